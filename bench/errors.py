@@ -1,0 +1,82 @@
+"""The error tree: every error says what is wrong, where, and the next command to type.
+
+::
+
+    BenchError                    what, where, fix
+    ├── InputError                the user's input; the command ends with exit code 2, nothing written
+    │   ├── SuiteError            a suite file or a model factory it names (where = file:line)
+    │   ├── SelectionError        a --select expression (where = the expression and a column)
+    │   ├── UsageError            a command line that does not fit together
+    │   └── StoreError            a results file or folder that cannot be read or written
+    └── CaseError                 one case cannot go on; becomes a Failure row, the run goes on
+        ├── Unavailable           a package, compiler or device is not there
+        ├── Unsupported           the runtime cannot do what the case asks for
+        └── OutOfMemory           the device or the host has no memory left
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        what: one sentence that says what is wrong.
+        where: the place, e.g. ``suites/vision.yaml:14``; empty if there is none.
+        fix: what to type or change next; empty if unknown.
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\n  fix: {self.fix}" if self.fix else text
+
+
+class InputError(BenchError):
+    """The user's input is wrong: exit code 2, nothing written."""
+
+
+class SuiteError(InputError):
+    """A suite file, or a factory that it names, is wrong."""
+
+
+class SelectionError(InputError):
+    """A ``--select`` expression does not parse or names an unknown key."""
+
+
+class UsageError(InputError):
+    """Command-line arguments do not fit together."""
+
+
+class StoreError(InputError):
+    """A results file or folder cannot be read or written."""
+
+
+class CaseError(BenchError):
+    """One case cannot go on: the worker turns this into a Failure row."""
+
+
+class Unavailable(CaseError):
+    """A package, compiler or device that the case needs is not there."""
+
+
+class Unsupported(CaseError):
+    """The runtime is there but cannot do what the case asks for."""
+
+
+class OutOfMemory(CaseError):
+    """Host or device memory ran out."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A suggestion for a misspelt name: `` Did you mean 'tensorrt'?`` (leading blank) or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,546 @@
+"""The data that every module speaks: frozen structs without behaviour, and the protocols that siblings share.
+
+Times are integer nanoseconds, sizes are bytes, ratios are floats. Nothing here formats, probes or saves itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
+
+Boundary = Literal["gpu", "gpu_unheld", "enqueue", "latency", "h2d", "compute", "d2h", "throughput"]
+# The definitions are part of the fingerprint: change a text only when the meaning changes.
+BOUNDARIES: dict[Boundary, str] = {
+    "gpu": "event to event around one call on a held stream, buffers resident, one call in flight",
+    "gpu_unheld": "event to event around one call on a stream that is not held",
+    "enqueue": "host time to issue one call",
+    "latency": "one request in flight, host clock: on a GPU from before H2D to after D2H, on a CPU around the call",
+    "h2d": "event to event around the copy of the inputs to the device, part of latency",
+    "compute": "event to event around the call, part of latency",
+    "d2h": "event to event around the copy of the outputs to the host, part of latency",
+    "throughput": "closed loop over all lanes: inferences (calls x batch) over last end minus first start",
+}
+# What a suite may ask for; the others come along as parts.
+ASKABLE: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "enqueue", "latency", "throughput")
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False, omit_defaults=True):
+    """Base of all data here: immutable, keyword-only; a field that equals its default is not written."""
+
+
+# ---------------------------------------------------------------------------------------------- what is asked for
+
+
+class Input(Data):
+    """One input tensor: ``shape`` of ints once resolved (symbols before), ``range`` is [low, high) for integers."""
+
+    shape: tuple[int | str, ...]
+    dtype: str = "float32"
+    range: tuple[int, int] | None = None
+
+
+class Model(Data):
+    """A model as the suite names it.
+
+    ``factory`` is ``torchvision:resnet50``, ``timm:dla34``, ``transformers:BertModel`` or ``zoo.py:function``;
+    ``args`` are its keyword arguments, ``config`` makes the configuration object of a transformers model,
+    ``metric`` is a user's function ``zoo.py:name(outputs, reference) -> dict[str, float]``.
+    """
+
+    factory: str
+    inputs: dict[str, Input]
+    args: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    symbols: dict[str, int] = {}
+    metric: str = ""
+
+
+class Range(Data):
+    """The range of a dynamic symbol; ``at`` lists the points that are measured."""
+
+    min: int
+    opt: int
+    max: int
+    at: tuple[int, ...] = ()
+
+
+class Threshold(Data):
+    """Limits an output must keep against the fp32 reference; ``None`` is not checked.
+
+    ``cosine`` and ``sqnr`` (dB) are lower limits, ``max_abs`` and ``rel_l2`` upper ones.
+    """
+
+    cosine: float | None = None
+    sqnr: float | None = None
+    max_abs: float | None = None
+    rel_l2: float | None = None
+
+
+DEFAULT_THRESHOLDS: dict[str, Threshold] = {
+    "fp32": Threshold(cosine=0.99999, rel_l2=1e-3),
+    "tf32": Threshold(cosine=0.9999, rel_l2=1e-2),
+    "fp16": Threshold(cosine=0.999),
+    "bf16": Threshold(cosine=0.99),
+    "int8": Threshold(cosine=0.98),
+    "fp8": Threshold(cosine=0.98),
+}
+
+
+class Policy(Data):
+    """How to measure; not part of a case's identity.
+
+    ``boundaries`` empty means the device's defaults (CPU: latency, throughput; GPU: gpu, enqueue, latency,
+    throughput). ``target_ci`` is the half-width of the 95 % interval of the median, as a fraction of it.
+    """
+
+    boundaries: tuple[Boundary, ...] = ()
+    target_ci: float = 0.005
+    min_samples: int = 50
+    max_samples: int = 256
+    max_time_ns: int = 15_000_000_000
+    warmup_calls: int = 10
+    warmup_ns: int = 200_000_000
+    warmup_limit_ns: int = 10_000_000_000
+    throughput_ns: int = 1_000_000_000
+    replicates: int = 3
+    timeout_ns: int = 1_200_000_000_000
+
+
+class Case(Data):
+    """One combination to measure, with every symbol resolved.
+
+    ``options`` are the backend's, without those that equal their default. ``symbols`` maps each symbol of the
+    input shapes to the size measured; ``dynamic`` holds the ranges of those the backend must keep dynamic.
+    ``streams`` is the number of lanes in ``throughput`` (threads on a CPU). ``source`` is ``suites/x.yaml:14``
+    and no part of the identity.
+    """
+
+    model: str
+    factory: str
+    inputs: dict[str, Input]
+    backend: str
+    args: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    symbols: dict[str, int] = {}
+    options: dict[str, Any] = {}
+    precision: Precision = "fp32"
+    cuda_graph: bool = False
+    streams: int = 1
+    l2: Literal["warm", "cold"] = "warm"
+    transfers: bool = True
+    toolchain: str = "default"
+    dynamic: dict[str, Range] = {}
+    metric: str = ""
+    source: str = ""
+
+    @property
+    def id(self) -> str:
+        """The first 12 hex digits of the SHA-256 of what the case asks for."""
+        asked = {key: value for key, value in msgspec.to_builtins(self).items() if key != "source"}
+        return digest(asked)[:12]
+
+    @property
+    def batch(self) -> int:
+        """Inferences in one call: the symbol ``batch``, 1 without one."""
+        return self.symbols.get("batch", 1)
+
+    @property
+    def label(self) -> str:
+        """``resnet50/tensorrt[optimization_level=4]/fp16/batch=32/graph``."""
+        parts = [self.model, named(self.backend, self.options), self.precision]
+        for name, size in self.symbols.items():
+            span = self.dynamic.get(name)
+            parts.append(f"{name}={size}" + (f" of {span.min}..{span.max}" if span else ""))
+        parts += ["graph"] * self.cuda_graph
+        parts += [f"streams={self.streams}"] * (self.streams != 1)
+        parts += [f"l2={self.l2}"] * (self.l2 != "warm")
+        parts += ["no-transfers"] * (not self.transfers)
+        parts += [f"@{self.toolchain}"] * (self.toolchain != "default")
+        return "/".join(parts)
+
+
+class LeftOut(Data):
+    """A combination that the plan does not contain, and why."""
+
+    label: str
+    reason: str
+
+
+class Plan(Data):
+    """The cases of a run in the order in which they are measured, and what was left out."""
+
+    cases: tuple[Case, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class Toolchain(Data):
+    """An interpreter and environment variables that a stage runs in; an empty ``python`` is the running one."""
+
+    python: str = ""
+    env: dict[str, str] = {}
+
+
+class Suite(Data):
+    """A suite file as read: ``matrix`` keeps the axes in order, ``lines`` maps a dotted key to its line."""
+
+    schema: int
+    name: str
+    path: str
+    models: dict[str, Model]
+    matrix: dict[str, tuple[Any, ...]]
+    include: tuple[dict[str, Any], ...] = ()
+    exclude: tuple[dict[str, Any], ...] = ()
+    dynamic: dict[str, Range] = {}
+    measure: Policy = Policy()
+    accuracy: dict[str, Threshold] = {}
+    toolchains: dict[str, Toolchain] = {}
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    baseline: str = ""
+    lines: dict[str, int] = {}
+
+
+# ------------------------------------------------------------------------------------------- what came out of it
+
+
+class Phase(Data):
+    """One step before the measurement: import, load, export, compile, build, deserialize, first_call, warmup."""
+
+    name: str
+    ns: int
+    cold: bool = True
+
+
+class Measurement(Data):
+    """The raw samples of one boundary in one process.
+
+    ``samples`` are nanoseconds of one call each, in the order taken, none dropped; ``marked`` are the indices taken
+    while throttled. ``throughput`` also has the window it was computed from: ``calls`` in ``window_ns``, by
+    ``lanes`` lanes with ``depth`` calls in flight each; its samples are the latencies of calls inside the loop.
+    """
+
+    boundary: Boundary
+    samples: tuple[int, ...]
+    batch: int = 1
+    stop: str = ""
+    calls: int = 0
+    window_ns: int = 0
+    lanes: int = 1
+    depth: int = 1
+    marked: tuple[int, ...] = ()
+
+
+class OutputError(Data):
+    """One output against the fp32 reference; ``sqnr`` in dB, infinite values are None, ``nan`` counts NaNs."""
+
+    name: str
+    cosine: float | None
+    max_abs: float | None
+    rel_l2: float | None
+    sqnr: float | None
+    nan: int = 0
+
+
+class Accuracy(Data):
+    """All outputs of a case; ``ok`` is the verdict against ``threshold``, ``why`` says what failed."""
+
+    ok: bool
+    outputs: tuple[OutputError, ...]
+    threshold: Threshold = Threshold()
+    metric: dict[str, float] = {}
+    why: str = ""
+
+
+class Warning(Data):
+    """Something a reader must know before trusting a number: ``HostBound``, ``NotSteady``, ... and what to try."""
+
+    kind: str
+    message: str
+    hint: str = ""
+
+
+class Failure(Data):
+    """Why a case has no result. ``kind`` is an error class name or Timeout, Crash, Inaccurate; ``log`` is the tail."""
+
+    kind: str
+    stage: str
+    message: str
+    hint: str = ""
+    log: str = ""
+
+
+class Work(Data):
+    """Arithmetic and traffic of one call, for speed of light.
+
+    ``flops`` counts a multiply-add as two; ``bytes`` = weights + inputs + outputs at the case's precision.
+    ``fraction`` maps a boundary to max(flops / ceiling, bytes / bandwidth) / median time; ``bound`` says which won.
+    """
+
+    flops: int
+    bytes: int
+    parameters: int = 0
+    bound: Literal["compute", "memory", ""] = ""
+    fraction: dict[str, float] = {}
+
+
+class Record(Data):
+    """One case in one fresh process: the unit that is stored. Either measurements or a failure, sometimes both."""
+
+    case: str
+    label: str
+    replicate: int = 0
+    started: str = ""
+    wall_ns: int = 0
+    toolchain: str = "default"
+    phases: tuple[Phase, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    accuracy: Accuracy | None = None
+    work: Work | None = None
+    fairness: dict[str, Any] = {}
+    telemetry: dict[str, Any] = {}
+    warnings: tuple[Warning, ...] = ()
+    failure: Failure | None = None
+
+
+class Environment(Data):
+    """Where a run was made. ``fingerprint`` covers what makes numbers comparable; ``observed`` only warns."""
+
+    kind: Literal["cpu", "cuda", "fake"]
+    arch: str
+    device: str
+    slug: str
+    memory: int = 0
+    driver: str = ""
+    python: str = ""
+    libraries: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    flags: dict[str, str] = {}
+    boundaries: str = ""
+    host: str = ""
+    observed: dict[str, str] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 12 hex digits of the SHA-256 of everything but ``host`` and ``observed``."""
+        kept = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("host", "observed")}
+        return digest(kept)[:12]
+
+
+class Header(Data):
+    """The first line of a run's file: environments by toolchain, the suite's text, the plan and the policy."""
+
+    run: str
+    created: str
+    version: str
+    environments: dict[str, Environment]
+    suite: str
+    suite_path: str
+    cases: tuple[Case, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    policy: Policy = Policy()
+    baseline: str = ""
+    ceilings: dict[str, float] = {}
+    schema: int = 1
+
+
+class Footer(Data):
+    """The last line: how the run ended. ``resumed`` footers may follow one another; the last one counts."""
+
+    finished: str
+    status: Literal["complete", "interrupted"]
+    records: int = 0
+
+
+class Run(Data):
+    """A run as read back: ``damage`` tells of a torn or unreadable line that was skipped."""
+
+    path: str
+    header: Header
+    records: tuple[Record, ...]
+    footer: Footer | None = None
+    damage: str = ""
+
+
+# --------------------------------------------------------------------------------------------- progress of a run
+
+
+class Event(Data, tag_field="event", tag=str.lower):
+    """Base of what the runner tells while it works."""
+
+
+class Waiting(Event):
+    """Another run holds the device."""
+
+    device: str
+    holder: str
+
+
+class Started(Event):
+    """A case (or a shared artifact) is being worked on; ``done`` of ``total`` measured processes are finished."""
+
+    label: str
+    done: int
+    total: int
+    replicate: int = 0
+
+
+class Step(Event):
+    """The worker entered a phase; ``timed`` phases must not be disturbed."""
+
+    label: str
+    phase: str
+    timed: bool = False
+
+
+class Stored(Event):
+    """A record is on disk (written, flushed, fsynced)."""
+
+    record: Record
+    done: int
+    total: int
+
+
+class Note(Event):
+    """A message for the person watching, e.g. a corrupt artifact that is rebuilt."""
+
+    text: str
+
+
+# ------------------------------------------------------------------------------- the seam between siblings: protocols
+
+
+class Missing(Data):
+    """Why a backend cannot run here, and the command that makes it run."""
+
+    reason: str
+    fix: str
+
+
+class Stage(Data):
+    """An artifact that a case needs, made once by ``producer`` (a backend's name) and shared by its ``key``.
+
+    ``key`` holds all of the case that can change the payload; the runner adds library versions (``libraries``),
+    the model's source, and the device where ``per_device``. ``needs`` names stages of this case made before.
+    """
+
+    name: str
+    kind: str
+    producer: str
+    key: dict[str, Any]
+    needs: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    per_device: bool = False
+    toolchain: str = "default"
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    name: str
+
+    def now(self) -> int:
+        """Nanoseconds since an arbitrary start, never falling."""
+        ...
+
+
+class Buffer(Data):
+    """Memory of one input or output: address, bytes and what lies there (numpy dtype name; bf16 as ``bfloat16``)."""
+
+    ptr: int
+    nbytes: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Lane(Protocol):
+    """One independent way to run the model: its own stream and resident buffers."""
+
+    stream: int | None
+
+    def call(self) -> None:
+        """Issue one inference on the resident inputs; on a CPU it is finished on return."""
+        ...
+
+    def inputs(self) -> Mapping[str, Buffer]:
+        """The resident input buffers, fixed for the lane's life."""
+        ...
+
+    def outputs(self) -> Mapping[str, Buffer]:
+        """The buffers that the latest call wrote; they may move from call to call."""
+        ...
+
+    def poison(self) -> None:
+        """Fill the outputs' memory with NaN (0x7F.. bytes for integers), where the runtime keeps it between calls."""
+        ...
+
+    def read(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Wait for the latest call and copy its outputs to new host arrays; bf16 and fp16 come as float32."""
+        ...
+
+
+class Prepared(Protocol):
+    """A model loaded into a runtime, ready for its first call."""
+
+    max_lanes: int | None
+    captures_graphs: bool
+
+    def lanes(self, count: int) -> Sequence[Lane]:
+        """``count`` lanes (fewer if ``max_lanes`` says so) over one loaded model."""
+        ...
+
+    def fairness(self) -> dict[str, Any]:
+        """What a reader must know to compare: TF32 state, memory format, graph breaks, fallbacks, caches."""
+        ...
+
+
+class Context(msgspec.Struct, kw_only=True, frozen=True):
+    """What the worker hands to a backend besides the case.
+
+    ``inputs`` are the seeded host arrays at the suite's dtypes; ``artifacts`` maps stage names to folders;
+    ``phase`` times a step and shows it in NVTX and in the progress; ``scratch`` is empty and deleted afterwards.
+    """
+
+    device: str
+    inputs: dict[str, Any]
+    artifacts: dict[str, Path]
+    scratch: Path
+    suite_dir: Path
+    clock: Any
+    phase: Callable[[str], AbstractContextManager[None]]
+    cold: bool = False
+    seed: int = 0
+
+
+class Runtime(Protocol):
+    """The face of a backend that the planner needs: no runtime library is imported through it."""
+
+    options: type[msgspec.Struct]
+
+    def missing(self) -> Missing | None:
+        """None if the backend could run here, found out without importing its runtime."""
+        ...
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """Why the combination can never work (the plan leaves it out and says so), or None."""
+        ...
+
+
+def named(name: str, options: Mapping[str, Any]) -> str:
+    """``inductor[mode=max-autotune]``: a backend with its options as tables and labels show it."""
+    shown = ",".join(f"{key}={value}".replace("True", "on").replace("False", "off") for key, value in options.items())
+    return f"{name}[{shown}]" if shown else name
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a value of plain data, independent of the order of keys."""
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()

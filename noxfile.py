@@ -1,0 +1,47 @@
+"""Sessions: bench runs a suite, tests and lint are the gate, gpu and selfbench report."""
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+CONSTRAINTS = ("-c", "constraints.txt")
+# The versions come from constraints.txt; torchvision and timm are left to the user (they need a CUDA build of torch).
+TORCH = ("torch==2.13.0", "transformers")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run a suite (suites/smoke.yaml unless one is named), store it in results/ and print the tables."""
+    session.install(*CONSTRAINTS, *TORCH, "-e", ".[onnx]")
+    session.run("trtbench", "run", *(session.posargs or ["suites/smoke.yaml"]))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite; needs no GPU."""
+    session.install(*CONSTRAINTS, *TORCH, "-e", ".[onnx,dev]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff and mypy --strict; the layer test is part of tests."""
+    session.install(*CONSTRAINTS, "ruff", "mypy", "nox", "pandas-stubs", "types-PyYAML", "-e", ".")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """The tests that need an NVIDIA GPU; prints what was skipped and why."""
+    session.install(*CONSTRAINTS, *TORCH, "cuda-bindings", "-e", ".[onnx,dev]")
+    session.run("pytest", "-m", "gpu", "-rs", *session.posargs)
+
+
+@nox.session
+def selfbench(session: nox.Session) -> None:
+    """Measure trtbench itself: loop overhead, start-up, loading of large stores."""
+    session.install(*CONSTRAINTS, "-e", ".[dev]")
+    session.run("pytest", "-m", "selfbench", "--benchmark-enable", "-s", *session.posargs)
