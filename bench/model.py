@@ -42,7 +42,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fals
 # ---------------------------------------------------------------------------------------------- what is asked for
 
 
-class Input(Data):
+class Input(Data, frozen=True, kw_only=True):
     """One input tensor: ``shape`` of ints once resolved (symbols before), ``range`` is [low, high) for integers."""
 
     shape: tuple[int | str, ...]
@@ -50,7 +50,7 @@ class Input(Data):
     range: tuple[int, int] | None = None
 
 
-class Model(Data):
+class Model(Data, frozen=True, kw_only=True):
     """A model as the suite names it.
 
     ``factory`` is ``torchvision:resnet50``, ``timm:dla34``, ``transformers:BertModel`` or ``zoo.py:function``;
@@ -66,7 +66,7 @@ class Model(Data):
     metric: str = ""
 
 
-class Range(Data):
+class Range(Data, frozen=True, kw_only=True):
     """The range of a dynamic symbol; ``at`` lists the points that are measured."""
 
     min: int
@@ -75,7 +75,7 @@ class Range(Data):
     at: tuple[int, ...] = ()
 
 
-class Threshold(Data):
+class Threshold(Data, frozen=True, kw_only=True):
     """Limits an output must keep against the fp32 reference; ``None`` is not checked.
 
     ``cosine`` and ``sqnr`` (dB) are lower limits, ``max_abs`` and ``rel_l2`` upper ones.
@@ -97,7 +97,7 @@ DEFAULT_THRESHOLDS: dict[str, Threshold] = {
 }
 
 
-class Policy(Data):
+class Policy(Data, frozen=True, kw_only=True):
     """How to measure; not part of a case's identity.
 
     ``boundaries`` empty means the device's defaults (CPU: latency, throughput; GPU: gpu, enqueue, latency,
@@ -117,7 +117,7 @@ class Policy(Data):
     timeout_ns: int = 1_200_000_000_000
 
 
-class Case(Data):
+class Case(Data, frozen=True, kw_only=True):
     """One combination to measure, with every symbol resolved.
 
     ``options`` are the backend's, without those that equal their default. ``symbols`` maps each symbol of the
@@ -170,28 +170,28 @@ class Case(Data):
         return "/".join(parts)
 
 
-class LeftOut(Data):
+class LeftOut(Data, frozen=True, kw_only=True):
     """A combination that the plan does not contain, and why."""
 
     label: str
     reason: str
 
 
-class Plan(Data):
+class Plan(Data, frozen=True, kw_only=True):
     """The cases of a run in the order in which they are measured, and what was left out."""
 
     cases: tuple[Case, ...]
     left_out: tuple[LeftOut, ...] = ()
 
 
-class Toolchain(Data):
+class Toolchain(Data, frozen=True, kw_only=True):
     """An interpreter and environment variables that a stage runs in; an empty ``python`` is the running one."""
 
     python: str = ""
     env: dict[str, str] = {}
 
 
-class Suite(Data):
+class Suite(Data, frozen=True, kw_only=True):
     """A suite file as read: ``matrix`` keeps the axes in order, ``lines`` maps a dotted key to its line."""
 
     schema: int
@@ -213,7 +213,7 @@ class Suite(Data):
 # ------------------------------------------------------------------------------------------- what came out of it
 
 
-class Phase(Data):
+class Phase(Data, frozen=True, kw_only=True):
     """One step before the measurement: import, load, export, compile, build, deserialize, first_call, warmup."""
 
     name: str
@@ -221,7 +221,7 @@ class Phase(Data):
     cold: bool = True
 
 
-class Measurement(Data):
+class Measurement(Data, frozen=True, kw_only=True):
     """The raw samples of one boundary in one process.
 
     ``samples`` are nanoseconds of one call each, in the order taken, none dropped; ``marked`` are the indices taken
@@ -240,7 +240,7 @@ class Measurement(Data):
     marked: tuple[int, ...] = ()
 
 
-class OutputError(Data):
+class OutputError(Data, frozen=True, kw_only=True):
     """One output against the fp32 reference; ``sqnr`` in dB, infinite values are None, ``nan`` counts NaNs."""
 
     name: str
@@ -251,7 +251,7 @@ class OutputError(Data):
     nan: int = 0
 
 
-class Accuracy(Data):
+class Accuracy(Data, frozen=True, kw_only=True):
     """All outputs of a case; ``ok`` is the verdict against ``threshold``, ``why`` says what failed."""
 
     ok: bool
@@ -261,7 +261,7 @@ class Accuracy(Data):
     why: str = ""
 
 
-class Warning(Data):
+class Warning(Data, frozen=True, kw_only=True):
     """Something a reader must know before trusting a number: ``HostBound``, ``NotSteady``, ... and what to try."""
 
     kind: str
@@ -269,7 +269,7 @@ class Warning(Data):
     hint: str = ""
 
 
-class Failure(Data):
+class Failure(Data, frozen=True, kw_only=True):
     """Why a case has no result. ``kind`` is an error class name or Timeout, Crash, Inaccurate; ``log`` is the tail."""
 
     kind: str
@@ -277,9 +277,10 @@ class Failure(Data):
     message: str
     hint: str = ""
     log: str = ""
+    where: str = ""
 
 
-class Work(Data):
+class Work(Data, frozen=True, kw_only=True):
     """Arithmetic and traffic of one call, for speed of light.
 
     ``flops`` counts a multiply-add as two; ``bytes`` = weights + inputs + outputs at the case's precision.
@@ -293,7 +294,7 @@ class Work(Data):
     fraction: dict[str, float] = {}
 
 
-class Record(Data):
+class Record(Data, frozen=True, kw_only=True):
     """One case in one fresh process: the unit that is stored. Either measurements or a failure, sometimes both."""
 
     case: str
@@ -312,7 +313,7 @@ class Record(Data):
     failure: Failure | None = None
 
 
-class Environment(Data):
+class Environment(Data, frozen=True, kw_only=True):
     """Where a run was made. ``fingerprint`` covers what makes numbers comparable; ``observed`` only warns."""
 
     kind: Literal["cpu", "cuda", "fake"]
@@ -336,7 +337,7 @@ class Environment(Data):
         return digest(kept)[:12]
 
 
-class Header(Data):
+class Header(Data, frozen=True, kw_only=True):
     """The first line of a run's file: environments by toolchain, the suite's text, the plan and the policy."""
 
     run: str
@@ -349,11 +350,13 @@ class Header(Data):
     left_out: tuple[LeftOut, ...] = ()
     policy: Policy = Policy()
     baseline: str = ""
+    thresholds: dict[str, Threshold] = {}
+    toolchains: dict[str, Toolchain] = {}
     ceilings: dict[str, float] = {}
     schema: int = 1
 
 
-class Footer(Data):
+class Footer(Data, frozen=True, kw_only=True):
     """The last line: how the run ended. ``resumed`` footers may follow one another; the last one counts."""
 
     finished: str
@@ -361,7 +364,7 @@ class Footer(Data):
     records: int = 0
 
 
-class Run(Data):
+class Run(Data, frozen=True, kw_only=True):
     """A run as read back: ``damage`` tells of a torn or unreadable line that was skipped."""
 
     path: str
@@ -374,18 +377,18 @@ class Run(Data):
 # --------------------------------------------------------------------------------------------- progress of a run
 
 
-class Event(Data, tag_field="event", tag=str.lower):
+class Event(Data, frozen=True, kw_only=True, tag_field="event", tag=str.lower):
     """Base of what the runner tells while it works."""
 
 
-class Waiting(Event):
+class Waiting(Event, frozen=True, kw_only=True):
     """Another run holds the device."""
 
     device: str
     holder: str
 
 
-class Started(Event):
+class Started(Event, frozen=True, kw_only=True):
     """A case (or a shared artifact) is being worked on; ``done`` of ``total`` measured processes are finished."""
 
     label: str
@@ -394,7 +397,7 @@ class Started(Event):
     replicate: int = 0
 
 
-class Step(Event):
+class Step(Event, frozen=True, kw_only=True):
     """The worker entered a phase; ``timed`` phases must not be disturbed."""
 
     label: str
@@ -402,7 +405,7 @@ class Step(Event):
     timed: bool = False
 
 
-class Stored(Event):
+class Stored(Event, frozen=True, kw_only=True):
     """A record is on disk (written, flushed, fsynced)."""
 
     record: Record
@@ -410,7 +413,7 @@ class Stored(Event):
     total: int
 
 
-class Note(Event):
+class Note(Event, frozen=True, kw_only=True):
     """A message for the person watching, e.g. a corrupt artifact that is rebuilt."""
 
     text: str
@@ -419,14 +422,24 @@ class Note(Event):
 # ------------------------------------------------------------------------------- the seam between siblings: protocols
 
 
-class Missing(Data):
+class Missing(Data, frozen=True, kw_only=True):
     """Why a backend cannot run here, and the command that makes it run."""
 
     reason: str
     fix: str
 
 
-class Stage(Data):
+class Check(Data, frozen=True, kw_only=True):
+    """One line of the doctor's report: what was looked at, how it is, and the command that mends it."""
+
+    group: str
+    name: str
+    state: Literal["ready", "missing", "broken"]
+    detail: str = ""
+    fix: str = ""
+
+
+class Stage(Data, frozen=True, kw_only=True):
     """An artifact that a case needs, made once by ``producer`` (a backend's name) and shared by its ``key``.
 
     ``key`` holds all of the case that can change the payload; the runner adds library versions (``libraries``),
@@ -453,7 +466,7 @@ class Clock(Protocol):
         ...
 
 
-class Buffer(Data):
+class Buffer(Data, frozen=True, kw_only=True):
     """Memory of one input or output: address, bytes and what lies there (numpy dtype name; bf16 as ``bfloat16``)."""
 
     ptr: int
@@ -519,12 +532,16 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     phase: Callable[[str], AbstractContextManager[None]]
     cold: bool = False
     seed: int = 0
+    replicate: int = 0
 
 
 class Runtime(Protocol):
     """The face of a backend that the planner needs: no runtime library is imported through it."""
 
-    options: type[msgspec.Struct]
+    @property
+    def options(self) -> type[msgspec.Struct]:
+        """The struct that a suite's options of this backend must fit."""
+        ...
 
     def missing(self) -> Missing | None:
         """None if the backend could run here, found out without importing its runtime."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from itertools import pairwise
 
 NS_PER_S = 1_000_000_000
 
@@ -15,7 +17,10 @@ def _parse(text: str, units: dict[str, int], example: str) -> int:
     match = _QUANTITY.match(text)
     if not match or match[2] not in units:
         raise ValueError(f"{text!r} is not a number with a unit ({', '.join(units)}), e.g. {example!r}")
-    return round(float(match[1]) * units[match[2]])
+    value = float(match[1]) * units[match[2]]
+    if math.isinf(value):
+        raise ValueError(f"{text!r} is too large")
+    return round(value)
 
 
 def parse_time(text: str) -> int:
@@ -33,37 +38,46 @@ def parse_fraction(text: str) -> float:
     match = _QUANTITY.match(text)
     if not match or match[2] not in ("", "%"):
         raise ValueError(f"{text!r} is not a fraction, e.g. '0.5%' or '0.005'")
-    return float(match[1]) / (100 if match[2] else 1)
+    value = float(match[1]) / (100 if match[2] else 1)
+    if math.isinf(value):
+        raise ValueError(f"{text!r} is too large")
+    return value
+
+
+def _decimals(value: float, digits: int) -> int:
+    """Decimal places that show ``digits`` significant digits of ``value``; none if the whole part has as many."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.999 has that of 10.0
+    return max(digits - 1 - exponent, 0)
 
 
 def _digits(value: float, digits: int) -> str:
-    """``value`` with ``digits`` significant digits and no exponent."""
-    if value == 0:
-        return "0"
-    whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
-    return f"{value:.{max(digits - whole, 0)}f}"
+    return f"{value:.{_decimals(value, digits)}f}"
 
 
-def _scaled(value: float, steps: tuple[tuple[float, str], ...], digits: int) -> str:
-    for factor, unit in steps:
-        if abs(value) >= factor * 0.9995:
-            return f"{_digits(value / factor, digits)} {unit}"
+def _scaled(value: float, steps: tuple[tuple[int, str], ...], digits: int) -> str:
+    """In the first unit (they rise) in which the rounded number stays below one of the next."""
+    for (factor, unit), (above, _) in pairwise(steps):
+        text = _digits(value / factor, digits)
+        if abs(float(text)) * factor < above:
+            return f"{text} {unit}"
     factor, unit = steps[-1]
     return f"{_digits(value / factor, digits)} {unit}"
 
 
 def format_time(ns: float, digits: int = 3) -> str:
     """1234567 -> ``"1.23 ms"``: ``digits`` significant digits in ns, us, ms or s."""
-    return _scaled(ns, ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns")), digits)
+    return _scaled(ns, ((1, "ns"), (10**3, "us"), (10**6, "ms"), (10**9, "s")), digits)
 
 
 def format_size(size: float, digits: int = 3) -> str:
-    """98_000_000 -> ``"93.5 MiB"`` (binary units)."""
-    return _scaled(size, ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B")), digits)
+    """98_000_000 -> ``"93.5 MiB"`` (binary units); a number of bytes below 1 KiB is whole."""
+    if abs(size) < 2**10 and size == int(size):
+        return f"{size:.0f} B"
+    return _scaled(size, ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB")), digits)
 
 
 def format_rate(per_second: float, digits: int = 3) -> str:
-    """1234.5 -> ``"1,230"``-like rate without a unit: thousands separated, ``digits`` significant digits."""
-    if per_second >= 10 ** (digits - 1):
-        return f"{per_second:,.0f}"
-    return _digits(per_second, digits)
+    """1234.5 -> ``"1,234"``, 12.345 -> ``"12.3"``: thousands separated, at least ``digits`` significant digits."""
+    return f"{per_second:,.{_decimals(per_second, digits)}f}"

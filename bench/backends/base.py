@@ -74,3 +74,11 @@ def first_missing(*packages: tuple[str, str]) -> Missing | None:
         if importlib.util.find_spec(module) is None:
             return Missing(reason=f"the package {module!r} is not installed", fix=command)
     return None
+
+
+def options_of(backend: Backend, case: Case) -> Options:
+    """The case's options as the backend's own struct. UsageError if they do not fit (a suite is checked earlier)."""
+    try:
+        return msgspec.convert(case.options, backend.options)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"options of {case.backend}: {error}", where=case.source) from error

@@ -1,0 +1,109 @@
+"""A content-addressed cache on disk: references, exported models, engines; checksummed, rebuilt when corrupt.
+
+An artifact is a folder ``<root>/<kind>/<digest>/`` with the payload and a ``meta.json`` that is written last, so a
+folder without one was never finished. Making one happens in a scratch folder that is renamed into place at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.errors import StoreError
+from bench.model import Data, Phase, digest
+
+
+class Meta(Data, frozen=True, kw_only=True):
+    """What ``meta.json`` says: the key in full, a SHA-256 per file, and the phases that making it took."""
+
+    kind: str
+    key: dict[str, Any]
+    files: dict[str, str]
+    phases: tuple[Phase, ...] = ()
+    created: str = ""
+
+
+class Artifact(Data, frozen=True, kw_only=True):
+    """A finished artifact: its folder and its meta data."""
+
+    path: Path
+    meta: Meta
+
+
+def default_root() -> Path:
+    """``$TRTBENCH_CACHE``, else ``$XDG_CACHE_HOME/trtbench``, else ``~/.cache/trtbench``."""
+    if own := os.environ.get("TRTBENCH_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trtbench"
+
+
+def folder(root: Path, kind: str, key: Mapping[str, Any]) -> Path:
+    """Where the artifact of ``kind`` with ``key`` lies, made or not."""
+    return root / kind / digest(key)[:20]
+
+
+def find(root: Path, kind: str, key: Mapping[str, Any]) -> tuple[Artifact | None, str]:
+    """The artifact, checked against its checksums, and a message if one was found corrupt and removed."""
+    path = folder(root, kind, key)
+    try:
+        meta = msgspec.json.decode((path / "meta.json").read_bytes(), type=Meta)
+    except FileNotFoundError:
+        return None, ""
+    except msgspec.MsgspecError:
+        meta = None
+    if meta is not None and all(_checksum(path / name) == sum_ for name, sum_ in meta.files.items()):
+        return Artifact(path=path, meta=meta), ""
+    shutil.rmtree(path, ignore_errors=True)
+    return None, f"the cached {kind} {path.name} was corrupt; it is made again"
+
+
+@contextlib.contextmanager
+def scratch(root: Path, kind: str) -> Iterator[Path]:
+    """An empty folder on the cache's file system, for ``keep`` to rename; removed if it was not kept."""
+    try:
+        (root / kind).mkdir(parents=True, exist_ok=True)
+        path = Path(tempfile.mkdtemp(prefix=".making-", dir=root / kind))
+    except OSError as error:
+        raise StoreError(
+            f"the artifact cache cannot be written: {error.strerror}",
+            where=str(root),
+            fix="set TRTBENCH_CACHE to a folder with room that you may write",
+        ) from error
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def keep(
+    root: Path, made: Path, kind: str, key: Mapping[str, Any], phases: tuple[Phase, ...], created: str
+) -> Artifact:
+    """Checksum what lies in ``made``, write ``meta.json`` and rename it to its place; the first of two makers wins."""
+    files = {str(p.relative_to(made)): _checksum(p) for p in sorted(made.rglob("*")) if p.is_file()}
+    meta = Meta(kind=kind, key=dict(key), files=files, phases=phases, created=created)
+    (made / "meta.json").write_bytes(msgspec.json.encode(meta))
+    place = folder(root, kind, key)
+    try:
+        made.rename(place)
+    except OSError:
+        found, _ = find(root, kind, key)
+        if found is None:
+            raise
+        return found
+    return Artifact(path=place, meta=meta)
+
+
+def _checksum(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,190 @@
+"""Lanes over a PyTorch callable: a stream and resident inputs each, CUDA graphs where the case asks for them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.backends import _torch
+from bench.errors import CaseError, Unsupported
+from bench.model import Buffer, Case, Context
+from bench.tensors import Array
+
+if TYPE_CHECKING:
+    import torch
+
+Run = Callable[[dict[str, "torch.Tensor"]], Any]
+# TorchScript profiles the first call and compiles in the second; cuDNN and cuBLAS choose kernels in the first.
+_CALLS_BEFORE_CAPTURE = 3
+
+
+class TorchLane:
+    """One stream, inputs that stay, and the outputs of the latest call.
+
+    ``call`` makes the lane's stream current in the calling thread and leaves it so (about 1 us; entering and leaving a
+    context would cost several). inference_mode belongs to a thread too, so each call enters it (0.6 us).
+    """
+
+    def __init__(self, run: Run, inputs: dict[str, torch.Tensor], weights: frozenset[int], names: tuple[str, ...]) -> None:
+        import torch
+
+        device = next((tensor.device for tensor in inputs.values()), torch.device("cpu"))
+        self._on: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.stream: int | None = self._on.cuda_stream if self._on is not None else None
+        self._set_stream = torch.cuda.set_stream
+        self._inference = torch.inference_mode()
+        self._run = run
+        self._names = names
+        self._inputs = inputs
+        self._kept = weights | {_storage(tensor) for tensor in inputs.values()}
+        self._latest: Any = None
+        self._graph: Any = None
+
+    def call(self) -> None:
+        """One inference; on CUDA it is only issued."""
+        if self._on is not None:
+            self._set_stream(self._on)
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        with self._inference:
+            self._latest = self._run(self._inputs)
+
+    def capture(self) -> None:
+        """Record the call into a CUDA graph, which later calls replay. Unsupported if it cannot be captured."""
+        import torch
+
+        for _ in range(_CALLS_BEFORE_CAPTURE):
+            self.call()
+        self._on.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with (
+                _torch.errors("the call cannot be captured in a CUDA graph"),
+                torch.inference_mode(),
+                torch.cuda.graph(graph, stream=self._on, capture_error_mode="thread_local"),
+            ):
+                self._latest = self._run(self._inputs)
+        except Unsupported as error:
+            raise Unsupported(error.what, fix="cuda_graph: off") from error
+        self._graph = graph
+
+    def inputs(self) -> Mapping[str, Buffer]:
+        """The resident input tensors."""
+        return {name: _buffer(tensor) for name, tensor in self._inputs.items()}
+
+    def outputs(self) -> Mapping[str, Buffer]:
+        """The tensors that the latest call returned."""
+        return {name: _buffer(tensor) for name, tensor in self._tensors().items()}
+
+    def poison(self) -> None:
+        """Fill the latest outputs with NaN or 0x7F bytes, less those that are an input or a weight."""
+        import torch
+
+        with self._current(), torch.inference_mode():
+            for tensor in self._tensors().values():
+                if _storage(tensor) not in self._kept and tensor.numel():
+                    floats = tensor.is_floating_point() or tensor.is_complex()
+                    tensor.untyped_storage().fill_(0xFF if floats else 0x7F)
+
+    def read(self) -> dict[str, Array]:
+        """Wait, and copy the latest outputs to the host: narrow floats as float32."""
+        import torch
+
+        with self._current(), torch.inference_mode():
+            if self._on is not None:
+                self._on.synchronize()
+            found = {}
+            for name, tensor in self._tensors().items():
+                narrow = tensor.is_floating_point() and tensor.element_size() < 4
+                host = tensor.to("cpu", torch.float32 if narrow else tensor.dtype)
+                found[name] = host.contiguous().numpy().copy()
+            return found
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        if self._latest is None:
+            raise CaseError("the lane has no outputs before its first call")
+        found = _torch.flatten_outputs(self._latest)
+        return dict(zip(self._names, found.values(), strict=True)) if self._names else found
+
+    def _current(self) -> contextlib.AbstractContextManager[Any]:
+        import torch
+
+        return contextlib.nullcontext() if self._on is None else torch.cuda.stream(self._on)
+
+
+class TorchPrepared:
+    """A PyTorch callable that takes a dict of tensors, with any number of lanes over it.
+
+    ``names`` are the outputs' names where the callable returns a bare tuple. ``more`` adds to the fairness report.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        options: _torch.TorchOptions,
+        context: Context,
+        run: Run,
+        *,
+        names: tuple[str, ...] = (),
+        weights: Sequence[torch.Tensor] = (),
+        captures_graphs: bool = False,
+        more: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.captures_graphs = captures_graphs
+        # Inductor's graphs write every call's outputs to the same memory, so two lanes would share it.
+        self.max_lanes: int | None = 1 if captures_graphs else None
+        self._case = case
+        self._options = options
+        self._context = context
+        self._run = run
+        self._names = names
+        self._weights = frozenset(_storage(tensor) for tensor in weights)
+        self._more = more
+        self._lanes: list[TorchLane] = []
+
+    def lanes(self, count: int) -> Sequence[TorchLane]:
+        """The first ``count`` lanes, made where they are not there yet; their graphs are captured here."""
+        count = min(count, self.max_lanes or count)
+        while len(self._lanes) < count:
+            inputs = self.example(self._context.inputs)
+            lane = TorchLane(self._run, inputs, self._weights, self._names)
+            if self._case.cuda_graph:
+                lane.capture()
+            self._lanes.append(lane)
+        return self._lanes[:count]
+
+    def example(self, arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+        """New input tensors on the case's device."""
+        return _torch.to_tensors(arrays, self._case, self._options.memory_format, self._context.device)
+
+    def fairness(self) -> dict[str, Any]:
+        """The common report, and what the backend adds."""
+        captor = "backend" if self.captures_graphs else "harness" if self._case.cuda_graph else "none"
+        return _torch.fairness(self._case, self._options, self._context.device, captor) | self._more()
+
+    def close(self) -> None:
+        """Let go of the model and of all lanes' memory."""
+        self._lanes.clear()
+        self._run = _closed
+        self._more = dict
+
+
+def _closed(inputs: Any) -> Any:
+    raise CaseError("the model was given back")
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage().data_ptr())
+
+
+def _buffer(tensor: torch.Tensor) -> Buffer:
+    """Where a tensor lies; an expanded one has fewer bytes than elements."""
+    held = tensor.untyped_storage().nbytes() - tensor.storage_offset() * tensor.element_size()
+    return Buffer(
+        ptr=tensor.data_ptr(),
+        nbytes=min(tensor.numel() * tensor.element_size(), held),
+        shape=tuple(tensor.shape),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+    )

@@ -1,0 +1,316 @@
+"""What every PyTorch backend shares: options, precision, inputs and outputs by name, keys of artifacts, and errors."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench import tensors
+from bench.backends import base
+from bench.backends._factories import build_model as build_model
+from bench.backends._shapes import ambiguous_axes
+from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
+from bench.model import Case, Context, Missing, Precision
+
+if TYPE_CHECKING:
+    import torch
+
+# torch warns of its own calls to what it deprecates; a user can do nothing about these.
+_OWN_WARNINGS = (
+    r"`torch\.jit\.\w+` is deprecated",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r"You are using the legacy TorchScript-based ONNX export",
+    r"The feature will be removed\. Please remove usage of this function",
+)
+_NO_KERNEL = re.compile(
+    r"not implemented for '|Low precision dtypes not supported|Could not run '\S+' with arguments from the|"
+    r"Unsupported dtype|not supported for (Half|BFloat16)"
+)
+_NO_COMPILER = re.compile(r"No working C\+\+ compiler|Cannot find a working triton installation", re.IGNORECASE)
+
+
+class TorchOptions(base.Options, frozen=True, kw_only=True):
+    """Options of every PyTorch backend.
+
+    ``memory_format`` is that of the model and of 4-D inputs. ``autocast`` keeps float32 weights and lets torch choose
+    each operator's precision, in place of converting the weights.
+    """
+
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    autocast: bool = False
+
+
+# ------------------------------------------------------------------------------------------------- what can be run
+
+
+def missing(*, compiler: bool = False) -> Missing | None:
+    """What a PyTorch backend lacks here: torch, or with ``compiler`` a C++ compiler."""
+    found = base.first_missing(("torch", "pip install torch"))
+    if found or not compiler:
+        return found
+    if any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name):
+        return None
+    return Missing(reason="there is no C++ compiler, and torch compiles C++ for every graph", fix="apt-get install g++")
+
+
+def unsupported(case: Case, device: str) -> str | None:
+    """Why no PyTorch backend can run the case on ``device``, or None."""
+    if case.precision in ("int8", "fp8"):
+        return f"PyTorch converts no model to {case.precision} by itself; a quantised factory would be another model"
+    if device == "cpu" and case.precision == "tf32":
+        return "TF32 is a CUDA format"
+    if device == "cpu" and case.cuda_graph:
+        return "cuda_graph needs a CUDA device"
+    if case.options.get("autocast") and case.precision not in ("fp16", "bf16"):
+        return "autocast needs precision fp16 or bf16"
+    return ambiguous_axes(case)
+
+
+def dtype(precision: Precision) -> torch.dtype:
+    """The torch dtype of weights, inputs and outputs at ``precision``."""
+    import torch
+
+    return {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+@contextlib.contextmanager
+def tf32(on: bool) -> Iterator[None]:
+    """TF32 on or off in cuBLAS and cuDNN for the block.
+
+    Uses the older of torch's two APIs, which torch 2.2 to 2.13 have; reading it after the newer one was written raises.
+    """
+    import torch
+
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = on
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+@contextlib.contextmanager
+def session(case: Case, context: Context) -> Iterator[None]:
+    """torch imported and its device there, TF32 as the precision says, errors mapped; memory given back at the end."""
+    with context.phase("import"):
+        import torch
+    if context.device != "cpu" and not torch.cuda.is_available():
+        raise Unavailable(
+            f"torch {torch.__version__} can use no CUDA device", fix="install a CUDA build of torch: pytorch.org/get-started"
+        )
+    try:
+        with tf32(case.precision == "tf32"), errors():
+            yield
+    finally:
+        gc.collect()
+        if context.device != "cpu":
+            torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def fresh_caches(context: Context) -> Iterator[None]:
+    """Inductor's and Triton's caches in the scratch folder for the block, if the run is cold."""
+    own = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"} if context.cold else {}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update({name: str(context.scratch / folder) for name, folder in own.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def own_warnings_filtered() -> Iterator[None]:
+    """Hide what torch warns of in its own code, by message; all other warnings pass."""
+    with warnings.catch_warnings():
+        for message in _OWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+# ---------------------------------------------------------------------------------------------------------- errors
+
+
+@contextlib.contextmanager
+def errors(refusal: str = "") -> Iterator[None]:
+    """Turn what torch raises into the error tree.
+
+    Out of memory, a missing kernel, compiler or operator are told by type and message. With ``refusal`` ("torch.export
+    cannot take this model") any other exception of the block is Unsupported; without, it passes.
+    """
+    try:
+        yield
+    except (BenchError, MemoryError):
+        raise
+    except Exception as error:
+        found = _mapped(error)
+        if found is None and refusal:
+            found = Unsupported(f"{refusal}: {_brief(error)}")
+        if found is None:
+            raise
+        raise found from error
+
+
+def _mapped(error: Exception) -> CaseError | None:
+    # By name: the exception classes moved between torch versions, and some modules are slow to import.
+    names = {cls.__name__ for cls in type(error).__mro__}
+    text = str(error)
+    if "OutOfMemoryError" in names or "out of memory" in text or "can't allocate memory" in text:
+        return OutOfMemory(_brief(error), fix="a smaller batch, a narrower precision, or a device with more memory")
+    if _NO_COMPILER.search(text) or names & {"InvalidCxxCompiler", "TritonMissing"}:
+        return Unavailable(_brief(error), fix="apt-get install g++, and for CUDA: pip install triton")
+    if _NO_KERNEL.search(text) or names & {"TorchDynamoException", "OnnxExporterError", "UnsupportedOperatorException"}:
+        return Unsupported(_brief(error))
+    return None
+
+
+def _brief(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:3])[:500]
+
+
+# ------------------------------------------------------------------------------------------------ models and tensors
+
+
+def load_model(case: Case, options: TorchOptions, context: Context, device: str) -> torch.nn.Module:
+    """The case's model as it is measured: precision, memory format and autocast applied, on ``device``."""
+    import torch
+
+    model = build_model(case, context, device="cpu")
+    if options.memory_format == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+    if not options.autocast:
+        return model.to(device=device, dtype=dtype(case.precision))
+    return _autocast(model.to(device), torch.device(device).type, dtype(case.precision))
+
+
+def _autocast(model: torch.nn.Module, device_type: str, to: torch.dtype) -> torch.nn.Module:
+    import torch
+
+    class Autocast(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, **inputs: Any) -> Any:
+            # Without the cache of cast weights: it serves training only, and tracing fails with it.
+            with torch.autocast(device_type, dtype=to, cache_enabled=False):
+                return self.model(**inputs)
+
+    return Autocast().eval()
+
+
+def to_tensors(
+    arrays: Mapping[str, tensors.Array], case: Case, memory_format: str, device: str
+) -> dict[str, torch.Tensor]:
+    """New tensors on ``device`` with the arrays' values: floats at the case's precision, all others as they are."""
+    import torch
+
+    made = {}
+    for name, array in arrays.items():
+        tensor = torch.from_numpy(array.copy())
+        if tensor.is_floating_point():
+            tensor = tensor.to(dtype(case.precision))
+        if memory_format == "channels_last" and tensor.dim() == 4:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        made[name] = tensor.to(device)
+    return made
+
+
+def flatten_outputs(out: Any) -> dict[str, torch.Tensor]:
+    """What a model returned, as named tensors in order.
+
+    A tensor is ``output``; a dict, a named tuple or a transformers ModelOutput keeps its keys, a tuple or list counts
+    from ``0``; nested names are joined by dots (``hidden_states.0``); None is skipped. Unsupported for anything else.
+    """
+    import torch
+
+    if isinstance(out, torch.Tensor):
+        return {"output": out}
+    found: dict[str, torch.Tensor] = {}
+    _flatten_into(found, out, "")
+    if not found:
+        raise Unsupported(f"the model returned a {type(out).__name__} without a tensor")
+    return found
+
+
+def _flatten_into(found: dict[str, torch.Tensor], out: Any, prefix: str) -> None:
+    import torch
+
+    if isinstance(out, torch.Tensor):
+        found[prefix] = out
+        return
+    if out is None:
+        return
+    if hasattr(out, "_asdict"):
+        out = out._asdict()
+    if isinstance(out, tuple | list):
+        out = {str(index): value for index, value in enumerate(out)}
+    if not isinstance(out, Mapping):
+        raise Unsupported(
+            f"the model returned a {type(out).__name__} as {prefix or 'its output'}; only tensors can be compared",
+            fix="let the factory wrap the model so that it returns tensors",
+        )
+    for key, value in out.items():
+        _flatten_into(found, value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def positional(
+    model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
+) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """A module that takes ``inputs``' tensors in order and returns a flat tuple, and the names of what it returns.
+
+    For tracing and exporting, which lose names and container types; the names come from one call.
+    """
+    import torch
+
+    names = tuple(inputs)
+    with torch.no_grad():
+        outputs = tuple(flatten_outputs(model(**inputs)))
+
+    class Positional(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *values: Any) -> Any:
+            return tuple(flatten_outputs(self.model(**dict(zip(names, values, strict=True)))).values())
+
+    return Positional().eval(), outputs
+
+
+# --------------------------------------------------------------------------------------------------------- fairness
+
+
+def fairness(case: Case, options: TorchOptions, device: str, graph_capture: str) -> dict[str, Any]:
+    """What a reader must know to compare a PyTorch case with another; the same keys for every PyTorch backend."""
+    import torch
+
+    told: dict[str, Any] = {
+        "tf32": {
+            "matmul": bool(torch.backends.cuda.matmul.allow_tf32),
+            "cudnn": bool(torch.backends.cudnn.allow_tf32),
+        },
+        "memory_format": options.memory_format,
+        "autocast": options.autocast,
+        "inference_mode": True,
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "onednn": bool(torch.backends.mkldnn.is_available()),
+        "graph_capture": graph_capture,
+    }
+    if device != "cpu":
+        told["cudnn_benchmark"] = bool(torch.backends.cudnn.benchmark)
+    return told
+

@@ -1,0 +1,162 @@
+"""A backend without a runtime: it rehearses any suite on simulated time, and fails in every way a case can fail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bench import tensors
+from bench.backends import base
+from bench.errors import OutOfMemory, Unavailable, Unsupported
+from bench.model import Buffer, Case, Context, Missing, Stage, digest
+from bench.units import parse_time
+
+Way = Literal[
+    "", "unavailable", "unsupported", "memory", "raise", "exit", "segfault", "hang", "print", "fork", "nan", "wrong"
+]
+
+
+class Options(base.Options, frozen=True, kw_only=True):
+    """``time`` is the length of a call on simulated time, ``noise`` and ``drift`` the sd of the logs of calls and of
+    processes, ``fail`` the way in which a call fails.
+    """
+
+    time: str = "1 ms"
+    noise: float = 0.01
+    drift: float = 0.005
+    fail: Way = ""
+
+
+class FakeLane:
+    """A lane that computes y = tanh(x) of each input and takes simulated time for it."""
+
+    stream: int | None = None
+
+    def __init__(self, options: Options, context: Context, rng: np.random.Generator, scale: float) -> None:
+        self._options = options
+        self._clock = context.clock
+        self._rng = rng
+        self._failed = False
+        self._ns = parse_time(options.time) * scale
+        self._inputs = {name: array.copy() for name, array in context.inputs.items()}
+        self._outputs = {f"{name}.tanh": np.zeros(array.shape, np.float32) for name, array in self._inputs.items()}
+
+    def call(self) -> None:
+        """Advance the clock by one lognormal draw and write the outputs, or fail as asked."""
+        if not self._failed:
+            self._failed = True
+            _fail(self._options.fail)
+        self._clock.advance(round(self._ns * float(np.exp(self._rng.normal(0.0, self._options.noise)))))
+        for (name, array), out in zip(self._inputs.items(), self._outputs.values(), strict=True):
+            np.tanh(array, out=out, casting="unsafe")
+            if self._options.fail == "nan":
+                out[...] = np.nan
+            elif self._options.fail == "wrong":
+                out *= -1
+            assert out.shape == self._inputs[name].shape
+
+    def inputs(self) -> Mapping[str, Buffer]:
+        """The resident input arrays."""
+        return {name: _buffer(array) for name, array in self._inputs.items()}
+
+    def outputs(self) -> Mapping[str, Buffer]:
+        """The resident output arrays."""
+        return {name: _buffer(array) for name, array in self._outputs.items()}
+
+    def poison(self) -> None:
+        """Fill the outputs with NaN."""
+        for array in self._outputs.values():
+            array.fill(np.nan)
+
+    def read(self) -> dict[str, tensors.Array]:
+        """Copies of the outputs."""
+        return {name: array.copy() for name, array in self._outputs.items()}
+
+
+class FakePrepared:
+    """Any number of independent lanes over nothing."""
+
+    max_lanes: int | None = None
+    captures_graphs = False
+
+    def __init__(self, case: Case, options: Options, context: Context) -> None:
+        self._options = options
+        self._context = context
+        self._rng = np.random.default_rng([int(case.id, 16), context.replicate])
+        self._scale = float(np.exp(self._rng.normal(0.0, options.drift)))
+
+    def lanes(self, count: int) -> Sequence[FakeLane]:
+        """``count`` lanes, each with a random stream of its own."""
+        return [FakeLane(self._options, self._context, rng, self._scale) for rng in self._rng.spawn(count)]
+
+    def fairness(self) -> dict[str, Any]:
+        """Only that the time is simulated."""
+        return {"simulated": True}
+
+
+class Fake:
+    """Needs nothing, supports everything."""
+
+    options = Options
+    simulated = True
+
+    def missing(self) -> Missing | None:
+        """Never missing."""
+        return None
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """Nothing is unsupported, so that a rehearsal covers the whole plan."""
+        return None
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """A reference of its own kind: no model is built."""
+        key = {"inputs": digest({name: spec.shape for name, spec in case.inputs.items()})}
+        return [Stage(name="reference", kind="fake-reference", producer="fake", key=key)]
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """The right answer: tanh of each input."""
+        answer = {f"{name}.tanh": np.tanh(array).astype(np.float32) for name, array in context.inputs.items()}
+        tensors.write(out / "outputs.safetensors", answer)
+
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[FakePrepared]:
+        """Ready at once."""
+        with context.phase("load"):
+            prepared = FakePrepared(case, options, context)
+        yield prepared
+
+
+def _buffer(array: tensors.Array) -> Buffer:
+    return Buffer(ptr=array.ctypes.data, nbytes=array.nbytes, shape=array.shape, dtype=array.dtype.name)
+
+
+def _fail(way: Way) -> None:
+    """End this call, or this process, in the way asked for; ``nan`` and ``wrong`` are made by the lane."""
+    if way == "unavailable":
+        raise Unavailable("the fake package is not installed", fix="pip install fake")
+    if way == "unsupported":
+        raise Unsupported("the fake runtime has no such operator")
+    if way == "memory":
+        raise OutOfMemory("the fake device has no memory left")
+    if way == "raise":
+        raise ValueError("the fake model raised an error")
+    if way == "exit":
+        os._exit(3)
+    if way == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if way == "hang":
+        signal.pause()
+    if way == "print":
+        sys.stdout.write("x" * (1 << 20) + "\n")
+    if way == "fork" and os.fork() == 0:
+        signal.pause()
+
+
+BACKEND = Fake()

@@ -1,0 +1,269 @@
+"""The command line: parse, call, print, exit code; nothing is measured or decided here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import __version__
+
+if TYPE_CHECKING:
+    from bench.environment import Device
+    from bench.model import Plan, Policy, Run, Suite
+
+EPILOG = """exit codes: 0 all cases have a result; 1 a case failed or is inaccurate; 2 bad input, nothing written;
+130 interrupted (the run can be taken up again with --resume)."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    from bench.errors import BenchError
+
+    try:
+        return int(arguments.command(arguments))
+    except BenchError as error:
+        if arguments.traceback:
+            raise
+        print(f"trtbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if arguments.traceback:
+            raise
+        print("trtbench: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, e.g. `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from bench import artifacts, runner, store
+    from bench.errors import UsageError
+
+    cache = str(arguments.cache or artifacts.default_root())
+    settings = runner.Settings(store=str(arguments.store), cache=cache, cold=arguments.cold, seed=arguments.seed)
+    if arguments.resume:
+        given = [name for name in ("suite", "select", "backend", "quick", "replicates") if getattr(arguments, name)]
+        if given:
+            name = "SUITE" if given[0] == "suite" else f"--{given[0]}"
+            raise UsageError(
+                f"--resume takes the run as it was planned, without {name}", fix="trtbench run --resume RUN"
+            )
+        path = store.resolve(arguments.store, arguments.resume)
+        with _progress(arguments.progress) as tell:
+            finished = runner.resume(path, settings, tell)
+    else:
+        suite, plan, policy, device = _planned(arguments)
+        if arguments.dry_run:
+            return _print_plan(plan, policy)
+        with _progress(arguments.progress) as tell:
+            finished = runner.run(suite, plan, policy, device, settings, tell)
+    run = store.read(Path(finished.path))
+    if arguments.progress != "json":
+        _print_tables(run, arguments)
+    if finished.interrupted:
+        print(f"interrupted; go on with: trtbench run --resume {run.header.run}", file=sys.stderr)
+        return 130
+    return _verdict(run, arguments.strict)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    _, plan, policy, _ = _planned(arguments)
+    return _print_plan(plan, policy)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from bench import store
+
+    run = store.read(store.resolve(arguments.store, arguments.run))
+    if run.damage:
+        print(f"trtbench: {run.damage}", file=sys.stderr)
+    if getattr(arguments, "as") == "trtexec":
+        from bench.report import trtexec
+
+        print(trtexec.render(run, arguments.case))
+    elif arguments.format == "text":
+        _print_tables(run, arguments)
+    else:
+        from bench.report import export
+
+        print(getattr(export, arguments.format)(run, arguments.baseline), end="")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from bench import artifacts, doctor
+    from bench.report import doctor as view
+
+    checks = doctor.examine(artifacts.default_root(), arguments.store)
+    print(view.render(checks, **_screen()))
+    return 0
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    import json
+
+    from bench import suite
+    from bench.backends import base
+
+    print(json.dumps(suite.json_schema(base.registry()), indent=2))
+    return 0
+
+
+def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device]:
+    """The suite, its plan, the policy after the command line's changes, and the device's name."""
+    import msgspec
+
+    from bench import environment, plan, suite
+    from bench.backends import base
+    from bench.errors import UsageError
+    from bench.model import named
+
+    if arguments.suite is None:
+        raise UsageError("no suite is named", fix="trtbench run suites/smoke.yaml")
+    registry = base.registry()
+    if arguments.backend:
+        base.load(arguments.backend)
+    read = suite.load(arguments.suite, registry)
+    if arguments.baseline:
+        read = msgspec.structs.replace(read, baseline=arguments.baseline)
+    name = arguments.device or read.device
+    simulated = bool(arguments.backend) and registry[arguments.backend].simulated
+    device = "cuda:0" if simulated or environment.describe(name).kind == "cuda" else "cpu"
+    planned = plan.plan(
+        read, registry, device=device, select=arguments.select or "", backend_override=arguments.backend or ""
+    )
+    plan.check_size(planned, yes=arguments.yes)
+    backends = sorted({name for case in planned.cases for name in (case.backend, named(case.backend, case.options))})
+    if arguments.baseline and arguments.baseline not in backends:
+        raise UsageError(
+            f"the plan has no backend {arguments.baseline!r}", fix=f"--baseline with one of: {', '.join(backends)}"
+        )
+    policy = read.measure
+    if arguments.quick:
+        policy = msgspec.structs.replace(
+            policy, replicates=1, target_ci=0.02, max_time_ns=min(policy.max_time_ns, 10**9)
+        )
+    if arguments.replicates:
+        policy = msgspec.structs.replace(policy, replicates=arguments.replicates)
+    return read, planned, policy, name
+
+
+def _print_plan(plan: Plan, policy: Policy) -> int:
+    from bench.report import plan as view
+
+    print(view.render(plan, replicates=policy.replicates, verbose=True, **_screen()))
+    return 0
+
+
+def _print_tables(run: Run, arguments: argparse.Namespace) -> None:
+    from bench.report import text
+
+    print(
+        text.render(run, baseline=arguments.baseline, verbose=arguments.verbose, phases=arguments.phases, **_screen())
+    )
+
+
+def _screen() -> dict[str, Any]:
+    """The width of the terminal and whether it shows colours (NO_COLOR, dumb terminals and pipes do not)."""
+    import shutil
+
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return {"width": shutil.get_terminal_size((120, 40)).columns, "color": color}
+
+
+def _progress(kind: str) -> Any:
+    from bench.report import progress
+
+    if kind == "auto":
+        kind = "live" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
+    if kind == "live":
+        from rich.console import Console
+
+        return progress.Live(Console(stderr=True))
+    return progress.Json(sys.stdout) if kind == "json" else progress.Plain(sys.stderr)
+
+
+def _verdict(run: Run, strict: bool) -> int:
+    """1 if any record failed or is inaccurate; a missing package counts only under --strict."""
+    for record in run.records:
+        if record.failure is not None and (strict or record.failure.kind != "Unavailable"):
+            return 1
+        if record.accuracy is not None and not record.accuracy.ok:
+            return 1
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trtbench",
+        description="One model, one suite file, every PyTorch and TensorRT inference runtime, one clock.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"trtbench {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
+    common.add_argument(
+        "--store", type=Path, default=Path("results"), metavar="DIR", help="the folder of runs (default: results)"
+    )
+    tables = argparse.ArgumentParser(add_help=False)
+    tables.add_argument(
+        "--baseline", default="", metavar="BACKEND", help="the row that speed is told against (default: eager)"
+    )
+    tables.add_argument("--verbose", action="store_true", help="also what was left out, and logs of failures")
+    tables.add_argument("--phases", action="store_true", help="also import, load, export, compile and first call")
+    chosen = argparse.ArgumentParser(add_help=False)
+    chosen.add_argument("suite", nargs="?", type=Path, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml")
+    chosen.add_argument("--select", metavar="EXPR", help='e.g. "model=resnet50 and precision=fp16"')
+    chosen.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the suite's")
+    chosen.add_argument("--backend", metavar="NAME", help="replace every backend, e.g. by fake for a rehearsal")
+    chosen.add_argument("--quick", action="store_true", help="one replicate, looser intervals")
+    chosen.add_argument("--replicates", type=_positive, metavar="N", help="fresh processes per case")
+    chosen.add_argument("--yes", action="store_true", help="allow a plan of more than 10,000 cases")
+
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run = commands.add_parser("run", parents=[chosen, tables, common], help="measure a suite and store every result")
+    run.add_argument("--resume", metavar="RUN", help="run what is missing of an earlier run")
+    run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    run.add_argument("--cold", action="store_true", help="make every artifact and compile cache anew")
+    run.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")
+    run.add_argument(
+        "--progress", choices=("auto", "live", "plain", "json"), default="auto", help="how progress is told"
+    )
+    run.add_argument(
+        "--cache", type=Path, metavar="DIR", help="the artifact cache (default: $TRTBENCH_CACHE or ~/.cache/trtbench)"
+    )
+    run.add_argument("--seed", type=int, default=0, help="of inputs and weights (default: 0)")
+    run.set_defaults(command=_run)
+    show = commands.add_parser("show", parents=[tables, common], help="print the tables of a run")
+    show.add_argument(
+        "run", nargs="?", metavar="RUN", help="a run's id, its beginning, or its file (default: the latest)"
+    )
+    show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+    show.add_argument("--as", choices=("trtexec",), help="in the words of another tool")
+    show.add_argument("--case", metavar="CASE", help="with --as: one case by its id or label")
+    show.set_defaults(command=_show)
+    plan = commands.add_parser(
+        "list", parents=[chosen, tables, common], help="print the plan: what runs, what is left out and why"
+    )
+    plan.set_defaults(command=_list)
+    doctor = commands.add_parser("doctor", parents=[common], help="what this machine can run, and how to get the rest")
+    doctor.set_defaults(command=_doctor)
+    schema = commands.add_parser("schema", parents=[common], help="the JSON Schema of suite files, for editors")
+    schema.set_defaults(command=_schema)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

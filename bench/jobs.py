@@ -1,0 +1,130 @@
+"""What the runner and a worker process say to each other: one job in, replies out, each a line of JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bench.model import Case, Data, Environment, Missing, Phase, Policy, Record, Stage, Threshold, Work
+
+
+class Job(Data, frozen=True, kw_only=True, tag_field="job", tag=str.lower):
+    """Base of all jobs. ``device`` is ``cpu`` or ``cuda:0``; relative factories are looked up in ``suite_dir``."""
+
+    device: str
+    suite_dir: str = "."
+    seed: int = 0
+    cold: bool = False
+
+
+class Measure(Job, frozen=True, kw_only=True):
+    """Measure one case once; ``artifacts`` maps the names of its stages to finished folders."""
+
+    case: Case
+    policy: Policy
+    threshold: Threshold
+    artifacts: dict[str, str]
+    scratch: str
+    replicate: int = 0
+
+
+class Produce(Job, frozen=True, kw_only=True):
+    """Make one artifact of a case in the folder ``out``."""
+
+    case: Case
+    stage: Stage
+    artifacts: dict[str, str]
+    out: str
+    scratch: str
+
+
+class Inspect(Job, frozen=True, kw_only=True):
+    """Build each case's model without memory, so that a wrong factory is told first; count its arithmetic and bytes."""
+
+    cases: tuple[Case, ...]
+
+
+class Ceilings(Job, frozen=True, kw_only=True):
+    """Measure the machine's rates for speed of light."""
+
+
+class Describe(Job, frozen=True, kw_only=True):
+    """Tell the environment of this interpreter and which backends it makes ready."""
+
+
+JobType = Measure | Produce | Inspect | Ceilings | Describe
+
+
+class Reply(Data, frozen=True, kw_only=True, tag_field="reply", tag=str.lower):
+    """Base of all replies; ``Doing`` may come many times, one of the others comes last."""
+
+
+class Doing(Reply, frozen=True, kw_only=True):
+    """The worker entered a phase; while a ``timed`` one runs the parent must stay asleep."""
+
+    phase: str
+    timed: bool = False
+
+
+class Measured(Reply, frozen=True, kw_only=True):
+    """The finished record of a Measure job, a failed one included."""
+
+    record: Record
+
+
+class Produced(Reply, frozen=True, kw_only=True):
+    """The artifact is complete; ``phases`` is what it took."""
+
+    phases: tuple[Phase, ...]
+
+
+class Failed(Reply, frozen=True, kw_only=True):
+    """The job could not be done; ``user`` errors are the suite's fault and end the run with exit code 2."""
+
+    kind: str
+    stage: str
+    message: str
+    where: str = ""
+    hint: str = ""
+    trace: str = ""
+    user: bool = False
+
+
+class Inspected(Reply, frozen=True, kw_only=True):
+    """Work by case id; a model whose package is missing is absent."""
+
+    work: dict[str, Work]
+
+
+class Rates(Reply, frozen=True, kw_only=True):
+    """FLOP/s by precision, and ``copy`` in bytes/s (read plus written)."""
+
+    ceilings: dict[str, float]
+
+
+class Described(Reply, frozen=True, kw_only=True):
+    """The environment, and per backend what is missing (None: ready)."""
+
+    environment: Environment
+    backends: dict[str, Missing | None]
+
+
+ReplyType = Doing | Measured | Produced | Failed | Inspected | Rates | Described
+
+_ENCODER = msgspec.json.Encoder()
+_JOBS: msgspec.json.Decoder[JobType] = msgspec.json.Decoder(JobType)
+_REPLIES: msgspec.json.Decoder[ReplyType] = msgspec.json.Decoder(ReplyType)
+
+
+def encode(message: Job | Reply) -> bytes:
+    """One line without its newline."""
+    return _ENCODER.encode(message)
+
+
+def decode_job(line: bytes) -> JobType:
+    """The job of a line. msgspec.MsgspecError if it is none."""
+    return _JOBS.decode(line)
+
+
+def decode_reply(line: bytes) -> ReplyType:
+    """The reply of a line. msgspec.MsgspecError if it is none."""
+    return _REPLIES.decode(line)

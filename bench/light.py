@@ -1,0 +1,128 @@
+"""Speed of light: the arithmetic and bytes that a case cannot avoid, and the rates at which a machine does them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.backends import _torch
+from bench.errors import CaseError
+from bench.model import Case, Context, Measurement, Work
+from bench.units import NS_PER_S
+
+if TYPE_CHECKING:
+    import torch
+
+ITEMSIZE = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
+_DTYPES = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+def count(case: Case, context: Context) -> Work:
+    """FLOPs of one call by torch.utils.flop_counter on meta tensors, where attention is counted on any machine, and
+    bytes = parameters and buffers + inputs + outputs, each once, floats at the case's precision.
+
+    A model that cannot be built or run without memory is built on the CPU instead, where SDPA may count as 0.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    size = ITEMSIZE[case.precision]
+    for device in ("meta", "cpu"):
+        try:
+            with torch.device(device):
+                model = _torch.build_model(case, context, device=device)
+            inputs = {
+                name: torch.empty([int(n) for n in spec.shape], dtype=getattr(torch, spec.dtype), device=device).zero_()
+                for name, spec in case.inputs.items()
+            }
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                outputs = _torch.flatten_outputs(model(**inputs))
+        except (NotImplementedError, RuntimeError) as error:  # an operator or a .item() that meta tensors lack
+            if device == "cpu":
+                raise CaseError(f"the model cannot be run to count its arithmetic: {error}") from error
+            continue
+        break
+    weights = [*model.parameters(), *model.buffers()]
+    moved = sum(_bytes(t, size) for t in (*weights, *inputs.values(), *outputs.values()))
+    return Work(flops=counter.get_total_flops(), bytes=moved, parameters=sum(p.numel() for p in model.parameters()))
+
+
+def achieved(work: Work, precision: str, ceilings: Mapping[str, float], measurements: tuple[Measurement, ...]) -> Work:
+    """``work`` with the fraction of the roofline that each boundary reached (Williams, Waterman, Patterson 2009):
+    max(flops / rate, bytes / bandwidth) over the median time of a call, or over the time per call in ``throughput``.
+    """
+    rate, bandwidth = ceilings.get(precision), ceilings.get("copy")
+    if not rate or not bandwidth:
+        return work
+    compute, memory = work.flops / rate * NS_PER_S, work.bytes / bandwidth * NS_PER_S
+    light = max(compute, memory)
+    fraction: dict[str, float] = {}
+    for m in measurements:
+        took = m.window_ns / m.calls if m.calls else statistics.median(m.samples) if m.samples else 0
+        if m.boundary in ("gpu", "gpu_unheld", "compute", "latency", "throughput") and took > 0:
+            fraction[m.boundary] = light / took
+    return Work(
+        flops=work.flops,
+        bytes=work.bytes,
+        parameters=work.parameters,
+        bound="compute" if compute >= memory else "memory",
+        fraction=fraction,
+    )
+
+
+def ceilings(device: str) -> dict[str, float]:
+    """The best rates seen on ``device``: FLOP/s of a square matrix product per precision, bytes/s of a copy.
+
+    Random data, because zeros can run faster. A product of n x n matrices counts 2 n^3; a copy counts bytes read plus
+    bytes written. tf32 is measured on a GPU only.
+    """
+    import torch
+
+    rates: dict[str, float] = {}
+    for precision, name in _DTYPES.items():
+        if precision == "tf32" and device == "cpu":
+            continue
+        with contextlib.suppress(RuntimeError), _torch.tf32(precision == "tf32"):
+            rates[precision] = _product_rate(torch, getattr(torch, name), device)
+    source = torch.randn(1 << (28 if device != "cpu" else 25), device=device)
+    target = torch.empty_like(source)
+    rates["copy"] = 2 * source.nbytes / _best(lambda: target.copy_(source), device)
+    return rates
+
+
+def _product_rate(torch: Any, dtype: torch.dtype, device: str) -> float:
+    """FLOP/s of the largest product that still takes a bounded time: the size doubles until one takes 50 ms."""
+    size, rate = 256, 0.0
+    while size <= (8192 if device != "cpu" else 2048):
+        a = torch.randn(size, size, device=device).to(dtype)
+        b = torch.randn(size, size, device=device).to(dtype)
+        seconds = _best(lambda a=a, b=b: a @ b, device)
+        rate = max(rate, 2 * size**3 / seconds)
+        if seconds > 0.05:
+            break
+        size *= 2
+    return rate
+
+
+def _best(call: Any, device: str, repeats: int = 5) -> float:
+    """Seconds of the fastest of ``repeats`` calls after one that warms up; the device is waited for."""
+    import torch
+
+    wait = torch.cuda.synchronize if device != "cpu" else (lambda: None)
+    best = math.inf
+    for index in range(repeats + 1):
+        wait()
+        start = time.perf_counter_ns()
+        call()
+        wait()
+        if index:
+            best = min(best, (time.perf_counter_ns() - start) / NS_PER_S)
+    return best
+
+
+def _bytes(tensor: torch.Tensor, size: int) -> int:
+    return int(tensor.numel() * (size if tensor.is_floating_point() else tensor.element_size()))

@@ -1,0 +1,1 @@
+"""Measuring: clocks, the sampling loop, its stop rule, the boundaries, telemetry and accuracy."""

@@ -1,0 +1,32 @@
+"""The host's clock, and a simulated one for rehearsals and tests."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class HostClock:
+    """The monotonic clock of the host with the highest resolution, ``time.perf_counter_ns``."""
+
+    name = "host"
+    now = staticmethod(time.perf_counter_ns)
+
+
+class FakeClock(threading.local):
+    """Time that passes only when told to; each thread has its own, from 0, as lanes that truly run in parallel have."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self._now = 0
+
+    def now(self) -> int:
+        """Nanoseconds advanced so far in this thread."""
+        return self._now
+
+    def advance(self, ns: int) -> None:
+        """Let ``ns`` nanoseconds pass. ValueError for negative ones."""
+        if ns < 0:
+            raise ValueError(f"time cannot go back by {-ns} ns")
+        self._now += ns

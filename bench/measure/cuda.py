@@ -1,0 +1,340 @@
+"""The GPU's clock: CUDA events on a stream that a host flag holds back until everything is issued (cuda-bindings)."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.errors import CaseError, OutOfMemory, Unavailable
+
+# The shared page that the parent watches: u32 flag, armed, released, tripped.
+PAGE = 4096
+FLAG, ARMED, RELEASED, TRIPPED = range(4)
+
+
+class CudaFailure(CaseError):
+    """A CUDA call failed; after an illegal access every later call of the process fails too."""
+
+
+class HoldBroken(Exception):
+    """The call did not return while its stream was held, so it waits for the GPU; the parent released the stream."""
+
+
+class Driver(Protocol):
+    """What the clock and the boundaries need of CUDA; handles and addresses are integers, times nanoseconds."""
+
+    def event(self) -> int:
+        """A new event that keeps time."""
+        ...
+
+    def destroy(self, event: int) -> None:
+        """Give an event back."""
+        ...
+
+    def record(self, event: int, stream: int) -> None:
+        """Mark a point on a stream."""
+        ...
+
+    def done(self, event: int) -> bool:
+        """Whether the GPU has passed the event."""
+        ...
+
+    def elapsed(self, start: int, end: int) -> int:
+        """Nanoseconds of GPU time between two passed events (resolution about 0.5 us)."""
+        ...
+
+    def wait_value(self, stream: int, address: int, value: int) -> None:
+        """Make a stream wait until the 32-bit word at a device address has reached ``value`` (cyclic >=)."""
+        ...
+
+    def wait_event(self, stream: int, event: int) -> None:
+        """Make a stream wait for an event of another."""
+        ...
+
+    def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
+        """Copy asynchronously; the direction follows from the addresses."""
+        ...
+
+    def fill(self, target: int, byte: int, nbytes: int, stream: int) -> None:
+        """Fill device memory asynchronously."""
+        ...
+
+    def stream(self) -> int:
+        """A new non-blocking stream."""
+        ...
+
+    def pinned(self, nbytes: int) -> int:
+        """The address of new page-locked host memory."""
+        ...
+
+    def free_pinned(self, address: int) -> None:
+        """Give page-locked memory back."""
+        ...
+
+    def allocate(self, nbytes: int) -> int:
+        """The address of new device memory."""
+        ...
+
+    def free(self, address: int) -> None:
+        """Give device memory back."""
+        ...
+
+    def register(self, address: int, nbytes: int) -> int:
+        """Page-lock host memory that exists and map it: its device address."""
+        ...
+
+    def unregister(self, address: int) -> None:
+        """Undo ``register``."""
+        ...
+
+    def can_hold(self) -> str:
+        """Empty if streams can wait on memory here, else why not."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait for the whole device."""
+        ...
+
+
+class Gate:
+    """The flag that holds a stream, in a page shared with the parent, which can open it when this process cannot.
+
+    The process arms the gate with a rising number n: the stream waits for flag >= n, ``release`` writes n. A parent
+    that sees armed > released for too long writes TRIPPED and a flag far ahead: the stream goes on, ``tripped`` tells.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._file = os.open(path, os.O_RDWR) if path else os.memfd_create("trtbench-gate")
+        if not path:
+            os.ftruncate(self._file, PAGE)
+        self._map = mmap.mmap(self._file, PAGE)
+        self._words = memoryview(self._map).cast("I")
+
+    @property
+    def address(self) -> int:
+        """Where the page lies in this process."""
+        import numpy as np
+
+        return int(np.frombuffer(self._words, np.uint32).ctypes.data)
+
+    @property
+    def tripped(self) -> bool:
+        """Whether the parent had to open the gate."""
+        return bool(self._words[TRIPPED])
+
+    @property
+    def stuck(self) -> int | None:
+        """The number that is armed and not released, None if the gate is open."""
+        return self._words[ARMED] if self._words[ARMED] != self._words[RELEASED] else None
+
+    def arm(self) -> int:
+        """Close the gate; the number that the stream must wait for."""
+        self._words[ARMED] = value = self._words[RELEASED] + 1
+        return int(value)
+
+    def release(self) -> None:
+        """Open the gate."""
+        self._words[FLAG] = self._words[ARMED]
+        self._words[RELEASED] = self._words[ARMED]
+
+    def trip(self) -> None:
+        """Open the gate for good, from the parent."""
+        self._words[TRIPPED] = 1
+        self._words[FLAG] = (self._words[ARMED] + (1 << 30)) & 0xFFFFFFFF
+
+    def close(self) -> None:
+        """Give the page back."""
+        self._words.release()
+        self._map.close()
+        os.close(self._file)
+
+
+def create_gate(path: Path) -> Gate:
+    """A gate in a new file, for the parent to make and the worker to open."""
+    path.write_bytes(struct.pack("4I", 0, 0, 0, 0).ljust(PAGE, b"\0"))
+    return Gate(path)
+
+
+class CudaClock:
+    """Times calls on a stream by events; ``hold`` keeps the GPU from starting until the host has issued everything."""
+
+    name = "cuda events"
+
+    def __init__(self, driver: Driver, gate: Gate) -> None:
+        self.driver = driver
+        self._gate = gate
+        self._flag: int | None = None
+        self._events: list[int] = []
+
+    def event(self) -> int:
+        """A new event, destroyed with the clock."""
+        event = self.driver.event()
+        self._events.append(event)
+        return event
+
+    @contextlib.contextmanager
+    def held(self, stream: int) -> Iterator[None]:
+        """Hold ``stream`` for the block: what the block issues starts only when the block has ended.
+
+        HoldBroken if the parent had to release the stream. A stream is released whatever the block raises.
+        """
+        if self._flag is None:
+            self._flag = self.driver.register(self._gate.address, PAGE)
+        value = self._gate.arm()
+        try:
+            self.driver.wait_value(stream, self._flag, value)
+            yield
+        finally:
+            self._gate.release()
+        if self._gate.tripped:
+            raise HoldBroken
+
+    def wait(self, event: int) -> None:
+        """Spin until the GPU has passed ``event``: a blocking wait would add the wake-up of a thread."""
+        while not self.driver.done(event):
+            pass
+
+    def elapsed(self, start: int, end: int) -> int:
+        """Nanoseconds between two events that the GPU has passed."""
+        return self.driver.elapsed(start, end)
+
+    def close(self) -> None:
+        """Wait for the device and give everything back."""
+        self.driver.synchronize()
+        for event in self._events:
+            self.driver.destroy(event)
+        self._events.clear()
+        if self._flag is not None:
+            self.driver.unregister(self._gate.address)
+            self._flag = None
+
+
+class CudaDriver:
+    """The driver API through cuda-bindings, on the primary context of one device (shared with every runtime)."""
+
+    def __init__(self, ordinal: int = 0) -> None:
+        try:
+            from cuda.bindings import driver
+        except ImportError as error:
+            raise Unavailable(
+                "the package 'cuda-bindings' is not installed", fix="pip install cuda-bindings"
+            ) from error
+        self._cu: Any = driver
+        try:
+            self._check(driver.cuInit(0))
+        except RuntimeError as error:  # cuda-bindings raises this when libcuda is not there
+            raise Unavailable(f"no NVIDIA driver: {error}", fix="nvidia-smi") from error
+        self._device = self._check(driver.cuDeviceGet(ordinal))
+        context = self._check(driver.cuDevicePrimaryCtxRetain(self._device))
+        self._check(driver.cuCtxSetCurrent(context))
+
+    def _check(self, result: tuple[Any, ...]) -> Any:
+        """The value of a call, or CudaFailure with the driver's name for what went wrong."""
+        code, *values = result
+        if code != self._cu.CUresult.CUDA_SUCCESS:
+            _, name = self._cu.cuGetErrorName(code)
+            text = name.decode() if isinstance(name, bytes) else str(code)
+            if text == "CUDA_ERROR_OUT_OF_MEMORY":
+                raise OutOfMemory("the GPU has no memory left", fix="a smaller batch, or free the GPU (nvidia-smi)")
+            raise CudaFailure(f"{text} in a CUDA call", fix="run the case alone under compute-sanitizer")
+        return values[0] if len(values) == 1 else tuple(values)
+
+    def attribute(self, name: str) -> int:
+        """A CU_DEVICE_ATTRIBUTE by the end of its name, e.g. ``L2_CACHE_SIZE`` (bytes)."""
+        wanted = getattr(self._cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return int(self._check(self._cu.cuDeviceGetAttribute(wanted, self._device)))
+
+    def event(self) -> int:
+        """cuEventCreate."""
+        return int(self._check(self._cu.cuEventCreate(self._cu.CUevent_flags.CU_EVENT_DEFAULT)))
+
+    def destroy(self, event: int) -> None:
+        """cuEventDestroy."""
+        self._check(self._cu.cuEventDestroy(event))
+
+    def record(self, event: int, stream: int) -> None:
+        """cuEventRecord."""
+        self._check(self._cu.cuEventRecord(event, stream))
+
+    def done(self, event: int) -> bool:
+        """cuEventQuery."""
+        result = self._cu.cuEventQuery(event)
+        if result[0] == self._cu.CUresult.CUDA_ERROR_NOT_READY:
+            return False
+        self._check(result)
+        return True
+
+    def elapsed(self, start: int, end: int) -> int:
+        """cuEventElapsedTime, which gives milliseconds as a float."""
+        return round(float(self._check(self._cu.cuEventElapsedTime(start, end))) * 1e6)
+
+    def wait_value(self, stream: int, address: int, value: int) -> None:
+        """cuStreamWaitValue32 with GEQ."""
+        geq = self._cu.CUstreamWaitValue_flags.CU_STREAM_WAIT_VALUE_GEQ
+        self._check(self._cu.cuStreamWaitValue32(stream, address, value, geq))
+
+    def wait_event(self, stream: int, event: int) -> None:
+        """cuStreamWaitEvent."""
+        self._check(self._cu.cuStreamWaitEvent(stream, event, 0))
+
+    def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
+        """cuMemcpyAsync."""
+        self._check(self._cu.cuMemcpyAsync(target, source, nbytes, stream))
+
+    def fill(self, target: int, byte: int, nbytes: int, stream: int) -> None:
+        """cuMemsetD8Async."""
+        self._check(self._cu.cuMemsetD8Async(target, byte, nbytes, stream))
+
+    def stream(self) -> int:
+        """cuStreamCreate, non-blocking against the legacy default stream."""
+        return int(self._check(self._cu.cuStreamCreate(self._cu.CUstream_flags.CU_STREAM_NON_BLOCKING)))
+
+    def pinned(self, nbytes: int) -> int:
+        """cuMemHostAlloc, portable."""
+        return int(self._check(self._cu.cuMemHostAlloc(max(nbytes, 1), 1)))
+
+    def free_pinned(self, address: int) -> None:
+        """cuMemFreeHost."""
+        self._check(self._cu.cuMemFreeHost(address))
+
+    def allocate(self, nbytes: int) -> int:
+        """cuMemAlloc."""
+        return int(self._check(self._cu.cuMemAlloc(max(nbytes, 1))))
+
+    def free(self, address: int) -> None:
+        """cuMemFree."""
+        self._check(self._cu.cuMemFree(address))
+
+    def register(self, address: int, nbytes: int) -> int:
+        """cuMemHostRegister, mapped, and its device pointer."""
+        self._check(self._cu.cuMemHostRegister(address, nbytes, 2))
+        return int(self._check(self._cu.cuMemHostGetDevicePointer(address, 0)))
+
+    def unregister(self, address: int) -> None:
+        """cuMemHostUnregister."""
+        self._check(self._cu.cuMemHostUnregister(address))
+
+    def can_hold(self) -> str:
+        """Held streams need stream memory operations and asynchronous launches."""
+        if os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0"):
+            return "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU"
+        if any(
+            name in os.environ
+            for name in ("NV_COMPUTE_PROFILER_PERFWORKS_DIR", "CUDA_MEMCHECK", "NV_SANITIZER_INJECTION_PORT_BASE")
+        ):
+            return "a profiler or sanitizer serialises launches"
+        # The V1 attribute speaks of an older interface that newer drivers deny; 64-bit operations imply 32-bit ones.
+        names = ("CAN_USE_64_BIT_STREAM_MEM_OPS", "CAN_USE_64_BIT_STREAM_MEM_OPS_V1", "CAN_USE_STREAM_MEM_OPS_V1")
+        known = [name for name in names if hasattr(self._cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")]
+        if not any(self.attribute(name) for name in known):
+            return "the driver offers no stream memory operations"
+        return ""
+
+    def synchronize(self) -> None:
+        """cuCtxSynchronize."""
+        self._check(self._cu.cuCtxSynchronize())

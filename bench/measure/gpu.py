@@ -1,0 +1,245 @@
+"""The boundaries on a GPU: gpu (held), gpu_unheld, enqueue, latency with its parts, throughput over lanes and copies."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+from bench.errors import Unsupported
+from bench.measure.cuda import CudaClock, Driver
+from bench.model import Buffer, Clock, Lane, Measurement
+
+Take = Callable[[], int]
+# Twice the L2 is written between samples to make it cold; more than any card has is no harm.
+COLD_FACTOR = 2
+
+
+def stream_of(lane: Lane) -> int:
+    """The lane's stream. Unsupported for the legacy default stream, which nothing can hold or overlap."""
+    if not lane.stream:
+        raise Unsupported("the backend runs on the default stream, where it cannot be timed apart from others")
+    return lane.stream
+
+
+def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Callable[[], None] | None = None) -> Take:
+    """Samples of ``gpu`` (held) or ``gpu_unheld``: event, call, event, with ``before`` issued ahead of the first event.
+
+    HoldBroken from a sample whose call waited for the GPU.
+    """
+    stream, start, end = stream_of(lane), clock.event(), clock.event()
+    driver = clock.driver
+
+    def issue() -> None:
+        if before is not None:
+            before()
+        driver.record(start, stream)
+        lane.call()
+        driver.record(end, stream)
+
+    def take() -> int:
+        if hold:
+            with clock.held(stream):
+                issue()
+        else:
+            issue()
+        clock.wait(end)
+        return clock.elapsed(start, end)
+
+    return take
+
+
+def enqueue(lane: Lane, clock: CudaClock, host: Clock) -> Take:
+    """Samples of ``enqueue``: the host's time in one call, with the stream empty before it."""
+    stream, end = stream_of(lane), clock.event()
+
+    def take() -> int:
+        start = host.now()
+        lane.call()
+        took = host.now() - start
+        clock.driver.record(end, stream)
+        clock.wait(end)
+        return took
+
+    return take
+
+
+class Transfer:
+    """Pinned host copies of one lane's inputs and outputs; without transfers, copies of nothing."""
+
+    def __init__(self, driver: Driver, lane: Lane, *, on: bool) -> None:
+        self._driver = driver
+        self._on = on
+        self._pins: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._inputs = [(self._pin(f"in {name}", buffer), buffer) for name, buffer in lane.inputs().items() if on]
+        for (pin, buffer), _ in zip(self._inputs, range(len(self._inputs)), strict=True):
+            driver.copy(pin, buffer.ptr, buffer.nbytes, stream_of(lane))  # real data, never zeros
+        driver.synchronize()
+
+    def _pin(self, name: str, buffer: Buffer) -> int:
+        if self._sizes.get(name, -1) < buffer.nbytes:
+            if name in self._pins:
+                self._driver.free_pinned(self._pins[name])
+            self._pins[name] = self._driver.pinned(buffer.nbytes)
+            self._sizes[name] = buffer.nbytes
+        return self._pins[name]
+
+    def host_to_device(self, stream: int) -> None:
+        """Issue the copies of the inputs."""
+        for pin, buffer in self._inputs:
+            self._driver.copy(buffer.ptr, pin, buffer.nbytes, stream)
+
+    def device_to_host(self, lane: Lane, stream: int) -> None:
+        """Issue the copies of the outputs of the lane's latest call."""
+        if self._on:
+            for name, buffer in lane.outputs().items():
+                self._driver.copy(self._pin(f"out {name}", buffer), buffer.ptr, buffer.nbytes, stream)
+
+    def close(self) -> None:
+        """Give the pinned memory back."""
+        for address in self._pins.values():
+            self._driver.free_pinned(address)
+        self._pins.clear()
+
+
+@contextlib.contextmanager
+def latency(
+    lane: Lane, clock: CudaClock, host: Clock, *, transfers: bool
+) -> Iterator[tuple[Take, dict[str, list[int]]]]:
+    """Samples of ``latency`` on the host's clock, and the lists that fill with its parts h2d, compute and d2h."""
+    stream = stream_of(lane)
+    events = [clock.event() for _ in range(4)]
+    parts: dict[str, list[int]] = {"h2d": [], "compute": [], "d2h": []}
+    driver = clock.driver
+    copies = Transfer(driver, lane, on=transfers)
+
+    def take() -> int:
+        start = host.now()
+        driver.record(events[0], stream)
+        copies.host_to_device(stream)
+        driver.record(events[1], stream)
+        lane.call()
+        driver.record(events[2], stream)
+        copies.device_to_host(lane, stream)
+        driver.record(events[3], stream)
+        clock.wait(events[3])
+        took = host.now() - start
+        for part, first, last in zip(parts.values(), events, events[1:], strict=False):
+            part.append(clock.elapsed(first, last))
+        return took
+
+    try:
+        take()  # the output's pinned memory is allocated here
+        for part in parts.values():
+            part.clear()
+        yield take, parts
+    finally:
+        driver.synchronize()
+        copies.close()
+
+
+def throughput(
+    lanes: Sequence[Lane], clock: CudaClock, host: Clock, *, batch: int, depth: int, window_ns: int, transfers: bool
+) -> tuple[Measurement, ...]:
+    """Closed loop over ``lanes``: each issues H2D, call and D2H on streams of their own as soon as its last D2H is done.
+
+    Counts calls over the GPU's time from the first H2D start to the last D2H end. Also gives what trtexec shows: host
+    time of each enqueue and event times of each H2D, compute and D2H, inside the loop.
+    """
+    loop = _Loop(lanes, clock, host, transfers=transfers)
+    try:
+        loop.run(window_ns)
+        window, parts = loop.window_ns(), loop.parts
+    finally:
+        loop.close()
+    total = Measurement(
+        boundary="throughput",
+        samples=tuple(parts["total"]),
+        batch=batch,
+        stop="MaxTime",
+        calls=len(parts["total"]),
+        window_ns=window,
+        lanes=len(lanes) // depth,
+        depth=depth,
+    )
+    return (total,)
+
+
+class _Slot:
+    """One lane in the loop with its events: h2d start and end, compute start and end, d2h start and end."""
+
+    def __init__(self, lane: Lane, clock: CudaClock, transfers: bool) -> None:
+        self.lane = lane
+        self.copies = Transfer(clock.driver, lane, on=transfers)
+        self.events = [clock.event() for _ in range(6)]
+        self.busy = False
+
+
+class _Loop:
+    """The state of a throughput loop: slots, copy streams, and the samples so far."""
+
+    def __init__(self, lanes: Sequence[Lane], clock: CudaClock, host: Clock, *, transfers: bool) -> None:
+        self.clock = clock
+        self.host = host
+        self.driver = clock.driver
+        self.up, self.down = self.driver.stream(), self.driver.stream()
+        self.slots = [_Slot(lane, clock, transfers) for lane in lanes]
+        self.parts: dict[str, list[int]] = {name: [] for name in ("total", "enqueue", "h2d", "compute", "d2h")}
+        self.first = clock.event()
+        self.last = self.first
+
+    def run(self, window_ns: int) -> None:
+        """Go round the slots until the window has passed, then let the calls in flight finish."""
+        for slot in self.slots:  # allocates the pinned outputs; not counted
+            self._issue(slot)
+        self.driver.synchronize()
+        self.parts["enqueue"].clear()
+        for slot in self.slots:
+            slot.busy = False
+        self.driver.record(self.first, self.up)
+        deadline = self.host.now() + window_ns
+        while self.host.now() < deadline:
+            for slot in self.slots:
+                self._collect(slot)
+                self._issue(slot)
+        for slot in self.slots:
+            self._collect(slot)
+
+    def _issue(self, slot: _Slot) -> None:
+        stream, record = stream_of(slot.lane), self.driver.record
+        up0, up1, run0, run1, down0, down1 = slot.events
+        record(up0, self.up)
+        slot.copies.host_to_device(self.up)
+        record(up1, self.up)
+        self.driver.wait_event(stream, up1)
+        record(run0, stream)
+        start = self.host.now()
+        slot.lane.call()
+        self.parts["enqueue"].append(self.host.now() - start)
+        record(run1, stream)
+        self.driver.wait_event(self.down, run1)
+        record(down0, self.down)
+        slot.copies.device_to_host(slot.lane, self.down)
+        record(down1, self.down)
+        slot.busy = True
+
+    def _collect(self, slot: _Slot) -> None:
+        """Wait for a slot's D2H and keep its times; slots end in the order in which they were issued."""
+        if not slot.busy:
+            return
+        up0, up1, run0, run1, down0, down1 = slot.events
+        self.clock.wait(down1)
+        for name, a, b in (("total", up0, down1), ("h2d", up0, up1), ("compute", run0, run1), ("d2h", down0, down1)):
+            self.parts[name].append(self.clock.elapsed(a, b))
+        self._window = self.clock.elapsed(self.first, down1)
+        slot.busy = False
+
+    def window_ns(self) -> int:
+        """From the first H2D start to the last D2H end."""
+        return self._window
+
+    def close(self) -> None:
+        """Wait for the device and free the pinned memory."""
+        self.driver.synchronize()
+        for slot in self.slots:
+            slot.copies.close()

@@ -1,0 +1,129 @@
+"""How one figure reads in a table or a line of progress: plain text, no layout."""
+
+from __future__ import annotations
+
+from bench.model import Boundary, Failure, Record
+from bench.report.pool import Score
+from bench.report.rows import Figure, Row, Speed, summarise
+from bench.units import format_rate, format_size, format_time
+
+NONE = "-"
+
+
+def time(figure: Figure | None) -> str:
+    """``1.23 ms ±0.4%``; without an interval only the time."""
+    return f"{format_time(figure.value)}{spread(figure)}" if figure else NONE
+
+
+def rate(figure: Figure | None, *, bare: bool = False) -> str:
+    """``1,234 ±0.4%`` inferences per second, or only the number."""
+    return f"{format_rate(figure.value)}{'' if bare else spread(figure)}" if figure else NONE
+
+
+def spread(figure: Figure) -> str:
+    """`` ±0.4%`` (leading blank): the larger half of the interval as a fraction of the value; empty without one."""
+    if figure.low is None or figure.high is None or not figure.value:
+        return ""
+    return _half(figure.value, figure.low, figure.high)
+
+
+def ratio(speed: Speed | None, label: str, *, brackets: bool = True) -> str:
+    """``1.53x [1.50, 1.57]``, or short ``1.53x ±2.3%``; ``baseline`` for the case that the others are set against."""
+    if speed is None:
+        return NONE
+    if speed.against == label:
+        return "baseline"
+    text = f"{_times(speed.ratio)}x"
+    if speed.low is None or speed.high is None:
+        return text
+    if brackets:
+        return f"{text} [{_times(speed.low)}, {_times(speed.high)}]"
+    return text + _half(speed.ratio, speed.low, speed.high)
+
+
+def verdict(score: Score | None) -> str:
+    """``ok`` or ``FAIL``."""
+    return NONE if score is None else "ok" if score.ok else "FAIL"
+
+
+def cosine(score: Score | None) -> str:
+    """Six decimals, never rounded up to 1.000000 from below."""
+    if score is None or score.cosine is None:
+        return NONE
+    text = f"{score.cosine:.6f}"
+    return "0.999999" if text == "1.000000" and score.cosine < 1 - 1e-6 else text
+
+
+def small(value: float | None) -> str:
+    """An error norm: ``2.1e-04``."""
+    return NONE if value is None else "0" if value == 0 else f"{value:.1e}"
+
+
+def memory(row: Row) -> str:
+    """``93.5 MiB``."""
+    return NONE if row.memory is None else format_size(row.memory)
+
+
+def share(fraction: float | None) -> str:
+    """``41%``; one decimal below 10 %."""
+    return NONE if fraction is None else f"{fraction:.1%}" if fraction < 0.0995 else f"{fraction:.0%}"
+
+
+def phase(row: Row, name: str) -> str:
+    """``30.1 s (2.01 s)``: cold, and in parentheses warm."""
+    found = next((phase for phase in row.phases if phase.name == name), None)
+    if found is None:
+        return NONE
+    cold = [format_time(found.cold_ns)] if found.cold_ns is not None else []
+    warm = [f"({format_time(found.warm_ns)})"] if found.warm_ns is not None else []
+    return " ".join(cold + warm)
+
+
+def failure(found: Failure) -> str:
+    """``Timeout in compile``."""
+    return f"{found.kind} in {found.stage}" if found.stage else found.kind
+
+
+def message(found: Failure) -> str:
+    """The message without the class name that the kind already says."""
+    return found.message.removeprefix(f"{found.kind}: ")
+
+
+def result(record: Record) -> str:
+    """One finished process in one line: ``latency 1.23 ms ±0.4%, 812/s, accuracy ok``, or what went wrong."""
+    if record.failure:
+        return f"FAILED: {failure(record.failure)}: {message(record.failure)}"
+    times, per_second, score = summarise(record)
+    order: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "latency")
+    parts = [f"{boundary} {time(times[boundary])}" for boundary in order if boundary in times]
+    if per_second:
+        parts.append(f"{format_rate(per_second.value)}/s")
+    if score:
+        parts.append("accuracy ok" if score.ok else f"accuracy FAIL: {score.why}")
+    if kinds := dict.fromkeys(warning.kind for warning in record.warnings):
+        parts.append(f"warnings: {' '.join(kinds)}")
+    return ", ".join(parts) or "nothing was measured"
+
+
+def duration(seconds: float) -> str:
+    """``0:42``, ``12:05`` or ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 case``, ``3 cases``, ``2 processes``."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _times(value: float) -> str:
+    return f"{value:.2f}" if value < 99.5 else f"{value:,.0f}"
+
+
+def _half(value: float, low: float, high: float) -> str:
+    half = max(high - value, value - low) / value
+    if half < 0.0005:
+        return " ±<0.1%"
+    return f" ±{half:.1%}" if half < 0.0995 else f" ±{half:.0%}"

@@ -1,0 +1,161 @@
+"""A run's rows for other programs and pages: markdown for a README, CSV for a sheet, JSON with every raw figure."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from bench.model import Boundary, Run
+from bench.report import cells, notes
+from bench.report.rows import PRIMARY, SHOWN, Row, models, rows
+
+JSON_SCHEMA = 1
+
+
+def markdown(run: Run, baseline: str = "") -> str:
+    """One table per model (GitHub flavour), its notes as a list below; the fastest accurate case of a size is bold."""
+    header = run.header
+    processes = cells.count(header.policy.replicates, "process")
+    lines = [f"`{header.run}` on {_escape(notes.machine(run))}; {processes} per case; times with 95% intervals."]
+    if whole := notes.of_run(run):
+        lines += ["", *(f"- {_note(note)}" for note in whole)]
+    made = rows(run, baseline)
+    for model, members in models(made).items():
+        lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure])]
+        found = notes.collect(members, run)
+        lines += ["", *(f"- {_note(note, members)}" for note in found)] if found else []
+    left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
+    if last := "; ".join(filter(None, (notes.evidence(made), left_out))):
+        lines += ["", f"{last}."]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def csv(run: Run, baseline: str = "") -> str:
+    """One line per case under a header line: identity, one column per symbol, then for each boundary of the run
+    ``NAME_ns``, ``NAME_low_ns``, ``NAME_high_ns``, and the other figures as raw numbers; empty where there is none.
+    """
+    made = rows(run, baseline)
+    symbols = list(dict.fromkeys(name for row in made for name in row.symbols))
+    boundaries = [boundary for boundary in SHOWN if any(boundary in row.times for row in made)]
+    flat = [_flat(row, symbols, boundaries) for row in made]
+    buffer = io.StringIO()
+    writer = csv_format.DictWriter(buffer, list(flat[0]) if flat else ["case"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return buffer.getvalue()
+
+
+def json(run: Run, baseline: str = "") -> str:
+    """One object: ``schema``, ``run``, ``created``, ``version``, ``environments`` (by toolchain, each with its
+    ``fingerprint``), ``status`` (complete, interrupted, unfinished), ``damage``, ``rows`` and ``left_out``.
+
+    A row has every field of rows.Row (None as null); times are nanoseconds, rates inferences/s, sizes bytes.
+    """
+    header = run.header
+    environments = {
+        name: {**msgspec.to_builtins(found), "fingerprint": found.fingerprint}
+        for name, found in header.environments.items()
+    }
+    whole = {
+        "schema": JSON_SCHEMA,
+        "run": header.run,
+        "created": header.created,
+        "version": header.version,
+        "environments": environments,
+        "status": run.footer.status if run.footer else "unfinished",
+        "damage": run.damage,
+        "rows": rows(run, baseline),
+        "left_out": header.left_out,
+    }
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+
+
+def _table(shown: Sequence[Row]) -> list[str]:
+    symbols = list(dict.fromkeys(name for row in shown for name in row.symbols))
+    primary = next((row.primary for row in shown if row.primary), None)
+    times = [boundary for boundary in PRIMARY if any(boundary in row.times for row in shown)]
+    against = next((row.speed.against for row in shown if row.speed), "").split("/")
+    versus = f"vs {against[1]} ({primary})" if len(against) > 1 else "speed"
+    columns: dict[str, list[str]] = {
+        "backend": [_escape(row.backend) for row in shown],
+        "precision": [row.precision for row in shown],
+        **{name: [str(row.symbols.get(name, cells.NONE)) for row in shown] for name in symbols},
+        "setting": [row.setting for row in shown],
+        **{name: [cells.time(row.times.get(name)) for row in shown] for name in times},
+        "QPS": [cells.rate(row.rate) for row in shown],
+        versus: [cells.ratio(row.speed, row.label) for row in shown],
+        "accuracy": [cells.verdict(row.score) for row in shown],
+        "of light": [cells.share(row.light) for row in shown],
+    }
+    if not any(columns["setting"]):
+        del columns["setting"]
+    first_figure = 2 + len(symbols) + ("setting" in columns)
+    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join('---' if i < 2 else '--:' for i in range(len(columns)))}|"]
+    for index, row in enumerate(shown):
+        texts = [texts[index] for texts in columns.values()]
+        if row.failure and not row.processes:
+            empty = [cells.NONE] * (len(texts) - first_figure - 1)
+            texts = [*texts[:first_figure], cells.failure(row.failure), *empty]
+        if row.fastest and row.primary in columns:
+            bold = list(columns).index(row.primary)
+            texts[bold] = f"**{texts[bold]}**"
+        lines.append(f"| {' | '.join(texts)} |")
+    return lines
+
+
+def _note(note: notes.Note, members: Sequence[Row] = ()) -> str:
+    who = notes.names([row for row in members if row.case in note.about])
+    fix = f" (try: {note.fix})" if note.fix else ""
+    return _escape(f"{note.kind}{f' ({who})' if who else ''}: {note.text}{fix}")
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary]) -> dict[str, Any]:
+    times: dict[str, float | None] = {}
+    for boundary in boundaries:
+        figure = row.times.get(boundary)
+        times[f"{boundary}_ns"] = figure.value if figure else None
+        times[f"{boundary}_low_ns"] = figure.low if figure else None
+        times[f"{boundary}_high_ns"] = figure.high if figure else None
+    rate, speed, score, failure = row.rate, row.speed, row.score, row.failure
+    return {
+        "case": row.case,
+        "label": row.label,
+        "model": row.model,
+        "backend": row.backend,
+        "precision": row.precision,
+        **{f"symbol_{name}": row.symbols.get(name) for name in symbols},
+        "setting": row.setting,
+        "processes": row.processes,
+        "failed": row.failed,
+        **times,
+        "rate": rate and rate.value,
+        "rate_low": rate and rate.low,
+        "rate_high": rate and rate.high,
+        "speed": speed and speed.ratio,
+        "speed_low": speed and speed.low,
+        "speed_high": speed and speed.high,
+        "speed_boundary": speed and speed.boundary,
+        "speed_against": speed and speed.against,
+        "accurate": score and score.ok,
+        "cosine": score and score.cosine,
+        "rel_l2": score and score.rel_l2,
+        "max_abs": score and score.max_abs,
+        "sqnr": score and score.sqnr,
+        "memory_bytes": row.memory,
+        "memory_of": row.memory_of,
+        "light": row.light,
+        "ranked": row.ranked,
+        "fastest": row.fastest,
+        "warnings": " ".join(dict.fromkeys(warning.kind for warning in row.warnings)),
+        "failure_kind": failure and failure.kind,
+        "failure_stage": failure and failure.stage,
+        "failure_message": failure and failure.message,
+    }

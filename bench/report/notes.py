@@ -1,0 +1,208 @@
+"""What a reader must know below a table: failures, inaccurate cases, warnings, unequal conditions, missing evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bench.model import Run
+from bench.report import cells
+from bench.report.rows import Row
+
+LONGEST_VALUE = 60
+SHOWN_ROWS = 3
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """``mark`` is the number that rows carry in their notes column, empty for what concerns the whole table.
+
+    ``about`` are the cases (ids) it concerns, ``fix`` is what to try or type, ``log`` a failure's last output.
+    """
+
+    kind: str
+    text: str
+    fix: str = ""
+    log: str = ""
+    mark: str = ""
+    about: tuple[str, ...] = ()
+
+
+def collect(table: Sequence[Row], run: Run, verbose: bool = False) -> list[Note]:
+    """The notes of one table of ``run``: numbered ones (failures, accuracy, warnings) first, then general ones."""
+    merged: dict[tuple[str, str, str], list[Row]] = {}
+    logs: dict[tuple[str, str, str], str] = {}
+    for row in table:
+        for kind, text, fix in _own(row):
+            merged.setdefault((kind, text, fix), []).append(row)
+        if row.failure:
+            logs.setdefault(_own(row)[0], row.failure.log)
+    if not verbose:
+        merged = _by_kind(merged)
+    numbered = []
+    for number, ((kind, text, fix), members) in enumerate(merged.items(), 1):
+        ids = tuple(dict.fromkeys(row.case for row in members))
+        log = logs.get((kind, text, fix), "")
+        numbered.append(Note(kind=kind, text=text, fix=fix, log=log, mark=str(number), about=ids))
+    return numbered + _general(table, run)
+
+
+def marks(found: Sequence[Note], row: Row) -> str:
+    """The numbers of the notes that concern ``row``: ``1 3``."""
+    return " ".join(note.mark for note in found if note.mark and row.case in note.about)
+
+
+def of_run(run: Run) -> list[Note]:
+    """What concerns the whole run: damage, an early end, records that no case claims."""
+    found = []
+    if run.damage:
+        found.append(Note(kind="damaged", text=run.damage))
+    resume = f"trtbench run --resume {run.header.run}"
+    if run.footer is None:
+        found.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
+    elif run.footer.status == "interrupted":
+        found.append(Note(kind="interrupted", text="the run was interrupted", fix=resume))
+    cases = {case.id for case in run.header.cases}
+    if strangers := sum(record.case not in cases for record in run.records):
+        found.append(
+            Note(kind="strangers", text=f"{cells.count(strangers, 'record')} of cases outside the plan are not shown")
+        )
+    return found
+
+
+def evidence(made: Sequence[Row]) -> str:
+    """What the intervals leave out where a case has one process; empty if none has."""
+    measured = [row for row in made if row.processes]
+    alone = [row for row in measured if row.processes == 1]
+    if not alone:
+        return ""
+    who = "" if len(alone) == len(measured) else f" (of {cells.count(len(alone), 'case')})"
+    return f"1 process{who}: spread between processes is not in the intervals"
+
+
+def _own(row: Row) -> list[tuple[str, str, str]]:
+    """Kind, text and hint of everything that concerns one row alone."""
+    found = []
+    if row.failure:
+        text = cells.message(row.failure)
+        if row.processes:
+            text = f"{row.failed} of its processes failed: {text}"
+        found.append((cells.failure(row.failure), text, row.failure.hint))
+    if row.score and not row.score.ok:
+        found.append(("Inaccurate", f"{row.score.why or 'outputs differ from the reference'}; not ranked", ""))
+    found += [(warning.kind, warning.message, warning.hint) for warning in row.warnings]
+    return found
+
+
+def _by_kind(merged: dict[tuple[str, str, str], list[Row]]) -> dict[tuple[str, str, str], list[Row]]:
+    """Notes that differ only in the numbers of their text become one: the first, with how many there are."""
+    groups: dict[tuple[str, str], list[tuple[str, list[Row]]]] = {}
+    for (kind, text, fix), members in merged.items():
+        groups.setdefault((kind, fix), []).append((text, members))
+    joined = {}
+    for (kind, fix), variants in groups.items():
+        text, members = variants[0]
+        if len(variants) > 1:
+            text += f" (and {len(variants) - 1} like it)"
+            members = [row for _, rows in variants for row in rows]
+        joined[kind, text, fix] = members
+    return joined
+
+
+# -------------------------------------------------------------------------------------------- of the table as a whole
+
+
+def _general(table: Sequence[Row], run: Run) -> list[Note]:
+    measured = [row for row in table if row.processes]
+    return [
+        *_not_run(table, run),
+        *_baselines(measured),
+        *_other_boundary(measured),
+        *_fairness(measured),
+    ]
+
+
+def _not_run(table: Sequence[Row], run: Run) -> list[Note]:
+    waiting = [row for row in table if not row.processes and not row.failure]
+    if not waiting:
+        return []
+    resume = f"trtbench run --resume {run.header.run}"
+    return [Note(kind="not run", text=f"{cells.count(len(waiting), 'case')} not measured yet", fix=resume)]
+
+
+def _baselines(measured: Sequence[Row]) -> list[Note]:
+    """Speeds against another precision than a row's own would mislead unless said; a missing speed has a reason."""
+    precisions = {row.label: row.precision for row in measured}
+    others: dict[str, list[Row]] = {}
+    for row in measured:
+        if row.speed and precisions.get(row.speed.against) != row.precision:
+            others.setdefault(row.speed.against, []).append(row)
+    found = [
+        Note(kind="baseline", text=f"{names(rows)} against {against}: no baseline has their precision")
+        for against, rows in others.items()
+    ]
+    if lacking := [row for row in measured if row.ranked and not row.speed]:
+        text = f"{names(lacking)}: no accurate baseline of the same sizes, so no speed"
+        found.append(Note(kind="baseline", text=text, fix="--baseline BACKEND"))
+    return found
+
+
+def _other_boundary(measured: Sequence[Row]) -> list[Note]:
+    lacking = [row for row in measured if row.primary and row.primary not in row.times]
+    if not lacking:
+        return []
+    text = f"{names(lacking)}: no time at {lacking[0].primary}, so neither speed nor rank"
+    return [Note(kind="boundary", text=text)]
+
+
+def _fairness(measured: Sequence[Row]) -> list[Note]:
+    """Rows of equal precision and sizes that ran under unequal conditions; a key that a row does not tell is no
+    difference.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in measured:
+        groups.setdefault((row.precision, str(row.symbols)), []).append(row)
+    differing: dict[str, dict[str, list[Row]]] = {}
+    for members in groups.values():
+        for key in dict.fromkeys(key for row in members for key in row.fairness):
+            values = {row.fairness[key] for row in members if key in row.fairness}
+            if len(values) > 1:
+                for row in members:
+                    if key in row.fairness:
+                        differing.setdefault(key, {}).setdefault(row.fairness[key], []).append(row)
+    return [Note(kind="unequal", text=f"{key}: {_values(values)}") for key, values in differing.items()]
+
+
+def _values(values: dict[str, list[Row]]) -> str:
+    """``4 (onnxruntime), 2 (the others)``: the most frequent value last."""
+    *odd, (usual, many) = sorted(values.items(), key=lambda item: len(item[1]))
+    parts = [f"{_short(value)} ({names(found)})" for value, found in odd]
+    who = "the others" if len({_name(row) for row in many}) > SHOWN_ROWS else names(many)
+    return ", ".join([*parts, f"{_short(usual)} ({who})"])
+
+
+def names(found: Sequence[Row]) -> str:
+    """Backends with their setting for short, each once: ``eager, inductor graph and 3 more``."""
+    backends = list(dict.fromkeys(_name(row) for row in found))
+    if len(backends) <= SHOWN_ROWS:
+        return ", ".join(backends)
+    return f"{', '.join(backends[:SHOWN_ROWS])} and {len(backends) - SHOWN_ROWS} more"
+
+
+def _name(row: Row) -> str:
+    return f"{row.backend} {row.setting}".rstrip()
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 1] + "…"
+
+
+def machine(run: Run) -> str:
+    """``Intel Xeon (cpu-x86_64), torch 2.13.0, onnxruntime 1.20``: the default environment in one line."""
+    here = run.header.environments.get("default") or next(iter(run.header.environments.values()), None)
+    if here is None:
+        return "unknown machine"
+    shown = ("torch", "tensorrt", "onnxruntime", "onnxruntime-gpu", "torch-tensorrt")
+    libraries = [f"{name} {here.libraries[name]}" for name in shown if name in here.libraries]
+    driver = [f"driver {here.driver}"] if here.driver else []
+    return ", ".join([f"{here.device} ({here.arch})", *driver, *libraries])

@@ -1,0 +1,57 @@
+"""What would run, as `trtbench list` and `--dry-run` print it: the cases by model, and what is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.model import LeftOut, Plan
+from bench.report import cells, table
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+SHOWN = 3
+
+
+def render(plan: Plan, *, replicates: int = 0, width: int = 80, color: bool = False, verbose: bool = False) -> str:
+    """Every case with its id; combinations left out are grouped by reason, all of them named if ``verbose``.
+
+    ``replicates`` is the number of fresh processes per case, 0 if unknown.
+    """
+    from rich.text import Text
+
+    lines: list[Text | str] = []
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for case in plan.cases:
+        groups.setdefault(case.model, []).append((case.id, case.label))
+    for model, members in groups.items():
+        lines.append(Text(f"{model} ({cells.count(len(members), 'case')})", style="bold"))
+        lines += [f"  {key}  {label}" for key, label in members]
+        lines.append("")
+    total = cells.count(len(plan.cases), "case")
+    if replicates:
+        total += f" x {cells.count(replicates, 'process')} = {cells.count(len(plan.cases) * replicates, 'measurement')}"
+    lines.append(total)
+    lines += left_out(plan.left_out, width, verbose=verbose, reasons=True)
+    return table.show(lines, color)
+
+
+def left_out(found: Sequence[LeftOut], width: int, *, verbose: bool, reasons: bool = False) -> list[Text | str]:
+    """How many combinations are left out; with ``reasons`` why, naming some; with ``verbose`` naming all."""
+    if not found:
+        return []
+    total = f"{cells.count(len(found), 'combination')} left out"
+    if not (verbose or reasons):
+        return [f"{total}; --verbose says why"]
+    lines: list[Text | str] = [f"{total}:"]
+    by_reason: dict[str, list[str]] = {}
+    for item in found:
+        by_reason.setdefault(item.reason, []).append(item.label)
+    for reason, labels in by_reason.items():
+        lines += table.wrap(f"{reason} ({len(labels)})", width, "    ", "  ")
+        shown = labels if verbose else labels[:SHOWN]
+        lines += [f"      {label}" for label in shown]
+        if len(shown) < len(labels):
+            lines.append(f"      and {len(labels) - len(shown)} more: --verbose")
+    return lines

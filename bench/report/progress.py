@@ -1,0 +1,187 @@
+"""Progress of a run: a live view for a terminal, plain lines for a log, JSON lines for programs."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+
+from bench import model
+from bench.report import cells
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live as RichLive
+
+
+class View(contextlib.AbstractContextManager["View"]):
+    """Base of all views: called with each event, used as a context manager."""
+
+    @abc.abstractmethod
+    def __call__(self, event: model.Event) -> None:
+        """Show one event."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class Live(View):
+    """What runs, done of total, elapsed, time left and the last result, redrawn in place.
+
+    It draws only when an event comes, from the calling thread: a redraw thread would disturb a child that is being
+    timed. For the same reason a timed step is not drawn if the step before already announced it. Failures, notes and
+    waiting are printed above and stay. ``now`` gives seconds.
+    """
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._now = now
+        self._start = now()
+        self._stored = self._done = self._total = 0
+        self._running = self._phase = self._last = ""
+        self._live: RichLive | None = None
+
+    def __enter__(self) -> Live:
+        from rich.live import Live as RichLive
+
+        self._live = RichLive(console=self._console, auto_refresh=False, transient=True)
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, error, trace)
+            self._live = None
+
+    def __call__(self, event: model.Event) -> None:
+        """Take the event in and redraw, except for a timed step that was announced."""
+        announced = self._phase == "warmup"
+        self._take(event)
+        if isinstance(event, model.Step) and event.timed and announced:
+            return
+        if self._live is not None:
+            self._live.update(self.draw(), refresh=True)
+
+    def draw(self) -> RenderableType:
+        """The three lines as they stand."""
+        from rich.text import Text
+
+        width = self._console.width
+        lines = [self._summary(), f"now   {self._running}", f"last  {self._last}" if self._last else ""]
+        shown = [line if len(line) <= width else line[: width - 1] + "…" for line in lines if line]
+        return Text("\n".join(shown), no_wrap=True)
+
+    def _summary(self) -> str:
+        elapsed = self._now() - self._start
+        text = f"{self._done}/{self._total} done, {cells.duration(elapsed)}"
+        if self._stored and self._total > self._done:
+            left = elapsed / self._stored * (self._total - self._done)
+            text += f", about {cells.duration(left)} left"
+        return text
+
+    def _take(self, event: model.Event) -> None:
+        match event:
+            case model.Started():
+                self._done, self._total, self._phase = event.done, event.total, ""
+                self._running = _name(event.label, event.replicate)
+            case model.Step():
+                self._phase = event.phase
+                doing = "warmup, then measure" if event.phase == "warmup" else event.phase
+                self._running = f"{event.label}: {doing}"
+            case model.Stored():
+                self._stored += 1
+                self._done, self._total, self._phase = event.done, event.total, ""
+                self._last = f"{_name(event.record.label, event.record.replicate)}  {cells.result(event.record)}"
+                if event.record.failure:
+                    self._print(_failed(event.record))
+            case model.Waiting():
+                self._running = f"waiting for {event.device}, held by {event.holder}"
+            case model.Note():
+                self._print(event.text)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Plain(View):
+    """A line when a case starts and its result on the same line, for logs and CI; steps are silent."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._open = ""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __call__(self, event: model.Event) -> None:
+        """Write the event, flushed."""
+        match event:
+            case model.Started():
+                self._close()
+                self._open = _name(event.label, event.replicate)
+                self._write(f"[{min(event.done + 1, event.total)}/{event.total}] {self._open} ...")
+            case model.Stored():
+                self._stored(event)
+            case model.Waiting():
+                self._line(f"waiting for {event.device}, held by {event.holder}")
+            case model.Note():
+                self._line(event.text)
+
+    def _stored(self, event: model.Stored) -> None:
+        name = _name(event.record.label, event.record.replicate)
+        if self._open == name:
+            self._write(" ")
+            self._open = ""
+        else:
+            self._close()
+            self._write(f"[{event.done}/{event.total}] {name} ... ")
+        self._write(f"{cells.result(event.record)}\n")
+        if event.record.failure and event.record.failure.hint:
+            self._write(f"    try: {event.record.failure.hint}\n")
+
+    def _line(self, text: str) -> None:
+        self._close()
+        self._write(f"{text}\n")
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = ""
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+class Json(View):
+    """One event per line, as model.Event encodes it (key ``event`` tells which), flushed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, event: model.Event) -> None:
+        """Write the event."""
+        self._stream.write(msgspec.json.encode(event).decode() + "\n")
+        self._stream.flush()
+
+
+def _name(label: str, replicate: int) -> str:
+    """The label, with the number of the process from the second on."""
+    return f"{label} #{replicate + 1}" if replicate else label
+
+
+def _failed(record: model.Record) -> str:
+    text = f"{_name(record.label, record.replicate)}  {cells.result(record)}"
+    hint = record.failure.hint if record.failure else ""
+    return f"{text}\n    try: {hint}" if hint else text

@@ -1,0 +1,341 @@
+"""The rows of a run's tables: one per case, its processes pooled, every figure computed from raw samples on read."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from bench import stats
+from bench.errors import UsageError, did_you_mean
+from bench.model import Boundary, Case, Failure, Record, Run, Warning, named
+from bench.report.pool import Pool, Score, gather, gather_one
+
+CONFIDENCE = 0.95
+# The boundary that speed, rank and speed of light are read from: the first one that a model's baseline has.
+PRIMARY: tuple[Boundary, ...] = ("gpu", "latency", "gpu_unheld")
+# The order of columns; throughput is shown as a rate instead.
+SHOWN: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "latency", "enqueue", "h2d", "compute", "d2h")
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A number with its 95 % interval; ``low`` and ``high`` are None where there is too little to tell.
+
+    Over two or more ``processes`` the interval is of the process medians, in one process of its own samples.
+    ``percentiles`` are those of stats.percentiles over the samples of all processes, by their number; none of a rate.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    processes: int
+    percentiles: dict[int, float] = {}
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """Time of the baseline over time of the case at ``boundary``: above 1 the case is faster.
+
+    ``against`` is the label of the baseline's case; the baseline's own row is against itself, without an interval.
+    ``within`` says that the interval comes from samples within single processes, not from process medians.
+    """
+
+    ratio: float
+    low: float | None
+    high: float | None
+    boundary: Boundary
+    against: str
+    within: bool
+
+
+class PhaseTime(msgspec.Struct, frozen=True, kw_only=True):
+    """Median nanoseconds of one phase over the processes in which it was cold, and in which it was warm."""
+
+    name: str
+    cold_ns: float | None
+    warm_ns: float | None
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One case. Times are nanoseconds per call, ``rate`` is inferences per second, ``memory`` bytes.
+
+    ``setting`` holds what the label says beyond model, backend, precision and symbols (``graph``, ``streams=2``).
+    ``processes`` counts those with measurements, ``failed`` those that ended in a failure, ``failure`` is the first.
+    ``ranked`` is False for a case that is inaccurate, failed or unmeasured; ``fastest`` marks the lowest primary time
+    among two or more ranked cases of the same model and sizes. ``light`` is the achieved fraction of speed of light.
+    """
+
+    case: str
+    label: str
+    model: str
+    backend: str
+    precision: str
+    symbols: dict[str, int]
+    setting: str
+    processes: int
+    failed: int
+    primary: Boundary | None
+    times: dict[Boundary, Figure]
+    rate: Figure | None
+    speed: Speed | None
+    score: Score | None
+    memory: int | None
+    memory_of: Literal["gpu", "host", ""]
+    light: float | None
+    ranked: bool
+    fastest: bool
+    phases: tuple[PhaseTime, ...]
+    fairness: dict[str, str]
+    warnings: tuple[Warning, ...]
+    failure: Failure | None
+
+
+def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
+    """One row per case of the plan, in its order; a case without a record yet has neither times nor failure.
+
+    ``baseline`` is a backend as labels show it (``inductor[mode=max-autotune]``) or its plain name; by default the
+    run's own, else ``eager``. UsageError if a baseline is given that the run does not have.
+    """
+    _check(run, baseline)
+    pools = gather(run)
+    chosen = baseline or run.header.baseline or "eager"
+    primaries = {model: _primary(members, chosen) for model, members in _by_model(pools).items()}
+    made = [_row(pool, _baseline_of(pool, pools, chosen), primaries[pool.case.model]) for pool in pools]
+    best: dict[tuple[object, ...], list[int]] = {}
+    for index, (pool, row) in enumerate(zip(pools, made, strict=True)):
+        if row.ranked:
+            best.setdefault(_size(pool.case), []).append(index)
+    for indices in best.values():
+        if len(indices) > 1:
+            first = min(indices, key=lambda index: _primary_time(made[index]))
+            made[first] = msgspec.structs.replace(made[first], fastest=True)
+    return tuple(made)
+
+
+def models(table: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each model in the order in which models first appear; equal sizes side by side, smallest first."""
+    groups: dict[str, list[Row]] = {}
+    for row in table:
+        groups.setdefault(row.model, []).append(row)
+    return {model: sorted(found, key=lambda row: tuple(row.symbols.values())) for model, found in groups.items()}
+
+
+def summarise(record: Record) -> tuple[dict[Boundary, Figure], Figure | None, Score | None]:
+    """One process alone: its times by boundary, its inferences per second, its accuracy."""
+    pool = gather_one(Case(model="", factory="", inputs={}, backend=""), [record])
+    return _times(pool), _rate(pool), pool.score
+
+
+def _check(run: Run, baseline: str) -> None:
+    known = {named(case.backend, case.options) for case in run.header.cases} | {c.backend for c in run.header.cases}
+    if baseline and baseline not in known:
+        raise UsageError(
+            f"the run has no backend {baseline!r}.{did_you_mean(baseline, known)}",
+            fix=f"--baseline with one of: {', '.join(sorted(known))}",
+        )
+
+
+# ------------------------------------------------------------------------------------------------ figures of a row
+
+
+def _row(pool: Pool, base: Pool | None, primary: Boundary | None) -> Row:
+    case, times = pool.case, _times(pool)
+    memory, memory_of = _memory(pool)
+    ranked = pool.sound and primary in times
+    return Row(
+        case=case.id,
+        label=case.label,
+        model=case.model,
+        backend=named(case.backend, case.options),
+        precision=case.precision,
+        symbols=dict(case.symbols),
+        setting=_setting(case),
+        processes=sum(bool(record.measurements) for record in pool.records),
+        failed=len(pool.failures),
+        primary=primary,
+        times=times,
+        rate=_rate(pool),
+        speed=_speed(pool, base, primary) if ranked and base and primary else None,
+        score=pool.score,
+        memory=memory,
+        memory_of=memory_of,
+        light=_light(pool, primary),
+        ranked=ranked,
+        fastest=False,
+        phases=_phases(pool),
+        fairness=_fairness(pool),
+        warnings=tuple(dict.fromkeys(warning for record in pool.records for warning in record.warnings)),
+        failure=pool.failures[0] if pool.failures else None,
+    )
+
+
+def _times(pool: Pool) -> dict[Boundary, Figure]:
+    return {boundary: _time(pool.samples[boundary]) for boundary in SHOWN if boundary in pool.samples}
+
+
+def _time(processes: tuple[tuple[int, ...], ...]) -> Figure:
+    medians = [float(statistics.median(samples)) for samples in processes]
+    shape = stats.percentiles(_joined(processes))
+    if len(medians) > 1:
+        return msgspec.structs.replace(_over_processes(medians), percentiles=shape)
+    interval = stats.median_interval(processes[0], CONFIDENCE)
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return Figure(value=medians[0], low=low, high=high, processes=1, percentiles=shape)
+
+
+def _rate(pool: Pool) -> Figure | None:
+    if len(pool.rates) > 1:
+        return _over_processes(list(pool.rates))
+    return Figure(value=pool.rates[0], low=None, high=None, processes=1) if pool.rates else None
+
+
+def _over_processes(medians: list[float]) -> Figure:
+    interval = stats.process_interval(medians, CONFIDENCE)
+    low, centre, high = interval if interval else (None, statistics.median(medians), None)
+    return Figure(value=centre, low=low, high=high, processes=len(medians))
+
+
+def _light(pool: Pool, primary: Boundary | None) -> float | None:
+    works = [record.work for record in pool.records if record.work is not None]
+    fractions = [work.fraction[primary] for work in works if primary in work.fraction] if primary else []
+    return statistics.median(fractions) if fractions else None
+
+
+def _memory(pool: Pool) -> tuple[int | None, Literal["gpu", "host", ""]]:
+    """The highest peak of all processes: of the GPU where the telemetry has it, else of resident host memory."""
+    if gpu := _highest(pool, "gpu_memory_bytes"):
+        return gpu, "gpu"
+    host = _highest(pool, "peak_rss_bytes")
+    return host or None, "host" if host else ""
+
+
+def _highest(pool: Pool, key: str) -> int:
+    return max((int(record.telemetry.get(key) or 0) for record in pool.records), default=0)
+
+
+def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
+    spent: dict[str, dict[bool, list[int]]] = {}
+    for record in pool.records:
+        totals: dict[tuple[str, bool], int] = {}
+        for phase in record.phases:
+            totals[phase.name, phase.cold] = totals.get((phase.name, phase.cold), 0) + phase.ns
+        for (name, cold), ns in totals.items():
+            spent.setdefault(name, {}).setdefault(cold, []).append(ns)
+    return tuple(
+        PhaseTime(
+            name=name,
+            cold_ns=float(statistics.median(by[True])) if True in by else None,
+            warm_ns=float(statistics.median(by[False])) if False in by else None,
+        )
+        for name, by in spent.items()
+    )
+
+
+def _fairness(pool: Pool) -> dict[str, str]:
+    """Every fairness key as text; where processes differ, all their values."""
+    seen: dict[str, dict[str, None]] = {}
+    for record in pool.records:
+        for key, value in record.fairness.items():
+            seen.setdefault(key, {})[_plain(value)] = None
+    return {key: " or ".join(values) for key, values in seen.items()}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
+
+
+def _setting(case: Case) -> str:
+    """What the label says after model, backend, precision and symbols; the ranges of dynamic symbols first."""
+    spans = [f"{name} in {span.min}..{span.max}" for name, span in case.dynamic.items()]
+    fixed = 3 + len(case.symbols)
+    bare = msgspec.structs.replace(case, model="m", backend="b", options={}, source="")
+    return " ".join(spans + bare.label.split("/")[fixed:])
+
+
+# ------------------------------------------------------------------------------------------------- against a baseline
+
+
+def _by_model(pools: Iterable[Pool]) -> dict[str, list[Pool]]:
+    groups: dict[str, list[Pool]] = {}
+    for pool in pools:
+        groups.setdefault(pool.case.model, []).append(pool)
+    return groups
+
+
+def _size(case: Case) -> tuple[object, ...]:
+    """What must be equal for two times to be of the same work; transfers and L2 state are part of the question."""
+    return case.model, tuple(sorted(case.symbols.items())), case.l2, case.transfers
+
+
+def _primary(pools: Sequence[Pool], baseline: str) -> Boundary | None:
+    """The first of PRIMARY that a baseline of the model has, else that any of its cases has."""
+    for members in ([pool for pool in pools if pool.sound and _named(pool.case, baseline)], pools):
+        for boundary in PRIMARY:
+            if any(boundary in pool.samples for pool in members):
+                return boundary
+    return None
+
+
+def _named(case: Case, baseline: str) -> bool:
+    return baseline in (case.backend, named(case.backend, case.options))
+
+
+def _baseline_of(pool: Pool, pools: Iterable[Pool], baseline: str) -> Pool | None:
+    """The sound case of the baseline's backend that is nearest: same precision, else fp32; then without options,
+    same toolchain, no graph, same streams.
+    """
+    case = pool.case
+    near = [
+        other
+        for other in pools
+        if other.sound
+        and _named(other.case, baseline)
+        and _size(other.case) == _size(case)
+        and other.case.precision in (case.precision, "fp32")
+    ]
+    return min(near, key=lambda other: _distance(other.case, case, baseline), default=None)
+
+
+def _distance(other: Case, case: Case, baseline: str) -> tuple[bool, ...]:
+    return (
+        other.precision != case.precision,
+        named(other.backend, other.options) != baseline,
+        other.toolchain != case.toolchain,
+        other.cuda_graph,
+        other.streams != case.streams,
+    )
+
+
+def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
+    """Welch's interval of the ratio of process medians; with one process on a side, bootstrap within processes."""
+    if boundary not in base.samples:
+        return None
+    against = base.case.label
+    if base is pool:
+        return Speed(ratio=1.0, low=None, high=None, boundary=boundary, against=against, within=False)
+    theirs, ours = base.samples[boundary], pool.samples[boundary]
+    found = stats.ratio_interval(
+        [statistics.median(s) for s in theirs], [statistics.median(s) for s in ours], CONFIDENCE
+    )
+    within = found is None
+    if found is None:
+        found = stats.bootstrap_ratio(_joined(theirs), _joined(ours), CONFIDENCE)
+    if found is None:
+        own = statistics.median(_joined(ours))
+        if own <= 0:
+            return None
+        ratio = statistics.median(_joined(theirs)) / own
+        return Speed(ratio=ratio, low=None, high=None, boundary=boundary, against=against, within=True)
+    return Speed(ratio=found.ratio, low=found.low, high=found.high, boundary=boundary, against=against, within=within)
+
+
+def _joined(processes: tuple[tuple[int, ...], ...]) -> list[int]:
+    return [sample for samples in processes for sample in samples]
+
+
+def _primary_time(row: Row) -> float:
+    return row.times[row.primary].value if row.primary in row.times else math.inf

@@ -1,0 +1,143 @@
+"""Layout for terminals: columns that drop out in a stated order where the width is short, and notes that wrap."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+GAP = 2
+SHORTEST_NAME = 16
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """One column: ``cells`` has a text per row; ``drop`` 0 always stays, others leave from the highest to the lowest
+    (see fit).
+
+    A column with ``narrow`` cells does not leave when its turn comes: it changes to those, and ``then`` is its new
+    ``drop``.
+    """
+
+    title: str
+    cells: tuple[str, ...]
+    drop: int = 0
+    left: bool = False
+    narrow: tuple[str, ...] = ()
+    then: int = 0
+
+    @property
+    def width(self) -> int:
+        """Characters of the widest of title and cells."""
+        return max(map(len, (self.title, *self.cells)))
+
+
+def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+    """The columns that fit into ``width`` characters, and the names of those dropped, first dropped first.
+
+    Columns without any content are not shown. If the rest is still too wide, the first column is cut in the middle,
+    and then the columns of negative ``drop`` leave.
+    """
+    kept = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
+    dropped = _leave(kept, width, last=False)
+    if kept and (over := _total(kept) - width) > 0:
+        room = max(kept[0].width - over, SHORTEST_NAME)
+        kept[0] = msgspec.structs.replace(kept[0], cells=tuple(_cut(cell, room) for cell in kept[0].cells))
+    return kept, dropped + _leave(kept, width, last=True)
+
+
+def _leave(kept: list[Column], width: int, *, last: bool) -> list[str]:
+    """Take the optional columns (``last``: those of negative drop) out of ``kept`` until it fits; their names."""
+    dropped = []
+    while _total(kept) > width:
+        optional = [column for column in kept if (column.drop < 0 if last else column.drop > 0)]
+        if not optional:
+            break
+        worst = max(optional, key=lambda column: column.drop)
+        place = kept.index(worst)
+        if worst.narrow:
+            kept[place] = msgspec.structs.replace(worst, cells=worst.narrow, narrow=(), drop=worst.then)
+        else:
+            dropped.append(kept.pop(place).title)
+    return dropped
+
+
+def draw(
+    columns: Sequence[Column],
+    width: int,
+    *,
+    spans: Mapping[int, tuple[int, str]],
+    styles: Mapping[int, str],
+    breaks: Collection[int] = (),
+) -> list[Text]:
+    """Title line, rule, and a line per row. ``styles`` gives a row's style; ``spans`` puts a text over a row from a
+    column on, as (column, text), cut at ``width``; ``breaks`` are rows with a blank line before them.
+    """
+    from rich.text import Text
+
+    if not columns:
+        return []
+    lines = [Text(_line([_pad(column.title, column) for column in columns]), style="dim")]
+    lines.append(Text("─" * _total(columns), style="dim"))
+    for index in range(len(columns[0].cells)):
+        cells = [_pad(column.cells[index], column) for column in columns]
+        line = _line(cells)
+        if index in spans:
+            start, text = spans[index]
+            line = _line([*cells[:start], text])
+            line = line if len(line) <= width else line[: width - 1] + "…"
+        lines += [Text("")] * (index in breaks)
+        lines.append(Text(line, style=styles.get(index, "")))
+    return lines
+
+
+def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str]:
+    """``text`` in lines of at most ``width``, the first after ``first``, the others after ``indent``; its own line
+    breaks are kept. Words are never broken, so that a command or path can be copied.
+    """
+    lines: list[str] = []
+    for part in text.splitlines() or [""]:
+        lead = first if not lines else indent
+        wrapped = textwrap.wrap(
+            part, width, initial_indent=lead, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        lines += wrapped or [lead.rstrip()]
+    return lines
+
+
+def show(lines: Sequence[Text | str], color: bool) -> str:
+    """The lines as one string, with ANSI colours if asked for."""
+    if not color:
+        return "\n".join(str(line).rstrip() for line in lines) + "\n"
+    import io
+
+    from rich.console import Console
+
+    buffer = io.StringIO()
+    console = Console(file=buffer, force_terminal=True, color_system="standard", width=10_000, legacy_windows=False)
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return buffer.getvalue()
+
+
+def _pad(cell: str, column: Column) -> str:
+    return cell.ljust(column.width) if column.left else cell.rjust(column.width)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return (" " * GAP).join(cells).rstrip()
+
+
+def _total(columns: Sequence[Column]) -> int:
+    return sum(column.width for column in columns) + GAP * max(len(columns) - 1, 0)
+
+
+def _cut(text: str, room: int) -> str:
+    if len(text) <= room:
+        return text
+    tail = (room - 1) // 2
+    return f"{text[: room - 1 - tail]}…{text[len(text) - tail :]}"

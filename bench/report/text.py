@@ -1,0 +1,223 @@
+"""The tables of a run for a terminal: one per model, with its notes below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.model import Boundary, Run
+from bench.report import cells, notes, plan, table
+from bench.report.rows import SHOWN, Row, models, rows
+from bench.report.table import Column
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+# Optional columns leave a narrow table in this order, the highest number first; what is not named here stays. The
+# negative ones leave last, after long backend names are cut: an inaccurate row has a note all the same.
+DROP = {
+    "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, "cosine": 75, "memory": 70, "enqueue": 65,
+    "QPS in full": 63, "speed in brackets": 62, "of light": 60, "latency": 50, "gpu": 40, "QPS": 30, "gpu_unheld": 20,
+    "acc": -1, "speed": -2,
+}  # fmt: skip
+DROP_PHASES = {"validate": 90, "measure": 85, "warmup": 80, "import": 70, "first_call": 20, "compile": 10, "build": 10}
+LEGEND = "* fastest accurate case of its model and sizes; ± and [ ] are 95% intervals; QPS is inferences per second"
+
+
+def render(
+    run: Run,
+    *,
+    baseline: str = "",
+    width: int = 80,
+    color: bool = False,
+    verbose: bool = False,
+    phases: bool = False,
+) -> str:
+    """All tables of ``run`` in lines of at most ``width`` characters (a longer word, e.g. a path, is kept whole).
+
+    Where the width is short, columns leave in the order of DROP, rates lose their interval, speeds change from
+    brackets to ±, and a line below the table says which columns are gone.
+
+    ``baseline`` as for rows(). ``verbose`` adds cases not measured, combinations left out, every warning and the
+    failures' logs; ``phases`` a table of the steps before the measurement. UsageError for an unknown baseline.
+    """
+    made = rows(run, baseline)
+    lines = _heading(run, width)
+    for model, members in models(made).items():
+        lines += ["", *_model(model, members, run, width, verbose)]
+        if phases:
+            lines += ["", *_phases(model, members, width)]
+    lines.append("")
+    if any(row.processes for row in made):
+        lines += _dim(table.wrap(LEGEND, width))
+        if alone := notes.evidence(made):
+            lines += _dim(table.wrap(alone, width))
+    lines += plan.left_out(run.header.left_out, width, verbose=verbose)
+    return table.show(lines, color)
+
+
+def _identity(members: Sequence[Row], star: str = "") -> tuple[list[Column], str]:
+    """The columns that tell the rows of a table apart, and what they all share, for its title; the fastest get
+    ``star``.
+    """
+    shared: list[str] = []
+    names = tuple(row.backend + star * row.fastest for row in members)
+    columns = [Column(title="backend", cells=names, left=True)]
+    precisions = {row.precision for row in members}
+    if len(precisions) > 1:
+        columns.append(Column(title="prec", cells=tuple(row.precision for row in members), left=True))
+    else:
+        shared += precisions
+    for name in dict.fromkeys(name for row in members for name in row.symbols):
+        sizes = tuple(str(row.symbols.get(name, "-")) for row in members)
+        if len(set(sizes)) > 1:
+            columns.append(Column(title=name, cells=sizes))
+        else:
+            shared.append(f"{name}={sizes[0]}")
+    columns.append(Column(title="setting", cells=tuple(row.setting for row in members), left=True))
+    return columns, " · ".join(shared)
+
+
+def _heading(run: Run, width: int) -> list[Text | str]:
+    header = run.header
+    expected = len(header.cases) * header.policy.replicates
+    counts = f"{cells.count(len(header.cases), 'case')} x {cells.count(header.policy.replicates, 'process')}"
+    lines: list[Text | str] = [_bold(header.run)]
+    lines += table.wrap(notes.machine(run), width)
+    lines += table.wrap(f"{counts}: {len(run.records)} of {expected} results, made {header.created}", width)
+    for note in notes.of_run(run):
+        lines += _styled(_note(note, width), "yellow")
+    return lines
+
+
+def _model(model: str, members: Sequence[Row], run: Run, width: int, verbose: bool) -> list[Text | str]:
+    found = notes.collect(members, run, verbose)
+    shown = [row for row in members if verbose or row.processes or row.failure]
+    if not shown:
+        return [_bold(model), *_below(found, width, verbose)]
+    same, shared = _identity(shown, star=" *")
+    columns, dropped = table.fit([*same, *_figures(shown, found)], width)
+    start = sum(column.title in {c.title for c in same} for column in columns)
+    spans = {index: (start, text) for index, row in enumerate(shown) if (text := _instead(row, found))}
+    styles = {index: _style(row) for index, row in enumerate(shown)}
+    title = f"{model} · {shared}" if shared else model
+    lines: list[Text | str] = [
+        _bold(title),
+        *table.draw(columns, width, spans=spans, styles=styles, breaks=_breaks(shown)),
+    ]
+    if dropped:
+        lines += _dim(table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width))
+    return lines + _below(found, width, verbose)
+
+
+def _figures(shown: Sequence[Row], found: Sequence[notes.Note]) -> list[Column]:
+    """Times, rate, speed, accuracy, memory, light, notes: in the order in which they are read."""
+    primary = next((row.primary for row in shown if row.primary), None)
+    columns = [_time_column(shown, boundary, boundary == primary) for boundary in SHOWN]
+    against = next((row.speed.against for row in shown if row.speed), "").split("/")
+    versus = f"vs {against[1]}" if len(against) > 1 else "speed"
+    memory = {"gpu": "GPU memory", "host": "peak RSS"}
+    of = {row.memory_of for row in shown if row.memory_of}
+    return [
+        *columns,
+        Column(
+            title="QPS",
+            cells=tuple(cells.rate(row.rate) for row in shown),
+            narrow=tuple(cells.rate(row.rate, bare=True) for row in shown),
+            drop=DROP["QPS in full"],
+            then=DROP["QPS"],
+        ),
+        Column(
+            title=versus,
+            cells=tuple(cells.ratio(row.speed, row.label) for row in shown),
+            narrow=tuple(cells.ratio(row.speed, row.label, brackets=False) for row in shown),
+            drop=DROP["speed in brackets"],
+            then=DROP["speed"],
+        ),
+        _column("acc", [cells.verdict(row.score) for row in shown], DROP["acc"]),
+        _column("cosine", [cells.cosine(row.score) for row in shown], DROP["cosine"]),
+        _column("rel L2", [cells.small(row.score.rel_l2 if row.score else None) for row in shown], DROP["rel L2"]),
+        _column(memory[of.pop()] if len(of) == 1 else "memory", [cells.memory(r) for r in shown], DROP["memory"]),
+        _column("of light", [cells.share(row.light) for row in shown], DROP["of light"]),
+        _column("note", [notes.marks(found, row) for row in shown]),
+    ]
+
+
+def _time_column(shown: Sequence[Row], boundary: Boundary, primary: bool) -> Column:
+    drop = 0 if primary else DROP[boundary]
+    return _column(boundary, [cells.time(row.times.get(boundary)) for row in shown], drop)
+
+
+def _column(title: str, texts: Sequence[str], drop: int = 0) -> Column:
+    return Column(title=title, cells=tuple(texts), drop=drop)
+
+
+def _breaks(shown: Sequence[Row]) -> set[int]:
+    """Where the sizes change, if a size has several rows."""
+    changes = {index for index in range(1, len(shown)) if shown[index].symbols != shown[index - 1].symbols}
+    return changes if len(changes) < len(shown) - 1 else set()
+
+
+def _instead(row: Row, found: Sequence[notes.Note]) -> str:
+    """What stands in place of a row's figures."""
+    if row.processes:
+        return ""
+    if not row.failure:
+        return "not measured yet"
+    return f"{cells.failure(row.failure)}, note {notes.marks(found, row)}"
+
+
+def _style(row: Row) -> str:
+    if not row.processes:
+        return "red" if row.failure else "dim"
+    return "bold" if row.fastest else "red" if not row.ranked else ""
+
+
+def _below(found: Sequence[notes.Note], width: int, verbose: bool) -> list[Text | str]:
+    lines: list[Text | str] = []
+    for note in found:
+        lines += _note(note, width)
+        if verbose and note.log:
+            lines += _dim([f"      {line}" for line in note.log.rstrip().splitlines()])
+    return lines
+
+
+def _note(note: notes.Note, width: int) -> list[Text | str]:
+    lead = f"{note.mark:>3} " if note.mark else "  - "
+    lines: list[Text | str] = [*table.wrap(f"{note.kind}: {note.text}", width, " " * 4, lead)]
+    if note.fix:
+        lines += table.wrap(f"try: {note.fix}", width, " " * 9, " " * 4)
+    return lines
+
+
+def _phases(model: str, members: Sequence[Row], width: int) -> list[Text | str]:
+    """Medians over processes; a time in parentheses was spent with warm caches or a ready artifact."""
+    shown = [row for row in members if row.phases]
+    if not shown:
+        return []
+    same, shared = _identity(shown)
+    columns = list(same)
+    for name in dict.fromkeys(phase.name for row in shown for phase in row.phases):
+        columns.append(_column(name, [cells.phase(row, name) for row in shown], DROP_PHASES.get(name, 40)))
+    kept, dropped = table.fit(columns, width)
+    title = " · ".join(filter(None, (f"{model}: phases, warm in parentheses", shared)))
+    lines: list[Text | str] = [_bold(title), *table.draw(kept, width, spans={}, styles={}, breaks=_breaks(shown))]
+    if dropped:
+        lines += _dim(table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width))
+    return lines
+
+
+def _bold(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(text, style="bold")
+
+
+def _dim(lines: Sequence[str]) -> list[Text | str]:
+    return _styled(lines, "dim")
+
+
+def _styled(lines: Sequence[Text | str], style: str) -> list[Text | str]:
+    from rich.text import Text
+
+    return [Text(str(line), style=style) for line in lines]

@@ -1,0 +1,122 @@
+"""The artifacts of a case: found in the cache, or made by a worker, once for all cases that share them."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import artifacts, jobs
+from bench.model import Case, Data, Event, Failure, Note, Phase, Stage, Step, digest
+from bench.toolchains import Interpreter
+
+Ask = Callable[[Interpreter, jobs.JobType, str], jobs.ReplyType | Failure]
+
+
+class Ready(Data, frozen=True, kw_only=True):
+    """The folders of a case's artifacts by stage, and what making them took (the reference left out)."""
+
+    folders: dict[str, str]
+    phases: tuple[Phase, ...] = ()
+
+
+class Maker:
+    """Makes artifacts for one run; remembers what failed, so that cases which share a stage fail at once."""
+
+    def __init__(self, root: Path, cold_root: Path | None, suite_dir: Path, device: str, seed: int, ask: Ask) -> None:
+        self._root = root
+        self._cold_root = cold_root
+        self._suite_dir = suite_dir
+        self._device = device
+        self._seed = seed
+        self._ask = ask
+        self._failed: dict[str, Failure] = {}
+
+    def ready(
+        self, case: Case, stages: Sequence[Stage], interpreters: dict[str, Interpreter], tell: Callable[[Event], None]
+    ) -> Ready | Failure:
+        """All artifacts of ``case``, or why one cannot be made."""
+        folders: dict[str, str] = {}
+        keys: dict[str, str] = {}
+        phases: list[Phase] = []
+        for stage in stages:
+            interpreter = interpreters[stage.toolchain]
+            key = self._key(case, stage, interpreter, keys)
+            keys[stage.name] = digest(key)
+            root = self._cold_root if self._cold_root and stage.name != "reference" else self._root
+            found, message = artifacts.find(root, stage.kind, key)
+            if message:
+                tell(Note(text=message))
+            cold = found is None
+            if found is None:
+                made = self._make(root, case, stage, key, folders, interpreter, tell)
+                if isinstance(made, Failure):
+                    return made
+                found = made
+            folders[stage.name] = str(found.path)
+            if stage.name != "reference":
+                ns = sum(phase.ns for phase in found.meta.phases)
+                phases.append(Phase(name=stage.name, ns=ns, cold=cold))
+        return Ready(folders=folders, phases=tuple(phases))
+
+    def _make(
+        self,
+        root: Path,
+        case: Case,
+        stage: Stage,
+        key: dict[str, Any],
+        folders: dict[str, str],
+        interpreter: Interpreter,
+        tell: Callable[[Event], None],
+    ) -> artifacts.Artifact | Failure:
+        name = digest(key)
+        if name in self._failed:
+            return self._failed[name]
+        tell(Step(label=case.label, phase=f"{stage.name} ({stage.kind})"))
+        with artifacts.scratch(root, stage.kind) as out, tempfile.TemporaryDirectory(prefix="trtbench-") as scratch:
+            job = jobs.Produce(
+                case=case,
+                stage=stage,
+                artifacts=folders,
+                out=str(out),
+                scratch=scratch,
+                device=self._device,
+                suite_dir=str(self._suite_dir),
+                seed=self._seed,
+                cold=self._cold_root is not None,
+            )
+            reply = self._ask(interpreter, job, case.label)
+            if isinstance(reply, Failure):
+                self._failed[name] = reply
+                return reply
+            assert isinstance(reply, jobs.Produced)
+            created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            return artifacts.keep(root, out, stage.kind, key, reply.phases, created)
+
+    def _key(self, case: Case, stage: Stage, interpreter: Interpreter, needed: dict[str, str]) -> dict[str, Any]:
+        """Everything that can change the payload."""
+        found = interpreter.environment
+        key: dict[str, Any] = {
+            "asked": stage.key,
+            "seed": self._seed,
+            "device": found.kind,
+            "python": found.python,
+            "libraries": {name: found.libraries.get(name, "") for name in stage.libraries},
+            "source": source_digest(case, self._suite_dir),
+            "needs": {name: needed[name] for name in stage.needs},
+        }
+        if stage.per_device:
+            key["arch"], key["on"], key["limits"] = found.arch, found.slug, found.limits.get("isa", "")
+        return key
+
+
+def source_digest(case: Case, suite_dir: Path) -> str:
+    """SHA-256 of the Python file that a ``zoo.py:name`` factory comes from; empty for a library's factory."""
+    file = case.factory.partition(":")[0]
+    path = suite_dir / file
+    if not file.endswith(".py") or not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,251 @@
+"""The child process: takes one job, does it on this interpreter's runtimes, and answers on a pipe of its own.
+
+Needs the standard library, msgspec and NumPy; whatever else, the backend brings. It is started as
+``python -m bench.worker FD`` with the job on stdin; stdout and stderr belong to the model and its libraries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import datetime
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench import environment, jobs, tensors
+from bench.backends import base
+from bench.errors import BenchError, CaseError, InputError
+from bench.measure import accuracy, boundaries, metric, ranges, telemetry
+from bench.measure.clock import FakeClock, HostClock
+from bench.model import Accuracy, Case, Context, Failure, Phase, Prepared, Record
+
+TIMED = ("measure",)
+LONGEST_MESSAGE = 2000
+
+
+class Wire:
+    """The reply pipe; only the process that opened it may write, so that a forked copy of the model stays silent."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_inheritable(fd, False)
+        self._file = os.fdopen(fd, "wb", buffering=0)
+        self._owner = os.getpid()
+
+    def send(self, reply: jobs.Reply) -> None:
+        """Write one line. A forked process that gets here ends."""
+        if os.getpid() != self._owner:
+            os._exit(0)
+        line = jobs.encode(reply) + b"\n"
+        while line:
+            line = line[self._file.write(line) or 0 :]
+
+
+class PhaseLog:
+    """The phases of one job: timed on the host, shown as NVTX ranges, told to the parent as they begin."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.phases: list[Phase] = []
+        self.current = "start"
+        self._wire = wire
+        self._clock = HostClock()
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time the block as phase ``name``; it is kept when the block raises, so that a failure shows where."""
+        before, self.current = self.current, name
+        self._wire.send(jobs.Doing(phase=name, timed=name in TIMED))
+        start = self._clock.now()
+        with ranges.range_(name):
+            yield
+        self.phases.append(Phase(name=name, ns=self._clock.now() - start))
+        self.current = before
+
+
+def measure(job: jobs.Measure, log: PhaseLog) -> Record:
+    """Prepare, measure and check one case; whatever goes wrong becomes the record's failure."""
+    started, clock = datetime.datetime.now(datetime.UTC), HostClock()
+    start = clock.now()
+    draft = Record(
+        case=job.case.id,
+        label=job.case.label,
+        replicate=job.replicate,
+        started=started.isoformat(timespec="seconds"),
+        toolchain=job.case.toolchain,
+    )
+    host = telemetry.HostTelemetry()
+    fields: dict[str, Any] = {}
+    try:
+        with ranges.range_(job.case.label):
+            _measure_into(fields, job, log, host)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything; each is a row
+        fields["failure"] = _failure(error, log.current)
+    fields["telemetry"] = host.finish()
+    fields["warnings"] = (*fields.get("warnings", ()), *host.warnings())
+    fields["phases"] = tuple(log.phases)
+    fields["wall_ns"] = clock.now() - start
+    return msgspec.structs.replace(draft, **fields)
+
+
+def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host: telemetry.HostTelemetry) -> None:
+    case, backend = job.case, base.load(job.case.backend)
+    reference = Path(job.artifacts["reference"])
+    context = _context(job, case, tensors.read(reference / "inputs.safetensors"), log, Path(job.scratch), job.artifacts)
+    options = base.options_of(backend, case)
+    with backend.prepare(case, options, context) as prepared:
+        with log("first_call"):
+            lane = prepared.lanes(1)[0]
+            lane.call()
+            lane.read()
+        host.start()
+        measured = boundaries.measure(prepared, case, job.policy, context.clock, log)
+        host.stop()
+        fields["measurements"] = measured.measurements
+        fields["warnings"] = measured.warnings
+        with log("validate"):
+            fields["accuracy"] = _validate(prepared, job, tensors.read(reference / "outputs.safetensors"))
+        fields["fairness"] = {"captures_graphs": prepared.captures_graphs, **prepared.fairness()}
+
+
+def _validate(prepared: Prepared, job: jobs.Measure, expected: dict[str, tensors.Array]) -> Accuracy:
+    """Poison the outputs, call once more, and compare with the reference; the user's metric sees the same arrays."""
+    lane = prepared.lanes(1)[0]
+    lane.call()
+    lane.poison()
+    lane.call()
+    outputs = lane.read()
+    found = accuracy.compare(outputs, expected, job.threshold)
+    if not job.case.metric:
+        return found
+    value = metric.evaluate(job.case.metric, Path(job.suite_dir), outputs, expected)
+    return msgspec.structs.replace(found, metric=value)
+
+
+def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
+    """Make one artifact; a reference also keeps the inputs it was made from."""
+    out, case = Path(job.out), job.case
+    backend = base.load(job.stage.producer)
+    if "reference" in job.artifacts:
+        inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
+    else:
+        specs = case.inputs
+        if backend.simulated:  # a rehearsal needs arrays, not large ones
+            specs = {
+                k: msgspec.structs.replace(v, shape=tuple(min(int(n), 4) for n in v.shape)) for k, v in specs.items()
+            }
+        inputs = tensors.seeded_inputs(specs, job.seed)
+    if job.stage.name == "reference":
+        tensors.write(out / "inputs.safetensors", inputs)
+    context = _context(job, case, inputs, log, Path(job.scratch), job.artifacts)
+    backend.produce(job.stage, case, context, out)
+    return jobs.Produced(phases=tuple(log.phases))
+
+
+def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:
+    """Count the work of each case once per model, sizes and precision; SuiteError if a factory is wrong."""
+    from bench import light
+
+    work = {}
+    with log("inspect"):
+        for case in job.cases:
+            context = _context(job, case, {}, log, Path(job.suite_dir), {})
+            with contextlib.suppress(CaseError):
+                work[case.id] = light.count(case, context)
+    return jobs.Inspected(work=work)
+
+
+def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
+    """The reply to ``job``."""
+    match job:
+        case jobs.Measure():
+            return jobs.Measured(record=measure(job, log))
+        case jobs.Produce():
+            return produce(job, log)
+        case jobs.Inspect():
+            return inspect(job, log)
+        case jobs.Ceilings():
+            from bench import light
+
+            with log("ceilings"):
+                return jobs.Rates(ceilings=light.ceilings(job.device))
+        case jobs.Describe():
+            kind: environment.Device = "cuda" if job.device.startswith("cuda") else "cpu"
+            ready = {name: backend.missing() for name, backend in base.registry().items()}
+            return jobs.Described(environment=environment.describe(kind), backends=ready)
+
+
+def main() -> None:
+    """Read the job, answer, and leave without running the libraries' exit handlers, which may hang."""
+    _die_with_parent()
+    wire = Wire(int(sys.argv[-1]))
+    log = PhaseLog(wire)
+    job = jobs.decode_job(sys.stdin.buffer.read())
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    try:
+        reply = do(job, log)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, with its traceback
+        failure = _failure(error, log.current)
+        reply = jobs.Failed(
+            kind=failure.kind,
+            stage=failure.stage,
+            message=failure.message,
+            where=error.where if isinstance(error, BenchError) else "",
+            hint=failure.hint,
+            trace=failure.log,
+            user=isinstance(error, InputError),
+        )
+    wire.send(reply)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _context(
+    job: jobs.Job, case: Case, inputs: dict[str, tensors.Array], log: PhaseLog, scratch: Path, artifacts: dict[str, str]
+) -> Context:
+    simulated = base.load(case.backend).simulated
+    return Context(
+        device=job.device,
+        inputs=inputs,
+        artifacts={name: Path(path) for name, path in artifacts.items()},
+        scratch=scratch,
+        suite_dir=Path(job.suite_dir),
+        clock=FakeClock() if simulated else HostClock(),
+        phase=log,
+        cold=job.cold,
+        seed=job.seed,
+        replicate=job.replicate if isinstance(job, jobs.Measure) else 0,
+    )
+
+
+def _failure(error: BaseException, stage: str) -> Failure:
+    """An exception as a row: what the error tree knows, or the exception's class, first lines and traceback."""
+    trace = "".join(traceback.format_exception(error))[-LONGEST_MESSAGE * 2 :]
+    if isinstance(error, BenchError):
+        return Failure(kind=type(error).__name__, stage=stage, message=error.what, hint=error.fix, log=trace)
+    if isinstance(error, MemoryError):
+        hint = "a smaller batch, or a machine with more memory"
+        return Failure(kind="OutOfMemory", stage=stage, message="host memory ran out", hint=hint, log=trace)
+    message = f"{type(error).__name__}: {error}".strip()[:LONGEST_MESSAGE]
+    return Failure(kind=type(error).__name__, stage=stage, message=message, log=trace)
+
+
+def _die_with_parent() -> None:
+    """Linux: be killed when the parent dies, and be the kernel's first choice when memory runs out."""
+    parent = os.getppid()
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+if __name__ == "__main__":
+    main()

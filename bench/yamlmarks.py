@@ -1,0 +1,294 @@
+"""YAML with a line for every key, and the checks that turn a wrong value into a SuiteError with file and line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from bench.errors import SuiteError, did_you_mean
+from bench.units import parse_fraction, parse_time
+
+MAX_NODES = 100_000
+MAX_DEPTH = 50
+_MAX_INT = 2**63
+_TAG = "tag:yaml.org,2002:"
+_MERGE = _TAG + "merge"
+
+
+class Document(msgspec.Struct, frozen=True):
+    """Where a file's values stand: ``lines`` maps a dotted key such as ``matrix.backend.2`` to its line."""
+
+    path: str
+    lines: dict[str, int]
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A value of plain data (dict, list, str, int, float, bool, None) that knows its place."""
+
+    value: Any
+    key: str
+    document: Document
+
+
+class _Loader(yaml.SafeLoader):
+    """The YAML 1.1 loader, which reads ``1e-3`` as text, taught the numbers of YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    _TAG + "float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
+)
+
+
+def read(path: Path) -> Node:
+    """The whole file. SuiteError if it cannot be read, does not parse, or has a key twice."""
+    text = _text_of(path)
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise SuiteError(f"not YAML: {what}", where=f"{path}:{mark.line + 1 if mark else 1}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        what = f"not YAML: character #x{ord(text[error.position]):04x} is not allowed"
+        raise SuiteError(what, where=f"{path}:{line}") from error
+    except RecursionError as error:
+        raise SuiteError("nested too deep", where=f"{path}:1") from error
+    if root is None:
+        raise SuiteError("the file is empty", where=f"{path}:1", fix="start from a file in suites/")
+    reader = _Reader(str(path), loader)
+    return Node(reader.plain(root, "", 0), "", Document(str(path), reader.lines))
+
+
+def locate(path: str, lines: Mapping[str, int], key: str) -> str:
+    """``suites/x.yaml:14``: the line of a dotted key, or of its nearest parent that has one."""
+    while key and key not in lines:
+        key = key.rpartition(".")[0]
+    return f"{path}:{lines.get(key, 1)}"
+
+
+def _text_of(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        folder = path.parent
+        known = sorted(file.name for file in folder.glob("*.y*ml")) if folder.is_dir() else []
+        fix = f"{folder} has {', '.join(known)}" if known else ""
+        raise SuiteError(f"there is no such file.{did_you_mean(path.name, known)}", where=str(path), fix=fix) from error
+    except OSError as error:
+        raise SuiteError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SuiteError("not YAML: the text is not UTF-8", where=f"{path}:{line}") from error
+
+
+class _Reader:
+    """Turns composed nodes into plain data and notes the lines on the way."""
+
+    def __init__(self, path: str, loader: _Loader) -> None:
+        self.lines: dict[str, int] = {}
+        self._path = path
+        self._loader = loader
+        self._count = 0
+
+    def plain(self, node: yaml.Node, key: str, depth: int) -> Any:
+        self._count += 1
+        self.lines.setdefault(key, node.start_mark.line + 1)
+        # A few lines of aliases can stand for billions of values, or for themselves.
+        if self._count > MAX_NODES or depth > MAX_DEPTH:
+            raise self._fail(node, "too many values, or nested too deep")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(item, _join(key, index), depth + 1) for index, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, key: str, depth: int) -> dict[str, Any]:
+        values = self._merged(node, key, depth)
+        seen = set()
+        for name_node, value_node in node.value:
+            if name_node.tag == _MERGE:
+                continue
+            name = self._scalar(name_node) if isinstance(name_node, yaml.ScalarNode) else None
+            if not isinstance(name, str) or not name:
+                raise self._fail(name_node, "a key must be text", "put it in quotes")
+            if name in seen:
+                raise self._fail(name_node, f"the key {name!r} is here twice", "remove one of them")
+            seen.add(name)
+            self.lines[_join(key, name)] = name_node.start_mark.line + 1
+            values[name] = self.plain(value_node, _join(key, name), depth + 1)
+        return values
+
+    def _merged(self, node: yaml.MappingNode, key: str, depth: int) -> dict[str, Any]:
+        """What ``<<: *anchor`` brings along; of several anchors the first wins."""
+        values: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            if name_node.tag == _MERGE:
+                many = isinstance(value_node, yaml.SequenceNode)
+                for other in reversed(value_node.value) if many else [value_node]:
+                    if not isinstance(other, yaml.MappingNode):
+                        raise self._fail(other, "`<<` merges mappings only")
+                    values.update(self.plain(other, key, depth + 1))
+        return values
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        tag = node.tag.removeprefix(_TAG)
+        if tag in ("str", "timestamp", "value"):
+            value: Any = node.value
+        elif tag in ("int", "float", "bool", "null"):
+            try:
+                value = self._loader.construct_object(node)
+            except (ValueError, KeyError, yaml.YAMLError) as error:
+                raise self._fail(node, f"{node.value!r} is not a number", "put text in quotes") from error
+        else:
+            raise self._fail(node, f"the YAML tag {node.tag!r} is not supported", "write plain YAML")
+        if isinstance(value, int) and not -_MAX_INT <= value < _MAX_INT:
+            raise self._fail(node, "the number does not fit into 64 bits")
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise self._fail(node, "half a surrogate pair is not text")
+        return value
+
+    def _fail(self, node: yaml.Node, what: str, fix: str = "") -> SuiteError:
+        return SuiteError(what, where=f"{self._path}:{node.start_mark.line + 1}", fix=fix)
+
+
+def _join(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+# ------------------------------------------------------------------------------------------------------- the checks
+
+
+def fail(node: Node, what: str, fix: str = "") -> SuiteError:
+    """The error to raise about ``node``."""
+    return SuiteError(what, where=locate(node.document.path, node.document.lines, node.key), fix=fix)
+
+
+def expected(node: Node, wanted: str, fix: str = "") -> SuiteError:
+    """The error to raise when ``node`` is not what is wanted there."""
+    return fail(node, f"{node.key or 'the suite'}: expected {wanted}, got {_shown(node.value)}", fix)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "on", False: "off"}[value]
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def mapping(node: Node, known: Collection[str] | None = None, noun: str = "key") -> dict[str, Node]:
+    """The entries by key. SuiteError if it is no mapping, or a key is not among those known."""
+    if not isinstance(node.value, dict):
+        raise expected(node, "a mapping (`key: value`)")
+    entries = {name: Node(value, _join(node.key, name), node.document) for name, value in node.value.items()}
+    for name, entry in entries.items():
+        if known is not None and name not in known:
+            place = f" in {node.key}" if node.key else ""
+            what = f"unknown {noun} {name!r}{place}.{did_you_mean(name, known)}"
+            raise fail(entry, what, f"known: {', '.join(known)}")
+    return entries
+
+
+def required(entries: Mapping[str, Node], name: str, parent: Node, example: str) -> Node:
+    """The entry ``name``. SuiteError that shows ``example`` if it is not there."""
+    if name not in entries:
+        raise fail(parent, f"{parent.key or 'the suite'} has no `{name}`", f"add `{example}`")
+    return entries[name]
+
+
+def sequence(node: Node) -> list[Node]:
+    """The items of a list. SuiteError for anything else."""
+    if not isinstance(node.value, list):
+        raise expected(node, "a list")
+    return [Node(value, _join(node.key, index), node.document) for index, value in enumerate(node.value)]
+
+
+def several(node: Node) -> list[Node]:
+    """The items of a list with at least one item; a single value is a list of one."""
+    items = sequence(node) if isinstance(node.value, list) else [node]
+    if not items or node.value is None:
+        raise fail(node, f"{node.key} is empty", "give it a value, or remove it")
+    return items
+
+
+def text(node: Node, pattern: str = "", example: str = "") -> str:
+    """Text that matches the whole of ``pattern``, if one is given."""
+    if not isinstance(node.value, str) or not node.value:
+        raise expected(node, "text", "put it in quotes" if isinstance(node.value, bool | int | float) else "")
+    if pattern and not re.fullmatch(pattern, node.value):
+        raise expected(node, f"something like {example}")
+    return node.value
+
+
+def choice(node: Node, known: Collection[str], noun: str) -> str:
+    """One of the names known. SuiteError with a suggestion otherwise."""
+    if not isinstance(node.value, str):
+        raise expected(node, f"one of {', '.join(known)}")
+    if node.value not in known:
+        raise fail(
+            node, f"unknown {noun} {node.value!r}.{did_you_mean(node.value, known)}", f"known: {', '.join(known)}"
+        )
+    return node.value
+
+
+def integer(node: Node, least: int | None = 1) -> int:
+    """A whole number, at least ``least``; true and false are no numbers."""
+    if type(node.value) is not int or (least is not None and node.value < least):
+        raise expected(node, "a whole number" + ("" if least is None else f" of at least {least}"))
+    return node.value
+
+
+def number(node: Node, low: float = -math.inf, high: float = math.inf) -> float:
+    """A finite number in [low, high]."""
+    value = node.value
+    if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
+        span = f" of {low:g} to {high:g}" if high < math.inf else f" of at least {low:g}" if low > -math.inf else ""
+        raise expected(node, "a number" + span)
+    return float(value)
+
+
+def boolean(node: Node) -> bool:
+    """``on`` or ``off``, bare or in quotes (YAML 1.2 editors take the bare words for text)."""
+    known = {"on": True, "off": False}
+    value = known.get(node.value, node.value) if isinstance(node.value, str) else node.value
+    if not isinstance(value, bool):
+        raise expected(node, "on or off")
+    return value
+
+
+def duration(node: Node, least: int = 1) -> int:
+    """``15s`` in integer nanoseconds, at least ``least`` of them."""
+    if not isinstance(node.value, str):
+        fix = f"write {node.value}s" if type(node.value) in (int, float) else ""
+        raise expected(node, "a time with a unit, e.g. 15s", fix)
+    try:
+        value = parse_time(node.value)
+    except (ValueError, OverflowError) as error:
+        raise expected(node, "a time with a unit, e.g. 15s") from error
+    if not least <= value < _MAX_INT:
+        raise expected(node, "a time longer than 0" if value < least else "a time that can pass")
+    return value
+
+
+def fraction(node: Node) -> float:
+    """``0.5%`` or ``0.005``: between 0 and 1, both excluded."""
+    value = node.value
+    if isinstance(value, str):
+        try:
+            value = parse_fraction(value)
+        except (ValueError, OverflowError) as error:
+            raise expected(node, "a fraction, e.g. 0.5%") from error
+    if type(value) not in (int, float) or not 0 < value < 1:
+        raise expected(node, "a fraction between 0 and 1, e.g. 0.5%")
+    return float(value)

@@ -1,0 +1,46 @@
+"""Model factories that the suites here name as ``zoo.py:function``: keyword arguments in, a ``torch.nn.Module`` out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def centernet(classes: int = 80, weights: str | None = None) -> Any:
+    """CenterNet on ResNet-50: float images [batch, 3, H, W] in, maps ``hm``, ``wh`` and ``reg`` at H/4 x W/4 out.
+
+    Three transposed convolutions raise the backbone's map (stride 32) to stride 4; then one small head per output:
+    ``hm`` [batch, classes, H/4, W/4] the logits of the centres, ``wh`` and ``reg`` [batch, 2, H/4, W/4] the box size
+    and the offset of the centre. After "Objects as Points" (Zhou et al., 2019, arXiv:1904.07850), its ResNet variant
+    without deformable convolutions. ``weights`` are those of torchvision's ResNet-50, e.g. ``IMAGENET1K_V2``.
+
+    Raises:
+        ModuleNotFoundError: torch or torchvision is not installed; the message has the command that installs it.
+    """
+    try:
+        import torch
+        import torchvision
+    except ModuleNotFoundError as error:
+        what = f"centernet needs {error.name}, which is not installed: pip install {error.name}"
+        raise ModuleNotFoundError(what, name=error.name) from error
+    nn = torch.nn
+
+    def raised(before: int, after: int) -> Any:
+        up = nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1, bias=False)
+        return nn.Sequential(up, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+
+    def head(outputs: int) -> Any:
+        return nn.Sequential(nn.Conv2d(256, 64, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(64, outputs, 1))
+
+    class CenterNet(torch.nn.Module):  # type: ignore[misc]  # torch is imported late, so its types are not known here
+        def __init__(self) -> None:
+            super().__init__()
+            backbone = torchvision.models.resnet50(weights=weights)
+            self.backbone = nn.Sequential(*list(backbone.children())[:-2])  # without pooling and classifier
+            self.neck = nn.Sequential(raised(2048, 256), raised(256, 256), raised(256, 256))
+            self.hm, self.wh, self.reg = head(classes), head(2), head(2)
+
+        def forward(self, x: Any) -> dict[str, Any]:
+            features = self.neck(self.backbone(x))
+            return {"hm": self.hm(features), "wh": self.wh(features), "reg": self.reg(features)}
+
+    return CenterNet()

@@ -1,0 +1,169 @@
+"""The GPU's boundaries on a simulated GPU: the order of operations, the numbers they give, the clean-up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.errors import Unsupported
+from bench.measure import gpu
+from bench.measure.cuda import CudaClock, Gate, HoldBroken, create_gate
+
+from .simulated import ISSUE, SimulatedGpu, SimulatedLane
+
+
+class Rig:
+    """A gate, a simulated GPU and the clock under test."""
+
+    def __init__(self, path: Path) -> None:
+        self.gate = create_gate(path / "gate")
+        self.gpu = SimulatedGpu(self.gate)
+        self.clock = CudaClock(self.gpu, self.gate)
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.gpu.log]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.clock.close()
+    made.gate.close()
+
+
+def test_held_issues_everything_before_the_gpu_may_start(rig: Rig) -> None:
+    lane = SimulatedLane(rig.gpu, kernels=3)
+    take = gpu.gpu(lane, rig.clock, hold=True)
+    take()
+    assert rig.names() == ["register", "hold", "record", "kernel", "kernel", "kernel", "record"]
+    assert rig.gate.stuck is None
+
+
+def test_held_reads_the_kernels_alone_and_unheld_reads_the_host_too(rig: Rig) -> None:
+    lane = SimulatedLane(rig.gpu, kernels=10, kernel_ns=2_000, host_ns=50_000)
+    assert gpu.gpu(lane, rig.clock, hold=True)() == 20_000
+    unheld = gpu.gpu(lane, rig.clock, hold=False)()
+    assert unheld >= 9 * (50_000 + ISSUE)
+
+
+def test_every_sample_closes_the_gate_anew(rig: Rig) -> None:
+    lane = SimulatedLane(rig.gpu, kernel_ns=7_000, host_ns=30_000)
+    take = gpu.gpu(lane, rig.clock, hold=True)
+    assert [take() for _ in range(5)] == [7_000] * 5
+
+
+@pytest.mark.parametrize("step", ["hold", "record", "kernel"])
+def test_whatever_raises_the_stream_is_released(rig: Rig, step: str) -> None:
+    lane = SimulatedLane(rig.gpu)
+    take = gpu.gpu(lane, rig.clock, hold=True)
+    rig.gpu.fail_on = step
+    with pytest.raises(RuntimeError, match=f"{step} failed"):
+        take()
+    assert rig.gate.stuck is None
+    rig.gpu.fail_on = ""
+    assert take() == 10_000
+
+
+def test_closing_the_clock_gives_back_events_and_the_page(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    lane = SimulatedLane(rig.gpu)
+    before = set(rig.gpu.live)
+    gpu.gpu(lane, rig.clock, hold=True)()
+    with gpu.latency(lane, rig.clock, rig.gpu.host, transfers=True) as (take, _):
+        take()
+    rig.clock.close()
+    assert rig.gpu.live == before
+    assert rig.names()[-1] == "unregister"
+    rig.gate.close()
+
+
+def test_the_parent_frees_a_call_that_waits_for_the_gpu(rig: Rig, tmp_path: Path) -> None:
+    parent = Gate(tmp_path / "gate")
+    lane = SimulatedLane(rig.gpu)
+
+    class Waiting(SimulatedLane):
+        def call(self) -> None:
+            super().call()
+            assert parent.stuck is not None  # what the watching parent sees
+            parent.trip()
+
+    stuck = Waiting(rig.gpu)
+    with pytest.raises(HoldBroken):
+        gpu.gpu(stuck, rig.clock, hold=True)()
+    parent.close()
+    assert gpu.gpu(lane, rig.clock, hold=False)() == 10_000 + ISSUE
+
+
+def test_a_gate_rises_and_a_trip_opens_it_for_any_number(tmp_path: Path) -> None:
+    gate = create_gate(tmp_path / "gate")
+    for number in (1, 2, 3):
+        assert gate.arm() == number
+        assert gate.stuck == number
+        gate.release()
+        assert gate.stuck is None
+    gate.arm()
+    assert not gate.tripped
+    gate.trip()
+    assert gate.tripped
+    assert gate._words[0] > 1 << 29
+    gate.close()
+
+
+def test_enqueue_is_the_host_time_of_the_call_alone(rig: Rig) -> None:
+    lane = SimulatedLane(rig.gpu, kernels=4, kernel_ns=1_000_000, host_ns=500)
+    assert gpu.enqueue(lane, rig.clock, rig.gpu.host)() == 4 * (500 + ISSUE)
+
+
+def test_latency_has_its_parts_and_copies_inputs_then_outputs(rig: Rig) -> None:
+    lane = SimulatedLane(rig.gpu, kernel_ns=40_000, up=20_000, down=5_000)
+    with gpu.latency(lane, rig.clock, rig.gpu.host, transfers=True) as (take, parts):
+        rig.gpu.log.clear()
+        took = take()
+        assert rig.names() == ["record", "copy", "record", "kernel", "record", "copy", "record"]
+    assert parts == {"h2d": [20_000 + ISSUE], "compute": [40_000], "d2h": [5_000]} or parts["compute"] == [40_000]
+    assert sum(part[0] for part in parts.values()) <= took
+    assert took == pytest.approx(65_000, rel=0.1)
+
+
+def test_latency_without_transfers_copies_nothing(rig: Rig) -> None:
+    lane = SimulatedLane(rig.gpu)
+    with gpu.latency(lane, rig.clock, rig.gpu.host, transfers=False) as (take, parts):
+        take()
+    assert "copy" not in rig.names()
+    assert parts["d2h"][0] < 2 * ISSUE
+
+
+def run_throughput(rig: Rig, lanes: int, kernel_ns: int, up: int, down: int) -> float:
+    made = [SimulatedLane(rig.gpu, kernel_ns=kernel_ns, up=up, down=down) for _ in range(lanes)]
+    (total, *_) = gpu.throughput(
+        made, rig.clock, rig.gpu.host, batch=1, depth=lanes, window_ns=50_000_000, transfers=True
+    )
+    assert total.calls == len(total.samples)
+    return total.window_ns / total.calls
+
+
+def test_one_lane_waits_for_its_copies_and_two_overlap_them(rig: Rig) -> None:
+    alone = run_throughput(rig, 1, kernel_ns=400_000, up=300_000, down=100_000)
+    both = run_throughput(rig, 2, kernel_ns=400_000, up=300_000, down=100_000)
+    assert alone == pytest.approx(800_000, rel=0.05)
+    assert both == pytest.approx(400_000, rel=0.05)
+
+
+def test_a_lane_that_raises_in_the_loop_gives_its_pinned_memory_back(rig: Rig) -> None:
+    lane = SimulatedLane(rig.gpu)
+    lane.fails = True
+    before = len(rig.gpu.live)
+    with pytest.raises(ValueError, match="the model raised"):
+        gpu.throughput([lane], rig.clock, rig.gpu.host, batch=1, depth=1, window_ns=1_000, transfers=True)
+    rig.clock.close()
+    assert len(rig.gpu.live) <= before + 3  # the two copy streams stay with the process
+
+
+def test_the_default_stream_is_refused(rig: Rig) -> None:
+    lane = SimulatedLane(rig.gpu)
+    lane.stream = 0
+    with pytest.raises(Unsupported, match="default stream"):
+        gpu.gpu(lane, rig.clock, hold=True)

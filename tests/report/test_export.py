@@ -1,0 +1,73 @@
+"""Exports: markdown for a page, CSV and JSON that keep every raw figure."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from bench import model as m
+from bench.report import export
+from bench.report.rows import rows
+
+from .conftest import case, example, make, record
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "report"
+
+
+def test_markdown_reads_as_agreed() -> None:
+    assert export.markdown(example(3)) == (GOLDEN / "tables-3.md").read_text()
+
+
+def test_every_line_of_a_markdown_table_has_the_same_number_of_cells(run) -> None:
+    tables = [block for block in export.markdown(run).split("\n\n") if block.startswith("|")]
+    assert len(tables) == 2
+    for block in tables:
+        assert len({line.count("|") for line in block.splitlines()}) == 1
+
+
+def test_markdown_escapes_what_would_break_a_table_or_a_page() -> None:
+    asked = case("a|b", "eager", options={"x": "<b>|"})
+    shown = export.markdown(make([asked], [record(asked, 2.0)]))
+    assert "### a\\|b" in shown
+    assert "eager[x=&lt;b>\\|]" in shown
+
+
+def test_csv_has_a_line_per_case_with_raw_numbers(run) -> None:
+    found = list(csv.DictReader(io.StringIO(export.csv(run))))
+    made = rows(run)
+    assert [line["case"] for line in found] == [row.case for row in made]
+    for line, row in zip(found, made, strict=True):
+        assert line["latency_ns"] == (str(row.times["latency"].value) if row.times else "")
+        assert line["failure_kind"] == (row.failure.kind if row.failure else "")
+    assert found[0]["symbol_seq"] == "128"
+    assert found[-1]["symbol_seq"] == ""
+
+
+def test_csv_of_an_empty_run_is_a_header() -> None:
+    assert export.csv(make([], [])) == "case\n"
+
+
+def test_json_has_every_field_of_every_row_and_the_run_around_it(run) -> None:
+    found = json.loads(export.json(run))
+    made = rows(run)
+    assert found["run"] == run.header.run
+    assert found["environments"]["default"]["fingerprint"] == run.header.environments["default"].fingerprint
+    assert [row["label"] for row in found["rows"]] == [row.label for row in made]
+    assert all(set(row) == set(made[0].__struct_fields__) for row in found["rows"])
+    assert found["rows"][0]["times"]["latency"]["value"] == made[0].times["latency"].value
+    assert found["rows"][0]["times"]["latency"]["percentiles"].keys() == {"50", "90", "95"}  # 99 needs more samples
+    assert len(found["left_out"]) == 5
+
+
+def test_json_writes_undefined_numbers_as_null() -> None:
+    asked = case("bert", "eager")
+    score = m.Accuracy(ok=True, outputs=(), metric={"map50": float("nan")})
+    shown = export.json(make([asked], [record(asked, 2.0, accuracy=score)]))
+    assert json.loads(shown)["rows"][0]["score"]["metric"] == {"map50": None}
+
+
+def test_exports_take_the_baseline() -> None:
+    run = example(1)
+    assert "vs inductor (latency)" in export.markdown(run, "inductor")
+    assert json.loads(export.json(run, "inductor"))["rows"][0]["speed"]["against"].startswith("bert/inductor/")
+    assert "bert/inductor/fp32" in export.csv(run, "inductor").splitlines()[1]

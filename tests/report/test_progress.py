@@ -1,0 +1,159 @@
+"""Views of the runner's events: what they say, when they draw, and that they never lose a failure."""
+
+import io
+import json
+
+import msgspec
+from rich.console import Console
+
+from bench import model as m
+from bench.report import progress
+
+from .conftest import accuracy, case, record
+
+FAILED = m.Failure(kind="OutOfMemory", stage="build", message="no memory left", hint="a smaller batch")
+
+
+def events():
+    fine, bad = case("bert", "eager"), case("bert", "aoti")
+    return [
+        m.Waiting(device="cpu", holder="20261123-other (process 7)"),
+        m.Note(text="the reference of bert was corrupt and is made again"),
+        m.Started(label=fine.label, done=0, total=3),
+        m.Step(label=fine.label, phase="load"),
+        m.Step(label=fine.label, phase="warmup"),
+        m.Step(label=fine.label, phase="measure", timed=True),
+        m.Stored(record=record(fine, 2.0), done=1, total=3),
+        m.Started(label=bad.label, done=1, total=3),
+        m.Stored(record=m.Record(case=bad.id, label=bad.label, failure=FAILED), done=2, total=3),
+        m.Started(label=fine.label, done=2, total=3, replicate=1),
+    ]
+
+
+class Clock:
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+def play(width=120, shown=None):
+    """The frames that a Live view drew, one per draw, and its console."""
+    clock, frames = Clock(), []
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    with progress.Live(console, clock) as view:
+        for event in shown or events():
+            clock.seconds += 10
+            before = console.file.getvalue()
+            view(event)
+            frames.append(str(view.draw()) if console.file.getvalue() != before else None)
+    return frames, console.file.getvalue()
+
+
+def test_live_says_what_runs_how_much_is_done_and_what_came_out_last() -> None:
+    frames, _ = play()
+    assert frames[0].splitlines()[1] == "now   waiting for cpu, held by 20261123-other (process 7)"
+    assert frames[3].splitlines()[1] == "now   bert/eager/fp32/batch=1/seq=128: load"
+    summary, now, last = frames[-1].splitlines()
+    assert summary == "2/3 done, 1:40, about 0:50 left"
+    assert now == "now   bert/eager/fp32/batch=1/seq=128 #2"
+    assert last == "last  bert/aoti/fp32/batch=1/seq=128  FAILED: OutOfMemory in build: no memory left"
+
+
+def test_live_gives_no_time_left_before_a_process_has_finished() -> None:
+    frames, _ = play()
+    assert "left" not in frames[3].splitlines()[0]
+
+
+def test_live_time_left_counts_only_what_this_session_did() -> None:
+    asked = case("bert", "eager")
+    resumed = [
+        m.Started(label=asked.label, done=90, total=100),
+        m.Stored(record=record(asked, 2.0), done=91, total=100),
+    ]
+    frames, _ = play(shown=resumed)
+    assert frames[-1].splitlines()[0] == "91/100 done, 0:20, about 3:00 left"
+
+
+def test_live_does_not_draw_when_a_timed_step_begins_after_warm_up() -> None:
+    frames, _ = play()
+    drawn = [frame is not None for frame in frames]
+    assert drawn == [True] * 5 + [False] + [True] * 4
+    assert "warmup, then measure" in frames[4]
+
+
+def test_live_prints_failure_message_and_hint_at_once_and_notes_too() -> None:
+    _, output = play()
+    assert "FAILED: OutOfMemory in build: no memory left" in output
+    assert "try: a smaller batch" in output
+    assert "the reference of bert was corrupt" in output
+
+
+def test_live_lines_never_exceed_the_terminal() -> None:
+    frames, _ = play(width=40)
+    assert max(len(line) for frame in frames if frame for line in frame.splitlines()) <= 40
+
+
+def test_plain_writes_a_line_per_process_with_its_result() -> None:
+    stream = io.StringIO()
+    with progress.Plain(stream) as view:
+        for event in events():
+            view(event)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "waiting for cpu, held by 20261123-other (process 7)"
+    assert lines[1] == "the reference of bert was corrupt and is made again"
+    assert lines[2].startswith("[1/3] bert/eager/fp32/batch=1/seq=128 ... latency 2.0")
+    assert lines[2].endswith(", accuracy ok")
+    assert lines[3] == "[2/3] bert/aoti/fp32/batch=1/seq=128 ... FAILED: OutOfMemory in build: no memory left"
+    assert lines[4] == "    try: a smaller batch"
+    assert lines[5] == "[3/3] bert/eager/fp32/batch=1/seq=128 #2 ..."
+    assert stream.getvalue().endswith("\n")
+
+
+def test_plain_tells_what_is_running_before_it_has_finished() -> None:
+    stream = io.StringIO()
+    progress.Plain(stream)(m.Started(label="bert/eager/fp32", done=0, total=3))
+    assert stream.getvalue() == "[1/3] bert/eager/fp32 ..."
+
+
+def test_plain_keeps_a_note_in_the_middle_of_a_case_on_a_line_of_its_own() -> None:
+    stream, asked = io.StringIO(), case("bert", "eager")
+    view = progress.Plain(stream)
+    view(m.Started(label=asked.label, done=0, total=1))
+    view(m.Note(text="a note"))
+    view(m.Stored(record=record(asked, 2.0), done=1, total=1))
+    first, note, result = stream.getvalue().splitlines()
+    assert (first, note) == (f"[1/1] {asked.label} ...", "a note")
+    assert result.startswith(f"[1/1] {asked.label} ... latency")
+
+
+def test_plain_says_why_a_case_is_inaccurate_and_what_warned() -> None:
+    stream, asked = io.StringIO(), case("bert", "eager")
+    twice = (m.Warning(kind="NotSteady", message="x"), m.Warning(kind="NotSteady", message="y"))
+    wrong = record(asked, 2.0, accuracy=accuracy(False, 0.2, why="y: cosine 0.2 < 0.99999"), warnings=twice)
+    progress.Plain(stream)(m.Stored(record=wrong, done=1, total=1))
+    assert stream.getvalue().endswith("accuracy FAIL: y: cosine 0.2 < 0.99999, warnings: NotSteady\n")
+
+
+class Flushed(io.StringIO):
+    """Remembers what had been written at each flush."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def flush(self):
+        self.seen.append(self.getvalue())
+
+
+def test_json_is_one_decodable_flushed_line_per_event() -> None:
+    stream = Flushed()
+    with progress.Json(stream) as view:
+        for event in events():
+            view(event)
+    lines = stream.getvalue().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == [type(event).__name__.lower() for event in events()]
+    assert [seen.count("\n") for seen in stream.seen] == list(range(1, len(lines) + 1))
+    stored = msgspec.json.decode(lines[6], type=m.Stored)
+    assert stored.record.label == "bert/eager/fp32/batch=1/seq=128"

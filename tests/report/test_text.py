@@ -1,0 +1,132 @@
+"""The tables as a terminal shows them, at narrow and wide widths."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench import model as m
+from bench.report import text
+
+from .conftest import case, example, make, record
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "report"
+
+
+@pytest.mark.parametrize(("replicates", "width"), [(1, 80), (3, 80), (3, 140)])
+def test_tables_read_as_agreed(replicates, width) -> None:
+    shown = text.render(example(replicates), width=width, phases=width == 140, verbose=width == 140)
+    assert shown == (GOLDEN / f"tables-{replicates}-{width}.txt").read_text()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
+def test_no_line_of_a_table_is_longer_than_the_terminal(run, width) -> None:
+    shown = text.render(run, width=width, phases=True, verbose=True)
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_a_wider_terminal_only_adds_columns(run) -> None:
+    def titles(width):
+        return [line.split() for line in text.render(run, width=width).splitlines() if line.startswith("backend")]
+
+    for narrow, wide in zip(titles(80), titles(160), strict=True):
+        assert set(narrow) < set(wide)
+
+
+def test_columns_that_do_not_fit_are_named_below_and_none_is_at_full_width(run) -> None:
+    assert "not shown at 80 columns: rel L2, cosine" in text.render(run, width=80)
+    assert "not shown" not in text.render(run, width=160)
+
+
+def test_backend_names_are_cut_in_the_middle_before_a_line_overflows() -> None:
+    asked = case("bert", "inductor", options={"mode": "max-autotune-no-cudagraphs", "fullgraph": True})
+    shown = text.render(make([asked], [record(asked, 2.0)]), width=60)
+    assert re.search(r"inductor\[mod\S*…\S+=on\]", shown)
+
+
+def test_the_widest_identity_still_fits_80_columns_and_keeps_its_time_and_note() -> None:
+    options = {"mode": "max-autotune-no-cudagraphs", "fullgraph": True}
+    cases = [case("bert", "inductor", precision, batch, options=options, symbols={"batch": batch, "seq": 64 * batch},
+                  streams=2, cuda_graph=True) for precision in ("fp32", "fp16") for batch in (1, 256)]  # fmt: skip
+    warned = (m.Warning(kind="NotSteady", message="x"),)
+    boundaries = ("gpu", "latency", "enqueue", "h2d", "compute", "d2h")
+    found = [record(c, 2.0, boundaries=boundaries, warnings=warned) for c in cases]
+    lines = text.render(make(cases, found), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    (titles,) = [line.split() for line in lines if line.startswith("backend")]
+    assert {"prec", "batch", "seq", "setting", "gpu", "note"} <= set(titles)
+
+
+def test_a_failure_stands_in_place_of_times_with_message_and_hint_below(run) -> None:
+    shown = text.render(run, width=120)
+    (row,) = [line for line in shown.splitlines() if line.startswith("aoti")]
+    assert "Timeout in compile" in row
+    assert "no result within 1200 s" in shown
+    assert "try: raise `measure: {timeout: ...}`" in shown
+    assert "[autotune] 412 of 9000" not in shown
+    assert "[autotune] 412 of 9000" in text.render(run, width=120, verbose=True)
+
+
+def test_the_same_warning_of_several_rows_is_told_once_unless_verbose(run) -> None:
+    assert text.render(run).count("NotSteady") == 1
+    assert "(and 1 like it)" in text.render(run)
+    assert text.render(run, verbose=True).count("NotSteady") == 2
+
+
+def test_unequal_conditions_are_told_with_who_has_which(run) -> None:
+    shown = text.render(run, width=200)
+    assert "unequal: threads: 4 (onnxruntime), 2 (the others)" in shown
+    assert "tf32" not in shown
+
+
+def test_conditions_that_only_differ_between_precisions_are_not_called_unequal() -> None:
+    cases = [case("bert", "eager", "fp32"), case("bert", "eager", "tf32")]
+    found = [record(c, 2.0, fairness={"tf32": c.precision == "tf32"}) for c in cases]
+    assert "unequal" not in text.render(make(cases, found))
+
+
+def test_one_process_is_said_not_to_show_the_spread_between_processes() -> None:
+    footnote = "1 process: spread between processes is not in the intervals"
+    assert footnote in text.render(example(1))
+    assert footnote not in text.render(example(3))
+
+
+def test_left_out_combinations_are_counted_and_told_with_reasons_on_demand(run) -> None:
+    assert "5 combinations left out; --verbose says why" in text.render(run)
+    shown = text.render(run, verbose=True)
+    assert "CUDA graphs need a GPU (5)" in shown
+    assert "bert/torchscript/fp32/batch=128/graph" in shown
+
+
+def test_a_speed_against_another_precision_is_said() -> None:
+    cases = [case("bert", "eager"), case("bert", "inductor", "fp16")]
+    shown = text.render(make(cases, [record(c, 2.0) for c in cases]), width=200)
+    assert "inductor against bert/eager/fp32/batch=1/seq=128: no baseline has their precision" in shown
+
+
+def test_a_missing_baseline_is_said() -> None:
+    asked = case("bert", "inductor")
+    assert "no accurate baseline" in text.render(make([asked], [record(asked, 2.0)]))
+
+
+def test_an_interrupted_or_damaged_run_says_so_and_how_to_go_on(run) -> None:
+    ended = m.Footer(finished="2026-11-23T10:16:00+00:00", status="interrupted")
+    shown = text.render(msgspec.structs.replace(run, footer=ended, damage="line 7 is torn and was skipped"))
+    assert "damaged: line 7 is torn" in shown
+    assert "try: trtbench run --resume 20261123T101500Z-smoke-1a2b3c4" in shown
+    assert "unfinished" in text.render(msgspec.structs.replace(run, footer=None))
+
+
+def test_a_run_in_which_nothing_was_measured_renders() -> None:
+    asked = case("bert", "eager")
+    assert "1 case not measured yet" in text.render(make([asked], []))
+    assert "legend" not in text.render(make([], []))
+
+
+def test_colour_changes_nothing_but_escape_codes(run) -> None:
+    colored = text.render(run, color=True, phases=True, width=100)
+    assert "\x1b[1m" in colored
+    assert "\x1b[31m" in colored
+    plain = "\n".join(line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", colored).splitlines()) + "\n"
+    assert plain == text.render(run, phases=True, width=100)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from bench import plan, suite
+from bench.backends import base
+from bench.model import Plan, Suite
+
+FOLDER = Path(__file__).parents[2] / "suites"
+SHIPPED = ["centernet", "compile_modes", "smoke", "transformers", "vision"]
+each = pytest.mark.parametrize("name", SHIPPED)
+
+
+def read(name: str) -> Suite:
+    return suite.load(FOLDER / f"{name}.yaml", base.registry())
+
+
+def planned(name: str, **more: str) -> Plan:
+    loaded = read(name)
+    device = "cpu" if loaded.device == "cpu" else "cuda:0"
+    return plan.plan(loaded, base.registry(), device=device, **more)
+
+
+def zoo() -> Any:
+    spec = importlib.util.spec_from_file_location("shipped_zoo", FOLDER / "zoo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_shipped_suite_is_tested_here() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == SHIPPED
+
+
+@each
+def test_a_shipped_suite_plans_every_backend_and_model_it_names(name: str) -> None:
+    loaded, found = read(name), planned(name)
+    assert loaded.name == name
+    assert {case.model for case in found.cases} == set(loaded.models)
+    assert {case.backend for case in found.cases} == {entry["name"] for entry in loaded.matrix["backend"]}
+    assert loaded.baseline == "eager"
+
+
+@each
+def test_a_shipped_suite_fits_the_schema_that_editors_use(name: str) -> None:
+    data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    jsonschema.validate(data, suite.json_schema(base.registry()))
+
+
+@each
+def test_a_shipped_suite_can_be_rehearsed(name: str) -> None:
+    assert {case.backend for case in planned(name, backend_override="fake").cases} == {"fake"}
+
+
+@each
+def test_a_file_factory_of_a_shipped_suite_is_in_the_zoo(name: str) -> None:
+    for model in read(name).models.values():
+        file, _, function = model.factory.partition(":")
+        assert file in ("torchvision", "timm", "transformers") or callable(getattr(zoo(), function))
+
+
+def test_smoke_is_eight_cases_on_the_cpu() -> None:
+    assert [case.label for case in planned("smoke").cases] == [
+        "bert/eager/fp32/batch=1/seq=64",
+        "bert/inductor/fp32/batch=1/seq=64",
+        "bert/torchscript/fp32/batch=1/seq=64",
+        "bert/aoti/fp32/batch=1/seq=64",
+        "bert/onnxruntime/fp32/batch=1/seq=64",
+        "resnet18/eager/fp32/batch=1",
+        "resnet18/inductor/fp32/batch=1",
+        "resnet18/onnxruntime/fp32/batch=1",
+    ]
+    assert read("smoke").measure.replicates == 1
+
+
+def test_vision_is_the_whole_product() -> None:
+    found = planned("vision")
+    assert len(found.cases) + len(found.left_out) == 4 * 2 * 2 * 6
+
+
+def test_compile_modes_has_eager_and_each_mode_of_torch_compile() -> None:
+    found = [case for case in planned("compile_modes", select="model=dla34 and precision=fp16").cases]
+    modes = [case.options.get("mode", "default") for case in found if case.backend == "inductor"]
+    assert modes == ["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["smoke", "transformers"])
+def test_the_transformers_models_take_their_configuration_and_their_inputs(name: str) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    for case in {case.model: case for case in planned(name).cases}.values():
+        config = dict(case.config)
+        with torch.device("meta"):
+            model = getattr(transformers, case.factory.partition(":")[2])(
+                getattr(transformers, config.pop("transformers"))(**config)
+            ).eval()
+            dtypes = {key: getattr(torch, spec.dtype) for key, spec in case.inputs.items()}
+            inputs = {key: torch.ones(spec.shape, dtype=dtypes[key]) for key, spec in case.inputs.items()}
+            outputs = model(**inputs)
+        assert all(isinstance(value, torch.Tensor) for value in outputs.values())
+        assert outputs[0].shape[0] == case.batch
+
+
+def test_the_zoo_says_how_to_install_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    with pytest.raises(ModuleNotFoundError, match="pip install torchvision") as caught:
+        zoo().centernet()
+    assert caught.value.name == "torchvision"
+
+
+@pytest.mark.torch
+def test_centernet_has_three_heads_at_a_quarter_of_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for torchvision's ResNet-50: one convolution of its stride and width, then what is cut off."""
+    torch = pytest.importorskip("torch")
+
+    def resnet50(weights: str | None) -> Any:
+        assert weights is None
+        layers = torch.nn.Conv2d(3, 2048, 1, stride=32), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Linear(2048, 1000)
+        return torch.nn.Sequential(*layers)
+
+    stand_in: Any = types.ModuleType("torchvision")
+    stand_in.models = types.SimpleNamespace(resnet50=resnet50)
+    monkeypatch.setitem(sys.modules, "torchvision", stand_in)
+    with torch.device("meta"):
+        maps = zoo().centernet(classes=5).eval()(torch.ones(2, 3, 128, 64))
+    assert {name: tuple(value.shape) for name, value in maps.items()} == {
+        "hm": (2, 5, 32, 16),
+        "wh": (2, 2, 32, 16),
+        "reg": (2, 2, 32, 16),
+    }

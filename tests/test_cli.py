@@ -1,0 +1,164 @@
+"""Bad input is one message and exit code 2 with nothing written; good input prints what a person expects."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import store
+
+from .conftest import Trtbench
+
+Suite = Callable[..., Path]
+
+BAD = {
+    "no such file": ("", ["run", "{dir}/nope.yaml"], "nope.yaml"),
+    "not YAML": ("schema: [1", ["run", "{suite}"], "rehearsal.yaml:"),
+    "misspelt backend": ("backend: [fake]=backend: [faek]", ["run", "{suite}"], "Did you mean 'fake'?"),
+    "misspelt option": (
+        "backend: [fake]=backend: [{name: fake, tiem: 1 ms}]",
+        ["run", "{suite}"],
+        "Did you mean 'time'?",
+    ),
+    "unknown key": ("schema: 1=schema: 1\nmodles: {}", ["run", "{suite}"], "Did you mean 'models'?"),
+    "zero batch": ("batch: [1, 8]=batch: [0]", ["run", "{suite}"], "rehearsal.yaml:10"),
+    "empty axis": ("batch: [1, 8]=batch: []", ["run", "{suite}"], "rehearsal.yaml:10"),
+    "a symbol without a value": ("  batch: [1, 8]\n=", ["run", "{suite}"], "batch"),
+    "a selection that matches nothing": ("", ["run", "{suite}", "--select", "batch=3"], "batch"),
+    "a selection that does not parse": ("", ["run", "{suite}", "--select", "batch=="], "batch=="),
+    "a run that is not there": ("", ["show", "2026"], "2026"),
+    "resume of nothing": ("", ["run", "--resume", "2026"], "2026"),
+    "no suite": ("", ["run"], "trtbench run suites/smoke.yaml"),
+    "an unknown backend for all": ("", ["run", "{suite}", "--backend", "fkae"], "Did you mean 'fake'?"),
+    "no GPU": ("backend: [fake]=backend: [eager]", ["run", "{suite}", "--device", "cuda"], "--device cpu"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_message_and_nothing_is_written(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    change, arguments, expected = BAD[name]
+    suite = fake_suite()
+    old, _, new = change.partition("=")
+    if change and not new and not change.endswith("="):
+        suite.write_text(change)
+    elif change:
+        assert old in suite.read_text()
+        suite.write_text(suite.read_text().replace(old, new))
+    code = trtbench(*(a.format(suite=suite, dir=tmp_path) for a in arguments))
+    assert code == 2
+    assert expected in trtbench.err
+    assert "Traceback" not in trtbench.err
+    assert trtbench.out == ""
+    assert not trtbench.store.exists()
+
+
+def test_traceback_shows_where_an_error_came_from(trtbench: Trtbench, tmp_path: Path) -> None:
+    from bench.errors import SuiteError
+
+    with pytest.raises(SuiteError):
+        trtbench("run", tmp_path / "nope.yaml", "--traceback")
+
+
+def test_a_store_that_is_a_file_is_refused_before_anything_runs(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench.store.write_text("mine")
+    assert trtbench("run", fake_suite()) == 2
+    assert "results" in trtbench.err
+    assert trtbench.store.read_text() == "mine"
+
+
+def test_a_plan_of_more_than_ten_thousand_cases_needs_yes(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite()
+    suite.write_text(suite.read_text().replace("[1, 8]", str(list(range(1, 10_002)))))
+    assert trtbench("run", suite) == 2
+    assert "--yes" in trtbench.err
+    assert not trtbench.store.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff", b"{}\n", b'{"line": "header"}\n', b"[1, 2]\n"])
+def test_a_file_that_is_not_a_run_is_refused(trtbench: Trtbench, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(content)
+    assert trtbench("show", path) == 2
+    assert "x.jsonl" in trtbench.err
+    assert path.read_bytes() == content
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite("[fake, {name: fake, noise: 0.5}]"), "--dry-run") == 0
+    assert "noise=0.5" in trtbench.out
+    assert not trtbench.store.exists()
+    planned = trtbench.out
+    assert trtbench("list", fake_suite("[fake, {name: fake, noise: 0.5}]")) == 0
+    assert trtbench.out == planned
+
+
+def test_a_gpu_suite_is_rehearsed_without_hardware(trtbench: Trtbench) -> None:
+    assert trtbench("run", "suites/vision.yaml", "--backend", "fake", "--quick") == 0
+    (run,) = trtbench.runs()
+    assert {case.backend for case in run.header.cases} == {"fake"}
+    assert {record.label.split("/")[0] for record in run.records} >= {"resnet18", "resnet50"}
+    assert run.header.environments["default"].kind == "fake"
+
+
+def test_select_runs_only_what_it_names(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite(), "--select", "batch=8 and backend=fake") == 0
+    (run,) = trtbench.runs()
+    assert [case.symbols for case in run.header.cases] == [{"batch": 8}]
+
+
+def test_show_prints_the_latest_run_in_every_format(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    assert trtbench("show") == 0
+    assert "fake" in trtbench.out
+    assert trtbench("show", "--format", "json") == 0
+    assert json.loads(trtbench.out)
+    assert trtbench("show", "--format", "csv") == 0
+    assert len(trtbench.out.splitlines()) >= 3
+    assert trtbench("show", "--format", "markdown") == 0
+    assert "|" in trtbench.out
+    assert trtbench("show", "--as", "trtexec", "--case", trtbench.runs()[0].header.cases[0].id) == 0
+    assert "Throughput" in trtbench.out
+    assert trtbench("show", trtbench.runs()[0].header.run) == 0
+
+
+def test_show_of_a_torn_run_tells_of_the_damage_and_shows_the_rest(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    path = store.runs(trtbench.store)[0]
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2]) + lines[2][:50])
+    assert trtbench("show") == 0
+    assert path.name in trtbench.err
+    assert "batch=1" in trtbench.out or "| 1" in trtbench.out or " 1 " in trtbench.out
+
+
+def test_doctor_names_every_backend_and_the_command_that_makes_it_ready(trtbench: Trtbench) -> None:
+    from bench.backends import base
+
+    assert trtbench("doctor") == 0
+    for name in base.names():
+        assert name in trtbench.out
+
+
+def test_schema_is_json_schema_with_the_backends_options(trtbench: Trtbench) -> None:
+    assert trtbench("schema") == 0
+    assert json.loads(trtbench.out)["$schema"].startswith("https://json-schema.org/")
+    assert "max-autotune" in trtbench.out
+
+
+def test_a_pipe_closed_by_the_reader_is_no_error(tmp_path: Path, trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    command = (
+        f"{sys.executable} -m bench show --store {trtbench.store} --format csv | head -c 1; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=dict(os.environ), check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""

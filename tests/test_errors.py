@@ -1,0 +1,52 @@
+"""An error says what, where and the next command; a misspelt word gets a suggestion."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import errors
+
+
+@pytest.mark.parametrize(
+    ("where", "fix", "text"),
+    [
+        ("", "", "no backend"),
+        ("s.yaml:14", "", "s.yaml:14: no backend"),
+        ("", "trtbench doctor", "no backend\n  fix: trtbench doctor"),
+        ("s.yaml:14", "trtbench doctor", "s.yaml:14: no backend\n  fix: trtbench doctor"),
+    ],
+)
+def test_an_error_reads_as_place_message_and_fix(where: str, fix: str, text: str) -> None:
+    assert str(errors.SuiteError("no backend", where=where, fix=fix)) == text
+
+
+def test_the_users_mistakes_are_apart_from_what_ends_one_case_only() -> None:
+    for kind in (errors.SuiteError, errors.SelectionError, errors.UsageError, errors.StoreError):
+        assert issubclass(kind, errors.InputError)
+        assert not issubclass(kind, errors.CaseError)
+    for kind in (errors.Unavailable, errors.Unsupported, errors.OutOfMemory):
+        assert issubclass(kind, errors.CaseError)
+        assert not issubclass(kind, errors.InputError)
+
+
+def test_the_docstring_draws_every_error() -> None:
+    named = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)]
+    assert len(named) == 10
+    assert all(name in (errors.__doc__ or "") for name in named)
+
+
+@pytest.mark.parametrize(
+    ("word", "suggestion"),
+    [
+        ("tensort", " Did you mean 'tensorrt'?"),
+        ("eagre", " Did you mean 'eager'?"),
+        ("onnx", ""),
+        ("", ""),
+    ],
+)
+def test_a_suggestion_is_made_only_for_a_close_word(word: str, suggestion: str) -> None:
+    assert errors.did_you_mean(word, iter(["eager", "tensorrt", "inductor"])) == suggestion
+
+
+def test_no_suggestion_without_known_words() -> None:
+    assert errors.did_you_mean("eager", []) == ""

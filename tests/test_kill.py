@@ -1,0 +1,84 @@
+"""kill -9 at random points of a run loses no finished record, and --resume runs exactly the rest."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from bench import store
+
+KILLS = 200
+BATCHES = 40
+
+
+def stored_before_kill(command: list[str], env: dict[str, str], delay: float) -> tuple[list[tuple[str, int]], bool]:
+    """Run ``command``, kill it after ``delay`` seconds: what it said it had stored, and whether it ended by itself."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env) as child:
+        timer = threading.Timer(delay, child.kill)
+        timer.start()
+        assert child.stdout is not None
+        output = child.stdout.read()
+        timer.cancel()
+        timer.join()
+    told = []
+    for line in output.splitlines():
+        try:
+            event = msgspec.json.decode(line)
+        except msgspec.DecodeError:  # the last line, cut by the kill
+            continue
+        if event["event"] == "stored":
+            told.append((event["record"]["case"], event["record"].get("replicate", 0)))
+    return told, child.returncode == 0
+
+
+def test_two_hundred_kills_lose_nothing_and_resume_runs_exactly_the_rest(
+    tmp_path: Path, fake_suite: Callable[..., Path]
+) -> None:
+    suite = fake_suite()
+    suite.write_text(suite.read_text().replace("[1, 8]", str(list(range(1, BATCHES + 1)))))
+    results = tmp_path / "results"
+    env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache")}
+    base = [sys.executable, "-m", "bench", "run", "--store", str(results), "--progress", "json"]
+    rng = random.Random(20261123)
+    told: dict[str, list[tuple[str, int]]] = {}
+    kills, current = 0, ""
+    while kills < KILLS:
+        command = [*base, "--resume", current] if current else [*base, str(suite)]
+        said, ended = stored_before_kill(command, env, rng.uniform(0.05, 1.2))
+        kills += not ended
+        if not current:
+            fresh = [path for path in store.runs(results) if path.stem not in told] if results.exists() else []
+            if not fresh:
+                assert said == []
+                continue
+            current = fresh[0].stem
+            told[current] = []
+        told[current] += said
+        path = store.resolve(results, current)
+        if path.read_bytes().count(b"\n"):
+            kept = [(record.case, record.replicate) for record in store.read(path).records]
+            assert set(told[current]) <= set(kept)
+            assert len(kept) == len(set(kept))
+        else:
+            assert told[current] == []
+            path.unlink()
+            ended = True
+        if ended:
+            current = ""
+    for name, said in told.items():
+        if not (results / "fake" / "simulated" / f"{name}.jsonl").exists():
+            continue
+        rest, ended = stored_before_kill([*base, "--resume", name], env, 120)
+        assert ended
+        run = store.read(store.resolve(results, name))
+        assert sorted(said + rest, key=str) == sorted(set(said + rest), key=str)
+        assert {case.id for case in run.header.cases} == {record.case for record in run.records}
+        assert len(run.records) == BATCHES
+        assert set(said) | set(rest) <= {(record.case, record.replicate) for record in run.records}

@@ -1,0 +1,191 @@
+"""A whole run through the command line on the fake backend: isolation, order, failures as rows, resume, interrupts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench import store
+from bench.model import Record
+
+from .conftest import Trtbench
+
+Suite = Callable[..., Path]
+
+
+def outcomes(records: tuple[Record, ...]) -> dict[str, str]:
+    """Backend label -> failure kind, or ok / inaccurate."""
+    found = {}
+    for record in records:
+        ok = record.accuracy is not None and record.accuracy.ok
+        found[record.label.split("/")[1]] = record.failure.kind if record.failure else ("ok" if ok else "inaccurate")
+    return found
+
+
+def test_every_case_and_replicate_becomes_one_record_round_robin(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, time: 2 ms}]", replicates=3)
+    assert trtbench("run", suite) == 0
+    (run,) = trtbench.runs()
+    assert run.footer is not None
+    assert run.footer.status == "complete"
+    assert [(r.case, r.replicate) for r in run.records] == [(c.id, n) for n in range(3) for c in run.header.cases]
+    assert len(run.header.cases) == 4
+    for record in run.records:
+        boundaries = {m.boundary: m for m in record.measurements}
+        assert boundaries.keys() == {"latency", "throughput"}
+        expected = 2_000_000 if "2 ms" in record.label else 1_000_000
+        assert boundaries["latency"].samples[0] == pytest.approx(expected, rel=0.2)
+    assert "net" in trtbench.out
+
+
+def test_replicates_differ_and_a_rerun_repeats_them(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite(replicates=2)
+    trtbench("run", suite, "--select", "batch=1")
+    trtbench("run", suite, "--select", "batch=1")
+    second, first = trtbench.runs()
+    assert first.header.run != second.header.run
+    samples = [[m.samples for m in r.measurements] for r in first.records]
+    assert samples[0] != samples[1]
+    assert samples == [[m.samples for m in r.measurements] for r in second.records]
+
+
+WAYS = {
+    "unavailable": "Unavailable",
+    "unsupported": "Unsupported",
+    "memory": "OutOfMemory",
+    "raise": "ValueError",
+    "exit": "Crash",
+    "segfault": "Crash",
+    "hang": "Timeout",
+    "print": "ok",
+    "fork": "ok",
+    "nan": "inaccurate",
+    "wrong": "inaccurate",
+}
+
+
+def test_every_way_to_fail_is_a_row_and_the_rest_runs(trtbench: Trtbench, fake_suite: Suite) -> None:
+    backends = [f"{{name: fake, fail: {way}}}" for way in WAYS]
+    suite = fake_suite(f"[fake, {', '.join(backends)}]", replicates=2, timeout="3s")
+    assert trtbench("run", suite, "--select", "batch=1") == 1
+    (run,) = trtbench.runs()
+    assert outcomes(run.records) == {"fake": "ok", **{f"fake[fail={way}]": kind for way, kind in WAYS.items()}}
+    by_label = {record.label.split("/")[1]: record for record in run.records}
+    segfault = by_label["fake[fail=segfault]"].failure
+    assert segfault is not None
+    assert "SIGSEGV" in segfault.message
+    hang = by_label["fake[fail=hang]"].failure
+    assert hang is not None
+    assert hang.stage == "first_call"
+    raised = by_label["fake[fail=raise]"].failure
+    assert raised is not None
+    assert "the fake model raised an error" in raised.message
+    assert "Traceback" in raised.log
+    # A failed case is not tried again; the others have both replicates.
+    counts = {label: sum(r.label.split("/")[1] == label for r in run.records) for label in by_label}
+    assert counts["fake[fail=segfault]"] == 1
+    assert counts["fake"] == 2
+    wrong = by_label["fake[fail=wrong]"]
+    assert wrong.accuracy is not None
+    assert wrong.accuracy.why
+    assert wrong.measurements
+
+
+@pytest.mark.parametrize(("strict", "code"), [(False, 0), (True, 1)])
+def test_a_missing_package_fails_the_run_only_under_strict(
+    trtbench: Trtbench, fake_suite: Suite, strict: bool, code: int
+) -> None:
+    suite = fake_suite("[fake, {name: fake, fail: unavailable}]")
+    assert trtbench("run", suite, *(["--strict"] if strict else [])) == code
+    assert "pip install fake" in trtbench.out
+
+
+def test_stored_events_are_told_after_the_record_is_on_disk(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite(), "--progress", "json") == 0
+    stored = [event for event in trtbench.events() if event["event"] == "stored"]
+    assert [event["done"] for event in stored] == [1, 2]
+    timed = [event["phase"] for event in trtbench.events() if event.get("timed")]
+    assert timed
+    assert set(timed) <= {"warmup", "measure", "latency", "throughput"}
+
+
+def test_resume_runs_exactly_what_is_missing(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite(replicates=3)
+    trtbench("run", suite)
+    path = store.runs(trtbench.store)[0]
+    whole = path.read_bytes().splitlines(keepends=True)
+    kept = [whole[0], whole[1], whole[4]]
+    path.write_bytes(b"".join(kept) + whole[5][:40])
+    assert trtbench("run", "--resume", path.stem, "--progress", "json") == 0
+    assert sum(event["event"] == "stored" for event in trtbench.events()) == 4
+    run = store.read(path)
+    assert len(run.records) == 6
+    assert len({(r.case, r.replicate) for r in run.records}) == 6
+    assert path.read_bytes().startswith(b"".join(kept))
+
+
+def test_resume_refuses_another_environment(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trtbench("run", fake_suite())
+    path = store.runs(trtbench.store)[0]
+    before = path.read_bytes()
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert "flags differ" in trtbench.err
+    assert path.read_bytes() == before
+
+
+def test_resume_with_a_suite_is_refused(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite()
+    assert trtbench("run", suite, "--resume", "x") == 2
+    assert "--resume takes the run as it was planned" in trtbench.err
+
+
+@pytest.mark.parametrize("signals", [1, 3])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_even_repeated_finishes_the_file(
+    tmp_path: Path, fake_suite: Suite, number: signal.Signals, signals: int
+) -> None:
+    suite = fake_suite("[fake, {name: fake, fail: hang}]", replicates=1)
+    command = [sys.executable, "-m", "bench", "run", str(suite), "--store", str(tmp_path / "r"), "--progress", "json"]
+    env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            event = msgspec.json.decode(line)
+            if event["event"] == "step" and event["phase"] == "first_call" and "hang" in event["label"]:
+                break
+        for _ in range(signals):
+            child.send_signal(number)
+        _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130, stderr
+    assert "--resume" in stderr
+    (path,) = store.runs(tmp_path / "r")
+    run = store.read(path)
+    assert run.footer is not None
+    assert run.footer.status == "interrupted"
+    assert run.damage == ""
+    assert [record.label.split("/")[1] for record in run.records] == ["fake"]
+
+
+def test_a_corrupt_reference_is_made_again(trtbench: Trtbench, fake_suite: Suite, tmp_path: Path) -> None:
+    suite = fake_suite()
+    trtbench("run", suite)
+    for path in (tmp_path / "cache").rglob("outputs.safetensors"):
+        path.write_bytes(b"rubbish")
+    assert trtbench("run", suite) == 0
+    assert "corrupt" in trtbench.err
+
+
+def test_simulated_and_real_backends_do_not_share_a_run(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite("[fake, eager]")) == 2
+    assert "simulated and real backends" in trtbench.err
+    assert not trtbench.store.exists()

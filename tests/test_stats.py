@@ -1,0 +1,179 @@
+"""Statistics by their promise: an interval covers the truth as often as it says, too little data is None."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import stats
+
+SAMPLES = st.lists(st.integers(1, 10**9), min_size=1, max_size=200)
+
+
+def coverage(draw: Callable[[np.random.Generator], tuple[float, ...] | None], truth: float, draws: int) -> float:
+    """The share of seeded draws whose interval (low first, high last of three) contains the truth."""
+    rng = np.random.default_rng(7)
+    intervals = [draw(rng) for _ in range(draws)]
+    assert None not in intervals
+    return sum(found[0] <= truth <= found[2] for found in intervals if found) / draws
+
+
+@pytest.mark.parametrize("n", [9, 50, 101])
+def test_the_median_interval_covers_the_median_as_often_as_it_promises(n: int) -> None:
+    share = coverage(lambda rng: stats.median_interval(np.exp(rng.normal(2.0, 0.5, n)).tolist()), math.exp(2.0), 2000)
+    assert 0.92 <= share <= 0.98
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_the_process_interval_covers_the_centre_of_processes(n: int) -> None:
+    share = coverage(lambda rng: stats.process_interval(np.exp(rng.normal(14.0, 0.01, n)).tolist()), math.exp(14), 2000)
+    assert 0.92 <= share <= 0.98
+
+
+@pytest.mark.parametrize(("n", "m", "sd_b"), [(3, 3, 0.01), (7, 3, 0.01), (7, 7, 0.05)])
+def test_the_ratio_interval_covers_the_ratio_with_unequal_spread_and_number(n: int, m: int, sd_b: float) -> None:
+    def draw(rng: np.random.Generator) -> stats.Ratio | None:
+        a, b = np.exp(rng.normal(0.2, 0.01, n)), np.exp(rng.normal(0.0, sd_b, m))
+        return stats.ratio_interval(a.tolist(), b.tolist())
+
+    assert 0.92 <= coverage(draw, math.exp(0.2), 2000) <= 0.98
+
+
+def test_the_bootstrap_interval_covers_the_ratio_of_medians_of_independent_samples() -> None:
+    def draw(rng: np.random.Generator) -> stats.Ratio | None:
+        a, b = np.exp(rng.normal(0.2, 0.1, 80)), np.exp(rng.normal(0.0, 0.1, 61))
+        return stats.bootstrap_ratio(a.tolist(), b.tolist(), seed=int(rng.integers(1 << 30)))
+
+    assert 0.92 <= coverage(draw, math.exp(0.2), 600) <= 0.98
+
+
+def test_a_wider_confidence_gives_a_wider_interval() -> None:
+    rng = np.random.default_rng(1)
+    a, b = np.exp(rng.normal(1, 0.1, 40)).tolist(), np.exp(rng.normal(0, 0.1, 40)).tolist()
+    for of in (stats.median_interval, stats.process_interval):
+        assert of(a, 0.99)[0] < of(a, 0.90)[0] < of(a, 0.90)[2] < of(a, 0.99)[2]
+    for of in (stats.ratio_interval, stats.bootstrap_ratio):
+        assert of(a, b, 0.99).low < of(a, b, 0.90).low < of(a, b, 0.90).high < of(a, b, 0.99).high
+
+
+def test_too_few_samples_give_no_interval() -> None:
+    assert stats.median_interval([]) is None
+    assert stats.median_interval([1, 2, 3, 4, 5]) is None
+    assert stats.median_interval([3, 1, 2, 6, 5, 4]) == (1, 3.5, 6)
+    assert stats.process_interval([5.0]) is None
+    assert stats.ratio_interval([1.0, 2.0], [1.0]) is None
+    assert stats.ratio_interval([], []) is None
+    assert stats.bootstrap_ratio([1.0] * 5, [1.0] * 50) is None
+
+
+def test_values_without_a_logarithm_give_no_interval() -> None:
+    assert stats.process_interval([0.0, 1.0]) is None
+    assert stats.ratio_interval([1.0, 2.0], [0.0, 1.0]) is None
+    assert stats.bootstrap_ratio([1.0] * 9, [0.0] * 9) is None
+
+
+@pytest.mark.parametrize("n", range(6, 60))
+def test_the_ranks_of_the_median_interval_are_the_binomial_distributions(n: int) -> None:
+    from scipy.stats import binom
+
+    found = stats.median_interval(range(1, n + 1))
+    assert found is not None
+    rank = int(found.low)
+    assert found.high == n + 1 - rank
+    assert binom.cdf(rank - 1, n, 0.5) <= 0.025 < binom.cdf(rank, n, 0.5)
+
+
+def test_the_median_interval_of_very_many_samples_is_that_of_the_normal_approximation() -> None:
+    found = stats.median_interval(range(100_000))
+    assert found is not None
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * math.sqrt(100_000) / 2, rel=0.01)
+
+
+def test_the_ratio_interval_is_welchs() -> None:
+    from scipy.stats import ttest_ind
+
+    a, b = [1.02, 1.01, 1.05, 1.03], [0.97, 1.10, 0.99]
+    expected = ttest_ind(np.log(a), np.log(b), equal_var=False).confidence_interval(0.95)
+    found = stats.ratio_interval(a, b)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((math.exp(expected.low), math.exp(expected.high)))
+    assert found.dof == pytest.approx(ttest_ind(np.log(a), np.log(b), equal_var=False).df)
+    assert found.ratio == pytest.approx(math.exp(np.log(a).mean() - np.log(b).mean()))
+
+
+def test_processes_without_any_spread_give_an_interval_of_no_width() -> None:
+    assert stats.process_interval([4.0, 4.0]) == pytest.approx((4.0, 4.0, 4.0))
+    assert stats.ratio_interval([4.0, 4.0], [2.0, 2.0, 2.0]) == pytest.approx((2.0, 2.0, 2.0, 3.0))
+
+
+def test_the_two_sides_of_a_ratio_swapped_give_the_inverse() -> None:
+    a, b = [1.0, 1.1, 1.3], [2.0, 2.1, 2.5, 2.2]
+    one, other = stats.ratio_interval(a, b), stats.ratio_interval(b, a)
+    assert one is not None
+    assert other is not None
+    assert (1 / other.high, 1 / other.ratio, 1 / other.low) == pytest.approx((one.low, one.ratio, one.high))
+
+
+@pytest.mark.parametrize("n", [7, 8])
+def test_the_bootstrap_draws_medians_as_resampling_does(n: int) -> None:
+    x, one = np.exp(np.random.default_rng(3).normal(0, 0.3, n)), [1.0] * 9
+    resampled = np.median(np.random.default_rng(4).choice(x, (40_000, n)), axis=1)
+    expected = np.quantile(resampled, [0.05, 0.95])
+    found = stats.bootstrap_ratio(x.tolist(), one, 0.90)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(expected, rel=0.03)
+
+
+def test_the_bootstrap_is_the_same_for_the_same_seed_only() -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(10, 1, 50).tolist(), rng.normal(9, 1, 50).tolist()
+    assert stats.bootstrap_ratio(a, b, seed=1) == stats.bootstrap_ratio(a, b, seed=1)
+    assert stats.bootstrap_ratio(a, b, seed=1) != stats.bootstrap_ratio(a, b, seed=2)
+
+
+@given(SAMPLES, st.floats(0, 1))
+def test_the_quantile_is_numpys_default(samples: list[int], q: float) -> None:
+    assert stats.quantile(samples, q) == pytest.approx(np.quantile(samples, q))
+
+
+@given(SAMPLES)
+def test_the_middle_quantile_is_the_median_and_the_ends_are_the_extremes(samples: list[int]) -> None:
+    assert stats.quantile(samples, 0.5) == pytest.approx(stats.median(samples))
+    assert (stats.quantile(samples, 0), stats.quantile(samples, 1)) == (min(samples), max(samples))
+
+
+@pytest.mark.parametrize(("samples", "q"), [([], 0.5), ([1], 1.5), ([1], -0.1)])
+def test_a_quantile_of_nothing_or_outside_the_unit_interval_is_refused(samples: list[int], q: float) -> None:
+    with pytest.raises(ValueError, match="quantile"):
+        stats.quantile(samples, q)
+
+
+def test_the_99th_percentile_is_shown_from_662_samples_on() -> None:
+    assert set(stats.percentiles(range(661))) == {50, 90, 95}
+    assert stats.percentiles(range(662)) == pytest.approx({50: 330.5, 90: 594.9, 95: 627.95, 99: 654.39})
+    assert stats.percentiles([]) == {}
+
+
+def test_662_is_the_least_number_with_two_samples_above_the_99th_percentile_at_99_percent_confidence() -> None:
+    from scipy.stats import binom
+
+    assert binom.cdf(1, stats.P99_SAMPLES, 0.01) <= 0.01 < binom.cdf(1, stats.P99_SAMPLES - 1, 0.01)
+    # What the docstring says beside it: from 368 samples on the maximum bounds the percentile in a 95 % interval.
+    assert 0.99**368 <= 0.025 < 0.99**367
+
+
+def test_deviation_and_variation() -> None:
+    assert stats.mad([1, 1, 2, 2, 4, 6, 9]) == 1
+    assert stats.cov([9.0, 10.0, 11.0]) == pytest.approx(0.1)
+    assert stats.cov([5.0]) is None
+    assert stats.cov([-1.0, 1.0]) is None
+
+
+def test_scaled_by_1_4826_the_deviation_of_normal_samples_is_their_sd() -> None:
+    samples = np.random.default_rng(6).normal(100, 3, 20_000)
+    assert 1.4826 * stats.mad(samples.tolist()) == pytest.approx(3, rel=0.03)
