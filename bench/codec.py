@@ -8,6 +8,7 @@ may add one. NaN and infinity never appear: they become null, and are left out o
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,14 +36,14 @@ _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
 _MALFORMED = (ValueError, RecursionError, LookupError, TypeError, AttributeError)
 
 
-class _Tag(msgspec.Struct):
-    """What must be known of a line before its type is."""
+class _Version(msgspec.Struct):
+    """What must be known of a header before the rest of it can be read."""
 
-    line: str
     schema: int = 0
 
 
-_TAG = msgspec.json.Decoder(_Tag)
+_KIND = re.compile(rb'\{\s*"line"\s*:\s*"(\w+)"')
+_VERSION = msgspec.json.Decoder(_Version)
 
 
 def encode(item: Line) -> bytes:
@@ -72,32 +73,25 @@ def decode(line: bytes, schema: int = SCHEMA, where: str = "") -> Line:
     Raises:
         StoreError: the line is torn, not ours, or of a schema that this version cannot read.
     """
+    kind = _kind(line, where)
+    version = schema_of(line, where) if kind == "header" else schema
     try:
-        tag = _TAG.decode(line)
-        if tag.line not in _TYPES:
-            raise StoreError(f"unknown kind of line {tag.line!r}", where=where)
-        version = check_schema(tag.schema if tag.line == "header" else schema, where)
         if version == SCHEMA:
-            return _DECODERS[tag.line].decode(line)
+            return _DECODERS[kind].decode(line)
         old = migrate(msgspec.json.decode(line), version, SCHEMA, MIGRATIONS)
-        return msgspec.convert(old, _TYPES[tag.line])
+        return msgspec.convert(old, _TYPES[kind])
     except _MALFORMED as error:
         raise StoreError(f"not a line of a trtbench run: {error}", where=where) from error
 
 
 def schema_of(header: bytes, where: str = "") -> int:
     """The schema version that a header line tells. StoreError if it is no header, or of a schema not known here."""
+    if _kind(header, where) != "header":
+        raise StoreError("not a trtbench run: it does not begin with a header line", where=where)
     try:
-        tag = _TAG.decode(header)
+        version = _VERSION.decode(header).schema
     except _MALFORMED as error:
         raise StoreError(f"not a trtbench run: {error}", where=where) from error
-    if tag.line != "header":
-        raise StoreError(f"not a trtbench run: it begins with a line of kind {tag.line!r}, not a header", where=where)
-    return check_schema(tag.schema, where)
-
-
-def check_schema(version: int, where: str = "") -> int:
-    """``version`` if this program can read it. StoreError otherwise."""
     if version > SCHEMA:
         raise StoreError(
             f"the file has schema {version}; this trtbench reads up to {SCHEMA}",
@@ -107,6 +101,14 @@ def check_schema(version: int, where: str = "") -> int:
     if version < 1:
         raise StoreError("not a trtbench run: the header has no schema version", where=where)
     return version
+
+
+def _kind(line: bytes, where: str) -> str:
+    found = _KIND.match(line)
+    kind = found[1].decode() if found else ""
+    if kind not in _TYPES:
+        raise StoreError("not a line of a trtbench run", where=where)
+    return kind
 
 
 def migrate(

@@ -72,7 +72,9 @@ def device_of(name: environment.Device, plan: Plan) -> Environment:
     return environment.describe(name)
 
 
-def run(suite: Suite, plan: Plan, policy: Policy, device: environment.Device, settings: Settings, tell: Tell) -> Finished:
+def run(
+    suite: Suite, plan: Plan, policy: Policy, device: environment.Device, settings: Settings, tell: Tell
+) -> Finished:
     """Measure ``plan`` and store it. InputError before anything is written if the suite or the store is wrong."""
     root = Path(settings.store)
     store.check_writable(root)

@@ -24,7 +24,7 @@ from bench.backends import base
 from bench.errors import BenchError, CaseError, InputError
 from bench.measure import accuracy, boundaries, metric, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
-from bench.model import Accuracy, Case, Context, Failure, Phase, Prepared, Record
+from bench.model import Accuracy, Case, Context, Failure, Lane, Phase, Record
 
 TIMED = ("measure",)
 LONGEST_MESSAGE = 2000
@@ -86,8 +86,9 @@ def measure(job: jobs.Measure, log: PhaseLog) -> Record:
             _measure_into(fields, job, log, host)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything; each is a row
         fields["failure"] = _failure(error, log.current)
-    fields["telemetry"] = host.finish()
-    fields["warnings"] = (*fields.get("warnings", ()), *host.warnings())
+    if not base.load(job.case.backend).simulated:
+        fields["telemetry"] = host.finish()
+        fields["warnings"] = (*fields.get("warnings", ()), *host.warnings())
     fields["phases"] = tuple(log.phases)
     fields["wall_ns"] = clock.now() - start
     return msgspec.structs.replace(draft, **fields)
@@ -99,24 +100,22 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
     context = _context(job, case, tensors.read(reference / "inputs.safetensors"), log, Path(job.scratch), job.artifacts)
     options = base.options_of(backend, case)
     with backend.prepare(case, options, context) as prepared:
+        lanes = prepared.lanes(boundaries.lanes_needed(case, job.policy))
         with log("first_call"):
-            lane = prepared.lanes(1)[0]
-            lane.call()
-            lane.read()
+            lanes[0].call()
+            lanes[0].read()
         host.start()
-        measured = boundaries.measure(prepared, case, job.policy, context.clock, log)
+        measured = boundaries.measure(lanes, case, job.policy, context.clock, log)
         host.stop()
         fields["measurements"] = measured.measurements
         fields["warnings"] = measured.warnings
         with log("validate"):
-            fields["accuracy"] = _validate(prepared, job, tensors.read(reference / "outputs.safetensors"))
+            fields["accuracy"] = _validate(lanes[0], job, tensors.read(reference / "outputs.safetensors"))
         fields["fairness"] = {"captures_graphs": prepared.captures_graphs, **prepared.fairness()}
 
 
-def _validate(prepared: Prepared, job: jobs.Measure, expected: dict[str, tensors.Array]) -> Accuracy:
+def _validate(lane: Lane, job: jobs.Measure, expected: dict[str, tensors.Array]) -> Accuracy:
     """Poison the outputs, call once more, and compare with the reference; the user's metric sees the same arrays."""
-    lane = prepared.lanes(1)[0]
-    lane.call()
     lane.poison()
     lane.call()
     outputs = lane.read()

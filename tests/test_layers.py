@@ -10,7 +10,8 @@ import bench
 ROOT = Path(bench.__file__).parent
 LAYERS = {
     "errors": 0, "units": 0, "model": 0, "stats": 0, "tensors": 0, "events": 0,
-    "suite": 1, "plan": 1, "selection": 1, "matrix": 1, "suiteschema": 1, "codec": 1, "compare": 1, "environment": 1, "artifacts": 1, "yamlmarks": 1,
+    "suite": 1, "matrix": 1, "suiteschema": 1, "yamlmarks": 1, "plan": 1, "selection": 1,
+    "codec": 1, "compare": 1, "environment": 1, "artifacts": 1,
     "lowering": 2,
     "backends": 3, "measure": 3, "profile": 3, "store": 3,
     "jobs": 4, "process": 4, "locks": 4, "light": 4, "worker": 4, "toolchains": 4, "stages": 4, "runner": 4,

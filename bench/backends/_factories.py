@@ -100,7 +100,9 @@ def _transformers(case: Case, name: str) -> Callable[[], Any]:
     settings = dict(case.config)
     config_name = settings.pop("transformers", None)
     if config_name is None:
-        raise _wrong(case, f"{case.factory} needs the class of its configuration", fix="config: {transformers: ...Config}")
+        raise _wrong(
+            case, f"{case.factory} needs the class of its configuration", fix="config: {transformers: ...Config}"
+        )
     found = []
     for wanted in (config_name, name):
         try:
@@ -114,7 +116,7 @@ def _transformers(case: Case, name: str) -> Callable[[], Any]:
 
 
 def _library(name: str) -> ModuleType:
-    """A model library. Unavailable if it is absent, or broken: torchvision of another torch build raises RuntimeError."""
+    """A model library. Unavailable if absent, or broken on import as torchvision is beside another torch build."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

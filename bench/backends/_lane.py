@@ -26,12 +26,16 @@ class TorchLane:
     context would cost several). inference_mode belongs to a thread too, so each call enters it (0.6 us).
     """
 
-    def __init__(self, run: Run, inputs: dict[str, torch.Tensor], weights: frozenset[int], names: tuple[str, ...]) -> None:
+    def __init__(
+        self, run: Run, inputs: dict[str, torch.Tensor], weights: frozenset[int], names: tuple[str, ...]
+    ) -> None:
         import torch
 
         device = next((tensor.device for tensor in inputs.values()), torch.device("cpu"))
         self._on: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.stream: int | None = self._on.cuda_stream if self._on is not None else None
+        if self._on is not None:
+            torch.cuda.synchronize(device)  # the inputs were copied, and the model loaded, on another stream
         self._set_stream = torch.cuda.set_stream
         self._inference = torch.inference_mode()
         self._run = run

@@ -18,7 +18,7 @@ def dynamic_axes(case: Case) -> dict[str, dict[int, str]]:
     """
     sizes = {case.symbols[symbol]: symbol for symbol in case.dynamic}
     return {
-        name: {axis: sizes[size] for axis, size in enumerate(spec.shape) if size in sizes}  # type: ignore[index]
+        name: {axis: sizes[size] for axis, size in enumerate(spec.shape) if size in sizes}
         for name, spec in case.inputs.items()
     }
 
@@ -83,6 +83,4 @@ def libraries(case: Case, *more: str) -> tuple[str, ...]:
 def reference_stage(case: Case) -> Stage:
     """The fp32 outputs of eager, which all backends are compared with."""
     fixed = msgspec.structs.replace(case, dynamic={})
-    return Stage(
-        name="reference", kind="reference", producer="eager", key=model_key(fixed), libraries=libraries(case)
-    )
+    return Stage(name="reference", kind="reference", producer="eager", key=model_key(fixed), libraries=libraries(case))

@@ -100,10 +100,14 @@ def tf32(on: bool) -> Iterator[None]:
 def session(case: Case, context: Context) -> Iterator[None]:
     """torch imported and its device there, TF32 as the precision says, errors mapped; memory given back at the end."""
     with context.phase("import"):
+        absent = missing()
+        if absent is not None:
+            raise Unavailable(absent.reason, fix=absent.fix)
         import torch
     if context.device != "cpu" and not torch.cuda.is_available():
         raise Unavailable(
-            f"torch {torch.__version__} can use no CUDA device", fix="install a CUDA build of torch: pytorch.org/get-started"
+            f"torch {torch.__version__} can use no CUDA device",
+            fix="install a CUDA build of torch: pytorch.org/get-started",
         )
     try:
         with tf32(case.precision == "tf32"), errors():
@@ -266,9 +270,7 @@ def _flatten_into(found: dict[str, torch.Tensor], out: Any, prefix: str) -> None
         _flatten_into(found, value, f"{prefix}.{key}" if prefix else str(key))
 
 
-def positional(
-    model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
-) -> tuple[torch.nn.Module, tuple[str, ...]]:
+def positional(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, tuple[str, ...]]:
     """A module that takes ``inputs``' tensors in order and returns a flat tuple, and the names of what it returns.
 
     For tracing and exporting, which lose names and container types; the names come from one call.
@@ -313,4 +315,3 @@ def fairness(case: Case, options: TorchOptions, device: str, graph_capture: str)
     if device != "cpu":
         told["cudnn_benchmark"] = bool(torch.backends.cudnn.benchmark)
     return told
-

@@ -26,8 +26,15 @@ class Backend(Protocol):
     ``simulated`` backends get a FakeClock and touch no device. Importing the module must not import the runtime.
     """
 
-    options: type[Options]
-    simulated: bool
+    @property
+    def options(self) -> type[Options]:
+        """The struct that a suite's options of this backend must fit."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Whether time is simulated and no device is touched."""
+        ...
 
     def missing(self) -> Missing | None:
         """None if it could run here; decided by ``importlib.util.find_spec`` and ``shutil.which`` only."""

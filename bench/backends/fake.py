@@ -33,6 +33,10 @@ class Options(base.Options, frozen=True, kw_only=True):
     drift: float = 0.005
     fail: Way = ""
 
+    def __post_init__(self) -> None:
+        if parse_time(self.time) <= 0:
+            raise ValueError("`time` must be above zero")
+
 
 class FakeLane:
     """A lane that computes y = tanh(x) of each input and takes simulated time for it."""

@@ -17,7 +17,7 @@ from bench.errors import Unsupported
 from bench.measure import stop
 from bench.measure.loop import Take, WarmUp, evenly, quiet, sample, warm_up
 from bench.measure.ranges import each, range_
-from bench.model import Boundary, Case, Clock, Lane, Measurement, Policy, Prepared, Warning
+from bench.model import Boundary, Case, Clock, Lane, Measurement, Policy, Warning
 from bench.stats import median_interval
 from bench.units import format_time
 
@@ -39,10 +39,15 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Warning, ...] = ()
 
 
+def lanes_needed(case: Case, policy: Policy) -> int:
+    """How many lanes a case is measured with on a CPU: one thread each in ``throughput``."""
+    return case.streams if "throughput" in (policy.boundaries or HOST) else 1
+
+
 def measure(
-    prepared: Prepared, case: Case, policy: Policy, clock: Clock, phase: Phase = range_, *, ranged: bool = False
+    lanes: Sequence[Lane], case: Case, policy: Policy, clock: Clock, phase: Phase = range_, *, ranged: bool = False
 ) -> Measured:
-    """Warm up and measure a prepared case at the boundaries of ``policy`` that its device has.
+    """Warm up and measure a case's lanes at the boundaries of ``policy`` that their device has.
 
     ``phase`` is entered for ``warmup`` and ``measure``; ``ranged`` puts an NVTX range around every call, for profiled
     runs. Unsupported if no boundary asked for exists here, or if the lanes run on a GPU.
@@ -51,7 +56,6 @@ def measure(
     if not wanted:
         asked = ", ".join(policy.boundaries)
         raise Unsupported(f"a CPU has no boundary {asked}", fix="boundaries: [latency, throughput]")
-    lanes = prepared.lanes(case.streams if "throughput" in wanted else 1)
     if any(lane.stream is not None for lane in lanes):
         raise Unsupported("the host's clock cannot time a lane that runs on a GPU stream", fix="device: cpu")
     return measure_host(lanes, case, policy, clock, phase, wanted=wanted, ranged=ranged)

@@ -23,8 +23,10 @@ _COUNTERS = (
     "quota_throttles",
 )
 _BEFORE = ("cpu_mhz", "load_average")
-# A quiet host preempts a process a few dozen times a second; one competitor for a core does so every few ms.
-NOISY_SWITCHES_PER_S = 100
+# Two threads that fight over a core change places every few ms, 100 to 250 times a second.
+NOISY_SWITCHES = 100
+# A thread waits for a core 1 or 2 % of the time on a quiet host, and half of it beside one competitor.
+NOISY_WAIT = 0.05
 
 
 class HostTelemetry:
@@ -34,8 +36,9 @@ class HostTelemetry:
     process began where the kernel does not let the mark be reset), ``process_peak_rss_bytes`` (since it began),
     ``cpu_mhz`` and ``cpu_mhz_before`` (the fastest core), ``load_average`` and ``load_average_before`` (1 minute),
     ``cores`` (that this process may use), and over the window of ``window_ns``: ``major_faults``, ``minor_faults``,
-    ``voluntary_switches``, ``involuntary_switches``, ``thermal_throttles`` (times a core was throttled) and
-    ``quota_throttles`` (periods in which the control group had used up its CPU quota).
+    ``voluntary_switches``, ``involuntary_switches``, ``longest_wait_ns`` (for a core, of the thread that waited most),
+    ``thermal_throttles`` (times a core was throttled) and ``quota_throttles`` (periods in which the control group had
+    used up its CPU quota).
     """
 
     def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
@@ -43,11 +46,13 @@ class HostTelemetry:
         self._sys = sys
         self._before: dict[str, float] = {}
         self._after: dict[str, float] = {}
+        self._waits: dict[str, int] = {}
+        self._longest: int | None = None
 
     def start(self) -> None:
         """The measurement begins: reset the mark of the peak, take the first snapshot."""
-        self._after = {}
-        self._before = snapshot(self._proc, self._sys)
+        self._before, self._after = snapshot(self._proc, self._sys), {}
+        self._waits = waits(self._proc)
         with contextlib.suppress(OSError):  # not permitted everywhere; without O_CREAT, so that no file comes to be
             fd = os.open(self._proc / "self" / "clear_refs", os.O_WRONLY)
             with os.fdopen(fd, "wb", buffering=0) as marks:
@@ -56,13 +61,17 @@ class HostTelemetry:
     def stop(self) -> None:
         """The measurement has ended."""
         self._after = snapshot(self._proc, self._sys)
+        longest = [wait - self._waits.get(thread, 0) for thread, wait in waits(self._proc).items()]
+        self._longest = max(longest, default=None)
 
     def finish(self) -> dict[str, float]:
         """The figures; without ``start`` only levels, without ``stop`` those of now."""
         after = self._after or snapshot(self._proc, self._sys)
-        told = {key: value for key, value in after.items() if key not in _COUNTERS}
+        told: dict[str, float] = {key: value for key, value in after.items() if key not in _COUNTERS}
         told |= {key: after[key] - self._before[key] for key in _COUNTERS if key in after and key in self._before}
         told |= {f"{key}_before": self._before[key] for key in _BEFORE if key in self._before}
+        if self._longest is not None:
+            told["longest_wait_ns"] = self._longest
         if "peak_rss_bytes" in told:
             told["process_peak_rss_bytes"] = max(told["peak_rss_bytes"], self._before.get("peak_rss_bytes", 0))
         return told
@@ -78,12 +87,15 @@ def host_warnings(told: Mapping[str, float]) -> tuple[Warning, ...]:
     The load counts if it was above the cores both before and after: a compiler that has just ended is no noise.
     """
     found = []
-    seconds, switches = told.get("window_ns", 0) / NS_PER_S, told.get("involuntary_switches", 0)
+    seconds, switches, cores = told.get("window_ns", 0) / NS_PER_S, told.get("involuntary_switches", 0), told["cores"]
     load = min(told.get("load_average", 0), told.get("load_average_before", 0))
+    wait = told.get("longest_wait_ns", 0) / NS_PER_S
     reasons = []
-    if seconds > 0 and switches > NOISY_SWITCHES_PER_S * max(seconds, 1):
+    if wait > NOISY_WAIT * max(seconds, 1):
+        reasons.append(f"a thread waited {wait:.1f} s of {seconds:.1f} s for a core")
+    if switches > NOISY_SWITCHES * cores * max(seconds, 1):
         reasons.append(f"the process was preempted {switches:.0f} times in {seconds:.1f} s")
-    if load > (cores := told.get("cores", 1)):
+    if load > cores:
         reasons.append(f"the load average was {load:.1f} on {cores:.0f} core{'s' * (cores != 1)}")
     if reasons:
         hint = "close other programs; fewer streams, or fewer threads per call (OMP_NUM_THREADS), if they are the load"
@@ -117,6 +129,16 @@ def snapshot(proc: Path, sys: Path) -> dict[str, float]:
         kib = _field(proc / "self" / "status", field)
         found[key] = None if kib is None else kib * 1024
     return {key: value for key, value in found.items() if value is not None}
+
+
+def waits(proc: Path) -> dict[str, int]:
+    """Nanoseconds that each thread of this process has waited for a core so far, by thread id."""
+    found = {}
+    for path in (proc / "self" / "task").glob("*/schedstat"):
+        words = _text(path).split()
+        if len(words) > 1 and words[1].isdigit():
+            found[path.parent.name] = int(words[1])
+    return found
 
 
 def _text(path: Path) -> str:

@@ -256,7 +256,7 @@ def _schema(path: Path) -> int:
 def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
     """The header, then every record and footer that can be read; the others are told in ``damage``."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=1 << 20) as file:
             first = file.readline(_HEADER_LIMIT)
             if not first:
                 raise StoreError("not a trtbench run: the file is empty", where=str(path))

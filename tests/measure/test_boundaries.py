@@ -54,11 +54,18 @@ def case(streams: int = 1, batch: int = 1) -> Case:
     return Case(model="m", factory="f:m", inputs=inputs, backend="b", symbols={"batch": batch}, streams=streams)
 
 
+def run(
+    prepared: Prepared, asked: Case, policy: Policy, clock: FakeClock, *phase: object, **more: bool
+) -> boundaries.Measured:
+    lanes = prepared.lanes(boundaries.lanes_needed(asked, policy))
+    return boundaries.measure(lanes, asked, policy, clock, *phase, **more)
+
+
 def measure(
     times: Callable[[int], float] = lambda _: MS, policy: Policy = POLICY, streams: int = 1, batch: int = 1
 ) -> boundaries.Measured:
     clock = FakeClock()
-    return boundaries.measure(Prepared(clock, times), case(streams, batch), policy, clock)
+    return run(Prepared(clock, times), case(streams, batch), policy, clock)
 
 
 def test_latency_and_throughput_are_measured_unless_told_otherwise() -> None:
@@ -95,7 +102,7 @@ def test_a_lane_with_a_stream_is_not_timed_by_the_hosts_clock() -> None:
     clock = FakeClock()
     prepared = OnGpu(clock)
     with pytest.raises(Unsupported, match="GPU stream"):
-        boundaries.measure(prepared, case(), POLICY, clock)
+        run(prepared, case(), POLICY, clock)
     assert prepared.made[0].calls == 0
 
 
@@ -109,7 +116,7 @@ def test_the_phases_are_entered_in_order_and_hold_the_calls() -> None:
         yield
         log.append((f"end of {name}", prepared.made[0].calls))
 
-    boundaries.measure(prepared, case(), POLICY, clock, phase)
+    run(prepared, case(), POLICY, clock, phase)
     assert [name for name, _ in log] == ["warmup", "end of warmup", "measure", "end of measure"]
     calls = [count for _, count in log]
     assert calls == [0, 200, 200, 200 + 50 + 10 + 1000]  # warm-up, latency, lead-in, window
@@ -125,14 +132,14 @@ def test_the_same_simulated_case_gives_the_same_samples() -> None:
 def test_one_lane_runs_in_the_callers_thread() -> None:
     clock = FakeClock()
     prepared = Prepared(clock)
-    boundaries.measure(prepared, case(), POLICY, clock)
+    run(prepared, case(), POLICY, clock)
     assert prepared.made[0].threads == {threading.current_thread().name}
 
 
 def test_each_of_several_lanes_runs_in_a_thread_of_its_own() -> None:
     clock = FakeClock()
     prepared = Prepared(clock)
-    found = boundaries.measure(prepared, case(streams=3), Policy(boundaries=("throughput",)), clock)
+    found = run(prepared, case(streams=3), Policy(boundaries=("throughput",)), clock)
     threads = [lane.threads - {threading.current_thread().name} for lane in prepared.made]
     assert [len(names) for names in threads] == [1, 1, 1]
     assert len(set().union(*threads)) == 3
@@ -239,7 +246,7 @@ def test_a_steady_precise_case_has_no_warning() -> None:
 
 def test_fewer_lanes_than_streams_are_told() -> None:
     clock = FakeClock()
-    found = boundaries.measure(Prepared(clock, most=1), case(streams=4), POLICY, clock)
+    found = run(Prepared(clock, most=1), case(streams=4), POLICY, clock)
     assert found.measurements[-1].lanes == 1
     assert [(warning.kind, warning.hint) for warning in found.warnings] == [("FewerLanes", "streams: 1")]
 

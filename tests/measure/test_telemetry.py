@@ -8,8 +8,8 @@ import pytest
 
 from bench.measure.telemetry import HostTelemetry, host_warnings, snapshot
 
-STATUS = "Name:\tpython\nVmPeak:\t    3060 kB\nVmHWM:\t    {peak} kB\nVmRSS:\t    {rss} kB\nThreads:\t1\n"
 S = 1_000_000_000
+STATUS = "Name:\tpython\nVmPeak:\t    3060 kB\nVmHWM:\t    {peak} kB\nVmRSS:\t    {rss} kB\nThreads:\t1\n"
 
 
 class Host:
@@ -20,9 +20,15 @@ class Host:
         for folder in ("cpu0/cpufreq", "cpu1/cpufreq", "cpu0/thermal_throttle", "cpu1/thermal_throttle"):
             (self.sys / "devices/system/cpu" / folder).mkdir(parents=True)
         (self.sys / "fs/cgroup").mkdir(parents=True)
-        (self.proc / "self").mkdir(parents=True)
+        for thread in ("11", "12"):
+            (self.proc / "self/task" / thread).mkdir(parents=True)
+        self.wait({"11": 5 * S, "12": 0})
         (self.proc / "self/clear_refs").touch()
         self.set(rss=1000, peak=5000, khz=(2_000_000, 2_600_000), load=0.5, throttled=(3, 4), quota=10)
+
+    def wait(self, ns: dict[str, int]) -> None:
+        for thread, waited in ns.items():
+            (self.proc / "self/task" / thread / "schedstat").write_text(f"123456 {waited} 42\n")
 
     def set(
         self, *, rss: int, peak: int, khz: tuple[int, int], load: float, throttled: tuple[int, int], quota: int
@@ -64,10 +70,19 @@ def test_the_mark_of_the_peak_is_reset_at_the_start(host: Host) -> None:
     assert (host.proc / "self/clear_refs").read_text() == "5"
 
 
+def test_the_longest_wait_for_a_core_is_that_of_one_thread_in_the_time_between(host: Host) -> None:
+    watch = HostTelemetry(host.proc, host.sys)
+    watch.start()
+    (host.proc / "self/task/13").mkdir()
+    host.wait({"11": 5 * S + 100, "12": 3000, "13": 2000})
+    watch.stop()
+    assert watch.finish()["longest_wait_ns"] == 3000
+
+
 def test_without_a_start_there_are_levels_and_no_counters(host: Host) -> None:
     told = HostTelemetry(host.proc, host.sys).finish()
     assert (told["rss_bytes"], told["peak_rss_bytes"]) == (1000 * 1024, 5000 * 1024)
-    assert not {"window_ns", "minor_faults", "quota_throttles"} & set(told)
+    assert not {"window_ns", "minor_faults", "quota_throttles", "longest_wait_ns"} & set(told)
 
 
 def test_without_a_stop_the_figures_are_of_now(host: Host) -> None:
@@ -83,7 +98,7 @@ def test_what_the_system_does_not_tell_is_left_out(tmp_path: Path) -> None:
     watch.start()
     watch.stop()
     told = watch.finish()
-    assert not {"rss_bytes", "peak_rss_bytes", "cpu_mhz", "load_average", "thermal_throttles"} & set(told)
+    assert not {"longest_wait_ns", "peak_rss_bytes", "cpu_mhz", "load_average", "thermal_throttles"} & set(told)
     assert {"minor_faults", "window_ns"} <= set(told)
     assert list(tmp_path.iterdir()) == []
     assert host_warnings(told) == ()
@@ -117,7 +132,8 @@ def test_the_real_host_tells_what_a_process_allocates() -> None:
 
 QUIET = {
     "window_ns": 2 * S,
-    "involuntary_switches": 20,
+    "involuntary_switches": 300,
+    "longest_wait_ns": S // 20,
     "cores": 2,
     "load_average": 1.9,
     "load_average_before": 1.0,
@@ -128,13 +144,14 @@ QUIET = {
 
 def test_a_quiet_host_has_no_warning() -> None:
     assert host_warnings(QUIET) == ()
-    assert host_warnings({}) == ()
+    assert host_warnings({"cores": 1}) == ()
 
 
 @pytest.mark.parametrize(
     ("noise", "kind", "text"),
     [
-        ({"involuntary_switches": 400}, "NoisyHost", "preempted 400 times in 2.0 s"),
+        ({"longest_wait_ns": S}, "NoisyHost", "a thread waited 1.0 s of 2.0 s for a core"),
+        ({"involuntary_switches": 500}, "NoisyHost", "preempted 500 times in 2.0 s"),
         ({"load_average": 7.0, "load_average_before": 6.0}, "NoisyHost", "load average was 6.0 on 2 cores"),
         ({"thermal_throttles": 3}, "Throttled", "a core was throttled 3 times"),
         ({"quota_throttles": 8}, "Throttled", "quota of the container was used up 8 times"),
@@ -152,9 +169,10 @@ def test_a_load_that_has_just_ended_or_just_begun_is_no_noise() -> None:
 
 
 def test_a_few_switches_in_a_very_short_time_are_no_noise() -> None:
-    assert host_warnings({**QUIET, "window_ns": S // 1000, "involuntary_switches": 20}) == ()
+    short = {"window_ns": S // 1000, "involuntary_switches": 20, "longest_wait_ns": S // 2000}
+    assert host_warnings({**QUIET, **short}) == ()
 
 
 def test_preemption_and_load_together_are_one_warning() -> None:
-    noise = {"involuntary_switches": 999, "load_average": 8.0, "load_average_before": 8.0}
+    noise = {"involuntary_switches": 999, "longest_wait_ns": S, "load_average": 8.0, "load_average_before": 8.0}
     assert [warning.kind for warning in host_warnings({**QUIET, **noise})] == ["NoisyHost"]

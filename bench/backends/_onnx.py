@@ -1,0 +1,152 @@
+"""Exports a PyTorch model to an ONNX file, for every runtime that reads one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from bench.backends import _shapes, _torch
+from bench.errors import Unavailable
+from bench.model import Case, Context, Stage
+
+if TYPE_CHECKING:
+    import torch
+
+Exporter = Literal["dynamo", "legacy"]
+MODEL = "model.onnx"
+# A protobuf message ends at 2 GiB; larger models keep their weights in a file beside it.
+_INSIDE = 1_800_000_000
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What lies beside the ONNX file: the model's inputs and outputs in the file's order, by their names in the suite.
+
+    Outputs in the file may be called otherwise (an output named like an input would clash): they go by position.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    exporter: str
+    opset: int
+
+
+def stage(case: Case, exporter: Exporter, opset: int | None) -> Stage:
+    """The ONNX file of a case, named ``export``: made by ``onnxruntime``'s produce in the default toolchain.
+
+    The measuring toolchain may lack torch. Its key is the same for every runtime that asks for the same file.
+    """
+    return Stage(
+        name="export",
+        kind="onnx",
+        producer="onnxruntime",
+        key={
+            "model": _shapes.model_key(case),
+            "precision": _stored(case.precision),
+            "exporter": exporter,
+            "opset": opset,
+        },
+        libraries=_shapes.libraries(case, "onnx", "onnxscript"),
+    )
+
+
+def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: int | None) -> None:
+    """Write ``model.onnx`` and ``manifest.json`` into ``out``. Phases: import, load, export.
+
+    Exported on the CPU whatever the device, as the file is the same. fp16 and bf16 models are converted before, so
+    that inputs, weights and outputs have that type. Under no_grad: the exporters reject inference_mode.
+    """
+    needed = ("onnx", "onnxscript") if exporter == "dynamo" else ("onnx",)
+    for package in needed:
+        if importlib.util.find_spec(package) is None:
+            raise Unavailable(f"exporting to ONNX needs the package {package!r}", fix=f"pip install {package}")
+    host = msgspec.structs.replace(context, device="cpu")
+    with _torch.session(case, host), _torch.own_warnings_filtered():
+        import torch
+
+        with context.phase("load"):
+            model = _torch.load_model(case, _torch.TorchOptions(), host, "cpu")
+            example = _torch.to_tensors(_shapes.example_arrays(case, host), case, "contiguous", "cpu")
+            module, names = _torch.positional(model, example)
+        with context.phase("export"), torch.no_grad(), _torch.errors("torch.onnx cannot export this model"):
+            target = str(out / MODEL)
+            if exporter == "dynamo":
+                _export_dynamo(module, example, names, case, target, opset)
+            else:
+                _export_legacy(module, example, names, case, target, opset)
+        manifest = Manifest(tuple(example), names, exporter, _opset_of(out / MODEL))
+        (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an exported model."""
+    return msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+
+
+def _export_dynamo(
+    module: torch.nn.Module,
+    example: dict[str, torch.Tensor],
+    names: tuple[str, ...],
+    case: Case,
+    target: str,
+    opset: int | None,
+) -> None:
+    import torch
+
+    dims = _shapes.dynamic_dims(case)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
+    torch.onnx.export(
+        module,
+        tuple(example.values()),
+        target,
+        input_names=list(example),
+        output_names=_file_names(names, example),
+        opset_version=opset,
+        dynamo=True,
+        external_data=weights > _INSIDE,
+        dynamic_shapes=None if dims is None else (dims,),
+        verbose=False,
+    )
+
+
+def _export_legacy(
+    module: torch.nn.Module,
+    example: dict[str, torch.Tensor],
+    names: tuple[str, ...],
+    case: Case,
+    target: str,
+    opset: int | None,
+) -> None:
+    import torch
+
+    outputs = _file_names(names, example)
+    axes: dict[str, Any] = {name: of for name, of in _shapes.dynamic_axes(case).items() if of}
+    torch.onnx.export(
+        module,
+        tuple(example.values()),
+        target,
+        input_names=list(example),
+        output_names=outputs,
+        opset_version=opset,
+        dynamo=False,
+        dynamic_axes=axes or None,
+    )
+
+
+def _file_names(names: tuple[str, ...], example: dict[str, Any]) -> list[str]:
+    return [f"out.{name}" if name in example else name for name in names]
+
+
+def _opset_of(path: Path) -> int:
+    import onnx
+
+    model = onnx.load(os.fspath(path), load_external_data=False)
+    return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+def _stored(precision: str) -> str:
+    """fp32 and tf32 are the same file."""
+    return "fp32" if precision == "tf32" else precision

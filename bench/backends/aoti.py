@@ -1,0 +1,116 @@
+"""AOTInductor: the module exported by torch.export, compiled ahead of time to a ``.pt2`` package, loaded and run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.backends import _lane, _shapes, _torch
+from bench.model import Case, Context, Missing, Stage
+
+_PACKAGE = "model.pt2"
+_FIRST_TORCH = (2, 6)
+
+
+class Options(_torch.TorchOptions, frozen=True, kw_only=True):
+    """Those of every PyTorch backend."""
+
+
+class Outputs(msgspec.Struct, frozen=True):
+    """The names of the package's outputs, in order; it returns a bare tuple."""
+
+    names: tuple[str, ...]
+
+
+class Aoti:
+    """torch._inductor.aoti_compile_and_package, which torch has since 2.6."""
+
+    options = Options
+    simulated = False
+
+    def missing(self) -> Missing | None:
+        """torch of 2.6 or later, or a C++ compiler."""
+        found = _torch.missing(compiler=True)
+        if found is None and _torch_version() < _FIRST_TORCH:
+            what = f"torch {importlib.metadata.version('torch')} has no aoti_compile_and_package"
+            return Missing(reason=what, fix="pip install 'torch>=2.6'")
+        return found
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """What no PyTorch backend can do."""
+        return _torch.unsupported(case, device)
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """The reference, and the package: its kernels are compiled for one kind of device."""
+        build = Stage(
+            name="build",
+            kind="pt2",
+            producer="aoti",
+            key={"model": _shapes.model_key(case), "precision": case.precision, "options": case.options},
+            libraries=_shapes.libraries(case, "triton"),
+            per_device=True,
+            toolchain=case.toolchain,
+        )
+        return [_shapes.reference_stage(case), build]
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """Export and compile. Phases: import, load, export, compile.
+
+        Under no_grad, as torch.export rejects inference_mode.
+        """
+        options = msgspec.convert(case.options, Options)
+        with _torch.session(case, context), _torch.fresh_caches(context), _torch.own_warnings_filtered():
+            import torch
+
+            with context.phase("load"):
+                model = _torch.load_model(case, options, context, context.device)
+                arrays = _shapes.example_arrays(case, context)
+                example = _torch.to_tensors(arrays, case, options.memory_format, context.device)
+                module, names = _torch.positional(model, example)
+            with context.phase("export"), torch.no_grad(), _torch.errors("torch.export cannot take this model"):
+                dims = _shapes.dynamic_dims(case)
+                # The one parameter of the module is *values, so its dynamic shapes are one tuple.
+                shapes = None if dims is None else (dims,)
+                exported = torch.export.export(module, tuple(example.values()), dynamic_shapes=shapes)
+            with context.phase("compile"), torch.no_grad(), _torch.errors("AOTInductor cannot compile this model"):
+                torch._inductor.aoti_compile_and_package(exported, package_path=str(out / _PACKAGE))
+            (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names)))
+
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[_lane.TorchPrepared]:
+        """Phases: import, load."""
+        folder = context.artifacts["build"]
+        names = msgspec.json.decode((folder / "outputs.json").read_bytes(), type=Outputs).names
+        with _torch.session(case, context), _torch.own_warnings_filtered():
+            with context.phase("load"):
+                package = _load(folder / _PACKAGE, case, context.device)
+            prepared = _lane.TorchPrepared(
+                case, options, context, lambda inputs: package(*inputs.values()), names=names
+            )
+            with contextlib.closing(prepared):
+                yield prepared
+
+
+def _load(path: Path, case: Case, device: str) -> Any:
+    """On a CPU one runner for each thread. On CUDA one without locks: with them, every call but the first would wait on
+    the host until the call before it has ended, and a CUDA graph could not be captured.
+    """
+    from torch._inductor.package import load_package
+
+    if device == "cpu":
+        return (
+            load_package(str(path), "model", num_runners=case.streams) if case.streams > 1 else load_package(str(path))
+        )
+    return load_package(str(path), "model", run_single_threaded=True)
+
+
+def _torch_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in importlib.metadata.version("torch").split("+")[0].split(".")[:2])
+
+
+BACKEND = Aoti()

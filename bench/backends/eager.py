@@ -1,0 +1,59 @@
+"""PyTorch as it is: the module is called. It also makes the reference that every backend is compared with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench import tensors
+from bench.backends import _lane, _shapes, _torch
+from bench.model import Case, Context, Missing, Stage
+
+
+class Options(_torch.TorchOptions, frozen=True, kw_only=True):
+    """Those of every PyTorch backend."""
+
+
+class Eager:
+    """Calls the module under inference_mode."""
+
+    options = Options
+    simulated = False
+
+    def missing(self) -> Missing | None:
+        """torch."""
+        return _torch.missing()
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """What no PyTorch backend can do."""
+        return _torch.unsupported(case, device)
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """The reference only."""
+        return [_shapes.reference_stage(case)]
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """The reference: eager outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``."""
+        plain = msgspec.structs.replace(case, precision="fp32", options={}, cuda_graph=False, dynamic={})
+        with self.prepare(plain, Options(), context) as prepared:
+            with context.phase("run"):
+                lane = prepared.lanes(1)[0]
+                lane.call()
+            tensors.write(out / "outputs.safetensors", lane.read())
+
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[_lane.TorchPrepared]:
+        """Phases: import, load."""
+        with _torch.session(case, context):
+            with context.phase("load"):
+                model = _torch.load_model(case, options, context, context.device)
+            weights = [*model.parameters(), *model.buffers()]
+            prepared = _lane.TorchPrepared(case, options, context, lambda inputs: model(**inputs), weights=weights)
+            with contextlib.closing(prepared):
+                yield prepared
+
+
+BACKEND = Eager()

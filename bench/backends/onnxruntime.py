@@ -1,0 +1,356 @@
+"""ONNX Runtime: the model exported to ONNX, run by one of its execution providers on bound memory, without torch."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from bench.backends import _memory, _onnx, _shapes, base
+from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
+from bench.model import Buffer, Case, Context, Missing, Stage
+from bench.tensors import Array
+
+Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_LEVELS = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "disabled": "ORT_DISABLE_ALL",
+}
+_DTYPES = {"float": "float32", "double": "float64"}
+_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+
+
+class Options(base.Options, frozen=True, kw_only=True):
+    """``provider: auto`` is the one of the case's device. ``opset: null`` is the exporter's own default.
+
+    ``threads: 0`` is one thread per physical core, or OMP_NUM_THREADS, as torch does.
+    """
+
+    provider: Provider = "auto"
+    exporter: _onnx.Exporter = "dynamo"
+    opset: Annotated[int, msgspec.Meta(ge=7)] | None = None
+    graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class OnnxRuntime:
+    """The file is exported where torch is; here only numpy and onnxruntime are needed (cuda-bindings on a GPU)."""
+
+    options = Options
+    simulated = False
+
+    def missing(self) -> Missing | None:
+        """onnxruntime; where torch is, which is where models are exported, onnx and onnxscript too."""
+        packages = [("onnxruntime", "pip install onnxruntime  (or onnxruntime-gpu)")]
+        if importlib.util.find_spec("torch") is not None:
+            packages += [("onnx", "pip install onnx"), ("onnxscript", "pip install onnxscript")]
+        return base.first_missing(*packages)
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """A precision that needs another file, and a provider that does not fit the device."""
+        provider = case.options.get("provider", "auto")
+        if case.precision in ("int8", "fp8"):
+            return f"the exporter writes no {case.precision} model"
+        if device == "cpu" and provider in ("cuda", "tensorrt"):
+            return f"provider {provider} needs a CUDA device"
+        if device != "cpu" and provider == "cpu":
+            return "provider cpu runs on the CPU, the suite on a CUDA device"
+        if device == "cpu" and case.precision == "tf32":
+            return "TF32 is a CUDA format"
+        if device == "cpu" and case.cuda_graph:
+            return "cuda_graph needs a CUDA device"
+        return _shapes.ambiguous_axes(case)
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """The reference and the ONNX file."""
+        exporter, opset = case.options.get("exporter", "dynamo"), case.options.get("opset")
+        return [_shapes.reference_stage(case), _onnx.stage(case, exporter, opset)]
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """Export to ONNX, for this backend or another: what to do is in the stage's key."""
+        _onnx.export(case, context, out, stage.key["exporter"], stage.key["opset"])
+
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[OrtPrepared]:
+        """Phases: import, load (the provider optimises the graph there)."""
+        provider = options.provider
+        if provider == "auto":
+            provider = "cpu" if context.device == "cpu" else "cuda"
+        if provider == "tensorrt" and case.precision == "fp32":
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # the provider has no option of its own
+        with context.phase("import"):
+            import onnxruntime
+        if _PROVIDERS[provider] not in onnxruntime.get_available_providers():
+            what = f"this onnxruntime has no {_PROVIDERS[provider]}"
+            raise Unavailable(what, fix="pip uninstall onnxruntime && pip install onnxruntime-gpu")
+        if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        with _errors():
+            with context.phase("load"):
+                prepared = OrtPrepared(case, options, context, provider)
+            with contextlib.closing(prepared):
+                yield prepared
+
+
+class OrtLane:
+    """Bound memory over a session; on CUDA with a stream of its own."""
+
+    def __init__(
+        self, session: Any, manifest: _onnx.Manifest, arrays: Mapping[str, Array], device: str, stream: int | None
+    ) -> None:
+        import onnxruntime
+
+        self.stream = stream
+        self._device = device
+        self._session = session
+        self._binding = session.io_binding()
+        self._run_options = onnxruntime.RunOptions()
+        if stream is not None:
+            self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self._kind, _, index = device.partition(":")
+        self._index = int(index or 0)
+        self._blocks: list[_memory.Block] = []
+        self._inputs: dict[str, Buffer] = {}
+        self._outputs: dict[str, Buffer | None] = {}  # None: the runtime allocates it in each call
+        sizes = self._bind_inputs(manifest, arrays)
+        self._bind_outputs(manifest, sizes)
+
+    def call(self) -> None:
+        """One inference; on CUDA it is only issued."""
+        self._session.run_with_iobinding(self._binding, self._run_options)
+
+    def inputs(self) -> Mapping[str, Buffer]:
+        """The bound inputs."""
+        return self._inputs
+
+    def outputs(self) -> Mapping[str, Buffer]:
+        """The bound outputs; those of unknown size lie where the latest call put them."""
+        if all(self._outputs.values()):
+            return {name: buffer for name, buffer in self._outputs.items() if buffer}
+        found = {}
+        for (name, buffer), value in zip(self._outputs.items(), self._binding.get_outputs(), strict=True):
+            if buffer is None:
+                shape, dtype = tuple(value.shape()), _dtype(value.data_type())
+                count = _count(shape)
+                buffer = Buffer(ptr=value.data_ptr(), nbytes=count * _memory.itemsize(dtype), shape=shape, dtype=dtype)
+            found[name] = buffer
+        return found
+
+    def poison(self) -> None:
+        """Fill the outputs with NaN, or 0x7F bytes."""
+        self._wait()
+        for buffer in self.outputs().values():
+            byte = 0xFF if "float" in buffer.dtype else 0x7F
+            _memory.fill(buffer.ptr, buffer.nbytes, byte, self._device)
+
+    def read(self) -> dict[str, Array]:
+        """Wait, and copy the outputs to the host."""
+        self._wait()
+        return {
+            name: _memory.decode(_memory.copied(b.ptr, b.nbytes, self._device), b.dtype, b.shape)
+            for name, b in self.outputs().items()
+        }
+
+    def close(self) -> None:
+        """Give the memory and the stream back."""
+        self._wait()
+        self._session = self._binding = None
+        for block in self._blocks:
+            block.free()
+        self._blocks.clear()
+        if self.stream is not None:
+            _memory.cuda("cudaStreamDestroy", self.stream)
+
+    def _wait(self) -> None:
+        if self.stream is not None:
+            _memory.cuda("cudaStreamSynchronize", self.stream)
+
+    def _bind_inputs(self, manifest: _onnx.Manifest, arrays: Mapping[str, Array]) -> dict[str, int]:
+        """Bind the inputs that the file has (an exporter drops unused ones); the sizes of its named dimensions."""
+        sizes: dict[str, int] = {}
+        told = {node.name: node for node in self._session.get_inputs()}
+        for name in manifest.inputs:
+            dtype = _dtype(told[name].type) if name in told else str(arrays[name].dtype)
+            data = _memory.encode(arrays[name], dtype)
+            buffer = self._new_buffer(arrays[name].shape, dtype)
+            self._blocks[-1].write(data)
+            self._inputs[name] = buffer
+            if name in told:
+                sizes |= {dim: n for dim, n in zip(told[name].shape, buffer.shape, strict=True) if isinstance(dim, str)}
+                self._binding.bind_input(name, self._kind, self._index, _element(dtype), buffer.shape, buffer.ptr)
+        return sizes
+
+    def _bind_outputs(self, manifest: _onnx.Manifest, sizes: Mapping[str, int]) -> None:
+        for name, node in zip(manifest.outputs, self._session.get_outputs(), strict=True):
+            shape = tuple(sizes.get(dim, dim) for dim in node.shape)
+            if not all(isinstance(size, int) for size in shape):
+                self._outputs[name] = None
+                self._binding.bind_output(node.name, self._kind, self._index)
+                continue
+            dtype = _dtype(node.type)
+            buffer = self._outputs[name] = self._new_buffer(shape, dtype)
+            self._binding.bind_output(node.name, self._kind, self._index, _element(dtype), shape, buffer.ptr)
+
+    def _new_buffer(self, shape: tuple[int, ...], dtype: str) -> Buffer:
+        nbytes = _count(shape) * _memory.itemsize(dtype)
+        self._blocks.append(_memory.block(nbytes, self._device))
+        return Buffer(ptr=self._blocks[-1].ptr, nbytes=nbytes, shape=shape, dtype=dtype)
+
+
+class OrtPrepared:
+    """One session on a CPU. On CUDA a session works on one stream, so each further lane loads another."""
+
+    max_lanes: int | None = None
+
+    def __init__(self, case: Case, options: Options, context: Context, provider: str) -> None:
+        self.captures_graphs = case.cuda_graph
+        self._case = case
+        self._options = options
+        self._context = context
+        self._provider = provider
+        self._folder = context.artifacts["export"]
+        self._manifest = _onnx.read_manifest(self._folder)
+        self._threads = options.threads or default_threads()
+        self._lanes: list[OrtLane] = []
+        self._stream = None if provider == "cpu" else self._new_stream()
+        self._session: Any = self._load(self._stream)
+
+    def lanes(self, count: int) -> Sequence[OrtLane]:
+        """The first ``count`` lanes."""
+        while len(self._lanes) < count:
+            session, stream = self._session, self._stream
+            if stream is not None and self._lanes:
+                stream = self._new_stream()
+                session = self._load(stream)
+            lane = OrtLane(session, self._manifest, self._context.inputs, self._context.device, stream)
+            self._lanes.append(lane)
+        return self._lanes[:count]
+
+    def fairness(self) -> dict[str, Any]:
+        """The provider that runs, its threads and precision switches, and how the file was made."""
+        on = self._case.precision == "tf32"
+        return {
+            "provider": self._provider,
+            "tf32": {"matmul": on, "cudnn": on},
+            "memory_format": "contiguous",
+            "threads": self._threads,
+            "graph_capture": "backend" if self.captures_graphs else "none",
+            "graph_optimization": self._options.graph_optimization,
+            "exporter": self._manifest.exporter,
+            "opset": self._manifest.opset,
+            "io_binding": True,
+        }
+
+    def close(self) -> None:
+        """Let go of lanes and sessions."""
+        lanes, self._lanes = self._lanes, []
+        for lane in lanes:
+            lane.close()
+        if not lanes and self._stream is not None:
+            _memory.cuda("cudaStreamDestroy", self._stream)
+        self._session = None
+
+    def _new_stream(self) -> int:
+        _memory.cuda("cudaSetDevice", int(self._context.device.partition(":")[2] or 0))
+        return _memory.new_stream()
+
+    def _load(self, stream: int | None) -> Any:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.graph_optimization_level = getattr(
+            onnxruntime.GraphOptimizationLevel, _LEVELS[self._options.graph_optimization]
+        )
+        settings.intra_op_num_threads = self._threads
+        providers = _provider_options(self._case, self._context.device, self._provider, stream)
+        session = onnxruntime.InferenceSession(str(self._folder / _onnx.MODEL), settings, providers=providers)
+        running = session.get_providers()[0]
+        if running != _PROVIDERS[self._provider]:
+            what = f"onnxruntime fell back to {running}: {_PROVIDERS[self._provider]} could not be loaded"
+            raise Unavailable(what, fix="install the CUDA, cuDNN and TensorRT versions that this onnxruntime-gpu names")
+        return session
+
+
+def _provider_options(case: Case, device: str, provider: str, stream: int | None) -> list[Any]:
+    """Providers in the order of preference, each with its options. ONNX Runtime's own default is TF32 on."""
+    if provider == "cpu":
+        return [_PROVIDERS["cpu"]]
+    common = {"device_id": device.partition(":")[2] or "0", "user_compute_stream": str(stream)}
+    graph = "1" if case.cuda_graph else "0"
+    cuda = common | {"use_tf32": "1" if case.precision == "tf32" else "0", "enable_cuda_graph": graph}
+    if provider == "cuda":
+        return [(_PROVIDERS["cuda"], cuda), _PROVIDERS["cpu"]]
+    engine = common | {"trt_cuda_graph_enable": graph}
+    if case.precision in ("fp16", "bf16"):
+        engine[f"trt_{case.precision}_enable"] = "1"
+    return [
+        (_PROVIDERS["tensorrt"], engine),
+        (_PROVIDERS["cuda"], cuda | {"enable_cuda_graph": "0"}),
+        _PROVIDERS["cpu"],
+    ]
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """ONNX Runtime's exceptions as the error tree; they have no common base, and names tell them apart."""
+    try:
+        yield
+    except (BenchError, MemoryError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:500]
+        found: CaseError | None = None
+        if "Failed to allocate memory" in text or "out of memory" in text or "bad_alloc" in text:
+            found = OutOfMemory(text, fix="a smaller batch, or a narrower precision")
+        elif type(error).__name__ in ("NotImplemented", "InvalidGraph", "EPFail", "ModelRequiresCompilation"):
+            found = Unsupported(f"ONNX Runtime cannot run this file: {text}")
+        if found is None:
+            raise
+        raise found from error
+
+
+def default_threads() -> int:
+    """OMP_NUM_THREADS, else the physical cores that this process may use: torch's own default."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    allowed = os.sched_getaffinity(0)
+    cores = set()
+    for cpu in allowed:
+        try:
+            cores.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
+        except OSError:
+            return len(allowed)
+    return len(cores)
+
+
+def _dtype(told: str) -> str:
+    """``tensor(float16)`` -> ``float16``. Unsupported for sequences, maps and strings."""
+    name = told.removeprefix("tensor(").removesuffix(")")
+    if not told.startswith("tensor(") or name == "string":
+        raise Unsupported(f"the model has an input or output of type {told}")
+    return _DTYPES.get(name, name)
+
+
+def _element(dtype: str) -> Any:
+    import numpy as np
+
+    return _BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype).type
+
+
+def _count(shape: Sequence[int]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+BACKEND = OnnxRuntime()

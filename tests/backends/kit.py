@@ -1,0 +1,107 @@
+"""Cases of tiny models, the context a worker would give, and artifacts that are made once for all tests."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bench import tensors
+from bench.backends import base
+from bench.model import Case, Context, Input
+
+HERE = Path(__file__).parent
+IMAGES = {"x": Input(shape=(4, 3, 8, 8))}
+
+
+class StillClock:
+    """A clock that moves only when it is told to."""
+
+    name = "still"
+
+    def __init__(self) -> None:
+        self.time = 0
+
+    def now(self) -> int:
+        return self.time
+
+    def advance(self, ns: int) -> None:
+        self.time += ns
+
+
+@dataclasses.dataclass
+class Bench:
+    """Makes cases and contexts, and the artifacts of cases, each once for the whole session."""
+
+    root: Path
+    made: dict[str, Path] = dataclasses.field(default_factory=dict)
+    phases: list[str] = dataclasses.field(default_factory=list)
+    scratches: int = 0
+
+    def case(self, backend: str, factory: str = "zoo.py:net", inputs: dict[str, Input] = IMAGES, **fields: Any) -> Case:
+        return Case(model="net", factory=factory, inputs=inputs, backend=backend, **fields)
+
+    def context(self, case: Case, artifacts: dict[str, Path] | None = None, **fields: Any) -> Context:
+        @contextlib.contextmanager
+        def phase(name: str) -> Iterator[None]:
+            self.phases.append(name)
+            yield
+
+        self.scratches += 1
+        scratch = self.root / f"scratch-{self.scratches}"
+        scratch.mkdir()
+        return Context(
+            device="cpu",
+            inputs=tensors.seeded_inputs(case.inputs, 0),
+            artifacts=artifacts or {},
+            scratch=scratch,
+            suite_dir=HERE,
+            clock=StillClock(),
+            phase=phase,
+            **fields,
+        )
+
+    def artifacts(self, case: Case) -> dict[str, Path]:
+        """The folders of all stages of ``case``."""
+        folders: dict[str, Path] = {}
+        for stage in base.load(case.backend).stages(case):
+            name = f"{stage.kind}-{msgspec.json.encode(stage.key, order='sorted').hex()}"
+            if name not in self.made:
+                out = self.root / f"artifact-{len(self.made)}"
+                out.mkdir()
+                base.load(stage.producer).produce(stage, case, self.context(case, folders), out)
+                self.made[name] = out
+            folders[stage.name] = self.made[name]
+        return folders
+
+    def reference(self, case: Case) -> dict[str, tensors.Array]:
+        return tensors.read(self.artifacts(case)["reference"] / "outputs.safetensors")
+
+    @contextlib.contextmanager
+    def prepared(self, case: Case, **fields: Any) -> Iterator[Any]:
+        """The case loaded into its backend, as the worker does it."""
+        self.phases.clear()
+        backend = base.load(case.backend)
+        options = base.options_of(backend, case)
+        kept = fields.pop("artifacts", {})
+        with backend.prepare(case, options, self.context(case, self.artifacts(case) | kept, **fields)) as prepared:
+            yield prepared
+
+    def run(self, case: Case, **fields: Any) -> dict[str, tensors.Array]:
+        """The outputs of one call."""
+        with self.prepared(case, **fields) as prepared:
+            lane = prepared.lanes(1)[0]
+            lane.call()
+            outputs: dict[str, tensors.Array] = lane.read()
+            return outputs
+
+
+def cosine(found: tensors.Array, wanted: tensors.Array) -> float:
+    """The cosine of the angle between two arrays, 1.0 for equal ones."""
+    a, b = found.ravel().astype(np.float64), wanted.ravel().astype(np.float64)
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))

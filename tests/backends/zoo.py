@@ -1,0 +1,91 @@
+"""Tiny models that the backends' tests name as ``zoo.py:function``."""
+
+import torch
+
+
+class Net(torch.nn.Module):
+    """A convolution and a linear layer: ``logits`` [batch, 5] and ``map`` [batch, 4, H, W]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.linear = torch.nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.conv(x).relu()
+        return {"logits": self.linear(features.mean((2, 3))), "map": features}
+
+
+class Breaks(Net):
+    """Breaks torch.compile's graph once, and cannot be traced without loss."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.conv(x)
+        torch._dynamo.graph_break()
+        return {"logits": self.linear(features.mean((2, 3)))}
+
+
+class Branches(Net):
+    """Takes a path by its values, which torch.export cannot."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+class Nested(torch.nn.Module):
+    """Returns a tuple with a None, and a nested dict that holds its own input."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None, dict[str, torch.Tensor]]:
+        return x + 1, None, {"same": x}
+
+
+class Inverse(torch.nn.Module):
+    """Has no half precision kernel."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.inv(x)
+
+
+class Text(torch.nn.Module):
+    """Returns a string."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, str]:
+        return x, "label"
+
+
+def net() -> torch.nn.Module:
+    return Net()
+
+
+def breaks() -> torch.nn.Module:
+    return Breaks()
+
+
+def branches() -> torch.nn.Module:
+    return Branches()
+
+
+def nested() -> torch.nn.Module:
+    return Nested()
+
+
+def inverse() -> torch.nn.Module:
+    return Inverse()
+
+
+def text() -> torch.nn.Module:
+    return Text()
+
+
+def number() -> int:
+    return 3
+
+
+def raises() -> torch.nn.Module:
+    raise ValueError("no such size")
+
+
+def needs_a_package() -> torch.nn.Module:
+    import a_package_that_is_not_there
+
+    return a_package_that_is_not_there.net()
