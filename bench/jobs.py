@@ -17,7 +17,10 @@ class Job(Data, frozen=True, kw_only=True, tag_field="job", tag=str.lower):
 
 
 class Measure(Job, frozen=True, kw_only=True):
-    """Measure one case once; ``artifacts`` maps the names of its stages to finished folders."""
+    """Measure one case once; ``artifacts`` maps the names of its stages to finished folders.
+
+    ``gate`` is the descriptor of the page that holds streams on a GPU, -1 where there is none.
+    """
 
     case: Case
     policy: Policy
@@ -25,6 +28,7 @@ class Measure(Job, frozen=True, kw_only=True):
     artifacts: dict[str, str]
     scratch: str
     replicate: int = 0
+    gate: int = -1
 
 
 class Produce(Job, frozen=True, kw_only=True):
@@ -66,9 +70,10 @@ class Doing(Reply, frozen=True, kw_only=True):
 
 
 class Measured(Reply, frozen=True, kw_only=True):
-    """The finished record of a Measure job, a failed one included."""
+    """The finished record of a Measure job, a failed one included; ``spans`` are when each boundary was measured."""
 
     record: Record
+    spans: dict[str, tuple[int, int]] = {}
 
 
 class Produced(Reply, frozen=True, kw_only=True):

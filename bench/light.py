@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.backends import _torch
-from bench.errors import CaseError
+from bench.errors import CaseError, SuiteError
 from bench.model import Case, Context, Measurement, Work
 from bench.units import NS_PER_S
 
@@ -41,6 +41,9 @@ def count(case: Case, context: Context) -> Work:
             }
             with FlopCounterMode(display=False) as counter, torch.no_grad():
                 outputs = _torch.flatten_outputs(model(**inputs))
+        except TypeError as error:
+            fix = f"correct `inputs` of the model {case.model!r}"
+            raise SuiteError(f"the model does not take these inputs: {error}", where=case.source, fix=fix) from error
         except (NotImplementedError, RuntimeError) as error:  # an operator or a .item() that meta tensors lack
             if device == "cpu":
                 raise CaseError(f"the model cannot be run to count its arithmetic: {error}") from error

@@ -226,7 +226,8 @@ class Measurement(Data, frozen=True, kw_only=True):
 
     ``samples`` are nanoseconds of one call each, in the order taken, none dropped; ``marked`` are the indices taken
     while throttled. ``throughput`` also has the window it was computed from: ``calls`` in ``window_ns``, by
-    ``lanes`` lanes with ``depth`` calls in flight each; its samples are the latencies of calls inside the loop.
+    ``lanes`` lanes with ``depth`` calls in flight each; its samples are the latencies of calls inside the loop, and on
+    a GPU ``parts`` holds what enqueue, h2d, compute and d2h of the same calls took, ``totals`` their sums over all.
     """
 
     boundary: Boundary
@@ -238,6 +239,8 @@ class Measurement(Data, frozen=True, kw_only=True):
     lanes: int = 1
     depth: int = 1
     marked: tuple[int, ...] = ()
+    parts: dict[str, tuple[int, ...]] = {}
+    totals: dict[str, int] = {}
 
 
 class OutputError(Data, frozen=True, kw_only=True):

@@ -32,9 +32,14 @@ def run_child(
     env: Mapping[str, str],
     limit_ns: int,
     on_line: Callable[[bytes], None],
+    *,
+    keep: Sequence[int] = (),
+    tick: Callable[[int], None] | None = None,
+    tick_ns: int = NS_PER_S // 2,
 ) -> Outcome:
     """Run ``command`` with the reply pipe's number appended and wait for it, asleep unless the child writes.
 
+    ``keep`` are file descriptors that the child inherits; ``tick`` is called with its process id every ``tick_ns``.
     Each line that the child writes to its reply pipe is given to ``on_line``; stdout and stderr are kept as a tail.
     The child leads a process group of its own, which is killed at the end, so that nothing it forked lives on.
     """
@@ -46,7 +51,7 @@ def run_child(
             stdin=subprocess.PIPE,
             stdout=log_w,
             stderr=log_w,
-            pass_fds=[reply_w],
+            pass_fds=[reply_w, *keep],
             env=dict(env),
             start_new_session=True,
         )
@@ -60,7 +65,7 @@ def run_child(
     pipes = _Pipes(reply_r, log_r, on_line)
     try:
         _feed(child.stdin, job)
-        timed_out = _watch(child.pid, pipes, limit_ns)
+        timed_out = _watch(child.pid, pipes, limit_ns, tick, tick_ns)
     finally:
         _kill_group(child.pid)
         child.wait()
@@ -109,9 +114,10 @@ def _feed(stdin: IO[bytes] | None, job: bytes) -> None:
             stdin.close()
 
 
-def _watch(pid: int, pipes: _Pipes, limit_ns: int) -> bool:
+def _watch(pid: int, pipes: _Pipes, limit_ns: int, tick: Callable[[int], None] | None, tick_ns: int) -> bool:
     """Wait for the end of ``pid``, whatever its forks keep open; True if the limit passed first."""
     deadline = time.monotonic_ns() + limit_ns
+    nap = tick_ns if tick is not None else limit_ns
     pidfd = os.pidfd_open(pid)
     try:
         with selectors.DefaultSelector() as selector:
@@ -120,9 +126,11 @@ def _watch(pid: int, pipes: _Pipes, limit_ns: int) -> bool:
             ended = False
             while not ended:
                 left = deadline - time.monotonic_ns()
-                ready = [key.fd for key, _ in selector.select(max(left, 0) / NS_PER_S)] if left > 0 else []
-                if not ready:
+                if left <= 0:
                     return True
+                ready = [key.fd for key, _ in selector.select(min(left, nap) / NS_PER_S)]
+                if not ready and tick is not None:
+                    tick(pid)
                 for fd in ready:
                     if fd == pidfd:
                         ended = True

@@ -7,7 +7,7 @@ import datetime
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -39,6 +39,7 @@ from bench.model import (
     Work,
     digest,
 )
+from bench.suite import locate
 
 Tell = Callable[[Event], None]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -96,7 +97,8 @@ def run(
         thresholds={**DEFAULT_THRESHOLDS, **suite.accuracy},
         toolchains=suite.toolchains,
     )
-    with _Session(header, settings, tell) as session:
+    factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
+    with _Session(header, settings, tell, factories) as session:
         header = session.prepare()
         return session.measure(store.create(root, header), ())
 
@@ -123,7 +125,10 @@ def resume(path: Path, settings: Settings, tell: Tell) -> Finished:
 class _Session:
     """One run in progress: the device's lock, interpreters, artifacts, and the loop over cases."""
 
-    def __init__(self, header: Header, settings: Settings, tell: Tell) -> None:
+    def __init__(
+        self, header: Header, settings: Settings, tell: Tell, factories: Mapping[str, str] | None = None
+    ) -> None:
+        self.factories = factories or {}
         self.header = header
         self.settings = settings
         self.tell = tell
@@ -282,7 +287,11 @@ class _Session:
             found, _ = artifacts.find(root, "work", keys[case.id])
             if found is not None:
                 counted[name] = msgspec.json.decode((found.path / "work.json").read_bytes(), type=Work)
-        left = tuple(case for name, case in by_key.items() if name not in counted)
+        left = tuple(
+            msgspec.structs.replace(case, source=self.factories.get(case.model, case.source))
+            for name, case in by_key.items()
+            if name not in counted
+        )
         if left:
             job = jobs.Inspect(cases=left, device=self.device, suite_dir=str(self.suite_dir), seed=self.settings.seed)
             reply = self._must(job, "models")

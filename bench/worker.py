@@ -22,7 +22,7 @@ import msgspec
 from bench import environment, jobs, tensors
 from bench.backends import base
 from bench.errors import BenchError, CaseError, InputError
-from bench.measure import accuracy, boundaries, metric, ranges, telemetry
+from bench.measure import accuracy, boundaries, cuda, device, metric, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
 from bench.model import Accuracy, Case, Context, Failure, Lane, Phase, Record
 
@@ -68,7 +68,7 @@ class PhaseLog:
         self.current = before
 
 
-def measure(job: jobs.Measure, log: PhaseLog) -> Record:
+def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
     """Prepare, measure and check one case; whatever goes wrong becomes the record's failure."""
     started, clock = datetime.datetime.now(datetime.UTC), HostClock()
     start = clock.now()
@@ -87,11 +87,12 @@ def measure(job: jobs.Measure, log: PhaseLog) -> Record:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything; each is a row
         fields["failure"] = _failure(error, log.current)
     if not base.load(job.case.backend).simulated:
-        fields["telemetry"] = host.finish()
+        fields["telemetry"] = {**fields.get("telemetry", {}), **host.finish(), **_torch_memory()}
         fields["warnings"] = (*fields.get("warnings", ()), *host.warnings())
     fields["phases"] = tuple(log.phases)
     fields["wall_ns"] = clock.now() - start
-    return msgspec.structs.replace(draft, **fields)
+    spans = fields.pop("spans", {})
+    return jobs.Measured(record=msgspec.structs.replace(draft, **fields), spans=spans)
 
 
 def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host: telemetry.HostTelemetry) -> None:
@@ -100,18 +101,40 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
     context = _context(job, case, tensors.read(reference / "inputs.safetensors"), log, Path(job.scratch), job.artifacts)
     options = base.options_of(backend, case)
     with backend.prepare(case, options, context) as prepared:
-        lanes = prepared.lanes(boundaries.lanes_needed(case, job.policy))
+        on_gpu = job.gate >= 0 and not backend.simulated
+        lanes = prepared.lanes((device if on_gpu else boundaries).lanes_needed(case, job.policy))
         with log("first_call"):
             lanes[0].call()
             lanes[0].read()
         host.start()
-        measured = boundaries.measure(lanes, case, job.policy, context.clock, log)
+        if on_gpu:
+            with _cuda_clock(job.gate) as clock:
+                measured = device.measure(lanes, case, job.policy, clock, context.clock, log)
+        else:
+            measured = boundaries.measure(lanes, case, job.policy, context.clock, log)
         host.stop()
         fields["measurements"] = measured.measurements
         fields["warnings"] = measured.warnings
+        fields["telemetry"] = measured.facts
+        fields["spans"] = measured.spans
         with log("validate"):
             fields["accuracy"] = _validate(lanes[0], job, tensors.read(reference / "outputs.safetensors"))
         fields["fairness"] = {"captures_graphs": prepared.captures_graphs, **prepared.fairness()}
+
+
+@contextlib.contextmanager
+def _cuda_clock(gate: int) -> Iterator[cuda.CudaClock]:
+    """The GPU's clock behind the gate that the parent watches."""
+    with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), cuda.Gate(gate))) as clock:
+        yield clock
+
+
+def _torch_memory() -> dict[str, int]:
+    """The peak of torch's allocator on the GPU, where torch was used there."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {"torch_peak_bytes": int(torch.cuda.max_memory_allocated())}
 
 
 def _validate(lane: Lane, job: jobs.Measure, expected: dict[str, tensors.Array]) -> Accuracy:
@@ -163,7 +186,7 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
     """The reply to ``job``."""
     match job:
         case jobs.Measure():
-            return jobs.Measured(record=measure(job, log))
+            return measure(job, log)
         case jobs.Produce():
             return produce(job, log)
         case jobs.Inspect():

@@ -177,6 +177,16 @@ def test_a_full_disk_says_what_to_do_and_leaves_whole_lines_only(tmp_path: Path,
     assert replicates(path) == [0, 2]
 
 
+def test_what_a_failed_write_left_behind_is_removed_by_the_next(tmp_path: Path) -> None:
+    writer = store.create(tmp_path, header())
+    with writer.path.open("ab") as file:  # as if a signal had come before the write was undone
+        file.write(b'{"line":"rec')
+    writer.append(record())
+    run = store.read(writer.path)
+    assert run.damage == ""
+    assert run.records == (record(),)
+
+
 def test_a_resumed_run_goes_on_after_its_last_record(tmp_path: Path) -> None:
     path = started(tmp_path, 2)
     writer, run = store.reopen(path)

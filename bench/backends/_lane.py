@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Run = Callable[[dict[str, "torch.Tensor"]], Any]
 # TorchScript profiles the first call and compiles in the second; cuDNN and cuBLAS choose kernels in the first.
 _CALLS_BEFORE_CAPTURE = 3
+_NO_CAPTURE = "the call cannot be captured in a CUDA graph (cuda_graph: off runs it without)"
 
 
 class TorchLane:
@@ -65,13 +66,19 @@ class TorchLane:
         graph = torch.cuda.CUDAGraph()
         try:
             with (
-                _torch.errors("the call cannot be captured in a CUDA graph"),
                 torch.inference_mode(),
                 torch.cuda.graph(graph, stream=self._on, capture_error_mode="thread_local"),
+                _torch.errors(_NO_CAPTURE),
             ):
                 self._latest = self._run(self._inputs)
-        except Unsupported as error:
-            raise Unsupported(error.what, fix="cuda_graph: off") from error
+        except RuntimeError as error:
+            # Ending a broken capture raises too, and hides why it broke.
+            cause = (
+                error.__context__
+                if isinstance(error.__context__, CaseError)
+                else Unsupported(f"{_NO_CAPTURE}: {error}")
+            )
+            raise cause from error
         self._graph = graph
 
     def inputs(self) -> Mapping[str, Buffer]:

@@ -21,11 +21,12 @@ from bench.model import Case, Context, Missing, Precision
 if TYPE_CHECKING:
     import torch
 
-# torch warns of its own calls to what it deprecates; a user can do nothing about these.
+# Warnings of torch's own calls to what it deprecates, and of TF32 being off, which the precision asked for.
 _OWN_WARNINGS = (
     r"`torch\.jit\.\w+` is deprecated",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r"You are using the legacy TorchScript-based ONNX export",
+    r"TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled",
     r"The feature will be removed\. Please remove usage of this function",
 )
 _NO_KERNEL = re.compile(

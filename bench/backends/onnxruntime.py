@@ -93,7 +93,7 @@ class OnnxRuntime:
             raise Unavailable(what, fix="pip uninstall onnxruntime && pip install onnxruntime-gpu")
         if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
-        with _errors():
+        with _errors(context.artifacts["export"]):
             with context.phase("load"):
                 prepared = OrtPrepared(case, options, context, provider)
             with contextlib.closing(prepared):
@@ -299,14 +299,14 @@ def _provider_options(case: Case, device: str, provider: str, stream: int | None
 
 
 @contextlib.contextmanager
-def _errors() -> Iterator[None]:
+def _errors(folder: Path) -> Iterator[None]:
     """ONNX Runtime's exceptions as the error tree; they have no common base, and names tell them apart."""
     try:
         yield
     except (BenchError, MemoryError):
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:500]
+        text = " ".join(str(error).replace(f"{folder}{os.sep}", "").split())[:500]
         found: CaseError | None = None
         if "Failed to allocate memory" in text or "out of memory" in text or "bad_alloc" in text:
             found = OutOfMemory(text, fix="a smaller batch, or a narrower precision")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from array import array
 from collections.abc import Callable, Sequence
@@ -10,33 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from bench.errors import Unsupported
-from bench.measure import stop
-from bench.measure.loop import Take, WarmUp, evenly, quiet, sample, warm_up
+from bench.measure import outcome, stop
+from bench.measure.loop import Take, evenly, quiet, sample, warm_up
 from bench.measure.ranges import each, range_
 from bench.model import Boundary, Case, Clock, Lane, Measurement, Policy, Warning
-from bench.stats import median_interval
-from bench.units import format_time
 
 HOST: tuple[Boundary, ...] = ("latency", "throughput")
-# The reason why a throughput loop ended: its window is full. The other one is MaxTime.
-WINDOW = "Window"
 # A lane makes at least as many calls in the window: lanes end up to one call apart, an error of at most a tenth.
 _LANE_CALLS = 10
 
 # Per lane the time of its start and of each call's end: nanoseconds, shape (1 + calls,).
 Stamps = np.ndarray[Any, np.dtype[np.int64]]
 Phase = Callable[[str], AbstractContextManager[Any]]
-
-
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What measuring one prepared case gave; the phases ``warmup`` and ``measure`` went to the ``phase`` argument."""
-
-    measurements: tuple[Measurement, ...]
-    warnings: tuple[Warning, ...] = ()
 
 
 def lanes_needed(case: Case, policy: Policy) -> int:
@@ -46,7 +33,7 @@ def lanes_needed(case: Case, policy: Policy) -> int:
 
 def measure(
     lanes: Sequence[Lane], case: Case, policy: Policy, clock: Clock, phase: Phase = range_, *, ranged: bool = False
-) -> Measured:
+) -> outcome.Measured:
     """Warm up and measure a case's lanes at the boundaries of ``policy`` that their device has.
 
     ``phase`` is entered for ``warmup`` and ``measure``; ``ranged`` puts an NVTX range around every call, for profiled
@@ -70,7 +57,7 @@ def measure_host(
     *,
     wanted: Sequence[Boundary] = HOST,
     ranged: bool = False,
-) -> Measured:
+) -> outcome.Measured:
     """``wanted`` boundaries of lanes whose calls are finished on return."""
     measurements: list[Measurement] = []
     warnings: list[Warning] = []
@@ -78,18 +65,18 @@ def measure_host(
     with phase("warmup"):
         warmed = warm_up(take, policy, clock)
     if not warmed.steady:
-        warnings.append(_not_steady(warmed))
+        warnings.append(outcome.not_steady(warmed))
     with phase("measure"):
         if "latency" in wanted:
             rule = stop.StopRule(policy, clock)
             samples = sample(take, rule)
             measurements.append(Measurement(boundary="latency", samples=samples, batch=case.batch, stop=rule.reason))
-            warnings += _imprecise(measurements[-1], policy)
+            warnings += outcome.imprecise(measurements[-1], policy)
         if "throughput" in wanted:
             measurements.append(throughput(lanes, clock, policy, case.batch, ranged=ranged))
             if len(lanes) < case.streams:
-                warnings.append(_fewer_lanes(len(lanes), case.streams))
-    return Measured(measurements=tuple(measurements), warnings=tuple(warnings))
+                warnings.append(outcome.fewer_lanes(len(lanes), case.streams))
+    return outcome.Measured(measurements=tuple(measurements), warnings=tuple(warnings))
 
 
 def latency(lane: Lane, clock: Clock, *, ranged: bool = False) -> Take:
@@ -124,7 +111,7 @@ def throughput(
         boundary="throughput",
         samples=evenly(latencies.tolist(), policy.max_samples),
         batch=batch,
-        stop=WINDOW if in_time else stop.MAX_TIME,
+        stop=outcome.WINDOW if in_time else stop.MAX_TIME,
         calls=len(latencies),
         window_ns=int(max(lane[-1] for lane in stamps) - min(lane[0] for lane in stamps)),
         lanes=len(lanes),
@@ -178,32 +165,3 @@ def _closed_loop(call: Callable[[], object], policy: Policy, clock: Clock, faile
         if (end >= full and len(stamps) > _LANE_CALLS) or end >= last:
             break
     return np.frombuffer(stamps, np.int64)
-
-
-def _not_steady(warmed: WarmUp) -> Warning:
-    return Warning(
-        kind="NotSteady",
-        message=f"after {warmed.calls} warm-up calls in {format_time(warmed.ns)} the medians of three windows still "
-        f"differed by {warmed.spread:.1%}",
-        hint="close other programs, fix the CPU's frequency, or set a longer warmup_limit",
-    )
-
-
-def _imprecise(measured: Measurement, policy: Policy) -> list[Warning]:
-    """A warning if sampling ended with the interval of the median wider than asked for."""
-    width = stop.half_width(median_interval(measured.samples))
-    if measured.stop not in (stop.PLATEAU, stop.MAX_TIME) or width <= policy.target_ci:
-        return []
-    known = f"known to +-{width:.1%}" if width < math.inf else "not known to any interval"
-    what = f"the median of {measured.boundary} is {known} from {len(measured.samples)} samples"
-    if measured.stop == stop.PLATEAU:
-        message = f"{what}, and more samples did not narrow it: the time drifts or jumps"
-        return [Warning(kind=stop.PLATEAU, message=message, hint="close other programs, or fix the CPU's frequency")]
-    message = f"{what} when {format_time(policy.max_time_ns)} were over"
-    return [Warning(kind=stop.MAX_TIME, message=message, hint="set a longer max_time, or a smaller batch")]
-
-
-def _fewer_lanes(given: int, asked: int) -> Warning:
-    lanes = f"{given} lane{'s' * (given != 1)}"
-    message = f"throughput is of {lanes}, not of the {asked} streams asked for: the backend gives no more"
-    return Warning(kind="FewerLanes", message=message, hint=f"streams: {given}")

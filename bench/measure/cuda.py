@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 from bench.errors import CaseError, OutOfMemory, Unavailable
@@ -68,6 +66,14 @@ class Driver(Protocol):
         """A new non-blocking stream."""
         ...
 
+    def destroy_stream(self, stream: int) -> None:
+        """Give a stream back."""
+        ...
+
+    def l2_bytes(self) -> int:
+        """The size of the L2 cache."""
+        ...
+
     def pinned(self, nbytes: int) -> int:
         """The address of new page-locked host memory."""
         ...
@@ -108,11 +114,9 @@ class Gate:
     that sees armed > released for too long writes TRIPPED and a flag far ahead: the stream goes on, ``tripped`` tells.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._file = os.open(path, os.O_RDWR) if path else os.memfd_create("trtbench-gate")
-        if not path:
-            os.ftruncate(self._file, PAGE)
-        self._map = mmap.mmap(self._file, PAGE)
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._map = mmap.mmap(fd, PAGE)
         self._words = memoryview(self._map).cast("I")
 
     @property
@@ -151,13 +155,14 @@ class Gate:
         """Give the page back."""
         self._words.release()
         self._map.close()
-        os.close(self._file)
+        os.close(self.fd)
 
 
-def create_gate(path: Path) -> Gate:
-    """A gate in a new file, for the parent to make and the worker to open."""
-    path.write_bytes(struct.pack("4I", 0, 0, 0, 0).ljust(PAGE, b"\0"))
-    return Gate(path)
+def create_gate() -> Gate:
+    """A gate in memory that a child can open by its file descriptor (CUDA cannot page-lock a file on a disk)."""
+    fd = os.memfd_create("trtbench-gate", 0)
+    os.ftruncate(fd, PAGE)
+    return Gate(fd)
 
 
 class CudaClock:
@@ -293,6 +298,14 @@ class CudaDriver:
     def stream(self) -> int:
         """cuStreamCreate, non-blocking against the legacy default stream."""
         return int(self._check(self._cu.cuStreamCreate(self._cu.CUstream_flags.CU_STREAM_NON_BLOCKING)))
+
+    def destroy_stream(self, stream: int) -> None:
+        """cuStreamDestroy."""
+        self._check(self._cu.cuStreamDestroy(stream))
+
+    def l2_bytes(self) -> int:
+        """The device's attribute."""
+        return self.attribute("L2_CACHE_SIZE")
 
     def pinned(self, nbytes: int) -> int:
         """cuMemHostAlloc, portable."""

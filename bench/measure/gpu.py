@@ -1,4 +1,4 @@
-"""The boundaries on a GPU: gpu (held), gpu_unheld, enqueue, latency with its parts, throughput over lanes and copies."""
+"""The boundaries on a GPU: gpu (held or not), enqueue, latency with its parts, throughput with copies overlapped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench.errors import Unsupported
 from bench.measure.cuda import CudaClock, Driver
-from bench.model import Buffer, Clock, Lane, Measurement
+from bench.measure.loop import evenly, quiet
+from bench.measure.outcome import WINDOW
+from bench.model import Boundary, Buffer, Clock, Lane, Measurement, Policy
 
 Take = Callable[[], int]
-# Twice the L2 is written between samples to make it cold; more than any card has is no harm.
-COLD_FACTOR = 2
+Before = Callable[[], None] | None
 
 
 def stream_of(lane: Lane) -> int:
@@ -21,7 +22,7 @@ def stream_of(lane: Lane) -> int:
     return lane.stream
 
 
-def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Callable[[], None] | None = None) -> Take:
+def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> Take:
     """Samples of ``gpu`` (held) or ``gpu_unheld``: event, call, event, with ``before`` issued ahead of the first event.
 
     HoldBroken from a sample whose call waited for the GPU.
@@ -72,7 +73,7 @@ class Transfer:
         self._pins: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
         self._inputs = [(self._pin(f"in {name}", buffer), buffer) for name, buffer in lane.inputs().items() if on]
-        for (pin, buffer), _ in zip(self._inputs, range(len(self._inputs)), strict=True):
+        for pin, buffer in self._inputs:
             driver.copy(pin, buffer.ptr, buffer.nbytes, stream_of(lane))  # real data, never zeros
         driver.synchronize()
 
@@ -105,11 +106,11 @@ class Transfer:
 @contextlib.contextmanager
 def latency(
     lane: Lane, clock: CudaClock, host: Clock, *, transfers: bool
-) -> Iterator[tuple[Take, dict[str, list[int]]]]:
+) -> Iterator[tuple[Take, dict[Boundary, list[int]]]]:
     """Samples of ``latency`` on the host's clock, and the lists that fill with its parts h2d, compute and d2h."""
     stream = stream_of(lane)
     events = [clock.event() for _ in range(4)]
-    parts: dict[str, list[int]] = {"h2d": [], "compute": [], "d2h": []}
+    parts: dict[Boundary, list[int]] = {"h2d": [], "compute": [], "d2h": []}
     driver = clock.driver
     copies = Transfer(driver, lane, on=transfers)
 
@@ -139,30 +140,33 @@ def latency(
 
 
 def throughput(
-    lanes: Sequence[Lane], clock: CudaClock, host: Clock, *, batch: int, depth: int, window_ns: int, transfers: bool
-) -> tuple[Measurement, ...]:
-    """Closed loop over ``lanes``: each issues H2D, call and D2H on streams of their own as soon as its last D2H is done.
+    lanes: Sequence[Lane], clock: CudaClock, host: Clock, policy: Policy, *, batch: int, depth: int, transfers: bool
+) -> Measurement:
+    """Closed loop over ``lanes``: each issues H2D, call and D2H, on three streams, as soon as its last D2H is done.
 
-    Counts calls over the GPU's time from the first H2D start to the last D2H end. Also gives what trtexec shows: host
-    time of each enqueue and event times of each H2D, compute and D2H, inside the loop.
+    Counts calls over the GPU's time from the first H2D start to the last D2H end. ``parts`` are what trtexec shows: the
+    host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
+    most ``max_samples`` are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
     """
     loop = _Loop(lanes, clock, host, transfers=transfers)
     try:
-        loop.run(window_ns)
-        window, parts = loop.window_ns(), loop.parts
+        with quiet():
+            loop.run(policy.throughput_ns)
     finally:
         loop.close()
-    total = Measurement(
+    times = {name: evenly(taken, policy.max_samples) for name, taken in loop.parts.items()}
+    return Measurement(
         boundary="throughput",
-        samples=tuple(parts["total"]),
+        samples=times.pop("total"),
         batch=batch,
-        stop="MaxTime",
-        calls=len(parts["total"]),
-        window_ns=window,
-        lanes=len(lanes) // depth,
+        stop=WINDOW,
+        calls=len(loop.parts["total"]),
+        window_ns=loop.window_ns,
+        lanes=max(1, len(lanes) // depth),
         depth=depth,
+        parts=times,
+        totals={name: sum(loop.parts[name]) for name in times},
     )
-    return (total,)
 
 
 class _Slot:
@@ -186,7 +190,7 @@ class _Loop:
         self.slots = [_Slot(lane, clock, transfers) for lane in lanes]
         self.parts: dict[str, list[int]] = {name: [] for name in ("total", "enqueue", "h2d", "compute", "d2h")}
         self.first = clock.event()
-        self.last = self.first
+        self.window_ns = 0
 
     def run(self, window_ns: int) -> None:
         """Go round the slots until the window has passed, then let the calls in flight finish."""
@@ -231,15 +235,13 @@ class _Loop:
         self.clock.wait(down1)
         for name, a, b in (("total", up0, down1), ("h2d", up0, up1), ("compute", run0, run1), ("d2h", down0, down1)):
             self.parts[name].append(self.clock.elapsed(a, b))
-        self._window = self.clock.elapsed(self.first, down1)
+        self.window_ns = self.clock.elapsed(self.first, down1)
         slot.busy = False
 
-    def window_ns(self) -> int:
-        """From the first H2D start to the last D2H end."""
-        return self._window
-
     def close(self) -> None:
-        """Wait for the device and free the pinned memory."""
+        """Wait for the device, free the pinned memory and the copy streams."""
         self.driver.synchronize()
         for slot in self.slots:
             slot.copies.close()
+        for stream in (self.up, self.down):
+            self.driver.destroy_stream(stream)

@@ -42,6 +42,7 @@ class Bench:
     made: dict[str, Path] = dataclasses.field(default_factory=dict)
     phases: list[str] = dataclasses.field(default_factory=list)
     scratches: int = 0
+    device: str = "cpu"
 
     def case(self, backend: str, factory: str = "zoo.py:net", inputs: dict[str, Input] = IMAGES, **fields: Any) -> Case:
         return Case(model="net", factory=factory, inputs=inputs, backend=backend, **fields)
@@ -56,7 +57,7 @@ class Bench:
         scratch = self.root / f"scratch-{self.scratches}"
         scratch.mkdir()
         return Context(
-            device="cpu",
+            device=self.device,
             inputs=tensors.seeded_inputs(case.inputs, 0),
             artifacts=artifacts or {},
             scratch=scratch,

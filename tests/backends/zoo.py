@@ -89,3 +89,14 @@ def needs_a_package() -> torch.nn.Module:
     import a_package_that_is_not_there
 
     return a_package_that_is_not_there.net()
+
+
+class Renamed(torch.nn.Module):
+    """Names an output like its input, and returns integers and as many indices as there are positive values."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"x": x * 2, "best": x.argmax(-1), "positive": (x > 0).nonzero()}
+
+
+def renamed() -> torch.nn.Module:
+    return Renamed()

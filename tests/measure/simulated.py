@@ -122,6 +122,12 @@ class SimulatedGpu:
     def stream(self) -> int:
         return self._handle()
 
+    def destroy_stream(self, stream: int) -> None:
+        self.live.remove(stream)
+
+    def l2_bytes(self) -> int:
+        return 1 << 20
+
     def pinned(self, nbytes: int) -> int:
         return self._handle()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.errors import Unsupported
-from bench.measure import boundaries
+from bench.measure import boundaries, outcome
 from bench.measure.clock import FakeClock, HostClock
 from bench.model import Case, Input, Policy
 
@@ -56,14 +56,14 @@ def case(streams: int = 1, batch: int = 1) -> Case:
 
 def run(
     prepared: Prepared, asked: Case, policy: Policy, clock: FakeClock, *phase: object, **more: bool
-) -> boundaries.Measured:
+) -> outcome.Measured:
     lanes = prepared.lanes(boundaries.lanes_needed(asked, policy))
     return boundaries.measure(lanes, asked, policy, clock, *phase, **more)
 
 
 def measure(
     times: Callable[[int], float] = lambda _: MS, policy: Policy = POLICY, streams: int = 1, batch: int = 1
-) -> boundaries.Measured:
+) -> outcome.Measured:
     clock = FakeClock()
     return run(Prepared(clock, times), case(streams, batch), policy, clock)
 

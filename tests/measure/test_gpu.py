@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from bench.errors import Unsupported
 from bench.measure import gpu
 from bench.measure.cuda import CudaClock, Gate, HoldBroken, create_gate
+from bench.model import Policy
 
 from .simulated import ISSUE, SimulatedGpu, SimulatedLane
 
@@ -17,8 +18,8 @@ from .simulated import ISSUE, SimulatedGpu, SimulatedLane
 class Rig:
     """A gate, a simulated GPU and the clock under test."""
 
-    def __init__(self, path: Path) -> None:
-        self.gate = create_gate(path / "gate")
+    def __init__(self) -> None:
+        self.gate = create_gate()
         self.gpu = SimulatedGpu(self.gate)
         self.clock = CudaClock(self.gpu, self.gate)
 
@@ -27,8 +28,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = Rig(tmp_path)
+def rig() -> Iterator[Rig]:
+    made = Rig()
     yield made
     made.clock.close()
     made.gate.close()
@@ -67,8 +68,8 @@ def test_whatever_raises_the_stream_is_released(rig: Rig, step: str) -> None:
     assert take() == 10_000
 
 
-def test_closing_the_clock_gives_back_events_and_the_page(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
+def test_closing_the_clock_gives_back_events_and_the_page() -> None:
+    rig = Rig()
     lane = SimulatedLane(rig.gpu)
     before = set(rig.gpu.live)
     gpu.gpu(lane, rig.clock, hold=True)()
@@ -80,8 +81,8 @@ def test_closing_the_clock_gives_back_events_and_the_page(tmp_path: Path) -> Non
     rig.gate.close()
 
 
-def test_the_parent_frees_a_call_that_waits_for_the_gpu(rig: Rig, tmp_path: Path) -> None:
-    parent = Gate(tmp_path / "gate")
+def test_the_parent_frees_a_call_that_waits_for_the_gpu(rig: Rig) -> None:
+    parent = Gate(os.dup(rig.gate.fd))
     lane = SimulatedLane(rig.gpu)
 
     class Waiting(SimulatedLane):
@@ -97,8 +98,8 @@ def test_the_parent_frees_a_call_that_waits_for_the_gpu(rig: Rig, tmp_path: Path
     assert gpu.gpu(lane, rig.clock, hold=False)() == 10_000 + ISSUE
 
 
-def test_a_gate_rises_and_a_trip_opens_it_for_any_number(tmp_path: Path) -> None:
-    gate = create_gate(tmp_path / "gate")
+def test_a_gate_rises_and_a_trip_opens_it_for_any_number() -> None:
+    gate = create_gate()
     for number in (1, 2, 3):
         assert gate.arm() == number
         assert gate.stuck == number
@@ -138,10 +139,10 @@ def test_latency_without_transfers_copies_nothing(rig: Rig) -> None:
 
 def run_throughput(rig: Rig, lanes: int, kernel_ns: int, up: int, down: int) -> float:
     made = [SimulatedLane(rig.gpu, kernel_ns=kernel_ns, up=up, down=down) for _ in range(lanes)]
-    (total, *_) = gpu.throughput(
-        made, rig.clock, rig.gpu.host, batch=1, depth=lanes, window_ns=50_000_000, transfers=True
-    )
-    assert total.calls == len(total.samples)
+    policy = Policy(throughput_ns=50_000_000)
+    total = gpu.throughput(made, rig.clock, rig.gpu.host, policy, batch=1, depth=lanes, transfers=True)
+    assert total.totals["compute"] == pytest.approx(total.calls * kernel_ns, rel=0.01)
+    assert {name: len(part) for name, part in total.parts.items()} == dict.fromkeys(total.parts, len(total.samples))
     return total.window_ns / total.calls
 
 
@@ -157,9 +158,9 @@ def test_a_lane_that_raises_in_the_loop_gives_its_pinned_memory_back(rig: Rig) -
     lane.fails = True
     before = len(rig.gpu.live)
     with pytest.raises(ValueError, match="the model raised"):
-        gpu.throughput([lane], rig.clock, rig.gpu.host, batch=1, depth=1, window_ns=1_000, transfers=True)
+        gpu.throughput([lane], rig.clock, rig.gpu.host, Policy(), batch=1, depth=1, transfers=True)
     rig.clock.close()
-    assert len(rig.gpu.live) <= before + 3  # the two copy streams stay with the process
+    assert len(rig.gpu.live) == before
 
 
 def test_the_default_stream_is_refused(rig: Rig) -> None:

@@ -1,0 +1,210 @@
+"""One case on a GPU: warm-up, every boundary asked for, held or not and why, and what a reader must be warned of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from bench.measure import gpu, outcome
+from bench.measure.boundaries import Phase
+from bench.measure.cuda import CudaClock, HoldBroken
+from bench.measure.loop import sample, warm_up
+from bench.measure.ranges import range_
+from bench.measure.stop import StopRule
+from bench.model import Boundary, Buffer, Case, Clock, Lane, Measurement, Policy, Warning
+from bench.tensors import Array
+from bench.units import format_time
+
+DEFAULT: tuple[Boundary, ...] = ("gpu", "enqueue", "latency", "throughput")
+DEPTH = 2
+_FLOOR_CALLS = 20
+_BACK_TO_BACK = 20
+
+
+def lanes_needed(case: Case, policy: Policy) -> int:
+    """How many lanes: two for each stream in ``throughput``, so that copies overlap the calls (depth 2)."""
+    return case.streams * DEPTH if "throughput" in (policy.boundaries or DEFAULT) else 1
+
+
+def measure(
+    lanes: Sequence[Lane],
+    case: Case,
+    policy: Policy,
+    clock: CudaClock,
+    host: Clock,
+    phase: Phase = range_,
+) -> outcome.Measured:
+    """Warm up and measure the lanes of a case at the boundaries of ``policy``.
+
+    ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing) and ``gpu_period_ns`` (calls back to back).
+    """
+    wanted = policy.boundaries or DEFAULT
+    measuring = _Measuring(lanes, case, policy, clock, host)
+    with phase("warmup"):
+        warmed = warm_up(gpu.gpu(lanes[0], clock, hold=False), policy, host)
+        if not warmed.steady:
+            measuring.warnings.append(outcome.not_steady(warmed))
+    with phase("measure"):
+        if "enqueue" in wanted or "gpu" in wanted:
+            measuring.take("enqueue", gpu.enqueue(lanes[0], clock, host))
+        if "gpu" in wanted:
+            measuring.held()
+        elif "gpu_unheld" in wanted:
+            measuring.take("gpu_unheld", gpu.gpu(lanes[0], clock, hold=False))
+        if "latency" in wanted:
+            measuring.latency()
+        if "throughput" in wanted:
+            measuring.throughput()
+    return outcome.Measured(
+        measurements=tuple(measuring.measurements),
+        warnings=tuple(measuring.warnings),
+        facts=measuring.facts,
+        spans=measuring.spans,
+    )
+
+
+class NullLane:
+    """A lane on another lane's stream whose call does nothing: what it reads is the clock's floor."""
+
+    def __init__(self, stream: int | None) -> None:
+        self.stream = stream
+
+    def call(self) -> None:
+        """Nothing."""
+
+    def inputs(self) -> dict[str, Buffer]:
+        """None."""
+        return {}
+
+    def outputs(self) -> dict[str, Buffer]:
+        """None."""
+        return {}
+
+    def poison(self) -> None:
+        """Nothing to fill."""
+
+    def read(self) -> dict[str, Array]:
+        """Nothing."""
+        return {}
+
+
+class _Measuring:
+    """One case being measured: what has been taken so far."""
+
+    def __init__(self, lanes: Sequence[Lane], case: Case, policy: Policy, clock: CudaClock, host: Clock) -> None:
+        self.lanes = lanes
+        self.case = case
+        self.policy = policy
+        self.clock = clock
+        self.host = host
+        self.measurements: list[Measurement] = []
+        self.warnings: list[Warning] = []
+        self.facts: dict[str, float] = {}
+        self.spans: dict[str, tuple[int, int]] = {}
+        self.medians: dict[str, float] = {}
+
+    def take(self, boundary: Boundary, take: gpu.Take) -> Measurement:
+        """One series of samples under the stop rule."""
+        start = self.host.now()
+        rule = StopRule(self.policy, self.host)
+        samples = sample(take, rule)
+        self.spans[boundary] = (start, self.host.now())
+        return self._keep(boundary, samples, rule.reason)
+
+    def _keep(self, boundary: Boundary, samples: tuple[int, ...], reason: str) -> Measurement:
+        kept = Measurement(boundary=boundary, samples=samples, batch=self.case.batch, stop=reason)
+        self.measurements.append(kept)
+        self.medians[boundary] = median(samples)
+        if boundary in ("gpu", "gpu_unheld", "latency"):
+            self.warnings += outcome.imprecise(kept, self.policy)
+        return kept
+
+    def held(self) -> None:
+        """``gpu``, or ``gpu_unheld`` with the warning that says why."""
+        lane, why = self.lanes[0], self.clock.driver.can_hold()
+        with self._cold(lane) as before:
+            if not why:
+                try:
+                    floor = gpu.gpu(NullLane(lane.stream), self.clock, hold=True)
+                    self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
+                    self.take("gpu", gpu.gpu(lane, self.clock, hold=True, before=before))
+                    why = self._escaped()
+                except HoldBroken:
+                    why = "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)"
+                if why and self.measurements[-1].boundary == "gpu":
+                    self.measurements.pop()
+                    self.medians.pop("gpu")
+            if why:
+                self.warnings.append(
+                    Warning(
+                        kind="Unheld", message=f"{why}; plain events include the host's gaps", hint="cuda_graph: on"
+                    )
+                )
+                self.take("gpu_unheld", gpu.gpu(lane, self.clock, hold=False, before=before))
+        on_gpu = self.medians.get("gpu", 0)
+        if 0 < on_gpu < self.medians["enqueue"]:
+            issuing, running = format_time(self.medians["enqueue"]), format_time(on_gpu)
+            message = f"issuing a call takes the host {issuing}, running it the GPU {running}: the GPU waits"
+            self.warnings.append(Warning(kind="HostBound", message=message, hint="cuda_graph: on"))
+
+    def _escaped(self) -> str:
+        """Why the held time cannot be all of the work: calls back to back take longer than either host or GPU needs."""
+        start = self.host.now()
+        for _ in range(_BACK_TO_BACK):
+            self.lanes[0].call()
+        self.clock.driver.synchronize()
+        period = (self.host.now() - start) / _BACK_TO_BACK
+        self.facts["gpu_period_ns"] = round(period)
+        needed = max(self.medians["gpu"], self.medians["enqueue"])
+        if self.case.l2 == "cold" or period <= 1.25 * needed + 20_000:
+            return ""
+        return (
+            f"calls back to back take {format_time(period)}, the held stream {format_time(self.medians['gpu'])}: "
+            "work on other streams escapes the interval"
+        )
+
+    @contextlib.contextmanager
+    def _cold(self, lane: Lane) -> Iterator[gpu.Before]:
+        """What to issue before each sample so that the L2 holds none of the case's data (``l2: cold``)."""
+        if self.case.l2 != "cold":
+            yield None
+            return
+        driver, nbytes = self.clock.driver, 2 * self.clock.driver.l2_bytes()
+        memory, stream = driver.allocate(nbytes), gpu.stream_of(lane)
+        try:
+            yield lambda: driver.fill(memory, 0x5A, nbytes, stream)
+        finally:
+            driver.synchronize()
+            driver.free(memory)
+
+    def latency(self) -> None:
+        """``latency`` and its parts."""
+        with gpu.latency(self.lanes[0], self.clock, self.host, transfers=self.case.transfers) as (take, parts):
+            whole = self.take("latency", take)
+        for name, samples in parts.items():
+            self._keep(name, tuple(samples), whole.stop)
+        moving = self.medians["h2d"] + self.medians["d2h"]
+        if self.case.transfers and moving > self.medians["compute"]:
+            message = f"copies take {format_time(moving)} of a request, compute {format_time(self.medians['compute'])}"
+            hint = "a narrower input dtype, preprocessing on the GPU, or a larger model per byte"
+            self.warnings.append(Warning(kind="TransferBound", message=message, hint=hint))
+
+    def throughput(self) -> None:
+        """``throughput`` over all lanes, two in flight per stream where the backend gives that many."""
+        depth = DEPTH if len(self.lanes) >= DEPTH * self.case.streams else 1
+        lanes = self.lanes[: self.case.streams * depth]
+        start = self.host.now()
+        measured = gpu.throughput(
+            lanes,
+            self.clock,
+            self.host,
+            self.policy,
+            batch=self.case.batch,
+            depth=depth,
+            transfers=self.case.transfers,
+        )
+        self.spans["throughput"] = (start, self.host.now())
+        self.measurements.append(measured)
+        if len(lanes) < self.case.streams:
+            self.warnings.append(outcome.fewer_lanes(len(lanes), self.case.streams))

@@ -1,0 +1,57 @@
+"""What measuring a case gives: measurements, facts and warnings, whatever the clock."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from bench.measure import stop
+from bench.measure.loop import WarmUp
+from bench.model import Measurement, Policy, Warning
+from bench.stats import median_interval
+from bench.units import format_time
+
+# The reason why a throughput loop ended: its window is full. The other one is MaxTime.
+WINDOW = "Window"
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What measuring one prepared case gave; the phases ``warmup`` and ``measure`` went to the ``phase`` argument."""
+
+    measurements: tuple[Measurement, ...]
+    warnings: tuple[Warning, ...] = ()
+    facts: dict[str, Any] = {}
+    spans: dict[str, tuple[int, int]] = {}
+
+
+def not_steady(warmed: WarmUp) -> Warning:
+    """The warning that the warm-up ended before its windows agreed."""
+    return Warning(
+        kind="NotSteady",
+        message=f"after {warmed.calls} warm-up calls in {format_time(warmed.ns)} the medians of three windows still "
+        f"differed by {warmed.spread:.1%}",
+        hint="close other programs, fix the CPU's frequency, or set a longer warmup_limit",
+    )
+
+
+def imprecise(measured: Measurement, policy: Policy) -> list[Warning]:
+    """A warning if sampling ended with the interval of the median wider than asked for."""
+    width = stop.half_width(median_interval(measured.samples))
+    if measured.stop not in (stop.PLATEAU, stop.MAX_TIME) or width <= policy.target_ci:
+        return []
+    known = f"known to +-{width:.1%}" if width < math.inf else "not known to any interval"
+    what = f"the median of {measured.boundary} is {known} from {len(measured.samples)} samples"
+    if measured.stop == stop.PLATEAU:
+        message = f"{what}, and more samples did not narrow it: the time drifts or jumps"
+        return [Warning(kind=stop.PLATEAU, message=message, hint="close other programs, or fix the CPU's frequency")]
+    message = f"{what} when {format_time(policy.max_time_ns)} were over"
+    return [Warning(kind=stop.MAX_TIME, message=message, hint="set a longer max_time, or a smaller batch")]
+
+
+def fewer_lanes(given: int, asked: int) -> Warning:
+    """The warning that a backend gave fewer lanes than the case asks for."""
+    lanes = f"{given} lane{'s' * (given != 1)}"
+    message = f"throughput is of {lanes}, not of the {asked} streams asked for: the backend gives no more"
+    return Warning(kind="FewerLanes", message=message, hint=f"streams: {given}")

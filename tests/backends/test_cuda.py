@@ -1,0 +1,95 @@
+"""The PyTorch and ONNX Runtime backends on a GPU: streams, graphs, precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from bench.backends import base
+from bench.errors import Unsupported
+from bench.model import Case
+from tests.backends.kit import Bench, cosine
+
+torch = pytest.importorskip("torch")
+pytestmark = [pytest.mark.gpu, pytest.mark.torch]
+
+
+@pytest.fixture
+def gpu(bench: Bench) -> Bench:
+    """A bench on the first GPU, with artifacts of its own."""
+    if not torch.cuda.is_available():
+        pytest.skip("torch can use no CUDA device")
+    (bench.root / "gpu").mkdir(exist_ok=True)
+    return Bench(
+        bench.root / "gpu", device="cuda:0", made=GPU_MADE, scratches=len(list((bench.root / "gpu").iterdir()))
+    )
+
+
+GPU_MADE: dict[str, Any] = {}
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("eager", {}),
+    ("eager", {"cuda_graph": True}),
+    ("eager", {"precision": "fp16", "cuda_graph": True, "options": {"memory_format": "channels_last"}}),
+    ("inductor", {}),
+    ("inductor", {"cuda_graph": True}),
+    ("inductor", {"options": {"mode": "reduce-overhead"}}),
+    ("torchscript", {}),
+    ("torchscript", {"cuda_graph": True}),
+    ("aoti", {}),
+    ("aoti", {"cuda_graph": True}),
+    ("onnxruntime", {}),
+    ("onnxruntime", {"precision": "fp16"}),
+    ("onnxruntime", {"cuda_graph": True}),
+]
+
+
+def case_of(gpu: Bench, name: str, fields: dict[str, Any], factory: str = "zoo.py:net") -> Case:
+    lacks = base.load(name).missing()
+    if lacks is not None:
+        pytest.skip(f"{lacks.reason}; {lacks.fix}")
+    if name == "onnxruntime":
+        ort = pytest.importorskip("onnxruntime")
+        if "CUDAExecutionProvider" not in ort.get_available_providers():
+            pytest.skip("this onnxruntime has no CUDA provider")
+    case = gpu.case(name, factory, **fields)
+    assert base.load(name).unsupported(case, "cuda:0") is None
+    return case
+
+
+@pytest.mark.parametrize(("name", "fields"), CASES, ids=lambda value: value if isinstance(value, str) else str(value))
+def test_lanes_give_the_reference_on_streams_of_their_own(gpu: Bench, name: str, fields: dict[str, Any]) -> None:
+    case = case_of(gpu, name, fields)
+    wanted = gpu.reference(case)
+    with gpu.prepared(case) as prepared:
+        lanes = prepared.lanes(2)
+        assert all(lane.stream for lane in lanes)
+        assert len({lane.stream for lane in lanes}) == len(lanes)
+        for _ in range(4):
+            for lane in lanes:
+                lane.call()
+        for lane in lanes:
+            lane.read()
+            lane.poison()
+            assert all(np.isnan(array).all() for array in lane.read().values())
+            lane.call()
+            found = lane.read()
+            assert all(cosine(found[key], wanted[key]) > 0.999 for key in wanted)
+        told = prepared.fairness()
+    captured = fields.get("cuda_graph") or "mode" in fields.get("options", {})
+    assert (told["graph_capture"] != "none") is bool(captured)
+
+
+def test_what_cannot_be_captured_says_why(gpu: Bench) -> None:
+    case = case_of(gpu, "eager", {"cuda_graph": True}, "zoo.py:branches")
+    with gpu.prepared(case) as prepared, pytest.raises(Unsupported, match="captur"):
+        prepared.lanes(1)
+
+
+def test_tf32_is_on_only_where_it_is_asked_for(gpu: Bench) -> None:
+    case = case_of(gpu, "eager", {})
+    for precision in ("fp32", "tf32"):
+        with gpu.prepared(msgspec.structs.replace(case, precision=precision)) as prepared:
+            assert prepared.fairness()["tf32"] == {"matmul": precision == "tf32", "cudnn": precision == "tf32"}

@@ -1,0 +1,253 @@
+"""What the PyTorch backends share: factories, precision, named outputs, errors, dynamic axes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from bench import tensors
+from bench.backends import _shapes, _torch, base
+from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
+from bench.model import Case, Input, Range
+from tests.backends.kit import HERE, Bench, cosine
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+SQUARE = {"x": Input(shape=(4, 4))}
+
+
+def build(bench: Bench, factory: str, device: str = "cpu", **fields: Any) -> Any:
+    case = bench.case("eager", factory, source="suite.yaml:7", **fields)
+    return _torch.build_model(case, bench.context(case), device=device)
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_generator_alone(bench: Bench) -> None:
+    before = torch.random.get_rng_state()
+    first, second = build(bench, "zoo.py:net"), build(bench, "zoo.py:net")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not first.training
+    assert not any(p.requires_grad for p in first.parameters())
+
+
+def test_a_model_can_be_made_without_memory(bench: Bench) -> None:
+    with torch.device("meta"):
+        model = build(bench, "zoo.py:net", device="meta")
+    assert {p.device.type for p in model.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("factory", "told"),
+    [
+        ("zoo.py:nett", "Did you mean 'net'?"),
+        ("zooo.py:net", "not beside the suite"),
+        ("zoo.py:raises", "ValueError: no such size"),
+        ("zoo.py:number", "made a int"),
+        ("resnet50", "none of torchvision:"),
+        ("keras:resnet50", "none of torchvision:"),
+    ],
+)
+def test_a_wrong_factory_is_told_with_its_line(bench: Bench, factory: str, told: str) -> None:
+    with pytest.raises(SuiteError, match=f".*{told.replace('?', '.')}") as caught:
+        build(bench, factory)
+    assert caught.value.where == "suite.yaml:7"
+
+
+def test_a_factory_with_wrong_arguments_is_told(bench: Bench) -> None:
+    with pytest.raises(SuiteError, match="unexpected keyword argument 'classes'"):
+        build(bench, "zoo.py:net", args={"classes": 3})
+
+
+def test_a_package_that_the_factory_needs_is_unavailable_with_its_command(bench: Bench) -> None:
+    with pytest.raises(Unavailable) as caught:
+        build(bench, "zoo.py:needs_a_package")
+    assert caught.value.fix == "pip install a_package_that_is_not_there"
+
+
+def test_a_broken_library_is_unavailable_and_says_so(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    with pytest.raises(Unavailable, match="installed but cannot be imported.*nms does not exist") as caught:
+        build(bench, "torchvision:resnet18")
+    assert "belongs to your torch build" in caught.value.fix
+
+
+def test_an_absent_library_is_unavailable_with_its_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(Unavailable) as caught:
+        build(bench, "timm:dla34")
+    assert caught.value.fix == "pip install timm"
+
+
+def test_a_transformers_model_has_its_outputs_by_name_and_no_cache(bench: Bench) -> None:
+    pytest.importorskip("transformers")
+    config = {"transformers": "GPT2Config", "n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 20}
+    ids = {"input_ids": Input(shape=(1, 4), dtype="int64", range=(0, 20))}
+    case = bench.case("eager", "transformers:GPT2Model", ids, config=config)
+    assert list(bench.run(case)) == ["last_hidden_state"]
+    with pytest.raises(SuiteError, match="Did you mean 'GPT2Model'"):
+        build(bench, "transformers:GPT2Modl", config=config)
+    with pytest.raises(SuiteError, match="needs the class of its configuration"):
+        build(bench, "transformers:GPT2Model")
+    with pytest.raises(SuiteError, match="Did you mean 'GPT2Config'"):
+        build(bench, "transformers:GPT2Model", config={"transformers": "GPT2Confg"})
+
+
+def test_nested_outputs_are_named_by_their_path_and_none_is_skipped() -> None:
+    one = torch.ones(1)
+    assert list(_torch.flatten_outputs(one)) == ["output"]
+    assert list(_torch.flatten_outputs({"a": one, "b": (None, one, [one])})) == ["a", "b.1", "b.2.0"]
+    named = torch.ones(2, 2).max(dim=0)
+    assert list(_torch.flatten_outputs(named)) == ["values", "indices"]
+
+
+@pytest.mark.parametrize("backend", ["eager", "torchscript"])
+def test_an_output_that_is_no_tensor_is_unsupported(bench: Bench, backend: str) -> None:
+    case = bench.case(backend, "zoo.py:text")
+    with pytest.raises(Unsupported, match="returned a str as 1"):
+        bench.run(case, artifacts={"reference": bench.root})
+
+
+def test_poison_spares_an_output_that_is_an_input(bench: Bench) -> None:
+    case = bench.case("eager", "zoo.py:nested")
+    with bench.prepared(case) as prepared:
+        (lane,) = prepared.lanes(1)
+        lane.call()
+        lane.poison()
+        assert np.isnan(lane.read()["0"]).all()
+        lane.call()
+        assert np.array_equal(lane.read()["2.same"], bench.context(case).inputs["x"])
+
+
+def test_a_missing_half_precision_kernel_is_unsupported(bench: Bench) -> None:
+    with pytest.raises(Unsupported, match="Half"):
+        bench.run(bench.case("eager", "zoo.py:inverse", SQUARE, precision="fp16"))
+
+
+def test_running_out_of_memory_is_told_as_such() -> None:
+    with pytest.raises(OutOfMemory) as caught, _torch.errors():
+        torch.empty(1 << 50)
+    assert "smaller batch" in caught.value.fix
+
+
+def test_an_error_of_the_model_itself_passes_unless_a_step_refuses() -> None:
+    with pytest.raises(ValueError, match="wrong"), _torch.errors():
+        raise ValueError("wrong")
+    with pytest.raises(Unsupported, match="cannot be exported: wrong"), _torch.errors("cannot be exported"):
+        raise ValueError("wrong")
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_tf32_is_set_in_both_libraries_and_put_back(on: bool) -> None:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    with _torch.tf32(on):
+        assert (matmul.allow_tf32, cudnn.allow_tf32) == (on, on)
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == before
+
+
+@pytest.mark.parametrize("backend", ["eager", "inductor", "torchscript", "aoti"])
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"precision": "tf32"}, "TF32 is a CUDA format"),
+        ({"precision": "int8"}, "int8"),
+        ({"precision": "fp8"}, "fp8"),
+        ({"cuda_graph": True}, "CUDA device"),
+        ({"options": {"autocast": True}}, "fp16 or bf16"),
+    ],
+)
+def test_what_can_never_run_on_a_cpu_has_a_reason(
+    bench: Bench, backend: str, fields: dict[str, Any], reason: str
+) -> None:
+    found = base.load(backend).unsupported(bench.case(backend, **fields), "cpu")
+    assert found is not None
+    assert reason in found
+
+
+def test_tf32_and_graphs_are_fine_on_a_gpu(bench: Bench) -> None:
+    assert base.load("eager").unsupported(bench.case("eager", precision="tf32", cuda_graph=True), "cuda:0") is None
+
+
+@pytest.mark.parametrize("backend", ["eager", "torchscript"])
+@pytest.mark.parametrize(
+    ("precision", "options", "dtype", "limit"),
+    [
+        ("fp16", {}, "float16", 0.9999),
+        ("bf16", {}, "bfloat16", 0.999),
+        ("bf16", {"autocast": True}, "bfloat16", 0.999),
+        ("fp32", {"memory_format": "channels_last"}, "float32", 0.99999),
+    ],
+)
+def test_precision_is_that_of_inputs_and_outputs(
+    bench: Bench, backend: str, precision: str, options: dict[str, Any], dtype: str, limit: float
+) -> None:
+    case = bench.case(backend, precision=precision, options=options)
+    with bench.prepared(case) as prepared:
+        (lane,) = prepared.lanes(1)
+        lane.call()
+        assert {b.dtype for b in (*lane.inputs().values(), *lane.outputs().values())} == {dtype}
+        told = prepared.fairness()
+        found = lane.read()
+    assert told["autocast"] is options.get("autocast", False)
+    assert told["memory_format"] == options.get("memory_format", "contiguous")
+    wanted = bench.reference(case)
+    assert all(found[name].dtype == np.float32 and cosine(found[name], wanted[name]) > limit for name in wanted)
+
+
+def test_the_reference_is_fp32_whatever_the_case_asks_for(bench: Bench) -> None:
+    half = bench.case("eager", precision="fp16", options={"memory_format": "channels_last"})
+    assert base.load("eager").stages(half)[0] == base.load("eager").stages(bench.case("eager"))[0]
+    wanted = bench.reference(half)
+    inputs = {"x": torch.from_numpy(tensors.seeded_inputs(half.inputs, 0)["x"])}
+    by_hand = build(bench, "zoo.py:net")(**inputs)
+    assert all(np.allclose(wanted[name], by_hand[name].numpy(), atol=1e-6) for name in by_hand)
+
+
+def dynamic(bench: Bench, batch: int, shape: tuple[int, ...], backend: str = "eager", **more: int) -> Case:
+    ranges = {name: Range(min=1, opt=4, max=8) for name in ("batch", *more)}
+    return bench.case(backend, inputs={"x": Input(shape=shape)}, dynamic=ranges, symbols={"batch": batch, **more})
+
+
+def test_all_points_of_a_dynamic_case_share_their_model_but_not_their_reference(bench: Bench) -> None:
+    two, eight = dynamic(bench, 2, (2, 3, 16, 16)), dynamic(bench, 8, (8, 3, 16, 16))
+    assert _shapes.model_key(two) == _shapes.model_key(eight)
+    assert _shapes.reference_stage(two) != _shapes.reference_stage(eight)
+    fixed = msgspec.structs.replace(two, dynamic={})
+    assert _shapes.model_key(fixed) != _shapes.model_key(two)
+
+
+def test_example_inputs_of_a_dynamic_case_are_at_opt_and_never_of_size_one(bench: Bench) -> None:
+    case = dynamic(bench, 8, (8, 3, 16, 16))
+    assert _shapes.example_arrays(case, bench.context(case))["x"].shape == (4, 3, 16, 16)
+    one = msgspec.structs.replace(case, dynamic={"batch": Range(min=1, opt=1, max=8)})
+    assert _shapes.example_arrays(one, bench.context(one))["x"].shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize("backend", ["eager", "inductor", "torchscript", "aoti", "onnxruntime"])
+def test_a_size_that_does_not_tell_which_dimension_is_dynamic_is_refused(bench: Bench, backend: str) -> None:
+    for case in (dynamic(bench, 3, (3, 3, 16, 16), backend), dynamic(bench, 2, (2, 3, 2), backend, seq=2)):
+        reason = base.load(backend).unsupported(case, "cpu")
+        assert reason is not None
+        assert "'x'" in reason
+
+
+def test_a_cuda_case_without_a_cuda_build_is_unavailable(bench: Bench) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this torch can use CUDA")
+    case = bench.case("eager")
+    context = msgspec.structs.replace(bench.context(case), device="cuda:0")
+    with pytest.raises(Unavailable, match="no CUDA device"), base.load("eager").prepare(case, None, context):
+        pass
+
+
+def test_zoo_lies_beside_these_tests() -> None:
+    assert (HERE / "zoo.py").is_file()
