@@ -25,9 +25,10 @@ def count(case: Case, context: Context) -> Work:
     """FLOPs of one call by torch.utils.flop_counter on meta tensors, where attention is counted on any machine, and
     bytes = parameters and buffers + inputs + outputs, each once, floats at the case's precision.
 
-    A model that cannot be built or run without memory is built on the CPU instead, where SDPA may count as 0.
+    A model that cannot be built or run without memory is built and run once on the CPU instead.
     """
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     size = ITEMSIZE[case.precision]
@@ -37,9 +38,11 @@ def count(case: Case, context: Context) -> Work:
                 model = _torch.build_model(case, context, device=device)
             inputs = {
                 name: torch.empty([int(n) for n in spec.shape], dtype=getattr(torch, spec.dtype), device=device).zero_()
-                for name, spec in case.inputs.items()
+                for name, spec in case.resolved.items()
             }
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
+            # On a CPU attention is counted only where it is written as two matrix products.
+            attention = contextlib.nullcontext() if device == "meta" else sdpa_kernel(SDPBackend.MATH)
+            with FlopCounterMode(display=False) as counter, torch.no_grad(), attention:
                 outputs = _torch.flatten_outputs(model(**inputs))
         except TypeError as error:
             fix = f"correct `inputs` of the model {case.model!r}"

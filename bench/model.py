@@ -43,7 +43,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fals
 
 
 class Input(Data, frozen=True, kw_only=True):
-    """One input tensor: ``shape`` of ints once resolved (symbols before), ``range`` is [low, high) for integers."""
+    """One input tensor: ``shape`` of sizes and symbols, ``range`` is [low, high) for integers."""
 
     shape: tuple[int | str, ...]
     dtype: str = "float32"
@@ -118,7 +118,7 @@ class Policy(Data, frozen=True, kw_only=True):
 
 
 class Case(Data, frozen=True, kw_only=True):
-    """One combination to measure, with every symbol resolved.
+    """One combination to measure. ``inputs`` keep the suite's symbols, ``resolved`` has sizes in their place.
 
     ``options`` are the backend's, without those that equal their default. ``symbols`` maps each symbol of the
     input shapes to the size measured; ``dynamic`` holds the ranges of those the backend must keep dynamic.
@@ -149,6 +149,11 @@ class Case(Data, frozen=True, kw_only=True):
         """The first 12 hex digits of the SHA-256 of what the case asks for."""
         asked = {key: value for key, value in msgspec.to_builtins(self).items() if key != "source"}
         return digest(asked)[:12]
+
+    @property
+    def resolved(self) -> dict[str, Input]:
+        """The inputs with the sizes of this case: every shape a tuple of ints."""
+        return shaped(self.inputs, self.symbols)
 
     @property
     def batch(self) -> int:
@@ -553,6 +558,16 @@ class Runtime(Protocol):
     def unsupported(self, case: Case, device: str) -> str | None:
         """Why the combination can never work (the plan leaves it out and says so), or None."""
         ...
+
+
+def shaped(inputs: Mapping[str, Input], sizes: Mapping[str, int | str]) -> dict[str, Input]:
+    """``inputs`` with the value of each symbol in its place. KeyError for a symbol without one."""
+    return {
+        name: msgspec.structs.replace(
+            spec, shape=tuple(sizes[size] if isinstance(size, str) else size for size in spec.shape)
+        )
+        for name, spec in inputs.items()
+    }
 
 
 def named(name: str, options: Mapping[str, Any]) -> str:

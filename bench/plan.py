@@ -137,10 +137,6 @@ def _candidates(suite: Suite, axes: _Axes) -> Iterator[Candidate]:
     model = suite.models[axes.model]
     for sizes in itertools.product(*axes.symbols.values()):
         symbols = dict(zip(axes.symbols, sizes, strict=True))
-        inputs = {
-            name: msgspec.structs.replace(spec, shape=tuple(symbols.get(str(size), size) for size in spec.shape))
-            for name, spec in model.inputs.items()
-        }
         # The points are not part of what a backend must support, so one more point changes no id.
         ranges = {
             name: Range(min=span.min, opt=span.opt, max=span.max)
@@ -157,7 +153,7 @@ def _candidates(suite: Suite, axes: _Axes) -> Iterator[Candidate]:
                     args=model.args,
                     config=model.config,
                     metric=model.metric,
-                    inputs=inputs,
+                    inputs=model.inputs,
                     symbols=symbols,
                     backend=chosen.backing.name,
                     options=chosen.backing.options,

@@ -10,28 +10,27 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import msgspec
 
 import bench
-from bench import artifacts, environment, jobs, light, locks, process, stages, store, toolchains
+from bench import environment, jobs, light, locks, stages, store, toolchains, watch
 from bench.backends import base
+from bench.dispatch import Dispatcher, Tell
 from bench.errors import SuiteError, UsageError
 from bench.model import (
     DEFAULT_THRESHOLDS,
     Case,
     Data,
     Environment,
-    Event,
     Failure,
     Footer,
     Header,
+    Note,
     Plan,
     Policy,
     Record,
     Started,
-    Step,
     Stored,
     Suite,
     Threshold,
@@ -40,8 +39,8 @@ from bench.model import (
     digest,
 )
 from bench.suite import locate
+from bench.survey import Survey
 
-Tell = Callable[[Event], None]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -100,7 +99,8 @@ def run(
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
     with _Session(header, settings, tell, factories) as session:
         header = session.prepare()
-        return session.measure(store.create(root, header), ())
+        with contextlib.closing(store.create(root, header)) as writer:
+            return session.measure(writer, ())
 
 
 def resume(path: Path, settings: Settings, tell: Tell) -> Finished:
@@ -119,7 +119,8 @@ def resume(path: Path, settings: Settings, tell: Tell) -> Finished:
     with _Session(header, settings, tell) as session:
         session.prepare()
         writer, so_far = store.reopen(path)
-        return session.measure(writer, so_far.records)
+        with contextlib.closing(writer):
+            return session.measure(writer, so_far.records)
 
 
 class _Session:
@@ -137,6 +138,7 @@ class _Session:
         self.suite_dir = Path(header.suite_path).parent.resolve()
         self.interpreters: dict[str, toolchains.Interpreter] = {}
         self.work: dict[str, Work] = {}
+        self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, tell)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> _Session:
@@ -145,7 +147,7 @@ class _Session:
         self.link = toolchains.package_link(scratch)
         cold = scratch / "cold" if self.settings.cold else None
         root = Path(self.settings.cache)
-        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, self.settings.seed, self.ask)
+        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, self.settings.seed, self.dispatcher.ask)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,9 +168,18 @@ class _Session:
             path = locks.lock_path(self.device)
             on_wait: Callable[[str], None] = lambda holder: self.tell(Waiting(device=self.device, holder=holder))  # noqa: E731
             self._stack.enter_context(locks.hold(path, f"{self.header.run} (process {os.getpid()})", on_wait))
-            if "torch" in interpreters["default"].environment.libraries:
-                self._inspect()
-                ceilings = self._ceilings()
+            default = interpreters["default"]
+            if "torch" in default.environment.libraries:
+                survey = Survey(
+                    Path(self.settings.cache),
+                    self.suite_dir,
+                    self.header.suite_path,
+                    self.device,
+                    default.environment,
+                    lambda job, label: self.dispatcher.ask(default, job, label),
+                )
+                self.work = survey.work(self.header.cases, self.factories, self.settings.seed)
+                ceilings = survey.ceilings()
         found = {name: interpreter.environment for name, interpreter in interpreters.items()}
         self.header = msgspec.structs.replace(self.header, environments=found, ceilings=ceilings)
         return self.header
@@ -200,40 +211,6 @@ class _Session:
             writer.finish(Footer(finished=now, status=status, records=writer.records))  # type: ignore[arg-type]
         return Finished(path=str(writer.path), interrupted=interrupted)
 
-    def ask(self, interpreter: toolchains.Interpreter, job: jobs.JobType, label: str) -> jobs.ReplyType | Failure:
-        """Have a worker do ``job``: its last reply, or the failure that its end amounts to."""
-        last: list[jobs.ReplyType] = []
-        stage = "start"
-
-        def on_line(line: bytes) -> None:
-            nonlocal stage
-            reply = jobs.decode_reply(line)
-            if isinstance(reply, jobs.Doing):
-                stage = reply.phase
-                self.tell(Step(label=label, phase=reply.phase, timed=reply.timed))
-            else:
-                last.append(reply)
-
-        env = dict(interpreter.env)
-        if self.settings.cold and isinstance(job, jobs.Measure | jobs.Produce):
-            env |= {"TORCHINDUCTOR_CACHE_DIR": f"{job.scratch}/inductor", "TRITON_CACHE_DIR": f"{job.scratch}/triton"}
-        limit = self.header.policy.timeout_ns
-        outcome = process.run_child(interpreter.command, jobs.encode(job), env, limit, on_line)
-        if not last:
-            return crash(outcome, stage, limit)
-        reply = last[-1]
-        if isinstance(reply, jobs.Failed):
-            log = (outcome.log + reply.trace)[-process.LOG_TAIL :]
-            return Failure(
-                kind=reply.kind, stage=reply.stage, message=reply.message, hint=reply.hint, log=log, where=reply.where
-            )
-        if isinstance(reply, jobs.Measured) and reply.record.failure:
-            failure = reply.record.failure
-            log = (outcome.log + failure.log)[-process.LOG_TAIL :]
-            record = msgspec.structs.replace(reply.record, failure=msgspec.structs.replace(failure, log=log))
-            return jobs.Measured(record=record)
-        return reply
-
     def _default(self) -> toolchains.Interpreter:
         return toolchains.Interpreter(
             name="default",
@@ -242,6 +219,19 @@ class _Session:
             environment=self.header.environments["default"],
             backends={name: base.load(name).missing() for name in {case.backend for case in self.header.cases}},
         )
+
+    @contextlib.contextmanager
+    def _keeping(self, case: Case) -> Iterator[Path]:
+        """A folder for what a backend is asked to keep, e.g. generated code; told if it was used, gone if not."""
+        folder = Path(self.settings.cache) / "kept" / self.header.run / case.id
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        if any(folder.iterdir()):
+            self.tell(Note(text=f"{case.label}: kept in {folder}"))
+            return
+        for empty in (folder, folder.parent):
+            with contextlib.suppress(OSError):
+                empty.rmdir()
 
     def _record(self, case: Case, replicate: int) -> Record:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -254,104 +244,34 @@ class _Session:
         ready = self.maker.ready(case, base.load(case.backend).stages(case), self.interpreters, self.tell)
         if isinstance(ready, Failure):
             return msgspec.structs.replace(blank, failure=ready)
-        with tempfile.TemporaryDirectory(prefix="trtbench-", ignore_cleanup_errors=True) as scratch:
+        with (
+            tempfile.TemporaryDirectory(prefix="trtbench-", ignore_cleanup_errors=True) as scratch,
+            self._keeping(case) as kept,
+            watch.device(self.kind) as watched,
+        ):
             job = jobs.Measure(
                 case=case,
                 policy=self.header.policy,
                 threshold=self.header.thresholds.get(case.precision, Threshold()),
-                artifacts=ready.folders,
+                artifacts={**ready.folders, "keep": str(kept)},
                 scratch=scratch,
+                gate=watched.gate,
                 replicate=replicate,
                 device=self.device,
                 suite_dir=str(self.suite_dir),
                 seed=self.settings.seed,
                 cold=self.settings.cold,
             )
-            reply = self.ask(interpreter, job, case.label)
-        if isinstance(reply, Failure):
-            return msgspec.structs.replace(blank, failure=reply)
-        assert isinstance(reply, jobs.Measured)
-        record = msgspec.structs.replace(reply.record, phases=ready.phases + reply.record.phases)
+            reply = self.dispatcher.ask(interpreter, job, case.label, watched)
+            if isinstance(reply, Failure):
+                return watched.complete(msgspec.structs.replace(blank, failure=reply), {})
+            assert isinstance(reply, jobs.Measured)
+            record = watched.complete(reply.record, reply.spans)
+        record = msgspec.structs.replace(record, phases=ready.phases + record.phases)
         if case.id in self.work:
             lit = light.achieved(self.work[case.id], case.precision, self.header.ceilings, record.measurements)
             record = msgspec.structs.replace(record, work=lit)
         return record
-
-    def _inspect(self) -> None:
-        """Build every model without memory: a wrong factory ends the run here, with nothing written."""
-        keys = {case.id: self._work_key(case) for case in self.header.cases}
-        by_key = {digest(keys[case.id]): case for case in reversed(self.header.cases)}
-        root = Path(self.settings.cache)
-        counted: dict[str, Work] = {}
-        for name, case in by_key.items():
-            found, _ = artifacts.find(root, "work", keys[case.id])
-            if found is not None:
-                counted[name] = msgspec.json.decode((found.path / "work.json").read_bytes(), type=Work)
-        left = tuple(
-            msgspec.structs.replace(case, source=self.factories.get(case.model, case.source))
-            for name, case in by_key.items()
-            if name not in counted
-        )
-        if left:
-            job = jobs.Inspect(cases=left, device=self.device, suite_dir=str(self.suite_dir), seed=self.settings.seed)
-            reply = self._must(job, "models")
-            assert isinstance(reply, jobs.Inspected)
-            for case_id, work in reply.work.items():
-                counted[digest(keys[case_id])] = work
-                self._keep("work", keys[case_id], "work.json", msgspec.json.encode(work))
-        self.work = {case_id: counted[digest(key)] for case_id, key in keys.items() if digest(key) in counted}
-
-    def _work_key(self, case: Case) -> dict[str, Any]:
-        found = self.interpreters["default"].environment.libraries
-        return {
-            "model": [case.factory, case.args, case.config, msgspec.to_builtins(case.inputs)],
-            "precision": case.precision,
-            "source": stages.source_digest(case, self.suite_dir),
-            "libraries": {name: found.get(name, "") for name in ("torch", "torchvision", "timm", "transformers")},
-        }
-
-    def _ceilings(self) -> dict[str, float]:
-        """The rates of this machine, measured once and kept."""
-        root, key = Path(self.settings.cache), {"environment": self.interpreters["default"].environment.fingerprint}
-        found, _ = artifacts.find(root, "ceilings", key)
-        if found is not None:
-            return msgspec.json.decode((found.path / "rates.json").read_bytes(), type=dict[str, float])
-        reply = self._must(jobs.Ceilings(device=self.device), "this machine's ceilings")
-        assert isinstance(reply, jobs.Rates)
-        self._keep("ceilings", key, "rates.json", msgspec.json.encode(reply.ceilings))
-        return reply.ceilings
-
-    def _keep(self, kind: str, key: dict[str, Any], name: str, payload: bytes) -> None:
-        root = Path(self.settings.cache)
-        with artifacts.scratch(root, kind) as made:
-            (made / name).write_bytes(payload)
-            artifacts.keep(root, made, kind, key, (), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
-
-    def _must(self, job: jobs.JobType, label: str) -> jobs.ReplyType:
-        """Like ``ask``, but a failure ends the run before anything is written."""
-        reply = self.ask(self.interpreters["default"], job, label)
-        if isinstance(reply, Failure):
-            raise SuiteError(reply.message, where=reply.where or self.header.suite_path, fix=reply.hint)
-        return reply
-
-
-def crash(outcome: process.Outcome, stage: str, limit_ns: int) -> Failure:
-    """The failure of a worker that ended without an answer."""
-    if outcome.timed_out:
-        return Failure(
-            kind="Timeout",
-            stage=stage,
-            message=f"no result within {limit_ns / 1e9:g} s",
-            hint="raise `measure: {timeout: ...}` in the suite, or see the log for what it waits on",
-            log=outcome.log,
-        )
-    if outcome.code < 0:
-        name = signal.Signals(-outcome.code).name
-        hint = "the kernel's out-of-memory killer, most likely: a smaller batch" if name == "SIGKILL" else ""
-        hint = hint or "a native library crashed; run the case alone with --select and read the log"
-        return Failure(kind="Crash", stage=stage, message=f"the worker was ended by {name}", hint=hint, log=outcome.log)
-    message = f"the worker ended with exit code {outcome.code} and no answer"
-    return Failure(kind="Crash", stage=stage, message=message, hint="read the log of the case", log=outcome.log)
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
         fields["spans"] = measured.spans
         with log("validate"):
             fields["accuracy"] = _validate(lanes[0], job, tensors.read(reference / "outputs.safetensors"))
-        fields["fairness"] = {"captures_graphs": prepared.captures_graphs, **prepared.fairness()}
+        fields["fairness"] = prepared.fairness()
 
 
 @contextlib.contextmanager
@@ -156,7 +156,7 @@ def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
     if "reference" in job.artifacts:
         inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
     else:
-        specs = case.inputs
+        specs = case.resolved
         if backend.simulated:  # a rehearsal needs arrays, not large ones
             specs = {
                 k: msgspec.structs.replace(v, shape=tuple(min(int(n), 4) for n in v.shape)) for k, v in specs.items()

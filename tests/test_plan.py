@@ -55,7 +55,7 @@ def test_what_is_excluded_is_left_out_with_the_line_that_says_so(tmp_path: Path)
 
 def test_a_case_knows_its_resolved_shapes_and_the_line_of_its_backend(tmp_path: Path) -> None:
     case = planned(tmp_path, TEXT, select="model=bert and option.mode=max-autotune and batch=32").cases[0]
-    assert case.inputs["ids"].shape == (32, 128)
+    assert case.resolved["ids"].shape == (32, 128)
     assert case.symbols == {"batch": 32, "seq": 128}
     assert case.config == {"transformers": "BertConfig", "layer_norm_eps": 1e-12}
     line = TEXT.splitlines().index("    - {name: inductor, mode: max-autotune}") + 1

@@ -7,31 +7,15 @@ from typing import Any
 import msgspec
 
 from bench import tensors
-from bench.model import Case, Context, Stage
+from bench.model import Case, Context, Stage, shaped
 
 
 def dynamic_axes(case: Case) -> dict[str, dict[int, str]]:
-    """The dimensions of each input that must stay dynamic: input name -> dimension -> symbol.
-
-    A case has sizes in place of symbols, so a dimension belongs to the dynamic symbol whose size it has;
-    ``ambiguous_axes`` refuses the cases where that would be a guess.
-    """
-    sizes = {case.symbols[symbol]: symbol for symbol in case.dynamic}
+    """The dimensions of each input that must stay dynamic: input name -> dimension -> symbol."""
     return {
-        name: {axis: sizes[size] for axis, size in enumerate(spec.shape) if size in sizes}
+        name: {axis: size for axis, size in enumerate(spec.shape) if isinstance(size, str) and size in case.dynamic}
         for name, spec in case.inputs.items()
     }
-
-
-def ambiguous_axes(case: Case) -> str | None:
-    """Why it cannot be told which dimensions are dynamic, or None."""
-    sizes = [case.symbols[symbol] for symbol in case.dynamic]
-    clash = len(set(sizes)) < len(sizes)
-    for name, spec in case.inputs.items():
-        twice = [size for size in sizes if list(spec.shape).count(size) > 1]
-        if clash or twice:
-            return f"at this size it cannot be told which dimensions of {name!r} are dynamic; measure at another size"
-    return None
 
 
 def example_arrays(case: Case, context: Context) -> dict[str, tensors.Array]:
@@ -42,14 +26,7 @@ def example_arrays(case: Case, context: Context) -> dict[str, tensors.Array]:
     if not case.dynamic:
         return context.inputs
     sizes = {name: min(max(span.opt, 2), span.max) for name, span in case.dynamic.items()}
-    axes = dynamic_axes(case)
-    specs = {
-        name: msgspec.structs.replace(
-            spec, shape=tuple(sizes[axes[name][i]] if i in axes[name] else n for i, n in enumerate(spec.shape))
-        )
-        for name, spec in case.inputs.items()
-    }
-    return tensors.seeded_inputs(specs, context.seed)
+    return tensors.seeded_inputs(shaped(case.inputs, case.symbols | sizes), context.seed)
 
 
 def dynamic_dims(case: Case) -> tuple[dict[int, Any] | None, ...] | None:
@@ -64,11 +41,10 @@ def dynamic_dims(case: Case) -> tuple[dict[int, Any] | None, ...] | None:
 
 def model_key(case: Case) -> dict[str, Any]:
     """What of a case makes its model and input shapes; dynamic dimensions are named, so that all points share it."""
-    axes = dynamic_axes(case)
-    inputs = {}
-    for name, spec in case.inputs.items():
-        inputs[name] = msgspec.to_builtins(spec)
-        inputs[name]["shape"] = [axes[name].get(i, size) for i, size in enumerate(spec.shape)]
+    fixed = {name: size for name, size in case.symbols.items() if name not in case.dynamic}
+    inputs = msgspec.json.decode(
+        msgspec.json.encode(shaped(case.inputs, fixed | {name: name for name in case.dynamic}))
+    )
     ranges = msgspec.to_builtins(case.dynamic)
     return {"factory": case.factory, "args": case.args, "config": case.config, "inputs": inputs, "dynamic": ranges}
 

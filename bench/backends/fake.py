@@ -121,7 +121,7 @@ class Fake:
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """A reference of its own kind: no model is built."""
-        key = {"inputs": digest({name: spec.shape for name, spec in case.inputs.items()})}
+        key = {"inputs": digest({name: spec.shape for name, spec in case.resolved.items()})}
         return [Stage(name="reference", kind="fake-reference", producer="fake", key=key)]
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,11 @@ class Bench:
     root: Path
     made: dict[str, Path] = dataclasses.field(default_factory=dict)
     phases: list[str] = dataclasses.field(default_factory=list)
-    scratches: int = 0
     device: str = "cpu"
+
+    def folder(self) -> Path:
+        """A new empty folder."""
+        return Path(tempfile.mkdtemp(dir=self.root))
 
     def case(self, backend: str, factory: str = "zoo.py:net", inputs: dict[str, Input] = IMAGES, **fields: Any) -> Case:
         return Case(model="net", factory=factory, inputs=inputs, backend=backend, **fields)
@@ -53,12 +57,10 @@ class Bench:
             self.phases.append(name)
             yield
 
-        self.scratches += 1
-        scratch = self.root / f"scratch-{self.scratches}"
-        scratch.mkdir()
+        scratch = self.folder()
         return Context(
             device=self.device,
-            inputs=tensors.seeded_inputs(case.inputs, 0),
+            inputs=tensors.seeded_inputs(case.resolved, 0),
             artifacts=artifacts or {},
             scratch=scratch,
             suite_dir=HERE,
@@ -73,8 +75,7 @@ class Bench:
         for stage in base.load(case.backend).stages(case):
             name = f"{stage.kind}-{msgspec.json.encode(stage.key, order='sorted').hex()}"
             if name not in self.made:
-                out = self.root / f"artifact-{len(self.made)}"
-                out.mkdir()
+                out = self.folder()
                 base.load(stage.producer).produce(stage, case, self.context(case, folders), out)
                 self.made[name] = out
             folders[stage.name] = self.made[name]

@@ -27,7 +27,7 @@ def compiler() -> None:
 def point(bench: Bench, batch: int) -> Case:
     return bench.case(
         "aoti",
-        inputs={"x": Input(shape=(batch, 3, 16, 16))},
+        inputs={"x": Input(shape=("batch", 3, 16, 16))},
         symbols={"batch": batch},
         dynamic={"batch": Range(min=1, opt=4, max=8)},
     )

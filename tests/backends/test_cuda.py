@@ -22,10 +22,7 @@ def gpu(bench: Bench) -> Bench:
     """A bench on the first GPU, with artifacts of its own."""
     if not torch.cuda.is_available():
         pytest.skip("torch can use no CUDA device")
-    (bench.root / "gpu").mkdir(exist_ok=True)
-    return Bench(
-        bench.root / "gpu", device="cuda:0", made=GPU_MADE, scratches=len(list((bench.root / "gpu").iterdir()))
-    )
+    return Bench(bench.root, device="cuda:0", made=GPU_MADE)
 
 
 GPU_MADE: dict[str, Any] = {}

@@ -40,7 +40,7 @@ def test_fullgraph_makes_a_graph_break_a_row(bench: Bench) -> None:
 def test_one_dynamic_program_serves_another_size_without_recompiling(bench: Bench) -> None:
     case = bench.case(
         "inductor",
-        inputs={"x": Input(shape=(8, 3, 16, 16))},
+        inputs={"x": Input(shape=("batch", 3, 16, 16))},
         symbols={"batch": 8},
         dynamic={"batch": Range(min=1, opt=4, max=8)},
     )
@@ -54,7 +54,7 @@ def test_one_dynamic_program_serves_another_size_without_recompiling(bench: Benc
 def test_a_size_of_one_recompiles_and_the_record_says_so(bench: Bench) -> None:
     case = bench.case(
         "inductor",
-        inputs={"x": Input(shape=(1, 3, 16, 16))},
+        inputs={"x": Input(shape=("batch", 3, 16, 16))},
         symbols={"batch": 1},
         dynamic={"batch": Range(min=1, opt=4, max=8)},
     )
@@ -80,7 +80,7 @@ def test_a_cold_run_compiles_into_its_scratch_folder(bench: Bench, monkeypatch: 
         assert prepared.fairness()["code_cache"] == "warm"
     with bench.prepared(case, cold=True) as prepared:
         assert prepared.fairness()["code_cache"] == "cold"
-    assert any((bench.root / f"scratch-{bench.scratches}" / "inductor").rglob("*.cpp"))
+    assert any(bench.root.glob("*/inductor/**/*.cpp"))
 
 
 @pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])

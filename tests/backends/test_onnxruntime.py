@@ -44,7 +44,8 @@ with backend.prepare(case, backend.options(), context) as prepared:
     (lane,) = prepared.lanes(1)
     lane.call()
     tensors.write(Path(sys.argv[3]), lane.read())
-print(json.dumps({"missing": backend.missing() is not None, "modules": sorted(set(sys.modules) & {"onnx", "onnxscript"})}))
+modules = sorted(set(sys.modules) & {"onnx", "onnxscript"})
+print(json.dumps({"missing": backend.missing() is not None, "modules": modules}))
 """
 
 
@@ -81,7 +82,7 @@ def test_outputs_of_unknown_size_are_told_where_they_lie(bench: Bench) -> None:
 def test_one_file_serves_all_points_of_a_dynamic_case(bench: Bench, batch: int) -> None:
     case = bench.case(
         "onnxruntime",
-        inputs={"x": Input(shape=(batch, 3, 16, 16))},
+        inputs={"x": Input(shape=("batch", 3, 16, 16))},
         symbols={"batch": batch},
         dynamic={"batch": Range(min=1, opt=4, max=8)},
     )
@@ -96,7 +97,7 @@ def test_half_precision_is_that_of_inputs_and_outputs(bench: Bench) -> None:
 
 
 def test_a_type_that_the_provider_lacks_is_unsupported_without_the_path_of_the_file(bench: Bench) -> None:
-    with pytest.raises(Unsupported, match="ONNX Runtime cannot run this file.*bfloat16") as caught:
+    with pytest.raises(Unsupported, match=r"ONNX Runtime cannot run this file.*bfloat16") as caught:
         bench.run(bench.case("onnxruntime", precision="bf16"))
     assert str(bench.root) not in caught.value.what
 

@@ -35,7 +35,7 @@ def test_every_way_to_make_a_program_gives_the_reference(bench: Bench, options: 
 
 def test_what_cannot_be_scripted_is_unsupported(bench: Bench) -> None:
     with pytest.raises(Unsupported, match=r"torch\.jit\.script cannot take this model"):
-        bench.run(bench.case("torchscript", "zoo.py:breaks", options={"method": "script"}))
+        bench.run(bench.case("torchscript", "zoo.py:branches", options={"method": "script"}))
 
 
 def test_a_scripted_autocast_is_left_out(bench: Bench) -> None:

@@ -89,7 +89,7 @@ def test_vision_is_the_whole_product() -> None:
 
 
 def test_compile_modes_has_eager_and_each_mode_of_torch_compile() -> None:
-    found = [case for case in planned("compile_modes", select="model=dla34 and precision=fp16").cases]
+    found = planned("compile_modes", select="model=dla34 and precision=fp16").cases
     modes = [case.options.get("mode", "default") for case in found if case.backend == "inductor"]
     assert modes == ["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
@@ -104,8 +104,8 @@ def test_the_transformers_models_take_their_configuration_and_their_inputs(name:
             model = getattr(transformers, case.factory.partition(":")[2])(
                 getattr(transformers, config.pop("transformers"))(**config)
             ).eval()
-            dtypes = {key: getattr(torch, spec.dtype) for key, spec in case.inputs.items()}
-            inputs = {key: torch.ones(spec.shape, dtype=dtypes[key]) for key, spec in case.inputs.items()}
+            dtypes = {key: getattr(torch, spec.dtype) for key, spec in case.resolved.items()}
+            inputs = {key: torch.ones(spec.shape, dtype=dtypes[key]) for key, spec in case.resolved.items()}
             outputs = model(**inputs)
         assert all(isinstance(value, torch.Tensor) for value in outputs.values())
         assert outputs[0].shape[0] == case.batch

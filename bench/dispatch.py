@@ -1,0 +1,89 @@
+"""One job given to one worker process: what it said last, or the failure that its end amounts to."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import msgspec
+
+from bench import jobs, process
+from bench.model import Event, Failure, Step
+from bench.toolchains import Interpreter
+from bench.units import format_time
+from bench.watch import Watch
+
+Tell = Callable[[Event], None]
+UNWATCHED = Watch()
+
+
+class Dispatcher:
+    """Starts workers, tells their steps, and turns every end into a reply or a Failure."""
+
+    def __init__(self, limit_ns: int, cold: bool, tell: Tell) -> None:
+        self._limit_ns = limit_ns
+        self._cold = cold
+        self._tell = tell
+
+    def ask(
+        self,
+        interpreter: Interpreter,
+        job: jobs.JobType,
+        label: str,
+        watch: Watch = UNWATCHED,
+    ) -> jobs.ReplyType | Failure:
+        """Have a worker do ``job`` while ``watch`` looks on."""
+        last: list[jobs.ReplyType] = []
+        stage = "start"
+
+        def on_line(line: bytes) -> None:
+            nonlocal stage
+            reply = jobs.decode_reply(line)
+            if isinstance(reply, jobs.Doing):
+                stage = reply.phase
+                watch.step(stage)
+                self._tell(Step(label=label, phase=reply.phase, timed=reply.timed))
+            else:
+                last.append(reply)
+
+        env = dict(interpreter.env)
+        if self._cold and isinstance(job, jobs.Measure | jobs.Produce):
+            env |= {"TORCHINDUCTOR_CACHE_DIR": f"{job.scratch}/inductor", "TRITON_CACHE_DIR": f"{job.scratch}/triton"}
+        line = jobs.encode(job)
+        outcome = process.run_child(
+            interpreter.command, line, env, self._limit_ns, on_line, keep=watch.descriptors, tick=watch.tick
+        )
+        return _judge(last[-1], outcome.log) if last else crash(outcome, stage, self._limit_ns)
+
+
+def _judge(reply: jobs.ReplyType, log: str) -> jobs.ReplyType | Failure:
+    """The reply, with the worker's output beside the traceback where something failed."""
+    if isinstance(reply, jobs.Failed):
+        tail = (log + reply.trace)[-process.LOG_TAIL :]
+        return Failure(
+            kind=reply.kind, stage=reply.stage, message=reply.message, hint=reply.hint, log=tail, where=reply.where
+        )
+    if isinstance(reply, jobs.Measured) and reply.record.failure:
+        failure = reply.record.failure
+        failure = msgspec.structs.replace(failure, log=(log + failure.log)[-process.LOG_TAIL :])
+        return msgspec.structs.replace(reply, record=msgspec.structs.replace(reply.record, failure=failure))
+    return reply
+
+
+def crash(outcome: process.Outcome, stage: str, limit_ns: int) -> Failure:
+    """The failure of a worker that ended without an answer."""
+    if outcome.timed_out:
+        return Failure(
+            kind="Timeout",
+            stage=stage,
+            message=f"no result within {format_time(limit_ns)}",
+            hint="raise `measure: {timeout: ...}` in the suite, or see the log for what it waits on",
+            log=outcome.log,
+        )
+    if outcome.code < 0:
+        name = signal.Signals(-outcome.code).name
+        hint = "the kernel's out-of-memory killer, most likely: a smaller batch" if name == "SIGKILL" else ""
+        hint = hint or "a native library crashed; run the case alone with --select and read the log"
+        return Failure(kind="Crash", stage=stage, message=f"the worker was ended by {name}", hint=hint, log=outcome.log)
+    message = f"the worker ended with exit code {outcome.code} and no answer"
+    return Failure(kind="Crash", stage=stage, message=message, hint="read the log of the case", log=outcome.log)

@@ -1,0 +1,87 @@
+"""What is found out before a run is written: that factories work, what models cost, how fast the machine is."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench import artifacts, jobs, stages
+from bench.errors import SuiteError
+from bench.model import Case, Environment, Failure, Work, digest
+
+Ask = Callable[[jobs.JobType, str], jobs.ReplyType | Failure]
+
+
+class Survey:
+    """Asks workers, and keeps the answers in the artifact cache under everything that can change them."""
+
+    def __init__(self, cache: Path, suite_dir: Path, suite_path: str, device: str, here: Environment, ask: Ask) -> None:
+        self._cache = cache
+        self._suite_dir = suite_dir
+        self._suite_path = suite_path
+        self._device = device
+        self._here = here
+        self._ask = ask
+
+    def work(self, cases: Sequence[Case], factories: Mapping[str, str], seed: int) -> dict[str, Work]:
+        """Work by case id; a model whose package is missing has none.
+
+        SuiteError at the place that ``factories`` gives for its model if a factory is wrong.
+        """
+        keys = {case.id: self._work_key(case) for case in cases}
+        by_key = {digest(keys[case.id]): case for case in reversed(cases)}
+        counted: dict[str, Work] = {}
+        for name, case in by_key.items():
+            found, _ = artifacts.find(self._cache, "work", keys[case.id])
+            if found is not None:
+                counted[name] = msgspec.json.decode((found.path / "work.json").read_bytes(), type=Work)
+        left = tuple(
+            msgspec.structs.replace(case, source=factories.get(case.model, case.source))
+            for name, case in by_key.items()
+            if name not in counted
+        )
+        if left:
+            job = jobs.Inspect(cases=left, device=self._device, suite_dir=str(self._suite_dir), seed=seed)
+            reply = self._must(job, "models")
+            assert isinstance(reply, jobs.Inspected)
+            for case_id, work in reply.work.items():
+                counted[digest(keys[case_id])] = work
+                self._keep("work", keys[case_id], "work.json", msgspec.json.encode(work))
+        return {case_id: counted[digest(key)] for case_id, key in keys.items() if digest(key) in counted}
+
+    def ceilings(self) -> dict[str, float]:
+        """The rates of this machine: FLOP/s by precision and bytes/s of a copy, measured once and kept."""
+        key = {"environment": self._here.fingerprint}
+        found, _ = artifacts.find(self._cache, "ceilings", key)
+        if found is not None:
+            return msgspec.json.decode((found.path / "rates.json").read_bytes(), type=dict[str, float])
+        reply = self._must(jobs.Ceilings(device=self._device), "this machine's ceilings")
+        assert isinstance(reply, jobs.Rates)
+        self._keep("ceilings", key, "rates.json", msgspec.json.encode(reply.ceilings))
+        return reply.ceilings
+
+    def _work_key(self, case: Case) -> dict[str, Any]:
+        found = self._here.libraries
+        return {
+            "model": [case.factory, case.args, case.config, msgspec.to_builtins(case.resolved)],
+            "precision": case.precision,
+            "source": stages.source_digest(case, self._suite_dir),
+            "libraries": {name: found.get(name, "") for name in ("torch", "torchvision", "timm", "transformers")},
+        }
+
+    def _keep(self, kind: str, key: dict[str, Any], name: str, payload: bytes) -> None:
+        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        with artifacts.scratch(self._cache, kind) as made:
+            (made / name).write_bytes(payload)
+            artifacts.keep(self._cache, made, kind, key, (), created)
+
+    def _must(self, job: jobs.JobType, label: str) -> jobs.ReplyType:
+        """An answer; a failure ends the run before anything is written."""
+        reply = self._ask(job, label)
+        if isinstance(reply, Failure):
+            raise SuiteError(reply.message, where=reply.where or self._suite_path, fix=reply.hint)
+        return reply

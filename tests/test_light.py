@@ -1,0 +1,80 @@
+"""Work and speed of light: counts against hand calculations, fractions against the roofline's formula."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from bench import light
+from bench.measure.clock import FakeClock
+from bench.model import Case, Context, Input, Measurement, Work
+
+ZOO = '''
+import torch
+
+class Attention(torch.nn.Module):
+    def __init__(self, item=False):
+        super().__init__()
+        self.project = torch.nn.Linear(8, 24, bias=False)
+        self.item = item
+
+    def forward(self, x):
+        q, k, v = self.project(x).unflatten(-1, (3, 1, 8)).permute(2, 0, 3, 1, 4)
+        if self.item and not torch.isfinite(x).all().item():
+            raise ValueError("not finite")
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+def attention(item=False):
+    return Attention(item)
+'''
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    (tmp_path / "zoo.py").write_text(ZOO)
+    return Context(
+        device="cpu",
+        inputs={},
+        artifacts={},
+        scratch=tmp_path,
+        suite_dir=tmp_path,
+        clock=FakeClock(),
+        phase=lambda name: contextlib.nullcontext(),
+    )
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("item", [False, True])  # True cannot run on meta tensors
+@pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("fp16", 2)])
+def test_flops_and_bytes_are_those_counted_by_hand(context: Context, item: bool, precision: str, size: int) -> None:
+    pytest.importorskip("torch")
+    inputs = {"x": Input(shape=("batch", 5, 8))}
+    case = Case(
+        model="m", factory="zoo.py:attention", args={"item": item}, inputs=inputs, symbols={"batch": 2},
+        backend="eager", precision=precision,
+    )  # fmt: skip
+    work = light.count(case, context)
+    project, attend = 2 * (2 * 5) * 8 * 24, 2 * 2 * (2 * 5 * 5 * 8)
+    assert work.flops == project + attend
+    assert work.parameters == 8 * 24
+    assert work.bytes == size * (8 * 24 + 2 * 5 * 8 + 2 * 5 * 8)
+
+
+def test_the_fraction_is_the_larger_of_both_roofs_over_the_median() -> None:
+    latency = Measurement(boundary="latency", samples=(2_000, 4_000, 3_000))
+    loop = Measurement(boundary="throughput", samples=(1,), calls=10, window_ns=20_000)
+    ceilings = {"fp32": 1e9, "copy": 1e9}
+    compute = light.achieved(Work(flops=1500, bytes=300), "fp32", ceilings, (latency, loop))
+    assert compute.bound == "compute"
+    assert compute.fraction == {"latency": pytest.approx(0.5), "throughput": pytest.approx(0.75)}
+    memory = light.achieved(Work(flops=300, bytes=1500), "fp32", ceilings, (latency,))
+    assert memory.bound == "memory"
+    assert memory.fraction == {"latency": pytest.approx(0.5)}
+
+
+def test_without_a_rate_there_is_no_fraction() -> None:
+    work = Work(flops=1, bytes=1)
+    assert light.achieved(work, "fp8", {"fp32": 1.0, "copy": 1.0}, ()) == work
+    assert light.achieved(work, "fp32", {}, ()) == work
