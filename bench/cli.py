@@ -104,6 +104,19 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _selftest(arguments: argparse.Namespace) -> int:
+    from bench import selftest
+    from bench.errors import UsageError
+    from bench.report import selftest as view
+
+    if not arguments.gpu:
+        raise UsageError("the self-test is of the GPU's clock", fix="trtbench selftest --gpu")
+    with _progress(arguments.progress) as tell:
+        found = selftest.run(arguments.processes, tell)
+    print(view.render(found))
+    return 0 if all(reading.ok for reading in found) else 1
+
+
 def _schema(arguments: argparse.Namespace) -> int:
     import json
 
@@ -129,8 +142,8 @@ def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device
     if arguments.backend:
         base.load(arguments.backend)
     read = suite.load(arguments.suite, registry)
-    if arguments.baseline:
-        read = msgspec.structs.replace(read, baseline=arguments.baseline)
+    if baseline := arguments.baseline or arguments.backend:
+        read = msgspec.structs.replace(read, baseline=baseline)
     name = arguments.device or read.device
     simulated = bool(arguments.backend) and registry[arguments.backend].simulated
     device = "cuda:0" if simulated or environment.describe(name).kind == "cuda" else "cpu"
@@ -260,6 +273,15 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(command=_list)
     doctor = commands.add_parser("doctor", parents=[common], help="what this machine can run, and how to get the rest")
     doctor.set_defaults(command=_doctor)
+    test = commands.add_parser(
+        "selftest", parents=[common], help="check the GPU's clock against kernels of known length"
+    )
+    test.add_argument("--gpu", action="store_true", help="on the first visible GPU")
+    test.add_argument("--processes", type=_positive, default=3, metavar="N", help="fresh processes (default: 3)")
+    test.add_argument(
+        "--progress", choices=("auto", "live", "plain", "json"), default="auto", help="how progress is told"
+    )
+    test.set_defaults(command=_selftest)
     schema = commands.add_parser("schema", parents=[common], help="the JSON Schema of suite files, for editors")
     schema.set_defaults(command=_schema)
     return parser

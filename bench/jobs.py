@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bench.model import Case, Data, Environment, Missing, Phase, Policy, Record, Stage, Threshold, Work
+from bench.model import Case, Data, Environment, Missing, Phase, Policy, Reading, Record, Stage, Threshold, Work
 
 
 class Job(Data, frozen=True, kw_only=True, tag_field="job", tag=str.lower):
@@ -55,7 +55,13 @@ class Describe(Job, frozen=True, kw_only=True):
     """Tell the environment of this interpreter and which backends it makes ready."""
 
 
-JobType = Measure | Produce | Inspect | Ceilings | Describe
+class Selftest(Job, frozen=True, kw_only=True):
+    """Read kernels of known length through ``gate``."""
+
+    gate: int
+
+
+JobType = Measure | Produce | Inspect | Ceilings | Describe | Selftest
 
 
 class Reply(Data, frozen=True, kw_only=True, tag_field="reply", tag=str.lower):
@@ -113,7 +119,13 @@ class Described(Reply, frozen=True, kw_only=True):
     backends: dict[str, Missing | None]
 
 
-ReplyType = Doing | Measured | Produced | Failed | Inspected | Rates | Described
+class Read(Reply, frozen=True, kw_only=True):
+    """What the self-test read in one process."""
+
+    readings: tuple[Reading, ...]
+
+
+ReplyType = Doing | Measured | Produced | Failed | Inspected | Rates | Described | Read
 
 _ENCODER = msgspec.json.Encoder()
 _JOBS: msgspec.json.Decoder[JobType] = msgspec.json.Decoder(JobType)

@@ -447,6 +447,21 @@ class Check(Data, frozen=True, kw_only=True):
     fix: str = ""
 
 
+class Reading(Data, frozen=True, kw_only=True):
+    """One line of the self-test: nanoseconds (or what ``what`` says) measured, and where known, expected +- limit."""
+
+    name: str
+    what: str
+    measured: float
+    expected: float | None = None
+    limit: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether what was measured is what was expected; true where nothing is."""
+        return self.expected is None or abs(self.measured - self.expected) <= (self.limit or 0.0)
+
+
 class Stage(Data, frozen=True, kw_only=True):
     """An artifact that a case needs, made once by ``producer`` (a backend's name) and shared by its ``key``.
 

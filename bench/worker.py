@@ -196,6 +196,11 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
 
             with log("ceilings"):
                 return jobs.Rates(ceilings=light.ceilings(job.device))
+        case jobs.Selftest():
+            from bench import selftest
+
+            with log("selftest"):
+                return jobs.Read(readings=selftest.readings(job.gate))
         case jobs.Describe():
             kind: environment.Device = "cuda" if job.device.startswith("cuda") else "cpu"
             ready = {name: backend.missing() for name, backend in base.registry().items()}

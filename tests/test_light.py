@@ -11,7 +11,7 @@ from bench import light
 from bench.measure.clock import FakeClock
 from bench.model import Case, Context, Input, Measurement, Work
 
-ZOO = '''
+ZOO = """
 import torch
 
 class Attention(torch.nn.Module):
@@ -28,7 +28,7 @@ class Attention(torch.nn.Module):
 
 def attention(item=False):
     return Attention(item)
-'''
+"""
 
 
 @pytest.fixture

@@ -229,20 +229,20 @@ class CudaDriver:
             raise Unavailable(
                 "the package 'cuda-bindings' is not installed", fix="pip install cuda-bindings"
             ) from error
-        self._cu: Any = driver
+        self.api: Any = driver
         try:
-            self._check(driver.cuInit(0))
+            self.check(driver.cuInit(0))
         except RuntimeError as error:  # cuda-bindings raises this when libcuda is not there
             raise Unavailable(f"no NVIDIA driver: {error}", fix="nvidia-smi") from error
-        self._device = self._check(driver.cuDeviceGet(ordinal))
-        context = self._check(driver.cuDevicePrimaryCtxRetain(self._device))
-        self._check(driver.cuCtxSetCurrent(context))
+        self._device = self.check(driver.cuDeviceGet(ordinal))
+        context = self.check(driver.cuDevicePrimaryCtxRetain(self._device))
+        self.check(driver.cuCtxSetCurrent(context))
 
-    def _check(self, result: tuple[Any, ...]) -> Any:
+    def check(self, result: tuple[Any, ...]) -> Any:
         """The value of a call, or CudaFailure with the driver's name for what went wrong."""
         code, *values = result
-        if code != self._cu.CUresult.CUDA_SUCCESS:
-            _, name = self._cu.cuGetErrorName(code)
+        if code != self.api.CUresult.CUDA_SUCCESS:
+            _, name = self.api.cuGetErrorName(code)
             text = name.decode() if isinstance(name, bytes) else str(code)
             if text == "CUDA_ERROR_OUT_OF_MEMORY":
                 raise OutOfMemory("the GPU has no memory left", fix="a smaller batch, or free the GPU (nvidia-smi)")
@@ -251,57 +251,57 @@ class CudaDriver:
 
     def attribute(self, name: str) -> int:
         """A CU_DEVICE_ATTRIBUTE by the end of its name, e.g. ``L2_CACHE_SIZE`` (bytes)."""
-        wanted = getattr(self._cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
-        return int(self._check(self._cu.cuDeviceGetAttribute(wanted, self._device)))
+        wanted = getattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return int(self.check(self.api.cuDeviceGetAttribute(wanted, self._device)))
 
     def event(self) -> int:
         """cuEventCreate."""
-        return int(self._check(self._cu.cuEventCreate(self._cu.CUevent_flags.CU_EVENT_DEFAULT)))
+        return int(self.check(self.api.cuEventCreate(self.api.CUevent_flags.CU_EVENT_DEFAULT)))
 
     def destroy(self, event: int) -> None:
         """cuEventDestroy."""
-        self._check(self._cu.cuEventDestroy(event))
+        self.check(self.api.cuEventDestroy(event))
 
     def record(self, event: int, stream: int) -> None:
         """cuEventRecord."""
-        self._check(self._cu.cuEventRecord(event, stream))
+        self.check(self.api.cuEventRecord(event, stream))
 
     def done(self, event: int) -> bool:
         """cuEventQuery."""
-        result = self._cu.cuEventQuery(event)
-        if result[0] == self._cu.CUresult.CUDA_ERROR_NOT_READY:
+        result = self.api.cuEventQuery(event)
+        if result[0] == self.api.CUresult.CUDA_ERROR_NOT_READY:
             return False
-        self._check(result)
+        self.check(result)
         return True
 
     def elapsed(self, start: int, end: int) -> int:
         """cuEventElapsedTime, which gives milliseconds as a float."""
-        return round(float(self._check(self._cu.cuEventElapsedTime(start, end))) * 1e6)
+        return round(float(self.check(self.api.cuEventElapsedTime(start, end))) * 1e6)
 
     def wait_value(self, stream: int, address: int, value: int) -> None:
         """cuStreamWaitValue32 with GEQ."""
-        geq = self._cu.CUstreamWaitValue_flags.CU_STREAM_WAIT_VALUE_GEQ
-        self._check(self._cu.cuStreamWaitValue32(stream, address, value, geq))
+        geq = self.api.CUstreamWaitValue_flags.CU_STREAM_WAIT_VALUE_GEQ
+        self.check(self.api.cuStreamWaitValue32(stream, address, value, geq))
 
     def wait_event(self, stream: int, event: int) -> None:
         """cuStreamWaitEvent."""
-        self._check(self._cu.cuStreamWaitEvent(stream, event, 0))
+        self.check(self.api.cuStreamWaitEvent(stream, event, 0))
 
     def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
         """cuMemcpyAsync."""
-        self._check(self._cu.cuMemcpyAsync(target, source, nbytes, stream))
+        self.check(self.api.cuMemcpyAsync(target, source, nbytes, stream))
 
     def fill(self, target: int, byte: int, nbytes: int, stream: int) -> None:
         """cuMemsetD8Async."""
-        self._check(self._cu.cuMemsetD8Async(target, byte, nbytes, stream))
+        self.check(self.api.cuMemsetD8Async(target, byte, nbytes, stream))
 
     def stream(self) -> int:
         """cuStreamCreate, non-blocking against the legacy default stream."""
-        return int(self._check(self._cu.cuStreamCreate(self._cu.CUstream_flags.CU_STREAM_NON_BLOCKING)))
+        return int(self.check(self.api.cuStreamCreate(self.api.CUstream_flags.CU_STREAM_NON_BLOCKING)))
 
     def destroy_stream(self, stream: int) -> None:
         """cuStreamDestroy."""
-        self._check(self._cu.cuStreamDestroy(stream))
+        self.check(self.api.cuStreamDestroy(stream))
 
     def l2_bytes(self) -> int:
         """The device's attribute."""
@@ -309,28 +309,28 @@ class CudaDriver:
 
     def pinned(self, nbytes: int) -> int:
         """cuMemHostAlloc, portable."""
-        return int(self._check(self._cu.cuMemHostAlloc(max(nbytes, 1), 1)))
+        return int(self.check(self.api.cuMemHostAlloc(max(nbytes, 1), 1)))
 
     def free_pinned(self, address: int) -> None:
         """cuMemFreeHost."""
-        self._check(self._cu.cuMemFreeHost(address))
+        self.check(self.api.cuMemFreeHost(address))
 
     def allocate(self, nbytes: int) -> int:
         """cuMemAlloc."""
-        return int(self._check(self._cu.cuMemAlloc(max(nbytes, 1))))
+        return int(self.check(self.api.cuMemAlloc(max(nbytes, 1))))
 
     def free(self, address: int) -> None:
         """cuMemFree."""
-        self._check(self._cu.cuMemFree(address))
+        self.check(self.api.cuMemFree(address))
 
     def register(self, address: int, nbytes: int) -> int:
         """cuMemHostRegister, mapped, and its device pointer."""
-        self._check(self._cu.cuMemHostRegister(address, nbytes, 2))
-        return int(self._check(self._cu.cuMemHostGetDevicePointer(address, 0)))
+        self.check(self.api.cuMemHostRegister(address, nbytes, 2))
+        return int(self.check(self.api.cuMemHostGetDevicePointer(address, 0)))
 
     def unregister(self, address: int) -> None:
         """cuMemHostUnregister."""
-        self._check(self._cu.cuMemHostUnregister(address))
+        self.check(self.api.cuMemHostUnregister(address))
 
     def can_hold(self) -> str:
         """Held streams need stream memory operations and asynchronous launches."""
@@ -343,11 +343,11 @@ class CudaDriver:
             return "a profiler or sanitizer serialises launches"
         # The V1 attribute speaks of an older interface that newer drivers deny; 64-bit operations imply 32-bit ones.
         names = ("CAN_USE_64_BIT_STREAM_MEM_OPS", "CAN_USE_64_BIT_STREAM_MEM_OPS_V1", "CAN_USE_STREAM_MEM_OPS_V1")
-        known = [name for name in names if hasattr(self._cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")]
+        known = [name for name in names if hasattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")]
         if not any(self.attribute(name) for name in known):
             return "the driver offers no stream memory operations"
         return ""
 
     def synchronize(self) -> None:
         """cuCtxSynchronize."""
-        self._check(self._cu.cuCtxSynchronize())
+        self.check(self.api.cuCtxSynchronize())

@@ -1,0 +1,30 @@
+"""The self-test's table: what was read, what was expected, and whether that is within the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.model import Reading
+from bench.units import format_time
+
+_TIMES = ("floor", "copy", "spin", "unheld")
+
+
+def render(readings: Sequence[Reading]) -> str:
+    """One line per reading, in the order taken, and a line that counts them."""
+    lines = [f"{'':6} {'measured':>10} {'expected':>10} {'off by':>10} {'limit':>10}  what"]
+    for reading in readings:
+        off = None if reading.expected is None else abs(reading.measured - reading.expected)
+        state = "" if reading.expected is None else ("ok" if reading.ok else "FAILED")
+        figures = (reading.measured, reading.expected, off, reading.limit)
+        cells = " ".join(f"{_figure(reading.name, figure):>10}" for figure in figures)
+        lines.append(f"{state:6} {cells}  {reading.what}")
+    checked = [reading for reading in readings if reading.expected is not None]
+    good = sum(reading.ok for reading in checked)
+    return "\n".join([*lines, "", f"{good} of {len(checked)} checks ok"])
+
+
+def _figure(name: str, figure: float | None) -> str:
+    if figure is None:
+        return "-"
+    return format_time(figure, 4) if name in _TIMES else f"{figure:,.0f}"
