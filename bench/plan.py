@@ -207,8 +207,11 @@ def _is_backend(candidate: Candidate, entry: Mapping[str, Any], registry: Mappin
 def _impossible(case: Case, registry: Mapping[str, Runtime], device: str) -> str:
     """Why the case can never run on the device, or nothing; a simulated backend rehearses everything."""
     runtime = registry[case.backend]
-    if case.cuda_graph and device == "cpu" and not getattr(runtime, "simulated", False):
-        return "cuda_graph needs a CUDA device"
+    if device == "cpu" and not getattr(runtime, "simulated", False):
+        if case.cuda_graph:
+            return "cuda_graph needs a CUDA device"
+        if case.l2 == "cold":
+            return "l2: cold needs a CUDA device"
     return runtime.unsupported(case, device) or ""
 
 

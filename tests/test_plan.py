@@ -161,6 +161,12 @@ def test_what_cannot_run_on_the_device_is_left_out_with_the_reason(tmp_path: Pat
     assert len(planned(tmp_path, text).cases) == 6
 
 
+def test_a_cold_l2_is_for_gpus_only(tmp_path: Path) -> None:
+    found = planned(tmp_path, matrix(l2=["warm", "cold"]), device="cpu")
+    assert labels(found) == ["resnet/eager/fp32/batch=1"]
+    assert found.left_out[0].reason == "l2: cold needs a CUDA device"
+
+
 def test_a_rehearsal_replaces_every_backend_and_keeps_one_row_of_each(tmp_path: Path) -> None:
     text = matrix(backend=["eager", {"name": "inductor", "mode": "max-autotune"}], cuda_graph=["off", "on"])
     assert labels(planned(tmp_path, text, device="cpu", backend_override="fake")) == [

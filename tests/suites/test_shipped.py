@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import re
 import sys
 import types
 from pathlib import Path
@@ -15,7 +17,7 @@ from bench.backends import base
 from bench.model import Plan, Suite
 
 FOLDER = Path(__file__).parents[2] / "suites"
-SHIPPED = ["centernet", "compile_modes", "smoke", "transformers", "vision"]
+SHIPPED = ["centernet", "clock", "compile_modes", "smoke", "transformers", "vision"]
 each = pytest.mark.parametrize("name", SHIPPED)
 
 
@@ -47,7 +49,8 @@ def test_a_shipped_suite_plans_every_backend_and_model_it_names(name: str) -> No
     loaded, found = read(name), planned(name)
     assert loaded.name == name
     assert {case.model for case in found.cases} == set(loaded.models)
-    assert {case.backend for case in found.cases} == {entry["name"] for entry in loaded.matrix["backend"]}
+    entries = [entry for axes in (loaded.matrix, *loaded.include) for entry in axes.get("backend", ())]
+    assert {case.backend for case in found.cases} == {entry["name"] for entry in entries}
     assert loaded.baseline == "eager"
 
 
@@ -67,6 +70,21 @@ def test_a_file_factory_of_a_shipped_suite_is_in_the_zoo(name: str) -> None:
     for model in read(name).models.values():
         file, _, function = model.factory.partition(":")
         assert file in ("torchvision", "timm", "transformers") or callable(getattr(zoo(), function))
+
+
+def test_the_reference_names_every_key_of_the_format() -> None:
+    def keys(schema: Any) -> set[str]:
+        if isinstance(schema, list):
+            return {key for item in schema for key in keys(item)}
+        if not isinstance(schema, dict):
+            return set()
+        own = schema.get("properties", {})
+        return {*own, *(key for value in schema.values() for key in keys(value)), *keys(list(own.values()))}
+
+    page = (FOLDER.parent / "docs" / "suites.md").read_text()
+    found = keys(suite.json_schema())
+    assert {"schema", "at", "range", "exclude", "sqnr", "warmup_limit"} <= found
+    assert {key for key in found if not re.search(rf"\b{key}\b", page)} == set()
 
 
 def test_smoke_is_eight_cases_on_the_cpu() -> None:
@@ -98,17 +116,14 @@ def test_compile_modes_has_eager_and_each_mode_of_torch_compile() -> None:
 @pytest.mark.parametrize("name", ["smoke", "transformers"])
 def test_the_transformers_models_take_their_configuration_and_their_inputs(name: str) -> None:
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    for case in {case.model: case for case in planned(name).cases}.values():
-        config = dict(case.config)
+    for model in read(name).models.values():
+        arguments = dict(model.config)
+        config = getattr(transformers, arguments.pop("transformers"))(**arguments)
+        assert set(arguments) <= set(config.to_dict())
         with torch.device("meta"):
-            model = getattr(transformers, case.factory.partition(":")[2])(
-                getattr(transformers, config.pop("transformers"))(**config)
-            ).eval()
-            dtypes = {key: getattr(torch, spec.dtype) for key, spec in case.resolved.items()}
-            inputs = {key: torch.ones(spec.shape, dtype=dtypes[key]) for key, spec in case.resolved.items()}
-            outputs = model(**inputs)
-        assert all(isinstance(value, torch.Tensor) for value in outputs.values())
-        assert outputs[0].shape[0] == case.batch
+            built = getattr(transformers, model.factory.partition(":")[2])(config)
+        assert set(model.inputs) <= set(inspect.signature(built.forward).parameters)
+        assert all(spec.range == (0, config.vocab_size) for spec in model.inputs.values() if spec.dtype == "int64")
 
 
 def test_the_zoo_says_how_to_install_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
