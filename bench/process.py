@@ -39,7 +39,8 @@ def run_child(
 ) -> Outcome:
     """Run ``command`` with the reply pipe's number appended and wait for it, asleep unless the child writes.
 
-    ``keep`` are file descriptors that the child inherits; ``tick`` is called with its process id every ``tick_ns``.
+    ``keep`` are file descriptors that the child inherits; ``tick`` is called with its process id
+    at once and every ``tick_ns``.
     Each line that the child writes to its reply pipe is given to ``on_line``; stdout and stderr are kept as a tail.
     The child leads a process group of its own, which is killed at the end, so that nothing it forked lives on.
     """
@@ -117,20 +118,21 @@ def _feed(stdin: IO[bytes] | None, job: bytes) -> None:
 def _watch(pid: int, pipes: _Pipes, limit_ns: int, tick: Callable[[int], None] | None, tick_ns: int) -> bool:
     """Wait for the end of ``pid``, whatever its forks keep open; True if the limit passed first."""
     deadline = time.monotonic_ns() + limit_ns
-    nap = tick_ns if tick is not None else limit_ns
     pidfd = os.pidfd_open(pid)
     try:
         with selectors.DefaultSelector() as selector:
             for fd in (*pipes.fds, pidfd):
                 selector.register(fd, selectors.EVENT_READ)
-            ended = False
+            ended, due = False, time.monotonic_ns()
             while not ended:
-                left = deadline - time.monotonic_ns()
-                if left <= 0:
+                now = time.monotonic_ns()
+                if now >= deadline:
                     return True
-                ready = [key.fd for key, _ in selector.select(min(left, nap) / NS_PER_S)]
-                if not ready and tick is not None:
+                if tick is not None and now >= due:
                     tick(pid)
+                    due = now + tick_ns
+                left = min(deadline, due if tick is not None else deadline) - now
+                ready = [key.fd for key, _ in selector.select(max(left, 0) / NS_PER_S)]
                 for fd in ready:
                     if fd == pidfd:
                         ended = True

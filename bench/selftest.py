@@ -36,12 +36,15 @@ def readings(gate: int) -> tuple[Reading, ...]:
             found = [Reading(name="floor", what="a call that does nothing", measured=floor)]
             copied = _median(gpu.gpu(lane, clock, hold=True))
             found.append(Reading(name="copy", what=f"a copy of {COPY_BYTES >> 20} MiB", measured=copied))
-        found += _spins(driver, clock, floor)
+        with contextlib.closing(spin.SpinLane(driver, 0)) as empty:
+            launch = _median(gpu.gpu(empty, clock, hold=True))
+        found.append(Reading(name="floor", what="a kernel that does nothing", measured=launch))
+        found += _spins(driver, clock, launch)
         return (*found, *_escapes(driver, clock))
 
 
 def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iterator[Reading]:
-    """Kernels that spin for a known time: read within max(0.5 %, 1 us) of what they read themselves."""
+    """Kernels that spin for a known time, less the floor of a kernel: within max(0.5 %, 1 us) of their own reading."""
     for length in LENGTHS_NS:
         with contextlib.closing(spin.SpinLane(driver, length)) as lane:
             own: list[int] = []

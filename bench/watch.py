@@ -68,7 +68,11 @@ class GpuWatch(Watch):
         return msgspec.structs.replace(
             record,
             measurements=measurements,
-            telemetry={**record.telemetry, **told},
+            telemetry={
+                **record.telemetry,
+                **told,
+                **({"gpu_reason": reason} if (reason := self._telemetry.reason) else {}),
+            },
             warnings=(*record.warnings, *nvml.warnings(told)),
         )
 
