@@ -1,0 +1,107 @@
+"""A whole case on a simulated GPU: which boundaries come out, when the hold is given up, what is warned of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from bench.measure import device
+from bench.measure.cuda import CudaClock, Gate, create_gate
+from bench.model import Case, Input, Policy
+
+from .simulated import SimulatedGpu, SimulatedLane
+
+POLICY = Policy(throughput_ns=20_000_000, warmup_ns=1_000_000)
+
+
+@pytest.fixture
+def gpu() -> Iterator[SimulatedGpu]:
+    gate = create_gate()
+    yield SimulatedGpu(gate)
+    gate.close()
+
+
+def run(
+    gpu: SimulatedGpu, lanes: list[SimulatedLane], policy: Policy = POLICY, **fields: object
+) -> device.outcome.Measured:
+    asked = Case(model="m", factory="f:m", inputs={"x": Input(shape=(1,))}, backend="b", **fields)  # type: ignore[arg-type]
+    clock = CudaClock(gpu, gpu.gate)
+    try:
+        return device.measure(lanes, asked, policy, clock, gpu.host)
+    finally:
+        clock.close()
+
+
+def test_every_boundary_is_measured_with_its_parts(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernel_ns=200_000) for _ in range(2)]
+    found = run(gpu, lanes)
+    names = [m.boundary for m in found.measurements]
+    assert names == ["enqueue", "gpu", "latency", "h2d", "compute", "d2h", "throughput"]
+    by_name = {m.boundary: m for m in found.measurements}
+    assert set(by_name["gpu"].samples) == {200_000}
+    assert by_name["throughput"].depth == 2
+    assert found.warnings == ()
+    assert set(found.spans) >= {"gpu", "latency", "throughput"}
+    assert found.facts["gpu_floor_ns"] == 0
+
+
+def test_a_program_bound_by_the_host_is_steady_held_and_told(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernels=20, kernel_ns=1_000, host_ns=30_000) for _ in range(2)]
+    found = run(gpu, lanes)
+    assert {m.boundary: set(m.samples) for m in found.measurements}["gpu"] == {20_000}
+    assert [warning.kind for warning in found.warnings] == ["HostBound"]
+    assert found.warnings[0].hint == "cuda_graph: on"
+
+
+def test_a_call_that_waits_for_the_gpu_ends_unheld_with_the_reason(gpu: SimulatedGpu) -> None:
+    parent = Gate(os.dup(gpu.gate.fd))
+
+    class Waiting(SimulatedLane):
+        def call(self) -> None:
+            super().call()
+            if parent.stuck is not None:
+                parent.trip()
+
+    found = run(gpu, [Waiting(gpu, kernel_ns=100_000)])
+    parent.close()
+    names = [m.boundary for m in found.measurements]
+    assert "gpu_unheld" in names
+    assert "gpu" not in names
+    (unheld,) = [warning for warning in found.warnings if warning.kind == "Unheld"]
+    assert "waits for the GPU" in unheld.message
+
+
+def test_work_on_another_stream_is_not_passed_off_as_the_gpus_time(gpu: SimulatedGpu) -> None:
+    class Escaping(SimulatedLane):
+        side = 999
+
+        def call(self) -> None:
+            super().call()
+            self.gpu.kernel(self.side, 5_000_000)
+
+    found = run(gpu, [Escaping(gpu, kernel_ns=50_000)], Policy(boundaries=("gpu",), warmup_ns=1_000_000))
+    assert [m.boundary for m in found.measurements] == ["enqueue", "gpu_unheld"]
+    assert "escapes the interval" in found.warnings[-1].message
+
+
+def test_a_cold_l2_is_filled_before_each_sample_outside_the_interval(gpu: SimulatedGpu) -> None:
+    found = run(
+        gpu, [SimulatedLane(gpu, kernel_ns=70_000)], Policy(boundaries=("gpu",), warmup_ns=1_000_000), l2="cold"
+    )
+    assert {m.boundary: set(m.samples) for m in found.measurements}["gpu"] == {70_000}
+    assert ("fill", found.measurements[0].samples[0]) not in gpu.log
+    assert sum(name == "fill" for name, _ in gpu.log) >= 50
+
+
+def test_copies_longer_than_the_call_are_told(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernel_ns=100_000, up=400_000, down=10_000) for _ in range(2)]
+    found = run(gpu, lanes)
+    assert "TransferBound" in [warning.kind for warning in found.warnings]
+
+
+def test_two_lanes_a_stream_are_asked_for_only_where_throughput_is() -> None:
+    asked = Case(model="m", factory="f:m", inputs={}, backend="b", streams=3)
+    assert device.lanes_needed(asked, Policy()) == 6
+    assert device.lanes_needed(asked, Policy(boundaries=("gpu",))) == 1
