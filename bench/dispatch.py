@@ -8,7 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from bench import jobs, process
-from bench.model import Event, Failure, Step
+from bench.events import Event, Step
+from bench.model import Failure
 from bench.toolchains import Interpreter
 from bench.units import format_time
 from bench.watch import Watch

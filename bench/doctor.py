@@ -15,7 +15,7 @@ from typing import Literal
 from bench import environment
 from bench.backends import base
 from bench.errors import UsageError
-from bench.model import Check
+from bench.seam import Check
 from bench.units import format_size
 
 # Imported for real, each in a process of its own: a package that is there may still be broken.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from bench.model import Case, Data, Environment, Missing, Phase, Policy, Reading, Record, Stage, Threshold, Work
+from bench.model import Case, Data, Environment, Phase, Policy, Record, Threshold, Work
+from bench.seam import Missing, Reading, Stage
 
 
 class Job(Data, frozen=True, kw_only=True, tag_field="job", tag=str.lower):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.backends import _torch
 from bench.errors import CaseError, SuiteError
-from bench.model import Case, Context, Measurement, Work
+from bench.model import Case, Measurement, Work
+from bench.seam import Context
 from bench.units import NS_PER_S
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from bench.errors import did_you_mean
-from bench.model import PRECISIONS, Model, Range, Runtime, named
+from bench.model import PRECISIONS, Model, Range, named
+from bench.seam import Runtime
 from bench.yamlmarks import (
     Node,
     boolean,

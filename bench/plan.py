@@ -12,7 +12,8 @@ import msgspec
 from bench import selection
 from bench.errors import SelectionError, UsageError, did_you_mean
 from bench.matrix import AXES, DEFAULTS, Backing, backing, symbols_of
-from bench.model import PRECISIONS, Case, LeftOut, Model, Plan, Range, Runtime, Suite
+from bench.model import PRECISIONS, Case, LeftOut, Model, Plan, Range, Suite
+from bench.seam import Runtime
 from bench.suite import locate
 
 MAX_CASES = 10_000

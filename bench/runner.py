@@ -18,6 +18,7 @@ from bench import environment, jobs, light, locks, stages, store, toolchains, wa
 from bench.backends import base
 from bench.dispatch import Dispatcher, Tell
 from bench.errors import SuiteError, UsageError
+from bench.events import Note, Started, Stored, Waiting
 from bench.model import (
     DEFAULT_THRESHOLDS,
     Case,
@@ -26,15 +27,11 @@ from bench.model import (
     Failure,
     Footer,
     Header,
-    Note,
     Plan,
     Policy,
     Record,
-    Started,
-    Stored,
     Suite,
     Threshold,
-    Waiting,
     Work,
     digest,
 )

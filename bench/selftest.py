@@ -14,7 +14,8 @@ from bench.measure import cuda, device, gpu, spin
 from bench.measure.clock import HostClock
 from bench.measure.loop import sample, warm_up
 from bench.measure.stop import StopRule
-from bench.model import Failure, Policy, Reading
+from bench.model import Failure, Policy
+from bench.seam import Reading
 from bench.units import format_time
 from bench.watch import device as watched
 

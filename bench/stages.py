@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import artifacts, jobs
-from bench.model import Case, Data, Event, Failure, Note, Phase, Stage, Step, digest
+from bench.events import Event, Note, Step
+from bench.model import Case, Data, Failure, Phase, digest
+from bench.seam import Stage
 from bench.toolchains import Interpreter
 
 Ask = Callable[[Interpreter, jobs.JobType, str], jobs.ReplyType | Failure]

@@ -23,11 +23,11 @@ from bench.model import (
     Model,
     Policy,
     Range,
-    Runtime,
     Suite,
     Threshold,
     Toolchain,
 )
+from bench.seam import Runtime
 from bench.suiteschema import DTYPES, LIBRARIES, SYMBOL, VERSION, WORD, json_schema
 from bench.yamlmarks import Node, choice, duration, expected, fail, integer, mapping, required, sequence, several, text
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from bench.model import ASKABLE, PRECISIONS, Runtime
+from bench.model import ASKABLE, PRECISIONS
+from bench.seam import Runtime
 
 VERSION = 1
 DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench import jobs, process
 from bench.errors import UsageError
-from bench.model import Data, Environment, Missing, Toolchain
+from bench.model import Data, Environment, Toolchain
+from bench.seam import Missing
 from bench.units import NS_PER_S
 
 # sys.path[0] is the working folder, where a user's file may shadow a package.

@@ -24,7 +24,8 @@ from bench.backends import base
 from bench.errors import BenchError, CaseError, InputError
 from bench.measure import accuracy, boundaries, cuda, device, metric, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
-from bench.model import Accuracy, Case, Context, Failure, Lane, Phase, Record
+from bench.model import Accuracy, Case, Failure, Phase, Record
+from bench.seam import Context, Lane
 
 TIMED = ("measure",)
 LONGEST_MESSAGE = 2000

@@ -7,9 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bench import cli, store
 from bench.model import Run
+
+# A deadline would be a time asserted in a test: it fails on a busy machine.
+settings.register_profile("trtbench", deadline=None)
+settings.load_profile("trtbench")
 
 FAKE_SUITE = """\
 schema: 1

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from bench import suite
 from bench.backends import base
-from bench.model import Case, Missing, Suite
+from bench.model import Case, Suite
+from bench.seam import Missing
 
 
 class NoOptions(base.Options, frozen=True, kw_only=True):

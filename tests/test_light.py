@@ -9,7 +9,8 @@ import pytest
 
 from bench import light
 from bench.measure.clock import FakeClock
-from bench.model import Case, Context, Input, Measurement, Work
+from bench.model import Case, Input, Measurement, Work
+from bench.seam import Context
 
 ZOO = """
 import torch

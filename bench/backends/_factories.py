@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, SuiteError, Unavailable, did_you_mean
-from bench.model import Case, Context
+from bench.model import Case
+from bench.seam import Context
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.backends import _torch
 from bench.errors import CaseError, Unsupported
-from bench.model import Buffer, Case, Context
+from bench.model import Case
+from bench.seam import Buffer, Context
 from bench.tensors import Array
 
 if TYPE_CHECKING:

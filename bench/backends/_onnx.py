@@ -11,7 +11,8 @@ import msgspec
 
 from bench.backends import _shapes, _torch
 from bench.errors import Unavailable
-from bench.model import Case, Context, Stage
+from bench.model import Case
+from bench.seam import Context, Stage
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from bench import tensors
-from bench.model import Case, Context, Stage, shaped
+from bench.model import Case, shaped
+from bench.seam import Context, Stage
 
 
 def dynamic_axes(case: Case) -> dict[str, dict[int, str]]:

@@ -15,7 +15,8 @@ from bench import tensors
 from bench.backends import base
 from bench.backends._factories import build_model as build_model
 from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
-from bench.model import Case, Context, Missing, Precision
+from bench.model import Case, Precision
+from bench.seam import Context, Missing
 
 if TYPE_CHECKING:
     import torch

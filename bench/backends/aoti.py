@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from bench.backends import _lane, _shapes, _torch
-from bench.model import Case, Context, Missing, Stage
+from bench.model import Case
+from bench.seam import Context, Missing, Stage
 
 _PACKAGE = "model.pt2"
 _FIRST_TORCH = (2, 6)

@@ -13,7 +13,8 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from bench.errors import UsageError, did_you_mean
-from bench.model import Case, Context, Missing, Prepared, Stage
+from bench.model import Case
+from bench.seam import Context, Missing, Prepared, Stage
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -10,7 +10,8 @@ import msgspec
 
 from bench import tensors
 from bench.backends import _lane, _shapes, _torch
-from bench.model import Case, Context, Missing, Stage
+from bench.model import Case
+from bench.seam import Context, Missing, Stage
 
 
 class Options(_torch.TorchOptions, frozen=True, kw_only=True):

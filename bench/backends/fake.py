@@ -15,7 +15,8 @@ import numpy as np
 from bench import tensors
 from bench.backends import base
 from bench.errors import OutOfMemory, Unavailable, Unsupported
-from bench.model import Buffer, Case, Context, Missing, Stage, digest
+from bench.model import Case, digest
+from bench.seam import Buffer, Context, Missing, Stage
 from bench.units import parse_time
 
 Way = Literal[

@@ -11,7 +11,8 @@ from unittest import mock
 
 from bench.backends import _lane, _shapes, _torch
 from bench.errors import Unavailable, UsageError
-from bench.model import Case, Context, Missing, Stage
+from bench.model import Case
+from bench.seam import Context, Missing, Stage
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,8 @@ import msgspec
 
 from bench.backends import _memory, _onnx, _shapes, base
 from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
-from bench.model import Buffer, Case, Context, Missing, Stage
+from bench.model import Case
+from bench.seam import Buffer, Context, Missing, Stage
 from bench.tensors import Array
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.backends import _lane, _shapes, _torch
 from bench.errors import UsageError
-from bench.model import Case, Context, Missing, Stage
+from bench.model import Case
+from bench.seam import Context, Missing, Stage
 
 if TYPE_CHECKING:
     import torch

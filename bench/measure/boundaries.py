@@ -15,7 +15,8 @@ from bench.errors import Unsupported
 from bench.measure import outcome, stop
 from bench.measure.loop import Take, evenly, quiet, sample, warm_up
 from bench.measure.ranges import each, range_
-from bench.model import Boundary, Case, Clock, Lane, Measurement, Policy, Warning
+from bench.model import Boundary, Case, Measurement, Policy, Warning
+from bench.seam import Clock, Lane
 
 HOST: tuple[Boundary, ...] = ("latency", "throughput")
 # A lane makes at least as many calls in the window: lanes end up to one call apart, an error of at most a tenth.

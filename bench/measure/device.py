@@ -12,7 +12,8 @@ from bench.measure.cuda import CudaClock, HoldBroken
 from bench.measure.loop import sample, warm_up
 from bench.measure.ranges import range_
 from bench.measure.stop import StopRule
-from bench.model import Boundary, Buffer, Case, Clock, Lane, Measurement, Policy, Warning
+from bench.model import Boundary, Case, Measurement, Policy, Warning
+from bench.seam import Buffer, Clock, Lane
 from bench.tensors import Array
 from bench.units import format_time
 

@@ -9,7 +9,8 @@ from bench.errors import Unsupported
 from bench.measure.cuda import CudaClock, Driver
 from bench.measure.loop import evenly, quiet
 from bench.measure.outcome import WINDOW
-from bench.model import Boundary, Buffer, Clock, Lane, Measurement, Policy
+from bench.model import Boundary, Measurement, Policy
+from bench.seam import Buffer, Clock, Lane
 
 Take = Callable[[], int]
 Before = Callable[[], None] | None

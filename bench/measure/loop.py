@@ -12,7 +12,8 @@ from typing import TypeVar
 import msgspec
 
 from bench.measure.stop import StopRule
-from bench.model import Clock, Policy
+from bench.model import Policy
+from bench.seam import Clock
 
 # Takes one sample and returns its nanoseconds.
 Take = Callable[[], int]

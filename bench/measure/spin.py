@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.measure.cuda import CudaDriver
-from bench.model import Buffer
+from bench.seam import Buffer
 from bench.tensors import Array
 
 # Written by hand, so that the driver compiles it and no CUDA toolkit is needed.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bench.model import Clock, Policy
+from bench.model import Policy
+from bench.seam import Clock
 from bench.stats import Interval, median_interval
 
 TARGET_REACHED = "TargetReached"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from bench import model
+from bench import events, model
 from bench.report import cells
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class View(contextlib.AbstractContextManager["View"]):
     """Base of all views: called with each event, used as a context manager."""
 
     @abc.abstractmethod
-    def __call__(self, event: model.Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Show one event."""
 
     def __exit__(
@@ -62,11 +62,11 @@ class Live(View):
             self._live.__exit__(kind, error, trace)
             self._live = None
 
-    def __call__(self, event: model.Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Take the event in and redraw, except for a timed step that was announced."""
         announced = self._phase == "warmup"
         self._take(event)
-        if isinstance(event, model.Step) and event.timed and announced:
+        if isinstance(event, events.Step) and event.timed and announced:
             return
         if self._live is not None:
             self._live.update(self.draw(), refresh=True)
@@ -88,24 +88,24 @@ class Live(View):
             text += f", about {cells.duration(left)} left"
         return text
 
-    def _take(self, event: model.Event) -> None:
+    def _take(self, event: events.Event) -> None:
         match event:
-            case model.Started():
+            case events.Started():
                 self._done, self._total, self._phase = event.done, event.total, ""
                 self._running = _name(event.label, event.replicate)
-            case model.Step():
+            case events.Step():
                 self._phase = event.phase
                 doing = "warmup, then measure" if event.phase == "warmup" else event.phase
                 self._running = f"{event.label}: {doing}"
-            case model.Stored():
+            case events.Stored():
                 self._stored += 1
                 self._done, self._total, self._phase = event.done, event.total, ""
                 self._last = f"{_name(event.record.label, event.record.replicate)}  {cells.result(event.record)}"
                 if event.record.failure:
                     self._print(_failed(event.record))
-            case model.Waiting():
+            case events.Waiting():
                 self._running = f"waiting for {event.device}, held by {event.holder}"
-            case model.Note():
+            case events.Note():
                 self._print(event.text)
 
     def _print(self, text: str) -> None:
@@ -124,21 +124,21 @@ class Plain(View):
     ) -> None:
         self._close()
 
-    def __call__(self, event: model.Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Write the event, flushed."""
         match event:
-            case model.Started():
+            case events.Started():
                 self._close()
                 self._open = _name(event.label, event.replicate)
                 self._write(f"[{min(event.done + 1, event.total)}/{event.total}] {self._open} ...")
-            case model.Stored():
+            case events.Stored():
                 self._stored(event)
-            case model.Waiting():
+            case events.Waiting():
                 self._line(f"waiting for {event.device}, held by {event.holder}")
-            case model.Note():
+            case events.Note():
                 self._line(event.text)
 
-    def _stored(self, event: model.Stored) -> None:
+    def _stored(self, event: events.Stored) -> None:
         name = _name(event.record.label, event.record.replicate)
         if self._open == name:
             self._write(" ")
@@ -165,12 +165,12 @@ class Plain(View):
 
 
 class Json(View):
-    """One event per line, as model.Event encodes it (key ``event`` tells which), flushed."""
+    """One event per line, as events.Event encodes it (key ``event`` tells which), flushed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def __call__(self, event: model.Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Write the event."""
         self._stream.write(msgspec.json.encode(event).decode() + "\n")
         self._stream.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.model import Reading
+from bench.seam import Reading
 from bench.units import format_time
 
 _TIMES = ("floor", "copy", "spin", "unheld")

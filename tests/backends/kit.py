@@ -14,7 +14,8 @@ import numpy as np
 
 from bench import tensors
 from bench.backends import base
-from bench.model import Case, Context, Input
+from bench.model import Case, Input
+from bench.seam import Context
 
 HERE = Path(__file__).parent
 IMAGES = {"x": Input(shape=(4, 3, 8, 8))}

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from bench.backends import base
-from bench.model import Case, Missing
+from bench.model import Case
+from bench.seam import Missing
 from tests.backends.kit import Bench, cosine
 
 RUNTIMES = {"torch", "onnxruntime", "onnx", "tensorrt", "cuda", "transformers", "torchvision", "timm"}

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bench.measure.cuda import FLAG, Gate
-from bench.model import Buffer
+from bench.seam import Buffer
 
 ISSUE = 1_000  # ns of host time that each call into the driver takes
 POLL = 100

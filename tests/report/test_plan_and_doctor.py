@@ -3,6 +3,7 @@
 import re
 
 from bench import model as m
+from bench import seam
 from bench.report import doctor, plan
 
 from .conftest import case
@@ -12,9 +13,9 @@ PLAN = m.Plan(
     left_out=tuple(m.LeftOut(label=f"bert/eager/fp32/batch={n}/graph", reason="needs a GPU") for n in range(5)),
 )
 CHECKS = [
-    m.Check(group="machine", name="cpu", state="ready", detail="Example CPU, 2 cores", fix="never shown"),
-    m.Check(group="backends", name="tensorrt", state="missing", detail="not installed", fix="pip install tensorrt"),
-    m.Check(group="backends", name="aoti", state="broken", detail="g++ fails", fix="apt-get install g++"),
+    seam.Check(group="machine", name="cpu", state="ready", detail="Example CPU, 2 cores", fix="never shown"),
+    seam.Check(group="backends", name="tensorrt", state="missing", detail="not installed", fix="pip install tensorrt"),
+    seam.Check(group="backends", name="aoti", state="broken", detail="g++ fails", fix="apt-get install g++"),
 ]
 
 
@@ -58,7 +59,7 @@ def test_doctor_colours_only_the_state() -> None:
 
 
 def test_doctor_wraps_long_details_under_themselves() -> None:
-    long = m.Check(group="backends", name="aoti", state="broken", detail="word " * 40)
+    long = seam.Check(group="backends", name="aoti", state="broken", detail="word " * 40)
     lines = doctor.render([long], width=60).splitlines()
     assert max(map(len, lines)) <= 60
     assert all(line.startswith(" " * 17) for line in lines[2:4])

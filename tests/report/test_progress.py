@@ -6,6 +6,7 @@ import json
 import msgspec
 from rich.console import Console
 
+from bench import events as told
 from bench import model as m
 from bench.report import progress
 
@@ -17,16 +18,16 @@ FAILED = m.Failure(kind="OutOfMemory", stage="build", message="no memory left", 
 def events():
     fine, bad = case("bert", "eager"), case("bert", "aoti")
     return [
-        m.Waiting(device="cpu", holder="20261123-other (process 7)"),
-        m.Note(text="the reference of bert was corrupt and is made again"),
-        m.Started(label=fine.label, done=0, total=3),
-        m.Step(label=fine.label, phase="load"),
-        m.Step(label=fine.label, phase="warmup"),
-        m.Step(label=fine.label, phase="measure", timed=True),
-        m.Stored(record=record(fine, 2.0), done=1, total=3),
-        m.Started(label=bad.label, done=1, total=3),
-        m.Stored(record=m.Record(case=bad.id, label=bad.label, failure=FAILED), done=2, total=3),
-        m.Started(label=fine.label, done=2, total=3, replicate=1),
+        told.Waiting(device="cpu", holder="20261123-other (process 7)"),
+        told.Note(text="the reference of bert was corrupt and is made again"),
+        told.Started(label=fine.label, done=0, total=3),
+        told.Step(label=fine.label, phase="load"),
+        told.Step(label=fine.label, phase="warmup"),
+        told.Step(label=fine.label, phase="measure", timed=True),
+        told.Stored(record=record(fine, 2.0), done=1, total=3),
+        told.Started(label=bad.label, done=1, total=3),
+        told.Stored(record=m.Record(case=bad.id, label=bad.label, failure=FAILED), done=2, total=3),
+        told.Started(label=fine.label, done=2, total=3, replicate=1),
     ]
 
 
@@ -69,8 +70,8 @@ def test_live_gives_no_time_left_before_a_process_has_finished() -> None:
 def test_live_time_left_counts_only_what_this_session_did() -> None:
     asked = case("bert", "eager")
     resumed = [
-        m.Started(label=asked.label, done=90, total=100),
-        m.Stored(record=record(asked, 2.0), done=91, total=100),
+        told.Started(label=asked.label, done=90, total=100),
+        told.Stored(record=record(asked, 2.0), done=91, total=100),
     ]
     frames, _ = play(shown=resumed)
     assert frames[-1].splitlines()[0] == "91/100 done, 0:20, about 3:00 left"
@@ -113,16 +114,16 @@ def test_plain_writes_a_line_per_process_with_its_result() -> None:
 
 def test_plain_tells_what_is_running_before_it_has_finished() -> None:
     stream = io.StringIO()
-    progress.Plain(stream)(m.Started(label="bert/eager/fp32", done=0, total=3))
+    progress.Plain(stream)(told.Started(label="bert/eager/fp32", done=0, total=3))
     assert stream.getvalue() == "[1/3] bert/eager/fp32 ..."
 
 
 def test_plain_keeps_a_note_in_the_middle_of_a_case_on_a_line_of_its_own() -> None:
     stream, asked = io.StringIO(), case("bert", "eager")
     view = progress.Plain(stream)
-    view(m.Started(label=asked.label, done=0, total=1))
-    view(m.Note(text="a note"))
-    view(m.Stored(record=record(asked, 2.0), done=1, total=1))
+    view(told.Started(label=asked.label, done=0, total=1))
+    view(told.Note(text="a note"))
+    view(told.Stored(record=record(asked, 2.0), done=1, total=1))
     first, note, result = stream.getvalue().splitlines()
     assert (first, note) == (f"[1/1] {asked.label} ...", "a note")
     assert result.startswith(f"[1/1] {asked.label} ... latency")
@@ -132,7 +133,7 @@ def test_plain_says_why_a_case_is_inaccurate_and_what_warned() -> None:
     stream, asked = io.StringIO(), case("bert", "eager")
     twice = (m.Warning(kind="NotSteady", message="x"), m.Warning(kind="NotSteady", message="y"))
     wrong = record(asked, 2.0, accuracy=accuracy(False, 0.2, why="y: cosine 0.2 < 0.99999"), warnings=twice)
-    progress.Plain(stream)(m.Stored(record=wrong, done=1, total=1))
+    progress.Plain(stream)(told.Stored(record=wrong, done=1, total=1))
     assert stream.getvalue().endswith("accuracy FAIL: y: cosine 0.2 < 0.99999, warnings: NotSteady\n")
 
 
@@ -155,5 +156,5 @@ def test_json_is_one_decodable_flushed_line_per_event() -> None:
     lines = stream.getvalue().splitlines()
     assert [json.loads(line)["event"] for line in lines] == [type(event).__name__.lower() for event in events()]
     assert [seen.count("\n") for seen in stream.seen] == list(range(1, len(lines) + 1))
-    stored = msgspec.json.decode(lines[6], type=m.Stored)
+    stored = msgspec.json.decode(lines[6], type=told.Stored)
     assert stored.record.label == "bert/eager/fp32/batch=1/seq=128"

@@ -1,7 +1,7 @@
 """The self-test's table says what was off, by how much, and how many checks held."""
 
-from bench.model import Reading
 from bench.report import selftest
+from bench.seam import Reading
 
 
 def test_a_reading_outside_its_limit_is_failed_and_counted() -> None:

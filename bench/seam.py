@@ -1,0 +1,160 @@
+"""The protocols and data that a backend, the clocks and the worker share; siblings meet here and not in each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+from bench.model import Case, Data
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Missing(Data, frozen=True, kw_only=True):
+    """Why a backend cannot run here, and the command that makes it run."""
+
+    reason: str
+    fix: str
+
+
+class Check(Data, frozen=True, kw_only=True):
+    """One line of the doctor's report: what was looked at, how it is, and the command that mends it."""
+
+    group: str
+    name: str
+    state: Literal["ready", "missing", "broken"]
+    detail: str = ""
+    fix: str = ""
+
+
+class Reading(Data, frozen=True, kw_only=True):
+    """One line of the self-test: nanoseconds (or what ``what`` says) measured, and where known, expected +- limit."""
+
+    name: str
+    what: str
+    measured: float
+    expected: float | None = None
+    limit: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether what was measured is what was expected; true where nothing is."""
+        return self.expected is None or abs(self.measured - self.expected) <= (self.limit or 0.0)
+
+
+class Stage(Data, frozen=True, kw_only=True):
+    """An artifact that a case needs, made once by ``producer`` (a backend's name) and shared by its ``key``.
+
+    ``key`` holds all of the case that can change the payload; the runner adds library versions (``libraries``),
+    the model's source, and the device where ``per_device``. ``needs`` names stages of this case made before.
+    """
+
+    name: str
+    kind: str
+    producer: str
+    key: dict[str, Any]
+    needs: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    per_device: bool = False
+    toolchain: str = "default"
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    name: str
+
+    def now(self) -> int:
+        """Nanoseconds since an arbitrary start, never falling."""
+        ...
+
+
+class Buffer(Data, frozen=True, kw_only=True):
+    """Memory of one input or output: address, bytes and what lies there (numpy dtype name; bf16 as ``bfloat16``)."""
+
+    ptr: int
+    nbytes: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Lane(Protocol):
+    """One independent way to run the model: its own stream and resident buffers."""
+
+    stream: int | None
+
+    def call(self) -> None:
+        """Issue one inference on the resident inputs; on a CPU it is finished on return."""
+        ...
+
+    def inputs(self) -> Mapping[str, Buffer]:
+        """The resident input buffers, fixed for the lane's life."""
+        ...
+
+    def outputs(self) -> Mapping[str, Buffer]:
+        """The buffers that the latest call wrote; they may move from call to call."""
+        ...
+
+    def poison(self) -> None:
+        """Fill the outputs' memory with NaN (0x7F.. bytes for integers), where the runtime keeps it between calls."""
+        ...
+
+    def read(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Wait for the latest call and copy its outputs to new host arrays; bf16 and fp16 come as float32."""
+        ...
+
+
+class Prepared(Protocol):
+    """A model loaded into a runtime, ready for its first call."""
+
+    max_lanes: int | None
+    captures_graphs: bool
+
+    def lanes(self, count: int) -> Sequence[Lane]:
+        """``count`` lanes (fewer if ``max_lanes`` says so) over one loaded model."""
+        ...
+
+    def fairness(self) -> dict[str, Any]:
+        """What a reader must know to compare: TF32 state, memory format, graph breaks, fallbacks, caches."""
+        ...
+
+
+class Context(msgspec.Struct, kw_only=True, frozen=True):
+    """What the worker hands to a backend besides the case.
+
+    ``inputs`` are the seeded host arrays at the suite's dtypes; ``artifacts`` maps stage names to folders;
+    ``phase`` times a step and shows it in NVTX and in the progress; ``scratch`` is empty and deleted afterwards.
+    """
+
+    device: str
+    inputs: dict[str, Any]
+    artifacts: dict[str, Path]
+    scratch: Path
+    suite_dir: Path
+    clock: Any
+    phase: Callable[[str], AbstractContextManager[None]]
+    cold: bool = False
+    seed: int = 0
+    replicate: int = 0
+
+
+class Runtime(Protocol):
+    """The face of a backend that the planner needs: no runtime library is imported through it."""
+
+    @property
+    def options(self) -> type[msgspec.Struct]:
+        """The struct that a suite's options of this backend must fit."""
+        ...
+
+    def missing(self) -> Missing | None:
+        """None if the backend could run here, found out without importing its runtime."""
+        ...
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """Why the combination can never work (the plan leaves it out and says so), or None."""
+        ...
