@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.measure.cuda import CudaDriver
+from bench.measure.device import NullLane
 from bench.seam import Buffer
 from bench.tensors import Array
 
@@ -34,7 +35,7 @@ AGAIN:
 \0"""
 
 
-class SpinLane:
+class SpinLane(NullLane):
     """A lane whose call runs one thread for ``length_ns`` by %globaltimer; ``took`` tells what that thread read."""
 
     def __init__(self, driver: CudaDriver, length_ns: int, launches: int = 1) -> None:
@@ -45,7 +46,7 @@ class SpinLane:
         self._kernel = driver.check(self._cu.cuModuleGetFunction(self._module, b"spin"))
         self._out = driver.allocate(8)
         self._arguments = ((length_ns, self._out), (ctypes.c_uint64, ctypes.c_uint64))
-        self.stream: int | None = driver.stream()
+        super().__init__(driver.stream())
 
     def call(self) -> None:
         """Launch the kernel, ``launches`` times."""
@@ -60,17 +61,6 @@ class SpinLane:
         host = np.zeros(1, np.uint64)
         self._driver.check(self._cu.cuMemcpyDtoH(host.ctypes.data, self._out, 8))
         return int(host[0])
-
-    def inputs(self) -> dict[str, Buffer]:
-        """None."""
-        return {}
-
-    def outputs(self) -> dict[str, Buffer]:
-        """None."""
-        return {}
-
-    def poison(self) -> None:
-        """Nothing to fill."""
 
     def read(self) -> dict[str, Array]:
         """Nothing but the time."""
