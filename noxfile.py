@@ -44,4 +44,4 @@ def gpu(session: nox.Session) -> None:
 def selfbench(session: nox.Session) -> None:
     """Measure trtbench itself: loop overhead, start-up, loading of large stores."""
     session.install(*CONSTRAINTS, "-e", ".[dev]")
-    session.run("pytest", "-m", "selfbench", "--benchmark-enable", "-s", *session.posargs)
+    session.run("pytest", "tests/selfbench", "-m", "selfbench", "--benchmark-enable", "-s", *session.posargs)
