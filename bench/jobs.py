@@ -20,7 +20,8 @@ class Job(Data, frozen=True, kw_only=True, tag_field="job", tag=str.lower):
 class Measure(Job, frozen=True, kw_only=True):
     """Measure one case once; ``artifacts`` maps the names of its stages to finished folders.
 
-    ``gate`` is the descriptor of the page that holds streams on a GPU, -1 where there is none.
+    ``gate`` is the descriptor of the page that holds streams on a GPU, -1 where there is none. ``build`` says which
+    independent build of the model; ``shared`` is the folder of backends' own caches.
     """
 
     case: Case
@@ -28,7 +29,9 @@ class Measure(Job, frozen=True, kw_only=True):
     threshold: Threshold
     artifacts: dict[str, str]
     scratch: str
+    shared: str = ""
     replicate: int = 0
+    build: int = 0
     gate: int = -1
 
 
@@ -40,6 +43,8 @@ class Produce(Job, frozen=True, kw_only=True):
     artifacts: dict[str, str]
     out: str
     scratch: str
+    shared: str = ""
+    build: int = 0
 
 
 class Inspect(Job, frozen=True, kw_only=True):

@@ -99,7 +99,8 @@ class Policy(Data, frozen=True, kw_only=True):
     """How to measure; not part of a case's identity.
 
     ``boundaries`` empty means the device's defaults (CPU: latency, throughput; GPU: gpu, enqueue, latency,
-    throughput). ``target_ci`` is the half-width of the 95 % interval of the median, as a fraction of it.
+    throughput). ``target_ci`` is the half-width of the 95 % interval of the median, as a fraction of it. Replicate r
+    measures build r modulo ``builds``. ``energy_ns`` is how long a saturated loop runs for energy (0: not at all).
     """
 
     boundaries: tuple[Boundary, ...] = ()
@@ -112,6 +113,8 @@ class Policy(Data, frozen=True, kw_only=True):
     warmup_limit_ns: int = 10_000_000_000
     throughput_ns: int = 1_000_000_000
     replicates: int = 3
+    builds: int = 1
+    energy_ns: int = 0
     timeout_ns: int = 1_200_000_000_000
 
 
@@ -309,6 +312,7 @@ class Record(Data, frozen=True, kw_only=True):
     started: str = ""
     wall_ns: int = 0
     toolchain: str = "default"
+    build: int = 0
     phases: tuple[Phase, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     accuracy: Accuracy | None = None

@@ -238,7 +238,9 @@ class _Session:
         if missing is not None:
             failure = Failure(kind="Unavailable", stage="start", message=missing.reason, hint=missing.fix)
             return msgspec.structs.replace(blank, failure=failure)
-        ready = self.maker.ready(case, base.load(case.backend).stages(case), self.interpreters, self.tell)
+        build = replicate % self.header.policy.builds
+        needed = base.load(case.backend).stages(case)
+        ready = self.maker.ready(case, needed, self.interpreters, self.tell, build)
         if isinstance(ready, Failure):
             return msgspec.structs.replace(blank, failure=ready)
         with (
@@ -253,7 +255,9 @@ class _Session:
                 artifacts={**ready.folders, "keep": str(kept)},
                 scratch=scratch,
                 gate=watched.gate,
+                shared=str(self.maker.shared()),
                 replicate=replicate,
+                build=build,
                 device=self.device,
                 suite_dir=str(self.suite_dir),
                 seed=self.settings.seed,

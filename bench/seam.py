@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -51,7 +51,8 @@ class Stage(Data, frozen=True, kw_only=True):
     """An artifact that a case needs, made once by ``producer`` (a backend's name) and shared by its ``key``.
 
     ``key`` holds all of the case that can change the payload; the runner adds library versions (``libraries``),
-    the model's source, and the device where ``per_device``. ``needs`` names stages of this case made before.
+    the model's source, the contents of ``files`` (paths beside the suite), the device where ``per_device``, and which
+    of several independent builds this is where ``per_build``. ``needs`` names stages of this case made before.
     """
 
     name: str
@@ -60,7 +61,9 @@ class Stage(Data, frozen=True, kw_only=True):
     key: dict[str, Any]
     needs: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     per_device: bool = False
+    per_build: bool = False
     toolchain: str = "default"
 
 
@@ -128,7 +131,9 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     """What the worker hands to a backend besides the case.
 
     ``inputs`` are the seeded host arrays at the suite's dtypes; ``artifacts`` maps stage names to folders;
-    ``phase`` times a step and shows it in NVTX and in the progress; ``scratch`` is empty and deleted afterwards.
+    ``phase`` times a step and shows it in NVTX and in the progress, ``tell`` shows how far a long one has come;
+    ``scratch`` is empty and deleted afterwards, ``shared`` is for a backend's own caches and outlives the run (not when
+    ``cold``). ``build`` counts independent builds of one model: only build 0 may use what an earlier build left.
     """
 
     device: str
@@ -141,6 +146,27 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     cold: bool = False
     seed: int = 0
     replicate: int = 0
+    build: int = 0
+    shared: Path | None = None
+    tell: Callable[[str], None] = lambda text: None
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A backend whose engines tell of their layers."""
+
+    def layers(self, case: Case) -> Stage:
+        """The stage, after those of ``stages``, that times every layer in a pass of its own: ``bench.layers.FILE``."""
+        ...
+
+
+@runtime_checkable
+class Bare(Protocol):
+    """A lane whose call is one call of its runtime, so that what the lane adds can be measured."""
+
+    def bare(self) -> Callable[[], object]:
+        """The runtime's own call with its arguments bound, unchecked."""
+        ...
 
 
 class Runtime(Protocol):

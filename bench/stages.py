@@ -38,15 +38,24 @@ class Maker:
         self._failed: dict[str, Failure] = {}
 
     def ready(
-        self, case: Case, stages: Sequence[Stage], interpreters: dict[str, Interpreter], tell: Callable[[Event], None]
+        self,
+        case: Case,
+        stages: Sequence[Stage],
+        interpreters: dict[str, Interpreter],
+        tell: Callable[[Event], None],
+        build: int = 0,
     ) -> Ready | Failure:
-        """All artifacts of ``case``, or why one cannot be made."""
+        """All artifacts of ``case``, or why one cannot be made; ``build`` is which independent build of its model."""
         folders: dict[str, str] = {}
         keys: dict[str, str] = {}
         phases: list[Phase] = []
         for stage in stages:
             interpreter = interpreters[stage.toolchain]
-            key = self._key(case, stage, interpreter, keys)
+            number = build if stage.per_build else 0
+            try:
+                key = self._key(case, stage, interpreter, keys, number)
+            except OSError as error:
+                return _unreadable(stage, error)
             keys[stage.name] = digest(key)
             root = self._cold_root if self._cold_root and stage.name != "reference" else self._root
             found, message = artifacts.find(root, stage.kind, key)
@@ -54,7 +63,7 @@ class Maker:
                 tell(Note(text=message))
             cold = found is None
             if found is None:
-                made = self._make(root, case, stage, key, folders, interpreter, tell)
+                made = self._make(root, case, stage, key, folders, interpreter, tell, number)
                 if isinstance(made, Failure):
                     return made
                 found = made
@@ -73,6 +82,7 @@ class Maker:
         folders: dict[str, str],
         interpreter: Interpreter,
         tell: Callable[[Event], None],
+        build: int,
     ) -> artifacts.Artifact | Failure:
         name = digest(key)
         if name in self._failed:
@@ -89,6 +99,8 @@ class Maker:
                 suite_dir=str(self._suite_dir),
                 seed=self._seed,
                 cold=self._cold_root is not None,
+                shared=str(self.shared()),
+                build=build,
             )
             reply = self._ask(interpreter, job, case.label)
             if isinstance(reply, Failure):
@@ -98,8 +110,16 @@ class Maker:
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             return artifacts.keep(root, out, stage.kind, key, reply.phases, created)
 
-    def _key(self, case: Case, stage: Stage, interpreter: Interpreter, needed: dict[str, str]) -> dict[str, Any]:
-        """Everything that can change the payload."""
+    def shared(self) -> Path:
+        """The folder of backends' own caches: beside the artifacts, or for this run only if it is cold."""
+        folder = (self._cold_root or self._root) / "shared"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _key(
+        self, case: Case, stage: Stage, interpreter: Interpreter, needed: dict[str, str], build: int
+    ) -> dict[str, Any]:
+        """Everything that can change the payload. OSError if one of the stage's files cannot be read."""
         found = interpreter.environment
         key: dict[str, Any] = {
             "asked": stage.key,
@@ -110,9 +130,19 @@ class Maker:
             "source": source_digest(case, self._suite_dir),
             "needs": {name: needed[name] for name in stage.needs},
         }
+        if stage.files:
+            paths = {name: self._suite_dir / name for name in stage.files}
+            key["files"] = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+        if build:
+            key["build"] = build
         if stage.per_device:
             key["arch"], key["on"], key["limits"] = found.arch, found.slug, found.limits.get("isa", "")
         return key
+
+
+def _unreadable(stage: Stage, error: OSError) -> Failure:
+    message = f"{error.filename} cannot be read: {error.strerror}"
+    return Failure(kind="CaseError", stage=stage.name, message=message, hint="correct the path, relative to the suite")
 
 
 def source_digest(case: Case, suite_dir: Path) -> str:

@@ -222,6 +222,8 @@ _MEASURE: dict[str, tuple[str, Callable[[Node], Any]]] = {
     "warmup_limit": ("warmup_limit_ns", duration),
     "throughput_time": ("throughput_ns", duration),
     "replicates": ("replicates", integer),
+    "builds": ("builds", integer),
+    "energy": ("energy_ns", lambda node: duration(node, least=0)),
     "timeout": ("timeout_ns", duration),
 }
 

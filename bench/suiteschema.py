@@ -125,6 +125,8 @@ def _measure() -> _Schema:
         "warmup_limit": _TIME,
         "throughput_time": _TIME,
         "replicates": _POSITIVE,
+        "builds": _POSITIVE,
+        "energy": _TIME,
         "timeout": _TIME,
     }
     return _closed(keys)

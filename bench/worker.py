@@ -68,6 +68,10 @@ class PhaseLog:
         self.phases.append(Phase(name=name, ns=self._clock.now() - start))
         self.current = before
 
+    def tell(self, text: str) -> None:
+        """Show how far the phase has come."""
+        self._wire.send(jobs.Doing(phase=f"{self.current}: {text}"))
+
 
 def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
     """Prepare, measure and check one case; whatever goes wrong becomes the record's failure."""
@@ -79,6 +83,7 @@ def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
         replicate=job.replicate,
         started=started.isoformat(timespec="seconds"),
         toolchain=job.case.toolchain,
+        build=job.build,
     )
     host = telemetry.HostTelemetry()
     fields: dict[str, Any] = {}
@@ -249,6 +254,9 @@ def _context(
         cold=job.cold,
         seed=job.seed,
         replicate=job.replicate if isinstance(job, jobs.Measure) else 0,
+        build=job.build if isinstance(job, jobs.Measure | jobs.Produce) else 0,
+        shared=Path(job.shared) if isinstance(job, jobs.Measure | jobs.Produce) and job.shared else None,
+        tell=log.tell,
     )
 
 
