@@ -112,7 +112,7 @@ def _selftest(arguments: argparse.Namespace) -> int:
     if not arguments.gpu:
         raise UsageError("the self-test is of the GPU's clock", fix="trtbench selftest --gpu")
     with _progress(arguments.progress) as tell:
-        found = selftest.run(arguments.processes, tell)
+        found = selftest.run(arguments.processes, arguments.holds, tell)
     print(view.render(found))
     return 0 if all(reading.ok for reading in found) else 1
 
@@ -278,6 +278,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     test.add_argument("--gpu", action="store_true", help="on the first visible GPU")
     test.add_argument("--processes", type=_positive, default=3, metavar="N", help="fresh processes (default: 3)")
+    test.add_argument(
+        "--holds", type=_positive, default=10, metavar="N", help="calls of each kind that is hard to hold (default: 10)"
+    )
     test.add_argument(
         "--progress", choices=("auto", "live", "plain", "json"), default="auto", help="how progress is told"
     )

@@ -62,9 +62,10 @@ class Describe(Job, frozen=True, kw_only=True):
 
 
 class Selftest(Job, frozen=True, kw_only=True):
-    """Read kernels of known length through ``gate``."""
+    """Read kernels of known length through ``gate``, and make ``runs`` calls of each kind that is hard to hold."""
 
     gate: int
+    runs: int = 0
 
 
 JobType = Measure | Produce | Inspect | Ceilings | Describe | Selftest

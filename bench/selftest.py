@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import statistics
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
-from bench import jobs, toolchains
+from bench import environment, jobs, toolchains
 from bench.dispatch import Dispatcher, Tell
-from bench.errors import UsageError
-from bench.measure import cuda, device, gpu, spin
+from bench.errors import CaseError, Unavailable, UsageError
+from bench.events import Note, Step
+from bench.measure import cuda, device, gpu, holds, spin
 from bench.measure.clock import HostClock
 from bench.measure.loop import sample, warm_up
 from bench.measure.stop import StopRule
 from bench.model import Failure, Policy
+from bench.profile import nsys
 from bench.seam import Reading
 from bench.units import format_time
 from bench.watch import device as watched
 
 LENGTHS_NS = (20_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000)
 POLICY = Policy(max_time_ns=2_000_000_000, min_samples=50, max_samples=100)
-LAUNCHES = 2_000
 COPY_BYTES = 256 << 20
+# A graph for the profiler: kernels of this length, so many that gaps between them count too.
+GRAPH_KERNELS, GRAPH_KERNEL_NS = 30, 20_000
+_PROFILE_LIMIT_S = 180
+_LIMIT_NS = 1_200_000_000_000
+_REPLAYS = (
+    "import sys; sys.path[:] = [p for p in sys.path if p]; from bench.selftest import replays; replays(sys.argv[1])"
+)
 
 
-def readings(gate: int) -> tuple[Reading, ...]:
-    """What a worker reads in one process, all by the clock that models are timed with."""
+def readings(gate: int, runs: int) -> tuple[Reading, ...]:
+    """What a worker reads in one process by the clock of models; ``runs`` calls of each kind that is hard to hold."""
     with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), cuda.Gate(gate))) as clock:
         driver = clock.driver
         assert isinstance(driver, cuda.CudaDriver)
@@ -41,7 +53,7 @@ def readings(gate: int) -> tuple[Reading, ...]:
             launch = _median(gpu.gpu(empty, clock, hold=True))
         found.append(Reading(name="floor", what="a kernel that does nothing", measured=launch))
         found += _spins(driver, clock, launch)
-        return (*found, *_escapes(driver, clock))
+        return (*found, *holds.readings(driver, clock, runs))
 
 
 def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iterator[Reading]:
@@ -67,35 +79,31 @@ def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iter
         )
 
 
-def _escapes(driver: cuda.CudaDriver, clock: cuda.CudaClock) -> Iterator[Reading]:
-    """A call that cannot be held (more launches than a queue holds) is let go by the parent, and told."""
-    with contextlib.closing(spin.SpinLane(driver, 1_000, LAUNCHES)) as lane:
-        lane.call()
-        try:
-            gpu.gpu(lane, clock, hold=True)()
-            let_go = 0.0
-        except cuda.HoldBroken:
-            let_go = 1.0
-        unheld = gpu.gpu(lane, clock, hold=False)()
-    yield Reading(
-        name="released", what=f"{LAUNCHES} launches in one call, held", expected=1.0, measured=let_go, limit=0.0
-    )
-    yield Reading(name="unheld", what=f"{LAUNCHES} launches in one call, not held", measured=unheld)
-
-
 def _median(take: gpu.Take) -> float:
     clock = HostClock()
     warm_up(take, POLICY, clock)
     return statistics.median(sample(take, StopRule(POLICY, clock)))
 
 
-def run(processes: int, tell: Tell) -> tuple[Reading, ...]:
-    """The readings of the first process, and over all of them the spread of floor and copy (sd of logs)."""
-    import tempfile
-    from pathlib import Path
+def replays(path: str) -> None:
+    """Time the replays of a graph in this process, which a profiler watches; write the samples (ns) to ``path``."""
+    with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), cuda.create_gate())) as clock:
+        driver = clock.driver
+        assert isinstance(driver, cuda.CudaDriver)
+        with (
+            contextlib.closing(spin.SpinLane(driver, GRAPH_KERNEL_NS, GRAPH_KERNELS)) as inner,
+            contextlib.closing(spin.GraphLane(driver, inner)) as lane,
+        ):
+            warm_up(gpu.gpu(lane, clock, hold=False), POLICY, HostClock())
+            take = gpu.gpu(lane, clock, hold=True)
+            Path(path).write_text(json.dumps([take() for _ in range(POLICY.max_samples)]))
 
-    from bench import environment
 
+def run(processes: int, runs: int, tell: Tell) -> tuple[Reading, ...]:
+    """The readings of the first process, over all of them the spread of floor and copy (sd of logs), and a profiler's.
+
+    ``runs`` calls of each kind that is hard to hold are made in the first process.
+    """
     here = environment.describe("cuda")
     series: list[tuple[Reading, ...]] = []
     with tempfile.TemporaryDirectory(prefix="trtbench-") as scratch:
@@ -105,16 +113,38 @@ def run(processes: int, tell: Tell) -> tuple[Reading, ...]:
             env=toolchains.worker_env(toolchains.package_link(Path(scratch)), {}),
             environment=here,
         )
-        dispatcher = Dispatcher(300_000_000_000, False, tell)
+        dispatcher = Dispatcher(_LIMIT_NS, False, tell)
         for index in range(processes):
             with watched("cuda") as watch:
-                job = jobs.Selftest(device="cuda:0", gate=watch.gate)
+                job = jobs.Selftest(device="cuda:0", gate=watch.gate, runs=0 if index else runs)
                 reply = dispatcher.ask(interpreter, job, f"process {index + 1} of {processes}", watch)
             if isinstance(reply, Failure):
                 raise UsageError(f"{reply.kind}: {reply.message}", where="selftest", fix=reply.hint)
             assert isinstance(reply, jobs.Read)
             series.append(reply.readings)
-    return (*series[0], *_spread(series))
+        profiled = tuple(_profiled(Path(scratch), interpreter.env, tell))
+    return (*series[0], *_spread(series), *profiled)
+
+
+def _profiled(scratch: Path, env: dict[str, str], tell: Tell) -> Iterator[Reading]:
+    """Held graph replays against Nsight Systems, within max(2 %, 10 us); a note where it cannot be asked."""
+    tell(Step(label="selftest", phase="graph replays under nsys"))
+    samples = scratch / "replays.json"
+    try:
+        report = nsys.profile((sys.executable, "-c", _REPLAYS, str(samples)), env, scratch, _PROFILE_LIMIT_S)
+        traced = nsys.graph_replays(report)
+    except (Unavailable, CaseError) as error:
+        tell(Note(text=f"graph replays are not held against Nsight Systems: {error.what}"))
+        return
+    own = json.loads(samples.read_text())
+    expected = statistics.median(traced[-len(own) :])
+    yield Reading(
+        name="replay",
+        what=f"a graph of {GRAPH_KERNELS} kernels of {format_time(GRAPH_KERNEL_NS)}, against Nsight Systems",
+        expected=expected,
+        measured=statistics.median(own),
+        limit=max(0.02 * expected, 10_000),
+    )
 
 
 def _spread(series: list[tuple[Reading, ...]]) -> Iterator[Reading]:

@@ -151,6 +151,11 @@ class Gate:
         self._words[TRIPPED] = 1
         self._words[FLAG] = (self._words[ARMED] + (1 << 30)) & 0xFFFFFFFF
 
+    def reset(self) -> None:
+        """Shut the gate again after a trip; no stream may be waiting at it."""
+        self._words[FLAG] = self._words[RELEASED]
+        self._words[TRIPPED] = 0
+
     def close(self) -> None:
         """Give the page back."""
         self._words.release()
@@ -198,6 +203,11 @@ class CudaClock:
             self._gate.release()
         if self._gate.tripped:
             raise HoldBroken
+
+    def reset(self) -> None:
+        """Hold again after HoldBroken; waits for the device first."""
+        self.driver.synchronize()
+        self._gate.reset()
 
     def wait(self, event: int) -> None:
         """Spin until the GPU has passed ``event``: a blocking wait would add the wake-up of a thread."""

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+import msgspec
+
 from bench.measure import gpu, outcome
 from bench.measure.boundaries import Phase
 from bench.measure.cuda import CudaClock, HoldBroken
@@ -13,7 +15,7 @@ from bench.measure.loop import sample, warm_up
 from bench.measure.ranges import range_
 from bench.measure.stop import StopRule
 from bench.model import Boundary, Case, Measurement, Policy, Warning
-from bench.seam import Buffer, Clock, Lane
+from bench.seam import Bare, Buffer, Clock, Lane
 from bench.tensors import Array
 from bench.units import format_time
 
@@ -26,7 +28,8 @@ _WAITS = "the call waits for the GPU (a synchronisation, a full launch queue, a 
 
 def lanes_needed(case: Case, policy: Policy) -> int:
     """How many lanes: two for each stream in ``throughput``, so that copies overlap the calls (depth 2)."""
-    return case.streams * DEPTH if "throughput" in (policy.boundaries or DEFAULT) else 1
+    looping = policy.energy_ns or "throughput" in (policy.boundaries or DEFAULT)
+    return case.streams * DEPTH if looping else 1
 
 
 def measure(
@@ -39,7 +42,9 @@ def measure(
 ) -> outcome.Measured:
     """Warm up and measure the lanes of a case at the boundaries of ``policy``.
 
-    ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing) and ``gpu_period_ns`` (calls back to back).
+    ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing), ``gpu_period_ns`` (calls back to back),
+    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``), and with ``energy_ns`` what ran in the
+    saturated loop: ``saturated_calls`` and ``saturated_ns``.
     """
     wanted = policy.boundaries or DEFAULT
     measuring = _Measuring(lanes, case, policy, clock, host)
@@ -47,7 +52,7 @@ def measure(
         measuring.warm_up("gpu" in wanted)
     with phase("measure"):
         if "enqueue" in wanted or "gpu" in wanted:
-            measuring.take("enqueue", gpu.enqueue(lanes[0], clock, host))
+            measuring.enqueue()
         if "gpu" in wanted:
             measuring.held()
         if "gpu_unheld" in wanted and "gpu_unheld" not in measuring.medians:
@@ -56,6 +61,9 @@ def measure(
             measuring.latency()
         if "throughput" in wanted:
             measuring.throughput()
+    if policy.energy_ns:
+        with phase("saturate"):
+            measuring.saturate()
     return outcome.Measured(
         measurements=tuple(measuring.measurements),
         warnings=tuple(measuring.warnings),
@@ -142,6 +150,14 @@ class _Measuring:
         if not warmed.steady:
             self.warnings.append(outcome.not_steady(warmed))
 
+    def enqueue(self) -> None:
+        """``enqueue``, and what the runtime's own call takes where the lane tells of it."""
+        lane = self.lanes[0]
+        self.take("enqueue", gpu.enqueue(lane, self.clock, self.host))
+        if isinstance(lane, Bare):
+            bare = gpu.enqueue(lane, self.clock, self.host, lane.bare())
+            self.facts["enqueue_bare_ns"] = median(bare() for _ in range(self.policy.min_samples))
+
     def held(self) -> None:
         """``gpu``, or ``gpu_unheld`` with the warning that says why."""
         lane = self.lanes[0]
@@ -219,19 +235,21 @@ class _Measuring:
 
     def throughput(self) -> None:
         """``throughput`` over all lanes, two in flight per stream where the backend gives that many."""
-        depth = DEPTH if len(self.lanes) >= DEPTH * self.case.streams else 1
-        lanes = self.lanes[: self.case.streams * depth]
         start = self.host.now()
-        measured = gpu.throughput(
-            lanes,
-            self.clock,
-            self.host,
-            self.policy,
-            batch=self.case.batch,
-            depth=depth,
-            transfers=self.case.transfers,
-        )
+        measured = self._loop(self.policy)
         self.spans["throughput"] = (start, self.host.now())
         self.measurements.append(measured)
-        if len(lanes) < self.case.streams:
-            self.warnings.append(outcome.fewer_lanes(len(lanes), self.case.streams))
+        lanes = measured.lanes * measured.depth
+        if lanes < self.case.streams:
+            self.warnings.append(outcome.fewer_lanes(lanes, self.case.streams))
+
+    def saturate(self) -> None:
+        """The same loop for ``energy_ns``, while the parent reads the card's energy counter around it."""
+        measured = self._loop(msgspec.structs.replace(self.policy, throughput_ns=self.policy.energy_ns))
+        self.facts |= {"saturated_calls": measured.calls, "saturated_ns": measured.window_ns}
+
+    def _loop(self, policy: Policy) -> Measurement:
+        depth = DEPTH if len(self.lanes) >= DEPTH * self.case.streams else 1
+        lanes = self.lanes[: self.case.streams * depth]
+        transfers, batch = self.case.transfers, self.case.batch
+        return gpu.throughput(lanes, self.clock, self.host, policy, batch=batch, depth=depth, transfers=transfers)

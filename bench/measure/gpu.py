@@ -50,13 +50,16 @@ def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> T
     return take
 
 
-def enqueue(lane: Lane, clock: CudaClock, host: Clock) -> Take:
-    """Samples of ``enqueue``: the host's time in one call, with the stream empty before it."""
-    stream, end = stream_of(lane), clock.event()
+def enqueue(lane: Lane, clock: CudaClock, host: Clock, call: Callable[[], object] | None = None) -> Take:
+    """Samples of ``enqueue``: the host's time in one call, with the stream empty before it.
+
+    ``call`` is issued in place of the lane's own, on the lane's stream.
+    """
+    stream, end, issue = stream_of(lane), clock.event(), call or lane.call
 
     def take() -> int:
         start = host.now()
-        lane.call()
+        issue()
         took = host.now() - start
         clock.driver.record(end, stream)
         clock.wait(end)

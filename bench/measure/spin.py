@@ -75,6 +75,30 @@ class SpinLane(NullLane):
         self._driver.check(self._cu.cuModuleUnload(self._module))
 
 
+class GraphLane(NullLane):
+    """A lane whose call launches a CUDA graph of another lane's call, captured when it is made."""
+
+    def __init__(self, driver: CudaDriver, inner: SpinLane) -> None:
+        super().__init__(inner.stream)
+        self._driver = driver
+        self._cu: Any = driver.api
+        mode = self._cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        driver.check(self._cu.cuStreamBeginCapture(self.stream, mode))
+        inner.call()
+        self._graph = driver.check(self._cu.cuStreamEndCapture(self.stream))
+        self._executable = driver.check(self._cu.cuGraphInstantiate(self._graph, 0))
+
+    def call(self) -> None:
+        """Launch the graph; the first launch also uploads it."""
+        self._driver.check(self._cu.cuGraphLaunch(self._executable, self.stream))
+
+    def close(self) -> None:
+        """Give the graph back; the inner lane is left as it is."""
+        self._driver.synchronize()
+        self._driver.check(self._cu.cuGraphExecDestroy(self._executable))
+        self._driver.check(self._cu.cuGraphDestroy(self._graph))
+
+
 class CopyLane:
     """A lane whose call copies ``nbytes`` on the device: bound by memory, so that it varies as models do."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.seam import Reading
 from bench.units import format_time
 
-_TIMES = ("floor", "copy", "spin", "unheld")
+_TIMES = ("floor", "copy", "spin", "replay")
 
 
 def render(readings: Sequence[Reading]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,7 +11,7 @@ from bench.measure import device
 from bench.measure.cuda import CudaClock, Gate, create_gate
 from bench.model import Case, Input, Policy
 
-from .simulated import SimulatedGpu, SimulatedLane
+from .simulated import ISSUE, SimulatedGpu, SimulatedLane
 
 POLICY = Policy(throughput_ns=20_000_000, warmup_ns=1_000_000)
 
@@ -105,3 +105,31 @@ def test_two_lanes_a_stream_are_asked_for_only_where_throughput_is() -> None:
     asked = Case(model="m", factory="f:m", inputs={}, backend="b", streams=3)
     assert device.lanes_needed(asked, Policy()) == 6
     assert device.lanes_needed(asked, Policy(boundaries=("gpu",))) == 1
+
+
+def test_a_saturated_loop_tells_how_many_calls_it_made_and_how_long_it_took(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernel_ns=100_000) for _ in range(2)]
+    found = run(gpu, lanes, Policy(boundaries=("enqueue",), warmup_ns=1_000_000, energy_ns=50_000_000))
+    assert [m.boundary for m in found.measurements] == ["enqueue"]
+    assert found.facts["saturated_ns"] == pytest.approx(50_000_000, rel=0.05)
+    assert found.facts["saturated_calls"] == pytest.approx(1_000, rel=0.1)  # the lanes' streams do not share
+
+
+def test_energy_needs_as_many_lanes_as_throughput() -> None:
+    asked = Case(model="m", factory="f:m", inputs={}, backend="b", streams=2)
+    assert device.lanes_needed(asked, Policy(boundaries=("gpu",), energy_ns=5_000_000_000)) == 4
+
+
+def test_what_a_lane_adds_to_its_runtimes_own_call_can_be_read_off(gpu: SimulatedGpu) -> None:
+    class Wrapping(SimulatedLane):
+        def call(self) -> None:
+            self.gpu.host.time += 3_000
+            super().call()
+
+        def bare(self) -> Callable[[], object]:
+            return super().call
+
+    found = run(gpu, [Wrapping(gpu)], Policy(boundaries=("enqueue",), warmup_ns=1_000_000))
+    (enqueue,) = found.measurements
+    assert set(enqueue.samples) == {3_000 + ISSUE}
+    assert found.facts["enqueue_bare_ns"] == ISSUE

@@ -1,0 +1,1 @@
+"""What profilers say of a run."""

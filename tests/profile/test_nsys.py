@@ -1,0 +1,68 @@
+"""Nsight Systems is run with what it needs, its graphs are read, and each way to fail is told."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from bench.errors import CaseError, Unavailable
+from bench.profile import nsys
+
+# A stand-in: profiling runs the command after the options, exporting writes a report of two replays.
+NSYS = """#!{python}
+import sqlite3, subprocess, sys
+verb, *rest = sys.argv[1:]
+options = [word for word in rest if word.startswith("--")]
+output = next(word for word in options if word.startswith("--output=")).partition("=")[2]
+if verb == "profile":
+    assert "--cuda-graph-trace=graph" in options
+    code = subprocess.run([word for word in rest if not word.startswith("--")]).returncode
+    open(output, "w").write("report")
+    sys.exit(code)
+assert open(rest[-1]).read() == "report"
+with sqlite3.connect(output) as database:
+    database.execute('CREATE TABLE CUPTI_ACTIVITY_KIND_GRAPH_TRACE (start INT, "end" INT)')
+    database.executemany("INSERT INTO CUPTI_ACTIVITY_KIND_GRAPH_TRACE VALUES (?, ?)", [(500, 720), (100, 310)])
+"""
+
+
+@pytest.fixture
+def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import sys
+
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    tool = folder / "nsys"
+    tool.write_text(NSYS.format(python=sys.executable))
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def test_a_profiled_command_gives_its_graphs_in_the_order_of_their_launch(on_path: Path, tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    report = nsys.profile(("touch", str(touched)), os.environ, tmp_path, 60)
+    assert touched.exists()
+    assert nsys.graph_replays(report) == [210, 220]
+
+
+def test_a_command_that_fails_under_the_profiler_is_told_by_its_last_line(on_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(CaseError, match=r"nsys profile failed: .*No such file or directory"):
+        nsys.profile(("ls", "/nowhere/at/all"), os.environ, tmp_path, 60)
+
+
+def test_without_nsys_it_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unavailable, match="nsys is not on PATH"):
+        nsys.profile(("true",), os.environ, tmp_path, 60)
+
+
+def test_a_report_without_graphs_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "empty.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE StringIds (id INT)")
+    with pytest.raises(CaseError, match="holds no CUDA graph"):
+        nsys.graph_replays(path)
