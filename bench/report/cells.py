@@ -59,6 +59,13 @@ def small(value: float | None) -> str:
     return NONE if value is None else "0" if value == 0 else f"{value:.1e}"
 
 
+def energy(joules: float | None) -> str:
+    """``12.3 mJ``, or a dash."""
+    if joules is None:
+        return NONE
+    return f"{joules:.3g} J" if joules >= 1 else f"{joules * 1e3:.3g} mJ"
+
+
 def memory(row: Row) -> str:
     """``93.5 MiB``."""
     return NONE if row.memory is None else format_size(row.memory)

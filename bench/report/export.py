@@ -89,10 +89,13 @@ def _table(shown: Sequence[Row]) -> list[str]:
         "QPS": [cells.rate(row.rate) for row in shown],
         versus: [cells.ratio(row.speed, row.label) for row in shown],
         "accuracy": [cells.verdict(row.score) for row in shown],
+        "energy": [cells.energy(row.energy) for row in shown],
         "of light": [cells.share(row.light) for row in shown],
     }
     if not any(columns["setting"]):
         del columns["setting"]
+    if set(columns["energy"]) == {cells.NONE}:
+        del columns["energy"]
     first_figure = 2 + len(symbols) + ("setting" in columns)
     lines = [f"| {' | '.join(columns)} |", f"|{'|'.join('---' if i < 2 else '--:' for i in range(len(columns)))}|"]
     for index, row in enumerate(shown):
@@ -152,6 +155,7 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary]) -> d
         "memory_bytes": row.memory,
         "memory_of": row.memory_of,
         "light": row.light,
+        "inference_j": row.energy,
         "ranked": row.ranked,
         "fastest": row.fastest,
         "warnings": " ".join(dict.fromkeys(warning.kind for warning in row.warnings)),

@@ -64,7 +64,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ``setting`` holds what the label says beyond model, backend, precision and symbols (``graph``, ``streams=2``).
     ``processes`` counts those with measurements, ``failed`` those that ended in a failure, ``failure`` is the first.
     ``ranked`` is False for a case that is inaccurate, failed or unmeasured; ``fastest`` marks the lowest primary time
-    among two or more ranked cases of the same model and sizes. ``light`` is the achieved fraction of speed of light.
+    among two or more ranked cases of the same model and sizes. ``light`` is the achieved fraction of speed of light,
+    ``energy`` joules of the whole card per inference in a saturated loop.
     """
 
     case: str
@@ -84,6 +85,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None
     memory_of: Literal["gpu", "host", ""]
     light: float | None
+    energy: float | None
     ranked: bool
     fastest: bool
     phases: tuple[PhaseTime, ...]
@@ -162,6 +164,7 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None) -> Row:
         memory=memory,
         memory_of=memory_of,
         light=_light(pool, primary),
+        energy=_energy(pool),
         ranked=ranked,
         fastest=False,
         phases=_phases(pool),
@@ -201,6 +204,11 @@ def _light(pool: Pool, primary: Boundary | None) -> float | None:
     works = [record.work for record in pool.records if record.work is not None]
     fractions = [work.fraction[primary] for work in works if primary in work.fraction] if primary else []
     return statistics.median(fractions) if fractions else None
+
+
+def _energy(pool: Pool) -> float | None:
+    told = [float(r.telemetry["inference_j"]) for r in pool.records if "inference_j" in r.telemetry]
+    return statistics.median(told) if told else None
 
 
 def _memory(pool: Pool) -> tuple[int | None, Literal["gpu", "host", ""]]:

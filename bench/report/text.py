@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Optional columns leave a narrow table in this order, the highest number first; what is not named here stays. The
 # negative ones leave last, after long backend names are cut: an inaccurate row has a note all the same.
 DROP = {
-    "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, "cosine": 75, "memory": 70, "enqueue": 65,
+    "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, "cosine": 75, "memory": 70, "energy": 68, "enqueue": 65,
     "QPS in full": 63, "speed in brackets": 62, "of light": 60, "latency": 50, "gpu": 40, "QPS": 30, "gpu_unheld": 20,
     "acc": -1, "speed": -2,
 }  # fmt: skip
@@ -138,6 +138,7 @@ def _figures(shown: Sequence[Row], found: Sequence[notes.Note]) -> list[Column]:
         _column("cosine", [cells.cosine(row.score) for row in shown], DROP["cosine"]),
         _column("rel L2", [cells.small(row.score.rel_l2 if row.score else None) for row in shown], DROP["rel L2"]),
         _column(memory[of.pop()] if len(of) == 1 else "memory", [cells.memory(r) for r in shown], DROP["memory"]),
+        _column("energy", [cells.energy(row.energy) for row in shown], DROP["energy"]),
         _column("of light", [cells.share(row.light) for row in shown], DROP["of light"]),
         _column("note", [notes.marks(found, row) for row in shown]),
     ]

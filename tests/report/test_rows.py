@@ -8,6 +8,7 @@ import pytest
 
 from bench import model as m
 from bench.errors import UsageError
+from bench.report import export, text
 from bench.report.rows import models, rows
 
 from .conftest import accuracy, case, example, make, record
@@ -157,6 +158,17 @@ def test_gpu_memory_is_shown_before_host_memory_and_the_highest_process_counts()
     found = [record(asked, 2.0, r, telemetry={"peak_rss_bytes": 9, "gpu_memory_bytes": 5 + r}) for r in range(2)]
     (row,) = rows(make([asked], found, replicates=2))
     assert (row.memory, row.memory_of) == (6, "gpu")
+
+
+def test_energy_is_the_median_of_what_processes_told_and_shown_only_where_one_did() -> None:
+    asked = case("bert", "eager")
+    found = [record(asked, 2.0, r, telemetry={"inference_j": j}) for r, j in enumerate((0.5, 0.75, 2.0))]
+    run = make([asked], found, replicates=3)
+    (row,) = rows(run)
+    assert row.energy == 0.75
+    assert "750 mJ" in text.render(run, width=160)
+    assert "| energy |" in export.markdown(run)
+    assert "energy" not in export.markdown(make([asked], [record(asked, 2.0)]))
 
 
 def test_phases_keep_cold_and_warm_apart() -> None:
