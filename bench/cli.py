@@ -95,11 +95,39 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _layers(arguments: argparse.Namespace) -> int:
+    from bench import artifacts, dissect, runner
+    from bench.model import Failure
+    from bench.report import cells
+    from bench.report import layers as view
+
+    cache = str(arguments.cache or artifacts.default_root())
+    settings = runner.Settings(store="", cache=cache, cold=arguments.cold, seed=arguments.seed)
+    suite, plan, policy, device = _planned(arguments)
+    with _progress(arguments.progress) as tell:
+        found = list(dissect.layers(suite, plan, policy, device, settings, tell))
+    failed = [(case, failure) for case, failure in found if isinstance(failure, Failure)]
+    told = [(case, layers) for case, layers in found if not isinstance(layers, Failure)]
+    if arguments.format == "json":
+        print(view.json(told), end="")
+    else:
+        print("\n".join(view.render(case, layers, **_screen()) for case, layers in told), end="")
+    for case, failure in failed:
+        fix = f"\n  fix: {failure.hint}" if failure.hint else ""
+        print(f"trtbench: {case.label}: {cells.failure(failure)}: {cells.message(failure)}{fix}", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
-    from bench import artifacts, doctor
+    from bench import artifacts, doctor, suite
+    from bench.backends import base
     from bench.report import doctor as view
 
+    usual = Path("suites", suite.TOOLCHAINS)
+    file = arguments.file or (usual if usual.is_file() else None)
+    named = suite.toolchains_of(file, base.registry()) if file else {}
     checks = doctor.examine(artifacts.default_root(), arguments.store)
+    checks += doctor.examine_toolchains(named, file.parent) if file else []
     print(view.render(checks, **_screen()))
     return 0
 
@@ -123,7 +151,8 @@ def _schema(arguments: argparse.Namespace) -> int:
     from bench import suite
     from bench.backends import base
 
-    print(json.dumps(suite.json_schema(base.registry()), indent=2))
+    schema = suite.toolchains_schema() if arguments.toolchains else suite.json_schema(base.registry())
+    print(json.dumps(schema, indent=2))
     return 0
 
 
@@ -134,7 +163,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device
     from bench import environment, plan, suite
     from bench.backends import base
     from bench.errors import UsageError
-    from bench.model import named
+    from bench.report import rows
 
     if arguments.suite is None:
         raise UsageError("no suite is named", fix="trtbench run suites/smoke.yaml")
@@ -151,7 +180,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device
         read, registry, device=device, select=arguments.select or "", backend_override=arguments.backend or ""
     )
     plan.check_size(planned, yes=arguments.yes)
-    backends = sorted({name for case in planned.cases for name in (case.backend, named(case.backend, case.options))})
+    backends = rows.baselines(planned.cases)
     if arguments.baseline and arguments.baseline not in backends:
         raise UsageError(
             f"the plan has no backend {arguments.baseline!r}", fix=f"--baseline with one of: {', '.join(backends)}"
@@ -202,8 +231,11 @@ def _progress(kind: str) -> Any:
 
 
 def _verdict(run: Run, strict: bool) -> int:
-    """1 if any record failed or is inaccurate; a missing package counts only under --strict."""
-    for record in run.records:
+    """1 if any record failed or is inaccurate; a missing package counts only under --strict.
+
+    Of a case that was measured again after a lost GPU the last record counts.
+    """
+    for record in {(record.case, record.replicate): record for record in run.records}.values():
         if record.failure is not None and (strict or record.failure.kind != "Unavailable"):
             return 1
         if record.accuracy is not None and not record.accuracy.ok:
@@ -232,7 +264,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     tables = argparse.ArgumentParser(add_help=False)
     tables.add_argument(
-        "--baseline", default="", metavar="BACKEND", help="the row that speed is told against (default: eager)"
+        "--baseline",
+        default="",
+        metavar="BACKEND",
+        help="the row that speed is told against, e.g. eager or eager@TOOLCHAIN (default: eager)",
     )
     tables.add_argument("--verbose", action="store_true", help="also what was left out, and logs of failures")
     tables.add_argument("--phases", action="store_true", help="also import, load, export, compile and first call")
@@ -244,20 +279,23 @@ def _parser() -> argparse.ArgumentParser:
     chosen.add_argument("--quick", action="store_true", help="one replicate, looser intervals")
     chosen.add_argument("--replicates", type=_positive, metavar="N", help="fresh processes per case")
     chosen.add_argument("--yes", action="store_true", help="allow a plan of more than 10,000 cases")
+    making = argparse.ArgumentParser(add_help=False)
+    making.add_argument("--cold", action="store_true", help="make every artifact and compile cache anew")
+    making.add_argument(
+        "--cache", type=Path, metavar="DIR", help="the artifact cache (default: $TRTBENCH_CACHE or ~/.cache/trtbench)"
+    )
+    making.add_argument("--seed", type=int, default=0, help="of inputs and weights (default: 0)")
 
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    run = commands.add_parser("run", parents=[chosen, tables, common], help="measure a suite and store every result")
+    run = commands.add_parser(
+        "run", parents=[chosen, making, tables, common], help="measure a suite and store every result"
+    )
     run.add_argument("--resume", metavar="RUN", help="run what is missing of an earlier run")
     run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    run.add_argument("--cold", action="store_true", help="make every artifact and compile cache anew")
     run.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")
     run.add_argument(
         "--progress", choices=("auto", "live", "plain", "json"), default="auto", help="how progress is told"
     )
-    run.add_argument(
-        "--cache", type=Path, metavar="DIR", help="the artifact cache (default: $TRTBENCH_CACHE or ~/.cache/trtbench)"
-    )
-    run.add_argument("--seed", type=int, default=0, help="of inputs and weights (default: 0)")
     run.set_defaults(command=_run)
     show = commands.add_parser("show", parents=[tables, common], help="print the tables of a run")
     show.add_argument(
@@ -271,7 +309,20 @@ def _parser() -> argparse.ArgumentParser:
         "list", parents=[chosen, tables, common], help="print the plan: what runs, what is left out and why"
     )
     plan.set_defaults(command=_list)
+    layers = commands.add_parser(
+        "layers", parents=[chosen, making, common], help="what each layer of a few cases' engines is and costs"
+    )
+    layers.add_argument("--format", choices=("text", "json"), default="text")
+    layers.add_argument("--progress", choices=("auto", "live", "plain"), default="auto", help="how progress is told")
+    layers.set_defaults(command=_layers, baseline="")
     doctor = commands.add_parser("doctor", parents=[common], help="what this machine can run, and how to get the rest")
+    doctor.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="a suite or a toolchains.yaml whose toolchains are looked at too (default: suites/toolchains.yaml)",
+    )
     doctor.set_defaults(command=_doctor)
     test = commands.add_parser(
         "selftest", parents=[common], help="check the GPU's clock against kernels of known length"
@@ -286,6 +337,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     test.set_defaults(command=_selftest)
     schema = commands.add_parser("schema", parents=[common], help="the JSON Schema of suite files, for editors")
+    schema.add_argument("--toolchains", action="store_true", help="that of a toolchains.yaml instead")
     schema.set_defaults(command=_schema)
     return parser
 

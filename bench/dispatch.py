@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from bench import jobs, process
+from bench import faults, gpus, jobs, process
 from bench.events import Event, Step
 from bench.model import Failure
 from bench.toolchains import Interpreter
@@ -19,12 +19,17 @@ UNWATCHED = Watch()
 
 
 class Dispatcher:
-    """Starts workers, tells their steps, and turns every end into a reply or a Failure."""
+    """Starts workers, tells their steps, and turns every end into a reply or a Failure.
 
-    def __init__(self, limit_ns: int, cold: bool, tell: Tell) -> None:
+    ``gpu`` tells how the GPU is after a job on it has failed. Once it is lost, nothing is started on it any more.
+    """
+
+    def __init__(self, limit_ns: int, cold: bool, tell: Tell, gpu: Callable[[], gpus.State] = gpus.state) -> None:
         self._limit_ns = limit_ns
         self._cold = cold
         self._tell = tell
+        self._gpu = gpu
+        self._lost: Failure | None = None
 
     def ask(
         self,
@@ -34,6 +39,9 @@ class Dispatcher:
         watch: Watch = UNWATCHED,
     ) -> jobs.ReplyType | Failure:
         """Have a worker do ``job`` while ``watch`` looks on."""
+        on_gpu = job.device != "cpu"
+        if on_gpu and self._lost is not None:
+            return self._lost
         last: list[jobs.ReplyType] = []
         stage = "start"
 
@@ -51,10 +59,28 @@ class Dispatcher:
         if self._cold and isinstance(job, jobs.Measure | jobs.Produce):
             env |= {"TORCHINDUCTOR_CACHE_DIR": f"{job.scratch}/inductor", "TRITON_CACHE_DIR": f"{job.scratch}/triton"}
         line = jobs.encode(job)
-        outcome = process.run_child(
-            interpreter.command, line, env, self._limit_ns, on_line, keep=watch.descriptors, tick=watch.tick
-        )
-        return _judge(last[-1], outcome.log) if last else crash(outcome, stage, self._limit_ns)
+        end: jobs.ReplyType | Failure
+        try:
+            outcome = process.run_child(
+                interpreter.command, line, env, self._limit_ns, on_line, keep=watch.descriptors, tick=watch.tick
+            )
+        except gpus.DeviceLost as error:
+            end = Failure(kind="DeviceLost", stage=stage, message=error.what)
+        else:
+            end = _judge(last[-1], outcome.log) if last else crash(outcome, stage, self._limit_ns)
+        return self._explained(end, label) if on_gpu else end
+
+    def _explained(self, end: jobs.ReplyType | Failure, label: str) -> jobs.ReplyType | Failure:
+        """The end of a job on the GPU, with what the GPU's state says of its failure."""
+        failure = end if isinstance(end, Failure) else end.record.failure if isinstance(end, jobs.Measured) else None
+        if failure is None:
+            return end
+        failure = faults.explained(failure, self._gpu())
+        if failure.kind == "DeviceLost":
+            self._lost = faults.after_loss(failure, label)
+        if isinstance(end, jobs.Measured):
+            return msgspec.structs.replace(end, record=msgspec.structs.replace(end.record, failure=failure))
+        return failure
 
 
 def _judge(reply: jobs.ReplyType, log: str) -> jobs.ReplyType | Failure:

@@ -9,13 +9,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from bench import environment
+from bench import environment, toolchains
 from bench.backends import base
 from bench.errors import UsageError
-from bench.seam import Check
+from bench.model import Environment, Toolchain
+from bench.seam import Check, Missing
 from bench.units import format_size
 
 # Imported for real, each in a process of its own: a package that is there may still be broken.
@@ -105,14 +108,40 @@ def _libraries() -> list[Check]:
 
 
 def _backends() -> list[Check]:
+    return [_backend("backends", name, backend.missing()) for name, backend in base.registry().items()]
+
+
+def _backend(group: str, name: str, missing: Missing | None) -> Check:
+    if missing is None:
+        return Check(group=group, name=name, state="ready")
+    return Check(group=group, name=name, state="missing", detail=missing.reason, fix=missing.fix)
+
+
+def examine_toolchains(named: Mapping[str, Toolchain], folder: Path) -> list[Check]:
+    """What each toolchain of a file in ``folder`` holds, and which backends it makes ready; a group for each."""
+    here = environment.describe("auto")
     checks = []
-    for name, backend in base.registry().items():
-        missing = backend.missing()
-        if missing is None:
-            checks.append(Check(group="backends", name=name, state="ready"))
-        else:
-            checks.append(Check(group="backends", name=name, state="missing", detail=missing.reason, fix=missing.fix))
+    with tempfile.TemporaryDirectory(prefix="trtbench-") as scratch:
+        link = toolchains.package_link(Path(scratch))
+        for name, toolchain in named.items():
+            checks += _toolchain(name, toolchain, folder.resolve(), here, link)
     return checks
+
+
+def _toolchain(name: str, toolchain: Toolchain, folder: Path, here: Environment, link: Path) -> list[Check]:
+    group = f"toolchain {name}"
+    try:
+        found = toolchains.probe(name, toolchain, folder, here, link, "")
+    except UsageError as error:
+        return [Check(group=group, name="python", state="broken", detail=error.what, fix=error.fix)]
+    versions = found.environment.libraries
+    libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
+    python = f"{found.environment.python} ({found.command[0]})"
+    return [
+        Check(group=group, name="python", state="ready", detail=python),
+        Check(group=group, name="libraries", state="ready", detail=libraries),
+        *(_backend(group, backend, toolchains.missing(found, backend)) for backend in found.backends),
+    ]
 
 
 def _version(name: str) -> str:

@@ -9,17 +9,18 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import UsageError
+from bench import gpus
+from bench.errors import Unavailable, UsageError
 from bench.model import BOUNDARIES, Environment, digest
 
 Device = Literal["auto", "cpu", "cuda", "fake"]
 # Distributions whose version can change a number.
 LIBRARIES = (
     "torch", "triton", "torch-tensorrt", "tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-bindings",
+    "tensorrt-cu12-bindings", "tensorrt-cu13-bindings",
     "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "transformers", "timm", "torchvision", "numpy",
     "cuda-bindings", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas",
 )  # fmt: skip
@@ -33,7 +34,7 @@ FLAGS = (
 
 
 def describe(device: Device) -> Environment:
-    """The environment of this interpreter for ``device``; ``auto`` is the first GPU that NVML shows, else the CPU.
+    """The environment of this interpreter for ``device``; ``auto`` is the first visible GPU, else the CPU.
 
     UsageError if ``cuda`` is asked for and no GPU can be used, saying why.
     """
@@ -48,14 +49,16 @@ def describe(device: Device) -> Environment:
     if device == "fake":
         return Environment(kind="fake", arch="fake", device="simulated device", slug="simulated", **common)
     if device in ("auto", "cuda"):
-        gpu, reason = _gpu()
-        if gpu is not None:
-            observed = {**common.pop("observed"), **gpu.pop("observed")}
-            return Environment(kind="cuda", observed=observed, **gpu, **common)
-        if device == "cuda":
-            raise UsageError(
-                f"no CUDA device can be used: {reason}", fix="--device cpu, or nvidia-smi to see the driver's state"
-            )
+        try:
+            gpu = gpus.describe()
+        except Unavailable as error:
+            if device == "cuda":
+                raise UsageError(
+                    f"no CUDA device can be used: {error.what}", fix=f"{error.fix}; or --device cpu"
+                ) from error
+        else:
+            common["observed"] |= {"cores": str(len(os.sched_getaffinity(0))), "cpu": _cpuinfo("model name")}
+            return Environment(kind="cuda", slug=slugify(gpu["device"]), **gpu, **common)
     return _cpu(common)
 
 
@@ -71,16 +74,6 @@ def libraries() -> dict[str, str]:
 def slugify(text: str) -> str:
     """``"NVIDIA H100 80GB HBM3"`` -> ``"nvidia-h100-80gb-hbm3"``."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unknown"
-
-
-def visible_gpu(value: str | None) -> int | str | None:
-    """Which NVML device ``CUDA_VISIBLE_DEVICES`` makes device 0: an index, a UUID, or None if it hides them all."""
-    if value is None:
-        return 0
-    first = value.split(",")[0].strip()
-    if not first or first == "-1":
-        return None
-    return int(first) if first.isdigit() else first
 
 
 def _cpu(common: dict[str, Any]) -> Environment:
@@ -105,66 +98,6 @@ def _cpu(common: dict[str, Any]) -> Environment:
         limits=limits,
         **common,
     )
-
-
-@contextlib.contextmanager
-def _nvml() -> Iterator[Any]:
-    import pynvml
-
-    pynvml.nvmlInit()
-    try:
-        yield pynvml
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _gpu() -> tuple[dict[str, Any] | None, str]:
-    """The first visible GPU as fields of an Environment, or None and why there is none."""
-    try:
-        import pynvml
-    except ImportError:
-        return None, "the package nvidia-ml-py is not installed (pip install nvidia-ml-py)"
-    which = visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    if which is None:
-        return None, "CUDA_VISIBLE_DEVICES hides every GPU"
-    try:
-        with _nvml() as nvml:
-            if isinstance(which, int):
-                handle = nvml.nvmlDeviceGetHandleByIndex(which)
-            else:
-                handle = nvml.nvmlDeviceGetHandleByUUID(which)
-            name = nvml.nvmlDeviceGetName(handle)
-            major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-            return {
-                "arch": f"sm_{major}{minor}",
-                "device": name,
-                "slug": slugify(name),
-                "memory": int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
-                "driver": nvml.nvmlSystemGetDriverVersion(),
-                "limits": _gpu_limits(nvml, handle),
-                "observed": {"cores": str(len(os.sched_getaffinity(0))), "cpu": _cpuinfo("model name")},
-            }, ""
-    except pynvml.NVMLError as error:
-        return None, f"NVML says: {error}"
-
-
-def _gpu_limits(nvml: Any, handle: Any) -> dict[str, str]:
-    """Power and clock limits and modes, as far as the card tells them."""
-    asks: dict[str, Callable[[], Any]] = {
-        "power_mw": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle),
-        "sm_mhz_max": lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM),
-        "memory_mhz_max": lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_MEM),
-        "application_sm_mhz": lambda: nvml.nvmlDeviceGetApplicationsClock(handle, nvml.NVML_CLOCK_SM),
-        "ecc": lambda: nvml.nvmlDeviceGetEccMode(handle)[0],
-        "mig": lambda: nvml.nvmlDeviceGetMigMode(handle)[0],
-        "persistence": lambda: nvml.nvmlDeviceGetPersistenceMode(handle),
-        "compute_mode": lambda: nvml.nvmlDeviceGetComputeMode(handle),
-    }
-    limits = {}
-    for key, ask in asks.items():
-        with contextlib.suppress(nvml.NVMLError):
-            limits[key] = str(ask())
-    return limits
 
 
 def _cpuinfo(field: str) -> str:

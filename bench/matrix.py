@@ -76,7 +76,11 @@ def backing(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> Backin
     """A backend entry with its options read. msgspec.ValidationError if they do not fit."""
     name = entry["name"]
     struct = msgspec.convert({key: value for key, value in entry.items() if key != "name"}, registry[name].options)
-    return Backing(name, msgspec.to_builtins(struct), msgspec.structs.asdict(struct))
+    every = msgspec.structs.asdict(struct)
+    # By value: msgspec omits a default only if it is the very same object.
+    defaults = {field.name: field.default for field in msgspec.structs.fields(struct)}
+    asked = {key: value for key, value in msgspec.to_builtins(struct).items() if every[key] != defaults[key]}
+    return Backing(name, asked, every)
 
 
 def read_matrix(node: Node, names: Names) -> tuple[Entry, tuple[Entry, ...], tuple[Entry, ...]]:
@@ -143,15 +147,25 @@ def _value(node: Node, axis: str, names: Names) -> Any:
         "model": tuple(names.models),
         "precision": PRECISIONS,
         "l2": ("warm", "cold"),
-        "toolchain": ("default", *names.toolchains),
     }
     if axis == "backend":
         return _backend(node, names.registry)
     if axis in choices:
         return choice(node, choices[axis], axis)
+    if axis == "toolchain":
+        return _toolchain(node, names.toolchains)
     if axis in ("cuda_graph", "transfers", "dynamic"):
         return boolean(node)
     return integer(node)
+
+
+def _toolchain(node: Node, named_there: tuple[str, ...]) -> str:
+    known = ("default", *named_there)
+    if isinstance(node.value, str) and node.value not in known:
+        what = f"unknown toolchain {node.value!r}.{did_you_mean(node.value, known)}"
+        fix = "define it under `toolchains`, or in a toolchains.yaml beside the suite"
+        raise fail(node, what, f"known: {', '.join(known)}; {fix}")
+    return choice(node, known, "toolchain")
 
 
 def _backend(node: Node, registry: Mapping[str, Runtime]) -> dict[str, Any]:

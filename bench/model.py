@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-
-if TYPE_CHECKING:
-    pass
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
@@ -147,8 +144,12 @@ class Case(Data, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The first 12 hex digits of the SHA-256 of what the case asks for."""
-        asked = {key: value for key, value in msgspec.to_builtins(self).items() if key != "source"}
+        """The first 12 hex digits of the SHA-256 of what the case asks for, less what is a default and the source."""
+        usual = Case(model="", factory="", inputs={}, backend="", source=self.source)
+        asked = msgspec.to_builtins(self)
+        # By value: msgspec omits a default only if it is the very same object, which a string read from JSON is not.
+        needed = ("model", "factory", "inputs", "backend")
+        asked = {k: v for k, v in asked.items() if k in needed or getattr(self, k) != getattr(usual, k)}
         return digest(asked)[:12]
 
     @property

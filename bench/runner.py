@@ -17,7 +17,7 @@ import bench
 from bench import environment, jobs, light, locks, stages, store, toolchains, watch
 from bench.backends import base
 from bench.dispatch import Dispatcher, Tell
-from bench.errors import SuiteError, UsageError
+from bench.errors import UsageError
 from bench.events import Note, Started, Stored, Waiting
 from bench.model import (
     DEFAULT_THRESHOLDS,
@@ -35,7 +35,8 @@ from bench.model import (
     Work,
     digest,
 )
-from bench.suite import locate
+from bench.seam import Stage
+from bench.suite import locate, place_of_toolchain
 from bench.survey import Survey
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -75,10 +76,40 @@ def run(
     """Measure ``plan`` and store it. InputError before anything is written if the suite or the store is wrong."""
     root = Path(settings.store)
     store.check_writable(root)
+    with _new_session(suite, plan, policy, device, settings, tell) as session:
+        header = session.prepare()
+        with contextlib.closing(store.create(root, header)) as writer:
+            return session.measure(writer, ())
+
+
+def make(
+    suite: Suite,
+    plan: Plan,
+    policy: Policy,
+    device: environment.Device,
+    settings: Settings,
+    tell: Tell,
+    needed: Callable[[Case], Sequence[Stage]],
+) -> Iterator[tuple[Case, stages.Ready | Failure]]:
+    """The artifacts that ``needed`` names of each case of ``plan``, found or made as in a run, and nothing measured.
+
+    A folder that was made ``cold`` lasts until the iterator is closed.
+    """
+    with _new_session(suite, plan, policy, device, settings, tell) as session:
+        session.open()
+        for index, case in enumerate(plan.cases):
+            tell(Started(label=case.label, done=index, total=len(plan.cases)))
+            yield case, session.ready(case, needed(case))
+
+
+def _new_session(
+    suite: Suite, plan: Plan, policy: Policy, device: environment.Device, settings: Settings, tell: Tell
+) -> _Session:
     here = device_of(device, plan)
     created = datetime.datetime.now(datetime.UTC)
     text = Path(suite.path).read_text()
     asked = digest([text, [case.id for case in plan.cases], created.isoformat()])
+    used = {name: suite.toolchains[name] for name in _foreign(plan.cases)}
     header = Header(
         run=store.run_id(created, suite.name, asked),
         created=created.isoformat(timespec="seconds"),
@@ -91,41 +122,59 @@ def run(
         policy=policy,
         baseline=suite.baseline,
         thresholds={**DEFAULT_THRESHOLDS, **suite.accuracy},
-        toolchains=suite.toolchains,
+        toolchains=used,
     )
+    places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
-    with _Session(header, settings, tell, factories) as session:
-        header = session.prepare()
-        with contextlib.closing(store.create(root, header)) as writer:
-            return session.measure(writer, ())
+    return _Session(header, settings, tell, places, factories)
 
 
 def resume(path: Path, settings: Settings, tell: Tell) -> Finished:
     """Run what is missing of the run at ``path``. UsageError if this is another environment than it was made in."""
     header = store.read(path).header
     here = device_of(header.environments["default"].kind, Plan(cases=header.cases))
-    before = header.environments["default"]
-    if here.fingerprint != before.fingerprint:
-        differ = [name for name in here.__struct_fields__ if getattr(here, name) != getattr(before, name)]
-        differ = [name for name in differ if name not in ("host", "observed")]
-        raise UsageError(
-            f"the run was made in another environment ({', '.join(differ)} differ)",
-            where=str(path),
-            fix="start a new run: trtbench run " + header.suite_path,
-        )
-    with _Session(header, settings, tell) as session:
-        session.prepare()
+    _refuse_another(header, "default", here, path)
+    places = dict.fromkeys(header.toolchains, str(path))
+    with _Session(header, settings, tell, places) as session:
+        for name, found in session.prepare().environments.items():
+            _refuse_another(header, name, found, path)
         writer, so_far = store.reopen(path)
         with contextlib.closing(writer):
             return session.measure(writer, so_far.records)
+
+
+def _refuse_another(header: Header, toolchain: str, here: Environment, path: Path) -> None:
+    """UsageError if the run at ``path`` was made in another environment of that toolchain."""
+    before = header.environments[toolchain]
+    if here.fingerprint == before.fingerprint:
+        return
+    differ = [name for name in here.__struct_fields__ if getattr(here, name) != getattr(before, name)]
+    differ = [name for name in differ if name not in ("host", "observed")]
+    which = "" if toolchain == "default" else f" of the toolchain {toolchain!r}"
+    raise UsageError(
+        f"the run was made in another environment{which} ({', '.join(differ)} differ)",
+        where=str(path),
+        fix="start a new run: trtbench run " + header.suite_path,
+    )
+
+
+def _foreign(cases: Sequence[Case]) -> list[str]:
+    """The toolchains of the cases, less the running interpreter."""
+    return sorted({case.toolchain for case in cases} - {"default"})
 
 
 class _Session:
     """One run in progress: the device's lock, interpreters, artifacts, and the loop over cases."""
 
     def __init__(
-        self, header: Header, settings: Settings, tell: Tell, factories: Mapping[str, str] | None = None
+        self,
+        header: Header,
+        settings: Settings,
+        tell: Tell,
+        places: Mapping[str, str],
+        factories: Mapping[str, str] | None = None,
     ) -> None:
+        self.places = places
         self.factories = factories or {}
         self.header = header
         self.settings = settings
@@ -150,39 +199,44 @@ class _Session:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def prepare(self) -> Header:
-        """Everything that can prove the user wrong before a file is written; the header with what was found out."""
-        interpreters = {"default": self._default()}
-        for name in sorted({case.toolchain for case in self.header.cases} - {"default"}):
-            if name not in self.header.toolchains:
-                raise SuiteError(
-                    f"unknown toolchain {name!r}", where=self.header.suite_path, fix="add it to `toolchains`"
-                )
-            interpreters[name] = toolchains.probe(name, self.header.toolchains[name], self.device, self.link)
-        self.interpreters = interpreters
-        ceilings: dict[str, float] = {}
+    def open(self) -> None:
+        """Start every toolchain's interpreter once, and take the device's lock."""
+        self.interpreters = {"default": self._default()}
+        here = self.header.environments["default"]
+        for name in _foreign(self.header.cases):
+            toolchain, place = self.header.toolchains[name], self.places[name]
+            found = toolchains.probe(name, toolchain, self.suite_dir, here, self.link, place)
+            self.interpreters[name] = found
         if self.kind != "fake":
             path = locks.lock_path(self.device)
             on_wait: Callable[[str], None] = lambda holder: self.tell(Waiting(device=self.device, holder=holder))  # noqa: E731
             self._stack.enter_context(locks.hold(path, f"{self.header.run} (process {os.getpid()})", on_wait))
-            default = interpreters["default"]
-            if "torch" in default.environment.libraries:
-                survey = Survey(
-                    Path(self.settings.cache),
-                    self.suite_dir,
-                    self.header.suite_path,
-                    self.device,
-                    default.environment,
-                    lambda job, label: self.dispatcher.ask(default, job, label),
-                )
-                self.work = survey.work(self.header.cases, self.factories, self.settings.seed)
-                ceilings = survey.ceilings()
-        found = {name: interpreter.environment for name, interpreter in interpreters.items()}
-        self.header = msgspec.structs.replace(self.header, environments=found, ceilings=ceilings)
+        environments = {name: interpreter.environment for name, interpreter in self.interpreters.items()}
+        self.header = msgspec.structs.replace(self.header, environments=environments)
+
+    def prepare(self) -> Header:
+        """Everything that can prove the user wrong before a file is written; the header with what was found out."""
+        self.open()
+        default = self.interpreters["default"]
+        if self.kind != "fake" and "torch" in default.environment.libraries:
+            survey = Survey(
+                Path(self.settings.cache),
+                self.suite_dir,
+                self.header.suite_path,
+                self.device,
+                default.environment,
+                lambda job, label: self.dispatcher.ask(default, job, label),
+            )
+            self.work = survey.work(self.header.cases, self.factories, self.settings.seed)
+            self.header = msgspec.structs.replace(self.header, ceilings=survey.ceilings())
         return self.header
 
     def measure(self, writer: store.Writer, before: Sequence[Record]) -> Finished:
-        """The round robin over replicates and cases; a case that failed once is not tried again."""
+        """The round robin over replicates and cases; a case that failed once is not tried again.
+
+        Of the records ``before``, those that a lost GPU left say nothing of their cases.
+        """
+        before = [record for record in before if not (record.failure and record.failure.kind == "DeviceLost")]
         done = {(record.case, record.replicate) for record in before}
         failed = {record.case for record in before if record.failure}
         total = len(self.header.cases) * self.header.policy.replicates
@@ -230,17 +284,23 @@ class _Session:
             with contextlib.suppress(OSError):
                 empty.rmdir()
 
-    def _record(self, case: Case, replicate: int) -> Record:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        blank = Record(case=case.id, label=case.label, replicate=replicate, started=now, toolchain=case.toolchain)
+    def ready(self, case: Case, needed: Sequence[Stage], build: int = 0) -> stages.Ready | Failure:
+        """The artifacts of ``case`` that ``needed`` names, or why one cannot be made."""
         interpreter = self.interpreters[case.toolchain]
-        missing = interpreter.backends.get(case.backend)
+        missing = toolchains.missing(interpreter, case.backend)
         if missing is not None:
             failure = Failure(kind="Unavailable", stage="start", message=missing.reason, hint=missing.fix)
-            return msgspec.structs.replace(blank, failure=failure)
+            return toolchains.locate_failure(failure, interpreter, case)
+        return self.maker.ready(case, needed, self.interpreters, self.tell, build)
+
+    def _record(self, case: Case, replicate: int) -> Record:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         build = replicate % self.header.policy.builds
-        needed = base.load(case.backend).stages(case)
-        ready = self.maker.ready(case, needed, self.interpreters, self.tell, build)
+        blank = Record(
+            case=case.id, label=case.label, replicate=replicate, started=now, toolchain=case.toolchain, build=build
+        )
+        interpreter = self.interpreters[case.toolchain]
+        ready = self.ready(case, base.load(case.backend).stages(case), build)
         if isinstance(ready, Failure):
             return msgspec.structs.replace(blank, failure=ready)
         with (
@@ -269,6 +329,9 @@ class _Session:
             assert isinstance(reply, jobs.Measured)
             record = watched.complete(reply.record, reply.spans)
         record = msgspec.structs.replace(record, phases=ready.phases + record.phases)
+        if record.failure:
+            failure = toolchains.locate_failure(record.failure, interpreter, case)
+            record = msgspec.structs.replace(record, failure=failure)
         if case.id in self.work:
             lit = light.achieved(self.work[case.id], case.precision, self.header.ceilings, record.measurements)
             record = msgspec.structs.replace(record, work=lit)

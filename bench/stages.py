@@ -13,7 +13,7 @@ from bench import artifacts, jobs
 from bench.events import Event, Note, Step
 from bench.model import Case, Data, Failure, Phase, digest
 from bench.seam import Stage
-from bench.toolchains import Interpreter
+from bench.toolchains import Interpreter, locate_failure
 
 Ask = Callable[[Interpreter, jobs.JobType, str], jobs.ReplyType | Failure]
 
@@ -104,8 +104,8 @@ class Maker:
             )
             reply = self._ask(interpreter, job, case.label)
             if isinstance(reply, Failure):
-                self._failed[name] = reply
-                return reply
+                self._failed[name] = locate_failure(reply, interpreter, case)
+                return self._failed[name]
             assert isinstance(reply, jobs.Produced)
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             return artifacts.keep(root, out, stage.kind, key, reply.phases, created)

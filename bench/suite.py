@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,11 +27,13 @@ from bench.model import (
     Toolchain,
 )
 from bench.seam import Runtime
-from bench.suiteschema import DTYPES, LIBRARIES, SYMBOL, VERSION, WORD, json_schema
+from bench.suiteschema import DTYPES, LIBRARIES, SYMBOL, VARIABLE, VERSION, WORD, json_schema, toolchains_schema
 from bench.yamlmarks import Node, choice, duration, expected, fail, integer, mapping, required, sequence, several, text
 
-__all__ = ["json_schema", "load", "locate"]
+__all__ = ["json_schema", "load", "locate", "toolchains_schema"]
 
+# Beside a suite: toolchains that all suites of the folder may name.
+TOOLCHAINS = "toolchains.yaml"
 _KEYS = ("schema", "name", "device", "baseline", "models", "matrix", "dynamic", "measure", "accuracy", "toolchains")
 
 
@@ -40,7 +41,8 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
     """The suite in ``path``, checked against the backends in ``registry``.
 
     Axes of ``Suite.matrix`` and of include and exclude entries are tuples; a backend entry is always a mapping
-    with ``name``. SuiteError, with file and line, for whatever is wrong; nothing is imported and nothing is run.
+    with ``name``; toolchains are as written, with those of a ``toolchains.yaml`` beside the suite. SuiteError, with
+    file and line, for whatever is wrong; nothing is imported and nothing is run.
     """
     root = yamlmarks.read(path)
     entries = mapping(root, _KEYS)
@@ -52,7 +54,7 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
         if symbol not in used:
             node = mapping(entries["dynamic"])[symbol]
             raise fail(node, f"no input has the symbol {symbol!r}.{did_you_mean(symbol, used)}")
-    toolchains = _each(entries, "toolchains", _toolchain)
+    toolchains = _toolchains_beside(path) | (_toolchains(entries["toolchains"]) if "toolchains" in entries else {})
     names = Names(models, registry, tuple(toolchains), dynamic)
     axes, include, exclude = read_matrix(required(entries, "matrix", root, "matrix: {backend: [eager]}"), names)
     labels = _labels([axes, *include], registry)
@@ -71,7 +73,7 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
         device=cast(Any, choice(entries["device"], ("auto", "cpu", "cuda"), "device"))
         if "device" in entries
         else "auto",
-        baseline=_baseline(entries.get("baseline"), labels),
+        baseline=_baseline(entries.get("baseline"), labels, toolchains),
         lines=_lines(root),
     )
 
@@ -79,6 +81,20 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
 def locate(suite: Suite, key: str) -> str:
     """``suites/x.yaml:14``: the line of a dotted key such as ``matrix.backend.2``, or of its nearest known parent."""
     return yamlmarks.locate(suite.path, suite.lines, key)
+
+
+def toolchains_of(path: Path, registry: Mapping[str, Runtime]) -> dict[str, Toolchain]:
+    """The toolchains that a suite may name, or those of a ``toolchains.yaml``: the same mapping as a file."""
+    return _toolchains(yamlmarks.read(path)) if path.name == TOOLCHAINS else load(path, registry).toolchains
+
+
+def place_of_toolchain(suite: Suite, name: str) -> str:
+    """Where a toolchain is defined: the suite's line, or that of the file beside it."""
+    key = f"toolchains.{name}"
+    if key in suite.lines:
+        return locate(suite, key)
+    beside = Path(suite.path).with_name(TOOLCHAINS)
+    return yamlmarks.locate(str(beside), yamlmarks.read(beside).document.lines, name)
 
 
 def _lines(root: Node) -> dict[str, int]:
@@ -250,16 +266,37 @@ def _accuracy(node: Node) -> dict[str, Threshold]:
     return found
 
 
+def _toolchains_beside(path: Path) -> dict[str, Toolchain]:
+    beside = path.with_name(TOOLCHAINS)
+    return _toolchains(yamlmarks.read(beside)) if beside.is_file() else {}
+
+
+def _toolchains(node: Node) -> dict[str, Toolchain]:
+    found = {}
+    for name, entry in mapping(node).items():
+        _check_name(entry, name, WORD)
+        if name == "default":
+            raise fail(entry, "'default' is the running interpreter", "give the toolchain another name")
+        found[name] = _toolchain(entry)
+    return found
+
+
 def _toolchain(node: Node) -> Toolchain:
-    if node.key == "toolchains.default":
-        raise fail(node, "'default' is the running interpreter", "give the toolchain another name")
     entries = mapping(node, ("python", "env"))
-    env = {}
-    for name, entry in mapping(entries["env"]).items() if "env" in entries else ():
-        if type(entry.value) not in (str, int, float):
-            raise expected(entry, "text", "put it in quotes")
-        env[name] = str(entry.value)
-    return Toolchain(python=os.path.expanduser(text(entries["python"])) if "python" in entries else "", env=env)
+    variables = mapping(entries["env"]) if "env" in entries else {}
+    python = text(entries["python"], r"[^\0]+", "~/venvs/old/bin/python") if "python" in entries else ""
+    return Toolchain(python=python, env={name: _variable(entry, name) for name, entry in variables.items()})
+
+
+def _variable(node: Node, name: str) -> str:
+    if not re.fullmatch(VARIABLE, name):
+        raise fail(node, f"{name!r} cannot be the name of a variable", "use letters, digits and _")
+    if name == "CUDA_VISIBLE_DEVICES":
+        what = "a run has one device, so a toolchain cannot choose another"
+        raise fail(node, what, f"set it for the whole run: {name}={node.value} trtbench run ...")
+    if type(node.value) not in (str, int, float) or "\0" in str(node.value):
+        raise expected(node, "text", "put it in quotes")
+    return str(node.value)
 
 
 def _labels(entries: list[dict[str, tuple[Any, ...]]], registry: Mapping[str, Runtime]) -> tuple[str, ...]:
@@ -268,7 +305,12 @@ def _labels(entries: list[dict[str, tuple[Any, ...]]], registry: Mapping[str, Ru
     return tuple(dict.fromkeys(found))
 
 
-def _baseline(node: Node | None, labels: tuple[str, ...]) -> str:
+def _baseline(node: Node | None, labels: tuple[str, ...], toolchains: Mapping[str, Toolchain]) -> str:
+    """A backend by its plain name or its label, where wanted with its toolchain: ``eager@default``."""
+    known = tuple(dict.fromkeys((*labels, *(label.partition("[")[0] for label in labels))))
     if node is None:
-        return "eager" if "eager" in labels else ""
-    return choice(node, labels, "baseline")
+        return "eager" if "eager" in known else ""
+    name, _, place = str(node.value).rpartition("@")
+    if name in known and place in ("default", *toolchains):
+        return str(node.value)
+    return choice(node, known, "baseline")

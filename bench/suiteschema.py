@@ -15,6 +15,7 @@ DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16"
 LIBRARIES = ("torchvision", "timm", "transformers")
 WORD = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 SYMBOL = r"[A-Za-z_][A-Za-z0-9_]*"
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
 _Schema = dict[str, Any]
 _POSITIVE: _Schema = {"type": "integer", "minimum": 1}
@@ -37,7 +38,6 @@ def json_schema(registry: Mapping[str, Runtime] | None = None) -> _Schema:
     entries = {"type": "array", "items": {"type": "object", "minProperties": 1, **axes}}
     matrix = {"include": entries, "exclude": entries}
     dynamic = _closed({"min": _POSITIVE, "opt": _POSITIVE, "max": _POSITIVE, "at": _several(_POSITIVE)}, "min opt max")
-    toolchain = _closed({"python": {"type": "string"}, "env": _map({"type": ["string", "number"]})})
     limit = {"type": ["number", "null"]}
     threshold = _closed(dict.fromkeys(("cosine", "sqnr", "max_abs", "rel_l2"), limit))
     keys: _Schema = {
@@ -55,7 +55,7 @@ def json_schema(registry: Mapping[str, Runtime] | None = None) -> _Schema:
         "dynamic": _map(dynamic),
         "measure": _measure(),
         "accuracy": _closed(dict.fromkeys(PRECISIONS, threshold)),
-        "toolchains": _map(toolchain),
+        "toolchains": _toolchains(),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -63,6 +63,19 @@ def json_schema(registry: Mapping[str, Runtime] | None = None) -> _Schema:
         **_closed(keys, "schema models matrix"),
         "$defs": definitions,
     }
+
+
+def toolchains_schema() -> _Schema:
+    """JSON Schema of a ``toolchains.yaml``, which holds what a suite has under that name."""
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": draft, "title": "trtbench toolchains", **_toolchains()}
+
+
+def _toolchains() -> _Schema:
+    names = {"type": "object", "propertyNames": {"pattern": f"^{VARIABLE}$"}}
+    env = {**names, "additionalProperties": {"type": ["string", "number"]}}
+    python = {"type": "string", "description": "an interpreter: a path, relative to this file, or a command on PATH"}
+    return _map(_closed({"python": python, "env": env}))
 
 
 def _closed(properties: _Schema, needed: str = "") -> _Schema:

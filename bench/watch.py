@@ -6,12 +6,14 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
-from bench import environment
+from bench import gpus
 from bench.measure import cuda, nvml
 from bench.model import Record
+from bench.units import NS_PER_S
 
 
 class Watch:
@@ -30,7 +32,10 @@ class Watch:
 
 
 class GpuWatch(Watch):
-    """A gate for one worker, opened if it stays shut from one tick to the next, and NVML's readings meanwhile."""
+    """A gate for one worker, opened if it stays shut from one tick to the next, and NVML's readings meanwhile.
+
+    A tick raises DeviceLost when NVML finds the GPU gone: the worker would wait for it in vain.
+    """
 
     def __init__(self, gate: cuda.Gate, telemetry: nvml.GpuTelemetry) -> None:
         self.gate = gate.fd
@@ -40,6 +45,7 @@ class GpuWatch(Watch):
         self._telemetry = telemetry
         self._stuck: int | None = None
         self._worker = 0
+        self._saturated = False
 
     def _tick(self, worker: int) -> None:
         self._worker = worker
@@ -48,13 +54,20 @@ class GpuWatch(Watch):
             self._gate.trip()
         self._stuck = stuck
         self._telemetry.tick(time.monotonic_ns())
+        if self._telemetry.lost:
+            raise gpus.DeviceLost(self._telemetry.reason or "NVML finds it no more")
 
     def step(self, phase: str) -> None:
-        """Telemetry covers the phase ``measure``."""
+        """Telemetry covers the phases ``measure`` and ``saturate``, and counts the energy of the latter."""
+        now = time.monotonic_ns()
         if phase == "measure" and self._worker:
-            self._telemetry.start(self._worker, time.monotonic_ns())
-        elif phase == "validate":
-            self._telemetry.stop(time.monotonic_ns())
+            self._telemetry.start(self._worker, now)
+        elif phase in ("saturate", "validate"):
+            if phase == "saturate" or self._saturated:
+                self._telemetry.count(now)
+            self._saturated = phase == "saturate"
+            if phase == "validate":
+                self._telemetry.stop(now)
 
     def complete(self, record: Record, spans: dict[str, tuple[int, int]]) -> Record:
         """The record with the card's telemetry, its warnings, and the samples taken while throttled marked."""
@@ -68,13 +81,21 @@ class GpuWatch(Watch):
         return msgspec.structs.replace(
             record,
             measurements=measurements,
-            telemetry={
-                **record.telemetry,
-                **told,
-                **({"gpu_reason": reason} if (reason := self._telemetry.reason) else {}),
-            },
+            telemetry=_with_energy({**record.telemetry, **told})
+            | ({"gpu_reason": reason} if (reason := self._telemetry.reason) else {}),
             warnings=(*record.warnings, *nvml.warnings(told)),
         )
+
+
+def _with_energy(told: dict[str, Any]) -> dict[str, Any]:
+    """``inference_j``, the card's joules per inference: its power in the saturated loop x the loop's time / inferences.
+
+    The counter is read a little outside of the loop, so its power is taken and not its difference.
+    """
+    if not {"saturated_power_w", "saturated_ns", "saturated_inferences"} <= set(told):
+        return told
+    seconds = told["saturated_ns"] / NS_PER_S
+    return told | {"inference_j": told["saturated_power_w"] * seconds / told["saturated_inferences"]}
 
 
 @contextlib.contextmanager
@@ -83,6 +104,6 @@ def device(kind: str) -> Iterator[Watch]:
     if kind != "cuda":
         yield Watch()
         return
-    which = environment.visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    which = gpus.visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES"))
     with contextlib.closing(cuda.create_gate()) as gate, contextlib.closing(nvml.GpuTelemetry(which)) as telemetry:
         yield GpuWatch(gate, telemetry)

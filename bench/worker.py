@@ -22,12 +22,12 @@ import msgspec
 from bench import environment, jobs, tensors
 from bench.backends import base
 from bench.errors import BenchError, CaseError, InputError
-from bench.measure import accuracy, boundaries, cuda, device, metric, ranges, telemetry
+from bench.measure import accuracy, boundaries, cuda, device, fairness, metric, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
 from bench.model import Accuracy, Case, Failure, Phase, Record
 from bench.seam import Context, Lane
 
-TIMED = ("measure",)
+TIMED = ("measure", "saturate")
 LONGEST_MESSAGE = 2000
 
 
@@ -126,6 +126,7 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
         with log("validate"):
             fields["accuracy"] = _validate(lanes[0], job, tensors.read(reference / "outputs.safetensors"))
         fields["fairness"] = prepared.fairness()
+        fields["warnings"] += fairness.warnings(fields["fairness"], case)
 
 
 @contextlib.contextmanager

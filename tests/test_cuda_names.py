@@ -13,7 +13,7 @@ import pytest
 import bench
 
 cuda = pytest.importorskip("cuda.bindings", reason="pip install cuda-bindings (part of the extra dev)")
-NAME = re.compile(r"(cu|cuda)[A-Z]\w+|CU[a-z]\w+|CU_\w+[A-Z]|CUDA_(ERROR|SUCCESS)\w*")
+NAME = re.compile(r"(cu|cuda)[A-Z]\w+|CU[a-z]\w+|CU_\w+[A-Z]|CUDA_(ERROR_\w*[A-Z]|SUCCESS)")
 # Ends of CU_DEVICE_ATTRIBUTE names that CudaDriver.attribute is given.
 ATTRIBUTE = re.compile(r"(L2_CACHE_SIZE|CAN_USE_\w+)")
 
@@ -25,7 +25,7 @@ def _used(path: Path) -> set[str]:
         text = node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str):
             if NAME.fullmatch(text):
-                found.add(text)
+                found.add(re.sub(r"_v\d$", "", text))  # as the library exports it, which ctypes sees
             elif ATTRIBUTE.fullmatch(text):
                 found.add(f"CU_DEVICE_ATTRIBUTE_{text}")
     return found

@@ -11,11 +11,11 @@ ROOT = Path(bench.__file__).parent
 LAYERS = {
     "errors": 0, "units": 0, "model": 0, "stats": 0, "tensors": 0, "layers": 0, "events": 0, "seam": 0,
     "suite": 1, "matrix": 1, "suiteschema": 1, "yamlmarks": 1, "plan": 1, "selection": 1,
-    "codec": 1, "compare": 1, "environment": 1, "artifacts": 1,
+    "codec": 1, "compare": 1, "environment": 1, "gpus": 1, "artifacts": 1,
     "lowering": 2,
     "backends": 3, "measure": 3, "profile": 3, "store": 3,
     "jobs": 4, "process": 4, "locks": 4, "light": 4, "worker": 4, "toolchains": 4, "stages": 4, "runner": 4,
-    "dispatch": 4, "selftest": 4, "survey": 4, "watch": 4,
+    "dispatch": 4, "selftest": 4, "survey": 4, "watch": 4, "faults": 4, "dissect": 4,
     "executors": 4, "doctor": 4, "duel": 4, "calibrate": 4,
     "report": 5,
     "integrations": 6, "cli": 6, "__main__": 7,

@@ -43,6 +43,15 @@ def test_where_a_case_stands_and_the_order_of_its_keys_do_not_change_its_identit
     assert case(symbols={"a": 1, "b": 2}).id == case(symbols={"b": 2, "a": 1}).id
 
 
+def test_a_default_that_is_spelled_out_changes_no_identity_and_none_that_was_sent_to_a_worker() -> None:
+    text = msgspec.json.encode(
+        msgspec.to_builtins(case()) | {"precision": "fp32", "l2": "warm", "toolchain": "default"}
+    )
+    spelled = msgspec.json.decode(text, type=Case)
+    assert spelled == case()
+    assert spelled.id == case().id
+
+
 def test_a_cases_identity_is_the_same_on_every_machine_and_in_every_version() -> None:
     assert case().id == "61b7b6872689"
     assert len(case().id) == 12

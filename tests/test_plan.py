@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import plan
+from bench import jobs, plan, suite
+from bench.backends import base
 from bench.errors import SelectionError, UsageError
 from bench.model import Case, Plan, Range, Suite
-from tests.suite_kit import REGISTRY, TEXT, load
+from tests.suite_kit import REGISTRY, TEXT, load, write
 
 
 def planned(folder: Path, text: str, device: str = "cuda:0", **more: str) -> Plan:
@@ -76,6 +77,23 @@ def test_options_that_equal_their_default_vanish_and_duplicates_with_them(tmp_pa
     found = planned(tmp_path, matrix(backend=backends))
     assert [(case.label, case.options) for case in found.cases] == [("resnet/inductor/fp32/batch=1", {})]
     assert found.left_out == ()
+
+
+def test_text_and_number_options_that_equal_their_default_vanish_too(tmp_path: Path) -> None:
+    entries: list[Any] = ["fake", {"name": "fake", "time": "1 ms", "noise": 0.01}, {"name": "fake", "time": "2 ms"}]
+    registry = {**REGISTRY, "fake": base.load("fake")}
+    read = suite.load(write(tmp_path, matrix(backend=entries)), registry)
+    found = plan.plan(read, registry, device="cpu")
+    assert [case.options for case in found.cases] == [{}, {"time": "2 ms"}]
+
+
+def test_an_axis_at_its_default_gives_the_case_without_the_axis_here_and_in_a_worker(tmp_path: Path) -> None:
+    said = {"precision": ["fp32"], "l2": "warm", "toolchain": "default", "streams": 1, "transfers": True}
+    (plain,) = planned(tmp_path, matrix()).cases
+    (spelt,) = planned(tmp_path, matrix(**said)).cases
+    job = jobs.decode_job(jobs.encode(jobs.Inspect(device="cpu", cases=(spelt,))))
+    assert isinstance(job, jobs.Inspect)
+    assert plain.id == spelt.id == job.cases[0].id
 
 
 def test_every_other_axis_reaches_its_case(tmp_path: Path) -> None:

@@ -176,6 +176,47 @@ def test_an_interrupt_even_repeated_finishes_the_file(
     assert [record.label.split("/")[1] for record in run.records] == ["fake"]
 
 
+def with_builds(suite: Path, builds: int) -> Path:
+    suite.write_text(suite.read_text().replace("measure: {", f"measure: {{builds: {builds}, "))
+    return suite
+
+
+def latencies(records: tuple[Record, ...]) -> list[int]:
+    return [record.measurements[0].samples[0] for record in records]
+
+
+def test_replicates_measure_independent_builds_in_turn(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = with_builds(fake_suite("[{name: fake, tactics: 0.5, noise: 0.0, drift: 0.0}]", replicates=4), 2)
+    assert trtbench("run", suite, "--select", "batch=1") == 0
+    (run,) = trtbench.runs()
+    assert [record.build for record in run.records] == [0, 1, 0, 1]
+    first, second, *again = latencies(run.records)
+    assert first != second
+    assert again == [first, second]
+    built = [next(phase for phase in record.phases if phase.name == "build").cold for record in run.records]
+    assert built == [True, True, False, False]
+
+
+def test_the_first_build_is_the_one_of_a_suite_without_builds(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[{name: fake, tactics: 0.5}]", replicates=1)
+    trtbench("run", suite, "--select", "batch=1")
+    trtbench("run", with_builds(suite, 3), "--select", "batch=1")
+    after, before = trtbench.runs()
+    assert latencies(before.records) == latencies(after.records)
+    assert [phase.cold for phase in after.records[0].phases if phase.name == "build"] == [False]
+
+
+def test_a_resumed_run_goes_on_with_the_builds_it_would_have_measured(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = with_builds(fake_suite("[{name: fake, tactics: 0.5}]", replicates=4), 3)
+    trtbench("run", suite, "--select", "batch=1")
+    path = store.runs(trtbench.store)[0]
+    whole = store.read(path)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    assert trtbench("run", "--resume", path.stem) == 0
+    assert [record.build for record in store.read(path).records] == [0, 1, 2, 0]
+    assert latencies(store.read(path).records) == latencies(whole.records)
+
+
 def test_a_corrupt_reference_is_made_again(trtbench: Trtbench, fake_suite: Suite, tmp_path: Path) -> None:
     suite = fake_suite()
     trtbench("run", suite)

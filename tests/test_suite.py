@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from bench import plan, suite
 from bench.errors import InputError, SuiteError
-from bench.model import DEFAULT_THRESHOLDS, Policy, Range
+from bench.model import DEFAULT_THRESHOLDS, Policy, Range, Toolchain
 from tests.suite_kit import REGISTRY, TEXT, load, write
 
+TWO_TOOLCHAINS = TEXT.replace("batch: [1, 32]", "batch: [1, 32]\n  toolchain: [default, old]")
 LINE_OF = {line.strip(): number for number, line in enumerate(TEXT.splitlines(), 1)}
 
 
@@ -97,10 +98,52 @@ def test_dynamic_points_default_to_the_three_of_the_range(tmp_path: Path) -> Non
 
 
 def test_toolchains_are_named_interpreters_with_variables(tmp_path: Path) -> None:
-    tools = "toolchains: {old: {python: /opt/old/bin/python, env: {CUDA_VISIBLE_DEVICES: 0}}}\n"
-    read = load(tmp_path, changed("batch: [1, 32]", "batch: [1, 32]\n  toolchain: [default, old]") + tools)
-    assert read.toolchains["old"].env == {"CUDA_VISIBLE_DEVICES": "0"}
+    tools = "toolchains: {old: {python: $HOME/old/bin/python, env: {OMP_NUM_THREADS: 2}}}\n"
+    read = load(tmp_path, TWO_TOOLCHAINS + tools)
+    assert read.toolchains == {"old": Toolchain(python="$HOME/old/bin/python", env={"OMP_NUM_THREADS": "2"})}
     assert read.matrix["toolchain"] == ("default", "old")
+    assert suite.place_of_toolchain(read, "old") == f"{read.path}:{len(TWO_TOOLCHAINS.splitlines()) + 1}"
+
+
+def test_toolchains_of_the_file_beside_the_suite_join_its_own_which_win(tmp_path: Path) -> None:
+    write(tmp_path, "# mine\nold: {python: beside}\nnew: {python: beside}\n", suite.TOOLCHAINS)
+    read = load(tmp_path, TWO_TOOLCHAINS + "toolchains: {old: {python: own}}\n")
+    assert {name: found.python for name, found in read.toolchains.items()} == {"old": "own", "new": "beside"}
+    assert suite.place_of_toolchain(read, "old").startswith(f"{tmp_path}/x.yaml:")
+    assert suite.place_of_toolchain(read, "new") == f"{tmp_path}/toolchains.yaml:3"
+    assert suite.toolchains_of(tmp_path / suite.TOOLCHAINS, REGISTRY)["old"].python == "beside"
+    assert suite.toolchains_of(tmp_path / "x.yaml", REGISTRY)["old"].python == "own"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("default: {}", 1, "'default' is the running interpreter"),
+        ("a: {python: python3}\nb: {pyton: python3}", 2, "unknown key 'pyton' in b. Did you mean 'python'?"),
+        ("a:\n  env: {B=C: 1}", 2, "'B=C' cannot be the name of a variable"),
+        ("a:\n  env:\n    CUDA_VISIBLE_DEVICES: 1", 3, "set it for the whole run: CUDA_VISIBLE_DEVICES=1"),
+        ('a:\n  env: {B: "\\0"}', 2, "expected text"),
+        ("a: ]", 1, "not YAML"),
+    ],
+)
+def test_a_mistake_in_the_file_beside_the_suite_is_told_with_its_line_there(
+    tmp_path: Path, text: str, line: int, message: str
+) -> None:
+    write(tmp_path, text + "\n", suite.TOOLCHAINS)
+    error = wrong(tmp_path, TEXT)
+    assert message in str(error)
+    assert error.where == f"{tmp_path}/toolchains.yaml:{line}"
+
+
+def test_a_baseline_may_be_the_plain_name_of_a_backend_that_stands_with_options_only(tmp_path: Path) -> None:
+    only = changed("    - eager\n    - inductor\n", "")
+    assert load(tmp_path, only.replace("backend: eager, ", "") + "baseline: inductor\n").baseline == "inductor"
+
+
+def test_a_baseline_may_name_its_toolchain(tmp_path: Path) -> None:
+    tools = "toolchains: {old: {python: python3}}\n"
+    assert load(tmp_path, TWO_TOOLCHAINS + tools + "baseline: eager@old\n").baseline == "eager@old"
+    assert "unknown baseline 'eager@odl'" in str(wrong(tmp_path, TWO_TOOLCHAINS + tools + "baseline: eager@odl\n"))
 
 
 def test_an_anchor_can_be_reused_and_merged(tmp_path: Path) -> None:

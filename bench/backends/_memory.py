@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any
 
 import numpy as np
 
 from bench.errors import OutOfMemory, Unavailable
+from bench.seam import Buffer
 from bench.tensors import Array
 
 # What lies in memory, by numpy's dtype name; bfloat16, which numpy lacks, is two bytes.
@@ -76,6 +78,22 @@ def block(nbytes: int, device: str) -> Block:
     return HostBlock(nbytes) if device == "cpu" else CudaBlock(nbytes)
 
 
+def allocated(shape: tuple[int, ...], dtype: str, device: str) -> tuple[Block, Buffer]:
+    """New memory on ``device`` for a tensor, and the tensor that lies there; OutOfMemory if there is none left."""
+    held = block(math.prod(shape) * itemsize(dtype), device)
+    return held, Buffer(ptr=held.ptr, nbytes=held.nbytes, shape=shape, dtype=dtype)
+
+
+def read(buffer: Buffer, device: str) -> Array:
+    """A copy of a tensor on ``device``; float16 and bfloat16 come as float32."""
+    return decode(copied(buffer.ptr, buffer.nbytes, device), buffer.dtype, buffer.shape)
+
+
+def poison(buffer: Buffer, device: str) -> None:
+    """Fill a tensor on ``device`` with NaN, or 0x7F bytes."""
+    fill(buffer.ptr, buffer.nbytes, 0xFF if "float" in buffer.dtype else 0x7F, device)
+
+
 def copied(ptr: int, nbytes: int, device: str) -> Array:
     """``nbytes`` bytes at an address of ``device``, as uint8."""
     data = np.empty(nbytes, np.uint8)
@@ -97,12 +115,12 @@ def fill(ptr: int, nbytes: int, byte: int, device: str) -> None:
 
 def new_stream() -> int:
     """The raw handle of a new CUDA stream that does not wait for the default one."""
-    return int(cuda("cudaStreamCreateWithFlags", _runtime().cudaStreamNonBlocking))
+    return int(cuda("cudaStreamCreateWithFlags", runtime_api().cudaStreamNonBlocking))
 
 
 def cuda(function: str, *arguments: Any) -> Any:
     """Call a function of the CUDA runtime; its result. OutOfMemory or RuntimeError if it fails."""
-    runtime = _runtime()
+    runtime = runtime_api()
     status, *result = getattr(runtime, function)(*arguments)
     if status == runtime.cudaError_t.cudaErrorMemoryAllocation:
         raise OutOfMemory(f"{function}: the GPU has no memory left", fix="a smaller batch, or a narrower precision")
@@ -111,7 +129,8 @@ def cuda(function: str, *arguments: Any) -> Any:
     return result[0] if result else None
 
 
-def _runtime() -> Any:
+def runtime_api() -> Any:
+    """The module of the CUDA runtime. Unavailable if it is not installed."""
     try:
         from cuda.bindings import runtime
     except ImportError as error:
@@ -120,4 +139,4 @@ def _runtime() -> Any:
 
 
 def _kind(name: str) -> Any:
-    return getattr(_runtime().cudaMemcpyKind, name)
+    return getattr(runtime_api().cudaMemcpyKind, name)

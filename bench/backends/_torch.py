@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench import tensors
-from bench.backends import base
+from bench.backends import _weights, base
 from bench.backends._factories import build_model as build_model
 from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model import Case, Precision
@@ -104,12 +104,13 @@ def session(case: Case, context: Context) -> Iterator[None]:
         absent = missing()
         if absent is not None:
             raise Unavailable(absent.reason, fix=absent.fix)
-        import torch
+        try:
+            import torch
+        except (ImportError, OSError) as error:  # a library that torch was built for is not found, or another is
+            what = f"torch is installed but cannot be imported: {_brief(error)}"
+            raise Unavailable(what, fix="reinstall torch, or correct LD_LIBRARY_PATH and PYTHONPATH") from error
     if context.device != "cpu" and not torch.cuda.is_available():
-        raise Unavailable(
-            f"torch {torch.__version__} can use no CUDA device",
-            fix="install a CUDA build of torch: pytorch.org/get-started",
-        )
+        raise _no_device()
     try:
         with tf32(case.precision == "tf32"), errors():
             yield
@@ -120,12 +121,35 @@ def session(case: Case, context: Context) -> Iterator[None]:
                 torch.cuda.empty_cache()
 
 
+def _no_device() -> Unavailable:
+    """Why torch can use no CUDA device: starting CUDA says what ``is_available`` keeps to itself."""
+    import torch
+
+    why = "no reason given"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        why = _brief(error)
+    fix = "nvidia-smi shows the driver's state and the GPUs, CUDA_VISIBLE_DEVICES chooses among them"
+    if torch.version.cuda is None:
+        fix = "install a CUDA build of torch: pytorch.org/get-started"
+    elif "too old" in why:
+        fix = f"a newer NVIDIA driver, or a torch for an older CUDA than {torch.version.cuda}: pytorch.org/get-started"
+    return Unavailable(f"torch {torch.__version__} can use no CUDA device: {why}", fix=fix)
+
+
 @contextlib.contextmanager
 def fresh_caches(context: Context) -> Iterator[None]:
-    """Inductor's and Triton's caches in the scratch folder for the block, if the run is cold."""
-    own = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"} if context.cold else {}
+    """Inductor's and Triton's caches in other folders for the block: new ones if the run is cold, and for every
+    independent build but the first those of this build, as autotuning must not find what another build has chosen.
+    """
+    root = context.scratch if context.cold else None
+    if root is None and context.build and context.shared:
+        root = context.shared / f"build-{context.build}"
+    folders = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+    own = {name: str(root / folder) for name, folder in folders.items()} if root else {}
     before = {name: os.environ.get(name) for name in own}
-    os.environ.update({name: str(context.scratch / folder) for name, folder in own.items()})
+    os.environ.update(own)
     try:
         yield
     finally:
@@ -190,10 +214,15 @@ def _brief(error: BaseException) -> str:
 
 
 def load_model(case: Case, options: TorchOptions, context: Context, device: str) -> torch.nn.Module:
-    """The case's model as it is measured: precision, memory format and autocast applied, on ``device``."""
+    """The case's model as it is measured: precision, memory format and autocast applied, on ``device``.
+
+    Its weights are those of the weights artifact, if the case has one.
+    """
     import torch
 
     model = build_model(case, context, device="cpu")
+    if _weights.STAGE in context.artifacts:
+        _weights.load_weights(model, context.artifacts[_weights.STAGE])
     if options.memory_format == "channels_last":
         model = model.to(memory_format=torch.channels_last)
     if not options.autocast:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from bench.backends import _lane, _shapes, _torch
+from bench.backends import _lane, _shapes, _torch, _weights
 from bench.model import Case
 from bench.seam import Context, Missing, Stage
 
@@ -47,17 +47,20 @@ class Aoti:
         return _torch.unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference, and the package: its kernels are compiled for one kind of device."""
+        """The reference (and its weights), and the package: its kernels are compiled for one kind of device."""
+        first = _weights.first_stages(case)
         build = Stage(
             name="build",
             kind="pt2",
             producer="aoti",
             key={"model": _shapes.model_key(case), "precision": case.precision, "options": case.options},
+            needs=tuple(stage.name for stage in first[1:]),
             libraries=_shapes.libraries(case, "triton"),
             per_device=True,
+            per_build=True,
             toolchain=case.toolchain,
         )
-        return [_shapes.reference_stage(case), build]
+        return [*first, build]
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Export and compile. Phases: import, load, export, compile.

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bench import tensors
-from bench.backends import _lane, _shapes, _torch
+from bench.backends import _lane, _torch, _weights
 from bench.model import Case
 from bench.seam import Context, Missing, Stage
 
@@ -33,11 +33,18 @@ class Eager:
         return _torch.unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference only."""
-        return [_shapes.reference_stage(case)]
+        """The reference, and in another toolchain than the default one its weights."""
+        return _weights.first_stages(case)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """The reference: eager outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``."""
+        """The reference: eager outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``.
+
+        Or, of kind ``weights``, the model's state dict.
+        """
+        if stage.kind == "weights":
+            with _torch.session(case, msgspec.structs.replace(context, device="cpu")):
+                _weights.write_weights(case, context, out)
+            return
         plain = msgspec.structs.replace(case, precision="fp32", options={}, cuda_graph=False, dynamic={})
         with self.prepare(plain, Options(), context) as prepared:
             with context.phase("run"):

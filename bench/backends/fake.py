@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from bench import tensors
 from bench.backends import base
 from bench.errors import OutOfMemory, Unavailable, Unsupported
+from bench.layers import FILE, Layer, Layers, Tensor
 from bench.model import Case, digest
 from bench.seam import Buffer, Context, Missing, Stage
 from bench.units import parse_time
@@ -24,14 +26,18 @@ Way = Literal[
 ]
 
 
+_BUILT = "factor.json"
+
+
 class Options(base.Options, frozen=True, kw_only=True):
-    """``time`` is the length of a call on simulated time, ``noise`` and ``drift`` the sd of the logs of calls and of
-    processes, ``fail`` the way in which a call fails.
+    """``time`` is the length of a call on simulated time; ``noise``, ``drift`` and ``tactics`` are the sd of the logs
+    of calls, of processes and of builds (0: nothing is built); ``fail`` is the way in which a call fails.
     """
 
     time: str = "1 ms"
     noise: float = 0.01
     drift: float = 0.005
+    tactics: float = 0.0
     fail: Way = ""
 
     def __post_init__(self) -> None:
@@ -96,6 +102,8 @@ class FakePrepared:
         self._context = context
         self._rng = np.random.default_rng([int(case.id, 16), context.replicate])
         self._scale = float(np.exp(self._rng.normal(0.0, options.drift)))
+        if options.tactics:
+            self._scale *= float(msgspec.json.decode((context.artifacts["build"] / _BUILT).read_bytes()))
 
     def lanes(self, count: int) -> Sequence[FakeLane]:
         """``count`` lanes, each with a random stream of its own."""
@@ -121,12 +129,36 @@ class Fake:
         return None
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """A reference of its own kind: no model is built."""
+        """A reference of its own kind, as there is no model; where builds differ, one build."""
         key = {"inputs": digest({name: spec.shape for name, spec in case.resolved.items()})}
-        return [Stage(name="reference", kind="fake-reference", producer="fake", key=key)]
+        reference = Stage(name="reference", kind="fake-reference", producer="fake", key=key)
+        if not case.options.get("tactics"):
+            return [reference]
+        built = {"case": case.id}
+        return [
+            reference,
+            Stage(
+                name="build", kind="fake-build", producer="fake", key=built, per_build=True, toolchain=case.toolchain
+            ),
+        ]
+
+    def layers(self, case: Case) -> Stage:
+        """A copy and a tanh of each input, which take a tenth and nine tenths of a call."""
+        key = {"options": case.options, "inputs": digest({name: spec.shape for name, spec in case.resolved.items()})}
+        return Stage(name="layers", kind="fake-layers", producer="fake", key=key, toolchain=case.toolchain)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """The right answer: tanh of each input."""
+        """The right answer, tanh of each input; of a build, what it multiplies the length of a call by; or layers."""
+        if stage.name == "layers":
+            options = msgspec.convert(case.options, Options)
+            _fail(options.fail)
+            (out / FILE).write_bytes(msgspec.json.encode(_layers(case, parse_time(options.time))))
+            return
+        if stage.name == "build":
+            rng = np.random.default_rng([int(case.id, 16), context.build, len(stage.name)])
+            factor = float(np.exp(rng.normal(0.0, case.options["tactics"])))
+            (out / _BUILT).write_bytes(msgspec.json.encode(factor))
+            return
         answer = {f"{name}.tanh": np.tanh(array).astype(np.float32) for name, array in context.inputs.items()}
         tensors.write(out / "outputs.safetensors", answer)
 
@@ -140,6 +172,30 @@ class Fake:
 
 def _buffer(array: tensors.Array) -> Buffer:
     return Buffer(ptr=array.ctypes.data, nbytes=array.nbytes, shape=array.shape, dtype=array.dtype.name)
+
+
+def _layers(case: Case, ns: int) -> Layers:
+    """Of a call that takes ``ns``, the same in each of three calls."""
+    found = []
+    for name, spec in case.resolved.items():
+        shape, part = tuple(int(size) for size in spec.shape), ns // len(case.inputs)
+        given = Tensor(name=name, shape=shape, dtype=spec.dtype, format="Row major linear")
+        moved = msgspec.structs.replace(given, name=f"{name}.copy", format="Channel major")
+        made = msgspec.structs.replace(given, name=f"{name}.tanh")
+        for kind, ends, share in (("Reformat", (given, moved), 1), ("Tanh", (moved, made), 9)):
+            found.append(
+                Layer(
+                    name=f"{kind.lower()} of {name}",
+                    kind=kind,
+                    precision=case.precision,
+                    tactic="simulated",
+                    inputs=ends[:1],
+                    outputs=ends[1:],
+                    reformat=kind == "Reformat",
+                    ns=(part * share // 10,) * 3,
+                )
+            )
+    return Layers(runtime="simulated", layers=tuple(found), calls=3)
 
 
 def _fail(way: Way) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
-from bench.backends import _lane, _shapes, _torch
+from bench.backends import _lane, _shapes, _torch, _weights
 from bench.errors import Unavailable, UsageError
 from bench.model import Case
 from bench.seam import Context, Missing, Stage
@@ -21,6 +23,8 @@ Mode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cu
 _CAPTURING = ("reduce-overhead", "max-autotune")
 # The folder, among the case's artifacts, that takes generated code; it is there where the caller wants to keep some.
 KEEP = "keep"
+_LONGEST_REASON = 200
+_SHOWN_REASONS = 3
 
 
 class Options(_torch.TorchOptions, frozen=True, kw_only=True):
@@ -57,11 +61,11 @@ class Inductor:
         return _torch.unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference only: code is generated in the measuring process."""
-        return [_shapes.reference_stage(case)]
+        """The reference (and its weights): code is generated in the measuring process."""
+        return _weights.first_stages(case)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Makes nothing: its one stage is produced by eager."""
+        """Makes nothing: its stages are produced by eager."""
         raise UsageError(f"inductor makes no {stage.name}")
 
     @contextlib.contextmanager
@@ -71,13 +75,19 @@ class Inductor:
         torch compiles in the first call, so one call is made here, as phase ``compile``: on the case's inputs, or where
         sizes are dynamic on inputs at ``opt``, whose dynamic dimensions are marked with their ranges.
         """
-        with _torch.session(case, context), _torch.fresh_caches(context), _torch.own_warnings_filtered():
+        with (
+            _torch.session(case, context),
+            _torch.fresh_caches(context),
+            _torch.own_warnings_filtered(),
+            contextlib.ExitStack() as stack,
+        ):
             if context.device != "cpu" and importlib.util.find_spec("triton") is None:
                 raise Unavailable("Inductor needs Triton to compile for CUDA", fix="pip install triton")
             with context.phase("load"):
                 model = _torch.load_model(case, options, context, context.device)
                 compiled = _compiled(model, options)
-            captures = options.mode in _CAPTURING
+                declined = stack.enter_context(_declined())
+            captures = _captures(options, context.device)
             prepared = _lane.TorchPrepared(
                 case,
                 options,
@@ -85,7 +95,7 @@ class Inductor:
                 lambda inputs: compiled(**inputs),
                 weights=[*model.parameters(), *model.buffers()],
                 captures_graphs=captures,
-                more=lambda: _report(options, captures),
+                more=lambda: _report(options, declined if captures else None),
             )
             with contextlib.closing(prepared), _wrapper(options):
                 with context.phase("compile"), _kept_code(options, context):
@@ -104,7 +114,8 @@ def _compiled(model: torch.nn.Module, options: Options) -> Any:
 
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    torch._dynamo.utils.clear_compilation_metrics()
+    if hasattr(torch._dynamo.utils, "clear_compilation_metrics"):  # not in torch 2.2
+        torch._dynamo.utils.clear_compilation_metrics()
     torch._dynamo.config.suppress_errors = False
     return torch.compile(model, mode=options.mode, fullgraph=options.fullgraph, dynamic=options.dynamic)
 
@@ -144,26 +155,80 @@ def _kept_code(options: Options, context: Context) -> Iterator[None]:
         (folder / f"output_code_{index}.py").write_text(code)
 
 
-def _report(options: Options, captures: bool) -> dict[str, Any]:
-    """Graph breaks with their reasons, recompiles, the code cache, and graphs that Inductor declined to capture."""
+def _captures(options: Options, device: str) -> bool:
+    """Whether Inductor is to capture CUDA graphs: by the mode, or by TORCHINDUCTOR_CUDAGRAPHS in the environment."""
+    import torch._inductor.config as config
+
+    return options.mode in _CAPTURING or (device != "cpu" and bool(config.triton.cudagraphs))
+
+
+@contextlib.contextmanager
+def _declined() -> Iterator[list[str]]:
+    """Fills, as long as the block runs, with why Inductor did not capture a graph: it tells that to its log only."""
+    importlib.import_module("torch._inductor.compile_fx")  # its loggers exist from then on
+    heard: list[str] = []
+
+    class Hearer(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "skipping cudagraph" in record.getMessage():
+                heard.append(record.getMessage())
+
+    hearer = Hearer(logging.WARNING)
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch._inductor.")]
+    loggers = [logging.getLogger(name) for name in names if name.endswith(("__cudagraphs", "__perf_hints"))]
+    for logger in loggers:
+        logger.addHandler(hearer)
+    try:
+        yield heard
+    finally:
+        for logger in loggers:
+            logger.removeHandler(hearer)
+
+
+def _report(options: Options, declined: list[str] | None) -> dict[str, Any]:
+    """Graph breaks and recompiles with their reasons, caches, and graphs that Inductor declined to capture.
+
+    ``declined`` is None where it was not to capture any. ``autotune_cache`` is cold where this process timed kernels
+    to choose among them.
+    """
     from torch._dynamo import utils
 
-    counters = utils.counters
-    breaks = {reason.splitlines()[0][:200]: count for reason, count in counters["graph_break"].items()}
-    again = [metric for metric in utils.get_compilation_metrics() if getattr(metric, "recompile_reason", None)]
-    inductor = counters["inductor"]
+    inductor, graphs = utils.counters["inductor"], utils.counters["stats"]["unique_graphs"]
+    breaks = {_brief(reason): count for reason, count in utils.counters["graph_break"].items()}
+    again, gave_up = _recompiles(utils)
     told: dict[str, Any] = {
         "mode": options.mode,
-        "graphs": counters["stats"]["unique_graphs"],
+        "graphs": graphs,
         "graph_breaks": sum(breaks.values()),
-        "break_reasons": breaks,
         "recompiles": len(again),
         "code_cache": "warm" if inductor["fxgraph_cache_hit"] and not inductor["fxgraph_cache_miss"] else "cold",
     }
-    if captures:
-        told["graphs_skipped"] = inductor["cudagraph_skips"]
+    if options.mode.startswith("max-autotune"):
+        timed = [name for name in inductor if name == "select_algorithm_autotune" or name.startswith("benchmarking.")]
+        told["autotune_cache"] = "cold" if any(inductor[name] for name in timed) else "warm"
+    if declined is not None:
+        told["graphs_skipped"] = max(inductor["cudagraph_skips"], len(declined))  # torch 2.2 counts none
         told["graph_inputs"] = "copied in every call"
-    return told
+        if told["graphs_skipped"] >= graphs:
+            told["graph_capture"] = "none"
+    reasons = {"break_reasons": breaks, "recompile_reasons": again[:_SHOWN_REASONS], "recompile_limit": gave_up}
+    reasons["skip_reasons"] = [_brief(text) for text in dict.fromkeys(declined or ())][:_SHOWN_REASONS]
+    return told | {key: value for key, value in reasons.items() if value}
+
+
+def _recompiles(utils: Any) -> tuple[list[str], bool]:
+    """Why graphs were compiled again, one reason each time, and whether torch gave up and runs a part uncompiled."""
+    metrics = utils.get_compilation_metrics() if hasattr(utils, "get_compilation_metrics") else ()
+    found = [reason for metric in metrics if (reason := getattr(metric, "recompile_reason", None))]
+    if not found:  # before torch 2.6 there is one for each graph that did not fit, so that each may come many times
+        found = list(dict.fromkeys(reason for several in utils.guard_failures.values() for reason in several))
+    failed = [getattr(metric, "fail_reason", None) or "" for metric in metrics]
+    return [_brief(reason) for reason in found], any("limit exceeded" in text for text in failed)
+
+
+def _brief(reason: str) -> str:
+    """The first line without the source line that follows a guard."""
+    return " ".join((reason.strip().splitlines() or [""])[0].split(" # ")[0].split())[:_LONGEST_REASON]
 
 
 BACKEND = Inductor()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -140,8 +141,8 @@ class OrtLane:
         for (name, buffer), value in zip(self._outputs.items(), self._binding.get_outputs(), strict=True):
             if buffer is None:
                 shape, dtype = tuple(value.shape()), _dtype(value.data_type())
-                count = _count(shape)
-                buffer = Buffer(ptr=value.data_ptr(), nbytes=count * _memory.itemsize(dtype), shape=shape, dtype=dtype)
+                nbytes = math.prod(shape) * _memory.itemsize(dtype)
+                buffer = Buffer(ptr=value.data_ptr(), nbytes=nbytes, shape=shape, dtype=dtype)
             found[name] = buffer
         return found
 
@@ -149,16 +150,12 @@ class OrtLane:
         """Fill the outputs with NaN, or 0x7F bytes."""
         self._wait()
         for buffer in self.outputs().values():
-            byte = 0xFF if "float" in buffer.dtype else 0x7F
-            _memory.fill(buffer.ptr, buffer.nbytes, byte, self._device)
+            _memory.poison(buffer, self._device)
 
     def read(self) -> dict[str, Array]:
         """Wait, and copy the outputs to the host."""
         self._wait()
-        return {
-            name: _memory.decode(_memory.copied(b.ptr, b.nbytes, self._device), b.dtype, b.shape)
-            for name, b in self.outputs().items()
-        }
+        return {name: _memory.read(buffer, self._device) for name, buffer in self.outputs().items()}
 
     def close(self) -> None:
         """Give the memory and the stream back."""
@@ -201,9 +198,9 @@ class OrtLane:
             self._binding.bind_output(node.name, self._kind, self._index, _element(dtype), shape, buffer.ptr)
 
     def _new_buffer(self, shape: tuple[int, ...], dtype: str) -> Buffer:
-        nbytes = _count(shape) * _memory.itemsize(dtype)
-        self._blocks.append(_memory.block(nbytes, self._device))
-        return Buffer(ptr=self._blocks[-1].ptr, nbytes=nbytes, shape=shape, dtype=dtype)
+        block, buffer = _memory.allocated(shape, dtype, self._device)
+        self._blocks.append(block)
+        return buffer
 
 
 class OrtPrepared:
@@ -345,13 +342,6 @@ def _element(dtype: str) -> Any:
     import numpy as np
 
     return _BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype).type
-
-
-def _count(shape: Sequence[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 BACKEND = OnnxRuntime()

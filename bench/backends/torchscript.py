@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.backends import _lane, _shapes, _torch
+from bench.backends import _lane, _shapes, _torch, _weights
 from bench.errors import UsageError
 from bench.model import Case
 from bench.seam import Context, Missing, Stage
@@ -44,11 +44,11 @@ class TorchScript:
         return _torch.unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference only: the program is made in the measuring process."""
-        return [_shapes.reference_stage(case)]
+        """The reference (and its weights): the program is made in the measuring process."""
+        return _weights.first_stages(case)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Makes nothing: its one stage is produced by eager."""
+        """Makes nothing: its stages are produced by eager."""
         raise UsageError(f"torchscript makes no {stage.name}")
 
     @contextlib.contextmanager

@@ -13,6 +13,8 @@ from bench.errors import CaseError, OutOfMemory, Unavailable
 # The shared page that the parent watches: u32 flag, armed, released, tripped.
 PAGE = 4096
 FLAG, ARMED, RELEASED, TRIPPED = range(4)
+# Errors that a kernel causes, and that every later call repeats.
+_BY_A_KERNEL = ("ILLEGAL_ADDRESS", "MISALIGNED_ADDRESS", "ILLEGAL_INSTRUCTION", "LAUNCH_FAILED", "ASSERT")
 
 
 class CudaFailure(CaseError):
@@ -256,7 +258,9 @@ class CudaDriver:
             text = name.decode() if isinstance(name, bytes) else str(code)
             if text == "CUDA_ERROR_OUT_OF_MEMORY":
                 raise OutOfMemory("the GPU has no memory left", fix="a smaller batch, or free the GPU (nvidia-smi)")
-            raise CudaFailure(f"{text} in a CUDA call", fix="run the case alone under compute-sanitizer")
+            broke = text.removeprefix("CUDA_ERROR_") in _BY_A_KERNEL
+            fix = "run the case alone under compute-sanitizer" if broke else "nvidia-smi, to see the GPU and its driver"
+            raise CudaFailure(f"{text} in a CUDA call", fix=fix)
         return values[0] if len(values) == 1 else tuple(values)
 
     def attribute(self, name: str) -> int:

@@ -43,8 +43,9 @@ def measure(
     """Warm up and measure the lanes of a case at the boundaries of ``policy``.
 
     ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing), ``gpu_period_ns`` (calls back to back),
-    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``), and with ``energy_ns`` what ran in the
-    saturated loop: ``saturated_calls`` and ``saturated_ns``.
+    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``), ``throughput_of_bound`` (the rate as a
+    fraction of one call per longest part of ``latency``: 1 where copies hide behind the calls), and with ``energy_ns``
+    what ran in the saturated loop: ``saturated_inferences`` and ``saturated_ns``.
     """
     wanted = policy.boundaries or DEFAULT
     measuring = _Measuring(lanes, case, policy, clock, host)
@@ -239,6 +240,9 @@ class _Measuring:
         measured = self._loop(self.policy)
         self.spans["throughput"] = (start, self.host.now())
         self.measurements.append(measured)
+        if "compute" in self.medians:
+            longest = max(self.medians[part] for part in ("h2d", "compute", "d2h"))
+            self.facts["throughput_of_bound"] = measured.calls * longest / measured.window_ns
         lanes = measured.lanes * measured.depth
         if lanes < self.case.streams:
             self.warnings.append(outcome.fewer_lanes(lanes, self.case.streams))
@@ -246,7 +250,7 @@ class _Measuring:
     def saturate(self) -> None:
         """The same loop for ``energy_ns``, while the parent reads the card's energy counter around it."""
         measured = self._loop(msgspec.structs.replace(self.policy, throughput_ns=self.policy.energy_ns))
-        self.facts |= {"saturated_calls": measured.calls, "saturated_ns": measured.window_ns}
+        self.facts |= {"saturated_inferences": measured.calls * self.case.batch, "saturated_ns": measured.window_ns}
 
     def _loop(self, policy: Policy) -> Measurement:
         depth = DEPTH if len(self.lanes) >= DEPTH * self.case.streams else 1

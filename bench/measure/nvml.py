@@ -9,6 +9,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from bench import gpus
+from bench.errors import Unavailable
 from bench.model import Warning
 from bench.units import NS_PER_S, format_size
 
@@ -26,9 +28,8 @@ SLOW_NS = 5 * NS_PER_S
 FAST = ("sm_mhz", "reasons", "power_w", "utilisation_percent")
 SLOW = ("memory_mhz", "temperature_c", "gpu_memory_bytes", "energy_j")
 
-# Codes of NVMLError: the GPU fell off the bus; and what is answered the same every time, NOT_SUPPORTED, NO_PERMISSION,
-# FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH and DEPRECATED.
-_LOST = 15
+# Codes of NVMLError for what is answered the same every time: NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND,
+# ARGUMENT_VERSION_MISMATCH and DEPRECATED.
 _NEVER = (3, 4, 13, 25, 26)
 _COOL = "better cooling, or a clock that the card can keep (nvidia-smi -lgc MHZ)"
 _POWER = "a higher power limit (nvidia-smi -pl WATTS), or a clock that the card can keep (nvidia-smi -lgc MHZ)"
@@ -41,33 +42,33 @@ class GpuTelemetry:
     """Watches one GPU while one worker is timed. Make it before the worker, so that it knows who was there before.
 
     ``device`` is an NVML index or UUID, None where every GPU is hidden. Without NVML or the device, ``reason`` says
-    why, ``finish`` tells nothing, and the rest does nothing. Times are CLOCK_MONOTONIC nanoseconds. Close it.
+    why, ``finish`` tells nothing, and the rest does nothing; ``lost`` is True from when the GPU was found lost. Of a
+    MIG slice neither power, energy nor utilisation is told: NVML knows them of the whole card, which others share.
+    Times are CLOCK_MONOTONIC nanoseconds. Close it.
     """
 
     def __init__(self, device: int | str | None, nvml: Any = None, group_of: Callable[[int], int] = os.getpgid) -> None:
         self.lost = False
         self._nvml = nvml
-        self._initialised = False
+        self._open = contextlib.ExitStack()
         self._calls: dict[str, list[Callable[[], Any]]] = {}
         self._group_of = group_of
         self._worker: int | None = None
         self._readings: list[tuple[int, Reading]] = []
         self._slow_at = 0
         self._memory: dict[int, int] = {}  # the most bytes that each process was seen to use
+        self._energy: list[tuple[int, float]] = []
         self._own: set[int] = set()
         self._at_start: set[int] = set()
         self._seen: set[int] = set()
-        self.reason = self._open(device)
+        self.reason = self._find(device)
         self._before = self._processes()
 
     def close(self) -> None:
         """Give NVML back; what was read is kept."""
         self._worker = None
         self._calls = {}
-        if self._initialised:
-            self._initialised = False
-            with contextlib.suppress(self._nvml.NVMLError):
-                self._nvml.nvmlShutdown()
+        self._open.close()
 
     def start(self, worker: int, now_ns: int) -> None:
         """The measurement begins, once per object: ``worker`` (PID, leads its process group) is on the GPU by now."""
@@ -80,6 +81,11 @@ class GpuTelemetry:
         """Between start and stop four NVML calls, every 5 s nine; else nothing."""
         if self._worker is not None:
             self._read(now_ns, slow=now_ns - self._slow_at >= SLOW_NS)
+
+    def count(self, now_ns: int) -> None:
+        """Read the card's energy counter: once as a saturated loop begins, once when it has ended."""
+        if self._worker is not None and (joules := self._ask("energy_j")) is not None:
+            self._energy.append((now_ns, joules))
 
     def stop(self, now_ns: int) -> None:
         """The measurement has ended; the worker still lives, or its memory is not told."""
@@ -96,6 +102,7 @@ class GpuTelemetry:
         ``temperature_c_max``, ``gpu_memory_bytes`` (most in use), ``utilisation_percent`` (median),
         ``throttle_reasons`` (NVML's name: fraction of readings), ``energy_j``. ``process_memory_bytes``: of the
         worker's process group, where NVML's PIDs are the system's (in containers they may not be).
+        ``saturated_power_w``: of the card between two calls of ``count``.
         ``foreign_processes`` (how many), ``foreign_memory_bytes``: of others with a compute context in that time.
         """
         if not self._readings:
@@ -103,6 +110,9 @@ class GpuTelemetry:
         readings = [reading for _, reading in self._readings]
         told: dict[str, Any] = {"lost": True} if self.lost else {}
         told |= {"readings": len(readings), "span_ns": self._readings[-1][0] - self._readings[0][0]}
+        if len(self._energy) > 1:
+            (begun, before), (ended, after) = self._energy[0], self._energy[-1]
+            told["saturated_power_w"] = (after - before) / (ended - begun) * NS_PER_S
         return told | _figures(readings) | _throttling(readings) | self._whose()
 
     def throttled_spans(self) -> list[tuple[int, int]]:
@@ -114,24 +124,18 @@ class GpuTelemetry:
                 spans.append((first, end))
         return spans
 
-    def _open(self, device: int | str | None) -> str:
+    def _find(self, device: int | str | None) -> str:
         """Find the functions that tell of the device; why there are none, or an empty text."""
         if device is None:
             return "CUDA_VISIBLE_DEVICES hides every GPU"
-        if self._nvml is None:
-            try:
-                import pynvml
-            except ImportError:
-                return "the package nvidia-ml-py is not installed (pip install nvidia-ml-py)"
-            self._nvml = pynvml
-        nvml = self._nvml
         try:
-            nvml.nvmlInit()
-            self._initialised = True
-            by = nvml.nvmlDeviceGetHandleByIndex if isinstance(device, int) else nvml.nvmlDeviceGetHandleByUUID
-            self._calls = _calls(nvml, by(device))
-        except nvml.NVMLError as error:
-            return f"NVML says: {error}"
+            with contextlib.ExitStack() as stack:
+                self._nvml = stack.enter_context(gpus.opened(self._nvml))
+                self._calls = _calls(self._nvml, *gpus.find(self._nvml, device))
+                self._open = stack.pop_all()
+        except Unavailable as error:
+            self.lost = isinstance(error, gpus.DeviceLost)
+            return error.what
         return ""
 
     def _ask(self, what: str) -> Any:
@@ -144,7 +148,7 @@ class GpuTelemetry:
             except (AttributeError, self._nvml.NVMLLibraryMismatchError):  # nvidia-ml-py or the driver is too old
                 self._calls[what].remove(call)
             except self._nvml.NVMLError as error:
-                self.lost = error.value == _LOST
+                self.lost = error.value in gpus.LOST
                 if error.value in _NEVER:
                     self._calls[what].remove(call)
         return None
@@ -216,8 +220,16 @@ def warnings(told: Mapping[str, Any]) -> tuple[Warning, ...]:
     return tuple(found)
 
 
-def _calls(nvml: Any, gpu: Any) -> dict[str, list[Callable[[], Any]]]:
-    """The ways to ask for each figure, the current function first, then the one of older drivers."""
+def _calls(nvml: Any, gpu: Any, part: Any) -> dict[str, list[Callable[[], Any]]]:
+    """The ways to ask for each figure of a GPU, of which ``part`` is a MIG slice: the current function first, then the
+    one of older drivers.
+    """
+    own = gpu if part is None else part
+    whole: dict[str, list[Callable[[], Any]]] = {
+        "power_w": [lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3],
+        "energy_j": [lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3],
+        "utilisation_percent": [lambda: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu],
+    }
     return {
         "sm_mhz": [lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM)],
         "memory_mhz": [lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM)],
@@ -225,18 +237,16 @@ def _calls(nvml: Any, gpu: Any) -> dict[str, list[Callable[[], Any]]]:
             lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu),
             lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu),
         ],
-        "power_w": [lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3],
-        "energy_j": [lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3],
-        "utilisation_percent": [lambda: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu],
         "temperature_c": [
             lambda: nvml.nvmlDeviceGetTemperatureV(gpu, nvml.NVML_TEMPERATURE_GPU),
             lambda: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
         ],
-        "gpu_memory_bytes": [lambda: nvml.nvmlDeviceGetMemoryInfo(gpu).used],
+        "gpu_memory_bytes": [lambda: nvml.nvmlDeviceGetMemoryInfo(own).used],
         "processes": [
-            lambda: nvml.nvmlDeviceGetComputeRunningProcesses(gpu),
-            lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(gpu),
+            lambda: nvml.nvmlDeviceGetComputeRunningProcesses(own),
+            lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(own),
         ],
+        **(whole if part is None else {}),
     }
 
 

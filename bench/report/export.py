@@ -21,6 +21,7 @@ def markdown(run: Run, baseline: str = "") -> str:
     header = run.header
     processes = cells.count(header.policy.replicates, "process")
     lines = [f"`{header.run}` on {_escape(notes.machine(run))}; {processes} per case; times with 95% intervals."]
+    lines += [f"\n`{name}`:{rest}" for name, _, rest in (line.partition(":") for line in notes.toolchains(run))]
     if whole := notes.of_run(run):
         lines += ["", *(f"- {_note(note)}" for note in whole)]
     made = rows(run, baseline)

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.model import Run
+from bench.model import Environment, Run
 from bench.report import cells
 from bench.report.rows import Row
 
 LONGEST_VALUE = 60
+# TensorRT has a distribution for each CUDA version, and one of bindings alone.
+TENSORRT = (
+    "tensorrt",
+    "tensorrt-cu13",
+    "tensorrt-cu12",
+    "tensorrt-bindings",
+    "tensorrt-cu13-bindings",
+    "tensorrt-cu12-bindings",
+)
 SHOWN_ROWS = 3
 
 
@@ -53,7 +62,7 @@ def marks(found: Sequence[Note], row: Row) -> str:
 
 
 def of_run(run: Run) -> list[Note]:
-    """What concerns the whole run: damage, an early end, records that no case claims."""
+    """What concerns the whole run: damage, an early end, a GPU that was not watched, records that no case claims."""
     found = []
     if run.damage:
         found.append(Note(kind="damaged", text=run.damage))
@@ -62,6 +71,9 @@ def of_run(run: Run) -> list[Note]:
         found.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
     elif run.footer.status == "interrupted":
         found.append(Note(kind="interrupted", text="the run was interrupted", fix=resume))
+    if reasons := dict.fromkeys(reason for r in run.records if (reason := r.telemetry.get("gpu_reason"))):
+        text = f"nothing watched the GPU's clocks, power, memory and other users: {'; '.join(reasons)}"
+        found.append(Note(kind="unwatched", text=text, fix="trtbench doctor"))
     cases = {case.id for case in run.header.cases}
     if strangers := sum(record.case not in cases for record in run.records):
         found.append(
@@ -141,10 +153,19 @@ def _baselines(measured: Sequence[Row]) -> list[Note]:
         Note(kind="baseline", text=f"{names(rows)} against {against}: no baseline has their precision")
         for against, rows in others.items()
     ]
+    against = {_toolchain(row.speed.against): row.speed.against for row in measured if row.speed}
+    if len(against) > 1:
+        backend = next(iter(against.values())).split("/")[1]
+        text = "each toolchain against the baseline of its own"
+        found.append(Note(kind="baseline", text=text, fix=f"one for all: --baseline {backend}@{next(iter(against))}"))
     if lacking := [row for row in measured if row.ranked and not row.speed]:
         text = f"{names(lacking)}: no accurate baseline of the same sizes, so no speed"
         found.append(Note(kind="baseline", text=text, fix="--baseline BACKEND"))
     return found
+
+
+def _toolchain(label: str) -> str:
+    return label.partition("/@")[2] or "default"
 
 
 def _other_boundary(measured: Sequence[Row]) -> list[Note]:
@@ -157,20 +178,24 @@ def _other_boundary(measured: Sequence[Row]) -> list[Note]:
 
 def _fairness(measured: Sequence[Row]) -> list[Note]:
     """Rows of equal precision and sizes that ran under unequal conditions; a key that a row does not tell is no
-    difference.
+    difference. Reasons are told by the warnings that they belong to; what describes an engine is no condition.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in measured:
         groups.setdefault((row.precision, str(row.symbols)), []).append(row)
     differing: dict[str, dict[str, list[Row]]] = {}
     for members in groups.values():
-        for key in dict.fromkeys(key for row in members for key in row.fairness):
+        for key in dict.fromkeys(key for row in members for key in row.fairness if _is_condition(key)):
             values = {row.fairness[key] for row in members if key in row.fairness}
             if len(values) > 1:
                 for row in members:
                     if key in row.fairness:
                         differing.setdefault(key, {}).setdefault(row.fairness[key], []).append(row)
     return [Note(kind="unequal", text=f"{key}: {_values(values)}") for key, values in differing.items()]
+
+
+def _is_condition(key: str) -> bool:
+    return key != "engine" and not key.endswith("_reasons")
 
 
 def _values(values: dict[str, list[Row]]) -> str:
@@ -202,7 +227,22 @@ def machine(run: Run) -> str:
     here = run.header.environments.get("default") or next(iter(run.header.environments.values()), None)
     if here is None:
         return "unknown machine"
-    shown = ("torch", "tensorrt", "onnxruntime", "onnxruntime-gpu", "torch-tensorrt")
-    libraries = [f"{name} {here.libraries[name]}" for name in shown if name in here.libraries]
     driver = [f"driver {here.driver}"] if here.driver else []
-    return ", ".join([f"{here.device} ({here.arch})", *driver, *libraries])
+    return ", ".join([f"{here.device} ({here.arch})", *driver, *_libraries(here)])
+
+
+def toolchains(run: Run) -> list[str]:
+    """``@torch22: Python 3.11.2, torch 2.2.0, tensorrt 8.6.1``: what the toolchains hold, less the default one."""
+    return [
+        ", ".join([f"@{name}: Python {found.python}", *_libraries(found)])
+        for name, found in run.header.environments.items()
+        if name != "default"
+    ]
+
+
+def _libraries(here: Environment) -> list[str]:
+    """The runtimes and their versions; TensorRT by the first of its distributions."""
+    tensorrt = next((name for name in TENSORRT if name in here.libraries), "")
+    shown = {"torch": "torch", tensorrt: "tensorrt"}
+    shown |= {name: name for name in ("torch-tensorrt", "onnxruntime", "onnxruntime-gpu")}
+    return [f"{text} {here.libraries[name]}" for name, text in shown.items() if name in here.libraries]

@@ -97,8 +97,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
     """One row per case of the plan, in its order; a case without a record yet has neither times nor failure.
 
-    ``baseline`` is a backend as labels show it (``inductor[mode=max-autotune]``) or its plain name; by default the
-    run's own, else ``eager``. UsageError if a baseline is given that the run does not have.
+    ``baseline`` is a backend as labels show it (``inductor[mode=max-autotune]``) or its plain name, with the toolchain
+    if one is to serve all (``eager@default``); by default the run's own, else ``eager``. UsageError if a baseline is
+    given that the run does not have.
     """
     _check(run, baseline)
     pools = gather(run)
@@ -130,12 +131,19 @@ def summarise(record: Record) -> tuple[dict[Boundary, Figure], Figure | None, Sc
     return _times(pool), _rate(pool), pool.score
 
 
+def baselines(cases: Iterable[Case]) -> list[str]:
+    """What may be named as a baseline of ``cases``; with toolchains only where there are several."""
+    plain = {(name, case.toolchain) for case in cases for name in (case.backend, named(case.backend, case.options))}
+    several = len({toolchain for _, toolchain in plain}) > 1
+    return sorted({name for name, _ in plain} | {f"{name}@{toolchain}" for name, toolchain in plain if several})
+
+
 def _check(run: Run, baseline: str) -> None:
-    known = {named(case.backend, case.options) for case in run.header.cases} | {c.backend for c in run.header.cases}
+    known = baselines(run.header.cases)
     if baseline and baseline not in known:
         raise UsageError(
             f"the run has no backend {baseline!r}.{did_you_mean(baseline, known)}",
-            fix=f"--baseline with one of: {', '.join(sorted(known))}",
+            fix=f"--baseline with one of: {', '.join(known)}",
         )
 
 
@@ -289,7 +297,13 @@ def _primary(pools: Sequence[Pool], baseline: str) -> Boundary | None:
 
 
 def _named(case: Case, baseline: str) -> bool:
-    return baseline in (case.backend, named(case.backend, case.options))
+    return _exactly(case, baseline) or baseline in (case.backend, f"{case.backend}@{case.toolchain}")
+
+
+def _exactly(case: Case, baseline: str) -> bool:
+    """Whether the name of the baseline is the backend with all its options."""
+    label = named(case.backend, case.options)
+    return baseline in (label, f"{label}@{case.toolchain}")
 
 
 def _baseline_of(pool: Pool, pools: Iterable[Pool], baseline: str) -> Pool | None:
@@ -311,7 +325,7 @@ def _baseline_of(pool: Pool, pools: Iterable[Pool], baseline: str) -> Pool | Non
 def _distance(other: Case, case: Case, baseline: str) -> tuple[bool, ...]:
     return (
         other.precision != case.precision,
-        named(other.backend, other.options) != baseline,
+        not _exactly(other, baseline),
         other.toolchain != case.toolchain,
         other.cuda_graph,
         other.streams != case.streams,

@@ -46,7 +46,7 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
     dropped = _leave(kept, width, last=False)
     if kept and (over := _total(kept) - width) > 0:
         room = max(kept[0].width - over, SHORTEST_NAME)
-        kept[0] = msgspec.structs.replace(kept[0], cells=tuple(_cut(cell, room) for cell in kept[0].cells))
+        kept[0] = msgspec.structs.replace(kept[0], cells=tuple(cut(cell, room) for cell in kept[0].cells))
     return kept, dropped + _leave(kept, width, last=True)
 
 
@@ -136,7 +136,8 @@ def _total(columns: Sequence[Column]) -> int:
     return sum(column.width for column in columns) + GAP * max(len(columns) - 1, 0)
 
 
-def _cut(text: str, room: int) -> str:
+def cut(text: str, room: int) -> str:
+    """``text`` in at most ``room`` characters, an ellipsis in place of its middle."""
     if len(text) <= room:
         return text
     tail = (room - 1) // 2

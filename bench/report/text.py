@@ -83,8 +83,10 @@ def _heading(run: Run, width: int) -> list[Text | str]:
     expected = len(header.cases) * header.policy.replicates
     counts = f"{cells.count(len(header.cases), 'case')} x {cells.count(header.policy.replicates, 'process')}"
     lines: list[Text | str] = [_bold(header.run)]
-    lines += table.wrap(notes.machine(run), width)
-    lines += table.wrap(f"{counts}: {len(run.records)} of {expected} results, made {header.created}", width)
+    for line in (notes.machine(run), *notes.toolchains(run)):
+        lines += table.wrap(line, width)
+    results = len({(record.case, record.replicate) for record in run.records})  # a lost GPU's cases are run again
+    lines += table.wrap(f"{counts}: {results} of {expected} results, made {header.created}", width)
     for note in notes.of_run(run):
         lines += _styled(_note(note, width), "yellow")
     return lines

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 
 from bench.errors import UsageError, did_you_mean
-from bench.model import Boundary, Case, Measurement, Record, Run
+from bench.model import Case, Measurement, Record, Run
 from bench.report.cells import count
+from bench.units import NS_PER_S, format_time
 
 PERCENTILES = (90, 95, 99)
-LINES: tuple[tuple[str, Boundary], ...] = (
-    ("Enqueue Time", "enqueue"),
-    ("H2D Latency", "h2d"),
-    ("GPU Compute Time", "compute"),
-    ("D2H Latency", "d2h"),
-)
+LINES = {"enqueue": "Enqueue Time", "h2d": "H2D Latency", "compute": "GPU Compute Time", "d2h": "D2H Latency"}
+# The parts whose sum trtexec calls Latency.
+REQUEST = ("h2d", "compute", "d2h")
+# From which shares of GPU Compute Time, by medians, trtexec says that something else bounds the throughput.
+ENQUEUE_BOUND, COPY_BOUND = 0.8, 1.0
+# The coefficient of variation from which it calls GPU Compute Time unstable.
+UNSTABLE = 0.01
+
+# Nanoseconds by part; the samples of one part are in the order of the calls.
+Times = Mapping[str, Sequence[int]]
 
 
 def render(run: Run, case: str | None = None) -> str:
     """The block of each measured case, or of the one whose id or label is ``case``. Processes are pooled.
 
-    Throughput is in queries (calls) per second, as trtexec counts with explicit batch; Total Host Walltime is the
-    window of the throughput loop; Latency is of the calls inside that loop; the other times are of the boundary of
-    that name, each measured with one call in flight. Total GPU Compute Time is their mean times the number of
-    queries. Without a measurement there is a dash. UsageError if there is no such case, or nothing to show.
+    All of it is of the throughput loop, as trtexec's own: Throughput is queries (calls) over Total Host Walltime, the
+    loop's window; Latency of a query is the sum of its H2D Latency, GPU Compute Time and D2H Latency; means and Total
+    GPU Compute Time are of all queries, the other figures of those whose times were kept. trtexec's warnings follow
+    under the conditions that it has for them, and then where the figures differ from its own. Without a measurement
+    there is a dash. UsageError if there is no such case, or nothing to show.
+
+    Source: printEpilog in samples/common/sampleReporting.cpp of github.com/NVIDIA/TensorRT.
     """
     blocks = []
     for found in _chosen(run, case):
@@ -64,30 +73,95 @@ def _block(case: Case, records: Sequence[Record]) -> str:
     about = [case.label, count(len(records), "process")]
     if case.batch > 1:
         about.append(f"1 query is {case.batch} inferences")
-    compute = _samples(measured, "compute")
-    total_compute = f"{sum(compute) / len(compute) * queries / 1e9:g} s" if compute and queries else "-"
-    return "\n".join(
-        [
-            f"=== Performance summary === ({', '.join(about)})",
-            f"Throughput: {queries / window * 1e9:g} qps" if window else "Throughput: -",
-            f"Latency: {_spread(_samples(measured, 'throughput'))}",
-            *(f"{title}: {_spread(_samples(measured, boundary))}" for title, boundary in LINES),
-            f"Total Host Walltime: {window / 1e9:g} s" if window else "Total Host Walltime: -",
-            f"Total GPU Compute Time: {total_compute}",
-        ]
-    )
+    times, totals = _of_loops(loops)
+    one_by_one = not times and any(m.boundary == "compute" for m in measured)
+    if one_by_one:
+        times = {name: [sample for m in measured if m.boundary == name for sample in m.samples] for name in LINES}
+    latency = _latency(times, totals, loops)
+    total = totals.get("compute", _mean(times.get("compute", ())) * queries)
+    lines = [
+        f"=== Performance summary === ({', '.join(about)})",
+        f"Throughput: {queries / window * NS_PER_S:g} qps" if window else "Throughput: -",
+        f"Latency: {latency}",
+        *(f"{LINES[name]}: {_spread(times.get(name, ()), totals.get(name, 0), queries)}" for name in LINES),
+        f"Total Host Walltime: {window / NS_PER_S:g} s" if window else "Total Host Walltime: -",
+        f"Total GPU Compute Time: {total / NS_PER_S:g} s" if total else "Total GPU Compute Time: -",
+    ]
+    return "\n".join([*lines, *_warnings(times), *_differences(records, times, one_by_one)])
 
 
-def _samples(measured: Sequence[Measurement], boundary: Boundary) -> list[int]:
-    return sorted(sample for m in measured if m.boundary == boundary for sample in m.samples)
+def _of_loops(loops: Sequence[Measurement]) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """The kept times of the parts and their sums over all queries; empty unless every process has them."""
+    if not loops or not all(set(LINES) <= set(m.parts) and set(LINES) <= set(m.totals) for m in loops):
+        return {}, {}
+    times = {name: [sample for m in loops for sample in m.parts[name]] for name in LINES}
+    return times, {name: sum(m.totals[name] for m in loops) for name in LINES}
 
 
-def _spread(ordered: Sequence[int]) -> str:
-    """The statistics of one line, in milliseconds with six significant digits."""
-    if not ordered:
+def _latency(times: Times, totals: Mapping[str, int], loops: Sequence[Measurement]) -> str:
+    """Of the parts where they are of the same queries, else of what the loop took for a query from start to end."""
+    if not totals:
+        return _spread([sample for m in loops for sample in m.samples])
+    sums = [sum(parts) for parts in zip(*(times[name] for name in REQUEST), strict=True)]
+    return _spread(sums, sum(totals[name] for name in REQUEST), sum(m.calls for m in loops))
+
+
+def _spread(samples: Sequence[int], total: int = 0, queries: int = 0) -> str:
+    """The statistics of one line, in milliseconds with six significant digits; the mean is of all queries if known."""
+    if not samples:
         return "-"
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    figures = {"min": ordered[0], "max": ordered[-1], "mean": sum(ordered) / len(ordered), "median": median}
+    ordered = sorted(samples)
+    mean = total / queries if total and queries else _mean(ordered)
+    figures = {"min": ordered[0], "max": ordered[-1], "mean": mean, "median": statistics.median(ordered)}
     figures |= {f"percentile({percent}%)": percentile(ordered, percent) for percent in PERCENTILES}
     return ", ".join(f"{name} = {ns / 1e6:g} ms" for name, ns in figures.items())
+
+
+def _mean(samples: Sequence[int]) -> float:
+    return sum(samples) / len(samples) if samples else 0.0
+
+
+def _warnings(times: Times) -> list[str]:
+    """What trtexec warns of, where a part is as long as it says against GPU Compute Time."""
+    if not all(times.get(name) for name in LINES):
+        return []
+    medians = {name: statistics.median(times[name]) for name in LINES}
+    compute, found = medians["compute"], []
+    if medians["enqueue"] > ENQUEUE_BOUND * compute:
+        found.append(
+            "* The host may bound the throughput: Enqueue Time is above 0.8 of GPU Compute Time (try: cuda_graph: on)"
+        )
+    for name, what in (("h2d", "inputs"), ("d2h", "outputs")):
+        if medians[name] >= COPY_BOUND * compute:
+            found.append(
+                f"* Copies of {what} may bound the throughput: {LINES[name]} is not below GPU Compute Time "
+                "(try: transfers: off)"
+            )
+    varies = statistics.pstdev(times["compute"]) / _mean(times["compute"]) if compute else 0.0
+    if varies > UNSTABLE:
+        found.append(
+            f"* GPU Compute Time is unstable: its coefficient of variation is {varies:.2%} "
+            "(try: nvidia-smi -lgc MHZ, or cuda_graph: on)"
+        )
+    return found
+
+
+def _differences(records: Sequence[Record], times: Times, one_by_one: bool) -> list[str]:
+    """Where the figures are not those that trtexec would print for the same work."""
+    if not times.get("compute"):
+        return []
+    found = []
+    if one_by_one:
+        found.append(
+            "Enqueue, H2D, GPU Compute and D2H are of one query in flight, Latency is of the loop from start to end: "
+            "this run kept no parts of its loop."
+        )
+    floors = [record.telemetry["gpu_floor_ns"] for record in records if "gpu_floor_ns" in record.telemetry]
+    if floors:
+        floor = format_time(statistics.median(floors))
+        found.append(f"Of GPU Compute Time {floor} is the clock's own: what it reads of a call that does nothing.")
+    found.append(
+        "trtexec issues its queries from C++, this loop from Python: Enqueue Time is longer, and where it exceeds what "
+        "the GPU needs, GPU Compute Time includes waiting for the host."
+    )
+    return found

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 from pathlib import Path
 
 import pytest
 
 from bench.backends import base
 from bench.errors import Unsupported
+from bench.measure import fairness
 from bench.model import Input, Range
 from tests.backends.kit import Bench
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 INDUCTOR = base.load("inductor")
 
@@ -30,6 +33,7 @@ def test_graph_breaks_are_counted_with_their_reasons(bench: Bench) -> None:
     assert told["graph_breaks"] == 1
     assert told["graphs"] == 2
     assert list(told["break_reasons"].values()) == [1]
+    assert [warning.kind for warning in fairness.warnings(told, bench.case("inductor"))] == ["GraphBreaks"]
 
 
 def test_fullgraph_makes_a_graph_break_a_row(bench: Bench) -> None:
@@ -61,7 +65,59 @@ def test_a_size_of_one_recompiles_and_the_record_says_so(bench: Bench) -> None:
     with bench.prepared(case) as prepared:
         (lane,) = prepared.lanes(1)
         lane.call()
-        assert prepared.fairness()["recompiles"] == 1
+        told = prepared.fairness()
+    (warning,) = fairness.warnings(told, case)
+    assert (told["recompiles"], warning.kind) == (1, "Recompiled")
+    assert "x.size()[0]" in warning.message
+
+
+def test_a_model_that_compiles_in_each_call_until_torch_gives_up_is_told_with_the_reason(bench: Bench) -> None:
+    case = bench.case("inductor", "zoo.py:counts")
+    with torch._dynamo.config.patch(recompile_limit=2), bench.prepared(case) as prepared:
+        (lane,) = prepared.lanes(1)
+        for _ in range(3):
+            lane.call()
+        told = prepared.fairness()
+    warning = fairness.warnings(told, case)[-1]
+    assert (told["recompiles"], told["recompile_limit"], warning.kind) == (2, True, "Recompiled")
+    assert told["recompile_reasons"][0].endswith("calls == 0")
+    assert "runs uncompiled" in warning.message
+
+
+@pytest.mark.parametrize(("skipped", "capture"), [(0, "backend"), (1, "backend"), (2, "none")])
+def test_graphs_that_inductor_declines_are_told_with_what_it_logs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, skipped: int, capture: str
+) -> None:
+    case = bench.case("inductor", "zoo.py:breaks")
+    monkeypatch.setattr("bench.backends.inductor._captures", lambda options, device: True)
+    with bench.prepared(case) as prepared:
+        logger = logging.getLogger("torch._inductor.cudagraph_utils.__cudagraphs")
+        for _ in range(skipped):
+            logger.warning("skipping cudagraphs due to %s", "mutated inputs (1 instances)\nFound from: x")
+        told = prepared.fairness()
+    assert (told["graphs"], told["graphs_skipped"], told["graph_capture"]) == (2, skipped, capture)
+    assert told.get("skip_reasons", []) == ["skipping cudagraphs due to mutated inputs (1 instances)"] * bool(skipped)
+    assert logger.handlers == []
+
+
+def test_an_environment_that_lets_inductor_capture_graphs_is_seen() -> None:
+    import torch._inductor.config
+
+    module = importlib.import_module("bench.backends.inductor")
+    assert not module._captures(INDUCTOR.options(), "cuda:0")
+    with torch._inductor.config.patch({"triton.cudagraphs": True}):
+        assert module._captures(INDUCTOR.options(), "cuda:0")
+        assert not module._captures(INDUCTOR.options(), "cpu")
+
+
+def test_kernels_that_are_timed_to_choose_among_them_make_the_autotune_cache_cold(bench: Bench) -> None:
+    case = bench.case("inductor", options={"mode": "max-autotune-no-cudagraphs"})
+    with bench.prepared(case) as prepared:
+        before = prepared.fairness()["autotune_cache"]
+        torch._dynamo.utils.counters["inductor"]["select_algorithm_autotune"] += 1
+        assert (before, prepared.fairness()["autotune_cache"]) == ("warm", "cold")
+    with bench.prepared(bench.case("inductor")) as prepared:
+        assert "autotune_cache" not in prepared.fairness()
 
 
 def test_generated_code_is_kept_where_the_caller_wants_it(bench: Bench, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,24 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_generator_a
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert not first.training
     assert not any(p.requires_grad for p in first.parameters())
+
+
+def test_compile_caches_are_the_users_but_for_cold_runs_and_further_builds(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "mine")
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    case = bench.case("inductor")
+
+    def inside(**fields: Any) -> tuple[str | None, str | None]:
+        with _torch.fresh_caches(bench.context(case, **fields)):
+            return os.environ.get("TORCHINDUCTOR_CACHE_DIR"), os.environ.get("TRITON_CACHE_DIR")
+
+    assert inside(shared=tmp_path) == ("mine", None)
+    first, second = (inside(shared=tmp_path, build=build) for build in (1, 2))
+    assert first == inside(shared=tmp_path, build=1) == (f"{tmp_path}/build-1/inductor", f"{tmp_path}/build-1/triton")
+    assert len({first, second, inside(cold=True), inside(cold=True, shared=tmp_path, build=1)}) == 4
+    assert (os.environ["TORCHINDUCTOR_CACHE_DIR"], "TRITON_CACHE_DIR" in os.environ) == ("mine", False)
 
 
 def test_a_model_can_be_made_without_memory(bench: Bench) -> None:
@@ -243,5 +262,31 @@ def test_a_cuda_case_without_a_cuda_build_is_unavailable(bench: Bench) -> None:
         pytest.skip("this torch can use CUDA")
     case = bench.case("eager")
     context = msgspec.structs.replace(bench.context(case), device="cuda:0")
-    with pytest.raises(Unavailable, match="no CUDA device"), base.load("eager").prepare(case, None, context):
+    with pytest.raises(Unavailable, match="no CUDA device") as raised, base.load("eager").prepare(case, None, context):
         pass
+    assert "not compiled with CUDA" in raised.value.what
+    assert "CUDA build of torch" in raised.value.fix
+
+
+@pytest.mark.parametrize(
+    ("reason", "fix"),
+    [
+        ("The NVIDIA driver on your system is too old (found version 11040).", "for an older CUDA than 12.8"),
+        ("No CUDA GPUs are available", "CUDA_VISIBLE_DEVICES"),
+    ],
+)
+def test_why_a_cuda_build_finds_no_device_is_told_with_what_to_do(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, reason: str, fix: str
+) -> None:
+    def refuse() -> None:
+        raise RuntimeError(reason)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", refuse)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    case = bench.case("eager")
+    context = msgspec.structs.replace(bench.context(case), device="cuda:0")
+    with pytest.raises(Unavailable, match="no CUDA device") as raised, base.load("eager").prepare(case, None, context):
+        pass
+    assert reason in raised.value.what
+    assert fix in raised.value.fix

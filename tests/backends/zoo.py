@@ -25,6 +25,18 @@ class Breaks(Net):
         return {"logits": self.linear(features.mean((2, 3)))}
 
 
+class Counts(torch.nn.Module):
+    """Counts its calls in a number, for which torch.compile compiles each of them again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x * self.calls
+
+
 class Branches(Net):
     """Takes a path by its values, which torch.export cannot."""
 
@@ -59,6 +71,10 @@ def net() -> torch.nn.Module:
 
 def breaks() -> torch.nn.Module:
     return Breaks()
+
+
+def counts() -> torch.nn.Module:
+    return Counts()
 
 
 def branches() -> torch.nn.Module:

@@ -45,6 +45,15 @@ def test_every_boundary_is_measured_with_its_parts(gpu: SimulatedGpu) -> None:
     assert found.warnings == ()
     assert set(found.spans) >= {"gpu", "latency", "throughput"}
     assert found.facts["gpu_floor_ns"] == 0
+    assert "throughput_of_bound" in found.facts
+
+
+def test_a_rate_is_held_against_the_longest_part_of_a_request(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernel_ns=50_000, up=200_000, down=10_000) for _ in range(2)]
+    hidden = run(gpu, lanes, Policy(boundaries=("latency", "throughput"), throughput_ns=20_000_000))
+    assert hidden.facts["throughput_of_bound"] == pytest.approx(1, rel=0.05)
+    alone = run(gpu, lanes[:1], Policy(boundaries=("latency", "throughput"), throughput_ns=20_000_000))
+    assert alone.facts["throughput_of_bound"] == pytest.approx(200 / 260, rel=0.05)
 
 
 def test_a_program_bound_by_the_host_is_steady_held_and_told(gpu: SimulatedGpu) -> None:
@@ -107,12 +116,13 @@ def test_two_lanes_a_stream_are_asked_for_only_where_throughput_is() -> None:
     assert device.lanes_needed(asked, Policy(boundaries=("gpu",))) == 1
 
 
-def test_a_saturated_loop_tells_how_many_calls_it_made_and_how_long_it_took(gpu: SimulatedGpu) -> None:
+def test_a_saturated_loop_tells_how_many_inferences_it_made_and_how_long_it_took(gpu: SimulatedGpu) -> None:
     lanes = [SimulatedLane(gpu, kernel_ns=100_000) for _ in range(2)]
-    found = run(gpu, lanes, Policy(boundaries=("enqueue",), warmup_ns=1_000_000, energy_ns=50_000_000))
+    policy = Policy(boundaries=("enqueue",), warmup_ns=1_000_000, energy_ns=50_000_000)
+    found = run(gpu, lanes, policy, symbols={"batch": 4})
     assert [m.boundary for m in found.measurements] == ["enqueue"]
     assert found.facts["saturated_ns"] == pytest.approx(50_000_000, rel=0.05)
-    assert found.facts["saturated_calls"] == pytest.approx(1_000, rel=0.1)  # the lanes' streams do not share
+    assert found.facts["saturated_inferences"] == pytest.approx(4_000, rel=0.1)  # the lanes' streams do not share
 
 
 def test_energy_needs_as_many_lanes_as_throughput() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pynvml
@@ -14,68 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import gpus
 from bench.measure import nvml
 from bench.measure.nvml import GpuTelemetry, mark, warnings
+from tests.nvml_kit import ANSWERS, CONSTANTS, GIB, FakeNvml
 
 S = 1_000_000_000
-GIB = 1 << 30
 WORKER, HELPER, STRANGER, LATECOMER = 100, 101, 7, 8
 IDLE, POWER_CAP, APPLICATION, THERMAL = 0x1, 0x4, 0x2, 0x20
-
-
-ANSWERS: dict[str, Callable[..., Any]] = {
-    "nvmlInit": lambda fake: setattr(fake, "inits", fake.inits + 1),
-    "nvmlShutdown": lambda fake: setattr(fake, "inits", fake.inits - 1),
-    "nvmlDeviceGetHandleByIndex": lambda _, index: f"handle of {index}",
-    "nvmlDeviceGetHandleByUUID": lambda _, uuid: f"handle of {uuid}",
-    "nvmlDeviceGetClockInfo": lambda fake, _, clock: fake.sm if clock == pynvml.NVML_CLOCK_SM else 2619,
-    "nvmlDeviceGetCurrentClocksEventReasons": lambda fake, _: fake.reasons,
-    "nvmlDeviceGetCurrentClocksThrottleReasons": lambda fake, _: fake.reasons,
-    "nvmlDeviceGetPowerUsage": lambda fake, _: fake.mw,
-    "nvmlDeviceGetTotalEnergyConsumption": lambda fake, _: fake.mj,
-    "nvmlDeviceGetUtilizationRates": lambda fake, _: SimpleNamespace(gpu=fake.percent, memory=1),
-    "nvmlDeviceGetTemperatureV": lambda fake, _, sensor: {pynvml.NVML_TEMPERATURE_GPU: fake.celsius}[sensor],
-    "nvmlDeviceGetTemperature": lambda fake, _, sensor: {pynvml.NVML_TEMPERATURE_GPU: fake.celsius}[sensor],
-    "nvmlDeviceGetMemoryInfo": lambda fake, _: SimpleNamespace(total=80 * GIB, free=1, used=fake.used),
-    "nvmlDeviceGetComputeRunningProcesses": lambda fake, _: fake.listed(),
-    "nvmlDeviceGetComputeRunningProcesses_v2": lambda fake, _: fake.listed(),
-}
-CONSTANTS = ("NVMLError", "NVMLLibraryMismatchError", "NVML_CLOCK_SM", "NVML_CLOCK_MEM", "NVML_TEMPERATURE_GPU")
-
-
-class FakeNvml:
-    """One GPU whose state a test sets; ``errors`` maps a function's name to the error it ends with, a code or other."""
-
-    def __init__(self, errors: dict[str, Any] | None = None) -> None:
-        self.errors = errors or {}
-        self.asked: list[str] = []
-        self.handles: set[str] = set()
-        self.inits = 0
-        self.sm, self.reasons, self.percent, self.mw, self.mj = 1980, 0, 90, 300_000, 5_000_000
-        self.celsius, self.used = 50, 2 * GIB
-        self.pids: dict[int, int | None] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        if name in CONSTANTS:
-            return getattr(pynvml, name)
-        if name not in ANSWERS or self.errors.get(name) is AttributeError:
-            raise AttributeError(name)
-
-        def call(*args: Any) -> Any:
-            self.asked.append(name)
-            if name.startswith("nvmlDevice") and "Handle" not in name:
-                self.handles.add(args[0])
-            if error := self.errors.get(name):
-                raise pynvml.NVMLError(error) if isinstance(error, int) else error
-            return ANSWERS[name](self, *args)
-
-        return call
-
-    def lose(self) -> None:
-        self.errors = {name: pynvml.NVML_ERROR_GPU_IS_LOST for name in ANSWERS if name.startswith("nvmlDevice")}
-
-    def listed(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in self.pids.items()]
 
 
 def group_of(pid: int) -> int:
@@ -109,7 +53,8 @@ def kinds(told: dict[str, Any]) -> list[str]:
 
 
 def test_every_function_and_constant_asked_for_is_in_the_installed_library() -> None:
-    used = set(re.findall(r"nvml\.([Nn][Vv][Mm][Ll]\w+)", inspect.getsource(nvml)))
+    source = inspect.getsource(nvml) + inspect.getsource(gpus)
+    used = set(re.findall(r"(?:nvml|library)\.([Nn][Vv][Mm][Ll]\w+)", source))
     assert used == {*ANSWERS, *CONSTANTS}
     assert [name for name in used if not hasattr(pynvml, name)] == []
 
@@ -122,7 +67,10 @@ def test_each_reason_bit_has_the_name_that_the_library_gives_it() -> None:
 
 
 def test_the_error_codes_are_those_of_the_library() -> None:
-    assert pynvml.NVML_ERROR_GPU_IS_LOST == nvml._LOST
+    assert (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED) == gpus.LOST
+    assert (pynvml.NVML_ERROR_INVALID_ARGUMENT, pynvml.NVML_ERROR_NOT_FOUND) == gpus._NO_MATCH
+    refusals = ("NO_PERMISSION", "DRIVER_NOT_LOADED", "LIBRARY_NOT_FOUND", "LIB_RM_VERSION_MISMATCH")
+    assert [getattr(pynvml, f"NVML_ERROR_{name}") for name in refusals] == list(gpus._FIXES)
     names = ("NOT_SUPPORTED", "NO_PERMISSION", "FUNCTION_NOT_FOUND", "ARGUMENT_VERSION_MISMATCH", "DEPRECATED")
     assert tuple(getattr(pynvml, f"NVML_ERROR_{name}") for name in names) == nvml._NEVER
 
@@ -157,6 +105,19 @@ def test_the_figures_of_a_quiet_card() -> None:
     }
     assert json.loads(json.dumps(told)) == told
     assert warnings(told) == ()
+
+
+def test_the_power_of_a_saturated_loop_comes_from_the_energy_counter_around_it() -> None:
+    fake = FakeNvml()
+    watched = GpuTelemetry(0, fake, group_of)
+    watched.count(0)  # before the measurement: the worker may not be on the GPU yet
+    watched.start(WORKER, S)
+    for at, millijoules in ((2 * S, 1_000_000), (7 * S, 4_500_000)):
+        fake.mj = millijoules
+        watched.count(at)
+    watched.stop(8 * S)
+    assert watched.finish()["saturated_power_w"] == 700.0
+    watched.close()
 
 
 @pytest.mark.parametrize(
@@ -214,8 +175,8 @@ def test_an_older_library_is_asked_by_the_functions_that_it_has() -> None:
         (None, {}, "CUDA_VISIBLE_DEVICES hides every GPU"),
         (0, {"nvmlInit": pynvml.NVML_ERROR_LIBRARY_NOT_FOUND}, "NVML says: NVML Shared Library Not Found"),
         (0, {"nvmlInit": pynvml.NVML_ERROR_NO_PERMISSION}, "NVML says: Insufficient Permissions"),
-        (5, {"nvmlDeviceGetHandleByIndex": pynvml.NVML_ERROR_INVALID_ARGUMENT}, "NVML says: Invalid Argument"),
-        ("GPU-1", {"nvmlDeviceGetHandleByUUID": pynvml.NVML_ERROR_NOT_FOUND}, "NVML says: Not Found"),
+        (5, {}, "CUDA_VISIBLE_DEVICES names GPU 5, and there are 2, counted from 0"),
+        ("GPU-9", {}, "CUDA_VISIBLE_DEVICES=GPU-9 names no GPU of this machine"),
     ],
 )
 def test_without_a_device_nothing_is_told_and_the_reason_is_kept(
@@ -233,11 +194,13 @@ def test_without_a_device_nothing_is_told_and_the_reason_is_kept(
     assert fake.inits == 0
 
 
-@pytest.mark.parametrize("device", [3, "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"])
+@pytest.mark.parametrize("device", [1, FakeNvml.UUIDS[1], FakeNvml.UUIDS[1][:10]])
 def test_the_device_is_opened_by_index_or_uuid_and_nvml_given_back_once(device: int | str) -> None:
     fake = FakeNvml()
     watched = GpuTelemetry(device, fake, group_of)
-    assert (watched.reason, fake.handles, fake.inits) == ("", {f"handle of {device}"}, 1)
+    watched.start(WORKER, 0)
+    assert (watched.reason, fake.inits) == ("", 1)
+    assert set(fake.handles) == {"gpu 1"}
     watched.close()
     watched.close()
     watched.tick(S)
@@ -259,6 +222,26 @@ def test_a_lost_gpu_is_told_with_what_was_read_before_and_asked_no_more() -> Non
     assert told["lost"] is True
     assert told["sm_mhz_median"] == 1980
     assert "energy_j" not in told
+
+
+@pytest.mark.parametrize("code", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED])
+def test_a_gpu_that_is_lost_before_the_worker_starts_is_told(code: int) -> None:
+    fake = FakeNvml({"nvmlDeviceGetHandleByIndex": code})
+    watched = GpuTelemetry(0, fake, group_of)
+    assert watched.lost
+    assert watched.reason.startswith("NVML says: ")
+    assert fake.inits == 0
+
+
+def test_of_a_slice_nothing_is_told_that_others_share() -> None:
+    fake = FakeNvml()
+    fake.slices = ("1g.10gb", "2g.20gb")
+    told = watch(fake, {"pids": {WORKER: GIB}, "reasons": POWER_CAP}, {}, {}).finish()
+    assert not {"power_w_median", "power_w_max", "energy_j", "utilisation_percent"} & set(told)
+    assert (told["sm_mhz_max"], told["throttle_reasons"]) == (1980, {"SwPowerCap": 1.0})
+    assert told["gpu_memory_bytes"] == 2 * GIB // 7
+    assert told["process_memory_bytes"] == GIB
+    assert set(fake.handles) == {"gpu 0", "slice 0 of gpu 0"}
 
 
 def test_a_gpu_lost_from_the_first_reading_on_is_told() -> None:

@@ -95,6 +95,17 @@ def test_a_baseline_can_be_named_with_its_options_or_without() -> None:
     assert rows(run, "inductor[mode=max-autotune]")[0].speed.against == cases[1].label
 
 
+def test_the_baseline_is_of_the_same_toolchain_unless_it_is_named_with_one() -> None:
+    cases = [case("bert", name, toolchain=place) for place in ("default", "old") for name in ("eager", "inductor")]
+    run = make(cases, [record(c, 2.0) for c in cases])
+    assert [row.speed.against for row in rows(run)] == [cases[0].label] * 2 + [cases[2].label] * 2
+    for place, base in (("default", cases[0]), ("old", cases[2])):
+        assert {row.speed.against for row in rows(run, f"eager@{place}")} == {base.label}
+    with pytest.raises(UsageError) as caught:
+        rows(run, "eager@odl")
+    assert "eager@default, eager@old" in caught.value.fix
+
+
 def test_an_unknown_baseline_is_an_error_that_suggests_and_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"'inductr'.*Did you mean 'inductor'") as caught:
         rows(example(1), "inductr")

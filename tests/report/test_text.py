@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bench import model as m
-from bench.report import text
+from bench.report import export, text
 
 from .conftest import case, example, make, record
 
@@ -80,6 +80,12 @@ def test_unequal_conditions_are_told_with_who_has_which(run) -> None:
     assert "tf32" not in shown
 
 
+def test_figures_that_describe_an_engine_are_no_unequal_condition() -> None:
+    cases = [case("bert", "tensorrt"), case("bert", "torch_tensorrt")]
+    found = [record(c, 2.0, fairness={"engine": {"plan_bytes": len(c.backend)}}) for c in cases]
+    assert "plan_bytes" not in text.render(make(cases, found))
+
+
 def test_conditions_that_only_differ_between_precisions_are_not_called_unequal() -> None:
     cases = [case("bert", "eager", "fp32"), case("bert", "eager", "tf32")]
     found = [record(c, 2.0, fairness={"tf32": c.precision == "tf32"}) for c in cases]
@@ -103,6 +109,23 @@ def test_a_speed_against_another_precision_is_said() -> None:
     cases = [case("bert", "eager"), case("bert", "inductor", "fp16")]
     shown = text.render(make(cases, [record(c, 2.0) for c in cases]), width=200)
     assert "inductor against bert/eager/fp32/batch=1/seq=128: no baseline has their precision" in shown
+
+
+def test_toolchains_have_a_line_of_their_own_and_speeds_within_each_are_said() -> None:
+    cases = [case("bert", name, toolchain=place) for place in ("default", "old") for name in ("eager", "inductor")]
+    run = make(cases, [record(c, 2.0) for c in cases])
+    old = m.Environment(kind="cpu", arch="cpu-x86_64", device="Example CPU", slug="example", python="3.11.2",
+        libraries={"torch": "2.2.0", "tensorrt-cu12": "8.6.1", "tensorrt-bindings": "8.6.1"},
+    )  # fmt: skip
+    header = msgspec.structs.replace(run.header, environments=run.header.environments | {"old": old})
+    run = msgspec.structs.replace(run, header=header)
+    line = "@old: Python 3.11.2, torch 2.2.0, tensorrt 8.6.1"
+    shown = text.render(run, width=140)
+    assert line in shown.splitlines()
+    assert "each toolchain against the baseline of its own" in shown
+    assert "one for all: --baseline eager@default" in shown
+    assert "of its own" not in text.render(run, width=140, baseline="eager@old")
+    assert line.replace("@old", "`@old`") in export.markdown(run).splitlines()
 
 
 def test_a_missing_baseline_is_said() -> None:
@@ -130,3 +153,25 @@ def test_colour_changes_nothing_but_escape_codes(run) -> None:
     assert "\x1b[31m" in colored
     plain = "\n".join(line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", colored).splitlines()) + "\n"
     assert plain == text.render(run, phases=True, width=100)
+
+
+def test_a_gpu_that_nothing_watched_is_told_once_for_the_whole_run() -> None:
+    cases = [case("bert", "eager"), case("resnet18", "eager"), case("resnet18", "inductor")]
+    unwatched = {"gpu_reason": "NVML says: Insufficient Permissions"}
+    run = make(cases, [record(asked, 1.0, telemetry=unwatched) for asked in cases])
+    for shown in (text.render(run, width=140), export.markdown(run)):
+        assert shown.count("NVML says: Insufficient Permissions") == 1
+    assert "Insufficient" not in text.render(make(cases, [record(asked, 1.0) for asked in cases]))
+
+
+def test_warm_and_cold_autotune_caches_side_by_side_are_unequal_and_reasons_are_not() -> None:
+    names = ("inductor[mode=max-autotune]", "inductor", "eager")
+    cases = [case("bert", name) for name in names]
+    told = [
+        {"autotune_cache": "cold", "break_reasons": {"a": 1}},
+        {"autotune_cache": "warm", "break_reasons": {"b": 2}},
+        {},
+    ]
+    shown = text.render(make(cases, [record(c, 1.0, fairness=f) for c, f in zip(cases, told, strict=True)]), width=140)
+    assert "unequal: autotune_cache: cold (inductor[mode=max-autotune]), warm (inductor)" in shown
+    assert "break_reasons" not in shown

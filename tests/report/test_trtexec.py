@@ -1,5 +1,7 @@
 """The block in the words of trtexec."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,42 +13,90 @@ from bench.report import trtexec
 from .conftest import case, make
 
 MS = 1_000_000
+GOLDEN = Path(__file__).parent.parent / "golden" / "report" / "trtexec.txt"
+PARTS = {
+    "enqueue": (MS, MS, 2 * MS, MS),
+    "h2d": (MS // 4,) * 4,
+    "compute": (10 * MS, 10 * MS, 12 * MS, 10 * MS),
+    "d2h": (MS // 8, MS // 8, MS, MS // 8),
+}
+NULL_CALL = {"gpu_floor_ns": 1280}
 
 
-def measured(asked, **samples):
-    loop = m.Measurement(
-        boundary="throughput", samples=tuple(range(MS, 101 * MS, MS)), batch=asked.batch, calls=200, window_ns=4 * 10**9
+def loop(asked, **fields):
+    kept = {"samples": tuple(range(MS, 101 * MS, MS)), "calls": 200, "window_ns": 4 * 10**9}
+    return m.Measurement(boundary="throughput", batch=asked.batch, **(kept | fields))
+
+
+def measured(asked, *others, telemetry=None, **fields):
+    return m.Record(
+        case=asked.id, label=asked.label, measurements=(loop(asked, **fields), *others), telemetry=telemetry or {}
     )
-    parts = [m.Measurement(boundary=name, samples=values) for name, values in samples.items()]
-    return m.Record(case=asked.id, label=asked.label, measurements=(loop, *parts))
 
 
-def test_a_gpu_case_fills_every_line() -> None:
+def on_gpu(asked, parts=PARTS, **fields):
+    """A process whose loop kept the parts of every 50th call; all calls together took 1 % longer."""
+    totals = {name: sum(values) * 50 * 101 // 100 for name, values in parts.items()}
+    return measured(asked, telemetry=NULL_CALL, parts=parts, totals=totals, **fields)
+
+
+def line(shown, title):
+    return next(line for line in shown.splitlines() if line.startswith(f"{title}: "))
+
+
+def test_a_gpu_case_reads_as_agreed() -> None:
     asked = case("bert", "eager", batch=8)
-    parts = {"enqueue": (MS,), "h2d": (MS // 4,), "compute": (10 * MS, 12 * MS), "d2h": (MS // 8,)}
-    assert trtexec.render(make([asked], [measured(asked, **parts)]), asked.label) == (
-        "=== Performance summary === (bert/eager/fp32/batch=8/seq=128, 1 process, 1 query is 8 inferences)\n"
-        "Throughput: 50 qps\n"
-        "Latency: min = 1 ms, max = 100 ms, mean = 50.5 ms, median = 50.5 ms, percentile(90%) = 90 ms, "
-        "percentile(95%) = 95 ms, percentile(99%) = 99 ms\n"
-        "Enqueue Time: min = 1 ms, max = 1 ms, mean = 1 ms, median = 1 ms, percentile(90%) = 1 ms, "
-        "percentile(95%) = 1 ms, percentile(99%) = 1 ms\n"
-        "H2D Latency: min = 0.25 ms, max = 0.25 ms, mean = 0.25 ms, median = 0.25 ms, percentile(90%) = 0.25 ms, "
-        "percentile(95%) = 0.25 ms, percentile(99%) = 0.25 ms\n"
-        "GPU Compute Time: min = 10 ms, max = 12 ms, mean = 11 ms, median = 11 ms, percentile(90%) = 12 ms, "
-        "percentile(95%) = 12 ms, percentile(99%) = 12 ms\n"
-        "D2H Latency: min = 0.125 ms, max = 0.125 ms, mean = 0.125 ms, median = 0.125 ms, percentile(90%) = 0.125 ms, "
-        "percentile(95%) = 0.125 ms, percentile(99%) = 0.125 ms\n"
-        "Total Host Walltime: 4 s\n"
-        "Total GPU Compute Time: 2.2 s\n"
-    )
+    assert trtexec.render(make([asked], [on_gpu(asked)]), asked.label) == GOLDEN.read_text()
 
 
-def test_a_cpu_case_has_dashes_for_what_a_cpu_has_not() -> None:
+def test_the_latency_of_a_query_is_the_sum_of_its_parts_and_means_are_of_all_queries() -> None:
+    asked = case("bert", "eager")
+    shown = trtexec.render(make([asked], [on_gpu(asked)]))
+    latency = line(shown, "Latency")
+    assert "min = 10.375 ms, max = 13.25 ms" in latency
+    assert f"mean = {(42 + 1 + 1.375) / 4 * 1.01:g} ms" in latency
+    assert line(shown, "Total GPU Compute Time") == f"Total GPU Compute Time: {42 * 50 * 1.01 / 1000:g} s"
+
+
+def test_an_older_run_without_parts_shows_single_queries_and_says_so() -> None:
+    asked = case("bert", "eager")
+    single = [m.Measurement(boundary=name, samples=values) for name, values in PARTS.items()]
+    shown = trtexec.render(make([asked], [measured(asked, *single)]))
+    assert "max = 100 ms" in line(shown, "Latency")
+    assert "max = 12 ms, mean = 10.5 ms" in line(shown, "GPU Compute Time")
+    assert line(shown, "Total GPU Compute Time") == "Total GPU Compute Time: 2.1 s"
+    assert "of one query in flight" in shown
+    assert "of one query in flight" not in trtexec.render(make([asked], [on_gpu(asked)]))
+
+
+def test_a_cpu_case_has_dashes_for_what_a_cpu_has_not_and_nothing_else_to_say() -> None:
     asked = case("bert", "eager")
     shown = trtexec.render(make([asked], [measured(asked)]))
     for title in ("Enqueue Time", "H2D Latency", "GPU Compute Time", "D2H Latency", "Total GPU Compute Time"):
         assert f"\n{title}: -\n" in shown
+    assert shown.endswith("Total GPU Compute Time: -\n")
+
+
+STEADY = {"enqueue": (79,) * 4, "h2d": (99,) * 4, "compute": (100,) * 4, "d2h": (99,) * 4}
+
+
+@pytest.mark.parametrize(
+    ("changed", "warning"),
+    [
+        ({"enqueue": (81,) * 4}, "cuda_graph: on"),
+        ({"h2d": (100,) * 4}, "Copies of inputs"),
+        ({"d2h": (100,) * 4}, "Copies of outputs"),
+        ({"compute": (100, 100, 100, 104)}, "coefficient of variation is 1.71%"),
+        ({"compute": (100, 100, 100, 102)}, ""),
+        ({}, ""),
+    ],
+)
+def test_warnings_have_trtexecs_conditions(changed, warning) -> None:
+    asked = case("bert", "eager")
+    shown = trtexec.render(make([asked], [on_gpu(asked, STEADY | changed)]))
+    starred = [line for line in shown.splitlines() if line.startswith("* ")]
+    assert len(starred) == bool(warning)
+    assert warning in "".join(starred)
 
 
 def test_processes_are_pooled() -> None:

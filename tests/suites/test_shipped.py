@@ -17,7 +17,10 @@ from bench.backends import base
 from bench.model import Plan, Suite
 
 FOLDER = Path(__file__).parents[2] / "suites"
-SHIPPED = ["centernet", "clock", "compile_modes", "smoke", "transformers", "vision"]
+SHIPPED = [
+    "centernet", "clock", "compile_modes", "fx2trt_resnet18", "native_resnet50", "overlap", "smoke", "transformers",
+    "vision",
+]  # fmt: skip
 each = pytest.mark.parametrize("name", SHIPPED)
 
 

@@ -1,0 +1,109 @@
+"""Native TensorRT: an engine built from an ONNX file or by hand, built and run in a toolchain that may lack torch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.backends import _onnx, _shapes, _trt, _trt_build, _trt_engine, _trt_layers, _weights, base
+from bench.errors import UsageError
+from bench.model import Case
+from bench.seam import Context, Missing, Stage
+
+Options = _trt_build.Options
+
+
+class TensorRT:
+    """Exported where torch is; built and run where TensorRT is, which needs only numpy and cuda-bindings besides."""
+
+    options = Options
+    simulated = False
+
+    def missing(self) -> Missing | None:
+        """tensorrt, or cuda-bindings."""
+        cuda = "pip install cuda-bindings"
+        return base.first_missing(("tensorrt", _trt.INSTALL), ("cuda", cuda), ("cuda.bindings", cuda))
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """A CPU, and a quantised model that nobody makes."""
+        if device == "cpu":
+            return "TensorRT needs a CUDA device"
+        if case.precision in ("int8", "fp8") and not case.options.get("network"):
+            return f"the exporter writes no {case.precision} model; a function can: network: FILE.py:function"
+        return None
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """The reference, the ONNX file (or for a function the weights), and the engine."""
+        options = msgspec.convert(case.options, Options)
+        made = _weights.weights_stage(case) if options.network else _onnx.stage(case, options.exporter, options.opset)
+        function = options.network.partition(":")[0]
+        asked = msgspec.structs.replace(options, workspace=options.workspace_bytes)
+        build = Stage(
+            name="build",
+            kind="engine",
+            producer="tensorrt",
+            key={
+                "model": _shapes.model_key(case),
+                "precision": case.precision,
+                "options": msgspec.to_builtins(asked),
+            },
+            needs=(made.name,),
+            libraries=("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-bindings"),
+            files=(*([function] if function else []), *options.plugins),
+            per_device=True,
+            per_build=True,
+            toolchain=case.toolchain,
+        )
+        return [_shapes.reference_stage(case), made, build]
+
+    def layers(self, case: Case) -> Stage:
+        """The pass that times every layer, at the case's own sizes."""
+        return Stage(
+            name="layers",
+            kind="layers",
+            producer="tensorrt",
+            key={"symbols": case.symbols},
+            needs=("build",),
+            libraries=("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-bindings"),
+            per_device=True,
+            toolchain=case.toolchain,
+        )
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """The engine, or the times of its layers."""
+        options = msgspec.convert(case.options, Options)
+        if stage.kind == "engine":
+            _trt_build.build(case, options, context, out)
+        elif stage.kind == "layers":
+            with _opened(options, context) as (api, engine, built):
+                _trt_layers.take(case, stage, context, api, engine, built, out)
+        else:
+            raise UsageError(f"tensorrt makes no {stage.name}")
+
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[_trt_engine.EnginePrepared]:
+        """Phases: import, deserialize."""
+        with (
+            _opened(options, context) as (api, engine, built),
+            contextlib.closing(_trt_engine.EnginePrepared(case, context, api, engine, built)) as prepared,
+        ):
+            yield prepared
+
+
+@contextlib.contextmanager
+def _opened(options: Options, context: Context) -> Iterator[tuple[_trt.Api, Any, _trt_build.Built]]:
+    """TensorRT and the case's engine."""
+    with context.phase("import"):
+        api = _trt.open_api(_trt_build.libraries(options, context.suite_dir), context.device)
+    with context.phase("deserialize"):
+        plan, built = _trt_build.read(context.artifacts["build"])
+        engine = _trt.deserialize(api, plan, host_code=built.version_compatible)
+        del plan
+    yield api, engine, built
+
+
+BACKEND = TensorRT()

@@ -1,0 +1,223 @@
+"""torch_tensorrt: parts of a PyTorch model replaced by TensorRT engines, through each of its frontends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bench.backends import _engine_modules, _fx2trt, _lane, _shapes, _torch, _trt, _weights
+from bench.backends import _torch_tensorrt as _compiler
+from bench.backends._torch_tensorrt import Built, Options
+from bench.errors import UsageError
+from bench.model import Case
+from bench.seam import Context, Missing, Stage
+
+if TYPE_CHECKING:
+    import torch
+
+_MODULE = "model.pt2"
+_BUILT = "build.json"
+
+
+class TorchTensorRT:
+    """A compiled module is built once, saved and loaded; ``torch_compile`` and the Python runtime build in place."""
+
+    options = Options
+    simulated = False
+
+    def missing(self) -> Missing | None:
+        """torch, torch_tensorrt or TensorRT, or a torch_tensorrt that was made for another torch."""
+        return _compiler.missing()
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """No GPU, a precision or a dynamic size that the frontend cannot have, and what no PyTorch backend can do."""
+        ir = case.options.get("ir", "dynamo")
+        if device == "cpu":
+            return "TensorRT needs a CUDA device"
+        if ir == "ts" and case.precision == "bf16":
+            return "ir ts has no bf16"
+        if ir == "torch_compile" and case.dynamic:
+            return "ir torch_compile has no range with an optimum; use ir: dynamo"
+        return (_fx2trt.unsupported(case) if ir == "fx" else None) or _torch.unsupported(case, device)
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """The reference (and its weights), and the compiled module where it can be saved."""
+        first = _weights.first_stages(case)
+        if _in_place(msgspec.convert(case.options, Options)):
+            return first
+        build = Stage(
+            name="build",
+            kind="torch_tensorrt",
+            producer="torch_tensorrt",
+            key={"model": _shapes.model_key(case), "precision": case.precision, "options": case.options},
+            needs=tuple(stage.name for stage in first[1:]),
+            libraries=_shapes.libraries(case, "torch-tensorrt", *_compiler.TENSORRT),
+            per_device=True,
+            per_build=True,
+            toolchain=case.toolchain,
+        )
+        return [*first, build]
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """Compile and save. Phases: import, load, export (not for fx), build, save."""
+        options = msgspec.convert(case.options, Options)
+        if _in_place(options):
+            raise UsageError(f"torch_tensorrt makes no {stage.name} with these options")
+        with _compiler.session(case, options, context) as api:
+            module, example, built = _build(case, options, context, api)
+            with context.phase("save"), _compiler.refusals(api, "torch_tensorrt cannot save what it compiled"):
+                _engine_modules.save(module, out / _MODULE, options.ir, case, example)
+            (out / _BUILT).write_bytes(msgspec.json.encode(built))
+
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[EnginePrepared]:
+        """Phases: import, deserialize. Built in place: import, load, then export and build, or compile."""
+        with _compiler.session(case, options, context) as api:
+            if options.ir == "torch_compile":
+                prepared = _compiled(case, options, context, api)
+            elif options.use_python_runtime:
+                module, _, built = _build(case, options, context, api)
+                prepared = EnginePrepared(case, context, api, module, built)
+            else:
+                prepared = _loaded(case, options, context, api)
+            with contextlib.closing(prepared):
+                yield prepared
+
+
+class EnginePrepared(_lane.TorchPrepared):
+    """A module with engines in it, called by position.
+
+    An execution context serves one stream at a time, so each lane but the first calls a module of its own, from
+    ``again``; without it there is one lane. Engines run on the caller's stream; in torch_tensorrt 2.3 to 2.12 on one
+    that is forked from it and joined, so that whatever holds or captures the caller's stream has the work too.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        context: Context,
+        api: _trt.Api,
+        module: torch.nn.Module,
+        built: Built,
+        *,
+        run: _lane.Run | None = None,
+        again: Callable[[], torch.nn.Module] | None = None,
+    ) -> None:
+        ir = case.options.get("ir", "dynamo")
+        forked = ir != "fx" and (2, 3) <= _compiler.version("torch-tensorrt") < (2, 13)
+        told = {"runtime": api.name, "ir": ir, "engine_stream": "forked" if forked else "caller", **built.told}
+        super().__init__(
+            case,
+            _torch.TorchOptions(),
+            context,
+            run or _by_position(module),
+            names=built.names,
+            weights=[*module.parameters(), *module.buffers()],
+            more=lambda: told,
+        )
+        self.max_lanes = None if again else 1
+        self._again = again
+
+    def lanes(self, count: int) -> Sequence[_lane.TorchLane]:
+        """The first ``count`` lanes, each with execution contexts of its own."""
+        while len(self._lanes) < min(count, self.max_lanes or count):
+            if self._lanes and self._again:
+                self._run = _by_position(self._again())
+            super().lanes(len(self._lanes) + 1)
+        return super().lanes(count)
+
+    def close(self) -> None:
+        """Let go of the modules and of all lanes' memory."""
+        self._again = None
+        super().close()
+
+
+def _in_place(options: Options) -> bool:
+    return options.ir == "torch_compile" or options.use_python_runtime
+
+
+def _by_position(module: torch.nn.Module) -> _lane.Run:
+    return lambda inputs: module(*inputs.values())
+
+
+def _model(case: Case, context: Context) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """The model at the case's precision, and inputs to compile it with: contiguous, as TensorRT takes them."""
+    model = _torch.load_model(case, _torch.TorchOptions(), context, context.device)
+    arrays = _shapes.example_arrays(case, context)
+    return model, _torch.to_tensors(arrays, case, "contiguous", context.device)
+
+
+def _build(case: Case, options: Options, context: Context, api: _trt.Api) -> tuple[Any, dict[str, torch.Tensor], Built]:
+    """The compiled module, inputs, and what is known of it. Phases: load, export (not for fx), build."""
+    with context.phase("load"):
+        model, example = _model(case, context)
+        module, names = _engine_modules.with_parameters(model, example)
+    cache = _compiler.cache_file(api, context)
+    found = "warm" if cache.is_file() else "cold"
+    told = {"strongly_typed": False, "optimization_level": _compiler.BUILDER_LEVEL, "timing_cache": found}
+    made: Any
+    with _compiler.refusals(api, f"torch_tensorrt cannot compile this model with ir {options.ir}"):
+        if options.ir == "fx":
+            with context.phase("build"):
+                made = _fx2trt.lower(
+                    module,
+                    example,
+                    case,
+                    api,
+                    workspace=options.workspace_bytes,
+                    min_block_size=options.min_block_size,
+                    cache=cache,
+                    scratch=context.scratch,
+                )
+        else:
+            settings = _compiler.settings(case, options, _compiler.known_settings(options.ir), cache)
+            told |= _compiler.settings_told(settings, api, found)
+            compiler = _engine_modules.compile_ts if options.ir == "ts" else _engine_modules.compile_dynamo
+            made = compiler(module, example, case, settings, context)
+    return made, example, Built(names=names, told=told | _engine_modules.facts([made]))
+
+
+def _loaded(case: Case, options: Options, context: Context, api: _trt.Api) -> EnginePrepared:
+    """The saved module. Phase: deserialize."""
+    folder = context.artifacts["build"]
+
+    def load() -> torch.nn.Module:
+        with _compiler.refusals(api, "torch_tensorrt cannot load the compiled module"):
+            if options.ir == "fx":
+                return _fx2trt.load(folder / _MODULE, api)
+            return _engine_modules.load(folder / _MODULE, options.ir)
+
+    with context.phase("deserialize"):
+        module = load()
+    built = msgspec.json.decode((folder / _BUILT).read_bytes(), type=Built)
+    again: Callable[[], torch.nn.Module] | None = load
+    if options.ir == "fx":
+        again = None if case.dynamic else lambda: _fx2trt.another(module)
+    return EnginePrepared(case, context, api, module, built, again=again)
+
+
+def _compiled(case: Case, options: Options, context: Context, api: _trt.Api) -> EnginePrepared:
+    """The model under torch.compile, which builds engines in its first call. Phases: load, compile."""
+    import torch._dynamo
+
+    with context.phase("load"):
+        model, example = _model(case, context)
+    cache = _compiler.cache_file(api, context)
+    settings = _compiler.settings(case, options, _compiler.known_settings("torch_compile"), cache)
+    told = _compiler.settings_told(settings, api, "warm" if cache.is_file() else "cold")
+    parts: list[Any] = []
+    with context.phase("compile"), _compiler.refusals(api, "torch.compile with torch_tensorrt failed"):
+        compiled = _engine_modules.compile_in_torch(model, settings, parts)
+        first = _lane.TorchLane(lambda inputs: compiled(**inputs), example, frozenset(), ())
+        first.call()
+        first.read()
+    told |= _engine_modules.facts(parts)
+    told |= {"graphs": len(parts), "graph_breaks": sum(torch._dynamo.utils.counters["graph_break"].values())}
+    return EnginePrepared(case, context, api, model, Built(names=(), told=told), run=lambda inputs: compiled(**inputs))
+
+
+BACKEND = TorchTensorRT()

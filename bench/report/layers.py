@@ -1,0 +1,180 @@
+"""The layers of an engine for a terminal: what each costs and what it is, reformats marked; and as JSON."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.layers import Layer, Layers, Tensor
+from bench.model import Case
+from bench.report import cells, table
+from bench.report.table import Column
+from bench.units import format_time
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+JSON_SCHEMA = 1
+MARK = "~ "
+LEGEND = (
+    f"{MARK}only changes the type or layout of a tensor; time is the median of the profiled calls, share of the sum of "
+    "all layers. A profiler slows the calls that it watches: compare layers with each other, not with `gpu`."
+)
+SHORTEST_NAME, SHORTEST_TACTIC = 28, 24
+# Optional columns leave a narrow table in this order, the highest number first.
+DROP = {"format": 30, "type": 20, "prec": 10}
+_COUNTS = {"two": 2, "four": 4, "eight": 8, "sixteen": 16, "thirty-two": 32}
+_SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8", "float4_e2m1fn": "fp4"}
+
+
+def render(case: Case, found: Layers, *, width: int = 80, color: bool = False) -> str:
+    """A line per layer in the order in which they run, their total, and what reformats take of it.
+
+    Where the width is short, names and tactics are cut in the middle and columns leave in the order of DROP, the tactic
+    before all others; ``--format json`` has everything.
+    """
+    shown = found.layers
+    total = sum(sum(layer.ns) for layer in shown)
+    columns, dropped = _fit(_columns(shown, total), [layer.tactic for layer in shown], width)
+    styles = {index: "yellow" for index, layer in enumerate(shown) if layer.reformat}
+    lines: list[Text | str] = [
+        _styled(case.label, "bold"),
+        *table.wrap(_heading(found), width),
+        *table.draw(columns, width, spans={}, styles=styles | {len(shown): "bold"}),
+    ]
+    lines += [_styled(line, "yellow") for line in table.wrap(_reformats(found, total), width)]
+    if dropped:
+        lines += [
+            _styled(line, "dim") for line in table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width)
+        ]
+    lines += [_styled(line, "dim") for line in table.wrap(LEGEND, width)]
+    return table.show(lines, color)
+
+
+def json(found: Sequence[tuple[Case, Layers]]) -> str:
+    """One object: ``schema`` and ``cases``, each with ``case`` (id), ``label`` and all fields of layers.Layers."""
+    cases = [{"case": case.id, "label": case.label, **msgspec.to_builtins(layers)} for case, layers in found]
+    whole = {"schema": JSON_SCHEMA, "cases": cases}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+
+
+def layout(tensor: Tensor) -> str:
+    """A format in the short names of TensorRT's own enum: ``linear``, ``HWC8``, ``CHW32``; empty where it is not told.
+
+    Thirty-two wide channel vectorized row major Int8 format -> ``CHW32``; Channel major FP16 format where
+    channel % 8 == 0 -> ``HWC8``; three spatial dimensions put a D before H.
+    """
+    text = tensor.format.lower()
+    depth = "D" if "3 spatial dimensions" in text else ""
+    if match := re.match(r"([\w-]+) wide channel vectorized", text):
+        return f"C{depth}HW{_COUNTS.get(match[1], '')}"
+    if text.startswith("channel major"):
+        match = re.search(r"channel (?:%|==) (\d+)", text)
+        return f"{depth}HWC{match[1] if match else ''}"
+    return "linear" if text.startswith("row major") else ""
+
+
+# -------------------------------------------------------------------------------------------------------------- columns
+
+
+def _columns(shown: Sequence[Layer], total: int) -> list[Column]:
+    """All columns but the tactic, a last line for the total included."""
+    times = [format_time(statistics.median(layer.ns)) if layer.ns else cells.NONE for layer in shown]
+    shares = [cells.share(sum(layer.ns) / total) if layer.ns and total else cells.NONE for layer in shown]
+    return [
+        Column(title="layer", cells=(*map(_name, shown), "total"), left=True),
+        Column(title="time", cells=(*times, _whole(shown))),
+        Column(title="share", cells=(*shares, cells.share(1.0) if total else cells.NONE)),
+        _column("prec", [layer.precision for layer in shown]),
+        _column("type", [layer.kind for layer in shown]),
+        _column("format", [_format(layer) for layer in shown]),
+    ]
+
+
+def _column(title: str, texts: Sequence[str]) -> Column:
+    return Column(title=title, cells=(*texts, ""), left=True, drop=DROP[title])
+
+
+def _fit(columns: Sequence[Column], tactics: Sequence[str], width: int) -> tuple[list[Column], list[str]]:
+    """The columns that fit, and the names of those that do not; names and tactics share what the others leave."""
+    names, others = columns[0], list(columns[1:])
+    least, longest = min(names.width, SHORTEST_NAME), max(map(len, tactics), default=0)
+    room = _beside(others, width) - table.GAP
+    beside = min(longest, room - max(least, min(names.width, room // 2)))
+    shown = beside >= min(longest, SHORTEST_TACTIC) > 0
+    if shown:
+        others.append(_cut(Column(title="tactic", cells=(*tactics, ""), left=True), beside))
+    kept, dropped = table.fit([_cut(names, least), *others], width)
+    kept[0] = _cut(names, max(_beside(kept[1:], width), table.SHORTEST_NAME))
+    return kept, ["tactic"] * (longest > 0 and not shown) + dropped
+
+
+def _beside(others: Sequence[Column], width: int) -> int:
+    return width - sum(column.width + table.GAP for column in others if any(column.cells))
+
+
+def _cut(column: Column, room: int) -> Column:
+    return msgspec.structs.replace(column, cells=tuple(table.cut(cell, room) for cell in column.cells))
+
+
+def _name(layer: Layer) -> str:
+    """Of a reformat only the tensor: ``~ Input 0 to conv1``."""
+    if not layer.reformat:
+        return layer.name
+    return MARK + re.sub(r"^(Input|Output) Tensor", r"\1", layer.name.removeprefix("Reformatting CopyNode for "))
+
+
+def _format(layer: Layer) -> str:
+    """The layout of the output; of a reformat what it makes of what: ``fp32 linear > fp16 HWC8``, ``HWC8 > linear``."""
+    if not layer.outputs:
+        return ""
+    new = layer.outputs[0]
+    if not layer.reformat or not layer.inputs:
+        return layout(new)
+    old = layer.inputs[0]
+    types, layouts = (_SHORT.get(old.dtype, old.dtype), _SHORT.get(new.dtype, new.dtype)), (layout(old), layout(new))
+    parts = [pair for pair in (types, layouts) if pair[0] != pair[1]] or [layouts]
+    before, after = (" ".join(filter(None, ends)) for ends in zip(*parts, strict=True))
+    return f"{before} > {after}" if before and after and before != after else after
+
+
+# ----------------------------------------------------------------------------------------------------------- sentences
+
+
+def _heading(found: Layers) -> str:
+    timed = sum(bool(layer.ns) for layer in found.layers)
+    untimed = len(found.layers) - timed
+    also = f" ({untimed} untimed)" if untimed else ""
+    return (
+        f"{found.runtime}: {cells.count(len(found.layers), 'layer')}{also}, {cells.count(found.calls, 'call')} profiled"
+    )
+
+
+def _whole(shown: Sequence[Layer]) -> str:
+    """The median over the calls of the sum of all layers, where all were timed in every call."""
+    timed = [layer.ns for layer in shown if layer.ns]
+    if not timed:
+        return cells.NONE
+    if len({len(ns) for ns in timed}) > 1:
+        return format_time(sum(statistics.median(ns) for ns in timed))
+    return format_time(statistics.median(map(sum, zip(*timed, strict=True))))
+
+
+def _reformats(found: Layers, total: int) -> str:
+    moved = [layer for layer in found.layers if layer.reformat]
+    if not moved:
+        return "no reformats"
+    spent = sum(sum(layer.ns) for layer in moved)
+    share = f"{cells.share(spent / total)} of the time" if total else "no time told"
+    each = f", {format_time(spent / found.calls)} a call" if found.calls and spent else ""
+    return f"reformats: {len(moved)} of {cells.count(len(found.layers), 'layer')}, {share}{each}"
+
+
+def _styled(text: str, style: str) -> Text:
+    from rich.text import Text
+
+    return Text(text, style=style)

@@ -1,0 +1,325 @@
+"""The backend: what it lacks and leaves out, its stages and keys, opening TensorRT, and loading plans."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench.backends import _memory, _trt, _trt_build, _trt_engine, _trt_layers, base
+from bench.errors import CaseError, OutOfMemory, Unavailable, Unsupported, UsageError
+from bench.model import Range
+from tests.backends import trt_builder
+from tests.backends.kit import Bench
+from tests.backends.trt_builder import Script
+from tests.backends.trt_names import VERSIONS
+
+V8, V10, V11 = VERSIONS
+TRT = base.load("tensorrt")
+BUILT = _trt_build.Built(
+    runtime="TensorRT 8.6.1",
+    plan_bytes=4,
+    build_ns=1,
+    inputs={"x": "x"},
+    outputs={"y": "y"},
+    layers=1,
+    strongly_typed=False,
+    optimization_level=3,
+)
+
+
+def built(bench: Bench, **fields: Any) -> Path:
+    """A folder as a build leaves it."""
+    folder = bench.folder()
+    (folder / _trt_build.PLAN).write_bytes(b"plan")
+    (folder / _trt_build.BUILT).write_bytes(msgspec.json.encode(msgspec.structs.replace(BUILT, **fields)))
+    return folder
+
+
+# ----------------------------------------------------------------------------------------------------- the planner
+
+
+def test_a_cpu_and_a_quantised_model_that_nobody_makes_are_left_out(bench: Bench) -> None:
+    assert TRT.unsupported(bench.case("tensorrt"), "cpu") == "TensorRT needs a CUDA device"
+    assert TRT.unsupported(bench.case("tensorrt", precision="bf16"), "cuda:0") is None
+    assert "int8" in (TRT.unsupported(bench.case("tensorrt", precision="int8"), "cuda:0") or "")
+    by_hand = bench.case("tensorrt", precision="int8", options={"network": "zoo.py:build"})
+    assert TRT.unsupported(by_hand, "cuda:0") is None
+
+
+def test_the_engine_is_made_from_the_shared_onnx_file_in_the_toolchain_that_measures(bench: Bench) -> None:
+    reference, export, build = TRT.stages(bench.case("tensorrt", precision="fp16", toolchain="trt86"))
+    options = {"exporter": "legacy", "opset": 17}
+    assert export == base.load("onnxruntime").stages(bench.case("onnxruntime", precision="fp16", options=options))[1]
+    assert (reference.toolchain, export.toolchain, build.toolchain) == ("default", "default", "trt86")
+    assert (build.name, build.kind, build.producer, build.needs) == ("build", "engine", "tensorrt", ("export",))
+    assert build.per_device
+    assert build.per_build
+
+
+def test_a_network_by_hand_is_made_from_the_weights_and_its_file(bench: Bench) -> None:
+    case = bench.case("tensorrt", options={"network": "nets.py:build", "plugins": ["libmine.so"]})
+    _, weights, build = TRT.stages(case)
+    assert (weights.name, build.needs) == ("weights", ("weights",))
+    assert build.files == ("nets.py", "libmine.so")
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"precision": "tf32"},
+    {"precision": "fp16"},
+    {"factory": "zoo.py:inverse"},
+    {"dynamic": {"batch": Range(min=1, opt=2, max=4)}},
+    *(
+        {"options": option}
+        for option in (
+            {"exporter": "dynamo"},
+            {"opset": 16},
+            {"network": "zoo.py:build"},
+            {"workspace": 4096},
+            {"optimization_level": 0},
+            {"tactic_sources": ["JIT_CONVOLUTIONS"]},
+            {"tactic_sources": []},
+            {"timing_cache": False},
+            {"max_aux_streams": 0},
+            {"refit": True},
+            {"version_compatible": True},
+            {"hardware_compatible": "ampere_plus"},
+            {"strongly_typed": False},
+            {"plugins": ["libmine.so"]},
+        )
+    ),
+]
+
+
+def test_whatever_changes_the_plan_changes_its_key(bench: Bench) -> None:
+    keys = [TRT.stages(bench.case("tensorrt", **fields))[-1].key for fields in [{}, *OTHERS]]
+    texts = [json.dumps(key, sort_keys=True) for key in keys]
+    assert len(set(texts)) == len(texts)
+    told = {option for fields in OTHERS for option in fields.get("options", {})}
+    assert told == set(_trt_build.Options.__struct_fields__), "each option is tried here"
+
+
+def test_what_does_not_change_the_plan_does_not_change_its_key(bench: Bench) -> None:
+    first = bench.case("tensorrt", options={"workspace": "4 GiB"})
+    second = bench.case("tensorrt", options={"workspace": 4 * 2**30}, cuda_graph=True, streams=2, transfers=False)
+    assert TRT.stages(first) == TRT.stages(second)
+
+
+def test_points_of_a_dynamic_case_share_an_engine_and_not_the_times_of_its_layers(bench: Bench) -> None:
+    span = {"batch": Range(min=1, opt=2, max=4)}
+    one, two = (bench.case("tensorrt", symbols={"batch": n}, dynamic=span) for n in (1, 2))
+    assert TRT.stages(one)[-1] == TRT.stages(two)[-1]
+    assert TRT.layers(one) != TRT.layers(two)  # type: ignore[attr-defined]
+    assert TRT.layers(one).needs == ("build",)  # type: ignore[attr-defined]
+
+
+# ------------------------------------------------------------------------------------------------------ opening it
+
+
+def finder(error: Exception) -> Any:
+    def find(name: str) -> Any:
+        raise error
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "fix"),
+    [
+        (ModuleNotFoundError("No module", name="tensorrt"), "the package 'tensorrt' is not installed", "pip install"),
+        (
+            ImportError("libnvinfer.so.10: cannot open shared object file: No such file or directory"),
+            r"its libraries are not found: libnvinfer\.so\.10",
+            "LD_LIBRARY_PATH",
+        ),
+        (OSError("libcudnn.so.8: cannot open shared object file"), "its libraries are not found", "LD_LIBRARY_PATH"),
+        (ImportError("undefined symbol: getNvOnnxParserVersion"), "of different versions", "same version"),
+        (ImportError("numpy.core.multiarray failed to import"), "cannot be imported: numpy", "pip install"),
+    ],
+)
+def test_a_tensorrt_that_cannot_be_imported_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str, fix: str
+) -> None:
+    monkeypatch.setattr(importlib, "import_module", finder(error))
+    with pytest.raises(Unavailable, match=message) as caught:
+        _trt.open_api()
+    assert fix in caught.value.fix
+
+
+def test_a_version_before_8_6_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", types.SimpleNamespace(__version__="8.5.3.1"))
+    with pytest.raises(Unavailable, match=r"TensorRT 8\.5\.3\.1 is too old: 8\.6"):
+        _trt.open_api()
+
+
+@pytest.mark.parametrize(
+    ("version", "number", "library", "name"),
+    [
+        (V8, 8600, "8.6.0", "TensorRT 8.6.1 (libnvinfer 8.6.0)"),
+        (V8, 8601, "8.6.1", "TensorRT 8.6.1"),
+        (V10, 101601, "10.16.1", "TensorRT 10.16.1"),
+    ],
+)
+def test_the_librarys_version_is_told_where_it_is_another(
+    monkeypatch: pytest.MonkeyPatch, version: str, number: int, library: str, name: str
+) -> None:
+    trt_builder.install(monkeypatch, Script(version))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: number))
+    api = _trt.open_api()
+    assert (api.library, api.name) == (library, name)
+
+
+def test_libraries_of_another_minor_version_are_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    trt_builder.install(monkeypatch, Script(V10))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: 100300))
+    with pytest.raises(Unavailable, match=r"bindings are version 10\.16\.1, the libnvinfer that was found is 10\.3\.0"):
+        _trt.open_api()
+
+
+def test_without_a_driver_nothing_of_tensorrt_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(V8)
+    trt_builder.install(monkeypatch, script)
+
+    def cuda(function: str, *arguments: Any) -> Any:
+        raise RuntimeError(f"{function} failed: cudaErrorInsufficientDriver")
+
+    monkeypatch.setattr(_memory, "cuda", cuda)
+    with pytest.raises(Unavailable, match="needs an NVIDIA GPU: cudaSetDevice failed: cudaErrorInsufficientDriver"):
+        _trt.open_api()
+    assert script.calls == []
+
+
+def test_the_device_is_the_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(V10)
+    trt_builder.install(monkeypatch, script)
+    _trt.open_api(device="cuda:1")
+    assert script.calls[0] == "cudaSetDevice(1,)"
+
+
+# ------------------------------------------------------------------------------------------------------------ plans
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_plan_is_loaded_in_a_phase_of_its_own(bench: Bench, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    trt_builder.install(monkeypatch, Script(version))
+    seen: list[Any] = []
+
+    class Prepared:
+        def __init__(self, *arguments: Any) -> None:
+            seen.append(arguments)
+
+        def close(self) -> None:
+            seen.append("closed")
+
+    monkeypatch.setattr(_trt_engine, "EnginePrepared", Prepared)
+    case = bench.case("tensorrt")
+    bench.phases.clear()
+    context = bench.context(case, {"build": built(bench, version_compatible=True)})
+    with TRT.prepare(case, TRT.options(), context):
+        assert bench.phases == ["import", "deserialize"]
+    (_, _, api, engine, told), last = seen
+    assert (api.version, engine, last) == (version, ("engine", b"plan", True), "closed")
+    assert told == msgspec.structs.replace(BUILT, version_compatible=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "message"),
+    [
+        ("Version tag does not match. Note: Current Version: 232", Unsupported, r"not made by TensorRT 8\.6\.1"),
+        ("The engine plan file is not compatible with this version of TensorRT", Unsupported, "not made by TensorRT"),
+        ("generated on an incompatible device, expecting compute 9.0 got compute 8.0", Unsupported, "for another GPU"),
+        ("getPluginCreator could not find plugin: Mine version: 1", Unsupported, "a plugin that is not loaded"),
+        ("Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed", CaseError, r"\(4 bytes\)"),
+        ("Error Code 2: OutOfMemory (no further information)", OutOfMemory, "OutOfMemory"),
+        ("something else", Unsupported, "cannot load this plan: something else"),
+    ],
+)
+def test_a_plan_that_is_refused_says_why(
+    monkeypatch: pytest.MonkeyPatch, line: str, kind: type[CaseError], message: str
+) -> None:
+    trt_builder.install(monkeypatch, Script(V8, load_log=[line]))
+    with pytest.raises(CaseError, match=message) as caught:
+        _trt.deserialize(_trt.open_api(), b"plan")
+    assert type(caught.value) is kind
+    assert line in caught.value.what
+
+
+def test_the_code_in_a_plan_runs_only_if_it_is_allowed_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    trt_builder.install(monkeypatch, Script(V10))
+    assert _trt.deserialize(_trt.open_api(), b"plan") == ("engine", b"plan", False)
+
+
+def test_layers_are_taken_from_the_built_engine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    trt_builder.install(monkeypatch, Script(V11))
+    seen: list[Any] = []
+    monkeypatch.setattr(_trt_layers, "take", lambda *arguments: seen.append(arguments))
+    case = bench.case("tensorrt")
+    stage, out = TRT.layers(case), bench.folder()  # type: ignore[attr-defined]
+    TRT.produce(stage, case, bench.context(case, {"build": built(bench)}), out)
+    (found,) = seen
+    assert found[:2] == (case, stage)
+    assert found[4:] == (("engine", b"plan", False), BUILT, out)
+
+
+def test_a_stage_of_another_backend_is_not_made_here(bench: Bench) -> None:
+    case = bench.case("tensorrt")
+    with pytest.raises(UsageError, match="tensorrt makes no reference"):
+        TRT.produce(TRT.stages(case)[0], case, bench.context(case), bench.folder())
+
+
+# --------------------------------------------------------------------------------------------- shapes and types
+
+
+class UnknownRank:
+    """Dims of rank -1, as pybind shows them."""
+
+    def __len__(self) -> int:
+        return -1
+
+    def __iter__(self) -> Iterator[int]:
+        raise ValueError("__len__() should return >= 0")
+
+
+def test_shapes_are_tuples_and_an_unknown_rank_is_an_error() -> None:
+    assert _trt.dims((1, -1, 3)) == (1, -1, 3)
+    assert _trt.dims(()) == ()
+    for shape in (UnknownRank(), None):
+        with pytest.raises(Unsupported, match="rank"):
+            _trt.dims(shape)
+
+
+def test_types_go_by_numpys_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    trt_builder.install(monkeypatch, Script(V8))
+    api = _trt.open_api()
+    for member in api.module.DataType:
+        assert _trt.dtype(api, _trt.dtype_name(member)) is member
+    for name in ("int64", "bfloat16", "complex64"):
+        with pytest.raises(Unsupported, match=rf"TensorRT 8\.6\.1 has no type {name}"):
+            _trt.dtype(api, name)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_type_of_a_version_has_a_name(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    trt = trt_builder.install(monkeypatch, Script(version))
+    assert len({_trt.dtype_name(member) for member in trt.DataType}) == len(trt.DataType)
+
+
+def test_device_memory_is_read_by_the_name_that_the_version_has() -> None:
+    assert _trt.device_memory(types.SimpleNamespace(device_memory_size=1)) == 1
+    assert _trt.device_memory(types.SimpleNamespace(device_memory_size=1, device_memory_size_v2=2)) == 2
+
+
+def test_options_survive_being_written(bench: Bench) -> None:
+    asked = {"tactic_sources": ["JIT_CONVOLUTIONS"], "workspace": "1 GiB", "plugins": ["libmine.so"]}
+    case = bench.case("tensorrt", options=asked)
+    assert msgspec.to_builtins(base.options_of(TRT, case)) == asked
+    key = TRT.stages(case)[-1].key
+    assert json.loads(json.dumps(key)) == key

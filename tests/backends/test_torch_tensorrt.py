@@ -1,0 +1,448 @@
+"""torch_tensorrt on a stand-in that computes on the CPU: options, stages, frontends by version, errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import plan, suite
+from bench.backends import _engine_modules, _trt, base
+from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
+from bench.model import Case, Input, Range
+from tests.backends.kit import Bench
+
+torch = pytest.importorskip("torch")
+from tests.backends import torch_tensorrt_standin as standin  # noqa: E402 - needs torch
+
+pytestmark = pytest.mark.torch
+TT = base.load("torch_tensorrt")
+IRS = ["dynamo", "ts", "fx", "torch_compile"]
+ROOT = Path(__file__).parents[2]
+
+
+class References(dict[str, Path]):
+    """Folders by stage, those of references kept for other tests."""
+
+    def __init__(self, shared: dict[str, Path]) -> None:
+        super().__init__({name: path for name, path in shared.items() if name.startswith("reference")})
+        self.shared = shared
+
+    def __setitem__(self, name: str, path: Path) -> None:
+        super().__setitem__(name, path)
+        if name.startswith("reference"):
+            self.shared[name] = path
+
+
+@pytest.fixture
+def own(bench: Bench, tmp_path: Path) -> Bench:
+    """A bench with builds of its own, as stand-ins differ from test to test; references are shared."""
+    return Bench(tmp_path, made=References(bench.made))
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> standin.StandIn:
+    """The stand-in of a torch_tensorrt as new as torch."""
+    return standin.StandIn(monkeypatch).install()
+
+
+def old(monkeypatch: pytest.MonkeyPatch) -> standin.StandIn:
+    """The stand-in of torch 2.2's, the last that has fx."""
+    found = standin.StandIn(monkeypatch, "2.2").install("8.6.1")
+    found.versions(torch="2.2.0", torch_tensorrt="2.2.0", tensorrt="8.6.1")
+    return found
+
+
+def of(bench: Bench, ir: str, **fields: Any) -> Case:
+    options = fields.pop("options", {}) | ({} if ir == "dynamo" else {"ir": ir})
+    return bench.case("torch_tensorrt", options=options, **fields)
+
+
+def point(bench: Bench, ir: str, batch: int) -> Case:
+    return of(
+        bench,
+        ir,
+        inputs={"x": Input(shape=("batch", 3, 16, 16))},
+        symbols={"batch": batch},
+        dynamic={"batch": Range(min=1, opt=4, max=8)},
+    )
+
+
+# ------------------------------------------------------------------------------------------------- planning and options
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"ir": "fx", "optimization_level": 3}, "ir fx has no optimization_level; dynamo, torch_compile have it"),
+        ({"ir": "torch_compile", "require_full_compilation": True}, "no require_full_compilation; dynamo, ts have it"),
+        ({"ir": "ts", "use_python_runtime": True}, "ir ts has no use_python_runtime"),
+        ({"ir": "fx", "truncate_double": True}, "ir fx has no truncate_double"),
+        ({"workspace": "2 gigs"}, "is not a number with a unit"),
+        ({"ir": "onnx"}, "onnx"),
+    ],
+)
+def test_an_option_that_the_frontend_does_not_have_is_an_error_of_the_suite(
+    tmp_path: Path, options: dict[str, Any], why: str
+) -> None:
+    entry = json.dumps({"name": "torch_tensorrt", **options})
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "schema: 1\nmodels: {net: {factory: zoo.py:net, inputs: {x: {shape: [4]}}}}\n"
+        f"matrix:\n  backend:\n    - {entry}\n"
+    )
+    with pytest.raises(SuiteError, match=why) as caught:
+        suite.load(path, base.registry())
+    assert caught.value.where.startswith(f"{path}:5")
+
+
+def test_what_can_never_run_is_left_out_with_the_reason(own: Bench) -> None:
+    def why(ir: str, device: str = "cuda:0", **fields: Any) -> str:
+        return TT.unsupported(of(own, ir, **fields), device) or ""
+
+    assert [why(ir) for ir in IRS] == ["", "", "", ""]
+    assert "needs a CUDA device" in why("dynamo", "cpu")
+    assert "no bf16" in why("ts", precision="bf16")
+    assert "no bf16" in why("fx", precision="bf16")
+    assert "int8" in why("dynamo", precision="int8")
+    assert "use ir: dynamo" in (TT.unsupported(point(own, "torch_compile", 1), "cuda:0") or "")
+    assert TT.unsupported(point(own, "fx", 1), "cuda:0") is None
+    height = {"inputs": {"x": Input(shape=(4, 3, "h", 8))}, "symbols": {"h": 8}}
+    assert "the first of the inputs" in why("fx", **height, dynamic={"h": Range(min=8, opt=8, max=16)})
+
+
+def test_a_build_belongs_to_all_that_changes_it_and_is_one_of_several(own: Bench) -> None:
+    build = TT.stages(of(own, "dynamo"))[-1]
+    assert (build.name, build.per_device, build.per_build) == ("build", True, True)
+    others = [
+        of(own, "dynamo", precision="tf32"),
+        of(own, "ts"),
+        of(own, "dynamo", options={"workspace": "1 GiB"}),
+        of(own, "dynamo", factory="zoo.py:nested"),
+    ]
+    keys = [json.dumps(TT.stages(case)[-1].key, sort_keys=True) for case in [of(own, "dynamo"), *others]]
+    assert len(set(keys)) == len(keys)
+    assert {"torch-tensorrt", "tensorrt-bindings", "torch"} <= set(build.libraries)
+
+
+def test_what_cannot_be_saved_has_no_build(own: Bench) -> None:
+    for case in (of(own, "torch_compile"), of(own, "dynamo", options={"use_python_runtime": True})):
+        assert [stage.name for stage in TT.stages(case)] == ["reference"]
+
+
+def test_in_another_toolchain_the_weights_come_from_the_default_one(own: Bench) -> None:
+    *_, weights, build = TT.stages(of(own, "dynamo", toolchain="old"))
+    assert (weights.name, weights.toolchain) == ("weights", "default")
+    assert (build.toolchain, build.needs) == ("old", ("weights",))
+
+
+# ------------------------------------------------------------------------------------------------------ what is missing
+
+
+def test_without_torch_tensorrt_the_command_names_the_version_that_fits_torch() -> None:
+    if "torch_tensorrt" in sys.modules:
+        pytest.skip("torch_tensorrt is here")
+    lacks = TT.missing()
+    numbers = torch.__version__.split(".")
+    assert lacks is not None
+    assert f"'torch-tensorrt=={numbers[0]}.{numbers[1]}.*'" in lacks.fix
+
+
+def test_a_torch_tensorrt_of_another_torch_is_missing_with_the_one_that_fits(made: standin.StandIn) -> None:
+    assert TT.missing() is None
+    made.versions(torch="2.11.0+cu130", torch_tensorrt="2.2.0")
+    lacks = TT.missing()
+    assert lacks is not None
+    assert lacks.reason == "torch_tensorrt 2.2 cannot work beside torch 2.11"
+    assert lacks.fix == "pip install 'torch-tensorrt==2.11.*'"
+
+
+@pytest.mark.parametrize(("own_version", "tensorrt"), [("2.11.0", "10.15.1"), ("2.3.0", "8.6.1"), ("2.2.0", "10.0.1")])
+def test_fx_says_which_versions_run_it(
+    monkeypatch: pytest.MonkeyPatch, own: Bench, own_version: str, tensorrt: str
+) -> None:
+    old(monkeypatch).versions(torch=own_version, torch_tensorrt=own_version, tensorrt=tensorrt)
+    with pytest.raises(Unavailable, match=r"torch_tensorrt 2\.2 with TensorRT 8\.6 is the last") as caught:
+        own.run(of(own, "fx"))
+    assert "torch-tensorrt==2.2.0" in caught.value.fix
+
+
+def test_a_torch_tensorrt_that_cannot_be_imported_is_unavailable(
+    made: standin.StandIn, monkeypatch: pytest.MonkeyPatch, own: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "torch_tensorrt.py").write_text("raise ImportError('libtorchtrt.so: undefined symbol: _ZN2at')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch_tensorrt")
+    with pytest.raises(Unavailable, match="undefined symbol") as caught:
+        own.run(of(own, "dynamo"))
+    assert "--force-reinstall torch-tensorrt" in caught.value.fix
+
+
+# -------------------------------------------------------------------------------------------------------------- running
+
+
+@pytest.mark.parametrize(
+    ("ir", "flavour"),
+    [
+        *((ir, flavour) for ir in ("dynamo", "torch_compile") for flavour in standin.SETTINGS),
+        ("ts", "2.11"),
+        ("fx", "2.2"),
+    ],
+)
+def test_each_frontend_gives_the_reference(monkeypatch: pytest.MonkeyPatch, own: Bench, ir: str, flavour: str) -> None:
+    found = old(monkeypatch) if ir == "fx" else standin.StandIn(monkeypatch, flavour).install()
+    case = of(own, ir)
+    wanted = own.reference(case)
+    with own.prepared(case) as prepared:
+        lanes = prepared.lanes(2)
+        assert len(lanes) == min(2, prepared.max_lanes or 2)
+        for lane in lanes:
+            lane.call()
+            outputs = lane.read()
+            assert list(outputs) == list(wanted)
+            assert all(np.allclose(outputs[name], wanted[name], atol=1e-5) for name in wanted)
+        told = prepared.fairness()
+    assert own.phases[2:] == (["load", "compile"] if ir == "torch_compile" else ["deserialize"])
+    assert (told["ir"], told["engines"], told["partitions"], told["fallback_nodes"]) == (ir, 1, 1, 0)
+    assert found.asked[0]["ir"] == ir
+
+
+def test_a_lane_on_another_stream_has_an_execution_context_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, own: Bench
+) -> None:
+    old(monkeypatch)
+    with own.prepared(of(own, "fx")) as prepared:
+        before = len(standin.CONTEXTS)
+        assert len(prepared.lanes(3)) == 3
+        contexts = standin.CONTEXTS[before:]
+    assert len(contexts) == 2
+    assert len({id(context.engine) for context in contexts}) == 1
+    with own.prepared(point(own, "fx", 4)) as prepared:  # its engine has one profile, for one context
+        assert len(prepared.lanes(3)) == 1
+
+
+def test_one_module_serves_all_points_of_a_dynamic_case(made: standin.StandIn, own: Bench) -> None:
+    for batch in (1, 8):
+        case = point(own, "dynamo", batch)
+        found, wanted = own.run(case), own.reference(case)
+        assert all(np.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
+    (inputs,) = made.specs
+    shapes = {f"{end}_shape": (size, 3, 16, 16) for end, size in {"min": 1, "opt": 4, "max": 8}.items()}
+    assert inputs == [{"dtype": torch.float32, **shapes}]
+    ((_, dynamic),) = [asked["save"] for asked in made.asked if "save" in asked]
+    assert list(dynamic) == ["input_0"]
+
+
+def test_the_python_runtime_is_built_where_it_runs(made: standin.StandIn, own: Bench) -> None:
+    case = of(own, "dynamo", options={"use_python_runtime": True})
+    own.reference(case)
+    with own.prepared(case) as prepared:
+        assert len(prepared.lanes(2)) == 1
+    assert own.phases == ["import", "import", "load", "export", "build"]
+    assert made.asked[0]["use_python_runtime"] is True
+
+
+@pytest.mark.parametrize(
+    ("versions", "stream"), [("2.2.0", "caller"), ("2.3.0", "forked"), ("2.12.1", "forked"), ("2.13.0", "caller")]
+)
+def test_which_stream_engines_run_on_is_told(made: standin.StandIn, own: Bench, versions: str, stream: str) -> None:
+    made.versions(torch=versions, torch_tensorrt=versions)
+    with own.prepared(of(own, "dynamo")) as prepared:
+        assert prepared.fairness()["engine_stream"] == stream
+
+
+# --------------------------------------------------------------------------------------------------- what is asked for
+
+
+@pytest.mark.parametrize(
+    ("flavour", "precision", "typing"),
+    [
+        ("2.2", "fp32", {"enabled_precisions": {torch.float32}}),
+        ("2.2", "fp16", {"enabled_precisions": {torch.float16}}),
+        ("2.11", "bf16", {"use_explicit_typing": True}),
+        ("2.14", "bf16", {}),
+    ],
+)
+@pytest.mark.parametrize("ir", ["dynamo", "torch_compile"])
+def test_the_precision_is_said_in_the_words_of_the_version(
+    monkeypatch: pytest.MonkeyPatch, own: Bench, ir: str, flavour: str, precision: str, typing: dict[str, Any]
+) -> None:
+    found = standin.StandIn(monkeypatch, flavour).install()
+    with own.prepared(of(own, ir, precision=precision)) as prepared:
+        strong = prepared.fairness()["strongly_typed"]
+    words = {"enabled_precisions", "use_explicit_typing"}
+    assert {key: value for key, value in found.asked[0].items() if key in words} == typing
+    assert strong is (flavour == "2.11")
+
+
+@pytest.mark.parametrize(
+    ("ir", "precision", "off"),
+    [("dynamo", "fp32", True), ("dynamo", "tf32", None), ("dynamo", "fp16", True), ("ts", "tf32", None),
+     ("ts", "fp32", True), ("torch_compile", "tf32", None), ("torch_compile", "fp32", True)],
+)  # fmt: skip
+def test_tf32_is_on_only_where_the_precision_says_so(
+    made: standin.StandIn, own: Bench, ir: str, precision: str, off: bool | None
+) -> None:
+    own.run(of(own, ir, precision=precision))
+    assert made.asked[0].get("disable_tf32") is off
+
+
+@pytest.mark.parametrize(("precision", "name", "tf32"), [("fp32", "fp32", False), ("tf32", "fp32", True)])
+def test_fx_calls_tf32_and_fp32_by_one_name_and_the_builder_is_told_which(
+    monkeypatch: pytest.MonkeyPatch, own: Bench, precision: str, name: str, tf32: bool
+) -> None:
+    found = old(monkeypatch)
+    own.run(of(own, "fx", precision=precision))
+    assert found.asked[0]["lower_precision"] == name
+    assert found.tf32 == [tf32]
+
+
+def test_options_reach_the_compiler_in_bytes_and_by_the_names_of_the_version(
+    monkeypatch: pytest.MonkeyPatch, own: Bench
+) -> None:
+    found = standin.StandIn(monkeypatch, "2.2").install()
+    options = {"workspace": "2 GiB", "optimization_level": 5, "min_block_size": 1, "truncate_double": True}
+    own.run(of(own, "dynamo", options=options))
+    wanted = {"workspace_size": 2 << 30, "optimization_level": 5, "min_block_size": 1}
+    assert wanted.items() <= found.asked[0].items()
+    assert found.asked[0]["truncate_long_and_double"] is True
+
+
+def test_fx_optimises_for_the_range_that_the_suite_names(monkeypatch: pytest.MonkeyPatch, own: Bench) -> None:
+    found = old(monkeypatch)
+    own.run(point(own, "fx", 1))
+    (specs,) = found.specs
+    assert specs[0].shape_ranges == [((1, 3, 16, 16), (4, 3, 16, 16), (8, 3, 16, 16))]
+
+
+@pytest.mark.parametrize("ir", ["dynamo", "fx"])
+def test_the_timing_cache_is_warm_for_a_second_model_and_not_for_another_build(
+    monkeypatch: pytest.MonkeyPatch, own: Bench, ir: str, tmp_path: Path
+) -> None:
+    found = old(monkeypatch) if ir == "fx" else standin.StandIn(monkeypatch).install()
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
+    shared = tmp_path / "shared"
+
+    def build(number: int, **fields: Any) -> str:
+        case = of(own, ir, **fields)
+        stage = TT.stages(case)[-1]
+        out = own.folder()
+        TT.produce(stage, case, own.context(case, own.artifacts(case), shared=shared, build=number), out)
+        return str(json.loads((out / "build.json").read_bytes())["told"]["timing_cache"])
+
+    assert build(0) == "cold"
+    if ir == "dynamo":
+        Path(found.asked[-2]["timing_cache_path"]).write_bytes(b"timings")
+    assert build(0, precision="tf32") == "warm"
+    if ir == "fx":
+        assert found.caches[-1] == bytearray(b"timings")
+    assert build(1) == "cold"
+    (file,) = (shared / "torch_tensorrt").iterdir()
+    assert file.name in ("10.15.1-nvidia-h100.cache", "8.6.1-nvidia-h100.cache")
+
+
+# ----------------------------------------------------------------------------------------------- what was made, or not
+
+
+@pytest.mark.parametrize("ir", ["dynamo", "torch_compile"])
+def test_nodes_that_stay_in_pytorch_are_counted_and_named(made: standin.StandIn, own: Bench, ir: str) -> None:
+    made.rest = True
+    with own.prepared(of(own, ir)) as prepared:
+        told = prepared.fairness()
+    assert (told["engines"], told["partitions"], told["fallback_nodes"]) == (1, 2, 2)
+    assert told["fallback_ops"] == ["aten.clone.default"]
+    assert told["engine"] == {"plan_bytes": len(standin.TorchTensorRTModule.serialized_engine)}
+
+
+def test_parts_between_engines_are_counted_as_they_alternate() -> None:
+    graph = torch.fx.Graph()
+    value = graph.placeholder("x")
+    for part in ("engine", "relu", "relu", "engine", "engine", "relu"):
+        value = graph.call_module("e", (value,)) if part == "engine" else graph.call_function(torch.relu, (value,))
+    graph.output(value)
+    module = torch.fx.GraphModule(torch.nn.ModuleDict({"e": standin.TorchTensorRTModule(None)}), graph)
+    found = _engine_modules.census(module)
+    assert (found.engines, found.partitions, found.fallbacks) == (3, 5, ("relu", "relu", "relu"))
+
+
+@pytest.mark.parametrize("ir", ["dynamo", "torch_compile"])
+def test_a_model_without_an_engine_is_unsupported_and_not_a_measurement_of_pytorch(
+    made: standin.StandIn, own: Bench, ir: str
+) -> None:
+    made.convert = False
+    with pytest.raises(Unsupported, match="left the whole model to PyTorch") as caught:
+        own.run(of(own, ir))
+    assert caught.value.fix == "min_block_size: 1"
+
+
+def test_a_refusal_names_the_operators_without_a_converter(made: standin.StandIn, own: Bench) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        logger = logging.getLogger("torch_tensorrt.dynamo.partitioning._global_partitioner")
+        logger.debug("\nUnsupported or Excluded Nodes:\n- torch.ops.aten.erfc + Operator Count: 2\n- aten.foo + 1\n")
+        raise AssertionError("the model is not fully supported")
+
+    made.compile = fail  # type: ignore[method-assign]
+    made.install()
+    with pytest.raises(Unsupported, match=r"not fully supported; without a converter: torch\.ops\.aten\.erfc, aten\.f"):
+        own.run(of(own, "dynamo", options={"require_full_compilation": True}))
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"), [("no implementation for node {conv}", Unsupported), ("Out of memory", OutOfMemory)]
+)
+def test_a_builder_that_builds_nothing_is_told_with_its_log(
+    made: standin.StandIn, own: Bench, line: str, kind: type[Exception]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        logging.getLogger("torch_tensorrt [TensorRT Conversion Context]").error(line)
+        raise AssertionError
+
+    made.compile = fail  # type: ignore[method-assign]
+    made.install()
+    with pytest.raises(kind, match=line):
+        own.run(of(own, "dynamo"))
+
+
+def test_an_engine_that_fx2trt_does_not_get_is_told_with_tensorrts_log(
+    monkeypatch: pytest.MonkeyPatch, own: Bench
+) -> None:
+    found = old(monkeypatch)
+    found.builds = False
+    found.log.lines.append(_trt.Line("ERROR", "could not find any implementation"))
+    with pytest.raises(Unsupported, match="could not make an engine: could not find any implementation"):
+        own.run(of(own, "fx"))
+
+
+def test_a_plan_of_fx2trt_that_cannot_be_loaded_is_told_with_tensorrts_log(
+    monkeypatch: pytest.MonkeyPatch, own: Bench
+) -> None:
+    found = old(monkeypatch)
+    case = of(own, "fx")
+    own.artifacts(case)
+    monkeypatch.setattr(standin.TRTModule, "LOST", True)
+    found.log.lines.append(_trt.Line("ERROR", "the plan is of another version"))
+    with pytest.raises(Unsupported, match="the plan is of another version"):
+        own.run(case)
+
+
+def test_memory_that_runs_out_is_told_as_such(made: standin.StandIn, own: Bench) -> None:
+    made.error = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    with pytest.raises(OutOfMemory):
+        own.run(of(own, "dynamo"))
+
+
+def test_the_shipped_suite_has_the_old_tables_rows_and_a_true_fp32_one() -> None:
+    loaded = suite.load(ROOT / "suites" / "fx2trt_resnet18.yaml", base.registry())
+    cases = plan.plan(loaded, base.registry(), device="cuda:0").cases
+    rows = {(case.backend, case.options.get("ir"), case.precision) for case in cases}
+    assert rows == {
+        *(("eager", None, precision) for precision in ("fp32", "tf32", "fp16")),
+        *(("torch_tensorrt", "fx", precision) for precision in ("fp32", "tf32", "fp16")),
+    }
+    assert {(case.batch, case.toolchain) for case in cases} == {(128, "torch22")}
+    assert {"gpu", "gpu_unheld"} <= set(loaded.measure.boundaries)
