@@ -8,8 +8,14 @@ nox.options.reuse_existing_virtualenvs = True
 CONSTRAINTS = ("-c", "constraints.txt")
 # The versions come from constraints.txt; torchvision and timm are left to the user (they need a CUDA build of torch).
 TORCH = ("torch==2.13.0", "transformers")
-# The compiled half of TensorRT's Python packages, a few MB each; 8.6.1 has none for a Python later than 3.11.
-BINDINGS = ("tensorrt-bindings==8.6.1", "tensorrt-cu13-bindings==10.16.1.11", "tensorrt-cu13-bindings==11.4.0.106")
+# Wheels that are read and never installed, a few MB each: their names are held against those that the code uses.
+# tensorrt-bindings 8.6.1 has none for a Python later than 3.11.
+BINDINGS = (
+    "tensorrt-bindings==8.6.1",
+    "tensorrt-cu13-bindings==10.16.1.11",
+    "tensorrt-cu13-bindings==11.4.0.106",
+    "torch-tensorrt==2.11.0",
+)
 
 
 @nox.session

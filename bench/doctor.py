@@ -56,7 +56,7 @@ def _machine() -> list[Check]:
         detail = f"{gpu.device} ({gpu.arch}), {format_size(gpu.memory)}, driver {gpu.driver}"
         checks.append(Check(group="machine", name="gpu", state="ready", detail=detail))
     except UsageError as error:
-        checks.append(Check(group="machine", name="gpu", state="missing", detail=error.what, fix="nvidia-smi"))
+        checks.append(Check(group="machine", name="gpu", state="missing", detail=error.what, fix=error.fix))
     compiler = next(
         (path for name in (os.environ.get("CXX", ""), "g++", "clang++") if (path := shutil.which(name))), ""
     )

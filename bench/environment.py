@@ -57,7 +57,8 @@ def describe(device: Device) -> Environment:
                     f"no CUDA device can be used: {error.what}", fix=f"{error.fix}; or --device cpu"
                 ) from error
         else:
-            common["observed"] |= {"cores": str(len(os.sched_getaffinity(0))), "cpu": _cpuinfo("model name")}
+            own = {"cores": str(len(os.sched_getaffinity(0))), "cpu": _cpuinfo("model name")}
+            common["observed"] |= own | gpu.pop("observed", {})
             return Environment(kind="cuda", slug=slugify(gpu["device"]), **gpu, **common)
     return _cpu(common)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import importlib
 import os
 import re
@@ -132,7 +133,9 @@ def _first_slice(nvml: Any, gpu: Any) -> Any:
 
 
 def describe(nvml: Any = None) -> dict[str, Any]:
-    """The first visible GPU as fields of an Environment: arch, device, memory, driver, limits.
+    """The first visible GPU as fields of an Environment: arch, device, memory, driver, limits, observed.
+
+    ``observed`` tells this card from others of its model, by a hash.
 
     By NVML, or where it may not be asked by the CUDA driver, which knows no limits. Unavailable says why there is none.
     """
@@ -158,6 +161,7 @@ def _by_nvml(nvml: Any, which: int | str) -> dict[str, Any]:
         "memory": int(nvml.nvmlDeviceGetMemoryInfo(gpu if part is None else part).total),
         "driver": nvml.nvmlSystemGetDriverVersion(),
         "limits": _limits(nvml, gpu, part),
+        "observed": {"card": hashlib.sha256(nvml.nvmlDeviceGetUUID(gpu).encode()).hexdigest()[:12]},
     }
 
 

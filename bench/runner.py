@@ -32,6 +32,7 @@ from bench.model import (
     Record,
     Suite,
     Threshold,
+    Warning,
     Work,
     digest,
 )
@@ -136,6 +137,7 @@ def resume(path: Path, settings: Settings, tell: Tell) -> Finished:
     _refuse_another(header, "default", here, path)
     places = dict.fromkeys(header.toolchains, str(path))
     with _Session(header, settings, tell, places) as session:
+        session.elsewhere = _elsewhere(header.environments["default"], here)
         for name, found in session.prepare().environments.items():
             _refuse_another(header, name, found, path)
         writer, so_far = store.reopen(path)
@@ -156,6 +158,16 @@ def _refuse_another(header: Header, toolchain: str, here: Environment, path: Pat
         where=str(path),
         fix="start a new run: trtbench run " + header.suite_path,
     )
+
+
+def _elsewhere(before: Environment, here: Environment) -> tuple[Warning, ...]:
+    """The warning for what is measured on another machine or card of the same kind than the run was begun on."""
+    cards = before.observed.get("card"), here.observed.get("card")
+    other = "card" if None not in cards and cards[0] != cards[1] else "machine" if before.host != here.host else ""
+    if not other:
+        return ()
+    message = f"resumed on another {other} of the same kind: its difference is part of the spread between processes"
+    return (Warning(kind="ResumedElsewhere", message=message, hint="one sitting for a run that decides something"),)
 
 
 def _foreign(cases: Sequence[Case]) -> list[str]:
@@ -184,6 +196,7 @@ class _Session:
         self.suite_dir = Path(header.suite_path).parent.resolve()
         self.interpreters: dict[str, toolchains.Interpreter] = {}
         self.work: dict[str, Work] = {}
+        self.elsewhere: tuple[Warning, ...] = ()
         self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, tell)
         self._stack = contextlib.ExitStack()
 
@@ -250,6 +263,7 @@ class _Session:
                         position = replicate * len(self.header.cases) + index
                         self.tell(Started(label=case.label, done=position, total=total, replicate=replicate))
                         record = self._record(case, replicate)
+                        record = msgspec.structs.replace(record, warnings=(*record.warnings, *self.elsewhere))
                         writer.append(record)
                         if record.failure:
                             failed.add(case.id)

@@ -44,6 +44,8 @@ def test_a_gpu_is_described_with_its_limits() -> None:
     assert told["memory"] == 80 * GIB
     assert (told["limits"]["power_mw"], told["limits"]["mig"]) == ("700000", "0")
     assert "mig_multiprocessors" not in told["limits"]
+    assert len(told["observed"]["card"]) == 12
+    assert not any(uuid in str(told) for uuid in fake.UUIDS)
     assert fake.inits == 0
 
 

@@ -143,6 +143,19 @@ def test_resume_refuses_another_environment(
     assert path.read_bytes() == before
 
 
+def test_what_is_resumed_on_another_machine_is_measured_and_marked(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trtbench("run", fake_suite(replicates=2))
+    path = store.runs(trtbench.store)[0]
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    assert trtbench("run", "--resume", path.stem) == 0
+    marked = [[warning.kind for warning in record.warnings] for record in store.read(path).records]
+    assert marked == [[], [], ["ResumedElsewhere"], ["ResumedElsewhere"]]
+    assert "resumed on another machine" in trtbench.out
+
+
 def test_resume_with_a_suite_is_refused(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite()
     assert trtbench("run", suite, "--resume", "x") == 2

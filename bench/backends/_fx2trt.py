@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from bench.backends import _shapes, _trt
 from bench.model import Case, Range
@@ -161,5 +160,8 @@ def _write(path: Path, data: bytes) -> None:
 @contextlib.contextmanager
 def _graph_logs_in(folder: Path) -> Iterator[None]:
     """fx2trt writes each graph before and after each of its passes to temporary files that it leaves behind."""
-    with mock.patch.object(tempfile, "tempdir", str(folder)):
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
         yield
+    finally:
+        tempfile.tempdir = before

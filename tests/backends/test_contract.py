@@ -21,7 +21,7 @@ from bench.model import Case
 from bench.seam import Missing
 from tests.backends.kit import Bench, cosine
 
-RUNTIMES = {"torch", "onnxruntime", "onnx", "tensorrt", "cuda", "transformers", "torchvision", "timm"}
+RUNTIMES = {"torch", "onnxruntime", "onnx", "tensorrt", "torch_tensorrt", "cuda", "transformers", "torchvision", "timm"}
 ALL = base.names()
 RUNNABLE = [
     pytest.param(name, marks=() if base.load(name).simulated else pytest.mark.torch, id=name) for name in base.names()

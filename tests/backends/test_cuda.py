@@ -40,6 +40,11 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("onnxruntime", {}),
     ("onnxruntime", {"precision": "fp16"}),
     ("onnxruntime", {"cuda_graph": True}),
+    ("tensorrt", {"precision": "tf32"}),
+    ("tensorrt", {"precision": "fp16", "cuda_graph": True}),
+    ("torch_tensorrt", {"precision": "fp16", "options": {"min_block_size": 1}}),
+    ("torch_tensorrt", {"precision": "fp16", "options": {"ir": "fx"}}),
+    ("torch_tensorrt", {"precision": "fp16", "options": {"ir": "fx"}, "cuda_graph": True}),
 ]
 
 

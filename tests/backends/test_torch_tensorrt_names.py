@@ -1,7 +1,7 @@
 """The names and signatures of torch_tensorrt that are used, held against real packages.
 
 Where they are, environment variables say: TRTBENCH_TORCH22 is a Python with torch 2.2, torch_tensorrt 2.2, TensorRT 8.6
-and msgspec (it needs no GPU), TRTBENCH_TORCH_TENSORRT a wheel of torch_tensorrt 2.11.
+and msgspec (it needs no GPU), TRTBENCH_BINDINGS a folder with a wheel of torch_tensorrt 2.11.
 """
 
 from __future__ import annotations
@@ -47,11 +47,9 @@ def test_fx2trt_of_torch_tensorrt_2_2_takes_what_it_is_given() -> None:
 
 
 def test_a_newer_torch_tensorrt_has_the_names_that_are_used() -> None:
-    wheel = os.environ.get("TRTBENCH_TORCH_TENSORRT")
-    if not wheel:
-        pytest.skip(
-            "set TRTBENCH_TORCH_TENSORRT to a torch_tensorrt wheel: pip download --no-deps torch-tensorrt==2.11.0"
-        )
+    wheel = next(Path(os.environ.get("TRTBENCH_BINDINGS", "nowhere")).glob("torch_tensorrt-2.11.*.whl"), None)
+    if wheel is None:
+        pytest.skip("set TRTBENCH_BINDINGS to a folder with a wheel: pip download --no-deps torch-tensorrt==2.11.0")
     with zipfile.ZipFile(wheel) as package:
         read = {name: package.read(f"torch_tensorrt/{name}").decode() for name in (
             "_compile.py", "dynamo/_compiler.py", "dynamo/_settings.py", "dynamo/backend/backends.py", "_Input.py",
