@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import math
 import statistics
 import time
@@ -29,7 +30,6 @@ def count(case: Case, context: Context) -> Work:
     A model that cannot be built or run without memory is built and run once on the CPU instead.
     """
     import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     size = ITEMSIZE[case.precision]
@@ -42,7 +42,7 @@ def count(case: Case, context: Context) -> Work:
                 for name, spec in case.resolved.items()
             }
             # On a CPU attention is counted only where it is written as two matrix products.
-            attention = contextlib.nullcontext() if device == "meta" else sdpa_kernel(SDPBackend.MATH)
+            attention = contextlib.nullcontext() if device == "meta" else _attention_as_products()
             with FlopCounterMode(display=False) as counter, torch.no_grad(), attention:
                 outputs = _torch.flatten_outputs(model(**inputs))
         except TypeError as error:
@@ -56,6 +56,21 @@ def count(case: Case, context: Context) -> Work:
     weights = [*model.parameters(), *model.buffers()]
     moved = sum(_bytes(t, size) for t in (*weights, *inputs.values(), *outputs.values()))
     return Work(flops=counter.get_total_flops(), bytes=moved, parameters=sum(p.numel() for p in model.parameters()))
+
+
+def _attention_as_products() -> contextlib.AbstractContextManager[Any]:
+    """scaled_dot_product_attention as two matrix products for the block."""
+    import torch
+
+    if importlib.util.find_spec("torch.nn.attention") is None:  # before torch 2.3
+        older: contextlib.AbstractContextManager[Any] = torch.backends.cuda.sdp_kernel(
+            enable_flash=False, enable_math=True, enable_mem_efficient=False
+        )
+        return older
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    newer: contextlib.AbstractContextManager[Any] = sdpa_kernel(SDPBackend.MATH)
+    return newer
 
 
 def achieved(work: Work, precision: str, ceilings: Mapping[str, float], measurements: tuple[Measurement, ...]) -> Work:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import inspect
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,12 +75,17 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
             model = _torch.load_model(case, _torch.TorchOptions(), host, "cpu")
             example = _torch.to_tensors(_shapes.example_arrays(case, host), case, "contiguous", "cpu")
             module, names = _torch.positional(model, example)
+        knows_both = "dynamo" in inspect.signature(torch.onnx.export).parameters  # since torch 2.5
+        if exporter == "dynamo" and not knows_both:
+            raise Unavailable(
+                f"torch {torch.__version__} exports by exporter: legacy only", fix="exporter: legacy, or torch >= 2.5"
+            )
         with context.phase("export"), torch.no_grad(), _torch.errors("torch.onnx cannot export this model"):
             target = str(out / MODEL)
             if exporter == "dynamo":
                 _export_dynamo(module, example, names, case, target, opset)
             else:
-                _export_legacy(module, example, names, case, target, opset)
+                _export_legacy(module, example, names, case, target, opset, {"dynamo": False} if knows_both else {})
         manifest = Manifest(tuple(example), names, exporter, _opset_of(out / MODEL))
         (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
 
@@ -120,21 +128,40 @@ def _export_legacy(
     case: Case,
     target: str,
     opset: int | None,
+    choice: dict[str, bool],
 ) -> None:
     import torch
 
     outputs = _file_names(names, example)
     axes: dict[str, Any] = {name: of for name, of in _shapes.dynamic_axes(case).items() if of}
-    torch.onnx.export(
-        module,
-        tuple(example.values()),
-        target,
-        input_names=list(example),
-        output_names=outputs,
-        opset_version=opset,
-        dynamo=False,
-        dynamic_axes=axes or None,
-    )
+    with _attention_in_parts():
+        torch.onnx.export(
+            module,
+            tuple(example.values()),
+            target,
+            input_names=list(example),
+            output_names=outputs,
+            opset_version=opset,
+            **choice,
+            dynamic_axes=axes or None,
+        )
+
+
+@contextlib.contextmanager
+def _attention_in_parts() -> Iterator[None]:
+    """No fused operator for nn.MultiheadAttention in the block: ONNX has none. torch 2.2 cannot switch it off."""
+    import torch
+
+    switch = getattr(torch.backends, "mha", None)
+    if switch is None:
+        yield
+        return
+    before = switch.get_fastpath_enabled()
+    switch.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        switch.set_fastpath_enabled(before)
 
 
 def _file_names(names: tuple[str, ...], example: dict[str, Any]) -> list[str]:

@@ -71,6 +71,14 @@ def test_names_integers_and_sizes_known_only_afterwards_come_through(bench: Benc
     assert _onnx.read_manifest(bench.artifacts(case)["export"]).exporter == exporter
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor to a Python boolean")  # torch's own checks, traced
+@pytest.mark.parametrize("exporter", ["dynamo", "legacy"])
+def test_attention_that_pytorch_fuses_is_exported_in_parts(bench: Bench, exporter: str) -> None:
+    case = bench.case("onnxruntime", "zoo.py:attends", {"x": Input(shape=(2, 5, 8))}, options={"exporter": exporter})
+    found, wanted = bench.run(case), bench.reference(case)
+    assert np.allclose(found["output"], wanted["output"], atol=1e-5)
+
+
 def test_outputs_of_unknown_size_are_told_where_they_lie(bench: Bench) -> None:
     case = bench.case("onnxruntime", "zoo.py:renamed", {"x": Input(shape=(3, 5))})
     with bench.prepared(case) as prepared:

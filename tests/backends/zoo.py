@@ -116,3 +116,18 @@ class Renamed(torch.nn.Module):
 
 def renamed() -> torch.nn.Module:
     return Renamed()
+
+
+class Attends(torch.nn.Module):
+    """Self-attention by the module whose inference path is one fused operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+def attends() -> torch.nn.Module:
+    return Attends()
