@@ -396,9 +396,15 @@ def shaped(inputs: Mapping[str, Input], sizes: Mapping[str, int | str]) -> dict[
 
 
 def named(name: str, options: Mapping[str, Any]) -> str:
-    """``inductor[mode=max-autotune]``: a backend with its options as tables and labels show it."""
-    shown = ",".join(f"{key}={value}".replace("True", "on").replace("False", "off") for key, value in options.items())
+    """``inductor[mode=max-autotune]``: a backend with its options as tables and labels show it; lists joined by ``+``."""
+    shown = ",".join(f"{key}={_shown(value)}" for key, value in options.items())
     return f"{name}[{shown}]" if shown else name
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def digest(value: Any) -> str:

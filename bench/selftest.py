@@ -8,7 +8,7 @@ import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench import environment, jobs, toolchains
@@ -37,7 +37,7 @@ _REPLAYS = (
 )
 
 
-def readings(gate: int, runs: int) -> tuple[Reading, ...]:
+def readings(gate: int, runs: int, progress: Callable[[str], None]) -> tuple[Reading, ...]:
     """What a worker reads in one process by the clock of models; ``runs`` calls of each kind that is hard to hold."""
     with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), cuda.Gate(gate))) as clock:
         driver = clock.driver
@@ -53,7 +53,7 @@ def readings(gate: int, runs: int) -> tuple[Reading, ...]:
             launch = _median(gpu.gpu(empty, clock, hold=True))
         found.append(Reading(name="floor", what="a kernel that does nothing", measured=launch))
         found += _spins(driver, clock, launch)
-        return (*found, *holds.readings(driver, clock, runs))
+        return (*found, *holds.readings(driver, clock, runs, progress))
 
 
 def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iterator[Reading]:

@@ -207,7 +207,7 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
             from bench import selftest
 
             with log("selftest"):
-                return jobs.Read(readings=selftest.readings(job.gate, job.runs))
+                return jobs.Read(readings=selftest.readings(job.gate, job.runs, log.tell))
         case jobs.Describe():
             kind: environment.Device = "cuda" if job.device.startswith("cuda") else "cpu"
             ready = {name: backend.missing() for name, backend in base.registry().items()}

@@ -86,6 +86,7 @@ def test_a_label_names_what_differs_from_the_default(changes: dict[str, Any], la
 def test_options_are_shown_as_a_suite_writes_them() -> None:
     assert named("inductor", {}) == "inductor"
     assert named("inductor", {"mode": "max-autotune", "fullgraph": True}) == "inductor[mode=max-autotune,fullgraph=on]"
+    assert named("tensorrt", {"tactic_sources": ["A", "B"], "refit": False}) == "tensorrt[tactic_sources=A+B,refit=off]"
 
 
 def test_a_batch_is_one_without_the_symbol() -> None:

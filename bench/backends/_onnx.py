@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bench.backends import _shapes, _torch
-from bench.errors import Unavailable
+from bench.errors import Unavailable, Unsupported
 from bench.model import Case
 from bench.seam import Context, Stage
 
@@ -80,7 +80,7 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
             raise Unavailable(
                 f"torch {torch.__version__} exports by exporter: legacy only", fix="exporter: legacy, or torch >= 2.5"
             )
-        with context.phase("export"), torch.no_grad(), _torch.errors("torch.onnx cannot export this model"):
+        with context.phase("export"), torch.no_grad(), _refusals(exporter):
             target = str(out / MODEL)
             if exporter == "dynamo":
                 _export_dynamo(module, example, names, case, target, opset)
@@ -88,6 +88,17 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
                 _export_legacy(module, example, names, case, target, opset, {"dynamo": False} if knows_both else {})
         manifest = Manifest(tuple(example), names, exporter, _opset_of(out / MODEL))
         (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+
+
+@contextlib.contextmanager
+def _refusals(exporter: Exporter) -> Iterator[None]:
+    """Whatever an exporter raises as Unsupported; the other one may know what it does not."""
+    try:
+        with _torch.errors("torch.onnx cannot export this model"):
+            yield
+    except Unsupported as error:
+        other = "legacy" if exporter == "dynamo" else "dynamo, opset: 18 (which TensorRT reads from 10.0 on)"
+        raise Unsupported(error.what, fix=error.fix or f"exporter: {other}") from error
 
 
 def read_manifest(folder: Path) -> Manifest:

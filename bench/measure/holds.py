@@ -88,11 +88,16 @@ KINDS: dict[str, Callable[[CudaDriver], contextlib.AbstractContextManager[Lane]]
 }
 
 
-def readings(driver: CudaDriver, clock: CudaClock, runs: int) -> Iterator[Reading]:
-    """``runs`` held calls of each kind: as many must end, held or let go, as were begun. Nothing for no runs."""
+def readings(driver: CudaDriver, clock: CudaClock, runs: int, tell: Callable[[str], None]) -> Iterator[Reading]:
+    """``runs`` held calls of each kind: as many must end, held or let go, as were begun. Nothing for no runs.
+
+    ``tell`` hears how far it has come: a call that is let go takes up to a second.
+    """
     for what, make in KINDS.items() if runs else ():
         held = let_go = 0
-        for _ in range(runs):
+        for done in range(runs):
+            if done % 10 == 0:
+                tell(f"{done} of {runs} held calls that {what}")
             with make(driver) as lane:
                 try:
                     gpu.gpu(lane, clock, hold=True)()

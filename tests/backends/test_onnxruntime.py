@@ -143,3 +143,11 @@ def test_bfloat16_is_rounded_as_torch_rounds_it(values: list[float]) -> None:
     wanted = torch.from_numpy(array).to(torch.bfloat16).to(torch.float32).numpy()
     data = _memory.encode(array, "bfloat16").view(np.uint8)
     assert np.array_equal(_memory.decode(data, "bfloat16", array.shape), wanted)
+
+
+@pytest.mark.parametrize(("exporter", "other"), [("legacy", "dynamo"), ("dynamo", "legacy")])
+def test_what_one_exporter_cannot_take_is_told_with_the_other(bench: Bench, exporter: str, other: str) -> None:
+    case = bench.case("onnxruntime", "zoo.py:inverse", {"x": Input(shape=(3, 3))}, options={"exporter": exporter})
+    with pytest.raises(Unsupported) as refused:
+        bench.artifacts(case)
+    assert refused.value.fix.startswith(f"exporter: {other}")

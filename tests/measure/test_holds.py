@@ -24,7 +24,9 @@ def driver() -> Iterator[SimulatedDriver]:
 
 def test_each_kind_ends_as_often_as_it_was_begun_and_says_how(driver: SimulatedDriver) -> None:
     clock = CudaClock(driver, driver.gate)
-    found = list(holds.readings(driver, clock, 3))  # type: ignore[arg-type]
+    told: list[str] = []
+    found = list(holds.readings(driver, clock, 3, told.append))  # type: ignore[arg-type]
+    assert [text.partition(" held")[0] for text in told] == ["0 of 3"] * 5
     assert [(reading.measured, reading.expected, reading.ok) for reading in found] == [(3, 3, True)] * 5
     ends = [reading.what.partition(": ")[2] for reading in found]
     let_go, held = "0 held, 3 let go and timed unheld", "3 held, 0 let go and timed unheld"
@@ -35,7 +37,7 @@ def test_each_kind_ends_as_often_as_it_was_begun_and_says_how(driver: SimulatedD
 
 def test_without_runs_there_is_nothing_to_read(driver: SimulatedDriver) -> None:
     clock = CudaClock(driver, driver.gate)
-    assert list(holds.readings(driver, clock, 0)) == []  # type: ignore[arg-type]
+    assert list(holds.readings(driver, clock, 0, print)) == []  # type: ignore[arg-type]
     clock.close()
 
 
