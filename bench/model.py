@@ -396,7 +396,7 @@ def shaped(inputs: Mapping[str, Input], sizes: Mapping[str, int | str]) -> dict[
 
 
 def named(name: str, options: Mapping[str, Any]) -> str:
-    """``inductor[mode=max-autotune]``: a backend with its options as tables and labels show it; lists joined by ``+``."""
+    """``inductor[mode=max-autotune]``: a backend with its options as tables and labels show it; lists as ``a+b``."""
     shown = ",".join(f"{key}={_shown(value)}" for key, value in options.items())
     return f"{name}[{shown}]" if shown else name
 
