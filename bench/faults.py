@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from bench.gpus import State
-from bench.model import Failure
+from bench.model import Failure, Record
 from bench.units import format_size
 
 # Memory that a driver keeps for itself, as a fraction of all: less in use than this is nobody's.
@@ -15,6 +17,8 @@ _RESERVED = 0.05
 _SHOWN_PROCESSES = 3
 _RESUME = "nvidia-smi --gpu-reset, or restart the machine; then trtbench run --resume RUN"
 _FREE = "end what uses the GPU (nvidia-smi), take another one (CUDA_VISIBLE_DEVICES), or a smaller batch"
+# What comes before a package's own path: the environment it is installed in, or the link that a worker imports us by.
+_MACHINE = (re.compile(r"/[^\s\"':]*?/(?=lib/python3\.\d+/)"), re.compile(r"/[^\s\"':]*/trtbench-\w+/(package/)?"))
 # These already say what to do.
 _SETTLED = ("Unavailable", "OutOfMemory", "Timeout", "DeviceLost")
 
@@ -93,6 +97,35 @@ def explained(failure: Failure, gpu: State) -> Failure:
         message = f"{failure.message}; {_users(gpu)}"
         return msgspec.structs.replace(failure, message=message, hint=_FREE)
     return failure
+
+
+def without_paths(record: Record, suite_dir: Path) -> Record:
+    """``record`` without what only this machine's paths tell, as results are shared: in failures, warnings, fairness.
+
+    Paths of the suite and of installed packages become relative, the home folder ``~``.
+    """
+    folders = ((str(suite_dir), "."), (str(Path.home()), "~"))
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
+        if not isinstance(value, str):
+            return value
+        for pattern in _MACHINE:
+            value = pattern.sub("", value)
+        for folder, short in folders:
+            value = value.replace(folder, short) if len(folder) > 1 else value
+        return value
+
+    failure = record.failure
+    if failure is not None:
+        failure = msgspec.structs.replace(
+            failure, **{name: plain(getattr(failure, name)) for name in ("message", "hint", "log", "where")}
+        )
+    warnings = tuple(msgspec.structs.replace(warning, message=plain(warning.message)) for warning in record.warnings)
+    return msgspec.structs.replace(record, failure=failure, warnings=warnings, fairness=plain(record.fairness))
 
 
 def after_loss(lost: Failure, label: str) -> Failure:

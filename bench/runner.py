@@ -14,7 +14,7 @@ from types import FrameType
 import msgspec
 
 import bench
-from bench import environment, jobs, light, locks, stages, store, toolchains, watch
+from bench import environment, faults, jobs, light, locks, stages, store, toolchains, watch
 from bench.backends import base
 from bench.dispatch import Dispatcher, Tell
 from bench.errors import UsageError
@@ -264,6 +264,7 @@ class _Session:
                         self.tell(Started(label=case.label, done=position, total=total, replicate=replicate))
                         record = self._record(case, replicate)
                         record = msgspec.structs.replace(record, warnings=(*record.warnings, *self.elsewhere))
+                        record = faults.without_paths(record, self.suite_dir)
                         writer.append(record)
                         if record.failure:
                             failed.add(case.id)

@@ -29,12 +29,13 @@ _REASON = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b|Fatal Python error|To
 
 
 class Interpreter(Data, frozen=True, kw_only=True):
-    """A toolchain ready to start workers in."""
+    """A toolchain ready to start workers in; ``written`` is its python as the suite has it, e.g. ``$OLD_PYTHON``."""
 
     name: str
     command: tuple[str, ...]
     env: dict[str, str]
     environment: Environment
+    written: str = "python"
     backends: dict[str, Missing | None] = {}
 
 
@@ -105,7 +106,8 @@ def probe(
     worker can start, saying what to do.
     """
     try:
-        return _probe(name, resolve(toolchain, folder), here, link, limit_ns)
+        found = _probe(name, resolve(toolchain, folder), here, link, limit_ns)
+        return msgspec.structs.replace(found, written=toolchain.python or "python")
     except UsageError as error:
         raise UsageError(f"toolchain {name!r}: {error.what}", where=where, fix=error.fix) from error
 
@@ -190,4 +192,8 @@ def locate_failure(failure: Failure, interpreter: Interpreter, case: Case) -> Fa
 def _there(interpreter: Interpreter, fix: str) -> str:
     if interpreter.name == "default":
         return fix
-    return re.sub(r"^pip install\b", f"{shlex.quote(interpreter.command[0])} -m pip install", fix)
+    written = interpreter.written
+    python = (
+        written if re.fullmatch(r"[\w$~{}./+-]+", written) else shlex.quote(written)
+    )  # variables must not be quoted
+    return re.sub(r"^pip install\b", lambda _: f"{python} -m pip install", fix)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import gpus, jobs, store
+from bench import faults, gpus, jobs, store
 from bench.dispatch import Dispatcher
 from bench.environment import describe
 from bench.events import Event
-from bench.model import Case, Failure, Record
+from bench.model import Case, Failure, Record, Warning
 from bench.seam import Stage
 from bench.toolchains import Interpreter
 from bench.watch import Watch
@@ -186,3 +186,35 @@ def test_cases_that_a_lost_gpu_left_are_run_on_resume(trtbench: Trtbench, fake_s
     assert store.read(path).records[0] == kept
     assert "4 of 4 results" in trtbench.out
     assert "DeviceLost" not in trtbench.out
+
+
+def test_a_record_keeps_no_path_of_the_machine_it_was_made_on(tmp_path: Path) -> None:
+    home = Path.home()
+    log = (
+        f'File "/opt/some/venv/lib/python3.12/site-packages/torch/_ops.py", line 1\n'
+        f'File "/tmp/trtbench-ab12_x/package/bench/worker.py", line 2\n'
+        f'File "{tmp_path}/zoo.py", line 3; {home}/models/x; /tmp/trtbench-ab12_x/scratch/model.onnx; 3/4 of 1/2'
+    )
+    found = faults.without_paths(
+        Record(
+            case="c",
+            label="net/eager/fp32",
+            failure=Failure(kind="X", stage="load", message=f"no {tmp_path}/a.so", log=log),
+            warnings=(Warning(kind="GraphBreaks", message=log.splitlines()[0], hint="h"),),
+            fairness={"break_reasons": {"why": 1}, "skip_reasons": [log.splitlines()[0]], "threads": 2},
+        ),
+        tmp_path,
+    )
+    assert found.failure is not None
+    assert found.failure.message == "no ./a.so"
+    assert found.failure.log == (
+        'File "lib/python3.12/site-packages/torch/_ops.py", line 1\n'
+        'File "bench/worker.py", line 2\n'
+        'File "./zoo.py", line 3; ~/models/x; scratch/model.onnx; 3/4 of 1/2'
+    )
+    assert found.warnings[0].message == 'File "lib/python3.12/site-packages/torch/_ops.py", line 1'
+    assert found.fairness == {
+        "break_reasons": {"why": 1},
+        "skip_reasons": ['File "lib/python3.12/site-packages/torch/_ops.py", line 1'],
+        "threads": 2,
+    }

@@ -226,11 +226,16 @@ def test_a_broken_package_of_a_toolchain_is_missed_there(tmp_path: Path) -> None
     assert "torch is installed but cannot be imported: libcudnn.so.8" in reply.message
 
 
-def interpreter(name: str) -> toolchains.Interpreter:
+def interpreter(name: str, written: str = "/opt/my python") -> toolchains.Interpreter:
     lacking = Missing(reason="the package 'torch' is not installed", fix="pip install torch")
     here = Environment(kind="cpu", arch="cpu", device="cpu", slug="cpu")
     return toolchains.Interpreter(
-        name=name, command=("/opt/my python", "-c"), env={}, environment=here, backends={"eager": lacking}
+        name=name,
+        command=("/opt/my python", "-c"),
+        written=written,
+        env={},
+        environment=here,
+        backends={"eager": lacking},
     )
 
 
@@ -241,6 +246,8 @@ def test_a_missing_package_is_missed_in_its_toolchain_and_installed_there() -> N
     found = toolchains.locate_failure(failure, interpreter("old"), foreign)
     assert found.message == "no onnx (in the toolchain 'old')"
     assert found.hint == "'/opt/my python' -m pip install onnx"
+    by_variable = toolchains.locate_failure(failure, interpreter("old", "$OLD_PYTHON"), foreign)
+    assert by_variable.hint == "$OLD_PYTHON -m pip install onnx"
     # A stage of that case that the default toolchain makes.
     assert toolchains.locate_failure(failure, interpreter("default"), foreign).message.endswith("'default')")
     assert toolchains.locate_failure(failure, interpreter("default"), case) == failure
