@@ -193,7 +193,6 @@ def _there(interpreter: Interpreter, fix: str) -> str:
     if interpreter.name == "default":
         return fix
     written = interpreter.written
-    python = (
-        written if re.fullmatch(r"[\w$~{}./+-]+", written) else shlex.quote(written)
-    )  # variables must not be quoted
+    # Quoted, a variable would be no variable.
+    python = written if re.fullmatch(r"[\w$~{}./+-]+", written) else shlex.quote(written)
     return re.sub(r"^pip install\b", lambda _: f"{python} -m pip install", fix)
