@@ -14,6 +14,7 @@ from bench.model import Case
 from bench.seam import Buffer, Context
 from bench.tensors import Array
 
+_SHOWN_ERRORS = 3
 _NO_CAPTURE = "TensorRT's work cannot be captured in a CUDA graph (cuda_graph: off runs it without)"
 
 
@@ -230,7 +231,7 @@ class EnginePrepared:
                 "aux_streams": int(self._engine.num_aux_streams),
                 "build_s": round(self._built.build_ns / 1e9, 1),
                 "warnings": len(self._built.warnings),
-                "errors": len(self._api.log.errors()),
+                **({"errors": errors[-_SHOWN_ERRORS:]} if (errors := self._api.log.errors()) else {}),
             },
         }
 

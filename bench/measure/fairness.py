@@ -9,11 +9,12 @@ from bench.model import Case, Warning
 
 
 def warnings(told: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
-    """``GraphsByBackend``, ``GraphsSkipped``, ``GraphBreaks`` and ``Recompiled`` from a fairness report.
+    """``GraphsByBackend``, ``GraphsSkipped``, ``GraphBreaks``, ``Recompiled``, ``LoggedErrors`` from a fairness report.
 
     The keys read are ``graph_capture``, ``graphs_skipped``, ``graph_breaks``, ``recompiles``, and for the reasons
-    ``skip_reasons``, ``break_reasons``, ``recompile_reasons``; ``recompile_limit`` says that the compiler gave up. A
-    backend without one of them has nothing to warn of there.
+    ``skip_reasons``, ``break_reasons``, ``recompile_reasons``; ``recompile_limit`` says that the compiler gave up;
+    ``engine.errors`` is what a runtime wrote to its log as errors though its calls succeeded. A backend without one of
+    them has nothing to warn of there.
     """
     found = []
     if told.get("graph_capture") == "backend" and not case.cuda_graph:
@@ -34,6 +35,11 @@ def warnings(told: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
             message += " until the compiler gave up: a part of it runs uncompiled"
         found.append(
             Warning(kind="Recompiled", message=message + _because(told.get("recompile_reasons", ())), hint=hint)
+        )
+    if errors := told.get("engine", {}).get("errors", ()):
+        message = f"the runtime logged errors though its calls succeeded{_because(reversed(errors))}"
+        found.append(
+            Warning(kind="LoggedErrors", message=message, hint="read them: the engine may not do what was asked")
         )
     return tuple(found)
 

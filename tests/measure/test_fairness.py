@@ -30,6 +30,7 @@ ON = Case(model="m", factory="f:m", inputs={}, backend="b", cuda_graph=True)
             {"recompiles": 8, "recompile_reasons": ["n == 0"], "recompile_limit": True},
             OFF, "Recompiled", ["8 times until the compiler gave up", "uncompiled: n == 0"],
         ),
+        ({"engine": {"errors": ["an old", "a new"]}}, ON, "LoggedErrors", ["succeeded: a new (and 1 more)"]),
         ({"graph_breaks": 1}, OFF, "GraphBreaks", ["once, and Python runs in between"]),
     ],
 )  # fmt: skip
