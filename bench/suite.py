@@ -54,7 +54,7 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
         if symbol not in used:
             node = mapping(entries["dynamic"])[symbol]
             raise fail(node, f"no input has the symbol {symbol!r}.{did_you_mean(symbol, used)}")
-    toolchains = _toolchains_beside(path) | (_toolchains(entries["toolchains"]) if "toolchains" in entries else {})
+    toolchains = (_toolchains(entries["toolchains"]) if "toolchains" in entries else {}) | _toolchains_beside(path)
     names = Names(models, registry, tuple(toolchains), dynamic)
     axes, include, exclude = read_matrix(required(entries, "matrix", root, "matrix: {backend: [eager]}"), names)
     labels = _labels([axes, *include], registry)
@@ -89,12 +89,10 @@ def toolchains_of(path: Path, registry: Mapping[str, Runtime]) -> dict[str, Tool
 
 
 def place_of_toolchain(suite: Suite, name: str) -> str:
-    """Where a toolchain is defined: the suite's line, or that of the file beside it."""
-    key = f"toolchains.{name}"
-    if key in suite.lines:
-        return locate(suite, key)
+    """Where a toolchain is defined: the line of the file beside the suite, which counts, or the suite's own."""
     beside = Path(suite.path).with_name(TOOLCHAINS)
-    return yamlmarks.locate(str(beside), yamlmarks.read(beside).document.lines, name)
+    lines = yamlmarks.read(beside).document.lines if beside.is_file() else {}
+    return yamlmarks.locate(str(beside), lines, name) if name in lines else locate(suite, f"toolchains.{name}")
 
 
 def _lines(root: Node) -> dict[str, int]:

@@ -105,14 +105,15 @@ def test_toolchains_are_named_interpreters_with_variables(tmp_path: Path) -> Non
     assert suite.place_of_toolchain(read, "old") == f"{read.path}:{len(TWO_TOOLCHAINS.splitlines()) + 1}"
 
 
-def test_toolchains_of_the_file_beside_the_suite_join_its_own_which_win(tmp_path: Path) -> None:
+def test_toolchains_of_the_file_beside_the_suite_which_is_this_machines_join_its_own_and_win(tmp_path: Path) -> None:
     write(tmp_path, "# mine\nold: {python: beside}\nnew: {python: beside}\n", suite.TOOLCHAINS)
-    read = load(tmp_path, TWO_TOOLCHAINS + "toolchains: {old: {python: own}}\n")
-    assert {name: found.python for name, found in read.toolchains.items()} == {"old": "own", "new": "beside"}
-    assert suite.place_of_toolchain(read, "old").startswith(f"{tmp_path}/x.yaml:")
-    assert suite.place_of_toolchain(read, "new") == f"{tmp_path}/toolchains.yaml:3"
-    assert suite.toolchains_of(tmp_path / suite.TOOLCHAINS, REGISTRY)["old"].python == "beside"
-    assert suite.toolchains_of(tmp_path / "x.yaml", REGISTRY)["old"].python == "own"
+    read = load(tmp_path, TWO_TOOLCHAINS + "toolchains: {old: {python: own}, mine: {python: own}}\n")
+    found = {name: toolchain.python for name, toolchain in read.toolchains.items()}
+    assert found == {"old": "beside", "new": "beside", "mine": "own"}
+    assert suite.place_of_toolchain(read, "mine").startswith(f"{tmp_path}/x.yaml:")
+    assert suite.place_of_toolchain(read, "old") == f"{tmp_path}/toolchains.yaml:2"
+    assert suite.toolchains_of(tmp_path / suite.TOOLCHAINS, REGISTRY).keys() == {"old", "new"}
+    assert suite.toolchains_of(tmp_path / "x.yaml", REGISTRY)["old"].python == "beside"
 
 
 @pytest.mark.parametrize(
