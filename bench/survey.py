@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from bench.model import Case, Environment, Failure, Work, digest
 
 # Raise it when the way of measuring ceilings changes.
 CEILINGS = 2
+# A load average, as a fraction of the cores, from which others are taken to compute here too.
+_BUSY = 0.75
 
 Ask = Callable[[jobs.JobType, str], jobs.ReplyType | Failure]
 
@@ -22,13 +25,23 @@ Ask = Callable[[jobs.JobType, str], jobs.ReplyType | Failure]
 class Survey:
     """Asks workers, and keeps the answers in the artifact cache under everything that can change them."""
 
-    def __init__(self, cache: Path, suite_dir: Path, suite_path: str, device: str, here: Environment, ask: Ask) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        suite_dir: Path,
+        suite_path: str,
+        device: str,
+        here: Environment,
+        ask: Ask,
+        load: Callable[[], tuple[float, float, float]] = os.getloadavg,
+    ) -> None:
         self._cache = cache
         self._suite_dir = suite_dir
         self._suite_path = suite_path
         self._device = device
         self._here = here
         self._ask = ask
+        self._load = load
 
     def work(self, cases: Sequence[Case], factories: Mapping[str, str], seed: int) -> dict[str, Work]:
         """Work by case id; a model whose package is missing has none.
@@ -57,14 +70,19 @@ class Survey:
         return {case_id: counted[digest(key)] for case_id, key in keys.items() if digest(key) in counted}
 
     def ceilings(self) -> dict[str, float]:
-        """The rates of this machine: FLOP/s by precision and bytes/s of a copy, measured once and kept."""
+        """The rates of this machine: FLOP/s by precision and bytes/s of a copy, measured once and kept.
+
+        On a CPU that others use meanwhile they are too low: those are for this run only.
+        """
         key = {"environment": self._here.fingerprint, "method": CEILINGS}
         found, _ = artifacts.find(self._cache, "ceilings", key)
         if found is not None:
             return msgspec.json.decode((found.path / "rates.json").read_bytes(), type=dict[str, float])
+        busy = self._device == "cpu" and self._load()[0] > _BUSY * len(os.sched_getaffinity(0))
         reply = self._must(jobs.Ceilings(device=self._device), "this machine's ceilings")
         assert isinstance(reply, jobs.Rates)
-        self._keep("ceilings", key, "rates.json", msgspec.json.encode(reply.ceilings))
+        if not busy:
+            self._keep("ceilings", key, "rates.json", msgspec.json.encode(reply.ceilings))
         return reply.ceilings
 
     def _work_key(self, case: Case) -> dict[str, Any]:
