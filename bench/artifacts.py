@@ -65,6 +65,11 @@ def find(root: Path, kind: str, key: Mapping[str, Any]) -> tuple[Artifact | None
     return None, f"the cached {kind} {path.name} was corrupt; it is made again"
 
 
+def drop(root: Path, kind: str, key: Mapping[str, Any]) -> None:
+    """Remove an artifact, if it is there."""
+    shutil.rmtree(folder(root, kind, key), ignore_errors=True)
+
+
 @contextlib.contextmanager
 def scratch(root: Path, kind: str) -> Iterator[Path]:
     """An empty folder on the cache's file system, for ``keep`` to rename; removed if it was not kept."""

@@ -45,7 +45,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from bench.errors import UsageError
 
     cache = str(arguments.cache or artifacts.default_root())
-    settings = runner.Settings(store=str(arguments.store), cache=cache, cold=arguments.cold, seed=arguments.seed)
+    settings = runner.Settings(
+        store=str(arguments.store),
+        cache=cache,
+        cold=arguments.cold,
+        rebuild=arguments.rebuild,
+        seed=arguments.seed,
+    )
     if arguments.resume:
         given = [name for name in ("suite", "select", "backend", "quick", "replicates") if getattr(arguments, name)]
         if given:
@@ -102,7 +108,9 @@ def _layers(arguments: argparse.Namespace) -> int:
     from bench.report import layers as view
 
     cache = str(arguments.cache or artifacts.default_root())
-    settings = runner.Settings(store="", cache=cache, cold=arguments.cold, seed=arguments.seed)
+    settings = runner.Settings(
+        store="", cache=cache, cold=arguments.cold, rebuild=arguments.rebuild, seed=arguments.seed
+    )
     suite, plan, policy, device = _planned(arguments)
     with _progress(arguments.progress) as tell:
         found = list(dissect.layers(suite, plan, policy, device, settings, tell))
@@ -281,6 +289,11 @@ def _parser() -> argparse.ArgumentParser:
     chosen.add_argument("--yes", action="store_true", help="allow a plan of more than 10,000 cases")
     making = argparse.ArgumentParser(add_help=False)
     making.add_argument("--cold", action="store_true", help="make every artifact and compile cache anew")
+    making.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="make engines and packages anew, with the caches of earlier builds",
+    )
     making.add_argument(
         "--cache", type=Path, metavar="DIR", help="the artifact cache (default: $TRTBENCH_CACHE or ~/.cache/trtbench)"
     )

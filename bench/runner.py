@@ -49,6 +49,7 @@ class Settings(Data, frozen=True, kw_only=True):
     store: str
     cache: str
     cold: bool = False
+    rebuild: bool = False
     seed: int = 0
 
 
@@ -206,7 +207,8 @@ class _Session:
         self.link = toolchains.package_link(scratch)
         cold = scratch / "cold" if self.settings.cold else None
         root = Path(self.settings.cache)
-        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, self.settings.seed, self.dispatcher.ask)
+        seed, rebuild = self.settings.seed, self.settings.rebuild
+        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self.dispatcher.ask, rebuild=rebuild)
         return self
 
     def __exit__(self, *_: object) -> None:

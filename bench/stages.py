@@ -26,10 +26,25 @@ class Ready(Data, frozen=True, kw_only=True):
 
 
 class Maker:
-    """Makes artifacts for one run; remembers what failed, so that cases which share a stage fail at once."""
+    """Makes artifacts for one run; remembers what failed, so that cases which share a stage fail at once.
 
-    def __init__(self, root: Path, cold_root: Path | None, suite_dir: Path, device: str, seed: int, ask: Ask) -> None:
+    ``rebuild`` makes what is built (engines, packages) once more, from the caches that earlier builds left.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        cold_root: Path | None,
+        suite_dir: Path,
+        device: str,
+        seed: int,
+        ask: Ask,
+        *,
+        rebuild: bool = False,
+    ) -> None:
         self._root = root
+        self._rebuild = rebuild
+        self._rebuilt: set[str] = set()
         self._cold_root = cold_root
         self._suite_dir = suite_dir
         self._device = device
@@ -56,8 +71,8 @@ class Maker:
                 key = self._key(case, stage, interpreter, keys, number)
             except OSError as error:
                 return _unreadable(stage, error)
-            keys[stage.name] = digest(key)
             root = self._cold_root if self._cold_root and stage.name != "reference" else self._root
+            self._drop_once(root, stage, key)
             found, message = artifacts.find(root, stage.kind, key)
             if message:
                 tell(Note(text=message))
@@ -67,11 +82,19 @@ class Maker:
                 if isinstance(made, Failure):
                     return made
                 found = made
+            keys[stage.name] = digest([key, found.meta.files])  # two builds of one key need not be the same
             folders[stage.name] = str(found.path)
             if stage.name != "reference":
                 ns = sum(phase.ns for phase in found.meta.phases)
                 phases.append(Phase(name=stage.name, ns=ns, cold=cold))
         return Ready(folders=folders, phases=tuple(phases))
+
+    def _drop_once(self, root: Path, stage: Stage, key: dict[str, Any]) -> None:
+        """Forget a build of an earlier run, where builds are to be made once more."""
+        name = digest(key)
+        if self._rebuild and stage.per_build and name not in self._rebuilt:
+            artifacts.drop(root, stage.kind, key)
+            self._rebuilt.add(name)
 
     def _make(
         self,

@@ -219,6 +219,22 @@ def test_the_first_build_is_the_one_of_a_suite_without_builds(trtbench: Trtbench
     assert [phase.cold for phase in after.records[0].phases if phase.name == "build"] == [False]
 
 
+def test_rebuild_makes_each_build_once_more_and_nothing_else(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = with_builds(fake_suite("[{name: fake, tactics: 0.5}]", replicates=4), 2)
+    trtbench("run", suite, "--select", "batch=1")
+    assert trtbench("run", suite, "--select", "batch=1", "--rebuild", "--progress", "json") == 0
+    made = [event["phase"] for event in trtbench.events() if "(" in str(event.get("phase", ""))]
+    assert len(made) == 2
+    assert all(phase.startswith("build") for phase in made)
+    run = trtbench.runs()[0]
+    assert [phase.cold for r in run.records for phase in r.phases if phase.name == "build"] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_a_resumed_run_goes_on_with_the_builds_it_would_have_measured(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = with_builds(fake_suite("[{name: fake, tactics: 0.5}]", replicates=4), 3)
     trtbench("run", suite, "--select", "batch=1")
