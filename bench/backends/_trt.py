@@ -399,7 +399,9 @@ def progress(api: Api, config: Any, tell: Callable[[str], None]) -> None:
 def new_parser(api: Api, network: Any) -> Any:
     """An ONNX parser; whoever has it keeps it until the build has ended, as it owns the weights."""
     parser = made(api, "an ONNX parser", lambda: api.module.OnnxParser(network, api.log.logger))
-    if api.major < 10:  # since 10 instance normalisation is a layer and no plugin by default
+    # Since 10 instance normalisation is a layer and no plugin by default. A parser of 8.6.0 lacks the call, which
+    # bindings of 8.6.1 make all the same, and that ends the process.
+    if api.major < 10 and _numbers(api.library or api.version) == _numbers(api.version):
         parser.set_flag(api.module.OnnxParserFlag.NATIVE_INSTANCENORM)
     return parser
 

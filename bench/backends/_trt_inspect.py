@@ -81,10 +81,10 @@ def timed(found: Iterable[Layer], calls: Sequence[Call]) -> tuple[Layer, ...]:
     return tuple(msgspec.structs.replace(keyed[place], ns=tuple(times.get(place, ()))) for place in order)
 
 
-def precisions(found: Iterable[Layer]) -> str:
-    """How many layers compute in each precision, reformats left out: ``fp16 52, fp32 3``."""
-    counts = Counter(layer.precision for layer in found if layer.precision and not layer.reformat)
-    return ", ".join(f"{precision} {count}" for precision, count in counts.most_common())
+def precisions(found: Iterable[Layer]) -> dict[str, int]:
+    """How many layers compute in each precision, most first; reformats and constants compute nothing."""
+    computing = (layer for layer in found if not layer.reformat and layer.kind != "Constant")
+    return dict(Counter(layer.precision for layer in computing if layer.precision).most_common())
 
 
 def _places(names: Iterable[str]) -> list[tuple[str, int]]:

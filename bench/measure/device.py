@@ -43,7 +43,8 @@ def measure(
     """Warm up and measure the lanes of a case at the boundaries of ``policy``.
 
     ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing), ``gpu_period_ns`` (calls back to back),
-    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``), ``throughput_of_bound`` (the rate as a
+    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``) and ``enqueue_added_ns`` (what the lane's
+    call takes more, both issued in turn), ``throughput_of_bound`` (the rate as a
     fraction of one call per longest part of ``latency``: 1 where copies hide behind the calls), and with ``energy_ns``
     what ran in the saturated loop: ``saturated_inferences`` and ``saturated_ns``.
     """
@@ -156,8 +157,12 @@ class _Measuring:
         lane = self.lanes[0]
         self.take("enqueue", gpu.enqueue(lane, self.clock, self.host))
         if isinstance(lane, Bare):
+            whole = gpu.enqueue(lane, self.clock, self.host)
             bare = gpu.enqueue(lane, self.clock, self.host, lane.bare())
-            self.facts["enqueue_bare_ns"] = median(bare() for _ in range(self.policy.min_samples))
+            # In turn: the host's speed may differ by more from one second to the next.
+            pairs = [(whole(), bare()) for _ in range(self.policy.min_samples)]
+            self.facts["enqueue_bare_ns"] = median(pair[1] for pair in pairs)
+            self.facts["enqueue_added_ns"] = median(pair[0] - pair[1] for pair in pairs)
 
     def held(self) -> None:
         """``gpu``, or ``gpu_unheld`` with the warning that says why."""

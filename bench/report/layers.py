@@ -37,7 +37,7 @@ def render(case: Case, found: Layers, *, width: int = 80, color: bool = False) -
     Where the width is short, names and tactics are cut in the middle and columns leave in the order of DROP, the tactic
     before all others; ``--format json`` has everything.
     """
-    shown = found.layers
+    shown = tuple(layer for layer in found.layers if layer.kind != "Constant" or any(layer.ns))
     total = sum(sum(layer.ns) for layer in shown)
     columns, dropped = _fit(_columns(shown, total), [layer.tactic for layer in shown], width)
     styles = {index: "yellow" for index, layer in enumerate(shown) if layer.reformat}
@@ -47,6 +47,9 @@ def render(case: Case, found: Layers, *, width: int = 80, color: bool = False) -
         *table.draw(columns, width, spans={}, styles=styles | {len(shown): "bold"}),
     ]
     lines += [_styled(line, "yellow") for line in table.wrap(_reformats(found, total), width)]
+    if hidden := len(found.layers) - len(shown):
+        text = f"not shown: {cells.count(hidden, 'constant')} without time, which --format json has"
+        lines += [_styled(line, "dim") for line in table.wrap(text, width)]
     if dropped:
         lines += [
             _styled(line, "dim") for line in table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width)

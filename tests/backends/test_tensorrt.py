@@ -177,6 +177,18 @@ def test_the_librarys_version_is_told_where_it_is_another(
     assert (api.library, api.name) == (library, name)
 
 
+@pytest.mark.parametrize(("number", "asked"), [(8600, []), (8601, ["parser NATIVE_INSTANCENORM"])])
+def test_a_parser_of_8_6_0_is_not_asked_for_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, number: int, asked: list[str]
+) -> None:
+    script = Script(V8)
+    trt_builder.install(monkeypatch, script)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: number))
+    api = _trt.open_api()
+    _trt.new_parser(api, _trt.new_network(api, api.module.Builder(api.log.logger), False))
+    assert [call for call in script.calls if call.startswith("parser")] == asked
+
+
 def test_libraries_of_another_minor_version_are_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     trt_builder.install(monkeypatch, Script(V10))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: 100300))

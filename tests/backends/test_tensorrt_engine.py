@@ -291,8 +291,9 @@ def test_fairness_tells_what_a_comparison_needs_as_plain_data(world: World, benc
     assert told["graph_capture"] == "harness"
     assert told["tf32"] == {"matmul": False, "cudnn": False}
     assert told["timing_cache"] == "cold"
-    wanted = {"8.6.1": "fp16 4", "10.16.1": "fp16 1, fp32 1, tf32 1", "11.4.0": "fp16 1"}
-    assert told["precisions"] == wanted[world.version]
+    wanted = {"8.6.1": {"fp16": 4}, "10.16.1": {"fp16": 1, "fp32": 1, "tf32": 1}, "11.4.0": {"fp16": 1}}
+    assert told["engine"]["precisions"] == wanted[world.version]
+    assert told["precisions"] == ", ".join(wanted[world.version])
     assert told["engine"]["aux_streams"] == 1
     assert told["engine"]["build_s"] == 2.5
     assert told["engine"]["device_memory_bytes"] == (4096 if world.version.startswith("8") else 8192)

@@ -152,9 +152,10 @@ def test_a_terse_report_gives_names() -> None:
     assert _trt_inspect.layers("no report") == []
 
 
-def test_precisions_are_counted_without_reformats() -> None:
-    assert _trt_inspect.precisions(layers("8.6.1").values()) == "fp16 4"
-    assert _trt_inspect.precisions([]) == ""
+def test_precisions_are_counted_without_what_computes_nothing() -> None:
+    constant = Layer(name="weights", kind="Constant", precision="fp32")
+    assert _trt_inspect.precisions([*layers("8.6.1").values(), constant]) == {"fp16": 4}
+    assert _trt_inspect.precisions([]) == {}
 
 
 # ------------------------------------------------------------------------------------------------- names put together

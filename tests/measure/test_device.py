@@ -143,3 +143,4 @@ def test_what_a_lane_adds_to_its_runtimes_own_call_can_be_read_off(gpu: Simulate
     (enqueue,) = found.measurements
     assert set(enqueue.samples) == {3_000 + ISSUE}
     assert found.facts["enqueue_bare_ns"] == ISSUE
+    assert found.facts["enqueue_added_ns"] == 3_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.layers import Layer, Layers, Tensor
@@ -126,3 +127,13 @@ def test_json_has_every_case_with_all_that_is_known() -> None:
     assert case["layers"][1]["tactic"] == KERNEL
     assert case["layers"][1]["origin"] == ["/stem/conv/Conv"]
     assert case["layers"][0]["ns"] == [20_000, 21_000, 25_000]
+
+
+def test_constants_that_take_no_time_are_counted_and_not_listed() -> None:
+    constants = tuple(Layer(name=f"onnx::Conv_{index}", kind="Constant", ns=(0, 0, 0)) for index in range(90))
+    slow = Layer(name="copied", kind="Constant", ns=(1_000, 1_000, 1_000))
+    shown = layers.render(CASE, msgspec.structs.replace(FOUND, layers=(*constants, slow, *FOUND.layers)), width=110)
+    assert "onnx::Conv" not in shown
+    assert "copied" in shown
+    assert "not shown: 90 constants without time, which --format json has" in shown
+    assert "96 layers" in shown
