@@ -178,7 +178,8 @@ def _build(case: Case, options: Options, context: Context, api: _trt.Api) -> tup
             told |= _compiler.settings_told(settings, api, found)
             compiler = _engine_modules.compile_ts if options.ir == "ts" else _engine_modules.compile_dynamo
             made = compiler(module, example, case, settings, context)
-    return made, example, Built(names=names, told=told | _engine_modules.facts([made]))
+        told |= _engine_modules.facts([made])
+    return made, example, Built(names=names, told=told)
 
 
 def _loaded(case: Case, options: Options, context: Context, api: _trt.Api) -> EnginePrepared:

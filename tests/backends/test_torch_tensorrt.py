@@ -392,6 +392,19 @@ def test_a_refusal_names_the_operators_without_a_converter(made: standin.StandIn
         own.run(of(own, "dynamo", options={"require_full_compilation": True}))
 
 
+def test_a_compiled_program_that_cannot_be_read_is_unsupported(made: standin.StandIn, own: Bench) -> None:
+    class Broken:
+        graph_signature = ()
+
+        def module(self) -> None:
+            raise SyntaxError("closing parenthesis does not match")  # as of torch_tensorrt 2.2
+
+    made.compile = lambda *_, **__: Broken()  # type: ignore[method-assign]
+    made.install()
+    with pytest.raises(Unsupported, match="cannot compile this model with ir dynamo: closing parenthesis"):
+        own.run(of(own, "dynamo"))
+
+
 @pytest.mark.parametrize(
     ("line", "kind"), [("no implementation for node {conv}", Unsupported), ("Out of memory", OutOfMemory)]
 )
