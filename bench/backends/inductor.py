@@ -209,7 +209,7 @@ def _report(options: Options, declined: list[str] | None) -> dict[str, Any]:
     if declined is not None:
         told["graphs_skipped"] = max(inductor["cudagraph_skips"], len(declined))  # torch 2.2 counts none
         told["graph_inputs"] = "copied in every call"
-        if told["graphs_skipped"] >= graphs:
+        if 0 < told["graphs_skipped"] >= graphs:
             told["graph_capture"] = "none"
     reasons = {"break_reasons": breaks, "recompile_reasons": again[:_SHOWN_REASONS], "recompile_limit": gave_up}
     reasons["skip_reasons"] = [_brief(text) for text in dict.fromkeys(declined or ())][:_SHOWN_REASONS]
