@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import light
+from bench.errors import CaseError
 from bench.measure.clock import FakeClock
 from bench.model import Case, Input, Measurement, Work
 from bench.seam import Context
@@ -29,6 +30,13 @@ class Attention(torch.nn.Module):
 
 def attention(item=False):
     return Attention(item)
+
+class Broken(torch.nn.Module):
+    def forward(self, x):
+        raise RuntimeError("no kernel anywhere")
+
+def broken():
+    return Broken()
 """
 
 
@@ -61,6 +69,14 @@ def test_flops_and_bytes_are_those_counted_by_hand(context: Context, item: bool,
     assert work.flops == project + attend
     assert work.parameters == 8 * 24
     assert work.bytes == size * (8 * 24 + 2 * 5 * 8 + 2 * 5 * 8)
+
+
+@pytest.mark.torch
+def test_a_model_that_runs_neither_without_memory_nor_on_the_cpu_is_told(context: Context) -> None:
+    pytest.importorskip("torch")
+    case = Case(model="m", factory="zoo.py:broken", inputs={"x": Input(shape=(2, 8))}, backend="eager")
+    with pytest.raises(CaseError, match="cannot be run to count its arithmetic: no kernel anywhere"):
+        light.count(case, context)
 
 
 def test_the_fraction_is_the_larger_of_both_roofs_over_the_median() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import sys
 import urllib.error
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from bench import userfile
 from bench.errors import BenchError, SuiteError, Unavailable, did_you_mean
 from bench.model import Case
 from bench.seam import Context
@@ -139,21 +139,12 @@ def _from_file(case: Case, path: Path, name: str) -> Callable[..., Any]:
 
 
 def _execute(case: Case, path: Path, unique: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(unique, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[unique] = module  # dataclasses and inspect look their module up
     try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[unique]
-        if isinstance(error, ModuleNotFoundError):
-            raise _absent(error.name or str(error)) from error
-        if isinstance(error, Exception):
-            raise _wrong(case, f"{path.name} cannot be imported: {type(error).__name__}: {error}") from error
-        raise
-    return module
+        return userfile.execute(path, unique)
+    except ModuleNotFoundError as error:
+        raise _absent(error.name or str(error)) from error
+    except Exception as error:
+        raise _wrong(case, f"{path.name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _absent(package: str) -> Unavailable:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from bench import userfile
 from bench.backends import _onnx, _trt, _weights
 from bench.errors import BenchError, SuiteError, Unsupported
 from bench.model import Case, shaped
@@ -130,12 +130,10 @@ def _io_dtype(api: _trt.Api, case: Case, asked: str) -> Any:
 def _function(case: Case, spec: str, suite_dir: Path) -> Any:
     file, _, name = spec.partition(":")
     path = suite_dir / file
-    found = importlib.util.spec_from_file_location(f"_network_{path.stem}", path)
-    if found is None or found.loader is None or not path.is_file():
+    if not path.is_file():
         raise _wrong(case, f"the network's file {file!r} is not beside the suite")
-    module = importlib.util.module_from_spec(found)
     try:
-        found.loader.exec_module(module)
+        module = userfile.execute(path, f"_network_{path.stem}")
     except Exception as error:
         what = f"{file} cannot be imported in the toolchain {case.toolchain!r}: {type(error).__name__}: {error}"
         raise _wrong(case, what) from error

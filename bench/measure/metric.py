@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import userfile
 from bench.errors import SuiteError
 
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
@@ -22,11 +22,9 @@ def evaluate(spec: str, suite_dir: Path, outputs: Arrays, reference: Arrays) -> 
     """
     file, _, name = spec.partition(":")
     path = suite_dir / file
-    module_spec = importlib.util.spec_from_file_location(f"_metric_{path.stem}", path)
-    if module_spec is None or module_spec.loader is None or not path.is_file():
+    if not path.is_file():
         raise SuiteError(f"the metric's file {file!r} is not there", where=str(path), fix="metric: zoo.py:function")
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
+    module = userfile.execute(path, f"_metric_{path.stem}")
     function = getattr(module, name, None)
     if function is None:
         raise SuiteError(f"{file} has no function {name!r}", where=str(path), fix="metric: zoo.py:function")
