@@ -123,14 +123,16 @@ def _choices(
 
 
 def _sizes(suite: Suite, model: Model, entry: Mapping[str, Any], first: bool = False) -> dict[str, tuple[int, ...]]:
-    """The sizes of each symbol of the model: include entry, then ``dynamic``, then the matrix, then the default."""
+    """The sizes of each symbol of the model: all points of ``dynamic``; else the include entry's, the matrix', or the
+    default.
+    """
     sizes: dict[str, tuple[int, ...]] = {}
     for symbol in symbols_of(model):
         if symbol in suite.dynamic:
-            values = suite.dynamic[symbol].at
+            sizes[symbol] = suite.dynamic[symbol].at
         else:
             values = suite.matrix.get(symbol) or (model.symbols.get(symbol, 0),)
-        sizes[symbol] = entry.get(symbol, values[:1] if first else values)
+            sizes[symbol] = entry.get(symbol, values[:1] if first else values)
     return sizes
 
 

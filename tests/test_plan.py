@@ -124,6 +124,12 @@ def test_a_model_without_the_dynamic_symbol_is_planned_once(tmp_path: Path) -> N
     assert [case.model for case in planned(tmp_path, text).cases] == ["resnet", "bert", "bert", "bert"]
 
 
+def test_an_include_entry_is_measured_at_all_points_of_a_dynamic_symbol(tmp_path: Path) -> None:
+    text = matrix(model="bert", include=[{"backend": "inductor", "model": "bert"}])
+    found = planned(tmp_path, text + "dynamic: {seq: {min: 1, opt: 2, max: 3}}\n", select="backend=inductor")
+    assert [case.symbols["seq"] for case in found.cases] == [1, 2, 3]
+
+
 def test_an_include_entry_adds_combinations_and_takes_first_values_for_the_rest(tmp_path: Path) -> None:
     include = [{"model": "bert", "backend": ["inductor", {"name": "inductor", "fullgraph": True}], "batch": [1, 64]}]
     found = planned(tmp_path, matrix(precision=["fp16", "fp32"], batch=[8, 16], include=include))

@@ -80,7 +80,7 @@ def _leaves(out: Any) -> list[Any]:
 def compile_dynamo(
     module: torch.nn.Module, example: Mapping[str, torch.Tensor], case: Case, told: Mapping[str, Any], context: Context
 ) -> Any:
-    """Phases: export, build. An ExportedProgram in 2.2, a GraphModule since."""
+    """Phases: export, build. A ScriptModule in 2.2, a GraphModule since."""
     import torch
     import torch_tensorrt
 
@@ -130,12 +130,10 @@ def save(made: Any, path: Path, ir: Ir, case: Case, example: Mapping[str, torch.
     import torch
     import torch_tensorrt
 
-    if ir == "ts":
-        torch.jit.save(made, str(path))
-    elif ir == "fx":
+    if ir == "fx":
         torch.save(made, path)
-    elif not hasattr(torch_tensorrt, "save"):  # 2.2
-        torch.export.save(made, str(path))
+    elif _scripted(ir):
+        torch.jit.save(made, str(path))
     else:
         more: dict[str, Any] = {}
         if case.dynamic and "dynamic_shapes" in inspect.signature(torch_tensorrt.save).parameters:
@@ -150,7 +148,14 @@ def load(path: Path, ir: Ir) -> Any:
     """The module of a file (not of fx), with engines and execution contexts of its own."""
     import torch
 
-    return torch.jit.load(str(path)) if ir == "ts" else torch.export.load(str(path)).module()
+    return torch.jit.load(str(path)) if _scripted(ir) else torch.export.load(str(path)).module()
+
+
+def _scripted(ir: Ir) -> bool:
+    """Whether ``ir`` makes a ScriptModule that can be saved; 2.2 cannot save what dynamo compiled in another way."""
+    import torch_tensorrt
+
+    return ir == "ts" or not hasattr(torch_tensorrt, "save")
 
 
 # ------------------------------------------------------------------------------------------------------- what was made

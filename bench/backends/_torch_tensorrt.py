@@ -183,8 +183,8 @@ def settings(case: Case, options: Options, known: Iterable[str], cache: Path) ->
         "timing_cache_path": str(cache),
         "cache_built_engines": False,
         "reuse_cached_engines": False,
-        # 2.2 makes an ExportedProgram of what it compiled, which cannot hold engines that Python runs.
-        "output_format": "graph_module" if options.use_python_runtime else "exported_program",
+        # 2.2 only: its ExportedProgram of a compiled module cannot be called (the engine's node has no valid name).
+        "output_format": "graph_module" if options.use_python_runtime else "torchscript",
     }
     if "use_explicit_typing" in known:
         own["use_explicit_typing"] = True

@@ -182,8 +182,9 @@ class StandIn:
         if not self.convert:
             return module
         example = tuple(value for value in program.example_inputs[0])
-        if self.flavour == "2.2":
-            return torch.export.export(AsOperator(module), example)
+        if settings.get("output_format") == "torchscript":
+            return torch.jit.trace(AsOperator(module), example, check_trace=False)
+        assert settings.get("output_format") in (None, "graph_module")
         outputs = len(module(*example))
         return graph_of(TorchTensorRTModule(module), len(example), outputs, self.rest)
 
