@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from bench import artifacts, runner, store
+    from bench import artifacts, plan, runner, store
+    from bench.backends import base
     from bench.errors import UsageError
 
     cache = str(arguments.cache or artifacts.default_root())
@@ -53,21 +54,24 @@ def _run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     if arguments.resume:
-        given = [name for name in ("suite", "select", "backend", "quick", "replicates") if getattr(arguments, name)]
+        given = [name for name in ("suite", "backend", "quick", "replicates") if getattr(arguments, name)]
         if given:
             name = "SUITE" if given[0] == "suite" else f"--{given[0]}"
             raise UsageError(
                 f"--resume takes the run as it was planned, without {name}", fix="trtbench run --resume RUN"
             )
         path = store.resolve(arguments.store, arguments.resume)
+        wanted = None
+        if arguments.select:
+            wanted = plan.selected(store.read(path).header.cases, base.registry(), arguments.select)
         with _progress(arguments.progress) as tell:
-            finished = runner.resume(path, settings, tell)
+            finished = runner.resume(path, settings, tell, wanted)
     else:
-        suite, plan, policy, device = _planned(arguments)
+        suite, planned, policy, device = _planned(arguments)
         if arguments.dry_run:
-            return _print_plan(plan, policy)
+            return _print_plan(planned, policy)
         with _progress(arguments.progress) as tell:
-            finished = runner.run(suite, plan, policy, device, settings, tell)
+            finished = runner.run(suite, planned, policy, device, settings, tell)
     run = store.read(Path(finished.path))
     if arguments.progress != "json":
         _print_tables(run, arguments)
@@ -303,7 +307,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run", parents=[chosen, making, tables, common], help="measure a suite and store every result"
     )
-    run.add_argument("--resume", metavar="RUN", help="run what is missing of an earlier run")
+    run.add_argument(
+        "--resume", metavar="RUN", help="run what is missing of an earlier run, or with --select a part of it"
+    )
     run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     run.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")
     run.add_argument(

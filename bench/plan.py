@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -221,32 +221,52 @@ def _impossible(case: Case, registry: Mapping[str, Runtime], device: str) -> str
 # -------------------------------------------------------------------------------------------------------- selection
 
 
+def selected(cases: Sequence[Case], registry: Mapping[str, Runtime], select: str) -> tuple[Case, ...]:
+    """Those of a stored run's cases that ``select`` wants, in their order. SelectionError as of ``plan``."""
+    backings = [backing({"name": case.backend, **case.options}, registry) for case in cases]
+    symbols = [symbol for case in cases for symbol in case.symbols]
+    wanted = _wanted(cases, backings, [case.model for case in cases], symbols, registry, select)
+    return tuple(itertools.compress(cases, wanted))
+
+
 def _selected(
     suite: Suite, registry: Mapping[str, Runtime], candidates: list[Candidate], select: str
 ) -> list[Candidate]:
-    labels = {candidate.backing.label: None for candidate in candidates}
+    cases, backings = [each.case for each in candidates], [each.backing for each in candidates]
+    symbols = [symbol for model in suite.models.values() for symbol in symbols_of(model)]
+    return list(itertools.compress(candidates, _wanted(cases, backings, suite.models, symbols, registry, select)))
+
+
+def _wanted(
+    cases: Sequence[Case],
+    backings: Sequence[Backing],
+    models: Iterable[str],
+    symbols: Iterable[str],
+    registry: Mapping[str, Runtime],
+    select: str,
+) -> list[bool]:
+    """Of each case whether ``select`` matches it; SelectionError if it is wrong or matches none."""
     vocabulary = selection.Vocabulary(
-        symbols=tuple(dict.fromkeys(symbol for model in suite.models.values() for symbol in symbols_of(model))),
-        options=tuple(dict.fromkeys(name for candidate in candidates for name in candidate.backing.every)),
+        symbols=tuple(dict.fromkeys(symbols)),
+        options=tuple(dict.fromkeys(name for each in backings for name in each.every)),
         values={
-            "model": tuple(suite.models),
-            "backend": tuple(dict.fromkeys([*labels, *registry])),
+            "model": tuple(dict.fromkeys(models)),
+            "backend": tuple(dict.fromkeys([*(each.label for each in backings), *registry])),
             "precision": PRECISIONS,
         },
     )
     expression = selection.parse(select, vocabulary)
-    found = [
-        candidate for candidate in candidates if selection.matches(expression, candidate.case, candidate.backing.every)
-    ]
-    if found:
+    options = [each.every for each in backings]
+    found = [selection.matches(expression, *pair) for pair in zip(cases, options, strict=True)]
+    if any(found):
         return found
     lines = []
     for key in selection.keys_of(expression):
-        values = [selection.values_of(key, candidate.case, candidate.backing.every) for candidate in candidates]
+        values = [selection.values_of(key, *pair) for pair in zip(cases, options, strict=True)]
         names = list(dict.fromkeys(_word(value[0]) for value in values if value))
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         lines.append(f"{key}: {shown or 'no case has it'}")
-    raise SelectionError("no case matches", where=f"--select {select}", fix="the suite has " + "; ".join(lines))
+    raise SelectionError("no case matches", where=f"--select {select}", fix="there is " + "; ".join(lines))
 
 
 def _word(value: Any) -> str:

@@ -7,7 +7,7 @@ import datetime
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -81,7 +81,7 @@ def run(
     with _new_session(suite, plan, policy, device, settings, tell) as session:
         header = session.prepare()
         with contextlib.closing(store.create(root, header)) as writer:
-            return session.measure(writer, ())
+            return session.measure(writer, (), {case.id for case in plan.cases})
 
 
 def make(
@@ -131,9 +131,13 @@ def _new_session(
     return _Session(header, settings, tell, places, factories)
 
 
-def resume(path: Path, settings: Settings, tell: Tell) -> Finished:
-    """Run what is missing of the run at ``path``. UsageError if this is another environment than it was made in."""
+def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | None = None) -> Finished:
+    """Run what is missing of the run at ``path``, or of the ``wanted`` cases of its plan.
+
+    UsageError if this is another environment than it was made in.
+    """
     header = store.read(path).header
+    wanted = header.cases if wanted is None else wanted
     here = device_of(header.environments["default"].kind, Plan(cases=header.cases))
     _refuse_another(header, "default", here, path)
     places = dict.fromkeys(header.toolchains, str(path))
@@ -143,7 +147,7 @@ def resume(path: Path, settings: Settings, tell: Tell) -> Finished:
             _refuse_another(header, name, found, path)
         writer, so_far = store.reopen(path)
         with contextlib.closing(writer):
-            return session.measure(writer, so_far.records)
+            return session.measure(writer, so_far.records, {case.id for case in wanted})
 
 
 def _refuse_another(header: Header, toolchain: str, here: Environment, path: Path) -> None:
@@ -246,21 +250,25 @@ class _Session:
             self.header = msgspec.structs.replace(self.header, ceilings=survey.ceilings())
         return self.header
 
-    def measure(self, writer: store.Writer, before: Sequence[Record]) -> Finished:
-        """The round robin over replicates and cases; a case that failed once is not tried again.
+    def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Collection[str]) -> Finished:
+        """The round robin over replicates and the ``wanted`` cases; a case that failed once is not tried again.
 
-        Of the records ``before``, those that a lost GPU left say nothing of their cases.
+        Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
+        nothing of its plan is missing.
         """
         before = [record for record in before if not (record.failure and record.failure.kind == "DeviceLost")]
         done = {(record.case, record.replicate) for record in before}
         failed = {record.case for record in before if record.failure}
         total = len(self.header.cases) * self.header.policy.replicates
-        interrupted = False
+        interrupted, left = False, 0
         with _stoppable() as ignore_signals:
             try:
                 for replicate in range(self.header.policy.replicates):
                     for index, case in enumerate(self.header.cases):
                         if (case.id, replicate) in done or case.id in failed:
+                            continue
+                        if case.id not in wanted:
+                            left += 1
                             continue
                         position = replicate * len(self.header.cases) + index
                         self.tell(Started(label=case.label, done=position, total=total, replicate=replicate))
@@ -275,7 +283,7 @@ class _Session:
                 interrupted = True
             ignore_signals()
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            status = "interrupted" if interrupted else "complete"
+            status = "interrupted" if interrupted or left else "complete"
             writer.finish(Footer(finished=now, status=status, records=writer.records))  # type: ignore[arg-type]
         return Finished(path=str(writer.path), interrupted=interrupted)
 

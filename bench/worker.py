@@ -159,6 +159,7 @@ def _validate(lane: Lane, job: jobs.Measure, expected: dict[str, tensors.Array])
 def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
     """Make one artifact; a reference also keeps the inputs it was made from."""
     out, case = Path(job.out), job.case
+    log.current = job.stage.name  # between the producer's own phases
     backend = base.load(job.stage.producer)
     if "reference" in job.artifacts:
         inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")

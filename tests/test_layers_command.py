@@ -46,7 +46,7 @@ def test_a_case_that_fails_is_told_and_the_others_are_printed(trtbench: Trtbench
     suite = fake_suite("[fake, {name: fake, fail: unavailable}]")
     assert trtbench("layers", suite, "--select", "batch=1") == 1
     assert "tanh of x" in trtbench.out
-    assert "the fake package is not installed" in trtbench.err
+    assert "Unavailable in layers: the fake package is not installed" in trtbench.err
     assert "fix: pip install fake" in trtbench.err
     assert "Traceback" not in trtbench.err
 

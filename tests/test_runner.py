@@ -131,6 +131,24 @@ def test_resume_runs_exactly_what_is_missing(trtbench: Trtbench, fake_suite: Sui
     assert path.read_bytes().startswith(b"".join(kept))
 
 
+def test_resume_with_a_selection_runs_only_that_and_the_run_is_whole_when_nothing_is_missing(
+    trtbench: Trtbench, fake_suite: Suite
+) -> None:
+    trtbench("run", fake_suite())
+    path = store.runs(trtbench.store)[0]
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert trtbench("run", "--resume", path.stem, "--select", "batch=4") == 2
+    assert "batch: 1, 8" in trtbench.err
+    assert trtbench("run", "--resume", path.stem, "--select", "batch=8") == 0
+    run = store.read(path)
+    assert [record.label for record in run.records] == ["net/fake/fp32/batch=8"]
+    assert (run.footer and run.footer.status, "1 case not measured yet" in trtbench.out) == ("interrupted", True)
+    assert trtbench("run", "--resume", path.stem, "--select", "option.time='1 ms'") == 0
+    run = store.read(path)
+    assert [record.label for record in run.records][1:] == ["net/fake/fp32/batch=1"]
+    assert (run.footer and run.footer.status, "not measured yet" in trtbench.out) == ("complete", False)
+
+
 def test_resume_refuses_another_environment(
     trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ _NO_MEMORY = re.compile(
 )
 _KEPT = 500  # lines of the log
 _AGAIN = "--cold, or delete the engine from the cache, to build it again"
+_DAMAGED = "the plan ({nbytes:,} bytes) is damaged or cut short"
 _PLUGIN = "the plan needs a plugin that is not loaded"
 _PLUGIN_FIX = "name the library that has it: plugins: [libplugin.so]"
 # What the log says of a plan that is refused, what that means, and the error that it is.
@@ -39,7 +40,7 @@ _PLAN_ERRORS: tuple[tuple[str, str, type[CaseError]], ...] = (
     (r"version tag|not compatible with this version", "the plan was not made by {version}", Unsupported),
     (r"incompatible device", "the plan was made for another GPU", Unsupported),
     (r"plugin", _PLUGIN, Unsupported),
-    (r"magic ?tag|serialization", "the plan ({nbytes:,} bytes) is damaged or cut short", CaseError),
+    (r"magic ?tag|serialization|empty memory|not found in plan", _DAMAGED, CaseError),
 )
 _PARSED = re.compile(r"While parsing node number (\d+) \[(\S+)")
 _NODE_NAME = re.compile(r'^name: "([^"]+)"', re.MULTILINE)

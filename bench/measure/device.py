@@ -16,13 +16,17 @@ from bench.measure.ranges import range_
 from bench.measure.stop import StopRule
 from bench.model import Boundary, Case, Measurement, Policy, Warning
 from bench.seam import Bare, Buffer, Clock, Lane
+from bench.stats import Interval, median_interval
 from bench.tensors import Array
-from bench.units import format_time
+from bench.units import NS_PER_S, format_time
 
 DEFAULT: tuple[Boundary, ...] = ("gpu", "enqueue", "latency", "throughput")
 DEPTH = 2
 _FLOOR_CALLS = 20
 _BACK_TO_BACK = 20
+_PAIRS = 50
+_ADDED_WITHIN = 1_000
+_COMPARING = NS_PER_S
 _WAITS = "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)"
 
 
@@ -43,10 +47,11 @@ def measure(
     """Warm up and measure the lanes of a case at the boundaries of ``policy``.
 
     ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing), ``gpu_period_ns`` (calls back to back),
-    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``) and ``enqueue_added_ns`` (what the lane's
-    call takes more, both issued in turn), ``throughput_of_bound`` (the rate as a
-    fraction of one call per longest part of ``latency``: 1 where copies hide behind the calls), and with ``energy_ns``
-    what ran in the saturated loop: ``saturated_inferences`` and ``saturated_ns``.
+    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``), ``enqueue_added_ns`` (what the lane's call
+    takes more, both issued in turn) and its 95 % interval, ``enqueue_added_low_ns`` to ``enqueue_added_high_ns``,
+    ``throughput_of_bound`` (the rate as a fraction of one call per longest part of ``latency``: 1 where copies hide
+    behind the calls), and with ``energy_ns`` what ran in the saturated loop: ``saturated_inferences`` and
+    ``saturated_ns``.
     """
     wanted = policy.boundaries or DEFAULT
     measuring = _Measuring(lanes, case, policy, clock, host)
@@ -157,12 +162,26 @@ class _Measuring:
         lane = self.lanes[0]
         self.take("enqueue", gpu.enqueue(lane, self.clock, self.host))
         if isinstance(lane, Bare):
-            whole = gpu.enqueue(lane, self.clock, self.host)
-            bare = gpu.enqueue(lane, self.clock, self.host, lane.bare())
-            # In turn: the host's speed may differ by more from one second to the next.
-            pairs = [(whole(), bare()) for _ in range(self.policy.min_samples)]
-            self.facts["enqueue_bare_ns"] = median(pair[1] for pair in pairs)
-            self.facts["enqueue_added_ns"] = median(pair[0] - pair[1] for pair in pairs)
+            whole, bare = (gpu.enqueue(lane, self.clock, self.host, call) for call in (None, lane.bare()))
+            self._compare(whole, bare)
+
+    def _compare(self, whole: gpu.Take, bare: gpu.Take) -> None:
+        """What a call adds to the ``bare`` one, until it is known to +-1 us or a second has passed.
+
+        In turn, and each first every other time: the host's speed differs by more from one second to the next.
+        """
+        added, alone = [], []
+        start = self.host.now()
+        known: Interval | None = None
+        while known is None or (known.high - known.low > 2 * _ADDED_WITHIN and self.host.now() - start < _COMPARING):
+            for _ in range(_PAIRS // 2):
+                first, second, third, fourth = whole(), bare(), bare(), whole()
+                added += [first - second, fourth - third]
+                alone += [second, third]
+            known = median_interval(added)
+        self.facts["enqueue_bare_ns"] = median(alone)
+        self.facts["enqueue_added_ns"] = known.centre
+        self.facts |= {"enqueue_added_low_ns": known.low, "enqueue_added_high_ns": known.high}
 
     def held(self) -> None:
         """``gpu``, or ``gpu_unheld`` with the warning that says why."""

@@ -45,7 +45,7 @@ def gelu_by_plugin(network: Any, inputs: Any, weights: Any, trt: Any) -> dict[st
     creator = trt.get_plugin_registry().get_plugin_creator("CustomGeluPluginDynamic", "1")
     half = np.array([1], np.int32)  # type_id: the number of DataType.HALF
     fields = trt.PluginFieldCollection([trt.PluginField("type_id", half, trt.PluginFieldType.INT32)])
-    layer = network.add_plugin_v2([inputs["x"]], creator.create_plugin("gelu", fields))
+    layer = network.add_plugin_v2([inputs["input"]], creator.create_plugin("gelu", fields))
     return {"output": layer.get_output(0)}
 
 
