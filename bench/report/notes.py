@@ -21,6 +21,7 @@ TENSORRT = (
     "tensorrt-cu12-bindings",
 )
 SHOWN_ROWS = 3
+_NO_CONDITION = ("engine", "mode", "ir")
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +179,8 @@ def _other_boundary(measured: Sequence[Row]) -> list[Note]:
 
 def _fairness(measured: Sequence[Row]) -> list[Note]:
     """Rows of equal precision and sizes that ran under unequal conditions; a key that a row does not tell is no
-    difference. Reasons are told by the warnings that they belong to; what describes an engine is no condition.
+    difference. Reasons are told by the warnings that they belong to; what describes an engine is no condition, nor what
+    the row's name says: which mode or frontend it is.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in measured:
@@ -195,7 +197,7 @@ def _fairness(measured: Sequence[Row]) -> list[Note]:
 
 
 def _is_condition(key: str) -> bool:
-    return key != "engine" and not key.endswith("_reasons")
+    return key not in _NO_CONDITION and not key.endswith("_reasons")
 
 
 def _values(values: dict[str, list[Row]]) -> str:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from rich.live import Live as RichLive
 
 
+# Phases that may take minutes.
+_LONG = ("export", "compile", "build")
+
+
 class View(contextlib.AbstractContextManager["View"]):
     """Base of all views: called with each event, used as a context manager."""
 
@@ -113,11 +117,15 @@ class Live(View):
 
 
 class Plain(View):
-    """A line when a case starts and its result on the same line, for logs and CI; steps are silent."""
+    """A line when a case starts and its result on the same line, for logs and CI.
+
+    Of the steps only those are written that may take minutes, as they begin: ``... export, compile, latency 1 ms``.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._open = ""
+        self._phase = ""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -129,14 +137,21 @@ class Plain(View):
         match event:
             case events.Started():
                 self._close()
-                self._open = _name(event.label, event.replicate)
+                self._open, self._phase = _name(event.label, event.replicate), ""
                 self._write(f"[{min(event.done + 1, event.total)}/{event.total}] {self._open} ...")
+            case events.Step():
+                self._step(event.phase.partition(":")[0])
             case events.Stored():
                 self._stored(event)
             case events.Waiting():
                 self._line(f"waiting for {event.device}, held by {event.holder}")
             case events.Note():
                 self._line(event.text)
+
+    def _step(self, phase: str) -> None:
+        if self._open and phase in _LONG and phase != self._phase:
+            self._phase = phase
+            self._write(f" {phase},")
 
     def _stored(self, event: events.Stored) -> None:
         name = _name(event.record.label, event.record.replicate)

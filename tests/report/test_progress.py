@@ -118,6 +118,20 @@ def test_plain_tells_what_is_running_before_it_has_finished() -> None:
     assert stream.getvalue() == "[1/3] bert/eager/fp32 ..."
 
 
+def test_plain_names_steps_that_may_take_minutes_as_they_begin() -> None:
+    stream, asked = io.StringIO(), case("bert", "aoti")
+    view = progress.Plain(stream)
+    view(told.Started(label=asked.label, done=0, total=1))
+    for phase in ("import", "load", "export", "build: 10 of 20", "build: 11 of 20"):
+        view(told.Step(label=asked.label, phase=phase))
+    assert stream.getvalue() == f"[1/1] {asked.label} ... export, build,"
+    view(told.Step(label=asked.label, phase="warmup"))
+    view(told.Step(label=asked.label, phase="measure", timed=True))
+    assert stream.getvalue().endswith(" build,")
+    view(told.Stored(record=record(asked, 2.0), done=1, total=1))
+    assert " ... export, build, latency " in stream.getvalue()
+
+
 def test_plain_keeps_a_note_in_the_middle_of_a_case_on_a_line_of_its_own() -> None:
     stream, asked = io.StringIO(), case("bert", "eager")
     view = progress.Plain(stream)

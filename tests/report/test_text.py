@@ -168,10 +168,11 @@ def test_warm_and_cold_autotune_caches_side_by_side_are_unequal_and_reasons_are_
     names = ("inductor[mode=max-autotune]", "inductor", "eager")
     cases = [case("bert", name) for name in names]
     told = [
-        {"autotune_cache": "cold", "break_reasons": {"a": 1}},
-        {"autotune_cache": "warm", "break_reasons": {"b": 2}},
+        {"autotune_cache": "cold", "mode": "max-autotune", "break_reasons": {"a": 1}},
+        {"autotune_cache": "warm", "mode": "default", "break_reasons": {"b": 2}},
         {},
     ]
     shown = text.render(make(cases, [record(c, 1.0, fairness=f) for c, f in zip(cases, told, strict=True)]), width=140)
     assert "unequal: autotune_cache: cold (inductor[mode=max-autotune]), warm (inductor)" in shown
     assert "break_reasons" not in shown
+    assert "unequal: mode" not in shown
