@@ -15,6 +15,7 @@ __all__ = [
     "P99_SAMPLES",
     "Interval",
     "Ratio",
+    "Spread",
     "bootstrap_ratio",
     "cov",
     "mad",
@@ -22,6 +23,7 @@ __all__ = [
     "median_interval",
     "percentiles",
     "process_interval",
+    "process_spread",
     "quantile",
     "ratio_interval",
 ]
@@ -37,6 +39,17 @@ class Interval(NamedTuple):
     low: float
     centre: float
     high: float
+
+
+class Spread(NamedTuple):
+    """The lowest and the highest process median, the standard deviation of their logs, and as a fraction the usual
+    half width of the 95 % interval that a process's own samples give its median.
+    """
+
+    low: float
+    high: float
+    sd: float
+    within: float
 
 
 class Ratio(NamedTuple):
@@ -94,6 +107,20 @@ def cov(samples: Sequence[float]) -> float | None:
     if len(samples) < 2 or not (mean := fmean(samples)):
         return None
     return stdev(samples) / mean
+
+
+def process_spread(processes: Sequence[Sequence[float]]) -> Spread | None:
+    """How far the medians of ``processes``, each given by its samples, lie apart, and how exact each of them is.
+
+    None for fewer than three processes, fewer than 6 samples in one, or a median that has no logarithm.
+    """
+    intervals = [median_interval(samples) for samples in processes]
+    known = [interval for interval in intervals if interval is not None and interval.centre > 0]
+    if len(known) < max(3, len(intervals)):
+        return None
+    centres = [interval.centre for interval in known]
+    within = median((interval.high - interval.low) / 2 / interval.centre for interval in known)
+    return Spread(min(centres), max(centres), stdev([math.log(centre) for centre in centres]), within)
 
 
 def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Interval | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable
 
 import numpy as np
@@ -177,3 +178,19 @@ def test_deviation_and_variation() -> None:
 def test_scaled_by_1_4826_the_deviation_of_normal_samples_is_their_sd() -> None:
     samples = np.random.default_rng(6).normal(100, 3, 20_000)
     assert 1.4826 * stats.mad(samples.tolist()) == pytest.approx(3, rel=0.03)
+
+
+def test_the_spread_of_processes_is_that_of_their_medians_beside_what_each_knows() -> None:
+    around = [[centre * (1 + step / 1000) for step in range(-10, 11)] for centre in (100.0, 101.0, 104.0)]
+    found = stats.process_spread(around)
+    assert found is not None
+    assert (found.low, found.high) == (100.0, 104.0)
+    assert found.sd == pytest.approx(statistics.stdev(math.log(centre) for centre in (100, 101, 104)))
+    interval = stats.median_interval(around[0])
+    assert interval is not None
+    assert found.within == pytest.approx((interval.high - interval.low) / 200)
+
+
+@pytest.mark.parametrize("processes", [[[1.0] * 20] * 2, [[1.0] * 20, [1.0] * 20, [1.0] * 5], [[0.0] * 20] * 3])
+def test_two_processes_or_too_few_samples_have_no_spread(processes: list[list[float]]) -> None:
+    assert stats.process_spread(processes) is None

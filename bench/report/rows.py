@@ -13,8 +13,11 @@ from bench import stats
 from bench.errors import UsageError, did_you_mean
 from bench.model import Boundary, Case, Failure, Record, Run, Warning, named
 from bench.report.pool import Pool, Score, gather, gather_one
+from bench.units import format_time
 
 CONFIDENCE = 0.95
+# Standard deviation of the logs of process medians from which processes are said to differ.
+_APART = 0.01
 # The boundary that speed, rank and speed of light are read from: the first one that a model's baseline has.
 PRIMARY: tuple[Boundary, ...] = ("gpu", "latency", "gpu_unheld")
 # The order of columns; throughput is shown as a rate instead.
@@ -177,7 +180,10 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None) -> Row:
         fastest=False,
         phases=_phases(pool),
         fairness=_fairness(pool),
-        warnings=tuple(dict.fromkeys(warning for record in pool.records for warning in record.warnings)),
+        warnings=(
+            *dict.fromkeys(warning for record in pool.records for warning in record.warnings),
+            *_spread(pool, primary),
+        ),
         failure=pool.failures[0] if pool.failures else None,
     )
 
@@ -194,6 +200,22 @@ def _time(processes: tuple[tuple[int, ...], ...]) -> Figure:
     interval = stats.median_interval(processes[0], CONFIDENCE)
     low, high = (interval.low, interval.high) if interval else (None, None)
     return Figure(value=medians[0], low=low, high=high, processes=1, percentiles=shape)
+
+
+def _spread(pool: Pool, primary: Boundary | None) -> tuple[Warning, ...]:
+    """The warning ``Spread`` for processes that differ by more than their samples explain; needs three of them."""
+    found = stats.process_spread(pool.samples[primary]) if primary in pool.samples else None
+    if found is None or found.sd < _APART or found.sd < 2 * found.within:
+        return ()
+    span = f"{format_time(found.low)} to {format_time(found.high)} (sd {found.sd:.1%})"
+    message = (
+        f"process medians of {primary} lie from {span} though each is known to +-{found.within:.1%}: "
+        "processes differ, and more samples do not help"
+    )
+    hint = "more processes (replicates)"
+    if primary == "gpu" and not pool.case.cuda_graph:
+        hint += "; cuda_graph: on, if it is many short kernels"
+    return (Warning(kind="Spread", message=message, hint=hint),)
 
 
 def _rate(pool: Pool) -> Figure | None:

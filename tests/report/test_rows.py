@@ -48,6 +48,21 @@ def twice(measured: m.Measurement) -> m.Measurement:
     return msgspec.structs.replace(measured, samples=measured.samples * 2)
 
 
+def test_processes_that_differ_by_more_than_their_samples_explain_are_told() -> None:
+    asked = case("bert", "eager")
+    even = [record(asked, 2.0, replicate=index, boundaries=("gpu",)) for index in range(4)]
+    assert rows(make([asked], even))[0].warnings == ()
+    apart = [record(asked, 2.0 + 0.1 * (index % 2), replicate=index, boundaries=("gpu",)) for index in range(4)]
+    (warning,) = rows(make([asked], apart))[0].warnings
+    assert warning.kind == "Spread"
+    assert "process medians of gpu lie from 1." in warning.message
+    assert "cuda_graph: on" in warning.hint
+    assert rows(make([asked], apart[:2]))[0].warnings == ()
+    host = [record(asked, 2.0 + index % 2, replicate=index) for index in range(4)]
+    (warning,) = rows(make([asked], host))[0].warnings
+    assert "cuda_graph" not in warning.hint
+
+
 def test_rate_counts_inferences_not_calls() -> None:
     asked = case("bert", "eager", batch=8)
     (row,) = rows(make([asked], [record(asked, 10.0)]))
