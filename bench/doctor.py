@@ -39,7 +39,7 @@ State = Literal["ready", "missing", "broken"]
 
 def examine(cache: Path, store: Path) -> list[Check]:
     """All checks, in the order in which they are shown: machine, folders, libraries, backends."""
-    return [*_machine(), *_folders(cache, store), *_libraries(), *_backends()]
+    return [*_machine(), *_folders(cache, store), *_libraries(), *_backends(environment.describe("auto"))]
 
 
 def _machine() -> list[Check]:
@@ -107,8 +107,9 @@ def _libraries() -> list[Check]:
     return checks
 
 
-def _backends() -> list[Check]:
-    return [_backend("backends", name, backend.missing()) for name, backend in base.registry().items()]
+def _backends(here: Environment) -> list[Check]:
+    device = "cuda:0" if here.kind == "cuda" else "cpu"
+    return [_backend("backends", name, backend.missing(device)) for name, backend in base.registry().items()]
 
 
 def _backend(group: str, name: str, missing: Missing | None) -> Check:

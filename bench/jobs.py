@@ -58,7 +58,7 @@ class Ceilings(Job, frozen=True, kw_only=True):
 
 
 class Describe(Job, frozen=True, kw_only=True):
-    """Tell the environment of this interpreter and which backends it makes ready."""
+    """Tell the environment of this interpreter, without a device, and which backends it makes ready for ``device``."""
 
 
 class Selftest(Job, frozen=True, kw_only=True):

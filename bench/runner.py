@@ -288,12 +288,13 @@ class _Session:
         return Finished(path=str(writer.path), interrupted=interrupted)
 
     def _default(self) -> toolchains.Interpreter:
+        used = {case.backend for case in self.header.cases}
         return toolchains.Interpreter(
             name="default",
             command=toolchains.worker_command(""),
             env=toolchains.worker_env(self.link, {}),
             environment=self.header.environments["default"],
-            backends={name: base.load(name).missing() for name in {case.backend for case in self.header.cases}},
+            backends={name: base.load(name).missing(self.device) for name in used},
         )
 
     @contextlib.contextmanager

@@ -177,8 +177,8 @@ class Runtime(Protocol):
         """The struct that a suite's options of this backend must fit."""
         ...
 
-    def missing(self) -> Missing | None:
-        """None if the backend could run here, found out without importing its runtime."""
+    def missing(self, device: str = "cpu") -> Missing | None:
+        """None if the backend could run here on ``device``, found out without importing its runtime."""
         ...
 
     def unsupported(self, case: Case, device: str) -> str | None:

@@ -116,10 +116,11 @@ def _probe(name: str, toolchain: Toolchain, here: Environment, link: Path, limit
     python = toolchain.python
     _check_executable(python)
     command, env = worker_command(python), worker_env(link, toolchain.env)
+    job = jobs.Describe(device="cuda:0" if here.kind == "cuda" else "cpu")
     answer: list[jobs.ReplyType] = []
     read: Callable[[bytes], None] = lambda line: answer.append(jobs.decode_reply(line))  # noqa: E731
     try:
-        outcome = process.run_child(command, jobs.encode(jobs.Describe(device="cpu")), env, limit_ns, read)
+        outcome = process.run_child(command, jobs.encode(job), env, limit_ns, read)
     except OSError as error:
         raise UsageError(f"{python} cannot be started: {error.strerror}", fix=_by_hand(toolchain)) from error
     reply = answer[-1] if answer else None

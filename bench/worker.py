@@ -210,9 +210,8 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
             with log("selftest"):
                 return jobs.Read(readings=selftest.readings(job.gate, job.runs, log.tell))
         case jobs.Describe():
-            kind: environment.Device = "cuda" if job.device.startswith("cuda") else "cpu"
-            ready = {name: backend.missing() for name, backend in base.registry().items()}
-            return jobs.Described(environment=environment.describe(kind), backends=ready)
+            ready = {name: backend.missing(job.device) for name, backend in base.registry().items()}
+            return jobs.Described(environment=environment.describe("cpu"), backends=ready)
 
 
 def main() -> None:

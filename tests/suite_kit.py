@@ -29,7 +29,7 @@ class Stub:
         self.simulated = simulated
         self._refuses = refuses
 
-    def missing(self) -> Missing | None:
+    def missing(self, device: str = "cpu") -> Missing | None:
         return None
 
     def unsupported(self, case: Case, device: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import sys
 from collections.abc import Callable
@@ -69,9 +70,25 @@ def test_a_toolchain_without_an_interpreter_is_the_running_one_with_variables(tm
     assert found.backends["fake"] is None
 
 
-def probe(folder: Path, toolchain: Toolchain, limit_ns: int = 60_000_000_000) -> toolchains.Interpreter:
+def test_a_toolchain_is_asked_what_it_lacks_for_the_device_of_the_run(tmp_path: Path) -> None:
+    package = tmp_path / "packages" / "onnxruntime"  # a build without the CUDA provider
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    toolchain = Toolchain(env={"PYTHONPATH": str(package.parent)})
+    reasons = []
+    for kind in ("cpu", "cuda"):
+        lacks = probe(tmp_path / kind, toolchain, here=msgspec.structs.replace(HERE, kind=kind)).backends["onnxruntime"]
+        reasons.append(lacks.reason if lacks else "")
+    assert "CUDAExecutionProvider" not in reasons[0]
+    assert importlib.util.find_spec("onnx") is None or "CUDAExecutionProvider" in reasons[1]
+
+
+def probe(
+    folder: Path, toolchain: Toolchain, limit_ns: int = 60_000_000_000, here: Environment | None = None
+) -> toolchains.Interpreter:
+    folder.mkdir(exist_ok=True)
     link = toolchains.package_link(folder)
-    return toolchains.probe("old", toolchain, folder, HERE, link, "toolchains.yaml:1", limit_ns=limit_ns)
+    return toolchains.probe("old", toolchain, folder, here or HERE, link, "toolchains.yaml:1", limit_ns=limit_ns)
 
 
 def test_a_toolchain_needs_nothing_but_msgspec_and_numpy(tmp_path: Path) -> None:

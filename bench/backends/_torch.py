@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import os
 import re
 import shutil
@@ -50,14 +51,17 @@ class TorchOptions(base.Options, frozen=True, kw_only=True):
 # ------------------------------------------------------------------------------------------------- what can be run
 
 
-def missing(*, compiler: bool = False) -> Missing | None:
-    """What a PyTorch backend lacks here: torch, or with ``compiler`` a C++ compiler."""
+def missing(*, compiler_for: str = "") -> Missing | None:
+    """What a PyTorch backend lacks here: torch, or to compile for a device a C++ compiler and on CUDA Triton."""
     found = base.first_missing(("torch", "pip install torch"))
-    if found or not compiler:
+    if found or not compiler_for:
         return found
-    if any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name):
-        return None
-    return Missing(reason="there is no C++ compiler, and torch compiles C++ for every graph", fix="apt-get install g++")
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name):
+        what = "there is no C++ compiler, and torch compiles C++ for every graph"
+        return Missing(reason=what, fix="apt-get install g++")
+    if compiler_for != "cpu" and importlib.util.find_spec("triton") is None:
+        return Missing(reason="Inductor needs Triton to compile for CUDA", fix="pip install triton")
+    return None
 
 
 def unsupported(case: Case, device: str) -> str | None:

@@ -34,9 +34,9 @@ class Aoti:
     options = Options
     simulated = False
 
-    def missing(self) -> Missing | None:
-        """torch of 2.6 or later, or a C++ compiler."""
-        found = _torch.missing(compiler=True)
+    def missing(self, device: str = "cpu") -> Missing | None:
+        """torch of 2.6 or later, a C++ compiler, or for CUDA Triton."""
+        found = _torch.missing(compiler_for=device)
         if found is None and _torch_version() < _FIRST_TORCH:
             what = f"torch {importlib.metadata.version('torch')} has no aoti_compile_and_package"
             return Missing(reason=what, fix="pip install 'torch>=2.6'")

@@ -37,8 +37,8 @@ class Backend(Protocol):
         """Whether time is simulated and no device is touched."""
         ...
 
-    def missing(self) -> Missing | None:
-        """None if it could run here; decided by ``importlib.util.find_spec`` and ``shutil.which`` only."""
+    def missing(self, device: str = "cpu") -> Missing | None:
+        """None if it could run here on ``device`` ('cpu' or 'cuda:0'); told by what is installed, nothing imported."""
         ...
 
     def unsupported(self, case: Case, device: str) -> str | None:

@@ -24,7 +24,7 @@ class Eager:
     options = Options
     simulated = False
 
-    def missing(self) -> Missing | None:
+    def missing(self, device: str = "cpu") -> Missing | None:
         """torch."""
         return _torch.missing()
 

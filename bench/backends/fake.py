@@ -120,7 +120,7 @@ class Fake:
     options = Options
     simulated = True
 
-    def missing(self) -> Missing | None:
+    def missing(self, device: str = "cpu") -> Missing | None:
         """Never missing."""
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
 from bench.backends import _lane, _shapes, _torch, _weights
-from bench.errors import Unavailable, UsageError
+from bench.errors import UsageError
 from bench.model import Case
 from bench.seam import Context, Missing, Stage
 
@@ -46,9 +45,9 @@ class Inductor:
     options = Options
     simulated = False
 
-    def missing(self) -> Missing | None:
-        """torch, or a C++ compiler."""
-        return _torch.missing(compiler=True)
+    def missing(self, device: str = "cpu") -> Missing | None:
+        """torch, a C++ compiler, or for CUDA Triton."""
+        return _torch.missing(compiler_for=device)
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """What no PyTorch backend can do, and CUDA graphs where there are none or twice."""
@@ -81,8 +80,6 @@ class Inductor:
             _torch.own_warnings_filtered(),
             contextlib.ExitStack() as stack,
         ):
-            if context.device != "cpu" and importlib.util.find_spec("triton") is None:
-                raise Unavailable("Inductor needs Triton to compile for CUDA", fix="pip install triton")
             with context.phase("load"):
                 model = _torch.load_model(case, options, context, context.device)
                 compiled = _compiled(model, options)

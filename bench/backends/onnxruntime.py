@@ -27,6 +27,8 @@ _LEVELS = {
     "disabled": "ORT_DISABLE_ALL",
 }
 _DTYPES = {"float": "float32", "double": "float64"}
+_NO_PROVIDER = "this onnxruntime has no {}"
+_GPU_BUILD = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
@@ -49,12 +51,15 @@ class OnnxRuntime:
     options = Options
     simulated = False
 
-    def missing(self) -> Missing | None:
-        """onnxruntime; where torch is, which is where models are exported, onnx and onnxscript too."""
+    def missing(self, device: str = "cpu") -> Missing | None:
+        """onnxruntime, for CUDA with its provider; where torch is, which exports the models, onnx and onnxscript."""
         packages = [("onnxruntime", "pip install onnxruntime  (or onnxruntime-gpu)")]
         if importlib.util.find_spec("torch") is not None:
             packages += [("onnx", "pip install onnx"), ("onnxscript", "pip install onnxscript")]
-        return base.first_missing(*packages)
+        found = base.first_missing(*packages)
+        if found is None and device != "cpu" and not _has_cuda():
+            return Missing(reason=_NO_PROVIDER.format("CUDAExecutionProvider"), fix=_GPU_BUILD)
+        return found
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """A precision that needs another file, and a provider that does not fit the device."""
@@ -91,8 +96,7 @@ class OnnxRuntime:
         with context.phase("import"):
             import onnxruntime
         if _PROVIDERS[provider] not in onnxruntime.get_available_providers():
-            what = f"this onnxruntime has no {_PROVIDERS[provider]}"
-            raise Unavailable(what, fix="pip uninstall onnxruntime && pip install onnxruntime-gpu")
+            raise Unavailable(_NO_PROVIDER.format(_PROVIDERS[provider]), fix=_GPU_BUILD)
         if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         with _errors(context.artifacts["export"]):
@@ -342,6 +346,13 @@ def _element(dtype: str) -> Any:
     import numpy as np
 
     return _BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype).type
+
+
+def _has_cuda() -> bool:
+    """Whether the installed build has the CUDA provider, which is a library of its own; nothing is imported."""
+    found = importlib.util.find_spec("onnxruntime")
+    folders = found.submodule_search_locations if found else None
+    return any(any(Path(folder, "capi").glob("*onnxruntime_providers_cuda*")) for folder in folders or ())
 
 
 BACKEND = OnnxRuntime()

@@ -23,7 +23,7 @@ class TensorRT:
     options = Options
     simulated = False
 
-    def missing(self) -> Missing | None:
+    def missing(self, device: str = "cpu") -> Missing | None:
         """tensorrt, or cuda-bindings."""
         cuda = "pip install cuda-bindings"
         return base.first_missing(("tensorrt", _trt.INSTALL), ("cuda", cuda), ("cuda.bindings", cuda))

@@ -29,7 +29,7 @@ class TorchTensorRT:
     options = Options
     simulated = False
 
-    def missing(self) -> Missing | None:
+    def missing(self, device: str = "cpu") -> Missing | None:
         """torch, torch_tensorrt or TensorRT, or a torch_tensorrt that was made for another torch."""
         return _compiler.missing()
 

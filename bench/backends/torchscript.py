@@ -33,7 +33,7 @@ class TorchScript:
     options = Options
     simulated = False
 
-    def missing(self) -> Missing | None:
+    def missing(self, device: str = "cpu") -> Missing | None:
         """torch."""
         return _torch.missing()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 from pathlib import Path
 
@@ -148,6 +149,15 @@ def test_modes_that_capture_graphs_are_left_out_where_that_does_nothing_or_is_do
     assert INDUCTOR.unsupported(case, "cuda:0") is None
     twice = bench.case("inductor", options={"mode": mode}, cuda_graph=True)
     assert "captures CUDA graphs itself" in (INDUCTOR.unsupported(twice, "cuda:0") or "")
+
+
+def test_for_cuda_it_needs_triton_and_for_a_cpu_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "triton" else find(name))
+    assert INDUCTOR.missing("cpu") is None
+    lacks = INDUCTOR.missing("cuda:0")
+    assert lacks is not None
+    assert (lacks.reason, lacks.fix) == ("Inductor needs Triton to compile for CUDA", "pip install triton")
 
 
 def test_without_a_compiler_the_backend_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

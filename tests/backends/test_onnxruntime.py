@@ -50,6 +50,22 @@ print(json.dumps({"missing": backend.missing() is not None, "modules": modules})
 """
 
 
+@pytest.mark.parametrize("library", ["libonnxruntime_providers_cuda.so", "libonnxruntime_providers_shared.so"])
+def test_for_cuda_a_build_with_that_provider_is_needed_and_none_is_imported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str
+) -> None:
+    (tmp_path / "onnxruntime" / "capi").mkdir(parents=True)
+    (tmp_path / "onnxruntime" / "capi" / library).touch()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    assert ORT.missing("cpu") is None
+    lacks = ORT.missing("cuda:0")
+    assert (lacks is None) is ("cuda" in library)
+    assert lacks is None or "CUDAExecutionProvider" in lacks.reason
+    assert lacks is None or "onnxruntime-gpu" in lacks.fix
+
+
 def test_the_measuring_process_needs_no_torch(bench: Bench, tmp_path: Path) -> None:
     case = bench.case("onnxruntime")
     folder, out = bench.artifacts(case)["export"], tmp_path / "out.safetensors"
