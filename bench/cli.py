@@ -187,7 +187,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device
         read = msgspec.structs.replace(read, baseline=baseline)
     name = arguments.device or read.device
     simulated = bool(arguments.backend) and registry[arguments.backend].simulated
-    device = "cuda:0" if simulated or environment.describe(name).kind == "cuda" else "cpu"
+    device = "cuda:0" if simulated else environment.describe(name).address
     planned = plan.plan(
         read, registry, device=device, select=arguments.select or "", backend_override=arguments.backend or ""
     )

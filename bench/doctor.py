@@ -108,8 +108,7 @@ def _libraries() -> list[Check]:
 
 
 def _backends(here: Environment) -> list[Check]:
-    device = "cuda:0" if here.kind == "cuda" else "cpu"
-    return [_backend("backends", name, backend.missing(device)) for name, backend in base.registry().items()]
+    return [_backend("backends", name, backend.missing(here.address)) for name, backend in base.registry().items()]
 
 
 def _backend(group: str, name: str, missing: Missing | None) -> Check:

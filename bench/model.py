@@ -342,6 +342,11 @@ class Environment(Data, frozen=True, kw_only=True):
     observed: dict[str, str] = {}
 
     @property
+    def address(self) -> str:
+        """The device as backends are given it: ``cuda:0``, the first visible GPU, or ``cpu``."""
+        return "cuda:0" if self.kind == "cuda" else "cpu"
+
+    @property
     def fingerprint(self) -> str:
         """The first 12 hex digits of the SHA-256 of everything but ``host`` and ``observed``."""
         kept = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("host", "observed")}

@@ -225,7 +225,7 @@ def selected(cases: Sequence[Case], registry: Mapping[str, Runtime], select: str
     """Those of a stored run's cases that ``select`` wants, in their order. SelectionError as of ``plan``."""
     backings = [backing({"name": case.backend, **case.options}, registry) for case in cases]
     symbols = [symbol for case in cases for symbol in case.symbols]
-    wanted = _wanted(cases, backings, [case.model for case in cases], symbols, registry, select)
+    wanted = _wanted("the run", cases, backings, [case.model for case in cases], symbols, registry, select)
     return tuple(itertools.compress(cases, wanted))
 
 
@@ -234,10 +234,12 @@ def _selected(
 ) -> list[Candidate]:
     cases, backings = [each.case for each in candidates], [each.backing for each in candidates]
     symbols = [symbol for model in suite.models.values() for symbol in symbols_of(model)]
-    return list(itertools.compress(candidates, _wanted(cases, backings, suite.models, symbols, registry, select)))
+    wanted = _wanted("the suite", cases, backings, suite.models, symbols, registry, select)
+    return list(itertools.compress(candidates, wanted))
 
 
 def _wanted(
+    of: str,
     cases: Sequence[Case],
     backings: Sequence[Backing],
     models: Iterable[str],
@@ -266,7 +268,7 @@ def _wanted(
         names = list(dict.fromkeys(_word(value[0]) for value in values if value))
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         lines.append(f"{key}: {shown or 'no case has it'}")
-    raise SelectionError("no case matches", where=f"--select {select}", fix="there is " + "; ".join(lines))
+    raise SelectionError("no case matches", where=f"--select {select}", fix=f"{of} has " + "; ".join(lines))
 
 
 def _word(value: Any) -> str:

@@ -197,7 +197,7 @@ class _Session:
         self.settings = settings
         self.tell = tell
         self.kind = header.environments["default"].kind
-        self.device = "cuda:0" if self.kind == "cuda" else "cpu"
+        self.device = header.environments["default"].address
         self.suite_dir = Path(header.suite_path).parent.resolve()
         self.interpreters: dict[str, toolchains.Interpreter] = {}
         self.work: dict[str, Work] = {}

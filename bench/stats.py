@@ -114,9 +114,11 @@ def process_spread(processes: Sequence[Sequence[float]]) -> Spread | None:
 
     None for fewer than three processes, fewer than 6 samples in one, or a median that has no logarithm.
     """
+    if len(processes) < 3:
+        return None
     intervals = [median_interval(samples) for samples in processes]
     known = [interval for interval in intervals if interval is not None and interval.centre > 0]
-    if len(known) < max(3, len(intervals)):
+    if len(known) < len(intervals):
         return None
     centres = [interval.centre for interval in known]
     within = median((interval.high - interval.low) / 2 / interval.centre for interval in known)

@@ -116,7 +116,7 @@ def _probe(name: str, toolchain: Toolchain, here: Environment, link: Path, limit
     python = toolchain.python
     _check_executable(python)
     command, env = worker_command(python), worker_env(link, toolchain.env)
-    job = jobs.Describe(device="cuda:0" if here.kind == "cuda" else "cpu")
+    job = jobs.Describe(device=here.address)
     answer: list[jobs.ReplyType] = []
     read: Callable[[bytes], None] = lambda line: answer.append(jobs.decode_reply(line))  # noqa: E731
     try:

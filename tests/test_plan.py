@@ -214,7 +214,7 @@ def test_a_selection_that_matches_nothing_lists_what_there_is(tmp_path: Path) ->
     with pytest.raises(SelectionError, match="no case matches") as caught:
         planned(tmp_path, TEXT, select="precision=int8 and batch>64 and backend=onnxruntime and cuda_graph=on")
     assert caught.value.fix == (
-        "there is precision: fp32, fp16; batch: 1, 32; backend: eager, inductor, inductor[mode=max-autotune]; "
+        "the suite has precision: fp32, fp16; batch: 1, 32; backend: eager, inductor, inductor[mode=max-autotune]; "
         "cuda_graph: off"
     )
 

@@ -138,7 +138,7 @@ def test_resume_with_a_selection_runs_only_that_and_the_run_is_whole_when_nothin
     path = store.runs(trtbench.store)[0]
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
     assert trtbench("run", "--resume", path.stem, "--select", "batch=4") == 2
-    assert "batch: 1, 8" in trtbench.err
+    assert "the run has batch: 1, 8" in trtbench.err
     assert trtbench("run", "--resume", path.stem, "--select", "batch=8") == 0
     run = store.read(path)
     assert [record.label for record in run.records] == ["net/fake/fp32/batch=8"]

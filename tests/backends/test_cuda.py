@@ -2,64 +2,85 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
 import pytest
 
-from tests.backends.gpu_kit import Suite, measured
-from tests.backends.kit import HERE
+from bench.backends import base
+from bench.errors import Unsupported
+from bench.model import Case
+from tests.backends.gpu_kit import ROOT, run
+from tests.backends.kit import HERE, Bench
 
+torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.gpu, pytest.mark.torch]
 
-SUITE = """\
-schema: 1
-name: runtimes
-device: cuda
-models:
-  net: {factory: zoo.py:net, inputs: &images {x: {shape: [4, 3, 8, 8]}}}
-  branches: {factory: zoo.py:branches, inputs: *images}
-matrix:
-  model: net
-  streams: 2
-  cuda_graph: [off, on]
-  backend: [eager, inductor, torchscript, aoti, onnxruntime]
-  include:
-    - {backend: {name: inductor, mode: reduce-overhead}}
-    - {backend: {name: eager, memory_format: channels_last}, precision: [fp16, tf32], cuda_graph: on}
-    - {model: branches, backend: eager, cuda_graph: on}
-measure: {replicates: 1, max_time: 1s}
-"""
+
+@pytest.fixture
+def gpu(bench: Bench) -> Bench:
+    """A bench on the first GPU, with artifacts of its own."""
+    if not torch.cuda.is_available():
+        pytest.skip("torch can use no CUDA device")
+    return Bench(bench.root, device="cuda:0", made=GPU_MADE)
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Suite:
-    pytest.importorskip("torch")
-    return Suite(tmp_path_factory.mktemp("runtimes"), "runtimes", SUITE, HERE / "zoo.py")
+GPU_MADE: dict[str, Any] = {}
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("eager", {}),
+    ("eager", {"cuda_graph": True}),
+    ("eager", {"precision": "fp16", "cuda_graph": True, "options": {"memory_format": "channels_last"}}),
+    ("inductor", {}),
+    ("inductor", {"cuda_graph": True}),
+    ("inductor", {"options": {"mode": "reduce-overhead"}}),
+    ("torchscript", {}),
+    ("torchscript", {"cuda_graph": True}),
+    ("aoti", {}),
+    ("aoti", {"cuda_graph": True}),
+    ("onnxruntime", {}),
+    ("onnxruntime", {"precision": "fp16"}),
+    ("onnxruntime", {"cuda_graph": True}),
+    ("tensorrt", {"precision": "tf32"}),
+    ("tensorrt", {"precision": "fp16", "cuda_graph": True}),
+    ("torch_tensorrt", {"precision": "fp16", "options": {"min_block_size": 1}}),
+    ("torch_tensorrt", {"precision": "fp16", "options": {"ir": "fx"}}),
+    ("torch_tensorrt", {"precision": "fp16", "options": {"ir": "fx"}, "cuda_graph": True}),
+]
 
 
-@pytest.mark.parametrize("graph", ["", "/graph"])
-@pytest.mark.parametrize("name", ["eager", "inductor", "torchscript", "aoti", "onnxruntime"])
-def test_two_streams_give_the_reference_with_and_without_a_graph(rows: Suite, name: str, graph: str) -> None:
-    record = rows(f"net/{name}/fp32{graph}/streams=2")
-    if name == "onnxruntime" and record.failure and record.failure.kind == "Unavailable":
-        pytest.skip(record.failure.message)
-    assert measured(record)["graph_capture"] == ("harness" if graph else "none")
-    (loop,) = [each for each in record.measurements if each.boundary == "throughput"]
-    assert loop.lanes == 2
+def case_of(gpu: Bench, name: str, fields: dict[str, Any], factory: str = "zoo.py:net") -> Case:
+    lacks = base.load(name).missing("cuda:0")
+    if lacks is not None:
+        pytest.skip(f"{lacks.reason}; {lacks.fix}")
+    case = gpu.case(name, factory, **fields)
+    assert base.load(name).unsupported(case, "cuda:0") is None
+    return case
 
 
-def test_inductors_own_graphs_are_told_and_their_one_lane_too(rows: Suite) -> None:
-    record = rows("mode=reduce-overhead")
-    assert measured(record)["graph_capture"] == "backend"
-    assert {"GraphsByBackend", "FewerLanes"} <= {warning.kind for warning in record.warnings}
+@pytest.mark.parametrize(("name", "fields"), CASES, ids=lambda value: value if isinstance(value, str) else str(value))
+def test_lanes_give_the_reference_on_streams_of_their_own(
+    gpu: Bench, tmp_path: Path, name: str, fields: dict[str, Any]
+) -> None:
+    """In a process of its own: a runtime that crashes takes no other test with it."""
+    case_of(gpu, name, fields)
+    command = [sys.executable, "-X", "faulthandler", HERE / "lanes_check.py", name, json.dumps(fields)]
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = run(command, tmp_path, {"PYTHONPATH": paths})
+    assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-3000:]}"
 
 
-def test_tf32_is_on_only_where_it_is_asked_for(rows: Suite) -> None:
-    on = {"fp32/graph": False, "tf32/graph": True, "fp16/graph": False}
-    for precision, wanted in on.items():
-        backend = "net/eager/" if precision.startswith("fp32") else "net/eager[memory_format=channels_last]/"
-        assert measured(rows(backend + precision))["tf32"] == {"matmul": wanted, "cudnn": wanted}
+def test_what_cannot_be_captured_says_why(gpu: Bench) -> None:
+    case = case_of(gpu, "eager", {"cuda_graph": True}, "zoo.py:branches")
+    with gpu.prepared(case) as prepared, pytest.raises(Unsupported, match="captur"):
+        prepared.lanes(1)
 
 
-def test_what_cannot_be_captured_says_why(rows: Suite) -> None:
-    failure = rows("branches/").failure
-    assert failure is not None
-    assert (failure.kind, "captur" in failure.message) == ("Unsupported", True)
+def test_tf32_is_on_only_where_it_is_asked_for(gpu: Bench) -> None:
+    case = case_of(gpu, "eager", {})
+    for precision in ("fp32", "tf32"):
+        with gpu.prepared(msgspec.structs.replace(case, precision=precision)) as prepared:
+            assert prepared.fairness()["tf32"] == {"matmul": precision == "tf32", "cudnn": precision == "tf32"}
