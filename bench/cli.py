@@ -51,8 +51,11 @@ def _run(arguments: argparse.Namespace) -> int:
         cache=cache,
         cold=arguments.cold,
         rebuild=arguments.rebuild,
+        prestart=arguments.prestart,
         seed=arguments.seed,
     )
+    if arguments.cold and arguments.prestart > 1:
+        raise UsageError("--cold is for true starts, --prestart takes imports out of them", fix="leave one of them out")
     if arguments.resume:
         given = [name for name in ("suite", "backend", "quick", "replicates") if getattr(arguments, name)]
         if given:
@@ -309,6 +312,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--resume", metavar="RUN", help="run what is missing of an earlier run, or with --select a part of it"
+    )
+    run.add_argument(
+        "--prestart",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="start N workers at once, and measure one by one when all have imported their runtimes (default: 1)",
     )
     run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     run.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable
 
@@ -37,8 +38,9 @@ class Dispatcher:
         job: jobs.JobType,
         label: str,
         watch: Watch = UNWATCHED,
+        worker: process.Child | None = None,
     ) -> jobs.ReplyType | Failure:
-        """Have a worker do ``job`` while ``watch`` looks on."""
+        """Have a worker do ``job`` while ``watch`` looks on: a new one, or ``worker``, which has been started ahead."""
         on_gpu = job.device != "cpu"
         if on_gpu and self._lost is not None:
             return self._lost
@@ -61,9 +63,10 @@ class Dispatcher:
         line = jobs.encode(job)
         end: jobs.ReplyType | Failure
         try:
-            outcome = process.run_child(
-                interpreter.command, line, env, self._limit_ns, on_line, keep=watch.descriptors, tick=watch.tick
-            )
+            if worker is None:
+                worker = process.Child(interpreter.command, env, keep=watch.descriptors)
+            with contextlib.closing(worker):
+                outcome = worker.finish(line, self._limit_ns, on_line, tick=watch.tick)
         except gpus.DeviceLost as error:
             end = Failure(kind="DeviceLost", stage=stage, message=error.what)
         else:

@@ -57,6 +57,12 @@ class Ceilings(Job, frozen=True, kw_only=True):
     """Measure the machine's rates for speed of light."""
 
 
+class Preload(Job, frozen=True, kw_only=True):
+    """Import what measuring ``case`` will import, and wait: another job follows on the next line."""
+
+    case: Case
+
+
 class Describe(Job, frozen=True, kw_only=True):
     """Tell the environment of this interpreter, without a device, and which backends it makes ready for ``device``."""
 
@@ -107,6 +113,10 @@ class Failed(Reply, frozen=True, kw_only=True):
     user: bool = False
 
 
+class Preloaded(Reply, frozen=True, kw_only=True):
+    """Everything is imported; the worker waits for its job."""
+
+
 class Inspected(Reply, frozen=True, kw_only=True):
     """Work by case id; a model whose package is missing is absent."""
 
@@ -132,10 +142,10 @@ class Read(Reply, frozen=True, kw_only=True):
     readings: tuple[Reading, ...]
 
 
-ReplyType = Doing | Measured | Produced | Failed | Inspected | Rates | Described | Read
+ReplyType = Doing | Measured | Produced | Failed | Inspected | Rates | Described | Read | Preloaded
 
 _ENCODER = msgspec.json.Encoder()
-_JOBS: msgspec.json.Decoder[JobType] = msgspec.json.Decoder(JobType)
+_JOBS: msgspec.json.Decoder[JobType | Preload] = msgspec.json.Decoder(JobType | Preload)
 _REPLIES: msgspec.json.Decoder[ReplyType] = msgspec.json.Decoder(ReplyType)
 
 
@@ -144,7 +154,7 @@ def encode(message: Job | Reply) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode_job(line: bytes) -> JobType:
+def decode_job(line: bytes) -> JobType | Preload:
     """The job of a line. msgspec.MsgspecError if it is none."""
     return _JOBS.decode(line)
 

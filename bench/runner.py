@@ -7,14 +7,14 @@ import datetime
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import FrameType
 
 import msgspec
 
 import bench
-from bench import environment, faults, jobs, light, locks, stages, store, toolchains, watch
+from bench import environment, faults, jobs, light, locks, prestart, stages, store, toolchains, watch
 from bench.backends import base
 from bench.dispatch import Dispatcher, Tell
 from bench.errors import UsageError
@@ -44,12 +44,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Settings(Data, frozen=True, kw_only=True):
-    """How to run, beside what to run: where results and artifacts go, and whether caches count."""
+    """How to run, beside what to run: where results and artifacts go, whether caches count, and how many workers are
+    started at once before the first of them is measured.
+    """
 
     store: str
     cache: str
     cold: bool = False
     rebuild: bool = False
+    prestart: int = 1
     seed: int = 0
 
 
@@ -203,7 +206,9 @@ class _Session:
         self.work: dict[str, Work] = {}
         self.elsewhere: tuple[Warning, ...] = ()
         self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, tell)
+        self.ahead = prestart.Prestart(settings.prestart, self.device, self.suite_dir, tell, gates=self.kind == "cuda")
         self._stack = contextlib.ExitStack()
+        self._stack.callback(self.ahead.close)
 
     def __enter__(self) -> _Session:
         temporary = tempfile.TemporaryDirectory(prefix="trtbench-")
@@ -250,7 +255,7 @@ class _Session:
             self.header = msgspec.structs.replace(self.header, ceilings=survey.ceilings())
         return self.header
 
-    def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Collection[str]) -> Finished:
+    def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]) -> Finished:
         """The round robin over replicates and the ``wanted`` cases; a case that failed once is not tried again.
 
         Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
@@ -259,26 +264,30 @@ class _Session:
         before = [record for record in before if not (record.failure and record.failure.kind == "DeviceLost")]
         done = {(record.case, record.replicate) for record in before}
         failed = {record.case for record in before if record.failure}
-        total = len(self.header.cases) * self.header.policy.replicates
+        turns = [(case, n) for n in range(self.header.policy.replicates) for case in self.header.cases]
+        total = len(turns)
         interrupted, left = False, 0
         with _stoppable() as ignore_signals:
             try:
-                for replicate in range(self.header.policy.replicates):
-                    for index, case in enumerate(self.header.cases):
-                        if (case.id, replicate) in done or case.id in failed:
-                            continue
-                        if case.id not in wanted:
-                            left += 1
-                            continue
-                        position = replicate * len(self.header.cases) + index
-                        self.tell(Started(label=case.label, done=position, total=total, replicate=replicate))
-                        record = self._record(case, replicate)
-                        record = msgspec.structs.replace(record, warnings=(*record.warnings, *self.elsewhere))
-                        record = faults.without_paths(record, self.suite_dir)
-                        writer.append(record)
-                        if record.failure:
-                            failed.add(case.id)
-                        self.tell(Stored(record=record, done=position + 1, total=total))
+                for position, (case, replicate) in enumerate(turns):
+                    if (case.id, replicate) in done or case.id in failed:
+                        continue
+                    if case.id not in wanted:
+                        left += 1
+                        continue
+                    self.tell(Started(label=case.label, done=position, total=total, replicate=replicate))
+                    coming = [
+                        turn
+                        for turn in turns[position:]
+                        if turn[0].id in wanted - failed and (turn[0].id, turn[1]) not in done
+                    ]
+                    record = self._record(coming)
+                    record = msgspec.structs.replace(record, warnings=(*record.warnings, *self.elsewhere))
+                    record = faults.without_paths(record, self.suite_dir)
+                    writer.append(record)
+                    if record.failure:
+                        failed.add(case.id)
+                    self.tell(Stored(record=record, done=position + 1, total=total))
             except KeyboardInterrupt:
                 interrupted = True
             ignore_signals()
@@ -319,7 +328,9 @@ class _Session:
             return toolchains.locate_failure(failure, interpreter, case)
         return self.maker.ready(case, needed, self.interpreters, self.tell, build)
 
-    def _record(self, case: Case, replicate: int) -> Record:
+    def _record(self, turns: Sequence[tuple[Case, int]]) -> Record:
+        """The record of the first of ``turns``; the next ones may be prepared for."""
+        case, replicate = turns[0]
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         build = replicate % self.header.policy.builds
         blank = Record(
@@ -329,11 +340,15 @@ class _Session:
         ready = self.ready(case, base.load(case.backend).stages(case), build)
         if isinstance(ready, Failure):
             return msgspec.structs.replace(blank, failure=ready)
+        started = self.ahead.take(turns, self.interpreters)
         with (
             tempfile.TemporaryDirectory(prefix="trtbench-", ignore_cleanup_errors=True) as scratch,
             self._keeping(case) as kept,
-            watch.device(self.kind) as watched,
+            contextlib.ExitStack() as stack,
         ):
+            if started is not None:
+                stack.callback(started.worker.close)  # the gate is the watch's
+            watched = stack.enter_context(watch.device(self.kind, started.gate if started else None))
             job = jobs.Measure(
                 case=case,
                 policy=self.header.policy,
@@ -349,7 +364,8 @@ class _Session:
                 seed=self.settings.seed,
                 cold=self.settings.cold,
             )
-            reply = self.dispatcher.ask(interpreter, job, case.label, watched)
+            worker = started.worker if started else None
+            reply = self.dispatcher.ask(interpreter, job, case.label, watched, worker)
             if isinstance(reply, Failure):
                 return watched.complete(msgspec.structs.replace(blank, failure=reply), {})
             assert isinstance(reply, jobs.Measured)

@@ -161,6 +161,15 @@ class Layered(Protocol):
 
 
 @runtime_checkable
+class Preloading(Protocol):
+    """A backend whose workers can be started before their turn."""
+
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """Import what ``prepare`` imports first, and start no device: another case may be measured on it meanwhile."""
+        ...
+
+
+@runtime_checkable
 class Bare(Protocol):
     """A lane whose call is one call of its runtime, so that what the lane adds can be measured."""
 

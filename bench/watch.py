@@ -99,11 +99,16 @@ def _with_energy(told: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def device(kind: str) -> Iterator[Watch]:
-    """The watch for one worker on a device of ``kind`` (cpu, cuda or fake)."""
+def device(kind: str, gate: cuda.Gate | None = None) -> Iterator[Watch]:
+    """The watch for one worker on a device of ``kind`` (cpu, cuda or fake); ``gate`` is the one that it was started
+    with, if it was started before.
+    """
     if kind != "cuda":
         yield Watch()
         return
     which = gpus.visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    with contextlib.closing(cuda.create_gate()) as gate, contextlib.closing(nvml.GpuTelemetry(which)) as telemetry:
+    with (
+        contextlib.closing(gate or cuda.create_gate()) as gate,
+        contextlib.closing(nvml.GpuTelemetry(which)) as telemetry,
+    ):
         yield GpuWatch(gate, telemetry)

@@ -25,7 +25,7 @@ from bench.errors import BenchError, CaseError, InputError
 from bench.measure import accuracy, boundaries, cuda, device, fairness, metric, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
 from bench.model import Accuracy, Case, Failure, Phase, Record
-from bench.seam import Context, Lane
+from bench.seam import Context, Lane, Preloading
 
 TIMED = ("measure", "saturate")
 LONGEST_MESSAGE = 2000
@@ -190,6 +190,20 @@ def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:
     return jobs.Inspected(work=work)
 
 
+def preload(job: jobs.Preload, log: PhaseLog) -> None:
+    """Import ahead of the worker's turn. Whatever goes wrong ends it, and the case gets a new one that tells of it.
+
+    RuntimeError if an import has started CUDA: a second context on the GPU would be there while others are measured.
+    """
+    backend = base.load(job.case.backend)
+    assert isinstance(backend, Preloading)
+    with log("prestart"):
+        backend.preload(job.case, Path(job.suite_dir))
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        raise RuntimeError(f"what {job.case.label} imports starts CUDA")
+
+
 def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
     """The reply to ``job``."""
     match job:
@@ -219,7 +233,14 @@ def main() -> None:
     _die_with_parent()
     wire = Wire(int(sys.argv[-1]))
     log = PhaseLog(wire)
-    job = jobs.decode_job(sys.stdin.buffer.read())
+    job = jobs.decode_job(sys.stdin.buffer.readline())
+    while isinstance(job, jobs.Preload):
+        preload(job, log)
+        wire.send(jobs.Preloaded())
+        line = sys.stdin.buffer.readline()
+        if not line:
+            sys.exit()  # it was not needed after all
+        job = jobs.decode_job(line)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
         reply = do(job, log)

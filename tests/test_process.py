@@ -80,3 +80,31 @@ def test_a_program_that_does_not_exist_raises_and_leaks_no_pipe() -> None:
     with pytest.raises(FileNotFoundError):
         process.run_child(["/no/such/python"], b"", os.environ, SECOND, lambda line: None)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_child_can_be_given_lines_and_heard_before_its_last() -> None:
+    code = "import sys\nfor line in sys.stdin: open(int(sys.argv[-1]), 'w', closefd=False).write('got ' + line)"
+    heard: list[bytes] = []
+    child = process.Child([sys.executable, "-c", code], os.environ)
+    try:
+        for n, word in enumerate((b"one", b"two"), start=1):
+            child.say(word)
+            assert child.hear(30 * SECOND, heard.append, lambda n=n: len(heard) == n)
+            assert child.alive
+        outcome = child.finish(b"three\n", 30 * SECOND, heard.append)
+    finally:
+        child.close()
+    assert heard == [b"got one", b"got two", b"got three"]
+    assert outcome == process.Outcome(code=0, timed_out=False, log="")
+    assert not child.alive
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit(3)", "import signal; signal.pause()"])
+def test_hearing_one_that_ends_or_says_nothing_is_false(code: str) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    child = process.Child([sys.executable, "-c", code], os.environ)
+    child.say(b"x" * 10)
+    assert not child.hear(SECOND, lambda line: None, lambda: False)
+    child.close()
+    child.close()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -68,6 +68,7 @@ WAYS = {
     "fork": "ok",
     "nan": "inaccurate",
     "wrong": "inaccurate",
+    "import": "Unavailable",
 }
 
 

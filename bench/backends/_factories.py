@@ -63,6 +63,15 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
     return model.eval().requires_grad_(False).to(device)
 
 
+def preload(case: Case, suite_dir: Path) -> None:
+    """Import the library of ``case.factory``. A file beside the suite is not: it may do anything when it is imported.
+
+    Raises what ``build_model`` would.
+    """
+    if not case.factory.partition(":")[0].endswith(".py"):
+        _maker(case, suite_dir)
+
+
 def _maker(case: Case, suite_dir: Path) -> Callable[[], Any]:
     kind, colon, name = case.factory.partition(":")
     if colon and kind.endswith(".py"):

@@ -10,11 +10,13 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench import tensors
 from bench.backends import _weights, base
 from bench.backends._factories import build_model as build_model
+from bench.backends._factories import preload as preload_factory
 from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model import Case, Precision
 from bench.seam import Context, Missing
@@ -99,6 +101,13 @@ def tf32(on: bool) -> Iterator[None]:
         yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def preload(case: Case, suite_dir: Path) -> None:
+    """Import torch and the library that the model comes from."""
+    import torch  # noqa: F401
+
+    preload_factory(case, suite_dir)
 
 
 @contextlib.contextmanager

@@ -132,6 +132,11 @@ def open_api(plugins: Sequence[Path] = (), device: str = "cuda:0") -> Api:
     return api
 
 
+def preload() -> None:
+    """Import TensorRT, with the errors of ``open_api``; no GPU is touched."""
+    _import()
+
+
 def _import() -> Any:
     try:
         return importlib.import_module("tensorrt")

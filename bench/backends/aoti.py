@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,6 +62,10 @@ class Aoti:
             toolchain=case.toolchain,
         )
         return [*first, build]
+
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """torch and the loader of packages; the package has the model."""
+        importlib.import_module("torch._inductor.package")
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Export and compile. Phases: import, load, export, compile.

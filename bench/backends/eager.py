@@ -36,6 +36,10 @@ class Eager:
         """The reference, and in another toolchain than the default one its weights."""
         return _weights.first_stages(case)
 
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """torch and the library of the case's factory."""
+        _torch.preload(case, suite_dir)
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The reference: eager outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``.
 

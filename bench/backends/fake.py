@@ -22,7 +22,19 @@ from bench.seam import Buffer, Context, Missing, Stage
 from bench.units import parse_time
 
 Way = Literal[
-    "", "unavailable", "unsupported", "memory", "raise", "exit", "segfault", "hang", "print", "fork", "nan", "wrong"
+    "",
+    "unavailable",
+    "unsupported",
+    "memory",
+    "raise",
+    "exit",
+    "segfault",
+    "hang",
+    "print",
+    "fork",
+    "nan",
+    "wrong",
+    "import",
 ]
 
 
@@ -31,7 +43,8 @@ _BUILT = "factor.json"
 
 class Options(base.Options, frozen=True, kw_only=True):
     """``time`` is the length of a call on simulated time; ``noise``, ``drift`` and ``tactics`` are the sd of the logs
-    of calls, of processes and of builds (0: nothing is built); ``fail`` is the way in which a call fails.
+    of calls, of processes and of builds (0: nothing is built); ``fail`` is the way in which a call fails, or before any
+    the ``import``.
     """
 
     time: str = "1 ms"
@@ -147,6 +160,10 @@ class Fake:
         key = {"options": case.options, "inputs": digest({name: spec.shape for name, spec in case.resolved.items()})}
         return Stage(name="layers", kind="fake-layers", producer="fake", key=key, toolchain=case.toolchain)
 
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """Nothing to import, but it may fail."""
+        _import(base.options_of(self, case))
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The right answer, tanh of each input; of a build, what it multiplies the length of a call by; or layers."""
         if stage.name == "layers":
@@ -165,6 +182,7 @@ class Fake:
     @contextlib.contextmanager
     def prepare(self, case: Case, options: Options, context: Context) -> Iterator[FakePrepared]:
         """Ready at once."""
+        _import(options)
         with context.phase("load"):
             prepared = FakePrepared(case, options, context)
         yield prepared
@@ -196,6 +214,12 @@ def _layers(case: Case, ns: int) -> Layers:
                 )
             )
     return Layers(runtime="simulated", layers=tuple(found), calls=3)
+
+
+def _import(options: base.Options) -> None:
+    assert isinstance(options, Options)
+    if options.fail == "import":
+        raise Unavailable("the fake package is installed but cannot be imported", fix="pip install --upgrade fake")
 
 
 def _fail(way: Way) -> None:

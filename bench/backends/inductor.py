@@ -63,6 +63,11 @@ class Inductor:
         """The reference (and its weights): code is generated in the measuring process."""
         return _weights.first_stages(case)
 
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """torch, Dynamo, and the library of the case's factory. Not Inductor, which asks the GPU what it can do."""
+        _torch.preload(case, suite_dir)
+        importlib.import_module("torch._dynamo")
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Makes nothing: its stages are produced by eager."""
         raise UsageError(f"inductor makes no {stage.name}")

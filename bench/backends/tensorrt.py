@@ -73,6 +73,10 @@ class TensorRT:
             toolchain=case.toolchain,
         )
 
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """TensorRT's bindings and their libraries."""
+        _trt.preload()
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The engine, or the times of its layers."""
         options = msgspec.convert(case.options, Options)

@@ -62,6 +62,12 @@ class TorchTensorRT:
         )
         return [*first, build]
 
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """torch and TensorRT. Not torch_tensorrt: TensorRT must have been given its logger before."""
+        import torch  # noqa: F401
+
+        _trt.preload()
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Compile and save. Phases: import, load, export (not for fx), build, save."""
         options = msgspec.convert(case.options, Options)

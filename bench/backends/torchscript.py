@@ -47,6 +47,10 @@ class TorchScript:
         """The reference (and its weights): the program is made in the measuring process."""
         return _weights.first_stages(case)
 
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """torch and the library of the case's factory."""
+        _torch.preload(case, suite_dir)
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Makes nothing: its stages are produced by eager."""
         raise UsageError(f"torchscript makes no {stage.name}")
