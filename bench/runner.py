@@ -145,6 +145,7 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
     _refuse_another(header, "default", here, path)
     places = dict.fromkeys(header.toolchains, str(path))
     with _Session(header, settings, tell, places) as session:
+        session.wanted = wanted
         session.elsewhere = _elsewhere(header.environments["default"], here)
         for name, found in session.prepare().environments.items():
             _refuse_another(header, name, found, path)
@@ -204,6 +205,7 @@ class _Session:
         self.suite_dir = Path(header.suite_path).parent.resolve()
         self.interpreters: dict[str, toolchains.Interpreter] = {}
         self.work: dict[str, Work] = {}
+        self.wanted: Sequence[Case] = header.cases
         self.elsewhere: tuple[Warning, ...] = ()
         self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, tell)
         self.ahead = prestart.Prestart(settings.prestart, self.device, self.suite_dir, tell, gates=self.kind == "cuda")
@@ -224,10 +226,10 @@ class _Session:
         self._stack.close()
 
     def open(self) -> None:
-        """Start every toolchain's interpreter once, and take the device's lock."""
+        """Start the interpreter of every toolchain that is wanted once, and take the device's lock."""
         self.interpreters = {"default": self._default()}
         here = self.header.environments["default"]
-        for name in _foreign(self.header.cases):
+        for name in _foreign(self.wanted):
             toolchain, place = self.header.toolchains[name], self.places[name]
             found = toolchains.probe(name, toolchain, self.suite_dir, here, self.link, place)
             self.interpreters[name] = found

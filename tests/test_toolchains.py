@@ -223,6 +223,19 @@ def test_resume_refuses_a_toolchain_that_has_changed(
     assert path.read_bytes() == before
 
 
+def test_resume_of_a_part_needs_only_the_toolchains_of_that_part(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = both(fake_suite(), "old: {python: ./python}")
+    script(suite.parent, 'exec PYTHON "$@"')
+    trtbench("run", suite)
+    path = store.runs(trtbench.store)[0]
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    (suite.parent / "python").unlink()
+    assert trtbench("run", "--resume", path.stem, "--select", "toolchain=default") == 0
+    assert [record.toolchain for record in store.read(path).records] == ["default"]
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert "toolchain 'old'" in trtbench.err
+
+
 def test_a_broken_package_of_a_toolchain_is_missed_there(tmp_path: Path) -> None:
     broken = tmp_path / "packages" / "torch"
     broken.mkdir(parents=True)
