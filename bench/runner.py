@@ -284,7 +284,8 @@ class _Session:
                         if turn[0].id in wanted - failed and (turn[0].id, turn[1]) not in done
                     ]
                     record = self._record(coming)
-                    record = msgspec.structs.replace(record, warnings=(*record.warnings, *self.elsewhere))
+                    if record.measurements:
+                        record = msgspec.structs.replace(record, warnings=(*record.warnings, *self.elsewhere))
                     record = faults.without_paths(record, self.suite_dir)
                     writer.append(record)
                     if record.failure:

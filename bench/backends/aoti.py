@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ from typing import Any
 import msgspec
 
 from bench.backends import _lane, _shapes, _torch, _weights
+from bench.errors import Unavailable
 from bench.model import Case
 from bench.seam import Context, Missing, Stage
 
 _PACKAGE = "model.pt2"
 _FIRST_TORCH = (2, 6)
+_STANDARD = (b"libstdc++.so", b"libc++.so")
 
 
 class Options(_torch.TorchOptions, frozen=True, kw_only=True):
@@ -68,7 +72,7 @@ class Aoti:
         importlib.import_module("torch._inductor.package")
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Export and compile. Phases: import, load, export, compile.
+        """Export and compile; Unavailable if what was compiled cannot be loaded. Phases: import, load, export, compile.
 
         Under no_grad, as torch.export rejects inference_mode.
         """
@@ -88,6 +92,7 @@ class Aoti:
                 exported = torch.export.export(module, tuple(example.values()), dynamic_shapes=shapes)
             with context.phase("compile"), torch.no_grad(), _torch.errors("AOTInductor cannot compile this model"):
                 torch._inductor.aoti_compile_and_package(exported, package_path=str(out / _PACKAGE))
+            _check_linked(out / _PACKAGE)
             (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names)))
 
     @contextlib.contextmanager
@@ -116,6 +121,21 @@ def _load(path: Path, case: Case, device: str) -> Any:
             load_package(str(path), "model", num_runners=case.streams) if case.streams > 1 else load_package(str(path))
         )
     return load_package(str(path), "model", run_single_threaded=True)
+
+
+def _check_linked(package: Path) -> None:
+    """Unavailable if the compiler has put a C++ standard library of its own into the package's library.
+
+    Beside torch's it breaks when the package is loaded: by SIGSEGV, or as a call that failed without a reason.
+    """
+    with zipfile.ZipFile(package) as archive:
+        for name in archive.namelist():
+            if name.endswith(".so") and not any(needed in archive.read(name) for needed in _STANDARD):
+                compiler = "the C++ compiler of $CXX" if "CXX" in os.environ else "the C++ compiler"
+                raise Unavailable(
+                    f"{compiler} links its standard library statically, and torch cannot load such a package",
+                    fix="CXX=/usr/bin/g++ trtbench run ..., or another compiler that links libstdc++.so",
+                )
 
 
 def _torch_version() -> tuple[int, ...]:

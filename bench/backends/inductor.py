@@ -64,9 +64,9 @@ class Inductor:
         return _weights.first_stages(case)
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """torch, Dynamo, and the library of the case's factory. Not Inductor, which asks the GPU what it can do."""
+        """torch, Dynamo, Inductor, and the library of the case's factory."""
         _torch.preload(case, suite_dir)
-        importlib.import_module("torch._dynamo")
+        importlib.import_module("torch._inductor.compile_fx")
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Makes nothing: its stages are produced by eager."""

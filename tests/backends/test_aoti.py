@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +13,20 @@ import pytest
 from bench.backends import base
 from bench.errors import Unsupported
 from bench.model import Case, Input, Range
-from tests.backends.kit import Bench
+from tests.backends.kit import HERE, Bench
+from tests.conftest import Trtbench
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 AOTI = base.load("aoti")
+SUITE = """\
+schema: 1
+name: static
+device: cpu
+models: {net: {factory: zoo.py:net, inputs: {x: {shape: [2, 3, 8, 8]}}}}
+matrix: {backend: aoti, precision: fp32}
+measure: {replicates: 1, max_time: 1s}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +63,28 @@ def test_a_package_belongs_to_its_device_precision_and_options(bench: Bench) -> 
 def test_a_model_that_branches_on_values_is_unsupported(bench: Bench) -> None:
     with pytest.raises(Unsupported):
         bench.run(bench.case("aoti", "zoo.py:branches"))
+
+
+def test_a_compiler_that_links_its_library_statically_is_refused(
+    trtbench: Trtbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = shutil.which(os.environ.get("CXX", "g++"))
+    if usual is None:
+        pytest.skip("no g++ to build with")
+    compiler = tmp_path / "g++"
+    compiler.write_text(
+        f'#!/bin/sh\ncase " $* " in *" -shared "*) set -- -static-libstdc++ "$@";; esac\nexec {usual} "$@"\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))  # torch asks for it once in a process, so this needs new ones
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    (tmp_path / "zoo.py").write_text((HERE / "zoo.py").read_text())
+    assert trtbench("run", tmp_path / "suite.yaml", "--strict") == 1
+    (failure,) = [record.failure for record in trtbench.runs()[0].records]
+    assert failure is not None
+    assert (failure.kind, failure.stage) == ("Unavailable", "build")
+    assert "$CXX links its standard library statically" in failure.message
+    assert "CXX=/usr/bin/g++" in failure.hint
 
 
 def test_a_torch_without_packages_is_missing_with_the_version_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
