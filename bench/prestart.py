@@ -79,7 +79,7 @@ class Prestart:
         """Start a worker for each turn, and wait until all have imported what they need."""
         if len(turns) < 2:
             return
-        self._tell(Step(label=turns[0][0].label, phase=f"prestart of {len(turns)} workers"))
+        self._tell(Step(label=turns[0][0].label, phase=f"prestart: {len(turns)} workers"))
         with contextlib.ExitStack() as clean:
             clean.callback(self.close)
             for case, replicate in turns:

@@ -41,7 +41,7 @@ def test_the_same_cases_are_measured_in_the_same_order_with_the_same_samples(
     before = children()
     assert trtbench("run", suite) == 0
     assert trtbench("run", suite, "--prestart", 3, "--progress", "json") == 0
-    assert groups(trtbench) == ["prestart of 3 workers", "prestart of 3 workers", "prestart of 2 workers"]
+    assert groups(trtbench) == ["prestart: 3 workers", "prestart: 3 workers", "prestart: 2 workers"]
     usual, early = sorted(trtbench.runs(), key=lambda run: ahead(run.records[0]))
     assert [(r.case, r.replicate) for r in early.records] == [(r.case, r.replicate) for r in usual.records]
     assert [r.measurements for r in early.records] == [r.measurements for r in usual.records]
@@ -55,7 +55,7 @@ def test_a_group_waits_whole_before_its_first_is_measured(trtbench: Trtbench, fa
     phases = [str(event["phase"]) for event in trtbench.events() if event["event"] == "step"]
     assert phases.count("measure") == 4
     assert [name for name in phases if name.startswith("prestart") or name == "measure"] == [
-        "prestart of 4 workers",
+        "prestart: 4 workers",
         *["measure"] * 4,
     ]
 
@@ -64,6 +64,7 @@ def test_one_that_cannot_import_is_started_in_its_turn_and_tells_why(trtbench: T
     suite = fake_suite("[fake, {name: fake, fail: import}]", replicates=2)
     before = children()
     assert trtbench("run", suite, "--prestart", 8, "--progress", "plain") == 0
+    assert "batch=1 ... prestart,\n" in trtbench.err
     assert trtbench.err.count("could not be started ahead") == 2 * 2
     run = trtbench.runs()[0]
     failed = [record for record in run.records if record.failure]
@@ -78,7 +79,7 @@ def test_the_workers_of_a_case_that_fails_are_ended(trtbench: Trtbench, fake_sui
     before = children()
     assert trtbench("run", suite, "--prestart", 5, "--progress", "json") == 1
     # 12 turns. Of the first five the two of the failing backend end it, and so their later turns are none.
-    assert groups(trtbench) == ["prestart of 5 workers", "prestart of 4 workers"]
+    assert groups(trtbench) == ["prestart: 5 workers", "prestart: 4 workers"]
     assert len(trtbench.runs()[0].records) == 2 + 2 * 3
     assert children() == before
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # Phases that may take minutes.
-_LONG = ("export", "compile", "build")
+_LONG = ("prestart", "export", "compile", "build")
 
 
 class View(contextlib.AbstractContextManager["View"]):
