@@ -101,14 +101,14 @@ class Prestart:
     def _hear(self, case: Case, replicate: int) -> None:
         """Wait until the worker has imported everything; one that cannot is left to be started in its turn."""
         found = self._waiting[case.id, replicate]
-        heard: list[bytes] = []
-        ready: Callable[[], bool] = lambda: any(  # noqa: E731
-            isinstance(jobs.decode_reply(line), jobs.Preloaded) for line in heard
-        )
-        if not found.worker.hear(_LIMIT_NS, heard.append, ready):
+        replies: list[jobs.ReplyType] = []
+        ready: Callable[[], bool] = lambda: isinstance(replies[-1], jobs.Preloaded) if replies else False  # noqa: E731
+        if not found.worker.hear(_LIMIT_NS, lambda line: replies.append(jobs.decode_reply(line)), ready):
             del self._waiting[case.id, replicate]
             found.close()
-            self._tell(Note(text=f"{case.label}: its worker could not be started ahead; it is started in its turn"))
+            told = [reply.message for reply in replies if isinstance(reply, jobs.Failed)] or ["it ended, or hangs"]
+            why = told[0].partition("\n")[0]
+            self._tell(Note(text=f"{case.label}: its worker is started in its turn, as it cannot be ahead: {why}"))
 
 
 def _can(case: Case, interpreters: Mapping[str, toolchains.Interpreter]) -> bool:

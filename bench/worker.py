@@ -234,15 +234,15 @@ def main() -> None:
     wire = Wire(int(sys.argv[-1]))
     log = PhaseLog(wire)
     job = jobs.decode_job(sys.stdin.buffer.readline())
-    while isinstance(job, jobs.Preload):
-        preload(job, log)
-        wire.send(jobs.Preloaded())
-        line = sys.stdin.buffer.readline()
-        if not line:
-            sys.exit()  # it was not needed after all
-        job = jobs.decode_job(line)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
+        while isinstance(job, jobs.Preload):
+            preload(job, log)
+            wire.send(jobs.Preloaded())
+            line = sys.stdin.buffer.readline()
+            if not line:
+                os._exit(0)  # it was not needed after all
+            job = jobs.decode_job(line)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         reply = do(job, log)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, with its traceback
         failure = _failure(error, log.current)
