@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench import store
 from bench.measure import nvml
+from bench.model import Record
 from tests.conftest import Trtbench
 
 pytestmark = pytest.mark.gpu
@@ -29,6 +32,65 @@ class Net(torch.nn.Sequential):
 
 def net():
     return Net(*[layer for _ in range(8) for layer in (torch.nn.Linear(256, 256), torch.nn.GELU())])
+"""
+BROKEN = """\
+schema: 1
+name: broken
+device: cuda
+models:
+  wild: &model {factory: "broken.py:Wild", inputs: {x: {shape: [8, 256]}}}
+  asserts: {<<: *model, factory: "broken.py:Asserts"}
+  fine: {<<: *model, factory: "broken.py:Fine"}
+matrix: {model: [wild, asserts, fine], backend: eager, precision: fp16}
+measure: {replicates: 1, max_time: 1s}
+"""
+BROKEN_ZOO = """\
+import torch
+import triton
+import triton.language as tl
+
+@triton.jit
+def far_away(x):
+    tl.store(x + (tl.program_id(0).to(tl.int64) + 1) * (1 << 44), 1.0)
+
+class Fine(torch.nn.Module):
+    def forward(self, x):
+        if x.is_cuda and x.dtype is torch.float16:  # the reference is fp32
+            self.fail(x)
+        return x * 2
+
+    def fail(self, x):
+        pass
+
+class Wild(Fine):
+    def fail(self, x):
+        far_away[(1,)](x)
+
+class Asserts(Fine):
+    def fail(self, x):
+        x[torch.full((1,), 1 << 20, device=x.device)]
+"""
+BIG = """\
+schema: 1
+name: big
+device: cuda
+models: {big: {factory: "big.py:Big", inputs: {x: {shape: [8, 256]}}}}
+matrix: {backend: eager, precision: tf32}
+measure: {replicates: 1, max_time: 1s}
+"""
+BIG_ZOO = """\
+import torch
+
+class Big(torch.nn.Module):
+    def forward(self, x):
+        return x + torch.zeros(2 << 30, device=x.device)[0]  # 8 GiB
+"""
+HOLDER = """\
+import sys, torch
+free, _ = torch.cuda.mem_get_info()
+held = torch.empty(free - (4 << 30), dtype=torch.uint8, device="cuda")
+print("held", flush=True)
+sys.stdin.read()
 """
 
 
@@ -60,3 +122,52 @@ def test_a_suite_is_measured_held_with_graphs_energy_and_telemetry(trtbench: Trt
         assert 0 < record.telemetry.get("inference_j", 1) < 10
     graphs = {record.label.endswith("graph"): record.fairness["graph_capture"] for record in run.records}
     assert graphs == {False: "none", True: "harness"}
+
+
+def records(trtbench: Trtbench, folder: Path, name: str, suite: str, zoo: str) -> dict[str, Record]:
+    """The records of a suite in which something fails, by model."""
+    pytest.importorskip("torch")
+    (folder / f"{name}.yaml").write_text(suite)
+    (folder / f"{name}.py").write_text(zoo)
+    assert trtbench("run", folder / f"{name}.yaml", "--cache", folder / "cache") == 1
+    return {record.label.partition("/")[0]: record for record in trtbench.runs()[0].records}
+
+
+@pytest.mark.parametrize("visible", ["", "99", "GPU-00000000-0000-0000-0000-000000000000"])
+def test_gpus_that_are_hidden_or_not_there_end_a_run_before_it(
+    trtbench: Trtbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    (tmp_path / "small.yaml").write_text(SUITE)
+    (tmp_path / "zoo.py").write_text(ZOO)
+    assert trtbench("run", tmp_path / "small.yaml") == 2
+    assert "CUDA_VISIBLE_DEVICES" in trtbench.err
+    assert trtbench.runs() == []
+
+
+def test_a_broken_context_is_a_row_and_the_next_case_starts_clean(trtbench: Trtbench, tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    found = records(trtbench, tmp_path, "broken", BROKEN, BROKEN_ZOO)
+    for name, reason in (("wild", "illegal memory access"), ("asserts", "device-side assert")):
+        failure = found[name].failure
+        assert failure is not None
+        assert failure.kind == "CudaFailure"
+        assert reason in failure.message
+        assert "compute-sanitizer" in failure.hint
+    assert found["fine"].failure is None
+    assert found["fine"].accuracy is not None
+    assert found["fine"].accuracy.ok
+
+
+def test_a_full_gpu_says_that_others_have_it(trtbench: Trtbench, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    command = [sys.executable, "-c", HOLDER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        failure = records(trtbench, tmp_path, "big", BIG, BIG_ZOO)["big"].failure
+        holder.communicate("")
+    assert failure is not None
+    assert failure.kind == "OutOfMemory"
+    assert "others use" in failure.message
+    assert "nvidia-smi" in failure.hint
