@@ -57,12 +57,22 @@ def find(root: Path, kind: str, key: Mapping[str, Any]) -> tuple[Artifact | None
         meta = msgspec.json.decode((path / "meta.json").read_bytes(), type=Meta)
     except FileNotFoundError:
         return None, ""
+    except OSError as error:
+        raise _failed(root, error) from error
     except msgspec.MsgspecError:
         meta = None
     if meta is not None and all(_checksum(path / name) == sum_ for name, sum_ in meta.files.items()):
         return Artifact(path=path, meta=meta), ""
     shutil.rmtree(path, ignore_errors=True)
     return None, f"the cached {kind} {path.name} was corrupt; it is made again"
+
+
+def check_writable(root: Path) -> None:
+    """StoreError if artifacts cannot be kept under ``root``."""
+    with scratch(root, "check"):
+        pass
+    with contextlib.suppress(OSError):
+        (root / "check").rmdir()
 
 
 def drop(root: Path, kind: str, key: Mapping[str, Any]) -> None:
@@ -77,11 +87,7 @@ def scratch(root: Path, kind: str) -> Iterator[Path]:
         (root / kind).mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(prefix=".making-", dir=root / kind))
     except OSError as error:
-        raise StoreError(
-            f"the artifact cache cannot be written: {error.strerror}",
-            where=str(root),
-            fix="set TRTBENCH_CACHE to a folder with room that you may write",
-        ) from error
+        raise _failed(root, error) from error
     try:
         yield path
     finally:
@@ -104,6 +110,11 @@ def keep(
             raise
         return found
     return Artifact(path=place, meta=meta)
+
+
+def _failed(root: Path, error: OSError) -> StoreError:
+    what = f"the artifact cache cannot be used: {error.strerror}"
+    return StoreError(what, where=str(root), fix="set TRTBENCH_CACHE to a folder with room that you may write")
 
 
 def _checksum(path: Path) -> str:

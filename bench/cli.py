@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bench import __version__
 
@@ -20,6 +23,9 @@ EPILOG = """exit codes: 0 all cases have a result; 1 a case failed or is inaccur
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an ASCII terminal has no ±
     arguments = _parser().parse_args(argv)
     from bench.errors import BenchError
 
@@ -36,14 +42,30 @@ def main(argv: list[str] | None = None) -> int:
         print("trtbench: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has left, e.g. `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return 0
+
+
+@contextlib.contextmanager
+def _unread(stream: TextIO) -> Iterator[None]:
+    """The block writes to ``stream``; if nobody reads that any more it ends in silence, and what follows counts."""
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Nothing more is written to ``stream``, not what it has buffered either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from bench import artifacts, plan, runner, store
     from bench.backends import base
     from bench.errors import UsageError
+    from bench.report import rows
 
     cache = str(arguments.cache or artifacts.default_root())
     settings = runner.Settings(
@@ -52,21 +74,17 @@ def _run(arguments: argparse.Namespace) -> int:
         cold=arguments.cold,
         rebuild=arguments.rebuild,
         prestart=arguments.prestart,
-        seed=arguments.seed,
+        seed=arguments.seed or 0,
     )
     if arguments.cold and arguments.prestart > 1:
         raise UsageError("--cold is for true starts, --prestart takes imports out of them", fix="leave one of them out")
     if arguments.resume:
-        given = [name for name in ("suite", "backend", "quick", "replicates") if getattr(arguments, name)]
-        if given:
-            name = "SUITE" if given[0] == "suite" else f"--{given[0]}"
-            raise UsageError(
-                f"--resume takes the run as it was planned, without {name}", fix="trtbench run --resume RUN"
-            )
+        _refuse_beside_resume(arguments)
         path = store.resolve(arguments.store, arguments.resume)
-        wanted = None
+        cases, wanted = runner.resumable(path).cases, None
+        rows.check_baseline(cases, arguments.baseline)
         if arguments.select:
-            wanted = plan.selected(store.read(path).header.cases, base.registry(), arguments.select)
+            wanted = plan.selected(cases, base.registry(), arguments.select)
         with _progress(arguments.progress) as tell:
             finished = runner.resume(path, settings, tell, wanted)
     else:
@@ -77,11 +95,30 @@ def _run(arguments: argparse.Namespace) -> int:
             finished = runner.run(suite, planned, policy, device, settings, tell)
     run = store.read(Path(finished.path))
     if arguments.progress != "json":
-        _print_tables(run, arguments)
+        with _unread(sys.stdout):
+            _print_tables(run, arguments)
     if finished.interrupted:
-        print(f"interrupted; go on with: trtbench run --resume {run.header.run}", file=sys.stderr)
+        with _unread(sys.stderr):
+            print(f"interrupted; go on with: trtbench run --resume {run.header.run}", file=sys.stderr)
         return 130
     return _verdict(run, arguments.strict)
+
+
+_FIXED = ("suite", "backend", "device", "quick", "replicates", "seed", "cold", "dry_run")
+
+
+def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
+    """UsageError for what the run has been planned with already."""
+    from bench.errors import UsageError
+
+    for name in _FIXED:
+        value = getattr(arguments, name)
+        if value is not None and value is not False:
+            word = "SUITE" if name == "suite" else f"--{name.replace('_', '-')}"
+            fix = f"trtbench show {arguments.resume} says what is missing of it" if name == "dry_run" else ""
+            raise UsageError(
+                f"--resume takes the run as it was planned, without {word}", fix=fix or "trtbench run --resume RUN"
+            )
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -116,7 +153,7 @@ def _layers(arguments: argparse.Namespace) -> int:
 
     cache = str(arguments.cache or artifacts.default_root())
     settings = runner.Settings(
-        store="", cache=cache, cold=arguments.cold, rebuild=arguments.rebuild, seed=arguments.seed
+        store="", cache=cache, cold=arguments.cold, rebuild=arguments.rebuild, seed=arguments.seed or 0
     )
     suite, plan, policy, device = _planned(arguments)
     with _progress(arguments.progress) as tell:
@@ -194,12 +231,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device
     planned = plan.plan(
         read, registry, device=device, select=arguments.select or "", backend_override=arguments.backend or ""
     )
-    plan.check_size(planned, yes=arguments.yes)
-    backends = rows.baselines(planned.cases)
-    if arguments.baseline and arguments.baseline not in backends:
-        raise UsageError(
-            f"the plan has no backend {arguments.baseline!r}", fix=f"--baseline with one of: {', '.join(backends)}"
-        )
+    rows.check_baseline(planned.cases, arguments.baseline)
     policy = read.measure
     if arguments.quick:
         policy = msgspec.structs.replace(
@@ -207,6 +239,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device
         )
     if arguments.replicates:
         policy = msgspec.structs.replace(policy, replicates=arguments.replicates)
+    plan.check_size(planned, policy.replicates, yes=arguments.yes)
     return read, planned, policy, name
 
 
@@ -242,7 +275,8 @@ def _progress(kind: str) -> Any:
         from rich.console import Console
 
         return progress.Live(Console(stderr=True))
-    return progress.Json(sys.stdout) if kind == "json" else progress.Plain(sys.stderr)
+    stream = sys.stdout if kind == "json" else sys.stderr
+    return progress.Unread(progress.Json(stream) if kind == "json" else progress.Plain(stream), lambda: _unread(stream))
 
 
 def _verdict(run: Run, strict: bool) -> int:
@@ -256,6 +290,12 @@ def _verdict(run: Run, strict: bool) -> int:
         if record.accuracy is not None and not record.accuracy.ok:
             return 1
     return 0
+
+
+def _natural(text: str) -> int:
+    if not text.isdigit() or int(text) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 to 2^63 - 1")
+    return int(text)
 
 
 def _positive(text: str) -> int:
@@ -304,7 +344,7 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument(
         "--cache", type=Path, metavar="DIR", help="the artifact cache (default: $TRTBENCH_CACHE or ~/.cache/trtbench)"
     )
-    making.add_argument("--seed", type=int, default=0, help="of inputs and weights (default: 0)")
+    making.add_argument("--seed", type=_natural, help="of inputs and weights (default: 0)")
 
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run = commands.add_parser(

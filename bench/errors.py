@@ -76,6 +76,12 @@ class OutOfMemory(CaseError):
     """Host or device memory ran out."""
 
 
+def is_input(kind: str) -> bool:
+    """Whether ``kind``, as a Failure tells it, is the name of one of the InputErrors."""
+    found = globals().get(kind)
+    return isinstance(found, type) and issubclass(found, InputError)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suggestion for a misspelt name: `` Did you mean 'tensorrt'?`` (leading blank) or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -102,7 +102,7 @@ class Produced(Reply, frozen=True, kw_only=True):
 
 
 class Failed(Reply, frozen=True, kw_only=True):
-    """The job could not be done; ``user`` errors are the suite's fault and end the run with exit code 2."""
+    """The job could not be done; ``kind`` is the name of an error's class."""
 
     kind: str
     stage: str
@@ -110,7 +110,6 @@ class Failed(Reply, frozen=True, kw_only=True):
     where: str = ""
     hint: str = ""
     trace: str = ""
-    user: bool = False
 
 
 class Preloaded(Reply, frozen=True, kw_only=True):

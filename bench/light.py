@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import math
 import statistics
 import time
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.backends import _torch
-from bench.errors import CaseError, SuiteError
+from bench.errors import BenchError, CaseError, SuiteError
 from bench.model import Case, Measurement, Work
 from bench.seam import Context
 from bench.units import NS_PER_S
@@ -37,6 +38,7 @@ def count(case: Case, context: Context) -> Work:
         try:
             with torch.device(device):
                 model = _torch.build_model(case, context, device=device)
+            _check_names(model, case)
             inputs = {
                 name: torch.empty([int(n) for n in spec.shape], dtype=getattr(torch, spec.dtype), device=device).zero_()
                 for name, spec in case.resolved.items()
@@ -45,10 +47,9 @@ def count(case: Case, context: Context) -> Work:
             attention = contextlib.nullcontext() if device == "meta" else _attention_as_products()
             with FlopCounterMode(display=False) as counter, torch.no_grad(), attention:
                 outputs = _torch.flatten_outputs(model(**inputs))
-        except TypeError as error:
-            fix = f"correct `inputs` of the model {case.model!r}"
-            raise SuiteError(f"the model does not take these inputs: {error}", where=case.source, fix=fix) from error
-        except (NotImplementedError, RuntimeError) as error:  # an operator or a .item() that meta tensors lack
+        except BenchError:
+            raise
+        except Exception as error:  # on meta tensors an operator or a .item(); on zeros anything that a model may do
             if device == "cpu":
                 raise CaseError(f"the model cannot be run to count its arithmetic: {error}") from error
             continue
@@ -56,6 +57,15 @@ def count(case: Case, context: Context) -> Work:
     weights = [*model.parameters(), *model.buffers()]
     moved = sum(_bytes(t, size) for t in (*weights, *inputs.values(), *outputs.values()))
     return Work(flops=counter.get_total_flops(), bytes=moved, parameters=sum(p.numel() for p in model.parameters()))
+
+
+def _check_names(model: torch.nn.Module, case: Case) -> None:
+    """SuiteError if the model's ``forward`` has no parameters of these names, or wants more."""
+    try:
+        inspect.signature(model.forward).bind(**case.inputs)
+    except TypeError as error:
+        fix = f"correct `inputs` of the model {case.model!r}"
+        raise SuiteError(f"the model does not take these inputs: {error}", where=case.source, fix=fix) from error
 
 
 def _attention_as_products() -> contextlib.AbstractContextManager[Any]:

@@ -354,7 +354,11 @@ class Environment(Data, frozen=True, kw_only=True):
 
 
 class Header(Data, frozen=True, kw_only=True):
-    """The first line of a run's file: environments by toolchain, the suite's text, the plan and the policy."""
+    """The first line of a run's file: environments by toolchain, the suite's text, the plan and the policy.
+
+    ``seed`` is that of inputs and weights; a ``cold`` run takes nothing from caches; ``sources`` has the SHA-256 of
+    each of the user's files that its cases name.
+    """
 
     run: str
     created: str
@@ -369,6 +373,9 @@ class Header(Data, frozen=True, kw_only=True):
     thresholds: dict[str, Threshold] = {}
     toolchains: dict[str, Toolchain] = {}
     ceilings: dict[str, float] = {}
+    seed: int = 0
+    cold: bool = False
+    sources: dict[str, str] = {}
     schema: int = 1
 
 

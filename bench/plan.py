@@ -87,8 +87,14 @@ def plan(
     return Plan(cases=_ordered(kept), left_out=tuple(entry for key, entry in left.items() if key not in kept))
 
 
-def check_size(found: Plan, yes: bool) -> None:
-    """UsageError if the plan has more than ``MAX_CASES`` cases and ``yes`` was not said."""
+def check_size(found: Plan, replicates: int, yes: bool) -> None:
+    """UsageError if the plan has more than ``MAX_CASES`` cases, or 10 times as many processes, and ``yes`` was not
+    said.
+    """
+    processes = len(found.cases) * replicates
+    if processes > 10 * MAX_CASES and not yes:
+        what = f"the plan has {processes:,} processes, more than {10 * MAX_CASES:,}"
+        raise UsageError(what, fix="fewer --replicates, or add --yes to run them all")
     if len(found.cases) > MAX_CASES and not yes:
         what = f"the plan has {len(found.cases):,} cases, more than {MAX_CASES:,}"
         raise UsageError(what, fix="narrow it with --select, or add --yes to run them all")

@@ -14,10 +14,23 @@ from types import FrameType
 import msgspec
 
 import bench
-from bench import environment, faults, jobs, light, locks, prestart, stages, store, toolchains, watch
+from bench import (
+    artifacts,
+    environment,
+    faults,
+    jobs,
+    light,
+    locks,
+    prestart,
+    sources,
+    stages,
+    store,
+    toolchains,
+    watch,
+)
 from bench.backends import base
 from bench.dispatch import Dispatcher, Tell
-from bench.errors import UsageError
+from bench.errors import StoreError, UsageError
 from bench.events import Note, Started, Stored, Waiting
 from bench.model import (
     DEFAULT_THRESHOLDS,
@@ -81,6 +94,7 @@ def run(
     """Measure ``plan`` and store it. InputError before anything is written if the suite or the store is wrong."""
     root = Path(settings.store)
     store.check_writable(root)
+    artifacts.check_writable(Path(settings.cache))
     with _new_session(suite, plan, policy, device, settings, tell) as session:
         header = session.prepare()
         with contextlib.closing(store.create(root, header)) as writer:
@@ -128,6 +142,9 @@ def _new_session(
         baseline=suite.baseline,
         thresholds={**DEFAULT_THRESHOLDS, **suite.accuracy},
         toolchains=used,
+        seed=settings.seed,
+        cold=settings.cold,
+        sources=_sources(plan.cases, Path(suite.path).parent),
     )
     places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
@@ -135,11 +152,13 @@ def _new_session(
 
 
 def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | None = None) -> Finished:
-    """Run what is missing of the run at ``path``, or of the ``wanted`` cases of its plan.
+    """Run what is missing of the run at ``path``, or of the ``wanted`` cases of its plan, with its seed and caches.
 
-    UsageError if this is another environment than it was made in.
+    UsageError if this is another environment than it was made in, or a file that its cases name is another.
     """
-    header = store.read(path).header
+    header = resumable(path)
+    artifacts.check_writable(Path(settings.cache))
+    settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
     wanted = header.cases if wanted is None else wanted
     here = device_of(header.environments["default"].kind, Plan(cases=header.cases))
     _refuse_another(header, "default", here, path)
@@ -152,6 +171,47 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
         writer, so_far = store.reopen(path)
         with contextlib.closing(writer):
             return session.measure(writer, so_far.records, {case.id for case in wanted})
+
+
+def resumable(path: Path) -> Header:
+    """The plan of the run at ``path``.
+
+    StoreError if this trtbench cannot run it, UsageError if a file that its cases name is not what it was.
+    """
+    header = store.read(path).header
+    _refuse_unknown(header, path)
+    _refuse_changed(header, path)
+    return header
+
+
+def _sources(cases: Sequence[Case], suite_dir: Path) -> dict[str, str]:
+    return {name: found for case in cases for name, found in sources.every(case, suite_dir).items()}
+
+
+def _refuse_unknown(header: Header, path: Path) -> None:
+    """StoreError if the run at ``path`` has cases that this trtbench cannot run."""
+    fix = f"the trtbench that made it ({header.version}), or a new run: trtbench run {header.suite_path}"
+    if "default" not in header.environments:
+        raise StoreError("the run does not say where it was made", where=str(path), fix=fix)
+    for case in header.cases:
+        try:
+            base.options_of(base.load(case.backend), case)
+        except UsageError as error:
+            what = f"this trtbench cannot run {case.label}: {error.what}"
+            raise StoreError(what, where=str(path), fix=fix) from error
+
+
+def _refuse_changed(header: Header, path: Path) -> None:
+    """UsageError if a file that the run's cases name is not what it was, or not there."""
+    folder = Path(header.suite_path).parent
+    now = _sources(header.cases, folder)
+    for name, was in header.sources.items():
+        if now.get(name) != was:
+            gone = not now.get(name)
+            what = f"{folder / name}, which the run was begun with, {'is not there' if gone else 'has changed since'}"
+            again = f"a new run: trtbench run {header.suite_path}"
+            fix = f"go to the folder that the run was started in, or {again}" if gone else again
+            raise UsageError(what, where=str(path), fix=fix)
 
 
 def _refuse_another(header: Header, toolchain: str, here: Environment, path: Path) -> None:
@@ -252,6 +312,7 @@ class _Session:
                 self.device,
                 default.environment,
                 lambda job, label: self.dispatcher.ask(default, job, label),
+                self.tell,
             )
             self.work = survey.work(self.header.cases, self.factories, self.settings.seed)
             self.header = msgspec.structs.replace(self.header, ceilings=survey.ceilings())
@@ -395,8 +456,9 @@ def _stoppable() -> Iterator[Callable[[], None]]:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
+    # What whoever started us ignores stays ignored: SIGHUP under nohup, SIGINT of a script's background job.
+    before = {n: signal.getsignal(n) for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN}
+    for number in before:
         signal.signal(number, interrupt)
     try:
         yield ignore

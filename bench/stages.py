@@ -5,15 +5,22 @@ from __future__ import annotations
 import datetime
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import artifacts, jobs
+from bench import artifacts, jobs, sources
 from bench.events import Event, Note, Step
 from bench.model import Case, Data, Failure, Phase, digest
 from bench.seam import Stage
 from bench.toolchains import Interpreter, locate_failure
+
+# Raise it when what producers write, or how the readers of an artifact take it, changes.
+METHOD = 1
+# Beside the flags of an environment, what compilers of artifacts are told by the environment.
+_COMPILERS = ("CC", "CXX")
+_INDUCTOR = "TORCHINDUCTOR_"
+_FOLDERS = "_CACHE_DIR"
 
 Ask = Callable[[Interpreter, jobs.JobType, str], jobs.ReplyType | Failure]
 
@@ -145,12 +152,13 @@ class Maker:
         """Everything that can change the payload. OSError if one of the stage's files cannot be read."""
         found = interpreter.environment
         key: dict[str, Any] = {
+            "method": METHOD,
             "asked": stage.key,
             "seed": self._seed,
             "device": found.kind,
             "python": found.python,
             "libraries": {name: found.libraries.get(name, "") for name in stage.libraries},
-            "source": source_digest(case, self._suite_dir),
+            "source": sources.named(case, self._suite_dir),
             "needs": {name: needed[name] for name in stage.needs},
         }
         if stage.files:
@@ -159,7 +167,9 @@ class Maker:
         if build:
             key["build"] = build
         if stage.per_device:
-            key["arch"], key["on"], key["limits"] = found.arch, found.slug, found.limits.get("isa", "")
+            key["arch"], key["on"] = found.arch, found.slug
+            key["limits"] = {name: found.limits.get(name, "") for name in ("isa", "cores")}
+            key["env"] = interpreter.own | found.flags | _compilers(interpreter.env)
         return key
 
 
@@ -168,10 +178,10 @@ def _unreadable(stage: Stage, error: OSError) -> Failure:
     return Failure(kind="CaseError", stage=stage.name, message=message, hint="correct the path, relative to the suite")
 
 
-def source_digest(case: Case, suite_dir: Path) -> str:
-    """SHA-256 of the Python file that a ``zoo.py:name`` factory comes from; empty for a library's factory."""
-    file = case.factory.partition(":")[0]
-    path = suite_dir / file
-    if not file.endswith(".py") or not path.is_file():
-        return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _compilers(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables that tell a compiler what to make; where it keeps what it made is not among them."""
+    return {
+        name: value
+        for name, value in env.items()
+        if name in _COMPILERS or (name.startswith(_INDUCTOR) and not name.endswith(_FOLDERS))
+    }

@@ -180,7 +180,9 @@ def _input(node: Node) -> Input:
     entries = mapping(node, ("shape", "dtype", "range"))
     shape = tuple(_size(item) for item in sequence(required(entries, "shape", node, "shape: [batch, 3, 224, 224]")))
     dtype = choice(entries["dtype"], DTYPES, "dtype") if "dtype" in entries else "float32"
-    return Input(shape=shape, dtype=dtype, range=_span(entries["range"], dtype) if "range" in entries else None)
+    span = _span(entries["range"], dtype) if "range" in entries else None
+    # Spelled out or not, the default is one value: msgspec omits it only if it is the same object, see Case.id.
+    return Input(shape=shape, range=span) if dtype == "float32" else Input(shape=shape, dtype=dtype, range=span)
 
 
 def _size(node: Node) -> int | str:

@@ -10,12 +10,15 @@ from typing import Any
 
 import msgspec
 
-from bench import artifacts, jobs, stages
-from bench.errors import SuiteError
+from bench import artifacts, gpus, jobs, sources
+from bench.errors import SuiteError, is_input
+from bench.events import Event, Note
 from bench.model import Case, Environment, Failure, Work, digest
 
 # Raise it when the way of measuring ceilings changes.
 CEILINGS = 2
+# And when the way of counting work does.
+WORK = 1
 # A load average, as a fraction of the cores, from which others are taken to compute here too.
 _BUSY = 0.75
 
@@ -33,7 +36,9 @@ class Survey:
         device: str,
         here: Environment,
         ask: Ask,
+        tell: Callable[[Event], None],
         load: Callable[[], tuple[float, float, float]] = os.getloadavg,
+        gpu: Callable[[], gpus.State] = gpus.state,
     ) -> None:
         self._cache = cache
         self._suite_dir = suite_dir
@@ -41,7 +46,9 @@ class Survey:
         self._device = device
         self._here = here
         self._ask = ask
+        self._tell = tell
         self._load = load
+        self._gpu = gpu
 
     def work(self, cases: Sequence[Case], factories: Mapping[str, str], seed: int) -> dict[str, Work]:
         """Work by case id; a model whose package is missing has none.
@@ -60,28 +67,28 @@ class Survey:
             for name, case in by_key.items()
             if name not in counted
         )
-        if left:
-            job = jobs.Inspect(cases=left, device=self._device, suite_dir=str(self._suite_dir), seed=seed)
-            reply = self._must(job, "models")
-            assert isinstance(reply, jobs.Inspected)
-            for case_id, work in reply.work.items():
-                counted[digest(keys[case_id])] = work
-                self._keep("work", keys[case_id], "work.json", msgspec.json.encode(work))
+        for case_id, work in self._inspect(left, seed).items():
+            counted[digest(keys[case_id])] = work
+            self._keep("work", keys[case_id], "work.json", msgspec.json.encode(work))
         return {case_id: counted[digest(key)] for case_id, key in keys.items() if digest(key) in counted}
 
     def ceilings(self) -> dict[str, float]:
-        """The rates of this machine: FLOP/s by precision and bytes/s of a copy, measured once and kept.
+        """The rates of this machine: FLOP/s by precision and bytes/s of a copy, measured once and kept. Empty, with a
+        note, where they cannot be measured, e.g. on a full GPU.
 
-        On a CPU that others use meanwhile they are too low: those are for this run only.
+        On a machine that others use meanwhile they are too low: those are for this run only.
         """
         key = {"environment": self._here.fingerprint, "method": CEILINGS}
         found, _ = artifacts.find(self._cache, "ceilings", key)
         if found is not None:
             return msgspec.json.decode((found.path / "rates.json").read_bytes(), type=dict[str, float])
-        busy = self._device == "cpu" and self._load()[0] > _BUSY * len(os.sched_getaffinity(0))
-        reply = self._must(jobs.Ceilings(device=self._device), "this machine's ceilings")
+        busy = self._busy()
+        reply = self._answer(jobs.Ceilings(device=self._device), "this machine's ceilings")
+        if isinstance(reply, Failure):
+            self._tell(Note(text=f"no speed of light, as this machine's ceilings cannot be measured: {reply.message}"))
+            return {}
         assert isinstance(reply, jobs.Rates)
-        if not busy:
+        if not (busy or self._busy()):
             self._keep("ceilings", key, "rates.json", msgspec.json.encode(reply.ceilings))
         return reply.ceilings
 
@@ -90,7 +97,8 @@ class Survey:
         return {
             "model": [case.factory, case.args, case.config, msgspec.to_builtins(case.resolved)],
             "precision": case.precision,
-            "source": stages.source_digest(case, self._suite_dir),
+            "method": WORK,
+            "source": sources.named(case, self._suite_dir),
             "libraries": {name: found.get(name, "") for name in ("torch", "torchvision", "timm", "transformers")},
         }
 
@@ -100,9 +108,29 @@ class Survey:
             (made / name).write_bytes(payload)
             artifacts.keep(self._cache, made, kind, key, (), created)
 
-    def _must(self, job: jobs.JobType, label: str) -> jobs.ReplyType:
-        """An answer; a failure ends the run before anything is written."""
+    def _inspect(self, cases: tuple[Case, ...], seed: int) -> dict[str, Work]:
+        """Work by case id. Where one model ends the worker each is asked alone, and that one has none, with a note."""
+        if not cases:
+            return {}
+        job = jobs.Inspect(cases=cases, device=self._device, suite_dir=str(self._suite_dir), seed=seed)
+        reply = self._answer(job, "models")
+        if isinstance(reply, jobs.Inspected):
+            return reply.work
+        if len(cases) > 1:
+            return {key: work for case in cases for key, work in self._inspect((case,), seed).items()}
+        assert isinstance(reply, Failure)
+        self._tell(Note(text=f"{cases[0].label}: no speed of light, as its work cannot be counted: {reply.message}"))
+        return {}
+
+    def _busy(self) -> bool:
+        """Whether others compute on the device."""
+        if self._device == "cpu":
+            return self._load()[0] > _BUSY * len(os.sched_getaffinity(0))
+        return bool(self._gpu().processes)
+
+    def _answer(self, job: jobs.JobType, label: str) -> jobs.ReplyType | Failure:
+        """An answer, or why there is none. A failure that is the suite's fault ends the run: nothing is written yet."""
         reply = self._ask(job, label)
-        if isinstance(reply, Failure):
+        if isinstance(reply, Failure) and is_input(reply.kind):
             raise SuiteError(reply.message, where=reply.where or self._suite_path, fix=reply.hint)
         return reply

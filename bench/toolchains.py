@@ -29,13 +29,16 @@ _REASON = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b|Fatal Python error|To
 
 
 class Interpreter(Data, frozen=True, kw_only=True):
-    """A toolchain ready to start workers in; ``written`` is its python as the suite has it, e.g. ``$OLD_PYTHON``."""
+    """A toolchain ready to start workers in; ``written`` is its python as the suite has it, e.g. ``$OLD_PYTHON``, and
+    ``own`` are the variables that it sets.
+    """
 
     name: str
     command: tuple[str, ...]
     env: dict[str, str]
     environment: Environment
     written: str = "python"
+    own: dict[str, str] = {}
     backends: dict[str, Missing | None] = {}
 
 
@@ -128,7 +131,14 @@ def _probe(name: str, toolchain: Toolchain, here: Environment, link: Path, limit
         found = reply.environment
         own = {name: getattr(found, name) for name in ("python", "libraries", "flags")}
         environment = msgspec.structs.replace(here, **own)
-        return Interpreter(name=name, command=command, env=env, environment=environment, backends=reply.backends)
+        return Interpreter(
+            name=name,
+            command=command,
+            env=env,
+            environment=environment,
+            own=toolchain.env,
+            backends=reply.backends,
+        )
     if isinstance(reply, jobs.Failed):
         raise UsageError(f"a worker in {python} failed: {reply.message}", fix=reply.hint or _by_hand(toolchain))
     raise _silent(toolchain, outcome, limit_ns)

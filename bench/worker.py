@@ -21,7 +21,7 @@ import msgspec
 
 from bench import environment, jobs, tensors
 from bench.backends import base
-from bench.errors import BenchError, CaseError, InputError
+from bench.errors import BenchError, CaseError
 from bench.measure import accuracy, boundaries, cuda, device, fairness, metric, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
 from bench.model import Accuracy, Case, Failure, Phase, Record
@@ -253,7 +253,6 @@ def main() -> None:
             where=error.where if isinstance(error, BenchError) else "",
             hint=failure.hint,
             trace=failure.log,
-            user=isinstance(error, InputError),
         )
     wire.send(reply)
     sys.stdout.flush()

@@ -153,6 +153,8 @@ class _Reader:
             raise self._fail(node, f"the YAML tag {node.tag!r} is not supported", "write plain YAML")
         if isinstance(value, int) and not -_MAX_INT <= value < _MAX_INT:
             raise self._fail(node, "the number does not fit into 64 bits")
+        if isinstance(value, float) and not math.isfinite(value):  # JSON has no word for it
+            raise self._fail(node, f"{node.value} cannot be stored", "a number, or text in quotes")
         if isinstance(value, str) and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
             raise self._fail(node, "half a surrogate pair is not text")
         return value

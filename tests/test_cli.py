@@ -162,3 +162,44 @@ def test_a_pipe_closed_by_the_reader_is_no_error(tmp_path: Path, trtbench: Trtbe
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=dict(os.environ), check=False)
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("pipe", ["--progress json |", "2>&1 |"])
+@pytest.mark.parametrize(("backends", "code"), [("[fake]", 0), ("[fake, {name: fake, fail: nan}]", 1)])
+def test_a_run_goes_on_when_nobody_reads_it_any_more(
+    tmp_path: Path, trtbench: Trtbench, fake_suite: Suite, pipe: str, backends: str, code: int
+) -> None:
+    suite = fake_suite(backends, replicates=2)
+    run = f"{sys.executable} -m bench run {suite} --store {trtbench.store}"
+    command = ["bash", "-c", f"{run} {pipe} head -c 1; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
+    assert done.returncode == code
+    assert done.stderr == ""
+    (whole,) = trtbench.runs()
+    assert whole.footer is not None
+    assert whole.footer.status == "complete"
+
+
+def test_a_terminal_without_the_characters_gets_others(trtbench: Trtbench, fake_suite: Suite) -> None:
+    command = [sys.executable, "-m", "bench", "run", fake_suite(), "--store", trtbench.store]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "net ? fp32" in done.stdout
+
+
+@pytest.mark.parametrize("cache", ["file", "file/below", "/proc/nothing"])
+def test_a_cache_that_cannot_be_is_told_before_anything_is_written(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, cache: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert trtbench("run", fake_suite(), "--cache", tmp_path / cache) == 2
+    assert "the artifact cache cannot be used" in trtbench.err
+    assert not trtbench.store.exists()
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", str(1 << 63)])
+def test_a_seed_is_a_natural_number(trtbench: Trtbench, fake_suite: Suite, seed: str) -> None:
+    assert trtbench("run", fake_suite(), "--seed", seed) == 2
+    assert "not a whole number" in trtbench.err
+    assert not trtbench.store.exists()

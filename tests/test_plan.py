@@ -228,11 +228,13 @@ def test_a_billion_combinations_fail_before_they_are_built(tmp_path: Path) -> No
 
 def test_more_than_ten_thousand_cases_want_a_yes(tmp_path: Path) -> None:
     case = planned(tmp_path, matrix()).cases[0]
-    plan.check_size(Plan(cases=(case,) * 10_000), yes=False)
+    plan.check_size(Plan(cases=(case,) * 10_000), 10, yes=False)
     with pytest.raises(UsageError, match="10,001 cases") as caught:
-        plan.check_size(Plan(cases=(case,) * 10_001), yes=False)
+        plan.check_size(Plan(cases=(case,) * 10_001), 1, yes=False)
     assert "--yes" in caught.value.fix
-    plan.check_size(Plan(cases=(case,) * 10_001), yes=True)
+    plan.check_size(Plan(cases=(case,) * 10_001), 100, yes=True)
+    with pytest.raises(UsageError, match="100,010 processes"):
+        plan.check_size(Plan(cases=(case,) * 10), 10_001, yes=False)
 
 
 # --------------------------------------------------------------------------------------------------- for any matrix

@@ -175,10 +175,128 @@ def test_what_is_resumed_on_another_machine_is_measured_and_marked(
     assert "resumed on another machine" in trtbench.out
 
 
-def test_resume_with_a_suite_is_refused(trtbench: Trtbench, fake_suite: Suite) -> None:
-    suite = fake_suite()
-    assert trtbench("run", suite, "--resume", "x") == 2
-    assert "--resume takes the run as it was planned" in trtbench.err
+@pytest.mark.parametrize(
+    ("word", "given"),
+    [
+        ("SUITE", ["suite.yaml"]),
+        ("--backend", ["--backend", "fake"]),
+        ("--device", ["--device", "cpu"]),
+        ("--quick", ["--quick"]),
+        ("--replicates", ["--replicates", 2]),
+        ("--seed", ["--seed", 0]),
+        ("--cold", ["--cold"]),
+        ("--dry-run", ["--dry-run"]),
+    ],
+)
+def test_what_a_run_was_planned_with_is_refused_when_it_is_resumed(
+    trtbench: Trtbench, fake_suite: Suite, word: str, given: list[object]
+) -> None:
+    path = begun(trtbench, fake_suite())
+    before = path.read_bytes()
+    assert trtbench("run", *given, "--resume", path.stem) == 2
+    assert f"--resume takes the run as it was planned, without {word}\n" in trtbench.err
+    assert path.read_bytes() == before
+
+
+def begun(trtbench: Trtbench, *arguments: object) -> Path:
+    """A run of which only the first record is there."""
+    trtbench("run", *arguments)
+    path = store.runs(trtbench.store)[0]
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    return path
+
+
+def test_a_resumed_run_goes_on_with_its_seed_and_its_cold_starts(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path
+) -> None:
+    path = begun(trtbench, fake_suite(), "--seed", 7, "--cold")
+    assert trtbench("run", "--resume", path.stem) == 0
+    run = store.read(path)
+    assert (run.header.seed, run.header.cold, len(run.records)) == (7, True, 2)
+    # The reference of inputs of seed 7 is the only one; of a cold run references alone are kept.
+    keys = [msgspec.json.decode(meta.read_bytes())["key"] for meta in (tmp_path / "cache").rglob("meta.json")]
+    assert {key["seed"] for key in keys} == {7}
+
+
+@pytest.mark.parametrize(("change", "message"), [("def net(): return 2", "has changed since"), (None, "is not there")])
+def test_a_run_is_not_resumed_with_another_model(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, change: str | None, message: str
+) -> None:
+    zoo = tmp_path / "zoo.py"
+    zoo.write_text("def net(): return 1")
+    path = begun(trtbench, fake_suite())
+    before = path.read_bytes()
+    zoo.unlink()
+    if change:
+        zoo.write_text(change)
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert message in trtbench.err
+    assert "zoo.py" in trtbench.err
+    assert path.read_bytes() == before
+    zoo.write_text("def net(): return 1")
+    assert trtbench("run", "--resume", path.stem) == 0
+
+
+def test_a_run_is_resumed_where_its_suite_is(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo.py").write_text("def net(): return 1")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = begun(trtbench, fake_suite().name)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert "go to the folder that the run was started in" in trtbench.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"backend":"fake"', '"backend":"gone"', "unknown backend 'gone'"),
+        ('"time":"1 ms"', '"tyme":"1 ms"', "tyme"),
+        ('"default":{', '"other":{', "does not say where it was made"),
+    ],
+)
+def test_a_run_of_another_trtbench_is_refused_with_what_it_has(
+    trtbench: Trtbench, fake_suite: Suite, old: str, new: str, message: str
+) -> None:
+    path = begun(trtbench, fake_suite("[{name: fake, time: 2 ms}]"))
+    text = path.read_text().replace('"time":"2 ms"', '"time":"1 ms"')
+    assert old in text
+    path.write_text(text.replace(old, new))
+    for select in ([], ["--select", "model=net"]):
+        assert trtbench("run", "--resume", path.stem, *select) == 2
+        assert message in trtbench.err
+        assert "Traceback" not in trtbench.err
+
+
+def test_resume_measures_nothing_for_a_baseline_that_is_not_there(trtbench: Trtbench, fake_suite: Suite) -> None:
+    path = begun(trtbench, fake_suite())
+    before = path.read_bytes()
+    assert trtbench("run", "--resume", path.stem, "--baseline", "fkae") == 2
+    assert "Did you mean 'fake'?" in trtbench.err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_signals_that_the_starter_ignores_stay_ignored(
+    tmp_path: Path, fake_suite: Suite, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "bench", "run", fake_suite(), "--store", tmp_path / "r", "--progress", "json"]
+    env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache")}
+    usual = signal.signal(number, signal.SIG_IGN)  # as nohup does, and a shell for its background jobs
+    try:
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
+    finally:
+        signal.signal(number, usual)
+    with child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.send_signal(number)
+        child.stdout.read()
+    assert child.returncode == 0
+    (path,) = store.runs(tmp_path / "r")
+    assert len(store.read(path).records) == 2
 
 
 @pytest.mark.parametrize("signals", [1, 3])
@@ -273,3 +391,27 @@ def test_simulated_and_real_backends_do_not_share_a_run(trtbench: Trtbench, fake
     assert trtbench("run", fake_suite("[fake, eager]")) == 2
     assert "simulated and real backends" in trtbench.err
     assert not trtbench.store.exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("{A: 1}", "{A: 2}"), ("{}", "{CXX: clang}"), ("{}", "{TORCHINDUCTOR_FREEZING: 1}")]
+)
+def test_a_build_is_made_again_where_its_toolchain_sets_other_variables(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, before: str, after: str
+) -> None:
+    suite = fake_suite("[{name: fake, tactics: 0.5}]")
+    suite.write_text(suite.read_text().replace("batch: [1, 8]", "batch: 1\n  toolchain: own"))
+    for env, builds in ((before, 1), (before, 1), (after, 2)):
+        (tmp_path / "toolchains.yaml").write_text(f"own: {{env: {env}}}")
+        assert trtbench("run", suite) == 0
+        assert len(list((tmp_path / "cache" / "fake-build").iterdir())) == builds
+
+
+def test_a_compilers_own_cache_is_no_reason_to_build_again(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = fake_suite("[{name: fake, tactics: 0.5}]")
+    for folder in ("a", "b"):
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", folder)
+        assert trtbench("run", suite, "--select", "batch=1") == 0
+    assert len(list((tmp_path / "cache" / "fake-build").iterdir())) == 1

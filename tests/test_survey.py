@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import jobs
+from bench import gpus, jobs
 from bench.environment import describe
+from bench.errors import SuiteError
+from bench.events import Event, Note
+from bench.model import Case, Failure, Input, Work
 from bench.survey import Survey
+from tests.conftest import Trtbench
 
 
 class Asked:
@@ -24,7 +28,7 @@ class Asked:
 
 
 def survey(cache: Path, asked: Asked, load: float, device: str = "cpu") -> Survey:
-    return Survey(cache, cache, "s.yaml", device, describe("fake"), asked, lambda: (load, 0.0, 0.0))
+    return Survey(cache, cache, "s.yaml", device, describe("fake"), asked, print, lambda: (load, 0.0, 0.0))
 
 
 def test_rates_are_measured_once_and_kept(tmp_path: Path) -> None:
@@ -40,3 +44,106 @@ def test_rates_of_a_busy_cpu_are_for_one_run_only(tmp_path: Path, device: str, t
     for load in (1e6, 1e6, 0.0, 1e6):
         survey(tmp_path, asked, load, device).ceilings()
     assert asked.times == times
+
+
+def test_rates_of_a_gpu_that_others_use_are_for_one_run_only(tmp_path: Path) -> None:
+    asked = Asked()
+    for processes in ({7: 1 << 30}, {}, {7: 1 << 30}):
+        state = gpus.State(processes=processes)
+        Survey(
+            tmp_path, tmp_path, "s.yaml", "cuda:0", describe("fake"), asked, print, gpu=lambda state=state: state
+        ).ceilings()
+    assert asked.times == 2
+
+
+def told(cache: Path, failure: Failure, bad: str, *names: str) -> tuple[dict[str, Work], list[str]]:
+    """What a survey of models finds out of which ``bad`` ends the worker with ``failure``, and its notes."""
+    notes: list[Event] = []
+
+    def ask(job: jobs.JobType, label: str) -> jobs.ReplyType | Failure:
+        if isinstance(job, jobs.Ceilings):
+            return failure
+        assert isinstance(job, jobs.Inspect)
+        if bad in [case.model for case in job.cases]:
+            return failure
+        return jobs.Inspected(work={case.id: Work(flops=1, bytes=1) for case in job.cases})
+
+    cases = [Case(model=n, factory=f"{n}.py:m", inputs={"x": Input(shape=(1,))}, backend="eager") for n in names]
+    found = Survey(cache, cache, "s.yaml", "cpu", describe("fake"), ask, notes.append)
+    work = found.work(cases, {}, 0)
+    assert found.ceilings() == {}
+    models = {case.id: case.model for case in cases}
+    return {models[key]: value for key, value in work.items()}, [n.text for n in notes if isinstance(n, Note)]
+
+
+@pytest.mark.parametrize("kind", ["Timeout", "Crash", "OutOfMemory", "ValueError"])
+def test_a_model_that_ends_the_survey_has_no_work_and_the_others_have(tmp_path: Path, kind: str) -> None:
+    failure = Failure(kind=kind, stage="inspect", message="it broke")
+    work, notes = told(tmp_path, failure, "b", "a", "b", "c")
+    assert set(work) == {"a", "c"}
+    assert notes == [
+        "b/eager/fp32: no speed of light, as its work cannot be counted: it broke",
+        "no speed of light, as this machine's ceilings cannot be measured: it broke",
+    ]
+
+
+def test_what_is_the_suites_fault_ends_the_run_at_its_place(tmp_path: Path) -> None:
+    failure = Failure(
+        kind="SuiteError", stage="inspect", message="no such factory", hint="correct it", where="s.yaml:5"
+    )
+    with pytest.raises(SuiteError, match="no such factory") as caught:
+        told(tmp_path, failure, "b", "a", "b")
+    assert (caught.value.where, caught.value.fix) == ("s.yaml:5", "correct it")
+
+
+ZOO = """
+import torch
+
+class Refuses(torch.nn.Linear):
+    def forward(self, x):
+        if not x.any():
+            raise ValueError("nothing to do")
+        return super().forward(x)
+
+class Wrong(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x, x)
+
+class Good(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x)
+
+def refuses():
+    return Refuses(4, 4)
+
+def wrong():
+    return Wrong(4, 4)
+
+def good():
+    return Good(4, 4)
+"""
+SUITE = """\
+schema: 1
+name: survey
+device: cpu
+models:
+  refuses: {factory: zoo.py:refuses, inputs: &x {x: {shape: [2, 4]}}}
+  wrong: {factory: zoo.py:wrong, inputs: *x}
+  good: {factory: zoo.py:good, inputs: *x}
+matrix: {backend: eager}
+measure: {replicates: 1, max_time: 1s}
+"""
+
+
+@pytest.mark.torch
+def test_models_that_fail_on_zeros_or_in_every_call_are_rows_beside_the_others(
+    trtbench: Trtbench, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "zoo.py").write_text(ZOO)
+    (tmp_path / "survey.yaml").write_text(SUITE)
+    assert trtbench("run", tmp_path / "survey.yaml") == 1, trtbench.err
+    (run,) = trtbench.runs()
+    failed = {record.label.partition("/")[0]: record.failure and record.failure.kind for record in run.records}
+    assert failed == {"refuses": None, "wrong": "TypeError", "good": None}
+    assert {record.label.partition("/")[0] for record in run.records if record.work} == {"good"}

@@ -151,7 +151,13 @@ class Fake:
         return [
             reference,
             Stage(
-                name="build", kind="fake-build", producer="fake", key=built, per_build=True, toolchain=case.toolchain
+                name="build",
+                kind="fake-build",
+                producer="fake",
+                key=built,
+                per_device=True,
+                per_build=True,
+                toolchain=case.toolchain,
             ),
         ]
 

@@ -191,6 +191,28 @@ class Json(View):
         self._stream.flush()
 
 
+class Unread(View):
+    """A view whose reader may leave, as ``head`` does: what is measured goes on without it.
+
+    ``guard`` makes what each writing of ``view`` is done within.
+    """
+
+    def __init__(self, view: View, guard: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+        self._view = view
+        self._guard = guard
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._guard():
+            self._view.__exit__(kind, error, trace)
+
+    def __call__(self, event: events.Event) -> None:
+        """Show the event to whoever still reads."""
+        with self._guard():
+            self._view(event)
+
+
 def _name(label: str, replicate: int) -> str:
     """The label, with the number of the process from the second on."""
     return f"{label} #{replicate + 1}" if replicate else label

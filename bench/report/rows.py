@@ -104,7 +104,7 @@ def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
     if one is to serve all (``eager@default``); by default the run's own, else ``eager``. UsageError if a baseline is
     given that the run does not have.
     """
-    _check(run, baseline)
+    check_baseline(run.header.cases, baseline)
     pools = gather(run)
     chosen = baseline or run.header.baseline or "eager"
     primaries = {model: _primary(members, chosen) for model, members in _by_model(pools).items()}
@@ -141,11 +141,12 @@ def baselines(cases: Iterable[Case]) -> list[str]:
     return sorted({name for name, _ in plain} | {f"{name}@{toolchain}" for name, toolchain in plain if several})
 
 
-def _check(run: Run, baseline: str) -> None:
-    known = baselines(run.header.cases)
+def check_baseline(cases: Iterable[Case], baseline: str) -> None:
+    """UsageError if none of the cases of a run is the ``baseline`` that is asked for."""
+    known = baselines(cases)
     if baseline and baseline not in known:
         raise UsageError(
-            f"the run has no backend {baseline!r}.{did_you_mean(baseline, known)}",
+            f"no case has the backend {baseline!r}.{did_you_mean(baseline, known)}",
             fix=f"--baseline with one of: {', '.join(known)}",
         )
 
