@@ -37,7 +37,10 @@ class Waiting(NamedTuple):
 
 
 class Prestart:
-    """Up to ``size`` workers of the next turns; a turn is a case and its replicate."""
+    """Up to ``size`` workers of the next turns, and one for each thing that their backends have to make first.
+
+    A turn is a case and its replicate.
+    """
 
     def __init__(self, size: int, device: str, suite_dir: Path, tell: Callable[[Event], None], *, gates: bool) -> None:
         self._size = size
@@ -46,69 +49,110 @@ class Prestart:
         self._suite_dir = suite_dir
         self._tell = tell
         self._waiting: dict[tuple[str, int], Waiting] = {}
+        self._builders: dict[tuple[str, int], Waiting] = {}
 
-    def take(
+    def start(
         self,
         turns: Iterable[tuple[Case, int]],
         interpreters: Mapping[str, toolchains.Interpreter],
-    ) -> Waiting | None:
-        """The worker of the first of ``turns``, with those of the next ones if there is none yet; None if it has to be
-        started as usual. It is the caller's to close.
+        lacking: Callable[[Case, int], str],
+    ) -> None:
+        """Have a worker for the first of ``turns``, started with those of the next ones if there is none yet.
+
+        ``lacking`` names what a turn's backend has to make first, if anything: what has one name is made once.
         """
         if self._size < 2:
-            return None
+            return
         coming = {(case.id, replicate): case for case, replicate in turns}
-        for gone in self._waiting.keys() - coming.keys():  # e.g. of a case that has failed since
-            self._waiting.pop(gone).close()
+        for kept in (self._waiting, self._builders):
+            for gone in kept.keys() - coming.keys():  # e.g. of a case that has failed since
+                kept.pop(gone).close()
         first = next(iter(coming))
         if not self._waiting and _can(coming[first], interpreters):
             can = ((case, turn[1]) for turn, case in coming.items() if _can(case, interpreters))
-            self._start(list(itertools.islice(can, self._size)), interpreters)
-        found = self._waiting.pop(first, None)
-        if found is not None and not found.worker.alive:
-            found.close()
-            return None
-        return found
+            self._start(list(itertools.islice(can, self._size)), interpreters, lacking)
+
+    def builder(self, case: Case, replicate: int) -> process.Child | None:
+        """The worker that is to make what the turn's backend has to; the caller's to close. None if there is none."""
+        found = self._builders.pop((case.id, replicate), None)
+        return None if found is None or _dead(found) else found.worker
+
+    def take(self, case: Case, replicate: int) -> Waiting | None:
+        """The worker of a turn, the caller's to close; None if it has to be started as usual."""
+        unneeded = self._builders.pop((case.id, replicate), None)
+        if unneeded is not None:
+            unneeded.close()
+        found = self._waiting.pop((case.id, replicate), None)
+        return None if found is None or _dead(found) else found
 
     def close(self) -> None:
         """End the workers whose turn has not come."""
-        while self._waiting:
-            self._waiting.popitem()[1].close()
+        for kept in (self._waiting, self._builders):
+            while kept:
+                kept.popitem()[1].close()
 
-    def _start(self, turns: list[tuple[Case, int]], interpreters: Mapping[str, toolchains.Interpreter]) -> None:
-        """Start a worker for each turn, and wait until all have imported what they need."""
+    def _start(
+        self,
+        turns: list[tuple[Case, int]],
+        interpreters: Mapping[str, toolchains.Interpreter],
+        lacking: Callable[[Case, int], str],
+    ) -> None:
+        """Start the workers, and wait until all have imported what they need."""
         if len(turns) < 2:
             return
-        self._tell(Step(label=turns[0][0].label, phase=f"prestart: {len(turns)} workers"))
+        missing = {lacking(*turn): turn for turn in reversed(turns)}  # the first that needs it makes it
+        missing.pop("", None)
+        self._tell(Step(label=turns[0][0].label, phase=f"prestart: {len(turns) + len(missing)} workers"))
         with contextlib.ExitStack() as clean:
             clean.callback(self.close)
-            for case, replicate in turns:
-                interpreter = interpreters[case.toolchain]
+            for turn in missing.values():
+                self._begin(self._builders, *turn, interpreters[turn[0].toolchain], None)
+            for turn in turns:
                 gate = cuda.create_gate() if self._gates else None
-                keep = () if gate is None else (gate.fd,)
-                try:
-                    worker = process.Child(interpreter.command, interpreter.env, keep=keep)
-                except BaseException:
-                    if gate is not None:
-                        gate.close()
-                    raise
-                self._waiting[case.id, replicate] = Waiting(worker, gate)
-                worker.say(jobs.encode(jobs.Preload(device=self._device, suite_dir=str(self._suite_dir), case=case)))
-            for case, replicate in turns:
-                self._hear(case, replicate)
+                self._begin(self._waiting, *turn, interpreters[turn[0].toolchain], gate)
+            for turn in missing.values():
+                self._hear(self._builders, *turn)
+            for turn in turns:
+                self._hear(self._waiting, *turn)
             clean.pop_all()
 
-    def _hear(self, case: Case, replicate: int) -> None:
+    def _begin(
+        self,
+        kept: dict[tuple[str, int], Waiting],
+        case: Case,
+        replicate: int,
+        interpreter: toolchains.Interpreter,
+        gate: cuda.Gate | None,
+    ) -> None:
+        keep = () if gate is None else (gate.fd,)
+        try:
+            worker = process.Child(interpreter.command, interpreter.env, keep=keep)
+        except BaseException:
+            if gate is not None:
+                gate.close()
+            raise
+        kept[case.id, replicate] = Waiting(worker, gate)
+        worker.say(jobs.encode(jobs.Preload(device=self._device, suite_dir=str(self._suite_dir), case=case)))
+
+    def _hear(self, kept: dict[tuple[str, int], Waiting], case: Case, replicate: int) -> None:
         """Wait until the worker has imported everything; one that cannot is left to be started in its turn."""
-        found = self._waiting[case.id, replicate]
+        found = kept[case.id, replicate]
         replies: list[jobs.ReplyType] = []
         ready: Callable[[], bool] = lambda: isinstance(replies[-1], jobs.Preloaded) if replies else False  # noqa: E731
         if not found.worker.hear(_LIMIT_NS, lambda line: replies.append(jobs.decode_reply(line)), ready):
-            del self._waiting[case.id, replicate]
+            del kept[case.id, replicate]
             found.close()
             told = [reply.message for reply in replies if isinstance(reply, jobs.Failed)] or ["it ended, or hangs"]
             why = told[0].partition("\n")[0]
             self._tell(Note(text=f"{case.label}: its worker is started in its turn, as it cannot be ahead: {why}"))
+
+
+def _dead(found: Waiting) -> bool:
+    """Whether the worker has ended while it waited; what is left of it is closed."""
+    if found.worker.alive:
+        return False
+    found.close()
+    return True
 
 
 def _can(case: Case, interpreters: Mapping[str, toolchains.Interpreter]) -> bool:

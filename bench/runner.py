@@ -22,6 +22,7 @@ from bench import (
     light,
     locks,
     prestart,
+    process,
     sources,
     stages,
     store,
@@ -383,14 +384,24 @@ class _Session:
             with contextlib.suppress(OSError):
                 empty.rmdir()
 
-    def ready(self, case: Case, needed: Sequence[Stage], build: int = 0) -> stages.Ready | Failure:
+    def _lacking(self, case: Case, replicate: int) -> str:
+        build = replicate % self.header.policy.builds
+        return self.maker.lacking(case, base.load(case.backend).stages(case), self.interpreters, self.tell, build)
+
+    def ready(
+        self,
+        case: Case,
+        needed: Sequence[Stage],
+        build: int = 0,
+        ahead: Callable[[], process.Child | None] = lambda: None,
+    ) -> stages.Ready | Failure:
         """The artifacts of ``case`` that ``needed`` names, or why one cannot be made."""
         interpreter = self.interpreters[case.toolchain]
         missing = toolchains.missing(interpreter, case.backend)
         if missing is not None:
             failure = Failure(kind="Unavailable", stage="start", message=missing.reason, hint=missing.fix)
             return toolchains.locate_failure(failure, interpreter, case)
-        return self.maker.ready(case, needed, self.interpreters, self.tell, build)
+        return self.maker.ready(case, needed, self.interpreters, self.tell, build, ahead)
 
     def _record(self, turns: Sequence[tuple[Case, int]]) -> Record:
         """The record of the first of ``turns``; the next ones may be prepared for."""
@@ -401,10 +412,12 @@ class _Session:
             case=case.id, label=case.label, replicate=replicate, started=now, toolchain=case.toolchain, build=build
         )
         interpreter = self.interpreters[case.toolchain]
-        ready = self.ready(case, base.load(case.backend).stages(case), build)
+        self.ahead.start(turns, self.interpreters, self._lacking)
+        builder = lambda: self.ahead.builder(case, replicate)  # noqa: E731
+        ready = self.ready(case, base.load(case.backend).stages(case), build, builder)
         if isinstance(ready, Failure):
             return msgspec.structs.replace(blank, failure=ready)
-        started = self.ahead.take(turns, self.interpreters)
+        started = self.ahead.take(case, replicate)
         with (
             tempfile.TemporaryDirectory(prefix="trtbench-", ignore_cleanup_errors=True) as scratch,
             self._keeping(case) as kept,

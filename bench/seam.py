@@ -165,7 +165,7 @@ class Preloading(Protocol):
     """A backend whose workers can be started before their turn."""
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """Import what ``prepare`` imports first, and start no device: another case may be measured on it meanwhile."""
+        """Import what ``prepare`` and ``produce`` import first, and start no device."""
         ...
 
 

@@ -7,9 +7,9 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from bench import artifacts, jobs, sources
+from bench import artifacts, jobs, process, sources
 from bench.events import Event, Note, Step
 from bench.model import Case, Data, Failure, Phase, digest
 from bench.seam import Stage
@@ -22,7 +22,15 @@ _COMPILERS = ("CC", "CXX")
 _INDUCTOR = "TORCHINDUCTOR_"
 _FOLDERS = "_CACHE_DIR"
 
-Ask = Callable[[Interpreter, jobs.JobType, str], jobs.ReplyType | Failure]
+
+class Ask(Protocol):
+    """Has a worker do a job: a new one, or one that has been started ahead."""
+
+    def __call__(
+        self, interpreter: Interpreter, job: jobs.JobType, label: str, *, worker: process.Child | None = None
+    ) -> jobs.ReplyType | Failure:
+        """The job's answer, or why there is none; ``worker`` is closed."""
+        ...
 
 
 class Ready(Data, frozen=True, kw_only=True):
@@ -66,8 +74,12 @@ class Maker:
         interpreters: dict[str, Interpreter],
         tell: Callable[[Event], None],
         build: int = 0,
+        ahead: Callable[[], process.Child | None] = lambda: None,
     ) -> Ready | Failure:
-        """All artifacts of ``case``, or why one cannot be made; ``build`` is which independent build of its model."""
+        """All artifacts of ``case``, or why one cannot be made; ``build`` is which independent build of its model.
+
+        ``ahead`` gives a worker that has been started for what the case's own backend makes, if there is one.
+        """
         folders: dict[str, str] = {}
         keys: dict[str, str] = {}
         phases: list[Phase] = []
@@ -78,14 +90,15 @@ class Maker:
                 key = self._key(case, stage, interpreter, keys, number)
             except OSError as error:
                 return _unreadable(stage, error)
-            root = self._cold_root if self._cold_root and stage.name != "reference" else self._root
+            root = self._root_of(stage)
             self._drop_once(root, stage, key)
             found, message = artifacts.find(root, stage.kind, key)
             if message:
                 tell(Note(text=message))
             cold = found is None
             if found is None:
-                made = self._make(root, case, stage, key, folders, interpreter, tell, number)
+                worker = ahead() if own(stage, case) else None
+                made = self._make(root, case, stage, key, folders, interpreter, tell, number, worker)
                 if isinstance(made, Failure):
                     return made
                 found = made
@@ -95,6 +108,42 @@ class Maker:
                 ns = sum(phase.ns for phase in found.meta.phases)
                 phases.append(Phase(name=stage.name, ns=ns, cold=cold))
         return Ready(folders=folders, phases=tuple(phases))
+
+    def lacking(
+        self,
+        case: Case,
+        stages: Sequence[Stage],
+        interpreters: Mapping[str, Interpreter],
+        tell: Callable[[Event], None],
+        build: int = 0,
+    ) -> str:
+        """A name of what the case's own backend has to make, as far as that is known yet; empty if there is nothing.
+
+        Cases that share it have the same name.
+        """
+        keys: dict[str, str] = {}
+        for stage in stages:
+            number = build if stage.per_build else 0
+            try:
+                key = self._key(case, stage, interpreters[stage.toolchain], keys, number)
+            except (
+                OSError,
+                KeyError,
+            ):  # a file is missing, which is told in its turn; or what it needs is not made yet
+                return digest([stage.toolchain, stage.key, number]) if own(stage, case) else ""
+            name = digest(key)
+            found, message = artifacts.find(self._root_of(stage), stage.kind, key)
+            if message:
+                tell(Note(text=message))
+            again = self._rebuild and stage.per_build and name not in self._rebuilt
+            if own(stage, case) and (found is None or again):
+                return "" if name in self._failed else name
+            if found is not None:
+                keys[stage.name] = digest([key, found.meta.files])
+        return ""
+
+    def _root_of(self, stage: Stage) -> Path:
+        return self._cold_root if self._cold_root and stage.name != "reference" else self._root
 
     def _drop_once(self, root: Path, stage: Stage, key: dict[str, Any]) -> None:
         """Forget a build of an earlier run, where builds are to be made once more."""
@@ -113,6 +162,7 @@ class Maker:
         interpreter: Interpreter,
         tell: Callable[[Event], None],
         build: int,
+        worker: process.Child | None,
     ) -> artifacts.Artifact | Failure:
         name = digest(key)
         if name in self._failed:
@@ -132,7 +182,7 @@ class Maker:
                 shared=str(self.shared()),
                 build=build,
             )
-            reply = self._ask(interpreter, job, case.label)
+            reply = self._ask(interpreter, job, case.label, worker=worker)
             if isinstance(reply, Failure):
                 self._failed[name] = locate_failure(reply, interpreter, case)
                 return self._failed[name]
@@ -171,6 +221,11 @@ class Maker:
             key["limits"] = {name: found.limits.get(name, "") for name in ("isa", "cores")}
             key["env"] = interpreter.own | found.flags | _compilers(interpreter.env)
         return key
+
+
+def own(stage: Stage, case: Case) -> bool:
+    """Whether the backend of ``case`` makes ``stage`` itself, in the toolchain that it is measured in."""
+    return stage.producer == case.backend and stage.toolchain == case.toolchain and stage.name != "reference"
 
 
 def _unreadable(stage: Stage, error: OSError) -> Failure:

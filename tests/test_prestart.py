@@ -60,6 +60,38 @@ def test_a_group_waits_whole_before_its_first_is_measured(trtbench: Trtbench, fa
     ]
 
 
+def test_what_backends_have_to_make_is_made_by_workers_started_ahead_once(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path
+) -> None:
+    suite = fake_suite("[{name: fake, tactics: 0.5}, fake]", replicates=2)
+    before = children()
+    assert trtbench("run", suite) == 0
+    cache = tmp_path / "other"
+    for builders in (2, 0):  # two cases have a build, which both of their replicates measure
+        assert trtbench("run", suite, "--prestart", 8, "--progress", "json", "--cache", cache) == 0
+        assert groups(trtbench) == [f"prestart: {8 + builders} workers"]
+    early, late, usual = sorted(trtbench.runs(), key=lambda run: (not ahead(run.records[0]), run.header.created))
+    assert len(list((cache / "fake-build").iterdir())) == 2
+    for run in (early, late):
+        assert [r.measurements for r in run.records] == [r.measurements for r in usual.records]
+    built = [
+        phase.cold
+        for run in (early, late)
+        for record in run.records
+        for phase in record.phases
+        if phase.name == "build"
+    ]
+    assert built == [True, True, False, False, False, False, False, False]
+    assert children() == before
+
+
+def test_a_build_made_anew_has_its_worker_ahead_each_time(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[{name: fake, tactics: 0.5}]")
+    for _ in range(2):
+        assert trtbench("run", suite, "--prestart", 2, "--rebuild", "--progress", "json") == 0
+        assert groups(trtbench) == ["prestart: 4 workers"]
+
+
 def test_one_that_cannot_import_is_started_in_its_turn_and_tells_why(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite("[fake, {name: fake, fail: import}]", replicates=2)
     before = children()

@@ -159,8 +159,15 @@ def fresh_caches(context: Context) -> Iterator[None]:
     root = context.scratch if context.cold else None
     if root is None and context.build and context.shared:
         root = context.shared / f"build-{context.build}"
+    with contextlib.nullcontext() if root is None else caches_in(root):
+        yield
+
+
+@contextlib.contextmanager
+def caches_in(root: Path) -> Iterator[None]:
+    """Inductor's and Triton's caches in folders of ``root`` for the block."""
     folders = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
-    own = {name: str(root / folder) for name, folder in folders.items()} if root else {}
+    own = {name: str(root / folder) for name, folder in folders.items()}
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     try:

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,8 +69,16 @@ class Aoti:
         return [*first, build]
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """torch and the loader of packages; the package has the model."""
+        """torch, the library of the case's factory, and the loader of packages with what it asks the CPU first.
+
+        To find out which vector extensions work, torch compiles a program for each and runs it in a Python of its own
+        that imports torch: once in every process. Locks in its cache would have workers do that one by one.
+        """
+        _torch.preload(case, suite_dir)
         importlib.import_module("torch._inductor.package")
+        isa = importlib.import_module("torch._inductor.cpu_vec_isa")
+        with tempfile.TemporaryDirectory(prefix="trtbench-") as folder, _torch.caches_in(Path(folder)):
+            isa.pick_vec_isa()
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Export and compile; Unavailable if what was compiled cannot be loaded. Phases: import, load, export, compile.
