@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -21,6 +22,8 @@ TENSORRT = (
     "tensorrt-cu12-bindings",
 )
 SHOWN_ROWS = 3
+# A number in a message, with its unit of time or size, as that changes with it; conv2d and fp16 are names.
+_NUMBER = re.compile(r"0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?")
 _NO_CONDITION = ("engine", "mode", "ir")
 
 
@@ -109,11 +112,11 @@ def _own(row: Row) -> list[tuple[str, str, str]]:
 
 def _by_kind(merged: dict[tuple[str, str, str], list[Row]]) -> dict[tuple[str, str, str], list[Row]]:
     """Notes that differ only in the numbers of their text become one: the first, with how many there are."""
-    groups: dict[tuple[str, str], list[tuple[str, list[Row]]]] = {}
+    groups: dict[tuple[str, str, str], list[tuple[str, list[Row]]]] = {}
     for (kind, text, fix), members in merged.items():
-        groups.setdefault((kind, fix), []).append((text, members))
+        groups.setdefault((kind, _NUMBER.sub("#", text), fix), []).append((text, members))
     joined = {}
-    for (kind, fix), variants in groups.items():
+    for (kind, _, fix), variants in groups.items():
         text, members = variants[0]
         if len(variants) > 1:
             text += f" (and {len(variants) - 1} like it)"

@@ -74,6 +74,58 @@ def test_the_same_warning_of_several_rows_is_told_once_unless_verbose(run) -> No
     assert text.render(run, verbose=True).count("NotSteady") == 2
 
 
+def shown_with(*notes: m.Failure | m.Warning | m.Accuracy) -> str:
+    """The table of one row per note."""
+    cases = [case("bert", "eager", batch=batch) for batch in range(1, len(notes) + 1)]
+    found = []
+    for asked, note in zip(cases, notes, strict=True):
+        if isinstance(note, m.Failure):
+            found.append(m.Record(case=asked.id, label=asked.label, failure=note))
+        elif isinstance(note, m.Warning):
+            found.append(record(asked, 2.0, warnings=(note,)))
+        else:
+            found.append(record(asked, 2.0, accuracy=note))
+    return text.render(make(cases, found), width=200)
+
+
+def failure(message: str) -> m.Failure:
+    return m.Failure(kind="ValueError", stage="load", message=message)
+
+
+def test_failures_of_one_kind_that_say_different_things_are_both_told() -> None:
+    shown = shown_with(
+        failure("batch 2 is not a multiple of 3"),
+        failure("tokenizer vocabulary exhausted at position 17"),
+        failure("batch 4 is not a multiple of 3"),
+    )
+    assert "batch 2 is not a multiple of 3 (and 1 like it)" in shown
+    assert "tokenizer vocabulary exhausted at position 17\n" in shown
+    names = shown_with(failure("no converter of conv2d"), failure("no converter of conv3d"))
+    assert "like it" not in names
+
+
+def test_warnings_that_differ_in_numbers_and_their_units_are_told_once() -> None:
+    spans = (("5.78 ms", "777 us"), ("12.1 ms", "4.20 ms"), ("903 us", "88 ns"), ("1.02 s", "2,048 us"))
+    said = [f"issuing a call takes the host {host}, running it the GPU {gpu}: the GPU waits" for host, gpu in spans]
+    shown = shown_with(*(m.Warning(kind="HostBound", message=text, hint="cuda_graph: on") for text in said))
+    assert shown.count("HostBound") == 1
+    assert f"{said[0]} (and 3 like it)" in shown
+    sizes = ("1 GiB", "93.5 MiB", "12 B")
+    shown = shown_with(*(m.Warning(kind="Big", message=f"{size} at {hex(4096 * len(size))}") for size in sizes))
+    assert "(and 2 like it)" in shown
+
+
+def test_a_nan_is_never_told_as_another_low_cosine() -> None:
+    def low(why: str) -> m.Accuracy:
+        return m.Accuracy(ok=False, outputs=(), why=why)
+
+    shown = shown_with(
+        low("cosine 0.97 is below 0.999"), low("cosine nan is below 0.999"), low("cosine -1e-05 is below 0.999")
+    )
+    assert "cosine 0.97 is below 0.999; not ranked (and 1 like it)" in shown
+    assert "cosine nan is below 0.999; not ranked\n" in shown
+
+
 def test_unequal_conditions_are_told_with_who_has_which(run) -> None:
     shown = text.render(run, width=200)
     assert "unequal: threads: 4 (onnxruntime), 2 (the others)" in shown
