@@ -47,11 +47,11 @@ def verdict(score: Score | None) -> str:
 
 
 def cosine(score: Score | None) -> str:
-    """Six decimals, never rounded up to 1.000000 from below."""
+    """Six decimals; ``>0.999999`` for what would round up to 1.000000, so that this is said of exactly 1 alone."""
     if score is None or score.cosine is None:
         return NONE
     text = f"{score.cosine:.6f}"
-    return "0.999999" if text == "1.000000" and score.cosine < 1 - 1e-6 else text
+    return ">0.999999" if text == "1.000000" and score.cosine < 1 else text
 
 
 def small(value: float | None) -> str:
@@ -126,6 +126,9 @@ def count(number: int, noun: str) -> str:
 
 
 def _times(value: float) -> str:
+    """Three significant digits below 0.1, then two decimals, whole from 100."""
+    if value < 0.0995:
+        return format_rate(value)
     return f"{value:.2f}" if value < 99.5 else f"{value:,.0f}"
 
 

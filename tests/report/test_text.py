@@ -9,7 +9,7 @@ import pytest
 from bench import model as m
 from bench.report import export, text
 
-from .conftest import case, example, make, record
+from .conftest import accuracy, case, example, make, record
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
 
@@ -24,6 +24,37 @@ def test_tables_read_as_agreed(replicates, width) -> None:
 def test_no_line_of_a_table_is_longer_than_the_terminal(run, width) -> None:
     shown = text.render(run, width=width, phases=True, verbose=True)
     assert max(map(len, shown.splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    ("slower", "ratio", "interval"),
+    [
+        (2941, r"0\.000\d{3}x", r"\[0\.000\d{3}, 0\.000\d{3}\]"),
+        (20, r"0\.0\d{3}x", r"\[0\.0\d{3}, 0\.0\d{3}\]"),
+        (4, r"0\.25x", r"\[0\.2\d, 0\.2\d\]"),
+        (1 / 25, r"2\d\.\d\dx", r"\[2\d\.\d\d, 2\d\.\d\d\]"),
+    ],
+)
+def test_a_ratio_and_its_interval_keep_digits_that_tell_something(slower, ratio, interval) -> None:
+    cases = [case("bert", "eager"), case("bert", "inductor")]
+    shown = text.render(make(cases, [record(cases[0], 2.0), record(cases[1], 2.0 * slower)]), width=200)
+    assert re.search(f" {ratio} {interval} ", shown)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "shown"),
+    [
+        (1.0, "1.000000"),
+        (1 - 1e-12, ">0.999999"),
+        (0.9999997, ">0.999999"),
+        (0.9999994, "0.999999"),
+        (-1.0, "-1.000000"),
+    ],
+)
+def test_only_a_cosine_of_exactly_1_reads_as_1(cosine, shown) -> None:
+    asked = case("bert", "eager")
+    line = text.render(make([asked], [record(asked, 2.0, accuracy=accuracy(cosine=cosine))]), width=200)
+    assert f" {shown} " in line
 
 
 def test_a_wider_terminal_only_adds_columns(run) -> None:
