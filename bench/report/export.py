@@ -11,7 +11,7 @@ import msgspec
 
 from bench.model import Boundary, Run
 from bench.report import cells, notes
-from bench.report.rows import PRIMARY, SHOWN, Row, models, rows
+from bench.report.rows import PRIMARY, SHOWN, Row, against, models, rows
 
 JSON_SCHEMA = 1
 
@@ -79,8 +79,8 @@ def _table(shown: Sequence[Row]) -> list[str]:
     symbols = list(dict.fromkeys(name for row in shown for name in row.symbols))
     primary = next((row.primary for row in shown if row.primary), None)
     times = [boundary for boundary in PRIMARY if any(boundary in row.times for row in shown)]
-    against = next((row.speed.against for row in shown if row.speed), "").split("/")
-    versus = f"vs {against[1]} ({primary})" if len(against) > 1 else "speed"
+    base = against(shown)
+    versus = f"vs {_escape(base)} ({primary})" if base else "speed"
     columns: dict[str, list[str]] = {
         "backend": [_escape(row.backend) for row in shown],
         "precision": [row.precision for row in shown],

@@ -157,19 +157,15 @@ def _baselines(measured: Sequence[Row]) -> list[Note]:
         Note(kind="baseline", text=f"{names(rows)} against {against}: no baseline has their precision")
         for against, rows in others.items()
     ]
-    against = {_toolchain(row.speed.against): row.speed.against for row in measured if row.speed}
-    if len(against) > 1:
-        backend = next(iter(against.values())).split("/")[1]
+    places = {row.speed.toolchain: row.speed.backend for row in measured if row.speed}
+    if len(places) > 1:
+        place, backend = next(iter(places.items()))
         text = "each toolchain against the baseline of its own"
-        found.append(Note(kind="baseline", text=text, fix=f"one for all: --baseline {backend}@{next(iter(against))}"))
+        found.append(Note(kind="baseline", text=text, fix=f"one for all: --baseline {backend}@{place}"))
     if lacking := [row for row in measured if row.ranked and not row.speed]:
         text = f"{names(lacking)}: no accurate baseline of the same sizes, so no speed"
         found.append(Note(kind="baseline", text=text, fix="--baseline BACKEND"))
     return found
-
-
-def _toolchain(label: str) -> str:
-    return label.partition("/@")[2] or "default"
 
 
 def _other_boundary(measured: Sequence[Row]) -> list[Note]:

@@ -41,7 +41,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
     """Time of the baseline over time of the case at ``boundary``: above 1 the case is faster.
 
-    ``against`` is the label of the baseline's case; the baseline's own row is against itself, without an interval.
+    ``against`` is the label of the baseline's case, ``backend`` its backend with options, ``toolchain`` its toolchain;
+    the baseline's own row is against itself, without an interval.
     ``within`` says that the interval comes from samples within single processes, not from process medians.
     """
 
@@ -50,6 +51,8 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
     boundary: Boundary
     against: str
+    backend: str
+    toolchain: str
     within: bool
 
 
@@ -126,6 +129,11 @@ def models(table: Iterable[Row]) -> dict[str, list[Row]]:
     for row in table:
         groups.setdefault(row.model, []).append(row)
     return {model: sorted(found, key=lambda row: tuple(row.symbols.values())) for model, found in groups.items()}
+
+
+def against(table: Iterable[Row]) -> str:
+    """The backend, with its options, that the first speed of ``table`` is told against; empty without a speed."""
+    return next((row.speed.backend for row in table if row.speed), "")
 
 
 def summarise(record: Record) -> tuple[dict[Boundary, Figure], Figure | None, Score | None]:
@@ -359,9 +367,18 @@ def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
     """Welch's interval of the ratio of process medians; with one process on a side, bootstrap within processes."""
     if boundary not in base.samples:
         return None
-    against = base.case.label
+    even = Speed(
+        ratio=1.0,
+        low=None,
+        high=None,
+        boundary=boundary,
+        against=base.case.label,
+        backend=named(base.case.backend, base.case.options),
+        toolchain=base.case.toolchain,
+        within=False,
+    )
     if base is pool:
-        return Speed(ratio=1.0, low=None, high=None, boundary=boundary, against=against, within=False)
+        return even
     theirs, ours = base.samples[boundary], pool.samples[boundary]
     found = stats.ratio_interval(
         [statistics.median(s) for s in theirs], [statistics.median(s) for s in ours], CONFIDENCE
@@ -374,8 +391,8 @@ def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
         if own <= 0:
             return None
         ratio = statistics.median(_joined(theirs)) / own
-        return Speed(ratio=ratio, low=None, high=None, boundary=boundary, against=against, within=True)
-    return Speed(ratio=found.ratio, low=found.low, high=found.high, boundary=boundary, against=against, within=within)
+        return msgspec.structs.replace(even, ratio=ratio, within=True)
+    return msgspec.structs.replace(even, ratio=found.ratio, low=found.low, high=found.high, within=within)
 
 
 def _joined(processes: tuple[tuple[int, ...], ...]) -> list[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.model import Boundary, Run
 from bench.report import cells, notes, plan, table
-from bench.report.rows import SHOWN, Row, models, rows
+from bench.report.rows import SHOWN, Row, against, models, rows
 from bench.report.table import Column
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ def _figures(shown: Sequence[Row], found: Sequence[notes.Note]) -> list[Column]:
     """Times, rate, speed, accuracy, memory, light, notes: in the order in which they are read."""
     primary = next((row.primary for row in shown if row.primary), None)
     columns = [_time_column(shown, boundary, boundary == primary) for boundary in SHOWN]
-    against = next((row.speed.against for row in shown if row.speed), "").split("/")
-    versus = f"vs {against[1]}" if len(against) > 1 else "speed"
+    base = against(shown)
+    versus = f"vs {base}" if base else "speed"
     memory = {"gpu": "GPU memory", "host": "peak RSS"}
     of = {row.memory_of for row in shown if row.memory_of}
     return [

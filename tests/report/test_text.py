@@ -211,6 +211,18 @@ def test_toolchains_have_a_line_of_their_own_and_speeds_within_each_are_said() -
     assert line.replace("@old", "`@old`") in export.markdown(run).splitlines()
 
 
+def test_a_baseline_with_a_path_among_its_options_is_named_in_full() -> None:
+    filled = {"options": {"network": "nets/@x.py:resnet"}}
+    places = ("default", "old")
+    cases = [case("bert", "tensorrt", toolchain=p, **filled) for p in places]
+    cases += [case("bert", "eager", toolchain=p) for p in places]
+    run = make(cases, [record(c, 2.0) for c in cases])
+    name = "tensorrt[network=nets/@x.py:resnet]"
+    assert f" vs {name} " in text.render(run, width=200, baseline="tensorrt")
+    assert f"| vs {name} (latency) |" in export.markdown(run, "tensorrt")
+    assert f"one for all: --baseline {name}@default" in text.render(run, width=200, baseline="tensorrt")
+
+
 def test_a_missing_baseline_is_said() -> None:
     asked = case("bert", "inductor")
     assert "no accurate baseline" in text.render(make([asked], [record(asked, 2.0)]))
