@@ -8,11 +8,15 @@ from bench.report.rows import Figure, Row, Speed, summarise
 from bench.units import format_rate, format_size, format_time
 
 NONE = "-"
+# Behind a figure that rests on one process where others of the run rest on several.
+ALONE = "†"
 
 
-def time(figure: Figure | None) -> str:
-    """``1.23 ms ±0.4%``; without an interval only the time."""
-    return f"{format_time(figure.value)}{spread(figure)}" if figure else NONE
+def time(figure: Figure | None, *, mark: bool = False) -> str:
+    """``1.23 ms ±0.4%``; without an interval only the time; ``mark`` adds ALONE to that of one process."""
+    if figure is None:
+        return NONE
+    return format_time(figure.value) + spread(figure) + _alone(mark and figure.processes == 1)
 
 
 def rate(figure: Figure | None, *, bare: bool = False) -> str:
@@ -27,18 +31,19 @@ def spread(figure: Figure) -> str:
     return _half(figure.value, figure.low, figure.high)
 
 
-def ratio(speed: Speed | None, label: str, *, brackets: bool = True) -> str:
-    """``1.53x [1.50, 1.57]``, or short ``1.53x ±2.3%``; ``baseline`` for the case that the others are set against."""
+def ratio(speed: Speed | None, label: str, *, brackets: bool = True, mark: bool = False) -> str:
+    """``1.53x [1.50, 1.57]``, or short ``1.53x ±2.3%``; ``baseline`` for the case that the others are set against;
+    ``mark`` adds ALONE where a side has one process.
+    """
     if speed is None:
         return NONE
     if speed.against == label:
         return "baseline"
     text = f"{_times(speed.ratio)}x"
-    if speed.low is None or speed.high is None:
-        return text
-    if brackets:
-        return f"{text} [{_times(speed.low)}, {_times(speed.high)}]"
-    return text + _half(speed.ratio, speed.low, speed.high)
+    if speed.low is not None and speed.high is not None:
+        within = f" [{_times(speed.low)}, {_times(speed.high)}]"
+        text += within if brackets else _half(speed.ratio, speed.low, speed.high)
+    return text + _alone(mark and speed.within)
 
 
 def verdict(score: Score | None) -> str:
@@ -123,6 +128,10 @@ def count(number: int, noun: str) -> str:
     """``1 case``, ``3 cases``, ``2 processes``."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _alone(marked: bool) -> str:
+    return f" {ALONE}" if marked else ""
 
 
 def _times(value: float) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from bench.model import Boundary, Run
 from bench.report import cells, notes
-from bench.report.rows import PRIMARY, SHOWN, Row, against, models, rows
+from bench.report.rows import PRIMARY, SHOWN, Row, against, models, replicated, rows
 
 JSON_SCHEMA = 1
 
@@ -25,8 +25,9 @@ def markdown(run: Run, baseline: str = "") -> str:
     if whole := notes.of_run(run):
         lines += ["", *(f"- {_note(note)}" for note in whole)]
     made = rows(run, baseline)
+    mark = replicated(made)
     for model, members in models(made).items():
-        lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure])]
+        lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure], mark)]
         found = notes.collect(members, run)
         lines += ["", *(f"- {_note(note, members)}" for note in found)] if found else []
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
@@ -75,7 +76,7 @@ def json(run: Run, baseline: str = "") -> str:
     return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
 
 
-def _table(shown: Sequence[Row]) -> list[str]:
+def _table(shown: Sequence[Row], mark: bool) -> list[str]:
     symbols = list(dict.fromkeys(name for row in shown for name in row.symbols))
     primary = next((row.primary for row in shown if row.primary), None)
     times = [boundary for boundary in PRIMARY if any(boundary in row.times for row in shown)]
@@ -86,9 +87,9 @@ def _table(shown: Sequence[Row]) -> list[str]:
         "precision": [row.precision for row in shown],
         **{name: [str(row.symbols.get(name, cells.NONE)) for row in shown] for name in symbols},
         "setting": [row.setting for row in shown],
-        **{name: [cells.time(row.times.get(name)) for row in shown] for name in times},
+        **{name: [cells.time(row.times.get(name), mark=mark) for row in shown] for name in times},
         "QPS": [cells.rate(row.rate) for row in shown],
-        versus: [cells.ratio(row.speed, row.label) for row in shown],
+        versus: [cells.ratio(row.speed, row.label, mark=mark) for row in shown],
         "accuracy": [cells.verdict(row.score) for row in shown],
         "energy": [cells.energy(row.energy) for row in shown],
         "of light": [cells.share(row.light) for row in shown],
@@ -146,6 +147,7 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary]) -> d
         "speed": speed and speed.ratio,
         "speed_low": speed and speed.low,
         "speed_high": speed and speed.high,
+        "speed_within": speed and speed.within,
         "speed_boundary": speed and speed.boundary,
         "speed_against": speed and speed.against,
         "accurate": score and score.ok,

@@ -9,7 +9,7 @@ import msgspec
 
 from bench.model import Environment, Run
 from bench.report import cells
-from bench.report.rows import Row
+from bench.report.rows import Row, replicated
 
 LONGEST_VALUE = 60
 # TensorRT has a distribution for each CUDA version, and one of bindings alone.
@@ -87,13 +87,21 @@ def of_run(run: Run) -> list[Note]:
 
 
 def evidence(made: Sequence[Row]) -> str:
-    """What the intervals leave out where a case has one process; empty if none has."""
-    measured = [row for row in made if row.processes]
-    alone = [row for row in measured if row.processes == 1]
+    """What the intervals leave out where figures rest on one process, and what cells.ALONE says; empty if none does."""
+    left_out = "spread between processes is not in the interval"
+    if not replicated(made):
+        return f"1 process: {left_out}s" if any(row.processes for row in made) else ""
+    alone = [row for row in made if _alone(row)]
     if not alone:
         return ""
-    who = "" if len(alone) == len(measured) else f" (of {cells.count(len(alone), 'case')})"
-    return f"1 process{who}: spread between processes is not in the intervals"
+    return f"{cells.ALONE} one process, or in a ratio one on a side ({cells.count(len(alone), 'case')}): {left_out}"
+
+
+def _alone(row: Row) -> bool:
+    """Whether a time of ``row``, or a side of its speed, has one process. The row may have more of them: those that
+    could not hold the stream have no ``gpu``.
+    """
+    return any(figure.processes == 1 for figure in row.times.values()) or (row.speed is not None and row.speed.within)
 
 
 def _own(row: Row) -> list[tuple[str, str, str]]:

@@ -43,7 +43,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
 
     ``against`` is the label of the baseline's case, ``backend`` its backend with options, ``toolchain`` its toolchain;
     the baseline's own row is against itself, without an interval.
-    ``within`` says that the interval comes from samples within single processes, not from process medians.
+    ``within`` says that a side has one process: the interval, if any, is of samples and not of process medians.
     """
 
     ratio: float
@@ -129,6 +129,11 @@ def models(table: Iterable[Row]) -> dict[str, list[Row]]:
     for row in table:
         groups.setdefault(row.model, []).append(row)
     return {model: sorted(found, key=lambda row: tuple(row.symbols.values())) for model, found in groups.items()}
+
+
+def replicated(table: Iterable[Row]) -> bool:
+    """Whether a case was measured in more than one process, so that figures of only one are less than the others."""
+    return any(row.processes > 1 for row in table)
 
 
 def against(table: Iterable[Row]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.model import Boundary, Run
 from bench.report import cells, notes, plan, table
-from bench.report.rows import SHOWN, Row, against, models, rows
+from bench.report.rows import SHOWN, Row, against, models, replicated, rows
 from bench.report.table import Column
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def render(
     """
     made = rows(run, baseline)
     lines = _heading(run, width)
+    mark = replicated(made)
     for model, members in models(made).items():
-        lines += ["", *_model(model, members, run, width, verbose)]
+        lines += ["", *_model(model, members, run, width, verbose, mark)]
         if phases:
             lines += ["", *_phases(model, members, width)]
     lines.append("")
@@ -92,13 +93,13 @@ def _heading(run: Run, width: int) -> list[Text | str]:
     return lines
 
 
-def _model(model: str, members: Sequence[Row], run: Run, width: int, verbose: bool) -> list[Text | str]:
+def _model(model: str, members: Sequence[Row], run: Run, width: int, verbose: bool, mark: bool) -> list[Text | str]:
     found = notes.collect(members, run, verbose)
     shown = [row for row in members if verbose or row.processes or row.failure]
     if not shown:
         return [_bold(model), *_below(found, width, verbose)]
     same, shared = _identity(shown, star=" *")
-    columns, dropped = table.fit([*same, *_figures(shown, found)], width)
+    columns, dropped = table.fit([*same, *_figures(shown, found, mark)], width)
     start = sum(column.title in {c.title for c in same} for column in columns)
     spans = {index: (start, text) for index, row in enumerate(shown) if (text := _instead(row, found))}
     styles = {index: _style(row) for index, row in enumerate(shown)}
@@ -112,10 +113,10 @@ def _model(model: str, members: Sequence[Row], run: Run, width: int, verbose: bo
     return lines + _below(found, width, verbose)
 
 
-def _figures(shown: Sequence[Row], found: Sequence[notes.Note]) -> list[Column]:
-    """Times, rate, speed, accuracy, memory, light, notes: in the order in which they are read."""
+def _figures(shown: Sequence[Row], found: Sequence[notes.Note], mark: bool) -> list[Column]:
+    """Times, rate, speed, accuracy, memory, light, notes: in the order in which they are read; ``mark`` as in cells."""
     primary = next((row.primary for row in shown if row.primary), None)
-    columns = [_time_column(shown, boundary, boundary == primary) for boundary in SHOWN]
+    columns = [_time_column(shown, boundary, boundary == primary, mark) for boundary in SHOWN]
     base = against(shown)
     versus = f"vs {base}" if base else "speed"
     memory = {"gpu": "GPU memory", "host": "peak RSS"}
@@ -131,8 +132,8 @@ def _figures(shown: Sequence[Row], found: Sequence[notes.Note]) -> list[Column]:
         ),
         Column(
             title=versus,
-            cells=tuple(cells.ratio(row.speed, row.label) for row in shown),
-            narrow=tuple(cells.ratio(row.speed, row.label, brackets=False) for row in shown),
+            cells=tuple(cells.ratio(row.speed, row.label, mark=mark) for row in shown),
+            narrow=tuple(cells.ratio(row.speed, row.label, brackets=False, mark=mark) for row in shown),
             drop=DROP["speed in brackets"],
             then=DROP["speed"],
         ),
@@ -146,9 +147,9 @@ def _figures(shown: Sequence[Row], found: Sequence[notes.Note]) -> list[Column]:
     ]
 
 
-def _time_column(shown: Sequence[Row], boundary: Boundary, primary: bool) -> Column:
+def _time_column(shown: Sequence[Row], boundary: Boundary, primary: bool, mark: bool) -> Column:
     drop = 0 if primary else DROP[boundary]
-    return _column(boundary, [cells.time(row.times.get(boundary)) for row in shown], drop)
+    return _column(boundary, [cells.time(row.times.get(boundary), mark=mark) for row in shown], drop)
 
 
 def _column(title: str, texts: Sequence[str], drop: int = 0) -> Column:

@@ -43,6 +43,13 @@ def test_csv_has_a_line_per_case_with_raw_numbers(run) -> None:
     assert found[-1]["symbol_seq"] == ""
 
 
+def test_csv_tells_which_speeds_rest_on_one_process(run) -> None:
+    found = list(csv.DictReader(io.StringIO(export.csv(run))))
+    told = [str(row.speed.within) if row.speed else "" for row in rows(run)]
+    assert [line["speed_within"] for line in found] == told
+    assert ("True" in told) == (run.header.policy.replicates == 1)
+
+
 def test_csv_of_an_empty_run_is_a_header() -> None:
     assert export.csv(make([], [])) == "case\n"
 

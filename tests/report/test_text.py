@@ -181,6 +181,39 @@ def test_one_process_is_said_not_to_show_the_spread_between_processes() -> None:
     assert footnote not in text.render(example(3))
 
 
+def test_figures_of_one_process_are_marked_where_others_have_several() -> None:
+    eager, unheld, alone = (case("bert", name) for name in ("eager", "inductor", "torchscript"))
+    held = ("gpu", "latency")
+    found = [record(eager, 2.0, replicate, held) for replicate in range(3)]
+    found += [record(unheld, 1.0, 0, held), *(record(unheld, 1.0, r, ("gpu_unheld", "latency")) for r in (1, 2))]
+    found += [record(alone, 1.5, 0, held)]
+    run = make([eager, unheld, alone], found, replicates=3)
+    mark = "† one process, or in a ratio one on a side (2 cases): spread between processes is not in the interval"
+    shown = text.render(run, width=200)
+    assert mark in shown.splitlines()
+    by_name = {line.split()[0]: line for line in shown.splitlines() if " ok " in line}
+    assert "†" not in by_name["eager"]
+    assert re.search(r"us ±\S+ † .*x \[\S+ \S+\] † ", by_name["inductor"])
+    assert by_name["inductor"].count("†") == 2  # its latency has three processes
+    assert max(map(len, text.render(run, width=80).splitlines())) <= 80
+    assert re.search(r"x ±\S+ †", text.render(run, width=80))
+    page = export.markdown(run)
+    assert re.search(r"x \[\S+ \S+\] † \|", page)
+    assert mark in page
+
+
+def test_a_ratio_against_a_baseline_of_one_process_is_marked_too() -> None:
+    eager, other = case("bert", "eager"), case("bert", "inductor")
+    found = [record(eager, 2.0, 0), *(record(other, 1.0, replicate) for replicate in range(3))]
+    shown = text.render(make([eager, other], found, replicates=3), width=200)
+    assert re.search(r"x \[\S+ \S+\] † ", shown)
+    assert "(2 cases)" in shown
+
+
+def test_a_run_of_one_process_per_case_says_so_once_and_marks_nothing() -> None:
+    assert "†" not in text.render(example(1), width=200) + export.markdown(example(1))
+
+
 def test_left_out_combinations_are_counted_and_told_with_reasons_on_demand(run) -> None:
     assert "5 combinations left out; --verbose says why" in text.render(run)
     shown = text.render(run, verbose=True)
