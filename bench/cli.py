@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,7 +129,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from bench import store
+    from bench.errors import UsageError
 
+    if arguments.case is not None and not getattr(arguments, "as"):
+        fix = f"trtbench show --as trtexec --case {shlex.quote(arguments.case)}"
+        raise UsageError("--case chooses the case that --as shows; tables show all", fix=fix)
     run = store.read(store.resolve(arguments.store, arguments.run))
     if run.damage:
         print(f"trtbench: {run.damage}", file=sys.stderr)

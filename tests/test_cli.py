@@ -33,6 +33,7 @@ BAD = {
     "a selection that matches nothing": ("", ["run", "{suite}", "--select", "batch=3"], "batch"),
     "a selection that does not parse": ("", ["run", "{suite}", "--select", "batch=="], "batch=="),
     "a run that is not there": ("", ["show", "2026"], "2026"),
+    "a case of the tables": ("", ["show", "--case", "nope"], "fix: trtbench show --as trtexec --case nope"),
     "resume of nothing": ("", ["run", "--resume", "2026"], "2026"),
     "no suite": ("", ["run"], "trtbench run suites/smoke.yaml"),
     "an unknown backend for all": ("", ["run", "{suite}", "--backend", "fkae"], "Did you mean 'fake'?"),
