@@ -28,7 +28,7 @@ def markdown(run: Run, baseline: str = "") -> str:
     mark = replicated(made)
     for model, members in models(made).items():
         lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure], mark)]
-        found = notes.collect(members, run)
+        found = notes.collect(members, run, baseline)
         lines += ["", *(f"- {_note(note, members)}" for note in found)] if found else []
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
     if last := "; ".join(filter(None, (notes.evidence(made), left_out))):

@@ -9,7 +9,7 @@ import msgspec
 
 from bench.model import Environment, Run
 from bench.report import cells
-from bench.report.rows import Row, replicated
+from bench.report.rows import Row, asked, baselines, replicated
 
 LONGEST_VALUE = 60
 # TensorRT has a distribution for each CUDA version, and one of bindings alone.
@@ -41,8 +41,11 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     about: tuple[str, ...] = ()
 
 
-def collect(table: Sequence[Row], run: Run, verbose: bool = False) -> list[Note]:
-    """The notes of one table of ``run``: numbered ones (failures, accuracy, warnings) first, then general ones."""
+def collect(table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = False) -> list[Note]:
+    """The notes of one table of ``run``: numbered ones (failures, accuracy, warnings) first, then general ones.
+
+    ``baseline`` is what the rows were made with.
+    """
     merged: dict[tuple[str, str, str], list[Row]] = {}
     logs: dict[tuple[str, str, str], str] = {}
     for row in table:
@@ -57,7 +60,7 @@ def collect(table: Sequence[Row], run: Run, verbose: bool = False) -> list[Note]
         ids = tuple(dict.fromkeys(row.case for row in members))
         log = logs.get((kind, text, fix), "")
         numbered.append(Note(kind=kind, text=text, fix=fix, log=log, mark=str(number), about=ids))
-    return numbered + _general(table, run)
+    return numbered + _general(table, run, baseline)
 
 
 def marks(found: Sequence[Note], row: Row) -> str:
@@ -136,11 +139,12 @@ def _by_kind(merged: dict[tuple[str, str, str], list[Row]]) -> dict[tuple[str, s
 # -------------------------------------------------------------------------------------------- of the table as a whole
 
 
-def _general(table: Sequence[Row], run: Run) -> list[Note]:
+def _general(table: Sequence[Row], run: Run, baseline: str) -> list[Note]:
     measured = [row for row in table if row.processes]
     return [
         *_not_run(table, run),
         *_baselines(measured),
+        *_no_speed(measured, run, baseline),
         *_other_boundary(measured),
         *_fairness(measured),
     ]
@@ -155,7 +159,7 @@ def _not_run(table: Sequence[Row], run: Run) -> list[Note]:
 
 
 def _baselines(measured: Sequence[Row]) -> list[Note]:
-    """Speeds against another precision than a row's own would mislead unless said; a missing speed has a reason."""
+    """Speeds against another precision or toolchain than a row would think of mislead unless said."""
     precisions = {row.label: row.precision for row in measured}
     others: dict[str, list[Row]] = {}
     for row in measured:
@@ -170,10 +174,23 @@ def _baselines(measured: Sequence[Row]) -> list[Note]:
         place, backend = next(iter(places.items()))
         text = "each toolchain against the baseline of its own"
         found.append(Note(kind="baseline", text=text, fix=f"one for all: --baseline {backend}@{place}"))
-    if lacking := [row for row in measured if row.ranked and not row.speed]:
-        text = f"{names(lacking)}: no accurate baseline of the same sizes, so no speed"
-        found.append(Note(kind="baseline", text=text, fix="--baseline BACKEND"))
     return found
+
+
+def _no_speed(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
+    """Why rows that rank have no speed: the run lacks the baseline, or a sound one of their sizes."""
+    lacking = [row for row in measured if row.ranked and not row.speed]
+    if not lacking:
+        return []
+    name = asked(run, baseline)
+    there = dict.fromkeys(row.backend.partition("[")[0] for row in measured if row.ranked)
+    others = [backend for backend in there if backend != name]
+    if name in baselines(run.header.cases):
+        text = f"no accurate {name} of the same sizes and precision (or fp32) at {lacking[0].primary}"
+    else:
+        text = f"this run has no {name}"
+    fix = f"--baseline with one of: {', '.join(others)}" if others else ""
+    return [Note(kind="baseline", text=f"{names(lacking)}: {text}, so no speed", fix=fix)]
 
 
 def _other_boundary(measured: Sequence[Row]) -> list[Note]:

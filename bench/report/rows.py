@@ -109,7 +109,7 @@ def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
     """
     check_baseline(run.header.cases, baseline)
     pools = gather(run)
-    chosen = baseline or run.header.baseline or "eager"
+    chosen = asked(run, baseline)
     primaries = {model: _primary(members, chosen) for model, members in _by_model(pools).items()}
     made = [_row(pool, _baseline_of(pool, pools, chosen), primaries[pool.case.model]) for pool in pools]
     best: dict[tuple[object, ...], list[int]] = {}
@@ -129,6 +129,11 @@ def models(table: Iterable[Row]) -> dict[str, list[Row]]:
     for row in table:
         groups.setdefault(row.model, []).append(row)
     return {model: sorted(found, key=lambda row: tuple(row.symbols.values())) for model, found in groups.items()}
+
+
+def asked(run: Run, baseline: str = "") -> str:
+    """The baseline that rows() sets the cases of ``run`` against, whether the run has it or not."""
+    return baseline or run.header.baseline or "eager"
 
 
 def replicated(table: Iterable[Row]) -> bool:

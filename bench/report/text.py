@@ -45,7 +45,7 @@ def render(
     lines = _heading(run, width)
     mark = replicated(made)
     for model, members in models(made).items():
-        lines += ["", *_model(model, members, run, width, verbose, mark)]
+        lines += ["", *_model(model, members, notes.collect(members, run, baseline, verbose), width, verbose, mark)]
         if phases:
             lines += ["", *_phases(model, members, width)]
     lines.append("")
@@ -93,8 +93,9 @@ def _heading(run: Run, width: int) -> list[Text | str]:
     return lines
 
 
-def _model(model: str, members: Sequence[Row], run: Run, width: int, verbose: bool, mark: bool) -> list[Text | str]:
-    found = notes.collect(members, run, verbose)
+def _model(
+    model: str, members: Sequence[Row], found: Sequence[notes.Note], width: int, verbose: bool, mark: bool
+) -> list[Text | str]:
     shown = [row for row in members if verbose or row.processes or row.failure]
     if not shown:
         return [_bold(model), *_below(found, width, verbose)]

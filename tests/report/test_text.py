@@ -256,9 +256,25 @@ def test_a_baseline_with_a_path_among_its_options_is_named_in_full() -> None:
     assert f"one for all: --baseline {name}@default" in text.render(run, width=200, baseline="tensorrt")
 
 
-def test_a_missing_baseline_is_said() -> None:
-    asked = case("bert", "inductor")
-    assert "no accurate baseline" in text.render(make([asked], [record(asked, 2.0)]))
+def test_a_run_without_the_baseline_says_so_and_names_what_it_has() -> None:
+    cases = [case("bert", "inductor"), case("bert", "torchscript"), case("bert", "inductor[mode=max-autotune]")]
+    run = make(cases, [record(c, 2.0) for c in cases])
+    shown = text.render(run, width=200)
+    assert "baseline: inductor, torchscript, inductor[mode=max-autotune]: this run has no eager, so no speed" in shown
+    assert "try: --baseline with one of: inductor, torchscript\n" in shown
+    assert "this run has no eager, so no speed" in export.markdown(run)
+    assert "so no speed" not in text.render(run, baseline="inductor")
+    header = msgspec.structs.replace(run.header, baseline="aoti")
+    assert "this run has no aoti" in text.render(msgspec.structs.replace(run, header=header), width=200)
+
+
+def test_a_baseline_that_is_not_sound_at_the_sizes_of_a_row_is_told_as_that() -> None:
+    cases = [case("bert", "eager"), case("bert", "inductor"), case("bert", "eager", batch=8)]
+    wrong = record(cases[0], 2.0, accuracy=accuracy(False, 0.2, why="cosine 0.2 is below 0.999"))
+    run = make(cases, [wrong, record(cases[1], 1.0), record(cases[2], 9.0)])
+    shown = text.render(run, width=200)
+    assert "inductor: no accurate eager of the same sizes and precision (or fp32) at latency, so no speed" in shown
+    assert "try: --baseline with one of: inductor\n" in shown
 
 
 def test_an_interrupted_or_damaged_run_says_so_and_how_to_go_on(run) -> None:
