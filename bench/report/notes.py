@@ -78,7 +78,7 @@ def of_run(run: Run) -> list[Note]:
         found.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
     elif run.footer.status == "interrupted":
         found.append(Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume))
-    if reasons := dict.fromkeys(reason for r in run.records if (reason := r.telemetry.get("gpu_reason"))):
+    if reasons := dict.fromkeys(str(reason) for r in run.records if (reason := r.telemetry.get("gpu_reason"))):
         text = f"nothing watched the GPU's clocks, power, memory and other users: {'; '.join(reasons)}"
         found.append(Note(kind="unwatched", text=text, fix="trtbench doctor"))
     cases = {case.id for case in run.header.cases}

@@ -256,8 +256,8 @@ def _light(pool: Pool, primary: Boundary | None) -> float | None:
 
 
 def _energy(pool: Pool) -> float | None:
-    told = [float(r.telemetry["inference_j"]) for r in pool.records if "inference_j" in r.telemetry]
-    return statistics.median(told) if told else None
+    told = _told(pool, "inference_j")
+    return float(statistics.median(told)) if told else None
 
 
 def _memory(pool: Pool) -> tuple[int | None, Literal["gpu", "host", ""]]:
@@ -269,7 +269,13 @@ def _memory(pool: Pool) -> tuple[int | None, Literal["gpu", "host", ""]]:
 
 
 def _highest(pool: Pool, key: str) -> int:
-    return max((int(record.telemetry.get(key) or 0) for record in pool.records), default=0)
+    return int(max(_told(pool, key), default=0))
+
+
+def _told(pool: Pool, key: str) -> list[float]:
+    """A figure of the telemetry from each process that has it; a damaged file may have anything there."""
+    found = [record.telemetry.get(key) for record in pool.records]
+    return [value for value in found if isinstance(value, int | float)]
 
 
 def _phases(pool: Pool) -> tuple[PhaseTime, ...]:

@@ -91,8 +91,12 @@ def _block(case: Case, records: Sequence[Record]) -> str:
 
 
 def _of_loops(loops: Sequence[Measurement]) -> tuple[dict[str, list[int]], dict[str, int]]:
-    """The kept times of the parts and their sums over all queries; empty unless every process has them."""
+    """The kept times of the parts and their sums over all queries; empty unless every process has them, of as many
+    queries each.
+    """
     if not loops or not all(set(LINES) <= set(m.parts) and set(LINES) <= set(m.totals) for m in loops):
+        return {}, {}
+    if any(len({len(m.parts[name]) for name in LINES}) > 1 for m in loops):
         return {}, {}
     times = {name: [sample for m in loops for sample in m.parts[name]] for name in LINES}
     return times, {name: sum(m.totals[name] for m in loops) for name in LINES}
@@ -156,7 +160,8 @@ def _differences(records: Sequence[Record], times: Times, one_by_one: bool) -> l
             "Enqueue, H2D, GPU Compute and D2H are of one query in flight, Latency is of the loop from start to end: "
             "this run kept no parts of its loop."
         )
-    floors = [record.telemetry["gpu_floor_ns"] for record in records if "gpu_floor_ns" in record.telemetry]
+    told = [record.telemetry.get("gpu_floor_ns") for record in records]
+    floors = [floor for floor in told if isinstance(floor, int | float)]
     if floors:
         floor = format_time(statistics.median(floors))
         found.append(f"Of GPU Compute Time {floor} is the clock's own: what it reads of a call that does nothing.")

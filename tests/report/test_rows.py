@@ -197,6 +197,15 @@ def test_energy_is_the_median_of_what_processes_told_and_shown_only_where_one_di
     assert "energy" not in export.markdown(make([asked], [record(asked, 2.0)]))
 
 
+def test_telemetry_of_a_damaged_record_is_no_figure() -> None:
+    asked = case("bert", "eager")
+    odd = {"inference_j": "much", "gpu_memory_bytes": [1], "peak_rss_bytes": None, "gpu_reason": ["?"]}
+    run = make([asked], [record(asked, 2.0, 0, telemetry=odd), record(asked, 2.0, 1, telemetry={"inference_j": 2})], 2)
+    (row,) = rows(run)
+    assert (row.energy, row.memory, row.memory_of) == (2.0, None, "")
+    assert "bert" in text.render(run)
+
+
 def test_phases_keep_cold_and_warm_apart() -> None:
     asked = case("bert", "eager")
     (row,) = rows(make([asked], [record(asked, 2.0, r) for r in range(3)], replicates=3))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +68,14 @@ def test_an_older_run_without_parts_shows_single_queries_and_says_so() -> None:
     assert line(shown, "Total GPU Compute Time") == "Total GPU Compute Time: 2.1 s"
     assert "of one query in flight" in shown
     assert "of one query in flight" not in trtexec.render(make([asked], [on_gpu(asked)]))
+
+
+def test_parts_of_unequal_length_are_no_queries() -> None:
+    asked = case("bert", "eager")
+    damaged = on_gpu(asked, PARTS | {"h2d": (MS,)}, samples=(5 * MS,))
+    shown = trtexec.render(make([asked], [msgspec.structs.replace(damaged, telemetry={"gpu_floor_ns": "short"})]))
+    assert "max = 5 ms" in line(shown, "Latency")
+    assert line(shown, "H2D Latency") == "H2D Latency: -"
 
 
 def test_a_cpu_case_has_dashes_for_what_a_cpu_has_not_and_nothing_else_to_say() -> None:
