@@ -27,6 +27,11 @@ def test_the_golden_value_is_written_as_the_same_bytes() -> None:
     assert b"".join(codec.encode(item) for item in (run.header, *run.records, run.footer)) == GOLDEN.read_bytes()
 
 
+def test_an_old_run_keeps_the_limits_that_it_was_begun_with() -> None:
+    limits = store.read(GOLDEN).header.thresholds["fp16"]
+    assert (limits.cosine, limits.rel_l2) == (0.999, None)
+
+
 def test_every_schema_has_a_dated_history_a_golden_file_and_a_migration_from_the_one_before() -> None:
     versions = set(range(1, codec.SCHEMA + 1))
     assert set(codec.HISTORY) == versions

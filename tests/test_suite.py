@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bench import plan, suite
 from bench.errors import InputError, SuiteError
-from bench.model import DEFAULT_THRESHOLDS, Policy, Range, Toolchain
+from bench.model import DEFAULT_THRESHOLDS, Policy, Range, Threshold, Toolchain
 from tests.suite_kit import REGISTRY, TEXT, load, write
 
 TWO_TOOLCHAINS = TEXT.replace("batch: [1, 32]", "batch: [1, 32]\n  toolchain: [default, old]")
@@ -87,6 +87,12 @@ def test_thresholds_that_are_not_named_keep_their_default(tmp_path: Path) -> Non
     assert read.accuracy["fp32"].rel_l2 == DEFAULT_THRESHOLDS["fp32"].rel_l2
     assert read.accuracy["tf32"].rel_l2 is None
     assert "fp16" not in read.accuracy
+
+
+def test_a_suite_that_loosens_the_cosine_alone_keeps_the_limit_of_the_scale(tmp_path: Path) -> None:
+    read = load(tmp_path, TEXT + "accuracy: {fp16: {cosine: 0.9}, bf16: {cosine: 0.9, rel_l2: 0.5}}\n")
+    assert read.accuracy["fp16"] == Threshold(cosine=0.9, rel_l2=0.05)
+    assert read.accuracy["bf16"] == Threshold(cosine=0.9, rel_l2=0.5)
 
 
 def test_dynamic_points_default_to_the_three_of_the_range(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.measure import accuracy
-from bench.model import Accuracy, OutputError, Threshold
+from bench.model import DEFAULT_THRESHOLDS, PRECISIONS, Accuracy, OutputError, Threshold
 
 ALL = Threshold(cosine=0.999, rel_l2=0.01, max_abs=0.1, sqnr=40.0)
 X = np.random.default_rng(1).normal(size=(4, 250)).astype(np.float32)
@@ -31,6 +31,26 @@ def test_an_equal_output_is_exact_and_ok() -> None:
     found = compare(X, X.copy())
     assert (found.ok, found.why, found.threshold) == (True, "", ALL)
     assert only(found) == OutputError(name="y", cosine=1.0, max_abs=0.0, rel_l2=0.0, sqnr=None)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("scale", [100.0, 0.5, 0.0, 1.3])
+def test_an_output_of_a_wrong_scale_is_accurate_at_no_precision(precision: str, scale: float) -> None:
+    found = compare(scale * X, X, DEFAULT_THRESHOLDS[precision])
+    assert not found.ok
+    assert "rel_l2" in found.why
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8", "fp8"])
+def test_the_default_limits_of_a_precision_agree_on_an_output_of_the_right_scale(precision: str) -> None:
+    limits = DEFAULT_THRESHOLDS[precision]
+    assert limits.cosine is not None
+    r = X.ravel() / np.linalg.norm(X)
+    side = np.roll(r, 1) - (np.roll(r, 1) @ r) * r
+    for angle, ok in ((math.acos(limits.cosine) * 0.99, True), (math.acos(limits.cosine) * 1.2, False)):
+        turned = math.cos(angle) * r + math.sin(angle) * side / np.linalg.norm(side)
+        found = compare(turned.astype(np.float64), r, limits)
+        assert found.ok is ok, found.why
 
 
 def test_the_figures_are_those_of_the_definitions() -> None:
