@@ -8,8 +8,9 @@ import pynvml
 import pytest
 
 from bench import gpus, watch
-from bench.measure import cuda, nvml
-from bench.model import Measurement, Record
+from bench.measure import cuda, device, nvml
+from bench.model import Case, Input, Measurement, Policy, Record
+from tests.measure.simulated import SimulatedGpu, SimulatedLane
 from tests.nvml_kit import FakeNvml
 
 
@@ -48,6 +49,28 @@ def test_samples_taken_while_throttled_are_marked_and_kept() -> None:
     record = watched.complete(Record(case="c", label="l", measurements=(taken,)), {"gpu": (0, 100)})
     assert record.measurements[0].samples == taken.samples
     assert record.measurements[0].marked == (5, 6, 7, 8, 9)
+    gate.close()
+
+
+def test_throttling_marks_the_parts_of_latency_as_it_marks_latency() -> None:
+    gate = cuda.create_gate()
+    gpu = SimulatedGpu(gate)
+    clock = cuda.CudaClock(gpu, gate)
+    case = Case(model="m", factory="f:m", inputs={"x": Input(shape=(1,))}, backend="b")
+    lane, policy = SimulatedLane(gpu), Policy(boundaries=("latency",), warmup_ns=1_000_000)
+    measured = device.measure([lane], case, policy, clock, gpu.host)
+    clock.close()
+    start, end = measured.spans["latency"]
+
+    class Halfway(Telemetry):
+        def throttled_spans(self) -> list[tuple[int, int]]:
+            return [((start + end) // 2, end)]
+
+    watched = watch.GpuWatch(gate, Halfway())
+    record = watched.complete(Record(case="c", label="l", measurements=measured.measurements), measured.spans)
+    marked = {m.boundary: m.marked for m in record.measurements}
+    assert len(marked["latency"]) == pytest.approx(len(record.measurements[0].samples) / 2, abs=1)
+    assert marked == dict.fromkeys(("latency", "h2d", "compute", "d2h"), marked["latency"])
     gate.close()
 
 

@@ -252,6 +252,7 @@ class _Measuring:
             whole = self.take("latency", take)
         for name, samples in parts.items():
             self._keep(name, tuple(samples), whole.stop)
+            self.spans[name] = self.spans["latency"]  # taken with it, sample by sample: so throttling marks them too
         moving = self.medians["h2d"] + self.medians["d2h"]
         if self.case.transfers and moving > self.medians["compute"]:
             message = f"copies take {format_time(moving)} of a request, compute {format_time(self.medians['compute'])}"

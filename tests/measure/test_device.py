@@ -44,7 +44,8 @@ def test_every_boundary_is_measured_with_its_parts(gpu: SimulatedGpu) -> None:
     assert set(by_name["gpu"].samples) == {200_000}
     assert by_name["throughput"].depth == 2
     assert found.warnings == ()
-    assert set(found.spans) >= {"gpu", "latency", "throughput"}
+    assert set(found.spans) == set(names)
+    assert {found.spans[part] for part in ("h2d", "compute", "d2h")} == {found.spans["latency"]}
     assert found.facts["gpu_floor_ns"] == 0
     assert "throughput_of_bound" in found.facts
 
