@@ -8,6 +8,7 @@ from statistics import median
 
 import msgspec
 
+from bench.errors import Unsupported
 from bench.measure import gpu, outcome
 from bench.measure.boundaries import Phase
 from bench.measure.cuda import CudaClock, HoldBroken
@@ -27,13 +28,19 @@ _BACK_TO_BACK = 20
 _PAIRS = 50
 _ADDED_WITHIN = 1_000
 _COMPARING = NS_PER_S
+_OVERLAP = "with l2: cold the L2 is filled anew before each call, which cannot be where calls overlap"
 _WAITS = "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)"
 
 
 def lanes_needed(case: Case, policy: Policy) -> int:
     """How many lanes: two for each stream in ``throughput``, so that copies overlap the calls (depth 2)."""
-    looping = policy.energy_ns or "throughput" in (policy.boundaries or DEFAULT)
-    return case.streams * DEPTH if looping else 1
+    return case.streams * DEPTH if case.l2 != "cold" and _loops(policy) else 1
+
+
+def _loops(policy: Policy) -> tuple[str, ...]:
+    """What is asked for that comes from a loop of overlapping calls."""
+    asked = {"throughput": "throughput" in (policy.boundaries or DEFAULT), "energy": policy.energy_ns > 0}
+    return tuple(name for name in asked if asked[name])
 
 
 def measure(
@@ -52,9 +59,18 @@ def measure(
     ``throughput_of_bound`` (the rate as a fraction of one call per longest part of ``latency``: 1 where copies hide
     behind the calls), and with ``energy_ns`` what ran in the saturated loop: ``saturated_inferences`` and
     ``saturated_ns``.
+
+    With ``l2: cold`` the L2 is filled with other data before each sample of ``gpu``, ``gpu_unheld`` and ``latency``;
+    ``throughput`` and energy are left out with the warning ``NotCold``. Unsupported if no other boundary is asked for.
     """
-    wanted = policy.boundaries or DEFAULT
+    wanted, loops = policy.boundaries or DEFAULT, _loops(policy)
     measuring = _Measuring(lanes, case, policy, clock, host)
+    if case.l2 == "cold" and loops:
+        if set(wanted) == {"throughput"}:
+            raise Unsupported(_OVERLAP, fix="l2: warm, or other boundaries, e.g. [gpu, latency]")
+        message = f"{_OVERLAP}: {' and '.join(loops)} left out"
+        measuring.warnings.append(Warning(kind="NotCold", message=message, hint="the same case with l2: warm"))
+        loops = ()
     with phase("warmup"):
         measuring.warm_up("gpu" in wanted)
     with phase("measure"):
@@ -63,12 +79,12 @@ def measure(
         if "gpu" in wanted:
             measuring.held()
         if "gpu_unheld" in wanted and "gpu_unheld" not in measuring.medians:
-            measuring.take("gpu_unheld", gpu.gpu(lanes[0], clock, hold=False))
+            measuring.unheld()
         if "latency" in wanted:
             measuring.latency()
-        if "throughput" in wanted:
+        if "throughput" in loops:
             measuring.throughput()
-    if policy.energy_ns:
+    if "energy" in loops:
         with phase("saturate"):
             measuring.saturate()
     return outcome.Measured(
@@ -212,6 +228,11 @@ class _Measuring:
             message = f"issuing a call takes the host {issuing}, running it the GPU {running}: the GPU waits"
             self.warnings.append(Warning(kind="HostBound", message=message, hint="cuda_graph: on"))
 
+    def unheld(self) -> None:
+        """``gpu_unheld``, because it was asked for."""
+        with self._cold(self.lanes[0]) as before:
+            self.take("gpu_unheld", gpu.gpu(self.lanes[0], self.clock, hold=False, before=before))
+
     def _escaped(self) -> str:
         """Why the held time cannot be all of the work: calls back to back take longer than either host or GPU needs.
 
@@ -248,7 +269,11 @@ class _Measuring:
 
     def latency(self) -> None:
         """``latency`` and its parts."""
-        with gpu.latency(self.lanes[0], self.clock, self.host, transfers=self.case.transfers) as (take, parts):
+        lane, transfers = self.lanes[0], self.case.transfers
+        with (
+            self._cold(lane) as before,
+            gpu.latency(lane, self.clock, self.host, transfers=transfers, before=before) as (take, parts),
+        ):
             whole = self.take("latency", take)
         for name, samples in parts.items():
             self._keep(name, tuple(samples), whole.stop)

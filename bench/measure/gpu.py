@@ -26,14 +26,12 @@ def stream_of(lane: Lane) -> int:
 def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> Take:
     """Samples of ``gpu`` (held) or ``gpu_unheld``: event, call, event, with ``before`` issued ahead of the first event.
 
-    HoldBroken from a sample whose call waited for the GPU.
+    Without holding it is waited for too. HoldBroken from a sample whose call waited for the GPU.
     """
     stream, start, end = stream_of(lane), clock.event(), clock.event()
     driver = clock.driver
 
     def issue() -> None:
-        if before is not None:
-            before()
         driver.record(start, stream)
         lane.call()
         driver.record(end, stream)
@@ -41,13 +39,24 @@ def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> T
     def take() -> int:
         if hold:
             with clock.held(stream):
+                if before is not None:
+                    before()
                 issue()
         else:
+            _finished(before, stream, start, clock)
             issue()
         clock.wait(end)
         return clock.elapsed(start, end)
 
     return take
+
+
+def _finished(before: Before, stream: int, event: int, clock: CudaClock) -> None:
+    """Issue ``before`` and wait for it: else the sample would wait for it too, or the host get ahead meanwhile."""
+    if before is not None:
+        before()
+        clock.driver.record(event, stream)
+        clock.wait(event)
 
 
 def enqueue(lane: Lane, clock: CudaClock, host: Clock, call: Callable[[], object] | None = None) -> Take:
@@ -109,9 +118,12 @@ class Transfer:
 
 @contextlib.contextmanager
 def latency(
-    lane: Lane, clock: CudaClock, host: Clock, *, transfers: bool
+    lane: Lane, clock: CudaClock, host: Clock, *, transfers: bool, before: Before = None
 ) -> Iterator[tuple[Take, dict[Boundary, list[int]]]]:
-    """Samples of ``latency`` on the host's clock, and the lists that fill with its parts h2d, compute and d2h."""
+    """Samples of ``latency`` on the host's clock, and the lists that fill with its parts h2d, compute and d2h.
+
+    What ``before`` issues on the lane's stream is waited for ahead of each sample.
+    """
     stream = stream_of(lane)
     events = [clock.event() for _ in range(4)]
     parts: dict[Boundary, list[int]] = {"h2d": [], "compute": [], "d2h": []}
@@ -119,6 +131,7 @@ def latency(
     copies = Transfer(driver, lane, on=transfers)
 
     def take() -> int:
+        _finished(before, stream, events[0], clock)
         start = host.now()
         driver.record(events[0], stream)
         copies.host_to_device(stream)

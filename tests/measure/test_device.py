@@ -6,11 +6,13 @@ import os
 import random
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
+from bench.errors import Unsupported
 from bench.measure import device
 from bench.measure.cuda import CudaClock, Gate, create_gate
-from bench.model import Case, Input, Policy
+from bench.model import Boundary, Case, Input, Policy
 
 from .simulated import ISSUE, SimulatedGpu, SimulatedLane
 
@@ -106,6 +108,41 @@ def test_a_cold_l2_is_filled_before_each_sample_outside_the_interval(gpu: Simula
     assert sum(name == "fill" for name, _ in gpu.log) >= 50
 
 
+def fills(gpu: SimulatedGpu) -> int:
+    return sum(name == "fill" for name, _ in gpu.log)
+
+
+@pytest.mark.parametrize("boundary", ["gpu", "gpu_unheld", "latency"])
+def test_a_cold_l2_is_filled_before_each_sample_of_a_boundary_and_in_none(
+    gpu: SimulatedGpu, boundary: Boundary
+) -> None:
+    policy = Policy(boundaries=(boundary,), warmup_ns=1_000_000)
+    warm = {m.boundary: m for m in run(gpu, [SimulatedLane(gpu, kernel_ns=70_000)], policy).measurements}
+    assert fills(gpu) == 0
+    cold = {m.boundary: m for m in run(gpu, [SimulatedLane(gpu, kernel_ns=70_000)], policy, l2="cold").measurements}
+    assert fills(gpu) >= len(cold[boundary].samples)
+    assert cold.keys() == warm.keys()
+    for name, measured in cold.items():
+        assert measured.samples == warm[name].samples
+
+
+def test_a_cold_case_has_no_throughput_or_energy_and_says_what_to_do(gpu: SimulatedGpu) -> None:
+    lane = SimulatedLane(gpu, kernel_ns=200_000)
+    found = run(gpu, [lane], Policy(warmup_ns=1_000_000, energy_ns=5_000_000_000), l2="cold")
+    assert [m.boundary for m in found.measurements] == ["enqueue", "gpu", "latency", "h2d", "compute", "d2h"]
+    assert "saturated_ns" not in found.facts
+    (warning,) = found.warnings
+    assert (warning.kind, warning.hint) == ("NotCold", "the same case with l2: warm")
+    assert "throughput and energy left out" in warning.message
+
+
+def test_a_cold_case_of_throughput_alone_is_unsupported(gpu: SimulatedGpu) -> None:
+    policy = Policy(boundaries=("throughput",))
+    with pytest.raises(Unsupported, match="cold") as raised:
+        run(gpu, [SimulatedLane(gpu)], policy, l2="cold")
+    assert "l2: warm" in raised.value.fix
+
+
 def test_copies_longer_than_the_call_are_told(gpu: SimulatedGpu) -> None:
     lanes = [SimulatedLane(gpu, kernel_ns=100_000, up=400_000, down=10_000) for _ in range(2)]
     found = run(gpu, lanes)
@@ -116,6 +153,8 @@ def test_two_lanes_a_stream_are_asked_for_only_where_throughput_is() -> None:
     asked = Case(model="m", factory="f:m", inputs={}, backend="b", streams=3)
     assert device.lanes_needed(asked, Policy()) == 6
     assert device.lanes_needed(asked, Policy(boundaries=("gpu",))) == 1
+    cold = msgspec.structs.replace(asked, l2="cold")
+    assert device.lanes_needed(cold, Policy(energy_ns=1_000_000_000)) == 1
 
 
 def test_a_saturated_loop_tells_how_many_inferences_it_made_and_how_long_it_took(gpu: SimulatedGpu) -> None:
