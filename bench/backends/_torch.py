@@ -95,12 +95,34 @@ def tf32(on: bool) -> Iterator[None]:
     import torch
 
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = on
+    before = torch.get_float32_matmul_precision(), matmul.allow_tf32, cudnn.allow_tf32
+    set_tf32(on)
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        _set_older(*before)
+
+
+def set_tf32(on: bool) -> None:
+    """TF32 on or off, whatever was set before and by which API: a user's file may set any of them when it is imported.
+
+    ``torch.set_float32_matmul_precision("medium")`` is undone too, which makes a CPU multiply float32 as bfloat16.
+    """
+    import torch
+
+    # What the newer API wrote (torch 2.9 and later) would stay in force over the older one.
+    for place in (torch.backends, torch.backends.cudnn, torch.backends.mkldnn):
+        if getattr(place, "fp32_precision", "none") != "none":
+            place.fp32_precision = "none"
+    _set_older("high" if on else "highest", on, on)
+
+
+def _set_older(precision: str, matmul: bool, cudnn: bool) -> None:
+    import torch
+
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cuda.matmul.allow_tf32 = matmul
+    torch.backends.cudnn.allow_tf32 = cudnn
 
 
 def preload(case: Case, suite_dir: Path) -> None:
@@ -236,11 +258,13 @@ def _brief(error: BaseException) -> str:
 def load_model(case: Case, options: TorchOptions, context: Context, device: str) -> torch.nn.Module:
     """The case's model as it is measured: precision, memory format and autocast applied, on ``device``.
 
-    Its weights are those of the weights artifact, if the case has one.
+    Its weights are those of the weights artifact, if the case has one. TF32 is as the precision says, whatever the
+    factory's file has set.
     """
     import torch
 
     model = build_model(case, context, device="cpu")
+    set_tf32(case.precision == "tf32")
     if _weights.STAGE in context.artifacts:
         _weights.load_weights(model, context.artifacts[_weights.STAGE])
     if options.memory_format == "channels_last":

@@ -174,6 +174,47 @@ def test_tf32_is_set_in_both_libraries_and_put_back(on: bool) -> None:
     assert (matmul.allow_tf32, cudnn.allow_tf32) == before
 
 
+def settings() -> list[Any]:
+    """TF32 and what else float32 may be computed as, in a form that every torch can tell."""
+    found = [
+        torch.get_float32_matmul_precision(),
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+    ]
+    newer = [getattr(place, "fp32_precision", "none") for place in (torch.backends, torch.backends.cudnn)]
+    return [*found, *newer]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        'torch.set_float32_matmul_precision("high")',
+        'torch.set_float32_matmul_precision("medium")',
+        "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True",
+        'torch.backends.fp32_precision = "tf32"',
+        'torch.backends.cudnn.fp32_precision = "tf32"',
+        'torch.backends.cuda.matmul.fp32_precision = "tf32"',
+    ],
+)
+def test_a_factorys_file_cannot_undo_the_precision_of_its_case_or_of_the_reference(
+    bench: Bench, tmp_path: Path, own: str
+) -> None:
+    if "fp32_precision" in own and not hasattr(torch.backends, "fp32_precision"):
+        pytest.skip("this torch has the older API only")
+    code = f"import torch\n{own}\n\ndef net():\n    {own}\n    return Net()\n"
+    code += "\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        return x @ x\n"
+    (tmp_path / "fast.py").write_text(code)
+    case = bench.case("eager", "fast.py:net", SQUARE)
+    backend, context = base.load("eager"), msgspec.structs.replace(bench.context(case), suite_dir=tmp_path)
+    with _torch.tf32(False):
+        wanted = settings()
+        with backend.prepare(case, base.options_of(backend, case), context) as prepared:
+            assert settings() == wanted
+            assert prepared.fairness()["tf32"] == {"matmul": False, "cudnn": False}
+        backend.produce(backend.stages(case)[0], case, context, bench.folder())
+        assert settings() == wanted
+
+
 @pytest.mark.parametrize("backend", ["eager", "inductor", "torchscript", "aoti"])
 @pytest.mark.parametrize(
     ("fields", "reason"),
