@@ -178,6 +178,18 @@ class Bare(Protocol):
         ...
 
 
+@runtime_checkable
+class Exposed(Protocol):
+    """A lane that gives its resident inputs themselves to a model, which could write to them.
+
+    Runtimes that take inputs as constant memory, as ONNX Runtime and TensorRT do, have no such lanes.
+    """
+
+    def changed(self) -> Sequence[str]:
+        """Wait for the latest call; the names of the inputs that do not hold the case's values any more."""
+        ...
+
+
 class Runtime(Protocol):
     """The face of a backend that the planner needs: no runtime library is imported through it."""
 

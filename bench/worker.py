@@ -21,11 +21,11 @@ import msgspec
 
 from bench import environment, jobs, tensors
 from bench.backends import base
-from bench.errors import BenchError, CaseError
+from bench.errors import BenchError, CaseError, Unsupported
 from bench.measure import accuracy, boundaries, cuda, device, fairness, metric, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
 from bench.model import Accuracy, Case, Failure, Phase, Record
-from bench.seam import Context, Lane, Preloading
+from bench.seam import Context, Exposed, Lane, Preloading
 
 TIMED = ("measure", "saturate")
 LONGEST_MESSAGE = 2000
@@ -112,6 +112,8 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
         with log("first_call"):
             lanes[0].call()
             lanes[0].read()
+        log.current = "first_call"  # what it left behind is looked at outside its time
+        _check_inputs(lanes[0])
         host.start()
         if on_gpu:
             with _cuda_clock(job.gate) as clock:
@@ -127,6 +129,16 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
             fields["accuracy"] = _validate(lanes[0], job, tensors.read(reference / "outputs.safetensors"))
         fields["fairness"] = prepared.fairness()
         fields["warnings"] += fairness.warnings(fields["fairness"], case)
+
+
+def _check_inputs(lane: Lane) -> None:
+    """Unsupported if the first call has changed the resident inputs: each call would be timed on other values, and the
+    outputs that are compared would not be those of the case's inputs.
+    """
+    if isinstance(lane, Exposed) and (changed := lane.changed()):
+        names = ", ".join(repr(name) for name in changed)
+        fix = f"let forward work on a copy: {changed[0]} = {changed[0]}.clone()"
+        raise Unsupported(f"the model changes its input {names} in place", fix=fix)
 
 
 @contextlib.contextmanager

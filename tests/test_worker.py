@@ -8,7 +8,7 @@ import pytest
 
 from bench import jobs, worker
 from bench.backends import base
-from bench.model import Case, Policy, Record, Threshold
+from bench.model import Case, Policy, Precision, Record, Threshold
 from bench.report import export, text
 from tests.backends.kit import HERE, IMAGES
 from tests.report.conftest import make
@@ -29,16 +29,51 @@ class Silent(worker.Wire):
 
 def measured(case: Case, root: Path) -> Record:
     """The record of ``case``, measured in this process as a worker would."""
-    reference, scratch = root / "reference", root / "scratch"
-    for folder in (reference, scratch):
-        folder.mkdir()
-    stage = base.load(case.backend).stages(case)[0]
+    scratch = root / "scratch"
+    scratch.mkdir()
     common = {"device": "cpu", "case": case, "scratch": str(scratch), "suite_dir": str(HERE), "cold": True}
-    made = jobs.Produce(stage=stage, artifacts={}, out=str(reference), **common)
-    job = jobs.Measure(policy=SHORT, threshold=Threshold(), artifacts={"reference": str(reference)}, **common)
-    log = worker.PhaseLog(Silent())
-    worker.produce(made, log)
+    log, made = worker.PhaseLog(Silent()), {}
+    for stage in base.load(case.backend).stages(case):
+        out = root / stage.name
+        out.mkdir()
+        worker.produce(jobs.Produce(stage=stage, artifacts=made, out=str(out), **common), log)
+        made = {**made, stage.name: str(out)}
+    job = jobs.Measure(policy=SHORT, threshold=Threshold(), artifacts=made, **common)
     return worker.measure(job, log).record
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("factory", ["zoo.py:in_place", "zoo.py:rectifies"])
+@pytest.mark.parametrize(
+    ("backend", "precision"),
+    [("eager", "fp32"), ("eager", "bf16"), ("torchscript", "fp32"), ("inductor", "fp32"), ("aoti", "fp32")],
+)
+def test_a_model_that_changes_its_input_in_place_is_unsupported_and_never_timed(
+    tmp_path: Path, factory: str, backend: str, precision: Precision
+) -> None:
+    lacks = base.load(backend).missing()
+    if lacks is not None:
+        pytest.skip(f"{lacks.reason}; {lacks.fix}")
+    record = measured(Case(model="net", factory=factory, inputs=IMAGES, backend=backend, precision=precision), tmp_path)
+    assert record.failure is not None
+    assert (record.failure.kind, record.failure.stage) == ("Unsupported", "first_call")
+    assert record.failure.message == "the model changes its input 'x' in place"
+    assert "x.clone()" in record.failure.hint
+    assert record.measurements == ()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("precision", "options"),
+    [("fp32", {}), ("fp16", {}), ("bf16", {"memory_format": "channels_last"}), ("bf16", {"autocast": True})],
+)
+def test_inputs_that_were_converted_are_not_taken_for_changed(
+    tmp_path: Path, precision: Precision, options: dict[str, object]
+) -> None:
+    case = Case(model="net", factory="zoo.py:net", inputs=IMAGES, backend="eager", precision=precision, options=options)
+    record = measured(case, tmp_path)
+    assert record.failure is None
+    assert [m.boundary for m in record.measurements] == ["latency"]
 
 
 @pytest.mark.torch

@@ -18,7 +18,7 @@ import pytest
 
 from bench.backends import base
 from bench.model import Case
-from bench.seam import Missing
+from bench.seam import Exposed, Missing
 from tests.backends.kit import Bench, cosine
 
 RUNTIMES = {"torch", "onnxruntime", "onnx", "tensorrt", "torch_tensorrt", "cuda", "transformers", "torchvision", "timm"}
@@ -153,6 +153,13 @@ def test_input_buffers_fit_the_case_and_stay_where_they_are(case: Case, prepared
     assert dict(lane.inputs()) == before
     assert {name: buffer.shape for name, buffer in before.items()} == {n: s.shape for n, s in case.inputs.items()}
     assert all(buffer.nbytes == 4 * int(np.prod(buffer.shape)) for buffer in before.values())
+
+
+def test_inputs_hold_the_cases_values_after_calls(prepared: Any) -> None:
+    (lane,) = prepared.lanes(1)
+    lane.call()
+    lane.call()
+    assert not isinstance(lane, Exposed) or list(lane.changed()) == []
 
 
 def test_outputs_tell_where_the_latest_results_lie(prepared: Any) -> None:

@@ -58,6 +58,20 @@ class Inverse(torch.nn.Module):
         return torch.linalg.inv(x)
 
 
+class InPlace(Net):
+    """Changes its input: another one in each call."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return super().forward(x.sub_(0.25))
+
+
+class Rectifies(Net):
+    """Changes its input in the first call, and finds the changed one in all others."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return super().forward(x.relu_())
+
+
 class Text(torch.nn.Module):
     """Returns a string."""
 
@@ -83,6 +97,14 @@ def branches() -> torch.nn.Module:
 
 def nested() -> torch.nn.Module:
     return Nested()
+
+
+def in_place() -> torch.nn.Module:
+    return InPlace()
+
+
+def rectifies() -> torch.nn.Module:
+    return Rectifies()
 
 
 def inverse() -> torch.nn.Module:
