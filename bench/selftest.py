@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
+import select
+import signal
 import statistics
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -87,6 +91,7 @@ def _median(take: gpu.Take) -> float:
 
 def replays(path: str) -> None:
     """Time the replays of a graph in this process, which a profiler watches; write the samples (ns) to ``path``."""
+    end_with_parent()
     with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), cuda.create_gate())) as clock:
         driver = clock.driver
         assert isinstance(driver, cuda.CudaDriver)
@@ -97,6 +102,21 @@ def replays(path: str) -> None:
             warm_up(gpu.gpu(lane, clock, hold=False), POLICY, HostClock())
             take = gpu.gpu(lane, clock, hold=True)
             Path(path).write_text(json.dumps([take() for _ in range(POLICY.max_samples)]))
+
+
+def end_with_parent() -> None:
+    """From now on, end this process when its parent has ended: a held replay would keep the GPU waiting for ever.
+
+    A thread waits for that. The kernel's own signal (PR_SET_PDEATHSIG) would come as soon as the parent's thread that
+    started this process ends, and a profiler has many.
+    """
+    parent = os.pidfd_open(os.getppid())
+
+    def wait() -> None:
+        select.select([parent], [], [])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def run(processes: int, runs: int, tell: Tell) -> tuple[Reading, ...]:

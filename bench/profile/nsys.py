@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,8 @@ _GRAPHS = 'SELECT "end" - start FROM CUPTI_ACTIVITY_KIND_GRAPH_TRACE ORDER BY st
 def profile(command: Sequence[str], env: Mapping[str, str], folder: Path, limit_s: float) -> Path:
     """Run ``command`` under ``nsys profile``, graphs traced as wholes; the report as SQLite, in ``folder``.
 
-    Unavailable without nsys, CaseError with its last line if a step fails or takes longer than ``limit_s``.
+    Whatever ends it early, nothing in the session that nsys leads is left running. Unavailable without nsys, CaseError
+    with its last line if a step fails or takes longer than ``limit_s``.
     """
     nsys = shutil.which("nsys")
     if nsys is None:
@@ -44,12 +47,24 @@ def graph_replays(report: Path) -> list[int]:
 
 
 def _run(command: Sequence[str], env: Mapping[str, str], limit_s: float) -> None:
-    try:
-        done = subprocess.run(
-            command, env=dict(env), capture_output=True, text=True, errors="replace", timeout=limit_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CaseError(f"nsys {command[1]} took more than {limit_s:.0f} s") from error
-    if done.returncode:
-        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    with subprocess.Popen(
+        command,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as child:
+        try:
+            out, err = child.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired as error:
+            raise CaseError(f"nsys {command[1]} took more than {limit_s:.0f} s") from error
+        finally:
+            if child.returncode is None:  # the limit, or Ctrl-C: the profiled command goes with nsys
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+    if child.returncode:
+        lines = [line.strip() for line in (out + err).splitlines() if line.strip()]
         raise CaseError(f"nsys {command[1]} failed: {(lines or ['no output'])[-1]}")

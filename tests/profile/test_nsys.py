@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from bench.errors import CaseError, Unavailable
 from bench.profile import nsys
+from tests.test_process import alive
 
 # A stand-in: profiling runs the command after the options, exporting writes a report of two replays.
 NSYS = """#!{python}
@@ -29,10 +33,20 @@ with sqlite3.connect(output) as database:
 """
 
 
+def hanging(told: Path) -> tuple[str, ...]:
+    """A command that writes its process id to a file and sleeps."""
+    return ("sh", "-c", 'echo $$ > "$0"; exec sleep 600', str(told))
+
+
+def await_end(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    import sys
-
     folder = tmp_path / "bin"
     folder.mkdir()
     tool = folder / "nsys"
@@ -52,6 +66,46 @@ def test_a_profiled_command_gives_its_graphs_in_the_order_of_their_launch(on_pat
 def test_a_command_that_fails_under_the_profiler_is_told_by_its_last_line(on_path: Path, tmp_path: Path) -> None:
     with pytest.raises(CaseError, match=r"nsys profile failed: .*No such file or directory"):
         nsys.profile(("ls", "/nowhere/at/all"), os.environ, tmp_path, 60)
+
+
+def test_a_command_that_hangs_under_the_profiler_is_killed_with_it(on_path: Path, tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with pytest.raises(CaseError, match="nsys profile took more than"):
+        nsys.profile(hanging(told), os.environ, tmp_path, 2)
+    await_end(int(told.read_text()))
+
+
+def test_an_interrupt_ends_the_profiler_and_its_command(on_path: Path, tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+
+    def interrupt(*_: object) -> None:
+        if told.exists() and told.read_text().endswith("\n"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            nsys.profile(hanging(told), os.environ, tmp_path, 60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    await_end(int(told.read_text()))
+
+
+def test_a_profiled_process_in_a_session_of_its_own_ends_with_its_parent(on_path: Path, tmp_path: Path) -> None:
+    tool = on_path / "nsys"
+    tool.write_text(tool.read_text().replace('startswith("--")]).', 'startswith("--")], start_new_session=True).'))
+    told = tmp_path / "pid"
+    code = (
+        "import os, signal, sys; from bench.selftest import end_with_parent; end_with_parent()\n"
+        "print(os.getpid(), file=open(sys.argv[1], 'w'), flush=True)\n"
+        "signal.pause()"
+    )
+    with pytest.raises(CaseError, match="nsys profile took more than"):
+        nsys.profile((sys.executable, "-c", code, str(told)), os.environ, tmp_path, 5)
+    await_end(int(told.read_text()))
 
 
 def test_without_nsys_it_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
