@@ -15,10 +15,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import environment, jobs, toolchains
+from bench import environment, jobs, locks, toolchains
 from bench.dispatch import Dispatcher, Tell
 from bench.errors import CaseError, Unavailable, UsageError
-from bench.events import Note, Step
+from bench.events import Note, Step, Waiting
 from bench.measure import cuda, device, gpu, holds, spin
 from bench.measure.clock import HostClock
 from bench.measure.loop import sample, warm_up
@@ -34,6 +34,7 @@ POLICY = Policy(max_time_ns=2_000_000_000, min_samples=50, max_samples=100)
 COPY_BYTES = 256 << 20
 # A graph for the profiler: kernels of this length, so many that gaps between them count too.
 GRAPH_KERNELS, GRAPH_KERNEL_NS = 30, 20_000
+_DEVICE = "cuda:0"
 _PROFILE_LIMIT_S = 180
 _LIMIT_NS = 1_200_000_000_000
 _REPLAYS = (
@@ -122,11 +123,16 @@ def end_with_parent() -> None:
 def run(processes: int, runs: int, tell: Tell) -> tuple[Reading, ...]:
     """The readings of the first process, over all of them the spread of floor and copy (sd of logs), and a profiler's.
 
-    ``runs`` calls of each kind that is hard to hold are made in the first process.
+    ``runs`` calls of each kind that is hard to hold are made in the first process. The device is locked meanwhile, as
+    by any run; who holds it is told and waited for.
     """
     here = environment.describe("cuda")
     series: list[tuple[Reading, ...]] = []
-    with tempfile.TemporaryDirectory(prefix="trtbench-") as scratch:
+    who, queue = f"selftest (process {os.getpid()})", lambda holder: tell(Waiting(device=_DEVICE, holder=holder))
+    with (
+        locks.hold(locks.lock_path(_DEVICE), who, queue),
+        tempfile.TemporaryDirectory(prefix="trtbench-") as scratch,
+    ):
         interpreter = toolchains.Interpreter(
             name="default",
             command=toolchains.worker_command(""),
@@ -136,7 +142,7 @@ def run(processes: int, runs: int, tell: Tell) -> tuple[Reading, ...]:
         dispatcher = Dispatcher(_LIMIT_NS, False, tell)
         for index in range(processes):
             with watched("cuda") as watch:
-                job = jobs.Selftest(device="cuda:0", gate=watch.gate, runs=0 if index else runs)
+                job = jobs.Selftest(device=_DEVICE, gate=watch.gate, runs=0 if index else runs)
                 reply = dispatcher.ask(interpreter, job, f"process {index + 1} of {processes}", watch)
             if isinstance(reply, Failure):
                 raise UsageError(f"{reply.kind}: {reply.message}", where="selftest", fix=reply.hint)

@@ -1,0 +1,82 @@
+"""The self-test of the GPU's clock has the device for itself."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import events, jobs, locks, selftest
+from bench.model import Environment
+from bench.seam import Reading
+from bench.watch import Watch
+from tests.test_locks import HOLDER
+
+READ = jobs.Read(readings=(Reading(name="floor", what="a call that does nothing", measured=1.0),))
+
+
+@pytest.fixture
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The device's lock in a folder of its own; the device is simulated and nsys is not there."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    here = Environment(kind="cuda", arch="sm_90", device="simulated", slug="simulated")
+    monkeypatch.setattr(selftest.environment, "describe", lambda device: here)
+    monkeypatch.setattr(selftest, "watched", lambda kind: contextlib.nullcontext(Watch()))
+    return locks.lock_path("cuda:0")
+
+
+def is_held(lock: Path) -> bool:
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def test_the_device_is_locked_while_workers_and_the_profiler_use_it(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    during: list[tuple[str, bool]] = []
+
+    def ask(self: object, interpreter: object, job: jobs.Selftest, label: str, watch: Watch) -> jobs.Read:
+        during.append((job.device, is_held(lock)))
+        return READ
+
+    def tell(event: events.Event) -> None:
+        if isinstance(event, events.Step):
+            during.append((event.phase, is_held(lock)))
+
+    monkeypatch.setattr(selftest.Dispatcher, "ask", ask)
+    found = selftest.run(1, 0, tell)
+    assert found == READ.readings
+    assert during == [("cuda:0", True), ("graph replays under nsys", True)]
+    assert not is_held(lock)
+
+
+def test_a_device_that_a_run_holds_is_waited_for_and_the_run_is_named(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest.Dispatcher, "ask", lambda *_: READ)
+    command = [sys.executable, "-c", HOLDER, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == "held\n"
+        waited: list[events.Waiting] = []
+
+        def tell(event: events.Event) -> None:
+            if isinstance(event, events.Waiting):
+                waited.append(event)
+                child.stdin.close()  # the holder ends only once we wait
+
+        selftest.run(1, 0, tell)
+    assert waited == [events.Waiting(device="cuda:0", holder="run-1")]
