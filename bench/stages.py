@@ -126,10 +126,8 @@ class Maker:
             number = build if stage.per_build else 0
             try:
                 key = self._key(case, stage, interpreters[stage.toolchain], keys, number)
-            except (
-                OSError,
-                KeyError,
-            ):  # a file is missing, which is told in its turn; or what it needs is not made yet
+            except (OSError, KeyError):
+                # A file is not there, which is told in its turn; or what the stage needs is not made yet.
                 return digest([stage.toolchain, stage.key, number]) if own(stage, case) else ""
             name = digest(key)
             found, message = artifacts.find(self._root_of(stage), stage.kind, key)

@@ -88,7 +88,9 @@ class Survey:
             self._tell(Note(text=f"no speed of light, as this machine's ceilings cannot be measured: {reply.message}"))
             return {}
         assert isinstance(reply, jobs.Rates)
-        if not (busy or self._busy()):
+        if self._device != "cpu":  # where our own load is not taken for that of others
+            busy = busy or self._busy()
+        if not busy:
             self._keep("ceilings", key, "rates.json", msgspec.json.encode(reply.ceilings))
         return reply.ceilings
 
