@@ -15,7 +15,7 @@ LAYERS = {
     "lowering": 2,
     "backends": 3, "measure": 3, "profile": 3, "store": 3,
     "jobs": 4, "process": 4, "locks": 4, "light": 4, "worker": 4, "toolchains": 4, "stages": 4, "runner": 4,
-    "dispatch": 4, "selftest": 4, "survey": 4, "watch": 4, "prestart": 4, "faults": 4, "dissect": 4,
+    "dispatch": 4, "selftest": 4, "survey": 4, "watch": 4, "prestart": 4, "faults": 4, "dissect": 4, "sources": 4,
     "executors": 4, "doctor": 4, "duel": 4, "calibrate": 4,
     "report": 5,
     "integrations": 6, "cli": 6, "__main__": 7,
