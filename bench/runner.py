@@ -157,7 +157,7 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
 
     UsageError if this is another environment than it was made in, or a file that its cases name is another.
     """
-    header = resumable(path)
+    header, so_far = resumable(path), store.read(path).records
     artifacts.check_writable(Path(settings.cache))
     settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
     wanted = header.cases if wanted is None else wanted
@@ -165,13 +165,25 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
     _refuse_another(header, "default", here, path)
     places = dict.fromkeys(header.toolchains, str(path))
     with _Session(header, settings, tell, places) as session:
-        session.wanted = wanted
+        done, failed = _settled(so_far)
+        processes = range(header.policy.replicates)
+        session.wanted = [
+            case for case in wanted if case.id not in failed and any((case.id, n) not in done for n in processes)
+        ]
         session.elsewhere = _elsewhere(header.environments["default"], here)
         for name, found in session.prepare().environments.items():
             _refuse_another(header, name, found, path)
-        writer, so_far = store.reopen(path)
+        writer, run = store.reopen(path)
         with contextlib.closing(writer):
-            return session.measure(writer, so_far.records, {case.id for case in wanted})
+            return session.measure(writer, run.records, {case.id for case in wanted})
+
+
+def _settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:
+    """What is not measured again: processes by case and replicate, and the cases that failed. Those that a lost GPU
+    left are neither: their records say nothing of them.
+    """
+    telling = [record for record in records if not (record.failure and record.failure.kind == "DeviceLost")]
+    return {(r.case, r.replicate) for r in telling}, {r.case for r in telling if r.failure}
 
 
 def resumable(path: Path) -> Header:
@@ -315,7 +327,7 @@ class _Session:
                 lambda job, label: self.dispatcher.ask(default, job, label),
                 self.tell,
             )
-            self.work = survey.work(self.header.cases, self.factories, self.settings.seed)
+            self.work = survey.work(self.wanted, self.factories, self.settings.seed)
             self.header = msgspec.structs.replace(self.header, ceilings=survey.ceilings())
         return self.header
 
@@ -325,9 +337,7 @@ class _Session:
         Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
         nothing of its plan is missing.
         """
-        before = [record for record in before if not (record.failure and record.failure.kind == "DeviceLost")]
-        done = {(record.case, record.replicate) for record in before}
-        failed = {record.case for record in before if record.failure}
+        done, failed = _settled(before)
         turns = [(case, n) for n in range(self.header.policy.replicates) for case in self.header.cases]
         total = len(turns)
         interrupted, left = False, 0

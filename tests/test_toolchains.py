@@ -216,7 +216,8 @@ def test_resume_refuses_a_toolchain_that_has_changed(
     monkeypatch.setenv("THREADS", "7")
     trtbench("run", both(fake_suite(), "old: {env: {OMP_NUM_THREADS: $THREADS}}"))
     path = store.runs(trtbench.store)[0]
-    before = path.read_bytes()
+    before = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
+    path.write_bytes(before)
     monkeypatch.setenv("THREADS", "8")
     assert trtbench("run", "--resume", path.stem) == 2
     assert "another environment of the toolchain 'old' (flags differ)" in trtbench.err
@@ -234,6 +235,23 @@ def test_resume_of_a_part_needs_only_the_toolchains_of_that_part(trtbench: Trtbe
     assert [record.toolchain for record in store.read(path).records] == ["default"]
     assert trtbench("run", "--resume", path.stem) == 2
     assert "toolchain 'old'" in trtbench.err
+
+
+def test_resume_needs_only_the_toolchains_of_what_is_missing(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = both(fake_suite(replicates=2), "old: {python: ./python}")
+    script(suite.parent, 'exec PYTHON "$@"')
+    trtbench("run", suite)
+    path = store.runs(trtbench.store)[0]
+    header, first, old, _, last, _ = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(header + first + old + last)
+    (suite.parent / "python").unlink()
+    assert trtbench("run", "--resume", path.stem) == 0
+    assert [(r.toolchain, r.replicate) for r in store.read(path).records] == [
+        ("default", 0),
+        ("old", 0),
+        ("old", 1),
+        ("default", 1),
+    ]
 
 
 def test_a_broken_package_of_a_toolchain_is_missed_there(tmp_path: Path) -> None:
