@@ -65,7 +65,6 @@ def _silence(stream: TextIO) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from bench import artifacts, plan, runner, store
     from bench.backends import base
-    from bench.errors import UsageError
     from bench.report import rows
 
     cache = str(arguments.cache or artifacts.default_root())
@@ -77,8 +76,6 @@ def _run(arguments: argparse.Namespace) -> int:
         prestart=arguments.prestart,
         seed=arguments.seed or 0,
     )
-    if arguments.cold and arguments.prestart > 1:
-        raise UsageError("--cold is for true starts, --prestart takes imports out of them", fix="leave one of them out")
     if arguments.resume:
         _refuse_beside_resume(arguments)
         path = store.resolve(arguments.store, arguments.resume)

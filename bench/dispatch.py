@@ -32,6 +32,11 @@ class Dispatcher:
         self._gpu = gpu
         self._lost: Failure | None = None
 
+    @property
+    def lost(self) -> bool:
+        """Whether the GPU is lost: nothing is started on it any more."""
+        return self._lost is not None
+
     def ask(
         self,
         interpreter: Interpreter,
@@ -43,6 +48,8 @@ class Dispatcher:
         """Have a worker do ``job`` while ``watch`` looks on: a new one, or ``worker``, which has been started ahead."""
         on_gpu = job.device != "cpu"
         if on_gpu and self._lost is not None:
+            if worker is not None:
+                worker.close()
             return self._lost
         last: list[jobs.ReplyType] = []
         stage = "start"

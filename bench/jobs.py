@@ -117,9 +117,10 @@ class Preloaded(Reply, frozen=True, kw_only=True):
 
 
 class Inspected(Reply, frozen=True, kw_only=True):
-    """Work by case id; a model whose package is missing is absent."""
+    """Work by case id, or why it cannot be counted; a model whose package is missing is in neither."""
 
     work: dict[str, Work]
+    failed: dict[str, str] = {}
 
 
 class Rates(Reply, frozen=True, kw_only=True):

@@ -38,7 +38,6 @@ def count(case: Case, context: Context) -> Work:
         try:
             with torch.device(device):
                 model = _torch.build_model(case, context, device=device)
-            _check_names(model, case)
             inputs = {
                 name: torch.empty([int(n) for n in spec.shape], dtype=getattr(torch, spec.dtype), device=device).zero_()
                 for name, spec in case.resolved.items()
@@ -49,9 +48,14 @@ def count(case: Case, context: Context) -> Work:
                 outputs = _torch.flatten_outputs(model(**inputs))
         except BenchError:
             raise
+        except TypeError as error:
+            _check_names(model, case, error)
+            if device == "cpu":
+                raise CaseError(f"the model cannot be run on zeros: {error}") from error
+            continue
         except Exception as error:  # on meta tensors an operator or a .item(); on zeros anything that a model may do
             if device == "cpu":
-                raise CaseError(f"the model cannot be run to count its arithmetic: {error}") from error
+                raise CaseError(f"the model cannot be run on zeros: {error}") from error
             continue
         break
     weights = [*model.parameters(), *model.buffers()]
@@ -59,13 +63,16 @@ def count(case: Case, context: Context) -> Work:
     return Work(flops=counter.get_total_flops(), bytes=moved, parameters=sum(p.numel() for p in model.parameters()))
 
 
-def _check_names(model: torch.nn.Module, case: Case) -> None:
-    """SuiteError if the model's ``forward`` has no parameters of these names, or wants more."""
+def _check_names(model: torch.nn.Module, case: Case, raised: TypeError) -> None:
+    """SuiteError if a call ``raised`` because ``forward`` has no parameters of the inputs' names, or wants more.
+
+    Asked only then: hooks and wrappers may take what the signature does not show.
+    """
     try:
         inspect.signature(model.forward).bind(**case.inputs)
-    except TypeError as error:
+    except TypeError:
         fix = f"correct `inputs` of the model {case.model!r}"
-        raise SuiteError(f"the model does not take these inputs: {error}", where=case.source, fix=fix) from error
+        raise SuiteError(f"the model does not take these inputs: {raised}", where=case.source, fix=fix) from raised
 
 
 def _attention_as_products() -> contextlib.AbstractContextManager[Any]:

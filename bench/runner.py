@@ -93,6 +93,7 @@ def run(
     suite: Suite, plan: Plan, policy: Policy, device: environment.Device, settings: Settings, tell: Tell
 ) -> Finished:
     """Measure ``plan`` and store it. InputError before anything is written if the suite or the store is wrong."""
+    _refuse_both(settings)
     root = Path(settings.store)
     store.check_writable(root)
     artifacts.check_writable(Path(settings.cache))
@@ -145,7 +146,7 @@ def _new_session(
         toolchains=used,
         seed=settings.seed,
         cold=settings.cold,
-        sources=_sources(plan.cases, Path(suite.path).parent),
+        sources=_sources(plan.cases, Path(suite.path).parent.resolve()),
     )
     places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
@@ -160,6 +161,7 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
     header, so_far = resumable(path), store.read(path).records
     artifacts.check_writable(Path(settings.cache))
     settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
+    _refuse_both(settings)
     wanted = header.cases if wanted is None else wanted
     here = device_of(header.environments["default"].kind, Plan(cases=header.cases))
     _refuse_another(header, "default", here, path)
@@ -176,6 +178,12 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
         writer, run = store.reopen(path)
         with contextlib.closing(writer):
             return session.measure(writer, run.records, {case.id for case in wanted})
+
+
+def _refuse_both(settings: Settings) -> None:
+    if settings.cold and settings.prestart > 1:
+        what = "a --cold run is for true starts, --prestart takes imports out of them"
+        raise UsageError(what, fix="leave one of them out")
 
 
 def _settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:
@@ -217,7 +225,7 @@ def _refuse_unknown(header: Header, path: Path) -> None:
 def _refuse_changed(header: Header, path: Path) -> None:
     """UsageError if a file that the run's cases name is not what it was, or not there."""
     folder = Path(header.suite_path).parent
-    now = _sources(header.cases, folder)
+    now = _sources(header.cases, folder.resolve())
     for name, was in header.sources.items():
         if now.get(name) != was:
             gone = not now.get(name)
@@ -422,7 +430,8 @@ class _Session:
             case=case.id, label=case.label, replicate=replicate, started=now, toolchain=case.toolchain, build=build
         )
         interpreter = self.interpreters[case.toolchain]
-        self.ahead.start(turns, self.interpreters, self._lacking)
+        if not self.dispatcher.lost:
+            self.ahead.start(turns, self.interpreters, self._lacking)
         builder = lambda: self.ahead.builder(case, replicate)  # noqa: E731
         ready = self.ready(case, base.load(case.backend).stages(case), build, builder)
         if isinstance(ready, Failure):

@@ -54,8 +54,12 @@ def _is_file(path: Path) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    about = path.stat()
-    return _digest(path, about.st_mtime_ns, about.st_size)
+    """The digest, or why there is none: whoever needs what the file holds tells of it."""
+    try:
+        about = path.stat()
+        return _digest(path, about.st_mtime_ns, about.st_size)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
 
 
 @functools.lru_cache

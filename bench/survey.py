@@ -116,13 +116,15 @@ class Survey:
             return {}
         job = jobs.Inspect(cases=cases, device=self._device, suite_dir=str(self._suite_dir), seed=seed)
         reply = self._answer(job, "models")
-        if isinstance(reply, jobs.Inspected):
-            return reply.work
-        if len(cases) > 1:
+        assert isinstance(reply, jobs.Inspected | Failure)
+        if isinstance(reply, Failure) and len(cases) > 1:
             return {key: work for case in cases for key, work in self._inspect((case,), seed).items()}
-        assert isinstance(reply, Failure)
-        self._tell(Note(text=f"{cases[0].label}: no speed of light, as its work cannot be counted: {reply.message}"))
-        return {}
+        failed = {cases[0].id: reply.message} if isinstance(reply, Failure) else reply.failed
+        for case in cases:
+            if case.id in failed:
+                what = f"{case.model}/{case.precision}: no speed of light, as its work cannot be counted"
+                self._tell(Note(text=f"{what}: {failed[case.id]}"))
+        return {} if isinstance(reply, Failure) else reply.work
 
     def _busy(self) -> bool:
         """Whether others compute on the device."""

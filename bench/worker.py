@@ -21,13 +21,14 @@ import msgspec
 
 from bench import environment, jobs, tensors
 from bench.backends import base
-from bench.errors import BenchError, CaseError, Unsupported
+from bench.errors import BenchError, CaseError, Unavailable, Unsupported
 from bench.measure import accuracy, boundaries, cuda, device, fairness, metric, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
 from bench.model import Accuracy, Case, Failure, Phase, Record
 from bench.seam import Context, Exposed, Lane, Preloading
 
 TIMED = ("measure", "saturate")
+PRESTART = "prestart"
 LONGEST_MESSAGE = 2000
 
 
@@ -186,20 +187,25 @@ def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
         tensors.write(out / "inputs.safetensors", inputs)
     context = _context(job, case, inputs, log, Path(job.scratch), job.artifacts)
     backend.produce(job.stage, case, context, out)
-    return jobs.Produced(phases=tuple(log.phases))
+    # The wait of a worker that was started ahead is no part of what making it takes.
+    return jobs.Produced(phases=tuple(phase for phase in log.phases if phase.name != PRESTART))
 
 
 def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:
     """Count the work of each case once per model, sizes and precision; SuiteError if a factory is wrong."""
     from bench import light
 
-    work = {}
+    work, failed = {}, {}
     with log("inspect"):
         for case in job.cases:
             context = _context(job, case, {}, log, Path(job.suite_dir), {})
-            with contextlib.suppress(CaseError):
+            try:
                 work[case.id] = light.count(case, context)
-    return jobs.Inspected(work=work)
+            except Unavailable:  # its rows say so
+                continue
+            except CaseError as error:
+                failed[case.id] = error.what
+    return jobs.Inspected(work=work, failed=failed)
 
 
 def preload(job: jobs.Preload, log: PhaseLog) -> None:
@@ -209,7 +215,7 @@ def preload(job: jobs.Preload, log: PhaseLog) -> None:
     """
     backend = base.load(job.case.backend)
     assert isinstance(backend, Preloading)
-    with log("prestart"):
+    with log(PRESTART):
         backend.preload(job.case, Path(job.suite_dir))
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

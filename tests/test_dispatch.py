@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import faults, gpus, jobs, store
+from bench import faults, gpus, jobs, process, store
 from bench.dispatch import Dispatcher
 from bench.environment import describe
 from bench.events import Event
@@ -35,17 +35,23 @@ class Parent:
         self._dispatcher = Dispatcher(60_000_000_000, False, self.told.append, lambda: self.state)
 
     def ask(
-        self, script: str, *, device: str = "cuda:0", watch: Watch | None = None, label: str = "case"
+        self,
+        script: str,
+        *,
+        device: str = "cuda:0",
+        watch: Watch | None = None,
+        label: str = "case",
+        worker: process.Child | None = None,
     ) -> jobs.ReplyType | Failure:
         """What comes of a worker that runs ``script``, where ``reply(text)`` answers."""
         code = f"import os, sys\nreply = lambda text: os.write(int(sys.argv[1]), text.encode())\n{script}"
         first = f"open({str(self.started)!r}, 'a').write('x')\n"
-        worker = Interpreter(
+        interpreter = Interpreter(
             name="default", command=(sys.executable, "-c", first + code), env={}, environment=describe("fake")
         )
         stage = Stage(name="reference", kind="reference", producer="eager", key={})
         job = jobs.Produce(device=device, case=CASE, stage=stage, artifacts={}, out="", scratch="")
-        return self._dispatcher.ask(worker, job, label, watch or Watch())
+        return self._dispatcher.ask(interpreter, job, label, watch or Watch(), worker)
 
     def fail(self, kind: str, message: str) -> Failure:
         found = self.ask(answer(jobs.Failed(kind=kind, stage="measure", message=message, hint="")))
@@ -154,6 +160,16 @@ def test_what_was_measured_before_the_loss_is_kept(parent: Parent) -> None:
     assert isinstance(found, jobs.Measured)
     assert found.record.failure is not None
     assert (found.record.failure.kind, found.record.wall_ns) == ("DeviceLost", 5)
+
+
+def test_a_worker_started_ahead_is_ended_when_the_gpu_was_lost(parent: Parent) -> None:
+    parent.state = LOST
+    parent.fail("CudaFailure", "CUDA_ERROR_UNKNOWN in a CUDA call")
+    waiting = process.Child((sys.executable, "-c", "input()"), {})
+    assert waiting.alive
+    found = parent.ask(answer(jobs.Produced(phases=())), worker=waiting)
+    assert isinstance(found, Failure)
+    assert (found.kind, waiting.alive) == ("DeviceLost", False)
 
 
 def test_a_worker_that_waits_for_a_lost_gpu_is_ended_at_once(parent: Parent) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from bench import light
-from bench.errors import CaseError
+from bench.errors import CaseError, SuiteError
 from bench.measure.clock import FakeClock
 from bench.model import Case, Input, Measurement, Work
 from bench.seam import Context
 
 ZOO = """
+import functools
 import torch
 
 class Attention(torch.nn.Module):
@@ -30,6 +31,24 @@ class Attention(torch.nn.Module):
 
 def attention(item=False):
     return Attention(item)
+
+class Wrapped(torch.nn.Linear):
+    @functools.wraps(torch.nn.Linear.forward)
+    def forward(self, x):
+        return super().forward(x)
+
+def wrapped():
+    return Wrapped(8, 8)
+
+class Hooked(torch.nn.Linear):
+    def forward(self, hidden):
+        return super().forward(hidden)
+
+def hooked():
+    model = Hooked(8, 8)
+    rename = lambda module, args, given: (args, {"hidden": given["x"]})
+    model.register_forward_pre_hook(rename, with_kwargs=True)
+    return model
 
 class Broken(torch.nn.Module):
     def forward(self, x):
@@ -72,10 +91,29 @@ def test_flops_and_bytes_are_those_counted_by_hand(context: Context, item: bool,
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("factory", ["wrapped", "hooked"])
+def test_a_model_takes_what_its_signature_does_not_show(context: Context, factory: str) -> None:
+    pytest.importorskip("torch")
+    case = Case(model="m", factory=f"zoo.py:{factory}", inputs={"x": Input(shape=(2, 8))}, backend="eager")
+    assert light.count(case, context).flops == 2 * 2 * 8 * 8
+
+
+@pytest.mark.torch
+def test_inputs_of_other_names_are_the_suites_fault(context: Context) -> None:
+    pytest.importorskip("torch")
+    case = Case(
+        model="m", factory="zoo.py:attention", inputs={"y": Input(shape=(2, 8))}, backend="eager", source="s.yaml:3"
+    )
+    with pytest.raises(SuiteError, match="does not take these inputs") as caught:
+        light.count(case, context)
+    assert caught.value.where == "s.yaml:3"
+
+
+@pytest.mark.torch
 def test_a_model_that_runs_neither_without_memory_nor_on_the_cpu_is_told(context: Context) -> None:
     pytest.importorskip("torch")
     case = Case(model="m", factory="zoo.py:broken", inputs={"x": Input(shape=(2, 8))}, backend="eager")
-    with pytest.raises(CaseError, match="cannot be run to count its arithmetic: no kernel anywhere"):
+    with pytest.raises(CaseError, match="cannot be run on zeros: no kernel anywhere"):
         light.count(case, context)
 
 

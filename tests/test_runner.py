@@ -218,6 +218,14 @@ def test_a_resumed_run_goes_on_with_its_seed_and_its_cold_starts(
     assert {key["seed"] for key in keys} == {7}
 
 
+def test_a_resumed_cold_run_starts_nothing_ahead(trtbench: Trtbench, fake_suite: Suite) -> None:
+    path = begun(trtbench, fake_suite(), "--cold")
+    before = path.read_bytes()
+    assert trtbench("run", "--resume", path.stem, "--prestart", 2) == 2
+    assert "a --cold run is for true starts" in trtbench.err
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(("change", "message"), [("def net(): return 2", "has changed since"), (None, "is not there")])
 def test_a_run_is_not_resumed_with_another_model(
     trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, change: str | None, message: str

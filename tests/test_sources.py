@@ -54,6 +54,11 @@ def test_files_that_are_not_there_are_told_where_they_must_be(tmp_path: Path) ->
     assert sources.every(CASE, tmp_path) == {"zoo.py": "", "metric.py": "", "nets.py": "", "roi.so": ""}
 
 
+def test_a_file_that_cannot_be_read_is_left_to_whoever_needs_it(tmp_path: Path) -> None:
+    case = Case(model="m", factory="torchvision:m", args={"path": "/proc/self/mem"}, inputs={}, backend="fake")
+    assert sources.every(case, tmp_path) == {"/proc/self/mem": "unreadable: Input/output error"}
+
+
 def test_a_folder_and_a_librarys_factory_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     case = Case(model="m", factory="torchvision:resnet18", args={"root": "data"}, inputs={}, backend="fake")

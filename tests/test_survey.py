@@ -82,7 +82,7 @@ def test_a_model_that_ends_the_survey_has_no_work_and_the_others_have(tmp_path: 
     work, notes = told(tmp_path, failure, "b", "a", "b", "c")
     assert set(work) == {"a", "c"}
     assert notes == [
-        "b/eager/fp32: no speed of light, as its work cannot be counted: it broke",
+        "b/fp32: no speed of light, as its work cannot be counted: it broke",
         "no speed of light, as this machine's ceilings cannot be measured: it broke",
     ]
 
@@ -147,3 +147,8 @@ def test_models_that_fail_on_zeros_or_in_every_call_are_rows_beside_the_others(
     failed = {record.label.partition("/")[0]: record.failure and record.failure.kind for record in run.records}
     assert failed == {"refuses": None, "wrong": "TypeError", "good": None}
     assert {record.label.partition("/")[0] for record in run.records if record.work} == {"good"}
+    counting = "no speed of light, as its work cannot be counted: the model cannot be run on zeros"
+    assert f"refuses/fp32: {counting}: nothing to do" in trtbench.err
+    assert (
+        f"wrong/fp32: {counting}: Wrong.forward()" in trtbench.err or f"wrong/fp32: {counting}: Linear" in trtbench.err
+    )

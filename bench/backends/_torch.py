@@ -111,7 +111,9 @@ def set_tf32(on: bool) -> None:
     import torch
 
     # What the newer API wrote (torch 2.9 and later) would stay in force over the older one.
-    for place in (torch.backends, torch.backends.cudnn, torch.backends.mkldnn):
+    mkldnn = torch.backends.mkldnn
+    operators = [getattr(mkldnn, name, None) for name in ("conv", "rnn")]
+    for place in (torch.backends, torch.backends.cudnn, mkldnn, *operators):
         if getattr(place, "fp32_precision", "none") != "none":
             place.fp32_precision = "none"
     _set_older("high" if on else "highest", on, on)

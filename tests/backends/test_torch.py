@@ -181,7 +181,9 @@ def settings() -> list[Any]:
         torch.backends.cuda.matmul.allow_tf32,
         torch.backends.cudnn.allow_tf32,
     ]
-    newer = [getattr(place, "fp32_precision", "none") for place in (torch.backends, torch.backends.cudnn)]
+    mkldnn = torch.backends.mkldnn
+    places = (torch.backends, torch.backends.cudnn, mkldnn, getattr(mkldnn, "conv", None), getattr(mkldnn, "rnn", None))
+    newer = [getattr(place, "fp32_precision", "none") for place in places]
     return [*found, *newer]
 
 
@@ -194,6 +196,7 @@ def settings() -> list[Any]:
         'torch.backends.fp32_precision = "tf32"',
         'torch.backends.cudnn.fp32_precision = "tf32"',
         'torch.backends.cuda.matmul.fp32_precision = "tf32"',
+        'torch.backends.mkldnn.conv.fp32_precision = "bf16"',
     ],
 )
 def test_a_factorys_file_cannot_undo_the_precision_of_its_case_or_of_the_reference(
