@@ -63,7 +63,7 @@ def _silence(stream: TextIO) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from bench import artifacts, plan, runner, store
+    from bench import artifacts, plan, runner, sittings, store
     from bench.backends import base
     from bench.report import rows
 
@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         _refuse_beside_resume(arguments)
         path = store.resolve(arguments.store, arguments.resume)
-        cases, wanted = runner.resumable(path).cases, None
+        cases, wanted = sittings.resumable(path).cases, None
         rows.check_baseline(cases, arguments.baseline)
         if arguments.select:
             wanted = plan.selected(cases, base.registry(), arguments.select)

@@ -23,6 +23,7 @@ from bench import (
     locks,
     prestart,
     process,
+    sittings,
     sources,
     stages,
     store,
@@ -31,7 +32,7 @@ from bench import (
 )
 from bench.backends import base
 from bench.dispatch import Dispatcher, Tell
-from bench.errors import StoreError, UsageError
+from bench.errors import UsageError
 from bench.events import Note, Started, Stored, Waiting
 from bench.model import (
     DEFAULT_THRESHOLDS,
@@ -146,7 +147,7 @@ def _new_session(
         toolchains=used,
         seed=settings.seed,
         cold=settings.cold,
-        sources=_sources(plan.cases, Path(suite.path).parent.resolve()),
+        sources=sources.of_all(plan.cases, Path(suite.path).parent.resolve()),
     )
     places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
@@ -158,23 +159,19 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
 
     UsageError if this is another environment than it was made in, or a file that its cases name is another.
     """
-    header, so_far = resumable(path), store.read(path).records
+    header, so_far = sittings.resumable(path), store.read(path).records
     artifacts.check_writable(Path(settings.cache))
     settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
     _refuse_both(settings)
     wanted = header.cases if wanted is None else wanted
     here = device_of(header.environments["default"].kind, Plan(cases=header.cases))
-    _refuse_another(header, "default", here, path)
+    sittings.refuse_another(header, "default", here, path)
     places = dict.fromkeys(header.toolchains, str(path))
     with _Session(header, settings, tell, places) as session:
-        done, failed = _settled(so_far)
-        processes = range(header.policy.replicates)
-        session.wanted = [
-            case for case in wanted if case.id not in failed and any((case.id, n) not in done for n in processes)
-        ]
-        session.elsewhere = _elsewhere(header.environments["default"], here)
+        session.wanted = sittings.left(wanted, so_far, header.policy.replicates)
+        session.elsewhere = sittings.elsewhere(header.environments["default"], here)
         for name, found in session.prepare().environments.items():
-            _refuse_another(header, name, found, path)
+            sittings.refuse_another(header, name, found, path)
         writer, run = store.reopen(path)
         with contextlib.closing(writer):
             return session.measure(writer, run.records, {case.id for case in wanted})
@@ -184,80 +181,6 @@ def _refuse_both(settings: Settings) -> None:
     if settings.cold and settings.prestart > 1:
         what = "a --cold run is for true starts, --prestart takes imports out of them"
         raise UsageError(what, fix="leave one of them out")
-
-
-def _settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:
-    """What is not measured again: processes by case and replicate, and the cases that failed. Those that a lost GPU
-    left are neither: their records say nothing of them.
-    """
-    telling = [record for record in records if not (record.failure and record.failure.kind == "DeviceLost")]
-    return {(r.case, r.replicate) for r in telling}, {r.case for r in telling if r.failure}
-
-
-def resumable(path: Path) -> Header:
-    """The plan of the run at ``path``.
-
-    StoreError if this trtbench cannot run it, UsageError if a file that its cases name is not what it was.
-    """
-    header = store.read(path).header
-    _refuse_unknown(header, path)
-    _refuse_changed(header, path)
-    return header
-
-
-def _sources(cases: Sequence[Case], suite_dir: Path) -> dict[str, str]:
-    return {name: found for case in cases for name, found in sources.every(case, suite_dir).items()}
-
-
-def _refuse_unknown(header: Header, path: Path) -> None:
-    """StoreError if the run at ``path`` has cases that this trtbench cannot run."""
-    fix = f"the trtbench that made it ({header.version}), or a new run: trtbench run {header.suite_path}"
-    if "default" not in header.environments:
-        raise StoreError("the run does not say where it was made", where=str(path), fix=fix)
-    for case in header.cases:
-        try:
-            base.options_of(base.load(case.backend), case)
-        except UsageError as error:
-            what = f"this trtbench cannot run {case.label}: {error.what}"
-            raise StoreError(what, where=str(path), fix=fix) from error
-
-
-def _refuse_changed(header: Header, path: Path) -> None:
-    """UsageError if a file that the run's cases name is not what it was, or not there."""
-    folder = Path(header.suite_path).parent
-    now = _sources(header.cases, folder.resolve())
-    for name, was in header.sources.items():
-        if now.get(name) != was:
-            gone = not now.get(name)
-            what = f"{folder / name}, which the run was begun with, {'is not there' if gone else 'has changed since'}"
-            again = f"a new run: trtbench run {header.suite_path}"
-            fix = f"go to the folder that the run was started in, or {again}" if gone else again
-            raise UsageError(what, where=str(path), fix=fix)
-
-
-def _refuse_another(header: Header, toolchain: str, here: Environment, path: Path) -> None:
-    """UsageError if the run at ``path`` was made in another environment of that toolchain."""
-    before = header.environments[toolchain]
-    if here.fingerprint == before.fingerprint:
-        return
-    differ = [name for name in here.__struct_fields__ if getattr(here, name) != getattr(before, name)]
-    differ = [name for name in differ if name not in ("host", "observed")]
-    which = "" if toolchain == "default" else f" of the toolchain {toolchain!r}"
-    raise UsageError(
-        f"the run was made in another environment{which} ({', '.join(differ)} differ)",
-        where=str(path),
-        fix="start a new run: trtbench run " + header.suite_path,
-    )
-
-
-def _elsewhere(before: Environment, here: Environment) -> tuple[Warning, ...]:
-    """The warning for what is measured on another machine or card of the same kind than the run was begun on."""
-    cards = before.observed.get("card"), here.observed.get("card")
-    other = "card" if None not in cards and cards[0] != cards[1] else "machine" if before.host != here.host else ""
-    if not other:
-        return ()
-    message = f"resumed on another {other} of the same kind: its difference is part of the spread between processes"
-    return (Warning(kind="ResumedElsewhere", message=message, hint="one sitting for a run that decides something"),)
 
 
 def _foreign(cases: Sequence[Case]) -> list[str]:
@@ -345,7 +268,7 @@ class _Session:
         Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
         nothing of its plan is missing.
         """
-        done, failed = _settled(before)
+        done, failed = sittings.settled(before)
         turns = [(case, n) for n in range(self.header.policy.replicates) for case in self.header.cases]
         total = len(turns)
         interrupted, left = False, 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ def every(case: Case, suite_dir: Path) -> dict[str, str]:
     names = [*_code(case.factory), *_code(case.metric), *(name for stage in stages for name in stage.files)]
     found = {name: _sha256(suite_dir / name) if _is_file(suite_dir / name) else "" for name in names}
     return found | named(case, suite_dir)
+
+
+def of_all(cases: Iterable[Case], suite_dir: Path) -> dict[str, str]:
+    """As ``every``, of all the cases."""
+    return {name: found for case in cases for name, found in every(case, suite_dir).items()}
 
 
 def _code(reference: str) -> list[str]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sqlite3
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from bench.errors import CaseError, Unavailable
 from bench.profile import nsys
-from tests.test_process import alive
 
 # A stand-in: profiling runs the command after the options, exporting writes a report of two replays.
 NSYS = """#!{python}
@@ -39,10 +38,14 @@ def hanging(told: Path) -> tuple[str, ...]:
 
 
 def await_end(pid: int) -> None:
-    deadline = time.monotonic() + 10
-    while alive(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([process], [], [], 60)[0], f"process {pid} lives on"
+    finally:
+        os.close(process)
 
 
 @pytest.fixture
