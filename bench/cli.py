@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         _refuse_beside_resume(arguments)
         path = store.resolve(arguments.store, arguments.resume)
-        cases, wanted = sittings.resumable(path).cases, None
+        cases, wanted = sittings.resumable(path).header.cases, None
         rows.check_baseline(cases, arguments.baseline)
         if arguments.select:
             wanted = plan.selected(cases, base.registry(), arguments.select)

@@ -159,7 +159,8 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
 
     UsageError if this is another environment than it was made in, or a file that its cases name is another.
     """
-    header, so_far = sittings.resumable(path), store.read(path).records
+    so_far = sittings.resumable(path)
+    header = so_far.header
     artifacts.check_writable(Path(settings.cache))
     settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
     _refuse_both(settings)
@@ -168,7 +169,7 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
     sittings.refuse_another(header, "default", here, path)
     places = dict.fromkeys(header.toolchains, str(path))
     with _Session(header, settings, tell, places) as session:
-        session.wanted = sittings.left(wanted, so_far, header.policy.replicates)
+        session.wanted = sittings.left(wanted, so_far.records, header.policy.replicates)
         session.elsewhere = sittings.elsewhere(header.environments["default"], here)
         for name, found in session.prepare().environments.items():
             sittings.refuse_another(header, name, found, path)

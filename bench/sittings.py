@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import sources, store
 from bench.backends import base
 from bench.errors import StoreError, UsageError
-from bench.model import Case, Environment, Header, Record, Warning
+from bench.model import Case, Environment, Header, Record, Run, Warning
 
 
 def settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:
@@ -27,15 +27,15 @@ def left(cases: Iterable[Case], records: Sequence[Record], replicates: int) -> l
     ]
 
 
-def resumable(path: Path) -> Header:
-    """The plan of the run at ``path``.
+def resumable(path: Path) -> Run:
+    """The run at ``path``.
 
-    StoreError if this trtbench cannot run it, UsageError if a file that its cases name is not what it was.
+    StoreError if this trtbench cannot run its cases, UsageError if a file that they name is not what it was.
     """
-    header = store.read(path).header
-    _refuse_unknown(header, path)
-    _refuse_changed(header, path)
-    return header
+    run = store.read(path)
+    _refuse_unknown(run.header, path)
+    _refuse_changed(run.header, path)
+    return run
 
 
 def _refuse_unknown(header: Header, path: Path) -> None:

@@ -18,14 +18,14 @@ def named(case: Case, suite_dir: Path) -> dict[str, str]:
     turn is not seen.
     """
     names = [*_code(case.factory), *_texts(case.args), *_texts(case.config)]
-    return {name: _sha256(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
+    return {name: _found(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
 
 
 def every(case: Case, suite_dir: Path) -> dict[str, str]:
     """As ``named``, with the files of the metric and of what the backend builds; empty for one that is not there."""
     stages = base.load(case.backend).stages(case)
     names = [*_code(case.factory), *_code(case.metric), *(name for stage in stages for name in stage.files)]
-    found = {name: _sha256(suite_dir / name) if _is_file(suite_dir / name) else "" for name in names}
+    found = {name: _found(suite_dir / name) if _is_file(suite_dir / name) else "" for name in names}
     return found | named(case, suite_dir)
 
 
@@ -58,11 +58,16 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of what a file holds, in hex. OSError if it cannot be read."""
+    about = path.stat()
+    return _digest(path, about.st_mtime_ns, about.st_size)
+
+
+def _found(path: Path) -> str:
     """The digest, or why there is none: whoever needs what the file holds tells of it."""
     try:
-        about = path.stat()
-        return _digest(path, about.st_mtime_ns, about.st_size)
+        return sha256(path)
     except OSError as error:
         return f"unreadable: {error.strerror}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -97,7 +96,7 @@ class Maker:
                 tell(Note(text=message))
             cold = found is None
             if found is None:
-                worker = ahead() if own(stage, case) else None
+                worker = ahead() if _own(stage, case) else None
                 made = self._make(root, case, stage, key, folders, interpreter, tell, number, worker)
                 if isinstance(made, Failure):
                     return made
@@ -128,13 +127,13 @@ class Maker:
                 key = self._key(case, stage, interpreters[stage.toolchain], keys, number)
             except (OSError, KeyError):
                 # A file is not there, which is told in its turn; or what the stage needs is not made yet.
-                return digest([stage.toolchain, stage.key, number]) if own(stage, case) else ""
+                return digest([stage.toolchain, stage.key, number]) if _own(stage, case) else ""
             name = digest(key)
             found, message = artifacts.find(self._root_of(stage), stage.kind, key)
             if message:
                 tell(Note(text=message))
             again = self._rebuild and stage.per_build and name not in self._rebuilt
-            if own(stage, case) and (found is None or again):
+            if _own(stage, case) and (found is None or again):
                 return "" if name in self._failed else name
             if found is not None:
                 keys[stage.name] = digest([key, found.meta.files])
@@ -211,7 +210,7 @@ class Maker:
         }
         if stage.files:
             paths = {name: self._suite_dir / name for name in stage.files}
-            key["files"] = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+            key["files"] = {name: sources.sha256(path) for name, path in paths.items()}
         if build:
             key["build"] = build
         if stage.per_device:
@@ -221,7 +220,7 @@ class Maker:
         return key
 
 
-def own(stage: Stage, case: Case) -> bool:
+def _own(stage: Stage, case: Case) -> bool:
     """Whether the backend of ``case`` makes ``stage`` itself, in the toolchain that it is measured in."""
     return stage.producer == case.backend and stage.toolchain == case.toolchain and stage.name != "reference"
 
