@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import inspect
-import math
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.backends import _torch
 from bench.errors import BenchError, CaseError, SuiteError
-from bench.model import Case, Measurement, Work
+from bench.model import Case, Measurement, Warning, Work
 from bench.seam import Context
 from bench.units import NS_PER_S
 
@@ -22,6 +22,23 @@ if TYPE_CHECKING:
 
 ITEMSIZE = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
 _DTYPES = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+# Of `throughput` several calls at once are timed: on a CPU they may have more threads than one matrix product had.
+_ONE_CALL = ("gpu", "gpu_unheld", "compute", "latency")
+# Times the ceiling's rate above which the ceiling is not believed. Up to there a case may be right: Winograd's 3 x 3
+# convolutions multiply 2.25 times less (Lavin, Gray 2015) and sums in fp16 are twice as fast on some cards, of which
+# transforms and the other layers leave a whole model about 1.5; clocks differ by less.
+PAST = 1.5
+# Rounds in which the rates are read: while others compute, a reading of a second may be several times too low.
+_ROUNDS = 5
+# A kernel that reads less than this fraction of the best of its precision is not read again, e.g. one without
+# instructions of its own.
+_BEHIND = 0.1
+# In a round each size of a kernel is called at least this often, and for this many seconds.
+_CALLS, _WINDOW = 3, 0.02
+# Seconds of a call from which its kernel is not made larger.
+_LONG = 0.05
+
+Kernel = tuple[tuple[str, ...], Callable[[], float]]
 
 
 def count(case: Case, context: Context) -> Work:
@@ -94,11 +111,11 @@ def achieved(work: Work, precision: str, ceilings: Mapping[str, float], measurem
     """``work`` with the fraction of the roofline that each boundary reached (Williams, Waterman, Patterson 2009):
     max(flops / rate, bytes / bandwidth) over the median time of a call, or over the time per call in ``throughput``.
     """
-    rate, bandwidth = ceilings.get(precision), ceilings.get("copy")
-    if not rate or not bandwidth:
+    roofs = _roofs(work, precision, ceilings)
+    if roofs is None:
         return work
-    compute, memory = work.flops / rate * NS_PER_S, work.bytes / bandwidth * NS_PER_S
-    light = max(compute, memory)
+    compute, memory = roofs
+    light = max(roofs)
     fraction: dict[str, float] = {}
     for m in measurements:
         took = m.window_ns / m.calls if m.calls else statistics.median(m.samples) if m.samples else 0
@@ -113,66 +130,144 @@ def achieved(work: Work, precision: str, ceilings: Mapping[str, float], measurem
     )
 
 
+def warnings(work: Work, precision: str, ceilings: Mapping[str, float]) -> tuple[Warning, ...]:
+    """``FasterThanLight`` if a call of ``work``, as achieved() gives it, did its arithmetic at more than ``PAST`` times
+    the ceiling of ``precision``.
+
+    The arithmetic alone counts, whichever bound is the higher one. What is faster than the copy says nothing of it:
+    weights may stay in a cache, and reading alone can be faster than reading and writing.
+    """
+    roofs = _roofs(work, precision, ceilings)
+    if roofs is None or not work.flops:
+        return ()
+    arithmetic = roofs[0] / max(roofs)
+    reached = {name: share * arithmetic for name, share in work.fraction.items() if name in _ONE_CALL}
+    boundary = max(reached, key=lambda name: reached[name], default="")
+    if not boundary or reached[boundary] <= PAST:
+        return ()
+    message = (
+        f"{boundary} is at {reached[boundary]:.0%} of the ceiling for {precision}: that was read too low, or the case "
+        "does less arithmetic than is counted, or does it in another precision"
+    )
+    hint = "a new run, which measures the ceilings anew; if it says so too, look at what the case computes"
+    return (Warning(kind="FasterThanLight", message=message, hint=hint),)
+
+
+def _roofs(work: Work, precision: str, ceilings: Mapping[str, float]) -> tuple[float, float] | None:
+    """Nanoseconds of the arithmetic and of the bytes at the machine's rates; None without these."""
+    rate, bandwidth = ceilings.get(precision), ceilings.get("copy")
+    if not rate or not bandwidth:
+        return None
+    return work.flops / rate * NS_PER_S, work.bytes / bandwidth * NS_PER_S
+
+
 def ceilings(device: str) -> dict[str, float]:
     """The best rates seen on ``device``: FLOP/s of a square matrix product per precision, bytes/s of a copy.
 
     Random data, because zeros can run faster. A product of n x n matrices counts 2 n^3; a copy counts bytes read plus
     bytes written. tf32 is measured on a GPU only. On a CPU, where products and convolutions come from different
-    libraries, the rate is that of the faster one.
+    libraries, the rate is that of the faster one. That of fp32 counts for the narrower precisions too, whose values it
+    can compute with: runtimes do so where a machine has no instructions for them.
     """
-    import torch
+    kernels: list[Kernel] = []
+    precisions = [precision for precision in _DTYPES if precision != "tf32" or device != "cpu"]
+    for precision in precisions:
+        serves = tuple(precisions) if precision == "fp32" else (precision,)
+        kernels.append((serves, functools.partial(_product_rate, precision, device)))
+        if device == "cpu":
+            kernels.append((serves, functools.partial(_convolution_rate, precision)))
+    kernels.append((("copy",), functools.partial(_copy_rate, device)))
+    return fastest(kernels)
 
+
+def fastest(kernels: Sequence[Kernel]) -> dict[str, float]:
+    """The best rate by name: ``kernels`` are the names that each counts for and how to read it, 0 where there is none.
+
+    They are read in turn, in rounds, because what disturbs a reading lasts longer than it: the next one of the same
+    kernel should come later.
+    """
     rates: dict[str, float] = {}
-    for precision, name in _DTYPES.items():
-        if precision == "tf32" and device == "cpu":
-            continue
-        with contextlib.suppress(RuntimeError), _torch.tf32(precision == "tf32"):
-            rates[precision] = _product_rate(torch, getattr(torch, name), device)
-            if device == "cpu":
-                rates[precision] = max(rates[precision], _convolution_rate(torch, getattr(torch, name)))
-    source = torch.randn(1 << (28 if device != "cpu" else 25), device=device)
-    target = torch.empty_like(source)
-    rates["copy"] = 2 * source.nbytes / _best(lambda: target.copy_(source), device)
+    for _ in range(_ROUNDS):
+        read = [(names, kernel, kernel()) for names, kernel in kernels]
+        for names, _, rate in read:
+            rates |= {name: max(rates.get(name, 0.0), rate) for name in names if rate}
+        kernels = [
+            (names, kernel)
+            for names, kernel, rate in read
+            if rate and any(rate >= _BEHIND * rates[name] for name in names)
+        ]
     return rates
 
 
-def _product_rate(torch: Any, dtype: torch.dtype, device: str) -> float:
-    """FLOP/s of the largest product that still takes a bounded time: the size doubles until one takes 50 ms."""
-    size, rate = 256, 0.0
-    while size <= (8192 if device != "cpu" else 2048):
+def _product_rate(precision: str, device: str) -> float:
+    """FLOP/s of the best square matrix product; 0 where torch has none."""
+    import torch
+
+    dtype = getattr(torch, _DTYPES[precision])
+
+    def product(size: int) -> tuple[int, Callable[[], Any]]:
         a = torch.randn(size, size, device=device).to(dtype)
         b = torch.randn(size, size, device=device).to(dtype)
-        seconds = _best(lambda a=a, b=b: a @ b, device)
-        rate = max(rate, 2 * size**3 / seconds)
-        if seconds > 0.05:
-            break
-        size *= 2
+        return 2 * size**3, lambda: a @ b
+
+    with _torch.tf32(precision == "tf32"):
+        return _growing(product, (256, 512, 1024, 2048, *((4096, 8192) if device != "cpu" else ())), device)
+
+
+def _convolution_rate(precision: str) -> float:
+    """FLOP/s on a CPU of the best 3 x 3 convolution of 256 to 256 channels, batch 2, counted directly (9
+    multiply-adds); 0 where torch has none.
+    """
+    import torch
+
+    dtype = getattr(torch, _DTYPES[precision])
+    batch, channels = 2, 256
+
+    def convolution(side: int) -> tuple[int, Callable[[], Any]]:
+        x = torch.randn(batch, channels, side, side).to(dtype)
+        layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(dtype)
+        return 2 * 9 * batch * (channels * side) ** 2, lambda: layer(x)
+
+    with torch.inference_mode():
+        return _growing(convolution, (14, 28, 56), "cpu")
+
+
+def _growing(kernel: Callable[[int], tuple[int, Callable[[], Any]]], sizes: Sequence[int], device: str) -> float:
+    """The best FLOP/s of a kernel, its FLOPs and its call by size, up to the first size that takes long."""
+    rate = 0.0
+    with contextlib.suppress(RuntimeError):  # no such kernel, or no room for it
+        for size in sizes:
+            flops, call = kernel(size)
+            seconds = _best(call, device)
+            rate = max(rate, flops / seconds)
+            if seconds > _LONG:
+                break
     return rate
 
 
-def _convolution_rate(torch: Any, dtype: torch.dtype) -> float:
-    """FLOP/s of a 3 x 3 convolution of 256 to 256 channels at 56 x 56, batch 2, counted directly (9 multiply-adds)."""
-    batch, channels, side = 2, 256, 56
-    x = torch.randn(batch, channels, side, side).to(dtype)
-    layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(dtype)
-    with torch.inference_mode():
-        return float(2 * 9 * batch * (channels * side) ** 2 / _best(lambda: layer(x), "cpu"))
+def _copy_rate(device: str) -> float:
+    """Bytes/s, read plus written, of a copy that no cache holds."""
+    import torch
+
+    source = torch.randn(1 << (28 if device != "cpu" else 25), device=device)
+    target = torch.empty_like(source)
+    return float(2 * source.nbytes / _best(lambda: target.copy_(source), device))
 
 
-def _best(call: Any, device: str, repeats: int = 5) -> float:
-    """Seconds of the fastest of ``repeats`` calls after one that warms up; the device is waited for."""
+def _best(call: Callable[[], Any], device: str) -> float:
+    """Seconds of the fastest of several calls after one that warms up; the device is waited for."""
     import torch
 
     wait = torch.cuda.synchronize if device != "cpu" else (lambda: None)
-    best = math.inf
-    for index in range(repeats + 1):
+    call()
+    took: list[float] = []
+    while len(took) < _CALLS or sum(took) < _WINDOW:
         wait()
         start = time.perf_counter_ns()
         call()
         wait()
-        if index:
-            best = min(best, (time.perf_counter_ns() - start) / NS_PER_S)
-    return best
+        took.append((time.perf_counter_ns() - start) / NS_PER_S)
+    return min(took)
 
 
 def _bytes(tensor: torch.Tensor, size: int) -> int:

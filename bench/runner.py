@@ -171,6 +171,7 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
     with _Session(header, settings, tell, places) as session:
         session.wanted = sittings.left(wanted, so_far.records, header.policy.replicates)
         session.elsewhere = sittings.elsewhere(header.environments["default"], here)
+        session.begun = True
         for name, found in session.prepare().environments.items():
             sittings.refuse_another(header, name, found, path)
         writer, run = store.reopen(path)
@@ -209,7 +210,9 @@ class _Session:
         self.device = header.environments["default"].address
         self.suite_dir = Path(header.suite_path).parent.resolve()
         self.interpreters: dict[str, toolchains.Interpreter] = {}
+        self.survey: Survey | None = None
         self.work: dict[str, Work] = {}
+        self.begun = False  # a run that is gone on with: its rows keep to the ceilings of its header
         self.wanted: Sequence[Case] = header.cases
         self.elsewhere: tuple[Warning, ...] = ()
         self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, tell)
@@ -250,7 +253,7 @@ class _Session:
         self.open()
         default = self.interpreters["default"]
         if self.kind != "fake" and "torch" in default.environment.libraries:
-            survey = Survey(
+            self.survey = Survey(
                 Path(self.settings.cache),
                 self.suite_dir,
                 self.header.suite_path,
@@ -259,8 +262,9 @@ class _Session:
                 lambda job, label: self.dispatcher.ask(default, job, label),
                 self.tell,
             )
-            self.work = survey.work(self.wanted, self.factories, self.settings.seed)
-            self.header = msgspec.structs.replace(self.header, ceilings=survey.ceilings())
+            self.work = self.survey.work(self.wanted, self.factories, self.settings.seed)
+            if not self.begun:
+                self.header = msgspec.structs.replace(self.header, ceilings=self.survey.ceilings())
         return self.header
 
     def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]) -> Finished:
@@ -394,10 +398,20 @@ class _Session:
         if record.failure:
             failure = toolchains.locate_failure(record.failure, interpreter, case)
             record = msgspec.structs.replace(record, failure=failure)
-        if case.id in self.work:
-            lit = light.achieved(self.work[case.id], case.precision, self.header.ceilings, record.measurements)
-            record = msgspec.structs.replace(record, work=lit)
-        return record
+        return self._lit(record, case)
+
+    def _lit(self, record: Record, case: Case) -> Record:
+        """``record`` with its fraction of speed of light, and a warning where that is more than there can be."""
+        if self.survey is None or case.id not in self.work:
+            return record
+        ceilings = self.header.ceilings
+        work = light.achieved(self.work[case.id], case.precision, ceilings, record.measurements)
+        record = msgspec.structs.replace(record, work=work)
+        # One that is wrong says so, and may be fast because it has not done the work.
+        past = light.warnings(work, case.precision, ceilings) if record.accuracy and record.accuracy.ok else ()
+        if past:
+            self.survey.disprove(ceilings, case.label)
+        return msgspec.structs.replace(record, warnings=(*record.warnings, *past))
 
 
 @contextlib.contextmanager

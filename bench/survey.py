@@ -16,7 +16,7 @@ from bench.events import Event, Note
 from bench.model import Case, Environment, Failure, Work, digest
 
 # Raise it when the way of measuring ceilings changes.
-CEILINGS = 2
+CEILINGS = 3
 # And when the way of counting work does.
 WORK = 1
 # A load average, as a fraction of the cores, from which others are taken to compute here too.
@@ -78,10 +78,9 @@ class Survey:
 
         On a machine that others use meanwhile they are too low: those are for this run only.
         """
-        key = {"environment": self._here.fingerprint, "method": CEILINGS}
-        found, _ = artifacts.find(self._cache, "ceilings", key)
-        if found is not None:
-            return msgspec.json.decode((found.path / "rates.json").read_bytes(), type=dict[str, float])
+        kept = self._kept_ceilings()
+        if kept is not None:
+            return kept
         busy = self._busy()
         reply = self._answer(jobs.Ceilings(device=self._device), "this machine's ceilings")
         if isinstance(reply, Failure):
@@ -91,8 +90,26 @@ class Survey:
         if self._device != "cpu":  # where our own load is not taken for that of others
             busy = busy or self._busy()
         if not busy:
-            self._keep("ceilings", key, "rates.json", msgspec.json.encode(reply.ceilings))
+            self._keep("ceilings", self._ceilings_key(), "rates.json", msgspec.json.encode(reply.ceilings))
         return reply.ceilings
+
+    def disprove(self, ceilings: Mapping[str, float], label: str) -> None:
+        """Forget the kept ceilings, with a note, as the case ``label`` is faster than they allow: the next run measures
+        them anew. Only if they are these ``ceilings``: those of a resumed run may have been measured anew since.
+        """
+        if self._kept_ceilings() == ceilings:
+            artifacts.drop(self._cache, "ceilings", self._ceilings_key())
+            what = f"{label} is faster than this machine's ceilings allow"
+            self._tell(Note(text=f"{what}: they are forgotten, and the next run measures them anew"))
+
+    def _kept_ceilings(self) -> dict[str, float] | None:
+        found, _ = artifacts.find(self._cache, "ceilings", self._ceilings_key())
+        if found is None:
+            return None
+        return msgspec.json.decode((found.path / "rates.json").read_bytes(), type=dict[str, float])
+
+    def _ceilings_key(self) -> dict[str, Any]:
+        return {"environment": self._here.fingerprint, "method": CEILINGS}
 
     def _work_key(self, case: Case) -> dict[str, Any]:
         found = self._here.libraries

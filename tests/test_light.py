@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,65 @@ def test_without_a_rate_there_is_no_fraction() -> None:
     work = Work(flops=1, bytes=1)
     assert light.achieved(work, "fp8", {"fp32": 1.0, "copy": 1.0}, ()) == work
     assert light.achieved(work, "fp32", {}, ()) == work
+
+
+CEILINGS = {"fp32": 1e9, "copy": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("work", "took", "past"),
+    [
+        (Work(flops=3340, bytes=1), 1_000, "334%"),
+        (Work(flops=1490, bytes=1), 1_000, ""),
+        (Work(flops=100, bytes=9000), 1_000, ""),  # what a cache holds is faster than a copy
+        (Work(flops=2000, bytes=9000), 1_000, "200%"),  # its arithmetic cannot be faster, whatever bounds it
+        (Work(flops=0, bytes=9000), 1_000, ""),
+        (Work(flops=0, bytes=0), 1_000, ""),
+    ],
+)
+def test_arithmetic_well_past_its_ceiling_is_warned_of(work: Work, took: int, past: str) -> None:
+    measured = (Measurement(boundary="gpu", samples=(took,)), Measurement(boundary="latency", samples=(10 * took,)))
+    found = light.warnings(light.achieved(work, "fp32", CEILINGS, measured), "fp32", CEILINGS)
+    assert [(w.kind, w.message.partition(" of ")[0]) for w in found] == [
+        ("FasterThanLight", f"gpu is at {past}")
+    ] * bool(past)
+
+
+def test_calls_side_by_side_disprove_no_ceiling() -> None:
+    loop = Measurement(boundary="throughput", samples=(1_000,), calls=10, window_ns=1_000)
+    work = light.achieved(Work(flops=1000, bytes=1), "fp32", CEILINGS, (loop,))
+    assert work.fraction == {"throughput": pytest.approx(10)}
+    assert light.warnings(work, "fp32", CEILINGS) == ()
+
+
+def test_without_a_rate_nothing_is_past_it() -> None:
+    work = Work(flops=1000, bytes=1, fraction={"latency": 9.0})
+    assert light.warnings(work, "fp8", CEILINGS) == ()
+    assert light.warnings(work, "fp32", {}) == ()
+
+
+def test_a_rate_is_the_best_of_all_rounds_and_of_every_kernel_that_counts_for_it() -> None:
+    order: list[str] = []
+
+    def kernel(name: str, *rates: float) -> Callable[[], float]:
+        left = itertools.chain(rates, itertools.repeat(rates[-1]))
+
+        def read() -> float:
+            order.append(name)
+            return next(left)
+
+        return read
+
+    found = light.fastest(
+        [
+            (("fp32", "fp16"), kernel("product", 2.0, 7.0, 1.0)),
+            (("fp32", "fp16"), kernel("convolution", 5.0)),
+            (("fp16",), kernel("emulated", 0.1)),
+            (("bf16",), kernel("missing", 0.0)),
+            (("copy",), kernel("copy", 0.001, 0.002)),
+        ]
+    )
+    assert found == {"fp32": 7.0, "fp16": 7.0, "copy": 0.002}
+    # In turn; what is far behind, or not there, is read once.
+    assert order[:8] == ["product", "convolution", "emulated", "missing", "copy", "product", "convolution", "copy"]
+    assert order.count("emulated") == order.count("missing") == 1
