@@ -127,7 +127,9 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
         fields["telemetry"] = measured.facts
         fields["spans"] = measured.spans
         with log("validate"):
-            fields["accuracy"] = _validate(lanes[0], job, tensors.read(reference / "outputs.safetensors"))
+            expected = tensors.read(reference / "outputs.safetensors")
+            fields["accuracy"] = _validate(lanes[0], job, expected)
+            fields["warnings"] += accuracy.warnings(expected, case.batch)
         fields["fairness"] = prepared.fairness()
         fields["warnings"] += fairness.warnings(fields["fairness"], case)
 

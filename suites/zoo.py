@@ -16,12 +16,7 @@ def centernet(classes: int = 80, weights: str | None = None) -> Any:
     Raises:
         ModuleNotFoundError: torch or torchvision is not installed; the message has the command that installs it.
     """
-    try:
-        import torch
-        import torchvision
-    except ModuleNotFoundError as error:
-        what = f"centernet needs {error.name}, which is not installed: pip install {error.name}"
-        raise ModuleNotFoundError(what, name=error.name) from error
+    torch, torchvision = _packages("centernet")
     nn = torch.nn
 
     def raised(before: int, after: int) -> Any:
@@ -44,3 +39,30 @@ def centernet(classes: int = 80, weights: str | None = None) -> Any:
             return {"hm": self.hm(features), "wh": self.wh(features), "reg": self.reg(features)}
 
     return CenterNet()
+
+
+def vit_b_16(weights: str | None = None) -> Any:
+    """torchvision's ViT-B/16: float images [batch, 3, 224, 224] in, logits [batch, 1000] out.
+
+    Without ``weights`` (e.g. ``IMAGENET1K_V1``) the last layer's are drawn from a normal distribution of standard
+    deviation 0.02. torchvision leaves zeros there, so that every output is zero and no error can be seen in it.
+
+    Raises:
+        ModuleNotFoundError: torch or torchvision is not installed; the message has the command that installs it.
+    """
+    torch, torchvision = _packages("vit_b_16")
+    model = torchvision.models.vit_b_16(weights=weights)
+    if weights is None:
+        torch.nn.init.normal_(model.heads.head.weight, std=0.02)
+    return model
+
+
+def _packages(model: str) -> tuple[Any, Any]:
+    """torch and torchvision, which ``model`` needs."""
+    try:
+        import torch
+        import torchvision
+    except ModuleNotFoundError as error:
+        what = f"{model} needs {error.name}, which is not installed: pip install {error.name}"
+        raise ModuleNotFoundError(what, name=error.name) from error
+    return torch, torchvision

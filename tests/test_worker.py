@@ -77,6 +77,17 @@ def test_inputs_that_were_converted_are_not_taken_for_changed(
 
 
 @pytest.mark.torch
+def test_a_model_whose_last_layer_is_zero_is_told(tmp_path: Path) -> None:
+    case = Case(model="net", factory="zoo.py:begins_at_zero", inputs=IMAGES, backend="eager", precision="bf16")
+    record = measured(case, tmp_path)
+    assert record.accuracy is not None
+    assert record.accuracy.ok
+    (told,) = [warning for warning in record.warnings if warning.kind == "BlindReference"]
+    assert "output 'logits' is 0 everywhere" in told.message
+    assert "map" not in told.message
+
+
+@pytest.mark.torch
 def test_a_graph_break_is_a_warning_in_the_record_the_table_the_markdown_and_the_json(tmp_path: Path) -> None:
     case = Case(model="net", factory="zoo.py:breaks", inputs=IMAGES, backend="inductor")
     record = measured(case, tmp_path)

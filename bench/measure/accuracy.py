@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bench.model import Accuracy, OutputError, Threshold
+from bench.model import Accuracy, OutputError, Threshold, Warning
 
 Array = np.ndarray[Any, Any]
 
@@ -51,8 +51,34 @@ def compare(outputs: Mapping[str, Array], reference: Mapping[str, Array], thresh
         errors.append(error)
         broken += [f"output {name!r}: {reason}" for reason in reasons]
     broken += [f"output {name!r} is not in the reference" for name in outputs if name not in reference]
-    why = "; ".join(broken[:_SHOWN]) + (f"; and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else "")
-    return Accuracy(ok=not broken, outputs=tuple(errors), threshold=threshold, why=why)
+    return Accuracy(ok=not broken, outputs=tuple(errors), threshold=threshold, why=_few(broken))
+
+
+def warnings(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
+    """``BlindReference`` if an output of ``reference`` says nothing of the inputs: floats that are all the same, or
+    the same for each of ``batch`` samples along the first dimension. Any program that computes the last layer is then
+    accurate, whatever comes before; e.g. where a model's last layer begins as zeros.
+    """
+    blind = []
+    for name, output in reference.items():
+        values = np.asarray(output)
+        if values.dtype.kind not in "fc" or values.size < 2:
+            continue
+        if (values == values.flat[0]).all():
+            blind.append(f"output {name!r} is {values.flat[0]:.6g} everywhere")
+        elif batch > 1 and values.shape[0] == batch and (values == values[:1]).all():
+            blind.append(f"output {name!r} is the same for all {batch} samples")
+    if not blind:
+        return ()
+    message = f"the accuracy says nothing: in the reference {_few(blind)}"
+    hint = "initialise the last layer in the model's factory, or load a checkpoint"
+    return (Warning(kind="BlindReference", message=message, hint=hint),)
+
+
+def _few(reasons: list[str]) -> str:
+    """The first reasons, and how many there are more."""
+    more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    return "; ".join(reasons[:_SHOWN]) + more
 
 
 def _one(name: str, output: Array, reference: Array, threshold: Threshold) -> tuple[OutputError, list[str]]:

@@ -84,6 +84,7 @@ def measure(
             measuring.latency()
         if "throughput" in loops:
             measuring.throughput()
+    measuring.compare()
     if "energy" in loops:
         with phase("saturate"):
             measuring.saturate()
@@ -296,6 +297,14 @@ class _Measuring:
         lanes = measured.lanes * measured.depth
         if lanes < self.case.streams:
             self.warnings.append(outcome.fewer_lanes(lanes, self.case.streams))
+
+    def compare(self) -> None:
+        """Warn of boundaries that do not fit each other: the host may have been slower at one of them."""
+        taken = {m.boundary: m for m in self.measurements}
+        if "latency" in taken and "enqueue" in taken:
+            self.warnings += outcome.drifted(taken["enqueue"], taken["latency"])
+        if "latency" in taken and "throughput" in taken:
+            self.warnings += outcome.no_overlap(taken["throughput"], taken["latency"])
 
     def saturate(self) -> None:
         """The same loop for ``energy_ns``, while the parent reads the card's energy counter around it."""

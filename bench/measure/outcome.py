@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from bench.units import format_time
 
 # The reason why a throughput loop ended: its window is full. The other one is MaxTime.
 WINDOW = "Window"
+# A tenth is what host times differ by from one second to the next on a quiet machine.
+_OVERLAPPED = 1.1
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,13 +44,38 @@ def imprecise(measured: Measurement, policy: Policy) -> list[Warning]:
     width = stop.half_width(median_interval(measured.samples))
     if measured.stop not in (stop.PLATEAU, stop.MAX_TIME) or width <= policy.target_ci:
         return []
-    known = f"known to +-{width:.1%}" if width < math.inf else "not known to any interval"
+    known = f"known to ±{width:.1%}" if width < math.inf else "not known to any interval"
     what = f"the median of {measured.boundary} is {known} from {len(measured.samples)} samples"
     if measured.stop == stop.PLATEAU:
         message = f"{what}, and more samples did not narrow it: the time drifts or jumps"
         return [Warning(kind=stop.PLATEAU, message=message, hint="close other programs, or fix the CPU's frequency")]
     message = f"{what} when {format_time(policy.max_time_ns)} were over"
     return [Warning(kind=stop.MAX_TIME, message=message, hint="set a longer max_time, or a smaller batch")]
+
+
+def drifted(enqueue: Measurement, latency: Measurement) -> list[Warning]:
+    """A warning if issuing a call took longer than requests that contain it: the two intervals lie apart."""
+    alone, whole = median_interval(enqueue.samples), median_interval(latency.samples)
+    if alone is None or whole is None or alone.low <= whole.high:
+        return []
+    message = (
+        f"issuing a call took {format_time(alone.centre)}, and a whole request, measured seconds later, "
+        f"{format_time(whole.centre)}: the host's speed changed between them"
+    )
+    return [Warning(kind="HostDrift", message=message, hint="cuda_graph: on, close other programs, more processes")]
+
+
+def no_overlap(throughput: Measurement, latency: Measurement) -> list[Warning]:
+    """A warning if calls in flight together take more time each than one request alone."""
+    each, alone = throughput.window_ns / throughput.calls, median(latency.samples)
+    if each <= _OVERLAPPED * alone:
+        return []
+    message = (
+        f"with calls in flight together each takes {format_time(each)}, a request alone {format_time(alone)}: nothing "
+        "is won by overlapping"
+    )
+    hint = "cuda_graph: on if the host is the limit; for a backend's own graphs compare rows of cuda_graph: on"
+    return [Warning(kind="NoOverlap", message=message, hint=hint)]
 
 
 def fewer_lanes(given: int, asked: int) -> Warning:

@@ -222,3 +222,28 @@ def test_the_cosine_and_the_relative_error_do_not_depend_on_scale(scale: float, 
     x = r + rng.normal(size=64) * 0.1
     one, other = only(compare(x, r)), only(compare(x * scale, r * scale))
     assert (other.cosine, other.rel_l2) == pytest.approx((one.cosine, one.rel_l2))
+
+
+@pytest.mark.parametrize(
+    ("output", "batch", "told"),
+    [
+        (np.zeros((4, 10), np.float32), 4, "output 'y' is 0 everywhere"),
+        (np.full((1, 10), 0.5, np.float32), 1, "output 'y' is 0.5 everywhere"),
+        (np.tile(X[:1], (4, 1)), 4, "output 'y' is the same for all 4 samples"),
+        (X, 4, ""),
+        (X[:1], 1, ""),
+        (np.tile(X[:1], (4, 1)), 2, ""),  # the first dimension is not the batch
+        (np.zeros((4, 10), np.int64), 4, ""),  # e.g. a mask
+        (np.zeros((1,), np.float32), 1, ""),  # one number
+        (np.zeros((0, 3), np.float32), 4, ""),
+        (np.full((4, 10), np.nan, np.float32), 4, ""),  # never ok
+    ],
+)
+def test_a_reference_that_says_nothing_of_the_inputs_is_told(output: Any, batch: int, told: str) -> None:
+    found = accuracy.warnings({"y": output, "x": X}, batch)
+    assert [(w.kind, told in w.message) for w in found] == [("BlindReference", True)] * bool(told)
+
+
+def test_only_the_first_outputs_that_say_nothing_are_named() -> None:
+    (found,) = accuracy.warnings({str(n): np.zeros(3, np.float32) for n in range(5)}, 1)
+    assert found.message.endswith("output '2' is 0 everywhere; and 2 more")

@@ -237,7 +237,7 @@ def test_too_little_time_warns_with_what_is_known() -> None:
     assert "not known to any interval from 3 samples when 15.0 s were over" in few.warnings[0].message
     rng = np.random.default_rng(1)
     some = measure(lambda _: 300 * MS * np.exp(rng.normal(0, 0.05)), Policy(boundaries=("latency",)))
-    assert "known to +-" in some.warnings[-1].message
+    assert "known to ±" in some.warnings[-1].message
 
 
 def test_a_steady_precise_case_has_no_warning() -> None:

@@ -149,6 +149,38 @@ def test_copies_longer_than_the_call_are_told(gpu: SimulatedGpu) -> None:
     assert "TransferBound" in [warning.kind for warning in found.warnings]
 
 
+class Pausing(SimulatedLane):
+    """A lane whose host pauses for 1 ms in each call while ``slow`` says so."""
+
+    slow: Callable[[], bool]
+
+    def call(self) -> None:
+        if self.slow():
+            self.gpu.host.time += 1_000_000
+        super().call()
+
+
+def pausing(gpu: SimulatedGpu, slow: Callable[[], bool]) -> Pausing:
+    lane = Pausing(gpu, kernels=20, kernel_ns=1_000, host_ns=30_000)
+    lane.slow = slow
+    return lane
+
+
+def test_a_host_that_was_slower_while_issuing_was_timed_is_told(gpu: SimulatedGpu) -> None:
+    def no_request_yet() -> bool:
+        return all(name != "copy" for name, _ in gpu.log)
+
+    found = run(gpu, [pausing(gpu, no_request_yet) for _ in range(2)])
+    assert [warning.kind for warning in found.warnings] == ["HostBound", "HostDrift"]
+    assert "the host's speed changed" in found.warnings[1].message
+
+
+def test_calls_that_win_nothing_by_overlapping_are_told(gpu: SimulatedGpu) -> None:
+    found = run(gpu, [pausing(gpu, lambda: False), pausing(gpu, lambda: True)])
+    assert [warning.kind for warning in found.warnings] == ["HostBound", "NoOverlap"]
+    assert "nothing is won by overlapping" in found.warnings[1].message
+
+
 def test_two_lanes_a_stream_are_asked_for_only_where_throughput_is() -> None:
     asked = Case(model="m", factory="f:m", inputs={}, backend="b", streams=3)
     assert device.lanes_needed(asked, Policy()) == 6
