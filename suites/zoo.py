@@ -26,7 +26,7 @@ def centernet(classes: int = 80, weights: str | None = None) -> Any:
     def head(outputs: int) -> Any:
         return nn.Sequential(nn.Conv2d(256, 64, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(64, outputs, 1))
 
-    class CenterNet(torch.nn.Module):  # type: ignore[misc]  # torch is imported late, so its types are not known here
+    class CenterNet(nn.Module):  # type: ignore[misc]  # torch is imported late, so its types are not known here
         def __init__(self) -> None:
             super().__init__()
             backbone = torchvision.models.resnet50(weights=weights)

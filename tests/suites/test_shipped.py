@@ -129,11 +129,12 @@ def test_the_transformers_models_take_their_configuration_and_their_inputs(name:
         assert all(spec.range == (0, config.vocab_size) for spec in model.inputs.values() if spec.dtype == "int64")
 
 
-def test_the_zoo_says_how_to_install_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("model", ["centernet", "vit_b_16"])
+def test_the_zoo_says_how_to_install_what_it_needs(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
-    with pytest.raises(ModuleNotFoundError, match="pip install torchvision") as caught:
-        zoo().centernet()
+    with pytest.raises(ModuleNotFoundError, match=f"{model} needs .* pip install torchvision") as caught:
+        getattr(zoo(), model)()
     assert caught.value.name == "torchvision"
 
 
@@ -157,3 +158,25 @@ def test_centernet_has_three_heads_at_a_quarter_of_the_size(monkeypatch: pytest.
         "wh": (2, 2, 32, 16),
         "reg": (2, 2, 32, 16),
     }
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("weights", [None, "IMAGENET1K_V1"])
+def test_the_vit_has_a_last_layer_that_is_not_zero_and_keeps_that_of_a_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, weights: str | None
+) -> None:
+    """With a stand-in for torchvision's ViT-B/16, which leaves zeros there."""
+    torch = pytest.importorskip("torch")
+
+    def vit_b_16(weights: str | None) -> Any:
+        model = torch.nn.Module()
+        model.heads = torch.nn.Module()
+        model.heads.head = torch.nn.Linear(768, 1000)
+        torch.nn.init.zeros_(model.heads.head.weight)
+        return model
+
+    stand_in: Any = types.ModuleType("torchvision")
+    stand_in.models = types.SimpleNamespace(vit_b_16=vit_b_16)
+    monkeypatch.setitem(sys.modules, "torchvision", stand_in)
+    weight = zoo().vit_b_16(weights=weights).heads.head.weight
+    assert weight.std().item() == pytest.approx(0.0 if weights else 0.02, rel=0.01)
