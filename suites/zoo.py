@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 
@@ -16,7 +17,10 @@ def centernet(classes: int = 80, weights: str | None = None) -> Any:
     Raises:
         ModuleNotFoundError: torch or torchvision is not installed; the message has the command that installs it.
     """
-    torch, torchvision = _packages("centernet")
+    _require("centernet")
+    import torch
+    import torchvision
+
     nn = torch.nn
 
     def raised(before: int, after: int) -> Any:
@@ -26,7 +30,7 @@ def centernet(classes: int = 80, weights: str | None = None) -> Any:
     def head(outputs: int) -> Any:
         return nn.Sequential(nn.Conv2d(256, 64, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(64, outputs, 1))
 
-    class CenterNet(nn.Module):  # type: ignore[misc]  # torch is imported late, so its types are not known here
+    class CenterNet(torch.nn.Module):  # type: ignore[misc]  # torch is imported late, so its types are not known here
         def __init__(self) -> None:
             super().__init__()
             backbone = torchvision.models.resnet50(weights=weights)
@@ -50,19 +54,21 @@ def vit_b_16(weights: str | None = None) -> Any:
     Raises:
         ModuleNotFoundError: torch or torchvision is not installed; the message has the command that installs it.
     """
-    torch, torchvision = _packages("vit_b_16")
+    _require("vit_b_16")
+    import torch
+    import torchvision
+
     model = torchvision.models.vit_b_16(weights=weights)
     if weights is None:
         torch.nn.init.normal_(model.heads.head.weight, std=0.02)
     return model
 
 
-def _packages(model: str) -> tuple[Any, Any]:
-    """torch and torchvision, which ``model`` needs."""
-    try:
-        import torch
-        import torchvision
-    except ModuleNotFoundError as error:
-        what = f"{model} needs {error.name}, which is not installed: pip install {error.name}"
-        raise ModuleNotFoundError(what, name=error.name) from error
-    return torch, torchvision
+def _require(model: str) -> None:
+    """ModuleNotFoundError if a package that ``model`` needs is not there."""
+    for name in ("torch", "torchvision"):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            what = f"{model} needs {error.name}, which is not installed: pip install {error.name}"
+            raise ModuleNotFoundError(what, name=error.name) from error
