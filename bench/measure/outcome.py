@@ -50,7 +50,8 @@ def imprecise(measured: Measurement, policy: Policy) -> list[Warning]:
         message = f"{what}, and more samples did not narrow it: the time drifts or jumps"
         return [Warning(kind=stop.PLATEAU, message=message, hint="close other programs, or fix the CPU's frequency")]
     message = f"{what} when {format_time(policy.max_time_ns)} were over"
-    return [Warning(kind=stop.MAX_TIME, message=message, hint="set a longer max_time, or a smaller batch")]
+    hint = "a longer max_time (with --quick it is 1 s at most)" + (", or a smaller batch" if measured.batch > 1 else "")
+    return [Warning(kind=stop.MAX_TIME, message=message, hint=hint)]
 
 
 def drifted(enqueue: Measurement, latency: Measurement) -> list[Warning]:

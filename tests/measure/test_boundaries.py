@@ -240,6 +240,12 @@ def test_too_little_time_warns_with_what_is_known() -> None:
     assert "known to ±" in some.warnings[-1].message
 
 
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_smaller_batch_is_advised_where_there_is_one(batch: int) -> None:
+    found = measure(lambda _: 5000 * MS, Policy(boundaries=("latency",)), batch=batch)
+    assert ("smaller batch" in found.warnings[-1].hint) == (batch > 1)
+
+
 def test_a_steady_precise_case_has_no_warning() -> None:
     assert measure().warnings == ()
 
