@@ -200,7 +200,7 @@ def test_cases_that_a_lost_gpu_left_are_run_on_resume(trtbench: Trtbench, fake_s
     assert "DeviceLost" in trtbench.out
     assert trtbench("run", "--resume", path.stem) == 0
     assert store.read(path).records[0] == kept
-    assert "4 of 4 results" in trtbench.out
+    assert "4 of 4 measured" in trtbench.out
     assert "DeviceLost" not in trtbench.out
 
 

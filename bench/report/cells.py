@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bench.model import Boundary, Failure, Record
 from bench.report.pool import Score
 from bench.report.rows import Figure, Row, Speed, summarise
-from bench.units import format_rate, format_size, format_time
+from bench.units import format_rate, format_size, format_time, parse_time
 
 NONE = "-"
 # Behind a figure that rests on one process where others of the run rest on several.
 ALONE = "†"
+# Behind a ratio whose sides ran on different cards or machines.
+ACROSS = "‡"
+# ± tells the larger half of an interval. Where the other is shorter by more than this fraction of the value, the error
+# would show in the three digits of a bound, and the bounds are printed instead.
+UNEVEN = 0.01
 
 
 def time(figure: Figure | None, *, mark: bool = False) -> str:
-    """``1.23 ms ±0.4%``; without an interval only the time; ``mark`` adds ALONE to that of one process."""
+    """``1.23 ms ±0.4%`` or ``24.3 us [6.85, 86.5]``, the bounds in the unit of the time; without an interval only the
+    time; ``mark`` adds ALONE to that of one process.
+    """
     if figure is None:
         return NONE
-    return format_time(figure.value) + spread(figure) + _alone(mark and figure.processes == 1)
+    text = format_time(figure.value)
+    unit = parse_time(f"1 {text.rpartition(' ')[2]}")
+    within = _interval(figure.value, figure.low, figure.high, lambda bound: format_rate(bound / unit))
+    return text + within + _marks({ALONE: mark and figure.processes == 1})
 
 
 def rate(figure: Figure | None, *, bare: bool = False) -> str:
-    """``1,234 ±0.4%`` inferences per second, or only the number."""
-    return f"{format_rate(figure.value)}{'' if bare else spread(figure)}" if figure else NONE
+    """``1,234 ±0.4%`` or ``1,234 [1,000, 1,500]`` inferences per second, or only the number."""
+    if figure is None:
+        return NONE
+    return format_rate(figure.value) + ("" if bare else _interval(figure.value, figure.low, figure.high, format_rate))
 
 
-def spread(figure: Figure) -> str:
-    """`` ±0.4%`` (leading blank): the larger half of the interval as a fraction of the value; empty without one."""
-    if figure.low is None or figure.high is None or not figure.value:
-        return ""
-    return _half(figure.value, figure.low, figure.high)
-
-
-def ratio(speed: Speed | None, label: str, *, brackets: bool = True, mark: bool = False) -> str:
-    """``1.53x [1.50, 1.57]``, or short ``1.53x ±2.3%``; ``baseline`` for the case that the others are set against;
-    ``mark`` adds ALONE where a side has one process.
+def ratio(speed: Speed | None, label: str, *, mark: bool = False) -> str:
+    """``1.53x ±2.3%`` or ``1.53x [1.20, 2.10]``, never without an interval; ``baseline`` for the case that the others
+    are set against; ``mark`` adds ALONE where a side has one process. ACROSS is added wherever it is true.
     """
-    if speed is None:
+    if speed is None or speed.ratio is None:
         return NONE
     if speed.against == label:
         return "baseline"
-    text = f"{_times(speed.ratio)}x"
-    if speed.low is not None and speed.high is not None:
-        within = f" [{_times(speed.low)}, {_times(speed.high)}]"
-        text += within if brackets else _half(speed.ratio, speed.low, speed.high)
-    return text + _alone(mark and speed.within)
+    within = _interval(speed.ratio, speed.low, speed.high, _times)
+    return f"{_times(speed.ratio)}x{within}{_marks({ALONE: mark and speed.within, ACROSS: speed.across_devices})}"
 
 
 def verdict(score: Score | None) -> str:
@@ -130,8 +134,9 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def _alone(marked: bool) -> str:
-    return f" {ALONE}" if marked else ""
+def _marks(which: dict[str, bool]) -> str:
+    shown = "".join(mark for mark, true in which.items() if true)
+    return f" {shown}" if shown else ""
 
 
 def _times(value: float) -> str:
@@ -141,8 +146,14 @@ def _times(value: float) -> str:
     return f"{value:.2f}" if value < 99.5 else f"{value:,.0f}"
 
 
-def _half(value: float, low: float, high: float) -> str:
-    half = max(high - value, value - low) / value
+def _interval(value: float, low: float | None, high: float | None, bound: Callable[[float], str]) -> str:
+    """`` ±0.4%``, or the bounds where its halves are uneven (leading blank); empty without an interval."""
+    if low is None or high is None or not value:
+        return ""
+    below, above = (value - low) / value, (high - value) / value
+    if abs(above - below) > UNEVEN:
+        return f" [{bound(low)}, {bound(high)}]"
+    half = max(below, above)
     if half < 0.0005:
         return " ±<0.1%"
     return f" ±{half:.1%}" if half < 0.0995 else f" ±{half:.0%}"

@@ -17,7 +17,7 @@ JSON_SCHEMA = 1
 
 
 def markdown(run: Run, baseline: str = "") -> str:
-    """One table per model (GitHub flavour), its notes as a list below; the fastest accurate case of a size is bold."""
+    """One table per model (GitHub flavour), its notes as a list below; a last line says what bold and marks mean."""
     header = run.header
     processes = cells.count(header.policy.replicates, "process")
     lines = [f"`{header.run}` on {_escape(notes.machine(run))}; {processes} per case; times with 95% intervals."]
@@ -31,8 +31,9 @@ def markdown(run: Run, baseline: str = "") -> str:
         found = notes.collect(members, run, baseline)
         lines += ["", *(f"- {_note(note, members)}" for note in found)] if found else []
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
-    if last := "; ".join(filter(None, (notes.evidence(made), left_out))):
-        lines += ["", f"{last}."]
+    bold = "bold: fastest accurate case of its model and sizes" if any(row.fastest for row in made) else ""
+    if last := "; ".join(filter(None, (bold, *notes.evidence(made), left_out))):
+        lines += ["", f"{last[0].upper()}{last[1:]}."]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -114,7 +115,7 @@ def _table(shown: Sequence[Row], mark: bool) -> list[str]:
 
 def _note(note: notes.Note, members: Sequence[Row] = ()) -> str:
     who = notes.names([row for row in members if row.case in note.about])
-    fix = f" (try: {note.fix})" if note.fix else ""
+    fix = f"; try: {note.fix}" if note.fix else ""
     return _escape(f"{note.kind}{f' ({who})' if who else ''}: {note.text}{fix}")
 
 
@@ -148,6 +149,7 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary]) -> d
         "speed_low": speed and speed.low,
         "speed_high": speed and speed.high,
         "speed_within": speed and speed.within,
+        "speed_across_devices": speed and speed.across_devices,
         "speed_boundary": speed and speed.boundary,
         "speed_against": speed and speed.against,
         "accurate": score and score.ok,

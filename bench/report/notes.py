@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
 from bench.model import Environment, Run
 from bench.report import cells
-from bench.report.rows import Row, asked, baselines, replicated
+from bench.report.rows import PRIMARY, Row, asked, baselines, replicated
 
 LONGEST_VALUE = 60
 # TensorRT has a distribution for each CUDA version, and one of bindings alone.
@@ -54,7 +55,7 @@ def collect(table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = 
         if row.failure:
             logs.setdefault(_own(row)[0], row.failure.log)
     if not verbose:
-        merged = _by_kind(merged)
+        merged = _by_kind(merged, [row for row in table if row.processes or row.failure])
     numbered = []
     for number, ((kind, text, fix), members) in enumerate(merged.items(), 1):
         ids = tuple(dict.fromkeys(row.case for row in members))
@@ -78,6 +79,13 @@ def of_run(run: Run) -> list[Note]:
         found.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
     elif run.footer.status == "interrupted":
         found.append(Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume))
+    counted = _count(run)
+    if counted["failed"] and counted["not tried"]:
+        text = (
+            f"{cells.count(counted['not tried'], 'process')} of cases that failed: a case is not tried again once one "
+            "of its processes has failed, nor does --resume"
+        )
+        found.append(Note(kind="not tried", text=text, fix=f"a new run: trtbench run {run.header.suite_path}"))
     if reasons := dict.fromkeys(str(reason) for r in run.records if (reason := r.telemetry.get("gpu_reason"))):
         text = f"nothing watched the GPU's clocks, power, memory and other users: {'; '.join(reasons)}"
         found.append(Note(kind="unwatched", text=text, fix="trtbench doctor"))
@@ -89,15 +97,46 @@ def of_run(run: Run) -> list[Note]:
     return found
 
 
-def evidence(made: Sequence[Row]) -> str:
-    """What the intervals leave out where figures rest on one process, and what cells.ALONE says; empty if none does."""
-    left_out = "spread between processes is not in the interval"
+def counts(run: Run) -> str:
+    """How much of the plan is done, and how it ended: ``8 of 8 measured``, ``96 of 96 done: 80 measured, 16
+    unavailable``, ``1 of 3 done: 1 failed; 2 not tried``.
+    """
+    counted = _count(run)
+    untried = counted.pop("not tried", 0)
+    total = f"{counted.total()} of {len(run.header.cases) * run.header.policy.replicates}"
+    if set(counted) <= {"measured"}:
+        return f"{total} measured"
+    ended = ", ".join(f"{counted[how]} {how}" for how in ("measured", "unavailable", "failed") if counted[how])
+    return f"{total} done: {ended}" + (f"; {untried} not tried" if untried else "")
+
+
+def _count(run: Run) -> Counter[str]:
+    """The processes of the plan by how they ended; ``not tried`` are the others of the cases that did not succeed."""
+    cases = {case.id for case in run.header.cases}
+    last = {(r.case, r.replicate): r.failure for r in run.records if r.case in cases}  # a lost GPU's are run again
+    found: Counter[str] = Counter()
+    for failure in last.values():
+        found["unavailable" if failure and failure.kind == "Unavailable" else "failed" if failure else "measured"] += 1
+    settled = {case for (case, _), failure in last.items() if failure and failure.kind != "DeviceLost"}
+    if untried := sum((case, n) not in last for case in settled for n in range(run.header.policy.replicates)):
+        found["not tried"] = untried
+    return found
+
+
+def evidence(made: Sequence[Row]) -> list[str]:
+    """What the intervals leave out where figures rest on one process or on different cards, and what cells.ALONE and
+    cells.ACROSS say; a line each, none if there is nothing to say.
+    """
+    found, left_out = [], "spread between processes is not in the interval"
     if not replicated(made):
-        return f"1 process: {left_out}s" if any(row.processes for row in made) else ""
-    alone = [row for row in made if _alone(row)]
-    if not alone:
-        return ""
-    return f"{cells.ALONE} one process, or in a ratio one on a side ({cells.count(len(alone), 'case')}): {left_out}"
+        found += [f"1 process: {left_out}s"] if any(row.processes for row in made) else []
+    elif alone := sum(map(_alone, made)):
+        who = f"one process, or in a ratio one on a side ({cells.count(alone, 'case')})"
+        found.append(f"{cells.ALONE} {who}: {left_out}")
+    if across := sum(bool(row.speed and row.speed.across_devices) for row in made):
+        who = f"the two sides ran on different cards or machines ({cells.count(across, 'case')})"
+        found.append(f"{cells.ACROSS} {who}: how these differ is not in the interval")
+    return found
 
 
 def _alone(row: Row) -> bool:
@@ -121,8 +160,12 @@ def _own(row: Row) -> list[tuple[str, str, str]]:
     return found
 
 
-def _by_kind(merged: dict[tuple[str, str, str], list[Row]]) -> dict[tuple[str, str, str], list[Row]]:
-    """Notes that differ only in the numbers of their text become one: the first, with how many there are."""
+def _by_kind(
+    merged: dict[tuple[str, str, str], list[Row]], table: Sequence[Row]
+) -> dict[tuple[str, str, str], list[Row]]:
+    """Notes that differ only in the numbers of their text become one: the first, with whose the others are or, if that
+    is long, how many there are.
+    """
     groups: dict[tuple[str, str, str], list[tuple[str, list[Row]]]] = {}
     for (kind, text, fix), members in merged.items():
         groups.setdefault((kind, _NUMBER.sub("#", text), fix), []).append((text, members))
@@ -130,10 +173,22 @@ def _by_kind(merged: dict[tuple[str, str, str], list[Row]]) -> dict[tuple[str, s
     for (kind, _, fix), variants in groups.items():
         text, members = variants[0]
         if len(variants) > 1:
-            text += f" (and {len(variants) - 1} like it)"
-            members = [row for _, rows in variants for row in rows]
+            others = [row for _, rows in variants[1:] for row in rows]
+            who = ", ".join(dict.fromkeys(_which(row, table) for row in others))
+            short = len(others) <= SHOWN_ROWS and len(who) <= LONGEST_VALUE
+            text += f" (likewise {who})" if short else f" (and {len(variants) - 1} like it)"
+            members = members + others
         joined[kind, text, fix] = members
     return joined
+
+
+def _which(row: Row, table: Sequence[Row]) -> str:
+    """What tells ``row`` from the others of its table: ``eager fp16 batch=8 graph``."""
+    precision = [row.precision] if len({other.precision for other in table}) > 1 else []
+    sizes = [
+        f"{name}={size}" for name, size in row.symbols.items() if len({other.symbols.get(name) for other in table}) > 1
+    ]
+    return " ".join(filter(None, [row.backend, *precision, *sizes, row.setting]))
 
 
 # -------------------------------------------------------------------------------------------- of the table as a whole
@@ -145,6 +200,8 @@ def _general(table: Sequence[Row], run: Run, baseline: str) -> list[Note]:
         *_not_run(table, run),
         *_baselines(measured),
         *_no_speed(measured, run, baseline),
+        *_no_interval(measured),
+        *_read_at(measured, run, baseline),
         *_other_boundary(measured),
         *_fairness(measured),
     ]
@@ -191,6 +248,26 @@ def _no_speed(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
         text = f"this run has no {name}"
     fix = f"--baseline with one of: {', '.join(others)}" if others else ""
     return [Note(kind="baseline", text=f"{names(lacking)}: {text}, so no speed", fix=fix)]
+
+
+def _no_interval(measured: Sequence[Row]) -> list[Note]:
+    lacking = [row for row in measured if row.speed and row.speed.ratio is None]
+    if not lacking:
+        return []
+    text = f"{names(lacking)}: too few samples for an interval (6 on each side), so no speed"
+    return [Note(kind="baseline", text=text)]
+
+
+def _read_at(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
+    """Where speeds are of another time than a reader would take them for, as the baseline lacks that one."""
+    primary = next((row.speed.boundary for row in measured if row.speed), None)
+    if primary is None:
+        return []
+    lacked = [b for b in PRIMARY[: PRIMARY.index(primary)] if any(b in row.times for row in measured)]
+    if not lacked:
+        return []
+    text = f"speed, rank and speed of light are read from {primary}, as {asked(run, baseline)} has no {lacked[0]}"
+    return [Note(kind="boundary", text=text)]
 
 
 def _other_boundary(measured: Sequence[Row]) -> list[Note]:

@@ -42,11 +42,13 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     """Time of the baseline over time of the case at ``boundary``: above 1 the case is faster.
 
     ``against`` is the label of the baseline's case, ``backend`` its backend with options, ``toolchain`` its toolchain;
-    the baseline's own row is against itself, without an interval.
+    the baseline's own row is against itself, with ratio 1 and no interval. All others have an interval or no ratio.
     ``within`` says that a side has one process: the interval, if any, is of samples and not of process medians.
+    ``across_devices`` says that no card or machine measured both sides, so that what differs between two of a kind is
+    in the ratio and not in its interval.
     """
 
-    ratio: float
+    ratio: float | None
     low: float | None
     high: float | None
     boundary: Boundary
@@ -54,6 +56,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     backend: str
     toolchain: str
     within: bool
+    across_devices: bool
 
 
 class PhaseTime(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,7 +231,7 @@ def _spread(pool: Pool, primary: Boundary | None) -> tuple[Warning, ...]:
         return ()
     span = f"{format_time(found.low)} to {format_time(found.high)} (sd {found.sd:.1%})"
     message = (
-        f"process medians of {primary} lie from {span} though each is known to +-{found.within:.1%}: "
+        f"process medians of {primary} lie from {span} though each is known to ±{found.within:.1%}: "
         "processes differ, and more samples do not help"
     )
     hint = "more processes (replicates)"
@@ -289,10 +292,10 @@ def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
     return tuple(
         PhaseTime(
             name=name,
-            cold_ns=float(statistics.median(by[True])) if True in by else None,
-            warm_ns=float(statistics.median(by[False])) if False in by else None,
+            cold_ns=float(statistics.median(spent[name][True])) if True in spent[name] else None,
+            warm_ns=float(statistics.median(spent[name][False])) if False in spent[name] else None,
         )
-        for name, by in spent.items()
+        for name in spent
     )
 
 
@@ -380,10 +383,12 @@ def _distance(other: Case, case: Case, baseline: str) -> tuple[bool, ...]:
 
 
 def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
-    """Welch's interval of the ratio of process medians; with one process on a side, bootstrap within processes."""
+    """Welch's interval of the ratio of process medians; with one process on a side, bootstrap within processes; no
+    ratio where neither can be computed.
+    """
     if boundary not in base.samples:
         return None
-    even = Speed(
+    one = Speed(
         ratio=1.0,
         low=None,
         high=None,
@@ -392,9 +397,10 @@ def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
         backend=named(base.case.backend, base.case.options),
         toolchain=base.case.toolchain,
         within=False,
+        across_devices=not _elsewhere(base) & _elsewhere(pool),
     )
     if base is pool:
-        return even
+        return one
     theirs, ours = base.samples[boundary], pool.samples[boundary]
     found = stats.ratio_interval(
         [statistics.median(s) for s in theirs], [statistics.median(s) for s in ours], CONFIDENCE
@@ -403,12 +409,17 @@ def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
     if found is None:
         found = stats.bootstrap_ratio(_joined(theirs), _joined(ours), CONFIDENCE)
     if found is None:
-        own = statistics.median(_joined(ours))
-        if own <= 0:
-            return None
-        ratio = statistics.median(_joined(theirs)) / own
-        return msgspec.structs.replace(even, ratio=ratio, within=True)
-    return msgspec.structs.replace(even, ratio=found.ratio, low=found.low, high=found.high, within=within)
+        return msgspec.structs.replace(one, ratio=None, within=True)
+    return msgspec.structs.replace(one, ratio=found.ratio, low=found.low, high=found.high, within=within)
+
+
+def _elsewhere(pool: Pool) -> set[bool]:
+    """Of the processes with measurements, whether they ran on another card or machine than the run was begun on."""
+    return {
+        any(warning.kind == "ResumedElsewhere" for warning in record.warnings)
+        for record in pool.records
+        if record.measurements
+    }
 
 
 def _joined(processes: tuple[tuple[int, ...], ...]) -> list[int]:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 # negative ones leave last, after long backend names are cut: an inaccurate row has a note all the same.
 DROP = {
     "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, "cosine": 75, "memory": 70, "energy": 68, "enqueue": 65,
-    "QPS in full": 63, "speed in brackets": 62, "of light": 60, "latency": 50, "gpu": 40, "QPS": 30, "gpu_unheld": 20,
+    "QPS in full": 63, "of light": 60, "latency": 50, "gpu": 40, "QPS": 30, "gpu_unheld": 20,
     "acc": -1, "speed": -2,
 }  # fmt: skip
 DROP_PHASES = {"validate": 90, "measure": 85, "warmup": 80, "import": 70, "first_call": 20, "compile": 10, "build": 10}
-LEGEND = "* fastest accurate case of its model and sizes; ± and [ ] are 95% intervals; QPS is inferences per second"
+LEGEND = (
+    "* fastest accurate case of its model and sizes; ± (larger half) and [ ] are 95% intervals; QPS is inferences "
+    "per second"
+)
 
 
 def render(
@@ -35,8 +38,8 @@ def render(
 ) -> str:
     """All tables of ``run`` in lines of at most ``width`` characters (a longer word, e.g. a path, is kept whole).
 
-    Where the width is short, columns leave in the order of DROP, rates lose their interval, speeds change from
-    brackets to ±, and a line below the table says which columns are gone.
+    Where the width is short, columns leave in the order of DROP, rates lose their interval, and a line below the table
+    says which columns are gone.
 
     ``baseline`` as for rows(). ``verbose`` adds cases not measured, combinations left out, every warning and the
     failures' logs; ``phases`` a table of the steps before the measurement. UsageError for an unknown baseline.
@@ -51,8 +54,8 @@ def render(
     lines.append("")
     if any(row.processes for row in made):
         lines += _dim(table.wrap(LEGEND, width))
-        if alone := notes.evidence(made):
-            lines += _dim(table.wrap(alone, width))
+        for line in notes.evidence(made):
+            lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)
     return table.show(lines, color)
 
@@ -81,13 +84,11 @@ def _identity(members: Sequence[Row], star: str = "") -> tuple[list[Column], str
 
 def _heading(run: Run, width: int) -> list[Text | str]:
     header = run.header
-    expected = len(header.cases) * header.policy.replicates
     counts = f"{cells.count(len(header.cases), 'case')} x {cells.count(header.policy.replicates, 'process')}"
     lines: list[Text | str] = [_bold(header.run)]
     for line in (notes.machine(run), *notes.toolchains(run)):
         lines += table.wrap(line, width)
-    results = len({(record.case, record.replicate) for record in run.records})  # a lost GPU's cases are run again
-    lines += table.wrap(f"{counts}: {results} of {expected} results, made {header.created}", width)
+    lines += table.wrap(f"{counts}: {notes.counts(run)}; made {header.created}", width)
     for note in notes.of_run(run):
         lines += _styled(_note(note, width), "yellow")
     return lines
@@ -118,8 +119,6 @@ def _figures(shown: Sequence[Row], found: Sequence[notes.Note], mark: bool) -> l
     """Times, rate, speed, accuracy, memory, light, notes: in the order in which they are read; ``mark`` as in cells."""
     primary = next((row.primary for row in shown if row.primary), None)
     columns = [_time_column(shown, boundary, boundary == primary, mark) for boundary in SHOWN]
-    base = against(shown)
-    versus = f"vs {base}" if base else "speed"
     memory = {"gpu": "GPU memory", "host": "peak RSS"}
     of = {row.memory_of for row in shown if row.memory_of}
     return [
@@ -132,11 +131,9 @@ def _figures(shown: Sequence[Row], found: Sequence[notes.Note], mark: bool) -> l
             then=DROP["QPS"],
         ),
         Column(
-            title=versus,
+            title=_versus(shown, primary),
             cells=tuple(cells.ratio(row.speed, row.label, mark=mark) for row in shown),
-            narrow=tuple(cells.ratio(row.speed, row.label, brackets=False, mark=mark) for row in shown),
-            drop=DROP["speed in brackets"],
-            then=DROP["speed"],
+            drop=DROP["speed"],
         ),
         _column("acc", [cells.verdict(row.score) for row in shown], DROP["acc"]),
         _column("cosine", [cells.cosine(row.score) for row in shown], DROP["cosine"]),
@@ -146,6 +143,16 @@ def _figures(shown: Sequence[Row], found: Sequence[notes.Note], mark: bool) -> l
         _column("of light", [cells.share(row.light) for row in shown], DROP["of light"]),
         _column("note", [notes.marks(found, row) for row in shown]),
     ]
+
+
+def _versus(shown: Sequence[Row], primary: Boundary | None) -> str:
+    """``vs eager``; ``vs eager (latency)`` where that is not the first time of the table."""
+    base = against(shown)
+    if not base:
+        return "speed"
+    title = f"vs {base}"
+    first = next((boundary for boundary in SHOWN if any(boundary in row.times for row in shown)), primary)
+    return title if primary == first else f"{title} ({primary})"
 
 
 def _time_column(shown: Sequence[Row], boundary: Boundary, primary: bool, mark: bool) -> Column:

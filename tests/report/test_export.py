@@ -66,6 +66,14 @@ def test_json_has_every_field_of_every_row_and_the_run_around_it(run) -> None:
     assert len(found["left_out"]) == 5
 
 
+def test_markdown_says_what_bold_is_and_sets_a_hint_apart() -> None:
+    shown = export.markdown(example(3))
+    assert shown.endswith("\nBold: fastest accurate case of its model and sizes; 5 combinations left out.\n")
+    assert "(likewise torchscript batch=8); try: a quiet machine" in shown
+    alone = case("bert", "eager")
+    assert "old: fastest" not in export.markdown(make([alone], [record(alone, 2.0)]))
+
+
 def test_json_writes_undefined_numbers_as_null() -> None:
     asked = case("bert", "eager")
     score = m.Accuracy(ok=True, outputs=(), metric={"map50": float("nan")})

@@ -1,5 +1,8 @@
 """The tables as a terminal shows them, at narrow and wide widths."""
 
+import csv
+import io
+import json
 import re
 from pathlib import Path
 
@@ -29,16 +32,53 @@ def test_no_line_of_a_table_is_longer_than_the_terminal(run, width) -> None:
 @pytest.mark.parametrize(
     ("slower", "ratio", "interval"),
     [
-        (2941, r"0\.000\d{3}x", r"\[0\.000\d{3}, 0\.000\d{3}\]"),
-        (20, r"0\.0\d{3}x", r"\[0\.0\d{3}, 0\.0\d{3}\]"),
-        (4, r"0\.25x", r"\[0\.2\d, 0\.2\d\]"),
-        (1 / 25, r"2\d\.\d\dx", r"\[2\d\.\d\d, 2\d\.\d\d\]"),
+        (2941, r"0\.000\d{3}x", r"0\.000\d{3}, 0\.000\d{3}"),
+        (20, r"0\.0\d{3}x", r"0\.0\d{3}, 0\.0\d{3}"),
+        (4, r"0\.25x", r"0\.1\d, 0\.\d\d"),
+        (1 / 25, r"2\d\.\d\dx", r"1\d\.\d\d, 3\d\.\d\d"),
     ],
 )
 def test_a_ratio_and_its_interval_keep_digits_that_tell_something(slower, ratio, interval) -> None:
     cases = [case("bert", "eager"), case("bert", "inductor")]
-    shown = text.render(make(cases, [record(cases[0], 2.0), record(cases[1], 2.0 * slower)]), width=200)
-    assert re.search(f" {ratio} {interval} ", shown)
+    even = [record(cases[0], 2.0), record(cases[1], 2.0 * slower)]
+    assert re.search(rf" {ratio} ±0\.\d% ", text.render(make(cases, even), width=200))
+    apart = [record(cases[0], 2.0 + n / 4, n) for n in range(3)] + [record(cases[1], 2.2 * slower, n) for n in range(3)]
+    assert re.search(rf" {ratio} \[{interval}\] ", text.render(make(cases, apart, 3), width=200))
+
+
+def timed(asked: m.Case, *samples: int) -> m.Record:
+    """A record of exactly these samples of latency, in nanoseconds."""
+    return record(asked, 1.0, measurements=(m.Measurement(boundary="latency", samples=samples),))
+
+
+@pytest.mark.parametrize(
+    ("samples", "shown"),
+    [
+        ((6_900, 7_000, 24_000, 24_600, 80_000, 86_500), "24.3 us [6.90, 86.5]"),
+        ((990, 1_000, 1_000, 1_000, 1_000, 1_010), "1.00 us ±1.0%"),
+        ((992, 1_000, 1_000, 1_000, 1_000, 1_000), "1.00 us ±0.8%"),
+        ((980, 1_000, 1_000, 1_000, 1_000, 1_000), "1.00 us [0.980, 1.00]"),
+        ((800_000, 990_000, 999_000, 999_000, 1_400_000, 12_000_000), "999 us [800, 12,000]"),
+        ((100_000, 100_000, 100_000, 100_000, 100_000, 100_010), "100 us ±<0.1%"),
+    ],
+)
+def test_an_interval_is_a_percentage_only_where_its_halves_are_alike(samples, shown) -> None:
+    run = make([case("bert", "eager")], [timed(case("bert", "eager"), *samples)])
+    assert f" {shown} " in text.render(run, width=200)
+    assert f"| {shown} |" in export.markdown(run)
+
+
+def test_a_ratio_without_an_interval_is_not_shown_and_the_note_says_why() -> None:
+    cases = [case("bert", "eager"), case("bert", "inductor")]
+    run = make(cases, [timed(cases[0], *[10_000] * 3), timed(cases[1], *[1_800_000] * 3)])
+    note = "baseline: inductor: too few samples for an interval (6 on each side), so no speed"
+    for shown in (text.render(run, width=200), export.markdown(run)):
+        (row,) = [line for line in shown.splitlines() if "1.80 ms" in line]
+        assert not re.search(r"\dx", row)
+        assert note in shown
+    _, speed = (row["speed"] for row in json.loads(export.json(run))["rows"])
+    assert (speed["ratio"], speed["low"], speed["high"]) == (None, None, None)
+    assert list(csv.DictReader(io.StringIO(export.csv(run))))[1]["speed"] == ""
 
 
 @pytest.mark.parametrize(
@@ -70,10 +110,79 @@ def test_columns_that_do_not_fit_are_named_below_and_none_is_at_full_width(run) 
     assert "not shown" not in text.render(run, width=160)
 
 
-def test_backend_names_are_cut_in_the_middle_before_a_line_overflows() -> None:
-    asked = case("bert", "inductor", options={"mode": "max-autotune-no-cudagraphs", "fullgraph": True})
-    shown = text.render(make([asked], [record(asked, 2.0)]), width=60)
-    assert re.search(r"inductor\[mod\S*…\S+=on\]", shown)
+def test_the_time_that_ratios_are_of_is_named_where_it_is_not_the_first() -> None:
+    eager, other = case("bert", "eager"), case("bert", "inductor")
+    held = record(other, 1.0, boundaries=("gpu", "latency"))
+    run = make([eager, other], [record(eager, 2.0, boundaries=("gpu_unheld", "latency")), held])
+    note = "boundary: speed, rank and speed of light are read from latency, as eager has no gpu"
+    assert " vs eager (latency) " in text.render(run, width=200)
+    assert note in text.render(run, width=200)
+    assert note in export.markdown(run)
+    both = make([eager, other], [record(eager, 2.0, boundaries=("gpu", "latency")), held])
+    assert "(gpu)" not in text.render(both, width=200)
+    assert "boundary:" not in text.render(both, width=200)
+
+
+def ended(asked: m.Case, replicate: int, kind: str) -> m.Record:
+    broken = m.Failure(kind=kind, stage="start", message="x")
+    return m.Record(case=asked.id, label=asked.label, replicate=replicate, failure=broken)
+
+
+def test_the_heading_tells_results_from_failures_and_what_is_not_tried() -> None:
+    cases = [case("bert", name) for name in ("eager", "onnxruntime", "aoti")]
+    eager, missing, broken = cases
+    fine = [record(eager, 2.0, n) for n in range(3)]
+
+    def heading(run: m.Run) -> str:
+        return next(line for line in text.render(run, width=200).splitlines() if " x 3 processes" in line)
+
+    assert "1 case x 3 processes: 3 of 3 measured; made" in heading(make([eager], fine, 3))
+    some = [*fine, ended(missing, 0, "Unavailable")]
+    assert "4 of 6 done: 3 measured, 1 unavailable; 2 not tried; made" in heading(make(cases[:2], some, 3))
+    assert "not tried:" not in text.render(make(cases[:2], some, 3))
+    run = make(cases, [*some, ended(broken, 0, "Crash")], 3)
+    assert "5 of 9 done: 3 measured, 1 unavailable, 1 failed; 4 not tried; made" in heading(run)
+    lost = make(cases, [*fine, ended(broken, 0, "DeviceLost")], 3)  # --resume runs it again
+    assert "4 of 9 done: 3 measured, 1 failed; made" in heading(lost)
+
+
+def test_the_other_processes_of_a_failed_case_are_said_not_to_be_tried() -> None:
+    asked = case("bert", "eager")
+    run = make([asked], [ended(asked, 0, "Crash")], 3)
+    said = "2 processes of cases that failed: a case is not tried again once one of its processes has failed"
+    assert f"not tried: {said}, nor does --resume" in text.render(run, width=200)
+    assert f"not tried: {said}" in export.markdown(run)
+
+
+def test_a_ratio_of_two_cards_is_marked_everywhere() -> None:
+    base, here, there = (case("bert", name) for name in ("eager", "inductor", "torchscript"))
+    moved = (m.Warning(kind="ResumedElsewhere", message="resumed on another card"),)
+    run = make([base, here, there], [record(base, 2.0), record(here, 1.0), record(there, 1.5, warnings=moved)])
+    legend = "‡ the two sides ran on different cards or machines (1 case): how these differ is not in the interval"
+    shown = text.render(run, width=200)
+    assert legend in shown.splitlines()
+    assert re.search(r"torchscript .* ±0\.\d% ‡ ", shown)
+    assert not re.search(r"inductor .*‡", shown)
+    assert re.search(r"torchscript .* ±0\.\d% ‡ \|", export.markdown(run))
+    assert legend in export.markdown(run)
+    assert [row["speed"]["across_devices"] for row in json.loads(export.json(run))["rows"]] == [False, False, True]
+    told = [line["speed_across_devices"] for line in csv.DictReader(io.StringIO(export.csv(run)))]
+    assert told == ["False", "False", "True"]
+
+
+def test_a_ratio_is_not_marked_where_a_card_measured_both_sides() -> None:
+    base, other = case("bert", "eager"), case("bert", "inductor")
+    moved = {"warnings": (m.Warning(kind="ResumedElsewhere", message="resumed on another card"),)}
+    both = [record(c, 2.0, n, **(moved if n else {})) for c in (base, other) for n in range(3)]
+    assert "‡" not in text.render(make([base, other], both, 3), width=200)
+    after = [record(c, 2.0, **moved) for c in (base, other)]
+    assert "‡" not in text.render(make([base, other], after), width=200)
+
+
+def test_notes_of_the_report_itself_use_the_sign_of_its_tables() -> None:
+    asked = case("bert", "eager")
+    shown = text.render(make([asked], [record(asked, 2.0 + n % 2, n) for n in range(4)], 4), width=200)
+    assert "though each is known to ±" in shown
 
 
 def test_the_widest_identity_still_fits_80_columns_and_keeps_its_time_and_note() -> None:
@@ -101,7 +210,7 @@ def test_a_failure_stands_in_place_of_times_with_message_and_hint_below(run) -> 
 
 def test_the_same_warning_of_several_rows_is_told_once_unless_verbose(run) -> None:
     assert text.render(run).count("NotSteady") == 1
-    assert "(and 1 like it)" in text.render(run)
+    assert "(likewise torchscript batch=8)" in text.render(run, width=200)
     assert text.render(run, verbose=True).count("NotSteady") == 2
 
 
@@ -129,7 +238,7 @@ def test_failures_of_one_kind_that_say_different_things_are_both_told() -> None:
         failure("tokenizer vocabulary exhausted at position 17"),
         failure("batch 4 is not a multiple of 3"),
     )
-    assert "batch 2 is not a multiple of 3 (and 1 like it)" in shown
+    assert "batch 2 is not a multiple of 3 (likewise eager batch=3)" in shown
     assert "tokenizer vocabulary exhausted at position 17\n" in shown
     names = shown_with(failure("no converter of conv2d"), failure("no converter of conv3d"))
     assert "like it" not in names
@@ -140,10 +249,12 @@ def test_warnings_that_differ_in_numbers_and_their_units_are_told_once() -> None
     said = [f"issuing a call takes the host {host}, running it the GPU {gpu}: the GPU waits" for host, gpu in spans]
     shown = shown_with(*(m.Warning(kind="HostBound", message=text, hint="cuda_graph: on") for text in said))
     assert shown.count("HostBound") == 1
-    assert f"{said[0]} (and 3 like it)" in shown
+    assert f"{said[0]} (likewise eager batch=2, eager batch=3, eager batch=4)" in shown
+    many = shown_with(*(m.Warning(kind="Big", message=f"{size} B") for size in range(1, 9)))
+    assert "1 B (and 7 like it)" in many
     sizes = ("1 GiB", "93.5 MiB", "12 B")
     shown = shown_with(*(m.Warning(kind="Big", message=f"{size} at {hex(4096 * len(size))}") for size in sizes))
-    assert "(and 2 like it)" in shown
+    assert "(likewise eager batch=2, eager batch=3)" in shown
 
 
 def test_a_nan_is_never_told_as_another_low_cosine() -> None:
@@ -153,7 +264,7 @@ def test_a_nan_is_never_told_as_another_low_cosine() -> None:
     shown = shown_with(
         low("cosine 0.97 is below 0.999"), low("cosine nan is below 0.999"), low("cosine -1e-05 is below 0.999")
     )
-    assert "cosine 0.97 is below 0.999; not ranked (and 1 like it)" in shown
+    assert "cosine 0.97 is below 0.999; not ranked (likewise eager batch=3)" in shown
     assert "cosine nan is below 0.999; not ranked\n" in shown
 
 
@@ -193,12 +304,12 @@ def test_figures_of_one_process_are_marked_where_others_have_several() -> None:
     assert mark in shown.splitlines()
     by_name = {line.split()[0]: line for line in shown.splitlines() if " ok " in line}
     assert "†" not in by_name["eager"]
-    assert re.search(r"us ±\S+ † .*x \[\S+ \S+\] † ", by_name["inductor"])
+    assert re.search(r"us ±\S+ † .*x ±\S+ † ", by_name["inductor"])
     assert by_name["inductor"].count("†") == 2  # its latency has three processes
     assert max(map(len, text.render(run, width=80).splitlines())) <= 80
     assert re.search(r"x ±\S+ †", text.render(run, width=80))
     page = export.markdown(run)
-    assert re.search(r"x \[\S+ \S+\] † \|", page)
+    assert re.search(r"x ±\S+ † \|", page)
     assert mark in page
 
 
@@ -206,7 +317,7 @@ def test_a_ratio_against_a_baseline_of_one_process_is_marked_too() -> None:
     eager, other = case("bert", "eager"), case("bert", "inductor")
     found = [record(eager, 2.0, 0), *(record(other, 1.0, replicate) for replicate in range(3))]
     shown = text.render(make([eager, other], found, replicates=3), width=200)
-    assert re.search(r"x \[\S+ \S+\] † ", shown)
+    assert re.search(r"x ±\S+ † ", shown)
     assert "(2 cases)" in shown
 
 
