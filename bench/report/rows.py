@@ -75,6 +75,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ``ranked`` is False for a case that is inaccurate, failed or unmeasured; ``fastest`` marks the lowest primary time
     among two or more ranked cases of the same model and sizes. ``light`` is the achieved fraction of speed of light,
     ``energy`` joules of the whole card per inference in a saturated loop.
+    ``phases`` are in the order in which they happen.
     """
 
     case: str
@@ -147,6 +148,24 @@ def replicated(table: Iterable[Row]) -> bool:
 def against(table: Iterable[Row]) -> str:
     """The backend, with its options, that the first speed of ``table`` is told against; empty without a speed."""
     return next((row.speed.backend for row in table if row.speed), "")
+
+
+def in_order(sequences: Iterable[Sequence[str]]) -> list[str]:
+    """The names of all ``sequences``, each once: a name that the sequences before it lack comes behind the one that it
+    follows in its own, or before the next one known. Where two sequences contradict each other the first one holds.
+    """
+    merged: list[str] = []
+    for sequence in sequences:
+        names = list(dict.fromkeys(sequence))
+        for index, name in enumerate(names):
+            if name in merged:
+                continue
+            if index:  # the name before it is known by now
+                place = merged.index(names[index - 1]) + 1
+            else:
+                place = min((merged.index(known) for known in names if known in merged), default=len(merged))
+            merged.insert(place, name)
+    return merged
 
 
 def summarise(record: Record) -> tuple[dict[Boundary, Figure], Figure | None, Score | None]:
@@ -295,7 +314,7 @@ def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
             cold_ns=float(statistics.median(spent[name][True])) if True in spent[name] else None,
             warm_ns=float(statistics.median(spent[name][False])) if False in spent[name] else None,
         )
-        for name in spent
+        for name in in_order([phase.name for phase in record.phases] for record in pool.records)
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,7 +22,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     (see fit).
 
     A column with ``narrow`` cells does not leave when its turn comes: it changes to those, and ``then`` is its new
-    ``drop``.
+    ``drop``. A cell may have several lines.
     """
 
     title: str
@@ -32,22 +34,68 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def width(self) -> int:
-        """Characters of the widest of title and cells."""
-        return max(map(len, (self.title, *self.cells)))
+        """Characters of the widest of title and lines of cells."""
+        return max(len(line) for text in (self.title, *self.cells) for line in text.split("\n"))
+
+
+def names(title: str, cells: Sequence[str], drop: int) -> Column:
+    """A first column of backends with their options, which always stays: at its turn, ``drop``, it goes over several
+    lines instead, broken between options.
+    """
+    widest = max((len(piece) for cell in cells for piece in _pieces(cell)), default=0)
+    return Column(title=title, cells=tuple(cells), left=True, drop=drop, narrow=_folded(cells, widest))
 
 
 def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
     """The columns that fit into ``width`` characters, and the names of those dropped, first dropped first.
 
-    Columns without any content are not shown. If the rest is still too wide, the first column is cut in the middle,
-    and then the columns of negative ``drop`` leave.
+    Columns without any content are not shown. If the rest is still too wide, the first column is cut in the middle (of
+    names() it is broken anywhere, so that no two read the same), and then the columns of negative ``drop`` leave. Names
+    take what room there is in the end.
     """
     kept = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
+    first = kept[0] if kept else None
     dropped = _leave(kept, width, last=False)
-    if kept and (over := _total(kept) - width) > 0:
-        room = max(kept[0].width - over, SHORTEST_NAME)
-        kept[0] = msgspec.structs.replace(kept[0], cells=tuple(cut(cell, room) for cell in kept[0].cells))
-    return kept, dropped + _leave(kept, width, last=True)
+    if first and _total(kept) > width:
+        kept[0] = _narrowed(first, SHORTEST_NAME if first.narrow else _room(kept, width))
+    dropped += _leave(kept, width, last=True)
+    if first and first.narrow:
+        kept[0] = _narrowed(first, _room(kept, width))
+    return kept, dropped
+
+
+def _room(kept: Sequence[Column], width: int) -> int:
+    """What the others leave for the first column."""
+    return max(width - _total(kept) + kept[0].width, SHORTEST_NAME)
+
+
+def _narrowed(column: Column, room: int) -> Column:
+    if column.narrow:
+        return msgspec.structs.replace(column, cells=_folded(column.cells, room), narrow=(), drop=0)
+    return msgspec.structs.replace(column, cells=tuple(cut(cell, room) for cell in column.cells))
+
+
+def _pieces(name: str) -> list[str]:
+    """``a[b=1,c=2]`` -> ``a[``, ``  b=1,``, ``  c=2]``: what stays on one line, all but the first indented."""
+    first, *others = re.findall(r"[^\[,]*[\[,]|[^\[,]+", name) or [""]
+    return [first, *("  " + piece for piece in others)]
+
+
+def _folded(names: Sequence[str], room: int) -> tuple[str, ...]:
+    """The names in lines of at most ``room`` characters; a piece that is longer is broken anywhere."""
+    folded = []
+    for name in names:
+        lines = [""]
+        for piece in _pieces(name):
+            if len(lines[-1]) + len(piece.lstrip()) <= room:
+                lines[-1] += piece.lstrip() if lines[-1] else piece
+                continue
+            lines += [piece] if lines[-1] else []
+            lines[-1] = piece
+            while len(lines[-1]) > room:
+                lines[-1:] = [lines[-1][:room], "  " + lines[-1][room:]]
+        folded.append("\n".join(lines))
+    return tuple(folded)
 
 
 def _leave(kept: list[Column], width: int, *, last: bool) -> list[str]:
@@ -84,14 +132,16 @@ def draw(
     lines = [Text(_line([_pad(column.title, column) for column in columns]), style="dim")]
     lines.append(Text("─" * _total(columns), style="dim"))
     for index in range(len(columns[0].cells)):
-        cells = [_pad(column.cells[index], column) for column in columns]
-        line = _line(cells)
-        if index in spans:
-            start, text = spans[index]
-            line = _line([*cells[:start], text])
-            line = line if len(line) <= width else line[: width - 1] + "…"
         lines += [Text("")] * (index in breaks)
-        lines.append(Text(line, style=styles.get(index, "")))
+        lines_of_cells = zip_longest(*(column.cells[index].split("\n") for column in columns), fillvalue="")
+        for number, texts in enumerate(lines_of_cells):
+            cells = [_pad(text, column) for text, column in zip(texts, columns, strict=True)]
+            line = _line(cells)
+            if index in spans and number == 0:
+                start, text = spans[index]
+                line = _line([*cells[:start], text])
+                line = line if len(line) <= width else line[: width - 1] + "…"
+            lines.append(Text(line, style=styles.get(index, "")))
     return lines
 
 

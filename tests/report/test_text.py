@@ -110,6 +110,45 @@ def test_columns_that_do_not_fit_are_named_below_and_none_is_at_full_width(run) 
     assert "not shown" not in text.render(run, width=160)
 
 
+@pytest.mark.parametrize("width", [40, 60, 72, 80, 100])
+def test_a_backend_that_is_too_long_goes_over_several_lines_and_loses_nothing(width) -> None:
+    spare = {"memory_format": "channels_last"}
+    modes = ("max-autotune-no-cudagraphs", "max-autotune", "reduce-overhead")
+    cases = [case("bert", "inductor", options=spare | {"mode": mode}, symbols={"batch": 1}) for mode in modes]
+    cases.append(
+        case("bert", "tensorrt", options={"network": "a_folder/of_networks.py:filled_by_hand"}, symbols={"batch": 1})
+    )
+    shown = text.render(make(cases, [record(c, n + 1.0) for n, c in enumerate(cases)]), width=width)
+    body = shown.partition("───\n")[2].partition("not shown")[0]
+    assert max(map(len, body.splitlines())) <= width
+    rows = re.split(r"\n(?=inductor|tensorrt)", body)
+    names = ["".join(line.split("  ", 1)[0] if not n else line.strip() for n, line in enumerate(row.splitlines()))
+             for row in rows]  # fmt: skip
+    starred = ["inductor[memory_format=channels_last,mode=max-autotune-no-cudagraphs] *",
+               "inductor[memory_format=channels_last,mode=max-autotune]",
+               "inductor[memory_format=channels_last,mode=reduce-overhead]",
+               "tensorrt[network=a_folder/of_networks.py:filled_by_hand]"]  # fmt: skip
+    assert [name.replace(" *", "*") for name in names] == [name.replace(" *", "*") for name in starred]
+
+
+def test_what_a_clock_suite_is_for_stays_at_120_columns_beside_long_names() -> None:
+    options = [{"memory_format": "channels_last"}, {"memory_format": "channels_last", "mode": "reduce-overhead"}]
+    cases = [case("resnet", "eager", options=o, symbols={"batch": 32}) for o in options]
+    boundaries = ("gpu", "gpu_unheld", "latency", "enqueue", "h2d", "compute", "d2h")
+    found = [record(c, 2.0, n, boundaries) for c in cases for n in range(3)]
+    (titles,) = [line for line in text.render(make(cases, found, 3), width=120).splitlines() if " gpu " in line]
+    assert {"gpu", "gpu_unheld", "QPS", "vs baseline", "acc"} <= set(re.split(r"\s{2,}", titles))
+
+
+def test_the_number_of_a_failure_s_note_is_never_cut_off() -> None:
+    options = {"network": "engine_zoo.py:branches_by_hand", "max_aux_streams": 3}
+    cases = [case("bert", name, options=options, streams=2, cuda_graph=True) for name in ("tensorrt", "fake")]
+    failed = m.Failure(kind="Unsupported", stage="deserialize", message="x")
+    run = make(cases, [record(cases[0], 2.0), m.Record(case=cases[1].id, label=cases[1].label, failure=failed)])
+    for width in (60, 80, 100, 200):
+        assert " note 1: " in text.render(run, width=width)
+
+
 def test_the_time_that_ratios_are_of_is_named_where_it_is_not_the_first() -> None:
     eager, other = case("bert", "eager"), case("bert", "inductor")
     held = record(other, 1.0, boundaries=("gpu", "latency"))
@@ -177,6 +216,24 @@ def test_a_ratio_is_not_marked_where_a_card_measured_both_sides() -> None:
     assert "‡" not in text.render(make([base, other], both, 3), width=200)
     after = [record(c, 2.0, **moved) for c in (base, other)]
     assert "‡" not in text.render(make([base, other], after), width=200)
+
+
+def test_phases_stand_in_the_order_in_which_they_happen() -> None:
+    cases = [case("bert", name) for name in ("eager", "inductor", "torchscript", "tensorrt")]
+    orders = (
+        ("import", "load", "first_call", "measure"),
+        ("prestart", "import", "load", "compile", "first_call", "measure"),
+        ("import", "load", "export", "compile", "first_call", "measure"),
+        ("weights", "build", "prestart", "import", "deserialize", "first_call", "measure"),
+    )
+    found = [
+        record(c, 2.0, phases=tuple(m.Phase(name=name, ns=1000) for name in names))
+        for c, names in zip(cases, orders, strict=True)
+    ]
+    shown = text.render(make(cases, found), width=200, phases=True)
+    (titles,) = [line.split()[1:] for line in shown.splitlines() if line.startswith("backend") and "load" in line]
+    for names in orders:
+        assert sorted(names, key=titles.index) == list(names)
 
 
 def test_notes_of_the_report_itself_use_the_sign_of_its_tables() -> None:
@@ -362,7 +419,7 @@ def test_a_baseline_with_a_path_among_its_options_is_named_in_full() -> None:
     cases += [case("bert", "eager", toolchain=p) for p in places]
     run = make(cases, [record(c, 2.0) for c in cases])
     name = "tensorrt[network=nets/@x.py:resnet]"
-    assert f" vs {name} " in text.render(run, width=200, baseline="tensorrt")
+    assert " vs baseline " in text.render(run, width=200, baseline="tensorrt")  # a title never widens its column
     assert f"| vs {name} (latency) |" in export.markdown(run, "tensorrt")
     assert f"one for all: --baseline {name}@default" in text.render(run, width=200, baseline="tensorrt")
 
