@@ -13,7 +13,8 @@ from bench.model import Boundary, Run
 from bench.report import cells, notes
 from bench.report.rows import PRIMARY, SHOWN, Row, against, models, replicated, rows
 
-JSON_SCHEMA = 1
+# 2: values of `fairness` as stored, in lists; `telemetry`; `speed.across_devices`; `speed.ratio` may be null.
+JSON_SCHEMA = 2
 
 
 def markdown(run: Run, baseline: str = "") -> str:
@@ -57,6 +58,7 @@ def json(run: Run, baseline: str = "") -> str:
     ``fingerprint``), ``status`` (complete, interrupted, unfinished), ``damage``, ``rows`` and ``left_out``.
 
     A row has every field of rows.Row (None as null); times are nanoseconds, rates inferences/s, sizes bytes.
+    docs/results-format.md says what each means.
     """
     header = run.header
     environments = {

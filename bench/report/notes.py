@@ -289,16 +289,21 @@ def _fairness(measured: Sequence[Row]) -> list[Note]:
     differing: dict[str, dict[str, list[Row]]] = {}
     for members in groups.values():
         for key in dict.fromkeys(key for row in members for key in row.fairness if _is_condition(key)):
-            values = {row.fairness[key] for row in members if key in row.fairness}
-            if len(values) > 1:
-                for row in members:
-                    if key in row.fairness:
-                        differing.setdefault(key, {}).setdefault(row.fairness[key], []).append(row)
+            told = [(row, " or ".join(map(_plain, row.fairness[key]))) for row in members if key in row.fairness]
+            if len({value for _, value in told}) > 1:
+                for row, value in told:
+                    differing.setdefault(key, {}).setdefault(value, []).append(row)
     return [Note(kind="unequal", text=f"{key}: {_values(values)}") for key, values in differing.items()]
 
 
 def _is_condition(key: str) -> bool:
     return key not in _NO_CONDITION and not key.endswith("_reasons")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
 
 
 def _values(values: dict[str, list[Row]]) -> str:

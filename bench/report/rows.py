@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -75,7 +75,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ``ranked`` is False for a case that is inaccurate, failed or unmeasured; ``fastest`` marks the lowest primary time
     among two or more ranked cases of the same model and sizes. ``light`` is the achieved fraction of speed of light,
     ``energy`` joules of the whole card per inference in a saturated loop.
-    ``phases`` are in the order in which they happen.
+    ``phases`` are in the order in which they happen. ``fairness`` has for each key the distinct values of the
+    processes, ``telemetry`` what each process told, by replicate, as stored.
     """
 
     case: str
@@ -99,7 +100,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ranked: bool
     fastest: bool
     phases: tuple[PhaseTime, ...]
-    fairness: dict[str, str]
+    fairness: dict[str, tuple[Any, ...]]
+    telemetry: dict[int, dict[str, Any]]
     warnings: tuple[Warning, ...]
     failure: Failure | None
 
@@ -221,6 +223,7 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None) -> Row:
         fastest=False,
         phases=_phases(pool),
         fairness=_fairness(pool),
+        telemetry={record.replicate: record.telemetry for record in pool.records},
         warnings=(
             *dict.fromkeys(warning for record in pool.records for warning in record.warnings),
             *_spread(pool, primary),
@@ -318,19 +321,13 @@ def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
     )
 
 
-def _fairness(pool: Pool) -> dict[str, str]:
-    """Every fairness key as text; where processes differ, all their values."""
-    seen: dict[str, dict[str, None]] = {}
+def _fairness(pool: Pool) -> dict[str, tuple[Any, ...]]:
+    """Every fairness key with the values that processes have, each once."""
+    seen: dict[str, dict[bytes, Any]] = {}
     for record in pool.records:
         for key, value in record.fairness.items():
-            seen.setdefault(key, {})[_plain(value)] = None
-    return {key: " or ".join(values) for key, values in seen.items()}
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
+            seen.setdefault(key, {}).setdefault(msgspec.json.encode(value, order="sorted"), value)
+    return {key: tuple(values.values()) for key, values in seen.items()}
 
 
 def _setting(case: Case) -> str:

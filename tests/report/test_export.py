@@ -66,6 +66,29 @@ def test_json_has_every_field_of_every_row_and_the_run_around_it(run) -> None:
     assert len(found["left_out"]) == 5
 
 
+def test_json_keeps_facts_as_values_and_what_each_process_told() -> None:
+    asked = case("bert", "eager")
+    tf32 = {"cudnn": False, "matmul": False}
+    told = [{"gpu_period_ns": 2592467 + n, "throttle_reasons": {}} for n in range(2)]
+    facts = [{"threads": 16, "tf32": tf32, "cache": ("cold", "warm")[n]} for n in range(2)]
+    found = [record(asked, 2.0, n, telemetry=told[n], fairness=facts[n]) for n in range(2)]
+    (row,) = json.loads(export.json(make([asked], found, 2)))["rows"]
+    assert row["fairness"] == {"threads": [16], "tf32": [tf32], "cache": ["cold", "warm"]}
+    assert row["telemetry"] == {"0": told[0], "1": told[1]}
+
+
+def test_the_page_on_the_format_names_every_column_and_field(run) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "results-format.md").read_text()
+    columns = next(csv.reader(io.StringIO(export.csv(run))))
+    boundary = [name for name in columns if name.startswith("latency_")]
+    assert boundary == ["latency_ns", "latency_low_ns", "latency_high_ns"]
+    whole = json.loads(export.json(run))
+    names = {*columns, *whole, *whole["rows"][0]} - set(boundary) - {"symbol_batch", "symbol_seq"}
+    for part in ("speed", "score"):
+        names |= {name for row in whole["rows"] for name in (row[part] or ())}
+    assert {name for name in names if f"`{name}`" not in page} == set()
+
+
 def test_markdown_says_what_bold_is_and_sets_a_hint_apart() -> None:
     shown = export.markdown(example(3))
     assert shown.endswith("\nBold: fastest accurate case of its model and sizes; 5 combinations left out.\n")
