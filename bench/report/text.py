@@ -120,7 +120,7 @@ def _model(
 def _figures(shown: Sequence[Row], found: Sequence[notes.Note], mark: bool) -> list[Column]:
     """Times, rate, speed, accuracy, memory, light, notes: in the order in which they are read; ``mark`` as in cells."""
     primary = next((row.primary for row in shown if row.primary), None)
-    columns = [_time_column(shown, boundary, boundary == primary, mark) for boundary in SHOWN]
+    columns = [_time_column(shown, boundary, primary, mark) for boundary in SHOWN]
     memory = {"gpu": "GPU memory", "host": "peak RSS"}
     of = {row.memory_of for row in shown if row.memory_of}
     return [
@@ -157,8 +157,11 @@ def _versus(shown: Sequence[Row], primary: Boundary | None) -> str:
     return title if primary == first else f"{title} ({primary})"
 
 
-def _time_column(shown: Sequence[Row], boundary: Boundary, primary: bool, mark: bool) -> Column:
-    drop = 0 if primary else DROP[boundary]
+def _time_column(shown: Sequence[Row], boundary: Boundary, primary: Boundary | None, mark: bool) -> Column:
+    """The primary time stays. Plain events are good beside held ones; alone they are of cases that could not be held."""
+    drop = 0 if boundary == primary else DROP[boundary]
+    if boundary == "gpu_unheld" and primary not in ("gpu", "gpu_unheld"):
+        drop = DROP["gpu"] + 1
     return _column(boundary, [cells.time(row.times.get(boundary), mark=mark) for row in shown], drop)
 
 

@@ -157,6 +157,10 @@ def test_the_time_that_ratios_are_of_is_named_where_it_is_not_the_first() -> Non
     assert " vs eager (latency) " in text.render(run, width=200)
     assert note in text.render(run, width=200)
     assert note in export.markdown(run)
+    # Plain events of what could not be held leave before the held times of the others.
+    found = [text.render(run, width=width) for width in range(40, 200)]
+    assert all(" gpu " in shown for shown in found if " gpu_unheld " in shown)
+    assert any(" gpu " in shown and " gpu_unheld " not in shown for shown in found)
     both = make([eager, other], [record(eager, 2.0, boundaries=("gpu", "latency")), held])
     assert "(gpu)" not in text.render(both, width=200)
     assert "boundary:" not in text.render(both, width=200)
