@@ -158,7 +158,7 @@ def _versus(shown: Sequence[Row], primary: Boundary | None) -> str:
 
 
 def _time_column(shown: Sequence[Row], boundary: Boundary, primary: Boundary | None, mark: bool) -> Column:
-    """The primary time stays. Plain events are good beside held ones; alone they are of cases that could not be held."""
+    """The primary time stays. Plain events are good beside held ones; without, they are of what could not be held."""
     drop = 0 if boundary == primary else DROP[boundary]
     if boundary == "gpu_unheld" and primary not in ("gpu", "gpu_unheld"):
         drop = DROP["gpu"] + 1
