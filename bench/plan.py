@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bench import selection
-from bench.errors import SelectionError, UsageError, did_you_mean
+from bench.errors import SelectionError, SuiteError, UsageError, did_you_mean
 from bench.matrix import AXES, DEFAULTS, Backing, backing, symbols_of
 from bench.model import PRECISIONS, Case, LeftOut, Model, Plan, Range, Suite
 from bench.seam import Runtime
@@ -18,6 +18,7 @@ from bench.suite import locate
 
 MAX_CASES = 10_000
 MAX_COMBINATIONS = 100_000
+MAX_SHOWN = 20  # values of a key that an error names
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -57,8 +58,12 @@ def plan(
     Cases that differ only in the backend stand together, in the order of the suite. A combination that is excluded,
     or that its backend can never run on ``device`` (``cpu`` or ``cuda:0``), is in ``left_out``; one that is not
     selected is nowhere. ``backend_override`` puts one backend, with default options, in the place of all others after
-    the selection. UsageError for more than ``MAX_COMBINATIONS``, SelectionError if ``select`` is wrong or matches
-    nothing.
+    the selection; a simulated one also in the running interpreter, as a rehearsal needs no toolchain.
+
+    Raises:
+        UsageError: more than ``MAX_COMBINATIONS``, or no such backend.
+        SuiteError: an ``exclude`` entry takes nothing away from the suite as it is written.
+        SelectionError: ``select`` is wrong or matches nothing.
     """
     if backend_override and backend_override not in registry:
         what = f"unknown backend {backend_override!r}.{did_you_mean(backend_override, registry)}"
@@ -69,6 +74,7 @@ def plan(
         what = f"the matrix has {total:,} combinations; the limit is {MAX_COMBINATIONS:,}"
         raise UsageError(what, where=locate(suite, "matrix"), fix="shorten an axis, or split the suite")
     candidates = [candidate for part in axes for candidate in _candidates(suite, part)]
+    _check_exclude(suite, registry, candidates)
     if select.strip():
         candidates = _selected(suite, registry, candidates, select)
     kept: dict[str, Case] = {}
@@ -77,7 +83,8 @@ def plan(
         label = candidate.case.label
         case = candidate.case
         if backend_override:
-            case = msgspec.structs.replace(case, backend=backend_override, options={})
+            place = "default" if _simulated(registry[backend_override]) else case.toolchain
+            case = msgspec.structs.replace(case, backend=backend_override, options={}, toolchain=place)
         reason = _excluded(suite, registry, candidate) or _impossible(case, registry, device)
         if reason:
             left.setdefault(case.id, LeftOut(label=label, reason=reason))
@@ -98,6 +105,15 @@ def check_size(found: Plan, replicates: int, yes: bool) -> None:
     if len(found.cases) > MAX_CASES and not yes:
         what = f"the plan has {len(found.cases):,} cases, more than {MAX_CASES:,}"
         raise UsageError(what, fix="narrow it with --select, or add --yes to run them all")
+
+
+def check_some(found: Plan) -> None:
+    """UsageError if the plan has no case: all that was asked for is left out."""
+    if not found.cases:
+        reasons = list(dict.fromkeys(entry.reason for entry in found.left_out))
+        more = f"; and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
+        what = f"there is nothing to run, every combination is left out: {reasons[0]}{more}"
+        raise UsageError(what, fix="`trtbench list` with the same arguments says why of each")
 
 
 # ------------------------------------------------------------------------------------------------------ the product
@@ -196,6 +212,35 @@ def _excluded(suite: Suite, registry: Mapping[str, Runtime], candidate: Candidat
     return ""
 
 
+def _check_exclude(suite: Suite, registry: Mapping[str, Runtime], candidates: Sequence[Candidate]) -> None:
+    """SuiteError for the first entry that agrees with no case of the matrix: most likely a value is mistyped.
+
+    Asked before anything is selected or replaced, as an entry need not concern a part of the suite.
+    """
+    own = [candidate for candidate in candidates if not candidate.included]
+    for index, entry in enumerate(suite.exclude):
+        agreeing: Sequence[Candidate] = own
+        for axis, values in entry.items():
+            before, agreeing = agreeing, [each for each in agreeing if _agrees(each, axis, values, registry)]
+            if not agreeing:
+                there = dict.fromkeys(_axis(each, axis) for each in before)
+                shown = ", ".join(itertools.islice(there, MAX_SHOWN)) + (", ..." if len(there) > MAX_SHOWN else "")
+                what = f"the exclude entry takes nothing away: no combination of the matrix agrees with its {axis}"
+                fix = f"remove the entry, or correct it; there {axis} is: {shown}"
+                raise SuiteError(what, where=locate(suite, f"exclude.{index}"), fix=fix)
+
+
+def _axis(candidate: Candidate, axis: str) -> str:
+    """What the candidate has on an axis of an exclude entry, in words."""
+    if axis == "backend":
+        return candidate.backing.label
+    if axis == "dynamic":
+        return _word(bool(candidate.case.dynamic))
+    if axis in AXES:
+        return _word(getattr(candidate.case, axis))
+    return _word(candidate.case.symbols[axis]) if axis in candidate.case.symbols else "none"
+
+
 def _agrees(candidate: Candidate, axis: str, values: tuple[Any, ...], registry: Mapping[str, Runtime]) -> bool:
     case = candidate.case
     if axis == "backend":
@@ -213,10 +258,14 @@ def _is_backend(candidate: Candidate, entry: Mapping[str, Any], registry: Mappin
     return all(wanted[option] == candidate.backing.every[option] for option in entry if option != "name")
 
 
+def _simulated(runtime: Runtime) -> bool:
+    return bool(getattr(runtime, "simulated", False))
+
+
 def _impossible(case: Case, registry: Mapping[str, Runtime], device: str) -> str:
     """Why the case can never run on the device, or nothing; a simulated backend rehearses everything."""
     runtime = registry[case.backend]
-    if device == "cpu" and not getattr(runtime, "simulated", False):
+    if device == "cpu" and not _simulated(runtime):
         if case.cuda_graph:
             return "cuda_graph needs a CUDA device"
         if case.l2 == "cold":
@@ -272,7 +321,7 @@ def _wanted(
     for key in selection.keys_of(expression):
         values = [selection.values_of(key, *pair) for pair in zip(cases, options, strict=True)]
         names = list(dict.fromkeys(_word(value[0]) for value in values if value))
-        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        shown = ", ".join(names[:MAX_SHOWN]) + (", ..." if len(names) > MAX_SHOWN else "")
         lines.append(f"{key}: {shown or 'no case has it'}")
     raise SelectionError("no case matches", where=f"--select {select}", fix=f"{of} has " + "; ".join(lines))
 

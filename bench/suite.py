@@ -150,6 +150,9 @@ def _model(node: Node) -> Model:
         config={name: entry.value for name, entry in mapping(entries["config"]).items()} if "config" in entries else {},
         metric=_file_function(entries["metric"]) if "metric" in entries else "",
     )
+    if "config" in entries and not model.factory.startswith("transformers:"):
+        what = f"{entries['config'].key} is for transformers models; {model.factory} would not see it"
+        raise fail(entries["config"], what, "what the factory takes stands under `args`")
     if "symbols" not in entries:
         return model
     known = symbols_of(model)

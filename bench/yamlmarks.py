@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,27 @@ def read(path: Path) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        raise SuiteError(f"not YAML: {what}", where=f"{path}:{mark.line + 1 if mark else 1}") from error
+        place = f"{path}:{mark.line + 1 if mark else 1}"
+        raise SuiteError(f"not YAML: {what}", where=place, fix=_syntax_fix(what)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         what = f"not YAML: character #x{ord(text[error.position]):04x} is not allowed"
-        raise SuiteError(what, where=f"{path}:{line}") from error
+        raise SuiteError(what, where=f"{path}:{line}", fix="remove the character") from error
     except RecursionError as error:
-        raise SuiteError("nested too deep", where=f"{path}:1") from error
+        fix = "close each bracket, and nest less"
+        raise SuiteError("nested too deep", where=f"{path}:1", fix=fix) from error
     if root is None:
         raise SuiteError("the file is empty", where=f"{path}:1", fix="start from a file in suites/")
     reader = _Reader(str(path), loader)
     return Node(reader.plain(root, "", 0), "", Document(str(path), reader.lines))
+
+
+def _syntax_fix(what: str) -> str:
+    if "\\t" in what:
+        return "indent with blanks, YAML takes no tabs"
+    if "expected a single document" in what:
+        return "remove the line `---`: a file holds one suite"
+    return "there or just above: close each [ { and quote, indent alike, and put text that has `: ` or ` #` in quotes"
 
 
 def locate(path: str, lines: Mapping[str, int], key: str) -> str:
@@ -78,17 +89,27 @@ def _text_of(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        folder = path.parent
-        known = sorted(file.name for file in folder.glob("*.y*ml")) if folder.is_dir() else []
-        fix = f"{folder} has {', '.join(known)}" if known else ""
+        known, fix = _beside(path.parent)
         raise SuiteError(f"there is no such file.{did_you_mean(path.name, known)}", where=str(path), fix=fix) from error
+    except IsADirectoryError as error:
+        raise SuiteError("this is a folder, a suite is a file", where=str(path), fix=_beside(path)[1]) from error
     except OSError as error:
-        raise SuiteError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
+        fix = f"ls -l {shlex.quote(str(path))}, to see who may read it"
+        raise SuiteError(f"the file cannot be read: {error.strerror}", where=str(path), fix=fix) from error
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise SuiteError("not YAML: the text is not UTF-8", where=f"{path}:{line}") from error
+        what = f"not YAML: the text is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}"
+        name = shlex.quote(str(path))
+        fix = f"save it as UTF-8, e.g. iconv -f latin1 -t utf-8 {name} -o utf8.yaml"
+        raise SuiteError(what, where=f"{path}:{line}", fix=fix) from error
+
+
+def _beside(folder: Path) -> tuple[list[str], str]:
+    """The suites of a folder, and a fix that names them."""
+    known = sorted(file.name for file in folder.glob("*.y*ml")) if folder.is_dir() else []
+    return known, f"{folder} has {', '.join(known)}" if known else "name a suite file, e.g. suites/smoke.yaml"
 
 
 class _Reader:
@@ -247,8 +268,15 @@ def choice(node: Node, known: Collection[str], noun: str) -> str:
 def integer(node: Node, least: int | None = 1) -> int:
     """A whole number, at least ``least``; true and false are no numbers."""
     if type(node.value) is not int or (least is not None and node.value < least):
-        raise expected(node, "a whole number" + ("" if least is None else f" of at least {least}"))
+        raise expected(node, "a whole number" + ("" if least is None else f" of at least {least}"), _number_fix(node))
     return node.value
+
+
+def _number_fix(node: Node) -> str:
+    if isinstance(node.value, str) and re.fullmatch(r"\s*-?\d+\s*", node.value):
+        return f"write {node.value.strip()} without quotes"
+    *parents, last = node.key.split(".")
+    return f"e.g. {parents[-1]}: [1, 8]" if last.isdigit() and parents else f"e.g. {last}: 1"
 
 
 def number(node: Node, low: float = -math.inf, high: float = math.inf) -> float:

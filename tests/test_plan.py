@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench import jobs, plan, suite
 from bench.backends import base
-from bench.errors import SelectionError, UsageError
+from bench.errors import SelectionError, SuiteError, UsageError
 from bench.model import Case, Plan, Range, Suite
 from tests.suite_kit import REGISTRY, TEXT, load, write
 
@@ -159,8 +159,6 @@ def test_an_include_entry_brings_back_what_was_excluded(tmp_path: Path) -> None:
         ({"backend": {"name": "inductor", "mode": "default"}}, ["inductor[mode=max-autotune]"]),
         ({"backend": {"name": "inductor", "mode": "max-autotune"}}, ["inductor", "inductor[fullgraph=on]"]),
         ({"backend": ["eager", "inductor"]}, []),
-        ({"backend": "eager"}, ["inductor", "inductor[fullgraph=on]", "inductor[mode=max-autotune]"]),
-        ({"seq": 128}, ["inductor", "inductor[fullgraph=on]", "inductor[mode=max-autotune]"]),
         ({"cuda_graph": False, "dynamic": False, "model": "resnet"}, []),
     ],
 )
@@ -171,6 +169,43 @@ def test_an_exclude_entry_agrees_in_all_that_it_names(tmp_path: Path, entry: dic
     else:
         text = matrix(backend=backends, exclude=[entry])
     assert labels(planned(tmp_path, text)) == [f"resnet/{name}/fp32/batch=1" for name in kept]
+
+
+@pytest.mark.parametrize(
+    ("entry", "axis", "there"),
+    [
+        ({"backend": "onnxruntime"}, "backend", "eager, inductor[mode=max-autotune]"),
+        ({"backend": {"name": "inductor", "mode": "default"}}, "backend", "eager, inductor[mode=max-autotune]"),
+        ({"batch": 32, "cuda_graph": False}, "batch", "1, 2"),
+        ({"batch": 1, "cuda_graph": True}, "cuda_graph", "off"),
+        ({"backend": "eager", "seq": 128}, "seq", "none"),
+        ({"toolchain": "default", "streams": 2}, "streams", "1"),
+    ],
+)
+def test_an_exclude_entry_that_takes_nothing_away_is_told_with_its_line(
+    tmp_path: Path, entry: dict[str, Any], axis: str, there: str
+) -> None:
+    backends = ["eager", {"name": "inductor", "mode": "max-autotune"}]
+    start, line = matrix(backend=backends, batch=[1, 2], exclude=[{"batch": 2}, entry]).rstrip("\n").split("matrix: ")
+    head, tail = line.split('{"batch": 2}, ')
+    text = start + "matrix:\n  " + head + '{"batch": 2},\n    ' + tail + "\n"
+    with pytest.raises(SuiteError) as caught:
+        planned(tmp_path, text)
+    assert f"no combination of the matrix agrees with its {axis}" in caught.value.what
+    assert caught.value.fix.endswith(f"there {axis} is: {there}")
+    assert caught.value.where == f"{tmp_path}/x.yaml:{len(text.splitlines())}"
+
+
+def test_an_exclude_entry_is_judged_by_the_suite_as_it_is_written(tmp_path: Path) -> None:
+    text = matrix(backend=["eager", "onnxruntime"], batch=[1, 2], exclude=[{"backend": "eager", "batch": 2}])
+    assert labels(planned(tmp_path, text, select="batch=1")) == [
+        "resnet/eager/fp32/batch=1",
+        "resnet/onnxruntime/fp32/batch=1",
+    ]
+    assert len(planned(tmp_path, text, backend_override="fake").cases) == 2
+    only = matrix(batch=1, include=[{"batch": 2}], exclude=[{"batch": 2}])
+    with pytest.raises(SuiteError, match="takes nothing away"):  # an include entry stands above it
+        planned(tmp_path, only)
 
 
 def test_what_cannot_run_on_the_device_is_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -197,6 +232,9 @@ def test_a_rehearsal_replaces_every_backend_and_keeps_one_row_of_each(tmp_path: 
         "resnet/fake/fp32/batch=1",
         "resnet/fake/fp32/batch=1/graph",
     ]
+    tools = "toolchains: {old: {python: $NOT_SET}}\n"
+    elsewhere = planned(tmp_path, matrix(toolchain=["default", "old"]) + tools, backend_override="fake")
+    assert [(case.label, case.toolchain) for case in elsewhere.cases] == [("resnet/fake/fp32/batch=1", "default")]
     narrowed = planned(tmp_path, TEXT, select="backend~inductor* and batch=1 and model=bert", backend_override="fake")
     assert labels(narrowed) == ["bert/fake/fp32/batch=1/seq=128", "bert/fake/fp16/batch=1/seq=128"]
     with pytest.raises(UsageError, match="Did you mean 'fake'"):
@@ -288,6 +326,16 @@ def identity(case: Case) -> tuple[Any, ...]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(matrices(), st.lists(ENTRY, max_size=2))
 def test_kept_and_excluded_are_the_product(tmp_path: Path, axes: dict[str, Any], exclude: list[Any]) -> None:
+    def agrees(entry: Any) -> bool:
+        """Whether the entry takes something away; one that does not is an error."""
+        try:
+            found = planned(tmp_path, matrix(**axes, exclude=[entry]))
+        except SuiteError:
+            return False
+        assert any(left.reason.startswith("excluded") for left in found.left_out)
+        return True
+
+    exclude = [entry for entry in exclude if agrees(entry)]
     whole = planned(tmp_path, matrix(**axes))
     read = load(tmp_path, matrix(**axes, exclude=exclude))
     part = plan.plan(read, REGISTRY, device="cpu")

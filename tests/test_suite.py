@@ -250,6 +250,22 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, old: str, new: str,
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "fix"),
+    [
+        ("batch: [1, 32]", "batch: [1, 0]", "e.g. batch: [1, 8]"),
+        ("batch: [1, 32]", "batch: 0", "e.g. batch: 1"),
+        ("batch: [1, 32]", 'batch: "8"', "write 8 without quotes"),
+        ("batch: [1, 32]", "batch: [x]", "e.g. batch: [1, 8]"),
+        ("batch: [1, 32]", "batch: [1, 32", "close each [ { and quote"),
+        ("batch: [1, 32]", "batch:\t[1, 32]\n\tstreams: 1", "YAML takes no tabs"),
+        ("    args: {weights: null}", "    config: {weights: null}", "what the factory takes stands under `args`"),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_to_write(tmp_path: Path, old: str, new: str, fix: str) -> None:
+    assert fix in wrong(tmp_path, changed(old, new)).fix
+
+
+@pytest.mark.parametrize(
     ("extra", "message"),
     [
         ("dynamic: {bath: {min: 1, opt: 8, max: 32}}", "no input has the symbol 'bath'. Did you mean 'batch'?"),
@@ -303,9 +319,10 @@ def test_files_that_are_no_suite_are_refused(tmp_path: Path, text: str, message:
 def test_a_file_that_is_not_utf8_is_refused_at_its_line(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_bytes(b"schema: 1\nname: \xff\n")
-    with pytest.raises(SuiteError, match="not UTF-8") as caught:
+    with pytest.raises(SuiteError, match="not UTF-8: byte 0xff at offset 16") as caught:
         suite.load(path, REGISTRY)
     assert caught.value.where == f"{path}:2"
+    assert f"iconv -f latin1 -t utf-8 {path}" in caught.value.fix
 
 
 def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
@@ -314,8 +331,9 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
         suite.load(tmp_path / "vison.yaml", REGISTRY)
     with pytest.raises(SuiteError, match="no such file"):
         suite.load(tmp_path / "nowhere" / "x.yaml", REGISTRY)
-    with pytest.raises(SuiteError, match="cannot be read"):
+    with pytest.raises(SuiteError, match="this is a folder, a suite is a file") as caught:
         suite.load(tmp_path, REGISTRY)
+    assert caught.value.fix == f"{tmp_path} has vision.yaml"
 
 
 def test_a_factory_and_a_metric_can_be_functions_in_a_file(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import sys
 import urllib.error
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,31 @@ def _transformers(case: Case, name: str) -> Callable[[], Any]:
         except (ImportError, RuntimeError) as error:  # transformers wraps what its lazy imports raise
             raise Unavailable(f"transformers.{wanted} cannot be imported: {error}", fix=_fix_in(str(error))) from error
     config, model = found
-    return lambda: model(config(**settings), **case.args)
+
+    def make() -> Any:
+        _check_config(case, config, settings)
+        return model(config(**settings), **case.args)
+
+    return make
+
+
+def _check_config(case: Case, config: Any, settings: Mapping[str, Any]) -> None:
+    """SuiteError for a key that the configuration class does not have: it would keep any, and do nothing with it.
+
+    A class that has no default instance takes what it is given, as then only its code knows its keys.
+    """
+    try:
+        usual = config()
+    except Exception:  # noqa: BLE001 - what its code raises, it says again when the model is made
+        return
+    parameters = inspect.signature(config.__init__).parameters
+    there = {*parameters, *dir(usual), *getattr(usual, "attribute_map", {})}
+    # transformers keeps what it takes from `attn_implementation` under a name with an underscore.
+    strange = [key for key in settings if key not in there and f"_{key}" not in there]
+    if strange:
+        known = [key for key in (*parameters, *vars(usual)) if not key.startswith("_")]
+        what = f"{config.__name__} has no {strange[0]!r}.{did_you_mean(strange[0], known)}"
+        raise _wrong(case, what, fix=f"correct the `config` of the model {case.model!r}")
 
 
 def _library(name: str) -> ModuleType:

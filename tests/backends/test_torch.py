@@ -121,6 +121,17 @@ def test_a_transformers_model_has_its_outputs_by_name_and_no_cache(bench: Bench)
         build(bench, "transformers:GPT2Model", config={"transformers": "GPT2Confg"})
 
 
+def test_a_key_that_a_configuration_does_not_have_is_told_and_not_kept_in_silence(bench: Bench) -> None:
+    pytest.importorskip("transformers")
+    small = {"transformers": "GPT2Config", "n_embd": 8, "n_head": 2, "vocab_size": 20}
+    with pytest.raises(SuiteError, match=r"GPT2Config has no 'n_layers'\. Did you mean 'n_layer'\?") as caught:
+        build(bench, "transformers:GPT2Model", config={**small, "n_layers": 1})
+    assert "`config` of the model" in caught.value.fix
+    # By another name, of all configurations, and what is taken under another name.
+    known = {"num_hidden_layers": 1, "output_hidden_states": False, "attn_implementation": "eager"}
+    assert len(build(bench, "transformers:GPT2Model", config={**small, **known}).h) == 1
+
+
 def test_nested_outputs_are_named_by_their_path_and_none_is_skipped() -> None:
     one = torch.ones(1)
     assert list(_torch.flatten_outputs(one)) == ["output"]

@@ -48,6 +48,13 @@ def test_every_shipped_suite_is_tested_here() -> None:
 
 
 @each
+def test_a_shipped_suite_is_rehearsed_in_the_running_interpreter(name: str) -> None:
+    found = planned(name, backend_override="fake")
+    assert {(case.backend, case.toolchain) for case in found.cases} == {("fake", "default")}
+    assert {case.model for case in found.cases} == set(read(name).models)
+
+
+@each
 def test_a_shipped_suite_plans_every_backend_and_model_it_names(name: str) -> None:
     loaded, found = read(name), planned(name)
     assert loaded.name == name
