@@ -91,7 +91,7 @@ def schema_of(header: bytes, where: str = "") -> int:
     try:
         version = _VERSION.decode(header).schema
     except _MALFORMED as error:
-        raise StoreError(f"not a trtbench run: {error}", where=where) from error
+        raise StoreError("not a trtbench run: its header is damaged", where=where) from error
     if version > SCHEMA:
         raise StoreError(
             f"the file has schema {version}; this trtbench reads up to {SCHEMA}",

@@ -165,7 +165,7 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
     settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
     _refuse_both(settings)
     wanted = header.cases if wanted is None else wanted
-    here = device_of(header.environments["default"].kind, Plan(cases=header.cases))
+    here = sittings.device(header, path)
     sittings.refuse_another(header, "default", here, path)
     places = dict.fromkeys(header.toolchains, str(path))
     with _Session(header, settings, tell, places) as session:

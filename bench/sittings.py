@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import sources, store
+from bench import environment, sources, store
 from bench.backends import base
 from bench.errors import StoreError, UsageError
 from bench.model import Case, Environment, Header, Record, Run, Warning
+
+_SHOWN = 4  # differences that an error names
 
 
 def settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:
@@ -64,19 +67,47 @@ def _refuse_changed(header: Header, path: Path) -> None:
             raise UsageError(what, where=str(path), fix=fix)
 
 
+def device(header: Header, path: Path) -> Environment:
+    """The device here that is to go on with the run at ``path``. UsageError if there is none of its kind."""
+    before = header.environments["default"]
+    try:
+        return environment.describe(before.kind)
+    except UsageError as error:
+        what = f"the run was begun on {before.device}, and {error.what}"
+        raise UsageError(what, where=str(path), fix=f"go on with it on such a machine; or {error.fix}") from error
+
+
 def refuse_another(header: Header, toolchain: str, here: Environment, path: Path) -> None:
     """UsageError if the run at ``path`` was made in another environment of that toolchain."""
     before = header.environments[toolchain]
     if here.fingerprint == before.fingerprint:
         return
-    differ = [name for name in here.__struct_fields__ if getattr(here, name) != getattr(before, name)]
-    differ = [name for name in differ if name not in ("host", "observed")]
+    differ = _differences(before, here)
+    more = f" and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else ""
     which = "" if toolchain == "default" else f" of the toolchain {toolchain!r}"
     raise UsageError(
-        f"the run was made in another environment{which} ({', '.join(differ)} differ)",
+        f"the run was made in another environment{which}: {', '.join(differ[:_SHOWN])}{more}",
         where=str(path),
-        fix="start a new run: trtbench run " + header.suite_path,
+        fix="go back to that environment, or start a new run: trtbench run " + shlex.quote(header.suite_path),
     )
+
+
+def _differences(before: Environment, here: Environment) -> list[str]:
+    """``torch 2.11.0 -> 2.13.0``: what the fingerprint covers and is another here, then and now."""
+    found = []
+    for field in here.__struct_fields__:
+        was, now = getattr(before, field), getattr(here, field)
+        if was == now or field in ("host", "observed", "slug"):
+            continue
+        if isinstance(was, dict):
+            found += [
+                f"{name} {was.get(name, 'none')} -> {now.get(name, 'none')}"
+                for name in sorted({*was, *now})
+                if was.get(name) != now.get(name)
+            ]
+        else:
+            found.append(f"{field} {was or 'none'} -> {now or 'none'}")
+    return found
 
 
 def elsewhere(before: Environment, here: Environment) -> tuple[Warning, ...]:

@@ -153,12 +153,13 @@ def test_resume_with_a_selection_runs_only_that_and_the_run_is_whole_when_nothin
 def test_resume_refuses_another_environment(
     trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     trtbench("run", fake_suite())
     path = store.runs(trtbench.store)[0]
     before = path.read_bytes()
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert trtbench("run", "--resume", path.stem) == 2
-    assert "flags differ" in trtbench.err
+    assert "in another environment: OMP_NUM_THREADS none -> 7\n" in trtbench.err
     assert path.read_bytes() == before
 
 

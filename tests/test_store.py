@@ -170,7 +170,7 @@ def test_a_full_disk_says_what_to_do_and_leaves_whole_lines_only(tmp_path: Path,
     with file_size_limit(len(before) + room), pytest.raises(StoreError) as caught:
         writer.append(record(replicate=1))
     assert "free some disk space" in caught.value.fix
-    assert f"trtbench run --resume {path.stem}" in caught.value.fix
+    assert f"trtbench run --resume {path}" in caught.value.fix
     assert path.read_bytes() == before
     assert writer.records == 1
     writer.append(record(replicate=2))

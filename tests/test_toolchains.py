@@ -220,7 +220,7 @@ def test_resume_refuses_a_toolchain_that_has_changed(
     path.write_bytes(before)
     monkeypatch.setenv("THREADS", "8")
     assert trtbench("run", "--resume", path.stem) == 2
-    assert "another environment of the toolchain 'old' (flags differ)" in trtbench.err
+    assert "another environment of the toolchain 'old': OMP_NUM_THREADS 7 -> 8\n" in trtbench.err
     assert path.read_bytes() == before
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
+from bench import store
 from bench.model import Environment, Run
 from bench.report import cells
 from bench.report.rows import PRIMARY, Row, asked, baselines, replicated
@@ -74,7 +76,7 @@ def of_run(run: Run) -> list[Note]:
     found = []
     if run.damage:
         found.append(Note(kind="damaged", text=run.damage))
-    resume = f"trtbench run --resume {run.header.run}"
+    resume = store.resume_command(Path(run.path))
     if run.footer is None:
         found.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
     elif run.footer.status == "interrupted":
@@ -211,7 +213,7 @@ def _not_run(table: Sequence[Row], run: Run) -> list[Note]:
     waiting = [row for row in table if not row.processes and not row.failure]
     if not waiting:
         return []
-    resume = f"trtbench run --resume {run.header.run}"
+    resume = store.resume_command(Path(run.path))
     return [Note(kind="not run", text=f"{cells.count(len(waiting), 'case')} not measured yet", fix=resume)]
 
 

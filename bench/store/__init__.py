@@ -4,7 +4,18 @@ A run is one file ``ROOT/ARCH/DEVICE/RUN.jsonl``. A line is appended with one wr
 the last line only. A torn line is skipped when read, and moved to ``RUN.torn`` when the run is resumed.
 """
 
-from bench.store.files import Writer, check_writable, create, read, reopen, resolve, run_id, run_path, runs
+from bench.store.files import (
+    Writer,
+    check_writable,
+    create,
+    read,
+    reopen,
+    resolve,
+    resume_command,
+    run_id,
+    run_path,
+    runs,
+)
 from bench.store.table import frame, load_frame
 
 __all__ = [
@@ -16,6 +27,7 @@ __all__ = [
     "read",
     "reopen",
     "resolve",
+    "resume_command",
     "run_id",
     "run_path",
     "runs",

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,12 @@ from bench import codec
 from bench.errors import StoreError, did_you_mean
 from bench.model import Environment, Footer, Header, Record, Run
 
+DEFAULT_ROOT = Path("results")  # where commands look for runs without --store
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-.+")
 _HEADER_LIMIT = 1 << 28  # bytes; a file of another kind may have no newline at all
 _SHOWN = 5
+_BEGUN = re.compile(rb'\{\s*"line"\s*:\s*"header"')
+_ANOTHER = "name a run, or its file results/ARCH/DEVICE/RUN.jsonl; without a name it is the latest"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # ------------------------------------------------------------------------------------------------------ where runs lie
@@ -61,6 +65,12 @@ def resolve(root: Path, name: str | None) -> Path:
         guess = did_you_mean(name, [path.stem for path in known])
         raise StoreError(f"no run {name!r} in {root}.{guess}", fix=f"the latest run is {known[0].stem}")
     return fitting[0]
+
+
+def resume_command(path: Path) -> str:
+    """What to type to go on with the run at ``path``: by its name where that finds it, else by its file."""
+    named = path.parts[:-3] == DEFAULT_ROOT.parts and _RUN_ID.fullmatch(path.stem)
+    return f"trtbench run --resume {shlex.quote(path.stem if named else str(path))}"
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
@@ -154,7 +164,7 @@ class Writer:
         try:
             _append(self._fd, line)
         except OSError as error:
-            raise _failed(error, self.path, f"then go on with: trtbench run --resume {self.path.stem}") from error
+            raise _failed(error, self.path, f"then go on with: {resume_command(self.path)}") from error
 
 
 def _append(fd: int, line: bytes) -> None:
@@ -257,13 +267,8 @@ def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
     """The header, then every record and footer that can be read; the others are told in ``damage``."""
     try:
         with path.open("rb", buffering=1 << 20) as file:
-            first = file.readline(_HEADER_LIMIT)
-            if not first:
-                raise StoreError("not a trtbench run: the file is empty", where=str(path))
-            schema = codec.schema_of(first, f"{path}:1")
-            if not first.endswith(b"\n"):
-                raise StoreError("the file is cut within its header: it holds no record", where=f"{path}:1")
-            yield codec.decode(first, schema, f"{path}:1")
+            schema, header = _header(file.readline(_HEADER_LIMIT), path)
+            yield header
             for number, line in enumerate(file, 2):
                 where = f"{path}:{number}"
                 if not line.endswith(b"\n"):
@@ -279,7 +284,21 @@ def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
                 else:
                     yield item
     except OSError as error:
-        raise StoreError(f"cannot be read: {error.strerror}", where=str(path)) from error
+        raise StoreError(f"cannot be read: {error.strerror}", where=str(path), fix=_ANOTHER) from error
+
+
+def _header(first: bytes, path: Path) -> tuple[int, codec.Line]:
+    """A file's first line and the schema that it tells. StoreError if it is no run's header, or not all of it."""
+    if not first:
+        raise StoreError("not a trtbench run: the file is empty", where=str(path), fix=_ANOTHER)
+    if not first.endswith(b"\n") and _BEGUN.match(first):
+        what = "the file is cut within its header: it holds no record"
+        raise StoreError(what, where=f"{path}:1", fix=f"delete it; {_ANOTHER}")
+    try:
+        schema = codec.schema_of(first, f"{path}:1")
+        return schema, codec.decode(first, schema, f"{path}:1")
+    except StoreError as error:
+        raise StoreError(error.what, where=error.where, fix=error.fix or _ANOTHER) from error
 
 
 def _summary(damage: list[str]) -> str:

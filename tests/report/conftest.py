@@ -80,7 +80,8 @@ def make(cases, records, replicates: int = 1, **fields) -> m.Run:
         ),
     )
     footer = m.Footer(finished="2026-11-23T10:20:00+00:00", status="complete", records=len(records))
-    run = m.Run(path="results/x.jsonl", header=header, records=tuple(records), footer=footer)
+    path = f"results/{here.arch}/{here.slug}/{header.run}.jsonl"
+    run = m.Run(path=path, header=header, records=tuple(records), footer=footer)
     return msgspec.structs.replace(run, **fields)
 
 
