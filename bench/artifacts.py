@@ -114,7 +114,7 @@ def keep(
 
 def _failed(root: Path, error: OSError) -> StoreError:
     what = f"the artifact cache cannot be used: {error.strerror}"
-    return StoreError(what, where=str(root), fix="set TRTBENCH_CACHE to a folder with room that you may write")
+    return StoreError(what, where=str(root), fix="name a folder with room that you may write: --cache DIR")
 
 
 def _checksum(path: Path) -> str:

@@ -1,25 +1,26 @@
-"""The command line: parse, call, print, exit code; nothing is measured or decided here."""
+"""The commands: call, print, exit code; nothing is measured or decided here."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bench import __version__
+from bench.arguments import STORE, parse
 
 if TYPE_CHECKING:
     from bench.environment import Device
     from bench.model import Plan, Policy, Run, Suite
 
-EPILOG = """exit codes: 0 all cases have a result; 1 a case failed or is inaccurate; 2 bad input, nothing written;
-130 interrupted (the run can be taken up again with --resume)."""
+# What a stream that cannot take any more says: no room, no quota, a file too large, a device that fails.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,11 +28,13 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal has no ±
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     from bench.errors import BenchError
 
     try:
-        return int(arguments.command(arguments))
+        code = _COMMANDS[arguments.command](arguments)
+        print(end="", flush=True)  # here a failure can still be told
+        return code
     except BenchError as error:
         if arguments.traceback:
             raise
@@ -45,16 +48,39 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, e.g. `head`
         _silence(sys.stdout)
         return 0
+    except OSError as error:
+        if arguments.traceback or not _is_full(error):
+            raise
+        _silence(sys.stdout)
+        print(f"trtbench: {_unwritten(error)}\n  fix: send it elsewhere, or make room", file=sys.stderr)
+        return 2  # as for any other argument that cannot be: the output is all that was asked for
 
 
 @contextlib.contextmanager
-def _unread(stream: TextIO) -> Iterator[None]:
-    """The block writes to ``stream``; if nobody reads that any more it ends in silence, and what follows counts."""
+def _unread(stream: TextIO, lost: list[OSError]) -> Iterator[None]:
+    """The block writes to ``stream``; if nobody reads that any more it ends in silence, and what follows counts.
+
+    What a full disk does not take is in ``lost``.
+    """
     try:
         yield
         stream.flush()
     except BrokenPipeError:
         _silence(stream)
+    except OSError as error:
+        if not _is_full(error):
+            raise
+        _silence(stream)
+        lost.append(error)
+
+
+def _is_full(error: OSError) -> bool:
+    """Whether a stream refused what was written to it; errors of files that we open have their names."""
+    return error.errno in _FULL and error.filename is None
+
+
+def _unwritten(error: OSError) -> str:
+    return f"the output cannot be written: {error.strerror}"
 
 
 def _silence(stream: TextIO) -> None:
@@ -76,6 +102,7 @@ def _run(arguments: argparse.Namespace) -> int:
         prestart=arguments.prestart,
         seed=arguments.seed or 0,
     )
+    lost: list[OSError] = []
     if arguments.resume:
         _refuse_beside_resume(arguments)
         path = store.resolve(arguments.store, arguments.resume)
@@ -83,26 +110,32 @@ def _run(arguments: argparse.Namespace) -> int:
         rows.check_baseline(cases, arguments.baseline)
         if arguments.select:
             wanted = plan.selected(cases, base.registry(), arguments.select)
-        with _progress(arguments.progress) as tell:
+        with _progress(arguments.progress, lost) as tell:
             finished = runner.resume(path, settings, tell, wanted)
     else:
-        suite, planned, policy, device = _planned(arguments)
+        suite, planned, policy, device = _planned(arguments, look=arguments.dry_run)
         if arguments.dry_run:
             return _print_plan(planned, policy)
-        with _progress(arguments.progress) as tell:
+        plan.check_some(planned)
+        with _progress(arguments.progress, lost) as tell:
             finished = runner.run(suite, planned, policy, device, settings, tell)
     run = store.read(Path(finished.path))
     if arguments.progress != "json":
-        with _unread(sys.stdout):
+        with _unread(sys.stdout, lost):
             _print_tables(run, arguments)
-    if finished.interrupted:
-        with _unread(sys.stderr):
-            print(f"interrupted; go on with: trtbench run --resume {run.header.run}", file=sys.stderr)
-        return 130
-    return _verdict(run, arguments.strict)
+    with _unread(sys.stderr, []):
+        if lost:
+            shown = _typed(arguments, "show", finished.path)
+            print(f"trtbench: {_unwritten(lost[0])}; the run is stored\n  fix: {shown}", file=sys.stderr)
+        if finished.interrupted:
+            print(f"interrupted; go on with: {store.resume_command(Path(finished.path))}", file=sys.stderr)
+        elif _lacks_all(run):
+            what = "nothing was measured: every case lacks a package or a device"
+            print(f"trtbench: {what}\n  fix: trtbench doctor says what to install", file=sys.stderr)
+    return 130 if finished.interrupted else max(_verdict(run, arguments.strict), bool(lost))
 
 
-_FIXED = ("suite", "backend", "device", "quick", "replicates", "seed", "cold", "dry_run")
+_FIXED = ("suite", "backend", "device", "quick", "replicates", "yes", "seed", "cold", "dry_run")
 
 
 def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
@@ -113,14 +146,20 @@ def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value is not False:
             word = "SUITE" if name == "suite" else f"--{name.replace('_', '-')}"
-            fix = f"trtbench show {arguments.resume} says what is missing of it" if name == "dry_run" else ""
-            raise UsageError(
-                f"--resume takes the run as it was planned, without {word}", fix=fix or "trtbench run --resume RUN"
-            )
+            fix = _typed(arguments, "run", "--resume", arguments.resume)
+            if name == "dry_run":
+                fix = f"{_typed(arguments, 'show', arguments.resume)}, which says what is missing of it"
+            raise UsageError(f"--resume takes the run as it was planned, without {word}", fix=fix)
+
+
+def _typed(arguments: argparse.Namespace, *words: str) -> str:
+    """The command of ``words`` as it is typed where this one was: with its --store."""
+    own = [] if arguments.store == STORE else ["--store", str(arguments.store)]
+    return shlex.join(["trtbench", *words, *own])
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    _, plan, policy, _ = _planned(arguments)
+    _, plan, policy, _ = _planned(arguments, look=True)
     return _print_plan(plan, policy)
 
 
@@ -128,9 +167,16 @@ def _show(arguments: argparse.Namespace) -> int:
     from bench import store
     from bench.errors import UsageError
 
-    if arguments.case is not None and not getattr(arguments, "as"):
-        fix = f"trtbench show --as trtexec --case {shlex.quote(arguments.case)}"
+    form = getattr(arguments, "as") or arguments.format
+    named = [arguments.run] if arguments.run else []
+    if arguments.case is not None and form != "trtexec":
+        fix = _typed(arguments, "show", *named, "--as", "trtexec", "--case", arguments.case)
         raise UsageError("--case chooses the case that --as shows; tables show all", fix=fix)
+    tables = {"--verbose": arguments.verbose, "--phases": arguments.phases}
+    of_text = {"--baseline": arguments.baseline, "--format": arguments.format != "text"} if form == "trtexec" else {}
+    if ignored := [flag for flag, given in (tables | of_text).items() if given and form != "text"]:
+        fix = _typed(arguments, "show", *named, *(["--as", form] if form == "trtexec" else ["--format", form]))
+        raise UsageError(f"{' and '.join(ignored)} would change nothing of {form}", fix=fix)
     run = store.read(store.resolve(arguments.store, arguments.run))
     if run.damage:
         print(f"trtbench: {run.damage}", file=sys.stderr)
@@ -158,7 +204,7 @@ def _layers(arguments: argparse.Namespace) -> int:
         store="", cache=cache, cold=arguments.cold, rebuild=arguments.rebuild, seed=arguments.seed or 0
     )
     suite, plan, policy, device = _planned(arguments)
-    with _progress(arguments.progress) as tell:
+    with _progress(arguments.progress, []) as tell:
         found = list(dissect.layers(suite, plan, policy, device, settings, tell))
     failed = [(case, failure) for case, failure in found if isinstance(failure, Failure)]
     told = [(case, layers) for case, layers in found if not isinstance(layers, Failure)]
@@ -193,7 +239,7 @@ def _selftest(arguments: argparse.Namespace) -> int:
 
     if not arguments.gpu:
         raise UsageError("the self-test is of the GPU's clock", fix="trtbench selftest --gpu")
-    with _progress(arguments.progress) as tell:
+    with _progress(arguments.progress, []) as tell:
         found = selftest.run(arguments.processes, arguments.holds, tell)
     print(view.render(found))
     return 0 if all(reading.ok for reading in found) else 1
@@ -210,17 +256,20 @@ def _schema(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device]:
-    """The suite, its plan, the policy after the command line's changes, and the device's name."""
+def _planned(arguments: argparse.Namespace, *, look: bool = False) -> tuple[Suite, Plan, Policy, Device]:
+    """The suite, its plan, the policy after the command line's changes, and the device's name.
+
+    Who only wants to ``look`` at the plan needs no device.
+    """
     import msgspec
 
-    from bench import environment, plan, suite
+    from bench import plan, suite
     from bench.backends import base
     from bench.errors import UsageError
     from bench.report import rows
 
     if arguments.suite is None:
-        raise UsageError("no suite is named", fix="trtbench run suites/smoke.yaml")
+        raise UsageError("no suite is named", fix=arguments.example)
     registry = base.registry()
     if arguments.backend:
         base.load(arguments.backend)
@@ -229,7 +278,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device
         read = msgspec.structs.replace(read, baseline=baseline)
     name = arguments.device or read.device
     simulated = bool(arguments.backend) and registry[arguments.backend].simulated
-    device = "cuda:0" if simulated else environment.describe(name).address
+    device = "cuda:0" if simulated else _address(arguments, name, look)
     planned = plan.plan(
         read, registry, device=device, select=arguments.select or "", backend_override=arguments.backend or ""
     )
@@ -243,6 +292,23 @@ def _planned(arguments: argparse.Namespace) -> tuple[Suite, Plan, Policy, Device
         policy = msgspec.structs.replace(policy, replicates=arguments.replicates)
     plan.check_size(planned, policy.replicates, yes=arguments.yes)
     return read, planned, policy, name
+
+
+def _address(arguments: argparse.Namespace, name: Device, look: bool) -> str:
+    """The device ``name`` as backends are given it. UsageError if it is not here, or a note to who wants to look."""
+    from bench import environment
+    from bench.errors import UsageError
+
+    try:
+        return environment.describe(name).address
+    except UsageError as error:
+        if not look:
+            # Layers are those of engines, which a CPU does not have.
+            other = "; or --device cpu" if arguments.command == "run" else ""
+            raise UsageError(error.what, where=error.where, fix=f"{error.fix}{other}") from error
+        what = "the plan is that of a CUDA device: only a run tells whether it has the memory and each precision"
+        print(f"trtbench: note: {error.what}\n  {what}", file=sys.stderr)
+        return "cuda:0"
 
 
 def _print_plan(plan: Plan, policy: Policy) -> int:
@@ -268,7 +334,8 @@ def _screen() -> dict[str, Any]:
     return {"width": shutil.get_terminal_size((120, 40)).columns, "color": color}
 
 
-def _progress(kind: str) -> Any:
+def _progress(kind: str, lost: list[OSError]) -> Any:
+    """Tells progress as ``kind`` asks; what stdout has no room for is in ``lost``."""
     from bench.report import progress
 
     if kind == "auto":
@@ -277,15 +344,18 @@ def _progress(kind: str) -> Any:
         from rich.console import Console
 
         return progress.Live(Console(stderr=True))
-    stream = sys.stdout if kind == "json" else sys.stderr
-    return progress.Unread(progress.Json(stream) if kind == "json" else progress.Plain(stream), lambda: _unread(stream))
+    if kind == "json":
+        return progress.Unread(progress.Json(sys.stdout), lambda: _unread(sys.stdout, lost))
+    return progress.Unread(progress.Plain(sys.stderr), lambda: _unread(sys.stderr, []))
 
 
 def _verdict(run: Run, strict: bool) -> int:
-    """1 if any record failed or is inaccurate; a missing package counts only under --strict.
+    """1 if any record failed or is inaccurate; a missing package counts under --strict, or where all cases lack one.
 
     Of a case that was measured again after a lost GPU the last record counts.
     """
+    if _lacks_all(run):
+        return 1
     for record in {(record.case, record.replicate): record for record in run.records}.values():
         if record.failure is not None and (strict or record.failure.kind != "Unavailable"):
             return 1
@@ -294,123 +364,20 @@ def _verdict(run: Run, strict: bool) -> int:
     return 0
 
 
-def _natural(text: str) -> int:
-    if not text.isdigit() or int(text) >= 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 to 2^63 - 1")
-    return int(text)
+def _lacks_all(run: Run) -> bool:
+    """Whether the run was tried and has no result, for want of packages or devices alone."""
+    return bool(run.records) and all(r.failure is not None and r.failure.kind == "Unavailable" for r in run.records)
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="trtbench",
-        description="One model, one suite file, every PyTorch and TensorRT inference runtime, one clock.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"trtbench {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
-    common.add_argument(
-        "--store", type=Path, default=Path("results"), metavar="DIR", help="the folder of runs (default: results)"
-    )
-    tables = argparse.ArgumentParser(add_help=False)
-    tables.add_argument(
-        "--baseline",
-        default="",
-        metavar="BACKEND",
-        help="the row that speed is told against, e.g. eager or eager@TOOLCHAIN (default: eager)",
-    )
-    tables.add_argument("--verbose", action="store_true", help="also what was left out, and logs of failures")
-    tables.add_argument("--phases", action="store_true", help="also import, load, export, compile and first call")
-    chosen = argparse.ArgumentParser(add_help=False)
-    chosen.add_argument("suite", nargs="?", type=Path, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml")
-    chosen.add_argument("--select", metavar="EXPR", help='e.g. "model=resnet50 and precision=fp16"')
-    chosen.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the suite's")
-    chosen.add_argument("--backend", metavar="NAME", help="replace every backend, e.g. by fake for a rehearsal")
-    chosen.add_argument("--quick", action="store_true", help="one replicate, looser intervals")
-    chosen.add_argument("--replicates", type=_positive, metavar="N", help="fresh processes per case")
-    chosen.add_argument("--yes", action="store_true", help="allow a plan of more than 10,000 cases")
-    making = argparse.ArgumentParser(add_help=False)
-    making.add_argument("--cold", action="store_true", help="make every artifact and compile cache anew")
-    making.add_argument(
-        "--rebuild",
-        action="store_true",
-        help="make engines and packages anew, with the caches of earlier builds",
-    )
-    making.add_argument(
-        "--cache", type=Path, metavar="DIR", help="the artifact cache (default: $TRTBENCH_CACHE or ~/.cache/trtbench)"
-    )
-    making.add_argument("--seed", type=_natural, help="of inputs and weights (default: 0)")
-
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    run = commands.add_parser(
-        "run", parents=[chosen, making, tables, common], help="measure a suite and store every result"
-    )
-    run.add_argument(
-        "--resume", metavar="RUN", help="run what is missing of an earlier run, or with --select a part of it"
-    )
-    run.add_argument(
-        "--prestart",
-        type=_positive,
-        default=1,
-        metavar="N",
-        help="start N workers at once, and measure one by one when all have imported their runtimes (default: 1)",
-    )
-    run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    run.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")
-    run.add_argument(
-        "--progress", choices=("auto", "live", "plain", "json"), default="auto", help="how progress is told"
-    )
-    run.set_defaults(command=_run)
-    show = commands.add_parser("show", parents=[tables, common], help="print the tables of a run")
-    show.add_argument(
-        "run", nargs="?", metavar="RUN", help="a run's id, its beginning, or its file (default: the latest)"
-    )
-    show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
-    show.add_argument("--as", choices=("trtexec",), help="in the words of another tool")
-    show.add_argument("--case", metavar="CASE", help="with --as: one case by its id or label")
-    show.set_defaults(command=_show)
-    plan = commands.add_parser(
-        "list", parents=[chosen, tables, common], help="print the plan: what runs, what is left out and why"
-    )
-    plan.set_defaults(command=_list)
-    layers = commands.add_parser(
-        "layers", parents=[chosen, making, common], help="what each layer of a few cases' engines is and costs"
-    )
-    layers.add_argument("--format", choices=("text", "json"), default="text")
-    layers.add_argument("--progress", choices=("auto", "live", "plain"), default="auto", help="how progress is told")
-    layers.set_defaults(command=_layers, baseline="")
-    doctor = commands.add_parser("doctor", parents=[common], help="what this machine can run, and how to get the rest")
-    doctor.add_argument(
-        "file",
-        nargs="?",
-        type=Path,
-        metavar="FILE",
-        help="a suite or a toolchains.yaml whose toolchains are looked at too (default: suites/toolchains.yaml)",
-    )
-    doctor.set_defaults(command=_doctor)
-    test = commands.add_parser(
-        "selftest", parents=[common], help="check the GPU's clock against kernels of known length"
-    )
-    test.add_argument("--gpu", action="store_true", help="on the first visible GPU")
-    test.add_argument("--processes", type=_positive, default=3, metavar="N", help="fresh processes (default: 3)")
-    test.add_argument(
-        "--holds", type=_positive, default=10, metavar="N", help="calls of each kind that is hard to hold (default: 10)"
-    )
-    test.add_argument(
-        "--progress", choices=("auto", "live", "plain", "json"), default="auto", help="how progress is told"
-    )
-    test.set_defaults(command=_selftest)
-    schema = commands.add_parser("schema", parents=[common], help="the JSON Schema of suite files, for editors")
-    schema.add_argument("--toolchains", action="store_true", help="that of a toolchains.yaml instead")
-    schema.set_defaults(command=_schema)
-    return parser
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "show": _show,
+    "list": _list,
+    "layers": _layers,
+    "doctor": _doctor,
+    "selftest": _selftest,
+    "schema": _schema,
+}
 
 
 if __name__ == "__main__":

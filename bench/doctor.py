@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench import environment, toolchains
-from bench.backends import base
+from bench.backends import _trt, base
 from bench.errors import UsageError
 from bench.model import Environment, Toolchain
 from bench.seam import Check, Missing
@@ -29,7 +29,7 @@ IMPORTS = {
     "timm": "pip install timm",
     "onnxruntime": "pip install onnxruntime  (or onnxruntime-gpu)",
     "onnxscript": "pip install onnxscript onnx",
-    "tensorrt": "pip install tensorrt",
+    "tensorrt": _trt.INSTALL,  # as the backend says
     "nvtx": "pip install nvtx",
 }
 IMPORT_LIMIT_S = 120

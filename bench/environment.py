@@ -53,9 +53,7 @@ def describe(device: Device) -> Environment:
             gpu = gpus.describe()
         except Unavailable as error:
             if device == "cuda":
-                raise UsageError(
-                    f"no CUDA device can be used: {error.what}", fix=f"{error.fix}; or --device cpu"
-                ) from error
+                raise UsageError(f"no CUDA device can be used: {error.what}", fix=error.fix) from error
         else:
             own = {"cores": str(len(os.sched_getaffinity(0))), "cpu": _cpuinfo("model name")}
             common["observed"] |= own | gpu.pop("observed", {})

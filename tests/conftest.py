@@ -54,7 +54,7 @@ class Trtbench:
 
     def __call__(self, *arguments: object) -> int:
         argv = [str(argument) for argument in arguments]
-        if argv[0] in ("run", "show", "list", "doctor"):
+        if argv[0] in ("run", "show", "doctor"):
             argv += ["--store", str(self.store)]
         try:
             code = cli.main(argv)

@@ -60,7 +60,7 @@ def test_of_two_makers_the_first_wins(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_says_how_to_move_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="TRTBENCH_CACHE"), artifacts.scratch(tmp_path / "file", "onnx"):
+    with pytest.raises(StoreError, match="--cache DIR"), artifacts.scratch(tmp_path / "file", "onnx"):
         pass
 
 

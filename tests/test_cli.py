@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import store
+from bench import cli, store
 
 from .conftest import Trtbench
 
@@ -33,9 +34,30 @@ BAD = {
     "a selection that matches nothing": ("", ["run", "{suite}", "--select", "batch=3"], "batch"),
     "a selection that does not parse": ("", ["run", "{suite}", "--select", "batch=="], "batch=="),
     "a run that is not there": ("", ["show", "2026"], "2026"),
-    "a case of the tables": ("", ["show", "--case", "nope"], "fix: trtbench show --as trtexec --case nope"),
+    "a case of the tables": ("", ["show", "X", "--case", "a b"], "fix: trtbench show X --as trtexec --case 'a b' --st"),
+    "what a format ignores": ("", ["show", "--format", "csv", "--phases"], "fix: trtbench show --format csv --store"),
+    "what trtexec ignores": ("", ["show", "--as", "trtexec", "--baseline", "a"], "--baseline would change nothing"),
+    "an empty selection": ("", ["run", "{suite}", "--select", ""], "--select: it is empty"),
+    "an empty backend": ("", ["run", "{suite}", "--backend", " "], "--backend: it is empty"),
+    "an empty resume": ("", ["run", "{suite}", "--resume", ""], "--resume: it is empty"),
+    "tabs": ("batch: [1, 8]=batch:\n\t- 1", ["run", "{suite}"], "fix: indent with blanks"),
+    "a folder": ("", ["run", "{dir}"], "fix: {dir} has rehearsal.yaml"),
+    "a cache that is a file": ("", ["run", "{suite}", "--cache", "{suite}"], "you may write: --cache DIR\n"),
+    "a resume on another device": ("", ["run", "--resume", "X", "--device", "cpu"], "run --resume X --store"),
+    "an exclude of nothing": (
+        "batch: [1, 8]=batch: [1, 8]\n  exclude: [{batch: 2}]",
+        ["run", "{suite}", "--select", "batch=1"],
+        "rehearsal.yaml:11: the exclude entry takes nothing away",
+    ),
+    "nothing but what is left out": (
+        "batch: [1, 8]=batch: [1, 8]\n  exclude: [{backend: fake}]",
+        ["run", "{suite}"],
+        "there is nothing to run, every combination is left out: excluded at {suite}:11",
+    ),
     "resume of nothing": ("", ["run", "--resume", "2026"], "2026"),
     "no suite": ("", ["run"], "trtbench run suites/smoke.yaml"),
+    "no suite to list": ("", ["list"], "trtbench list suites/smoke.yaml"),
+    "no self-test of a GPU that is hidden": ("", ["selftest", "--gpu"], "fix: unset CUDA_VISIBLE_DEVICES\n"),
     "an unknown backend for all": ("", ["run", "{suite}", "--backend", "fkae"], "Did you mean 'fake'?"),
     "no GPU": ("backend: [fake]=backend: [eager]", ["run", "{suite}", "--device", "cuda"], "--device cpu"),
 }
@@ -56,7 +78,7 @@ def test_bad_input_is_one_message_and_nothing_is_written(
         suite.write_text(suite.read_text().replace(old, new))
     code = trtbench(*(a.format(suite=suite, dir=tmp_path) for a in arguments))
     assert code == 2
-    assert expected in trtbench.err
+    assert expected.format(suite=suite, dir=tmp_path) in trtbench.err
     assert "Traceback" not in trtbench.err
     assert trtbench.out == ""
     assert not trtbench.store.exists()
@@ -84,12 +106,17 @@ def test_a_plan_of_more_than_ten_thousand_cases_needs_yes(trtbench: Trtbench, fa
     assert not trtbench.store.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\xff", b"{}\n", b'{"line": "header"}\n', b"[1, 2]\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00\xff", b"{}\n", b'{"line": "header"}\n', b'{"line": "header", "sch', b"[1, 2]\n", b"# Title\n"],
+)
 def test_a_file_that_is_not_a_run_is_refused(trtbench: Trtbench, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(content)
     assert trtbench("show", path) == 2
     assert "x.jsonl" in trtbench.err
+    assert "\n  fix: " in trtbench.err
+    assert "truncated" not in trtbench.err
     assert path.read_bytes() == content
 
 
@@ -204,3 +231,157 @@ def test_a_seed_is_a_natural_number(trtbench: Trtbench, fake_suite: Suite, seed:
     assert trtbench("run", fake_suite(), "--seed", seed) == 2
     assert "not a whole number" in trtbench.err
     assert not trtbench.store.exists()
+
+
+# ------------------------------------------------------------------------------------------- what can be typed next
+
+
+def cut(path: Path) -> None:
+    """Leave the header and the first record, as of a run that was killed."""
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+
+
+def hints(out: str) -> set[str]:
+    return {line.partition("try: ")[2].strip() for line in out.splitlines() if "try: trtbench run --resume" in line}
+
+
+@pytest.mark.parametrize("words", [[], ["--store", "other runs"]])
+def test_the_command_that_goes_on_with_a_run_works_as_it_is_shown(
+    trtbench: Trtbench,
+    fake_suite: Suite,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    suite = fake_suite()
+    monkeypatch.chdir(suite.parent)
+    assert cli.main(["run", str(suite), *words]) == 0
+    (path,) = store.runs(Path(*words[1:]) if words else Path("results"))
+    cut(path)
+    capsys.readouterr()
+    assert cli.main(["show", *words]) == 0
+    (hint,) = hints(capsys.readouterr().out)
+    assert len(hint) < 100
+    assert cli.main(shlex.split(hint)[1:]) == 0
+    run = store.read(path)
+    assert run.footer is not None
+    assert run.footer.status == "complete"
+
+
+def test_a_run_is_gone_on_with_on_a_machine_that_has_its_device(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    trtbench("run", fake_suite())
+    (path,) = store.runs(trtbench.store)
+    cut(path)
+    path.write_bytes(path.read_bytes().replace(b'"kind":"fake"', b'"kind":"cuda"', 1))
+    before = path.read_bytes()
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert "the run was begun on simulated device, and no CUDA device can be used" in trtbench.err
+    assert "fix: go on with it on such a machine; or unset CUDA_VISIBLE_DEVICES" in trtbench.err
+    assert "--device" not in trtbench.err
+    assert path.read_bytes() == before
+
+
+def test_a_run_of_another_environment_is_told_with_what_differs(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    (path,) = store.runs(trtbench.store)
+    header, *_ = path.read_bytes().splitlines(keepends=True)
+    changed = json.loads(header)
+    here = changed["environments"]["default"]
+    numpy = here["libraries"]["numpy"]
+    here["libraries"] |= {"numpy": "1.0", "timm": "0.1"}
+    path.write_bytes(json.dumps(changed).encode() + b"\n")
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert f"another environment: numpy 1.0 -> {numpy}, timm 0.1 -> " in trtbench.err
+
+
+# ------------------------------------------------------------------------------- plans, rehearsals and their devices
+
+
+def test_the_plan_of_a_gpu_suite_is_read_where_there_is_no_gpu(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    suite = fake_suite("[eager]")
+    suite.write_text(suite.read_text().replace("batch: [1, 8]", "batch: 1\n  cuda_graph: on") + "device: cuda\n")
+    for command in (["list", suite], ["run", suite, "--dry-run"]):
+        assert trtbench(*command) == 0
+        assert "net/eager/fp32/batch=1/graph" in trtbench.out
+        assert trtbench.err.startswith("trtbench: note: no CUDA device can be used: CUDA_VISIBLE_DEVICES hides")
+        assert "only a run tells whether it has the memory" in trtbench.err
+    assert trtbench("run", suite) == 2
+    assert "fix: unset CUDA_VISIBLE_DEVICES; or --device cpu" in trtbench.err
+    assert not trtbench.store.exists()
+
+
+def test_a_rehearsal_needs_no_toolchain(trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCH22_PYTHON", raising=False)
+    assert trtbench("run", "suites/fx2trt_resnet18.yaml", "--backend", "fake", "--select", "toolchain=torch22") == 0
+    (run,) = trtbench.runs()
+    assert len(run.records) == 9
+    assert {record.toolchain for record in run.records} == {"default"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "--verbose"],
+        ["list", "--phases"],
+        ["list", "--baseline", "fake"],
+        ["list", "--store", "x"],
+        ["layers", "--quick"],
+        ["layers", "--replicates", "2"],
+        ["layers", "--yes"],
+        ["layers", "--store", "x"],
+        ["selftest", "--store", "x"],
+        ["schema", "--store", "x"],
+    ],
+)
+def test_a_command_takes_no_option_that_it_would_ignore(trtbench: Trtbench, arguments: list[str]) -> None:
+    assert trtbench(*arguments) == 2
+    assert trtbench.err.startswith("trtbench: unrecognized arguments: --")
+    assert trtbench.err.endswith("\n  fix: trtbench --help\n")
+
+
+# --------------------------------------------------------------------------------------------- exit codes and output
+
+
+def test_a_run_that_could_measure_nothing_is_not_a_success(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite("[{name: fake, fail: unavailable}]")) == 1
+    assert "nothing was measured: every case lacks a package or a device\n  fix: trtbench doctor" in trtbench.err
+    assert trtbench("run", fake_suite("[fake, {name: fake, fail: unavailable}]")) == 0
+    assert "nothing was measured" not in trtbench.err
+    assert trtbench("run", fake_suite("[fake, {name: fake, fail: unavailable}]"), "--strict") == 1
+
+
+def full(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command with its output on a disk that is full."""
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    with Path("/dev/full").open("w") as disk:
+        return subprocess.run(command, stdout=disk, stderr=subprocess.PIPE, text=True, check=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_message(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, fail: unavailable}]")
+    said = "trtbench: the output cannot be written: No space left on device"
+    for kind in ("json", "plain"):
+        done = full("run", suite, "--store", trtbench.store, "--progress", kind)
+        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+        path = store.runs(trtbench.store)[0]
+        assert f"the run is stored\n  fix: trtbench show {path}" in done.stderr
+        assert len(store.read(path).records) == 4
+    for command in (["show", "--store", trtbench.store], ["list", suite], ["schema"]):
+        done = full(*command)
+        assert done.returncode == 2
+        assert done.stderr == f"{said}\n  fix: send it elsewhere, or make room\n"
+
+
+def test_doctor_gives_one_answer_to_what_is_missing(trtbench: Trtbench) -> None:
+    trtbench("doctor")
+    fixes = [line.split("fix: ")[1] for line in trtbench.out.splitlines() if "fix: pip install tensorrt" in line]
+    assert len(set(fixes)) <= 1
+    assert "--device" not in trtbench.out

@@ -19,7 +19,7 @@ LAYERS = {
     "sources": 4, "sittings": 4,
     "executors": 4, "doctor": 4, "duel": 4, "calibrate": 4,
     "report": 5,
-    "integrations": 6, "cli": 6, "__main__": 7,
+    "integrations": 6, "arguments": 6, "cli": 6, "__main__": 7,
 }  # fmt: skip
 
 

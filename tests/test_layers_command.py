@@ -53,7 +53,7 @@ def test_a_case_that_fails_is_told_and_the_others_are_printed(trtbench: Trtbench
 
 BAD = {
     "a backend that cannot tell": (["--backend", "eager", "--device", "cpu"], "eager cannot tell of layers"),
-    "too many cases": (["--yes"], '--select "id='),
+    "too many cases": ([], '--select "id='),
     "a selection that matches nothing": (["--select", "batch=3"], "batch"),
 }
 
@@ -72,6 +72,15 @@ def test_bad_input_is_one_message(trtbench: Trtbench, fake_suite: Suite, name: s
 def test_a_suite_must_be_named(trtbench: Trtbench) -> None:
     assert trtbench("layers") == 2
     assert "no suite is named" in trtbench.err
+    assert "fix: trtbench layers suites/native_resnet50.yaml --select" in trtbench.err
+
+
+def test_a_device_that_is_not_here_is_no_reason_to_ask_a_cpu_for_engines(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert trtbench("layers", fake_suite("[tensorrt]"), "--device", "cuda") == 2
+    assert trtbench.err.endswith("fix: unset CUDA_VISIBLE_DEVICES\n")
 
 
 def test_a_mixed_selection_says_how_to_leave_only_what_can_tell(trtbench: Trtbench, tmp_path: Path) -> None:

@@ -1,0 +1,217 @@
+"""The words of the command line: commands and their options. A command takes none that it would ignore."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+from bench import __version__
+
+EPILOG = """exit codes: 0 every case has a result, or lacks a package or device (--strict counts that too);
+1 a case failed or is inaccurate, or all of them lack a package or device; 2 bad input, nothing written;
+130 interrupted (the run can be taken up again with --resume)."""
+STORE = Path("results")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as all errors are said, without the usage of thirty options above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"trtbench: {message}\n  fix: {self.prog} --help\n")
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The arguments of one command, which ``command`` names. SystemExit, as argparse does, if they are wrong."""
+    parser = _Parser(
+        prog="trtbench",
+        description="One model, one suite file, every PyTorch and TensorRT inference runtime, one clock.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"trtbench {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    for add in (_run, _show, _list, _layers, _doctor, _selftest, _schema):
+        add(commands)
+    found = parser.parse_args(argv)
+    found.baseline = getattr(found, "baseline", None) or ""  # argparse would hold a default of "" for a given word
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
+def _run(commands: _Commands) -> None:
+    parents = [_chosen(), _sized(), _making(), _tables(), _store(), _common()]
+    run = commands.add_parser("run", parents=parents, help="measure a suite and store every result")
+    run.add_argument(
+        "--resume",
+        type=_word,
+        metavar="RUN",
+        help="run what is missing of an earlier run, or with --select a part of it",
+    )
+    run.add_argument(
+        "--prestart",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="start N workers at once, and measure one by one when all have imported their runtimes (default: 1)",
+    )
+    run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    run.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")
+    _progress(run, "auto", "live", "plain", "json")
+    run.set_defaults(example="trtbench run suites/smoke.yaml")
+
+
+def _show(commands: _Commands) -> None:
+    show = commands.add_parser("show", parents=[_tables(), _store(), _common()], help="print the tables of a run")
+    show.add_argument(
+        "run", nargs="?", metavar="RUN", help="a run's id, its beginning, or its file (default: the latest)"
+    )
+    show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+    show.add_argument("--as", choices=("trtexec",), help="in the words of another tool")
+    show.add_argument("--case", type=_word, metavar="CASE", help="with --as: one case by its id or label")
+
+
+def _list(commands: _Commands) -> None:
+    parents = [_chosen(), _sized(), _common()]
+    plan = commands.add_parser("list", parents=parents, help="print the plan: what runs, what is left out and why")
+    plan.set_defaults(example="trtbench list suites/smoke.yaml")
+
+
+def _layers(commands: _Commands) -> None:
+    parents = [_chosen(), _making(), _common()]
+    layers = commands.add_parser("layers", parents=parents, help="what each layer of a few cases' engines is and costs")
+    layers.add_argument("--format", choices=("text", "json"), default="text")
+    _progress(layers, "auto", "live", "plain")
+    select = "backend=tensorrt and batch=32 and toolchain=default"
+    example = f'trtbench layers suites/native_resnet50.yaml --select "{select}"'
+    # Layers have a limit of their own, far below the one that --yes lifts.
+    layers.set_defaults(example=example, quick=False, replicates=None, yes=True)
+
+
+def _doctor(commands: _Commands) -> None:
+    parents = [_store(), _common()]
+    doctor = commands.add_parser("doctor", parents=parents, help="what this machine can run, and how to get the rest")
+    doctor.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="a suite or a toolchains.yaml whose toolchains are looked at too (default: suites/toolchains.yaml)",
+    )
+
+
+def _selftest(commands: _Commands) -> None:
+    test = commands.add_parser(
+        "selftest", parents=[_common()], help="check the GPU's clock against kernels of known length"
+    )
+    test.add_argument("--gpu", action="store_true", help="on the first visible GPU")
+    test.add_argument("--processes", type=_positive, default=3, metavar="N", help="fresh processes (default: 3)")
+    test.add_argument(
+        "--holds", type=_positive, default=10, metavar="N", help="calls of each kind that is hard to hold (default: 10)"
+    )
+    _progress(test, "auto", "live", "plain", "json")
+
+
+def _schema(commands: _Commands) -> None:
+    schema = commands.add_parser("schema", parents=[_common()], help="the JSON Schema of suite files, for editors")
+    schema.add_argument("--toolchains", action="store_true", help="that of a toolchains.yaml instead")
+
+
+# ------------------------------------------------------------------------------------- options that commands share
+
+
+def _common() -> _Parser:
+    common = _Parser(add_help=False)
+    common.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
+    return common
+
+
+def _store() -> _Parser:
+    store = _Parser(add_help=False)
+    store.add_argument(
+        "--store", type=_folder, default=STORE, metavar="DIR", help=f"the folder of runs (default: {STORE})"
+    )
+    return store
+
+
+def _tables() -> _Parser:
+    tables = _Parser(add_help=False)
+    tables.add_argument(
+        "--baseline",
+        type=_word,
+        metavar="BACKEND",
+        help="the row that speed is told against, e.g. eager or eager@TOOLCHAIN (default: eager)",
+    )
+    tables.add_argument("--verbose", action="store_true", help="also what was left out, and logs of failures")
+    tables.add_argument("--phases", action="store_true", help="also import, load, export, compile and first call")
+    return tables
+
+
+def _chosen() -> _Parser:
+    chosen = _Parser(add_help=False)
+    chosen.add_argument("suite", nargs="?", type=Path, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml")
+    chosen.add_argument("--select", type=_word, metavar="EXPR", help='e.g. "model=resnet50 and precision=fp16"')
+    chosen.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the suite's")
+    chosen.add_argument(
+        "--backend", type=_word, metavar="NAME", help="replace every backend, e.g. by fake for a rehearsal"
+    )
+    return chosen
+
+
+def _sized() -> _Parser:
+    sized = _Parser(add_help=False)
+    sized.add_argument("--quick", action="store_true", help="one replicate, looser intervals")
+    sized.add_argument("--replicates", type=_positive, metavar="N", help="fresh processes per case")
+    sized.add_argument("--yes", action="store_true", help="allow a plan of more than 10,000 cases")
+    return sized
+
+
+def _making() -> _Parser:
+    making = _Parser(add_help=False)
+    making.add_argument("--cold", action="store_true", help="make every artifact and compile cache anew")
+    making.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="make engines and packages anew, with the caches of earlier builds",
+    )
+    making.add_argument(
+        "--cache",
+        type=_folder,
+        metavar="DIR",
+        help="the artifact cache (default: $TRTBENCH_CACHE or ~/.cache/trtbench)",
+    )
+    making.add_argument("--seed", type=_natural, help="of inputs and weights (default: 0)")
+    return making
+
+
+def _progress(command: _Parser, *kinds: str) -> None:
+    command.add_argument("--progress", choices=kinds, default="auto", help="how progress is told")
+
+
+# ------------------------------------------------------------------------------------------------------------ values
+
+
+def _word(text: str) -> str:
+    if not text.strip():  # what an unset shell variable leaves: it would mean everything, or the working folder
+        raise argparse.ArgumentTypeError("it is empty (an unset variable?); leave the option away to do without it")
+    return text
+
+
+def _folder(text: str) -> Path:
+    return Path(_word(text))
+
+
+def _natural(text: str) -> int:
+    if not text.isdigit() or int(text) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 to 2^63 - 1")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
