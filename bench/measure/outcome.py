@@ -12,7 +12,7 @@ from bench.measure import stop
 from bench.measure.loop import WarmUp
 from bench.model import Measurement, Policy, Warning
 from bench.stats import median_interval
-from bench.units import format_time
+from bench.units import NS_PER_S, format_time
 
 # The reason why a throughput loop ended: its window is full. The other one is MaxTime.
 WINDOW = "Window"
@@ -50,8 +50,12 @@ def imprecise(measured: Measurement, policy: Policy) -> list[Warning]:
         message = f"{what}, and more samples did not narrow it: the time drifts or jumps"
         return [Warning(kind=stop.PLATEAU, message=message, hint="close other programs, or fix the CPU's frequency")]
     message = f"{what} when {format_time(policy.max_time_ns)} were over"
-    hint = "a longer max_time (with --quick it is 1 s at most)" + (", or a smaller batch" if measured.batch > 1 else "")
-    return [Warning(kind=stop.MAX_TIME, message=message, hint=hint)]
+    hints = ["a longer max_time"]
+    if policy.max_time_ns <= NS_PER_S:
+        hints.append("no --quick, which allows 1 s")
+    if measured.batch > 1:
+        hints.append("a smaller batch")
+    return [Warning(kind=stop.MAX_TIME, message=message, hint=", or ".join(hints))]
 
 
 def drifted(enqueue: Measurement, latency: Measurement) -> list[Warning]:
