@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import msgspec
 
 from bench.errors import StoreError
 from bench.model import Data, Phase, digest
+from bench.scratch import folder as temporary
 
 
 class Meta(Data, frozen=True, kw_only=True):
@@ -83,15 +83,13 @@ def drop(root: Path, kind: str, key: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def scratch(root: Path, kind: str) -> Iterator[Path]:
     """An empty folder on the cache's file system, for ``keep`` to rename; removed if it was not kept."""
-    try:
-        (root / kind).mkdir(parents=True, exist_ok=True)
-        path = Path(tempfile.mkdtemp(prefix=".making-", dir=root / kind))
-    except OSError as error:
-        raise _failed(root, error) from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            path = stack.enter_context(temporary(root / kind, ".making-"))
+        except OSError as error:
+            raise _failed(root, error) from error
         yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def keep(

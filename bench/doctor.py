@@ -9,12 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from bench import environment, toolchains
+from bench import environment, scratch, toolchains
 from bench.backends import _trt, base
 from bench.errors import UsageError
 from bench.model import Environment, Toolchain
@@ -121,8 +120,8 @@ def examine_toolchains(named: Mapping[str, Toolchain], folder: Path) -> list[Che
     """What each toolchain of a file in ``folder`` holds, and which backends it makes ready; a group for each."""
     here = environment.describe("auto")
     checks = []
-    with tempfile.TemporaryDirectory(prefix="trtbench-") as scratch:
-        link = toolchains.package_link(Path(scratch))
+    with scratch.folder() as folder_of_link:
+        link = toolchains.package_link(folder_of_link)
         for name, toolchain in named.items():
             checks += _toolchain(name, toolchain, folder.resolve(), here, link)
     return checks

@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import FrameType
@@ -23,6 +22,7 @@ from bench import (
     locks,
     prestart,
     process,
+    scratch,
     sittings,
     sources,
     stages,
@@ -221,10 +221,9 @@ class _Session:
         self._stack.callback(self.ahead.close)
 
     def __enter__(self) -> _Session:
-        temporary = tempfile.TemporaryDirectory(prefix="trtbench-")
-        scratch = Path(self._stack.enter_context(temporary))
-        self.link = toolchains.package_link(scratch)
-        cold = scratch / "cold" if self.settings.cold else None
+        own = self._stack.enter_context(scratch.folder())
+        self.link = toolchains.package_link(own)
+        cold = own / "cold" if self.settings.cold else None
         root = Path(self.settings.cache)
         seed, rebuild = self.settings.seed, self.settings.rebuild
         self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self.dispatcher.ask, rebuild=rebuild)
@@ -366,7 +365,7 @@ class _Session:
             return msgspec.structs.replace(blank, failure=ready)
         started = self.ahead.take(case, replicate)
         with (
-            tempfile.TemporaryDirectory(prefix="trtbench-", ignore_cleanup_errors=True) as scratch,
+            scratch.folder() as own,
             self._keeping(case) as kept,
             contextlib.ExitStack() as stack,
         ):
@@ -378,7 +377,7 @@ class _Session:
                 policy=self.header.policy,
                 threshold=self.header.thresholds.get(case.precision, Threshold()),
                 artifacts={**ready.folders, "keep": str(kept)},
-                scratch=scratch,
+                scratch=str(own),
                 gate=watched.gate,
                 shared=str(self.maker.shared()),
                 replicate=replicate,

@@ -10,12 +10,11 @@ import select
 import signal
 import statistics
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import environment, jobs, locks, toolchains
+from bench import environment, jobs, locks, scratch, toolchains
 from bench.dispatch import Dispatcher, Tell
 from bench.errors import CaseError, Unavailable, UsageError
 from bench.events import Note, Step, Waiting
@@ -131,12 +130,12 @@ def run(processes: int, runs: int, tell: Tell) -> tuple[Reading, ...]:
     who, queue = f"selftest (process {os.getpid()})", lambda holder: tell(Waiting(device=_DEVICE, holder=holder))
     with (
         locks.hold(locks.lock_path(_DEVICE), who, queue),
-        tempfile.TemporaryDirectory(prefix="trtbench-") as scratch,
+        scratch.folder() as own,
     ):
         interpreter = toolchains.Interpreter(
             name="default",
             command=toolchains.worker_command(""),
-            env=toolchains.worker_env(toolchains.package_link(Path(scratch)), {}),
+            env=toolchains.worker_env(toolchains.package_link(own), {}),
             environment=here,
         )
         dispatcher = Dispatcher(_LIMIT_NS, False, tell)
@@ -148,16 +147,16 @@ def run(processes: int, runs: int, tell: Tell) -> tuple[Reading, ...]:
                 raise UsageError(f"{reply.kind}: {reply.message}", where="selftest", fix=reply.hint)
             assert isinstance(reply, jobs.Read)
             series.append(reply.readings)
-        profiled = tuple(_profiled(Path(scratch), interpreter.env, tell))
+        profiled = tuple(_profiled(own, interpreter.env, tell))
     return (*series[0], *_spread(series), *profiled)
 
 
-def _profiled(scratch: Path, env: dict[str, str], tell: Tell) -> Iterator[Reading]:
+def _profiled(folder: Path, env: dict[str, str], tell: Tell) -> Iterator[Reading]:
     """Held graph replays against Nsight Systems, within max(2 %, 10 us); a note where it cannot be asked."""
     tell(Step(label="selftest", phase="graph replays under nsys"))
-    samples = scratch / "replays.json"
+    samples = folder / "replays.json"
     try:
-        report = nsys.profile((sys.executable, "-c", _REPLAYS, str(samples)), env, scratch, _PROFILE_LIMIT_S)
+        report = nsys.profile((sys.executable, "-c", _REPLAYS, str(samples)), env, folder, _PROFILE_LIMIT_S)
         traced = nsys.graph_replays(report)
     except (Unavailable, CaseError) as error:
         tell(Note(text=f"graph replays are not held against Nsight Systems: {error.what}"))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench import artifacts, jobs, process, sources
+from bench import artifacts, jobs, process, scratch, sources
 from bench.events import Event, Note, Step
 from bench.model import Case, Data, Failure, Phase, digest
 from bench.seam import Stage
@@ -165,13 +164,13 @@ class Maker:
         if name in self._failed:
             return self._failed[name]
         tell(Step(label=case.label, phase=f"{stage.name} ({stage.kind})"))
-        with artifacts.scratch(root, stage.kind) as out, tempfile.TemporaryDirectory(prefix="trtbench-") as scratch:
+        with artifacts.scratch(root, stage.kind) as out, scratch.folder() as own:
             job = jobs.Produce(
                 case=case,
                 stage=stage,
                 artifacts=folders,
                 out=str(out),
-                scratch=scratch,
+                scratch=str(own),
                 device=self._device,
                 suite_dir=str(self._suite_dir),
                 seed=self._seed,

@@ -44,7 +44,9 @@ def test_two_hundred_kills_lose_nothing_and_resume_runs_exactly_the_rest(
     suite = fake_suite()
     suite.write_text(suite.read_text().replace("[1, 8]", str(list(range(1, BATCHES + 1)))))
     results = tmp_path / "results"
-    env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache")}
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache"), "TMPDIR": str(temporary)}
     base = [sys.executable, "-m", "bench", "run", "--store", str(results), "--progress", "json"]
     rng = random.Random(20261123)
     told: dict[str, list[tuple[str, int]]] = {}
@@ -82,3 +84,8 @@ def test_two_hundred_kills_lose_nothing_and_resume_runs_exactly_the_rest(
         assert {case.id for case in run.header.cases} == {record.case for record in run.records}
         assert len(run.records) == BATCHES
         assert set(said) | set(rest) <= {(record.case, record.replicate) for record in run.records}
+    # What the killed ones left the next have removed: the last of all ended by itself.
+    _, ended = stored_before_kill([*base, str(suite)], env, 120)
+    assert ended
+    assert [path.name for path in temporary.glob("trtbench-*") if path.suffix != ".lock"] == []
+    assert [path.name for path in (tmp_path / "cache").rglob(".making-*")] == []

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from bench import scratch
 from bench.backends import _lane, _shapes, _torch, _weights
 from bench.errors import Unavailable
 from bench.model import Case
@@ -77,7 +77,7 @@ class Aoti:
         _torch.preload(case, suite_dir)
         importlib.import_module("torch._inductor.package")
         isa = importlib.import_module("torch._inductor.cpu_vec_isa")
-        with tempfile.TemporaryDirectory(prefix="trtbench-") as folder, _torch.caches_in(Path(folder)):
+        with scratch.folder() as own, _torch.caches_in(own):
             isa.pick_vec_isa()
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:

@@ -1,0 +1,77 @@
+"""Folders for the time being: removed when their block ends, or by the next one if their process was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+PREFIX = "trtbench-"
+_LOCK = ".held"  # `.lock` are those of devices
+
+
+@contextlib.contextmanager
+def folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator[Path]:
+    """An empty folder in ``parent`` (default: the system's folder for temporary files), removed at the end.
+
+    Beside it lies a lock file, which the kernel frees when its process dies. Folders of ``prefix`` whose lock nobody
+    holds are removed first. OSError if no folder can be made.
+    """
+    parent = parent or Path(tempfile.gettempdir())
+    _sweep(parent, prefix)
+    lock, fd = _locked(parent, prefix)
+    path = _folder_of(lock)
+    try:
+        path.mkdir(mode=0o700)
+        yield path
+    finally:
+        _remove(lock)
+        os.close(fd)
+
+
+def _locked(parent: Path, prefix: str) -> tuple[Path, int]:
+    """A new lock file, held. One that a sweep took before it was held is gone, and another is made."""
+    while True:
+        fd, name = tempfile.mkstemp(prefix=prefix, suffix=_LOCK, dir=parent)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _is(fd, Path(name)):
+                return Path(name), fd
+        except OSError:  # a file system without locks: nobody can tell that this folder is left over
+            return Path(name), fd
+        os.close(fd)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    for lock in parent.glob(f"{prefix}*{_LOCK}"):
+        with contextlib.suppress(OSError):  # held, another user's, or removed meanwhile
+            fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is(fd, lock):
+                    _remove(lock)
+            finally:
+                os.close(fd)
+
+
+def _is(fd: int, path: Path) -> bool:
+    """Whether ``path`` still is the open file."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _folder_of(lock: Path) -> Path:
+    return lock.with_name(lock.name.removesuffix(_LOCK))
+
+
+def _remove(lock: Path) -> None:
+    """The folder first: while its lock is there it can be found again, e.g. if a dying process still writes into it."""
+    shutil.rmtree(_folder_of(lock), ignore_errors=True)
+    if not _folder_of(lock).exists():
+        lock.unlink(missing_ok=True)
