@@ -7,6 +7,7 @@ folder without one was never finished. Making one happens in a scratch folder th
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -16,9 +17,12 @@ from typing import Any
 
 import msgspec
 
+from bench import scratch as temporary
 from bench.errors import StoreError
 from bench.model import Data, Phase, digest
-from bench.scratch import folder as temporary
+
+_MAKING = ".making-"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class Meta(Data, frozen=True, kw_only=True):
@@ -68,11 +72,13 @@ def find(root: Path, kind: str, key: Mapping[str, Any]) -> tuple[Artifact | None
 
 
 def check_writable(root: Path) -> None:
-    """StoreError if artifacts cannot be kept under ``root``."""
+    """StoreError if artifacts cannot be kept under ``root``. What killed processes left half made there is removed."""
     with scratch(root, "check"):
         pass
     with contextlib.suppress(OSError):
         (root / "check").rmdir()
+        for kind in root.iterdir():
+            temporary.sweep(kind, _MAKING)
 
 
 def drop(root: Path, kind: str, key: Mapping[str, Any]) -> None:
@@ -86,10 +92,16 @@ def scratch(root: Path, kind: str) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         try:
             (root / kind).mkdir(parents=True, exist_ok=True)
-            path = stack.enter_context(temporary(root / kind, ".making-"))
+            path = stack.enter_context(temporary.folder(root / kind, _MAKING))
         except OSError as error:
             raise _failed(root, error) from error
-        yield path
+        try:
+            yield path
+        except OSError as error:
+            own = error.filename is None or Path(str(error.filename)).is_relative_to(root)
+            if error.errno not in _NO_ROOM or not own:
+                raise
+            raise _failed(root, error) from error
 
 
 def keep(

@@ -32,9 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     from bench.errors import BenchError
 
     try:
-        code = _COMMANDS[arguments.command](arguments)
-        print(end="", flush=True)  # here a failure can still be told
-        return code
+        return _COMMANDS[arguments.command](arguments)
     except BenchError as error:
         if arguments.traceback:
             raise
@@ -48,12 +46,36 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, e.g. `head`
         _silence(sys.stdout)
         return 0
-    except OSError as error:
-        if arguments.traceback or not _is_full(error):
+    except _Unwritten as error:
+        if arguments.traceback:
             raise
         _silence(sys.stdout)
-        print(f"trtbench: {_unwritten(error)}\n  fix: send it elsewhere, or make room", file=sys.stderr)
+        print(f"trtbench: {error}\n  fix: send it elsewhere, or make room", file=sys.stderr)
         return 2  # as for any other argument that cannot be: the output is all that was asked for
+
+
+class _Unwritten(OSError):
+    """What a stream of ours refused to take."""
+
+    def __str__(self) -> str:
+        return f"the output cannot be written: {self.strerror}"
+
+
+def _say(text: str, end: str = "\n") -> None:
+    """Print to stdout, now, so that a failure can still be told. _Unwritten if that cannot take any more."""
+    with _refusing():
+        print(text, end=end, flush=True)
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """OSErrors of writing to a stream become _Unwritten, to be told from those of files."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise _Unwritten(error.errno, error.strerror) from error
 
 
 @contextlib.contextmanager
@@ -63,24 +85,14 @@ def _unread(stream: TextIO, lost: list[OSError]) -> Iterator[None]:
     What a full disk does not take is in ``lost``.
     """
     try:
-        yield
-        stream.flush()
+        with _refusing():
+            yield
+            stream.flush()
     except BrokenPipeError:
         _silence(stream)
-    except OSError as error:
-        if not _is_full(error):
-            raise
+    except _Unwritten as error:
         _silence(stream)
         lost.append(error)
-
-
-def _is_full(error: OSError) -> bool:
-    """Whether a stream refused what was written to it; errors of files that we open have their names."""
-    return error.errno in _FULL and error.filename is None
-
-
-def _unwritten(error: OSError) -> str:
-    return f"the output cannot be written: {error.strerror}"
 
 
 def _silence(stream: TextIO) -> None:
@@ -126,7 +138,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with _unread(sys.stderr, []):
         if lost:
             shown = _typed(arguments, "show", finished.path)
-            print(f"trtbench: {_unwritten(lost[0])}; the run is stored\n  fix: {shown}", file=sys.stderr)
+            print(f"trtbench: {lost[0]}; the run is stored\n  fix: {shown}", file=sys.stderr)
         if finished.interrupted:
             print(f"interrupted; go on with: {store.resume_command(Path(finished.path))}", file=sys.stderr)
         elif _lacks_all(run):
@@ -183,13 +195,13 @@ def _show(arguments: argparse.Namespace) -> int:
     if getattr(arguments, "as") == "trtexec":
         from bench.report import trtexec
 
-        print(trtexec.render(run, arguments.case))
+        _say(trtexec.render(run, arguments.case))
     elif arguments.format == "text":
         _print_tables(run, arguments)
     else:
         from bench.report import export
 
-        print(getattr(export, arguments.format)(run, arguments.baseline), end="")
+        _say(getattr(export, arguments.format)(run, arguments.baseline), end="")
     return 0
 
 
@@ -209,9 +221,9 @@ def _layers(arguments: argparse.Namespace) -> int:
     failed = [(case, failure) for case, failure in found if isinstance(failure, Failure)]
     told = [(case, layers) for case, layers in found if not isinstance(layers, Failure)]
     if arguments.format == "json":
-        print(view.json(told), end="")
+        _say(view.json(told), end="")
     else:
-        print("\n".join(view.render(case, layers, **_screen()) for case, layers in told), end="")
+        _say("\n".join(view.render(case, layers, **_screen()) for case, layers in told), end="")
     for case, failure in failed:
         fix = f"\n  fix: {failure.hint}" if failure.hint else ""
         print(f"trtbench: {case.label}: {cells.failure(failure)}: {cells.message(failure)}{fix}", file=sys.stderr)
@@ -228,7 +240,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     named = suite.toolchains_of(file, base.registry()) if file else {}
     checks = doctor.examine(artifacts.default_root(), arguments.store)
     checks += doctor.examine_toolchains(named, file.parent) if file else []
-    print(view.render(checks, **_screen()))
+    _say(view.render(checks, **_screen()))
     return 0
 
 
@@ -241,7 +253,7 @@ def _selftest(arguments: argparse.Namespace) -> int:
         raise UsageError("the self-test is of the GPU's clock", fix="trtbench selftest --gpu")
     with _progress(arguments.progress, []) as tell:
         found = selftest.run(arguments.processes, arguments.holds, tell)
-    print(view.render(found))
+    _say(view.render(found))
     return 0 if all(reading.ok for reading in found) else 1
 
 
@@ -252,7 +264,7 @@ def _schema(arguments: argparse.Namespace) -> int:
     from bench.backends import base
 
     schema = suite.toolchains_schema() if arguments.toolchains else suite.json_schema(base.registry())
-    print(json.dumps(schema, indent=2))
+    _say(json.dumps(schema, indent=2))
     return 0
 
 
@@ -314,16 +326,14 @@ def _address(arguments: argparse.Namespace, name: Device, look: bool) -> str:
 def _print_plan(plan: Plan, policy: Policy) -> int:
     from bench.report import plan as view
 
-    print(view.render(plan, replicates=policy.replicates, verbose=True, **_screen()))
+    _say(view.render(plan, replicates=policy.replicates, verbose=True, **_screen()))
     return 0
 
 
 def _print_tables(run: Run, arguments: argparse.Namespace) -> None:
     from bench.report import text
 
-    print(
-        text.render(run, baseline=arguments.baseline, verbose=arguments.verbose, phases=arguments.phases, **_screen())
-    )
+    _say(text.render(run, baseline=arguments.baseline, verbose=arguments.verbose, phases=arguments.phases, **_screen()))
 
 
 def _screen() -> dict[str, Any]:

@@ -219,6 +219,8 @@ def _check_exclude(suite: Suite, registry: Mapping[str, Runtime], candidates: Se
     """
     own = [candidate for candidate in candidates if not candidate.included]
     for index, entry in enumerate(suite.exclude):
+        if any(all(_agrees(each, axis, values, registry) for axis, values in entry.items()) for each in own):
+            continue
         agreeing: Sequence[Candidate] = own
         for axis, values in entry.items():
             before, agreeing = agreeing, [each for each in agreeing if _agrees(each, axis, values, registry)]

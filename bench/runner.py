@@ -171,6 +171,7 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
     with _Session(header, settings, tell, places) as session:
         session.wanted = sittings.left(wanted, so_far.records, header.policy.replicates)
         session.elsewhere = sittings.elsewhere(header.environments["default"], here)
+        session.place = sittings.place(header.environments["default"], here)
         session.begun = True
         for name, found in session.prepare().environments.items():
             sittings.refuse_another(header, name, found, path)
@@ -215,6 +216,7 @@ class _Session:
         self.begun = False  # a run that is gone on with: its rows keep to the ceilings of its header
         self.wanted: Sequence[Case] = header.cases
         self.elsewhere: tuple[Warning, ...] = ()
+        self.place = ""
         self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, tell)
         self.ahead = prestart.Prestart(settings.prestart, self.device, self.suite_dir, tell, gates=self.kind == "cuda")
         self._stack = contextlib.ExitStack()
@@ -291,8 +293,10 @@ class _Session:
                         if turn[0].id in wanted - failed and (turn[0].id, turn[1]) not in done
                     ]
                     record = self._record(coming)
-                    if record.measurements:
-                        record = msgspec.structs.replace(record, warnings=(*record.warnings, *self.elsewhere))
+                    if record.measurements and self.elsewhere:
+                        facts = {**record.telemetry, "resumed_on": self.place}
+                        warnings = (*record.warnings, *self.elsewhere)
+                        record = msgspec.structs.replace(record, warnings=warnings, telemetry=facts)
                     record = faults.without_paths(record, self.suite_dir)
                     writer.append(record)
                     if record.failure:

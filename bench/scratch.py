@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,11 +19,11 @@ _LOCK = ".held"  # `.lock` are those of devices
 def folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator[Path]:
     """An empty folder in ``parent`` (default: the system's folder for temporary files), removed at the end.
 
-    Beside it lies a lock file, which the kernel frees when its process dies. Folders of ``prefix`` whose lock nobody
-    holds are removed first. OSError if no folder can be made.
+    Beside it lies a lock file, which the kernel frees when its process dies; what others left is swept first. OSError
+    if no folder can be made.
     """
     parent = parent or Path(tempfile.gettempdir())
-    _sweep(parent, prefix)
+    sweep(parent, prefix)
     lock, fd = _locked(parent, prefix)
     path = _folder_of(lock)
     try:
@@ -40,28 +41,39 @@ def _locked(parent: Path, prefix: str) -> tuple[Path, int]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if _is(fd, Path(name)):
+                os.write(fd, _host())
                 return Path(name), fd
         except OSError:  # a file system without locks: nobody can tell that this folder is left over
             return Path(name), fd
         os.close(fd)
 
 
-def _sweep(parent: Path, prefix: str) -> None:
+def sweep(parent: Path, prefix: str) -> None:
+    """Remove the folders of ``prefix`` in ``parent`` that killed processes of this user left on this host.
+
+    The host is in the lock: a shared file system need not tell one host of another's locks. The owner is asked because
+    anybody can put a lock beside our folders where all may write.
+    """
     for lock in parent.glob(f"{prefix}*{_LOCK}"):
-        with contextlib.suppress(OSError):  # held, another user's, or removed meanwhile
-            fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # held, another user's, no file, or removed meanwhile
+            fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is(fd, lock):
+                ours = os.fstat(fd).st_uid == os.geteuid() and os.pread(fd, 300, 0) == _host()
+                if ours and _is(fd, lock):
                     _remove(lock)
             finally:
                 os.close(fd)
 
 
+def _host() -> bytes:
+    return platform.node().encode()[:300]
+
+
 def _is(fd: int, path: Path) -> bool:
     """Whether ``path`` still is the open file."""
     try:
-        return os.path.samestat(os.fstat(fd), path.stat())
+        return os.path.samestat(os.fstat(fd), path.lstat())
     except FileNotFoundError:
         return False
 

@@ -110,6 +110,11 @@ def _differences(before: Environment, here: Environment) -> list[str]:
     return found
 
 
+def place(before: Environment, here: Environment) -> str:
+    """Which card, or machine where cards are not told, goes on with a run; empty if it is that of the beginning."""
+    return str(here.observed.get("card") or here.host) if elsewhere(before, here) else ""
+
+
 def elsewhere(before: Environment, here: Environment) -> tuple[Warning, ...]:
     """The warning for what is measured on another machine or card of the same kind than the run was begun on."""
     cards = before.observed.get("card"), here.observed.get("card")

@@ -1,5 +1,7 @@
 """The cache gives back only what was finished and is whole."""
 
+import errno
+import platform
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,34 @@ def test_a_kept_artifact_is_found_by_its_key_whatever_the_order(tmp_path: Path) 
     assert (found.path / "sub" / "model.onnx").read_text() == "payload"
     assert found.meta.phases == (Phase(name="export", ns=5),)
     assert artifacts.find(tmp_path, "onnx", {**KEY, "shapes": [1, 3]}) == (None, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_is_the_cache_s_and_says_how_to_use_another(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match="the artifact cache cannot be used: No space left") as caught,
+        artifacts.scratch(tmp_path, "onnx"),
+        Path("/dev/full").open("wb", buffering=0) as disk,
+    ):
+        disk.write(b"x")
+    assert "--cache DIR" in caught.value.fix
+
+
+def test_an_error_of_another_file_is_not_the_cache_s(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="elsewhere") as caught, artifacts.scratch(tmp_path, "onnx"):
+        raise OSError(errno.ENOSPC, "No space left on device", "/elsewhere")
+    assert not isinstance(caught.value, StoreError)
+
+
+def test_what_was_half_made_when_its_process_was_killed_is_removed(tmp_path: Path) -> None:
+    make(tmp_path)
+    half = tmp_path / "build" / ".making-engine"
+    half.mkdir(parents=True)
+    (half / "engine").write_text("half")
+    half.with_name(".making-engine.held").write_text(platform.node())
+    artifacts.check_writable(tmp_path)
+    assert list((tmp_path / "build").iterdir()) == []
+    assert artifacts.find(tmp_path, "onnx", KEY)[0] is not None
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "meta"])

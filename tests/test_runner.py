@@ -171,8 +171,13 @@ def test_what_is_resumed_on_another_machine_is_measured_and_marked(
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
     monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     assert trtbench("run", "--resume", path.stem) == 0
-    marked = [[warning.kind for warning in record.warnings] for record in store.read(path).records]
+    records = store.read(path).records
+    marked = [[warning.kind for warning in record.warnings] for record in records]
     assert marked == [[], [], ["ResumedElsewhere"], ["ResumedElsewhere"]]
+    first, second, *others = [record.telemetry.get("resumed_on") for record in records]
+    assert (first, second) == (None, None)
+    assert len(set(others)) == 1
+    assert others[0]
     assert "resumed on another machine" in trtbench.out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 import threading
@@ -53,10 +55,39 @@ def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_living_one_stay
             assert {each.name.partition(".")[0] for each in tmp_path.iterdir()} == {mine.name}
 
 
+def left_by(parent: Path, name: str, host: bytes) -> Path:
+    """A folder that a killed process of ``host`` left."""
+    (parent / name).mkdir()
+    (parent / f"{name}.held").write_bytes(host)
+    return parent / name
+
+
+def test_what_another_host_or_another_user_left_is_not_ours_to_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = platform.node().encode()
+    ours, theirs = left_by(tmp_path, "trtbench-ours", here), left_by(tmp_path, "trtbench-theirs", b"another host")
+    unlocked = left_by(tmp_path, "trtbench-unlocked", b"")
+    monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
+    scratch.sweep(tmp_path, "trtbench-")
+    assert ours.is_dir()
+    monkeypatch.undo()
+    scratch.sweep(tmp_path, "trtbench-")
+    assert [ours.exists(), theirs.exists(), unlocked.exists()] == [False, True, True]
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(platform.node().encode())
+    (tmp_path / "trtbench-results").mkdir()
+    (tmp_path / "trtbench-results.held").symlink_to(target)
+    scratch.sweep(tmp_path, "trtbench-")
+    assert (tmp_path / "trtbench-results").is_dir()
+
+
 def test_only_folders_of_the_same_prefix_are_looked_at_and_no_lock_of_a_device(tmp_path: Path) -> None:
     (tmp_path / "trtbench-of-an-earlier-version").mkdir()
-    (tmp_path / ".making-other").mkdir()
-    (tmp_path / ".making-other.held").touch()
+    left_by(tmp_path, ".making-other", platform.node().encode())
     with locks.hold(tmp_path / "trtbench-cpu.lock", "me", print):
         before = set(tmp_path.iterdir())
         with scratch.folder(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 import urllib.error
 from collections.abc import Callable, Iterable, Mapping
@@ -132,22 +133,35 @@ def _transformers(case: Case, name: str) -> Callable[[], Any]:
 
 
 def _check_config(case: Case, config: Any, settings: Mapping[str, Any]) -> None:
-    """SuiteError for a key that the configuration class does not have: it would keep any, and do nothing with it.
+    """SuiteError for a key of ``config`` that is close to one of its class and does nothing: a slip.
 
-    A class that has no default instance takes what it is given, as then only its code knows its keys.
+    A class keeps whatever it is given, and many read keys that their default instance does not have. So a key passes if
+    it is consumed, changes anything else, or is named in the class's package.
     """
     try:
         usual = config()
+        strange = [key for key in settings if not hasattr(usual, key) and _is_kept(config, key, settings[key], usual)]
     except Exception:  # noqa: BLE001 - what its code raises, it says again when the model is made
         return
-    parameters = inspect.signature(config.__init__).parameters
-    there = {*parameters, *dir(usual), *getattr(usual, "attribute_map", {})}
-    # transformers keeps what it takes from `attn_implementation` under a name with an underscore.
-    strange = [key for key in settings if key not in there and f"_{key}" not in there]
-    if strange:
-        known = [key for key in (*parameters, *vars(usual)) if not key.startswith("_")]
-        what = f"{config.__name__} has no {strange[0]!r}.{did_you_mean(strange[0], known)}"
-        raise _wrong(case, what, fix=f"correct the `config` of the model {case.model!r}")
+    known = [key for key in (*inspect.signature(config.__init__).parameters, *vars(usual)) if not key.startswith("_")]
+    for key in strange:
+        guess = did_you_mean(key, known)
+        if guess and not _is_named(config, key):
+            fix = f"correct the `config` of the model {case.model!r}"
+            raise _wrong(case, f"{config.__name__} has no {key!r}.{guess}", fix=fix)
+
+
+def _is_kept(config: Any, key: str, value: Any, usual: Any) -> bool:
+    """Whether all that ``key`` does to an instance is to be kept in it."""
+    made = vars(config(**{key: value}))
+    return key in made and {name: made[name] for name in made if name != key} == vars(usual)
+
+
+def _is_named(config: Any, key: str) -> bool:
+    """Whether a file of the package that ``config`` is defined in has the word ``key``."""
+    word = re.compile(rf"\b{re.escape(key)}\b")
+    folder = Path(inspect.getfile(config)).parent
+    return any(word.search(file.read_text(errors="replace")) for file in sorted(folder.glob("*.py")))
 
 
 def _library(name: str) -> ModuleType:

@@ -57,20 +57,22 @@ def compare(outputs: Mapping[str, Array], reference: Mapping[str, Array], thresh
 def warnings(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
     """``BlindReference`` if an output of ``reference`` says nothing of the inputs: floats that are all the same, or
     the same for each of ``batch`` samples along the first dimension. Any program that computes the last layer is then
-    accurate, whatever comes before; e.g. where a model's last layer begins as zeros.
+    accurate there, whatever comes before; e.g. where a model's last layer begins as zeros.
     """
-    blind = []
+    blind, telling = [], 0
     for name, output in reference.items():
         values = np.asarray(output)
         if values.dtype.kind not in "fc" or values.size < 2:
             continue
+        telling += 1
         if (values == values.flat[0]).all():
             blind.append(f"output {name!r} is {values.flat[0]:.6g} everywhere")
         elif batch > 1 and values.shape[0] == batch and (values == values[:1]).all():
             blind.append(f"output {name!r} is the same for all {batch} samples")
     if not blind:
         return ()
-    message = f"the accuracy says nothing: in the reference {_few(blind)}"
+    what = "nothing" if len(blind) == telling else "little"
+    message = f"the accuracy says {what}: in the reference {_few(blind)}"
     hint = "initialise the last layer in the model's factory, or load a checkpoint"
     return (Warning(kind="BlindReference", message=message, hint=hint),)
 

@@ -72,6 +72,8 @@ def drifted(enqueue: Measurement, latency: Measurement) -> list[Warning]:
 
 def no_overlap(throughput: Measurement, latency: Measurement) -> list[Warning]:
     """A warning if calls in flight together take more time each than one request alone."""
+    if not throughput.calls or throughput.lanes * throughput.depth == 1:  # one at a time
+        return []
     each, alone = throughput.window_ns / throughput.calls, median(latency.samples)
     if each <= _OVERLAPPED * alone:
         return []
@@ -79,8 +81,7 @@ def no_overlap(throughput: Measurement, latency: Measurement) -> list[Warning]:
         f"with calls in flight together each takes {format_time(each)}, a request alone {format_time(alone)}: nothing "
         "is won by overlapping"
     )
-    hint = "cuda_graph: on if the host is the limit; for a backend's own graphs compare rows of cuda_graph: on"
-    return [Warning(kind="NoOverlap", message=message, hint=hint)]
+    return [Warning(kind="NoOverlap", message=message, hint="cuda_graph: on, if the host is the limit")]
 
 
 def fewer_lanes(given: int, asked: int) -> Warning:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import msgspec
 
 from bench import store
-from bench.model import Environment, Run
+from bench.model import Environment, Failure, Run
 from bench.report import cells
 from bench.report.rows import PRIMARY, Row, asked, baselines, replicated
 
@@ -81,10 +81,10 @@ def of_run(run: Run) -> list[Note]:
         found.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
     elif run.footer.status == "interrupted":
         found.append(Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume))
-    counted = _count(run)
-    if counted["failed"] and counted["not tried"]:
+    failed = {case for (case, _), failure in _last(run).items() if _fails(failure) and _settles(failure)}
+    if untried := _untried(run, failed):
         text = (
-            f"{cells.count(counted['not tried'], 'process')} of cases that failed: a case is not tried again once one "
+            f"{cells.count(untried, 'process')} of cases that failed: a case is not tried again once one "
             "of its processes has failed, nor does --resume"
         )
         found.append(Note(kind="not tried", text=text, fix=f"a new run: trtbench run {run.header.suite_path}"))
@@ -114,15 +114,35 @@ def counts(run: Run) -> str:
 
 def _count(run: Run) -> Counter[str]:
     """The processes of the plan by how they ended; ``not tried`` are the others of the cases that did not succeed."""
-    cases = {case.id for case in run.header.cases}
-    last = {(r.case, r.replicate): r.failure for r in run.records if r.case in cases}  # a lost GPU's are run again
+    last = _last(run)
     found: Counter[str] = Counter()
     for failure in last.values():
-        found["unavailable" if failure and failure.kind == "Unavailable" else "failed" if failure else "measured"] += 1
-    settled = {case for (case, _), failure in last.items() if failure and failure.kind != "DeviceLost"}
-    if untried := sum((case, n) not in last for case in settled for n in range(run.header.policy.replicates)):
+        found["failed" if _fails(failure) else "unavailable" if failure else "measured"] += 1
+    settled = {case for (case, _), failure in last.items() if _settles(failure)}
+    if untried := _untried(run, settled):
         found["not tried"] = untried
     return found
+
+
+def _last(run: Run) -> dict[tuple[str, int], Failure | None]:
+    """How each process of the plan ended the last time that it was tried."""
+    cases = {case.id for case in run.header.cases}
+    return {(record.case, record.replicate): record.failure for record in run.records if record.case in cases}
+
+
+def _fails(failure: Failure | None) -> bool:
+    return failure is not None and failure.kind != "Unavailable"
+
+
+def _settles(failure: Failure | None) -> bool:
+    """Whether a case that ended like this is not tried again."""
+    return failure is not None and failure.kind != "DeviceLost"
+
+
+def _untried(run: Run, cases: Set[str]) -> int:
+    """The processes of ``cases`` that have no record."""
+    last = _last(run)
+    return sum((case, n) not in last for case in cases for n in range(run.header.policy.replicates))
 
 
 def evidence(made: Sequence[Row]) -> list[str]:
@@ -136,8 +156,8 @@ def evidence(made: Sequence[Row]) -> list[str]:
         who = f"one process, or in a ratio one on a side ({cells.count(alone, 'case')})"
         found.append(f"{cells.ALONE} {who}: {left_out}")
     if across := sum(bool(row.speed and row.speed.across_devices) for row in made):
-        who = f"the two sides ran on different cards or machines ({cells.count(across, 'case')})"
-        found.append(f"{cells.ACROSS} {who}: how these differ is not in the interval")
+        who = f"no card or machine is known to have run both sides ({cells.count(across, 'case')})"
+        found.append(f"{cells.ACROSS} {who}: how two of them differ is not in the interval")
     return found
 
 
@@ -176,8 +196,9 @@ def _by_kind(
         text, members = variants[0]
         if len(variants) > 1:
             others = [row for _, rows in variants[1:] for row in rows]
-            who = ", ".join(dict.fromkeys(_which(row, table) for row in others))
-            short = len(others) <= SHOWN_ROWS and len(who) <= LONGEST_VALUE
+            own = {row.case for row in members}  # of which other processes may say it too
+            who = ", ".join(dict.fromkeys(_which(row, table) for row in others if row.case not in own))
+            short = who and len(others) <= SHOWN_ROWS and len(who) <= LONGEST_VALUE
             text += f" (likewise {who})" if short else f" (and {len(variants) - 1} like it)"
             members = members + others
         joined[kind, text, fix] = members

@@ -44,8 +44,8 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     ``against`` is the label of the baseline's case, ``backend`` its backend with options, ``toolchain`` its toolchain;
     the baseline's own row is against itself, with ratio 1 and no interval. All others have an interval or no ratio.
     ``within`` says that a side has one process: the interval, if any, is of samples and not of process medians.
-    ``across_devices`` says that no card or machine measured both sides, so that what differs between two of a kind is
-    in the ratio and not in its interval.
+    ``across_devices`` says that no card or machine is known to have measured both sides, so that what differs between
+    two of a kind may be in the ratio and is not in its interval.
     """
 
     ratio: float | None
@@ -413,7 +413,7 @@ def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
         backend=named(base.case.backend, base.case.options),
         toolchain=base.case.toolchain,
         within=False,
-        across_devices=not _elsewhere(base) & _elsewhere(pool),
+        across_devices=base is not pool and not _places(base) & _places(pool),
     )
     if base is pool:
         return one
@@ -429,13 +429,17 @@ def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
     return msgspec.structs.replace(one, ratio=found.ratio, low=found.low, high=found.high, within=within)
 
 
-def _elsewhere(pool: Pool) -> set[bool]:
-    """Of the processes with measurements, whether they ran on another card or machine than the run was begun on."""
-    return {
-        any(warning.kind == "ResumedElsewhere" for warning in record.warnings)
-        for record in pool.records
-        if record.measurements
-    }
+def _places(pool: Pool) -> set[str]:
+    """The cards or machines that measured: empty for that on which the run was begun, and a name of its own for each
+    record that does not say which other one it was.
+    """
+    found = set()
+    for record in pool.records:
+        if record.measurements:
+            moved = any(warning.kind == "ResumedElsewhere" for warning in record.warnings)
+            unknown = f"? {record.case} {record.replicate}"
+            found.add(str(record.telemetry.get("resumed_on", unknown)) if moved else "")
+    return found
 
 
 def _joined(processes: tuple[tuple[int, ...], ...]) -> list[int]:

@@ -132,6 +132,18 @@ def test_a_key_that_a_configuration_does_not_have_is_told_and_not_kept_in_silenc
     assert len(build(bench, "transformers:GPT2Model", config={**small, **known}).h) == 1
 
 
+def test_keys_that_only_the_code_of_a_configuration_or_its_model_knows_are_taken(bench: Bench) -> None:
+    """Consumed (rope_theta, as the older config.json of Llama has it), or read by the model alone (head_dim)."""
+    shape = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 20}
+    small = {**shape, "num_hidden_layers": 1, "intermediate_size": 8, "max_position_embeddings": 16}
+    llama = {"transformers": "LlamaConfig", **small}
+    usual = build(bench, "transformers:LlamaModel", config=llama).rotary_emb.inv_freq
+    other = build(bench, "transformers:LlamaModel", config={**llama, "rope_theta": 500000.0}).rotary_emb.inv_freq
+    assert usual[1] > other[1]
+    qwen = {"transformers": "Qwen2Config", **small, "head_dim": 16}
+    assert build(bench, "transformers:Qwen2Model", config=qwen).layers[0].self_attn.q_proj.out_features == 32
+
+
 def test_nested_outputs_are_named_by_their_path_and_none_is_skipped() -> None:
     one = torch.ones(1)
     assert list(_torch.flatten_outputs(one)) == ["output"]

@@ -242,6 +242,10 @@ def test_the_cosine_and_the_relative_error_do_not_depend_on_scale(scale: float, 
 def test_a_reference_that_says_nothing_of_the_inputs_is_told(output: Any, batch: int, told: str) -> None:
     found = accuracy.warnings({"y": output, "x": X}, batch)
     assert [(w.kind, told in w.message) for w in found] == [("BlindReference", True)] * bool(told)
+    assert all("says little:" in w.message for w in found)
+    alone = accuracy.warnings({"y": output}, batch)
+    assert all("says nothing:" in w.message for w in alone)
+    assert len(alone) == len(found)
 
 
 def test_only_the_first_outputs_that_say_nothing_are_named() -> None:

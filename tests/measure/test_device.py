@@ -12,7 +12,7 @@ import pytest
 from bench.errors import Unsupported
 from bench.measure import device
 from bench.measure.cuda import CudaClock, Gate, create_gate
-from bench.model import Boundary, Case, Input, Policy
+from bench.model import Boundary, Case, Input, Measurement, Policy
 
 from .simulated import ISSUE, SimulatedGpu, SimulatedLane
 
@@ -179,6 +179,15 @@ def test_calls_that_win_nothing_by_overlapping_are_told(gpu: SimulatedGpu) -> No
     found = run(gpu, [pausing(gpu, lambda: False), pausing(gpu, lambda: True)])
     assert [warning.kind for warning in found.warnings] == ["HostBound", "NoOverlap"]
     assert "nothing is won by overlapping" in found.warnings[1].message
+
+
+@pytest.mark.parametrize(
+    ("lanes", "depth", "calls", "told"), [(1, 2, 10, 1), (2, 1, 10, 1), (1, 1, 10, 0), (1, 2, 0, 0)]
+)
+def test_one_call_at_a_time_has_nothing_to_overlap_with(lanes: int, depth: int, calls: int, told: int) -> None:
+    latency = Measurement(boundary="latency", samples=(100, 100, 100))
+    loop = Measurement(boundary="throughput", samples=(), lanes=lanes, depth=depth, calls=calls, window_ns=2_000)
+    assert len(device.outcome.no_overlap(loop, latency)) == told
 
 
 def test_two_lanes_a_stream_are_asked_for_only_where_throughput_is() -> None:

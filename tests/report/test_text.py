@@ -195,13 +195,28 @@ def test_the_other_processes_of_a_failed_case_are_said_not_to_be_tried() -> None
     said = "2 processes of cases that failed: a case is not tried again once one of its processes has failed"
     assert f"not tried: {said}, nor does --resume" in text.render(run, width=200)
     assert f"not tried: {said}" in export.markdown(run)
+    # Nothing is said of those that lack a package, or whose GPU was lost: --resume runs these again.
+    lacks, lost = case("bert", "onnxruntime"), case("bert", "aoti")
+    others = [ended(asked, 0, "Crash"), ended(lacks, 0, "Unavailable"), ended(lost, 0, "DeviceLost")]
+    assert f"not tried: {said}" in text.render(make([asked, lacks, lost], others, 3), width=200)
+
+
+def test_a_note_of_several_processes_of_one_row_does_not_name_it_as_another() -> None:
+    asked = case("bert", "eager")
+    said = [(m.Warning(kind="Plateau", message=f"known to ±{n}%"),) for n in (1, 2, 3)]
+    run = make([asked], [record(asked, 2.0, n, warnings=warnings) for n, warnings in enumerate(said)], 3)
+    shown = text.render(run, width=200)
+    assert "Plateau: known to ±1% (and 2 like it)" in shown
+    assert "likewise" not in shown
 
 
 def test_a_ratio_of_two_cards_is_marked_everywhere() -> None:
     base, here, there = (case("bert", name) for name in ("eager", "inductor", "torchscript"))
     moved = (m.Warning(kind="ResumedElsewhere", message="resumed on another card"),)
     run = make([base, here, there], [record(base, 2.0), record(here, 1.0), record(there, 1.5, warnings=moved)])
-    legend = "‡ the two sides ran on different cards or machines (1 case): how these differ is not in the interval"
+    legend = (
+        "‡ no card or machine is known to have run both sides (1 case): how two of them differ is not in the interval"
+    )
     shown = text.render(run, width=200)
     assert legend in shown.splitlines()
     assert re.search(r"torchscript .* ±0\.\d% ‡ ", shown)
@@ -218,8 +233,15 @@ def test_a_ratio_is_not_marked_where_a_card_measured_both_sides() -> None:
     moved = {"warnings": (m.Warning(kind="ResumedElsewhere", message="resumed on another card"),)}
     both = [record(c, 2.0, n, **(moved if n else {})) for c in (base, other) for n in range(3)]
     assert "‡" not in text.render(make([base, other], both, 3), width=200)
-    after = [record(c, 2.0, **moved) for c in (base, other)]
-    assert "‡" not in text.render(make([base, other], after), width=200)
+
+    def after(*cards: str) -> str:
+        facts = [{"telemetry": {"resumed_on": card}} if card else {} for card in cards]
+        found = [record(c, 2.0, **moved, **fact) for c, fact in zip((base, other), facts, strict=True)]
+        return text.render(make([base, other], found), width=200)
+
+    assert "‡" not in after("b", "b")
+    assert "‡" in after("b", "c")  # a second and a third sitting
+    assert "‡" in after("", "")  # records of before, which do not say which
 
 
 def test_phases_stand_in_the_order_in_which_they_happen() -> None:
