@@ -75,10 +75,10 @@ def check_writable(root: Path) -> None:
     """StoreError if artifacts cannot be kept under ``root``. What killed processes left half made there is removed."""
     with scratch(root, "check"):
         pass
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # another run looks too
         (root / "check").rmdir()
-        for kind in root.iterdir():
-            temporary.sweep(kind, _MAKING)
+    for kind in root.iterdir():
+        temporary.sweep(kind, _MAKING)
 
 
 def drop(root: Path, kind: str, key: Mapping[str, Any]) -> None:
