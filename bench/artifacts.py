@@ -77,7 +77,7 @@ def check_writable(root: Path) -> None:
         pass
     with contextlib.suppress(OSError):  # another run looks too
         (root / "check").rmdir()
-    for kind in root.iterdir():
+    for kind in root.glob("*"):  # nothing where it may not be listed
         temporary.sweep(kind, _MAKING)
 
 
