@@ -22,20 +22,33 @@ _MACHINE = (re.compile(r"/[^\s\"':]*?/(?=lib/python3\.\d+/)"), re.compile(r"/[^\
 # These already say what to do.
 _SETTLED = ("Unavailable", "OutOfMemory", "Timeout", "DeviceLost")
 
+# Errors as the CUDA runtime names them, and where a word begins: cudaErrorIllegalAddress, cudaErrorECCUncorrectable.
+_RUNTIME_NAME = re.compile(r"cudaError([A-Z][A-Za-z]+)")
+_NEW_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# Those that the driver has other words for; the rest are its own, spelt differently.
+_DRIVER_WORDS = {
+    "MemoryAllocation": "OUT_OF_MEMORY",
+    "DevicesUnavailable": "DEVICE_UNAVAILABLE",
+    "NoKernelImageForDevice": "NO_BINARY_FOR_GPU",
+    "LaunchFailure": "LAUNCH_FAILED",
+}
+
 # What runtimes and the driver write: the pattern, what kind of failure it is, and what to try. The first match counts.
+# Errors have the driver's names here, see _driver_names.
 _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), kind, hint)
     for pattern, kind, hint in (
         (
-            r"CUDA_ERROR_OUT_OF_MEMORY|CUDA error: out of memory|CUDA out of memory|cudaErrorMemoryAllocation|"
+            r"CUDA_ERROR_OUT_OF_MEMORY|CUDA error: out of memory|CUDA out of memory|"
             r"(CUBLAS|CUDNN|CUSPARSE)_STATUS_ALLOC_FAILED",
             "OutOfMemory",
             "a smaller batch, a narrower precision, or a device with more memory",
         ),
         (
-            r"driver on your system is too old|driver version is insufficient|InsufficientDriver|"
-            r"SYSTEM_DRIVER_MISMATCH|COMPAT_NOT_SUPPORTED_ON_DEVICE|forward compatibility was attempted|"
-            r"UNSUPPORTED_PTX_VERSION|unsupported toolchain|Function \"cu\w+\" not found",
+            r"driver on your system is too old|driver version is insufficient|INSUFFICIENT_DRIVER|"
+            r"REQUIRES_NEWER_DRIVER|SYSTEM_DRIVER_MISMATCH|COMPAT_NOT_SUPPORTED_ON_DEVICE|"
+            r"forward compatibility was attempted|UNSUPPORTED_PTX_VERSION|unsupported toolchain|"
+            r"Function \"cu\w+\" not found",
             "Unavailable",
             "a newer NVIDIA driver, or a runtime built for an older CUDA (nvidia-smi shows what the driver takes)",
         ),
@@ -50,7 +63,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "end the process that has the GPU for itself, or nvidia-smi -c DEFAULT",
         ),
         (
-            r"CUDA_ERROR_NO_DEVICE|CUDA_ERROR_INVALID_DEVICE|no CUDA-capable device|invalid device ordinal|"
+            r"CUDA_ERROR_(NO|INVALID)_DEVICE\b|no CUDA-capable device|invalid device ordinal|"
             r"No CUDA GPUs are available|Found no NVIDIA driver",
             "Unavailable",
             "nvidia-smi -L shows the GPUs, CUDA_VISIBLE_DEVICES chooses among them",
@@ -61,7 +74,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "start the fabric manager (systemctl start nvidia-fabricmanager)",
         ),
         (
-            r"ECC_UNCORRECTABLE|uncorrectable ECC error|NVLINK_UNCORRECTABLE",
+            r"ECC_UNCORRECTABLE|uncorrectable ECC error|NVLINK_UNCORRECTABLE|CUDA_ERROR_CONTAINED",
             "CudaFailure",
             "the card's memory or link is failing: nvidia-smi -q -d ECC, then reset or replace it",
         ),
@@ -69,7 +82,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             r"ILLEGAL_ADDRESS|illegal memory access|MISALIGNED_ADDRESS|misaligned address|ILLEGAL_INSTRUCTION|"
             r"illegal instruction was encountered|INVALID_ADDRESS_SPACE|INVALID_PC|HARDWARE_STACK_ERROR|"
             r"CUDA_ERROR_ASSERT|device-side assert|CUDA_ERROR_LAUNCH_FAILED|unspecified launch failure|"
-            r"CUDA_ERROR_LAUNCH_TIMEOUT|the launch timed out",
+            r"CUDA_ERROR_LAUNCH_TIMEOUT|the launch timed out|TENSOR_MEMORY_LEAK",
             "CudaFailure",
             "run the case alone with CUDA_LAUNCH_BLOCKING=1, or under compute-sanitizer, which names the kernel",
         ),
@@ -134,7 +147,17 @@ def after_loss(lost: Failure, label: str) -> Failure:
 
 
 def _read(text: str) -> tuple[str, str]:
+    text = _driver_names(text)
     return next(((kind, hint) for pattern, kind, hint in _TEXTS if pattern.search(text)), ("", ""))
+
+
+def _driver_names(text: str) -> str:
+    """``text`` with the CUDA runtime's names for errors as the driver's: cudaErrorNoDevice as CUDA_ERROR_NO_DEVICE."""
+
+    def name(found: re.Match[str]) -> str:
+        return f"CUDA_ERROR_{_DRIVER_WORDS.get(found[1]) or _NEW_WORD.sub('_', found[1]).upper()}"
+
+    return _RUNTIME_NAME.sub(name, text)
 
 
 def _users(gpu: State) -> str:

@@ -119,7 +119,10 @@ class Prepared(Protocol):
     captures_graphs: bool
 
     def lanes(self, count: int) -> Sequence[Lane]:
-        """``count`` lanes (fewer if ``max_lanes`` says so) over one loaded model."""
+        """``count`` lanes (fewer if ``max_lanes`` says so) over one loaded model.
+
+        Asked for more later, the first ones stay. OutOfMemory if there is no room for all: it is asked for fewer then.
+        """
         ...
 
     def fairness(self) -> dict[str, Any]:

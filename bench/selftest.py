@@ -46,7 +46,7 @@ def readings(gate: int, runs: int, progress: Callable[[str], None]) -> tuple[Rea
     with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), cuda.Gate(gate))) as clock:
         driver = clock.driver
         assert isinstance(driver, cuda.CudaDriver)
-        if why := driver.can_hold():
+        if why := clock.can_hold():
             raise UsageError(f"streams cannot be held here: {why}", fix="see docs/measuring.md, `gpu_unheld`")
         with contextlib.closing(spin.CopyLane(driver, COPY_BYTES)) as lane:
             floor = _median(gpu.gpu(device.NullLane(lane.stream), clock, hold=True))

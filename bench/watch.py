@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from bench import gpus
 from bench.measure import cuda, nvml
-from bench.model import Record
+from bench.model import ASKABLE, Record
 from bench.units import NS_PER_S
 
 
@@ -45,7 +45,6 @@ class GpuWatch(Watch):
         self._telemetry = telemetry
         self._stuck: int | None = None
         self._worker = 0
-        self._saturated = False
 
     def _tick(self, worker: int) -> None:
         self._worker = worker
@@ -58,16 +57,19 @@ class GpuWatch(Watch):
             raise gpus.DeviceLost(self._telemetry.reason or "NVML finds it no more")
 
     def step(self, phase: str) -> None:
-        """Telemetry covers the phases ``measure`` and ``saturate``, and counts the energy of the latter."""
+        """Telemetry covers the phases ``measure`` and ``saturate``, tells them apart, and ends with ``validate``. The
+        energy that it counts is from ``saturate`` to the next phase, whichever that is.
+        """
         now = time.monotonic_ns()
+        phase = phase.partition(":")[0]  # without how far it has come
+        if phase != "saturate":
+            self._telemetry.end_loop(now)
         if phase == "measure" and self._worker:
             self._telemetry.start(self._worker, now)
-        elif phase in ("saturate", "validate"):
-            if phase == "saturate" or self._saturated:
-                self._telemetry.count(now)
-            self._saturated = phase == "saturate"
-            if phase == "validate":
-                self._telemetry.stop(now)
+        elif phase == "saturate":
+            self._telemetry.begin_loop(now)
+        elif phase == "validate":
+            self._telemetry.stop(now)
 
     def complete(self, record: Record, spans: dict[str, tuple[int, int]]) -> Record:
         """The record with the card's telemetry, its warnings, and the samples taken while throttled marked."""
@@ -78,13 +80,22 @@ class GpuWatch(Watch):
             else m
             for m in record.measurements
         )
+        # Not h2d, compute and d2h, which go with latency.
+        found = [m for m in measurements if m.boundary in ASKABLE and m.boundary in spans]
+        marked: dict[str, bool] = {m.boundary: bool(m.marked) for m in found}
+        clocks = self._telemetry.low_clocks()
+        low: dict[str, bool] = {m.boundary: _any_within(clocks, *spans[m.boundary]) for m in found}
         return msgspec.structs.replace(
             record,
             measurements=measurements,
             telemetry=_with_energy({**record.telemetry, **told})
             | ({"gpu_reason": reason} if (reason := self._telemetry.reason) else {}),
-            warnings=(*record.warnings, *nvml.warnings(told)),
+            warnings=(*record.warnings, *nvml.warnings(told, marked, low)),
         )
+
+
+def _any_within(times: Iterable[int], start: int, end: int) -> bool:
+    return any(start <= time <= end for time in times)
 
 
 def _with_energy(told: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ import msgspec
 
 from bench import environment, jobs, tensors
 from bench.backends import base
-from bench.errors import BenchError, CaseError, Unavailable, Unsupported
+from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.measure import accuracy, boundaries, cuda, device, fairness, metric, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
 from bench.model import Accuracy, Case, Failure, Phase, Record
-from bench.seam import Context, Exposed, Lane, Preloading
+from bench.seam import Context, Exposed, Lane, Preloading, Prepared
 
-TIMED = ("measure", "saturate")
+SATURATE = "saturate"
+TIMED = ("measure", SATURATE)
 PRESTART = "prestart"
 LONGEST_MESSAGE = 2000
 
@@ -68,6 +69,8 @@ class PhaseLog:
             yield
         self.phases.append(Phase(name=name, ns=self._clock.now() - start))
         self.current = before
+        if name == SATURATE:  # the parent reads the energy counter at its end
+            self._wire.send(jobs.Doing(phase="saturated"))
 
     def tell(self, text: str) -> None:
         """Show how far the phase has come."""
@@ -109,16 +112,18 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
     options = base.options_of(backend, case)
     with backend.prepare(case, options, context) as prepared:
         on_gpu = job.gate >= 0 and not backend.simulated
-        lanes = prepared.lanes((device if on_gpu else boundaries).lanes_needed(case, job.policy))
+        lanes = prepared.lanes(1)
         with log("first_call"):
             lanes[0].call()
             lanes[0].read()
         log.current = "first_call"  # what it left behind is looked at outside its time
         _check_inputs(lanes[0])
+        lanes = _all_lanes(prepared, (device if on_gpu else boundaries).lanes_needed(case, job.policy))
         host.start()
         if on_gpu:
             with _cuda_clock(job.gate) as clock:
-                measured = device.measure(lanes, case, job.policy, clock, context.clock, log)
+                captured = prepared.captures_graphs
+                measured = device.measure(lanes, case, job.policy, clock, context.clock, log, captured=captured)
         else:
             measured = boundaries.measure(lanes, case, job.policy, context.clock, log)
         host.stop()
@@ -133,6 +138,16 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
                 fields["warnings"] += accuracy.warnings(expected, case.batch)
         fields["fairness"] = prepared.fairness()
         fields["warnings"] += fairness.warnings(fields["fairness"], case)
+
+
+def _all_lanes(prepared: Prepared, count: int) -> Sequence[Lane]:
+    """``count`` lanes, or as many as memory has room for: a further lane may have weights of its own."""
+    for fewer in range(count, 1, -1):
+        try:
+            return prepared.lanes(fewer)
+        except OutOfMemory:
+            continue
+    return prepared.lanes(1)
 
 
 def _check_inputs(lane: Lane) -> None:

@@ -81,6 +81,13 @@ def parent(tmp_path: Path) -> Parent:
         ("RuntimeError", "CUDA error: no kernel image is available for execution", "Unavailable", "architecture"),
         ("CudaFailure", "CUDA_ERROR_DEVICE_UNAVAILABLE in a CUDA call", "Unavailable", "nvidia-smi -c DEFAULT"),
         ("CudaFailure", "CUDA_ERROR_ECC_UNCORRECTABLE in a CUDA call", "CudaFailure", "nvidia-smi -q -d ECC"),
+        ("RuntimeError", "RuntimeError: cudaStreamSynchronize failed: cudaErrorIllegalAddress", "CudaFailure",
+         "compute-sanitizer"),
+        ("RuntimeError", "RuntimeError: cudaGraphLaunch failed: cudaErrorLaunchFailure", "CudaFailure", "sanitizer"),
+        ("RuntimeError", "RuntimeError: cudaMemset failed: cudaErrorMemoryAllocation", "OutOfMemory", "batch"),
+        ("RuntimeError", "RuntimeError: cudaStreamCreateWithFlags failed: cudaErrorDevicesUnavailable", "Unavailable",
+         "nvidia-smi -c DEFAULT"),
+        ("RuntimeError", "RuntimeError: cudaMemset failed: cudaErrorInvalidDevicePointer", "RuntimeError", ""),
         ("Unsupported", "torch.jit.trace cannot take this model: CUDA error: unspecified launch failure",
          "CudaFailure", "compute-sanitizer"),
         ("ValueError", "no such size", "ValueError", ""),
@@ -93,6 +100,38 @@ def test_a_failure_on_a_gpu_has_a_kind_and_says_what_to_try(
     assert (found.kind, found.message) == (expected, message)
     assert hint in found.hint
     assert bool(found.hint) is bool(hint)
+
+
+def test_errors_of_the_cuda_runtime_are_told_as_the_same_ones_of_the_driver() -> None:
+    pytest.importorskip("cuda.bindings", reason="pip install cuda-bindings (part of the extra dev)")
+    from cuda.bindings import driver, runtime
+
+    def told(name: str) -> tuple[str, str]:
+        failure = Failure(kind="RuntimeError", stage="measure", message=f"a call failed: {name}")
+        found = faults.explained(failure, HEALTHY)
+        return found.kind, found.hint
+
+    names = {int(error): error.name for error in driver.CUresult}
+    both = [(names[int(error)], error.name) for error in runtime.cudaError_t if int(error) in names]
+    assert {name: told(name) for _, name in both} == {name: told(drivers) for drivers, name in both}
+    # Nothing else, such as cudaErrorInvalidDeviceFunction, is taken for one of them; CUDA 12 has more that are its own.
+    own = {error.name: told(error.name)[0] for error in runtime.cudaError_t if int(error) not in names}
+    known = {name for name, kind in own.items() if kind != "RuntimeError"}
+    assert known - {"cudaErrorCallRequiresNewerDriver"} == {"cudaErrorInsufficientDriver"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("ILLEGAL_ADDRESS", "CudaFailure"),
+        ("TENSOR_MEMORY_LEAK", "CudaFailure"),
+        ("CONTAINED", "CudaFailure"),
+        ("CALL_REQUIRES_NEWER_DRIVER", "Unavailable"),
+    ],
+)
+def test_errors_that_end_a_context_or_need_another_driver_are_known(error: str, kind: str) -> None:
+    failure = Failure(kind="RuntimeError", stage="measure", message=f"CUDA_ERROR_{error} in a CUDA call")
+    assert faults.explained(failure, HEALTHY).kind == kind
 
 
 def test_on_a_cpu_a_failure_stays_as_the_worker_told_it(parent: Parent) -> None:

@@ -10,7 +10,7 @@ import bench
 ROOT = Path(bench.__file__).parent
 LAYERS = {
     "errors": 0, "units": 0, "model": 0, "stats": 0, "tensors": 0, "layers": 0, "userfile": 0, "scratch": 0,
-    "events": 0, "seam": 0,
+    "events": 0, "seam": 0, "cleanup": 0,
     "suite": 1, "matrix": 1, "suiteschema": 1, "yamlmarks": 1, "plan": 1, "selection": 1,
     "codec": 1, "compare": 1, "environment": 1, "gpus": 1, "artifacts": 1,
     "lowering": 2,

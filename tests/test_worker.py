@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench import jobs, worker
-from bench.backends import base
+from bench.backends import _lane, base
+from bench.errors import OutOfMemory
 from bench.model import Case, Policy, Precision, Record, Threshold
 from bench.report import export, text
+from bench.seam import Lane
 from tests.backends.kit import HERE, IMAGES
 from tests.report.conftest import make
 
@@ -27,7 +31,7 @@ class Silent(worker.Wire):
         pass
 
 
-def measured(case: Case, root: Path) -> Record:
+def measured(case: Case, root: Path, policy: Policy = SHORT) -> Record:
     """The record of ``case``, measured in this process as a worker would."""
     scratch = root / "scratch"
     scratch.mkdir()
@@ -38,7 +42,7 @@ def measured(case: Case, root: Path) -> Record:
         out.mkdir()
         worker.produce(jobs.Produce(stage=stage, artifacts=made, out=str(out), **common), log)
         made = {**made, stage.name: str(out)}
-    job = jobs.Measure(policy=SHORT, threshold=Threshold(), artifacts=made, **common)
+    job = jobs.Measure(policy=policy, threshold=Threshold(), artifacts=made, **common)
     return worker.measure(job, log).record
 
 
@@ -74,6 +78,41 @@ def test_inputs_that_were_converted_are_not_taken_for_changed(
     record = measured(case, tmp_path)
     assert record.failure is None
     assert [m.boundary for m in record.measurements] == ["latency"]
+
+
+@pytest.mark.torch
+def test_a_further_lane_that_finds_no_memory_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = _lane.TorchPrepared.lanes
+
+    def lanes(self: _lane.TorchPrepared, count: int) -> Sequence[Lane]:
+        if count > 2:
+            raise OutOfMemory("no room")
+        return made(self, count)
+
+    monkeypatch.setattr(_lane.TorchPrepared, "lanes", lanes)
+    case = Case(model="net", factory="zoo.py:net", inputs=IMAGES, backend="eager", streams=4)
+    policy = msgspec.structs.replace(SHORT, boundaries=("throughput",), throughput_ns=1)
+    record = measured(case, tmp_path, policy)
+    assert record.failure is None
+    assert [m.lanes for m in record.measurements] == [2]
+    assert "FewerLanes" in [warning.kind for warning in record.warnings]
+
+
+def test_the_end_of_the_saturated_loop_is_told_at_once() -> None:
+    told = []
+
+    class Told(Silent):
+        def send(self, reply: jobs.Reply) -> None:
+            assert isinstance(reply, jobs.Doing)
+            told.append((reply.phase, reply.timed))
+
+    log = worker.PhaseLog(Told())
+    with log("measure"):
+        pass
+    with log("saturate"):
+        told.append(("in it", True))
+    assert told == [("measure", True), ("saturate", True), ("in it", True), ("saturated", False)]
+    assert [phase.name for phase in log.phases] == ["measure", "saturate"]
 
 
 @pytest.mark.torch

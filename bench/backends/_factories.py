@@ -29,7 +29,11 @@ _FIXES = {
 
 
 def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module:
-    """The module of ``case.factory`` in eval mode, float32, without gradients, on ``device``.
+    """The module of ``case.factory`` in eval mode, float32, on ``device``.
+
+    ``requires_grad`` stays as the factory leaves it, though nothing here takes gradients: compilers look at it. A
+    product with a frozen weight and an input that is not contiguous becomes ``bmm`` where it else is ``mm``
+    (should_fold in PyTorch's LinearAlgebra.cpp): another program than the user's.
 
     Weights are drawn on the CPU after seeding with ``context.seed``, so that every process has the same ones whatever
     its device; ``meta`` makes none. A transformers model that would return a key/value cache is told not to.
@@ -62,7 +66,7 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
         raise _wrong(case, f"{case.factory} made a {type(model).__name__}, not a torch.nn.Module")
     if getattr(getattr(model, "config", None), "use_cache", None):
         model.config.use_cache = False
-    return model.eval().requires_grad_(False).to(device)
+    return model.eval().to(device)
 
 
 def preload(case: Case, suite_dir: Path) -> None:

@@ -174,13 +174,17 @@ class TorchPrepared:
         self._lanes: list[TorchLane] = []
 
     def lanes(self, count: int) -> Sequence[TorchLane]:
-        """The first ``count`` lanes, made where they are not there yet; their graphs are captured here."""
+        """The first ``count`` lanes, made where they are not there yet; their graphs are captured here.
+
+        OutOfMemory where there is no room for one.
+        """
         count = min(count, self.max_lanes or count)
         while len(self._lanes) < count:
-            inputs = self.example(self._context.inputs)
-            lane = TorchLane(self._run, inputs, self._weights, self._names, given=self._given)
-            if self._case.cuda_graph:
-                lane.capture()
+            with _torch.errors():
+                inputs = self.example(self._context.inputs)
+                lane = TorchLane(self._run, inputs, self._weights, self._names, given=self._given)
+                if self._case.cuda_graph:
+                    lane.capture()
             self._lanes.append(lane)
         return self._lanes[:count]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.backends import _memory, _trt, _trt_inspect
 from bench.backends._trt_build import Built
+from bench.cleanup import Cleanup
 from bench.errors import CaseError, OutOfMemory, Unsupported
 from bench.model import Case
 from bench.seam import Buffer, Context
@@ -28,21 +28,21 @@ class EngineLane:
         self._inputs: dict[str, Buffer] = {}
         self._outputs: dict[str, Buffer] = {}
         self._on: dict[str, str] = {}  # where each output lies: shapes are computed on the host
-        with contextlib.ExitStack() as stack:
+        with Cleanup() as cleanup:
             self.stream: int | None = _memory.new_stream()
-            stack.callback(_memory.cuda, "cudaStreamDestroy", self.stream)
-            stack.callback(self._free)
+            cleanup.callback(_memory.cuda, "cudaStreamDestroy", self.stream)
+            cleanup.callback(self._free)
             self.context = _new_context(api, engine, self.stream)
-            stack.callback(self._let_go)
+            cleanup.callback(self._let_go)
             self._bind_inputs(engine, built, context.inputs)
             self._bind_outputs(engine, built)
             _memory.cuda("cudaDeviceSynchronize")  # the inputs were copied on another stream
             self._issue: Callable[[], object] = functools.partial(self.context.execute_async_v3, self.stream)
             self._issued: object = True
             if graph:
-                self._replay(self._captured(stack))
-            stack.callback(self.wait)
-            self._stack = stack.pop_all()
+                self._replay(self._captured(cleanup))
+            cleanup.callback(self.wait)
+            self._cleanup = cleanup.pop_all()
 
     def call(self) -> None:
         """Issue one inference."""
@@ -78,7 +78,7 @@ class EngineLane:
 
     def close(self) -> None:
         """Give back the graph, the context, the memory and the stream, in this order."""
-        self._stack.close()
+        self._cleanup.close()
 
     # ------------------------------------------------------------------------------------------------------- binding
 
@@ -131,7 +131,7 @@ class EngineLane:
 
     # --------------------------------------------------------------------------------------------------------- graph
 
-    def _captured(self, owner: contextlib.ExitStack) -> Any:
+    def _captured(self, owner: Cleanup) -> Any:
         """An executable graph of one call, which ``owner`` destroys. Unsupported if it cannot be captured.
 
         TensorRT prepares itself for new shapes in the first call, which therefore must be a plain one.
@@ -139,14 +139,14 @@ class EngineLane:
         self.call()
         self.wait()
         local = _memory.runtime_api().cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        with contextlib.ExitStack() as stack:
+        with Cleanup() as cleanup:
             _memory.cuda("cudaStreamBeginCapture", self.stream, local)
             try:
                 try:
                     self.call()
                 finally:  # what was begun must be ended, and gives a graph even if the call did nothing
                     graph = _memory.cuda("cudaStreamEndCapture", self.stream)
-                    stack.callback(_memory.cuda, "cudaGraphDestroy", graph)
+                    cleanup.callback(_memory.cuda, "cudaGraphDestroy", graph)
             except OutOfMemory:
                 raise
             except (CaseError, RuntimeError) as error:
@@ -179,10 +179,9 @@ class EngineLane:
         self._issue = _closed
 
     def _free(self) -> None:
-        with contextlib.ExitStack() as stack:
-            for block in self._blocks:
-                stack.callback(block.free)
-        self._blocks.clear()
+        with Cleanup() as cleanup:
+            while self._blocks:
+                cleanup.callback(self._blocks.pop().free)
 
 
 class EnginePrepared:
@@ -238,10 +237,10 @@ class EnginePrepared:
     def close(self) -> None:
         """Let go of the lanes, then of the engine."""
         lanes, self._lanes = self._lanes, []
-        with contextlib.ExitStack() as stack:
-            stack.callback(self._let_go)
+        with Cleanup() as cleanup:
+            cleanup.callback(self._let_go)
             for lane in lanes:
-                stack.callback(lane.close)
+                cleanup.callback(lane.close)
 
     def _let_go(self) -> None:
         self._engine = None

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from bench.backends import _memory, _onnx, _shapes, base
+from bench.cleanup import Cleanup
 from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model import Case
 from bench.seam import Buffer, Context, Missing, Stage
@@ -163,13 +164,16 @@ class OrtLane:
 
     def close(self) -> None:
         """Give the memory and the stream back."""
-        self._wait()
+        with Cleanup() as cleanup:
+            if self.stream is not None:
+                cleanup.callback(_memory.cuda, "cudaStreamDestroy", self.stream)
+            while self._blocks:
+                cleanup.callback(self._blocks.pop().free)
+            cleanup.callback(self._let_go)
+            cleanup.callback(self._wait)
+
+    def _let_go(self) -> None:
         self._session = self._binding = None
-        for block in self._blocks:
-            block.free()
-        self._blocks.clear()
-        if self.stream is not None:
-            _memory.cuda("cudaStreamDestroy", self.stream)
 
     def _wait(self) -> None:
         if self.stream is not None:
@@ -254,10 +258,14 @@ class OrtPrepared:
     def close(self) -> None:
         """Let go of lanes and sessions."""
         lanes, self._lanes = self._lanes, []
-        for lane in lanes:
-            lane.close()
-        if not lanes and self._stream is not None:
-            _memory.cuda("cudaStreamDestroy", self._stream)
+        with Cleanup() as cleanup:
+            cleanup.callback(self._let_go)
+            if not lanes and self._stream is not None:
+                cleanup.callback(_memory.cuda, "cudaStreamDestroy", self._stream)
+            for lane in reversed(lanes):
+                cleanup.callback(lane.close)
+
+    def _let_go(self) -> None:
         self._session = None
 
     def _new_stream(self) -> int:

@@ -8,11 +8,17 @@ import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from bench.cleanup import Cleanup
 from bench.errors import CaseError, OutOfMemory, Unavailable
+from bench.units import format_size
 
 # The shared page that the parent watches: u32 flag, armed, released, tripped.
 PAGE = 4096
 FLAG, ARMED, RELEASED, TRIPPED = range(4)
+# Why a stream cannot be held, and what to try.
+BLOCKING = "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU"
+SERIALISED = "a profiler or sanitizer serialises launches"
+NO_OPERATIONS = "the driver offers no stream memory operations"
 # Errors that a kernel causes, and that every later call repeats.
 _BY_A_KERNEL = ("ILLEGAL_ADDRESS", "MISALIGNED_ADDRESS", "ILLEGAL_INSTRUCTION", "LAUNCH_FAILED", "ASSERT")
 
@@ -182,6 +188,7 @@ class CudaClock:
         self._gate = gate
         self._flag: int | None = None
         self._events: list[int] = []
+        self._why_not: str | None = None
 
     def event(self) -> int:
         """A new event, destroyed with the clock."""
@@ -206,6 +213,28 @@ class CudaClock:
         if self._gate.tripped:
             raise HoldBroken
 
+    def can_hold(self) -> str:
+        """Empty if streams can be held here, else why not: the driver is asked, and if it says yes one is held once."""
+        if self._why_not is None:
+            self._why_not = self.driver.can_hold() or self._refusal()
+        return self._why_not
+
+    def _refusal(self) -> str:
+        """What the platform says to a first hold: whether it can page-lock and map memory shows when asked only."""
+        try:
+            stream = self.driver.stream()
+            try:
+                with self.held(stream):
+                    pass
+                self.driver.synchronize()
+            finally:
+                self.driver.destroy_stream(stream)
+        except CudaFailure as error:
+            return f"a stream cannot be held here ({error.what})"
+        except HoldBroken:  # this process stood still meanwhile
+            self.reset()
+        return ""
+
     def reset(self) -> None:
         """Hold again after HoldBroken; waits for the device first."""
         self.driver.synchronize()
@@ -222,13 +251,13 @@ class CudaClock:
 
     def close(self) -> None:
         """Wait for the device and give everything back."""
-        self.driver.synchronize()
-        for event in self._events:
-            self.driver.destroy(event)
-        self._events.clear()
-        if self._flag is not None:
-            self.driver.unregister(self._gate.address)
-            self._flag = None
+        with Cleanup() as cleanup:
+            if self._flag is not None:
+                cleanup.callback(self.driver.unregister, self._gate.address)
+            for event in self._events:
+                cleanup.callback(self.driver.destroy, event)
+            self._events, self._flag = [], None
+            cleanup.callback(self.driver.synchronize)
 
 
 class CudaDriver:
@@ -322,8 +351,12 @@ class CudaDriver:
         return self.attribute("L2_CACHE_SIZE")
 
     def pinned(self, nbytes: int) -> int:
-        """cuMemHostAlloc, portable."""
-        return int(self.check(self.api.cuMemHostAlloc(max(nbytes, 1), 1)))
+        """cuMemHostAlloc, portable. What runs out here is the host's memory, not the GPU's."""
+        result = self.api.cuMemHostAlloc(max(nbytes, 1), 1)
+        if result[0] == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+            what = f"the host gives no {format_size(nbytes)} of page-locked memory for the copies"
+            raise CudaFailure(what, fix="a smaller batch, transfers: off, or a higher memory limit (ulimit -l, cgroup)")
+        return int(self.check(result))
 
     def free_pinned(self, address: int) -> None:
         """cuMemFreeHost."""
@@ -349,17 +382,17 @@ class CudaDriver:
     def can_hold(self) -> str:
         """Held streams need stream memory operations and asynchronous launches."""
         if os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0"):
-            return "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU"
+            return BLOCKING
         if any(
             name in os.environ
             for name in ("NV_COMPUTE_PROFILER_PERFWORKS_DIR", "CUDA_MEMCHECK", "NV_SANITIZER_INJECTION_PORT_BASE")
         ):
-            return "a profiler or sanitizer serialises launches"
+            return SERIALISED
         # The V1 attribute speaks of an older interface that newer drivers deny; 64-bit operations imply 32-bit ones.
         names = ("CAN_USE_64_BIT_STREAM_MEM_OPS", "CAN_USE_64_BIT_STREAM_MEM_OPS_V1", "CAN_USE_STREAM_MEM_OPS_V1")
         known = [name for name in names if hasattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")]
         if not any(self.attribute(name) for name in known):
-            return "the driver offers no stream memory operations"
+            return NO_OPERATIONS
         return ""
 
     def synchronize(self) -> None:

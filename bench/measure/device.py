@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from statistics import median
+from typing import Any
 
 import msgspec
 
 from bench.errors import Unsupported
-from bench.measure import gpu, outcome
+from bench.measure import cuda, gpu, outcome
 from bench.measure.boundaries import Phase
 from bench.measure.cuda import CudaClock, HoldBroken
-from bench.measure.loop import sample, warm_up
+from bench.measure.loop import WINDOWS, sample, warm_up
 from bench.measure.ranges import range_
 from bench.measure.stop import StopRule
 from bench.model import Boundary, Case, Measurement, Policy, Warning
 from bench.seam import Bare, Buffer, Clock, Lane
-from bench.stats import Interval, median_interval
+from bench.stats import median_interval
 from bench.tensors import Array
 from bench.units import NS_PER_S, format_time
 
 DEFAULT: tuple[Boundary, ...] = ("gpu", "enqueue", "latency", "throughput")
 DEPTH = 2
 _FLOOR_CALLS = 20
-_BACK_TO_BACK = 20
+# Calls back to back: rounds of so many, or of fewer that take a tenth of a second, until a second has passed.
+_ROUNDS, _BACK_TO_BACK, _ROUND = 5, 20, NS_PER_S // 10
+# What may be left on the device once the lane's stream has ended: more than a quiet synchronisation and its noise take.
+_LEFT = 50_000
 _PAIRS = 50
 _ADDED_WITHIN = 1_000
 _COMPARING = NS_PER_S
+# As few samples have a 95 % interval of their median.
+_FEWEST = 6
 _OVERLAP = "with l2: cold the L2 is filled anew before each call, which cannot be where calls overlap"
 _WAITS = "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)"
+_HOLD_HINTS = {
+    _WAITS: "torch.cuda.set_sync_debug_mode('warn') names what waits; cuda_graph: on for more than 1,024 launches",
+    cuda.BLOCKING: "unset CUDA_LAUNCH_BLOCKING",
+    cuda.SERIALISED: "run it without the profiler or sanitizer",
+}
+_OTHER_DRIVER = "another driver or machine; latency and throughput are measured as elsewhere"
 
 
 def lanes_needed(case: Case, policy: Policy) -> int:
@@ -50,8 +63,12 @@ def measure(
     clock: CudaClock,
     host: Clock,
     phase: Phase = range_,
+    *,
+    captured: bool = False,
 ) -> outcome.Measured:
-    """Warm up and measure the lanes of a case at the boundaries of ``policy``.
+    """Warm up and measure the lanes of a case at the boundaries of ``policy``; ``captured``: calls replay CUDA graphs.
+
+    Unsupported if a call leaves work on other streams that its own does not wait for: every boundary would miss it.
 
     ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing), ``gpu_period_ns`` (calls back to back),
     ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``), ``enqueue_added_ns`` (what the lane's call
@@ -64,7 +81,7 @@ def measure(
     ``throughput`` and energy are left out with the warning ``NotCold``. Unsupported if no other boundary is asked for.
     """
     wanted, loops = policy.boundaries or DEFAULT, _loops(policy)
-    measuring = _Measuring(lanes, case, policy, clock, host)
+    measuring = _Measuring(lanes, case, policy, clock, host, captured=captured or case.cuda_graph)
     if case.l2 == "cold" and loops:
         if set(wanted) == {"throughput"}:
             raise Unsupported(_OVERLAP, fix="l2: warm, or other boundaries, e.g. [gpu, latency]")
@@ -74,6 +91,7 @@ def measure(
     with phase("warmup"):
         measuring.warm_up("gpu" in wanted)
     with phase("measure"):
+        measuring.back_to_back()
         if "enqueue" in wanted or "gpu" in wanted:
             measuring.enqueue()
         if "gpu" in wanted:
@@ -86,8 +104,7 @@ def measure(
             measuring.throughput()
     measuring.compare()
     if "energy" in loops:
-        with phase("saturate"):
-            measuring.saturate()
+        measuring.saturate(phase("saturate"))
     return outcome.Measured(
         measurements=tuple(measuring.measurements),
         warnings=tuple(measuring.warnings),
@@ -124,12 +141,15 @@ class NullLane:
 class _Measuring:
     """One case being measured: what has been taken so far."""
 
-    def __init__(self, lanes: Sequence[Lane], case: Case, policy: Policy, clock: CudaClock, host: Clock) -> None:
+    def __init__(
+        self, lanes: Sequence[Lane], case: Case, policy: Policy, clock: CudaClock, host: Clock, *, captured: bool
+    ) -> None:
         self.lanes = lanes
         self.case = case
         self.policy = policy
         self.clock = clock
         self.host = host
+        self.captured = captured
         self.measurements: list[Measurement] = []
         self.warnings: list[Warning] = []
         self.facts: dict[str, float] = {}
@@ -159,26 +179,34 @@ class _Measuring:
         Plain times of a program that is bound by the host never settle: they are the host's.
         """
         plain = gpu.gpu(self.lanes[0], self.clock, hold=False)
-        if held and not self.clock.driver.can_hold():
-            start, calls = self.host.now(), 0
-            while calls < self.policy.warmup_calls or self.host.now() - start < self.policy.warmup_ns:
-                plain()
-                calls += 1
+        if held and not self.clock.can_hold():
+            self._run_every_kernel(plain)
             try:
                 warmed = warm_up(gpu.gpu(self.lanes[0], self.clock, hold=True), self.policy, self.host)
             except HoldBroken:
                 self.broken = True
-                return
+                self.clock.driver.synchronize()
+                warmed = warm_up(plain, self.policy, self.host)
         else:
             warmed = warm_up(plain, self.policy, self.host)
         if not warmed.steady:
             self.warnings.append(outcome.not_steady(warmed))
 
+    def _run_every_kernel(self, plain: gpu.Take) -> None:
+        """As many plain calls as a warm-up has at least, within its limit."""
+        start, calls, policy = self.host.now(), 0, self.policy
+        while calls < policy.warmup_calls or self.host.now() - start < policy.warmup_ns:
+            plain()
+            calls += 1
+            if calls >= WINDOWS and self.host.now() - start >= policy.warmup_limit_ns:
+                break
+
     def enqueue(self) -> None:
         """``enqueue``, and what the runtime's own call takes where the lane tells of it."""
         lane = self.lanes[0]
-        self.take("enqueue", gpu.enqueue(lane, self.clock, self.host))
-        if isinstance(lane, Bare):
+        measured = self.take("enqueue", gpu.enqueue(lane, self.clock, self.host))
+        start, end = self.spans["enqueue"]
+        if isinstance(lane, Bare) and 2 * _FEWEST * (end - start) < _COMPARING * len(measured.samples):
             whole, bare = (gpu.enqueue(lane, self.clock, self.host, call) for call in (None, lane.bare()))
             self._compare(whole, bare)
 
@@ -187,15 +215,20 @@ class _Measuring:
 
         In turn, and each first every other time: the host's speed differs by more from one second to the next.
         """
-        added, alone = [], []
+        added: list[int] = []
+        alone: list[int] = []
         start = self.host.now()
-        known: Interval | None = None
-        while known is None or (known.high - known.low > 2 * _ADDED_WITHIN and self.host.now() - start < _COMPARING):
-            for _ in range(_PAIRS // 2):
-                first, second, third, fourth = whole(), bare(), bare(), whole()
-                added += [first - second, fourth - third]
-                alone += [second, third]
-            known = median_interval(added)
+        while True:
+            first, second, third, fourth = whole(), bare(), bare(), whole()
+            added += [first - second, fourth - third]
+            alone += [second, third]
+            over = self.host.now() - start >= _COMPARING and len(added) >= _FEWEST
+            if over or len(added) % _PAIRS == 0:
+                known = median_interval(added)
+                if over or (known is not None and known.high - known.low <= 2 * _ADDED_WITHIN):
+                    break
+        if known is None:
+            return
         self.facts["enqueue_bare_ns"] = median(alone)
         self.facts["enqueue_added_ns"] = known.centre
         self.facts |= {"enqueue_added_low_ns": known.low, "enqueue_added_high_ns": known.high}
@@ -203,56 +236,60 @@ class _Measuring:
     def held(self) -> None:
         """``gpu``, or ``gpu_unheld`` with the warning that says why."""
         lane = self.lanes[0]
-        why = _WAITS if self.broken else self.clock.driver.can_hold()
+        why = _WAITS if self.broken else self.clock.can_hold()
         with self._cold(lane) as before:
             if not why:
                 try:
                     floor = gpu.gpu(NullLane(lane.stream), self.clock, hold=True)
                     self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
                     self.take("gpu", gpu.gpu(lane, self.clock, hold=True, before=before))
-                    why = self._escaped()
                 except HoldBroken:
                     why = _WAITS
-                if why and self.measurements[-1].boundary == "gpu":
-                    self.measurements.pop()
-                    self.medians.pop("gpu")
             if why:
-                self.warnings.append(
-                    Warning(
-                        kind="Unheld", message=f"{why}; plain events include the host's gaps", hint="cuda_graph: on"
-                    )
-                )
+                message = f"{why}; plain events include the host's gaps"
+                self.warnings.append(Warning(kind="Unheld", message=message, hint=_HOLD_HINTS.get(why, _OTHER_DRIVER)))
                 self.take("gpu_unheld", gpu.gpu(lane, self.clock, hold=False, before=before))
         on_gpu = self.medians.get("gpu", 0)
         if 0 < on_gpu < self.medians["enqueue"]:
             issuing, running = format_time(self.medians["enqueue"]), format_time(on_gpu)
             message = f"issuing a call takes the host {issuing}, running it the GPU {running}: the GPU waits"
-            self.warnings.append(Warning(kind="HostBound", message=message, hint="cuda_graph: on"))
+            hint = "a larger batch" if self.captured else "cuda_graph: on"
+            self.warnings.append(Warning(kind="HostBound", message=message, hint=hint))
 
     def unheld(self) -> None:
         """``gpu_unheld``, because it was asked for."""
         with self._cold(self.lanes[0]) as before:
             self.take("gpu_unheld", gpu.gpu(self.lanes[0], self.clock, hold=False, before=before))
 
-    def _escaped(self) -> str:
-        """Why the held time cannot be all of the work: calls back to back take longer than either host or GPU needs.
+    def back_to_back(self) -> None:
+        """The fact ``gpu_period_ns``: what a call takes when the next one is issued at once, copies left out.
 
-        The host's part is timed in the same loop, as it may differ twofold from one second to the next.
+        Unsupported if the device works on when the lane's stream has ended, in every round: no event on that stream
+        comes after such work. What other calls leave adds up, so it shows however full the launch queue is.
         """
-        start = self.host.now()
-        for _ in range(_BACK_TO_BACK):
-            self.lanes[0].call()
-        issued = self.host.now() - start
-        self.clock.driver.synchronize()
-        period = (self.host.now() - start) / _BACK_TO_BACK
-        self.facts["gpu_period_ns"] = round(period)
-        needed = max(self.medians["gpu"], (issued + self.medians["gpu"]) / _BACK_TO_BACK)
-        if self.case.l2 == "cold" or period <= 1.25 * needed + 20_000:
-            return ""
-        return (
-            f"calls back to back take {format_time(period)}, the held stream {format_time(self.medians['gpu'])}: "
-            "work on other streams escapes the interval"
-        )
+        lane, driver = self.lanes[0], self.clock.driver
+        stream, end = gpu.stream_of(lane), self.clock.event()
+        periods: list[float] = []
+        left: list[int] = []
+        start, calls = self.host.now(), 1
+        while len(left) < _ROUNDS and (not left or self.host.now() - start < NS_PER_S):
+            began = self.host.now()
+            for _ in range(calls):
+                lane.call()
+            driver.record(end, stream)
+            self.clock.wait(end)
+            ended = self.host.now()
+            driver.synchronize()
+            left.append(self.host.now() - ended)
+            periods.append((self.host.now() - began) / calls)
+            calls = max(1, min(_BACK_TO_BACK, int(_ROUND / max(periods[-1], 1))))
+        self.facts["gpu_period_ns"] = round(median(periods[1:] or periods))  # the first round is of one call
+        if min(left) > _LEFT:
+            raise Unsupported(
+                f"the GPU works on for {format_time(min(left))} after the call's stream has ended: work on other "
+                "streams is not waited for, so no event can time it and the outputs may be incomplete",
+                fix="let forward end with torch.cuda.current_stream().wait_stream(...) for each stream that it uses",
+            )
 
     @contextlib.contextmanager
     def _cold(self, lane: Lane) -> Iterator[gpu.Before]:
@@ -306,13 +343,15 @@ class _Measuring:
         if "latency" in taken and "throughput" in taken:
             self.warnings += outcome.no_overlap(taken["throughput"], taken["latency"])
 
-    def saturate(self) -> None:
-        """The same loop for ``energy_ns``, while the parent reads the card's energy counter around it."""
-        measured = self._loop(msgspec.structs.replace(self.policy, throughput_ns=self.policy.energy_ns))
+    def saturate(self, counted: AbstractContextManager[Any]) -> None:
+        """The same loop for ``energy_ns``: the parent reads the card's energy counter around what is ``counted``."""
+        measured = self._loop(msgspec.structs.replace(self.policy, throughput_ns=self.policy.energy_ns), counted)
         self.facts |= {"saturated_inferences": measured.calls * self.case.batch, "saturated_ns": measured.window_ns}
 
-    def _loop(self, policy: Policy) -> Measurement:
+    def _loop(self, policy: Policy, counted: AbstractContextManager[Any] = gpu.NOTHING) -> Measurement:
         depth = DEPTH if len(self.lanes) >= DEPTH * self.case.streams else 1
         lanes = self.lanes[: self.case.streams * depth]
         transfers, batch = self.case.transfers, self.case.batch
-        return gpu.throughput(lanes, self.clock, self.host, policy, batch=batch, depth=depth, transfers=transfers)
+        return gpu.throughput(
+            lanes, self.clock, self.host, policy, batch=batch, depth=depth, transfers=transfers, counted=counted
+        )

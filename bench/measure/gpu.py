@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 from bench.errors import Unsupported
 from bench.measure.cuda import CudaClock, Driver
@@ -14,6 +16,11 @@ from bench.seam import Buffer, Clock, Lane
 
 Take = Callable[[], int]
 Before = Callable[[], None] | None
+# Pinned addresses, and what lies on the device.
+Outputs = list[tuple[int, Buffer]]
+# A lane's first calls may set things up: TorchScript compiles in the second.
+_SETTING_UP = 2
+NOTHING: AbstractContextManager[Any] = contextlib.nullcontext()
 
 
 def stream_of(lane: Lane) -> int:
@@ -103,11 +110,19 @@ class Transfer:
         for pin, buffer in self._inputs:
             self._driver.copy(buffer.ptr, pin, buffer.nbytes, stream)
 
-    def device_to_host(self, lane: Lane, stream: int) -> None:
-        """Issue the copies of the outputs of the lane's latest call."""
-        if self._on:
-            for name, buffer in lane.outputs().items():
-                self._driver.copy(self._pin(f"out {name}", buffer), buffer.ptr, buffer.nbytes, stream)
+    def find_outputs(self, lane: Lane) -> Outputs:
+        """Where the outputs of the lane's latest call lie, and pinned memory for each.
+
+        Host work of some 10 us: a GPU with nothing queued would spend it between the events of ``d2h``.
+        """
+        if not self._on:
+            return []
+        return [(self._pin(f"out {name}", buffer), buffer) for name, buffer in lane.outputs().items()]
+
+    def device_to_host(self, outputs: Outputs, stream: int) -> None:
+        """Issue the copies of the outputs found."""
+        for pin, buffer in outputs:
+            self._driver.copy(pin, buffer.ptr, buffer.nbytes, stream)
 
     def close(self) -> None:
         """Give the pinned memory back."""
@@ -125,24 +140,27 @@ def latency(
     What ``before`` issues on the lane's stream is waited for ahead of each sample.
     """
     stream = stream_of(lane)
-    events = [clock.event() for _ in range(4)]
+    begun, copied, ran, found, ended = (clock.event() for _ in range(5))
+    spans = ((begun, copied), (copied, ran), (found, ended))
     parts: dict[Boundary, list[int]] = {"h2d": [], "compute": [], "d2h": []}
     driver = clock.driver
     copies = Transfer(driver, lane, on=transfers)
 
     def take() -> int:
-        _finished(before, stream, events[0], clock)
+        _finished(before, stream, begun, clock)
         start = host.now()
-        driver.record(events[0], stream)
+        driver.record(begun, stream)
         copies.host_to_device(stream)
-        driver.record(events[1], stream)
+        driver.record(copied, stream)
         lane.call()
-        driver.record(events[2], stream)
-        copies.device_to_host(lane, stream)
-        driver.record(events[3], stream)
-        clock.wait(events[3])
+        driver.record(ran, stream)
+        outputs = copies.find_outputs(lane)
+        driver.record(found, stream)
+        copies.device_to_host(outputs, stream)
+        driver.record(ended, stream)
+        clock.wait(ended)
         took = host.now() - start
-        for part, first, last in zip(parts.values(), events, events[1:], strict=False):
+        for part, (first, last) in zip(parts.values(), spans, strict=True):
             part.append(clock.elapsed(first, last))
         return took
 
@@ -157,9 +175,20 @@ def latency(
 
 
 def throughput(
-    lanes: Sequence[Lane], clock: CudaClock, host: Clock, policy: Policy, *, batch: int, depth: int, transfers: bool
+    lanes: Sequence[Lane],
+    clock: CudaClock,
+    host: Clock,
+    policy: Policy,
+    *,
+    batch: int,
+    depth: int,
+    transfers: bool,
+    counted: AbstractContextManager[Any] = NOTHING,
 ) -> Measurement:
     """Closed loop over ``lanes``: each issues H2D, call and D2H, on three streams, as soon as its last D2H is done.
+
+    Each lane first makes up to ``warmup_calls`` calls that do not count, at most for ``warmup_ns`` but two at least.
+    ``counted`` is entered for what counts alone.
 
     Counts calls over the GPU's time from the first H2D start to the last D2H end. ``parts`` are what trtexec shows: the
     host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
@@ -168,7 +197,9 @@ def throughput(
     loop = _Loop(lanes, clock, host, transfers=transfers)
     try:
         with quiet():
-            loop.run(policy.throughput_ns)
+            loop.lead_in(policy)
+            with counted:
+                loop.run(policy.throughput_ns)
     finally:
         loop.close()
     times = {name: evenly(taken, policy.max_samples) for name, taken in loop.parts.items()}
@@ -209,14 +240,21 @@ class _Loop:
         self.first = clock.event()
         self.window_ns = 0
 
+    def lead_in(self, policy: Policy) -> None:
+        """Calls that are not counted: what a lane sets up, the pinned outputs among it."""
+        self.driver.record(self.first, self.up)  # what each call is set against
+        for slot in self.slots:
+            start, calls = self.host.now(), 0
+            while calls < _SETTING_UP or (calls < policy.warmup_calls and self.host.now() - start < policy.warmup_ns):
+                self._issue(slot)
+                self._collect(slot)
+                calls += 1
+        self.driver.synchronize()
+        for taken in self.parts.values():
+            taken.clear()
+
     def run(self, window_ns: int) -> None:
         """Go round the slots until the window has passed, then let the calls in flight finish."""
-        for slot in self.slots:  # allocates the pinned outputs; not counted
-            self._issue(slot)
-        self.driver.synchronize()
-        self.parts["enqueue"].clear()
-        for slot in self.slots:
-            slot.busy = False
         self.driver.record(self.first, self.up)
         deadline = self.host.now() + window_ns
         while self.host.now() < deadline:
@@ -238,9 +276,10 @@ class _Loop:
         slot.lane.call()
         self.parts["enqueue"].append(self.host.now() - start)
         record(run1, stream)
+        outputs = slot.copies.find_outputs(slot.lane)
         self.driver.wait_event(self.down, run1)
         record(down0, self.down)
-        slot.copies.device_to_host(slot.lane, self.down)
+        slot.copies.device_to_host(outputs, self.down)
         record(down1, self.down)
         slot.busy = True
 

@@ -27,6 +27,8 @@ CLOCK_CHANGED = 0.05
 SLOW_NS = 5 * NS_PER_S
 FAST = ("sm_mhz", "reasons", "power_w", "utilisation_percent")
 SLOW = ("memory_mhz", "temperature_c", "gpu_memory_bytes", "energy_j")
+# What is told of a saturated loop by itself, with "saturated_" before it.
+SATURATED = ("readings", "sm_mhz_median", "throttle_reasons")
 
 # Codes of NVMLError for what is answered the same every time: NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND,
 # ARGUMENT_VERSION_MISMATCH and DEPRECATED.
@@ -36,6 +38,7 @@ _POWER = "a higher power limit (nvidia-smi -pl WATTS), or a clock that the card 
 _TRY = {"SwPowerCap": _POWER, "HwSlowdown": _COOL, "SwThermalSlowdown": _COOL, "HwThermalSlowdown": _COOL}
 
 Reading = dict[str, Any]
+Readings = list[tuple[int, Reading]]
 
 
 class GpuTelemetry:
@@ -54,7 +57,8 @@ class GpuTelemetry:
         self._calls: dict[str, list[Callable[[], Any]]] = {}
         self._group_of = group_of
         self._worker: int | None = None
-        self._readings: list[tuple[int, Reading]] = []
+        self._readings: Readings = []
+        self._loop: list[int] = []  # how many readings there were as a saturated loop began, and when it had ended
         self._slow_at = 0
         self._memory: dict[int, int] = {}  # the most bytes that each process was seen to use
         self._energy: list[tuple[int, float]] = []
@@ -72,7 +76,7 @@ class GpuTelemetry:
 
     def start(self, worker: int, now_ns: int) -> None:
         """The measurement begins, once per object: ``worker`` (PID, leads its process group) is on the GPU by now."""
-        if self._calls:
+        if self._calls and not self._readings:
             self._worker = worker
             self._read(now_ns, slow=True)
             self._at_start = set(self._seen)
@@ -82,13 +86,22 @@ class GpuTelemetry:
         if self._worker is not None:
             self._read(now_ns, slow=now_ns - self._slow_at >= SLOW_NS)
 
-    def count(self, now_ns: int) -> None:
-        """Read the card's energy counter: once as a saturated loop begins, once when it has ended."""
-        if self._worker is not None and (joules := self._ask("energy_j")) is not None:
-            self._energy.append((now_ns, joules))
+    def begin_loop(self, now_ns: int) -> None:
+        """The measurement has ended and a saturated loop begins, once per object: its energy is counted."""
+        if self._worker is not None and not self._loop:
+            self._count(now_ns)
+            # The measurement's last: what was taken since the last tick is judged by it, not by a tick within the loop.
+            self._read(now_ns, slow=True)
+            self._loop.append(len(self._readings))
+
+    def end_loop(self, now_ns: int) -> None:
+        """The saturated loop has ended; nothing where none goes on."""
+        if self._worker is not None and len(self._loop) == 1:
+            self._count(now_ns)
+            self._loop.append(len(self._readings))
 
     def stop(self, now_ns: int) -> None:
-        """The measurement has ended; the worker still lives, or its memory is not told."""
+        """Nothing more is watched; the worker still lives, or its memory is not told."""
         if self._worker is not None:
             self._read(now_ns, slow=True)
             self._worker = None
@@ -96,33 +109,52 @@ class GpuTelemetry:
     def finish(self) -> dict[str, Any]:
         """The figures that the card tells, as plain data; empty if nothing was watched.
 
-        ``readings`` in ``span_ns``; ``lost``: true, if the GPU fell off the bus. Under load (busy like the reading
+        Of the measurement, without a saturated loop: ``readings`` in ``span_ns``. Under load (busy like the reading
         before): ``sm_mhz_min``, ``sm_mhz_max``, and ``sm_mhz_median``, ``memory_mhz`` and ``power_w_median``, which
-        are else of what busy readings there are, or of all. Over all: ``power_w_max`` (NVML averages over up to 1 s),
-        ``temperature_c_max``, ``gpu_memory_bytes`` (most in use), ``utilisation_percent`` (median),
-        ``throttle_reasons`` (NVML's name: fraction of readings), ``energy_j``. ``process_memory_bytes``: of the
-        worker's process group, where NVML's PIDs are the system's (in containers they may not be).
-        ``saturated_power_w``: of the card between two calls of ``count``.
-        ``foreign_processes`` (how many), ``foreign_memory_bytes``: of others with a compute context in that time.
+        are else of what busy readings there are, or of all. Over all of them ``utilisation_percent`` (median),
+        ``throttle_reasons`` (NVML's name: fraction of readings), ``energy_j``.
+        Of the loop: ``saturated_power_w`` by the energy counter, ``saturated_readings``, ``saturated_sm_mhz_median``,
+        ``saturated_throttle_reasons``.
+        Of both: ``lost``: true, if the GPU fell off the bus; ``power_w_max`` (NVML averages over up to 1 s),
+        ``temperature_c_max``, ``gpu_memory_bytes`` (most in use). ``process_memory_bytes``: of the worker's process
+        group, where NVML's PIDs are the system's (in containers they may not be). ``foreign_processes`` (how many),
+        ``foreign_memory_bytes``: of others with a compute context in that time.
         """
         if not self._readings:
             return {}
-        readings = [reading for _, reading in self._readings]
+        measured, saturated = self._parts()
         told: dict[str, Any] = {"lost": True} if self.lost else {}
-        told |= {"readings": len(readings), "span_ns": self._readings[-1][0] - self._readings[0][0]}
+        told |= {"span_ns": measured[-1][0] - measured[0][0]} | _seen(measured)
         if len(self._energy) > 1:
-            (begun, before), (ended, after) = self._energy[0], self._energy[-1]
+            (begun, before), (ended, after) = self._energy
             told["saturated_power_w"] = (after - before) / (ended - begun) * NS_PER_S
-        return told | _figures(readings) | _throttling(readings) | self._whose()
+        if saturated:
+            told |= {f"saturated_{key}": value for key, value in _seen(saturated).items() if key in SATURATED}
+        return told | _peaks(self._readings) | self._whose()
 
     def throttled_spans(self) -> list[tuple[int, int]]:
-        """From tick to tick, joined where they touch: the times with a throttle reason seen at either end."""
+        """From tick to tick of the measurement, joined where they touch: those with a throttle reason at either end."""
         spans: list[tuple[int, int]] = []
-        for (start, before), (end, after) in pairwise(self._readings):
+        for (start, before), (end, after) in pairwise(self._parts()[0]):
             if _throttle(before) or _throttle(after):
                 first = spans.pop()[0] if spans and spans[-1][1] == start else start
                 spans.append((first, end))
         return spans
+
+    def low_clocks(self) -> list[int]:
+        """When the measurement's SM clock was read, under load, as more than 5 % below its highest."""
+        clocks = [(now, reading["sm_mhz"]) for now, reading in _loaded(self._parts()[0]) if "sm_mhz" in reading]
+        highest = max((mhz for _, mhz in clocks), default=0)
+        return [now for now, mhz in clocks if _changed(mhz, highest)]
+
+    def _parts(self) -> tuple[Readings, Readings]:
+        """The readings of the measurement, and those of a saturated loop; what came after it is in neither."""
+        begun, ended, *_ = *self._loop, len(self._readings), len(self._readings)
+        return self._readings[:begun], self._readings[begun:ended]
+
+    def _count(self, now_ns: int) -> None:
+        if (joules := self._ask("energy_j")) is not None:
+            self._energy.append((now_ns, joules))
 
     def _find(self, device: int | str | None) -> str:
         """Find the functions that tell of the device; why there are none, or an empty text."""
@@ -195,22 +227,28 @@ def mark(
     )
 
 
-def warnings(told: Mapping[str, Any]) -> tuple[Warning, ...]:
+def warnings(
+    told: Mapping[str, Any], throttled: Mapping[str, bool] | None = None, low: Mapping[str, bool] | None = None
+) -> tuple[Warning, ...]:
     """``Throttled``, ``ClockChanged`` and ``ForeignProcess`` from what GpuTelemetry told.
 
-    ClockChanged: under load the lowest SM clock was more than 5 % below the highest, and no throttle reason says why.
+    ``throttled`` and ``low`` say of each boundary whether samples of it are marked, and whether a low clock was read in
+    its time. ClockChanged: under load the lowest SM clock was more than 5 % below the highest, and no throttle reason
+    says why. A saturated loop makes neither: what a throttled card takes for long is what it takes.
     """
     found = []
-    low, high = told.get("sm_mhz_min", 0), told.get("sm_mhz_max", 0)
-    clocks = f"the SM clock went from {low} to {high} MHz" if high else "the SM clock is not told"
+    lowest, highest = told.get("sm_mhz_min", 0), told.get("sm_mhz_max", 0)
+    clocks = f"the SM clock went from {lowest} to {highest} MHz" if highest else "the SM clock is not told"
     if reasons := told.get("throttle_reasons"):
         named = ", ".join(f"{name} in {100 * fraction:.0f} %" for name, fraction in reasons.items())
-        message = f"the GPU was throttled ({named} of {told['readings']} readings); {clocks}"
+        message = f"the GPU was throttled ({named} of {told['readings']} readings){_where(throttled or {})}; {clocks}"
         hint = "; ".join(dict.fromkeys(_TRY.get(name, "nvidia-smi -q -d PERFORMANCE") for name in reasons))
         found.append(Warning(kind="Throttled", message=message, hint=hint))
-    elif high - low > CLOCK_CHANGED * high:
+    elif _changed(lowest, highest):
+        # A reading is of one moment, so of boundaries without a low one nothing is said.
+        seen = f", seen low {_inside(low)}" if low and any(low.values()) else ""
         hint = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"
-        found.append(Warning(kind="ClockChanged", message=f"{clocks} under load", hint=hint))
+        found.append(Warning(kind="ClockChanged", message=f"{clocks} under load{seen}", hint=hint))
     if count := told.get("foreign_processes"):
         message = f"{count} other process{'es were' if count > 1 else ' was'} on the GPU"
         if size := told.get("foreign_memory_bytes"):
@@ -218,6 +256,26 @@ def warnings(told: Mapping[str, Any]) -> tuple[Warning, ...]:
         hint = "end what else uses the GPU (nvidia-smi), or take another one (CUDA_VISIBLE_DEVICES)"
         found.append(Warning(kind="ForeignProcess", message=message, hint=hint))
     return tuple(found)
+
+
+def _changed(lowest: float, highest: float) -> bool:
+    return highest - lowest > CLOCK_CHANGED * highest
+
+
+def _where(throttled: Mapping[str, bool]) -> str:
+    """`` in throughput, not in gpu or latency``; nothing if no boundary is known."""
+    if not any(throttled.values()):
+        return " outside every boundary" if throttled else ""
+    clean = [boundary for boundary, hit in throttled.items() if not hit]
+    return f" {_inside(throttled)}" + (f", not in {_listed(clean, 'or')}" if clean else "")
+
+
+def _inside(hits: Mapping[str, bool]) -> str:
+    return "in every boundary" if all(hits.values()) else f"in {_listed([b for b, hit in hits.items() if hit], 'and')}"
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    return f" {last} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _calls(nvml: Any, gpu: Any, part: Any) -> dict[str, list[Callable[[], Any]]]:
@@ -263,12 +321,18 @@ def _busy(reading: Reading) -> bool:
     return not reading.get("reasons", 0) & IDLE and reading.get("utilisation_percent", 1) > 0
 
 
-def _figures(readings: Sequence[Reading]) -> dict[str, float]:
-    """Figures over readings; under load leaves out the first busy one, where the clock may still rise from idle."""
-    loaded = [after for before, after in pairwise(readings) if _busy(before) and _busy(after)]
+def _loaded(readings: Readings) -> Readings:
+    """Those under load: without the first busy one, where the clock may still rise from idle."""
+    return [after for before, after in pairwise(readings) if _busy(before[1]) and _busy(after[1])]
+
+
+def _seen(timed: Readings) -> dict[str, Any]:
+    """How many readings there are, and figures over them."""
+    readings = [reading for _, reading in timed]
+    loaded = [reading for _, reading in _loaded(timed)]
     busy = [reading for reading in readings if _busy(reading)]
 
-    def values(key: str, *choices: Sequence[Reading]) -> list[float]:
+    def values(key: str, *choices: list[Reading]) -> list[float]:
         """Of the first choice that has any."""
         return next(filter(None, ([r[key] for r in choice if key in r] for choice in choices)), [])
 
@@ -279,15 +343,20 @@ def _figures(readings: Sequence[Reading]) -> dict[str, float]:
         "sm_mhz_max": (max, values("sm_mhz", loaded)),
         "memory_mhz": (median, values("memory_mhz", *best)),
         "power_w_median": (median, values("power_w", *best)),
-        "power_w_max": (max, values("power_w", readings)),
-        "temperature_c_max": (max, values("temperature_c", readings)),
-        "gpu_memory_bytes": (max, values("gpu_memory_bytes", readings)),
         "utilisation_percent": (median, values("utilisation_percent", readings)),
     }
-    told = {key: figure(of) for key, (figure, of) in found.items() if of}
+    told: dict[str, Any] = {"readings": len(readings)}
+    told |= {key: figure(of) for key, (figure, of) in found.items() if of} | _throttling(readings)
     if "energy_j" in readings[0] and "energy_j" in readings[-1]:
         told["energy_j"] = readings[-1]["energy_j"] - readings[0]["energy_j"]
     return told
+
+
+def _peaks(readings: Readings) -> dict[str, float]:
+    """The highest of each figure whose highest matters."""
+    names = {"power_w": "power_w_max", "temperature_c": "temperature_c_max", "gpu_memory_bytes": "gpu_memory_bytes"}
+    seen = {name: [reading[key] for _, reading in readings if key in reading] for key, name in names.items()}
+    return {name: max(values) for name, values in seen.items() if values}
 
 
 def _throttling(readings: Sequence[Reading]) -> dict[str, Any]:

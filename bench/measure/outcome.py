@@ -87,5 +87,5 @@ def no_overlap(throughput: Measurement, latency: Measurement) -> list[Warning]:
 def fewer_lanes(given: int, asked: int) -> Warning:
     """The warning that a backend gave fewer lanes than the case asks for."""
     lanes = f"{given} lane{'s' * (given != 1)}"
-    message = f"throughput is of {lanes}, not of the {asked} streams asked for: the backend gives no more"
+    message = f"throughput is of {lanes}, not of the {asked} streams asked for: backend or memory give no more"
     return Warning(kind="FewerLanes", message=message, hint=f"streams: {given}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,9 +21,10 @@ from hypothesis import strategies as st
 import bench as package
 from bench import tensors
 from bench.backends import _memory, _onnx, base
-from bench.errors import Unavailable, Unsupported
+from bench.errors import CaseError, Unavailable, Unsupported
 from bench.model import Input, Range
 from tests.backends.kit import Bench
+from tests.backends.trt_runtime import Cuda, Steps
 
 torch = pytest.importorskip("torch")
 ort = pytest.importorskip("onnxruntime")
@@ -167,3 +172,110 @@ def test_what_one_exporter_cannot_take_is_told_with_the_other(bench: Bench, expo
     with pytest.raises(Unsupported) as refused:
         bench.artifacts(case)
     assert refused.value.fix.startswith(f"exporter: {other}")
+
+
+# -------------------------------------------------------------------------------------------------- the CUDA provider
+
+
+class OnHost(ort.InferenceSession):  # type: ignore[misc]
+    """The CPU provider under the CUDA provider's name, on the memory of ``Cuda``, which is the host's."""
+
+    def __init__(self, path: str, settings: Any, providers: list[Any]) -> None:
+        super().__init__(path, settings, providers=["CPUExecutionProvider"])
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider"]
+
+    def io_binding(self) -> Any:
+        return Binding(self)
+
+
+class Binding(ort.IOBinding):  # type: ignore[misc]
+    """Takes addresses of the device for the host's."""
+
+    def bind_input(self, name: str, device_type: str, *rest: Any) -> None:
+        super().bind_input(name, device_type.replace("cuda", "cpu"), *rest)
+
+    def bind_output(self, name: str, device_type: str = "cpu", *rest: Any) -> None:
+        super().bind_output(name, device_type.replace("cuda", "cpu"), *rest)
+
+
+@pytest.fixture
+def steps() -> Steps:
+    """What is called of the CUDA runtime."""
+    return Steps()
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, steps: Steps) -> Cuda:
+    """A GPU that onnxruntime can use."""
+    runtime = Cuda(steps)
+    monkeypatch.setitem(sys.modules, "cuda.bindings", SimpleNamespace(runtime=runtime))  # type: ignore[arg-type]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(ort, "InferenceSession", OnHost)
+    return runtime
+
+
+@contextlib.contextmanager
+def on_gpu(bench: Bench) -> Iterator[Any]:
+    """The small network, loaded for the first GPU."""
+    case = bench.case("onnxruntime")
+    context = Bench(bench.root, device="cuda:0").context(case, bench.artifacts(case))
+    with ORT.prepare(case, base.options_of(ORT, case), context) as prepared:
+        yield prepared
+
+
+def test_lanes_on_a_gpu_have_a_stream_and_memory_each_and_give_them_back(bench: Bench, gpu: Cuda) -> None:
+    with on_gpu(bench) as prepared:
+        first, second = prepared.lanes(2)
+        assert first.stream != second.stream
+        second.call()
+        found = second.read()
+    wanted = bench.reference(bench.case("onnxruntime"))
+    assert all(np.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
+    assert not gpu.live
+
+
+@pytest.mark.parametrize("lanes", [0, 2])
+def test_a_kernel_s_fault_is_told_and_not_that_nothing_can_be_given_back_after_it(
+    bench: Bench, gpu: Cuda, lanes: int
+) -> None:
+    fault = CaseError("CUDA_ERROR_ILLEGAL_ADDRESS in a CUDA call", fix="compute-sanitizer")
+
+    def measured() -> None:
+        with on_gpu(bench) as prepared:
+            prepared.lanes(lanes)
+            gpu.faulted = True
+            raise fault
+
+    with pytest.raises(CaseError) as caught:
+        measured()
+    assert caught.value is fault
+    assert not gpu.live
+    assert "clean-up: cudaStreamDestroy failed: cudaErrorIllegalAddress" in fault.__notes__
+
+
+def test_a_fault_that_only_the_end_sees_is_told_by_its_first_call(bench: Bench, gpu: Cuda) -> None:
+    def measured() -> None:
+        with on_gpu(bench) as prepared:
+            prepared.lanes(2)
+            gpu.faulted = True
+
+    with pytest.raises(RuntimeError) as caught:
+        measured()
+    assert str(caught.value) == "cudaStreamSynchronize failed: cudaErrorIllegalAddress"
+    assert not gpu.live
+
+
+def test_memory_that_cannot_be_given_back_is_told_and_the_rest_is_given_back(
+    bench: Bench, gpu: Cuda, steps: Steps
+) -> None:
+    def measured() -> None:
+        with on_gpu(bench) as prepared:
+            prepared.lanes(2)
+            steps.fail_on = {"cudaFree"}
+
+    with pytest.raises(RuntimeError, match="cudaFree failed"):
+        measured()
+    assert not gpu.live

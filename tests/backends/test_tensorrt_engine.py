@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import sys
@@ -268,6 +269,56 @@ def test_whatever_step_fails_everything_is_given_back(world: World, bench: Bench
         del prepared
         assert given_back(world), f"step {index} failed"
     assert told >= steps - 2  # all but infer_shapes, which tells nothing but names
+
+
+# ------------------------------------------------------------------------------------------------------------ clean-up
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_kernel_s_fault_is_told_and_not_that_nothing_can_be_given_back_after_it(
+    world: World, bench: Bench, graph: bool
+) -> None:
+    fault = CaseError("CUDA_ERROR_ILLEGAL_ADDRESS in a CUDA call", fix="compute-sanitizer")
+
+    def measured() -> None:
+        with contextlib.closing(prepare(world, bench, graph=graph)) as prepared:
+            prepared.lanes(2)
+            world.cuda.faulted = True
+            raise fault
+
+    with pytest.raises(CaseError) as caught:
+        measured()
+    assert caught.value is fault
+    assert given_back(world)
+    assert "clean-up: cudaStreamDestroy failed: cudaErrorIllegalAddress" in fault.__notes__
+
+
+def test_a_fault_that_only_the_end_sees_is_told_by_its_first_call(world: World, bench: Bench) -> None:
+    prepared = prepare(world, bench, graph=True)
+    prepared.lanes(2)
+    world.cuda.faulted = True
+    with pytest.raises(RuntimeError) as caught:
+        prepared.close()
+    assert str(caught.value) == "cudaStreamSynchronize failed: cudaErrorIllegalAddress"
+    assert given_back(world)
+    assert "clean-up: cudaFree failed: cudaErrorIllegalAddress" in caught.value.__notes__
+
+
+def test_why_a_lane_cannot_be_made_is_told_whatever_its_clean_up_meets(world: World, bench: Bench) -> None:
+    world.steps.fail_on = {"cudaFree", "cudaStreamDestroy"}
+    with pytest.raises(CaseError, match="the engine takes"):
+        prepare(world, bench, asked={"x": Input(shape=(9, 3))}).lanes(1)
+    assert given_back(world)
+
+
+def test_why_work_cannot_be_captured_is_told_whatever_the_clean_up_meets(world: World, bench: Bench) -> None:
+    prepare(world, bench, graph=True).lanes(1)
+    world.steps.fail_at = world.steps.names().index("cudaStreamBeginCapture") + 1
+    world.steps.fail_on = {"cudaGraphDestroy", "cudaFree", "cudaStreamDestroy"}
+    world.steps.log.clear()
+    with pytest.raises(Unsupported, match=r"cuda_graph: off") as caught:
+        prepare(world, bench, graph=True).lanes(1)
+    assert REFUSED in caught.value.what
 
 
 # ----------------------------------------------------------------------------------------------------------- reporting

@@ -46,11 +46,20 @@ class Steps:
 
 
 class Cuda:
-    """What ``cuda.bindings.runtime`` offers of what is used; ``live`` are the handles and memory not given back."""
+    """What ``cuda.bindings.runtime`` offers of what is used; ``live`` are the handles and memory not given back.
+
+    Once a kernel has ``faulted`` every call fails, as it does on a GPU.
+    """
 
     cudaStreamNonBlocking = 1
     cudaError_t = enum.IntEnum(
-        "cudaError_t", {"cudaSuccess": 0, "cudaErrorMemoryAllocation": 2, "cudaErrorStreamCaptureInvalidated": 901}
+        "cudaError_t",
+        {
+            "cudaSuccess": 0,
+            "cudaErrorMemoryAllocation": 2,
+            "cudaErrorIllegalAddress": 700,
+            "cudaErrorStreamCaptureInvalidated": 901,
+        },
     )
     cudaMemcpyKind = enum.IntEnum("cudaMemcpyKind", {"cudaMemcpyHostToDevice": 1, "cudaMemcpyDeviceToHost": 2})
     cudaStreamCaptureMode = enum.IntEnum("cudaStreamCaptureMode", {"cudaStreamCaptureModeThreadLocal": 1})
@@ -60,12 +69,15 @@ class Cuda:
         self._handles = 0
         self.live: dict[Any, Any] = {}
         self.capturing: dict[int, list[Callable[[], None]]] = {}
+        self.faulted = False
 
     def cudaStream_t(self, handle: int) -> int:
         return handle
 
     def _do(self, name: str, detail: object = "", **failures: Any) -> Any:
         worked = self._steps.step(name, detail)
+        if self.faulted:
+            return self.cudaError_t.cudaErrorIllegalAddress
         return self.cudaError_t.cudaSuccess if worked else failures.get("error", self.cudaError_t(901))
 
     def _new(self, name: str, thing: Any, detail: object = "") -> tuple[Any, ...]:

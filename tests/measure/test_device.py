@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -10,10 +12,11 @@ import msgspec
 import pytest
 
 from bench.errors import Unsupported
-from bench.measure import device
+from bench.measure import cuda, device
 from bench.measure.cuda import CudaClock, Gate, create_gate
 from bench.model import Boundary, Case, Input, Measurement, Policy
 
+from . import simulated
 from .simulated import ISSUE, SimulatedGpu, SimulatedLane
 
 POLICY = Policy(throughput_ns=20_000_000, warmup_ns=1_000_000)
@@ -86,17 +89,131 @@ def test_a_call_that_waits_for_the_gpu_ends_unheld_with_the_reason(gpu: Simulate
     assert "waits for the GPU" in unheld.message
 
 
-def test_work_on_another_stream_is_not_passed_off_as_the_gpus_time(gpu: SimulatedGpu) -> None:
-    class Escaping(SimulatedLane):
-        side = 999
+class Queued(SimulatedGpu):
+    """A stream takes 1,024 launches; the host waits where it would have more."""
 
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(gate)
+        self._ends: dict[int, list[int]] = {}
+
+    def kernel(self, stream: int, ns: int) -> None:
+        queue = self._ends.setdefault(stream, [])
+        if len(queue) >= 1024 and self.gate.stuck is None:
+            self.host.time = max(self.host.time, queue.pop(0))
+        super().kernel(stream, ns)
+        queue.append(self._free[stream])
+
+
+@pytest.mark.parametrize(("launches", "each"), [(1, 5_000_000), (10, 20_000), (300, 20_000)])
+@pytest.mark.parametrize("boundary", ["gpu", "gpu_unheld", "enqueue", "latency", "throughput"])
+def test_work_that_no_stream_waits_for_is_refused_whatever_is_asked_for(
+    boundary: Boundary, launches: int, each: int
+) -> None:
+    class Escaping(SimulatedLane):
         def call(self) -> None:
             super().call()
-            self.gpu.kernel(self.side, 5_000_000)
+            for _ in range(launches):
+                self.gpu.kernel(999, each)
 
-    found = run(gpu, [Escaping(gpu, kernel_ns=50_000)], Policy(boundaries=("gpu",), warmup_ns=1_000_000))
-    assert [m.boundary for m in found.measurements] == ["enqueue", "gpu_unheld"]
-    assert "escapes the interval" in found.warnings[-1].message
+    gate = create_gate()
+    card = Queued(gate)
+    with pytest.raises(Unsupported, match="after the call's stream has ended") as refused:
+        run(card, [Escaping(card, kernel_ns=50_000)], Policy(boundaries=(boundary,), warmup_ns=1_000_000))
+    assert "wait_stream" in refused.value.fix
+    gate.close()
+
+
+def test_a_busy_host_is_not_taken_for_work_left_on_the_device(gpu: SimulatedGpu) -> None:
+    class Hiccup(SimulatedLane):
+        def call(self) -> None:
+            super().call()
+            self.gpu.host.time += 2_000_000 * (self.calls % 7 == 0)
+
+    assert run(gpu, [Hiccup(gpu)], Policy(boundaries=("gpu",), warmup_ns=1_000_000)).measurements
+
+
+class Counting:
+    """Calls and seconds of each phase."""
+
+    def __init__(self, lane: SimulatedLane) -> None:
+        self.lane = lane
+        self.calls: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        before = self.lane.calls
+        yield
+        self.calls[name] = self.lane.calls - before
+
+
+class WithBare(SimulatedLane):
+    def bare(self) -> Callable[[], object]:
+        return super().call
+
+
+@pytest.mark.parametrize("made", [SimulatedLane, WithBare])
+def test_a_slow_model_is_called_a_few_times(monkeypatch: pytest.MonkeyPatch, made: type[SimulatedLane]) -> None:
+    monkeypatch.setattr(simulated, "POLL", 1_000_000)
+    gate = create_gate()
+    card = SimulatedGpu(gate)
+    lane = made(card, kernel_ns=5_000_000_000)
+    phases = Counting(lane)
+    asked = Case(model="m", factory="f:m", inputs={}, backend="b")
+    policy = Policy(boundaries=("gpu",), max_time_ns=1_000_000_000)
+    device.measure([lane], asked, policy, CudaClock(card, gate), card.host, phases)
+    assert phases.calls["warmup"] <= 6
+    assert phases.calls["measure"] <= 4
+    gate.close()
+
+
+def test_a_call_that_waits_is_warmed_up_until_it_is_steady_too(
+    gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated, "POLL", 10_000)
+    parent = Gate(os.dup(gpu.gate.fd))
+
+    class Settling(SimulatedLane):
+        """1 ms, and at first up to twice that; it settles within some seconds."""
+
+        def call(self) -> None:
+            self._kernel_ns = int(1_000_000 * (1 + math.exp(-self.gpu.host.time / 2e9)))
+            super().call()
+            if parent.stuck is not None:
+                parent.trip()
+
+    found = run(gpu, [Settling(gpu)], Policy(boundaries=("gpu",)))
+    parent.close()
+    unheld = found.measurements[-1]
+    assert unheld.boundary == "gpu_unheld"
+    assert unheld.samples[-1] < 1_100_000
+
+
+class NoHold(SimulatedGpu):
+    reason = cuda.BLOCKING
+
+    def can_hold(self) -> str:
+        return self.reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"), [(cuda.BLOCKING, "unset CUDA_LAUNCH_BLOCKING"), (cuda.NO_OPERATIONS, "another driver")]
+)
+def test_why_a_stream_is_not_held_comes_with_what_helps(reason: str, hint: str) -> None:
+    gate = create_gate()
+    card = NoHold(gate)
+    card.reason = reason
+    found = run(card, [SimulatedLane(card)], Policy(boundaries=("gpu",), warmup_ns=1_000_000), cuda_graph=True)
+    (unheld,) = [warning for warning in found.warnings if warning.kind == "Unheld"]
+    assert reason in unheld.message
+    assert hint in unheld.hint
+    gate.close()
+
+
+def test_a_graph_that_the_host_bounds_is_not_told_to_be_a_graph(gpu: SimulatedGpu) -> None:
+    lane = SimulatedLane(gpu, kernel_ns=2_000, host_ns=10_000)
+    found = run(gpu, [lane], Policy(boundaries=("gpu",), warmup_ns=1_000_000), cuda_graph=True)
+    (bound,) = found.warnings
+    assert (bound.kind, bound.hint) == ("HostBound", "a larger batch")
 
 
 def test_a_cold_l2_is_filled_before_each_sample_outside_the_interval(gpu: SimulatedGpu) -> None:

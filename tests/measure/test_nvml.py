@@ -107,19 +107,6 @@ def test_the_figures_of_a_quiet_card() -> None:
     assert warnings(told) == ()
 
 
-def test_the_power_of_a_saturated_loop_comes_from_the_energy_counter_around_it() -> None:
-    fake = FakeNvml()
-    watched = GpuTelemetry(0, fake, group_of)
-    watched.count(0)  # before the measurement: the worker may not be on the GPU yet
-    watched.start(WORKER, S)
-    for at, millijoules in ((2 * S, 1_000_000), (7 * S, 4_500_000)):
-        fake.mj = millijoules
-        watched.count(at)
-    watched.stop(8 * S)
-    assert watched.finish()["saturated_power_w"] == 700.0
-    watched.close()
-
-
 @pytest.mark.parametrize(
     ("function", "gone"),
     [
@@ -285,6 +272,106 @@ def test_a_tick_makes_four_calls_and_lists_processes_only_every_five_seconds() -
     assert listed == [10, 20]
 
 
+# -------------------------------------------------------------------------------------------------- saturated loop
+
+
+def test_the_power_of_a_saturated_loop_comes_from_the_energy_counter_around_it() -> None:
+    fake = FakeNvml()
+    watched = GpuTelemetry(0, fake, group_of)
+    watched.begin_loop(0)  # before the measurement: the worker may not be on the GPU yet
+    watched.start(WORKER, S)
+    fake.mj = 1_000_000
+    watched.begin_loop(2 * S)
+    fake.mj = 4_500_000
+    watched.end_loop(7 * S)
+    fake.mj = 9_000_000
+    watched.end_loop(8 * S)
+    watched.begin_loop(9 * S)
+    watched.end_loop(10 * S)
+    watched.stop(11 * S)
+    assert watched.finish()["saturated_power_w"] == 700.0
+    watched.close()
+
+
+def test_what_a_saturated_loop_does_to_the_clock_is_told_apart_from_the_measurement() -> None:
+    fake = FakeNvml()
+    fake.pids = {WORKER: GIB}
+    watched = GpuTelemetry(0, fake, group_of)
+    watched.start(WORKER, 0)
+    watched.tick(S // 2)
+    watched.begin_loop(S)
+    fake.sm, fake.reasons, fake.mw, fake.celsius, fake.used, fake.mj = 1500, POWER_CAP, 690_000, 80, 3 * GIB, 9_000_000
+    fake.pids = {WORKER: GIB, STRANGER: GIB}
+    watched.tick(2 * S)
+    watched.tick(6 * S)
+    watched.end_loop(6 * S)
+    fake.sm, fake.reasons, fake.percent = 345, IDLE, 0
+    watched.tick(13 * S // 2)
+    watched.stop(7 * S)
+    told = watched.finish()
+    assert told == watch(FakeNvml(), {"pids": {WORKER: GIB}}, {}, {}).finish() | {
+        "saturated_power_w": 800.0,
+        "saturated_readings": 2,
+        "saturated_sm_mhz_median": 1500,
+        "saturated_throttle_reasons": {"SwPowerCap": 1.0},
+        "power_w_max": 690.0,
+        "temperature_c_max": 80,
+        "gpu_memory_bytes": 3 * GIB,
+        "foreign_processes": 1,
+        "foreign_memory_bytes": GIB,
+    }
+    assert json.loads(json.dumps(told)) == told
+    assert (watched.throttled_spans(), watched.low_clocks()) == ([], [])
+    assert kinds(told) == ["ForeignProcess"]
+
+
+def test_a_saturated_loop_that_is_not_throttled_says_so() -> None:
+    watched = GpuTelemetry(0, FakeNvml(), group_of)
+    watched.start(WORKER, 0)
+    watched.begin_loop(S)
+    watched.tick(2 * S)
+    watched.end_loop(3 * S)
+    watched.stop(4 * S)
+    assert watched.finish()["saturated_throttle_reasons"] == {}
+
+
+def test_a_saturated_loop_shorter_than_a_tick_has_its_power_alone() -> None:
+    watched = GpuTelemetry(0, FakeNvml(), group_of)
+    watched.start(WORKER, 0)
+    watched.begin_loop(S)
+    watched.end_loop(S + 1)
+    watched.stop(2 * S)
+    told = watched.finish()
+    assert {key for key in told if key.startswith("saturated")} == {"saturated_power_w"}
+    assert (told["readings"], told["span_ns"]) == (2, S)
+
+
+def test_throttling_of_the_measurement_is_as_often_whether_a_loop_follows_or_not() -> None:
+    fake = FakeNvml()
+    fake.reasons = POWER_CAP
+    watched = GpuTelemetry(0, fake, group_of)
+    watched.start(WORKER, 0)
+    fake.reasons = 0
+    for at in (1, 2, 3):
+        watched.tick(at * S)
+    watched.begin_loop(4 * S)
+    for at in range(5, 25):
+        watched.tick(at * S)
+    watched.end_loop(25 * S)
+    watched.stop(26 * S)
+    told = watched.finish()
+    assert (told["readings"], told["throttle_reasons"]) == (5, {"SwPowerCap": 0.2})
+    assert watched.throttled_spans() == [(0, S)]
+
+
+def test_a_second_start_changes_nothing() -> None:
+    watched = watch(FakeNvml(), {}, {}, {})
+    told = watched.finish()
+    watched.start(WORKER, 9 * S)
+    watched.tick(10 * S)
+    assert watched.finish() == told
+
+
 # ------------------------------------------------------------------------------------------------------ throttling
 
 
@@ -323,7 +410,56 @@ def test_each_other_bit_is_throttling_also_one_that_has_no_name_yet(bit: int) ->
     assert warning.hint
 
 
+CLOCKS = "the SM clock went from 1500 to 1980 MHz"
+
+
+@pytest.mark.parametrize(
+    ("throttled", "where"),
+    [
+        ({}, ""),
+        ({"gpu": False, "latency": False, "throughput": True}, " in throughput, not in gpu or latency"),
+        ({"gpu": True, "latency": True, "throughput": False}, " in gpu and latency, not in throughput"),
+        (
+            {"enqueue": True, "gpu": False, "gpu_unheld": True, "latency": False, "throughput": True},
+            " in enqueue, gpu_unheld and throughput, not in gpu or latency",
+        ),
+        ({"enqueue": False, "gpu": False, "latency": False, "throughput": True},
+         " in throughput, not in enqueue, gpu or latency"),
+        ({"gpu": True, "latency": True}, " in every boundary"),
+        ({"gpu": False, "latency": False}, " outside every boundary"),
+    ],
+)  # fmt: skip
+def test_throttling_is_told_with_the_boundaries_that_it_hit_and_those_it_did_not(
+    throttled: dict[str, bool], where: str
+) -> None:
+    told = watch(FakeNvml(), {}, {}, {"reasons": POWER_CAP, "sm": 1500}, {"reasons": 0, "sm": 1980}).finish()
+    (warning,) = warnings(told, throttled)
+    assert warning.message == f"the GPU was throttled (SwPowerCap in 25 % of 4 readings){where}; {CLOCKS}"
+
+
 # --------------------------------------------------------------------------------------------------- clock changes
+
+
+@pytest.mark.parametrize(
+    ("low", "where"),
+    [
+        ({}, ""),
+        ({"gpu": False, "latency": False}, ""),
+        ({"gpu": False, "latency": True, "throughput": True}, ", seen low in latency and throughput"),
+        ({"gpu": True, "latency": False}, ", seen low in gpu"),
+        ({"gpu": True, "latency": True}, ", seen low in every boundary"),
+    ],
+)
+def test_a_changed_clock_is_told_with_the_boundaries_in_which_it_was_read(low: dict[str, bool], where: str) -> None:
+    told = watch(FakeNvml(), {}, {}, {"sm": 1500}, {"sm": 1980}).finish()
+    (warning,) = warnings(told, dict.fromkeys(low, False), low)
+    assert (warning.kind, warning.message) == ("ClockChanged", f"{CLOCKS} under load{where}")
+
+
+def test_the_times_of_a_low_clock_are_those_of_readings_under_load_below_the_highest() -> None:
+    watched = watch(FakeNvml(), {"sm": 345, "percent": 0}, {"sm": 1980, "percent": 90}, {}, {"sm": 1880}, {"sm": 1881})
+    assert watched.low_clocks() == [3 * S // 2]
+    assert watch(FakeNvml(), {}, {}, {}).low_clocks() == []
 
 
 def test_a_clock_that_rises_from_idle_is_no_change() -> None:
