@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -69,6 +70,45 @@ class Wild(Fine):
 class Asserts(Fine):
     def fail(self, x):
         x[torch.full((1,), 1 << 20, device=x.device)]
+"""
+STREAMS = """\
+schema: 1
+name: streams
+device: cuda
+models:
+  lost: &model {factory: "streams.py:Lost", inputs: {x: {shape: [8, 256]}}}
+  joined: {<<: *model, factory: "streams.py:Joined"}
+  waits: {<<: *model, factory: "streams.py:Waits"}
+matrix: {model: [lost, joined, waits], backend: eager, precision: tf32}
+measure: {replicates: 1, max_time: 1s}
+"""
+STREAMS_ZOO = """\
+import torch
+
+CYCLES = 2_000_000  # about a millisecond
+
+class Joined(torch.nn.Module):
+    side = None
+
+    def forward(self, x):
+        if x.is_cuda:
+            self.side = self.side or torch.cuda.Stream()
+            self.side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.side):
+                torch.cuda._sleep(CYCLES)
+            self.join()
+        return x * 2
+
+    def join(self):
+        torch.cuda.current_stream().wait_stream(self.side)
+
+class Lost(Joined):
+    def join(self):
+        pass
+
+class Waits(torch.nn.Module):
+    def forward(self, x):
+        return x * (2 if x.sum().item() < 1e9 else 3)
 """
 BIG = """\
 schema: 1
@@ -157,6 +197,24 @@ def test_a_broken_context_is_a_row_and_the_next_case_starts_clean(trtbench: Trtb
     assert found["fine"].failure is None
     assert found["fine"].accuracy is not None
     assert found["fine"].accuracy.ok
+
+
+def test_work_on_other_streams_counts_or_is_refused_and_a_call_that_waits_is_let_go(
+    trtbench: Trtbench, tmp_path: Path
+) -> None:
+    found = records(trtbench, tmp_path, "streams", STREAMS, STREAMS_ZOO)
+    lost = found["lost"].failure
+    assert lost is not None
+    assert lost.kind == "Unsupported"
+    assert "after the call's stream has ended" in lost.message
+    assert "wait_stream" in lost.hint
+    assert found["joined"].failure is None
+    (held,) = [m for m in found["joined"].measurements if m.boundary == "gpu"]
+    assert median(held.samples) > 500_000
+    assert found["waits"].failure is None
+    assert "gpu_unheld" in {m.boundary for m in found["waits"].measurements}
+    (unheld,) = [warning for warning in found["waits"].warnings if warning.kind == "Unheld"]
+    assert "set_sync_debug_mode" in unheld.hint
 
 
 def test_a_full_gpu_says_that_others_have_it(trtbench: Trtbench, tmp_path: Path) -> None:

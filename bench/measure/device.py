@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,7 @@ DEPTH = 2
 _FLOOR_CALLS = 20
 # Calls back to back: rounds of so many, or of fewer that take a tenth of a second, until a second has passed.
 _ROUNDS, _BACK_TO_BACK, _ROUND = 5, 20, NS_PER_S // 10
+_HELD_ROUNDS = 3
 # What may be left on the device once the lane's stream has ended: more than a quiet synchronisation and its noise take.
 _LEFT = 50_000
 _PAIRS = 50
@@ -37,11 +38,13 @@ _COMPARING = NS_PER_S
 _FEWEST = 6
 _OVERLAP = "with l2: cold the L2 is filled anew before each call, which cannot be where calls overlap"
 _WAITS = "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)"
+_AHEAD = "work on other streams runs before the stream is let go"
 _HOLD_HINTS = {
     _WAITS: "torch.cuda.set_sync_debug_mode('warn') names what waits; cuda_graph: on for more than 1,024 launches",
     cuda.BLOCKING: "unset CUDA_LAUNCH_BLOCKING",
     cuda.SERIALISED: "run it without the profiler or sanitizer",
 }
+_FORK = "let forward begin with side.wait_stream(torch.cuda.current_stream()) for each stream that it uses"
 _OTHER_DRIVER = "another driver or machine; latency and throughput are measured as elsewhere"
 
 
@@ -113,6 +116,10 @@ def measure(
     )
 
 
+def _hold_hint(why: str) -> str:
+    return _FORK if why.endswith(_AHEAD) else _HOLD_HINTS.get(why, _OTHER_DRIVER)
+
+
 class NullLane:
     """A lane on another lane's stream whose call does nothing: what it reads is the clock's floor."""
 
@@ -138,6 +145,15 @@ class NullLane:
         return {}
 
 
+class _Round(NamedTuple):
+    """Calls back to back, in ns: issuing all, from one to the next, and what the device took after their stream."""
+
+    calls: int
+    issued: int
+    period: float
+    left: int
+
+
 class _Measuring:
     """One case being measured: what has been taken so far."""
 
@@ -155,15 +171,20 @@ class _Measuring:
         self.facts: dict[str, float] = {}
         self.spans: dict[str, tuple[int, int]] = {}
         self.medians: dict[str, float] = {}
+        self.rounds: list[_Round] = []
+        self.end = clock.event()
         self.broken = False
 
     def take(self, boundary: Boundary, take: gpu.Take) -> Measurement:
         """One series of samples under the stop rule."""
+        return self._keep(boundary, *self._sampled(boundary, take))
+
+    def _sampled(self, boundary: Boundary, take: gpu.Take) -> tuple[tuple[int, ...], str]:
         start = self.host.now()
         rule = StopRule(self.policy, self.host)
         samples = sample(take, rule)
         self.spans[boundary] = (start, self.host.now())
-        return self._keep(boundary, samples, rule.reason)
+        return samples, rule.reason
 
     def _keep(self, boundary: Boundary, samples: tuple[int, ...], reason: str) -> Measurement:
         kept = Measurement(boundary=boundary, samples=samples, batch=self.case.batch, stop=reason)
@@ -240,14 +261,20 @@ class _Measuring:
         with self._cold(lane) as before:
             if not why:
                 try:
+                    self._refuse_what_is_left(self._round(1, hold=True) for _ in range(_HELD_ROUNDS))
                     floor = gpu.gpu(NullLane(lane.stream), self.clock, hold=True)
                     self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
-                    self.take("gpu", gpu.gpu(lane, self.clock, hold=True, before=before))
+                    taken = self._sampled("gpu", gpu.gpu(lane, self.clock, hold=True, before=before))
+                    why = self._ran_ahead(median(taken[0]))
+                    if why:
+                        del self.spans["gpu"]
+                    else:
+                        self._keep("gpu", *taken)
                 except HoldBroken:
                     why = _WAITS
             if why:
                 message = f"{why}; plain events include the host's gaps"
-                self.warnings.append(Warning(kind="Unheld", message=message, hint=_HOLD_HINTS.get(why, _OTHER_DRIVER)))
+                self.warnings.append(Warning(kind="Unheld", message=message, hint=_hold_hint(why)))
                 self.take("gpu_unheld", gpu.gpu(lane, self.clock, hold=False, before=before))
         on_gpu = self.medians.get("gpu", 0)
         if 0 < on_gpu < self.medians["enqueue"]:
@@ -264,32 +291,60 @@ class _Measuring:
     def back_to_back(self) -> None:
         """The fact ``gpu_period_ns``: what a call takes when the next one is issued at once, copies left out.
 
-        Unsupported if the device works on when the lane's stream has ended, in every round: no event on that stream
-        comes after such work. What other calls leave adds up, so it shows however full the launch queue is.
+        Unsupported if calls leave work that nothing waits for. What they leave adds up, so it shows however full the
+        launch queue is.
         """
-        lane, driver = self.lanes[0], self.clock.driver
-        stream, end = gpu.stream_of(lane), self.clock.event()
-        periods: list[float] = []
-        left: list[int] = []
         start, calls = self.host.now(), 1
-        while len(left) < _ROUNDS and (not left or self.host.now() - start < NS_PER_S):
-            began = self.host.now()
+        while len(self.rounds) < _ROUNDS and (not self.rounds or self.host.now() - start < NS_PER_S):
+            self.rounds.append(self._round(calls))
+            calls = max(1, min(_BACK_TO_BACK, int(_ROUND / max(self.rounds[-1].period, 1))))
+        self.rounds = self.rounds[1:] or self.rounds  # the first one is of one call
+        self.facts["gpu_period_ns"] = round(median(taken.period for taken in self.rounds))
+        self._refuse_what_is_left(self.rounds)
+
+    def _round(self, calls: int, *, hold: bool = False) -> _Round:
+        """``calls`` of the first lane back to back, held or not; how long the device works on after its stream."""
+        lane, driver = self.lanes[0], self.clock.driver
+        stream = gpu.stream_of(lane)
+        began = self.host.now()
+        with self.clock.held(stream) if hold else contextlib.nullcontext():
             for _ in range(calls):
                 lane.call()
-            driver.record(end, stream)
-            self.clock.wait(end)
-            ended = self.host.now()
-            driver.synchronize()
-            left.append(self.host.now() - ended)
-            periods.append((self.host.now() - began) / calls)
-            calls = max(1, min(_BACK_TO_BACK, int(_ROUND / max(periods[-1], 1))))
-        self.facts["gpu_period_ns"] = round(median(periods[1:] or periods))  # the first round is of one call
-        if min(left) > _LEFT:
-            raise Unsupported(
-                f"the GPU works on for {format_time(min(left))} after the call's stream has ended: work on other "
-                "streams is not waited for, so no event can time it and the outputs may be incomplete",
-                fix="let forward end with torch.cuda.current_stream().wait_stream(...) for each stream that it uses",
-            )
+            issued = self.host.now()
+            driver.record(self.end, stream)
+        self.clock.wait(self.end)
+        ended = self.host.now()
+        driver.synchronize()
+        now = self.host.now()
+        return _Round(calls, issued - began, (now - began) / calls, now - ended)
+
+    def _refuse_what_is_left(self, rounds: Iterable[_Round]) -> None:
+        """Unsupported if the device works on when the lane's stream has ended, in each of ``rounds``: no event on that
+        stream comes after such work.
+        """
+        left = 0
+        for taken in rounds:
+            if taken.left <= _LEFT:  # one that leaves nothing is enough: the host's noise only adds to it
+                return
+            left = min(left or taken.left, taken.left)
+        raise Unsupported(
+            f"the GPU works on for {format_time(left)} after the call's stream has ended: work on other streams is not "
+            "waited for, so no event can time it and the outputs may be incomplete",
+            fix="let forward end with torch.cuda.current_stream().wait_stream(...) for each stream that it uses",
+        )
+
+    def _ran_ahead(self, on_gpu: float) -> str:
+        """Why the held time cannot be all of the work: calls back to back take longer than either host or GPU needs.
+
+        Streams that do not wait for the held one at first have run before it is let go. The host's part is of the same
+        calls, as it may differ twofold from one second to the next.
+        """
+        if any(
+            taken.period <= 1.25 * max(on_gpu, (taken.issued + on_gpu) / taken.calls) + 20_000 for taken in self.rounds
+        ):
+            return ""
+        period = format_time(self.facts["gpu_period_ns"])
+        return f"calls back to back take {period}, the held stream {format_time(on_gpu)}: {_AHEAD}"
 
     @contextlib.contextmanager
     def _cold(self, lane: Lane) -> Iterator[gpu.Before]:

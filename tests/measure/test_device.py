@@ -123,6 +123,56 @@ def test_work_that_no_stream_waits_for_is_refused_whatever_is_asked_for(
     gate.close()
 
 
+def test_work_left_by_a_call_that_the_host_bounds_is_seen_under_the_hold(gpu: SimulatedGpu) -> None:
+    class Forked(SimulatedLane):
+        """Its side stream waits for its own, and is done before the host has issued the rest."""
+
+        def __init__(self, card: SimulatedGpu) -> None:
+            super().__init__(card, kernel_ns=1_000)
+            self._fork = card.event()
+
+        def call(self) -> None:
+            self.gpu.record(self._fork, self.stream or 0)
+            self.gpu.wait_event(999, self._fork)
+            self.gpu.kernel(999, 500_000)
+            self.gpu.host.time += 2_000_000
+            super().call()
+
+    with pytest.raises(Unsupported, match="after the call's stream has ended"):
+        run(gpu, [Forked(gpu)], Policy(boundaries=("gpu",), warmup_ns=1_000_000))
+
+
+def test_work_that_does_not_wait_for_the_held_stream_is_timed_without_a_hold(gpu: SimulatedGpu) -> None:
+    rng = random.Random(0)
+
+    class Ahead(SimulatedLane):
+        """A side stream that starts at once, and that the lane's own waits for at the end."""
+
+        def __init__(self, card: SimulatedGpu) -> None:
+            super().__init__(card, kernel_ns=50_000)
+            self._join = card.event()
+
+        def call(self) -> None:
+            self._kernel_ns = 50_000 + rng.randrange(20_000)
+            self.gpu.kernel(999, 5_000_000)
+            self.gpu.record(self._join, 999)
+            super().call()
+            # The gate of this GPU opens at the end of a held block, when the side stream's work has long been done.
+            self.gpu.wait_event(self.stream or 0, self._join)
+            if self.gpu.gate.stuck is not None:
+                self.gpu.host.time += 6_000_000
+
+    policy = Policy(boundaries=("gpu",), warmup_ns=1_000_000, max_time_ns=1_000_000_000)
+    found = run(gpu, [Ahead(gpu)], policy)
+    assert [m.boundary for m in found.measurements] == ["enqueue", "gpu_unheld"]
+    assert set(found.spans) == {"enqueue", "gpu_unheld"}
+    assert min(found.measurements[-1].samples) >= 5_000_000
+    unheld = found.warnings[-1]
+    assert "runs before the stream is let go" in unheld.message
+    assert "side.wait_stream" in unheld.hint
+    assert not any("of gpu " in warning.message for warning in found.warnings)  # a series that is not kept
+
+
 def test_a_busy_host_is_not_taken_for_work_left_on_the_device(gpu: SimulatedGpu) -> None:
     class Hiccup(SimulatedLane):
         def call(self) -> None:
