@@ -117,10 +117,13 @@ class FakePrepared:
         self._scale = float(np.exp(self._rng.normal(0.0, options.drift)))
         if options.tactics:
             self._scale *= float(msgspec.json.decode((context.artifacts["build"] / _BUILT).read_bytes()))
+        self._lanes: list[FakeLane] = []
 
     def lanes(self, count: int) -> Sequence[FakeLane]:
-        """``count`` lanes, each with a random stream of its own."""
-        return [FakeLane(self._options, self._context, rng, self._scale) for rng in self._rng.spawn(count)]
+        """The first ``count`` lanes, each with a random stream of its own."""
+        more = self._rng.spawn(max(0, count - len(self._lanes)))
+        self._lanes += [FakeLane(self._options, self._context, rng, self._scale) for rng in more]
+        return self._lanes[:count]
 
     def fairness(self) -> dict[str, Any]:
         """Only that the time is simulated."""

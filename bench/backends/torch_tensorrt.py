@@ -132,7 +132,8 @@ class EnginePrepared(_lane.TorchPrepared):
         """The first ``count`` lanes, each with execution contexts of its own."""
         while len(self._lanes) < min(count, self.max_lanes or count):
             if self._lanes and self._again:
-                self._run = _by_position(self._again())
+                with _torch.errors():
+                    self._run = _by_position(self._again())
             super().lanes(len(self._lanes) + 1)
         return super().lanes(count)
 

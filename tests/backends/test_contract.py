@@ -125,7 +125,10 @@ def test_what_was_read_is_a_copy(prepared: Any) -> None:
 
 
 def test_lanes_are_as_many_as_asked_for_up_to_the_limit_and_stay_the_same(prepared: Any) -> None:
+    (first,) = prepared.lanes(1)
+    first.call()
     lanes = prepared.lanes(3)
+    assert lanes[0] is first
     assert len(lanes) == min(3, prepared.max_lanes or 3)
     assert prepared.max_lanes is None or prepared.max_lanes >= 1
 
