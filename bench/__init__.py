@@ -1,3 +1,3 @@
 """trtbench: one model, one suite file, every inference runtime, one clock."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

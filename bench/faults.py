@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from bench.errors import OutOfMemory
 from bench.gpus import State
 from bench.model import Failure, Record
 from bench.units import format_size
@@ -39,7 +40,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), kind, hint)
     for pattern, kind, hint in (
         (
-            r"CUDA_ERROR_OUT_OF_MEMORY|CUDA error: out of memory|CUDA out of memory|"
+            r"CUDA_ERROR_OUT_OF_MEMORY|CUDA error: out of memory|CUDA out of memory|Failed to allocate memory|"
             r"(CUBLAS|CUDNN|CUSPARSE)_STATUS_ALLOC_FAILED",
             "OutOfMemory",
             "a smaller batch, a narrower precision, or a device with more memory",
@@ -88,6 +89,12 @@ _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
     )
 )
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is what ``error``, of any runtime, says."""
+    known = isinstance(error, OutOfMemory | MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's
+    return known or _read(str(error))[0] == "OutOfMemory"
 
 
 def explained(failure: Failure, gpu: State) -> Failure:

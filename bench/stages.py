@@ -14,7 +14,7 @@ from bench.seam import Stage
 from bench.toolchains import Interpreter, locate_failure
 
 # Raise it when what producers write, or how the readers of an artifact take it, changes.
-METHOD = 1
+METHOD = 2
 # Beside the flags of an environment, what compilers of artifacts are told by the environment.
 _COMPILERS = ("CC", "CXX")
 _INDUCTOR = "TORCHINDUCTOR_"

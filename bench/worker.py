@@ -19,12 +19,12 @@ from typing import Any
 
 import msgspec
 
-from bench import environment, jobs, tensors
+from bench import environment, faults, jobs, tensors
 from bench.backends import base
-from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
-from bench.measure import accuracy, boundaries, cuda, device, fairness, metric, ranges, telemetry
+from bench.errors import BenchError, CaseError, Unavailable, Unsupported
+from bench.measure import accuracy, boundaries, cuda, device, fairness, metric, outcome, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
-from bench.model import Accuracy, Case, Failure, Phase, Record
+from bench.model import Accuracy, Case, Failure, Phase, Record, Warning
 from bench.seam import Context, Exposed, Lane, Preloading, Prepared
 
 SATURATE = "saturate"
@@ -118,17 +118,18 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
             lanes[0].read()
         log.current = "first_call"  # what it left behind is looked at outside its time
         _check_inputs(lanes[0])
-        lanes = _all_lanes(prepared, (device if on_gpu else boundaries).lanes_needed(case, job.policy))
+        lanes, fewer = _all_lanes(prepared, (device if on_gpu else boundaries).lanes_needed(case, job.policy))
         host.start()
+        log.current = "measure"  # whatever of it comes between its phases
         if on_gpu:
             with _cuda_clock(job.gate) as clock:
-                captured = prepared.captures_graphs
+                captured = prepared.fairness().get("graph_capture", "none") != "none"
                 measured = device.measure(lanes, case, job.policy, clock, context.clock, log, captured=captured)
         else:
             measured = boundaries.measure(lanes, case, job.policy, context.clock, log)
         host.stop()
         fields["measurements"] = measured.measurements
-        fields["warnings"] = measured.warnings
+        fields["warnings"] = (*fewer, *(w for w in measured.warnings if not fewer or w.kind != fewer[0].kind))
         fields["telemetry"] = measured.facts
         fields["spans"] = measured.spans
         with log("validate"):
@@ -140,14 +141,21 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
         fields["warnings"] += fairness.warnings(fields["fairness"], case)
 
 
-def _all_lanes(prepared: Prepared, count: int) -> Sequence[Lane]:
-    """``count`` lanes, or as many as memory has room for: a further lane may have weights of its own."""
-    for fewer in range(count, 1, -1):
+def _all_lanes(prepared: Prepared, asked: int) -> tuple[Sequence[Lane], tuple[Warning, ...]]:
+    """``asked`` lanes, each called once, or as many as memory has room for: it may have weights of its own, and most
+    allocate in their first call.
+    """
+    asked = min(asked, prepared.max_lanes or asked)
+    lanes = prepared.lanes(1)
+    for count in range(2, asked + 1):
         try:
-            return prepared.lanes(fewer)
-        except OutOfMemory:
-            continue
-    return prepared.lanes(1)
+            prepared.lanes(count)[-1].call()
+        except Exception as error:
+            if not faults.out_of_memory(error):
+                raise
+            return lanes, (outcome.no_room(len(lanes), asked),)
+        lanes = prepared.lanes(count)
+    return lanes, ()
 
 
 def _check_inputs(lane: Lane) -> None:

@@ -98,6 +98,31 @@ def test_a_further_lane_that_finds_no_memory_is_done_without(tmp_path: Path, mon
     assert "FewerLanes" in [warning.kind for warning in record.warnings]
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    "text", ["CUDA out of memory. Tried to allocate 2 MiB", "[E:onnxruntime] Failed to allocate memory"]
+)
+def test_a_further_lane_whose_first_call_finds_no_memory_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    made = _lane.TorchLane.call
+    seen: list[_lane.TorchLane] = []
+
+    def call(self: _lane.TorchLane) -> None:
+        seen.extend([self] * (self not in seen))
+        if seen.index(self) > 1:  # the first one made the reference
+            raise RuntimeError(text)
+        made(self)
+
+    monkeypatch.setattr(_lane.TorchLane, "call", call)
+    case = Case(model="net", factory="zoo.py:net", inputs=IMAGES, backend="eager", streams=2)
+    record = measured(case, tmp_path, msgspec.structs.replace(SHORT, boundaries=("throughput",), throughput_ns=1))
+    assert record.failure is None
+    assert [m.lanes for m in record.measurements] == [1]
+    (fewer,) = [warning for warning in record.warnings if warning.kind == "FewerLanes"]
+    assert fewer.message.startswith("memory had room for 1 of 2 lanes")
+
+
 def test_the_end_of_the_saturated_loop_is_told_at_once() -> None:
     told = []
 

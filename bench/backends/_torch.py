@@ -136,7 +136,11 @@ def preload(case: Case, suite_dir: Path) -> None:
 
 @contextlib.contextmanager
 def session(case: Case, context: Context) -> Iterator[None]:
-    """torch imported and its device there, TF32 as the precision says, errors mapped; memory given back at the end."""
+    """torch imported and its device there, TF32 as the precision says, errors mapped; memory given back at the end.
+
+    Nothing is recorded for gradients: weights may ask for them, and tracers that run the model would keep every layer's
+    output.
+    """
     with context.phase("import"):
         absent = missing()
         if absent is not None:
@@ -149,7 +153,7 @@ def session(case: Case, context: Context) -> Iterator[None]:
     if context.device != "cpu" and not torch.cuda.is_available():
         raise _no_device()
     try:
-        with tf32(case.precision == "tf32"), errors():
+        with tf32(case.precision == "tf32"), torch.no_grad(), errors():
             yield
     finally:
         gc.collect()

@@ -127,8 +127,11 @@ class OrtLane:
         self._blocks: list[_memory.Block] = []
         self._inputs: dict[str, Buffer] = {}
         self._outputs: dict[str, Buffer | None] = {}  # None: the runtime allocates it in each call
-        sizes = self._bind_inputs(manifest, arrays)
-        self._bind_outputs(manifest, sizes)
+        with Cleanup() as cleanup:
+            cleanup.callback(self._free)
+            sizes = self._bind_inputs(manifest, arrays)
+            self._bind_outputs(manifest, sizes)
+            cleanup.pop_all()
 
     def call(self) -> None:
         """One inference; on CUDA it is only issued."""
@@ -167,10 +170,14 @@ class OrtLane:
         with Cleanup() as cleanup:
             if self.stream is not None:
                 cleanup.callback(_memory.cuda, "cudaStreamDestroy", self.stream)
-            while self._blocks:
-                cleanup.callback(self._blocks.pop().free)
+            cleanup.callback(self._free)
             cleanup.callback(self._let_go)
             cleanup.callback(self._wait)
+
+    def _free(self) -> None:
+        with Cleanup() as cleanup:
+            while self._blocks:
+                cleanup.callback(self._blocks.pop().free)
 
     def _let_go(self) -> None:
         self._session = self._binding = None
@@ -230,14 +237,17 @@ class OrtPrepared:
         self._session: Any = self._load(self._stream)
 
     def lanes(self, count: int) -> Sequence[OrtLane]:
-        """The first ``count`` lanes."""
+        """The first ``count`` lanes. OutOfMemory where there is no room for one."""
         while len(self._lanes) < count:
-            session, stream = self._session, self._stream
-            if stream is not None and self._lanes:
-                stream = self._new_stream()
-                session = self._load(stream)
-            lane = OrtLane(session, self._manifest, self._context.inputs, self._context.device, stream)
-            self._lanes.append(lane)
+            with _errors(self._folder), Cleanup() as cleanup:
+                session, stream = self._session, self._stream
+                if stream is not None and self._lanes:
+                    stream = self._new_stream()
+                    cleanup.callback(_memory.cuda, "cudaStreamDestroy", stream)
+                    session = self._load(stream)
+                lane = OrtLane(session, self._manifest, self._context.inputs, self._context.device, stream)
+                self._lanes.append(lane)
+                cleanup.pop_all()
         return self._lanes[:count]
 
     def fairness(self) -> dict[str, Any]:

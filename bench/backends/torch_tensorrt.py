@@ -131,10 +131,15 @@ class EnginePrepared(_lane.TorchPrepared):
     def lanes(self, count: int) -> Sequence[_lane.TorchLane]:
         """The first ``count`` lanes, each with execution contexts of its own."""
         while len(self._lanes) < min(count, self.max_lanes or count):
-            if self._lanes and self._again:
+            before = self._run
+            try:
                 with _torch.errors():
-                    self._run = _by_position(self._again())
-            super().lanes(len(self._lanes) + 1)
+                    if self._lanes and self._again:
+                        self._run = _by_position(self._again())
+                super().lanes(len(self._lanes) + 1)
+            except BaseException:
+                self._run = before
+                raise
         return super().lanes(count)
 
     def close(self) -> None:

@@ -292,6 +292,13 @@ class CudaDriver:
             raise CudaFailure(f"{text} in a CUDA call", fix=fix)
         return values[0] if len(values) == 1 else tuple(values)
 
+    def _locked(self, result: tuple[Any, ...], nbytes: int) -> Any:
+        """The value of a call that page-locks memory; what runs out there is the host's."""
+        if result[0] == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+            what = f"the host has no {format_size(nbytes)} that it can page-lock"
+            raise CudaFailure(what, fix="a smaller batch, transfers: off, or a higher memory limit (ulimit -l, cgroup)")
+        return self.check(result)
+
     def attribute(self, name: str) -> int:
         """A CU_DEVICE_ATTRIBUTE by the end of its name, e.g. ``L2_CACHE_SIZE`` (bytes)."""
         wanted = getattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
@@ -351,12 +358,8 @@ class CudaDriver:
         return self.attribute("L2_CACHE_SIZE")
 
     def pinned(self, nbytes: int) -> int:
-        """cuMemHostAlloc, portable. What runs out here is the host's memory, not the GPU's."""
-        result = self.api.cuMemHostAlloc(max(nbytes, 1), 1)
-        if result[0] == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-            what = f"the host gives no {format_size(nbytes)} of page-locked memory for the copies"
-            raise CudaFailure(what, fix="a smaller batch, transfers: off, or a higher memory limit (ulimit -l, cgroup)")
-        return int(self.check(result))
+        """cuMemHostAlloc, portable."""
+        return int(self._locked(self.api.cuMemHostAlloc(max(nbytes, 1), 1), nbytes))
 
     def free_pinned(self, address: int) -> None:
         """cuMemFreeHost."""
@@ -372,7 +375,7 @@ class CudaDriver:
 
     def register(self, address: int, nbytes: int) -> int:
         """cuMemHostRegister, mapped, and its device pointer."""
-        self.check(self.api.cuMemHostRegister(address, nbytes, 2))
+        self._locked(self.api.cuMemHostRegister(address, nbytes, 2), nbytes)
         return int(self.check(self.api.cuMemHostGetDevicePointer(address, 0)))
 
     def unregister(self, address: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from statistics import median
 from typing import Any, NamedTuple
@@ -28,9 +28,8 @@ DEPTH = 2
 _FLOOR_CALLS = 20
 # Calls back to back: rounds of so many, or of fewer that take a tenth of a second, until a second has passed.
 _ROUNDS, _BACK_TO_BACK, _ROUND = 5, 20, NS_PER_S // 10
-_HELD_ROUNDS = 3
-# What may be left on the device once the lane's stream has ended: more than a quiet synchronisation and its noise take.
-_LEFT = 50_000
+# What a synchronisation may take, beside twice that of a quiet device, before more is asked; and how often it is asked.
+_LEFT, _QUIET, _TRIES = 10_000, 5, 2
 _PAIRS = 50
 _ADDED_WITHIN = 1_000
 _COMPARING = NS_PER_S
@@ -40,11 +39,12 @@ _OVERLAP = "with l2: cold the L2 is filled anew before each call, which cannot b
 _WAITS = "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)"
 _AHEAD = "work on other streams runs before the stream is let go"
 _HOLD_HINTS = {
-    _WAITS: "torch.cuda.set_sync_debug_mode('warn') names what waits; cuda_graph: on for more than 1,024 launches",
+    _WAITS: "torch.cuda.set_sync_debug_mode('warn') in PyTorch, else nsys profile, shows what waits; cuda_graph: on, "
+    "if it is more than 1,024 launches",
     cuda.BLOCKING: "unset CUDA_LAUNCH_BLOCKING",
     cuda.SERIALISED: "run it without the profiler or sanitizer",
 }
-_FORK = "let forward begin with side.wait_stream(torch.cuda.current_stream()) for each stream that it uses"
+_FORK = "let each other stream wait for the call's at first: in PyTorch side.wait_stream(torch.cuda.current_stream())"
 _OTHER_DRIVER = "another driver or machine; latency and throughput are measured as elsewhere"
 
 
@@ -71,7 +71,7 @@ def measure(
 ) -> outcome.Measured:
     """Warm up and measure the lanes of a case at the boundaries of ``policy``; ``captured``: calls replay CUDA graphs.
 
-    Unsupported if a call leaves work on other streams that its own does not wait for: every boundary would miss it.
+    Unsupported if a call leaves work on other streams that its own does not wait for.
 
     ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing), ``gpu_period_ns`` (calls back to back),
     ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``), ``enqueue_added_ns`` (what the lane's call
@@ -95,6 +95,7 @@ def measure(
         measuring.warm_up("gpu" in wanted)
     with phase("measure"):
         measuring.back_to_back()
+        measuring.refuse_what_escapes()
         if "enqueue" in wanted or "gpu" in wanted:
             measuring.enqueue()
         if "gpu" in wanted:
@@ -261,7 +262,6 @@ class _Measuring:
         with self._cold(lane) as before:
             if not why:
                 try:
-                    self._refuse_what_is_left(self._round(1, hold=True) for _ in range(_HELD_ROUNDS))
                     floor = gpu.gpu(NullLane(lane.stream), self.clock, hold=True)
                     self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
                     taken = self._sampled("gpu", gpu.gpu(lane, self.clock, hold=True, before=before))
@@ -289,21 +289,60 @@ class _Measuring:
             self.take("gpu_unheld", gpu.gpu(self.lanes[0], self.clock, hold=False, before=before))
 
     def back_to_back(self) -> None:
-        """The fact ``gpu_period_ns``: what a call takes when the next one is issued at once, copies left out.
-
-        Unsupported if calls leave work that nothing waits for. What they leave adds up, so it shows however full the
-        launch queue is.
-        """
+        """The fact ``gpu_period_ns``: what a call takes when the next one is issued at once, copies left out."""
         start, calls = self.host.now(), 1
         while len(self.rounds) < _ROUNDS and (not self.rounds or self.host.now() - start < NS_PER_S):
             self.rounds.append(self._round(calls))
             calls = max(1, min(_BACK_TO_BACK, int(_ROUND / max(self.rounds[-1].period, 1))))
         self.rounds = self.rounds[1:] or self.rounds  # the first one is of one call
         self.facts["gpu_period_ns"] = round(median(taken.period for taken in self.rounds))
-        self._refuse_what_is_left(self.rounds)
 
-    def _round(self, calls: int, *, hold: bool = False) -> _Round:
-        """``calls`` of the first lane back to back, held or not; how long the device works on after its stream."""
+    def refuse_what_escapes(self) -> None:
+        """Unsupported if the device works on when the lane's stream has ended: no event on that stream comes after such
+        work, so every boundary would miss it.
+
+        What calls back to back leave adds up, however full the launch queue is. What is done before the host has issued
+        the rest shows where the stream is held.
+        """
+        left = self._left(self.rounds[-1], hold=False)
+        if not left and not self.broken and not self.clock.can_hold():
+            try:
+                left = self._left(self._round(1, hold=True), hold=True)
+            except HoldBroken:
+                self.broken = True
+                self.clock.driver.synchronize()
+        if left:
+            raise Unsupported(
+                f"the GPU works on for {format_time(left)} after the call's stream has ended: work on other streams is "
+                "not waited for, so no event can time it and the outputs may be incomplete",
+                fix="let the call's stream wait at the end for each other one that it uses: in PyTorch "
+                "torch.cuda.current_stream().wait_stream(side)",
+            )
+
+    def _left(self, first: _Round, *, hold: bool) -> int:
+        """How long the device works on after the stream of ``first``, a round that is made again; 0 for not at all.
+
+        A long synchronisation may be the host's, or its price where memory is given back in it. It is the device's work
+        if it is short once that time has passed by itself, each time that both are tried, each first in turn.
+        """
+        quiet = min(self._synchronised() for _ in range(_QUIET))
+        least = first.left
+
+        def works_on() -> bool:
+            nonlocal least
+            least = min(least, self._round(first.calls, hold=hold).left)
+            return least > 2 * quiet + _LEFT
+
+        def ends() -> bool:
+            return self._round(first.calls, hold=hold, idle=2 * least).left <= least / 2
+
+        if least <= 2 * quiet + _LEFT:
+            return 0
+        tried = (works_on, ends, ends, works_on) * _TRIES
+        return least if all(seen() for seen in tried) else 0
+
+    def _round(self, calls: int, *, hold: bool = False, idle: int = 0) -> _Round:
+        """``calls`` of the first lane back to back, held or not, and what the device still does ``idle`` ns later."""
         lane, driver = self.lanes[0], self.clock.driver
         stream = gpu.stream_of(lane)
         began = self.host.now()
@@ -314,24 +353,15 @@ class _Measuring:
             driver.record(self.end, stream)
         self.clock.wait(self.end)
         ended = self.host.now()
-        driver.synchronize()
-        now = self.host.now()
-        return _Round(calls, issued - began, (now - began) / calls, now - ended)
+        while self.host.now() - ended < idle:
+            driver.done(self.end)
+        left = self._synchronised()
+        return _Round(calls, issued - began, (ended - began) / calls, left)
 
-    def _refuse_what_is_left(self, rounds: Iterable[_Round]) -> None:
-        """Unsupported if the device works on when the lane's stream has ended, in each of ``rounds``: no event on that
-        stream comes after such work.
-        """
-        left = 0
-        for taken in rounds:
-            if taken.left <= _LEFT:  # one that leaves nothing is enough: the host's noise only adds to it
-                return
-            left = min(left or taken.left, taken.left)
-        raise Unsupported(
-            f"the GPU works on for {format_time(left)} after the call's stream has ended: work on other streams is not "
-            "waited for, so no event can time it and the outputs may be incomplete",
-            fix="let forward end with torch.cuda.current_stream().wait_stream(...) for each stream that it uses",
-        )
+    def _synchronised(self) -> int:
+        start = self.host.now()
+        self.clock.driver.synchronize()
+        return self.host.now() - start
 
     def _ran_ahead(self, on_gpu: float) -> str:
         """Why the held time cannot be all of the work: calls back to back take longer than either host or GPU needs.

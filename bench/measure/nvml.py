@@ -234,17 +234,20 @@ def warnings(
 
     ``throttled`` and ``low`` say of each boundary whether samples of it are marked, and whether a low clock was read in
     its time. ClockChanged: under load the lowest SM clock was more than 5 % below the highest, and no throttle reason
-    says why. A saturated loop makes neither: what a throttled card takes for long is what it takes.
+    says why. A saturated loop makes neither: what a throttled card takes for long is what it takes. Nor does throttling
+    in which no sample was taken.
     """
     found = []
     lowest, highest = told.get("sm_mhz_min", 0), told.get("sm_mhz_max", 0)
-    clocks = f"the SM clock went from {lowest} to {highest} MHz" if highest else "the SM clock is not told"
-    if reasons := told.get("throttle_reasons"):
+    spread = f"between {lowest} and {highest}" if lowest < highest else f"at {highest}"
+    clocks = f"the SM clock was {spread} MHz" if highest else "the SM clock is not told"
+    reasons = told.get("throttle_reasons")
+    if reasons and (not throttled or any(throttled.values())):
         named = ", ".join(f"{name} in {100 * fraction:.0f} %" for name, fraction in reasons.items())
         message = f"the GPU was throttled ({named} of {told['readings']} readings){_where(throttled or {})}; {clocks}"
         hint = "; ".join(dict.fromkeys(_TRY.get(name, "nvidia-smi -q -d PERFORMANCE") for name in reasons))
         found.append(Warning(kind="Throttled", message=message, hint=hint))
-    elif _changed(lowest, highest):
+    elif not reasons and _changed(lowest, highest):
         # A reading is of one moment, so of boundaries without a low one nothing is said.
         seen = f", seen low {_inside(low)}" if low and any(low.values()) else ""
         hint = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"
@@ -264,8 +267,8 @@ def _changed(lowest: float, highest: float) -> bool:
 
 def _where(throttled: Mapping[str, bool]) -> str:
     """`` in throughput, not in gpu or latency``; nothing if no boundary is known."""
-    if not any(throttled.values()):
-        return " outside every boundary" if throttled else ""
+    if not throttled:
+        return ""
     clean = [boundary for boundary, hit in throttled.items() if not hit]
     return f" {_inside(throttled)}" + (f", not in {_listed(clean, 'or')}" if clean else "")
 

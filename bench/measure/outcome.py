@@ -84,8 +84,14 @@ def no_overlap(throughput: Measurement, latency: Measurement) -> list[Warning]:
     return [Warning(kind="NoOverlap", message=message, hint="cuda_graph: on, if the host is the limit")]
 
 
+def no_room(given: int, asked: int) -> Warning:
+    """The warning that memory had room for fewer lanes than a rate is measured with."""
+    message = f"memory had room for {given} of {asked} lanes: less than elsewhere overlaps in throughput"
+    return Warning(kind="FewerLanes", message=message, hint="a smaller batch, or fewer streams")
+
+
 def fewer_lanes(given: int, asked: int) -> Warning:
     """The warning that a backend gave fewer lanes than the case asks for."""
     lanes = f"{given} lane{'s' * (given != 1)}"
-    message = f"throughput is of {lanes}, not of the {asked} streams asked for: backend or memory give no more"
+    message = f"throughput is of {lanes}, not of the {asked} streams asked for: the backend gives no more"
     return Warning(kind="FewerLanes", message=message, hint=f"streams: {given}")

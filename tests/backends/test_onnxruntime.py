@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import bench as package
 from bench import tensors
 from bench.backends import _memory, _onnx, base
-from bench.errors import CaseError, Unavailable, Unsupported
+from bench.errors import CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model import Input, Range
 from tests.backends.kit import Bench
 from tests.backends.trt_runtime import Cuda, Steps
@@ -200,6 +200,13 @@ class Binding(ort.IOBinding):  # type: ignore[misc]
         super().bind_output(name, device_type.replace("cuda", "cpu"), *rest)
 
 
+class FullBinding(Binding):
+    """Finds no memory when outputs are bound, once inputs are."""
+
+    def bind_output(self, name: str, device_type: str = "cpu", *rest: Any) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 1024")
+
+
 @pytest.fixture
 def steps() -> Steps:
     """What is called of the CUDA runtime."""
@@ -254,6 +261,29 @@ def test_a_kernel_s_fault_is_told_and_not_that_nothing_can_be_given_back_after_i
     assert caught.value is fault
     assert not gpu.live
     assert "clean-up: cudaStreamDestroy failed: cudaErrorIllegalAddress" in fault.__notes__
+
+
+def test_a_further_lane_that_finds_no_memory_says_so_and_leaves_nothing(
+    bench: Bench, gpu: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with on_gpu(bench) as prepared:
+        (first,) = prepared.lanes(1)
+        live = len(gpu.live)
+
+        class Full(OnHost):
+            def __init__(self, *arguments: Any, **named: Any) -> None:
+                raise RuntimeError("BFCArena: Failed to allocate memory for requested buffer of size 1024")
+
+        monkeypatch.setattr(ort, "InferenceSession", Full)
+        with pytest.raises(OutOfMemory):
+            prepared.lanes(2)
+        assert len(gpu.live) == live
+        monkeypatch.setattr(ort, "InferenceSession", OnHost)
+        monkeypatch.setattr(OnHost, "io_binding", lambda self: FullBinding(self))
+        with pytest.raises(OutOfMemory):
+            prepared.lanes(2)
+        assert len(gpu.live) == live
+        assert prepared.lanes(1) == [first]
 
 
 def test_a_fault_that_only_the_end_sees_is_told_by_its_first_call(bench: Bench, gpu: Cuda) -> None:

@@ -37,6 +37,15 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_generator_a
     assert all(p.requires_grad for p in first.parameters())  # as the factory leaves them: compilers look at it
 
 
+def test_nothing_is_recorded_for_gradients_in_a_session_whatever_the_weights_ask_for(bench: Bench) -> None:
+    case = bench.case("eager", "zoo.py:net")
+    with _torch.session(case, bench.context(case)):
+        x = torch.from_numpy(tensors.seeded_inputs(case.resolved, 0)["x"])
+        outputs = _torch.flatten_outputs(_torch.build_model(case, bench.context(case), device="cpu")(x))
+        assert not any(value.requires_grad for value in outputs.values())
+    assert torch.is_grad_enabled()
+
+
 def test_compile_caches_are_the_users_but_for_cold_runs_and_further_builds(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

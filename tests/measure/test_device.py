@@ -123,7 +123,8 @@ def test_work_that_no_stream_waits_for_is_refused_whatever_is_asked_for(
     gate.close()
 
 
-def test_work_left_by_a_call_that_the_host_bounds_is_seen_under_the_hold(gpu: SimulatedGpu) -> None:
+@pytest.mark.parametrize("boundary", ["gpu", "enqueue", "latency", "throughput"])
+def test_work_left_by_a_call_that_the_host_bounds_is_seen_under_the_hold(gpu: SimulatedGpu, boundary: Boundary) -> None:
     class Forked(SimulatedLane):
         """Its side stream waits for its own, and is done before the host has issued the rest."""
 
@@ -139,7 +140,58 @@ def test_work_left_by_a_call_that_the_host_bounds_is_seen_under_the_hold(gpu: Si
             super().call()
 
     with pytest.raises(Unsupported, match="after the call's stream has ended"):
-        run(gpu, [Forked(gpu)], Policy(boundaries=("gpu",), warmup_ns=1_000_000))
+        run(gpu, [Forked(gpu)], Policy(boundaries=(boundary,), warmup_ns=1_000_000))
+
+
+def test_work_that_comes_last_and_adds_up_to_nothing_is_seen(gpu: SimulatedGpu) -> None:
+    class Last(SimulatedLane):
+        """Its side stream starts when its own has ended, and works for less long."""
+
+        def __init__(self, card: SimulatedGpu) -> None:
+            super().__init__(card, kernel_ns=60_000)
+            self._fork = card.event()
+
+        def call(self) -> None:
+            super().call()
+            self.gpu.record(self._fork, self.stream or 0)
+            self.gpu.wait_event(999, self._fork)
+            self.gpu.kernel(999, 40_000)
+
+    with pytest.raises(Unsupported, match="after the call's stream has ended"):
+        run(gpu, [Last(gpu)], Policy(boundaries=("gpu",), warmup_ns=1_000_000))
+
+
+class SlowSync(SimulatedGpu):
+    """Synchronising takes the host ``price`` if anything was issued since the last time, as where memory is given back,
+    and every ``each``-th time another 1 ms.
+    """
+
+    price, each = 0, 0
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(gate)
+        self._issued = self._times = 0
+
+    def synchronize(self) -> None:
+        super().synchronize()
+        self._times += 1
+        self.host.time += self.price * (len(self.log) - self._issued > 1)
+        self.host.time += 1_000_000 * (self.each > 0 and self._times % self.each == 0)
+        self._issued = len(self.log)
+
+
+@pytest.mark.parametrize("kernel_ns", [10_000, 600_000_000])
+@pytest.mark.parametrize(("price", "each"), [(60_000, 0), (5_000_000, 0), (0, 2), (0, 3), (0, 5), (60_000, 7)])
+def test_what_a_synchronisation_costs_the_host_is_not_taken_for_work(
+    monkeypatch: pytest.MonkeyPatch, kernel_ns: int, price: int, each: int
+) -> None:
+    monkeypatch.setattr(simulated, "POLL", max(100, kernel_ns // 1_000))
+    gate = create_gate()
+    card = SlowSync(gate)
+    card.price, card.each = price, each
+    policy = Policy(boundaries=("gpu",), warmup_ns=1_000_000, max_time_ns=1)
+    assert run(card, [SimulatedLane(card, kernel_ns=kernel_ns)], policy).measurements
+    gate.close()
 
 
 def test_work_that_does_not_wait_for_the_held_stream_is_timed_without_a_hold(gpu: SimulatedGpu) -> None:
