@@ -109,7 +109,9 @@ def explained(failure: Failure, gpu: State) -> Failure:
         message = f"the GPU was lost: {gpu.lost} (seen as {failure.kind}: {failure.message})"
         return msgspec.structs.replace(failure, kind="DeviceLost", message=message, hint=_RESUME)
     text = failure.message + (failure.log if failure.kind == "Crash" else "")
-    kind, hint = _read(text) if failure.kind not in _SETTLED else ("", "")
+    # A runtime that cannot be opened says so of any error of CUDA, and an error that is named here is known better.
+    named = failure.kind == "Unavailable" and "CUDA_ERROR_" in _driver_names(text)
+    kind, hint = _read(text) if named or failure.kind not in _SETTLED else ("", "")
     if kind:
         kept = "Crash" if failure.kind == "Crash" else kind
         failure = msgspec.structs.replace(failure, kind=kept, hint=hint)

@@ -90,6 +90,9 @@ def parent(tmp_path: Path) -> Parent:
         ("RuntimeError", "RuntimeError: cudaMemset failed: cudaErrorInvalidDevicePointer", "RuntimeError", ""),
         ("Unsupported", "torch.jit.trace cannot take this model: CUDA error: unspecified launch failure",
          "CudaFailure", "compute-sanitizer"),
+        ("Unavailable", "TensorRT needs an NVIDIA GPU: cudaSetDevice failed: cudaErrorDevicesUnavailable",
+         "Unavailable", "nvidia-smi -c DEFAULT"),
+        ("Unavailable", "torch is not installed", "Unavailable", ""),
         ("ValueError", "no such size", "ValueError", ""),
     ],
 )  # fmt: skip

@@ -17,7 +17,6 @@ from bench.backends import _memory
 from bench.errors import CaseError, OutOfMemory, Unavailable, Unsupported
 
 INSTALL = "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT"
-_TAKEN = "end the process that has the GPU for itself, or nvidia-smi -c DEFAULT"
 _DRIVER = "nvidia-smi, to see the GPU and whether its driver is new enough for this TensorRT's CUDA"
 _FIRST = (8, 6)
 # TensorRT's type -> the name that numpy, or ml_dtypes where numpy has none, gives it.
@@ -124,9 +123,7 @@ def open_api(plugins: Sequence[Path] = (), device: str = "cuda:0") -> Api:
     try:
         _memory.cuda("cudaSetDevice", int(device.partition(":")[2] or 0))
     except RuntimeError as error:
-        taken = "cudaErrorDevicesUnavailable" in str(error)
-        what = f"TensorRT needs an NVIDIA GPU: {error}"
-        raise Unavailable(what, fix=_TAKEN if taken else _DRIVER) from error
+        raise Unavailable(f"TensorRT needs an NVIDIA GPU: {error}", fix=_DRIVER) from error
     api = Api(trt, version, library, _log_of(trt))
     if not trt.init_libnvinfer_plugins(api.log.logger, ""):
         raise refused(api, "TensorRT's own plugins cannot be registered")

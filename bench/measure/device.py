@@ -37,7 +37,6 @@ _COMPARING = NS_PER_S
 _FEWEST = 6
 _OVERLAP = "with l2: cold the L2 is filled anew before each call, which cannot be where calls overlap"
 _WAITS = "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)"
-_AHEAD = "work on other streams runs before the stream is let go"
 _HOLD_HINTS = {
     _WAITS: "torch.cuda.set_sync_debug_mode('warn') in PyTorch, else nsys profile, shows what waits; cuda_graph: on, "
     "if it is more than 1,024 launches",
@@ -115,10 +114,6 @@ def measure(
         facts=measuring.facts,
         spans=measuring.spans,
     )
-
-
-def _hold_hint(why: str) -> str:
-    return _FORK if why.endswith(_AHEAD) else _HOLD_HINTS.get(why, _OTHER_DRIVER)
 
 
 class NullLane:
@@ -259,22 +254,23 @@ class _Measuring:
         """``gpu``, or ``gpu_unheld`` with the warning that says why."""
         lane = self.lanes[0]
         why = _WAITS if self.broken else self.clock.can_hold()
+        hint = _HOLD_HINTS.get(why, _OTHER_DRIVER)
         with self._cold(lane) as before:
             if not why:
                 try:
                     floor = gpu.gpu(NullLane(lane.stream), self.clock, hold=True)
                     self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
                     taken = self._sampled("gpu", gpu.gpu(lane, self.clock, hold=True, before=before))
-                    why = self._ran_ahead(median(taken[0]))
+                    why, hint = self._ran_ahead(median(taken[0])), _FORK
                     if why:
                         del self.spans["gpu"]
                     else:
                         self._keep("gpu", *taken)
                 except HoldBroken:
-                    why = _WAITS
+                    why, hint = _WAITS, _HOLD_HINTS[_WAITS]
             if why:
                 message = f"{why}; plain events include the host's gaps"
-                self.warnings.append(Warning(kind="Unheld", message=message, hint=_hold_hint(why)))
+                self.warnings.append(Warning(kind="Unheld", message=message, hint=hint))
                 self.take("gpu_unheld", gpu.gpu(lane, self.clock, hold=False, before=before))
         on_gpu = self.medians.get("gpu", 0)
         if 0 < on_gpu < self.medians["enqueue"]:
@@ -374,7 +370,10 @@ class _Measuring:
         ):
             return ""
         period = format_time(self.facts["gpu_period_ns"])
-        return f"calls back to back take {period}, the held stream {format_time(on_gpu)}: {_AHEAD}"
+        return (
+            f"calls back to back take {period}, the held stream {format_time(on_gpu)}: work on other streams runs "
+            "before the stream is let go"
+        )
 
     @contextlib.contextmanager
     def _cold(self, lane: Lane) -> Iterator[gpu.Before]:
