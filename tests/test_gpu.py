@@ -78,8 +78,9 @@ device: cuda
 models:
   lost: &model {factory: "streams.py:Lost", inputs: {x: {shape: [8, 256]}}}
   joined: {<<: *model, factory: "streams.py:Joined"}
+  ahead: {<<: *model, factory: "streams.py:Ahead"}
   waits: {<<: *model, factory: "streams.py:Waits"}
-matrix: {model: [lost, joined, waits], backend: eager, precision: tf32}
+matrix: {model: [lost, joined, ahead, waits], backend: eager, precision: tf32}
 measure: {replicates: 1, max_time: 1s}
 """
 STREAMS_ZOO = """\
@@ -93,17 +94,24 @@ class Joined(torch.nn.Module):
     def forward(self, x):
         if x.is_cuda:
             self.side = self.side or torch.cuda.Stream()
-            self.side.wait_stream(torch.cuda.current_stream())
+            self.fork()
             with torch.cuda.stream(self.side):
                 torch.cuda._sleep(CYCLES)
             self.join()
         return x * 2
+
+    def fork(self):
+        self.side.wait_stream(torch.cuda.current_stream())
 
     def join(self):
         torch.cuda.current_stream().wait_stream(self.side)
 
 class Lost(Joined):
     def join(self):
+        pass
+
+class Ahead(Joined):
+    def fork(self):
         pass
 
 class Waits(torch.nn.Module):
@@ -211,10 +219,11 @@ def test_work_on_other_streams_counts_or_is_refused_and_a_call_that_waits_is_let
     assert found["joined"].failure is None
     (held,) = [m for m in found["joined"].measurements if m.boundary == "gpu"]
     assert median(held.samples) > 500_000
-    assert found["waits"].failure is None
-    assert "gpu_unheld" in {m.boundary for m in found["waits"].measurements}
-    (unheld,) = [warning for warning in found["waits"].warnings if warning.kind == "Unheld"]
-    assert "set_sync_debug_mode" in unheld.hint
+    for name, hint in (("ahead", "side.wait_stream"), ("waits", "set_sync_debug_mode")):
+        assert found[name].failure is None
+        assert "gpu_unheld" in {m.boundary for m in found[name].measurements}
+        (unheld,) = [warning for warning in found[name].warnings if warning.kind == "Unheld"]
+        assert hint in unheld.hint
 
 
 def test_a_full_gpu_says_that_others_have_it(trtbench: Trtbench, tmp_path: Path) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from bench.cleanup import Cleanup
 from bench.errors import Unsupported
 from bench.measure import cuda, gpu, outcome
 from bench.measure.boundaries import Phase
 from bench.measure.cuda import CudaClock, HoldBroken
+from bench.measure.escapes import Escapes
 from bench.measure.loop import WINDOWS, sample, warm_up
 from bench.measure.ranges import range_
 from bench.measure.stop import StopRule
@@ -23,13 +25,11 @@ from bench.stats import median_interval
 from bench.tensors import Array
 from bench.units import NS_PER_S, format_time
 
+T = TypeVar("T")
+
 DEFAULT: tuple[Boundary, ...] = ("gpu", "enqueue", "latency", "throughput")
 DEPTH = 2
 _FLOOR_CALLS = 20
-# Calls back to back: rounds of so many, or of fewer that take a tenth of a second, until a second has passed.
-_ROUNDS, _BACK_TO_BACK, _ROUND = 5, 20, NS_PER_S // 10
-# What a synchronisation may take, beside twice that of a quiet device, before more is asked; and how often it is asked.
-_LEFT, _QUIET, _TRIES = 10_000, 5, 2
 _PAIRS = 50
 _ADDED_WITHIN = 1_000
 _COMPARING = NS_PER_S
@@ -94,7 +94,6 @@ def measure(
         measuring.warm_up("gpu" in wanted)
     with phase("measure"):
         measuring.back_to_back()
-        measuring.refuse_what_escapes()
         if "enqueue" in wanted or "gpu" in wanted:
             measuring.enqueue()
         if "gpu" in wanted:
@@ -141,13 +140,12 @@ class NullLane:
         return {}
 
 
-class _Round(NamedTuple):
-    """Calls back to back, in ns: issuing all, from one to the next, and what the device took after their stream."""
+class _Series(NamedTuple):
+    """Samples in ns, why no more were taken, and the host's time from before the first until after the last."""
 
-    calls: int
-    issued: int
-    period: float
-    left: int
+    samples: tuple[int, ...]
+    reason: str
+    span: tuple[int, int]
 
 
 class _Measuring:
@@ -167,25 +165,23 @@ class _Measuring:
         self.facts: dict[str, float] = {}
         self.spans: dict[str, tuple[int, int]] = {}
         self.medians: dict[str, float] = {}
-        self.rounds: list[_Round] = []
-        self.end = clock.event()
+        self.escapes = Escapes(lanes[0], clock, host)
         self.broken = False
 
     def take(self, boundary: Boundary, take: gpu.Take) -> Measurement:
         """One series of samples under the stop rule."""
-        return self._keep(boundary, *self._sampled(boundary, take))
+        return self._keep(boundary, self._sampled(take))
 
-    def _sampled(self, boundary: Boundary, take: gpu.Take) -> tuple[tuple[int, ...], str]:
-        start = self.host.now()
+    def _sampled(self, take: gpu.Take) -> _Series:
         rule = StopRule(self.policy, self.host)
         samples = sample(take, rule)
-        self.spans[boundary] = (start, self.host.now())
-        return samples, rule.reason
+        return _Series(samples, rule.reason, (rule.begun, self.host.now()))
 
-    def _keep(self, boundary: Boundary, samples: tuple[int, ...], reason: str) -> Measurement:
-        kept = Measurement(boundary=boundary, samples=samples, batch=self.case.batch, stop=reason)
+    def _keep(self, boundary: Boundary, taken: _Series) -> Measurement:
+        kept = Measurement(boundary=boundary, samples=taken.samples, batch=self.case.batch, stop=taken.reason)
         self.measurements.append(kept)
-        self.medians[boundary] = median(samples)
+        self.medians[boundary] = median(taken.samples)
+        self.spans[boundary] = taken.span
         if boundary in ("gpu", "gpu_unheld", "latency"):
             self.warnings += outcome.imprecise(kept, self.policy)
         return kept
@@ -198,11 +194,11 @@ class _Measuring:
         plain = gpu.gpu(self.lanes[0], self.clock, hold=False)
         if held and not self.clock.can_hold():
             self._run_every_kernel(plain)
+            take = gpu.gpu(self.lanes[0], self.clock, hold=True)
             try:
-                warmed = warm_up(gpu.gpu(self.lanes[0], self.clock, hold=True), self.policy, self.host)
+                warmed = self._again(lambda: warm_up(take, self.policy, self.host))
             except HoldBroken:
                 self.broken = True
-                self.clock.driver.synchronize()
                 warmed = warm_up(plain, self.policy, self.host)
         else:
             warmed = warm_up(plain, self.policy, self.host)
@@ -258,14 +254,7 @@ class _Measuring:
         with self._cold(lane) as before:
             if not why:
                 try:
-                    floor = gpu.gpu(NullLane(lane.stream), self.clock, hold=True)
-                    self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
-                    taken = self._sampled("gpu", gpu.gpu(lane, self.clock, hold=True, before=before))
-                    why, hint = self._ran_ahead(median(taken[0])), _FORK
-                    if why:
-                        del self.spans["gpu"]
-                    else:
-                        self._keep("gpu", *taken)
+                    why, hint = self._again(lambda: self._held(before)), _FORK
                 except HoldBroken:
                     why, hint = _WAITS, _HOLD_HINTS[_WAITS]
             if why:
@@ -279,34 +268,31 @@ class _Measuring:
             hint = "a larger batch" if self.captured else "cuda_graph: on"
             self.warnings.append(Warning(kind="HostBound", message=message, hint=hint))
 
+    def _held(self, before: gpu.Before) -> str:
+        """Take ``gpu`` and its floor, or say why what was taken is not all of a call's work."""
+        lane = self.lanes[0]
+        floor = gpu.gpu(NullLane(lane.stream), self.clock, hold=True)
+        self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
+        taken = self._sampled(gpu.gpu(lane, self.clock, hold=True, before=before))
+        why = self.escapes.ran_ahead(median(taken.samples))
+        if not why:
+            self._keep("gpu", taken)
+        return why
+
     def unheld(self) -> None:
         """``gpu_unheld``, because it was asked for."""
         with self._cold(self.lanes[0]) as before:
             self.take("gpu_unheld", gpu.gpu(self.lanes[0], self.clock, hold=False, before=before))
 
     def back_to_back(self) -> None:
-        """The fact ``gpu_period_ns``: what a call takes when the next one is issued at once, copies left out."""
-        start, calls = self.host.now(), 1
-        while len(self.rounds) < _ROUNDS and (not self.rounds or self.host.now() - start < NS_PER_S):
-            self.rounds.append(self._round(calls))
-            calls = max(1, min(_BACK_TO_BACK, int(_ROUND / max(self.rounds[-1].period, 1))))
-        self.rounds = self.rounds[1:] or self.rounds  # the first one is of one call
-        self.facts["gpu_period_ns"] = round(median(taken.period for taken in self.rounds))
-
-    def refuse_what_escapes(self) -> None:
-        """Unsupported if the device works on when the lane's stream has ended: no event on that stream comes after such
-        work, so every boundary would miss it.
-
-        What calls back to back leave adds up, however full the launch queue is. What is done before the host has issued
-        the rest shows where the stream is held.
-        """
-        left = self._left(self.rounds[-1], hold=False)
+        """The fact ``gpu_period_ns``; Unsupported if the device works on when the lane's stream has ended."""
+        self.facts["gpu_period_ns"] = round(self.escapes.back_to_back())
+        left = self.escapes.left(hold=False)
         if not left and not self.broken and not self.clock.can_hold():
             try:
-                left = self._left(self._round(1, hold=True), hold=True)
+                left = self._again(lambda: self.escapes.left(hold=True))
             except HoldBroken:
                 self.broken = True
-                self.clock.driver.synchronize()
         if left:
             raise Unsupported(
                 f"the GPU works on for {format_time(left)} after the call's stream has ended: work on other streams is "
@@ -315,65 +301,19 @@ class _Measuring:
                 "torch.cuda.current_stream().wait_stream(side)",
             )
 
-    def _left(self, first: _Round, *, hold: bool) -> int:
-        """How long the device works on after the stream of ``first``, a round that is made again; 0 for not at all.
-
-        A long synchronisation may be the host's, or its price where memory is given back in it. It is the device's work
-        if it is short once that time has passed by itself, each time that both are tried, each first in turn.
+    def _again(self, take: Callable[[], T]) -> T:
+        """What ``take`` gives, tried once more if a hold breaks: one also breaks where this process stood still for a
+        moment. HoldBroken if it breaks again; the device is idle then.
         """
-        quiet = min(self._synchronised() for _ in range(_QUIET))
-        least = first.left
-
-        def works_on() -> bool:
-            nonlocal least
-            least = min(least, self._round(first.calls, hold=hold).left)
-            return least > 2 * quiet + _LEFT
-
-        def ends() -> bool:
-            return self._round(first.calls, hold=hold, idle=2 * least).left <= least / 2
-
-        if least <= 2 * quiet + _LEFT:
-            return 0
-        tried = (works_on, ends, ends, works_on) * _TRIES
-        return least if all(seen() for seen in tried) else 0
-
-    def _round(self, calls: int, *, hold: bool = False, idle: int = 0) -> _Round:
-        """``calls`` of the first lane back to back, held or not, and what the device still does ``idle`` ns later."""
-        lane, driver = self.lanes[0], self.clock.driver
-        stream = gpu.stream_of(lane)
-        began = self.host.now()
-        with self.clock.held(stream) if hold else contextlib.nullcontext():
-            for _ in range(calls):
-                lane.call()
-            issued = self.host.now()
-            driver.record(self.end, stream)
-        self.clock.wait(self.end)
-        ended = self.host.now()
-        while self.host.now() - ended < idle:
-            driver.done(self.end)
-        left = self._synchronised()
-        return _Round(calls, issued - began, (ended - began) / calls, left)
-
-    def _synchronised(self) -> int:
-        start = self.host.now()
-        self.clock.driver.synchronize()
-        return self.host.now() - start
-
-    def _ran_ahead(self, on_gpu: float) -> str:
-        """Why the held time cannot be all of the work: calls back to back take longer than either host or GPU needs.
-
-        Streams that do not wait for the held one at first have run before it is let go. The host's part is of the same
-        calls, as it may differ twofold from one second to the next.
-        """
-        if any(
-            taken.period <= 1.25 * max(on_gpu, (taken.issued + on_gpu) / taken.calls) + 20_000 for taken in self.rounds
-        ):
-            return ""
-        period = format_time(self.facts["gpu_period_ns"])
-        return (
-            f"calls back to back take {period}, the held stream {format_time(on_gpu)}: work on other streams runs "
-            "before the stream is let go"
-        )
+        try:
+            return take()
+        except HoldBroken:
+            self.clock.reset()
+        try:
+            return take()
+        except HoldBroken:
+            self.clock.driver.synchronize()
+            raise
 
     @contextlib.contextmanager
     def _cold(self, lane: Lane) -> Iterator[gpu.Before]:
@@ -383,11 +323,10 @@ class _Measuring:
             return
         driver, nbytes = self.clock.driver, 2 * self.clock.driver.l2_bytes()
         memory, stream = driver.allocate(nbytes), gpu.stream_of(lane)
-        try:
+        with Cleanup() as cleanup:
+            cleanup.callback(driver.free, memory)
+            cleanup.callback(driver.synchronize)
             yield lambda: driver.fill(memory, 0x5A, nbytes, stream)
-        finally:
-            driver.synchronize()
-            driver.free(memory)
 
     def latency(self) -> None:
         """``latency`` and its parts."""
@@ -397,9 +336,8 @@ class _Measuring:
             gpu.latency(lane, self.clock, self.host, transfers=transfers, before=before) as (take, parts),
         ):
             whole = self.take("latency", take)
-        for name, samples in parts.items():
-            self._keep(name, tuple(samples), whole.stop)
-            self.spans[name] = self.spans["latency"]  # taken with it, sample by sample: so throttling marks them too
+        for name, samples in parts.items():  # taken with it, sample by sample: so throttling marks them too
+            self._keep(name, _Series(tuple(samples), whole.stop, self.spans["latency"]))
         moving = self.medians["h2d"] + self.medians["d2h"]
         if self.case.transfers and moving > self.medians["compute"]:
             message = f"copies take {format_time(moving)} of a request, compute {format_time(self.medians['compute'])}"
@@ -408,9 +346,7 @@ class _Measuring:
 
     def throughput(self) -> None:
         """``throughput`` over all lanes, two in flight per stream where the backend gives that many."""
-        start = self.host.now()
-        measured = self._loop(self.policy)
-        self.spans["throughput"] = (start, self.host.now())
+        measured = self._loop(self.policy, self._spanned("throughput"))
         self.measurements.append(measured)
         if "compute" in self.medians:
             longest = max(self.medians[part] for part in ("h2d", "compute", "d2h"))
@@ -418,6 +354,13 @@ class _Measuring:
         lanes = measured.lanes * measured.depth
         if lanes < self.case.streams:
             self.warnings.append(outcome.fewer_lanes(lanes, self.case.streams))
+
+    @contextlib.contextmanager
+    def _spanned(self, boundary: Boundary) -> Iterator[None]:
+        """The block is what is timed of ``boundary``, which telemetry is told."""
+        start = self.host.now()
+        yield
+        self.spans[boundary] = (start, self.host.now())
 
     def compare(self) -> None:
         """Warn of boundaries that do not fit each other: the host may have been slower at one of them."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from bench.cleanup import Cleanup
 from bench.errors import Unsupported
 from bench.measure.cuda import CudaClock, Driver
 from bench.measure.loop import evenly, quiet
@@ -17,7 +18,7 @@ from bench.seam import Buffer, Clock, Lane
 Take = Callable[[], int]
 Before = Callable[[], None] | None
 # Pinned addresses, and what lies on the device.
-Outputs = list[tuple[int, Buffer]]
+Pinned = list[tuple[int, Buffer]]
 # A lane's first calls may set things up: TorchScript compiles in the second.
 _SETTING_UP = 2
 NOTHING: AbstractContextManager[Any] = contextlib.nullcontext()
@@ -92,15 +93,19 @@ class Transfer:
         self._on = on
         self._pins: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
-        self._inputs = [(self._pin(f"in {name}", buffer), buffer) for name, buffer in lane.inputs().items() if on]
-        for pin, buffer in self._inputs:
-            driver.copy(pin, buffer.ptr, buffer.nbytes, stream_of(lane))  # real data, never zeros
-        driver.synchronize()
+        self._inputs: Pinned = []
+        with Cleanup() as undo:
+            undo.callback(self.close)
+            self._inputs = [(self._pin(f"in {name}", buffer), buffer) for name, buffer in lane.inputs().items() if on]
+            for pin, buffer in self._inputs:
+                driver.copy(pin, buffer.ptr, buffer.nbytes, stream_of(lane))  # real data, never zeros
+            driver.synchronize()
+            undo.pop_all()
 
     def _pin(self, name: str, buffer: Buffer) -> int:
         if self._sizes.get(name, -1) < buffer.nbytes:
             if name in self._pins:
-                self._driver.free_pinned(self._pins[name])
+                self._driver.free_pinned(self._pins.pop(name))
             self._pins[name] = self._driver.pinned(buffer.nbytes)
             self._sizes[name] = buffer.nbytes
         return self._pins[name]
@@ -110,7 +115,7 @@ class Transfer:
         for pin, buffer in self._inputs:
             self._driver.copy(buffer.ptr, pin, buffer.nbytes, stream)
 
-    def find_outputs(self, lane: Lane) -> Outputs:
+    def find_outputs(self, lane: Lane) -> Pinned:
         """Where the outputs of the lane's latest call lie, and pinned memory for each.
 
         Host work of some 10 us: a GPU with nothing queued would spend it between the events of ``d2h``.
@@ -119,16 +124,17 @@ class Transfer:
             return []
         return [(self._pin(f"out {name}", buffer), buffer) for name, buffer in lane.outputs().items()]
 
-    def device_to_host(self, outputs: Outputs, stream: int) -> None:
+    def device_to_host(self, outputs: Pinned, stream: int) -> None:
         """Issue the copies of the outputs found."""
         for pin, buffer in outputs:
             self._driver.copy(pin, buffer.ptr, buffer.nbytes, stream)
 
     def close(self) -> None:
         """Give the pinned memory back."""
-        for address in self._pins.values():
-            self._driver.free_pinned(address)
-        self._pins.clear()
+        with Cleanup() as cleanup:
+            for address in self._pins.values():
+                cleanup.callback(self._driver.free_pinned, address)
+            self._pins.clear()
 
 
 @contextlib.contextmanager
@@ -164,14 +170,13 @@ def latency(
             part.append(clock.elapsed(first, last))
         return took
 
-    try:
+    with Cleanup() as cleanup:
+        cleanup.callback(copies.close)
+        cleanup.callback(driver.synchronize)
         take()  # the output's pinned memory is allocated here
         for part in parts.values():
             part.clear()
         yield take, parts
-    finally:
-        driver.synchronize()
-        copies.close()
 
 
 def throughput(
@@ -194,14 +199,10 @@ def throughput(
     host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
     most ``max_samples`` are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
     """
-    loop = _Loop(lanes, clock, host, transfers=transfers)
-    try:
-        with quiet():
-            loop.lead_in(policy)
-            with counted:
-                loop.run(policy.throughput_ns)
-    finally:
-        loop.close()
+    with contextlib.closing(_Loop(lanes, clock, host, transfers=transfers)) as loop, quiet():
+        loop.lead_in(policy)
+        with counted:
+            loop.run(policy.throughput_ns)
     times = {name: evenly(taken, policy.max_samples) for name, taken in loop.parts.items()}
     return Measurement(
         boundary="throughput",
@@ -234,11 +235,20 @@ class _Loop:
         self.clock = clock
         self.host = host
         self.driver = clock.driver
-        self.up, self.down = self.driver.stream(), self.driver.stream()
-        self.slots = [_Slot(lane, clock, transfers) for lane in lanes]
         self.parts: dict[str, list[int]] = {name: [] for name in ("total", "enqueue", "h2d", "compute", "d2h")}
         self.first = clock.event()
         self.window_ns = 0
+        self.slots: list[_Slot] = []
+        with Cleanup() as undo:
+            self.up = self.driver.stream()
+            undo.callback(self.driver.destroy_stream, self.up)
+            self.down = self.driver.stream()
+            undo.callback(self.driver.destroy_stream, self.down)
+            for lane in lanes:
+                self.slots.append(_Slot(lane, clock, transfers))
+                undo.callback(self.slots[-1].copies.close)
+            self._cleanup = undo.pop_all()
+        self._cleanup.callback(self.driver.synchronize)
 
     def lead_in(self, policy: Policy) -> None:
         """Calls that are not counted: what a lane sets up, the pinned outputs among it."""
@@ -296,8 +306,4 @@ class _Loop:
 
     def close(self) -> None:
         """Wait for the device, free the pinned memory and the copy streams."""
-        self.driver.synchronize()
-        for slot in self.slots:
-            slot.copies.close()
-        for stream in (self.up, self.down):
-            self.driver.destroy_stream(stream)
+        self._cleanup.close()

@@ -58,8 +58,12 @@ def warm_up(take: Take, policy: Policy, clock: Clock) -> WarmUp:
 
 
 def sample(take: Take, stop: StopRule) -> tuple[int, ...]:
-    """Samples in nanoseconds, in the order taken and none dropped, until ``stop`` has a reason."""
+    """Samples in nanoseconds, in the order taken and none dropped, until ``stop`` has a reason.
+
+    Its time begins with the first: collecting garbage may take longer than all of them.
+    """
     with quiet():
+        stop.begin()
         while not stop.reason:
             stop.add(take())
     return tuple(stop.samples)

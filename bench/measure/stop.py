@@ -29,8 +29,9 @@ class StopRule:
     next; it has stopped falling when at two checkpoints in a row the interval is no narrower than at the one before
     those two. (Of independent samples about 5 % of runs end so by chance, of drifting ones about 9 in 10.)
 
-    ``MaxSamples`` and ``MaxTime``: ``max_samples`` samples, or ``max_time_ns`` on ``clock`` since the rule was made,
-    with however few samples there are by then. The first sample is always taken.
+    ``MaxSamples`` and ``MaxTime``: ``max_samples`` samples, or ``max_time_ns`` on ``clock`` since ``begin``, or since
+    the rule was made, with however few samples there are by then. The first sample is always taken. ``begun`` is that
+    time.
     """
 
     def __init__(self, policy: Policy, clock: Clock) -> None:
@@ -38,16 +39,21 @@ class StopRule:
         self.reason = ""
         self._policy = policy
         self._now = clock.now
-        self._deadline = clock.now() + policy.max_time_ns
+        self.begun = clock.now()
         self._look = max(1, policy.min_samples)
         self._checkpoint = self._look
         self._widths: list[float] = []
+
+    def begin(self) -> None:
+        """Time counts from now on."""
+        self.begun = self._now()
 
     def add(self, ns: int) -> None:
         """Take one sample and decide."""
         self.samples.append(ns)
         n = len(self.samples)
-        limit = MAX_SAMPLES if n >= self._policy.max_samples else MAX_TIME if self._now() >= self._deadline else ""
+        over = self._now() - self.begun >= self._policy.max_time_ns
+        limit = MAX_SAMPLES if n >= self._policy.max_samples else MAX_TIME if over else ""
         if limit or n >= self._look:
             self.reason = self._judge(n) or limit
 

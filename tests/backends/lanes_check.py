@@ -1,6 +1,7 @@
 """Run in a process of its own: two lanes of one case on a GPU, by their streams, outputs, poison and fairness report.
 
-``lanes_check.py BACKEND FIELDS`` takes the fields of the case as JSON and ends with 0, or with what was wrong.
+``lanes_check.py BACKEND FIELDS`` takes the fields of the case as JSON and ends with 0, or with what was wrong; with
+``LACKS``, and what is lacking on stderr, where this machine cannot make the case.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.errors import Unavailable
 from tests.backends.kit import Bench, cosine
+
+LACKS = 77
 
 
 def main() -> None:
@@ -41,4 +45,9 @@ def main() -> None:
     assert (told["graph_capture"] != "none") is bool(captured), told
 
 
-main()
+if __name__ == "__main__":
+    try:
+        main()
+    except Unavailable as lacks:
+        print(f"{lacks.what}; {lacks.fix}", file=sys.stderr)
+        sys.exit(LACKS)

@@ -11,11 +11,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.measure.cuda import FLAG, Gate
+from bench.measure import device
+from bench.measure.cuda import FLAG, CudaClock, Gate
+from bench.measure.outcome import Measured
+from bench.model import Case, Input, Policy
 from bench.seam import Buffer
 
 ISSUE = 1_000  # ns of host time that each call into the driver takes
 POLL = 100
+POLICY = Policy(throughput_ns=20_000_000, warmup_ns=1_000_000)
 
 
 class Host:
@@ -196,3 +200,13 @@ class SimulatedLane:
 
     def read(self) -> dict[str, np.ndarray]:
         raise AssertionError("not while timing")
+
+
+def run(gpu: SimulatedGpu, lanes: list[SimulatedLane], policy: Policy = POLICY, **fields: object) -> Measured:
+    """A whole case of these lanes, measured."""
+    asked = Case(model="m", factory="f:m", inputs={"x": Input(shape=(1,))}, backend="b", **fields)  # type: ignore[arg-type]
+    clock = CudaClock(gpu, gpu.gate)
+    try:
+        return device.measure(lanes, asked, policy, clock, gpu.host)
+    finally:
+        clock.close()

@@ -14,30 +14,10 @@ import pytest
 from bench.errors import Unsupported
 from bench.measure import cuda, device
 from bench.measure.cuda import CudaClock, Gate, create_gate
-from bench.model import Boundary, Case, Input, Measurement, Policy
+from bench.model import Boundary, Case, Measurement, Policy
 
 from . import simulated
-from .simulated import ISSUE, SimulatedGpu, SimulatedLane
-
-POLICY = Policy(throughput_ns=20_000_000, warmup_ns=1_000_000)
-
-
-@pytest.fixture
-def gpu() -> Iterator[SimulatedGpu]:
-    gate = create_gate()
-    yield SimulatedGpu(gate)
-    gate.close()
-
-
-def run(
-    gpu: SimulatedGpu, lanes: list[SimulatedLane], policy: Policy = POLICY, **fields: object
-) -> device.outcome.Measured:
-    asked = Case(model="m", factory="f:m", inputs={"x": Input(shape=(1,))}, backend="b", **fields)  # type: ignore[arg-type]
-    clock = CudaClock(gpu, gpu.gate)
-    try:
-        return device.measure(lanes, asked, policy, clock, gpu.host)
-    finally:
-        clock.close()
+from .simulated import ISSUE, SimulatedGpu, SimulatedLane, run
 
 
 def test_every_boundary_is_measured_with_its_parts(gpu: SimulatedGpu) -> None:
@@ -89,149 +69,57 @@ def test_a_call_that_waits_for_the_gpu_ends_unheld_with_the_reason(gpu: Simulate
     assert "waits for the GPU" in unheld.message
 
 
-class Queued(SimulatedGpu):
-    """A stream takes 1,024 launches; the host waits where it would have more."""
+@pytest.mark.parametrize("at", [1, 12, 40, 70])
+def test_a_hold_that_breaks_once_does_not_cost_the_case_its_gpu_time(gpu: SimulatedGpu, at: int) -> None:
+    parent = Gate(os.dup(gpu.gate.fd))
 
-    def __init__(self, gate: Gate) -> None:
-        super().__init__(gate)
-        self._ends: dict[int, list[int]] = {}
+    class Stopped(SimulatedLane):
+        """The process stands still in one held call, and the parent lets the stream go."""
 
-    def kernel(self, stream: int, ns: int) -> None:
-        queue = self._ends.setdefault(stream, [])
-        if len(queue) >= 1024 and self.gate.stuck is None:
-            self.host.time = max(self.host.time, queue.pop(0))
-        super().kernel(stream, ns)
-        queue.append(self._free[stream])
-
-
-@pytest.mark.parametrize(("launches", "each"), [(1, 5_000_000), (10, 20_000), (300, 20_000)])
-@pytest.mark.parametrize("boundary", ["gpu", "gpu_unheld", "enqueue", "latency", "throughput"])
-def test_work_that_no_stream_waits_for_is_refused_whatever_is_asked_for(
-    boundary: Boundary, launches: int, each: int
-) -> None:
-    class Escaping(SimulatedLane):
-        def call(self) -> None:
-            super().call()
-            for _ in range(launches):
-                self.gpu.kernel(999, each)
-
-    gate = create_gate()
-    card = Queued(gate)
-    with pytest.raises(Unsupported, match="after the call's stream has ended") as refused:
-        run(card, [Escaping(card, kernel_ns=50_000)], Policy(boundaries=(boundary,), warmup_ns=1_000_000))
-    assert "wait_stream" in refused.value.fix
-    gate.close()
-
-
-@pytest.mark.parametrize("boundary", ["gpu", "enqueue", "latency", "throughput"])
-def test_work_left_by_a_call_that_the_host_bounds_is_seen_under_the_hold(gpu: SimulatedGpu, boundary: Boundary) -> None:
-    class Forked(SimulatedLane):
-        """Its side stream waits for its own, and is done before the host has issued the rest."""
-
-        def __init__(self, card: SimulatedGpu) -> None:
-            super().__init__(card, kernel_ns=1_000)
-            self._fork = card.event()
-
-        def call(self) -> None:
-            self.gpu.record(self._fork, self.stream or 0)
-            self.gpu.wait_event(999, self._fork)
-            self.gpu.kernel(999, 500_000)
-            self.gpu.host.time += 2_000_000
-            super().call()
-
-    with pytest.raises(Unsupported, match="after the call's stream has ended"):
-        run(gpu, [Forked(gpu)], Policy(boundaries=(boundary,), warmup_ns=1_000_000))
-
-
-def test_work_that_comes_last_and_adds_up_to_nothing_is_seen(gpu: SimulatedGpu) -> None:
-    class Last(SimulatedLane):
-        """Its side stream starts when its own has ended, and works for less long."""
-
-        def __init__(self, card: SimulatedGpu) -> None:
-            super().__init__(card, kernel_ns=60_000)
-            self._fork = card.event()
+        held = 0
 
         def call(self) -> None:
             super().call()
-            self.gpu.record(self._fork, self.stream or 0)
-            self.gpu.wait_event(999, self._fork)
-            self.gpu.kernel(999, 40_000)
+            self.held += parent.stuck is not None
+            if self.held == at:
+                self.held += 1
+                parent.trip()
 
-    with pytest.raises(Unsupported, match="after the call's stream has ended"):
-        run(gpu, [Last(gpu)], Policy(boundaries=("gpu",), warmup_ns=1_000_000))
-
-
-class SlowSync(SimulatedGpu):
-    """Synchronising takes the host ``price`` if anything was issued since the last time, as where memory is given back,
-    and every ``each``-th time another 1 ms.
-    """
-
-    price, each = 0, 0
-
-    def __init__(self, gate: Gate) -> None:
-        super().__init__(gate)
-        self._issued = self._times = 0
-
-    def synchronize(self) -> None:
-        super().synchronize()
-        self._times += 1
-        self.host.time += self.price * (len(self.log) - self._issued > 1)
-        self.host.time += 1_000_000 * (self.each > 0 and self._times % self.each == 0)
-        self._issued = len(self.log)
+    found = run(gpu, [Stopped(gpu, kernel_ns=500_000)], Policy(boundaries=("gpu",), warmup_ns=1_000_000))
+    parent.close()
+    assert [m.boundary for m in found.measurements] == ["enqueue", "gpu"]
+    assert set(found.measurements[-1].samples) == {500_000}
+    assert found.warnings == ()
 
 
-@pytest.mark.parametrize("kernel_ns", [10_000, 600_000_000])
-@pytest.mark.parametrize(("price", "each"), [(60_000, 0), (5_000_000, 0), (0, 2), (0, 3), (0, 5), (60_000, 7)])
-def test_what_a_synchronisation_costs_the_host_is_not_taken_for_work(
-    monkeypatch: pytest.MonkeyPatch, kernel_ns: int, price: int, each: int
-) -> None:
-    monkeypatch.setattr(simulated, "POLL", max(100, kernel_ns // 1_000))
-    gate = create_gate()
-    card = SlowSync(gate)
-    card.price, card.each = price, each
-    policy = Policy(boundaries=("gpu",), warmup_ns=1_000_000, max_time_ns=1)
-    assert run(card, [SimulatedLane(card, kernel_ns=kernel_ns)], policy).measurements
-    gate.close()
+@pytest.fixture
+def slow_collection(gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting garbage takes 300 ms."""
+
+    def collect() -> None:
+        gpu.host.time += 300_000_000
+
+    monkeypatch.setattr("gc.collect", collect)
 
 
-def test_work_that_does_not_wait_for_the_held_stream_is_timed_without_a_hold(gpu: SimulatedGpu) -> None:
-    rng = random.Random(0)
-
-    class Ahead(SimulatedLane):
-        """A side stream that starts at once, and that the lane's own waits for at the end."""
-
-        def __init__(self, card: SimulatedGpu) -> None:
-            super().__init__(card, kernel_ns=50_000)
-            self._join = card.event()
-
-        def call(self) -> None:
-            self._kernel_ns = 50_000 + rng.randrange(20_000)
-            self.gpu.kernel(999, 5_000_000)
-            self.gpu.record(self._join, 999)
-            super().call()
-            # The gate of this GPU opens at the end of a held block, when the side stream's work has long been done.
-            self.gpu.wait_event(self.stream or 0, self._join)
-            if self.gpu.gate.stuck is not None:
-                self.gpu.host.time += 6_000_000
-
-    policy = Policy(boundaries=("gpu",), warmup_ns=1_000_000, max_time_ns=1_000_000_000)
-    found = run(gpu, [Ahead(gpu)], policy)
-    assert [m.boundary for m in found.measurements] == ["enqueue", "gpu_unheld"]
-    assert set(found.spans) == {"enqueue", "gpu_unheld"}
-    assert min(found.measurements[-1].samples) >= 5_000_000
-    unheld = found.warnings[-1]
-    assert "runs before the stream is let go" in unheld.message
-    assert "side.wait_stream" in unheld.hint
-    assert not any("of gpu " in warning.message for warning in found.warnings)  # a series that is not kept
+@pytest.mark.usefixtures("slow_collection")
+def test_the_time_of_a_boundary_is_that_of_its_samples_alone(gpu: SimulatedGpu) -> None:
+    """Neither garbage collection nor calls that do not count: telemetry marks samples by where they lie in it."""
+    lanes = [SimulatedLane(gpu, kernel_ns=1_000_000) for _ in range(8)]
+    policy = Policy(boundaries=("gpu", "throughput"), warmup_ns=20_000_000, throughput_ns=20_000_000)
+    found = run(gpu, lanes, policy, streams=4)
+    (on_gpu,) = [m for m in found.measurements if m.boundary == "gpu"]
+    (rate,) = [m for m in found.measurements if m.boundary == "throughput"]
+    lasted = {name: end - start for name, (start, end) in found.spans.items()}
+    assert lasted["gpu"] < 1.1 * sum(on_gpu.samples)
+    assert lasted["throughput"] < 1.1 * (rate.window_ns or 0)
 
 
-def test_a_busy_host_is_not_taken_for_work_left_on_the_device(gpu: SimulatedGpu) -> None:
-    class Hiccup(SimulatedLane):
-        def call(self) -> None:
-            super().call()
-            self.gpu.host.time += 2_000_000 * (self.calls % 7 == 0)
-
-    assert run(gpu, [Hiccup(gpu)], Policy(boundaries=("gpu",), warmup_ns=1_000_000)).measurements
+@pytest.mark.usefixtures("slow_collection")
+def test_collecting_garbage_is_no_part_of_the_time_that_samples_may_take(gpu: SimulatedGpu) -> None:
+    policy = Policy(boundaries=("gpu",), warmup_ns=1_000_000, max_time_ns=100_000_000)
+    found = run(gpu, [SimulatedLane(gpu, kernel_ns=1_000_000)], policy)
+    assert [m.stop for m in found.measurements] == ["TargetReached"] * 2
 
 
 class Counting:

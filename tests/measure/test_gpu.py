@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from bench.errors import Unsupported
+from bench.errors import OutOfMemory, Unsupported
 from bench.measure import gpu
 from bench.measure.cuda import CudaClock, CudaFailure, Gate, HoldBroken, create_gate
 from bench.model import Policy
@@ -221,6 +222,63 @@ class NotHere(SimulatedGpu):
 
     def register(self, address: int, nbytes: int) -> int:
         raise CudaFailure("CUDA_ERROR_NOT_SUPPORTED in a CUDA call")
+
+
+class TwoInputs(SimulatedLane):
+    def inputs(self) -> Mapping[str, Buffer]:
+        return {name: Buffer(ptr=1, nbytes=64, shape=(64,), dtype="uint8") for name in "ab"}
+
+
+def run_out(monkeypatch: pytest.MonkeyPatch, card: SimulatedGpu, refused: Callable[[int], bool]) -> None:
+    """Page-locked memory is there but where ``refused`` says so of the bytes asked for."""
+    pinned = card.pinned
+
+    def allocate(nbytes: int) -> int:
+        if refused(nbytes):
+            raise OutOfMemory("no memory that can be page-locked")
+        return pinned(nbytes)
+
+    monkeypatch.setattr(card, "pinned", allocate)
+
+
+def request(rig: Rig) -> None:
+    with gpu.latency(TwoInputs(rig.gpu), rig.clock, rig.gpu.host, transfers=True):
+        pass
+
+
+def closed_loop(rig: Rig) -> None:
+    lanes = [TwoInputs(rig.gpu) for _ in range(2)]
+    policy = Policy(throughput_ns=1_000_000, warmup_ns=1_000)
+    gpu.throughput(lanes, rig.clock, rig.gpu.host, policy, batch=1, depth=2, transfers=True)
+
+
+@pytest.mark.parametrize(
+    ("measure", "nth"),
+    [(what, nth) for what, blocks in ((request, 3), (closed_loop, 6)) for nth in range(1, blocks + 1)],
+)
+def test_what_was_taken_before_memory_ran_out_is_given_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, measure: Callable[[Rig], None], nth: int
+) -> None:
+    asked, kept = itertools.count(1), set[int]()
+    made = {name: getattr(rig.gpu, name) for name in ("stream", "pinned")}
+    for name, make in made.items():
+        monkeypatch.setattr(rig.gpu, name, lambda *size, make=make: kept.add(handle := make(*size)) or handle)
+    run_out(monkeypatch, rig.gpu, lambda _: next(asked) == nth)
+    with pytest.raises(OutOfMemory):
+        measure(rig)
+    assert not kept & rig.gpu.live
+
+
+def test_memory_that_outputs_outgrow_is_given_back_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Growing(SimulatedLane):
+        def outputs(self) -> Mapping[str, Buffer]:
+            return {"y": Buffer(ptr=2, nbytes=64 * self.calls, shape=(64 * self.calls,), dtype="uint8")}
+
+    run_out(monkeypatch, rig.gpu, lambda nbytes: nbytes > 128)
+    with gpu.latency(Growing(rig.gpu), rig.clock, rig.gpu.host, transfers=True) as (take, _):
+        take()
+        with pytest.raises(OutOfMemory):
+            take()
 
 
 def test_a_hold_that_the_platform_refuses_is_found_before_it_is_needed() -> None:
