@@ -59,7 +59,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "a build of the runtime with kernels for this GPU's architecture",
         ),
         (
-            r"CUDA_ERROR_DEVICE_UNAVAILABLE|devices? is/are busy or unavailable",
+            r"CUDA_ERROR_DEVICE_UNAVAILABLE|devices?(\(s\))? (is/are|are|is) busy or unavailable",
             "Unavailable",
             "end the process that has the GPU for itself, or nvidia-smi -c DEFAULT",
         ),
@@ -81,7 +81,8 @@ _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
         (
             r"ILLEGAL_ADDRESS|illegal memory access|MISALIGNED_ADDRESS|misaligned address|ILLEGAL_INSTRUCTION|"
-            r"illegal instruction was encountered|INVALID_ADDRESS_SPACE|INVALID_PC|HARDWARE_STACK_ERROR|"
+            r"illegal instruction was encountered|INVALID_ADDRESS_SPACE|global/shared address space|INVALID_PC|"
+            r"invalid program counter|HARDWARE_STACK_ERROR|hardware stack error|"
             r"CUDA_ERROR_ASSERT|device-side assert|CUDA_ERROR_LAUNCH_FAILED|unspecified launch failure|"
             r"CUDA_ERROR_LAUNCH_TIMEOUT|the launch timed out|TENSOR_MEMORY_LEAK",
             "CudaFailure",

@@ -52,9 +52,11 @@ def count(case: Case, context: Context) -> Work:
 
     size = ITEMSIZE[case.precision]
     for device in ("meta", "cpu"):
+        built = False
         try:
             with torch.device(device):
                 model = _torch.build_model(case, context, device=device)
+            built = True
             inputs = {
                 name: torch.empty([int(n) for n in spec.shape], dtype=getattr(torch, spec.dtype), device=device).zero_()
                 for name, spec in case.resolved.items()
@@ -65,12 +67,9 @@ def count(case: Case, context: Context) -> Work:
                 outputs = _torch.flatten_outputs(model(**inputs))
         except BenchError:
             raise
-        except TypeError as error:
-            _check_names(model, case, error)
-            if device == "cpu":
-                raise CaseError(f"the model cannot be run on zeros: {error}") from error
-            continue
         except Exception as error:  # on meta tensors an operator or a .item(); on zeros anything that a model may do
+            if built and isinstance(error, TypeError):
+                _check_names(model, case, error)
             if device == "cpu":
                 raise CaseError(f"the model cannot be run on zeros: {error}") from error
             continue

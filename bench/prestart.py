@@ -50,6 +50,7 @@ class Prestart:
         self._tell = tell
         self._waiting: dict[tuple[str, int], Waiting] = {}
         self._builders: dict[tuple[str, int], Waiting] = {}
+        self._refused: set[str] = set()
 
     def start(
         self,
@@ -68,8 +69,8 @@ class Prestart:
             for gone in kept.keys() - coming.keys():  # e.g. of a case that has failed since
                 kept.pop(gone).close()
         first = next(iter(coming))
-        if not self._waiting and _can(coming[first], interpreters):
-            can = ((case, turn[1]) for turn, case in coming.items() if _can(case, interpreters))
+        if not self._waiting and self._can(coming[first], interpreters):
+            can = ((case, turn[1]) for turn, case in coming.items() if self._can(case, interpreters))
             self._start(list(itertools.islice(can, self._size)), interpreters, lacking)
 
     def builder(self, case: Case, replicate: int) -> process.Child | None:
@@ -116,6 +117,16 @@ class Prestart:
                 self._hear(self._waiting, *turn)
             clean.pop_all()
 
+    def _can(self, case: Case, interpreters: Mapping[str, toolchains.Interpreter]) -> bool:
+        """Whether the case's worker may be started ahead: its backend knows what to import, and can run here; and none
+        of the case could not.
+        """
+        return (
+            case.id not in self._refused
+            and isinstance(base.load(case.backend), Preloading)
+            and toolchains.missing(interpreters[case.toolchain], case.backend) is None
+        )
+
     def _begin(
         self,
         kept: dict[tuple[str, int], Waiting],
@@ -135,13 +146,16 @@ class Prestart:
         worker.say(jobs.encode(jobs.Preload(device=self._device, suite_dir=str(self._suite_dir), case=case)))
 
     def _hear(self, kept: dict[tuple[str, int], Waiting], case: Case, replicate: int) -> None:
-        """Wait until the worker has imported everything; one that cannot is left to be started in its turn."""
+        """Wait until the worker has imported everything; one that cannot is left to be started in its turn, and so are
+        those of the case's further turns.
+        """
         found = kept[case.id, replicate]
         replies: list[jobs.ReplyType] = []
         ready: Callable[[], bool] = lambda: isinstance(replies[-1], jobs.Preloaded) if replies else False  # noqa: E731
         if not found.worker.hear(_LIMIT_NS, lambda line: replies.append(jobs.decode_reply(line)), ready):
             del kept[case.id, replicate]
             found.close()
+            self._refused.add(case.id)
             told = [reply.message for reply in replies if isinstance(reply, jobs.Failed)] or ["it ended, or hangs"]
             why = told[0].partition("\n")[0]
             self._tell(Note(text=f"{case.label}: its worker is started in its turn, as it cannot be ahead: {why}"))
@@ -153,11 +167,3 @@ def _dead(found: Waiting) -> bool:
         return False
     found.close()
     return True
-
-
-def _can(case: Case, interpreters: Mapping[str, toolchains.Interpreter]) -> bool:
-    """Whether the case's worker may be started ahead: its backend knows what to import, and can run here."""
-    return (
-        isinstance(base.load(case.backend), Preloading)
-        and toolchains.missing(interpreters[case.toolchain], case.backend) is None
-    )

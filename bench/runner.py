@@ -325,13 +325,14 @@ class _Session:
         """A folder for what a backend is asked to keep, e.g. generated code; told if it was used, gone if not."""
         folder = Path(self.settings.cache) / "kept" / self.header.run / case.id
         folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        if any(folder.iterdir()):
+        try:
+            yield folder
+        finally:
+            for empty in (folder, folder.parent):
+                with contextlib.suppress(OSError):
+                    empty.rmdir()
+        if folder.exists():
             self.tell(Note(text=f"{case.label}: kept in {folder}"))
-            return
-        for empty in (folder, folder.parent):
-            with contextlib.suppress(OSError):
-                empty.rmdir()
 
     def _lacking(self, case: Case, replicate: int) -> str:
         build = replicate % self.header.policy.builds

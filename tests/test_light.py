@@ -52,6 +52,10 @@ def hooked():
     model.register_forward_pre_hook(rename, with_kwargs=True)
     return model
 
+def values():
+    rates = torch.linspace(0, 0.5, 2).numpy()  # meta tensors have none, which is a TypeError
+    return torch.nn.Sequential(Wrapped(8, 8), torch.nn.Dropout(float(rates[1])))
+
 class Broken(torch.nn.Module):
     def forward(self, x):
         raise RuntimeError("no kernel anywhere")
@@ -97,6 +101,13 @@ def test_flops_and_bytes_are_those_counted_by_hand(context: Context, item: bool,
 def test_a_model_takes_what_its_signature_does_not_show(context: Context, factory: str) -> None:
     pytest.importorskip("torch")
     case = Case(model="m", factory=f"zoo.py:{factory}", inputs={"x": Input(shape=(2, 8))}, backend="eager")
+    assert light.count(case, context).flops == 2 * 2 * 8 * 8
+
+
+@pytest.mark.torch
+def test_a_factory_that_needs_values_is_counted_on_the_cpu(context: Context) -> None:
+    pytest.importorskip("torch")
+    case = Case(model="m", factory="zoo.py:values", inputs={"input": Input(shape=(2, 8))}, backend="eager")
     assert light.count(case, context).flops == 2 * 2 * 8 * 8
 
 

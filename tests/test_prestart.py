@@ -109,6 +109,19 @@ def test_one_that_cannot_import_is_started_in_its_turn_and_tells_why(trtbench: T
     assert children() == before
 
 
+def test_a_case_whose_worker_cannot_be_ahead_is_told_once_and_not_tried_again(
+    trtbench: Trtbench, fake_suite: Suite
+) -> None:
+    suite = fake_suite("[{name: fake, fail: preload}]", replicates=3)
+    assert trtbench("run", suite, "--prestart", 2, "--progress", "json") == 0
+    assert groups(trtbench) == ["prestart: 2 workers"]
+    notes = [event for event in trtbench.events() if event["event"] == "note"]
+    assert len(notes) == 2
+    records = trtbench.runs()[0].records
+    assert len(records) == 2 * 3
+    assert not any(ahead(record) or record.failure for record in records)
+
+
 def test_the_workers_of_a_case_that_fails_are_ended(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite("[{name: fake, fail: segfault}, fake]", replicates=3)
     before = children()

@@ -338,6 +338,7 @@ def test_an_interrupt_even_repeated_finishes_the_file(
     assert run.footer.status == "interrupted"
     assert run.damage == ""
     assert [record.label.split("/")[1] for record in run.records] == ["fake"]
+    assert list((tmp_path / "cache" / "kept").iterdir()) == []  # what was to take generated code
 
 
 def with_builds(suite: Path, builds: int) -> Path:

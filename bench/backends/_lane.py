@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.backends import _torch
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 Run = Callable[[dict[str, "torch.Tensor"]], Any]
+# torch.cuda.Stream gives 32 streams in turn, for every further one an old one.
+_STREAMS = 32
 # TorchScript profiles the first call and compiles in the second; cuDNN and cuBLAS choose kernels in the first.
 _CALLS_BEFORE_CAPTURE = 3
 _NO_CAPTURE = "the call cannot be captured in a CUDA graph (cuda_graph: off runs it without)"
@@ -27,14 +29,15 @@ class TorchLane:
     ``call`` makes the lane's stream current in the calling thread and leaves it so (about 1 us; entering and leaving a
     context would cost several). inference_mode belongs to a thread too, so each call enters it (0.6 us).
 
-    ``given`` makes the inputs once more, on the host, for ``changed`` to compare with.
+    ``held`` tells the tensors that the program keeps, now. ``given`` makes the inputs once more, on the host, for
+    ``changed`` to compare with.
     """
 
     def __init__(
         self,
         run: Run,
         inputs: dict[str, torch.Tensor],
-        weights: frozenset[int],
+        held: Callable[[], Iterable[torch.Tensor]],
         names: tuple[str, ...],
         given: Callable[[], Mapping[str, torch.Tensor]] = dict,
     ) -> None:
@@ -51,7 +54,7 @@ class TorchLane:
         self._names = names
         self._inputs = inputs
         self._given = given
-        self._kept = weights | {_storage(tensor) for tensor in inputs.values()}
+        self._held = held
         self._latest: Any = None
         self._graph: Any = None
 
@@ -99,12 +102,13 @@ class TorchLane:
         return {name: _buffer(tensor) for name, tensor in self._tensors().items()}
 
     def poison(self) -> None:
-        """Fill the latest outputs with NaN or 0x7F bytes, less those that are an input or a weight."""
+        """Fill the latest outputs with NaN or 0x7F bytes, less those that are an input or kept by the program."""
         import torch
 
+        kept = {_storage(tensor) for tensor in (*self._inputs.values(), *self._held())}
         with self._current(), torch.inference_mode():
             for tensor in self._tensors().values():
-                if _storage(tensor) not in self._kept and tensor.numel():
+                if _storage(tensor) not in kept and tensor.numel():
                     floats = tensor.is_floating_point() or tensor.is_complex()
                     tensor.untyped_storage().fill_(0xFF if floats else 0x7F)
 
@@ -146,7 +150,8 @@ class TorchLane:
 class TorchPrepared:
     """A PyTorch callable that takes a dict of tensors, with any number of lanes over it.
 
-    ``names`` are the outputs' names where the callable returns a bare tuple. ``more`` adds to the fairness report.
+    ``names`` are the outputs' names where the callable returns a bare tuple. ``held`` tells the tensors that the
+    program keeps, which may be outputs too. ``more`` adds to the fairness report.
     """
 
     def __init__(
@@ -157,19 +162,19 @@ class TorchPrepared:
         run: Run,
         *,
         names: tuple[str, ...] = (),
-        weights: Sequence[torch.Tensor] = (),
+        held: Callable[[], Iterable[torch.Tensor]] = tuple,
         captures_graphs: bool = False,
         more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self.captures_graphs = captures_graphs
         # Inductor's graphs write every call's outputs to the same memory, so two lanes would share it.
-        self.max_lanes: int | None = 1 if captures_graphs else None
+        self.max_lanes: int | None = 1 if captures_graphs else _STREAMS if context.device != "cpu" else None
         self._case = case
         self._options = options
         self._context = context
         self._run = run
         self._names = names
-        self._weights = frozenset(_storage(tensor) for tensor in weights)
+        self._held = held
         self._more = more
         self._lanes: list[TorchLane] = []
 
@@ -182,7 +187,7 @@ class TorchPrepared:
         while len(self._lanes) < count:
             with _torch.errors():
                 inputs = self.example(self._context.inputs)
-                lane = TorchLane(self._run, inputs, self._weights, self._names, given=self._given)
+                lane = TorchLane(self._run, inputs, self._held, self._names, given=self._given)
                 if self._case.cuda_graph:
                     lane.capture()
             self._lanes.append(lane)
@@ -204,6 +209,7 @@ class TorchPrepared:
         """Let go of the model and of all lanes' memory."""
         self._lanes.clear()
         self._run = _closed
+        self._held = tuple
         self._more = dict
 
 

@@ -313,6 +313,25 @@ def to_tensors(
     return made
 
 
+def held_by(module: torch.nn.Module) -> list[torch.Tensor]:
+    """The tensors that a module keeps: parameters, buffers, and those in plain attributes of it and of all modules in
+    it, e.g. a grid that is made in the first call and returned by every one.
+    """
+    import torch
+
+    found: list[torch.Tensor] = [*module.parameters(), *module.buffers()]
+    looked: list[Any] = [vars(each) for each in module.modules()]
+    seen: set[int] = set()
+    while looked:
+        value = looked.pop()
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            looked += value.values() if isinstance(value, dict) else value
+    return found
+
+
 def flatten_outputs(out: Any) -> dict[str, torch.Tensor]:
     """What a model returned, as named tensors in order.
 

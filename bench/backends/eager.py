@@ -62,8 +62,8 @@ class Eager:
         with _torch.session(case, context):
             with context.phase("load"):
                 model = _torch.load_model(case, options, context, context.device)
-            weights = [*model.parameters(), *model.buffers()]
-            prepared = _lane.TorchPrepared(case, options, context, lambda inputs: model(**inputs), weights=weights)
+            run, held = (lambda inputs: model(**inputs)), (lambda: _torch.held_by(model))
+            prepared = _lane.TorchPrepared(case, options, context, run, held=held)
             with contextlib.closing(prepared):
                 yield prepared
 

@@ -35,6 +35,7 @@ Way = Literal[
     "nan",
     "wrong",
     "import",
+    "preload",
 ]
 
 
@@ -44,7 +45,7 @@ _BUILT = "factor.json"
 class Options(base.Options, frozen=True, kw_only=True):
     """``time`` is the length of a call on simulated time; ``noise``, ``drift`` and ``tactics`` are the sd of the logs
     of calls, of processes and of builds (0: nothing is built); ``fail`` is the way in which a call fails, or before any
-    the ``import``.
+    the ``import``, or that ahead of its turn alone (``preload``).
     """
 
     time: str = "1 ms"
@@ -171,7 +172,7 @@ class Fake:
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """Nothing to import, but it may fail."""
-        _import(base.options_of(self, case))
+        _import(base.options_of(self, case), ahead=True)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The right answer, tanh of each input; of a build, what it multiplies the length of a call by; or layers."""
@@ -225,8 +226,10 @@ def _layers(case: Case, ns: int) -> Layers:
     return Layers(runtime="simulated", layers=tuple(found), calls=3)
 
 
-def _import(options: base.Options) -> None:
+def _import(options: base.Options, *, ahead: bool = False) -> None:
     assert isinstance(options, Options)
+    if ahead and options.fail == "preload":
+        raise RuntimeError("the fake package cannot be imported ahead of its turn")
     if options.fail == "import":
         raise Unavailable("the fake package is installed but cannot be imported", fix="pip install --upgrade fake")
 

@@ -95,7 +95,7 @@ class Inductor:
                 options,
                 context,
                 lambda inputs: compiled(**inputs),
-                weights=[*model.parameters(), *model.buffers()],
+                held=lambda: _torch.held_by(model),
                 captures_graphs=captures,
                 more=lambda: _report(options, declined if captures else None),
             )
@@ -103,7 +103,7 @@ class Inductor:
                 with context.phase("compile"), _kept_code(options, context):
                     example = prepared.example(_shapes.example_arrays(case, context))
                     _mark(case, example)
-                    first = _lane.TorchLane(lambda inputs: compiled(**inputs), example, frozenset(), ())
+                    first = _lane.TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
                     first.call()
                     first.read()
                     del first, example

@@ -122,7 +122,7 @@ class EnginePrepared(_lane.TorchPrepared):
             context,
             run or _by_position(module),
             names=built.names,
-            weights=[*module.parameters(), *module.buffers()],
+            held=lambda: _torch.held_by(module),
             more=lambda: told,
         )
         self.max_lanes = None if again else 1
@@ -225,7 +225,7 @@ def _compiled(case: Case, options: Options, context: Context, api: _trt.Api) -> 
     parts: list[Any] = []
     with context.phase("compile"), _compiler.refusals(api, "torch.compile with torch_tensorrt failed"):
         compiled = _engine_modules.compile_in_torch(model, settings, parts)
-        first = _lane.TorchLane(lambda inputs: compiled(**inputs), example, frozenset(), ())
+        first = _lane.TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
         first.call()
         first.read()
     told |= _engine_modules.facts(parts)

@@ -79,7 +79,7 @@ class TorchScript:
                 context,
                 (lambda inputs: program(**inputs)) if by_keyword else (lambda inputs: program(*inputs.values())),
                 names=names,
-                weights=[*program.parameters(), *program.buffers(), *_constants(program)],
+                held=lambda: [*_torch.held_by(program), *_constants(program)],
                 more=lambda: {
                     "method": options.method,
                     "freeze": options.freeze,

@@ -142,10 +142,12 @@ class GpuTelemetry:
         return spans
 
     def low_clocks(self) -> list[int]:
-        """When the measurement's SM clock was read, under load, as more than 5 % below its highest."""
-        clocks = [(now, reading["sm_mhz"]) for now, reading in _loaded(self._parts()[0]) if "sm_mhz" in reading]
-        highest = max((mhz for _, mhz in clocks), default=0)
-        return [now for now, mhz in clocks if _changed(mhz, highest)]
+        """When the measurement's SM clock was read, under load, as more than 5 % below its highest, and no throttle
+        reason with it.
+        """
+        clocks = [(now, reading) for now, reading in _loaded(self._parts()[0]) if "sm_mhz" in reading]
+        highest = max((reading["sm_mhz"] for _, reading in clocks), default=0)
+        return [now for now, reading in clocks if _changed(reading["sm_mhz"], highest) and not _throttle(reading)]
 
     def _parts(self) -> tuple[Readings, Readings]:
         """The readings of the measurement, and those of a saturated loop; what came after it is in neither."""
@@ -234,8 +236,8 @@ def warnings(
 
     ``throttled`` and ``low`` say of each boundary whether samples of it are marked, and whether a low clock was read in
     its time. ClockChanged: under load the lowest SM clock was more than 5 % below the highest, and no throttle reason
-    says why. A saturated loop makes neither: what a throttled card takes for long is what it takes. Nor does throttling
-    in which no sample was taken.
+    says why: none was given, or only while no sample was taken. A saturated loop makes neither: what a throttled card
+    takes for long is what it takes. Nor does throttling in which no sample was taken.
     """
     found = []
     lowest, highest = told.get("sm_mhz_min", 0), told.get("sm_mhz_max", 0)
@@ -247,7 +249,7 @@ def warnings(
         message = f"the GPU was throttled ({named} of {told['readings']} readings){_where(throttled or {})}; {clocks}"
         hint = "; ".join(dict.fromkeys(_TRY.get(name, "nvidia-smi -q -d PERFORMANCE") for name in reasons))
         found.append(Warning(kind="Throttled", message=message, hint=hint))
-    elif not reasons and _changed(lowest, highest):
+    elif _changed(lowest, highest) and (not reasons or any((low or {}).values())):
         # A reading is of one moment, so of boundaries without a low one nothing is said.
         seen = f", seen low {_inside(low)}" if low and any(low.values()) else ""
         hint = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"

@@ -179,6 +179,21 @@ def test_poison_spares_an_output_that_is_an_input(bench: Bench) -> None:
         assert np.array_equal(lane.read()["2.same"], bench.context(case).inputs["x"])
 
 
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+def test_poison_spares_an_output_that_the_model_keeps(bench: Bench, backend: str) -> None:
+    with bench.prepared(bench.case(backend, "zoo.py:caches")) as prepared:
+        (lane,) = prepared.lanes(1)
+        lane.call()
+        wanted = lane.read()
+        lane.poison()
+        poisoned = [name for name, array in lane.read().items() if np.isnan(array).any()]
+        lane.call()
+        assert {name: np.array_equal(array, wanted[name]) for name, array in lane.read().items()} == dict.fromkeys(
+            wanted, True
+        )
+    assert poisoned == [name for name in wanted if name != "grid"]
+
+
 def test_a_missing_half_precision_kernel_is_unsupported(bench: Bench) -> None:
     with pytest.raises(Unsupported, match="Half"):
         bench.run(bench.case("eager", "zoo.py:inverse", SQUARE, precision="fp16"))

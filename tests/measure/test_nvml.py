@@ -437,9 +437,18 @@ def test_throttling_is_told_with_the_boundaries_that_it_hit_and_those_it_did_not
 
 
 def test_throttling_that_hit_no_sample_is_no_reason_to_warn_nor_is_the_clock_that_it_explains() -> None:
-    told = watch(FakeNvml(), {}, {}, {"reasons": POWER_CAP, "sm": 1500}, {"reasons": 0, "sm": 1980}).finish()
+    watched = watch(FakeNvml(), {}, {}, {"reasons": POWER_CAP, "sm": 1500}, {"reasons": 0, "sm": 1980})
+    told = watched.finish()
     assert told["throttle_reasons"] == {"SwPowerCap": 0.25}
-    assert warnings(told, {"gpu": False, "latency": False}, {"gpu": False, "latency": True}) == ()
+    assert watched.low_clocks() == []
+    assert warnings(told, {"gpu": False, "latency": False}, {"gpu": False, "latency": False}) == ()
+
+
+def test_throttling_that_hit_no_sample_explains_no_other_change_of_the_clock() -> None:
+    watched = watch(FakeNvml(), {}, {"reasons": POWER_CAP}, {"reasons": 0}, {}, {"sm": 1500}, {"sm": 1980})
+    assert len(watched.low_clocks()) == 1
+    (warning,) = warnings(watched.finish(), {"gpu": False, "latency": False}, {"gpu": True, "latency": False})
+    assert (warning.kind, warning.message) == ("ClockChanged", f"{CLOCKS} under load, seen low in gpu")
 
 
 # --------------------------------------------------------------------------------------------------- clock changes
