@@ -16,7 +16,7 @@ from bench import jobs, process, toolchains
 from bench.backends import base
 from bench.events import Event, Note, Step
 from bench.measure import cuda
-from bench.model import Case
+from bench.model import Case, digest
 from bench.seam import Preloading
 from bench.units import NS_PER_S
 
@@ -50,7 +50,7 @@ class Prestart:
         self._tell = tell
         self._waiting: dict[tuple[str, int], Waiting] = {}
         self._builders: dict[tuple[str, int], Waiting] = {}
-        self._refused: set[str] = set()
+        self._refused: set[str] = set()  # what could not be imported ahead
 
     def start(
         self,
@@ -118,11 +118,11 @@ class Prestart:
             clean.pop_all()
 
     def _can(self, case: Case, interpreters: Mapping[str, toolchains.Interpreter]) -> bool:
-        """Whether the case's worker may be started ahead: its backend knows what to import, and can run here; and none
-        of the case could not.
+        """Whether the case's worker may be started ahead: its backend knows what to import, and can run here; and no
+        other that imports the same could not.
         """
         return (
-            case.id not in self._refused
+            _imported(case) not in self._refused
             and isinstance(base.load(case.backend), Preloading)
             and toolchains.missing(interpreters[case.toolchain], case.backend) is None
         )
@@ -147,7 +147,7 @@ class Prestart:
 
     def _hear(self, kept: dict[tuple[str, int], Waiting], case: Case, replicate: int) -> None:
         """Wait until the worker has imported everything; one that cannot is left to be started in its turn, and so are
-        those of the case's further turns.
+        all that import the same, which is told once.
         """
         found = kept[case.id, replicate]
         replies: list[jobs.ReplyType] = []
@@ -155,10 +155,18 @@ class Prestart:
         if not found.worker.hear(_LIMIT_NS, lambda line: replies.append(jobs.decode_reply(line)), ready):
             del kept[case.id, replicate]
             found.close()
-            self._refused.add(case.id)
+            if _imported(case) in self._refused:
+                return
+            self._refused.add(_imported(case))
             told = [reply.message for reply in replies if isinstance(reply, jobs.Failed)] or ["it ended, or hangs"]
             why = told[0].partition("\n")[0]
-            self._tell(Note(text=f"{case.label}: its worker is started in its turn, as it cannot be ahead: {why}"))
+            what = "its worker, and what imports the same, is started in its turn, as it cannot be ahead"
+            self._tell(Note(text=f"{case.label}: {what}: {why}"))
+
+
+def _imported(case: Case) -> str:
+    """What of a case its worker imports ahead, under one name."""
+    return digest([case.toolchain, case.backend, case.options, case.factory])
 
 
 def _dead(found: Waiting) -> bool:

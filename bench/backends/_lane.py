@@ -105,7 +105,7 @@ class TorchLane:
         """Fill the latest outputs with NaN or 0x7F bytes, less those that are an input or kept by the program."""
         import torch
 
-        kept = {_storage(tensor) for tensor in (*self._inputs.values(), *self._held())}
+        kept = _storages([*self._inputs.values(), *self._held()])
         with self._current(), torch.inference_mode():
             for tensor in self._tensors().values():
                 if _storage(tensor) not in kept and tensor.numel():
@@ -219,6 +219,15 @@ def _closed(inputs: Any) -> Any:
 
 def _storage(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage().data_ptr())
+
+
+def _storages(tensors: Iterable[torch.Tensor]) -> set[int]:
+    """The memory of those tensors that have one of their own: a sparse or a fake one has not."""
+    found = set()
+    for tensor in tensors:
+        with contextlib.suppress(RuntimeError):
+            found.add(_storage(tensor))
+    return found
 
 
 def _buffer(tensor: torch.Tensor) -> Buffer:

@@ -125,7 +125,8 @@ class EnginePrepared(_lane.TorchPrepared):
             held=lambda: _torch.held_by(module),
             more=lambda: told,
         )
-        self.max_lanes = None if again else 1
+        if not again:
+            self.max_lanes = 1
         self._again = again
 
     def lanes(self, count: int) -> Sequence[_lane.TorchLane]:

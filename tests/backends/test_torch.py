@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench import tensors
-from bench.backends import _shapes, _torch, base
+from bench.backends import _lane, _shapes, _torch, base
 from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
 from bench.model import Case, Input, Range
 from tests.backends.kit import Bench, cosine
@@ -191,7 +191,14 @@ def test_poison_spares_an_output_that_the_model_keeps(bench: Bench, backend: str
         assert {name: np.array_equal(array, wanted[name]) for name, array in lane.read().items()} == dict.fromkeys(
             wanted, True
         )
-    assert poisoned == [name for name in wanted if name != "grid"]
+    assert poisoned == [name for name in wanted if name not in ("grid", "scale")]
+
+
+def test_lanes_on_a_gpu_are_no_more_than_torch_has_streams_for(bench: Bench) -> None:
+    case = bench.case("eager")
+    for device, most in (("cpu", None), ("cuda:0", 32)):
+        context = msgspec.structs.replace(bench.context(case), device=device)
+        assert _lane.TorchPrepared(case, _torch.TorchOptions(), context, lambda inputs: None).max_lanes == most
 
 
 def test_a_missing_half_precision_kernel_is_unsupported(bench: Bench) -> None:

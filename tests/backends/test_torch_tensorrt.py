@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from bench import plan, suite
-from bench.backends import _engine_modules, _trt, base
+from bench.backends import _engine_modules, _trt, base, torch_tensorrt
 from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
 from bench.model import Case, Input, Range
 from tests.backends.kit import Bench
@@ -224,6 +226,18 @@ def test_a_lane_on_another_stream_has_an_execution_context_of_its_own(
     assert len({id(context.engine) for context in contexts}) == 1
     with own.prepared(point(own, "fx", 4)) as prepared:  # its engine has one profile, for one context
         assert len(prepared.lanes(3)) == 1
+
+
+@pytest.mark.parametrize(("again", "most"), [(None, 1), (torch.nn.Identity, 32)])
+def test_lanes_on_a_gpu_are_no_more_than_torch_has_streams_for(
+    made: standin.StandIn, own: Bench, again: Any, most: int
+) -> None:
+    case = of(own, "dynamo")
+    context = msgspec.structs.replace(own.context(case), device="cuda:0")
+    api: Any = types.SimpleNamespace(name="TensorRT 10.0")
+    built = torch_tensorrt.Built(names=(), told={})
+    prepared = torch_tensorrt.EnginePrepared(case, context, api, torch.nn.Identity(), built, again=again)
+    assert prepared.max_lanes == most
 
 
 def test_one_module_serves_all_points_of_a_dynamic_case(made: standin.StandIn, own: Bench) -> None:

@@ -73,16 +73,20 @@ class Rectifies(Net):
 
 
 class Caches(Net):
-    """Makes a tensor in its first call, keeps it out of its buffers, and returns it from every call."""
+    """Keeps tensors that are no parameters or buffers of it, one from its first call on, and returns them; and a buffer
+    that has no memory of its own.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.grids: dict[str, list[torch.Tensor]] = {}
+        self.scales = [torch.nn.Parameter(torch.ones(3))]
+        self.register_buffer("mask", torch.eye(3).to_sparse())
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         if not self.grids:
             self.grids["all"] = [torch.arange(8, device=x.device, dtype=x.dtype)]
-        return {**super().forward(x), "grid": self.grids["all"][0]}
+        return {**super().forward(x), "grid": self.grids["all"][0], "scale": self.scales[0]}
 
 
 class Text(torch.nn.Module):
