@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import environment, jobs, locks, scratch, toolchains
 from bench.dispatch import Dispatcher, Tell
 from bench.errors import CaseError, Unavailable, UsageError
-from bench.events import Note, Step, Waiting
+from bench.events import Note, Started, Waiting
 from bench.measure import cuda, device, gpu, holds, spin
 from bench.measure.clock import HostClock
 from bench.measure.loop import sample, warm_up
@@ -140,20 +140,22 @@ def run(processes: int, runs: int, tell: Tell) -> tuple[Reading, ...]:
         )
         dispatcher = Dispatcher(_LIMIT_NS, False, tell)
         for index in range(processes):
+            label = f"process {index + 1} of {processes}"
+            tell(Started(label=label, done=index, total=processes + 1))
             with watched("cuda") as watch:
                 job = jobs.Selftest(device=_DEVICE, gate=watch.gate, runs=0 if index else runs)
-                reply = dispatcher.ask(interpreter, job, f"process {index + 1} of {processes}", watch)
+                reply = dispatcher.ask(interpreter, job, label, watch)
             if isinstance(reply, Failure):
                 raise UsageError(f"{reply.kind}: {reply.message}", where="selftest", fix=reply.hint)
             assert isinstance(reply, jobs.Read)
             series.append(reply.readings)
+        tell(Started(label="graph replays under nsys", done=processes, total=processes + 1))
         profiled = tuple(_profiled(own, interpreter.env, tell))
     return (*series[0], *_spread(series), *profiled)
 
 
 def _profiled(folder: Path, env: dict[str, str], tell: Tell) -> Iterator[Reading]:
     """Held graph replays against Nsight Systems, within max(2 %, 10 us); a note where it cannot be asked."""
-    tell(Step(label="selftest", phase="graph replays under nsys"))
     samples = folder / "replays.json"
     try:
         report = nsys.profile((sys.executable, "-c", _REPLAYS, str(samples)), env, folder, _PROFILE_LIMIT_S)

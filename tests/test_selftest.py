@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from bench import events, jobs, locks, selftest
 from bench.model import Environment
+from bench.report import progress
 from bench.seam import Reading
 from bench.watch import Watch
 from tests.test_locks import HOLDER
@@ -52,14 +54,27 @@ def test_the_device_is_locked_while_workers_and_the_profiler_use_it(
         return READ
 
     def tell(event: events.Event) -> None:
-        if isinstance(event, events.Step):
-            during.append((event.phase, is_held(lock)))
+        if isinstance(event, events.Started):
+            during.append((event.label, is_held(lock)))
 
     monkeypatch.setattr(selftest.Dispatcher, "ask", ask)
     found = selftest.run(1, 0, tell)
     assert found == READ.readings
-    assert during == [("cuda:0", True), ("graph replays under nsys", True)]
+    assert during == [("process 1 of 1", True), ("cuda:0", True), ("graph replays under nsys", True)]
     assert not is_held(lock)
+
+
+def test_a_log_says_how_far_it_has_come(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = jobs.Read(readings=tuple(Reading(name=name, what=name, measured=1.0) for name in ("copy", "spin")))
+    monkeypatch.setattr(selftest.Dispatcher, "ask", lambda *_: read)
+    stream = io.StringIO()
+    with progress.Plain(stream) as view:
+        selftest.run(2, 0, view)
+    assert stream.getvalue().splitlines()[:3] == [
+        "[1/3] process 1 of 2 ...",
+        "[2/3] process 2 of 2 ...",
+        "[3/3] graph replays under nsys ...",
+    ]
 
 
 def test_a_device_that_a_run_holds_is_waited_for_and_the_run_is_named(
