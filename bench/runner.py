@@ -170,7 +170,10 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
     places = dict.fromkeys(header.toolchains, str(path))
     with _Session(header, settings, tell, places) as session:
         session.wanted = sittings.left(wanted, so_far.records, header.policy.replicates)
-        session.elsewhere = sittings.elsewhere(header.environments["default"], here)
+        session.marks = (
+            *sittings.elsewhere(header.environments["default"], here),
+            *sittings.another_version(header.version, bench.__version__),
+        )
         session.place = sittings.place(header.environments["default"], here)
         session.begun = True
         for name, found in session.prepare().environments.items():
@@ -215,7 +218,7 @@ class _Session:
         self.work: dict[str, Work] = {}
         self.begun = False  # a run that is gone on with: its rows keep to the ceilings of its header
         self.wanted: Sequence[Case] = header.cases
-        self.elsewhere: tuple[Warning, ...] = ()
+        self.marks: tuple[Warning, ...] = ()
         self.place = ""
         self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, tell)
         self.ahead = prestart.Prestart(settings.prestart, self.device, self.suite_dir, tell, gates=self.kind == "cuda")
@@ -293,9 +296,9 @@ class _Session:
                         if turn[0].id in wanted - failed and (turn[0].id, turn[1]) not in done
                     ]
                     record = self._record(coming)
-                    if record.measurements and self.elsewhere:
-                        facts = {**record.telemetry, "resumed_on": self.place}
-                        warnings = (*record.warnings, *self.elsewhere)
+                    if record.measurements:
+                        facts = {**record.telemetry, **({"resumed_on": self.place} if self.place else {})}
+                        warnings = (*record.warnings, *self.marks)
                         record = msgspec.structs.replace(record, warnings=warnings, telemetry=facts)
                     record = faults.without_paths(record, self.suite_dir)
                     writer.append(record)

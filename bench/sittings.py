@@ -123,3 +123,11 @@ def elsewhere(before: Environment, here: Environment) -> tuple[Warning, ...]:
         return ()
     message = f"resumed on another {other} of the same kind: its difference is part of the spread between processes"
     return (Warning(kind="ResumedElsewhere", message=message, hint="one sitting for a run that decides something"),)
+
+
+def another_version(before: str, here: str) -> tuple[Warning, ...]:
+    """The warning for what is measured by another version of trtbench than the run was begun by."""
+    if before == here:
+        return ()
+    message = f"measured by trtbench {here}, the run was begun by {before}: what it does with a model may differ"
+    return (Warning(kind="ResumedByAnother", message=message, hint="a new run for one that decides something"),)

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import bench
 from bench import store
 from bench.model import Record
 
@@ -179,6 +180,20 @@ def test_what_is_resumed_on_another_machine_is_measured_and_marked(
     assert len(set(others)) == 1
     assert others[0]
     assert "resumed on another machine" in trtbench.out
+
+
+def test_what_another_version_resumes_is_measured_and_marked(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite(replicates=2))
+    path = store.runs(trtbench.store)[0]
+    header, *records = path.read_bytes().splitlines(keepends=True)
+    begun = header.replace(f'"version":"{bench.__version__}"'.encode(), b'"version":"0.0.9"')
+    assert begun != header
+    path.write_bytes(b"".join([begun, *records[:2]]))
+    assert trtbench("run", "--resume", path.stem) == 0
+    told = [[(warning.kind, warning.message) for warning in record.warnings] for record in store.read(path).records]
+    message = f"measured by trtbench {bench.__version__}, the run was begun by 0.0.9: what it does with a model may"
+    mark = ("ResumedByAnother", f"{message} differ")
+    assert told == [[], [], [mark], [mark]]
 
 
 @pytest.mark.parametrize(
