@@ -252,8 +252,8 @@ def _selftest(arguments: argparse.Namespace) -> int:
     if not arguments.gpu:
         raise UsageError("the self-test is of the GPU's clock", fix="trtbench selftest --gpu")
     with _progress(arguments.progress, []) as tell:
-        found = selftest.run(arguments.processes, arguments.holds, tell)
-    _say(view.render(found))
+        here, found = selftest.run(arguments.processes, arguments.holds, tell)
+    _say(view.render(found, here))
     return 0 if all(reading.ok for reading in found) else 1
 
 

@@ -17,6 +17,8 @@ from bench.watch import Watch
 
 Tell = Callable[[Event], None]
 UNWATCHED = Watch()
+# What the worker wrote is in its record.
+_READ = "--verbose shows what it wrote last"
 
 
 class Dispatcher:
@@ -118,9 +120,17 @@ def crash(outcome: process.Outcome, stage: str, limit_ns: int) -> Failure:
             log=outcome.log,
         )
     if outcome.code < 0:
-        name = signal.Signals(-outcome.code).name
+        name = _signal(-outcome.code)
         hint = "the kernel's out-of-memory killer, most likely: a smaller batch" if name == "SIGKILL" else ""
-        hint = hint or "a native library crashed; run the case alone with --select and read the log"
+        hint = hint or f"a native library crashed; {_READ}"
         return Failure(kind="Crash", stage=stage, message=f"the worker was ended by {name}", hint=hint, log=outcome.log)
     message = f"the worker ended with exit code {outcome.code} and no answer"
-    return Failure(kind="Crash", stage=stage, message=message, hint="read the log of the case", log=outcome.log)
+    return Failure(kind="Crash", stage=stage, message=message, hint=_READ, log=outcome.log)
+
+
+def _signal(number: int) -> str:
+    """``SIGSEGV``, or ``signal 40`` for the real-time ones, which have no names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

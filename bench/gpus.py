@@ -48,7 +48,7 @@ def visible_gpu(value: str | None) -> int | str | None:
     first = value.split(",")[0].strip()
     if not first or first == "-1":
         return None
-    return int(first) if first.isdigit() else first
+    return int(first) if first.isascii() and first.isdigit() else first
 
 
 def first_visible() -> int | str:

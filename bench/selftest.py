@@ -22,9 +22,9 @@ from bench.measure import cuda, device, gpu, holds, spin
 from bench.measure.clock import HostClock
 from bench.measure.loop import sample, warm_up
 from bench.measure.stop import StopRule
-from bench.model import Failure, Policy
+from bench.model import Environment, Failure, Policy
 from bench.profile import nsys
-from bench.seam import Reading
+from bench.seam import Lane, Reading
 from bench.units import format_time
 from bench.watch import device as watched
 
@@ -48,16 +48,25 @@ def readings(gate: int, runs: int, progress: Callable[[str], None]) -> tuple[Rea
         assert isinstance(driver, cuda.CudaDriver)
         if why := clock.can_hold():
             raise UsageError(f"streams cannot be held here: {why}", fix="see docs/measuring.md, `gpu_unheld`")
-        with contextlib.closing(spin.CopyLane(driver, COPY_BYTES)) as lane:
-            floor = _median(gpu.gpu(device.NullLane(lane.stream), clock, hold=True))
-            found = [Reading(name="floor", what="a call that does nothing", measured=floor)]
-            copied = _median(gpu.gpu(lane, clock, hold=True))
-            found.append(Reading(name="copy", what=f"a copy of {COPY_BYTES >> 20} MiB", measured=copied))
-        with contextlib.closing(spin.SpinLane(driver, 0)) as empty:
-            launch = _median(gpu.gpu(empty, clock, hold=True))
-        found.append(Reading(name="floor", what="a kernel that does nothing", measured=launch))
-        found += _spins(driver, clock, launch)
-        return (*found, *holds.readings(driver, clock, runs, progress))
+        try:
+            return (*_kernels(driver, clock), *holds.readings(driver, clock, runs, progress))
+        except cuda.HoldBroken:
+            raise CaseError(
+                "a held stream had to be let go twice in a row: this process stood still, or does not run at its pace",
+                fix="end what else keeps the host's processors busy, then: trtbench selftest --gpu",
+            ) from None
+
+
+def _kernels(driver: cuda.CudaDriver, clock: cuda.CudaClock) -> Iterator[Reading]:
+    """Floors, a copy, and kernels of known length."""
+    with contextlib.closing(spin.CopyLane(driver, COPY_BYTES)) as lane:
+        floor = _median(device.NullLane(lane.stream), clock)
+        yield Reading(name="floor", what="a call that does nothing", measured=floor)
+        yield Reading(name="copy", what=f"a copy of {COPY_BYTES >> 20} MiB", measured=_median(lane, clock))
+    with contextlib.closing(spin.SpinLane(driver, 0)) as empty:
+        launch = _median(empty, clock)
+    yield Reading(name="floor", what="a kernel that does nothing", measured=launch)
+    yield from _spins(driver, clock, launch)
 
 
 def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iterator[Reading]:
@@ -65,14 +74,11 @@ def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iter
     for length in LENGTHS_NS:
         with contextlib.closing(spin.SpinLane(driver, length)) as lane:
             own: list[int] = []
-            take = gpu.gpu(lane, clock, hold=True)
 
-            def both(take: gpu.Take = take, lane: spin.SpinLane = lane, own: list[int] = own) -> int:
-                taken = take()
+            def note(lane: spin.SpinLane = lane, own: list[int] = own) -> None:
                 own.append(lane.took())
-                return taken
 
-            measured = _median(both)
+            measured = _median(lane, clock, note)
             expected = statistics.median(own)
         yield Reading(
             name="spin",
@@ -83,10 +89,17 @@ def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iter
         )
 
 
-def _median(take: gpu.Take) -> float:
-    clock = HostClock()
-    warm_up(take, POLICY, clock)
-    return statistics.median(sample(take, StopRule(POLICY, clock)))
+def _median(lane: Lane, clock: cuda.CudaClock, after: Callable[[], None] = lambda: None) -> float:
+    """The median (ns) of held calls of ``lane``, each followed by ``after``."""
+    host, take = HostClock(), gpu.gpu(lane, clock, hold=True)
+
+    def one() -> int:
+        taken = clock.twice(take)
+        after()
+        return taken
+
+    warm_up(one, POLICY, host)
+    return statistics.median(sample(one, StopRule(POLICY, host)))
 
 
 def replays(path: str) -> None:
@@ -119,8 +132,8 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def run(processes: int, runs: int, tell: Tell) -> tuple[Reading, ...]:
-    """The readings of the first process, over all of them the spread of floor and copy (sd of logs), and a profiler's.
+def run(processes: int, runs: int, tell: Tell) -> tuple[Environment, tuple[Reading, ...]]:
+    """The device, and the readings of the first process, over all of them the spread of floor and copy (sd of logs), and a profiler's.
 
     ``runs`` calls of each kind that is hard to hold are made in the first process. The device is locked meanwhile, as
     by any run; who holds it is told and waited for.
@@ -151,7 +164,7 @@ def run(processes: int, runs: int, tell: Tell) -> tuple[Reading, ...]:
             series.append(reply.readings)
         tell(Started(label="graph replays under nsys", done=processes, total=processes + 1))
         profiled = tuple(_profiled(own, interpreter.env, tell))
-    return (*series[0], *_spread(series), *profiled)
+    return here, (*series[0], *_spread(series), *profiled)
 
 
 def _profiled(folder: Path, env: dict[str, str], tell: Tell) -> Iterator[Reading]:

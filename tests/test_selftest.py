@@ -8,15 +8,19 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import events, jobs, locks, selftest
-from bench.model import Environment
+from bench.errors import CaseError
+from bench.measure.cuda import create_gate
+from bench.model import Environment, Policy
 from bench.report import progress
 from bench.seam import Reading
 from bench.watch import Watch
+from tests.measure.simulated_api import SimulatedDriver
 from tests.test_locks import HOLDER
 
 READ = jobs.Read(readings=(Reading(name="floor", what="a call that does nothing", measured=1.0),))
@@ -44,6 +48,47 @@ def is_held(lock: Path) -> bool:
     return False
 
 
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[SimulatedDriver]]:
+    """A GPU that the self-test takes for the driver's; ``lets_go`` says at which holds the parent opens the gate."""
+    gate = create_gate()
+
+    class Driver(SimulatedDriver):
+        lets_go: Container[int] = ()
+
+        def __init__(self) -> None:
+            super().__init__(gate)
+            self.holds = 0
+            self._rate = 1e-6  # ns a byte: it is polled for as long as the copy of 256 MiB takes
+
+        def wait_value(self, stream: int, address: int, value: int) -> None:
+            super().wait_value(stream, address, value)
+            self.holds += 1
+            if self.holds in self.lets_go:
+                self.parent.trip()
+
+        def can_hold(self) -> str:
+            return ""
+
+    monkeypatch.setattr(selftest.cuda, "CudaDriver", Driver)
+    quick = Policy(warmup_ns=0, warmup_calls=1, warmup_limit_ns=1_000_000, max_samples=5, min_samples=5)
+    monkeypatch.setattr(selftest, "POLICY", quick)
+    yield Driver
+    gate.close()
+
+
+def test_a_hold_that_breaks_once_does_not_end_the_readings(simulated: type[SimulatedDriver]) -> None:
+    simulated.lets_go = {3}
+    names = [reading.name for reading in selftest.readings(os.dup(simulated().gate.fd), 0, print)]
+    assert names == ["floor", "copy", "floor", *["spin"] * len(selftest.LENGTHS_NS)]
+
+
+def test_holds_that_break_again_and_again_end_it_with_what_to_do(simulated: type[SimulatedDriver]) -> None:
+    simulated.lets_go = range(1, 100)
+    with pytest.raises(CaseError, match=r"let go twice in a row.*\n? *fix: end what else keeps the host"):
+        selftest.readings(os.dup(simulated().gate.fd), 0, print)
+
+
 def test_the_device_is_locked_while_workers_and_the_profiler_use_it(
     lock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,8 +103,8 @@ def test_the_device_is_locked_while_workers_and_the_profiler_use_it(
             during.append((event.label, is_held(lock)))
 
     monkeypatch.setattr(selftest.Dispatcher, "ask", ask)
-    found = selftest.run(1, 0, tell)
-    assert found == READ.readings
+    here, found = selftest.run(1, 0, tell)
+    assert (here.device, found) == ("simulated", READ.readings)
     assert during == [("process 1 of 1", True), ("cuda:0", True), ("graph replays under nsys", True)]
     assert not is_held(lock)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 from bench.cleanup import Cleanup
 from bench.errors import CaseError, OutOfMemory, Unavailable
 from bench.units import format_size
 
-# The shared page that the parent watches: u32 flag, armed, released, tripped.
+T = TypeVar("T")
+
+# The shared page that the parent watches: u32 flag, armed, released.
 PAGE = 4096
-FLAG, ARMED, RELEASED, TRIPPED = range(4)
+FLAG, ARMED, RELEASED = range(3)
 # Why a stream cannot be held, and what to try.
 BLOCKING = "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU"
 SERIALISED = "a profiler or sanitizer serialises launches"
@@ -119,7 +121,8 @@ class Gate:
     """The flag that holds a stream, in a page shared with the parent, which can open it when this process cannot.
 
     The process arms the gate with a rising number n: the stream waits for flag >= n, ``release`` writes n. A parent
-    that sees armed > released for too long writes TRIPPED and a flag far ahead: the stream goes on, ``tripped`` tells.
+    that sees armed > released for too long writes a flag far ahead: the stream goes on, and ``release`` tells. It is
+    one word that opens the gate and tells of it, so a parent that is late spoils a hold that is told of, or none.
     """
 
     def __init__(self, fd: int) -> None:
@@ -135,34 +138,26 @@ class Gate:
         return int(np.frombuffer(self._words, np.uint32).ctypes.data)
 
     @property
-    def tripped(self) -> bool:
-        """Whether the parent had to open the gate."""
-        return bool(self._words[TRIPPED])
-
-    @property
     def stuck(self) -> int | None:
         """The number that is armed and not released, None if the gate is open."""
         return self._words[ARMED] if self._words[ARMED] != self._words[RELEASED] else None
 
     def arm(self) -> int:
-        """Close the gate; the number that the stream must wait for."""
-        self._words[ARMED] = value = self._words[RELEASED] + 1
+        """Close the gate, also one that the parent has opened; the number that the stream must wait for."""
+        self._words[FLAG] = released = self._words[RELEASED]  # what a stream waits for that was released before
+        self._words[ARMED] = value = released + 1
         return int(value)
 
-    def release(self) -> None:
-        """Open the gate."""
+    def release(self) -> bool:
+        """Open the gate; False if the parent had done so since it was armed."""
+        held = self._words[FLAG] == self._words[RELEASED]
         self._words[FLAG] = self._words[ARMED]
         self._words[RELEASED] = self._words[ARMED]
+        return bool(held)
 
     def trip(self) -> None:
-        """Open the gate for good, from the parent."""
-        self._words[TRIPPED] = 1
+        """Open the gate, from the parent."""
         self._words[FLAG] = (self._words[ARMED] + (1 << 30)) & 0xFFFFFFFF
-
-    def reset(self) -> None:
-        """Shut the gate again after a trip; no stream may be waiting at it."""
-        self._words[FLAG] = self._words[RELEASED]
-        self._words[TRIPPED] = 0
 
     def close(self) -> None:
         """Give the page back."""
@@ -209,9 +204,23 @@ class CudaClock:
             self.driver.wait_value(stream, self._flag, value)
             yield
         finally:
-            self._gate.release()
-        if self._gate.tripped:
+            held = self._gate.release()
+        if not held:
             raise HoldBroken
+
+    def twice(self, take: Callable[[], T]) -> T:
+        """What ``take`` gives, tried once more if a hold breaks: one also breaks where this process stood still for a
+        moment. HoldBroken if it breaks again; the device is idle then.
+        """
+        try:
+            return take()
+        except HoldBroken:
+            self.driver.synchronize()
+        try:
+            return take()
+        except HoldBroken:
+            self.driver.synchronize()
+            raise
 
     def can_hold(self) -> str:
         """Empty if streams can be held here, else why not: the driver is asked, and if it says yes one is held once."""
@@ -232,13 +241,8 @@ class CudaClock:
         except CudaFailure as error:
             return f"a stream cannot be held here ({error.what})"
         except HoldBroken:  # this process stood still meanwhile
-            self.reset()
+            self.driver.synchronize()
         return ""
-
-    def reset(self) -> None:
-        """Hold again after HoldBroken; waits for the device first."""
-        self.driver.synchronize()
-        self._gate.reset()
 
     def wait(self, event: int) -> None:
         """Spin until the GPU has passed ``event``: a blocking wait would add the wake-up of a thread."""

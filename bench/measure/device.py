@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from statistics import median
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,8 +24,6 @@ from bench.seam import Bare, Buffer, Clock, Lane
 from bench.stats import median_interval
 from bench.tensors import Array
 from bench.units import NS_PER_S, format_time
-
-T = TypeVar("T")
 
 DEFAULT: tuple[Boundary, ...] = ("gpu", "enqueue", "latency", "throughput")
 DEPTH = 2
@@ -196,7 +194,7 @@ class _Measuring:
             self._run_every_kernel(plain)
             take = gpu.gpu(self.lanes[0], self.clock, hold=True)
             try:
-                warmed = self._again(lambda: warm_up(take, self.policy, self.host))
+                warmed = self.clock.twice(lambda: warm_up(take, self.policy, self.host))
             except HoldBroken:
                 self.broken = True
                 warmed = warm_up(plain, self.policy, self.host)
@@ -254,7 +252,7 @@ class _Measuring:
         with self._cold(lane) as before:
             if not why:
                 try:
-                    why, hint = self._again(lambda: self._held(before)), _FORK
+                    why, hint = self.clock.twice(lambda: self._held(before)), _FORK
                 except HoldBroken:
                     why, hint = _WAITS, _HOLD_HINTS[_WAITS]
             if why:
@@ -290,7 +288,7 @@ class _Measuring:
         left = self.escapes.left(hold=False)
         if not left and not self.broken and not self.clock.can_hold():
             try:
-                left = self._again(lambda: self.escapes.left(hold=True))
+                left = self.clock.twice(lambda: self.escapes.left(hold=True))
             except HoldBroken:
                 self.broken = True
         if left:
@@ -300,20 +298,6 @@ class _Measuring:
                 fix="let the call's stream wait at the end for each other one that it uses: in PyTorch "
                 "torch.cuda.current_stream().wait_stream(side)",
             )
-
-    def _again(self, take: Callable[[], T]) -> T:
-        """What ``take`` gives, tried once more if a hold breaks: one also breaks where this process stood still for a
-        moment. HoldBroken if it breaks again; the device is idle then.
-        """
-        try:
-            return take()
-        except HoldBroken:
-            self.clock.reset()
-        try:
-            return take()
-        except HoldBroken:
-            self.clock.driver.synchronize()
-            raise
 
     @contextlib.contextmanager
     def _cold(self, lane: Lane) -> Iterator[gpu.Before]:

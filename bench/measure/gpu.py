@@ -223,8 +223,8 @@ class _Slot:
 
     def __init__(self, lane: Lane, clock: CudaClock, transfers: bool) -> None:
         self.lane = lane
-        self.copies = Transfer(clock.driver, lane, on=transfers)
         self.events = [clock.event() for _ in range(6)]
+        self.copies = Transfer(clock.driver, lane, on=transfers)  # last: an event that cannot be made leaves no memory
         self.busy = False
 
 

@@ -103,7 +103,7 @@ def readings(driver: CudaDriver, clock: CudaClock, runs: int, tell: Callable[[st
                     gpu.gpu(lane, clock, hold=True)()
                     held += 1
                 except HoldBroken:
-                    clock.reset()
+                    driver.synchronize()
                     gpu.gpu(lane, clock, hold=False)()
                     let_go += 1
         text = f"calls that {what}: {held} held, {let_go} let go and timed unheld"

@@ -358,8 +358,12 @@ def machine(run: Run) -> str:
     here = run.header.environments.get("default") or next(iter(run.header.environments.values()), None)
     if here is None:
         return "unknown machine"
-    driver = [f"driver {here.driver}"] if here.driver else []
-    return ", ".join([f"{here.device} ({here.arch})", *driver, *_libraries(here)])
+    return ", ".join([device(here), *_libraries(here)])
+
+
+def device(here: Environment) -> str:
+    """``NVIDIA H100 80GB HBM3 (sm_90), driver 580.95``."""
+    return f"{here.device} ({here.arch})" + (f", driver {here.driver}" if here.driver else "")
 
 
 def toolchains(run: Run) -> list[str]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import bench
+from bench.model import Environment
+from bench.report import notes
 from bench.seam import Reading
 from bench.units import format_time
 
 _TIMES = ("floor", "copy", "spin", "replay")
 
 
-def render(readings: Sequence[Reading]) -> str:
-    """One line per reading, in the order taken, and a line that counts them."""
-    lines = [f"{'':6} {'measured':>10} {'expected':>10} {'off by':>10} {'limit':>10}  what"]
+def render(readings: Sequence[Reading], here: Environment) -> str:
+    """What was tested by which trtbench, one line per reading in the order taken, and a line that counts them."""
+    lines = [f"{notes.device(here)}, trtbench {bench.__version__}", ""]
+    lines += [f"{'':6} {'measured':>10} {'expected':>10} {'off by':>10} {'limit':>10}  what"]
     for reading in readings:
         off = None if reading.expected is None else abs(reading.measured - reading.expected)
         state = "" if reading.expected is None else ("ok" if reading.ok else "FAILED")

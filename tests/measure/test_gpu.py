@@ -101,19 +101,60 @@ def test_the_parent_frees_a_call_that_waits_for_the_gpu(rig: Rig) -> None:
     assert gpu.gpu(lane, rig.clock, hold=False)() == 10_000 + ISSUE
 
 
-def test_a_gate_rises_and_a_trip_opens_it_for_any_number() -> None:
+def test_a_gate_rises_and_a_trip_opens_it_until_it_is_armed_again() -> None:
     gate = create_gate()
     for number in (1, 2, 3):
         assert gate.arm() == number
         assert gate.stuck == number
-        gate.release()
+        assert gate.release()
         assert gate.stuck is None
-    gate.arm()
-    assert not gate.tripped
+    assert gate.arm() == 4
     gate.trip()
-    assert gate.tripped
     assert gate._words[0] > 1 << 29
+    assert not gate.release()
+    assert gate.arm() == 5
+    assert gate._words[0] == 4
+    assert gate.release()
     gate.close()
+
+
+def test_a_parent_that_is_late_spoils_no_hold_unseen(rig: Rig) -> None:
+    """It decides to open the gate, and writes when the process has gone on: before, in or after its next hold."""
+    parent, lane = Gate(os.dup(rig.gate.fd)), SimulatedLane(rig.gpu)
+    take = gpu.gpu(lane, rig.clock, hold=True)
+    held = take()
+    parent.trip()  # late by a whole hold
+    assert take() == held
+    held_too = rig.names()[-4:]
+    assert held_too == ["hold", "record", "kernel", "record"]
+
+    class Late(SimulatedLane):
+        def call(self) -> None:
+            super().call()
+            parent.trip()
+
+    with pytest.raises(HoldBroken):
+        gpu.gpu(Late(rig.gpu), rig.clock, hold=True)()
+    assert take() == held
+    parent.close()
+
+
+def test_a_hold_that_breaks_once_is_made_again_and_the_second_break_is_told(rig: Rig) -> None:
+    parent = Gate(os.dup(rig.gate.fd))
+    breaks = iter([True, False, True, True])
+
+    class Sometimes(SimulatedLane):
+        def call(self) -> None:
+            super().call()
+            if next(breaks):
+                parent.trip()
+
+    take = gpu.gpu(Sometimes(rig.gpu), rig.clock, hold=True)
+    assert rig.clock.twice(take) == 10_000
+    with pytest.raises(HoldBroken):
+        rig.clock.twice(take)
+    assert rig.names()[-1] == "synchronize"
+    parent.close()
 
 
 def test_enqueue_is_the_host_time_of_the_call_alone(rig: Rig) -> None:
