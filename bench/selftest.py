@@ -133,7 +133,8 @@ def end_with_parent() -> None:
 
 
 def run(processes: int, runs: int, tell: Tell) -> tuple[Environment, tuple[Reading, ...]]:
-    """The device, and the readings of the first process, over all of them the spread of floor and copy (sd of logs), and a profiler's.
+    """The device and its readings: of the first process, over all of them the spread of copy and spin (sd of logs), and
+    a profiler's.
 
     ``runs`` calls of each kind that is hard to hold are made in the first process. The device is locked meanwhile, as
     by any run; who holds it is told and waited for.

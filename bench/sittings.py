@@ -118,11 +118,9 @@ def place(before: Environment, here: Environment) -> str:
 def elsewhere(before: Environment, here: Environment) -> tuple[Warning, ...]:
     """The warning for what is measured on another machine or card of the same kind than the run was begun on."""
     cards = before.observed.get("card"), here.observed.get("card")
-    if None in cards:
-        other = "machine" if before.host != here.host else ""
-    else:  # a container that was started again has another host name, and the card is the same
-        other = "card" if cards[0] != cards[1] else ""
-    if not other:
+    # Where cards are told the host's name is not asked: a container that was started again has another.
+    other, same = ("machine", before.host == here.host) if None in cards else ("card", cards[0] == cards[1])
+    if same:
         return ()
     message = f"resumed on another {other} of the same kind: its difference is part of the spread between processes"
     return (Warning(kind="ResumedElsewhere", message=message, hint="one sitting for a run that decides something"),)

@@ -28,12 +28,14 @@ from bench.model import (
 )
 from bench.seam import Runtime
 from bench.suiteschema import DTYPES, LIBRARIES, SYMBOL, VARIABLE, VERSION, WORD, json_schema, toolchains_schema
+from bench.units import NS_PER_S
 from bench.yamlmarks import Node, choice, duration, expected, fail, integer, mapping, required, sequence, several, text
 
 __all__ = ["json_schema", "load", "locate", "toolchains_schema"]
 
 # Beside a suite: toolchains that all suites of the folder may name.
 TOOLCHAINS = "toolchains.yaml"
+LEAST_ENERGY_NS = 5 * NS_PER_S
 _KEYS = ("schema", "name", "device", "baseline", "models", "matrix", "dynamic", "measure", "accuracy", "toolchains")
 
 
@@ -242,9 +244,16 @@ _MEASURE: dict[str, tuple[str, Callable[[Node], Any]]] = {
     "throughput_time": ("throughput_ns", duration),
     "replicates": ("replicates", integer),
     "builds": ("builds", integer),
-    "energy": ("energy_ns", lambda node: duration(node, least=0)),
+    "energy": ("energy_ns", lambda node: _energy(node)),
     "timeout": ("timeout_ns", duration),
 }
+
+
+def _energy(node: Node) -> int:
+    value = duration(node, least=0)
+    if 0 < value < LEAST_ENERGY_NS:  # the card's counter moves in steps of up to 0.1 s
+        raise expected(node, "0s, or 5s or more", "energy: 5s")
+    return value
 
 
 def _policy(node: Node) -> Policy:

@@ -24,7 +24,7 @@ from bench.backends import base
 from bench.errors import BenchError, CaseError, Unavailable, Unsupported
 from bench.measure import accuracy, boundaries, cuda, device, fairness, metric, outcome, ranges, telemetry
 from bench.measure.clock import FakeClock, HostClock
-from bench.model import Accuracy, Case, Failure, Phase, Record, Warning
+from bench.model import Case, Failure, Phase, Record, Warning
 from bench.seam import Context, Exposed, Lane, Preloading, Prepared
 
 SATURATE = "saturate"
@@ -132,13 +132,17 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, host
         fields["warnings"] = (*fewer, *(w for w in measured.warnings if not fewer or w.kind != fewer[0].kind))
         fields["telemetry"] = measured.facts
         fields["spans"] = measured.spans
+        fields["fairness"] = prepared.fairness()  # of what was timed, whatever validating it meets
+        fields["warnings"] += fairness.warnings(fields["fairness"], case)
         with log("validate"):
             expected = tensors.read(reference / "outputs.safetensors")
-            fields["accuracy"] = _validate(lanes[0], job, expected)
+            outputs = _once_more(lanes[0])
+            found = fields["accuracy"] = accuracy.compare(outputs, expected, job.threshold)
             if not backend.simulated:  # whose outputs are no model's
                 fields["warnings"] += accuracy.warnings(expected, case.batch)
-        fields["fairness"] = prepared.fairness()
-        fields["warnings"] += fairness.warnings(fields["fairness"], case)
+            if case.metric:  # last: it is the user's code
+                value = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
+                fields["accuracy"] = msgspec.structs.replace(found, metric=value)
 
 
 def _all_lanes(prepared: Prepared, asked: int) -> tuple[Sequence[Lane], tuple[Warning, ...]]:
@@ -183,16 +187,11 @@ def _torch_memory() -> dict[str, int]:
     return {"torch_peak_bytes": int(torch.cuda.max_memory_allocated())}
 
 
-def _validate(lane: Lane, job: jobs.Measure, expected: dict[str, tensors.Array]) -> Accuracy:
-    """Poison the outputs, call once more, and compare with the reference; the user's metric sees the same arrays."""
+def _once_more(lane: Lane) -> dict[str, tensors.Array]:
+    """The outputs of one more call, with nothing left of those before."""
     lane.poison()
     lane.call()
-    outputs = lane.read()
-    found = accuracy.compare(outputs, expected, job.threshold)
-    if not job.case.metric:
-        return found
-    value = metric.evaluate(job.case.metric, Path(job.suite_dir), outputs, expected)
-    return msgspec.structs.replace(found, metric=value)
+    return lane.read()
 
 
 def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:

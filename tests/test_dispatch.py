@@ -162,6 +162,13 @@ def test_a_crash_is_explained_by_what_it_printed(parent: Parent) -> None:
     assert "compute-sanitizer" in found.hint
 
 
+def test_a_worker_that_a_signal_without_a_name_ends_is_a_crash_too(parent: Parent) -> None:
+    found = parent.ask("os.kill(os.getpid(), 40)", device="cpu")
+    assert isinstance(found, Failure)
+    assert (found.kind, found.message) == ("Crash", "the worker was ended by signal 40")
+    assert "--verbose" in found.hint
+
+
 def test_after_an_illegal_access_the_next_worker_starts_clean(parent: Parent) -> None:
     parent.fail("AcceleratorError", "CUDA error: an illegal memory access was encountered")
     assert isinstance(parent.ask(answer(jobs.Produced(phases=()))), jobs.Produced)

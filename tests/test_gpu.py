@@ -22,7 +22,7 @@ name: small
 device: cuda
 models: {net: {factory: zoo.py:net, inputs: {x: {shape: [batch, 256]}}}}
 matrix: {backend: [eager], precision: [tf32, fp16], batch: [8], cuda_graph: [off, on]}
-measure: {replicates: 1, max_time: 1s, energy: 1s}
+measure: {replicates: 1, max_time: 1s, energy: 5s}
 """
 ZOO = """\
 import torch

@@ -23,7 +23,8 @@ def no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "device"), [(None, 0), ("", None), ("-1", None), ("2", 2), ("3,1", 3), (" 1 ,0", 1), ("GPU-8f", "GPU-8f")]
+    ("value", "device"),
+    [(None, 0), ("", None), ("-1", None), ("2", 2), ("3,1", 3), (" 1 ,0", 1), ("GPU-8f", "GPU-8f"), ("²", "²")],
 )
 def test_cuda_visible_devices_decides_which_gpu_is_meant(value: str | None, device: int | str | None) -> None:
     assert gpus.visible_gpu(value) == device

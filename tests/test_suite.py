@@ -229,6 +229,7 @@ BAD = [
     ("max_time: 15s", "max_time: 15", "measure", "expected a time with a unit, e.g. 15s, got 15\n  fix: write 15s"),
     ("max_time: 15s", "max_time: 0s", "measure", "expected a time longer than 0"),
     ("max_time: 15s", "max_time: 1e400s", "measure", "expected a time with a unit"),
+    ("max_time: 15s", "energy: 1s", "measure", "energy: expected 0s, or 5s or more, got '1s'\n  fix: energy: 5s"),
     ("max_time: 15s", "replicates: 0", "measure", "expected a whole number of at least 1, got 0"),
     ("max_time: 15s", "min_samples: 300", "measure", "min_samples 300 is more than max_samples 256"),
     ("max_time: 15s", "boundaries: [gpus]", "measure", "unknown boundary 'gpus'. Did you mean 'gpu'?"),

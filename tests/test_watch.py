@@ -85,9 +85,10 @@ def played(
     events: Events,
     spans: dict[str, tuple[float, float]] | None = None,
     facts: dict[str, float] | None = None,
+    errors: dict[str, int] | None = None,
 ) -> Record:
     """The record of a case, with a tick every half a second; ``spans`` are in seconds too."""
-    now, fake, gate = [0.0], FakeNvml(), cuda.create_gate()
+    now, fake, gate = [0.0], FakeNvml(errors), cuda.create_gate()
     monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic_ns=lambda: round(now[0] * S)))
     telemetry = nvml.GpuTelemetry(0, fake, lambda pid: pid)
     watched = watch.GpuWatch(gate, telemetry)
@@ -150,9 +151,30 @@ def test_without_a_saturated_loop_the_counter_tells_nothing_of_one(monkeypatch: 
 def test_telemetry_of_a_loop_whose_size_is_unknown_has_no_energy_of_an_inference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    telemetry = played(monkeypatch, {0.9: "measure", 2.9: "saturate", 7.9: "saturated", 8: "validate"}).telemetry
-    assert telemetry["saturated_power_w"] == 0
+    events: Events = {0.9: "measure", 2.9: "saturate", 7.8: {"mj": 9_000_000}, 7.9: "saturated", 8: "validate"}
+    telemetry = played(monkeypatch, events).telemetry
+    assert telemetry["saturated_power_w"] > 0
     assert "inference_j" not in telemetry
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [({}, "the card's energy counter did not move"), ({"nvmlDeviceGetTotalEnergyConsumption": 3}, "tells no energy")],
+)
+def test_a_loop_without_energy_says_why_and_is_no_inference_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, errors: dict[str, int], reason: str
+) -> None:
+    events: Events = {0.9: "measure", 2.9: "saturate", 7.9: "saturated", 8: "validate"}
+    facts = {"saturated_ns": 5 * S, "saturated_inferences": 10_000}
+    record = played(monkeypatch, events, facts=facts, errors=errors)
+    assert not {"saturated_power_w", "inference_j"} & set(record.telemetry)
+    (warning,) = [warning for warning in record.warnings if warning.kind == "NoEnergy"]
+    assert reason in warning.message
+
+
+def test_a_loop_that_did_not_end_has_no_energy_and_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    telemetry = played(monkeypatch, {0.9: "measure", 2.9: "saturate"}).telemetry
+    assert not {key for key in telemetry if key.startswith("saturated_power")}
 
 
 # --------------------------------------------------------------------------------------- which boundaries it hit
@@ -167,6 +189,7 @@ def test_a_card_that_is_throttled_in_the_energy_loop_alone_is_no_reason_to_warn(
             0.9: "measure",
             9.1: "saturate",
             9.2: {"reasons": POWER_CAP, "sm": 1500},
+            14.05: {"mj": 9_000_000},
             14.1: "saturated",
             14.2: {"reasons": 1, "percent": 0, "sm": 345},
             15.1: "validate",
@@ -182,7 +205,7 @@ def test_a_card_that_is_throttled_in_the_energy_loop_alone_is_no_reason_to_warn(
 
 def test_a_clock_that_is_lower_in_the_energy_loop_alone_is_no_reason_to_warn(monkeypatch: pytest.MonkeyPatch) -> None:
     events: Events = {0.9: "measure", 9.1: "saturate", 9.2: {"sm": 1700}}
-    record = played(monkeypatch, events | {14.1: "saturated", 15.1: "validate"}, THREE)
+    record = played(monkeypatch, events | {14.05: {"mj": 9_000_000}, 14.1: "saturated", 15.1: "validate"}, THREE)
     assert told(record) == []
     assert record.telemetry["saturated_sm_mhz_median"] == 1700
 
@@ -217,7 +240,7 @@ def test_throttling_outside_every_boundary_is_a_fact_and_no_warning(monkeypatch:
 
 
 def test_throttling_between_the_last_tick_and_the_energy_loop_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    phases: Events = {0.9: "measure", 9.2: "saturate", 14.1: "saturated", 15.1: "validate"}
+    phases: Events = {0.9: "measure", 9.2: "saturate", 14.05: {"mj": 9_000_000}, 14.1: "saturated", 15.1: "validate"}
     spans = {**THREE, "throughput": (7, 9.15)}
     record = played(monkeypatch, phases | {9.1: {"reasons": POWER_CAP}, 9.3: {"reasons": 0}}, spans)
     often = "the GPU was throttled (SwPowerCap in 5 % of 19 readings) in throughput, not in gpu or latency"
@@ -227,7 +250,7 @@ def test_throttling_between_the_last_tick_and_the_energy_loop_is_told(monkeypatc
 
 
 def test_throttling_before_the_energy_loop_is_told_without_what_the_loop_saw(monkeypatch: pytest.MonkeyPatch) -> None:
-    phases: Events = {0.9: "measure", 9.1: "saturate", 14.1: "saturated", 15.1: "validate"}
+    phases: Events = {0.9: "measure", 9.1: "saturate", 14.05: {"mj": 9_000_000}, 14.1: "saturated", 15.1: "validate"}
     record = played(monkeypatch, phases | {7.7: {"reasons": POWER_CAP, "sm": 1700}, 9.2: {"sm": 1500}}, THREE)
     often = "the GPU was throttled (SwPowerCap in 21 % of 19 readings) in throughput, not in gpu or latency"
     assert told(record) == [("Throttled", f"{often}; the SM clock was between 1700 and 1980 MHz")]

@@ -123,6 +123,20 @@ def test_a_further_lane_whose_first_call_finds_no_memory_is_done_without(
     assert fewer.message.startswith("memory had room for 1 of 2 lanes")
 
 
+@pytest.mark.torch
+def test_a_metric_that_raises_is_the_suites_fault_and_leaves_what_was_found_before(tmp_path: Path) -> None:
+    case = Case(model="net", factory="zoo.py:net", inputs=IMAGES, backend="eager", metric="zoo.py:divides")
+    record = measured(case, tmp_path)
+    assert record.failure is not None
+    assert (record.failure.kind, record.failure.stage) == ("SuiteError", "validate")
+    assert record.failure.message == "zoo.py:divides raised ZeroDivisionError: division by zero"
+    assert "mend it" in record.failure.hint
+    assert record.accuracy is not None
+    assert record.accuracy.ok
+    assert record.fairness["graph_capture"] == "none"
+    assert record.measurements
+
+
 def test_the_end_of_the_saturated_loop_is_told_at_once() -> None:
     told = []
 

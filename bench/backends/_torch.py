@@ -180,35 +180,6 @@ def _no_device() -> Unavailable:
 
 
 @contextlib.contextmanager
-def fresh_caches(context: Context) -> Iterator[None]:
-    """Inductor's and Triton's caches in other folders for the block: new ones if the run is cold, and for every
-    independent build but the first those of this build, as autotuning must not find what another build has chosen.
-    """
-    root = context.scratch if context.cold else None
-    if root is None and context.build and context.shared:
-        root = context.shared / f"build-{context.build}"
-    with contextlib.nullcontext() if root is None else caches_in(root):
-        yield
-
-
-@contextlib.contextmanager
-def caches_in(root: Path) -> Iterator[None]:
-    """Inductor's and Triton's caches in folders of ``root`` for the block."""
-    folders = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
-    own = {name: str(root / folder) for name, folder in folders.items()}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
 def own_warnings_filtered() -> Iterator[None]:
     """Hide what torch warns of in its own code, by message; all other warnings pass."""
     with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from bench import scratch
-from bench.backends import _lane, _shapes, _torch, _weights
+from bench.backends import _caches, _lane, _shapes, _torch, _weights
 from bench.errors import Unavailable
 from bench.model import Case
 from bench.seam import Context, Missing, Stage
@@ -29,9 +29,10 @@ class Options(_torch.TorchOptions, frozen=True, kw_only=True):
 
 
 class Outputs(msgspec.Struct, frozen=True):
-    """The names of the package's outputs, in order; it returns a bare tuple."""
+    """The names of the package's outputs, in order, as it returns a bare tuple; and what caches its compiler found."""
 
     names: tuple[str, ...]
+    caches: dict[str, str] = {}
 
 
 class Aoti:
@@ -77,7 +78,7 @@ class Aoti:
         _torch.preload(case, suite_dir)
         importlib.import_module("torch._inductor.package")
         isa = importlib.import_module("torch._inductor.cpu_vec_isa")
-        with scratch.folder() as own, _torch.caches_in(own):
+        with scratch.folder() as own, _caches.caches_in(own):
             isa.pick_vec_isa()
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
@@ -86,7 +87,7 @@ class Aoti:
         Under no_grad, as torch.export rejects inference_mode.
         """
         options = msgspec.convert(case.options, Options)
-        with _torch.session(case, context), _torch.fresh_caches(context), _torch.own_warnings_filtered():
+        with _torch.session(case, context), _caches.fresh_caches(context), _torch.own_warnings_filtered():
             import torch
 
             with context.phase("load"):
@@ -100,23 +101,37 @@ class Aoti:
                 shapes = None if dims is None else (dims,)
                 exported = torch.export.export(module, tuple(example.values()), dynamic_shapes=shapes)
             with context.phase("compile"), torch.no_grad(), _torch.errors("AOTInductor cannot compile this model"):
+                _caches.forget()
                 torch._inductor.aoti_compile_and_package(exported, package_path=str(out / _PACKAGE))
+                caches = _caches.used(autotunes=_autotunes())
             _check_linked(out / _PACKAGE)
-            (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names)))
+            (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names, caches)))
 
     @contextlib.contextmanager
     def prepare(self, case: Case, options: Options, context: Context) -> Iterator[_lane.TorchPrepared]:
         """Phases: import, load."""
         folder = context.artifacts["build"]
-        names = msgspec.json.decode((folder / "outputs.json").read_bytes(), type=Outputs).names
+        outputs = msgspec.json.decode((folder / "outputs.json").read_bytes(), type=Outputs)
         with _torch.session(case, context), _torch.own_warnings_filtered():
             with context.phase("load"):
                 package = _load(folder / _PACKAGE, case, context.device)
             prepared = _lane.TorchPrepared(
-                case, options, context, lambda inputs: package(*inputs.values()), names=names
+                case,
+                options,
+                context,
+                lambda inputs: package(*inputs.values()),
+                names=outputs.names,
+                more=lambda: outputs.caches,
             )
             with contextlib.closing(prepared):
                 yield prepared
+
+
+def _autotunes() -> bool:
+    """Whether the environment has Inductor choose kernels by timing them (TORCHINDUCTOR_MAX_AUTOTUNE and its kin)."""
+    import torch._inductor.config as config
+
+    return bool(config.max_autotune or config.max_autotune_gemm or config.max_autotune_pointwise)
 
 
 def _load(path: Path, case: Case, device: str) -> Any:

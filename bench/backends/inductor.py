@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
-from bench.backends import _lane, _shapes, _torch, _weights
+from bench.backends import _caches, _lane, _shapes, _torch, _weights
 from bench.errors import UsageError
 from bench.model import Case
 from bench.seam import Context, Missing, Stage
@@ -81,7 +81,7 @@ class Inductor:
         """
         with (
             _torch.session(case, context),
-            _torch.fresh_caches(context),
+            _caches.fresh_caches(context),
             _torch.own_warnings_filtered(),
             contextlib.ExitStack() as stack,
         ):
@@ -115,7 +115,7 @@ def _compiled(model: torch.nn.Module, options: Options) -> Any:
     import torch._dynamo
 
     torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
+    _caches.forget()
     if hasattr(torch._dynamo.utils, "clear_compilation_metrics"):  # not in torch 2.2
         torch._dynamo.utils.clear_compilation_metrics()
     torch._dynamo.config.suppress_errors = False
@@ -190,8 +190,7 @@ def _declined() -> Iterator[list[str]]:
 def _report(options: Options, declined: list[str] | None) -> dict[str, Any]:
     """Graph breaks and recompiles with their reasons, caches, and graphs that Inductor declined to capture.
 
-    ``declined`` is None where it was not to capture any. ``autotune_cache`` is cold where this process timed kernels
-    to choose among them.
+    ``declined`` is None where it was not to capture any.
     """
     from torch._dynamo import utils
 
@@ -203,11 +202,8 @@ def _report(options: Options, declined: list[str] | None) -> dict[str, Any]:
         "graphs": graphs,
         "graph_breaks": sum(breaks.values()),
         "recompiles": len(again),
-        "code_cache": "warm" if inductor["fxgraph_cache_hit"] and not inductor["fxgraph_cache_miss"] else "cold",
+        **_caches.used(autotunes=options.mode.startswith("max-autotune")),
     }
-    if options.mode.startswith("max-autotune"):
-        timed = [name for name in inductor if name == "select_algorithm_autotune" or name.startswith("benchmarking.")]
-        told["autotune_cache"] = "cold" if any(inductor[name] for name in timed) else "warm"
     if declined is not None:
         told["graphs_skipped"] = max(inductor["cudagraph_skips"], len(declined))  # torch 2.2 counts none
         told["graph_inputs"] = "copied in every call"

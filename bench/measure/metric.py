@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bench import userfile
 from bench.errors import SuiteError
 
+T = TypeVar("T")
+_RETURN = "return {'name': 0.5, ...}, finite numbers by name"
+_SHOWN = "--verbose shows where"
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 
@@ -24,14 +27,35 @@ def evaluate(spec: str, suite_dir: Path, outputs: Arrays, reference: Arrays) -> 
     path = suite_dir / file
     if not path.is_file():
         raise SuiteError(f"the metric's file {file!r} is not there", where=str(path), fix="metric: zoo.py:function")
-    module = userfile.execute(path, f"_metric_{path.stem}")
+    module = _asked(lambda: userfile.execute(path, f"_metric_{path.stem}"), file, path)
     function = getattr(module, name, None)
-    if function is None:
+    if not callable(function):
         raise SuiteError(f"{file} has no function {name!r}", where=str(path), fix="metric: zoo.py:function")
-    result = function(outputs, reference)
+    result = _asked(lambda: function(outputs, reference), spec, path)
     if not isinstance(result, dict):
-        raise SuiteError(f"{spec} returned {type(result).__name__}, not a dict of numbers", where=str(path))
-    values = {str(key): float(value) for key, value in result.items()}
-    if bad := [key for key, value in values.items() if not math.isfinite(value)]:
-        raise SuiteError(f"{spec} returned a value that is not finite for {bad[0]!r}", where=str(path))
+        what = f"{spec} returned {type(result).__name__}, not a dict of numbers"
+        raise SuiteError(what, where=str(path), fix=_RETURN)
+    values = {}
+    for key, value in result.items():
+        if (number := _number(value)) is None:
+            raise SuiteError(f"{spec} returned no finite number for {key!r}", where=str(path), fix=_RETURN)
+        values[str(key)] = number
     return values
+
+
+def _asked(ask: Callable[[], T], what: str, path: Path) -> T:
+    """What the user's code gives; whatever it raises is a SuiteError, as the model's own outputs are not to blame."""
+    try:
+        return ask()
+    except (Exception, SystemExit) as error:
+        text = f"{what} raised {type(error).__name__}: {error}".rstrip(": ")
+        raise SuiteError(text, where=str(path), fix=f"mend it ({_SHOWN}), or leave `metric` out") from error
+
+
+def _number(value: Any) -> float | None:
+    """``value`` as a finite number, None if it is none (a tensor of several elements raises RuntimeError)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
+    return number if math.isfinite(number) else None

@@ -113,8 +113,8 @@ class GpuTelemetry:
         before): ``sm_mhz_min``, ``sm_mhz_max``, and ``sm_mhz_median``, ``memory_mhz`` and ``power_w_median``, which
         are else of what busy readings there are, or of all. Over all of them ``utilisation_percent`` (median),
         ``throttle_reasons`` (NVML's name: fraction of readings), ``energy_j``.
-        Of the loop: ``saturated_power_w`` by the energy counter, ``saturated_readings``, ``saturated_sm_mhz_median``,
-        ``saturated_throttle_reasons``.
+        Of the loop: ``saturated_power_w`` by the energy counter or ``saturated_power_reason``, ``saturated_readings``,
+        ``saturated_sm_mhz_median``, ``saturated_throttle_reasons``.
         Of both: ``lost``: true, if the GPU fell off the bus; ``power_w_max`` (NVML averages over up to 1 s),
         ``temperature_c_max``, ``gpu_memory_bytes`` (most in use). ``process_memory_bytes``: of the worker's process
         group, where NVML's PIDs are the system's (in containers they may not be). ``foreign_processes`` (how many),
@@ -125,9 +125,8 @@ class GpuTelemetry:
         measured, saturated = self._parts()
         told: dict[str, Any] = {"lost": True} if self.lost else {}
         told |= {"span_ns": measured[-1][0] - measured[0][0]} | _seen(measured)
-        if len(self._energy) > 1:
-            (begun, before), (ended, after) = self._energy
-            told["saturated_power_w"] = (after - before) / (ended - begun) * NS_PER_S
+        if len(self._loop) == 2:
+            told |= self._power()
         if saturated:
             told |= {f"saturated_{key}": value for key, value in _seen(saturated).items() if key in SATURATED}
         return told | _peaks(self._readings) | self._whose()
@@ -153,6 +152,15 @@ class GpuTelemetry:
         """The readings of the measurement, and those of a saturated loop; what came after it is in neither."""
         begun, ended, *_ = *self._loop, len(self._readings), len(self._readings)
         return self._readings[:begun], self._readings[begun:ended]
+
+    def _power(self) -> dict[str, Any]:
+        """``saturated_power_w``, or why there is none."""
+        if len(self._energy) < 2:
+            return {"saturated_power_reason": "the card tells no energy"}
+        (begun, before), (ended, after) = self._energy
+        if after <= before or ended <= begun:
+            return {"saturated_power_reason": "the card's energy counter did not move"}
+        return {"saturated_power_w": (after - before) / (ended - begun) * NS_PER_S}
 
     def _count(self, now_ns: int) -> None:
         if (joules := self._ask("energy_j")) is not None:
@@ -232,7 +240,7 @@ def mark(
 def warnings(
     told: Mapping[str, Any], throttled: Mapping[str, bool] | None = None, low: Mapping[str, bool] | None = None
 ) -> tuple[Warning, ...]:
-    """``Throttled``, ``ClockChanged`` and ``ForeignProcess`` from what GpuTelemetry told.
+    """``Throttled``, ``ClockChanged``, ``NoEnergy`` and ``ForeignProcess`` from what GpuTelemetry told.
 
     ``throttled`` and ``low`` say of each boundary whether samples of it are marked, and whether a low clock was read in
     its time. ClockChanged: under load the lowest SM clock was more than 5 % below the highest, and no throttle reason
@@ -254,6 +262,10 @@ def warnings(
         seen = f", seen low {_inside(low)}" if low and any(low.values()) else ""
         hint = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"
         found.append(Warning(kind="ClockChanged", message=f"{clocks} under load{seen}", hint=hint))
+    if reason := told.get("saturated_power_reason"):
+        message = f"no energy of an inference: {reason} in the saturated loop"
+        hint = "a whole card of the data centre kind; nvidia-smi -q -d POWER shows what this one tells"
+        found.append(Warning(kind="NoEnergy", message=message, hint=hint))
     if count := told.get("foreign_processes"):
         message = f"{count} other process{'es were' if count > 1 else ' was'} on the GPU"
         if size := told.get("foreign_memory_bytes"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import shutil
@@ -51,6 +52,17 @@ def test_one_package_serves_all_points_of_a_dynamic_case(bench: Bench) -> None:
         case = point(bench, batch)
         found, wanted = bench.run(case), bench.reference(case)
         assert all(np.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
+
+
+def test_a_package_tells_what_caches_its_compiler_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inductor's code cache is not asked for packages, so one is never compiled warm."""
+    inductor = importlib.import_module("torch._inductor.config")
+    with bench.prepared(bench.case("aoti")) as prepared:
+        told = prepared.fairness()
+        assert (told["code_cache"], "autotune_cache" in told) == ("cold", False)
+    monkeypatch.setattr(inductor, "max_autotune_pointwise", True)
+    with bench.prepared(bench.case("aoti", options={"memory_format": "channels_last"})) as prepared:
+        assert prepared.fairness()["autotune_cache"] in ("cold", "warm")
 
 
 def test_a_package_belongs_to_its_device_precision_and_options(bench: Bench) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench import tensors
-from bench.backends import _lane, _shapes, _torch, base
+from bench.backends import _caches, _lane, _shapes, _torch, base
 from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
 from bench.model import Case, Input, Range
 from tests.backends.kit import Bench, cosine
@@ -54,7 +54,7 @@ def test_compile_caches_are_the_users_but_for_cold_runs_and_further_builds(
     case = bench.case("inductor")
 
     def inside(**fields: Any) -> tuple[str | None, str | None]:
-        with _torch.fresh_caches(bench.context(case, **fields)):
+        with _caches.fresh_caches(bench.context(case, **fields)):
             return os.environ.get("TORCHINDUCTOR_CACHE_DIR"), os.environ.get("TRITON_CACHE_DIR")
 
     assert inside(shared=tmp_path) == ("mine", None)

@@ -258,6 +258,22 @@ def test_a_lane_that_raises_in_the_loop_gives_its_pinned_memory_back(rig: Rig) -
     assert len(rig.gpu.live) == before
 
 
+def test_an_event_that_cannot_be_made_leaves_no_pinned_memory(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, left = rig.gpu.event, iter(range(10))
+
+    def event() -> int:
+        if next(left) == 9:  # one for the loop, six for its first slot
+            raise RuntimeError("no event")
+        return make()
+
+    monkeypatch.setattr(rig.gpu, "event", event)
+    lanes, before = [SimulatedLane(rig.gpu), SimulatedLane(rig.gpu)], set(rig.gpu.live)
+    with pytest.raises(RuntimeError, match="no event"):
+        gpu.throughput(lanes, rig.clock, rig.gpu.host, Policy(), batch=1, depth=2, transfers=True)
+    rig.clock.close()
+    assert rig.gpu.live == before
+
+
 class NotHere(SimulatedGpu):
     """A platform that says it can hold streams, and cannot map the page."""
 

@@ -15,6 +15,17 @@ def top1(outputs, reference):
 def words(outputs, reference):
     return "good"
 
+def raises(outputs, reference):
+    return {"x": 1 / 0}
+
+def leaves(outputs, reference):
+    raise SystemExit
+
+def nothing(outputs, reference):
+    return {"{x}": None}
+
+PLACE = 7
+
 def unbounded(outputs, reference):
     return {"x": float("inf")}
 """
@@ -33,10 +44,17 @@ def test_the_metric_sees_outputs_and_reference(tmp_path: Path) -> None:
         ("gone.py:top1", "is not there"),
         ("zoo.py:top2", "no function 'top2'"),
         ("zoo.py:words", "returned str"),
-        ("zoo.py:unbounded", "not finite"),
+        ("zoo.py:unbounded", "no finite number for 'x'"),
+        ("zoo.py:nothing", "no finite number for '{x}'"),
+        ("zoo.py:raises", "zoo.py:raises raised ZeroDivisionError: division by zero"),
+        ("zoo.py:leaves", "raised SystemExit"),
+        ("zoo.py:PLACE", "no function 'PLACE'"),
+        ("bad.py:top1", "bad.py raised NameError: name 'nothing' is not defined"),
     ],
 )
 def test_a_metric_that_breaks_its_promise_is_told(tmp_path: Path, spec: str, message: str) -> None:
     (tmp_path / "zoo.py").write_text(ZOO)
-    with pytest.raises(SuiteError, match=message):
+    (tmp_path / "bad.py").write_text("nothing")
+    with pytest.raises(SuiteError, match=message) as caught:
         metric.evaluate(spec, tmp_path, GOT, WANTED)
+    assert caught.value.fix

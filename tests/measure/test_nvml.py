@@ -336,9 +336,11 @@ def test_a_saturated_loop_that_is_not_throttled_says_so() -> None:
 
 
 def test_a_saturated_loop_shorter_than_a_tick_has_its_power_alone() -> None:
-    watched = GpuTelemetry(0, FakeNvml(), group_of)
+    fake = FakeNvml()
+    watched = GpuTelemetry(0, fake, group_of)
     watched.start(WORKER, 0)
     watched.begin_loop(S)
+    fake.mj += 1
     watched.end_loop(S + 1)
     watched.stop(2 * S)
     told = watched.finish()
