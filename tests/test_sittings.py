@@ -1,0 +1,34 @@
+"""Where a run is gone on with: what tells one card or machine from another of its kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import sittings
+from bench.model import Environment
+
+
+def environment(host: str, card: str | None) -> Environment:
+    observed = {} if card is None else {"card": card}
+    return Environment(kind="cuda", arch="sm_90", device="d", slug="d", host=host, observed=observed)
+
+
+@pytest.mark.parametrize(
+    ("before", "here", "other", "place"),
+    [
+        (("a", "1"), ("a", "1"), "", ""),
+        (("a", "1"), ("b", "1"), "", ""),  # the container was started again
+        (("a", "1"), ("a", "2"), "card", "2"),
+        (("a", "1"), ("b", "2"), "card", "2"),
+        (("a", None), ("b", None), "machine", "b"),
+        (("a", "1"), ("b", None), "machine", "b"),
+        (("a", None), ("a", "1"), "", ""),
+    ],
+)
+def test_the_card_tells_where_a_run_is_gone_on_with_and_else_the_host(
+    before: tuple[str, str | None], here: tuple[str, str | None], other: str, place: str
+) -> None:
+    was, now = environment(*before), environment(*here)
+    (*warnings,) = sittings.elsewhere(was, now)
+    assert [f"another {other} " in warning.message for warning in warnings] == [True] * bool(other)
+    assert sittings.place(was, now) == place
