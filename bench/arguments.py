@@ -21,6 +21,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"trtbench: {message}\n  fix: {self.prog} --help\n")
 
 
+class _Once(argparse.Action):
+    """An option of which argparse would silently take the last."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, found: argparse.Namespace, values: object, option: str | None = None
+    ) -> None:
+        if getattr(found, self.dest) is not None:
+            parser.error(f"{option} is given twice; --select chooses among the backends of a suite")
+        setattr(found, self.dest, values)
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The arguments of one command, which ``command`` names. SystemExit, as argparse does, if they are wrong."""
     parser = _Parser(
@@ -33,7 +44,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     for add in (_run, _show, _list, _layers, _doctor, _selftest, _schema):
         add(commands)
-    found = parser.parse_args(argv)
+    found, unknown = parser.parse_known_args(argv)
+    if unknown:  # told by the command, whose --help has the options
+        commands.choices[found.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     found.baseline = getattr(found, "baseline", None) or ""  # argparse would hold a default of "" for a given word
     return found
 
@@ -157,7 +170,11 @@ def _chosen() -> _Parser:
     chosen.add_argument("--select", type=_word, metavar="EXPR", help='e.g. "model=resnet50 and precision=fp16"')
     chosen.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the suite's")
     chosen.add_argument(
-        "--backend", type=_word, metavar="NAME", help="replace every backend, e.g. by fake for a rehearsal"
+        "--backend",
+        type=_word,
+        action=_Once,
+        metavar="NAME",
+        help="replace every backend, e.g. by fake for a rehearsal",
     )
     return chosen
 

@@ -117,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> int:
     lost: list[OSError] = []
     if arguments.resume:
         _refuse_beside_resume(arguments)
-        path = store.resolve(arguments.store, arguments.resume)
+        path = _run_file(arguments, arguments.resume, "run", "--resume")
         cases, wanted = sittings.resumable(path).header.cases, None
         rows.check_baseline(cases, arguments.baseline)
         if arguments.select:
@@ -165,9 +165,22 @@ def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
 
 
 def _typed(arguments: argparse.Namespace, *words: str) -> str:
-    """The command of ``words`` as it is typed where this one was: with its --store."""
-    own = [] if arguments.store == STORE else ["--store", str(arguments.store)]
+    """The command of ``words`` as it is typed where this one was: with its --store, unless a word is the run's file."""
+    own = ["--store", str(arguments.store)]
+    if arguments.store == STORE or any(os.path.isfile(word) for word in words):
+        own = []
     return shlex.join(["trtbench", *words, *own])
+
+
+def _run_file(arguments: argparse.Namespace, name: str | None, *words: str) -> Path:
+    """The file of the run ``name``. UsageError for a --store that would not be looked into, as ``name`` is a file."""
+    from bench import store
+    from bench.errors import UsageError
+
+    if name and os.path.isfile(name) and arguments.store != STORE:
+        fix = shlex.join(["trtbench", *words, name])
+        raise UsageError(f"{name} is a file, so --store {arguments.store} would change nothing", fix=fix)
+    return store.resolve(arguments.store, name)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -189,7 +202,7 @@ def _show(arguments: argparse.Namespace) -> int:
     if ignored := [flag for flag, given in (tables | of_text).items() if given and form != "text"]:
         fix = _typed(arguments, "show", *named, *(["--as", form] if form == "trtexec" else ["--format", form]))
         raise UsageError(f"{' and '.join(ignored)} would change nothing of {form}", fix=fix)
-    run = store.read(store.resolve(arguments.store, arguments.run))
+    run = store.read(_run_file(arguments, arguments.run, "show"))
     if run.damage:
         print(f"trtbench: {run.damage}", file=sys.stderr)
     if getattr(arguments, "as") == "trtexec":
@@ -282,6 +295,10 @@ def _planned(arguments: argparse.Namespace, *, look: bool = False) -> tuple[Suit
 
     if arguments.suite is None:
         raise UsageError("no suite is named", fix=arguments.example)
+    if arguments.suite.suffix == ".jsonl":
+        run = shlex.quote(str(arguments.suite))
+        fix = f"trtbench show {run}, or to go on with it: trtbench run --resume {run}"
+        raise UsageError("a run, where a suite is expected", where=str(arguments.suite), fix=fix)
     registry = base.registry()
     if arguments.backend:
         base.load(arguments.backend)

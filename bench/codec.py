@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from bench.errors import StoreError
+from bench.errors import UPGRADE, StoreError
 from bench.model import Footer, Header, Record
 
 SCHEMA = 1
@@ -96,7 +96,7 @@ def schema_of(header: bytes, where: str = "") -> int:
         raise StoreError(
             f"the file has schema {version}; this trtbench reads up to {SCHEMA}",
             where=where,
-            fix="pip install -U trtbench",
+            fix=UPGRADE,
         )
     if version < 1:
         raise StoreError("not a trtbench run: the header has no schema version", where=where)

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from bench import environment, scratch, toolchains
+from bench import environment, scratch, store, toolchains
 from bench.backends import _trt, base
-from bench.errors import UsageError
+from bench.errors import StoreError, UsageError
 from bench.model import Environment, Toolchain
 from bench.seam import Check, Missing
 from bench.units import format_size
@@ -36,9 +36,9 @@ IMPORT_LIMIT_S = 120
 State = Literal["ready", "missing", "broken"]
 
 
-def examine(cache: Path, store: Path) -> list[Check]:
+def examine(cache: Path, results: Path) -> list[Check]:
     """All checks, in the order in which they are shown: machine, folders, libraries, backends."""
-    return [*_machine(), *_folders(cache, store), *_libraries(), *_backends(environment.describe("auto"))]
+    return [*_machine(), *_folders(cache, results), *_libraries(), *_backends(environment.describe("auto"))]
 
 
 def _machine() -> list[Check]:
@@ -66,11 +66,15 @@ def _machine() -> list[Check]:
     return checks
 
 
-def _folders(cache: Path, store: Path) -> list[Check]:
+def _folders(cache: Path, results: Path) -> list[Check]:
     checks = []
-    for name, path in (("results", store), ("cache", cache)):
+    for name, path in (("results", results), ("cache", cache)):
         nearest = next(p for p in (path, *path.resolve().parents) if p.exists())
-        writable = os.access(nearest, os.W_OK) and nearest.is_dir()
+        try:  # what is permitted to root by its mode may still refuse, as /proc does
+            store.check_writable(path)
+            writable = True
+        except StoreError:
+            writable = False
         free = shutil.disk_usage(nearest).free
         detail = f"{path}, {format_size(free)} free" if writable else f"{path} cannot be written"
         option = "--store DIR" if name == "results" else "TRTBENCH_CACHE=DIR"

@@ -19,6 +19,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# What to do about a file of a schema that is newer than this trtbench.
+UPGRADE = "a newer trtbench: git pull in its checkout, then pip install -e . there"
+
 
 class BenchError(Exception):
     """Base of all errors raised on purpose.

@@ -350,9 +350,11 @@ class Environment(Data, frozen=True, kw_only=True):
 
     @property
     def fingerprint(self) -> str:
-        """The first 12 hex digits of the SHA-256 of everything but ``host`` and ``observed``."""
+        """The first 12 hex digits of the SHA-256 of everything but ``host`` and ``observed``; memory in whole GiB, as
+        what a system keeps for itself differs from one start to the next.
+        """
         kept = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("host", "observed")}
-        return digest(kept)[:12]
+        return digest(kept | {"memory": round(self.memory / 2**30)})[:12]
 
 
 class Header(Data, frozen=True, kw_only=True):

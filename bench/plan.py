@@ -62,7 +62,8 @@ def plan(
 
     Raises:
         UsageError: more than ``MAX_COMBINATIONS``, or no such backend.
-        SuiteError: an ``exclude`` entry takes nothing away from the suite as it is written.
+        SuiteError: an ``exclude`` entry takes nothing away from the suite as it is written; or what is left is of
+            simulated and of real backends.
         SelectionError: ``select`` is wrong or matches nothing.
     """
     if backend_override and backend_override not in registry:
@@ -90,6 +91,9 @@ def plan(
             left.setdefault(case.id, LeftOut(label=label, reason=reason))
         else:
             kept.setdefault(case.id, case)
+    if {_simulated(registry[case.backend]) for case in kept.values()} == {True, False}:
+        what, fix = "simulated and real backends cannot share a run", '--backend fake, or --select "backend != fake"'
+        raise SuiteError(what, where=locate(suite, "matrix.backend"), fix=fix)
     # An include entry may bring back what was excluded.
     return Plan(cases=_ordered(kept), left_out=tuple(entry for key, entry in left.items() if key not in kept))
 
@@ -113,7 +117,7 @@ def check_some(found: Plan) -> None:
         reasons = list(dict.fromkeys(entry.reason for entry in found.left_out))
         more = f"; and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
         what = f"there is nothing to run, every combination is left out: {reasons[0]}{more}"
-        raise UsageError(what, fix="`trtbench list` with the same arguments says why of each")
+        raise UsageError(what, fix="the same command with --dry-run says why of each")
 
 
 # ------------------------------------------------------------------------------------------------------ the product

@@ -43,7 +43,7 @@ def resumable(path: Path) -> Run:
 
 def _refuse_unknown(header: Header, path: Path) -> None:
     """StoreError if the run at ``path`` has cases that this trtbench cannot run."""
-    fix = f"the trtbench that made it ({header.version}), or a new run: trtbench run {header.suite_path}"
+    fix = f"the trtbench that made it ({header.version}), or {_new_run(header)}"
     if "default" not in header.environments:
         raise StoreError("the run does not say where it was made", where=str(path), fix=fix)
     for case in header.cases:
@@ -54,6 +54,10 @@ def _refuse_unknown(header: Header, path: Path) -> None:
             raise StoreError(what, where=str(path), fix=fix) from error
 
 
+def _new_run(header: Header) -> str:
+    return f"a new run: trtbench run {shlex.quote(header.suite_path)}"
+
+
 def _refuse_changed(header: Header, path: Path) -> None:
     """UsageError if a file that the run's cases name is not what it was, or not there."""
     folder = Path(header.suite_path).parent
@@ -62,7 +66,7 @@ def _refuse_changed(header: Header, path: Path) -> None:
         if now.get(name) != was:
             gone = not now.get(name)
             what = f"{folder / name}, which the run was begun with, {'is not there' if gone else 'has changed since'}"
-            again = f"a new run: trtbench run {header.suite_path}"
+            again = _new_run(header)
             fix = f"go to the folder that the run was started in, or {again}" if gone else again
             raise UsageError(what, where=str(path), fix=fix)
 
@@ -88,7 +92,7 @@ def refuse_another(header: Header, toolchain: str, here: Environment, path: Path
     raise UsageError(
         f"the run was made in another environment{which}: {', '.join(differ[:_SHOWN])}{more}",
         where=str(path),
-        fix="go back to that environment, or start a new run: trtbench run " + shlex.quote(header.suite_path),
+        fix=f"go back to that environment, or {_new_run(header)}",
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from bench import yamlmarks
-from bench.errors import did_you_mean
+from bench.errors import UPGRADE, did_you_mean
 from bench.matrix import RESERVED, Names, backing, read_matrix, symbols_of
 from bench.model import (
     ASKABLE,
@@ -108,7 +108,7 @@ def _check_version(node: Node) -> None:
     version = integer(node)
     if version > VERSION:
         what = f"the suite is written in schema {version}; this trtbench reads up to schema {VERSION}"
-        raise fail(node, what, "upgrade trtbench: pip install --upgrade trtbench")
+        raise fail(node, what, UPGRADE)
 
 
 def _each(entries: Mapping[str, Node], section: str, make: Callable[[Node], Any]) -> dict[str, Any]:

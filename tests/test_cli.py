@@ -343,7 +343,39 @@ def test_a_rehearsal_needs_no_toolchain(trtbench: Trtbench, monkeypatch: pytest.
 def test_a_command_takes_no_option_that_it_would_ignore(trtbench: Trtbench, arguments: list[str]) -> None:
     assert trtbench(*arguments) == 2
     assert trtbench.err.startswith("trtbench: unrecognized arguments: --")
-    assert trtbench.err.endswith("\n  fix: trtbench --help\n")
+    assert trtbench.err.endswith(f"\n  fix: trtbench {arguments[0]} --help\n")
+
+
+def test_a_backend_that_would_be_forgotten_is_refused(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite(), "--backend", "eager", "--backend", "fake") == 2
+    assert "--backend is given twice" in trtbench.err
+    assert trtbench.err.endswith("\n  fix: trtbench run --help\n")
+
+
+def test_a_run_in_the_place_of_a_suite_is_told_what_to_do_with_it(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    path = trtbench.runs()[0].path
+    assert trtbench("run", path) == 2
+    assert f"a run, where a suite is expected\n  fix: trtbench show {path}, or to go on with it: " in trtbench.err
+
+
+@pytest.mark.parametrize("words", [["run", "--resume"], ["show"]])
+def test_a_store_that_would_not_be_looked_into_is_refused(
+    trtbench: Trtbench, fake_suite: Suite, words: list[str]
+) -> None:
+    trtbench("run", fake_suite())
+    path = trtbench.runs()[0].path
+    assert trtbench(*words, path) == 2  # the fixture's --store
+    assert trtbench.err.endswith(f"would change nothing\n  fix: trtbench {' '.join(words)} {path}\n")
+
+
+def test_a_plan_of_nothing_names_a_command_that_takes_the_same_options(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite()
+    suite.write_text(suite.read_text().replace("[1, 8]", "[1, 8]\n  exclude: [{backend: fake}]"))
+    assert trtbench("run", suite, "--seed", "3") == 2
+    assert trtbench.err.endswith("\n  fix: the same command with --dry-run says why of each\n")
+    assert trtbench("run", suite, "--seed", "3", "--dry-run") == 0
+    assert "excluded at" in trtbench.out
 
 
 # --------------------------------------------------------------------------------------------- exit codes and output
@@ -355,6 +387,13 @@ def test_a_run_that_could_measure_nothing_is_not_a_success(trtbench: Trtbench, f
     assert trtbench("run", fake_suite("[fake, {name: fake, fail: unavailable}]")) == 0
     assert "nothing was measured" not in trtbench.err
     assert trtbench("run", fake_suite("[fake, {name: fake, fail: unavailable}]"), "--strict") == 1
+
+
+def test_doctor_tries_whether_a_folder_can_be_written(trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.doctor.IMPORTS", {})
+    trtbench.store = Path("/proc/results")  # root may write there by its mode, and cannot
+    assert trtbench("doctor") == 0
+    assert "/proc/results cannot be written" in trtbench.out
 
 
 def full(*arguments: object) -> subprocess.CompletedProcess[str]:

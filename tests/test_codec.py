@@ -129,7 +129,7 @@ def test_json_that_is_not_ours_is_a_store_error_with_its_place(line: bytes) -> N
 
 def test_a_newer_schema_says_which_and_how_to_read_it() -> None:
     line = codec.encode(store_kit.header()).replace(b'"schema":1', b'"schema":12')
-    with pytest.raises(StoreError, match=r"schema 12; this trtbench reads up to 1\n  fix: pip install -U trtbench"):
+    with pytest.raises(StoreError, match=r"schema 12; this trtbench reads up to 1\n  fix: a newer trtbench: git pull"):
         codec.decode(line)
 
 

@@ -97,12 +97,14 @@ def test_a_batch_is_one_without_the_symbol() -> None:
 def test_a_fingerprint_covers_all_but_the_host_and_what_was_observed() -> None:
     plain = environment().fingerprint
     assert environment(host="a", observed={"clock": "1 GHz"}).fingerprint == plain
-    others = {"kind": "cpu", "arch": "sm_90", "device": "H100", "slug": "h100", "memory": 1, "driver": "570"}
+    others = {"kind": "cpu", "arch": "sm_90", "device": "H100", "slug": "h100", "memory": 1 << 30, "driver": "570"}
     others |= {"python": "3.12", "libraries": {"torch": "2"}, "limits": {"power": "300 W"}, "flags": {"A": "1"}}
     others |= {"boundaries": "x"}
     assert (
         len({environment(**{name: value}).fingerprint for name, value in others.items()} | {plain}) == len(others) + 1
     )
+    # What a system keeps for itself of 64 GiB differs by some MB from one start to the next.
+    assert environment(memory=66_000_000_000).fingerprint == environment(memory=66_000_400_000).fingerprint
     assert {*others, "host", "observed"} == set(Environment.__struct_fields__)
 
 

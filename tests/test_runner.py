@@ -419,7 +419,10 @@ def test_a_corrupt_reference_is_made_again(trtbench: Trtbench, fake_suite: Suite
 
 def test_simulated_and_real_backends_do_not_share_a_run(trtbench: Trtbench, fake_suite: Suite) -> None:
     assert trtbench("run", fake_suite("[fake, eager]")) == 2
+    assert "rehearsal.yaml:9: " in trtbench.err
     assert "simulated and real backends" in trtbench.err
+    assert trtbench("list", fake_suite("[fake, eager]")) == 2
+    assert trtbench("list", fake_suite("[fake, eager]"), "--select", "backend != fake") == 0
     assert not trtbench.store.exists()
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench import sittings
+from bench.errors import UsageError
 from bench.model import Environment
+from tests.store_kit import header
 
 
 def environment(host: str, card: str | None) -> Environment:
@@ -32,3 +36,9 @@ def test_the_card_tells_where_a_run_is_gone_on_with_and_else_the_host(
     (*warnings,) = sittings.elsewhere(was, now)
     assert [f"another {other} " in warning.message for warning in warnings] == [True] * bool(other)
     assert sittings.place(was, now) == place
+
+
+def test_what_to_type_for_a_new_run_can_be_typed() -> None:
+    begun = header(suite_path="my suites/a.yaml", environments={"default": environment("a", "1")})
+    with pytest.raises(UsageError, match=r"a new run: trtbench run 'my suites/a\.yaml'$"):
+        sittings.refuse_another(begun, "default", Environment(kind="cpu", arch="x", device="d", slug="d"), Path("r"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import random
 import resource
@@ -524,3 +525,30 @@ def test_a_frame_tells_what_could_not_be_read_and_keeps_records_of_unknown_cases
         damage = " ".join(table.attrs["damage"])
         assert "out of range" in damage
         assert "is torn" in damage
+
+
+def test_a_store_that_may_not_be_read_is_not_told_as_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="there are no runs"):
+        store.resolve(tmp_path, None)
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read everything
+    with pytest.raises(StoreError, match=r"cannot be read: Permission denied\n  fix: ls -ld "):
+        store.resolve(tmp_path, None)
+
+
+def test_a_run_that_may_not_be_read_says_where_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a b.jsonl"
+    path.touch()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(StoreError) as caught:
+        store.read(path)
+    assert (caught.value.what, caught.value.fix) == ("cannot be read: Permission denied", f"ls -l '{path}'")
+
+
+def test_a_run_is_typed_by_its_name_where_that_finds_it(tmp_path: Path) -> None:
+    name = "20261123T101500Z-vision-1a2b3c4"
+    assert store.typed(Path("results/sm_90/h100", f"{name}.jsonl")) == name
+    assert store.typed(tmp_path / "a b.jsonl") == f"'{tmp_path}/a b.jsonl'"

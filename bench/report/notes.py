@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -87,7 +88,9 @@ def of_run(run: Run) -> list[Note]:
             f"{cells.count(untried, 'process')} of cases that failed: a case is not tried again once one "
             "of its processes has failed, nor does --resume"
         )
-        found.append(Note(kind="not tried", text=text, fix=f"a new run: trtbench run {run.header.suite_path}"))
+        found.append(
+            Note(kind="not tried", text=text, fix=f"a new run: trtbench run {shlex.quote(run.header.suite_path)}")
+        )
     if reasons := dict.fromkeys(str(reason) for r in run.records if (reason := r.telemetry.get("gpu_reason"))):
         text = f"nothing watched the GPU's clocks, power, memory and other users: {'; '.join(reasons)}"
         found.append(Note(kind="unwatched", text=text, fix="trtbench doctor"))
@@ -277,7 +280,7 @@ def _no_interval(measured: Sequence[Row]) -> list[Note]:
     lacking = [row for row in measured if row.speed and row.speed.ratio is None]
     if not lacking:
         return []
-    text = f"{names(lacking)}: too few samples for an interval (6 on each side), so no speed"
+    text = f"{names(lacking)}: an interval needs 6 samples on each side, so no speed"
     return [Note(kind="baseline", text=text)]
 
 

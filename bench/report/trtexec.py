@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from bench import store
 from bench.errors import UsageError, did_you_mean
 from bench.model import Case, Measurement, Record, Run
 from bench.report.cells import count
@@ -40,7 +42,8 @@ def render(run: Run, case: str | None = None) -> str:
         if records:
             blocks.append(_block(found, records))
     if not blocks:
-        raise UsageError(f"nothing was measured of {case or 'this run'}", fix="trtbench show, for what went wrong")
+        fix = f"trtbench show {store.typed(Path(run.path))}, for what went wrong"
+        raise UsageError(f"nothing was measured of {case or 'this run'}", fix=fix)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -61,7 +64,7 @@ def _chosen(run: Run, case: str | None) -> list[Case]:
         labels = [each.label for each in cases]
         raise UsageError(
             f"the run has no case {case!r}.{did_you_mean(case or '', labels)}",
-            fix="--case with an id or label of `trtbench show --format csv`",
+            fix=f"--case with an id or label of: trtbench show {store.typed(Path(run.path))} --format csv",
         )
     return found
 

@@ -15,6 +15,7 @@ from bench.store.files import (
     run_id,
     run_path,
     runs,
+    typed,
 )
 from bench.store.table import frame, load_frame
 
@@ -31,4 +32,5 @@ __all__ = [
     "run_id",
     "run_path",
     "runs",
+    "typed",
 ]

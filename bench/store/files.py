@@ -50,6 +50,8 @@ def resolve(root: Path, name: str | None) -> Path:
     if name and os.path.isfile(name):
         return Path(name)
     known = runs(root)
+    if not known and root.is_dir() and not os.access(root, os.R_OK | os.X_OK):
+        raise StoreError("cannot be read: Permission denied", where=str(root), fix=f"ls -ld {shlex.quote(str(root))}")
     if not known:
         missing = f"no run {name!r}: " if name else ""
         raise StoreError(f"{missing}there are no runs in {root}", fix="trtbench run suites/smoke.yaml, or --store DIR")
@@ -67,10 +69,15 @@ def resolve(root: Path, name: str | None) -> Path:
     return fitting[0]
 
 
-def resume_command(path: Path) -> str:
-    """What to type to go on with the run at ``path``: by its name where that finds it, else by its file."""
+def typed(path: Path) -> str:
+    """The run at ``path`` as it is typed in a command: its name where that finds it, else its file."""
     named = path.parts[:-3] == DEFAULT_ROOT.parts and _RUN_ID.fullmatch(path.stem)
-    return f"trtbench run --resume {shlex.quote(path.stem if named else str(path))}"
+    return shlex.quote(path.stem if named else str(path))
+
+
+def resume_command(path: Path) -> str:
+    """What to type to go on with the run at ``path``."""
+    return f"trtbench run --resume {typed(path)}"
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
@@ -284,7 +291,8 @@ def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
                 else:
                     yield item
     except OSError as error:
-        raise StoreError(f"cannot be read: {error.strerror}", where=str(path), fix=_ANOTHER) from error
+        fix = f"ls -l {shlex.quote(str(path))}" if isinstance(error, PermissionError) else _ANOTHER
+        raise StoreError(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from error
 
 
 def _header(first: bytes, path: Path) -> tuple[int, codec.Line]:

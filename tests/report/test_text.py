@@ -71,7 +71,7 @@ def test_an_interval_is_a_percentage_only_where_its_halves_are_alike(samples, sh
 def test_a_ratio_without_an_interval_is_not_shown_and_the_note_says_why() -> None:
     cases = [case("bert", "eager"), case("bert", "inductor")]
     run = make(cases, [timed(cases[0], *[10_000] * 3), timed(cases[1], *[1_800_000] * 3)])
-    note = "baseline: inductor: too few samples for an interval (6 on each side), so no speed"
+    note = "baseline: inductor: an interval needs 6 samples on each side, so no speed"
     for shown in (text.render(run, width=200), export.markdown(run)):
         (row,) = [line for line in shown.splitlines() if "1.80 ms" in line]
         assert not re.search(r"\dx", row)
