@@ -354,7 +354,12 @@ class Environment(Data, frozen=True, kw_only=True):
         what a system keeps for itself differs from one start to the next.
         """
         kept = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("host", "observed")}
-        return digest(kept | {"memory": round(self.memory / 2**30)})[:12]
+        return digest(kept | {"memory": self.gib})[:12]
+
+    @property
+    def gib(self) -> int:
+        """The memory in GiB, rounded."""
+        return round(self.memory / 2**30)
 
 
 class Header(Data, frozen=True, kw_only=True):

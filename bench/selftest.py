@@ -52,7 +52,7 @@ def readings(gate: int, runs: int, progress: Callable[[str], None]) -> tuple[Rea
             return (*_kernels(driver, clock), *holds.readings(driver, clock, runs, progress))
         except cuda.HoldBroken:
             raise CaseError(
-                "a held stream had to be let go twice in a row: this process stood still, or does not run at its pace",
+                "a held stream had to be let go twice in a row: something kept this process from running",
                 fix="end what else keeps the host's processors busy, then: trtbench selftest --gpu",
             ) from None
 

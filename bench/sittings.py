@@ -101,7 +101,7 @@ def _differences(before: Environment, here: Environment) -> list[str]:
     found = []
     for field in here.__struct_fields__:
         was, now = getattr(before, field), getattr(here, field)
-        if was == now or field in ("host", "observed", "slug"):
+        if was == now or field in ("host", "observed", "slug") or (field == "memory" and before.gib == here.gib):
             continue
         if isinstance(was, dict):
             found += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench import sittings
@@ -42,3 +43,12 @@ def test_what_to_type_for_a_new_run_can_be_typed() -> None:
     begun = header(suite_path="my suites/a.yaml", environments={"default": environment("a", "1")})
     with pytest.raises(UsageError, match=r"a new run: trtbench run 'my suites/a\.yaml'$"):
         sittings.refuse_another(begun, "default", Environment(kind="cpu", arch="x", device="d", slug="d"), Path("r"))
+
+
+def test_memory_that_differs_by_what_a_system_keeps_is_no_other_environment_nor_named_beside_one() -> None:
+    here = Environment(kind="cuda", arch="sm_90", device="d", slug="d", memory=66_000_000_000)
+    begun = header(environments={"default": here})
+    again = msgspec.structs.replace(here, memory=66_000_400_000)
+    sittings.refuse_another(begun, "default", again, Path("r"))
+    with pytest.raises(UsageError, match="another environment: driver none -> 580\n"):
+        sittings.refuse_another(begun, "default", msgspec.structs.replace(again, driver="580"), Path("r"))
