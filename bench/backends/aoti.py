@@ -21,6 +21,7 @@ from bench.seam import Context, Missing, Stage
 
 _PACKAGE = "model.pt2"
 _FIRST_TORCH = (2, 6)
+_AUTOTUNES = ("max_autotune", "max_autotune_gemm", "max_autotune_pointwise")
 _STANDARD = (b"libstdc++.so", b"libc++.so")
 
 
@@ -131,7 +132,7 @@ def _autotunes() -> bool:
     """Whether the environment has Inductor choose kernels by timing them (TORCHINDUCTOR_MAX_AUTOTUNE and its kin)."""
     import torch._inductor.config as config
 
-    return bool(config.max_autotune or config.max_autotune_gemm or config.max_autotune_pointwise)
+    return any(getattr(config, name, False) for name in _AUTOTUNES)
 
 
 def _load(path: Path, case: Case, device: str) -> Any:

@@ -54,14 +54,16 @@ def test_one_package_serves_all_points_of_a_dynamic_case(bench: Bench) -> None:
         assert all(np.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
 
 
-def test_a_package_tells_what_caches_its_compiler_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_tells_what_caches_its_compiler_found(bench: Bench) -> None:
     """Inductor's code cache is not asked for packages, so one is never compiled warm."""
     inductor = importlib.import_module("torch._inductor.config")
     with bench.prepared(bench.case("aoti")) as prepared:
         told = prepared.fairness()
         assert (told["code_cache"], "autotune_cache" in told) == ("cold", False)
-    monkeypatch.setattr(inductor, "max_autotune_pointwise", True)
-    with bench.prepared(bench.case("aoti", options={"memory_format": "channels_last"})) as prepared:
+    with (
+        inductor.patch(max_autotune_pointwise=True),
+        bench.prepared(bench.case("aoti", options={"memory_format": "channels_last"})) as prepared,
+    ):
         assert prepared.fairness()["autotune_cache"] in ("cold", "warm")
 
 

@@ -18,8 +18,8 @@ from bench.model import Plan, Suite
 
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
-    "centernet", "clock", "compile_modes", "fx2trt_resnet18", "native_resnet50", "overlap", "smoke", "transformers",
-    "vision",
+    "axes", "centernet", "clock", "compile_modes", "fx2trt_resnet18", "native_resnet50", "overlap", "smoke",
+    "transformers", "vision",
 ]  # fmt: skip
 each = pytest.mark.parametrize("name", SHIPPED)
 
