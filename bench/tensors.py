@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.model import Input
+from bench.model.suite import Input
 
 Array = np.ndarray[Any, Any]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from bench import cli, store
-from bench.model import Run
+from bench import store
+from bench.cli import commands
+from bench.model.run import Run
+from tests.backends.kit import Bench
 
 # A deadline would be a time asserted in a test: it fails on a busy machine.
 settings.register_profile("trtbench", deadline=None)
@@ -57,7 +60,7 @@ class Trtbench:
         if argv[0] in ("run", "show", "doctor"):
             argv += ["--store", str(self.store)]
         try:
-            code = cli.main(argv)
+            code = commands.main(argv)
         except SystemExit as error:
             code = int(error.code or 0)
         self.out, self.err = self._capsys.readouterr()
@@ -75,3 +78,17 @@ def trtbench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     monkeypatch.setenv("TRTBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "140")
     return Trtbench(tmp_path, capsys)
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Shared, as compiling takes seconds; what torch compiles is cached beside it, not in the user's cache."""
+    root: Path = tmp_path_factory.mktemp("backends")
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    before = os.environ.get(name)
+    os.environ[name] = str(root / "inductor")
+    yield Bench(root)
+    if before is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = before

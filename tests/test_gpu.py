@@ -10,8 +10,8 @@ from statistics import median
 import pytest
 
 from bench import store
-from bench.measure import nvml
-from bench.model import Record
+from bench.machine import nvml
+from bench.model.run import Record
 from tests.conftest import Trtbench
 
 pytestmark = pytest.mark.gpu

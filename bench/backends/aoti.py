@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 
-from bench import scratch
-from bench.backends import _caches, _lane, _shapes, _torch, _weights
 from bench.errors import Unavailable
-from bench.model import Case
-from bench.seam import Context, Missing, Stage
+from bench.model.seam import Context, Missing, Stage
+from bench.model.suite import Case
+from bench.runtimes import shapes
+from bench.runtimes.torch import caches, lane, loading, weights
+from bench.system import scratch
 
 _PACKAGE = "model.pt2"
 _FIRST_TORCH = (2, 6)
@@ -25,7 +26,7 @@ _AUTOTUNES = ("max_autotune", "max_autotune_gemm", "max_autotune_pointwise")
 _STANDARD = (b"libstdc++.so", b"libc++.so")
 
 
-class Options(_torch.TorchOptions, frozen=True, kw_only=True):
+class Options(loading.TorchOptions, frozen=True, kw_only=True):
     """Those of every PyTorch backend."""
 
 
@@ -44,7 +45,7 @@ class Aoti:
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """torch of 2.6 or later, a C++ compiler, or for CUDA Triton."""
-        found = _torch.missing(compiler_for=device)
+        found = loading.missing(compiler_for=device)
         if found is None and _torch_version() < _FIRST_TORCH:
             what = f"torch {importlib.metadata.version('torch')} has no aoti_compile_and_package"
             return Missing(reason=what, fix="pip install 'torch>=2.6'")
@@ -52,18 +53,18 @@ class Aoti:
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """What no PyTorch backend can do."""
-        return _torch.unsupported(case, device)
+        return loading.unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference (and its weights), and the package: its kernels are compiled for one kind of device."""
-        first = _weights.first_stages(case)
+        first = weights.first_stages(case)
         build = Stage(
             name="build",
             kind="pt2",
             producer="aoti",
-            key={"model": _shapes.model_key(case), "precision": case.precision, "options": case.options},
+            key={"model": shapes.model_key(case), "precision": case.precision, "options": case.options},
             needs=tuple(stage.name for stage in first[1:]),
-            libraries=_shapes.libraries(case, "triton"),
+            libraries=shapes.libraries(case, "triton"),
             per_device=True,
             per_build=True,
             toolchain=case.toolchain,
@@ -76,10 +77,10 @@ class Aoti:
         To find out which vector extensions work, torch compiles a program for each and runs it in a Python of its own
         that imports torch: once in every process. Locks in its cache would have workers do that one by one.
         """
-        _torch.preload(case, suite_dir)
+        loading.preload(case, suite_dir)
         importlib.import_module("torch._inductor.package")
         isa = importlib.import_module("torch._inductor.cpu_vec_isa")
-        with scratch.folder() as own, _caches.caches_in(own):
+        with scratch.folder() as own, caches.caches_in(own):
             isa.pick_vec_isa()
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
@@ -88,35 +89,35 @@ class Aoti:
         Under no_grad, as torch.export rejects inference_mode.
         """
         options = msgspec.convert(case.options, Options)
-        with _torch.session(case, context), _caches.fresh_caches(context), _torch.own_warnings_filtered():
+        with loading.session(case, context), caches.fresh_caches(context), loading.own_warnings_filtered():
             import torch
 
             with context.phase("load"):
-                model = _torch.load_model(case, options, context, context.device)
-                arrays = _shapes.example_arrays(case, context)
-                example = _torch.to_tensors(arrays, case, options.memory_format, context.device)
-                module, names = _torch.positional(model, example)
-            with context.phase("export"), torch.no_grad(), _torch.errors("torch.export cannot take this model"):
-                dims = _shapes.dynamic_dims(case)
+                model = loading.load_model(case, options, context, context.device)
+                arrays = shapes.example_arrays(case, context)
+                example = loading.to_tensors(arrays, case, options.memory_format, context.device)
+                module, names = loading.positional(model, example)
+            with context.phase("export"), torch.no_grad(), loading.errors("torch.export cannot take this model"):
+                dims = shapes.dynamic_dims(case)
                 # The one parameter of the module is *values, so its dynamic shapes are one tuple.
-                shapes = None if dims is None else (dims,)
-                exported = torch.export.export(module, tuple(example.values()), dynamic_shapes=shapes)
-            with context.phase("compile"), torch.no_grad(), _torch.errors("AOTInductor cannot compile this model"):
-                _caches.forget()
+                dynamic = None if dims is None else (dims,)
+                exported = torch.export.export(module, tuple(example.values()), dynamic_shapes=dynamic)
+            with context.phase("compile"), torch.no_grad(), loading.errors("AOTInductor cannot compile this model"):
+                caches.forget()
                 torch._inductor.aoti_compile_and_package(exported, package_path=str(out / _PACKAGE))
-                caches = _caches.used(autotunes=_autotunes())
+                told = caches.used(autotunes=_autotunes())
             _check_linked(out / _PACKAGE)
-            (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names, caches)))
+            (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names, told)))
 
     @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[_lane.TorchPrepared]:
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[lane.TorchPrepared]:
         """Phases: import, load."""
         folder = context.artifacts["build"]
         outputs = msgspec.json.decode((folder / "outputs.json").read_bytes(), type=Outputs)
-        with _torch.session(case, context), _torch.own_warnings_filtered():
+        with loading.session(case, context), loading.own_warnings_filtered():
             with context.phase("load"):
                 package = _load(folder / _PACKAGE, case, context.device)
-            prepared = _lane.TorchPrepared(
+            prepared = lane.TorchPrepared(
                 case,
                 options,
                 context,

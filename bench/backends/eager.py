@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 
 from bench import tensors
-from bench.backends import _lane, _torch, _weights
-from bench.model import Case
-from bench.seam import Context, Missing, Stage
+from bench.model.seam import Context, Missing, Stage
+from bench.model.suite import Case
+from bench.runtimes.torch import lane, loading, weights
 
 
-class Options(_torch.TorchOptions, frozen=True, kw_only=True):
+class Options(loading.TorchOptions, frozen=True, kw_only=True):
     """Those of every PyTorch backend."""
 
 
@@ -26,19 +26,19 @@ class Eager:
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """torch."""
-        return _torch.missing()
+        return loading.missing()
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """What no PyTorch backend can do."""
-        return _torch.unsupported(case, device)
+        return loading.unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference, and in another toolchain than the default one its weights."""
-        return _weights.first_stages(case)
+        return weights.first_stages(case)
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """torch and the library of the case's factory."""
-        _torch.preload(case, suite_dir)
+        loading.preload(case, suite_dir)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The reference: eager outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``.
@@ -46,24 +46,24 @@ class Eager:
         Or, of kind ``weights``, the model's state dict.
         """
         if stage.kind == "weights":
-            with _torch.session(case, msgspec.structs.replace(context, device="cpu")):
-                _weights.write_weights(case, context, out)
+            with loading.session(case, msgspec.structs.replace(context, device="cpu")):
+                weights.write_weights(case, context, out)
             return
         plain = msgspec.structs.replace(case, precision="fp32", options={}, cuda_graph=False, dynamic={})
         with self.prepare(plain, Options(), context) as prepared:
             with context.phase("run"):
-                lane = prepared.lanes(1)[0]
-                lane.call()
-            tensors.write(out / "outputs.safetensors", lane.read())
+                first = prepared.lanes(1)[0]
+                first.call()
+            tensors.write(out / "outputs.safetensors", first.read())
 
     @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[_lane.TorchPrepared]:
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[lane.TorchPrepared]:
         """Phases: import, load."""
-        with _torch.session(case, context):
+        with loading.session(case, context):
             with context.phase("load"):
-                model = _torch.load_model(case, options, context, context.device)
-            run, held = (lambda inputs: model(**inputs)), (lambda: _torch.held_by(model))
-            prepared = _lane.TorchPrepared(case, options, context, run, held=held)
+                model = loading.load_model(case, options, context, context.device)
+            run, held = (lambda inputs: model(**inputs)), (lambda: loading.held_by(model))
+            prepared = lane.TorchPrepared(case, options, context, run, held=held)
             with contextlib.closing(prepared):
                 yield prepared
 

@@ -16,9 +16,11 @@ import numpy as np
 from bench import tensors
 from bench.backends import base
 from bench.errors import OutOfMemory, Unavailable, Unsupported
-from bench.layers import FILE, Layer, Layers, Tensor
-from bench.model import Case, digest
-from bench.seam import Buffer, Context, Missing, Stage
+from bench.model import seam
+from bench.model.data import digest
+from bench.model.profile import FILE, Layer, Layers, Tensor
+from bench.model.seam import Buffer, Context, Missing, Stage
+from bench.model.suite import Case
 from bench.units import parse_time
 
 Way = Literal[
@@ -42,7 +44,7 @@ Way = Literal[
 _BUILT = "factor.json"
 
 
-class Options(base.Options, frozen=True, kw_only=True):
+class Options(seam.Options, frozen=True, kw_only=True):
     """``time`` is the length of a call on simulated time; ``noise``, ``drift`` and ``tactics`` are the sd of the logs
     of calls, of processes and of builds (0: nothing is built); ``fail`` is the way in which a call fails, or before any
     the ``import``, or that ahead of its turn alone (``preload``).
@@ -226,7 +228,7 @@ def _layers(case: Case, ns: int) -> Layers:
     return Layers(runtime="simulated", layers=tuple(found), calls=3)
 
 
-def _import(options: base.Options, *, ahead: bool = False) -> None:
+def _import(options: seam.Options, *, ahead: bool = False) -> None:
     assert isinstance(options, Options)
     if ahead and options.fail == "preload":
         raise RuntimeError("the fake package cannot be imported ahead of its turn")

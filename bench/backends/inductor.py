@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
-from bench.backends import _caches, _lane, _shapes, _torch, _weights
 from bench.errors import UsageError
-from bench.model import Case
-from bench.seam import Context, Missing, Stage
+from bench.model.seam import Context, Missing, Stage
+from bench.model.suite import Case
+from bench.runtimes import shapes
+from bench.runtimes.torch import caches, lane, loading, weights
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,7 @@ _LONGEST_REASON = 200
 _SHOWN_REASONS = 3
 
 
-class Options(_torch.TorchOptions, frozen=True, kw_only=True):
+class Options(loading.TorchOptions, frozen=True, kw_only=True):
     """``mode``, ``fullgraph`` and ``dynamic`` are those of torch.compile (``dynamic: null`` lets it decide).
 
     ``cpp_wrapper`` generates C++ in place of Python around the kernels. ``keep_code`` keeps the generated code.
@@ -47,7 +48,7 @@ class Inductor:
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """torch, a C++ compiler, or for CUDA Triton."""
-        return _torch.missing(compiler_for=device)
+        return loading.missing(compiler_for=device)
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """What no PyTorch backend can do, and CUDA graphs where there are none or twice."""
@@ -57,15 +58,15 @@ class Inductor:
             return f"mode {mode} captures CUDA graphs; a CPU has none: without them it is mode {plain}"
         if mode in _CAPTURING and case.cuda_graph:
             return f"mode {mode} captures CUDA graphs itself; leave cuda_graph off"
-        return _torch.unsupported(case, device)
+        return loading.unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference (and its weights): code is generated in the measuring process."""
-        return _weights.first_stages(case)
+        return weights.first_stages(case)
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """torch, Dynamo, Inductor, and the library of the case's factory."""
-        _torch.preload(case, suite_dir)
+        loading.preload(case, suite_dir)
         importlib.import_module("torch._inductor.compile_fx")
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
@@ -73,37 +74,37 @@ class Inductor:
         raise UsageError(f"inductor makes no {stage.name}")
 
     @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[_lane.TorchPrepared]:
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[lane.TorchPrepared]:
         """Phases: import, load, compile.
 
         torch compiles in the first call, so one call is made here, as phase ``compile``: on the case's inputs, or where
         sizes are dynamic on inputs at ``opt``, whose dynamic dimensions are marked with their ranges.
         """
         with (
-            _torch.session(case, context),
-            _caches.fresh_caches(context),
-            _torch.own_warnings_filtered(),
+            loading.session(case, context),
+            caches.fresh_caches(context),
+            loading.own_warnings_filtered(),
             contextlib.ExitStack() as stack,
         ):
             with context.phase("load"):
-                model = _torch.load_model(case, options, context, context.device)
+                model = loading.load_model(case, options, context, context.device)
                 compiled = _compiled(model, options)
                 declined = stack.enter_context(_declined())
             captures = _captures(options, context.device)
-            prepared = _lane.TorchPrepared(
+            prepared = lane.TorchPrepared(
                 case,
                 options,
                 context,
                 lambda inputs: compiled(**inputs),
-                held=lambda: _torch.held_by(model),
+                held=lambda: loading.held_by(model),
                 captures_graphs=captures,
                 more=lambda: _report(options, declined if captures else None),
             )
             with contextlib.closing(prepared), _wrapper(options):
                 with context.phase("compile"), _kept_code(options, context):
-                    example = prepared.example(_shapes.example_arrays(case, context))
+                    example = prepared.example(shapes.example_arrays(case, context))
                     _mark(case, example)
-                    first = _lane.TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
+                    first = lane.TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
                     first.call()
                     first.read()
                     del first, example
@@ -115,7 +116,7 @@ def _compiled(model: torch.nn.Module, options: Options) -> Any:
     import torch._dynamo
 
     torch._dynamo.reset()
-    _caches.forget()
+    caches.forget()
     if hasattr(torch._dynamo.utils, "clear_compilation_metrics"):  # not in torch 2.2
         torch._dynamo.utils.clear_compilation_metrics()
     torch._dynamo.config.suppress_errors = False
@@ -134,7 +135,7 @@ def _wrapper(options: Options) -> Iterator[None]:
 def _mark(case: Case, example: dict[str, torch.Tensor]) -> None:
     import torch._dynamo
 
-    for name, axes in _shapes.dynamic_axes(case).items():
+    for name, axes in shapes.dynamic_axes(case).items():
         for axis, symbol in axes.items():
             span = case.dynamic[symbol]
             if span.max > 1:
@@ -202,7 +203,7 @@ def _report(options: Options, declined: list[str] | None) -> dict[str, Any]:
         "graphs": graphs,
         "graph_breaks": sum(breaks.values()),
         "recompiles": len(again),
-        **_caches.used(autotunes=options.mode.startswith("max-autotune")),
+        **caches.used(autotunes=options.mode.startswith("max-autotune")),
     }
     if declined is not None:
         told["graphs_skipped"] = max(inductor["cudagraph_skips"], len(declined))  # torch 2.2 counts none

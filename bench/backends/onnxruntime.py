@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from bench.backends import _memory, _onnx, _shapes, base
-from bench.cleanup import Cleanup
 from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
-from bench.model import Case
-from bench.seam import Buffer, Context, Missing, Stage
+from bench.model import seam
+from bench.model.seam import Buffer, Context, Missing, Stage
+from bench.model.suite import Case
+from bench.runtimes import memory, onnx, packages, shapes
+from bench.system.cleanup import Cleanup
 from bench.tensors import Array
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
@@ -33,14 +34,14 @@ _GPU_BUILD = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
-class Options(base.Options, frozen=True, kw_only=True):
+class Options(seam.Options, frozen=True, kw_only=True):
     """``provider: auto`` is the one of the case's device. ``opset: null`` is the exporter's own default.
 
     ``threads: 0`` is one thread per physical core, or OMP_NUM_THREADS, as torch does.
     """
 
     provider: Provider = "auto"
-    exporter: _onnx.Exporter = "dynamo"
+    exporter: onnx.Exporter = "dynamo"
     opset: Annotated[int, msgspec.Meta(ge=7)] | None = None
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -54,10 +55,10 @@ class OnnxRuntime:
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """onnxruntime, for CUDA with its provider; where torch is, which exports the models, onnx and onnxscript."""
-        packages = [("onnxruntime", "pip install onnxruntime  (or onnxruntime-gpu)")]
+        needed = [("onnxruntime", "pip install onnxruntime  (or onnxruntime-gpu)")]
         if importlib.util.find_spec("torch") is not None:
-            packages += [("onnx", "pip install onnx"), ("onnxscript", "pip install onnxscript")]
-        found = base.first_missing(*packages)
+            needed += [("onnx", "pip install onnx"), ("onnxscript", "pip install onnxscript")]
+        found = packages.first_missing(*needed)
         if found is None and device != "cpu" and not _has_cuda():
             return Missing(reason=_NO_PROVIDER.format("CUDAExecutionProvider"), fix=_GPU_BUILD)
         return found
@@ -80,11 +81,11 @@ class OnnxRuntime:
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference and the ONNX file."""
         exporter, opset = case.options.get("exporter", "dynamo"), case.options.get("opset")
-        return [_shapes.reference_stage(case), _onnx.stage(case, exporter, opset)]
+        return [shapes.reference_stage(case), onnx.stage(case, exporter, opset)]
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Export to ONNX, for this backend or another: what to do is in the stage's key."""
-        _onnx.export(case, context, out, stage.key["exporter"], stage.key["opset"])
+        onnx.export(case, context, out, stage.key["exporter"], stage.key["opset"])
 
     @contextlib.contextmanager
     def prepare(self, case: Case, options: Options, context: Context) -> Iterator[OrtPrepared]:
@@ -111,7 +112,7 @@ class OrtLane:
     """Bound memory over a session; on CUDA with a stream of its own."""
 
     def __init__(
-        self, session: Any, manifest: _onnx.Manifest, arrays: Mapping[str, Array], device: str, stream: int | None
+        self, session: Any, manifest: onnx.Manifest, arrays: Mapping[str, Array], device: str, stream: int | None
     ) -> None:
         import onnxruntime
 
@@ -124,7 +125,7 @@ class OrtLane:
             self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._kind, _, index = device.partition(":")
         self._index = int(index or 0)
-        self._blocks: list[_memory.Block] = []
+        self._blocks: list[memory.Block] = []
         self._inputs: dict[str, Buffer] = {}
         self._outputs: dict[str, Buffer | None] = {}  # None: the runtime allocates it in each call
         with Cleanup() as cleanup:
@@ -149,7 +150,7 @@ class OrtLane:
         for (name, buffer), value in zip(self._outputs.items(), self._binding.get_outputs(), strict=True):
             if buffer is None:
                 shape, dtype = tuple(value.shape()), _dtype(value.data_type())
-                nbytes = math.prod(shape) * _memory.itemsize(dtype)
+                nbytes = math.prod(shape) * memory.itemsize(dtype)
                 buffer = Buffer(ptr=value.data_ptr(), nbytes=nbytes, shape=shape, dtype=dtype)
             found[name] = buffer
         return found
@@ -158,18 +159,18 @@ class OrtLane:
         """Fill the outputs with NaN, or 0x7F bytes."""
         self._wait()
         for buffer in self.outputs().values():
-            _memory.poison(buffer, self._device)
+            memory.poison(buffer, self._device)
 
     def read(self) -> dict[str, Array]:
         """Wait, and copy the outputs to the host."""
         self._wait()
-        return {name: _memory.read(buffer, self._device) for name, buffer in self.outputs().items()}
+        return {name: memory.read(buffer, self._device) for name, buffer in self.outputs().items()}
 
     def close(self) -> None:
         """Give the memory and the stream back."""
         with Cleanup() as cleanup:
             if self.stream is not None:
-                cleanup.callback(_memory.cuda, "cudaStreamDestroy", self.stream)
+                cleanup.callback(memory.cuda, "cudaStreamDestroy", self.stream)
             cleanup.callback(self._free)
             cleanup.callback(self._let_go)
             cleanup.callback(self._wait)
@@ -184,15 +185,15 @@ class OrtLane:
 
     def _wait(self) -> None:
         if self.stream is not None:
-            _memory.cuda("cudaStreamSynchronize", self.stream)
+            memory.cuda("cudaStreamSynchronize", self.stream)
 
-    def _bind_inputs(self, manifest: _onnx.Manifest, arrays: Mapping[str, Array]) -> dict[str, int]:
+    def _bind_inputs(self, manifest: onnx.Manifest, arrays: Mapping[str, Array]) -> dict[str, int]:
         """Bind the inputs that the file has (an exporter drops unused ones); the sizes of its named dimensions."""
         sizes: dict[str, int] = {}
         told = {node.name: node for node in self._session.get_inputs()}
         for name in manifest.inputs:
             dtype = _dtype(told[name].type) if name in told else str(arrays[name].dtype)
-            data = _memory.encode(arrays[name], dtype)
+            data = memory.encode(arrays[name], dtype)
             buffer = self._new_buffer(arrays[name].shape, dtype)
             self._blocks[-1].write(data)
             self._inputs[name] = buffer
@@ -201,7 +202,7 @@ class OrtLane:
                 self._binding.bind_input(name, self._kind, self._index, _element(dtype), buffer.shape, buffer.ptr)
         return sizes
 
-    def _bind_outputs(self, manifest: _onnx.Manifest, sizes: Mapping[str, int]) -> None:
+    def _bind_outputs(self, manifest: onnx.Manifest, sizes: Mapping[str, int]) -> None:
         for name, node in zip(manifest.outputs, self._session.get_outputs(), strict=True):
             shape = tuple(sizes.get(dim, dim) for dim in node.shape)
             if not all(isinstance(size, int) for size in shape):
@@ -213,7 +214,7 @@ class OrtLane:
             self._binding.bind_output(node.name, self._kind, self._index, _element(dtype), shape, buffer.ptr)
 
     def _new_buffer(self, shape: tuple[int, ...], dtype: str) -> Buffer:
-        block, buffer = _memory.allocated(shape, dtype, self._device)
+        block, buffer = memory.allocated(shape, dtype, self._device)
         self._blocks.append(block)
         return buffer
 
@@ -230,7 +231,7 @@ class OrtPrepared:
         self._context = context
         self._provider = provider
         self._folder = context.artifacts["export"]
-        self._manifest = _onnx.read_manifest(self._folder)
+        self._manifest = onnx.read_manifest(self._folder)
         self._threads = options.threads or default_threads()
         self._lanes: list[OrtLane] = []
         self._stream = None if provider == "cpu" else self._new_stream()
@@ -243,7 +244,7 @@ class OrtPrepared:
                 session, stream = self._session, self._stream
                 if stream is not None and self._lanes:
                     stream = self._new_stream()
-                    cleanup.callback(_memory.cuda, "cudaStreamDestroy", stream)
+                    cleanup.callback(memory.cuda, "cudaStreamDestroy", stream)
                     session = self._load(stream)
                 lane = OrtLane(session, self._manifest, self._context.inputs, self._context.device, stream)
                 self._lanes.append(lane)
@@ -271,7 +272,7 @@ class OrtPrepared:
         with Cleanup() as cleanup:
             cleanup.callback(self._let_go)
             if not lanes and self._stream is not None:
-                cleanup.callback(_memory.cuda, "cudaStreamDestroy", self._stream)
+                cleanup.callback(memory.cuda, "cudaStreamDestroy", self._stream)
             for lane in reversed(lanes):
                 cleanup.callback(lane.close)
 
@@ -279,8 +280,8 @@ class OrtPrepared:
         self._session = None
 
     def _new_stream(self) -> int:
-        _memory.cuda("cudaSetDevice", int(self._context.device.partition(":")[2] or 0))
-        return _memory.new_stream()
+        memory.cuda("cudaSetDevice", int(self._context.device.partition(":")[2] or 0))
+        return memory.new_stream()
 
     def _load(self, stream: int | None) -> Any:
         import onnxruntime
@@ -291,7 +292,7 @@ class OrtPrepared:
         )
         settings.intra_op_num_threads = self._threads
         providers = _provider_options(self._case, self._context.device, self._provider, stream)
-        session = onnxruntime.InferenceSession(str(self._folder / _onnx.MODEL), settings, providers=providers)
+        session = onnxruntime.InferenceSession(str(self._folder / onnx.MODEL), settings, providers=providers)
         running = session.get_providers()[0]
         if running != _PROVIDERS[self._provider]:
             what = f"onnxruntime fell back to {running}: {_PROVIDERS[self._provider]} could not be loaded"

@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
-from bench.backends import _onnx, _shapes, _trt, _trt_build, _trt_engine, _trt_layers, _weights, base
 from bench.errors import UsageError
-from bench.model import Case
-from bench.seam import Context, Missing, Stage
+from bench.model.seam import Context, Missing, Stage
+from bench.model.suite import Case
+from bench.runtimes import onnx, packages, shapes
+from bench.runtimes.torch import weights
+from bench.runtimes.trt import builder, execution, layers, versions
 
-Options = _trt_build.Options
+Options = builder.Options
 
 
 class TensorRT:
@@ -26,7 +28,7 @@ class TensorRT:
     def missing(self, device: str = "cpu") -> Missing | None:
         """tensorrt, or cuda-bindings."""
         cuda = "pip install cuda-bindings"
-        return base.first_missing(("tensorrt", _trt.INSTALL), ("cuda", cuda), ("cuda.bindings", cuda))
+        return packages.first_missing(("tensorrt", versions.INSTALL), ("cuda", cuda), ("cuda.bindings", cuda))
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """A CPU, and a quantised model that nobody makes."""
@@ -39,7 +41,7 @@ class TensorRT:
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference, the ONNX file (or for a function the weights), and the engine."""
         options = msgspec.convert(case.options, Options)
-        made = _weights.weights_stage(case) if options.network else _onnx.stage(case, options.exporter, options.opset)
+        made = weights.weights_stage(case) if options.network else onnx.stage(case, options.exporter, options.opset)
         function = options.network.partition(":")[0]
         asked = msgspec.structs.replace(options, workspace=options.workspace_bytes)
         build = Stage(
@@ -47,7 +49,7 @@ class TensorRT:
             kind="engine",
             producer="tensorrt",
             key={
-                "model": _shapes.model_key(case),
+                "model": shapes.model_key(case),
                 "precision": case.precision,
                 "options": msgspec.to_builtins(asked),
             },
@@ -58,7 +60,7 @@ class TensorRT:
             per_build=True,
             toolchain=case.toolchain,
         )
-        return [_shapes.reference_stage(case), made, build]
+        return [shapes.reference_stage(case), made, build]
 
     def layers(self, case: Case) -> Stage:
         """The pass that times every layer, at the case's own sizes."""
@@ -75,37 +77,37 @@ class TensorRT:
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """TensorRT's bindings and their libraries."""
-        _trt.preload()
+        versions.preload()
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The engine, or the times of its layers."""
         options = msgspec.convert(case.options, Options)
         if stage.kind == "engine":
-            _trt_build.build(case, options, context, out)
+            builder.build(case, options, context, out)
         elif stage.kind == "layers":
             with _opened(options, context) as (api, engine, built):
-                _trt_layers.take(case, stage, context, api, engine, built, out)
+                layers.take(case, stage, context, api, engine, built, out)
         else:
             raise UsageError(f"tensorrt makes no {stage.name}")
 
     @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[_trt_engine.EnginePrepared]:
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[execution.EnginePrepared]:
         """Phases: import, deserialize."""
         with (
             _opened(options, context) as (api, engine, built),
-            contextlib.closing(_trt_engine.EnginePrepared(case, context, api, engine, built)) as prepared,
+            contextlib.closing(execution.EnginePrepared(case, context, api, engine, built)) as prepared,
         ):
             yield prepared
 
 
 @contextlib.contextmanager
-def _opened(options: Options, context: Context) -> Iterator[tuple[_trt.Api, Any, _trt_build.Built]]:
+def _opened(options: Options, context: Context) -> Iterator[tuple[versions.Api, Any, builder.Built]]:
     """TensorRT and the case's engine."""
     with context.phase("import"):
-        api = _trt.open_api(_trt_build.libraries(options, context.suite_dir), context.device)
+        api = versions.open_api(builder.libraries(options, context.suite_dir), context.device)
     with context.phase("deserialize"):
-        plan, built = _trt_build.read(context.artifacts["build"])
-        engine = _trt.deserialize(api, plan, host_code=built.version_compatible)
+        plan, built = builder.read(context.artifacts["build"])
+        engine = versions.deserialize(api, plan, host_code=built.version_compatible)
         del plan
     yield api, engine, built
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.backends import _engine_modules, _fx2trt, _lane, _shapes, _torch, _trt, _weights
-from bench.backends import _torch_tensorrt as _compiler
-from bench.backends._torch_tensorrt import Built, Options
 from bench.errors import UsageError
-from bench.model import Case
-from bench.seam import Context, Missing, Stage
+from bench.model.seam import Context, Missing, Stage
+from bench.model.suite import Case
+from bench.runtimes import shapes
+from bench.runtimes.torch import lane, loading, weights
+from bench.runtimes.torchtrt import fx2trt, modules
+from bench.runtimes.torchtrt import settings as _compiler
+from bench.runtimes.torchtrt.settings import Built, Options
+from bench.runtimes.trt import versions
 
 if TYPE_CHECKING:
     import torch
@@ -42,20 +45,20 @@ class TorchTensorRT:
             return "ir ts has no bf16"
         if ir == "torch_compile" and case.dynamic:
             return "ir torch_compile has no range with an optimum; use ir: dynamo"
-        return (_fx2trt.unsupported(case) if ir == "fx" else None) or _torch.unsupported(case, device)
+        return (fx2trt.unsupported(case) if ir == "fx" else None) or loading.unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference (and its weights), and the compiled module where it can be saved."""
-        first = _weights.first_stages(case)
+        first = weights.first_stages(case)
         if _in_place(msgspec.convert(case.options, Options)):
             return first
         build = Stage(
             name="build",
             kind="torch_tensorrt",
             producer="torch_tensorrt",
-            key={"model": _shapes.model_key(case), "precision": case.precision, "options": case.options},
+            key={"model": shapes.model_key(case), "precision": case.precision, "options": case.options},
             needs=tuple(stage.name for stage in first[1:]),
-            libraries=_shapes.libraries(case, "torch-tensorrt", *_compiler.TENSORRT),
+            libraries=shapes.libraries(case, "torch-tensorrt", *_compiler.TENSORRT),
             per_device=True,
             per_build=True,
             toolchain=case.toolchain,
@@ -66,7 +69,7 @@ class TorchTensorRT:
         """torch and TensorRT. Not torch_tensorrt: TensorRT must have been given its logger before."""
         import torch  # noqa: F401
 
-        _trt.preload()
+        versions.preload()
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Compile and save. Phases: import, load, export (not for fx), build, save."""
@@ -76,7 +79,7 @@ class TorchTensorRT:
         with _compiler.session(case, options, context) as api:
             module, example, built = _build(case, options, context, api)
             with context.phase("save"), _compiler.refusals(api, "torch_tensorrt cannot save what it compiled"):
-                _engine_modules.save(module, out / _MODULE, options.ir, case, example)
+                modules.save(module, out / _MODULE, options.ir, case, example)
             (out / _BUILT).write_bytes(msgspec.json.encode(built))
 
     @contextlib.contextmanager
@@ -94,7 +97,7 @@ class TorchTensorRT:
                 yield prepared
 
 
-class EnginePrepared(_lane.TorchPrepared):
+class EnginePrepared(lane.TorchPrepared):
     """A module with engines in it, called by position.
 
     An execution context serves one stream at a time, so each lane but the first calls a module of its own, from
@@ -106,11 +109,11 @@ class EnginePrepared(_lane.TorchPrepared):
         self,
         case: Case,
         context: Context,
-        api: _trt.Api,
+        api: versions.Api,
         module: torch.nn.Module,
         built: Built,
         *,
-        run: _lane.Run | None = None,
+        run: lane.Run | None = None,
         again: Callable[[], torch.nn.Module] | None = None,
     ) -> None:
         ir = case.options.get("ir", "dynamo")
@@ -118,23 +121,23 @@ class EnginePrepared(_lane.TorchPrepared):
         told = {"runtime": api.name, "ir": ir, "engine_stream": "forked" if forked else "caller", **built.told}
         super().__init__(
             case,
-            _torch.TorchOptions(),
+            loading.TorchOptions(),
             context,
             run or _by_position(module),
             names=built.names,
-            held=lambda: _torch.held_by(module),
+            held=lambda: loading.held_by(module),
             more=lambda: told,
         )
         if not again:
             self.max_lanes = 1
         self._again = again
 
-    def lanes(self, count: int) -> Sequence[_lane.TorchLane]:
+    def lanes(self, count: int) -> Sequence[lane.TorchLane]:
         """The first ``count`` lanes, each with execution contexts of its own."""
         while len(self._lanes) < min(count, self.max_lanes or count):
             before = self._run
             try:
-                with _torch.errors():
+                with loading.errors():
                     if self._lanes and self._again:
                         self._run = _by_position(self._again())
                 super().lanes(len(self._lanes) + 1)
@@ -153,22 +156,24 @@ def _in_place(options: Options) -> bool:
     return options.ir == "torch_compile" or options.use_python_runtime
 
 
-def _by_position(module: torch.nn.Module) -> _lane.Run:
+def _by_position(module: torch.nn.Module) -> lane.Run:
     return lambda inputs: module(*inputs.values())
 
 
 def _model(case: Case, context: Context) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     """The model at the case's precision, and inputs to compile it with: contiguous, as TensorRT takes them."""
-    model = _torch.load_model(case, _torch.TorchOptions(), context, context.device)
-    arrays = _shapes.example_arrays(case, context)
-    return model, _torch.to_tensors(arrays, case, "contiguous", context.device)
+    model = loading.load_model(case, loading.TorchOptions(), context, context.device)
+    arrays = shapes.example_arrays(case, context)
+    return model, loading.to_tensors(arrays, case, "contiguous", context.device)
 
 
-def _build(case: Case, options: Options, context: Context, api: _trt.Api) -> tuple[Any, dict[str, torch.Tensor], Built]:
+def _build(
+    case: Case, options: Options, context: Context, api: versions.Api
+) -> tuple[Any, dict[str, torch.Tensor], Built]:
     """The compiled module, inputs, and what is known of it. Phases: load, export (not for fx), build."""
     with context.phase("load"):
         model, example = _model(case, context)
-        module, names = _engine_modules.with_parameters(model, example)
+        module, names = modules.with_parameters(model, example)
     cache = _compiler.cache_file(api, context)
     found = "warm" if cache.is_file() else "cold"
     told = {"strongly_typed": False, "optimization_level": _compiler.BUILDER_LEVEL, "timing_cache": found}
@@ -176,7 +181,7 @@ def _build(case: Case, options: Options, context: Context, api: _trt.Api) -> tup
     with _compiler.refusals(api, f"torch_tensorrt cannot compile this model with ir {options.ir}"):
         if options.ir == "fx":
             with context.phase("build"):
-                made = _fx2trt.lower(
+                made = fx2trt.lower(
                     module,
                     example,
                     case,
@@ -189,32 +194,32 @@ def _build(case: Case, options: Options, context: Context, api: _trt.Api) -> tup
         else:
             settings = _compiler.settings(case, options, _compiler.known_settings(options.ir), cache)
             told |= _compiler.settings_told(settings, api, found)
-            compiler = _engine_modules.compile_ts if options.ir == "ts" else _engine_modules.compile_dynamo
+            compiler = modules.compile_ts if options.ir == "ts" else modules.compile_dynamo
             made = compiler(module, example, case, settings, context)
-        told |= _engine_modules.facts([made])
+        told |= modules.facts([made])
     return made, example, Built(names=names, told=told)
 
 
-def _loaded(case: Case, options: Options, context: Context, api: _trt.Api) -> EnginePrepared:
+def _loaded(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:
     """The saved module. Phase: deserialize."""
     folder = context.artifacts["build"]
 
     def load() -> torch.nn.Module:
         with _compiler.refusals(api, "torch_tensorrt cannot load the compiled module"):
             if options.ir == "fx":
-                return _fx2trt.load(folder / _MODULE, api)
-            return _engine_modules.load(folder / _MODULE, options.ir)
+                return fx2trt.load(folder / _MODULE, api)
+            return modules.load(folder / _MODULE, options.ir)
 
     with context.phase("deserialize"):
         module = load()
     built = msgspec.json.decode((folder / _BUILT).read_bytes(), type=Built)
     again: Callable[[], torch.nn.Module] | None = load
     if options.ir == "fx":
-        again = None if case.dynamic else lambda: _fx2trt.another(module)
+        again = None if case.dynamic else lambda: fx2trt.another(module)
     return EnginePrepared(case, context, api, module, built, again=again)
 
 
-def _compiled(case: Case, options: Options, context: Context, api: _trt.Api) -> EnginePrepared:
+def _compiled(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:
     """The model under torch.compile, which builds engines in its first call. Phases: load, compile."""
     import torch._dynamo
 
@@ -225,11 +230,11 @@ def _compiled(case: Case, options: Options, context: Context, api: _trt.Api) -> 
     told = _compiler.settings_told(settings, api, "warm" if cache.is_file() else "cold")
     parts: list[Any] = []
     with context.phase("compile"), _compiler.refusals(api, "torch.compile with torch_tensorrt failed"):
-        compiled = _engine_modules.compile_in_torch(model, settings, parts)
-        first = _lane.TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
+        compiled = modules.compile_in_torch(model, settings, parts)
+        first = lane.TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
         first.call()
         first.read()
-    told |= _engine_modules.facts(parts)
+    told |= modules.facts(parts)
     told |= {"graphs": len(parts), "graph_breaks": sum(torch._dynamo.utils.counters["graph_break"].values())}
     return EnginePrepared(case, context, api, model, Built(names=(), told=told), run=lambda inputs: compiled(**inputs))
 

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bench.model import Accuracy, OutputError, Threshold, Warning
+from bench.model.run import Accuracy, OutputError, Warning
+from bench.model.suite import Threshold
 
 Array = np.ndarray[Any, Any]
 

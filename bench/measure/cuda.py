@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from bench.cleanup import Cleanup
 from bench.errors import CaseError, OutOfMemory, Unavailable
+from bench.measure.gate import PAGE, Gate
+from bench.system.cleanup import Cleanup
 from bench.units import format_size
 
 T = TypeVar("T")
 
-# The shared page that the parent watches: u32 flag, armed, released.
-PAGE = 4096
-FLAG, ARMED, RELEASED = range(3)
 # Why a stream cannot be held, and what to try.
 BLOCKING = "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU"
 SERIALISED = "a profiler or sanitizer serialises launches"
@@ -115,62 +112,6 @@ class Driver(Protocol):
     def synchronize(self) -> None:
         """Wait for the whole device."""
         ...
-
-
-class Gate:
-    """The flag that holds a stream, in a page shared with the parent, which can open it when this process cannot.
-
-    The process arms the gate with a rising number n: the stream waits for flag >= n, ``release`` writes n. A parent
-    that sees armed > released for too long writes a flag far ahead: the stream goes on, and ``release`` tells. It is
-    one word that opens the gate and tells of it, so a parent that is late spoils a hold that is told of, or none.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._map = mmap.mmap(fd, PAGE)
-        self._words = memoryview(self._map).cast("I")
-
-    @property
-    def address(self) -> int:
-        """Where the page lies in this process."""
-        import numpy as np
-
-        return int(np.frombuffer(self._words, np.uint32).ctypes.data)
-
-    @property
-    def stuck(self) -> int | None:
-        """The number that is armed and not released, None if the gate is open."""
-        return self._words[ARMED] if self._words[ARMED] != self._words[RELEASED] else None
-
-    def arm(self) -> int:
-        """Close the gate, also one that the parent has opened; the number that the stream must wait for."""
-        self._words[FLAG] = released = self._words[RELEASED]  # what a stream waits for that was released before
-        self._words[ARMED] = value = released + 1
-        return int(value)
-
-    def release(self) -> bool:
-        """Open the gate; False if the parent had done so since it was armed."""
-        held = self._words[FLAG] == self._words[RELEASED]
-        self._words[FLAG] = self._words[ARMED]
-        self._words[RELEASED] = self._words[ARMED]
-        return bool(held)
-
-    def trip(self) -> None:
-        """Open the gate, from the parent."""
-        self._words[FLAG] = (self._words[ARMED] + (1 << 30)) & 0xFFFFFFFF
-
-    def close(self) -> None:
-        """Give the page back."""
-        self._words.release()
-        self._map.close()
-        os.close(self.fd)
-
-
-def create_gate() -> Gate:
-    """A gate in memory that a child can open by its file descriptor (CUDA cannot page-lock a file on a disk)."""
-    fd = os.memfd_create("trtbench-gate", 0)
-    os.ftruncate(fd, PAGE)
-    return Gate(fd)
 
 
 class CudaClock:

@@ -1,309 +1,344 @@
-"""The boundaries on a GPU: gpu (held or not), enqueue, latency with its parts, throughput with copies overlapped."""
+"""One case on a GPU: warm-up, every boundary asked for, held or not and why, and what a reader must be warned of."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
-from bench.cleanup import Cleanup
+import msgspec
+
 from bench.errors import Unsupported
-from bench.measure.cuda import CudaClock, Driver
-from bench.measure.loop import evenly, quiet
-from bench.measure.outcome import WINDOW
-from bench.model import Boundary, Measurement, Policy
-from bench.seam import Buffer, Clock, Lane
+from bench.measure import cuda, gpu_samples, result
+from bench.measure.cuda import CudaClock, HoldBroken
+from bench.measure.gpu_samples import NullLane
+from bench.measure.host import Phase
+from bench.measure.loop import WINDOWS, sample, warm_up
+from bench.measure.nvtx import range_
+from bench.measure.stop import StopRule
+from bench.measure.stray_work import Escapes
+from bench.model.run import Measurement, Warning
+from bench.model.seam import Bare, Clock, Lane
+from bench.model.suite import Boundary, Case, Policy
+from bench.stats import median_interval
+from bench.system.cleanup import Cleanup
+from bench.units import NS_PER_S, format_time
 
-Take = Callable[[], int]
-Before = Callable[[], None] | None
-# Pinned addresses, and what lies on the device.
-Pinned = list[tuple[int, Buffer]]
-# A lane's first calls may set things up: TorchScript compiles in the second.
-_SETTING_UP = 2
-NOTHING: AbstractContextManager[Any] = contextlib.nullcontext()
-
-
-def stream_of(lane: Lane) -> int:
-    """The lane's stream. Unsupported for the legacy default stream, which nothing can hold or overlap."""
-    if not lane.stream:
-        raise Unsupported("the backend runs on the default stream, where it cannot be timed apart from others")
-    return lane.stream
-
-
-def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> Take:
-    """Samples of ``gpu`` (held) or ``gpu_unheld``: event, call, event, with ``before`` issued ahead of the first event.
-
-    Without holding it is waited for too. HoldBroken from a sample whose call waited for the GPU.
-    """
-    stream, start, end = stream_of(lane), clock.event(), clock.event()
-    driver = clock.driver
-
-    def issue() -> None:
-        driver.record(start, stream)
-        lane.call()
-        driver.record(end, stream)
-
-    def take() -> int:
-        if hold:
-            with clock.held(stream):
-                if before is not None:
-                    before()
-                issue()
-        else:
-            _finished(before, stream, start, clock)
-            issue()
-        clock.wait(end)
-        return clock.elapsed(start, end)
-
-    return take
+DEFAULT: tuple[Boundary, ...] = ("gpu", "enqueue", "latency", "throughput")
+DEPTH = 2
+_FLOOR_CALLS = 20
+_PAIRS = 50
+_ADDED_WITHIN = 1_000
+_COMPARING = NS_PER_S
+# As few samples have a 95 % interval of their median.
+_FEWEST = 6
+_OVERLAP = "with l2: cold the L2 is filled anew before each call, which cannot be where calls overlap"
+_WAITS = "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)"
+_HOLD_HINTS = {
+    _WAITS: "torch.cuda.set_sync_debug_mode('warn') in PyTorch, else nsys profile, shows what waits; cuda_graph: on, "
+    "if it is more than 1,024 launches",
+    cuda.BLOCKING: "unset CUDA_LAUNCH_BLOCKING",
+    cuda.SERIALISED: "run it without the profiler or sanitizer",
+}
+_FORK = "let each other stream wait for the call's at first: in PyTorch side.wait_stream(torch.cuda.current_stream())"
+_OTHER_DRIVER = "another driver or machine; latency and throughput are measured as elsewhere"
 
 
-def _finished(before: Before, stream: int, event: int, clock: CudaClock) -> None:
-    """Issue ``before`` and wait for it: else the sample would wait for it too, or the host get ahead meanwhile."""
-    if before is not None:
-        before()
-        clock.driver.record(event, stream)
-        clock.wait(event)
+def lanes_needed(case: Case, policy: Policy) -> int:
+    """How many lanes: two for each stream in ``throughput``, so that copies overlap the calls (depth 2)."""
+    return case.streams * DEPTH if case.l2 != "cold" and _loops(policy) else 1
 
 
-def enqueue(lane: Lane, clock: CudaClock, host: Clock, call: Callable[[], object] | None = None) -> Take:
-    """Samples of ``enqueue``: the host's time in one call, with the stream empty before it.
-
-    ``call`` is issued in place of the lane's own, on the lane's stream.
-    """
-    stream, end, issue = stream_of(lane), clock.event(), call or lane.call
-
-    def take() -> int:
-        start = host.now()
-        issue()
-        took = host.now() - start
-        clock.driver.record(end, stream)
-        clock.wait(end)
-        return took
-
-    return take
+def _loops(policy: Policy) -> tuple[str, ...]:
+    """What is asked for that comes from a loop of overlapping calls."""
+    asked = {"throughput": "throughput" in (policy.boundaries or DEFAULT), "energy": policy.energy_ns > 0}
+    return tuple(name for name in asked if asked[name])
 
 
-class Transfer:
-    """Pinned host copies of one lane's inputs and outputs; without transfers, copies of nothing."""
-
-    def __init__(self, driver: Driver, lane: Lane, *, on: bool) -> None:
-        self._driver = driver
-        self._on = on
-        self._pins: dict[str, int] = {}
-        self._sizes: dict[str, int] = {}
-        self._inputs: Pinned = []
-        with Cleanup() as undo:
-            undo.callback(self.close)
-            self._inputs = [(self._pin(f"in {name}", buffer), buffer) for name, buffer in lane.inputs().items() if on]
-            for pin, buffer in self._inputs:
-                driver.copy(pin, buffer.ptr, buffer.nbytes, stream_of(lane))  # real data, never zeros
-            driver.synchronize()
-            undo.pop_all()
-
-    def _pin(self, name: str, buffer: Buffer) -> int:
-        if self._sizes.get(name, -1) < buffer.nbytes:
-            if name in self._pins:
-                self._driver.free_pinned(self._pins.pop(name))
-            self._pins[name] = self._driver.pinned(buffer.nbytes)
-            self._sizes[name] = buffer.nbytes
-        return self._pins[name]
-
-    def host_to_device(self, stream: int) -> None:
-        """Issue the copies of the inputs."""
-        for pin, buffer in self._inputs:
-            self._driver.copy(buffer.ptr, pin, buffer.nbytes, stream)
-
-    def find_outputs(self, lane: Lane) -> Pinned:
-        """Where the outputs of the lane's latest call lie, and pinned memory for each.
-
-        Host work of some 10 us: a GPU with nothing queued would spend it between the events of ``d2h``.
-        """
-        if not self._on:
-            return []
-        return [(self._pin(f"out {name}", buffer), buffer) for name, buffer in lane.outputs().items()]
-
-    def device_to_host(self, outputs: Pinned, stream: int) -> None:
-        """Issue the copies of the outputs found."""
-        for pin, buffer in outputs:
-            self._driver.copy(pin, buffer.ptr, buffer.nbytes, stream)
-
-    def close(self) -> None:
-        """Give the pinned memory back."""
-        with Cleanup() as cleanup:
-            for address in self._pins.values():
-                cleanup.callback(self._driver.free_pinned, address)
-            self._pins.clear()
-
-
-@contextlib.contextmanager
-def latency(
-    lane: Lane, clock: CudaClock, host: Clock, *, transfers: bool, before: Before = None
-) -> Iterator[tuple[Take, dict[Boundary, list[int]]]]:
-    """Samples of ``latency`` on the host's clock, and the lists that fill with its parts h2d, compute and d2h.
-
-    What ``before`` issues on the lane's stream is waited for ahead of each sample.
-    """
-    stream = stream_of(lane)
-    begun, copied, ran, found, ended = (clock.event() for _ in range(5))
-    spans = ((begun, copied), (copied, ran), (found, ended))
-    parts: dict[Boundary, list[int]] = {"h2d": [], "compute": [], "d2h": []}
-    driver = clock.driver
-    copies = Transfer(driver, lane, on=transfers)
-
-    def take() -> int:
-        _finished(before, stream, begun, clock)
-        start = host.now()
-        driver.record(begun, stream)
-        copies.host_to_device(stream)
-        driver.record(copied, stream)
-        lane.call()
-        driver.record(ran, stream)
-        outputs = copies.find_outputs(lane)
-        driver.record(found, stream)
-        copies.device_to_host(outputs, stream)
-        driver.record(ended, stream)
-        clock.wait(ended)
-        took = host.now() - start
-        for part, (first, last) in zip(parts.values(), spans, strict=True):
-            part.append(clock.elapsed(first, last))
-        return took
-
-    with Cleanup() as cleanup:
-        cleanup.callback(copies.close)
-        cleanup.callback(driver.synchronize)
-        take()  # the output's pinned memory is allocated here
-        for part in parts.values():
-            part.clear()
-        yield take, parts
-
-
-def throughput(
+def measure(
     lanes: Sequence[Lane],
+    case: Case,
+    policy: Policy,
     clock: CudaClock,
     host: Clock,
-    policy: Policy,
+    phase: Phase = range_,
     *,
-    batch: int,
-    depth: int,
-    transfers: bool,
-    counted: AbstractContextManager[Any] = NOTHING,
-) -> Measurement:
-    """Closed loop over ``lanes``: each issues H2D, call and D2H, on three streams, as soon as its last D2H is done.
+    captured: bool = False,
+) -> result.Measured:
+    """Warm up and measure the lanes of a case at the boundaries of ``policy``; ``captured``: calls replay CUDA graphs.
 
-    Each lane first makes up to ``warmup_calls`` calls that do not count, at most for ``warmup_ns`` but two at least.
-    ``counted`` is entered for what counts alone.
+    Unsupported if a call leaves work on other streams that its own does not wait for.
 
-    Counts calls over the GPU's time from the first H2D start to the last D2H end. ``parts`` are what trtexec shows: the
-    host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
-    most ``max_samples`` are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
+    ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing), ``gpu_period_ns`` (calls back to back),
+    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``), ``enqueue_added_ns`` (what the lane's call
+    takes more, both issued in turn) and its 95 % interval, ``enqueue_added_low_ns`` to ``enqueue_added_high_ns``,
+    ``throughput_of_bound`` (the rate as a fraction of one call per longest part of ``latency``: 1 where copies hide
+    behind the calls), and with ``energy_ns`` what ran in the saturated loop: ``saturated_inferences`` and
+    ``saturated_ns``.
+
+    With ``l2: cold`` the L2 is filled with other data before each sample of ``gpu``, ``gpu_unheld`` and ``latency``;
+    ``throughput`` and energy are left out with the warning ``NotCold``. Unsupported if no other boundary is asked for.
     """
-    with contextlib.closing(_Loop(lanes, clock, host, transfers=transfers)) as loop, quiet():
-        loop.lead_in(policy)
-        with counted:
-            loop.run(policy.throughput_ns)
-    times = {name: evenly(taken, policy.max_samples) for name, taken in loop.parts.items()}
-    return Measurement(
-        boundary="throughput",
-        samples=times.pop("total"),
-        batch=batch,
-        stop=WINDOW,
-        calls=len(loop.parts["total"]),
-        window_ns=loop.window_ns,
-        lanes=max(1, len(lanes) // depth),
-        depth=depth,
-        parts=times,
-        totals={name: sum(loop.parts[name]) for name in times},
+    wanted, loops = policy.boundaries or DEFAULT, _loops(policy)
+    measuring = _Measuring(lanes, case, policy, clock, host, captured=captured or case.cuda_graph)
+    if case.l2 == "cold" and loops:
+        if set(wanted) == {"throughput"}:
+            raise Unsupported(_OVERLAP, fix="l2: warm, or other boundaries, e.g. [gpu, latency]")
+        message = f"{_OVERLAP}: {' and '.join(loops)} left out"
+        measuring.warnings.append(Warning(kind="NotCold", message=message, hint="the same case with l2: warm"))
+        loops = ()
+    with phase("warmup"):
+        measuring.warm_up("gpu" in wanted)
+    with phase("measure"):
+        measuring.back_to_back()
+        if "enqueue" in wanted or "gpu" in wanted:
+            measuring.enqueue()
+        if "gpu" in wanted:
+            measuring.held()
+        if "gpu_unheld" in wanted and "gpu_unheld" not in measuring.medians:
+            measuring.unheld()
+        if "latency" in wanted:
+            measuring.latency()
+        if "throughput" in loops:
+            measuring.throughput()
+    measuring.compare()
+    if "energy" in loops:
+        measuring.saturate(phase("saturate"))
+    return result.Measured(
+        measurements=tuple(measuring.measurements),
+        warnings=tuple(measuring.warnings),
+        facts=measuring.facts,
+        spans=measuring.spans,
     )
 
 
-class _Slot:
-    """One lane in the loop with its events: h2d start and end, compute start and end, d2h start and end."""
+class _Series(NamedTuple):
+    """Samples in ns, why no more were taken, and the host's time from before the first until after the last."""
 
-    def __init__(self, lane: Lane, clock: CudaClock, transfers: bool) -> None:
-        self.lane = lane
-        self.events = [clock.event() for _ in range(6)]
-        self.copies = Transfer(clock.driver, lane, on=transfers)  # last: an event that cannot be made leaves no memory
-        self.busy = False
+    samples: tuple[int, ...]
+    reason: str
+    span: tuple[int, int]
 
 
-class _Loop:
-    """The state of a throughput loop: slots, copy streams, and the samples so far."""
+class _Measuring:
+    """One case being measured: what has been taken so far."""
 
-    def __init__(self, lanes: Sequence[Lane], clock: CudaClock, host: Clock, *, transfers: bool) -> None:
+    def __init__(
+        self, lanes: Sequence[Lane], case: Case, policy: Policy, clock: CudaClock, host: Clock, *, captured: bool
+    ) -> None:
+        self.lanes = lanes
+        self.case = case
+        self.policy = policy
         self.clock = clock
         self.host = host
-        self.driver = clock.driver
-        self.parts: dict[str, list[int]] = {name: [] for name in ("total", "enqueue", "h2d", "compute", "d2h")}
-        self.first = clock.event()
-        self.window_ns = 0
-        self.slots: list[_Slot] = []
-        with Cleanup() as undo:
-            self.up = self.driver.stream()
-            undo.callback(self.driver.destroy_stream, self.up)
-            self.down = self.driver.stream()
-            undo.callback(self.driver.destroy_stream, self.down)
-            for lane in lanes:
-                self.slots.append(_Slot(lane, clock, transfers))
-                undo.callback(self.slots[-1].copies.close)
-            self._cleanup = undo.pop_all()
-        self._cleanup.callback(self.driver.synchronize)
+        self.captured = captured
+        self.measurements: list[Measurement] = []
+        self.warnings: list[Warning] = []
+        self.facts: dict[str, float] = {}
+        self.spans: dict[str, tuple[int, int]] = {}
+        self.medians: dict[str, float] = {}
+        self.escapes = Escapes(lanes[0], clock, host)
+        self.broken = False
 
-    def lead_in(self, policy: Policy) -> None:
-        """Calls that are not counted: what a lane sets up, the pinned outputs among it."""
-        self.driver.record(self.first, self.up)  # what each call is set against
-        for slot in self.slots:
-            start, calls = self.host.now(), 0
-            while calls < _SETTING_UP or (calls < policy.warmup_calls and self.host.now() - start < policy.warmup_ns):
-                self._issue(slot)
-                self._collect(slot)
-                calls += 1
-        self.driver.synchronize()
-        for taken in self.parts.values():
-            taken.clear()
+    def take(self, boundary: Boundary, take: gpu_samples.Take) -> Measurement:
+        """One series of samples under the stop rule."""
+        return self._keep(boundary, self._sampled(take))
 
-    def run(self, window_ns: int) -> None:
-        """Go round the slots until the window has passed, then let the calls in flight finish."""
-        self.driver.record(self.first, self.up)
-        deadline = self.host.now() + window_ns
-        while self.host.now() < deadline:
-            for slot in self.slots:
-                self._collect(slot)
-                self._issue(slot)
-        for slot in self.slots:
-            self._collect(slot)
+    def _sampled(self, take: gpu_samples.Take) -> _Series:
+        rule = StopRule(self.policy, self.host)
+        samples = sample(take, rule)
+        return _Series(samples, rule.reason, (rule.begun, self.host.now()))
 
-    def _issue(self, slot: _Slot) -> None:
-        stream, record = stream_of(slot.lane), self.driver.record
-        up0, up1, run0, run1, down0, down1 = slot.events
-        record(up0, self.up)
-        slot.copies.host_to_device(self.up)
-        record(up1, self.up)
-        self.driver.wait_event(stream, up1)
-        record(run0, stream)
+    def _keep(self, boundary: Boundary, taken: _Series) -> Measurement:
+        kept = Measurement(boundary=boundary, samples=taken.samples, batch=self.case.batch, stop=taken.reason)
+        self.measurements.append(kept)
+        self.medians[boundary] = median(taken.samples)
+        self.spans[boundary] = taken.span
+        if boundary in ("gpu", "gpu_unheld", "latency"):
+            self.warnings += result.imprecise(kept, self.policy)
+        return kept
+
+    def warm_up(self, held: bool) -> None:
+        """Plain calls first, so that every kernel has run; then, where streams are held, held ones until steady.
+
+        Plain times of a program that is bound by the host never settle: they are the host's.
+        """
+        plain = gpu_samples.gpu(self.lanes[0], self.clock, hold=False)
+        if held and not self.clock.can_hold():
+            self._run_every_kernel(plain)
+            take = gpu_samples.gpu(self.lanes[0], self.clock, hold=True)
+            try:
+                warmed = self.clock.twice(lambda: warm_up(take, self.policy, self.host))
+            except HoldBroken:
+                self.broken = True
+                warmed = warm_up(plain, self.policy, self.host)
+        else:
+            warmed = warm_up(plain, self.policy, self.host)
+        if not warmed.steady:
+            self.warnings.append(result.not_steady(warmed))
+
+    def _run_every_kernel(self, plain: gpu_samples.Take) -> None:
+        """As many plain calls as a warm-up has at least, within its limit."""
+        start, calls, policy = self.host.now(), 0, self.policy
+        while calls < policy.warmup_calls or self.host.now() - start < policy.warmup_ns:
+            plain()
+            calls += 1
+            if calls >= WINDOWS and self.host.now() - start >= policy.warmup_limit_ns:
+                break
+
+    def enqueue(self) -> None:
+        """``enqueue``, and what the runtime's own call takes where the lane tells of it."""
+        lane = self.lanes[0]
+        measured = self.take("enqueue", gpu_samples.enqueue(lane, self.clock, self.host))
+        start, end = self.spans["enqueue"]
+        if isinstance(lane, Bare) and 2 * _FEWEST * (end - start) < _COMPARING * len(measured.samples):
+            whole, bare = (gpu_samples.enqueue(lane, self.clock, self.host, call) for call in (None, lane.bare()))
+            self._compare(whole, bare)
+
+    def _compare(self, whole: gpu_samples.Take, bare: gpu_samples.Take) -> None:
+        """What a call adds to the ``bare`` one, until it is known to +-1 us or a second has passed.
+
+        In turn, and each first every other time: the host's speed differs by more from one second to the next.
+        """
+        added: list[int] = []
+        alone: list[int] = []
         start = self.host.now()
-        slot.lane.call()
-        self.parts["enqueue"].append(self.host.now() - start)
-        record(run1, stream)
-        outputs = slot.copies.find_outputs(slot.lane)
-        self.driver.wait_event(self.down, run1)
-        record(down0, self.down)
-        slot.copies.device_to_host(outputs, self.down)
-        record(down1, self.down)
-        slot.busy = True
-
-    def _collect(self, slot: _Slot) -> None:
-        """Wait for a slot's D2H and keep its times; slots end in the order in which they were issued."""
-        if not slot.busy:
+        while True:
+            first, second, third, fourth = whole(), bare(), bare(), whole()
+            added += [first - second, fourth - third]
+            alone += [second, third]
+            over = self.host.now() - start >= _COMPARING and len(added) >= _FEWEST
+            if over or len(added) % _PAIRS == 0:
+                known = median_interval(added)
+                if over or (known is not None and known.high - known.low <= 2 * _ADDED_WITHIN):
+                    break
+        if known is None:
             return
-        up0, up1, run0, run1, down0, down1 = slot.events
-        self.clock.wait(down1)
-        for name, a, b in (("total", up0, down1), ("h2d", up0, up1), ("compute", run0, run1), ("d2h", down0, down1)):
-            self.parts[name].append(self.clock.elapsed(a, b))
-        self.window_ns = self.clock.elapsed(self.first, down1)
-        slot.busy = False
+        self.facts["enqueue_bare_ns"] = median(alone)
+        self.facts["enqueue_added_ns"] = known.centre
+        self.facts |= {"enqueue_added_low_ns": known.low, "enqueue_added_high_ns": known.high}
 
-    def close(self) -> None:
-        """Wait for the device, free the pinned memory and the copy streams."""
-        self._cleanup.close()
+    def held(self) -> None:
+        """``gpu``, or ``gpu_unheld`` with the warning that says why."""
+        lane = self.lanes[0]
+        why = _WAITS if self.broken else self.clock.can_hold()
+        hint = _HOLD_HINTS.get(why, _OTHER_DRIVER)
+        with self._cold(lane) as before:
+            if not why:
+                try:
+                    why, hint = self.clock.twice(lambda: self._held(before)), _FORK
+                except HoldBroken:
+                    why, hint = _WAITS, _HOLD_HINTS[_WAITS]
+            if why:
+                message = f"{why}; plain events include the host's gaps"
+                self.warnings.append(Warning(kind="Unheld", message=message, hint=hint))
+                self.take("gpu_unheld", gpu_samples.gpu(lane, self.clock, hold=False, before=before))
+        on_gpu = self.medians.get("gpu", 0)
+        if 0 < on_gpu < self.medians["enqueue"]:
+            issuing, running = format_time(self.medians["enqueue"]), format_time(on_gpu)
+            message = f"issuing a call takes the host {issuing}, running it the GPU {running}: the GPU waits"
+            hint = "a larger batch" if self.captured else "cuda_graph: on"
+            self.warnings.append(Warning(kind="HostBound", message=message, hint=hint))
+
+    def _held(self, before: gpu_samples.Before) -> str:
+        """Take ``gpu`` and its floor, or say why what was taken is not all of a call's work."""
+        lane = self.lanes[0]
+        floor = gpu_samples.gpu(NullLane(lane.stream), self.clock, hold=True)
+        self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
+        taken = self._sampled(gpu_samples.gpu(lane, self.clock, hold=True, before=before))
+        why = self.escapes.ran_ahead(median(taken.samples))
+        if not why:
+            self._keep("gpu", taken)
+        return why
+
+    def unheld(self) -> None:
+        """``gpu_unheld``, because it was asked for."""
+        with self._cold(self.lanes[0]) as before:
+            self.take("gpu_unheld", gpu_samples.gpu(self.lanes[0], self.clock, hold=False, before=before))
+
+    def back_to_back(self) -> None:
+        """The fact ``gpu_period_ns``; Unsupported if the device works on when the lane's stream has ended."""
+        self.facts["gpu_period_ns"] = round(self.escapes.back_to_back())
+        left = self.escapes.left(hold=False)
+        if not left and not self.broken and not self.clock.can_hold():
+            try:
+                left = self.clock.twice(lambda: self.escapes.left(hold=True))
+            except HoldBroken:
+                self.broken = True
+        if left:
+            raise Unsupported(
+                f"the GPU works on for {format_time(left)} after the call's stream has ended: work on other streams is "
+                "not waited for, so no event can time it and the outputs may be incomplete",
+                fix="let the call's stream wait at the end for each other one that it uses: in PyTorch "
+                "torch.cuda.current_stream().wait_stream(side)",
+            )
+
+    @contextlib.contextmanager
+    def _cold(self, lane: Lane) -> Iterator[gpu_samples.Before]:
+        """What to issue before each sample so that the L2 holds none of the case's data (``l2: cold``)."""
+        if self.case.l2 != "cold":
+            yield None
+            return
+        driver, nbytes = self.clock.driver, 2 * self.clock.driver.l2_bytes()
+        memory, stream = driver.allocate(nbytes), gpu_samples.stream_of(lane)
+        with Cleanup() as cleanup:
+            cleanup.callback(driver.free, memory)
+            cleanup.callback(driver.synchronize)
+            yield lambda: driver.fill(memory, 0x5A, nbytes, stream)
+
+    def latency(self) -> None:
+        """``latency`` and its parts."""
+        lane, transfers = self.lanes[0], self.case.transfers
+        with (
+            self._cold(lane) as before,
+            gpu_samples.latency(lane, self.clock, self.host, transfers=transfers, before=before) as (take, parts),
+        ):
+            whole = self.take("latency", take)
+        for name, samples in parts.items():  # taken with it, sample by sample: so throttling marks them too
+            self._keep(name, _Series(tuple(samples), whole.stop, self.spans["latency"]))
+        moving = self.medians["h2d"] + self.medians["d2h"]
+        if self.case.transfers and moving > self.medians["compute"]:
+            message = f"copies take {format_time(moving)} of a request, compute {format_time(self.medians['compute'])}"
+            hint = "a narrower input dtype, preprocessing on the GPU, or a larger model per byte"
+            self.warnings.append(Warning(kind="TransferBound", message=message, hint=hint))
+
+    def throughput(self) -> None:
+        """``throughput`` over all lanes, two in flight per stream where the backend gives that many."""
+        measured = self._loop(self.policy, self._spanned("throughput"))
+        self.measurements.append(measured)
+        if "compute" in self.medians:
+            longest = max(self.medians[part] for part in ("h2d", "compute", "d2h"))
+            self.facts["throughput_of_bound"] = measured.calls * longest / measured.window_ns
+        lanes = measured.lanes * measured.depth
+        if lanes < self.case.streams:
+            self.warnings.append(result.fewer_lanes(lanes, self.case.streams))
+
+    @contextlib.contextmanager
+    def _spanned(self, boundary: Boundary) -> Iterator[None]:
+        """The block is what is timed of ``boundary``, which telemetry is told."""
+        start = self.host.now()
+        yield
+        self.spans[boundary] = (start, self.host.now())
+
+    def compare(self) -> None:
+        """Warn of boundaries that do not fit each other: the host may have been slower at one of them."""
+        taken = {m.boundary: m for m in self.measurements}
+        if "latency" in taken and "enqueue" in taken:
+            self.warnings += result.drifted(taken["enqueue"], taken["latency"])
+        if "latency" in taken and "throughput" in taken:
+            self.warnings += result.no_overlap(taken["throughput"], taken["latency"])
+
+    def saturate(self, counted: AbstractContextManager[Any]) -> None:
+        """The same loop for ``energy_ns``: the parent reads the card's energy counter around what is ``counted``."""
+        measured = self._loop(msgspec.structs.replace(self.policy, throughput_ns=self.policy.energy_ns), counted)
+        self.facts |= {"saturated_inferences": measured.calls * self.case.batch, "saturated_ns": measured.window_ns}
+
+    def _loop(self, policy: Policy, counted: AbstractContextManager[Any] = gpu_samples.NOTHING) -> Measurement:
+        depth = DEPTH if len(self.lanes) >= DEPTH * self.case.streams else 1
+        lanes = self.lanes[: self.case.streams * depth]
+        transfers, batch = self.case.transfers, self.case.batch
+        return gpu_samples.throughput(
+            lanes, self.clock, self.host, policy, batch=batch, depth=depth, transfers=transfers, counted=counted
+        )

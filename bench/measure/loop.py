@@ -12,8 +12,8 @@ from typing import TypeVar
 import msgspec
 
 from bench.measure.stop import StopRule
-from bench.model import Policy
-from bench.seam import Clock
+from bench.model.seam import Clock
+from bench.model.suite import Policy
 
 # Takes one sample and returns its nanoseconds.
 Take = Callable[[], int]

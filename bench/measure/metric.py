@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bench import userfile
 from bench.errors import SuiteError
+from bench.system import userfile
 
 T = TypeVar("T")
 _RETURN = "return {'name': 0.5, ...}, finite numbers by name"

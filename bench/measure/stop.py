@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bench.model import Policy
-from bench.seam import Clock
+from bench.model.seam import Clock
+from bench.model.suite import Policy
 from bench.stats import Interval, median_interval
 
 TARGET_REACHED = "TargetReached"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.model import Boundary, Failure, Record
-from bench.report.pool import Score
-from bench.report.rows import Figure, Row, Speed, summarise
+from bench.analysis.pool import Score
+from bench.analysis.rows import Figure, Row, Speed, summarise
+from bench.model.run import Failure, Record
+from bench.model.suite import Boundary
 from bench.units import format_rate, format_size, format_time, parse_time
 
 NONE = "-"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench.model.seam import Check
 from bench.report import cells, table
-from bench.seam import Check
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from bench.model import Boundary, Run
+from bench.analysis.rows import PRIMARY, SHOWN, Row, against, models, replicated, rows
+from bench.model.run import Run
+from bench.model.suite import Boundary
 from bench.report import cells, notes
-from bench.report.rows import PRIMARY, SHOWN, Row, against, models, replicated, rows
 
 # 2: values of `fairness` as stored, in lists; `telemetry`; `speed.across_devices`; `speed.ratio` may be null.
 JSON_SCHEMA = 2

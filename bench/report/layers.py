@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.layers import Layer, Layers, Tensor
-from bench.model import Case
+from bench.model.profile import Layer, Layers, Tensor
+from bench.model.suite import Case
 from bench.report import cells, table
 from bench.report.table import Column
 from bench.units import format_time

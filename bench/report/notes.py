@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from bench import store
-from bench.model import Environment, Failure, Run
+from bench.analysis.rows import PRIMARY, Row, asked, baselines, replicated
+from bench.model.run import Environment, Failure, Run
 from bench.report import cells
-from bench.report.rows import PRIMARY, Row, asked, baselines, replicated
 
 LONGEST_VALUE = 60
 # TensorRT has a distribution for each CUDA version, and one of bindings alone.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.model import LeftOut, Plan
+from bench.model.suite import LeftOut, Plan
 from bench.report import cells, table
 
 if TYPE_CHECKING:

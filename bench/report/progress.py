@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from bench import events, model
+from bench.model import events
+from bench.model.run import Record
 from bench.report import cells
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _name(label: str, replicate: int) -> str:
     return f"{label} #{replicate + 1}" if replicate else label
 
 
-def _failed(record: model.Record) -> str:
+def _failed(record: Record) -> str:
     text = f"{_name(record.label, record.replicate)}  {cells.result(record)}"
     hint = record.failure.hint if record.failure else ""
     return f"{text}\n    try: {hint}" if hint else text

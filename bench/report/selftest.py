@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import bench
-from bench.model import Environment
+from bench.model.run import Environment
+from bench.model.seam import Reading
 from bench.report import notes
-from bench.seam import Reading
 from bench.units import format_time
 
 _TIMES = ("floor", "copy", "spin", "replay")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.model import Boundary, Run
+from bench.analysis.rows import SHOWN, Row, against, in_order, models, replicated, rows
+from bench.model.run import Run
+from bench.model.suite import Boundary
 from bench.report import cells, notes, plan, table
-from bench.report.rows import SHOWN, Row, against, in_order, models, replicated, rows
 from bench.report.table import Column
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench import store
 from bench.errors import UsageError, did_you_mean
-from bench.model import Case, Measurement, Record, Run
+from bench.model.run import Measurement, Record, Run
+from bench.model.suite import Case
 from bench.report.cells import count
 from bench.units import NS_PER_S, format_time
 

@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import codec
 from bench.errors import StoreError, did_you_mean
-from bench.model import Environment, Footer, Header, Record, Run
+from bench.model.run import Environment, Footer, Header, Record, Run
+from bench.store import codec
 
 DEFAULT_ROOT = Path("results")  # where commands look for runs without --store
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-.+")

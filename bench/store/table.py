@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.model import BOUNDARIES, Case, Header, Measurement, Record, Run, named
+from bench.model.run import Header, Measurement, Record, Run
+from bench.model.suite import BOUNDARIES, Case, named
 from bench.store.files import lines
 from bench.units import NS_PER_S
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bench import store
-from bench.measure import nvml
-from bench.model import Record
+from bench.machine import nvml
+from bench.model.run import Record
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from bench import tensors
 from bench.backends import base
-from bench.model import Case, Input
-from bench.seam import Context
+from bench.model.seam import Context
+from bench.model.suite import Case, Input
 
 HERE = Path(__file__).parent
 IMAGES = {"x": Input(shape=(4, 3, 8, 8))}

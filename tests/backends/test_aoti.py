@@ -13,7 +13,7 @@ import pytest
 
 from bench.backends import base
 from bench.errors import Unsupported
-from bench.model import Case, Input, Range
+from bench.model.suite import Case, Input, Range
 from tests.backends.kit import HERE, Bench
 from tests.conftest import Trtbench
 

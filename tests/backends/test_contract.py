@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from bench.backends import base
-from bench.model import Case
-from bench.seam import Exposed, Missing
+from bench.model.seam import Exposed, Missing
+from bench.model.suite import Case
 from tests.backends.kit import Bench, cosine
 
 RUNTIMES = {"torch", "onnxruntime", "onnx", "tensorrt", "torch_tensorrt", "cuda", "transformers", "torchvision", "timm"}

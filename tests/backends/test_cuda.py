@@ -13,7 +13,7 @@ import pytest
 
 from bench.backends import base
 from bench.errors import Unsupported
-from bench.model import Case
+from bench.model.suite import Case
 from tests.backends.gpu_kit import ROOT, run
 from tests.backends.kit import HERE, Bench
 from tests.backends.lanes_check import LACKS

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.analysis import fairness
 from bench.backends import base
 from bench.errors import Unsupported
-from bench.measure import fairness
-from bench.model import Input, Range
+from bench.model.suite import Input, Range
 from tests.backends.kit import Bench
 
 torch = pytest.importorskip("torch")

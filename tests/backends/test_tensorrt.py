@@ -14,17 +14,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.backends import _memory, _trt, _trt_build, _trt_engine, _trt_layers, base
+from bench.backends import base
 from bench.errors import CaseError, OutOfMemory, Unavailable, Unsupported, UsageError
-from bench.model import Range
-from tests.backends import trt_builder
+from bench.model.suite import Range
+from bench.runtimes import memory
+from bench.runtimes.trt import builder, execution, layers, versions
 from tests.backends.kit import Bench
-from tests.backends.trt_builder import Script
-from tests.backends.trt_names import VERSIONS
+from tests.runtimes.trt import builder_standin as trt_builder
+from tests.runtimes.trt.builder_standin import Script
+from tests.runtimes.trt.names import VERSIONS
 
 V8, V10, V11 = VERSIONS
 TRT = base.load("tensorrt")
-BUILT = _trt_build.Built(
+BUILT = builder.Built(
     runtime="TensorRT 8.6.1",
     plan_bytes=4,
     build_ns=1,
@@ -39,8 +41,8 @@ BUILT = _trt_build.Built(
 def built(bench: Bench, **fields: Any) -> Path:
     """A folder as a build leaves it."""
     folder = bench.folder()
-    (folder / _trt_build.PLAN).write_bytes(b"plan")
-    (folder / _trt_build.BUILT).write_bytes(msgspec.json.encode(msgspec.structs.replace(BUILT, **fields)))
+    (folder / builder.PLAN).write_bytes(b"plan")
+    (folder / builder.BUILT).write_bytes(msgspec.json.encode(msgspec.structs.replace(BUILT, **fields)))
     return folder
 
 
@@ -104,7 +106,7 @@ def test_whatever_changes_the_plan_changes_its_key(bench: Bench) -> None:
     texts = [json.dumps(key, sort_keys=True) for key in keys]
     assert len(set(texts)) == len(texts)
     told = {option for fields in OTHERS for option in fields.get("options", {})}
-    assert told == set(_trt_build.Options.__struct_fields__), "each option is tried here"
+    assert told == set(builder.Options.__struct_fields__), "each option is tried here"
 
 
 def test_what_does_not_change_the_plan_does_not_change_its_key(bench: Bench) -> None:
@@ -150,14 +152,14 @@ def test_a_tensorrt_that_cannot_be_imported_is_unavailable(
 ) -> None:
     monkeypatch.setattr(importlib, "import_module", finder(error))
     with pytest.raises(Unavailable, match=message) as caught:
-        _trt.open_api()
+        versions.open_api()
     assert fix in caught.value.fix
 
 
 def test_a_version_before_8_6_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", types.SimpleNamespace(__version__="8.5.3.1"))
     with pytest.raises(Unavailable, match=r"TensorRT 8\.5\.3\.1 is too old: 8\.6"):
-        _trt.open_api()
+        versions.open_api()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_the_librarys_version_is_told_where_it_is_another(
 ) -> None:
     trt_builder.install(monkeypatch, Script(version))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: number))
-    api = _trt.open_api()
+    api = versions.open_api()
     assert (api.library, api.name) == (library, name)
 
 
@@ -184,8 +186,8 @@ def test_a_parser_of_8_6_0_is_not_asked_for_what_it_lacks(
     script = Script(V8)
     trt_builder.install(monkeypatch, script)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: number))
-    api = _trt.open_api()
-    _trt.new_parser(api, _trt.new_network(api, api.module.Builder(api.log.logger), False))
+    api = versions.open_api()
+    versions.new_parser(api, versions.new_network(api, api.module.Builder(api.log.logger), False))
     assert [call for call in script.calls if call.startswith("parser")] == asked
 
 
@@ -193,7 +195,7 @@ def test_libraries_of_another_minor_version_are_unavailable(monkeypatch: pytest.
     trt_builder.install(monkeypatch, Script(V10))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: 100300))
     with pytest.raises(Unavailable, match=r"bindings are version 10\.16\.1, the libnvinfer that was found is 10\.3\.0"):
-        _trt.open_api()
+        versions.open_api()
 
 
 def test_without_a_driver_nothing_of_tensorrt_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,16 +205,16 @@ def test_without_a_driver_nothing_of_tensorrt_is_called(monkeypatch: pytest.Monk
     def cuda(function: str, *arguments: Any) -> Any:
         raise RuntimeError(f"{function} failed: cudaErrorInsufficientDriver")
 
-    monkeypatch.setattr(_memory, "cuda", cuda)
+    monkeypatch.setattr(memory, "cuda", cuda)
     with pytest.raises(Unavailable, match="needs an NVIDIA GPU: cudaSetDevice failed: cudaErrorInsufficientDriver"):
-        _trt.open_api()
+        versions.open_api()
     assert script.calls == []
 
 
 def test_the_device_is_the_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(V10)
     trt_builder.install(monkeypatch, script)
-    _trt.open_api(device="cuda:1")
+    versions.open_api(device="cuda:1")
     assert script.calls[0] == "cudaSetDevice(1,)"
 
 
@@ -231,7 +233,7 @@ def test_a_plan_is_loaded_in_a_phase_of_its_own(bench: Bench, monkeypatch: pytes
         def close(self) -> None:
             seen.append("closed")
 
-    monkeypatch.setattr(_trt_engine, "EnginePrepared", Prepared)
+    monkeypatch.setattr(execution, "EnginePrepared", Prepared)
     case = bench.case("tensorrt")
     bench.phases.clear()
     context = bench.context(case, {"build": built(bench, version_compatible=True)})
@@ -262,20 +264,20 @@ def test_a_plan_that_is_refused_says_why(
 ) -> None:
     trt_builder.install(monkeypatch, Script(V8, load_log=[line]))
     with pytest.raises(CaseError, match=message) as caught:
-        _trt.deserialize(_trt.open_api(), b"plan")
+        versions.deserialize(versions.open_api(), b"plan")
     assert type(caught.value) is kind
     assert line in caught.value.what
 
 
 def test_the_code_in_a_plan_runs_only_if_it_is_allowed_to(monkeypatch: pytest.MonkeyPatch) -> None:
     trt_builder.install(monkeypatch, Script(V10))
-    assert _trt.deserialize(_trt.open_api(), b"plan") == ("engine", b"plan", False)
+    assert versions.deserialize(versions.open_api(), b"plan") == ("engine", b"plan", False)
 
 
 def test_layers_are_taken_from_the_built_engine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     trt_builder.install(monkeypatch, Script(V11))
     seen: list[Any] = []
-    monkeypatch.setattr(_trt_layers, "take", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(layers, "take", lambda *arguments: seen.append(arguments))
     case = bench.case("tensorrt")
     stage, out = TRT.layers(case), bench.folder()  # type: ignore[attr-defined]
     TRT.produce(stage, case, bench.context(case, {"build": built(bench)}), out)
@@ -304,32 +306,32 @@ class UnknownRank:
 
 
 def test_shapes_are_tuples_and_an_unknown_rank_is_an_error() -> None:
-    assert _trt.dims((1, -1, 3)) == (1, -1, 3)
-    assert _trt.dims(()) == ()
+    assert versions.dims((1, -1, 3)) == (1, -1, 3)
+    assert versions.dims(()) == ()
     for shape in (UnknownRank(), None):
         with pytest.raises(Unsupported, match="rank"):
-            _trt.dims(shape)
+            versions.dims(shape)
 
 
 def test_types_go_by_numpys_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     trt_builder.install(monkeypatch, Script(V8))
-    api = _trt.open_api()
+    api = versions.open_api()
     for member in api.module.DataType:
-        assert _trt.dtype(api, _trt.dtype_name(member)) is member
+        assert versions.dtype(api, versions.dtype_name(member)) is member
     for name in ("int64", "bfloat16", "complex64"):
         with pytest.raises(Unsupported, match=rf"TensorRT 8\.6\.1 has no type {name}"):
-            _trt.dtype(api, name)
+            versions.dtype(api, name)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_type_of_a_version_has_a_name(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     trt = trt_builder.install(monkeypatch, Script(version))
-    assert len({_trt.dtype_name(member) for member in trt.DataType}) == len(trt.DataType)
+    assert len({versions.dtype_name(member) for member in trt.DataType}) == len(trt.DataType)
 
 
 def test_device_memory_is_read_by_the_name_that_the_version_has() -> None:
-    assert _trt.device_memory(types.SimpleNamespace(device_memory_size=1)) == 1
-    assert _trt.device_memory(types.SimpleNamespace(device_memory_size=1, device_memory_size_v2=2)) == 2
+    assert versions.device_memory(types.SimpleNamespace(device_memory_size=1)) == 1
+    assert versions.device_memory(types.SimpleNamespace(device_memory_size=1, device_memory_size_v2=2)) == 2
 
 
 def test_options_survive_being_written(bench: Bench) -> None:

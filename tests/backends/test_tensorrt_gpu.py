@@ -110,7 +110,7 @@ def test_plans_that_cannot_be_loaded_and_shapes_out_of_range_say_so(engines: Sui
         if json.loads((plan.parent / "build.json").read_text()).get("profile")
     }
     # What this interpreter has on its path is not for that one.
-    command = [os.environ["TORCH22_PYTHON"], HERE / "plan_check.py", folder]
+    command = [os.environ["TORCH22_PYTHON"], HERE.parent / "runtimes" / "trt" / "plan_check.py", folder]
     done = run(command, engines.folder, {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])

@@ -13,14 +13,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench import plan, suite
-from bench.backends import _engine_modules, _trt, base, torch_tensorrt
+from bench.backends import base, torch_tensorrt
 from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
-from bench.model import Case, Input, Range
+from bench.model.suite import Case, Input, Range
+from bench.runtimes.torchtrt import modules
+from bench.runtimes.trt import versions
+from bench.suite import plan, reader
 from tests.backends.kit import Bench
 
 torch = pytest.importorskip("torch")
-from tests.backends import torch_tensorrt_standin as standin  # noqa: E402 - needs torch
+from tests.runtimes.torchtrt import standin  # noqa: E402 - needs torch
 
 pytestmark = pytest.mark.torch
 TT = base.load("torch_tensorrt")
@@ -99,7 +101,7 @@ def test_an_option_that_the_frontend_does_not_have_is_an_error_of_the_suite(
         f"matrix:\n  backend:\n    - {entry}\n"
     )
     with pytest.raises(SuiteError, match=why) as caught:
-        suite.load(path, base.registry())
+        reader.load(path, base.registry())
     assert caught.value.where.startswith(f"{path}:5")
 
 
@@ -380,7 +382,7 @@ def test_parts_between_engines_are_counted_as_they_alternate() -> None:
         value = graph.call_module("e", (value,)) if part == "engine" else graph.call_function(torch.relu, (value,))
     graph.output(value)
     module = torch.fx.GraphModule(torch.nn.ModuleDict({"e": standin.TorchTensorRTModule(None)}), graph)
-    found = _engine_modules.census(module)
+    found = modules.census(module)
     assert (found.engines, found.partitions, found.fallbacks) == (3, 5, ("relu", "relu", "relu"))
 
 
@@ -440,7 +442,7 @@ def test_an_engine_that_fx2trt_does_not_get_is_told_with_tensorrts_log(
 ) -> None:
     found = old(monkeypatch)
     found.builds = False
-    found.log.lines.append(_trt.Line("ERROR", "could not find any implementation"))
+    found.log.lines.append(versions.Line("ERROR", "could not find any implementation"))
     with pytest.raises(Unsupported, match="could not make an engine: could not find any implementation"):
         own.run(of(own, "fx"))
 
@@ -452,7 +454,7 @@ def test_a_plan_of_fx2trt_that_cannot_be_loaded_is_told_with_tensorrts_log(
     case = of(own, "fx")
     own.artifacts(case)
     monkeypatch.setattr(standin.TRTModule, "LOST", True)
-    found.log.lines.append(_trt.Line("ERROR", "the plan is of another version"))
+    found.log.lines.append(versions.Line("ERROR", "the plan is of another version"))
     with pytest.raises(Unsupported, match="the plan is of another version"):
         own.run(case)
 
@@ -464,7 +466,7 @@ def test_memory_that_runs_out_is_told_as_such(made: standin.StandIn, own: Bench)
 
 
 def test_the_shipped_suite_has_the_old_tables_rows_and_a_true_fp32_one() -> None:
-    loaded = suite.load(ROOT / "suites" / "fx2trt_resnet18.yaml", base.registry())
+    loaded = reader.load(ROOT / "suites" / "fx2trt_resnet18.yaml", base.registry())
     cases = plan.plan(loaded, base.registry(), device="cuda:0").cases
     rows = {(case.backend, case.options.get("ir"), case.precision) for case in cases}
     assert rows == {

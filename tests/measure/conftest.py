@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.measure.cuda import create_gate
+from bench.measure.gate import create_gate
 
 from .simulated import SimulatedGpu
 

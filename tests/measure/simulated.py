@@ -11,11 +11,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.measure import device
-from bench.measure.cuda import FLAG, CudaClock, Gate
-from bench.measure.outcome import Measured
-from bench.model import Case, Input, Policy
-from bench.seam import Buffer
+from bench.measure.cuda import CudaClock
+from bench.measure.gate import FLAG, Gate
+from bench.measure.gpu import measure
+from bench.measure.result import Measured
+from bench.model.seam import Buffer
+from bench.model.suite import Case, Input, Policy
 
 ISSUE = 1_000  # ns of host time that each call into the driver takes
 POLL = 100
@@ -207,6 +208,6 @@ def run(gpu: SimulatedGpu, lanes: list[SimulatedLane], policy: Policy = POLICY, 
     asked = Case(model="m", factory="f:m", inputs={"x": Input(shape=(1,))}, backend="b", **fields)  # type: ignore[arg-type]
     clock = CudaClock(gpu, gpu.gate)
     try:
-        return device.measure(lanes, asked, policy, clock, gpu.host)
+        return measure(lanes, asked, policy, clock, gpu.host)
     finally:
         clock.close()

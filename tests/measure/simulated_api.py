@@ -9,7 +9,7 @@ import ctypes
 import os
 from types import SimpleNamespace
 
-from bench.measure.cuda import Gate
+from bench.measure.gate import Gate
 
 from .simulated import SimulatedGpu
 

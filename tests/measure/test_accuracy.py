@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.measure import accuracy
-from bench.model import DEFAULT_THRESHOLDS, PRECISIONS, Accuracy, OutputError, Threshold
+from bench.model.run import Accuracy, OutputError
+from bench.model.suite import DEFAULT_THRESHOLDS, PRECISIONS, Threshold
 
 ALL = Threshold(cosine=0.999, rel_l2=0.01, max_abs=0.1, sqnr=40.0)
 X = np.random.default_rng(1).normal(size=(4, 250)).astype(np.float32)

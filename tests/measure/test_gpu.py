@@ -1,355 +1,365 @@
-"""The GPU's boundaries on a simulated GPU: the order of operations, the numbers they give, the clean-up."""
+"""A whole case on a simulated GPU: which boundaries come out, when the hold is given up, what is warned of."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+import random
+from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
-from bench.errors import OutOfMemory, Unsupported
-from bench.measure import gpu
-from bench.measure.cuda import CudaClock, CudaFailure, Gate, HoldBroken, create_gate
-from bench.model import Policy
-from bench.seam import Buffer
+from bench.errors import Unsupported
+from bench.measure import cuda, result
+from bench.measure.cuda import CudaClock
+from bench.measure.gate import Gate, create_gate
+from bench.measure.gpu import lanes_needed, measure
+from bench.model.run import Measurement
+from bench.model.suite import Boundary, Case, Policy
 
-from .simulated import ISSUE, SimulatedGpu, SimulatedLane
-
-
-class Rig:
-    """A gate, a simulated GPU and the clock under test."""
-
-    def __init__(self) -> None:
-        self.gate = create_gate()
-        self.gpu = SimulatedGpu(self.gate)
-        self.clock = CudaClock(self.gpu, self.gate)
-
-    def names(self) -> list[str]:
-        return [name for name, _ in self.gpu.log]
+from . import simulated
+from .simulated import ISSUE, SimulatedGpu, SimulatedLane, run
 
 
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    made = Rig()
-    yield made
-    made.clock.close()
-    made.gate.close()
+def test_every_boundary_is_measured_with_its_parts(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernel_ns=200_000) for _ in range(2)]
+    found = run(gpu, lanes)
+    names = [m.boundary for m in found.measurements]
+    assert names == ["enqueue", "gpu", "latency", "h2d", "compute", "d2h", "throughput"]
+    by_name = {m.boundary: m for m in found.measurements}
+    assert set(by_name["gpu"].samples) == {200_000}
+    assert by_name["throughput"].depth == 2
+    assert found.warnings == ()
+    assert set(found.spans) == set(names)
+    assert {found.spans[part] for part in ("h2d", "compute", "d2h")} == {found.spans["latency"]}
+    assert found.facts["gpu_floor_ns"] == 0
+    assert "throughput_of_bound" in found.facts
 
 
-def test_held_issues_everything_before_the_gpu_may_start(rig: Rig) -> None:
-    lane = SimulatedLane(rig.gpu, kernels=3)
-    take = gpu.gpu(lane, rig.clock, hold=True)
-    take()
-    assert rig.names() == ["register", "hold", "record", "kernel", "kernel", "kernel", "record"]
-    assert rig.gate.stuck is None
+def test_a_rate_is_held_against_the_longest_part_of_a_request(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernel_ns=50_000, up=200_000, down=10_000) for _ in range(2)]
+    hidden = run(gpu, lanes, Policy(boundaries=("latency", "throughput"), throughput_ns=20_000_000))
+    assert hidden.facts["throughput_of_bound"] == pytest.approx(1, rel=0.05)
+    alone = run(gpu, lanes[:1], Policy(boundaries=("latency", "throughput"), throughput_ns=20_000_000))
+    assert alone.facts["throughput_of_bound"] == pytest.approx(200 / 260, rel=0.05)
 
 
-def test_held_reads_the_kernels_alone_and_unheld_reads_the_host_too(rig: Rig) -> None:
-    lane = SimulatedLane(rig.gpu, kernels=10, kernel_ns=2_000, host_ns=50_000)
-    assert gpu.gpu(lane, rig.clock, hold=True)() == 20_000
-    unheld = gpu.gpu(lane, rig.clock, hold=False)()
-    assert unheld >= 9 * (50_000 + ISSUE)
+def test_a_program_bound_by_the_host_is_steady_held_and_told(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernels=20, kernel_ns=1_000, host_ns=30_000) for _ in range(2)]
+    found = run(gpu, lanes)
+    assert {m.boundary: set(m.samples) for m in found.measurements}["gpu"] == {20_000}
+    assert [warning.kind for warning in found.warnings] == ["HostBound"]
+    assert found.warnings[0].hint == "cuda_graph: on"
 
 
-def test_every_sample_closes_the_gate_anew(rig: Rig) -> None:
-    lane = SimulatedLane(rig.gpu, kernel_ns=7_000, host_ns=30_000)
-    take = gpu.gpu(lane, rig.clock, hold=True)
-    assert [take() for _ in range(5)] == [7_000] * 5
-
-
-@pytest.mark.parametrize("step", ["hold", "record", "kernel"])
-def test_whatever_raises_the_stream_is_released(rig: Rig, step: str) -> None:
-    lane = SimulatedLane(rig.gpu)
-    take = gpu.gpu(lane, rig.clock, hold=True)
-    rig.gpu.fail_on = step
-    with pytest.raises(RuntimeError, match=f"{step} failed"):
-        take()
-    assert rig.gate.stuck is None
-    rig.gpu.fail_on = ""
-    assert take() == 10_000
-
-
-def test_closing_the_clock_gives_back_events_and_the_page() -> None:
-    rig = Rig()
-    lane = SimulatedLane(rig.gpu)
-    before = set(rig.gpu.live)
-    gpu.gpu(lane, rig.clock, hold=True)()
-    with gpu.latency(lane, rig.clock, rig.gpu.host, transfers=True) as (take, _):
-        take()
-    rig.clock.close()
-    assert rig.gpu.live == before
-    assert rig.names()[-1] == "unregister"
-    rig.gate.close()
-
-
-def test_the_parent_frees_a_call_that_waits_for_the_gpu(rig: Rig) -> None:
-    parent = Gate(os.dup(rig.gate.fd))
-    lane = SimulatedLane(rig.gpu)
+def test_a_call_that_waits_for_the_gpu_ends_unheld_with_the_reason(gpu: SimulatedGpu) -> None:
+    parent = Gate(os.dup(gpu.gate.fd))
 
     class Waiting(SimulatedLane):
         def call(self) -> None:
             super().call()
-            assert parent.stuck is not None  # what the watching parent sees
-            parent.trip()
+            if parent.stuck is not None:
+                parent.trip()
 
-    stuck = Waiting(rig.gpu)
-    with pytest.raises(HoldBroken):
-        gpu.gpu(stuck, rig.clock, hold=True)()
+    found = run(gpu, [Waiting(gpu, kernel_ns=100_000)])
     parent.close()
-    assert gpu.gpu(lane, rig.clock, hold=False)() == 10_000 + ISSUE
+    names = [m.boundary for m in found.measurements]
+    assert "gpu_unheld" in names
+    assert "gpu" not in names
+    (unheld,) = [warning for warning in found.warnings if warning.kind == "Unheld"]
+    assert "waits for the GPU" in unheld.message
 
 
-def test_a_gate_rises_and_a_trip_opens_it_until_it_is_armed_again() -> None:
+@pytest.mark.parametrize("at", [1, 12, 40, 70])
+def test_a_hold_that_breaks_once_does_not_cost_the_case_its_gpu_time(gpu: SimulatedGpu, at: int) -> None:
+    parent = Gate(os.dup(gpu.gate.fd))
+
+    class Stopped(SimulatedLane):
+        """The process stands still in one held call, and the parent lets the stream go."""
+
+        held = 0
+
+        def call(self) -> None:
+            super().call()
+            self.held += parent.stuck is not None
+            if self.held == at:
+                self.held += 1
+                parent.trip()
+
+    found = run(gpu, [Stopped(gpu, kernel_ns=500_000)], Policy(boundaries=("gpu",), warmup_ns=1_000_000))
+    parent.close()
+    assert [m.boundary for m in found.measurements] == ["enqueue", "gpu"]
+    assert set(found.measurements[-1].samples) == {500_000}
+    assert found.warnings == ()
+
+
+@pytest.fixture
+def slow_collection(gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting garbage takes 300 ms."""
+
+    def collect() -> None:
+        gpu.host.time += 300_000_000
+
+    monkeypatch.setattr("gc.collect", collect)
+
+
+@pytest.mark.usefixtures("slow_collection")
+def test_the_time_of_a_boundary_is_that_of_its_samples_alone(gpu: SimulatedGpu) -> None:
+    """Neither garbage collection nor calls that do not count: telemetry marks samples by where they lie in it."""
+    lanes = [SimulatedLane(gpu, kernel_ns=1_000_000) for _ in range(8)]
+    policy = Policy(boundaries=("gpu", "throughput"), warmup_ns=20_000_000, throughput_ns=20_000_000)
+    found = run(gpu, lanes, policy, streams=4)
+    (on_gpu,) = [m for m in found.measurements if m.boundary == "gpu"]
+    (rate,) = [m for m in found.measurements if m.boundary == "throughput"]
+    lasted = {name: end - start for name, (start, end) in found.spans.items()}
+    assert lasted["gpu"] < 1.1 * sum(on_gpu.samples)
+    assert lasted["throughput"] < 1.1 * (rate.window_ns or 0)
+
+
+@pytest.mark.usefixtures("slow_collection")
+def test_collecting_garbage_is_no_part_of_the_time_that_samples_may_take(gpu: SimulatedGpu) -> None:
+    policy = Policy(boundaries=("gpu",), warmup_ns=1_000_000, max_time_ns=100_000_000)
+    found = run(gpu, [SimulatedLane(gpu, kernel_ns=1_000_000)], policy)
+    assert [m.stop for m in found.measurements] == ["TargetReached"] * 2
+
+
+class Counting:
+    """Calls and seconds of each phase."""
+
+    def __init__(self, lane: SimulatedLane) -> None:
+        self.lane = lane
+        self.calls: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        before = self.lane.calls
+        yield
+        self.calls[name] = self.lane.calls - before
+
+
+class WithBare(SimulatedLane):
+    def bare(self) -> Callable[[], object]:
+        return super().call
+
+
+@pytest.mark.parametrize("made", [SimulatedLane, WithBare])
+def test_a_slow_model_is_called_a_few_times(monkeypatch: pytest.MonkeyPatch, made: type[SimulatedLane]) -> None:
+    monkeypatch.setattr(simulated, "POLL", 1_000_000)
     gate = create_gate()
-    for number in (1, 2, 3):
-        assert gate.arm() == number
-        assert gate.stuck == number
-        assert gate.release()
-        assert gate.stuck is None
-    assert gate.arm() == 4
-    gate.trip()
-    assert gate._words[0] > 1 << 29
-    assert not gate.release()
-    assert gate.arm() == 5
-    assert gate._words[0] == 4
-    assert gate.release()
+    card = SimulatedGpu(gate)
+    lane = made(card, kernel_ns=5_000_000_000)
+    phases = Counting(lane)
+    asked = Case(model="m", factory="f:m", inputs={}, backend="b")
+    policy = Policy(boundaries=("gpu",), max_time_ns=1_000_000_000)
+    measure([lane], asked, policy, CudaClock(card, gate), card.host, phases)
+    assert phases.calls["warmup"] <= 6
+    assert phases.calls["measure"] <= 4
     gate.close()
 
 
-def test_a_parent_that_is_late_spoils_no_hold_unseen(rig: Rig) -> None:
-    """It decides to open the gate, and writes when the process has gone on: before, in or after its next hold."""
-    parent, lane = Gate(os.dup(rig.gate.fd)), SimulatedLane(rig.gpu)
-    take = gpu.gpu(lane, rig.clock, hold=True)
-    held = take()
-    parent.trip()  # late by a whole hold
-    assert take() == held
-    held_too = rig.names()[-4:]
-    assert held_too == ["hold", "record", "kernel", "record"]
+def test_a_call_that_waits_is_warmed_up_until_it_is_steady_too(
+    gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated, "POLL", 10_000)
+    parent = Gate(os.dup(gpu.gate.fd))
 
-    class Late(SimulatedLane):
+    class Settling(SimulatedLane):
+        """1 ms, and at first up to twice that; it settles within some seconds."""
+
         def call(self) -> None:
+            self._kernel_ns = int(1_000_000 * (1 + math.exp(-self.gpu.host.time / 2e9)))
             super().call()
-            parent.trip()
-
-    with pytest.raises(HoldBroken):
-        gpu.gpu(Late(rig.gpu), rig.clock, hold=True)()
-    assert take() == held
-    parent.close()
-
-
-def test_a_hold_that_breaks_once_is_made_again_and_the_second_break_is_told(rig: Rig) -> None:
-    parent = Gate(os.dup(rig.gate.fd))
-    breaks = iter([True, False, True, True])
-
-    class Sometimes(SimulatedLane):
-        def call(self) -> None:
-            super().call()
-            if next(breaks):
+            if parent.stuck is not None:
                 parent.trip()
 
-    take = gpu.gpu(Sometimes(rig.gpu), rig.clock, hold=True)
-    assert rig.clock.twice(take) == 10_000
-    with pytest.raises(HoldBroken):
-        rig.clock.twice(take)
-    assert rig.names()[-1] == "synchronize"
+    found = run(gpu, [Settling(gpu)], Policy(boundaries=("gpu",)))
     parent.close()
+    unheld = found.measurements[-1]
+    assert unheld.boundary == "gpu_unheld"
+    assert unheld.samples[-1] < 1_100_000
 
 
-def test_enqueue_is_the_host_time_of_the_call_alone(rig: Rig) -> None:
-    lane = SimulatedLane(rig.gpu, kernels=4, kernel_ns=1_000_000, host_ns=500)
-    assert gpu.enqueue(lane, rig.clock, rig.gpu.host)() == 4 * (500 + ISSUE)
+class NoHold(SimulatedGpu):
+    reason = cuda.BLOCKING
 
-
-def test_latency_has_its_parts_and_copies_inputs_then_outputs(rig: Rig) -> None:
-    lane = SimulatedLane(rig.gpu, kernel_ns=40_000, up=20_000, down=5_000)
-    with gpu.latency(lane, rig.clock, rig.gpu.host, transfers=True) as (take, parts):
-        rig.gpu.log.clear()
-        took = take()
-        assert rig.names() == ["record", "copy", "record", "kernel", "record", "record", "copy", "record"]
-    assert parts["compute"] == [40_000]
-    assert parts["d2h"] == [5_000]
-    assert sum(part[0] for part in parts.values()) <= took
-    assert took == pytest.approx(65_000, rel=0.1)
-
-
-def test_latency_without_transfers_copies_nothing(rig: Rig) -> None:
-    lane = SimulatedLane(rig.gpu)
-    with gpu.latency(lane, rig.clock, rig.gpu.host, transfers=False) as (take, parts):
-        take()
-    assert "copy" not in rig.names()
-    assert parts["d2h"][0] < 2 * ISSUE
-
-
-class SlowOutputs(SimulatedLane):
-    def outputs(self) -> Mapping[str, Buffer]:
-        self.gpu.host.time += 30_000
-        return super().outputs()
-
-
-@pytest.mark.parametrize("kernel_ns", [1_000, 400_000])
-def test_finding_the_outputs_is_no_part_of_their_copy(rig: Rig, kernel_ns: int) -> None:
-    lane = SlowOutputs(rig.gpu, kernel_ns=kernel_ns, down=20_000)
-    with gpu.latency(lane, rig.clock, rig.gpu.host, transfers=True) as (take, parts):
-        take()
-    assert parts["d2h"][-1] <= 20_000 + ISSUE
-    assert parts["compute"][-1] <= kernel_ns + ISSUE
-    loop = gpu.throughput(
-        [lane], rig.clock, rig.gpu.host, Policy(throughput_ns=20_000_000), batch=1, depth=1, transfers=True
-    )
-    assert max(loop.parts["d2h"]) <= 20_000 + ISSUE
-
-
-class SetsUp(SimulatedLane):
-    """Its second call compiles, for 0.4 s."""
-
-    def call(self) -> None:
-        self.gpu.host.time += 400_000_000 * (self.calls == 1)
-        super().call()
-
-
-def test_what_a_further_lane_sets_up_in_its_first_calls_is_not_counted(rig: Rig) -> None:
-    plain, sets_up = SimulatedLane(rig.gpu, kernel_ns=1_000_000), SetsUp(rig.gpu, kernel_ns=1_000_000)
-    policy = Policy(throughput_ns=100_000_000)
-    loop = gpu.throughput([plain, sets_up], rig.clock, rig.gpu.host, policy, batch=1, depth=2, transfers=True)
-    assert max(loop.parts["enqueue"]) < 1_000_000
-    assert loop.calls == pytest.approx(200, rel=0.05)
-
-
-def test_the_counted_block_is_the_loop_alone(rig: Rig) -> None:
-    lane, seen = SimulatedLane(rig.gpu, kernel_ns=1_000_000), []
-
-    @contextlib.contextmanager
-    def counted() -> Iterator[None]:
-        begun, pinned = rig.gpu.host.time, len(rig.gpu.live)
-        yield
-        seen.append(rig.gpu.host.time - begun)
-        assert len(rig.gpu.live) == pinned
-
-    policy = Policy(throughput_ns=100_000_000)
-    loop = gpu.throughput([lane], rig.clock, rig.gpu.host, policy, batch=1, depth=1, transfers=True, counted=counted())
-    assert seen == [pytest.approx(loop.window_ns, rel=0.01)]
-
-
-def run_throughput(rig: Rig, lanes: int, kernel_ns: int, up: int, down: int) -> float:
-    made = [SimulatedLane(rig.gpu, kernel_ns=kernel_ns, up=up, down=down) for _ in range(lanes)]
-    policy = Policy(throughput_ns=50_000_000)
-    total = gpu.throughput(made, rig.clock, rig.gpu.host, policy, batch=1, depth=lanes, transfers=True)
-    assert total.totals["compute"] == pytest.approx(total.calls * kernel_ns, rel=0.01)
-    assert {name: len(part) for name, part in total.parts.items()} == dict.fromkeys(total.parts, len(total.samples))
-    return total.window_ns / total.calls
-
-
-def test_one_lane_waits_for_its_copies_and_two_overlap_them(rig: Rig) -> None:
-    alone = run_throughput(rig, 1, kernel_ns=400_000, up=300_000, down=100_000)
-    both = run_throughput(rig, 2, kernel_ns=400_000, up=300_000, down=100_000)
-    assert alone == pytest.approx(800_000, rel=0.05)
-    assert both == pytest.approx(400_000, rel=0.05)
-
-
-def test_a_lane_that_raises_in_the_loop_gives_its_pinned_memory_back(rig: Rig) -> None:
-    lane = SimulatedLane(rig.gpu)
-    lane.fails = True
-    before = len(rig.gpu.live)
-    with pytest.raises(ValueError, match="the model raised"):
-        gpu.throughput([lane], rig.clock, rig.gpu.host, Policy(), batch=1, depth=1, transfers=True)
-    rig.clock.close()
-    assert len(rig.gpu.live) == before
-
-
-def test_an_event_that_cannot_be_made_leaves_no_pinned_memory(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    make, left = rig.gpu.event, iter(range(10))
-
-    def event() -> int:
-        if next(left) == 9:  # one for the loop, six for its first slot
-            raise RuntimeError("no event")
-        return make()
-
-    monkeypatch.setattr(rig.gpu, "event", event)
-    lanes, before = [SimulatedLane(rig.gpu), SimulatedLane(rig.gpu)], set(rig.gpu.live)
-    with pytest.raises(RuntimeError, match="no event"):
-        gpu.throughput(lanes, rig.clock, rig.gpu.host, Policy(), batch=1, depth=2, transfers=True)
-    rig.clock.close()
-    assert rig.gpu.live == before
-
-
-class NotHere(SimulatedGpu):
-    """A platform that says it can hold streams, and cannot map the page."""
-
-    def register(self, address: int, nbytes: int) -> int:
-        raise CudaFailure("CUDA_ERROR_NOT_SUPPORTED in a CUDA call")
-
-
-class TwoInputs(SimulatedLane):
-    def inputs(self) -> Mapping[str, Buffer]:
-        return {name: Buffer(ptr=1, nbytes=64, shape=(64,), dtype="uint8") for name in "ab"}
-
-
-def run_out(monkeypatch: pytest.MonkeyPatch, card: SimulatedGpu, refused: Callable[[int], bool]) -> None:
-    """Page-locked memory is there but where ``refused`` says so of the bytes asked for."""
-    pinned = card.pinned
-
-    def allocate(nbytes: int) -> int:
-        if refused(nbytes):
-            raise OutOfMemory("no memory that can be page-locked")
-        return pinned(nbytes)
-
-    monkeypatch.setattr(card, "pinned", allocate)
-
-
-def request(rig: Rig) -> None:
-    with gpu.latency(TwoInputs(rig.gpu), rig.clock, rig.gpu.host, transfers=True):
-        pass
-
-
-def closed_loop(rig: Rig) -> None:
-    lanes = [TwoInputs(rig.gpu) for _ in range(2)]
-    policy = Policy(throughput_ns=1_000_000, warmup_ns=1_000)
-    gpu.throughput(lanes, rig.clock, rig.gpu.host, policy, batch=1, depth=2, transfers=True)
+    def can_hold(self) -> str:
+        return self.reason
 
 
 @pytest.mark.parametrize(
-    ("measure", "nth"),
-    [(what, nth) for what, blocks in ((request, 3), (closed_loop, 6)) for nth in range(1, blocks + 1)],
+    ("reason", "hint"), [(cuda.BLOCKING, "unset CUDA_LAUNCH_BLOCKING"), (cuda.NO_OPERATIONS, "another driver")]
 )
-def test_what_was_taken_before_memory_ran_out_is_given_back(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, measure: Callable[[Rig], None], nth: int
-) -> None:
-    asked, kept = itertools.count(1), set[int]()
-    made = {name: getattr(rig.gpu, name) for name in ("stream", "pinned")}
-    for name, make in made.items():
-        monkeypatch.setattr(rig.gpu, name, lambda *size, make=make: kept.add(handle := make(*size)) or handle)
-    run_out(monkeypatch, rig.gpu, lambda _: next(asked) == nth)
-    with pytest.raises(OutOfMemory):
-        measure(rig)
-    assert not kept & rig.gpu.live
-
-
-def test_memory_that_outputs_outgrow_is_given_back_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Growing(SimulatedLane):
-        def outputs(self) -> Mapping[str, Buffer]:
-            return {"y": Buffer(ptr=2, nbytes=64 * self.calls, shape=(64 * self.calls,), dtype="uint8")}
-
-    run_out(monkeypatch, rig.gpu, lambda nbytes: nbytes > 128)
-    with gpu.latency(Growing(rig.gpu), rig.clock, rig.gpu.host, transfers=True) as (take, _):
-        take()
-        with pytest.raises(OutOfMemory):
-            take()
-
-
-def test_a_hold_that_the_platform_refuses_is_found_before_it_is_needed() -> None:
+def test_why_a_stream_is_not_held_comes_with_what_helps(reason: str, hint: str) -> None:
     gate = create_gate()
-    refusing = NotHere(gate)
-    clock, before = CudaClock(refusing, gate), len(refusing.live)
-    assert "CUDA_ERROR_NOT_SUPPORTED" in clock.can_hold()
-    assert len(refusing.live) == before
-    assert gate.stuck is None
+    card = NoHold(gate)
+    card.reason = reason
+    found = run(card, [SimulatedLane(card)], Policy(boundaries=("gpu",), warmup_ns=1_000_000), cuda_graph=True)
+    (unheld,) = [warning for warning in found.warnings if warning.kind == "Unheld"]
+    assert reason in unheld.message
+    assert hint in unheld.hint
     gate.close()
 
 
-def test_the_default_stream_is_refused(rig: Rig) -> None:
-    lane = SimulatedLane(rig.gpu)
-    lane.stream = 0
-    with pytest.raises(Unsupported, match="default stream"):
-        gpu.gpu(lane, rig.clock, hold=True)
+def test_a_graph_that_the_host_bounds_is_not_told_to_be_a_graph(gpu: SimulatedGpu) -> None:
+    lane = SimulatedLane(gpu, kernel_ns=2_000, host_ns=10_000)
+    found = run(gpu, [lane], Policy(boundaries=("gpu",), warmup_ns=1_000_000), cuda_graph=True)
+    (bound,) = found.warnings
+    assert (bound.kind, bound.hint) == ("HostBound", "a larger batch")
+
+
+def test_a_cold_l2_is_filled_before_each_sample_outside_the_interval(gpu: SimulatedGpu) -> None:
+    found = run(
+        gpu, [SimulatedLane(gpu, kernel_ns=70_000)], Policy(boundaries=("gpu",), warmup_ns=1_000_000), l2="cold"
+    )
+    assert {m.boundary: set(m.samples) for m in found.measurements}["gpu"] == {70_000}
+    assert ("fill", found.measurements[0].samples[0]) not in gpu.log
+    assert sum(name == "fill" for name, _ in gpu.log) >= 50
+
+
+def fills(gpu: SimulatedGpu) -> int:
+    return sum(name == "fill" for name, _ in gpu.log)
+
+
+@pytest.mark.parametrize("boundary", ["gpu", "gpu_unheld", "latency"])
+def test_a_cold_l2_is_filled_before_each_sample_of_a_boundary_and_in_none(
+    gpu: SimulatedGpu, boundary: Boundary
+) -> None:
+    policy = Policy(boundaries=(boundary,), warmup_ns=1_000_000)
+    warm = {m.boundary: m for m in run(gpu, [SimulatedLane(gpu, kernel_ns=70_000)], policy).measurements}
+    assert fills(gpu) == 0
+    cold = {m.boundary: m for m in run(gpu, [SimulatedLane(gpu, kernel_ns=70_000)], policy, l2="cold").measurements}
+    assert fills(gpu) >= len(cold[boundary].samples)
+    assert cold.keys() == warm.keys()
+    for name, measured in cold.items():
+        assert measured.samples == warm[name].samples
+
+
+def test_a_cold_case_has_no_throughput_or_energy_and_says_what_to_do(gpu: SimulatedGpu) -> None:
+    lane = SimulatedLane(gpu, kernel_ns=200_000)
+    found = run(gpu, [lane], Policy(warmup_ns=1_000_000, energy_ns=5_000_000_000), l2="cold")
+    assert [m.boundary for m in found.measurements] == ["enqueue", "gpu", "latency", "h2d", "compute", "d2h"]
+    assert "saturated_ns" not in found.facts
+    (warning,) = found.warnings
+    assert (warning.kind, warning.hint) == ("NotCold", "the same case with l2: warm")
+    assert "throughput and energy left out" in warning.message
+
+
+def test_a_cold_case_of_throughput_alone_is_unsupported(gpu: SimulatedGpu) -> None:
+    policy = Policy(boundaries=("throughput",))
+    with pytest.raises(Unsupported, match="cold") as raised:
+        run(gpu, [SimulatedLane(gpu)], policy, l2="cold")
+    assert "l2: warm" in raised.value.fix
+
+
+def test_copies_longer_than_the_call_are_told(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernel_ns=100_000, up=400_000, down=10_000) for _ in range(2)]
+    found = run(gpu, lanes)
+    assert "TransferBound" in [warning.kind for warning in found.warnings]
+
+
+class Pausing(SimulatedLane):
+    """A lane whose host pauses for 1 ms in each call while ``slow`` says so."""
+
+    slow: Callable[[], bool]
+
+    def call(self) -> None:
+        if self.slow():
+            self.gpu.host.time += 1_000_000
+        super().call()
+
+
+def pausing(gpu: SimulatedGpu, slow: Callable[[], bool]) -> Pausing:
+    lane = Pausing(gpu, kernels=20, kernel_ns=1_000, host_ns=30_000)
+    lane.slow = slow
+    return lane
+
+
+def test_a_host_that_was_slower_while_issuing_was_timed_is_told(gpu: SimulatedGpu) -> None:
+    def no_request_yet() -> bool:
+        return all(name != "copy" for name, _ in gpu.log)
+
+    found = run(gpu, [pausing(gpu, no_request_yet) for _ in range(2)])
+    assert [warning.kind for warning in found.warnings] == ["HostBound", "HostDrift"]
+    assert "the host's speed changed" in found.warnings[1].message
+
+
+def test_calls_that_win_nothing_by_overlapping_are_told(gpu: SimulatedGpu) -> None:
+    found = run(gpu, [pausing(gpu, lambda: False), pausing(gpu, lambda: True)])
+    assert [warning.kind for warning in found.warnings] == ["HostBound", "NoOverlap"]
+    assert "nothing is won by overlapping" in found.warnings[1].message
+
+
+@pytest.mark.parametrize(
+    ("lanes", "depth", "calls", "told"), [(1, 2, 10, 1), (2, 1, 10, 1), (1, 1, 10, 0), (1, 2, 0, 0)]
+)
+def test_one_call_at_a_time_has_nothing_to_overlap_with(lanes: int, depth: int, calls: int, told: int) -> None:
+    latency = Measurement(boundary="latency", samples=(100, 100, 100))
+    loop = Measurement(boundary="throughput", samples=(), lanes=lanes, depth=depth, calls=calls, window_ns=2_000)
+    assert len(result.no_overlap(loop, latency)) == told
+
+
+def test_two_lanes_a_stream_are_asked_for_only_where_throughput_is() -> None:
+    asked = Case(model="m", factory="f:m", inputs={}, backend="b", streams=3)
+    assert lanes_needed(asked, Policy()) == 6
+    assert lanes_needed(asked, Policy(boundaries=("gpu",))) == 1
+    cold = msgspec.structs.replace(asked, l2="cold")
+    assert lanes_needed(cold, Policy(energy_ns=1_000_000_000)) == 1
+
+
+def test_a_saturated_loop_tells_how_many_inferences_it_made_and_how_long_it_took(gpu: SimulatedGpu) -> None:
+    lanes = [SimulatedLane(gpu, kernel_ns=100_000) for _ in range(2)]
+    policy = Policy(boundaries=("enqueue",), warmup_ns=1_000_000, energy_ns=50_000_000)
+    found = run(gpu, lanes, policy, symbols={"batch": 4})
+    assert [m.boundary for m in found.measurements] == ["enqueue"]
+    assert found.facts["saturated_ns"] == pytest.approx(50_000_000, rel=0.05)
+    assert found.facts["saturated_inferences"] == pytest.approx(4_000, rel=0.1)  # the lanes' streams do not share
+
+
+def test_energy_needs_as_many_lanes_as_throughput() -> None:
+    asked = Case(model="m", factory="f:m", inputs={}, backend="b", streams=2)
+    assert lanes_needed(asked, Policy(boundaries=("gpu",), energy_ns=5_000_000_000)) == 4
+
+
+def test_what_a_lane_adds_to_its_runtimes_own_call_can_be_read_off(gpu: SimulatedGpu) -> None:
+    class Wrapping(SimulatedLane):
+        def call(self) -> None:
+            self.gpu.host.time += 3_000
+            super().call()
+
+        def bare(self) -> Callable[[], object]:
+            return super().call
+
+    found = run(gpu, [Wrapping(gpu)], Policy(boundaries=("enqueue",), warmup_ns=1_000_000))
+    (enqueue,) = found.measurements
+    assert set(enqueue.samples) == {3_000 + ISSUE}
+    assert found.facts["enqueue_bare_ns"] == ISSUE
+    assert found.facts["enqueue_added_ns"] == 3_000
+    assert found.facts["enqueue_added_low_ns"] == found.facts["enqueue_added_high_ns"] == 3_000
+
+
+@pytest.mark.parametrize(("jitter", "known"), [(6_000, True), (900_000, False)])
+def test_what_a_lane_adds_is_compared_until_it_is_known_or_a_second_has_passed(
+    gpu: SimulatedGpu, jitter: int, known: bool
+) -> None:
+    rng = random.Random(0)
+
+    class Uneven(SimulatedLane):
+        def call(self) -> None:
+            self.gpu.host.time += 3_000 + rng.randrange(jitter)
+            super().call()
+
+        def bare(self) -> Callable[[], object]:
+            def alone() -> None:
+                self.gpu.host.time += rng.randrange(jitter)
+                SimulatedLane.call(self)
+
+            return alone
+
+    start = gpu.host.time
+    found = run(gpu, [Uneven(gpu)], Policy(boundaries=("enqueue",), warmup_ns=1_000_000, max_time_ns=1_000_000))
+    low, high = found.facts["enqueue_added_low_ns"], found.facts["enqueue_added_high_ns"]
+    assert low <= 3_000 <= high
+    assert (high - low <= 2_000) is known
+    assert (gpu.host.time - start > 1_000_000_000) is not known

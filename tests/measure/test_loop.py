@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bench.measure.clock import FakeClock
 from bench.measure.loop import WarmUp, evenly, quiet, sample, warm_up
 from bench.measure.stop import StopRule
-from bench.model import Policy
+from bench.model.suite import Policy
 
 MS = 1_000_000
 S = 1000 * MS

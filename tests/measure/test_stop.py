@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.measure.clock import FakeClock
 from bench.measure.stop import StopRule, half_width
-from bench.model import Policy
+from bench.model.suite import Policy
 from bench.stats import median_interval
 
 POLICY = Policy()

@@ -8,7 +8,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench import model as m
+from bench.model.run import (
+    Accuracy,
+    Environment,
+    Failure,
+    Footer,
+    Header,
+    Measurement,
+    OutputError,
+    Phase,
+    Record,
+    Run,
+    Warning,
+    Work,
+)
+from bench.model.suite import Case, LeftOut, Policy
 
 MS = 1_000_000
 BACKENDS = {  # latency of bert at batch 1 in ms; resnet18 takes 3 times as long
@@ -20,19 +34,19 @@ BACKENDS = {  # latency of bert at batch 1 in ms; resnet18 takes 3 times as long
 }
 
 
-def case(model: str, backend: str, precision: str = "fp32", batch: int = 1, **fields) -> m.Case:
+def case(model: str, backend: str, precision: str = "fp32", batch: int = 1, **fields) -> Case:
     name, options = backend.split("[")[0], BACKENDS.get(backend, (0, {}))[1]
     symbols = {"batch": batch, "seq": 128} if model == "bert" else {"batch": batch}
     fields = {"options": options, "symbols": symbols, "precision": precision} | fields
-    return m.Case(model=model, factory=f"zoo.py:{model}", inputs={}, backend=name, **fields)
+    return Case(model=model, factory=f"zoo.py:{model}", inputs={}, backend=name, **fields)
 
 
-def accuracy(ok: bool = True, cosine: float | None = 0.9999994, nan: int = 0, why: str = "") -> m.Accuracy:
-    output = m.OutputError(name="y", cosine=cosine, max_abs=2e-5, rel_l2=3.1e-6, sqnr=110.0, nan=nan)
-    return m.Accuracy(ok=ok, outputs=(output,), why=why)
+def accuracy(ok: bool = True, cosine: float | None = 0.9999994, nan: int = 0, why: str = "") -> Accuracy:
+    output = OutputError(name="y", cosine=cosine, max_abs=2e-5, rel_l2=3.1e-6, sqnr=110.0, nan=nan)
+    return Accuracy(ok=ok, outputs=(output,), why=why)
 
 
-def record(of: m.Case, ms: float, replicate: int = 0, boundaries=("latency",), **fields) -> m.Record:
+def record(of: Case, ms: float, replicate: int = 0, boundaries=("latency",), **fields) -> Record:
     """Samples around ``ms`` with 0.4 % between processes and 1 % within, and a throughput window of about 1 s."""
     rng = np.random.default_rng([zlib.crc32(of.label.encode()), replicate])
     centre = ms * MS * float(np.exp(rng.normal(0, 0.004)))
@@ -40,32 +54,32 @@ def record(of: m.Case, ms: float, replicate: int = 0, boundaries=("latency",), *
     for boundary in boundaries:
         share = {"gpu": 0.8, "enqueue": 0.3, "h2d": 0.05, "compute": 0.82, "d2h": 0.02}.get(boundary, 1.0)
         samples = tuple(int(x) for x in centre * share * np.exp(rng.normal(0, 0.01, 60)))
-        measured.append(m.Measurement(boundary=boundary, samples=samples, batch=of.batch))
+        measured.append(Measurement(boundary=boundary, samples=samples, batch=of.batch))
     calls = int(1e9 / centre)
-    loop = m.Measurement(
+    loop = Measurement(
         boundary="throughput", samples=samples, batch=of.batch, calls=calls, window_ns=int(calls * centre)
     )
     defaults = {
         "measurements": (*measured, loop),
         "accuracy": accuracy(),
-        "work": m.Work(flops=1, bytes=1, bound="compute", fraction={"latency": 0.5 / ms, "gpu": 0.6 / ms}),
+        "work": Work(flops=1, bytes=1, bound="compute", fraction={"latency": 0.5 / ms, "gpu": 0.6 / ms}),
         "fairness": {"threads": 2, "tf32": False},
         "telemetry": {"peak_rss_bytes": 400 * 2**20},
         "phases": (
-            m.Phase(name="import", ns=900 * MS),
-            m.Phase(name="compile", ns=30_000 * MS if replicate == 0 else 2_000 * MS, cold=replicate == 0),
-            m.Phase(name="first_call", ns=5 * MS),
+            Phase(name="import", ns=900 * MS),
+            Phase(name="compile", ns=30_000 * MS if replicate == 0 else 2_000 * MS, cold=replicate == 0),
+            Phase(name="first_call", ns=5 * MS),
         ),
     }
-    return m.Record(case=of.id, label=of.label, replicate=replicate, **(defaults | fields))
+    return Record(case=of.id, label=of.label, replicate=replicate, **(defaults | fields))
 
 
-def make(cases, records, replicates: int = 1, **fields) -> m.Run:
-    here = m.Environment(
+def make(cases, records, replicates: int = 1, **fields) -> Run:
+    here = Environment(
         kind="cpu", arch="cpu-x86_64", device="Example CPU @ 2.50GHz", slug="example",
         libraries={"torch": "2.13.0", "onnxruntime": "1.23.2"},
     )  # fmt: skip
-    header = m.Header(
+    header = Header(
         run="20261123T101500Z-smoke-1a2b3c4",
         created="2026-11-23T10:15:00+00:00",
         version="0.1.0",
@@ -73,19 +87,19 @@ def make(cases, records, replicates: int = 1, **fields) -> m.Run:
         suite="",
         suite_path="suites/smoke.yaml",
         cases=tuple(cases),
-        policy=m.Policy(replicates=replicates),
+        policy=Policy(replicates=replicates),
         left_out=tuple(
-            m.LeftOut(label=f"bert/torchscript/fp32/batch={n}/graph", reason="CUDA graphs need a GPU")
+            LeftOut(label=f"bert/torchscript/fp32/batch={n}/graph", reason="CUDA graphs need a GPU")
             for n in (1, 8, 32, 64, 128)
         ),
     )
-    footer = m.Footer(finished="2026-11-23T10:20:00+00:00", status="complete", records=len(records))
+    footer = Footer(finished="2026-11-23T10:20:00+00:00", status="complete", records=len(records))
     path = f"results/{here.arch}/{here.slug}/{header.run}.jsonl"
-    run = m.Run(path=path, header=header, records=tuple(records), footer=footer)
+    run = Run(path=path, header=header, records=tuple(records), footer=footer)
     return msgspec.structs.replace(run, **fields)
 
 
-def example(replicates: int) -> m.Run:
+def example(replicates: int) -> Run:
     cases, records = [], []
     for replicate in range(replicates):
         for name, scale, batches in (("bert", 1.0, (1, 8)), ("resnet18", 3.0, (1,))):
@@ -95,17 +109,17 @@ def example(replicates: int) -> m.Run:
                     cases += [asked] if replicate == 0 else []
                     records.append(record(asked, ms * scale * batch**0.9, replicate, **quirk(name, backend, batch)))
     failed = case("bert", "aoti")
-    failure = m.Failure(
+    failure = Failure(
         kind="Timeout", stage="compile", message="no result within 1200 s", log="[autotune] 412 of 9000\n",
         hint="raise `measure: {timeout: ...}` in the suite, or see the log for what it waits on",
     )  # fmt: skip
-    crashed = m.Record(case=failed.id, label=failed.label, failure=failure)
+    crashed = Record(case=failed.id, label=failed.label, failure=failure)
     return make([*cases, failed, case("resnet18", "aoti")], [*records, crashed], replicates)
 
 
 def quirk(name: str, backend: str, batch: int) -> dict:
     if backend == "torchscript" and name == "bert":
-        kind = m.Warning(kind="NotSteady", message=f"medians of three windows differ by {batch}.2 %",
+        kind = Warning(kind="NotSteady", message=f"medians of three windows differ by {batch}.2 %",
                          hint="a quiet machine, or a longer warmup_limit")  # fmt: skip
         return {"warnings": (kind,)}
     if backend == "onnxruntime":
@@ -115,5 +129,5 @@ def quirk(name: str, backend: str, batch: int) -> dict:
 
 
 @pytest.fixture(params=[1, 3], ids=["1-process", "3-processes"])
-def run(request) -> m.Run:
+def run(request) -> Run:
     return example(request.param)

@@ -5,9 +5,9 @@ import io
 import json
 from pathlib import Path
 
-from bench import model as m
+from bench.analysis.rows import rows
+from bench.model.run import Accuracy
 from bench.report import export
-from bench.report.rows import rows
 
 from .conftest import case, example, make, record
 
@@ -99,7 +99,7 @@ def test_markdown_says_what_bold_is_and_sets_a_hint_apart() -> None:
 
 def test_json_writes_undefined_numbers_as_null() -> None:
     asked = case("bert", "eager")
-    score = m.Accuracy(ok=True, outputs=(), metric={"map50": float("nan")})
+    score = Accuracy(ok=True, outputs=(), metric={"map50": float("nan")})
     shown = export.json(make([asked], [record(asked, 2.0, accuracy=score)]))
     assert json.loads(shown)["rows"][0]["score"]["metric"] == {"map50": None}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.layers import Layer, Layers, Tensor
-from bench.model import Case, Input
+from bench.model.profile import Layer, Layers, Tensor
+from bench.model.suite import Case, Input
 from bench.report import layers
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "layers"

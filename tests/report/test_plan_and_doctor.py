@@ -2,15 +2,15 @@
 
 import re
 
-from bench import model as m
-from bench import seam
+from bench.model import seam
+from bench.model.suite import LeftOut, Plan
 from bench.report import doctor, plan
 
 from .conftest import case
 
-PLAN = m.Plan(
+PLAN = Plan(
     cases=(case("bert", "eager"), case("bert", "inductor"), case("resnet18", "eager")),
-    left_out=tuple(m.LeftOut(label=f"bert/eager/fp32/batch={n}/graph", reason="needs a GPU") for n in range(5)),
+    left_out=tuple(LeftOut(label=f"bert/eager/fp32/batch={n}/graph", reason="needs a GPU") for n in range(5)),
 )
 CHECKS = [
     seam.Check(group="machine", name="cpu", state="ready", detail="Example CPU, 2 cores", fix="never shown"),
@@ -34,7 +34,7 @@ def test_the_plan_says_what_is_left_out_and_why_and_names_all_if_verbose() -> No
 
 
 def test_an_empty_plan_says_so() -> None:
-    assert plan.render(m.Plan(cases=())) == "0 cases\n"
+    assert plan.render(Plan(cases=())) == "0 cases\n"
 
 
 def test_doctor_shows_each_check_by_group_with_the_fix_only_where_needed() -> None:

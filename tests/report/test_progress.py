@@ -6,13 +6,13 @@ import json
 import msgspec
 from rich.console import Console
 
-from bench import events as told
-from bench import model as m
+from bench.model import events as told
+from bench.model.run import Failure, Record, Warning
 from bench.report import progress
 
 from .conftest import accuracy, case, record
 
-FAILED = m.Failure(kind="OutOfMemory", stage="build", message="no memory left", hint="a smaller batch")
+FAILED = Failure(kind="OutOfMemory", stage="build", message="no memory left", hint="a smaller batch")
 
 
 def events():
@@ -26,7 +26,7 @@ def events():
         told.Step(label=fine.label, phase="measure", timed=True),
         told.Stored(record=record(fine, 2.0), done=1, total=3),
         told.Started(label=bad.label, done=1, total=3),
-        told.Stored(record=m.Record(case=bad.id, label=bad.label, failure=FAILED), done=2, total=3),
+        told.Stored(record=Record(case=bad.id, label=bad.label, failure=FAILED), done=2, total=3),
         told.Started(label=fine.label, done=2, total=3, replicate=1),
     ]
 
@@ -145,7 +145,7 @@ def test_plain_keeps_a_note_in_the_middle_of_a_case_on_a_line_of_its_own() -> No
 
 def test_plain_says_why_a_case_is_inaccurate_and_what_warned() -> None:
     stream, asked = io.StringIO(), case("bert", "eager")
-    twice = (m.Warning(kind="NotSteady", message="x"), m.Warning(kind="NotSteady", message="y"))
+    twice = (Warning(kind="NotSteady", message="x"), Warning(kind="NotSteady", message="y"))
     wrong = record(asked, 2.0, accuracy=accuracy(False, 0.2, why="y: cosine 0.2 < 0.99999"), warnings=twice)
     progress.Plain(stream)(told.Stored(record=wrong, done=1, total=1))
     assert stream.getvalue().endswith("accuracy FAIL: y: cosine 0.2 < 0.99999, warnings: NotSteady\n")

@@ -1,9 +1,9 @@
 """The self-test's table says what was off, by how much, and how many checks held."""
 
 import bench
-from bench.model import Environment
+from bench.model.run import Environment
+from bench.model.seam import Reading
 from bench.report import selftest
-from bench.seam import Reading
 
 
 def test_a_reading_outside_its_limit_is_failed_and_counted() -> None:

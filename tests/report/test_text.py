@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import model as m
+from bench.model.run import Accuracy, Environment, Failure, Footer, Measurement, Phase, Record, Run, Warning
+from bench.model.suite import Case
 from bench.report import export, text
 
 from .conftest import accuracy, case, example, make, record
@@ -46,9 +47,9 @@ def test_a_ratio_and_its_interval_keep_digits_that_tell_something(slower, ratio,
     assert re.search(rf" {ratio} \[{interval}\] ", text.render(make(cases, apart, 3), width=200))
 
 
-def timed(asked: m.Case, *samples: int) -> m.Record:
+def timed(asked: Case, *samples: int) -> Record:
     """A record of exactly these samples of latency, in nanoseconds."""
-    return record(asked, 1.0, measurements=(m.Measurement(boundary="latency", samples=samples),))
+    return record(asked, 1.0, measurements=(Measurement(boundary="latency", samples=samples),))
 
 
 @pytest.mark.parametrize(
@@ -143,8 +144,8 @@ def test_what_a_clock_suite_is_for_stays_at_120_columns_beside_long_names() -> N
 def test_the_number_of_a_failure_s_note_is_never_cut_off() -> None:
     options = {"network": "engine_zoo.py:branches_by_hand", "max_aux_streams": 3}
     cases = [case("bert", name, options=options, streams=2, cuda_graph=True) for name in ("tensorrt", "fake")]
-    failed = m.Failure(kind="Unsupported", stage="deserialize", message="x")
-    run = make(cases, [record(cases[0], 2.0), m.Record(case=cases[1].id, label=cases[1].label, failure=failed)])
+    failed = Failure(kind="Unsupported", stage="deserialize", message="x")
+    run = make(cases, [record(cases[0], 2.0), Record(case=cases[1].id, label=cases[1].label, failure=failed)])
     for width in (60, 80, 100, 200):
         assert " note 1: " in text.render(run, width=width)
 
@@ -166,9 +167,9 @@ def test_the_time_that_ratios_are_of_is_named_where_it_is_not_the_first() -> Non
     assert "boundary:" not in text.render(both, width=200)
 
 
-def ended(asked: m.Case, replicate: int, kind: str) -> m.Record:
-    broken = m.Failure(kind=kind, stage="start", message="x")
-    return m.Record(case=asked.id, label=asked.label, replicate=replicate, failure=broken)
+def ended(asked: Case, replicate: int, kind: str) -> Record:
+    broken = Failure(kind=kind, stage="start", message="x")
+    return Record(case=asked.id, label=asked.label, replicate=replicate, failure=broken)
 
 
 def test_the_heading_tells_results_from_failures_and_what_is_not_tried() -> None:
@@ -176,7 +177,7 @@ def test_the_heading_tells_results_from_failures_and_what_is_not_tried() -> None
     eager, missing, broken = cases
     fine = [record(eager, 2.0, n) for n in range(3)]
 
-    def heading(run: m.Run) -> str:
+    def heading(run: Run) -> str:
         return next(line for line in text.render(run, width=200).splitlines() if " x 3 processes" in line)
 
     assert "1 case x 3 processes: 3 of 3 measured; made" in heading(make([eager], fine, 3))
@@ -203,7 +204,7 @@ def test_the_other_processes_of_a_failed_case_are_said_not_to_be_tried() -> None
 
 def test_a_note_of_several_processes_of_one_row_does_not_name_it_as_another() -> None:
     asked = case("bert", "eager")
-    said = [(m.Warning(kind="Plateau", message=f"known to ±{n}%"),) for n in (1, 2, 3)]
+    said = [(Warning(kind="Plateau", message=f"known to ±{n}%"),) for n in (1, 2, 3)]
     run = make([asked], [record(asked, 2.0, n, warnings=warnings) for n, warnings in enumerate(said)], 3)
     shown = text.render(run, width=200)
     assert "Plateau: known to ±1% (and 2 like it)" in shown
@@ -212,7 +213,7 @@ def test_a_note_of_several_processes_of_one_row_does_not_name_it_as_another() ->
 
 def test_a_ratio_of_two_cards_is_marked_everywhere() -> None:
     base, here, there = (case("bert", name) for name in ("eager", "inductor", "torchscript"))
-    moved = (m.Warning(kind="ResumedElsewhere", message="resumed on another card"),)
+    moved = (Warning(kind="ResumedElsewhere", message="resumed on another card"),)
     run = make([base, here, there], [record(base, 2.0), record(here, 1.0), record(there, 1.5, warnings=moved)])
     legend = (
         "‡ no card or machine is known to have run both sides (1 case): how two of them differ is not in the interval"
@@ -230,7 +231,7 @@ def test_a_ratio_of_two_cards_is_marked_everywhere() -> None:
 
 def test_a_ratio_is_not_marked_where_a_card_measured_both_sides() -> None:
     base, other = case("bert", "eager"), case("bert", "inductor")
-    moved = {"warnings": (m.Warning(kind="ResumedElsewhere", message="resumed on another card"),)}
+    moved = {"warnings": (Warning(kind="ResumedElsewhere", message="resumed on another card"),)}
     both = [record(c, 2.0, n, **(moved if n else {})) for c in (base, other) for n in range(3)]
     assert "‡" not in text.render(make([base, other], both, 3), width=200)
 
@@ -253,7 +254,7 @@ def test_phases_stand_in_the_order_in_which_they_happen() -> None:
         ("weights", "build", "prestart", "import", "deserialize", "first_call", "measure"),
     )
     found = [
-        record(c, 2.0, phases=tuple(m.Phase(name=name, ns=1000) for name in names))
+        record(c, 2.0, phases=tuple(Phase(name=name, ns=1000) for name in names))
         for c, names in zip(cases, orders, strict=True)
     ]
     shown = text.render(make(cases, found), width=200, phases=True)
@@ -272,7 +273,7 @@ def test_the_widest_identity_still_fits_80_columns_and_keeps_its_time_and_note()
     options = {"mode": "max-autotune-no-cudagraphs", "fullgraph": True}
     cases = [case("bert", "inductor", precision, batch, options=options, symbols={"batch": batch, "seq": 64 * batch},
                   streams=2, cuda_graph=True) for precision in ("fp32", "fp16") for batch in (1, 256)]  # fmt: skip
-    warned = (m.Warning(kind="NotSteady", message="x"),)
+    warned = (Warning(kind="NotSteady", message="x"),)
     boundaries = ("gpu", "latency", "enqueue", "h2d", "compute", "d2h")
     found = [record(c, 2.0, boundaries=boundaries, warnings=warned) for c in cases]
     lines = text.render(make(cases, found), width=80).splitlines()
@@ -297,22 +298,22 @@ def test_the_same_warning_of_several_rows_is_told_once_unless_verbose(run) -> No
     assert text.render(run, verbose=True).count("NotSteady") == 2
 
 
-def shown_with(*notes: m.Failure | m.Warning | m.Accuracy) -> str:
+def shown_with(*notes: Failure | Warning | Accuracy) -> str:
     """The table of one row per note."""
     cases = [case("bert", "eager", batch=batch) for batch in range(1, len(notes) + 1)]
     found = []
     for asked, note in zip(cases, notes, strict=True):
-        if isinstance(note, m.Failure):
-            found.append(m.Record(case=asked.id, label=asked.label, failure=note))
-        elif isinstance(note, m.Warning):
+        if isinstance(note, Failure):
+            found.append(Record(case=asked.id, label=asked.label, failure=note))
+        elif isinstance(note, Warning):
             found.append(record(asked, 2.0, warnings=(note,)))
         else:
             found.append(record(asked, 2.0, accuracy=note))
     return text.render(make(cases, found), width=200)
 
 
-def failure(message: str) -> m.Failure:
-    return m.Failure(kind="ValueError", stage="load", message=message)
+def failure(message: str) -> Failure:
+    return Failure(kind="ValueError", stage="load", message=message)
 
 
 def test_failures_of_one_kind_that_say_different_things_are_both_told() -> None:
@@ -330,19 +331,19 @@ def test_failures_of_one_kind_that_say_different_things_are_both_told() -> None:
 def test_warnings_that_differ_in_numbers_and_their_units_are_told_once() -> None:
     spans = (("5.78 ms", "777 us"), ("12.1 ms", "4.20 ms"), ("903 us", "88 ns"), ("1.02 s", "2,048 us"))
     said = [f"issuing a call takes the host {host}, running it the GPU {gpu}: the GPU waits" for host, gpu in spans]
-    shown = shown_with(*(m.Warning(kind="HostBound", message=text, hint="cuda_graph: on") for text in said))
+    shown = shown_with(*(Warning(kind="HostBound", message=text, hint="cuda_graph: on") for text in said))
     assert shown.count("HostBound") == 1
     assert f"{said[0]} (likewise eager batch=2, eager batch=3, eager batch=4)" in shown
-    many = shown_with(*(m.Warning(kind="Big", message=f"{size} B") for size in range(1, 9)))
+    many = shown_with(*(Warning(kind="Big", message=f"{size} B") for size in range(1, 9)))
     assert "1 B (and 7 like it)" in many
     sizes = ("1 GiB", "93.5 MiB", "12 B")
-    shown = shown_with(*(m.Warning(kind="Big", message=f"{size} at {hex(4096 * len(size))}") for size in sizes))
+    shown = shown_with(*(Warning(kind="Big", message=f"{size} at {hex(4096 * len(size))}") for size in sizes))
     assert "(likewise eager batch=2, eager batch=3)" in shown
 
 
 def test_a_nan_is_never_told_as_another_low_cosine() -> None:
-    def low(why: str) -> m.Accuracy:
-        return m.Accuracy(ok=False, outputs=(), why=why)
+    def low(why: str) -> Accuracy:
+        return Accuracy(ok=False, outputs=(), why=why)
 
     shown = shown_with(
         low("cosine 0.97 is below 0.999"), low("cosine nan is below 0.999"), low("cosine -1e-05 is below 0.999")
@@ -424,7 +425,7 @@ def test_a_speed_against_another_precision_is_said() -> None:
 def test_toolchains_have_a_line_of_their_own_and_speeds_within_each_are_said() -> None:
     cases = [case("bert", name, toolchain=place) for place in ("default", "old") for name in ("eager", "inductor")]
     run = make(cases, [record(c, 2.0) for c in cases])
-    old = m.Environment(kind="cpu", arch="cpu-x86_64", device="Example CPU", slug="example", python="3.11.2",
+    old = Environment(kind="cpu", arch="cpu-x86_64", device="Example CPU", slug="example", python="3.11.2",
         libraries={"torch": "2.2.0", "tensorrt-cu12": "8.6.1", "tensorrt-bindings": "8.6.1"},
     )  # fmt: skip
     header = msgspec.structs.replace(run.header, environments=run.header.environments | {"old": old})
@@ -472,7 +473,7 @@ def test_a_baseline_that_is_not_sound_at_the_sizes_of_a_row_is_told_as_that() ->
 
 
 def test_an_interrupted_or_damaged_run_says_so_and_how_to_go_on(run) -> None:
-    ended = m.Footer(finished="2026-11-23T10:16:00+00:00", status="interrupted")
+    ended = Footer(finished="2026-11-23T10:16:00+00:00", status="interrupted")
     shown = text.render(msgspec.structs.replace(run, footer=ended, damage="line 7 is torn and was skipped"))
     assert "damaged: line 7 is torn" in shown
     assert "try: trtbench run --resume 20261123T101500Z-smoke-1a2b3c4" in shown

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import model as m
 from bench.errors import UsageError
+from bench.model.run import Measurement, Record
 from bench.report import trtexec
 
 from .conftest import case, make
@@ -26,11 +26,11 @@ NULL_CALL = {"gpu_floor_ns": 1280}
 
 def loop(asked, **fields):
     kept = {"samples": tuple(range(MS, 101 * MS, MS)), "calls": 200, "window_ns": 4 * 10**9}
-    return m.Measurement(boundary="throughput", batch=asked.batch, **(kept | fields))
+    return Measurement(boundary="throughput", batch=asked.batch, **(kept | fields))
 
 
 def measured(asked, *others, telemetry=None, **fields):
-    return m.Record(
+    return Record(
         case=asked.id, label=asked.label, measurements=(loop(asked, **fields), *others), telemetry=telemetry or {}
     )
 
@@ -61,7 +61,7 @@ def test_the_latency_of_a_query_is_the_sum_of_its_parts_and_means_are_of_all_que
 
 def test_an_older_run_without_parts_shows_single_queries_and_says_so() -> None:
     asked = case("bert", "eager")
-    single = [m.Measurement(boundary=name, samples=values) for name, values in PARTS.items()]
+    single = [Measurement(boundary=name, samples=values) for name, values in PARTS.items()]
     shown = trtexec.render(make([asked], [measured(asked, *single)]))
     assert "max = 100 ms" in line(shown, "Latency")
     assert "max = 12 ms, mean = 10.5 ms" in line(shown, "GPU Compute Time")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench.measure.boundaries import latency
 from bench.measure.clock import HostClock
+from bench.measure.host import latency
 from bench.measure.loop import sample, warm_up
 from bench.measure.stop import StopRule
-from bench.model import Policy
+from bench.model.suite import Policy
 from bench.stats import median, quantile
 
 pytestmark = pytest.mark.selfbench

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench import codec, store
-from bench.model import Accuracy, Measurement, Phase, Record
+from bench import store
+from bench.model.run import Accuracy, Measurement, Phase, Record
+from bench.store import codec
 from bench.units import format_size
-
-from ..store_kit import FOOTER, case, header
+from tests.store.kit import FOOTER, case, header
 
 RUNS, CASES, REPLICATES = 10, 1000, 10
 SERIES = {

@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 import yaml
 
-from bench import plan, suite
 from bench.backends import base
-from bench.model import Plan, Suite
+from bench.model.suite import Plan, Suite
+from bench.suite import plan, reader
 
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
@@ -25,7 +25,7 @@ each = pytest.mark.parametrize("name", SHIPPED)
 
 
 def read(name: str) -> Suite:
-    return suite.load(FOLDER / f"{name}.yaml", base.registry())
+    return reader.load(FOLDER / f"{name}.yaml", base.registry())
 
 
 def planned(name: str, **more: str) -> Plan:
@@ -67,7 +67,7 @@ def test_a_shipped_suite_plans_every_backend_and_model_it_names(name: str) -> No
 @each
 def test_a_shipped_suite_fits_the_schema_that_editors_use(name: str) -> None:
     data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    jsonschema.validate(data, suite.json_schema(base.registry()))
+    jsonschema.validate(data, reader.json_schema(base.registry()))
 
 
 @each
@@ -92,7 +92,7 @@ def test_the_reference_names_every_key_of_the_format() -> None:
         return {*own, *(key for value in schema.values() for key in keys(value)), *keys(list(own.values()))}
 
     page = (FOLDER.parent / "docs" / "suites.md").read_text()
-    found = keys(suite.json_schema())
+    found = keys(reader.json_schema())
     assert {"schema", "at", "range", "exclude", "sqnr", "warmup_limit"} <= found
     assert {key for key in found if not re.search(rf"\b{key}\b", page)} == set()
 

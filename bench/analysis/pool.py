@@ -1,0 +1,98 @@
+"""The records of a run gathered by case: samples per boundary and process, rates, and the worst accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from bench.model.run import Failure, Record, Run
+from bench.model.suite import Boundary, Case
+from bench.units import NS_PER_S
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """The least accurate process of a case, the worst of its outputs in each figure; None is infinite or undefined."""
+
+    ok: bool
+    cosine: float | None
+    rel_l2: float | None
+    max_abs: float | None
+    sqnr: float | None
+    nan: int
+    metric: dict[str, float]
+    why: str
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """A case and the last record of each replicate.
+
+    ``samples`` are nanoseconds by boundary and process, ``rates`` inferences per second by process.
+    """
+
+    case: Case
+    records: tuple[Record, ...]
+    samples: dict[Boundary, tuple[tuple[int, ...], ...]]
+    rates: tuple[float, ...]
+    score: Score | None
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Of the processes that ended in one."""
+        return [record.failure for record in self.records if record.failure]
+
+    @property
+    def sound(self) -> bool:
+        """Measured, accurate as far as checked, and no process failed."""
+        return bool(self.samples) and not self.failures and (self.score is None or self.score.ok)
+
+
+def gather(run: Run) -> list[Pool]:
+    """A pool per case of the plan, in its order; empty for a case without records."""
+    found: dict[str, dict[int, Record]] = {}
+    for record in run.records:  # a case that was measured again after a failure counts once per replicate
+        found.setdefault(record.case, {})[record.replicate] = record
+    cases = {case.id: case for case in run.header.cases}
+    return [gather_one(case, found.get(key, {}).values()) for key, case in cases.items()]
+
+
+def gather_one(case: Case, records: Iterable[Record]) -> Pool:
+    """The pool of one case; each record is one process."""
+    records = tuple(records)
+    samples: dict[Boundary, tuple[tuple[int, ...], ...]] = {}
+    rates: list[float] = []
+    for record in records:
+        for m in record.measurements:
+            if m.samples:
+                samples[m.boundary] = (*samples.get(m.boundary, ()), m.samples)
+            if m.window_ns:
+                rates.append(m.calls * m.batch / m.window_ns * NS_PER_S)
+    return Pool(case=case, records=records, samples=samples, rates=tuple(rates), score=_score(records))
+
+
+def _score(records: Sequence[Record]) -> Score | None:
+    """The worst process: an inaccurate one first, then the lowest cosine, where undefined is lowest of all."""
+    scores = []
+    for record in records:
+        if found := record.accuracy:
+            outputs = found.outputs
+            sqnr = [output.sqnr for output in outputs if output.sqnr is not None]
+            score = Score(
+                ok=found.ok,
+                cosine=_extreme(min, [output.cosine for output in outputs]),
+                rel_l2=_extreme(max, [output.rel_l2 for output in outputs]),
+                max_abs=_extreme(max, [output.max_abs for output in outputs]),
+                sqnr=min(sqnr, default=None),
+                nan=sum(output.nan for output in outputs),
+                metric=found.metric,
+                why=found.why,
+            )
+            scores.append(score)
+    return min(scores, key=lambda s: (s.ok, -math.inf if s.cosine is None else s.cosine), default=None)
+
+
+def _extreme(pick: Callable[[list[float]], float], values: list[float | None]) -> float | None:
+    """The worst of the values; None if any is undefined or there are none."""
+    known = [value for value in values if value is not None]
+    return pick(known) if known and len(known) == len(values) else None

@@ -1,0 +1,451 @@
+"""The rows of a run's tables: one per case, its processes pooled, every figure computed from raw samples on read."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from bench import stats
+from bench.analysis.pool import Pool, Score, gather, gather_one
+from bench.errors import UsageError, did_you_mean
+from bench.model.run import Failure, Record, Run, Warning
+from bench.model.suite import Boundary, Case, named
+from bench.units import format_time
+
+CONFIDENCE = 0.95
+# Standard deviation of the logs of process medians from which processes are said to differ.
+_APART = 0.01
+# The boundary that speed, rank and speed of light are read from: the first one that a model's baseline has.
+PRIMARY: tuple[Boundary, ...] = ("gpu", "latency", "gpu_unheld")
+# The order of columns; throughput is shown as a rate instead.
+SHOWN: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "latency", "enqueue", "h2d", "compute", "d2h")
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A number with its 95 % interval; ``low`` and ``high`` are None where there is too little to tell.
+
+    Over two or more ``processes`` the interval is of the process medians, in one process of its own samples.
+    ``percentiles`` are those of stats.percentiles over the samples of all processes, by their number; none of a rate.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    processes: int
+    percentiles: dict[int, float] = {}
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """Time of the baseline over time of the case at ``boundary``: above 1 the case is faster.
+
+    ``against`` is the label of the baseline's case, ``backend`` its backend with options, ``toolchain`` its toolchain;
+    the baseline's own row is against itself, with ratio 1 and no interval. All others have an interval or no ratio.
+    ``within`` says that a side has one process: the interval, if any, is of samples and not of process medians.
+    ``across_devices`` says that no card or machine is known to have measured both sides, so that what differs between
+    two of a kind may be in the ratio and is not in its interval.
+    """
+
+    ratio: float | None
+    low: float | None
+    high: float | None
+    boundary: Boundary
+    against: str
+    backend: str
+    toolchain: str
+    within: bool
+    across_devices: bool
+
+
+class PhaseTime(msgspec.Struct, frozen=True, kw_only=True):
+    """Median nanoseconds of one phase over the processes in which it was cold, and in which it was warm."""
+
+    name: str
+    cold_ns: float | None
+    warm_ns: float | None
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One case. Times are nanoseconds per call, ``rate`` is inferences per second, ``memory`` bytes.
+
+    ``setting`` holds what the label says beyond model, backend, precision and symbols (``graph``, ``streams=2``).
+    ``processes`` counts those with measurements, ``failed`` those that ended in a failure, ``failure`` is the first.
+    ``ranked`` is False for a case that is inaccurate, failed or unmeasured; ``fastest`` marks the lowest primary time
+    among two or more ranked cases of the same model and sizes. ``light`` is the achieved fraction of speed of light,
+    ``energy`` joules of the whole card per inference in a saturated loop.
+    ``phases`` are in the order in which they happen. ``fairness`` has for each key the distinct values of the
+    processes, ``telemetry`` what each process told, by replicate, as stored.
+    """
+
+    case: str
+    label: str
+    model: str
+    backend: str
+    precision: str
+    symbols: dict[str, int]
+    setting: str
+    processes: int
+    failed: int
+    primary: Boundary | None
+    times: dict[Boundary, Figure]
+    rate: Figure | None
+    speed: Speed | None
+    score: Score | None
+    memory: int | None
+    memory_of: Literal["gpu", "host", ""]
+    light: float | None
+    energy: float | None
+    ranked: bool
+    fastest: bool
+    phases: tuple[PhaseTime, ...]
+    fairness: dict[str, tuple[Any, ...]]
+    telemetry: dict[int, dict[str, Any]]
+    warnings: tuple[Warning, ...]
+    failure: Failure | None
+
+
+def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
+    """One row per case of the plan, in its order; a case without a record yet has neither times nor failure.
+
+    ``baseline`` is a backend as labels show it (``inductor[mode=max-autotune]``) or its plain name, with the toolchain
+    if one is to serve all (``eager@default``); by default the run's own, else ``eager``. UsageError if a baseline is
+    given that the run does not have.
+    """
+    check_baseline(run.header.cases, baseline)
+    pools = gather(run)
+    chosen = asked(run, baseline)
+    primaries = {model: _primary(members, chosen) for model, members in _by_model(pools).items()}
+    made = [_row(pool, _baseline_of(pool, pools, chosen), primaries[pool.case.model]) for pool in pools]
+    best: dict[tuple[object, ...], list[int]] = {}
+    for index, (pool, row) in enumerate(zip(pools, made, strict=True)):
+        if row.ranked:
+            best.setdefault(_size(pool.case), []).append(index)
+    for indices in best.values():
+        if len(indices) > 1:
+            first = min(indices, key=lambda index: _primary_time(made[index]))
+            made[first] = msgspec.structs.replace(made[first], fastest=True)
+    return tuple(made)
+
+
+def models(table: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each model in the order in which models first appear; equal sizes side by side, smallest first."""
+    groups: dict[str, list[Row]] = {}
+    for row in table:
+        groups.setdefault(row.model, []).append(row)
+    return {model: sorted(found, key=lambda row: tuple(row.symbols.values())) for model, found in groups.items()}
+
+
+def asked(run: Run, baseline: str = "") -> str:
+    """The baseline that rows() sets the cases of ``run`` against, whether the run has it or not."""
+    return baseline or run.header.baseline or "eager"
+
+
+def replicated(table: Iterable[Row]) -> bool:
+    """Whether a case was measured in more than one process, so that figures of only one are less than the others."""
+    return any(row.processes > 1 for row in table)
+
+
+def against(table: Iterable[Row]) -> str:
+    """The backend, with its options, that the first speed of ``table`` is told against; empty without a speed."""
+    return next((row.speed.backend for row in table if row.speed), "")
+
+
+def in_order(sequences: Iterable[Sequence[str]]) -> list[str]:
+    """The names of all ``sequences``, each once: a name that the sequences before it lack comes behind the one that it
+    follows in its own, or before the next one known. Where two sequences contradict each other the first one holds.
+    """
+    merged: list[str] = []
+    for sequence in sequences:
+        names = list(dict.fromkeys(sequence))
+        for index, name in enumerate(names):
+            if name in merged:
+                continue
+            if index:  # the name before it is known by now
+                place = merged.index(names[index - 1]) + 1
+            else:
+                place = min((merged.index(known) for known in names if known in merged), default=len(merged))
+            merged.insert(place, name)
+    return merged
+
+
+def summarise(record: Record) -> tuple[dict[Boundary, Figure], Figure | None, Score | None]:
+    """One process alone: its times by boundary, its inferences per second, its accuracy."""
+    pool = gather_one(Case(model="", factory="", inputs={}, backend=""), [record])
+    return _times(pool), _rate(pool), pool.score
+
+
+def baselines(cases: Iterable[Case]) -> list[str]:
+    """What may be named as a baseline of ``cases``; with toolchains only where there are several."""
+    plain = {(name, case.toolchain) for case in cases for name in (case.backend, named(case.backend, case.options))}
+    several = len({toolchain for _, toolchain in plain}) > 1
+    return sorted({name for name, _ in plain} | {f"{name}@{toolchain}" for name, toolchain in plain if several})
+
+
+def check_baseline(cases: Iterable[Case], baseline: str) -> None:
+    """UsageError if none of the cases of a run is the ``baseline`` that is asked for."""
+    known = baselines(cases)
+    if baseline and baseline not in known:
+        raise UsageError(
+            f"no case has the backend {baseline!r}.{did_you_mean(baseline, known)}",
+            fix=f"--baseline with one of: {', '.join(known)}",
+        )
+
+
+# ------------------------------------------------------------------------------------------------ figures of a row
+
+
+def _row(pool: Pool, base: Pool | None, primary: Boundary | None) -> Row:
+    case, times = pool.case, _times(pool)
+    memory, memory_of = _memory(pool)
+    ranked = pool.sound and primary in times
+    return Row(
+        case=case.id,
+        label=case.label,
+        model=case.model,
+        backend=named(case.backend, case.options),
+        precision=case.precision,
+        symbols=dict(case.symbols),
+        setting=_setting(case),
+        processes=sum(bool(record.measurements) for record in pool.records),
+        failed=len(pool.failures),
+        primary=primary,
+        times=times,
+        rate=_rate(pool),
+        speed=_speed(pool, base, primary) if ranked and base and primary else None,
+        score=pool.score,
+        memory=memory,
+        memory_of=memory_of,
+        light=_light(pool, primary),
+        energy=_energy(pool),
+        ranked=ranked,
+        fastest=False,
+        phases=_phases(pool),
+        fairness=_fairness(pool),
+        telemetry={record.replicate: record.telemetry for record in pool.records},
+        warnings=(
+            *dict.fromkeys(warning for record in pool.records for warning in record.warnings),
+            *_spread(pool, primary),
+        ),
+        failure=pool.failures[0] if pool.failures else None,
+    )
+
+
+def _times(pool: Pool) -> dict[Boundary, Figure]:
+    return {boundary: _time(pool.samples[boundary]) for boundary in SHOWN if boundary in pool.samples}
+
+
+def _time(processes: tuple[tuple[int, ...], ...]) -> Figure:
+    medians = [float(statistics.median(samples)) for samples in processes]
+    shape = stats.percentiles(_joined(processes))
+    if len(medians) > 1:
+        return msgspec.structs.replace(_over_processes(medians), percentiles=shape)
+    interval = stats.median_interval(processes[0], CONFIDENCE)
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return Figure(value=medians[0], low=low, high=high, processes=1, percentiles=shape)
+
+
+def _spread(pool: Pool, primary: Boundary | None) -> tuple[Warning, ...]:
+    """The warning ``Spread`` for processes that differ by more than their samples explain; needs three of them."""
+    found = stats.process_spread(pool.samples[primary]) if primary in pool.samples else None
+    if found is None or found.sd < _APART or found.sd < 2 * found.within:
+        return ()
+    span = f"{format_time(found.low)} to {format_time(found.high)} (sd {found.sd:.1%})"
+    message = (
+        f"process medians of {primary} lie from {span} though each is known to ±{found.within:.1%}: "
+        "processes differ, and more samples do not help"
+    )
+    hint = "more processes (replicates)"
+    if primary == "gpu" and not pool.case.cuda_graph:
+        hint += "; cuda_graph: on, if it is many short kernels"
+    return (Warning(kind="Spread", message=message, hint=hint),)
+
+
+def _rate(pool: Pool) -> Figure | None:
+    if len(pool.rates) > 1:
+        return _over_processes(list(pool.rates))
+    return Figure(value=pool.rates[0], low=None, high=None, processes=1) if pool.rates else None
+
+
+def _over_processes(medians: list[float]) -> Figure:
+    interval = stats.process_interval(medians, CONFIDENCE)
+    low, centre, high = interval if interval else (None, statistics.median(medians), None)
+    return Figure(value=centre, low=low, high=high, processes=len(medians))
+
+
+def _light(pool: Pool, primary: Boundary | None) -> float | None:
+    works = [record.work for record in pool.records if record.work is not None]
+    fractions = [work.fraction[primary] for work in works if primary in work.fraction] if primary else []
+    return statistics.median(fractions) if fractions else None
+
+
+def _energy(pool: Pool) -> float | None:
+    told = _told(pool, "inference_j")
+    return float(statistics.median(told)) if told else None
+
+
+def _memory(pool: Pool) -> tuple[int | None, Literal["gpu", "host", ""]]:
+    """The highest peak of all processes: of the GPU where the telemetry has it, else of resident host memory."""
+    if gpu := _highest(pool, "gpu_memory_bytes"):
+        return gpu, "gpu"
+    host = _highest(pool, "peak_rss_bytes")
+    return host or None, "host" if host else ""
+
+
+def _highest(pool: Pool, key: str) -> int:
+    return int(max(_told(pool, key), default=0))
+
+
+def _told(pool: Pool, key: str) -> list[float]:
+    """A figure of the telemetry from each process that has it; a damaged file may have anything there."""
+    found = [record.telemetry.get(key) for record in pool.records]
+    return [value for value in found if isinstance(value, int | float)]
+
+
+def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
+    spent: dict[str, dict[bool, list[int]]] = {}
+    for record in pool.records:
+        totals: dict[tuple[str, bool], int] = {}
+        for phase in record.phases:
+            totals[phase.name, phase.cold] = totals.get((phase.name, phase.cold), 0) + phase.ns
+        for (name, cold), ns in totals.items():
+            spent.setdefault(name, {}).setdefault(cold, []).append(ns)
+    return tuple(
+        PhaseTime(
+            name=name,
+            cold_ns=float(statistics.median(spent[name][True])) if True in spent[name] else None,
+            warm_ns=float(statistics.median(spent[name][False])) if False in spent[name] else None,
+        )
+        for name in in_order([phase.name for phase in record.phases] for record in pool.records)
+    )
+
+
+def _fairness(pool: Pool) -> dict[str, tuple[Any, ...]]:
+    """Every fairness key with the values that processes have, each once."""
+    seen: dict[str, dict[bytes, Any]] = {}
+    for record in pool.records:
+        for key, value in record.fairness.items():
+            seen.setdefault(key, {}).setdefault(msgspec.json.encode(value, order="sorted"), value)
+    return {key: tuple(values.values()) for key, values in seen.items()}
+
+
+def _setting(case: Case) -> str:
+    """What the label says after model, backend, precision and symbols; the ranges of dynamic symbols first."""
+    spans = [f"{name} in {span.min}..{span.max}" for name, span in case.dynamic.items()]
+    fixed = 3 + len(case.symbols)
+    bare = msgspec.structs.replace(case, model="m", backend="b", options={}, source="")
+    return " ".join(spans + bare.label.split("/")[fixed:])
+
+
+# ------------------------------------------------------------------------------------------------- against a baseline
+
+
+def _by_model(pools: Iterable[Pool]) -> dict[str, list[Pool]]:
+    groups: dict[str, list[Pool]] = {}
+    for pool in pools:
+        groups.setdefault(pool.case.model, []).append(pool)
+    return groups
+
+
+def _size(case: Case) -> tuple[object, ...]:
+    """What must be equal for two times to be of the same work; transfers and L2 state are part of the question."""
+    return case.model, tuple(sorted(case.symbols.items())), case.l2, case.transfers
+
+
+def _primary(pools: Sequence[Pool], baseline: str) -> Boundary | None:
+    """The first of PRIMARY that a baseline of the model has, else that any of its cases has."""
+    for members in ([pool for pool in pools if pool.sound and _named(pool.case, baseline)], pools):
+        for boundary in PRIMARY:
+            if any(boundary in pool.samples for pool in members):
+                return boundary
+    return None
+
+
+def _named(case: Case, baseline: str) -> bool:
+    return _exactly(case, baseline) or baseline in (case.backend, f"{case.backend}@{case.toolchain}")
+
+
+def _exactly(case: Case, baseline: str) -> bool:
+    """Whether the name of the baseline is the backend with all its options."""
+    label = named(case.backend, case.options)
+    return baseline in (label, f"{label}@{case.toolchain}")
+
+
+def _baseline_of(pool: Pool, pools: Iterable[Pool], baseline: str) -> Pool | None:
+    """The sound case of the baseline's backend that is nearest: same precision, else fp32; then without options,
+    same toolchain, no graph, same streams.
+    """
+    case = pool.case
+    near = [
+        other
+        for other in pools
+        if other.sound
+        and _named(other.case, baseline)
+        and _size(other.case) == _size(case)
+        and other.case.precision in (case.precision, "fp32")
+    ]
+    return min(near, key=lambda other: _distance(other.case, case, baseline), default=None)
+
+
+def _distance(other: Case, case: Case, baseline: str) -> tuple[bool, ...]:
+    return (
+        other.precision != case.precision,
+        not _exactly(other, baseline),
+        other.toolchain != case.toolchain,
+        other.cuda_graph,
+        other.streams != case.streams,
+    )
+
+
+def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
+    """Welch's interval of the ratio of process medians; with one process on a side, bootstrap within processes; no
+    ratio where neither can be computed.
+    """
+    if boundary not in base.samples:
+        return None
+    one = Speed(
+        ratio=1.0,
+        low=None,
+        high=None,
+        boundary=boundary,
+        against=base.case.label,
+        backend=named(base.case.backend, base.case.options),
+        toolchain=base.case.toolchain,
+        within=False,
+        across_devices=base is not pool and not _places(base) & _places(pool),
+    )
+    if base is pool:
+        return one
+    theirs, ours = base.samples[boundary], pool.samples[boundary]
+    found = stats.ratio_interval(
+        [statistics.median(s) for s in theirs], [statistics.median(s) for s in ours], CONFIDENCE
+    )
+    within = found is None
+    if found is None:
+        found = stats.bootstrap_ratio(_joined(theirs), _joined(ours), CONFIDENCE)
+    if found is None:
+        return msgspec.structs.replace(one, ratio=None, within=True)
+    return msgspec.structs.replace(one, ratio=found.ratio, low=found.low, high=found.high, within=within)
+
+
+def _places(pool: Pool) -> set[str]:
+    """The cards or machines that measured: empty for that on which the run was begun, and a name of its own for each
+    record that does not say which other one it was.
+    """
+    found = set()
+    for record in pool.records:
+        if record.measurements:
+            moved = any(warning.kind == "ResumedElsewhere" for warning in record.warnings)
+            unknown = f"? {record.case} {record.replicate}"
+            found.add(str(record.telemetry.get("resumed_on", unknown)) if moved else "")
+    return found
+
+
+def _joined(processes: tuple[tuple[int, ...], ...]) -> list[int]:
+    return [sample for samples in processes for sample in samples]
+
+
+def _primary_time(row: Row) -> float:
+    return row.times[row.primary].value if row.primary in row.times else math.inf

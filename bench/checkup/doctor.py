@@ -1,0 +1,158 @@
+"""What this machine can run: the machine itself, its libraries, each backend, and the command that mends what lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from bench import store
+from bench.backends import base
+from bench.errors import StoreError, UsageError
+from bench.machine import environment
+from bench.model.run import Environment
+from bench.model.seam import Check, Missing
+from bench.model.suite import Toolchain
+from bench.runner import toolchains
+from bench.runtimes.trt import versions
+from bench.system import scratch
+from bench.units import format_size
+
+# Imported for real, each in a process of its own: a package that is there may still be broken.
+IMPORTS = {
+    "torch": "pip install torch",
+    "torchvision": "install the torchvision that belongs to your torch build (pytorch.org/get-started)",
+    "transformers": "pip install transformers",
+    "timm": "pip install timm",
+    "onnxruntime": "pip install onnxruntime  (or onnxruntime-gpu)",
+    "onnxscript": "pip install onnxscript onnx",
+    "tensorrt": versions.INSTALL,  # as the backend says
+    "nvtx": "pip install nvtx",
+}
+IMPORT_LIMIT_S = 120
+
+State = Literal["ready", "missing", "broken"]
+
+
+def examine(cache: Path, results: Path) -> list[Check]:
+    """All checks, in the order in which they are shown: machine, folders, libraries, backends."""
+    return [*_machine(), *_folders(cache, results), *_libraries(), *_backends(environment.describe("auto"))]
+
+
+def _machine() -> list[Check]:
+    cpu = environment.describe("cpu")
+    cores = cpu.limits.get("cores", "?")
+    checks = [
+        Check(
+            group="machine", name="cpu", state="ready", detail=f"{cpu.device}, {cores} cores, {format_size(cpu.memory)}"
+        ),
+        Check(group="machine", name="python", state="ready", detail=f"{cpu.python} ({sys.executable})"),
+    ]
+    try:
+        gpu = environment.describe("cuda")
+        detail = f"{gpu.device} ({gpu.arch}), {format_size(gpu.memory)}, driver {gpu.driver}"
+        checks.append(Check(group="machine", name="gpu", state="ready", detail=detail))
+    except UsageError as error:
+        checks.append(Check(group="machine", name="gpu", state="missing", detail=error.what, fix=error.fix))
+    compiler = next(
+        (path for name in (os.environ.get("CXX", ""), "g++", "clang++") if (path := shutil.which(name))), ""
+    )
+    fix = "" if compiler else "apt-get install g++"
+    detail = compiler or "torch.compile and AOTInductor need one"
+    state: State = "ready" if compiler else "missing"
+    checks.append(Check(group="machine", name="C++ compiler", state=state, detail=detail, fix=fix))
+    return checks
+
+
+def _folders(cache: Path, results: Path) -> list[Check]:
+    checks = []
+    for name, path in (("results", results), ("cache", cache)):
+        nearest = next(p for p in (path, *path.resolve().parents) if p.exists())
+        try:  # what is permitted to root by its mode may still refuse, as /proc does
+            store.check_writable(path)
+            writable = True
+        except StoreError:
+            writable = False
+        free = shutil.disk_usage(nearest).free
+        detail = f"{path}, {format_size(free)} free" if writable else f"{path} cannot be written"
+        option = "--store DIR" if name == "results" else "TRTBENCH_CACHE=DIR"
+        state: State = "ready" if writable else "broken"
+        checks.append(Check(group="folders", name=name, state=state, detail=detail, fix="" if writable else option))
+    return checks
+
+
+def _libraries() -> list[Check]:
+    found = {name: fix for name, fix in IMPORTS.items() if importlib.util.find_spec(name) is not None}
+    command = "import importlib, sys; importlib.import_module(sys.argv[1])"
+    running = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", command, name], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        for name in found
+    }
+    checks = []
+    for name, fix in IMPORTS.items():
+        if name not in running:
+            checks.append(Check(group="libraries", name=name, state="missing", detail="not installed", fix=fix))
+            continue
+        try:
+            _, stderr = running[name].communicate(timeout=IMPORT_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            running[name].kill()
+            stderr = f"the import took more than {IMPORT_LIMIT_S} s"
+        if running[name].returncode == 0:
+            checks.append(Check(group="libraries", name=name, state="ready", detail=_version(name)))
+        else:
+            last = (stderr.strip().splitlines() or ["the import failed"])[-1]
+            checks.append(Check(group="libraries", name=name, state="broken", detail=last, fix=fix))
+    return checks
+
+
+def _backends(here: Environment) -> list[Check]:
+    return [_backend("backends", name, backend.missing(here.address)) for name, backend in base.registry().items()]
+
+
+def _backend(group: str, name: str, missing: Missing | None) -> Check:
+    if missing is None:
+        return Check(group=group, name=name, state="ready")
+    return Check(group=group, name=name, state="missing", detail=missing.reason, fix=missing.fix)
+
+
+def examine_toolchains(named: Mapping[str, Toolchain], folder: Path) -> list[Check]:
+    """What each toolchain of a file in ``folder`` holds, and which backends it makes ready; a group for each."""
+    here = environment.describe("auto")
+    checks = []
+    with scratch.folder() as folder_of_link:
+        link = toolchains.package_link(folder_of_link)
+        for name, toolchain in named.items():
+            checks += _toolchain(name, toolchain, folder.resolve(), here, link)
+    return checks
+
+
+def _toolchain(name: str, toolchain: Toolchain, folder: Path, here: Environment, link: Path) -> list[Check]:
+    group = f"toolchain {name}"
+    try:
+        found = toolchains.probe(name, toolchain, folder, here, link, "")
+    except UsageError as error:
+        return [Check(group=group, name="python", state="broken", detail=error.what, fix=error.fix)]
+    versions = found.environment.libraries
+    libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
+    python = f"{found.environment.python} ({found.command[0]})"
+    return [
+        Check(group=group, name="python", state="ready", detail=python),
+        Check(group=group, name="libraries", state="ready", detail=libraries),
+        *(_backend(group, backend, toolchains.missing(found, backend)) for backend in found.backends),
+    ]
+
+
+def _version(name: str) -> str:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(name)
+    return "installed"

@@ -1,0 +1,243 @@
+"""Which GPU is CUDA's device 0, what NVML or the driver tell of it, and whether it is lost or full."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import importlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Unavailable
+from bench.model.data import Data
+
+# Codes of NVMLError: the GPU fell off the bus, or its driver gave it up until it is reset.
+LOST = (15, 16)
+_NO_MATCH = (2, 6)  # INVALID_ARGUMENT, NOT_FOUND
+_FIXES = {
+    4: "let this user read and write /dev/nvidia* (in a container: --gpus all)",
+    9: "load the NVIDIA driver's kernel module (modprobe nvidia), or install the driver",
+    12: "install the NVIDIA driver; start a container with --gpus all",
+    18: "restart the machine: the driver was updated while its kernel module was loaded",
+}
+_RESET = "nvidia-smi --gpu-reset, or restart the machine"
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+class DeviceLost(Unavailable):
+    """The GPU fell off the bus or needs a reset: nothing runs on it any more."""
+
+
+class State(Data, frozen=True, kw_only=True):
+    """A GPU at one moment: ``lost`` says why if it is, ``processes`` maps PIDs to bytes (0 where they are not told)."""
+
+    lost: str = ""
+    used: int = 0
+    total: int = 0
+    processes: dict[int, int] = {}
+
+
+def visible_gpu(value: str | None) -> int | str | None:
+    """Which NVML device ``CUDA_VISIBLE_DEVICES`` makes device 0: an index, a UUID, or None if it hides them all."""
+    if value is None:
+        return 0
+    first = value.split(",")[0].strip()
+    if not first or first == "-1":
+        return None
+    return int(first) if first.isascii() and first.isdigit() else first
+
+
+def first_visible() -> int | str:
+    """The device that CUDA_VISIBLE_DEVICES of this process makes device 0. Unavailable if it hides them all."""
+    which = visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if which is None:
+        raise Unavailable("CUDA_VISIBLE_DEVICES hides every GPU", fix="unset CUDA_VISIBLE_DEVICES")
+    return which
+
+
+@contextlib.contextmanager
+def opened(nvml: Any = None) -> Iterator[Any]:
+    """NVML for the block: Unavailable with NVML's reason for what it refuses there, DeviceLost for a lost GPU."""
+    if nvml is None:
+        try:
+            nvml = importlib.import_module("pynvml")
+        except ImportError as error:
+            what = "the package nvidia-ml-py is not installed"
+            raise Unavailable(what, fix="pip install nvidia-ml-py") from error
+    try:
+        nvml.nvmlInit()
+        try:
+            yield nvml
+        finally:
+            with contextlib.suppress(nvml.NVMLError):
+                nvml.nvmlShutdown()
+    except nvml.NVMLError as error:
+        kind = DeviceLost if error.value in LOST else Unavailable
+        fix = _RESET if kind is DeviceLost else _FIXES.get(error.value, "nvidia-smi, to see the driver's state")
+        raise kind(f"NVML says: {error}", fix=fix) from error
+
+
+def find(nvml: Any, which: int | str) -> tuple[Any, Any]:
+    """NVML's handles of a GPU by index, UUID or its beginning, and of the MIG slice that CUDA runs on, None without.
+
+    CUDA uses the first slice of a GPU in MIG mode, or the one that a ``MIG-...`` UUID names. Unavailable, as CUDA finds
+    none either, if there is no such device.
+    """
+    if isinstance(which, str) and which.startswith("MIG-"):
+        part = nvml.nvmlDeviceGetHandleByUUID(which)
+        return nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part), part
+    gpu = _by_index(nvml, which) if isinstance(which, int) else _by_uuid(nvml, which)
+    return gpu, _first_slice(nvml, gpu)
+
+
+def _by_index(nvml: Any, index: int) -> Any:
+    count = nvml.nvmlDeviceGetCount()
+    if index >= count:
+        there = f"there {'is' if count == 1 else 'are'} {count}, counted from 0"
+        raise Unavailable(f"CUDA_VISIBLE_DEVICES names GPU {index}, and {there}" if count else "there is no GPU",
+                          fix="nvidia-smi -L, to see which there are")  # fmt: skip
+    return nvml.nvmlDeviceGetHandleByIndex(index)
+
+
+def _by_uuid(nvml: Any, uuid: str) -> Any:
+    try:
+        return nvml.nvmlDeviceGetHandleByUUID(uuid)
+    except nvml.NVMLError as error:
+        if error.value not in _NO_MATCH:
+            raise
+    every = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    found = [gpu for gpu in every if nvml.nvmlDeviceGetUUID(gpu).startswith(uuid)]
+    if len(found) != 1:
+        what = f"CUDA_VISIBLE_DEVICES={uuid} names {'several GPUs' if found else 'no GPU of this machine'}"
+        raise Unavailable(what, fix="nvidia-smi -L, to see their UUIDs")
+    return found[0]
+
+
+def _first_slice(nvml: Any, gpu: Any) -> Any:
+    try:
+        if not nvml.nvmlDeviceGetMigMode(gpu)[0]:
+            return None
+    except nvml.NVMLError:  # a card without MIG
+        return None
+    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
+        with contextlib.suppress(nvml.NVMLError_NotFound):
+            return nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, index)
+    raise Unavailable("the GPU is in MIG mode and has no slice", fix="nvidia-smi mig -cgi PROFILE -C, or -mig 0")
+
+
+# ------------------------------------------------------------------------------------------- for the environment
+
+
+def describe(nvml: Any = None) -> dict[str, Any]:
+    """The first visible GPU as fields of an Environment: arch, device, memory, driver, limits, observed.
+
+    ``observed`` tells this card from others of its model, by a hash.
+
+    By NVML, or where it may not be asked by the CUDA driver, which knows no limits. Unavailable says why there is none.
+    """
+    which = first_visible()
+    try:
+        with opened(nvml) as library:
+            return _by_nvml(library, which)
+    except DeviceLost:
+        raise
+    except Unavailable:
+        if nvml is None and (found := by_driver()):
+            return found
+        raise
+
+
+def _by_nvml(nvml: Any, which: int | str) -> dict[str, Any]:
+    gpu, part = find(nvml, which)
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(gpu)
+    name = nvml.nvmlDeviceGetName(gpu if part is None else part)
+    return {
+        "arch": f"sm_{major}{minor}",
+        "device": name if part is None or "MIG" in name else f"{name} MIG",
+        "memory": int(nvml.nvmlDeviceGetMemoryInfo(gpu if part is None else part).total),
+        "driver": nvml.nvmlSystemGetDriverVersion(),
+        "limits": _limits(nvml, gpu, part),
+        "observed": {"card": hashlib.sha256(nvml.nvmlDeviceGetUUID(gpu).encode()).hexdigest()[:12]},
+    }
+
+
+def _limits(nvml: Any, gpu: Any, part: Any) -> dict[str, str]:
+    """Power and clock limits and modes, as far as the card tells them; of a slice how many multiprocessors it has."""
+    asks: dict[str, Callable[[], Any]] = {
+        "power_mw": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(gpu),
+        "sm_mhz_max": lambda: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_SM),
+        "memory_mhz_max": lambda: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_MEM),
+        "application_sm_mhz": lambda: nvml.nvmlDeviceGetApplicationsClock(gpu, nvml.NVML_CLOCK_SM),
+        "ecc": lambda: nvml.nvmlDeviceGetEccMode(gpu)[0],
+        "mig": lambda: nvml.nvmlDeviceGetMigMode(gpu)[0],
+        "persistence": lambda: nvml.nvmlDeviceGetPersistenceMode(gpu),
+        "compute_mode": lambda: nvml.nvmlDeviceGetComputeMode(gpu),
+    }
+    if part is not None:
+        asks["mig_multiprocessors"] = lambda: nvml.nvmlDeviceGetAttributes(part).multiprocessorCount
+    limits = {}
+    for key, ask in asks.items():
+        with contextlib.suppress(nvml.NVMLError):
+            limits[key] = str(ask())
+    return limits
+
+
+def by_driver(cuda: Any = None) -> dict[str, Any] | None:
+    """What ``describe`` tells, asked of libcuda; None where that finds no device."""
+    try:
+        cuda = cuda or ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, major, minor, version = (ctypes.c_int() for _ in range(4))
+    name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
+    if (
+        cuda.cuInit(0)
+        or cuda.cuDeviceGet(ctypes.byref(device), 0)
+        or cuda.cuDeviceGetName(name, len(name), device)
+        or cuda.cuDeviceGetAttribute(ctypes.byref(major), 75, device)  # COMPUTE_CAPABILITY_MAJOR
+        or cuda.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)  # COMPUTE_CAPABILITY_MINOR
+        or cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+        or cuda.cuDriverGetVersion(ctypes.byref(version))
+    ):
+        return None
+    return {
+        "arch": f"sm_{major.value}{minor.value}",
+        "device": name.value.decode(),
+        "memory": memory.value,
+        "driver": _kernel_module() or f"CUDA {version.value // 1000}.{version.value % 1000 // 10}",
+        "limits": {},
+    }
+
+
+def _kernel_module() -> str:
+    """The version of the loaded kernel module, which is the driver's; empty where the system does not show it."""
+    try:
+        found = re.search(r"Kernel Module[^\n]*?\s(\d+\.\d[\d.]*)", _DRIVER.read_text())
+    except OSError:
+        return ""
+    return found[1] if found else ""
+
+
+# ------------------------------------------------------------------------------------------ after something failed
+
+
+def state(nvml: Any = None) -> State:
+    """How the first visible GPU is now; empty where that cannot be told."""
+    try:
+        which = first_visible()
+        with opened(nvml) as library:
+            gpu, part = find(library, which)
+            memory = library.nvmlDeviceGetMemoryInfo(gpu if part is None else part)
+            processes = {}
+            with contextlib.suppress(library.NVMLError):  # of memory and processes the first is worth more
+                listed = library.nvmlDeviceGetComputeRunningProcesses(gpu if part is None else part)
+                processes = {process.pid: process.usedGpuMemory or 0 for process in listed}
+            return State(used=int(memory.used), total=int(memory.total), processes=processes)
+    except DeviceLost as error:
+        return State(lost=error.what)
+    except Unavailable:
+        return State()

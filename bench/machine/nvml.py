@@ -1,0 +1,386 @@
+"""What the GPU did while a worker was timed, read by NVML from the parent process; and warnings if it was disturbed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from bench.errors import Unavailable
+from bench.machine import gpus
+from bench.model.run import Warning
+from bench.units import NS_PER_S, format_size
+
+# The bits of nvmlClocksEventReasons, lowest first, by the names that NVML gives them.
+REASONS = (
+    "GpuIdle", "ApplicationsClocksSetting", "SwPowerCap", "HwSlowdown", "SyncBoost", "SwThermalSlowdown",
+    "HwThermalSlowdown", "HwPowerBrakeSlowdown", "DisplayClockSetting", "BoardLimit", "Reliability",
+)  # fmt: skip
+IDLE = 1
+# Settings hold for the whole run: they are limits of the environment, nothing that befell a sample.
+SETTINGS = 1 << 1 | 1 << 8
+CLOCK_CHANGED = 0.05
+# Listing processes takes milliseconds on some drivers, under a lock that launches need too: not at every tick.
+SLOW_NS = 5 * NS_PER_S
+FAST = ("sm_mhz", "reasons", "power_w", "utilisation_percent")
+SLOW = ("memory_mhz", "temperature_c", "gpu_memory_bytes", "energy_j")
+# What is told of a saturated loop by itself, with "saturated_" before it.
+SATURATED = ("readings", "sm_mhz_median", "throttle_reasons")
+
+# Codes of NVMLError for what is answered the same every time: NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND,
+# ARGUMENT_VERSION_MISMATCH and DEPRECATED.
+_NEVER = (3, 4, 13, 25, 26)
+_COOL = "better cooling, or a clock that the card can keep (nvidia-smi -lgc MHZ)"
+_POWER = "a higher power limit (nvidia-smi -pl WATTS), or a clock that the card can keep (nvidia-smi -lgc MHZ)"
+_TRY = {"SwPowerCap": _POWER, "HwSlowdown": _COOL, "SwThermalSlowdown": _COOL, "HwThermalSlowdown": _COOL}
+
+Reading = dict[str, Any]
+Readings = list[tuple[int, Reading]]
+
+
+class GpuTelemetry:
+    """Watches one GPU while one worker is timed. Make it before the worker, so that it knows who was there before.
+
+    ``device`` is an NVML index or UUID, None where every GPU is hidden. Without NVML or the device, ``reason`` says
+    why, ``finish`` tells nothing, and the rest does nothing; ``lost`` is True from when the GPU was found lost. Of a
+    MIG slice neither power, energy nor utilisation is told: NVML knows them of the whole card, which others share.
+    Times are CLOCK_MONOTONIC nanoseconds. Close it.
+    """
+
+    def __init__(self, device: int | str | None, nvml: Any = None, group_of: Callable[[int], int] = os.getpgid) -> None:
+        self.lost = False
+        self._nvml = nvml
+        self._open = contextlib.ExitStack()
+        self._calls: dict[str, list[Callable[[], Any]]] = {}
+        self._group_of = group_of
+        self._worker: int | None = None
+        self._readings: Readings = []
+        self._loop: list[int] = []  # how many readings there were as a saturated loop began, and when it had ended
+        self._slow_at = 0
+        self._memory: dict[int, int] = {}  # the most bytes that each process was seen to use
+        self._energy: list[tuple[int, float]] = []
+        self._own: set[int] = set()
+        self._at_start: set[int] = set()
+        self._seen: set[int] = set()
+        self.reason = self._find(device)
+        self._before = self._processes()
+
+    def close(self) -> None:
+        """Give NVML back; what was read is kept."""
+        self._worker = None
+        self._calls = {}
+        self._open.close()
+
+    def start(self, worker: int, now_ns: int) -> None:
+        """The measurement begins, once per object: ``worker`` (PID, leads its process group) is on the GPU by now."""
+        if self._calls and not self._readings:
+            self._worker = worker
+            self._read(now_ns, slow=True)
+            self._at_start = set(self._seen)
+
+    def tick(self, now_ns: int) -> None:
+        """Between start and stop four NVML calls, every 5 s nine; else nothing."""
+        if self._worker is not None:
+            self._read(now_ns, slow=now_ns - self._slow_at >= SLOW_NS)
+
+    def begin_loop(self, now_ns: int) -> None:
+        """The measurement has ended and a saturated loop begins, once per object: its energy is counted."""
+        if self._worker is not None and not self._loop:
+            self._count(now_ns)
+            # The measurement's last: what was taken since the last tick is judged by it, not by a tick within the loop.
+            self._read(now_ns, slow=True)
+            self._loop.append(len(self._readings))
+
+    def end_loop(self, now_ns: int) -> None:
+        """The saturated loop has ended; nothing where none goes on."""
+        if self._worker is not None and len(self._loop) == 1:
+            self._count(now_ns)
+            self._loop.append(len(self._readings))
+
+    def stop(self, now_ns: int) -> None:
+        """Nothing more is watched; the worker still lives, or its memory is not told."""
+        if self._worker is not None:
+            self._read(now_ns, slow=True)
+            self._worker = None
+
+    def finish(self) -> dict[str, Any]:
+        """The figures that the card tells, as plain data; empty if nothing was watched.
+
+        Of the measurement, without a saturated loop: ``readings`` in ``span_ns``. Under load (busy like the reading
+        before): ``sm_mhz_min``, ``sm_mhz_max``, and ``sm_mhz_median``, ``memory_mhz`` and ``power_w_median``, which
+        are else of what busy readings there are, or of all. Over all of them ``utilisation_percent`` (median),
+        ``throttle_reasons`` (NVML's name: fraction of readings), ``energy_j``.
+        Of the loop: ``saturated_power_w`` by the energy counter or ``saturated_power_reason``, ``saturated_readings``,
+        ``saturated_sm_mhz_median``, ``saturated_throttle_reasons``.
+        Of both: ``lost``: true, if the GPU fell off the bus; ``power_w_max`` (NVML averages over up to 1 s),
+        ``temperature_c_max``, ``gpu_memory_bytes`` (most in use). ``process_memory_bytes``: of the worker's process
+        group, where NVML's PIDs are the system's (in containers they may not be). ``foreign_processes`` (how many),
+        ``foreign_memory_bytes``: of others with a compute context in that time.
+        """
+        if not self._readings:
+            return {}
+        measured, saturated = self._parts()
+        told: dict[str, Any] = {"lost": True} if self.lost else {}
+        told |= {"span_ns": measured[-1][0] - measured[0][0]} | _seen(measured)
+        if len(self._loop) == 2:
+            told |= self._power()
+        if saturated:
+            told |= {f"saturated_{key}": value for key, value in _seen(saturated).items() if key in SATURATED}
+        return told | _peaks(self._readings) | self._whose()
+
+    def throttled_spans(self) -> list[tuple[int, int]]:
+        """From tick to tick of the measurement, joined where they touch: those with a throttle reason at either end."""
+        spans: list[tuple[int, int]] = []
+        for (start, before), (end, after) in pairwise(self._parts()[0]):
+            if _throttle(before) or _throttle(after):
+                first = spans.pop()[0] if spans and spans[-1][1] == start else start
+                spans.append((first, end))
+        return spans
+
+    def low_clocks(self) -> list[int]:
+        """When the measurement's SM clock was read, under load, as more than 5 % below its highest, and no throttle
+        reason with it.
+        """
+        clocks = [(now, reading) for now, reading in _loaded(self._parts()[0]) if "sm_mhz" in reading]
+        highest = max((reading["sm_mhz"] for _, reading in clocks), default=0)
+        return [now for now, reading in clocks if _changed(reading["sm_mhz"], highest) and not _throttle(reading)]
+
+    def _parts(self) -> tuple[Readings, Readings]:
+        """The readings of the measurement, and those of a saturated loop; what came after it is in neither."""
+        begun, ended, *_ = *self._loop, len(self._readings), len(self._readings)
+        return self._readings[:begun], self._readings[begun:ended]
+
+    def _power(self) -> dict[str, Any]:
+        """``saturated_power_w``, or why there is none."""
+        if len(self._energy) < 2:
+            return {"saturated_power_reason": "the card tells no energy"}
+        (begun, before), (ended, after) = self._energy
+        if after <= before or ended <= begun:
+            return {"saturated_power_reason": "the card's energy counter did not move"}
+        return {"saturated_power_w": (after - before) / (ended - begun) * NS_PER_S}
+
+    def _count(self, now_ns: int) -> None:
+        if (joules := self._ask("energy_j")) is not None:
+            self._energy.append((now_ns, joules))
+
+    def _find(self, device: int | str | None) -> str:
+        """Find the functions that tell of the device; why there are none, or an empty text."""
+        if device is None:
+            return "CUDA_VISIBLE_DEVICES hides every GPU"
+        try:
+            with contextlib.ExitStack() as stack:
+                self._nvml = stack.enter_context(gpus.opened(self._nvml))
+                self._calls = _calls(self._nvml, *gpus.find(self._nvml, device))
+                self._open = stack.pop_all()
+        except Unavailable as error:
+            self.lost = isinstance(error, gpus.DeviceLost)
+            return error.what
+        return ""
+
+    def _ask(self, what: str) -> Any:
+        """NVML's answer or None; a call that can never be answered is not made again, on a lost GPU none is."""
+        for call in tuple(self._calls.get(what, ())):
+            if self.lost:
+                break
+            try:
+                return call()
+            except (AttributeError, self._nvml.NVMLLibraryMismatchError):  # nvidia-ml-py or the driver is too old
+                self._calls[what].remove(call)
+            except self._nvml.NVMLError as error:
+                self.lost = error.value in gpus.LOST
+                if error.value in _NEVER:
+                    self._calls[what].remove(call)
+        return None
+
+    def _read(self, now_ns: int, *, slow: bool) -> None:
+        keys = FAST + SLOW if slow else FAST
+        self._readings.append((now_ns, {key: value for key in keys if (value := self._ask(key)) is not None}))
+        if slow:
+            self._seen |= self._processes()
+            self._slow_at = now_ns
+
+    def _processes(self) -> set[int]:
+        """The PIDs with a compute context now; keeps which are the worker's, and what each uses."""
+        found = set()
+        for process in self._ask("processes") or ():
+            found.add(process.pid)
+            self._memory[process.pid] = max(process.usedGpuMemory or 0, self._memory.get(process.pid, 0))
+            with contextlib.suppress(OSError):  # ended since, or of another PID namespace
+                if self._worker is not None and self._group_of(process.pid) == self._worker:
+                    self._own.add(process.pid)
+        return found
+
+    def _whose(self) -> dict[str, int]:
+        """The processes seen, told apart: where none is known as the worker's, any that came before start may be."""
+        if not self._seen:
+            return {}
+        foreign = self._seen - self._own
+        if not self._own:
+            foreign -= self._at_start - self._before
+        told = {"foreign_memory_bytes": sum(self._memory[pid] for pid in foreign)}
+        told["process_memory_bytes"] = sum(self._memory[pid] for pid in self._own)
+        return {"foreign_processes": len(foreign)} | {key: size for key, size in told.items() if size}
+
+
+def mark(
+    samples_count: int, span_start_ns: int, span_end_ns: int, throttled_spans: Sequence[tuple[int, int]]
+) -> tuple[int, ...]:
+    """Indices of the samples, evenly spread from start to end, whose share of the time overlaps a throttled span."""
+    n, start, width = samples_count, span_start_ns * samples_count, span_end_ns - span_start_ns
+    return tuple(  # times n, so that the borders between samples are exact integers
+        i
+        for i in range(n)
+        if any(first * n < start + width * (i + 1) and start + width * i < last * n for first, last in throttled_spans)
+    )
+
+
+def warnings(
+    told: Mapping[str, Any], throttled: Mapping[str, bool] | None = None, low: Mapping[str, bool] | None = None
+) -> tuple[Warning, ...]:
+    """``Throttled``, ``ClockChanged``, ``NoEnergy`` and ``ForeignProcess`` from what GpuTelemetry told.
+
+    ``throttled`` and ``low`` say of each boundary whether samples of it are marked, and whether a low clock was read in
+    its time. ClockChanged: under load the lowest SM clock was more than 5 % below the highest, and no throttle reason
+    says why: none was given, or only while no sample was taken. A saturated loop makes neither: what a throttled card
+    takes for long is what it takes. Nor does throttling in which no sample was taken.
+    """
+    found = []
+    lowest, highest = told.get("sm_mhz_min", 0), told.get("sm_mhz_max", 0)
+    spread = f"between {lowest} and {highest}" if lowest < highest else f"at {highest}"
+    clocks = f"the SM clock was {spread} MHz" if highest else "the SM clock is not told"
+    reasons = told.get("throttle_reasons")
+    if reasons and (not throttled or any(throttled.values())):
+        named = ", ".join(f"{name} in {100 * fraction:.0f} %" for name, fraction in reasons.items())
+        message = f"the GPU was throttled ({named} of {told['readings']} readings){_where(throttled or {})}; {clocks}"
+        hint = "; ".join(dict.fromkeys(_TRY.get(name, "nvidia-smi -q -d PERFORMANCE") for name in reasons))
+        found.append(Warning(kind="Throttled", message=message, hint=hint))
+    elif _changed(lowest, highest) and (not reasons or any((low or {}).values())):
+        # A reading is of one moment, so of boundaries without a low one nothing is said.
+        seen = f", seen low {_inside(low)}" if low and any(low.values()) else ""
+        hint = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"
+        found.append(Warning(kind="ClockChanged", message=f"{clocks} under load{seen}", hint=hint))
+    if reason := told.get("saturated_power_reason"):
+        message = f"no energy of an inference: {reason} in the saturated loop"
+        hint = "a whole card of the data centre kind; nvidia-smi -q -d POWER shows what this one tells"
+        found.append(Warning(kind="NoEnergy", message=message, hint=hint))
+    if count := told.get("foreign_processes"):
+        message = f"{count} other process{'es were' if count > 1 else ' was'} on the GPU"
+        if size := told.get("foreign_memory_bytes"):
+            message += f", with {format_size(size)} of its memory"
+        hint = "end what else uses the GPU (nvidia-smi), or take another one (CUDA_VISIBLE_DEVICES)"
+        found.append(Warning(kind="ForeignProcess", message=message, hint=hint))
+    return tuple(found)
+
+
+def _changed(lowest: float, highest: float) -> bool:
+    return highest - lowest > CLOCK_CHANGED * highest
+
+
+def _where(throttled: Mapping[str, bool]) -> str:
+    """`` in throughput, not in gpu or latency``; nothing if no boundary is known."""
+    if not throttled:
+        return ""
+    clean = [boundary for boundary, hit in throttled.items() if not hit]
+    return f" {_inside(throttled)}" + (f", not in {_listed(clean, 'or')}" if clean else "")
+
+
+def _inside(hits: Mapping[str, bool]) -> str:
+    return "in every boundary" if all(hits.values()) else f"in {_listed([b for b, hit in hits.items() if hit], 'and')}"
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    return f" {last} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _calls(nvml: Any, gpu: Any, part: Any) -> dict[str, list[Callable[[], Any]]]:
+    """The ways to ask for each figure of a GPU, of which ``part`` is a MIG slice: the current function first, then the
+    one of older drivers.
+    """
+    own = gpu if part is None else part
+    whole: dict[str, list[Callable[[], Any]]] = {
+        "power_w": [lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3],
+        "energy_j": [lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3],
+        "utilisation_percent": [lambda: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu],
+    }
+    return {
+        "sm_mhz": [lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM)],
+        "memory_mhz": [lambda: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM)],
+        "reasons": [
+            lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu),
+            lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu),
+        ],
+        "temperature_c": [
+            lambda: nvml.nvmlDeviceGetTemperatureV(gpu, nvml.NVML_TEMPERATURE_GPU),
+            lambda: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+        ],
+        "gpu_memory_bytes": [lambda: nvml.nvmlDeviceGetMemoryInfo(own).used],
+        "processes": [
+            lambda: nvml.nvmlDeviceGetComputeRunningProcesses(own),
+            lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(own),
+        ],
+        **(whole if part is None else {}),
+    }
+
+
+def _throttle(reading: Reading) -> int:
+    """The bits that slow a running GPU down; on an idle one they slow nothing."""
+    bits: int = reading.get("reasons", 0)
+    return 0 if bits & IDLE else bits & ~SETTINGS
+
+
+def _busy(reading: Reading) -> bool:
+    """Something ran, as far as the card tells; utilisation is that of up to 1 s before, so it lags."""
+    if "reasons" not in reading and "utilisation_percent" not in reading:
+        return False
+    return not reading.get("reasons", 0) & IDLE and reading.get("utilisation_percent", 1) > 0
+
+
+def _loaded(readings: Readings) -> Readings:
+    """Those under load: without the first busy one, where the clock may still rise from idle."""
+    return [after for before, after in pairwise(readings) if _busy(before[1]) and _busy(after[1])]
+
+
+def _seen(timed: Readings) -> dict[str, Any]:
+    """How many readings there are, and figures over them."""
+    readings = [reading for _, reading in timed]
+    loaded = [reading for _, reading in _loaded(timed)]
+    busy = [reading for reading in readings if _busy(reading)]
+
+    def values(key: str, *choices: list[Reading]) -> list[float]:
+        """Of the first choice that has any."""
+        return next(filter(None, ([r[key] for r in choice if key in r] for choice in choices)), [])
+
+    best = (loaded, busy, readings)
+    found: dict[str, tuple[Callable[[list[float]], float], list[float]]] = {
+        "sm_mhz_min": (min, values("sm_mhz", loaded)),
+        "sm_mhz_median": (median, values("sm_mhz", *best)),
+        "sm_mhz_max": (max, values("sm_mhz", loaded)),
+        "memory_mhz": (median, values("memory_mhz", *best)),
+        "power_w_median": (median, values("power_w", *best)),
+        "utilisation_percent": (median, values("utilisation_percent", readings)),
+    }
+    told: dict[str, Any] = {"readings": len(readings)}
+    told |= {key: figure(of) for key, (figure, of) in found.items() if of} | _throttling(readings)
+    if "energy_j" in readings[0] and "energy_j" in readings[-1]:
+        told["energy_j"] = readings[-1]["energy_j"] - readings[0]["energy_j"]
+    return told
+
+
+def _peaks(readings: Readings) -> dict[str, float]:
+    """The highest of each figure whose highest matters."""
+    names = {"power_w": "power_w_max", "temperature_c": "temperature_c_max", "gpu_memory_bytes": "gpu_memory_bytes"}
+    seen = {name: [reading[key] for _, reading in readings if key in reading] for key, name in names.items()}
+    return {name: max(values) for name, values in seen.items() if values}
+
+
+def _throttling(readings: Sequence[Reading]) -> dict[str, Any]:
+    """How often each throttle reason was seen; a bit that has no name here is told by its number."""
+    seen = [_throttle(reading) for reading in readings if "reasons" in reading]
+    if not seen:
+        return {}
+    names = (*REASONS, *(f"Reason{bit}" for bit in range(len(REASONS), 64)))
+    counts = {name: sum(bits >> bit & 1 for bits in seen) for bit, name in enumerate(names)}
+    return {"throttle_reasons": {name: count / len(seen) for name, count in counts.items() if count}}

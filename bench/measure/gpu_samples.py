@@ -1,0 +1,336 @@
+"""The boundaries on a GPU: gpu (held or not), enqueue, latency with its parts, throughput with copies overlapped."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from bench.errors import Unsupported
+from bench.measure.cuda import CudaClock, Driver
+from bench.measure.loop import evenly, quiet
+from bench.measure.result import WINDOW
+from bench.model.run import Measurement
+from bench.model.seam import Buffer, Clock, Lane
+from bench.model.suite import Boundary, Policy
+from bench.system.cleanup import Cleanup
+from bench.tensors import Array
+
+Take = Callable[[], int]
+Before = Callable[[], None] | None
+# Pinned addresses, and what lies on the device.
+Pinned = list[tuple[int, Buffer]]
+# A lane's first calls may set things up: TorchScript compiles in the second.
+_SETTING_UP = 2
+NOTHING: AbstractContextManager[Any] = contextlib.nullcontext()
+
+
+def stream_of(lane: Lane) -> int:
+    """The lane's stream. Unsupported for the legacy default stream, which nothing can hold or overlap."""
+    if not lane.stream:
+        raise Unsupported("the backend runs on the default stream, where it cannot be timed apart from others")
+    return lane.stream
+
+
+def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> Take:
+    """Samples of ``gpu`` (held) or ``gpu_unheld``: event, call, event, with ``before`` issued ahead of the first event.
+
+    Without holding it is waited for too. HoldBroken from a sample whose call waited for the GPU.
+    """
+    stream, start, end = stream_of(lane), clock.event(), clock.event()
+    driver = clock.driver
+
+    def issue() -> None:
+        driver.record(start, stream)
+        lane.call()
+        driver.record(end, stream)
+
+    def take() -> int:
+        if hold:
+            with clock.held(stream):
+                if before is not None:
+                    before()
+                issue()
+        else:
+            _finished(before, stream, start, clock)
+            issue()
+        clock.wait(end)
+        return clock.elapsed(start, end)
+
+    return take
+
+
+def _finished(before: Before, stream: int, event: int, clock: CudaClock) -> None:
+    """Issue ``before`` and wait for it: else the sample would wait for it too, or the host get ahead meanwhile."""
+    if before is not None:
+        before()
+        clock.driver.record(event, stream)
+        clock.wait(event)
+
+
+def enqueue(lane: Lane, clock: CudaClock, host: Clock, call: Callable[[], object] | None = None) -> Take:
+    """Samples of ``enqueue``: the host's time in one call, with the stream empty before it.
+
+    ``call`` is issued in place of the lane's own, on the lane's stream.
+    """
+    stream, end, issue = stream_of(lane), clock.event(), call or lane.call
+
+    def take() -> int:
+        start = host.now()
+        issue()
+        took = host.now() - start
+        clock.driver.record(end, stream)
+        clock.wait(end)
+        return took
+
+    return take
+
+
+class Transfer:
+    """Pinned host copies of one lane's inputs and outputs; without transfers, copies of nothing."""
+
+    def __init__(self, driver: Driver, lane: Lane, *, on: bool) -> None:
+        self._driver = driver
+        self._on = on
+        self._pins: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._inputs: Pinned = []
+        with Cleanup() as undo:
+            undo.callback(self.close)
+            self._inputs = [(self._pin(f"in {name}", buffer), buffer) for name, buffer in lane.inputs().items() if on]
+            for pin, buffer in self._inputs:
+                driver.copy(pin, buffer.ptr, buffer.nbytes, stream_of(lane))  # real data, never zeros
+            driver.synchronize()
+            undo.pop_all()
+
+    def _pin(self, name: str, buffer: Buffer) -> int:
+        if self._sizes.get(name, -1) < buffer.nbytes:
+            if name in self._pins:
+                self._driver.free_pinned(self._pins.pop(name))
+            self._pins[name] = self._driver.pinned(buffer.nbytes)
+            self._sizes[name] = buffer.nbytes
+        return self._pins[name]
+
+    def host_to_device(self, stream: int) -> None:
+        """Issue the copies of the inputs."""
+        for pin, buffer in self._inputs:
+            self._driver.copy(buffer.ptr, pin, buffer.nbytes, stream)
+
+    def find_outputs(self, lane: Lane) -> Pinned:
+        """Where the outputs of the lane's latest call lie, and pinned memory for each.
+
+        Host work of some 10 us: a GPU with nothing queued would spend it between the events of ``d2h``.
+        """
+        if not self._on:
+            return []
+        return [(self._pin(f"out {name}", buffer), buffer) for name, buffer in lane.outputs().items()]
+
+    def device_to_host(self, outputs: Pinned, stream: int) -> None:
+        """Issue the copies of the outputs found."""
+        for pin, buffer in outputs:
+            self._driver.copy(pin, buffer.ptr, buffer.nbytes, stream)
+
+    def close(self) -> None:
+        """Give the pinned memory back."""
+        with Cleanup() as cleanup:
+            for address in self._pins.values():
+                cleanup.callback(self._driver.free_pinned, address)
+            self._pins.clear()
+
+
+@contextlib.contextmanager
+def latency(
+    lane: Lane, clock: CudaClock, host: Clock, *, transfers: bool, before: Before = None
+) -> Iterator[tuple[Take, dict[Boundary, list[int]]]]:
+    """Samples of ``latency`` on the host's clock, and the lists that fill with its parts h2d, compute and d2h.
+
+    What ``before`` issues on the lane's stream is waited for ahead of each sample.
+    """
+    stream = stream_of(lane)
+    begun, copied, ran, found, ended = (clock.event() for _ in range(5))
+    spans = ((begun, copied), (copied, ran), (found, ended))
+    parts: dict[Boundary, list[int]] = {"h2d": [], "compute": [], "d2h": []}
+    driver = clock.driver
+    copies = Transfer(driver, lane, on=transfers)
+
+    def take() -> int:
+        _finished(before, stream, begun, clock)
+        start = host.now()
+        driver.record(begun, stream)
+        copies.host_to_device(stream)
+        driver.record(copied, stream)
+        lane.call()
+        driver.record(ran, stream)
+        outputs = copies.find_outputs(lane)
+        driver.record(found, stream)
+        copies.device_to_host(outputs, stream)
+        driver.record(ended, stream)
+        clock.wait(ended)
+        took = host.now() - start
+        for part, (first, last) in zip(parts.values(), spans, strict=True):
+            part.append(clock.elapsed(first, last))
+        return took
+
+    with Cleanup() as cleanup:
+        cleanup.callback(copies.close)
+        cleanup.callback(driver.synchronize)
+        take()  # the output's pinned memory is allocated here
+        for part in parts.values():
+            part.clear()
+        yield take, parts
+
+
+def throughput(
+    lanes: Sequence[Lane],
+    clock: CudaClock,
+    host: Clock,
+    policy: Policy,
+    *,
+    batch: int,
+    depth: int,
+    transfers: bool,
+    counted: AbstractContextManager[Any] = NOTHING,
+) -> Measurement:
+    """Closed loop over ``lanes``: each issues H2D, call and D2H, on three streams, as soon as its last D2H is done.
+
+    Each lane first makes up to ``warmup_calls`` calls that do not count, at most for ``warmup_ns`` but two at least.
+    ``counted`` is entered for what counts alone.
+
+    Counts calls over the GPU's time from the first H2D start to the last D2H end. ``parts`` are what trtexec shows: the
+    host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
+    most ``max_samples`` are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
+    """
+    with contextlib.closing(_Loop(lanes, clock, host, transfers=transfers)) as loop, quiet():
+        loop.lead_in(policy)
+        with counted:
+            loop.run(policy.throughput_ns)
+    times = {name: evenly(taken, policy.max_samples) for name, taken in loop.parts.items()}
+    return Measurement(
+        boundary="throughput",
+        samples=times.pop("total"),
+        batch=batch,
+        stop=WINDOW,
+        calls=len(loop.parts["total"]),
+        window_ns=loop.window_ns,
+        lanes=max(1, len(lanes) // depth),
+        depth=depth,
+        parts=times,
+        totals={name: sum(loop.parts[name]) for name in times},
+    )
+
+
+class _Slot:
+    """One lane in the loop with its events: h2d start and end, compute start and end, d2h start and end."""
+
+    def __init__(self, lane: Lane, clock: CudaClock, transfers: bool) -> None:
+        self.lane = lane
+        self.events = [clock.event() for _ in range(6)]
+        self.copies = Transfer(clock.driver, lane, on=transfers)  # last: an event that cannot be made leaves no memory
+        self.busy = False
+
+
+class _Loop:
+    """The state of a throughput loop: slots, copy streams, and the samples so far."""
+
+    def __init__(self, lanes: Sequence[Lane], clock: CudaClock, host: Clock, *, transfers: bool) -> None:
+        self.clock = clock
+        self.host = host
+        self.driver = clock.driver
+        self.parts: dict[str, list[int]] = {name: [] for name in ("total", "enqueue", "h2d", "compute", "d2h")}
+        self.first = clock.event()
+        self.window_ns = 0
+        self.slots: list[_Slot] = []
+        with Cleanup() as undo:
+            self.up = self.driver.stream()
+            undo.callback(self.driver.destroy_stream, self.up)
+            self.down = self.driver.stream()
+            undo.callback(self.driver.destroy_stream, self.down)
+            for lane in lanes:
+                self.slots.append(_Slot(lane, clock, transfers))
+                undo.callback(self.slots[-1].copies.close)
+            self._cleanup = undo.pop_all()
+        self._cleanup.callback(self.driver.synchronize)
+
+    def lead_in(self, policy: Policy) -> None:
+        """Calls that are not counted: what a lane sets up, the pinned outputs among it."""
+        self.driver.record(self.first, self.up)  # what each call is set against
+        for slot in self.slots:
+            start, calls = self.host.now(), 0
+            while calls < _SETTING_UP or (calls < policy.warmup_calls and self.host.now() - start < policy.warmup_ns):
+                self._issue(slot)
+                self._collect(slot)
+                calls += 1
+        self.driver.synchronize()
+        for taken in self.parts.values():
+            taken.clear()
+
+    def run(self, window_ns: int) -> None:
+        """Go round the slots until the window has passed, then let the calls in flight finish."""
+        self.driver.record(self.first, self.up)
+        deadline = self.host.now() + window_ns
+        while self.host.now() < deadline:
+            for slot in self.slots:
+                self._collect(slot)
+                self._issue(slot)
+        for slot in self.slots:
+            self._collect(slot)
+
+    def _issue(self, slot: _Slot) -> None:
+        stream, record = stream_of(slot.lane), self.driver.record
+        up0, up1, run0, run1, down0, down1 = slot.events
+        record(up0, self.up)
+        slot.copies.host_to_device(self.up)
+        record(up1, self.up)
+        self.driver.wait_event(stream, up1)
+        record(run0, stream)
+        start = self.host.now()
+        slot.lane.call()
+        self.parts["enqueue"].append(self.host.now() - start)
+        record(run1, stream)
+        outputs = slot.copies.find_outputs(slot.lane)
+        self.driver.wait_event(self.down, run1)
+        record(down0, self.down)
+        slot.copies.device_to_host(outputs, self.down)
+        record(down1, self.down)
+        slot.busy = True
+
+    def _collect(self, slot: _Slot) -> None:
+        """Wait for a slot's D2H and keep its times; slots end in the order in which they were issued."""
+        if not slot.busy:
+            return
+        up0, up1, run0, run1, down0, down1 = slot.events
+        self.clock.wait(down1)
+        for name, a, b in (("total", up0, down1), ("h2d", up0, up1), ("compute", run0, run1), ("d2h", down0, down1)):
+            self.parts[name].append(self.clock.elapsed(a, b))
+        self.window_ns = self.clock.elapsed(self.first, down1)
+        slot.busy = False
+
+    def close(self) -> None:
+        """Wait for the device, free the pinned memory and the copy streams."""
+        self._cleanup.close()
+
+
+class NullLane:
+    """A lane on another lane's stream whose call does nothing: what it reads is the clock's floor."""
+
+    def __init__(self, stream: int | None) -> None:
+        self.stream = stream
+
+    def call(self) -> None:
+        """Nothing."""
+
+    def inputs(self) -> dict[str, Buffer]:
+        """None."""
+        return {}
+
+    def outputs(self) -> dict[str, Buffer]:
+        """None."""
+        return {}
+
+    def poison(self) -> None:
+        """Nothing to fill."""
+
+    def read(self) -> dict[str, Array]:
+        """Nothing."""
+        return {}

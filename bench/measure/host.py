@@ -1,0 +1,169 @@
+"""The boundaries on the host, ``latency`` and ``throughput``, and which of them a case is measured at."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from bench.errors import Unsupported
+from bench.measure import result, stop
+from bench.measure.loop import Take, evenly, quiet, sample, warm_up
+from bench.measure.nvtx import each, range_
+from bench.model.run import Measurement, Warning
+from bench.model.seam import Clock, Lane
+from bench.model.suite import Boundary, Case, Policy
+
+HOST: tuple[Boundary, ...] = ("latency", "throughput")
+# A lane makes at least as many calls in the window: lanes end up to one call apart, an error of at most a tenth.
+_LANE_CALLS = 10
+
+# Per lane the time of its start and of each call's end: nanoseconds, shape (1 + calls,).
+Stamps = np.ndarray[Any, np.dtype[np.int64]]
+Phase = Callable[[str], AbstractContextManager[Any]]
+
+
+def lanes_needed(case: Case, policy: Policy) -> int:
+    """How many lanes a case is measured with on a CPU: one thread each in ``throughput``."""
+    return case.streams if "throughput" in (policy.boundaries or HOST) else 1
+
+
+def measure(
+    lanes: Sequence[Lane], case: Case, policy: Policy, clock: Clock, phase: Phase = range_, *, ranged: bool = False
+) -> result.Measured:
+    """Warm up and measure a case's lanes at the boundaries of ``policy`` that their device has.
+
+    ``phase`` is entered for ``warmup`` and ``measure``; ``ranged`` puts an NVTX range around every call, for profiled
+    runs. Unsupported if no boundary asked for exists here, or if the lanes run on a GPU.
+    """
+    wanted = [boundary for boundary in HOST if boundary in (policy.boundaries or HOST)]
+    if not wanted:
+        asked = ", ".join(policy.boundaries)
+        raise Unsupported(f"a CPU has no boundary {asked}", fix="boundaries: [latency, throughput]")
+    if any(lane.stream is not None for lane in lanes):
+        raise Unsupported("the host's clock cannot time a lane that runs on a GPU stream", fix="device: cpu")
+    return measure_host(lanes, case, policy, clock, phase, wanted=wanted, ranged=ranged)
+
+
+def measure_host(
+    lanes: Sequence[Lane],
+    case: Case,
+    policy: Policy,
+    clock: Clock,
+    phase: Phase = range_,
+    *,
+    wanted: Sequence[Boundary] = HOST,
+    ranged: bool = False,
+) -> result.Measured:
+    """``wanted`` boundaries of lanes whose calls are finished on return."""
+    measurements: list[Measurement] = []
+    warnings: list[Warning] = []
+    take = latency(lanes[0], clock, ranged=ranged)
+    with phase("warmup"):
+        warmed = warm_up(take, policy, clock)
+    if not warmed.steady:
+        warnings.append(result.not_steady(warmed))
+    with phase("measure"):
+        if "latency" in wanted:
+            rule = stop.StopRule(policy, clock)
+            samples = sample(take, rule)
+            measurements.append(Measurement(boundary="latency", samples=samples, batch=case.batch, stop=rule.reason))
+            warnings += result.imprecise(measurements[-1], policy)
+        if "throughput" in wanted:
+            measurements.append(throughput(lanes, clock, policy, case.batch, ranged=ranged))
+            if len(lanes) < case.streams:
+                warnings.append(result.fewer_lanes(len(lanes), case.streams))
+    return result.Measured(measurements=tuple(measurements), warnings=tuple(warnings))
+
+
+def latency(lane: Lane, clock: Clock, *, ranged: bool = False) -> Take:
+    """Samples of ``latency`` on a CPU: the host's clock around one call, nanoseconds."""
+    call, now = each(lane.call, "call") if ranged else lane.call, clock.now
+
+    def take() -> int:
+        start = now()
+        call()
+        return now() - start
+
+    return take
+
+
+def throughput(
+    lanes: Sequence[Lane], clock: Clock, policy: Policy, batch: int = 1, *, ranged: bool = False
+) -> Measurement:
+    """Closed loop with a thread per lane, each calling back to back; one lane runs in the caller's thread.
+
+    Each thread first calls its lane ``warmup_calls`` times or for ``warmup_ns``, whichever ends first; then all start
+    together. A lane ends after ``throughput_ns`` and 10 calls (``Window``), or after ``max_time_ns`` (``MaxTime``).
+    All calls count: ``calls`` over ``window_ns``, from the first start to the last end. Of their latencies the
+    samples are at most ``max_samples``, evenly spaced in the order in which the calls ended. What a lane raises ends
+    the other lanes and is raised here.
+    """
+    with quiet():
+        stamps = _closed_loops(lanes, clock, policy, ranged)
+    ends = np.concatenate([lane[1:] for lane in stamps])
+    latencies = np.concatenate([np.diff(lane) for lane in stamps])[np.argsort(ends, kind="stable")]
+    in_time = all(lane[-1] - lane[0] >= policy.throughput_ns and len(lane) > _LANE_CALLS for lane in stamps)
+    return Measurement(
+        boundary="throughput",
+        samples=evenly(latencies.tolist(), policy.max_samples),
+        batch=batch,
+        stop=result.WINDOW if in_time else stop.MAX_TIME,
+        calls=len(latencies),
+        window_ns=int(max(lane[-1] for lane in stamps) - min(lane[0] for lane in stamps)),
+        lanes=len(lanes),
+    )
+
+
+def _closed_loops(lanes: Sequence[Lane], clock: Clock, policy: Policy, ranged: bool) -> list[Stamps]:
+    """The stamps of each lane, of at least one call; what a lane raises is raised here once all have ended."""
+    failed: list[BaseException] = []
+    together = threading.Barrier(len(lanes))
+
+    def drive(lane: Lane) -> Stamps:
+        try:
+            call = each(lane.call, "call") if ranged else lane.call
+            _lead_in(call, policy, clock)
+            together.wait()
+            return _closed_loop(call, policy, clock, failed)
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failed.append(error)
+            together.abort()
+            return np.empty(0, np.int64)
+
+    if len(lanes) == 1:
+        results = [drive(lanes[0])]
+    else:
+        with ThreadPoolExecutor(len(lanes)) as threads:
+            results = list(threads.map(drive, lanes))
+    if failed:  # the first one: the others' is that the barrier is broken
+        raise failed[0]
+    return results
+
+
+def _lead_in(call: Callable[[], object], policy: Policy, clock: Clock) -> None:
+    """Calls that are not counted: a runtime may set up things per thread and per lane."""
+    start = clock.now()
+    for _ in range(policy.warmup_calls):
+        call()
+        if clock.now() - start >= policy.warmup_ns:
+            break
+
+
+def _closed_loop(call: Callable[[], object], policy: Policy, clock: Clock, failed: Sequence[object]) -> Stamps:
+    """Call back to back until the window is full or another lane has failed."""
+    now = clock.now
+    stamps = array("q", [now()])
+    full, last = stamps[0] + policy.throughput_ns, stamps[0] + policy.max_time_ns
+    while not failed:
+        call()
+        end = now()
+        stamps.append(end)
+        if (end >= full and len(stamps) > _LANE_CALLS) or end >= last:
+            break
+    return np.frombuffer(stamps, np.int64)

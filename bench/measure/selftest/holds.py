@@ -1,0 +1,110 @@
+"""Calls that are hard to hold, again and again: each must end held or let go by the parent, never in a deadlock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from bench.measure import gpu_samples
+from bench.measure.cuda import CudaClock, CudaDriver, HoldBroken
+from bench.measure.selftest.spin import GraphLane, SpinLane
+from bench.model.seam import Lane, Reading
+
+LAUNCHES = 2_000  # a queue takes 1,024
+_BLOCK = 64 << 20
+_LENGTH_NS = 1_000
+
+Made = Iterator[Lane]
+
+
+class ReadingBack(SpinLane):
+    """Copies a result to pageable memory and waits for it in the middle of its call, as ``.item()`` does."""
+
+    def call(self) -> None:
+        """A kernel, the copy, a wait, a kernel."""
+        super().call()
+        host = np.zeros(1, np.uint64)
+        self._driver.check(self._cu.cuMemcpyDtoHAsync(host.ctypes.data, self._out, 8, self.stream))
+        self._driver.check(self._cu.cuStreamSynchronize(self.stream))
+        super().call()
+
+
+class Allocating(SpinLane):
+    """Takes device memory and gives it back in its call, as an allocator whose cache is too small does."""
+
+    def call(self) -> None:
+        """Memory, a kernel, and the memory given back, which waits for the device."""
+        address = self._driver.allocate(_BLOCK)
+        super().call()
+        self._driver.free(address)
+
+
+@contextlib.contextmanager
+def _reading_back(driver: CudaDriver) -> Made:
+    with contextlib.closing(ReadingBack(driver, _LENGTH_NS)) as lane:
+        lane.call()
+        yield lane
+
+
+@contextlib.contextmanager
+def _allocating(driver: CudaDriver) -> Made:
+    with contextlib.closing(Allocating(driver, _LENGTH_NS)) as lane:
+        lane.call()
+        yield lane
+
+
+@contextlib.contextmanager
+def _many_launches(driver: CudaDriver) -> Made:
+    with contextlib.closing(SpinLane(driver, _LENGTH_NS, LAUNCHES)) as lane:
+        lane.call()
+        driver.synchronize()
+        yield lane
+
+
+@contextlib.contextmanager
+def _new_graph(driver: CudaDriver) -> Made:
+    with contextlib.closing(SpinLane(driver, _LENGTH_NS, 20)) as inner:
+        inner.call()
+        driver.synchronize()
+        with contextlib.closing(GraphLane(driver, inner)) as lane:
+            yield lane
+
+
+@contextlib.contextmanager
+def _new_kernel(driver: CudaDriver) -> Made:
+    with contextlib.closing(SpinLane(driver, _LENGTH_NS)) as lane:
+        yield lane
+
+
+# What is done, and how a lane that does it is made; each run makes a new one.
+KINDS: dict[str, Callable[[CudaDriver], contextlib.AbstractContextManager[Lane]]] = {
+    "read a result back, as .item() does": _reading_back,
+    "take and give back device memory": _allocating,
+    f"make {LAUNCHES} launches": _many_launches,
+    "launch a CUDA graph for the first time": _new_graph,
+    "launch a kernel for the first time": _new_kernel,
+}
+
+
+def readings(driver: CudaDriver, clock: CudaClock, runs: int, tell: Callable[[str], None]) -> Iterator[Reading]:
+    """``runs`` held calls of each kind: as many must end, held or let go, as were begun. Nothing for no runs.
+
+    ``tell`` hears how far it has come: a call that is let go takes up to a second.
+    """
+    for what, make in KINDS.items() if runs else ():
+        held = let_go = 0
+        for done in range(runs):
+            if done % 10 == 0:
+                tell(f"{done} of {runs} held calls that {what}")
+            with make(driver) as lane:
+                try:
+                    gpu_samples.gpu(lane, clock, hold=True)()
+                    held += 1
+                except HoldBroken:
+                    driver.synchronize()
+                    gpu_samples.gpu(lane, clock, hold=False)()
+                    let_go += 1
+        text = f"calls that {what}: {held} held, {let_go} let go and timed unheld"
+        yield Reading(name="ended", what=text, measured=held + let_go, expected=runs, limit=0.0)

@@ -1,0 +1,48 @@
+"""What the runner tells while it works: each event is plain data, for a person's screen or for a log."""
+
+from __future__ import annotations
+
+from bench.model.data import Data
+from bench.model.run import Record
+
+
+class Event(Data, frozen=True, kw_only=True, tag_field="event", tag=str.lower):
+    """Base of what the runner tells while it works."""
+
+
+class Waiting(Event, frozen=True, kw_only=True):
+    """Another run holds the device."""
+
+    device: str
+    holder: str
+
+
+class Started(Event, frozen=True, kw_only=True):
+    """A case (or a shared artifact) is being worked on; ``done`` of ``total`` measured processes are finished."""
+
+    label: str
+    done: int
+    total: int
+    replicate: int = 0
+
+
+class Step(Event, frozen=True, kw_only=True):
+    """The worker entered a phase; ``timed`` phases must not be disturbed."""
+
+    label: str
+    phase: str
+    timed: bool = False
+
+
+class Stored(Event, frozen=True, kw_only=True):
+    """A record is on disk (written, flushed, fsynced)."""
+
+    record: Record
+    done: int
+    total: int
+
+
+class Note(Event, frozen=True, kw_only=True):
+    """A message for the person watching, e.g. a corrupt artifact that is rebuilt."""
+
+    text: str

@@ -1,0 +1,194 @@
+"""What came out of a run: records with their samples and failures, and the environment that they were made in."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from bench.model.data import Data, digest
+from bench.model.suite import Boundary, Case, LeftOut, Policy, Threshold, Toolchain
+
+
+class Phase(Data, frozen=True, kw_only=True):
+    """One step before the measurement: import, load, export, compile, build, deserialize, first_call, warmup."""
+
+    name: str
+    ns: int
+    cold: bool = True
+
+
+class Measurement(Data, frozen=True, kw_only=True):
+    """The raw samples of one boundary in one process.
+
+    ``samples`` are nanoseconds of one call each, in the order taken, none dropped; ``marked`` are the indices taken
+    while throttled. ``throughput`` also has the window it was computed from: ``calls`` in ``window_ns``, by
+    ``lanes`` lanes with ``depth`` calls in flight each; its samples are the latencies of calls inside the loop, and on
+    a GPU ``parts`` holds what enqueue, h2d, compute and d2h of the same calls took, ``totals`` their sums over all.
+    """
+
+    boundary: Boundary
+    samples: tuple[int, ...]
+    batch: int = 1
+    stop: str = ""
+    calls: int = 0
+    window_ns: int = 0
+    lanes: int = 1
+    depth: int = 1
+    marked: tuple[int, ...] = ()
+    parts: dict[str, tuple[int, ...]] = {}
+    totals: dict[str, int] = {}
+
+
+class OutputError(Data, frozen=True, kw_only=True):
+    """One output against the fp32 reference; ``sqnr`` in dB, infinite values are None, ``nan`` counts NaNs."""
+
+    name: str
+    cosine: float | None
+    max_abs: float | None
+    rel_l2: float | None
+    sqnr: float | None
+    nan: int = 0
+
+
+class Accuracy(Data, frozen=True, kw_only=True):
+    """All outputs of a case; ``ok`` is the verdict against ``threshold``, ``why`` says what failed."""
+
+    ok: bool
+    outputs: tuple[OutputError, ...]
+    threshold: Threshold = Threshold()
+    metric: dict[str, float] = {}
+    why: str = ""
+
+
+class Warning(Data, frozen=True, kw_only=True):
+    """Something a reader must know before trusting a number: ``HostBound``, ``NotSteady``, ... and what to try."""
+
+    kind: str
+    message: str
+    hint: str = ""
+
+
+class Failure(Data, frozen=True, kw_only=True):
+    """Why a case has no result. ``kind`` is an error class name or Timeout, Crash, Inaccurate; ``log`` is the tail."""
+
+    kind: str
+    stage: str
+    message: str
+    hint: str = ""
+    log: str = ""
+    where: str = ""
+
+
+class Work(Data, frozen=True, kw_only=True):
+    """Arithmetic and traffic of one call, for speed of light.
+
+    ``flops`` counts a multiply-add as two; ``bytes`` = weights + inputs + outputs at the case's precision.
+    ``fraction`` maps a boundary to max(flops / ceiling, bytes / bandwidth) / median time; ``bound`` says which won.
+    """
+
+    flops: int
+    bytes: int
+    parameters: int = 0
+    bound: Literal["compute", "memory", ""] = ""
+    fraction: dict[str, float] = {}
+
+
+class Record(Data, frozen=True, kw_only=True):
+    """One case in one fresh process: the unit that is stored. Either measurements or a failure, sometimes both."""
+
+    case: str
+    label: str
+    replicate: int = 0
+    started: str = ""
+    wall_ns: int = 0
+    toolchain: str = "default"
+    build: int = 0
+    phases: tuple[Phase, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    accuracy: Accuracy | None = None
+    work: Work | None = None
+    fairness: dict[str, Any] = {}
+    telemetry: dict[str, Any] = {}
+    warnings: tuple[Warning, ...] = ()
+    failure: Failure | None = None
+
+
+class Environment(Data, frozen=True, kw_only=True):
+    """Where a run was made. ``fingerprint`` covers what makes numbers comparable; ``observed`` only warns."""
+
+    kind: Literal["cpu", "cuda", "fake"]
+    arch: str
+    device: str
+    slug: str
+    memory: int = 0
+    driver: str = ""
+    python: str = ""
+    libraries: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    flags: dict[str, str] = {}
+    boundaries: str = ""
+    host: str = ""
+    observed: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        """The device as backends are given it: ``cuda:0``, the first visible GPU, or ``cpu``."""
+        return "cuda:0" if self.kind == "cuda" else "cpu"
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 12 hex digits of the SHA-256 of everything but ``host`` and ``observed``; memory in whole GiB, as
+        what a system keeps for itself differs from one start to the next.
+        """
+        kept = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("host", "observed")}
+        return digest(kept | {"memory": self.gib})[:12]
+
+    @property
+    def gib(self) -> int:
+        """The memory in GiB, rounded."""
+        return round(self.memory / 2**30)
+
+
+class Header(Data, frozen=True, kw_only=True):
+    """The first line of a run's file: environments by toolchain, the suite's text, the plan and the policy.
+
+    ``seed`` is that of inputs and weights; a ``cold`` run takes nothing from caches; ``sources`` has the SHA-256 of
+    each of the user's files that its cases name.
+    """
+
+    run: str
+    created: str
+    version: str
+    environments: dict[str, Environment]
+    suite: str
+    suite_path: str
+    cases: tuple[Case, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    policy: Policy = Policy()
+    baseline: str = ""
+    thresholds: dict[str, Threshold] = {}
+    toolchains: dict[str, Toolchain] = {}
+    ceilings: dict[str, float] = {}
+    seed: int = 0
+    cold: bool = False
+    sources: dict[str, str] = {}
+    schema: int = 1
+
+
+class Footer(Data, frozen=True, kw_only=True):
+    """The last line: how the run ended. ``resumed`` footers may follow one another; the last one counts."""
+
+    finished: str
+    status: Literal["complete", "interrupted"]
+    records: int = 0
+
+
+class Run(Data, frozen=True, kw_only=True):
+    """A run as read back: ``damage`` tells of a torn or unreadable line that was skipped."""
+
+    path: str
+    header: Header
+    records: tuple[Record, ...]
+    footer: Footer | None = None
+    damage: str = ""

@@ -1,0 +1,252 @@
+"""The protocols and data that a backend, the clocks and the worker share; siblings meet here and not in each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from bench.model.data import Data
+from bench.model.suite import Case
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Missing(Data, frozen=True, kw_only=True):
+    """Why a backend cannot run here, and the command that makes it run."""
+
+    reason: str
+    fix: str
+
+
+class Check(Data, frozen=True, kw_only=True):
+    """One line of the doctor's report: what was looked at, how it is, and the command that mends it."""
+
+    group: str
+    name: str
+    state: Literal["ready", "missing", "broken"]
+    detail: str = ""
+    fix: str = ""
+
+
+class Reading(Data, frozen=True, kw_only=True):
+    """One line of the self-test: nanoseconds (or what ``what`` says) measured, and where known, expected +- limit."""
+
+    name: str
+    what: str
+    measured: float
+    expected: float | None = None
+    limit: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether what was measured is what was expected; true where nothing is."""
+        return self.expected is None or abs(self.measured - self.expected) <= (self.limit or 0.0)
+
+
+class Stage(Data, frozen=True, kw_only=True):
+    """An artifact that a case needs, made once by ``producer`` (a backend's name) and shared by its ``key``.
+
+    ``key`` holds all of the case that can change the payload; the runner adds library versions (``libraries``),
+    the model's source, the contents of ``files`` (paths beside the suite), the device where ``per_device``, and which
+    of several independent builds this is where ``per_build``. ``needs`` names stages of this case made before.
+    """
+
+    name: str
+    kind: str
+    producer: str
+    key: dict[str, Any]
+    needs: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    per_device: bool = False
+    per_build: bool = False
+    toolchain: str = "default"
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    name: str
+
+    def now(self) -> int:
+        """Nanoseconds since an arbitrary start, never falling."""
+        ...
+
+
+class Buffer(Data, frozen=True, kw_only=True):
+    """Memory of one input or output: address, bytes and what lies there (numpy dtype name; bf16 as ``bfloat16``)."""
+
+    ptr: int
+    nbytes: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Lane(Protocol):
+    """One independent way to run the model: its own stream and resident buffers."""
+
+    stream: int | None
+
+    def call(self) -> None:
+        """Issue one inference on the resident inputs; on a CPU it is finished on return."""
+        ...
+
+    def inputs(self) -> Mapping[str, Buffer]:
+        """The resident input buffers, fixed for the lane's life."""
+        ...
+
+    def outputs(self) -> Mapping[str, Buffer]:
+        """The buffers that the latest call wrote; they may move from call to call."""
+        ...
+
+    def poison(self) -> None:
+        """Fill the outputs' memory with NaN (0x7F.. bytes for integers), where the runtime keeps it between calls."""
+        ...
+
+    def read(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Wait for the latest call and copy its outputs to new host arrays; bf16 and fp16 come as float32."""
+        ...
+
+
+class Prepared(Protocol):
+    """A model loaded into a runtime, ready for its first call."""
+
+    max_lanes: int | None
+    captures_graphs: bool
+
+    def lanes(self, count: int) -> Sequence[Lane]:
+        """``count`` lanes (fewer if ``max_lanes`` says so) over one loaded model.
+
+        Asked for more later, the first ones stay. OutOfMemory if there is no room for all: it is asked for fewer then.
+        """
+        ...
+
+    def fairness(self) -> dict[str, Any]:
+        """What a reader must know to compare: TF32 state, memory format, graph breaks, fallbacks, caches."""
+        ...
+
+
+class Context(msgspec.Struct, kw_only=True, frozen=True):
+    """What the worker hands to a backend besides the case.
+
+    ``inputs`` are the seeded host arrays at the suite's dtypes; ``artifacts`` maps stage names to folders;
+    ``phase`` times a step and shows it in NVTX and in the progress, ``tell`` shows how far a long one has come;
+    ``scratch`` is empty and deleted afterwards, ``shared`` is for a backend's own caches and outlives the run (not when
+    ``cold``). ``build`` counts independent builds of one model: only build 0 may use what an earlier build left.
+    """
+
+    device: str
+    inputs: dict[str, Any]
+    artifacts: dict[str, Path]
+    scratch: Path
+    suite_dir: Path
+    clock: Any
+    phase: Callable[[str], AbstractContextManager[None]]
+    cold: bool = False
+    seed: int = 0
+    replicate: int = 0
+    build: int = 0
+    shared: Path | None = None
+    tell: Callable[[str], None] = lambda text: None
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A backend whose engines tell of their layers."""
+
+    def layers(self, case: Case) -> Stage:
+        """The stage, after those of ``stages``, that times every layer in a pass of its own."""
+        ...
+
+
+@runtime_checkable
+class Preloading(Protocol):
+    """A backend whose workers can be started before their turn."""
+
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """Import what ``prepare`` and ``produce`` import first, and start no device."""
+        ...
+
+
+@runtime_checkable
+class Bare(Protocol):
+    """A lane whose call is one call of its runtime, so that what the lane adds can be measured."""
+
+    def bare(self) -> Callable[[], object]:
+        """The runtime's own call with its arguments bound, unchecked."""
+        ...
+
+
+@runtime_checkable
+class Exposed(Protocol):
+    """A lane that gives its resident inputs themselves to a model, which could write to them.
+
+    Runtimes that take inputs as constant memory, as ONNX Runtime and TensorRT do, have no such lanes.
+    """
+
+    def changed(self) -> Sequence[str]:
+        """Wait for the latest call; the names of the inputs that do not hold the case's values any more."""
+        ...
+
+
+class Runtime(Protocol):
+    """The face of a backend that the planner needs: no runtime library is imported through it."""
+
+    @property
+    def options(self) -> type[msgspec.Struct]:
+        """The struct that a suite's options of this backend must fit."""
+        ...
+
+    def missing(self, device: str = "cpu") -> Missing | None:
+        """None if the backend could run here on ``device``, found out without importing its runtime."""
+        ...
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """Why the combination can never work (the plan leaves it out and says so), or None."""
+        ...
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of every backend's options: validated when the suite is read, defaults are left out of the case."""
+
+
+class Backend(Protocol):
+    """One runtime. A module ``bench/backends/NAME.py`` offers an instance as ``BACKEND``; its file name is its name.
+
+    ``simulated`` backends get a FakeClock and touch no device. Importing the module must not import the runtime.
+    """
+
+    @property
+    def options(self) -> type[Options]:
+        """The struct that a suite's options of this backend must fit."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Whether time is simulated and no device is touched."""
+        ...
+
+    def missing(self, device: str = "cpu") -> Missing | None:
+        """None if it could run here on ``device`` ('cpu' or 'cuda:0'); told by what is installed, nothing imported."""
+        ...
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """Why this combination can never work on ``device`` ('cpu' or 'cuda:0'), or None."""
+        ...
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """The artifacts the case needs, in the order in which they are made; the first is the reference."""
+        ...
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """Make one artifact in the empty folder ``out``."""
+        ...
+
+    def prepare(self, case: Case, options: Any, context: Context) -> AbstractContextManager[Prepared]:
+        """Load or build the model, warming nothing; the exit gives everything back."""
+        ...

@@ -1,0 +1,232 @@
+"""What is asked for: suites, models, policies, cases and plans. Times are nanoseconds, sizes bytes, ratios floats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from bench.model.data import Data, digest
+
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
+
+Boundary = Literal["gpu", "gpu_unheld", "enqueue", "latency", "h2d", "compute", "d2h", "throughput"]
+# The definitions are part of the fingerprint: change a text only when the meaning changes.
+BOUNDARIES: dict[Boundary, str] = {
+    "gpu": "event to event around one call on a held stream, buffers resident, one call in flight",
+    "gpu_unheld": "event to event around one call on a stream that is not held",
+    "enqueue": "host time to issue one call",
+    "latency": "one request in flight, host clock: on a GPU from before H2D to after D2H, on a CPU around the call",
+    "h2d": "event to event around the copy of the inputs to the device, part of latency",
+    "compute": "event to event around the call, part of latency",
+    "d2h": "event to event around the copy of the outputs to the host, part of latency",
+    "throughput": "closed loop over all lanes: inferences (calls x batch) over last end minus first start",
+}
+# What a suite may ask for; the others come along as parts.
+ASKABLE: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "enqueue", "latency", "throughput")
+
+
+class Input(Data, frozen=True, kw_only=True):
+    """One input tensor: ``shape`` of sizes and symbols, ``range`` is [low, high) for integers."""
+
+    shape: tuple[int | str, ...]
+    dtype: str = "float32"
+    range: tuple[int, int] | None = None
+
+
+class Model(Data, frozen=True, kw_only=True):
+    """A model as the suite names it.
+
+    ``factory`` is ``torchvision:resnet50``, ``timm:dla34``, ``transformers:BertModel`` or ``zoo.py:function``;
+    ``args`` are its keyword arguments, ``config`` makes the configuration object of a transformers model,
+    ``metric`` is a user's function ``zoo.py:name(outputs, reference) -> dict[str, float]``.
+    """
+
+    factory: str
+    inputs: dict[str, Input]
+    args: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    symbols: dict[str, int] = {}
+    metric: str = ""
+
+
+class Range(Data, frozen=True, kw_only=True):
+    """The range of a dynamic symbol; ``at`` lists the points that are measured."""
+
+    min: int
+    opt: int
+    max: int
+    at: tuple[int, ...] = ()
+
+
+class Threshold(Data, frozen=True, kw_only=True):
+    """Limits an output must keep against the fp32 reference; ``None`` is not checked.
+
+    ``cosine`` and ``sqnr`` (dB) are lower limits, ``max_abs`` and ``rel_l2`` upper ones.
+    """
+
+    cosine: float | None = None
+    sqnr: float | None = None
+    max_abs: float | None = None
+    rel_l2: float | None = None
+
+
+# A cosine does not see a wrong scale. Beside it stands the rel_l2 of an output of the reference's norm at that angle,
+# sqrt(2 (1 - cosine)), rounded up; float32 keeps to less.
+DEFAULT_THRESHOLDS: dict[str, Threshold] = {
+    "fp32": Threshold(cosine=0.99999, rel_l2=1e-3),
+    "tf32": Threshold(cosine=0.9999, rel_l2=1e-2),
+    "fp16": Threshold(cosine=0.999, rel_l2=0.05),
+    "bf16": Threshold(cosine=0.99, rel_l2=0.15),
+    "int8": Threshold(cosine=0.98, rel_l2=0.2),
+    "fp8": Threshold(cosine=0.98, rel_l2=0.2),
+}
+
+
+class Policy(Data, frozen=True, kw_only=True):
+    """How to measure; not part of a case's identity.
+
+    ``boundaries`` empty means the device's defaults (CPU: latency, throughput; GPU: gpu, enqueue, latency,
+    throughput). ``target_ci`` is the half-width of the 95 % interval of the median, as a fraction of it. Replicate r
+    measures build r modulo ``builds``. ``energy_ns`` is how long a saturated loop runs for energy (0: not at all).
+    """
+
+    boundaries: tuple[Boundary, ...] = ()
+    target_ci: float = 0.005
+    min_samples: int = 50
+    max_samples: int = 256
+    max_time_ns: int = 15_000_000_000
+    warmup_calls: int = 10
+    warmup_ns: int = 200_000_000
+    warmup_limit_ns: int = 10_000_000_000
+    throughput_ns: int = 1_000_000_000
+    replicates: int = 3
+    builds: int = 1
+    energy_ns: int = 0
+    timeout_ns: int = 1_200_000_000_000
+
+
+class Case(Data, frozen=True, kw_only=True):
+    """One combination to measure. ``inputs`` keep the suite's symbols, ``resolved`` has sizes in their place.
+
+    ``options`` are the backend's, without those that equal their default. ``symbols`` maps each symbol of the
+    input shapes to the size measured; ``dynamic`` holds the ranges of those the backend must keep dynamic.
+    ``streams`` is the number of lanes in ``throughput`` (threads on a CPU). ``source`` is ``suites/x.yaml:14``
+    and no part of the identity.
+    """
+
+    model: str
+    factory: str
+    inputs: dict[str, Input]
+    backend: str
+    args: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    symbols: dict[str, int] = {}
+    options: dict[str, Any] = {}
+    precision: Precision = "fp32"
+    cuda_graph: bool = False
+    streams: int = 1
+    l2: Literal["warm", "cold"] = "warm"
+    transfers: bool = True
+    toolchain: str = "default"
+    dynamic: dict[str, Range] = {}
+    metric: str = ""
+    source: str = ""
+
+    @property
+    def id(self) -> str:
+        """The first 12 hex digits of the SHA-256 of what the case asks for, less what is a default and the source."""
+        usual = Case(model="", factory="", inputs={}, backend="", source=self.source)
+        asked = msgspec.to_builtins(self)
+        # By value: msgspec omits a default only if it is the very same object, which a string read from JSON is not.
+        needed = ("model", "factory", "inputs", "backend")
+        asked = {k: v for k, v in asked.items() if k in needed or getattr(self, k) != getattr(usual, k)}
+        return digest(asked)[:12]
+
+    @property
+    def resolved(self) -> dict[str, Input]:
+        """The inputs with the sizes of this case: every shape a tuple of ints."""
+        return shaped(self.inputs, self.symbols)
+
+    @property
+    def batch(self) -> int:
+        """Inferences in one call: the symbol ``batch``, 1 without one."""
+        return self.symbols.get("batch", 1)
+
+    @property
+    def label(self) -> str:
+        """``resnet50/tensorrt[optimization_level=4]/fp16/batch=32/graph``."""
+        parts = [self.model, named(self.backend, self.options), self.precision]
+        for name, size in self.symbols.items():
+            span = self.dynamic.get(name)
+            parts.append(f"{name}={size}" + (f" of {span.min}..{span.max}" if span else ""))
+        parts += ["graph"] * self.cuda_graph
+        parts += [f"streams={self.streams}"] * (self.streams != 1)
+        parts += [f"l2={self.l2}"] * (self.l2 != "warm")
+        parts += ["no-transfers"] * (not self.transfers)
+        parts += [f"@{self.toolchain}"] * (self.toolchain != "default")
+        return "/".join(parts)
+
+
+class LeftOut(Data, frozen=True, kw_only=True):
+    """A combination that the plan does not contain, and why."""
+
+    label: str
+    reason: str
+
+
+class Plan(Data, frozen=True, kw_only=True):
+    """The cases of a run in the order in which they are measured, and what was left out."""
+
+    cases: tuple[Case, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class Toolchain(Data, frozen=True, kw_only=True):
+    """An interpreter and environment variables that a stage runs in; an empty ``python`` is the running one."""
+
+    python: str = ""
+    env: dict[str, str] = {}
+
+
+class Suite(Data, frozen=True, kw_only=True):
+    """A suite file as read: ``matrix`` keeps the axes in order, ``lines`` maps a dotted key to its line."""
+
+    schema: int
+    name: str
+    path: str
+    models: dict[str, Model]
+    matrix: dict[str, tuple[Any, ...]]
+    include: tuple[dict[str, Any], ...] = ()
+    exclude: tuple[dict[str, Any], ...] = ()
+    dynamic: dict[str, Range] = {}
+    measure: Policy = Policy()
+    accuracy: dict[str, Threshold] = {}
+    toolchains: dict[str, Toolchain] = {}
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    baseline: str = ""
+    lines: dict[str, int] = {}
+
+
+def shaped(inputs: Mapping[str, Input], sizes: Mapping[str, int | str]) -> dict[str, Input]:
+    """``inputs`` with the value of each symbol in its place. KeyError for a symbol without one."""
+    return {
+        name: msgspec.structs.replace(
+            spec, shape=tuple(sizes[size] if isinstance(size, str) else size for size in spec.shape)
+        )
+        for name, spec in inputs.items()
+    }
+
+
+def named(name: str, options: Mapping[str, Any]) -> str:
+    """``inductor[mode=max-autotune]``: a backend with its options as tables and labels show it; lists as ``a+b``."""
+    shown = ",".join(f"{key}={_shown(value)}" for key, value in options.items())
+    return f"{name}[{shown}]" if shown else name
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,1 +1,0 @@
-"""What profilers say of a run."""

@@ -1,0 +1,60 @@
+"""Takes the engines of a few cases apart: their layers, timed in a pass of its own as any artifact is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.backends import base
+from bench.errors import UsageError
+from bench.machine.environment import Device
+from bench.model.profile import FILE, Layers
+from bench.model.run import Failure
+from bench.model.seam import Layered, Stage
+from bench.model.suite import Case, Plan, Policy, Suite
+from bench.runner import run
+from bench.runner.dispatch import Tell
+from bench.runner.session import Settings
+
+MOST = 8
+
+
+def layers(
+    suite: Suite, plan: Plan, policy: Policy, device: Device, settings: Settings, tell: Tell
+) -> Iterator[tuple[Case, Layers | Failure]]:
+    """The layers of each case of ``plan``, from the cache where they are there, or why there are none.
+
+    UsageError for more than MOST cases, and for a backend that does not tell of its layers.
+    """
+    _check(plan.cases)
+    for case, ready in run.make(suite, plan, policy, device, settings, tell, _stages):
+        if isinstance(ready, Failure):
+            yield case, ready
+            continue
+        folder = Path(ready.folders[_layered(case).layers(case).name])
+        yield case, msgspec.json.decode((folder / FILE).read_bytes(), type=Layers)
+
+
+def _stages(case: Case) -> list[Stage]:
+    return [*base.load(case.backend).stages(case), _layered(case).layers(case)]
+
+
+def _layered(case: Case) -> Layered:
+    backend = base.load(case.backend)
+    assert isinstance(backend, Layered)
+    return backend
+
+
+def _check(cases: Sequence[Case]) -> None:
+    silent = list(dict.fromkeys(c.backend for c in cases if not isinstance(base.load(c.backend), Layered)))
+    if silent:
+        telling = [case.backend for case in cases if case.backend not in silent]
+        fix = f'--select "backend={telling[0]}"' if telling else "add `tensorrt` to the backends of the suite"
+        raise UsageError(f"{', '.join(silent)} cannot tell of layers", fix=fix)
+    if len(cases) > MOST:
+        raise UsageError(
+            f"{len(cases)} cases are selected, layers are printed of at most {MOST}",
+            fix=f'one of them: --select "id={cases[0].id}"  (trtbench list shows every id)',
+        )

@@ -1,0 +1,138 @@
+"""One job given to one worker process: what it said last, or the failure that its end amounts to."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable
+
+import msgspec
+
+from bench.machine import gpu_faults, gpus
+from bench.model.events import Event, Step
+from bench.model.run import Failure
+from bench.runner import jobs
+from bench.runner.toolchains import Interpreter
+from bench.runner.watch import Watch
+from bench.system import process
+from bench.units import format_time
+
+Tell = Callable[[Event], None]
+UNWATCHED = Watch()
+# What the worker wrote is in its record.
+_READ = "--verbose shows what it wrote last"
+
+
+class Dispatcher:
+    """Starts workers, tells their steps, and turns every end into a reply or a Failure.
+
+    ``gpu`` tells how the GPU is after a job on it has failed. Once it is lost, nothing is started on it any more.
+    """
+
+    def __init__(self, limit_ns: int, cold: bool, tell: Tell, gpu: Callable[[], gpus.State] = gpus.state) -> None:
+        self._limit_ns = limit_ns
+        self._cold = cold
+        self._tell = tell
+        self._gpu = gpu
+        self._lost: Failure | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the GPU is lost: nothing is started on it any more."""
+        return self._lost is not None
+
+    def ask(
+        self,
+        interpreter: Interpreter,
+        job: jobs.JobType,
+        label: str,
+        watch: Watch = UNWATCHED,
+        worker: process.Child | None = None,
+    ) -> jobs.ReplyType | Failure:
+        """Have a worker do ``job`` while ``watch`` looks on: a new one, or ``worker``, which has been started ahead."""
+        on_gpu = job.device != "cpu"
+        if on_gpu and self._lost is not None:
+            if worker is not None:
+                worker.close()
+            return self._lost
+        last: list[jobs.ReplyType] = []
+        stage = "start"
+
+        def on_line(line: bytes) -> None:
+            nonlocal stage
+            reply = jobs.decode_reply(line)
+            if isinstance(reply, jobs.Doing):
+                stage = reply.phase
+                watch.step(stage)
+                self._tell(Step(label=label, phase=reply.phase, timed=reply.timed))
+            else:
+                last.append(reply)
+
+        env = dict(interpreter.env)
+        if self._cold and isinstance(job, jobs.Measure | jobs.Produce):
+            env |= {"TORCHINDUCTOR_CACHE_DIR": f"{job.scratch}/inductor", "TRITON_CACHE_DIR": f"{job.scratch}/triton"}
+        line = jobs.encode(job)
+        end: jobs.ReplyType | Failure
+        try:
+            if worker is None:
+                worker = process.Child(interpreter.command, env, keep=watch.descriptors)
+            with contextlib.closing(worker):
+                outcome = worker.finish(line, self._limit_ns, on_line, tick=watch.tick)
+        except gpus.DeviceLost as error:
+            end = Failure(kind="DeviceLost", stage=stage, message=error.what)
+        else:
+            end = _judge(last[-1], outcome.log) if last else crash(outcome, stage, self._limit_ns)
+        return self._explained(end, label) if on_gpu else end
+
+    def _explained(self, end: jobs.ReplyType | Failure, label: str) -> jobs.ReplyType | Failure:
+        """The end of a job on the GPU, with what the GPU's state says of its failure."""
+        failure = end if isinstance(end, Failure) else end.record.failure if isinstance(end, jobs.Measured) else None
+        if failure is None:
+            return end
+        failure = gpu_faults.explained(failure, self._gpu())
+        if failure.kind == "DeviceLost":
+            self._lost = gpu_faults.after_loss(failure, label)
+        if isinstance(end, jobs.Measured):
+            return msgspec.structs.replace(end, record=msgspec.structs.replace(end.record, failure=failure))
+        return failure
+
+
+def _judge(reply: jobs.ReplyType, log: str) -> jobs.ReplyType | Failure:
+    """The reply, with the worker's output beside the traceback where something failed."""
+    if isinstance(reply, jobs.Failed):
+        tail = (log + reply.trace)[-process.LOG_TAIL :]
+        return Failure(
+            kind=reply.kind, stage=reply.stage, message=reply.message, hint=reply.hint, log=tail, where=reply.where
+        )
+    if isinstance(reply, jobs.Measured) and reply.record.failure:
+        failure = reply.record.failure
+        failure = msgspec.structs.replace(failure, log=(log + failure.log)[-process.LOG_TAIL :])
+        return msgspec.structs.replace(reply, record=msgspec.structs.replace(reply.record, failure=failure))
+    return reply
+
+
+def crash(outcome: process.Outcome, stage: str, limit_ns: int) -> Failure:
+    """The failure of a worker that ended without an answer."""
+    if outcome.timed_out:
+        return Failure(
+            kind="Timeout",
+            stage=stage,
+            message=f"no result within {format_time(limit_ns)}",
+            hint="raise `measure: {timeout: ...}` in the suite, or see the log for what it waits on",
+            log=outcome.log,
+        )
+    if outcome.code < 0:
+        name = _signal(-outcome.code)
+        hint = "the kernel's out-of-memory killer, most likely: a smaller batch" if name == "SIGKILL" else ""
+        hint = hint or f"a native library crashed; {_READ}"
+        return Failure(kind="Crash", stage=stage, message=f"the worker was ended by {name}", hint=hint, log=outcome.log)
+    message = f"the worker ended with exit code {outcome.code} and no answer"
+    return Failure(kind="Crash", stage=stage, message=message, hint=_READ, log=outcome.log)
+
+
+def _signal(number: int) -> str:
+    """``SIGSEGV``, or ``signal 40`` for the real-time ones, which have no names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,166 @@
+"""What the runner and a worker process say to each other: one job in, replies out, each a line of JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bench.model.data import Data
+from bench.model.run import Environment, Phase, Record, Work
+from bench.model.seam import Missing, Reading, Stage
+from bench.model.suite import Case, Policy, Threshold
+
+
+class Job(Data, frozen=True, kw_only=True, tag_field="job", tag=str.lower):
+    """Base of all jobs. ``device`` is ``cpu`` or ``cuda:0``; relative factories are looked up in ``suite_dir``."""
+
+    device: str
+    suite_dir: str = "."
+    seed: int = 0
+    cold: bool = False
+
+
+class Measure(Job, frozen=True, kw_only=True):
+    """Measure one case once; ``artifacts`` maps the names of its stages to finished folders.
+
+    ``gate`` is the descriptor of the page that holds streams on a GPU, -1 where there is none. ``build`` says which
+    independent build of the model; ``shared`` is the folder of backends' own caches.
+    """
+
+    case: Case
+    policy: Policy
+    threshold: Threshold
+    artifacts: dict[str, str]
+    scratch: str
+    shared: str = ""
+    replicate: int = 0
+    build: int = 0
+    gate: int = -1
+
+
+class Produce(Job, frozen=True, kw_only=True):
+    """Make one artifact of a case in the folder ``out``."""
+
+    case: Case
+    stage: Stage
+    artifacts: dict[str, str]
+    out: str
+    scratch: str
+    shared: str = ""
+    build: int = 0
+
+
+class Inspect(Job, frozen=True, kw_only=True):
+    """Build each case's model without memory, so that a wrong factory is told first; count its arithmetic and bytes."""
+
+    cases: tuple[Case, ...]
+
+
+class Ceilings(Job, frozen=True, kw_only=True):
+    """Measure the machine's rates for speed of light."""
+
+
+class Preload(Job, frozen=True, kw_only=True):
+    """Import what measuring ``case`` will import, and wait: another job follows on the next line."""
+
+    case: Case
+
+
+class Describe(Job, frozen=True, kw_only=True):
+    """Tell the environment of this interpreter, without a device, and which backends it makes ready for ``device``."""
+
+
+class Selftest(Job, frozen=True, kw_only=True):
+    """Read kernels of known length through ``gate``, and make ``runs`` calls of each kind that is hard to hold."""
+
+    gate: int
+    runs: int = 0
+
+
+JobType = Measure | Produce | Inspect | Ceilings | Describe | Selftest
+
+
+class Reply(Data, frozen=True, kw_only=True, tag_field="reply", tag=str.lower):
+    """Base of all replies; ``Doing`` may come many times, one of the others comes last."""
+
+
+class Doing(Reply, frozen=True, kw_only=True):
+    """The worker entered a phase; while a ``timed`` one runs the parent must stay asleep."""
+
+    phase: str
+    timed: bool = False
+
+
+class Measured(Reply, frozen=True, kw_only=True):
+    """The finished record of a Measure job, a failed one included; ``spans`` are when each boundary was measured."""
+
+    record: Record
+    spans: dict[str, tuple[int, int]] = {}
+
+
+class Produced(Reply, frozen=True, kw_only=True):
+    """The artifact is complete; ``phases`` is what it took."""
+
+    phases: tuple[Phase, ...]
+
+
+class Failed(Reply, frozen=True, kw_only=True):
+    """The job could not be done; ``kind`` is the name of an error's class."""
+
+    kind: str
+    stage: str
+    message: str
+    where: str = ""
+    hint: str = ""
+    trace: str = ""
+
+
+class Preloaded(Reply, frozen=True, kw_only=True):
+    """Everything is imported; the worker waits for its job."""
+
+
+class Inspected(Reply, frozen=True, kw_only=True):
+    """Work by case id, or why it cannot be counted; a model whose package is missing is in neither."""
+
+    work: dict[str, Work]
+    failed: dict[str, str] = {}
+
+
+class Rates(Reply, frozen=True, kw_only=True):
+    """FLOP/s by precision, and ``copy`` in bytes/s (read plus written)."""
+
+    ceilings: dict[str, float]
+
+
+class Described(Reply, frozen=True, kw_only=True):
+    """The environment, and per backend what is missing (None: ready)."""
+
+    environment: Environment
+    backends: dict[str, Missing | None]
+
+
+class Read(Reply, frozen=True, kw_only=True):
+    """What the self-test read in one process."""
+
+    readings: tuple[Reading, ...]
+
+
+ReplyType = Doing | Measured | Produced | Failed | Inspected | Rates | Described | Read | Preloaded
+
+_ENCODER = msgspec.json.Encoder()
+_JOBS: msgspec.json.Decoder[JobType | Preload] = msgspec.json.Decoder(JobType | Preload)
+_REPLIES: msgspec.json.Decoder[ReplyType] = msgspec.json.Decoder(ReplyType)
+
+
+def encode(message: Job | Reply) -> bytes:
+    """One line without its newline."""
+    return _ENCODER.encode(message)
+
+
+def decode_job(line: bytes) -> JobType | Preload:
+    """The job of a line. msgspec.MsgspecError if it is none."""
+    return _JOBS.decode(line)
+
+
+def decode_reply(line: bytes) -> ReplyType:
+    """The reply of a line. msgspec.MsgspecError if it is none."""
+    return _REPLIES.decode(line)

@@ -1,0 +1,169 @@
+"""Going on with an earlier run: whether that can be, what is left of it, and doing that."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+import bench
+from bench import store
+from bench.backends import base
+from bench.errors import StoreError, UsageError
+from bench.machine import environment
+from bench.model.run import Environment, Header, Record, Run, Warning
+from bench.model.suite import Case
+from bench.runner import sources
+from bench.runner.dispatch import Tell
+from bench.runner.session import Finished, Session, Settings, refuse_both, settled
+from bench.store import artifacts
+
+_SHOWN = 4  # differences that an error names
+
+
+def left(cases: Iterable[Case], records: Sequence[Record], replicates: int) -> list[Case]:
+    """Those of ``cases`` of which something is still to be measured."""
+    done, failed = settled(records)
+    return [
+        case for case in cases if case.id not in failed and any((case.id, n) not in done for n in range(replicates))
+    ]
+
+
+def resumable(path: Path) -> Run:
+    """The run at ``path``.
+
+    StoreError if this trtbench cannot run its cases, UsageError if a file that they name is not what it was.
+    """
+    run = store.read(path)
+    _refuse_unknown(run.header, path)
+    _refuse_changed(run.header, path)
+    return run
+
+
+def _refuse_unknown(header: Header, path: Path) -> None:
+    """StoreError if the run at ``path`` has cases that this trtbench cannot run."""
+    fix = f"the trtbench that made it ({header.version}), or {_new_run(header)}"
+    if "default" not in header.environments:
+        raise StoreError("the run does not say where it was made", where=str(path), fix=fix)
+    for case in header.cases:
+        try:
+            base.options_of(base.load(case.backend), case)
+        except UsageError as error:
+            what = f"this trtbench cannot run {case.label}: {error.what}"
+            raise StoreError(what, where=str(path), fix=fix) from error
+
+
+def _new_run(header: Header) -> str:
+    return f"a new run: trtbench run {shlex.quote(header.suite_path)}"
+
+
+def _refuse_changed(header: Header, path: Path) -> None:
+    """UsageError if a file that the run's cases name is not what it was, or not there."""
+    folder = Path(header.suite_path).parent
+    now = sources.of_all(header.cases, folder.resolve())
+    for name, was in header.sources.items():
+        if now.get(name) != was:
+            gone = not now.get(name)
+            what = f"{folder / name}, which the run was begun with, {'is not there' if gone else 'has changed since'}"
+            again = _new_run(header)
+            fix = f"go to the folder that the run was started in, or {again}" if gone else again
+            raise UsageError(what, where=str(path), fix=fix)
+
+
+def device(header: Header, path: Path) -> Environment:
+    """The device here that is to go on with the run at ``path``. UsageError if there is none of its kind."""
+    before = header.environments["default"]
+    try:
+        return environment.describe(before.kind)
+    except UsageError as error:
+        what = f"the run was begun on {before.device}, and {error.what}"
+        raise UsageError(what, where=str(path), fix=f"go on with it on such a machine; or {error.fix}") from error
+
+
+def refuse_another(header: Header, toolchain: str, here: Environment, path: Path) -> None:
+    """UsageError if the run at ``path`` was made in another environment of that toolchain."""
+    before = header.environments[toolchain]
+    if here.fingerprint == before.fingerprint:
+        return
+    differ = _differences(before, here)
+    more = f" and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else ""
+    which = "" if toolchain == "default" else f" of the toolchain {toolchain!r}"
+    raise UsageError(
+        f"the run was made in another environment{which}: {', '.join(differ[:_SHOWN])}{more}",
+        where=str(path),
+        fix=f"go back to that environment, or {_new_run(header)}",
+    )
+
+
+def _differences(before: Environment, here: Environment) -> list[str]:
+    """``torch 2.11.0 -> 2.13.0``: what the fingerprint covers and is another here, then and now."""
+    found = []
+    for field in here.__struct_fields__:
+        was, now = getattr(before, field), getattr(here, field)
+        if was == now or field in ("host", "observed", "slug") or (field == "memory" and before.gib == here.gib):
+            continue
+        if isinstance(was, dict):
+            found += [
+                f"{name} {was.get(name, 'none')} -> {now.get(name, 'none')}"
+                for name in sorted({*was, *now})
+                if was.get(name) != now.get(name)
+            ]
+        else:
+            found.append(f"{field} {was or 'none'} -> {now or 'none'}")
+    return found
+
+
+def place(before: Environment, here: Environment) -> str:
+    """Which card, or machine where cards are not told, goes on with a run; empty if it is that of the beginning."""
+    return str(here.observed.get("card") or here.host) if elsewhere(before, here) else ""
+
+
+def elsewhere(before: Environment, here: Environment) -> tuple[Warning, ...]:
+    """The warning for what is measured on another machine or card of the same kind than the run was begun on."""
+    cards = before.observed.get("card"), here.observed.get("card")
+    # Where cards are told the host's name is not asked: a container that was started again has another.
+    other, same = ("machine", before.host == here.host) if None in cards else ("card", cards[0] == cards[1])
+    if same:
+        return ()
+    message = f"resumed on another {other} of the same kind: its difference is part of the spread between processes"
+    return (Warning(kind="ResumedElsewhere", message=message, hint="one sitting for a run that decides something"),)
+
+
+def another_version(before: str, here: str) -> tuple[Warning, ...]:
+    """The warning for what is measured by another version of trtbench than the run was begun by."""
+    if before == here:
+        return ()
+    message = f"measured by trtbench {here}, the run was begun by {before}: what it does with a model may differ"
+    return (Warning(kind="ResumedByAnother", message=message, hint="a new run for one that decides something"),)
+
+
+def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | None = None) -> Finished:
+    """Run what is missing of the run at ``path``, or of the ``wanted`` cases of its plan, with its seed and caches.
+
+    UsageError if this is another environment than it was made in, or a file that its cases name is another.
+    """
+    so_far = resumable(path)
+    header = so_far.header
+    artifacts.check_writable(Path(settings.cache))
+    settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
+    refuse_both(settings)
+    wanted = header.cases if wanted is None else wanted
+    here = device(header, path)
+    refuse_another(header, "default", here, path)
+    places = dict.fromkeys(header.toolchains, str(path))
+    with Session(header, settings, tell, places) as session:
+        session.wanted = left(wanted, so_far.records, header.policy.replicates)
+        session.marks = (
+            *elsewhere(header.environments["default"], here),
+            *another_version(header.version, bench.__version__),
+        )
+        session.place = place(header.environments["default"], here)
+        session.begun = True
+        for name, found in session.prepare().environments.items():
+            refuse_another(header, name, found, path)
+        writer, run = store.reopen(path)
+        with contextlib.closing(writer):
+            return session.measure(writer, run.records, {case.id for case in wanted})

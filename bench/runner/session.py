@@ -1,0 +1,334 @@
+"""One run in progress: the device's lock, interpreters, artifacts, and the round robin over replicates and cases."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+
+import msgspec
+
+import bench
+from bench import store
+from bench.analysis import roofline
+from bench.backends import base
+from bench.errors import UsageError
+from bench.machine import environment
+from bench.model.data import Data, digest
+from bench.model.events import Note, Started, Stored, Waiting
+from bench.model.run import Environment, Failure, Footer, Header, Record, Warning, Work
+from bench.model.seam import Stage
+from bench.model.suite import DEFAULT_THRESHOLDS, Case, Plan, Policy, Suite, Threshold
+from bench.runner import jobs, prestart, sources, stages, toolchains, watch
+from bench.runner.dispatch import Dispatcher, Tell
+from bench.runner.preflight import Survey
+from bench.store import privacy
+from bench.suite.reader import locate, place_of_toolchain
+from bench.system import locks, process, scratch
+from bench.system.signals import stoppable
+
+
+class Settings(Data, frozen=True, kw_only=True):
+    """How to run, beside what to run: where results and artifacts go, whether caches count, and how many workers are
+    started at once before the first of them is measured.
+    """
+
+    store: str
+    cache: str
+    cold: bool = False
+    rebuild: bool = False
+    prestart: int = 1
+    seed: int = 0
+
+
+class Finished(Data, frozen=True, kw_only=True):
+    """How a run ended: its file, and whether it was interrupted."""
+
+    path: str
+    interrupted: bool = False
+
+
+def device_of(name: environment.Device, plan: Plan) -> Environment:
+    """The environment that ``plan`` runs in on ``name`` (auto, cpu or cuda); simulated backends need no device."""
+    simulated = any(base.load(case.backend).simulated for case in plan.cases)
+    return environment.describe("fake" if simulated else name)
+
+
+def new_session(
+    suite: Suite, plan: Plan, policy: Policy, device: environment.Device, settings: Settings, tell: Tell
+) -> Session:
+    """A session with the header of a new run of ``plan``."""
+    here = device_of(device, plan)
+    created = datetime.datetime.now(datetime.UTC)
+    text = Path(suite.path).read_text()
+    asked = digest([text, [case.id for case in plan.cases], created.isoformat()])
+    used = {name: suite.toolchains[name] for name in _foreign(plan.cases)}
+    header = Header(
+        run=store.run_id(created, suite.name, asked),
+        created=created.isoformat(timespec="seconds"),
+        version=bench.__version__,
+        environments={"default": here},
+        suite=text,
+        suite_path=suite.path,
+        cases=plan.cases,
+        left_out=plan.left_out,
+        policy=policy,
+        baseline=suite.baseline,
+        thresholds={**DEFAULT_THRESHOLDS, **suite.accuracy},
+        toolchains=used,
+        seed=settings.seed,
+        cold=settings.cold,
+        sources=sources.of_all(plan.cases, Path(suite.path).parent.resolve()),
+    )
+    places = {name: place_of_toolchain(suite, name) for name in used}
+    factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
+    return Session(header, settings, tell, places, factories)
+
+
+def refuse_both(settings: Settings) -> None:
+    """UsageError for settings that contradict each other."""
+    if settings.cold and settings.prestart > 1:
+        what = "a --cold run is for true starts, --prestart takes imports out of them"
+        raise UsageError(what, fix="leave one of them out")
+
+
+def _foreign(cases: Sequence[Case]) -> list[str]:
+    """The toolchains of the cases, less the running interpreter."""
+    return sorted({case.toolchain for case in cases} - {"default"})
+
+
+class Session:
+    """One run in progress: the device's lock, interpreters, artifacts, and the loop over cases."""
+
+    def __init__(
+        self,
+        header: Header,
+        settings: Settings,
+        tell: Tell,
+        places: Mapping[str, str],
+        factories: Mapping[str, str] | None = None,
+    ) -> None:
+        self.places = places
+        self.factories = factories or {}
+        self.header = header
+        self.settings = settings
+        self.tell = tell
+        self.kind = header.environments["default"].kind
+        self.device = header.environments["default"].address
+        self.suite_dir = Path(header.suite_path).parent.resolve()
+        self.interpreters: dict[str, toolchains.Interpreter] = {}
+        self.survey: Survey | None = None
+        self.work: dict[str, Work] = {}
+        self.begun = False  # a run that is gone on with: its rows keep to the ceilings of its header
+        self.wanted: Sequence[Case] = header.cases
+        self.marks: tuple[Warning, ...] = ()
+        self.place = ""
+        self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, tell)
+        self.ahead = prestart.Prestart(settings.prestart, self.device, self.suite_dir, tell, gates=self.kind == "cuda")
+        self._stack = contextlib.ExitStack()
+        self._stack.callback(self.ahead.close)
+
+    def __enter__(self) -> Session:
+        own = self._stack.enter_context(scratch.folder())
+        self.link = toolchains.package_link(own)
+        cold = own / "cold" if self.settings.cold else None
+        root = Path(self.settings.cache)
+        seed, rebuild = self.settings.seed, self.settings.rebuild
+        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self.dispatcher.ask, rebuild=rebuild)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def open(self) -> None:
+        """Start the interpreter of every toolchain that is wanted once, and take the device's lock."""
+        self.interpreters = {"default": self._default()}
+        here = self.header.environments["default"]
+        for name in _foreign(self.wanted):
+            toolchain, place = self.header.toolchains[name], self.places[name]
+            found = toolchains.probe(name, toolchain, self.suite_dir, here, self.link, place)
+            self.interpreters[name] = found
+        if self.kind != "fake":
+            path = locks.lock_path(self.device)
+            on_wait: Callable[[str], None] = lambda holder: self.tell(Waiting(device=self.device, holder=holder))  # noqa: E731
+            self._stack.enter_context(locks.hold(path, f"{self.header.run} (process {os.getpid()})", on_wait))
+        environments = {name: interpreter.environment for name, interpreter in self.interpreters.items()}
+        self.header = msgspec.structs.replace(self.header, environments=environments)
+
+    def prepare(self) -> Header:
+        """Everything that can prove the user wrong before a file is written; the header with what was found out."""
+        self.open()
+        default = self.interpreters["default"]
+        if self.kind != "fake" and "torch" in default.environment.libraries:
+            self.survey = Survey(
+                Path(self.settings.cache),
+                self.suite_dir,
+                self.header.suite_path,
+                self.device,
+                default.environment,
+                lambda job, label: self.dispatcher.ask(default, job, label),
+                self.tell,
+            )
+            self.work = self.survey.work(self.wanted, self.factories, self.settings.seed)
+            if not self.begun:
+                self.header = msgspec.structs.replace(self.header, ceilings=self.survey.ceilings())
+        return self.header
+
+    def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]) -> Finished:
+        """The round robin over replicates and the ``wanted`` cases; a case that failed once is not tried again.
+
+        Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
+        nothing of its plan is missing.
+        """
+        done, failed = settled(before)
+        turns = [(case, n) for n in range(self.header.policy.replicates) for case in self.header.cases]
+        total = len(turns)
+        interrupted, left = False, 0
+        with stoppable() as ignore_signals:
+            try:
+                for position, (case, replicate) in enumerate(turns):
+                    if (case.id, replicate) in done or case.id in failed:
+                        continue
+                    if case.id not in wanted:
+                        left += 1
+                        continue
+                    self.tell(Started(label=case.label, done=position, total=total, replicate=replicate))
+                    coming = [
+                        turn
+                        for turn in turns[position:]
+                        if turn[0].id in wanted - failed and (turn[0].id, turn[1]) not in done
+                    ]
+                    record = self._record(coming)
+                    if record.measurements:
+                        facts = {**record.telemetry, **({"resumed_on": self.place} if self.place else {})}
+                        warnings = (*record.warnings, *self.marks)
+                        record = msgspec.structs.replace(record, warnings=warnings, telemetry=facts)
+                    record = privacy.without_paths(record, self.suite_dir)
+                    writer.append(record)
+                    if record.failure:
+                        failed.add(case.id)
+                    self.tell(Stored(record=record, done=position + 1, total=total))
+            except KeyboardInterrupt:
+                interrupted = True
+            ignore_signals()
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            status = "interrupted" if interrupted or left else "complete"
+            writer.finish(Footer(finished=now, status=status, records=writer.records))  # type: ignore[arg-type]
+        return Finished(path=str(writer.path), interrupted=interrupted)
+
+    def _default(self) -> toolchains.Interpreter:
+        used = {case.backend for case in self.header.cases}
+        return toolchains.Interpreter(
+            name="default",
+            command=toolchains.worker_command(""),
+            env=toolchains.worker_env(self.link, {}),
+            environment=self.header.environments["default"],
+            backends={name: base.load(name).missing(self.device) for name in used},
+        )
+
+    @contextlib.contextmanager
+    def _keeping(self, case: Case) -> Iterator[Path]:
+        """A folder for what a backend is asked to keep, e.g. generated code; told if it was used, gone if not."""
+        folder = Path(self.settings.cache) / "kept" / self.header.run / case.id
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            yield folder
+        finally:
+            for empty in (folder, folder.parent):
+                with contextlib.suppress(OSError):
+                    empty.rmdir()
+        if folder.exists():
+            self.tell(Note(text=f"{case.label}: kept in {folder}"))
+
+    def _lacking(self, case: Case, replicate: int) -> str:
+        build = replicate % self.header.policy.builds
+        return self.maker.lacking(case, base.load(case.backend).stages(case), self.interpreters, self.tell, build)
+
+    def ready(
+        self,
+        case: Case,
+        needed: Sequence[Stage],
+        build: int = 0,
+        ahead: Callable[[], process.Child | None] = lambda: None,
+    ) -> stages.Ready | Failure:
+        """The artifacts of ``case`` that ``needed`` names, or why one cannot be made."""
+        interpreter = self.interpreters[case.toolchain]
+        missing = toolchains.missing(interpreter, case.backend)
+        if missing is not None:
+            failure = Failure(kind="Unavailable", stage="start", message=missing.reason, hint=missing.fix)
+            return toolchains.locate_failure(failure, interpreter, case)
+        return self.maker.ready(case, needed, self.interpreters, self.tell, build, ahead)
+
+    def _record(self, turns: Sequence[tuple[Case, int]]) -> Record:
+        """The record of the first of ``turns``; the next ones may be prepared for."""
+        case, replicate = turns[0]
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        build = replicate % self.header.policy.builds
+        blank = Record(
+            case=case.id, label=case.label, replicate=replicate, started=now, toolchain=case.toolchain, build=build
+        )
+        interpreter = self.interpreters[case.toolchain]
+        if not self.dispatcher.lost:
+            self.ahead.start(turns, self.interpreters, self._lacking)
+        builder = lambda: self.ahead.builder(case, replicate)  # noqa: E731
+        ready = self.ready(case, base.load(case.backend).stages(case), build, builder)
+        if isinstance(ready, Failure):
+            return msgspec.structs.replace(blank, failure=ready)
+        started = self.ahead.take(case, replicate)
+        with (
+            scratch.folder() as own,
+            self._keeping(case) as kept,
+            contextlib.ExitStack() as stack,
+        ):
+            if started is not None:
+                stack.callback(started.worker.close)  # the gate is the watch's
+            watched = stack.enter_context(watch.device(self.kind, started.gate if started else None))
+            job = jobs.Measure(
+                case=case,
+                policy=self.header.policy,
+                threshold=self.header.thresholds.get(case.precision, Threshold()),
+                artifacts={**ready.folders, "keep": str(kept)},
+                scratch=str(own),
+                gate=watched.gate,
+                shared=str(self.maker.shared()),
+                replicate=replicate,
+                build=build,
+                device=self.device,
+                suite_dir=str(self.suite_dir),
+                seed=self.settings.seed,
+                cold=self.settings.cold,
+            )
+            worker = started.worker if started else None
+            reply = self.dispatcher.ask(interpreter, job, case.label, watched, worker)
+            if isinstance(reply, Failure):
+                return watched.complete(msgspec.structs.replace(blank, failure=reply), {})
+            assert isinstance(reply, jobs.Measured)
+            record = watched.complete(reply.record, reply.spans)
+        record = msgspec.structs.replace(record, phases=ready.phases + record.phases)
+        if record.failure:
+            failure = toolchains.locate_failure(record.failure, interpreter, case)
+            record = msgspec.structs.replace(record, failure=failure)
+        return self._lit(record, case)
+
+    def _lit(self, record: Record, case: Case) -> Record:
+        """``record`` with its fraction of speed of light, and a warning where that is more than there can be."""
+        if self.survey is None or case.id not in self.work:
+            return record
+        ceilings = self.header.ceilings
+        work = roofline.achieved(self.work[case.id], case.precision, ceilings, record.measurements)
+        record = msgspec.structs.replace(record, work=work)
+        # One that is wrong says so, and may be fast because it has not done the work.
+        past = roofline.warnings(work, case.precision, ceilings) if record.accuracy and record.accuracy.ok else ()
+        if past:
+            self.survey.disprove(ceilings, case.label)
+        return msgspec.structs.replace(record, warnings=(*record.warnings, *past))
+
+
+def settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:
+    """What is not measured again: processes by case and replicate, and the cases that failed. Those that a lost GPU
+    left are neither: their records say nothing of them.
+    """
+    telling = [record for record in records if not (record.failure and record.failure.kind == "DeviceLost")]
+    return {(r.case, r.replicate) for r in telling}, {r.case for r in telling if r.failure}

@@ -1,0 +1,79 @@
+"""The user's files that decide what a case computes. What they hold is part of every key, and of a run's header."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.backends import base
+from bench.model.suite import Case
+
+
+def named(case: Case, suite_dir: Path) -> dict[str, str]:
+    """SHA-256 by name of each file that the model of ``case`` names: of a ``zoo.py:name`` factory, and each text in
+    ``args`` and ``config`` that is the path of a file there, e.g. of a checkpoint. What these files read or import in
+    turn is not seen.
+    """
+    names = [*_code(case.factory), *_texts(case.args), *_texts(case.config)]
+    return {name: _found(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
+
+
+def every(case: Case, suite_dir: Path) -> dict[str, str]:
+    """As ``named``, with the files of the metric and of what the backend builds; empty for one that is not there."""
+    stages = base.load(case.backend).stages(case)
+    names = [*_code(case.factory), *_code(case.metric), *(name for stage in stages for name in stage.files)]
+    found = {name: _found(suite_dir / name) if _is_file(suite_dir / name) else "" for name in names}
+    return found | named(case, suite_dir)
+
+
+def of_all(cases: Iterable[Case], suite_dir: Path) -> dict[str, str]:
+    """As ``every``, of all the cases."""
+    return {name: found for case in cases for name, found in every(case, suite_dir).items()}
+
+
+def _code(reference: str) -> list[str]:
+    """The file of ``FILE.py:function``; none of a library's."""
+    file = reference.partition(":")[0]
+    return [file] if file.endswith(".py") else []
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from _texts(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _texts(member)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text that cannot be a path: too long, or with a zero byte
+        return False
+
+
+def sha256(path: Path) -> str:
+    """Of what a file holds, in hex. OSError if it cannot be read."""
+    about = path.stat()
+    return _digest(path, about.st_mtime_ns, about.st_size)
+
+
+def _found(path: Path) -> str:
+    """The digest, or why there is none: whoever needs what the file holds tells of it."""
+    try:
+        return sha256(path)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+@functools.lru_cache
+def _digest(path: Path, _changed: int, _size: int) -> str:
+    """Of the contents; read once while the file stays as it is, as a checkpoint can be large."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,242 @@
+"""The artifacts of a case: found in the cache, or made by a worker, once for all cases that share them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.model.data import Data, digest
+from bench.model.events import Event, Note, Step
+from bench.model.run import Failure, Phase
+from bench.model.seam import Stage
+from bench.model.suite import Case
+from bench.runner import jobs, sources
+from bench.runner.toolchains import Interpreter, locate_failure
+from bench.store import artifacts
+from bench.system import process, scratch
+
+# Raise it when what producers write, or how the readers of an artifact take it, changes.
+METHOD = 2
+# Beside the flags of an environment, what compilers of artifacts are told by the environment.
+_COMPILERS = ("CC", "CXX")
+_INDUCTOR = "TORCHINDUCTOR_"
+_FOLDERS = "_CACHE_DIR"
+
+
+class Ask(Protocol):
+    """Has a worker do a job: a new one, or one that has been started ahead."""
+
+    def __call__(
+        self, interpreter: Interpreter, job: jobs.JobType, label: str, *, worker: process.Child | None = None
+    ) -> jobs.ReplyType | Failure:
+        """The job's answer, or why there is none; ``worker`` is closed."""
+        ...
+
+
+class Ready(Data, frozen=True, kw_only=True):
+    """The folders of a case's artifacts by stage, and what making them took (the reference left out)."""
+
+    folders: dict[str, str]
+    phases: tuple[Phase, ...] = ()
+
+
+class Maker:
+    """Makes artifacts for one run; remembers what failed, so that cases which share a stage fail at once.
+
+    ``rebuild`` makes what is built (engines, packages) once more, from the caches that earlier builds left.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        cold_root: Path | None,
+        suite_dir: Path,
+        device: str,
+        seed: int,
+        ask: Ask,
+        *,
+        rebuild: bool = False,
+    ) -> None:
+        self._root = root
+        self._rebuild = rebuild
+        self._rebuilt: set[str] = set()
+        self._cold_root = cold_root
+        self._suite_dir = suite_dir
+        self._device = device
+        self._seed = seed
+        self._ask = ask
+        self._failed: dict[str, Failure] = {}
+
+    def ready(
+        self,
+        case: Case,
+        stages: Sequence[Stage],
+        interpreters: dict[str, Interpreter],
+        tell: Callable[[Event], None],
+        build: int = 0,
+        ahead: Callable[[], process.Child | None] = lambda: None,
+    ) -> Ready | Failure:
+        """All artifacts of ``case``, or why one cannot be made; ``build`` is which independent build of its model.
+
+        ``ahead`` gives a worker that has been started for what the case's own backend makes, if there is one.
+        """
+        folders: dict[str, str] = {}
+        keys: dict[str, str] = {}
+        phases: list[Phase] = []
+        for stage in stages:
+            interpreter = interpreters[stage.toolchain]
+            number = build if stage.per_build else 0
+            try:
+                key = self._key(case, stage, interpreter, keys, number)
+            except OSError as error:
+                return _unreadable(stage, error)
+            root = self._root_of(stage)
+            self._drop_once(root, stage, key)
+            found, message = artifacts.find(root, stage.kind, key)
+            if message:
+                tell(Note(text=message))
+            cold = found is None
+            if found is None:
+                worker = ahead() if _own(stage, case) else None
+                made = self._make(root, case, stage, key, folders, interpreter, tell, number, worker)
+                if isinstance(made, Failure):
+                    return made
+                found = made
+            keys[stage.name] = digest([key, found.meta.files])  # two builds of one key need not be the same
+            folders[stage.name] = str(found.path)
+            if stage.name != "reference":
+                ns = sum(phase.ns for phase in found.meta.phases)
+                phases.append(Phase(name=stage.name, ns=ns, cold=cold))
+        return Ready(folders=folders, phases=tuple(phases))
+
+    def lacking(
+        self,
+        case: Case,
+        stages: Sequence[Stage],
+        interpreters: Mapping[str, Interpreter],
+        tell: Callable[[Event], None],
+        build: int = 0,
+    ) -> str:
+        """A name of what the case's own backend has to make, as far as that is known yet; empty if there is nothing.
+
+        Cases that share it have the same name.
+        """
+        keys: dict[str, str] = {}
+        for stage in stages:
+            number = build if stage.per_build else 0
+            try:
+                key = self._key(case, stage, interpreters[stage.toolchain], keys, number)
+            except (OSError, KeyError):
+                # A file is not there, which is told in its turn; or what the stage needs is not made yet.
+                return digest([stage.toolchain, stage.key, number]) if _own(stage, case) else ""
+            name = digest(key)
+            found, message = artifacts.find(self._root_of(stage), stage.kind, key)
+            if message:
+                tell(Note(text=message))
+            again = self._rebuild and stage.per_build and name not in self._rebuilt
+            if _own(stage, case) and (found is None or again):
+                return "" if name in self._failed else name
+            if found is not None:
+                keys[stage.name] = digest([key, found.meta.files])
+        return ""
+
+    def _root_of(self, stage: Stage) -> Path:
+        return self._cold_root if self._cold_root and stage.name != "reference" else self._root
+
+    def _drop_once(self, root: Path, stage: Stage, key: dict[str, Any]) -> None:
+        """Forget a build of an earlier run, where builds are to be made once more."""
+        name = digest(key)
+        if self._rebuild and stage.per_build and name not in self._rebuilt:
+            artifacts.drop(root, stage.kind, key)
+            self._rebuilt.add(name)
+
+    def _make(
+        self,
+        root: Path,
+        case: Case,
+        stage: Stage,
+        key: dict[str, Any],
+        folders: dict[str, str],
+        interpreter: Interpreter,
+        tell: Callable[[Event], None],
+        build: int,
+        worker: process.Child | None,
+    ) -> artifacts.Artifact | Failure:
+        name = digest(key)
+        if name in self._failed:
+            return self._failed[name]
+        tell(Step(label=case.label, phase=f"{stage.name} ({stage.kind})"))
+        with artifacts.scratch(root, stage.kind) as out, scratch.folder() as own:
+            job = jobs.Produce(
+                case=case,
+                stage=stage,
+                artifacts=folders,
+                out=str(out),
+                scratch=str(own),
+                device=self._device,
+                suite_dir=str(self._suite_dir),
+                seed=self._seed,
+                cold=self._cold_root is not None,
+                shared=str(self.shared()),
+                build=build,
+            )
+            reply = self._ask(interpreter, job, case.label, worker=worker)
+            if isinstance(reply, Failure):
+                self._failed[name] = locate_failure(reply, interpreter, case)
+                return self._failed[name]
+            assert isinstance(reply, jobs.Produced)
+            created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            return artifacts.keep(root, out, stage.kind, key, reply.phases, created)
+
+    def shared(self) -> Path:
+        """The folder of backends' own caches: beside the artifacts, or for this run only if it is cold."""
+        folder = (self._cold_root or self._root) / "shared"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _key(
+        self, case: Case, stage: Stage, interpreter: Interpreter, needed: dict[str, str], build: int
+    ) -> dict[str, Any]:
+        """Everything that can change the payload. OSError if one of the stage's files cannot be read."""
+        found = interpreter.environment
+        key: dict[str, Any] = {
+            "method": METHOD,
+            "asked": stage.key,
+            "seed": self._seed,
+            "device": found.kind,
+            "python": found.python,
+            "libraries": {name: found.libraries.get(name, "") for name in stage.libraries},
+            "source": sources.named(case, self._suite_dir),
+            "needs": {name: needed[name] for name in stage.needs},
+        }
+        if stage.files:
+            paths = {name: self._suite_dir / name for name in stage.files}
+            key["files"] = {name: sources.sha256(path) for name, path in paths.items()}
+        if build:
+            key["build"] = build
+        if stage.per_device:
+            key["arch"], key["on"] = found.arch, found.slug
+            key["limits"] = {name: found.limits.get(name, "") for name in ("isa", "cores")}
+            key["env"] = interpreter.own | found.flags | _compilers(interpreter.env)
+        return key
+
+
+def _own(stage: Stage, case: Case) -> bool:
+    """Whether the backend of ``case`` makes ``stage`` itself, in the toolchain that it is measured in."""
+    return stage.producer == case.backend and stage.toolchain == case.toolchain and stage.name != "reference"
+
+
+def _unreadable(stage: Stage, error: OSError) -> Failure:
+    message = f"{error.filename} cannot be read: {error.strerror}"
+    return Failure(kind="CaseError", stage=stage.name, message=message, hint="correct the path, relative to the suite")
+
+
+def _compilers(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables that tell a compiler what to make; where it keeps what it made is not among them."""
+    return {
+        name: value
+        for name, value in env.items()
+        if name in _COMPILERS or (name.startswith(_INDUCTOR) and not name.endswith(_FOLDERS))
+    }

@@ -1,0 +1,212 @@
+"""Interpreters that workers start in: the running one, and the foreign ones that a suite names."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from bench.errors import UsageError
+from bench.model.data import Data
+from bench.model.run import Environment, Failure
+from bench.model.seam import Missing
+from bench.model.suite import Case, Toolchain
+from bench.runner import jobs
+from bench.system import process
+from bench.units import NS_PER_S, format_time
+
+OLDEST = (3, 11)
+# sys.path[0] is the working folder, where a user's file may shadow a package. The first line must run in any Python.
+_START = f"""import sys; sys.version_info >= {OLDEST} or sys.exit("TooOld: %d.%d" % sys.version_info[:2])
+sys.path[:] = [p for p in sys.path if p]; from bench.runner.worker import main; main()"""
+_DESCRIBE_LIMIT = 120 * NS_PER_S
+_VARIABLE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
+_REASON = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b|Fatal Python error|TooOld:")
+
+
+class Interpreter(Data, frozen=True, kw_only=True):
+    """A toolchain ready to start workers in; ``written`` is its python as the suite has it, e.g. ``$OLD_PYTHON``, and
+    ``own`` are the variables that it sets.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: dict[str, str]
+    environment: Environment
+    written: str = "python"
+    own: dict[str, str] = {}
+    backends: dict[str, Missing | None] = {}
+
+
+def package_link(folder: Path) -> Path:
+    """A folder that holds nothing but a link to this package, for PYTHONPATH: none of our own site-packages leak."""
+    link = folder / "package"
+    link.mkdir()
+    (link / "bench").symlink_to(Path(__file__).parents[1].resolve(), target_is_directory=True)
+    return link
+
+
+def worker_command(python: str) -> tuple[str, ...]:
+    """The command that starts a worker in ``python``; the reply pipe's number is appended."""
+    return (python or sys.executable, "-c", _START)
+
+
+def worker_env(link: Path, own: Mapping[str, str]) -> dict[str, str]:
+    """The running environment with the package first on PYTHONPATH and the toolchain's variables last."""
+    env = dict(os.environ) | dict(own)
+    env["PYTHONPATH"] = os.pathsep.join(part for part in (str(link), env.get("PYTHONPATH", "")) if part)
+    env["PYTHONUNBUFFERED"] = "1"
+    env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as NVML counts, so that its readings are of the GPU that CUDA runs on
+    return env
+
+
+def resolve(toolchain: Toolchain, folder: Path) -> Toolchain:
+    """A toolchain as written in a file of ``folder`` with what it means here.
+
+    ``$NAME`` and ``${NAME}`` are variables of the running environment, ``$$`` is a dollar sign. ``python`` may start
+    with ``~``; with a slash in it, it is relative to ``folder``, without one it is looked up on PATH. UsageError for a
+    variable that is not set.
+    """
+    env = {name: _expanded(value) for name, value in toolchain.env.items()}
+    python = os.path.expanduser(_expanded(toolchain.python))
+    if os.sep in python:
+        python = str(folder / python)
+    elif python:
+        python = shutil.which(python, path=env.get("PATH")) or python
+    return Toolchain(python=python or sys.executable, env=env)
+
+
+def _expanded(text: str) -> str:
+    def value(found: re.Match[str]) -> str:
+        dollar, *names = found.groups()
+        name = names[0] or names[1]
+        if dollar:
+            return "$"
+        if name not in os.environ:
+            raise UsageError(f"the variable {name!r} is not set", fix=f"export {name}=...")
+        return os.environ[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def probe(
+    name: str,
+    toolchain: Toolchain,
+    folder: Path,
+    here: Environment,
+    link: Path,
+    where: str,
+    *,
+    limit_ns: int = _DESCRIBE_LIMIT,
+) -> Interpreter:
+    """Start a worker in a toolchain that a file of ``folder`` names, and ask it what it has.
+
+    The device is that of ``here``: only Python, libraries and flags are the toolchain's. UsageError at ``where`` if no
+    worker can start, saying what to do.
+    """
+    try:
+        found = _probe(name, resolve(toolchain, folder), here, link, limit_ns)
+        return msgspec.structs.replace(found, written=toolchain.python or "python")
+    except UsageError as error:
+        raise UsageError(f"toolchain {name!r}: {error.what}", where=where, fix=error.fix) from error
+
+
+def _probe(name: str, toolchain: Toolchain, here: Environment, link: Path, limit_ns: int) -> Interpreter:
+    python = toolchain.python
+    _check_executable(python)
+    command, env = worker_command(python), worker_env(link, toolchain.env)
+    job = jobs.Describe(device=here.address)
+    answer: list[jobs.ReplyType] = []
+    read: Callable[[bytes], None] = lambda line: answer.append(jobs.decode_reply(line))  # noqa: E731
+    try:
+        outcome = process.run_child(command, jobs.encode(job), env, limit_ns, read)
+    except OSError as error:
+        raise UsageError(f"{python} cannot be started: {error.strerror}", fix=_by_hand(toolchain)) from error
+    reply = answer[-1] if answer else None
+    if isinstance(reply, jobs.Described):
+        found = reply.environment
+        own = {name: getattr(found, name) for name in ("python", "libraries", "flags")}
+        environment = msgspec.structs.replace(here, **own)
+        return Interpreter(
+            name=name,
+            command=command,
+            env=env,
+            environment=environment,
+            own=toolchain.env,
+            backends=reply.backends,
+        )
+    if isinstance(reply, jobs.Failed):
+        raise UsageError(f"a worker in {python} failed: {reply.message}", fix=reply.hint or _by_hand(toolchain))
+    raise _silent(toolchain, outcome, limit_ns)
+
+
+def _check_executable(python: str) -> None:
+    path = Path(python)
+    if path.is_dir():
+        raise UsageError(f"{python} is a folder", fix=f"python: {path / 'bin' / 'python'}")
+    if not path.exists():
+        make = "python3 -m venv DIR && DIR/bin/python -m pip install msgspec numpy"
+        raise UsageError(f"there is no interpreter {python!r}", fix=f"correct `python`, or make one: {make}")
+    if not os.access(path, os.X_OK):
+        raise UsageError(f"{python} is not executable", fix=f"chmod +x {shlex.quote(python)}")
+
+
+def _silent(toolchain: Toolchain, outcome: process.Outcome, limit_ns: int) -> UsageError:
+    """Why a worker ended without an answer, from the last line of its log that looks like a reason."""
+    python = toolchain.python
+    lines = [line.strip() for line in outcome.log.splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if _REASON.match(line)), lines[-1] if lines else "")
+    if outcome.timed_out:
+        return UsageError(f"{python} gave no answer within {format_time(limit_ns)}", fix=_by_hand(toolchain))
+    if outcome.code < 0:
+        what = f"{python} died as a worker started in it: {signal.strsignal(-outcome.code)}"
+        return UsageError(what, fix=_by_hand(toolchain))
+    if last.startswith("TooOld:"):
+        version = ".".join(map(str, OLDEST))
+        what = f"{python} is Python {last.split()[1]}; a worker needs {version} or later"
+        return UsageError(what, fix=f"python{version} -m venv DIR, and its bin/python as `python`")
+    if lacking := re.search(r"No module named '(msgspec|numpy)\b", last):
+        what = f"{python} has no {lacking[1]}, which a worker needs"
+        return UsageError(what, fix=f"{shlex.quote(python)} -m pip install msgspec numpy")
+    what = f"no worker starts in {python}: {last or f'it ended with exit code {outcome.code} and no answer'}"
+    return UsageError(what, fix=_by_hand(toolchain))
+
+
+def _by_hand(toolchain: Toolchain) -> str:
+    """The command that shows what is wrong with an interpreter in its environment."""
+    variables = [shlex.quote(f"{name}={value}") for name, value in toolchain.env.items()]
+    start = ["env", *variables] if variables else []
+    return "see why: " + " ".join([*start, shlex.quote(toolchain.python), "-c", "'import msgspec, numpy'"])
+
+
+def missing(interpreter: Interpreter, backend: str) -> Missing | None:
+    """What ``backend`` lacks in the interpreter, with the command that brings it there."""
+    found = interpreter.backends.get(backend)
+    return None if found is None else Missing(reason=found.reason, fix=_there(interpreter, found.fix))
+
+
+def locate_failure(failure: Failure, interpreter: Interpreter, case: Case) -> Failure:
+    """A failure of ``case`` in a worker of ``interpreter``: what is not there is missed in which toolchain.
+
+    Unchanged in a case that knows no toolchain but the running interpreter.
+    """
+    if failure.kind != "Unavailable" or interpreter.name == case.toolchain == "default":
+        return failure
+    message = f"{failure.message} (in the toolchain {interpreter.name!r})"
+    return msgspec.structs.replace(failure, message=message, hint=_there(interpreter, failure.hint))
+
+
+def _there(interpreter: Interpreter, fix: str) -> str:
+    if interpreter.name == "default":
+        return fix
+    written = interpreter.written
+    # Quoted, a variable would be no variable.
+    python = written if re.fullmatch(r"[\w$~{}./+-]+", written) else shlex.quote(written)
+    return re.sub(r"^pip install\b", lambda _: f"{python} -m pip install", fix)

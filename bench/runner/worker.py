@@ -1,0 +1,356 @@
+"""The child process: takes one job, does it on this interpreter's runtimes, and answers on a pipe of its own.
+
+Needs the standard library, msgspec and NumPy; whatever else, the backend brings. It is started as
+``python -m bench.runner.worker FD`` with the job on stdin; stdout and stderr belong to the model and its libraries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import datetime
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench import tensors
+from bench.analysis import fairness
+from bench.backends import base
+from bench.errors import BenchError, CaseError, Unavailable, Unsupported
+from bench.machine import environment, gpu_faults
+from bench.machine.host import HostTelemetry
+from bench.measure import accuracy, cuda, gpu, host, metric, nvtx, result
+from bench.measure.clock import FakeClock, HostClock
+from bench.measure.gate import Gate
+from bench.measure.selftest import readings
+from bench.model.run import Failure, Phase, Record, Warning
+from bench.model.seam import Context, Exposed, Lane, Preloading, Prepared
+from bench.model.suite import Case
+from bench.runner import jobs
+
+SATURATE = "saturate"
+TIMED = ("measure", SATURATE)
+PRESTART = "prestart"
+LONGEST_MESSAGE = 2000
+
+
+class Wire:
+    """The reply pipe; only the process that opened it may write, so that a forked copy of the model stays silent."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_inheritable(fd, False)
+        self._file = os.fdopen(fd, "wb", buffering=0)
+        self._owner = os.getpid()
+
+    def send(self, reply: jobs.Reply) -> None:
+        """Write one line. A forked process that gets here ends."""
+        if os.getpid() != self._owner:
+            os._exit(0)
+        line = jobs.encode(reply) + b"\n"
+        while line:
+            line = line[self._file.write(line) or 0 :]
+
+
+class PhaseLog:
+    """The phases of one job: timed on the host, shown as NVTX ranges, told to the parent as they begin."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.phases: list[Phase] = []
+        self.current = "start"
+        self._wire = wire
+        self._clock = HostClock()
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time the block as phase ``name``; it is kept when the block raises, so that a failure shows where."""
+        before, self.current = self.current, name
+        self._wire.send(jobs.Doing(phase=name, timed=name in TIMED))
+        start = self._clock.now()
+        with nvtx.range_(name):
+            yield
+        self.phases.append(Phase(name=name, ns=self._clock.now() - start))
+        self.current = before
+        if name == SATURATE:  # the parent reads the energy counter at its end
+            self._wire.send(jobs.Doing(phase="saturated"))
+
+    def tell(self, text: str) -> None:
+        """Show how far the phase has come."""
+        self._wire.send(jobs.Doing(phase=f"{self.current}: {text}"))
+
+
+def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
+    """Prepare, measure and check one case; whatever goes wrong becomes the record's failure."""
+    started, clock = datetime.datetime.now(datetime.UTC), HostClock()
+    start = clock.now()
+    draft = Record(
+        case=job.case.id,
+        label=job.case.label,
+        replicate=job.replicate,
+        started=started.isoformat(timespec="seconds"),
+        toolchain=job.case.toolchain,
+        build=job.build,
+    )
+    telemetry = HostTelemetry()
+    fields: dict[str, Any] = {}
+    try:
+        with nvtx.range_(job.case.label):
+            _measure_into(fields, job, log, telemetry)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything; each is a row
+        fields["failure"] = _failure(error, log.current)
+    if not base.load(job.case.backend).simulated:
+        fields["telemetry"] = {**fields.get("telemetry", {}), **telemetry.finish(), **_torch_memory()}
+        fields["warnings"] = (*fields.get("warnings", ()), *telemetry.warnings())
+    fields["phases"] = tuple(log.phases)
+    fields["wall_ns"] = clock.now() - start
+    spans = fields.pop("spans", {})
+    return jobs.Measured(record=msgspec.structs.replace(draft, **fields), spans=spans)
+
+
+def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, telemetry: HostTelemetry) -> None:
+    case, backend = job.case, base.load(job.case.backend)
+    reference = Path(job.artifacts["reference"])
+    context = _context(job, case, tensors.read(reference / "inputs.safetensors"), log, Path(job.scratch), job.artifacts)
+    options = base.options_of(backend, case)
+    with backend.prepare(case, options, context) as prepared:
+        on_gpu = job.gate >= 0 and not backend.simulated
+        lanes = prepared.lanes(1)
+        with log("first_call"):
+            lanes[0].call()
+            lanes[0].read()
+        log.current = "first_call"  # what it left behind is looked at outside its time
+        _check_inputs(lanes[0])
+        lanes, fewer = _all_lanes(prepared, (gpu if on_gpu else host).lanes_needed(case, job.policy))
+        telemetry.start()
+        log.current = "measure"  # whatever of it comes between its phases
+        if on_gpu:
+            with _cuda_clock(job.gate) as clock:
+                captured = prepared.fairness().get("graph_capture", "none") != "none"
+                measured = gpu.measure(lanes, case, job.policy, clock, context.clock, log, captured=captured)
+        else:
+            measured = host.measure(lanes, case, job.policy, context.clock, log)
+        telemetry.stop()
+        fields["measurements"] = measured.measurements
+        fields["warnings"] = (*fewer, *(w for w in measured.warnings if not fewer or w.kind != fewer[0].kind))
+        fields["telemetry"] = measured.facts
+        fields["spans"] = measured.spans
+        fields["fairness"] = prepared.fairness()  # of what was timed, whatever validating it meets
+        fields["warnings"] += fairness.warnings(fields["fairness"], case)
+        with log("validate"):
+            expected = tensors.read(reference / "outputs.safetensors")
+            outputs = _once_more(lanes[0])
+            found = fields["accuracy"] = accuracy.compare(outputs, expected, job.threshold)
+            if not backend.simulated:  # whose outputs are no model's
+                fields["warnings"] += accuracy.warnings(expected, case.batch)
+            if case.metric:  # last: it is the user's code
+                value = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
+                fields["accuracy"] = msgspec.structs.replace(found, metric=value)
+
+
+def _all_lanes(prepared: Prepared, asked: int) -> tuple[Sequence[Lane], tuple[Warning, ...]]:
+    """``asked`` lanes, each called once, or as many as memory has room for: it may have weights of its own, and most
+    allocate in their first call.
+    """
+    asked = min(asked, prepared.max_lanes or asked)
+    lanes = prepared.lanes(1)
+    for count in range(2, asked + 1):
+        try:
+            prepared.lanes(count)[-1].call()
+        except Exception as error:
+            if not gpu_faults.out_of_memory(error):
+                raise
+            return lanes, (result.no_room(len(lanes), asked),)
+        lanes = prepared.lanes(count)
+    return lanes, ()
+
+
+def _check_inputs(lane: Lane) -> None:
+    """Unsupported if the first call has changed the resident inputs: each call would be timed on other values, and the
+    outputs that are compared would not be those of the case's inputs.
+    """
+    if isinstance(lane, Exposed) and (changed := lane.changed()):
+        names = ", ".join(repr(name) for name in changed)
+        fix = f"let forward work on a copy: {changed[0]} = {changed[0]}.clone()"
+        raise Unsupported(f"the model changes its input {names} in place", fix=fix)
+
+
+@contextlib.contextmanager
+def _cuda_clock(gate: int) -> Iterator[cuda.CudaClock]:
+    """The GPU's clock behind the gate that the parent watches."""
+    with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), Gate(gate))) as clock:
+        yield clock
+
+
+def _torch_memory() -> dict[str, int]:
+    """The peak of torch's allocator on the GPU, where torch was used there."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {"torch_peak_bytes": int(torch.cuda.max_memory_allocated())}
+
+
+def _once_more(lane: Lane) -> dict[str, tensors.Array]:
+    """The outputs of one more call, with nothing left of those before."""
+    lane.poison()
+    lane.call()
+    return lane.read()
+
+
+def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
+    """Make one artifact; a reference also keeps the inputs it was made from."""
+    out, case = Path(job.out), job.case
+    log.current = job.stage.name  # between the producer's own phases
+    backend = base.load(job.stage.producer)
+    if "reference" in job.artifacts:
+        inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
+    else:
+        specs = case.resolved
+        if backend.simulated:  # a rehearsal needs arrays, not large ones
+            specs = {
+                k: msgspec.structs.replace(v, shape=tuple(min(int(n), 4) for n in v.shape)) for k, v in specs.items()
+            }
+        inputs = tensors.seeded_inputs(specs, job.seed)
+    if job.stage.name == "reference":
+        tensors.write(out / "inputs.safetensors", inputs)
+    context = _context(job, case, inputs, log, Path(job.scratch), job.artifacts)
+    backend.produce(job.stage, case, context, out)
+    # The wait of a worker that was started ahead is no part of what making it takes.
+    return jobs.Produced(phases=tuple(phase for phase in log.phases if phase.name != PRESTART))
+
+
+def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:
+    """Count the work of each case once per model, sizes and precision; SuiteError if a factory is wrong."""
+    from bench.measure import roofline
+
+    work, failed = {}, {}
+    with log("inspect"):
+        for case in job.cases:
+            context = _context(job, case, {}, log, Path(job.suite_dir), {})
+            try:
+                work[case.id] = roofline.count(case, context)
+            except Unavailable:  # its rows say so
+                continue
+            except CaseError as error:
+                failed[case.id] = error.what
+    return jobs.Inspected(work=work, failed=failed)
+
+
+def preload(job: jobs.Preload, log: PhaseLog) -> None:
+    """Import ahead of the worker's turn. Whatever goes wrong ends it, and the case gets a new one that tells of it.
+
+    RuntimeError if an import has started CUDA: a second context on the GPU would be there while others are measured.
+    """
+    backend = base.load(job.case.backend)
+    assert isinstance(backend, Preloading)
+    with log(PRESTART):
+        backend.preload(job.case, Path(job.suite_dir))
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        raise RuntimeError(f"what {job.case.label} imports starts CUDA")
+
+
+def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
+    """The reply to ``job``."""
+    match job:
+        case jobs.Measure():
+            return measure(job, log)
+        case jobs.Produce():
+            return produce(job, log)
+        case jobs.Inspect():
+            return inspect(job, log)
+        case jobs.Ceilings():
+            from bench.measure import roofline
+
+            with log("ceilings"):
+                return jobs.Rates(ceilings=roofline.ceilings(job.device))
+        case jobs.Selftest():
+            with log("selftest"):
+                return jobs.Read(readings=readings.readings(job.gate, job.runs, log.tell))
+        case jobs.Describe():
+            ready = {name: backend.missing(job.device) for name, backend in base.registry().items()}
+            return jobs.Described(environment=environment.describe("cpu"), backends=ready)
+
+
+def main() -> None:
+    """Read the job, answer, and leave without running the libraries' exit handlers, which may hang."""
+    _die_with_parent()
+    wire = Wire(int(sys.argv[-1]))
+    log = PhaseLog(wire)
+    job = jobs.decode_job(sys.stdin.buffer.readline())
+    try:
+        while isinstance(job, jobs.Preload):
+            preload(job, log)
+            wire.send(jobs.Preloaded())
+            line = sys.stdin.buffer.readline()
+            if not line:
+                os._exit(0)  # it was not needed after all
+            job = jobs.decode_job(line)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        reply = do(job, log)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, with its traceback
+        failure = _failure(error, log.current)
+        reply = jobs.Failed(
+            kind=failure.kind,
+            stage=failure.stage,
+            message=failure.message,
+            where=error.where if isinstance(error, BenchError) else "",
+            hint=failure.hint,
+            trace=failure.log,
+        )
+    wire.send(reply)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _context(
+    job: jobs.Job, case: Case, inputs: dict[str, tensors.Array], log: PhaseLog, scratch: Path, artifacts: dict[str, str]
+) -> Context:
+    simulated = base.load(case.backend).simulated
+    return Context(
+        device=job.device,
+        inputs=inputs,
+        artifacts={name: Path(path) for name, path in artifacts.items()},
+        scratch=scratch,
+        suite_dir=Path(job.suite_dir),
+        clock=FakeClock() if simulated else HostClock(),
+        phase=log,
+        cold=job.cold,
+        seed=job.seed,
+        replicate=job.replicate if isinstance(job, jobs.Measure) else 0,
+        build=job.build if isinstance(job, jobs.Measure | jobs.Produce) else 0,
+        shared=Path(job.shared) if isinstance(job, jobs.Measure | jobs.Produce) and job.shared else None,
+        tell=log.tell,
+    )
+
+
+def _failure(error: BaseException, stage: str) -> Failure:
+    """An exception as a row: what the error tree knows, or the exception's class, first lines and traceback."""
+    trace = "".join(traceback.format_exception(error))[-LONGEST_MESSAGE * 2 :]
+    if isinstance(error, BenchError):
+        return Failure(kind=type(error).__name__, stage=stage, message=error.what, hint=error.fix, log=trace)
+    if isinstance(error, MemoryError):
+        hint = "a smaller batch, or a machine with more memory"
+        return Failure(kind="OutOfMemory", stage=stage, message="host memory ran out", hint=hint, log=trace)
+    message = f"{type(error).__name__}: {error}".strip()[:LONGEST_MESSAGE]
+    return Failure(kind=type(error).__name__, stage=stage, message=message, log=trace)
+
+
+def _die_with_parent() -> None:
+    """Linux: be killed when the parent dies, and be the kernel's first choice when memory runs out."""
+    parent = os.getppid()
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Exports a PyTorch model to an ONNX file, for every runtime that reads one."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from bench.errors import Unavailable, Unsupported
+from bench.model.seam import Context, Stage
+from bench.model.suite import Case
+from bench.runtimes import shapes
+from bench.runtimes.torch import loading
+
+if TYPE_CHECKING:
+    import torch
+
+Exporter = Literal["dynamo", "legacy"]
+MODEL = "model.onnx"
+# A protobuf message ends at 2 GiB; larger models keep their weights in a file beside it.
+_INSIDE = 1_800_000_000
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What lies beside the ONNX file: the model's inputs and outputs in the file's order, by their names in the suite.
+
+    Outputs in the file may be called otherwise (an output named like an input would clash): they go by position.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    exporter: str
+    opset: int
+
+
+def stage(case: Case, exporter: Exporter, opset: int | None) -> Stage:
+    """The ONNX file of a case, named ``export``: made by ``onnxruntime``'s produce in the default toolchain.
+
+    The measuring toolchain may lack torch. Its key is the same for every runtime that asks for the same file.
+    """
+    return Stage(
+        name="export",
+        kind="onnx",
+        producer="onnxruntime",
+        key={
+            "model": shapes.model_key(case),
+            "precision": _stored(case.precision),
+            "exporter": exporter,
+            "opset": opset,
+        },
+        libraries=shapes.libraries(case, "onnx", "onnxscript"),
+    )
+
+
+def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: int | None) -> None:
+    """Write ``model.onnx`` and ``manifest.json`` into ``out``. Phases: import, load, export.
+
+    Exported on the CPU whatever the device, as the file is the same. fp16 and bf16 models are converted before, so
+    that inputs, weights and outputs have that type. Under no_grad: the exporters reject inference_mode.
+    """
+    needed = ("onnx", "onnxscript") if exporter == "dynamo" else ("onnx",)
+    for package in needed:
+        if importlib.util.find_spec(package) is None:
+            raise Unavailable(f"exporting to ONNX needs the package {package!r}", fix=f"pip install {package}")
+    host = msgspec.structs.replace(context, device="cpu")
+    with loading.session(case, host), loading.own_warnings_filtered():
+        import torch
+
+        with context.phase("load"):
+            model = loading.load_model(case, loading.TorchOptions(), host, "cpu")
+            example = loading.to_tensors(shapes.example_arrays(case, host), case, "contiguous", "cpu")
+            module, names = loading.positional(model, example)
+        knows_both = "dynamo" in inspect.signature(torch.onnx.export).parameters  # since torch 2.5
+        if exporter == "dynamo" and not knows_both:
+            raise Unavailable(
+                f"torch {torch.__version__} exports by exporter: legacy only", fix="exporter: legacy, or torch >= 2.5"
+            )
+        with context.phase("export"), torch.no_grad(), _refusals(exporter):
+            target = str(out / MODEL)
+            if exporter == "dynamo":
+                _export_dynamo(module, example, names, case, target, opset)
+            else:
+                _export_legacy(module, example, names, case, target, opset, {"dynamo": False} if knows_both else {})
+        manifest = Manifest(tuple(example), names, exporter, _opset_of(out / MODEL))
+        (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+
+
+@contextlib.contextmanager
+def _refusals(exporter: Exporter) -> Iterator[None]:
+    """Whatever an exporter raises as Unsupported; the other one may know what it does not."""
+    try:
+        with loading.errors("torch.onnx cannot export this model"):
+            yield
+    except Unsupported as error:
+        other = "legacy" if exporter == "dynamo" else "dynamo, opset: 18 (which TensorRT reads from 10.0 on)"
+        raise Unsupported(error.what, fix=error.fix or f"exporter: {other}") from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an exported model."""
+    return msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+
+
+def _export_dynamo(
+    module: torch.nn.Module,
+    example: dict[str, torch.Tensor],
+    names: tuple[str, ...],
+    case: Case,
+    target: str,
+    opset: int | None,
+) -> None:
+    import torch
+
+    dims = shapes.dynamic_dims(case)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
+    torch.onnx.export(
+        module,
+        tuple(example.values()),
+        target,
+        input_names=list(example),
+        output_names=_file_names(names, example),
+        opset_version=opset,
+        dynamo=True,
+        external_data=weights > _INSIDE,
+        dynamic_shapes=None if dims is None else (dims,),
+        verbose=False,
+    )
+
+
+def _export_legacy(
+    module: torch.nn.Module,
+    example: dict[str, torch.Tensor],
+    names: tuple[str, ...],
+    case: Case,
+    target: str,
+    opset: int | None,
+    choice: dict[str, bool],
+) -> None:
+    import torch
+
+    outputs = _file_names(names, example)
+    axes: dict[str, Any] = {name: of for name, of in shapes.dynamic_axes(case).items() if of}
+    with _attention_in_parts():
+        torch.onnx.export(
+            module,
+            tuple(example.values()),
+            target,
+            input_names=list(example),
+            output_names=outputs,
+            opset_version=opset,
+            **choice,
+            dynamic_axes=axes or None,
+        )
+
+
+@contextlib.contextmanager
+def _attention_in_parts() -> Iterator[None]:
+    """No fused operator for nn.MultiheadAttention in the block: ONNX has none. torch 2.2 cannot switch it off."""
+    import torch
+
+    switch = getattr(torch.backends, "mha", None)
+    if switch is None:
+        yield
+        return
+    before = switch.get_fastpath_enabled()
+    switch.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        switch.set_fastpath_enabled(before)
+
+
+def _file_names(names: tuple[str, ...], example: dict[str, Any]) -> list[str]:
+    return [f"out.{name}" if name in example else name for name in names]
+
+
+def _opset_of(path: Path) -> int:
+    import onnx
+
+    model = onnx.load(os.fspath(path), load_external_data=False)
+    return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+def _stored(precision: str) -> str:
+    """fp32 and tf32 are the same file."""
+    return "fp32" if precision == "tf32" else precision

@@ -1,0 +1,63 @@
+"""Which dimensions of a case stay dynamic, example inputs to trace with, and the keys of what is made from a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bench import tensors
+from bench.model.seam import Context, Stage
+from bench.model.suite import Case, shaped
+
+
+def dynamic_axes(case: Case) -> dict[str, dict[int, str]]:
+    """The dimensions of each input that must stay dynamic: input name -> dimension -> symbol."""
+    return {
+        name: {axis: size for axis, size in enumerate(spec.shape) if isinstance(size, str) and size in case.dynamic}
+        for name, spec in case.inputs.items()
+    }
+
+
+def example_arrays(case: Case, context: Context) -> dict[str, tensors.Array]:
+    """Inputs to trace or compile with: the case's own, or where sizes are dynamic, seeded ones at ``opt``.
+
+    Not at size 1, which torch.export and torch.compile take for a constant, unless the range has no other.
+    """
+    if not case.dynamic:
+        return context.inputs
+    sizes = {name: min(max(span.opt, 2), span.max) for name, span in case.dynamic.items()}
+    return tensors.seeded_inputs(shaped(case.inputs, case.symbols | sizes), context.seed)
+
+
+def dynamic_dims(case: Case) -> tuple[dict[int, Any] | None, ...] | None:
+    """``dynamic_axes`` as torch.export wants them for positional inputs (torch.export.Dim); None if all are fixed."""
+    if not case.dynamic:
+        return None
+    import torch
+
+    dims = {name: torch.export.Dim(name, min=span.min, max=span.max) for name, span in case.dynamic.items()}
+    return tuple({axis: dims[symbol] for axis, symbol in of.items()} or None for of in dynamic_axes(case).values())
+
+
+def model_key(case: Case) -> dict[str, Any]:
+    """What of a case makes its model and input shapes; dynamic dimensions are named, so that all points share it."""
+    fixed = {name: size for name, size in case.symbols.items() if name not in case.dynamic}
+    inputs = msgspec.json.decode(
+        msgspec.json.encode(shaped(case.inputs, fixed | {name: name for name in case.dynamic}))
+    )
+    ranges = msgspec.to_builtins(case.dynamic)
+    return {"factory": case.factory, "args": case.args, "config": case.config, "inputs": inputs, "dynamic": ranges}
+
+
+def libraries(case: Case, *more: str) -> tuple[str, ...]:
+    """The distributions that can change the model's weights or graph."""
+    library = case.factory.partition(":")[0]
+    own = () if library.endswith(".py") else (library,)
+    return ("torch", *(own or ("torchvision", "timm", "transformers")), *more)
+
+
+def reference_stage(case: Case) -> Stage:
+    """The fp32 outputs of eager, which all backends are compared with."""
+    fixed = msgspec.structs.replace(case, dynamic={})
+    return Stage(name="reference", kind="reference", producer="eager", key=model_key(fixed), libraries=libraries(case))

@@ -1,0 +1,60 @@
+"""Inductor's and Triton's caches: where they are, and whether a program was found there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.model.seam import Context
+
+
+@contextlib.contextmanager
+def fresh_caches(context: Context) -> Iterator[None]:
+    """Inductor's and Triton's caches in other folders for the block: new ones if the run is cold, and for every
+    independent build but the first those of this build, as autotuning must not find what another build has chosen.
+    """
+    root = context.scratch if context.cold else None
+    if root is None and context.build and context.shared:
+        root = context.shared / f"build-{context.build}"
+    with contextlib.nullcontext() if root is None else caches_in(root):
+        yield
+
+
+@contextlib.contextmanager
+def caches_in(root: Path) -> Iterator[None]:
+    """Inductor's and Triton's caches in folders of ``root`` for the block."""
+    folders = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+    own = {name: str(root / folder) for name, folder in folders.items()}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def forget() -> None:
+    """Count anew what ``used`` tells of."""
+    import torch._dynamo.utils
+
+    torch._dynamo.utils.counters.clear()
+
+
+def used(*, autotunes: bool) -> dict[str, str]:
+    """``code_cache`` is warm where all graphs since ``forget`` were found in Inductor's cache; of a program that
+    ``autotunes`` ``autotune_cache`` is cold where this process timed kernels to choose among them.
+    """
+    from torch._dynamo.utils import counters
+
+    inductor = counters["inductor"]
+    told = {"code_cache": "warm" if inductor["fxgraph_cache_hit"] and not inductor["fxgraph_cache_miss"] else "cold"}
+    if autotunes:
+        timed = [name for name in inductor if name == "select_algorithm_autotune" or name.startswith("benchmarking.")]
+        told["autotune_cache"] = "cold" if any(inductor[name] for name in timed) else "warm"
+    return told

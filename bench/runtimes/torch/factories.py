@@ -1,0 +1,216 @@
+"""Makes the PyTorch module that a suite's factory names, with the same random weights in every process."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import re
+import sys
+import urllib.error
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, SuiteError, Unavailable, did_you_mean
+from bench.model.seam import Context
+from bench.model.suite import Case
+from bench.system import userfile
+
+if TYPE_CHECKING:
+    import torch
+
+_FIXES = {
+    "torchvision": "install the torchvision that belongs to your torch build: pytorch.org/get-started",
+    "transformers": "pip install --upgrade transformers",
+    "timm": "pip install --upgrade timm",
+}
+
+
+def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module:
+    """The module of ``case.factory`` in eval mode, float32, on ``device``.
+
+    ``requires_grad`` stays as the factory leaves it, though nothing here takes gradients: compilers look at it. A
+    product with a frozen weight and an input that is not contiguous becomes ``bmm`` where it else is ``mm``
+    (should_fold in PyTorch's LinearAlgebra.cpp): another program than the user's.
+
+    Weights are drawn on the CPU after seeding with ``context.seed``, so that every process has the same ones whatever
+    its device; ``meta`` makes none. A transformers model that would return a key/value cache is told not to.
+
+    Raises:
+        Unavailable: a package is absent, or there but broken on import.
+        SuiteError: the factory does not exist, does not fit its arguments, raises, or makes no module.
+        Exception: on ``meta`` whatever the factory raises: it may need values, which meta tensors do not have.
+    """
+    import torch
+
+    make = _maker(case, context.suite_dir)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(context.seed)
+            model = make()
+    except BenchError:
+        raise
+    except ModuleNotFoundError as error:
+        raise _absent(error.name or str(error)) from error
+    except (ImportError, urllib.error.URLError) as error:
+        raise Unavailable(f"{case.factory} cannot be made here: {error}", fix=_fix_in(str(error))) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        if device == "meta":
+            raise
+        raise _wrong(case, f"{case.factory} raised {type(error).__name__}: {error}") from error
+    if not isinstance(model, torch.nn.Module):
+        raise _wrong(case, f"{case.factory} made a {type(model).__name__}, not a torch.nn.Module")
+    if getattr(getattr(model, "config", None), "use_cache", None):
+        model.config.use_cache = False
+    return model.eval().to(device)
+
+
+def preload(case: Case, suite_dir: Path) -> None:
+    """Import the library of ``case.factory``. A file beside the suite is not: it may do anything when it is imported.
+
+    Raises what ``build_model`` would.
+    """
+    if not case.factory.partition(":")[0].endswith(".py"):
+        _maker(case, suite_dir)
+
+
+def _maker(case: Case, suite_dir: Path) -> Callable[[], Any]:
+    kind, colon, name = case.factory.partition(":")
+    if colon and kind.endswith(".py"):
+        function = _from_file(case, suite_dir / kind, name)
+        return lambda: function(**case.args)
+    makers: dict[str, Callable[[Case, str], Callable[[], Any]]] = {
+        "torchvision": _torchvision, "timm": _timm, "transformers": _transformers,
+    }  # fmt: skip
+    if not colon or kind not in makers:
+        raise _wrong(
+            case,
+            f"the factory {case.factory!r} is none of torchvision:, timm:, transformers:, FILE.py:",
+            fix="factory: torchvision:resnet50",
+        )
+    return makers[kind](case, name)
+
+
+def _torchvision(case: Case, name: str) -> Callable[[], Any]:
+    models = _library("torchvision").models
+    known = models.list_models()
+    if name.lower() not in known:
+        raise _unknown(case, "torchvision", name, known)
+    return lambda: models.get_model(name, **case.args)
+
+
+def _timm(case: Case, name: str) -> Callable[[], Any]:
+    timm = _library("timm")
+    if not timm.is_model(name.partition(".")[0]):
+        raise _unknown(case, "timm", name, timm.list_models())
+    return lambda: timm.create_model(name, **case.args)
+
+
+def _transformers(case: Case, name: str) -> Callable[[], Any]:
+    """``name(config_class(**config), **args)``: random weights, nothing is downloaded."""
+    library = _library("transformers")
+    settings = dict(case.config)
+    config_name = settings.pop("transformers", None)
+    if config_name is None:
+        raise _wrong(
+            case, f"{case.factory} needs the class of its configuration", fix="config: {transformers: ...Config}"
+        )
+    found = []
+    for wanted in (config_name, name):
+        try:
+            found.append(getattr(library, wanted))
+        except AttributeError as error:
+            raise _unknown(case, "transformers", wanted, dir(library)) from error
+        except (ImportError, RuntimeError) as error:  # transformers wraps what its lazy imports raise
+            raise Unavailable(f"transformers.{wanted} cannot be imported: {error}", fix=_fix_in(str(error))) from error
+    config, model = found
+
+    def make() -> Any:
+        _check_config(case, config, settings)
+        return model(config(**settings), **case.args)
+
+    return make
+
+
+def _check_config(case: Case, config: Any, settings: Mapping[str, Any]) -> None:
+    """SuiteError for a key of ``config`` that is close to one of its class and does nothing: a slip.
+
+    A class keeps whatever it is given, and many read keys that their default instance does not have. So a key passes if
+    it is consumed, changes anything else, or is named in the class's package.
+    """
+    try:
+        usual = config()
+        strange = [key for key in settings if not hasattr(usual, key) and _is_kept(config, key, settings[key], usual)]
+    except Exception:  # noqa: BLE001 - what its code raises, it says again when the model is made
+        return
+    known = [key for key in (*inspect.signature(config.__init__).parameters, *vars(usual)) if not key.startswith("_")]
+    for key in strange:
+        guess = did_you_mean(key, known)
+        if guess and not _is_named(config, key):
+            fix = f"correct the `config` of the model {case.model!r}"
+            raise _wrong(case, f"{config.__name__} has no {key!r}.{guess}", fix=fix)
+
+
+def _is_kept(config: Any, key: str, value: Any, usual: Any) -> bool:
+    """Whether all that ``key`` does to an instance is to be kept in it."""
+    made = vars(config(**{key: value}))
+    return key in made and {name: made[name] for name in made if name != key} == vars(usual)
+
+
+def _is_named(config: Any, key: str) -> bool:
+    """Whether a file of the package that ``config`` is defined in has the word ``key``."""
+    word = re.compile(rf"\b{re.escape(key)}\b")
+    folder = Path(inspect.getfile(config)).parent
+    return any(word.search(file.read_text(errors="replace")) for file in sorted(folder.glob("*.py")))
+
+
+def _library(name: str) -> ModuleType:
+    """A model library. Unavailable if absent, or broken on import as torchvision is beside another torch build."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise _absent(error.name or name) from error
+    except Exception as error:
+        raise Unavailable(f"{name} is installed but cannot be imported: {error}", fix=_FIXES[name]) from error
+
+
+def _from_file(case: Case, path: Path, name: str) -> Callable[..., Any]:
+    if not path.is_file():
+        raise _wrong(case, f"the factory's file {path.name!r} is not beside the suite", fix=f"create {path}")
+    unique = f"_trtbench_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    module = sys.modules.get(unique) or _execute(case, path, unique)
+    function = getattr(module, name, None)
+    if not callable(function):
+        functions = [key for key, value in vars(module).items() if callable(value)]
+        raise _wrong(case, f"{path.name} has no function {name!r}.{did_you_mean(name, functions)}")
+    return function  # type: ignore[no-any-return]
+
+
+def _execute(case: Case, path: Path, unique: str) -> ModuleType:
+    try:
+        return userfile.execute(path, unique)
+    except ModuleNotFoundError as error:
+        raise _absent(error.name or str(error)) from error
+    except Exception as error:
+        raise _wrong(case, f"{path.name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _absent(package: str) -> Unavailable:
+    return Unavailable(f"the package {package!r} is not installed", fix=f"pip install {package.partition('.')[0]}")
+
+
+def _fix_in(message: str) -> str:
+    """The command that a library's message names, e.g. the one of a torchvision of another build."""
+    return next((fix for name, fix in _FIXES.items() if f"{name}::" in message), "trtbench doctor")
+
+
+def _unknown(case: Case, library: str, name: str, known: Iterable[str]) -> SuiteError:
+    return _wrong(case, f"{library} has no {name!r}.{did_you_mean(name, known)}")
+
+
+def _wrong(case: Case, what: str, fix: str = "") -> SuiteError:
+    return SuiteError(what, where=case.source, fix=fix or f"correct the model {case.model!r}")

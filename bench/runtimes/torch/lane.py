@@ -1,0 +1,241 @@
+"""Lanes over a PyTorch callable: a stream and resident inputs each, CUDA graphs where the case asks for them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import CaseError, Unsupported
+from bench.model.seam import Buffer, Context
+from bench.model.suite import Case
+from bench.runtimes.torch import loading
+from bench.tensors import Array
+
+if TYPE_CHECKING:
+    import torch
+
+Run = Callable[[dict[str, "torch.Tensor"]], Any]
+# torch.cuda.Stream gives 32 streams in turn, for every further one an old one.
+_STREAMS = 32
+# TorchScript profiles the first call and compiles in the second; cuDNN and cuBLAS choose kernels in the first.
+_CALLS_BEFORE_CAPTURE = 3
+_NO_CAPTURE = "the call cannot be captured in a CUDA graph (cuda_graph: off runs it without)"
+
+
+class TorchLane:
+    """One stream, inputs that stay, and the outputs of the latest call.
+
+    ``call`` makes the lane's stream current in the calling thread and leaves it so (about 1 us; entering and leaving a
+    context would cost several). inference_mode belongs to a thread too, so each call enters it (0.6 us).
+
+    ``held`` tells the tensors that the program keeps, now. ``given`` makes the inputs once more, on the host, for
+    ``changed`` to compare with.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        inputs: dict[str, torch.Tensor],
+        held: Callable[[], Iterable[torch.Tensor]],
+        names: tuple[str, ...],
+        given: Callable[[], Mapping[str, torch.Tensor]] = dict,
+    ) -> None:
+        import torch
+
+        device = next((tensor.device for tensor in inputs.values()), torch.device("cpu"))
+        self._on: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.stream: int | None = self._on.cuda_stream if self._on is not None else None
+        if self._on is not None:
+            torch.cuda.synchronize(device)  # the inputs were copied, and the model loaded, on another stream
+        self._set_stream = torch.cuda.set_stream
+        self._inference = torch.inference_mode()
+        self._run = run
+        self._names = names
+        self._inputs = inputs
+        self._given = given
+        self._held = held
+        self._latest: Any = None
+        self._graph: Any = None
+
+    def call(self) -> None:
+        """One inference; on CUDA it is only issued."""
+        if self._on is not None:
+            self._set_stream(self._on)
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        with self._inference:
+            self._latest = self._run(self._inputs)
+
+    def capture(self) -> None:
+        """Record the call into a CUDA graph, which later calls replay. Unsupported if it cannot be captured."""
+        import torch
+
+        for _ in range(_CALLS_BEFORE_CAPTURE):
+            self.call()
+        self._on.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with (
+                torch.inference_mode(),
+                torch.cuda.graph(graph, stream=self._on, capture_error_mode="thread_local"),
+                loading.errors(_NO_CAPTURE),
+            ):
+                self._latest = self._run(self._inputs)
+        except RuntimeError as error:
+            # Ending a broken capture raises too, and hides why it broke.
+            cause = (
+                error.__context__
+                if isinstance(error.__context__, CaseError)
+                else Unsupported(f"{_NO_CAPTURE}: {error}")
+            )
+            raise cause from error
+        self._graph = graph
+
+    def inputs(self) -> Mapping[str, Buffer]:
+        """The resident input tensors."""
+        return {name: _buffer(tensor) for name, tensor in self._inputs.items()}
+
+    def outputs(self) -> Mapping[str, Buffer]:
+        """The tensors that the latest call returned."""
+        return {name: _buffer(tensor) for name, tensor in self._tensors().items()}
+
+    def poison(self) -> None:
+        """Fill the latest outputs with NaN or 0x7F bytes, less those that are an input or kept by the program."""
+        import torch
+
+        kept = _storages([*self._inputs.values(), *self._held()])
+        with self._current(), torch.inference_mode():
+            for tensor in self._tensors().values():
+                if _storage(tensor) not in kept and tensor.numel():
+                    floats = tensor.is_floating_point() or tensor.is_complex()
+                    tensor.untyped_storage().fill_(0xFF if floats else 0x7F)
+
+    def read(self) -> dict[str, Array]:
+        """Wait, and copy the latest outputs to the host: narrow floats as float32."""
+        import torch
+
+        with self._current(), torch.inference_mode():
+            if self._on is not None:
+                self._on.synchronize()
+            found = {}
+            for name, tensor in self._tensors().items():
+                narrow = tensor.is_floating_point() and tensor.element_size() < 4
+                host = tensor.to("cpu", torch.float32 if narrow else tensor.dtype)
+                found[name] = host.contiguous().numpy().copy()
+            return found
+
+    def changed(self) -> list[str]:
+        """Wait; the inputs whose values or shape are not those given. Compared on the host: the GPU's peak stays."""
+        import torch
+
+        with self._current(), torch.inference_mode():
+            if self._on is not None:
+                self._on.synchronize()
+            return [name for name, given in self._given().items() if not torch.equal(self._inputs[name].cpu(), given)]
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        if self._latest is None:
+            raise CaseError("the lane has no outputs before its first call")
+        found = loading.flatten_outputs(self._latest)
+        return dict(zip(self._names, found.values(), strict=True)) if self._names else found
+
+    def _current(self) -> contextlib.AbstractContextManager[Any]:
+        import torch
+
+        return contextlib.nullcontext() if self._on is None else torch.cuda.stream(self._on)
+
+
+class TorchPrepared:
+    """A PyTorch callable that takes a dict of tensors, with any number of lanes over it.
+
+    ``names`` are the outputs' names where the callable returns a bare tuple. ``held`` tells the tensors that the
+    program keeps, which may be outputs too. ``more`` adds to the fairness report.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        options: loading.TorchOptions,
+        context: Context,
+        run: Run,
+        *,
+        names: tuple[str, ...] = (),
+        held: Callable[[], Iterable[torch.Tensor]] = tuple,
+        captures_graphs: bool = False,
+        more: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.captures_graphs = captures_graphs
+        # Inductor's graphs write every call's outputs to the same memory, so two lanes would share it.
+        self.max_lanes: int | None = 1 if captures_graphs else _STREAMS if context.device != "cpu" else None
+        self._case = case
+        self._options = options
+        self._context = context
+        self._run = run
+        self._names = names
+        self._held = held
+        self._more = more
+        self._lanes: list[TorchLane] = []
+
+    def lanes(self, count: int) -> Sequence[TorchLane]:
+        """The first ``count`` lanes, made where they are not there yet; their graphs are captured here.
+
+        OutOfMemory where there is no room for one.
+        """
+        count = min(count, self.max_lanes or count)
+        while len(self._lanes) < count:
+            with loading.errors():
+                inputs = self.example(self._context.inputs)
+                lane = TorchLane(self._run, inputs, self._held, self._names, given=self._given)
+                if self._case.cuda_graph:
+                    lane.capture()
+            self._lanes.append(lane)
+        return self._lanes[:count]
+
+    def example(self, arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+        """New input tensors on the case's device."""
+        return loading.to_tensors(arrays, self._case, self._options.memory_format, self._context.device)
+
+    def _given(self) -> dict[str, torch.Tensor]:
+        return loading.to_tensors(self._context.inputs, self._case, self._options.memory_format, "cpu")
+
+    def fairness(self) -> dict[str, Any]:
+        """The common report, and what the backend adds."""
+        captor = "backend" if self.captures_graphs else "harness" if self._case.cuda_graph else "none"
+        return loading.fairness(self._case, self._options, self._context.device, captor) | self._more()
+
+    def close(self) -> None:
+        """Let go of the model and of all lanes' memory."""
+        self._lanes.clear()
+        self._run = _closed
+        self._held = tuple
+        self._more = dict
+
+
+def _closed(inputs: Any) -> Any:
+    raise CaseError("the model was given back")
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage().data_ptr())
+
+
+def _storages(tensors: Iterable[torch.Tensor]) -> set[int]:
+    """The memory of those tensors that have one of their own: a sparse or a fake one has not."""
+    found = set()
+    for tensor in tensors:
+        with contextlib.suppress(RuntimeError):
+            found.add(_storage(tensor))
+    return found
+
+
+def _buffer(tensor: torch.Tensor) -> Buffer:
+    """Where a tensor lies; an expanded one has fewer bytes than elements."""
+    held = tensor.untyped_storage().nbytes() - tensor.storage_offset() * tensor.element_size()
+    return Buffer(
+        ptr=tensor.data_ptr(),
+        nbytes=min(tensor.numel() * tensor.element_size(), held),
+        shape=tuple(tensor.shape),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+    )

@@ -1,0 +1,84 @@
+"""The weights of a model as an artifact, so that another torch, or a runtime without torch, computes with the same.
+
+Random weights of one seed may differ between versions of torch; the reference has those of the default toolchain.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import tensors
+from bench.errors import CaseError, Unsupported, did_you_mean
+from bench.model.seam import Context, Stage
+from bench.model.suite import Case
+from bench.runtimes import shapes
+from bench.runtimes.torch.factories import build_model
+
+if TYPE_CHECKING:
+    import torch
+
+STAGE = "weights"
+_FILE = "weights.safetensors"
+_KEPT = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+
+def weights_stage(case: Case) -> Stage:
+    """The model's state dict, made by eager in the default toolchain; cases of one model share it."""
+    key = {"factory": case.factory, "args": case.args, "config": case.config}
+    return Stage(name=STAGE, kind="weights", producer="eager", key=key, libraries=shapes.libraries(case))
+
+
+def first_stages(case: Case) -> list[Stage]:
+    """What every backend that builds the module starts from: the reference, and in another toolchain its weights."""
+    reference = shapes.reference_stage(case)
+    return [reference] if case.toolchain == "default" else [reference, weights_stage(case)]
+
+
+def write_weights(case: Case, context: Context, out: Path) -> None:
+    """Build the model on the CPU and write its state dict as built; bfloat16 becomes float32, which loses nothing.
+
+    Unsupported for a state that NumPy cannot hold. What a module computes outside its state dict (buffers that are not
+    persistent, plain attributes) is not there. Phase: load.
+    """
+    import torch
+
+    arrays = {}
+    with context.phase("load"):
+        for name, value in build_model(case, context, device="cpu").state_dict().items():
+            kind = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
+            if kind is torch.bfloat16:
+                arrays[name] = value.float().numpy()
+            elif str(kind).removeprefix("torch.") in _KEPT:
+                arrays[name] = value.numpy()
+            else:
+                raise Unsupported(f"the weight {name!r} is {kind}, which cannot go to another toolchain")
+        tensors.write(out / _FILE, arrays)
+
+
+def read_weights(folder: Path) -> dict[str, tensors.Array]:
+    """The arrays of a weights artifact by the names of the state dict."""
+    return tensors.read(folder / _FILE)
+
+
+def load_weights(model: torch.nn.Module, folder: Path) -> None:
+    """Put the weights of ``folder`` into ``model``. CaseError with the first name or shape that differs."""
+    import torch
+
+    arrays, own = read_weights(folder), model.state_dict()
+    for name in (*own, *arrays):
+        if name not in arrays or name not in own:
+            here, there = ("there", "here") if name in arrays else ("here", "there")
+            near = did_you_mean(name, (set(own) ^ set(arrays)) - {name})
+            raise _other_model(f"{name!r} is a weight {here} and not {there}.{near}")
+        if own[name].shape != arrays[name].shape:
+            both = f"{list(own[name].shape)} here and {list(arrays[name].shape)} there"
+            raise _other_model(f"the weight {name!r} has the shape {both}.")
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _other_model(what: str) -> CaseError:
+    return CaseError(
+        f"the factory makes another model in this toolchain than in the default one: {what}",
+        fix="use one version of the model's library in both toolchains, or a factory that makes the same modules",
+    )

@@ -1,0 +1,284 @@
+"""torch_tensorrt in each of its versions: whether it is there and fits, what it is asked for, and why it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.metadata
+import inspect
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from bench.errors import Unavailable, Unsupported
+from bench.machine.environment import slugify
+from bench.model import seam
+from bench.model.data import Data
+from bench.model.seam import Context, Missing
+from bench.model.suite import Case, shaped
+from bench.runtimes import packages
+from bench.runtimes.torch import loading
+from bench.runtimes.trt import versions
+from bench.units import parse_size
+
+if TYPE_CHECKING:
+    import torch
+
+Ir = Literal["dynamo", "torch_compile", "ts", "fx"]
+# Where an option exists; those that are not here exist everywhere.
+_EXISTS: dict[str, tuple[Ir, ...]] = {
+    "optimization_level": ("dynamo", "torch_compile"),
+    "require_full_compilation": ("dynamo", "ts"),
+    "use_python_runtime": ("dynamo", "torch_compile"),
+    "truncate_double": ("dynamo", "torch_compile", "ts"),
+}
+TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-bindings")
+OLD_TOOLCHAIN = (
+    "a toolchain of Python 3.11 with: pip install torch-tensorrt==2.2.0 torch==2.2.0 tensorrt==8.6.1 'numpy<2'"
+)
+BUILDER_LEVEL = 3  # TensorRT's default
+_SHOWN = 5
+
+
+class Options(seam.Options, frozen=True, kw_only=True):
+    """``ir`` is how torch_tensorrt reads the model; ``fx`` is the original fx2trt. ``null`` is the version's default.
+
+    ``workspace`` is in bytes or ``2 GiB``. ``min_block_size`` is the least number of nodes that become an engine.
+    ``use_python_runtime`` runs engines from Python. ``truncate_double`` makes float32 of float64, and in old
+    versions and ``ts`` int32 of int64 too.
+    """
+
+    ir: Ir = "dynamo"
+    workspace: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
+    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
+    min_block_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    require_full_compilation: bool = False
+    use_python_runtime: bool = False
+    truncate_double: bool = False
+
+    def __post_init__(self) -> None:
+        for name, irs in _EXISTS.items():
+            if getattr(self, name) not in (None, False) and self.ir not in irs:
+                raise ValueError(f"ir {self.ir} has no {name}; {', '.join(irs)} have it")
+        if isinstance(self.workspace, str) and parse_size(self.workspace) <= 0:
+            raise ValueError(f"workspace: {self.workspace!r} is no memory")
+
+    @property
+    def workspace_bytes(self) -> int | None:
+        """``workspace`` as a number."""
+        return parse_size(self.workspace) if isinstance(self.workspace, str) else self.workspace
+
+
+class Built(Data, frozen=True, kw_only=True):
+    """What is known of a compiled module: the names of its outputs in order, and its part of the fairness report."""
+
+    names: tuple[str, ...]
+    told: dict[str, Any]
+
+
+# ------------------------------------------------------------------------------------------------------ what is there
+
+
+def version(*distributions: str) -> tuple[int, ...]:
+    """The first two numbers of the version of the first that is installed; empty if none is."""
+    for name in distributions:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return tuple(int(number) for number in re.findall(r"\d+", importlib.metadata.version(name))[:2])
+    return ()
+
+
+def missing() -> Missing | None:
+    """torch, torch_tensorrt, TensorRT, or a torch_tensorrt that was made for another torch."""
+    torch_version, own = version("torch"), version("torch-tensorrt")
+    install = "pip install torch-tensorrt"
+    if torch_version:
+        install = f"pip install 'torch-tensorrt=={torch_version[0]}.{torch_version[1]}.*'"
+    needed = [("torch", "pip install torch"), ("torch_tensorrt", install), ("tensorrt", install)]
+    found = packages.first_missing(*needed)
+    if found is None and own and own != torch_version:
+        numbers = [".".join(map(str, found)) for found in (own, torch_version)]
+        return Missing(reason=f"torch_tensorrt {numbers[0]} cannot work beside torch {numbers[1]}", fix=install)
+    return found
+
+
+@contextlib.contextmanager
+def session(case: Case, options: Options, context: Context) -> Iterator[versions.Api]:
+    """torch, TensorRT and torch_tensorrt imported (phase ``import``), errors of torch mapped.
+
+    Unavailable if something is absent, does not fit together, or does not have the case's ``ir``.
+    """
+    lacks = missing()
+    if lacks is not None:
+        raise Unavailable(lacks.reason, fix=lacks.fix)
+    if options.ir == "fx":
+        _check_fx()
+    with loading.session(case, context), loading.own_warnings_filtered():
+        with context.phase("import"):
+            api = versions.open_api(device=context.device)
+            # TensorRT keeps the first logger that it is given. Not for ts: its builder, in C++, holds the lock that a
+            # logger in Python waits for.
+            first = options.ir != "ts" and versions.made(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
+            _import()
+        yield api
+        del first
+
+
+def _check_fx() -> None:
+    own, tensorrt = version("torch-tensorrt"), version(*TENSORRT)
+    if own > (2, 2) or tensorrt >= (10,):
+        what = ".".join(map(str, own)), ".".join(map(str, tensorrt))
+        raise Unavailable(
+            "ir fx is the original fx2trt, which builds engines by what TensorRT 10 removed: torch_tensorrt 2.2 with "
+            f"TensorRT 8.6 is the last that runs it; here are {what[0]} and {what[1]}",
+            fix=OLD_TOOLCHAIN,
+        )
+
+
+def _import() -> None:
+    try:
+        importlib.import_module("torch_tensorrt")
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        fix = "pip install --force-reinstall torch-tensorrt, in the version of torch; it brings the TensorRT it needs"
+        raise Unavailable(f"torch_tensorrt is installed but cannot be imported: {lines[0]}", fix=fix) from error
+
+
+# ------------------------------------------------------------------------------------------------------ what is asked
+
+
+def cache_file(api: versions.Api, context: Context) -> Path:
+    """The file of TensorRT's timing cache: one for each version and GPU, kept for build 0 of a run that is not cold."""
+    import torch
+
+    if context.shared is None or context.build:
+        return context.scratch / "timing.cache"
+    folder = context.shared / "torch_tensorrt"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{api.version}-{slugify(torch.cuda.get_device_name(context.device))}.cache"
+
+
+def settings(case: Case, options: Options, known: Iterable[str], cache: Path) -> dict[str, Any]:
+    """What the compiler is told, by the names of this version (``known``).
+
+    Types are those of the converted model, held to by the engine (strong typing) where the version can. TF32 is off
+    unless the precision is tf32. Unsupported for something asked for that the version does not know.
+    """
+    known = frozenset(known)
+    truncate = "truncate_double" if "truncate_double" in known else "truncate_long_and_double"
+    asked = {
+        "disable_tf32": case.precision != "tf32" or None,
+        "workspace_size": options.workspace_bytes,
+        "optimization_level": options.optimization_level,
+        "min_block_size": options.min_block_size,
+        "require_full_compilation": options.require_full_compilation or None,
+        "use_python_runtime": options.use_python_runtime or None,
+        truncate: options.truncate_double or None,
+    }
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if unknown := [name for name in asked if name not in known]:
+        raise Unsupported(f"this torch_tensorrt has no setting {unknown[0]} for ir {options.ir}")
+    own: dict[str, Any] = {
+        "pass_through_build_failures": True,  # else torch.compile goes on without TensorRT
+        "timing_cache_path": str(cache),
+        "cache_built_engines": False,
+        "reuse_cached_engines": False,
+        # 2.2 only: its ExportedProgram of a compiled module cannot be called (the engine's node has no valid name).
+        "output_format": "graph_module" if options.use_python_runtime else "torchscript",
+    }
+    if "use_explicit_typing" in known:
+        own["use_explicit_typing"] = True
+    else:
+        own["enabled_precisions"] = {loading.dtype(case.precision)}
+    return {name: value for name, value in own.items() if name in known} | asked
+
+
+def settings_told(told: Mapping[str, Any], api: versions.Api, cache: str) -> dict[str, Any]:
+    """What of the settings belongs to the fairness report; ``cache`` is how the timing cache was found."""
+    return {
+        "strongly_typed": bool(told.get("use_explicit_typing")) or api.major >= 11,
+        "optimization_level": told.get("optimization_level", BUILDER_LEVEL),
+        "timing_cache": cache if "timing_cache_path" in told else "off",
+    }
+
+
+def known_settings(ir: Ir) -> frozenset[str]:
+    """The settings that this version has for ``ir``; the compilers themselves ignore names they do not know."""
+    import torch_tensorrt
+
+    if ir != "torch_compile":
+        compiler = torch_tensorrt.ts.compile if ir == "ts" else torch_tensorrt.dynamo.compile
+        return frozenset(inspect.signature(compiler).parameters)
+    found = {field.name for field in dataclasses.fields(torch_tensorrt.dynamo.CompilationSettings)}
+    return frozenset(found | {"enabled_precisions"} if "precision" in found else found)  # 2.2 stores it by this name
+
+
+def specs(case: Case, example: Mapping[str, torch.Tensor]) -> list[Any]:
+    """The inputs as torch_tensorrt wants them: the tensors, or where sizes are dynamic their ranges."""
+    import torch_tensorrt
+
+    if not case.dynamic:
+        return list(example.values())
+    ranges = {}
+    for end in ("min", "opt", "max"):
+        sizes = case.symbols | {name: getattr(span, end) for name, span in case.dynamic.items()}
+        ranges[end] = shaped(case.inputs, sizes)
+    return [
+        torch_tensorrt.Input(
+            dtype=tensor.dtype, **{f"{end}_shape": inputs[name].shape for end, inputs in ranges.items()}
+        )
+        for name, tensor in example.items()
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+
+@contextlib.contextmanager
+def refusals(api: versions.Api, what: str) -> Iterator[None]:
+    """Any error of the block that has no kind of its own is Unsupported (OutOfMemory, if TensorRT says so).
+
+    It tells what TensorRT said, and which operators had no converter where torch_tensorrt tells them.
+    """
+    with _hearing(api) as operators:
+        try:
+            with loading.errors(what):
+                yield
+        except Unsupported as error:
+            text = error.what + (f"; without a converter: {', '.join(operators)}" if operators else "")
+            found = versions.refused(api, text) if api.log.errors() else Unsupported(text, fix=error.fix)
+            raise found from error
+
+
+@contextlib.contextmanager
+def _hearing(api: versions.Api) -> Iterator[list[str]]:
+    """What torch_tensorrt logs: TensorRT's errors go to ``api.log``, operators without a converter to the list."""
+    operators: list[str] = []
+
+    class Hearer(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if "Unsupported or Excluded Nodes" in text:
+                operators[:] = list(dict.fromkeys(re.findall(r"^- (\S+)", text, re.MULTILINE)))[:_SHOWN]
+            elif record.levelno >= logging.ERROR:
+                api.log.lines.append(versions.Line("ERROR", text.strip()))
+
+    # The first is not a child of the second: its name goes on without a dot.
+    levels = {"torch_tensorrt [TensorRT Conversion Context]": None, "torch_tensorrt.dynamo.partitioning": logging.DEBUG}
+    with contextlib.ExitStack() as stack:
+        hearer = Hearer()
+        for name, level in levels.items():
+            logger = logging.getLogger(name)
+            before, passes = logger.level, logger.propagate
+            logger.addHandler(hearer)
+            stack.callback(logger.removeHandler, hearer)
+            if level is not None:
+                stack.callback(logger.setLevel, before)
+                stack.callback(setattr, logger, "propagate", passes)
+                logger.setLevel(level)
+                logger.propagate = False
+        yield operators

@@ -1,0 +1,252 @@
+"""Builds TensorRT engines: their options and settings, optimization profile and timing cache, and what was built."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from bench.errors import Unsupported
+from bench.machine.environment import slugify
+from bench.model import seam
+from bench.model.data import Data
+from bench.model.seam import Context
+from bench.model.suite import Case, shaped
+from bench.runtimes import memory, onnx, shapes
+from bench.runtimes.trt import networks, versions
+from bench.units import parse_size
+
+PLAN = "engine.plan"
+BUILT = "build.json"
+_TOLD = 20  # warnings that are kept
+
+
+class Options(seam.Options, frozen=True, kw_only=True):
+    """How an engine is built; ``null`` is TensorRT's own default.
+
+    ``exporter`` and ``opset`` make the ONNX file (8.6 reads up to opset 17, and the legacy exporter writes it).
+    ``network`` is a function ``zoo.py:build`` that fills the network by hand in place of the file.
+    ``workspace`` is in bytes or ``4 GiB``. ``strongly_typed: null`` is wherever the version has it. ``plugins`` are
+    libraries beside the suite.
+    """
+
+    exporter: onnx.Exporter = "legacy"
+    opset: Annotated[int, msgspec.Meta(ge=7)] = 17
+    network: str = ""
+    workspace: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
+    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
+    tactic_sources: list[str] | None = None
+    timing_cache: bool = True
+    max_aux_streams: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    refit: bool = False
+    version_compatible: bool = False
+    hardware_compatible: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
+    strongly_typed: bool | None = None
+    plugins: list[str] = []
+
+    def __post_init__(self) -> None:
+        try:
+            empty = self.workspace_bytes == 0
+        except ValueError as error:
+            raise ValueError(f"workspace: {error}") from error
+        if empty:
+            raise ValueError("workspace: 0 bytes are no workspace")
+        if self.network and not all(self.network.partition(".py:")):
+            raise ValueError(f"network: {self.network!r} is not FILE.py:function")
+
+    @property
+    def workspace_bytes(self) -> int | None:
+        """``workspace`` as a number."""
+        return parse_size(self.workspace) if isinstance(self.workspace, str) else self.workspace
+
+
+class Built(Data, frozen=True, kw_only=True):
+    """What lies beside a plan, in ``build.json``.
+
+    ``inputs`` and ``outputs`` map names of the suite to tensors of the engine; an input that the model does not use may
+    be absent. ``timing_cache`` is ``warm`` if an earlier build had left one. ``layers`` counts those of the network,
+    before the builder fuses them. ``profile`` holds min, opt and max of each dynamic input, by its name in the suite.
+    """
+
+    runtime: str
+    plan_bytes: int
+    build_ns: int
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    layers: int
+    strongly_typed: bool
+    optimization_level: int
+    timing_cache: Literal["cold", "warm", "off"] = "off"
+    timing_cache_bytes: int = 0
+    tactic_sources: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    opset: int = 0
+    exporter: str = ""
+    network: str = ""
+    version_compatible: bool = False
+    profile: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
+    warnings: tuple[str, ...] = ()
+
+
+def libraries(options: Options, suite_dir: Path) -> list[Path]:
+    """The plugin libraries that a case names."""
+    return [suite_dir / name for name in options.plugins]
+
+
+def read(folder: Path) -> tuple[bytes, Built]:
+    """A plan and what is known of it."""
+    return (folder / PLAN).read_bytes(), msgspec.json.decode((folder / BUILT).read_bytes(), type=Built)
+
+
+def build(case: Case, options: Options, context: Context, out: Path) -> None:
+    """Write ``engine.plan`` and ``build.json`` into ``out``. Phases: import, parse, build.
+
+    Raises:
+        Unavailable: TensorRT, its libraries or a GPU are not there.
+        Unsupported: this version cannot do what is asked for, its parser refuses a node, or no kernel fits.
+        OutOfMemory: the builder found no memory.
+        SuiteError: the function of ``network`` is wrong.
+    """
+    with context.phase("import"):
+        api = versions.open_api(libraries(options, context.suite_dir), context.device)
+        trt = api.module
+        builder = versions.made(api, "a builder", lambda: trt.Builder(api.log.logger))
+        config = versions.made(api, "a builder configuration", builder.create_builder_config)
+    typed = versions.strongly_typed(api, options.strongly_typed)
+    flags = versions.precision_flags(api, case.precision, typed)
+    flags = _configure(api, config, options, flags, tf32=case.precision == "tf32")
+    with context.phase("parse"):
+        empty = versions.new_network(api, builder, typed)
+        if options.network:
+            found = networks.from_function(api, empty, case, options.network, context)
+        else:
+            found = networks.parse(api, empty, context)
+        profile = _add_profile(api, builder, config, found, case)
+    versions.progress(api, config, context.tell)
+    with _timing_cache(api, config, options, context) as cache:
+        start = context.clock.now()
+        with context.phase("build"):
+            plan = builder.build_serialized_network(found.network, config)
+        if plan is None:
+            raise versions.refused(api, f"{api.name} could not build this engine")
+        took = context.clock.now() - start
+    built = Built(
+        runtime=api.name,
+        plan_bytes=plan.nbytes,
+        build_ns=took,
+        inputs=found.inputs,
+        outputs=found.outputs,
+        layers=found.network.num_layers,
+        strongly_typed=typed,
+        optimization_level=config.builder_optimization_level,
+        tactic_sources=tuple(versions.names_in(trt.TacticSource, config.get_tactic_sources())),
+        flags=tuple(flags),
+        version_compatible=options.version_compatible,
+        profile=profile,
+        warnings=tuple(api.log.warnings()[:_TOLD]),
+        **found.told,
+        **cache,
+    )
+    with (out / PLAN).open("wb") as file:
+        file.write(plan)
+    (out / BUILT).write_bytes(msgspec.json.encode(built))
+
+
+# ------------------------------------------------------------------------------------------------------------ settings
+
+
+def _configure(api: versions.Api, config: Any, options: Options, flags: list[str], *, tf32: bool) -> list[str]:
+    """Apply the options; the names of all flags that are set."""
+    versions.set_property(api, config, "profiling_verbosity", api.module.ProfilingVerbosity.DETAILED)
+    if options.workspace_bytes is not None:
+        versions.set_workspace(api, config, options.workspace_bytes)
+    if options.optimization_level is not None:
+        versions.set_property(api, config, "builder_optimization_level", options.optimization_level)
+    if options.tactic_sources is not None:
+        versions.set_tactic_sources(api, config, options.tactic_sources)
+    if options.max_aux_streams is not None:
+        versions.set_property(api, config, "max_aux_streams", options.max_aux_streams)
+    if options.hardware_compatible != "none":
+        versions.set_hardware_compatibility(api, config, options.hardware_compatible)
+    flags = flags + ["REFIT"] * options.refit + ["VERSION_COMPATIBLE"] * options.version_compatible
+    flags += ["DISABLE_TIMING_CACHE"] * (not options.timing_cache)
+    return versions.set_flags(api, config, flags, tf32=tf32)
+
+
+def _add_profile(api: versions.Api, builder: Any, config: Any, found: networks.Network, case: Case) -> dict[str, Any]:
+    """One profile from the case's ranges, if it has any; min, opt and max of each dynamic input."""
+    axes = {name: of for name, of in shapes.dynamic_axes(case).items() if of and name in found.inputs}
+    if not axes:
+        return {}
+    ranges = {}
+    points = [case.symbols | {n: getattr(span, at) for n, span in case.dynamic.items()} for at in ("min", "opt", "max")]
+    given = {found.network.get_input(i).name: found.network.get_input(i) for i in range(found.network.num_inputs)}
+    profile = builder.create_optimization_profile()
+    for name, of in axes.items():
+        shape = versions.dims(given[found.inputs[name]].shape)
+        if fixed := [symbol for axis, symbol in of.items() if shape[axis] != -1]:
+            raise Unsupported(f"the exporter fixed {fixed[0]!r} of the input {name!r}: {shape}", fix="another exporter")
+        ranges[name] = tuple(tuple(int(n) for n in shaped(case.inputs, sizes)[name].shape) for sizes in points)
+        profile.set_shape(found.inputs[name], *ranges[name])
+    if config.add_optimization_profile(profile) < 0:
+        raise versions.refused(api, f"TensorRT does not take the ranges {ranges}")
+    versions.share_profiles(api, config)
+    return ranges
+
+
+# -------------------------------------------------------------------------------------------------------- timing cache
+
+
+@contextlib.contextmanager
+def _timing_cache(api: versions.Api, config: Any, options: Options, context: Context) -> Iterator[dict[str, Any]]:
+    """What kernels took in earlier builds, for the build in the block; what it adds is kept afterwards.
+
+    Only build 0 uses and keeps one, so that further builds are independent. Yields the fields of ``Built`` on it, which
+    are whole once the block has ended.
+    """
+    told: dict[str, Any] = {}
+    if not options.timing_cache:
+        yield told
+        return
+    path = _cache_path(api, context) if context.shared and context.build == 0 else None
+    data = path.read_bytes() if path and path.exists() else b""
+    # None for data that another version wrote, False for those of another GPU.
+    cache = config.create_timing_cache(data)
+    if cache is None or not config.set_timing_cache(cache, False):
+        data = b""
+        cache = versions.made(api, "a timing cache", lambda: config.create_timing_cache(data))
+        config.set_timing_cache(cache, False)
+    told["timing_cache"] = "warm" if data else "cold"
+    yield told
+    mine = config.get_timing_cache()
+    told["timing_cache_bytes"] = mine.serialize().nbytes
+    if path:
+        _keep(config, mine, path)
+
+
+def _keep(config: Any, mine: Any, path: Path) -> None:
+    """Merge ``mine`` into the file; of two builders at once, none loses what it measured."""
+    with path.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        whole = config.create_timing_cache(path.read_bytes()) if path.exists() else None
+        if whole is None or not whole.combine(mine, False):
+            whole = mine
+        scratch = path.with_suffix(f".{os.getpid()}")
+        with scratch.open("wb") as file:
+            file.write(whole.serialize())
+        scratch.replace(path)
+
+
+def _cache_path(api: versions.Api, context: Context) -> Path:
+    """One file for each GPU model and version: TensorRT refuses any other."""
+    assert context.shared is not None
+    found = memory.cuda("cudaGetDeviceProperties", int(context.device.partition(":")[2] or 0))
+    name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
+    folder = context.shared / "tensorrt"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"sm_{found.major}{found.minor}-{slugify(name)}-{api.library or api.version}.timing"

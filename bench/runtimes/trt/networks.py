@@ -1,0 +1,149 @@
+"""Fills TensorRT networks: from an ONNX file, or by a function of the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.errors import BenchError, SuiteError, Unsupported
+from bench.model.seam import Context
+from bench.model.suite import Case, shaped
+from bench.runtimes import onnx
+from bench.runtimes.torch import weights
+from bench.runtimes.trt import versions
+from bench.system import userfile
+
+_SHOWN = 5  # errors of the parser
+_FLOATS = ("float32", "float16", "bfloat16")
+
+
+class Network(msgspec.Struct, frozen=True, eq=False):
+    """A filled network; ``keep`` is what must live until the build has ended: the parser, or the weights.
+
+    ``inputs`` and ``outputs`` map names of the suite to names of tensors; ``told`` are fields of ``Built``.
+    """
+
+    network: Any
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    keep: Any
+    told: dict[str, Any]
+
+
+def parse(api: versions.Api, network: Any, context: Context) -> Network:
+    """Fill ``network`` from the exported ONNX file. Unsupported with every node that the parser refuses."""
+    folder = context.artifacts["export"]
+    manifest = onnx.read_manifest(folder)
+    parser = versions.new_parser(api, network)
+    if not parser.parse_from_file(str(folder / onnx.MODEL)):
+        told = versions.parser_errors(api, parser)
+        if not told:
+            raise versions.refused(api, f"{api.name} cannot read the ONNX file")
+        more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+        raise Unsupported(
+            f"the ONNX parser of {api.name} refuses the model: {'; '.join(told[:_SHOWN])}{more}",
+            fix="another opset or exporter, plugins, or network: FILE.py:function",
+        )
+    inputs = [network.get_input(index).name for index in range(network.num_inputs)]
+    outputs = [network.get_output(index).name for index in range(network.num_outputs)]
+    if len(outputs) != len(manifest.outputs):
+        raise Unsupported(f"the model has {len(manifest.outputs)} outputs, its network has {len(outputs)}")
+    _make_linear(api, network)
+    return Network(
+        network=network,
+        inputs={name: name for name in inputs},
+        outputs=dict(zip(manifest.outputs, outputs, strict=True)),
+        keep=parser,
+        told={"exporter": manifest.exporter, "opset": manifest.opset},
+    )
+
+
+def from_function(api: versions.Api, network: Any, case: Case, spec: str, context: Context) -> Network:
+    """Fill ``network`` by the suite's function ``build(network, inputs, weights, trt) -> outputs``.
+
+    ``inputs`` are the ITensors already added, by name, in the case's shapes (-1 where dynamic) and precision: float32
+    for int8 and fp8, whose Q/DQ layers the function adds. ``weights`` is the model's state as NumPy arrays, floats as
+    float16 at fp16 and as float32 otherwise; an array that the function makes itself is kept alive by its layer.
+    ``trt`` is the module. What it returns, ITensors by the names of the model's outputs, is cast to the precision and
+    marked.
+
+    SuiteError if the function is missing, raises, or returns anything else.
+    """
+    function = _function(case, spec, context.suite_dir)
+    state = weights.read_weights(context.artifacts[weights.STAGE])
+    if case.precision == "fp16":
+        state = {name: array.astype("float16") if array.dtype.kind == "f" else array for name, array in state.items()}
+    inputs = {}
+    for name, asked in shaped(case.inputs, case.symbols | dict.fromkeys(case.dynamic, -1)).items():
+        inputs[name] = network.add_input(name, _io_dtype(api, case, asked.dtype), asked.shape)
+        if inputs[name] is None:
+            raise versions.refused(api, f"TensorRT does not take the input {name!r}")
+    try:
+        outputs = function(network, dict(inputs), state, api.module)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise _wrong(case, f"{spec} raised {type(error).__name__}: {error}") from error
+    tensor = api.module.ITensor
+    if not isinstance(outputs, Mapping) or not outputs or not all(isinstance(t, tensor) for t in outputs.values()):
+        raise _wrong(case, f"{spec} returned {outputs!r:.200}, not a dict of ITensors by output name")
+    marked = {name: _mark(api, network, case, name, output) for name, output in outputs.items()}
+    _make_linear(api, network)
+    return Network(network, {name: name for name in inputs}, marked, keep=state, told={"network": spec})
+
+
+def _mark(api: versions.Api, network: Any, case: Case, name: str, tensor: Any) -> str:
+    """Mark an output, through a layer of its own so that any tensor can be one; the name it has in the engine."""
+    kind = tensor.dtype
+    if versions.dtype_name(kind) in _FLOATS:
+        kind = _io_dtype(api, case, "float32")
+    layer = network.add_identity(tensor) if kind == tensor.dtype else network.add_cast(tensor, kind)
+    if layer is None:
+        raise versions.refused(api, f"TensorRT cannot mark the output {name!r}")
+    output = layer.get_output(0)
+    output.name = f"out.{name}" if name in case.inputs else name
+    network.mark_output(output)
+    return str(output.name)
+
+
+def _make_linear(api: versions.Api, network: Any) -> None:
+    """Row-major inputs and outputs, so that buffers hold what NumPy holds."""
+    linear = 1 << int(api.module.TensorFormat.LINEAR)
+    for index in range(network.num_inputs):
+        network.get_input(index).allowed_formats = linear
+    for index in range(network.num_outputs):
+        network.get_output(index).allowed_formats = linear
+
+
+def _io_dtype(api: versions.Api, case: Case, asked: str) -> Any:
+    """The type of an input that the suite calls ``asked``: floats at the precision, int64 as int32 where need be."""
+    if asked.startswith("float"):
+        asked = {"fp16": "float16", "bf16": "bfloat16"}.get(case.precision, "float32")
+    if asked == "int64" and not hasattr(api.module.DataType, "INT64"):
+        asked = "int32"
+    return versions.dtype(api, asked)
+
+
+def _function(case: Case, spec: str, suite_dir: Path) -> Any:
+    file, _, name = spec.partition(":")
+    path = suite_dir / file
+    if not path.is_file():
+        raise _wrong(case, f"the network's file {file!r} is not beside the suite")
+    try:
+        module = userfile.execute(path, f"_network_{path.stem}")
+    except Exception as error:
+        what = f"{file} cannot be imported in the toolchain {case.toolchain!r}: {type(error).__name__}: {error}"
+        raise _wrong(case, what) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise _wrong(case, f"{file} has no function {name!r}")
+    return function
+
+
+def _wrong(case: Case, what: str) -> SuiteError:
+    return SuiteError(
+        what, where=case.source, fix="network: FILE.py:function(network, inputs, weights, trt) -> outputs"
+    )

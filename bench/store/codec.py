@@ -1,0 +1,136 @@
+"""Lines of a run's file as JSON: their schema version, its dated history, and the migration of older lines.
+
+A line is one JSON object whose first key ``line`` is ``header``, ``record`` or ``footer``. Only the header carries the
+schema version; it holds for every line of the file. Unknown keys are ignored, so that a newer writer of the same schema
+may add one. NaN and infinity never appear: they become null, and are left out of the mappings of plain numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from bench.errors import UPGRADE, StoreError
+from bench.model.run import Footer, Header, Record
+
+SCHEMA = 1
+HISTORY: dict[int, str] = {
+    1: "2026-11-23: the first version: header, record and footer lines.",
+}
+
+Line = Header | Record | Footer
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+# Key n turns one line of schema n, of whatever kind, into a line of schema n + 1.
+MIGRATIONS: dict[int, Migration] = {}
+
+_TYPES: dict[str, type[Line]] = {"header": Header, "record": Record, "footer": Footer}
+_NAMES = {kind: name for name, kind in _TYPES.items()}
+_ENCODER = msgspec.json.Encoder()
+_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
+# msgspec's errors and UnicodeDecodeError are ValueErrors; brackets nested thousands deep raise RecursionError; the
+# others are what a migration meets in a damaged line.
+_MALFORMED = (ValueError, RecursionError, LookupError, TypeError, AttributeError)
+
+
+class _Version(msgspec.Struct):
+    """What must be known of a header before the rest of it can be read."""
+
+    schema: int = 0
+
+
+_KIND = re.compile(rb'\{\s*"line"\s*:\s*"(\w+)"')
+_VERSION = msgspec.json.Decoder(_Version)
+
+
+def encode(item: Line) -> bytes:
+    """One line of JSON in UTF-8, ending in its only newline. StoreError if a text in it has no UTF-8 form."""
+    tag = f'"line":"{_NAMES[type(item)]}"'
+    if isinstance(item, Header):
+        tag += f',"schema":{SCHEMA}'
+        item = msgspec.structs.replace(item, schema=SCHEMA, ceilings=_finite(item.ceilings))
+    elif isinstance(item, Record):
+        item = _finite_record(item)
+    try:
+        body = _ENCODER.encode(item)
+    except UnicodeEncodeError as error:
+        text = str(error.object)[max(error.start - 40, 0) : error.end + 40]
+        raise StoreError(f"{text!r} is not valid Unicode and cannot be stored") from error
+    return b"{" + tag.encode() + b"," + body[1:] + b"\n"
+
+
+def decode(line: bytes, schema: int = SCHEMA, where: str = "") -> Line:
+    """The value of one line, with or without its newline.
+
+    Args:
+        line: the bytes.
+        schema: version of the file that the line is from; a header tells its own.
+        where: ``file:line`` for the error.
+
+    Raises:
+        StoreError: the line is torn, not ours, or of a schema that this version cannot read.
+    """
+    kind = _kind(line, where)
+    version = schema_of(line, where) if kind == "header" else schema
+    try:
+        if version == SCHEMA:
+            return _DECODERS[kind].decode(line)
+        old = migrate(msgspec.json.decode(line), version, SCHEMA, MIGRATIONS)
+        return msgspec.convert(old, _TYPES[kind])
+    except _MALFORMED as error:
+        raise StoreError(f"not a line of a trtbench run: {error}", where=where) from error
+
+
+def schema_of(header: bytes, where: str = "") -> int:
+    """The schema version that a header line tells. StoreError if it is no header, or of a schema not known here."""
+    if _kind(header, where) != "header":
+        raise StoreError("not a trtbench run: it does not begin with a header line", where=where)
+    try:
+        version = _VERSION.decode(header).schema
+    except _MALFORMED as error:
+        raise StoreError("not a trtbench run: its header is damaged", where=where) from error
+    if version > SCHEMA:
+        raise StoreError(
+            f"the file has schema {version}; this trtbench reads up to {SCHEMA}",
+            where=where,
+            fix=UPGRADE,
+        )
+    if version < 1:
+        raise StoreError("not a trtbench run: the header has no schema version", where=where)
+    return version
+
+
+def _kind(line: bytes, where: str) -> str:
+    found = _KIND.match(line)
+    kind = found[1].decode() if found else ""
+    if kind not in _TYPES:
+        raise StoreError("not a line of a trtbench run", where=where)
+    return kind
+
+
+def migrate(
+    line: dict[str, Any], version: int, to: int = SCHEMA, migrations: Mapping[int, Migration] = MIGRATIONS
+) -> dict[str, Any]:
+    """``line`` of schema ``version`` brought to schema ``to``, one step at a time; a header then says so."""
+    for step in range(version, to):
+        line = migrations[step](line)
+    return {**line, "schema": to} if line["line"] == "header" else line
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if math.isfinite(value)}
+
+
+def _finite_record(record: Record) -> Record:
+    """A null cannot be read back where a plain number is due: leave such entries out."""
+    accuracy, work = record.accuracy, record.work
+    if accuracy and accuracy.metric:
+        record = msgspec.structs.replace(
+            record, accuracy=msgspec.structs.replace(accuracy, metric=_finite(accuracy.metric))
+        )
+    if work and work.fraction:
+        record = msgspec.structs.replace(record, work=msgspec.structs.replace(work, fraction=_finite(work.fraction)))
+    return record

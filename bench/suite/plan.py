@@ -1,0 +1,336 @@
+"""Which cases a suite asks for, in which order, and why a combination is left out: pure, nothing is probed or run."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bench.errors import SelectionError, SuiteError, UsageError, did_you_mean
+from bench.model.seam import Runtime
+from bench.model.suite import PRECISIONS, Case, LeftOut, Model, Plan, Range, Suite
+from bench.suite import selection
+from bench.suite.matrix import AXES, DEFAULTS, Backing, backing, symbols_of
+from bench.suite.reader import locate
+
+MAX_CASES = 10_000
+MAX_COMBINATIONS = 100_000
+MAX_SHOWN = 20  # values of a key that an error names
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A backend of the matrix or of an include entry, and where it is named."""
+
+    backing: Backing
+    source: str
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A case before it is known whether it stays; ``included`` ones stand above ``exclude``."""
+
+    case: Case
+    backing: Backing
+    included: bool
+
+
+class _Axes(msgspec.Struct, frozen=True):
+    """The values of every axis for one model; ``source`` locates backends that include entries take over."""
+
+    model: str
+    symbols: dict[str, tuple[int, ...]]
+    others: dict[str, tuple[Any, ...]]
+    backends: tuple[Choice, ...]
+    included: bool = False
+
+    @property
+    def count(self) -> int:
+        return math.prod(len(values) for values in (*self.symbols.values(), *self.others.values(), self.backends))
+
+
+def plan(
+    suite: Suite, registry: Mapping[str, Runtime], *, device: str, select: str = "", backend_override: str = ""
+) -> Plan:
+    """The product of the axes, less ``exclude``, plus ``include``, as far as ``select`` wants it.
+
+    Cases that differ only in the backend stand together, in the order of the suite. A combination that is excluded,
+    or that its backend can never run on ``device`` (``cpu`` or ``cuda:0``), is in ``left_out``; one that is not
+    selected is nowhere. ``backend_override`` puts one backend, with default options, in the place of all others after
+    the selection; a simulated one also in the running interpreter, as a rehearsal needs no toolchain.
+
+    Raises:
+        UsageError: more than ``MAX_COMBINATIONS``, or no such backend.
+        SuiteError: an ``exclude`` entry takes nothing away from the suite as it is written; or what is left is of
+            simulated and of real backends.
+        SelectionError: ``select`` is wrong or matches nothing.
+    """
+    if backend_override and backend_override not in registry:
+        what = f"unknown backend {backend_override!r}.{did_you_mean(backend_override, registry)}"
+        raise UsageError(what, fix=f"known: {', '.join(registry)}")
+    axes = tuple(_product_axes(suite, registry)) + tuple(_include_axes(suite, registry))
+    total = sum(part.count for part in axes)
+    if total > MAX_COMBINATIONS:
+        what = f"the matrix has {total:,} combinations; the limit is {MAX_COMBINATIONS:,}"
+        raise UsageError(what, where=locate(suite, "matrix"), fix="shorten an axis, or split the suite")
+    candidates = [candidate for part in axes for candidate in _candidates(suite, part)]
+    _check_exclude(suite, registry, candidates)
+    if select.strip():
+        candidates = _selected(suite, registry, candidates, select)
+    kept: dict[str, Case] = {}
+    left: dict[str, LeftOut] = {}
+    for candidate in candidates:
+        label = candidate.case.label
+        case = candidate.case
+        if backend_override:
+            place = "default" if _simulated(registry[backend_override]) else case.toolchain
+            case = msgspec.structs.replace(case, backend=backend_override, options={}, toolchain=place)
+        reason = _excluded(suite, registry, candidate) or _impossible(case, registry, device)
+        if reason:
+            left.setdefault(case.id, LeftOut(label=label, reason=reason))
+        else:
+            kept.setdefault(case.id, case)
+    if {_simulated(registry[case.backend]) for case in kept.values()} == {True, False}:
+        what, fix = "simulated and real backends cannot share a run", '--backend fake, or --select "backend != fake"'
+        raise SuiteError(what, where=locate(suite, "matrix.backend"), fix=fix)
+    # An include entry may bring back what was excluded.
+    return Plan(cases=_ordered(kept), left_out=tuple(entry for key, entry in left.items() if key not in kept))
+
+
+def check_size(found: Plan, replicates: int, yes: bool) -> None:
+    """UsageError if the plan has more than ``MAX_CASES`` cases, or 10 times as many processes, and ``yes`` was not
+    said.
+    """
+    processes = len(found.cases) * replicates
+    if processes > 10 * MAX_CASES and not yes:
+        what = f"the plan has {processes:,} processes, more than {10 * MAX_CASES:,}"
+        raise UsageError(what, fix="fewer --replicates, or add --yes to run them all")
+    if len(found.cases) > MAX_CASES and not yes:
+        what = f"the plan has {len(found.cases):,} cases, more than {MAX_CASES:,}"
+        raise UsageError(what, fix="narrow it with --select, or add --yes to run them all")
+
+
+def check_some(found: Plan) -> None:
+    """UsageError if the plan has no case: all that was asked for is left out."""
+    if not found.cases:
+        reasons = list(dict.fromkeys(entry.reason for entry in found.left_out))
+        more = f"; and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
+        what = f"there is nothing to run, every combination is left out: {reasons[0]}{more}"
+        raise UsageError(what, fix="the same command with --dry-run says why of each")
+
+
+# ------------------------------------------------------------------------------------------------------ the product
+
+
+def _product_axes(suite: Suite, registry: Mapping[str, Runtime]) -> Iterator[_Axes]:
+    backends = _choices(suite, registry, suite.matrix["backend"], "matrix.backend")
+    others = {axis: suite.matrix.get(axis, (default,)) for axis, default in DEFAULTS.items()}
+    for name in suite.matrix["model"]:
+        yield _Axes(name, _sizes(suite, suite.models[name], {}), others, backends)
+
+
+def _include_axes(suite: Suite, registry: Mapping[str, Runtime]) -> Iterator[_Axes]:
+    """Include entries: an axis that an entry does not name has the first value of the matrix."""
+    for index, entry in enumerate(suite.include):
+        key = f"include.{index}.backend"
+        backends = _choices(suite, registry, entry.get("backend", suite.matrix["backend"][:1]), key)
+        others = {axis: entry.get(axis, suite.matrix.get(axis, (default,))[:1]) for axis, default in DEFAULTS.items()}
+        for name in entry.get("model", suite.matrix["model"][:1]):
+            yield _Axes(name, _sizes(suite, suite.models[name], entry, first=True), others, backends, included=True)
+
+
+def _choices(
+    suite: Suite, registry: Mapping[str, Runtime], entries: tuple[dict[str, Any], ...], key: str
+) -> tuple[Choice, ...]:
+    return tuple(
+        Choice(backing(entry, registry), locate(suite, f"{key}.{index}")) for index, entry in enumerate(entries)
+    )
+
+
+def _sizes(suite: Suite, model: Model, entry: Mapping[str, Any], first: bool = False) -> dict[str, tuple[int, ...]]:
+    """The sizes of each symbol of the model: all points of ``dynamic``; else the include entry's, the matrix', or the
+    default.
+    """
+    sizes: dict[str, tuple[int, ...]] = {}
+    for symbol in symbols_of(model):
+        if symbol in suite.dynamic:
+            sizes[symbol] = suite.dynamic[symbol].at
+        else:
+            values = suite.matrix.get(symbol) or (model.symbols.get(symbol, 0),)
+            sizes[symbol] = entry.get(symbol, values[:1] if first else values)
+    return sizes
+
+
+def _candidates(suite: Suite, axes: _Axes) -> Iterator[Candidate]:
+    model = suite.models[axes.model]
+    for sizes in itertools.product(*axes.symbols.values()):
+        symbols = dict(zip(axes.symbols, sizes, strict=True))
+        # The points are not part of what a backend must support, so one more point changes no id.
+        ranges = {
+            name: Range(min=span.min, opt=span.opt, max=span.max)
+            for name, span in suite.dynamic.items()
+            if name in symbols
+        }
+        for values in itertools.product(*axes.others.values()):
+            asked = dict(zip(axes.others, values, strict=True))
+            asked["dynamic"] = ranges if asked["dynamic"] else {}
+            for chosen in axes.backends:
+                case = Case(
+                    model=axes.model,
+                    factory=model.factory,
+                    args=model.args,
+                    config=model.config,
+                    metric=model.metric,
+                    inputs=model.inputs,
+                    symbols=symbols,
+                    backend=chosen.backing.name,
+                    options=chosen.backing.options,
+                    source=chosen.source,
+                    **asked,
+                )
+                yield Candidate(case, chosen.backing, axes.included)
+
+
+def _ordered(kept: Mapping[str, Case]) -> tuple[Case, ...]:
+    """Cases of a model together, and in it those that differ only in the backend; else as they came."""
+    models: dict[str, int] = {}
+    groups: dict[str, int] = {}
+    ranks: dict[str, tuple[int, int]] = {}
+    for key, case in kept.items():
+        group = msgspec.structs.replace(case, backend="", options={}).label
+        ranks[key] = (models.setdefault(case.model, len(models)), groups.setdefault(group, len(groups)))
+    return tuple(kept[key] for key in sorted(kept, key=ranks.__getitem__))
+
+
+# ------------------------------------------------------------------------------------------------- what is left out
+
+
+def _excluded(suite: Suite, registry: Mapping[str, Runtime], candidate: Candidate) -> str:
+    """``excluded at suites/x.yaml:20``, or nothing. An entry excludes a case that agrees with all that it names."""
+    if candidate.included:
+        return ""
+    for index, entry in enumerate(suite.exclude):
+        if all(_agrees(candidate, axis, values, registry) for axis, values in entry.items()):
+            return f"excluded at {locate(suite, f'exclude.{index}')}"
+    return ""
+
+
+def _check_exclude(suite: Suite, registry: Mapping[str, Runtime], candidates: Sequence[Candidate]) -> None:
+    """SuiteError for the first entry that agrees with no case of the matrix: most likely a value is mistyped.
+
+    Asked before anything is selected or replaced, as an entry need not concern a part of the suite.
+    """
+    own = [candidate for candidate in candidates if not candidate.included]
+    for index, entry in enumerate(suite.exclude):
+        if any(all(_agrees(each, axis, values, registry) for axis, values in entry.items()) for each in own):
+            continue
+        agreeing: Sequence[Candidate] = own
+        for axis, values in entry.items():
+            before, agreeing = agreeing, [each for each in agreeing if _agrees(each, axis, values, registry)]
+            if not agreeing:
+                there = dict.fromkeys(_axis(each, axis) for each in before)
+                shown = ", ".join(itertools.islice(there, MAX_SHOWN)) + (", ..." if len(there) > MAX_SHOWN else "")
+                what = f"the exclude entry takes nothing away: no combination of the matrix agrees with its {axis}"
+                fix = f"remove the entry, or correct it; there {axis} is: {shown}"
+                raise SuiteError(what, where=locate(suite, f"exclude.{index}"), fix=fix)
+
+
+def _axis(candidate: Candidate, axis: str) -> str:
+    """What the candidate has on an axis of an exclude entry, in words."""
+    if axis == "backend":
+        return candidate.backing.label
+    if axis == "dynamic":
+        return _word(bool(candidate.case.dynamic))
+    if axis in AXES:
+        return _word(getattr(candidate.case, axis))
+    return _word(candidate.case.symbols[axis]) if axis in candidate.case.symbols else "none"
+
+
+def _agrees(candidate: Candidate, axis: str, values: tuple[Any, ...], registry: Mapping[str, Runtime]) -> bool:
+    case = candidate.case
+    if axis == "backend":
+        return any(_is_backend(candidate, value, registry) for value in values)
+    if axis == "dynamic":
+        return bool(case.dynamic) in values
+    return (case.symbols.get(axis) if axis not in AXES else getattr(case, axis)) in values
+
+
+def _is_backend(candidate: Candidate, entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> bool:
+    """Whether the backend is the one of ``entry`` and agrees in the options that ``entry`` names."""
+    if entry["name"] != candidate.case.backend:
+        return False
+    wanted = backing(entry, registry).every
+    return all(wanted[option] == candidate.backing.every[option] for option in entry if option != "name")
+
+
+def _simulated(runtime: Runtime) -> bool:
+    return bool(getattr(runtime, "simulated", False))
+
+
+def _impossible(case: Case, registry: Mapping[str, Runtime], device: str) -> str:
+    """Why the case can never run on the device, or nothing; a simulated backend rehearses everything."""
+    runtime = registry[case.backend]
+    if device == "cpu" and not _simulated(runtime):
+        if case.cuda_graph:
+            return "cuda_graph needs a CUDA device"
+        if case.l2 == "cold":
+            return "l2: cold needs a CUDA device"
+    return runtime.unsupported(case, device) or ""
+
+
+# -------------------------------------------------------------------------------------------------------- selection
+
+
+def selected(cases: Sequence[Case], registry: Mapping[str, Runtime], select: str) -> tuple[Case, ...]:
+    """Those of a stored run's cases that ``select`` wants, in their order. SelectionError as of ``plan``."""
+    backings = [backing({"name": case.backend, **case.options}, registry) for case in cases]
+    symbols = [symbol for case in cases for symbol in case.symbols]
+    wanted = _wanted("the run", cases, backings, [case.model for case in cases], symbols, registry, select)
+    return tuple(itertools.compress(cases, wanted))
+
+
+def _selected(
+    suite: Suite, registry: Mapping[str, Runtime], candidates: list[Candidate], select: str
+) -> list[Candidate]:
+    cases, backings = [each.case for each in candidates], [each.backing for each in candidates]
+    symbols = [symbol for model in suite.models.values() for symbol in symbols_of(model)]
+    wanted = _wanted("the suite", cases, backings, suite.models, symbols, registry, select)
+    return list(itertools.compress(candidates, wanted))
+
+
+def _wanted(
+    of: str,
+    cases: Sequence[Case],
+    backings: Sequence[Backing],
+    models: Iterable[str],
+    symbols: Iterable[str],
+    registry: Mapping[str, Runtime],
+    select: str,
+) -> list[bool]:
+    """Of each case whether ``select`` matches it; SelectionError if it is wrong or matches none."""
+    vocabulary = selection.Vocabulary(
+        symbols=tuple(dict.fromkeys(symbols)),
+        options=tuple(dict.fromkeys(name for each in backings for name in each.every)),
+        values={
+            "model": tuple(dict.fromkeys(models)),
+            "backend": tuple(dict.fromkeys([*(each.label for each in backings), *registry])),
+            "precision": PRECISIONS,
+        },
+    )
+    expression = selection.parse(select, vocabulary)
+    options = [each.every for each in backings]
+    found = [selection.matches(expression, *pair) for pair in zip(cases, options, strict=True)]
+    if any(found):
+        return found
+    lines = []
+    for key in selection.keys_of(expression):
+        values = [selection.values_of(key, *pair) for pair in zip(cases, options, strict=True)]
+        names = list(dict.fromkeys(_word(value[0]) for value in values if value))
+        shown = ", ".join(names[:MAX_SHOWN]) + (", ..." if len(names) > MAX_SHOWN else "")
+        lines.append(f"{key}: {shown or 'no case has it'}")
+    raise SelectionError("no case matches", where=f"--select {select}", fix=f"{of} has " + "; ".join(lines))
+
+
+def _word(value: Any) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,61 @@
+"""Warnings from what a backend tells of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.analysis import fairness
+from bench.model.suite import Case
+
+OFF = Case(model="m", factory="f:m", inputs={}, backend="b")
+ON = Case(model="m", factory="f:m", inputs={}, backend="b", cuda_graph=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "case", "kind", "texts"),
+    [
+        ({"graph_capture": "backend"}, OFF, "GraphsByBackend", ["cuda_graph: off"]),
+        (
+            {"graph_capture": "none", "graphs_skipped": 2, "skip_reasons": ["skipping cudagraphs due to cpu device"]},
+            OFF, "GraphsSkipped", ["declined 2 times", ": skipping cudagraphs due to cpu device"],
+        ),
+        (
+            {"graph_breaks": 3, "break_reasons": {"first": 2, "second": 1}},
+            OFF, "GraphBreaks", ["3 times", ": first (and 1 more)"],
+        ),
+        ({"recompiles": 1, "recompile_reasons": ["size mismatch"]}, ON, "Recompiled", ["again once: size mismatch"]),
+        (
+            {"recompiles": 8, "recompile_reasons": ["n == 0"], "recompile_limit": True},
+            OFF, "Recompiled", ["8 times until the compiler gave up", "uncompiled: n == 0"],
+        ),
+        ({"engine": {"errors": ["an old", "a new"]}}, ON, "LoggedErrors", ["succeeded: a new (and 1 more)"]),
+        ({"graph_breaks": 1}, OFF, "GraphBreaks", ["once, and Python runs in between"]),
+    ],
+)  # fmt: skip
+def test_a_fact_that_a_reader_must_know_is_a_warning_with_what_to_try(
+    told: dict[str, Any], case: Case, kind: str, texts: list[str]
+) -> None:
+    (warning,) = fairness.warnings(told, case)
+    assert warning.kind == kind
+    assert [text for text in texts if text not in warning.message] == []
+    assert warning.hint
+
+
+@pytest.mark.parametrize(
+    ("told", "case"),
+    [
+        ({}, OFF),
+        ({"graph_capture": "none", "graph_breaks": 0, "recompiles": 0, "graphs_skipped": 0, "graphs": 1}, OFF),
+        ({"graph_capture": "backend"}, ON),
+        ({"graph_capture": "harness"}, ON),
+    ],
+)
+def test_what_was_asked_for_is_no_warning(told: dict[str, Any], case: Case) -> None:
+    assert fairness.warnings(told, case) == ()
+
+
+def test_graphs_captured_in_part_are_told_twice() -> None:
+    told = {"graph_capture": "backend", "graphs_skipped": 1, "skip_reasons": ["mutated inputs"]}
+    assert [warning.kind for warning in fairness.warnings(told, OFF)] == ["GraphsByBackend", "GraphsSkipped"]

@@ -1,0 +1,426 @@
+"""Bad input is one message and exit code 2 with nothing written; good input prints what a person expects."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import store
+from bench.cli import commands
+from tests.conftest import Trtbench
+
+Suite = Callable[..., Path]
+
+BAD = {
+    "no such file": ("", ["run", "{dir}/nope.yaml"], "nope.yaml"),
+    "not YAML": ("schema: [1", ["run", "{suite}"], "rehearsal.yaml:"),
+    "misspelt backend": ("backend: [fake]=backend: [faek]", ["run", "{suite}"], "Did you mean 'fake'?"),
+    "misspelt option": (
+        "backend: [fake]=backend: [{name: fake, tiem: 1 ms}]",
+        ["run", "{suite}"],
+        "Did you mean 'time'?",
+    ),
+    "unknown key": ("schema: 1=schema: 1\nmodles: {}", ["run", "{suite}"], "Did you mean 'models'?"),
+    "zero batch": ("batch: [1, 8]=batch: [0]", ["run", "{suite}"], "rehearsal.yaml:10"),
+    "empty axis": ("batch: [1, 8]=batch: []", ["run", "{suite}"], "rehearsal.yaml:10"),
+    "a symbol without a value": ("  batch: [1, 8]\n=", ["run", "{suite}"], "batch"),
+    "a selection that matches nothing": ("", ["run", "{suite}", "--select", "batch=3"], "batch"),
+    "a selection that does not parse": ("", ["run", "{suite}", "--select", "batch=="], "batch=="),
+    "a run that is not there": ("", ["show", "2026"], "2026"),
+    "a case of the tables": ("", ["show", "X", "--case", "a b"], "fix: trtbench show X --as trtexec --case 'a b' --st"),
+    "what a format ignores": ("", ["show", "--format", "csv", "--phases"], "fix: trtbench show --format csv --store"),
+    "what trtexec ignores": ("", ["show", "--as", "trtexec", "--baseline", "a"], "--baseline would change nothing"),
+    "an empty selection": ("", ["run", "{suite}", "--select", ""], "--select: it is empty"),
+    "an empty backend": ("", ["run", "{suite}", "--backend", " "], "--backend: it is empty"),
+    "an empty resume": ("", ["run", "{suite}", "--resume", ""], "--resume: it is empty"),
+    "tabs": ("batch: [1, 8]=batch:\n\t- 1", ["run", "{suite}"], "fix: indent with blanks"),
+    "a folder": ("", ["run", "{dir}"], "fix: {dir} has rehearsal.yaml"),
+    "a cache that is a file": ("", ["run", "{suite}", "--cache", "{suite}"], "you may write: --cache DIR\n"),
+    "a resume on another device": ("", ["run", "--resume", "X", "--device", "cpu"], "run --resume X --store"),
+    "an exclude of nothing": (
+        "batch: [1, 8]=batch: [1, 8]\n  exclude: [{batch: 2}]",
+        ["run", "{suite}", "--select", "batch=1"],
+        "rehearsal.yaml:11: the exclude entry takes nothing away",
+    ),
+    "nothing but what is left out": (
+        "batch: [1, 8]=batch: [1, 8]\n  exclude: [{backend: fake}]",
+        ["run", "{suite}"],
+        "there is nothing to run, every combination is left out: excluded at {suite}:11",
+    ),
+    "resume of nothing": ("", ["run", "--resume", "2026"], "2026"),
+    "no suite": ("", ["run"], "trtbench run suites/smoke.yaml"),
+    "no suite to list": ("", ["list"], "trtbench list suites/smoke.yaml"),
+    "no self-test of a GPU that is hidden": ("", ["selftest", "--gpu"], "fix: unset CUDA_VISIBLE_DEVICES\n"),
+    "an unknown backend for all": ("", ["run", "{suite}", "--backend", "fkae"], "Did you mean 'fake'?"),
+    "no GPU": ("backend: [fake]=backend: [eager]", ["run", "{suite}", "--device", "cuda"], "--device cpu"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_message_and_nothing_is_written(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    change, arguments, expected = BAD[name]
+    suite = fake_suite()
+    old, _, new = change.partition("=")
+    if change and not new and not change.endswith("="):
+        suite.write_text(change)
+    elif change:
+        assert old in suite.read_text()
+        suite.write_text(suite.read_text().replace(old, new))
+    code = trtbench(*(a.format(suite=suite, dir=tmp_path) for a in arguments))
+    assert code == 2
+    assert expected.format(suite=suite, dir=tmp_path) in trtbench.err
+    assert "Traceback" not in trtbench.err
+    assert trtbench.out == ""
+    assert not trtbench.store.exists()
+
+
+def test_traceback_shows_where_an_error_came_from(trtbench: Trtbench, tmp_path: Path) -> None:
+    from bench.errors import SuiteError
+
+    with pytest.raises(SuiteError):
+        trtbench("run", tmp_path / "nope.yaml", "--traceback")
+
+
+def test_a_store_that_is_a_file_is_refused_before_anything_runs(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench.store.write_text("mine")
+    assert trtbench("run", fake_suite()) == 2
+    assert "results" in trtbench.err
+    assert trtbench.store.read_text() == "mine"
+
+
+def test_a_plan_of_more_than_ten_thousand_cases_needs_yes(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite()
+    suite.write_text(suite.read_text().replace("[1, 8]", str(list(range(1, 10_002)))))
+    assert trtbench("run", suite) == 2
+    assert "--yes" in trtbench.err
+    assert not trtbench.store.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00\xff", b"{}\n", b'{"line": "header"}\n', b'{"line": "header", "sch', b"[1, 2]\n", b"# Title\n"],
+)
+def test_a_file_that_is_not_a_run_is_refused(trtbench: Trtbench, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(content)
+    assert trtbench("show", path) == 2
+    assert "x.jsonl" in trtbench.err
+    assert "\n  fix: " in trtbench.err
+    assert "truncated" not in trtbench.err
+    assert path.read_bytes() == content
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite("[fake, {name: fake, noise: 0.5}]"), "--dry-run") == 0
+    assert "noise=0.5" in trtbench.out
+    assert not trtbench.store.exists()
+    planned = trtbench.out
+    assert trtbench("list", fake_suite("[fake, {name: fake, noise: 0.5}]")) == 0
+    assert trtbench.out == planned
+
+
+def test_a_gpu_suite_is_rehearsed_without_hardware(trtbench: Trtbench) -> None:
+    assert trtbench("run", "suites/vision.yaml", "--backend", "fake", "--quick") == 0
+    (run,) = trtbench.runs()
+    assert {case.backend for case in run.header.cases} == {"fake"}
+    assert {record.label.split("/")[0] for record in run.records} >= {"resnet18", "resnet50"}
+    assert run.header.environments["default"].kind == "fake"
+
+
+def test_select_runs_only_what_it_names(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite(), "--select", "batch=8 and backend=fake") == 0
+    (run,) = trtbench.runs()
+    assert [case.symbols for case in run.header.cases] == [{"batch": 8}]
+
+
+def test_show_prints_the_latest_run_in_every_format(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    assert trtbench("show") == 0
+    assert "fake" in trtbench.out
+    assert trtbench("show", "--format", "json") == 0
+    assert json.loads(trtbench.out)
+    assert trtbench("show", "--format", "csv") == 0
+    assert len(trtbench.out.splitlines()) >= 3
+    assert trtbench("show", "--format", "markdown") == 0
+    assert "|" in trtbench.out
+    assert trtbench("show", "--as", "trtexec", "--case", trtbench.runs()[0].header.cases[0].id) == 0
+    assert "Throughput" in trtbench.out
+    assert trtbench("show", trtbench.runs()[0].header.run) == 0
+
+
+def test_show_of_a_torn_run_tells_of_the_damage_and_shows_the_rest(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    path = store.runs(trtbench.store)[0]
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2]) + lines[2][:50])
+    assert trtbench("show") == 0
+    assert path.name in trtbench.err
+    assert "batch=1" in trtbench.out or "| 1" in trtbench.out or " 1 " in trtbench.out
+
+
+def test_doctor_names_every_backend_and_the_command_that_makes_it_ready(trtbench: Trtbench) -> None:
+    from bench.backends import base
+
+    assert trtbench("doctor") == 0
+    for name in base.names():
+        assert name in trtbench.out
+
+
+def test_schema_is_json_schema_with_the_backends_options(trtbench: Trtbench) -> None:
+    assert trtbench("schema") == 0
+    assert json.loads(trtbench.out)["$schema"].startswith("https://json-schema.org/")
+    assert "max-autotune" in trtbench.out
+
+
+def test_a_pipe_closed_by_the_reader_is_no_error(tmp_path: Path, trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    command = (
+        f"{sys.executable} -m bench show --store {trtbench.store} --format csv | head -c 1; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=dict(os.environ), check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("pipe", ["--progress json |", "2>&1 |"])
+@pytest.mark.parametrize(("backends", "code"), [("[fake]", 0), ("[fake, {name: fake, fail: nan}]", 1)])
+def test_a_run_goes_on_when_nobody_reads_it_any_more(
+    tmp_path: Path, trtbench: Trtbench, fake_suite: Suite, pipe: str, backends: str, code: int
+) -> None:
+    suite = fake_suite(backends, replicates=2)
+    run = f"{sys.executable} -m bench run {suite} --store {trtbench.store}"
+    command = ["bash", "-c", f"{run} {pipe} head -c 1; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
+    assert done.returncode == code
+    assert done.stderr == ""
+    (whole,) = trtbench.runs()
+    assert whole.footer is not None
+    assert whole.footer.status == "complete"
+
+
+def test_a_terminal_without_the_characters_gets_others(trtbench: Trtbench, fake_suite: Suite) -> None:
+    command = [sys.executable, "-m", "bench", "run", fake_suite(), "--store", trtbench.store]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "net ? fp32" in done.stdout
+
+
+@pytest.mark.parametrize("cache", ["file", "file/below", "/proc/nothing"])
+def test_a_cache_that_cannot_be_is_told_before_anything_is_written(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, cache: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert trtbench("run", fake_suite(), "--cache", tmp_path / cache) == 2
+    assert "the artifact cache cannot be used" in trtbench.err
+    assert not trtbench.store.exists()
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", str(1 << 63)])
+def test_a_seed_is_a_natural_number(trtbench: Trtbench, fake_suite: Suite, seed: str) -> None:
+    assert trtbench("run", fake_suite(), "--seed", seed) == 2
+    assert "not a whole number" in trtbench.err
+    assert not trtbench.store.exists()
+
+
+# ------------------------------------------------------------------------------------------- what can be typed next
+
+
+def cut(path: Path) -> None:
+    """Leave the header and the first record, as of a run that was killed."""
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+
+
+def hints(out: str) -> set[str]:
+    return {line.partition("try: ")[2].strip() for line in out.splitlines() if "try: trtbench run --resume" in line}
+
+
+@pytest.mark.parametrize("words", [[], ["--store", "other runs"]])
+def test_the_command_that_goes_on_with_a_run_works_as_it_is_shown(
+    trtbench: Trtbench,
+    fake_suite: Suite,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    suite = fake_suite()
+    monkeypatch.chdir(suite.parent)
+    assert commands.main(["run", str(suite), *words]) == 0
+    (path,) = store.runs(Path(*words[1:]) if words else Path("results"))
+    cut(path)
+    capsys.readouterr()
+    assert commands.main(["show", *words]) == 0
+    (hint,) = hints(capsys.readouterr().out)
+    assert len(hint) < 100
+    assert commands.main(shlex.split(hint)[1:]) == 0
+    run = store.read(path)
+    assert run.footer is not None
+    assert run.footer.status == "complete"
+
+
+def test_a_run_is_gone_on_with_on_a_machine_that_has_its_device(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    trtbench("run", fake_suite())
+    (path,) = store.runs(trtbench.store)
+    cut(path)
+    path.write_bytes(path.read_bytes().replace(b'"kind":"fake"', b'"kind":"cuda"', 1))
+    before = path.read_bytes()
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert "the run was begun on simulated device, and no CUDA device can be used" in trtbench.err
+    assert "fix: go on with it on such a machine; or unset CUDA_VISIBLE_DEVICES" in trtbench.err
+    assert "--device" not in trtbench.err
+    assert path.read_bytes() == before
+
+
+def test_a_run_of_another_environment_is_told_with_what_differs(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    (path,) = store.runs(trtbench.store)
+    header, *_ = path.read_bytes().splitlines(keepends=True)
+    changed = json.loads(header)
+    here = changed["environments"]["default"]
+    numpy = here["libraries"]["numpy"]
+    here["libraries"] |= {"numpy": "1.0", "timm": "0.1"}
+    path.write_bytes(json.dumps(changed).encode() + b"\n")
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert f"another environment: numpy 1.0 -> {numpy}, timm 0.1 -> " in trtbench.err
+
+
+# ------------------------------------------------------------------------------- plans, rehearsals and their devices
+
+
+def test_the_plan_of_a_gpu_suite_is_read_where_there_is_no_gpu(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    suite = fake_suite("[eager]")
+    suite.write_text(suite.read_text().replace("batch: [1, 8]", "batch: 1\n  cuda_graph: on") + "device: cuda\n")
+    for command in (["list", suite], ["run", suite, "--dry-run"]):
+        assert trtbench(*command) == 0
+        assert "net/eager/fp32/batch=1/graph" in trtbench.out
+        assert trtbench.err.startswith("trtbench: note: no CUDA device can be used: CUDA_VISIBLE_DEVICES hides")
+        assert "only a run tells whether it has the memory" in trtbench.err
+    assert trtbench("run", suite) == 2
+    assert "fix: unset CUDA_VISIBLE_DEVICES; or --device cpu" in trtbench.err
+    assert not trtbench.store.exists()
+
+
+def test_a_rehearsal_needs_no_toolchain(trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCH22_PYTHON", raising=False)
+    assert trtbench("run", "suites/fx2trt_resnet18.yaml", "--backend", "fake", "--select", "toolchain=torch22") == 0
+    (run,) = trtbench.runs()
+    assert len(run.records) == 9
+    assert {record.toolchain for record in run.records} == {"default"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "--verbose"],
+        ["list", "--phases"],
+        ["list", "--baseline", "fake"],
+        ["list", "--store", "x"],
+        ["layers", "--quick"],
+        ["layers", "--replicates", "2"],
+        ["layers", "--yes"],
+        ["layers", "--store", "x"],
+        ["selftest", "--store", "x"],
+        ["schema", "--store", "x"],
+    ],
+)
+def test_a_command_takes_no_option_that_it_would_ignore(trtbench: Trtbench, arguments: list[str]) -> None:
+    assert trtbench(*arguments) == 2
+    assert trtbench.err.startswith("trtbench: unrecognized arguments: --")
+    assert trtbench.err.endswith(f"\n  fix: trtbench {arguments[0]} --help\n")
+
+
+def test_a_backend_that_would_be_forgotten_is_refused(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite(), "--backend", "eager", "--backend", "fake") == 2
+    assert "--backend is given twice" in trtbench.err
+    assert trtbench.err.endswith("\n  fix: trtbench run --help\n")
+
+
+def test_a_run_in_the_place_of_a_suite_is_told_what_to_do_with_it(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    path = trtbench.runs()[0].path
+    assert trtbench("run", path) == 2
+    assert f"a run, where a suite is expected\n  fix: trtbench show {path}, or to go on with it: " in trtbench.err
+
+
+@pytest.mark.parametrize("words", [["run", "--resume"], ["show"]])
+def test_a_store_that_would_not_be_looked_into_is_refused(
+    trtbench: Trtbench, fake_suite: Suite, words: list[str]
+) -> None:
+    trtbench("run", fake_suite())
+    path = trtbench.runs()[0].path
+    assert trtbench(*words, path) == 2  # the fixture's --store
+    assert trtbench.err.endswith(f"would change nothing\n  fix: trtbench {' '.join(words)} {path}\n")
+
+
+def test_a_plan_of_nothing_names_a_command_that_takes_the_same_options(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite()
+    suite.write_text(suite.read_text().replace("[1, 8]", "[1, 8]\n  exclude: [{backend: fake}]"))
+    assert trtbench("run", suite, "--seed", "3") == 2
+    assert trtbench.err.endswith("\n  fix: the same command with --dry-run says why of each\n")
+    assert trtbench("run", suite, "--seed", "3", "--dry-run") == 0
+    assert "excluded at" in trtbench.out
+
+
+# --------------------------------------------------------------------------------------------- exit codes and output
+
+
+def test_a_run_that_could_measure_nothing_is_not_a_success(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite("[{name: fake, fail: unavailable}]")) == 1
+    assert "nothing was measured: every case lacks a package or a device\n  fix: trtbench doctor" in trtbench.err
+    assert trtbench("run", fake_suite("[fake, {name: fake, fail: unavailable}]")) == 0
+    assert "nothing was measured" not in trtbench.err
+    assert trtbench("run", fake_suite("[fake, {name: fake, fail: unavailable}]"), "--strict") == 1
+
+
+def test_doctor_tries_whether_a_folder_can_be_written(trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.checkup.doctor.IMPORTS", {})
+    trtbench.store = Path("/proc/results")  # root may write there by its mode, and cannot
+    assert trtbench("doctor") == 0
+    assert "/proc/results cannot be written" in trtbench.out
+
+
+def full(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command with its output on a disk that is full."""
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    with Path("/dev/full").open("w") as disk:
+        return subprocess.run(command, stdout=disk, stderr=subprocess.PIPE, text=True, check=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_message(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, fail: unavailable}]")
+    said = "trtbench: the output cannot be written: No space left on device"
+    for kind in ("json", "plain"):
+        done = full("run", suite, "--store", trtbench.store, "--progress", kind)
+        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+        path = store.runs(trtbench.store)[0]
+        assert f"the run is stored\n  fix: trtbench show {path}" in done.stderr
+        assert len(store.read(path).records) == 4
+    for command in (["show", "--store", trtbench.store], ["list", suite], ["schema"]):
+        done = full(*command)
+        assert done.returncode == 2
+        assert done.stderr == f"{said}\n  fix: send it elsewhere, or make room\n"
+
+
+def test_doctor_gives_one_answer_to_what_is_missing(trtbench: Trtbench) -> None:
+    trtbench("doctor")
+    fixes = [line.split("fix: ")[1] for line in trtbench.out.splitlines() if "fix: pip install tensorrt" in line]
+    assert len(set(fixes)) <= 1
+    assert "--device" not in trtbench.out

@@ -1,0 +1,449 @@
+"""A whole run through the command line on the fake backend: isolation, order, failures as rows, resume, interrupts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import bench
+from bench import store
+from bench.model.run import Record
+from tests.conftest import Trtbench
+
+Suite = Callable[..., Path]
+
+
+def outcomes(records: tuple[Record, ...]) -> dict[str, str]:
+    """Backend label -> failure kind, or ok / inaccurate."""
+    found = {}
+    for record in records:
+        ok = record.accuracy is not None and record.accuracy.ok
+        found[record.label.split("/")[1]] = record.failure.kind if record.failure else ("ok" if ok else "inaccurate")
+    return found
+
+
+def test_every_case_and_replicate_becomes_one_record_round_robin(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, time: 2 ms}]", replicates=3)
+    assert trtbench("run", suite) == 0
+    (run,) = trtbench.runs()
+    assert run.footer is not None
+    assert run.footer.status == "complete"
+    assert [(r.case, r.replicate) for r in run.records] == [(c.id, n) for n in range(3) for c in run.header.cases]
+    assert len(run.header.cases) == 4
+    for record in run.records:
+        boundaries = {m.boundary: m for m in record.measurements}
+        assert boundaries.keys() == {"latency", "throughput"}
+        expected = 2_000_000 if "2 ms" in record.label else 1_000_000
+        assert boundaries["latency"].samples[0] == pytest.approx(expected, rel=0.2)
+    assert "net" in trtbench.out
+
+
+def test_replicates_differ_and_a_rerun_repeats_them(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite(replicates=2)
+    trtbench("run", suite, "--select", "batch=1")
+    trtbench("run", suite, "--select", "batch=1")
+    second, first = trtbench.runs()
+    assert first.header.run != second.header.run
+    samples = [[m.samples for m in r.measurements] for r in first.records]
+    assert samples[0] != samples[1]
+    assert samples == [[m.samples for m in r.measurements] for r in second.records]
+
+
+WAYS = {
+    "unavailable": "Unavailable",
+    "unsupported": "Unsupported",
+    "memory": "OutOfMemory",
+    "raise": "ValueError",
+    "exit": "Crash",
+    "segfault": "Crash",
+    "hang": "Timeout",
+    "print": "ok",
+    "fork": "ok",
+    "nan": "inaccurate",
+    "wrong": "inaccurate",
+    "import": "Unavailable",
+}
+
+
+def test_every_way_to_fail_is_a_row_and_the_rest_runs(trtbench: Trtbench, fake_suite: Suite) -> None:
+    backends = [f"{{name: fake, fail: {way}}}" for way in WAYS]
+    suite = fake_suite(f"[fake, {', '.join(backends)}]", replicates=2, timeout="3s")
+    assert trtbench("run", suite, "--select", "batch=1") == 1
+    (run,) = trtbench.runs()
+    assert outcomes(run.records) == {"fake": "ok", **{f"fake[fail={way}]": kind for way, kind in WAYS.items()}}
+    by_label = {record.label.split("/")[1]: record for record in run.records}
+    segfault = by_label["fake[fail=segfault]"].failure
+    assert segfault is not None
+    assert "SIGSEGV" in segfault.message
+    hang = by_label["fake[fail=hang]"].failure
+    assert hang is not None
+    assert hang.stage == "first_call"
+    raised = by_label["fake[fail=raise]"].failure
+    assert raised is not None
+    assert "the fake model raised an error" in raised.message
+    assert "Traceback" in raised.log
+    # A failed case is not tried again; the others have both replicates.
+    counts = {label: sum(r.label.split("/")[1] == label for r in run.records) for label in by_label}
+    assert counts["fake[fail=segfault]"] == 1
+    assert counts["fake"] == 2
+    wrong = by_label["fake[fail=wrong]"]
+    assert wrong.accuracy is not None
+    assert wrong.accuracy.why
+    assert wrong.measurements
+
+
+@pytest.mark.parametrize(("strict", "code"), [(False, 0), (True, 1)])
+def test_a_missing_package_fails_the_run_only_under_strict(
+    trtbench: Trtbench, fake_suite: Suite, strict: bool, code: int
+) -> None:
+    suite = fake_suite("[fake, {name: fake, fail: unavailable}]")
+    assert trtbench("run", suite, *(["--strict"] if strict else [])) == code
+    assert "pip install fake" in trtbench.out
+
+
+def test_stored_events_are_told_after_the_record_is_on_disk(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite(), "--progress", "json") == 0
+    stored = [event for event in trtbench.events() if event["event"] == "stored"]
+    assert [event["done"] for event in stored] == [1, 2]
+    timed = [event["phase"] for event in trtbench.events() if event.get("timed")]
+    assert timed
+    assert set(timed) <= {"warmup", "measure", "latency", "throughput"}
+
+
+def test_resume_runs_exactly_what_is_missing(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite(replicates=3)
+    trtbench("run", suite)
+    path = store.runs(trtbench.store)[0]
+    whole = path.read_bytes().splitlines(keepends=True)
+    kept = [whole[0], whole[1], whole[4]]
+    path.write_bytes(b"".join(kept) + whole[5][:40])
+    assert trtbench("run", "--resume", path.stem, "--progress", "json") == 0
+    assert sum(event["event"] == "stored" for event in trtbench.events()) == 4
+    run = store.read(path)
+    assert len(run.records) == 6
+    assert len({(r.case, r.replicate) for r in run.records}) == 6
+    assert path.read_bytes().startswith(b"".join(kept))
+
+
+def test_resume_with_a_selection_runs_only_that_and_the_run_is_whole_when_nothing_is_missing(
+    trtbench: Trtbench, fake_suite: Suite
+) -> None:
+    trtbench("run", fake_suite())
+    path = store.runs(trtbench.store)[0]
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert trtbench("run", "--resume", path.stem, "--select", "batch=4") == 2
+    assert "the run has batch: 1, 8" in trtbench.err
+    assert trtbench("run", "--resume", path.stem, "--select", "batch=8") == 0
+    run = store.read(path)
+    assert [record.label for record in run.records] == ["net/fake/fp32/batch=8"]
+    assert (run.footer and run.footer.status, "1 case not measured yet" in trtbench.out) == ("interrupted", True)
+    assert trtbench("run", "--resume", path.stem, "--select", "option.time='1 ms'") == 0
+    run = store.read(path)
+    assert [record.label for record in run.records][1:] == ["net/fake/fp32/batch=1"]
+    assert (run.footer and run.footer.status, "not measured yet" in trtbench.out) == ("complete", False)
+
+
+def test_resume_refuses_another_environment(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    trtbench("run", fake_suite())
+    path = store.runs(trtbench.store)[0]
+    before = path.read_bytes()
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert "in another environment: OMP_NUM_THREADS none -> 7\n" in trtbench.err
+    assert path.read_bytes() == before
+
+
+def test_what_is_resumed_on_another_machine_is_measured_and_marked(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trtbench("run", fake_suite(replicates=2))
+    path = store.runs(trtbench.store)[0]
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    assert trtbench("run", "--resume", path.stem) == 0
+    records = store.read(path).records
+    marked = [[warning.kind for warning in record.warnings] for record in records]
+    assert marked == [[], [], ["ResumedElsewhere"], ["ResumedElsewhere"]]
+    first, second, *others = [record.telemetry.get("resumed_on") for record in records]
+    assert (first, second) == (None, None)
+    assert len(set(others)) == 1
+    assert others[0]
+    assert "resumed on another machine" in trtbench.out
+
+
+def test_what_another_version_resumes_is_measured_and_marked(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite(replicates=2))
+    path = store.runs(trtbench.store)[0]
+    header, *records = path.read_bytes().splitlines(keepends=True)
+    begun = header.replace(f'"version":"{bench.__version__}"'.encode(), b'"version":"0.0.9"')
+    assert begun != header
+    path.write_bytes(b"".join([begun, *records[:2]]))
+    assert trtbench("run", "--resume", path.stem) == 0
+    told = [[(warning.kind, warning.message) for warning in record.warnings] for record in store.read(path).records]
+    message = f"measured by trtbench {bench.__version__}, the run was begun by 0.0.9: what it does with a model may"
+    mark = ("ResumedByAnother", f"{message} differ")
+    assert told == [[], [], [mark], [mark]]
+
+
+@pytest.mark.parametrize(
+    ("word", "given"),
+    [
+        ("SUITE", ["suite.yaml"]),
+        ("--backend", ["--backend", "fake"]),
+        ("--device", ["--device", "cpu"]),
+        ("--quick", ["--quick"]),
+        ("--replicates", ["--replicates", 2]),
+        ("--seed", ["--seed", 0]),
+        ("--cold", ["--cold"]),
+        ("--dry-run", ["--dry-run"]),
+    ],
+)
+def test_what_a_run_was_planned_with_is_refused_when_it_is_resumed(
+    trtbench: Trtbench, fake_suite: Suite, word: str, given: list[object]
+) -> None:
+    path = begun(trtbench, fake_suite())
+    before = path.read_bytes()
+    assert trtbench("run", *given, "--resume", path.stem) == 2
+    assert f"--resume takes the run as it was planned, without {word}\n" in trtbench.err
+    assert path.read_bytes() == before
+
+
+def begun(trtbench: Trtbench, *arguments: object) -> Path:
+    """A run of which only the first record is there."""
+    trtbench("run", *arguments)
+    path = store.runs(trtbench.store)[0]
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    return path
+
+
+def test_a_resumed_run_goes_on_with_its_seed_and_its_cold_starts(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path
+) -> None:
+    path = begun(trtbench, fake_suite(), "--seed", 7, "--cold")
+    assert trtbench("run", "--resume", path.stem) == 0
+    run = store.read(path)
+    assert (run.header.seed, run.header.cold, len(run.records)) == (7, True, 2)
+    # The reference of inputs of seed 7 is the only one; of a cold run references alone are kept.
+    keys = [msgspec.json.decode(meta.read_bytes())["key"] for meta in (tmp_path / "cache").rglob("meta.json")]
+    assert {key["seed"] for key in keys} == {7}
+
+
+def test_a_resumed_cold_run_starts_nothing_ahead(trtbench: Trtbench, fake_suite: Suite) -> None:
+    path = begun(trtbench, fake_suite(), "--cold")
+    before = path.read_bytes()
+    assert trtbench("run", "--resume", path.stem, "--prestart", 2) == 2
+    assert "a --cold run is for true starts" in trtbench.err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("change", "message"), [("def net(): return 2", "has changed since"), (None, "is not there")])
+def test_a_run_is_not_resumed_with_another_model(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, change: str | None, message: str
+) -> None:
+    zoo = tmp_path / "zoo.py"
+    zoo.write_text("def net(): return 1")
+    path = begun(trtbench, fake_suite())
+    before = path.read_bytes()
+    zoo.unlink()
+    if change:
+        zoo.write_text(change)
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert message in trtbench.err
+    assert "zoo.py" in trtbench.err
+    assert path.read_bytes() == before
+    zoo.write_text("def net(): return 1")
+    assert trtbench("run", "--resume", path.stem) == 0
+
+
+def test_a_run_is_resumed_where_its_suite_is(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo.py").write_text("def net(): return 1")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = begun(trtbench, fake_suite().name)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert "go to the folder that the run was started in" in trtbench.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"backend":"fake"', '"backend":"gone"', "unknown backend 'gone'"),
+        ('"time":"1 ms"', '"tyme":"1 ms"', "tyme"),
+        ('"default":{', '"other":{', "does not say where it was made"),
+    ],
+)
+def test_a_run_of_another_trtbench_is_refused_with_what_it_has(
+    trtbench: Trtbench, fake_suite: Suite, old: str, new: str, message: str
+) -> None:
+    path = begun(trtbench, fake_suite("[{name: fake, time: 2 ms}]"))
+    text = path.read_text().replace('"time":"2 ms"', '"time":"1 ms"')
+    assert old in text
+    path.write_text(text.replace(old, new))
+    for select in ([], ["--select", "model=net"]):
+        assert trtbench("run", "--resume", path.stem, *select) == 2
+        assert message in trtbench.err
+        assert "Traceback" not in trtbench.err
+
+
+def test_resume_measures_nothing_for_a_baseline_that_is_not_there(trtbench: Trtbench, fake_suite: Suite) -> None:
+    path = begun(trtbench, fake_suite())
+    before = path.read_bytes()
+    assert trtbench("run", "--resume", path.stem, "--baseline", "fkae") == 2
+    assert "Did you mean 'fake'?" in trtbench.err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_signals_that_the_starter_ignores_stay_ignored(
+    tmp_path: Path, fake_suite: Suite, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "bench", "run", fake_suite(), "--store", tmp_path / "r", "--progress", "json"]
+    env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache")}
+    usual = signal.signal(number, signal.SIG_IGN)  # as nohup does, and a shell for its background jobs
+    try:
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
+    finally:
+        signal.signal(number, usual)
+    with child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.send_signal(number)
+        child.stdout.read()
+    assert child.returncode == 0
+    (path,) = store.runs(tmp_path / "r")
+    assert len(store.read(path).records) == 2
+
+
+@pytest.mark.parametrize("signals", [1, 3])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_even_repeated_finishes_the_file(
+    tmp_path: Path, fake_suite: Suite, number: signal.Signals, signals: int
+) -> None:
+    suite = fake_suite("[fake, {name: fake, fail: hang}]", replicates=1)
+    command = [sys.executable, "-m", "bench", "run", str(suite), "--store", str(tmp_path / "r"), "--progress", "json"]
+    env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            event = msgspec.json.decode(line)
+            if event["event"] == "step" and event["phase"] == "first_call" and "hang" in event["label"]:
+                break
+        for _ in range(signals):
+            child.send_signal(number)
+        _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130, stderr
+    (path,) = store.runs(tmp_path / "r")
+    assert stderr.endswith(f"go on with: trtbench run --resume {path}\n")
+    run = store.read(path)
+    assert run.footer is not None
+    assert run.footer.status == "interrupted"
+    assert run.damage == ""
+    assert [record.label.split("/")[1] for record in run.records] == ["fake"]
+    assert list((tmp_path / "cache" / "kept").iterdir()) == []  # what was to take generated code
+
+
+def with_builds(suite: Path, builds: int) -> Path:
+    suite.write_text(suite.read_text().replace("measure: {", f"measure: {{builds: {builds}, "))
+    return suite
+
+
+def latencies(records: tuple[Record, ...]) -> list[int]:
+    return [record.measurements[0].samples[0] for record in records]
+
+
+def test_replicates_measure_independent_builds_in_turn(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = with_builds(fake_suite("[{name: fake, tactics: 0.5, noise: 0.0, drift: 0.0}]", replicates=4), 2)
+    assert trtbench("run", suite, "--select", "batch=1") == 0
+    (run,) = trtbench.runs()
+    assert [record.build for record in run.records] == [0, 1, 0, 1]
+    first, second, *again = latencies(run.records)
+    assert first != second
+    assert again == [first, second]
+    built = [next(phase for phase in record.phases if phase.name == "build").cold for record in run.records]
+    assert built == [True, True, False, False]
+
+
+def test_the_first_build_is_the_one_of_a_suite_without_builds(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[{name: fake, tactics: 0.5}]", replicates=1)
+    trtbench("run", suite, "--select", "batch=1")
+    trtbench("run", with_builds(suite, 3), "--select", "batch=1")
+    after, before = trtbench.runs()
+    assert latencies(before.records) == latencies(after.records)
+    assert [phase.cold for phase in after.records[0].phases if phase.name == "build"] == [False]
+
+
+def test_rebuild_makes_each_build_once_more_and_nothing_else(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = with_builds(fake_suite("[{name: fake, tactics: 0.5}]", replicates=4), 2)
+    trtbench("run", suite, "--select", "batch=1")
+    assert trtbench("run", suite, "--select", "batch=1", "--rebuild", "--progress", "json") == 0
+    made = [event["phase"] for event in trtbench.events() if "(" in str(event.get("phase", ""))]
+    assert len(made) == 2
+    assert all(phase.startswith("build") for phase in made)
+    phases = [phase for record in trtbench.runs()[0].records for phase in record.phases if phase.name == "build"]
+    assert [phase.cold for phase in phases] == [True, True, False, False]
+
+
+def test_a_resumed_run_goes_on_with_the_builds_it_would_have_measured(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = with_builds(fake_suite("[{name: fake, tactics: 0.5}]", replicates=4), 3)
+    trtbench("run", suite, "--select", "batch=1")
+    path = store.runs(trtbench.store)[0]
+    whole = store.read(path)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    assert trtbench("run", "--resume", path.stem) == 0
+    assert [record.build for record in store.read(path).records] == [0, 1, 2, 0]
+    assert latencies(store.read(path).records) == latencies(whole.records)
+
+
+def test_a_corrupt_reference_is_made_again(trtbench: Trtbench, fake_suite: Suite, tmp_path: Path) -> None:
+    suite = fake_suite()
+    trtbench("run", suite)
+    for path in (tmp_path / "cache").rglob("outputs.safetensors"):
+        path.write_bytes(b"rubbish")
+    assert trtbench("run", suite) == 0
+    assert "corrupt" in trtbench.err
+
+
+def test_simulated_and_real_backends_do_not_share_a_run(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite("[fake, eager]")) == 2
+    assert "rehearsal.yaml:9: " in trtbench.err
+    assert "simulated and real backends" in trtbench.err
+    assert trtbench("list", fake_suite("[fake, eager]")) == 2
+    assert trtbench("list", fake_suite("[fake, eager]"), "--select", "backend != fake") == 0
+    assert not trtbench.store.exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("{A: 1}", "{A: 2}"), ("{}", "{CXX: clang}"), ("{}", "{TORCHINDUCTOR_FREEZING: 1}")]
+)
+def test_a_build_is_made_again_where_its_toolchain_sets_other_variables(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, before: str, after: str
+) -> None:
+    suite = fake_suite("[{name: fake, tactics: 0.5}]")
+    suite.write_text(suite.read_text().replace("batch: [1, 8]", "batch: 1\n  toolchain: own"))
+    for env, builds in ((before, 1), (before, 1), (after, 2)):
+        (tmp_path / "toolchains.yaml").write_text(f"own: {{env: {env}}}")
+        assert trtbench("run", suite) == 0
+        assert len(list((tmp_path / "cache" / "fake-build").iterdir())) == builds
+
+
+def test_a_compilers_own_cache_is_no_reason_to_build_again(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = fake_suite("[{name: fake, tactics: 0.5}]")
+    for folder in ("a", "b"):
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", folder)
+        assert trtbench("run", suite, "--select", "batch=1") == 0
+    assert len(list((tmp_path / "cache" / "fake-build").iterdir())) == 1

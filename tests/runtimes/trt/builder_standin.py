@@ -1,0 +1,418 @@
+"""A TensorRT that builds nothing, in the names of one real version: networks, settings, caches and plans as text.
+
+What a build was asked for can be read back from its plan; the script says what goes wrong. ``model.onnx`` is JSON here:
+``{"inputs": [[name, type, shape]], "outputs": [[name, type, shape]]}``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.runtimes import memory
+from tests.runtimes.trt import names as trt_names
+
+
+@dataclasses.dataclass
+class Script:
+    """One version, and what it does: see the fields' names. ``entries`` are what the build adds to its timing cache."""
+
+    version: str
+    gpu: bool = True
+    plugins: bool = True
+    parse_errors: Sequence[ParseError] = ()
+    parse_log: Sequence[str] = ()
+    build_log: Sequence[tuple[str, str]] = ()
+    load_log: Sequence[str] = ()
+    fails: bool = False
+    entries: Sequence[str] = ("conv",)
+    refused: Sequence[str] = ()  # properties of the configuration that keep their value
+    steps: Sequence[tuple[str, str | None, int]] = ()
+    calls: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def major(self) -> int:
+        return int(self.version.split(".")[0])
+
+
+@dataclasses.dataclass
+class ParseError:
+    """An error as the parser of 10 tells it; 8.6 has the number and the text alone."""
+
+    number: int
+    text: str
+    operator: str = ""
+    name: str = ""
+    stack: Sequence[str] = ()
+
+
+class HostMemory(bytes):
+    """What TensorRT serialises to."""
+
+    @property
+    def nbytes(self) -> int:
+        return len(self)
+
+
+class Named:
+    """Base of the stand-ins: the module and the script that each is made for."""
+
+    _trt: Any
+    _script: Script
+
+    @property
+    def _severity(self) -> Any:
+        return trt_names.enum_of("ILogger.Severity", self._script.version)
+
+    def _tensor(self, name: str, dtype: Any, shape: Sequence[int]) -> Any:
+        made = self._trt.ITensor()
+        made.name, made.dtype, made.shape = name, dtype, tuple(shape)
+        return made
+
+
+class ILogger(Named):
+    def __init__(self) -> None:
+        pass
+
+
+class IProgressMonitor(Named):
+    def __init__(self) -> None:
+        pass
+
+
+class ITensor(Named):
+    name = ""
+    allowed_formats = 0
+    dtype: Any = None
+    shape: tuple[int, ...] = ()
+
+
+class Layer:
+    def __init__(self, output: Any) -> None:
+        self._output = output
+
+    def get_output(self, index: int) -> Any:
+        assert index == 0
+        return self._output
+
+
+class INetworkDefinition(Named):
+    def __init__(self) -> None:
+        self._flags = 0
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._layers: list[Any] = []
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self._inputs)
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self._outputs)
+
+    @property
+    def num_layers(self) -> int:
+        return len(self._layers)
+
+    def get_input(self, index: int) -> Any:
+        return self._inputs[index]
+
+    def get_output(self, index: int) -> Any:
+        return self._outputs[index]
+
+    def add_input(self, name: str, dtype: Any, shape: Sequence[int]) -> Any:
+        self._inputs.append(self._tensor(name, dtype, shape))
+        return self._inputs[-1]
+
+    def add_identity(self, input: Any) -> Any:
+        return self._layer(input.dtype, input.shape)
+
+    def add_cast(self, input: Any, to_type: Any) -> Any:
+        return self._layer(to_type, input.shape)
+
+    def add_constant(self, shape: Sequence[int], weights: Any) -> Any:
+        return self._layer(self._trt.DataType.HALF if weights.dtype == "float16" else self._trt.DataType.FLOAT, shape)
+
+    def mark_output(self, tensor: Any) -> None:
+        self._outputs.append(tensor)
+
+    def _layer(self, dtype: Any, shape: Sequence[int]) -> Layer:
+        self._layers.append(Layer(self._tensor(f"layer {len(self._layers)}", dtype, shape)))
+        return self._layers[-1]
+
+
+class OnnxParser(Named):
+    def __init__(self, network: Any, logger: Any) -> None:
+        self._network = network
+        self._logger = logger
+
+    @property
+    def num_errors(self) -> int:
+        return len(self._script.parse_errors)
+
+    def get_error(self, index: int) -> Any:
+        return self._trt.ParserError(self._script.parse_errors[index])
+
+    def set_flag(self, flag: Any) -> None:
+        self._script.calls.append(f"parser {flag.name}")
+
+    def parse_from_file(self, model: str) -> bool:
+        for line in self._script.parse_log:
+            self._logger.log(self._severity.ERROR, line)
+        if self._script.parse_errors or self._script.parse_log:
+            return False
+        found = json.loads(Path(model).read_text())
+        for name, dtype, shape in found["inputs"]:
+            self._network.add_input(name, self._trt.DataType[dtype], shape)
+        for name, dtype, shape in found["outputs"]:
+            output = self._network._layer(self._trt.DataType[dtype], shape).get_output(0)
+            output.name = name
+            self._network.mark_output(output)
+        return True
+
+
+class ParserError(Named):
+    def __init__(self, error: ParseError) -> None:
+        self._error = error
+
+    def node(self) -> int:
+        return self._error.number
+
+    def desc(self) -> str:
+        return self._error.text
+
+    def node_operator(self) -> str:
+        return self._error.operator
+
+    def node_name(self) -> str:
+        return self._error.name
+
+    def local_function_stack(self) -> list[str]:
+        return list(self._error.stack)
+
+
+class ITimingCache(Named):
+    def __init__(self, entries: set[str]) -> None:
+        self._entries = entries
+
+    def serialize(self) -> HostMemory:
+        return HostMemory(json.dumps([self._script.version, sorted(self._entries)]).encode())
+
+    def combine(self, input_cache: Any, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        self._entries |= input_cache._entries
+        return True
+
+
+class IOptimizationProfile(Named):
+    def __init__(self) -> None:
+        self._shapes: dict[str, Any] = {}
+
+    def set_shape(self, input: str, min: Sequence[int], opt: Sequence[int], max: Sequence[int]) -> None:
+        self._shapes[input] = [list(min), list(opt), list(max)]
+
+
+def kept(name: str, default: Any) -> Any:
+    """A property of the configuration, which may refuse what it is set to without a word."""
+
+    def read(self: Any) -> Any:
+        return self._set.get(name, default)
+
+    def write(self: Any, value: Any) -> None:
+        if name not in self._script.refused:
+            self._set[name] = value
+
+    return property(read, write)
+
+
+class IBuilderConfig(Named):
+    def __init__(self) -> None:
+        self._set: dict[str, Any] = {}
+        self._flags = {self._trt.BuilderFlag.TF32}
+        self._pools: dict[Any, int] = {}
+        self._sources = sum(1 << int(source) for source in self._trt.TacticSource)
+        self._profiles: list[Any] = []
+        self._preview: list[str] = []
+        self._cache: Any = None
+
+    builder_optimization_level = kept("builder_optimization_level", 3)
+    max_aux_streams = kept("max_aux_streams", -1)
+    profiling_verbosity = kept("profiling_verbosity", None)
+    hardware_compatibility_level = kept("hardware_compatibility_level", None)
+    progress_monitor = kept("progress_monitor", None)
+
+    def set_flag(self, flag: Any) -> None:
+        self._flags.add(flag)
+
+    def clear_flag(self, flag: Any) -> None:
+        self._flags.discard(flag)
+
+    def get_flag(self, flag: Any) -> bool:
+        return flag in self._flags
+
+    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
+        if pool.name not in self._script.refused:
+            self._pools[pool] = pool_size
+
+    def get_memory_pool_limit(self, pool: Any) -> int:
+        return self._pools.get(pool, 80 * 2**30)
+
+    def set_tactic_sources(self, tactic_sources: int) -> bool:
+        self._sources = tactic_sources
+        return "tactic_sources" not in self._script.refused
+
+    def get_tactic_sources(self) -> int:
+        return self._sources
+
+    def set_preview_feature(self, feature: Any, enable: bool) -> None:
+        assert enable
+        self._preview.append(feature.name)
+
+    def add_optimization_profile(self, profile: Any) -> int:
+        self._profiles.append(profile)
+        return -1 if "profile" in self._script.refused else len(self._profiles) - 1
+
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> Any:
+        if not serialized_timing_cache:
+            return self._trt.ITimingCache(set())
+        version, entries = json.loads(serialized_timing_cache)
+        return self._trt.ITimingCache(set(entries)) if version == self._script.version else None
+
+    def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        self._cache = cache
+        return True
+
+    def get_timing_cache(self) -> Any:
+        return self._cache
+
+
+class Builder(Named):
+    def __init__(self, logger: Any) -> None:
+        if not self._script.gpu:
+            logger.log(self._severity.WARNING, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+        self._logger = logger
+
+    def create_network(self, flags: int = 0) -> Any:
+        network = self._trt.INetworkDefinition()
+        network._flags = flags
+        return network
+
+    def create_builder_config(self) -> Any:
+        return self._trt.IBuilderConfig()
+
+    def create_optimization_profile(self) -> Any:
+        return self._trt.IOptimizationProfile()
+
+    def build_serialized_network(self, network: Any, config: Any) -> Any:
+        for name, text in self._script.build_log:
+            self._logger.log(self._severity[name], text)
+        monitor = config.progress_monitor if self._script.major >= 10 else None
+        for phase, parent, steps in self._script.steps if monitor else ():
+            monitor.phase_start(phase, parent, steps)
+            assert all(monitor.step_complete(phase, step) for step in range(steps))
+            monitor.phase_finish(phase)
+        if self._script.fails:
+            return None
+        before = sorted(config._cache._entries) if config._cache else None
+        if config._cache:
+            config._cache._entries.update(self._script.entries)
+        return HostMemory(json.dumps(_plan(self._trt, network, config, before), sort_keys=True).encode())
+
+
+class Runtime(Named):
+    engine_host_code_allowed = False
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
+        for line in self._script.load_log:
+            self._logger.log(self._severity.ERROR, line)
+        return None if self._script.load_log else ("engine", serialized_engine, self.engine_host_code_allowed)
+
+
+class IPluginRegistry(Named):
+    def load_library(self, plugin_path: str) -> Any:
+        self._script.calls.append(f"registry {Path(plugin_path).name}")
+        return object() if self._script.plugins else None
+
+
+_STAND_INS = (
+    ILogger, IProgressMonitor, ITensor, INetworkDefinition, OnnxParser, ParserError, ITimingCache, IOptimizationProfile,
+    IBuilderConfig, Builder, Runtime, IPluginRegistry,
+)  # fmt: skip
+
+
+def module(script: Script) -> Any:
+    """The stand-in for the package ``tensorrt``."""
+    trt: Any = types.ModuleType("tensorrt")
+    trt.__dict__.update(trt_names.enums(script.version), __version__=script.version)
+    for cls in _STAND_INS:
+        if cls.__name__ in trt_names.golden(script.version)["classes"]:
+            bound = type(cls.__name__, (cls,), {"_trt": trt, "_script": script})
+            setattr(trt, cls.__name__, trt_names.allow(bound, cls.__name__, script.version))
+
+    def init_libnvinfer_plugins(logger: Any, namespace: str) -> bool:
+        script.calls.append(f"own plugins {namespace!r}")
+        return True
+
+    trt.init_libnvinfer_plugins = init_libnvinfer_plugins
+    trt.get_plugin_registry = trt.IPluginRegistry
+    return trt
+
+
+def _plan(trt: Any, network: Any, config: Any, cache: list[str] | None) -> dict[str, Any]:
+    """What the build was asked for."""
+    creation = trt.NetworkDefinitionCreationFlag
+    ends = {
+        kind: {t.name: [t.dtype.name, list(t.shape), t.allowed_formats] for t in tensors}
+        for kind, tensors in (("inputs", network._inputs), ("outputs", network._outputs))
+    }
+    return ends | {
+        "network": sorted(flag.name for flag in creation if network._flags >> int(flag) & 1),
+        "flags": sorted(flag.name for flag in config._flags),
+        "sources": sorted(source.name for source in trt.TacticSource if config._sources >> int(source) & 1),
+        "pools": {pool.name: size for pool, size in config._pools.items()},
+        "profiles": [profile._shapes for profile in config._profiles],
+        "preview": config._preview,
+        "set": {name: str(getattr(v, "name", v)) for name, v in config._set.items() if name != "progress_monitor"},
+        "cache": cache,
+    }
+
+
+class Props:
+    """What CUDA tells of the GPU."""
+
+    name = b"NVIDIA Example 80GB"
+    major, minor = 9, 0
+
+
+def install(monkeypatch: pytest.MonkeyPatch, script: Script, libraries: Sequence[str] = ()) -> Any:
+    """Make ``import tensorrt`` give the stand-in on a machine with a GPU, where ``libraries`` can be loaded."""
+    trt = module(script)
+
+    def cuda(function: str, *arguments: Any) -> Any:
+        script.calls.append(f"{function}{arguments}")
+        return Props() if function == "cudaGetDeviceProperties" else None
+
+    def load(name: str, mode: int = 0) -> Any:
+        if Path(name).name not in libraries:
+            raise OSError(f"{name}: cannot open shared object file: No such file or directory")
+        script.calls.append(f"load {Path(name).name}")
+        return types.SimpleNamespace(getPluginCreators=None) if "listed" in name else types.SimpleNamespace()
+
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setattr(memory, "cuda", cuda)
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    return trt

@@ -1,0 +1,554 @@
+"""Runs on disk: nothing appended is ever lost, whatever is damaged is told, and a full or foreign store is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import store
+from bench.errors import StoreError
+from bench.model.run import Accuracy, Failure, Footer, Header, Measurement, Record
+from bench.store import codec
+from tests.store.kit import FOOTER, GOLDEN, case, environment, golden_run, header, record
+
+KILLS = 30
+
+
+def started(root: Path, replicates: int = 3, top: Header | None = None) -> Path:
+    """A run with ``replicates`` records and no footer."""
+    writer = store.create(root, top or header())
+    for replicate in range(replicates):
+        writer.append(record(replicate=replicate))
+    writer.close()
+    return writer.path
+
+
+def replicates(path: Path) -> list[int]:
+    return [found.replicate for found in store.read(path).records]
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """No file can grow past ``size`` bytes: writes stop short and then fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# ------------------------------------------------------------------------------------------------------ where runs lie
+
+
+def test_a_run_lies_under_its_architecture_and_device(tmp_path: Path) -> None:
+    here = environment(arch="sm_90", slug="nvidia-h100")
+    path = store.create(tmp_path / "results", header(environments={"default": here})).path
+    assert path == tmp_path / "results" / "sm_90" / "nvidia-h100" / f"{header().run}.jsonl"
+    assert store.run_path(tmp_path / "results", here, header().run) == path
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vision", "20261123T101500Z-vision-1a2b3c4"),
+        ("compile_modes", "20261123T101500Z-compile_modes-1a2b3c4"),
+        ("../My Süite!", "20261123T101500Z-my-s-ite-1a2b3c4"),
+        ("???", "20261123T101500Z-suite-1a2b3c4"),
+    ],
+)
+def test_a_run_is_named_by_time_suite_and_digest(name: str, expected: str) -> None:
+    created = datetime.datetime(2026, 11, 23, 12, 15, 0, 999, datetime.timezone(datetime.timedelta(hours=2)))
+    assert store.run_id(created, name, "1a2b3c4d5e6f") == expected
+
+
+def test_runs_are_listed_newest_first_and_other_files_are_not(tmp_path: Path) -> None:
+    made = [f"2026112{day}T101500Z-small-1a2b3c4" for day in (4, 3, 5)]
+    for index, name in enumerate(made):
+        started(tmp_path, 0, header(run=name, environments={"default": environment(arch=f"arch{index}")}))
+    (tmp_path / "arch0" / "simulated" / "notes.jsonl").write_text("{}")
+    (tmp_path / "arch0" / "simulated" / f"{made[0]}.torn").write_text("{")
+    assert [path.stem for path in store.runs(tmp_path)] == sorted(made, reverse=True)
+    assert store.runs(tmp_path / "nowhere") == []
+
+
+def test_runs_of_the_same_second_are_listed_by_their_last_change(tmp_path: Path) -> None:
+    names = ["20261123T101500Z-small-fffffff", "20261123T101500Z-small-0000000"]
+    for seconds, name in enumerate(names):
+        path = started(tmp_path, 0, header(run=name))
+        os.utime(path, (seconds, seconds))
+    assert [path.stem for path in store.runs(tmp_path)] == names[::-1]
+
+
+def test_a_run_is_found_by_name_beginning_path_or_as_the_latest(tmp_path: Path) -> None:
+    names = ["20261123T101500Z-small-1a2b3c4", "20261124T101500Z-small-5d6e7f8", "20261124T101500Z-small-5d6e7f8-x"]
+    paths = [started(tmp_path, 0, header(run=name)) for name in names]
+    assert store.resolve(tmp_path, None) == paths[2]
+    assert store.resolve(tmp_path, names[1]) == paths[1]
+    assert store.resolve(tmp_path, "20261123") == paths[0]
+    assert store.resolve(tmp_path / "elsewhere", str(paths[0])) == paths[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("20261124T1", "fits 2 runs: 20261124T101500Z-small-9, 20261124T101500Z-small-5"),
+        ("20261123T101500Z-smal-1", "Did you mean '20261123T101500Z-small-1'"),
+        ("nothing/like.jsonl", "the latest run is 20261124T101500Z-small-9"),
+        ("", "no run ''"),
+        ("x" * 5000, "no run"),
+        ("\0", "no run"),
+    ],
+)
+def test_a_name_that_fits_no_run_or_several_is_refused_with_a_suggestion(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    for run in ("20261123T101500Z-small-1", "20261124T101500Z-small-5", "20261124T101500Z-small-9"):
+        started(tmp_path, 0, header(run=run))
+    with pytest.raises(StoreError) as caught:
+        store.resolve(tmp_path, name)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [None, "20261123"])
+def test_an_empty_store_says_how_to_make_a_run(tmp_path: Path, name: str | None) -> None:
+    with pytest.raises(StoreError, match=r"trtbench run suites/smoke\.yaml"):
+        store.resolve(tmp_path / "nowhere", name)
+
+
+# -------------------------------------------------------------------------------------------------------------- writing
+
+
+def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
+    run = golden_run()
+    assert run.footer is not None
+    writer = store.create(tmp_path, run.header)
+    for item in run.records:
+        writer.append(item)
+    assert writer.records == 2
+    writer.finish(run.footer)
+    writer.close()
+    assert writer.path.read_bytes() == GOLDEN.read_bytes()
+    assert store.read(writer.path) == msgspec.structs.replace(run, path=str(writer.path))
+    assert sorted(path.name for path in writer.path.parent.iterdir()) == [writer.path.name]
+
+
+def test_a_second_run_of_the_same_name_is_refused_and_the_first_kept(tmp_path: Path) -> None:
+    path = started(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="File exists"):
+        store.create(tmp_path, header())
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_header_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    with file_size_limit(100), pytest.raises(StoreError, match="free some disk space"):
+        store.create(tmp_path, header())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("room", [0, 1, 100])
+def test_a_full_disk_says_what_to_do_and_leaves_whole_lines_only(tmp_path: Path, room: int) -> None:
+    path = started(tmp_path, 1)
+    writer, _ = store.reopen(path)
+    before = path.read_bytes()
+    with file_size_limit(len(before) + room), pytest.raises(StoreError) as caught:
+        writer.append(record(replicate=1))
+    assert "free some disk space" in caught.value.fix
+    assert f"trtbench run --resume {path}" in caught.value.fix
+    assert path.read_bytes() == before
+    assert writer.records == 1
+    writer.append(record(replicate=2))
+    assert replicates(path) == [0, 2]
+
+
+def test_what_a_failed_write_left_behind_is_removed_by_the_next(tmp_path: Path) -> None:
+    writer = store.create(tmp_path, header())
+    with writer.path.open("ab") as file:  # as if a signal had come before the write was undone
+        file.write(b'{"line":"rec')
+    writer.append(record())
+    run = store.read(writer.path)
+    assert run.damage == ""
+    assert run.records == (record(),)
+
+
+def test_a_resumed_run_goes_on_after_its_last_record(tmp_path: Path) -> None:
+    path = started(tmp_path, 2)
+    writer, run = store.reopen(path)
+    assert [found.replicate for found in run.records] == [0, 1]
+    writer.append(record(replicate=2))
+    writer.finish(FOOTER)
+    assert replicates(path) == [0, 1, 2]
+    assert store.read(path).footer == FOOTER
+
+
+def test_a_torn_line_is_kept_aside_when_a_run_is_resumed(tmp_path: Path) -> None:
+    path = started(tmp_path, 2)
+    whole = path.read_bytes()
+    for torn in (b'{"line":"rec', b'{"line":"record","case"' + b"x" * 200_000):
+        path.write_bytes(whole + torn)
+        writer, run = store.reopen(path)
+        writer.close()
+        assert f"{path.name}:4: the last line is torn ({len(torn)} bytes)" in run.damage
+        assert path.read_bytes() == whole
+    assert path.with_suffix(".torn").read_bytes() == b'{"line":"rec\n{"line":"record","case"' + b"x" * 200_000 + b"\n"
+
+
+def test_only_one_process_at_a_time_writes_a_run(tmp_path: Path) -> None:
+    writer = store.create(tmp_path, header())
+    with pytest.raises(StoreError, match="another process is writing this run"):
+        store.reopen(writer.path)
+    writer.append(record())
+    writer.close()
+    again, _ = store.reopen(writer.path)
+    with pytest.raises(StoreError, match="another process is writing this run"):
+        store.reopen(writer.path)
+    again.close()
+    store.reopen(writer.path)[0].close()
+    assert replicates(writer.path) == [0]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff", b"{}\n", codec.encode(header())[:-1], codec.encode(FOOTER)])
+def test_a_file_that_is_no_run_is_neither_read_nor_resumed_nor_changed(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(content)
+    for use in (store.read, store.reopen, lambda path: store.load_frame([path])):
+        with pytest.raises(StoreError, match=r"x\.jsonl"):
+            use(path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_file_and_a_folder_are_store_errors(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing.jsonl"):
+        for use in (store.read, store.reopen):
+            with pytest.raises(StoreError, match="cannot be"):
+                use(path)
+
+
+def test_a_run_of_an_older_schema_is_read_but_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = started(tmp_path, 2)
+    monkeypatch.setattr(codec, "SCHEMA", 2)
+    monkeypatch.setattr(codec, "MIGRATIONS", {1: lambda line: line})
+    assert replicates(path) == [0, 1]
+    with pytest.raises(StoreError, match="older trtbench"):
+        store.reopen(path)
+
+
+def test_a_writable_store_is_left_as_it_was(tmp_path: Path) -> None:
+    store.check_writable(tmp_path)
+    store.check_writable(tmp_path / "not" / "yet" / "there")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_written_is_refused_with_another_choice(tmp_path: Path) -> None:
+    file = tmp_path / "results"
+    file.write_text("mine")
+    dangling = tmp_path / "link"
+    dangling.symlink_to(tmp_path / "gone" / "away")
+    for root in (file, file / "below", dangling, Path("/proc/results")):
+        with pytest.raises(StoreError, match="--store DIR") as caught:
+            store.check_writable(root)
+        assert caught.value.where == str(root)
+    assert file.read_text() == "mine"
+
+
+def test_a_full_store_is_refused_before_a_run(tmp_path: Path) -> None:
+    with file_size_limit(4096), pytest.raises(StoreError, match="free some disk space"):
+        store.check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+APPEND_FOR_EVER = """
+import sys
+from pathlib import Path
+from bench import store
+from tests.store.kit import record
+writer, run = store.reopen(Path(sys.argv[1]))
+number = 1 + max((found.replicate for found in run.records), default=-1)
+samples = tuple(range(1_000_000, 1_002_000))
+while True:
+    writer.append(record(replicate=number, samples=samples))
+    print(number, flush=True)
+    number += 1
+"""
+
+
+def test_a_kill_at_any_moment_loses_no_record_whose_append_returned(tmp_path: Path) -> None:
+    path = started(tmp_path, 0)
+    told: list[int] = []
+    rng = random.Random(7)
+    command = [sys.executable, "-c", APPEND_FOR_EVER, str(path)]
+    for _ in range(KILLS):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
+            assert child.stdout is not None
+            lines = [child.stdout.readline() for _ in range(rng.randint(1, 40))]
+            child.kill()
+            lines += child.stdout.readlines()
+        told += [int(line) for line in lines if line.endswith(b"\n")]
+        kept = replicates(path)
+        assert set(told) <= set(kept)
+        assert kept == list(range(len(kept)))
+    assert len(told) >= KILLS
+
+
+class Interrupt(Exception):
+    """Raised by a signal handler, as KeyboardInterrupt is."""
+
+
+def test_an_interrupt_at_any_moment_splits_no_line(tmp_path: Path) -> None:
+    writer = store.create(tmp_path, header())
+    item = record(samples=tuple(range(500)))
+    appended = []
+    interrupts = number = 0
+    armed = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal armed, interrupts
+        if armed:
+            armed = False
+            interrupts += 1
+            raise Interrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.00071)
+    try:
+        while interrupts < 200:
+            number += 1
+            try:
+                armed = True
+                writer.append(msgspec.structs.replace(item, replicate=number))
+                appended.append(number)
+                armed = False
+            except Interrupt:
+                continue
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    writer.finish(FOOTER)
+    run = store.read(writer.path)
+    assert run.damage == ""
+    assert run.footer == FOOTER
+    assert set(appended) <= {found.replicate for found in run.records}
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+@given(st.integers(0, len(GOLDEN.read_bytes())))
+def test_a_file_cut_anywhere_yields_every_whole_record_before_the_cut(tmp_path_factory, offset: int) -> None:
+    content = GOLDEN.read_bytes()[:offset]
+    path = tmp_path_factory.mktemp("cut") / "run.jsonl"
+    path.write_bytes(content)
+    whole = content.count(b"\n")
+    if whole == 0:
+        with pytest.raises(StoreError):
+            store.read(path)
+        return
+    run = store.read(path)
+    assert run.header == golden_run().header
+    assert run.records == golden_run().records[: whole - 1]
+    assert (run.footer is not None) == (whole == 4)
+    assert bool(run.damage) == (not content.endswith(b"\n"))
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, len(GOLDEN.read_bytes()) - 1), st.integers(0, 255)), min_size=1, max_size=8))
+def test_a_file_with_any_bytes_changed_is_read_or_refused(tmp_path_factory, changes: list[tuple[int, int]]) -> None:
+    content = bytearray(GOLDEN.read_bytes())
+    for offset, value in changes:
+        content[offset] = value
+    path = tmp_path_factory.mktemp("flipped") / "run.jsonl"
+    path.write_bytes(content)
+    try:
+        run = store.read(path)
+    except StoreError as error:
+        message = str(error)
+    else:
+        assert len(store.load_frame([path])) == len(store.frame([run]))
+        return
+    assert message.startswith(str(path))
+    with pytest.raises(StoreError):
+        store.load_frame([path])
+
+
+def test_a_bad_line_in_the_middle_is_skipped_and_told(tmp_path: Path) -> None:
+    path = started(tmp_path, 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = b"rubbish\n"
+    lines[3:3] = [codec.encode(header())]
+    path.write_bytes(b"".join(lines))
+    run = store.read(path)
+    assert [found.replicate for found in run.records] == [0, 2]
+    assert f"{path}:3: skipped, not a line of a trtbench run" in run.damage
+    assert f"{path}:4: skipped, a second header" in run.damage
+
+
+def test_much_damage_is_summed_up(tmp_path: Path) -> None:
+    path = started(tmp_path, 1)
+    with path.open("ab") as file:
+        file.write(b"?\n" * 1000)
+    run = store.read(path)
+    assert run.damage.endswith("; and 995 more")
+    assert run.damage.count("skipped") == 5
+    assert len(run.records) == 1
+
+
+def test_of_two_records_of_one_case_and_replicate_the_last_counts(tmp_path: Path) -> None:
+    writer = store.create(tmp_path, header())
+    for samples in ((1,), (2,)):
+        writer.append(record(samples=samples))
+        writer.append(record(replicate=1, samples=samples))
+    writer.append(record(case(backend="other")))
+    writer.close()
+    run = store.read(writer.path)
+    assert [found.measurements[0].samples for found in run.records] == [(2,), (2,), (10, 20, 30)]
+    for table in (store.load_frame([writer.path]), store.frame([run])):
+        assert table["median_ns"].tolist() == [2, 2, 20]
+
+
+def test_the_last_footer_counts_unless_records_follow_it(tmp_path: Path) -> None:
+    stopped = Footer(finished="1", status="interrupted", records=0)
+    writer = store.create(tmp_path, header())
+    writer.finish(stopped)
+    assert store.read(writer.path).footer == stopped
+    writer, _ = store.reopen(writer.path)
+    writer.append(record())
+    assert store.read(writer.path).footer is None
+    writer.finish(FOOTER)
+    assert store.read(writer.path).footer == FOOTER
+
+
+# --------------------------------------------------------------------------------------------------------------- frames
+
+SLOW = case(
+    "bert", backend="inductor", options={"mode": "max-autotune"}, symbols={"batch": 8, "seq": 128}, toolchain="old"
+)
+FAST = case("net", symbols={"batch": 2, "run": 5})
+
+
+def measured_run(root: Path) -> Path:
+    old = environment(arch="sm_80", device="A100", slug="a100")
+    writer = store.create(root, header((FAST, SLOW), environments={"default": environment(), "old": old}))
+    loop = Measurement(
+        boundary="throughput", samples=(5, 7), batch=8, calls=100, window_ns=2_000_000_000, lanes=2, depth=2
+    )
+    series = tuple(int(value) for value in np.random.default_rng(0).integers(1, 10**6, 101))
+    latency = Measurement(boundary="latency", samples=series, batch=8)
+    slow = msgspec.structs.replace(record(SLOW), measurements=(latency, loop), accuracy=Accuracy(ok=False, outputs=()))
+    writer.append(slow)
+    writer.append(
+        msgspec.structs.replace(record(FAST, samples=()), failure=Failure(kind="Crash", stage="x", message=""))
+    )
+    writer.append(msgspec.structs.replace(record(FAST, replicate=1), accuracy=Accuracy(ok=True, outputs=())))
+    writer.finish(FOOTER)
+    return writer.path
+
+
+def test_a_frame_has_one_row_per_record_and_boundary(tmp_path: Path) -> None:
+    table = store.load_frame([measured_run(tmp_path)])
+    assert table["boundary"].tolist() == ["latency", "throughput", "", "latency"]
+    assert table["label"].tolist() == [SLOW.label, SLOW.label, FAST.label, FAST.label]
+    assert table["replicate"].tolist() == [0, 0, 0, 1]
+    assert table["batch"].tolist() == [8, 8, 2, 2]
+    assert table["options"].tolist() == ["mode=max-autotune", "mode=max-autotune", "", ""]
+    assert table["seq"].dropna().tolist() == [128, 128]
+    assert table["symbol_run"].dropna().tolist() == [5, 5]
+    assert table["run"].unique().tolist() == [header().run]
+    assert table["device"].tolist() == ["A100", "A100", "simulated", "simulated"]
+    assert table["environment"].nunique() == 2
+    assert table["failure"].tolist() == ["", "", "Crash", ""]
+    assert table["ok"].isna().tolist() == [False, False, True, False]
+    assert table["ok"].dropna().tolist() == [False, False, True]
+
+
+def test_a_frames_statistics_are_those_of_numpy(tmp_path: Path) -> None:
+    path = measured_run(tmp_path)
+    first = store.load_frame([path]).iloc[0]
+    series = store.read(path).records[0].measurements[0].samples
+    expected = np.quantile(series, [0, 0.5, 0.9, 0.95])
+    assert first[["min_ns", "median_ns", "p90_ns", "p95_ns"]].tolist() == pytest.approx(expected.tolist())
+    assert first["n"] == 101
+
+
+def test_a_frames_rate_is_inferences_over_the_window(tmp_path: Path) -> None:
+    table = store.load_frame([measured_run(tmp_path)])
+    assert table["qps"].dropna().tolist() == [400.0]
+    assert table.loc[table["boundary"] == "throughput", ["calls", "lanes", "depth"]].iloc[0].tolist() == [100, 2, 2]
+
+
+def test_frames_of_values_and_of_files_are_the_same_over_several_runs(tmp_path: Path) -> None:
+    import pandas as pd
+
+    paths = [measured_run(tmp_path), GOLDEN]
+    loaded = store.load_frame(paths)
+    pd.testing.assert_frame_equal(loaded, store.frame(store.read(path) for path in paths))
+    assert loaded["run"].nunique() == 2
+
+
+def test_a_frame_of_nothing_has_the_columns_and_no_row() -> None:
+    table = store.frame([])
+    assert len(table) == 0
+    assert {"run", "case", "boundary", "median_ns", "qps", "ok", "failure"} <= set(table.columns)
+
+
+def test_a_frame_tells_what_could_not_be_read_and_keeps_records_of_unknown_cases(tmp_path: Path) -> None:
+    path = started(tmp_path, 1)
+    stray = Record(case="feedfeedfeed", label="stray", measurements=(Measurement(boundary="gpu", samples=()),))
+    huge = Measurement(boundary="gpu", samples=(2**70,))
+    with path.open("ab") as file:
+        file.write(
+            codec.encode(stray) + codec.encode(msgspec.structs.replace(stray, replicate=1, measurements=(huge,)))
+        )
+        file.write(b"torn")
+    for table in (store.load_frame([path]), store.frame([store.read(path)])):
+        assert table["label"].tolist() == [case().label, "stray"]
+        assert table["model"].tolist() == ["net", ""]
+        assert table["n"].tolist() == [3, 0]
+        damage = " ".join(table.attrs["damage"])
+        assert "out of range" in damage
+        assert "is torn" in damage
+
+
+def test_a_store_that_may_not_be_read_is_not_told_as_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="there are no runs"):
+        store.resolve(tmp_path, None)
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read everything
+    with pytest.raises(StoreError, match=r"cannot be read: Permission denied\n  fix: ls -ld "):
+        store.resolve(tmp_path, None)
+
+
+def test_a_run_that_may_not_be_read_says_where_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a b.jsonl"
+    path.touch()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(StoreError) as caught:
+        store.read(path)
+    assert (caught.value.what, caught.value.fix) == ("cannot be read: Permission denied", f"ls -l '{path}'")
+
+
+def test_a_run_is_typed_by_its_name_where_that_finds_it(tmp_path: Path) -> None:
+    name = "20261123T101500Z-vision-1a2b3c4"
+    assert store.typed(Path("results/sm_90/h100", f"{name}.jsonl")) == name
+    assert store.typed(tmp_path / "a b.jsonl") == f"'{tmp_path}/a b.jsonl'"

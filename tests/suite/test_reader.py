@@ -1,0 +1,525 @@
+from __future__ import annotations
+
+import copy
+import datetime
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from bench.errors import InputError, SuiteError
+from bench.model.suite import DEFAULT_THRESHOLDS, Policy, Range, Threshold, Toolchain
+from bench.suite import plan, reader
+from tests.suite.kit import REGISTRY, TEXT, load, write
+
+TWO_TOOLCHAINS = TEXT.replace("batch: [1, 32]", "batch: [1, 32]\n  toolchain: [default, old]")
+LINE_OF = {line.strip(): number for number, line in enumerate(TEXT.splitlines(), 1)}
+
+
+def wrong(folder: Path, text: str) -> SuiteError:
+    with pytest.raises(SuiteError) as caught:
+        load(folder, text)
+    return caught.value
+
+
+def changed(old: str, new: str) -> str:
+    assert TEXT.count(old) == 1, old
+    return TEXT.replace(old, new)
+
+
+def test_a_suite_is_read_into_data(tmp_path: Path) -> None:
+    read = load(tmp_path, TEXT)
+    assert (read.name, read.schema, read.device, read.baseline) == ("tiny", 1, "auto", "eager")
+    assert read.models["resnet"].args == {"weights": None}
+    assert read.models["bert"].inputs["ids"].range == (0, 100)
+    assert read.models["bert"].symbols == {"seq": 128}
+    assert read.matrix["model"] == ("resnet", "bert")
+    assert read.matrix["backend"][2] == {"name": "inductor", "mode": "max-autotune"}
+    assert read.exclude == ({"backend": ({"name": "eager"},), "batch": (32,)},)
+    assert read.measure == Policy(target_ci=0.005, max_time_ns=15_000_000_000)
+
+
+def test_a_number_with_an_exponent_and_no_point_is_a_number(tmp_path: Path) -> None:
+    assert load(tmp_path, TEXT).models["bert"].config["layer_norm_eps"] == 1e-12
+    assert load(tmp_path, changed("0.5%", "5e-3")).measure.target_ci == 0.005
+
+
+def test_every_key_has_its_line_and_an_unknown_key_has_that_of_its_parent(tmp_path: Path) -> None:
+    read = load(tmp_path, TEXT)
+    assert read.lines["models.resnet.factory"] == LINE_OF["factory: torchvision:resnet50"]
+    assert read.lines["matrix.backend.2"] == LINE_OF["- {name: inductor, mode: max-autotune}"]
+    assert read.lines["exclude.0"] == LINE_OF["- {backend: eager, batch: 32}"]
+    assert reader.locate(read, "models.bert.nothing.here") == f"{read.path}:{LINE_OF['bert:']}"
+    assert reader.locate(read, "nowhere") == f"{read.path}:1"
+
+
+def test_a_single_value_is_an_axis_of_one_and_repeated_values_count_once(tmp_path: Path) -> None:
+    read = load(tmp_path, changed("batch: [1, 32]", "batch: 8\n  streams: [2, 2, 1]"))
+    assert read.matrix["batch"] == (8,)
+    assert read.matrix["streams"] == (2, 1)
+
+
+@pytest.mark.parametrize(("word", "value"), [("on", True), ("off", False), ("'on'", True), ("true", True)])
+def test_switches_are_on_and_off(tmp_path: Path, word: str, value: bool) -> None:
+    read = load(tmp_path, changed("  batch: [1, 32]", f"  cuda_graph: {word}\n  batch: [1, 32]"))
+    assert read.matrix["cuda_graph"] == (value,)
+
+
+def test_measure_reads_times_and_fractions_with_units(tmp_path: Path) -> None:
+    text = changed(
+        "measure: {target_ci: 0.5%, max_time: 15s}",
+        "measure: {boundaries: [latency], target_ci: 0.01, warmup: 0s, warmup_calls: 0, warmup_limit: 2 s,\n"
+        "  throughput_time: 500ms, timeout: 2min, replicates: 7, min_samples: 5, max_samples: 6}",
+    )
+    assert load(tmp_path, text).measure == Policy(
+        boundaries=("latency",), target_ci=0.01, warmup_ns=0, warmup_calls=0, warmup_limit_ns=2 * 10**9,
+        throughput_ns=5 * 10**8, timeout_ns=120 * 10**9, replicates=7, min_samples=5, max_samples=6,
+    )  # fmt: skip
+
+
+def test_thresholds_that_are_not_named_keep_their_default(tmp_path: Path) -> None:
+    read = load(tmp_path, TEXT + "accuracy: {fp32: {cosine: 0.9}, tf32: {rel_l2: null}}\n")
+    assert read.accuracy["fp32"].cosine == 0.9
+    assert read.accuracy["fp32"].rel_l2 == DEFAULT_THRESHOLDS["fp32"].rel_l2
+    assert read.accuracy["tf32"].rel_l2 is None
+    assert "fp16" not in read.accuracy
+
+
+def test_a_suite_that_loosens_the_cosine_alone_keeps_the_limit_of_the_scale(tmp_path: Path) -> None:
+    read = load(tmp_path, TEXT + "accuracy: {fp16: {cosine: 0.9}, bf16: {cosine: 0.9, rel_l2: 0.5}}\n")
+    assert read.accuracy["fp16"] == Threshold(cosine=0.9, rel_l2=0.05)
+    assert read.accuracy["bf16"] == Threshold(cosine=0.9, rel_l2=0.5)
+
+
+def test_dynamic_points_default_to_the_three_of_the_range(tmp_path: Path) -> None:
+    text = changed("  batch: [1, 32]\n", "").replace("    - {backend: eager, batch: 32}", "    - {backend: eager}")
+    read = load(tmp_path, text + "dynamic: {batch: {min: 1, opt: 8, max: 32}, seq: {min: 1, opt: 1, max: 9, at: 5}}\n")
+    assert read.dynamic["batch"] == Range(min=1, opt=8, max=32, at=(1, 8, 32))
+    assert read.dynamic["seq"].at == (5,)
+    assert read.matrix["dynamic"] == (True,)
+
+
+def test_toolchains_are_named_interpreters_with_variables(tmp_path: Path) -> None:
+    tools = "toolchains: {old: {python: $HOME/old/bin/python, env: {OMP_NUM_THREADS: 2}}}\n"
+    read = load(tmp_path, TWO_TOOLCHAINS + tools)
+    assert read.toolchains == {"old": Toolchain(python="$HOME/old/bin/python", env={"OMP_NUM_THREADS": "2"})}
+    assert read.matrix["toolchain"] == ("default", "old")
+    assert reader.place_of_toolchain(read, "old") == f"{read.path}:{len(TWO_TOOLCHAINS.splitlines()) + 1}"
+
+
+def test_toolchains_of_the_file_beside_the_suite_which_is_this_machines_join_its_own_and_win(tmp_path: Path) -> None:
+    write(tmp_path, "# mine\nold: {python: beside}\nnew: {python: beside}\n", reader.TOOLCHAINS)
+    read = load(tmp_path, TWO_TOOLCHAINS + "toolchains: {old: {python: own}, mine: {python: own}}\n")
+    found = {name: toolchain.python for name, toolchain in read.toolchains.items()}
+    assert found == {"old": "beside", "new": "beside", "mine": "own"}
+    assert reader.place_of_toolchain(read, "mine").startswith(f"{tmp_path}/x.yaml:")
+    assert reader.place_of_toolchain(read, "old") == f"{tmp_path}/toolchains.yaml:2"
+    assert reader.toolchains_of(tmp_path / reader.TOOLCHAINS, REGISTRY).keys() == {"old", "new"}
+    assert reader.toolchains_of(tmp_path / "x.yaml", REGISTRY)["old"].python == "beside"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("default: {}", 1, "'default' is the running interpreter"),
+        ("a: {python: python3}\nb: {pyton: python3}", 2, "unknown key 'pyton' in b. Did you mean 'python'?"),
+        ("a:\n  env: {B=C: 1}", 2, "'B=C' cannot be the name of a variable"),
+        ("a:\n  env:\n    CUDA_VISIBLE_DEVICES: 1", 3, "set it for the whole run: CUDA_VISIBLE_DEVICES=1"),
+        ('a:\n  env: {B: "\\0"}', 2, "expected text"),
+        ("a: ]", 1, "not YAML"),
+    ],
+)
+def test_a_mistake_in_the_file_beside_the_suite_is_told_with_its_line_there(
+    tmp_path: Path, text: str, line: int, message: str
+) -> None:
+    write(tmp_path, text + "\n", reader.TOOLCHAINS)
+    error = wrong(tmp_path, TEXT)
+    assert message in str(error)
+    assert error.where == f"{tmp_path}/toolchains.yaml:{line}"
+
+
+def test_a_baseline_may_be_the_plain_name_of_a_backend_that_stands_with_options_only(tmp_path: Path) -> None:
+    only = changed("    - eager\n    - inductor\n", "")
+    assert load(tmp_path, only.replace("backend: eager, ", "") + "baseline: inductor\n").baseline == "inductor"
+
+
+def test_a_baseline_may_name_its_toolchain(tmp_path: Path) -> None:
+    tools = "toolchains: {old: {python: python3}}\n"
+    assert load(tmp_path, TWO_TOOLCHAINS + tools + "baseline: eager@old\n").baseline == "eager@old"
+    assert "unknown baseline 'eager@odl'" in str(wrong(tmp_path, TWO_TOOLCHAINS + tools + "baseline: eager@odl\n"))
+
+
+def test_an_anchor_can_be_reused_and_merged(tmp_path: Path) -> None:
+    text = """\
+        schema: 1
+        models:
+          a: &a {factory: "timm:dla34", inputs: {x: {shape: [1]}}}
+          b: {<<: *a, args: {pretrained: off}}
+        matrix: {backend: eager}
+        """
+    read = load(tmp_path, text)
+    assert read.models["b"].factory == "timm:dla34"
+    assert read.models["b"].args == {"pretrained": False}
+
+
+def test_the_name_and_the_models_default_to_those_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, changed("name: tiny\n", ""), "my suite.yaml")
+    assert reader.load(path, REGISTRY).name == "my-suite"
+
+
+def test_a_baseline_is_the_label_of_a_backend_with_its_options(tmp_path: Path) -> None:
+    assert load(tmp_path, TEXT + "baseline: inductor[mode=max-autotune]\n").baseline == "inductor[mode=max-autotune]"
+    assert load(tmp_path, changed("    - eager\n", "").replace("eager", "inductor")).baseline == ""
+
+
+RESNET_SHAPE = "inputs: {x: {shape: [batch, 3, 224, 224]}}"
+BAD = [
+    # old text, new text, the line's start in the new suite, what the message has
+    ("name: tiny", "nmae: tiny", "nmae", "unknown key 'nmae'. Did you mean 'name'?"),
+    ("name: tiny", "name: 12", "name", "expected text, got 12"),
+    ("name: tiny", "name: a/b", "name", "expected something like"),
+    ("    args: {weights: null}", "    arg: {weights: null}", "arg:", "unknown key 'arg' in models.resnet"),
+    ("    - eager\n", "    - egaer\n", "- egaer", "unknown backend 'egaer'. Did you mean 'eager'?"),
+    ("    - eager\n", "    - {mode: default}\n", "- {mode", "has no `name`"),
+    ("    - eager\n", "    - {name: eager, mode: x}\n", "- {name: eager", "unknown option 'mode' of eager."),
+    ("mode: max-autotune", "mod: max-autotune", "- {name", "unknown option 'mod' of inductor. Did you mean 'mode'?"),
+    ("mode: max-autotune", "mode: max-autotun", "- {name", "Did you mean 'max-autotune'?"),
+    ("mode: max-autotune", "mode: off", "- {name", "expected one of default"),
+    ("mode: max-autotune", "fullgraph: 3", "- {name", "option 'fullgraph' of inductor: Expected `bool`, got `int`"),
+    ("mode: max-autotune", "threads: 1.5", "- {name", "option 'threads' of inductor: Expected `int`, got `float`"),
+    ("[fp32, fp16]", "[fp32, fp61]", "precision", "unknown precision 'fp61'. Did you mean 'fp16'?"),
+    ("[fp32, fp16]", "[]", "precision", "matrix.precision is empty"),
+    ("[fp32, fp16]", "", "precision", "matrix.precision is empty"),
+    ("batch: [1, 32]", "batch: [1, -32]", "batch", "expected a whole number of at least 1, got -32"),
+    ("batch: [1, 32]", "batch: [0]", "batch", "expected a whole number of at least 1, got 0"),
+    ("batch: [1, 32]", "batch: [on]", "batch", "expected a whole number of at least 1, got on"),
+    ("batch: [1, 32]", "batch: [1.5]", "batch", "expected a whole number of at least 1, got 1.5"),
+    ("batch: [1, 32]", "bacth: [1, 32]", "bacth", "unknown axis 'bacth' in matrix. Did you mean 'batch'?"),
+    ("batch: [1, 32]", "model: [resnet, brt]\n  batch: 1", "model:", "unknown model 'brt'. Did you mean 'bert'?"),
+    ("batch: [1, 32]", "cuda_graph: maybe\n  batch: 1", "cuda_graph", "expected on or off, got 'maybe'"),
+    ("batch: [1, 32]", "l2: cool\n  batch: 1", "l2", "unknown l2 'cool'. Did you mean 'cold'?"),
+    ("batch: [1, 32]", "toolchain: old\n  batch: 1", "toolchain", "unknown toolchain 'old'."),
+    ("batch: [1, 32]", "dynamic: on\n  batch: 1", "dynamic", "needs a section `dynamic`"),
+    ("batch: [1, 32]", "batch: 1\n  batch: 2", "batch: 2", "the key 'batch' is here twice"),
+    ("batch: [1, 32]", "batch: [1, 32", "exclude", "not YAML"),
+    ("batch: [1, 32]", "batch: !x 1", "batch", "the YAML tag '!x' is not supported"),
+    ("batch: [1, 32]", "batch: 99999999999999999999", "batch", "does not fit into 64 bits"),
+    ("batch: [1, 32]", "1: 2\n  batch: 1", "1: 2", "a key must be text"),
+    ("symbols: {seq: 128}", "symbols: {sqe: 128}", "symbols", "unknown symbol 'sqe'"),
+    ("    symbols: {seq: 128}\n", "", "ids:", "the symbol 'seq' in the shape of bert's input 'ids' has no value"),
+    ("dtype: int64", "dtype: long", "ids:", "unknown dtype 'long'"),
+    ("range: [0, 100]", "range: [100, 0]", "ids:", "a range is [low, high)"),
+    ("range: [0, 100]", "range: [0]", "ids:", "a range is [low, high)"),
+    ("dtype: int64, range: [0, 100]", "dtype: uint8, range: [0, 257]", "ids:", "within uint8"),
+    ("dtype: int64, range", "range", "ids:", "a range is for integers, and the dtype is float32"),
+    ("[batch, seq]", "[batch, 0]", "ids:", "expected a whole number of at least 1, got 0"),
+    ("[batch, seq]", "[batch, a-b]", "ids:", "expected something like batch"),
+    ("[batch, seq]", "[batch, model]", "ids:", "'model' cannot be a symbol"),
+    (RESNET_SHAPE, "inputs: {}", "inputs", "models.resnet.inputs is empty"),
+    (RESNET_SHAPE, "inputs: {x: {}}", "inputs", "has no `shape`"),
+    ("torchvision:resnet50", "torchvison:resnet50", "factory", "Did you mean 'torchvision'?"),
+    ("torchvision:resnet50", "torchvision", "factory", "expected torchvision:NAME"),
+    ("torchvision:resnet50", "zoo.py:f g", "factory", "expected something like zoo.py:centernet"),
+    ("target_ci: 0.5%", "target_ci: 500%", "measure", "expected a fraction between 0 and 1"),
+    ("target_ci: 0.5%", "target: 0.5%", "measure", "Did you mean 'target_ci'?"),
+    ("max_time: 15s", "max_time: 15", "measure", "expected a time with a unit, e.g. 15s, got 15\n  fix: write 15s"),
+    ("max_time: 15s", "max_time: 0s", "measure", "expected a time longer than 0"),
+    ("max_time: 15s", "max_time: 1e400s", "measure", "expected a time with a unit"),
+    ("max_time: 15s", "energy: 1s", "measure", "energy: expected 0s, or 5s or more, got '1s'\n  fix: energy: 5s"),
+    ("max_time: 15s", "replicates: 0", "measure", "expected a whole number of at least 1, got 0"),
+    ("max_time: 15s", "min_samples: 300", "measure", "min_samples 300 is more than max_samples 256"),
+    ("max_time: 15s", "boundaries: [gpus]", "measure", "unknown boundary 'gpus'. Did you mean 'gpu'?"),
+    ("{backend: eager, batch: 32}", "{}", "- {}", "matrix.exclude.0 is empty"),
+    ("{backend: eager, batch: 32}", "{bakend: eager}", "- {bak", "Did you mean 'backend'?"),
+    ("{backend: eager, batch: 32}", "eager", "- eager", "expected a mapping"),
+    ("schema: 1", "schema: 2", "schema", "a newer trtbench: git pull"),
+    ("schema: 1", "schema: 0", "schema", "expected a whole number of at least 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "start", "message"), BAD, ids=[f"{new.strip()}" for _, new, _, _ in BAD])
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, old: str, new: str, start: str, message: str) -> None:
+    text = changed(old, new)
+    error = wrong(tmp_path, text)
+    numbers = [number for number, line in enumerate(text.splitlines(), 1) if line.strip().startswith(start)]
+    assert message in str(error)
+    assert error.where in [f"{tmp_path}/x.yaml:{number}" for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fix"),
+    [
+        ("batch: [1, 32]", "batch: [1, 0]", "e.g. batch: [1, 8]"),
+        ("batch: [1, 32]", "batch: 0", "e.g. batch: 1"),
+        ("batch: [1, 32]", 'batch: "8"', "write 8 without quotes"),
+        ("batch: [1, 32]", "batch: [x]", "e.g. batch: [1, 8]"),
+        ("batch: [1, 32]", "batch: [1, 32", "close each [ { and quote"),
+        ("batch: [1, 32]", "batch:\t[1, 32]\n\tstreams: 1", "YAML takes no tabs"),
+        ("    args: {weights: null}", "    config: {weights: null}", "what the factory takes stands under `args`"),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_to_write(tmp_path: Path, old: str, new: str, fix: str) -> None:
+    assert fix in wrong(tmp_path, changed(old, new)).fix
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("dynamic: {bath: {min: 1, opt: 8, max: 32}}", "no input has the symbol 'bath'. Did you mean 'batch'?"),
+        ("dynamic: {seq: {min: 9, opt: 8, max: 32}}", "min <= opt <= max does not hold: 9, 8, 32"),
+        ("dynamic: {seq: {min: 1, opt: 8, max: 32, at: [64]}}", "expected a point within 1 to 32, got 64"),
+        ("dynamic: {seq: {min: 1, opt: 8}}", "has no `max`"),
+        ("accuracy: {fp17: {cosine: 1}}", "unknown precision 'fp17'"),
+        ("accuracy: {fp16: {cosine: 2}}", "expected a number of -1 to 1, got 2"),
+        ("accuracy: {fp16: {rel_l2: .nan}}", ".nan cannot be stored"),
+        ("device: gpu", "unknown device 'gpu'"),
+        ("baseline: eagr", "unknown baseline 'eagr'. Did you mean 'eager'?"),
+        ("toolchains: {default: {}}", "'default' is the running interpreter"),
+        ("toolchains: {a: {env: {B: [1]}}}", "expected text, got a list"),
+        ("toolchains: {a b: {}}", "'a b' cannot be a name"),
+        ("accuracy:", "accuracy: expected a mapping (`key: value`), got nothing"),
+    ],
+)
+def test_wrong_sections_are_told_with_their_line(tmp_path: Path, extra: str, message: str) -> None:
+    error = wrong(tmp_path, f"{TEXT}{extra}\n")
+    assert message in str(error)
+    assert error.where == f"{tmp_path}/x.yaml:{len(TEXT.splitlines()) + 1}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("# nothing\n", "the file is empty"),
+        ("just words", "expected a mapping"),
+        ("{}", "has no `schema`"),
+        ("schema: 1", "has no `models`"),
+        ("a: &a [*a]", "nested too deep"),
+        ("a: " + "[" * 3000, "nested too deep"),
+        ("a: 1\n---\nb: 2", "not YAML"),
+        ("a: \0", "character #x0000 is not allowed"),
+        ('a: "\\ud800"', "half a surrogate pair"),
+        ("a: 0b_", "'0b_' is not a number"),
+        ("a: !!python/object/apply:os.getcwd []", "unknown key 'a'"),
+        (
+            "\n".join(["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]),
+            "too many",
+        ),
+    ],
+)
+def test_files_that_are_no_suite_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    error = wrong(tmp_path, text)
+    assert message in str(error)
+    assert re.fullmatch(rf"{tmp_path}/x\.yaml:\d+", error.where)
+
+
+def test_a_file_that_is_not_utf8_is_refused_at_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"schema: 1\nname: \xff\n")
+    with pytest.raises(SuiteError, match="not UTF-8: byte 0xff at offset 16") as caught:
+        reader.load(path, REGISTRY)
+    assert caught.value.where == f"{path}:2"
+    assert f"iconv -f latin1 -t utf-8 {path}" in caught.value.fix
+
+
+def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
+    write(tmp_path, TEXT, "vision.yaml")
+    with pytest.raises(SuiteError, match=r"Did you mean 'vision.yaml'\?"):
+        reader.load(tmp_path / "vison.yaml", REGISTRY)
+    with pytest.raises(SuiteError, match="no such file"):
+        reader.load(tmp_path / "nowhere" / "x.yaml", REGISTRY)
+    with pytest.raises(SuiteError, match="this is a folder, a suite is a file") as caught:
+        reader.load(tmp_path, REGISTRY)
+    assert caught.value.fix == f"{tmp_path} has vision.yaml"
+
+
+def test_a_factory_and_a_metric_can_be_functions_in_a_file(tmp_path: Path) -> None:
+    text = changed("factory: torchvision:resnet50", "factory: zoo.py:net\n    metric: ../zoo.py:score")
+    assert load(tmp_path, text).models["resnet"].factory == "zoo.py:net"
+    assert load(tmp_path, text).models["resnet"].metric == "../zoo.py:score"
+
+
+def test_a_symbol_in_the_matrix_and_in_dynamic_is_told_where_it_is_too_much(tmp_path: Path) -> None:
+    error = wrong(tmp_path, TEXT + "dynamic: {batch: {min: 1, opt: 8, max: 32}}\n")
+    assert "'batch' is in `dynamic`, which says at which points it is measured" in str(error)
+    assert error.where == f"{tmp_path}/x.yaml:{LINE_OF['batch: [1, 32]']}"
+
+
+def test_an_include_entry_can_give_a_model_the_symbol_that_the_matrix_lacks(tmp_path: Path) -> None:
+    text = changed("    symbols: {seq: 128}\n", "").replace("batch: [1, 32]", "batch: [1, 32]\n  model: resnet")
+    assert load(tmp_path, text + "  \n").matrix["model"] == ("resnet",)
+    entry = "  include: [{model: bert, seq: 64}]\n  exclude:"
+    assert load(tmp_path, text.replace("  exclude:", entry)).include[0]["seq"] == (64,)
+    assert "has no value" in str(wrong(tmp_path, text.replace("  exclude:", entry.replace(", seq: 64", ""))))
+
+
+# ------------------------------------------------------------------------------------------- any data, and the schema
+
+DATA: dict[str, Any] = {
+    "schema": 1,
+    "name": "any",
+    "device": "auto",
+    "baseline": "eager",
+    "models": {
+        "a": {"factory": "timm:dla34", "args": {"k": 1}, "inputs": {"x": {"shape": ["batch", 3]}}},
+        "b": {
+            "factory": "transformers:X",
+            "config": {"transformers": "C"},
+            "inputs": {"i": {"shape": ["batch", "seq"], "dtype": "int32", "range": [0, 9]}},
+            "symbols": {"seq": 4},
+        },
+    },
+    "matrix": {
+        "model": ["a", "b"],
+        "backend": ["eager", {"name": "inductor", "mode": "max-autotune"}],
+        "precision": ["fp32"],
+        "cuda_graph": [True, False],
+        "streams": 2,
+        "batch": [1, 2],
+        "include": [{"model": "b", "batch": 4}],
+        "exclude": [{"backend": {"name": "inductor", "mode": "max-autotune"}, "batch": [2]}],
+    },
+    "dynamic": {"seq": {"min": 1, "opt": 2, "max": 3, "at": [1, 3]}},
+    "measure": {"boundaries": ["latency"], "target_ci": "1%", "max_time": "3s", "replicates": 1},
+    "accuracy": {"fp16": {"cosine": 0.99, "rel_l2": None}},
+    "toolchains": {"old": {"python": "python3", "env": {"A": "b"}}},
+}  # fmt: skip
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(deeper for key, item in items for deeper in paths(item, (*path, key)))]
+
+
+WORDS = sorted({str(part) for path in paths(DATA) for part in path} | {"eager", "inductor", "fp16", "on", "batch", ""})
+KEYS = st.text(max_size=4)
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WORDS) | st.text(max_size=5) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS) | KEYS, inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@st.composite
+def suites(draw: st.DrawFn) -> Any:
+    """A right suite in which some values are replaced, removed or joined by others."""
+    data = copy.deepcopy(DATA)
+    for _ in range(draw(st.integers(0, 3))):
+        *parents, last = draw(st.sampled_from(paths(data)[1:]))
+        place: Any = data
+        for part in parents:
+            place = place[part]
+        how = draw(st.sampled_from(["replace", "remove", "join"]))
+        if how == "remove":
+            del place[last]
+        elif how == "join" and isinstance(place, dict):
+            place[draw(st.sampled_from(WORDS) | KEYS)] = draw(JUNK)
+        else:
+            place[last] = draw(JUNK)
+        if len(paths(data)) == 1:
+            break
+    return data
+
+
+def problem(path: Path, text: str) -> InputError | None:
+    """What loading and planning say; any other exception fails the test."""
+    path.write_text(text, encoding="utf-8")
+    try:
+        plan.plan(reader.load(path, REGISTRY), REGISTRY, device="cuda:0")
+    except InputError as error:
+        return error
+    return None
+
+
+def check(path: Path, text: str) -> None:
+    error = problem(path, text)
+    assert error is None or (re.fullmatch(rf"{path}:\d+", error.where) and error.what)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(suites() | JUNK)
+@example(DATA)
+def test_any_data_is_a_suite_that_plans_or_an_error_with_a_line(tmp_path: Path, data: Any) -> None:
+    check(tmp_path / "x.yaml", yaml.safe_dump(data, allow_unicode=True))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.text(alphabet=st.sampled_from("ab1:-[]{}&*!|>'\"%@` \n\t#,?.\0\ud7ff\x85é"), max_size=30),
+    st.integers(0, len(TEXT)),
+)
+def test_any_text_is_a_suite_or_an_error_with_a_line(tmp_path: Path, noise: str, at: int) -> None:
+    check(tmp_path / "x.yaml", noise)
+    check(tmp_path / "x.yaml", TEXT[:at] + noise + TEXT[at:])
+
+
+class Editor(yaml.SafeLoader):
+    """Reads as editors do, by YAML 1.2: what looks like a date is text."""
+
+
+Editor.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(suites())
+@example(DATA)
+@example(DATA | {"name": datetime.date(2000, 1, 1)})
+def test_what_the_loader_takes_the_json_schema_takes(tmp_path: Path, data: Any) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(data))
+    try:
+        reader.load(path, REGISTRY)
+    except SuiteError:
+        return
+    jsonschema.validate(yaml.load(path.read_text(), Editor), reader.json_schema(REGISTRY))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("schema",), 2),
+        (("device",), "gpu"),
+        (("name",), 1),
+        (("matrix", "backend"), "egaer"),
+        (("matrix", "backend"), []),
+        (("matrix", "backend"), {"name": "inductor", "mode": "max"}),
+        (("matrix", "backend"), {"name": "eager", "mode": "default"}),
+        (("matrix", "precision"), "fp61"),
+        (("matrix", "batch"), [0]),
+        (("models", "a", "factory"), "torchvison:resnet50"),
+        (("models", "a", "inputs", "x", "dtype"), "long"),
+        (("models", "a", "extra"), 1),
+        (("models",), {}),
+        (("measure", "replicates"), 0),
+        (("measure", "max_tme"), "3s"),
+        (("accuracy", "fp16", "cosine"), "high"),
+    ],
+)
+def test_the_json_schema_refuses_what_an_editor_should_underline(path: tuple[str, ...], value: Any) -> None:
+    schema = reader.json_schema(REGISTRY)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    data = copy.deepcopy(DATA)
+    jsonschema.validate(data, schema)
+    place = data
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, schema)
+
+
+def test_the_json_schema_without_a_registry_takes_any_backend() -> None:
+    data = copy.deepcopy(DATA)
+    data["matrix"]["backend"] = [{"name": "another", "speed": 9}]
+    jsonschema.validate(data, reader.json_schema())
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1e999"])
+def test_numbers_that_json_has_no_word_for_are_refused(tmp_path: Path, number: str) -> None:
+    error = wrong(tmp_path, TEXT.replace("factory:", f"args: {{limit: {number}}}\n    factory:", 1))
+    assert f"{number} cannot be stored" in str(error)
