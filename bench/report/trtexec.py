@@ -43,7 +43,7 @@ def render(run: Run, case: str | None = None) -> str:
         if records:
             blocks.append(_block(found, records))
     if not blocks:
-        fix = f"trtbench show {store.typed(Path(run.path))}, for what went wrong"
+        fix = f"trtbench show {store.run_argument(Path(run.path))}, for what went wrong"
         raise UsageError(f"nothing was measured of {case or 'this run'}", fix=fix)
     return "\n\n".join(blocks) + "\n"
 
@@ -65,7 +65,7 @@ def _chosen(run: Run, case: str | None) -> list[Case]:
         labels = [each.label for each in cases]
         raise UsageError(
             f"the run has no case {case!r}.{did_you_mean(case or '', labels)}",
-            fix=f"--case with an id or label of: trtbench show {store.typed(Path(run.path))} --format csv",
+            fix=f"--case with an id or label of: trtbench show {store.run_argument(Path(run.path))} --format csv",
         )
     return found
 

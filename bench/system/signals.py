@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[Callable[[], None]]:
-    """SIGTERM and SIGHUP interrupt like Ctrl-C; the function given makes the rest of the block deaf to all three."""
+    """SIGTERM and SIGHUP interrupt like Ctrl-C; the yielded function makes the rest of the block ignore all three."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         ignore()  # a second Ctrl-C must not interrupt the clean-up of the first
@@ -22,7 +22,7 @@ def stoppable() -> Iterator[Callable[[], None]]:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
-    # What whoever started us ignores stays ignored: SIGHUP under nohup, SIGINT of a script's background job.
+    # Signals that the parent process ignores stay ignored: SIGHUP under nohup, SIGINT of a script's background job.
     before = {n: signal.getsignal(n) for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, interrupt)
