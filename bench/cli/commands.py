@@ -77,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
         cases, wanted = resumable(path).header.cases, None
         rows.check_baseline(cases, arguments.baseline)
         if arguments.select:
-            wanted = plan.selected(cases, base.registry(), arguments.select)
+            wanted = plan.select_cases(cases, base.registry(), arguments.select)
         with output.progress_view(arguments.progress, lost) as tell:
             finished = resume(path, settings, tell, wanted)
     else:

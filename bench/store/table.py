@@ -67,7 +67,7 @@ class _Table:
         self._integers = array("q")
         self._numbers = array("d")
         self._failures = {"": 0}
-        self._superseded: list[int] = []
+        self._old_records: list[int] = []
         self._records = 0
         self._run = ""
         self._row_of: dict[str, int] = {}  # case id -> index into _case_rows, of the current run
@@ -110,7 +110,7 @@ class _Table:
         self._numbers += numbers
         before = self._latest.get((record.case, record.replicate))
         if before is not None:
-            self._superseded.append(before)
+            self._old_records.append(before)
         self._latest[record.case, record.replicate] = self._records
         self._records += 1
 
@@ -120,8 +120,8 @@ class _Table:
 
         integers = np.frombuffer(self._integers, dtype=np.int64).reshape(-1, len(_INTEGERS))
         numbers = np.frombuffer(self._numbers, dtype=np.float64).reshape(-1, len(_NUMBERS))
-        if self._superseded:
-            latest = ~np.isin(integers[:, 0], self._superseded)
+        if self._old_records:
+            latest = ~np.isin(integers[:, 0], self._old_records)
             integers, numbers = integers[latest], numbers[latest]
         by_name = dict(zip(_INTEGERS, integers.T, strict=True))
         symbols = dict.fromkeys(name for row in self._case_rows for name in row if name not in _CASE_COLUMNS)

@@ -132,7 +132,7 @@ class _Pipes:
         self.tail: deque[bytes] = deque(maxlen=64)
         self.on_line: Callable[[bytes], None] = lambda line: None
         self._reply = reply
-        self._rest = b""
+        self._partial_line = b""
         for fd in self.fds:
             os.set_blocking(fd, False)
 
@@ -145,7 +145,7 @@ class _Pipes:
         if fd != self._reply:
             self.tail.append(chunk)
             return bool(chunk)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
         for line in lines:
             self.on_line(line)
         return bool(chunk)
