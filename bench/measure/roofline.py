@@ -46,11 +46,11 @@ def count(case: Case, context: Context) -> Work:
 
     size = ITEMSIZE[case.precision]
     for device in ("meta", "cpu"):
-        built = False
+        has_model = False
         try:
             with torch.device(device):
                 model = loading.build_model(case, context, device=device)
-            built = True
+            has_model = True
             inputs = {
                 name: torch.empty([int(n) for n in spec.shape], dtype=getattr(torch, spec.dtype), device=device).zero_()
                 for name, spec in case.resolved.items()
@@ -62,27 +62,27 @@ def count(case: Case, context: Context) -> Work:
         except BenchError:
             raise
         except Exception as error:  # on meta tensors an operator or a .item(); on zeros anything that a model may do
-            if built and isinstance(error, TypeError):
+            if has_model and isinstance(error, TypeError):
                 _check_names(model, case, error)
             if device == "cpu":
                 raise CaseError(f"the model cannot be run on zeros: {error}") from error
             continue
         break
     weights = [*model.parameters(), *model.buffers()]
-    moved = sum(_bytes(t, size) for t in (*weights, *inputs.values(), *outputs.values()))
-    return Work(flops=counter.get_total_flops(), bytes=moved, parameters=sum(p.numel() for p in model.parameters()))
+    traffic = sum(_bytes(t, size) for t in (*weights, *inputs.values(), *outputs.values()))
+    return Work(flops=counter.get_total_flops(), bytes=traffic, parameters=sum(p.numel() for p in model.parameters()))
 
 
-def _check_names(model: torch.nn.Module, case: Case, raised: TypeError) -> None:
-    """SuiteError if a call ``raised`` because ``forward`` has no parameters of the inputs' names, or wants more.
+def _check_names(model: torch.nn.Module, case: Case, error: TypeError) -> None:
+    """SuiteError if the call failed because ``forward`` has no parameters of the inputs' names, or requires more.
 
-    Asked only then: hooks and wrappers may take what the signature does not show.
+    Checked only after an error: hooks and wrappers may take what the signature does not show.
     """
     try:
         inspect.signature(model.forward).bind(**case.inputs)
     except TypeError:
         fix = f"correct `inputs` of the model {case.model!r}"
-        raise SuiteError(f"the model does not take these inputs: {raised}", where=case.source, fix=fix) from raised
+        raise SuiteError(f"the model does not take these inputs: {error}", where=case.source, fix=fix) from error
 
 
 def _attention_as_products() -> contextlib.AbstractContextManager[Any]:

@@ -90,7 +90,7 @@ def test_a_hold_that_breaks_once_does_not_end_the_readings(simulated: type[Simul
 
 def test_holds_that_break_again_and_again_end_it_with_what_to_do(simulated: type[SimulatedDriver]) -> None:
     simulated.lets_go = range(1, 100)
-    with pytest.raises(CaseError, match=r"let go twice in a row.*\n? *fix: end what else keeps the host"):
+    with pytest.raises(CaseError, match=r"released twice in a row.*\n? *fix: end other programs that keep the host"):
         readings.readings(os.dup(simulated().gate.fd), 0, print)
 
 

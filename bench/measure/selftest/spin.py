@@ -36,7 +36,7 @@ AGAIN:
 
 
 class SpinLane(NullLane):
-    """A lane whose call runs one thread for ``length_ns`` by %globaltimer; ``took`` tells what that thread read."""
+    """A lane whose call runs one thread for ``length_ns`` by %globaltimer; ``took`` is what that thread read."""
 
     def __init__(self, driver: CudaDriver, length_ns: int, launches: int = 1) -> None:
         self._driver = driver
@@ -67,7 +67,7 @@ class SpinLane(NullLane):
         return {"took": np.array([self.took()])}
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         self._driver.synchronize()
         self._driver.free(self._out)
         if self.stream is not None:
@@ -93,7 +93,7 @@ class GraphLane(NullLane):
         self._driver.check(self._cu.cuGraphLaunch(self._executable, self.stream))
 
     def close(self) -> None:
-        """Give the graph back; the inner lane is left as it is."""
+        """Destroy the graph; the inner lane stays as it is."""
         self._driver.synchronize()
         self._driver.check(self._cu.cuGraphExecDestroy(self._executable))
         self._driver.check(self._cu.cuGraphDestroy(self._graph))
@@ -135,7 +135,7 @@ class CopyLane:
         return {"y": host}
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         self._driver.synchronize()
         for address in (self._source, self._target):
             self._driver.free(address)
