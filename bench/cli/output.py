@@ -78,5 +78,5 @@ def progress_view(kind: str, lost: list[OSError]) -> Any:
 
         return progress.Live(Console(stderr=True))
     if kind == "json":
-        return progress.Unread(progress.Json(sys.stdout), lambda: unread(sys.stdout, lost))
-    return progress.Unread(progress.Plain(sys.stderr), lambda: unread(sys.stderr, []))
+        return progress.GuardedView(progress.Json(sys.stdout), lambda: unread(sys.stdout, lost))
+    return progress.GuardedView(progress.Plain(sys.stderr), lambda: unread(sys.stderr, []))
