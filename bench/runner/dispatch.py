@@ -17,7 +17,7 @@ from bench.runner.watch import Watch
 from bench.system import process
 from bench.units import format_time
 
-Tell = Callable[[Event], None]
+OnEvent = Callable[[Event], None]
 UNWATCHED = Watch()
 # What the worker wrote is in its record.
 _READ = "--verbose shows what it wrote last"
@@ -29,7 +29,7 @@ class Dispatcher:
     ``gpu`` tells how the GPU is after a job on it has failed. Once it is lost, nothing is started on it any more.
     """
 
-    def __init__(self, limit_ns: int, cold: bool, tell: Tell, gpu: Callable[[], gpus.State] = gpus.state) -> None:
+    def __init__(self, limit_ns: int, cold: bool, tell: OnEvent, gpu: Callable[[], gpus.State] = gpus.state) -> None:
         self._limit_ns = limit_ns
         self._cold = cold
         self._tell = tell
