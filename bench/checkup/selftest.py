@@ -58,7 +58,7 @@ def run(processes: int, runs: int, tell: OnEvent) -> tuple[Environment, tuple[Re
             tell(Started(label=label, done=index, total=processes + 1))
             with watched("cuda") as watch:
                 job = jobs.Selftest(device=_DEVICE, gate=watch.gate, runs=0 if index else runs)
-                reply = dispatcher.ask(interpreter, job, label, watch)
+                reply = dispatcher.run(interpreter, job, label, watch)
             if isinstance(reply, Failure):
                 raise UsageError(f"{reply.kind}: {reply.message}", where="selftest", fix=reply.hint)
             assert isinstance(reply, jobs.Read)

@@ -23,7 +23,7 @@ from bench.model.seam import Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case, Threshold
 from bench.runner import jobs, prestart, sources, stages, toolchains, watch
 from bench.runner.dispatch import Dispatcher, OnEvent
-from bench.runner.preflight import Survey
+from bench.runner.preflight import Preflight
 from bench.runner.request import Request, Settings
 from bench.store import privacy
 from bench.suite.reader import locate, place_of_toolchain
@@ -106,7 +106,7 @@ class Session:
         self.device = header.environments["default"].address
         self.suite_dir = Path(header.suite_path).parent.resolve()
         self.interpreters: dict[str, toolchains.Interpreter] = {}
-        self.survey: Survey | None = None
+        self.preflight: Preflight | None = None
         self.work: dict[str, Work] = {}
         self.begun = False  # a run that is gone on with: its rows keep to the ceilings of its header
         self.wanted: Sequence[Case] = header.cases
@@ -125,7 +125,7 @@ class Session:
         cold = own / "cold" if self.settings.cold else None
         root = Path(self.settings.cache)
         seed, rebuild = self.settings.seed, self.settings.rebuild
-        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self.dispatcher.ask, rebuild=rebuild)
+        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self.dispatcher.run, rebuild=rebuild)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,18 +151,18 @@ class Session:
         self.open()
         default = self.interpreters["default"]
         if self.kind != "fake" and "torch" in default.environment.libraries:
-            self.survey = Survey(
+            self.preflight = Preflight(
                 Path(self.settings.cache),
                 self.suite_dir,
                 self.header.suite_path,
                 self.device,
                 default.environment,
-                lambda job, label: self.dispatcher.ask(default, job, label),
+                lambda job, label: self.dispatcher.run(default, job, label),
                 self.on_event,
             )
-            self.work = self.survey.work(self.wanted, self.factories, self.settings.seed)
+            self.work = self.preflight.work(self.wanted, self.factories, self.settings.seed)
             if not self.begun:
-                self.header = msgspec.structs.replace(self.header, ceilings=self.survey.ceilings())
+                self.header = msgspec.structs.replace(self.header, ceilings=self.preflight.ceilings())
         return self.header
 
     def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]) -> Finished:
@@ -218,7 +218,7 @@ class Session:
         )
 
     @contextlib.contextmanager
-    def _keeping(self, case: Case) -> Iterator[Path]:
+    def _output_folder(self, case: Case) -> Iterator[Path]:
         """A folder for what a backend is asked to keep, e.g. generated code; told if it was used, gone if not."""
         folder = Path(self.settings.cache) / "kept" / self.header.run / case.id
         folder.mkdir(parents=True, exist_ok=True)
@@ -231,9 +231,11 @@ class Session:
         if folder.exists():
             self.on_event(Note(text=f"{case.label}: kept in {folder}"))
 
-    def _lacking(self, case: Case, replicate: int) -> str:
+    def _missing_artifact(self, case: Case, replicate: int) -> str:
         build = replicate % self.header.policy.builds
-        return self.maker.lacking(case, base.load(case.backend).stages(case), self.interpreters, self.on_event, build)
+        return self.maker.missing_artifact(
+            case, base.load(case.backend).stages(case), self.interpreters, self.on_event, build
+        )
 
     def ready(
         self,
@@ -259,8 +261,8 @@ class Session:
             case=case.id, label=case.label, replicate=replicate, started=now, toolchain=case.toolchain, build=build
         )
         interpreter = self.interpreters[case.toolchain]
-        if not self.dispatcher.lost:
-            self.ahead.start(turns, self.interpreters, self._lacking)
+        if not self.dispatcher.gpu_lost:
+            self.ahead.start(turns, self.interpreters, self._missing_artifact)
         builder = lambda: self.ahead.builder(case, replicate)  # noqa: E731
         ready = self.ready(case, base.load(case.backend).stages(case), build, builder)
         if isinstance(ready, Failure):
@@ -268,7 +270,7 @@ class Session:
         started = self.ahead.take(case, replicate)
         with (
             scratch.folder() as own,
-            self._keeping(case) as kept,
+            self._output_folder(case) as kept,
             contextlib.ExitStack() as stack,
         ):
             if started is not None:
@@ -290,7 +292,7 @@ class Session:
                 cold=self.settings.cold,
             )
             worker = started.worker if started else None
-            reply = self.dispatcher.ask(interpreter, job, case.label, watched, worker)
+            reply = self.dispatcher.run(interpreter, job, case.label, watched, worker)
             if isinstance(reply, Failure):
                 return watched.complete(msgspec.structs.replace(blank, failure=reply), {})
             assert isinstance(reply, jobs.Measured)
@@ -299,11 +301,11 @@ class Session:
         if record.failure:
             failure = toolchains.locate_failure(record.failure, interpreter, case)
             record = msgspec.structs.replace(record, failure=failure)
-        return self._lit(record, case)
+        return self._with_roofline(record, case)
 
-    def _lit(self, record: Record, case: Case) -> Record:
+    def _with_roofline(self, record: Record, case: Case) -> Record:
         """``record`` with its fraction of speed of light, and a warning where that is more than there can be."""
-        if self.survey is None or case.id not in self.work:
+        if self.preflight is None or case.id not in self.work:
             return record
         ceilings = self.header.ceilings
         work = roofline.achieved(self.work[case.id], case.precision, ceilings, record.measurements)
@@ -311,7 +313,7 @@ class Session:
         # One that is wrong says so, and may be fast because it has not done the work.
         past = roofline.warnings(work, case.precision, ceilings) if record.accuracy and record.accuracy.ok else ()
         if past:
-            self.survey.disprove(ceilings, case.label)
+            self.preflight.forget(ceilings, case.label)
         return msgspec.structs.replace(record, warnings=(*record.warnings, *past))
 
 
