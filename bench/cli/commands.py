@@ -1,4 +1,4 @@
-"""The commands: call, print, exit code; nothing is measured or decided here."""
+"""The commands: each calls the API, prints, and returns an exit code; nothing is measured or decided here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, e.g. `head`
         output.silence(sys.stdout)
         return 0
-    except output.Unwritten as error:
+    except output.OutputError as error:
         if arguments.traceback:
             raise
         output.silence(sys.stdout)
@@ -52,15 +52,15 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from bench import api
 
-    lost: list[OSError] = []
+    errors: list[OSError] = []
     if arguments.resume:
         _refuse_beside_resume(arguments)
         path = _run_file(arguments, arguments.resume, "run", "--resume")
         api.check_baseline(api.cases(path), arguments.baseline)
-        making = {"cache": arguments.cache, "rebuild": arguments.rebuild, "prestart": arguments.prestart}
+        caches = {"cache": arguments.cache, "rebuild": arguments.rebuild, "prestart": arguments.prestart}
 
         def measure(on_event: api.OnEvent) -> api.Run:
-            return api.resume(path, select=arguments.select or "", on_event=on_event, **making)
+            return api.resume(path, select=arguments.select or "", on_event=on_event, **caches)
     else:
         request = _request(arguments, plan_only=arguments.dry_run, store=arguments.store, prestart=arguments.prestart)
         if arguments.dry_run:
@@ -70,50 +70,51 @@ def _run(arguments: argparse.Namespace) -> int:
             return api.execute(request, on_event=on_event)
 
     interrupted = False
-    with output.progress_view(arguments.progress, lost) as view:
+    with output.progress_view(arguments.progress, errors) as view:
         try:
             run = measure(view)
         except api.Interrupted as error:
             run, interrupted = error.run, True
     if arguments.progress != "json":
-        with output.unread(sys.stdout, lost):
+        with output.reader_may_leave(sys.stdout, errors):
             _print_tables(run, arguments)
-    with output.unread(sys.stderr, []):
-        if lost:
+    with output.reader_may_leave(sys.stderr, []):
+        if errors:
             print(
-                f"trtbench: {lost[0]}; the run is stored\n  fix: {_typed(arguments, 'show', run.path)}", file=sys.stderr
+                f"trtbench: {errors[0]}; the run is stored\n  fix: {_command(arguments, 'show', run.path)}",
+                file=sys.stderr,
             )
         if interrupted:
             print(f"interrupted; resume it with: {api.resume_command(run)}", file=sys.stderr)
         elif api.nothing_available(run):
             what = "nothing was measured: every case lacks a package or a device"
             print(f"trtbench: {what}\n  fix: trtbench doctor says what to install", file=sys.stderr)
-    return 130 if interrupted else int(bool(lost) or not api.succeeded(run, strict=arguments.strict))
+    return 130 if interrupted else int(bool(errors) or not api.succeeded(run, strict=arguments.strict))
 
 
 _FIXED = ("suite", "backend", "device", "quick", "replicates", "yes", "seed", "cold", "dry_run")
 
 
 def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
-    """UsageError for what the run has been planned with already."""
+    """UsageError for options that a run has from its plan."""
     from bench.errors import UsageError
 
     for name in _FIXED:
         value = getattr(arguments, name)
         if value is not None and value is not False:
             word = "SUITE" if name == "suite" else f"--{name.replace('_', '-')}"
-            fix = _typed(arguments, "run", "--resume", arguments.resume)
+            fix = _command(arguments, "run", "--resume", arguments.resume)
             if name == "dry_run":
-                fix = f"{_typed(arguments, 'show', arguments.resume)}, which says what is missing of it"
+                fix = f"{_command(arguments, 'show', arguments.resume)}, which says what is missing of it"
             raise UsageError(f"--resume takes the run as it was planned, without {word}", fix=fix)
 
 
-def _typed(arguments: argparse.Namespace, *words: str) -> str:
-    """The command of ``words`` as it is typed where this one was: with its --store, unless a word is the run's file."""
-    own = ["--store", str(arguments.store)]
+def _command(arguments: argparse.Namespace, *words: str) -> str:
+    """The command of ``words``, with the --store of this one unless a word is the run's file."""
+    store_option = ["--store", str(arguments.store)]
     if arguments.store == STORE or any(os.path.isfile(word) for word in words):
-        own = []
-    return shlex.join(["trtbench", *words, *own])
+        store_option = []
+    return shlex.join(["trtbench", *words, *store_option])
 
 
 def _run_file(arguments: argparse.Namespace, name: str | None, *words: str) -> Path:
@@ -136,14 +137,14 @@ def _show(arguments: argparse.Namespace) -> int:
     from bench.errors import UsageError
 
     form = getattr(arguments, "as") or arguments.format
-    named = [arguments.run] if arguments.run else []
+    names = [arguments.run] if arguments.run else []
     if arguments.case is not None and form != "trtexec":
-        fix = _typed(arguments, "show", *named, "--as", "trtexec", "--case", arguments.case)
+        fix = _command(arguments, "show", *names, "--as", "trtexec", "--case", arguments.case)
         raise UsageError("--case chooses the case that --as shows; tables show all", fix=fix)
     tables = {"--verbose": arguments.verbose, "--phases": arguments.phases}
     of_text = {"--baseline": arguments.baseline, "--format": arguments.format != "text"} if form == "trtexec" else {}
     if ignored := [flag for flag, value in (tables | of_text).items() if value and form != "text"]:
-        fix = _typed(arguments, "show", *named, *(["--as", form] if form == "trtexec" else ["--format", form]))
+        fix = _command(arguments, "show", *names, *(["--as", form] if form == "trtexec" else ["--format", form]))
         raise UsageError(f"{' and '.join(ignored)} would change nothing of {form}", fix=fix)
     run = api.read(_run_file(arguments, arguments.run, "show"))
     if run.damage:
@@ -219,20 +220,20 @@ _OPTIONS = {"select": "select", "backend": "backend", "device": "device", "basel
 
 
 def _request(arguments: argparse.Namespace, **options: Any) -> Request:
-    """What the command line asks for; a note on stderr for a device that only a run needs."""
+    """The request of a command line; a note on stderr if its device is not here and only a run needs it."""
     from bench import api
     from bench.errors import DeviceUnavailable, UsageError
 
     if arguments.suite is None:
         raise UsageError("no suite is named", fix=arguments.example)
-    given = {name: getattr(arguments, option, None) for option, name in _OPTIONS.items()}
-    options |= {name: value for name, value in given.items() if value is not None}
+    values = {name: getattr(arguments, option, None) for option, name in _OPTIONS.items()}
+    options |= {name: value for name, value in values.items() if value is not None}
     try:
         request = api.request(arguments.suite, **options)
     except DeviceUnavailable as error:
         # Layers are those of engines, which a CPU does not have.
-        other = "; or --device cpu" if arguments.command == "run" else ""
-        raise UsageError(error.what, where=error.where, fix=f"{error.fix}{other}") from error
+        alternative = "; or --device cpu" if arguments.command == "run" else ""
+        raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
     if request.device_missing:
         what = "the plan is that of a CUDA device: only a run tells whether it has the memory and each precision"
         print(f"trtbench: note: {request.device_missing}\n  {what}", file=sys.stderr)
