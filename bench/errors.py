@@ -7,6 +7,7 @@
     │   ├── SuiteError            a suite file or a model factory it names (where = file:line)
     │   ├── SelectionError        a --select expression (where = the expression and a column)
     │   ├── UsageError            a command line that does not fit together
+    │   │   └── DeviceUnavailable the device that was asked for is not here
     │   └── StoreError            a results file or folder that cannot be read or written
     └── CaseError                 one case cannot continue; becomes a Failure row, the run goes on
         ├── Unavailable           a package, compiler or device is not there
@@ -57,6 +58,10 @@ class SelectionError(InputError):
 
 class UsageError(InputError):
     """Command-line arguments do not fit together."""
+
+
+class DeviceUnavailable(UsageError):
+    """The device that a run asks for is not here, or cannot be used."""
 
 
 class StoreError(InputError):
