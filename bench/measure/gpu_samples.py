@@ -79,10 +79,10 @@ def enqueue(lane: Lane, clock: CudaClock, host: Clock, call: Callable[[], object
     def take() -> int:
         start = host.now()
         issue()
-        took = host.now() - start
+        ns = host.now() - start
         clock.driver.record(end, stream)
         clock.wait(end)
-        return took
+        return ns
 
     return take
 
@@ -167,10 +167,10 @@ def latency(
         copies.device_to_host(outputs, stream)
         driver.record(end_event, stream)
         clock.wait(end_event)
-        took = host.now() - start
+        ns = host.now() - start
         for part, (first, last) in zip(parts.values(), spans, strict=True):
             part.append(clock.elapsed(first, last))
-        return took
+        return ns
 
     with Cleanup() as cleanup:
         cleanup.callback(copies.close)

@@ -101,7 +101,7 @@ def _attention_as_products() -> contextlib.AbstractContextManager[Any]:
 
 
 def ceilings(device: str) -> dict[str, float]:
-    """The best rates seen on ``device``: FLOP/s of a square matrix product per precision, bytes/s of a copy.
+    """The best rates of ``device``: FLOP/s of a square matrix product per precision, bytes/s of a copy.
 
     Random data, because zeros can run faster. A product of n x n matrices counts 2 n^3; a copy counts bytes read plus
     bytes written. tf32 is measured on a GPU only. On a CPU, where products and convolutions come from different
@@ -185,7 +185,7 @@ def _growing(kernel: Callable[[int], tuple[int, Callable[[], Any]]], sizes: Sequ
 
 
 def _copy_rate(device: str) -> float:
-    """Bytes/s, read plus written, of a copy that no cache holds."""
+    """Bytes/s, read plus written, of a copy larger than any cache."""
     import torch
 
     source = torch.randn(1 << (28 if device != "cpu" else 25), device=device)
@@ -194,19 +194,19 @@ def _copy_rate(device: str) -> float:
 
 
 def _best(call: Callable[[], Any], device: str) -> float:
-    """Seconds of the fastest of several calls after one that warms up; the device is waited for."""
+    """Seconds of the fastest of several calls after a warm-up call, each with the wait for the device."""
     import torch
 
     wait = torch.cuda.synchronize if device != "cpu" else (lambda: None)
     call()
-    took: list[float] = []
-    while len(took) < _CALLS or sum(took) < _WINDOW:
+    seconds: list[float] = []
+    while len(seconds) < _CALLS or sum(seconds) < _WINDOW:
         wait()
         start = time.perf_counter_ns()
         call()
         wait()
-        took.append((time.perf_counter_ns() - start) / NS_PER_S)
-    return min(took)
+        seconds.append((time.perf_counter_ns() - start) / NS_PER_S)
+    return min(seconds)
 
 
 def _bytes(tensor: torch.Tensor, size: int) -> int:

@@ -160,7 +160,7 @@ def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str
 
 
 def show(lines: Sequence[Text | str], color: bool) -> str:
-    """The lines as one string, with ANSI colours if asked for."""
+    """The lines as one string, with ANSI colours if ``color``."""
     if not color:
         return "\n".join(str(line).rstrip() for line in lines) + "\n"
     import io

@@ -59,7 +59,7 @@ def load_frame(paths: Iterable[Path]) -> pd.DataFrame:
 
 
 class _Table:
-    """Rows as they come in, packed: per run and case what was asked, per record and boundary integers and numbers."""
+    """Rows as they come in, packed: per run and case the request, per record and boundary integers and numbers."""
 
     def __init__(self) -> None:
         self.damage: list[str] = []
@@ -88,7 +88,7 @@ class _Table:
             self._case_rows.append({**_CASE_COLUMNS, "run": header.run, **columns, **place})
 
     def add(self, record: Record) -> None:
-        """The rows of one record; an earlier one of the same case and replicate is dropped."""
+        """The rows of one record; it replaces an earlier one of the same case and replicate."""
         if record.case not in self._row_of:  # a damaged header, or a line of another run
             self._row_of[record.case] = len(self._case_rows)
             self._case_rows.append({**_CASE_COLUMNS, "run": self._run, "case": record.case, "label": record.label})

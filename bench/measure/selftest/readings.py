@@ -65,7 +65,7 @@ def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iter
             device_times: list[int] = []
 
             def note(lane: spin.SpinLane = lane, device_times: list[int] = device_times) -> None:
-                device_times.append(lane.took())
+                device_times.append(lane.measured_ns())
 
             measured = _median(lane, clock, note)
             expected = statistics.median(device_times)
