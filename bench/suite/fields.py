@@ -413,7 +413,7 @@ def suite(names: Names) -> tuple[Field, ...]:
         ),
         Field(
             name="baseline",
-            kind=Kind(lambda node: node.value, {"type": "string"}),
+            kind=text(),
             description="what speed is shown against: a backend of the matrix by its name or label, `eager@TOOLCHAIN` "
             "for that of one toolchain",
             otherwise="`eager`, where the suite has it",

@@ -262,8 +262,8 @@ def entries_of(entry: Kind) -> tuple[Field, Field]:
     include = "combinations that are added; an axis that an entry does not name takes the first value of the matrix"
     exclude = "combinations that are taken away: those that agree with all that an entry names"
     return (
-        Field(name="include", kind=listing(entry), description=include),
-        Field(name="exclude", kind=listing(entry), description=exclude),
+        Field(name="include", kind=listing(entry), description=include, otherwise="none"),
+        Field(name="exclude", kind=listing(entry), description=exclude, otherwise="none"),
     )
 
 
