@@ -82,6 +82,6 @@ def format_size(size: float, digits: int = 3) -> str:
     return _scaled(size, ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB")), digits)
 
 
-def format_rate(per_second: float, digits: int = 3) -> str:
-    """1234.5 -> ``"1,234"``, 12.345 -> ``"12.3"``: thousands separated, at least ``digits`` significant digits."""
-    return f"{per_second:,.{_decimals(per_second, digits)}f}"
+def format_rate(per_second: float) -> str:
+    """1234.5 -> ``"1,234"``, 12.345 -> ``"12.3"``: thousands separated, at least three significant digits."""
+    return f"{per_second:,.{_decimals(per_second, 3)}f}"
