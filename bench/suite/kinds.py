@@ -74,19 +74,19 @@ def record(
     *,
     noun: str = "key",
     others: Field | None = None,
-    least: int = 0,
+    example: str = "",
 ) -> Kind:
     """A mapping with these fields; its value is what ``make`` returns for the values, by attribute, and the node.
 
     ``make`` checks what the fields have to do with each other. ``others`` stands in the schema for keys that only the
-    file as a whole decides on; at least ``least`` keys are there.
+    file as a whole decides on. With an ``example``, which the error shows, it has at least one key.
     """
     by_name = {field.name: field for field in fields}
 
     def read(node: Node) -> Any:
         found = entries(node, fields, noun)
-        if len(found) < least:
-            raise fail(node, f"{node.key} is empty", f"name at least {least} {noun}")
+        if example and not found:
+            raise fail(node, f"{node.key} is empty", f"name at least one {noun}, e.g. {example}")
         values = {by_name[name].attribute or name: by_name[name].kind.read(entry) for name, entry in found.items()}
         return make(values, node)
 
@@ -96,7 +96,7 @@ def record(
         "required": [field.name for field in fields if field.required],
         "additionalProperties": others.schema if others else False,
     }
-    return Kind(read, schema | ({"minProperties": least} if least else {}))
+    return Kind(read, schema | ({"minProperties": 1} if example else {}))
 
 
 def named(

@@ -252,7 +252,10 @@ def matrix(names: Names) -> Kind:
     """The matrix; its value is the axes, the include entries and the exclude entries, every value in a tuple."""
     axes = axes_of(names)
     entry = record(
-        [msgspec.structs.replace(axis, required="") for axis in axes], noun="axis", others=SYMBOL_AXIS, least=1
+        [msgspec.structs.replace(axis, required="") for axis in axes],
+        noun="axis",
+        others=SYMBOL_AXIS,
+        example="{backend: eager, batch: 32}",
     )
     return record([*axes, *entries_of(entry)], partial(_checked, names), noun="axis", others=SYMBOL_AXIS)
 
