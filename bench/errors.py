@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 # What to do about a file of a schema that is newer than this trtbench.
@@ -82,6 +83,20 @@ class Unsupported(CaseError):
 
 class OutOfMemory(CaseError):
     """Host or device memory ran out."""
+
+
+# What runtimes and the driver write where a device's memory ran out, and where that of the device or the host did.
+_DEVICE_MEMORY = (
+    r"CUDA_ERROR_OUT_OF_MEMORY|CUDA error: out of memory|CUDA out of memory|Failed to allocate memory|"
+    r"(CUBLAS|CUDNN|CUSPARSE)_STATUS_ALLOC_FAILED"
+)
+_ANY_MEMORY = (
+    rf"{_DEVICE_MEMORY}|out\s*_?of\s*_?memory|could not be allocated|can't allocate memory|bad_alloc|"
+    r"cuda failure: 2\b|failure with error: 2\b"
+)
+OUT_OF_DEVICE_MEMORY = re.compile(_DEVICE_MEMORY, re.IGNORECASE)
+OUT_OF_MEMORY = re.compile(_ANY_MEMORY, re.IGNORECASE)
+LESS_MEMORY = "a smaller batch, a narrower precision, or a device with more memory"
 
 
 def is_input(kind: str) -> bool:

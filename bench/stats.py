@@ -17,8 +17,6 @@ __all__ = [
     "Ratio",
     "Spread",
     "bootstrap_ratio",
-    "cov",
-    "mad",
     "median",
     "median_interval",
     "percentiles",
@@ -91,22 +89,6 @@ def percentiles(samples: Sequence[float]) -> dict[int, float]:
         return {}
     percents = (50, 90, 95, 99) if len(samples) >= P99_SAMPLES else (50, 90, 95)
     return {percent: quantile(samples, percent / 100) for percent in percents}
-
-
-def mad(samples: Sequence[float]) -> float:
-    """Median absolute deviation from the median, not scaled (times 1.4826 it estimates the sd of normal samples).
-
-    Rousseeuw and Croux, "Alternatives to the median absolute deviation", JASA 88 (1993) 1273.
-    """
-    centre = median(samples)
-    return float(median(abs(sample - centre) for sample in samples))
-
-
-def cov(samples: Sequence[float]) -> float | None:
-    """Coefficient of variation: the sd (n - 1 in the denominator) over the mean; None for < 2 samples or mean 0."""
-    if len(samples) < 2 or not (mean := fmean(samples)):
-        return None
-    return stdev(samples) / mean
 
 
 def process_spread(processes: Sequence[Sequence[float]]) -> Spread | None:

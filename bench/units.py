@@ -10,7 +10,11 @@ NS_PER_S = 1_000_000_000
 
 _TIME = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": NS_PER_S, "min": 60 * NS_PER_S, "h": 3600 * NS_PER_S}
 _SIZE = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµ%]*)\s*\Z")
+_NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
+_QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ%]*)\s*\Z")
+# Regular expressions, as JSON Schema has them, for what parse_time and parse_fraction take.
+TIME_PATTERN = rf"^\s*{_NUMBER}\s*({'|'.join(_TIME)})\s*$"
+FRACTION_PATTERN = rf"^\s*{_NUMBER}\s*%?\s*$"
 
 
 def _parse(text: str, units: dict[str, int], example: str) -> int:
@@ -78,6 +82,6 @@ def format_size(size: float, digits: int = 3) -> str:
     return _in_unit(size, ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB")), digits)
 
 
-def format_rate(per_second: float, digits: int = 3) -> str:
-    """1234.5 -> ``"1,234"``, 12.345 -> ``"12.3"``: thousands separated, at least ``digits`` significant digits."""
-    return f"{per_second:,.{_decimals(per_second, digits)}f}"
+def format_rate(per_second: float) -> str:
+    """1234.5 -> ``"1,234"``, 12.345 -> ``"12.3"``: thousands separated, at least three significant digits."""
+    return f"{per_second:,.{_decimals(per_second, 3)}f}"

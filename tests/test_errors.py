@@ -50,3 +50,26 @@ def test_a_suggestion_is_made_only_for_a_close_word(word: str, suggestion: str) 
 
 def test_no_suggestion_without_known_words() -> None:
     assert errors.did_you_mean("eager", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "of_a_device", "of_any"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", True, True),  # torch
+        ("CUDA error: out of memory", True, True),
+        ("cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY", True, True),
+        ("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate", True, True),
+        ("Failed to allocate memory for requested buffer of size 8192", True, True),  # ONNX Runtime
+        ("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory", False, True),  # torch
+        ("OutOfMemory (Could not find any implementation)", False, True),  # TensorRT
+        ("Requested amount of GPU memory (8192 bytes) could not be allocated.", False, True),
+        ("Cuda failure: 2", False, True),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", False, True),
+        ("Cuda failure: 209", False, False),
+        ("an illegal memory access was encountered", False, False),
+        ("the memory format is channels_last", False, False),
+    ],
+)
+def test_what_runtimes_write_of_memory_that_ran_out_is_known(text: str, of_a_device: bool, of_any: bool) -> None:
+    assert bool(errors.OUT_OF_DEVICE_MEMORY.search(text)) == of_a_device
+    assert bool(errors.OUT_OF_MEMORY.search(text)) == of_any

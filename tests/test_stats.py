@@ -168,18 +168,6 @@ def test_662_is_the_least_number_with_two_samples_above_the_99th_percentile_at_9
     assert 0.99**368 <= 0.025 < 0.99**367
 
 
-def test_deviation_and_variation() -> None:
-    assert stats.mad([1, 1, 2, 2, 4, 6, 9]) == 1
-    assert stats.cov([9.0, 10.0, 11.0]) == pytest.approx(0.1)
-    assert stats.cov([5.0]) is None
-    assert stats.cov([-1.0, 1.0]) is None
-
-
-def test_scaled_by_1_4826_the_deviation_of_normal_samples_is_their_sd() -> None:
-    samples = np.random.default_rng(6).normal(100, 3, 20_000)
-    assert 1.4826 * stats.mad(samples.tolist()) == pytest.approx(3, rel=0.03)
-
-
 def test_the_spread_of_processes_is_that_of_their_medians_beside_what_each_knows() -> None:
     around = [[centre * (1 + step / 1000) for step in range(-10, 11)] for centre in (100.0, 101.0, 104.0)]
     found = stats.process_spread(around)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.metadata
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ from bench.errors import Unavailable
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, lane, loading, weights
+from bench.runtimes.torch import caches, errors, models
+from bench.runtimes.torch.backend import TorchBackend
+from bench.runtimes.torch.lane import TorchPrepared
+from bench.runtimes.torch.options import TorchOptions
+from bench.runtimes.torch.outputs import positional
+from bench.runtimes.torch.session import own_warnings_filtered, torch_session
 from bench.system import scratch
 
 _PACKAGE = "model.pt2"
 _FIRST_TORCH = (2, 6)
 _AUTOTUNES = ("max_autotune", "max_autotune_gemm", "max_autotune_pointwise")
 _STANDARD = (b"libstdc++.so", b"libc++.so")
-
-
-class Options(loading.TorchOptions, frozen=True, kw_only=True):
-    """Those of every PyTorch backend."""
 
 
 class Outputs(msgspec.Struct, frozen=True):
@@ -37,39 +38,23 @@ class Outputs(msgspec.Struct, frozen=True):
     caches: dict[str, str] = {}
 
 
-class Aoti:
+class Aoti(TorchBackend[TorchOptions]):
     """torch._inductor.aoti_compile_and_package, which torch has since 2.6."""
 
-    options = Options
-    simulated = False
+    options = TorchOptions
+    compiles = True
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """torch of 2.6 or later, a C++ compiler, or for CUDA Triton."""
-        found = loading.missing(compiler_for=device)
+        found = super().missing(device)
         if found is None and _torch_version() < _FIRST_TORCH:
             what = f"torch {importlib.metadata.version('torch')} has no aoti_compile_and_package"
             return Missing(reason=what, fix="pip install 'torch>=2.6'")
         return found
 
-    def unsupported(self, case: Case, device: str) -> str | None:
-        """What no PyTorch backend can do."""
-        return loading.unsupported(case, device)
-
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference (and its weights), and the package: its kernels are compiled for one kind of device."""
-        first = weights.first_stages(case)
-        build = Stage(
-            name="build",
-            kind="pt2",
-            producer="aoti",
-            key={"model": shapes.model_key(case), "precision": case.precision, "options": case.options},
-            needs=tuple(stage.name for stage in first[1:]),
-            libraries=shapes.libraries(case, "triton"),
-            per_device=True,
-            per_build=True,
-            toolchain=case.toolchain,
-        )
-        return [*first, build]
+        return [*super().stages(case), self.build_stage(case, "pt2", "triton")]
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """torch, the library of the case's factory, and the loader of packages with what it asks the CPU first.
@@ -77,7 +62,7 @@ class Aoti:
         To find out which vector extensions work, torch compiles a program for each and runs it in a Python of its own
         that imports torch: once in every process. Locks in its cache would have workers do that one by one.
         """
-        loading.preload(case, suite_dir)
+        super().preload(case, suite_dir)
         importlib.import_module("torch._inductor.package")
         isa = importlib.import_module("torch._inductor.cpu_vec_isa")
         with scratch.folder() as own, caches.caches_in(own):
@@ -88,45 +73,39 @@ class Aoti:
 
         Under no_grad, as torch.export rejects inference_mode.
         """
-        options = msgspec.convert(case.options, Options)
-        with loading.session(case, context), caches.fresh_caches(context), loading.own_warnings_filtered():
+        options = msgspec.convert(case.options, TorchOptions)
+        with torch_session(case, context), caches.fresh_caches(context), own_warnings_filtered():
             import torch
 
             with context.phase("load"):
-                model = loading.load_model(case, options, context, context.device)
-                arrays = shapes.example_arrays(case, context)
-                example = loading.to_tensors(arrays, case, options.memory_format, context.device)
-                module, names = loading.positional(model, example)
-            with context.phase("export"), torch.no_grad(), loading.errors("torch.export cannot take this model"):
+                model, example = models.load_with_example(case, options, context)
+                module, names = positional(model, example)
+            with context.phase("export"), torch.no_grad(), errors.mapped("torch.export cannot take this model"):
                 dims = shapes.dynamic_dims(case)
                 # The one parameter of the module is *values, so its dynamic shapes are one tuple.
                 dynamic = None if dims is None else (dims,)
                 exported = torch.export.export(module, tuple(example.values()), dynamic_shapes=dynamic)
-            with context.phase("compile"), torch.no_grad(), loading.errors("AOTInductor cannot compile this model"):
+            with context.phase("compile"), torch.no_grad(), errors.mapped("AOTInductor cannot compile this model"):
                 caches.forget()
                 torch._inductor.aoti_compile_and_package(exported, package_path=str(out / _PACKAGE))
                 told = caches.used(autotunes=_autotunes())
             _check_linked(out / _PACKAGE)
             (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names, told)))
 
-    @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[lane.TorchPrepared]:
-        """Phases: import, load."""
+    def load(self, case: Case, options: TorchOptions, context: Context, stack: ExitStack) -> TorchPrepared:
+        """Phase: load."""
         folder = context.artifacts["build"]
         outputs = msgspec.json.decode((folder / "outputs.json").read_bytes(), type=Outputs)
-        with loading.session(case, context), loading.own_warnings_filtered():
-            with context.phase("load"):
-                package = _load(folder / _PACKAGE, case, context.device)
-            prepared = lane.TorchPrepared(
-                case,
-                options,
-                context,
-                lambda inputs: package(*inputs.values()),
-                names=outputs.names,
-                more=lambda: outputs.caches,
-            )
-            with contextlib.closing(prepared):
-                yield prepared
+        with context.phase("load"):
+            package = _load(folder / _PACKAGE, case, context.device)
+        return TorchPrepared(
+            case,
+            options,
+            context,
+            lambda inputs: package(*inputs.values()),
+            names=outputs.names,
+            more=lambda: outputs.caches,
+        )
 
 
 def _autotunes() -> bool:

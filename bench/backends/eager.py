@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
 from bench import tensors
-from bench.model.seam import Context, Missing, Stage
+from bench.model.seam import Context, Stage
 from bench.model.suite import Case
-from bench.runtimes.torch import lane, loading, weights
+from bench.runtimes.torch import models, session, weights
+from bench.runtimes.torch.backend import TorchBackend
+from bench.runtimes.torch.lane import TorchPrepared
+from bench.runtimes.torch.options import TorchOptions
 
 
-class Options(loading.TorchOptions, frozen=True, kw_only=True):
-    """Those of every PyTorch backend."""
-
-
-class Eager:
+class Eager(TorchBackend[TorchOptions]):
     """Calls the module under inference_mode."""
 
-    options = Options
-    simulated = False
-
-    def missing(self, device: str = "cpu") -> Missing | None:
-        """torch."""
-        return loading.missing()
-
-    def unsupported(self, case: Case, device: str) -> str | None:
-        """What no PyTorch backend can do."""
-        return loading.unsupported(case, device)
-
-    def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference, and in another toolchain than the default one its weights."""
-        return weights.first_stages(case)
-
-    def preload(self, case: Case, suite_dir: Path) -> None:
-        """torch and the library of the case's factory."""
-        loading.preload(case, suite_dir)
+    options = TorchOptions
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The reference: eager outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``.
@@ -46,26 +27,21 @@ class Eager:
         Or, of kind ``weights``, the model's state dict.
         """
         if stage.kind == "weights":
-            with loading.session(case, msgspec.structs.replace(context, device="cpu")):
+            with session.torch_session(case, msgspec.structs.replace(context, device="cpu")):
                 weights.write_weights(case, context, out)
             return
         plain = msgspec.structs.replace(case, precision="fp32", options={}, cuda_graph=False, dynamic={})
-        with self.prepare(plain, Options(), context) as prepared:
+        with self.prepare(plain, TorchOptions(), context) as prepared:
             with context.phase("run"):
                 first = prepared.lanes(1)[0]
                 first.call()
             tensors.write(out / "outputs.safetensors", first.read())
 
-    @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[lane.TorchPrepared]:
-        """Phases: import, load."""
-        with loading.session(case, context):
-            with context.phase("load"):
-                model = loading.load_model(case, options, context, context.device)
-            run, held = (lambda inputs: model(**inputs)), (lambda: loading.held_by(model))
-            prepared = lane.TorchPrepared(case, options, context, run, held=held)
-            with contextlib.closing(prepared):
-                yield prepared
+    def load(self, case: Case, options: TorchOptions, context: Context, stack: ExitStack) -> TorchPrepared:
+        """Phase: load."""
+        with context.phase("load"):
+            model = models.load_model(case, options, context, context.device)
+        return TorchPrepared(case, options, context, lambda inputs: model(**inputs), held=lambda: models.held_by(model))
 
 
 BACKEND = Eager()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
-from bench.errors import UsageError
-from bench.model.seam import Context, Missing, Stage
+from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, lane, loading, weights
+from bench.runtimes.torch import caches, models
+from bench.runtimes.torch.backend import TorchBackend
+from bench.runtimes.torch.lane import TorchLane, TorchPrepared
+from bench.runtimes.torch.options import TorchOptions
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +30,7 @@ _LONGEST_REASON = 200
 _SHOWN_REASONS = 3
 
 
-class Options(loading.TorchOptions, frozen=True, kw_only=True):
+class Options(TorchOptions, frozen=True, kw_only=True):
     """``mode``, ``fullgraph`` and ``dynamic`` are those of torch.compile (``dynamic: null`` lets it decide).
 
     ``cpp_wrapper`` generates C++ in place of Python around the kernels. ``keep_code`` keeps the generated code.
@@ -40,15 +43,11 @@ class Options(loading.TorchOptions, frozen=True, kw_only=True):
     keep_code: bool = False
 
 
-class Inductor:
+class Inductor(TorchBackend[Options]):
     """``torch.compile(model)``. Nothing is suppressed: a graph that does not compile is a row."""
 
     options = Options
-    simulated = False
-
-    def missing(self, device: str = "cpu") -> Missing | None:
-        """torch, a C++ compiler, or for CUDA Triton."""
-        return loading.missing(compiler_for=device)
+    compiles = True
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """What no PyTorch backend can do, and CUDA graphs where there are none or twice."""
@@ -58,57 +57,42 @@ class Inductor:
             return f"mode {mode} captures CUDA graphs; a CPU has none: without them it is mode {plain}"
         if mode in _CAPTURING and case.cuda_graph:
             return f"mode {mode} captures CUDA graphs itself; leave cuda_graph off"
-        return loading.unsupported(case, device)
-
-    def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference (and its weights): code is generated in the measuring process."""
-        return weights.first_stages(case)
+        return super().unsupported(case, device)
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """torch, Dynamo, Inductor, and the library of the case's factory."""
-        loading.preload(case, suite_dir)
+        super().preload(case, suite_dir)
         importlib.import_module("torch._inductor.compile_fx")
 
-    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Makes nothing: its stages are produced by eager."""
-        raise UsageError(f"inductor makes no {stage.name}")
-
-    @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[lane.TorchPrepared]:
-        """Phases: import, load, compile.
+    def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> TorchPrepared:
+        """Phases: load, compile.
 
         torch compiles in the first call, so one call is made here, as phase ``compile``: on the case's inputs, or where
         sizes are dynamic on inputs at ``opt``, whose dynamic dimensions are marked with their ranges.
         """
-        with (
-            loading.session(case, context),
-            caches.fresh_caches(context),
-            loading.own_warnings_filtered(),
-            contextlib.ExitStack() as stack,
-        ):
-            with context.phase("load"):
-                model = loading.load_model(case, options, context, context.device)
-                compiled = _compiled(model, options)
-                declined = stack.enter_context(_declined())
-            captures = _captures(options, context.device)
-            prepared = lane.TorchPrepared(
-                case,
-                options,
-                context,
-                lambda inputs: compiled(**inputs),
-                held=lambda: loading.held_by(model),
-                captures_graphs=captures,
-                more=lambda: _report(options, declined if captures else None),
-            )
-            with contextlib.closing(prepared), _wrapper(options):
-                with context.phase("compile"), _kept_code(options, context):
-                    example = prepared.example(shapes.example_arrays(case, context))
-                    _mark(case, example)
-                    first = lane.TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
-                    first.call()
-                    first.read()
-                    del first, example
-                yield prepared
+        stack.enter_context(caches.fresh_caches(context))
+        with context.phase("load"):
+            model = models.load_model(case, options, context, context.device)
+            compiled = _compiled(model, options)
+            declined = stack.enter_context(_declined())
+        captures = _captures(options, context.device)
+        prepared = TorchPrepared(
+            case,
+            options,
+            context,
+            lambda inputs: compiled(**inputs),
+            held=lambda: models.held_by(model),
+            captures_graphs=captures,
+            more=lambda: _report(options, declined if captures else None),
+        )
+        stack.enter_context(_wrapper(options))
+        with context.phase("compile"), _kept_code(options, context):
+            example = prepared.example(shapes.example_arrays(case, context))
+            _mark(case, example)
+            first = TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
+            first.call()
+            first.read()
+        return prepared
 
 
 def _compiled(model: torch.nn.Module, options: Options) -> Any:

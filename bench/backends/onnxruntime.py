@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from bench.errors import BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
+from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model import seam
 from bench.model.seam import Buffer, Context, Missing, Stage
 from bench.model.suite import Case
@@ -55,10 +55,8 @@ class OnnxRuntime:
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """onnxruntime, for CUDA with its provider; where torch is, which exports the models, onnx and onnxscript."""
-        needed = [("onnxruntime", "pip install onnxruntime  (or onnxruntime-gpu)")]
-        if importlib.util.find_spec("torch") is not None:
-            needed += [("onnx", "pip install onnx"), ("onnxscript", "pip install onnxscript")]
-        found = packages.first_missing(*needed)
+        export = ("onnx", "onnxscript") if importlib.util.find_spec("torch") is not None else ()
+        found = packages.first_missing("onnxruntime", *export)
         if found is None and device != "cpu" and not _has_cuda():
             return Missing(reason=_NO_PROVIDER.format("CUDAExecutionProvider"), fix=_GPU_BUILD)
         return found
@@ -329,8 +327,8 @@ def _errors(folder: Path) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).replace(f"{folder}{os.sep}", "").split())[:500]
         found: CaseError | None = None
-        if "Failed to allocate memory" in text or "out of memory" in text or "bad_alloc" in text:
-            found = OutOfMemory(text, fix="a smaller batch, or a narrower precision")
+        if OUT_OF_MEMORY.search(text):
+            found = OutOfMemory(text, fix=LESS_MEMORY)
         elif type(error).__name__ in ("NotImplemented", "InvalidGraph", "EPFail", "ModelRequiresCompilation"):
             found = Unsupported(f"ONNX Runtime cannot run this file: {text}")
         if found is None:

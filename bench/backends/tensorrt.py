@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import UsageError
+from bench.model.distributions import TENSORRT
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import onnx, packages, shapes
@@ -27,8 +28,7 @@ class TensorRT:
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """tensorrt, or cuda-bindings."""
-        cuda = "pip install cuda-bindings"
-        return packages.first_missing(("tensorrt", versions.INSTALL), ("cuda", cuda), ("cuda.bindings", cuda))
+        return packages.first_missing("tensorrt", "cuda", "cuda.bindings")
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """A CPU, and a quantised model that nobody makes."""
@@ -54,7 +54,7 @@ class TensorRT:
                 "options": msgspec.to_builtins(asked),
             },
             needs=(made.name,),
-            libraries=("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-bindings"),
+            libraries=TENSORRT,
             files=(*([function] if function else []), *options.plugins),
             per_device=True,
             per_build=True,
@@ -70,7 +70,7 @@ class TensorRT:
             producer="tensorrt",
             key={"symbols": case.symbols},
             needs=("build",),
-            libraries=("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-bindings"),
+            libraries=TENSORRT,
             per_device=True,
             toolchain=case.toolchain,
         )

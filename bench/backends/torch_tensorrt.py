@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bench.errors import UsageError
+from bench.model.distributions import TENSORRT
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
-from bench.runtimes import shapes
-from bench.runtimes.torch import lane, loading, weights
+from bench.runtimes.torch import errors, lane, models
+from bench.runtimes.torch.backend import TorchBackend
+from bench.runtimes.torch.options import TorchOptions
+from bench.runtimes.torch.session import own_warnings_filtered, torch_session
 from bench.runtimes.torchtrt import fx2trt, modules
 from bench.runtimes.torchtrt import settings as _compiler
 from bench.runtimes.torchtrt.settings import Built, Options
@@ -26,11 +29,10 @@ _MODULE = "model.pt2"
 _BUILT = "build.json"
 
 
-class TorchTensorRT:
+class TorchTensorRT(TorchBackend[Options]):
     """A compiled module is built once, saved and loaded; ``torch_compile`` and the Python runtime build in place."""
 
     options = Options
-    simulated = False
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """torch, torch_tensorrt or TensorRT, or a torch_tensorrt that was made for another torch."""
@@ -45,25 +47,14 @@ class TorchTensorRT:
             return "ir ts has no bf16"
         if ir == "torch_compile" and case.dynamic:
             return "ir torch_compile has no range with an optimum; use ir: dynamo"
-        return (fx2trt.unsupported(case) if ir == "fx" else None) or loading.unsupported(case, device)
+        return (fx2trt.unsupported(case) if ir == "fx" else None) or super().unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference (and its weights), and the compiled module where it can be saved."""
-        first = weights.first_stages(case)
+        first = super().stages(case)
         if _in_place(msgspec.convert(case.options, Options)):
             return first
-        build = Stage(
-            name="build",
-            kind="torch_tensorrt",
-            producer="torch_tensorrt",
-            key={"model": shapes.model_key(case), "precision": case.precision, "options": case.options},
-            needs=tuple(stage.name for stage in first[1:]),
-            libraries=shapes.libraries(case, "torch-tensorrt", *_compiler.TENSORRT),
-            per_device=True,
-            per_build=True,
-            toolchain=case.toolchain,
-        )
-        return [*first, build]
+        return [*first, self.build_stage(case, "torch_tensorrt", "torch-tensorrt", *TENSORRT)]
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """torch and TensorRT. Not torch_tensorrt: TensorRT must have been given its logger before."""
@@ -76,25 +67,21 @@ class TorchTensorRT:
         options = msgspec.convert(case.options, Options)
         if _in_place(options):
             raise UsageError(f"torch_tensorrt makes no {stage.name} with these options")
-        with _compiler.session(case, options, context) as api:
+        with torch_session(case, context), own_warnings_filtered(), _compiler.session(options, context) as api:
             module, example, built = _build(case, options, context, api)
             with context.phase("save"), _compiler.refusals(api, "torch_tensorrt cannot save what it compiled"):
                 modules.save(module, out / _MODULE, options.ir, case, example)
             (out / _BUILT).write_bytes(msgspec.json.encode(built))
 
-    @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[EnginePrepared]:
+    def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> EnginePrepared:
         """Phases: import, deserialize. Built in place: import, load, then export and build, or compile."""
-        with _compiler.session(case, options, context) as api:
-            if options.ir == "torch_compile":
-                prepared = _compiled(case, options, context, api)
-            elif options.use_python_runtime:
-                module, _, built = _build(case, options, context, api)
-                prepared = EnginePrepared(case, context, api, module, built)
-            else:
-                prepared = _loaded(case, options, context, api)
-            with contextlib.closing(prepared):
-                yield prepared
+        api = stack.enter_context(_compiler.session(options, context))
+        if options.ir == "torch_compile":
+            return _compiled(case, options, context, api)
+        if options.use_python_runtime:
+            module, _, built = _build(case, options, context, api)
+            return EnginePrepared(case, context, api, module, built)
+        return _loaded(case, options, context, api)
 
 
 class EnginePrepared(lane.TorchPrepared):
@@ -121,11 +108,11 @@ class EnginePrepared(lane.TorchPrepared):
         told = {"runtime": api.name, "ir": ir, "engine_stream": "forked" if forked else "caller", **built.told}
         super().__init__(
             case,
-            loading.TorchOptions(),
+            TorchOptions(),
             context,
             run or _by_position(module),
             names=built.names,
-            held=lambda: loading.held_by(module),
+            held=lambda: models.held_by(module),
             more=lambda: told,
         )
         if not again:
@@ -137,7 +124,7 @@ class EnginePrepared(lane.TorchPrepared):
         while len(self._lanes) < min(count, self.max_lanes or count):
             before = self._run
             try:
-                with loading.errors():
+                with errors.mapped():
                     if self._lanes and self._again:
                         self._run = _by_position(self._again())
                 super().lanes(len(self._lanes) + 1)
@@ -160,19 +147,12 @@ def _by_position(module: torch.nn.Module) -> lane.Run:
     return lambda inputs: module(*inputs.values())
 
 
-def _model(case: Case, context: Context) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
-    """The model at the case's precision, and inputs to compile it with: contiguous, as TensorRT takes them."""
-    model = loading.load_model(case, loading.TorchOptions(), context, context.device)
-    arrays = shapes.example_arrays(case, context)
-    return model, loading.to_tensors(arrays, case, "contiguous", context.device)
-
-
 def _build(
     case: Case, options: Options, context: Context, api: versions.Api
 ) -> tuple[Any, dict[str, torch.Tensor], Built]:
     """The compiled module, inputs, and what is known of it. Phases: load, export (not for fx), build."""
     with context.phase("load"):
-        model, example = _model(case, context)
+        model, example = models.load_with_example(case, TorchOptions(), context)
         module, names = modules.with_parameters(model, example)
     cache = _compiler.cache_file(api, context)
     found = "warm" if cache.is_file() else "cold"
@@ -224,7 +204,7 @@ def _compiled(case: Case, options: Options, context: Context, api: versions.Api)
     import torch._dynamo
 
     with context.phase("load"):
-        model, example = _model(case, context)
+        model, example = models.load_with_example(case, TorchOptions(), context)
     cache = _compiler.cache_file(api, context)
     settings = _compiler.settings(case, options, _compiler.known_settings("torch_compile"), cache)
     told = _compiler.settings_told(settings, api, "warm" if cache.is_file() else "cold")

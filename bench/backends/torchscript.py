@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.errors import UsageError
-from bench.model.seam import Context, Missing, Stage
+from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes import shapes
-from bench.runtimes.torch import lane, loading, weights
+from bench.runtimes.torch import errors, models
+from bench.runtimes.torch.backend import TorchBackend
+from bench.runtimes.torch.lane import TorchPrepared
+from bench.runtimes.torch.options import TorchOptions
+from bench.runtimes.torch.outputs import positional
 
 if TYPE_CHECKING:
     import torch
 
 
-class Options(loading.TorchOptions, frozen=True, kw_only=True):
+class Options(TorchOptions, frozen=True, kw_only=True):
     """``method`` makes the program from one traced call or from the source; ``freeze`` turns weights into constants.
 
     ``optimize_for_inference`` adds torch's own pass of that name, which freezes too.
@@ -28,68 +28,44 @@ class Options(loading.TorchOptions, frozen=True, kw_only=True):
     optimize_for_inference: bool = False
 
 
-class TorchScript:
+class TorchScript(TorchBackend[Options]):
     """torch.jit: deprecated by PyTorch, still deployed."""
 
     options = Options
-    simulated = False
-
-    def missing(self, device: str = "cpu") -> Missing | None:
-        """torch."""
-        return loading.missing()
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """What no PyTorch backend can do, and a scripted autocast."""
         if case.options.get("method") == "script" and case.options.get("autocast"):
             return "torch.jit.script does not see autocast; use method: trace"
-        return loading.unsupported(case, device)
+        return super().unsupported(case, device)
 
-    def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference (and its weights): the program is made in the measuring process."""
-        return weights.first_stages(case)
-
-    def preload(self, case: Case, suite_dir: Path) -> None:
-        """torch and the library of the case's factory."""
-        loading.preload(case, suite_dir)
-
-    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Makes nothing: its stages are produced by eager."""
-        raise UsageError(f"torchscript makes no {stage.name}")
-
-    @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[lane.TorchPrepared]:
-        """Phases: import, load, export (trace or script), compile (freeze and optimise, if asked for).
+    def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> TorchPrepared:
+        """Phases: load, export (trace or script), compile (freeze and optimise, if asked for).
 
         Made under no_grad, as a program traced in inference_mode may keep tensors that cannot be used outside it.
         """
-        with loading.session(case, context), loading.own_warnings_filtered():
-            import torch
+        import torch
 
-            with context.phase("load"):
-                model = loading.load_model(case, options, context, context.device)
-                arrays = shapes.example_arrays(case, context)
-                example = loading.to_tensors(arrays, case, options.memory_format, context.device)
-            with context.phase("export"), torch.no_grad():
-                program, names = _program(model, example, options)
-            with context.phase("compile"), torch.no_grad():
-                program = _optimised(program, options)
-            by_keyword = options.method == "script"
-            prepared = lane.TorchPrepared(
-                case,
-                options,
-                context,
-                (lambda inputs: program(**inputs)) if by_keyword else (lambda inputs: program(*inputs.values())),
-                names=names,
-                held=lambda: [*loading.held_by(program), *_constants(program)],
-                more=lambda: {
-                    "method": options.method,
-                    "freeze": options.freeze,
-                    "optimize_for_inference": options.optimize_for_inference,
-                },
-            )
-            with contextlib.closing(prepared):
-                del model, example
-                yield prepared
+        with context.phase("load"):
+            model, example = models.load_with_example(case, options, context)
+        with context.phase("export"), torch.no_grad():
+            program, names = _program(model, example, options)
+        with context.phase("compile"), torch.no_grad():
+            program = _optimised(program, options)
+        by_keyword = options.method == "script"
+        return TorchPrepared(
+            case,
+            options,
+            context,
+            (lambda inputs: program(**inputs)) if by_keyword else (lambda inputs: program(*inputs.values())),
+            names=names,
+            held=lambda: [*models.held_by(program), *_constants(program)],
+            more=lambda: {
+                "method": options.method,
+                "freeze": options.freeze,
+                "optimize_for_inference": options.optimize_for_inference,
+            },
+        )
 
 
 def _program(model: torch.nn.Module, example: dict[str, torch.Tensor], options: Options) -> tuple[Any, tuple[str, ...]]:
@@ -100,17 +76,17 @@ def _program(model: torch.nn.Module, example: dict[str, torch.Tensor], options: 
     import torch
 
     if options.method == "script":
-        with loading.errors("torch.jit.script cannot take this model"):
+        with errors.mapped("torch.jit.script cannot take this model"):
             return torch.jit.script(model), ()
-    module, names = loading.positional(model, example)
-    with loading.errors("torch.jit.trace cannot take this model"):
+    module, names = positional(model, example)
+    with errors.mapped("torch.jit.trace cannot take this model"):
         return torch.jit.trace(module, tuple(example.values()), strict=False, check_trace=False), names
 
 
 def _optimised(program: Any, options: Options) -> Any:
     import torch
 
-    with loading.errors("torch.jit cannot optimise this model"):
+    with errors.mapped("torch.jit cannot optimise this model"):
         if options.freeze:
             program = torch.jit.freeze(program)
         if options.optimize_for_inference:

@@ -17,25 +17,16 @@ from bench import store
 from bench.backends import base
 from bench.errors import StoreError, UsageError
 from bench.machine import environment
+from bench.model.distributions import install
 from bench.model.run import Environment
 from bench.model.seam import Check, Missing
 from bench.model.suite import Toolchain
 from bench.runner import toolchains
-from bench.runtimes.trt import versions
 from bench.system import scratch
 from bench.units import format_size
 
 # Imported for real, each in a process of its own: a package that is there may still be broken.
-IMPORTS = {
-    "torch": "pip install torch",
-    "torchvision": "install the torchvision that belongs to your torch build (pytorch.org/get-started)",
-    "transformers": "pip install transformers",
-    "timm": "pip install timm",
-    "onnxruntime": "pip install onnxruntime  (or onnxruntime-gpu)",
-    "onnxscript": "pip install onnxscript onnx",
-    "tensorrt": versions.INSTALL,  # as the backend says
-    "nvtx": "pip install nvtx",
-}
+IMPORTS = ("torch", "torchvision", "transformers", "timm", "onnxruntime", "onnxscript", "tensorrt", "nvtx")
 IMPORT_LIMIT_S = 120
 
 State = Literal["ready", "missing", "broken"]
@@ -89,7 +80,7 @@ def _folders(cache: Path, results: Path) -> list[Check]:
 
 
 def _libraries() -> list[Check]:
-    found = {name: fix for name, fix in IMPORTS.items() if importlib.util.find_spec(name) is not None}
+    found = [name for name in IMPORTS if importlib.util.find_spec(name) is not None]
     command = "import importlib, sys; importlib.import_module(sys.argv[1])"
     running = {
         name: subprocess.Popen(
@@ -98,7 +89,8 @@ def _libraries() -> list[Check]:
         for name in found
     }
     checks = []
-    for name, fix in IMPORTS.items():
+    for name in IMPORTS:
+        fix = install(name)
         if name not in running:
             checks.append(Check(group="libraries", name=name, state="missing", detail="not installed", fix=fix))
             continue

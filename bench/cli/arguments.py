@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from bench import __version__
+from bench.model.folders import RESULTS
 
 EPILOG = """exit codes: 0 every case has a result, or lacks a package or device (--strict counts that too);
 1 a case failed or is inaccurate, or all of them lack a package or device; 2 bad input, nothing written;
 130 interrupted (the run can be taken up again with --resume)."""
-STORE = Path("results")
+STORE = Path(RESULTS)
 
 
 class _Parser(argparse.ArgumentParser):

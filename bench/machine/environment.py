@@ -15,14 +15,14 @@ from typing import Any, Literal
 from bench.errors import DeviceUnavailable, Unavailable
 from bench.machine import gpus
 from bench.model.data import digest
+from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
 from bench.model.run import Environment
 from bench.model.suite import BOUNDARIES
 
 Device = Literal["auto", "cpu", "cuda", "fake"]
 # Distributions whose version can change a number.
 LIBRARIES = (
-    "torch", "triton", "torch-tensorrt", "tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-bindings",
-    "tensorrt-cu12-bindings", "tensorrt-cu13-bindings",
+    "torch", "triton", "torch-tensorrt", *TENSORRT, *TENSORRT_BINDINGS,
     "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "transformers", "timm", "torchvision", "numpy",
     "cuda-bindings", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas",
 )  # fmt: skip

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from bench.errors import OutOfMemory
+from bench.errors import LESS_MEMORY, OUT_OF_DEVICE_MEMORY, OutOfMemory
 from bench.machine.gpus import State
 from bench.model.run import Failure
 from bench.units import format_size
@@ -36,10 +36,9 @@ _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), kind, hint)
     for pattern, kind, hint in (
         (
-            r"CUDA_ERROR_OUT_OF_MEMORY|CUDA error: out of memory|CUDA out of memory|Failed to allocate memory|"
-            r"(CUBLAS|CUDNN|CUSPARSE)_STATUS_ALLOC_FAILED",
+            OUT_OF_DEVICE_MEMORY.pattern,
             "OutOfMemory",
-            "a smaller batch, a narrower precision, or a device with more memory",
+            LESS_MEMORY,
         ),
         (
             r"driver on your system is too old|driver version is insufficient|INSUFFICIENT_DRIVER|"

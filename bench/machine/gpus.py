@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.errors import Unavailable
 from bench.model.data import Data
+from bench.model.distributions import install
 
 # Codes of NVMLError: the GPU fell off the bus, or its driver gave it up until it is reset.
 LOST = (15, 16)
@@ -67,7 +68,7 @@ def opened(nvml: Any = None) -> Iterator[Any]:
             nvml = importlib.import_module("pynvml")
         except ImportError as error:
             what = "the package nvidia-ml-py is not installed"
-            raise Unavailable(what, fix="pip install nvidia-ml-py") from error
+            raise Unavailable(what, fix=install("pynvml")) from error
     try:
         nvml.nvmlInit()
         try:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from bench.errors import CaseError, OutOfMemory, Unavailable
 from bench.measure.gate import PAGE, Gate
+from bench.model.distributions import install
 from bench.system.cleanup import Cleanup
 from bench.units import format_size
 
@@ -206,21 +207,19 @@ class CudaClock:
 
 
 class CudaDriver:
-    """The driver API through cuda-bindings, on the primary context of one device (shared with every runtime)."""
+    """The driver API through cuda-bindings, on the primary context of the first device (shared with every runtime)."""
 
-    def __init__(self, ordinal: int = 0) -> None:
+    def __init__(self) -> None:
         try:
             from cuda.bindings import driver
         except ImportError as error:
-            raise Unavailable(
-                "the package 'cuda-bindings' is not installed", fix="pip install cuda-bindings"
-            ) from error
+            raise Unavailable("the package 'cuda-bindings' is not installed", fix=install("cuda.bindings")) from error
         self.api: Any = driver
         try:
             self.check(driver.cuInit(0))
         except RuntimeError as error:  # cuda-bindings raises this when libcuda is not there
             raise Unavailable(f"no NVIDIA driver: {error}", fix="nvidia-smi") from error
-        self._device = self.check(driver.cuDeviceGet(ordinal))
+        self._device = self.check(driver.cuDeviceGet(0))
         context = self.check(driver.cuDevicePrimaryCtxRetain(self._device))
         self.check(driver.cuCtxSetCurrent(context))
 

@@ -14,7 +14,9 @@ from bench.errors import BenchError, CaseError, SuiteError
 from bench.model.run import Work
 from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes.torch import loading
+from bench.runtimes.torch import factories
+from bench.runtimes.torch.outputs import flatten_outputs
+from bench.runtimes.torch.precision import tf32
 from bench.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def count(case: Case, context: Context) -> Work:
         has_model = False
         try:
             with torch.device(device):
-                model = loading.build_model(case, context, device=device)
+                model = factories.build_model(case, context, device=device)
             has_model = True
             inputs = {
                 name: torch.empty([int(n) for n in spec.shape], dtype=getattr(torch, spec.dtype), device=device).zero_()
@@ -58,7 +60,7 @@ def count(case: Case, context: Context) -> Work:
             # On a CPU attention is counted only where it is written as two matrix products.
             attention = contextlib.nullcontext() if device == "meta" else _attention_as_products()
             with FlopCounterMode(display=False) as counter, torch.no_grad(), attention:
-                outputs = loading.flatten_outputs(model(**inputs))
+                outputs = flatten_outputs(model(**inputs))
         except BenchError:
             raise
         except Exception as error:  # on meta tensors an operator or a .item(); on zeros anything that a model may do
@@ -149,7 +151,7 @@ def _product_rate(precision: str, device: str) -> float:
         b = torch.randn(size, size, device=device).to(dtype)
         return 2 * size**3, lambda: a @ b
 
-    with loading.tf32(precision == "tf32"):
+    with tf32(precision == "tf32"):
         return _growing(product, (256, 512, 1024, 2048, *((4096, 8192) if device != "cpu" else ())), device)
 
 

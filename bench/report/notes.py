@@ -12,19 +12,11 @@ import msgspec
 
 from bench import store
 from bench.analysis.rows import PRIMARY, Row, asked, baselines, replicated
+from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
 from bench.model.run import Environment, Failure, Run
 from bench.report import cells
 
 LONGEST_VALUE = 60
-# TensorRT has a distribution for each CUDA version, and one of bindings alone.
-TENSORRT = (
-    "tensorrt",
-    "tensorrt-cu13",
-    "tensorrt-cu12",
-    "tensorrt-bindings",
-    "tensorrt-cu13-bindings",
-    "tensorrt-cu12-bindings",
-)
 SHOWN_ROWS = 3
 # A number in a message, with its unit of time or size, as that changes with it; conv2d and fp16 are names.
 _NUMBER = re.compile(r"0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?")
@@ -380,7 +372,7 @@ def toolchains(run: Run) -> list[str]:
 
 def _libraries(here: Environment) -> list[str]:
     """The runtimes and their versions; TensorRT by the first of its distributions."""
-    tensorrt = next((name for name in TENSORRT if name in here.libraries), "")
+    tensorrt = next((name for name in (*TENSORRT, *TENSORRT_BINDINGS) if name in here.libraries), "")
     shown = {"torch": "torch", tensorrt: "tensorrt"}
     shown |= {name: name for name in ("torch-tensorrt", "onnxruntime", "onnxruntime-gpu")}
     return [f"{text} {here.libraries[name]}" for name, text in shown.items() if name in here.libraries]

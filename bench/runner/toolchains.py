@@ -15,6 +15,7 @@ import msgspec
 
 from bench.errors import UsageError
 from bench.model.data import Data
+from bench.model.distributions import WORKER
 from bench.model.run import Environment, Failure
 from bench.model.seam import Missing
 from bench.model.suite import Case, Toolchain
@@ -151,7 +152,7 @@ def _check_executable(python: str) -> None:
     if path.is_dir():
         raise UsageError(f"{python} is a folder", fix=f"python: {path / 'bin' / 'python'}")
     if not path.exists():
-        make = "python3 -m venv DIR && DIR/bin/python -m pip install msgspec numpy"
+        make = f"python3 -m venv DIR && DIR/bin/python -m {WORKER}"
         raise UsageError(f"there is no interpreter {python!r}", fix=f"correct `python`, or make one: {make}")
     if not os.access(path, os.X_OK):
         raise UsageError(f"{python} is not executable", fix=f"chmod +x {shlex.quote(python)}")
@@ -173,7 +174,7 @@ def _no_answer(toolchain: Toolchain, outcome: process.Outcome, limit_ns: int) ->
         return UsageError(what, fix=f"python{version} -m venv DIR, and its bin/python as `python`")
     if lacking := re.search(r"No module named '(msgspec|numpy)\b", last):
         what = f"{python} has no {lacking[1]}, which a worker needs"
-        return UsageError(what, fix=f"{shlex.quote(python)} -m pip install msgspec numpy")
+        return UsageError(what, fix=f"{shlex.quote(python)} -m {WORKER}")
     what = f"no worker starts in {python}: {last or f'it ended with exit code {outcome.code} and no answer'}"
     return UsageError(what, fix=_by_hand(toolchain))
 

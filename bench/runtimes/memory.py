@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import OutOfMemory, Unavailable
+from bench.model.distributions import install
 from bench.model.seam import Buffer
 from bench.tensors import Array
 
@@ -134,7 +135,7 @@ def runtime_api() -> Any:
     try:
         from cuda.bindings import runtime
     except ImportError as error:
-        raise Unavailable(f"CUDA cannot be called: {error}", fix="pip install cuda-bindings") from error
+        raise Unavailable(f"CUDA cannot be called: {error}", fix=install("cuda.bindings")) from error
     return runtime
 
 

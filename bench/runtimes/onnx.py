@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bench.errors import Unavailable, Unsupported
+from bench.model.distributions import install
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import loading
+from bench.runtimes.torch import errors, models, session
+from bench.runtimes.torch.options import TorchOptions
+from bench.runtimes.torch.outputs import positional
 
 if TYPE_CHECKING:
     import torch
@@ -67,26 +70,35 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
     needed = ("onnx", "onnxscript") if exporter == "dynamo" else ("onnx",)
     for package in needed:
         if importlib.util.find_spec(package) is None:
-            raise Unavailable(f"exporting to ONNX needs the package {package!r}", fix=f"pip install {package}")
+            raise Unavailable(f"exporting to ONNX needs the package {package!r}", fix=install(package))
     host = msgspec.structs.replace(context, device="cpu")
-    with loading.session(case, host), loading.own_warnings_filtered():
+    with session.torch_session(case, host), session.own_warnings_filtered():
         import torch
 
         with context.phase("load"):
-            model = loading.load_model(case, loading.TorchOptions(), host, "cpu")
-            example = loading.to_tensors(shapes.example_arrays(case, host), case, "contiguous", "cpu")
-            module, names = loading.positional(model, example)
+            model, example = models.load_with_example(case, TorchOptions(), host)
+            module, names = positional(model, example)
         knows_both = "dynamo" in inspect.signature(torch.onnx.export).parameters  # since torch 2.5
         if exporter == "dynamo" and not knows_both:
             raise Unavailable(
                 f"torch {torch.__version__} exports by exporter: legacy only", fix="exporter: legacy, or torch >= 2.5"
             )
         with context.phase("export"), torch.no_grad(), _refusals(exporter):
-            target = str(out / MODEL)
-            if exporter == "dynamo":
-                _export_dynamo(module, example, names, case, target, opset)
-            else:
-                _export_legacy(module, example, names, case, target, opset, {"dynamo": False} if knows_both else {})
+            how = (
+                _dynamo(module, case)
+                if exporter == "dynamo"
+                else _legacy(case, {"dynamo": False} if knows_both else {})
+            )
+            with contextlib.nullcontext() if exporter == "dynamo" else _attention_in_parts():
+                torch.onnx.export(
+                    module,
+                    tuple(example.values()),
+                    str(out / MODEL),
+                    input_names=list(example),
+                    output_names=_file_names(names, example),
+                    opset_version=opset,
+                    **how,
+                )
         manifest = Manifest(tuple(example), names, exporter, _opset_of(out / MODEL))
         (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
 
@@ -95,7 +107,7 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
 def _refusals(exporter: Exporter) -> Iterator[None]:
     """Whatever an exporter raises as Unsupported; the other one may know what it does not."""
     try:
-        with loading.errors("torch.onnx cannot export this model"):
+        with errors.mapped("torch.onnx cannot export this model"):
             yield
     except Unsupported as error:
         other = "legacy" if exporter == "dynamo" else "dynamo, opset: 18 (which TensorRT reads from 10.0 on)"
@@ -107,56 +119,22 @@ def read_manifest(folder: Path) -> Manifest:
     return msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
 
 
-def _export_dynamo(
-    module: torch.nn.Module,
-    example: dict[str, torch.Tensor],
-    names: tuple[str, ...],
-    case: Case,
-    target: str,
-    opset: int | None,
-) -> None:
-    import torch
-
+def _dynamo(module: torch.nn.Module, case: Case) -> dict[str, Any]:
+    """What the exporter on torch.export is told besides names."""
     dims = shapes.dynamic_dims(case)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
-    torch.onnx.export(
-        module,
-        tuple(example.values()),
-        target,
-        input_names=list(example),
-        output_names=_file_names(names, example),
-        opset_version=opset,
-        dynamo=True,
-        external_data=weights > _INSIDE,
-        dynamic_shapes=None if dims is None else (dims,),
-        verbose=False,
-    )
+    return {
+        "dynamo": True,
+        "external_data": weights > _INSIDE,
+        "dynamic_shapes": None if dims is None else (dims,),
+        "verbose": False,
+    }
 
 
-def _export_legacy(
-    module: torch.nn.Module,
-    example: dict[str, torch.Tensor],
-    names: tuple[str, ...],
-    case: Case,
-    target: str,
-    opset: int | None,
-    choice: dict[str, bool],
-) -> None:
-    import torch
-
-    outputs = _file_names(names, example)
-    axes: dict[str, Any] = {name: of for name, of in shapes.dynamic_axes(case).items() if of}
-    with _attention_in_parts():
-        torch.onnx.export(
-            module,
-            tuple(example.values()),
-            target,
-            input_names=list(example),
-            output_names=outputs,
-            opset_version=opset,
-            **choice,
-            dynamic_axes=axes or None,
-        )
+def _legacy(case: Case, choice: dict[str, bool]) -> dict[str, Any]:
+    """What the exporter on TorchScript is told besides names; ``choice`` chooses it where torch has both."""
+    axes = {name: of for name, of in shapes.dynamic_axes(case).items() if of}
+    return {**choice, "dynamic_axes": axes or None}
 
 
 @contextlib.contextmanager

@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.errors import StoreError, did_you_mean
+from bench.model.folders import RESULTS
 from bench.model.run import Environment, Footer, Header, Record, Run
 from bench.store import codec
 
-DEFAULT_ROOT = Path("results")  # where commands look for runs without --store
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-.+")
 _HEADER_LIMIT = 1 << 28  # bytes; a file of another kind may have no newline at all
 _MAX_NAMES = 5
 _HEADER_START = re.compile(rb'\{\s*"line"\s*:\s*"header"')
-_ANOTHER = "name a run, or its file results/ARCH/DEVICE/RUN.jsonl; without a name it is the latest"
+_ANOTHER = f"name a run, or its file {RESULTS}/ARCH/DEVICE/RUN.jsonl; without a name it is the latest"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # ------------------------------------------------------------------------------------------------------ where runs lie
@@ -71,7 +71,7 @@ def resolve(root: Path, name: str | None) -> Path:
 
 def run_argument(path: Path) -> str:
     """The run at ``path`` as an argument of a command: its name where that identifies it, else its file."""
-    by_name = path.parts[:-3] == DEFAULT_ROOT.parts and _RUN_ID.fullmatch(path.stem)
+    by_name = path.parts[:-3] == (RESULTS,) and _RUN_ID.fullmatch(path.stem)
     return shlex.quote(path.stem if by_name else str(path))
 
 

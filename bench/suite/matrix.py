@@ -1,9 +1,10 @@
-"""The matrix of a suite: its axes, the values they may have, and its include and exclude entries."""
+"""The matrix of a suite: the table of its axes, its include and exclude entries, and what refers to what in it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -11,21 +12,9 @@ import msgspec
 from bench.errors import did_you_mean
 from bench.model.seam import Runtime
 from bench.model.suite import PRECISIONS, Model, Range, named
-from bench.suite.yaml_marks import Node, boolean, choice, expected, fail, integer, mapping, required, sequence, several
+from bench.suite.kinds import SWITCH, Field, Kind, Schema, listing, one_of, record, reference, several, whole
+from bench.suite.yaml_marks import Node, expected, fail, mapping, sequence
 
-# The axes besides the symbols, and the value of a case where the matrix does not name the axis.
-DEFAULTS: dict[str, Any] = {
-    "precision": "fp32",
-    "cuda_graph": False,
-    "streams": 1,
-    "l2": "warm",
-    "transfers": True,
-    "toolchain": "default",
-    "dynamic": False,
-}
-AXES = ("model", *DEFAULTS, "backend")
-# Words that mean something else in a matrix or in a selection.
-RESERVED = (*AXES, "include", "exclude", "id", "label", "option", "and", "or", "not")
 Entry = dict[str, tuple[Any, ...]]
 
 
@@ -42,13 +31,13 @@ class Backing(msgspec.Struct, frozen=True):
         return named(self.name, self.options)
 
 
-class Names(msgspec.Struct, frozen=True):
-    """What the values of a matrix are checked against."""
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """What the values of a matrix are checked against; without a registry any backend passes the schema."""
 
-    models: dict[str, Model]
     registry: Mapping[str, Runtime]
-    toolchains: tuple[str, ...]
-    dynamic: dict[str, Range]
+    models: dict[str, Model] = {}
+    toolchains: tuple[str, ...] = ()
+    dynamic: dict[str, Range] = {}
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -72,39 +61,27 @@ def backing(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> Backin
     return Backing(name, asked, every)
 
 
-def read_matrix(node: Node, names: Names) -> tuple[Entry, tuple[Entry, ...], tuple[Entry, ...]]:
-    """The axes, the include entries and the exclude entries, every value in a tuple."""
-    known = (*AXES, *names.symbols, "include", "exclude")
-    entries = mapping(node, known, "axis")
-    required(entries, "backend", node, "backend: [eager, inductor]")
-    axes: Entry = {"model": tuple(names.models)}
-    axes |= {axis: _values(entry, axis, names) for axis, entry in entries.items() if axis not in ("include", "exclude")}
+# --------------------------------------------------------------------------------------------- what refers to what
+
+
+def _checked(names: Names, values: dict[str, Any], node: Node) -> tuple[Entry, tuple[Entry, ...], tuple[Entry, ...]]:
+    entries = mapping(node)
+    include: tuple[Entry, ...] = values.pop("include", ())
+    exclude: tuple[Entry, ...] = values.pop("exclude", ())
+    axes: Entry = {"model": tuple(names.models)} | values
     if names.dynamic:
         axes.setdefault("dynamic", (True,))
     for axis in entries:
         _check_dynamic(entries[axis], axis, names)
     for model in axes["model"]:
         _check_symbols(node, model, {*axes, *names.dynamic}, names)
-    include = _combinations(entries.get("include"), names)
     for index, combination in enumerate(include):
         entry = sequence(entries["include"])[index]
         for axis, value in mapping(entry).items():
             _check_dynamic(value, axis, names)
         for model in combination.get("model", axes["model"][:1]):
             _check_symbols(entry, model, {*axes, *combination, *names.dynamic}, names)
-    return axes, include, _combinations(entries.get("exclude"), names)
-
-
-def _combinations(node: Node | None, names: Names) -> tuple[Entry, ...]:
-    if node is None:
-        return ()
-    found = []
-    for item in sequence(node):
-        entries = mapping(item, (*AXES, *names.symbols), "axis")
-        if not entries:
-            raise fail(item, f"{item.key} is empty", "name at least one axis, e.g. {backend: eager, batch: 32}")
-        found.append({axis: _values(entry, axis, names) for axis, entry in entries.items()})
-    return tuple(found)
+    return axes, include, exclude
 
 
 def _check_dynamic(node: Node, axis: str, names: Names) -> None:
@@ -126,43 +103,27 @@ def _check_symbols(place: Node, model: str, given: set[str], names: Names) -> No
                 raise fail(Node(size, key, place.document), f"{what}.{did}" if did else what, fix)
 
 
-def _values(node: Node, axis: str, names: Names) -> tuple[Any, ...]:
-    values = [_value(item, axis, names) for item in several(node)]
-    return tuple(value for index, value in enumerate(values) if value not in values[:index])
+# --------------------------------------------------------------------------------------- toolchains and backends
 
 
-def _value(node: Node, axis: str, names: Names) -> Any:
-    choices = {
-        "model": tuple(names.models),
-        "precision": PRECISIONS,
-        "l2": ("warm", "cold"),
-    }
-    if axis == "backend":
-        return _backend(node, names.registry)
-    if axis in choices:
-        return choice(node, choices[axis], axis)
-    if axis == "toolchain":
-        return _toolchain(node, names.toolchains)
-    if axis in ("cuda_graph", "transfers", "dynamic"):
-        return boolean(node)
-    return integer(node)
-
-
-def _toolchain(node: Node, named_there: tuple[str, ...]) -> str:
+def _toolchain(named_there: tuple[str, ...], node: Node) -> str:
     known = ("default", *named_there)
     if isinstance(node.value, str) and node.value not in known:
         what = f"unknown toolchain {node.value!r}.{did_you_mean(node.value, known)}"
         fix = "define it under `toolchains`, or in a toolchains.yaml beside the suite"
         raise fail(node, what, f"known: {', '.join(known)}; {fix}")
-    return choice(node, known, "toolchain")
+    return str(reference(known, "toolchain").read(node))
 
 
-def _backend(node: Node, registry: Mapping[str, Runtime]) -> dict[str, Any]:
+def _backend(registry: Mapping[str, Runtime], node: Node) -> dict[str, Any]:
     """``eager`` or ``{name: inductor, mode: max-autotune}``, always returned in the second form."""
+    backends = reference(tuple(registry), "backend")
     if not isinstance(node.value, dict):
-        return {"name": choice(node, tuple(registry), "backend")}
+        return {"name": backends.read(node)}
     entries = mapping(node)
-    name = choice(required(entries, "name", node, "name: eager"), tuple(registry), "backend")
+    if "name" not in entries:
+        raise fail(node, f"{node.key} has no `name`", "add `name: eager`")
+    name = backends.read(entries["name"])
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(registry[name].options)}
     for key, entry in entries.items():
         if key != "name" and key not in fields:
@@ -173,6 +134,32 @@ def _backend(node: Node, registry: Mapping[str, Runtime]) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise _bad_option(node, name, fields, error) from error
     return dict(node.value)
+
+
+def _backend_schema(registry: Mapping[str, Runtime]) -> Schema:
+    """A name, or a mapping with ``name`` and that backend's options."""
+    if not registry:
+        return {"type": ["string", "object"]}
+    forms: list[Schema] = [{"enum": list(registry)}]
+    for name, runtime in registry.items():
+        options, _ = options_schema(name, runtime)
+        forms.append(
+            {
+                "type": "object",
+                "properties": {"name": {"const": name}} | options["properties"],
+                "required": ["name", *options.get("required", [])],
+                "additionalProperties": False,
+            }
+        )
+    return {"anyOf": forms}
+
+
+def options_schema(name: str, runtime: Runtime) -> tuple[Schema, Schema]:
+    """The schema of a backend's options, and the definitions that it refers to by ``#/$defs/NAME.TYPE``."""
+    template = f"#/$defs/{name}.{{name}}"
+    _, parts = msgspec.json.schema_components((runtime.options,), ref_template=template)
+    options = parts.pop(runtime.options.__name__)
+    return options, {f"{name}.{part}": schema for part, schema in parts.items()}
 
 
 def _bad_option(node: Node, name: str, fields: Mapping[str, Any], error: Exception) -> Exception:
@@ -189,3 +176,104 @@ def _bad_option(node: Node, name: str, fields: Mapping[str, Any], error: Excepti
         return expected(entry, f"one of {', '.join(known)}", "put it in quotes")
     what = f"unknown value {entry.value!r} of the option {option!r} of {name}.{did_you_mean(entry.value, known)}"
     return fail(entry, what, f"known: {', '.join(value or repr(value) for value in known)}")
+
+
+# ------------------------------------------------------------------------------------------------ the table of axes
+
+
+def axes_of(names: Names) -> tuple[Field, ...]:
+    """The axes, in the order in which a suite may name them; each has a value or a list of them."""
+    symbols = (msgspec.structs.replace(SYMBOL_AXIS, name=symbol) for symbol in names.symbols)
+    return (
+        Field(
+            name="model",
+            kind=several(reference(tuple(names.models), "model")),
+            description="names from `models`",
+            otherwise="all",
+        ),
+        *_FIXED,
+        Field(
+            name="toolchain",
+            kind=several(Kind(partial(_toolchain, names.toolchains), {"type": "string"})),
+            description="`default`, or names from `toolchains`",
+            default="default",
+        ),
+        Field(
+            name="dynamic",
+            kind=several(SWITCH),
+            description="on, off; only with a section `dynamic`",
+            default=False,
+            otherwise="on with that section",
+        ),
+        Field(
+            name="backend",
+            kind=several(Kind(partial(_backend, names.registry), _backend_schema(names.registry))),
+            description="a name, or a mapping with `name` and that backend's options",
+            required="backend: [eager, inductor]",
+        ),
+        *symbols,
+    )
+
+
+_FIXED = (
+    Field(
+        name="precision",
+        kind=several(one_of(PRECISIONS, "precision")),
+        description=", ".join(PRECISIONS),
+        default="fp32",
+    ),
+    Field(name="cuda_graph", kind=several(SWITCH), description="on, off", default=False),
+    Field(
+        name="streams",
+        kind=several(whole()),
+        description="independent lanes in `throughput` (threads on a CPU)",
+        default=1,
+    ),
+    Field(
+        name="l2",
+        kind=several(one_of(("warm", "cold"), "l2")),
+        description="warm, cold: whether a call may find the GPU's L2 cache as the call before it left it; "
+        "see [measuring.md](measuring.md)",
+        default="warm",
+    ),
+    Field(
+        name="transfers",
+        kind=several(SWITCH),
+        description="on, off: whether the copies from and to the host are part of `latency` and `throughput`",
+        default=True,
+    ),
+)
+SYMBOL_AXIS = Field(
+    name="any symbol", kind=several(whole()), description="whole numbers", otherwise="the model's `symbols`"
+)
+
+
+def matrix(names: Names) -> Kind:
+    """The matrix; its value is the axes, the include entries and the exclude entries, every value in a tuple."""
+    axes = axes_of(names)
+    entry = record(
+        [msgspec.structs.replace(axis, required="") for axis in axes],
+        noun="axis",
+        others=SYMBOL_AXIS,
+        example="{backend: eager, batch: 32}",
+    )
+    return record([*axes, *entries_of(entry)], partial(_checked, names), noun="axis", others=SYMBOL_AXIS)
+
+
+def entries_of(entry: Kind) -> tuple[Field, Field]:
+    """The lists of combinations that a matrix has beside its axes."""
+    include = "combinations that are added; an axis that an entry does not name takes the first value of the matrix"
+    exclude = "combinations that are taken away: those that agree with all that an entry names"
+    return (
+        Field(name="include", kind=listing(entry), description=include, otherwise="none"),
+        Field(name="exclude", kind=listing(entry), description=exclude, otherwise="none"),
+    )
+
+
+# The axes besides the symbols, and the value of a case where the matrix does not name the axis.
+DEFAULTS: dict[str, Any] = {
+    axis.name: axis.default for axis in axes_of(Names(registry={})) if axis.default is not msgspec.UNSET
+}
+AXES = ("model", *DEFAULTS, "backend")
+# Words that mean something else in a matrix or in a selection.
+RESERVED = (*AXES, "include", "exclude", "id", "label", "option", "and", "or", "not")

@@ -1,4 +1,4 @@
-"""YAML with a line for every key, and the checks that turn a wrong value into a SuiteError with file and line."""
+"""YAML with a line for every key, and the SuiteErrors that name the file and the line of a wrong value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import msgspec
 import yaml
 
 from bench.errors import SuiteError, did_you_mean
-from bench.units import parse_fraction, parse_time
 
 MAX_NODES = 100_000
 MAX_DEPTH = 50
@@ -223,13 +222,6 @@ def mapping(node: Node, known: Collection[str] | None = None, noun: str = "key")
     return entries
 
 
-def required(entries: Mapping[str, Node], name: str, parent: Node, example: str) -> Node:
-    """The entry ``name``. SuiteError that shows ``example`` if it is not there."""
-    if name not in entries:
-        raise fail(parent, f"{parent.key or 'the suite'} has no `{name}`", f"add `{example}`")
-    return entries[name]
-
-
 def sequence(node: Node) -> list[Node]:
     """The items of a list. SuiteError for anything else."""
     if not isinstance(node.value, list):
@@ -237,88 +229,9 @@ def sequence(node: Node) -> list[Node]:
     return [Node(value, _join(node.key, index), node.document) for index, value in enumerate(node.value)]
 
 
-def several(node: Node) -> list[Node]:
+def several_items(node: Node) -> list[Node]:
     """The items of a list with at least one item; a single value is a list of one."""
     items = sequence(node) if isinstance(node.value, list) else [node]
     if not items or node.value is None:
         raise fail(node, f"{node.key} is empty", "give it a value, or remove it")
     return items
-
-
-def text(node: Node, pattern: str = "", example: str = "") -> str:
-    """Text that matches the whole of ``pattern``, if one is given."""
-    if not isinstance(node.value, str) or not node.value:
-        raise expected(node, "text", "put it in quotes" if isinstance(node.value, bool | int | float) else "")
-    if pattern and not re.fullmatch(pattern, node.value):
-        raise expected(node, f"something like {example}")
-    return node.value
-
-
-def choice(node: Node, known: Collection[str], noun: str) -> str:
-    """One of the names known. SuiteError with a suggestion otherwise."""
-    if not isinstance(node.value, str):
-        raise expected(node, f"one of {', '.join(known)}")
-    if node.value not in known:
-        raise fail(
-            node, f"unknown {noun} {node.value!r}.{did_you_mean(node.value, known)}", f"known: {', '.join(known)}"
-        )
-    return node.value
-
-
-def integer(node: Node, least: int | None = 1) -> int:
-    """A whole number, at least ``least``; true and false are no numbers."""
-    if type(node.value) is not int or (least is not None and node.value < least):
-        raise expected(node, "a whole number" + ("" if least is None else f" of at least {least}"), _number_fix(node))
-    return node.value
-
-
-def _number_fix(node: Node) -> str:
-    if isinstance(node.value, str) and re.fullmatch(r"\s*-?\d+\s*", node.value):
-        return f"write {node.value.strip()} without quotes"
-    *parents, last = node.key.split(".")
-    return f"e.g. {parents[-1]}: [1, 8]" if last.isdigit() and parents else f"e.g. {last}: 1"
-
-
-def number(node: Node, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number in [low, high]."""
-    value = node.value
-    if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
-        span = f" of {low:g} to {high:g}" if high < math.inf else f" of at least {low:g}" if low > -math.inf else ""
-        raise expected(node, "a number" + span)
-    return float(value)
-
-
-def boolean(node: Node) -> bool:
-    """``on`` or ``off``, bare or in quotes (YAML 1.2 editors take the bare words for text)."""
-    known = {"on": True, "off": False}
-    value = known.get(node.value, node.value) if isinstance(node.value, str) else node.value
-    if not isinstance(value, bool):
-        raise expected(node, "on or off")
-    return value
-
-
-def duration(node: Node, least: int = 1) -> int:
-    """``15s`` in integer nanoseconds, at least ``least`` of them."""
-    if not isinstance(node.value, str):
-        fix = f"write {node.value}s" if type(node.value) in (int, float) else ""
-        raise expected(node, "a time with a unit, e.g. 15s", fix)
-    try:
-        value = parse_time(node.value)
-    except (ValueError, OverflowError) as error:
-        raise expected(node, "a time with a unit, e.g. 15s") from error
-    if not least <= value < _MAX_INT:
-        raise expected(node, "a time longer than 0" if value < least else "a time that can pass")
-    return value
-
-
-def fraction(node: Node) -> float:
-    """``0.5%`` or ``0.005``: between 0 and 1, both excluded."""
-    value = node.value
-    if isinstance(value, str):
-        try:
-            value = parse_fraction(value)
-        except (ValueError, OverflowError) as error:
-            raise expected(node, "a fraction, e.g. 0.5%") from error
-    if type(value) not in (int, float) or not 0 < value < 1:
-        raise expected(node, "a fraction between 0 and 1, e.g. 0.5%")
-    return float(value)

@@ -32,14 +32,10 @@ def run_child(
     env: Mapping[str, str],
     limit_ns: int,
     on_line: Callable[[bytes], None],
-    *,
-    keep: Sequence[int] = (),
-    tick: Callable[[int], None] | None = None,
-    tick_ns: int = NS_PER_S // 2,
 ) -> Outcome:
     """Start ``command``, give it ``job`` and wait for its end: a ``Child`` from start to finish."""
-    with contextlib.closing(Child(command, env, keep=keep)) as child:
-        return child.finish(job, limit_ns, on_line, tick=tick, tick_ns=tick_ns)
+    with contextlib.closing(Child(command, env)) as child:
+        return child.finish(job, limit_ns, on_line)
 
 
 class Child:

@@ -390,7 +390,7 @@ def test_a_run_that_could_measure_nothing_is_not_a_success(trtbench: Trtbench, f
 
 
 def test_doctor_tries_whether_a_folder_can_be_written(trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.checkup.doctor.IMPORTS", {})
+    monkeypatch.setattr("bench.checkup.doctor.IMPORTS", ())
     trtbench.store = Path("/proc/results")  # root may write there by its mode, and cannot
     assert trtbench("doctor") == 0
     assert "/proc/results cannot be written" in trtbench.out

@@ -309,7 +309,7 @@ def test_a_missing_package_is_missed_in_its_toolchain_and_installed_there() -> N
 def test_the_doctor_shows_what_each_toolchain_holds_and_makes_ready(
     trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.checkup.doctor.IMPORTS", {})
+    monkeypatch.setattr("bench.checkup.doctor.IMPORTS", ())
     suite = both(fake_suite(), "new: {env: {A: b}}\nold: {python: /nowhere/python}")
     for file in (suite, suite.with_name("toolchains.yaml")):
         assert trtbench("doctor", file) == 0
@@ -325,7 +325,7 @@ def test_the_doctor_shows_what_each_toolchain_holds_and_makes_ready(
 def test_the_doctor_looks_at_the_suites_folder_by_itself(
     trtbench: Trtbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.checkup.doctor.IMPORTS", {})
+    monkeypatch.setattr("bench.checkup.doctor.IMPORTS", ())
     monkeypatch.chdir(tmp_path)
     assert trtbench("doctor") == 0
     assert "toolchain old" not in trtbench.out

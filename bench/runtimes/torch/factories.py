@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, SuiteError, Unavailable, did_you_mean
+from bench.model.distributions import install
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.system import userfile
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 _FIXES = {
-    "torchvision": "install the torchvision that belongs to your torch build: pytorch.org/get-started",
+    "torchvision": install("torchvision"),
     "transformers": "pip install --upgrade transformers",
     "timm": "pip install --upgrade timm",
 }
@@ -200,7 +201,7 @@ def _execute(case: Case, path: Path, unique: str) -> ModuleType:
 
 
 def _absent(package: str) -> Unavailable:
-    return Unavailable(f"the package {package!r} is not installed", fix=f"pip install {package.partition('.')[0]}")
+    return Unavailable(f"the package {package!r} is not installed", fix=install(package))
 
 
 def _fix_in(message: str) -> str:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import CaseError, Unsupported
 from bench.model.seam import Buffer, Context
 from bench.model.suite import Case
-from bench.runtimes.torch import loading
+from bench.runtimes.torch import errors, models
+from bench.runtimes.torch.options import TorchOptions
+from bench.runtimes.torch.outputs import flatten_outputs
 from bench.tensors import Array
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class TorchLane:
             with (
                 torch.inference_mode(),
                 torch.cuda.graph(graph, stream=self._on, capture_error_mode="thread_local"),
-                loading.errors(_NO_CAPTURE),
+                errors.mapped(_NO_CAPTURE),
             ):
                 self._latest = self._run(self._inputs)
         except RuntimeError as error:
@@ -138,7 +140,7 @@ class TorchLane:
     def _tensors(self) -> dict[str, torch.Tensor]:
         if self._latest is None:
             raise CaseError("the lane has no outputs before its first call")
-        found = loading.flatten_outputs(self._latest)
+        found = flatten_outputs(self._latest)
         return dict(zip(self._names, found.values(), strict=True)) if self._names else found
 
     def _current(self) -> contextlib.AbstractContextManager[Any]:
@@ -157,7 +159,7 @@ class TorchPrepared:
     def __init__(
         self,
         case: Case,
-        options: loading.TorchOptions,
+        options: TorchOptions,
         context: Context,
         run: Run,
         *,
@@ -185,7 +187,7 @@ class TorchPrepared:
         """
         count = min(count, self.max_lanes or count)
         while len(self._lanes) < count:
-            with loading.errors():
+            with errors.mapped():
                 inputs = self.example(self._context.inputs)
                 lane = TorchLane(self._run, inputs, self._held, self._names, given=self._given)
                 if self._case.cuda_graph:
@@ -195,15 +197,15 @@ class TorchPrepared:
 
     def example(self, arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
         """New input tensors on the case's device."""
-        return loading.to_tensors(arrays, self._case, self._options.memory_format, self._context.device)
+        return models.to_tensors(arrays, self._case, self._options.memory_format, self._context.device)
 
     def _given(self) -> dict[str, torch.Tensor]:
-        return loading.to_tensors(self._context.inputs, self._case, self._options.memory_format, "cpu")
+        return models.to_tensors(self._context.inputs, self._case, self._options.memory_format, "cpu")
 
     def fairness(self) -> dict[str, Any]:
         """The common report, and what the backend adds."""
         captor = "backend" if self.captures_graphs else "harness" if self._case.cuda_graph else "none"
-        return loading.fairness(self._case, self._options, self._context.device, captor) | self._more()
+        return _fairness(self._case, self._options, self._context.device, captor) | self._more()
 
     def close(self) -> None:
         """Let go of the model and of all lanes' memory."""
@@ -239,3 +241,25 @@ def _buffer(tensor: torch.Tensor) -> Buffer:
         shape=tuple(tensor.shape),
         dtype=str(tensor.dtype).removeprefix("torch."),
     )
+
+
+def _fairness(case: Case, options: TorchOptions, device: str, graph_capture: str) -> dict[str, Any]:
+    """What a reader must know to compare a PyTorch case with another; the same keys for every PyTorch backend."""
+    import torch
+
+    told: dict[str, Any] = {
+        "tf32": {
+            "matmul": bool(torch.backends.cuda.matmul.allow_tf32),
+            "cudnn": bool(torch.backends.cudnn.allow_tf32),
+        },
+        "memory_format": options.memory_format,
+        "autocast": options.autocast,
+        "inference_mode": True,
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "onednn": bool(torch.backends.mkldnn.is_available()),
+        "graph_capture": graph_capture,
+    }
+    if device != "cpu":
+        told["cudnn_benchmark"] = bool(torch.backends.cudnn.benchmark)
+    return told

@@ -14,7 +14,8 @@ from bench.model.data import Data
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import loading
+from bench.runtimes.torch import errors
+from bench.runtimes.torch.outputs import flatten_outputs
 from bench.runtimes.torchtrt.settings import Ir, specs
 
 if TYPE_CHECKING:
@@ -44,13 +45,13 @@ def with_parameters(
 ) -> tuple[torch.nn.Module, tuple[str, ...]]:
     """A module with a parameter for each input, in order, that returns a flat tuple; and the names of what it returns.
 
-    Like ``loading.positional``, but for symbolic tracing, which takes no ``*values`` and calls with proxies.
+    Like ``positional``, but for symbolic tracing, which takes no ``*values`` and calls with proxies.
     """
     import torch
 
     keys = tuple(inputs)
     with torch.no_grad():
-        names = tuple(loading.flatten_outputs(model(**inputs)))
+        names = tuple(flatten_outputs(model(**inputs)))
 
     class Parameters(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -71,7 +72,7 @@ def parameter_names(inputs: Mapping[str, Any]) -> list[str]:
 
 
 def _leaves(out: Any) -> list[Any]:
-    """The tensors of what a model returned, in the order of ``loading.flatten_outputs``; a proxy is one."""
+    """The tensors of what a model returned, in the order of ``flatten_outputs``; a proxy is one."""
     if isinstance(out, Mapping):
         out = tuple(out.values())
     if isinstance(out, tuple | list):
@@ -86,7 +87,7 @@ def compile_dynamo(
     import torch
     import torch_tensorrt
 
-    with context.phase("export"), torch.no_grad(), loading.errors("torch.export cannot take this model"):
+    with context.phase("export"), torch.no_grad(), errors.mapped("torch.export cannot take this model"):
         dims = shapes.dynamic_dims(case)
         program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dims)
     with context.phase("build"), torch.no_grad():
@@ -100,7 +101,7 @@ def compile_ts(
     import torch
     import torch_tensorrt
 
-    with context.phase("export"), torch.no_grad(), loading.errors("torch.jit.trace cannot take this model"):
+    with context.phase("export"), torch.no_grad(), errors.mapped("torch.jit.trace cannot take this model"):
         program = torch.jit.trace(module, tuple(example.values()), strict=False, check_trace=False)
     with context.phase("build"), torch.no_grad():
         return torch_tensorrt.ts.compile(program, inputs=specs(case, example), **told)

@@ -19,10 +19,11 @@ from bench.errors import Unavailable, Unsupported
 from bench.machine.environment import slugify
 from bench.model import seam
 from bench.model.data import Data
+from bench.model.distributions import TENSORRT, install
 from bench.model.seam import Context, Missing
 from bench.model.suite import Case, shaped
 from bench.runtimes import packages
-from bench.runtimes.torch import loading
+from bench.runtimes.torch import errors, precision
 from bench.runtimes.trt import versions
 from bench.units import parse_size
 
@@ -37,7 +38,6 @@ _EXISTS: dict[str, tuple[Ir, ...]] = {
     "use_python_runtime": ("dynamo", "torch_compile"),
     "truncate_double": ("dynamo", "torch_compile", "ts"),
 }
-TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-bindings")
 OLD_TOOLCHAIN = (
     "a toolchain of Python 3.11 with: pip install torch-tensorrt==2.2.0 torch==2.2.0 tensorrt==8.6.1 'numpy<2'"
 )
@@ -95,37 +95,36 @@ def version(*distributions: str) -> tuple[int, ...]:
 def missing() -> Missing | None:
     """torch, torch_tensorrt, TensorRT, or a torch_tensorrt that was made for another torch."""
     torch_version, own = version("torch"), version("torch-tensorrt")
-    install = "pip install torch-tensorrt"
+    fitting = install("torch_tensorrt")
     if torch_version:
-        install = f"pip install 'torch-tensorrt=={torch_version[0]}.{torch_version[1]}.*'"
-    needed = [("torch", "pip install torch"), ("torch_tensorrt", install), ("tensorrt", install)]
-    found = packages.first_missing(*needed)
+        fitting = f"pip install 'torch-tensorrt=={torch_version[0]}.{torch_version[1]}.*'"
+    commands = {"torch_tensorrt": fitting, "tensorrt": fitting}  # it brings the TensorRT that it needs
+    found = packages.first_missing("torch", *commands, commands=commands)
     if found is None and own and own != torch_version:
         numbers = [".".join(map(str, found)) for found in (own, torch_version)]
-        return Missing(reason=f"torch_tensorrt {numbers[0]} cannot work beside torch {numbers[1]}", fix=install)
+        return Missing(reason=f"torch_tensorrt {numbers[0]} cannot work beside torch {numbers[1]}", fix=fitting)
     return found
 
 
 @contextlib.contextmanager
-def session(case: Case, options: Options, context: Context) -> Iterator[versions.Api]:
-    """torch, TensorRT and torch_tensorrt imported (phase ``import``), errors of torch mapped.
+def session(options: Options, context: Context) -> Iterator[versions.Api]:
+    """TensorRT and torch_tensorrt imported (phase ``import``) inside a session of torch.
 
-    Unavailable if something is absent, does not fit together, or does not have the case's ``ir``.
+    Unavailable if something is absent, does not fit together, or does not have the ``ir`` of the options.
     """
     lacks = missing()
     if lacks is not None:
         raise Unavailable(lacks.reason, fix=lacks.fix)
     if options.ir == "fx":
         _check_fx()
-    with loading.session(case, context), loading.own_warnings_filtered():
-        with context.phase("import"):
-            api = versions.open_api(device=context.device)
-            # TensorRT keeps the first logger that it is given. Not for ts: its builder, in C++, holds the lock that a
-            # logger in Python waits for.
-            first = options.ir != "ts" and versions.made(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
-            _import()
-        yield api
-        del first
+    with context.phase("import"):
+        api = versions.open_api(device=context.device)
+        # TensorRT keeps the first logger that it is given. Not for ts: its builder, in C++, holds the lock that a
+        # logger in Python waits for.
+        first = options.ir != "ts" and versions.made(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
+        _import()
+    yield api
+    del first
 
 
 def _check_fx() -> None:
@@ -193,7 +192,7 @@ def settings(case: Case, options: Options, known: Iterable[str], cache: Path) ->
     if "use_explicit_typing" in known:
         own["use_explicit_typing"] = True
     else:
-        own["enabled_precisions"] = {loading.dtype(case.precision)}
+        own["enabled_precisions"] = {precision.dtype(case.precision)}
     return {name: value for name, value in own.items() if name in known} | asked
 
 
@@ -246,7 +245,7 @@ def refusals(api: versions.Api, what: str) -> Iterator[None]:
     """
     with _hearing(api) as operators:
         try:
-            with loading.errors(what):
+            with errors.mapped(what):
                 yield
         except Unsupported as error:
             text = error.what + (f"; without a converter: {', '.join(operators)}" if operators else "")

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bench.errors import CaseError, OutOfMemory, Unavailable, Unsupported
+from bench.errors import OUT_OF_MEMORY, CaseError, OutOfMemory, Unavailable, Unsupported
+from bench.model.distributions import install
 from bench.runtimes import memory
 
-INSTALL = "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT"
+_INSTALL = install("tensorrt")
 _DRIVER = "nvidia-smi, to see the GPU and whether its driver is new enough for this TensorRT's CUDA"
 _FIRST = (8, 6)
 # TensorRT's type -> the name that numpy, or ml_dtypes where numpy has none, gives it.
@@ -26,10 +27,6 @@ _DTYPES = {
     "E8M0": "float8_e8m0fnu",
 }  # fmt: skip
 _MEMBERS = {name: member for member, name in _DTYPES.items()}
-_NO_MEMORY = re.compile(
-    r"out\s*_?of\s*_?memory|could not be allocated|cuda failure: 2\b|failure with error: 2\b|std::bad_alloc",
-    re.IGNORECASE,
-)
 _KEPT = 500  # lines of the log
 _AGAIN = "--cold, or delete the engine from the cache, to build it again"
 _DAMAGED = "the plan ({nbytes:,} bytes) is damaged or cut short"
@@ -112,7 +109,7 @@ def open_api(plugins: Sequence[Path] = (), device: str = "cuda:0") -> Api:
     trt = _import()
     version = str(trt.__version__)
     if _numbers(version)[:2] < _FIRST:
-        raise Unavailable(f"TensorRT {version} is too old: 8.6 is the first that works", fix=INSTALL)
+        raise Unavailable(f"TensorRT {version} is too old: 8.6 is the first that works", fix=_INSTALL)
     library = _library_version(_numbers(version)[0])
     if library and _numbers(library)[:2] != _numbers(version)[:2]:
         raise Unavailable(
@@ -141,7 +138,7 @@ def _import() -> Any:
     try:
         return importlib.import_module("tensorrt")
     except ModuleNotFoundError as error:
-        raise Unavailable(f"the package {error.name!r} is not installed", fix=INSTALL) from error
+        raise Unavailable(f"the package {error.name!r} is not installed", fix=_INSTALL) from error
     except (ImportError, OSError) as error:
         text = str(error)
         if "cannot open shared object file" in text:
@@ -151,7 +148,7 @@ def _import() -> Any:
             what = "TensorRT's bindings and libraries are of different versions"
             fix = "install both in the same version: pip install --force-reinstall tensorrt-cu12==VERSION"
         else:
-            what, fix = "TensorRT is installed but cannot be imported", INSTALL
+            what, fix = "TensorRT is installed but cannot be imported", _INSTALL
         raise Unavailable(f"{what}: {text}", fix=fix) from error
 
 
@@ -197,7 +194,7 @@ def refused(api: Api, what: str) -> CaseError:
     """The error for something TensorRT did not do, with the last lines of its log; it says why nowhere else."""
     said = (api.log.errors() or api.log.warnings())[-5:]
     text = f"{what}: {' | '.join(said)}" if said else f"{what}, and its log does not say why"
-    if any(_NO_MEMORY.search(line) for line in said):
+    if any(OUT_OF_MEMORY.search(line) for line in said):
         return OutOfMemory(text, fix="a smaller batch, a smaller workspace, or a device with more memory")
     return Unsupported(text)
 

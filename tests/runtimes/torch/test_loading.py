@@ -17,7 +17,9 @@ from bench.backends import base
 from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
 from bench.model.suite import Case, Input, Range
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, lane, loading
+from bench.runtimes.torch import caches, errors, factories, lane, precision, session
+from bench.runtimes.torch.options import TorchOptions
+from bench.runtimes.torch.outputs import flatten_outputs
 from tests.backends.kit import Bench, cosine
 
 torch = pytest.importorskip("torch")
@@ -27,7 +29,7 @@ SQUARE = {"x": Input(shape=(4, 4))}
 
 def build(bench: Bench, factory: str, device: str = "cpu", **fields: Any) -> Any:
     case = bench.case("eager", factory, source="suite.yaml:7", **fields)
-    return loading.build_model(case, bench.context(case), device=device)
+    return factories.build_model(case, bench.context(case), device=device)
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_generator_alone(bench: Bench) -> None:
@@ -41,9 +43,9 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_generator_a
 
 def test_nothing_is_recorded_for_gradients_in_a_session_whatever_the_weights_ask_for(bench: Bench) -> None:
     case = bench.case("eager", "zoo.py:net")
-    with loading.session(case, bench.context(case)):
+    with session.torch_session(case, bench.context(case)):
         x = torch.from_numpy(tensors.seeded_inputs(case.resolved, 0)["x"])
-        outputs = loading.flatten_outputs(loading.build_model(case, bench.context(case), device="cpu")(x))
+        outputs = flatten_outputs(factories.build_model(case, bench.context(case), device="cpu")(x))
         assert not any(value.requires_grad for value in outputs.values())
     assert torch.is_grad_enabled()
 
@@ -157,10 +159,10 @@ def test_keys_that_only_the_code_of_a_configuration_or_its_model_knows_are_taken
 
 def test_nested_outputs_are_named_by_their_path_and_none_is_skipped() -> None:
     one = torch.ones(1)
-    assert list(loading.flatten_outputs(one)) == ["output"]
-    assert list(loading.flatten_outputs({"a": one, "b": (None, one, [one])})) == ["a", "b.1", "b.2.0"]
+    assert list(flatten_outputs(one)) == ["output"]
+    assert list(flatten_outputs({"a": one, "b": (None, one, [one])})) == ["a", "b.1", "b.2.0"]
     named = collections.namedtuple("Found", ["boxes", "scores"])(one, one)
-    assert list(loading.flatten_outputs(named)) == ["boxes", "scores"]
+    assert list(flatten_outputs(named)) == ["boxes", "scores"]
 
 
 @pytest.mark.parametrize("backend", ["eager", "torchscript"])
@@ -200,7 +202,7 @@ def test_lanes_on_a_gpu_are_no_more_than_torch_has_streams_for(bench: Bench) -> 
     case = bench.case("eager")
     for device, most in (("cpu", None), ("cuda:0", 32)):
         context = msgspec.structs.replace(bench.context(case), device=device)
-        assert lane.TorchPrepared(case, loading.TorchOptions(), context, lambda inputs: None).max_lanes == most
+        assert lane.TorchPrepared(case, TorchOptions(), context, lambda inputs: None).max_lanes == most
 
 
 def test_a_missing_half_precision_kernel_is_unsupported(bench: Bench) -> None:
@@ -209,15 +211,15 @@ def test_a_missing_half_precision_kernel_is_unsupported(bench: Bench) -> None:
 
 
 def test_running_out_of_memory_is_told_as_such() -> None:
-    with pytest.raises(OutOfMemory) as caught, loading.errors():
+    with pytest.raises(OutOfMemory) as caught, errors.mapped():
         torch.empty(1 << 50)
     assert "smaller batch" in caught.value.fix
 
 
 def test_an_error_of_the_model_itself_passes_unless_a_step_refuses() -> None:
-    with pytest.raises(ValueError, match="wrong"), loading.errors():
+    with pytest.raises(ValueError, match="wrong"), errors.mapped():
         raise ValueError("wrong")
-    with pytest.raises(Unsupported, match="cannot be exported: wrong"), loading.errors("cannot be exported"):
+    with pytest.raises(Unsupported, match="cannot be exported: wrong"), errors.mapped("cannot be exported"):
         raise ValueError("wrong")
 
 
@@ -225,7 +227,7 @@ def test_an_error_of_the_model_itself_passes_unless_a_step_refuses() -> None:
 def test_tf32_is_set_in_both_libraries_and_put_back(on: bool) -> None:
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
-    with loading.tf32(on):
+    with precision.tf32(on):
         assert (matmul.allow_tf32, cudnn.allow_tf32) == (on, on)
     assert (matmul.allow_tf32, cudnn.allow_tf32) == before
 
@@ -265,7 +267,7 @@ def test_a_factorys_file_cannot_undo_the_precision_of_its_case_or_of_the_referen
     (tmp_path / "fast.py").write_text(code)
     case = bench.case("eager", "fast.py:net", SQUARE)
     backend, context = base.load("eager"), msgspec.structs.replace(bench.context(case), suite_dir=tmp_path)
-    with loading.tf32(False):
+    with precision.tf32(False):
         wanted = settings()
         with backend.prepare(case, base.options_of(backend, case), context) as prepared:
             assert settings() == wanted

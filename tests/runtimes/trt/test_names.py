@@ -45,7 +45,9 @@ def versions_with(name: str, member: str | None) -> set[str]:
 def used(path: Path) -> set[tuple[str, str | None, bool]]:
     """Names of the module, or members of its classes, in a file, and whether the function asks first if it is there."""
     found = set()
-    for function in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    modules = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef):
             continue
         text = ast.unparse(function)
@@ -54,7 +56,7 @@ def used(path: Path) -> set[tuple[str, str | None, bool]]:
             name, member = None, None
             if match := MODULE.match(whole):
                 name, member = match[1], match[2]
-            elif match := OBJECT.match(whole):
+            elif (match := OBJECT.match(whole)) and match[1] not in modules:
                 name, member = OBJECTS[match[1]], match[2]
             if name and not (member or "").startswith("__"):
                 asked = "api.major" in text or any(

@@ -1,0 +1,24 @@
+"""The Python packages that runtimes come in: names of distributions, and the command that installs each."""
+
+# TensorRT, by the distribution that has it. What is built is kept by the versions of exactly these.
+TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-bindings")
+# What the newer of those are made of.
+TENSORRT_BINDINGS = ("tensorrt-cu12-bindings", "tensorrt-cu13-bindings")
+
+# The commands for modules that are not installed by their own name.
+_COMMANDS = {
+    "cuda": "pip install cuda-bindings",
+    "cuda.bindings": "pip install cuda-bindings",
+    "onnxruntime": "pip install onnxruntime  (or onnxruntime-gpu)",
+    "pynvml": "pip install nvidia-ml-py",
+    "tensorrt": "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT",
+    "torchvision": "install the torchvision that belongs to your torch build: pytorch.org/get-started",
+    "torch_tensorrt": "pip install torch-tensorrt",
+}
+# The packages that the worker needs in a foreign interpreter.
+WORKER = "pip install msgspec numpy"
+
+
+def install(module: str) -> str:
+    """The command that installs the package of a module that is imported by this name."""
+    return _COMMANDS.get(module, f"pip install {module.partition('.')[0]}")

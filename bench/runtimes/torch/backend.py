@@ -1,0 +1,85 @@
+"""The base of the backends that run a PyTorch module: a subclass says how it loads one."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from bench.errors import UsageError
+from bench.model import seam
+from bench.model.seam import Context, Missing, Stage
+from bench.model.suite import Case
+from bench.runtimes import shapes
+from bench.runtimes.torch import session, weights
+from bench.runtimes.torch.lane import TorchPrepared
+
+AnyOptions = TypeVar("AnyOptions", bound=seam.Options)
+
+
+class TorchBackend(ABC, Generic[AnyOptions]):
+    """A backend (``bench.model.seam.Backend``) whose cases are PyTorch modules with these ``options``.
+
+    ``load`` is all that a subclass has to give; it overrides the rest where it needs more. ``compiles`` says that
+    the measuring process, or the one that builds, needs a compiler.
+    """
+
+    options: type[AnyOptions]
+    simulated = False
+    compiles = False
+
+    @property
+    def name(self) -> str:
+        """The backend's name, which is that of its file."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def missing(self, device: str = "cpu") -> Missing | None:
+        """torch, and for a backend that compiles a C++ compiler or Triton."""
+        return session.missing(compiler_for=device if self.compiles else "")
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """What no PyTorch backend can do."""
+        return session.unsupported(case, device)
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """The reference, and in another toolchain than the default one its weights."""
+        return weights.first_stages(case)
+
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """Import torch and the library of the case's factory."""
+        session.preload(case, suite_dir)
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """Makes nothing: the first stages are produced by eager. UsageError for any stage."""
+        raise UsageError(f"{self.name} makes no {stage.name}")
+
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: AnyOptions, context: Context) -> Iterator[TorchPrepared]:
+        """What ``load`` gives, closed at the end. Phases: import, and those of ``load``."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(session.torch_session(case, context))
+            stack.enter_context(session.own_warnings_filtered())
+            yield stack.enter_context(contextlib.closing(self.load(case, options, context, stack)))
+
+    @abstractmethod
+    def load(self, case: Case, options: AnyOptions, context: Context, stack: contextlib.ExitStack) -> TorchPrepared:
+        """The model, loaded or compiled, each step in a phase; what is entered on ``stack`` lasts as long as it."""
+
+    def build_stage(self, case: Case, kind: str, *libraries: str) -> Stage:
+        """The stage ``build`` that this backend makes, for one kind of device, of the model with the case's options.
+
+        ``libraries`` are the distributions besides those of the model that can change what is built.
+        """
+        return Stage(
+            name="build",
+            kind=kind,
+            producer=self.name,
+            key={"model": shapes.model_key(case), "precision": case.precision, "options": case.options},
+            needs=tuple(stage.name for stage in weights.first_stages(case)[1:]),
+            libraries=shapes.libraries(case, *libraries),
+            per_device=True,
+            per_build=True,
+            toolchain=case.toolchain,
+        )

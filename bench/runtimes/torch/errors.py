@@ -1,0 +1,55 @@
+"""What torch raises, as the error tree."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
+from bench.model.distributions import install
+
+_NO_KERNEL = re.compile(
+    r"not implemented for '|Low precision dtypes not supported|Could not run '\S+' with arguments from the|"
+    r"Unsupported dtype|not supported for (Half|BFloat16)"
+)
+_NO_COMPILER = re.compile(r"No working C\+\+ compiler|Cannot find a working triton installation", re.IGNORECASE)
+
+
+@contextlib.contextmanager
+def mapped(refusal: str = "") -> Iterator[None]:
+    """Turn what torch raises into the error tree.
+
+    Out of memory, a missing kernel, compiler or operator are told by type and message. With ``refusal`` ("torch.export
+    cannot take this model") any other exception of the block is Unsupported; without, it passes.
+    """
+    try:
+        yield
+    except (BenchError, MemoryError):
+        raise
+    except Exception as error:
+        found = _mapped(error)
+        if found is None and refusal:
+            found = Unsupported(f"{refusal}: {brief(error)}")
+        if found is None:
+            raise
+        raise found from error
+
+
+def _mapped(error: Exception) -> CaseError | None:
+    # By name: the exception classes moved between torch versions, and some modules are slow to import.
+    names = {cls.__name__ for cls in type(error).__mro__}
+    text = str(error)
+    if "OutOfMemoryError" in names or OUT_OF_MEMORY.search(text):
+        return OutOfMemory(brief(error), fix=LESS_MEMORY)
+    if _NO_COMPILER.search(text) or names & {"InvalidCxxCompiler", "TritonMissing"}:
+        return Unavailable(brief(error), fix=f"apt-get install g++, and for CUDA: {install('triton')}")
+    if _NO_KERNEL.search(text) or names & {"TorchDynamoException", "OnnxExporterError", "UnsupportedOperatorException"}:
+        return Unsupported(brief(error))
+    return None
+
+
+def brief(error: BaseException) -> str:
+    """The first three lines of the error's text, or its type's name, in at most 500 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:3])[:500]

@@ -1,0 +1,96 @@
+"""The model of a case as it is measured, its input tensors, and the tensors that a module keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench import tensors
+from bench.model.seam import Context
+from bench.model.suite import Case
+from bench.runtimes import shapes
+from bench.runtimes.torch import factories, precision, weights
+from bench.runtimes.torch.options import TorchOptions
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_model(case: Case, options: TorchOptions, context: Context, device: str) -> torch.nn.Module:
+    """The case's model as it is measured: precision, memory format and autocast applied, on ``device``.
+
+    Its weights are those of the weights artifact, if the case has one. TF32 is as the precision says, whatever the
+    factory's file has set.
+    """
+    import torch
+
+    model = factories.build_model(case, context, device="cpu")
+    precision.set_tf32(case.precision == "tf32")
+    if weights.STAGE in context.artifacts:
+        weights.load_weights(model, context.artifacts[weights.STAGE])
+    if options.memory_format == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+    if not options.autocast:
+        return model.to(device=device, dtype=precision.dtype(case.precision))
+    return _autocast(model.to(device), torch.device(device).type, precision.dtype(case.precision))
+
+
+def _autocast(model: torch.nn.Module, device_type: str, to: torch.dtype) -> torch.nn.Module:
+    import torch
+
+    class Autocast(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, **inputs: Any) -> Any:
+            # Without the cache of cast weights: it serves training only, and tracing fails with it.
+            with torch.autocast(device_type, dtype=to, cache_enabled=False):
+                return self.model(**inputs)
+
+    return Autocast().eval()
+
+
+def to_tensors(
+    arrays: Mapping[str, tensors.Array], case: Case, memory_format: str, device: str
+) -> dict[str, torch.Tensor]:
+    """New tensors on ``device`` with the arrays' values: floats at the case's precision, all others as they are."""
+    import torch
+
+    made = {}
+    for name, array in arrays.items():
+        tensor = torch.from_numpy(array.copy())
+        if tensor.is_floating_point():
+            tensor = tensor.to(precision.dtype(case.precision))
+        if memory_format == "channels_last" and tensor.dim() == 4:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        made[name] = tensor.to(device)
+    return made
+
+
+def load_with_example(
+    case: Case, options: TorchOptions, context: Context
+) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """The model on the case's device, and inputs there to trace or compile it with."""
+    model = load_model(case, options, context, context.device)
+    arrays = shapes.example_arrays(case, context)
+    return model, to_tensors(arrays, case, options.memory_format, context.device)
+
+
+def held_by(module: torch.nn.Module) -> list[torch.Tensor]:
+    """The tensors that a module keeps: parameters, buffers, and those in plain attributes of it and of all modules in
+    it, e.g. a grid that is made in the first call and returned by every one.
+    """
+    import torch
+
+    found: list[torch.Tensor] = [*module.parameters(), *module.buffers()]
+    looked: list[Any] = [vars(each) for each in module.modules()]
+    seen: set[int] = set()
+    while looked:
+        value = looked.pop()
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            looked += value.values() if isinstance(value, dict) else value
+    return found

@@ -1,0 +1,71 @@
+"""Outputs by name whatever a model returns, and modules that tracers and exporters can take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import Unsupported
+
+if TYPE_CHECKING:
+    import torch
+
+
+def flatten_outputs(out: Any) -> dict[str, torch.Tensor]:
+    """What a model returned, as named tensors in order.
+
+    A tensor is ``output``; a dict, a named tuple or a transformers ModelOutput keeps its keys, a tuple or list counts
+    from ``0``; nested names are joined by dots (``hidden_states.0``); None is skipped. Unsupported for anything else.
+    """
+    import torch
+
+    if isinstance(out, torch.Tensor):
+        return {"output": out}
+    found: dict[str, torch.Tensor] = {}
+    _flatten_into(found, out, "")
+    if not found:
+        raise Unsupported(f"the model returned a {type(out).__name__} without a tensor")
+    return found
+
+
+def _flatten_into(found: dict[str, torch.Tensor], out: Any, prefix: str) -> None:
+    import torch
+
+    if isinstance(out, torch.Tensor):
+        found[prefix] = out
+        return
+    if out is None:
+        return
+    if hasattr(out, "_asdict"):
+        out = out._asdict()
+    if isinstance(out, tuple | list):
+        out = {str(index): value for index, value in enumerate(out)}
+    if not isinstance(out, Mapping):
+        raise Unsupported(
+            f"the model returned a {type(out).__name__} as {prefix or 'its output'}; only tensors can be compared",
+            fix="let the factory wrap the model so that it returns tensors",
+        )
+    for key, value in out.items():
+        _flatten_into(found, value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def positional(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """A module that takes ``inputs``' tensors in order and returns a flat tuple, and the names of what it returns.
+
+    For tracing and exporting, which lose names and container types; the names come from one call.
+    """
+    import torch
+
+    names = tuple(inputs)
+    with torch.no_grad():
+        outputs = tuple(flatten_outputs(model(**inputs)))
+
+    class Positional(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *values: Any) -> Any:
+            return tuple(flatten_outputs(self.model(**dict(zip(names, values, strict=True)))).values())
+
+    return Positional().eval(), outputs

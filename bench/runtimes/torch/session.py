@@ -1,0 +1,116 @@
+"""Whether torch is here and what it can run, and torch opened for one case and closed again."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.util
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.errors import Unavailable
+from bench.model.distributions import install
+from bench.model.seam import Context, Missing
+from bench.model.suite import Case
+from bench.runtimes import packages
+from bench.runtimes.torch import errors, factories
+from bench.runtimes.torch.precision import tf32
+
+# Warnings of torch's own calls to what it deprecates, and of TF32 being off, which the precision asked for.
+_OWN_WARNINGS = (
+    r"`torch\.jit\.\w+` is deprecated",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r"You are using the legacy TorchScript-based ONNX export",
+    r"TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled",
+    r"The feature will be removed\. Please remove usage of this function",
+)
+
+
+def missing(*, compiler_for: str = "") -> Missing | None:
+    """What a PyTorch backend lacks here: torch, or to compile for a device a C++ compiler and on CUDA Triton."""
+    found = packages.first_missing("torch")
+    if found or not compiler_for:
+        return found
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name):
+        what = "there is no C++ compiler, and torch compiles C++ for every graph"
+        return Missing(reason=what, fix="apt-get install g++")
+    if compiler_for != "cpu" and importlib.util.find_spec("triton") is None:
+        return Missing(reason="Inductor needs Triton to compile for CUDA", fix=install("triton"))
+    return None
+
+
+def unsupported(case: Case, device: str) -> str | None:
+    """Why no PyTorch backend can run the case on ``device``, or None."""
+    if case.precision in ("int8", "fp8"):
+        return f"PyTorch converts no model to {case.precision} by itself; a quantised factory would be another model"
+    if device == "cpu" and case.precision == "tf32":
+        return "TF32 is a CUDA format"
+    if device == "cpu" and case.cuda_graph:
+        return "cuda_graph needs a CUDA device"
+    if case.options.get("autocast") and case.precision not in ("fp16", "bf16"):
+        return "autocast needs precision fp16 or bf16"
+    return None
+
+
+def preload(case: Case, suite_dir: Path) -> None:
+    """Import torch and the library that the model comes from."""
+    import torch  # noqa: F401
+
+    factories.preload(case, suite_dir)
+
+
+@contextlib.contextmanager
+def torch_session(case: Case, context: Context) -> Iterator[None]:
+    """torch imported and its device there, TF32 as the precision says, errors mapped; memory given back at the end.
+
+    Nothing is recorded for gradients: weights may ask for them, and tracers that run the model would keep every layer's
+    output.
+    """
+    with context.phase("import"):
+        absent = missing()
+        if absent is not None:
+            raise Unavailable(absent.reason, fix=absent.fix)
+        try:
+            import torch
+        except (ImportError, OSError) as error:  # a library that torch was built for is not found, or another is
+            what = f"torch is installed but cannot be imported: {errors.brief(error)}"
+            raise Unavailable(what, fix="reinstall torch, or correct LD_LIBRARY_PATH and PYTHONPATH") from error
+    if context.device != "cpu" and not torch.cuda.is_available():
+        raise _no_device()
+    try:
+        with tf32(case.precision == "tf32"), torch.no_grad(), errors.mapped():
+            yield
+    finally:
+        gc.collect()
+        if context.device != "cpu":
+            with contextlib.suppress(RuntimeError):  # after an illegal access every call fails, and hides the first one
+                torch.cuda.empty_cache()
+
+
+def _no_device() -> Unavailable:
+    """Why torch can use no CUDA device: starting CUDA says what ``is_available`` keeps to itself."""
+    import torch
+
+    why = "no reason given"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        why = errors.brief(error)
+    fix = "nvidia-smi shows the driver's state and the GPUs, CUDA_VISIBLE_DEVICES chooses among them"
+    if torch.version.cuda is None:
+        fix = "install a CUDA build of torch: pytorch.org/get-started"
+    elif "too old" in why:
+        fix = f"a newer NVIDIA driver, or a torch for an older CUDA than {torch.version.cuda}: pytorch.org/get-started"
+    return Unavailable(f"torch {torch.__version__} can use no CUDA device: {why}", fix=fix)
+
+
+@contextlib.contextmanager
+def own_warnings_filtered() -> Iterator[None]:
+    """Hide what torch warns of in its own code, by message; all other warnings pass."""
+    with warnings.catch_warnings():
+        for message in _OWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield

@@ -1,0 +1,452 @@
+"""The format of suite files as one table: each key with its kind, limits, meaning and default.
+
+The reader and the JSON Schema are made of it, and docs/suites.md shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bench.errors import UPGRADE, did_you_mean
+from bench.model.suite import ASKABLE, DEFAULT_THRESHOLDS, PRECISIONS, Input, Model, Policy, Range, Toolchain
+from bench.suite.kinds import (
+    ANYTHING,
+    FRACTION,
+    IDENTIFIER,
+    WORD,
+    Field,
+    Kind,
+    duration,
+    listing,
+    named,
+    number,
+    one_of,
+    optional,
+    record,
+    several,
+    text,
+    whole,
+)
+from bench.suite.matrix import RESERVED, Names, matrix, symbols_of
+from bench.suite.yaml_marks import Node, expected, fail, mapping, sequence
+from bench.units import NS_PER_S
+
+VERSION = 1
+DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
+LIBRARIES = ("torchvision", "timm", "transformers")
+LEAST_ENERGY_NS = 5 * NS_PER_S
+_FILE_FUNCTION = text(r"[^:\0]+\.py:[A-Za-z_]\w*", "zoo.py:centernet")
+_SIZE = whole()
+_INPUTS = "inputs: {x: {shape: [batch, 3, 224, 224]}}"
+_MODELS = "models: {NAME: {factory: ..., inputs: ...}}"
+
+
+# ------------------------------------------------------------------------------------------------------------ models
+
+
+def _factory(node: Node) -> str:
+    value: str = text().read(node)
+    source, _, name = value.partition(":")
+    if source.endswith(".py"):
+        # Whether the file and the function are there is found out where they are imported: in the worker.
+        return str(_FILE_FUNCTION.read(node))
+    if source not in LIBRARIES:
+        known = f"{', '.join(LIBRARIES)}, or a Python file beside the suite"
+        what = f"unknown factory {value!r}.{did_you_mean(source, LIBRARIES)}"
+        raise fail(node, what, f"write LIBRARY:NAME with one of {known}, e.g. torchvision:resnet50 or zoo.py:centernet")
+    if not re.fullmatch(WORD, name):
+        raise expected(node, f"{source}:NAME", "e.g. torchvision:resnet50")
+    return value
+
+
+_FACTORY = Kind(
+    _factory, {"type": "string", "pattern": rf"^({'|'.join(LIBRARIES)}):{WORD}$|{_FILE_FUNCTION.schema['pattern']}"}
+)
+
+
+def _dimension(node: Node) -> int | str:
+    if not isinstance(node.value, str):
+        return int(_SIZE.read(node))
+    symbol: str = _SYMBOL.read(node)
+    if symbol in RESERVED:
+        raise fail(node, f"{symbol!r} cannot be a symbol: the word is taken", f"reserved: {', '.join(RESERVED)}")
+    return symbol
+
+
+_SYMBOL = text(IDENTIFIER, "batch (a symbol is one word)")
+_DIMENSION = Kind(_dimension, {"anyOf": [_SIZE.schema, _SYMBOL.schema]})
+
+
+def _span(node: Node) -> tuple[int, int]:
+    ends = [whole(None).read(item) for item in sequence(node)]
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        what = f"{node.key}: a range is [low, high) with low < high"
+        raise fail(node, what, "e.g. [0, 100] for the integers 0 to 99")
+    return ends[0], ends[1]
+
+
+_SPAN = Kind(_span, {"type": "array", "items": whole(None).schema, "minItems": 2, "maxItems": 2})
+
+INPUT = (
+    Field(
+        name="shape",
+        kind=listing(_DIMENSION),
+        description="the sizes: whole numbers and symbols",
+        required="shape: [batch, 3, 224, 224]",
+    ),
+    Field(name="dtype", kind=one_of(DTYPES, "dtype"), description=", ".join(DTYPES), default="float32"),
+    Field(
+        name="range",
+        kind=_SPAN,
+        description="for integers: `[low, high]`, with `high` excluded",
+        otherwise="`[0, 2]`",
+    ),
+)
+
+
+def _input(values: dict[str, Any], node: Node) -> Input:
+    dtype = values.get("dtype", "float32")
+    if dtype == "float32":
+        # Spelled out or not, the default is one value: msgspec omits it only if it is the same object, see Case.id.
+        values.pop("dtype", None)
+    if "range" in values:
+        place, (low, high) = mapping(node)["range"], values["range"]
+        if not dtype.startswith(("int", "uint")):
+            raise fail(place, f"{place.key}: a range is for integers, and the dtype is {dtype}", "remove it")
+        limits = np.iinfo(dtype)
+        if low < limits.min or high > int(limits.max) + 1:
+            what = f"{place.key}: a range is [low, high) with low < high, within {dtype}"
+            raise fail(place, what, "e.g. [0, 100] for the integers 0 to 99")
+    return Input(**values)
+
+
+MODEL = (
+    Field(
+        name="factory",
+        kind=_FACTORY,
+        description="`torchvision:NAME`, `timm:NAME`, `transformers:CLASS`, or `FILE.py:FUNCTION` with the file beside "
+        "the suite",
+        required="factory: torchvision:resnet50",
+    ),
+    Field(
+        name="inputs",
+        kind=named(record(INPUT, _input), example=_INPUTS),
+        description="the tensors of one call, by the name of the argument",
+        required=_INPUTS,
+    ),
+    Field(
+        name="args",
+        kind=ANYTHING,
+        description="keyword arguments of the factory, passed on as they are; of a file that one names, e.g. a "
+        "checkpoint, the contents count",
+        otherwise="none",
+    ),
+    Field(
+        name="config",
+        kind=ANYTHING,
+        description="for transformers only: the configuration class under `transformers`, and its keyword arguments; "
+        "one that the class does not have is an error",
+        otherwise="none",
+    ),
+    Field(
+        name="symbols",
+        kind=named(_SIZE),
+        description="sizes of symbols where the matrix does not name them",
+        otherwise="none",
+    ),
+    Field(
+        name="metric",
+        kind=_FILE_FUNCTION,
+        description="`FILE.py:FUNCTION`, a function `(outputs, reference) -> dict[str, float]` whose numbers are "
+        "stored with the accuracy",
+        otherwise="none",
+    ),
+)
+
+
+def _model(values: dict[str, Any], node: Node) -> Model:
+    model, entries = Model(**values), mapping(node)
+    if "config" in entries and not model.factory.startswith("transformers:"):
+        what = f"{entries['config'].key} is for transformers models; {model.factory} would not see it"
+        raise fail(entries["config"], what, "what the factory takes stands under `args`")
+    if "symbols" in entries:
+        mapping(entries["symbols"], symbols_of(model), "symbol")
+    return model
+
+
+# ----------------------------------------------------------------------------------------------------------- dynamic
+
+DYNAMIC = (
+    Field(name="min", kind=_SIZE, description="the least size", required="min: 1"),
+    Field(name="opt", kind=_SIZE, description="the size to optimise for", required="opt: 8"),
+    Field(name="max", kind=_SIZE, description="the largest size", required="max: 32"),
+    Field(
+        name="at", kind=several(_SIZE), description="the sizes that are measured", otherwise="`min`, `opt` and `max`"
+    ),
+)
+
+
+def _range(values: dict[str, Any], node: Node) -> Range:
+    low, opt, high = values["min"], values["opt"], values["max"]
+    if not low <= opt <= high:
+        raise fail(node, f"{node.key}: min <= opt <= max does not hold: {low}, {opt}, {high}")
+    if "at" not in values:
+        return Range(min=low, opt=opt, max=high, at=tuple(sorted({low, opt, high})))
+    at = mapping(node)["at"]
+    for point in sequence(at) if isinstance(at.value, list) else [at]:
+        if not low <= point.value <= high:
+            raise expected(point, f"a point within {low} to {high}")
+    return Range(**values)
+
+
+# ----------------------------------------------------------------------------------------------------------- measure
+
+
+def _energy(node: Node) -> int:
+    value: int = duration(least=0).read(node)
+    if 0 < value < LEAST_ENERGY_NS:  # the card's counter moves in steps of up to 0.1 s
+        raise expected(node, "0s, or 5s or more", "energy: 5s")
+    return value
+
+
+MEASURE = (
+    Field(
+        name="boundaries",
+        kind=several(one_of(ASKABLE, "boundary")),
+        description=f"some of {', '.join(ASKABLE)}",
+        otherwise="CPU: latency, throughput; GPU: gpu, enqueue, latency, throughput",
+    ),
+    Field(name="replicates", kind=whole(), description="fresh processes per case", default=3),
+    Field(
+        name="builds",
+        kind=whole(),
+        description="independent builds of one model that replicates take in turn: engines, packages and compiled "
+        "code, which may choose other kernels each time",
+        default=1,
+    ),
+    Field(
+        name="energy",
+        attribute="energy_ns",
+        kind=Kind(_energy, duration().schema),
+        description="on a GPU, how long a saturated loop runs to read the energy of one inference (5s or more; "
+        "0s: not read)",
+        default="0s",
+    ),
+    Field(
+        name="target_ci",
+        kind=FRACTION,
+        description="stop when the 95 % interval of the median is within ± this fraction",
+        default="0.5%",
+    ),
+    Field(name="min_samples", kind=whole(), description="least samples per boundary and process", default=50),
+    Field(name="max_samples", kind=whole(), description="most samples per boundary and process", default=256),
+    Field(
+        name="max_time",
+        attribute="max_time_ns",
+        kind=duration(),
+        description="time for the samples of one boundary",
+        default="15s",
+    ),
+    Field(
+        name="throughput_time",
+        attribute="throughput_ns",
+        kind=duration(),
+        description="length of the throughput loop",
+        default="1s",
+    ),
+    Field(
+        name="warmup",
+        attribute="warmup_ns",
+        kind=duration(least=0),
+        description="least time before the first sample",
+        default="200ms",
+    ),
+    Field(name="warmup_calls", kind=whole(0), description="least calls before the first sample", default=10),
+    Field(
+        name="warmup_limit",
+        attribute="warmup_limit_ns",
+        kind=duration(),
+        description="give up waiting for a steady state, with a warning",
+        default="10s",
+    ),
+    Field(
+        name="timeout",
+        attribute="timeout_ns",
+        kind=duration(),
+        description="limit for one process, compilation included; then the row is `Timeout`",
+        default="20min",
+    ),
+)
+
+
+def _policy(values: dict[str, Any], node: Node) -> Policy:
+    policy = Policy(**values)
+    if policy.min_samples > policy.max_samples:
+        what = f"measure: min_samples {policy.min_samples} is more than max_samples {policy.max_samples}"
+        raise fail(mapping(node).get("min_samples", node), what)
+    return policy
+
+
+# ---------------------------------------------------------------------------------------------------------- accuracy
+
+LIMITS = (
+    Field(name="cosine", kind=optional(number(-1, 1)), description="least cosine", otherwise="see below"),
+    Field(
+        name="rel_l2",
+        kind=optional(number(0)),
+        description="largest L2 norm of the error over that of the reference",
+        otherwise="see below",
+    ),
+    Field(
+        name="sqnr",
+        kind=optional(number(-1e9)),
+        description="least signal-to-quantization-noise ratio, in dB",
+        otherwise="not checked",
+    ),
+    Field(
+        name="max_abs",
+        kind=optional(number(0)),
+        description="largest absolute error of one element",
+        otherwise="not checked",
+    ),
+)
+
+
+def _thresholds(values: dict[str, Any], node: Node) -> dict[str, Any]:
+    """A limit that is not named keeps its default, ``null`` switches it off."""
+    return {
+        precision: msgspec.structs.replace(DEFAULT_THRESHOLDS[precision], **limits)
+        for precision, limits in values.items()
+    }
+
+
+_ACCURACY = record(
+    [
+        Field(
+            name=precision,
+            kind=record(LIMITS, noun="limit"),
+            description=f"limits for {precision}; `null` switches a default limit off",
+        )
+        for precision in PRECISIONS
+    ],
+    _thresholds,
+    noun="precision",
+)
+
+
+# -------------------------------------------------------------------------------------------------------- toolchains
+
+
+def _check_variable(name: str, node: Node) -> None:
+    if name == "CUDA_VISIBLE_DEVICES":
+        what = "a run has one device, so a toolchain cannot choose another"
+        raise fail(node, what, f"set it for the whole run: {name}={node.value} trtbench run ...")
+
+
+def _value_of_variable(node: Node) -> str:
+    if type(node.value) not in (str, int, float) or "\0" in str(node.value):
+        raise expected(node, "text", "put it in quotes")
+    return str(node.value)
+
+
+TOOLCHAIN = (
+    Field(
+        name="python",
+        kind=text(r"[^\0]+", "~/venvs/old/bin/python"),
+        description="the interpreter: a path, relative to the folder of the file, or a command on PATH",
+        otherwise="the running one",
+    ),
+    Field(
+        name="env",
+        kind=named(
+            Kind(_value_of_variable, {"type": ["string", "number"]}),
+            pattern=IDENTIFIER,
+            noun="the name of a variable",
+            check=_check_variable,
+        ),
+        description="variables added to those of the running environment. `CUDA_VISIBLE_DEVICES` is refused: a run has "
+        "one device",
+        otherwise="none",
+    ),
+)
+
+
+def _check_toolchain(name: str, node: Node) -> None:
+    if name == "default":
+        raise fail(node, "'default' is the running interpreter", "give the toolchain another name")
+
+
+# What a suite has under this name, and a toolchains.yaml as a whole.
+TOOLCHAINS = named(record(TOOLCHAIN, lambda values, node: Toolchain(**values)), pattern=WORD, check=_check_toolchain)
+
+
+# ------------------------------------------------------------------------------------------------------------- suite
+
+
+def _version(node: Node) -> int:
+    version: int = whole().read(node)
+    if version > VERSION:
+        what = f"the suite is written in schema {version}; this trtbench reads up to schema {VERSION}"
+        raise fail(node, what, UPGRADE)
+    return version
+
+
+def suite(names: Names) -> tuple[Field, ...]:
+    """The keys of a suite file; the values of ``matrix`` refer to ``names``."""
+    return (
+        Field(
+            name="schema",
+            kind=Kind(_version, {"const": VERSION}),
+            description="the version of this format",
+            required=f"schema: {VERSION}",
+        ),
+        Field(name="name", kind=text(WORD, "resnet-18"), description="the suite's name", otherwise="the file's name"),
+        Field(
+            name="device",
+            kind=one_of(("auto", "cpu", "cuda"), "device"),
+            description="auto (a GPU where there is one), cpu, cuda",
+            default="auto",
+        ),
+        Field(
+            name="baseline",
+            kind=text(),
+            description="what speed is shown against: a backend of the matrix by its name or label, `eager@TOOLCHAIN` "
+            "for that of one toolchain",
+            otherwise="`eager`, where the suite has it",
+        ),
+        Field(
+            name="models",
+            kind=named(record(MODEL, _model), pattern=WORD, example=_MODELS),
+            description="the models, by the name that tables show: letters, digits and `. _ + -`",
+            required=_MODELS,
+        ),
+        Field(
+            name="matrix",
+            kind=matrix(names),
+            description="the axes whose product are the cases",
+            required="matrix: {backend: [eager]}",
+        ),
+        Field(
+            name="dynamic",
+            kind=named(record(DYNAMIC, _range), pattern=WORD),
+            description="ranges of symbols that stay dynamic in what is built",
+            otherwise="none",
+        ),
+        Field(name="measure", kind=record(MEASURE, _policy), description="how to measure", otherwise="as below"),
+        Field(
+            name="accuracy",
+            kind=_ACCURACY,
+            description="limits that outputs keep, by precision",
+            otherwise="as below",
+        ),
+        Field(
+            name="toolchains",
+            kind=TOOLCHAINS,
+            description="interpreters that cases may run in, by name",
+            otherwise="none",
+        ),
+    )

@@ -1,0 +1,51 @@
+"""The commands that install packages stand in one place."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.machine.environment import LIBRARIES
+from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS, install
+
+ROOT = Path(bench.__file__).parent
+OWN = ROOT / "model" / "distributions.py"
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("torch", "pip install torch"),
+        ("cuda.bindings", "pip install cuda-bindings"),
+        ("transformers.models.bert", "pip install transformers"),
+        ("torch_tensorrt", "pip install torch-tensorrt"),
+        ("tensorrt", "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT"),
+    ],
+)
+def test_a_module_is_installed_by_the_name_of_its_distribution(module: str, command: str) -> None:
+    assert install(module) == command
+
+
+def test_every_distribution_that_has_tensorrt_is_part_of_the_environment() -> None:
+    assert {*TENSORRT, *TENSORRT_BINDINGS} <= set(LIBRARIES)
+
+
+def literals() -> Iterator[tuple[Path, str]]:
+    """The texts in the code of ``bench``, without those of the fake, whose package does not exist."""
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and path.name != "fake.py":
+                yield path, node.value
+
+
+def test_no_other_module_has_the_plain_command_of_a_package_or_a_name_of_tensorrts() -> None:
+    plain = re.compile(r"pip install \w[\w.-]*")
+    apart = [(path.name, text) for path, text in literals() if plain.fullmatch(text) and path != OWN]
+    assert apart == []
+    distributions = {*TENSORRT, *TENSORRT_BINDINGS} - {"tensorrt"}  # also the name of a module and of a backend
+    assert [(path.name, text) for path, text in literals() if text in distributions and path != OWN] == []
