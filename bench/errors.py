@@ -7,7 +7,7 @@
     │   ├── SuiteError            a suite file or a model factory it names (where = file:line)
     │   ├── SelectionError        a --select expression (where = the expression and a column)
     │   ├── UsageError            a command line that does not fit together
-    │   │   └── DeviceUnavailable the device that was asked for is not here
+    │   │   └── DeviceUnavailable the requested device is not here
     │   └── StoreError            a results file or folder that cannot be read or written
     └── CaseError                 one case cannot continue; becomes a Failure row, the run goes on
         ├── Unavailable           a package, compiler or device is not there

@@ -87,15 +87,16 @@ def test_a_mixed_selection_says_how_to_leave_only_what_can_tell(trtbench: Trtben
     from bench.errors import UsageError
     from bench.model.suite import Case, Input, Plan, Policy, Suite
     from bench.profiling import layers
-    from bench.runner import run
+    from bench.runner.request import Request, Settings
 
     cases = tuple(
         Case(model="net", factory="zoo.py:net", inputs={"x": Input(shape=(1,))}, backend=name)
         for name in ("eager", "fake")
     )
     suite = Suite(schema=1, name="s", path=str(tmp_path / "s.yaml"), models={}, matrix={})
-    settings = run.Settings(store="", cache=str(tmp_path))
+    settings = Settings(store="", cache=str(tmp_path))
+    request = Request(suite=suite, plan=Plan(cases=cases), policy=Policy(), device="cpu", settings=settings)
     with pytest.raises(UsageError) as caught:
-        next(layers.layers(suite, Plan(cases=cases), Policy(), "cpu", settings, lambda event: None))
+        next(layers.layers(request, lambda event: None))
     assert caught.value.what == "eager cannot tell of layers"
     assert caught.value.fix == '--select "backend=fake"'
