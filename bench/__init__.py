@@ -1,3 +1,69 @@
-"""trtbench: one model, one suite file, every inference runtime, one clock."""
+"""trtbench: one model, one suite file, every inference runtime, one clock.
+
+The functions of ``bench.api`` are here too (``bench.load``, ``bench.run``, ...), imported when they are first used: a
+worker in a foreign interpreter imports this package with the standard library, msgspec and NumPy alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.api import (
+        Interrupted,
+        Request,
+        Run,
+        benchmark,
+        doctor,
+        execute,
+        find,
+        layers,
+        load,
+        plan,
+        read,
+        request,
+        resume,
+        rows,
+        run,
+        schema,
+        selftest,
+        succeeded,
+        tables,
+    )
 
 __version__ = "0.2.0"
+__all__ = [
+    "Interrupted",
+    "Request",
+    "Run",
+    "benchmark",
+    "doctor",
+    "execute",
+    "find",
+    "layers",
+    "load",
+    "plan",
+    "read",
+    "request",
+    "resume",
+    "rows",
+    "run",
+    "schema",
+    "selftest",
+    "succeeded",
+    "tables",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A function of the public face, imported now."""
+    if name not in __all__:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module("bench.api"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, also before they are imported."""
+    return sorted({*globals(), *__all__})

@@ -7,8 +7,9 @@
     │   ├── SuiteError            a suite file or a model factory it names (where = file:line)
     │   ├── SelectionError        a --select expression (where = the expression and a column)
     │   ├── UsageError            a command line that does not fit together
+    │   │   └── DeviceUnavailable the device that was asked for is not here
     │   └── StoreError            a results file or folder that cannot be read or written
-    └── CaseError                 one case cannot go on; becomes a Failure row, the run goes on
+    └── CaseError                 one case cannot continue; becomes a Failure row, the run goes on
         ├── Unavailable           a package, compiler or device is not there
         ├── Unsupported           the runtime cannot do what the case asks for
         └── OutOfMemory           the device or the host has no memory left
@@ -60,12 +61,16 @@ class UsageError(InputError):
     """Command-line arguments do not fit together."""
 
 
+class DeviceUnavailable(UsageError):
+    """The device that a run asks for is not here, or cannot be used."""
+
+
 class StoreError(InputError):
     """A results file or folder cannot be read or written."""
 
 
 class CaseError(BenchError):
-    """One case cannot go on: the worker turns this into a Failure row."""
+    """One case cannot continue: the worker turns this into a Failure row."""
 
 
 class Unavailable(CaseError):
@@ -95,12 +100,12 @@ LESS_MEMORY = "a smaller batch, a narrower precision, or a device with more memo
 
 
 def is_input(kind: str) -> bool:
-    """Whether ``kind``, as a Failure tells it, is the name of one of the InputErrors."""
-    found = globals().get(kind)
-    return isinstance(found, type) and issubclass(found, InputError)
+    """Whether ``kind``, that of a Failure, is the name of an InputError."""
+    member = globals().get(kind)
+    return isinstance(member, type) and issubclass(member, InputError)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, names: Iterable[str]) -> str:
     """A suggestion for a misspelt name: `` Did you mean 'tensorrt'?`` (leading blank) or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""Statistics: sequences of numbers in, numbers out; what a sequence is too short to tell is None, never a guess."""
+"""Statistics: sequences of numbers in, numbers out; None, never a guess, where a sequence is too short for a figure."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def quantile(samples: Sequence[float], q: float) -> float:
     """
     if not samples or not 0 <= q <= 1:
         raise ValueError("a quantile needs at least one sample and 0 <= q <= 1")
-    ordered = sorted(samples)
-    position = (len(ordered) - 1) * q
+    ascending = sorted(samples)
+    position = (len(ascending) - 1) * q
     below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return float(ordered[below] + (position - below) * (ordered[above] - ordered[below]))
+    above = min(below + 1, len(ascending) - 1)
+    return float(ascending[below] + (position - below) * (ascending[above] - ascending[below]))
 
 
 def percentiles(samples: Sequence[float]) -> dict[int, float]:
@@ -87,8 +87,8 @@ def percentiles(samples: Sequence[float]) -> dict[int, float]:
     """
     if not samples:
         return {}
-    shown = (50, 90, 95, 99) if len(samples) >= P99_SAMPLES else (50, 90, 95)
-    return {percent: quantile(samples, percent / 100) for percent in shown}
+    percents = (50, 90, 95, 99) if len(samples) >= P99_SAMPLES else (50, 90, 95)
+    return {percent: quantile(samples, percent / 100) for percent in percents}
 
 
 def process_spread(processes: Sequence[Sequence[float]]) -> Spread | None:
@@ -99,11 +99,11 @@ def process_spread(processes: Sequence[Sequence[float]]) -> Spread | None:
     if len(processes) < 3:
         return None
     intervals = [median_interval(samples) for samples in processes]
-    known = [interval for interval in intervals if interval is not None and interval.centre > 0]
-    if len(known) < len(intervals):
+    usable = [interval for interval in intervals if interval is not None and interval.centre > 0]
+    if len(usable) < len(intervals):
         return None
-    centres = [interval.centre for interval in known]
-    within = median((interval.high - interval.low) / 2 / interval.centre for interval in known)
+    centres = [interval.centre for interval in usable]
+    within = median((interval.high - interval.low) / 2 / interval.centre for interval in usable)
     return Spread(min(centres), max(centres), stdev([math.log(centre) for centre in centres]), within)
 
 
@@ -117,8 +117,8 @@ def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Inter
     rank = _rank(len(samples), (1 - confidence) / 2)
     if not rank:
         return None
-    ordered = sorted(samples)
-    return Interval(float(ordered[rank - 1]), float(median(ordered)), float(ordered[-rank]))
+    ascending = sorted(samples)
+    return Interval(float(ascending[rank - 1]), float(median(ascending)), float(ascending[-rank]))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -159,9 +159,9 @@ def ratio_interval(a_medians: Sequence[float], b_medians: Sequence[float], confi
         return None
     logs = [[math.log(value) for value in medians] for medians in (a_medians, b_medians)]
     parts = [stdev(side) ** 2 / len(side) for side in logs]  # squared standard errors
-    squared, spread = sum(parts), sum(part**2 / (len(side) - 1) for part, side in zip(parts, logs, strict=True))
-    dof = squared**2 / spread if spread else float(len(logs[0]) + len(logs[1]) - 2)
-    centre, half = fmean(logs[0]) - fmean(logs[1]), _t(dof, confidence) * math.sqrt(squared)
+    variance, spread = sum(parts), sum(part**2 / (len(side) - 1) for part, side in zip(parts, logs, strict=True))
+    dof = variance**2 / spread if spread else float(len(logs[0]) + len(logs[1]) - 2)
+    centre, half = fmean(logs[0]) - fmean(logs[1]), _t(dof, confidence) * math.sqrt(variance)
     return Ratio(math.exp(centre - half), math.exp(centre), math.exp(centre + half), dof)
 
 
@@ -197,11 +197,11 @@ def _resampled_medians(samples: Sequence[float], rng: np.random.Generator) -> np
     """Medians of resamples of ``samples``, shape (draws,)."""
     import numpy as np
 
-    ordered, n = np.sort(np.asarray(samples, np.float64)), len(samples)
+    ascending, n = np.sort(np.asarray(samples, np.float64)), len(samples)
     middle = (n + 1) // 2
     u = rng.beta(middle, n + 1 - middle, _BOOTSTRAP_DRAWS)
     v = u
     if n % 2 == 0:  # the next order statistic, given u
         v = 1 - (1 - u) * rng.random(_BOOTSTRAP_DRAWS) ** (1 / (n - middle))
     picks = np.minimum((np.stack([u, v]) * n).astype(np.int64), n - 1)
-    return np.asarray(ordered[picks].mean(axis=0), np.float64)
+    return np.asarray(ascending[picks].mean(axis=0), np.float64)

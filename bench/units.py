@@ -60,7 +60,7 @@ def _digits(value: float, digits: int) -> str:
     return f"{value:.{_decimals(value, digits)}f}"
 
 
-def _scaled(value: float, steps: tuple[tuple[int, str], ...], digits: int) -> str:
+def _in_unit(value: float, steps: tuple[tuple[int, str], ...], digits: int) -> str:
     """In the first unit (they rise) in which the rounded number stays below one of the next."""
     for (factor, unit), (above, _) in pairwise(steps):
         text = _digits(value / factor, digits)
@@ -72,14 +72,14 @@ def _scaled(value: float, steps: tuple[tuple[int, str], ...], digits: int) -> st
 
 def format_time(ns: float, digits: int = 3) -> str:
     """1234567 -> ``"1.23 ms"``: ``digits`` significant digits in ns, us, ms or s."""
-    return _scaled(ns, ((1, "ns"), (10**3, "us"), (10**6, "ms"), (10**9, "s")), digits)
+    return _in_unit(ns, ((1, "ns"), (10**3, "us"), (10**6, "ms"), (10**9, "s")), digits)
 
 
 def format_size(size: float, digits: int = 3) -> str:
     """98_000_000 -> ``"93.5 MiB"`` (binary units); a number of bytes below 1 KiB is whole."""
     if abs(size) < 2**10 and size == int(size):
         return f"{size:.0f} B"
-    return _scaled(size, ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB")), digits)
+    return _in_unit(size, ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB")), digits)
 
 
 def format_rate(per_second: float) -> str:

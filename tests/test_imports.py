@@ -31,13 +31,13 @@ ALLOWED = {
     "backends": "errors units model tensors system runtimes lowering",
     "measure": "errors units stats model tensors system machine runtimes",
     "analysis": "errors units stats model",
-    "runner": "errors units stats model tensors system suite machine store backends measure analysis",
+    "runner": "errors units stats model tensors system suite machine store runtimes backends measure analysis",
     "profiling": "errors units stats model system machine store backends measure analysis runner",
     "checkup": "errors units stats model system machine store runtimes backends measure analysis runner profiling",
     "report": "errors units stats model store analysis",
-    "api": "errors units model tensors system suite machine store backends analysis runner profiling checkup report",
+    "api": "errors units model suite machine store backends analysis runner profiling checkup report",
     "integrations": "api errors units model",
-    "cli": "api errors units model suite machine store backends analysis runner profiling checkup report",
+    "cli": "api errors units model report",
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem not in ("__init__", "__main__"))
 

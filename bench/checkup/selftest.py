@@ -18,7 +18,7 @@ from bench.model.run import Environment, Failure
 from bench.model.seam import Reading
 from bench.profiling import nsys
 from bench.runner import jobs, toolchains
-from bench.runner.dispatch import Dispatcher, Tell
+from bench.runner.dispatch import Dispatcher, OnEvent
 from bench.runner.watch import device as watched
 from bench.system import locks, scratch
 from bench.units import format_time
@@ -32,7 +32,7 @@ _REPLAYS = (
 )
 
 
-def run(processes: int, runs: int, tell: Tell) -> tuple[Environment, tuple[Reading, ...]]:
+def run(processes: int, runs: int, tell: OnEvent) -> tuple[Environment, tuple[Reading, ...]]:
     """The device and its readings: of the first process, over all of them the spread of copy and spin (sd of logs), and
     a profiler's.
 
@@ -58,7 +58,7 @@ def run(processes: int, runs: int, tell: Tell) -> tuple[Environment, tuple[Readi
             tell(Started(label=label, done=index, total=processes + 1))
             with watched("cuda") as watch:
                 job = jobs.Selftest(device=_DEVICE, gate=watch.gate, runs=0 if index else runs)
-                reply = dispatcher.ask(interpreter, job, label, watch)
+                reply = dispatcher.run(interpreter, job, label, watch)
             if isinstance(reply, Failure):
                 raise UsageError(f"{reply.kind}: {reply.message}", where="selftest", fix=reply.hint)
             assert isinstance(reply, jobs.Read)
@@ -68,7 +68,7 @@ def run(processes: int, runs: int, tell: Tell) -> tuple[Environment, tuple[Readi
     return here, (*series[0], *_spread(series), *profiled)
 
 
-def _profiled(folder: Path, env: dict[str, str], tell: Tell) -> Iterator[Reading]:
+def _profiled(folder: Path, env: dict[str, str], tell: OnEvent) -> Iterator[Reading]:
     """Held graph replays against Nsight Systems, within max(2 %, 10 us); a note where it cannot be asked."""
     samples = folder / "replays.json"
     try:

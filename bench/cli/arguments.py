@@ -1,4 +1,4 @@
-"""The words of the command line: commands and their options. A command takes none that it would ignore."""
+"""Commands and their options. A command has no option that it would ignore."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STORE = Path(RESULTS)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong as all errors are said, without the usage of thirty options above it."""
+    """Prints an error as all errors are printed, without the usage of thirty options above it."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"trtbench: {message}\n  fix: {self.prog} --help\n")
@@ -26,11 +26,11 @@ class _Once(argparse.Action):
     """An option of which argparse would silently take the last."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, found: argparse.Namespace, values: object, option: str | None = None
+        self, parser: argparse.ArgumentParser, arguments: argparse.Namespace, values: object, option: str | None = None
     ) -> None:
-        if getattr(found, self.dest) is not None:
+        if getattr(arguments, self.dest) is not None:
             parser.error(f"{option} is given twice; --select chooses among the backends of a suite")
-        setattr(found, self.dest, values)
+        setattr(arguments, self.dest, values)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -45,11 +45,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     for add in (_run, _show, _list, _layers, _doctor, _selftest, _schema):
         add(commands)
-    found, unknown = parser.parse_known_args(argv)
-    if unknown:  # told by the command, whose --help has the options
-        commands.choices[found.command].error(f"unrecognized arguments: {' '.join(unknown)}")
-    found.baseline = getattr(found, "baseline", None) or ""  # argparse would hold a default of "" for a given word
-    return found
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:  # the error is the command's, whose --help has the options
+        commands.choices[arguments.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    arguments.baseline = getattr(arguments, "baseline", None) or ""  # argparse would check a default of "" as a word
+    return arguments
 
 
 # ---------------------------------------------------------------------------------------------------------- commands
@@ -58,7 +58,7 @@ _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 def _run(commands: _Commands) -> None:
-    parents = [_chosen(), _sized(), _making(), _tables(), _store(), _common()]
+    parents = [_selection(), _size(), _artifacts(), _tables(), _store(), _common()]
     run = commands.add_parser("run", parents=parents, help="measure a suite and store every result")
     run.add_argument(
         "--resume",
@@ -90,13 +90,13 @@ def _show(commands: _Commands) -> None:
 
 
 def _list(commands: _Commands) -> None:
-    parents = [_chosen(), _sized(), _common()]
+    parents = [_selection(), _size(), _common()]
     plan = commands.add_parser("list", parents=parents, help="print the plan: what runs, what is left out and why")
     plan.set_defaults(example="trtbench list suites/smoke.yaml")
 
 
 def _layers(commands: _Commands) -> None:
-    parents = [_chosen(), _making(), _common()]
+    parents = [_selection(), _artifacts(), _common()]
     layers = commands.add_parser("layers", parents=parents, help="what each layer of a few cases' engines is and costs")
     layers.add_argument("--format", choices=("text", "json"), default="text")
     _progress(layers, "auto", "live", "plain")
@@ -158,56 +158,56 @@ def _tables() -> _Parser:
         "--baseline",
         type=_word,
         metavar="BACKEND",
-        help="the row that speed is told against, e.g. eager or eager@TOOLCHAIN (default: eager)",
+        help="the backend that speed is compared with, e.g. eager or eager@TOOLCHAIN (default: eager)",
     )
     tables.add_argument("--verbose", action="store_true", help="also what was left out, and logs of failures")
     tables.add_argument("--phases", action="store_true", help="also import, load, export, compile and first call")
     return tables
 
 
-def _chosen() -> _Parser:
-    chosen = _Parser(add_help=False)
-    chosen.add_argument("suite", nargs="?", type=Path, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml")
-    chosen.add_argument("--select", type=_word, metavar="EXPR", help='e.g. "model=resnet50 and precision=fp16"')
-    chosen.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the suite's")
-    chosen.add_argument(
+def _selection() -> _Parser:
+    selection = _Parser(add_help=False)
+    selection.add_argument("suite", nargs="?", type=Path, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml")
+    selection.add_argument("--select", type=_word, metavar="EXPR", help='e.g. "model=resnet50 and precision=fp16"')
+    selection.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the suite's")
+    selection.add_argument(
         "--backend",
         type=_word,
         action=_Once,
         metavar="NAME",
         help="replace every backend, e.g. by fake for a rehearsal",
     )
-    return chosen
+    return selection
 
 
-def _sized() -> _Parser:
-    sized = _Parser(add_help=False)
-    sized.add_argument("--quick", action="store_true", help="one replicate, looser intervals")
-    sized.add_argument("--replicates", type=_positive, metavar="N", help="fresh processes per case")
-    sized.add_argument("--yes", action="store_true", help="allow a plan of more than 10,000 cases")
-    return sized
+def _size() -> _Parser:
+    size = _Parser(add_help=False)
+    size.add_argument("--quick", action="store_true", help="one replicate, looser intervals")
+    size.add_argument("--replicates", type=_positive, metavar="N", help="fresh processes per case")
+    size.add_argument("--yes", action="store_true", help="allow a plan of more than 10,000 cases")
+    return size
 
 
-def _making() -> _Parser:
-    making = _Parser(add_help=False)
-    making.add_argument("--cold", action="store_true", help="make every artifact and compile cache anew")
-    making.add_argument(
+def _artifacts() -> _Parser:
+    artifacts = _Parser(add_help=False)
+    artifacts.add_argument("--cold", action="store_true", help="make every artifact and compile cache anew")
+    artifacts.add_argument(
         "--rebuild",
         action="store_true",
         help="make engines and packages anew, with the caches of earlier builds",
     )
-    making.add_argument(
+    artifacts.add_argument(
         "--cache",
         type=_folder,
         metavar="DIR",
         help="the artifact cache (default: $TRTBENCH_CACHE or ~/.cache/trtbench)",
     )
-    making.add_argument("--seed", type=_natural, help="of inputs and weights (default: 0)")
-    return making
+    artifacts.add_argument("--seed", type=_natural, help="of inputs and weights (default: 0)")
+    return artifacts
 
 
 def _progress(command: _Parser, *kinds: str) -> None:
-    command.add_argument("--progress", choices=kinds, default="auto", help="how progress is told")
+    command.add_argument("--progress", choices=kinds, default="auto", help="how progress is shown")
 
 
 # ------------------------------------------------------------------------------------------------------------ values

@@ -9,39 +9,38 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-# What a stream that cannot take any more says: no room, no quota, a file too large, a device that fails.
+# Errors of a stream that takes no more: no room, no quota, a file too large, a device that fails.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-class Unwritten(OSError):
-    """What a stream of ours refused to take."""
+class OutputError(OSError):
+    """A stream refused what was written to it."""
 
     def __str__(self) -> str:
         return f"the output cannot be written: {self.strerror}"
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Print to stdout, now, so that a failure can still be told. Unwritten if that cannot take any more."""
+    """Print to stdout and flush, so that a failure shows here: OutputError if it cannot be written."""
     with _refusing():
         print(text, end=end, flush=True)
 
 
 @contextlib.contextmanager
 def _refusing() -> Iterator[None]:
-    """OSErrors of writing to a stream become Unwritten, to be told from those of files."""
+    """OSErrors of writing to a stream become OutputError, to tell them from those of files."""
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise Unwritten(error.errno, error.strerror) from error
+        raise OutputError(error.errno, error.strerror) from error
 
 
 @contextlib.contextmanager
-def unread(stream: TextIO, lost: list[OSError]) -> Iterator[None]:
-    """The block writes to ``stream``; if nobody reads that any more it ends in silence, and what follows counts.
-
-    What a full disk does not take is in ``lost``.
+def reader_may_leave(stream: TextIO, errors: list[OSError]) -> Iterator[None]:
+    """The block writes to ``stream``. If its reader has left, the block ends and the program goes on in silence; if the
+    disk is full, the error is added to ``errors``.
     """
     try:
         with _refusing():
@@ -49,13 +48,13 @@ def unread(stream: TextIO, lost: list[OSError]) -> Iterator[None]:
             stream.flush()
     except BrokenPipeError:
         silence(stream)
-    except Unwritten as error:
+    except OutputError as error:
         silence(stream)
-        lost.append(error)
+        errors.append(error)
 
 
 def silence(stream: TextIO) -> None:
-    """Nothing more is written to ``stream``, not what it has buffered either."""
+    """Discard what is written to ``stream`` from now on, and what it has buffered."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -67,8 +66,8 @@ def screen() -> dict[str, Any]:
     return {"width": shutil.get_terminal_size((120, 40)).columns, "color": color}
 
 
-def progress_view(kind: str, lost: list[OSError]) -> Any:
-    """Tells progress as ``kind`` asks; what stdout has no room for is in ``lost``."""
+def progress_view(kind: str, errors: list[OSError]) -> Any:
+    """The view of progress of ``kind``; errors of writing to stdout are added to ``errors``."""
     from bench.report import progress
 
     if kind == "auto":
@@ -78,5 +77,5 @@ def progress_view(kind: str, lost: list[OSError]) -> Any:
 
         return progress.Live(Console(stderr=True))
     if kind == "json":
-        return progress.Unread(progress.Json(sys.stdout), lambda: unread(sys.stdout, lost))
-    return progress.Unread(progress.Plain(sys.stderr), lambda: unread(sys.stderr, []))
+        return progress.GuardedView(progress.Json(sys.stdout), lambda: reader_may_leave(sys.stdout, errors))
+    return progress.GuardedView(progress.Plain(sys.stderr), lambda: reader_may_leave(sys.stderr, []))

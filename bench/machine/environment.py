@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import Unavailable, UsageError
+from bench.errors import DeviceUnavailable, Unavailable
 from bench.machine import gpus
 from bench.model.data import digest
 from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
@@ -38,7 +38,7 @@ FLAGS = (
 def describe(device: Device) -> Environment:
     """The environment of this interpreter for ``device``; ``auto`` is the first visible GPU, else the CPU.
 
-    UsageError if ``cuda`` is asked for and no GPU can be used, saying why.
+    DeviceUnavailable if ``cuda`` is asked for and no GPU can be used, saying why.
     """
     common: dict[str, Any] = {
         "python": platform.python_version(),
@@ -55,7 +55,7 @@ def describe(device: Device) -> Environment:
             gpu = gpus.describe()
         except Unavailable as error:
             if device == "cuda":
-                raise UsageError(f"no CUDA device can be used: {error.what}", fix=error.fix) from error
+                raise DeviceUnavailable(f"no CUDA device can be used: {error.what}", fix=error.fix) from error
         else:
             own = {"cores": str(len(os.sched_getaffinity(0))), "cpu": _cpuinfo("model name")}
             common["observed"] |= own | gpu.pop("observed", {})

@@ -14,7 +14,7 @@ class HostClock:
 
 
 class FakeClock(threading.local):
-    """Time that passes only when told to; each thread has its own, from 0, as lanes that truly run in parallel have."""
+    """Time that passes only by ``advance``; each thread has its own, from 0, as lanes do that run in parallel."""
 
     name = "fake"
 

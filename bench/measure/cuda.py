@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 # Why a stream cannot be held, and what to try.
 BLOCKING = "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU"
-SERIALISED = "a profiler or sanitizer serialises launches"
+SERIAL_LAUNCHES = "a profiler or sanitizer serialises launches"
 NO_OPERATIONS = "the driver offers no stream memory operations"
 # Errors that a kernel causes, and that every later call repeats.
 _BY_A_KERNEL = ("ILLEGAL_ADDRESS", "MISALIGNED_ADDRESS", "ILLEGAL_INSTRUCTION", "LAUNCH_FAILED", "ASSERT")
@@ -28,7 +28,7 @@ class CudaFailure(CaseError):
 
 
 class HoldBroken(Exception):
-    """The call did not return while its stream was held, so it waits for the GPU; the parent released the stream."""
+    """The call did not return while its stream was held, as it waits for the GPU; the parent released the stream."""
 
 
 class Driver(Protocol):
@@ -39,14 +39,14 @@ class Driver(Protocol):
         ...
 
     def destroy(self, event: int) -> None:
-        """Give an event back."""
+        """Destroy an event."""
         ...
 
     def record(self, event: int, stream: int) -> None:
         """Mark a point on a stream."""
         ...
 
-    def done(self, event: int) -> bool:
+    def is_done(self, event: int) -> bool:
         """Whether the GPU has passed the event."""
         ...
 
@@ -75,19 +75,19 @@ class Driver(Protocol):
         ...
 
     def destroy_stream(self, stream: int) -> None:
-        """Give a stream back."""
+        """Destroy a stream."""
         ...
 
     def l2_bytes(self) -> int:
         """The size of the L2 cache."""
         ...
 
-    def pinned(self, nbytes: int) -> int:
+    def allocate_pinned(self, nbytes: int) -> int:
         """The address of new page-locked host memory."""
         ...
 
     def free_pinned(self, address: int) -> None:
-        """Give page-locked memory back."""
+        """Free page-locked memory."""
         ...
 
     def allocate(self, nbytes: int) -> int:
@@ -95,7 +95,7 @@ class Driver(Protocol):
         ...
 
     def free(self, address: int) -> None:
-        """Give device memory back."""
+        """Free device memory."""
         ...
 
     def register(self, address: int, nbytes: int) -> int:
@@ -134,7 +134,7 @@ class CudaClock:
         return event
 
     @contextlib.contextmanager
-    def held(self, stream: int) -> Iterator[None]:
+    def hold(self, stream: int) -> Iterator[None]:
         """Hold ``stream`` for the block: what the block issues starts only when the block has ended.
 
         HoldBroken if the parent had to release the stream. A stream is released whatever the block raises.
@@ -146,13 +146,13 @@ class CudaClock:
             self.driver.wait_value(stream, self._flag, value)
             yield
         finally:
-            held = self._gate.release()
-        if not held:
+            in_time = self._gate.release()
+        if not in_time:
             raise HoldBroken
 
     def twice(self, take: Callable[[], T]) -> T:
-        """What ``take`` gives, tried once more if a hold breaks: one also breaks where this process stood still for a
-        moment. HoldBroken if it breaks again; the device is idle then.
+        """The result of ``take``, tried once more if a hold breaks: one also breaks where this process was suspended
+        for a moment. HoldBroken if it breaks again; the device is idle then.
         """
         try:
             return take()
@@ -165,30 +165,30 @@ class CudaClock:
             raise
 
     def can_hold(self) -> str:
-        """Empty if streams can be held here, else why not: the driver is asked, and if it says yes one is held once."""
+        """Empty if streams can be held here, else why not: the driver's answer, confirmed by holding one once."""
         if self._why_not is None:
             self._why_not = self.driver.can_hold() or self._refusal()
         return self._why_not
 
     def _refusal(self) -> str:
-        """What the platform says to a first hold: whether it can page-lock and map memory shows when asked only."""
+        """Why a first hold fails, empty if it works: whether memory can be page-locked and mapped shows only then."""
         try:
             stream = self.driver.stream()
             try:
-                with self.held(stream):
+                with self.hold(stream):
                     pass
                 self.driver.synchronize()
             finally:
                 self.driver.destroy_stream(stream)
         except CudaFailure as error:
             return f"a stream cannot be held here ({error.what})"
-        except HoldBroken:  # this process stood still meanwhile
+        except HoldBroken:  # this process was suspended meanwhile
             self.driver.synchronize()
         return ""
 
     def wait(self, event: int) -> None:
         """Spin until the GPU has passed ``event``: a blocking wait would add the wake-up of a thread."""
-        while not self.driver.done(event):
+        while not self.driver.is_done(event):
             pass
 
     def elapsed(self, start: int, end: int) -> int:
@@ -196,7 +196,7 @@ class CudaClock:
         return self.driver.elapsed(start, end)
 
     def close(self) -> None:
-        """Wait for the device and give everything back."""
+        """Wait for the device and release everything."""
         with Cleanup() as cleanup:
             if self._flag is not None:
                 cleanup.callback(self.driver.unregister, self._gate.address)
@@ -236,8 +236,8 @@ class CudaDriver:
             raise CudaFailure(f"{text} in a CUDA call", fix=fix)
         return values[0] if len(values) == 1 else tuple(values)
 
-    def _locked(self, result: tuple[Any, ...], nbytes: int) -> Any:
-        """The value of a call that page-locks memory; what runs out there is the host's."""
+    def _check_lock(self, result: tuple[Any, ...], nbytes: int) -> Any:
+        """The value of a call that page-locks memory; it is the host's memory that runs out there."""
         if result[0] == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
             what = f"the host has no {format_size(nbytes)} that it can page-lock"
             raise CudaFailure(what, fix="a smaller batch, transfers: off, or a higher memory limit (ulimit -l, cgroup)")
@@ -245,8 +245,8 @@ class CudaDriver:
 
     def attribute(self, name: str) -> int:
         """A CU_DEVICE_ATTRIBUTE by the end of its name, e.g. ``L2_CACHE_SIZE`` (bytes)."""
-        wanted = getattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
-        return int(self.check(self.api.cuDeviceGetAttribute(wanted, self._device)))
+        enumerator = getattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return int(self.check(self.api.cuDeviceGetAttribute(enumerator, self._device)))
 
     def event(self) -> int:
         """cuEventCreate."""
@@ -260,7 +260,7 @@ class CudaDriver:
         """cuEventRecord."""
         self.check(self.api.cuEventRecord(event, stream))
 
-    def done(self, event: int) -> bool:
+    def is_done(self, event: int) -> bool:
         """cuEventQuery."""
         result = self.api.cuEventQuery(event)
         if result[0] == self.api.CUresult.CUDA_ERROR_NOT_READY:
@@ -301,9 +301,9 @@ class CudaDriver:
         """The device's attribute."""
         return self.attribute("L2_CACHE_SIZE")
 
-    def pinned(self, nbytes: int) -> int:
+    def allocate_pinned(self, nbytes: int) -> int:
         """cuMemHostAlloc, portable."""
-        return int(self._locked(self.api.cuMemHostAlloc(max(nbytes, 1), 1), nbytes))
+        return int(self._check_lock(self.api.cuMemHostAlloc(max(nbytes, 1), 1), nbytes))
 
     def free_pinned(self, address: int) -> None:
         """cuMemFreeHost."""
@@ -319,7 +319,7 @@ class CudaDriver:
 
     def register(self, address: int, nbytes: int) -> int:
         """cuMemHostRegister, mapped, and its device pointer."""
-        self._locked(self.api.cuMemHostRegister(address, nbytes, 2), nbytes)
+        self._check_lock(self.api.cuMemHostRegister(address, nbytes, 2), nbytes)
         return int(self.check(self.api.cuMemHostGetDevicePointer(address, 0)))
 
     def unregister(self, address: int) -> None:
@@ -334,11 +334,11 @@ class CudaDriver:
             name in os.environ
             for name in ("NV_COMPUTE_PROFILER_PERFWORKS_DIR", "CUDA_MEMCHECK", "NV_SANITIZER_INJECTION_PORT_BASE")
         ):
-            return SERIALISED
-        # The V1 attribute speaks of an older interface that newer drivers deny; 64-bit operations imply 32-bit ones.
+            return SERIAL_LAUNCHES
+        # The V1 attribute is that of an older interface that newer drivers deny; 64-bit operations imply 32-bit ones.
         names = ("CAN_USE_64_BIT_STREAM_MEM_OPS", "CAN_USE_64_BIT_STREAM_MEM_OPS_V1", "CAN_USE_STREAM_MEM_OPS_V1")
-        known = [name for name in names if hasattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")]
-        if not any(self.attribute(name) for name in known):
+        existing = [name for name in names if hasattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")]
+        if not any(self.attribute(name) for name in existing):
             return NO_OPERATIONS
         return ""
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import mmap
 import os
 
-# The shared page that the parent watches: u32 flag, armed, released.
+# The shared page that the parent watches: three u32, the flag and the numbers of the latest arm and release.
 PAGE = 4096
-FLAG, ARMED, RELEASED = range(3)
+FLAG, ARM, RELEASE = range(3)
 
 
 class Gate:
     """The flag that holds a stream, in a page shared with the parent, which can open it when this process cannot.
 
     The process arms the gate with a rising number n: the stream waits for flag >= n, ``release`` writes n. A parent
-    that sees armed > released for too long writes a flag far ahead: the stream goes on, and ``release`` tells. It is
-    one word that opens the gate and tells of it, so a parent that is late spoils a hold that is told of, or none.
+    that sees arm > release for too long writes a flag far ahead: the stream continues, and ``release`` returns False.
+    The same word opens the gate and reports it, so a late parent never spoils a hold unnoticed.
     """
 
     def __init__(self, fd: int) -> None:
@@ -33,27 +33,27 @@ class Gate:
     @property
     def stuck(self) -> int | None:
         """The number that is armed and not released, None if the gate is open."""
-        return self._words[ARMED] if self._words[ARMED] != self._words[RELEASED] else None
+        return self._words[ARM] if self._words[ARM] != self._words[RELEASE] else None
 
     def arm(self) -> int:
         """Close the gate, also one that the parent has opened; the number that the stream must wait for."""
-        self._words[FLAG] = released = self._words[RELEASED]  # what a stream waits for that was released before
-        self._words[ARMED] = value = released + 1
+        self._words[FLAG] = number = self._words[RELEASE]  # streams of earlier holds still pass
+        self._words[ARM] = value = number + 1
         return int(value)
 
     def release(self) -> bool:
         """Open the gate; False if the parent had done so since it was armed."""
-        held = self._words[FLAG] == self._words[RELEASED]
-        self._words[FLAG] = self._words[ARMED]
-        self._words[RELEASED] = self._words[ARMED]
-        return bool(held)
+        in_time = self._words[FLAG] == self._words[RELEASE]
+        self._words[FLAG] = self._words[ARM]
+        self._words[RELEASE] = self._words[ARM]
+        return bool(in_time)
 
     def trip(self) -> None:
         """Open the gate, from the parent."""
-        self._words[FLAG] = (self._words[ARMED] + (1 << 30)) & 0xFFFFFFFF
+        self._words[FLAG] = (self._words[ARM] + (1 << 30)) & 0xFFFFFFFF
 
     def close(self) -> None:
-        """Give the page back."""
+        """Unmap the page."""
         self._words.release()
         self._map.close()
         os.close(self.fd)

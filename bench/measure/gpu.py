@@ -40,7 +40,7 @@ _HOLD_HINTS = {
     _WAITS: "torch.cuda.set_sync_debug_mode('warn') in PyTorch, else nsys profile, shows what waits; cuda_graph: on, "
     "if it is more than 1,024 launches",
     cuda.BLOCKING: "unset CUDA_LAUNCH_BLOCKING",
-    cuda.SERIALISED: "run it without the profiler or sanitizer",
+    cuda.SERIAL_LAUNCHES: "run it without the profiler or sanitizer",
 }
 _FORK = "let each other stream wait for the call's at first: in PyTorch side.wait_stream(torch.cuda.current_stream())"
 _OTHER_DRIVER = "another driver or machine; latency and throughput are measured as elsewhere"
@@ -149,7 +149,7 @@ class _Measuring:
     def _sampled(self, take: gpu_samples.Take) -> _Series:
         rule = StopRule(self.policy, self.host)
         samples = sample(take, rule)
-        return _Series(samples, rule.reason, (rule.begun, self.host.now()))
+        return _Series(samples, rule.reason, (rule.start, self.host.now()))
 
     def _keep(self, boundary: Boundary, taken: _Series) -> Measurement:
         kept = Measurement(boundary=boundary, samples=taken.samples, batch=self.case.batch, stop=taken.reason)
@@ -261,10 +261,10 @@ class _Measuring:
     def back_to_back(self) -> None:
         """The fact ``gpu_period_ns``; Unsupported if the device works on when the lane's stream has ended."""
         self.facts["gpu_period_ns"] = round(self.escapes.back_to_back())
-        left = self.escapes.left(hold=False)
+        left = self.escapes.remaining_work(hold=False)
         if not left and not self.broken and not self.clock.can_hold():
             try:
-                left = self.clock.twice(lambda: self.escapes.left(hold=True))
+                left = self.clock.twice(lambda: self.escapes.remaining_work(hold=True))
             except HoldBroken:
                 self.broken = True
         if left:
@@ -335,10 +335,17 @@ class _Measuring:
         measured = self._loop(msgspec.structs.replace(self.policy, throughput_ns=self.policy.energy_ns), counted)
         self.facts |= {"saturated_inferences": measured.calls * self.case.batch, "saturated_ns": measured.window_ns}
 
-    def _loop(self, policy: Policy, counted: AbstractContextManager[Any] = gpu_samples.NOTHING) -> Measurement:
+    def _loop(self, policy: Policy, during_window: AbstractContextManager[Any] = gpu_samples.NOTHING) -> Measurement:
         depth = DEPTH if len(self.lanes) >= DEPTH * self.case.streams else 1
         lanes = self.lanes[: self.case.streams * depth]
         transfers, batch = self.case.transfers, self.case.batch
         return gpu_samples.throughput(
-            lanes, self.clock, self.host, policy, batch=batch, depth=depth, transfers=transfers, counted=counted
+            lanes,
+            self.clock,
+            self.host,
+            policy,
+            batch=batch,
+            depth=depth,
+            transfers=transfers,
+            during_window=during_window,
         )

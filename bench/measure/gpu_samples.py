@@ -19,8 +19,8 @@ from bench.tensors import Array
 
 Take = Callable[[], int]
 Before = Callable[[], None] | None
-# Pinned addresses, and what lies on the device.
-Pinned = list[tuple[int, Buffer]]
+# Addresses of pinned host memory, each with the device buffer that it is a copy of.
+PinnedCopies = list[tuple[int, Buffer]]
 # A lane's first calls may set things up: TorchScript compiles in the second.
 _SETTING_UP = 2
 NOTHING: AbstractContextManager[Any] = contextlib.nullcontext()
@@ -36,7 +36,7 @@ def stream_of(lane: Lane) -> int:
 def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> Take:
     """Samples of ``gpu`` (held) or ``gpu_unheld``: event, call, event, with ``before`` issued ahead of the first event.
 
-    Without holding it is waited for too. HoldBroken from a sample whose call waited for the GPU.
+    Without a hold the host waits for ``before`` too. HoldBroken from a sample whose call waited for the GPU.
     """
     stream, start, end = stream_of(lane), clock.event(), clock.event()
     driver = clock.driver
@@ -48,12 +48,12 @@ def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> T
 
     def take() -> int:
         if hold:
-            with clock.held(stream):
+            with clock.hold(stream):
                 if before is not None:
                     before()
                 issue()
         else:
-            _finished(before, stream, start, clock)
+            _run_before(before, stream, start, clock)
             issue()
         clock.wait(end)
         return clock.elapsed(start, end)
@@ -61,7 +61,7 @@ def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> T
     return take
 
 
-def _finished(before: Before, stream: int, event: int, clock: CudaClock) -> None:
+def _run_before(before: Before, stream: int, event: int, clock: CudaClock) -> None:
     """Issue ``before`` and wait for it: else the sample would wait for it too, or the host get ahead meanwhile."""
     if before is not None:
         before()
@@ -79,10 +79,10 @@ def enqueue(lane: Lane, clock: CudaClock, host: Clock, call: Callable[[], object
     def take() -> int:
         start = host.now()
         issue()
-        took = host.now() - start
+        ns = host.now() - start
         clock.driver.record(end, stream)
         clock.wait(end)
-        return took
+        return ns
 
     return take
 
@@ -95,7 +95,7 @@ class Transfer:
         self._on = on
         self._pins: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
-        self._inputs: Pinned = []
+        self._inputs: PinnedCopies = []
         with Cleanup() as undo:
             undo.callback(self.close)
             self._inputs = [(self._pin(f"in {name}", buffer), buffer) for name, buffer in lane.inputs().items() if on]
@@ -108,7 +108,7 @@ class Transfer:
         if self._sizes.get(name, -1) < buffer.nbytes:
             if name in self._pins:
                 self._driver.free_pinned(self._pins.pop(name))
-            self._pins[name] = self._driver.pinned(buffer.nbytes)
+            self._pins[name] = self._driver.allocate_pinned(buffer.nbytes)
             self._sizes[name] = buffer.nbytes
         return self._pins[name]
 
@@ -117,7 +117,7 @@ class Transfer:
         for pin, buffer in self._inputs:
             self._driver.copy(buffer.ptr, pin, buffer.nbytes, stream)
 
-    def find_outputs(self, lane: Lane) -> Pinned:
+    def find_outputs(self, lane: Lane) -> PinnedCopies:
         """Where the outputs of the lane's latest call lie, and pinned memory for each.
 
         Host work of some 10 us: a GPU with nothing queued would spend it between the events of ``d2h``.
@@ -126,13 +126,13 @@ class Transfer:
             return []
         return [(self._pin(f"out {name}", buffer), buffer) for name, buffer in lane.outputs().items()]
 
-    def device_to_host(self, outputs: Pinned, stream: int) -> None:
-        """Issue the copies of the outputs found."""
+    def device_to_host(self, outputs: PinnedCopies, stream: int) -> None:
+        """Issue the copies of ``outputs``, those of ``find_outputs``."""
         for pin, buffer in outputs:
             self._driver.copy(pin, buffer.ptr, buffer.nbytes, stream)
 
     def close(self) -> None:
-        """Give the pinned memory back."""
+        """Free the pinned memory."""
         with Cleanup() as cleanup:
             for address in self._pins.values():
                 cleanup.callback(self._driver.free_pinned, address)
@@ -148,29 +148,29 @@ def latency(
     What ``before`` issues on the lane's stream is waited for ahead of each sample.
     """
     stream = stream_of(lane)
-    begun, copied, ran, found, ended = (clock.event() for _ in range(5))
-    spans = ((begun, copied), (copied, ran), (found, ended))
+    start_event, input_event, compute_event, output_event, end_event = (clock.event() for _ in range(5))
+    spans = ((start_event, input_event), (input_event, compute_event), (output_event, end_event))
     parts: dict[Boundary, list[int]] = {"h2d": [], "compute": [], "d2h": []}
     driver = clock.driver
     copies = Transfer(driver, lane, on=transfers)
 
     def take() -> int:
-        _finished(before, stream, begun, clock)
+        _run_before(before, stream, start_event, clock)
         start = host.now()
-        driver.record(begun, stream)
+        driver.record(start_event, stream)
         copies.host_to_device(stream)
-        driver.record(copied, stream)
+        driver.record(input_event, stream)
         lane.call()
-        driver.record(ran, stream)
+        driver.record(compute_event, stream)
         outputs = copies.find_outputs(lane)
-        driver.record(found, stream)
+        driver.record(output_event, stream)
         copies.device_to_host(outputs, stream)
-        driver.record(ended, stream)
-        clock.wait(ended)
-        took = host.now() - start
+        driver.record(end_event, stream)
+        clock.wait(end_event)
+        ns = host.now() - start
         for part, (first, last) in zip(parts.values(), spans, strict=True):
             part.append(clock.elapsed(first, last))
-        return took
+        return ns
 
     with Cleanup() as cleanup:
         cleanup.callback(copies.close)
@@ -190,12 +190,12 @@ def throughput(
     batch: int,
     depth: int,
     transfers: bool,
-    counted: AbstractContextManager[Any] = NOTHING,
+    during_window: AbstractContextManager[Any] = NOTHING,
 ) -> Measurement:
     """Closed loop over ``lanes``: each issues H2D, call and D2H, on three streams, as soon as its last D2H is done.
 
     Each lane first makes up to ``warmup_calls`` calls that do not count, at most for ``warmup_ns`` but two at least.
-    ``counted`` is entered for what counts alone.
+    ``during_window`` is entered for the calls that count alone.
 
     Counts calls over the GPU's time from the first H2D start to the last D2H end. ``parts`` are what trtexec shows: the
     host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
@@ -203,9 +203,9 @@ def throughput(
     """
     with contextlib.closing(_Loop(lanes, clock, host, transfers=transfers)) as loop, quiet():
         loop.lead_in(policy)
-        with counted:
+        with during_window:
             loop.run(policy.throughput_ns)
-    times = {name: evenly(taken, policy.max_samples) for name, taken in loop.parts.items()}
+    times = {name: evenly(times_of_calls, policy.max_samples) for name, times_of_calls in loop.parts.items()}
     return Measurement(
         boundary="throughput",
         samples=times.pop("total"),
@@ -253,7 +253,7 @@ class _Loop:
         self._cleanup.callback(self.driver.synchronize)
 
     def lead_in(self, policy: Policy) -> None:
-        """Calls that are not counted: what a lane sets up, the pinned outputs among it."""
+        """Calls that do not count, in which lanes set things up, e.g. pinned memory for outputs."""
         self.driver.record(self.first, self.up)  # what each call is set against
         for slot in self.slots:
             start, calls = self.host.now(), 0
@@ -262,8 +262,8 @@ class _Loop:
                 self._collect(slot)
                 calls += 1
         self.driver.synchronize()
-        for taken in self.parts.values():
-            taken.clear()
+        for samples in self.parts.values():
+            samples.clear()
 
     def run(self, window_ns: int) -> None:
         """Go round the slots until the window has passed, then let the calls in flight finish."""

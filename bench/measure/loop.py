@@ -25,7 +25,7 @@ _LONGEST_WINDOW = 256
 
 
 class WarmUp(msgspec.Struct, frozen=True, kw_only=True):
-    """``calls`` made in ``ns``; ``spread`` is by how much the medians of the last windows differ, 0.01 is 1 %."""
+    """``calls`` in ``ns``; ``spread`` is by how much the medians of the last windows differ, 0.01 is 1 %."""
 
     calls: int
     ns: int
@@ -71,14 +71,14 @@ def sample(take: Take, stop: StopRule) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Collect garbage, then keep the collector off for the block; as it was before afterwards, whatever is raised."""
-    enabled = gc.isenabled()
+    """Collect garbage, then switch the collector off for the block, whatever the block raises."""
+    was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
-        if enabled:
+        if was_enabled:
             gc.enable()
 
 

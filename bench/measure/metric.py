@@ -14,7 +14,7 @@ from bench.system import userfile
 
 T = TypeVar("T")
 _RETURN = "return {'name': 0.5, ...}, finite numbers by name"
-_SHOWN = "--verbose shows where"
+_SEE_TRACEBACK = "--verbose shows where"
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 
@@ -27,11 +27,11 @@ def evaluate(spec: str, suite_dir: Path, outputs: Arrays, reference: Arrays) -> 
     path = suite_dir / file
     if not path.is_file():
         raise SuiteError(f"the metric's file {file!r} is not there", where=str(path), fix="metric: zoo.py:function")
-    module = _asked(lambda: userfile.execute(path, f"_metric_{path.stem}"), file, path)
+    module = _run_user_code(lambda: userfile.execute(path, f"_metric_{path.stem}"), file, path)
     function = getattr(module, name, None)
     if not callable(function):
         raise SuiteError(f"{file} has no function {name!r}", where=str(path), fix="metric: zoo.py:function")
-    result = _asked(lambda: function(outputs, reference), spec, path)
+    result = _run_user_code(lambda: function(outputs, reference), spec, path)
     if not isinstance(result, dict):
         what = f"{spec} returned {type(result).__name__}, not a dict of numbers"
         raise SuiteError(what, where=str(path), fix=_RETURN)
@@ -43,13 +43,13 @@ def evaluate(spec: str, suite_dir: Path, outputs: Arrays, reference: Arrays) -> 
     return values
 
 
-def _asked(ask: Callable[[], T], what: str, path: Path) -> T:
-    """What the user's code gives; whatever it raises is a SuiteError, as the model's own outputs are not to blame."""
+def _run_user_code(ask: Callable[[], T], what: str, path: Path) -> T:
+    """The user's result; whatever the code raises becomes a SuiteError, as the model's outputs are not to blame."""
     try:
         return ask()
     except (Exception, SystemExit) as error:
         text = f"{what} raised {type(error).__name__}: {error}".rstrip(": ")
-        raise SuiteError(text, where=str(path), fix=f"mend it ({_SHOWN}), or leave `metric` out") from error
+        raise SuiteError(text, where=str(path), fix=f"fix it ({_SEE_TRACEBACK}), or leave `metric` out") from error
 
 
 def _number(value: Any) -> float | None:

@@ -26,8 +26,8 @@ def each(call: Callable[[], T], name: str) -> Callable[[], T]:
     """``call`` with a range around every call: for profiled runs only, as it takes host time."""
 
     @functools.wraps(call)
-    def ranged() -> T:
+    def in_range() -> T:
         with range_(name):
             return call()
 
-    return ranged
+    return in_range

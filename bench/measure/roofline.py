@@ -48,11 +48,11 @@ def count(case: Case, context: Context) -> Work:
 
     size = ITEMSIZE[case.precision]
     for device in ("meta", "cpu"):
-        built = False
+        has_model = False
         try:
             with torch.device(device):
                 model = factories.build_model(case, context, device=device)
-            built = True
+            has_model = True
             inputs = {
                 name: torch.empty([int(n) for n in spec.shape], dtype=getattr(torch, spec.dtype), device=device).zero_()
                 for name, spec in case.resolved.items()
@@ -64,27 +64,27 @@ def count(case: Case, context: Context) -> Work:
         except BenchError:
             raise
         except Exception as error:  # on meta tensors an operator or a .item(); on zeros anything that a model may do
-            if built and isinstance(error, TypeError):
+            if has_model and isinstance(error, TypeError):
                 _check_names(model, case, error)
             if device == "cpu":
                 raise CaseError(f"the model cannot be run on zeros: {error}") from error
             continue
         break
     weights = [*model.parameters(), *model.buffers()]
-    moved = sum(_bytes(t, size) for t in (*weights, *inputs.values(), *outputs.values()))
-    return Work(flops=counter.get_total_flops(), bytes=moved, parameters=sum(p.numel() for p in model.parameters()))
+    traffic = sum(_bytes(t, size) for t in (*weights, *inputs.values(), *outputs.values()))
+    return Work(flops=counter.get_total_flops(), bytes=traffic, parameters=sum(p.numel() for p in model.parameters()))
 
 
-def _check_names(model: torch.nn.Module, case: Case, raised: TypeError) -> None:
-    """SuiteError if a call ``raised`` because ``forward`` has no parameters of the inputs' names, or wants more.
+def _check_names(model: torch.nn.Module, case: Case, error: TypeError) -> None:
+    """SuiteError if the call failed because ``forward`` has no parameters of the inputs' names, or requires more.
 
-    Asked only then: hooks and wrappers may take what the signature does not show.
+    Checked only after an error: hooks and wrappers may take what the signature does not show.
     """
     try:
         inspect.signature(model.forward).bind(**case.inputs)
     except TypeError:
         fix = f"correct `inputs` of the model {case.model!r}"
-        raise SuiteError(f"the model does not take these inputs: {raised}", where=case.source, fix=fix) from raised
+        raise SuiteError(f"the model does not take these inputs: {error}", where=case.source, fix=fix) from error
 
 
 def _attention_as_products() -> contextlib.AbstractContextManager[Any]:
@@ -103,7 +103,7 @@ def _attention_as_products() -> contextlib.AbstractContextManager[Any]:
 
 
 def ceilings(device: str) -> dict[str, float]:
-    """The best rates seen on ``device``: FLOP/s of a square matrix product per precision, bytes/s of a copy.
+    """The best rates of ``device``: FLOP/s of a square matrix product per precision, bytes/s of a copy.
 
     Random data, because zeros can run faster. A product of n x n matrices counts 2 n^3; a copy counts bytes read plus
     bytes written. tf32 is measured on a GPU only. On a CPU, where products and convolutions come from different
@@ -187,7 +187,7 @@ def _growing(kernel: Callable[[int], tuple[int, Callable[[], Any]]], sizes: Sequ
 
 
 def _copy_rate(device: str) -> float:
-    """Bytes/s, read plus written, of a copy that no cache holds."""
+    """Bytes/s, read plus written, of a copy larger than any cache."""
     import torch
 
     source = torch.randn(1 << (28 if device != "cpu" else 25), device=device)
@@ -196,19 +196,19 @@ def _copy_rate(device: str) -> float:
 
 
 def _best(call: Callable[[], Any], device: str) -> float:
-    """Seconds of the fastest of several calls after one that warms up; the device is waited for."""
+    """Seconds of the fastest of several calls after a warm-up call, each with the wait for the device."""
     import torch
 
     wait = torch.cuda.synchronize if device != "cpu" else (lambda: None)
     call()
-    took: list[float] = []
-    while len(took) < _CALLS or sum(took) < _WINDOW:
+    seconds: list[float] = []
+    while len(seconds) < _CALLS or sum(seconds) < _WINDOW:
         wait()
         start = time.perf_counter_ns()
         call()
         wait()
-        took.append((time.perf_counter_ns() - start) / NS_PER_S)
-    return min(took)
+        seconds.append((time.perf_counter_ns() - start) / NS_PER_S)
+    return min(seconds)
 
 
 def _bytes(tensor: torch.Tensor, size: int) -> int:

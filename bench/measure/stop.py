@@ -13,25 +13,25 @@ PLATEAU = "Plateau"
 MAX_SAMPLES = "MaxSamples"
 MAX_TIME = "MaxTime"
 
-# Samples between two looks at the interval; and how much the samples grow between two looks at the plateau.
+# Samples between two checks of the interval; and how much the samples grow between two checks for a plateau.
 _EVERY = 16
 _GROWTH = 1.5
 
 
 class StopRule:
-    """Takes samples one by one; ``reason`` is empty while more are wanted.
+    """Takes samples one by one; ``reason`` is empty while more are needed.
 
     ``TargetReached``: at least ``min_samples``, and both ends of the 95 % interval of the median lie within
-    ``target_ci`` of the median. Looked at after ``min_samples`` and every 16 samples from there, and at the end.
+    ``target_ci`` of the median. Checked after ``min_samples`` and every 16 samples from there, and at the end.
 
     ``Plateau``: more samples do not help. Checkpoints lie at ``min_samples`` and then at 1.5 times the samples of the
     checkpoint before (50, 75, 112, 168, 252). Independent noise would narrow the interval by 18 % from one to the
     next; it has stopped falling when at two checkpoints in a row the interval is no narrower than at the one before
     those two. (Of independent samples about 5 % of runs end so by chance, of drifting ones about 9 in 10.)
 
-    ``MaxSamples`` and ``MaxTime``: ``max_samples`` samples, or ``max_time_ns`` on ``clock`` since ``begin``, or since
-    the rule was made, with however few samples there are by then. The first sample is always taken. ``begun`` is that
-    time.
+    ``MaxSamples`` and ``MaxTime``: ``max_samples`` samples, or ``max_time_ns`` on ``clock`` since ``start``, which is
+    the time of ``begin`` (before that of the construction), with however few samples there are by then. The first
+    sample is always taken.
     """
 
     def __init__(self, policy: Policy, clock: Clock) -> None:
@@ -39,26 +39,26 @@ class StopRule:
         self.reason = ""
         self._policy = policy
         self._now = clock.now
-        self.begun = clock.now()
+        self.start = clock.now()
         self._look = max(1, policy.min_samples)
         self._checkpoint = self._look
         self._widths: list[float] = []
 
     def begin(self) -> None:
         """Time counts from now on."""
-        self.begun = self._now()
+        self.start = self._now()
 
     def add(self, ns: int) -> None:
         """Take one sample and decide."""
         self.samples.append(ns)
         n = len(self.samples)
-        over = self._now() - self.begun >= self._policy.max_time_ns
+        over = self._now() - self.start >= self._policy.max_time_ns
         limit = MAX_SAMPLES if n >= self._policy.max_samples else MAX_TIME if over else ""
         if limit or n >= self._look:
             self.reason = self._judge(n) or limit
 
     def _judge(self, n: int) -> str:
-        """The interval's verdict on ``n`` samples, empty to go on."""
+        """The interval's verdict on ``n`` samples, empty to continue."""
         if n < self._policy.min_samples:
             return ""
         self._look = n + _EVERY

@@ -14,23 +14,25 @@ from bench.measure.cuda import CudaClock
 from bench.model.seam import Clock, Lane
 from bench.units import NS_PER_S, format_time
 
-# Calls back to back: rounds of so many, or of fewer that take a tenth of a second, until a second has passed.
+# Calls back to back: rounds of 20, or of as many as take a tenth of a second, until a second has passed.
 _ROUNDS, _BACK_TO_BACK, _ROUND = 5, 20, NS_PER_S // 10
-# What a synchronisation may take, beside twice that of a quiet device, before more is asked; and how often it is asked.
-_LEFT, _QUIET, _TRIES = 10_000, 5, 2
-# A longer hold: by so much of a call and so many ns; and by what, beside 3 % of a call, it may shorten the call.
+# What a synchronisation may take (ns), beside twice that of a quiet device, before it is checked; and how often.
+_TOLERANCE, _QUIET, _TRIES = 10_000, 5, 2
+# A longer hold: by this fraction of a call and these ns; and by what, beside 3 % of a call, it may shorten the call.
 _LONGER, _LONGER_BY, _SHORTER, _SHORTER_BY = 0.25, 50_000, 0.03, 5_000
 # Pairs of calls with a hold as it is and a longer one: at most, and for how long.
 _PAIRS, _COMPARING = 10, NS_PER_S // 5
 
 
 class Round(NamedTuple):
-    """Calls back to back, in ns: issuing all, from one to the next, and what the device took after their stream."""
+    """Calls back to back, in ns: ``issue`` is the host's time for all of them, ``period`` the time from one to the
+    next, ``remaining`` what the device still worked after their stream's end.
+    """
 
     calls: int
-    issued: int
+    issue: int
     period: float
-    left: int
+    remaining: int
 
 
 class Escapes:
@@ -55,86 +57,85 @@ class Escapes:
         return self._period()
 
     def _period(self) -> float:
-        return median(taken.period for taken in self.rounds)
+        return median(round_.period for round_ in self.rounds)
 
-    def left(self, *, hold: bool) -> int:
+    def remaining_work(self, *, hold: bool) -> int:
         """How long (ns) the device works on after the stream's end, 0 for not at all: no event comes after such work.
 
-        What calls back to back leave adds up, however full the launch queue is. What is done before the host has issued
-        the rest shows where the stream is held, which HoldBroken may end.
+        The remaining work of calls back to back adds up, however full the launch queue is. Work that ends before the
+        host has issued the rest shows only where the stream is held; that may raise HoldBroken.
         """
-        return self._left(self._round(1, hold=True) if hold else self.rounds[-1], hold=hold)
+        return self._confirm(self._round(1, hold=True) if hold else self.rounds[-1], hold=hold)
 
-    def _left(self, first: Round, *, hold: bool) -> int:
-        """The same of ``first``, a round that is made again.
+    def _confirm(self, first: Round, *, hold: bool) -> int:
+        """The same for ``first``, a round that is repeated.
 
-        A long synchronisation may be the host's, or its price where memory is given back in it. It is the device's work
-        if it is short once that time has passed by itself, each time that both are tried, each first in turn. Noise of
-        the host only lengthens it, so the least of a few counts.
+        A long synchronisation may be the host's own time, e.g. where it releases memory. It is the device's work if the
+        synchronisation is short after the device had that time, whenever both are tried, in either order. Noise of the
+        host only lengthens it, so the shortest of a few counts.
         """
-        quiet = min(self._synchronised() for _ in range(_QUIET))
-        least = first.left
+        quiet = min(self._synchronise() for _ in range(_QUIET))
+        least = first.remaining
 
         def works_on() -> bool:
             nonlocal least
-            least = min(least, self._round(first.calls, hold=hold).left)
-            return least > 2 * quiet + _LEFT
+            least = min(least, self._round(first.calls, hold=hold).remaining)
+            return least > 2 * quiet + _TOLERANCE
 
         def ends() -> bool:
-            return any(self._round(first.calls, hold=hold, idle=2 * least).left <= least / 2 for _ in range(_TRIES))
+            rounds = (self._round(first.calls, hold=hold, idle=2 * least) for _ in range(_TRIES))
+            return any(round_.remaining <= least / 2 for round_ in rounds)
 
-        if least <= 2 * quiet + _LEFT:
+        if least <= 2 * quiet + _TOLERANCE:
             return 0
-        tried = (works_on, ends, ends, works_on) * _TRIES
-        return least if all(seen() for seen in tried) else 0
+        checks = (works_on, ends, ends, works_on) * _TRIES
+        return least if all(check() for check in checks) else 0
 
     def _round(self, calls: int, *, hold: bool = False, idle: int = 0) -> Round:
         """``calls`` back to back, held or not, and what the device still does ``idle`` ns later."""
-        began = self._host.now()
-        with self._clock.held(self._stream) if hold else contextlib.nullcontext():
+        start = self._host.now()
+        with self._clock.hold(self._stream) if hold else contextlib.nullcontext():
             for _ in range(calls):
                 self._lane.call()
-            issued = self._host.now()
+            issue_end = self._host.now()
             self._driver.record(self._end, self._stream)
         self._clock.wait(self._end)
-        ended = self._host.now()
+        end = self._host.now()
         self._idle(idle)
-        left = self._synchronised()
-        return Round(calls, issued - began, (ended - began) / calls, left)
+        remaining = self._synchronise()
+        return Round(calls, issue_end - start, (end - start) / calls, remaining)
 
-    def _synchronised(self) -> int:
+    def _synchronise(self) -> int:
         start = self._host.now()
         self._driver.synchronize()
         return self._host.now() - start
 
     def _idle(self, ns: int) -> None:
-        """Let the device go on for ``ns``."""
+        """Leave the device to its work for ``ns``."""
         until = self._host.now() + ns
         while self._host.now() < until:
-            self._driver.done(self._end)
+            self._driver.is_done(self._end)
 
     def ran_ahead(self, on_gpu: float) -> str:
         """Why ``on_gpu`` (ns, held) cannot be all of a call's work, empty if it can: streams that do not wait for the
-        held one at first run before it is let go. HoldBroken from a call that waits for the GPU.
+        held one run before it is released. HoldBroken from a call that waits for the GPU.
 
-        Calls back to back then take longer than either host or GPU needs; the host's part is of the same calls, as it
-        may differ twofold from one second to the next. Or a longer hold shortens the call. What is over before the host
-        has issued the rest shows in neither.
+        Calls back to back then take longer than either host or GPU needs; the host's time is that of the same calls, as
+        it may differ twofold from one second to the next. Or a longer hold shortens the call. Work that ends before the
+        host has issued the rest shows in neither.
         """
-        if all(
-            taken.period > 1.25 * max(on_gpu, (taken.issued + on_gpu) / taken.calls) + 20_000 for taken in self.rounds
-        ):
-            seen = f"calls back to back take {format_time(self._period())}, the held stream {format_time(on_gpu)}"
-        elif shorter := self._shortened(on_gpu):
-            seen = f"held for longer, a call takes {format_time(shorter)} less"
+        if all(each.period > 1.25 * max(on_gpu, (each.issue + on_gpu) / each.calls) + 20_000 for each in self.rounds):
+            evidence = f"calls back to back take {format_time(self._period())}, the held stream {format_time(on_gpu)}"
+        elif shorter := self._shortening(on_gpu):
+            evidence = f"held for longer, a call takes {format_time(shorter)} less"
         else:
             return ""
-        return f"{seen}: work on other streams runs before the stream is let go"
+        return f"{evidence}: work on other streams runs before the stream is let go"
 
-    def _shortened(self, on_gpu: float) -> int:
-        """By how much (ns) a longer hold shortens a call, 0 if it does not; calls of over 0.04 s are not looked at.
+    def _shortening(self, on_gpu: float) -> int:
+        """By how much (ns) a longer hold shortens a call, 0 if it does not; calls of over 0.04 s are not examined.
 
-        In pairs, and each first every other time: the clock may change. Three of four must say so.
+        In pairs of alternating order, as the GPU's clock may change. Three of four must agree.
         """
         longer = int(_LONGER * on_gpu) + _LONGER_BY
         shorter: list[int] = []
@@ -142,14 +143,14 @@ class Escapes:
         if 4 * (self._period() + longer) > _COMPARING:
             return 0
         while len(shorter) < _PAIRS and self._host.now() - start < _COMPARING:
-            first, second, third, fourth = (self._held(idle) for idle in (0, longer, longer, 0))
+            first, second, third, fourth = (self._time_held(idle) for idle in (0, longer, longer, 0))
             shorter += [first - second, fourth - third]
         surely = sorted(shorter)[len(shorter) // 4]
         return surely if surely > _SHORTER * on_gpu + _SHORTER_BY else 0
 
-    def _held(self, idle: int) -> int:
+    def _time_held(self, idle: int) -> int:
         """One call between events on the stream, held for ``idle`` ns more than the host needs."""
-        with self._clock.held(self._stream):
+        with self._clock.hold(self._stream):
             self._driver.record(self._start, self._stream)
             self._lane.call()
             self._driver.record(self._end, self._stream)

@@ -9,27 +9,24 @@ import msgspec
 
 from bench.backends import base
 from bench.errors import UsageError
-from bench.machine.environment import Device
 from bench.model.profile import FILE, Layers
 from bench.model.run import Failure
 from bench.model.seam import Layered, Stage
-from bench.model.suite import Case, Plan, Policy, Suite
+from bench.model.suite import Case
 from bench.runner import run
-from bench.runner.dispatch import Tell
-from bench.runner.session import Settings
+from bench.runner.dispatch import OnEvent
+from bench.runner.request import Request
 
 MOST = 8
 
 
-def layers(
-    suite: Suite, plan: Plan, policy: Policy, device: Device, settings: Settings, tell: Tell
-) -> Iterator[tuple[Case, Layers | Failure]]:
-    """The layers of each case of ``plan``, from the cache where they are there, or why there are none.
+def layers(request: Request, on_event: OnEvent) -> Iterator[tuple[Case, Layers | Failure]]:
+    """The layers of each case of a plan, from the cache where they are there, or why there are none.
 
     UsageError for more than MOST cases, and for a backend that does not tell of its layers.
     """
-    _check(plan.cases)
-    for case, ready in run.make(suite, plan, policy, device, settings, tell, _stages):
+    _check(request.plan.cases)
+    for case, ready in run.make(request, on_event, _stages):
         if isinstance(ready, Failure):
             yield case, ready
             continue

@@ -20,15 +20,15 @@ _GRAPHS = 'SELECT "end" - start FROM CUPTI_ACTIVITY_KIND_GRAPH_TRACE ORDER BY st
 def profile(command: Sequence[str], env: Mapping[str, str], folder: Path, limit_s: float) -> Path:
     """Run ``command`` under ``nsys profile``, graphs traced as wholes; the report as SQLite, in ``folder``.
 
-    Whatever ends it early, nothing in the session that nsys leads is left running. Unavailable without nsys, CaseError
-    with its last line if a step fails or takes longer than ``limit_s``.
+    Even if it ends early, no process of nsys's session keeps running. Unavailable without nsys, CaseError with its
+    last line if a step fails or takes longer than ``limit_s``.
     """
     nsys = shutil.which("nsys")
     if nsys is None:
         raise Unavailable("nsys is not on PATH", fix="install Nsight Systems: developer.nvidia.com/nsight-systems")
     report = folder / "report.nsys-rep"
-    traced = (nsys, "profile", "--trace=cuda,nvtx", "--cuda-graph-trace=graph", *_QUIET, f"--output={report}")
-    _run((*traced, *command), env, limit_s)
+    profiler = (nsys, "profile", "--trace=cuda,nvtx", "--cuda-graph-trace=graph", *_QUIET, f"--output={report}")
+    _run((*profiler, *command), env, limit_s)
     target = folder / "report.sqlite"
     _run((nsys, "export", "--type=sqlite", "--force-overwrite=true", f"--output={target}", str(report)), env, limit_s)
     return target

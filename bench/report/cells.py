@@ -11,11 +11,11 @@ from bench.model.suite import Boundary
 from bench.units import format_rate, format_size, format_time, parse_time
 
 NONE = "-"
-# Behind a figure that rests on one process where others of the run rest on several.
+# Follows a figure from one process where others of the run are from several.
 ALONE = "†"
-# Behind a ratio whose sides ran on different cards or machines.
+# Follows a ratio whose sides ran on different cards or machines.
 ACROSS = "‡"
-# ± tells the larger half of an interval. Where the other is shorter by more than this fraction of the value, the error
+# ± shows the larger half of an interval. Where the other is shorter by more than this fraction of the value, the error
 # would show in the three digits of a bound, and the bounds are printed instead.
 UNEVEN = 0.01
 
@@ -41,7 +41,7 @@ def rate(figure: Figure | None, *, bare: bool = False) -> str:
 
 def ratio(speed: Speed | None, label: str, *, mark: bool = False) -> str:
     """``1.53x ±2.3%`` or ``1.53x [1.20, 2.10]``, never without an interval; ``baseline`` for the case that the others
-    are set against; ``mark`` adds ALONE where a side has one process. ACROSS is added wherever it is true.
+    are compared with; ``mark`` adds ALONE where a side has one process. ACROSS is added wherever it is true.
     """
     if speed is None or speed.ratio is None:
         return NONE
@@ -57,7 +57,7 @@ def verdict(score: Score | None) -> str:
 
 
 def cosine(score: Score | None) -> str:
-    """Six decimals; ``>0.999999`` for what would round up to 1.000000, so that this is said of exactly 1 alone."""
+    """Six decimals; ``>0.999999`` for what would round up to 1.000000, so that only exactly 1 is shown as 1."""
     if score is None or score.cosine is None:
         return NONE
     text = f"{score.cosine:.6f}"
@@ -88,22 +88,22 @@ def share(fraction: float | None) -> str:
 
 def phase(row: Row, name: str) -> str:
     """``30.1 s (2.01 s)``: cold, and in parentheses warm."""
-    found = next((phase for phase in row.phases if phase.name == name), None)
-    if found is None:
+    times = next((phase for phase in row.phases if phase.name == name), None)
+    if times is None:
         return NONE
-    cold = [format_time(found.cold_ns)] if found.cold_ns is not None else []
-    warm = [f"({format_time(found.warm_ns)})"] if found.warm_ns is not None else []
+    cold = [format_time(times.cold_ns)] if times.cold_ns is not None else []
+    warm = [f"({format_time(times.warm_ns)})"] if times.warm_ns is not None else []
     return " ".join(cold + warm)
 
 
-def failure(found: Failure) -> str:
+def failure(failure: Failure) -> str:
     """``Timeout in compile``."""
-    return f"{found.kind} in {found.stage}" if found.stage else found.kind
+    return f"{failure.kind} in {failure.stage}" if failure.stage else failure.kind
 
 
-def message(found: Failure) -> str:
+def message(failure: Failure) -> str:
     """The message without the class name that the kind already says."""
-    return found.message.removeprefix(f"{found.kind}: ")
+    return failure.message.removeprefix(f"{failure.kind}: ")
 
 
 def result(record: Record) -> str:
@@ -124,9 +124,9 @@ def result(record: Record) -> str:
 
 def duration(seconds: float) -> str:
     """``0:42``, ``12:05`` or ``1:02:03``."""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, second = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
 
 
 def count(number: int, noun: str) -> str:
@@ -136,8 +136,8 @@ def count(number: int, noun: str) -> str:
 
 
 def _marks(which: dict[str, bool]) -> str:
-    shown = "".join(mark for mark, true in which.items() if true)
-    return f" {shown}" if shown else ""
+    text = "".join(mark for mark, true in which.items() if true)
+    return f" {text}" if text else ""
 
 
 def _times(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The doctor's report: every check by group, and the command that mends what is not ready."""
+"""The doctor's report: every check by group, and the command that fixes what is not ready."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STYLES = {"ready": "green", "missing": "yellow", "broken": "red"}
 
 
 def render(checks: Sequence[Check], *, width: int = 80, color: bool = False) -> str:
-    """The checks in the order given, under a title per group; a fix on the line below what it mends."""
+    """The checks in their order, under a title per group; a fix on the line below its check."""
     from rich.text import Text
 
     lines: list[Text | str] = []
@@ -34,10 +34,10 @@ def _check(check: Check, longest: int, width: int) -> list[Text | str]:
     from rich.text import Text
 
     lead = f"  {check.state:<7}  {check.name:<{longest}}  "
-    first, *rest = table.wrap(check.detail, width, " " * len(lead), lead)
-    colored = Text(first)
-    colored.stylize(STYLES[check.state], 2, 2 + len(check.state))
-    lines: list[Text | str] = [colored, *rest]
+    first, *following = table.wrap(check.detail, width, " " * len(lead), lead)
+    first_line = Text(first)
+    first_line.stylize(STYLES[check.state], 2, 2 + len(check.state))
+    lines: list[Text | str] = [first_line, *following]
     if check.fix and check.state != "ready":
         lines += table.wrap(f"fix: {check.fix}", width, " " * (len(lead) + 5), " " * len(lead))
     return lines

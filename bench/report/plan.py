@@ -11,7 +11,7 @@ from bench.report import cells, table
 if TYPE_CHECKING:
     from rich.text import Text
 
-SHOWN = 3
+MAX_NAMES = 3
 
 
 def render(plan: Plan, *, replicates: int = 0, width: int = 80, color: bool = False, verbose: bool = False) -> str:
@@ -37,21 +37,21 @@ def render(plan: Plan, *, replicates: int = 0, width: int = 80, color: bool = Fa
     return table.show(lines, color)
 
 
-def left_out(found: Sequence[LeftOut], width: int, *, verbose: bool, reasons: bool = False) -> list[Text | str]:
+def left_out(combinations: Sequence[LeftOut], width: int, *, verbose: bool, reasons: bool = False) -> list[Text | str]:
     """How many combinations are left out; with ``reasons`` why, naming some; with ``verbose`` naming all."""
-    if not found:
+    if not combinations:
         return []
-    total = f"{cells.count(len(found), 'combination')} left out"
+    total = f"{cells.count(len(combinations), 'combination')} left out"
     if not (verbose or reasons):
         return [f"{total}; --verbose says why"]
     lines: list[Text | str] = [f"{total}:"]
     by_reason: dict[str, list[str]] = {}
-    for item in found:
+    for item in combinations:
         by_reason.setdefault(item.reason, []).append(item.label)
     for reason, labels in by_reason.items():
         lines += table.wrap(f"{reason} ({len(labels)})", width, "    ", "  ")
-        shown = labels if verbose else labels[:SHOWN]
-        lines += [f"      {label}" for label in shown]
-        if len(shown) < len(labels):
-            lines.append(f"      and {len(labels) - len(shown)} more: --verbose")
+        names = labels if verbose else labels[:MAX_NAMES]
+        lines += [f"      {label}" for label in names]
+        if len(names) < len(labels):
+            lines.append(f"      and {len(labels) - len(names)} more: --verbose")
     return lines

@@ -49,7 +49,7 @@ class Live(View):
         self._console = console
         self._now = now
         self._start = now()
-        self._stored = self._done = self._total = 0
+        self._records = self._count = self._total = 0
         self._running = self._phase = self._last = ""
         self._live: RichLive | None = None
 
@@ -68,46 +68,46 @@ class Live(View):
             self._live = None
 
     def __call__(self, event: events.Event) -> None:
-        """Take the event in and redraw, except for a timed step that was announced."""
-        announced = self._phase == "warmup"
+        """Take the event in and redraw, except for a timed step that the warm-up has announced."""
+        after_warmup = self._phase == "warmup"
         self._take(event)
-        if isinstance(event, events.Step) and event.timed and announced:
+        if isinstance(event, events.Step) and event.timed and after_warmup:
             return
         if self._live is not None:
             self._live.update(self.draw(), refresh=True)
 
     def draw(self) -> RenderableType:
-        """The three lines as they stand."""
+        """The three lines."""
         from rich.text import Text
 
         width = self._console.width
         lines = [self._summary(), f"now   {self._running}", f"last  {self._last}" if self._last else ""]
-        shown = [line if len(line) <= width else line[: width - 1] + "…" for line in lines if line]
-        return Text("\n".join(shown), no_wrap=True)
+        visible = [line if len(line) <= width else line[: width - 1] + "…" for line in lines if line]
+        return Text("\n".join(visible), no_wrap=True)
 
     def _summary(self) -> str:
-        elapsed = self._now() - self._start
-        text = f"{self._done}/{self._total} done, {cells.duration(elapsed)}"
-        if self._stored and self._total > self._done:
-            left = elapsed / self._stored * (self._total - self._done)
-            text += f", about {cells.duration(left)} left"
+        seconds = self._now() - self._start
+        text = f"{self._count}/{self._total} done, {cells.duration(seconds)}"
+        if self._records and self._total > self._count:
+            remaining = seconds / self._records * (self._total - self._count)
+            text += f", about {cells.duration(remaining)} left"
         return text
 
     def _take(self, event: events.Event) -> None:
         match event:
             case events.Started():
-                self._done, self._total, self._phase = event.done, event.total, ""
+                self._count, self._total, self._phase = event.done, event.total, ""
                 self._running = _name(event.label, event.replicate)
             case events.Step():
                 self._phase = event.phase
                 doing = "warmup, then measure" if event.phase == "warmup" else event.phase
                 self._running = f"{event.label}: {doing}"
             case events.Stored():
-                self._stored += 1
-                self._done, self._total, self._phase = event.done, event.total, ""
+                self._records += 1
+                self._count, self._total, self._phase = event.done, event.total, ""
                 self._last = f"{_name(event.record.label, event.record.replicate)}  {cells.result(event.record)}"
                 if event.record.failure:
-                    self._print(_failed(event.record))
+                    self._print(_failure(event.record))
             case events.Waiting():
                 self._running = f"waiting for {event.device}, held by {event.holder}"
             case events.Note():
@@ -143,7 +143,7 @@ class Plain(View):
             case events.Step():
                 self._step(event.phase.partition(":")[0])
             case events.Stored():
-                self._stored(event)
+                self._show_record(event)
             case events.Waiting():
                 self._line(f"waiting for {event.device}, held by {event.holder}")
             case events.Note():
@@ -154,7 +154,7 @@ class Plain(View):
             self._phase = phase
             self._write(f" {phase},")
 
-    def _stored(self, event: events.Stored) -> None:
+    def _show_record(self, event: events.Stored) -> None:
         name = _name(event.record.label, event.record.replicate)
         if self._open == name:
             self._write(" ")
@@ -181,7 +181,7 @@ class Plain(View):
 
 
 class Json(View):
-    """One event per line, as events.Event encodes it (key ``event`` tells which), flushed."""
+    """One event per line, as events.Event encodes it (key ``event`` is its kind), flushed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -192,10 +192,10 @@ class Json(View):
         self._stream.flush()
 
 
-class Unread(View):
-    """A view whose reader may leave, as ``head`` does: what is measured goes on without it.
+class GuardedView(View):
+    """A view whose reader may close its end, as ``head`` does: the run continues without it.
 
-    ``guard`` makes what each writing of ``view`` is done within.
+    ``guard`` makes a context for each writing of ``view``.
     """
 
     def __init__(self, view: View, guard: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
@@ -209,7 +209,7 @@ class Unread(View):
             self._view.__exit__(kind, error, trace)
 
     def __call__(self, event: events.Event) -> None:
-        """Show the event to whoever still reads."""
+        """Show the event if somebody still reads."""
         with self._guard():
             self._view(event)
 
@@ -219,7 +219,7 @@ def _name(label: str, replicate: int) -> str:
     return f"{label} #{replicate + 1}" if replicate else label
 
 
-def _failed(record: Record) -> str:
+def _failure(record: Record) -> str:
     text = f"{_name(record.label, record.replicate)}  {cells.result(record)}"
     hint = record.failure.hint if record.failure else ""
     return f"{text}\n    try: {hint}" if hint else text

@@ -1,4 +1,4 @@
-"""The self-test's table: what was read, what was expected, and whether that is within the limit."""
+"""The self-test's table: each reading, the expected value, and whether it is within the limit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bench.units import format_time
 _TIMES = ("floor", "copy", "spin", "replay")
 
 
-def render(readings: Sequence[Reading], here: Environment) -> str:
-    """What was tested by which trtbench, one line per reading in the order taken, and a line that counts them."""
-    lines = [f"{notes.device(here)}, trtbench {bench.__version__}", ""]
+def render(readings: Sequence[Reading], environment: Environment) -> str:
+    """The device and the version, one line per reading in the order taken, and a line that counts them."""
+    lines = [f"{notes.device(environment)}, trtbench {bench.__version__}", ""]
     lines += [f"{'':6} {'measured':>10} {'expected':>10} {'off by':>10} {'limit':>10}  what"]
     for reading in readings:
         off = None if reading.expected is None else abs(reading.measured - reading.expected)
@@ -23,9 +23,9 @@ def render(readings: Sequence[Reading], here: Environment) -> str:
         figures = (reading.measured, reading.expected, off, reading.limit)
         cells = " ".join(f"{_figure(reading.name, figure):>10}" for figure in figures)
         lines.append(f"{state:6} {cells}  {reading.what}")
-    checked = [reading for reading in readings if reading.expected is not None]
-    good = sum(reading.ok for reading in checked)
-    return "\n".join([*lines, "", f"{good} of {len(checked)} checks ok"])
+    checks = [reading for reading in readings if reading.expected is not None]
+    good = sum(reading.ok for reading in checks)
+    return "\n".join([*lines, "", f"{good} of {len(checks)} checks ok"])
 
 
 def _figure(name: str, figure: float | None) -> str:

@@ -21,14 +21,14 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """One column: ``cells`` has a text per row; ``drop`` 0 always stays, others leave from the highest to the lowest
     (see fit).
 
-    A column with ``narrow`` cells does not leave when its turn comes: it changes to those, and ``then`` is its new
+    A column with ``narrow`` cells does not leave when its turn comes but changes to those, and ``then`` is its new
     ``drop``. A cell may have several lines.
     """
 
     title: str
     cells: tuple[str, ...]
     drop: int = 0
-    left: bool = False
+    align_left: bool = False
     narrow: tuple[str, ...] = ()
     then: int = 0
 
@@ -39,51 +39,51 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def names(title: str, cells: Sequence[str], drop: int) -> Column:
-    """A first column of backends with their options, which always stays: at its turn, ``drop``, it goes over several
-    lines instead, broken between options.
+    """A first column of backends with their options, which always stays: at its turn, ``drop``, it takes several lines
+    instead, broken between options.
     """
     widest = max((len(piece) for cell in cells for piece in _pieces(cell)), default=0)
-    return Column(title=title, cells=tuple(cells), left=True, drop=drop, narrow=_folded(cells, widest))
+    return Column(title=title, cells=tuple(cells), align_left=True, drop=drop, narrow=_fold(cells, widest))
 
 
 def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
-    """The columns that fit into ``width`` characters, and the names of those dropped, first dropped first.
+    """The columns that fit into ``width`` characters, and the titles of those left out, in the order of removal.
 
-    Columns without any content are not shown. If the rest is still too wide, the first column is cut in the middle (of
-    names() it is broken anywhere, so that no two read the same), and then the columns of negative ``drop`` leave. Names
-    take what room there is in the end.
+    Columns without any content are not shown. If the rest is still too wide, the first column is cut in the middle (one
+    of names() is broken anywhere instead, so that no two read the same), and then the columns of negative ``drop``
+    leave. Names finally take the width that remains.
     """
-    kept = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
-    first = kept[0] if kept else None
-    dropped = _leave(kept, width, last=False)
-    if first and _total(kept) > width:
-        kept[0] = _narrowed(first, SHORTEST_NAME if first.narrow else _room(kept, width))
-    dropped += _leave(kept, width, last=True)
+    fitting = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
+    first = fitting[0] if fitting else None
+    omitted_titles = _take_out(fitting, width, last=False)
+    if first and _total(fitting) > width:
+        fitting[0] = _narrow(first, SHORTEST_NAME if first.narrow else _room(fitting, width))
+    omitted_titles += _take_out(fitting, width, last=True)
     if first and first.narrow:
-        kept[0] = _narrowed(first, _room(kept, width))
-    return kept, dropped
+        fitting[0] = _narrow(first, _room(fitting, width))
+    return fitting, omitted_titles
 
 
-def _room(kept: Sequence[Column], width: int) -> int:
-    """What the others leave for the first column."""
-    return max(width - _total(kept) + kept[0].width, SHORTEST_NAME)
+def _room(columns: Sequence[Column], width: int) -> int:
+    """The width that the other columns leave for the first."""
+    return max(width - _total(columns) + columns[0].width, SHORTEST_NAME)
 
 
-def _narrowed(column: Column, room: int) -> Column:
+def _narrow(column: Column, room: int) -> Column:
     if column.narrow:
-        return msgspec.structs.replace(column, cells=_folded(column.cells, room), narrow=(), drop=0)
+        return msgspec.structs.replace(column, cells=_fold(column.cells, room), narrow=(), drop=0)
     return msgspec.structs.replace(column, cells=tuple(cut(cell, room) for cell in column.cells))
 
 
 def _pieces(name: str) -> list[str]:
     """``a[b=1,c=2]`` -> ``a[``, ``  b=1,``, ``  c=2]``: what stays on one line, all but the first indented."""
-    first, *others = re.findall(r"[^\[,]*[\[,]|[^\[,]+", name) or [""]
-    return [first, *("  " + piece for piece in others)]
+    first, *following = re.findall(r"[^\[,]*[\[,]|[^\[,]+", name) or [""]
+    return [first, *("  " + piece for piece in following)]
 
 
-def _folded(names: Sequence[str], room: int) -> tuple[str, ...]:
+def _fold(names: Sequence[str], room: int) -> tuple[str, ...]:
     """The names in lines of at most ``room`` characters; a piece that is longer is broken anywhere."""
-    folded = []
+    texts = []
     for name in names:
         lines = [""]
         for piece in _pieces(name):
@@ -94,24 +94,24 @@ def _folded(names: Sequence[str], room: int) -> tuple[str, ...]:
             lines[-1] = piece
             while len(lines[-1]) > room:
                 lines[-1:] = [lines[-1][:room], "  " + lines[-1][room:]]
-        folded.append("\n".join(lines))
-    return tuple(folded)
+        texts.append("\n".join(lines))
+    return tuple(texts)
 
 
-def _leave(kept: list[Column], width: int, *, last: bool) -> list[str]:
-    """Take the optional columns (``last``: those of negative drop) out of ``kept`` until it fits; their names."""
-    dropped = []
-    while _total(kept) > width:
-        optional = [column for column in kept if (column.drop < 0 if last else column.drop > 0)]
+def _take_out(columns: list[Column], width: int, *, last: bool) -> list[str]:
+    """Remove the optional columns (``last``: those of negative drop) from ``columns`` until they fit; their titles."""
+    titles = []
+    while _total(columns) > width:
+        optional = [column for column in columns if (column.drop < 0 if last else column.drop > 0)]
         if not optional:
             break
         worst = max(optional, key=lambda column: column.drop)
-        place = kept.index(worst)
+        place = columns.index(worst)
         if worst.narrow:
-            kept[place] = msgspec.structs.replace(worst, cells=worst.narrow, narrow=(), drop=worst.then)
+            columns[place] = msgspec.structs.replace(worst, cells=worst.narrow, narrow=(), drop=worst.then)
         else:
-            dropped.append(kept.pop(place).title)
-    return dropped
+            titles.append(columns.pop(place).title)
+    return titles
 
 
 def draw(
@@ -152,15 +152,15 @@ def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str
     lines: list[str] = []
     for part in text.splitlines() or [""]:
         lead = first if not lines else indent
-        wrapped = textwrap.wrap(
+        part_lines = textwrap.wrap(
             part, width, initial_indent=lead, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         )
-        lines += wrapped or [lead.rstrip()]
+        lines += part_lines or [lead.rstrip()]
     return lines
 
 
 def show(lines: Sequence[Text | str], color: bool) -> str:
-    """The lines as one string, with ANSI colours if asked for."""
+    """The lines as one string, with ANSI colours if ``color``."""
     if not color:
         return "\n".join(str(line).rstrip() for line in lines) + "\n"
     import io
@@ -175,7 +175,7 @@ def show(lines: Sequence[Text | str], color: bool) -> str:
 
 
 def _pad(cell: str, column: Column) -> str:
-    return cell.ljust(column.width) if column.left else cell.rjust(column.width)
+    return cell.ljust(column.width) if column.align_left else cell.rjust(column.width)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -72,7 +72,7 @@ def _identity(members: Sequence[Row], star: str = "") -> tuple[list[Column], str
     columns = [table.names("backend", names, DROP["name in one line"])]
     precisions = {row.precision for row in members}
     if len(precisions) > 1:
-        columns.append(Column(title="prec", cells=tuple(row.precision for row in members), left=True))
+        columns.append(Column(title="prec", cells=tuple(row.precision for row in members), align_left=True))
     else:
         shared += precisions
     for name in dict.fromkeys(name for row in members for name in row.symbols):
@@ -81,7 +81,7 @@ def _identity(members: Sequence[Row], star: str = "") -> tuple[list[Column], str
             columns.append(Column(title=name, cells=sizes))
         else:
             shared.append(f"{name}={sizes[0]}")
-    columns.append(Column(title="setting", cells=tuple(row.setting for row in members), left=True))
+    columns.append(Column(title="setting", cells=tuple(row.setting for row in members), align_left=True))
     return columns, " · ".join(shared)
 
 

@@ -1,4 +1,4 @@
-"""A case in the words of NVIDIA's trtexec: the block that it prints at the end of a run."""
+"""A case in the terms of NVIDIA's trtexec: the block that it prints at the end of a run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PERCENTILES = (90, 95, 99)
 LINES = {"enqueue": "Enqueue Time", "h2d": "H2D Latency", "compute": "GPU Compute Time", "d2h": "D2H Latency"}
 # The parts whose sum trtexec calls Latency.
 REQUEST = ("h2d", "compute", "d2h")
-# From which shares of GPU Compute Time, by medians, trtexec says that something else bounds the throughput.
+# Shares of GPU Compute Time, by medians, above which trtexec says that something else bounds the throughput.
 ENQUEUE_BOUND, COPY_BOUND = 0.8, 1.0
-# The coefficient of variation from which it calls GPU Compute Time unstable.
+# The coefficient of variation above which it calls GPU Compute Time unstable.
 UNSTABLE = 0.01
 
 # Nanoseconds by part; the samples of one part are in the order of the calls.
@@ -38,49 +38,49 @@ def render(run: Run, case: str | None = None) -> str:
     Source: printEpilog in samples/common/sampleReporting.cpp of github.com/NVIDIA/TensorRT.
     """
     blocks = []
-    for found in _chosen(run, case):
-        records = [record for record in run.records if record.case == found.id and record.measurements]
+    for each in _select(run, case):
+        records = [record for record in run.records if record.case == each.id and record.measurements]
         if records:
-            blocks.append(_block(found, records))
+            blocks.append(_block(each, records))
     if not blocks:
-        fix = f"trtbench show {store.typed(Path(run.path))}, for what went wrong"
+        fix = f"trtbench show {store.run_argument(Path(run.path))}, for what went wrong"
         raise UsageError(f"nothing was measured of {case or 'this run'}", fix=fix)
     return "\n\n".join(blocks) + "\n"
 
 
-def percentile(ordered: Sequence[int], percent: int) -> int:
+def percentile(ascending: Sequence[int], percent: int) -> int:
     """The value that leaves floor((100 - percent) % of n) larger samples out.
 
     Source: findPercentile in samples/common/sampleReporting.cpp of github.com/NVIDIA/TensorRT, in whole numbers
     where trtexec rounds in float. ``ordered`` is ascending and not empty.
     """
-    left_out = (100 - percent) * len(ordered) // 100
-    return ordered[max(len(ordered) - 1 - left_out, 0)]
+    left_out = (100 - percent) * len(ascending) // 100
+    return ascending[max(len(ascending) - 1 - left_out, 0)]
 
 
-def _chosen(run: Run, case: str | None) -> list[Case]:
+def _select(run: Run, case: str | None) -> list[Case]:
     cases = run.header.cases
-    found = [each for each in cases if case in (None, "", each.id, each.label)]
-    if not found:
+    matches = [each for each in cases if case in (None, "", each.id, each.label)]
+    if not matches:
         labels = [each.label for each in cases]
         raise UsageError(
             f"the run has no case {case!r}.{did_you_mean(case or '', labels)}",
-            fix=f"--case with an id or label of: trtbench show {store.typed(Path(run.path))} --format csv",
+            fix=f"--case with an id or label of: trtbench show {store.run_argument(Path(run.path))} --format csv",
         )
-    return found
+    return matches
 
 
 def _block(case: Case, records: Sequence[Record]) -> str:
-    measured = [m for record in records for m in record.measurements]
-    loops = [m for m in measured if m.boundary == "throughput" and m.window_ns]
+    measurements = [m for record in records for m in record.measurements]
+    loops = [m for m in measurements if m.boundary == "throughput" and m.window_ns]
     queries, window = sum(m.calls for m in loops), sum(m.window_ns for m in loops)
     about = [case.label, count(len(records), "process")]
     if case.batch > 1:
         about.append(f"1 query is {case.batch} inferences")
     times, totals = _of_loops(loops)
-    one_by_one = not times and any(m.boundary == "compute" for m in measured)
+    one_by_one = not times and any(m.boundary == "compute" for m in measurements)
     if one_by_one:
-        times = {name: [sample for m in measured if m.boundary == name for sample in m.samples] for name in LINES}
+        times = {name: [sample for m in measurements if m.boundary == name for sample in m.samples] for name in LINES}
     latency = _latency(times, totals, loops)
     total = totals.get("compute", _mean(times.get("compute", ())) * queries)
     lines = [
@@ -107,7 +107,7 @@ def _of_loops(loops: Sequence[Measurement]) -> tuple[dict[str, list[int]], dict[
 
 
 def _latency(times: Times, totals: Mapping[str, int], loops: Sequence[Measurement]) -> str:
-    """Of the parts where they are of the same queries, else of what the loop took for a query from start to end."""
+    """That of the parts where they are of the same queries, else the loop's time for a query from start to end."""
     if not totals:
         return _spread([sample for m in loops for sample in m.samples])
     sums = [sum(parts) for parts in zip(*(times[name] for name in REQUEST), strict=True)]
@@ -118,10 +118,10 @@ def _spread(samples: Sequence[int], total: int = 0, queries: int = 0) -> str:
     """The statistics of one line, in milliseconds with six significant digits; the mean is of all queries if known."""
     if not samples:
         return "-"
-    ordered = sorted(samples)
-    mean = total / queries if total and queries else _mean(ordered)
-    figures = {"min": ordered[0], "max": ordered[-1], "mean": mean, "median": statistics.median(ordered)}
-    figures |= {f"percentile({percent}%)": percentile(ordered, percent) for percent in PERCENTILES}
+    ascending = sorted(samples)
+    mean = total / queries if total and queries else _mean(ascending)
+    figures = {"min": ascending[0], "max": ascending[-1], "mean": mean, "median": statistics.median(ascending)}
+    figures |= {f"percentile({percent}%)": percentile(ascending, percent) for percent in PERCENTILES}
     return ", ".join(f"{name} = {ns / 1e6:g} ms" for name, ns in figures.items())
 
 
@@ -130,47 +130,47 @@ def _mean(samples: Sequence[int]) -> float:
 
 
 def _warnings(times: Times) -> list[str]:
-    """What trtexec warns of, where a part is as long as it says against GPU Compute Time."""
+    """The warnings of trtexec, under its own conditions on the parts against GPU Compute Time."""
     if not all(times.get(name) for name in LINES):
         return []
     medians = {name: statistics.median(times[name]) for name in LINES}
-    compute, found = medians["compute"], []
+    compute, lines = medians["compute"], []
     if medians["enqueue"] > ENQUEUE_BOUND * compute:
-        found.append(
+        lines.append(
             "* The host may bound the throughput: Enqueue Time is above 0.8 of GPU Compute Time (try: cuda_graph: on)"
         )
     for name, what in (("h2d", "inputs"), ("d2h", "outputs")):
         if medians[name] >= COPY_BOUND * compute:
-            found.append(
+            lines.append(
                 f"* Copies of {what} may bound the throughput: {LINES[name]} is not below GPU Compute Time "
                 "(try: transfers: off)"
             )
     varies = statistics.pstdev(times["compute"]) / _mean(times["compute"]) if compute else 0.0
     if varies > UNSTABLE:
-        found.append(
+        lines.append(
             f"* GPU Compute Time is unstable: its coefficient of variation is {varies:.2%} "
             "(try: nvidia-smi -lgc MHZ, or cuda_graph: on)"
         )
-    return found
+    return lines
 
 
 def _differences(records: Sequence[Record], times: Times, one_by_one: bool) -> list[str]:
     """Where the figures are not those that trtexec would print for the same work."""
     if not times.get("compute"):
         return []
-    found = []
+    lines = []
     if one_by_one:
-        found.append(
+        lines.append(
             "Enqueue, H2D, GPU Compute and D2H are of one query in flight, Latency is of the loop from start to end: "
             "this run kept no parts of its loop."
         )
-    told = [record.telemetry.get("gpu_floor_ns") for record in records]
-    floors = [floor for floor in told if isinstance(floor, int | float)]
+    readings = [record.telemetry.get("gpu_floor_ns") for record in records]
+    floors = [floor for floor in readings if isinstance(floor, int | float)]
     if floors:
         floor = format_time(statistics.median(floors))
-        found.append(f"Of GPU Compute Time {floor} is the clock's own: what it reads of a call that does nothing.")
-    found.append(
+        lines.append(f"Of GPU Compute Time {floor} is the clock's own: what it reads of a call that does nothing.")
+    lines.append(
         "trtexec issues its queries from C++, this loop from Python: Enqueue Time is longer, and where it exceeds what "
         "the GPU needs, GPU Compute Time includes waiting for the host."
     )
-    return found
+    return lines

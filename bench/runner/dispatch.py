@@ -1,4 +1,4 @@
-"""One job given to one worker process: what it said last, or the failure that its end amounts to."""
+"""One job in one worker process: its last reply, or the failure that its end amounts to."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from bench.runner.watch import Watch
 from bench.system import process
 from bench.units import format_time
 
-Tell = Callable[[Event], None]
+OnEvent = Callable[[Event], None]
 UNWATCHED = Watch()
 # What the worker wrote is in its record.
 _READ = "--verbose shows what it wrote last"
 
 
 class Dispatcher:
-    """Starts workers, tells their steps, and turns every end into a reply or a Failure.
+    """Starts workers, reports their steps, and turns every end into a reply or a Failure.
 
-    ``gpu`` tells how the GPU is after a job on it has failed. Once it is lost, nothing is started on it any more.
+    ``gpu`` reads the state of the GPU after a job on it has failed. Once it is lost, nothing is started on it any more.
     """
 
-    def __init__(self, limit_ns: int, cold: bool, tell: Tell, gpu: Callable[[], gpus.State] = gpus.state) -> None:
+    def __init__(
+        self, limit_ns: int, cold: bool, on_event: OnEvent, gpu: Callable[[], gpus.State] = gpus.state
+    ) -> None:
         self._limit_ns = limit_ns
         self._cold = cold
-        self._tell = tell
+        self._on_event = on_event
         self._gpu = gpu
-        self._lost: Failure | None = None
+        self._loss: Failure | None = None
 
     @property
-    def lost(self) -> bool:
+    def gpu_lost(self) -> bool:
         """Whether the GPU is lost: nothing is started on it any more."""
-        return self._lost is not None
+        return self._loss is not None
 
-    def ask(
+    def run(
         self,
         interpreter: Interpreter,
         job: jobs.JobType,
@@ -49,12 +51,12 @@ class Dispatcher:
         watch: Watch = UNWATCHED,
         worker: process.Child | None = None,
     ) -> jobs.ReplyType | Failure:
-        """Have a worker do ``job`` while ``watch`` looks on: a new one, or ``worker``, which has been started ahead."""
+        """Run ``job`` in a worker, supervised by ``watch``: a new one, or ``worker``, which was started early."""
         on_gpu = job.device != "cpu"
-        if on_gpu and self._lost is not None:
+        if on_gpu and self._loss is not None:
             if worker is not None:
                 worker.close()
-            return self._lost
+            return self._loss
         last: list[jobs.ReplyType] = []
         stage = "start"
 
@@ -64,7 +66,7 @@ class Dispatcher:
             if isinstance(reply, jobs.Doing):
                 stage = reply.phase
                 watch.step(stage)
-                self._tell(Step(label=label, phase=reply.phase, timed=reply.timed))
+                self._on_event(Step(label=label, phase=reply.phase, timed=reply.timed))
             else:
                 last.append(reply)
 
@@ -91,7 +93,7 @@ class Dispatcher:
             return end
         failure = gpu_faults.explained(failure, self._gpu())
         if failure.kind == "DeviceLost":
-            self._lost = gpu_faults.after_loss(failure, label)
+            self._loss = gpu_faults.after_loss(failure, label)
         if isinstance(end, jobs.Measured):
             return msgspec.structs.replace(end, record=msgspec.structs.replace(end.record, failure=failure))
         return failure

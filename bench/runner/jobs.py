@@ -66,7 +66,7 @@ class Preload(Job, frozen=True, kw_only=True):
 
 
 class Describe(Job, frozen=True, kw_only=True):
-    """Tell the environment of this interpreter, without a device, and which backends it makes ready for ``device``."""
+    """Describe this interpreter: its environment without a device, and the backends ready for ``device`` in it."""
 
 
 class Selftest(Job, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What is found out before a run is written: that factories work, what models cost, how fast the machine is."""
+"""What is checked and measured before a run is written: factories, the work of models, the rates of the machine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from bench.store import artifacts
 CEILINGS = 3
 # And when the way of counting work does.
 WORK = 1
-# A load average, as a fraction of the cores, from which others are taken to compute here too.
+# The load average, as a fraction of the cores, above which other programs are assumed to compute here too.
 _BUSY = 0.75
 
-Ask = Callable[[jobs.JobType, str], jobs.ReplyType | Failure]
+RunJob = Callable[[jobs.JobType, str], jobs.ReplyType | Failure]
 
 
-class Survey:
-    """Asks workers, and keeps the answers in the artifact cache under everything that can change them."""
+class Preflight:
+    """Runs the jobs that come before a run, and keeps results in the artifact cache under all that can change them."""
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class Survey:
         suite_dir: Path,
         suite_path: str,
         device: str,
-        here: Environment,
-        ask: Ask,
-        tell: Callable[[Event], None],
+        environment: Environment,
+        run_job: RunJob,
+        on_event: Callable[[Event], None],
         load: Callable[[], tuple[float, float, float]] = os.getloadavg,
         gpu: Callable[[], gpus.State] = gpus.state,
     ) -> None:
@@ -48,9 +48,9 @@ class Survey:
         self._suite_dir = suite_dir
         self._suite_path = suite_path
         self._device = device
-        self._here = here
-        self._ask = ask
-        self._tell = tell
+        self._environment = environment
+        self._run_job = run_job
+        self._on_event = on_event
         self._load = load
         self._gpu = gpu
 
@@ -63,15 +63,15 @@ class Survey:
         by_key = {digest(keys[case.id]): case for case in reversed(cases)}
         counted: dict[str, Work] = {}
         for name, case in by_key.items():
-            found, _ = artifacts.find(self._cache, "work", keys[case.id])
-            if found is not None:
-                counted[name] = msgspec.json.decode((found.path / "work.json").read_bytes(), type=Work)
-        left = tuple(
+            artifact, _ = artifacts.find(self._cache, "work", keys[case.id])
+            if artifact is not None:
+                counted[name] = msgspec.json.decode((artifact.path / "work.json").read_bytes(), type=Work)
+        uncounted = tuple(
             msgspec.structs.replace(case, source=factories.get(case.model, case.source))
             for name, case in by_key.items()
             if name not in counted
         )
-        for case_id, work in self._inspect(left, seed).items():
+        for case_id, work in self._inspect(uncounted, seed).items():
             counted[digest(keys[case_id])] = work
             self._keep("work", keys[case_id], "work.json", msgspec.json.encode(work))
         return {case_id: counted[digest(key)] for case_id, key in keys.items() if digest(key) in counted}
@@ -80,59 +80,61 @@ class Survey:
         """The rates of this machine: FLOP/s by precision and bytes/s of a copy, measured once and kept. Empty, with a
         note, where they cannot be measured, e.g. on a full GPU.
 
-        On a machine that others use meanwhile they are too low: those are for this run only.
+        Rates that are measured while other programs compute are too low: they are used for this run only.
         """
-        kept = self._kept_ceilings()
-        if kept is not None:
-            return kept
+        rates = self._stored_ceilings()
+        if rates is not None:
+            return rates
         busy = self._busy()
         reply = self._answer(jobs.Ceilings(device=self._device), "this machine's ceilings")
         if isinstance(reply, Failure):
-            self._tell(Note(text=f"no speed of light, as this machine's ceilings cannot be measured: {reply.message}"))
+            self._on_event(
+                Note(text=f"no speed of light, as this machine's ceilings cannot be measured: {reply.message}")
+            )
             return {}
         assert isinstance(reply, jobs.Rates)
-        if self._device != "cpu":  # where our own load is not taken for that of others
+        if self._device != "cpu":  # where our own load is not mistaken for that of others
             busy = busy or self._busy()
         if not busy:
             self._keep("ceilings", self._ceilings_key(), "rates.json", msgspec.json.encode(reply.ceilings))
         return reply.ceilings
 
-    def disprove(self, ceilings: Mapping[str, float], label: str) -> None:
-        """Forget the kept ceilings, with a note, as the case ``label`` is faster than they allow: the next run measures
-        them anew. Only if they are these ``ceilings``: those of a resumed run may have been measured anew since.
+    def forget(self, ceilings: Mapping[str, float], label: str) -> None:
+        """Remove these ``ceilings`` from the cache, with a note, as the case ``label`` is faster than they allow; the
+        next run measures them anew. Ceilings that were measured since, as may be where a run is resumed, stay.
         """
-        if self._kept_ceilings() == ceilings:
+        if self._stored_ceilings() == ceilings:
             artifacts.drop(self._cache, "ceilings", self._ceilings_key())
             what = f"{label} is faster than this machine's ceilings allow"
-            self._tell(Note(text=f"{what}: they are forgotten, and the next run measures them anew"))
+            self._on_event(Note(text=f"{what}: they are forgotten, and the next run measures them anew"))
 
-    def _kept_ceilings(self) -> dict[str, float] | None:
-        found, _ = artifacts.find(self._cache, "ceilings", self._ceilings_key())
-        if found is None:
+    def _stored_ceilings(self) -> dict[str, float] | None:
+        artifact, _ = artifacts.find(self._cache, "ceilings", self._ceilings_key())
+        if artifact is None:
             return None
-        return msgspec.json.decode((found.path / "rates.json").read_bytes(), type=dict[str, float])
+        return msgspec.json.decode((artifact.path / "rates.json").read_bytes(), type=dict[str, float])
 
     def _ceilings_key(self) -> dict[str, Any]:
-        return {"environment": self._here.fingerprint, "method": CEILINGS}
+        return {"environment": self._environment.fingerprint, "method": CEILINGS}
 
     def _work_key(self, case: Case) -> dict[str, Any]:
-        found = self._here.libraries
+        versions = self._environment.libraries
         return {
             "model": [case.factory, case.args, case.config, msgspec.to_builtins(case.resolved)],
             "precision": case.precision,
             "method": WORK,
-            "source": sources.named(case, self._suite_dir),
-            "libraries": {name: found.get(name, "") for name in ("torch", "torchvision", "timm", "transformers")},
+            "source": sources.of_model(case, self._suite_dir),
+            "libraries": {name: versions.get(name, "") for name in ("torch", "torchvision", "timm", "transformers")},
         }
 
     def _keep(self, kind: str, key: dict[str, Any], name: str, payload: bytes) -> None:
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        with artifacts.scratch(self._cache, kind) as made:
-            (made / name).write_bytes(payload)
-            artifacts.keep(self._cache, made, kind, key, (), created)
+        with artifacts.scratch(self._cache, kind) as folder:
+            (folder / name).write_bytes(payload)
+            artifacts.keep(self._cache, folder, kind, key, (), created)
 
     def _inspect(self, cases: tuple[Case, ...], seed: int) -> dict[str, Work]:
-        """Work by case id. Where one model ends the worker each is asked alone, and that one has none, with a note."""
+        """Work by case id. Where a model ends the worker, each is counted alone, and that one has none, with a note."""
         if not cases:
             return {}
         job = jobs.Inspect(cases=cases, device=self._device, suite_dir=str(self._suite_dir), seed=seed)
@@ -144,18 +146,18 @@ class Survey:
         for case in cases:
             if case.id in failed:
                 what = f"{case.model}/{case.precision}: no speed of light, as its work cannot be counted"
-                self._tell(Note(text=f"{what}: {failed[case.id]}"))
+                self._on_event(Note(text=f"{what}: {failed[case.id]}"))
         return {} if isinstance(reply, Failure) else reply.work
 
     def _busy(self) -> bool:
-        """Whether others compute on the device."""
+        """Whether other programs compute on the device."""
         if self._device == "cpu":
             return self._load()[0] > _BUSY * len(os.sched_getaffinity(0))
         return bool(self._gpu().processes)
 
     def _answer(self, job: jobs.JobType, label: str) -> jobs.ReplyType | Failure:
         """An answer, or why there is none. A failure that is the suite's fault ends the run: nothing is written yet."""
-        reply = self._ask(job, label)
+        reply = self._run_job(job, label)
         if isinstance(reply, Failure) and is_input(reply.kind):
             raise SuiteError(reply.message, where=reply.where or self._suite_path, fix=reply.hint)
         return reply

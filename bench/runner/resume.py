@@ -17,8 +17,9 @@ from bench.machine import environment
 from bench.model.run import Environment, Header, Record, Run, Warning
 from bench.model.suite import Case
 from bench.runner import sources
-from bench.runner.dispatch import Tell
-from bench.runner.session import Finished, Session, Settings, refuse_both, settled
+from bench.runner.dispatch import OnEvent
+from bench.runner.request import Settings
+from bench.runner.session import Finished, Session, refuse_contradictions, settled
 from bench.store import artifacts
 
 _SHOWN = 4  # differences that an error names
@@ -140,7 +141,7 @@ def another_version(before: str, here: str) -> tuple[Warning, ...]:
     return (Warning(kind="ResumedByAnother", message=message, hint="a new run for one that decides something"),)
 
 
-def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | None = None) -> Finished:
+def resume(path: Path, settings: Settings, on_event: OnEvent, wanted: Sequence[Case] | None = None) -> Finished:
     """Run what is missing of the run at ``path``, or of the ``wanted`` cases of its plan, with its seed and caches.
 
     UsageError if this is another environment than it was made in, or a file that its cases name is another.
@@ -149,12 +150,12 @@ def resume(path: Path, settings: Settings, tell: Tell, wanted: Sequence[Case] | 
     header = so_far.header
     artifacts.check_writable(Path(settings.cache))
     settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
-    refuse_both(settings)
+    refuse_contradictions(settings)
     wanted = header.cases if wanted is None else wanted
     here = device(header, path)
     refuse_another(header, "default", here, path)
     places = dict.fromkeys(header.toolchains, str(path))
-    with Session(header, settings, tell, places) as session:
+    with Session(header, settings, on_event, places) as session:
         session.wanted = left(wanted, so_far.records, header.policy.replicates)
         session.marks = (
             *elsewhere(header.environments["default"], here),

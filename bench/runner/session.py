@@ -20,27 +20,15 @@ from bench.model.data import Data, digest
 from bench.model.events import Note, Started, Stored, Waiting
 from bench.model.run import Environment, Failure, Footer, Header, Record, Warning, Work
 from bench.model.seam import Stage
-from bench.model.suite import DEFAULT_THRESHOLDS, Case, Plan, Policy, Suite, Threshold
+from bench.model.suite import DEFAULT_THRESHOLDS, Case, Threshold
 from bench.runner import jobs, prestart, sources, stages, toolchains, watch
-from bench.runner.dispatch import Dispatcher, Tell
-from bench.runner.preflight import Survey
+from bench.runner.dispatch import Dispatcher, OnEvent
+from bench.runner.preflight import Preflight
+from bench.runner.request import Request, Settings
 from bench.store import privacy
 from bench.suite.reader import locate, place_of_toolchain
 from bench.system import locks, process, scratch
 from bench.system.signals import stoppable
-
-
-class Settings(Data, frozen=True, kw_only=True):
-    """How to run, beside what to run: where results and artifacts go, whether caches count, and how many workers are
-    started at once before the first of them is measured.
-    """
-
-    store: str
-    cache: str
-    cold: bool = False
-    rebuild: bool = False
-    prestart: int = 1
-    seed: int = 0
 
 
 class Finished(Data, frozen=True, kw_only=True):
@@ -50,23 +38,22 @@ class Finished(Data, frozen=True, kw_only=True):
     interrupted: bool = False
 
 
-def device_of(name: environment.Device, plan: Plan) -> Environment:
-    """The environment that ``plan`` runs in on ``name`` (auto, cpu or cuda); simulated backends need no device."""
-    simulated = any(base.load(case.backend).simulated for case in plan.cases)
-    return environment.describe("fake" if simulated else name)
+def _environment(request: Request) -> Environment:
+    """The environment that a request runs in; simulated backends need no device."""
+    simulated = any(base.load(case.backend).simulated for case in request.plan.cases)
+    return environment.describe("fake" if simulated else request.device)
 
 
-def new_session(
-    suite: Suite, plan: Plan, policy: Policy, device: environment.Device, settings: Settings, tell: Tell
-) -> Session:
-    """A session with the header of a new run of ``plan``."""
-    here = device_of(device, plan)
+def new_session(request: Request, on_event: OnEvent) -> Session:
+    """A session with the header of a new run."""
+    suite, plan, settings = request.suite, request.plan, request.settings
+    here = _environment(request)
     created = datetime.datetime.now(datetime.UTC)
     text = Path(suite.path).read_text()
-    asked = digest([text, [case.id for case in plan.cases], created.isoformat()])
+    identity = digest([text, [case.id for case in plan.cases], created.isoformat()])
     used = {name: suite.toolchains[name] for name in _foreign(plan.cases)}
     header = Header(
-        run=store.run_id(created, suite.name, asked),
+        run=store.run_id(created, suite.name, identity),
         created=created.isoformat(timespec="seconds"),
         version=bench.__version__,
         environments={"default": here},
@@ -74,7 +61,7 @@ def new_session(
         suite_path=suite.path,
         cases=plan.cases,
         left_out=plan.left_out,
-        policy=policy,
+        policy=request.policy,
         baseline=suite.baseline,
         thresholds={**DEFAULT_THRESHOLDS, **suite.accuracy},
         toolchains=used,
@@ -84,10 +71,10 @@ def new_session(
     )
     places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
-    return Session(header, settings, tell, places, factories)
+    return Session(header, settings, on_event, places, factories)
 
 
-def refuse_both(settings: Settings) -> None:
+def refuse_contradictions(settings: Settings) -> None:
     """UsageError for settings that contradict each other."""
     if settings.cold and settings.prestart > 1:
         what = "a --cold run is for true starts, --prestart takes imports out of them"
@@ -106,7 +93,7 @@ class Session:
         self,
         header: Header,
         settings: Settings,
-        tell: Tell,
+        on_event: OnEvent,
         places: Mapping[str, str],
         factories: Mapping[str, str] | None = None,
     ) -> None:
@@ -114,19 +101,21 @@ class Session:
         self.factories = factories or {}
         self.header = header
         self.settings = settings
-        self.tell = tell
+        self.on_event = on_event
         self.kind = header.environments["default"].kind
         self.device = header.environments["default"].address
         self.suite_dir = Path(header.suite_path).parent.resolve()
         self.interpreters: dict[str, toolchains.Interpreter] = {}
-        self.survey: Survey | None = None
+        self.preflight: Preflight | None = None
         self.work: dict[str, Work] = {}
         self.begun = False  # a run that is gone on with: its rows keep to the ceilings of its header
         self.wanted: Sequence[Case] = header.cases
         self.marks: tuple[Warning, ...] = ()
         self.place = ""
-        self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, tell)
-        self.ahead = prestart.Prestart(settings.prestart, self.device, self.suite_dir, tell, gates=self.kind == "cuda")
+        self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, on_event)
+        self.ahead = prestart.Prestart(
+            settings.prestart, self.device, self.suite_dir, on_event, gates=self.kind == "cuda"
+        )
         self._stack = contextlib.ExitStack()
         self._stack.callback(self.ahead.close)
 
@@ -136,7 +125,7 @@ class Session:
         cold = own / "cold" if self.settings.cold else None
         root = Path(self.settings.cache)
         seed, rebuild = self.settings.seed, self.settings.rebuild
-        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self.dispatcher.ask, rebuild=rebuild)
+        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self.dispatcher.run, rebuild=rebuild)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -152,7 +141,7 @@ class Session:
             self.interpreters[name] = found
         if self.kind != "fake":
             path = locks.lock_path(self.device)
-            on_wait: Callable[[str], None] = lambda holder: self.tell(Waiting(device=self.device, holder=holder))  # noqa: E731
+            on_wait: Callable[[str], None] = lambda holder: self.on_event(Waiting(device=self.device, holder=holder))  # noqa: E731
             self._stack.enter_context(locks.hold(path, f"{self.header.run} (process {os.getpid()})", on_wait))
         environments = {name: interpreter.environment for name, interpreter in self.interpreters.items()}
         self.header = msgspec.structs.replace(self.header, environments=environments)
@@ -162,18 +151,18 @@ class Session:
         self.open()
         default = self.interpreters["default"]
         if self.kind != "fake" and "torch" in default.environment.libraries:
-            self.survey = Survey(
+            self.preflight = Preflight(
                 Path(self.settings.cache),
                 self.suite_dir,
                 self.header.suite_path,
                 self.device,
                 default.environment,
-                lambda job, label: self.dispatcher.ask(default, job, label),
-                self.tell,
+                lambda job, label: self.dispatcher.run(default, job, label),
+                self.on_event,
             )
-            self.work = self.survey.work(self.wanted, self.factories, self.settings.seed)
+            self.work = self.preflight.work(self.wanted, self.factories, self.settings.seed)
             if not self.begun:
-                self.header = msgspec.structs.replace(self.header, ceilings=self.survey.ceilings())
+                self.header = msgspec.structs.replace(self.header, ceilings=self.preflight.ceilings())
         return self.header
 
     def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]) -> Finished:
@@ -194,7 +183,7 @@ class Session:
                     if case.id not in wanted:
                         left += 1
                         continue
-                    self.tell(Started(label=case.label, done=position, total=total, replicate=replicate))
+                    self.on_event(Started(label=case.label, done=position, total=total, replicate=replicate))
                     coming = [
                         turn
                         for turn in turns[position:]
@@ -209,7 +198,7 @@ class Session:
                     writer.append(record)
                     if record.failure:
                         failed.add(case.id)
-                    self.tell(Stored(record=record, done=position + 1, total=total))
+                    self.on_event(Stored(record=record, done=position + 1, total=total))
             except KeyboardInterrupt:
                 interrupted = True
             ignore_signals()
@@ -229,7 +218,7 @@ class Session:
         )
 
     @contextlib.contextmanager
-    def _keeping(self, case: Case) -> Iterator[Path]:
+    def _output_folder(self, case: Case) -> Iterator[Path]:
         """A folder for what a backend is asked to keep, e.g. generated code; told if it was used, gone if not."""
         folder = Path(self.settings.cache) / "kept" / self.header.run / case.id
         folder.mkdir(parents=True, exist_ok=True)
@@ -240,11 +229,13 @@ class Session:
                 with contextlib.suppress(OSError):
                     empty.rmdir()
         if folder.exists():
-            self.tell(Note(text=f"{case.label}: kept in {folder}"))
+            self.on_event(Note(text=f"{case.label}: kept in {folder}"))
 
-    def _lacking(self, case: Case, replicate: int) -> str:
+    def _missing_artifact(self, case: Case, replicate: int) -> str:
         build = replicate % self.header.policy.builds
-        return self.maker.lacking(case, base.load(case.backend).stages(case), self.interpreters, self.tell, build)
+        return self.maker.missing_artifact(
+            case, base.load(case.backend).stages(case), self.interpreters, self.on_event, build
+        )
 
     def ready(
         self,
@@ -259,7 +250,7 @@ class Session:
         if missing is not None:
             failure = Failure(kind="Unavailable", stage="start", message=missing.reason, hint=missing.fix)
             return toolchains.locate_failure(failure, interpreter, case)
-        return self.maker.ready(case, needed, self.interpreters, self.tell, build, ahead)
+        return self.maker.ready(case, needed, self.interpreters, self.on_event, build, ahead)
 
     def _record(self, turns: Sequence[tuple[Case, int]]) -> Record:
         """The record of the first of ``turns``; the next ones may be prepared for."""
@@ -270,8 +261,8 @@ class Session:
             case=case.id, label=case.label, replicate=replicate, started=now, toolchain=case.toolchain, build=build
         )
         interpreter = self.interpreters[case.toolchain]
-        if not self.dispatcher.lost:
-            self.ahead.start(turns, self.interpreters, self._lacking)
+        if not self.dispatcher.gpu_lost:
+            self.ahead.start(turns, self.interpreters, self._missing_artifact)
         builder = lambda: self.ahead.builder(case, replicate)  # noqa: E731
         ready = self.ready(case, base.load(case.backend).stages(case), build, builder)
         if isinstance(ready, Failure):
@@ -279,7 +270,7 @@ class Session:
         started = self.ahead.take(case, replicate)
         with (
             scratch.folder() as own,
-            self._keeping(case) as kept,
+            self._output_folder(case) as kept,
             contextlib.ExitStack() as stack,
         ):
             if started is not None:
@@ -301,7 +292,7 @@ class Session:
                 cold=self.settings.cold,
             )
             worker = started.worker if started else None
-            reply = self.dispatcher.ask(interpreter, job, case.label, watched, worker)
+            reply = self.dispatcher.run(interpreter, job, case.label, watched, worker)
             if isinstance(reply, Failure):
                 return watched.complete(msgspec.structs.replace(blank, failure=reply), {})
             assert isinstance(reply, jobs.Measured)
@@ -310,11 +301,11 @@ class Session:
         if record.failure:
             failure = toolchains.locate_failure(record.failure, interpreter, case)
             record = msgspec.structs.replace(record, failure=failure)
-        return self._lit(record, case)
+        return self._with_roofline(record, case)
 
-    def _lit(self, record: Record, case: Case) -> Record:
+    def _with_roofline(self, record: Record, case: Case) -> Record:
         """``record`` with its fraction of speed of light, and a warning where that is more than there can be."""
-        if self.survey is None or case.id not in self.work:
+        if self.preflight is None or case.id not in self.work:
             return record
         ceilings = self.header.ceilings
         work = roofline.achieved(self.work[case.id], case.precision, ceilings, record.measurements)
@@ -322,7 +313,7 @@ class Session:
         # One that is wrong says so, and may be fast because it has not done the work.
         past = roofline.warnings(work, case.precision, ceilings) if record.accuracy and record.accuracy.ok else ()
         if past:
-            self.survey.disprove(ceilings, case.label)
+            self.preflight.forget(ceilings, case.label)
         return msgspec.structs.replace(record, warnings=(*record.warnings, *past))
 
 

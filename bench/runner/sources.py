@@ -1,4 +1,4 @@
-"""The user's files that decide what a case computes. What they hold is part of every key, and of a run's header."""
+"""The user's files that decide what a case computes: their digests are part of every key and of a run's header."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from bench.backends import base
 from bench.model.suite import Case
 
 
-def named(case: Case, suite_dir: Path) -> dict[str, str]:
+def of_model(case: Case, suite_dir: Path) -> dict[str, str]:
     """SHA-256 by name of each file that the model of ``case`` names: of a ``zoo.py:name`` factory, and each text in
     ``args`` and ``config`` that is the path of a file there, e.g. of a checkpoint. What these files read or import in
     turn is not seen.
     """
     names = [*_code(case.factory), *_texts(case.args), *_texts(case.config)]
-    return {name: _found(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
+    return {name: _digest_or_reason(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
 
 
-def every(case: Case, suite_dir: Path) -> dict[str, str]:
-    """As ``named``, with the files of the metric and of what the backend builds; empty for one that is not there."""
+def of_case(case: Case, suite_dir: Path) -> dict[str, str]:
+    """As ``of_model``, with the files of the metric and of what the backend builds; empty for one that is not there."""
     stages = base.load(case.backend).stages(case)
     names = [*_code(case.factory), *_code(case.metric), *(name for stage in stages for name in stage.files)]
-    found = {name: _found(suite_dir / name) if _is_file(suite_dir / name) else "" for name in names}
-    return found | named(case, suite_dir)
+    digests = {name: _digest_or_reason(suite_dir / name) if _is_file(suite_dir / name) else "" for name in names}
+    return digests | of_model(case, suite_dir)
 
 
 def of_all(cases: Iterable[Case], suite_dir: Path) -> dict[str, str]:
-    """As ``every``, of all the cases."""
-    return {name: found for case in cases for name, found in every(case, suite_dir).items()}
+    """As ``of_case``, of all the cases."""
+    return {name: digests for case in cases for name, digests in of_case(case, suite_dir).items()}
 
 
 def _code(reference: str) -> list[str]:
@@ -64,8 +64,8 @@ def sha256(path: Path) -> str:
     return _digest(path, about.st_mtime_ns, about.st_size)
 
 
-def _found(path: Path) -> str:
-    """The digest, or why there is none: whoever needs what the file holds tells of it."""
+def _digest_or_reason(path: Path) -> str:
+    """The digest, or why there is none: whatever needs the content reports that."""
     try:
         return sha256(path)
     except OSError as error:

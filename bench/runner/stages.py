@@ -1,4 +1,4 @@
-"""The artifacts of a case: found in the cache, or made by a worker, once for all cases that share them."""
+"""The artifacts of a case: taken from the cache, or made by a worker, once for all cases that share them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from bench.system import process, scratch
 
 # Raise it when what producers write, or how the readers of an artifact take it, changes.
 METHOD = 2
-# Beside the flags of an environment, what compilers of artifacts are told by the environment.
+# Variables that compilers read, beside the flags of an environment.
 _COMPILERS = ("CC", "CXX")
 _INDUCTOR = "TORCHINDUCTOR_"
 _FOLDERS = "_CACHE_DIR"
 
 
-class Ask(Protocol):
-    """Has a worker do a job: a new one, or one that has been started ahead."""
+class RunJob(Protocol):
+    """Runs a job in a worker: a new one, or one that was started before its turn."""
 
     def __call__(
         self, interpreter: Interpreter, job: jobs.JobType, label: str, *, worker: process.Child | None = None
     ) -> jobs.ReplyType | Failure:
-        """The job's answer, or why there is none; ``worker`` is closed."""
+        """The worker's reply, or why there is none; ``worker`` is closed."""
         ...
 
 
@@ -55,7 +55,7 @@ class Maker:
         suite_dir: Path,
         device: str,
         seed: int,
-        ask: Ask,
+        run_job: RunJob,
         *,
         rebuild: bool = False,
     ) -> None:
@@ -66,7 +66,7 @@ class Maker:
         self._suite_dir = suite_dir
         self._device = device
         self._seed = seed
-        self._ask = ask
+        self._run_job = run_job
         self._failed: dict[str, Failure] = {}
 
     def ready(
@@ -74,13 +74,13 @@ class Maker:
         case: Case,
         stages: Sequence[Stage],
         interpreters: dict[str, Interpreter],
-        tell: Callable[[Event], None],
+        on_event: Callable[[Event], None],
         build: int = 0,
-        ahead: Callable[[], process.Child | None] = lambda: None,
+        builder: Callable[[], process.Child | None] = lambda: None,
     ) -> Ready | Failure:
         """All artifacts of ``case``, or why one cannot be made; ``build`` is which independent build of its model.
 
-        ``ahead`` gives a worker that has been started for what the case's own backend makes, if there is one.
+        ``builder`` returns the worker that was started for what the case's own backend makes, if there is one.
         """
         folders: dict[str, str] = {}
         keys: dict[str, str] = {}
@@ -94,34 +94,33 @@ class Maker:
                 return _unreadable(stage, error)
             root = self._root_of(stage)
             self._drop_once(root, stage, key)
-            found, message = artifacts.find(root, stage.kind, key)
+            artifact, message = artifacts.find(root, stage.kind, key)
             if message:
-                tell(Note(text=message))
-            cold = found is None
-            if found is None:
-                worker = ahead() if _own(stage, case) else None
-                made = self._make(root, case, stage, key, folders, interpreter, tell, number, worker)
-                if isinstance(made, Failure):
-                    return made
-                found = made
-            keys[stage.name] = digest([key, found.meta.files])  # two builds of one key need not be the same
-            folders[stage.name] = str(found.path)
+                on_event(Note(text=message))
+            cold = artifact is None
+            if artifact is None:
+                worker = builder() if _made_by_backend(stage, case) else None
+                result = self._make(root, case, stage, key, folders, interpreter, on_event, number, worker)
+                if isinstance(result, Failure):
+                    return result
+                artifact = result
+            keys[stage.name] = digest([key, artifact.meta.files])  # two builds of one key need not be the same
+            folders[stage.name] = str(artifact.path)
             if stage.name != "reference":
-                ns = sum(phase.ns for phase in found.meta.phases)
+                ns = sum(phase.ns for phase in artifact.meta.phases)
                 phases.append(Phase(name=stage.name, ns=ns, cold=cold))
         return Ready(folders=folders, phases=tuple(phases))
 
-    def lacking(
+    def missing_artifact(
         self,
         case: Case,
         stages: Sequence[Stage],
         interpreters: Mapping[str, Interpreter],
-        tell: Callable[[Event], None],
+        on_event: Callable[[Event], None],
         build: int = 0,
     ) -> str:
-        """A name of what the case's own backend has to make, as far as that is known yet; empty if there is nothing.
-
-        Cases that share it have the same name.
+        """The name of the first artifact that the case's own backend has to make, as far as that is known yet; empty
+        if there is none. Cases that share an artifact get the same name.
         """
         keys: dict[str, str] = {}
         for stage in stages:
@@ -129,24 +128,24 @@ class Maker:
             try:
                 key = self._key(case, stage, interpreters[stage.toolchain], keys, number)
             except (OSError, KeyError):
-                # A file is not there, which is told in its turn; or what the stage needs is not made yet.
-                return digest([stage.toolchain, stage.key, number]) if _own(stage, case) else ""
+                # A file is not there, which is reported in its turn; or what the stage needs is not made yet.
+                return digest([stage.toolchain, stage.key, number]) if _made_by_backend(stage, case) else ""
             name = digest(key)
-            found, message = artifacts.find(self._root_of(stage), stage.kind, key)
+            artifact, message = artifacts.find(self._root_of(stage), stage.kind, key)
             if message:
-                tell(Note(text=message))
+                on_event(Note(text=message))
             again = self._rebuild and stage.per_build and name not in self._rebuilt
-            if _own(stage, case) and (found is None or again):
+            if _made_by_backend(stage, case) and (artifact is None or again):
                 return "" if name in self._failed else name
-            if found is not None:
-                keys[stage.name] = digest([key, found.meta.files])
+            if artifact is not None:
+                keys[stage.name] = digest([key, artifact.meta.files])
         return ""
 
     def _root_of(self, stage: Stage) -> Path:
         return self._cold_root if self._cold_root and stage.name != "reference" else self._root
 
     def _drop_once(self, root: Path, stage: Stage, key: dict[str, Any]) -> None:
-        """Forget a build of an earlier run, where builds are to be made once more."""
+        """Remove a build of an earlier run from the cache, where builds are to be made once more."""
         name = digest(key)
         if self._rebuild and stage.per_build and name not in self._rebuilt:
             artifacts.drop(root, stage.kind, key)
@@ -160,21 +159,21 @@ class Maker:
         key: dict[str, Any],
         folders: dict[str, str],
         interpreter: Interpreter,
-        tell: Callable[[Event], None],
+        on_event: Callable[[Event], None],
         build: int,
         worker: process.Child | None,
     ) -> artifacts.Artifact | Failure:
         name = digest(key)
         if name in self._failed:
             return self._failed[name]
-        tell(Step(label=case.label, phase=f"{stage.name} ({stage.kind})"))
-        with artifacts.scratch(root, stage.kind) as out, scratch.folder() as own:
+        on_event(Step(label=case.label, phase=f"{stage.name} ({stage.kind})"))
+        with artifacts.scratch(root, stage.kind) as out, scratch.folder() as temporary:
             job = jobs.Produce(
                 case=case,
                 stage=stage,
                 artifacts=folders,
                 out=str(out),
-                scratch=str(own),
+                scratch=str(temporary),
                 device=self._device,
                 suite_dir=str(self._suite_dir),
                 seed=self._seed,
@@ -182,7 +181,7 @@ class Maker:
                 shared=str(self.shared()),
                 build=build,
             )
-            reply = self._ask(interpreter, job, case.label, worker=worker)
+            reply = self._run_job(interpreter, job, case.label, worker=worker)
             if isinstance(reply, Failure):
                 self._failed[name] = locate_failure(reply, interpreter, case)
                 return self._failed[name]
@@ -200,15 +199,15 @@ class Maker:
         self, case: Case, stage: Stage, interpreter: Interpreter, needed: dict[str, str], build: int
     ) -> dict[str, Any]:
         """Everything that can change the payload. OSError if one of the stage's files cannot be read."""
-        found = interpreter.environment
+        environment = interpreter.environment
         key: dict[str, Any] = {
             "method": METHOD,
             "asked": stage.key,
             "seed": self._seed,
-            "device": found.kind,
-            "python": found.python,
-            "libraries": {name: found.libraries.get(name, "") for name in stage.libraries},
-            "source": sources.named(case, self._suite_dir),
+            "device": environment.kind,
+            "python": environment.python,
+            "libraries": {name: environment.libraries.get(name, "") for name in stage.libraries},
+            "source": sources.of_model(case, self._suite_dir),
             "needs": {name: needed[name] for name in stage.needs},
         }
         if stage.files:
@@ -217,13 +216,13 @@ class Maker:
         if build:
             key["build"] = build
         if stage.per_device:
-            key["arch"], key["on"] = found.arch, found.slug
-            key["limits"] = {name: found.limits.get(name, "") for name in ("isa", "cores")}
-            key["env"] = interpreter.own | found.flags | _compilers(interpreter.env)
+            key["arch"], key["on"] = environment.arch, environment.slug
+            key["limits"] = {name: environment.limits.get(name, "") for name in ("isa", "cores")}
+            key["env"] = interpreter.variables | environment.flags | _compilers(interpreter.env)
         return key
 
 
-def _own(stage: Stage, case: Case) -> bool:
+def _made_by_backend(stage: Stage, case: Case) -> bool:
     """Whether the backend of ``case`` makes ``stage`` itself, in the toolchain that it is measured in."""
     return stage.producer == case.backend and stage.toolchain == case.toolchain and stage.name != "reference"
 
@@ -234,7 +233,7 @@ def _unreadable(stage: Stage, error: OSError) -> Failure:
 
 
 def _compilers(env: Mapping[str, str]) -> dict[str, str]:
-    """The variables that tell a compiler what to make; where it keeps what it made is not among them."""
+    """The variables that change what a compiler makes; the folders of its caches are not among them."""
     return {
         name: value
         for name, value in env.items()

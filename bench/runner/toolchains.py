@@ -33,21 +33,21 @@ _REASON = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b|Fatal Python error|To
 
 
 class Interpreter(Data, frozen=True, kw_only=True):
-    """A toolchain ready to start workers in; ``written`` is its python as the suite has it, e.g. ``$OLD_PYTHON``, and
-    ``own`` are the variables that it sets.
+    """A toolchain ready to start workers in; ``python_text`` is its python as the suite has it, e.g. ``$OLD_PYTHON``,
+    and ``variables`` are those that it sets.
     """
 
     name: str
     command: tuple[str, ...]
     env: dict[str, str]
     environment: Environment
-    written: str = "python"
-    own: dict[str, str] = {}
+    python_text: str = "python"
+    variables: dict[str, str] = {}
     backends: dict[str, Missing | None] = {}
 
 
 def package_link(folder: Path) -> Path:
-    """A folder that holds nothing but a link to this package, for PYTHONPATH: none of our own site-packages leak."""
+    """A folder for PYTHONPATH that holds nothing but a link to this package, so that no site-packages of ours leak."""
     link = folder / "package"
     link.mkdir()
     (link / "bench").symlink_to(Path(__file__).parents[1].resolve(), target_is_directory=True)
@@ -59,9 +59,9 @@ def worker_command(python: str) -> tuple[str, ...]:
     return (python or sys.executable, "-c", _START)
 
 
-def worker_env(link: Path, own: Mapping[str, str]) -> dict[str, str]:
+def worker_env(link: Path, variables: Mapping[str, str]) -> dict[str, str]:
     """The running environment with the package first on PYTHONPATH and the toolchain's variables last."""
-    env = dict(os.environ) | dict(own)
+    env = dict(os.environ) | dict(variables)
     env["PYTHONPATH"] = os.pathsep.join(part for part in (str(link), env.get("PYTHONPATH", "")) if part)
     env["PYTHONUNBUFFERED"] = "1"
     env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as NVML counts, so that its readings are of the GPU that CUDA runs on
@@ -85,8 +85,8 @@ def resolve(toolchain: Toolchain, folder: Path) -> Toolchain:
 
 
 def _expanded(text: str) -> str:
-    def value(found: re.Match[str]) -> str:
-        dollar, *names = found.groups()
+    def value(match: re.Match[str]) -> str:
+        dollar, *names = match.groups()
         name = names[0] or names[1]
         if dollar:
             return "$"
@@ -107,14 +107,14 @@ def probe(
     *,
     limit_ns: int = _DESCRIBE_LIMIT,
 ) -> Interpreter:
-    """Start a worker in a toolchain that a file of ``folder`` names, and ask it what it has.
+    """Start a worker in a toolchain that a file of ``folder`` names, and let it describe what it has.
 
     The device is that of ``here``: only Python, libraries and flags are the toolchain's. UsageError at ``where`` if no
     worker can start, saying what to do.
     """
     try:
-        found = _probe(name, resolve(toolchain, folder), here, link, limit_ns)
-        return msgspec.structs.replace(found, written=toolchain.python or "python")
+        interpreter = _probe(name, resolve(toolchain, folder), here, link, limit_ns)
+        return msgspec.structs.replace(interpreter, python_text=toolchain.python or "python")
     except UsageError as error:
         raise UsageError(f"toolchain {name!r}: {error.what}", where=where, fix=error.fix) from error
 
@@ -132,20 +132,19 @@ def _probe(name: str, toolchain: Toolchain, here: Environment, link: Path, limit
         raise UsageError(f"{python} cannot be started: {error.strerror}", fix=_by_hand(toolchain)) from error
     reply = answer[-1] if answer else None
     if isinstance(reply, jobs.Described):
-        found = reply.environment
-        own = {name: getattr(found, name) for name in ("python", "libraries", "flags")}
-        environment = msgspec.structs.replace(here, **own)
+        own_fields = {name: getattr(reply.environment, name) for name in ("python", "libraries", "flags")}
+        environment = msgspec.structs.replace(here, **own_fields)
         return Interpreter(
             name=name,
             command=command,
             env=env,
             environment=environment,
-            own=toolchain.env,
+            variables=toolchain.env,
             backends=reply.backends,
         )
     if isinstance(reply, jobs.Failed):
         raise UsageError(f"a worker in {python} failed: {reply.message}", fix=reply.hint or _by_hand(toolchain))
-    raise _silent(toolchain, outcome, limit_ns)
+    raise _no_answer(toolchain, outcome, limit_ns)
 
 
 def _check_executable(python: str) -> None:
@@ -159,7 +158,7 @@ def _check_executable(python: str) -> None:
         raise UsageError(f"{python} is not executable", fix=f"chmod +x {shlex.quote(python)}")
 
 
-def _silent(toolchain: Toolchain, outcome: process.Outcome, limit_ns: int) -> UsageError:
+def _no_answer(toolchain: Toolchain, outcome: process.Outcome, limit_ns: int) -> UsageError:
     """Why a worker ended without an answer, from the last line of its log that looks like a reason."""
     python = toolchain.python
     lines = [line.strip() for line in outcome.log.splitlines() if line.strip()]
@@ -189,12 +188,12 @@ def _by_hand(toolchain: Toolchain) -> str:
 
 def missing(interpreter: Interpreter, backend: str) -> Missing | None:
     """What ``backend`` lacks in the interpreter, with the command that brings it there."""
-    found = interpreter.backends.get(backend)
-    return None if found is None else Missing(reason=found.reason, fix=_there(interpreter, found.fix))
+    missing = interpreter.backends.get(backend)
+    return None if missing is None else Missing(reason=missing.reason, fix=_there(interpreter, missing.fix))
 
 
 def locate_failure(failure: Failure, interpreter: Interpreter, case: Case) -> Failure:
-    """A failure of ``case`` in a worker of ``interpreter``: what is not there is missed in which toolchain.
+    """A failure of ``case`` in a worker of ``interpreter``, with the toolchain in which something is missing.
 
     Unchanged in a case that knows no toolchain but the running interpreter.
     """
@@ -207,7 +206,7 @@ def locate_failure(failure: Failure, interpreter: Interpreter, case: Case) -> Fa
 def _there(interpreter: Interpreter, fix: str) -> str:
     if interpreter.name == "default":
         return fix
-    written = interpreter.written
+    python_text = interpreter.python_text
     # Quoted, a variable would be no variable.
-    python = written if re.fullmatch(r"[\w$~{}./+-]+", written) else shlex.quote(written)
+    python = python_text if re.fullmatch(r"[\w$~{}./+-]+", python_text) else shlex.quote(python_text)
     return re.sub(r"^pip install\b", lambda _: f"{python} -m pip install", fix)

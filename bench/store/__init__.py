@@ -1,4 +1,4 @@
-"""The results folder: runs are appended record by record, found by name, read back whole or as a frame.
+"""The results folder: runs are appended record by record, looked up by name, read back whole or as a frame.
 
 A run is one file ``ROOT/ARCH/DEVICE/RUN.jsonl``. A line is appended with one write and synced, so that a crash can tear
 the last line only. A torn line is skipped when read, and moved to ``RUN.torn`` when the run is resumed.
@@ -12,10 +12,10 @@ from bench.store.files import (
     reopen,
     resolve,
     resume_command,
+    run_argument,
     run_id,
     run_path,
     runs,
-    typed,
 )
 from bench.store.table import frame, load_frame
 
@@ -29,8 +29,8 @@ __all__ = [
     "reopen",
     "resolve",
     "resume_command",
+    "run_argument",
     "run_id",
     "run_path",
     "runs",
-    "typed",
 ]

@@ -37,7 +37,7 @@ class Meta(Data, frozen=True, kw_only=True):
 
 
 class Artifact(Data, frozen=True, kw_only=True):
-    """A finished artifact: its folder and its meta data."""
+    """A finished artifact: its folder and its metadata."""
 
     path: Path
     meta: Meta
@@ -45,25 +45,25 @@ class Artifact(Data, frozen=True, kw_only=True):
 
 def default_root() -> Path:
     """``$TRTBENCH_CACHE``, else ``$XDG_CACHE_HOME/trtbench``, else ``~/.cache/trtbench``."""
-    if own := os.environ.get("TRTBENCH_CACHE"):
-        return Path(own)
+    if path := os.environ.get("TRTBENCH_CACHE"):
+        return Path(path)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trtbench"
 
 
 def folder(root: Path, kind: str, key: Mapping[str, Any]) -> Path:
-    """Where the artifact of ``kind`` with ``key`` lies, made or not."""
+    """The folder of the artifact of ``kind`` with ``key``, whether or not it exists."""
     return root / kind / digest(key)[:20]
 
 
 def find(root: Path, kind: str, key: Mapping[str, Any]) -> tuple[Artifact | None, str]:
-    """The artifact, checked against its checksums, and a message if one was found corrupt and removed."""
+    """The artifact, checked against its checksums, and a message if a corrupt one was removed."""
     path = folder(root, kind, key)
     try:
         meta = msgspec.json.decode((path / "meta.json").read_bytes(), type=Meta)
     except FileNotFoundError:
         return None, ""
     except OSError as error:
-        raise _failed(root, error) from error
+        raise _store_error(root, error) from error
     except msgspec.MsgspecError:
         meta = None
     if meta is not None and all(_checksum(path / name) == sum_ for name, sum_ in meta.files.items()):
@@ -73,7 +73,7 @@ def find(root: Path, kind: str, key: Mapping[str, Any]) -> tuple[Artifact | None
 
 
 def check_writable(root: Path) -> None:
-    """StoreError if artifacts cannot be kept under ``root``. What killed processes left half made there is removed."""
+    """StoreError if artifacts cannot be written under ``root``. Unfinished ones of killed processes are removed."""
     with scratch(root, "check"):
         pass
     with contextlib.suppress(OSError):  # another run looks too
@@ -95,35 +95,35 @@ def scratch(root: Path, kind: str) -> Iterator[Path]:
             (root / kind).mkdir(parents=True, exist_ok=True)
             path = stack.enter_context(temporary.folder(root / kind, _MAKING))
         except OSError as error:
-            raise _failed(root, error) from error
+            raise _store_error(root, error) from error
         try:
             yield path
         except OSError as error:
-            own = error.filename is None or Path(str(error.filename)).is_relative_to(root)
-            if error.errno not in _NO_ROOM or not own:
+            in_root = error.filename is None or Path(str(error.filename)).is_relative_to(root)
+            if error.errno not in _NO_ROOM or not in_root:
                 raise
-            raise _failed(root, error) from error
+            raise _store_error(root, error) from error
 
 
 def keep(
-    root: Path, made: Path, kind: str, key: Mapping[str, Any], phases: tuple[Phase, ...], created: str
+    root: Path, payload: Path, kind: str, key: Mapping[str, Any], phases: tuple[Phase, ...], created: str
 ) -> Artifact:
-    """Checksum what lies in ``made``, write ``meta.json`` and rename it to its place; the first of two makers wins."""
-    files = {str(p.relative_to(made)): _checksum(p) for p in sorted(made.rglob("*")) if p.is_file()}
+    """Checksum ``payload``, write ``meta.json`` and rename the folder to its place; the first of two writers wins."""
+    files = {str(p.relative_to(payload)): _checksum(p) for p in sorted(payload.rglob("*")) if p.is_file()}
     meta = Meta(kind=kind, key=dict(key), files=files, phases=phases, created=created)
-    (made / "meta.json").write_bytes(msgspec.json.encode(meta))
+    (payload / "meta.json").write_bytes(msgspec.json.encode(meta))
     place = folder(root, kind, key)
     try:
-        made.rename(place)
+        payload.rename(place)
     except OSError:
-        found, _ = find(root, kind, key)
-        if found is None:
+        artifact, _ = find(root, kind, key)
+        if artifact is None:
             raise
-        return found
+        return artifact
     return Artifact(path=place, meta=meta)
 
 
-def _failed(root: Path, error: OSError) -> StoreError:
+def _store_error(root: Path, error: OSError) -> StoreError:
     what = f"the artifact cache cannot be used: {error.strerror}"
     return StoreError(what, where=str(root), fix="name a folder with room that you may write: --cache DIR")
 

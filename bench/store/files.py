@@ -1,4 +1,4 @@
-"""The files of runs: the only code that writes under the results folder, and the reader that gets over damage."""
+"""The files of runs: the only code that writes under the results folder, and a reader that tolerates damage."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from bench.store import codec
 
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-.+")
 _HEADER_LIMIT = 1 << 28  # bytes; a file of another kind may have no newline at all
-_SHOWN = 5
-_BEGUN = re.compile(rb'\{\s*"line"\s*:\s*"header"')
+_MAX_NAMES = 5
+_HEADER_START = re.compile(rb'\{\s*"line"\s*:\s*"header"')
 _ANOTHER = f"name a run, or its file {RESULTS}/ARCH/DEVICE/RUN.jsonl; without a name it is the latest"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -41,50 +41,50 @@ def run_path(root: Path, environment: Environment, run_id: str) -> Path:
 
 def runs(root: Path) -> list[Path]:
     """The files of all runs under ``root``, newest first; runs of the same second by their last change."""
-    found = [path for path in root.glob("*/*/*.jsonl") if _RUN_ID.fullmatch(path.stem)]
-    return sorted(found, key=lambda path: (path.name[:16], path.lstat().st_mtime_ns, path.name), reverse=True)
+    paths = [path for path in root.glob("*/*/*.jsonl") if _RUN_ID.fullmatch(path.stem)]
+    return sorted(paths, key=lambda path: (path.name[:16], path.lstat().st_mtime_ns, path.name), reverse=True)
 
 
 def resolve(root: Path, name: str | None) -> Path:
     """The file of a run: the latest for None, else a path, a run's name or the beginning of one. StoreError if none."""
     if name and os.path.isfile(name):
         return Path(name)
-    known = runs(root)
-    if not known and root.is_dir() and not os.access(root, os.R_OK | os.X_OK):
+    paths = runs(root)
+    if not paths and root.is_dir() and not os.access(root, os.R_OK | os.X_OK):
         raise StoreError("cannot be read: Permission denied", where=str(root), fix=f"ls -ld {shlex.quote(str(root))}")
-    if not known:
+    if not paths:
         missing = f"no run {name!r}: " if name else ""
         raise StoreError(f"{missing}there are no runs in {root}", fix="trtbench run suites/smoke.yaml, or --store DIR")
     if name is None:
-        return known[0]
-    exact = [path for path in known if path.stem == name]
-    fitting = exact or [path for path in known if name and path.stem.startswith(name)]
+        return paths[0]
+    exact = [path for path in paths if path.stem == name]
+    fitting = exact or [path for path in paths if name and path.stem.startswith(name)]
     if len(fitting) > 1:
-        names = ", ".join(path.stem for path in fitting[:_SHOWN])
-        more = ", ..." if len(fitting) > _SHOWN else ""
+        names = ", ".join(path.stem for path in fitting[:_MAX_NAMES])
+        more = ", ..." if len(fitting) > _MAX_NAMES else ""
         raise StoreError(f"{name!r} fits {len(fitting)} runs: {names}{more}", fix="give more of the name, or the path")
     if not fitting:
-        guess = did_you_mean(name, [path.stem for path in known])
-        raise StoreError(f"no run {name!r} in {root}.{guess}", fix=f"the latest run is {known[0].stem}")
+        guess = did_you_mean(name, [path.stem for path in paths])
+        raise StoreError(f"no run {name!r} in {root}.{guess}", fix=f"the latest run is {paths[0].stem}")
     return fitting[0]
 
 
-def typed(path: Path) -> str:
-    """The run at ``path`` as it is typed in a command: its name where that finds it, else its file."""
-    named = path.parts[:-3] == (RESULTS,) and _RUN_ID.fullmatch(path.stem)
-    return shlex.quote(path.stem if named else str(path))
+def run_argument(path: Path) -> str:
+    """The run at ``path`` as an argument of a command: its name where that identifies it, else its file."""
+    by_name = path.parts[:-3] == (RESULTS,) and _RUN_ID.fullmatch(path.stem)
+    return shlex.quote(path.stem if by_name else str(path))
 
 
 def resume_command(path: Path) -> str:
-    """What to type to go on with the run at ``path``."""
-    return f"trtbench run --resume {typed(path)}"
+    """The command that resumes the run at ``path``."""
+    return f"trtbench run --resume {run_argument(path)}"
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
 
 
 def check_writable(root: Path) -> None:
-    """StoreError if runs cannot be written under ``root`` (made when needed); leaves nothing behind."""
+    """StoreError if runs cannot be written under ``root`` (created when needed); leaves nothing behind."""
     folder = next(path for path in (root, *root.absolute().parents) if os.path.lexists(path))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -92,7 +92,7 @@ def check_writable(root: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise _failed(error, root, "choose another folder: --store DIR") from error
+        raise _store_error(error, root, "choose another folder: --store DIR") from error
 
 
 def create(root: Path, header: Header) -> Writer:
@@ -116,12 +116,12 @@ def create(root: Path, header: Header) -> Writer:
                 _sync_folder(folder)
             undo.pop_all()
     except OSError as error:
-        raise _failed(error, path, "choose another folder: --store DIR") from error
+        raise _store_error(error, path, "choose another folder: --store DIR") from error
     return Writer(path, fd, 0)
 
 
 def reopen(path: Path) -> tuple[Writer, Run]:
-    """Go on with a run: its writer and what it holds. A torn last line moves to ``RUN.torn``; ``Run.damage`` tells.
+    """Resume a run: its writer and its content. A torn last line moves to ``RUN.torn``, as ``Run.damage`` says.
 
     StoreError if another process writes it now, if it is of an older schema, or cannot be read or written.
     """
@@ -136,14 +136,14 @@ def reopen(path: Path) -> tuple[Writer, Run]:
             _set_torn_aside(fd, path.with_suffix(".torn"))
             undo.pop_all()
     except OSError as error:
-        raise _failed(error, path, "choose another run, or start a new one") from error
+        raise _store_error(error, path, "choose another run, or start a new one") from error
     return Writer(path, fd, len(run.records)), run
 
 
 class Writer:
-    """The open file of one run, locked against other processes. What was appended is on disk when the call returns.
+    """The open file of one run, locked against other processes. An appended line is on disk when the call returns.
 
-    ``records`` counts the records of the file. Made by ``create`` and ``reopen``.
+    ``records`` counts the records of the file. ``create`` and ``reopen`` return it.
     """
 
     def __init__(self, path: Path, fd: int, records: int) -> None:
@@ -171,12 +171,12 @@ class Writer:
         try:
             _append(self._fd, line)
         except OSError as error:
-            raise _failed(error, self.path, f"then go on with: {resume_command(self.path)}") from error
+            raise _store_error(error, self.path, f"then go on with: {resume_command(self.path)}") from error
 
 
 def _append(fd: int, line: bytes) -> None:
     """One write of one line, synced. OSError, and the file as it was, if that fails."""
-    end = _whole(fd)
+    end = _end_of_last_line(fd)
     if os.fstat(fd).st_size > end:  # a signal came between a failed write and its undoing
         os.ftruncate(fd, end)
     try:
@@ -188,21 +188,21 @@ def _append(fd: int, line: bytes) -> None:
         raise
 
 
-def _whole(fd: int) -> int:
+def _end_of_last_line(fd: int) -> int:
     """The size of the file up to its last newline."""
     end = os.fstat(fd).st_size
     while end:
         start = max(end - (1 << 16), 0)
-        found = os.pread(fd, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
         end = start
     return 0
 
 
 def _set_torn_aside(fd: int, aside: Path) -> None:
     """Move what follows the last newline to the end of ``aside``."""
-    end = _whole(fd)
+    end = _end_of_last_line(fd)
     torn = os.pread(fd, os.fstat(fd).st_size - end, end)
     if torn:
         with aside.open("ab") as file:
@@ -230,7 +230,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(fd)
 
 
-def _failed(error: OSError, path: Path, then: str) -> StoreError:
+def _store_error(error: OSError, path: Path, then: str) -> StoreError:
     """What the system said about ``path``, with the step that helps first and ``then`` the next."""
     reason = error.strerror or str(error)
     if error.errno in _NO_SPACE:
@@ -248,15 +248,15 @@ def _failed(error: OSError, path: Path, then: str) -> StoreError:
 def read(path: Path) -> Run:
     """A run as it is on disk: of several records of one case and replicate the last. StoreError if it is no run.
 
-    Lines that cannot be read are skipped and told in ``damage``; a footer counts only if no record follows it.
+    Lines that cannot be read are skipped and reported in ``damage``; a footer counts only if no record follows it.
     """
     damage: list[str] = []
-    found = lines(path, damage)
-    header = next(found)
+    items = lines(path, damage)
+    header = next(items)
     assert isinstance(header, Header)
     records: dict[tuple[str, int], Record] = {}
     footer: Footer | None = None
-    for item in found:
+    for item in items:
         if isinstance(item, Record):
             records[item.case, item.replicate] = item
             footer = None
@@ -271,7 +271,7 @@ def _schema(path: Path) -> int:
 
 
 def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
-    """The header, then every record and footer that can be read; the others are told in ``damage``."""
+    """The header, then every record and footer that can be read; the others are reported in ``damage``."""
     try:
         with path.open("rb", buffering=1 << 20) as file:
             schema, header = _header(file.readline(_HEADER_LIMIT), path)
@@ -296,10 +296,10 @@ def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
 
 
 def _header(first: bytes, path: Path) -> tuple[int, codec.Line]:
-    """A file's first line and the schema that it tells. StoreError if it is no run's header, or not all of it."""
+    """A file's first line and its schema. StoreError if it is no run's header, or an incomplete one."""
     if not first:
         raise StoreError("not a trtbench run: the file is empty", where=str(path), fix=_ANOTHER)
-    if not first.endswith(b"\n") and _BEGUN.match(first):
+    if not first.endswith(b"\n") and _HEADER_START.match(first):
         what = "the file is cut within its header: it holds no record"
         raise StoreError(what, where=f"{path}:1", fix=f"delete it; {_ANOTHER}")
     try:
@@ -310,5 +310,5 @@ def _header(first: bytes, path: Path) -> tuple[int, codec.Line]:
 
 
 def _summary(damage: list[str]) -> str:
-    shown = "; ".join(damage[:_SHOWN])
-    return f"{shown}; and {len(damage) - _SHOWN} more" if len(damage) > _SHOWN else shown
+    text = "; ".join(damage[:_MAX_NAMES])
+    return f"{text}; and {len(damage) - _MAX_NAMES} more" if len(damage) > _MAX_NAMES else text

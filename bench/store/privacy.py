@@ -1,4 +1,4 @@
-"""What is taken out of records before they are stored: paths that name this machine or its user."""
+"""Removes paths that name this machine or its user from records before they are stored."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 
 from bench.model.run import Record
 
-# What comes before a package's own path: the environment it is installed in, or the link that a worker imports us by.
+# What precedes a package's own path: the environment it is installed in, or the link that a worker imports bench by.
 _MACHINE = (re.compile(r"/[^\s\"':]*?/(?=lib/python3\.\d+/)"), re.compile(r"/[^\s\"':]*/trtbench-\w+/(package/)?"))
 
 
 def without_paths(record: Record, suite_dir: Path) -> Record:
-    """``record`` without what only this machine's paths tell, as results are shared: in failures, warnings, fairness.
+    """``record`` without paths of this machine, as results are shared: in failures, warnings, fairness.
 
     Paths of the suite and of installed packages become relative, the home folder ``~``.
     """

@@ -27,7 +27,7 @@ _INTEGERS = ("record", "row", "replicate", "boundary", "n", "calls", "window_ns"
 _NUMBERS = ("min_ns", "median_ns", "p90_ns", "p95_ns", "qps")
 _BOUNDARY_NAMES: tuple[str, ...] = ("", *BOUNDARIES)
 _BOUNDARY_CODES = {name: code for code, name in enumerate(_BOUNDARY_NAMES)}
-_UNMEASURED = Measurement(boundary="latency", samples=(), lanes=0, depth=0)
+_NO_MEASUREMENT = Measurement(boundary="latency", samples=(), lanes=0, depth=0)
 
 
 def frame(runs: Iterable[Run]) -> pd.DataFrame:
@@ -59,18 +59,18 @@ def load_frame(paths: Iterable[Path]) -> pd.DataFrame:
 
 
 class _Table:
-    """Rows as they come in, packed: per run and case what was asked, per record and boundary integers and numbers."""
+    """Rows as they come in, packed: per run and case the request, per record and boundary integers and numbers."""
 
     def __init__(self) -> None:
         self.damage: list[str] = []
-        self._asked: list[dict[str, Any]] = []
+        self._case_rows: list[dict[str, Any]] = []
         self._integers = array("q")
         self._numbers = array("d")
         self._failures = {"": 0}
-        self._superseded: list[int] = []
+        self._old_records: list[int] = []
         self._records = 0
         self._run = ""
-        self._row_of: dict[str, int] = {}  # case id -> index into _asked, of the current run
+        self._row_of: dict[str, int] = {}  # case id -> index into _case_rows, of the current run
         self._latest: dict[tuple[str, int], int] = {}  # case id, replicate -> record, of the current run
 
     def start(self, header: Header) -> None:
@@ -78,27 +78,27 @@ class _Table:
         self._run = header.run
         self._row_of, self._latest = {}, {}
         places = {
-            name: {"arch": here.arch, "device": here.device, "environment": here.fingerprint}
-            for name, here in header.environments.items()
+            name: {"arch": environment.arch, "device": environment.device, "environment": environment.fingerprint}
+            for name, environment in header.environments.items()
         }
         for case in header.cases:
             place = places.get(case.toolchain) or places.get("default", {})
-            asked = _asked(case)
-            self._row_of[asked["case"]] = len(self._asked)
-            self._asked.append({**_CASE_COLUMNS, "run": header.run, **asked, **place})
+            columns = _case_columns(case)
+            self._row_of[columns["case"]] = len(self._case_rows)
+            self._case_rows.append({**_CASE_COLUMNS, "run": header.run, **columns, **place})
 
     def add(self, record: Record) -> None:
-        """The rows of one record; an earlier one of the same case and replicate is dropped."""
+        """The rows of one record; it replaces an earlier one of the same case and replicate."""
         if record.case not in self._row_of:  # a damaged header, or a line of another run
-            self._row_of[record.case] = len(self._asked)
-            self._asked.append({**_CASE_COLUMNS, "run": self._run, "case": record.case, "label": record.label})
+            self._row_of[record.case] = len(self._case_rows)
+            self._case_rows.append({**_CASE_COLUMNS, "run": self._run, "case": record.case, "label": record.label})
         kind = record.failure.kind if record.failure else ""
         failure = self._failures.setdefault(kind, len(self._failures))
         ok = -1 if record.accuracy is None else int(record.accuracy.ok)
         integers, numbers = array("q"), array("d")
         try:
-            for m in record.measurements or (_UNMEASURED,):
-                boundary = _BOUNDARY_CODES[m.boundary] if m is not _UNMEASURED else 0
+            for m in record.measurements or (_NO_MEASUREMENT,):
+                boundary = _BOUNDARY_CODES[m.boundary] if m is not _NO_MEASUREMENT else 0
                 keys = (self._records, self._row_of[record.case], record.replicate, boundary, len(m.samples))
                 integers.extend((*keys, m.calls, m.window_ns, m.lanes, m.depth, ok, failure))
                 rate = m.calls * m.batch / m.window_ns * NS_PER_S if m.window_ns else math.nan
@@ -110,7 +110,7 @@ class _Table:
         self._numbers += numbers
         before = self._latest.get((record.case, record.replicate))
         if before is not None:
-            self._superseded.append(before)
+            self._old_records.append(before)
         self._latest[record.case, record.replicate] = self._records
         self._records += 1
 
@@ -120,15 +120,15 @@ class _Table:
 
         integers = np.frombuffer(self._integers, dtype=np.int64).reshape(-1, len(_INTEGERS))
         numbers = np.frombuffer(self._numbers, dtype=np.float64).reshape(-1, len(_NUMBERS))
-        if self._superseded:
-            kept = ~np.isin(integers[:, 0], self._superseded)
-            integers, numbers = integers[kept], numbers[kept]
+        if self._old_records:
+            latest = ~np.isin(integers[:, 0], self._old_records)
+            integers, numbers = integers[latest], numbers[latest]
         by_name = dict(zip(_INTEGERS, integers.T, strict=True))
-        symbols = dict.fromkeys(name for asked in self._asked for name in asked if name not in _CASE_COLUMNS)
-        asked = pd.DataFrame(self._asked, columns=[*_CASE_COLUMNS, *symbols])
-        asked = asked.astype({"batch": "Int64", "streams": "Int64", "cuda_graph": "boolean"})
-        asked = asked.astype(dict.fromkeys(symbols, "Int64"))
-        measured = pd.DataFrame(
+        symbols = dict.fromkeys(name for row in self._case_rows for name in row if name not in _CASE_COLUMNS)
+        cases = pd.DataFrame(self._case_rows, columns=[*_CASE_COLUMNS, *symbols])
+        cases = cases.astype({"batch": "Int64", "streams": "Int64", "cuda_graph": "boolean"})
+        cases = cases.astype(dict.fromkeys(symbols, "Int64"))
+        records = pd.DataFrame(
             {
                 "replicate": by_name["replicate"],
                 "boundary": np.array(_BOUNDARY_NAMES, dtype=object)[by_name["boundary"]],
@@ -140,17 +140,17 @@ class _Table:
                 "failure": np.array(list(self._failures), dtype=object)[by_name["failure"]],
             }
         )
-        measured.loc[by_name["ok"] < 0, "ok"] = pd.NA
-        table = pd.concat([asked.take(by_name["row"]).reset_index(drop=True), measured], axis=1)
+        records.loc[by_name["ok"] < 0, "ok"] = pd.NA
+        table = pd.concat([cases.take(by_name["row"]).reset_index(drop=True), records], axis=1)
         table.attrs["damage"] = self.damage
         return table
 
 
-def _asked(case: Case) -> dict[str, Any]:
+def _case_columns(case: Case) -> dict[str, Any]:
     """The columns of a case; a symbol whose name is a column becomes ``symbol_NAME``."""
-    taken = {*_CASE_COLUMNS, *_INTEGERS, *_NUMBERS} - {"record", "row"}
+    columns = {*_CASE_COLUMNS, *_INTEGERS, *_NUMBERS} - {"record", "row"}
     sizes = {
-        f"symbol_{name}" if name in taken else name: size for name, size in case.symbols.items() if name != "batch"
+        f"symbol_{name}" if name in columns else name: size for name, size in case.symbols.items() if name != "batch"
     }
     return {
         "case": case.id,
@@ -171,13 +171,13 @@ def _statistics(samples: tuple[int, ...]) -> tuple[float, ...]:
     """Minimum, median, 90th and 95th percentile (linear between neighbours); NaN without samples."""
     if not samples:
         return (math.nan,) * 4
-    packed = struct.pack(f"{len(samples)}q", *samples)  # a third of the time of np.array
-    ordered = np.sort(np.frombuffer(packed, dtype=np.int64))
-    return tuple(_quantile(ordered, q) for q in (0.0, 0.5, 0.9, 0.95))
+    data = struct.pack(f"{len(samples)}q", *samples)  # a third of the time of np.array
+    ascending = np.sort(np.frombuffer(data, dtype=np.int64))
+    return tuple(_quantile(ascending, q) for q in (0.0, 0.5, 0.9, 0.95))
 
 
-def _quantile(ordered: np.ndarray[Any, Any], q: float) -> float:
-    position = q * (len(ordered) - 1)
+def _quantile(ascending: np.ndarray[Any, Any], q: float) -> float:
+    position = q * (len(ascending) - 1)
     low = int(position)
-    below, above = ordered.item(low), ordered.item(min(low + 1, len(ordered) - 1))
+    below, above = ascending.item(low), ascending.item(min(low + 1, len(ascending) - 1))
     return float(below + (above - below) * (position - low))

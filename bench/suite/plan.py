@@ -29,11 +29,11 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A case before it is known whether it stays; ``included`` ones stand above ``exclude``."""
+    """A case before it is known whether it stays; those ``from_include`` stand above ``exclude``."""
 
     case: Case
     backing: Backing
-    included: bool
+    from_include: bool
 
 
 class _Axes(msgspec.Struct, frozen=True):
@@ -41,29 +41,29 @@ class _Axes(msgspec.Struct, frozen=True):
 
     model: str
     symbols: dict[str, tuple[int, ...]]
-    others: dict[str, tuple[Any, ...]]
+    settings: dict[str, tuple[Any, ...]]
     backends: tuple[Choice, ...]
-    included: bool = False
+    from_include: bool = False
 
     @property
     def count(self) -> int:
-        return math.prod(len(values) for values in (*self.symbols.values(), *self.others.values(), self.backends))
+        return math.prod(len(values) for values in (*self.symbols.values(), *self.settings.values(), self.backends))
 
 
 def plan(
     suite: Suite, registry: Mapping[str, Runtime], *, device: str, select: str = "", backend_override: str = ""
 ) -> Plan:
-    """The product of the axes, less ``exclude``, plus ``include``, as far as ``select`` wants it.
+    """The product of the axes, less ``exclude``, plus ``include``, limited to what ``select`` matches.
 
     Cases that differ only in the backend stand together, in the order of the suite. A combination that is excluded,
     or that its backend can never run on ``device`` (``cpu`` or ``cuda:0``), is in ``left_out``; one that is not
-    selected is nowhere. ``backend_override`` puts one backend, with default options, in the place of all others after
-    the selection; a simulated one also in the running interpreter, as a rehearsal needs no toolchain.
+    selected is in neither. ``backend_override`` replaces all backends by one, with default options, after the
+    selection; a simulated one also runs in this interpreter, as a rehearsal needs no toolchain.
 
     Raises:
         UsageError: more than ``MAX_COMBINATIONS``, or no such backend.
-        SuiteError: an ``exclude`` entry takes nothing away from the suite as it is written; or what is left is of
-            simulated and of real backends.
+        SuiteError: an ``exclude`` entry removes nothing from the suite as it is written; or the remaining cases have
+            simulated and real backends.
         SelectionError: ``select`` is wrong or matches nothing.
     """
     if backend_override and backend_override not in registry:
@@ -77,44 +77,42 @@ def plan(
     candidates = [candidate for part in axes for candidate in _candidates(suite, part)]
     _check_exclude(suite, registry, candidates)
     if select.strip():
-        candidates = _selected(suite, registry, candidates, select)
-    kept: dict[str, Case] = {}
-    left: dict[str, LeftOut] = {}
+        candidates = _select_candidates(suite, registry, candidates, select)
+    cases: dict[str, Case] = {}
+    left_out: dict[str, LeftOut] = {}
     for candidate in candidates:
         label = candidate.case.label
         case = candidate.case
         if backend_override:
-            place = "default" if _simulated(registry[backend_override]) else case.toolchain
+            place = "default" if _is_simulated(registry[backend_override]) else case.toolchain
             case = msgspec.structs.replace(case, backend=backend_override, options={}, toolchain=place)
-        reason = _excluded(suite, registry, candidate) or _impossible(case, registry, device)
+        reason = _exclusion(suite, registry, candidate) or _impossible(case, registry, device)
         if reason:
-            left.setdefault(case.id, LeftOut(label=label, reason=reason))
+            left_out.setdefault(case.id, LeftOut(label=label, reason=reason))
         else:
-            kept.setdefault(case.id, case)
-    if {_simulated(registry[case.backend]) for case in kept.values()} == {True, False}:
+            cases.setdefault(case.id, case)
+    if {_is_simulated(registry[case.backend]) for case in cases.values()} == {True, False}:
         what, fix = "simulated and real backends cannot share a run", '--backend fake, or --select "backend != fake"'
         raise SuiteError(what, where=locate(suite, "matrix.backend"), fix=fix)
     # An include entry may bring back what was excluded.
-    return Plan(cases=_ordered(kept), left_out=tuple(entry for key, entry in left.items() if key not in kept))
+    return Plan(cases=_in_order(cases), left_out=tuple(entry for key, entry in left_out.items() if key not in cases))
 
 
-def check_size(found: Plan, replicates: int, yes: bool) -> None:
-    """UsageError if the plan has more than ``MAX_CASES`` cases, or 10 times as many processes, and ``yes`` was not
-    said.
-    """
-    processes = len(found.cases) * replicates
+def check_size(plan_: Plan, replicates: int, yes: bool) -> None:
+    """UsageError if the plan has more than ``MAX_CASES`` cases, or 10 times as many processes, without ``yes``."""
+    processes = len(plan_.cases) * replicates
     if processes > 10 * MAX_CASES and not yes:
         what = f"the plan has {processes:,} processes, more than {10 * MAX_CASES:,}"
         raise UsageError(what, fix="fewer --replicates, or add --yes to run them all")
-    if len(found.cases) > MAX_CASES and not yes:
-        what = f"the plan has {len(found.cases):,} cases, more than {MAX_CASES:,}"
+    if len(plan_.cases) > MAX_CASES and not yes:
+        what = f"the plan has {len(plan_.cases):,} cases, more than {MAX_CASES:,}"
         raise UsageError(what, fix="narrow it with --select, or add --yes to run them all")
 
 
-def check_some(found: Plan) -> None:
-    """UsageError if the plan has no case: all that was asked for is left out."""
-    if not found.cases:
-        reasons = list(dict.fromkeys(entry.reason for entry in found.left_out))
+def check_some(plan_: Plan) -> None:
+    """UsageError if the plan has no case because every combination is left out."""
+    if not plan_.cases:
+        reasons = list(dict.fromkeys(entry.reason for entry in plan_.left_out))
         more = f"; and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
         what = f"there is nothing to run, every combination is left out: {reasons[0]}{more}"
         raise UsageError(what, fix="the same command with --dry-run says why of each")
@@ -125,9 +123,9 @@ def check_some(found: Plan) -> None:
 
 def _product_axes(suite: Suite, registry: Mapping[str, Runtime]) -> Iterator[_Axes]:
     backends = _choices(suite, registry, suite.matrix["backend"], "matrix.backend")
-    others = {axis: suite.matrix.get(axis, (default,)) for axis, default in DEFAULTS.items()}
+    settings = {axis: suite.matrix.get(axis, (default,)) for axis, default in DEFAULTS.items()}
     for name in suite.matrix["model"]:
-        yield _Axes(name, _sizes(suite, suite.models[name], {}), others, backends)
+        yield _Axes(name, _sizes(suite, suite.models[name], {}), settings, backends)
 
 
 def _include_axes(suite: Suite, registry: Mapping[str, Runtime]) -> Iterator[_Axes]:
@@ -135,9 +133,10 @@ def _include_axes(suite: Suite, registry: Mapping[str, Runtime]) -> Iterator[_Ax
     for index, entry in enumerate(suite.include):
         key = f"include.{index}.backend"
         backends = _choices(suite, registry, entry.get("backend", suite.matrix["backend"][:1]), key)
-        others = {axis: entry.get(axis, suite.matrix.get(axis, (default,))[:1]) for axis, default in DEFAULTS.items()}
+        settings = {axis: entry.get(axis, suite.matrix.get(axis, (default,))[:1]) for axis, default in DEFAULTS.items()}
         for name in entry.get("model", suite.matrix["model"][:1]):
-            yield _Axes(name, _sizes(suite, suite.models[name], entry, first=True), others, backends, included=True)
+            sizes = _sizes(suite, suite.models[name], entry, first=True)
+            yield _Axes(name, sizes, settings, backends, from_include=True)
 
 
 def _choices(
@@ -172,10 +171,10 @@ def _candidates(suite: Suite, axes: _Axes) -> Iterator[Candidate]:
             for name, span in suite.dynamic.items()
             if name in symbols
         }
-        for values in itertools.product(*axes.others.values()):
-            asked = dict(zip(axes.others, values, strict=True))
-            asked["dynamic"] = ranges if asked["dynamic"] else {}
-            for chosen in axes.backends:
+        for values in itertools.product(*axes.settings.values()):
+            fields = dict(zip(axes.settings, values, strict=True))
+            fields["dynamic"] = ranges if fields["dynamic"] else {}
+            for choice in axes.backends:
                 case = Case(
                     model=axes.model,
                     factory=model.factory,
@@ -184,31 +183,31 @@ def _candidates(suite: Suite, axes: _Axes) -> Iterator[Candidate]:
                     metric=model.metric,
                     inputs=model.inputs,
                     symbols=symbols,
-                    backend=chosen.backing.name,
-                    options=chosen.backing.options,
-                    source=chosen.source,
-                    **asked,
+                    backend=choice.backing.name,
+                    options=choice.backing.options,
+                    source=choice.source,
+                    **fields,
                 )
-                yield Candidate(case, chosen.backing, axes.included)
+                yield Candidate(case, choice.backing, axes.from_include)
 
 
-def _ordered(kept: Mapping[str, Case]) -> tuple[Case, ...]:
+def _in_order(cases: Mapping[str, Case]) -> tuple[Case, ...]:
     """Cases of a model together, and in it those that differ only in the backend; else as they came."""
     models: dict[str, int] = {}
     groups: dict[str, int] = {}
     ranks: dict[str, tuple[int, int]] = {}
-    for key, case in kept.items():
+    for key, case in cases.items():
         group = msgspec.structs.replace(case, backend="", options={}).label
         ranks[key] = (models.setdefault(case.model, len(models)), groups.setdefault(group, len(groups)))
-    return tuple(kept[key] for key in sorted(kept, key=ranks.__getitem__))
+    return tuple(cases[key] for key in sorted(cases, key=ranks.__getitem__))
 
 
 # ------------------------------------------------------------------------------------------------- what is left out
 
 
-def _excluded(suite: Suite, registry: Mapping[str, Runtime], candidate: Candidate) -> str:
+def _exclusion(suite: Suite, registry: Mapping[str, Runtime], candidate: Candidate) -> str:
     """``excluded at suites/x.yaml:20``, or nothing. An entry excludes a case that agrees with all that it names."""
-    if candidate.included:
+    if candidate.from_include:
         return ""
     for index, entry in enumerate(suite.exclude):
         if all(_agrees(candidate, axis, values, registry) for axis, values in entry.items()):
@@ -219,20 +218,20 @@ def _excluded(suite: Suite, registry: Mapping[str, Runtime], candidate: Candidat
 def _check_exclude(suite: Suite, registry: Mapping[str, Runtime], candidates: Sequence[Candidate]) -> None:
     """SuiteError for the first entry that agrees with no case of the matrix: most likely a value is mistyped.
 
-    Asked before anything is selected or replaced, as an entry need not concern a part of the suite.
+    Checked before anything is selected or replaced, as an entry need not concern a part of the suite.
     """
-    own = [candidate for candidate in candidates if not candidate.included]
+    product = [candidate for candidate in candidates if not candidate.from_include]
     for index, entry in enumerate(suite.exclude):
-        if any(all(_agrees(each, axis, values, registry) for axis, values in entry.items()) for each in own):
+        if any(all(_agrees(each, axis, values, registry) for axis, values in entry.items()) for each in product):
             continue
-        agreeing: Sequence[Candidate] = own
+        agreeing: Sequence[Candidate] = product
         for axis, values in entry.items():
             before, agreeing = agreeing, [each for each in agreeing if _agrees(each, axis, values, registry)]
             if not agreeing:
-                there = dict.fromkeys(_axis(each, axis) for each in before)
-                shown = ", ".join(itertools.islice(there, MAX_SHOWN)) + (", ..." if len(there) > MAX_SHOWN else "")
+                values = dict.fromkeys(_axis(each, axis) for each in before)
+                names = ", ".join(itertools.islice(values, MAX_SHOWN)) + (", ..." if len(values) > MAX_SHOWN else "")
                 what = f"the exclude entry takes nothing away: no combination of the matrix agrees with its {axis}"
-                fix = f"remove the entry, or correct it; there {axis} is: {shown}"
+                fix = f"remove the entry, or correct it; there {axis} is: {names}"
                 raise SuiteError(what, where=locate(suite, f"exclude.{index}"), fix=fix)
 
 
@@ -260,18 +259,18 @@ def _is_backend(candidate: Candidate, entry: Mapping[str, Any], registry: Mappin
     """Whether the backend is the one of ``entry`` and agrees in the options that ``entry`` names."""
     if entry["name"] != candidate.case.backend:
         return False
-    wanted = backing(entry, registry).every
-    return all(wanted[option] == candidate.backing.every[option] for option in entry if option != "name")
+    options = backing(entry, registry).every
+    return all(options[option] == candidate.backing.every[option] for option in entry if option != "name")
 
 
-def _simulated(runtime: Runtime) -> bool:
+def _is_simulated(runtime: Runtime) -> bool:
     return bool(getattr(runtime, "simulated", False))
 
 
 def _impossible(case: Case, registry: Mapping[str, Runtime], device: str) -> str:
     """Why the case can never run on the device, or nothing; a simulated backend rehearses everything."""
     runtime = registry[case.backend]
-    if device == "cpu" and not _simulated(runtime):
+    if device == "cpu" and not _is_simulated(runtime):
         if case.cuda_graph:
             return "cuda_graph needs a CUDA device"
         if case.l2 == "cold":
@@ -282,24 +281,24 @@ def _impossible(case: Case, registry: Mapping[str, Runtime], device: str) -> str
 # -------------------------------------------------------------------------------------------------------- selection
 
 
-def selected(cases: Sequence[Case], registry: Mapping[str, Runtime], select: str) -> tuple[Case, ...]:
-    """Those of a stored run's cases that ``select`` wants, in their order. SelectionError as of ``plan``."""
+def select_cases(cases: Sequence[Case], registry: Mapping[str, Runtime], select: str) -> tuple[Case, ...]:
+    """The cases of a stored run that ``select`` matches, in their order. SelectionError as of ``plan``."""
     backings = [backing({"name": case.backend, **case.options}, registry) for case in cases]
     symbols = [symbol for case in cases for symbol in case.symbols]
-    wanted = _wanted("the run", cases, backings, [case.model for case in cases], symbols, registry, select)
-    return tuple(itertools.compress(cases, wanted))
+    mask = _match_each("the run", cases, backings, [case.model for case in cases], symbols, registry, select)
+    return tuple(itertools.compress(cases, mask))
 
 
-def _selected(
+def _select_candidates(
     suite: Suite, registry: Mapping[str, Runtime], candidates: list[Candidate], select: str
 ) -> list[Candidate]:
     cases, backings = [each.case for each in candidates], [each.backing for each in candidates]
     symbols = [symbol for model in suite.models.values() for symbol in symbols_of(model)]
-    wanted = _wanted("the suite", cases, backings, suite.models, symbols, registry, select)
-    return list(itertools.compress(candidates, wanted))
+    mask = _match_each("the suite", cases, backings, suite.models, symbols, registry, select)
+    return list(itertools.compress(candidates, mask))
 
 
-def _wanted(
+def _match_each(
     of: str,
     cases: Sequence[Case],
     backings: Sequence[Backing],
@@ -320,15 +319,15 @@ def _wanted(
     )
     expression = selection.parse(select, vocabulary)
     options = [each.every for each in backings]
-    found = [selection.matches(expression, *pair) for pair in zip(cases, options, strict=True)]
-    if any(found):
-        return found
+    mask = [selection.matches(expression, *pair) for pair in zip(cases, options, strict=True)]
+    if any(mask):
+        return mask
     lines = []
     for key in selection.keys_of(expression):
         values = [selection.values_of(key, *pair) for pair in zip(cases, options, strict=True)]
         names = list(dict.fromkeys(_word(value[0]) for value in values if value))
-        shown = ", ".join(names[:MAX_SHOWN]) + (", ..." if len(names) > MAX_SHOWN else "")
-        lines.append(f"{key}: {shown or 'no case has it'}")
+        text = ", ".join(names[:MAX_SHOWN]) + (", ..." if len(names) > MAX_SHOWN else "")
+        lines.append(f"{key}: {text or 'no case has it'}")
     raise SelectionError("no case matches", where=f"--select {select}", fix=f"{of} has " + "; ".join(lines))
 
 

@@ -37,7 +37,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 _KEY = re.compile(r"[A-Za-z_][\w.]*")
 _OP = re.compile(r"!=|<=|>=|[=<>~]")
 _BARE = re.compile(r"""[^\s()"']+""")
-_QUOTED = re.compile(r'"[^"]*"|' + r"'[^']*'")
+_QUOTATION = re.compile(r'"[^"]*"|' + r"'[^']*'")
 _MAX_DEPTH = 50
 
 
@@ -87,7 +87,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
 
 def parse(text: str, vocabulary: Vocabulary) -> Expression:
     """The expression in ``text``. SelectionError with a caret under what is wrong."""
-    return _Parser(text, vocabulary).whole()
+    return _Parser(text, vocabulary).parse()
 
 
 def show(expression: Expression) -> str:
@@ -121,10 +121,10 @@ def matches(expression: Expression, case: Case, options: Mapping[str, Any]) -> b
         return all(matches(term, case, options) for term in expression.terms)
     if isinstance(expression, Or):
         return any(matches(term, case, options) for term in expression.terms)
-    found = values_of(expression.key, case, options)
+    values = values_of(expression.key, case, options)
     if expression.op == "!=":
-        return not any(_holds("=", value, expression.value) for value in found)
-    return any(_holds(expression.op, value, expression.value) for value in found)
+        return not any(_is_true("=", value, expression.value) for value in values)
+    return any(_is_true(expression.op, value, expression.value) for value in values)
 
 
 def values_of(key: str, case: Case, options: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -141,16 +141,16 @@ def values_of(key: str, case: Case, options: Mapping[str, Any]) -> tuple[Any, ..
     return (case.symbols[key],) if key in case.symbols else ()
 
 
-def _holds(op: Op, found: Any, wanted: str) -> bool:
-    if isinstance(found, bool):
-        return op == "=" and found is _ON.get(wanted.lower())
+def _is_true(op: Op, value: Any, literal: str) -> bool:
+    if isinstance(value, bool):
+        return op == "=" and value is _ON.get(literal.lower())
     if op == "~":
-        pattern = re.escape(wanted).replace(r"\*", ".*").replace(r"\?", ".")
-        return re.fullmatch(pattern, str(found), re.DOTALL) is not None
-    if isinstance(found, int | float):
-        number = _number(wanted)
-        return number is not None and (found == number if op == "=" else _ORDER[op](found, number))
-    return op == "=" and str(found) == wanted
+        pattern = re.escape(literal).replace(r"\*", ".*").replace(r"\?", ".")
+        return re.fullmatch(pattern, str(value), re.DOTALL) is not None
+    if isinstance(value, int | float):
+        number = _number(literal)
+        return number is not None and (value == number if op == "=" else _ORDER[op](value, number))
+    return op == "=" and str(value) == literal
 
 
 def _number(text: str) -> float | None:
@@ -169,9 +169,9 @@ class _Parser:
         self.at = 0
         self.depth = 0
 
-    def whole(self) -> Expression:
+    def parse(self) -> Expression:
         expression = self.either()
-        if self.rest():
+        if self.remaining_text():
             raise self.error("expected `and`, `or` or the end")
         return expression
 
@@ -192,29 +192,32 @@ class _Parser:
         if self.depth > _MAX_DEPTH:
             raise self.error("nested too deep")
         if self.word("not"):
-            found: Expression = Not(self.one())
-        elif self.rest().startswith("("):
+            expression: Expression = Not(self.one())
+        elif self.remaining_text().startswith("("):
             self.at += 1
-            found = self.either()
-            if not self.rest().startswith(")"):
+            expression = self.either()
+            if not self.remaining_text().startswith(")"):
                 raise self.error("expected `)`")
             self.at += 1
         else:
-            found = self.test()
+            expression = self.test()
         self.depth -= 1
-        return found
+        return expression
 
     def test(self) -> Test:
         key = self.take(_KEY, "a key, e.g. model=resnet50")
         start = self.at - len(key)
         if key not in self.vocabulary.keys:
-            known = self.vocabulary.keys
-            raise self.error(f"unknown key {key!r}.{did_you_mean(key, known)}", f"known: {', '.join(known)}", start)
+            keys = self.vocabulary.keys
+            raise self.error(f"unknown key {key!r}.{did_you_mean(key, keys)}", f"known: {', '.join(keys)}", start)
         op = self.take(_OP, f"an operator after {key!r}: = != < <= > >= ~")
-        quoted = self.rest()[:1] in ('"', "'")
-        value = self.take(_QUOTED if quoted else _BARE, "the closing quote" if quoted else f"a value after {key}{op}")
+        in_quotes = self.remaining_text()[:1] in ('"', "'")
+        if in_quotes:
+            value = self.take(_QUOTATION, "the closing quote")
+        else:
+            value = self.take(_BARE, f"a value after {key}{op}")
         place = self.at - len(value)
-        value = value[1:-1] if quoted else value
+        value = value[1:-1] if in_quotes else value
         self.check(key, op, value, place)
         return Test(key, op, value)  # type: ignore[arg-type]  # _OP matches nothing but an Op
 
@@ -229,26 +232,26 @@ class _Parser:
             raise self.error(f"{value!r} is not a number", place=place)
         if key in SWITCHES and value.lower() not in _ON:
             raise self.error(f"{key} is on or off, not {value!r}", place=place)
-        known = self.vocabulary.values.get(key, ())
-        if op in ("=", "!=") and known and value not in known:
+        choices = self.vocabulary.values.get(key, ())
+        if op in ("=", "!=") and choices and value not in choices:
             raise self.error(
-                f"unknown {key} {value!r}.{did_you_mean(value, known)}", f"known: {', '.join(known)}", place
+                f"unknown {key} {value!r}.{did_you_mean(value, choices)}", f"known: {', '.join(choices)}", place
             )
 
-    def rest(self) -> str:
+    def remaining_text(self) -> str:
         while self.text[self.at : self.at + 1].isspace():
             self.at += 1
         return self.text[self.at :]
 
     def word(self, word: str) -> bool:
-        found = re.match(rf"{word}(?![\w.=!<>~])", self.rest()) is not None
-        self.at += len(word) * found
-        return found
+        present = re.match(rf"{word}(?![\w.=!<>~])", self.remaining_text()) is not None
+        self.at += len(word) * present
+        return present
 
-    def take(self, pattern: re.Pattern[str], wanted: str) -> str:
-        match = pattern.match(self.rest())
+    def take(self, pattern: re.Pattern[str], expectation: str) -> str:
+        match = pattern.match(self.remaining_text())
         if not match:
-            raise self.error(f"expected {wanted}")
+            raise self.error(f"expected {expectation}")
         self.at += match.end()
         return match[0]
 

@@ -1,4 +1,4 @@
-"""Gives things back one by one, whatever goes wrong, without hiding what went wrong first."""
+"""Releases resources one by one, whatever goes wrong, without hiding the first error."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Self
 
 
 class Cleanup:
-    """Gives things back, the latest first, and goes on where one of them cannot be.
+    """Releases resources, the latest first, and continues when one release fails.
 
-    The first failure is raised when all is done, unless an exception is under way: that one stays. Either has the
-    others as notes. After a kernel's fault every call of CUDA fails, and the fault is what has to be told.
+    The first error is raised after the last step, unless an exception is being handled: that one stays. Either has the
+    other errors as notes. After a kernel's fault every CUDA call fails, and the fault is what has to be reported.
     """
 
     def __init__(self) -> None:
@@ -23,26 +23,26 @@ class Cleanup:
         self._steps.append(functools.partial(step, *arguments))
 
     def pop_all(self) -> Cleanup:
-        """What was to be given back here, to be given back elsewhere."""
-        moved = Cleanup()
-        moved._steps, self._steps = self._steps, []
-        return moved
+        """Move all steps to a new Cleanup, whose owner calls them."""
+        target = Cleanup()
+        target._steps, self._steps = self._steps, []
+        return target
 
     def close(self) -> None:
-        """Give everything back."""
-        failed = []
+        """Release everything."""
+        errors = []
         while self._steps:
             try:
                 self._steps.pop()()
             except Exception as error:  # noqa: BLE001 - raised or noted below
-                failed.append(error)
-        if not failed:
+                errors.append(error)
+        if not errors:
             return
-        told = sys.exception() or failed[0]
-        for text in dict.fromkeys(str(error) for error in failed if error is not told):
-            told.add_note(f"clean-up: {text}")
-        if told is failed[0]:
-            raise told
+        primary = sys.exception() or errors[0]
+        for text in dict.fromkeys(str(error) for error in errors if error is not primary):
+            primary.add_note(f"clean-up: {text}")
+        if primary is errors[0]:
+            raise primary
 
     def __enter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ def lock_path(device: str) -> Path:
 
 @contextlib.contextmanager
 def hold(path: Path, who: str, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock for the block; first tell ``on_wait`` who has it, if somebody does, then queue."""
+    """Hold the lock for the block; if another process has it, call ``on_wait`` with its name, then queue."""
     fd = _open(path)
     try:
         try:

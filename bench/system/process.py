@@ -42,7 +42,7 @@ class Child:
     """A started child. It leads a process group, which ``close`` kills, so that nothing it forked lives on.
 
     The number of its reply pipe is appended to ``command``; ``keep`` are file descriptors that it inherits. Each line
-    that it writes to the reply pipe is given to a function; of stdout and stderr the tail is kept.
+    that it writes to the reply pipe is passed to a function; of stdout and stderr the tail is kept.
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], *, keep: Sequence[int] = ()) -> None:
@@ -68,7 +68,7 @@ class Child:
         self._pipes = _Pipes(reply_r, log_r)
 
     def say(self, line: bytes) -> None:
-        """Give it one line; more can follow."""
+        """Send it one line; more can follow."""
         _feed(self._child.stdin, line + b"\n", last=False)
 
     def hear(self, limit_ns: int, on_line: Callable[[bytes], None], enough: Callable[[], bool]) -> bool:
@@ -86,7 +86,7 @@ class Child:
         tick: Callable[[int], None] | None = None,
         tick_ns: int = NS_PER_S // 2,
     ) -> Outcome:
-        """Give it the last it gets and wait for its end, asleep unless it writes.
+        """Send the last input and wait for its end, asleep unless it writes.
 
         ``tick`` is called with its process id at once and every ``tick_ns``.
         """
@@ -107,7 +107,7 @@ class Child:
         return os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def close(self) -> None:
-        """End it, however far it is, and give the pipes back; once closed, nothing."""
+        """End it, however far it is, and close the pipes; a second time does nothing."""
         self._end()
         self._pipes.close()
         with contextlib.suppress(BrokenPipeError):
@@ -128,7 +128,7 @@ class _Pipes:
         self.tail: deque[bytes] = deque(maxlen=64)
         self.on_line: Callable[[bytes], None] = lambda line: None
         self._reply = reply
-        self._rest = b""
+        self._partial_line = b""
         for fd in self.fds:
             os.set_blocking(fd, False)
 
@@ -141,7 +141,7 @@ class _Pipes:
         if fd != self._reply:
             self.tail.append(chunk)
             return bool(chunk)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
         for line in lines:
             self.on_line(line)
         return bool(chunk)
@@ -158,7 +158,7 @@ def _feed(stdin: IO[bytes] | None, line: bytes, *, last: bool) -> None:
         stdin.write(line)
         stdin.flush()
     except BrokenPipeError:
-        return  # a child that died at once is told by its exit code
+        return  # the exit code of a child that died at once says why
     finally:
         if last:
             with contextlib.suppress(BrokenPipeError):
@@ -180,19 +180,19 @@ def _watch(
         with selectors.DefaultSelector() as selector:
             for fd in (*pipes.fds, pidfd):
                 selector.register(fd, selectors.EVENT_READ)
-            ended, due = False, time.monotonic_ns()
-            while not ended:
+            alive, due = True, time.monotonic_ns()
+            while alive:
                 now = time.monotonic_ns()
                 if now >= deadline:
                     return True
                 if tick is not None and now >= due:
                     tick(pid)
                     due = now + tick_ns
-                left = min(deadline, due if tick is not None else deadline) - now
-                ready = [key.fd for key, _ in selector.select(max(left, 0) / NS_PER_S)]
+                remaining = min(deadline, due if tick is not None else deadline) - now
+                ready = [key.fd for key, _ in selector.select(max(remaining, 0) / NS_PER_S)]
                 for fd in ready:
                     if fd == pidfd:
-                        ended = True
+                        alive = False
                     elif not pipes.drain(fd):
                         selector.unregister(fd)
                 if enough():

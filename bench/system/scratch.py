@@ -1,4 +1,4 @@
-"""Folders for the time being: removed when their block ends, or by the next one if their process was killed."""
+"""Temporary folders: removed when their block ends, or by the next process if theirs was killed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _LOCK = ".held"  # `.lock` are those of devices
 def folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator[Path]:
     """An empty folder in ``parent`` (default: the system's folder for temporary files), removed at the end.
 
-    Beside it lies a lock file, which the kernel frees when its process dies; what others left is swept first. OSError
-    if no folder can be made.
+    Beside it lies a lock file, which the kernel unlocks when its process dies; abandoned folders are removed first.
+    OSError if no folder can be created.
     """
     parent = parent or Path(tempfile.gettempdir())
     sweep(parent, prefix)
-    lock, fd = _locked(parent, prefix)
+    lock, fd = _create_lock(parent, prefix)
     path = _folder_of(lock)
     try:
         path.mkdir(mode=0o700)
@@ -34,8 +34,8 @@ def folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator[Path]:
         os.close(fd)
 
 
-def _locked(parent: Path, prefix: str) -> tuple[Path, int]:
-    """A new lock file, held. One that a sweep took before it was held is gone, and another is made."""
+def _create_lock(parent: Path, prefix: str) -> tuple[Path, int]:
+    """A new lock file, locked. If a sweep removes it before it is locked, another is created."""
     while True:
         fd, name = tempfile.mkstemp(prefix=prefix, suffix=_LOCK, dir=parent)
         try:
@@ -43,7 +43,7 @@ def _locked(parent: Path, prefix: str) -> tuple[Path, int]:
             if _is(fd, Path(name)):
                 os.write(fd, _host())
                 return Path(name), fd
-        except OSError:  # a file system without locks: nobody can tell that this folder is left over
+        except OSError:  # a file system without locks: no sweep can know that this folder is abandoned
             return Path(name), fd
         os.close(fd)
 
@@ -51,16 +51,16 @@ def _locked(parent: Path, prefix: str) -> tuple[Path, int]:
 def sweep(parent: Path, prefix: str) -> None:
     """Remove the folders of ``prefix`` in ``parent`` that killed processes of this user left on this host.
 
-    The host is in the lock: a shared file system need not tell one host of another's locks. The owner is asked because
-    anybody can put a lock beside our folders where all may write.
+    The lock file contains the host's name, as a shared file system may not show one host the locks of another. The
+    owner is checked because anybody can put a lock beside our folders where all may write.
     """
     for lock in parent.glob(f"{prefix}*{_LOCK}"):
         with contextlib.suppress(OSError):  # held, another user's, no file, or removed meanwhile
             fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                ours = os.fstat(fd).st_uid == os.geteuid() and os.pread(fd, 300, 0) == _host()
-                if ours and _is(fd, lock):
+                is_ours = os.fstat(fd).st_uid == os.geteuid() and os.pread(fd, 300, 0) == _host()
+                if is_ours and _is(fd, lock):
                     _remove(lock)
             finally:
                 os.close(fd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -12,7 +13,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[Callable[[], None]]:
-    """SIGTERM and SIGHUP interrupt like Ctrl-C; the function given makes the rest of the block deaf to all three."""
+    """SIGTERM and SIGHUP interrupt the block as Ctrl-C does; what it yields is a function that ignores all three.
+
+    Outside the main thread, where Python runs no signal handlers, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         ignore()  # a second Ctrl-C must not interrupt the clean-up of the first
@@ -22,7 +29,7 @@ def stoppable() -> Iterator[Callable[[], None]]:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
-    # What whoever started us ignores stays ignored: SIGHUP under nohup, SIGINT of a script's background job.
+    # What the parent process ignores stays ignored: SIGHUP under nohup, SIGINT of a script's background job.
     before = {n: signal.getsignal(n) for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, interrupt)

@@ -1,4 +1,4 @@
-"""Runs a Python file of the user's, beside a suite, as a module of its own."""
+"""Imports a user's Python file, beside a suite, as a module."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import ModuleType
 
 
 def execute(path: Path, name: str) -> ModuleType:
-    """The module that ``path`` makes, kept as ``name``, where dataclasses and inspect look it up.
+    """The module of ``path``, registered in ``sys.modules`` as ``name``, where dataclasses and inspect look it up.
 
-    Whatever the file raises passes, and nothing is kept then. FileNotFoundError without a file.
+    An exception of the file is passed on, and the module is not registered. FileNotFoundError without a file.
     """
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():

@@ -90,7 +90,7 @@ def test_a_hold_that_breaks_once_does_not_end_the_readings(simulated: type[Simul
 
 def test_holds_that_break_again_and_again_end_it_with_what_to_do(simulated: type[SimulatedDriver]) -> None:
     simulated.lets_go = range(1, 100)
-    with pytest.raises(CaseError, match=r"let go twice in a row.*\n? *fix: end what else keeps the host"):
+    with pytest.raises(CaseError, match=r"released twice in a row.*\n? *fix: end other programs that keep the host"):
         readings.readings(os.dup(simulated().gate.fd), 0, print)
 
 
@@ -107,7 +107,7 @@ def test_the_device_is_locked_while_workers_and_the_profiler_use_it(
         if isinstance(event, events.Started):
             during.append((event.label, is_held(lock)))
 
-    monkeypatch.setattr(selftest.Dispatcher, "ask", ask)
+    monkeypatch.setattr(selftest.Dispatcher, "run", ask)
     here, found = selftest.run(1, 0, tell)
     assert (here.device, found) == ("simulated", READ.readings)
     assert during == [("process 1 of 1", True), ("cuda:0", True), ("graph replays under nsys", True)]
@@ -116,7 +116,7 @@ def test_the_device_is_locked_while_workers_and_the_profiler_use_it(
 
 def test_a_log_says_how_far_it_has_come(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = jobs.Read(readings=tuple(Reading(name=name, what=name, measured=1.0) for name in ("copy", "spin")))
-    monkeypatch.setattr(selftest.Dispatcher, "ask", lambda *_: read)
+    monkeypatch.setattr(selftest.Dispatcher, "run", lambda *_: read)
     stream = io.StringIO()
     with progress.Plain(stream) as view:
         selftest.run(2, 0, view)
@@ -130,7 +130,7 @@ def test_a_log_says_how_far_it_has_come(lock: Path, monkeypatch: pytest.MonkeyPa
 def test_a_device_that_a_run_holds_is_waited_for_and_the_run_is_named(
     lock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selftest.Dispatcher, "ask", lambda *_: READ)
+    monkeypatch.setattr(selftest.Dispatcher, "run", lambda *_: READ)
     command = [sys.executable, "-c", HOLDER, str(lock)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

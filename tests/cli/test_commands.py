@@ -356,7 +356,7 @@ def test_a_run_in_the_place_of_a_suite_is_told_what_to_do_with_it(trtbench: Trtb
     trtbench("run", fake_suite())
     path = trtbench.runs()[0].path
     assert trtbench("run", path) == 2
-    assert f"a run, where a suite is expected\n  fix: trtbench show {path}, or to go on with it: " in trtbench.err
+    assert f"a run, where a suite is expected\n  fix: trtbench show {path}, or to resume it: " in trtbench.err
 
 
 @pytest.mark.parametrize("words", [["run", "--resume"], ["show"]])

@@ -104,7 +104,7 @@ class SimulatedGpu:
         self._passed.pop(event, None)
         self._issue("record", stream, ("record", event, 0))
 
-    def done(self, event: int) -> bool:
+    def is_done(self, event: int) -> bool:
         self.host.time += POLL
         self._advance()
         return event in self._passed and self._passed[event] <= self.host.time
@@ -133,7 +133,7 @@ class SimulatedGpu:
     def l2_bytes(self) -> int:
         return 1 << 20
 
-    def pinned(self, nbytes: int) -> int:
+    def allocate_pinned(self, nbytes: int) -> int:
         return self._handle()
 
     def free_pinned(self, address: int) -> None:

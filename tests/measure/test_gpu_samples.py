@@ -230,7 +230,7 @@ def test_the_counted_block_is_the_loop_alone(rig: Rig) -> None:
 
     policy = Policy(throughput_ns=100_000_000)
     loop = gpu_samples.throughput(
-        [lane], rig.clock, rig.gpu.host, policy, batch=1, depth=1, transfers=True, counted=counted()
+        [lane], rig.clock, rig.gpu.host, policy, batch=1, depth=1, transfers=True, during_window=counted()
     )
     assert seen == [pytest.approx(loop.window_ns, rel=0.01)]
 
@@ -291,14 +291,14 @@ class TwoInputs(SimulatedLane):
 
 def run_out(monkeypatch: pytest.MonkeyPatch, card: SimulatedGpu, refused: Callable[[int], bool]) -> None:
     """Page-locked memory is there but where ``refused`` says so of the bytes asked for."""
-    pinned = card.pinned
+    allocate_pinned = card.allocate_pinned
 
     def allocate(nbytes: int) -> int:
         if refused(nbytes):
             raise OutOfMemory("no memory that can be page-locked")
-        return pinned(nbytes)
+        return allocate_pinned(nbytes)
 
-    monkeypatch.setattr(card, "pinned", allocate)
+    monkeypatch.setattr(card, "allocate_pinned", allocate)
 
 
 def request(rig: Rig) -> None:
@@ -320,7 +320,7 @@ def test_what_was_taken_before_memory_ran_out_is_given_back(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, measure: Callable[[Rig], None], nth: int
 ) -> None:
     asked, kept = itertools.count(1), set[int]()
-    made = {name: getattr(rig.gpu, name) for name in ("stream", "pinned")}
+    made = {name: getattr(rig.gpu, name) for name in ("stream", "allocate_pinned")}
     for name, make in made.items():
         monkeypatch.setattr(rig.gpu, name, lambda *size, make=make: kept.add(handle := make(*size)) or handle)
     run_out(monkeypatch, rig.gpu, lambda _: next(asked) == nth)

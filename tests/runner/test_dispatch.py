@@ -56,7 +56,7 @@ class Parent:
         )
         stage = Stage(name="reference", kind="reference", producer="eager", key={})
         job = jobs.Produce(device=device, case=CASE, stage=stage, artifacts={}, out="", scratch="")
-        return self._dispatcher.ask(interpreter, job, label, watch or Watch(), worker)
+        return self._dispatcher.run(interpreter, job, label, watch or Watch(), worker)
 
     def fail(self, kind: str, message: str) -> Failure:
         found = self.ask(answer(jobs.Failed(kind=kind, stage="measure", message=message, hint="")))

@@ -13,7 +13,7 @@ from bench.model.events import Event, Note
 from bench.model.run import Failure, Run, Work
 from bench.model.suite import Case, Input
 from bench.runner import jobs
-from bench.runner.preflight import Ask, Survey
+from bench.runner.preflight import Preflight, RunJob
 from tests.conftest import Trtbench
 
 
@@ -29,8 +29,8 @@ class Asked:
         return jobs.Rates(ceilings={"fp32": 1e9 * self.times})
 
 
-def survey(cache: Path, asked: Asked, load: float, device: str = "cpu") -> Survey:
-    return Survey(cache, cache, "s.yaml", device, describe("fake"), asked, print, lambda: (load, 0.0, 0.0))
+def survey(cache: Path, asked: Asked, load: float, device: str = "cpu") -> Preflight:
+    return Preflight(cache, cache, "s.yaml", device, describe("fake"), asked, print, lambda: (load, 0.0, 0.0))
 
 
 def test_rates_are_measured_once_and_kept(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_rates_of_a_gpu_that_others_use_are_for_one_run_only(tmp_path: Path) -> 
     asked = Asked()
     for processes in ({7: 1 << 30}, {}, {7: 1 << 30}):
         state = gpus.State(processes=processes)
-        Survey(
+        Preflight(
             tmp_path, tmp_path, "s.yaml", "cuda:0", describe("fake"), asked, print, gpu=lambda state=state: state
         ).ceilings()
     assert asked.times == 2
@@ -60,25 +60,29 @@ def test_rates_of_a_gpu_that_others_use_are_for_one_run_only(tmp_path: Path) -> 
 
 def test_disproved_rates_are_forgotten_once_and_measured_anew(tmp_path: Path) -> None:
     asked, notes = Asked(), list[Event]()
-    of_run = Survey(tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: (0.0, 0.0, 0.0))
+    of_run = Preflight(
+        tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: (0.0, 0.0, 0.0)
+    )
     first = of_run.ceilings()
     for label in ("a", "b"):
-        of_run.disprove(first, label)
+        of_run.forget(first, label)
     (note,) = notes
     assert isinstance(note, Note)
     assert note.text.startswith("a is faster than this machine's ceilings allow")
     second = survey(tmp_path, asked, 0.0).ceilings()
     assert (first, second) == ({"fp32": 1e9}, {"fp32": 2e9})
     # A resumed run may go on with rates that are no longer those that are kept.
-    of_run.disprove(first, "c")
+    of_run.forget(first, "c")
     assert survey(tmp_path, asked, 0.0).ceilings() == second
     assert len(notes) == 1
 
 
 def test_rates_that_were_not_kept_are_not_forgotten(tmp_path: Path) -> None:
     asked, notes = Asked(), list[Event]()
-    busy = Survey(tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: (1e6, 0.0, 0.0))
-    busy.disprove(busy.ceilings(), "a")
+    busy = Preflight(
+        tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: (1e6, 0.0, 0.0)
+    )
+    busy.forget(busy.ceilings(), "a")
     assert notes == []
 
 
@@ -95,7 +99,7 @@ def told(cache: Path, failure: Failure, bad: str, *names: str) -> tuple[dict[str
         return jobs.Inspected(work={case.id: Work(flops=1, bytes=1) for case in job.cases})
 
     cases = [Case(model=n, factory=f"{n}.py:m", inputs={"x": Input(shape=(1,))}, backend="eager") for n in names]
-    found = Survey(cache, cache, "s.yaml", "cpu", describe("fake"), ask, notes.append)
+    found = Preflight(cache, cache, "s.yaml", "cpu", describe("fake"), ask, notes.append)
     work = found.work(cases, {}, 0)
     assert found.ceilings() == {}
     models = {case.id: case.model for case in cases}
@@ -210,9 +214,9 @@ measure: {replicates: 2, max_time: 1s}
 
 def kept(tmp_path: Path, rate: float) -> float:
     """FLOP/s of fp32 that a run would find in the cache; where there is none, ``rate`` is put there."""
-    ask: Ask = lambda job, label: jobs.Rates(ceilings={"fp32": rate, "copy": 1e18})  # noqa: E731
+    ask: RunJob = lambda job, label: jobs.Rates(ceilings={"fp32": rate, "copy": 1e18})  # noqa: E731
     here, cache = describe("cpu"), tmp_path / "cache"
-    return Survey(cache, tmp_path, "", "cpu", here, ask, print, lambda: (0.0, 0.0, 0.0)).ceilings()["fp32"]
+    return Preflight(cache, tmp_path, "", "cpu", here, ask, print, lambda: (0.0, 0.0, 0.0)).ceilings()["fp32"]
 
 
 def past(run: Run) -> list[tuple[str, bool]]:

@@ -346,7 +346,7 @@ def test_an_interrupt_even_repeated_finishes_the_file(
         _, stderr = child.communicate(timeout=60)
     assert child.returncode == 130, stderr
     (path,) = store.runs(tmp_path / "r")
-    assert stderr.endswith(f"go on with: trtbench run --resume {path}\n")
+    assert stderr.endswith(f"resume it with: trtbench run --resume {path}\n")
     run = store.read(path)
     assert run.footer is not None
     assert run.footer.status == "interrupted"

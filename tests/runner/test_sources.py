@@ -36,33 +36,33 @@ def folder(tmp_path: Path) -> Path:
 
 def test_every_file_that_a_case_names_is_found_with_its_digest(folder: Path) -> None:
     digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in (*MODEL, *OTHERS)}
-    assert sources.named(CASE, folder) == {name: digests[name] for name in MODEL}
-    assert sources.every(CASE, folder) == digests
+    assert sources.of_model(CASE, folder) == {name: digests[name] for name in MODEL}
+    assert sources.of_case(CASE, folder) == digests
 
 
 @pytest.mark.parametrize("name", MODEL)
 def test_a_change_is_seen_though_size_and_name_stay(folder: Path, name: str) -> None:
-    before = sources.named(CASE, folder)
+    before = sources.of_model(CASE, folder)
     (folder / name).write_text(name.upper())
     os.utime(folder / name, ns=(0, 1))
-    after = sources.named(CASE, folder)
+    after = sources.of_model(CASE, folder)
     assert {key for key in before if before[key] != after[key]} == {name}
 
 
 def test_files_that_are_not_there_are_told_where_they_must_be(tmp_path: Path) -> None:
-    assert sources.named(CASE, tmp_path) == {}
-    assert sources.every(CASE, tmp_path) == {"zoo.py": "", "metric.py": "", "nets.py": "", "roi.so": ""}
+    assert sources.of_model(CASE, tmp_path) == {}
+    assert sources.of_case(CASE, tmp_path) == {"zoo.py": "", "metric.py": "", "nets.py": "", "roi.so": ""}
 
 
 def test_a_file_that_cannot_be_read_is_left_to_whoever_needs_it(tmp_path: Path) -> None:
     case = Case(model="m", factory="torchvision:m", args={"path": "/proc/self/mem"}, inputs={}, backend="fake")
-    assert sources.every(case, tmp_path) == {"/proc/self/mem": "unreadable: Input/output error"}
+    assert sources.of_case(case, tmp_path) == {"/proc/self/mem": "unreadable: Input/output error"}
 
 
 def test_a_folder_and_a_librarys_factory_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     case = Case(model="m", factory="torchvision:resnet18", args={"root": "data"}, inputs={}, backend="fake")
-    assert sources.every(case, tmp_path) == {}
+    assert sources.of_case(case, tmp_path) == {}
 
 
 @given(
@@ -73,4 +73,4 @@ def test_a_folder_and_a_librarys_factory_are_no_files(tmp_path: Path) -> None:
 )
 def test_any_argument_is_taken(value: object) -> None:
     case = Case(model="m", factory="torchvision:resnet18", args={"value": value}, inputs={}, backend="fake")
-    assert isinstance(sources.named(case, Path("/nowhere")), dict)
+    assert isinstance(sources.of_model(case, Path("/nowhere")), dict)

@@ -270,7 +270,7 @@ def test_a_broken_package_of_a_toolchain_is_missed_there(tmp_path: Path) -> None
         scratch=str(tmp_path),
         device="cpu",
     )
-    reply = Dispatcher(NS_PER_S * 60, cold=False, tell=lambda event: None).ask(found, job, case.label)
+    reply = Dispatcher(NS_PER_S * 60, cold=False, on_event=lambda event: None).run(found, job, case.label)
     assert isinstance(reply, Failure)
     assert (reply.kind, reply.stage) == ("Unavailable", "import")
     assert "torch is installed but cannot be imported: libcudnn.so.8" in reply.message
@@ -282,7 +282,7 @@ def interpreter(name: str, written: str = "/opt/my python") -> toolchains.Interp
     return toolchains.Interpreter(
         name=name,
         command=("/opt/my python", "-c"),
-        written=written,
+        python_text=written,
         env={},
         environment=here,
         backends={"eager": lacking},

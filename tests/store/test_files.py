@@ -550,5 +550,5 @@ def test_a_run_that_may_not_be_read_says_where_to_look(tmp_path: Path, monkeypat
 
 def test_a_run_is_typed_by_its_name_where_that_finds_it(tmp_path: Path) -> None:
     name = "20261123T101500Z-vision-1a2b3c4"
-    assert store.typed(Path("results/sm_90/h100", f"{name}.jsonl")) == name
-    assert store.typed(tmp_path / "a b.jsonl") == f"'{tmp_path}/a b.jsonl'"
+    assert store.run_argument(Path("results/sm_90/h100", f"{name}.jsonl")) == name
+    assert store.run_argument(tmp_path / "a b.jsonl") == f"'{tmp_path}/a b.jsonl'"

@@ -1,4 +1,4 @@
-"""Calls that are hard to hold, again and again: each must end held or let go by the parent, never in a deadlock."""
+"""Calls that are hard to hold, many times: each must end held or released by the parent, never in a deadlock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LAUNCHES = 2_000  # a queue takes 1,024
 _BLOCK = 64 << 20
 _LENGTH_NS = 1_000
 
-Made = Iterator[Lane]
+LaneContext = Iterator[Lane]
 
 
 class ReadingBack(SpinLane):
@@ -32,31 +32,31 @@ class ReadingBack(SpinLane):
 
 
 class Allocating(SpinLane):
-    """Takes device memory and gives it back in its call, as an allocator whose cache is too small does."""
+    """Allocates and frees device memory in its call, as an allocator whose cache is too small does."""
 
     def call(self) -> None:
-        """Memory, a kernel, and the memory given back, which waits for the device."""
+        """Allocate, run a kernel, and free, which waits for the device."""
         address = self._driver.allocate(_BLOCK)
         super().call()
         self._driver.free(address)
 
 
 @contextlib.contextmanager
-def _reading_back(driver: CudaDriver) -> Made:
+def _reading_back(driver: CudaDriver) -> LaneContext:
     with contextlib.closing(ReadingBack(driver, _LENGTH_NS)) as lane:
         lane.call()
         yield lane
 
 
 @contextlib.contextmanager
-def _allocating(driver: CudaDriver) -> Made:
+def _allocating(driver: CudaDriver) -> LaneContext:
     with contextlib.closing(Allocating(driver, _LENGTH_NS)) as lane:
         lane.call()
         yield lane
 
 
 @contextlib.contextmanager
-def _many_launches(driver: CudaDriver) -> Made:
+def _many_launches(driver: CudaDriver) -> LaneContext:
     with contextlib.closing(SpinLane(driver, _LENGTH_NS, LAUNCHES)) as lane:
         lane.call()
         driver.synchronize()
@@ -64,7 +64,7 @@ def _many_launches(driver: CudaDriver) -> Made:
 
 
 @contextlib.contextmanager
-def _new_graph(driver: CudaDriver) -> Made:
+def _new_graph(driver: CudaDriver) -> LaneContext:
     with contextlib.closing(SpinLane(driver, _LENGTH_NS, 20)) as inner:
         inner.call()
         driver.synchronize()
@@ -73,12 +73,12 @@ def _new_graph(driver: CudaDriver) -> Made:
 
 
 @contextlib.contextmanager
-def _new_kernel(driver: CudaDriver) -> Made:
+def _new_kernel(driver: CudaDriver) -> LaneContext:
     with contextlib.closing(SpinLane(driver, _LENGTH_NS)) as lane:
         yield lane
 
 
-# What is done, and how a lane that does it is made; each run makes a new one.
+# What the call does, and the function that makes its lane; each run makes a new one.
 KINDS: dict[str, Callable[[CudaDriver], contextlib.AbstractContextManager[Lane]]] = {
     "read a result back, as .item() does": _reading_back,
     "take and give back device memory": _allocating,
@@ -89,22 +89,22 @@ KINDS: dict[str, Callable[[CudaDriver], contextlib.AbstractContextManager[Lane]]
 
 
 def readings(driver: CudaDriver, clock: CudaClock, runs: int, tell: Callable[[str], None]) -> Iterator[Reading]:
-    """``runs`` held calls of each kind: as many must end, held or let go, as were begun. Nothing for no runs.
+    """``runs`` held calls of each kind: as many must end, held or released, as were started. Nothing for no runs.
 
-    ``tell`` hears how far it has come: a call that is let go takes up to a second.
+    ``tell`` is called with the progress: a call whose hold is released by the parent takes up to a second.
     """
     for what, make in KINDS.items() if runs else ():
-        held = let_go = 0
-        for done in range(runs):
-            if done % 10 == 0:
-                tell(f"{done} of {runs} held calls that {what}")
+        held_calls = releases = 0
+        for run in range(runs):
+            if run % 10 == 0:
+                tell(f"{run} of {runs} held calls that {what}")
             with make(driver) as lane:
                 try:
                     gpu_samples.gpu(lane, clock, hold=True)()
-                    held += 1
+                    held_calls += 1
                 except HoldBroken:
                     driver.synchronize()
                     gpu_samples.gpu(lane, clock, hold=False)()
-                    let_go += 1
-        text = f"calls that {what}: {held} held, {let_go} let go and timed unheld"
-        yield Reading(name="ended", what=text, measured=held + let_go, expected=runs, limit=0.0)
+                    releases += 1
+        text = f"calls that {what}: {held_calls} held, {releases} let go and timed unheld"
+        yield Reading(name="ended", what=text, measured=held_calls + releases, expected=runs, limit=0.0)

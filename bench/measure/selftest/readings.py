@@ -1,4 +1,4 @@
-"""What a worker reads by the clock of models: kernels of known length, floors, a copy, and calls hard to hold."""
+"""The self-test's readings of the clock in a worker: kernels of known length, floors, a copy, calls hard to hold."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GRAPH_KERNELS, GRAPH_KERNEL_NS = 30, 20_000
 
 
 def readings(gate: int, runs: int, progress: Callable[[str], None]) -> tuple[Reading, ...]:
-    """What a worker reads in one process by the clock of models; ``runs`` calls of each kind that is hard to hold."""
+    """All readings of one process, by the clock that times models; ``runs`` calls of each kind that is hard to hold."""
     with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), Gate(gate))) as clock:
         driver = clock.driver
         assert isinstance(driver, cuda.CudaDriver)
@@ -41,8 +41,8 @@ def readings(gate: int, runs: int, progress: Callable[[str], None]) -> tuple[Rea
             return (*_kernels(driver, clock), *holds.readings(driver, clock, runs, progress))
         except cuda.HoldBroken:
             raise CaseError(
-                "a held stream had to be let go twice in a row: something kept this process from running",
-                fix="end what else keeps the host's processors busy, then: trtbench selftest --gpu",
+                "a held stream had to be released twice in a row: something kept this process from running",
+                fix="end other programs that keep the host's processors busy, then: trtbench selftest --gpu",
             ) from None
 
 
@@ -62,13 +62,13 @@ def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iter
     """Kernels that spin for a known time, less the floor of a kernel: within max(0.5 %, 1 us) of their own reading."""
     for length in LENGTHS_NS:
         with contextlib.closing(spin.SpinLane(driver, length)) as lane:
-            own: list[int] = []
+            device_times: list[int] = []
 
-            def note(lane: spin.SpinLane = lane, own: list[int] = own) -> None:
-                own.append(lane.took())
+            def note(lane: spin.SpinLane = lane, device_times: list[int] = device_times) -> None:
+                device_times.append(lane.measured_ns())
 
             measured = _median(lane, clock, note)
-            expected = statistics.median(own)
+            expected = statistics.median(device_times)
         yield Reading(
             name="spin",
             what=f"a kernel that spins for {format_time(length)}",
@@ -83,9 +83,9 @@ def _median(lane: Lane, clock: cuda.CudaClock, after: Callable[[], None] = lambd
     host, take = HostClock(), gpu_samples.gpu(lane, clock, hold=True)
 
     def one() -> int:
-        taken = clock.twice(take)
+        ns = clock.twice(take)
         after()
-        return taken
+        return ns
 
     warm_up(one, POLICY, host)
     return statistics.median(sample(one, StopRule(POLICY, host)))

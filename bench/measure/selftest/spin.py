@@ -36,7 +36,7 @@ AGAIN:
 
 
 class SpinLane(NullLane):
-    """A lane whose call runs one thread for ``length_ns`` by %globaltimer; ``took`` tells what that thread read."""
+    """A lane whose call runs one thread for ``length_ns`` by %globaltimer; ``measured_ns`` is what that thread read."""
 
     def __init__(self, driver: CudaDriver, length_ns: int, launches: int = 1) -> None:
         self._driver = driver
@@ -55,7 +55,7 @@ class SpinLane(NullLane):
                 self._cu.cuLaunchKernel(self._kernel, 1, 1, 1, 1, 1, 1, 0, self.stream, self._arguments, 0)
             )
 
-    def took(self) -> int:
+    def measured_ns(self) -> int:
         """Nanoseconds that the latest kernel measured of itself; waits for it."""
         self._driver.synchronize()
         host = np.zeros(1, np.uint64)
@@ -64,10 +64,10 @@ class SpinLane(NullLane):
 
     def read(self) -> dict[str, Array]:
         """Nothing but the time."""
-        return {"took": np.array([self.took()])}
+        return {"took": np.array([self.measured_ns()])}
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         self._driver.synchronize()
         self._driver.free(self._out)
         if self.stream is not None:
@@ -93,7 +93,7 @@ class GraphLane(NullLane):
         self._driver.check(self._cu.cuGraphLaunch(self._executable, self.stream))
 
     def close(self) -> None:
-        """Give the graph back; the inner lane is left as it is."""
+        """Destroy the graph; the inner lane stays as it is."""
         self._driver.synchronize()
         self._driver.check(self._cu.cuGraphExecDestroy(self._executable))
         self._driver.check(self._cu.cuGraphDestroy(self._graph))
@@ -135,7 +135,7 @@ class CopyLane:
         return {"y": host}
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         self._driver.synchronize()
         for address in (self._source, self._target):
             self._driver.free(address)

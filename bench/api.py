@@ -1,0 +1,440 @@
+"""The public face of trtbench: suites, runs and results from Python; the command line is built on it.
+
+Every function raises ``bench.errors.InputError`` for bad input, before anything is measured or written. A case that
+cannot be measured is no exception but a record with a ``failure``. Times are integer nanoseconds, sizes are bytes.
+
+::
+
+    import bench
+
+    suite = bench.load("suites/smoke.yaml")
+    run = bench.run(suite, select="model=resnet18", quick=True)
+    print(bench.tables(run))
+    frame = run.frame()
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UsageError
+from bench.model import folders
+from bench.model.events import Event
+from bench.model.run import Run as Results
+from bench.model.suite import Case, Plan, Precision, Suite
+from bench.runner.request import Request, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.analysis.rows import Row
+    from bench.machine.environment import Device
+    from bench.model.profile import Layers
+    from bench.model.run import Environment, Failure
+    from bench.model.seam import Check, Reading
+
+__all__ = [
+    "RESULTS",
+    "Interrupted",
+    "Request",
+    "Run",
+    "benchmark",
+    "cases",
+    "check_baseline",
+    "doctor",
+    "execute",
+    "find",
+    "layers",
+    "load",
+    "nothing_available",
+    "plan",
+    "read",
+    "request",
+    "resume",
+    "resume_command",
+    "rows",
+    "run",
+    "schema",
+    "selftest",
+    "succeeded",
+    "tables",
+]
+
+RESULTS = Path(folders.RESULTS)
+OnEvent = Callable[[Event], None]
+
+
+class Run(Results, frozen=True, kw_only=True):
+    """A run as stored: ``header`` (what was asked, where), ``records`` (one per process), ``footer`` (how it ended).
+
+    ``path`` is its file, ``damage`` reports lines of it that could not be read.
+    """
+
+    def frame(self) -> pd.DataFrame:
+        """One row per record and boundary, as a pandas frame.
+
+        Times are float64 nanoseconds, ``qps`` is inferences per second; docs/results-format.md has every column.
+        """
+        from bench import store
+
+        return store.frame([self])
+
+    def __repr__(self) -> str:
+        """Short, because a notebook prints it: samples are in ``records``."""
+        status = self.footer.status if self.footer else "unfinished"
+        return f"Run({self.header.run!r}, {len(self.header.cases)} cases, {len(self.records)} records, {status})"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, SIGTERM or SIGHUP ended the measuring; ``run`` has what was stored until then, and can be resumed."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"interrupted; resume it with: {resume_command(run)}")
+        self.run = run
+
+
+# ------------------------------------------------------------------------------------------------ suites and plans
+
+
+def load(path: str | os.PathLike[str]) -> Suite:
+    """The suite file at ``path``, checked against the options of every backend.
+
+    SuiteError with the file's line for anything that is wrong in it, UsageError if it is a run.
+    """
+    from bench.backends import base
+    from bench.suite import reader
+
+    file = Path(path)
+    if file.suffix == ".jsonl":
+        name = shlex.quote(str(file))
+        fix = f"trtbench show {name}, or to resume it: trtbench run --resume {name}"
+        raise UsageError("a run, where a suite is expected", where=str(file), fix=fix)
+    return reader.load(file, base.registry())
+
+
+def plan(
+    suite: Suite | str | os.PathLike[str], *, select: str = "", backend: str = "", device: Device | None = None
+) -> Plan:
+    """The cases that ``run`` would measure, in their order, and what is left out and why.
+
+    No device is needed: where that of the suite is not here, the plan is that of a CUDA device.
+    """
+    return request(suite, select=select, backend=backend, device=device, plan_only=True).plan
+
+
+def request(
+    suite: Suite | str | os.PathLike[str],
+    *,
+    select: str = "",
+    backend: str = "",
+    device: Device | None = None,
+    baseline: str = "",
+    quick: bool = False,
+    replicates: int = 0,
+    allow_large: bool = False,
+    plan_only: bool = False,
+    store: str | os.PathLike[str] = RESULTS,
+    cache: str | os.PathLike[str] | None = None,
+    cold: bool = False,
+    rebuild: bool = False,
+    prestart: int = 1,
+    seed: int = 0,
+) -> Request:
+    """What ``run`` would do with the same arguments, to look at first and to give to ``execute`` then.
+
+    Args:
+        suite: a suite or its file.
+        select: which cases, e.g. ``"model=resnet50 and precision=fp16"``.
+        backend: takes the place of every backend of the suite, e.g. ``"fake"`` for a rehearsal.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``; by default the suite's.
+        baseline: the backend that speed is set against; by default the suite's, else eager.
+        quick: one process a case, looser intervals: for a first look.
+        replicates: fresh processes per case; 0 is as the suite says.
+        allow_large: allow a plan of more than 10,000 cases.
+        plan_only: a device that is not here is no error, but ``Request.device_missing``.
+        store: the folder of runs.
+        cache: the folder of artifacts; by default ``$TRTBENCH_CACHE`` or ``~/.cache/trtbench``.
+        cold: make every artifact and compile cache anew.
+        rebuild: make engines and packages anew, with the caches of earlier builds.
+        prestart: how many workers import their runtimes side by side before the first of them is measured.
+        seed: of inputs and weights.
+
+    Raises:
+        SuiteError: the suite is wrong.
+        SelectionError: ``select`` is wrong or matches nothing.
+        UsageError: an unknown backend or baseline, a plan that is too large, a device that is not here.
+    """
+    from bench.backends import base
+    from bench.runner.request import new_request
+
+    if backend:
+        base.load(backend)
+    return new_request(
+        suite if isinstance(suite, Suite) else load(suite),
+        _settings(store, cache, cold=cold, rebuild=rebuild, prestart=prestart, seed=seed),
+        select=select,
+        backend=backend,
+        device=device,
+        baseline=baseline,
+        quick=quick,
+        replicates=replicates,
+        allow_large=allow_large,
+        plan_only=plan_only,
+    )
+
+
+def schema(*, toolchains: bool = False) -> dict[str, Any]:
+    """The JSON Schema of suite files, or of a ``toolchains.yaml``."""
+    from bench.backends import base
+    from bench.suite import reader
+
+    return reader.toolchains_schema() if toolchains else reader.json_schema(base.registry())
+
+
+# ------------------------------------------------------------------------------------------------------- measuring
+
+
+def run(suite: Suite | str | os.PathLike[str], *, on_event: OnEvent | None = None, **options: Any) -> Run:
+    """Measure a suite, store every record as it finishes, and read the run back.
+
+    ``options`` are those of ``request``. ``on_event`` is called in this thread with each event (a case started, a phase
+    of it, a record stored), a struct of ``bench.model.events``.
+
+    Raises:
+        InputError: as ``request``; StoreError if the store or the cache cannot be written.
+        Interrupted: a signal ended it; what was measured is stored.
+    """
+    return execute(request(suite, **options), on_event=on_event)
+
+
+def execute(request: Request, *, on_event: OnEvent | None = None) -> Run:
+    """Measure what was requested. As ``run``."""
+    from bench.runner.run import run
+    from bench.suite import plan
+
+    plan.check_some(request.plan)
+    finished = run(request, on_event or _ignore)
+    return _finished(Path(finished.path), finished.interrupted)
+
+
+def resume(
+    run: Results | str | os.PathLike[str],
+    *,
+    select: str = "",
+    store: str | os.PathLike[str] = RESULTS,
+    cache: str | os.PathLike[str] | None = None,
+    rebuild: bool = False,
+    prestart: int = 1,
+    on_event: OnEvent | None = None,
+) -> Run:
+    """Measure what is missing of a run, or of the cases of it that ``select`` names, with its own plan and seed.
+
+    UsageError if this is another environment than it was made in, or a file that its cases name has changed;
+    StoreError if this trtbench cannot run its cases. Else as ``run``.
+    """
+    from bench.backends import base
+    from bench.runner import resume as resuming
+    from bench.suite import plan
+
+    path = find(run, store=store)
+    selected = plan.select_cases(resuming.resumable(path).header.cases, base.registry(), select) if select else None
+    settings = _settings(store, cache, rebuild=rebuild, prestart=prestart)
+    finished = resuming.resume(path, settings, on_event or _ignore, selected)
+    return _finished(Path(finished.path), finished.interrupted)
+
+
+def benchmark(
+    model: Any,
+    inputs: Any,
+    *,
+    backends: Sequence[str | Mapping[str, Any]] = ("eager", "inductor"),
+    precision: Precision | Sequence[Precision] = "fp32",
+    name: str = "",
+    measure: Mapping[str, Any] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> Run:
+    """Benchmark a module or function without a suite file: same workers, clock, checks and record as ``run``.
+
+    Workers are other processes, so ``model`` must be reachable from them: its class, or the function, is imported there
+    by name, and its weights and plain attributes travel in a safetensors and a JSON file (nothing is pickled). A suite
+    is written beside these files in the cache; ``run.header.suite_path`` is its path.
+
+    Args:
+        model: an ``nn.Module``, a function of tensors, or a factory as in a suite, e.g. ``"torchvision:resnet50"``.
+        inputs: the arguments of ``forward``: tensors or arrays by name, a sequence of them in order, or one. Their
+            shapes and dtypes count, and of integers the range; the values measured with are seeded random ones.
+            The first dimension is called ``batch`` if all inputs share its size.
+        backends: names, or mappings with options: ``{"name": "inductor", "mode": "max-autotune"}``.
+        precision: one, or several: fp32, tf32, fp16, bf16, int8, fp8.
+        name: of the model in tables; by default that of its class or function.
+        measure: the section ``measure`` of a suite, e.g. ``{"replicates": 7}``; by default one process a case.
+        cache: the folder of artifacts, as in ``request``.
+        on_event: as in ``run``.
+        options: those of ``request`` that are left (``device``, ``quick``, ``store``, ...).
+
+    Raises:
+        UsageError: the model cannot reach a worker (defined in ``__main__`` or in a function, with hooks, compiled, or
+            with attributes that are no plain data): the message says which part, and what to do.
+        InputError, Interrupted: as ``run``.
+    """
+    from bench.runner import adhoc
+    from bench.store import artifacts
+
+    suite = adhoc.write_suite(
+        Path(cache or artifacts.default_root()),
+        model,
+        inputs,
+        backends=backends,
+        precisions=(precision,) if isinstance(precision, str) else precision,
+        name=name,
+        measure=measure or {"replicates": 1},
+    )
+    return run(suite, cache=cache, on_event=on_event, **options)
+
+
+def layers(request: Request, *, on_event: OnEvent | None = None) -> list[tuple[Case, Layers | Failure]]:
+    """What each layer of the engine of each case is, and its time, taken in a pass of its own.
+
+    UsageError for more than 8 cases, or for a backend that cannot list its layers.
+    """
+    from bench.profiling import layers
+
+    return list(layers.layers(request, on_event or _ignore))
+
+
+# --------------------------------------------------------------------------------------------------------- results
+
+
+def find(run: Results | str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Path:
+    """The file of a run by its id, the beginning of that, or its path; the latest in ``store`` by default.
+
+    StoreError if there is none, or several fit.
+    """
+    from bench import store as folder
+
+    if isinstance(run, Results):
+        return Path(run.path)
+    return folder.resolve(Path(store), os.fspath(run) if run is not None else None)
+
+
+def read(run: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Run:
+    """A stored run, named as in ``find``. StoreError if it cannot be read; lines that cannot are in ``damage``."""
+    from bench import store as folder
+
+    return _as_run(folder.read(find(run, store=store)))
+
+
+def rows(run: Results, *, baseline: str = "") -> tuple[Row, ...]:
+    """The rows of a run's tables, one per case: medians with 95 % intervals, rates, speed against ``baseline``.
+
+    UsageError if no case has the ``baseline``.
+    """
+    from bench.analysis import rows
+
+    return rows.rows(run, baseline)
+
+
+def tables(run: Results, *, baseline: str = "", width: int = 120, verbose: bool = False, phases: bool = False) -> str:
+    """The tables that ``trtbench show`` prints, as plain text of at most ``width`` columns."""
+    from bench.report import text
+
+    return text.render(run, baseline=baseline, width=width, verbose=verbose, phases=phases, color=False)
+
+
+def cases(run: Results | str | os.PathLike[str], *, store: str | os.PathLike[str] = RESULTS) -> tuple[Case, ...]:
+    """The cases of a run that ``resume`` could measure. StoreError or UsageError if it cannot be resumed here."""
+    from bench.runner import resume as resuming
+
+    return resuming.resumable(find(run, store=store)).header.cases
+
+
+def check_baseline(cases: Sequence[Case], baseline: str) -> None:
+    """UsageError if none of ``cases`` is of the backend ``baseline``; nothing for an empty one."""
+    from bench.analysis import rows
+
+    rows.check_baseline(cases, baseline)
+
+
+def succeeded(run: Results, *, strict: bool = False) -> bool:
+    """Whether no case failed or is inaccurate; one that lacks a package or device counts only if ``strict``."""
+    from bench.analysis import status
+
+    return status.succeeded(run, strict=strict)
+
+
+def nothing_available(run: Results) -> bool:
+    """Whether nothing was measured because every case lacks a package or a device."""
+    from bench.analysis import status
+
+    return status.nothing_available(run)
+
+
+def resume_command(run: Results) -> str:
+    """The command that resumes a run."""
+    from bench import store
+
+    return store.resume_command(Path(run.path))
+
+
+# --------------------------------------------------------------------------------------------------------- checkup
+
+
+def doctor(file: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> list[Check]:
+    """What this machine can run: the machine, folders, libraries, backends, and the command that fixes what is missing.
+
+    ``file`` is a suite or a ``toolchains.yaml`` whose toolchains are examined too; ``suites/toolchains.yaml`` if there
+    is one.
+    """
+    from bench.backends import base
+    from bench.checkup import doctor
+    from bench.store import artifacts
+    from bench.suite import reader
+
+    usual = Path("suites", reader.TOOLCHAINS)
+    source = Path(file) if file is not None else usual if usual.is_file() else None
+    toolchains = reader.toolchains_of(source, base.registry()) if source else {}
+    checks = doctor.examine(artifacts.default_root(), Path(store))
+    return checks + (doctor.examine_toolchains(toolchains, source.parent) if source else [])
+
+
+def selftest(
+    *, processes: int = 3, holds: int = 10, on_event: OnEvent | None = None
+) -> tuple[Environment, tuple[Reading, ...]]:
+    """The GPU's clock against kernels of known length, in fresh processes.
+
+    ``holds`` calls of each kind that is hard to hold are made. UsageError without a GPU, or if streams cannot be held.
+    """
+    from bench.checkup import selftest
+
+    return selftest.run(processes, holds, on_event or _ignore)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def _settings(store: str | os.PathLike[str], cache: str | os.PathLike[str] | None, **options: Any) -> Settings:
+    from bench.store import artifacts
+
+    return Settings(store=os.fspath(store), cache=os.fspath(cache or artifacts.default_root()), **options)
+
+
+def _finished(path: Path, interrupted: bool) -> Run:
+    """The run as stored. Interrupted if a signal ended it."""
+    finished = read(path)
+    if interrupted:
+        raise Interrupted(finished)
+    return finished
+
+
+def _as_run(results: Results) -> Run:
+    return Run(**{name: getattr(results, name) for name in results.__struct_fields__})
+
+
+def _ignore(event: Event) -> None:
+    """Nobody watches."""

@@ -1,0 +1,96 @@
+"""What a run is asked to do, as one value: the suite and its plan, the policy, the device, and where results go."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bench.analysis import rows
+from bench.backends import base
+from bench.errors import DeviceUnavailable
+from bench.machine import environment
+from bench.machine.environment import Device
+from bench.model.data import Data
+from bench.model.suite import Plan, Policy, Suite
+from bench.suite import plan
+from bench.units import NS_PER_S
+
+# The address of the first GPU, which a plan is made for where none is needed yet.
+_FIRST_GPU = "cuda:0"
+
+
+class Settings(Data, frozen=True, kw_only=True):
+    """How to run, beside what to run.
+
+    ``store`` is the folder of runs, ``cache`` that of artifacts. A ``cold`` run takes nothing from caches, ``rebuild``
+    makes engines and packages anew with the caches of earlier builds. ``prestart`` workers are started side by side
+    before the first of them is measured. ``seed`` is that of inputs and weights.
+    """
+
+    store: str
+    cache: str
+    cold: bool = False
+    rebuild: bool = False
+    prestart: int = 1
+    seed: int = 0
+
+
+class Request(Data, frozen=True, kw_only=True):
+    """A plan with everything that it takes to measure it; nothing has been run or written yet.
+
+    ``device_missing`` says why the device that the plan is for is not here; empty if it is, or if none is needed.
+    """
+
+    suite: Suite
+    plan: Plan
+    policy: Policy
+    device: Device
+    settings: Settings
+    device_missing: str = ""
+
+
+def new_request(
+    suite: Suite,
+    settings: Settings,
+    *,
+    select: str = "",
+    backend: str = "",
+    device: Device | None = None,
+    baseline: str = "",
+    quick: bool = False,
+    replicates: int = 0,
+    allow_large: bool = False,
+    plan_only: bool = False,
+) -> Request:
+    """The request to measure ``suite``, or the cases of it that ``select`` names.
+
+    ``backend`` takes the place of every backend of the suite, ``device`` that of the suite's device, ``replicates``
+    that of its number of processes per case. ``quick`` is ``quick_policy``. A plan of more than 10,000 cases needs
+    ``allow_large``. With ``plan_only`` a device that is not here is no error, but ``device_missing``.
+
+    Raises:
+        UsageError: an unknown backend or baseline, a plan that is too large, a device that is not here.
+        SuiteError, SelectionError: as ``bench.suite.plan.plan``.
+    """
+    if reference := baseline or backend:
+        suite = msgspec.structs.replace(suite, baseline=reference)
+    device = device or suite.device
+    address, missing = _FIRST_GPU, ""
+    if not (backend and base.load(backend).simulated):
+        try:
+            address = environment.describe(device).address
+        except DeviceUnavailable as error:
+            if not plan_only:
+                raise
+            missing = error.what
+    planned = plan.plan(suite, base.registry(), device=address, select=select, backend_override=backend)
+    rows.check_baseline(planned.cases, baseline)
+    policy = quick_policy(suite.measure) if quick else suite.measure
+    if replicates:
+        policy = msgspec.structs.replace(policy, replicates=replicates)
+    plan.check_size(planned, policy.replicates, allow_large)
+    return Request(suite=suite, plan=planned, policy=policy, device=device, settings=settings, device_missing=missing)
+
+
+def quick_policy(policy: Policy) -> Policy:
+    """``policy`` for a first look: one process a case, intervals of ±2 %, at most 1 s a boundary."""
+    return msgspec.structs.replace(policy, replicates=1, target_ci=0.02, max_time_ns=min(policy.max_time_ns, NS_PER_S))

@@ -1,0 +1,22 @@
+"""Plan a suite, look at the plan, run a part of it, and read the figures; needs neither a GPU nor PyTorch.
+
+``backend="fake"`` rehearses the suite on simulated time. Leave it out to measure.
+
+    python examples/rehearse_a_suite.py [SUITE]
+"""
+
+import sys
+
+import bench
+
+suite = bench.load(sys.argv[1] if len(sys.argv) > 1 else "suites/vision.yaml")
+
+plan = bench.plan(suite, backend="fake")
+print(f"{len(plan.cases)} cases, {len(plan.left_out)} left out")
+
+run = bench.run(suite, select="model=resnet50 and batch=32", backend="fake", quick=True)
+print(bench.tables(run))
+
+for row in bench.rows(run):
+    figure = row.times[row.primary]
+    print(f"{row.label}: {figure.value / 1e3:.1f} us")

@@ -1,0 +1,40 @@
+"""The scripts of examples/ run as a user would run them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script: str, folder: Path, *arguments: str) -> str:
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TRTBENCH_CACHE": str(folder / "cache")}
+    command = [sys.executable, str(ROOT / "examples" / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_suite_is_rehearsed_and_its_run_is_read(tmp_path: Path) -> None:
+    shown = run("rehearse_a_suite.py", tmp_path, str(ROOT / "suites" / "vision.yaml"))
+    assert "resnet50/fake/fp16/batch=32: " in shown
+    shown = run("read_results.py", tmp_path)
+    assert "resnet50/fake/fp16/batch=32" in shown
+    assert "0 records failed" in shown
+
+
+def test_a_module_is_compared_between_backends(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    shown = run("compare_backends.py", tmp_path)
+    assert "smallnet · fp32 · batch=8" in shown
+    assert "fastest accurate runtime: " in shown
+
+
+def test_every_example_is_run_here() -> None:
+    scripts = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert scripts == {"rehearse_a_suite.py", "read_results.py", "compare_backends.py", "small_net.py"}
