@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
+from bench.model import folders
 from bench.model.events import Event
 from bench.model.run import Run as Results
 from bench.model.suite import Case, Plan, Precision, Suite
@@ -63,7 +64,7 @@ __all__ = [
     "tables",
 ]
 
-RESULTS = Path("results")
+RESULTS = Path(folders.RESULTS)
 OnEvent = Callable[[Event], None]
 
 

@@ -141,8 +141,8 @@ MODEL = (
     Field(
         name="args",
         kind=ANYTHING,
-        description="keyword arguments of the factory, passed on as they are; of a file that one names, e.g. a "
-        "checkpoint, the contents count",
+        description="keyword arguments of the factory, passed on as they are; if one names a file, e.g. a "
+        "checkpoint, its contents are part of the case's identity",
         otherwise="none",
     ),
     Field(
@@ -182,7 +182,7 @@ def _model(values: dict[str, Any], node: Node) -> Model:
 
 DYNAMIC = (
     Field(name="min", kind=_SIZE, description="the least size", required="min: 1"),
-    Field(name="opt", kind=_SIZE, description="the size to optimise for", required="opt: 8"),
+    Field(name="opt", kind=_SIZE, description="the size to optimize for", required="opt: 8"),
     Field(name="max", kind=_SIZE, description="the largest size", required="max: 32"),
     Field(
         name="at", kind=several(_SIZE), description="the sizes that are measured", otherwise="`min`, `opt` and `max`"
@@ -414,7 +414,7 @@ def suite(names: Names) -> tuple[Field, ...]:
         Field(
             name="baseline",
             kind=text(),
-            description="what speed is shown against: a backend of the matrix by its name or label, `eager@TOOLCHAIN` "
+            description="the backend of the matrix that speed is relative to, by its name or label, `eager@TOOLCHAIN` "
             "for that of one toolchain",
             otherwise="`eager`, where the suite has it",
         ),
