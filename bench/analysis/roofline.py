@@ -54,12 +54,8 @@ def warnings(work: Work, precision: str, ceilings: Mapping[str, float]) -> tuple
     boundary = max(reached, key=lambda name: reached[name], default="")
     if not boundary or reached[boundary] <= PAST:
         return ()
-    message = (
-        f"{boundary} is at {reached[boundary]:.0%} of the ceiling for {precision}: that was read too low, or the case "
-        "does less arithmetic than is counted, or does it in another precision"
-    )
-    hint = "a new run, which measures the ceilings anew; if it says so too, look at what the case computes"
-    return (Warning(kind="FasterThanLight", message=message, hint=hint),)
+    figures = {"boundary": boundary, "fraction": reached[boundary], "precision": precision}
+    return (Warning(kind="FasterThanLight", figures=figures),)
 
 
 def _roofs(work: Work, precision: str, ceilings: Mapping[str, float]) -> tuple[float, float] | None:

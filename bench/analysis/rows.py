@@ -14,7 +14,7 @@ from bench.analysis.pool import Pool, Score, gather, gather_one
 from bench.errors import UsageError, did_you_mean
 from bench.model.run import Failure, Record, Run, Warning
 from bench.model.suite import Boundary, Case, named
-from bench.units import format_time
+from bench.model.telemetry import Telemetry
 
 CONFIDENCE = 0.95
 # Standard deviation of the logs of process medians from which processes are said to differ.
@@ -77,7 +77,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     among two or more ranked cases of the same model and sizes. ``light`` is the achieved fraction of speed of light,
     ``energy`` joules of the whole card per inference in a saturated loop.
     ``phases`` are in the order in which they happen. ``fairness`` has for each key the distinct values of the
-    processes, ``telemetry`` what each process told, by replicate, as stored.
+    processes, ``telemetry`` that of each process, by replicate.
     """
 
     case: str
@@ -102,7 +102,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     fastest: bool
     phases: tuple[PhaseTime, ...]
     fairness: dict[str, tuple[Any, ...]]
-    telemetry: dict[int, dict[str, Any]]
+    telemetry: dict[int, Telemetry]
     warnings: tuple[Warning, ...]
     failure: Failure | None
 
@@ -226,7 +226,7 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None) -> Row:
         fairness=_fairness(pool),
         telemetry={record.replicate: record.telemetry for record in pool.records},
         warnings=(
-            *dict.fromkeys(warning for record in pool.records for warning in record.warnings),
+            *_distinct(warning for record in pool.records for warning in record.warnings),
             *_spread(pool, primary),
         ),
         failure=pool.failures[0] if pool.failures else None,
@@ -252,15 +252,24 @@ def _spread(pool: Pool, primary: Boundary | None) -> tuple[Warning, ...]:
     found = stats.process_spread(pool.samples[primary]) if primary in pool.samples else None
     if found is None or found.sd < _APART or found.sd < 2 * found.within:
         return ()
-    span = f"{format_time(found.low)} to {format_time(found.high)} (sd {found.sd:.1%})"
-    message = (
-        f"process medians of {primary} lie from {span} though each is known to ±{found.within:.1%}: "
-        "processes differ, and more samples do not help"
-    )
-    hint = "more processes (replicates)"
-    if primary == "gpu" and not pool.case.cuda_graph:
-        hint += "; cuda_graph: on, if it is many short kernels"
-    return (Warning(kind="Spread", message=message, hint=hint),)
+    figures = {
+        "boundary": primary,
+        "low_ns": found.low,
+        "high_ns": found.high,
+        "sd": found.sd,
+        "within": found.within,
+        "graph": pool.case.cuda_graph,
+    }
+    return (Warning(kind="Spread", figures=figures),)
+
+
+def _distinct(warnings: Iterable[Warning]) -> list[Warning]:
+    """Each warning once; they hold mappings, so they are compared and not hashed."""
+    distinct: list[Warning] = []
+    for warning in warnings:
+        if warning not in distinct:
+            distinct.append(warning)
+    return distinct
 
 
 def _rate(pool: Pool) -> Figure | None:
@@ -282,26 +291,17 @@ def _light(pool: Pool, primary: Boundary | None) -> float | None:
 
 
 def _energy(pool: Pool) -> float | None:
-    told = _told(pool, "inference_j")
-    return float(statistics.median(told)) if told else None
+    joules = [record.telemetry.inference_j for record in pool.records if record.telemetry.inference_j is not None]
+    return float(statistics.median(joules)) if joules else None
 
 
 def _memory(pool: Pool) -> tuple[int | None, Literal["gpu", "host", ""]]:
     """The highest peak of all processes: of the GPU where the telemetry has it, else of resident host memory."""
-    if gpu := _highest(pool, "gpu_memory_bytes"):
+    telemetries = [record.telemetry for record in pool.records]
+    if gpu := max((int(t.gpu.gpu_memory_bytes or 0) for t in telemetries if t.gpu), default=0):
         return gpu, "gpu"
-    host = _highest(pool, "peak_rss_bytes")
+    host = max((int(t.host.peak_rss_bytes or 0) for t in telemetries if t.host), default=0)
     return host or None, "host" if host else ""
-
-
-def _highest(pool: Pool, key: str) -> int:
-    return int(max(_told(pool, key), default=0))
-
-
-def _told(pool: Pool, key: str) -> list[float]:
-    """A figure of the telemetry from each process that has it; a damaged file may have anything there."""
-    found = [record.telemetry.get(key) for record in pool.records]
-    return [value for value in found if isinstance(value, int | float)]
 
 
 def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
@@ -439,7 +439,7 @@ def _places(pool: Pool) -> set[str]:
         if record.measurements:
             moved = any(warning.kind == "ResumedElsewhere" for warning in record.warnings)
             unknown = f"? {record.case} {record.replicate}"
-            found.add(str(record.telemetry.get("resumed_on", unknown)) if moved else "")
+            found.add((record.telemetry.resumed_on or unknown) if moved else "")
     return found
 
 

@@ -6,10 +6,11 @@ import contextlib
 import os
 import resource
 import time
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.model.run import Warning
+from bench.model.telemetry import HostFigures
 from bench.units import NS_PER_S
 
 # Counters, told as the difference over the measurement; all else are levels, told as they were at its end.
@@ -30,16 +31,7 @@ NOISY_WAIT = 0.05
 
 
 class HostTelemetry:
-    """Watches this process and its host between ``start`` and ``stop``; reads files only, and only then.
-
-    ``finish`` tells, where the system does: ``rss_bytes``, ``peak_rss_bytes`` (between start and stop, or since the
-    process began where the kernel does not let the mark be reset), ``process_peak_rss_bytes`` (since it began),
-    ``cpu_mhz`` and ``cpu_mhz_before`` (the fastest core), ``load_average`` and ``load_average_before`` (1 minute),
-    ``cores`` (that this process may use), and over the window of ``window_ns``: ``major_faults``, ``minor_faults``,
-    ``voluntary_switches``, ``involuntary_switches``, ``longest_wait_ns`` (for a core, of the thread that waited most),
-    ``thermal_throttles`` (times a core was throttled) and ``quota_throttles`` (periods in which the control group had
-    used up its CPU quota).
-    """
+    """Watches this process and its host between ``start`` and ``stop``; reads files only, and only then."""
 
     def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
         self._proc = proc
@@ -64,50 +56,40 @@ class HostTelemetry:
         longest = [wait - self._waits.get(thread, 0) for thread, wait in waits(self._proc).items()]
         self._longest = max(longest, default=None)
 
-    def finish(self) -> dict[str, float]:
-        """The figures; without ``start`` only levels, without ``stop`` those of now."""
+    def finish(self) -> HostFigures:
+        """The figures that the system has; without ``start`` only levels, without ``stop`` those of now."""
         after = self._after or snapshot(self._proc, self._sys)
-        told: dict[str, float] = {key: value for key, value in after.items() if key not in _COUNTERS}
-        told |= {key: after[key] - self._before[key] for key in _COUNTERS if key in after and key in self._before}
-        told |= {f"{key}_before": self._before[key] for key in _BEFORE if key in self._before}
+        figures: dict[str, float] = {key: value for key, value in after.items() if key not in _COUNTERS}
+        figures |= {key: after[key] - self._before[key] for key in _COUNTERS if key in after and key in self._before}
+        figures |= {f"{key}_before": self._before[key] for key in _BEFORE if key in self._before}
         if self._longest is not None:
-            told["longest_wait_ns"] = self._longest
-        if "peak_rss_bytes" in told:
-            told["process_peak_rss_bytes"] = max(told["peak_rss_bytes"], self._before.get("peak_rss_bytes", 0))
-        return told
-
-    def warnings(self) -> tuple[Warning, ...]:
-        """What a reader must know of the host."""
-        return host_warnings(self.finish())
+            figures["longest_wait_ns"] = self._longest
+        if "peak_rss_bytes" in figures:
+            figures["process_peak_rss_bytes"] = max(figures["peak_rss_bytes"], self._before.get("peak_rss_bytes", 0))
+        return HostFigures(**figures)
 
 
-def host_warnings(told: Mapping[str, float]) -> tuple[Warning, ...]:
-    """``NoisyHost`` and ``Throttled`` from what HostTelemetry told.
+def host_warnings(host: HostFigures) -> tuple[Warning, ...]:
+    """``NoisyHost`` and ``Throttled`` from the figures of HostTelemetry.
 
     The load counts if it was above the cores both before and after: a compiler that has just ended is no noise.
     """
-    found = []
-    seconds, switches, cores = told.get("window_ns", 0) / NS_PER_S, told.get("involuntary_switches", 0), told["cores"]
-    load = min(told.get("load_average", 0), told.get("load_average_before", 0))
-    wait = told.get("longest_wait_ns", 0) / NS_PER_S
-    reasons = []
-    if wait > NOISY_WAIT * max(seconds, 1):
-        reasons.append(f"a thread waited {wait:.1f} s of {seconds:.1f} s for a core")
-    if switches > NOISY_SWITCHES * cores * max(seconds, 1):
-        reasons.append(f"the process was preempted {switches:.0f} times in {seconds:.1f} s")
-    if load > cores:
-        reasons.append(f"the load average was {load:.1f} on {cores:.0f} core{'s' * (cores != 1)}")
-    if reasons:
-        hint = "close other programs; fewer streams, or fewer threads per call (OMP_NUM_THREADS), if they are the load"
-        found.append(Warning(kind="NoisyHost", message=" and ".join(reasons), hint=hint))
-    if told.get("thermal_throttles", 0):
-        message = f"a core was throttled {told['thermal_throttles']:.0f} times"
-        found.append(Warning(kind="Throttled", message=message, hint="better cooling, or a lower fixed frequency"))
-    if told.get("quota_throttles", 0):
-        message = f"the CPU quota of the container was used up {told['quota_throttles']:.0f} times"
-        hint = "raise the CPU quota, or use as many threads as it has cores (OMP_NUM_THREADS)"
-        found.append(Warning(kind="Throttled", message=message, hint=hint))
-    return tuple(found)
+    warnings = []
+    window, cores = host.window_ns or 0, host.cores or 0
+    seconds = max(window / NS_PER_S, 1)
+    noise: dict[str, Any] = {}
+    if (host.longest_wait_ns or 0) > NOISY_WAIT * seconds * NS_PER_S:
+        noise["longest_wait_ns"] = host.longest_wait_ns
+    if (host.involuntary_switches or 0) > NOISY_SWITCHES * cores * seconds:
+        noise["preemptions"] = host.involuntary_switches
+    if (load := min(host.load_average or 0, host.load_average_before or 0)) > cores:
+        noise |= {"load_average": load, "cores": cores}
+    if noise:
+        warnings.append(Warning(kind="NoisyHost", figures={"window_ns": window, **noise}))
+    for name in ("thermal_throttles", "quota_throttles"):
+        if count := getattr(host, name):
+            warnings.append(Warning(kind="Throttled", figures={name: count}))
+    return tuple(warnings)
 
 
 def snapshot(proc: Path, sys: Path) -> dict[str, float]:

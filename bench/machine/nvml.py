@@ -12,7 +12,8 @@ from typing import Any
 from bench.errors import Unavailable
 from bench.machine import gpus
 from bench.model.run import Warning
-from bench.units import NS_PER_S, format_size
+from bench.model.telemetry import GpuFigures
+from bench.units import NS_PER_S
 
 # The bits of nvmlClocksEventReasons, lowest first, by the names that NVML gives them.
 REASONS = (
@@ -33,9 +34,6 @@ SATURATED = ("readings", "sm_mhz_median", "throttle_reasons")
 # Codes of NVMLError for what is answered the same every time: NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND,
 # ARGUMENT_VERSION_MISMATCH and DEPRECATED.
 _NEVER = (3, 4, 13, 25, 26)
-_COOL = "better cooling, or a clock that the card can keep (nvidia-smi -lgc MHZ)"
-_POWER = "a higher power limit (nvidia-smi -pl WATTS), or a clock that the card can keep (nvidia-smi -lgc MHZ)"
-_TRY = {"SwPowerCap": _POWER, "HwSlowdown": _COOL, "SwThermalSlowdown": _COOL, "HwThermalSlowdown": _COOL}
 
 Reading = dict[str, Any]
 Readings = list[tuple[int, Reading]]
@@ -45,7 +43,7 @@ class GpuTelemetry:
     """Watches one GPU while one worker is timed. Make it before the worker, so that it knows who was there before.
 
     ``device`` is an NVML index or UUID, None where every GPU is hidden. Without NVML or the device, ``reason`` says
-    why, ``finish`` tells nothing, and the rest does nothing; ``lost`` is True from when the GPU was found lost. Of a
+    why, ``finish`` is None, and the rest does nothing; ``lost`` is True from when the GPU was found lost. Of a
     MIG slice neither power, energy nor utilisation is told: NVML knows them of the whole card, which others share.
     Times are CLOCK_MONOTONIC nanoseconds. Close it.
     """
@@ -106,30 +104,22 @@ class GpuTelemetry:
             self._read(now_ns, slow=True)
             self._worker = None
 
-    def finish(self) -> dict[str, Any]:
-        """The figures that the card tells, as plain data; empty if nothing was watched.
+    def finish(self) -> GpuFigures | None:
+        """The figures that the card has; None if nothing was watched.
 
-        Of the measurement, without a saturated loop: ``readings`` in ``span_ns``. Under load (busy like the reading
-        before): ``sm_mhz_min``, ``sm_mhz_max``, and ``sm_mhz_median``, ``memory_mhz`` and ``power_w_median``, which
-        are else of what busy readings there are, or of all. Over all of them ``utilisation_percent`` (median),
-        ``throttle_reasons`` (NVML's name: fraction of readings), ``energy_j``.
-        Of the loop: ``saturated_power_w`` by the energy counter or ``saturated_power_reason``, ``saturated_readings``,
-        ``saturated_sm_mhz_median``, ``saturated_throttle_reasons``.
-        Of both: ``lost``: true, if the GPU fell off the bus; ``power_w_max`` (NVML averages over up to 1 s),
-        ``temperature_c_max``, ``gpu_memory_bytes`` (most in use). ``process_memory_bytes``: of the worker's process
-        group, where NVML's PIDs are the system's (in containers they may not be). ``foreign_processes`` (how many),
-        ``foreign_memory_bytes``: of others with a compute context in that time.
+        Clocks, memory clock and median power are of readings under load (busy like the reading before); where there are
+        none, of busy readings, or of all.
         """
         if not self._readings:
-            return {}
+            return None
         measured, saturated = self._parts()
-        told: dict[str, Any] = {"lost": True} if self.lost else {}
-        told |= {"span_ns": measured[-1][0] - measured[0][0]} | _seen(measured)
+        figures: dict[str, Any] = {"lost": True} if self.lost else {}
+        figures |= {"span_ns": measured[-1][0] - measured[0][0]} | _figures(measured)
         if len(self._loop) == 2:
-            told |= self._power()
+            figures |= self._power()
         if saturated:
-            told |= {f"saturated_{key}": value for key, value in _seen(saturated).items() if key in SATURATED}
-        return told | _peaks(self._readings) | self._whose()
+            figures |= {f"saturated_{key}": value for key, value in _figures(saturated).items() if key in SATURATED}
+        return GpuFigures(**(figures | _peaks(self._readings) | self._memory_users()))
 
     def throttled_spans(self) -> list[tuple[int, int]]:
         """From tick to tick of the measurement, joined where they touch: those with a throttle reason at either end."""
@@ -213,7 +203,7 @@ class GpuTelemetry:
                     self._own.add(process.pid)
         return found
 
-    def _whose(self) -> dict[str, int]:
+    def _memory_users(self) -> dict[str, int]:
         """The processes seen, told apart: where none is known as the worker's, any that came before start may be."""
         if not self._seen:
             return {}
@@ -238,61 +228,37 @@ def mark(
 
 
 def warnings(
-    told: Mapping[str, Any], throttled: Mapping[str, bool] | None = None, low: Mapping[str, bool] | None = None
+    gpu: GpuFigures, throttled: Mapping[str, bool] | None = None, low: Mapping[str, bool] | None = None
 ) -> tuple[Warning, ...]:
-    """``Throttled``, ``ClockChanged``, ``NoEnergy`` and ``ForeignProcess`` from what GpuTelemetry told.
+    """``Throttled``, ``ClockChanged``, ``NoEnergy`` and ``ForeignProcess`` from the figures of GpuTelemetry.
 
     ``throttled`` and ``low`` say of each boundary whether samples of it are marked, and whether a low clock was read in
     its time. ClockChanged: under load the lowest SM clock was more than 5 % below the highest, and no throttle reason
     says why: none was given, or only while no sample was taken. A saturated loop makes neither: what a throttled card
     takes for long is what it takes. Nor does throttling in which no sample was taken.
     """
-    found = []
-    lowest, highest = told.get("sm_mhz_min", 0), told.get("sm_mhz_max", 0)
-    spread = f"between {lowest} and {highest}" if lowest < highest else f"at {highest}"
-    clocks = f"the SM clock was {spread} MHz" if highest else "the SM clock is not told"
-    reasons = told.get("throttle_reasons")
+    warnings = []
+    lowest, highest, reasons = gpu.sm_mhz_min or 0, gpu.sm_mhz_max or 0, gpu.throttle_reasons
+    clocks = {"sm_mhz_min": lowest, "sm_mhz_max": highest} if highest else {}
     if reasons and (not throttled or any(throttled.values())):
-        named = ", ".join(f"{name} in {100 * fraction:.0f} %" for name, fraction in reasons.items())
-        message = f"the GPU was throttled ({named} of {told['readings']} readings){_where(throttled or {})}; {clocks}"
-        hint = "; ".join(dict.fromkeys(_TRY.get(name, "nvidia-smi -q -d PERFORMANCE") for name in reasons))
-        found.append(Warning(kind="Throttled", message=message, hint=hint))
+        figures = {"reasons": reasons, "readings": gpu.readings, "boundaries": dict(throttled or {}), **clocks}
+        warnings.append(Warning(kind="Throttled", figures=figures))
     elif _changed(lowest, highest) and (not reasons or any((low or {}).values())):
         # A reading is of one moment, so of boundaries without a low one nothing is said.
-        seen = f", seen low {_inside(low)}" if low and any(low.values()) else ""
-        hint = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"
-        found.append(Warning(kind="ClockChanged", message=f"{clocks} under load{seen}", hint=hint))
-    if reason := told.get("saturated_power_reason"):
-        message = f"no energy of an inference: {reason} in the saturated loop"
-        hint = "a whole card of the data centre kind; nvidia-smi -q -d POWER shows what this one tells"
-        found.append(Warning(kind="NoEnergy", message=message, hint=hint))
-    if count := told.get("foreign_processes"):
-        message = f"{count} other process{'es were' if count > 1 else ' was'} on the GPU"
-        if size := told.get("foreign_memory_bytes"):
-            message += f", with {format_size(size)} of its memory"
-        hint = "end what else uses the GPU (nvidia-smi), or take another one (CUDA_VISIBLE_DEVICES)"
-        found.append(Warning(kind="ForeignProcess", message=message, hint=hint))
-    return tuple(found)
+        seen_low = dict(low) if low and any(low.values()) else {}
+        warnings.append(Warning(kind="ClockChanged", figures={**clocks, "boundaries": seen_low}))
+    if gpu.saturated_power_reason:
+        warnings.append(Warning(kind="NoEnergy", figures={"reason": gpu.saturated_power_reason}))
+    if gpu.foreign_processes:
+        figures = {"processes": gpu.foreign_processes}
+        if gpu.foreign_memory_bytes:
+            figures["memory_bytes"] = gpu.foreign_memory_bytes
+        warnings.append(Warning(kind="ForeignProcess", figures=figures))
+    return tuple(warnings)
 
 
 def _changed(lowest: float, highest: float) -> bool:
     return highest - lowest > CLOCK_CHANGED * highest
-
-
-def _where(throttled: Mapping[str, bool]) -> str:
-    """`` in throughput, not in gpu or latency``; nothing if no boundary is known."""
-    if not throttled:
-        return ""
-    clean = [boundary for boundary, hit in throttled.items() if not hit]
-    return f" {_inside(throttled)}" + (f", not in {_listed(clean, 'or')}" if clean else "")
-
-
-def _inside(hits: Mapping[str, bool]) -> str:
-    return "in every boundary" if all(hits.values()) else f"in {_listed([b for b, hit in hits.items() if hit], 'and')}"
-
-
-def _listed(names: Sequence[str], last: str) -> str:
-    return f" {last} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _calls(nvml: Any, gpu: Any, part: Any) -> dict[str, list[Callable[[], Any]]]:
@@ -343,7 +309,7 @@ def _loaded(readings: Readings) -> Readings:
     return [after for before, after in pairwise(readings) if _busy(before[1]) and _busy(after[1])]
 
 
-def _seen(timed: Readings) -> dict[str, Any]:
+def _figures(timed: Readings) -> dict[str, Any]:
     """How many readings there are, and figures over them."""
     readings = [reading for _, reading in timed]
     loaded = [reading for _, reading in _loaded(timed)]

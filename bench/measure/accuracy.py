@@ -60,22 +60,22 @@ def warnings(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
     the same for each of ``batch`` samples along the first dimension. Any program that computes the last layer is then
     accurate there, whatever comes before; e.g. where a model's last layer begins as zeros.
     """
-    blind, telling = [], 0
+    constant: dict[str, float] = {}
+    repeated: list[str] = []
+    compared = 0
     for name, output in reference.items():
         values = np.asarray(output)
         if values.dtype.kind not in "fc" or values.size < 2:
             continue
-        telling += 1
+        compared += 1
         if (values == values.flat[0]).all():
-            blind.append(f"output {name!r} is {values.flat[0]:.6g} everywhere")
+            constant[name] = float(np.real(values.flat[0]))
         elif batch > 1 and values.shape[0] == batch and (values == values[:1]).all():
-            blind.append(f"output {name!r} is the same for all {batch} samples")
-    if not blind:
+            repeated.append(name)
+    if not constant and not repeated:
         return ()
-    what = "nothing" if len(blind) == telling else "little"
-    message = f"the accuracy says {what}: in the reference {_few(blind)}"
-    hint = "initialise the last layer in the model's factory, or load a checkpoint"
-    return (Warning(kind="BlindReference", message=message, hint=hint),)
+    figures = {"constant": constant, "repeated": repeated, "samples": batch, "outputs": compared}
+    return (Warning(kind="BlindReference", figures=figures),)
 
 
 def _few(reasons: list[str]) -> str:

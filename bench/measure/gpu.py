@@ -22,6 +22,7 @@ from bench.measure.stray_work import Escapes
 from bench.model.run import Measurement, Warning
 from bench.model.seam import Bare, Clock, Lane
 from bench.model.suite import Boundary, Case, Policy
+from bench.model.telemetry import ClockFigures
 from bench.stats import median_interval
 from bench.system.cleanup import Cleanup
 from bench.units import NS_PER_S, format_time
@@ -35,15 +36,9 @@ _COMPARING = NS_PER_S
 # As few samples have a 95 % interval of their median.
 _FEWEST = 6
 _OVERLAP = "with l2: cold the L2 is filled anew before each call, which cannot be where calls overlap"
-_WAITS = "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)"
-_HOLD_HINTS = {
-    _WAITS: "torch.cuda.set_sync_debug_mode('warn') in PyTorch, else nsys profile, shows what waits; cuda_graph: on, "
-    "if it is more than 1,024 launches",
-    cuda.BLOCKING: "unset CUDA_LAUNCH_BLOCKING",
-    cuda.SERIAL_LAUNCHES: "run it without the profiler or sanitizer",
-}
-_FORK = "let each other stream wait for the call's at first: in PyTorch side.wait_stream(torch.cuda.current_stream())"
-_OTHER_DRIVER = "another driver or machine; latency and throughput are measured as elsewhere"
+# Why a stream is not held, beside what the driver says.
+_WAITS = {"cause": "waits"}
+_CAUSES = {cuda.BLOCKING: "launch_blocking", cuda.SERIAL_LAUNCHES: "profiler"}
 
 
 def lanes_needed(case: Case, policy: Policy) -> int:
@@ -86,8 +81,7 @@ def measure(
     if case.l2 == "cold" and loops:
         if set(wanted) == {"throughput"}:
             raise Unsupported(_OVERLAP, fix="l2: warm, or other boundaries, e.g. [gpu, latency]")
-        message = f"{_OVERLAP}: {' and '.join(loops)} left out"
-        measuring.warnings.append(Warning(kind="NotCold", message=message, hint="the same case with l2: warm"))
+        measuring.warnings.append(Warning(kind="NotCold", figures={"left_out": list(loops)}))
         loops = ()
     with phase("warmup"):
         measuring.warm_up("gpu" in wanted)
@@ -109,9 +103,15 @@ def measure(
     return result.Measured(
         measurements=tuple(measuring.measurements),
         warnings=tuple(measuring.warnings),
-        facts=measuring.facts,
+        facts=ClockFigures(**measuring.facts),
         spans=measuring.spans,
     )
+
+
+def _refusal(clock: CudaClock) -> dict[str, Any]:
+    """Why streams cannot be held here, empty if they can."""
+    reason = clock.can_hold()
+    return {"cause": _CAUSES.get(reason, "driver"), "reason": reason} if reason else {}
 
 
 class _Series(NamedTuple):
@@ -223,27 +223,23 @@ class _Measuring:
     def held(self) -> None:
         """``gpu``, or ``gpu_unheld`` with the warning that says why."""
         lane = self.lanes[0]
-        why = _WAITS if self.broken else self.clock.can_hold()
-        hint = _HOLD_HINTS.get(why, _OTHER_DRIVER)
+        why: dict[str, Any] = dict(_WAITS) if self.broken else _refusal(self.clock)
         with self._cold(lane) as before:
             if not why:
                 try:
-                    why, hint = self.clock.twice(lambda: self._held(before)), _FORK
+                    why = self.clock.twice(lambda: self._held(before))
                 except HoldBroken:
-                    why, hint = _WAITS, _HOLD_HINTS[_WAITS]
+                    why = dict(_WAITS)
             if why:
-                message = f"{why}; plain events include the host's gaps"
-                self.warnings.append(Warning(kind="Unheld", message=message, hint=hint))
+                self.warnings.append(Warning(kind="Unheld", figures=why))
                 self.take("gpu_unheld", gpu_samples.gpu(lane, self.clock, hold=False, before=before))
         on_gpu = self.medians.get("gpu", 0)
         if 0 < on_gpu < self.medians["enqueue"]:
-            issuing, running = format_time(self.medians["enqueue"]), format_time(on_gpu)
-            message = f"issuing a call takes the host {issuing}, running it the GPU {running}: the GPU waits"
-            hint = "a larger batch" if self.captured else "cuda_graph: on"
-            self.warnings.append(Warning(kind="HostBound", message=message, hint=hint))
+            figures = {"enqueue_ns": self.medians["enqueue"], "gpu_ns": on_gpu, "graph": self.captured}
+            self.warnings.append(Warning(kind="HostBound", figures=figures))
 
-    def _held(self, before: gpu_samples.Before) -> str:
-        """Take ``gpu`` and its floor, or say why what was taken is not all of a call's work."""
+    def _held(self, before: gpu_samples.Before) -> dict[str, Any]:
+        """Take ``gpu`` and its floor; figures that say why the samples do not cover all of a call's work, if so."""
         lane = self.lanes[0]
         floor = gpu_samples.gpu(NullLane(lane.stream), self.clock, hold=True)
         self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
@@ -300,9 +296,8 @@ class _Measuring:
             self._keep(name, _Series(tuple(samples), whole.stop, self.spans["latency"]))
         moving = self.medians["h2d"] + self.medians["d2h"]
         if self.case.transfers and moving > self.medians["compute"]:
-            message = f"copies take {format_time(moving)} of a request, compute {format_time(self.medians['compute'])}"
-            hint = "a narrower input dtype, preprocessing on the GPU, or a larger model per byte"
-            self.warnings.append(Warning(kind="TransferBound", message=message, hint=hint))
+            figures = {"copies_ns": moving, "compute_ns": self.medians["compute"]}
+            self.warnings.append(Warning(kind="TransferBound", figures=figures))
 
     def throughput(self) -> None:
         """``throughput`` over all lanes, two in flight per stream where the backend gives that many."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.measure import gpu_samples
 from bench.measure.cuda import CudaClock
 from bench.model.seam import Clock, Lane
-from bench.units import NS_PER_S, format_time
+from bench.units import NS_PER_S
 
 # Calls back to back: rounds of 20, or of as many as take a tenth of a second, until a second has passed.
 _ROUNDS, _BACK_TO_BACK, _ROUND = 5, 20, NS_PER_S // 10
@@ -116,7 +116,7 @@ class Escapes:
         while self._host.now() < until:
             self._driver.is_done(self._end)
 
-    def ran_ahead(self, on_gpu: float) -> str:
+    def ran_ahead(self, on_gpu: float) -> dict[str, Any]:
         """Why ``on_gpu`` (ns, held) cannot be all of a call's work, empty if it can: streams that do not wait for the
         held one run before it is released. HoldBroken from a call that waits for the GPU.
 
@@ -125,12 +125,12 @@ class Escapes:
         host has issued the rest shows in neither.
         """
         if all(each.period > 1.25 * max(on_gpu, (each.issue + on_gpu) / each.calls) + 20_000 for each in self.rounds):
-            evidence = f"calls back to back take {format_time(self._period())}, the held stream {format_time(on_gpu)}"
+            figures = {"period_ns": self._period(), "gpu_ns": on_gpu}
         elif shorter := self._shortening(on_gpu):
-            evidence = f"held for longer, a call takes {format_time(shorter)} less"
+            figures = {"shorter_ns": shorter}
         else:
-            return ""
-        return f"{evidence}: work on other streams runs before the stream is let go"
+            return {}
+        return {"cause": "runs_ahead", **figures}
 
     def _shortening(self, on_gpu: float) -> int:
         """By how much (ns) a longer hold shortens a call, 0 if it does not; calls of over 0.04 s are not examined.

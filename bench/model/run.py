@@ -8,6 +8,7 @@ import msgspec
 
 from bench.model.data import Data, digest
 from bench.model.suite import Boundary, Case, LeftOut, Policy, Threshold, Toolchain
+from bench.model.telemetry import Telemetry
 
 
 class Phase(Data, frozen=True, kw_only=True):
@@ -62,10 +63,16 @@ class Accuracy(Data, frozen=True, kw_only=True):
 
 
 class Warning(Data, frozen=True, kw_only=True):
-    """Something a reader must know before trusting a number: ``HostBound``, ``NotSteady``, ... and what to try."""
+    """Something to know before trusting a number: ``HostBound``, ``NotSteady``, ...
+
+    ``figures`` are what was seen: numbers with their unit in the name (``_ns``, ``_bytes``, fractions without one), and
+    texts where the datum is a text, as a driver's reason. The sentence and what to try are made by
+    ``bench.report.warnings``. ``message`` and ``hint`` have them in runs of schema 1, which have no figures.
+    """
 
     kind: str
-    message: str
+    figures: dict[str, Any] = {}
+    message: str = ""
     hint: str = ""
 
 
@@ -109,7 +116,7 @@ class Record(Data, frozen=True, kw_only=True):
     accuracy: Accuracy | None = None
     work: Work | None = None
     fairness: dict[str, Any] = {}
-    telemetry: dict[str, Any] = {}
+    telemetry: Telemetry = Telemetry()
     warnings: tuple[Warning, ...] = ()
     failure: Failure | None = None
 
@@ -173,7 +180,7 @@ class Header(Data, frozen=True, kw_only=True):
     seed: int = 0
     cold: bool = False
     sources: dict[str, str] = {}
-    schema: int = 1
+    schema: int = 2
 
 
 class Footer(Data, frozen=True, kw_only=True):

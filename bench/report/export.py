@@ -12,10 +12,11 @@ import msgspec
 from bench.analysis.rows import PRIMARY, SHOWN, Row, against, models, replicated, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, notes
+from bench.report import cells, notes, warnings
 
+# 3: `telemetry` in groups; `warnings` have `figures`.
 # 2: values of `fairness` as stored, in lists; `telemetry`; `speed.across_devices`; `speed.ratio` may be null.
-JSON_SCHEMA = 2
+JSON_SCHEMA = 3
 
 
 def markdown(run: Run, baseline: str = "") -> str:
@@ -74,10 +75,20 @@ def json(run: Run, baseline: str = "") -> str:
         "environments": environments,
         "status": run.footer.status if run.footer else "unfinished",
         "damage": run.damage,
-        "rows": rows(run, baseline),
+        "rows": [_whole_row(row) for row in rows(run, baseline)],
         "left_out": header.left_out,
     }
     return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+
+
+def _whole_row(row: Row) -> dict[str, Any]:
+    """Every field of a row, with the sentences of its warnings."""
+    described = [(warning, *warnings.describe(warning)) for warning in row.warnings]
+    texts = [
+        {"kind": warning.kind, "message": text, "hint": hint, "figures": warning.figures}
+        for warning, text, hint in described
+    ]
+    return {**msgspec.to_builtins(row, str_keys=True), "warnings": texts}
 
 
 def _table(shown: Sequence[Row], mark: bool) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 import msgspec
@@ -13,13 +12,11 @@ import msgspec
 from bench import store
 from bench.analysis.rows import PRIMARY, Row, asked, baselines, replicated
 from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
-from bench.model.run import Environment, Failure, Run
-from bench.report import cells
+from bench.model.run import Environment, Failure, Run, Warning
+from bench.report import cells, warnings
 
 LONGEST_VALUE = 60
 SHOWN_ROWS = 3
-# A number in a message, with its unit of time or size, as that changes with it; conv2d and fp16 are names.
-_NUMBER = re.compile(r"0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?")
 _NO_CONDITION = ("engine", "mode", "ir")
 
 
@@ -45,14 +42,16 @@ def collect(table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = 
     merged: dict[tuple[str, str, str], list[Row]] = {}
     logs: dict[tuple[str, str, str], str] = {}
     for row in table:
-        for kind, text, fix in _own(row):
-            merged.setdefault((kind, text, fix), []).append(row)
+        for note in _results(row):
+            merged.setdefault(note, []).append(row)
         if row.failure:
-            logs.setdefault(_own(row)[0], row.failure.log)
-    if not verbose:
-        merged = _by_kind(merged, [row for row in table if row.processes or row.failure])
+            logs.setdefault(_results(row)[0], row.failure.log)
+    shown = [row for row in table if row.processes or row.failure]
+    for note, members in _warnings(table, shown, verbose):
+        merged.setdefault(note, []).extend(members)
     numbered = []
-    for number, ((kind, text, fix), members) in enumerate(merged.items(), 1):
+    in_order = sorted(merged.items(), key=lambda note: table.index(note[1][0]))  # of the rows; stable within a row
+    for number, ((kind, text, fix), members) in enumerate(in_order, 1):
         ids = tuple(dict.fromkeys(row.case for row in members))
         log = logs.get((kind, text, fix), "")
         numbered.append(Note(kind=kind, text=text, fix=fix, log=log, mark=str(number), about=ids))
@@ -83,7 +82,7 @@ def of_run(run: Run) -> list[Note]:
         found.append(
             Note(kind="not tried", text=text, fix=f"a new run: trtbench run {shlex.quote(run.header.suite_path)}")
         )
-    if reasons := dict.fromkeys(str(reason) for r in run.records if (reason := r.telemetry.get("gpu_reason"))):
+    if reasons := dict.fromkeys(r.telemetry.gpu_reason for r in run.records if r.telemetry.gpu_reason):
         text = f"nothing watched the GPU's clocks, power, memory and other users: {'; '.join(reasons)}"
         found.append(Note(kind="unwatched", text=text, fix="trtbench doctor"))
     cases = {case.id for case in run.header.cases}
@@ -163,41 +162,48 @@ def _alone(row: Row) -> bool:
     return any(figure.processes == 1 for figure in row.times.values()) or (row.speed is not None and row.speed.within)
 
 
-def _own(row: Row) -> list[tuple[str, str, str]]:
-    """Kind, text and hint of everything that concerns one row alone."""
-    found = []
+def _results(row: Row) -> list[tuple[str, str, str]]:
+    """Kind, text and hint of a row's failure and of its accuracy, where they are worth a note."""
+    notes = []
     if row.failure:
         text = cells.message(row.failure)
         if row.processes:
             text = f"{row.failed} of its processes failed: {text}"
-        found.append((cells.failure(row.failure), text, row.failure.hint))
+        notes.append((cells.failure(row.failure), text, row.failure.hint))
     if row.score and not row.score.ok:
-        found.append(("Inaccurate", f"{row.score.why or 'outputs differ from the reference'}; not ranked", ""))
-    found += [(warning.kind, warning.message, warning.hint) for warning in row.warnings]
-    return found
+        notes.append(("Inaccurate", f"{row.score.why or 'outputs differ from the reference'}; not ranked", ""))
+    return notes
 
 
-def _by_kind(
-    merged: dict[tuple[str, str, str], list[Row]], table: Sequence[Row]
-) -> dict[tuple[str, str, str], list[Row]]:
-    """Notes that differ only in the numbers of their text become one: the first, with whose the others are or, if that
-    is long, how many there are.
+def _warnings(
+    table: Sequence[Row], shown: Sequence[Row], verbose: bool
+) -> Iterator[tuple[tuple[str, str, str], list[Row]]]:
+    """Kind, text and hint of each warning, and its rows. Warnings of one kind that differ only in numbers become one,
+    with the span of each number; each stands alone if ``verbose``.
     """
-    groups: dict[tuple[str, str, str], list[tuple[str, list[Row]]]] = {}
-    for (kind, text, fix), members in merged.items():
-        groups.setdefault((kind, _NUMBER.sub("#", text), fix), []).append((text, members))
-    joined = {}
-    for (kind, _, fix), variants in groups.items():
-        text, members = variants[0]
-        if len(variants) > 1:
-            others = [row for _, rows in variants[1:] for row in rows]
-            own = {row.case for row in members}  # of which other processes may say it too
-            who = ", ".join(dict.fromkeys(_which(row, table) for row in others if row.case not in own))
-            short = who and len(others) <= SHOWN_ROWS and len(who) <= LONGEST_VALUE
-            text += f" (likewise {who})" if short else f" (and {len(variants) - 1} like it)"
-            members = members + others
-        joined[kind, text, fix] = members
-    return joined
+    groups: dict[tuple[object, ...], list[tuple[Warning, Row]]] = {}
+    for row in table:
+        for number, warning in enumerate(row.warnings):
+            key = (warning.kind, row.case, number) if verbose else warnings.key(warning)
+            groups.setdefault(key, []).append((warning, row))
+    for members in groups.values():
+        first = members[0][0]
+        text, hint = warnings.describe(warnings.merge([warning for warning, _ in members]))
+        distinct = [
+            warning for index, (warning, _) in enumerate(members) if warning not in [w for w, _ in members[:index]]
+        ]
+        if len(distinct) > 1:
+            text += _likewise(members, len(distinct), shown)
+        yield (first.kind, text, hint), [row for _, row in members]
+
+
+def _likewise(members: Sequence[tuple[Warning, Row]], variants: int, shown: Sequence[Row]) -> str:
+    """Which other rows a merged warning is of, or if that is long, how many like the first there are."""
+    first = members[0][1]
+    others = [row for _, row in members if row.case != first.case]
+    names = ", ".join(dict.fromkeys(_which(row, shown) for row in others))
+    short = names and len(others) <= SHOWN_ROWS and len(names) <= LONGEST_VALUE
+    return f" (likewise {names})" if short else f" (and {variants} like it)"
 
 
 def _which(row: Row, table: Sequence[Row]) -> str:

@@ -164,8 +164,8 @@ def _differences(records: Sequence[Record], times: Times, one_by_one: bool) -> l
             "Enqueue, H2D, GPU Compute and D2H are of one query in flight, Latency is of the loop from start to end: "
             "this run kept no parts of its loop."
         )
-    readings = [record.telemetry.get("gpu_floor_ns") for record in records]
-    floors = [floor for floor in readings if isinstance(floor, int | float)]
+    clocks = [record.telemetry.clock for record in records]
+    floors = [clock.gpu_floor_ns for clock in clocks if clock and clock.gpu_floor_ns is not None]
     if floors:
         floor = format_time(statistics.median(floors))
         lines.append(f"Of GPU Compute Time {floor} is the clock's own: what it reads of a call that does nothing.")

@@ -129,16 +129,14 @@ def elsewhere(before: Environment, here: Environment) -> tuple[Warning, ...]:
     other, same = ("machine", before.host == here.host) if None in cards else ("card", cards[0] == cards[1])
     if same:
         return ()
-    message = f"resumed on another {other} of the same kind: its difference is part of the spread between processes"
-    return (Warning(kind="ResumedElsewhere", message=message, hint="one sitting for a run that decides something"),)
+    return (Warning(kind="ResumedElsewhere", figures={"what": other}),)
 
 
 def another_version(before: str, here: str) -> tuple[Warning, ...]:
     """The warning for what is measured by another version of trtbench than the run was begun by."""
     if before == here:
         return ()
-    message = f"measured by trtbench {here}, the run was begun by {before}: what it does with a model may differ"
-    return (Warning(kind="ResumedByAnother", message=message, hint="a new run for one that decides something"),)
+    return (Warning(kind="ResumedByAnother", figures={"version": here, "begun_by": before}),)
 
 
 def resume(path: Path, settings: Settings, on_event: OnEvent, wanted: Sequence[Case] | None = None) -> Finished:

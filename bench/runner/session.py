@@ -191,9 +191,9 @@ class Session:
                     ]
                     record = self._record(coming)
                     if record.measurements:
-                        facts = {**record.telemetry, **({"resumed_on": self.place} if self.place else {})}
+                        telemetry = msgspec.structs.replace(record.telemetry, resumed_on=self.place)
                         warnings = (*record.warnings, *self.marks)
-                        record = msgspec.structs.replace(record, warnings=warnings, telemetry=facts)
+                        record = msgspec.structs.replace(record, warnings=warnings, telemetry=telemetry)
                     record = privacy.without_paths(record, self.suite_dir)
                     writer.append(record)
                     if record.failure:

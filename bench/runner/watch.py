@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import msgspec
 
@@ -14,6 +13,7 @@ from bench.machine import gpus, nvml
 from bench.measure.gate import Gate, create_gate
 from bench.model.run import Record
 from bench.model.suite import ASKABLE
+from bench.model.telemetry import ClockFigures, GpuFigures
 from bench.units import NS_PER_S
 
 
@@ -74,7 +74,7 @@ class GpuWatch(Watch):
 
     def complete(self, record: Record, spans: dict[str, tuple[int, int]]) -> Record:
         """The record with the card's telemetry, its warnings, and the samples taken while throttled marked."""
-        told, throttled = self._telemetry.finish(), self._telemetry.throttled_spans()
+        figures, throttled = self._telemetry.finish(), self._telemetry.throttled_spans()
         measurements = tuple(
             msgspec.structs.replace(m, marked=nvml.mark(len(m.samples), *spans[m.boundary], throttled))
             if m.boundary in spans
@@ -82,16 +82,19 @@ class GpuWatch(Watch):
             for m in record.measurements
         )
         # Not h2d, compute and d2h, which go with latency.
-        found = [m for m in measurements if m.boundary in ASKABLE and m.boundary in spans]
-        marked: dict[str, bool] = {m.boundary: bool(m.marked) for m in found}
+        timed = [m for m in measurements if m.boundary in ASKABLE and m.boundary in spans]
+        marked: dict[str, bool] = {m.boundary: bool(m.marked) for m in timed}
         clocks = self._telemetry.low_clocks()
-        low: dict[str, bool] = {m.boundary: _any_within(clocks, *spans[m.boundary]) for m in found}
+        low: dict[str, bool] = {m.boundary: _any_within(clocks, *spans[m.boundary]) for m in timed}
+        telemetry = msgspec.structs.replace(
+            record.telemetry,
+            gpu=figures,
+            gpu_reason=self._telemetry.reason,
+            inference_j=_inference_j(figures, record.telemetry.clock),
+        )
+        warnings = nvml.warnings(figures, marked, low) if figures else ()
         return msgspec.structs.replace(
-            record,
-            measurements=measurements,
-            telemetry=_with_energy({**record.telemetry, **told})
-            | ({"gpu_reason": reason} if (reason := self._telemetry.reason) else {}),
-            warnings=(*record.warnings, *nvml.warnings(told, marked, low)),
+            record, measurements=measurements, telemetry=telemetry, warnings=(*record.warnings, *warnings)
         )
 
 
@@ -99,15 +102,16 @@ def _any_within(times: Iterable[int], start: int, end: int) -> bool:
     return any(start <= time <= end for time in times)
 
 
-def _with_energy(told: dict[str, Any]) -> dict[str, Any]:
-    """``inference_j``, the card's joules per inference: its power in the saturated loop x the loop's time / inferences.
+def _inference_j(gpu: GpuFigures | None, clock: ClockFigures | None) -> float | None:
+    """The card's joules per inference: its power in the saturated loop x the loop's time / inferences.
 
-    The counter is read a little outside of the loop, so its power is taken and not its difference.
+    The energy counter is read a little outside of the loop, so its power is used and not its difference.
     """
-    if not {"saturated_power_w", "saturated_ns", "saturated_inferences"} <= set(told):
-        return told
-    seconds = told["saturated_ns"] / NS_PER_S
-    return told | {"inference_j": told["saturated_power_w"] * seconds / told["saturated_inferences"]}
+    if gpu is None or clock is None or gpu.saturated_power_w is None:
+        return None
+    if clock.saturated_ns is None or not clock.saturated_inferences:
+        return None
+    return gpu.saturated_power_w * clock.saturated_ns / NS_PER_S / clock.saturated_inferences
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from bench.analysis import fairness
 from bench.backends import base
 from bench.errors import BenchError, CaseError, Unavailable, Unsupported
 from bench.machine import environment, gpu_faults
-from bench.machine.host import HostTelemetry
+from bench.machine.host import HostTelemetry, host_warnings
 from bench.measure import accuracy, cuda, gpu, host, metric, nvtx, result
 from bench.measure.clock import FakeClock, HostClock
 from bench.measure.gate import Gate
@@ -32,6 +32,7 @@ from bench.measure.selftest import readings
 from bench.model.run import Failure, Phase, Record, Warning
 from bench.model.seam import Context, Exposed, Lane, Preloading, Prepared
 from bench.model.suite import Case
+from bench.model.telemetry import Telemetry
 from bench.runner import jobs
 
 SATURATE = "saturate"
@@ -96,23 +97,25 @@ def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
         toolchain=job.case.toolchain,
         build=job.build,
     )
-    telemetry = HostTelemetry()
+    watcher = HostTelemetry()
     fields: dict[str, Any] = {}
     try:
         with nvtx.range_(job.case.label):
-            _measure_into(fields, job, log, telemetry)
+            _measure_into(fields, job, log, watcher)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything; each is a row
         fields["failure"] = _failure(error, log.current)
     if not base.load(job.case.backend).simulated:
-        fields["telemetry"] = {**fields.get("telemetry", {}), **telemetry.finish(), **_torch_memory()}
-        fields["warnings"] = (*fields.get("warnings", ()), *telemetry.warnings())
+        figures = watcher.finish()
+        telemetry = fields.get("telemetry", Telemetry())
+        fields["telemetry"] = msgspec.structs.replace(telemetry, host=figures, torch_peak_bytes=_torch_peak_bytes())
+        fields["warnings"] = (*fields.get("warnings", ()), *host_warnings(figures))
     fields["phases"] = tuple(log.phases)
     fields["wall_ns"] = clock.now() - start
     spans = fields.pop("spans", {})
     return jobs.Measured(record=msgspec.structs.replace(draft, **fields), spans=spans)
 
 
-def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, telemetry: HostTelemetry) -> None:
+def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watcher: HostTelemetry) -> None:
     case, backend = job.case, base.load(job.case.backend)
     reference = Path(job.artifacts["reference"])
     context = _context(job, case, tensors.read(reference / "inputs.safetensors"), log, Path(job.scratch), job.artifacts)
@@ -126,7 +129,7 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, tele
         log.current = "first_call"  # what it left behind is looked at outside its time
         _check_inputs(lanes[0])
         lanes, fewer = _all_lanes(prepared, (gpu if on_gpu else host).lanes_needed(case, job.policy))
-        telemetry.start()
+        watcher.start()
         log.current = "measure"  # whatever of it comes between its phases
         if on_gpu:
             with _cuda_clock(job.gate) as clock:
@@ -134,10 +137,10 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, tele
                 measured = gpu.measure(lanes, case, job.policy, clock, context.clock, log, captured=captured)
         else:
             measured = host.measure(lanes, case, job.policy, context.clock, log)
-        telemetry.stop()
+        watcher.stop()
         fields["measurements"] = measured.measurements
         fields["warnings"] = (*fewer, *(w for w in measured.warnings if not fewer or w.kind != fewer[0].kind))
-        fields["telemetry"] = measured.facts
+        fields["telemetry"] = Telemetry(clock=measured.facts)
         fields["spans"] = measured.spans
         fields["fairness"] = prepared.fairness()  # of what was timed, whatever validating it meets
         fields["warnings"] += fairness.warnings(fields["fairness"], case)
@@ -186,12 +189,12 @@ def _cuda_clock(gate: int) -> Iterator[cuda.CudaClock]:
         yield clock
 
 
-def _torch_memory() -> dict[str, int]:
+def _torch_peak_bytes() -> int | None:
     """The peak of torch's allocator on the GPU, where torch was used there."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
-        return {}
-    return {"torch_peak_bytes": int(torch.cuda.max_memory_allocated())}
+        return None
+    return int(torch.cuda.max_memory_allocated())
 
 
 def _once_more(lane: Lane) -> dict[str, tensors.Array]:

@@ -15,17 +15,52 @@ from typing import Any
 import msgspec
 
 from bench.errors import UPGRADE, StoreError
+from bench.model.data import Data
 from bench.model.run import Footer, Header, Record
+from bench.model.telemetry import ClockFigures, GpuFigures, HostFigures, Telemetry
 
-SCHEMA = 1
+SCHEMA = 2
 HISTORY: dict[int, str] = {
     1: "2026-11-23: the first version: header, record and footer lines.",
+    2: "2026-11-28: warnings have figures in place of message and hint; telemetry is grouped: host, gpu, clock.",
 }
 
 Line = Header | Record | Footer
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+_PARTS: dict[str, type[Data]] = {"host": HostFigures, "gpu": GpuFigures, "clock": ClockFigures}
+
+
+def _group_telemetry(line: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 to 2: telemetry, one mapping, becomes one of groups. What no group has, or has with another type, is
+    kept under ``other``. Warnings stay: their message and hint are still read.
+    """
+    if line.get("line") != "record" or not line.get("telemetry"):
+        return line
+    groups: dict[str, Any] = {}
+    for name, value in line["telemetry"].items():
+        if name in Telemetry.__struct_fields__ and _fits(Telemetry, name, value):  # also what a later version appended
+            groups[name] = value
+        else:
+            group = next((group for group, kind in _PARTS.items() if _fits(kind, name, value)), "other")
+            groups.setdefault(group, {})[name] = value
+    return {**line, "telemetry": groups}
+
+
+def _fits(kind: type[Data], name: str, value: Any) -> bool:
+    """Whether ``kind`` has a field ``name`` that takes ``value``."""
+    if name not in kind.__struct_fields__:
+        return False
+    try:
+        msgspec.convert({name: value}, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 # Key n turns one line of schema n, of whatever kind, into a line of schema n + 1.
-MIGRATIONS: dict[int, Migration] = {}
+MIGRATIONS: dict[int, Migration] = {1: _group_telemetry}
 
 _TYPES: dict[str, type[Line]] = {"header": Header, "record": Record, "footer": Footer}
 _NAMES = {kind: name for name, kind in _TYPES.items()}

@@ -39,5 +39,5 @@ def without_paths(record: Record, suite_dir: Path) -> Record:
         failure = msgspec.structs.replace(
             failure, **{name: plain(getattr(failure, name)) for name in ("message", "hint", "log", "where")}
         )
-    warnings = tuple(msgspec.structs.replace(warning, message=plain(warning.message)) for warning in record.warnings)
+    warnings = tuple(msgspec.structs.replace(warning, figures=plain(warning.figures)) for warning in record.warnings)
     return msgspec.structs.replace(record, failure=failure, warnings=warnings, fairness=plain(record.fairness))

@@ -1,0 +1,396 @@
+"""The sentence and the advice of each kind of warning, from its figures.
+
+A figure is a number, or a Span where several processes or cases have the same warning with other numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from bench.model.run import Warning
+from bench.units import NS_PER_S, format_size, format_time
+
+
+class Span(NamedTuple):
+    """The lowest and the highest value of a figure."""
+
+    low: float
+    high: float
+
+
+class Advice(NamedTuple):
+    """What a warning says, and what to try; ``hint`` may be empty."""
+
+    text: str
+    hint: str
+
+
+Figures: TypeAlias = Mapping[str, Any]
+Number: TypeAlias = float | Span
+
+_COOL = "better cooling, or a clock that the card can keep (nvidia-smi -lgc MHZ)"
+_POWER = "a higher power limit (nvidia-smi -pl WATTS), or a clock that the card can keep (nvidia-smi -lgc MHZ)"
+_THROTTLE_HINTS = {"SwPowerCap": _POWER, "HwSlowdown": _COOL, "SwThermalSlowdown": _COOL, "HwThermalSlowdown": _COOL}
+_WAITS = (
+    "torch.cuda.set_sync_debug_mode('warn') in PyTorch, else nsys profile, shows what waits; cuda_graph: on, if it is "
+    "more than 1,024 launches"
+)
+_FORK = "let each other stream wait for the call's at first: in PyTorch side.wait_stream(torch.cuda.current_stream())"
+_MOST_OUTPUTS = 3
+
+
+def describe(warning: Warning) -> Advice:
+    """The sentence and the advice of a warning; those of runs of schema 1 are stored with it."""
+    sentence = SENTENCES.get(warning.kind)
+    if warning.message or sentence is None:
+        return Advice(warning.message or f"no description of this warning: {dict(warning.figures)}", warning.hint)
+    return sentence(warning.figures)
+
+
+def key(warning: Warning) -> tuple[str, ...]:
+    """What two warnings have in common whose figures can be merged: kind, advice, and everything but numbers."""
+    if warning.message:
+        return (warning.kind, warning.hint)
+    return (warning.kind, *(f"{name}={_discrete(value)}" for name, value in sorted(warning.figures.items())))
+
+
+def merge(warnings: Sequence[Warning]) -> Warning:
+    """One warning for several of one ``key``: numbers that differ become Spans."""
+    first = warnings[0]
+    if first.message or len(warnings) == 1:
+        return first
+    figures = {name: _merged([warning.figures[name] for warning in warnings]) for name in first.figures}
+    return Warning(kind=first.kind, figures=figures)
+
+
+def _discrete(value: Any) -> str:
+    """A value without its numbers."""
+    if isinstance(value, Mapping):
+        return str({name: _discrete(member) for name, member in value.items()})
+    return "#" if _is_number(value) else repr(value)
+
+
+def _merged(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Mapping):
+        return {name: _merged([value[name] for value in values]) for name in values[0]}
+    if not _is_number(values[0]) or len(set(values)) == 1:
+        return values[0]
+    return Span(min(values), max(values))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# ---------------------------------------------------------------------------------------------------------- figures
+
+
+def _shown(value: Number, form: Callable[[float], str]) -> str:
+    """``120 us``, or ``120 to 131 us`` where the unit of both ends is the same."""
+    if not isinstance(value, Span):
+        return form(value)
+    low, high = form(value.low), form(value.high)
+    number, _, unit = low.partition(" ")
+    return high if low == high else f"{number if unit and unit == high.partition(' ')[2] else low} to {high}"
+
+
+def _time(value: Number) -> str:
+    return _shown(value, format_time)
+
+
+def _percent(value: Number, form: str = ".1%") -> str:
+    return _shown(value, lambda fraction: format(fraction, form))
+
+
+def _number(value: Number, form: str = ".0f") -> str:
+    return _shown(value, lambda number: format(number, form))
+
+
+def _seconds(value: Number) -> str:
+    return _shown(value, lambda ns: f"{ns / NS_PER_S:.1f} s")
+
+
+def _times(count: Number) -> str:
+    return "once" if count == 1 else f"{_number(count)} times"
+
+
+def _low(value: Number) -> float:
+    return value.low if isinstance(value, Span) else value
+
+
+def _because(reasons: Iterable[str]) -> str:
+    """The first reason, and how many others there are."""
+    first, *others = [*reasons] or [""]
+    return (f": {first}" if first else "") + (f" (and {len(others)} more)" if others else "")
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    return f" {last} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _inside(hits: Mapping[str, bool]) -> str:
+    """``in throughput``, the boundaries that were hit."""
+    return "in every boundary" if all(hits.values()) else f"in {_listed([b for b, hit in hits.items() if hit], 'and')}"
+
+
+# -------------------------------------------------------------------------------------------------------- sentences
+
+
+def _not_steady(f: Figures) -> Advice:
+    return Advice(
+        f"after {_number(f['calls'])} warm-up calls in {_time(f['ns'])} the medians of three windows still differed by "
+        f"{_percent(f['spread'])}",
+        "close other programs, fix the CPU's frequency, or set a longer warmup_limit",
+    )
+
+
+def _known(f: Figures) -> str:
+    width = f["half_width"]
+    known = "not known to any interval" if width is None else f"known to ±{_percent(width)}"
+    return f"the median of {f['boundary']} is {known} from {_number(f['samples'])} samples"
+
+
+def _plateau(f: Figures) -> Advice:
+    text = f"{_known(f)}, and more samples did not narrow it: the time drifts or jumps"
+    return Advice(text, "close other programs, or fix the CPU's frequency")
+
+
+def _max_time(f: Figures) -> Advice:
+    hints = ["a longer max_time"]
+    hints += ["no --quick, which allows 1 s"] * (_low(f["max_time_ns"]) <= NS_PER_S)
+    hints += ["a smaller batch"] * (_low(f["batch"]) > 1)
+    return Advice(f"{_known(f)} when {_time(f['max_time_ns'])} were over", ", or ".join(hints))
+
+
+def _host_drift(f: Figures) -> Advice:
+    return Advice(
+        f"issuing a call took {_time(f['enqueue_ns'])}, and a whole request, measured seconds later, "
+        f"{_time(f['latency_ns'])}: the host's speed changed between them",
+        "cuda_graph: on, close other programs, more processes",
+    )
+
+
+def _no_overlap(f: Figures) -> Advice:
+    return Advice(
+        f"with calls in flight together each takes {_time(f['in_flight_ns'])}, a request alone {_time(f['alone_ns'])}: "
+        "nothing is won by overlapping",
+        "cuda_graph: on, if the host is the limit",
+    )
+
+
+def _fewer_lanes(f: Figures) -> Advice:
+    lanes, requested = f["lanes"], f["requested"]
+    if f["cause"] == "memory":
+        text = f"memory had room for {_number(lanes)} of {_number(requested)} lanes"
+        return Advice(f"{text}: fewer calls overlap in throughput than elsewhere", "a smaller batch, or fewer streams")
+    count = f"{_number(lanes)} lane{'s' * (lanes != 1)}"
+    text = f"throughput is of {count}, not of the {_number(requested)} streams requested: the backend has no more"
+    return Advice(text, f"streams: {_number(lanes)}")
+
+
+def _not_cold(f: Figures) -> Advice:
+    text = "with l2: cold the L2 is filled anew before each call, which is not possible where calls overlap"
+    return Advice(f"{text}: {' and '.join(f['left_out'])} left out", "the same case with l2: warm")
+
+
+def _unheld(f: Figures) -> Advice:
+    causes: dict[str, Callable[[], Advice]] = {
+        "waits": lambda: Advice(
+            "the call waits for the GPU (a synchronisation, a full launch queue, a kernel loaded late)", _WAITS
+        ),
+        "launch_blocking": lambda: Advice(f["reason"], "unset CUDA_LAUNCH_BLOCKING"),
+        "profiler": lambda: Advice(f["reason"], "run it without the profiler or sanitizer"),
+        "driver": lambda: Advice(
+            f["reason"], "another driver or machine; latency and throughput are measured as elsewhere"
+        ),
+        "runs_ahead": lambda: Advice(
+            f"{_ran_ahead(f)}: work on other streams runs before the stream is released", _FORK
+        ),
+    }
+    text, hint = causes[f["cause"]]()
+    return Advice(f"{text}; plain events include the host's gaps", hint)
+
+
+def _ran_ahead(f: Figures) -> str:
+    if "shorter_ns" in f:
+        return f"held for longer, a call takes {_time(f['shorter_ns'])} less"
+    return f"calls back to back take {_time(f['period_ns'])}, the held stream {_time(f['gpu_ns'])}"
+
+
+def _host_bound(f: Figures) -> Advice:
+    text = f"issuing a call takes the host {_time(f['enqueue_ns'])}, running it the GPU {_time(f['gpu_ns'])}"
+    return Advice(f"{text}: the GPU waits", "a larger batch" if f["graph"] else "cuda_graph: on")
+
+
+def _transfer_bound(f: Figures) -> Advice:
+    return Advice(
+        f"copies take {_time(f['copies_ns'])} of a request, compute {_time(f['compute_ns'])}",
+        "a narrower input dtype, preprocessing on the GPU, or a larger model per byte",
+    )
+
+
+def _blind_reference(f: Figures) -> Advice:
+    reasons = [f"output {name!r} is {_number(value, '.6g')} everywhere" for name, value in f["constant"].items()]
+    reasons += [f"output {name!r} is the same for all {_number(f['samples'])} samples" for name in f["repeated"]]
+    what = "nothing" if len(reasons) == f["outputs"] else "little"
+    more = f"; and {len(reasons) - _MOST_OUTPUTS} more" if len(reasons) > _MOST_OUTPUTS else ""
+    return Advice(
+        f"the accuracy says {what}: in the reference {'; '.join(reasons[:_MOST_OUTPUTS])}{more}",
+        "initialise the last layer in the model's factory, or load a checkpoint",
+    )
+
+
+def _faster_than_light(f: Figures) -> Advice:
+    return Advice(
+        f"{f['boundary']} is at {_percent(f['fraction'], '.0%')} of the ceiling for {f['precision']}: that was read "
+        "too low, or the case does less arithmetic than is counted, or does it in another precision",
+        "a new run, which measures the ceilings anew; if it says so too, look at what the case computes",
+    )
+
+
+def _spread(f: Figures) -> Advice:
+    span = f"{_time(f['low_ns'])} to {_time(f['high_ns'])} (sd {_percent(f['sd'])})"
+    hint = "more processes (replicates)"
+    if f["boundary"] == "gpu" and not f["graph"]:
+        hint += "; cuda_graph: on, if it is many short kernels"
+    return Advice(
+        f"process medians of {f['boundary']} lie from {span} though each is known to ±{_percent(f['within'])}: "
+        "processes differ, and more samples do not help",
+        hint,
+    )
+
+
+def _noisy_host(f: Figures) -> Advice:
+    reasons, window = [], _seconds(f["window_ns"])
+    if "longest_wait_ns" in f:
+        reasons.append(f"a thread waited {_seconds(f['longest_wait_ns'])} of {window} for a core")
+    if "preemptions" in f:
+        reasons.append(f"the process was preempted {_number(f['preemptions'])} times in {window}")
+    if "load_average" in f:
+        cores = f"{_number(f['cores'])} core{'s' * (f['cores'] != 1)}"
+        reasons.append(f"the load average was {_number(f['load_average'], '.1f')} on {cores}")
+    hint = "close other programs; fewer streams, or fewer threads per call (OMP_NUM_THREADS), if they are the load"
+    return Advice(" and ".join(reasons), hint)
+
+
+def _clocks(f: Figures) -> str:
+    if "sm_mhz_max" not in f:
+        return "the SM clock is not known"
+    lowest, highest = f["sm_mhz_min"], f["sm_mhz_max"]
+    if _low(lowest) < _low(highest):
+        return f"the SM clock was between {_number(_low(lowest))} and {_number(_high(highest))} MHz"
+    return f"the SM clock was at {_number(highest)} MHz"
+
+
+def _high(value: Number) -> float:
+    return value.high if isinstance(value, Span) else value
+
+
+def _throttled(f: Figures) -> Advice:
+    if "thermal_throttles" in f:
+        text = f"a core was throttled {_number(f['thermal_throttles'])} times"
+        return Advice(text, "better cooling, or a lower fixed frequency")
+    if "quota_throttles" in f:
+        text = f"the CPU quota of the container was used up {_number(f['quota_throttles'])} times"
+        return Advice(text, "raise the CPU quota, or use as many threads as it has cores (OMP_NUM_THREADS)")
+    reasons = ", ".join(
+        f"{name} in {_shown(part, lambda x: f'{100 * x:.0f} %')}" for name, part in f["reasons"].items()
+    )
+    where, hits = "", f["boundaries"]
+    if hits:
+        clean = [boundary for boundary, hit in hits.items() if not hit]
+        where = f" {_inside(hits)}" + (f", not in {_listed(clean, 'or')}" if clean else "")
+    hint = "; ".join(dict.fromkeys(_THROTTLE_HINTS.get(name, "nvidia-smi -q -d PERFORMANCE") for name in f["reasons"]))
+    text = f"the GPU was throttled ({reasons} of {_number(f['readings'])} readings){where}; {_clocks(f)}"
+    return Advice(text, hint)
+
+
+def _clock_changed(f: Figures) -> Advice:
+    # A reading is of one moment, so of boundaries without a low one nothing is said.
+    seen = f", seen low {_inside(f['boundaries'])}" if f["boundaries"] else ""
+    hint = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"
+    return Advice(f"{_clocks(f)} under load{seen}", hint)
+
+
+def _no_energy(f: Figures) -> Advice:
+    return Advice(
+        f"no energy of an inference: {f['reason']} in the saturated loop",
+        "a whole card of the data centre kind; nvidia-smi -q -d POWER shows what this one reports",
+    )
+
+
+def _foreign_process(f: Figures) -> Advice:
+    count = f["processes"]
+    text = f"{_number(count)} other process{'es were' if count != 1 else ' was'} on the GPU"
+    if "memory_bytes" in f:
+        text += f", with {_shown(f['memory_bytes'], format_size)} of its memory"
+    return Advice(text, "end what else uses the GPU (nvidia-smi), or take another one (CUDA_VISIBLE_DEVICES)")
+
+
+def _resumed_elsewhere(f: Figures) -> Advice:
+    text = f"resumed on another {f['what']} of the same kind: its difference is part of the spread between processes"
+    return Advice(text, "one sitting for a run that decides something")
+
+
+def _resumed_by_another(f: Figures) -> Advice:
+    text = f"measured by trtbench {f['version']}, the run was begun by {f['begun_by']}"
+    return Advice(f"{text}: what it does with a model may differ", "a new run for one that decides something")
+
+
+def _graphs_by_backend(f: Figures) -> Advice:
+    text = "the backend captured CUDA graphs itself, though the case says cuda_graph: off"
+    return Advice(text, "compare it with rows of cuda_graph: on")
+
+
+def _graphs_skipped(f: Figures) -> Advice:
+    text = f"the backend was to capture CUDA graphs and declined {_times(f['skipped'])}{_because(f['reasons'])}"
+    return Advice(text, "change what the reason names, or take a mode without graphs with cuda_graph: on")
+
+
+def _graph_breaks(f: Figures) -> Advice:
+    text = f"the compiler broke the model's graph {_times(f['breaks'])}, and Python runs in between"
+    hint = "fullgraph: true ends at the first break and shows its line; rewrite what it names"
+    return Advice(text + _because(f["reasons"]), hint)
+
+
+def _recompiled(f: Figures) -> Advice:
+    text = f"the model was compiled again {_times(f['recompiles'])}"
+    if f.get("gave_up"):
+        text += " until the compiler gave up: a part of it runs uncompiled"
+    hint = "dynamic: true for sizes that vary; a number that the model counts up is better a tensor"
+    return Advice(text + _because(f["reasons"]), hint)
+
+
+def _logged_errors(f: Figures) -> Advice:
+    text = f"the runtime logged errors though its calls succeeded{_because(reversed(f['errors']))}"
+    return Advice(text, "read them: the engine may not do what was requested")
+
+
+SENTENCES: dict[str, Callable[[Figures], Advice]] = {
+    "BlindReference": _blind_reference,
+    "ClockChanged": _clock_changed,
+    "FasterThanLight": _faster_than_light,
+    "FewerLanes": _fewer_lanes,
+    "ForeignProcess": _foreign_process,
+    "GraphBreaks": _graph_breaks,
+    "GraphsByBackend": _graphs_by_backend,
+    "GraphsSkipped": _graphs_skipped,
+    "HostBound": _host_bound,
+    "HostDrift": _host_drift,
+    "LoggedErrors": _logged_errors,
+    "MaxTime": _max_time,
+    "NoEnergy": _no_energy,
+    "NoOverlap": _no_overlap,
+    "NoisyHost": _noisy_host,
+    "NotCold": _not_cold,
+    "NotSteady": _not_steady,
+    "Plateau": _plateau,
+    "Recompiled": _recompiled,
+    "ResumedByAnother": _resumed_by_another,
+    "ResumedElsewhere": _resumed_elsewhere,
+    "Spread": _spread,
+    "Throttled": _throttled,
+    "TransferBound": _transfer_bound,
+    "Unheld": _unheld,
+}
