@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -39,16 +40,14 @@ def collect(table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = 
 
     ``baseline`` is what the rows were made with.
     """
+    shown = [row for row in table if row.processes or row.failure]
     merged: dict[tuple[str, str, str], list[Row]] = {}
     logs: dict[tuple[str, str, str], str] = {}
-    for row in table:
-        for note in _results(row):
-            merged.setdefault(note, []).append(row)
-        if row.failure:
-            logs.setdefault(_results(row)[0], row.failure.log)
-    shown = [row for row in table if row.processes or row.failure]
-    for note, members in _warnings(table, shown, verbose):
-        merged.setdefault(note, []).extend(members)
+    for source in (_results, _warnings):
+        for note, members in source(table, shown, verbose):
+            merged.setdefault(note, []).extend(members)
+            if failure := members[0].failure:
+                logs.setdefault(note, failure.log)
     numbered = []
     in_order = sorted(merged.items(), key=lambda note: table.index(note[1][0]))  # of the rows; stable within a row
     for number, ((kind, text, fix), members) in enumerate(in_order, 1):
@@ -162,7 +161,24 @@ def _alone(row: Row) -> bool:
     return any(figure.processes == 1 for figure in row.times.values()) or (row.speed is not None and row.speed.within)
 
 
-def _results(row: Row) -> list[tuple[str, str, str]]:
+# Kind, text and hint of a note, and the rows that it concerns.
+_Numbered: TypeAlias = Iterator[tuple[tuple[str, str, str], list[Row]]]
+
+
+def _results(table: Sequence[Row], shown: Sequence[Row], verbose: bool) -> _Numbered:
+    """The notes on failures and inaccurate outputs. Those that differ only in numbers become one, the first; each
+    stands alone if ``verbose``.
+    """
+    groups: dict[tuple[str, str, str], list[tuple[str, Row]]] = {}
+    for row in table:
+        for kind, text, hint in _results_of(row):
+            key = (kind, text if verbose else warnings.mask_numbers(text), hint)
+            groups.setdefault(key, []).append((text, row))
+    for (kind, _, hint), members in groups.items():
+        yield (kind, members[0][0] + _likewise(members, shown), hint), [row for _, row in members]
+
+
+def _results_of(row: Row) -> list[tuple[str, str, str]]:
     """Kind, text and hint of a row's failure and of its accuracy, where they are worth a note."""
     notes = []
     if row.failure:
@@ -175,35 +191,33 @@ def _results(row: Row) -> list[tuple[str, str, str]]:
     return notes
 
 
-def _warnings(
-    table: Sequence[Row], shown: Sequence[Row], verbose: bool
-) -> Iterator[tuple[tuple[str, str, str], list[Row]]]:
-    """Kind, text and hint of each warning, and its rows. Warnings of one kind that differ only in numbers become one,
-    with the span of each number; each stands alone if ``verbose``.
+def _warnings(table: Sequence[Row], shown: Sequence[Row], verbose: bool) -> _Numbered:
+    """The notes on warnings. Those of one kind that differ only in numbers become one, with the span of each number;
+    each stands alone if ``verbose``.
     """
     groups: dict[tuple[object, ...], list[tuple[Warning, Row]]] = {}
     for row in table:
         for number, warning in enumerate(row.warnings):
-            key = (warning.kind, row.case, number) if verbose else warnings.key(warning)
+            key = (row.case, number) if verbose else warnings.key(warning)
             groups.setdefault(key, []).append((warning, row))
     for members in groups.values():
-        first = members[0][0]
         text, hint = warnings.describe(warnings.merge([warning for warning, _ in members]))
-        distinct = [
-            warning for index, (warning, _) in enumerate(members) if warning not in [w for w, _ in members[:index]]
-        ]
-        if len(distinct) > 1:
-            text += _likewise(members, len(distinct), shown)
-        yield (first.kind, text, hint), [row for _, row in members]
+        yield (members[0][0].kind, text + _likewise(members, shown), hint), [row for _, row in members]
 
 
-def _likewise(members: Sequence[tuple[Warning, Row]], variants: int, shown: Sequence[Row]) -> str:
-    """Which other rows a merged warning is of, or if that is long, how many like the first there are."""
-    first = members[0][1]
-    others = [row for _, row in members if row.case != first.case]
-    names = ", ".join(dict.fromkeys(_which(row, shown) for row in others))
+def _likewise(members: Sequence[tuple[object, Row]], shown: Sequence[Row]) -> str:
+    """Which other rows have a note like the first, or if that is long, how many such notes there are."""
+    said, first = members[0]
+    variants: list[object] = []
+    for other, _ in members:
+        if other not in variants:
+            variants.append(other)
+    if len(variants) == 1:
+        return ""
+    others = [row for other, row in members if other != said]
+    names = ", ".join(dict.fromkeys(_which(row, shown) for row in others if row.case != first.case))
     short = names and len(others) <= SHOWN_ROWS and len(names) <= LONGEST_VALUE
-    return f" (likewise {names})" if short else f" (and {variants} like it)"
+    return f" (likewise {names})" if short else f" (and {len(variants) - 1} like it)"
 
 
 def _which(row: Row, table: Sequence[Row]) -> str:

@@ -5,6 +5,7 @@ A figure is a number, or a Span where several processes or cases have the same w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -38,6 +39,8 @@ _WAITS = (
 )
 _FORK = "let each other stream wait for the call's at first: in PyTorch side.wait_stream(torch.cuda.current_stream())"
 _MOST_OUTPUTS = 3
+# A number in a text, with its unit of time or size, as that changes with it; conv2d and fp16 are names.
+_NUMBER = re.compile(r"0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?")
 
 
 def describe(warning: Warning) -> Advice:
@@ -51,8 +54,15 @@ def describe(warning: Warning) -> Advice:
 def key(warning: Warning) -> tuple[str, ...]:
     """What two warnings have in common whose figures can be merged: kind, advice, and everything but numbers."""
     if warning.message:
-        return (warning.kind, warning.hint)
+        return (warning.kind, mask_numbers(warning.message), warning.hint)
     return (warning.kind, *(f"{name}={_discrete(value)}" for name, value in sorted(warning.figures.items())))
+
+
+def mask_numbers(text: str) -> str:
+    """``text`` without its numbers: for texts that come without figures, which are messages of failures (a runtime's
+    words) and the warnings of schema 1.
+    """
+    return _NUMBER.sub("#", text)
 
 
 def merge(warnings: Sequence[Warning]) -> Warning:

@@ -6,6 +6,7 @@ import pytest
 
 from bench.analysis import roofline
 from bench.model.run import Measurement, Work
+from bench.report.warnings import describe
 
 
 def test_the_fraction_is_the_larger_of_both_roofs_over_the_median() -> None:
@@ -43,7 +44,7 @@ CEILINGS = {"fp32": 1e9, "copy": 1e9}
 def test_arithmetic_well_past_its_ceiling_is_warned_of(work: Work, took: int, past: str) -> None:
     measured = (Measurement(boundary="gpu", samples=(took,)), Measurement(boundary="latency", samples=(10 * took,)))
     found = roofline.warnings(roofline.achieved(work, "fp32", CEILINGS, measured), "fp32", CEILINGS)
-    assert [(w.kind, w.message.partition(" of ")[0]) for w in found] == [
+    assert [(w.kind, describe(w).text.partition(" of ")[0]) for w in found] == [
         ("FasterThanLight", f"gpu is at {past}")
     ] * bool(past)
 

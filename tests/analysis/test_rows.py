@@ -10,7 +10,9 @@ from bench.analysis.rows import models, rows
 from bench.errors import UsageError
 from bench.model.run import Failure, Measurement, Record
 from bench.model.suite import Range
+from bench.model.telemetry import GpuFigures, HostFigures, Telemetry
 from bench.report import export, text
+from bench.report.warnings import describe
 from tests.report.conftest import accuracy, case, example, make, record
 
 
@@ -55,12 +57,12 @@ def test_processes_that_differ_by_more_than_their_samples_explain_are_told() -> 
     apart = [record(asked, 2.0 + 0.1 * (index % 2), replicate=index, boundaries=("gpu",)) for index in range(4)]
     (warning,) = rows(make([asked], apart))[0].warnings
     assert warning.kind == "Spread"
-    assert "process medians of gpu lie from 1." in warning.message
-    assert "cuda_graph: on" in warning.hint
+    assert "process medians of gpu lie from 1." in describe(warning).text
+    assert "cuda_graph: on" in describe(warning).hint
     assert rows(make([asked], apart[:2]))[0].warnings == ()
     host = [record(asked, 2.0 + index % 2, replicate=index) for index in range(4)]
     (warning,) = rows(make([asked], host))[0].warnings
-    assert "cuda_graph" not in warning.hint
+    assert "cuda_graph" not in describe(warning).hint
 
 
 def test_rate_counts_inferences_not_calls() -> None:
@@ -181,14 +183,15 @@ def test_speed_uses_the_gpu_boundary_where_the_baseline_has_it_and_never_mixes_i
 
 def test_gpu_memory_is_shown_before_host_memory_and_the_highest_process_counts() -> None:
     asked = case("bert", "eager")
-    found = [record(asked, 2.0, r, telemetry={"peak_rss_bytes": 9, "gpu_memory_bytes": 5 + r}) for r in range(2)]
+    memory = lambda gpu: Telemetry(host=HostFigures(peak_rss_bytes=9), gpu=GpuFigures(gpu_memory_bytes=gpu))  # noqa: E731
+    found = [record(asked, 2.0, r, telemetry=memory(5 + r)) for r in range(2)]
     (row,) = rows(make([asked], found, replicates=2))
     assert (row.memory, row.memory_of) == (6, "gpu")
 
 
 def test_energy_is_the_median_of_what_processes_told_and_shown_only_where_one_did() -> None:
     asked = case("bert", "eager")
-    found = [record(asked, 2.0, r, telemetry={"inference_j": j}) for r, j in enumerate((0.5, 0.75, 2.0))]
+    found = [record(asked, 2.0, r, telemetry=Telemetry(inference_j=j)) for r, j in enumerate((0.5, 0.75, 2.0))]
     run = make([asked], found, replicates=3)
     (row,) = rows(run)
     assert row.energy == 0.75
@@ -197,10 +200,11 @@ def test_energy_is_the_median_of_what_processes_told_and_shown_only_where_one_di
     assert "energy" not in export.markdown(make([asked], [record(asked, 2.0)]))
 
 
-def test_telemetry_of_a_damaged_record_is_no_figure() -> None:
+def test_telemetry_without_a_figure_is_no_figure() -> None:
     asked = case("bert", "eager")
-    odd = {"inference_j": "much", "gpu_memory_bytes": [1], "peak_rss_bytes": None, "gpu_reason": ["?"]}
-    run = make([asked], [record(asked, 2.0, 0, telemetry=odd), record(asked, 2.0, 1, telemetry={"inference_j": 2})], 2)
+    empty = Telemetry(host=HostFigures(), gpu=GpuFigures(), other={"inference_j": "much", "gpu_memory_bytes": [1]})
+    found = [record(asked, 2.0, 0, telemetry=empty), record(asked, 2.0, 1, telemetry=Telemetry(inference_j=2))]
+    run = make([asked], found, 2)
     (row,) = rows(run)
     assert (row.energy, row.memory, row.memory_of) == (2.0, None, "")
     assert "bert" in text.render(run)

@@ -5,8 +5,11 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
+
 from bench.analysis.rows import rows
 from bench.model.run import Accuracy
+from bench.model.telemetry import Telemetry
 from bench.report import export
 
 from .conftest import case, example, make, record
@@ -69,9 +72,9 @@ def test_json_has_every_field_of_every_row_and_the_run_around_it(run) -> None:
 def test_json_keeps_facts_as_values_and_what_each_process_told() -> None:
     asked = case("bert", "eager")
     tf32 = {"cudnn": False, "matmul": False}
-    told = [{"gpu_period_ns": 2592467 + n, "throttle_reasons": {}} for n in range(2)]
+    told = [{"clock": {"gpu_period_ns": 2592467 + n}, "gpu": {"throttle_reasons": {}}} for n in range(2)]
     facts = [{"threads": 16, "tf32": tf32, "cache": ("cold", "warm")[n]} for n in range(2)]
-    found = [record(asked, 2.0, n, telemetry=told[n], fairness=facts[n]) for n in range(2)]
+    found = [record(asked, 2.0, n, telemetry=msgspec.convert(told[n], Telemetry), fairness=facts[n]) for n in range(2)]
     (row,) = json.loads(export.json(make([asked], found, 2)))["rows"]
     assert row["fairness"] == {"threads": [16], "tf32": [tf32], "cache": ["cold", "warm"]}
     assert row["telemetry"] == {"0": told[0], "1": told[1]}
@@ -92,7 +95,7 @@ def test_the_page_on_the_format_names_every_column_and_field(run) -> None:
 def test_markdown_says_what_bold_is_and_sets_a_hint_apart() -> None:
     shown = export.markdown(example(3))
     assert shown.endswith("\nBold: fastest accurate case of its model and sizes; 5 combinations left out.\n")
-    assert "(likewise torchscript batch=8); try: a quiet machine" in shown
+    assert "(likewise torchscript batch=8); try: close other programs" in shown
     alone = case("bert", "eager")
     assert "old: fastest" not in export.markdown(make([alone], [record(alone, 2.0)]))
 

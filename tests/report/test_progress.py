@@ -145,7 +145,7 @@ def test_plain_keeps_a_note_in_the_middle_of_a_case_on_a_line_of_its_own() -> No
 
 def test_plain_says_why_a_case_is_inaccurate_and_what_warned() -> None:
     stream, asked = io.StringIO(), case("bert", "eager")
-    twice = (Warning(kind="NotSteady", message="x"), Warning(kind="NotSteady", message="y"))
+    twice = (Warning(kind="NotSteady", figures={"calls": 1}), Warning(kind="NotSteady", figures={"calls": 2}))
     wrong = record(asked, 2.0, accuracy=accuracy(False, 0.2, why="y: cosine 0.2 < 0.99999"), warnings=twice)
     progress.Plain(stream)(told.Stored(record=wrong, done=1, total=1))
     assert stream.getvalue().endswith("accuracy FAIL: y: cosine 0.2 < 0.99999, warnings: NotSteady\n")

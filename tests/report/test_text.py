@@ -11,6 +11,7 @@ import pytest
 
 from bench.model.run import Accuracy, Environment, Failure, Footer, Measurement, Phase, Record, Run, Warning
 from bench.model.suite import Case
+from bench.model.telemetry import Telemetry
 from bench.report import export, text
 
 from .conftest import accuracy, case, example, make, record
@@ -204,16 +205,18 @@ def test_the_other_processes_of_a_failed_case_are_said_not_to_be_tried() -> None
 
 def test_a_note_of_several_processes_of_one_row_does_not_name_it_as_another() -> None:
     asked = case("bert", "eager")
-    said = [(Warning(kind="Plateau", message=f"known to ±{n}%"),) for n in (1, 2, 3)]
+    figures = [{"boundary": "latency", "half_width": n / 100, "samples": 112} for n in (1, 2, 3)]
+    said = [(Warning(kind="Plateau", figures=each),) for each in figures]
     run = make([asked], [record(asked, 2.0, n, warnings=warnings) for n, warnings in enumerate(said)], 3)
     shown = text.render(run, width=200)
-    assert "Plateau: known to ±1% (and 2 like it)" in shown
+    assert "Plateau: the median of latency is known to ±1.0% to 3.0% from 112 samples" in shown
+    assert "(and 2 like it)" in " ".join(shown.split())
     assert "likewise" not in shown
 
 
 def test_a_ratio_of_two_cards_is_marked_everywhere() -> None:
     base, here, there = (case("bert", name) for name in ("eager", "inductor", "torchscript"))
-    moved = (Warning(kind="ResumedElsewhere", message="resumed on another card"),)
+    moved = (Warning(kind="ResumedElsewhere", figures={"what": "card"}),)
     run = make([base, here, there], [record(base, 2.0), record(here, 1.0), record(there, 1.5, warnings=moved)])
     legend = (
         "‡ no card or machine is known to have run both sides (1 case): how two of them differ is not in the interval"
@@ -231,12 +234,12 @@ def test_a_ratio_of_two_cards_is_marked_everywhere() -> None:
 
 def test_a_ratio_is_not_marked_where_a_card_measured_both_sides() -> None:
     base, other = case("bert", "eager"), case("bert", "inductor")
-    moved = {"warnings": (Warning(kind="ResumedElsewhere", message="resumed on another card"),)}
+    moved = {"warnings": (Warning(kind="ResumedElsewhere", figures={"what": "card"}),)}
     both = [record(c, 2.0, n, **(moved if n else {})) for c in (base, other) for n in range(3)]
     assert "‡" not in text.render(make([base, other], both, 3), width=200)
 
     def after(*cards: str) -> str:
-        facts = [{"telemetry": {"resumed_on": card}} if card else {} for card in cards]
+        facts = [{"telemetry": Telemetry(resumed_on=card)} if card else {} for card in cards]
         found = [record(c, 2.0, **moved, **fact) for c, fact in zip((base, other), facts, strict=True)]
         return text.render(make([base, other], found), width=200)
 
@@ -273,7 +276,7 @@ def test_the_widest_identity_still_fits_80_columns_and_keeps_its_time_and_note()
     options = {"mode": "max-autotune-no-cudagraphs", "fullgraph": True}
     cases = [case("bert", "inductor", precision, batch, options=options, symbols={"batch": batch, "seq": 64 * batch},
                   streams=2, cuda_graph=True) for precision in ("fp32", "fp16") for batch in (1, 256)]  # fmt: skip
-    warned = (Warning(kind="NotSteady", message="x"),)
+    warned = (Warning(kind="NotSteady", figures={"calls": 1, "ns": 1, "spread": 0.1}),)
     boundaries = ("gpu", "latency", "enqueue", "h2d", "compute", "d2h")
     found = [record(c, 2.0, boundaries=boundaries, warnings=warned) for c in cases]
     lines = text.render(make(cases, found), width=80).splitlines()
@@ -328,17 +331,26 @@ def test_failures_of_one_kind_that_say_different_things_are_both_told() -> None:
     assert "like it" not in names
 
 
-def test_warnings_that_differ_in_numbers_and_their_units_are_told_once() -> None:
-    spans = (("5.78 ms", "777 us"), ("12.1 ms", "4.20 ms"), ("903 us", "88 ns"), ("1.02 s", "2,048 us"))
-    said = [f"issuing a call takes the host {host}, running it the GPU {gpu}: the GPU waits" for host, gpu in spans]
-    shown = shown_with(*(Warning(kind="HostBound", message=text, hint="cuda_graph: on") for text in said))
+def test_warnings_that_differ_in_numbers_are_one_note_with_their_span() -> None:
+    times = ((5_780_000, 777_000), (12_100_000, 4_200_000), (903_000, 88), (1_020_000_000, 2_048_000))
+    figures = [{"enqueue_ns": host, "gpu_ns": gpu, "graph": False} for host, gpu in times]
+    shown = shown_with(*(Warning(kind="HostBound", figures=each) for each in figures))
     assert shown.count("HostBound") == 1
-    assert f"{said[0]} (likewise eager batch=2, eager batch=3, eager batch=4)" in shown
-    many = shown_with(*(Warning(kind="Big", message=f"{size} B") for size in range(1, 9)))
-    assert "1 B (and 7 like it)" in many
-    sizes = ("1 GiB", "93.5 MiB", "12 B")
-    shown = shown_with(*(Warning(kind="Big", message=f"{size} at {hex(4096 * len(size))}") for size in sizes))
-    assert "(likewise eager batch=2, eager batch=3)" in shown
+    assert (
+        "issuing a call takes the host 903 us to 1.02 s, running it the GPU 88.0 ns to 4.20 ms: the GPU waits" in shown
+    )
+    assert "(likewise eager batch=2, eager batch=3, eager batch=4)" in " ".join(shown.split())
+    graphs = shown_with(*(Warning(kind="HostBound", figures={**figures[0], "graph": graph}) for graph in (True, False)))
+    assert graphs.count("HostBound") == 2
+    many = shown_with(*(Warning(kind="ForeignProcess", figures={"processes": n}) for n in range(1, 9)))
+    assert "1 to 8 other processes were on the GPU (and 7 like it)" in many
+
+
+def test_warnings_of_schema_1_have_their_own_words() -> None:
+    said = [f"issuing a call takes the host {n} ms" for n in range(1, 9)]
+    shown = shown_with(*(Warning(kind="HostBound", message=text, hint="cuda_graph: on") for text in said))
+    assert f"{said[0]} (and 7 like it)" in shown
+    assert shown.count("HostBound") == shown.count("try: cuda_graph: on") == 1
 
 
 def test_a_nan_is_never_told_as_another_low_cosine() -> None:
@@ -496,7 +508,7 @@ def test_colour_changes_nothing_but_escape_codes(run) -> None:
 
 def test_a_gpu_that_nothing_watched_is_told_once_for_the_whole_run() -> None:
     cases = [case("bert", "eager"), case("resnet18", "eager"), case("resnet18", "inductor")]
-    unwatched = {"gpu_reason": "NVML says: Insufficient Permissions"}
+    unwatched = Telemetry(gpu_reason="NVML says: Insufficient Permissions")
     run = make(cases, [record(asked, 1.0, telemetry=unwatched) for asked in cases])
     for shown in (text.render(run, width=140), export.markdown(run)):
         assert shown.count("NVML says: Insufficient Permissions") == 1

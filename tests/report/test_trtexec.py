@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bench.errors import UsageError
 from bench.model.run import Measurement, Record
+from bench.model.telemetry import ClockFigures, Telemetry
 from bench.report import trtexec
 
 from .conftest import case, make
@@ -21,7 +22,7 @@ PARTS = {
     "compute": (10 * MS, 10 * MS, 12 * MS, 10 * MS),
     "d2h": (MS // 8, MS // 8, MS, MS // 8),
 }
-NULL_CALL = {"gpu_floor_ns": 1280}
+NULL_CALL = Telemetry(clock=ClockFigures(gpu_floor_ns=1280))
 
 
 def loop(asked, **fields):
@@ -31,7 +32,10 @@ def loop(asked, **fields):
 
 def measured(asked, *others, telemetry=None, **fields):
     return Record(
-        case=asked.id, label=asked.label, measurements=(loop(asked, **fields), *others), telemetry=telemetry or {}
+        case=asked.id,
+        label=asked.label,
+        measurements=(loop(asked, **fields), *others),
+        telemetry=telemetry or Telemetry(),
     )
 
 
@@ -73,7 +77,7 @@ def test_an_older_run_without_parts_shows_single_queries_and_says_so() -> None:
 def test_parts_of_unequal_length_are_no_queries() -> None:
     asked = case("bert", "eager")
     damaged = on_gpu(asked, PARTS | {"h2d": (MS,)}, samples=(5 * MS,))
-    shown = trtexec.render(make([asked], [msgspec.structs.replace(damaged, telemetry={"gpu_floor_ns": "short"})]))
+    shown = trtexec.render(make([asked], [msgspec.structs.replace(damaged, telemetry=Telemetry(clock=ClockFigures()))]))
     assert "max = 5 ms" in line(shown, "Latency")
     assert line(shown, "H2D Latency") == "H2D Latency: -"
 

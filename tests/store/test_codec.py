@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 
 from bench import store
 from bench.errors import StoreError
-from bench.model.run import Accuracy, Footer, Header, Measurement, Record, Work
+from bench.model.run import Accuracy, Footer, Header, Measurement, Record, Warning, Work
+from bench.model.telemetry import GpuFigures, HostFigures, Telemetry
 from bench.store import codec
 from tests.store import kit as store_kit
-from tests.store.kit import GOLDEN, golden_run
+from tests.store.kit import GOLDEN, GOLDEN_V1, golden_run, golden_run_v1
 
 
 def test_the_golden_file_reads_back_to_the_value_it_was_made_from() -> None:
     assert store.read(GOLDEN) == golden_run()
+
+
+def test_the_golden_file_of_schema_1_is_still_read() -> None:
+    assert store.read(GOLDEN_V1) == golden_run_v1()
 
 
 def test_the_golden_value_is_written_as_the_same_bytes() -> None:
@@ -54,7 +59,16 @@ records = st.builds(
     | st.builds(Accuracy, ok=st.booleans(), outputs=st.just(()), metric=st.dictionaries(text, number, max_size=3)),
     work=st.none()
     | st.builds(Work, flops=st.just(1), bytes=st.just(1), fraction=st.dictionaries(text, number, max_size=3)),
-    telemetry=st.dictionaries(text, st.none() | st.integers() | text | st.lists(st.booleans(), max_size=2), max_size=3),
+    telemetry=st.builds(
+        Telemetry,
+        host=st.none() | st.builds(HostFigures, rss_bytes=st.none() | st.integers(0, 2**62), cores=st.integers(1, 256)),
+        gpu=st.none() | st.builds(GpuFigures, lost=st.booleans(), readings=st.none() | st.integers(0, 99)),
+        resumed_on=text,
+        other=st.dictionaries(text, st.none() | st.integers() | text | st.lists(st.booleans(), max_size=2), max_size=3),
+    ),
+    warnings=st.lists(
+        st.builds(Warning, kind=text, figures=st.dictionaries(text, st.integers() | text, max_size=3)), max_size=2
+    ).map(tuple),
 )
 
 
@@ -128,8 +142,8 @@ def test_json_that_is_not_ours_is_a_store_error_with_its_place(line: bytes) -> N
 
 
 def test_a_newer_schema_says_which_and_how_to_read_it() -> None:
-    line = codec.encode(store_kit.header()).replace(b'"schema":1', b'"schema":12')
-    with pytest.raises(StoreError, match=r"schema 12; this trtbench reads up to 1\n  fix: a newer trtbench: git pull"):
+    line = codec.encode(store_kit.header()).replace(b'"schema":2', b'"schema":12')
+    with pytest.raises(StoreError, match=r"schema 12; this trtbench reads up to 2\n  fix: a newer trtbench: git pull"):
         codec.decode(line)
 
 
@@ -207,7 +221,7 @@ def test_a_line_is_migrated_step_by_step_from_its_version(
 
 
 def test_a_line_of_an_older_file_is_migrated_when_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    header = codec.encode(store_kit.header())
+    header = codec.encode(store_kit.header()).replace(b'"schema":2', b'"schema":1')
     monkeypatch.setattr(codec, "SCHEMA", 3)
     monkeypatch.setattr(codec, "MIGRATIONS", STEPS)
     assert codec.decode(msgspec.json.encode(OLD), 1) == Record(case="c", label="n", replicate=0)

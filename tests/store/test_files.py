@@ -244,8 +244,8 @@ def test_a_missing_file_and_a_folder_are_store_errors(tmp_path: Path) -> None:
 
 def test_a_run_of_an_older_schema_is_read_but_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = started(tmp_path, 2)
-    monkeypatch.setattr(codec, "SCHEMA", 2)
-    monkeypatch.setattr(codec, "MIGRATIONS", {1: lambda line: line})
+    monkeypatch.setattr(codec, "SCHEMA", 3)
+    monkeypatch.setattr(codec, "MIGRATIONS", {2: lambda line: line})
     assert replicates(path) == [0, 1]
     with pytest.raises(StoreError, match="older trtbench"):
         store.reopen(path)
