@@ -74,7 +74,7 @@ def test_for_cuda_a_build_with_that_provider_is_needed_and_none_is_imported(
 
 def test_the_measuring_process_needs_no_torch(bench: Bench, tmp_path: Path) -> None:
     case = bench.case("onnxruntime")
-    folder, out = bench.store.artifacts(case)["export"], tmp_path / "out.safetensors"
+    folder, out = bench.artifacts(case)["export"], tmp_path / "out.safetensors"
     root = str(Path(package.__file__).parents[1])
     command = [sys.executable, "-c", WITHOUT_TORCH, msgspec.json.encode(case).decode(), str(folder), str(out)]
     env = os.environ | {"PYTHONPATH": root}
@@ -90,7 +90,7 @@ def test_names_integers_and_sizes_known_only_afterwards_come_through(bench: Benc
     found, wanted = bench.run(case), bench.reference(case)
     assert list(found) == ["x", "best", "positive"]
     assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
-    assert onnx.read_manifest(bench.store.artifacts(case)["export"]).exporter == exporter
+    assert onnx.read_manifest(bench.artifacts(case)["export"]).exporter == exporter
 
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor to a Python boolean")  # torch's own checks, traced
@@ -171,7 +171,7 @@ def test_bfloat16_is_rounded_as_torch_rounds_it(values: list[float]) -> None:
 def test_what_one_exporter_cannot_take_is_told_with_the_other(bench: Bench, exporter: str, other: str) -> None:
     case = bench.case("onnxruntime", "zoo.py:inverse", {"x": Input(shape=(3, 3))}, options={"exporter": exporter})
     with pytest.raises(Unsupported) as refused:
-        bench.store.artifacts(case)
+        bench.artifacts(case)
     assert refused.value.fix.startswith(f"exporter: {other}")
 
 
@@ -229,7 +229,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, steps: Steps) -> Cuda:
 def on_gpu(bench: Bench) -> Iterator[Any]:
     """The small network, loaded for the first GPU."""
     case = bench.case("onnxruntime")
-    context = Bench(bench.root, device="cuda:0").context(case, bench.store.artifacts(case))
+    context = Bench(bench.root, device="cuda:0").context(case, bench.artifacts(case))
     with ORT.prepare(case, base.options_of(ORT, case), context) as prepared:
         yield prepared
 

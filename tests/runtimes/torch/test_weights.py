@@ -39,7 +39,7 @@ def test_a_case_of_another_toolchain_has_its_models_weights_as_an_artifact(bench
 
 def test_the_weights_are_those_of_the_reference(bench: Bench) -> None:
     case = foreign(bench)
-    kept = weights.read_weights(bench.store.artifacts(case)["weights"])
+    kept = weights.read_weights(bench.artifacts(case)["weights"])
     assert kept.keys() == NET
     # Another torch draws other weights from the same seed: here, another seed does.
     outputs, own = (bench.run(c, seed=1) for c in (case, bench.case("eager")))
@@ -62,7 +62,7 @@ def test_another_model_under_the_same_name_is_told_by_its_first_difference(
     bench: Bench, gone: str, more: dict[str, tuple[int, ...]], message: str
 ) -> None:
     case = foreign(bench)
-    arrays = weights.read_weights(bench.store.artifacts(case)["weights"])
+    arrays = weights.read_weights(bench.artifacts(case)["weights"])
     arrays.pop(gone, None)
     arrays |= {name: np.zeros(shape, np.float32) for name, shape in more.items()}
     with pytest.raises(CaseError) as caught, bench.prepared(case, artifacts={"weights": written(bench, arrays)}):
@@ -79,7 +79,7 @@ def written(bench: Bench, arrays: dict[str, tensors.Array]) -> Path:
 
 def test_bfloat16_integers_and_shared_weights_come_back_as_they_were(bench: Bench) -> None:
     case = foreign(bench, factory="states.py:mixed", inputs=SQUARE)
-    kept = weights.read_weights(bench.store.artifacts(case)["weights"])
+    kept = weights.read_weights(bench.artifacts(case)["weights"])
     kinds = {name: str(array.dtype) for name, array in kept.items()}
     assert (kinds["narrow.weight"], kinds["norm.num_batches_tracked"]) == ("float32", "int64")
     outputs = bench.run(case, seed=1)
