@@ -41,8 +41,8 @@ from pathlib import Path
 import msgspec
 from bench import tensors
 from bench.backends import base
-from bench.model import Case
-from bench.seam import Context
+from bench.model.suite import Case
+from bench.model.seam import Context
 case = msgspec.json.decode(sys.argv[1], type=Case)
 backend = base.load("onnxruntime")
 context = Context(device="cpu", inputs=tensors.seeded_inputs(case.inputs, 0), artifacts={"export": Path(sys.argv[2])},
