@@ -1,4 +1,4 @@
-"""Sessions: bench runs a suite, tests and lint are the gate, gpu and selfbench report."""
+"""Sessions: bench runs a suite; lint, tests and long are the gate, quick is a part of it; gpu and selfbench report."""
 
 import nox
 
@@ -25,15 +25,40 @@ def bench(session: nox.Session) -> None:
     session.run("trtbench", "run", *(session.posargs or ["suites/smoke.yaml"]))
 
 
+# Two processes, which take whole files in their order: those that compile come first. With as many cores more threads
+# would only get in each other's way.
+PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+# Hundreds of processes are started, which should not compile their Python anew where a container says so.
+TESTS = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite; needs no GPU. TensorRT's names are held against those of its real bindings."""
+    """The test suite without what takes minutes; needs no GPU."""
+    _pytest(session, *PARALLEL)
+
+
+@nox.session(name="long")
+def long_tests(session: nox.Session) -> None:
+    """What takes minutes: compilers, hundreds of kills, whole models; and ten times the examples of drawn ones."""
+    _pytest(session, *PARALLEL, "-m", "(long or hypothesis) and not gpu", "--hypothesis-profile", "long")
+
+
+def _pytest(session: nox.Session, *arguments: str) -> None:
+    """Run the tests beside torch; TensorRT's names are held against those of its real bindings."""
     session.install(*CONSTRAINTS, *TORCH, "-e", ".[onnx,dev]")
     folder = f"{session.virtualenv.location}/bindings"
     fetch = ("python", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder)
     for wheel in BINDINGS:
         session.run(*fetch, wheel, success_codes=[0, 1])
-    session.run("pytest", *session.posargs, env={"TRTBENCH_BINDINGS": folder})
+    session.run("pytest", *arguments, *session.posargs, env={"TRTBENCH_BINDINGS": folder, **TESTS})
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """The tests that need no torch, in an environment without it: within a minute."""
+    session.install(*CONSTRAINTS, "-e", ".[dev]")
+    session.run("pytest", *PARALLEL, *session.posargs, env=TESTS)
 
 
 @nox.session

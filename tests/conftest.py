@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import getpass
+import io
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +23,40 @@ from tests.backends.kit import Bench
 
 # A deadline would be a time asserted in a test: it fails on a busy machine.
 settings.register_profile("trtbench", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=1_000)  # nox -s long
 settings.load_profile("trtbench")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects_are_not_searched() -> None:
+    """Leave what imports and the tests before have allocated out of a file's garbage collections: some tests and each
+    measurement ask for one, and with torch imported it would take a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """A folder that all processes of this run of the tests have, whether it is one or pytest-xdist's several."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder for temporary files of this process and those that it starts: locks of devices and what killed workers
+    leave lie in it, and neither another process of tests nor a run of the user's is waited for or swept. Only torch's
+    precompiled headers are shared: a compiler takes half a minute for them.
+    """
+    folder = tmp_path_factory.mktemp("tmp")
+    (folder / f"torchinductor_{getpass.getuser()}").symlink_to(shared_folder(tmp_path_factory, "inductor"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+
 
 FAKE_SUITE = """\
 schema: 1
@@ -73,8 +112,22 @@ class Trtbench:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+@pytest.fixture(scope="session")
+def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the references of FAKE_SUITE: half of the processes of most runs would make them anew."""
+    root = tmp_path_factory.mktemp("references")
+    (root / "rehearsal.yaml").write_text(FAKE_SUITE.format(backends="[fake]", replicates=1, timeout="60s"))
+    words = ["run", str(root / "rehearsal.yaml"), "--store", str(root / "results"), "--cache", str(root / "cache")]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert commands.main(words) == 0
+    return root / "cache"
+
+
 @pytest.fixture
-def trtbench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Trtbench:
+def trtbench(
+    tmp_path: Path, references: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Trtbench:
+    shutil.copytree(references, tmp_path / "cache")
     monkeypatch.setenv("TRTBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "140")
     return Trtbench(tmp_path, capsys)
@@ -83,12 +136,8 @@ def trtbench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Shared, as compiling takes seconds; what torch compiles is cached beside it, not in the user's cache."""
-    root: Path = tmp_path_factory.mktemp("backends")
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    before = os.environ.get(name)
-    os.environ[name] = str(root / "inductor")
-    yield Bench(root)
-    if before is None:
-        del os.environ[name]
-    else:
-        os.environ[name] = before
+    root = tmp_path_factory.mktemp("backends")
+    artifacts = shared_folder(tmp_path_factory, "artifacts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(root / "inductor"))
+        yield Bench(root, artifacts)

@@ -47,9 +47,12 @@ class Aoti(TorchBackend[TorchOptions]):
     def missing(self, device: str = "cpu") -> Missing | None:
         """torch of 2.6 or later, a C++ compiler, or for CUDA Triton."""
         found = super().missing(device)
-        if found is None and _torch_version() < _FIRST_TORCH:
-            what = f"torch {importlib.metadata.version('torch')} has no aoti_compile_and_package"
-            return Missing(reason=what, fix="pip install 'torch>=2.6'")
+        try:
+            version = importlib.metadata.version("torch")
+        except importlib.metadata.PackageNotFoundError:  # a tree of sources says no version; importing it tells more
+            return found
+        if found is None and tuple(int(part) for part in version.split("+")[0].split(".")[:2]) < _FIRST_TORCH:
+            return Missing(reason=f"torch {version} has no aoti_compile_and_package", fix="pip install 'torch>=2.6'")
         return found
 
     def stages(self, case: Case) -> Sequence[Stage]:
@@ -141,10 +144,6 @@ def _check_linked(package: Path) -> None:
                     f"{compiler} links its standard library statically, and torch cannot load such a package",
                     fix="CXX=/usr/bin/g++ trtbench run ..., or another compiler that links libstdc++.so",
                 )
-
-
-def _torch_version() -> tuple[int, ...]:
-    return tuple(int(part) for part in importlib.metadata.version("torch").split("+")[0].split(".")[:2])
 
 
 BACKEND = Aoti()

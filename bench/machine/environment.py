@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import os
 import platform
 import re
@@ -65,6 +64,8 @@ def describe(device: Device) -> Environment:
 
 def libraries() -> dict[str, str]:
     """The installed versions of the distributions in LIBRARIES."""
+    import importlib.metadata  # takes as long as all else here, and most workers are not asked
+
     found = {}
     for name in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,15 +25,16 @@ from bench.backends import base
 from bench.errors import BenchError, CaseError, Unavailable, Unsupported
 from bench.machine import environment, gpu_faults
 from bench.machine.host import HostTelemetry, host_warnings
-from bench.measure import accuracy, cuda, gpu, host, metric, nvtx, result
+from bench.measure import accuracy, host, metric, nvtx, result
 from bench.measure.clock import FakeClock, HostClock
-from bench.measure.gate import Gate
-from bench.measure.selftest import readings
 from bench.model.run import Failure, Phase, Record, Warning
 from bench.model.seam import Context, Exposed, Lane, Preloading, Prepared
 from bench.model.suite import Case
 from bench.model.telemetry import Telemetry
 from bench.runner import jobs
+
+if TYPE_CHECKING:
+    from bench.measure.cuda import CudaClock
 
 SATURATE = "saturate"
 TIMED = ("measure", SATURATE)
@@ -128,7 +129,13 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
             lanes[0].read()
         log.current = "first_call"  # what it left behind is looked at outside its time
         _check_inputs(lanes[0])
-        lanes, fewer = _all_lanes(prepared, (gpu if on_gpu else host).lanes_needed(case, job.policy))
+        if on_gpu:  # a CPU's worker starts sooner without it
+            from bench.measure import gpu
+
+            needed = gpu.lanes_needed(case, job.policy)
+        else:
+            needed = host.lanes_needed(case, job.policy)
+        lanes, fewer = _all_lanes(prepared, needed)
         watcher.start()
         log.current = "measure"  # whatever of it comes between its phases
         if on_gpu:
@@ -183,8 +190,11 @@ def _check_inputs(lane: Lane) -> None:
 
 
 @contextlib.contextmanager
-def _cuda_clock(gate: int) -> Iterator[cuda.CudaClock]:
+def _cuda_clock(gate: int) -> Iterator[CudaClock]:
     """The GPU's clock behind the gate that the parent watches."""
+    from bench.measure import cuda
+    from bench.measure.gate import Gate
+
     with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), Gate(gate))) as clock:
         yield clock
 
@@ -272,6 +282,8 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
             with log("ceilings"):
                 return jobs.Rates(ceilings=roofline.ceilings(job.device))
         case jobs.Selftest():
+            from bench.measure.selftest import readings
+
             with log("selftest"):
                 return jobs.Read(readings=readings.readings(job.gate, job.runs, log.tell))
         case jobs.Describe():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ import numpy as np
 
 from bench import tensors
 from bench.backends import base
+from bench.model.data import digest
 from bench.model.seam import Context
 from bench.model.suite import Case, Input
+from bench.system import locks
 
 HERE = Path(__file__).parent
 IMAGES = {"x": Input(shape=(4, 3, 8, 8))}
@@ -38,10 +41,14 @@ class StillClock:
 
 @dataclasses.dataclass
 class Bench:
-    """Makes cases and contexts, and the artifacts of cases, each once for the whole session."""
+    """Makes cases and contexts, and the artifacts of cases: each once for all processes with the same folders.
+
+    ``artifacts_in`` is the folder of artifacts, by default in ``root``; ``references_in`` is another for references.
+    """
 
     root: Path
-    made: dict[str, Path] = dataclasses.field(default_factory=dict)
+    artifacts_in: Path | None = None
+    references_in: Path | None = None
     phases: list[str] = dataclasses.field(default_factory=list)
     device: str = "cpu"
 
@@ -74,12 +81,17 @@ class Bench:
         """The folders of all stages of ``case``."""
         folders: dict[str, Path] = {}
         for stage in base.load(case.backend).stages(case):
-            name = f"{stage.kind}-{msgspec.json.encode(stage.key, order='sorted').hex()}"
-            if name not in self.made:
-                out = self.folder()
-                base.load(stage.producer).produce(stage, case, self.context(case, folders), out)
-                self.made[name] = out
-            folders[stage.name] = self.made[name]
+            own = self.artifacts_in or self.root / "artifacts"
+            parent = self.references_in or own if stage.kind == "reference" else own
+            parent.mkdir(exist_ok=True)
+            finished = parent / f"{stage.kind}-{digest(msgspec.to_builtins(stage.key))}"
+            with locks.hold(finished.with_suffix(".lock"), "tests", lambda holder: None):
+                if not finished.exists():
+                    out = self.folder()
+                    with quickly_compiled() if stage.kind == "pt2" else contextlib.nullcontext():
+                        base.load(stage.producer).produce(stage, case, self.context(case, folders), out)
+                    out.rename(finished)
+            folders[stage.name] = finished
         return folders
 
     def reference(self, case: Case) -> dict[str, tensors.Array]:
@@ -102,6 +114,13 @@ class Bench:
             lane.call()
             outputs: dict[str, tensors.Array] = lane.read()
             return outputs
+
+
+def quickly_compiled() -> contextlib.AbstractContextManager[None]:
+    """AOTInductor does not precompile its headers, which takes longer than to compile the one package without them."""
+    config = importlib.import_module("torch._inductor.config")
+    patched: contextlib.AbstractContextManager[None] = config.patch({"aot_inductor.precompile_headers": False})
+    return patched
 
 
 def cosine(found: tensors.Array, wanted: tensors.Array) -> float:

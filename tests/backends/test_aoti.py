@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.backends import base
-from bench.errors import Unsupported
+from bench.backends.aoti import _check_linked as check_linked
+from bench.errors import Unavailable, Unsupported
 from bench.model.suite import Case, Input, Range
 from tests.backends.kit import HERE, Bench
 from tests.conftest import Trtbench
@@ -46,20 +49,28 @@ def point(bench: Bench, batch: int) -> Case:
     )
 
 
-def test_one_package_serves_all_points_of_a_dynamic_case(bench: Bench) -> None:
+def test_all_points_of_a_dynamic_case_have_one_package(bench: Bench) -> None:
     assert AOTI.stages(point(bench, 1))[1] == AOTI.stages(point(bench, 8))[1]
+
+
+@pytest.mark.long
+def test_one_package_serves_all_points_of_a_dynamic_case(bench: Bench) -> None:
     for batch in (1, 8):
         case = point(bench, batch)
         found, wanted = bench.run(case), bench.reference(case)
         assert all(np.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
 
 
-def test_a_package_tells_what_caches_its_compiler_found(bench: Bench) -> None:
+def test_a_package_tells_that_its_compiler_found_no_code(bench: Bench) -> None:
     """Inductor's code cache is not asked for packages, so one is never compiled warm."""
-    inductor = importlib.import_module("torch._inductor.config")
     with bench.prepared(bench.case("aoti")) as prepared:
         told = prepared.fairness()
         assert (told["code_cache"], "autotune_cache" in told) == ("cold", False)
+
+
+@pytest.mark.long
+def test_a_package_whose_kernels_were_chosen_by_timing_tells_of_that_cache(bench: Bench) -> None:
+    inductor = importlib.import_module("torch._inductor.config")
     with (
         inductor.patch(max_autotune_pointwise=True),
         bench.prepared(bench.case("aoti", options={"memory_format": "channels_last"})) as prepared,
@@ -79,6 +90,19 @@ def test_a_model_that_branches_on_values_is_unsupported(bench: Bench) -> None:
         bench.run(bench.case("aoti", "zoo.py:branches"))
 
 
+@pytest.mark.parametrize(("library", "refused"), [(b"libstdc++.so.6", False), (b"libc++.so.1", False), (b"", True)])
+def test_a_package_without_the_shared_standard_library_is_refused(
+    tmp_path: Path, library: bytes, refused: bool
+) -> None:
+    package = tmp_path / "model.pt2"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("model/data/wrapper.cpp", b"")
+        archive.writestr("model/data/wrapper.so", b"\x7fELF " + library + b" libm.so.6")
+    with pytest.raises(Unavailable, match="statically") if refused else contextlib.nullcontext():
+        check_linked(package)
+
+
+@pytest.mark.long
 def test_a_compiler_that_links_its_library_statically_is_refused(
     trtbench: Trtbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,10 +27,9 @@ def gpu(bench: Bench) -> Bench:
     """A bench on the first GPU, with artifacts of its own."""
     if not torch.cuda.is_available():
         pytest.skip("torch can use no CUDA device")
-    return Bench(bench.root, device="cuda:0", made=GPU_MADE)
+    return Bench(bench.root, artifacts_in=bench.root / "cuda", device="cuda:0")
 
 
-GPU_MADE: dict[str, Any] = {}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("eager", {}),
     ("eager", {"cuda_graph": True}),

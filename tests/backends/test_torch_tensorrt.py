@@ -30,23 +30,10 @@ IRS = ["dynamo", "ts", "fx", "torch_compile"]
 ROOT = Path(__file__).parents[2]
 
 
-class References(dict[str, Path]):
-    """Folders by stage, those of references kept for other tests."""
-
-    def __init__(self, shared: dict[str, Path]) -> None:
-        super().__init__({name: path for name, path in shared.items() if name.startswith("reference")})
-        self.shared = shared
-
-    def __setitem__(self, name: str, path: Path) -> None:
-        super().__setitem__(name, path)
-        if name.startswith("reference"):
-            self.shared[name] = path
-
-
 @pytest.fixture
 def own(bench: Bench, tmp_path: Path) -> Bench:
     """A bench with builds of its own, as stand-ins differ from test to test; references are shared."""
-    return Bench(tmp_path, made=References(bench.made))
+    return Bench(tmp_path, references_in=bench.artifacts_in)
 
 
 @pytest.fixture

@@ -129,8 +129,11 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(trtbench: Trtbench, fake_s
     assert trtbench.out == planned
 
 
-def test_a_gpu_suite_is_rehearsed_without_hardware(trtbench: Trtbench) -> None:
-    assert trtbench("run", "suites/vision.yaml", "--backend", "fake", "--quick") == 0
+@pytest.mark.parametrize(
+    "select", [["--select", "batch=1 and precision=fp16"], pytest.param([], marks=pytest.mark.long)]
+)
+def test_a_gpu_suite_is_rehearsed_without_hardware(trtbench: Trtbench, select: list[str]) -> None:
+    assert trtbench("run", "suites/vision.yaml", "--backend", "fake", "--quick", *select) == 0
     (run,) = trtbench.runs()
     assert {case.backend for case in run.header.cases} == {"fake"}
     assert {record.label.split("/")[0] for record in run.records} >= {"resnet18", "resnet50"}
@@ -192,10 +195,17 @@ def test_a_pipe_closed_by_the_reader_is_no_error(tmp_path: Path, trtbench: Trtbe
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("pipe", ["--progress json |", "2>&1 |"])
-@pytest.mark.parametrize(("backends", "code"), [("[fake]", 0), ("[fake, {name: fake, fail: nan}]", 1)])
+@pytest.mark.parametrize(
+    ("backends", "code", "pipe"),
+    [
+        ("[fake]", 0, "2>&1 |"),
+        ("[fake, {name: fake, fail: nan}]", 1, "--progress json |"),
+        pytest.param("[fake]", 0, "--progress json |", marks=pytest.mark.long),
+        pytest.param("[fake, {name: fake, fail: nan}]", 1, "2>&1 |", marks=pytest.mark.long),
+    ],
+)
 def test_a_run_goes_on_when_nobody_reads_it_any_more(
-    tmp_path: Path, trtbench: Trtbench, fake_suite: Suite, pipe: str, backends: str, code: int
+    tmp_path: Path, trtbench: Trtbench, fake_suite: Suite, backends: str, code: int, pipe: str
 ) -> None:
     suite = fake_suite(backends, replicates=2)
     run = f"{sys.executable} -m bench run {suite} --store {trtbench.store}"

@@ -11,11 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from bench import store
-
-KILLS = 200
-BATCHES = 40
 
 
 def stored_before_kill(command: list[str], env: dict[str, str], delay: float) -> tuple[list[tuple[str, int]], bool]:
@@ -38,11 +36,12 @@ def stored_before_kill(command: list[str], env: dict[str, str], delay: float) ->
     return told, child.returncode == 0
 
 
-def test_two_hundred_kills_lose_nothing_and_resume_runs_exactly_the_rest(
-    tmp_path: Path, fake_suite: Callable[..., Path]
+@pytest.mark.parametrize(("kills", "batches"), [(8, 6), pytest.param(200, 40, marks=pytest.mark.long)])
+def test_kills_lose_nothing_and_resume_runs_exactly_the_rest(
+    tmp_path: Path, fake_suite: Callable[..., Path], kills: int, batches: int
 ) -> None:
     suite = fake_suite()
-    suite.write_text(suite.read_text().replace("[1, 8]", str(list(range(1, BATCHES + 1)))))
+    suite.write_text(suite.read_text().replace("[1, 8]", str(list(range(1, batches + 1)))))
     results = tmp_path / "results"
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -50,11 +49,11 @@ def test_two_hundred_kills_lose_nothing_and_resume_runs_exactly_the_rest(
     base = [sys.executable, "-m", "bench", "run", "--store", str(results), "--progress", "json"]
     rng = random.Random(20261123)
     told: dict[str, list[tuple[str, int]]] = {}
-    kills, current = 0, ""
-    while kills < KILLS:
+    killed, current = 0, ""
+    while killed < kills:
         command = [*base, "--resume", current] if current else [*base, str(suite)]
         said, ended = stored_before_kill(command, env, rng.uniform(0.05, 1.2))
-        kills += not ended
+        killed += not ended
         if not current:
             fresh = [path for path in store.runs(results) if path.stem not in told] if results.exists() else []
             if not fresh:
@@ -82,7 +81,7 @@ def test_two_hundred_kills_lose_nothing_and_resume_runs_exactly_the_rest(
         run = store.read(store.resolve(results, name))
         assert sorted(said + rest, key=str) == sorted(set(said + rest), key=str)
         assert {case.id for case in run.header.cases} == {record.case for record in run.records}
-        assert len(run.records) == BATCHES
+        assert len(run.records) == batches
         assert set(said) | set(rest) <= {(record.case, record.replicate) for record in run.records}
     # What the killed ones left the next have removed: the last of all ended by itself.
     _, ended = stored_before_kill([*base, str(suite)], env, 120)

@@ -62,19 +62,21 @@ def test_a_group_waits_whole_before_its_first_is_measured(trtbench: Trtbench, fa
     ]
 
 
+@pytest.mark.parametrize("batches", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_what_backends_have_to_make_is_made_by_workers_started_ahead_once(
-    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, batches: int
 ) -> None:
     suite = fake_suite("[{name: fake, tactics: 0.5}, fake]", replicates=2)
+    suite.write_text(suite.read_text().replace("[1, 8]", str([1, 8][:batches])))
     before = children()
     assert trtbench("run", suite) == 0
     cache = tmp_path / "other"
-    for builders in (2, 0):  # two cases have a build, which both of their replicates measure
+    for builders in (batches, 0):  # these cases have a build, which both of their replicates measure
         assert trtbench("run", suite, "--prestart", 8, "--progress", "json", "--cache", cache) == 0
-        assert groups(trtbench) == [f"prestart: {8 + builders} workers"]
+        assert groups(trtbench) == [f"prestart: {4 * batches + builders} workers"]
     early, late, usual = sorted(trtbench.runs(), key=lambda run: (not ahead(run.records[0]), run.header.created))
     metas = [json.loads(path.read_text()) for path in (cache / "fake-build").glob("*/meta.json")]
-    assert [meta.get("phases", []) for meta in metas] == [[], []]  # what a build took has no waiting in it
+    assert [meta.get("phases", []) for meta in metas] == [[]] * batches  # what a build took has no waiting in it
     for run in (early, late):
         assert [r.measurements for r in run.records] == [r.measurements for r in usual.records]
     built = [
@@ -84,7 +86,7 @@ def test_what_backends_have_to_make_is_made_by_workers_started_ahead_once(
         for phase in record.phases
         if phase.name == "build"
     ]
-    assert built == [True, True, False, False, False, False, False, False]
+    assert built == [True] * batches + [False] * 3 * batches
     assert children() == before
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -229,6 +231,7 @@ def begun(trtbench: Trtbench, *arguments: object) -> Path:
 def test_a_resumed_run_goes_on_with_its_seed_and_its_cold_starts(
     trtbench: Trtbench, fake_suite: Suite, tmp_path: Path
 ) -> None:
+    shutil.rmtree(tmp_path / "cache")  # the references that all tests share
     path = begun(trtbench, fake_suite(), "--seed", 7, "--cold")
     assert trtbench("run", "--resume", path.stem) == 0
     run = store.read(path)
@@ -306,17 +309,24 @@ def test_resume_measures_nothing_for_a_baseline_that_is_not_there(trtbench: Trtb
     assert path.read_bytes() == before
 
 
+@contextlib.contextmanager
+def started_with(number: signal.Signals, handler: signal.Handlers) -> Iterator[None]:
+    """Processes that start in the block have this way of handling a signal."""
+    usual = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, usual)
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_signals_that_the_starter_ignores_stay_ignored(
     tmp_path: Path, fake_suite: Suite, number: signal.Signals
 ) -> None:
     command = [sys.executable, "-m", "bench", "run", fake_suite(), "--store", tmp_path / "r", "--progress", "json"]
     env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache")}
-    usual = signal.signal(number, signal.SIG_IGN)  # as nohup does, and a shell for its background jobs
-    try:
+    with started_with(number, signal.SIG_IGN):  # as nohup does, and a shell for its background jobs
         child = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
-    finally:
-        signal.signal(number, usual)
     with child:
         assert child.stdout is not None
         child.stdout.readline()
@@ -335,7 +345,9 @@ def test_an_interrupt_even_repeated_finishes_the_file(
     suite = fake_suite("[fake, {name: fake, fail: hang}]", replicates=1)
     command = [sys.executable, "-m", "bench", "run", str(suite), "--store", str(tmp_path / "r"), "--progress", "json"]
     env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache")}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as child:
+    with started_with(number, signal.SIG_DFL):  # whoever started the tests may ignore it
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True)
+    with child:
         assert child.stdout is not None
         for line in child.stdout:
             event = msgspec.json.decode(line)

@@ -52,7 +52,13 @@ def measured(case: Case, root: Path, policy: Policy = SHORT) -> Record:
 @pytest.mark.parametrize("factory", ["zoo.py:in_place", "zoo.py:rectifies"])
 @pytest.mark.parametrize(
     ("backend", "precision"),
-    [("eager", "fp32"), ("eager", "bf16"), ("torchscript", "fp32"), ("inductor", "fp32"), ("aoti", "fp32")],
+    [
+        ("eager", "fp32"),
+        ("eager", "bf16"),
+        ("torchscript", "fp32"),
+        ("inductor", "fp32"),
+        pytest.param("aoti", "fp32", marks=pytest.mark.long),
+    ],
 )
 def test_a_model_that_changes_its_input_in_place_is_unsupported_and_never_timed(
     tmp_path: Path, factory: str, backend: str, precision: Precision
