@@ -46,7 +46,8 @@ def collect(table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = 
     for source in (_results, _warnings):
         for note, members in source(table, shown, verbose):
             merged.setdefault(note, []).extend(members)
-            if failure := members[0].failure:
+            failure = members[0].failure
+            if failure and note[0] == cells.failure(failure):
                 logs.setdefault(note, failure.log)
     numbered = []
     in_order = sorted(merged.items(), key=lambda note: table.index(note[1][0]))  # of the rows; stable within a row

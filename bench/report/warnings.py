@@ -39,23 +39,30 @@ _WAITS = (
 )
 _FORK = "let each other stream wait for the call's at first: in PyTorch side.wait_stream(torch.cuda.current_stream())"
 _MOST_OUTPUTS = 3
+# What a sentence meets in figures that it was not written for: others, or of another type, or too large to format.
+_UNKNOWN = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 # A number in a text, with its unit of time or size, as that changes with it; conv2d and fp16 are names.
 _NUMBER = re.compile(r"0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?")
 
 
 def describe(warning: Warning) -> Advice:
-    """The sentence and the advice of a warning; those of runs of schema 1 are stored with it."""
-    sentence = SENTENCES.get(warning.kind)
-    if warning.message or sentence is None:
-        return Advice(warning.message or f"no description of this warning: {dict(warning.figures)}", warning.hint)
-    return sentence(warning.figures)
+    """The sentence and the advice of a warning; those of runs of schema 1 are stored with it. A warning of a later
+    version or of a damaged file, whose kind or figures are not known here, shows its figures as they are.
+    """
+    if warning.message:
+        return Advice(warning.message, warning.hint)
+    try:
+        return SENTENCES[warning.kind](warning.figures)
+    except _UNKNOWN:
+        return Advice(f"no description of this warning: {dict(warning.figures)}", warning.hint)
 
 
 def key(warning: Warning) -> tuple[str, ...]:
     """What two warnings have in common whose figures can be merged: kind, advice, and everything but numbers."""
+    text, hint = describe(warning)
     if warning.message:
-        return (warning.kind, mask_numbers(warning.message), warning.hint)
-    return (warning.kind, *(f"{name}={_discrete(value)}" for name, value in sorted(warning.figures.items())))
+        return (warning.kind, mask_numbers(text), hint)
+    return (warning.kind, hint, *(f"{name}={_discrete(value)}" for name, value in sorted(warning.figures.items())))
 
 
 def mask_numbers(text: str) -> str:
