@@ -56,9 +56,9 @@ def _pytest(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """The tests that need no torch, in an environment without it: within a minute."""
+    """The tests that need neither torch nor worker processes, in an environment without torch: within a minute."""
     session.install(*CONSTRAINTS, "-e", ".[dev]")
-    session.run("pytest", *PARALLEL, *session.posargs, env=TESTS)
+    session.run("pytest", *PARALLEL, "-m", "not (workers or long or gpu or selfbench)", *session.posargs, env=TESTS)
 
 
 @nox.session

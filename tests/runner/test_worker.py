@@ -19,6 +19,8 @@ from bench.runtimes.torch import lane
 from tests.backends.kit import HERE, IMAGES
 from tests.report.conftest import make
 
+pytestmark = pytest.mark.workers
+
 pytest.importorskip("torch")
 SHORT = Policy(boundaries=("latency",), warmup_calls=1, warmup_ns=0, min_samples=6, max_samples=6, warmup_limit_ns=1)
 
