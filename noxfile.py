@@ -58,7 +58,8 @@ def _pytest(session: nox.Session, *arguments: str) -> None:
 def quick(session: nox.Session) -> None:
     """The tests that need neither torch nor worker processes, in an environment without torch: within a minute."""
     session.install(*CONSTRAINTS, "-e", ".[dev]")
-    session.run("pytest", *PARALLEL, "-m", "not (workers or long or gpu or selfbench)", *session.posargs, env=TESTS)
+    chosen = ("-m", "not (workers or long or gpu or selfbench)", "--hypothesis-profile", "quick")
+    session.run("pytest", *PARALLEL, *chosen, *session.posargs, env=TESTS)
 
 
 @nox.session
