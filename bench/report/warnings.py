@@ -75,9 +75,9 @@ def merge(warnings: Sequence[Warning]) -> Warning:
 
 
 def _discrete(value: Any) -> str:
-    """A value without its numbers."""
+    """A value without its numbers, and a mapping without its order."""
     if isinstance(value, Mapping):
-        return str({name: _discrete(member) for name, member in value.items()})
+        return str({name: _discrete(member) for name, member in sorted(value.items())})
     return "#" if _is_number(value) else repr(value)
 
 
@@ -148,9 +148,10 @@ def _inside(hits: Mapping[str, bool]) -> str:
 
 
 def _not_steady(f: Figures) -> Advice:
+    by = f" by {_percent(f['spread'])}" if f["spread"] is not None else ", and one of them was 0"
     return Advice(
-        f"after {_number(f['calls'])} warm-up calls in {_time(f['ns'])} the medians of three windows still differed by "
-        f"{_percent(f['spread'])}",
+        f"after {_number(f['calls'])} warm-up calls in {_time(f['ns'])} the medians of three windows still differed"
+        f"{by}",
         "close other programs, fix the CPU's frequency, or set a longer warmup_limit",
     )
 
@@ -241,7 +242,8 @@ def _transfer_bound(f: Figures) -> Advice:
 
 
 def _blind_reference(f: Figures) -> Advice:
-    reasons = [f"output {name!r} is {_number(value, '.6g')} everywhere" for name, value in f["constant"].items()]
+    constant = {n: value if isinstance(value, str) else _number(value, ".6g") for n, value in f["constant"].items()}
+    reasons = [f"output {name!r} is {value} everywhere" for name, value in constant.items()]
     reasons += [f"output {name!r} is the same for all {_number(f['samples'])} samples" for name in f["repeated"]]
     what = "nothing" if len(reasons) == f["outputs"] else "little"
     more = f"; and {len(reasons) - _MOST_OUTPUTS} more" if len(reasons) > _MOST_OUTPUTS else ""
