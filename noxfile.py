@@ -56,9 +56,10 @@ def _pytest(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """The tests that need no torch, in an environment without it: within a minute."""
+    """The tests that need neither torch nor worker processes, in an environment without torch: within a minute."""
     session.install(*CONSTRAINTS, "-e", ".[dev]")
-    session.run("pytest", *PARALLEL, *session.posargs, env=TESTS)
+    chosen = ("-m", "not (workers or long or gpu or selfbench)", "--hypothesis-profile", "quick")
+    session.run("pytest", *PARALLEL, *chosen, *session.posargs, env=TESTS)
 
 
 @nox.session

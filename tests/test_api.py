@@ -23,6 +23,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "results"
 
 
+@pytest.mark.workers
 def test_a_suite_is_loaded_planned_run_and_read(fake_suite: Suite, store: Path) -> None:
     suite = bench.load(fake_suite(replicates=2))
     plan = bench.plan(suite, select="batch=8")
@@ -38,6 +39,7 @@ def test_a_suite_is_loaded_planned_run_and_read(fake_suite: Suite, store: Path) 
     assert bench.find(run) == bench.find(store=store) == Path(run.path)
 
 
+@pytest.mark.workers
 def test_a_run_has_a_frame_rows_and_tables(fake_suite: Suite, store: Path) -> None:
     run = bench.run(fake_suite("[fake, {name: fake, noise: 0.1}]"), store=store)
     frame = run.frame()
@@ -52,6 +54,7 @@ def test_a_run_has_a_frame_rows_and_tables(fake_suite: Suite, store: Path) -> No
         bench.rows(run, baseline="eager")
 
 
+@pytest.mark.workers
 def test_quick_and_replicates_are_those_of_the_command_line(fake_suite: Suite, store: Path) -> None:
     path = fake_suite(replicates=3)
     assert bench.request(path).policy.replicates == 3
@@ -88,6 +91,7 @@ def test_bad_input_is_an_error_and_nothing_is_written(
     assert not store.exists()
 
 
+@pytest.mark.workers
 def test_a_file_that_is_no_suite_says_what_it_is(fake_suite: Suite, store: Path, tmp_path: Path) -> None:
     run = bench.run(fake_suite(), store=store)
     with pytest.raises(UsageError, match="a run, where a suite is expected"):
@@ -106,6 +110,7 @@ def test_a_plan_needs_no_device_and_says_which_is_missing(monkeypatch: pytest.Mo
     assert bench.request("suites/vision.yaml", backend="fake").device_missing == ""
 
 
+@pytest.mark.workers
 def test_an_interrupt_raises_with_the_run_and_resume_does_the_rest(fake_suite: Suite, store: Path) -> None:
     def interrupt(event: events.Event) -> None:
         if isinstance(event, events.Stored):
@@ -121,6 +126,7 @@ def test_an_interrupt_raises_with_the_run_and_resume_does_the_rest(fake_suite: S
     assert (len(whole.records), whole.footer and whole.footer.status) == (4, "complete")
 
 
+@pytest.mark.workers
 def test_a_failure_is_a_record_and_no_exception(fake_suite: Suite, store: Path) -> None:
     run = bench.run(fake_suite("[fake, {name: fake, fail: raise}]"), store=store)
     assert not bench.succeeded(run)
@@ -130,6 +136,7 @@ def test_a_failure_is_a_record_and_no_exception(fake_suite: Suite, store: Path) 
     assert not bench.succeeded(missing)
 
 
+@pytest.mark.workers
 def test_runs_outside_the_main_thread_need_no_signal_handlers(fake_suite: Suite, store: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

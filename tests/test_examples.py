@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.workers
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -60,7 +60,7 @@ def warnings(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
     the same for each of ``batch`` samples along the first dimension. Any program that computes the last layer is then
     accurate there, whatever comes before; e.g. where a model's last layer begins as zeros.
     """
-    constant: dict[str, float] = {}
+    constant: dict[str, float | str] = {}
     repeated: list[str] = []
     compared = 0
     for name, output in reference.items():
@@ -69,13 +69,18 @@ def warnings(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
             continue
         compared += 1
         if (values == values.flat[0]).all():
-            constant[name] = float(np.real(values.flat[0]))
+            constant[name] = _plain(values.flat[0])
         elif batch > 1 and values.shape[0] == batch and (values == values[:1]).all():
             repeated.append(name)
     if not constant and not repeated:
         return ()
     figures = {"constant": constant, "repeated": repeated, "samples": batch, "outputs": compared}
     return (Warning(kind="BlindReference", figures=figures),)
+
+
+def _plain(value: Any) -> float | str:
+    """A number that a file can hold: one that is complex or infinite is a text."""
+    return float(value) if np.isrealobj(value) and np.isfinite(value) else f"{value:.6g}"
 
 
 def _few(reasons: list[str]) -> str:

@@ -31,7 +31,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 def not_steady(warmed: WarmUp) -> Warning:
     """The warning that the warm-up ended before its windows agreed."""
-    return Warning(kind="NotSteady", figures={"calls": warmed.calls, "ns": warmed.ns, "spread": warmed.spread})
+    spread = warmed.spread if math.isfinite(warmed.spread) else None
+    return Warning(kind="NotSteady", figures={"calls": warmed.calls, "ns": warmed.ns, "spread": spread})
 
 
 def imprecise(measurement: Measurement, policy: Policy) -> list[Warning]:

@@ -59,10 +59,9 @@ def describe(warning: Warning) -> Advice:
 
 def key(warning: Warning) -> tuple[str, ...]:
     """What two warnings have in common whose figures can be merged: kind, advice, and everything but numbers."""
-    text, hint = describe(warning)
     if warning.message:
-        return (warning.kind, mask_numbers(text), hint)
-    return (warning.kind, hint, *(f"{name}={_discrete(value)}" for name, value in sorted(warning.figures.items())))
+        return (warning.kind, mask_numbers(warning.message), warning.hint)
+    return (warning.kind, *(f"{name}={_discrete(value)}" for name, value in sorted(warning.figures.items())))
 
 
 def mask_numbers(text: str) -> str:
@@ -82,9 +81,9 @@ def merge(warnings: Sequence[Warning]) -> Warning:
 
 
 def _discrete(value: Any) -> str:
-    """A value without its numbers."""
+    """A value without its numbers, and a mapping without its order."""
     if isinstance(value, Mapping):
-        return str({name: _discrete(member) for name, member in value.items()})
+        return str({name: _discrete(member) for name, member in sorted(value.items())})
     return "#" if _is_number(value) else repr(value)
 
 
@@ -136,6 +135,10 @@ def _low(value: Number) -> float:
     return value.low if isinstance(value, Span) else value
 
 
+def _high(value: Number) -> float:
+    return value.high if isinstance(value, Span) else value
+
+
 def _because(reasons: Iterable[str]) -> str:
     """The first reason, and how many others there are."""
     first, *others = [*reasons] or [""]
@@ -155,9 +158,10 @@ def _inside(hits: Mapping[str, bool]) -> str:
 
 
 def _not_steady(f: Figures) -> Advice:
+    by = f" by {_percent(f['spread'])}" if f["spread"] is not None else ", and one of them was 0"
     return Advice(
-        f"after {_number(f['calls'])} warm-up calls in {_time(f['ns'])} the medians of three windows still differed by "
-        f"{_percent(f['spread'])}",
+        f"after {_number(f['calls'])} warm-up calls in {_time(f['ns'])} the medians of three windows still differed"
+        f"{by}",
         "close other programs, fix the CPU's frequency, or set a longer warmup_limit",
     )
 
@@ -176,7 +180,7 @@ def _plateau(f: Figures) -> Advice:
 def _max_time(f: Figures) -> Advice:
     hints = ["a longer max_time"]
     hints += ["no --quick, which allows 1 s"] * (_low(f["max_time_ns"]) <= NS_PER_S)
-    hints += ["a smaller batch"] * (_low(f["batch"]) > 1)
+    hints += ["a smaller batch"] * (_high(f["batch"]) > 1)
     return Advice(f"{_known(f)} when {_time(f['max_time_ns'])} were over", ", or ".join(hints))
 
 
@@ -203,7 +207,7 @@ def _fewer_lanes(f: Figures) -> Advice:
         return Advice(f"{text}: fewer calls overlap in throughput than elsewhere", "a smaller batch, or fewer streams")
     count = f"{_number(lanes)} lane{'s' * (lanes != 1)}"
     text = f"throughput is of {count}, not of the {_number(requested)} streams requested: the backend has no more"
-    return Advice(text, f"streams: {_number(lanes)}")
+    return Advice(text, f"streams: {_number(_low(lanes))}")  # as many as each of several has
 
 
 def _not_cold(f: Figures) -> Advice:
@@ -248,7 +252,8 @@ def _transfer_bound(f: Figures) -> Advice:
 
 
 def _blind_reference(f: Figures) -> Advice:
-    reasons = [f"output {name!r} is {_number(value, '.6g')} everywhere" for name, value in f["constant"].items()]
+    constant = {n: value if isinstance(value, str) else _number(value, ".6g") for n, value in f["constant"].items()}
+    reasons = [f"output {name!r} is {value} everywhere" for name, value in constant.items()]
     reasons += [f"output {name!r} is the same for all {_number(f['samples'])} samples" for name in f["repeated"]]
     what = "nothing" if len(reasons) == f["outputs"] else "little"
     more = f"; and {len(reasons) - _MOST_OUTPUTS} more" if len(reasons) > _MOST_OUTPUTS else ""
@@ -298,10 +303,6 @@ def _clocks(f: Figures) -> str:
     if _low(lowest) < _low(highest):
         return f"the SM clock was between {_number(_low(lowest))} and {_number(_high(highest))} MHz"
     return f"the SM clock was at {_number(highest)} MHz"
-
-
-def _high(value: Number) -> float:
-    return value.high if isinstance(value, Span) else value
 
 
 def _throttled(f: Figures) -> Advice:

@@ -13,6 +13,7 @@ from bench.analysis import fairness
 from bench.backends import base
 from bench.errors import Unsupported
 from bench.model.suite import Input, Range
+from bench.report.warnings import describe
 from tests.backends.kit import Bench
 
 torch = pytest.importorskip("torch")
@@ -69,7 +70,8 @@ def test_a_size_of_one_recompiles_and_the_record_says_so(bench: Bench) -> None:
         told = prepared.fairness()
     (warning,) = fairness.warnings(told, case)
     assert (told["recompiles"], warning.kind) == (1, "Recompiled")
-    assert "x.size()[0]" in warning.message
+    assert warning.figures["recompiles"] == 1
+    assert "x.size()[0]" in describe(warning).text
 
 
 def test_a_model_that_compiles_in_each_call_until_torch_gives_up_is_told_with_the_reason(bench: Bench) -> None:
@@ -82,7 +84,8 @@ def test_a_model_that_compiles_in_each_call_until_torch_gives_up_is_told_with_th
     warning = fairness.warnings(told, case)[-1]
     assert (told["recompiles"], told["recompile_limit"], warning.kind) == (2, True, "Recompiled")
     assert told["recompile_reasons"][0].endswith("calls == 0")
-    assert "runs uncompiled" in warning.message
+    assert (warning.figures["recompiles"], warning.figures["gave_up"]) == (2, True)
+    assert "runs uncompiled" in describe(warning).text
 
 
 @pytest.mark.parametrize(("skipped", "capture"), [(0, "backend"), (1, "backend"), (2, "none")])

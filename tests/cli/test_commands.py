@@ -64,6 +64,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
+@pytest.mark.workers
 def test_bad_input_is_one_message_and_nothing_is_written(
     trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_store_that_is_a_file_is_refused_before_anything_runs(trtbench: Trtben
     assert trtbench.store.read_text() == "mine"
 
 
+@pytest.mark.workers
 def test_a_plan_of_more_than_ten_thousand_cases_needs_yes(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite()
     suite.write_text(suite.read_text().replace("[1, 8]", str(list(range(1, 10_002)))))
@@ -132,6 +134,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(trtbench: Trtbench, fake_s
 @pytest.mark.parametrize(
     "select", [["--select", "batch=1 and precision=fp16"], pytest.param([], marks=pytest.mark.long)]
 )
+@pytest.mark.workers
 def test_a_gpu_suite_is_rehearsed_without_hardware(trtbench: Trtbench, select: list[str]) -> None:
     assert trtbench("run", "suites/vision.yaml", "--backend", "fake", "--quick", *select) == 0
     (run,) = trtbench.runs()
@@ -140,12 +143,14 @@ def test_a_gpu_suite_is_rehearsed_without_hardware(trtbench: Trtbench, select: l
     assert run.header.environments["default"].kind == "fake"
 
 
+@pytest.mark.workers
 def test_select_runs_only_what_it_names(trtbench: Trtbench, fake_suite: Suite) -> None:
     assert trtbench("run", fake_suite(), "--select", "batch=8 and backend=fake") == 0
     (run,) = trtbench.runs()
     assert [case.symbols for case in run.header.cases] == [{"batch": 8}]
 
 
+@pytest.mark.workers
 def test_show_prints_the_latest_run_in_every_format(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
     assert trtbench("show") == 0
@@ -161,6 +166,7 @@ def test_show_prints_the_latest_run_in_every_format(trtbench: Trtbench, fake_sui
     assert trtbench("show", trtbench.runs()[0].header.run) == 0
 
 
+@pytest.mark.workers
 def test_show_of_a_torn_run_tells_of_the_damage_and_shows_the_rest(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
     path = store.runs(trtbench.store)[0]
@@ -185,6 +191,7 @@ def test_schema_is_json_schema_with_the_backends_options(trtbench: Trtbench) -> 
     assert "max-autotune" in trtbench.out
 
 
+@pytest.mark.workers
 def test_a_pipe_closed_by_the_reader_is_no_error(tmp_path: Path, trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
     command = (
@@ -204,6 +211,7 @@ def test_a_pipe_closed_by_the_reader_is_no_error(tmp_path: Path, trtbench: Trtbe
         pytest.param("[fake, {name: fake, fail: nan}]", 1, "2>&1 |", marks=pytest.mark.long),
     ],
 )
+@pytest.mark.workers
 def test_a_run_goes_on_when_nobody_reads_it_any_more(
     tmp_path: Path, trtbench: Trtbench, fake_suite: Suite, backends: str, code: int, pipe: str
 ) -> None:
@@ -218,6 +226,7 @@ def test_a_run_goes_on_when_nobody_reads_it_any_more(
     assert whole.footer.status == "complete"
 
 
+@pytest.mark.workers
 def test_a_terminal_without_the_characters_gets_others(trtbench: Trtbench, fake_suite: Suite) -> None:
     command = [sys.executable, "-m", "bench", "run", fake_suite(), "--store", trtbench.store]
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -256,6 +265,7 @@ def hints(out: str) -> set[str]:
 
 
 @pytest.mark.parametrize("words", [[], ["--store", "other runs"]])
+@pytest.mark.workers
 def test_the_command_that_goes_on_with_a_run_works_as_it_is_shown(
     trtbench: Trtbench,
     fake_suite: Suite,
@@ -279,6 +289,7 @@ def test_the_command_that_goes_on_with_a_run_works_as_it_is_shown(
     assert run.footer.status == "complete"
 
 
+@pytest.mark.workers
 def test_a_run_is_gone_on_with_on_a_machine_that_has_its_device(
     trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +306,7 @@ def test_a_run_is_gone_on_with_on_a_machine_that_has_its_device(
     assert path.read_bytes() == before
 
 
+@pytest.mark.workers
 def test_a_run_of_another_environment_is_told_with_what_differs(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
     (path,) = store.runs(trtbench.store)
@@ -327,6 +339,7 @@ def test_the_plan_of_a_gpu_suite_is_read_where_there_is_no_gpu(
     assert not trtbench.store.exists()
 
 
+@pytest.mark.workers
 def test_a_rehearsal_needs_no_toolchain(trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCH22_PYTHON", raising=False)
     assert trtbench("run", "suites/fx2trt_resnet18.yaml", "--backend", "fake", "--select", "toolchain=torch22") == 0
@@ -362,6 +375,7 @@ def test_a_backend_that_would_be_forgotten_is_refused(trtbench: Trtbench, fake_s
     assert trtbench.err.endswith("\n  fix: trtbench run --help\n")
 
 
+@pytest.mark.workers
 def test_a_run_in_the_place_of_a_suite_is_told_what_to_do_with_it(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
     path = trtbench.runs()[0].path
@@ -370,6 +384,7 @@ def test_a_run_in_the_place_of_a_suite_is_told_what_to_do_with_it(trtbench: Trtb
 
 
 @pytest.mark.parametrize("words", [["run", "--resume"], ["show"]])
+@pytest.mark.workers
 def test_a_store_that_would_not_be_looked_into_is_refused(
     trtbench: Trtbench, fake_suite: Suite, words: list[str]
 ) -> None:
@@ -391,6 +406,7 @@ def test_a_plan_of_nothing_names_a_command_that_takes_the_same_options(trtbench:
 # --------------------------------------------------------------------------------------------- exit codes and output
 
 
+@pytest.mark.workers
 def test_a_run_that_could_measure_nothing_is_not_a_success(trtbench: Trtbench, fake_suite: Suite) -> None:
     assert trtbench("run", fake_suite("[{name: fake, fail: unavailable}]")) == 1
     assert "nothing was measured: every case lacks a package or a device\n  fix: trtbench doctor" in trtbench.err
@@ -414,6 +430,7 @@ def full(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.workers
 def test_output_that_cannot_be_written_is_one_message(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite("[fake, {name: fake, fail: unavailable}]")
     said = "trtbench: the output cannot be written: No space left on device"

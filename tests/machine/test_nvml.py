@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
-from typing import Any
 
+import msgspec
 import pynvml
 import pytest
 from hypothesis import given
@@ -14,6 +13,8 @@ from hypothesis import strategies as st
 
 from bench.machine import gpus, nvml
 from bench.machine.nvml import GpuTelemetry, mark, warnings
+from bench.model.telemetry import GpuFigures
+from bench.report.warnings import Advice, describe
 from tests.machine.nvml_kit import ANSWERS, CONSTANTS, GIB, FakeNvml
 
 S = 1_000_000_000
@@ -44,8 +45,8 @@ def watch(fake: FakeNvml, *steps: dict[str, object]) -> GpuTelemetry:
     return watched
 
 
-def kinds(told: dict[str, Any]) -> list[str]:
-    return [warning.kind for warning in warnings(told)]
+def kinds(figures: GpuFigures) -> list[str]:
+    return [warning.kind for warning in warnings(figures)]
 
 
 # ------------------------------------------------------------------------------------------------- names and bits
@@ -79,13 +80,13 @@ def test_the_error_codes_are_those_of_the_library() -> None:
 
 def test_the_figures_of_a_quiet_card() -> None:
     fake = FakeNvml()
-    told = watch(
+    figures = watch(
         fake,
         {"pids": {WORKER: GIB}, "sm": 1980, "mw": 300_000, "mj": 1_000_000},
         {"sm": 1965, "mw": 400_000},
         {"sm": 1980, "mw": 310_000, "celsius": 61, "used": 3 * GIB, "mj": 1_345_500, "percent": 96},
     ).finish()
-    assert told == {
+    assert msgspec.to_builtins(figures) == {
         "readings": 3,
         "span_ns": S,
         "sm_mhz_min": 1965,
@@ -102,8 +103,8 @@ def test_the_figures_of_a_quiet_card() -> None:
         "foreign_processes": 0,
         "process_memory_bytes": GIB,
     }
-    assert json.loads(json.dumps(told)) == told
-    assert warnings(told) == ()
+    assert msgspec.json.decode(msgspec.json.encode(figures), type=GpuFigures) == figures
+    assert warnings(figures) == ()
 
 
 @pytest.mark.parametrize(
@@ -119,10 +120,11 @@ def test_the_figures_of_a_quiet_card() -> None:
 @pytest.mark.parametrize("error", [pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION])
 def test_what_the_card_does_not_tell_is_left_out_and_asked_once(function: str, gone: set[str], error: int) -> None:
     steps: tuple[dict[str, object], ...] = ({"pids": {WORKER: GIB}}, {}, {}, {})
-    whole = watch(FakeNvml(), *steps).finish()
+    whole = msgspec.to_builtins(watch(FakeNvml(), *steps).finish())
     fake = FakeNvml({function: error})
-    told = watch(fake, *steps).finish()
-    assert told == {key: value for key, value in whole.items() if key not in gone}
+    figures = watch(fake, *steps).finish()
+    assert gone <= whole.keys()
+    assert msgspec.to_builtins(figures) == {key: value for key, value in whole.items() if key not in gone}
     assert fake.asked.count(function) == len(gone & {"sm_mhz_min", "memory_mhz"} or {"once"})
 
 
@@ -130,16 +132,16 @@ def test_a_passing_error_costs_one_reading_only() -> None:
     fake = FakeNvml()
     timeout = {"nvmlDeviceGetPowerUsage": pynvml.NVML_ERROR_TIMEOUT}
     watched = watch(fake, {"mw": 1000}, {"errors": timeout, "mw": 9000}, {"errors": {}, "mw": 3000})
-    assert watched.finish()["power_w_max"] == 3.0
+    assert watched.finish().power_w_max == 3.0
     assert not watched.lost
 
 
 def test_an_older_driver_is_asked_by_the_older_functions() -> None:
     missing = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
     fake = FakeNvml({"nvmlDeviceGetCurrentClocksEventReasons": missing, "nvmlDeviceGetTemperatureV": missing})
-    told = watch(fake, {"reasons": POWER_CAP}, {}, {"celsius": 70}).finish()
-    assert told["throttle_reasons"] == {"SwPowerCap": 1.0}
-    assert told["temperature_c_max"] == 70
+    figures = watch(fake, {"reasons": POWER_CAP}, {}, {"celsius": 70}).finish()
+    assert figures.throttle_reasons == {"SwPowerCap": 1.0}
+    assert figures.temperature_c_max == 70
 
 
 def test_an_older_library_is_asked_by_the_functions_that_it_has() -> None:
@@ -147,9 +149,9 @@ def test_an_older_library_is_asked_by_the_functions_that_it_has() -> None:
         "nvmlDeviceGetCurrentClocksEventReasons": AttributeError,
         "nvmlDeviceGetComputeRunningProcesses": pynvml.NVMLLibraryMismatchError(),
     }
-    told = watch(FakeNvml(old), {"reasons": THERMAL, "pids": {WORKER: GIB}}, {}).finish()
-    assert told["throttle_reasons"] == {"SwThermalSlowdown": 1.0}
-    assert told["process_memory_bytes"] == GIB
+    figures = watch(FakeNvml(old), {"reasons": THERMAL, "pids": {WORKER: GIB}}, {}).finish()
+    assert figures.throttle_reasons == {"SwThermalSlowdown": 1.0}
+    assert figures.process_memory_bytes == GIB
 
 
 # --------------------------------------------------------------------------------------------------- no NVML, lost
@@ -175,7 +177,7 @@ def test_without_a_device_nothing_is_told_and_the_reason_is_kept(
     watched.stop(2 * S)
     watched.close()
     assert watched.reason == why
-    assert watched.finish() == {}
+    assert watched.finish() is None
     assert watched.throttled_spans() == []
     assert fake.inits == 0
 
@@ -204,10 +206,10 @@ def test_a_lost_gpu_is_told_with_what_was_read_before_and_asked_no_more() -> Non
     watched.tick(20 * S)
     watched.stop(21 * S)
     assert len(fake.asked) == asked
-    told = watched.finish()
-    assert told["lost"] is True
-    assert told["sm_mhz_median"] == 1980
-    assert "energy_j" not in told
+    figures = watched.finish()
+    assert figures.lost is True
+    assert figures.sm_mhz_median == 1980
+    assert figures.energy_j is None
 
 
 @pytest.mark.parametrize("code", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED])
@@ -222,11 +224,13 @@ def test_a_gpu_that_is_lost_before_the_worker_starts_is_told(code: int) -> None:
 def test_of_a_slice_nothing_is_told_that_others_share() -> None:
     fake = FakeNvml()
     fake.slices = ("1g.10gb", "2g.20gb")
-    told = watch(fake, {"pids": {WORKER: GIB}, "reasons": POWER_CAP}, {}, {}).finish()
-    assert not {"power_w_median", "power_w_max", "energy_j", "utilisation_percent"} & set(told)
-    assert (told["sm_mhz_max"], told["throttle_reasons"]) == (1980, {"SwPowerCap": 1.0})
-    assert told["gpu_memory_bytes"] == 2 * GIB // 7
-    assert told["process_memory_bytes"] == GIB
+    figures = watch(fake, {"pids": {WORKER: GIB}, "reasons": POWER_CAP}, {}, {}).finish()
+    assert (
+        not {"power_w_median", "power_w_max", "energy_j", "utilisation_percent"} & msgspec.to_builtins(figures).keys()
+    )
+    assert (figures.sm_mhz_max, figures.throttle_reasons) == (1980, {"SwPowerCap": 1.0})
+    assert figures.gpu_memory_bytes == 2 * GIB // 7
+    assert figures.process_memory_bytes == GIB
     assert set(fake.handles) == {"gpu 0", "slice 0 of gpu 0"}
 
 
@@ -235,7 +239,7 @@ def test_a_gpu_lost_from_the_first_reading_on_is_told() -> None:
     watched = GpuTelemetry(0, fake, group_of)
     fake.lose()
     watched.start(WORKER, 0)
-    assert watched.finish() == {"lost": True, "readings": 1, "span_ns": 0}
+    assert msgspec.to_builtins(watched.finish()) == {"lost": True, "readings": 1, "span_ns": 0}
 
 
 # ------------------------------------------------------------------------------------------------------ when asked
@@ -254,7 +258,7 @@ def test_ticks_outside_of_start_and_stop_ask_nothing() -> None:
     watched.tick(3 * S)
     watched.stop(4 * S)
     assert len(fake.asked) == ended
-    assert watched.finish()["span_ns"] == S
+    assert watched.finish().span_ns == S
 
 
 def test_a_tick_makes_four_calls_and_lists_processes_only_every_five_seconds() -> None:
@@ -288,7 +292,7 @@ def test_the_power_of_a_saturated_loop_comes_from_the_energy_counter_around_it()
     watched.begin_loop(9 * S)
     watched.end_loop(10 * S)
     watched.stop(11 * S)
-    assert watched.finish()["saturated_power_w"] == 700.0
+    assert watched.finish().saturated_power_w == 700.0
     watched.close()
 
 
@@ -307,8 +311,9 @@ def test_what_a_saturated_loop_does_to_the_clock_is_told_apart_from_the_measurem
     fake.sm, fake.reasons, fake.percent = 345, IDLE, 0
     watched.tick(13 * S // 2)
     watched.stop(7 * S)
-    told = watched.finish()
-    assert told == watch(FakeNvml(), {"pids": {WORKER: GIB}}, {}, {}).finish() | {
+    figures = watched.finish()
+    quiet = watch(FakeNvml(), {"pids": {WORKER: GIB}}, {}, {}).finish()
+    assert msgspec.to_builtins(figures) == msgspec.to_builtins(quiet) | {
         "saturated_power_w": 800.0,
         "saturated_readings": 2,
         "saturated_sm_mhz_median": 1500,
@@ -319,9 +324,9 @@ def test_what_a_saturated_loop_does_to_the_clock_is_told_apart_from_the_measurem
         "foreign_processes": 1,
         "foreign_memory_bytes": GIB,
     }
-    assert json.loads(json.dumps(told)) == told
+    assert msgspec.json.decode(msgspec.json.encode(figures), type=GpuFigures) == figures
     assert (watched.throttled_spans(), watched.low_clocks()) == ([], [])
-    assert kinds(told) == ["ForeignProcess"]
+    assert kinds(figures) == ["ForeignProcess"]
 
 
 def test_a_saturated_loop_that_is_not_throttled_says_so() -> None:
@@ -331,7 +336,7 @@ def test_a_saturated_loop_that_is_not_throttled_says_so() -> None:
     watched.tick(2 * S)
     watched.end_loop(3 * S)
     watched.stop(4 * S)
-    assert watched.finish()["saturated_throttle_reasons"] == {}
+    assert watched.finish().saturated_throttle_reasons == {}
 
 
 def test_a_saturated_loop_shorter_than_a_tick_has_its_power_alone() -> None:
@@ -342,9 +347,9 @@ def test_a_saturated_loop_shorter_than_a_tick_has_its_power_alone() -> None:
     fake.mj += 1
     watched.end_loop(S + 1)
     watched.stop(2 * S)
-    told = watched.finish()
-    assert {key for key in told if key.startswith("saturated")} == {"saturated_power_w"}
-    assert (told["readings"], told["span_ns"]) == (2, S)
+    figures = watched.finish()
+    assert {key for key in msgspec.to_builtins(figures) if key.startswith("saturated")} == {"saturated_power_w"}
+    assert (figures.readings, figures.span_ns) == (2, S)
 
 
 def test_throttling_of_the_measurement_is_as_often_whether_a_loop_follows_or_not() -> None:
@@ -360,17 +365,18 @@ def test_throttling_of_the_measurement_is_as_often_whether_a_loop_follows_or_not
         watched.tick(at * S)
     watched.end_loop(25 * S)
     watched.stop(26 * S)
-    told = watched.finish()
-    assert (told["readings"], told["throttle_reasons"]) == (5, {"SwPowerCap": 0.2})
+    figures = watched.finish()
+    assert (figures.readings, figures.throttle_reasons) == (5, {"SwPowerCap": 0.2})
     assert watched.throttled_spans() == [(0, S)]
 
 
 def test_a_second_start_changes_nothing() -> None:
     watched = watch(FakeNvml(), {}, {}, {})
-    told = watched.finish()
+    figures = watched.finish()
+    assert figures is not None
     watched.start(WORKER, 9 * S)
     watched.tick(10 * S)
-    assert watched.finish() == told
+    assert watched.finish() == figures
 
 
 # ------------------------------------------------------------------------------------------------------ throttling
@@ -379,15 +385,23 @@ def test_a_second_start_changes_nothing() -> None:
 def test_throttling_midway_is_told_by_name_with_its_spans_and_what_to_try() -> None:
     states = [0, 0, POWER_CAP, POWER_CAP | THERMAL, 0, 0, 0, THERMAL, 0, 0]
     watched = watch(FakeNvml(), *({"reasons": bits, "sm": 1500 if bits else 1980} for bits in states))
-    told = watched.finish()
-    assert told["throttle_reasons"] == {"SwPowerCap": 0.2, "SwThermalSlowdown": 0.2}
+    figures = watched.finish()
+    assert figures.throttle_reasons == {"SwPowerCap": 0.2, "SwThermalSlowdown": 0.2}
     assert watched.throttled_spans() == [(S // 2, 2 * S), (3 * S, 4 * S)]
-    (warning,) = warnings(told)
+    (warning,) = warnings(figures)
     assert warning.kind == "Throttled"
-    assert "SwPowerCap in 20 %" in warning.message
-    assert "between 1500 and 1980 MHz" in warning.message
-    assert "nvidia-smi -pl" in warning.hint
-    assert "cooling" in warning.hint
+    assert warning.figures == {
+        "reasons": {"SwPowerCap": 0.2, "SwThermalSlowdown": 0.2},
+        "readings": 10,
+        "boundaries": {},
+        "sm_mhz_min": 1500,
+        "sm_mhz_max": 1980,
+    }
+    text, hint = describe(warning)
+    assert "SwPowerCap in 20 %" in text
+    assert "between 1500 and 1980 MHz" in text
+    assert "nvidia-smi -pl" in hint
+    assert "cooling" in hint
 
 
 def test_throttling_at_the_first_and_last_reading_reaches_no_further() -> None:
@@ -398,20 +412,22 @@ def test_throttling_at_the_first_and_last_reading_reaches_no_further() -> None:
 @pytest.mark.parametrize("bits", [IDLE, APPLICATION, 0x100, IDLE | POWER_CAP, APPLICATION | 0x100])
 def test_settings_and_an_idle_gpu_are_no_throttling(bits: int) -> None:
     watched = watch(FakeNvml(), {"reasons": bits}, {}, {}, {})
-    assert watched.finish()["throttle_reasons"] == {}
+    assert watched.finish().throttle_reasons == {}
     assert watched.throttled_spans() == []
     assert warnings(watched.finish()) == ()
 
 
 @pytest.mark.parametrize("bit", [2, 3, 4, 5, 6, 7, 9, 10, 13])
 def test_each_other_bit_is_throttling_also_one_that_has_no_name_yet(bit: int) -> None:
-    told = watch(FakeNvml(), {"reasons": 1 << bit | APPLICATION}, {}).finish()
-    assert told["throttle_reasons"] == {(*nvml.REASONS, "Reason11", "Reason12", "Reason13")[bit]: 1.0}
-    (warning,) = warnings(told)
-    assert warning.hint
+    figures = watch(FakeNvml(), {"reasons": 1 << bit | APPLICATION}, {}).finish()
+    assert figures.throttle_reasons == {(*nvml.REASONS, "Reason11", "Reason12", "Reason13")[bit]: 1.0}
+    (warning,) = warnings(figures)
+    assert describe(warning).hint
 
 
 CLOCKS = "the SM clock was between 1500 and 1980 MHz"
+CLOCK_FIGURES = {"sm_mhz_min": 1500, "sm_mhz_max": 1980}
+LOCK = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"
 
 
 @pytest.mark.parametrize(
@@ -432,24 +448,27 @@ CLOCKS = "the SM clock was between 1500 and 1980 MHz"
 def test_throttling_is_told_with_the_boundaries_that_it_hit_and_those_it_did_not(
     throttled: dict[str, bool], where: str
 ) -> None:
-    told = watch(FakeNvml(), {}, {}, {"reasons": POWER_CAP, "sm": 1500}, {"reasons": 0, "sm": 1980}).finish()
-    (warning,) = warnings(told, throttled)
-    assert warning.message == f"the GPU was throttled (SwPowerCap in 25 % of 4 readings){where}; {CLOCKS}"
+    figures = watch(FakeNvml(), {}, {}, {"reasons": POWER_CAP, "sm": 1500}, {"reasons": 0, "sm": 1980}).finish()
+    (warning,) = warnings(figures, throttled)
+    assert warning.figures == {"reasons": {"SwPowerCap": 0.25}, "readings": 4, "boundaries": throttled, **CLOCK_FIGURES}
+    assert describe(warning).text == f"the GPU was throttled (SwPowerCap in 25 % of 4 readings){where}; {CLOCKS}"
 
 
 def test_throttling_that_hit_no_sample_is_no_reason_to_warn_nor_is_the_clock_that_it_explains() -> None:
     watched = watch(FakeNvml(), {}, {}, {"reasons": POWER_CAP, "sm": 1500}, {"reasons": 0, "sm": 1980})
-    told = watched.finish()
-    assert told["throttle_reasons"] == {"SwPowerCap": 0.25}
+    figures = watched.finish()
+    assert figures.throttle_reasons == {"SwPowerCap": 0.25}
     assert watched.low_clocks() == []
-    assert warnings(told, {"gpu": False, "latency": False}, {"gpu": False, "latency": False}) == ()
+    assert warnings(figures, {"gpu": False, "latency": False}, {"gpu": False, "latency": False}) == ()
 
 
 def test_throttling_that_hit_no_sample_explains_no_other_change_of_the_clock() -> None:
     watched = watch(FakeNvml(), {}, {"reasons": POWER_CAP}, {"reasons": 0}, {}, {"sm": 1500}, {"sm": 1980})
     assert len(watched.low_clocks()) == 1
     (warning,) = warnings(watched.finish(), {"gpu": False, "latency": False}, {"gpu": True, "latency": False})
-    assert (warning.kind, warning.message) == ("ClockChanged", f"{CLOCKS} under load, seen low in gpu")
+    assert warning.kind == "ClockChanged"
+    assert warning.figures == {"boundaries": {"gpu": True, "latency": False}, **CLOCK_FIGURES}
+    assert describe(warning) == Advice(f"{CLOCKS} under load, seen low in gpu", LOCK)
 
 
 # --------------------------------------------------------------------------------------------------- clock changes
@@ -466,9 +485,13 @@ def test_throttling_that_hit_no_sample_explains_no_other_change_of_the_clock() -
     ],
 )
 def test_a_changed_clock_is_told_with_the_boundaries_in_which_it_was_read(low: dict[str, bool], where: str) -> None:
-    told = watch(FakeNvml(), {}, {}, {"sm": 1500}, {"sm": 1980}).finish()
-    (warning,) = warnings(told, dict.fromkeys(low, False), low)
-    assert (warning.kind, warning.message) == ("ClockChanged", f"{CLOCKS} under load{where}")
+    figures = watch(FakeNvml(), {}, {}, {"sm": 1500}, {"sm": 1980}).finish()
+    (warning,) = warnings(figures, dict.fromkeys(low, False), low)
+    assert (warning.kind, warning.figures) == (
+        "ClockChanged",
+        {"boundaries": low if any(low.values()) else {}, **CLOCK_FIGURES},
+    )
+    assert describe(warning) == Advice(f"{CLOCKS} under load{where}", LOCK)
 
 
 def test_the_times_of_a_low_clock_are_those_of_readings_under_load_below_the_highest() -> None:
@@ -478,7 +501,7 @@ def test_the_times_of_a_low_clock_are_those_of_readings_under_load_below_the_hig
 
 
 def test_a_clock_that_rises_from_idle_is_no_change() -> None:
-    told = watch(
+    figures = watch(
         FakeNvml(),
         {"reasons": IDLE, "sm": 345, "percent": 0},
         {},
@@ -486,20 +509,21 @@ def test_a_clock_that_rises_from_idle_is_no_change() -> None:
         {"sm": 1980},
         {"sm": 1980},
     ).finish()
-    assert (told["sm_mhz_min"], told["sm_mhz_max"]) == (1980, 1980)
-    assert kinds(told) == []
+    assert (figures.sm_mhz_min, figures.sm_mhz_max) == (1980, 1980)
+    assert kinds(figures) == []
 
 
 def test_a_first_reading_that_utilisation_lags_behind_is_not_under_load() -> None:
-    told = watch(FakeNvml(), {"sm": 345, "percent": 0}, {"sm": 1200, "percent": 9}, {"sm": 1980}, {}).finish()
-    assert told["sm_mhz_min"] == 1980
+    figures = watch(FakeNvml(), {"sm": 345, "percent": 0}, {"sm": 1200, "percent": 9}, {"sm": 1980}, {}).finish()
+    assert figures.sm_mhz_min == 1980
 
 
 def test_a_clock_that_changes_under_load_for_no_told_reason_is_warned_of() -> None:
-    told = watch(FakeNvml(), {}, {}, {}, {"sm": 1700}, {}, {}).finish()
-    (warning,) = warnings(told)
+    figures = watch(FakeNvml(), {}, {}, {}, {"sm": 1700}, {}, {}).finish()
+    (warning,) = warnings(figures)
     assert warning.kind == "ClockChanged"
-    assert "between 1700 and 1980 MHz" in warning.message
+    assert warning.figures == {"boundaries": {}, "sm_mhz_min": 1700, "sm_mhz_max": 1980}
+    assert "between 1700 and 1980 MHz" in describe(warning).text
 
 
 @pytest.mark.parametrize(("low", "expected"), [(1881, []), (1880, ["ClockChanged"])])
@@ -515,15 +539,15 @@ def test_where_load_cannot_be_told_the_clock_is_but_no_change_of_it() -> None:
     unsupported = pynvml.NVML_ERROR_NOT_SUPPORTED
     functions = ("CurrentClocksEventReasons", "CurrentClocksThrottleReasons", "UtilizationRates")
     fake = FakeNvml({f"nvmlDeviceGet{name}": unsupported for name in functions})
-    told = watch(fake, {"sm": 345}, {"sm": 1980}, {}, {}).finish()
-    assert told["sm_mhz_median"] == 1980
-    assert told.keys() & {"sm_mhz_min", "sm_mhz_max", "throttle_reasons"} == set()
-    assert kinds(told) == []
+    figures = watch(fake, {"sm": 345}, {"sm": 1980}, {}, {}).finish()
+    assert figures.sm_mhz_median == 1980
+    assert msgspec.to_builtins(figures).keys() & {"sm_mhz_min", "sm_mhz_max", "throttle_reasons"} == set()
+    assert kinds(figures) == []
 
 
 def test_a_single_busy_reading_is_preferred_to_idle_ones_for_the_median() -> None:
-    told = watch(FakeNvml(), {"reasons": IDLE, "sm": 345}, {"reasons": 0, "sm": 1980}, {"reasons": IDLE, "sm": 345})
-    assert told.finish()["sm_mhz_median"] == 1980
+    watched = watch(FakeNvml(), {"reasons": IDLE, "sm": 345}, {"reasons": 0, "sm": 1980}, {"reasons": IDLE, "sm": 345})
+    assert watched.finish().sm_mhz_median == 1980
 
 
 # -------------------------------------------------------------------------------------------------------- processes
@@ -532,17 +556,18 @@ def test_a_single_busy_reading_is_preferred_to_idle_ones_for_the_median() -> Non
 def test_others_on_the_gpu_are_counted_with_their_memory_and_the_workers_group_is_not() -> None:
     fake = FakeNvml()
     fake.pids = {STRANGER: 3 * GIB}
-    told = watch(
+    figures = watch(
         fake,
         {"pids": {STRANGER: 3 * GIB, WORKER: GIB, HELPER: GIB}},
         {"pids": {STRANGER: 3 * GIB, WORKER: 2 * GIB, HELPER: GIB, LATECOMER: GIB}},
     ).finish()
-    assert told["foreign_processes"] == 2
-    assert told["foreign_memory_bytes"] == 4 * GIB
-    assert told["process_memory_bytes"] == 3 * GIB
-    (warning,) = warnings(told)
+    assert figures.foreign_processes == 2
+    assert figures.foreign_memory_bytes == 4 * GIB
+    assert figures.process_memory_bytes == 3 * GIB
+    (warning,) = warnings(figures)
     assert warning.kind == "ForeignProcess"
-    assert "2 other processes were on the GPU, with 4.00 GiB" in warning.message
+    assert warning.figures == {"processes": 2, "memory_bytes": 4 * GIB}
+    assert "2 other processes were on the GPU, with 4.00 GiB" in describe(warning).text
 
 
 def test_one_that_came_and_went_between_slow_ticks_is_counted() -> None:
@@ -554,55 +579,57 @@ def test_one_that_came_and_went_between_slow_ticks_is_counted() -> None:
     watched.tick(5 * S)
     fake.pids = {WORKER: GIB}
     watched.stop(10 * S)
-    told = watched.finish()
-    assert told["foreign_processes"] == 1
-    assert "foreign_memory_bytes" not in told
-    assert warnings(told)[0].message == "1 other process was on the GPU"
+    figures = watched.finish()
+    assert figures.foreign_processes == 1
+    assert figures.foreign_memory_bytes is None
+    (warning,) = warnings(figures)
+    assert warning.figures == {"processes": 1}
+    assert describe(warning).text == "1 other process was on the GPU"
 
 
 def test_one_that_left_before_the_start_is_not_counted() -> None:
     fake = FakeNvml()
     fake.pids = {STRANGER: GIB}
-    assert watch(fake, {"pids": {WORKER: GIB}}, {}).finish()["foreign_processes"] == 0
+    assert watch(fake, {"pids": {WORKER: GIB}}, {}).finish().foreign_processes == 0
 
 
 def test_with_pids_of_another_namespace_the_worker_is_not_taken_for_a_foreigner() -> None:
     fake = FakeNvml()
     watched = watch(fake, {"pids": {4242: GIB}}, {})
-    told = watched.finish()
-    assert told["foreign_processes"] == 0
-    assert "process_memory_bytes" not in told
-    assert kinds(told) == []
+    figures = watched.finish()
+    assert figures.foreign_processes == 0
+    assert figures.process_memory_bytes is None
+    assert kinds(figures) == []
 
 
 def test_with_pids_of_another_namespace_those_before_the_worker_and_after_the_start_are_foreign() -> None:
     fake = FakeNvml()
     fake.pids = {4000: GIB}
-    told = watch(fake, {"pids": {4000: GIB, 4242: GIB}}, {"pids": {4000: GIB, 4242: GIB, 4300: 2 * GIB}}).finish()
-    assert (told["foreign_processes"], told["foreign_memory_bytes"]) == (2, 3 * GIB)
+    figures = watch(fake, {"pids": {4000: GIB, 4242: GIB}}, {"pids": {4000: GIB, 4242: GIB, 4300: 2 * GIB}}).finish()
+    assert (figures.foreign_processes, figures.foreign_memory_bytes) == (2, 3 * GIB)
 
 
 @pytest.mark.parametrize("pids", [{}, None])
 def test_where_no_process_can_be_listed_nothing_is_said_of_them(pids: dict[int, int] | None) -> None:
     names = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2")
     fake = FakeNvml(dict.fromkeys(names, pynvml.NVML_ERROR_NO_PERMISSION) if pids is None else {})
-    told = watch(fake, {"pids": pids or {}}, {}).finish()
-    assert not [key for key in told if key.startswith(("foreign", "process"))]
+    figures = watch(fake, {"pids": pids or {}}, {}).finish()
+    assert not [key for key in msgspec.to_builtins(figures) if key.startswith(("foreign", "process"))]
 
 
 def test_the_most_memory_that_the_worker_was_seen_to_use_counts() -> None:
-    told = watch(FakeNvml(), {"pids": {WORKER: 3 * GIB}}, {"pids": {WORKER: GIB}}).finish()
-    assert told["process_memory_bytes"] == 3 * GIB
+    figures = watch(FakeNvml(), {"pids": {WORKER: 3 * GIB}}, {"pids": {WORKER: GIB}}).finish()
+    assert figures.process_memory_bytes == 3 * GIB
 
 
 def test_memory_that_the_driver_does_not_tell_of_a_process_is_left_out() -> None:
-    told = watch(FakeNvml(), {"pids": {WORKER: None}}, {}).finish()
-    assert told["foreign_processes"] == 0
-    assert "process_memory_bytes" not in told
+    figures = watch(FakeNvml(), {"pids": {WORKER: None}}, {}).finish()
+    assert figures.foreign_processes == 0
+    assert figures.process_memory_bytes is None
 
 
 def test_warnings_of_nothing_are_none() -> None:
-    assert warnings({}) == ()
+    assert warnings(GpuFigures()) == ()
 
 
 # ------------------------------------------------------------------------------------------------------------ mark

@@ -6,14 +6,16 @@ import math
 import tracemalloc
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.measure import accuracy
-from bench.model.run import Accuracy, OutputError
+from bench.model.run import Accuracy, OutputError, Warning
 from bench.model.suite import DEFAULT_THRESHOLDS, PRECISIONS, Threshold
+from bench.report.warnings import describe
 
 ALL = Threshold(cosine=0.999, rel_l2=0.01, max_abs=0.1, sqnr=40.0)
 X = np.random.default_rng(1).normal(size=(4, 250)).astype(np.float32)
@@ -231,6 +233,8 @@ def test_the_cosine_and_the_relative_error_do_not_depend_on_scale(scale: float, 
         (np.zeros((4, 10), np.float32), 4, "output 'y' is 0 everywhere"),
         (np.full((1, 10), 0.5, np.float32), 1, "output 'y' is 0.5 everywhere"),
         (np.tile(X[:1], (4, 1)), 4, "output 'y' is the same for all 4 samples"),
+        (np.full((1, 10), -np.inf, np.float32), 1, "output 'y' is -inf everywhere"),
+        (np.full((1, 10), 0.5 - 2j, np.complex64), 1, "output 'y' is 0.5-2j everywhere"),
         (X, 4, ""),
         (X[:1], 1, ""),
         (np.tile(X[:1], (4, 1)), 2, ""),  # the first dimension is not the batch
@@ -242,13 +246,15 @@ def test_the_cosine_and_the_relative_error_do_not_depend_on_scale(scale: float, 
 )
 def test_a_reference_that_says_nothing_of_the_inputs_is_told(output: Any, batch: int, told: str) -> None:
     found = accuracy.warnings({"y": output, "x": X}, batch)
-    assert [(w.kind, told in w.message) for w in found] == [("BlindReference", True)] * bool(told)
-    assert all("says little:" in w.message for w in found)
+    found = msgspec.json.decode(msgspec.json.encode(found), type=tuple[Warning, ...])  # as it is stored
+    assert [(w.kind, told in describe(w).text) for w in found] == [("BlindReference", True)] * bool(told)
+    assert all("says little:" in describe(w).text for w in found)
     alone = accuracy.warnings({"y": output}, batch)
-    assert all("says nothing:" in w.message for w in alone)
+    assert all("says nothing:" in describe(w).text for w in alone)
     assert len(alone) == len(found)
 
 
 def test_only_the_first_outputs_that_say_nothing_are_named() -> None:
     (found,) = accuracy.warnings({str(n): np.zeros(3, np.float32) for n in range(5)}, 1)
-    assert found.message.endswith("output '2' is 0 everywhere; and 2 more")
+    assert found.figures["constant"] == dict.fromkeys("01234", 0)
+    assert describe(found).text.endswith("output '2' is 0 everywhere; and 2 more")

@@ -18,6 +18,7 @@ from bench.measure.gate import Gate, create_gate
 from bench.measure.gpu import lanes_needed, measure
 from bench.model.run import Measurement
 from bench.model.suite import Boundary, Case, Policy
+from bench.report.warnings import describe
 
 from . import simulated
 from .simulated import ISSUE, SimulatedGpu, SimulatedLane, run
@@ -34,16 +35,16 @@ def test_every_boundary_is_measured_with_its_parts(gpu: SimulatedGpu) -> None:
     assert found.warnings == ()
     assert set(found.spans) == set(names)
     assert {found.spans[part] for part in ("h2d", "compute", "d2h")} == {found.spans["latency"]}
-    assert found.facts["gpu_floor_ns"] == 0
-    assert "throughput_of_bound" in found.facts
+    assert found.facts.gpu_floor_ns == 0
+    assert found.facts.throughput_of_bound is not None
 
 
 def test_a_rate_is_held_against_the_longest_part_of_a_request(gpu: SimulatedGpu) -> None:
     lanes = [SimulatedLane(gpu, kernel_ns=50_000, up=200_000, down=10_000) for _ in range(2)]
     hidden = run(gpu, lanes, Policy(boundaries=("latency", "throughput"), throughput_ns=20_000_000))
-    assert hidden.facts["throughput_of_bound"] == pytest.approx(1, rel=0.05)
+    assert hidden.facts.throughput_of_bound == pytest.approx(1, rel=0.05)
     alone = run(gpu, lanes[:1], Policy(boundaries=("latency", "throughput"), throughput_ns=20_000_000))
-    assert alone.facts["throughput_of_bound"] == pytest.approx(200 / 260, rel=0.05)
+    assert alone.facts.throughput_of_bound == pytest.approx(200 / 260, rel=0.05)
 
 
 def test_a_program_bound_by_the_host_is_steady_held_and_told(gpu: SimulatedGpu) -> None:
@@ -51,7 +52,10 @@ def test_a_program_bound_by_the_host_is_steady_held_and_told(gpu: SimulatedGpu) 
     found = run(gpu, lanes)
     assert {m.boundary: set(m.samples) for m in found.measurements}["gpu"] == {20_000}
     assert [warning.kind for warning in found.warnings] == ["HostBound"]
-    assert found.warnings[0].hint == "cuda_graph: on"
+    (bound,) = found.warnings
+    assert bound.figures["gpu_ns"] == 20_000 < bound.figures["enqueue_ns"]
+    assert bound.figures["graph"] is False
+    assert describe(bound).hint == "cuda_graph: on"
 
 
 def test_a_call_that_waits_for_the_gpu_ends_unheld_with_the_reason(gpu: SimulatedGpu) -> None:
@@ -69,7 +73,8 @@ def test_a_call_that_waits_for_the_gpu_ends_unheld_with_the_reason(gpu: Simulate
     assert "gpu_unheld" in names
     assert "gpu" not in names
     (unheld,) = [warning for warning in found.warnings if warning.kind == "Unheld"]
-    assert "waits for the GPU" in unheld.message
+    assert unheld.figures == {"cause": "waits"}
+    assert "waits for the GPU" in describe(unheld).text
 
 
 @pytest.mark.parametrize("at", [1, 12, 40, 70])
@@ -189,16 +194,22 @@ class NoHold(SimulatedGpu):
 
 
 @pytest.mark.parametrize(
-    ("reason", "hint"), [(cuda.BLOCKING, "unset CUDA_LAUNCH_BLOCKING"), (cuda.NO_OPERATIONS, "another driver")]
+    ("reason", "cause", "hint"),
+    [
+        (cuda.BLOCKING, "launch_blocking", "unset CUDA_LAUNCH_BLOCKING"),
+        (cuda.SERIAL_LAUNCHES, "profiler", "run it without the profiler"),
+        (cuda.NO_OPERATIONS, "driver", "another driver"),
+    ],
 )
-def test_why_a_stream_is_not_held_comes_with_what_helps(reason: str, hint: str) -> None:
+def test_why_a_stream_is_not_held_comes_with_what_helps(reason: str, cause: str, hint: str) -> None:
     gate = create_gate()
     card = NoHold(gate)
     card.reason = reason
     found = run(card, [SimulatedLane(card)], Policy(boundaries=("gpu",), warmup_ns=1_000_000), cuda_graph=True)
     (unheld,) = [warning for warning in found.warnings if warning.kind == "Unheld"]
-    assert reason in unheld.message
-    assert hint in unheld.hint
+    assert unheld.figures == {"cause": cause, "reason": reason}
+    assert reason in describe(unheld).text
+    assert hint in describe(unheld).hint
     gate.close()
 
 
@@ -206,7 +217,8 @@ def test_a_graph_that_the_host_bounds_is_not_told_to_be_a_graph(gpu: SimulatedGp
     lane = SimulatedLane(gpu, kernel_ns=2_000, host_ns=10_000)
     found = run(gpu, [lane], Policy(boundaries=("gpu",), warmup_ns=1_000_000), cuda_graph=True)
     (bound,) = found.warnings
-    assert (bound.kind, bound.hint) == ("HostBound", "a larger batch")
+    assert (bound.kind, bound.figures["graph"]) == ("HostBound", True)
+    assert describe(bound).hint == "a larger batch"
 
 
 def test_a_cold_l2_is_filled_before_each_sample_outside_the_interval(gpu: SimulatedGpu) -> None:
@@ -240,10 +252,11 @@ def test_a_cold_case_has_no_throughput_or_energy_and_says_what_to_do(gpu: Simula
     lane = SimulatedLane(gpu, kernel_ns=200_000)
     found = run(gpu, [lane], Policy(warmup_ns=1_000_000, energy_ns=5_000_000_000), l2="cold")
     assert [m.boundary for m in found.measurements] == ["enqueue", "gpu", "latency", "h2d", "compute", "d2h"]
-    assert "saturated_ns" not in found.facts
+    assert found.facts.saturated_ns is None
     (warning,) = found.warnings
-    assert (warning.kind, warning.hint) == ("NotCold", "the same case with l2: warm")
-    assert "throughput and energy left out" in warning.message
+    assert (warning.kind, warning.figures) == ("NotCold", {"left_out": ["throughput", "energy"]})
+    assert describe(warning).hint == "the same case with l2: warm"
+    assert "throughput and energy left out" in describe(warning).text
 
 
 def test_a_cold_case_of_throughput_alone_is_unsupported(gpu: SimulatedGpu) -> None:
@@ -256,7 +269,9 @@ def test_a_cold_case_of_throughput_alone_is_unsupported(gpu: SimulatedGpu) -> No
 def test_copies_longer_than_the_call_are_told(gpu: SimulatedGpu) -> None:
     lanes = [SimulatedLane(gpu, kernel_ns=100_000, up=400_000, down=10_000) for _ in range(2)]
     found = run(gpu, lanes)
-    assert "TransferBound" in [warning.kind for warning in found.warnings]
+    (bound,) = [warning for warning in found.warnings if warning.kind == "TransferBound"]
+    assert bound.figures == {"copies_ns": 411_000, "compute_ns": 100_000}
+    assert describe(bound).text == "copies take 411 us of a request, compute 100 us"
 
 
 class Pausing(SimulatedLane):
@@ -282,13 +297,17 @@ def test_a_host_that_was_slower_while_issuing_was_timed_is_told(gpu: SimulatedGp
 
     found = run(gpu, [pausing(gpu, no_request_yet) for _ in range(2)])
     assert [warning.kind for warning in found.warnings] == ["HostBound", "HostDrift"]
-    assert "the host's speed changed" in found.warnings[1].message
+    drift = found.warnings[1]
+    assert drift.figures["enqueue_ns"] > drift.figures["latency_ns"] > 0
+    assert "the host's speed changed" in describe(drift).text
 
 
 def test_calls_that_win_nothing_by_overlapping_are_told(gpu: SimulatedGpu) -> None:
     found = run(gpu, [pausing(gpu, lambda: False), pausing(gpu, lambda: True)])
     assert [warning.kind for warning in found.warnings] == ["HostBound", "NoOverlap"]
-    assert "nothing is won by overlapping" in found.warnings[1].message
+    together = found.warnings[1]
+    assert together.figures["in_flight_ns"] > together.figures["alone_ns"] > 0
+    assert "nothing is won by overlapping" in describe(together).text
 
 
 @pytest.mark.parametrize(
@@ -313,8 +332,8 @@ def test_a_saturated_loop_tells_how_many_inferences_it_made_and_how_long_it_took
     policy = Policy(boundaries=("enqueue",), warmup_ns=1_000_000, energy_ns=50_000_000)
     found = run(gpu, lanes, policy, symbols={"batch": 4})
     assert [m.boundary for m in found.measurements] == ["enqueue"]
-    assert found.facts["saturated_ns"] == pytest.approx(50_000_000, rel=0.05)
-    assert found.facts["saturated_inferences"] == pytest.approx(4_000, rel=0.1)  # the lanes' streams do not share
+    assert found.facts.saturated_ns == pytest.approx(50_000_000, rel=0.05)
+    assert found.facts.saturated_inferences == pytest.approx(4_000, rel=0.1)  # the lanes' streams do not share
 
 
 def test_energy_needs_as_many_lanes_as_throughput() -> None:
@@ -334,9 +353,9 @@ def test_what_a_lane_adds_to_its_runtimes_own_call_can_be_read_off(gpu: Simulate
     found = run(gpu, [Wrapping(gpu)], Policy(boundaries=("enqueue",), warmup_ns=1_000_000))
     (enqueue,) = found.measurements
     assert set(enqueue.samples) == {3_000 + ISSUE}
-    assert found.facts["enqueue_bare_ns"] == ISSUE
-    assert found.facts["enqueue_added_ns"] == 3_000
-    assert found.facts["enqueue_added_low_ns"] == found.facts["enqueue_added_high_ns"] == 3_000
+    assert found.facts.enqueue_bare_ns == ISSUE
+    assert found.facts.enqueue_added_ns == 3_000
+    assert found.facts.enqueue_added_low_ns == found.facts.enqueue_added_high_ns == 3_000
 
 
 @pytest.mark.parametrize(("jitter", "known"), [(6_000, True), (900_000, False)])
@@ -359,7 +378,7 @@ def test_what_a_lane_adds_is_compared_until_it_is_known_or_a_second_has_passed(
 
     start = gpu.host.time
     found = run(gpu, [Uneven(gpu)], Policy(boundaries=("enqueue",), warmup_ns=1_000_000, max_time_ns=1_000_000))
-    low, high = found.facts["enqueue_added_low_ns"], found.facts["enqueue_added_high_ns"]
+    low, high = found.facts.enqueue_added_low_ns, found.facts.enqueue_added_high_ns
     assert low <= 3_000 <= high
     assert (high - low <= 2_000) is known
     assert (gpu.host.time - start > 1_000_000_000) is not known

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
 from bench.errors import Unsupported
 from bench.measure import host, result
 from bench.measure.clock import FakeClock, HostClock
+from bench.measure.loop import WarmUp
+from bench.model.run import Warning
 from bench.model.suite import Case, Input, Policy
+from bench.report.warnings import describe
 
 MS = 1_000_000
 POLICY = Policy()
@@ -227,23 +232,36 @@ def test_drift_warns_that_the_case_is_not_steady_and_that_sampling_did_not_help(
     found = measure(lambda call: MS * 1.001**call, Policy(boundaries=("latency",)))
     kinds = {warning.kind: warning for warning in found.warnings}
     assert set(kinds) == {"NotSteady", "Plateau"}
-    assert "medians of three windows" in kinds["NotSteady"].message
-    assert all(warning.hint for warning in found.warnings)
+    assert kinds["NotSteady"].figures["spread"] > 0
+    assert "medians of three windows" in describe(kinds["NotSteady"]).text
+    assert kinds["Plateau"].figures["boundary"] == "latency"
+    assert all(describe(warning).hint for warning in found.warnings)
+
+
+def test_a_warm_up_with_a_median_of_zero_is_a_warning_that_a_file_can_hold() -> None:
+    warning = result.not_steady(WarmUp(calls=9, ns=MS, steady=False, spread=math.inf))
+    assert msgspec.json.decode(msgspec.json.encode(warning), type=Warning) == warning
+    assert describe(warning).text == (
+        "after 9 warm-up calls in 1.00 ms the medians of three windows still differed, and one of them was 0"
+    )
 
 
 def test_too_little_time_warns_with_what_is_known() -> None:
     few = measure(lambda _: 5000 * MS, Policy(boundaries=("latency",)))
     assert [warning.kind for warning in few.warnings] == ["MaxTime"]
-    assert "not known to any interval from 3 samples when 15.0 s were over" in few.warnings[0].message
+    figures = {"boundary": "latency", "half_width": None, "samples": 3, "max_time_ns": 15_000 * MS, "batch": 1}
+    assert few.warnings[0].figures == figures
+    assert "not known to any interval from 3 samples when 15.0 s were over" in describe(few.warnings[0]).text
     rng = np.random.default_rng(1)
     some = measure(lambda _: 300 * MS * np.exp(rng.normal(0, 0.05)), Policy(boundaries=("latency",)))
-    assert "known to ±" in some.warnings[-1].message
+    assert some.warnings[-1].figures["half_width"] > 0
+    assert "known to ±" in describe(some.warnings[-1]).text
 
 
 @pytest.mark.parametrize("batch", [1, 8])
 def test_a_smaller_batch_is_advised_where_there_is_one(batch: int) -> None:
     found = measure(lambda _: 5000 * MS, Policy(boundaries=("latency",)), batch=batch)
-    assert ("smaller batch" in found.warnings[-1].hint) == (batch > 1)
+    assert ("smaller batch" in describe(found.warnings[-1]).hint) == (batch > 1)
 
 
 def test_a_steady_precise_case_has_no_warning() -> None:
@@ -254,7 +272,9 @@ def test_fewer_lanes_than_streams_are_told() -> None:
     clock = FakeClock()
     found = run(Prepared(clock, most=1), case(streams=4), POLICY, clock)
     assert found.measurements[-1].lanes == 1
-    assert [(warning.kind, warning.hint) for warning in found.warnings] == [("FewerLanes", "streams: 1")]
+    (fewer,) = found.warnings
+    assert (fewer.kind, fewer.figures) == ("FewerLanes", {"cause": "backend", "lanes": 1, "requested": 4})
+    assert describe(fewer).hint == "streams: 1"
 
 
 def test_profiled_runs_have_a_range_around_every_call(monkeypatch: pytest.MonkeyPatch) -> None:

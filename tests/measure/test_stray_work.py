@@ -9,6 +9,7 @@ import pytest
 from bench.errors import Unsupported
 from bench.measure.gate import Gate, create_gate
 from bench.model.suite import Boundary, Policy
+from bench.report.warnings import describe
 
 from . import simulated
 from .simulated import SimulatedGpu, SimulatedLane, run
@@ -152,9 +153,14 @@ def test_work_that_does_not_wait_for_the_held_stream_is_timed_without_a_hold(gpu
     assert set(found.spans) == {"enqueue", "gpu_unheld"}
     assert min(found.measurements[-1].samples) >= 5_000_000
     unheld = found.warnings[-1]
-    assert "runs before the stream is let go" in unheld.message
-    assert "side.wait_stream" in unheld.hint
-    assert not any("of gpu " in warning.message for warning in found.warnings)  # a series that is not kept
+    assert (unheld.kind, unheld.figures["cause"]) == ("Unheld", "runs_ahead")
+    assert unheld.figures.keys() == {"cause", "period_ns", "gpu_ns"}
+    assert unheld.figures["period_ns"] > 5_000_000
+    assert "runs before the stream is released" in describe(unheld).text
+    assert "side.wait_stream" in describe(unheld).hint
+    # Nothing of a series that is not kept.
+    assert not any("of gpu " in describe(warning).text for warning in found.warnings)
+    assert "gpu" not in [warning.figures.get("boundary") for warning in found.warnings]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +178,10 @@ def test_work_that_a_longer_hold_would_let_run_ahead_is_timed_without_one(side: 
     found = run(card, [lane], Policy(boundaries=("gpu",), warmup_ns=1_000_000))
     assert [m.boundary for m in found.measurements] == ["enqueue", "gpu_unheld"]
     assert min(found.measurements[-1].samples) >= side
-    assert "held for longer, a call takes" in found.warnings[-1].message
+    unheld = found.warnings[-1]
+    assert (unheld.kind, unheld.figures["cause"]) == ("Unheld", "runs_ahead")
+    assert unheld.figures["shorter_ns"] > 0
+    assert "held for longer, a call takes" in describe(unheld).text
     gate.close()
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import Trtbench
 
+pytestmark = pytest.mark.workers
+
 Suite = Callable[..., Path]
 
 

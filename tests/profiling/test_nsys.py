@@ -14,6 +14,8 @@ import pytest
 from bench.errors import CaseError, Unavailable
 from bench.profiling import nsys
 
+pytestmark = pytest.mark.workers
+
 # A stand-in: profiling runs the command after the options, exporting writes a report of two replays.
 NSYS = """#!{python}
 import sqlite3, subprocess, sys

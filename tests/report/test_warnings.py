@@ -1,226 +1,209 @@
-"""Each kind of warning has a sentence and advice, made of the figures that the code which measures stores."""
+"""The sentence of each kind of warning, and what becomes of several warnings of one kind."""
 
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bench
 from bench.analysis import fairness
 from bench.measure import stop
-from bench.model.run import Failure, Warning
-from bench.report import export, text
-from bench.report.warnings import SENTENCES, describe
-
-from .conftest import case, make, record
+from bench.model.run import Warning
+from bench.report.warnings import SENTENCES, describe, key, merge
 
 ROOT = Path(bench.__file__).parent
-PAGE = ROOT.parent / "docs" / "measuring.md"
-MEBIBYTE = 2**20
-
-PLATEAU = "more samples did not narrow it: the time drifts or jumps"
-CAPPED = {"reasons": {"SwPowerCap": 0.644, "HwSlowdown": 0.25}, "readings": 11}
-CLOCKS = {"sm_mhz_min": 1515, "sm_mhz_max": 1980}
-TABLE: list[tuple[str, dict[str, Any], str, str]] = [
+# Where a kind is no literal: what the expression is, and the kinds that it can be. A merged warning has that of its
+# parts.
+COMPUTED = {
+    ("analysis/fairness.py", "kind"): {kind for kind, *_ in fairness._COUNTED},
+    ("measure/result.py", "measurement.stop"): {stop.PLATEAU, stop.MAX_TIME},
+    ("report/warnings.py", "first.kind"): set(),
+}
+# Figures as they are produced, of each form that a kind has.
+EXAMPLES: list[tuple[str, dict[str, Any]]] = [
+    ("BlindReference", {"constant": {"y": 0.5, "z": 0.0}, "repeated": ["w"], "samples": 4, "outputs": 3}),
+    ("BlindReference", {"constant": {"y": "-inf"}, "repeated": [], "samples": 1, "outputs": 2}),
+    ("ClockChanged", {"sm_mhz_min": 1500, "sm_mhz_max": 1980, "boundaries": {"gpu": True, "latency": False}}),
+    ("ClockChanged", {"sm_mhz_min": 1500, "sm_mhz_max": 1980, "boundaries": {}}),
+    ("FasterThanLight", {"boundary": "gpu", "fraction": 1.2, "precision": "fp16"}),
+    ("FewerLanes", {"cause": "backend", "lanes": 1, "requested": 4}),
+    ("FewerLanes", {"cause": "memory", "lanes": 2, "requested": 4}),
+    ("ForeignProcess", {"processes": 1}),
+    ("ForeignProcess", {"processes": 2, "memory_bytes": 4 << 30}),
+    ("GraphBreaks", {"breaks": 2, "reasons": ["a print", "a jump"]}),
+    ("GraphsByBackend", {}),
+    ("GraphsSkipped", {"skipped": 1, "reasons": []}),
+    ("HostBound", {"enqueue_ns": 120_000.0, "gpu_ns": 20_000, "graph": False}),
+    ("HostBound", {"enqueue_ns": 120_000.0, "gpu_ns": 20_000, "graph": True}),
+    ("HostDrift", {"enqueue_ns": 120_000.0, "latency_ns": 90_000.0}),
+    ("LoggedErrors", {"errors": ["first", "last"]}),
+    ("MaxTime", {"boundary": "gpu", "half_width": None, "samples": 3, "max_time_ns": 10**9, "batch": 1}),
+    ("MaxTime", {"boundary": "gpu", "half_width": 0.02, "samples": 30, "max_time_ns": 15 * 10**9, "batch": 8}),
+    ("NoEnergy", {"reason": "the card's energy counter did not move"}),
+    ("NoOverlap", {"in_flight_ns": 120_000.0, "alone_ns": 90_000}),
+    ("NoisyHost", {"window_ns": 2 * 10**9, "longest_wait_ns": 10**9}),
+    ("NoisyHost", {"window_ns": 2 * 10**9, "preemptions": 500, "load_average": 6.0, "cores": 2}),
+    ("NotCold", {"left_out": ["throughput", "energy"]}),
+    ("NotSteady", {"calls": 90, "ns": 10**9, "spread": 0.031}),
+    ("NotSteady", {"calls": 90, "ns": 10**9, "spread": None}),
+    ("Plateau", {"boundary": "latency", "half_width": 0.02, "samples": 300}),
+    ("Recompiled", {"recompiles": 2, "reasons": ["calls == 0"], "gave_up": True}),
+    ("Recompiled", {"recompiles": 1, "reasons": ["x.size()[0] == 1"]}),
+    ("ResumedByAnother", {"version": "1.1", "begun_by": "1.0"}),
+    ("ResumedElsewhere", {"what": "card"}),
+    ("Spread", {"boundary": "gpu", "low_ns": 950_000, "high_ns": 1_200_000, "sd": 0.1, "within": 0.01, "graph": False}),
+    ("Throttled", {"reasons": {"SwPowerCap": 0.2}, "readings": 10, "boundaries": {}}),
     (
-        "NotSteady", {"calls": 40, "ns": 10_000_000_000, "spread": 0.034},
-        "after 40 warm-up calls in 10.0 s the medians of three windows still differed by 3.4%", "longer warmup_limit",
-    ),
-    (
-        "Plateau", {"boundary": "gpu_unheld", "half_width": 0.088, "samples": 112},
-        f"the median of gpu_unheld is known to ±8.8% from 112 samples, and {PLATEAU}", "fix the CPU's frequency",
-    ),
-    (
-        "MaxTime",
-        {"boundary": "latency", "half_width": 0.033, "samples": 165, "max_time_ns": 1_000_000_000, "batch": 8},
-        "the median of latency is known to ±3.3% from 165 samples when 1.00 s were over",
-        "a longer max_time, or no --quick, which allows 1 s, or a smaller batch",
-    ),
-    (
-        "MaxTime", {"boundary": "gpu", "half_width": None, "samples": 3, "max_time_ns": 15_000_000_000, "batch": 1},
-        "the median of gpu is not known to any interval from 3 samples when 15.0 s were over", "a longer max_time",
-    ),
-    (
-        "HostDrift", {"enqueue_ns": 6_900_000, "latency_ns": 4_480_000.0},
-        "issuing a call took 6.90 ms, and a whole request, measured seconds later, 4.48 ms: the host's speed changed "
-        "between them", "cuda_graph: on, close other programs, more processes",
-    ),
-    (
-        "NoOverlap", {"in_flight_ns": 701_000.5, "alone_ns": 628_000},
-        "with calls in flight together each takes 701 us, a request alone 628 us: nothing is won by overlapping",
-        "cuda_graph: on, if the host is the limit",
-    ),
-    (
-        "FewerLanes", {"cause": "memory", "lanes": 1, "requested": 2}, "memory had room for 1 of 2 lanes",
-        "a smaller batch, or fewer streams",
-    ),
-    (
-        "FewerLanes", {"cause": "backend", "lanes": 1, "requested": 4}, "throughput is of 1 lane, not of the 4 streams",
-        "streams: 1",
-    ),
-    ("NotCold", {"left_out": ["throughput", "energy"]}, "throughput and energy left out", "l2: warm"),
-    ("Unheld", {"cause": "waits"}, "the call waits for the GPU (a synchronisation, a full", "set_sync_debug_mode"),
-    (
-        "Unheld", {"cause": "launch_blocking", "reason": "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU"},
-        "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU; plain events include the host's gaps",
-        "unset CUDA_LAUNCH_BLOCKING",
-    ),
-    ("Unheld", {"cause": "profiler", "reason": "a profiler"}, "a profiler; plain events", "without the profiler"),
-    ("Unheld", {"cause": "driver", "reason": "the driver"}, "the driver; plain events", "another driver or machine"),
-    (
-        "Unheld", {"cause": "runs_ahead", "period_ns": 900_000.0, "gpu_ns": 500_000},
-        "calls back to back take 900 us, the held stream 500 us: work on other streams runs before", "side.wait_stream",
-    ),
-    ("Unheld", {"cause": "runs_ahead", "shorter_ns": 9_000}, "held for longer, a call takes 9.00 us less", "side."),
-    (
-        "HostBound", {"enqueue_ns": 144_000, "gpu_ns": 55_800.0, "graph": False},
-        "issuing a call takes the host 144 us, running it the GPU 55.8 us: the GPU waits", "cuda_graph: on",
-    ),
-    ("HostBound", {"enqueue_ns": 144_000, "gpu_ns": 55_800.0, "graph": True}, "the GPU waits", "a larger batch"),
-    (
-        "TransferBound", {"copies_ns": 106_000, "compute_ns": 59_600},
-        "copies take 106 us of a request, compute 59.6 us", "a narrower input dtype",
-    ),
-    (
-        "BlindReference", {"constant": {"y": 0.5}, "repeated": ["z"], "samples": 32, "outputs": 3},
-        "the accuracy says little: in the reference output 'y' is 0.5 everywhere; output 'z' is the same for all 32 "
-        "samples", "initialise the last layer in the model's factory, or load a checkpoint",
-    ),
-    (
-        "FasterThanLight", {"boundary": "gpu", "fraction": 3.34, "precision": "fp16"},
-        "gpu is at 334% of the ceiling for fp16: that was read too low", "a new run, which measures the ceilings anew",
-    ),
-    (
-        "Spread",
-        {"boundary": "gpu", "low_ns": 1_000_000.0, "high_ns": 1_200_000.0, "sd": 0.05, "within": 0.004, "graph": False},
-        "process medians of gpu lie from 1.00 ms to 1.20 ms (sd 5.0%) though each is known to ±0.4%",
-        "more processes (replicates); cuda_graph: on, if it is many short kernels",
-    ),
-    (
-        "NoisyHost",
+        "Throttled",
         {
-            "window_ns": 2_000_000_000, "longest_wait_ns": 1_000_000_000, "preemptions": 500, "load_average": 6.0,
-            "cores": 1,
+            "reasons": {"SwPowerCap": 0.2, "Reason13": 0.1},
+            "readings": 10,
+            "boundaries": {"gpu": False, "latency": True},
+            "sm_mhz_min": 1500,
+            "sm_mhz_max": 1980,
         },
-        "a thread waited 1.0 s of 2.0 s for a core and the process was preempted 500 times in 2.0 s and the load "
-        "average was 6.0 on 1 core", "OMP_NUM_THREADS",
     ),
-    ("Throttled", {"thermal_throttles": 3}, "a core was throttled 3 times", "better cooling"),
-    ("Throttled", {"quota_throttles": 8}, "the CPU quota of the container was used up 8 times", "raise the CPU quota"),
-    (
-        "Throttled", {**CAPPED, **CLOCKS, "boundaries": {"gpu": True, "latency": False, "throughput": False}},
-        "the GPU was throttled (SwPowerCap in 64 %, HwSlowdown in 25 % of 11 readings) in gpu, not in latency or "
-        "throughput; the SM clock was between 1515 and 1980 MHz", "nvidia-smi -pl WATTS",
-    ),
-    (
-        "ClockChanged", {**CLOCKS, "boundaries": {"gpu": True, "latency": True}},
-        "the SM clock was between 1515 and 1980 MHz under load, seen low in every boundary", "nvidia-smi -lgc MHZ",
-    ),
-    ("NoEnergy", {"reason": "the counter did not move"}, "no energy of an inference: the counter did not move", "-q"),
-    (
-        "ForeignProcess", {"processes": 2, "memory_bytes": 4096 * MEBIBYTE},
-        "2 other processes were on the GPU, with 4.00 GiB of its memory", "CUDA_VISIBLE_DEVICES",
-    ),
-    ("ForeignProcess", {"processes": 1}, "1 other process was on the GPU", "nvidia-smi"),
-    ("ResumedElsewhere", {"what": "card"}, "resumed on another card of the same kind", "one sitting"),
-    (
-        "ResumedByAnother", {"version": "0.2.0", "begun_by": "0.1.0"},
-        "measured by trtbench 0.2.0, the run was begun by 0.1.0: what it does with a model may differ", "a new run",
-    ),
-    ("GraphsByBackend", {}, "though the case says cuda_graph: off", "compare it with rows of cuda_graph: on"),
-    ("GraphsSkipped", {"skipped": 2, "reasons": ["a", "b"]}, "declined 2 times: a (and 1 more)", "change what"),
-    ("GraphBreaks", {"breaks": 1, "reasons": []}, "broke the model's graph once, and Python runs", "fullgraph: true"),
-    (
-        "Recompiled", {"recompiles": 8, "reasons": ["n == 0"], "gave_up": True},
-        "compiled again 8 times until the compiler gave up: a part of it runs uncompiled: n == 0", "dynamic: true",
-    ),
-    ("LoggedErrors", {"errors": ["an old", "a new"]}, "calls succeeded: a new (and 1 more)", "read them"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("kind", "figures", "said", "hint"), TABLE)
-def test_a_warning_says_what_was_seen_and_what_to_try(kind: str, figures: dict[str, Any], said: str, hint: str) -> None:
-    found = describe(Warning(kind=kind, figures=json.loads(json.dumps(figures))))
-    assert said in found.text
-    assert hint in found.hint
-
-
-def test_the_table_has_every_kind() -> None:
-    assert {kind for kind, *_ in TABLE} == set(SENTENCES)
-
-
-def produced() -> Iterator[tuple[str, str | None]]:
-    """File and kind of each ``Warning(kind=...)`` in the source; None where the kind is no literal."""
-    for path in sorted(ROOT.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Warning":
-                (kind,) = [word.value for word in node.keywords if word.arg == "kind"]
-                name = path.relative_to(ROOT).as_posix()
-                if name != "report/warnings.py":  # which joins those of others
-                    yield name, kind.value if isinstance(kind, ast.Constant) else None
-
-
-def test_every_kind_that_is_produced_has_a_sentence_and_every_sentence_a_producer() -> None:
-    made = set(produced())
-    # Kinds that are no literals come from these two modules, and are listed there.
-    assert {name for name, kind in made if kind is None} == {"analysis/fairness.py", "measure/result.py"}
-    listed = {stop.PLATEAU, stop.MAX_TIME, *(row[0] for row in fairness._COUNTED)}
-    assert {kind for _, kind in made if kind is not None} | listed == set(SENTENCES)
-
-
-def test_the_page_on_measuring_has_a_row_for_every_kind() -> None:
-    page = PAGE.read_text()
-    assert [kind for kind in SENTENCES if f"\n| `{kind}` |" not in page] == []
-
-
-DAMAGED: list[tuple[str, dict[str, Any]]] = [
-    ("MadeLater", {"depth": 3}),
-    ("HostBound", {"enqueue_ns": 5}),
-    ("HostBound", {"enqueue_ns": "long", "gpu_ns": 5, "graph": False}),
-    ("HostBound", {"enqueue_ns": 10**400, "gpu_ns": 5, "graph": False}),
-    ("TransferBound", {"copies_ns": None, "compute_ns": 5}),
-    ("Unheld", {"cause": "of a later version"}),
-    ("Throttled", {"reasons": ["SwPowerCap"], "readings": 3, "boundaries": 1}),
+    ("Throttled", {"thermal_throttles": 3}),
+    ("Throttled", {"quota_throttles": 8}),
+    ("TransferBound", {"copies_ns": 411_000.0, "compute_ns": 100_000.0}),
+    ("Unheld", {"cause": "waits"}),
+    ("Unheld", {"cause": "launch_blocking", "reason": "CUDA_LAUNCH_BLOCKING is set"}),
+    ("Unheld", {"cause": "profiler", "reason": "launches are serial"}),
+    ("Unheld", {"cause": "driver", "reason": "the driver has no such operation"}),
+    ("Unheld", {"cause": "runs_ahead", "period_ns": 500_000.0, "gpu_ns": 100_000.0}),
+    ("Unheld", {"cause": "runs_ahead", "shorter_ns": 40_000}),
 ]
 
 
-@pytest.mark.parametrize(("kind", "figures"), DAMAGED)
-def test_figures_that_a_sentence_does_not_expect_are_shown_as_they_are(kind: str, figures: dict[str, Any]) -> None:
-    warned = (Warning(kind=kind, figures=figures),)
-    asked = case("bert", "eager")
-    run = make([asked], [record(asked, 2.0, n, warnings=warned) for n in range(2)], 2)
-    said = f"no description of this warning: {figures}"
-    assert describe(*warned).text == said
-    assert f"{kind}: {said}"[:80] in text.render(run, width=1000)
-    assert f"{kind} (eager): {said}"[:80] in export.markdown(run)
-    assert [each["kind"] for each in json.loads(export.json(run))["rows"][0]["warnings"]] == [kind]
+def constructed() -> Iterator[tuple[str, ast.expr]]:
+    """The file and the ``kind`` of each Warning that the package constructs."""
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Warning":
+                (kind,) = [keyword.value for keyword in node.keywords if keyword.arg == "kind"]
+                yield path.relative_to(ROOT).as_posix(), kind
 
 
-def test_warnings_of_one_kind_that_advise_different_things_are_two_notes() -> None:
-    common = {"boundary": "latency", "half_width": 0.03, "samples": 100, "max_time_ns": 15_000_000_000}
-    cases = [case("bert", "eager", batch=batch) for batch in (1, 2, 4)]
-    warned = [(Warning(kind="MaxTime", figures={**common, "batch": asked.batch}),) for asked in cases]
-    run = make(cases, [record(asked, 2.0, warnings=each) for asked, each in zip(cases, warned, strict=True)])
-    shown = text.render(run, width=200)
-    assert shown.count("MaxTime:") == 2
-    assert shown.count("try: a longer max_time, or a smaller batch") == 1
-    lanes = [(Warning(kind="FewerLanes", figures={"cause": "backend", "lanes": n, "requested": 4}),) for n in (1, 2, 2)]
-    run = make(cases, [record(asked, 2.0, warnings=each) for asked, each in zip(cases, lanes, strict=True)])
-    shown = text.render(run, width=200)
-    assert (shown.count("try: streams: 1"), shown.count("try: streams: 2")) == (1, 1)
+def test_every_kind_that_is_produced_has_a_sentence_and_every_sentence_a_producer() -> None:
+    kinds = list(constructed())
+    literal = {kind.value for _, kind in kinds if isinstance(kind, ast.Constant)}
+    computed = {(path, ast.unparse(kind)) for path, kind in kinds if not isinstance(kind, ast.Constant)}
+    assert computed == COMPUTED.keys()
+    assert literal | set().union(*COMPUTED.values()) == SENTENCES.keys()
 
 
-def test_the_log_of_a_failure_stands_below_its_own_note_alone() -> None:
-    asked = case("bert", "eager")
-    failure = Failure(kind="Crash", stage="measure", message="ended by SIGSEGV", log="the last words")
-    warned = (Warning(kind="GraphsByBackend"),)
-    run = make([asked], [record(asked, 2.0, 0, warnings=warned), record(asked, 2.0, 1, failure=failure)], 2)
-    lines = text.render(run, width=200, verbose=True).splitlines()
-    assert sum("the last words" in line for line in lines) == 1
-    at = next(index for index, line in enumerate(lines) if "the last words" in line)
-    assert "SIGSEGV" in lines[at - 1]
+def test_every_sentence_has_an_example() -> None:
+    assert {kind for kind, _ in EXAMPLES} == SENTENCES.keys()
+
+
+@pytest.mark.parametrize(("kind", "figures"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_warning_says_the_same_after_it_was_stored(kind: str, figures: dict[str, Any]) -> None:
+    warning = Warning(kind=kind, figures=figures)
+    stored = msgspec.json.decode(msgspec.json.encode(warning), type=Warning)
+    assert describe(stored) == describe(warning)
+    text, hint = describe(warning)
+    assert text
+    assert hint
+    assert "None" not in text + hint
+
+
+# ---------------------------------------------------------------------------------------------------------- merging
+
+
+def host_bound(enqueue_ns: float, gpu_ns: float = 20_000, graph: bool = False) -> Warning:
+    return Warning(kind="HostBound", figures={"enqueue_ns": enqueue_ns, "gpu_ns": gpu_ns, "graph": graph})
+
+
+@pytest.mark.parametrize(
+    ("times", "span"),
+    [
+        ((120_000, 131_000), "120 to 131 us"),
+        ((131_000, 125_000, 120_000), "120 to 131 us"),
+        ((950_000, 1_200_000), "950 us to 1.20 ms"),
+        ((120_000, 120_000), "120 us"),
+        ((120_000, 120_001), "120 us"),  # the same as they are shown
+    ],
+)
+def test_numbers_that_differ_are_shown_as_a_span(times: tuple[int, ...], span: str) -> None:
+    warnings = [host_bound(time) for time in times]
+    assert len({key(warning) for warning in warnings}) == 1
+    text, hint = describe(merge(warnings))
+    assert text == f"issuing a call takes the host {span}, running it the GPU 20.0 us: the GPU waits"
+    assert hint == "cuda_graph: on"
+
+
+def test_numbers_in_a_mapping_are_merged_name_by_name() -> None:
+    figures = {"readings": 10, "boundaries": {}, "sm_mhz_min": 1500, "sm_mhz_max": 1980}
+    one = Warning(kind="Throttled", figures={"reasons": {"SwPowerCap": 0.2, "HwSlowdown": 0.1}, **figures})
+    other = Warning(kind="Throttled", figures={"reasons": {"SwPowerCap": 0.25, "HwSlowdown": 0.1}, **figures})
+    assert key(one) == key(other)
+    reordered = {"reasons": {"HwSlowdown": 0.1, "SwPowerCap": 0.25}, **figures}
+    assert key(one) == key(Warning(kind="Throttled", figures=reordered))
+    merged = describe(merge([one, msgspec.structs.replace(other, figures={**other.figures, "sm_mhz_min": 1400})]))
+    assert merged.text == (
+        "the GPU was throttled (SwPowerCap in 20 to 25 %, HwSlowdown in 10 % of 10 readings); "
+        "the SM clock was between 1400 and 1980 MHz"
+    )
+
+
+def test_figures_that_are_no_numbers_keep_warnings_apart() -> None:
+    def apart(one: Warning, other: Warning) -> bool:
+        return key(one) != key(other)
+
+    def warning(kind: str, **figures: Any) -> Warning:
+        return Warning(kind=kind, figures=figures)
+
+    assert apart(host_bound(1, graph=False), host_bound(1, graph=True))
+    assert apart(warning("ResumedElsewhere", what="card"), warning("ResumedElsewhere", what="machine"))
+    assert apart(warning("GraphBreaks", breaks=1, reasons=["a"]), warning("GraphBreaks", breaks=1, reasons=["b"]))
+    assert apart(warning("Plateau", half_width=None), warning("Plateau", half_width=0.1))
+    assert apart(warning("Throttled", thermal_throttles=1), warning("Throttled", quota_throttles=1))
+    assert apart(warning("ForeignProcess", processes=1), warning("ForeignProcess", processes=1, memory_bytes=1))
+    assert apart(warning("Throttled", boundaries={"gpu": True}), warning("Throttled", boundaries={"gpu": False}))
+    assert apart(warning("Throttled", reasons={"A": 0.1}), warning("Throttled", reasons={"B": 0.1}))
+    assert apart(warning("HostDrift"), warning("NoOverlap"))
+
+
+def test_a_warning_that_was_stored_with_its_text_shows_that() -> None:
+    old = Warning(kind="HostBound", message="issuing a call takes 7 us", hint="cuda_graph: on")
+    assert describe(old) == ("issuing a call takes 7 us", "cuda_graph: on")
+    assert describe(merge([old, old])) == ("issuing a call takes 7 us", "cuda_graph: on")
+    assert key(old) != key(host_bound(7_000))
+    assert describe(Warning(kind="HostBound", message="without a hint")) == ("without a hint", "")
+
+
+def test_a_kind_that_has_no_sentence_shows_its_figures() -> None:
+    later = Warning(kind="OfALaterVersion", figures={"gpu_ns": 5})
+    assert describe(later) == ("no description of this warning: {'gpu_ns': 5}", "")
+
+
+def varied(figures: Any) -> st.SearchStrategy[Any]:
+    """The same figures with other numbers."""
+    if isinstance(figures, dict):
+        return st.tuples(*map(varied, figures.values())).map(lambda values: dict(zip(figures, values, strict=True)))
+    if isinstance(figures, bool) or not isinstance(figures, int | float):
+        return st.just(figures)
+    return st.integers(0, 10**15) if isinstance(figures, int) else st.floats(0, 1e15)
+
+
+@given(st.data())
+@pytest.mark.parametrize(("kind", "figures"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else "")
+def test_warnings_that_differ_only_in_numbers_have_one_sentence(
+    kind: str, figures: dict[str, Any], data: st.DataObject
+) -> None:
+    several = data.draw(st.lists(varied(figures), min_size=1, max_size=4))
+    warnings = [Warning(kind=kind, figures=one) for one in several]
+    assert {key(warning) for warning in warnings} == {key(Warning(kind=kind, figures=figures))}
+    text, hint = describe(merge(warnings))
+    assert text
+    assert hint
+    assert "Span(" not in text + hint
+    assert describe(merge(warnings[::-1])) == (text, hint)
+    assert describe(merge(warnings * 2)) == (text, hint)

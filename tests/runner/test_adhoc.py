@@ -15,6 +15,8 @@ from bench.model.suite import Suite  # noqa: E402
 from bench.runner import adhoc  # noqa: E402
 from tests.runtimes.torch import modules  # noqa: E402
 
+pytestmark = pytest.mark.workers
+
 
 def suite_of(cache: Path, model: object, inputs: object, **options: object) -> Suite:
     usual = {"backends": ["eager"], "precisions": ["fp32"], "name": "", "measure": {"replicates": 1}}

@@ -24,6 +24,8 @@ from bench.system import process
 from tests.conftest import Trtbench
 from tests.machine.nvml_kit import GIB
 
+pytestmark = pytest.mark.workers
+
 HEALTHY = gpus.State(used=GIB // 2, total=80 * GIB)
 LOST = gpus.State(lost="NVML says: GPU is lost")
 CASE = Case(model="m", factory="f:m", inputs={}, backend="eager")

@@ -15,6 +15,8 @@ import pytest
 
 from bench import store
 
+pytestmark = pytest.mark.workers
+
 
 def stored_before_kill(command: list[str], env: dict[str, str], delay: float) -> tuple[list[tuple[str, int]], bool]:
     """Run ``command``, kill it after ``delay`` seconds: what it said it had stored, and whether it ended by itself."""

@@ -16,6 +16,8 @@ from bench.runner import jobs
 from bench.runner.preflight import Preflight, RunJob
 from tests.conftest import Trtbench
 
+pytestmark = pytest.mark.workers
+
 
 class Asked:
     """Answers with rates that rise from one time to the next."""

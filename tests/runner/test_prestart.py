@@ -17,6 +17,8 @@ from bench.model.suite import Case
 from bench.runner import jobs, toolchains, worker
 from tests.conftest import Trtbench
 
+pytestmark = pytest.mark.workers
+
 Suite = Callable[..., Path]
 CASE = Case(model="m", factory="f:m", inputs={}, backend="fake")
 

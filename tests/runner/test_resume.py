@@ -9,6 +9,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.model.run import Environment
+from bench.report.warnings import describe
 from bench.runner import resume
 from tests.store.kit import header
 
@@ -35,7 +36,8 @@ def test_the_card_tells_where_a_run_is_gone_on_with_and_else_the_host(
 ) -> None:
     was, now = environment(*before), environment(*here)
     (*warnings,) = resume.elsewhere(was, now)
-    assert [f"another {other} " in warning.message for warning in warnings] == [True] * bool(other)
+    assert [warning.figures for warning in warnings] == [{"what": other}] * bool(other)
+    assert [f"another {other} " in describe(warning).text for warning in warnings] == [True] * bool(other)
     assert resume.place(was, now) == place
 
 

@@ -19,6 +19,8 @@ from bench import store
 from bench.model.run import Record
 from tests.conftest import Trtbench
 
+pytestmark = pytest.mark.workers
+
 Suite = Callable[..., Path]
 
 

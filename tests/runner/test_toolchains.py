@@ -24,6 +24,8 @@ from bench.runtimes.torch import weights
 from bench.units import NS_PER_S
 from tests.conftest import Trtbench
 
+pytestmark = pytest.mark.workers
+
 Suite = Callable[..., Path]
 HERE = environment.describe("fake")
 

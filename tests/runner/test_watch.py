@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from types import SimpleNamespace
 
+import msgspec
 import pynvml
 import pytest
 
@@ -14,12 +15,14 @@ from bench.measure.gate import Gate, create_gate
 from bench.measure.gpu import measure
 from bench.model.run import Measurement, Record
 from bench.model.suite import Boundary, Case, Input, Policy
+from bench.model.telemetry import ClockFigures, Telemetry
+from bench.report.warnings import describe
 from bench.runner import watch
 from tests.machine.nvml_kit import FakeNvml
 from tests.measure.simulated import SimulatedGpu, SimulatedLane
 
 
-class Telemetry(nvml.GpuTelemetry):
+class Throttled(nvml.GpuTelemetry):
     """A card that was throttled in the second half of the measurement."""
 
     def __init__(self) -> None:
@@ -32,7 +35,7 @@ class Telemetry(nvml.GpuTelemetry):
 def test_a_gate_shut_from_one_tick_to_the_next_is_opened_and_no_earlier() -> None:
     gate = create_gate()
     worker = Gate(os.dup(gate.fd))
-    watched = watch.GpuWatch(gate, Telemetry())
+    watched = watch.GpuWatch(gate, Throttled())
     assert watched.tick is not None
     worker.arm()
     watched.tick(1)
@@ -47,7 +50,7 @@ def test_a_gate_shut_from_one_tick_to_the_next_is_opened_and_no_earlier() -> Non
 
 def test_samples_taken_while_throttled_are_marked_and_kept() -> None:
     gate = create_gate()
-    watched = watch.GpuWatch(gate, Telemetry())
+    watched = watch.GpuWatch(gate, Throttled())
     taken = Measurement(boundary="gpu", samples=tuple(range(10)))
     record = watched.complete(Record(case="c", label="l", measurements=(taken,)), {"gpu": (0, 100)})
     assert record.measurements[0].samples == taken.samples
@@ -65,7 +68,7 @@ def test_throttling_marks_the_parts_of_latency_as_it_marks_latency() -> None:
     clock.close()
     start, end = measured.spans["latency"]
 
-    class Halfway(Telemetry):
+    class Halfway(Throttled):
         def throttled_spans(self) -> list[tuple[int, int]]:
             return [((start + end) // 2, end)]
 
@@ -88,7 +91,7 @@ def played(
     monkeypatch: pytest.MonkeyPatch,
     events: Events,
     spans: dict[str, tuple[float, float]] | None = None,
-    facts: dict[str, float] | None = None,
+    facts: ClockFigures | None = None,
     errors: dict[str, int] | None = None,
 ) -> Record:
     """The record of a case, with a tick every half a second; ``spans`` are in seconds too."""
@@ -111,12 +114,12 @@ def played(
     parts: tuple[Boundary, ...] = ("enqueue", "gpu", "latency", "h2d", "compute", "d2h", "throughput")
     boundaries = [boundary for boundary in parts if boundary in (spans or {})]
     taken = tuple(Measurement(boundary=boundary, samples=tuple(range(100))) for boundary in boundaries)
-    record = Record(case="c", label="l", measurements=taken, telemetry=facts or {})
+    record = Record(case="c", label="l", measurements=taken, telemetry=Telemetry(clock=facts))
     return watched.complete(record, {b: (round(s * S), round(e * S)) for b, (s, e) in (spans or {}).items()})
 
 
 def told(record: Record) -> list[tuple[str, str]]:
-    return [(warning.kind, warning.message) for warning in record.warnings]
+    return [(warning.kind, describe(warning).text) for warning in record.warnings]
 
 
 # ------------------------------------------------------------------------------------------------------- energy
@@ -137,19 +140,21 @@ def test_energy_is_that_from_the_loops_beginning_to_the_next_phase_whichever_tha
         8.9: "validate",
         9.4: {"mj": 19_000_000},
     }
-    facts = {"saturated_ns": 5 * S, "saturated_inferences": 10_000}
+    facts = ClockFigures(saturated_ns=5 * S, saturated_inferences=10_000)
     telemetry = played(monkeypatch, events, facts=facts).telemetry
-    assert telemetry["saturated_power_w"] == pytest.approx(400)
-    assert telemetry["inference_j"] == pytest.approx(0.2)
-    assert (telemetry["readings"], telemetry["span_ns"]) == (6, 2 * S)
-    assert telemetry["saturated_readings"] == 10
+    assert telemetry.gpu.saturated_power_w == pytest.approx(400)
+    assert telemetry.inference_j == pytest.approx(0.2)
+    assert (telemetry.gpu.readings, telemetry.gpu.span_ns) == (6, 2 * S)
+    assert telemetry.gpu.saturated_readings == 10
 
 
 def test_without_a_saturated_loop_the_counter_tells_nothing_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = {"saturated_ns": 5 * S, "saturated_inferences": 10_000}
+    facts = ClockFigures(saturated_ns=5 * S, saturated_inferences=10_000)
     telemetry = played(monkeypatch, {0.9: "measure", 2.9: "validate"}, facts=facts).telemetry
-    assert {key for key in telemetry if key.startswith("saturated")} == set(facts)
-    assert "inference_j" not in telemetry
+    assert telemetry.gpu is not None
+    assert not {key for key in msgspec.to_builtins(telemetry.gpu) if key.startswith("saturated")}
+    assert telemetry.clock == facts
+    assert telemetry.inference_j is None
 
 
 def test_telemetry_of_a_loop_whose_size_is_unknown_has_no_energy_of_an_inference(
@@ -157,8 +162,8 @@ def test_telemetry_of_a_loop_whose_size_is_unknown_has_no_energy_of_an_inference
 ) -> None:
     events: Events = {0.9: "measure", 2.9: "saturate", 7.8: {"mj": 9_000_000}, 7.9: "saturated", 8: "validate"}
     telemetry = played(monkeypatch, events).telemetry
-    assert telemetry["saturated_power_w"] > 0
-    assert "inference_j" not in telemetry
+    assert telemetry.gpu.saturated_power_w > 0
+    assert telemetry.inference_j is None
 
 
 @pytest.mark.parametrize(
@@ -169,16 +174,18 @@ def test_a_loop_without_energy_says_why_and_is_no_inference_for_nothing(
     monkeypatch: pytest.MonkeyPatch, errors: dict[str, int], reason: str
 ) -> None:
     events: Events = {0.9: "measure", 2.9: "saturate", 7.9: "saturated", 8: "validate"}
-    facts = {"saturated_ns": 5 * S, "saturated_inferences": 10_000}
+    facts = ClockFigures(saturated_ns=5 * S, saturated_inferences=10_000)
     record = played(monkeypatch, events, facts=facts, errors=errors)
-    assert not {"saturated_power_w", "inference_j"} & set(record.telemetry)
+    assert (record.telemetry.gpu.saturated_power_w, record.telemetry.inference_j) == (None, None)
     (warning,) = [warning for warning in record.warnings if warning.kind == "NoEnergy"]
-    assert reason in warning.message
+    assert reason in warning.figures["reason"] == record.telemetry.gpu.saturated_power_reason
+    assert reason in describe(warning).text
 
 
 def test_a_loop_that_did_not_end_has_no_energy_and_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     telemetry = played(monkeypatch, {0.9: "measure", 2.9: "saturate"}).telemetry
-    assert not {key for key in telemetry if key.startswith("saturated_power")}
+    assert telemetry.gpu is not None
+    assert not {key for key in msgspec.to_builtins(telemetry.gpu) if key.startswith("saturated_power")}
 
 
 # --------------------------------------------------------------------------------------- which boundaries it hit
@@ -202,16 +209,16 @@ def test_a_card_that_is_throttled_in_the_energy_loop_alone_is_no_reason_to_warn(
     )
     assert told(record) == []
     assert [m.marked for m in record.measurements] == [(), (), ()]
-    assert (record.telemetry["throttle_reasons"], record.telemetry["sm_mhz_min"]) == ({}, 1980)
-    assert record.telemetry["saturated_throttle_reasons"] == {"SwPowerCap": 1.0}
-    assert record.telemetry["saturated_sm_mhz_median"] == 1500
+    assert (record.telemetry.gpu.throttle_reasons, record.telemetry.gpu.sm_mhz_min) == ({}, 1980)
+    assert record.telemetry.gpu.saturated_throttle_reasons == {"SwPowerCap": 1.0}
+    assert record.telemetry.gpu.saturated_sm_mhz_median == 1500
 
 
 def test_a_clock_that_is_lower_in_the_energy_loop_alone_is_no_reason_to_warn(monkeypatch: pytest.MonkeyPatch) -> None:
     events: Events = {0.9: "measure", 9.1: "saturate", 9.2: {"sm": 1700}}
     record = played(monkeypatch, events | {14.05: {"mj": 9_000_000}, 14.1: "saturated", 15.1: "validate"}, THREE)
     assert told(record) == []
-    assert record.telemetry["saturated_sm_mhz_median"] == 1700
+    assert record.telemetry.gpu.saturated_sm_mhz_median == 1700
 
 
 @pytest.mark.parametrize(
@@ -240,7 +247,7 @@ def test_throttling_outside_every_boundary_is_a_fact_and_no_warning(monkeypatch:
     events: Events = {0.9: "measure", 12.1: "validate", 9.7: {"reasons": POWER_CAP}, 10.2: {"reasons": 0}}
     record = played(monkeypatch, events, THREE)
     assert told(record) == []
-    assert record.telemetry["throttle_reasons"] == {"SwPowerCap": 0.04}
+    assert record.telemetry.gpu.throttle_reasons == {"SwPowerCap": 0.04}
 
 
 def test_throttling_between_the_last_tick_and_the_energy_loop_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +257,7 @@ def test_throttling_between_the_last_tick_and_the_energy_loop_is_told(monkeypatc
     often = "the GPU was throttled (SwPowerCap in 5 % of 19 readings) in throughput, not in gpu or latency"
     assert told(record) == [("Throttled", f"{often}; the SM clock was at 1980 MHz")]
     assert record.measurements[-1].marked == (93, 94, 95, 96, 97, 98, 99)
-    assert record.telemetry["saturated_throttle_reasons"] == {}
+    assert record.telemetry.gpu.saturated_throttle_reasons == {}
 
 
 def test_throttling_before_the_energy_loop_is_told_without_what_the_loop_saw(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +265,7 @@ def test_throttling_before_the_energy_loop_is_told_without_what_the_loop_saw(mon
     record = played(monkeypatch, phases | {7.7: {"reasons": POWER_CAP, "sm": 1700}, 9.2: {"sm": 1500}}, THREE)
     often = "the GPU was throttled (SwPowerCap in 21 % of 19 readings) in throughput, not in gpu or latency"
     assert told(record) == [("Throttled", f"{often}; the SM clock was between 1700 and 1980 MHz")]
-    assert record.telemetry["saturated_sm_mhz_median"] == 1500
+    assert record.telemetry.gpu.saturated_sm_mhz_median == 1500
 
 
 def test_the_parts_of_latency_are_not_named_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +321,7 @@ def test_a_tick_on_a_lost_gpu_ends_the_wait_for_the_worker() -> None:
     fake.lose()
     with pytest.raises(gpus.DeviceLost):
         watched.tick(os.getpid())
-    assert watched.complete(Record(case="c", label="l"), {}).telemetry["lost"] is True
+    assert watched.complete(Record(case="c", label="l"), {}).telemetry.gpu.lost is True
     telemetry.close()
     gate.close()
 
@@ -328,6 +335,6 @@ def test_without_nvml_the_record_says_why_and_is_measured_all_the_same() -> None
     watched.step("measure")
     watched.step("validate")
     record = watched.complete(Record(case="c", label="l"), {})
-    assert record.telemetry == {"gpu_reason": "NVML says: Insufficient Permissions"}
+    assert record.telemetry == Telemetry(gpu_reason="NVML says: Insufficient Permissions")
     assert record.warnings == ()
     gate.close()

@@ -14,10 +14,13 @@ from bench.model.run import Record
 from bench.model.seam import Lane
 from bench.model.suite import Case, Policy, Precision, Threshold
 from bench.report import export, text
+from bench.report.warnings import describe
 from bench.runner import jobs, worker
 from bench.runtimes.torch import lane
 from tests.backends.kit import HERE, IMAGES
 from tests.report.conftest import make
+
+pytestmark = pytest.mark.workers
 
 pytest.importorskip("torch")
 SHORT = Policy(boundaries=("latency",), warmup_calls=1, warmup_ns=0, min_samples=6, max_samples=6, warmup_limit_ns=1)
@@ -128,7 +131,8 @@ def test_a_further_lane_whose_first_call_finds_no_memory_is_done_without(
     assert record.failure is None
     assert [m.lanes for m in record.measurements] == [1]
     (fewer,) = [warning for warning in record.warnings if warning.kind == "FewerLanes"]
-    assert fewer.message.startswith("memory had room for 1 of 2 lanes")
+    assert fewer.figures == {"cause": "memory", "lanes": 1, "requested": 2}
+    assert describe(fewer).text.startswith("memory had room for 1 of 2 lanes")
 
 
 @pytest.mark.torch
@@ -168,9 +172,10 @@ def test_a_model_whose_last_layer_is_zero_is_told(tmp_path: Path) -> None:
     record = measured(case, tmp_path)
     assert record.accuracy is not None
     assert record.accuracy.ok
-    (told,) = [warning for warning in record.warnings if warning.kind == "BlindReference"]
-    assert "output 'logits' is 0 everywhere" in told.message
-    assert "map" not in told.message
+    (blind,) = [warning for warning in record.warnings if warning.kind == "BlindReference"]
+    assert (blind.figures["constant"], blind.figures["repeated"]) == ({"logits": 0}, [])
+    assert "output 'logits' is 0 everywhere" in describe(blind).text
+    assert "map" not in describe(blind).text
 
 
 @pytest.mark.torch

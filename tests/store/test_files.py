@@ -290,6 +290,7 @@ while True:
 """
 
 
+@pytest.mark.workers
 def test_a_kill_at_any_moment_loses_no_record_whose_append_returned(tmp_path: Path) -> None:
     path = started(tmp_path, 0)
     told: list[int] = []

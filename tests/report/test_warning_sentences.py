@@ -1,0 +1,200 @@
+"""What warnings say, word by word; and what a report shows of those that it cannot describe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bench
+from bench.model.run import Failure, Warning
+from bench.report import export, text
+from bench.report.warnings import SENTENCES, describe, merge
+
+from .conftest import case, make, record
+
+ROOT = Path(bench.__file__).parent
+PAGE = ROOT.parent / "docs" / "measuring.md"
+MEBIBYTE = 2**20
+
+PLATEAU = "more samples did not narrow it: the time drifts or jumps"
+CAPPED = {"reasons": {"SwPowerCap": 0.644, "HwSlowdown": 0.25}, "readings": 11}
+CLOCKS = {"sm_mhz_min": 1515, "sm_mhz_max": 1980}
+TABLE: list[tuple[str, dict[str, Any], str, str]] = [
+    (
+        "NotSteady", {"calls": 40, "ns": 10_000_000_000, "spread": 0.034},
+        "after 40 warm-up calls in 10.0 s the medians of three windows still differed by 3.4%", "longer warmup_limit",
+    ),
+    (
+        "Plateau", {"boundary": "gpu_unheld", "half_width": 0.088, "samples": 112},
+        f"the median of gpu_unheld is known to ±8.8% from 112 samples, and {PLATEAU}", "fix the CPU's frequency",
+    ),
+    (
+        "MaxTime",
+        {"boundary": "latency", "half_width": 0.033, "samples": 165, "max_time_ns": 1_000_000_000, "batch": 8},
+        "the median of latency is known to ±3.3% from 165 samples when 1.00 s were over",
+        "a longer max_time, or no --quick, which allows 1 s, or a smaller batch",
+    ),
+    (
+        "MaxTime", {"boundary": "gpu", "half_width": None, "samples": 3, "max_time_ns": 15_000_000_000, "batch": 1},
+        "the median of gpu is not known to any interval from 3 samples when 15.0 s were over", "a longer max_time",
+    ),
+    (
+        "HostDrift", {"enqueue_ns": 6_900_000, "latency_ns": 4_480_000.0},
+        "issuing a call took 6.90 ms, and a whole request, measured seconds later, 4.48 ms: the host's speed changed "
+        "between them", "cuda_graph: on, close other programs, more processes",
+    ),
+    (
+        "NoOverlap", {"in_flight_ns": 701_000.5, "alone_ns": 628_000},
+        "with calls in flight together each takes 701 us, a request alone 628 us: nothing is won by overlapping",
+        "cuda_graph: on, if the host is the limit",
+    ),
+    (
+        "FewerLanes", {"cause": "memory", "lanes": 1, "requested": 2}, "memory had room for 1 of 2 lanes",
+        "a smaller batch, or fewer streams",
+    ),
+    (
+        "FewerLanes", {"cause": "backend", "lanes": 1, "requested": 4}, "throughput is of 1 lane, not of the 4 streams",
+        "streams: 1",
+    ),
+    ("NotCold", {"left_out": ["throughput", "energy"]}, "throughput and energy left out", "l2: warm"),
+    ("Unheld", {"cause": "waits"}, "the call waits for the GPU (a synchronisation, a full", "set_sync_debug_mode"),
+    (
+        "Unheld", {"cause": "launch_blocking", "reason": "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU"},
+        "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU; plain events include the host's gaps",
+        "unset CUDA_LAUNCH_BLOCKING",
+    ),
+    ("Unheld", {"cause": "profiler", "reason": "a profiler"}, "a profiler; plain events", "without the profiler"),
+    ("Unheld", {"cause": "driver", "reason": "the driver"}, "the driver; plain events", "another driver or machine"),
+    (
+        "Unheld", {"cause": "runs_ahead", "period_ns": 900_000.0, "gpu_ns": 500_000},
+        "calls back to back take 900 us, the held stream 500 us: work on other streams runs before", "side.wait_stream",
+    ),
+    ("Unheld", {"cause": "runs_ahead", "shorter_ns": 9_000}, "held for longer, a call takes 9.00 us less", "side."),
+    (
+        "HostBound", {"enqueue_ns": 144_000, "gpu_ns": 55_800.0, "graph": False},
+        "issuing a call takes the host 144 us, running it the GPU 55.8 us: the GPU waits", "cuda_graph: on",
+    ),
+    ("HostBound", {"enqueue_ns": 144_000, "gpu_ns": 55_800.0, "graph": True}, "the GPU waits", "a larger batch"),
+    (
+        "TransferBound", {"copies_ns": 106_000, "compute_ns": 59_600},
+        "copies take 106 us of a request, compute 59.6 us", "a narrower input dtype",
+    ),
+    (
+        "BlindReference", {"constant": {"y": 0.5}, "repeated": ["z"], "samples": 32, "outputs": 3},
+        "the accuracy says little: in the reference output 'y' is 0.5 everywhere; output 'z' is the same for all 32 "
+        "samples", "initialise the last layer in the model's factory, or load a checkpoint",
+    ),
+    (
+        "FasterThanLight", {"boundary": "gpu", "fraction": 3.34, "precision": "fp16"},
+        "gpu is at 334% of the ceiling for fp16: that was read too low", "a new run, which measures the ceilings anew",
+    ),
+    (
+        "Spread",
+        {"boundary": "gpu", "low_ns": 1_000_000.0, "high_ns": 1_200_000.0, "sd": 0.05, "within": 0.004, "graph": False},
+        "process medians of gpu lie from 1.00 ms to 1.20 ms (sd 5.0%) though each is known to ±0.4%",
+        "more processes (replicates); cuda_graph: on, if it is many short kernels",
+    ),
+    (
+        "NoisyHost",
+        {
+            "window_ns": 2_000_000_000, "longest_wait_ns": 1_000_000_000, "preemptions": 500, "load_average": 6.0,
+            "cores": 1,
+        },
+        "a thread waited 1.0 s of 2.0 s for a core and the process was preempted 500 times in 2.0 s and the load "
+        "average was 6.0 on 1 core", "OMP_NUM_THREADS",
+    ),
+    ("Throttled", {"thermal_throttles": 3}, "a core was throttled 3 times", "better cooling"),
+    ("Throttled", {"quota_throttles": 8}, "the CPU quota of the container was used up 8 times", "raise the CPU quota"),
+    (
+        "Throttled", {**CAPPED, **CLOCKS, "boundaries": {"gpu": True, "latency": False, "throughput": False}},
+        "the GPU was throttled (SwPowerCap in 64 %, HwSlowdown in 25 % of 11 readings) in gpu, not in latency or "
+        "throughput; the SM clock was between 1515 and 1980 MHz", "nvidia-smi -pl WATTS",
+    ),
+    (
+        "ClockChanged", {**CLOCKS, "boundaries": {"gpu": True, "latency": True}},
+        "the SM clock was between 1515 and 1980 MHz under load, seen low in every boundary", "nvidia-smi -lgc MHZ",
+    ),
+    ("NoEnergy", {"reason": "the counter did not move"}, "no energy of an inference: the counter did not move", "-q"),
+    (
+        "ForeignProcess", {"processes": 2, "memory_bytes": 4096 * MEBIBYTE},
+        "2 other processes were on the GPU, with 4.00 GiB of its memory", "CUDA_VISIBLE_DEVICES",
+    ),
+    ("ForeignProcess", {"processes": 1}, "1 other process was on the GPU", "nvidia-smi"),
+    ("ResumedElsewhere", {"what": "card"}, "resumed on another card of the same kind", "one sitting"),
+    (
+        "ResumedByAnother", {"version": "0.2.0", "begun_by": "0.1.0"},
+        "measured by trtbench 0.2.0, the run was begun by 0.1.0: what it does with a model may differ", "a new run",
+    ),
+    ("GraphsByBackend", {}, "though the case says cuda_graph: off", "compare it with rows of cuda_graph: on"),
+    ("GraphsSkipped", {"skipped": 2, "reasons": ["a", "b"]}, "declined 2 times: a (and 1 more)", "change what"),
+    ("GraphBreaks", {"breaks": 1, "reasons": []}, "broke the model's graph once, and Python runs", "fullgraph: true"),
+    (
+        "Recompiled", {"recompiles": 8, "reasons": ["n == 0"], "gave_up": True},
+        "compiled again 8 times until the compiler gave up: a part of it runs uncompiled: n == 0", "dynamic: true",
+    ),
+    ("LoggedErrors", {"errors": ["an old", "a new"]}, "calls succeeded: a new (and 1 more)", "read them"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "figures", "said", "hint"), TABLE)
+def test_a_warning_says_what_was_seen_and_what_to_try(kind: str, figures: dict[str, Any], said: str, hint: str) -> None:
+    found = describe(Warning(kind=kind, figures=json.loads(json.dumps(figures))))
+    assert said in found.text
+    assert hint in found.hint
+
+
+def test_the_table_has_every_kind() -> None:
+    assert {kind for kind, *_ in TABLE} == set(SENTENCES)
+
+
+def test_the_page_on_measuring_has_a_row_for_every_kind() -> None:
+    page = PAGE.read_text()
+    assert [kind for kind in SENTENCES if f"\n| `{kind}` |" not in page] == []
+
+
+DAMAGED: list[tuple[str, dict[str, Any]]] = [
+    ("MadeLater", {"depth": 3}),
+    ("HostBound", {"enqueue_ns": 5}),
+    ("HostBound", {"enqueue_ns": "long", "gpu_ns": 5, "graph": False}),
+    ("HostBound", {"enqueue_ns": 10**400, "gpu_ns": 5, "graph": False}),
+    ("TransferBound", {"copies_ns": None, "compute_ns": 5}),
+    ("Unheld", {"cause": "of a later version"}),
+    ("Throttled", {"reasons": ["SwPowerCap"], "readings": 3, "boundaries": 1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "figures"), DAMAGED)
+def test_figures_that_a_sentence_does_not_expect_are_shown_as_they_are(kind: str, figures: dict[str, Any]) -> None:
+    warned = (Warning(kind=kind, figures=figures),)
+    asked = case("bert", "eager")
+    run = make([asked], [record(asked, 2.0, n, warnings=warned) for n in range(2)], 2)
+    said = f"no description of this warning: {figures}"
+    assert describe(*warned).text == said
+    assert f"{kind}: {said}"[:80] in text.render(run, width=1000)
+    assert f"{kind} (eager): {said}"[:80] in export.markdown(run)
+    assert [each["kind"] for each in json.loads(export.json(run))["rows"][0]["warnings"]] == [kind]
+
+
+def test_the_advice_of_several_warnings_helps_each_of_them() -> None:
+    common = {"boundary": "latency", "half_width": 0.03, "samples": 100}
+    limits = ((1, 15_000_000_000), (8, 1_000_000_000))
+    merged = merge([Warning(kind="MaxTime", figures={**common, "batch": n, "max_time_ns": ns}) for n, ns in limits])
+    assert describe(merged).hint == "a longer max_time, or no --quick, which allows 1 s, or a smaller batch"
+    lanes = [Warning(kind="FewerLanes", figures={"cause": "backend", "lanes": n, "requested": 4}) for n in (2, 3)]
+    assert describe(merge(lanes)) == (
+        "throughput is of 2 to 3 lanes, not of the 4 streams requested: the backend has no more", "streams: 2"
+    )  # fmt: skip
+
+
+def test_the_log_of_a_failure_stands_below_its_own_note_alone() -> None:
+    asked = case("bert", "eager")
+    failure = Failure(kind="Crash", stage="measure", message="ended by SIGSEGV", log="the last words")
+    warned = (Warning(kind="GraphsByBackend"),)
+    run = make([asked], [record(asked, 2.0, 0, warnings=warned), record(asked, 2.0, 1, failure=failure)], 2)
+    lines = text.render(run, width=200, verbose=True).splitlines()
+    assert sum("the last words" in line for line in lines) == 1
+    at = next(index for index, line in enumerate(lines) if "the last words" in line)
+    assert "SIGSEGV" in lines[at - 1]
