@@ -282,7 +282,7 @@ def test_a_record_keeps_no_path_of_the_machine_it_was_made_on(tmp_path: Path) ->
             case="c",
             label="net/eager/fp32",
             failure=Failure(kind="X", stage="load", message=f"no {tmp_path}/a.so", log=log),
-            warnings=(Warning(kind="GraphBreaks", message=log.splitlines()[0], hint="h"),),
+            warnings=(Warning(kind="GraphBreaks", figures={"breaks": 1, "reasons": [log.splitlines()[0]]}),),
             fairness={"break_reasons": {"why": 1}, "skip_reasons": [log.splitlines()[0]], "threads": 2},
         ),
         tmp_path,
@@ -294,7 +294,8 @@ def test_a_record_keeps_no_path_of_the_machine_it_was_made_on(tmp_path: Path) ->
         'File "bench/worker.py", line 2\n'
         'File "./zoo.py", line 3; ~/models/x; scratch/model.onnx; 3/4 of 1/2'
     )
-    assert found.warnings[0].message == 'File "lib/python3.12/site-packages/torch/_ops.py", line 1'
+    line = 'File "lib/python3.12/site-packages/torch/_ops.py", line 1'
+    assert found.warnings[0].figures == {"breaks": 1, "reasons": [line]}
     assert found.fairness == {
         "break_reasons": {"why": 1},
         "skip_reasons": ['File "lib/python3.12/site-packages/torch/_ops.py", line 1'],

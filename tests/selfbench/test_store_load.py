@@ -13,6 +13,7 @@ import pytest
 
 from bench import store
 from bench.model.run import Accuracy, Measurement, Phase, Record
+from bench.model.telemetry import HostFigures, Telemetry
 from bench.store import codec
 from bench.units import format_size
 from tests.store.kit import FOOTER, case, header
@@ -57,7 +58,7 @@ def write_runs(root: Path, series: dict[str, int]) -> None:
         phases=tuple(Phase(name=name, ns=1_234_567_890) for name in ("import", "load", "compile", "first_call")),
         measurements=measured,
         accuracy=Accuracy(ok=True, outputs=()),
-        telemetry={"rss_bytes": 1_000_000_000, "peak_bytes": 2_000_000_000},
+        telemetry=Telemetry(host=HostFigures(rss_bytes=1_000_000_000, peak_rss_bytes=2_000_000_000)),
     )
     cases = tuple(case(symbols={"batch": number + 1}) for number in range(CASES))
     for number in range(RUNS):
