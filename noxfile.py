@@ -40,7 +40,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="long")
 def long_tests(session: nox.Session) -> None:
-    """What takes minutes: compilers, hundreds of kills, whole models; and ten times the examples of drawn ones."""
+    """What takes minutes: compilers, hundreds of kills, whole models; and three times the examples of drawn ones."""
     _pytest(session, *PARALLEL, "-m", "(long or hypothesis) and not gpu", "--hypothesis-profile", "long")
 
 
