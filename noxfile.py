@@ -40,8 +40,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="long")
 def long_tests(session: nox.Session) -> None:
-    """What takes minutes: compilers, hundreds of kills, whole models; and three times the examples of drawn ones."""
-    _pytest(session, *PARALLEL, "-m", "(long or hypothesis) and not gpu", "--hypothesis-profile", "long")
+    """What takes minutes: compilers, hundreds of kills, whole models, the wheel."""
+    _pytest(session, *PARALLEL, "-m", "long and not gpu", "--hypothesis-profile", "long")
 
 
 def _pytest(session: nox.Session, *arguments: str) -> None:
