@@ -157,11 +157,11 @@ def _build(
     cache = _compiler.cache_file(api, context)
     cache_state = "warm" if cache.is_file() else "cold"
     report = {"strongly_typed": False, "optimization_level": _compiler.BUILDER_LEVEL, "timing_cache": cache_state}
-    compiled: Any
+    result: Any
     with _compiler.refusals(api, f"torch_tensorrt cannot compile this model with ir {options.ir}"):
         if options.ir == "fx":
             with context.phase("build"):
-                compiled = fx2trt.lower(
+                result = fx2trt.lower(
                     module,
                     example,
                     case,
@@ -175,9 +175,9 @@ def _build(
             settings = _compiler.settings(case, options, _compiler.setting_names(options.ir), cache)
             report |= _compiler.settings_report(settings, api, cache_state)
             compiler = modules.compile_ts if options.ir == "ts" else modules.compile_dynamo
-            compiled = compiler(module, example, case, settings, context)
-        report |= modules.facts([compiled])
-    return compiled, example, ModuleInfo(names=names, fairness=report)
+            result = compiler(module, example, case, settings, context)
+        report |= modules.facts([result])
+    return result, example, ModuleInfo(names=names, fairness=report)
 
 
 def _load_saved(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:

@@ -45,11 +45,11 @@ def _backend_of(case: Case) -> Layered:
 
 
 def _check(cases: Sequence[Case]) -> None:
-    unsupported = list(dict.fromkeys(c.backend for c in cases if not isinstance(base.load(c.backend), Layered)))
-    if unsupported:
-        supported = [case.backend for case in cases if case.backend not in unsupported]
-        fix = f'--select "backend={supported[0]}"' if supported else "add `tensorrt` to the backends of the suite"
-        raise UsageError(f"{', '.join(unsupported)} cannot report layers", fix=fix)
+    without_layers = list(dict.fromkeys(c.backend for c in cases if not isinstance(base.load(c.backend), Layered)))
+    if without_layers:
+        with_layers = [case.backend for case in cases if case.backend not in without_layers]
+        fix = f'--select "backend={with_layers[0]}"' if with_layers else "add `tensorrt` to the backends of the suite"
+        raise UsageError(f"{', '.join(without_layers)} cannot report layers", fix=fix)
     if len(cases) > MOST:
         raise UsageError(
             f"{len(cases)} cases are selected; layers are printed for at most {MOST}",

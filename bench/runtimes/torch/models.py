@@ -85,12 +85,12 @@ def module_tensors(module: torch.nn.Module) -> list[torch.Tensor]:
 
     result: list[torch.Tensor] = [*module.parameters(), *module.buffers()]
     pending: list[Any] = [vars(each) for each in module.modules()]
-    visited: set[int] = set()
+    ids: set[int] = set()
     while pending:
         value = pending.pop()
         if isinstance(value, torch.Tensor):
             result.append(value)
-        elif isinstance(value, dict | list | tuple) and id(value) not in visited:
-            visited.add(id(value))
+        elif isinstance(value, dict | list | tuple) and id(value) not in ids:
+            ids.add(id(value))
             pending += value.values() if isinstance(value, dict) else value
     return result

@@ -172,12 +172,12 @@ def _makes_script(ir: Ir) -> bool:
 # ------------------------------------------------------------------------------------------------------- contents
 
 
-def facts(compiled: Iterable[Any]) -> dict[str, Any]:
+def facts(results: Iterable[Any]) -> dict[str, Any]:
     """Entries of the fairness report on the modules: engines, and nodes that stayed in PyTorch.
 
     Unsupported if there is no engine at all, as the case would then measure PyTorch.
     """
-    modules = [module.module() if hasattr(module, "graph_signature") else module for module in compiled]
+    modules = [module.module() if hasattr(module, "graph_signature") else module for module in results]
     counts = [census(module) for module in modules]
     fallbacks = [name for count in counts for name in count.fallbacks]
     if not any(count.engines for count in counts):

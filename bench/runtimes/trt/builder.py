@@ -228,22 +228,22 @@ def _timing_cache(api: versions.Api, config: Any, options: Options, context: Con
         config.set_timing_cache(cache, False)
     fields["timing_cache"] = "warm" if data else "cold"
     yield fields
-    measured = config.get_timing_cache()
-    fields["timing_cache_bytes"] = measured.serialize().nbytes
+    timings = config.get_timing_cache()
+    fields["timing_cache_bytes"] = timings.serialize().nbytes
     if path:
-        _keep(config, measured, path)
+        _keep(config, timings, path)
 
 
 def _keep(config: Any, addition: Any, path: Path) -> None:
     """Merge ``mine`` into the file; of two builders at once, none loses what it measured."""
     with path.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        merged = config.create_timing_cache(path.read_bytes()) if path.exists() else None
-        if merged is None or not merged.combine(addition, False):
-            merged = addition
+        total = config.create_timing_cache(path.read_bytes()) if path.exists() else None
+        if total is None or not total.combine(addition, False):
+            total = addition
         scratch = path.with_suffix(f".{os.getpid()}")
         with scratch.open("wb") as file:
-            file.write(merged.serialize())
+            file.write(total.serialize())
         scratch.replace(path)
 
 

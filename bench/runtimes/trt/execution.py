@@ -252,10 +252,10 @@ def _new_context(api: versions.Api, engine: Any, stream: int) -> Any:
     context = versions.create(api, "an execution context", engine.create_execution_context)
     if context.active_optimization_profile != 0:
         try:
-            done = context.set_optimization_profile_async(0, stream)
+            success = context.set_optimization_profile_async(0, stream)
         except RuntimeError as error:
             raise versions.refusal(api, "a further lane cannot use the engine's optimization profile") from error
-        if not done:
+        if not success:
             raise versions.refusal(api, "a further lane cannot use the engine's optimization profile")
         memory.cuda("cudaStreamSynchronize", stream)
     # Detailed ranges, which the inspector's details bring along, would cost time in every call.

@@ -69,8 +69,8 @@ def with_times(layers: Iterable[Layer], calls: Sequence[Call]) -> tuple[Layer, .
     for call in calls:
         for place, (_, ns) in zip(_places(name for name, _ in call), call, strict=True):
             times.setdefault(place, []).append(ns)
-    listed = list(layers)
-    by_place = dict(zip(_places(layer.name for layer in listed), listed, strict=True))
+    originals = list(layers)
+    by_place = dict(zip(_places(layer.name for layer in originals), originals, strict=True))
     order = list(by_place)
     before = None
     for place in times:
