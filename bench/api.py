@@ -1,4 +1,4 @@
-"""The public face of trtbench: suites, runs and results from Python; the command line is built on it.
+"""The Python API of trtbench: suites, runs and results; the command line is built on it.
 
 Every function raises ``bench.errors.InputError`` for bad input, before anything is measured or written. A case that
 cannot be measured is no exception but a record with a ``failure``. Times are integer nanoseconds, sizes are bytes.
@@ -69,7 +69,7 @@ OnEvent = Callable[[Event], None]
 
 
 class Run(Results, frozen=True, kw_only=True):
-    """A run as stored: ``header`` (what was asked, where), ``records`` (one per process), ``footer`` (how it ended).
+    """A run as stored: ``header`` (request and environment), ``records`` (one per process), ``footer`` (how it ended).
 
     ``path`` is its file, ``damage`` reports lines of it that could not be read.
     """
@@ -90,7 +90,7 @@ class Run(Results, frozen=True, kw_only=True):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, SIGTERM or SIGHUP ended the measuring; ``run`` has what was stored until then, and can be resumed."""
+    """Ctrl-C, SIGTERM or SIGHUP ended the run; ``run`` has the records stored until then, and can be resumed."""
 
     def __init__(self, run: Run) -> None:
         super().__init__(f"interrupted; resume it with: {resume_command(run)}")
@@ -121,7 +121,7 @@ def plan(
 ) -> Plan:
     """The cases that ``run`` would measure, in their order, and what is left out and why.
 
-    No device is needed: where that of the suite is not here, the plan is that of a CUDA device.
+    No device is needed: if the suite's device is missing, the plan is for a CUDA device.
     """
     return request(suite, select=select, backend=backend, device=device, plan_only=True).plan
 
@@ -144,7 +144,7 @@ def request(
     prestart: int = 1,
     seed: int = 0,
 ) -> Request:
-    """What ``run`` would do with the same arguments, to look at first and to give to ``execute`` then.
+    """The request that ``run`` would execute for the same arguments, to inspect first and then pass to ``execute``.
 
     Args:
         suite: a suite or its file.
@@ -299,7 +299,7 @@ def benchmark(
 
 
 def layers(request: Request, *, on_event: OnEvent | None = None) -> list[tuple[Case, Layers | Failure]]:
-    """What each layer of the engine of each case is, and its time, taken in a pass of its own.
+    """The layers of each case's engine and their times, measured in a separate pass.
 
     UsageError for more than 8 cases, or for a backend that cannot list its layers.
     """
@@ -362,7 +362,7 @@ def check_baseline(cases: Sequence[Case], baseline: str) -> None:
 
 
 def succeeded(run: Results, *, strict: bool = False) -> bool:
-    """Whether no case failed or is inaccurate; one that lacks a package or device counts only if ``strict``."""
+    """Whether no case failed or is inaccurate; a missing package or device counts only if ``strict``."""
     from bench.analysis import status
 
     return status.succeeded(run, strict=strict)

@@ -1,4 +1,4 @@
-"""AOTInductor: the module exported by torch.export, compiled ahead of time to a ``.pt2`` package, loaded and run."""
+"""AOTInductor: a module exported by torch.export and compiled ahead of time to a ``.pt2`` package."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STANDARD = (b"libstdc++.so", b"libc++.so")
 
 
 class Outputs(msgspec.Struct, frozen=True):
-    """The names of the package's outputs, in order, as it returns a bare tuple; and what caches its compiler found."""
+    """The output names in order (the package returns a plain tuple), and the state of its compiler's caches."""
 
     names: tuple[str, ...]
     caches: dict[str, str] = {}
@@ -45,22 +45,22 @@ class Aoti(TorchBackend[TorchOptions]):
     compiles = True
 
     def missing(self, device: str = "cpu") -> Missing | None:
-        """torch of 2.6 or later, a C++ compiler, or for CUDA Triton."""
-        found = super().missing(device)
+        """torch 2.6 or later, a C++ compiler, or Triton for CUDA."""
+        missing = super().missing(device)
         try:
             version = importlib.metadata.version("torch")
         except importlib.metadata.PackageNotFoundError:  # a tree of sources says no version; importing it tells more
-            return found
-        if found is None and tuple(int(part) for part in version.split("+")[0].split(".")[:2]) < _FIRST_TORCH:
+            return missing
+        if missing is None and tuple(int(part) for part in version.split("+")[0].split(".")[:2]) < _FIRST_TORCH:
             return Missing(reason=f"torch {version} has no aoti_compile_and_package", fix="pip install 'torch>=2.6'")
-        return found
+        return missing
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference (and its weights), and the package: its kernels are compiled for one kind of device."""
         return [*super().stages(case), self.build_stage(case, "pt2", "triton")]
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """torch, the library of the case's factory, and the loader of packages with what it asks the CPU first.
+        """Import torch, the factory's library and the package loader, and detect the CPU's vector extensions.
 
         To find out which vector extensions work, torch compiles a program for each and runs it in a Python of its own
         that imports torch: once in every process. Locks in its cache would have workers do that one by one.
@@ -68,11 +68,11 @@ class Aoti(TorchBackend[TorchOptions]):
         super().preload(case, suite_dir)
         importlib.import_module("torch._inductor.package")
         isa = importlib.import_module("torch._inductor.cpu_vec_isa")
-        with scratch.folder() as own, caches.caches_in(own):
+        with scratch.folder() as folder, caches.caches_in(folder):
             isa.pick_vec_isa()
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Export and compile; Unavailable if what was compiled cannot be loaded. Phases: import, load, export, compile.
+        """Export and compile; Unavailable if the package cannot be loaded. Phases: import, load, export, compile.
 
         Under no_grad, as torch.export rejects inference_mode.
         """
@@ -83,17 +83,17 @@ class Aoti(TorchBackend[TorchOptions]):
             with context.phase("load"):
                 model, example = models.load_with_example(case, options, context)
                 module, names = positional(model, example)
-            with context.phase("export"), torch.no_grad(), errors.mapped("torch.export cannot take this model"):
+            with context.phase("export"), torch.no_grad(), errors.translate("torch.export cannot take this model"):
                 dims = shapes.dynamic_dims(case)
                 # The one parameter of the module is *values, so its dynamic shapes are one tuple.
                 dynamic = None if dims is None else (dims,)
-                exported = torch.export.export(module, tuple(example.values()), dynamic_shapes=dynamic)
-            with context.phase("compile"), torch.no_grad(), errors.mapped("AOTInductor cannot compile this model"):
-                caches.forget()
-                torch._inductor.aoti_compile_and_package(exported, package_path=str(out / _PACKAGE))
-                told = caches.used(autotunes=_autotunes())
+                program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dynamic)
+            with context.phase("compile"), torch.no_grad(), errors.translate("AOTInductor cannot compile this model"):
+                caches.reset_counters()
+                torch._inductor.aoti_compile_and_package(program, package_path=str(out / _PACKAGE))
+                cache_report = caches.report(autotunes=_autotunes())
             _check_linked(out / _PACKAGE)
-            (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names, told)))
+            (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names, cache_report)))
 
     def load(self, case: Case, options: TorchOptions, context: Context, stack: ExitStack) -> TorchPrepared:
         """Phase: load."""
@@ -112,7 +112,7 @@ class Aoti(TorchBackend[TorchOptions]):
 
 
 def _autotunes() -> bool:
-    """Whether the environment has Inductor choose kernels by timing them (TORCHINDUCTOR_MAX_AUTOTUNE and its kin)."""
+    """Whether the environment has Inductor choose kernels by timing them (TORCHINDUCTOR_MAX_AUTOTUNE and similar)."""
     import torch._inductor.config as config
 
     return any(getattr(config, name, False) for name in _AUTOTUNES)
@@ -132,13 +132,13 @@ def _load(path: Path, case: Case, device: str) -> Any:
 
 
 def _check_linked(package: Path) -> None:
-    """Unavailable if the compiler has put a C++ standard library of its own into the package's library.
+    """Unavailable if the compiler linked a C++ standard library statically into the package.
 
-    Beside torch's it breaks when the package is loaded: by SIGSEGV, or as a call that failed without a reason.
+    Two standard libraries in one process break when the package is loaded: SIGSEGV, or a failed call without a reason.
     """
     with zipfile.ZipFile(package) as archive:
         for name in archive.namelist():
-            if name.endswith(".so") and not any(needed in archive.read(name) for needed in _STANDARD):
+            if name.endswith(".so") and not any(library in archive.read(name) for library in _STANDARD):
                 compiler = "the C++ compiler of $CXX" if "CXX" in os.environ else "the C++ compiler"
                 raise Unavailable(
                     f"{compiler} links its standard library statically, and torch cannot load such a package",

@@ -1,4 +1,4 @@
-"""The seam: what a backend file must offer, and how backends are found by their file names."""
+"""Finds and loads backends by the names of their files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bench.model.suite import Case
 
 def names() -> list[str]:
     """The names of all backends: the module names of this package, less ``base`` and those that start with ``_``."""
-    found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return sorted(name for name in found if name != "base" and not name.startswith("_"))
+    modules = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    return sorted(name for name in modules if name != "base" and not name.startswith("_"))
 
 
 def load(name: str) -> Backend:

@@ -1,4 +1,4 @@
-"""PyTorch as it is: the module is called. It also makes the reference that every backend is compared with."""
+"""Eager PyTorch. It also produces the reference outputs that every backend is compared with."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Eager(TorchBackend[TorchOptions]):
     options = TorchOptions
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """The reference: eager outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``.
+        """Write the reference, or for a stage of kind ``weights`` the model's state dict.
 
-        Or, of kind ``weights``, the model's state dict.
+        The reference is the outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``.
         """
         if stage.kind == "weights":
             with session.torch_session(case, msgspec.structs.replace(context, device="cpu")):
@@ -41,7 +41,9 @@ class Eager(TorchBackend[TorchOptions]):
         """Phase: load."""
         with context.phase("load"):
             model = models.load_model(case, options, context, context.device)
-        return TorchPrepared(case, options, context, lambda inputs: model(**inputs), held=lambda: models.held_by(model))
+        return TorchPrepared(
+            case, options, context, lambda inputs: model(**inputs), program_tensors=lambda: models.module_tensors(model)
+        )
 
 
 BACKEND = Eager()

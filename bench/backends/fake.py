@@ -1,4 +1,4 @@
-"""A backend without a runtime: it rehearses any suite on simulated time, and fails in every way a case can fail."""
+"""A backend without a runtime: runs any suite on simulated time, and can fail in every way that a case can."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Way = Literal[
 ]
 
 
-_BUILT = "factor.json"
+_FACTOR = "factor.json"
 
 
 class Options(seam.Options, frozen=True, kw_only=True):
-    """``time`` is the length of a call on simulated time; ``noise``, ``drift`` and ``tactics`` are the sd of the logs
-    of calls, of processes and of builds (0: nothing is built); ``fail`` is the way in which a call fails, or before any
-    the ``import``, or that ahead of its turn alone (``preload``).
+    """``time`` is the simulated duration of a call. ``noise``, ``drift`` and ``tactics`` are the standard deviations of
+    its logarithm between calls, processes and builds (``tactics: 0``: nothing is built). ``fail`` is how the first call
+    fails; ``import`` fails before it, ``preload`` only when the worker is started ahead of its turn.
     """
 
     time: str = "1 ms"
@@ -62,7 +62,7 @@ class Options(seam.Options, frozen=True, kw_only=True):
 
 
 class FakeLane:
-    """A lane that computes y = tanh(x) of each input and takes simulated time for it."""
+    """A lane that computes y = tanh(x) of each input and advances the simulated clock."""
 
     stream: int | None = None
 
@@ -70,15 +70,15 @@ class FakeLane:
         self._options = options
         self._clock = context.clock
         self._rng = rng
-        self._failed = False
+        self._first_call = True
         self._ns = parse_time(options.time) * scale
         self._inputs = {name: array.copy() for name, array in context.inputs.items()}
         self._outputs = {f"{name}.tanh": np.zeros(array.shape, np.float32) for name, array in self._inputs.items()}
 
     def call(self) -> None:
-        """Advance the clock by one lognormal draw and write the outputs, or fail as asked."""
-        if not self._failed:
-            self._failed = True
+        """Advance the clock by one lognormal draw and write the outputs, or fail in the way that ``fail`` names."""
+        if self._first_call:
+            self._first_call = False
             _fail(self._options.fail)
         self._clock.advance(round(self._ns * float(np.exp(self._rng.normal(0.0, self._options.noise)))))
         for (name, array), out in zip(self._inputs.items(), self._outputs.values(), strict=True):
@@ -108,7 +108,7 @@ class FakeLane:
 
 
 class FakePrepared:
-    """Any number of independent lanes over nothing."""
+    """Any number of independent lanes; there is no model behind them."""
 
     max_lanes: int | None = None
     captures_graphs = False
@@ -119,7 +119,7 @@ class FakePrepared:
         self._rng = np.random.default_rng([int(case.id, 16), context.replicate])
         self._scale = float(np.exp(self._rng.normal(0.0, options.drift)))
         if options.tactics:
-            self._scale *= float(msgspec.json.decode((context.artifacts["build"] / _BUILT).read_bytes()))
+            self._scale *= float(msgspec.json.decode((context.artifacts["build"] / _FACTOR).read_bytes()))
         self._lanes: list[FakeLane] = []
 
     def lanes(self, count: int) -> Sequence[FakeLane]:
@@ -129,7 +129,7 @@ class FakePrepared:
         return self._lanes[:count]
 
     def fairness(self) -> dict[str, Any]:
-        """Only that the time is simulated."""
+        """States only that time is simulated."""
         return {"simulated": True}
 
 
@@ -153,14 +153,14 @@ class Fake:
         reference = Stage(name="reference", kind="fake-reference", producer="fake", key=key)
         if not case.options.get("tactics"):
             return [reference]
-        built = {"case": case.id}
+        build_key = {"case": case.id}
         return [
             reference,
             Stage(
                 name="build",
                 kind="fake-build",
                 producer="fake",
-                key=built,
+                key=build_key,
                 per_device=True,
                 per_build=True,
                 toolchain=case.toolchain,
@@ -177,7 +177,7 @@ class Fake:
         _import(base.options_of(self, case), ahead=True)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """The right answer, tanh of each input; of a build, what it multiplies the length of a call by; or layers."""
+        """Write the artifact: the correct outputs (tanh of each input), a build's factor on call times, or layers."""
         if stage.name == "layers":
             options = msgspec.convert(case.options, Options)
             _fail(options.fail)
@@ -186,7 +186,7 @@ class Fake:
         if stage.name == "build":
             rng = np.random.default_rng([int(case.id, 16), context.build, len(stage.name)])
             factor = float(np.exp(rng.normal(0.0, case.options["tactics"])))
-            (out / _BUILT).write_bytes(msgspec.json.encode(factor))
+            (out / _FACTOR).write_bytes(msgspec.json.encode(factor))
             return
         answer = {f"{name}.tanh": np.tanh(array).astype(np.float32) for name, array in context.inputs.items()}
         tensors.write(out / "outputs.safetensors", answer)
@@ -205,15 +205,15 @@ def _buffer(array: tensors.Array) -> Buffer:
 
 
 def _layers(case: Case, ns: int) -> Layers:
-    """Of a call that takes ``ns``, the same in each of three calls."""
-    found = []
+    """Layers of a call that takes ``ns``, with equal times in each of three calls."""
+    layers = []
     for name, spec in case.resolved.items():
         shape, part = tuple(int(size) for size in spec.shape), ns // len(case.inputs)
-        given = Tensor(name=name, shape=shape, dtype=spec.dtype, format="Row major linear")
-        moved = msgspec.structs.replace(given, name=f"{name}.copy", format="Channel major")
-        made = msgspec.structs.replace(given, name=f"{name}.tanh")
-        for kind, ends, share in (("Reformat", (given, moved), 1), ("Tanh", (moved, made), 9)):
-            found.append(
+        source = Tensor(name=name, shape=shape, dtype=spec.dtype, format="Row major linear")
+        copy = msgspec.structs.replace(source, name=f"{name}.copy", format="Channel major")
+        result = msgspec.structs.replace(source, name=f"{name}.tanh")
+        for kind, ends, share in (("Reformat", (source, copy), 1), ("Tanh", (copy, result), 9)):
+            layers.append(
                 Layer(
                     name=f"{kind.lower()} of {name}",
                     kind=kind,
@@ -225,7 +225,7 @@ def _layers(case: Case, ns: int) -> Layers:
                     ns=(part * share // 10,) * 3,
                 )
             )
-    return Layers(runtime="simulated", layers=tuple(found), calls=3)
+    return Layers(runtime="simulated", layers=tuple(layers), calls=3)
 
 
 def _import(options: seam.Options, *, ahead: bool = False) -> None:
@@ -237,7 +237,7 @@ def _import(options: seam.Options, *, ahead: bool = False) -> None:
 
 
 def _fail(way: Way) -> None:
-    """End this call, or this process, in the way asked for; ``nan`` and ``wrong`` are made by the lane."""
+    """End this call, or this process, as ``way`` says; the lane itself produces ``nan`` and ``wrong``."""
     if way == "unavailable":
         raise Unavailable("the fake package is not installed", fix="pip install fake")
     if way == "unsupported":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 _CAPTURING = ("reduce-overhead", "max-autotune")
-# The folder, among the case's artifacts, that takes generated code; it is there where the caller wants to keep some.
+# The name, among the case's artifacts, of the folder for generated code; present if the caller keeps it.
 KEEP = "keep"
 _LONGEST_REASON = 200
 _SHOWN_REASONS = 3
@@ -44,13 +44,13 @@ class Options(TorchOptions, frozen=True, kw_only=True):
 
 
 class Inductor(TorchBackend[Options]):
-    """``torch.compile(model)``. Nothing is suppressed: a graph that does not compile is a row."""
+    """``torch.compile(model)``. Errors are not suppressed: a graph that does not compile is a failed case."""
 
     options = Options
     compiles = True
 
     def unsupported(self, case: Case, device: str) -> str | None:
-        """What no PyTorch backend can do, and CUDA graphs where there are none or twice."""
+        """As every PyTorch backend; also modes that capture CUDA graphs on a CPU, or together with ``cuda_graph``."""
         mode = case.options.get("mode", "default")
         if mode in _CAPTURING and device == "cpu":
             plain = "default" if mode == "reduce-overhead" else "max-autotune-no-cudagraphs"
@@ -60,7 +60,7 @@ class Inductor(TorchBackend[Options]):
         return super().unsupported(case, device)
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """torch, Dynamo, Inductor, and the library of the case's factory."""
+        """Import torch, Dynamo, Inductor and the library of the case's factory."""
         super().preload(case, suite_dir)
         importlib.import_module("torch._inductor.compile_fx")
 
@@ -73,34 +73,34 @@ class Inductor(TorchBackend[Options]):
         stack.enter_context(caches.fresh_caches(context))
         with context.phase("load"):
             model = models.load_model(case, options, context, context.device)
-            compiled = _compiled(model, options)
-            declined = stack.enter_context(_declined())
+            program = _compile(model, options)
+            refusals = stack.enter_context(_capture_refusals())
         captures = _captures(options, context.device)
         prepared = TorchPrepared(
             case,
             options,
             context,
-            lambda inputs: compiled(**inputs),
-            held=lambda: models.held_by(model),
+            lambda inputs: program(**inputs),
+            program_tensors=lambda: models.module_tensors(model),
             captures_graphs=captures,
-            more=lambda: _report(options, declined if captures else None),
+            more=lambda: _report(options, refusals if captures else None),
         )
         stack.enter_context(_wrapper(options))
         with context.phase("compile"), _kept_code(options, context):
             example = prepared.example(shapes.example_arrays(case, context))
             _mark(case, example)
-            first = TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
+            first = TorchLane(lambda inputs: program(**inputs), example, tuple, ())
             first.call()
             first.read()
         return prepared
 
 
-def _compiled(model: torch.nn.Module, options: Options) -> Any:
+def _compile(model: torch.nn.Module, options: Options) -> Any:
     import torch
     import torch._dynamo
 
     torch._dynamo.reset()
-    caches.forget()
+    caches.reset_counters()
     if hasattr(torch._dynamo.utils, "clear_compilation_metrics"):  # not in torch 2.2
         torch._dynamo.utils.clear_compilation_metrics()
     torch._dynamo.config.suppress_errors = False
@@ -150,63 +150,63 @@ def _captures(options: Options, device: str) -> bool:
 
 
 @contextlib.contextmanager
-def _declined() -> Iterator[list[str]]:
-    """Fills, as long as the block runs, with why Inductor did not capture a graph: it tells that to its log only."""
+def _capture_refusals() -> Iterator[list[str]]:
+    """The reasons why Inductor captured no graph, collected from its log while the block runs."""
     importlib.import_module("torch._inductor.compile_fx")  # its loggers exist from then on
-    heard: list[str] = []
+    messages: list[str] = []
 
-    class Hearer(logging.Handler):
+    class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if "skipping cudagraph" in record.getMessage():
-                heard.append(record.getMessage())
+                messages.append(record.getMessage())
 
-    hearer = Hearer(logging.WARNING)
+    listener = Listener(logging.WARNING)
     names = [name for name in logging.root.manager.loggerDict if name.startswith("torch._inductor.")]
     loggers = [logging.getLogger(name) for name in names if name.endswith(("__cudagraphs", "__perf_hints"))]
     for logger in loggers:
-        logger.addHandler(hearer)
+        logger.addHandler(listener)
     try:
-        yield heard
+        yield messages
     finally:
         for logger in loggers:
-            logger.removeHandler(hearer)
+            logger.removeHandler(listener)
 
 
-def _report(options: Options, declined: list[str] | None) -> dict[str, Any]:
-    """Graph breaks and recompiles with their reasons, caches, and graphs that Inductor declined to capture.
+def _report(options: Options, refusals: list[str] | None) -> dict[str, Any]:
+    """Graph breaks and recompiles with their reasons, caches, and graphs that Inductor did not capture.
 
-    ``declined`` is None where it was not to capture any.
+    ``refusals`` are the reasons for the latter; None if no capture was requested.
     """
     from torch._dynamo import utils
 
     inductor, graphs = utils.counters["inductor"], utils.counters["stats"]["unique_graphs"]
     breaks = {_brief(reason): count for reason, count in utils.counters["graph_break"].items()}
     again, gave_up = _recompiles(utils)
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "mode": options.mode,
         "graphs": graphs,
         "graph_breaks": sum(breaks.values()),
         "recompiles": len(again),
-        **caches.used(autotunes=options.mode.startswith("max-autotune")),
+        **caches.report(autotunes=options.mode.startswith("max-autotune")),
     }
-    if declined is not None:
-        told["graphs_skipped"] = max(inductor["cudagraph_skips"], len(declined))  # torch 2.2 counts none
-        told["graph_inputs"] = "copied in every call"
-        if 0 < told["graphs_skipped"] >= graphs:
-            told["graph_capture"] = "none"
+    if refusals is not None:
+        report["graphs_skipped"] = max(inductor["cudagraph_skips"], len(refusals))  # torch 2.2 counts none
+        report["graph_inputs"] = "copied in every call"
+        if 0 < report["graphs_skipped"] >= graphs:
+            report["graph_capture"] = "none"
     reasons = {"break_reasons": breaks, "recompile_reasons": again[:_SHOWN_REASONS], "recompile_limit": gave_up}
-    reasons["skip_reasons"] = [_brief(text) for text in dict.fromkeys(declined or ())][:_SHOWN_REASONS]
-    return told | {key: value for key, value in reasons.items() if value}
+    reasons["skip_reasons"] = [_brief(text) for text in dict.fromkeys(refusals or ())][:_SHOWN_REASONS]
+    return report | {key: value for key, value in reasons.items() if value}
 
 
 def _recompiles(utils: Any) -> tuple[list[str], bool]:
     """Why graphs were compiled again, one reason each time, and whether torch gave up and runs a part uncompiled."""
     metrics = utils.get_compilation_metrics() if hasattr(utils, "get_compilation_metrics") else ()
-    found = [reason for metric in metrics if (reason := getattr(metric, "recompile_reason", None))]
-    if not found:  # before torch 2.6 there is one for each graph that did not fit, so that each may come many times
-        found = list(dict.fromkeys(reason for several in utils.guard_failures.values() for reason in several))
-    failed = [getattr(metric, "fail_reason", None) or "" for metric in metrics]
-    return [_brief(reason) for reason in found], any("limit exceeded" in text for text in failed)
+    reasons = [reason for metric in metrics if (reason := getattr(metric, "recompile_reason", None))]
+    if not reasons:  # before torch 2.6 there is one for each graph that did not fit, so that each may come many times
+        reasons = list(dict.fromkeys(reason for several in utils.guard_failures.values() for reason in several))
+    failures = [getattr(metric, "fail_reason", None) or "" for metric in metrics]
+    return [_brief(reason) for reason in reasons], any("limit exceeded" in text for text in failures)
 
 
 def _brief(reason: str) -> str:

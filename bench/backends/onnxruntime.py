@@ -1,4 +1,4 @@
-"""ONNX Runtime: the model exported to ONNX, run by one of its execution providers on bound memory, without torch."""
+"""ONNX Runtime: the model exported to ONNX, run by an execution provider on bound memory, without torch."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ class Options(seam.Options, frozen=True, kw_only=True):
 
 
 class OnnxRuntime:
-    """The file is exported where torch is; here only numpy and onnxruntime are needed (cuda-bindings on a GPU)."""
+    """Models are exported in a toolchain with torch, and run with numpy and onnxruntime (cuda-bindings on a GPU)."""
 
     options = Options
     simulated = False
 
     def missing(self, device: str = "cpu") -> Missing | None:
-        """onnxruntime, for CUDA with its provider; where torch is, which exports the models, onnx and onnxscript."""
+        """onnxruntime (for CUDA a build with that provider); beside torch also onnx and onnxscript, for the export."""
         export = ("onnx", "onnxscript") if importlib.util.find_spec("torch") is not None else ()
-        found = packages.first_missing("onnxruntime", *export)
-        if found is None and device != "cpu" and not _has_cuda():
+        missing = packages.first_missing("onnxruntime", *export)
+        if missing is None and device != "cpu" and not _has_cuda():
             return Missing(reason=_NO_PROVIDER.format("CUDAExecutionProvider"), fix=_GPU_BUILD)
-        return found
+        return missing
 
     def unsupported(self, case: Case, device: str) -> str | None:
-        """A precision that needs another file, and a provider that does not fit the device."""
+        """A precision that the exporter cannot write, and a provider or option that does not fit the device."""
         provider = case.options.get("provider", "auto")
         if case.precision in ("int8", "fp8"):
             return f"the exporter writes no {case.precision} model"
@@ -82,7 +82,7 @@ class OnnxRuntime:
         return [shapes.reference_stage(case), onnx.stage(case, exporter, opset)]
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Export to ONNX, for this backend or another: what to do is in the stage's key."""
+        """Export to ONNX, for this backend or another: the stage's key holds the exporter and opset."""
         onnx.export(case, context, out, stage.key["exporter"], stage.key["opset"])
 
     @contextlib.contextmanager
@@ -144,14 +144,14 @@ class OrtLane:
         """The bound outputs; those of unknown size lie where the latest call put them."""
         if all(self._outputs.values()):
             return {name: buffer for name, buffer in self._outputs.items() if buffer}
-        found = {}
+        buffers = {}
         for (name, buffer), value in zip(self._outputs.items(), self._binding.get_outputs(), strict=True):
             if buffer is None:
                 shape, dtype = tuple(value.shape()), _dtype(value.data_type())
                 nbytes = math.prod(shape) * memory.itemsize(dtype)
                 buffer = Buffer(ptr=value.data_ptr(), nbytes=nbytes, shape=shape, dtype=dtype)
-            found[name] = buffer
-        return found
+            buffers[name] = buffer
+        return buffers
 
     def poison(self) -> None:
         """Fill the outputs with NaN, or 0x7F bytes."""
@@ -165,7 +165,7 @@ class OrtLane:
         return {name: memory.read(buffer, self._device) for name, buffer in self.outputs().items()}
 
     def close(self) -> None:
-        """Give the memory and the stream back."""
+        """Free the memory and destroy the stream."""
         with Cleanup() as cleanup:
             if self.stream is not None:
                 cleanup.callback(memory.cuda, "cudaStreamDestroy", self.stream)
@@ -188,15 +188,17 @@ class OrtLane:
     def _bind_inputs(self, manifest: onnx.Manifest, arrays: Mapping[str, Array]) -> dict[str, int]:
         """Bind the inputs that the file has (an exporter drops unused ones); the sizes of its named dimensions."""
         sizes: dict[str, int] = {}
-        told = {node.name: node for node in self._session.get_inputs()}
+        nodes = {node.name: node for node in self._session.get_inputs()}
         for name in manifest.inputs:
-            dtype = _dtype(told[name].type) if name in told else str(arrays[name].dtype)
+            dtype = _dtype(nodes[name].type) if name in nodes else str(arrays[name].dtype)
             data = memory.encode(arrays[name], dtype)
             buffer = self._new_buffer(arrays[name].shape, dtype)
             self._blocks[-1].write(data)
             self._inputs[name] = buffer
-            if name in told:
-                sizes |= {dim: n for dim, n in zip(told[name].shape, buffer.shape, strict=True) if isinstance(dim, str)}
+            if name in nodes:
+                sizes |= {
+                    dim: n for dim, n in zip(nodes[name].shape, buffer.shape, strict=True) if isinstance(dim, str)
+                }
                 self._binding.bind_input(name, self._kind, self._index, _element(dtype), buffer.shape, buffer.ptr)
         return sizes
 
@@ -212,7 +214,7 @@ class OrtLane:
             self._binding.bind_output(node.name, self._kind, self._index, _element(dtype), shape, buffer.ptr)
 
     def _new_buffer(self, shape: tuple[int, ...], dtype: str) -> Buffer:
-        block, buffer = memory.allocated(shape, dtype, self._device)
+        block, buffer = memory.allocate(shape, dtype, self._device)
         self._blocks.append(block)
         return buffer
 
@@ -265,7 +267,7 @@ class OrtPrepared:
         }
 
     def close(self) -> None:
-        """Let go of lanes and sessions."""
+        """Release lanes and sessions."""
         lanes, self._lanes = self._lanes, []
         with Cleanup() as cleanup:
             cleanup.callback(self._let_go)
@@ -319,43 +321,43 @@ def _provider_options(case: Case, device: str, provider: str, stream: int | None
 
 @contextlib.contextmanager
 def _errors(folder: Path) -> Iterator[None]:
-    """ONNX Runtime's exceptions as the error tree; they have no common base, and names tell them apart."""
+    """ONNX Runtime's exceptions as the error tree; they have no common base, and they are recognised by name."""
     try:
         yield
     except (BenchError, MemoryError):
         raise
     except Exception as error:
         text = " ".join(str(error).replace(f"{folder}{os.sep}", "").split())[:500]
-        found: CaseError | None = None
+        case_error: CaseError | None = None
         if OUT_OF_MEMORY.search(text):
-            found = OutOfMemory(text, fix=LESS_MEMORY)
+            case_error = OutOfMemory(text, fix=LESS_MEMORY)
         elif type(error).__name__ in ("NotImplemented", "InvalidGraph", "EPFail", "ModelRequiresCompilation"):
-            found = Unsupported(f"ONNX Runtime cannot run this file: {text}")
-        if found is None:
+            case_error = Unsupported(f"ONNX Runtime cannot run this file: {text}")
+        if case_error is None:
             raise
-        raise found from error
+        raise case_error from error
 
 
 def default_threads() -> int:
     """OMP_NUM_THREADS, else the physical cores that this process may use: torch's own default."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    allowed = os.sched_getaffinity(0)
+    setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if setting.isdigit() and int(setting) > 0:
+        return int(setting)
+    cpus = os.sched_getaffinity(0)
     cores = set()
-    for cpu in allowed:
+    for cpu in cpus:
         try:
             cores.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
         except OSError:
-            return len(allowed)
+            return len(cpus)
     return len(cores)
 
 
-def _dtype(told: str) -> str:
+def _dtype(type_name: str) -> str:
     """``tensor(float16)`` -> ``float16``. Unsupported for sequences, maps and strings."""
-    name = told.removeprefix("tensor(").removesuffix(")")
-    if not told.startswith("tensor(") or name == "string":
-        raise Unsupported(f"the model has an input or output of type {told}")
+    name = type_name.removeprefix("tensor(").removesuffix(")")
+    if not type_name.startswith("tensor(") or name == "string":
+        raise Unsupported(f"the model has an input or output of type {type_name}")
     return _DTYPES.get(name, name)
 
 
@@ -367,8 +369,8 @@ def _element(dtype: str) -> Any:
 
 def _has_cuda() -> bool:
     """Whether the installed build has the CUDA provider, which is a library of its own; nothing is imported."""
-    found = importlib.util.find_spec("onnxruntime")
-    folders = found.submodule_search_locations if found else None
+    spec = importlib.util.find_spec("onnxruntime")
+    folders = spec.submodule_search_locations if spec else None
     return any(any(Path(folder, "capi").glob("*onnxruntime_providers_cuda*")) for folder in folders or ())
 
 

@@ -1,4 +1,4 @@
-"""Native TensorRT: an engine built from an ONNX file or by hand, built and run in a toolchain that may lack torch."""
+"""Native TensorRT: an engine built from an ONNX file or a network function, in a toolchain that needs no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Options = builder.Options
 
 
 class TensorRT:
-    """Exported where torch is; built and run where TensorRT is, which needs only numpy and cuda-bindings besides."""
+    """Models are exported where torch is; engines are built and run with TensorRT, numpy and cuda-bindings."""
 
     options = Options
     simulated = False
@@ -31,7 +31,7 @@ class TensorRT:
         return packages.first_missing("tensorrt", "cuda", "cuda.bindings")
 
     def unsupported(self, case: Case, device: str) -> str | None:
-        """A CPU, and a quantised model that nobody makes."""
+        """A CPU device, and int8 or fp8 without a network function."""
         if device == "cpu":
             return "TensorRT needs a CUDA device"
         if case.precision in ("int8", "fp8") and not case.options.get("network"):
@@ -41,9 +41,9 @@ class TensorRT:
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference, the ONNX file (or for a function the weights), and the engine."""
         options = msgspec.convert(case.options, Options)
-        made = weights.weights_stage(case) if options.network else onnx.stage(case, options.exporter, options.opset)
+        source = weights.weights_stage(case) if options.network else onnx.stage(case, options.exporter, options.opset)
         function = options.network.partition(":")[0]
-        asked = msgspec.structs.replace(options, workspace=options.workspace_bytes)
+        in_bytes = msgspec.structs.replace(options, workspace=options.workspace_bytes)
         build = Stage(
             name="build",
             kind="engine",
@@ -51,16 +51,16 @@ class TensorRT:
             key={
                 "model": shapes.model_key(case),
                 "precision": case.precision,
-                "options": msgspec.to_builtins(asked),
+                "options": msgspec.to_builtins(in_bytes),
             },
-            needs=(made.name,),
+            needs=(source.name,),
             libraries=TENSORRT,
             files=(*([function] if function else []), *options.plugins),
             per_device=True,
             per_build=True,
             toolchain=case.toolchain,
         )
-        return [shapes.reference_stage(case), made, build]
+        return [shapes.reference_stage(case), source, build]
 
     def layers(self, case: Case) -> Stage:
         """The pass that times every layer, at the case's own sizes."""
@@ -76,7 +76,7 @@ class TensorRT:
         )
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """TensorRT's bindings and their libraries."""
+        """Import TensorRT's bindings and load their libraries."""
         versions.preload()
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
@@ -85,8 +85,8 @@ class TensorRT:
         if stage.kind == "engine":
             builder.build(case, options, context, out)
         elif stage.kind == "layers":
-            with _opened(options, context) as (api, engine, built):
-                layers.take(case, stage, context, api, engine, built, out)
+            with _open_engine(options, context) as (api, engine, info):
+                layers.take(case, stage, context, api, engine, info, out)
         else:
             raise UsageError(f"tensorrt makes no {stage.name}")
 
@@ -94,22 +94,22 @@ class TensorRT:
     def prepare(self, case: Case, options: Options, context: Context) -> Iterator[execution.EnginePrepared]:
         """Phases: import, deserialize."""
         with (
-            _opened(options, context) as (api, engine, built),
-            contextlib.closing(execution.EnginePrepared(case, context, api, engine, built)) as prepared,
+            _open_engine(options, context) as (api, engine, info),
+            contextlib.closing(execution.EnginePrepared(case, context, api, engine, info)) as prepared,
         ):
             yield prepared
 
 
 @contextlib.contextmanager
-def _opened(options: Options, context: Context) -> Iterator[tuple[versions.Api, Any, builder.Built]]:
+def _open_engine(options: Options, context: Context) -> Iterator[tuple[versions.Api, Any, builder.BuildInfo]]:
     """TensorRT and the case's engine."""
     with context.phase("import"):
         api = versions.open_api(builder.libraries(options, context.suite_dir), context.device)
     with context.phase("deserialize"):
-        plan, built = builder.read(context.artifacts["build"])
-        engine = versions.deserialize(api, plan, host_code=built.version_compatible)
+        plan, info = builder.read(context.artifacts["build"])
+        engine = versions.deserialize(api, plan, host_code=info.version_compatible)
         del plan
-    yield api, engine, built
+    yield api, engine, info
 
 
 BACKEND = TensorRT()

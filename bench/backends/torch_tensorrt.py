@@ -19,14 +19,14 @@ from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.session import own_warnings_filtered, torch_session
 from bench.runtimes.torchtrt import fx2trt, modules
 from bench.runtimes.torchtrt import settings as _compiler
-from bench.runtimes.torchtrt.settings import Built, Options
+from bench.runtimes.torchtrt.settings import ModuleInfo, Options
 from bench.runtimes.trt import versions
 
 if TYPE_CHECKING:
     import torch
 
 _MODULE = "model.pt2"
-_BUILT = "build.json"
+_INFO = "build.json"
 
 
 class TorchTensorRT(TorchBackend[Options]):
@@ -35,11 +35,11 @@ class TorchTensorRT(TorchBackend[Options]):
     options = Options
 
     def missing(self, device: str = "cpu") -> Missing | None:
-        """torch, torch_tensorrt or TensorRT, or a torch_tensorrt that was made for another torch."""
+        """torch, torch_tensorrt or TensorRT, or a torch_tensorrt built for another version of torch."""
         return _compiler.missing()
 
     def unsupported(self, case: Case, device: str) -> str | None:
-        """No GPU, a precision or a dynamic size that the frontend cannot have, and what no PyTorch backend can do."""
+        """No GPU, a precision or dynamic size that the frontend lacks, and what no PyTorch backend supports."""
         ir = case.options.get("ir", "dynamo")
         if device == "cpu":
             return "TensorRT needs a CUDA device"
@@ -57,7 +57,7 @@ class TorchTensorRT(TorchBackend[Options]):
         return [*first, self.build_stage(case, "torch_tensorrt", "torch-tensorrt", *TENSORRT)]
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """torch and TensorRT. Not torch_tensorrt: TensorRT must have been given its logger before."""
+        """torch and TensorRT. Not torch_tensorrt: TensorRT needs its logger first."""
         import torch  # noqa: F401
 
         versions.preload()
@@ -68,28 +68,28 @@ class TorchTensorRT(TorchBackend[Options]):
         if _in_place(options):
             raise UsageError(f"torch_tensorrt makes no {stage.name} with these options")
         with torch_session(case, context), own_warnings_filtered(), _compiler.session(options, context) as api:
-            module, example, built = _build(case, options, context, api)
+            module, example, info = _build(case, options, context, api)
             with context.phase("save"), _compiler.refusals(api, "torch_tensorrt cannot save what it compiled"):
                 modules.save(module, out / _MODULE, options.ir, case, example)
-            (out / _BUILT).write_bytes(msgspec.json.encode(built))
+            (out / _INFO).write_bytes(msgspec.json.encode(info))
 
     def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> EnginePrepared:
         """Phases: import, deserialize. Built in place: import, load, then export and build, or compile."""
         api = stack.enter_context(_compiler.session(options, context))
         if options.ir == "torch_compile":
-            return _compiled(case, options, context, api)
+            return _compile_in_torch(case, options, context, api)
         if options.use_python_runtime:
-            module, _, built = _build(case, options, context, api)
-            return EnginePrepared(case, context, api, module, built)
-        return _loaded(case, options, context, api)
+            module, _, info = _build(case, options, context, api)
+            return EnginePrepared(case, context, api, module, info)
+        return _load_saved(case, options, context, api)
 
 
 class EnginePrepared(lane.TorchPrepared):
-    """A module with engines in it, called by position.
+    """A module that contains engines, called with positional arguments.
 
-    An execution context serves one stream at a time, so each lane but the first calls a module of its own, from
-    ``again``; without it there is one lane. Engines run on the caller's stream; in torch_tensorrt 2.3 to 2.12 on one
-    that is forked from it and joined, so that whatever holds or captures the caller's stream has the work too.
+    An execution context serves one stream at a time, so each lane after the first calls a module of its own, which
+    ``again`` loads; without ``again`` there is one lane. Engines run on the caller's stream. In torch_tensorrt 2.3 to
+    2.12 they run on a stream that forks from it and joins it, so holding or capturing the caller's stream covers them.
     """
 
     def __init__(
@@ -98,22 +98,22 @@ class EnginePrepared(lane.TorchPrepared):
         context: Context,
         api: versions.Api,
         module: torch.nn.Module,
-        built: Built,
+        info: ModuleInfo,
         *,
         run: lane.Run | None = None,
         again: Callable[[], torch.nn.Module] | None = None,
     ) -> None:
         ir = case.options.get("ir", "dynamo")
-        forked = ir != "fx" and (2, 3) <= _compiler.version("torch-tensorrt") < (2, 13)
-        told = {"runtime": api.name, "ir": ir, "engine_stream": "forked" if forked else "caller", **built.told}
+        forks = ir != "fx" and (2, 3) <= _compiler.version("torch-tensorrt") < (2, 13)
+        report = {"runtime": api.name, "ir": ir, "engine_stream": "forked" if forks else "caller", **info.fairness}
         super().__init__(
             case,
             TorchOptions(),
             context,
             run or _by_position(module),
-            names=built.names,
-            held=lambda: models.held_by(module),
-            more=lambda: told,
+            names=info.names,
+            program_tensors=lambda: models.module_tensors(module),
+            more=lambda: report,
         )
         if not again:
             self.max_lanes = 1
@@ -124,7 +124,7 @@ class EnginePrepared(lane.TorchPrepared):
         while len(self._lanes) < min(count, self.max_lanes or count):
             before = self._run
             try:
-                with errors.mapped():
+                with errors.translate():
                     if self._lanes and self._again:
                         self._run = _by_position(self._again())
                 super().lanes(len(self._lanes) + 1)
@@ -134,7 +134,7 @@ class EnginePrepared(lane.TorchPrepared):
         return super().lanes(count)
 
     def close(self) -> None:
-        """Let go of the modules and of all lanes' memory."""
+        """Release the modules and the memory of all lanes."""
         self._again = None
         super().close()
 
@@ -149,19 +149,19 @@ def _by_position(module: torch.nn.Module) -> lane.Run:
 
 def _build(
     case: Case, options: Options, context: Context, api: versions.Api
-) -> tuple[Any, dict[str, torch.Tensor], Built]:
-    """The compiled module, inputs, and what is known of it. Phases: load, export (not for fx), build."""
+) -> tuple[Any, dict[str, torch.Tensor], ModuleInfo]:
+    """The compiled module, its example inputs and its description. Phases: load, export (not for fx), build."""
     with context.phase("load"):
         model, example = models.load_with_example(case, TorchOptions(), context)
         module, names = modules.with_parameters(model, example)
     cache = _compiler.cache_file(api, context)
-    found = "warm" if cache.is_file() else "cold"
-    told = {"strongly_typed": False, "optimization_level": _compiler.BUILDER_LEVEL, "timing_cache": found}
-    made: Any
+    cache_state = "warm" if cache.is_file() else "cold"
+    report = {"strongly_typed": False, "optimization_level": _compiler.BUILDER_LEVEL, "timing_cache": cache_state}
+    result: Any
     with _compiler.refusals(api, f"torch_tensorrt cannot compile this model with ir {options.ir}"):
         if options.ir == "fx":
             with context.phase("build"):
-                made = fx2trt.lower(
+                result = fx2trt.lower(
                     module,
                     example,
                     case,
@@ -172,15 +172,15 @@ def _build(
                     scratch=context.scratch,
                 )
         else:
-            settings = _compiler.settings(case, options, _compiler.known_settings(options.ir), cache)
-            told |= _compiler.settings_told(settings, api, found)
+            settings = _compiler.settings(case, options, _compiler.setting_names(options.ir), cache)
+            report |= _compiler.settings_report(settings, api, cache_state)
             compiler = modules.compile_ts if options.ir == "ts" else modules.compile_dynamo
-            made = compiler(module, example, case, settings, context)
-        told |= modules.facts([made])
-    return made, example, Built(names=names, told=told)
+            result = compiler(module, example, case, settings, context)
+        report |= modules.facts([result])
+    return result, example, ModuleInfo(names=names, fairness=report)
 
 
-def _loaded(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:
+def _load_saved(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:
     """The saved module. Phase: deserialize."""
     folder = context.artifacts["build"]
 
@@ -192,31 +192,33 @@ def _loaded(case: Case, options: Options, context: Context, api: versions.Api) -
 
     with context.phase("deserialize"):
         module = load()
-    built = msgspec.json.decode((folder / _BUILT).read_bytes(), type=Built)
+    info = msgspec.json.decode((folder / _INFO).read_bytes(), type=ModuleInfo)
     again: Callable[[], torch.nn.Module] | None = load
     if options.ir == "fx":
         again = None if case.dynamic else lambda: fx2trt.another(module)
-    return EnginePrepared(case, context, api, module, built, again=again)
+    return EnginePrepared(case, context, api, module, info, again=again)
 
 
-def _compiled(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:
+def _compile_in_torch(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:
     """The model under torch.compile, which builds engines in its first call. Phases: load, compile."""
     import torch._dynamo
 
     with context.phase("load"):
         model, example = models.load_with_example(case, TorchOptions(), context)
     cache = _compiler.cache_file(api, context)
-    settings = _compiler.settings(case, options, _compiler.known_settings("torch_compile"), cache)
-    told = _compiler.settings_told(settings, api, "warm" if cache.is_file() else "cold")
+    settings = _compiler.settings(case, options, _compiler.setting_names("torch_compile"), cache)
+    report = _compiler.settings_report(settings, api, "warm" if cache.is_file() else "cold")
     parts: list[Any] = []
     with context.phase("compile"), _compiler.refusals(api, "torch.compile with torch_tensorrt failed"):
-        compiled = modules.compile_in_torch(model, settings, parts)
-        first = lane.TorchLane(lambda inputs: compiled(**inputs), example, tuple, ())
+        program = modules.compile_in_torch(model, settings, parts)
+        first = lane.TorchLane(lambda inputs: program(**inputs), example, tuple, ())
         first.call()
         first.read()
-    told |= modules.facts(parts)
-    told |= {"graphs": len(parts), "graph_breaks": sum(torch._dynamo.utils.counters["graph_break"].values())}
-    return EnginePrepared(case, context, api, model, Built(names=(), told=told), run=lambda inputs: compiled(**inputs))
+    report |= modules.facts(parts)
+    report |= {"graphs": len(parts), "graph_breaks": sum(torch._dynamo.utils.counters["graph_break"].values())}
+    return EnginePrepared(
+        case, context, api, model, ModuleInfo(names=(), fairness=report), run=lambda inputs: program(**inputs)
+    )
 
 
 BACKEND = TorchTensorRT()

@@ -1,4 +1,4 @@
-"""TorchScript: the module traced or scripted, frozen and optimised as asked."""
+"""TorchScript: the module traced or scripted, frozen and optimised as the options say."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class TorchScript(TorchBackend[Options]):
     options = Options
 
     def unsupported(self, case: Case, device: str) -> str | None:
-        """What no PyTorch backend can do, and a scripted autocast."""
+        """As every PyTorch backend; also ``autocast`` with ``method: script``."""
         if case.options.get("method") == "script" and case.options.get("autocast"):
             return "torch.jit.script does not see autocast; use method: trace"
         return super().unsupported(case, device)
 
     def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> TorchPrepared:
-        """Phases: load, export (trace or script), compile (freeze and optimise, if asked for).
+        """Phases: load, export (trace or script), compile (freeze and optimise, if the options say so).
 
-        Made under no_grad, as a program traced in inference_mode may keep tensors that cannot be used outside it.
+        Runs under no_grad: a program traced in inference_mode may hold tensors that cannot be used outside it.
         """
         import torch
 
@@ -51,7 +51,7 @@ class TorchScript(TorchBackend[Options]):
         with context.phase("export"), torch.no_grad():
             program, names = _program(model, example, options)
         with context.phase("compile"), torch.no_grad():
-            program = _optimised(program, options)
+            program = _optimise(program, options)
         by_keyword = options.method == "script"
         return TorchPrepared(
             case,
@@ -59,7 +59,7 @@ class TorchScript(TorchBackend[Options]):
             context,
             (lambda inputs: program(**inputs)) if by_keyword else (lambda inputs: program(*inputs.values())),
             names=names,
-            held=lambda: [*models.held_by(program), *_constants(program)],
+            program_tensors=lambda: [*models.module_tensors(program), *_constants(program)],
             more=lambda: {
                 "method": options.method,
                 "freeze": options.freeze,
@@ -76,17 +76,17 @@ def _program(model: torch.nn.Module, example: dict[str, torch.Tensor], options: 
     import torch
 
     if options.method == "script":
-        with errors.mapped("torch.jit.script cannot take this model"):
+        with errors.translate("torch.jit.script cannot take this model"):
             return torch.jit.script(model), ()
     module, names = positional(model, example)
-    with errors.mapped("torch.jit.trace cannot take this model"):
+    with errors.translate("torch.jit.trace cannot take this model"):
         return torch.jit.trace(module, tuple(example.values()), strict=False, check_trace=False), names
 
 
-def _optimised(program: Any, options: Options) -> Any:
+def _optimise(program: Any, options: Options) -> Any:
     import torch
 
-    with errors.mapped("torch.jit cannot optimise this model"):
+    with errors.translate("torch.jit cannot optimise this model"):
         if options.freeze:
             program = torch.jit.freeze(program)
         if options.optimize_for_inference:

@@ -1,4 +1,4 @@
-"""What this machine can run: the machine itself, its libraries, each backend, and the command that mends what lacks."""
+"""Checks the machine, its libraries and each backend, with the command that fixes what is missing or broken."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bench.runner import toolchains
 from bench.system import scratch
 from bench.units import format_size
 
-# Imported for real, each in a process of its own: a package that is there may still be broken.
+# Imported for real, each in a process of its own: an installed package may still be broken.
 IMPORTS = ("torch", "torchvision", "transformers", "timm", "onnxruntime", "onnxscript", "tensorrt", "nvtx")
 IMPORT_LIMIT_S = 120
 
@@ -66,7 +66,7 @@ def _folders(cache: Path, results: Path) -> list[Check]:
     checks = []
     for name, path in (("results", results), ("cache", cache)):
         nearest = next(p for p in (path, *path.resolve().parents) if p.exists())
-        try:  # what is permitted to root by its mode may still refuse, as /proc does
+        try:  # the mode permits root to write to /proc, and writing still fails
             store.check_writable(path)
             writable = True
         except StoreError:
@@ -80,13 +80,13 @@ def _folders(cache: Path, results: Path) -> list[Check]:
 
 
 def _libraries() -> list[Check]:
-    found = [name for name in IMPORTS if importlib.util.find_spec(name) is not None]
+    present = [name for name in IMPORTS if importlib.util.find_spec(name) is not None]
     command = "import importlib, sys; importlib.import_module(sys.argv[1])"
     running = {
         name: subprocess.Popen(
             [sys.executable, "-c", command, name], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        for name in found
+        for name in present
     }
     checks = []
     for name in IMPORTS:
@@ -107,8 +107,8 @@ def _libraries() -> list[Check]:
     return checks
 
 
-def _backends(here: Environment) -> list[Check]:
-    return [_backend("backends", name, backend.missing(here.address)) for name, backend in base.registry().items()]
+def _backends(machine: Environment) -> list[Check]:
+    return [_backend("backends", name, backend.missing(machine.address)) for name, backend in base.registry().items()]
 
 
 def _backend(group: str, name: str, missing: Missing | None) -> Check:
@@ -117,30 +117,30 @@ def _backend(group: str, name: str, missing: Missing | None) -> Check:
     return Check(group=group, name=name, state="missing", detail=missing.reason, fix=missing.fix)
 
 
-def examine_toolchains(named: Mapping[str, Toolchain], folder: Path) -> list[Check]:
-    """What each toolchain of a file in ``folder`` holds, and which backends it makes ready; a group for each."""
-    here = environment.describe("auto")
+def examine_toolchains(by_name: Mapping[str, Toolchain], folder: Path) -> list[Check]:
+    """The libraries of each toolchain of a file in ``folder`` and the backends that it can run; one group each."""
+    machine = environment.describe("auto")
     checks = []
     with scratch.folder() as folder_of_link:
         link = toolchains.package_link(folder_of_link)
-        for name, toolchain in named.items():
-            checks += _toolchain(name, toolchain, folder.resolve(), here, link)
+        for name, toolchain in by_name.items():
+            checks += _toolchain(name, toolchain, folder.resolve(), machine, link)
     return checks
 
 
-def _toolchain(name: str, toolchain: Toolchain, folder: Path, here: Environment, link: Path) -> list[Check]:
+def _toolchain(name: str, toolchain: Toolchain, folder: Path, machine: Environment, link: Path) -> list[Check]:
     group = f"toolchain {name}"
     try:
-        found = toolchains.probe(name, toolchain, folder, here, link, "")
+        interpreter = toolchains.probe(name, toolchain, folder, machine, link, "")
     except UsageError as error:
         return [Check(group=group, name="python", state="broken", detail=error.what, fix=error.fix)]
-    versions = found.environment.libraries
+    versions = interpreter.environment.libraries
     libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
-    python = f"{found.environment.python} ({found.command[0]})"
+    python = f"{interpreter.environment.python} ({interpreter.command[0]})"
     return [
         Check(group=group, name="python", state="ready", detail=python),
         Check(group=group, name="libraries", state="ready", detail=libraries),
-        *(_backend(group, backend, toolchains.missing(found, backend)) for backend in found.backends),
+        *(_backend(group, backend, toolchains.missing(interpreter, backend)) for backend in interpreter.backends),
     ]
 
 

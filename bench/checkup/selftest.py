@@ -1,4 +1,4 @@
-"""Does the GPU's clock tell the truth here: kernels of known length, its floor, its spread, its escape hatch."""
+"""Checks the GPU clock of this machine against kernels of known length, its floor, its spread and a profiler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.model.seam import Reading
 from bench.profiling import nsys
 from bench.runner import jobs, toolchains
 from bench.runner.dispatch import Dispatcher, OnEvent
-from bench.runner.watch import device as watched
+from bench.runner.watch import device as watch_device
 from bench.system import locks, scratch
 from bench.units import format_time
 
@@ -36,27 +36,27 @@ def run(processes: int, runs: int, tell: OnEvent) -> tuple[Environment, tuple[Re
     """The device and its readings: of the first process, over all of them the spread of copy and spin (sd of logs), and
     a profiler's.
 
-    ``runs`` calls of each kind that is hard to hold are made in the first process. The device is locked meanwhile, as
-    by any run; who holds it is told and waited for.
+    ``runs`` calls of each kind that is hard to hold are made in the first process. The device is locked, as for any
+    run; if another process holds it, ``tell`` gets a Waiting event and this one waits.
     """
-    here = environment.describe("cuda")
+    machine = environment.describe("cuda")
     series: list[tuple[Reading, ...]] = []
     who, queue = f"selftest (process {os.getpid()})", lambda holder: tell(Waiting(device=_DEVICE, holder=holder))
     with (
         locks.hold(locks.lock_path(_DEVICE), who, queue),
-        scratch.folder() as own,
+        scratch.folder() as folder,
     ):
         interpreter = toolchains.Interpreter(
             name="default",
             command=toolchains.worker_command(""),
-            env=toolchains.worker_env(toolchains.package_link(own), {}),
-            environment=here,
+            env=toolchains.worker_env(toolchains.package_link(folder), {}),
+            environment=machine,
         )
         dispatcher = Dispatcher(_LIMIT_NS, False, tell)
         for index in range(processes):
             label = f"process {index + 1} of {processes}"
             tell(Started(label=label, done=index, total=processes + 1))
-            with watched("cuda") as watch:
+            with watch_device("cuda") as watch:
                 job = jobs.Selftest(device=_DEVICE, gate=watch.gate, runs=0 if index else runs)
                 reply = dispatcher.run(interpreter, job, label, watch)
             if isinstance(reply, Failure):
@@ -64,26 +64,26 @@ def run(processes: int, runs: int, tell: OnEvent) -> tuple[Environment, tuple[Re
             assert isinstance(reply, jobs.Read)
             series.append(reply.readings)
         tell(Started(label="graph replays under nsys", done=processes, total=processes + 1))
-        profiled = tuple(_profiled(own, interpreter.env, tell))
-    return here, (*series[0], *_spread(series), *profiled)
+        replays = tuple(_compare_replays(folder, interpreter.env, tell))
+    return machine, (*series[0], *_spread(series), *replays)
 
 
-def _profiled(folder: Path, env: dict[str, str], tell: OnEvent) -> Iterator[Reading]:
-    """Held graph replays against Nsight Systems, within max(2 %, 10 us); a note where it cannot be asked."""
+def _compare_replays(folder: Path, env: dict[str, str], tell: OnEvent) -> Iterator[Reading]:
+    """Held graph replays against Nsight Systems, within max(2 %, 10 us); a note if it cannot be used."""
     samples = folder / "replays.json"
     try:
         report = nsys.profile((sys.executable, "-c", _REPLAYS, str(samples)), env, folder, _PROFILE_LIMIT_S)
-        traced = nsys.graph_replays(report)
+        profile = nsys.graph_replays(report)
     except (Unavailable, CaseError) as error:
         tell(Note(text=f"graph replays are not held against Nsight Systems: {error.what}"))
         return
-    own = json.loads(samples.read_text())
-    expected = statistics.median(traced[-len(own) :])
+    timings = json.loads(samples.read_text())
+    expected = statistics.median(profile[-len(timings) :])
     yield Reading(
         name="replay",
         what=f"a graph of {GRAPH_KERNELS} kernels of {format_time(GRAPH_KERNEL_NS)}, against Nsight Systems",
         expected=expected,
-        measured=statistics.median(own),
+        measured=statistics.median(timings),
         limit=max(0.02 * expected, 10_000),
     )
 

@@ -1,4 +1,4 @@
-"""What a run is made on: device, driver, library versions, limits and flags, found without importing a runtime."""
+"""The environment of a run: device, driver, library versions, limits and flags, read without importing a runtime."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FLAGS = (
 def describe(device: Device) -> Environment:
     """The environment of this interpreter for ``device``; ``auto`` is the first visible GPU, else the CPU.
 
-    DeviceUnavailable if ``cuda`` is asked for and no GPU can be used, saying why.
+    DeviceUnavailable if ``cuda`` is requested and no GPU can be used, with the reason.
     """
     common: dict[str, Any] = {
         "python": platform.python_version(),
@@ -56,21 +56,21 @@ def describe(device: Device) -> Environment:
             if device == "cuda":
                 raise DeviceUnavailable(f"no CUDA device can be used: {error.what}", fix=error.fix) from error
         else:
-            own = {"cores": str(len(os.sched_getaffinity(0))), "cpu": _cpuinfo("model name")}
-            common["observed"] |= own | gpu.pop("observed", {})
+            machine = {"cores": str(len(os.sched_getaffinity(0))), "cpu": _cpuinfo("model name")}
+            common["observed"] |= machine | gpu.pop("observed", {})
             return Environment(kind="cuda", slug=slugify(gpu["device"]), **gpu, **common)
     return _cpu(common)
 
 
 def libraries() -> dict[str, str]:
     """The installed versions of the distributions in LIBRARIES."""
-    import importlib.metadata  # takes as long as all else here, and most workers are not asked
+    import importlib.metadata  # as slow as the rest of this module, and most workers do not need it
 
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def slugify(text: str) -> str:

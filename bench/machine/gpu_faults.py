@@ -1,4 +1,4 @@
-"""What a failure on a GPU was: a lost card, a full one, a driver too old, a kernel that broke its context."""
+"""Classifies failures on a GPU: a lost card, a full one, an old driver, a kernel that broke its context."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.machine.gpus import State
 from bench.model.run import Failure
 from bench.units import format_size
 
-# Memory that a driver keeps for itself, as a fraction of all: less in use than this is nobody's.
-_RESERVED = 0.05
+# Memory that a driver keeps for itself, as a fraction of all: up to this much in use belongs to no process.
+_RESERVED_FRACTION = 0.05
 _SHOWN_PROCESSES = 3
 _RESUME = "nvidia-smi --gpu-reset, or restart the machine; then trtbench run --resume RUN"
 _FREE = "end what uses the GPU (nvidia-smi), take another one (CUDA_VISIBLE_DEVICES), or a smaller batch"
-# These already say what to do.
-_SETTLED = ("Unavailable", "OutOfMemory", "Timeout", "DeviceLost")
+# Kinds whose message already says what to do.
+_CLEAR_KINDS = ("Unavailable", "OutOfMemory", "Timeout", "DeviceLost")
 
 # Errors as the CUDA runtime names them, and where a word begins: cudaErrorIllegalAddress, cudaErrorECCUncorrectable.
 _RUNTIME_NAME = re.compile(r"cudaError([A-Z][A-Za-z]+)")
@@ -88,16 +88,18 @@ _TEXTS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether that is what ``error``, of any runtime, says."""
-    known = isinstance(error, OutOfMemory | MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's
-    return known or _read(str(error))[0] == "OutOfMemory"
+    """Whether ``error``, of any runtime, reports that memory ran out."""
+    is_python_error = (
+        isinstance(error, OutOfMemory | MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    )  # torch's
+    return is_python_error or _read(str(error))[0] == "OutOfMemory"
 
 
-def explained(failure: Failure, gpu: State) -> Failure:
-    """``failure`` of a case on a GPU, with what its text and the GPU's state since then say about it.
+def explain(failure: Failure, gpu: State) -> Failure:
+    """``failure`` of a case on a GPU, classified by its text and the GPU's state after it.
 
-    A lost GPU makes any failure ``DeviceLost``. Of memory that ran out it is told who else uses it, as the worker's own
-    is free by then. Of a crash the log is read too.
+    If the GPU is lost, any failure becomes ``DeviceLost``. When memory ran out, the message names the other processes
+    that use it (the worker's own is free by then). For a crash the log is read too.
     """
     if failure.kind == "DeviceLost":
         return msgspec.structs.replace(failure, message=f"the GPU was lost: {failure.message}", hint=_RESUME)
@@ -105,21 +107,21 @@ def explained(failure: Failure, gpu: State) -> Failure:
         message = f"the GPU was lost: {gpu.lost} (seen as {failure.kind}: {failure.message})"
         return msgspec.structs.replace(failure, kind="DeviceLost", message=message, hint=_RESUME)
     text = failure.message + (failure.log if failure.kind == "Crash" else "")
-    # A runtime that cannot be opened says so of any error of CUDA, and an error that is named here is known better.
-    named = failure.kind == "Unavailable" and "CUDA_ERROR_" in _driver_names(text)
-    kind, hint = _read(text) if named or failure.kind not in _SETTLED else ("", "")
+    # Runtimes report any CUDA error at start as Unavailable; the name of a CUDA error is more specific.
+    names_error = failure.kind == "Unavailable" and "CUDA_ERROR_" in _driver_names(text)
+    kind, hint = _read(text) if names_error or failure.kind not in _CLEAR_KINDS else ("", "")
     if kind:
-        kept = "Crash" if failure.kind == "Crash" else kind
-        failure = msgspec.structs.replace(failure, kind=kept, hint=hint)
-    if "OutOfMemory" in (failure.kind, kind) and gpu.used > _RESERVED * gpu.total:
+        new_kind = "Crash" if failure.kind == "Crash" else kind
+        failure = msgspec.structs.replace(failure, kind=new_kind, hint=hint)
+    if "OutOfMemory" in (failure.kind, kind) and gpu.used > _RESERVED_FRACTION * gpu.total:
         message = f"{failure.message}; {_users(gpu)}"
         return msgspec.structs.replace(failure, message=message, hint=_FREE)
     return failure
 
 
-def after_loss(lost: Failure, label: str) -> Failure:
+def after_loss(loss: Failure, label: str) -> Failure:
     """The failure of everything that comes after ``label``, the case in which the GPU was lost."""
-    return Failure(kind="DeviceLost", stage="start", message=f"the GPU was lost in {label}", hint=lost.hint)
+    return Failure(kind="DeviceLost", stage="start", message=f"the GPU was lost in {label}", hint=loss.hint)
 
 
 def _read(text: str) -> tuple[str, str]:
@@ -130,8 +132,8 @@ def _read(text: str) -> tuple[str, str]:
 def _driver_names(text: str) -> str:
     """``text`` with the CUDA runtime's names for errors as the driver's: cudaErrorNoDevice as CUDA_ERROR_NO_DEVICE."""
 
-    def name(found: re.Match[str]) -> str:
-        return f"CUDA_ERROR_{_DRIVER_WORDS.get(found[1]) or _NEW_WORD.sub('_', found[1]).upper()}"
+    def name(match: re.Match[str]) -> str:
+        return f"CUDA_ERROR_{_DRIVER_WORDS.get(match[1]) or _NEW_WORD.sub('_', match[1]).upper()}"
 
     return _RUNTIME_NAME.sub(name, text)
 
@@ -139,6 +141,6 @@ def _driver_names(text: str) -> str:
 def _users(gpu: State) -> str:
     """``others use 60.0 GiB of its 80.0 GiB: process 123 (59.0 GiB)``, the largest first."""
     text = f"others use {format_size(gpu.used)} of its {format_size(gpu.total)}"
-    known = sorted(((size, pid) for pid, size in gpu.processes.items() if size), reverse=True)
-    shown = ", ".join(f"process {pid} ({format_size(size)})" for size, pid in known[:_SHOWN_PROCESSES])
-    return f"{text}: {shown}" if shown else text
+    largest = sorted(((size, pid) for pid, size in gpu.processes.items() if size), reverse=True)
+    listing = ", ".join(f"process {pid} ({format_size(size)})" for size, pid in largest[:_SHOWN_PROCESSES])
+    return f"{text}: {listing}" if listing else text

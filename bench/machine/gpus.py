@@ -1,4 +1,4 @@
-"""Which GPU is CUDA's device 0, what NVML or the driver tell of it, and whether it is lost or full."""
+"""The GPU that is CUDA's device 0: its description by NVML or the driver, and whether it is lost or full."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DeviceLost(Unavailable):
 
 
 class State(Data, frozen=True, kw_only=True):
-    """A GPU at one moment: ``lost`` says why if it is, ``processes`` maps PIDs to bytes (0 where they are not told)."""
+    """A GPU at one moment: ``lost`` says why if it is, ``processes`` maps PIDs to bytes (0 if unknown)."""
 
     lost: str = ""
     used: int = 0
@@ -98,9 +98,9 @@ def find(nvml: Any, which: int | str) -> tuple[Any, Any]:
 def _by_index(nvml: Any, index: int) -> Any:
     count = nvml.nvmlDeviceGetCount()
     if index >= count:
-        there = f"there {'is' if count == 1 else 'are'} {count}, counted from 0"
-        raise Unavailable(f"CUDA_VISIBLE_DEVICES names GPU {index}, and {there}" if count else "there is no GPU",
-                          fix="nvidia-smi -L, to see which there are")  # fmt: skip
+        available = f"there {'is' if count == 1 else 'are'} {count}, counted from 0"
+        raise Unavailable(f"CUDA_VISIBLE_DEVICES names GPU {index}, and {available}" if count else "there is no GPU",
+                          fix="nvidia-smi -L, to list the GPUs")  # fmt: skip
     return nvml.nvmlDeviceGetHandleByIndex(index)
 
 
@@ -111,11 +111,11 @@ def _by_uuid(nvml: Any, uuid: str) -> Any:
         if error.value not in _NO_MATCH:
             raise
     every = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-    found = [gpu for gpu in every if nvml.nvmlDeviceGetUUID(gpu).startswith(uuid)]
-    if len(found) != 1:
-        what = f"CUDA_VISIBLE_DEVICES={uuid} names {'several GPUs' if found else 'no GPU of this machine'}"
+    matches = [gpu for gpu in every if nvml.nvmlDeviceGetUUID(gpu).startswith(uuid)]
+    if len(matches) != 1:
+        what = f"CUDA_VISIBLE_DEVICES={uuid} names {'several GPUs' if matches else 'no GPU of this machine'}"
         raise Unavailable(what, fix="nvidia-smi -L, to see their UUIDs")
-    return found[0]
+    return matches[0]
 
 
 def _first_slice(nvml: Any, gpu: Any) -> Any:
@@ -136,9 +136,8 @@ def _first_slice(nvml: Any, gpu: Any) -> Any:
 def describe(nvml: Any = None) -> dict[str, Any]:
     """The first visible GPU as fields of an Environment: arch, device, memory, driver, limits, observed.
 
-    ``observed`` tells this card from others of its model, by a hash.
-
-    By NVML, or where it may not be asked by the CUDA driver, which knows no limits. Unavailable says why there is none.
+    ``observed`` identifies the card by a hash of its UUID. The source is NVML, or if that cannot be used the CUDA
+    driver, which has no limits. Unavailable, with the reason, if there is no GPU.
     """
     which = first_visible()
     try:
@@ -147,8 +146,8 @@ def describe(nvml: Any = None) -> dict[str, Any]:
     except DeviceLost:
         raise
     except Unavailable:
-        if nvml is None and (found := by_driver()):
-            return found
+        if nvml is None and (description := by_driver()):
+            return description
         raise
 
 
@@ -167,8 +166,8 @@ def _by_nvml(nvml: Any, which: int | str) -> dict[str, Any]:
 
 
 def _limits(nvml: Any, gpu: Any, part: Any) -> dict[str, str]:
-    """Power and clock limits and modes, as far as the card tells them; of a slice how many multiprocessors it has."""
-    asks: dict[str, Callable[[], Any]] = {
+    """Power and clock limits and modes, as far as the card reports them; of a MIG slice its multiprocessors."""
+    queries: dict[str, Callable[[], Any]] = {
         "power_mw": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(gpu),
         "sm_mhz_max": lambda: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_SM),
         "memory_mhz_max": lambda: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_MEM),
@@ -179,16 +178,16 @@ def _limits(nvml: Any, gpu: Any, part: Any) -> dict[str, str]:
         "compute_mode": lambda: nvml.nvmlDeviceGetComputeMode(gpu),
     }
     if part is not None:
-        asks["mig_multiprocessors"] = lambda: nvml.nvmlDeviceGetAttributes(part).multiprocessorCount
+        queries["mig_multiprocessors"] = lambda: nvml.nvmlDeviceGetAttributes(part).multiprocessorCount
     limits = {}
-    for key, ask in asks.items():
+    for key, query in queries.items():
         with contextlib.suppress(nvml.NVMLError):
-            limits[key] = str(ask())
+            limits[key] = str(query())
     return limits
 
 
 def by_driver(cuda: Any = None) -> dict[str, Any] | None:
-    """What ``describe`` tells, asked of libcuda; None where that finds no device."""
+    """The fields of ``describe`` from libcuda; None if it finds no device."""
     try:
         cuda = cuda or ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -217,26 +216,26 @@ def by_driver(cuda: Any = None) -> dict[str, Any] | None:
 def _kernel_module() -> str:
     """The version of the loaded kernel module, which is the driver's; empty where the system does not show it."""
     try:
-        found = re.search(r"Kernel Module[^\n]*?\s(\d+\.\d[\d.]*)", _DRIVER.read_text())
+        match = re.search(r"Kernel Module[^\n]*?\s(\d+\.\d[\d.]*)", _DRIVER.read_text())
     except OSError:
         return ""
-    return found[1] if found else ""
+    return match[1] if match else ""
 
 
 # ------------------------------------------------------------------------------------------ after something failed
 
 
 def state(nvml: Any = None) -> State:
-    """How the first visible GPU is now; empty where that cannot be told."""
+    """The current state of the first visible GPU; empty if it cannot be read."""
     try:
         which = first_visible()
         with opened(nvml) as library:
             gpu, part = find(library, which)
             memory = library.nvmlDeviceGetMemoryInfo(gpu if part is None else part)
             processes = {}
-            with contextlib.suppress(library.NVMLError):  # of memory and processes the first is worth more
-                listed = library.nvmlDeviceGetComputeRunningProcesses(gpu if part is None else part)
-                processes = {process.pid: process.usedGpuMemory or 0 for process in listed}
+            with contextlib.suppress(library.NVMLError):  # the memory is worth reporting without the processes
+                running = library.nvmlDeviceGetComputeRunningProcesses(gpu if part is None else part)
+                processes = {process.pid: process.usedGpuMemory or 0 for process in running}
             return State(used=int(memory.used), total=int(memory.total), processes=processes)
     except DeviceLost as error:
         return State(lost=error.what)

@@ -1,4 +1,4 @@
-"""The base of all data, and its digest: immutable, keyword-only structs that format, probe and save nothing."""
+"""The base of all data, and its digest: immutable, keyword-only structs without input, output or formatting."""
 
 from __future__ import annotations
 

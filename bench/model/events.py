@@ -1,4 +1,4 @@
-"""What the runner tells while it works: each event is plain data, for a person's screen or for a log."""
+"""Events that the runner reports while it works: plain data, for a screen or a log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bench.model.run import Record
 
 
 class Event(Data, frozen=True, kw_only=True, tag_field="event", tag=str.lower):
-    """Base of what the runner tells while it works."""
+    """Base of all events of the runner."""
 
 
 class Waiting(Event, frozen=True, kw_only=True):

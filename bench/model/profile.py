@@ -1,4 +1,4 @@
-"""What an engine tells of its layers: the data that a layers stage writes and ``trtbench layers`` prints."""
+"""The layers of an engine: the data that a layers stage writes and ``trtbench layers`` prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocols and data that a backend, the clocks and the worker share; siblings meet here and not in each other."""
+"""The protocols and data that backends, clocks and the worker share, so that they need not import each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Missing(Data, frozen=True, kw_only=True):
 
 
 class Check(Data, frozen=True, kw_only=True):
-    """One line of the doctor's report: what was looked at, how it is, and the command that mends it."""
+    """One line of the doctor's report: what was checked, its state, and the command that fixes it."""
 
     group: str
     name: str
@@ -34,7 +34,7 @@ class Check(Data, frozen=True, kw_only=True):
 
 
 class Reading(Data, frozen=True, kw_only=True):
-    """One line of the self-test: nanoseconds (or what ``what`` says) measured, and where known, expected +- limit."""
+    """One line of the self-test: a value in nanoseconds (or as ``what`` says), and if known, expected +- limit."""
 
     name: str
     what: str
@@ -44,14 +44,14 @@ class Reading(Data, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether what was measured is what was expected; true where nothing is."""
+        """Whether the measured value is within ``limit`` of the expected one; true if none is expected."""
         return self.expected is None or abs(self.measured - self.expected) <= (self.limit or 0.0)
 
 
 class Stage(Data, frozen=True, kw_only=True):
     """An artifact that a case needs, made once by ``producer`` (a backend's name) and shared by its ``key``.
 
-    ``key`` holds all of the case that can change the payload; the runner adds library versions (``libraries``),
+    ``key`` holds every part of the case that can change the payload; the runner adds library versions (``libraries``),
     the model's source, the contents of ``files`` (paths beside the suite), the device where ``per_device``, and which
     of several independent builds this is where ``per_build``. ``needs`` names stages of this case made before.
     """
@@ -74,12 +74,12 @@ class Clock(Protocol):
     name: str
 
     def now(self) -> int:
-        """Nanoseconds since an arbitrary start, never falling."""
+        """Nanoseconds since an arbitrary start, never decreasing."""
         ...
 
 
 class Buffer(Data, frozen=True, kw_only=True):
-    """Memory of one input or output: address, bytes and what lies there (numpy dtype name; bf16 as ``bfloat16``)."""
+    """Memory of one input or output: address, size in bytes, shape and dtype (numpy name; bf16 is ``bfloat16``)."""
 
     ptr: int
     nbytes: int
@@ -122,7 +122,7 @@ class Prepared(Protocol):
     def lanes(self, count: int) -> Sequence[Lane]:
         """``count`` lanes (fewer if ``max_lanes`` says so) over one loaded model.
 
-        Asked for more later, the first ones stay. OutOfMemory if there is no room for all: it is asked for fewer then.
+        A later call for more keeps the existing lanes. OutOfMemory if not all fit; the caller then tries fewer.
         """
         ...
 
@@ -135,9 +135,9 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     """What the worker hands to a backend besides the case.
 
     ``inputs`` are the seeded host arrays at the suite's dtypes; ``artifacts`` maps stage names to folders;
-    ``phase`` times a step and shows it in NVTX and in the progress, ``tell`` shows how far a long one has come;
+    ``phase`` times a step and shows it in NVTX and in the progress, ``tell`` reports progress within a long step;
     ``scratch`` is empty and deleted afterwards, ``shared`` is for a backend's own caches and outlives the run (not when
-    ``cold``). ``build`` counts independent builds of one model: only build 0 may use what an earlier build left.
+    ``cold``). ``build`` counts independent builds of one model: only build 0 may use caches of an earlier build.
     """
 
     device: str
@@ -157,7 +157,7 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
 
 @runtime_checkable
 class Layered(Protocol):
-    """A backend whose engines tell of their layers."""
+    """A backend whose engines report their layers."""
 
     def layers(self, case: Case) -> Stage:
         """The stage, after those of ``stages``, that times every layer in a pass of its own."""
@@ -184,7 +184,7 @@ class Bare(Protocol):
 
 @runtime_checkable
 class Exposed(Protocol):
-    """A lane that gives its resident inputs themselves to a model, which could write to them.
+    """A lane that passes its resident inputs directly to the model, which could write to them.
 
     Runtimes that take inputs as constant memory, as ONNX Runtime and TensorRT do, have no such lanes.
     """
@@ -195,7 +195,7 @@ class Exposed(Protocol):
 
 
 class Runtime(Protocol):
-    """The face of a backend that the planner needs: no runtime library is imported through it."""
+    """The part of a backend that the planner uses, without importing a runtime library."""
 
     @property
     def options(self) -> type[msgspec.Struct]:
@@ -203,7 +203,7 @@ class Runtime(Protocol):
         ...
 
     def missing(self, device: str = "cpu") -> Missing | None:
-        """None if the backend could run here on ``device``, found out without importing its runtime."""
+        """None if the backend could run here on ``device``; checked without importing its runtime."""
         ...
 
     def unsupported(self, case: Case, device: str) -> str | None:
@@ -232,7 +232,7 @@ class Backend(Protocol):
         ...
 
     def missing(self, device: str = "cpu") -> Missing | None:
-        """None if it could run here on ``device`` ('cpu' or 'cuda:0'); told by what is installed, nothing imported."""
+        """None if it could run here on ``device`` ('cpu' or 'cuda:0'); checked without importing its runtime."""
         ...
 
     def unsupported(self, case: Case, device: str) -> str | None:
@@ -248,5 +248,5 @@ class Backend(Protocol):
         ...
 
     def prepare(self, case: Case, options: Any, context: Context) -> AbstractContextManager[Prepared]:
-        """Load or build the model, warming nothing; the exit gives everything back."""
+        """Load or build the model, without a warm-up; leaving the context releases everything."""
         ...

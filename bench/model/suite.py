@@ -137,18 +137,18 @@ class Case(Data, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The first 12 hex digits of the SHA-256 of what the case asks for, less what is a default and the source."""
-        usual = Case(model="", factory="", inputs={}, backend="", source=self.source)
-        asked = msgspec.to_builtins(self)
+        """The first 12 hex digits of the SHA-256 of the fields, less the source and those with default values."""
+        default = Case(model="", factory="", inputs={}, backend="", source=self.source)
+        fields = msgspec.to_builtins(self)
         # By value: msgspec omits a default only if it is the very same object, which a string read from JSON is not.
-        needed = ("model", "factory", "inputs", "backend")
-        asked = {k: v for k, v in asked.items() if k in needed or getattr(self, k) != getattr(usual, k)}
-        return digest(asked)[:12]
+        required = ("model", "factory", "inputs", "backend")
+        fields = {k: v for k, v in fields.items() if k in required or getattr(self, k) != getattr(default, k)}
+        return digest(fields)[:12]
 
     @property
     def resolved(self) -> dict[str, Input]:
         """The inputs with the sizes of this case: every shape a tuple of ints."""
-        return shaped(self.inputs, self.symbols)
+        return resolve_shapes(self.inputs, self.symbols)
 
     @property
     def batch(self) -> int:
@@ -210,7 +210,7 @@ class Suite(Data, frozen=True, kw_only=True):
     lines: dict[str, int] = {}
 
 
-def shaped(inputs: Mapping[str, Input], sizes: Mapping[str, int | str]) -> dict[str, Input]:
+def resolve_shapes(inputs: Mapping[str, Input], sizes: Mapping[str, int | str]) -> dict[str, Input]:
     """``inputs`` with the value of each symbol in its place. KeyError for a symbol without one."""
     return {
         name: msgspec.structs.replace(
@@ -222,11 +222,11 @@ def shaped(inputs: Mapping[str, Input], sizes: Mapping[str, int | str]) -> dict[
 
 def named(name: str, options: Mapping[str, Any]) -> str:
     """``inductor[mode=max-autotune]``: a backend with its options as tables and labels show it; lists as ``a+b``."""
-    shown = ",".join(f"{key}={_shown(value)}" for key, value in options.items())
-    return f"{name}[{shown}]" if shown else name
+    settings = ",".join(f"{key}={_text_of(value)}" for key, value in options.items())
+    return f"{name}[{settings}]" if settings else name
 
 
-def _shown(value: Any) -> str:
+def _text_of(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,4 +1,4 @@
-"""Takes the engines of a few cases apart: their layers, timed in a pass of its own as any artifact is made."""
+"""The layers of the engines of a few cases, timed in a separate pass whose result is an artifact."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ MOST = 8
 
 
 def layers(request: Request, on_event: OnEvent) -> Iterator[tuple[Case, Layers | Failure]]:
-    """The layers of each case of a plan, from the cache where they are there, or why there are none.
+    """The layers of each case of a plan, from the cache if possible, or the failure.
 
-    UsageError for more than MOST cases, and for a backend that does not tell of its layers.
+    UsageError for more than MOST cases, and for a backend that cannot report layers.
     """
     _check(request.plan.cases)
     for case, ready in run.make(request, on_event, _stages):
         if isinstance(ready, Failure):
             yield case, ready
             continue
-        folder = Path(ready.folders[_layered(case).layers(case).name])
+        folder = Path(ready.folders[_backend_of(case).layers(case).name])
         yield case, msgspec.json.decode((folder / FILE).read_bytes(), type=Layers)
 
 
 def _stages(case: Case) -> list[Stage]:
-    return [*base.load(case.backend).stages(case), _layered(case).layers(case)]
+    return [*base.load(case.backend).stages(case), _backend_of(case).layers(case)]
 
 
-def _layered(case: Case) -> Layered:
+def _backend_of(case: Case) -> Layered:
     backend = base.load(case.backend)
     assert isinstance(backend, Layered)
     return backend
 
 
 def _check(cases: Sequence[Case]) -> None:
-    silent = list(dict.fromkeys(c.backend for c in cases if not isinstance(base.load(c.backend), Layered)))
-    if silent:
-        telling = [case.backend for case in cases if case.backend not in silent]
-        fix = f'--select "backend={telling[0]}"' if telling else "add `tensorrt` to the backends of the suite"
-        raise UsageError(f"{', '.join(silent)} cannot tell of layers", fix=fix)
+    without_layers = list(dict.fromkeys(c.backend for c in cases if not isinstance(base.load(c.backend), Layered)))
+    if without_layers:
+        with_layers = [case.backend for case in cases if case.backend not in without_layers]
+        fix = f'--select "backend={with_layers[0]}"' if with_layers else "add `tensorrt` to the backends of the suite"
+        raise UsageError(f"{', '.join(without_layers)} cannot report layers", fix=fix)
     if len(cases) > MOST:
         raise UsageError(
-            f"{len(cases)} cases are selected, layers are printed of at most {MOST}",
+            f"{len(cases)} cases are selected; layers are printed for at most {MOST}",
             fix=f'one of them: --select "id={cases[0].id}"  (trtbench list shows every id)',
         )

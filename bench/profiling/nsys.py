@@ -1,4 +1,4 @@
-"""Nsight Systems: a command run under it, and what its report says of CUDA graphs."""
+"""Nsight Systems: runs a command under it, and reads CUDA graph times from its report."""
 
 from __future__ import annotations
 

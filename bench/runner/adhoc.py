@@ -1,4 +1,4 @@
-"""A suite made from a model object and its inputs: what lets a notebook benchmark without a YAML file."""
+"""A suite made from a model object and its inputs: so that a notebook can benchmark without a YAML file."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ def write_suite(
     name: str,
     measure: Mapping[str, Any],
 ) -> Suite:
-    """The suite that measures ``model`` with ``inputs``, in a folder of ``cache`` that its content names.
+    """The suite that measures ``model`` with ``inputs``, in a folder of ``cache`` named by the digest of its content.
 
     UsageError if the model cannot be saved, or if the inputs do not fit it.
     """
     import yaml
 
     title = re.sub(r"[^a-z0-9]+", "_", (name or _title(model)).lower()).strip("_") or "model"
-    with _writable(cache / "models"), scratch.folder(cache / "models") as own:
-        made = own / "suite"
-        made.mkdir()
+    with _writable(cache / "models"), scratch.folder(cache / "models") as temporary:
+        folder = temporary / "suite"
+        folder.mkdir()
         if isinstance(model, str):
             factory: dict[str, Any] = {"factory": model}
-            _copy_source(model, made)
+            _copy_source(model, folder)
         else:
-            saved.save(model, made)
-            (made / "model.py").write_text(_FACTORY_FILE)
+            saved.save(model, folder)
+            (folder / "model.py").write_text(_FACTORY_FILE)
             arguments = {"structure": saved.STRUCTURE, "weights": saved.WEIGHTS}
             factory = {"factory": "model.py:model", "args": arguments}
-        specs, batch = _specs(_named(model, inputs))
+        specs, batch = _specs(_by_name(model, inputs))
         text = yaml.safe_dump(
             {
                 "schema": 1,
@@ -76,17 +76,17 @@ def write_suite(
             },
             sort_keys=False,
         )
-        (made / "suite.yaml").write_text(text)
-        target = cache / "models" / f"{title}-{_digest(made)}"
+        (folder / "suite.yaml").write_text(text)
+        target = cache / "models" / f"{title}-{_digest(folder)}"
         if not target.exists():
             with contextlib.suppress(FileExistsError):  # another process was faster
-                made.rename(target)
+                folder.rename(target)
     return reader.load(target / "suite.yaml", base.registry())
 
 
 @contextlib.contextmanager
 def _writable(folder: Path) -> Any:
-    """The folder, made if need be. UsageError if it cannot be written."""
+    """The folder, created if necessary. UsageError if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -114,7 +114,7 @@ def _title(model: Any) -> str:
     return str(getattr(model, "__name__", "") or type(model).__name__)
 
 
-def _named(model: Any, inputs: Any) -> dict[str, Any]:
+def _by_name(model: Any, inputs: Any) -> dict[str, Any]:
     """The inputs by the names of ``forward``'s parameters."""
     if isinstance(inputs, Mapping):
         return dict(inputs)
@@ -150,7 +150,7 @@ def _specs(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
 
 
 def _digest(folder: Path) -> str:
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        whole.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()[:12]
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]

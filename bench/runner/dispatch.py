@@ -1,4 +1,4 @@
-"""One job in one worker process: its last reply, or the failure that its end amounts to."""
+"""One job in one worker process: its last reply, or a failure that describes how the worker ended."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ class Dispatcher:
             end = Failure(kind="DeviceLost", stage=stage, message=error.what)
         else:
             end = _judge(last[-1], outcome.log) if last else crash(outcome, stage, self._limit_ns)
-        return self._explained(end, label) if on_gpu else end
+        return self._explain(end, label) if on_gpu else end
 
-    def _explained(self, end: jobs.ReplyType | Failure, label: str) -> jobs.ReplyType | Failure:
-        """The end of a job on the GPU, with what the GPU's state says of its failure."""
+    def _explain(self, end: jobs.ReplyType | Failure, label: str) -> jobs.ReplyType | Failure:
+        """The end of a job on the GPU, with its failure classified by the state of the GPU."""
         failure = end if isinstance(end, Failure) else end.record.failure if isinstance(end, jobs.Measured) else None
         if failure is None:
             return end
-        failure = gpu_faults.explained(failure, self._gpu())
+        failure = gpu_faults.explain(failure, self._gpu())
         if failure.kind == "DeviceLost":
             self._loss = gpu_faults.after_loss(failure, label)
         if isinstance(end, jobs.Measured):

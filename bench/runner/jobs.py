@@ -1,4 +1,4 @@
-"""What the runner and a worker process say to each other: one job in, replies out, each a line of JSON."""
+"""The messages between the runner and a worker process: one job in, replies out, each a line of JSON."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Produce(Job, frozen=True, kw_only=True):
 
 
 class Inspect(Job, frozen=True, kw_only=True):
-    """Build each case's model without memory, so that a wrong factory is told first; count its arithmetic and bytes."""
+    """Build each case's model without memory, to report a wrong factory first; count its arithmetic and bytes."""
 
     cases: tuple[Case, ...]
 
@@ -98,7 +98,7 @@ class Measured(Reply, frozen=True, kw_only=True):
 
 
 class Produced(Reply, frozen=True, kw_only=True):
-    """The artifact is complete; ``phases`` is what it took."""
+    """The artifact is complete; ``phases`` are the times of its steps."""
 
     phases: tuple[Phase, ...]
 

@@ -30,7 +30,7 @@ RunJob = Callable[[jobs.JobType, str], jobs.ReplyType | Failure]
 
 
 class Preflight:
-    """Runs the jobs that come before a run, and keeps results in the artifact cache under all that can change them."""
+    """Runs the jobs that come before a run, and caches their results by everything that can change them."""
 
     def __init__(
         self,
@@ -61,23 +61,23 @@ class Preflight:
         """
         keys = {case.id: self._work_key(case) for case in cases}
         by_key = {digest(keys[case.id]): case for case in reversed(cases)}
-        counted: dict[str, Work] = {}
+        results: dict[str, Work] = {}
         for name, case in by_key.items():
             artifact, _ = artifacts.find(self._cache, "work", keys[case.id])
             if artifact is not None:
-                counted[name] = msgspec.json.decode((artifact.path / "work.json").read_bytes(), type=Work)
-        uncounted = tuple(
+                results[name] = msgspec.json.decode((artifact.path / "work.json").read_bytes(), type=Work)
+        remaining = tuple(
             msgspec.structs.replace(case, source=factories.get(case.model, case.source))
             for name, case in by_key.items()
-            if name not in counted
+            if name not in results
         )
-        for case_id, work in self._inspect(uncounted, seed).items():
-            counted[digest(keys[case_id])] = work
+        for case_id, work in self._inspect(remaining, seed).items():
+            results[digest(keys[case_id])] = work
             self._keep("work", keys[case_id], "work.json", msgspec.json.encode(work))
-        return {case_id: counted[digest(key)] for case_id, key in keys.items() if digest(key) in counted}
+        return {case_id: results[digest(key)] for case_id, key in keys.items() if digest(key) in results}
 
     def ceilings(self) -> dict[str, float]:
-        """The rates of this machine: FLOP/s by precision and bytes/s of a copy, measured once and kept. Empty, with a
+        """The rates of this machine: FLOP/s by precision and bytes/s of a copy, measured once and stored. Empty, with a
         note, where they cannot be measured, e.g. on a full GPU.
 
         Rates that are measured while other programs compute are too low: they are used for this run only.
@@ -101,12 +101,12 @@ class Preflight:
 
     def forget(self, ceilings: Mapping[str, float], label: str) -> None:
         """Remove these ``ceilings`` from the cache, with a note, as the case ``label`` is faster than they allow; the
-        next run measures them anew. Ceilings that were measured since, as may be where a run is resumed, stay.
+        next run measures them again. Newer ceilings in the cache, possible when a run is resumed, stay.
         """
         if self._stored_ceilings() == ceilings:
             artifacts.drop(self._cache, "ceilings", self._ceilings_key())
             what = f"{label} is faster than this machine's ceilings allow"
-            self._on_event(Note(text=f"{what}: they are forgotten, and the next run measures them anew"))
+            self._on_event(Note(text=f"{what}: they are removed from the cache, and the next run measures them again"))
 
     def _stored_ceilings(self) -> dict[str, float] | None:
         artifact, _ = artifacts.find(self._cache, "ceilings", self._ceilings_key())
@@ -142,11 +142,11 @@ class Preflight:
         assert isinstance(reply, jobs.Inspected | Failure)
         if isinstance(reply, Failure) and len(cases) > 1:
             return {key: work for case in cases for key, work in self._inspect((case,), seed).items()}
-        failed = {cases[0].id: reply.message} if isinstance(reply, Failure) else reply.failed
+        failures = {cases[0].id: reply.message} if isinstance(reply, Failure) else reply.failed
         for case in cases:
-            if case.id in failed:
+            if case.id in failures:
                 what = f"{case.model}/{case.precision}: no speed of light, as its work cannot be counted"
-                self._on_event(Note(text=f"{what}: {failed[case.id]}"))
+                self._on_event(Note(text=f"{what}: {failures[case.id]}"))
         return {} if isinstance(reply, Failure) else reply.work
 
     def _busy(self) -> bool:

@@ -1,7 +1,7 @@
 """Workers started before their turn: several import their runtimes at once, and then wait while others are measured.
 
-Most of what a case costs is the start of its process. Imports of several run side by side, but never beside a
-measurement: nothing is measured until all of them wait for their job, which is no work and no context on the device.
+Most of the time of a case is the start of its process. Imports run in parallel, but never during a measurement: nothing
+is measured until all these workers wait for their jobs. A waiting worker does no work and has no context on the device.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Waiting(NamedTuple):
 
 
 class Prestart:
-    """Up to ``size`` workers of the next turns, and one for each thing that their backends have to make first.
+    """Up to ``size`` workers of the next turns, and one for each artifact that their backends must build first.
 
     A turn is a case and its replicate.
     """
@@ -54,7 +54,7 @@ class Prestart:
         self._on_event = on_event
         self._waiting: dict[tuple[str, int], Waiting] = {}
         self._builders: dict[tuple[str, int], Waiting] = {}
-        self._refused: set[str] = set()  # what could not be imported ahead
+        self._failed_imports: set[str] = set()  # what could not be imported ahead
 
     def start(
         self,
@@ -62,7 +62,7 @@ class Prestart:
         interpreters: Mapping[str, toolchains.Interpreter],
         missing_artifact: Callable[[Case, int], str],
     ) -> None:
-        """Have a worker for the first of ``turns``; if there is none yet, start it with those of the next ones.
+        """Ensure that the first of ``turns`` has a worker; if not, start it together with those of the next turns.
 
         ``missing_artifact`` names what a turn's backend has to make first, if anything; turns of one name share it.
         """
@@ -126,7 +126,7 @@ class Prestart:
         other that imports the same could not.
         """
         return (
-            _imports(case) not in self._refused
+            _imports(case) not in self._failed_imports
             and isinstance(base.load(case.backend), Preloading)
             and toolchains.missing(interpreters[case.toolchain], case.backend) is None
         )
@@ -159,12 +159,12 @@ class Prestart:
         if not waiting.worker.hear(_LIMIT_NS, lambda line: replies.append(jobs.decode_reply(line)), ready):
             del workers[case.id, replicate]
             waiting.close()
-            if _imports(case) in self._refused:
+            if _imports(case) in self._failed_imports:
                 return
-            self._refused.add(_imports(case))
+            self._failed_imports.add(_imports(case))
             messages = [reply.message for reply in replies if isinstance(reply, jobs.Failed)] or ["it ended, or hangs"]
             why = messages[0].partition("\n")[0]
-            what = "its worker, and what imports the same, is started in its turn, as it cannot be ahead"
+            what = "its worker, and what imports the same, is started in its turn, as it cannot be started ahead"
             self._on_event(Note(text=f"{case.label}: {what}: {why}"))
 
 

@@ -1,4 +1,4 @@
-"""What a run is asked to do, as one value: the suite and its plan, the policy, the device, and where results go."""
+"""The request for a run, as one value: the suite and its plan, the policy, the device, and where results go."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Settings(Data, frozen=True, kw_only=True):
 
 
 class Request(Data, frozen=True, kw_only=True):
-    """A plan with everything that it takes to measure it; nothing has been run or written yet.
+    """A plan with everything needed to measure it; nothing has been run or written yet.
 
     ``device_missing`` says why the device that the plan is for is not here; empty if it is, or if none is needed.
     """
@@ -82,13 +82,13 @@ def new_request(
             if not plan_only:
                 raise
             missing = error.what
-    planned = plan.plan(suite, base.registry(), device=address, select=select, backend_override=backend)
-    rows.check_baseline(planned.cases, baseline)
+    run_plan = plan.plan(suite, base.registry(), device=address, select=select, backend_override=backend)
+    rows.check_baseline(run_plan.cases, baseline)
     policy = quick_policy(suite.measure) if quick else suite.measure
     if replicates:
         policy = msgspec.structs.replace(policy, replicates=replicates)
-    plan.check_size(planned, policy.replicates, allow_large)
-    return Request(suite=suite, plan=planned, policy=policy, device=device, settings=settings, device_missing=missing)
+    plan.check_size(run_plan, policy.replicates, allow_large)
+    return Request(suite=suite, plan=run_plan, policy=policy, device=device, settings=settings, device_missing=missing)
 
 
 def quick_policy(policy: Policy) -> Policy:

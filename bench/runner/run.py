@@ -1,4 +1,4 @@
-"""The parent of a run: a plan measured and stored, or only its artifacts made."""
+"""Runs a plan: measures and stores its cases, or only produces their artifacts."""
 
 from __future__ import annotations
 

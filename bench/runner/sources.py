@@ -15,7 +15,7 @@ from bench.model.suite import Case
 def of_model(case: Case, suite_dir: Path) -> dict[str, str]:
     """SHA-256 by name of each file that the model of ``case`` names: of a ``zoo.py:name`` factory, and each text in
     ``args`` and ``config`` that is the path of a file there, e.g. of a checkpoint. What these files read or import in
-    turn is not seen.
+    turn is not included.
     """
     names = [*_code(case.factory), *_texts(case.args), *_texts(case.config)]
     return {name: _digest_or_reason(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
@@ -59,7 +59,7 @@ def _is_file(path: Path) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """Of what a file holds, in hex. OSError if it cannot be read."""
+    """SHA-256 of a file's content, in hex. OSError if it cannot be read."""
     about = path.stat()
     return _digest(path, about.st_mtime_ns, about.st_size)
 
@@ -73,7 +73,7 @@ def _digest_or_reason(path: Path) -> str:
 
 
 @functools.lru_cache
-def _digest(path: Path, _changed: int, _size: int) -> str:
-    """Of the contents; read once while the file stays as it is, as a checkpoint can be large."""
+def _digest(path: Path, _mtime_ns: int, _size: int) -> str:
+    """Digest of the content; read once while the file stays as it is, as a checkpoint can be large."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

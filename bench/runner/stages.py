@@ -1,4 +1,4 @@
-"""The artifacts of a case: taken from the cache, or made by a worker, once for all cases that share them."""
+"""The artifacts of a case: read from the cache, or produced by a worker once for all cases that share them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RunJob(Protocol):
 
 
 class Ready(Data, frozen=True, kw_only=True):
-    """The folders of a case's artifacts by stage, and what making them took (the reference left out)."""
+    """The folders of a case's artifacts by stage, and the time to produce them (without the reference)."""
 
     folders: dict[str, str]
     phases: tuple[Phase, ...] = ()
@@ -67,7 +67,7 @@ class Maker:
         self._device = device
         self._seed = seed
         self._run_job = run_job
-        self._failed: dict[str, Failure] = {}
+        self._failures: dict[str, Failure] = {}
 
     def ready(
         self,
@@ -136,7 +136,7 @@ class Maker:
                 on_event(Note(text=message))
             again = self._rebuild and stage.per_build and name not in self._rebuilt
             if _made_by_backend(stage, case) and (artifact is None or again):
-                return "" if name in self._failed else name
+                return "" if name in self._failures else name
             if artifact is not None:
                 keys[stage.name] = digest([key, artifact.meta.files])
         return ""
@@ -164,8 +164,8 @@ class Maker:
         worker: process.Child | None,
     ) -> artifacts.Artifact | Failure:
         name = digest(key)
-        if name in self._failed:
-            return self._failed[name]
+        if name in self._failures:
+            return self._failures[name]
         on_event(Step(label=case.label, phase=f"{stage.name} ({stage.kind})"))
         with artifacts.scratch(root, stage.kind) as out, scratch.folder() as temporary:
             job = jobs.Produce(
@@ -183,8 +183,8 @@ class Maker:
             )
             reply = self._run_job(interpreter, job, case.label, worker=worker)
             if isinstance(reply, Failure):
-                self._failed[name] = locate_failure(reply, interpreter, case)
-                return self._failed[name]
+                self._failures[name] = locate_failure(reply, interpreter, case)
+                return self._failures[name]
             assert isinstance(reply, jobs.Produced)
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             return artifacts.keep(root, out, stage.kind, key, reply.phases, created)
@@ -196,7 +196,7 @@ class Maker:
         return folder
 
     def _key(
-        self, case: Case, stage: Stage, interpreter: Interpreter, needed: dict[str, str], build: int
+        self, case: Case, stage: Stage, interpreter: Interpreter, digests: dict[str, str], build: int
     ) -> dict[str, Any]:
         """Everything that can change the payload. OSError if one of the stage's files cannot be read."""
         environment = interpreter.environment
@@ -208,7 +208,7 @@ class Maker:
             "python": environment.python,
             "libraries": {name: environment.libraries.get(name, "") for name in stage.libraries},
             "source": sources.of_model(case, self._suite_dir),
-            "needs": {name: needed[name] for name in stage.needs},
+            "needs": {name: digests[name] for name in stage.needs},
         }
         if stage.files:
             paths = {name: self._suite_dir / name for name in stage.files}

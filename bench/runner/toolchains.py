@@ -1,4 +1,4 @@
-"""Interpreters that workers start in: the running one, and the foreign ones that a suite names."""
+"""The Python interpreters that workers run in: the running one, and those of the suite's toolchains."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Interpreter(Data, frozen=True, kw_only=True):
 
 
 def package_link(folder: Path) -> Path:
-    """A folder for PYTHONPATH that holds nothing but a link to this package, so that no site-packages of ours leak."""
+    """A folder for PYTHONPATH that holds only a link to this package, and so hides the rest of our site-packages."""
     link = folder / "package"
     link.mkdir()
     (link / "bench").symlink_to(Path(__file__).parents[1].resolve(), target_is_directory=True)
@@ -69,14 +69,14 @@ def worker_env(link: Path, variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def resolve(toolchain: Toolchain, folder: Path) -> Toolchain:
-    """A toolchain as written in a file of ``folder`` with what it means here.
+    """A toolchain of a file in ``folder``, with its variables and paths resolved.
 
     ``$NAME`` and ``${NAME}`` are variables of the running environment, ``$$`` is a dollar sign. ``python`` may start
     with ``~``; with a slash in it, it is relative to ``folder``, without one it is looked up on PATH. UsageError for a
     variable that is not set.
     """
-    env = {name: _expanded(value) for name, value in toolchain.env.items()}
-    python = os.path.expanduser(_expanded(toolchain.python))
+    env = {name: _expand(value) for name, value in toolchain.env.items()}
+    python = os.path.expanduser(_expand(toolchain.python))
     if os.sep in python:
         python = str(folder / python)
     elif python:
@@ -84,7 +84,7 @@ def resolve(toolchain: Toolchain, folder: Path) -> Toolchain:
     return Toolchain(python=python or sys.executable, env=env)
 
 
-def _expanded(text: str) -> str:
+def _expand(text: str) -> str:
     def value(match: re.Match[str]) -> str:
         dollar, *names = match.groups()
         name = names[0] or names[1]
@@ -107,7 +107,7 @@ def probe(
     *,
     limit_ns: int = _DESCRIBE_LIMIT,
 ) -> Interpreter:
-    """Start a worker in a toolchain that a file of ``folder`` names, and let it describe what it has.
+    """Start a worker in a toolchain that a file of ``folder`` names, which describes Python and libraries.
 
     The device is that of ``here``: only Python, libraries and flags are the toolchain's. UsageError at ``where`` if no
     worker can start, saying what to do.
@@ -172,8 +172,8 @@ def _no_answer(toolchain: Toolchain, outcome: process.Outcome, limit_ns: int) ->
         version = ".".join(map(str, OLDEST))
         what = f"{python} is Python {last.split()[1]}; a worker needs {version} or later"
         return UsageError(what, fix=f"python{version} -m venv DIR, and its bin/python as `python`")
-    if lacking := re.search(r"No module named '(msgspec|numpy)\b", last):
-        what = f"{python} has no {lacking[1]}, which a worker needs"
+    if absent := re.search(r"No module named '(msgspec|numpy)\b", last):
+        what = f"{python} has no {absent[1]}, which a worker needs"
         return UsageError(what, fix=f"{shlex.quote(python)} -m {WORKER}")
     what = f"no worker starts in {python}: {last or f'it ended with exit code {outcome.code} and no answer'}"
     return UsageError(what, fix=_by_hand(toolchain))
@@ -187,9 +187,9 @@ def _by_hand(toolchain: Toolchain) -> str:
 
 
 def missing(interpreter: Interpreter, backend: str) -> Missing | None:
-    """What ``backend`` lacks in the interpreter, with the command that brings it there."""
+    """What ``backend`` lacks in the interpreter, with the command that installs it there."""
     missing = interpreter.backends.get(backend)
-    return None if missing is None else Missing(reason=missing.reason, fix=_there(interpreter, missing.fix))
+    return None if missing is None else Missing(reason=missing.reason, fix=_in_toolchain(interpreter, missing.fix))
 
 
 def locate_failure(failure: Failure, interpreter: Interpreter, case: Case) -> Failure:
@@ -200,10 +200,10 @@ def locate_failure(failure: Failure, interpreter: Interpreter, case: Case) -> Fa
     if failure.kind != "Unavailable" or interpreter.name == case.toolchain == "default":
         return failure
     message = f"{failure.message} (in the toolchain {interpreter.name!r})"
-    return msgspec.structs.replace(failure, message=message, hint=_there(interpreter, failure.hint))
+    return msgspec.structs.replace(failure, message=message, hint=_in_toolchain(interpreter, failure.hint))
 
 
-def _there(interpreter: Interpreter, fix: str) -> str:
+def _in_toolchain(interpreter: Interpreter, fix: str) -> str:
     if interpreter.name == "default":
         return fix
     python_text = interpreter.python_text

@@ -1,4 +1,4 @@
-"""Host and CUDA memory that a runtime without torch is given by address, and numpy values in and out of it."""
+"""Host and CUDA memory for runtimes without torch, and copies between it and numpy arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def itemsize(dtype: str) -> int:
 
 
 def encode(array: Array, dtype: str) -> Array:
-    """``array`` as it lies in memory at ``dtype``; bfloat16 (uint16 bits) is rounded to nearest, ties to even."""
+    """``array`` as its bytes in memory at ``dtype``; bfloat16 (uint16 bits) is rounded to nearest, ties to even."""
     if dtype != "bfloat16":
         return np.ascontiguousarray(array.astype(dtype))
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
@@ -51,7 +51,7 @@ class HostBlock:
         ctypes.memmove(self.ptr, data.ctypes.data, self.nbytes)
 
     def free(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self._bytes = np.empty(0, np.uint8)
 
 
@@ -67,7 +67,7 @@ class CudaBlock:
         cuda("cudaMemcpy", self.ptr, data.ctypes.data, self.nbytes, _kind("cudaMemcpyHostToDevice"))
 
     def free(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         cuda("cudaFree", self.ptr)
 
 
@@ -79,15 +79,15 @@ def block(nbytes: int, device: str) -> Block:
     return HostBlock(nbytes) if device == "cpu" else CudaBlock(nbytes)
 
 
-def allocated(shape: tuple[int, ...], dtype: str, device: str) -> tuple[Block, Buffer]:
-    """New memory on ``device`` for a tensor, and the tensor that lies there; OutOfMemory if there is none left."""
-    held = block(math.prod(shape) * itemsize(dtype), device)
-    return held, Buffer(ptr=held.ptr, nbytes=held.nbytes, shape=shape, dtype=dtype)
+def allocate(shape: tuple[int, ...], dtype: str, device: str) -> tuple[Block, Buffer]:
+    """New memory on ``device`` for a tensor, and its description as a tensor; OutOfMemory if there is none left."""
+    memory = block(math.prod(shape) * itemsize(dtype), device)
+    return memory, Buffer(ptr=memory.ptr, nbytes=memory.nbytes, shape=shape, dtype=dtype)
 
 
 def read(buffer: Buffer, device: str) -> Array:
     """A copy of a tensor on ``device``; float16 and bfloat16 come as float32."""
-    return decode(copied(buffer.ptr, buffer.nbytes, device), buffer.dtype, buffer.shape)
+    return decode(copy_bytes(buffer.ptr, buffer.nbytes, device), buffer.dtype, buffer.shape)
 
 
 def poison(buffer: Buffer, device: str) -> None:
@@ -95,7 +95,7 @@ def poison(buffer: Buffer, device: str) -> None:
     fill(buffer.ptr, buffer.nbytes, 0xFF if "float" in buffer.dtype else 0x7F, device)
 
 
-def copied(ptr: int, nbytes: int, device: str) -> Array:
+def copy_bytes(ptr: int, nbytes: int, device: str) -> Array:
     """``nbytes`` bytes at an address of ``device``, as uint8."""
     data = np.empty(nbytes, np.uint8)
     if device == "cpu":

@@ -31,9 +31,9 @@ _INSIDE = 1_800_000_000
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What lies beside the ONNX file: the model's inputs and outputs in the file's order, by their names in the suite.
+    """Stored beside the ONNX file: the model's inputs and outputs in the file's order, by their names in the suite.
 
-    Outputs in the file may be called otherwise (an output named like an input would clash): they go by position.
+    Outputs in the file may have other names (one named like an input would clash), so they are matched by position.
     """
 
     inputs: tuple[str, ...]
@@ -53,7 +53,7 @@ def stage(case: Case, exporter: Exporter, opset: int | None) -> Stage:
         producer="onnxruntime",
         key={
             "model": shapes.model_key(case),
-            "precision": _stored(case.precision),
+            "precision": _file_precision(case.precision),
             "exporter": exporter,
             "opset": opset,
         },
@@ -67,8 +67,8 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
     Exported on the CPU whatever the device, as the file is the same. fp16 and bf16 models are converted before, so
     that inputs, weights and outputs have that type. Under no_grad: the exporters reject inference_mode.
     """
-    needed = ("onnx", "onnxscript") if exporter == "dynamo" else ("onnx",)
-    for package in needed:
+    packages = ("onnx", "onnxscript") if exporter == "dynamo" else ("onnx",)
+    for package in packages:
         if importlib.util.find_spec(package) is None:
             raise Unavailable(f"exporting to ONNX needs the package {package!r}", fix=install(package))
     host = msgspec.structs.replace(context, device="cpu")
@@ -84,7 +84,7 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
                 f"torch {torch.__version__} exports by exporter: legacy only", fix="exporter: legacy, or torch >= 2.5"
             )
         with context.phase("export"), torch.no_grad(), _refusals(exporter):
-            how = (
+            arguments = (
                 _dynamo(module, case)
                 if exporter == "dynamo"
                 else _legacy(case, {"dynamo": False} if knows_both else {})
@@ -97,7 +97,7 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
                     input_names=list(example),
                     output_names=_file_names(names, example),
                     opset_version=opset,
-                    **how,
+                    **arguments,
                 )
         manifest = Manifest(tuple(example), names, exporter, _opset_of(out / MODEL))
         (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
@@ -105,9 +105,9 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
 
 @contextlib.contextmanager
 def _refusals(exporter: Exporter) -> Iterator[None]:
-    """Whatever an exporter raises as Unsupported; the other one may know what it does not."""
+    """Turn whatever an exporter raises into Unsupported; the fix names the other exporter."""
     try:
-        with errors.mapped("torch.onnx cannot export this model"):
+        with errors.translate("torch.onnx cannot export this model"):
             yield
     except Unsupported as error:
         other = "legacy" if exporter == "dynamo" else "dynamo, opset: 18 (which TensorRT reads from 10.0 on)"
@@ -120,7 +120,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _dynamo(module: torch.nn.Module, case: Case) -> dict[str, Any]:
-    """What the exporter on torch.export is told besides names."""
+    """Arguments of the exporter on torch.export, besides names."""
     dims = shapes.dynamic_dims(case)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
     return {
@@ -132,7 +132,7 @@ def _dynamo(module: torch.nn.Module, case: Case) -> dict[str, Any]:
 
 
 def _legacy(case: Case, choice: dict[str, bool]) -> dict[str, Any]:
-    """What the exporter on TorchScript is told besides names; ``choice`` chooses it where torch has both."""
+    """Arguments of the exporter on TorchScript, besides names; ``choice`` selects it where torch has both."""
     axes = {name: of for name, of in shapes.dynamic_axes(case).items() if of}
     return {**choice, "dynamic_axes": axes or None}
 
@@ -165,6 +165,6 @@ def _opset_of(path: Path) -> int:
     return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
 
 
-def _stored(precision: str) -> str:
+def _file_precision(precision: str) -> str:
     """fp32 and tf32 are the same file."""
     return "fp32" if precision == "tf32" else precision

@@ -1,4 +1,4 @@
-"""Python packages that a runtime needs: whether they are installed, found without importing them."""
+"""Python packages that a runtime needs: whether they are installed, checked without importing them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.model.seam import Missing
 def first_missing(*modules: str, commands: Mapping[str, str] | None = None) -> Missing | None:
     """The first of ``modules`` that cannot be found, with the command that installs it.
 
-    ``commands`` are those that differ from the usual ones, e.g. for a version that fits another package.
+    ``commands`` are those that differ from the default ones, e.g. for a version that fits another package.
     """
     for module in modules:
         if importlib.util.find_spec(module) is None:

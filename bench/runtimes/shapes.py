@@ -1,4 +1,4 @@
-"""Which dimensions of a case stay dynamic, example inputs to trace with, and the keys of what is made from a model."""
+"""Which dimensions of a case stay dynamic, example inputs for tracing, and the keys of artifacts made from a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from bench import tensors
 from bench.model.seam import Context, Stage
-from bench.model.suite import Case, shaped
+from bench.model.suite import Case, resolve_shapes
 
 
 def dynamic_axes(case: Case) -> dict[str, dict[int, str]]:
@@ -27,7 +27,7 @@ def example_arrays(case: Case, context: Context) -> dict[str, tensors.Array]:
     if not case.dynamic:
         return context.inputs
     sizes = {name: min(max(span.opt, 2), span.max) for name, span in case.dynamic.items()}
-    return tensors.seeded_inputs(shaped(case.inputs, case.symbols | sizes), context.seed)
+    return tensors.seeded_inputs(resolve_shapes(case.inputs, case.symbols | sizes), context.seed)
 
 
 def dynamic_dims(case: Case) -> tuple[dict[int, Any] | None, ...] | None:
@@ -41,10 +41,10 @@ def dynamic_dims(case: Case) -> tuple[dict[int, Any] | None, ...] | None:
 
 
 def model_key(case: Case) -> dict[str, Any]:
-    """What of a case makes its model and input shapes; dynamic dimensions are named, so that all points share it."""
+    """The parts of a case that determine its model and shapes. Dynamic sizes are names, so all points share it."""
     fixed = {name: size for name, size in case.symbols.items() if name not in case.dynamic}
     inputs = msgspec.json.decode(
-        msgspec.json.encode(shaped(case.inputs, fixed | {name: name for name in case.dynamic}))
+        msgspec.json.encode(resolve_shapes(case.inputs, fixed | {name: name for name in case.dynamic}))
     )
     ranges = msgspec.to_builtins(case.dynamic)
     return {"factory": case.factory, "args": case.args, "config": case.config, "inputs": inputs, "dynamic": ranges}
@@ -53,8 +53,8 @@ def model_key(case: Case) -> dict[str, Any]:
 def libraries(case: Case, *more: str) -> tuple[str, ...]:
     """The distributions that can change the model's weights or graph."""
     library = case.factory.partition(":")[0]
-    own = () if library.endswith(".py") else (library,)
-    return ("torch", *(own or ("torchvision", "timm", "transformers")), *more)
+    named_library = () if library.endswith(".py") else (library,)
+    return ("torch", *(named_library or ("torchvision", "timm", "transformers")), *more)
 
 
 def reference_stage(case: Case) -> Stage:

@@ -1,4 +1,4 @@
-"""The matrix of a suite: the table of its axes, its include and exclude entries, and what refers to what in it."""
+"""The matrix of a suite: the table of its axes, its include and exclude entries, and checks of its references."""
 
 from __future__ import annotations
 
@@ -57,14 +57,16 @@ def backing(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> Backin
     every = msgspec.structs.asdict(struct)
     # By value: msgspec omits a default only if it is the very same object.
     defaults = {field.name: field.default for field in msgspec.structs.fields(struct)}
-    asked = {key: value for key, value in msgspec.to_builtins(struct).items() if every[key] != defaults[key]}
-    return Backing(name, asked, every)
+    options = {key: value for key, value in msgspec.to_builtins(struct).items() if every[key] != defaults[key]}
+    return Backing(name, options, every)
 
 
-# --------------------------------------------------------------------------------------------- what refers to what
+# ---------------------------------------------------------------------------------------------------- references
 
 
-def _checked(names: Names, values: dict[str, Any], node: Node) -> tuple[Entry, tuple[Entry, ...], tuple[Entry, ...]]:
+def _check_matrix(
+    names: Names, values: dict[str, Any], node: Node
+) -> tuple[Entry, tuple[Entry, ...], tuple[Entry, ...]]:
     entries = mapping(node)
     include: tuple[Entry, ...] = values.pop("include", ())
     exclude: tuple[Entry, ...] = values.pop("exclude", ())
@@ -92,13 +94,13 @@ def _check_dynamic(node: Node, axis: str, names: Names) -> None:
         raise fail(node, "the axis `dynamic` needs a section `dynamic`", "dynamic: {batch: {min: 1, opt: 8, max: 32}}")
 
 
-def _check_symbols(place: Node, model: str, given: set[str], names: Names) -> None:
+def _check_symbols(place: Node, model: str, available: set[str], names: Names) -> None:
     for name, spec in names.models[model].inputs.items():
         for index, size in enumerate(spec.shape):
-            if isinstance(size, str) and size not in given and size not in names.models[model].symbols:
+            if isinstance(size, str) and size not in available and size not in names.models[model].symbols:
                 key = f"models.{model}.inputs.{name}.shape.{index}"
                 what = f"the symbol {size!r} in the shape of {model}'s input {name!r} has no value"
-                did = did_you_mean(size, given | set(names.models[model].symbols))
+                did = did_you_mean(size, available | set(names.models[model].symbols))
                 fix = f"add `{size}: [1]` to the matrix, or `symbols: {{{size}: 1}}` to the model"
                 raise fail(Node(size, key, place.document), f"{what}.{did}" if did else what, fix)
 
@@ -106,13 +108,13 @@ def _check_symbols(place: Node, model: str, given: set[str], names: Names) -> No
 # --------------------------------------------------------------------------------------- toolchains and backends
 
 
-def _toolchain(named_there: tuple[str, ...], node: Node) -> str:
-    known = ("default", *named_there)
-    if isinstance(node.value, str) and node.value not in known:
-        what = f"unknown toolchain {node.value!r}.{did_you_mean(node.value, known)}"
+def _toolchain(definitions: tuple[str, ...], node: Node) -> str:
+    names = ("default", *definitions)
+    if isinstance(node.value, str) and node.value not in names:
+        what = f"unknown toolchain {node.value!r}.{did_you_mean(node.value, names)}"
         fix = "define it under `toolchains`, or in a toolchains.yaml beside the suite"
-        raise fail(node, what, f"known: {', '.join(known)}; {fix}")
-    return str(reference(known, "toolchain").read(node))
+        raise fail(node, what, f"known: {', '.join(names)}; {fix}")
+    return str(reference(names, "toolchain").read(node))
 
 
 def _backend(registry: Mapping[str, Runtime], node: Node) -> dict[str, Any]:
@@ -169,13 +171,13 @@ def _bad_option(node: Node, name: str, fields: Mapping[str, Any], error: Excepti
     if option not in fields:
         return fail(node, f"options of {name}: {message}")
     entry = mapping(node)[option]
-    known = [value for value in get_args(fields[option]) if isinstance(value, str)]
-    if get_origin(fields[option]) is not Literal or not known:
+    choices = [value for value in get_args(fields[option]) if isinstance(value, str)]
+    if get_origin(fields[option]) is not Literal or not choices:
         return fail(entry, f"option {option!r} of {name}: {message}")
     if not isinstance(entry.value, str):
-        return expected(entry, f"one of {', '.join(known)}", "put it in quotes")
-    what = f"unknown value {entry.value!r} of the option {option!r} of {name}.{did_you_mean(entry.value, known)}"
-    return fail(entry, what, f"known: {', '.join(value or repr(value) for value in known)}")
+        return expected(entry, f"one of {', '.join(choices)}", "put it in quotes")
+    what = f"unknown value {entry.value!r} of the option {option!r} of {name}.{did_you_mean(entry.value, choices)}"
+    return fail(entry, what, f"known: {', '.join(value or repr(value) for value in choices)}")
 
 
 # ------------------------------------------------------------------------------------------------ the table of axes
@@ -257,7 +259,7 @@ def matrix(names: Names) -> Kind:
         others=SYMBOL_AXIS,
         example="{backend: eager, batch: 32}",
     )
-    return record([*axes, *entries_of(entry)], partial(_checked, names), noun="axis", others=SYMBOL_AXIS)
+    return record([*axes, *entries_of(entry)], partial(_check_matrix, names), noun="axis", others=SYMBOL_AXIS)
 
 
 def entries_of(entry: Kind) -> tuple[Field, Field]:

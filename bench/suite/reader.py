@@ -1,4 +1,4 @@
-"""A suite file read and checked: YAML in, model.Suite out, every error with its line and a suggestion."""
+"""Reads and checks suite files: YAML to ``model.Suite``, every error with its line and a suggestion."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
         if field.name in entries and field.name != "matrix"
     }
     models, dynamic = values["models"], values.get("dynamic", {})
-    used = {symbol for model in models.values() for symbol in symbols_of(model)}
+    symbols = {symbol for model in models.values() for symbol in symbols_of(model)}
     for symbol in dynamic:
-        if symbol not in used:
+        if symbol not in symbols:
             node = mapping(entries["dynamic"])[symbol]
-            raise fail(node, f"no input has the symbol {symbol!r}.{did_you_mean(symbol, used)}")
+            raise fail(node, f"no input has the symbol {symbol!r}.{did_you_mean(symbol, symbols)}")
     toolchains = values.get("toolchains", {}) | _toolchains_beside(path)
     names = Names(models=models, registry=registry, toolchains=tuple(toolchains), dynamic=dynamic)
     axes, include, exclude = matrix(names).read(entries["matrix"])
@@ -97,22 +97,22 @@ def _toolchains_beside(path: Path) -> dict[str, Toolchain]:
 
 
 def _toolchains(path: Path) -> dict[str, Toolchain]:
-    found: dict[str, Toolchain] = fields.TOOLCHAINS.read(yaml_marks.read(path))
-    return found
+    toolchains: dict[str, Toolchain] = fields.TOOLCHAINS.read(yaml_marks.read(path))
+    return toolchains
 
 
 def _labels(entries: list[dict[str, tuple[Any, ...]]], registry: Mapping[str, Runtime]) -> tuple[str, ...]:
     """The labels of all backends of the suite, such as ``inductor[mode=max-autotune]``."""
-    found = (backing(value, registry).label for entry in entries for value in entry.get("backend", ()))
-    return tuple(dict.fromkeys(found))
+    labels = (backing(value, registry).label for entry in entries for value in entry.get("backend", ()))
+    return tuple(dict.fromkeys(labels))
 
 
 def _baseline(node: Node | None, labels: tuple[str, ...], toolchains: Mapping[str, Toolchain]) -> str:
-    """A backend by its plain name or its label, where wanted with its toolchain: ``eager@default``."""
-    known = tuple(dict.fromkeys((*labels, *(label.partition("[")[0] for label in labels))))
+    """A backend by its plain name or its label, optionally with its toolchain: ``eager@default``."""
+    names = tuple(dict.fromkeys((*labels, *(label.partition("[")[0] for label in labels))))
     if node is None:
-        return "eager" if "eager" in known else ""
+        return "eager" if "eager" in names else ""
     name, _, place = str(node.value).rpartition("@")
-    if name in known and place in ("default", *toolchains):
+    if name in names and place in ("default", *toolchains):
         return str(node.value)
-    return str(reference(known, "baseline").read(node))
+    return str(reference(names, "baseline").read(node))

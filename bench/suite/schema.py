@@ -1,4 +1,4 @@
-"""The suite format as JSON Schema, for editors that complete and check while one types."""
+"""The suite format as JSON Schema, for editors that complete and check suites."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def json_schema(registry: Mapping[str, Runtime] | None = None) -> Schema:
     """JSON Schema (draft 2020-12) of a suite; with a registry also of the backends' names and options.
 
-    It is a little wider than the loader, which also knows what refers to what.
+    It accepts slightly more than the loader, which also checks references between sections.
     """
-    known = registry or {}
+    backends = registry or {}
     definitions = {
         name: schema
-        for backend, runtime in known.items()
+        for backend, runtime in backends.items()
         for name, schema in options_schema(backend, runtime)[1].items()
     }
-    whole = record(fields.suite(Names(registry=known))).schema
-    return {"$schema": _DRAFT, "title": "trtbench suite", **whole, "$defs": definitions}
+    suite = record(fields.suite(Names(registry=backends))).schema
+    return {"$schema": _DRAFT, "title": "trtbench suite", **suite, "$defs": definitions}
 
 
 def toolchains_schema() -> Schema:

@@ -88,8 +88,8 @@ def _text_of(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        known, fix = _beside(path.parent)
-        raise SuiteError(f"there is no such file.{did_you_mean(path.name, known)}", where=str(path), fix=fix) from error
+        names, fix = _beside(path.parent)
+        raise SuiteError(f"there is no such file.{did_you_mean(path.name, names)}", where=str(path), fix=fix) from error
     except IsADirectoryError as error:
         raise SuiteError("this is a folder, a suite is a file", where=str(path), fix=_beside(path)[1]) from error
     except OSError as error:
@@ -107,8 +107,8 @@ def _text_of(path: Path) -> str:
 
 def _beside(folder: Path) -> tuple[list[str], str]:
     """The suites of a folder, and a fix that names them."""
-    known = sorted(file.name for file in folder.glob("*.y*ml")) if folder.is_dir() else []
-    return known, f"{folder} has {', '.join(known)}" if known else "name a suite file, e.g. suites/smoke.yaml"
+    names = sorted(file.name for file in folder.glob("*.y*ml")) if folder.is_dir() else []
+    return names, f"{folder} has {', '.join(names)}" if names else "name a suite file, e.g. suites/smoke.yaml"
 
 
 class _Reader:
@@ -133,28 +133,28 @@ class _Reader:
         return self._scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, key: str, depth: int) -> dict[str, Any]:
-        values = self._merged(node, key, depth)
-        seen = set()
+        values = self._merge(node, key, depth)
+        names = set()
         for name_node, value_node in node.value:
             if name_node.tag == _MERGE:
                 continue
             name = self._scalar(name_node) if isinstance(name_node, yaml.ScalarNode) else None
             if not isinstance(name, str) or not name:
                 raise self._fail(name_node, "a key must be text", "put it in quotes")
-            if name in seen:
+            if name in names:
                 raise self._fail(name_node, f"the key {name!r} is here twice", "remove one of them")
-            seen.add(name)
+            names.add(name)
             self.lines[_join(key, name)] = name_node.start_mark.line + 1
             values[name] = self.plain(value_node, _join(key, name), depth + 1)
         return values
 
-    def _merged(self, node: yaml.MappingNode, key: str, depth: int) -> dict[str, Any]:
+    def _merge(self, node: yaml.MappingNode, key: str, depth: int) -> dict[str, Any]:
         """What ``<<: *anchor`` brings along; of several anchors the first wins."""
         values: dict[str, Any] = {}
         for name_node, value_node in node.value:
             if name_node.tag == _MERGE:
-                many = isinstance(value_node, yaml.SequenceNode)
-                for other in reversed(value_node.value) if many else [value_node]:
+                is_list = isinstance(value_node, yaml.SequenceNode)
+                for other in reversed(value_node.value) if is_list else [value_node]:
                     if not isinstance(other, yaml.MappingNode):
                         raise self._fail(other, "`<<` merges mappings only")
                     values.update(self.plain(other, key, depth + 1))
@@ -195,12 +195,12 @@ def fail(node: Node, what: str, fix: str = "") -> SuiteError:
     return SuiteError(what, where=locate(node.document.path, node.document.lines, node.key), fix=fix)
 
 
-def expected(node: Node, wanted: str, fix: str = "") -> SuiteError:
-    """The error to raise when ``node`` is not what is wanted there."""
-    return fail(node, f"{node.key or 'the suite'}: expected {wanted}, got {_shown(node.value)}", fix)
+def expected(node: Node, description: str, fix: str = "") -> SuiteError:
+    """The error to raise when the value of ``node`` does not match ``description``."""
+    return fail(node, f"{node.key or 'the suite'}: expected {description}, got {_describe(node.value)}", fix)
 
 
-def _shown(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     if value is None or isinstance(value, bool):

@@ -26,7 +26,7 @@ from tests.runtimes.trt.names import VERSIONS
 
 V8, V10, V11 = VERSIONS
 TRT = base.load("tensorrt")
-BUILT = builder.Built(
+BUILT = builder.BuildInfo(
     runtime="TensorRT 8.6.1",
     plan_bytes=4,
     build_ns=1,
@@ -42,7 +42,7 @@ def built(bench: Bench, **fields: Any) -> Path:
     """A folder as a build leaves it."""
     folder = bench.folder()
     (folder / builder.PLAN).write_bytes(b"plan")
-    (folder / builder.BUILT).write_bytes(msgspec.json.encode(msgspec.structs.replace(BUILT, **fields)))
+    (folder / builder.BUILD_INFO).write_bytes(msgspec.json.encode(msgspec.structs.replace(BUILT, **fields)))
     return folder
 
 

@@ -224,7 +224,7 @@ def test_lanes_on_a_gpu_are_no_more_than_torch_has_streams_for(
     case = of(own, "dynamo")
     context = msgspec.structs.replace(own.context(case), device="cuda:0")
     api: Any = types.SimpleNamespace(name="TensorRT 10.0")
-    built = torch_tensorrt.Built(names=(), told={})
+    built = torch_tensorrt.ModuleInfo(names=(), fairness={})
     prepared = torch_tensorrt.EnginePrepared(case, context, api, torch.nn.Identity(), built, again=again)
     assert prepared.max_lanes == most
 

@@ -54,7 +54,7 @@ def test_a_case_that_fails_is_told_and_the_others_are_printed(trtbench: Trtbench
 
 
 BAD = {
-    "a backend that cannot tell": (["--backend", "eager", "--device", "cpu"], "eager cannot tell of layers"),
+    "a backend that cannot tell": (["--backend", "eager", "--device", "cpu"], "eager cannot report layers"),
     "too many cases": ([], '--select "id='),
     "a selection that matches nothing": (["--select", "batch=3"], "batch"),
 }
@@ -100,5 +100,5 @@ def test_a_mixed_selection_says_how_to_leave_only_what_can_tell(trtbench: Trtben
     request = Request(suite=suite, plan=Plan(cases=cases), policy=Policy(), device="cpu", settings=settings)
     with pytest.raises(UsageError) as caught:
         next(layers.layers(request, lambda event: None))
-    assert caught.value.what == "eager cannot tell of layers"
+    assert caught.value.what == "eager cannot report layers"
     assert caught.value.fix == '--select "backend=fake"'

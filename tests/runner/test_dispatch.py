@@ -128,7 +128,7 @@ def test_errors_of_the_cuda_runtime_are_told_as_the_same_ones_of_the_driver() ->
 
     def told(name: str) -> tuple[str, str]:
         failure = Failure(kind="RuntimeError", stage="measure", message=f"a call failed: {name}")
-        found = gpu_faults.explained(failure, HEALTHY)
+        found = gpu_faults.explain(failure, HEALTHY)
         return found.kind, found.hint
 
     names = {int(error): error.name for error in driver.CUresult}
@@ -151,7 +151,7 @@ def test_errors_of_the_cuda_runtime_are_told_as_the_same_ones_of_the_driver() ->
 )
 def test_errors_that_end_a_context_or_need_another_driver_are_known(error: str, kind: str) -> None:
     failure = Failure(kind="RuntimeError", stage="measure", message=f"CUDA_ERROR_{error} in a CUDA call")
-    assert gpu_faults.explained(failure, HEALTHY).kind == kind
+    assert gpu_faults.explain(failure, HEALTHY).kind == kind
 
 
 def test_on_a_cpu_a_failure_stays_as_the_worker_told_it(parent: Parent) -> None:

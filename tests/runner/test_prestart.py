@@ -105,7 +105,7 @@ def test_one_that_cannot_import_is_started_in_its_turn_and_tells_why(trtbench: T
     assert trtbench("run", suite, "--prestart", 8, "--progress", "plain") == 0
     assert "batch=1 ... prestart,\n" in trtbench.err
     assert trtbench.err.count("started in its turn") == 1
-    assert "cannot be ahead: the fake package is installed but cannot be imported\n" in trtbench.err
+    assert "as it cannot be started ahead: the fake package is installed but cannot be imported\n" in trtbench.err
     run = trtbench.runs()[0]
     failed = [record for record in run.records if record.failure]
     assert [record.failure.kind for record in failed if record.failure] == ["Unavailable"] * 2

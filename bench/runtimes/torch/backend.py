@@ -1,4 +1,4 @@
-"""The base of the backends that run a PyTorch module: a subclass says how it loads one."""
+"""The base of the backends that run a PyTorch module: a subclass defines ``load``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ AnyOptions = TypeVar("AnyOptions", bound=seam.Options)
 class TorchBackend(ABC, Generic[AnyOptions]):
     """A backend (``bench.model.seam.Backend``) whose cases are PyTorch modules with these ``options``.
 
-    ``load`` is all that a subclass has to give; it overrides the rest where it needs more. ``compiles`` says that
-    the measuring process, or the one that builds, needs a compiler.
+    A subclass must define ``load``, and may override the rest. ``compiles`` states that measuring or building needs a
+    compiler.
     """
 
     options: type[AnyOptions]
@@ -36,11 +36,11 @@ class TorchBackend(ABC, Generic[AnyOptions]):
         return type(self).__module__.rpartition(".")[2]
 
     def missing(self, device: str = "cpu") -> Missing | None:
-        """torch, and for a backend that compiles a C++ compiler or Triton."""
+        """torch; for a backend that compiles also a C++ compiler, or Triton on CUDA."""
         return session.missing(compiler_for=device if self.compiles else "")
 
     def unsupported(self, case: Case, device: str) -> str | None:
-        """What no PyTorch backend can do."""
+        """Combinations that no PyTorch backend supports."""
         return session.unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
@@ -57,7 +57,7 @@ class TorchBackend(ABC, Generic[AnyOptions]):
 
     @contextlib.contextmanager
     def prepare(self, case: Case, options: AnyOptions, context: Context) -> Iterator[TorchPrepared]:
-        """What ``load`` gives, closed at the end. Phases: import, and those of ``load``."""
+        """The result of ``load``, closed at the end. Phases: import, and those of ``load``."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(session.torch_session(case, context))
             stack.enter_context(session.own_warnings_filtered())

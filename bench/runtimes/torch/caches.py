@@ -1,4 +1,4 @@
-"""Inductor's and Triton's caches: where they are, and whether a program was found there."""
+"""Inductor's and Triton's caches: their folders, and whether a program came from them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def fresh_caches(context: Context) -> Iterator[None]:
 def caches_in(root: Path) -> Iterator[None]:
     """Inductor's and Triton's caches in folders of ``root`` for the block."""
     folders = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
-    own = {name: str(root / folder) for name, folder in folders.items()}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
+    variables = {name: str(root / folder) for name, folder in folders.items()}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -39,22 +39,23 @@ def caches_in(root: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def forget() -> None:
-    """Count anew what ``used`` tells of."""
+def reset_counters() -> None:
+    """Reset the counters that ``report`` reads."""
     import torch._dynamo.utils
 
     torch._dynamo.utils.counters.clear()
 
 
-def used(*, autotunes: bool) -> dict[str, str]:
-    """``code_cache`` is warm where all graphs since ``forget`` were found in Inductor's cache; of a program that
-    ``autotunes`` ``autotune_cache`` is cold where this process timed kernels to choose among them.
+def report(*, autotunes: bool) -> dict[str, str]:
+    """Cache states for the fairness report, ``warm`` or ``cold``. ``code_cache`` is warm if all graphs since
+    ``reset_counters`` came from Inductor's cache. With ``autotunes``, ``autotune_cache`` is cold if this process timed
+    kernels to choose among them.
     """
     from torch._dynamo.utils import counters
 
     inductor = counters["inductor"]
-    told = {"code_cache": "warm" if inductor["fxgraph_cache_hit"] and not inductor["fxgraph_cache_miss"] else "cold"}
+    state = {"code_cache": "warm" if inductor["fxgraph_cache_hit"] and not inductor["fxgraph_cache_miss"] else "cold"}
     if autotunes:
-        timed = [name for name in inductor if name == "select_algorithm_autotune" or name.startswith("benchmarking.")]
-        told["autotune_cache"] = "cold" if any(inductor[name] for name in timed) else "warm"
-    return told
+        timings = [name for name in inductor if name == "select_algorithm_autotune" or name.startswith("benchmarking.")]
+        state["autotune_cache"] = "cold" if any(inductor[name] for name in timings) else "warm"
+    return state

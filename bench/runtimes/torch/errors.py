@@ -1,4 +1,4 @@
-"""What torch raises, as the error tree."""
+"""Translates exceptions of torch into the classes of ``bench.errors``."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _NO_COMPILER = re.compile(r"No working C\+\+ compiler|Cannot find a working trit
 
 
 @contextlib.contextmanager
-def mapped(refusal: str = "") -> Iterator[None]:
-    """Turn what torch raises into the error tree.
+def translate(refusal: str = "") -> Iterator[None]:
+    """Translate what torch raises in the block into the classes of ``bench.errors``.
 
-    Out of memory, a missing kernel, compiler or operator are told by type and message. With ``refusal`` ("torch.export
-    cannot take this model") any other exception of the block is Unsupported; without, it passes.
+    Out of memory and a missing kernel, compiler or operator are recognised by type and message. With ``refusal``
+    ("torch.export cannot take this model") any other exception is Unsupported; without, it passes.
     """
     try:
         yield
     except (BenchError, MemoryError):
         raise
     except Exception as error:
-        found = _mapped(error)
-        if found is None and refusal:
-            found = Unsupported(f"{refusal}: {brief(error)}")
-        if found is None:
+        case_error = _translate(error)
+        if case_error is None and refusal:
+            case_error = Unsupported(f"{refusal}: {brief(error)}")
+        if case_error is None:
             raise
-        raise found from error
+        raise case_error from error
 
 
-def _mapped(error: Exception) -> CaseError | None:
+def _translate(error: Exception) -> CaseError | None:
     # By name: the exception classes moved between torch versions, and some modules are slow to import.
     names = {cls.__name__ for cls in type(error).__mro__}
     text = str(error)

@@ -1,4 +1,4 @@
-"""Makes the PyTorch module that a suite's factory names, with the same random weights in every process."""
+"""Builds the PyTorch module that a suite's factory names, with the same random weights in every process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
     (should_fold in PyTorch's LinearAlgebra.cpp): another program than the user's.
 
     Weights are drawn on the CPU after seeding with ``context.seed``, so that every process has the same ones whatever
-    its device; ``meta`` makes none. A transformers model that would return a key/value cache is told not to.
+    its device; ``meta`` makes none. ``use_cache`` of a transformers model is switched off.
 
     Raises:
         Unavailable: a package is absent, or there but broken on import.
@@ -56,7 +56,7 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
     except ModuleNotFoundError as error:
         raise _absent(error.name or str(error)) from error
     except (ImportError, urllib.error.URLError) as error:
-        raise Unavailable(f"{case.factory} cannot be made here: {error}", fix=_fix_in(str(error))) from error
+        raise Unavailable(f"{case.factory} cannot be built here: {error}", fix=_fix_in(str(error))) from error
     except MemoryError:
         raise
     except Exception as error:
@@ -98,9 +98,9 @@ def _maker(case: Case, suite_dir: Path) -> Callable[[], Any]:
 
 def _torchvision(case: Case, name: str) -> Callable[[], Any]:
     models = _library("torchvision").models
-    known = models.list_models()
-    if name.lower() not in known:
-        raise _unknown(case, "torchvision", name, known)
+    names = models.list_models()
+    if name.lower() not in names:
+        raise _unknown(case, "torchvision", name, names)
     return lambda: models.get_model(name, **case.args)
 
 
@@ -120,15 +120,17 @@ def _transformers(case: Case, name: str) -> Callable[[], Any]:
         raise _wrong(
             case, f"{case.factory} needs the class of its configuration", fix="config: {transformers: ...Config}"
         )
-    found = []
-    for wanted in (config_name, name):
+    classes = []
+    for class_name in (config_name, name):
         try:
-            found.append(getattr(library, wanted))
+            classes.append(getattr(library, class_name))
         except AttributeError as error:
-            raise _unknown(case, "transformers", wanted, dir(library)) from error
+            raise _unknown(case, "transformers", class_name, dir(library)) from error
         except (ImportError, RuntimeError) as error:  # transformers wraps what its lazy imports raise
-            raise Unavailable(f"transformers.{wanted} cannot be imported: {error}", fix=_fix_in(str(error))) from error
-    config, model = found
+            raise Unavailable(
+                f"transformers.{class_name} cannot be imported: {error}", fix=_fix_in(str(error))
+            ) from error
+    config, model = classes
 
     def make() -> Any:
         _check_config(case, config, settings)
@@ -138,28 +140,30 @@ def _transformers(case: Case, name: str) -> Callable[[], Any]:
 
 
 def _check_config(case: Case, config: Any, settings: Mapping[str, Any]) -> None:
-    """SuiteError for a key of ``config`` that is close to one of its class and does nothing: a slip.
+    """SuiteError for a key of ``config`` that is close to one of its class and does nothing: a misspelling.
 
-    A class keeps whatever it is given, and many read keys that their default instance does not have. So a key passes if
+    A class stores every key, and many classes read keys that their default instance does not have. So a key passes if
     it is consumed, changes anything else, or is named in the class's package.
     """
     try:
-        usual = config()
-        strange = [key for key in settings if not hasattr(usual, key) and _is_kept(config, key, settings[key], usual)]
-    except Exception:  # noqa: BLE001 - what its code raises, it says again when the model is made
+        default = config()
+        strange = [
+            key for key in settings if not hasattr(default, key) and _is_kept(config, key, settings[key], default)
+        ]
+    except Exception:  # noqa: BLE001 - the error is reported when the model is built
         return
-    known = [key for key in (*inspect.signature(config.__init__).parameters, *vars(usual)) if not key.startswith("_")]
+    keys = [key for key in (*inspect.signature(config.__init__).parameters, *vars(default)) if not key.startswith("_")]
     for key in strange:
-        guess = did_you_mean(key, known)
+        guess = did_you_mean(key, keys)
         if guess and not _is_named(config, key):
             fix = f"correct the `config` of the model {case.model!r}"
             raise _wrong(case, f"{config.__name__} has no {key!r}.{guess}", fix=fix)
 
 
-def _is_kept(config: Any, key: str, value: Any, usual: Any) -> bool:
-    """Whether all that ``key`` does to an instance is to be kept in it."""
-    made = vars(config(**{key: value}))
-    return key in made and {name: made[name] for name in made if name != key} == vars(usual)
+def _is_kept(config: Any, key: str, value: Any, default: Any) -> bool:
+    """Whether the only effect of ``key`` on an instance is that it is stored there."""
+    attributes = vars(config(**{key: value}))
+    return key in attributes and {name: attributes[name] for name in attributes if name != key} == vars(default)
 
 
 def _is_named(config: Any, key: str) -> bool:
@@ -209,8 +213,8 @@ def _fix_in(message: str) -> str:
     return next((fix for name, fix in _FIXES.items() if f"{name}::" in message), "trtbench doctor")
 
 
-def _unknown(case: Case, library: str, name: str, known: Iterable[str]) -> SuiteError:
-    return _wrong(case, f"{library} has no {name!r}.{did_you_mean(name, known)}")
+def _unknown(case: Case, library: str, name: str, names: Iterable[str]) -> SuiteError:
+    return _wrong(case, f"{library} has no {name!r}.{did_you_mean(name, names)}")
 
 
 def _wrong(case: Case, what: str, fix: str = "") -> SuiteError:

@@ -31,17 +31,17 @@ class TorchLane:
     ``call`` makes the lane's stream current in the calling thread and leaves it so (about 1 us; entering and leaving a
     context would cost several). inference_mode belongs to a thread too, so each call enters it (0.6 us).
 
-    ``held`` tells the tensors that the program keeps, now. ``given`` makes the inputs once more, on the host, for
-    ``changed`` to compare with.
+    ``program_tensors`` returns the tensors that the program owns at that moment. ``fresh_inputs`` creates the inputs
+    again, on the host, for ``changed`` to compare with.
     """
 
     def __init__(
         self,
         run: Run,
         inputs: dict[str, torch.Tensor],
-        held: Callable[[], Iterable[torch.Tensor]],
+        program_tensors: Callable[[], Iterable[torch.Tensor]],
         names: tuple[str, ...],
-        given: Callable[[], Mapping[str, torch.Tensor]] = dict,
+        fresh_inputs: Callable[[], Mapping[str, torch.Tensor]] = dict,
     ) -> None:
         import torch
 
@@ -55,8 +55,8 @@ class TorchLane:
         self._run = run
         self._names = names
         self._inputs = inputs
-        self._given = given
-        self._held = held
+        self._fresh_inputs = fresh_inputs
+        self._program_tensors = program_tensors
         self._latest: Any = None
         self._graph: Any = None
 
@@ -82,7 +82,7 @@ class TorchLane:
             with (
                 torch.inference_mode(),
                 torch.cuda.graph(graph, stream=self._on, capture_error_mode="thread_local"),
-                errors.mapped(_NO_CAPTURE),
+                errors.translate(_NO_CAPTURE),
             ):
                 self._latest = self._run(self._inputs)
         except RuntimeError as error:
@@ -104,13 +104,13 @@ class TorchLane:
         return {name: _buffer(tensor) for name, tensor in self._tensors().items()}
 
     def poison(self) -> None:
-        """Fill the latest outputs with NaN or 0x7F bytes, less those that are an input or kept by the program."""
+        """Fill the latest outputs with NaN or 0x7F bytes, except memory of inputs or of the program."""
         import torch
 
-        kept = _storages([*self._inputs.values(), *self._held()])
+        in_use = _storages([*self._inputs.values(), *self._program_tensors()])
         with self._current(), torch.inference_mode():
             for tensor in self._tensors().values():
-                if _storage(tensor) not in kept and tensor.numel():
+                if _storage(tensor) not in in_use and tensor.numel():
                     floats = tensor.is_floating_point() or tensor.is_complex()
                     tensor.untyped_storage().fill_(0xFF if floats else 0x7F)
 
@@ -121,27 +121,29 @@ class TorchLane:
         with self._current(), torch.inference_mode():
             if self._on is not None:
                 self._on.synchronize()
-            found = {}
+            arrays = {}
             for name, tensor in self._tensors().items():
                 narrow = tensor.is_floating_point() and tensor.element_size() < 4
                 host = tensor.to("cpu", torch.float32 if narrow else tensor.dtype)
-                found[name] = host.contiguous().numpy().copy()
-            return found
+                arrays[name] = host.contiguous().numpy().copy()
+            return arrays
 
     def changed(self) -> list[str]:
-        """Wait; the inputs whose values or shape are not those given. Compared on the host: the GPU's peak stays."""
+        """Wait; the inputs whose values or shape changed. Compared on the host, to leave the GPU's peak as it is."""
         import torch
 
         with self._current(), torch.inference_mode():
             if self._on is not None:
                 self._on.synchronize()
-            return [name for name, given in self._given().items() if not torch.equal(self._inputs[name].cpu(), given)]
+            return [
+                name for name, fresh in self._fresh_inputs().items() if not torch.equal(self._inputs[name].cpu(), fresh)
+            ]
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         if self._latest is None:
             raise CaseError("the lane has no outputs before its first call")
-        found = flatten_outputs(self._latest)
-        return dict(zip(self._names, found.values(), strict=True)) if self._names else found
+        outputs = flatten_outputs(self._latest)
+        return dict(zip(self._names, outputs.values(), strict=True)) if self._names else outputs
 
     def _current(self) -> contextlib.AbstractContextManager[Any]:
         import torch
@@ -152,8 +154,8 @@ class TorchLane:
 class TorchPrepared:
     """A PyTorch callable that takes a dict of tensors, with any number of lanes over it.
 
-    ``names`` are the outputs' names where the callable returns a bare tuple. ``held`` tells the tensors that the
-    program keeps, which may be outputs too. ``more`` adds to the fairness report.
+    ``names`` are the outputs' names if the callable returns a plain tuple. ``program_tensors`` returns the tensors
+    that the program owns, which may be outputs too. ``more`` returns further entries of the fairness report.
     """
 
     def __init__(
@@ -164,7 +166,7 @@ class TorchPrepared:
         run: Run,
         *,
         names: tuple[str, ...] = (),
-        held: Callable[[], Iterable[torch.Tensor]] = tuple,
+        program_tensors: Callable[[], Iterable[torch.Tensor]] = tuple,
         captures_graphs: bool = False,
         more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
@@ -176,20 +178,20 @@ class TorchPrepared:
         self._context = context
         self._run = run
         self._names = names
-        self._held = held
+        self._program_tensors = program_tensors
         self._more = more
         self._lanes: list[TorchLane] = []
 
     def lanes(self, count: int) -> Sequence[TorchLane]:
-        """The first ``count`` lanes, made where they are not there yet; their graphs are captured here.
+        """The first ``count`` lanes, created on first use; their graphs are captured here.
 
         OutOfMemory where there is no room for one.
         """
         count = min(count, self.max_lanes or count)
         while len(self._lanes) < count:
-            with errors.mapped():
+            with errors.translate():
                 inputs = self.example(self._context.inputs)
-                lane = TorchLane(self._run, inputs, self._held, self._names, given=self._given)
+                lane = TorchLane(self._run, inputs, self._program_tensors, self._names, fresh_inputs=self._fresh_inputs)
                 if self._case.cuda_graph:
                     lane.capture()
             self._lanes.append(lane)
@@ -199,7 +201,7 @@ class TorchPrepared:
         """New input tensors on the case's device."""
         return models.to_tensors(arrays, self._case, self._options.memory_format, self._context.device)
 
-    def _given(self) -> dict[str, torch.Tensor]:
+    def _fresh_inputs(self) -> dict[str, torch.Tensor]:
         return models.to_tensors(self._context.inputs, self._case, self._options.memory_format, "cpu")
 
     def fairness(self) -> dict[str, Any]:
@@ -208,15 +210,15 @@ class TorchPrepared:
         return _fairness(self._case, self._options, self._context.device, captor) | self._more()
 
     def close(self) -> None:
-        """Let go of the model and of all lanes' memory."""
+        """Release the model and the memory of all lanes."""
         self._lanes.clear()
-        self._run = _closed
-        self._held = tuple
+        self._run = _raise_closed
+        self._program_tensors = tuple
         self._more = dict
 
 
-def _closed(inputs: Any) -> Any:
-    raise CaseError("the model was given back")
+def _raise_closed(inputs: Any) -> Any:
+    raise CaseError("the model is closed")
 
 
 def _storage(tensor: torch.Tensor) -> int:
@@ -224,20 +226,20 @@ def _storage(tensor: torch.Tensor) -> int:
 
 
 def _storages(tensors: Iterable[torch.Tensor]) -> set[int]:
-    """The memory of those tensors that have one of their own: a sparse or a fake one has not."""
-    found = set()
+    """The addresses of the tensors' storages; sparse and fake tensors have none."""
+    addresses = set()
     for tensor in tensors:
         with contextlib.suppress(RuntimeError):
-            found.add(_storage(tensor))
-    return found
+            addresses.add(_storage(tensor))
+    return addresses
 
 
 def _buffer(tensor: torch.Tensor) -> Buffer:
     """Where a tensor lies; an expanded one has fewer bytes than elements."""
-    held = tensor.untyped_storage().nbytes() - tensor.storage_offset() * tensor.element_size()
+    available = tensor.untyped_storage().nbytes() - tensor.storage_offset() * tensor.element_size()
     return Buffer(
         ptr=tensor.data_ptr(),
-        nbytes=min(tensor.numel() * tensor.element_size(), held),
+        nbytes=min(tensor.numel() * tensor.element_size(), available),
         shape=tuple(tensor.shape),
         dtype=str(tensor.dtype).removeprefix("torch."),
     )
@@ -247,7 +249,7 @@ def _fairness(case: Case, options: TorchOptions, device: str, graph_capture: str
     """What a reader must know to compare a PyTorch case with another; the same keys for every PyTorch backend."""
     import torch
 
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "tf32": {
             "matmul": bool(torch.backends.cuda.matmul.allow_tf32),
             "cudnn": bool(torch.backends.cudnn.allow_tf32),
@@ -261,5 +263,5 @@ def _fairness(case: Case, options: TorchOptions, device: str, graph_capture: str
         "graph_capture": graph_capture,
     }
     if device != "cpu":
-        told["cudnn_benchmark"] = bool(torch.backends.cudnn.benchmark)
-    return told
+        report["cudnn_benchmark"] = bool(torch.backends.cudnn.benchmark)
+    return report

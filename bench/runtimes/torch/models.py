@@ -1,4 +1,4 @@
-"""The model of a case as it is measured, its input tensors, and the tensors that a module keeps."""
+"""The model of a case as it is measured, its input tensors, and the tensors that a module owns."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ def to_tensors(
     """New tensors on ``device`` with the arrays' values: floats at the case's precision, all others as they are."""
     import torch
 
-    made = {}
+    result = {}
     for name, array in arrays.items():
         tensor = torch.from_numpy(array.copy())
         if tensor.is_floating_point():
             tensor = tensor.to(precision.dtype(case.precision))
         if memory_format == "channels_last" and tensor.dim() == 4:
             tensor = tensor.contiguous(memory_format=torch.channels_last)
-        made[name] = tensor.to(device)
-    return made
+        result[name] = tensor.to(device)
+    return result
 
 
 def load_with_example(
@@ -77,20 +77,20 @@ def load_with_example(
     return model, to_tensors(arrays, case, options.memory_format, context.device)
 
 
-def held_by(module: torch.nn.Module) -> list[torch.Tensor]:
-    """The tensors that a module keeps: parameters, buffers, and those in plain attributes of it and of all modules in
-    it, e.g. a grid that is made in the first call and returned by every one.
+def module_tensors(module: torch.nn.Module) -> list[torch.Tensor]:
+    """The tensors that a module owns: parameters, buffers, and those in plain attributes of it and of its submodules,
+    e.g. a grid that the first call creates and every call returns.
     """
     import torch
 
-    found: list[torch.Tensor] = [*module.parameters(), *module.buffers()]
-    looked: list[Any] = [vars(each) for each in module.modules()]
-    seen: set[int] = set()
-    while looked:
-        value = looked.pop()
+    result: list[torch.Tensor] = [*module.parameters(), *module.buffers()]
+    pending: list[Any] = [vars(each) for each in module.modules()]
+    ids: set[int] = set()
+    while pending:
+        value = pending.pop()
         if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
-            seen.add(id(value))
-            looked += value.values() if isinstance(value, dict) else value
-    return found
+            result.append(value)
+        elif isinstance(value, dict | list | tuple) and id(value) not in ids:
+            ids.add(id(value))
+            pending += value.values() if isinstance(value, dict) else value
+    return result

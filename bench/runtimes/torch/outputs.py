@@ -1,4 +1,4 @@
-"""Outputs by name whatever a model returns, and modules that tracers and exporters can take."""
+"""Named outputs of models with any return type, and wrapper modules for tracers and exporters."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def flatten_outputs(out: Any) -> dict[str, torch.Tensor]:
 
     if isinstance(out, torch.Tensor):
         return {"output": out}
-    found: dict[str, torch.Tensor] = {}
-    _flatten_into(found, out, "")
-    if not found:
+    outputs: dict[str, torch.Tensor] = {}
+    _flatten_into(outputs, out, "")
+    if not outputs:
         raise Unsupported(f"the model returned a {type(out).__name__} without a tensor")
-    return found
+    return outputs
 
 
-def _flatten_into(found: dict[str, torch.Tensor], out: Any, prefix: str) -> None:
+def _flatten_into(outputs: dict[str, torch.Tensor], out: Any, prefix: str) -> None:
     import torch
 
     if isinstance(out, torch.Tensor):
-        found[prefix] = out
+        outputs[prefix] = out
         return
     if out is None:
         return
@@ -46,7 +46,7 @@ def _flatten_into(found: dict[str, torch.Tensor], out: Any, prefix: str) -> None
             fix="let the factory wrap the model so that it returns tensors",
         )
     for key, value in out.items():
-        _flatten_into(found, value, f"{prefix}.{key}" if prefix else str(key))
+        _flatten_into(outputs, value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def positional(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, tuple[str, ...]]:

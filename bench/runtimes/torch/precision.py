@@ -1,4 +1,4 @@
-"""What a precision means to torch: its dtype, and TF32 on or off in every library."""
+"""A precision in terms of torch: its dtype, and TF32 on or off in every library."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A PyTorch module as data: structure and plain attributes as JSON, tensors as safetensors; saved here, restored there.
 
-Nothing is pickled. What the JSON file names is imported where the module is restored, and instances are made without
-calling constructors: the module there has the classes, attributes and weights that it has here, or it is refused here.
+Nothing is pickled. Restoring imports the classes and functions that the JSON file names, and creates instances without
+calling constructors. A module that would not get the same classes, attributes and weights is rejected by ``save``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def save(model: Any, folder: Path) -> None:
     again = _Decoder(encoder.tensors).decode(root)
     check = _Encoder()
     if json.dumps(check.encode(again, "")) != json.dumps(root):
-        raise UsageError(f"{type(model).__name__} is another one after it was saved and restored", fix=_FACTORY)
+        raise UsageError(f"{type(model).__name__} changes when it is saved and restored", fix=_FACTORY)
     content = {"version": _VERSION, "root": root, "paths": sorted(encoder.paths), "sources": encoder.sources}
     folder.joinpath(STRUCTURE).write_text(json.dumps(content, indent=1))
     tensors.write(folder / WEIGHTS, encoder.tensors)
@@ -73,9 +73,9 @@ def _as_module(function: Any) -> torch.nn.Module:
     class Function(torch.nn.Module):  # type: ignore[misc]
         """A function of tensors as a module."""
 
-        def forward(self, *values: Any, **named: Any) -> Any:
+        def forward(self, *values: Any, **keywords: Any) -> Any:
             """The function's own result."""
-            return function(*values, **named)
+            return function(*values, **keywords)
 
     return Function()
 
@@ -84,7 +84,7 @@ def forward_names(model: Any) -> list[str]:
     """The names of the positional parameters of ``forward``, or of a function, in order."""
     function = model if inspect.isroutine(model) else model.forward
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [name for name, given in inspect.signature(function).parameters.items() if given.kind in kinds]
+    return [name for name, parameter in inspect.signature(function).parameters.items() if parameter.kind in kinds]
 
 
 class _Encoder:
@@ -105,7 +105,7 @@ class _Encoder:
             return value if math.isfinite(value) else {"float": repr(value)}
         if type(value) is list:
             return [self.encode(member, f"{where}[{index}]") for index, member in enumerate(value)]
-        plain = self._collection(value, where) or self._torch(value, where) or self._named(value, where)
+        plain = self._collection(value, where) or self._torch(value, where) or self._by_name(value, where)
         return plain if plain is not None else self._instance(value, where)
 
     def _collection(self, value: Any, where: str) -> dict[str, Any] | None:
@@ -132,14 +132,14 @@ class _Encoder:
         if type(value) in (torch.Tensor, torch.nn.Parameter):
             return self._reference(value) or self._tensor(value, where)
         if isinstance(value, torch.Tensor):
-            raise self._refused(where, f"a {type(value).__name__}")
+            raise self._refusal(where, f"a {type(value).__name__}")
         return None
 
     def _tensor(self, value: torch.Tensor, where: str) -> dict[str, Any]:
         import torch
 
         if value.layout is not torch.strided or value.is_quantized or value.is_meta:
-            raise self._refused(where, f"a {value.layout} tensor" if not value.is_meta else "a tensor without values")
+            raise self._refusal(where, f"a {value.layout} tensor" if not value.is_meta else "a tensor without values")
         number = self._number(value)
         data = value.detach().cpu()
         if data.is_complex():
@@ -149,10 +149,10 @@ class _Encoder:
         name = str(number)
         self.tensors[name] = data.contiguous().numpy().copy()
         kind = "parameter" if isinstance(value, torch.nn.Parameter) else "tensor"
-        found = {kind: name, "dtype": str(value.dtype).removeprefix("torch."), "number": number}
-        return found | {"requires_grad": value.requires_grad}
+        fields = {kind: name, "dtype": str(value.dtype).removeprefix("torch."), "number": number}
+        return fields | {"requires_grad": value.requires_grad}
 
-    def _named(self, value: Any, where: str) -> dict[str, Any] | None:
+    def _by_name(self, value: Any, where: str) -> dict[str, Any] | None:
         """Classes, functions, modules and members of enumerations, by the name that they are imported by."""
         if isinstance(value, enum.Enum):
             return {"enum": self._import(type(value), where), "name": value.name}
@@ -164,7 +164,7 @@ class _Encoder:
         if isinstance(value, type) or inspect.isroutine(value):
             owner = getattr(value, "__self__", None)
             if owner is not None and not isinstance(owner, ModuleType):
-                raise self._refused(where, f"the method {value.__qualname__}")
+                raise self._refusal(where, f"the method {value.__qualname__}")
             return {"import": self._import(value, where)}
         return None
 
@@ -172,14 +172,14 @@ class _Encoder:
         """A module, or another object that its ``__dict__`` makes up."""
         import torch
 
-        if found := self._reference(value):
-            return found
+        if reference := self._reference(value):
+            return reference
         kind = type(value)
         module = isinstance(value, torch.nn.Module)
         if module:
             self._check_module(value, where)
         elif not isinstance(getattr(value, "__dict__", None), dict) or _has_own_state(kind):
-            raise self._refused(where, f"a {kind.__name__}")
+            raise self._refusal(where, f"a {kind.__name__}")
         number, name = self._number(value), self._import(kind, where)
         state = {key: self.encode(member, f"{where}.{key}") for key, member in vars(value).items()}
         return {"module" if module else "object": name, "number": number, "state": state}
@@ -197,7 +197,7 @@ class _Encoder:
                 raise UsageError(f"{where} has hooks ({name.strip('_')})", fix=f"remove them, or {_FACTORY}")
 
     def _import(self, value: Any, where: str) -> str:
-        """``module:name`` that imports ``value``; where it is not installed, its folder and its source are kept too."""
+        """``module:name`` that imports ``value``; for code that is not installed, records its folder and source."""
         module, name = getattr(value, "__module__", None) or "", getattr(value, "__qualname__", "")
         if module == "__main__" or "<locals>" in name or "<lambda>" in name:
             what = "__main__, which workers do not run" if module == "__main__" else "a function"
@@ -207,7 +207,7 @@ class _Encoder:
             if _member(module, name) is not value:
                 raise AttributeError(name)
         except (ImportError, AttributeError, ValueError) as error:
-            raise self._refused(where, f"{module}.{name}, which cannot be imported by that name") from error
+            raise self._refusal(where, f"{module}.{name}, which cannot be imported by that name") from error
         self._note_source(sys.modules[module])
         return f"{module}:{name}"
 
@@ -216,7 +216,7 @@ class _Encoder:
         if file is None or module.__name__ in self.sources:
             return
         path = Path(file).resolve()
-        if any(path.is_relative_to(folder) for folder in _installed()):
+        if any(path.is_relative_to(folder) for folder in _package_folders()):
             return
         depth = module.__name__.count(".") + (path.name == "__init__.py")
         self.paths.add(str(path.parents[depth]))
@@ -230,7 +230,7 @@ class _Encoder:
         number = self._numbers.get(id(value))
         return None if number is None else {"same": number}
 
-    def _refused(self, where: str, what: str) -> UsageError:
+    def _refusal(self, where: str, what: str) -> UsageError:
         return UsageError(f"{where} is {what}, which cannot go to another process as data", fix=_FACTORY)
 
 
@@ -239,7 +239,7 @@ class _Decoder:
 
     def __init__(self, arrays: dict[str, tensors.Array]) -> None:
         self._arrays = arrays
-        self._numbered: dict[int, Any] = {}
+        self._by_number: dict[int, Any] = {}
 
     def decode(self, value: Any) -> Any:
         """The value that ``value`` is the JSON of."""
@@ -250,7 +250,7 @@ class _Decoder:
         if "state" in value:
             return self._instance(value)
         if "same" in value:
-            return self._numbered[value["same"]]
+            return self._by_number[value["same"]]
         if "tensor" in value or "parameter" in value:
             return self._tensor(value)
         kind, content = next(iter(value.items()))
@@ -276,14 +276,14 @@ class _Decoder:
             case "size":
                 return torch.Size(content)
             case "enum":
-                return _imported(content)[value["name"]]
+                return _import_member(content)[value["name"]]
             case "partial":
-                function, positional, named = map(self.decode, content)
-                return functools.partial(function, *positional, **named)
+                function, positional, keywords = map(self.decode, content)
+                return functools.partial(function, *positional, **keywords)
             case "package":
                 return importlib.import_module(content)
             case "import":
-                return _imported(content)
+                return _import_member(content)
         raise ValueError(f"an unknown kind of value {kind!r}")
 
     def _tensor(self, value: dict[str, Any]) -> torch.Tensor:
@@ -298,22 +298,22 @@ class _Decoder:
             data = torch.nn.Parameter(data, requires_grad=value["requires_grad"])
         else:
             data.requires_grad_(value["requires_grad"])
-        self._numbered[value["number"]] = data
+        self._by_number[value["number"]] = data
         return data
 
     def _instance(self, value: dict[str, Any]) -> Any:
         import torch
 
-        kind = _imported(value.get("module") or value["object"])
+        kind = _import_member(value.get("module") or value["object"])
         instance = kind.__new__(kind)
         if "module" in value:
             torch.nn.Module.__init__(instance)  # what this torch keeps in every module
-        self._numbered[value["number"]] = instance
+        self._by_number[value["number"]] = instance
         instance.__dict__.update({key: self.decode(member) for key, member in value["state"].items()})
         return instance
 
 
-def _imported(name: str) -> Any:
+def _import_member(name: str) -> Any:
     module, _, member = name.partition(":")
     return _member(module, member)
 
@@ -330,7 +330,7 @@ def _has_own_state(kind: type) -> bool:
     return in_c or slots or any(name in vars(base) for base in bases for name in ("__reduce__", "__reduce_ex__"))
 
 
-def _installed() -> Iterator[Path]:
+def _package_folders() -> Iterator[Path]:
     """The folders of packages and of the standard library."""
     for name in ("stdlib", "platstdlib", "purelib", "platlib"):
         yield Path(sysconfig.get_path(name)).resolve()

@@ -1,4 +1,4 @@
-"""Whether torch is here and what it can run, and torch opened for one case and closed again."""
+"""Whether torch is installed and what it can run, and the state of torch during one case."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _OWN_WARNINGS = (
 
 
 def missing(*, compiler_for: str = "") -> Missing | None:
-    """What a PyTorch backend lacks here: torch, or to compile for a device a C++ compiler and on CUDA Triton."""
-    found = packages.first_missing("torch")
-    if found or not compiler_for:
-        return found
+    """The requirement that is missing: torch, or to compile for a device a C++ compiler and on CUDA Triton."""
+    no_torch = packages.first_missing("torch")
+    if no_torch or not compiler_for:
+        return no_torch
     if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name):
         what = "there is no C++ compiler, and torch compiles C++ for every graph"
         return Missing(reason=what, fix="apt-get install g++")
@@ -64,7 +64,7 @@ def preload(case: Case, suite_dir: Path) -> None:
 
 @contextlib.contextmanager
 def torch_session(case: Case, context: Context) -> Iterator[None]:
-    """torch imported and its device there, TF32 as the precision says, errors mapped; memory given back at the end.
+    """torch imported, its device checked, TF32 as the precision says, errors translated; frees memory at the end.
 
     Nothing is recorded for gradients: weights may ask for them, and tracers that run the model would keep every layer's
     output.
@@ -81,7 +81,7 @@ def torch_session(case: Case, context: Context) -> Iterator[None]:
     if context.device != "cpu" and not torch.cuda.is_available():
         raise _no_device()
     try:
-        with tf32(case.precision == "tf32"), torch.no_grad(), errors.mapped():
+        with tf32(case.precision == "tf32"), torch.no_grad(), errors.translate():
             yield
     finally:
         gc.collect()
@@ -91,7 +91,7 @@ def torch_session(case: Case, context: Context) -> Iterator[None]:
 
 
 def _no_device() -> Unavailable:
-    """Why torch can use no CUDA device: starting CUDA says what ``is_available`` keeps to itself."""
+    """Why torch can use no CUDA device: initialising CUDA raises the reason that ``is_available`` hides."""
     import torch
 
     why = "no reason given"
@@ -109,7 +109,7 @@ def _no_device() -> Unavailable:
 
 @contextlib.contextmanager
 def own_warnings_filtered() -> Iterator[None]:
-    """Hide what torch warns of in its own code, by message; all other warnings pass."""
+    """Hide torch's warnings about its own code, by message; all other warnings pass."""
     with warnings.catch_warnings():
         for message in _OWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)

@@ -1,4 +1,4 @@
-"""The weights of a model as an artifact, so that another torch, or a runtime without torch, computes with the same.
+"""The weights of a model as an artifact, for another version of torch, or a runtime without torch.
 
 Random weights of one seed may differ between versions of torch; the reference has those of the default toolchain.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STAGE = "weights"
 _FILE = "weights.safetensors"
-_KEPT = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+_DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
 def weights_stage(case: Case) -> Stage:
@@ -49,7 +49,7 @@ def write_weights(case: Case, context: Context, out: Path) -> None:
             kind = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
             if kind is torch.bfloat16:
                 arrays[name] = value.float().numpy()
-            elif str(kind).removeprefix("torch.") in _KEPT:
+            elif str(kind).removeprefix("torch.") in _DTYPES:
                 arrays[name] = value.numpy()
             else:
                 raise Unsupported(f"the weight {name!r} is {kind}, which cannot go to another toolchain")
@@ -65,20 +65,20 @@ def load_weights(model: torch.nn.Module, folder: Path) -> None:
     """Put the weights of ``folder`` into ``model``. CaseError with the first name or shape that differs."""
     import torch
 
-    arrays, own = read_weights(folder), model.state_dict()
-    for name in (*own, *arrays):
-        if name not in arrays or name not in own:
-            here, there = ("there", "here") if name in arrays else ("here", "there")
-            near = did_you_mean(name, (set(own) ^ set(arrays)) - {name})
-            raise _other_model(f"{name!r} is a weight {here} and not {there}.{near}")
-        if own[name].shape != arrays[name].shape:
-            both = f"{list(own[name].shape)} here and {list(arrays[name].shape)} there"
+    arrays, state = read_weights(folder), model.state_dict()
+    for name in (*state, *arrays):
+        if name not in arrays or name not in state:
+            present, absent = ("there", "here") if name in arrays else ("here", "there")
+            near = did_you_mean(name, (set(state) ^ set(arrays)) - {name})
+            raise _other_model(f"{name!r} is a weight {present} and not {absent}.{near}")
+        if state[name].shape != arrays[name].shape:
+            both = f"{list(state[name].shape)} here and {list(arrays[name].shape)} there"
             raise _other_model(f"the weight {name!r} has the shape {both}.")
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def _other_model(what: str) -> CaseError:
     return CaseError(
-        f"the factory makes another model in this toolchain than in the default one: {what}",
-        fix="use one version of the model's library in both toolchains, or a factory that makes the same modules",
+        f"the factory builds a different model in this toolchain than in the default one: {what}",
+        fix="use one version of the model's library in both toolchains, or a factory that builds the same modules",
     )

@@ -66,20 +66,21 @@ def lower(
         **more,
     )
     lowerer = Lowerer.create(
-        setting, interpreter_builder=lambda asked: _interpreter(asked, api, span, case.precision == "tf32", cache)
+        setting,
+        interpreter_builder=lambda part_setting: _interpreter(part_setting, api, span, case.precision == "tf32", cache),
     )
     with _graph_logs_in(scratch):
-        lowered: torch.nn.Module = lowerer(module, tuple(example.values()))
-    return lowered
+        result: torch.nn.Module = lowerer(module, tuple(example.values()))
+    return result
 
 
 def load(path: Path, api: versions.Api) -> torch.nn.Module:
-    """A module that torch.save wrote; the error that TensorRT's log tells if an engine cannot be had from its plan."""
+    """A module that torch.save wrote; Unsupported, with TensorRT's log, if a plan cannot be loaded."""
     import torch
 
     module: torch.nn.Module = torch.load(path, weights_only=False)
     if any(hasattr(child, "engine") and child.engine is None for child in module.children()):
-        raise versions.refused(api, "TensorRT cannot load an engine of fx2trt")
+        raise versions.refusal(api, "TensorRT cannot load an engine of fx2trt")
     return module
 
 
@@ -97,15 +98,15 @@ def another(module: torch.nn.Module) -> torch.nn.Module:
 def _interpreter(setting: Any, api: versions.Api, span: Range | None, tf32: bool, cache: Path) -> Callable[..., Any]:
     """Builds the engine of one part, as torch_tensorrt's LowerTrtInterpreter does.
 
-    Beyond that: TF32 as asked, the range's own ``min`` and ``opt`` (LowerSetting knows a ``max`` only), one timing
-    cache for all parts, and an engine that TensorRT does not build told with its log.
+    In addition: TF32 on or off, the range's own ``min`` and ``opt`` (LowerSetting has only a ``max``), one timing
+    cache for all parts, and TensorRT's log in the error if it cannot build an engine.
     """
     from torch_tensorrt.fx import TRTInterpreter
 
     def interpret(module: Any, inputs: Any, name: str) -> Any:
         interpreter = TRTInterpreter(
             module,
-            input_specs=[_ranged(spec, span) for spec in setting.input_specs],
+            input_specs=[_with_range(spec, span) for spec in setting.input_specs],
             explicit_batch_dimension=True,
             logger_level=api.module.Logger.WARNING,
         )
@@ -123,7 +124,7 @@ def _interpreter(setting: Any, api: versions.Api, span: Range | None, tf32: bool
 
 
 class _Builder:
-    """TensorRT's builder, with TF32 as asked in every configuration that it makes."""
+    """TensorRT's builder, with TF32 on or off in every configuration that it creates."""
 
     def __init__(self, builder: Any, api: versions.Api, tf32: bool) -> None:
         self._builder = builder
@@ -139,10 +140,10 @@ class _Builder:
         return config
 
     def build_engine(self, network: Any, config: Any) -> Any:
-        return versions.made(self._api, "an engine", lambda: self._builder.build_engine(network, config))
+        return versions.create(self._api, "an engine", lambda: self._builder.build_engine(network, config))
 
 
-def _ranged(spec: Any, span: Range | None) -> Any:
+def _with_range(spec: Any, span: Range | None) -> Any:
     if span is None or not spec.shape_ranges:
         return spec
     sizes = (span.min, span.opt, span.max)

@@ -1,4 +1,4 @@
-"""Modules with TensorRT engines in them: compiled by torch_tensorrt, saved, loaded, and their parts counted."""
+"""Modules with TensorRT engines in them: compiling, saving and loading them, and counting their parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ENGINES = ("TRTModule", "TorchTensorRTModule", "PythonTorchTensorRTModule")
 # Nodes of a graph that compute nothing: tuples taken apart, checks of sizes, the runtime's own stream changes.
 _FREE = re.compile(r"getitem$|sym_|_assert|_guards_fn|stream")
-_SHOWN = 5
+_MAX_OPERATORS = 5
 
 
 class Census(Data, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ def with_parameters(
             self.model = model
 
         def run(self, *values: Any) -> Any:
-            return tuple(_leaves(self.model(**dict(zip(keys, values, strict=True)))))
+            return tuple(_flat_tensors(self.model(**dict(zip(keys, values, strict=True)))))
 
     parameters = ", ".join(parameter_names(inputs))
     Parameters.forward = eval(f"lambda self, {parameters}: self.run({parameters})")
@@ -71,43 +71,51 @@ def parameter_names(inputs: Mapping[str, Any]) -> list[str]:
     return [f"input_{index}" for index in range(len(inputs))]
 
 
-def _leaves(out: Any) -> list[Any]:
+def _flat_tensors(out: Any) -> list[Any]:
     """The tensors of what a model returned, in the order of ``flatten_outputs``; a proxy is one."""
     if isinstance(out, Mapping):
         out = tuple(out.values())
     if isinstance(out, tuple | list):
-        return [leaf for value in out for leaf in _leaves(value)]
+        return [leaf for value in out for leaf in _flat_tensors(value)]
     return [] if out is None else [out]
 
 
 def compile_dynamo(
-    module: torch.nn.Module, example: Mapping[str, torch.Tensor], case: Case, told: Mapping[str, Any], context: Context
+    module: torch.nn.Module,
+    example: Mapping[str, torch.Tensor],
+    case: Case,
+    settings: Mapping[str, Any],
+    context: Context,
 ) -> Any:
     """Phases: export, build. A ScriptModule in 2.2, a GraphModule since."""
     import torch
     import torch_tensorrt
 
-    with context.phase("export"), torch.no_grad(), errors.mapped("torch.export cannot take this model"):
+    with context.phase("export"), torch.no_grad(), errors.translate("torch.export cannot take this model"):
         dims = shapes.dynamic_dims(case)
         program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dims)
     with context.phase("build"), torch.no_grad():
-        return torch_tensorrt.dynamo.compile(program, specs(case, example), **told)
+        return torch_tensorrt.dynamo.compile(program, specs(case, example), **settings)
 
 
 def compile_ts(
-    module: torch.nn.Module, example: Mapping[str, torch.Tensor], case: Case, told: Mapping[str, Any], context: Context
+    module: torch.nn.Module,
+    example: Mapping[str, torch.Tensor],
+    case: Case,
+    settings: Mapping[str, Any],
+    context: Context,
 ) -> Any:
     """Phases: export (a trace), build. A ScriptModule."""
     import torch
     import torch_tensorrt
 
-    with context.phase("export"), torch.no_grad(), errors.mapped("torch.jit.trace cannot take this model"):
+    with context.phase("export"), torch.no_grad(), errors.translate("torch.jit.trace cannot take this model"):
         program = torch.jit.trace(module, tuple(example.values()), strict=False, check_trace=False)
     with context.phase("build"), torch.no_grad():
-        return torch_tensorrt.ts.compile(program, inputs=specs(case, example), **told)
+        return torch_tensorrt.ts.compile(program, inputs=specs(case, example), **settings)
 
 
-def compile_in_torch(model: torch.nn.Module, told: Mapping[str, Any], parts: list[Any]) -> Any:
+def compile_in_torch(model: torch.nn.Module, settings: Mapping[str, Any], parts: list[Any]) -> Any:
     """``torch.compile(backend="tensorrt")``; what the backend makes of each graph is added to ``parts``."""
     import torch
     import torch._dynamo
@@ -115,9 +123,9 @@ def compile_in_torch(model: torch.nn.Module, told: Mapping[str, Any], parts: lis
     backend = torch._dynamo.lookup_backend("tensorrt")
 
     def recording(graph: Any, inputs: Any) -> Any:
-        made = backend(graph, inputs, options=dict(told))
-        parts.append(made)
-        return made
+        module = backend(graph, inputs, options=dict(settings))
+        parts.append(module)
+        return module
 
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
@@ -128,15 +136,15 @@ def compile_in_torch(model: torch.nn.Module, told: Mapping[str, Any], parts: lis
 # ---------------------------------------------------------------------------------------------------- saving, loading
 
 
-def save(made: Any, path: Path, ir: Ir, case: Case, example: Mapping[str, torch.Tensor]) -> None:
+def save(module: Any, path: Path, ir: Ir, case: Case, example: Mapping[str, torch.Tensor]) -> None:
     """Write a compiled module, engines included, as each ``ir`` is saved."""
     import torch
     import torch_tensorrt
 
     if ir == "fx":
-        torch.save(made, path)
-    elif _scripted(ir):
-        torch.jit.save(made, str(path))
+        torch.save(module, path)
+    elif _makes_script(ir):
+        torch.jit.save(module, str(path))
     else:
         more: dict[str, Any] = {}
         if case.dynamic and "dynamic_shapes" in inspect.signature(torch_tensorrt.save).parameters:
@@ -144,54 +152,54 @@ def save(made: Any, path: Path, ir: Ir, case: Case, example: Mapping[str, torch.
             more["dynamic_shapes"] = dict(zip(parameter_names(example), dims, strict=True))
         elif case.dynamic:
             more["retrace"] = False  # keeps the sizes that the module has
-        torch_tensorrt.save(made, str(path), inputs=list(example.values()), **more)
+        torch_tensorrt.save(module, str(path), inputs=list(example.values()), **more)
 
 
 def load(path: Path, ir: Ir) -> Any:
     """The module of a file (not of fx), with engines and execution contexts of its own."""
     import torch
 
-    return torch.jit.load(str(path)) if _scripted(ir) else torch.export.load(str(path)).module()
+    return torch.jit.load(str(path)) if _makes_script(ir) else torch.export.load(str(path)).module()
 
 
-def _scripted(ir: Ir) -> bool:
+def _makes_script(ir: Ir) -> bool:
     """Whether ``ir`` makes a ScriptModule that can be saved; 2.2 cannot save what dynamo compiled in another way."""
     import torch_tensorrt
 
     return ir == "ts" or not hasattr(torch_tensorrt, "save")
 
 
-# ------------------------------------------------------------------------------------------------------- what was made
+# ------------------------------------------------------------------------------------------------------- contents
 
 
-def facts(made: Iterable[Any]) -> dict[str, Any]:
-    """The part of the fairness report that tells of the modules: engines, and nodes that stayed in PyTorch.
+def facts(results: Iterable[Any]) -> dict[str, Any]:
+    """Entries of the fairness report on the modules: engines, and nodes that stayed in PyTorch.
 
     Unsupported if there is no engine at all, as the case would then measure PyTorch.
     """
-    modules = [module.module() if hasattr(module, "graph_signature") else module for module in made]
+    modules = [module.module() if hasattr(module, "graph_signature") else module for module in results]
     counts = [census(module) for module in modules]
     fallbacks = [name for count in counts for name in count.fallbacks]
     if not any(count.engines for count in counts):
-        names = ", ".join(list(dict.fromkeys(fallbacks))[:_SHOWN]) or "it has no operators"
+        names = ", ".join(list(dict.fromkeys(fallbacks))[:_MAX_OPERATORS]) or "it has no operators"
         raise Unsupported(f"torch_tensorrt left the whole model to PyTorch: {names}", fix="min_block_size: 1")
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "engines": sum(count.engines for count in counts),
         "partitions": sum(count.partitions for count in counts),
         "fallback_nodes": len(fallbacks),
     }
     if fallbacks:
-        told["fallback_ops"] = list(dict.fromkeys(fallbacks))[:_SHOWN]
+        report["fallback_ops"] = list(dict.fromkeys(fallbacks))[:_MAX_OPERATORS]
     if nbytes := sum(_plan_bytes(part) for module in modules for part in module.modules()):
-        told["engine"] = {"plan_bytes": nbytes}
-    return told
+        report["engine"] = {"plan_bytes": nbytes}
+    return report
 
 
 def census(module: Any) -> Census:
     """Count engines, fallbacks and partitions of a GraphModule or ScriptModule."""
     graph = getattr(module, "inlined_graph", None)
     names = list(_script_nodes(graph) if graph is not None else _fx_nodes(module))
-    parts = sum(1 if name else len(list(found)) for name, found in itertools.groupby(names, key=bool))
+    parts = sum(1 if name else len(list(group)) for name, group in itertools.groupby(names, key=bool))
     return Census(engines=names.count(""), partitions=parts, fallbacks=tuple(name for name in names if name))
 
 
@@ -230,7 +238,7 @@ def _script_nodes(block: Any) -> Iterator[str]:
 
 
 def _plan_bytes(module: Any) -> int:
-    """The size of an engine's plan, where its module tells."""
+    """The size of an engine's plan, if its module gives it, else 0."""
     plan = getattr(module, "serialized_engine", None)
     if isinstance(plan, bytes | bytearray):
         return len(plan)

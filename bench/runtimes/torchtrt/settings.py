@@ -1,4 +1,4 @@
-"""torch_tensorrt in each of its versions: whether it is there and fits, what it is asked for, and why it refuses."""
+"""The versions of torch_tensorrt: whether it is installed and compatible, its settings, and its errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.model import seam
 from bench.model.data import Data
 from bench.model.distributions import TENSORRT, install
 from bench.model.seam import Context, Missing
-from bench.model.suite import Case, shaped
+from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import packages
 from bench.runtimes.torch import errors, precision
 from bench.runtimes.trt import versions
@@ -42,7 +42,7 @@ OLD_TOOLCHAIN = (
     "a toolchain of Python 3.11 with: pip install torch-tensorrt==2.2.0 torch==2.2.0 tensorrt==8.6.1 'numpy<2'"
 )
 BUILDER_LEVEL = 3  # TensorRT's default
-_SHOWN = 5
+_MAX_OPERATORS = 5
 
 
 class Options(seam.Options, frozen=True, kw_only=True):
@@ -74,11 +74,11 @@ class Options(seam.Options, frozen=True, kw_only=True):
         return parse_size(self.workspace) if isinstance(self.workspace, str) else self.workspace
 
 
-class Built(Data, frozen=True, kw_only=True):
-    """What is known of a compiled module: the names of its outputs in order, and its part of the fairness report."""
+class ModuleInfo(Data, frozen=True, kw_only=True):
+    """The description of a compiled module: its output names in order, and its entries of the fairness report."""
 
     names: tuple[str, ...]
-    told: dict[str, Any]
+    fairness: dict[str, Any] = msgspec.field(name="told")  # the key in stored build.json files
 
 
 # ------------------------------------------------------------------------------------------------------ what is there
@@ -93,17 +93,17 @@ def version(*distributions: str) -> tuple[int, ...]:
 
 
 def missing() -> Missing | None:
-    """torch, torch_tensorrt, TensorRT, or a torch_tensorrt that was made for another torch."""
-    torch_version, own = version("torch"), version("torch-tensorrt")
+    """torch, torch_tensorrt, TensorRT, or a torch_tensorrt built for another version of torch."""
+    torch_version, own_version = version("torch"), version("torch-tensorrt")
     fitting = install("torch_tensorrt")
     if torch_version:
         fitting = f"pip install 'torch-tensorrt=={torch_version[0]}.{torch_version[1]}.*'"
     commands = {"torch_tensorrt": fitting, "tensorrt": fitting}  # it brings the TensorRT that it needs
-    found = packages.first_missing("torch", *commands, commands=commands)
-    if found is None and own and own != torch_version:
-        numbers = [".".join(map(str, found)) for found in (own, torch_version)]
+    absent = packages.first_missing("torch", *commands, commands=commands)
+    if absent is None and own_version and own_version != torch_version:
+        numbers = [".".join(map(str, parts)) for parts in (own_version, torch_version)]
         return Missing(reason=f"torch_tensorrt {numbers[0]} cannot work beside torch {numbers[1]}", fix=fitting)
-    return found
+    return absent
 
 
 @contextlib.contextmanager
@@ -112,25 +112,25 @@ def session(options: Options, context: Context) -> Iterator[versions.Api]:
 
     Unavailable if something is absent, does not fit together, or does not have the ``ir`` of the options.
     """
-    lacks = missing()
-    if lacks is not None:
-        raise Unavailable(lacks.reason, fix=lacks.fix)
+    absent = missing()
+    if absent is not None:
+        raise Unavailable(absent.reason, fix=absent.fix)
     if options.ir == "fx":
         _check_fx()
     with context.phase("import"):
         api = versions.open_api(device=context.device)
         # TensorRT keeps the first logger that it is given. Not for ts: its builder, in C++, holds the lock that a
         # logger in Python waits for.
-        first = options.ir != "ts" and versions.made(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
+        first = options.ir != "ts" and versions.create(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
         _import()
     yield api
     del first
 
 
 def _check_fx() -> None:
-    own, tensorrt = version("torch-tensorrt"), version(*TENSORRT)
-    if own > (2, 2) or tensorrt >= (10,):
-        what = ".".join(map(str, own)), ".".join(map(str, tensorrt))
+    own_version, tensorrt = version("torch-tensorrt"), version(*TENSORRT)
+    if own_version > (2, 2) or tensorrt >= (10,):
+        what = ".".join(map(str, own_version)), ".".join(map(str, tensorrt))
         raise Unavailable(
             "ir fx is the original fx2trt, which builds engines by what TensorRT 10 removed: torch_tensorrt 2.2 with "
             f"TensorRT 8.6 is the last that runs it; here are {what[0]} and {what[1]}",
@@ -161,15 +161,15 @@ def cache_file(api: versions.Api, context: Context) -> Path:
     return folder / f"{api.version}-{slugify(torch.cuda.get_device_name(context.device))}.cache"
 
 
-def settings(case: Case, options: Options, known: Iterable[str], cache: Path) -> dict[str, Any]:
-    """What the compiler is told, by the names of this version (``known``).
+def settings(case: Case, options: Options, available: Iterable[str], cache: Path) -> dict[str, Any]:
+    """The compiler's settings, by the names of this version (``available``).
 
-    Types are those of the converted model, held to by the engine (strong typing) where the version can. TF32 is off
-    unless the precision is tf32. Unsupported for something asked for that the version does not know.
+    Types are those of the converted model, enforced in the engine (strong typing) if the version can. TF32 is off
+    unless the precision is tf32. Unsupported for an option that the version does not have.
     """
-    known = frozenset(known)
-    truncate = "truncate_double" if "truncate_double" in known else "truncate_long_and_double"
-    asked = {
+    available = frozenset(available)
+    truncate = "truncate_double" if "truncate_double" in available else "truncate_long_and_double"
+    choices = {
         "disable_tf32": case.precision != "tf32" or None,
         "workspace_size": options.workspace_bytes,
         "optimization_level": options.optimization_level,
@@ -178,10 +178,10 @@ def settings(case: Case, options: Options, known: Iterable[str], cache: Path) ->
         "use_python_runtime": options.use_python_runtime or None,
         truncate: options.truncate_double or None,
     }
-    asked = {name: value for name, value in asked.items() if value is not None}
-    if unknown := [name for name in asked if name not in known]:
+    choices = {name: value for name, value in choices.items() if value is not None}
+    if unknown := [name for name in choices if name not in available]:
         raise Unsupported(f"this torch_tensorrt has no setting {unknown[0]} for ir {options.ir}")
-    own: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "pass_through_build_failures": True,  # else torch.compile goes on without TensorRT
         "timing_cache_path": str(cache),
         "cache_built_engines": False,
@@ -189,31 +189,31 @@ def settings(case: Case, options: Options, known: Iterable[str], cache: Path) ->
         # 2.2 only: its ExportedProgram of a compiled module cannot be called (the engine's node has no valid name).
         "output_format": "graph_module" if options.use_python_runtime else "torchscript",
     }
-    if "use_explicit_typing" in known:
-        own["use_explicit_typing"] = True
+    if "use_explicit_typing" in available:
+        defaults["use_explicit_typing"] = True
     else:
-        own["enabled_precisions"] = {precision.dtype(case.precision)}
-    return {name: value for name, value in own.items() if name in known} | asked
+        defaults["enabled_precisions"] = {precision.dtype(case.precision)}
+    return {name: value for name, value in defaults.items() if name in available} | choices
 
 
-def settings_told(told: Mapping[str, Any], api: versions.Api, cache: str) -> dict[str, Any]:
-    """What of the settings belongs to the fairness report; ``cache`` is how the timing cache was found."""
+def settings_report(values: Mapping[str, Any], api: versions.Api, cache: str) -> dict[str, Any]:
+    """The settings that belong in the fairness report; ``cache`` is the timing cache's state, warm or cold."""
     return {
-        "strongly_typed": bool(told.get("use_explicit_typing")) or api.major >= 11,
-        "optimization_level": told.get("optimization_level", BUILDER_LEVEL),
-        "timing_cache": cache if "timing_cache_path" in told else "off",
+        "strongly_typed": bool(values.get("use_explicit_typing")) or api.major >= 11,
+        "optimization_level": values.get("optimization_level", BUILDER_LEVEL),
+        "timing_cache": cache if "timing_cache_path" in values else "off",
     }
 
 
-def known_settings(ir: Ir) -> frozenset[str]:
+def setting_names(ir: Ir) -> frozenset[str]:
     """The settings that this version has for ``ir``; the compilers themselves ignore names they do not know."""
     import torch_tensorrt
 
     if ir != "torch_compile":
         compiler = torch_tensorrt.ts.compile if ir == "ts" else torch_tensorrt.dynamo.compile
         return frozenset(inspect.signature(compiler).parameters)
-    found = {field.name for field in dataclasses.fields(torch_tensorrt.dynamo.CompilationSettings)}
-    return frozenset(found | {"enabled_precisions"} if "precision" in found else found)  # 2.2 stores it by this name
+    names = {field.name for field in dataclasses.fields(torch_tensorrt.dynamo.CompilationSettings)}
+    return frozenset(names | {"enabled_precisions"} if "precision" in names else names)  # 2.2 stores it by this name
 
 
 def specs(case: Case, example: Mapping[str, torch.Tensor]) -> list[Any]:
@@ -225,7 +225,7 @@ def specs(case: Case, example: Mapping[str, torch.Tensor]) -> list[Any]:
     ranges = {}
     for end in ("min", "opt", "max"):
         sizes = case.symbols | {name: getattr(span, end) for name, span in case.dynamic.items()}
-        ranges[end] = shaped(case.inputs, sizes)
+        ranges[end] = resolve_shapes(case.inputs, sizes)
     return [
         torch_tensorrt.Input(
             dtype=tensor.dtype, **{f"{end}_shape": inputs[name].shape for end, inputs in ranges.items()}
@@ -241,40 +241,40 @@ def specs(case: Case, example: Mapping[str, torch.Tensor]) -> list[Any]:
 def refusals(api: versions.Api, what: str) -> Iterator[None]:
     """Any error of the block that has no kind of its own is Unsupported (OutOfMemory, if TensorRT says so).
 
-    It tells what TensorRT said, and which operators had no converter where torch_tensorrt tells them.
+    The message has TensorRT's errors, and the operators without a converter if torch_tensorrt logs them.
     """
-    with _hearing(api) as operators:
+    with _listening(api) as operators:
         try:
-            with errors.mapped(what):
+            with errors.translate(what):
                 yield
         except Unsupported as error:
             text = error.what + (f"; without a converter: {', '.join(operators)}" if operators else "")
-            found = versions.refused(api, text) if api.log.errors() else Unsupported(text, fix=error.fix)
-            raise found from error
+            case_error = versions.refusal(api, text) if api.log.errors() else Unsupported(text, fix=error.fix)
+            raise case_error from error
 
 
 @contextlib.contextmanager
-def _hearing(api: versions.Api) -> Iterator[list[str]]:
+def _listening(api: versions.Api) -> Iterator[list[str]]:
     """What torch_tensorrt logs: TensorRT's errors go to ``api.log``, operators without a converter to the list."""
     operators: list[str] = []
 
-    class Hearer(logging.Handler):
+    class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             text = record.getMessage()
             if "Unsupported or Excluded Nodes" in text:
-                operators[:] = list(dict.fromkeys(re.findall(r"^- (\S+)", text, re.MULTILINE)))[:_SHOWN]
+                operators[:] = list(dict.fromkeys(re.findall(r"^- (\S+)", text, re.MULTILINE)))[:_MAX_OPERATORS]
             elif record.levelno >= logging.ERROR:
                 api.log.lines.append(versions.Line("ERROR", text.strip()))
 
     # The first is not a child of the second: its name goes on without a dot.
     levels = {"torch_tensorrt [TensorRT Conversion Context]": None, "torch_tensorrt.dynamo.partitioning": logging.DEBUG}
     with contextlib.ExitStack() as stack:
-        hearer = Hearer()
+        listener = Listener()
         for name, level in levels.items():
             logger = logging.getLogger(name)
             before, passes = logger.level, logger.propagate
-            logger.addHandler(hearer)
-            stack.callback(logger.removeHandler, hearer)
+            logger.addHandler(listener)
+            stack.callback(logger.removeHandler, listener)
             if level is not None:
                 stack.callback(logger.setLevel, before)
                 stack.callback(setattr, logger, "propagate", passes)

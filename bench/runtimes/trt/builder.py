@@ -1,4 +1,4 @@
-"""Builds TensorRT engines: their options and settings, optimization profile and timing cache, and what was built."""
+"""Builds TensorRT engines: options and settings, optimization profile, timing cache, description."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bench.machine.environment import slugify
 from bench.model import seam
 from bench.model.data import Data
 from bench.model.seam import Context
-from bench.model.suite import Case, shaped
+from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import memory, onnx, shapes
 from bench.runtimes.trt import networks, versions
 from bench.units import parse_size
 
 PLAN = "engine.plan"
-BUILT = "build.json"
-_TOLD = 20  # warnings that are kept
+BUILD_INFO = "build.json"
+_MAX_WARNINGS = 20  # warnings that are kept
 
 
 class Options(seam.Options, frozen=True, kw_only=True):
@@ -65,8 +65,8 @@ class Options(seam.Options, frozen=True, kw_only=True):
         return parse_size(self.workspace) if isinstance(self.workspace, str) else self.workspace
 
 
-class Built(Data, frozen=True, kw_only=True):
-    """What lies beside a plan, in ``build.json``.
+class BuildInfo(Data, frozen=True, kw_only=True):
+    """The description of an engine, stored beside its plan in ``build.json``.
 
     ``inputs`` and ``outputs`` map names of the suite to tensors of the engine; an input that the model does not use may
     be absent. ``timing_cache`` is ``warm`` if an earlier build had left one. ``layers`` counts those of the network,
@@ -98,9 +98,9 @@ def libraries(options: Options, suite_dir: Path) -> list[Path]:
     return [suite_dir / name for name in options.plugins]
 
 
-def read(folder: Path) -> tuple[bytes, Built]:
-    """A plan and what is known of it."""
-    return (folder / PLAN).read_bytes(), msgspec.json.decode((folder / BUILT).read_bytes(), type=Built)
+def read(folder: Path) -> tuple[bytes, BuildInfo]:
+    """A plan and its description."""
+    return (folder / PLAN).read_bytes(), msgspec.json.decode((folder / BUILD_INFO).read_bytes(), type=BuildInfo)
 
 
 def build(case: Case, options: Options, context: Context, out: Path) -> None:
@@ -108,53 +108,53 @@ def build(case: Case, options: Options, context: Context, out: Path) -> None:
 
     Raises:
         Unavailable: TensorRT, its libraries or a GPU are not there.
-        Unsupported: this version cannot do what is asked for, its parser refuses a node, or no kernel fits.
+        Unsupported: this version does not have an option, its parser refuses a node, or no kernel fits.
         OutOfMemory: the builder found no memory.
         SuiteError: the function of ``network`` is wrong.
     """
     with context.phase("import"):
         api = versions.open_api(libraries(options, context.suite_dir), context.device)
         trt = api.module
-        builder = versions.made(api, "a builder", lambda: trt.Builder(api.log.logger))
-        config = versions.made(api, "a builder configuration", builder.create_builder_config)
-    typed = versions.strongly_typed(api, options.strongly_typed)
-    flags = versions.precision_flags(api, case.precision, typed)
+        builder = versions.create(api, "a builder", lambda: trt.Builder(api.log.logger))
+        config = versions.create(api, "a builder configuration", builder.create_builder_config)
+    strong = versions.strongly_typed(api, options.strongly_typed)
+    flags = versions.precision_flags(api, case.precision, strong)
     flags = _configure(api, config, options, flags, tf32=case.precision == "tf32")
     with context.phase("parse"):
-        empty = versions.new_network(api, builder, typed)
+        empty = versions.new_network(api, builder, strong)
         if options.network:
-            found = networks.from_function(api, empty, case, options.network, context)
+            definition = networks.from_function(api, empty, case, options.network, context)
         else:
-            found = networks.parse(api, empty, context)
-        profile = _add_profile(api, builder, config, found, case)
+            definition = networks.parse(api, empty, context)
+        profile = _add_profile(api, builder, config, definition, case)
     versions.progress(api, config, context.tell)
     with _timing_cache(api, config, options, context) as cache:
         start = context.clock.now()
         with context.phase("build"):
-            plan = builder.build_serialized_network(found.network, config)
+            plan = builder.build_serialized_network(definition.network, config)
         if plan is None:
-            raise versions.refused(api, f"{api.name} could not build this engine")
-        took = context.clock.now() - start
-    built = Built(
+            raise versions.refusal(api, f"{api.name} could not build this engine")
+        build_ns = context.clock.now() - start
+    info = BuildInfo(
         runtime=api.name,
         plan_bytes=plan.nbytes,
-        build_ns=took,
-        inputs=found.inputs,
-        outputs=found.outputs,
-        layers=found.network.num_layers,
-        strongly_typed=typed,
+        build_ns=build_ns,
+        inputs=definition.inputs,
+        outputs=definition.outputs,
+        layers=definition.network.num_layers,
+        strongly_typed=strong,
         optimization_level=config.builder_optimization_level,
         tactic_sources=tuple(versions.names_in(trt.TacticSource, config.get_tactic_sources())),
         flags=tuple(flags),
         version_compatible=options.version_compatible,
         profile=profile,
-        warnings=tuple(api.log.warnings()[:_TOLD]),
-        **found.told,
+        warnings=tuple(api.log.warnings()[:_MAX_WARNINGS]),
+        **definition.fields,
         **cache,
     )
     with (out / PLAN).open("wb") as file:
         file.write(plan)
-    (out / BUILT).write_bytes(msgspec.json.encode(built))
+    (out / BUILD_INFO).write_bytes(msgspec.json.encode(info))
 
 
 # ------------------------------------------------------------------------------------------------------------ settings
@@ -178,23 +178,28 @@ def _configure(api: versions.Api, config: Any, options: Options, flags: list[str
     return versions.set_flags(api, config, flags, tf32=tf32)
 
 
-def _add_profile(api: versions.Api, builder: Any, config: Any, found: networks.Network, case: Case) -> dict[str, Any]:
+def _add_profile(
+    api: versions.Api, builder: Any, config: Any, definition: networks.Network, case: Case
+) -> dict[str, Any]:
     """One profile from the case's ranges, if it has any; min, opt and max of each dynamic input."""
-    axes = {name: of for name, of in shapes.dynamic_axes(case).items() if of and name in found.inputs}
+    axes = {name: of for name, of in shapes.dynamic_axes(case).items() if of and name in definition.inputs}
     if not axes:
         return {}
     ranges = {}
     points = [case.symbols | {n: getattr(span, at) for n, span in case.dynamic.items()} for at in ("min", "opt", "max")]
-    given = {found.network.get_input(i).name: found.network.get_input(i) for i in range(found.network.num_inputs)}
+    tensors = {
+        definition.network.get_input(i).name: definition.network.get_input(i)
+        for i in range(definition.network.num_inputs)
+    }
     profile = builder.create_optimization_profile()
     for name, of in axes.items():
-        shape = versions.dims(given[found.inputs[name]].shape)
+        shape = versions.dims(tensors[definition.inputs[name]].shape)
         if fixed := [symbol for axis, symbol in of.items() if shape[axis] != -1]:
             raise Unsupported(f"the exporter fixed {fixed[0]!r} of the input {name!r}: {shape}", fix="another exporter")
-        ranges[name] = tuple(tuple(int(n) for n in shaped(case.inputs, sizes)[name].shape) for sizes in points)
-        profile.set_shape(found.inputs[name], *ranges[name])
+        ranges[name] = tuple(tuple(int(n) for n in resolve_shapes(case.inputs, sizes)[name].shape) for sizes in points)
+        profile.set_shape(definition.inputs[name], *ranges[name])
     if config.add_optimization_profile(profile) < 0:
-        raise versions.refused(api, f"TensorRT does not take the ranges {ranges}")
+        raise versions.refusal(api, f"TensorRT does not take the ranges {ranges}")
     versions.share_profiles(api, config)
     return ranges
 
@@ -204,14 +209,14 @@ def _add_profile(api: versions.Api, builder: Any, config: Any, found: networks.N
 
 @contextlib.contextmanager
 def _timing_cache(api: versions.Api, config: Any, options: Options, context: Context) -> Iterator[dict[str, Any]]:
-    """What kernels took in earlier builds, for the build in the block; what it adds is kept afterwards.
+    """Kernel times of earlier builds, for the build in the block; afterwards its own times are stored.
 
-    Only build 0 uses and keeps one, so that further builds are independent. Yields the fields of ``Built`` on it, which
-    are whole once the block has ended.
+    Only build 0 uses and keeps one, so that further builds are independent. Yields fields of ``BuildInfo``, which
+    are complete once the block has ended.
     """
-    told: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if not options.timing_cache:
-        yield told
+        yield fields
         return
     path = _cache_path(api, context) if context.shared and context.build == 0 else None
     data = path.read_bytes() if path and path.exists() else b""
@@ -219,34 +224,34 @@ def _timing_cache(api: versions.Api, config: Any, options: Options, context: Con
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, False):
         data = b""
-        cache = versions.made(api, "a timing cache", lambda: config.create_timing_cache(data))
+        cache = versions.create(api, "a timing cache", lambda: config.create_timing_cache(data))
         config.set_timing_cache(cache, False)
-    told["timing_cache"] = "warm" if data else "cold"
-    yield told
-    mine = config.get_timing_cache()
-    told["timing_cache_bytes"] = mine.serialize().nbytes
+    fields["timing_cache"] = "warm" if data else "cold"
+    yield fields
+    timings = config.get_timing_cache()
+    fields["timing_cache_bytes"] = timings.serialize().nbytes
     if path:
-        _keep(config, mine, path)
+        _keep(config, timings, path)
 
 
-def _keep(config: Any, mine: Any, path: Path) -> None:
+def _keep(config: Any, addition: Any, path: Path) -> None:
     """Merge ``mine`` into the file; of two builders at once, none loses what it measured."""
     with path.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        whole = config.create_timing_cache(path.read_bytes()) if path.exists() else None
-        if whole is None or not whole.combine(mine, False):
-            whole = mine
+        total = config.create_timing_cache(path.read_bytes()) if path.exists() else None
+        if total is None or not total.combine(addition, False):
+            total = addition
         scratch = path.with_suffix(f".{os.getpid()}")
         with scratch.open("wb") as file:
-            file.write(whole.serialize())
+            file.write(total.serialize())
         scratch.replace(path)
 
 
 def _cache_path(api: versions.Api, context: Context) -> Path:
     """One file for each GPU model and version: TensorRT refuses any other."""
     assert context.shared is not None
-    found = memory.cuda("cudaGetDeviceProperties", int(context.device.partition(":")[2] or 0))
-    name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
+    properties = memory.cuda("cudaGetDeviceProperties", int(context.device.partition(":")[2] or 0))
+    name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
     folder = context.shared / "tensorrt"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"sm_{found.major}{found.minor}-{slugify(name)}-{api.library or api.version}.timing"
+    return folder / f"sm_{properties.major}{properties.minor}-{slugify(name)}-{api.library or api.version}.timing"

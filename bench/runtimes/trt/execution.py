@@ -11,7 +11,7 @@ from bench.model.seam import Buffer, Context
 from bench.model.suite import Case
 from bench.runtimes import memory
 from bench.runtimes.trt import inspector, versions
-from bench.runtimes.trt.builder import Built
+from bench.runtimes.trt.builder import BuildInfo
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array
 
@@ -20,9 +20,9 @@ _NO_CAPTURE = "TensorRT's work cannot be captured in a CUDA graph (cuda_graph: o
 
 
 class EngineLane:
-    """One execution context over the engine, everything bound once: a call is one call of TensorRT or of CUDA."""
+    """One execution context over the engine, everything bound in advance: a call is one call of TensorRT or of CUDA."""
 
-    def __init__(self, api: versions.Api, engine: Any, built: Built, context: Context, *, graph: bool) -> None:
+    def __init__(self, api: versions.Api, engine: Any, info: BuildInfo, context: Context, *, graph: bool) -> None:
         self._api = api
         self._device = context.device
         self._blocks: list[memory.Block] = []
@@ -35,20 +35,20 @@ class EngineLane:
             cleanup.callback(self._free)
             self.context = _new_context(api, engine, self.stream)
             cleanup.callback(self._let_go)
-            self._bind_inputs(engine, built, context.inputs)
-            self._bind_outputs(engine, built)
+            self._bind_inputs(engine, info, context.inputs)
+            self._bind_outputs(engine, info)
             memory.cuda("cudaDeviceSynchronize")  # the inputs were copied on another stream
             self._issue: Callable[[], object] = functools.partial(self.context.execute_async_v3, self.stream)
-            self._issued: object = True
+            self._success: object = True
             if graph:
-                self._replay(self._captured(cleanup))
+                self._replay(self._capture(cleanup))
             cleanup.callback(self.wait)
             self._cleanup = cleanup.pop_all()
 
     def call(self) -> None:
         """Issue one inference."""
-        if (status := self._issue()) != self._issued:
-            raise self._refused(status)
+        if (status := self._issue()) != self._success:
+            raise self._error(status)
 
     def bare(self) -> Callable[[], object]:
         """``execute_async_v3``, or ``cudaGraphLaunch`` of the captured graph, with its arguments bound."""
@@ -78,15 +78,15 @@ class EngineLane:
         memory.cuda("cudaStreamSynchronize", self.stream)
 
     def close(self) -> None:
-        """Give back the graph, the context, the memory and the stream, in this order."""
+        """Release the graph, the context, the memory and the stream, in this order."""
         self._cleanup.close()
 
     # ------------------------------------------------------------------------------------------------------- binding
 
-    def _bind_inputs(self, engine: Any, built: Built, arrays: Mapping[str, Array]) -> None:
+    def _bind_inputs(self, engine: Any, info: BuildInfo, arrays: Mapping[str, Array]) -> None:
         """Bind the inputs that the engine has; one that the exporter dropped has memory and is copied all the same."""
         for name, array in arrays.items():
-            tensor = built.inputs.get(name)
+            tensor = info.inputs.get(name)
             if tensor is None:
                 self._allocate(array.shape, str(array.dtype), self._device, self._inputs, name)
                 self._blocks[-1].write(memory.encode(array, str(array.dtype)))
@@ -98,10 +98,10 @@ class EngineLane:
             self._blocks[-1].write(memory.encode(array, dtype))
             self._set_address(tensor, buffer)
         if unset := self.context.infer_shapes():
-            raise versions.refused(self._api, f"TensorRT lacks the shapes of {', '.join(unset)}")
+            raise versions.refusal(self._api, f"TensorRT lacks the shapes of {', '.join(unset)}")
 
-    def _bind_outputs(self, engine: Any, built: Built) -> None:
-        for name, tensor in built.outputs.items():
+    def _bind_outputs(self, engine: Any, info: BuildInfo) -> None:
+        for name, tensor in info.outputs.items():
             shape = versions.dims(self.context.get_tensor_shape(tensor))
             if -1 in shape:
                 raise Unsupported(f"the size of output {name!r} depends on the data: {list(shape)}")
@@ -121,18 +121,18 @@ class EngineLane:
     def _allocate(
         self, shape: tuple[int, ...], dtype: str, where: str, buffers: dict[str, Buffer], name: str
     ) -> Buffer:
-        block, buffer = memory.allocated(shape, dtype, where)
+        block, buffer = memory.allocate(shape, dtype, where)
         self._blocks.append(block)
         buffers[name] = buffer
         return buffer
 
     def _set_address(self, tensor: str, buffer: Buffer) -> None:
         if not self.context.set_tensor_address(tensor, buffer.ptr):
-            raise versions.refused(self._api, f"TensorRT does not take the memory of {tensor!r}")
+            raise versions.refusal(self._api, f"TensorRT does not take the memory of {tensor!r}")
 
     # --------------------------------------------------------------------------------------------------------- graph
 
-    def _captured(self, owner: Cleanup) -> Any:
+    def _capture(self, owner: Cleanup) -> Any:
         """An executable graph of one call, which ``owner`` destroys. Unsupported if it cannot be captured.
 
         TensorRT prepares itself for new shapes in the first call, which therefore must be a plain one.
@@ -153,8 +153,8 @@ class EngineLane:
             except (CaseError, RuntimeError) as error:
                 # Ending a broken capture raises too, and hides why it broke.
                 cause = error.__context__ if isinstance(error.__context__, CaseError) else error
-                told = cause if isinstance(cause, CaseError) else versions.refused(self._api, str(cause))
-                raise Unsupported(f"{_NO_CAPTURE}: {told.what}") from error
+                case_error = cause if isinstance(cause, CaseError) else versions.refusal(self._api, str(cause))
+                raise Unsupported(f"{_NO_CAPTURE}: {case_error.what}") from error
             executable = memory.cuda("cudaGraphInstantiate", graph, 0)
             owner.callback(memory.cuda, "cudaGraphExecDestroy", executable)
         return executable
@@ -166,18 +166,18 @@ class EngineLane:
         cuda = memory.runtime_api()
         # Handles as CUDA's own types: integers would be converted in every call.
         self._issue = functools.partial(cuda.cudaGraphLaunch, executable, cuda.cudaStream_t(self.stream))
-        self._issued = (cuda.cudaError_t.cudaSuccess,)
+        self._success = (cuda.cudaError_t.cudaSuccess,)
 
     # ----------------------------------------------------------------------------------------------------------- end
 
-    def _refused(self, status: Any) -> Exception:
+    def _error(self, status: Any) -> Exception:
         if status is False:
-            return versions.refused(self._api, "TensorRT did not run the engine")
+            return versions.refusal(self._api, "TensorRT did not run the engine")
         return RuntimeError(f"cudaGraphLaunch failed: {status[0].name}")
 
     def _let_go(self) -> None:
         self.context = None
-        self._issue = _closed
+        self._issue = _raise_closed
 
     def _free(self) -> None:
         with Cleanup() as cleanup:
@@ -191,52 +191,52 @@ class EnginePrepared:
     max_lanes: int | None = None
     captures_graphs = False
 
-    def __init__(self, case: Case, context: Context, api: versions.Api, engine: Any, built: Built) -> None:
+    def __init__(self, case: Case, context: Context, api: versions.Api, engine: Any, info: BuildInfo) -> None:
         self._case = case
         self._context = context
         self._api = api
         self._engine: Any = engine
-        self._built = built
+        self._info = info
         self._lanes: list[EngineLane] = []
 
     def lanes(self, count: int) -> Sequence[EngineLane]:
-        """The first ``count`` lanes, made where they are not there yet; their graphs are captured here."""
+        """The first ``count`` lanes, created on first use; their graphs are captured here."""
         while len(self._lanes) < count:
             graph = self._case.cuda_graph
-            self._lanes.append(EngineLane(self._api, self._engine, self._built, self._context, graph=graph))
+            self._lanes.append(EngineLane(self._api, self._engine, self._info, self._context, graph=graph))
         return self._lanes[:count]
 
     def fairness(self) -> dict[str, Any]:
-        """What may differ between engines that should be alike; under ``engine`` figures that describe this one."""
+        """Settings that must agree for a fair comparison; under ``engine`` figures that describe this engine."""
         on = self._case.precision == "tf32"
         context = self._lanes[0].context if self._lanes else None
-        told = inspector.layers(inspector.report(self._api, self._engine, context)) if context else []
+        layers = inspector.parse_layers(inspector.read_report(self._api, self._engine, context)) if context else []
         return {
             "runtime": self._api.name,
             "tf32": {"matmul": on, "cudnn": on},
             "memory_format": "contiguous",
             "graph_capture": "harness" if self._case.cuda_graph else "none",
-            **({"exporter": self._built.exporter, "opset": self._built.opset} if self._built.exporter else {}),
-            "strongly_typed": self._built.strongly_typed,
-            "optimization_level": self._built.optimization_level,
-            "tactic_sources": ", ".join(self._built.tactic_sources),
-            "timing_cache": self._built.timing_cache,
-            "precisions": ", ".join(sorted(inspector.precisions(told))),
+            **({"exporter": self._info.exporter, "opset": self._info.opset} if self._info.exporter else {}),
+            "strongly_typed": self._info.strongly_typed,
+            "optimization_level": self._info.optimization_level,
+            "tactic_sources": ", ".join(self._info.tactic_sources),
+            "timing_cache": self._info.timing_cache,
+            "precisions": ", ".join(sorted(inspector.precisions(layers))),
             "engine": {
-                "precisions": inspector.precisions(told),
-                "plan_bytes": self._built.plan_bytes,
+                "precisions": inspector.precisions(layers),
+                "plan_bytes": self._info.plan_bytes,
                 "device_memory_bytes": versions.device_memory(self._engine),
                 "layers": int(self._engine.num_layers),
-                "reformats": sum(layer.reformat for layer in told),
+                "reformats": sum(layer.reformat for layer in layers),
                 "aux_streams": int(self._engine.num_aux_streams),
-                "build_s": round(self._built.build_ns / 1e9, 1),
-                "warnings": len(self._built.warnings),
+                "build_s": round(self._info.build_ns / 1e9, 1),
+                "warnings": len(self._info.warnings),
                 **({"errors": errors[-_SHOWN_ERRORS:]} if (errors := self._api.log.errors()) else {}),
             },
         }
 
     def close(self) -> None:
-        """Let go of the lanes, then of the engine."""
+        """Release the lanes, then the engine."""
         lanes, self._lanes = self._lanes, []
         with Cleanup() as cleanup:
             cleanup.callback(self._let_go)
@@ -248,15 +248,15 @@ class EnginePrepared:
 
 
 def _new_context(api: versions.Api, engine: Any, stream: int) -> Any:
-    """An execution context with its profile chosen: 8.6 chooses one for the first context only."""
-    context = versions.made(api, "an execution context", engine.create_execution_context)
+    """An execution context with its profile set: 8.6 sets one for the first context only."""
+    context = versions.create(api, "an execution context", engine.create_execution_context)
     if context.active_optimization_profile != 0:
         try:
-            chosen = context.set_optimization_profile_async(0, stream)
+            success = context.set_optimization_profile_async(0, stream)
         except RuntimeError as error:
-            raise versions.refused(api, "a further lane cannot use the engine's optimization profile") from error
-        if not chosen:
-            raise versions.refused(api, "a further lane cannot use the engine's optimization profile")
+            raise versions.refusal(api, "a further lane cannot use the engine's optimization profile") from error
+        if not success:
+            raise versions.refusal(api, "a further lane cannot use the engine's optimization profile")
         memory.cuda("cudaStreamSynchronize", stream)
     # Detailed ranges, which the inspector's details bring along, would cost time in every call.
     context.nvtx_verbosity = api.module.ProfilingVerbosity.LAYER_NAMES_ONLY
@@ -268,11 +268,11 @@ def _outside(api: versions.Api, engine: Any, tensor: str, shape: tuple[int, ...]
     least, _, most = (versions.dims(bound) for bound in engine.get_tensor_profile_shape(tensor, 0))
     within = len(shape) == len(least) and all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True))
     if within:
-        return versions.refused(api, f"TensorRT does not take the shape {list(shape)} of {tensor!r}")
+        return versions.refusal(api, f"TensorRT does not take the shape {list(shape)} of {tensor!r}")
     span = f"{list(least)} to {list(most)}" if least != most else f"{list(least)} only"
     fix = "give the symbol a range that holds it: `dynamic: {NAME: {min: ..., opt: ..., max: ...}}` in the suite"
     return CaseError(f"input {tensor!r} has shape {list(shape)}, the engine takes {span}", fix=fix)
 
 
-def _closed() -> object:
-    raise CaseError("the engine was given back")
+def _raise_closed() -> object:
+    raise CaseError("the engine is closed")

@@ -1,4 +1,4 @@
-"""What TensorRT's inspector and profiler tell of an engine, in the shapes of 8.6, 10 and 11, as layers."""
+"""Layers of an engine from the reports of TensorRT's inspector and profiler, in the formats of 8.6, 10 and 11."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]\x1e\x1f]*)\]")
 _REFORMAT = re.compile(r"Reformatting CopyNode |__myl_(Cast)+(_|$)")
 
 
-def report(api: Any, engine: Any, context: Any) -> Any:
+def read_report(api: Any, engine: Any, context: Any) -> Any:
     """The inspector's report of a whole engine, parsed; its text where that is no JSON.
 
     ``context`` must have its shapes set: without them the formats of dynamic tensors are not known.
@@ -54,73 +54,73 @@ def report(api: Any, engine: Any, context: Any) -> Any:
         return text
 
 
-def layers(told: Any) -> list[Layer]:
+def parse_layers(report: Any) -> list[Layer]:
     """The layers of a report in the order in which they run, without times; names only from a terse engine."""
-    entries = told.get("Layers") or () if isinstance(told, dict) else ()
+    entries = report.get("Layers") or () if isinstance(report, dict) else ()
     return [_layer(entry) if isinstance(entry, dict) else Layer(name=str(entry)) for entry in entries]
 
 
-def timed(found: Iterable[Layer], calls: Sequence[Call]) -> tuple[Layer, ...]:
-    """``found`` with the times of all ``calls``; what only the profiler names comes after what it named before it.
+def with_times(layers: Iterable[Layer], calls: Sequence[Call]) -> tuple[Layer, ...]:
+    """``layers`` with the times of all ``calls``. A layer of the profiler only follows its predecessor there.
 
-    Layers of one name are told apart by their order.
+    Layers of the same name are distinguished by their order.
     """
     times: dict[tuple[str, int], list[int]] = {}
     for call in calls:
         for place, (_, ns) in zip(_places(name for name, _ in call), call, strict=True):
             times.setdefault(place, []).append(ns)
-    known = list(found)
-    keyed = dict(zip(_places(layer.name for layer in known), known, strict=True))
-    order = list(keyed)
+    originals = list(layers)
+    by_place = dict(zip(_places(layer.name for layer in originals), originals, strict=True))
+    order = list(by_place)
     before = None
     for place in times:
-        if place not in keyed:
-            keyed[place] = Layer(name=place[0], reformat=bool(_REFORMAT.match(place[0])))
+        if place not in by_place:
+            by_place[place] = Layer(name=place[0], reformat=bool(_REFORMAT.match(place[0])))
             order.insert(order.index(before) + 1 if before else 0, place)
         before = place
-    return tuple(msgspec.structs.replace(keyed[place], ns=tuple(times.get(place, ()))) for place in order)
+    return tuple(msgspec.structs.replace(by_place[place], ns=tuple(times.get(place, ()))) for place in order)
 
 
-def precisions(found: Iterable[Layer]) -> dict[str, int]:
+def precisions(layers: Iterable[Layer]) -> dict[str, int]:
     """How many layers compute in each precision, most first; reformats and constants compute nothing."""
-    computing = (layer for layer in found if not layer.reformat and layer.kind != "Constant")
+    computing = (layer for layer in layers if not layer.reformat and layer.kind != "Constant")
     return dict(Counter(layer.precision for layer in computing if layer.precision).most_common())
 
 
 def _places(names: Iterable[str]) -> list[tuple[str, int]]:
     """Each name with how often it came before."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     places = []
     for name in names:
-        places.append((name, seen[name]))
-        seen[name] += 1
+        places.append((name, counts[name]))
+        counts[name] += 1
     return places
 
 
-def _layer(told: dict[str, Any]) -> Layer:
-    name, kind = str(told.get("Name", "")), str(told.get("LayerType", ""))
-    inputs, outputs = (tuple(_tensor(each) for each in told.get(side) or ()) for side in ("Inputs", "Outputs"))
-    tactic = str(told.get("TacticName") or told.get("TacticValue") or "")
+def _layer(entry: dict[str, Any]) -> Layer:
+    name, kind = str(entry.get("Name", "")), str(entry.get("LayerType", ""))
+    inputs, outputs = (tuple(_tensor(each) for each in entry.get(side) or ()) for side in ("Inputs", "Outputs"))
+    tactic = str(entry.get("TacticName") or entry.get("TacticValue") or "")
     return Layer(
         name=name,
         kind=kind,
-        precision=_precision(told, outputs, tactic),
+        precision=_precision(entry, outputs, tactic),
         tactic="" if re.fullmatch(r"0x0*", tactic) else tactic,
         inputs=inputs,
         outputs=outputs,
-        origin=tuple(_ORIGIN.findall(str(told.get("Metadata") or ""))),
-        reformat="Reformat" in (kind, told.get("ParameterType")) or bool(_REFORMAT.match(name)),
+        origin=tuple(_ORIGIN.findall(str(entry.get("Metadata") or ""))),
+        reformat="Reformat" in (kind, entry.get("ParameterType")) or bool(_REFORMAT.match(name)),
     )
 
 
-def _tensor(told: dict[str, Any]) -> Tensor:
-    """Up to 10 one text tells type and layout, 11 has a key for each."""
-    both = str(told.get("Format/Datatype") or told.get("Format/DataType") or "")
+def _tensor(entry: dict[str, Any]) -> Tensor:
+    """Up to 10 one text has both type and layout; 11 has a key for each."""
+    both = str(entry.get("Format/Datatype") or entry.get("Format/DataType") or "")
     return Tensor(
-        name=str(told.get("Name", "")),
-        shape=tuple(int(size) for size in told.get("Dimensions") or ()),
-        dtype=_dtype(str(told.get("DataType") or told.get("Datatype") or both)),
-        format=both or str(told.get("Format") or ""),
+        name=str(entry.get("Name", "")),
+        shape=tuple(int(size) for size in entry.get("Dimensions") or ()),
+        dtype=_dtype(str(entry.get("DataType") or entry.get("Datatype") or both)),
+        format=both or str(entry.get("Format") or ""),
     )
 
 
@@ -128,10 +128,10 @@ def _dtype(text: str) -> str:
     return next((name for pattern, name in _DTYPES.items() if re.search(pattern, text, re.IGNORECASE)), "")
 
 
-def _precision(told: dict[str, Any], outputs: Sequence[Tensor], tactic: str) -> str:
+def _precision(entry: dict[str, Any], outputs: Sequence[Tensor], tactic: str) -> str:
     """The type of the weights where a layer has some, else of its first output; TF32 shows in a kernel's name only."""
-    weights = told.get("Weights")
-    typed = _dtype(str(weights.get("Type"))) if isinstance(weights, dict) and weights.get("Count") else ""
-    dtype = typed or next((tensor.dtype for tensor in outputs if tensor.dtype), "")
+    weights = entry.get("Weights")
+    weight_dtype = _dtype(str(weights.get("Type"))) if isinstance(weights, dict) and weights.get("Count") else ""
+    dtype = weight_dtype or next((tensor.dtype for tensor in outputs if tensor.dtype), "")
     precision = _PRECISIONS.get(dtype, dtype)
     return "tf32" if precision == "fp32" and "tf32" in tactic.lower() else precision

@@ -1,4 +1,4 @@
-"""Times every layer of an engine in a pass of its own, as a profiler slows the calls that it watches."""
+"""Times every layer of an engine in a pass of its own, as a profiler slows the calls it records."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from bench.model.profile import FILE, Layers
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes.trt import inspector, versions
-from bench.runtimes.trt.builder import Built
+from bench.runtimes.trt.builder import BuildInfo
 from bench.runtimes.trt.execution import EngineLane
 
 WARM_UP = 20
 CALLS = 50
 
 
-def take(case: Case, stage: Stage, context: Context, api: versions.Api, engine: Any, built: Built, out: Path) -> None:
+def take(
+    case: Case, stage: Stage, context: Context, api: versions.Api, engine: Any, info: BuildInfo, out: Path
+) -> None:
     """Write ``bench.model.profile.FILE`` into ``out``: what each layer is, and its time in each of CALLS calls.
 
-    The engine runs without a CUDA graph whatever the case asks for, as layers inside a graph cannot be told apart.
+    The engine runs without a CUDA graph whatever the case asks for, as layers inside a graph cannot be distinguished.
     """
     with (
         context.phase(stage.name),
-        contextlib.closing(EngineLane(api, engine, built, context, graph=False)) as lane,
+        contextlib.closing(EngineLane(api, engine, info, context, graph=False)) as lane,
     ):
         profiler = _profiler(api.module)
         lane.context.enqueue_emits_profile = False  # else the call waits for the GPU
@@ -36,12 +38,12 @@ def take(case: Case, stage: Stage, context: Context, api: versions.Api, engine: 
             lane.call()
             lane.wait()
             if not lane.context.report_to_profiler():
-                raise versions.refused(api, f"TensorRT does not tell the times of the layers of {case.label}")
-            calls.append(profiler.taken())
-        report = inspector.report(api, engine, lane.context)
-    layers = inspector.timed(inspector.layers(report), calls[WARM_UP:])
-    found = Layers(runtime=api.name, layers=layers, calls=CALLS, inspector=report)
-    (out / FILE).write_bytes(msgspec.json.encode(found))
+                raise versions.refusal(api, f"TensorRT does not report the layer times of {case.label}")
+            calls.append(profiler.take_call())
+        report = inspector.read_report(api, engine, lane.context)
+    layers = inspector.with_times(inspector.parse_layers(report), calls[WARM_UP:])
+    result = Layers(runtime=api.name, layers=layers, calls=CALLS, inspector=report)
+    (out / FILE).write_bytes(msgspec.json.encode(result))
 
 
 def _profiler(trt: Any) -> Any:
@@ -55,7 +57,7 @@ def _profiler(trt: Any) -> Any:
         def report_layer_time(self, layer_name: str, ms: float) -> None:
             self._call.append((layer_name, round(ms * 1e6)))
 
-        def taken(self) -> list[tuple[str, int]]:
+        def take_call(self) -> list[tuple[str, int]]:
             call, self._call = self._call, []
             return call
 

@@ -10,27 +10,27 @@ import msgspec
 
 from bench.errors import BenchError, SuiteError, Unsupported
 from bench.model.seam import Context
-from bench.model.suite import Case, shaped
+from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import onnx
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import versions
 from bench.system import userfile
 
-_SHOWN = 5  # errors of the parser
+_MAX_ERRORS = 5  # errors of the parser
 _FLOATS = ("float32", "float16", "bfloat16")
 
 
 class Network(msgspec.Struct, frozen=True, eq=False):
     """A filled network; ``keep`` is what must live until the build has ended: the parser, or the weights.
 
-    ``inputs`` and ``outputs`` map names of the suite to names of tensors; ``told`` are fields of ``Built``.
+    ``inputs`` and ``outputs`` map names of the suite to names of tensors; ``fields`` are fields of ``BuildInfo``.
     """
 
     network: Any
     inputs: dict[str, str]
     outputs: dict[str, str]
     keep: Any
-    told: dict[str, Any]
+    fields: dict[str, Any]
 
 
 def parse(api: versions.Api, network: Any, context: Context) -> Network:
@@ -39,12 +39,12 @@ def parse(api: versions.Api, network: Any, context: Context) -> Network:
     manifest = onnx.read_manifest(folder)
     parser = versions.new_parser(api, network)
     if not parser.parse_from_file(str(folder / onnx.MODEL)):
-        told = versions.parser_errors(api, parser)
-        if not told:
-            raise versions.refused(api, f"{api.name} cannot read the ONNX file")
-        more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+        messages = versions.parser_errors(api, parser)
+        if not messages:
+            raise versions.refusal(api, f"{api.name} cannot read the ONNX file")
+        more = f"; and {len(messages) - _MAX_ERRORS} more" if len(messages) > _MAX_ERRORS else ""
         raise Unsupported(
-            f"the ONNX parser of {api.name} refuses the model: {'; '.join(told[:_SHOWN])}{more}",
+            f"the ONNX parser of {api.name} refuses the model: {'; '.join(messages[:_MAX_ERRORS])}{more}",
             fix="another opset or exporter, plugins, or network: FILE.py:function",
         )
     inputs = [network.get_input(index).name for index in range(network.num_inputs)]
@@ -57,7 +57,7 @@ def parse(api: versions.Api, network: Any, context: Context) -> Network:
         inputs={name: name for name in inputs},
         outputs=dict(zip(manifest.outputs, outputs, strict=True)),
         keep=parser,
-        told={"exporter": manifest.exporter, "opset": manifest.opset},
+        fields={"exporter": manifest.exporter, "opset": manifest.opset},
     )
 
 
@@ -77,10 +77,10 @@ def from_function(api: versions.Api, network: Any, case: Case, spec: str, contex
     if case.precision == "fp16":
         state = {name: array.astype("float16") if array.dtype.kind == "f" else array for name, array in state.items()}
     inputs = {}
-    for name, asked in shaped(case.inputs, case.symbols | dict.fromkeys(case.dynamic, -1)).items():
-        inputs[name] = network.add_input(name, _io_dtype(api, case, asked.dtype), asked.shape)
+    for name, input_spec in resolve_shapes(case.inputs, case.symbols | dict.fromkeys(case.dynamic, -1)).items():
+        inputs[name] = network.add_input(name, _io_dtype(api, case, input_spec.dtype), input_spec.shape)
         if inputs[name] is None:
-            raise versions.refused(api, f"TensorRT does not take the input {name!r}")
+            raise versions.refusal(api, f"TensorRT does not take the input {name!r}")
     try:
         outputs = function(network, dict(inputs), state, api.module)
     except BenchError:
@@ -90,9 +90,9 @@ def from_function(api: versions.Api, network: Any, case: Case, spec: str, contex
     tensor = api.module.ITensor
     if not isinstance(outputs, Mapping) or not outputs or not all(isinstance(t, tensor) for t in outputs.values()):
         raise _wrong(case, f"{spec} returned {outputs!r:.200}, not a dict of ITensors by output name")
-    marked = {name: _mark(api, network, case, name, output) for name, output in outputs.items()}
+    names = {name: _mark(api, network, case, name, output) for name, output in outputs.items()}
     _make_linear(api, network)
-    return Network(network, {name: name for name in inputs}, marked, keep=state, told={"network": spec})
+    return Network(network, {name: name for name in inputs}, names, keep=state, fields={"network": spec})
 
 
 def _mark(api: versions.Api, network: Any, case: Case, name: str, tensor: Any) -> str:
@@ -102,7 +102,7 @@ def _mark(api: versions.Api, network: Any, case: Case, name: str, tensor: Any) -
         kind = _io_dtype(api, case, "float32")
     layer = network.add_identity(tensor) if kind == tensor.dtype else network.add_cast(tensor, kind)
     if layer is None:
-        raise versions.refused(api, f"TensorRT cannot mark the output {name!r}")
+        raise versions.refusal(api, f"TensorRT cannot mark the output {name!r}")
     output = layer.get_output(0)
     output.name = f"out.{name}" if name in case.inputs else name
     network.mark_output(output)
@@ -118,13 +118,13 @@ def _make_linear(api: versions.Api, network: Any) -> None:
         network.get_output(index).allowed_formats = linear
 
 
-def _io_dtype(api: versions.Api, case: Case, asked: str) -> Any:
+def _io_dtype(api: versions.Api, case: Case, name: str) -> Any:
     """The type of an input that the suite calls ``asked``: floats at the precision, int64 as int32 where need be."""
-    if asked.startswith("float"):
-        asked = {"fp16": "float16", "bf16": "bfloat16"}.get(case.precision, "float32")
-    if asked == "int64" and not hasattr(api.module.DataType, "INT64"):
-        asked = "int32"
-    return versions.dtype(api, asked)
+    if name.startswith("float"):
+        name = {"fp16": "float16", "bf16": "bfloat16"}.get(case.precision, "float32")
+    if name == "int64" and not hasattr(api.module.DataType, "INT64"):
+        name = "int32"
+    return versions.dtype(api, name)
 
 
 def _function(case: Case, spec: str, suite_dir: Path) -> Any:

@@ -27,7 +27,7 @@ _DTYPES = {
     "E8M0": "float8_e8m0fnu",
 }  # fmt: skip
 _MEMBERS = {name: member for member, name in _DTYPES.items()}
-_KEPT = 500  # lines of the log
+_MAX_LINES = 500  # lines of the log
 _AGAIN = "--cold, or delete the engine from the cache, to build it again"
 _DAMAGED = "the plan ({nbytes:,} bytes) is damaged or cut short"
 _PLUGIN = "the plan needs a plugin that is not loaded"
@@ -39,7 +39,7 @@ _PLAN_ERRORS: tuple[tuple[str, str, type[CaseError]], ...] = (
     (r"plugin", _PLUGIN, Unsupported),
     (r"magic ?tag|serialization|empty memory|not found in plan", _DAMAGED, CaseError),
 )
-_PARSED = re.compile(r"While parsing node number (\d+) \[(\S+)")
+_NODE_NUMBER = re.compile(r"While parsing node number (\d+) \[(\S+)")
 _NODE_NAME = re.compile(r'^name: "([^"]+)"', re.MULTILINE)
 
 
@@ -51,10 +51,10 @@ class Line(NamedTuple):
 
 
 class Log:
-    """What TensorRT says at WARNING and above in this process; ``logger`` is the object that TensorRT is given."""
+    """TensorRT's messages at WARNING and above in this process; ``logger`` is the object to pass to TensorRT."""
 
     def __init__(self, trt: Any) -> None:
-        self.lines: deque[Line] = deque(maxlen=_KEPT)
+        self.lines: deque[Line] = deque(maxlen=_MAX_LINES)
         lines = self.lines
 
         class Logger(trt.ILogger):  # type: ignore[misc]
@@ -77,7 +77,7 @@ class Log:
 
 
 class Api(msgspec.Struct, frozen=True, eq=False):
-    """TensorRT, opened. ``version`` is that of the bindings, ``library`` of libnvinfer (empty if it does not tell)."""
+    """TensorRT, opened. ``version`` is that of the bindings, ``library`` of libnvinfer (empty if unknown)."""
 
     module: Any
     version: str
@@ -123,7 +123,7 @@ def open_api(plugins: Sequence[Path] = (), device: str = "cuda:0") -> Api:
         raise Unavailable(f"TensorRT needs an NVIDIA GPU: {error}", fix=_DRIVER) from error
     api = Api(trt, version, library, _log_of(trt))
     if not trt.init_libnvinfer_plugins(api.log.logger, ""):
-        raise refused(api, "TensorRT's own plugins cannot be registered")
+        raise refusal(api, "TensorRT's own plugins cannot be registered")
     for path in plugins:
         _load_plugin(api, path)
     return api
@@ -153,7 +153,7 @@ def _import() -> Any:
 
 
 def _library_version(major: int) -> str:
-    """The version that the loaded libnvinfer tells; empty if it is not found under its usual name."""
+    """The version of the loaded libnvinfer; empty if it is not found under its standard name."""
     try:
         number = int(ctypes.CDLL(f"libnvinfer.so.{major}").getInferLibVersion())
     except (OSError, AttributeError):
@@ -179,7 +179,7 @@ def _load_plugin(api: Api, path: Path) -> None:
     if not any(hasattr(library, name) for name in ("getPluginCreators", "getCreators")):
         return
     if registry.load_library(str(path)) is None and "already registered" not in " ".join(api.log.errors()):
-        raise refused(api, f"TensorRT cannot register the plugins of {path.name}")
+        raise refusal(api, f"TensorRT cannot register the plugins of {path.name}")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -190,32 +190,32 @@ def _numbers(version: str) -> tuple[int, ...]:
 # ------------------------------------------------------------------------------------------------------------- errors
 
 
-def refused(api: Api, what: str) -> CaseError:
-    """The error for something TensorRT did not do, with the last lines of its log; it says why nowhere else."""
-    said = (api.log.errors() or api.log.warnings())[-5:]
-    text = f"{what}: {' | '.join(said)}" if said else f"{what}, and its log does not say why"
-    if any(OUT_OF_MEMORY.search(line) for line in said):
+def refusal(api: Api, what: str) -> CaseError:
+    """The error for something that TensorRT did not do, with the last lines of its log, which alone has the reason."""
+    messages = (api.log.errors() or api.log.warnings())[-5:]
+    text = f"{what}: {' | '.join(messages)}" if messages else f"{what}, and its log does not say why"
+    if any(OUT_OF_MEMORY.search(line) for line in messages):
         return OutOfMemory(text, fix="a smaller batch, a smaller workspace, or a device with more memory")
     return Unsupported(text)
 
 
-def made(api: Api, what: str, make: Callable[[], Any]) -> Any:
-    """What ``make`` returns, which must be something: TensorRT returns None for a failure.
+def create(api: Api, what: str, make: Callable[[], Any]) -> Any:
+    """The object that ``make`` returns; an error if it is None, which is how TensorRT reports a failure.
 
-    A constructor raises TypeError in place of that where no GPU or no driver that is new enough can be used.
+    A constructor raises TypeError instead if there is no GPU, or the driver is too old.
     """
     try:
-        found = make()
+        result = make()
     except TypeError as error:
         if "nullptr" not in str(error):
             raise
-        cause = refused(api, f"TensorRT could not make {what}")
+        cause = refusal(api, f"TensorRT could not make {what}")
         if isinstance(cause, OutOfMemory):
             raise cause from error
         raise Unavailable(cause.what, fix=_DRIVER) from error
-    if found is None:
-        raise refused(api, f"TensorRT could not make {what}")
-    return found
+    if result is None:
+        raise refusal(api, f"TensorRT could not make {what}")
+    return result
 
 
 def deserialize(api: Api, plan: bytes, *, host_code: bool = False) -> Any:
@@ -226,7 +226,7 @@ def deserialize(api: Api, plan: bytes, *, host_code: bool = False) -> Any:
         Unsupported: it was made by another version, for another GPU, or needs a plugin that is not loaded.
         OutOfMemory: its weights do not fit.
     """
-    runtime = made(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
+    runtime = create(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
     if host_code:
         runtime.engine_host_code_allowed = True
     engine = runtime.deserialize_cuda_engine(plan)
@@ -237,7 +237,7 @@ def deserialize(api: Api, plan: bytes, *, host_code: bool = False) -> Any:
 
 def _plan_error(api: Api, nbytes: int) -> CaseError:
     """Why a plan was refused, which only the log tells."""
-    error = refused(api, "TensorRT cannot load this plan")
+    error = refusal(api, "TensorRT cannot load this plan")
     if isinstance(error, OutOfMemory):
         return error
     for pattern, cause, kind in _PLAN_ERRORS:
@@ -265,10 +265,10 @@ def dtype_name(dtype: Any) -> str:
 
 def dtype(api: Api, name: str) -> Any:
     """``float16`` -> ``DataType.HALF``. Unsupported if this version has no such type."""
-    found = getattr(api.module.DataType, _MEMBERS.get(name, ""), None)
-    if found is None:
+    member = getattr(api.module.DataType, _MEMBERS.get(name, ""), None)
+    if member is None:
         raise Unsupported(f"{api.name} has no type {name}")
-    return found
+    return member
 
 
 def names_in(enum: Any, mask: int) -> list[str]:
@@ -286,39 +286,39 @@ def device_memory(engine: Any) -> int:
 # ------------------------------------------------------------------------------------------------- building by version
 
 
-def strongly_typed(api: Api, asked: bool | None) -> bool:
-    """Whether types are those of the network alone: since 10 if asked for (the default here), always since 11."""
+def strongly_typed(api: Api, choice: bool | None) -> bool:
+    """Whether types are those of the network alone: since 10 unless ``choice`` is False, always since 11."""
     flag = getattr(api.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    if asked and flag is None:
+    if choice and flag is None:
         raise Unsupported(f"{api.name} has no strongly typed networks; 10.0 is the first", fix="strongly_typed: false")
-    if asked is False and api.major >= 11:
+    if choice is False and api.major >= 11:
         raise Unsupported(f"{api.name} has strongly typed networks only", fix="leave strongly_typed out")
-    return flag is not None if asked is None else asked
+    return flag is not None if choice is None else choice
 
 
-def new_network(api: Api, builder: Any, typed: bool) -> Any:
+def new_network(api: Api, builder: Any, strong: bool) -> Any:
     """An empty network of explicit batch."""
     flags = api.module.NetworkDefinitionCreationFlag
-    wanted = ["EXPLICIT_BATCH"] * (api.major < 10) + ["STRONGLY_TYPED"] * typed
-    mask = sum(1 << int(getattr(flags, name)) for name in wanted)
-    return made(api, "a network", lambda: builder.create_network(mask))
+    names = ["EXPLICIT_BATCH"] * (api.major < 10) + ["STRONGLY_TYPED"] * strong
+    mask = sum(1 << int(getattr(flags, name)) for name in names)
+    return create(api, "a network", lambda: builder.create_network(mask))
 
 
-def precision_flags(api: Api, precision: str, typed: bool) -> list[str]:
+def precision_flags(api: Api, precision: str, strong: bool) -> list[str]:
     """The builder flags that permit ``precision``; a typed network needs none.
 
     Unsupported if this version lacks the type. TF32 is on by default everywhere: see ``set_flags``.
     """
-    wanted = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8", "fp8": "FP8"}.get(precision)
-    if wanted is None:
+    flag = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8", "fp8": "FP8"}.get(precision)
+    if flag is None:
         return []
     if api.major < 10 and precision in ("bf16", "fp8"):  # 8.6 has the name FP8 and nothing behind it
         raise Unsupported(f"{api.name} has no {precision}; TensorRT 10.0 is the first that has it")
-    return [] if typed else [wanted]
+    return [] if strong else [flag]
 
 
 def set_flags(api: Api, config: Any, names: Iterable[str], *, tf32: bool) -> list[str]:
-    """Set the builder flags called ``names``, TF32 as asked; the names of all that are set, read back."""
+    """Set the builder flags called ``names``, TF32 on or off; the names of all that are set, read back."""
     flags = api.module.BuilderFlag
     for name in names:
         if not hasattr(flags, name):
@@ -332,10 +332,10 @@ def set_flags(api: Api, config: Any, names: Iterable[str], *, tf32: bool) -> lis
 
 
 def set_property(api: Api, config: Any, name: str, value: Any) -> None:
-    """Set a property of the builder's configuration and read it back: a refused value is told by nothing else."""
+    """Set a property of the builder's configuration and read it back: TensorRT ignores an invalid value silently."""
     setattr(config, name, value)
     if getattr(config, name) != value:
-        raise refused(api, f"TensorRT does not take {name} = {value}")
+        raise refusal(api, f"TensorRT does not take {name} = {value}")
 
 
 def set_workspace(api: Api, config: Any, nbytes: int) -> None:
@@ -343,7 +343,7 @@ def set_workspace(api: Api, config: Any, nbytes: int) -> None:
     pool = api.module.MemoryPoolType.WORKSPACE
     config.set_memory_pool_limit(pool, nbytes)
     if config.get_memory_pool_limit(pool) != nbytes:
-        raise refused(api, f"TensorRT does not take a workspace of {nbytes:,} bytes")
+        raise refusal(api, f"TensorRT does not take a workspace of {nbytes:,} bytes")
 
 
 def set_tactic_sources(api: Api, config: Any, names: Sequence[str]) -> None:
@@ -352,7 +352,7 @@ def set_tactic_sources(api: Api, config: Any, names: Sequence[str]) -> None:
     if unknown := [name for name in names if name not in present]:
         raise Unsupported(f"{api.name} has no tactic source {unknown[0]!r}; it has {', '.join(sorted(present))}")
     if not config.set_tactic_sources(sum(1 << int(present[name]) for name in names)):
-        raise refused(api, f"TensorRT does not take the tactic sources {', '.join(names)}")
+        raise refusal(api, f"TensorRT does not take the tactic sources {', '.join(names)}")
 
 
 def set_hardware_compatibility(api: Api, config: Any, level: str) -> None:
@@ -371,7 +371,7 @@ def share_profiles(api: Api, config: Any) -> None:
 
 
 def progress(api: Api, config: Any, tell: Callable[[str], None]) -> None:
-    """Have the builder tell how far each of its phases has come; 8.6 cannot."""
+    """Have the builder report the progress of its phases through ``tell``; 8.6 cannot."""
     if not hasattr(api.module, "IProgressMonitor"):
         return
     base: Any = api.module.IProgressMonitor
@@ -400,8 +400,8 @@ def progress(api: Api, config: Any, tell: Callable[[str], None]) -> None:
 
 
 def new_parser(api: Api, network: Any) -> Any:
-    """An ONNX parser; whoever has it keeps it until the build has ended, as it owns the weights."""
-    parser = made(api, "an ONNX parser", lambda: api.module.OnnxParser(network, api.log.logger))
+    """An ONNX parser; it must live until the build has ended, as it owns the weights."""
+    parser = create(api, "an ONNX parser", lambda: api.module.OnnxParser(network, api.log.logger))
     # Since 10 instance normalisation is a layer and no plugin by default. A parser of 8.6.0 lacks the call, which
     # bindings of 8.6.1 make all the same, and that ends the process.
     if api.major < 10 and _numbers(api.library or api.version) == _numbers(api.version):
@@ -414,18 +414,18 @@ def parser_errors(api: Api, parser: Any) -> list[str]:
 
     A parser of 8.6 has only the node's number; its log has the rest.
     """
-    logged = _logged_nodes(api.log.errors())
-    told = []
+    nodes = _logged_nodes(api.log.errors())
+    messages = []
     for index in range(parser.num_errors):
         error = parser.get_error(index)
-        operator, name = logged.get(error.node(), ("", ""))
+        operator, name = nodes.get(error.node(), ("", ""))
         stack: list[str] = []
         if hasattr(error, "node_operator"):  # since 10
             operator, name, stack = error.node_operator(), error.node_name(), error.local_function_stack()
         place = " ".join(part for part in (operator, name, f"(node {error.node()})") if part)
         place += f" in {' > '.join(stack)}" if stack else ""
-        told.append(f"{place}: {error.desc().strip()}")
-    return told
+        messages.append(f"{place}: {error.desc().strip()}")
+    return messages
 
 
 def _logged_nodes(lines: Iterable[str]) -> dict[int, tuple[str, str]]:
@@ -433,10 +433,10 @@ def _logged_nodes(lines: Iterable[str]) -> dict[int, tuple[str, str]]:
     nodes: dict[int, tuple[str, str]] = {}
     number = -1
     for line in lines:
-        if found := _PARSED.search(line):
-            number = int(found[1])
-            nodes[number] = (found[2], "")
-        elif number >= 0 and (named := _NODE_NAME.search(line)):
-            nodes[number] = (nodes[number][0], named[1])
+        if start := _NODE_NUMBER.search(line):
+            number = int(start[1])
+            nodes[number] = (start[2], "")
+        elif number >= 0 and (name := _NODE_NAME.search(line)):
+            nodes[number] = (nodes[number][0], name[1])
             number = -1
     return nodes

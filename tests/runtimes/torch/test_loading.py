@@ -211,15 +211,15 @@ def test_a_missing_half_precision_kernel_is_unsupported(bench: Bench) -> None:
 
 
 def test_running_out_of_memory_is_told_as_such() -> None:
-    with pytest.raises(OutOfMemory) as caught, errors.mapped():
+    with pytest.raises(OutOfMemory) as caught, errors.translate():
         torch.empty(1 << 50)
     assert "smaller batch" in caught.value.fix
 
 
 def test_an_error_of_the_model_itself_passes_unless_a_step_refuses() -> None:
-    with pytest.raises(ValueError, match="wrong"), errors.mapped():
+    with pytest.raises(ValueError, match="wrong"), errors.translate():
         raise ValueError("wrong")
-    with pytest.raises(Unsupported, match="cannot be exported: wrong"), errors.mapped("cannot be exported"):
+    with pytest.raises(Unsupported, match="cannot be exported: wrong"), errors.translate("cannot be exported"):
         raise ValueError("wrong")
 
 

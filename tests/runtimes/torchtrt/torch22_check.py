@@ -126,7 +126,7 @@ def main() -> None:
         "settings": {
             ir: sorted(settings.settings(case, settings.Options(ir=ir), known, folder / "cache"))
             for ir in ("dynamo", "torch_compile", "ts")
-            for known in [settings.known_settings(ir)]
+            for known in [settings.setting_names(ir)]
         },
         "dynamic": [spec.shape[f"{end}_shape"][0] for end in ("min", "opt", "max")],
         "backend": torch._dynamo.lookup_backend("tensorrt").__name__,

@@ -55,7 +55,7 @@ def attempt(api: versions.Api, action: Callable[[], Any]) -> list[str]:
     return ["ok", "", ""]
 
 
-def run(api: versions.Api, engine: Any, built: builder.Built, batch: int) -> None:
+def run(api: versions.Api, engine: Any, built: builder.BuildInfo, batch: int) -> None:
     @contextlib.contextmanager
     def phase(name: str) -> Iterator[None]:
         yield

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bench.runtimes.trt import versions
-from bench.runtimes.trt.builder import Built
+from bench.runtimes.trt.builder import BuildInfo
 from tests.runtimes.trt import names as trt_names
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "layers"
@@ -397,11 +397,11 @@ class World:
         return engine
 
 
-def built(**fields: Any) -> Built:
+def built(**fields: Any) -> BuildInfo:
     """What the build of ``model`` would leave beside the plan."""
     defaults = {
         "runtime": "TensorRT", "plan_bytes": 1000, "build_ns": 2_500_000_000, "layers": 9, "inputs": {"x": "x"},
         "outputs": {"y": "y"}, "strongly_typed": True, "optimization_level": 3, "timing_cache": "cold", "opset": 17,
         "exporter": "legacy", "tactic_sources": ("JIT_CONVOLUTIONS",),
     }  # fmt: skip
-    return Built(**(defaults | fields))
+    return BuildInfo(**(defaults | fields))

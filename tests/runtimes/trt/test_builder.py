@@ -72,7 +72,7 @@ class World:
         case: dict[str, Any] | None = None,
         build: int = 0,
         **options: Any,
-    ) -> tuple[dict[str, Any], builder.Built]:
+    ) -> tuple[dict[str, Any], builder.BuildInfo]:
         """What the builder was asked for, and what is kept of it."""
         trt_builder.install(self._monkeypatch, script, libraries=["libmine.so", "liblisted.so"])
         fields: dict[str, Any] = {"inputs": {"x": Input(shape=(4, 3))}, "precision": precision} | (case or {})

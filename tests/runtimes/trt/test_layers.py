@@ -42,7 +42,7 @@ def take(world: World, bench: Bench, out: Path, **fields: object) -> Layers:
 
 
 def report_of(version: str) -> dict[str, Layer]:
-    found = inspector.layers(json.loads((GOLDEN / f"inspector-{version}.json").read_text()))
+    found = inspector.parse_layers(json.loads((GOLDEN / f"inspector-{version}.json").read_text()))
     return {layer.name: layer for layer in found}
 
 
@@ -143,13 +143,13 @@ def test_types_and_formats_of_11_have_keys_of_their_own() -> None:
     ],
 )
 def test_precision_is_of_the_weights_else_of_the_output(told: dict[str, object], precision: str) -> None:
-    (layer,) = inspector.layers({"Layers": [{"Name": "n", **told}]})
+    (layer,) = inspector.parse_layers({"Layers": [{"Name": "n", **told}]})
     assert layer.precision == precision
 
 
 def test_a_terse_report_gives_names() -> None:
-    assert [layer.name for layer in inspector.layers({"Layers": ["conv", "relu"]})] == ["conv", "relu"]
-    assert inspector.layers("no report") == []
+    assert [layer.name for layer in inspector.parse_layers({"Layers": ["conv", "relu"]})] == ["conv", "relu"]
+    assert inspector.parse_layers("no report") == []
 
 
 def test_precisions_are_counted_without_what_computes_nothing() -> None:
@@ -163,7 +163,7 @@ def test_precisions_are_counted_without_what_computes_nothing() -> None:
 
 def test_what_only_the_profiler_names_comes_after_what_ran_before_it() -> None:
     known = [Layer(name="a"), Layer(name="quiet"), Layer(name="b")]
-    found = inspector.timed(known, [[("first", 1), ("a", 2), ("extra", 3), ("b", 4)]] * 2)
+    found = inspector.with_times(known, [[("first", 1), ("a", 2), ("extra", 3), ("b", 4)]] * 2)
     assert [(layer.name, layer.ns) for layer in found] == [
         ("first", (1, 1)),
         ("a", (2, 2)),
@@ -174,7 +174,7 @@ def test_what_only_the_profiler_names_comes_after_what_ran_before_it() -> None:
 
 
 def test_layers_of_one_name_keep_their_own_times() -> None:
-    found = inspector.timed(
+    found = inspector.with_times(
         [Layer(name="copy", kind="one"), Layer(name="copy", kind="two")], [[("copy", 1), ("copy", 9)]]
     )
     assert [(layer.kind, layer.ns) for layer in found] == [("one", (1,)), ("two", (9,))]
@@ -184,7 +184,7 @@ def test_layers_of_one_name_keep_their_own_times() -> None:
     st.lists(st.sampled_from("abc")), st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9))), st.integers(1, 3)
 )
 def test_no_layer_and_no_time_is_lost(names: list[str], call: list[tuple[str, int]], calls: int) -> None:
-    found = inspector.timed([Layer(name=name) for name in names], [call] * calls)
+    found = inspector.with_times([Layer(name=name) for name in names], [call] * calls)
     assert sum(sum(layer.ns) for layer in found) == calls * sum(ns for _, ns in call)
     assert len(found) >= max(len(names), len(call))
     assert [layer.name for layer in found if layer.ns and layer.name == "d"] == [
