@@ -50,11 +50,11 @@ class Pool(msgspec.Struct, frozen=True):
 
 def gather(run: Run) -> list[Pool]:
     """A pool per case of the plan, in its order; empty for a case without records."""
-    found: dict[str, dict[int, Record]] = {}
+    records: dict[str, dict[int, Record]] = {}
     for record in run.records:  # a case that was measured again after a failure counts once per replicate
-        found.setdefault(record.case, {})[record.replicate] = record
+        records.setdefault(record.case, {})[record.replicate] = record
     cases = {case.id: case for case in run.header.cases}
-    return [gather_one(case, found.get(key, {}).values()) for key, case in cases.items()]
+    return [gather_one(case, records.get(key, {}).values()) for key, case in cases.items()]
 
 
 def gather_one(case: Case, records: Iterable[Record]) -> Pool:
@@ -75,18 +75,18 @@ def _score(records: Sequence[Record]) -> Score | None:
     """The worst process: an inaccurate one first, then the lowest cosine, where undefined is lowest of all."""
     scores = []
     for record in records:
-        if found := record.accuracy:
-            outputs = found.outputs
+        if accuracy := record.accuracy:
+            outputs = accuracy.outputs
             sqnr = [output.sqnr for output in outputs if output.sqnr is not None]
             score = Score(
-                ok=found.ok,
+                ok=accuracy.ok,
                 cosine=_extreme(min, [output.cosine for output in outputs]),
                 rel_l2=_extreme(max, [output.rel_l2 for output in outputs]),
                 max_abs=_extreme(max, [output.max_abs for output in outputs]),
                 sqnr=min(sqnr, default=None),
                 nan=sum(output.nan for output in outputs),
-                metric=found.metric,
-                why=found.why,
+                metric=accuracy.metric,
+                why=accuracy.why,
             )
             scores.append(score)
     return min(scores, key=lambda s: (s.ok, -math.inf if s.cosine is None else s.cosine), default=None)
@@ -94,5 +94,5 @@ def _score(records: Sequence[Record]) -> Score | None:
 
 def _extreme(pick: Callable[[list[float]], float], values: list[float | None]) -> float | None:
     """The worst of the values; None if any is undefined or there are none."""
-    known = [value for value in values if value is not None]
-    return pick(known) if known and len(known) == len(values) else None
+    numbers = [value for value in values if value is not None]
+    return pick(numbers) if numbers and len(numbers) == len(values) else None

@@ -116,9 +116,9 @@ def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
     """
     check_baseline(run.header.cases, baseline)
     pools = gather(run)
-    chosen = asked(run, baseline)
-    primaries = {model: _primary(members, chosen) for model, members in _by_model(pools).items()}
-    made = [_row(pool, _baseline_of(pool, pools, chosen), primaries[pool.case.model]) for pool in pools]
+    label = baseline_label(run, baseline)
+    primaries = {model: _primary(members, label) for model, members in _by_model(pools).items()}
+    made = [_row(pool, _baseline_of(pool, pools, label), primaries[pool.case.model]) for pool in pools]
     best: dict[tuple[object, ...], list[int]] = {}
     for index, (pool, row) in enumerate(zip(pools, made, strict=True)):
         if row.ranked:
@@ -135,10 +135,10 @@ def models(table: Iterable[Row]) -> dict[str, list[Row]]:
     groups: dict[str, list[Row]] = {}
     for row in table:
         groups.setdefault(row.model, []).append(row)
-    return {model: sorted(found, key=lambda row: tuple(row.symbols.values())) for model, found in groups.items()}
+    return {model: sorted(members, key=lambda row: tuple(row.symbols.values())) for model, members in groups.items()}
 
 
-def asked(run: Run, baseline: str = "") -> str:
+def baseline_label(run: Run, baseline: str = "") -> str:
     """The baseline that rows() sets the cases of ``run`` against, whether the run has it or not."""
     return baseline or run.header.baseline or "eager"
 
@@ -157,18 +157,18 @@ def in_order(sequences: Iterable[Sequence[str]]) -> list[str]:
     """The names of all ``sequences``, each once: a name that the sequences before it lack comes behind the one that it
     follows in its own, or before the next one known. Where two sequences contradict each other the first one holds.
     """
-    merged: list[str] = []
+    order: list[str] = []
     for sequence in sequences:
         names = list(dict.fromkeys(sequence))
         for index, name in enumerate(names):
-            if name in merged:
+            if name in order:
                 continue
             if index:  # the name before it is known by now
-                place = merged.index(names[index - 1]) + 1
+                place = order.index(names[index - 1]) + 1
             else:
-                place = min((merged.index(known) for known in names if known in merged), default=len(merged))
-            merged.insert(place, name)
-    return merged
+                place = min((order.index(known) for known in names if known in order), default=len(order))
+            order.insert(place, name)
+    return order
 
 
 def summarise(record: Record) -> tuple[dict[Boundary, Figure], Figure | None, Score | None]:
@@ -186,11 +186,11 @@ def baselines(cases: Iterable[Case]) -> list[str]:
 
 def check_baseline(cases: Iterable[Case], baseline: str) -> None:
     """UsageError if none of the cases of a run is the ``baseline`` that is asked for."""
-    known = baselines(cases)
-    if baseline and baseline not in known:
+    labels = baselines(cases)
+    if baseline and baseline not in labels:
         raise UsageError(
-            f"no case has the backend {baseline!r}.{did_you_mean(baseline, known)}",
-            fix=f"--baseline with one of: {', '.join(known)}",
+            f"no case has the backend {baseline!r}.{did_you_mean(baseline, labels)}",
+            fix=f"--baseline with one of: {', '.join(labels)}",
         )
 
 
@@ -249,15 +249,15 @@ def _time(processes: tuple[tuple[int, ...], ...]) -> Figure:
 
 def _spread(pool: Pool, primary: Boundary | None) -> tuple[Warning, ...]:
     """The warning ``Spread`` for processes that differ by more than their samples explain; needs three of them."""
-    found = stats.process_spread(pool.samples[primary]) if primary in pool.samples else None
-    if found is None or found.sd < _APART or found.sd < 2 * found.within:
+    spread = stats.process_spread(pool.samples[primary]) if primary in pool.samples else None
+    if spread is None or spread.sd < _APART or spread.sd < 2 * spread.within:
         return ()
     figures = {
         "boundary": primary,
-        "low_ns": found.low,
-        "high_ns": found.high,
-        "sd": found.sd,
-        "within": found.within,
+        "low_ns": spread.low,
+        "high_ns": spread.high,
+        "sd": spread.sd,
+        "within": spread.within,
         "graph": pool.case.cuda_graph,
     }
     return (Warning(kind="Spread", figures=figures),)
@@ -300,8 +300,8 @@ def _memory(pool: Pool) -> tuple[int | None, Literal["gpu", "host", ""]]:
     telemetries = [record.telemetry for record in pool.records]
     if gpu := max((int(t.gpu.gpu_memory_bytes or 0) for t in telemetries if t.gpu), default=0):
         return gpu, "gpu"
-    host = max((int(t.host.peak_rss_bytes or 0) for t in telemetries if t.host), default=0)
-    return host or None, "host" if host else ""
+    rss = max((int(t.host.peak_rss_bytes or 0) for t in telemetries if t.host), default=0)
+    return rss or None, "host" if rss else ""
 
 
 def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
@@ -419,28 +419,28 @@ def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
     if base is pool:
         return one
     theirs, ours = base.samples[boundary], pool.samples[boundary]
-    found = stats.ratio_interval(
+    interval = stats.ratio_interval(
         [statistics.median(s) for s in theirs], [statistics.median(s) for s in ours], CONFIDENCE
     )
-    within = found is None
-    if found is None:
-        found = stats.bootstrap_ratio(_joined(theirs), _joined(ours), CONFIDENCE)
-    if found is None:
+    within = interval is None
+    if interval is None:
+        interval = stats.bootstrap_ratio(_joined(theirs), _joined(ours), CONFIDENCE)
+    if interval is None:
         return msgspec.structs.replace(one, ratio=None, within=True)
-    return msgspec.structs.replace(one, ratio=found.ratio, low=found.low, high=found.high, within=within)
+    return msgspec.structs.replace(one, ratio=interval.ratio, low=interval.low, high=interval.high, within=within)
 
 
 def _places(pool: Pool) -> set[str]:
     """The cards or machines that measured: empty for that on which the run was begun, and a name of its own for each
     record that does not say which other one it was.
     """
-    found = set()
+    places = set()
     for record in pool.records:
         if record.measurements:
             moved = any(warning.kind == "ResumedElsewhere" for warning in record.warnings)
             unknown = f"? {record.case} {record.replicate}"
-            found.add((record.telemetry.resumed_on or unknown) if moved else "")
-    return found
+            places.add((record.telemetry.resumed_on or unknown) if moved else "")
+    return places
 
 
 def _joined(processes: tuple[tuple[int, ...], ...]) -> list[int]:

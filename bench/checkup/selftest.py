@@ -19,7 +19,7 @@ from bench.model.seam import Reading
 from bench.profiling import nsys
 from bench.runner import jobs, toolchains
 from bench.runner.dispatch import Dispatcher, OnEvent
-from bench.runner.watch import device as watch_device
+from bench.runner.watch import open_watch
 from bench.system import locks, scratch
 from bench.units import format_time
 
@@ -56,7 +56,7 @@ def run(processes: int, runs: int, tell: OnEvent) -> tuple[Environment, tuple[Re
         for index in range(processes):
             label = f"process {index + 1} of {processes}"
             tell(Started(label=label, done=index, total=processes + 1))
-            with watch_device("cuda") as watch:
+            with open_watch("cuda") as watch:
                 job = jobs.Selftest(device=_DEVICE, gate=watch.gate, runs=0 if index else runs)
                 reply = dispatcher.run(interpreter, job, label, watch)
             if isinstance(reply, Failure):

@@ -69,25 +69,25 @@ class HostTelemetry:
         return HostFigures(**figures)
 
 
-def host_warnings(host: HostFigures) -> tuple[Warning, ...]:
+def host_warnings(figures: HostFigures) -> tuple[Warning, ...]:
     """``NoisyHost`` and ``Throttled`` from the figures of HostTelemetry.
 
     The load counts if it was above the cores both before and after: a compiler that has just ended is no noise.
     """
     warnings = []
-    window, cores = host.window_ns or 0, host.cores or 0
+    window, cores = figures.window_ns or 0, figures.cores or 0
     seconds = max(window / NS_PER_S, 1)
     noise: dict[str, Any] = {}
-    if (host.longest_wait_ns or 0) > NOISY_WAIT * seconds * NS_PER_S:
-        noise["longest_wait_ns"] = host.longest_wait_ns
-    if (host.involuntary_switches or 0) > NOISY_SWITCHES * cores * seconds:
-        noise["preemptions"] = host.involuntary_switches
-    if (load := min(host.load_average or 0, host.load_average_before or 0)) > cores:
+    if (figures.longest_wait_ns or 0) > NOISY_WAIT * seconds * NS_PER_S:
+        noise["longest_wait_ns"] = figures.longest_wait_ns
+    if (figures.involuntary_switches or 0) > NOISY_SWITCHES * cores * seconds:
+        noise["preemptions"] = figures.involuntary_switches
+    if (load := min(figures.load_average or 0, figures.load_average_before or 0)) > cores:
         noise |= {"load_average": load, "cores": cores}
     if noise:
         warnings.append(Warning(kind="NoisyHost", figures={"window_ns": window, **noise}))
     for name in ("thermal_throttles", "quota_throttles"):
-        if count := getattr(host, name):
+        if count := getattr(figures, name):
             warnings.append(Warning(kind="Throttled", figures={name: count}))
     return tuple(warnings)
 
@@ -95,7 +95,7 @@ def host_warnings(host: HostFigures) -> tuple[Warning, ...]:
 def snapshot(proc: Path, sys: Path) -> dict[str, float]:
     """The levels and counters of now; what the system does not tell is left out."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    found: dict[str, float | None] = {
+    values: dict[str, float | None] = {
         "window_ns": time.perf_counter_ns(),
         "cores": len(os.sched_getaffinity(0)),
         "major_faults": usage.ru_majflt,
@@ -109,18 +109,18 @@ def snapshot(proc: Path, sys: Path) -> dict[str, float]:
     }
     for key, field in (("rss_bytes", "VmRSS"), ("peak_rss_bytes", "VmHWM")):
         kib = _field(proc / "self" / "status", field)
-        found[key] = None if kib is None else kib * 1024
-    return {key: value for key, value in found.items() if value is not None}
+        values[key] = None if kib is None else kib * 1024
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def waits(proc: Path) -> dict[str, int]:
     """Nanoseconds that each thread of this process has waited for a core so far, by thread id."""
-    found = {}
+    values = {}
     for path in (proc / "self" / "task").glob("*/schedstat"):
         words = _text(path).split()
         if len(words) > 1 and words[1].isdigit():
-            found[path.parent.name] = int(words[1])
-    return found
+            values[path.parent.name] = int(words[1])
+    return values
 
 
 def _text(path: Path) -> str:

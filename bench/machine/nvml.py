@@ -140,17 +140,17 @@ class GpuTelemetry:
 
     def _parts(self) -> tuple[Readings, Readings]:
         """The readings of the measurement, and those of a saturated loop; what came after it is in neither."""
-        begun, ended, *_ = *self._loop, len(self._readings), len(self._readings)
-        return self._readings[:begun], self._readings[begun:ended]
+        first, last, *_ = *self._loop, len(self._readings), len(self._readings)
+        return self._readings[:first], self._readings[first:last]
 
     def _power(self) -> dict[str, Any]:
         """``saturated_power_w``, or why there is none."""
         if len(self._energy) < 2:
             return {"saturated_power_reason": "the card tells no energy"}
-        (begun, before), (ended, after) = self._energy
-        if after <= before or ended <= begun:
+        (start, before), (end, after) = self._energy
+        if after <= before or end <= start:
             return {"saturated_power_reason": "the card's energy counter did not move"}
-        return {"saturated_power_w": (after - before) / (ended - begun) * NS_PER_S}
+        return {"saturated_power_w": (after - before) / (end - start) * NS_PER_S}
 
     def _count(self, now_ns: int) -> None:
         if (joules := self._ask("energy_j")) is not None:
@@ -194,14 +194,14 @@ class GpuTelemetry:
 
     def _processes(self) -> set[int]:
         """The PIDs with a compute context now; keeps which are the worker's, and what each uses."""
-        found = set()
+        pids = set()
         for process in self._ask("processes") or ():
-            found.add(process.pid)
+            pids.add(process.pid)
             self._memory[process.pid] = max(process.usedGpuMemory or 0, self._memory.get(process.pid, 0))
             with contextlib.suppress(OSError):  # ended since, or of another PID namespace
                 if self._worker is not None and self._group_of(process.pid) == self._worker:
                     self._own.add(process.pid)
-        return found
+        return pids
 
     def _memory_users(self) -> dict[str, int]:
         """The processes seen, told apart: where none is known as the worker's, any that came before start may be."""
@@ -210,9 +210,9 @@ class GpuTelemetry:
         foreign = self._seen - self._own
         if not self._own:
             foreign -= self._at_start - self._before
-        told = {"foreign_memory_bytes": sum(self._memory[pid] for pid in foreign)}
-        told["process_memory_bytes"] = sum(self._memory[pid] for pid in self._own)
-        return {"foreign_processes": len(foreign)} | {key: size for key, size in told.items() if size}
+        figures = {"foreign_memory_bytes": sum(self._memory[pid] for pid in foreign)}
+        figures["process_memory_bytes"] = sum(self._memory[pid] for pid in self._own)
+        return {"foreign_processes": len(foreign)} | {key: size for key, size in figures.items() if size}
 
 
 def mark(
@@ -309,10 +309,10 @@ def _loaded(readings: Readings) -> Readings:
     return [after for before, after in pairwise(readings) if _busy(before[1]) and _busy(after[1])]
 
 
-def _figures(timed: Readings) -> dict[str, Any]:
+def _figures(timeline: Readings) -> dict[str, Any]:
     """How many readings there are, and figures over them."""
-    readings = [reading for _, reading in timed]
-    loaded = [reading for _, reading in _loaded(timed)]
+    readings = [reading for _, reading in timeline]
+    loaded = [reading for _, reading in _loaded(timeline)]
     busy = [reading for reading in readings if _busy(reading)]
 
     def values(key: str, *choices: list[Reading]) -> list[float]:
@@ -320,7 +320,7 @@ def _figures(timed: Readings) -> dict[str, Any]:
         return next(filter(None, ([r[key] for r in choice if key in r] for choice in choices)), [])
 
     best = (loaded, busy, readings)
-    found: dict[str, tuple[Callable[[list[float]], float], list[float]]] = {
+    statistics: dict[str, tuple[Callable[[list[float]], float], list[float]]] = {
         "sm_mhz_min": (min, values("sm_mhz", loaded)),
         "sm_mhz_median": (median, values("sm_mhz", *best)),
         "sm_mhz_max": (max, values("sm_mhz", loaded)),
@@ -328,11 +328,11 @@ def _figures(timed: Readings) -> dict[str, Any]:
         "power_w_median": (median, values("power_w", *best)),
         "utilisation_percent": (median, values("utilisation_percent", readings)),
     }
-    told: dict[str, Any] = {"readings": len(readings)}
-    told |= {key: figure(of) for key, (figure, of) in found.items() if of} | _throttling(readings)
+    figures: dict[str, Any] = {"readings": len(readings)}
+    figures |= {key: figure(of) for key, (figure, of) in statistics.items() if of} | _throttling(readings)
     if "energy_j" in readings[0] and "energy_j" in readings[-1]:
-        told["energy_j"] = readings[-1]["energy_j"] - readings[0]["energy_j"]
-    return told
+        figures["energy_j"] = readings[-1]["energy_j"] - readings[0]["energy_j"]
+    return figures
 
 
 def _peaks(readings: Readings) -> dict[str, float]:
@@ -344,9 +344,9 @@ def _peaks(readings: Readings) -> dict[str, float]:
 
 def _throttling(readings: Sequence[Reading]) -> dict[str, Any]:
     """How often each throttle reason was seen; a bit that has no name here is told by its number."""
-    seen = [_throttle(reading) for reading in readings if "reasons" in reading]
-    if not seen:
+    reasons = [_throttle(reading) for reading in readings if "reasons" in reading]
+    if not reasons:
         return {}
     names = (*REASONS, *(f"Reason{bit}" for bit in range(len(REASONS), 64)))
-    counts = {name: sum(bits >> bit & 1 for bits in seen) for bit, name in enumerate(names)}
-    return {"throttle_reasons": {name: count / len(seen) for name, count in counts.items() if count}}
+    counts = {name: sum(bits >> bit & 1 for bits in reasons) for bit, name in enumerate(names)}
+    return {"throttle_reasons": {name: count / len(reasons) for name, count in counts.items() if count}}

@@ -48,8 +48,8 @@ def lanes_needed(case: Case, policy: Policy) -> int:
 
 def _loops(policy: Policy) -> tuple[str, ...]:
     """What is asked for that comes from a loop of overlapping calls."""
-    asked = {"throughput": "throughput" in (policy.boundaries or DEFAULT), "energy": policy.energy_ns > 0}
-    return tuple(name for name in asked if asked[name])
+    loops = {"throughput": "throughput" in (policy.boundaries or DEFAULT), "energy": policy.energy_ns > 0}
+    return tuple(name for name in loops if loops[name])
 
 
 def measure(
@@ -57,7 +57,7 @@ def measure(
     case: Case,
     policy: Policy,
     clock: CudaClock,
-    host: Clock,
+    host_clock: Clock,
     phase: Phase = range_,
     *,
     captured: bool = False,
@@ -76,24 +76,24 @@ def measure(
     With ``l2: cold`` the L2 is filled with other data before each sample of ``gpu``, ``gpu_unheld`` and ``latency``;
     ``throughput`` and energy are left out with the warning ``NotCold``. Unsupported if no other boundary is asked for.
     """
-    wanted, loops = policy.boundaries or DEFAULT, _loops(policy)
-    measuring = _Measuring(lanes, case, policy, clock, host, captured=captured or case.cuda_graph)
+    boundaries, loops = policy.boundaries or DEFAULT, _loops(policy)
+    measuring = _Measuring(lanes, case, policy, clock, host_clock, captured=captured or case.cuda_graph)
     if case.l2 == "cold" and loops:
-        if set(wanted) == {"throughput"}:
+        if set(boundaries) == {"throughput"}:
             raise Unsupported(_OVERLAP, fix="l2: warm, or other boundaries, e.g. [gpu, latency]")
         measuring.warnings.append(Warning(kind="NotCold", figures={"left_out": list(loops)}))
         loops = ()
     with phase("warmup"):
-        measuring.warm_up("gpu" in wanted)
+        measuring.warm_up("gpu" in boundaries)
     with phase("measure"):
         measuring.back_to_back()
-        if "enqueue" in wanted or "gpu" in wanted:
+        if "enqueue" in boundaries or "gpu" in boundaries:
             measuring.enqueue()
-        if "gpu" in wanted:
+        if "gpu" in boundaries:
             measuring.held()
-        if "gpu_unheld" in wanted and "gpu_unheld" not in measuring.medians:
+        if "gpu_unheld" in boundaries and "gpu_unheld" not in measuring.medians:
             measuring.unheld()
-        if "latency" in wanted:
+        if "latency" in boundaries:
             measuring.latency()
         if "throughput" in loops:
             measuring.throughput()
@@ -126,20 +126,20 @@ class _Measuring:
     """One case being measured: what has been taken so far."""
 
     def __init__(
-        self, lanes: Sequence[Lane], case: Case, policy: Policy, clock: CudaClock, host: Clock, *, captured: bool
+        self, lanes: Sequence[Lane], case: Case, policy: Policy, clock: CudaClock, host_clock: Clock, *, captured: bool
     ) -> None:
         self.lanes = lanes
         self.case = case
         self.policy = policy
         self.clock = clock
-        self.host = host
+        self.host_clock = host_clock
         self.captured = captured
         self.measurements: list[Measurement] = []
         self.warnings: list[Warning] = []
         self.facts: dict[str, float] = {}
         self.spans: dict[str, tuple[int, int]] = {}
         self.medians: dict[str, float] = {}
-        self.escapes = Escapes(lanes[0], clock, host)
+        self.escapes = Escapes(lanes[0], clock, host_clock)
         self.broken = False
 
     def take(self, boundary: Boundary, take: gpu_samples.Take) -> Measurement:
@@ -147,18 +147,18 @@ class _Measuring:
         return self._keep(boundary, self._sampled(take))
 
     def _sampled(self, take: gpu_samples.Take) -> _Series:
-        rule = StopRule(self.policy, self.host)
+        rule = StopRule(self.policy, self.host_clock)
         samples = sample(take, rule)
-        return _Series(samples, rule.reason, (rule.start, self.host.now()))
+        return _Series(samples, rule.reason, (rule.start, self.host_clock.now()))
 
-    def _keep(self, boundary: Boundary, taken: _Series) -> Measurement:
-        kept = Measurement(boundary=boundary, samples=taken.samples, batch=self.case.batch, stop=taken.reason)
-        self.measurements.append(kept)
-        self.medians[boundary] = median(taken.samples)
-        self.spans[boundary] = taken.span
+    def _keep(self, boundary: Boundary, series: _Series) -> Measurement:
+        measurement = Measurement(boundary=boundary, samples=series.samples, batch=self.case.batch, stop=series.reason)
+        self.measurements.append(measurement)
+        self.medians[boundary] = median(series.samples)
+        self.spans[boundary] = series.span
         if boundary in ("gpu", "gpu_unheld", "latency"):
-            self.warnings += result.imprecise(kept, self.policy)
-        return kept
+            self.warnings += result.imprecise(measurement, self.policy)
+        return measurement
 
     def warm_up(self, held: bool) -> None:
         """Plain calls first, so that every kernel has run; then, where streams are held, held ones until steady.
@@ -170,31 +170,31 @@ class _Measuring:
             self._run_every_kernel(plain)
             take = gpu_samples.gpu(self.lanes[0], self.clock, hold=True)
             try:
-                warmed = self.clock.twice(lambda: warm_up(take, self.policy, self.host))
+                warm = self.clock.twice(lambda: warm_up(take, self.policy, self.host_clock))
             except HoldBroken:
                 self.broken = True
-                warmed = warm_up(plain, self.policy, self.host)
+                warm = warm_up(plain, self.policy, self.host_clock)
         else:
-            warmed = warm_up(plain, self.policy, self.host)
-        if not warmed.steady:
-            self.warnings.append(result.not_steady(warmed))
+            warm = warm_up(plain, self.policy, self.host_clock)
+        if not warm.steady:
+            self.warnings.append(result.not_steady(warm))
 
     def _run_every_kernel(self, plain: gpu_samples.Take) -> None:
         """As many plain calls as a warm-up has at least, within its limit."""
-        start, calls, policy = self.host.now(), 0, self.policy
-        while calls < policy.warmup_calls or self.host.now() - start < policy.warmup_ns:
+        start, calls, policy = self.host_clock.now(), 0, self.policy
+        while calls < policy.warmup_calls or self.host_clock.now() - start < policy.warmup_ns:
             plain()
             calls += 1
-            if calls >= WINDOWS and self.host.now() - start >= policy.warmup_limit_ns:
+            if calls >= WINDOWS and self.host_clock.now() - start >= policy.warmup_limit_ns:
                 break
 
     def enqueue(self) -> None:
         """``enqueue``, and what the runtime's own call takes where the lane tells of it."""
         lane = self.lanes[0]
-        measured = self.take("enqueue", gpu_samples.enqueue(lane, self.clock, self.host))
+        measured = self.take("enqueue", gpu_samples.enqueue(lane, self.clock, self.host_clock))
         start, end = self.spans["enqueue"]
         if isinstance(lane, Bare) and 2 * _FEWEST * (end - start) < _COMPARING * len(measured.samples):
-            whole, bare = (gpu_samples.enqueue(lane, self.clock, self.host, call) for call in (None, lane.bare()))
+            whole, bare = (gpu_samples.enqueue(lane, self.clock, self.host_clock, call) for call in (None, lane.bare()))
             self._compare(whole, bare)
 
     def _compare(self, whole: gpu_samples.Take, bare: gpu_samples.Take) -> None:
@@ -202,23 +202,23 @@ class _Measuring:
 
         In turn, and each first every other time: the host's speed differs by more from one second to the next.
         """
-        added: list[int] = []
+        differences: list[int] = []
         alone: list[int] = []
-        start = self.host.now()
+        start = self.host_clock.now()
         while True:
             first, second, third, fourth = whole(), bare(), bare(), whole()
-            added += [first - second, fourth - third]
+            differences += [first - second, fourth - third]
             alone += [second, third]
-            over = self.host.now() - start >= _COMPARING and len(added) >= _FEWEST
-            if over or len(added) % _PAIRS == 0:
-                known = median_interval(added)
-                if over or (known is not None and known.high - known.low <= 2 * _ADDED_WITHIN):
+            over = self.host_clock.now() - start >= _COMPARING and len(differences) >= _FEWEST
+            if over or len(differences) % _PAIRS == 0:
+                interval = median_interval(differences)
+                if over or (interval is not None and interval.high - interval.low <= 2 * _ADDED_WITHIN):
                     break
-        if known is None:
+        if interval is None:
             return
         self.facts["enqueue_bare_ns"] = median(alone)
-        self.facts["enqueue_added_ns"] = known.centre
-        self.facts |= {"enqueue_added_low_ns": known.low, "enqueue_added_high_ns": known.high}
+        self.facts["enqueue_added_ns"] = interval.centre
+        self.facts |= {"enqueue_added_low_ns": interval.low, "enqueue_added_high_ns": interval.high}
 
     def held(self) -> None:
         """``gpu``, or ``gpu_unheld`` with the warning that says why."""
@@ -243,10 +243,10 @@ class _Measuring:
         lane = self.lanes[0]
         floor = gpu_samples.gpu(NullLane(lane.stream), self.clock, hold=True)
         self.facts["gpu_floor_ns"] = median(floor() for _ in range(_FLOOR_CALLS))
-        taken = self._sampled(gpu_samples.gpu(lane, self.clock, hold=True, before=before))
-        why = self.escapes.ran_ahead(median(taken.samples))
+        series = self._sampled(gpu_samples.gpu(lane, self.clock, hold=True, before=before))
+        why = self.escapes.ran_ahead(median(series.samples))
         if not why:
-            self._keep("gpu", taken)
+            self._keep("gpu", series)
         return why
 
     def unheld(self) -> None:
@@ -257,16 +257,16 @@ class _Measuring:
     def back_to_back(self) -> None:
         """The fact ``gpu_period_ns``; Unsupported if the device works on when the lane's stream has ended."""
         self.facts["gpu_period_ns"] = round(self.escapes.back_to_back())
-        left = self.escapes.remaining_work(hold=False)
-        if not left and not self.broken and not self.clock.can_hold():
+        remaining = self.escapes.remaining_work(hold=False)
+        if not remaining and not self.broken and not self.clock.can_hold():
             try:
-                left = self.clock.twice(lambda: self.escapes.remaining_work(hold=True))
+                remaining = self.clock.twice(lambda: self.escapes.remaining_work(hold=True))
             except HoldBroken:
                 self.broken = True
-        if left:
+        if remaining:
             raise Unsupported(
-                f"the GPU works on for {format_time(left)} after the call's stream has ended: work on other streams is "
-                "not waited for, so no event can time it and the outputs may be incomplete",
+                f"the GPU works on for {format_time(remaining)} after the call's stream has ended: work on other "
+                "streams is not waited for, so no event can time it and the outputs may be incomplete",
                 fix="let the call's stream wait at the end for each other one that it uses: in PyTorch "
                 "torch.cuda.current_stream().wait_stream(side)",
             )
@@ -289,7 +289,7 @@ class _Measuring:
         lane, transfers = self.lanes[0], self.case.transfers
         with (
             self._cold(lane) as before,
-            gpu_samples.latency(lane, self.clock, self.host, transfers=transfers, before=before) as (take, parts),
+            gpu_samples.latency(lane, self.clock, self.host_clock, transfers=transfers, before=before) as (take, parts),
         ):
             whole = self.take("latency", take)
         for name, samples in parts.items():  # taken with it, sample by sample: so throttling marks them too
@@ -313,17 +313,17 @@ class _Measuring:
     @contextlib.contextmanager
     def _spanned(self, boundary: Boundary) -> Iterator[None]:
         """The block is what is timed of ``boundary``, which telemetry is told."""
-        start = self.host.now()
+        start = self.host_clock.now()
         yield
-        self.spans[boundary] = (start, self.host.now())
+        self.spans[boundary] = (start, self.host_clock.now())
 
     def compare(self) -> None:
         """Warn of boundaries that do not fit each other: the host may have been slower at one of them."""
-        taken = {m.boundary: m for m in self.measurements}
-        if "latency" in taken and "enqueue" in taken:
-            self.warnings += result.drifted(taken["enqueue"], taken["latency"])
-        if "latency" in taken and "throughput" in taken:
-            self.warnings += result.no_overlap(taken["throughput"], taken["latency"])
+        by_boundary = {m.boundary: m for m in self.measurements}
+        if "latency" in by_boundary and "enqueue" in by_boundary:
+            self.warnings += result.drifted(by_boundary["enqueue"], by_boundary["latency"])
+        if "latency" in by_boundary and "throughput" in by_boundary:
+            self.warnings += result.no_overlap(by_boundary["throughput"], by_boundary["latency"])
 
     def saturate(self, counted: AbstractContextManager[Any]) -> None:
         """The same loop for ``energy_ns``: the parent reads the card's energy counter around what is ``counted``."""
@@ -337,7 +337,7 @@ class _Measuring:
         return gpu_samples.throughput(
             lanes,
             self.clock,
-            self.host,
+            self.host_clock,
             policy,
             batch=batch,
             depth=depth,

@@ -69,7 +69,7 @@ def _run_before(before: Before, stream: int, event: int, clock: CudaClock) -> No
         clock.wait(event)
 
 
-def enqueue(lane: Lane, clock: CudaClock, host: Clock, call: Callable[[], object] | None = None) -> Take:
+def enqueue(lane: Lane, clock: CudaClock, host_clock: Clock, call: Callable[[], object] | None = None) -> Take:
     """Samples of ``enqueue``: the host's time in one call, with the stream empty before it.
 
     ``call`` is issued in place of the lane's own, on the lane's stream.
@@ -77,9 +77,9 @@ def enqueue(lane: Lane, clock: CudaClock, host: Clock, call: Callable[[], object
     stream, end, issue = stream_of(lane), clock.event(), call or lane.call
 
     def take() -> int:
-        start = host.now()
+        start = host_clock.now()
         issue()
-        ns = host.now() - start
+        ns = host_clock.now() - start
         clock.driver.record(end, stream)
         clock.wait(end)
         return ns
@@ -141,7 +141,7 @@ class Transfer:
 
 @contextlib.contextmanager
 def latency(
-    lane: Lane, clock: CudaClock, host: Clock, *, transfers: bool, before: Before = None
+    lane: Lane, clock: CudaClock, host_clock: Clock, *, transfers: bool, before: Before = None
 ) -> Iterator[tuple[Take, dict[Boundary, list[int]]]]:
     """Samples of ``latency`` on the host's clock, and the lists that fill with its parts h2d, compute and d2h.
 
@@ -156,7 +156,7 @@ def latency(
 
     def take() -> int:
         _run_before(before, stream, start_event, clock)
-        start = host.now()
+        start = host_clock.now()
         driver.record(start_event, stream)
         copies.host_to_device(stream)
         driver.record(input_event, stream)
@@ -167,7 +167,7 @@ def latency(
         copies.device_to_host(outputs, stream)
         driver.record(end_event, stream)
         clock.wait(end_event)
-        ns = host.now() - start
+        ns = host_clock.now() - start
         for part, (first, last) in zip(parts.values(), spans, strict=True):
             part.append(clock.elapsed(first, last))
         return ns
@@ -184,7 +184,7 @@ def latency(
 def throughput(
     lanes: Sequence[Lane],
     clock: CudaClock,
-    host: Clock,
+    host_clock: Clock,
     policy: Policy,
     *,
     batch: int,
@@ -201,7 +201,7 @@ def throughput(
     host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
     most ``max_samples`` are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
     """
-    with contextlib.closing(_Loop(lanes, clock, host, transfers=transfers)) as loop, quiet():
+    with contextlib.closing(_Loop(lanes, clock, host_clock, transfers=transfers)) as loop, quiet():
         loop.lead_in(policy)
         with during_window:
             loop.run(policy.throughput_ns)
@@ -233,9 +233,9 @@ class _Slot:
 class _Loop:
     """The state of a throughput loop: slots, copy streams, and the samples so far."""
 
-    def __init__(self, lanes: Sequence[Lane], clock: CudaClock, host: Clock, *, transfers: bool) -> None:
+    def __init__(self, lanes: Sequence[Lane], clock: CudaClock, host_clock: Clock, *, transfers: bool) -> None:
         self.clock = clock
-        self.host = host
+        self.host_clock = host_clock
         self.driver = clock.driver
         self.parts: dict[str, list[int]] = {name: [] for name in ("total", "enqueue", "h2d", "compute", "d2h")}
         self.first = clock.event()
@@ -256,8 +256,10 @@ class _Loop:
         """Calls that do not count, in which lanes set things up, e.g. pinned memory for outputs."""
         self.driver.record(self.first, self.up)  # what each call is set against
         for slot in self.slots:
-            start, calls = self.host.now(), 0
-            while calls < _SETTING_UP or (calls < policy.warmup_calls and self.host.now() - start < policy.warmup_ns):
+            start, calls = self.host_clock.now(), 0
+            while calls < _SETTING_UP or (
+                calls < policy.warmup_calls and self.host_clock.now() - start < policy.warmup_ns
+            ):
                 self._issue(slot)
                 self._collect(slot)
                 calls += 1
@@ -268,8 +270,8 @@ class _Loop:
     def run(self, window_ns: int) -> None:
         """Go round the slots until the window has passed, then let the calls in flight finish."""
         self.driver.record(self.first, self.up)
-        deadline = self.host.now() + window_ns
-        while self.host.now() < deadline:
+        deadline = self.host_clock.now() + window_ns
+        while self.host_clock.now() < deadline:
             for slot in self.slots:
                 self._collect(slot)
                 self._issue(slot)
@@ -284,9 +286,9 @@ class _Loop:
         record(up1, self.up)
         self.driver.wait_event(stream, up1)
         record(run0, stream)
-        start = self.host.now()
+        start = self.host_clock.now()
         slot.lane.call()
-        self.parts["enqueue"].append(self.host.now() - start)
+        self.parts["enqueue"].append(self.host_clock.now() - start)
         record(run1, stream)
         outputs = slot.copies.find_outputs(slot.lane)
         self.driver.wait_event(self.down, run1)

@@ -41,13 +41,13 @@ def measure(
     ``phase`` is entered for ``warmup`` and ``measure``; ``ranged`` puts an NVTX range around every call, for profiled
     runs. Unsupported if no boundary asked for exists here, or if the lanes run on a GPU.
     """
-    wanted = [boundary for boundary in HOST if boundary in (policy.boundaries or HOST)]
-    if not wanted:
-        asked = ", ".join(policy.boundaries)
-        raise Unsupported(f"a CPU has no boundary {asked}", fix="boundaries: [latency, throughput]")
+    boundaries = [boundary for boundary in HOST if boundary in (policy.boundaries or HOST)]
+    if not boundaries:
+        names = ", ".join(policy.boundaries)
+        raise Unsupported(f"a CPU has no boundary {names}", fix="boundaries: [latency, throughput]")
     if any(lane.stream is not None for lane in lanes):
         raise Unsupported("the host's clock cannot time a lane that runs on a GPU stream", fix="device: cpu")
-    return measure_host(lanes, case, policy, clock, phase, wanted=wanted, ranged=ranged)
+    return measure_host(lanes, case, policy, clock, phase, wanted=boundaries, ranged=ranged)
 
 
 def measure_host(
@@ -65,9 +65,9 @@ def measure_host(
     warnings: list[Warning] = []
     take = latency(lanes[0], clock, ranged=ranged)
     with phase("warmup"):
-        warmed = warm_up(take, policy, clock)
-    if not warmed.steady:
-        warnings.append(result.not_steady(warmed))
+        warm = warm_up(take, policy, clock)
+    if not warm.steady:
+        warnings.append(result.not_steady(warm))
     with phase("measure"):
         if "latency" in wanted:
             rule = stop.StopRule(policy, clock)

@@ -29,10 +29,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     spans: dict[str, tuple[int, int]] = {}
 
 
-def not_steady(warmed: WarmUp) -> Warning:
+def not_steady(warm: WarmUp) -> Warning:
     """The warning that the warm-up ended before its windows agreed."""
-    spread = warmed.spread if math.isfinite(warmed.spread) else None
-    return Warning(kind="NotSteady", figures={"calls": warmed.calls, "ns": warmed.ns, "spread": spread})
+    spread = warm.spread if math.isfinite(warm.spread) else None
+    return Warning(kind="NotSteady", figures={"calls": warm.calls, "ns": warm.ns, "spread": spread})
 
 
 def imprecise(measurement: Measurement, policy: Policy) -> list[Warning]:

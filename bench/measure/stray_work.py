@@ -38,19 +38,19 @@ class Round(NamedTuple):
 class Escapes:
     """One lane's calls as the device and the host see them, whatever the events on its stream say."""
 
-    def __init__(self, lane: Lane, clock: CudaClock, host: Clock) -> None:
+    def __init__(self, lane: Lane, clock: CudaClock, host_clock: Clock) -> None:
         self.rounds: list[Round] = []
         self._lane = lane
         self._clock = clock
         self._driver = clock.driver
-        self._host = host
+        self._host_clock = host_clock
         self._stream = gpu_samples.stream_of(lane)
         self._start, self._end = clock.event(), clock.event()
 
     def back_to_back(self) -> float:
         """What a call takes when the next one is issued at once, copies left out: ns, the median of a few rounds."""
-        start, calls = self._host.now(), 1
-        while len(self.rounds) < _ROUNDS and (not self.rounds or self._host.now() - start < NS_PER_S):
+        start, calls = self._host_clock.now(), 1
+        while len(self.rounds) < _ROUNDS and (not self.rounds or self._host_clock.now() - start < NS_PER_S):
             self.rounds.append(self._round(calls))
             calls = max(1, min(_BACK_TO_BACK, int(_ROUND / max(self.rounds[-1].period, 1))))
         self.rounds = self.rounds[1:] or self.rounds  # the first one is of one call
@@ -93,27 +93,27 @@ class Escapes:
 
     def _round(self, calls: int, *, hold: bool = False, idle: int = 0) -> Round:
         """``calls`` back to back, held or not, and what the device still does ``idle`` ns later."""
-        start = self._host.now()
+        start = self._host_clock.now()
         with self._clock.hold(self._stream) if hold else contextlib.nullcontext():
             for _ in range(calls):
                 self._lane.call()
-            issue_end = self._host.now()
+            issue_end = self._host_clock.now()
             self._driver.record(self._end, self._stream)
         self._clock.wait(self._end)
-        end = self._host.now()
+        end = self._host_clock.now()
         self._idle(idle)
         remaining = self._synchronise()
         return Round(calls, issue_end - start, (end - start) / calls, remaining)
 
     def _synchronise(self) -> int:
-        start = self._host.now()
+        start = self._host_clock.now()
         self._driver.synchronize()
-        return self._host.now() - start
+        return self._host_clock.now() - start
 
     def _idle(self, ns: int) -> None:
         """Leave the device to its work for ``ns``."""
-        until = self._host.now() + ns
-        while self._host.now() < until:
+        until = self._host_clock.now() + ns
+        while self._host_clock.now() < until:
             self._driver.is_done(self._end)
 
     def ran_ahead(self, on_gpu: float) -> dict[str, Any]:
@@ -139,10 +139,10 @@ class Escapes:
         """
         longer = int(_LONGER * on_gpu) + _LONGER_BY
         shorter: list[int] = []
-        start = self._host.now()
+        start = self._host_clock.now()
         if 4 * (self._period() + longer) > _COMPARING:
             return 0
-        while len(shorter) < _PAIRS and self._host.now() - start < _COMPARING:
+        while len(shorter) < _PAIRS and self._host_clock.now() - start < _COMPARING:
             first, second, third, fourth = (self._time_held(idle) for idle in (0, longer, longer, 0))
             shorter += [first - second, fourth - third]
         surely = sorted(shorter)[len(shorter) // 4]

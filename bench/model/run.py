@@ -148,8 +148,8 @@ class Environment(Data, frozen=True, kw_only=True):
         """The first 12 hex digits of the SHA-256 of everything but ``host`` and ``observed``; memory in whole GiB, as
         what a system keeps for itself differs from one start to the next.
         """
-        kept = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("host", "observed")}
-        return digest(kept | {"memory": self.gib})[:12]
+        fields = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("host", "observed")}
+        return digest(fields | {"memory": self.gib})[:12]
 
     @property
     def gib(self) -> int:

@@ -27,15 +27,15 @@ def markdown(run: Run, baseline: str = "") -> str:
     lines += [f"\n`{name}`:{rest}" for name, _, rest in (line.partition(":") for line in notes.toolchains(run))]
     if whole := notes.of_run(run):
         lines += ["", *(f"- {_note(note)}" for note in whole)]
-    made = rows(run, baseline)
-    mark = replicated(made)
-    for model, members in models(made).items():
+    table = rows(run, baseline)
+    mark = replicated(table)
+    for model, members in models(table).items():
         lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure], mark)]
-        found = notes.collect(members, run, baseline)
-        lines += ["", *(f"- {_note(note, members)}" for note in found)] if found else []
+        listed_notes = notes.collect(members, run, baseline)
+        lines += ["", *(f"- {_note(note, members)}" for note in listed_notes)] if listed_notes else []
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
-    bold = "bold: fastest accurate case of its model and sizes" if any(row.fastest for row in made) else ""
-    if last := "; ".join(filter(None, (bold, *notes.evidence(made), left_out))):
+    bold = "bold: fastest accurate case of its model and sizes" if any(row.fastest for row in table) else ""
+    if last := "; ".join(filter(None, (bold, *notes.evidence(table), left_out))):
         lines += ["", f"{last[0].upper()}{last[1:]}."]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -44,10 +44,10 @@ def csv(run: Run, baseline: str = "") -> str:
     """One line per case under a header line: identity, one column per symbol, then for each boundary of the run
     ``NAME_ns``, ``NAME_low_ns``, ``NAME_high_ns``, and the other figures as raw numbers; empty where there is none.
     """
-    made = rows(run, baseline)
-    symbols = list(dict.fromkeys(name for row in made for name in row.symbols))
-    boundaries = [boundary for boundary in SHOWN if any(boundary in row.times for row in made)]
-    flat = [_flat(row, symbols, boundaries) for row in made]
+    table = rows(run, baseline)
+    symbols = list(dict.fromkeys(name for row in table for name in row.symbols))
+    boundaries = [boundary for boundary in SHOWN if any(boundary in row.times for row in table)]
+    flat = [_flat(row, symbols, boundaries) for row in table]
     buffer = io.StringIO()
     writer = csv_format.DictWriter(buffer, list(flat[0]) if flat else ["case"], lineterminator="\n")
     writer.writeheader()
@@ -91,23 +91,23 @@ def _whole_row(row: Row) -> dict[str, Any]:
     return {**msgspec.to_builtins(row, str_keys=True), "warnings": texts}
 
 
-def _table(shown: Sequence[Row], mark: bool) -> list[str]:
-    symbols = list(dict.fromkeys(name for row in shown for name in row.symbols))
-    primary = next((row.primary for row in shown if row.primary), None)
-    times = [boundary for boundary in PRIMARY if any(boundary in row.times for row in shown)]
-    base = against(shown)
+def _table(members: Sequence[Row], mark: bool) -> list[str]:
+    symbols = list(dict.fromkeys(name for row in members for name in row.symbols))
+    primary = next((row.primary for row in members if row.primary), None)
+    times = [boundary for boundary in PRIMARY if any(boundary in row.times for row in members)]
+    base = against(members)
     versus = f"vs {_escape(base)} ({primary})" if base else "speed"
     columns: dict[str, list[str]] = {
-        "backend": [_escape(row.backend) for row in shown],
-        "precision": [row.precision for row in shown],
-        **{name: [str(row.symbols.get(name, cells.NONE)) for row in shown] for name in symbols},
-        "setting": [row.setting for row in shown],
-        **{name: [cells.time(row.times.get(name), mark=mark) for row in shown] for name in times},
-        "QPS": [cells.rate(row.rate) for row in shown],
-        versus: [cells.ratio(row.speed, row.label, mark=mark) for row in shown],
-        "accuracy": [cells.verdict(row.score) for row in shown],
-        "energy": [cells.energy(row.energy) for row in shown],
-        "of light": [cells.share(row.light) for row in shown],
+        "backend": [_escape(row.backend) for row in members],
+        "precision": [row.precision for row in members],
+        **{name: [str(row.symbols.get(name, cells.NONE)) for row in members] for name in symbols},
+        "setting": [row.setting for row in members],
+        **{name: [cells.time(row.times.get(name), mark=mark) for row in members] for name in times},
+        "QPS": [cells.rate(row.rate) for row in members],
+        versus: [cells.ratio(row.speed, row.label, mark=mark) for row in members],
+        "accuracy": [cells.verdict(row.score) for row in members],
+        "energy": [cells.energy(row.energy) for row in members],
+        "of light": [cells.share(row.light) for row in members],
     }
     if not any(columns["setting"]):
         del columns["setting"]
@@ -115,7 +115,7 @@ def _table(shown: Sequence[Row], mark: bool) -> list[str]:
         del columns["energy"]
     first_figure = 2 + len(symbols) + ("setting" in columns)
     lines = [f"| {' | '.join(columns)} |", f"|{'|'.join('---' if i < 2 else '--:' for i in range(len(columns)))}|"]
-    for index, row in enumerate(shown):
+    for index, row in enumerate(members):
         texts = [texts[index] for texts in columns.values()]
         if row.failure and not row.processes:
             empty = [cells.NONE] * (len(texts) - first_figure - 1)

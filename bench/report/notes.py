@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from bench import store
-from bench.analysis.rows import PRIMARY, Row, asked, baselines, replicated
+from bench.analysis.rows import PRIMARY, Row, baseline_label, baselines, replicated
 from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
 from bench.model.run import Environment, Failure, Run, Warning
 from bench.report import cells, warnings
@@ -40,11 +40,11 @@ def collect(table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = 
 
     ``baseline`` is what the rows were made with.
     """
-    shown = [row for row in table if row.processes or row.failure]
+    visible = [row for row in table if row.processes or row.failure]
     merged: dict[tuple[str, str, str], list[Row]] = {}
     logs: dict[tuple[str, str, str], str] = {}
     for source in (_results, _warnings):
-        for note, members in source(table, shown, verbose):
+        for note, members in source(table, visible, verbose):
             merged.setdefault(note, []).extend(members)
             failure = members[0].failure
             if failure and note[0] == cells.failure(failure):
@@ -58,64 +58,64 @@ def collect(table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = 
     return numbered + _general(table, run, baseline)
 
 
-def marks(found: Sequence[Note], row: Row) -> str:
+def marks(notes: Sequence[Note], row: Row) -> str:
     """The numbers of the notes that concern ``row``: ``1 3``."""
-    return " ".join(note.mark for note in found if note.mark and row.case in note.about)
+    return " ".join(note.mark for note in notes if note.mark and row.case in note.about)
 
 
 def of_run(run: Run) -> list[Note]:
     """What concerns the whole run: damage, an early end, a GPU that was not watched, records that no case claims."""
-    found = []
+    notes = []
     if run.damage:
-        found.append(Note(kind="damaged", text=run.damage))
+        notes.append(Note(kind="damaged", text=run.damage))
     resume = store.resume_command(Path(run.path))
     if run.footer is None:
-        found.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
+        notes.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
     elif run.footer.status == "interrupted":
-        found.append(Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume))
+        notes.append(Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume))
     failed = {case for (case, _), failure in _last(run).items() if _fails(failure) and _settles(failure)}
     if untried := _untried(run, failed):
         text = (
             f"{cells.count(untried, 'process')} of cases that failed: a case is not tried again once one "
             "of its processes has failed, nor does --resume"
         )
-        found.append(
+        notes.append(
             Note(kind="not tried", text=text, fix=f"a new run: trtbench run {shlex.quote(run.header.suite_path)}")
         )
     if reasons := dict.fromkeys(r.telemetry.gpu_reason for r in run.records if r.telemetry.gpu_reason):
         text = f"nothing watched the GPU's clocks, power, memory and other users: {'; '.join(reasons)}"
-        found.append(Note(kind="unwatched", text=text, fix="trtbench doctor"))
+        notes.append(Note(kind="unwatched", text=text, fix="trtbench doctor"))
     cases = {case.id for case in run.header.cases}
     if strangers := sum(record.case not in cases for record in run.records):
-        found.append(
+        notes.append(
             Note(kind="strangers", text=f"{cells.count(strangers, 'record')} of cases outside the plan are not shown")
         )
-    return found
+    return notes
 
 
 def counts(run: Run) -> str:
     """How much of the plan is done, and how it ended: ``8 of 8 measured``, ``96 of 96 done: 80 measured, 16
     unavailable``, ``1 of 3 done: 1 failed; 2 not tried``.
     """
-    counted = _count(run)
-    untried = counted.pop("not tried", 0)
-    total = f"{counted.total()} of {len(run.header.cases) * run.header.policy.replicates}"
-    if set(counted) <= {"measured"}:
+    totals = _count(run)
+    untried = totals.pop("not tried", 0)
+    total = f"{totals.total()} of {len(run.header.cases) * run.header.policy.replicates}"
+    if set(totals) <= {"measured"}:
         return f"{total} measured"
-    ended = ", ".join(f"{counted[how]} {how}" for how in ("measured", "unavailable", "failed") if counted[how])
-    return f"{total} done: {ended}" + (f"; {untried} not tried" if untried else "")
+    summary = ", ".join(f"{totals[how]} {how}" for how in ("measured", "unavailable", "failed") if totals[how])
+    return f"{total} done: {summary}" + (f"; {untried} not tried" if untried else "")
 
 
 def _count(run: Run) -> Counter[str]:
     """The processes of the plan by how they ended; ``not tried`` are the others of the cases that did not succeed."""
     last = _last(run)
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for failure in last.values():
-        found["failed" if _fails(failure) else "unavailable" if failure else "measured"] += 1
+        counts["failed" if _fails(failure) else "unavailable" if failure else "measured"] += 1
     settled = {case for (case, _), failure in last.items() if _settles(failure)}
     if untried := _untried(run, settled):
-        found["not tried"] = untried
-    return found
+        counts["not tried"] = untried
+    return counts
 
 
 def _last(run: Run) -> dict[tuple[str, int], Failure | None]:
@@ -139,20 +139,20 @@ def _untried(run: Run, cases: Set[str]) -> int:
     return sum((case, n) not in last for case in cases for n in range(run.header.policy.replicates))
 
 
-def evidence(made: Sequence[Row]) -> list[str]:
+def evidence(table: Sequence[Row]) -> list[str]:
     """What the intervals leave out where figures rest on one process or on different cards, and what cells.ALONE and
     cells.ACROSS say; a line each, none if there is nothing to say.
     """
-    found, left_out = [], "spread between processes is not in the interval"
-    if not replicated(made):
-        found += [f"1 process: {left_out}s"] if any(row.processes for row in made) else []
-    elif alone := sum(map(_alone, made)):
+    lines, left_out = [], "spread between processes is not in the interval"
+    if not replicated(table):
+        lines += [f"1 process: {left_out}s"] if any(row.processes for row in table) else []
+    elif alone := sum(map(_alone, table)):
         who = f"one process, or in a ratio one on a side ({cells.count(alone, 'case')})"
-        found.append(f"{cells.ALONE} {who}: {left_out}")
-    if across := sum(bool(row.speed and row.speed.across_devices) for row in made):
+        lines.append(f"{cells.ALONE} {who}: {left_out}")
+    if across := sum(bool(row.speed and row.speed.across_devices) for row in table):
         who = f"no card or machine is known to have run both sides ({cells.count(across, 'case')})"
-        found.append(f"{cells.ACROSS} {who}: how two of them differ is not in the interval")
-    return found
+        lines.append(f"{cells.ACROSS} {who}: how two of them differ is not in the interval")
+    return lines
 
 
 def _alone(row: Row) -> bool:
@@ -166,7 +166,7 @@ def _alone(row: Row) -> bool:
 _Numbered: TypeAlias = Iterator[tuple[tuple[str, str, str], list[Row]]]
 
 
-def _results(table: Sequence[Row], shown: Sequence[Row], verbose: bool) -> _Numbered:
+def _results(table: Sequence[Row], visible: Sequence[Row], verbose: bool) -> _Numbered:
     """The notes on failures and inaccurate outputs. Those that differ only in numbers become one, the first; each
     stands alone if ``verbose``.
     """
@@ -176,7 +176,7 @@ def _results(table: Sequence[Row], shown: Sequence[Row], verbose: bool) -> _Numb
             key = (kind, text if verbose else warnings.mask_numbers(text), hint)
             groups.setdefault(key, []).append((text, row))
     for (kind, _, hint), members in groups.items():
-        yield (kind, members[0][0] + _likewise(members, shown), hint), [row for _, row in members]
+        yield (kind, members[0][0] + _likewise(members, visible), hint), [row for _, row in members]
 
 
 def _results_of(row: Row) -> list[tuple[str, str, str]]:
@@ -192,7 +192,7 @@ def _results_of(row: Row) -> list[tuple[str, str, str]]:
     return notes
 
 
-def _warnings(table: Sequence[Row], shown: Sequence[Row], verbose: bool) -> _Numbered:
+def _warnings(table: Sequence[Row], visible: Sequence[Row], verbose: bool) -> _Numbered:
     """The notes on warnings. Those of one kind that differ only in numbers become one, with the span of each number;
     each stands alone if ``verbose``.
     """
@@ -203,10 +203,10 @@ def _warnings(table: Sequence[Row], shown: Sequence[Row], verbose: bool) -> _Num
             groups.setdefault(key, []).append((warning, row))
     for members in groups.values():
         text, hint = warnings.describe(warnings.merge([warning for warning, _ in members]))
-        yield (members[0][0].kind, text + _likewise(members, shown), hint), [row for _, row in members]
+        yield (members[0][0].kind, text + _likewise(members, visible), hint), [row for _, row in members]
 
 
-def _likewise(members: Sequence[tuple[object, Row]], shown: Sequence[Row]) -> str:
+def _likewise(members: Sequence[tuple[object, Row]], visible: Sequence[Row]) -> str:
     """Which other rows have a note like the first, or if that is long, how many such notes there are."""
     said, first = members[0]
     variants: list[object] = []
@@ -216,7 +216,7 @@ def _likewise(members: Sequence[tuple[object, Row]], shown: Sequence[Row]) -> st
     if len(variants) == 1:
         return ""
     others = [row for other, row in members if other != said]
-    names = ", ".join(dict.fromkeys(_which(row, shown) for row in others if row.case != first.case))
+    names = ", ".join(dict.fromkeys(_which(row, visible) for row in others if row.case != first.case))
     short = names and len(others) <= SHOWN_ROWS and len(names) <= LONGEST_VALUE
     return f" (likewise {names})" if short else f" (and {len(variants) - 1} like it)"
 
@@ -261,7 +261,7 @@ def _baselines(measured: Sequence[Row]) -> list[Note]:
     for row in measured:
         if row.speed and precisions.get(row.speed.against) != row.precision:
             others.setdefault(row.speed.against, []).append(row)
-    found = [
+    notes = [
         Note(kind="baseline", text=f"{names(rows)} against {against}: no baseline has their precision")
         for against, rows in others.items()
     ]
@@ -269,8 +269,8 @@ def _baselines(measured: Sequence[Row]) -> list[Note]:
     if len(places) > 1:
         place, backend = next(iter(places.items()))
         text = "each toolchain against the baseline of its own"
-        found.append(Note(kind="baseline", text=text, fix=f"one for all: --baseline {backend}@{place}"))
-    return found
+        notes.append(Note(kind="baseline", text=text, fix=f"one for all: --baseline {backend}@{place}"))
+    return notes
 
 
 def _no_speed(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
@@ -278,7 +278,7 @@ def _no_speed(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
     lacking = [row for row in measured if row.ranked and not row.speed]
     if not lacking:
         return []
-    name = asked(run, baseline)
+    name = baseline_label(run, baseline)
     there = dict.fromkeys(row.backend.partition("[")[0] for row in measured if row.ranked)
     others = [backend for backend in there if backend != name]
     if name in baselines(run.header.cases):
@@ -305,7 +305,9 @@ def _read_at(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
     lacked = [b for b in PRIMARY[: PRIMARY.index(primary)] if any(b in row.times for row in measured)]
     if not lacked:
         return []
-    text = f"speed, rank and speed of light are read from {primary}, as {asked(run, baseline)} has no {lacked[0]}"
+    text = (
+        f"speed, rank and speed of light are read from {primary}, as {baseline_label(run, baseline)} has no {lacked[0]}"
+    )
     return [Note(kind="boundary", text=text)]
 
 
@@ -348,14 +350,14 @@ def _plain(value: object) -> str:
 def _values(values: dict[str, list[Row]]) -> str:
     """``4 (onnxruntime), 2 (the others)``: the most frequent value last."""
     *odd, (usual, many) = sorted(values.items(), key=lambda item: len(item[1]))
-    parts = [f"{_short(value)} ({names(found)})" for value, found in odd]
+    parts = [f"{_short(value)} ({names(rows)})" for value, rows in odd]
     who = "the others" if len({_name(row) for row in many}) > SHOWN_ROWS else names(many)
     return ", ".join([*parts, f"{_short(usual)} ({who})"])
 
 
-def names(found: Sequence[Row]) -> str:
+def names(rows: Sequence[Row]) -> str:
     """Backends with their setting for short, each once: ``eager, inductor graph and 3 more``."""
-    backends = list(dict.fromkeys(_name(row) for row in found))
+    backends = list(dict.fromkeys(_name(row) for row in rows))
     if len(backends) <= SHOWN_ROWS:
         return ", ".join(backends)
     return f"{', '.join(backends[:SHOWN_ROWS])} and {len(backends) - SHOWN_ROWS} more"
@@ -374,10 +376,10 @@ def machine(run: Run) -> str:
     here = run.header.environments.get("default") or next(iter(run.header.environments.values()), None)
     if here is None:
         return "unknown machine"
-    return ", ".join([device(here), *_libraries(here)])
+    return ", ".join([describe_device(here), *_libraries(here)])
 
 
-def device(here: Environment) -> str:
+def describe_device(here: Environment) -> str:
     """``NVIDIA H100 80GB HBM3 (sm_90), driver 580.95``."""
     return f"{here.device} ({here.arch})" + (f", driver {here.driver}" if here.driver else "")
 
@@ -385,8 +387,8 @@ def device(here: Environment) -> str:
 def toolchains(run: Run) -> list[str]:
     """``@torch22: Python 3.11.2, torch 2.2.0, tensorrt 8.6.1``: what the toolchains hold, less the default one."""
     return [
-        ", ".join([f"@{name}: Python {found.python}", *_libraries(found)])
-        for name, found in run.header.environments.items()
+        ", ".join([f"@{name}: Python {environment.python}", *_libraries(environment)])
+        for name, environment in run.header.environments.items()
         if name != "default"
     ]
 
@@ -394,6 +396,6 @@ def toolchains(run: Run) -> list[str]:
 def _libraries(here: Environment) -> list[str]:
     """The runtimes and their versions; TensorRT by the first of its distributions."""
     tensorrt = next((name for name in (*TENSORRT, *TENSORRT_BINDINGS) if name in here.libraries), "")
-    shown = {"torch": "torch", tensorrt: "tensorrt"}
-    shown |= {name: name for name in ("torch-tensorrt", "onnxruntime", "onnxruntime-gpu")}
-    return [f"{text} {here.libraries[name]}" for name, text in shown.items() if name in here.libraries]
+    libraries = {"torch": "torch", tensorrt: "tensorrt"}
+    libraries |= {name: name for name in ("torch-tensorrt", "onnxruntime", "onnxruntime-gpu")}
+    return [f"{text} {here.libraries[name]}" for name, text in libraries.items() if name in here.libraries]

@@ -15,7 +15,7 @@ _TIMES = ("floor", "copy", "spin", "replay")
 
 def render(readings: Sequence[Reading], environment: Environment) -> str:
     """The device and the version, one line per reading in the order taken, and a line that counts them."""
-    lines = [f"{notes.device(environment)}, trtbench {bench.__version__}", ""]
+    lines = [f"{notes.describe_device(environment)}, trtbench {bench.__version__}", ""]
     lines += [f"{'':6} {'measured':>10} {'expected':>10} {'off by':>10} {'limit':>10}  what"]
     for reading in readings:
         off = None if reading.expected is None else abs(reading.measured - reading.expected)

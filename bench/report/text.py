@@ -47,17 +47,17 @@ def render(
     ``baseline`` as for rows(). ``verbose`` adds cases not measured, combinations left out, every warning and the
     failures' logs; ``phases`` a table of the steps before the measurement. UsageError for an unknown baseline.
     """
-    made = rows(run, baseline)
+    all_rows = rows(run, baseline)
     lines = _heading(run, width)
-    mark = replicated(made)
-    for model, members in models(made).items():
+    mark = replicated(all_rows)
+    for model, members in models(all_rows).items():
         lines += ["", *_model(model, members, notes.collect(members, run, baseline, verbose), width, verbose, mark)]
         if phases:
             lines += ["", *_phases(model, members, width)]
     lines.append("")
-    if any(row.processes for row in made):
+    if any(row.processes for row in all_rows):
         lines += _dim(table.wrap(LEGEND, width))
-        for line in notes.evidence(made):
+        for line in notes.evidence(all_rows):
             lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)
     return table.show(lines, color)
@@ -98,91 +98,91 @@ def _heading(run: Run, width: int) -> list[Text | str]:
 
 
 def _model(
-    model: str, members: Sequence[Row], found: Sequence[notes.Note], width: int, verbose: bool, mark: bool
+    model: str, members: Sequence[Row], row_notes: Sequence[notes.Note], width: int, verbose: bool, mark: bool
 ) -> list[Text | str]:
-    shown = [row for row in members if verbose or row.processes or row.failure]
-    if not shown:
-        return [_bold(model), *_below(found, width, verbose)]
-    same, shared = _identity(shown, star=" *")
-    columns, dropped = table.fit([*same, *_figures(shown, found, mark)], width)
+    visible = [row for row in members if verbose or row.processes or row.failure]
+    if not visible:
+        return [_bold(model), *_below(row_notes, width, verbose)]
+    same, shared = _identity(visible, star=" *")
+    columns, dropped = table.fit([*same, *_figures(visible, row_notes, mark)], width)
     start = sum(column.title in {c.title for c in same} for column in columns)
-    spans = {index: (start, text) for index, row in enumerate(shown) if (text := _instead(row, found))}
-    styles = {index: _style(row) for index, row in enumerate(shown)}
+    spans = {index: (start, text) for index, row in enumerate(visible) if (text := _instead(row, row_notes))}
+    styles = {index: _style(row) for index, row in enumerate(visible)}
     title = f"{model} · {shared}" if shared else model
     lines: list[Text | str] = [
         _bold(title),
-        *table.draw(columns, width, spans=spans, styles=styles, breaks=_breaks(shown)),
+        *table.draw(columns, width, spans=spans, styles=styles, breaks=_breaks(visible)),
     ]
     if dropped:
         lines += _dim(table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width))
-    return lines + _below(found, width, verbose)
+    return lines + _below(row_notes, width, verbose)
 
 
-def _figures(shown: Sequence[Row], found: Sequence[notes.Note], mark: bool) -> list[Column]:
+def _figures(visible: Sequence[Row], row_notes: Sequence[notes.Note], mark: bool) -> list[Column]:
     """Times, rate, speed, accuracy, memory, light, notes: in the order in which they are read; ``mark`` as in cells."""
-    primary = next((row.primary for row in shown if row.primary), None)
-    columns = [_time_column(shown, boundary, primary, mark) for boundary in SHOWN]
+    primary = next((row.primary for row in visible if row.primary), None)
+    columns = [_time_column(visible, boundary, primary, mark) for boundary in SHOWN]
     memory = {"gpu": "GPU memory", "host": "peak RSS"}
-    of = {row.memory_of for row in shown if row.memory_of}
+    of = {row.memory_of for row in visible if row.memory_of}
     return [
         *columns,
         Column(
             title="QPS",
-            cells=tuple(cells.rate(row.rate) for row in shown),
-            narrow=tuple(cells.rate(row.rate, bare=True) for row in shown),
+            cells=tuple(cells.rate(row.rate) for row in visible),
+            narrow=tuple(cells.rate(row.rate, bare=True) for row in visible),
             drop=DROP["QPS in full"],
             then=DROP["QPS"],
         ),
         Column(
-            title=_versus(shown, primary),
-            cells=tuple(cells.ratio(row.speed, row.label, mark=mark) for row in shown),
+            title=_versus(visible, primary),
+            cells=tuple(cells.ratio(row.speed, row.label, mark=mark) for row in visible),
             drop=DROP["speed"],
         ),
-        _column("acc", [cells.verdict(row.score) for row in shown], DROP["acc"]),
-        _column("cosine", [cells.cosine(row.score) for row in shown], DROP["cosine"]),
-        _column("rel L2", [cells.small(row.score.rel_l2 if row.score else None) for row in shown], DROP["rel L2"]),
-        _column(memory[of.pop()] if len(of) == 1 else "memory", [cells.memory(r) for r in shown], DROP["memory"]),
-        _column("energy", [cells.energy(row.energy) for row in shown], DROP["energy"]),
-        _column("of light", [cells.share(row.light) for row in shown], DROP["of light"]),
-        _column("note", [notes.marks(found, row) for row in shown]),
+        _column("acc", [cells.verdict(row.score) for row in visible], DROP["acc"]),
+        _column("cosine", [cells.cosine(row.score) for row in visible], DROP["cosine"]),
+        _column("rel L2", [cells.small(row.score.rel_l2 if row.score else None) for row in visible], DROP["rel L2"]),
+        _column(memory[of.pop()] if len(of) == 1 else "memory", [cells.memory(r) for r in visible], DROP["memory"]),
+        _column("energy", [cells.energy(row.energy) for row in visible], DROP["energy"]),
+        _column("of light", [cells.share(row.light) for row in visible], DROP["of light"]),
+        _column("note", [notes.marks(row_notes, row) for row in visible]),
     ]
 
 
-def _versus(shown: Sequence[Row], primary: Boundary | None) -> str:
+def _versus(visible: Sequence[Row], primary: Boundary | None) -> str:
     """``vs eager``; ``vs eager (latency)`` where that is not the first time of the table."""
-    base = against(shown)
+    base = against(visible)
     if not base:
         return "speed"
     title = f"vs {base}" if len(f"vs {base}") <= LONGEST_TITLE else "vs baseline"
-    first = next((boundary for boundary in SHOWN if any(boundary in row.times for row in shown)), primary)
+    first = next((boundary for boundary in SHOWN if any(boundary in row.times for row in visible)), primary)
     return title if primary == first else f"{title} ({primary})"
 
 
-def _time_column(shown: Sequence[Row], boundary: Boundary, primary: Boundary | None, mark: bool) -> Column:
+def _time_column(visible: Sequence[Row], boundary: Boundary, primary: Boundary | None, mark: bool) -> Column:
     """The primary time stays. Plain events are good beside held ones; without, they are of what could not be held."""
     drop = 0 if boundary == primary else DROP[boundary]
     if boundary == "gpu_unheld" and primary not in ("gpu", "gpu_unheld"):
         drop = DROP["gpu"] + 1
-    return _column(boundary, [cells.time(row.times.get(boundary), mark=mark) for row in shown], drop)
+    return _column(boundary, [cells.time(row.times.get(boundary), mark=mark) for row in visible], drop)
 
 
 def _column(title: str, texts: Sequence[str], drop: int = 0) -> Column:
     return Column(title=title, cells=tuple(texts), drop=drop)
 
 
-def _breaks(shown: Sequence[Row]) -> set[int]:
+def _breaks(visible: Sequence[Row]) -> set[int]:
     """Where the sizes change, if a size has several rows."""
-    changes = {index for index in range(1, len(shown)) if shown[index].symbols != shown[index - 1].symbols}
-    return changes if len(changes) < len(shown) - 1 else set()
+    changes = {index for index in range(1, len(visible)) if visible[index].symbols != visible[index - 1].symbols}
+    return changes if len(changes) < len(visible) - 1 else set()
 
 
-def _instead(row: Row, found: Sequence[notes.Note]) -> str:
+def _instead(row: Row, row_notes: Sequence[notes.Note]) -> str:
     """What stands in place of a row's figures."""
     if row.processes:
         return ""
     if not row.failure:
         return "not measured yet"
-    return f"note {notes.marks(found, row)}: {cells.failure(row.failure)}"  # the end may be cut
+    return f"note {notes.marks(row_notes, row)}: {cells.failure(row.failure)}"  # the end may be cut
 
 
 def _style(row: Row) -> str:
@@ -191,9 +191,9 @@ def _style(row: Row) -> str:
     return "bold" if row.fastest else "red" if not row.ranked else ""
 
 
-def _below(found: Sequence[notes.Note], width: int, verbose: bool) -> list[Text | str]:
+def _below(row_notes: Sequence[notes.Note], width: int, verbose: bool) -> list[Text | str]:
     lines: list[Text | str] = []
-    for note in found:
+    for note in row_notes:
         lines += _note(note, width)
         if verbose and note.log:
             lines += _dim([f"      {line}" for line in note.log.rstrip().splitlines()])
@@ -210,16 +210,16 @@ def _note(note: notes.Note, width: int) -> list[Text | str]:
 
 def _phases(model: str, members: Sequence[Row], width: int) -> list[Text | str]:
     """Medians over processes; a time in parentheses was spent with warm caches or a ready artifact."""
-    shown = [row for row in members if row.phases]
-    if not shown:
+    visible = [row for row in members if row.phases]
+    if not visible:
         return []
-    same, shared = _identity(shown)
+    same, shared = _identity(visible)
     columns = list(same)
-    for name in in_order([phase.name for phase in row.phases] for row in shown):
-        columns.append(_column(name, [cells.phase(row, name) for row in shown], DROP_PHASES.get(name, 40)))
+    for name in in_order([phase.name for phase in row.phases] for row in visible):
+        columns.append(_column(name, [cells.phase(row, name) for row in visible], DROP_PHASES.get(name, 40)))
     kept, dropped = table.fit(columns, width)
     title = " · ".join(filter(None, (f"{model}: phases, warm in parentheses", shared)))
-    lines: list[Text | str] = [_bold(title), *table.draw(kept, width, spans={}, styles={}, breaks=_breaks(shown))]
+    lines: list[Text | str] = [_bold(title), *table.draw(kept, width, spans={}, styles={}, breaks=_breaks(visible))]
     if dropped:
         lines += _dim(table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width))
     return lines

@@ -25,7 +25,7 @@ from bench.store import artifacts
 _SHOWN = 4  # differences that an error names
 
 
-def left(cases: Iterable[Case], records: Sequence[Record], replicates: int) -> list[Case]:
+def remaining(cases: Iterable[Case], records: Sequence[Record], replicates: int) -> list[Case]:
     """Those of ``cases`` of which something is still to be measured."""
     done, failed = settled(records)
     return [
@@ -74,7 +74,7 @@ def _refuse_changed(header: Header, path: Path) -> None:
             raise UsageError(what, where=str(path), fix=fix)
 
 
-def device(header: Header, path: Path) -> Environment:
+def matching_device(header: Header, path: Path) -> Environment:
     """The device here that is to go on with the run at ``path``. UsageError if there is none of its kind."""
     before = header.environments["default"]
     try:
@@ -101,20 +101,20 @@ def refuse_another(header: Header, toolchain: str, here: Environment, path: Path
 
 def _differences(before: Environment, here: Environment) -> list[str]:
     """``torch 2.11.0 -> 2.13.0``: what the fingerprint covers and is another here, then and now."""
-    found = []
+    names = []
     for field in here.__struct_fields__:
         was, now = getattr(before, field), getattr(here, field)
         if was == now or field in ("host", "observed", "slug") or (field == "memory" and before.gib == here.gib):
             continue
         if isinstance(was, dict):
-            found += [
+            names += [
                 f"{name} {was.get(name, 'none')} -> {now.get(name, 'none')}"
                 for name in sorted({*was, *now})
                 if was.get(name) != now.get(name)
             ]
         else:
-            found.append(f"{field} {was or 'none'} -> {now or 'none'}")
-    return found
+            names.append(f"{field} {was or 'none'} -> {now or 'none'}")
+    return names
 
 
 def place(before: Environment, here: Environment) -> str:
@@ -150,19 +150,19 @@ def resume(path: Path, settings: Settings, on_event: OnEvent, wanted: Sequence[C
     settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
     refuse_contradictions(settings)
     wanted = header.cases if wanted is None else wanted
-    here = device(header, path)
+    here = matching_device(header, path)
     refuse_another(header, "default", here, path)
     places = dict.fromkeys(header.toolchains, str(path))
     with Session(header, settings, on_event, places) as session:
-        session.wanted = left(wanted, so_far.records, header.policy.replicates)
+        session.wanted = remaining(wanted, so_far.records, header.policy.replicates)
         session.marks = (
             *elsewhere(header.environments["default"], here),
             *another_version(header.version, bench.__version__),
         )
         session.place = place(header.environments["default"], here)
         session.begun = True
-        for name, found in session.prepare().environments.items():
-            refuse_another(header, name, found, path)
+        for name, described in session.prepare().environments.items():
+            refuse_another(header, name, described, path)
         writer, run = store.reopen(path)
         with contextlib.closing(writer):
             return session.measure(writer, run.records, {case.id for case in wanted})

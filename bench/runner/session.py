@@ -137,8 +137,8 @@ class Session:
         here = self.header.environments["default"]
         for name in _foreign(self.wanted):
             toolchain, place = self.header.toolchains[name], self.places[name]
-            found = toolchains.probe(name, toolchain, self.suite_dir, here, self.link, place)
-            self.interpreters[name] = found
+            interpreter = toolchains.probe(name, toolchain, self.suite_dir, here, self.link, place)
+            self.interpreters[name] = interpreter
         if self.kind != "fake":
             path = locks.lock_path(self.device)
             on_wait: Callable[[str], None] = lambda holder: self.on_event(Waiting(device=self.device, holder=holder))  # noqa: E731
@@ -275,7 +275,7 @@ class Session:
         ):
             if started is not None:
                 stack.callback(started.worker.close)  # the gate is the watch's
-            watched = stack.enter_context(watch.device(self.kind, started.gate if started else None))
+            watched = stack.enter_context(watch.open_watch(self.kind, started.gate if started else None))
             job = jobs.Measure(
                 case=case,
                 policy=self.header.policy,

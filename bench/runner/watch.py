@@ -115,7 +115,7 @@ def _inference_j(gpu: GpuFigures | None, clock: ClockFigures | None) -> float | 
 
 
 @contextlib.contextmanager
-def device(kind: str, gate: Gate | None = None) -> Iterator[Watch]:
+def open_watch(kind: str, gate: Gate | None = None) -> Iterator[Watch]:
     """The watch for one worker on a device of ``kind`` (cpu, cuda or fake); ``gate`` is the one that it was started
     with, if it was started before.
     """

@@ -154,12 +154,12 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
         with log("validate"):
             expected = tensors.read(reference / "outputs.safetensors")
             outputs = _once_more(lanes[0])
-            found = fields["accuracy"] = accuracy.compare(outputs, expected, job.threshold)
+            verdict = fields["accuracy"] = accuracy.compare(outputs, expected, job.threshold)
             if not backend.simulated:  # whose outputs are no model's
                 fields["warnings"] += accuracy.warnings(expected, case.batch)
             if case.metric:  # last: it is the user's code
                 value = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
-                fields["accuracy"] = msgspec.structs.replace(found, metric=value)
+                fields["accuracy"] = msgspec.structs.replace(verdict, metric=value)
 
 
 def _all_lanes(prepared: Prepared, asked: int) -> tuple[Sequence[Lane], tuple[Warning, ...]]:

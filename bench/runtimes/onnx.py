@@ -71,12 +71,12 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise Unavailable(f"exporting to ONNX needs the package {package!r}", fix=install(package))
-    host = msgspec.structs.replace(context, device="cpu")
-    with session.torch_session(case, host), session.own_warnings_filtered():
+    on_cpu = msgspec.structs.replace(context, device="cpu")
+    with session.torch_session(case, on_cpu), session.own_warnings_filtered():
         import torch
 
         with context.phase("load"):
-            model, example = models.load_with_example(case, TorchOptions(), host)
+            model, example = models.load_with_example(case, TorchOptions(), on_cpu)
             module, names = positional(model, example)
         knows_both = "dynamo" in inspect.signature(torch.onnx.export).parameters  # since torch 2.5
         if exporter == "dynamo" and not knows_both:

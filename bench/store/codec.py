@@ -139,8 +139,8 @@ def schema_of(header: bytes, where: str = "") -> int:
 
 
 def _kind(line: bytes, where: str) -> str:
-    found = _KIND.match(line)
-    kind = found[1].decode() if found else ""
+    match = _KIND.match(line)
+    kind = match[1].decode() if match else ""
     if kind not in _TYPES:
         raise StoreError("not a line of a trtbench run", where=where)
     return kind

@@ -55,9 +55,11 @@ def _factory(node: Node) -> str:
         # Whether the file and the function are there is found out where they are imported: in the worker.
         return str(_FILE_FUNCTION.read(node))
     if source not in LIBRARIES:
-        known = f"{', '.join(LIBRARIES)}, or a Python file beside the suite"
+        sources = f"{', '.join(LIBRARIES)}, or a Python file beside the suite"
         what = f"unknown factory {value!r}.{did_you_mean(source, LIBRARIES)}"
-        raise fail(node, what, f"write LIBRARY:NAME with one of {known}, e.g. torchvision:resnet50 or zoo.py:centernet")
+        raise fail(
+            node, what, f"write LIBRARY:NAME with one of {sources}, e.g. torchvision:resnet50 or zoo.py:centernet"
+        )
     if not re.fullmatch(WORD, name):
         raise expected(node, f"{source}:NAME", "e.g. torchvision:resnet50")
     return value

@@ -61,11 +61,11 @@ Fields = Sequence[Field]
 
 def entries(node: Node, fields: Fields, noun: str = "key") -> dict[str, Node]:
     """The entries of a mapping by key. SuiteError if one is not a field, or a required field is not there."""
-    found = mapping(node, [field.name for field in fields], noun)
+    values = mapping(node, [field.name for field in fields], noun)
     for field in fields:
-        if field.required and field.name not in found:
+        if field.required and field.name not in values:
             raise fail(node, f"{node.key or 'the suite'} has no `{field.name}`", f"add `{field.required}`")
-    return found
+    return values
 
 
 def record(
@@ -113,14 +113,14 @@ def named(
     """
 
     def read(node: Node) -> dict[str, Any]:
-        found = mapping(node)
-        if example and not found:
+        values = mapping(node)
+        if example and not values:
             raise fail(node, f"{node.key} is empty", example)
-        for name, entry in found.items():
+        for name, entry in values.items():
             if pattern and not re.fullmatch(pattern, name):
                 raise fail(entry, f"{name!r} cannot be {noun}", "use letters, digits and _")
             check(name, entry)
-        return {name: value.read(entry) for name, entry in found.items()}
+        return {name: value.read(entry) for name, entry in values.items()}
 
     schema: Schema = {"type": "object", "additionalProperties": value.schema}
     if pattern:
@@ -179,22 +179,22 @@ def text(pattern: str = "", example: str = "") -> Kind:
     return Kind(read, {"type": "string", **({"pattern": f"^{pattern}$"} if pattern else {"minLength": 1})})
 
 
-def one_of(known: Collection[str], noun: str) -> Kind:
+def one_of(names: Collection[str], noun: str) -> Kind:
     """One of the names known."""
-    return Kind(lambda node: _choice(node, known, noun), {"enum": list(known)})
+    return Kind(lambda node: _choice(node, names, noun), {"enum": list(names)})
 
 
-def reference(known: Collection[str], noun: str) -> Kind:
+def reference(names: Collection[str], noun: str) -> Kind:
     """One of the names that the suite, or something beside it, defines."""
-    return Kind(lambda node: _choice(node, known, noun), {"type": "string"})
+    return Kind(lambda node: _choice(node, names, noun), {"type": "string"})
 
 
-def _choice(node: Node, known: Collection[str], noun: str) -> str:
+def _choice(node: Node, names: Collection[str], noun: str) -> str:
     if not isinstance(node.value, str):
-        raise expected(node, f"one of {', '.join(known)}")
-    if node.value not in known:
-        what = f"unknown {noun} {node.value!r}.{did_you_mean(node.value, known)}"
-        raise fail(node, what, f"known: {', '.join(known)}")
+        raise expected(node, f"one of {', '.join(names)}")
+    if node.value not in names:
+        what = f"unknown {noun} {node.value!r}.{did_you_mean(node.value, names)}"
+        raise fail(node, what, f"known: {', '.join(names)}")
     return node.value
 
 
@@ -252,8 +252,8 @@ def duration(least: int = 1) -> Kind:
 
 
 def _switch(node: Node) -> bool:
-    known = {"on": True, "off": False}
-    value = known.get(node.value, node.value) if isinstance(node.value, str) else node.value
+    states = {"on": True, "off": False}
+    value = states.get(node.value, node.value) if isinstance(node.value, str) else node.value
     if not isinstance(value, bool):
         raise expected(node, "on or off")
     return value

@@ -209,16 +209,16 @@ def _describe(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def mapping(node: Node, known: Collection[str] | None = None, noun: str = "key") -> dict[str, Node]:
+def mapping(node: Node, keys: Collection[str] | None = None, noun: str = "key") -> dict[str, Node]:
     """The entries by key. SuiteError if it is no mapping, or a key is not among those known."""
     if not isinstance(node.value, dict):
         raise expected(node, "a mapping (`key: value`)")
     entries = {name: Node(value, _join(node.key, name), node.document) for name, value in node.value.items()}
     for name, entry in entries.items():
-        if known is not None and name not in known:
+        if keys is not None and name not in keys:
             place = f" in {node.key}" if node.key else ""
-            what = f"unknown {noun} {name!r}{place}.{did_you_mean(name, known)}"
-            raise fail(entry, what, f"known: {', '.join(known)}")
+            what = f"unknown {noun} {name!r}{place}.{did_you_mean(name, keys)}"
+            raise fail(entry, what, f"known: {', '.join(keys)}")
     return entries
 
 

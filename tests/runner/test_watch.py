@@ -303,7 +303,7 @@ def test_a_changed_clock_is_told_with_the_boundaries_in_whose_time_it_was_read(
 
 
 def test_a_cpu_is_not_watched() -> None:
-    with watch.device("cpu") as watched:
+    with watch.open_watch("cpu") as watched:
         assert watched.gate == -1
         assert watched.tick is None
         record = Record(case="c", label="l")

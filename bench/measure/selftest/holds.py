@@ -25,8 +25,8 @@ class ReadingBack(SpinLane):
     def call(self) -> None:
         """A kernel, the copy, a wait, a kernel."""
         super().call()
-        host = np.zeros(1, np.uint64)
-        self._driver.check(self._cu.cuMemcpyDtoHAsync(host.ctypes.data, self._out, 8, self.stream))
+        result = np.zeros(1, np.uint64)
+        self._driver.check(self._cu.cuMemcpyDtoHAsync(result.ctypes.data, self._out, 8, self.stream))
         self._driver.check(self._cu.cuStreamSynchronize(self.stream))
         super().call()
 

@@ -80,15 +80,15 @@ def _spins(driver: cuda.CudaDriver, clock: cuda.CudaClock, floor: float) -> Iter
 
 def _median(lane: Lane, clock: cuda.CudaClock, after: Callable[[], None] = lambda: None) -> float:
     """The median (ns) of held calls of ``lane``, each followed by ``after``."""
-    host, take = HostClock(), gpu_samples.gpu(lane, clock, hold=True)
+    host_clock, take = HostClock(), gpu_samples.gpu(lane, clock, hold=True)
 
     def one() -> int:
         ns = clock.twice(take)
         after()
         return ns
 
-    warm_up(one, POLICY, host)
-    return statistics.median(sample(one, StopRule(POLICY, host)))
+    warm_up(one, POLICY, host_clock)
+    return statistics.median(sample(one, StopRule(POLICY, host_clock)))
 
 
 def replays(path: str) -> None:

@@ -58,9 +58,9 @@ class SpinLane(NullLane):
     def measured_ns(self) -> int:
         """Nanoseconds that the latest kernel measured of itself; waits for it."""
         self._driver.synchronize()
-        host = np.zeros(1, np.uint64)
-        self._driver.check(self._cu.cuMemcpyDtoH(host.ctypes.data, self._out, 8))
-        return int(host[0])
+        result = np.zeros(1, np.uint64)
+        self._driver.check(self._cu.cuMemcpyDtoH(result.ctypes.data, self._out, 8))
+        return int(result[0])
 
     def read(self) -> dict[str, Array]:
         """Nothing but the time."""
@@ -130,9 +130,9 @@ class CopyLane:
     def read(self) -> dict[str, Array]:
         """The first byte of the target."""
         self._driver.synchronize()
-        host = np.zeros(1, np.uint8)
-        self._driver.check(self._driver.api.cuMemcpyDtoH(host.ctypes.data, self._target, 1))
-        return {"y": host}
+        result = np.zeros(1, np.uint8)
+        self._driver.check(self._driver.api.cuMemcpyDtoH(result.ctypes.data, self._target, 1))
+        return {"y": result}
 
     def close(self) -> None:
         """Release everything."""

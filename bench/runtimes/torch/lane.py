@@ -124,8 +124,8 @@ class TorchLane:
             arrays = {}
             for name, tensor in self._tensors().items():
                 narrow = tensor.is_floating_point() and tensor.element_size() < 4
-                host = tensor.to("cpu", torch.float32 if narrow else tensor.dtype)
-                arrays[name] = host.contiguous().numpy().copy()
+                copy = tensor.to("cpu", torch.float32 if narrow else tensor.dtype)
+                arrays[name] = copy.contiguous().numpy().copy()
             return arrays
 
     def changed(self) -> list[str]:
