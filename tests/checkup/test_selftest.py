@@ -38,7 +38,7 @@ def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path))
     here = Environment(kind="cuda", arch="sm_90", device="simulated", slug="simulated")
     monkeypatch.setattr(selftest.environment, "describe", lambda device: here)
-    monkeypatch.setattr(selftest, "watch_device", lambda kind: contextlib.nullcontext(Watch()))
+    monkeypatch.setattr(selftest, "open_watch", lambda kind: contextlib.nullcontext(Watch()))
     return locks.lock_path("cuda:0")
 
 
