@@ -21,7 +21,8 @@ Array = np.ndarray[Any, Any]
 
 _CODES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1",
-    "BOOL": "|b1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "BOOL": "|b1", "C64": "<c8",
+    "C128": "<c16",  # not in the format of the safetensors package, which reads all others
 }  # fmt: skip
 _NAMES = {np.dtype(code): name for name, code in _CODES.items()}
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench import tensors
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
-from bench.runtimes.torch import models, session, weights
+from bench.runtimes.torch import factories, models, session, weights
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchPrepared
 from bench.runtimes.torch.options import TorchOptions
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Eager(TorchBackend[TorchOptions]):
@@ -24,14 +28,15 @@ class Eager(TorchBackend[TorchOptions]):
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Write the reference, or for a stage of kind ``weights`` the model's state dict.
 
-        The reference is the outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``.
+        The reference is the outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``, and the
+        fingerprint of the model's weights.
         """
         if stage.kind == "weights":
             with session.torch_session(case, msgspec.structs.replace(context, device="cpu")):
                 weights.write_weights(case, context, out)
             return
         plain = msgspec.structs.replace(case, precision="fp32", options={}, cuda_graph=False, dynamic={})
-        with self.prepare(plain, TorchOptions(), context) as prepared:
+        with _Reference(out).prepare(plain, TorchOptions(), context) as prepared:
             with context.phase("run"):
                 first = prepared.lanes(1)[0]
                 first.call()
@@ -40,10 +45,27 @@ class Eager(TorchBackend[TorchOptions]):
     def load(self, case: Case, options: TorchOptions, context: Context, stack: ExitStack) -> TorchPrepared:
         """Phase: load."""
         with context.phase("load"):
-            model = models.load_model(case, options, context, context.device)
+            model = self.load_model(case, options, context)
         return TorchPrepared(
             case, options, context, lambda inputs: model(**inputs), program_tensors=lambda: models.module_tensors(model)
         )
+
+    def load_model(self, case: Case, options: TorchOptions, context: Context) -> torch.nn.Module:
+        """The module that is called."""
+        return models.load_model(case, options, context, context.device)
+
+
+class _Reference(Eager):
+    """Eager, which leaves the fingerprint of the model in ``out``."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def load_model(self, case: Case, options: TorchOptions, context: Context) -> torch.nn.Module:
+        """The module as the factory made it, but for floats narrower than float32."""
+        model = factories.build_model(case, context, device="cpu")
+        weights.write_fingerprint(model, self._out)
+        return models.to_measured(model, case, options, context.device)
 
 
 BACKEND = Eager()

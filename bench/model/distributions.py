@@ -19,6 +19,28 @@ _COMMANDS = {
 WORKER = "pip install msgspec numpy"
 
 
+# Packages of the same name as their module.
+_SAME_NAME = frozenset(
+    {
+        "msgspec",
+        "numpy",
+        "onnx",
+        "onnxscript",
+        "pandas",
+        "safetensors",
+        "timm",
+        "torch",
+        "transformers",
+        "triton",
+    }
+)
+
+
+def is_known(module: str) -> bool:
+    """Whether ``install`` is sure to name the package of this module; others may have an unrelated package's name."""
+    return module in _COMMANDS or module.partition(".")[0] in _SAME_NAME | set(_COMMANDS)
+
+
 def install(module: str) -> str:
     """The command that installs the package of a module that is imported by this name."""
     return _COMMANDS.get(module, f"pip install {module.partition('.')[0]}")

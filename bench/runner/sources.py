@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.backends import base
 from bench.model.suite import Case
+from bench.system import userfile
 
 
 def of_model(case: Case, suite_dir: Path) -> dict[str, str]:
     """SHA-256 by name of each file that the model of ``case`` names: of a ``zoo.py:name`` factory, and each text in
-    ``args`` and ``config`` that is the path of a file there, e.g. of a checkpoint. What these files read or import in
-    turn is not included.
+    ``args`` and ``config`` that is the path of a file there, e.g. of a checkpoint; and of the modules beside the suite
+    that the factory's file imports. What these files read is not included.
     """
     names = [*_code(case.factory), *_texts(case.args), *_texts(case.config)]
+    names += _imports(case.factory, suite_dir)
     return {name: _digest_or_reason(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
 
 
@@ -38,6 +41,15 @@ def _code(reference: str) -> list[str]:
     """The file of ``FILE.py:function``; none of a library's."""
     file = reference.partition(":")[0]
     return [file] if file.endswith(".py") else []
+
+
+def _imports(reference: str, suite_dir: Path) -> list[str]:
+    """The files beside the suite that the file of ``FILE.py:function`` imports, and those that they import."""
+    return [
+        os.path.relpath(file, suite_dir)
+        for name in _code(reference)
+        for file in userfile.local_imports(suite_dir / name)
+    ]
 
 
 def _texts(value: Any) -> Iterator[str]:

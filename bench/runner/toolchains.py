@@ -64,6 +64,7 @@ def worker_env(link: Path, variables: Mapping[str, str]) -> dict[str, str]:
     env = dict(os.environ) | dict(variables)
     env["PYTHONPATH"] = os.pathsep.join(part for part in (str(link), env.get("PYTHONPATH", "")) if part)
     env["PYTHONUNBUFFERED"] = "1"
+    env.setdefault("PYTHONHASHSEED", "0")  # a set of names has one order in every process, and layers made from it
     env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as NVML counts, so that its readings are of the GPU that CUDA runs on
     return env
 

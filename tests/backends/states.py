@@ -23,7 +23,7 @@ class Waves(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("wave", torch.ones(4, dtype=torch.complex64))
+        self.register_buffer("wave", torch.ones(4, dtype=torch.complex32))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.wave.real

@@ -74,3 +74,11 @@ def test_a_folder_and_a_librarys_factory_are_no_files(tmp_path: Path) -> None:
 def test_any_argument_is_taken(value: object) -> None:
     case = Case(model="m", factory="torchvision:resnet18", args={"value": value}, inputs={}, backend="fake")
     assert isinstance(sources.of_model(case, Path("/nowhere")), dict)
+
+
+def test_a_change_in_a_module_that_the_factorys_file_imports_is_seen(folder: Path) -> None:
+    (folder / "zoo.py").write_text("import unnamed")
+    before = sources.of_model(CASE, folder)
+    (folder / "unnamed.py").write_text("another")
+    after = sources.of_model(CASE, folder)
+    assert {key for key in after if before[key] != after[key]} == {"unnamed.py"}

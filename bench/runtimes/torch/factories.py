@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import inspect
 import re
 import sys
 import urllib.error
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, SuiteError, Unavailable, did_you_mean
-from bench.model.distributions import install
+from bench.model.distributions import install, is_known
 from bench.model.seam import Context
 from bench.model.suite import Case
+from bench.runtimes.torch import inference, seeding
 from bench.system import userfile
 
 if TYPE_CHECKING:
@@ -30,14 +32,15 @@ _FIXES = {
 
 
 def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module:
-    """The module of ``case.factory`` in eval mode, float32, on ``device``.
+    """The module of ``case.factory`` in eval mode on ``device``, with the dtypes that the factory gave it.
 
     ``requires_grad`` stays as the factory leaves it, though nothing here takes gradients: compilers look at it. A
     product with a frozen weight and an input that is not contiguous becomes ``bmm`` where it else is ``mm``
     (should_fold in PyTorch's LinearAlgebra.cpp): another program than the user's.
 
-    Weights are drawn on the CPU after seeding with ``context.seed``, so that every process has the same ones whatever
-    its device; ``meta`` makes none. ``use_cache`` of a transformers model is switched off.
+    Weights are drawn on the CPU after seeding torch, NumPy and ``random`` with ``context.seed``, so that every process
+    has the same ones whatever its device; ``meta`` makes none. Lazy layers are initialised by a call, ``use_cache`` of
+    transformers' configurations is off, and a ``torch.export`` program is its module.
 
     Raises:
         Unavailable: a package is absent, or there but broken on import.
@@ -46,28 +49,30 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
     """
     import torch
 
-    make = _maker(case, context.suite_dir)
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(context.seed)
-            model = make()
+        with seeding.seeded(context.seed), _as_script(case, context.suite_dir):
+            make = _maker(case, context.suite_dir)
+            torch.manual_seed(context.seed)  # whatever a file drew when it was imported, or was imported before
+            model = inference.to_module(make())
+            if isinstance(model, torch.nn.Module):
+                model = inference.to_inference(model, case, context.seed, device)
     except BenchError:
         raise
     except ModuleNotFoundError as error:
-        raise _absent(error.name or str(error)) from error
+        raise _absent(error, context.suite_dir) from error
     except (ImportError, urllib.error.URLError) as error:
+        if isinstance(error, ImportError) and userfile.hidden_sibling(error.name or "", context.suite_dir):
+            raise _wrong(case, f"{case.factory} {_raised(error)}", _fix_of(error, case, context.suite_dir)) from error
         raise Unavailable(f"{case.factory} cannot be built here: {error}", fix=_fix_in(str(error))) from error
     except MemoryError:
         raise
-    except Exception as error:
-        if device == "meta":
+    except (Exception, SystemExit) as error:
+        if device == "meta" and isinstance(error, Exception):
             raise
-        raise _wrong(case, f"{case.factory} raised {type(error).__name__}: {error}") from error
+        raise _wrong(case, f"{case.factory} {_raised(error)}", fix=_fix_of(error, case, context.suite_dir)) from error
     if not isinstance(model, torch.nn.Module):
         raise _wrong(case, f"{case.factory} made a {type(model).__name__}, not a torch.nn.Module")
-    if getattr(getattr(model, "config", None), "use_cache", None):
-        model.config.use_cache = False
-    return model.eval().to(device)
+    return model
 
 
 def preload(case: Case, suite_dir: Path) -> None:
@@ -178,7 +183,7 @@ def _library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise _absent(error.name or name) from error
+        raise _absent(error, Path()) from error
     except Exception as error:
         raise Unavailable(f"{name} is installed but cannot be imported: {error}", fix=_FIXES[name]) from error
 
@@ -199,13 +204,46 @@ def _execute(case: Case, path: Path, unique: str) -> ModuleType:
     try:
         return userfile.execute(path, unique)
     except ModuleNotFoundError as error:
-        raise _absent(error.name or str(error)) from error
-    except Exception as error:
-        raise _wrong(case, f"{path.name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise _absent(error, path.parent) from error
+    except (Exception, SystemExit) as error:
+        fix = _fix_of(error, case, path.parent)
+        what = _raised(error) if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+        raise _wrong(case, f"{path.name} cannot be imported: {what}", fix=fix) from error
 
 
-def _absent(package: str) -> Unavailable:
-    return Unavailable(f"the package {package!r} is not installed", fix=install(package))
+@contextlib.contextmanager
+def _as_script(case: Case, suite_dir: Path) -> Iterator[None]:
+    """A factory's file may parse arguments when it is called too."""
+    file, _, _ = case.factory.partition(":")
+    with userfile.as_script(suite_dir / file) if file.endswith(".py") else contextlib.nullcontext():
+        yield
+
+
+def _raised(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"ended Python (exit code {error.code})"
+    return f"raised {type(error).__name__}: {error}"
+
+
+def _fix_of(error: BaseException, case: Case, suite_dir: Path) -> str:
+    """What to change in the user's file, where the error tells."""
+    if isinstance(error, SystemExit):
+        return f"let {case.factory} take what it needs as `args`, and parse arguments under if __name__ == '__main__'"
+    hidden = userfile.hidden_sibling(error.name or "", suite_dir) if isinstance(error, ImportError) else None
+    return f"rename {hidden.name}: the installed module {hidden.stem!r} is imported in its place" if hidden else ""
+
+
+def _absent(error: ModuleNotFoundError, suite_dir: Path) -> Unavailable:
+    """A module that cannot be imported. Only of a package that trtbench knows is the name on the index sure."""
+    name = error.name or str(error)
+    if is_known(name):
+        return Unavailable(f"the package {name!r} is not installed", fix=install(name))
+    hidden = userfile.hidden_sibling(name, suite_dir)
+    if hidden:
+        what = f"{error}: an installed module hides {hidden.name}, which is beside the suite"
+        return Unavailable(what, fix=f"rename {hidden.name}")
+    what = f"the module {name!r} is neither installed nor beside the suite"
+    return Unavailable(what, fix=f"put {name.partition('.')[0]}.py into {suite_dir}, or install its package")
 
 
 def _fix_in(message: str) -> str:

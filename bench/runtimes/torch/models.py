@@ -9,7 +9,7 @@ from bench import tensors
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import factories, precision, weights
+from bench.runtimes.torch import factories, inference, precision, weights
 from bench.runtimes.torch.options import TorchOptions
 
 if TYPE_CHECKING:
@@ -19,20 +19,30 @@ if TYPE_CHECKING:
 def load_model(case: Case, options: TorchOptions, context: Context, device: str) -> torch.nn.Module:
     """The case's model as it is measured: precision, memory format and autocast applied, on ``device``.
 
-    Its weights are those of the weights artifact, if the case has one. TF32 is as the precision says, whatever the
-    factory's file has set.
+    Its weights are those of the weights artifact, if the case has one; else CaseError if they are not those of the
+    reference.
+    """
+    model = factories.build_model(case, context, device="cpu")
+    if weights.STAGE in context.artifacts:
+        weights.load_weights(model, context.artifacts[weights.STAGE])
+    elif "reference" in context.artifacts:
+        weights.check_fingerprint(model, context.artifacts["reference"])
+    return to_measured(model, case, options, device)
+
+
+def to_measured(model: torch.nn.Module, case: Case, options: TorchOptions, device: str) -> torch.nn.Module:
+    """``model`` as the case asks for it, on ``device``. TF32 is as the precision says, whatever the factory's file has
+    set.
     """
     import torch
 
-    model = factories.build_model(case, context, device="cpu")
     precision.set_tf32(case.precision == "tf32")
-    if weights.STAGE in context.artifacts:
-        weights.load_weights(model, context.artifacts[weights.STAGE])
     if options.memory_format == "channels_last":
         model = model.to(memory_format=torch.channels_last)
+    dtype = precision.dtype(case.precision)
     if not options.autocast:
-        return model.to(device=device, dtype=precision.dtype(case.precision))
-    return _autocast(model.to(device), torch.device(device).type, precision.dtype(case.precision))
+        return precision.convert(model, dtype, device)
+    return _autocast(precision.convert(model, torch.float32, device), torch.device(device).type, dtype)
 
 
 def _autocast(model: torch.nn.Module, device_type: str, to: torch.dtype) -> torch.nn.Module:
@@ -48,20 +58,19 @@ def _autocast(model: torch.nn.Module, device_type: str, to: torch.dtype) -> torc
             with torch.autocast(device_type, dtype=to, cache_enabled=False):
                 return self.model(**inputs)
 
-    return Autocast().eval()
+    return inference.eval_wrapper(Autocast())
 
 
 def to_tensors(
     arrays: Mapping[str, tensors.Array], case: Case, memory_format: str, device: str
 ) -> dict[str, torch.Tensor]:
-    """New tensors on ``device`` with the arrays' values: floats at the case's precision, all others as they are."""
+    """New tensors on ``device`` with the arrays' values, at the case's precision as ``precision.convert`` does it."""
     import torch
 
     result = {}
     for name, array in arrays.items():
         tensor = torch.from_numpy(array.copy())
-        if tensor.is_floating_point():
-            tensor = tensor.to(precision.dtype(case.precision))
+        tensor = precision.convert_tensor(tensor, precision.dtype(case.precision))
         if memory_format == "channels_last" and tensor.dim() == 4:
             tensor = tensor.contiguous(memory_format=torch.channels_last)
         result[name] = tensor.to(device)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Unsupported
+from bench.runtimes.torch import inference
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +16,8 @@ def flatten_outputs(out: Any) -> dict[str, torch.Tensor]:
     """What a model returned, as named tensors in order.
 
     A tensor is ``output``; a dict, a named tuple or a transformers ModelOutput keeps its keys, a tuple or list counts
-    from ``0``; nested names are joined by dots (``hidden_states.0``); None is skipped. Unsupported for anything else.
+    from ``0``; nested names are joined by dots (``hidden_states.0``); None is skipped. Unsupported for anything else,
+    and for two tensors of one name.
     """
     import torch
 
@@ -32,6 +34,12 @@ def _flatten_into(outputs: dict[str, torch.Tensor], out: Any, prefix: str) -> No
     import torch
 
     if isinstance(out, torch.Tensor):
+        if prefix in outputs:
+            raise Unsupported(
+                f"two outputs of the model have the name {prefix!r} once nested names are joined by dots, so that one "
+                "would not be compared",
+                fix="rename one of the keys that the model returns",
+            )
         outputs[prefix] = out
         return
     if out is None:
@@ -68,4 +76,4 @@ def positional(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tu
         def forward(self, *values: Any) -> Any:
             return tuple(flatten_outputs(self.model(**dict(zip(names, values, strict=True)))).values())
 
-    return Positional().eval(), outputs
+    return inference.eval_wrapper(Positional()), outputs

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from bench.errors import Unsupported
 from bench.model.suite import Precision
 
 if TYPE_CHECKING:
@@ -17,6 +18,31 @@ def dtype(precision: Precision) -> torch.dtype:
     import torch
 
     return {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+def convert_tensor(tensor: torch.Tensor, to: torch.dtype, device: str | None = None) -> torch.Tensor:
+    """``tensor`` on ``device``, as ``to`` if it is float32, float16 or bfloat16.
+
+    All else keeps its dtype: float64 was chosen where it is, complex numbers would lose their imaginary part, and
+    integers, booleans and quantised values are no floats.
+    """
+    import torch
+
+    return tensor.to(device, to if tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) else tensor.dtype)
+
+
+def convert(model: torch.nn.Module, to: torch.dtype, device: str) -> torch.nn.Module:
+    """``model`` on ``device`` with its parameters and buffers as ``convert_tensor`` has them.
+
+    Unsupported if it has floats, all of them float64, and another precision is wanted: the row would be of float64.
+    """
+    import torch
+
+    kinds = {tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()}
+    if kinds == {torch.float64} and to != torch.float32:
+        what = f"all weights of the model are float64, which no precision converts, so it would not run in {to}"
+        raise Unsupported(what, fix="let the factory return float32 weights")
+    return model._apply(lambda tensor: convert_tensor(tensor, to, device))
 
 
 @contextlib.contextmanager

@@ -5,8 +5,11 @@ Random weights of one seed may differ between versions of torch; the reference h
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from bench import tensors
 from bench.errors import CaseError, Unsupported, did_you_mean
@@ -20,7 +23,11 @@ if TYPE_CHECKING:
 
 STAGE = "weights"
 _FILE = "weights.safetensors"
-_DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+FINGERPRINT = "weights.json"
+_FLOATS = ("float64", "float32", "float16", "complex64", "complex128")
+_DTYPES = (*_FLOATS, "int64", "int32", "int16", "int8", "uint8", "bool")
+# Values of each weight that its fingerprint reads.
+_SAMPLED = 4096
 
 
 def weights_stage(case: Case) -> Stage:
@@ -75,6 +82,47 @@ def load_weights(model: torch.nn.Module, folder: Path) -> None:
             both = f"{list(state[name].shape)} here and {list(arrays[name].shape)} there"
             raise _other_model(f"the weight {name!r} has the shape {both}.")
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def write_fingerprint(model: torch.nn.Module, out: Path) -> None:
+    """Write what ``check_fingerprint`` compares with into the folder ``out`` of a reference."""
+    (out / FINGERPRINT).write_bytes(msgspec.json.encode(fingerprint(model)))
+
+
+def fingerprint(model: torch.nn.Module) -> dict[str, str]:
+    """By name, a digest of every parameter and buffer: dtype, shape and up to 8,192 values at equal distances.
+
+    Cheap, as it is made in each process; another draw of random weights changes nearly every value. What has no
+    values of its own in memory (sparse, quantised and meta tensors) is left out.
+    """
+    import torch
+
+    digests = {}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+            continue
+        flat = tensor.detach().reshape(-1)
+        values = flat[:: max(1, flat.numel() // _SAMPLED)].cpu().contiguous()
+        digest = hashlib.blake2b(f"{tensor.dtype} {tuple(tensor.shape)}".encode(), digest_size=8)
+        digest.update(values.view(torch.uint8).numpy().tobytes())
+        digests[name] = digest.hexdigest()
+    return digests
+
+
+def check_fingerprint(model: torch.nn.Module, reference: Path) -> None:
+    """CaseError if ``model``, as the factory made it, has other weights than the one that made ``reference``."""
+    path = reference / FINGERPRINT
+    if not path.is_file():
+        return
+    expected, actual = msgspec.json.decode(path.read_bytes(), type=dict[str, str]), fingerprint(model)
+    different = [name for name in expected | actual if actual.get(name) != expected.get(name)]
+    if different:
+        more = f" and {len(different) - 1} more" if len(different) > 1 else ""
+        raise CaseError(
+            f"the factory made other weights here than for the reference: {different[0]!r}{more}",
+            fix="let it draw from torch, numpy.random or random, which every process seeds alike, and set no seed that "
+            "changes, such as the time",
+        )
 
 
 def _other_model(what: str) -> CaseError:

@@ -99,7 +99,7 @@ def test_a_factory_with_wrong_arguments_is_told(bench: Bench) -> None:
 def test_a_package_that_the_factory_needs_is_unavailable_with_its_command(bench: Bench) -> None:
     with pytest.raises(Unavailable) as caught:
         build(bench, "zoo.py:needs_a_package")
-    assert caught.value.fix == "pip install a_package_that_is_not_there"
+    assert caught.value.fix.startswith("put a_package_that_is_not_there.py into ")  # no name on an index is sure
 
 
 def test_a_broken_library_is_unavailable_and_says_so(
