@@ -1,7 +1,7 @@
 """Named arrays in the safetensors format, and the seeded inputs of a case: NumPy only, for any toolchain.
 
 The safetensors package is not used because a foreign toolchain has only the standard library, msgspec and NumPy;
-the tests hold both directions against the package.
+the tests hold both directions against the package, which lacks only C128 (complex128).
 """
 
 from __future__ import annotations

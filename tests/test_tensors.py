@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from bench import tensors
 from bench.model.suite import Input
 
-DTYPES = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?"]
+DTYPES = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?", "c8", "c16"]
 ARRAYS = st.dictionaries(
     st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8).filter(
         lambda name: name != "__metadata__"
@@ -38,6 +38,7 @@ def test_the_package_reads_what_we_write_and_we_read_what_it_writes(tmp_path: Pa
         "x": np.arange(6, dtype=np.float32).reshape(2, 3),
         "ids": np.array([[1, 2]], np.int64),
         "one": np.array(1.5),
+        "spectrum": np.array([1 - 2j], np.complex64),
     }
     tensors.write(tmp_path / "ours", arrays)
     package.save_file(arrays, tmp_path / "theirs", metadata={"by": "them"})

@@ -11,9 +11,15 @@ from bench.model.run import Failure, Record, Run
 from bench.model.suite import Boundary, Case
 from bench.units import NS_PER_S
 
+# Warnings of processes whose calls are not alike: their times depend on how many calls came before.
+CHANGING = ("StateChanges", "OutputsChange")
+
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """The least accurate process of a case, the worst of its outputs in each figure; None is infinite or undefined."""
+    """The least accurate process of a case, the worst of its outputs in each figure; None is infinite or undefined.
+
+    ``varies`` says that outputs change from call to call, so that they are not ok whatever the backend.
+    """
 
     ok: bool
     cosine: float | None
@@ -23,6 +29,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     nan: int
     metric: dict[str, float]
     why: str
+    varies: bool
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -44,8 +51,9 @@ class Pool(msgspec.Struct, frozen=True):
 
     @property
     def sound(self) -> bool:
-        """Measured, accurate as far as checked, and no process failed."""
-        return bool(self.samples) and not self.failures and (self.score is None or self.score.ok)
+        """Measured, accurate as far as checked, with calls that are alike, and no process failed."""
+        alike = not any(warning.kind in CHANGING for record in self.records for warning in record.warnings)
+        return bool(self.samples) and not self.failures and alike and (self.score is None or self.score.ok)
 
 
 def gather(run: Run) -> list[Pool]:
@@ -87,6 +95,7 @@ def _score(records: Sequence[Record]) -> Score | None:
                 nan=sum(output.nan for output in outputs),
                 metric=accuracy.metric,
                 why=accuracy.why,
+                varies=accuracy.varies,
             )
             scores.append(score)
     return min(scores, key=lambda s: (s.ok, -math.inf if s.cosine is None else s.cosine), default=None)

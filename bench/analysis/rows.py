@@ -73,9 +73,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     ``setting`` holds what the label says beyond model, backend, precision and symbols (``graph``, ``streams=2``).
     ``processes`` counts those with measurements, ``failed`` those that ended in a failure, ``failure`` is the first.
-    ``ranked`` is False for a case that is inaccurate, failed or unmeasured; ``fastest`` marks the lowest primary time
-    among two or more ranked cases of the same model and sizes. ``light`` is the achieved fraction of speed of light,
-    ``energy`` joules of the whole card per inference in a saturated loop.
+    ``ranked`` is False for a case that is inaccurate, failed, unmeasured or changes from call to call; ``fastest``
+    marks the lowest primary time among two or more ranked cases of the same model and sizes. ``light`` is the achieved
+    fraction of speed of light, ``energy`` joules of the whole card per inference in a saturated loop.
     ``phases`` are in the order in which they happen. ``fairness`` has for each key the distinct values of the
     processes, ``telemetry`` that of each process, by replicate.
     """

@@ -11,6 +11,7 @@ import msgspec
 from bench import tensors
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
+from bench.runtimes import repeats
 from bench.runtimes.torch import factories, models, session, weights
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchPrepared
@@ -28,8 +29,8 @@ class Eager(TorchBackend[TorchOptions]):
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Write the reference, or for a stage of kind ``weights`` the model's state dict.
 
-        The reference is the outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``, and the
-        fingerprint of the model's weights.
+        The reference is the outputs on the case's inputs in fp32 with TF32 off, as ``outputs.safetensors``, the
+        fingerprint of the model's weights, and what a second call changes (``bench.runtimes.repeats``).
         """
         if stage.kind == "weights":
             with session.torch_session(case, msgspec.structs.replace(context, device="cpu")):
@@ -38,16 +39,23 @@ class Eager(TorchBackend[TorchOptions]):
         plain = msgspec.structs.replace(case, precision="fp32", options={}, cuda_graph=False, dynamic={})
         with _Reference(out).prepare(plain, TorchOptions(), context) as prepared:
             with context.phase("run"):
-                first = prepared.lanes(1)[0]
-                first.call()
-            tensors.write(out / "outputs.safetensors", first.read())
+                lane = prepared.lanes(1)[0]
+                lane.call()
+            outputs = lane.read()
+            tensors.write(out / "outputs.safetensors", outputs)
+            repeats.write(out, lane, outputs)
 
     def load(self, case: Case, options: TorchOptions, context: Context, stack: ExitStack) -> TorchPrepared:
         """Phase: load."""
         with context.phase("load"):
             model = self.load_model(case, options, context)
         return TorchPrepared(
-            case, options, context, lambda inputs: model(**inputs), program_tensors=lambda: models.module_tensors(model)
+            case,
+            options,
+            context,
+            lambda inputs: model(**inputs),
+            program_tensors=lambda: models.module_tensors(model),
+            program=model,
         )
 
     def load_model(self, case: Case, options: TorchOptions, context: Context) -> torch.nn.Module:

@@ -82,6 +82,7 @@ class Inductor(TorchBackend[Options]):
             context,
             lambda inputs: program(**inputs),
             program_tensors=lambda: models.module_tensors(model),
+            program=model,
             captures_graphs=captures,
             more=lambda: _report(options, refusals if captures else None),
         )

@@ -113,6 +113,7 @@ class EnginePrepared(lane.TorchPrepared):
             run or _by_position(module),
             names=info.names,
             program_tensors=lambda: models.module_tensors(module),
+            program=module,
             more=lambda: report,
         )
         if not again:

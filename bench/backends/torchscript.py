@@ -60,6 +60,7 @@ class TorchScript(TorchBackend[Options]):
             (lambda inputs: program(**inputs)) if by_keyword else (lambda inputs: program(*inputs.values())),
             names=names,
             program_tensors=lambda: [*models.module_tensors(program), *_constants(program)],
+            program=program,
             more=lambda: {
                 "method": options.method,
                 "freeze": options.freeze,

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from bench.measure.parts import Part, Parts
 from bench.model.run import Accuracy, OutputError, Warning
 from bench.model.suite import Threshold
 
 Array = np.ndarray[Any, Any]
 
-# Elements that are converted to float64 at a time: three temporaries of 8 MiB, whatever the size of an output.
-_CHUNK = 1 << 20
+# Elements that are converted to float64 at a time: some temporaries of 2 MiB, whatever the size of an output.
+_CHUNK = 1 << 18
 _SHOWN = 3
+# What a precision cannot tell from zero: the least number of float16, which runtimes of 8 bits compute in too; of
+# float32 and bfloat16 all subnormals, which are zero where a device or a setting says so.
+_STEPS = {"fp16": 2.0**-24, "int8": 2.0**-24, "fp8": 2.0**-24}
+_STEP = 2.0**-126
+# The lowest numbers of float16, bfloat16, float32 and float64, which stand for minus infinity in masks.
+_LOWEST = (-65504.0, -3.3895313892515355e38, -3.4028234663852886e38, -1.7976931348623157e308)
 
 
 class _Sums(msgspec.Struct):
@@ -33,14 +41,19 @@ class _Sums(msgspec.Struct):
     bad_reference: int = 0
 
 
-def compare(outputs: Mapping[str, Array], reference: Mapping[str, Array], threshold: Threshold) -> Accuracy:
+def compare(
+    outputs: Mapping[str, Array], reference: Mapping[str, Array], threshold: Threshold, precision: str = "fp32"
+) -> Accuracy:
     """The errors of ``outputs`` against ``reference``, by name; equal shapes, any dtypes.
 
     Per output, flattened, x against the reference r in float64: cosine = x.r / (|x| |r|), 1 if both are zero and 0 if
-    one is; max_abs = max |x - r|; rel_l2 = |x - r| / |r|, 0 if both are zero; SQNR = 20 log10(|r| / |x - r|) dB.
-    What is infinite or undefined is stored as None. A limit of ``threshold`` that is None is not checked. Never ok,
-    whatever the limits: NaN or infinity in an output or a reference, an output that is missing or not in the
-    reference, unequal shapes, integers or booleans that are not all equal. ``why`` names output, figure, value, limit.
+    one is; max_abs = max |x - r|; rel_l2 = |x - r| / |r|, 0 if both are zero; SQNR = 20 log10(|r| / |x - r|) dB;
+    slice_rel_l2 = rel_l2 of the slice or group of small values (``bench.measure.parts``) that differs most. What is
+    infinite or undefined is stored as None. Values that are masked in both, by infinity of one sign or the lowest
+    number of a type, are equal and in none of the sums. A limit of ``threshold`` that is None is not checked; without
+    any limit neither are integers. Never ok, whatever the limits: NaN, infinity in one of the two, an output that is
+    missing or not in the reference, unequal shapes; with any limit, integers or booleans that are not all equal.
+    ``why`` names output, figure, value, limit.
     """
     errors: list[OutputError] = []
     broken: list[str] = []
@@ -48,7 +61,8 @@ def compare(outputs: Mapping[str, Array], reference: Mapping[str, Array], thresh
         if name not in outputs:
             broken.append(f"output {name!r} is missing")
             continue
-        error, reasons = _one(name, np.asarray(outputs[name]), np.asarray(expected), threshold)
+        step = _STEPS.get(precision, _STEP)
+        error, reasons = _one(name, np.asarray(outputs[name]), np.asarray(expected), threshold, step)
         errors.append(error)
         broken += [f"output {name!r}: {reason}" for reason in reasons]
     broken += [f"output {name!r} is not in the reference" for name in outputs if name not in reference]
@@ -56,16 +70,16 @@ def compare(outputs: Mapping[str, Array], reference: Mapping[str, Array], thresh
 
 
 def warnings(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
-    """``BlindReference`` if an output of ``reference`` says nothing of the inputs: floats that are all the same, or
+    """``BlindReference`` if an output of ``reference`` says nothing of the inputs: values that are all the same, or
     the same for each of ``batch`` samples along the first dimension. Any program that computes the last layer is then
-    accurate there, whatever comes before; e.g. where a model's last layer begins as zeros.
+    accurate there, whatever comes before; e.g. where a model's last layer begins as zeros, so that each class is 0.
     """
     constant: dict[str, float | str] = {}
     repeated: list[str] = []
     compared = 0
     for name, output in reference.items():
         values = np.asarray(output)
-        if values.dtype.kind not in "fc" or values.size < 2:
+        if values.size < 2:
             continue
         compared += 1
         if (values == values.flat[0]).all():
@@ -89,14 +103,18 @@ def _few(reasons: list[str]) -> str:
     return "; ".join(reasons[:_SHOWN]) + more
 
 
-def _one(name: str, output: Array, reference: Array, threshold: Threshold) -> tuple[OutputError, list[str]]:
+def _one(
+    name: str, output: Array, reference: Array, threshold: Threshold, step: float
+) -> tuple[OutputError, list[str]]:
     """The error of one output and what is wrong with it."""
     unknown = OutputError(name=name, cosine=None, max_abs=None, rel_l2=None, sqnr=None)
     if output.shape != reference.shape:
         return unknown, [f"shape {output.shape}, expected {reference.shape}"]
     if (output.dtype.kind == "c") != (reference.dtype.kind == "c"):
         return unknown, [f"dtype {output.dtype}, expected {reference.dtype}"]
-    sums = _sums(output, reference)
+    integers = reference.dtype.kind in "iub"
+    parts = None if integers or threshold.slice_rel_l2 is None else Parts(reference.shape, threshold.slice_rel_l2, step)
+    sums = _sums(output, reference, parts)
     if sums.nan or sums.infinite or sums.bad_reference:
         counts = ((sums.nan, "NaN"), (sums.infinite, "infinite"), (sums.bad_reference, "not finite in the reference"))
         reasons = [f"{count} of {output.size} values {what}" for count, what in counts if count]
@@ -104,9 +122,15 @@ def _one(name: str, output: Array, reference: Array, threshold: Threshold) -> tu
     figures = _figures(sums)
     stored = {key: value if math.isfinite(value) else None for key, value in figures.items()}
     error = msgspec.structs.replace(unknown, **stored)
-    if reference.dtype.kind in "iub":
-        return error, [f"{sums.unequal} of {output.size} integers differ"] if sums.unequal else []
-    return error, _beyond(figures, threshold)
+    if integers:
+        checked = any(limit is not None for limit in msgspec.structs.astuple(threshold))
+        return error, [f"{sums.unequal} of {output.size} integers differ"] if sums.unequal and checked else []
+    reasons, part = _beyond(figures, threshold), parts.worst() if parts is not None else None
+    if part is not None and part.rel_l2:
+        worst = part.rel_l2 if math.isfinite(part.rel_l2) else None
+        error = msgspec.structs.replace(error, slice=part.name, slice_rel_l2=worst)
+        reasons = reasons or _beyond_in(part, threshold)  # of an output that is wrong everywhere, no part is news
+    return error, reasons
 
 
 def _figures(sums: _Sums) -> dict[str, float]:
@@ -131,24 +155,77 @@ def _beyond(figures: Mapping[str, float], threshold: Threshold) -> list[str]:
     return reasons
 
 
-def _sums(output: Array, reference: Array) -> _Sums:
-    """One pass over both arrays in chunks; non-finite values make the other sums meaningless."""
-    flat, expected, sums = _flat(output), _flat(reference), _Sums()
+def _beyond_in(part: Part, threshold: Threshold) -> list[str]:
+    limit = threshold.slice_rel_l2
+    if limit is None or part.rel_l2 <= limit:
+        return []
+    return [f"slice_rel_l2 {part.rel_l2:.6g} of {part.name} is above {limit:.6g}"]
+
+
+def _sums(output: Array, reference: Array, parts: Parts | None) -> _Sums:
+    """One pass over both arrays in blocks; non-finite values make the other sums meaningless."""
+    output, reference, sums = np.ascontiguousarray(output), np.ascontiguousarray(reference), _Sums()
     with np.errstate(all="ignore"):
-        for first in range(0, flat.size, _CHUNK):
-            x, r = flat[first : first + _CHUNK], expected[first : first + _CHUNK]
-            sums.unequal += int(np.count_nonzero(x != r))
-            x, r = x.astype(np.float64), r.astype(np.float64)
-            sums.nan += int(np.count_nonzero(np.isnan(x)))
-            sums.infinite += int(np.count_nonzero(np.isinf(x)))
-            sums.bad_reference += int(np.count_nonzero(~np.isfinite(r)))
-            sums.dot += float(x @ r)
-            sums.xx += float(x @ x)
-            sums.rr += float(r @ r)
-            x -= r
-            sums.ee += float(x @ x)
-            sums.max_abs = max(sums.max_abs, float(np.abs(x, out=x).max()))
+        for index in _blocks(reference.shape):
+            x, r = output[index], reference[index]
+            flat, expected = _flat(x), _flat(r)
+            differ = flat != expected
+            x64, r64 = flat.astype(np.float64), expected.astype(np.float64)
+            if reference.dtype.kind in "fc":
+                differ &= ~_equal_masks(x64, r64)
+            sums.unequal += int(np.count_nonzero(differ))
+            sums.nan += int(np.count_nonzero(np.isnan(x64)))
+            sums.infinite += int(np.count_nonzero(np.isinf(x64)))
+            sums.bad_reference += int(np.count_nonzero(~np.isfinite(r64)))
+            sums.dot += float(x64 @ r64)
+            sums.xx += float(x64 @ x64)
+            sums.rr += float(r64 @ r64)
+            x64 -= r64
+            sums.ee += float(x64 @ x64)
+            sums.max_abs = max(sums.max_abs, float(np.abs(x64, out=x64).max()))
+            if parts is not None and not (sums.nan or sums.infinite or sums.bad_reference):
+                parts.add(index, _magnitudes(x64, r), _magnitudes(np.abs(r64, out=r64), r))
     return sums
+
+
+def _equal_masks(x: Array, r: Array) -> Array:
+    """Where both are masked: infinite with one sign, or minus infinity in one and the lowest number of a type in the
+    other, or the lowest of two types. Both become 0 there.
+    """
+    if not (np.abs(r) >= -_LOWEST[0]).any():
+        return np.zeros(r.shape, np.bool_)
+    masked: Array = (np.isinf(r) & (x == r)) | (_is_lowest(x) & _is_lowest(r))
+    x[masked] = r[masked] = 0
+    return masked
+
+
+def _is_lowest(values: Array) -> Array:
+    lowest: Array = values == -np.inf
+    for number in _LOWEST:
+        lowest |= values == number
+    return lowest
+
+
+def _magnitudes(values: Array, like: Array) -> Array:
+    """Non-negative ``values`` in the shape of ``like``, whose complex numbers they have as pairs."""
+    if like.dtype.kind == "c":
+        values = np.hypot(values[::2], values[1::2])
+    return values.reshape(like.shape)
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Indices that cover an array of ``shape``, each of at most _CHUNK elements that lie side by side."""
+    if 0 in shape:
+        return
+    sizes, inner = [], 1  # of a block along each axis, the last one first
+    for length in reversed(shape):
+        sizes.append(max(1, min(length, _CHUNK // inner)))
+        inner = _CHUNK + 1 if sizes[-1] < length else inner * length
+    axes = [
+        [slice(first, min(first + size, length)) for first in range(0, length, size)]
+        for length, size in zip(shape, reversed(sizes), strict=True)
+    ]
+    yield from itertools.product(*axes)
 
 
 def _flat(array: Array) -> Array:

@@ -42,7 +42,11 @@ class Measurement(Data, frozen=True, kw_only=True):
 
 
 class OutputError(Data, frozen=True, kw_only=True):
-    """One output against the fp32 reference; ``sqnr`` in dB, infinite values are None, ``nan`` counts NaNs."""
+    """One output against the fp32 reference; ``sqnr`` in dB, infinite values are None, ``nan`` counts NaNs.
+
+    ``slice`` is the part that differs most of those that are judged by themselves (``[:, 4]``, or ``values below 0.03
+    (20% of all)``), ``slice_rel_l2`` its relative error; empty and None where no part is, or none differs.
+    """
 
     name: str
     cosine: float | None
@@ -50,16 +54,23 @@ class OutputError(Data, frozen=True, kw_only=True):
     rel_l2: float | None
     sqnr: float | None
     nan: int = 0
+    slice: str = ""
+    slice_rel_l2: float | None = None
 
 
 class Accuracy(Data, frozen=True, kw_only=True):
-    """All outputs of a case; ``ok`` is the verdict against ``threshold``, ``why`` says what failed."""
+    """All outputs of a case; ``ok`` is the verdict against ``threshold``, ``why`` says what failed.
+
+    ``varies`` says that it is not ok, and that outputs or state change from call to call, so that they have no
+    reference.
+    """
 
     ok: bool
     outputs: tuple[OutputError, ...]
     threshold: Threshold = Threshold()
     metric: dict[str, float] = {}
     why: str = ""
+    varies: bool = False
 
 
 class Warning(Data, frozen=True, kw_only=True):

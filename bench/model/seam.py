@@ -194,6 +194,19 @@ class Exposed(Protocol):
         ...
 
 
+@runtime_checkable
+class Stateful(Protocol):
+    """A lane that can look into its program, which may hold state from call to call."""
+
+    def state(self) -> Any:
+        """Wait for the latest call; what the program holds now, for ``changes_since``."""
+        ...
+
+    def changes_since(self, before: Any) -> Sequence[str]:
+        """Wait; the names of what the program holds that differs from ``before``, with shapes or sizes that do."""
+        ...
+
+
 class Runtime(Protocol):
     """The part of a backend that the planner uses, without importing a runtime library."""
 

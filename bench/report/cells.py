@@ -52,8 +52,8 @@ def ratio(speed: Speed | None, label: str, *, mark: bool = False) -> str:
 
 
 def verdict(score: Score | None) -> str:
-    """``ok`` or ``FAIL``."""
-    return NONE if score is None else "ok" if score.ok else "FAIL"
+    """``ok``, ``FAIL``, or ``varies`` where each call of the model has other outputs."""
+    return NONE if score is None else "ok" if score.ok else "varies" if score.varies else "FAIL"
 
 
 def cosine(score: Score | None) -> str:
@@ -116,7 +116,7 @@ def result(record: Record) -> str:
     if per_second:
         parts.append(f"{format_rate(per_second.value)}/s")
     if score:
-        parts.append("accuracy ok" if score.ok else f"accuracy FAIL: {score.why}")
+        parts.append("accuracy ok" if score.ok else f"accuracy {verdict(score)}: {score.why}")
     if kinds := dict.fromkeys(warning.kind for warning in record.warnings):
         parts.append(f"warnings: {' '.join(kinds)}")
     return ", ".join(parts) or "nothing was measured"

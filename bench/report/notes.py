@@ -188,7 +188,8 @@ def _results_of(row: Row) -> list[tuple[str, str, str]]:
             text = f"{row.failed} of its processes failed: {text}"
         notes.append((cells.failure(row.failure), text, row.failure.hint))
     if row.score and not row.score.ok:
-        notes.append(("Inaccurate", f"{row.score.why or 'outputs differ from the reference'}; not ranked", ""))
+        kind = "Varies" if row.score.varies else "Inaccurate"
+        notes.append((kind, f"{row.score.why or 'outputs differ from the reference'}; not ranked", ""))
     return notes
 
 

@@ -380,6 +380,32 @@ def _recompiled(f: Figures) -> Advice:
     return Advice(text + _because(f["reasons"]), hint)
 
 
+def _state_changes(f: Figures) -> Advice:
+    what = _with_more(f["names"], f["more"])
+    text = f"each call changes what the program holds ({what}), so no call is like the one before"
+    if f["by"] == "reference":
+        text = f"each call of the model changes its state ({what}), of which a program made from it may have but one"
+    hint = "eval() for layers in training; state as an input and an output; a factory that does without it"
+    return Advice(f"{text}: neither ratio nor rank", hint)
+
+
+def _outputs_change(f: Figures) -> Advice:
+    shares = [f"{name!r} by {_shown(part, _share)}" for name, part in f["outputs"].items()]
+    whose = "two calls" if f["by"] == "program" else "two calls of the model that made the reference"
+    text = f"{whose} on equal inputs return other values ({_with_more(shares, f['more'])})"
+    hint = "a factory without dropout or noise in forward, and without state from call to call"
+    return Advice(f"{text}: neither ratio nor rank", hint)
+
+
+def _share(fraction: float) -> str:
+    """A part of one: ``73%``, or two digits of what is less than a tenth."""
+    return f"{fraction:.0%}" if fraction >= 0.0995 else f"{100 * fraction:.2g}%"
+
+
+def _with_more(names: Sequence[str], more: Number) -> str:
+    return ", ".join(names) + (f" and {_number(more)} more" if more else "")
+
+
 def _logged_errors(f: Figures) -> Advice:
     text = f"the runtime logged errors though its calls succeeded{_because(reversed(f['errors']))}"
     return Advice(text, "read them: the engine may not do what was requested")
@@ -403,11 +429,13 @@ SENTENCES: dict[str, Callable[[Figures], Advice]] = {
     "NoisyHost": _noisy_host,
     "NotCold": _not_cold,
     "NotSteady": _not_steady,
+    "OutputsChange": _outputs_change,
     "Plateau": _plateau,
     "Recompiled": _recompiled,
     "ResumedByAnother": _resumed_by_another,
     "ResumedElsewhere": _resumed_elsewhere,
     "Spread": _spread,
+    "StateChanges": _state_changes,
     "Throttled": _throttled,
     "TransferBound": _transfer_bound,
     "Unheld": _unheld,

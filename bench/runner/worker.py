@@ -25,7 +25,7 @@ from bench.backends import base
 from bench.errors import BenchError, CaseError, Unavailable, Unsupported
 from bench.machine import environment, gpu_faults
 from bench.machine.host import HostTelemetry, host_warnings
-from bench.measure import accuracy, host, metric, nvtx, result
+from bench.measure import accuracy, host, metric, nvtx, repeat, result
 from bench.measure.clock import FakeClock, HostClock
 from bench.model.run import Failure, Phase, Record, Warning
 from bench.model.seam import Context, Exposed, Lane, Preloading, Prepared
@@ -126,9 +126,14 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
         lanes = prepared.lanes(1)
         with log("first_call"):
             lanes[0].call()
-            lanes[0].read()
+            first = lanes[0].read()
         log.current = "first_call"  # what it left behind is looked at outside its time
         _check_inputs(lanes[0])
+        expected = tensors.read(reference / "outputs.safetensors")
+        changes = (repeat.Changes(), repeat.Changes())
+        if not backend.simulated:
+            changes = (repeat.observe(lanes[0], first, case.precision), repeat.of_reference(reference, expected))
+        del first
         if on_gpu:  # a CPU's worker starts sooner without it
             from bench.measure import gpu
 
@@ -146,15 +151,19 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
             measured = host.measure(lanes, case, job.policy, context.clock, log)
         watcher.stop()
         fields["measurements"] = measured.measurements
-        fields["warnings"] = (*fewer, *(w for w in measured.warnings if not fewer or w.kind != fewer[0].kind))
+        fields["warnings"] = (
+            *repeat.warnings(*changes),
+            *fewer,
+            *(w for w in measured.warnings if not fewer or w.kind != fewer[0].kind),
+        )
         fields["telemetry"] = Telemetry(clock=measured.facts)
         fields["spans"] = measured.spans
         fields["fairness"] = prepared.fairness()  # of what was timed, whatever validating it meets
         fields["warnings"] += fairness.warnings(fields["fairness"], case)
         with log("validate"):
-            expected = tensors.read(reference / "outputs.safetensors")
             outputs = _once_more(lanes[0])
-            verdict = fields["accuracy"] = accuracy.compare(outputs, expected, job.threshold)
+            verdict = accuracy.compare(outputs, expected, job.threshold, case.precision)
+            verdict = fields["accuracy"] = repeat.explain(verdict, *changes)
             if not backend.simulated:  # whose outputs are no model's
                 fields["warnings"] += accuracy.warnings(expected, case.batch)
             if case.metric:  # last: it is the user's code

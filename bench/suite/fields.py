@@ -304,6 +304,12 @@ LIMITS = (
         otherwise="see below",
     ),
     Field(
+        name="slice_rel_l2",
+        kind=optional(number(0)),
+        description="largest `rel_l2` of a slice, or of a group of small values",
+        otherwise="see below",
+    ),
+    Field(
         name="sqnr",
         kind=optional(number(-1e9)),
         description="least signal-to-quantization-noise ratio, in dB",
@@ -319,11 +325,17 @@ LIMITS = (
 
 
 def _thresholds(values: dict[str, Any], node: Node) -> dict[str, Any]:
-    """A limit that is not named keeps its default, ``null`` switches it off."""
-    return {
-        precision: msgspec.structs.replace(DEFAULT_THRESHOLDS[precision], **limits)
-        for precision, limits in values.items()
-    }
+    """A limit that is not named keeps its default, ``null`` switches it off; a slice may differ like the whole."""
+    thresholds = {}
+    for precision, limits in values.items():
+        default = DEFAULT_THRESHOLDS[precision]
+        threshold = msgspec.structs.replace(default, **limits)
+        if "slice_rel_l2" not in limits and "rel_l2" in limits:
+            whole, part = threshold.rel_l2, default.slice_rel_l2
+            limit = None if whole is None or part is None else max(whole, part)
+            threshold = msgspec.structs.replace(threshold, slice_rel_l2=limit)
+        thresholds[precision] = threshold
+    return thresholds
 
 
 _ACCURACY = record(

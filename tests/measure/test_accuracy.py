@@ -113,11 +113,48 @@ def test_without_limits_any_finite_output_is_ok() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_never_pass(value: float) -> None:
-    for x, r in (([value, 1.0], [1.0, 1.0]), ([1.0, 1.0], [value, 1.0]), ([value, 1.0], [value, 1.0])):
+def test_nan_and_infinity_in_one_of_the_two_never_pass(value: float) -> None:
+    for x, r in (([value, 1.0], [1.0, 1.0]), ([1.0, 1.0], [value, 1.0])):
         found = compare(x, r, Threshold())
         assert not found.ok
         assert only(found).cosine is None
+
+
+@pytest.mark.parametrize(
+    ("x", "r"),
+    [(np.nan, np.nan), (np.inf, -np.inf), (-np.inf, -1e9), (np.inf, 65504.0), (-65504.0, np.inf), (-65000.0, -np.inf)],
+)
+def test_unlike_values_are_no_mask(x: float, r: float) -> None:
+    assert not compare([x, 1.0], [r, 1.0], Threshold()).ok
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("x", "r"),
+    [
+        (-np.inf, -np.inf),
+        (np.inf, np.inf),
+        (-65504.0, -np.inf),  # torch.finfo(x.dtype).min where the reference has infinity
+        (-65504.0, np.finfo(np.float32).min),
+        (-np.inf, np.finfo(np.float32).min),
+        (-np.float32(3.3895313892515355e38), np.finfo(np.float32).min),  # bfloat16
+    ],
+)
+def test_values_masked_in_both_are_equal_and_in_no_figure(x: float, r: float, dtype: type[np.floating[Any]]) -> None:
+    found = compare(np.array([x, 1.5, 2.0], dtype), np.array([r, 1.5, 2.0], dtype))
+    assert (found.ok, found.why) == (True, "")
+    assert only(found) == OutputError(name="y", cosine=1.0, max_abs=0.0, rel_l2=0.0, sqnr=None)
+    wrong = compare(np.array([x, 1.5, 3.0], dtype), np.array([r, 1.5, 2.0], dtype))
+    assert only(wrong).rel_l2 == pytest.approx(1 / 2.5)
+    assert not wrong.ok
+
+
+def test_a_mask_at_another_place_does_not_pass() -> None:
+    assert not compare([-np.inf, 1.0, 2.0], [1.0, -np.inf, 2.0], Threshold()).ok
+
+
+def test_masked_values_beside_a_nan_do_not_hide_it() -> None:
+    assert only(compare([-np.inf, np.nan], [-np.inf, 1.0], Threshold())).nan == 1
 
 
 def test_nans_are_counted() -> None:
@@ -188,8 +225,11 @@ def test_one_bad_output_of_several_is_the_one_named() -> None:
     assert [error.cosine for error in found.outputs] == [1.0, pytest.approx(-1.0)]
 
 
-def test_integers_must_be_equal_whatever_the_limits() -> None:
-    found = compare(np.array([1, 2, 4]), np.array([1, 2, 3], np.int32), Threshold())
+@pytest.mark.parametrize(
+    "limits", [Threshold(cosine=-1.0), Threshold(rel_l2=9.0), Threshold(max_abs=9.0), Threshold(slice_rel_l2=9.0)]
+)
+def test_integers_must_be_equal_under_any_limit(limits: Threshold) -> None:
+    found = compare(np.array([1, 2, 4]), np.array([1, 2, 3], np.int32), limits)
     assert (found.ok, found.why) == (False, "output 'y': 1 of 3 integers differ")
     assert only(found).max_abs == 1.0
     same = compare(np.array([1, 2, 3]), np.array([1, 2, 3], np.int32))
@@ -197,8 +237,13 @@ def test_integers_must_be_equal_whatever_the_limits() -> None:
     assert only(same).cosine == 1.0
 
 
+def test_without_limits_integers_are_not_checked_as_floats_are_not() -> None:
+    found = compare(np.array([1, 2, 4]), np.array([1, 2, 3]), Threshold())
+    assert (found.ok, only(found).max_abs) == (True, 1.0)
+
+
 def test_integers_that_float64_cannot_tell_apart_differ() -> None:
-    assert not compare(np.array([2**60 + 1]), np.array([2**60]), Threshold()).ok
+    assert not compare(np.array([2**60 + 1]), np.array([2**60])).ok
 
 
 def test_booleans_must_be_equal() -> None:
@@ -238,7 +283,10 @@ def test_the_cosine_and_the_relative_error_do_not_depend_on_scale(scale: float, 
         (X, 4, ""),
         (X[:1], 1, ""),
         (np.tile(X[:1], (4, 1)), 2, ""),  # the first dimension is not the batch
-        (np.zeros((4, 10), np.int64), 4, ""),  # e.g. a mask
+        (np.full((4,), 3, np.int64), 4, "output 'y' is 3 everywhere"),  # one class for all samples
+        (np.tile(np.arange(5), (4, 1)), 4, "output 'y' is the same for all 4 samples"),
+        (np.ones((4, 10), np.bool_), 4, "output 'y' is 1 everywhere"),
+        (np.arange(4), 4, ""),
         (np.zeros((1,), np.float32), 1, ""),  # one number
         (np.zeros((0, 3), np.float32), 4, ""),
         (np.full((4, 10), np.nan, np.float32), 4, ""),  # never ok

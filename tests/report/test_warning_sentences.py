@@ -52,6 +52,26 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "cuda_graph: on, if the host is the limit",
     ),
     (
+        "StateChanges", {"names": ["step", "keys: (2, 1) -> (2, 2)"], "more": 0, "by": "program"},
+        "each call changes what the program holds (step, keys: (2, 1) -> (2, 2)), so no call is like the one before: "
+        "neither ratio nor rank", "eval() for layers in training",
+    ),
+    (
+        "StateChanges", {"names": ["step"], "more": 2, "by": "reference"},
+        "each call of the model changes its state (step and 2 more), of which a program made from it may have but one",
+        "state as an input and an output",
+    ),
+    (
+        "OutputsChange", {"outputs": {"y": 0.734, "z": 0.0021}, "more": 0, "by": "program"},
+        "two calls on equal inputs return other values ('y' by 73%, 'z' by 0.21%): neither ratio nor rank",
+        "without dropout or noise in forward",
+    ),
+    (
+        "OutputsChange", {"outputs": {"y": 1.0}, "more": 4, "by": "reference"},
+        "two calls of the model that made the reference on equal inputs return other values ('y' by 100% and 4 more)",
+        "without state from call to call",
+    ),
+    (
         "FewerLanes", {"cause": "memory", "lanes": 1, "requested": 2}, "memory had room for 1 of 2 lanes",
         "a smaller batch, or fewer streams",
     ),

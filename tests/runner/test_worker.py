@@ -36,7 +36,7 @@ class Silent(worker.Wire):
         pass
 
 
-def measured(case: Case, root: Path, policy: Policy = SHORT) -> Record:
+def measured(case: Case, root: Path, policy: Policy = SHORT, threshold: Threshold = Threshold()) -> Record:
     """The record of ``case``, measured in this process as a worker would."""
     scratch = root / "scratch"
     scratch.mkdir()
@@ -47,7 +47,7 @@ def measured(case: Case, root: Path, policy: Policy = SHORT) -> Record:
         out.mkdir()
         worker.produce(jobs.Produce(stage=stage, artifacts=made, out=str(out), **common), log)
         made = {**made, stage.name: str(out)}
-    job = jobs.Measure(policy=policy, threshold=Threshold(), artifacts=made, **common)
+    job = jobs.Measure(policy=policy, threshold=threshold, artifacts=made, **common)
     return worker.measure(job, log).record
 
 

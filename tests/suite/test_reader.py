@@ -92,8 +92,22 @@ def test_thresholds_that_are_not_named_keep_their_default(tmp_path: Path) -> Non
 
 def test_a_suite_that_loosens_the_cosine_alone_keeps_the_limit_of_the_scale(tmp_path: Path) -> None:
     read = load(tmp_path, TEXT + "accuracy: {fp16: {cosine: 0.9}, bf16: {cosine: 0.9, rel_l2: 0.5}}\n")
-    assert read.accuracy["fp16"] == Threshold(cosine=0.9, rel_l2=0.05)
-    assert read.accuracy["bf16"] == Threshold(cosine=0.9, rel_l2=0.5)
+    assert read.accuracy["fp16"] == Threshold(cosine=0.9, rel_l2=0.05, slice_rel_l2=0.3)
+    assert read.accuracy["bf16"] == Threshold(cosine=0.9, rel_l2=0.5, slice_rel_l2=0.5)
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit"),
+    [
+        ("{rel_l2: 0.4}", 0.4),
+        ("{rel_l2: 0.01}", 0.3),
+        ("{rel_l2: null}", None),
+        ("{rel_l2: null, slice_rel_l2: 0.2}", 0.2),
+        ("{slice_rel_l2: null}", None),
+    ],
+)
+def test_a_slice_may_differ_as_much_as_the_whole(tmp_path: Path, limits: str, limit: float | None) -> None:
+    assert load(tmp_path, TEXT + f"accuracy: {{fp16: {limits}}}\n").accuracy["fp16"].slice_rel_l2 == limit
 
 
 def test_dynamic_points_default_to_the_three_of_the_range(tmp_path: Path) -> None:

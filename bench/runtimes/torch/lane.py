@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from bench.model.suite import Case
 from bench.runtimes.torch import errors, models
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import flatten_outputs
+from bench.runtimes.torch.state import Snapshot, changes, snapshot
 from bench.tensors import Array
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ Run = Callable[[dict[str, "torch.Tensor"]], Any]
 _STREAMS = 32
 # TorchScript profiles the first call and compiles in the second; cuDNN and cuBLAS choose kernels in the first.
 _CALLS_BEFORE_CAPTURE = 3
+# What torch says where a model computes gradients in its forward and they are switched off.
+_NEEDS_GRADIENTS = re.compile(r"inference tensor|requires?_grad|require grad|grad_fn|used in the graph", re.IGNORECASE)
 _NO_CAPTURE = "the call cannot be captured in a CUDA graph (cuda_graph: off runs it without)"
 
 
@@ -29,10 +33,12 @@ class TorchLane:
     """One stream, inputs that stay, and the outputs of the latest call.
 
     ``call`` makes the lane's stream current in the calling thread and leaves it so (about 1 us; entering and leaving a
-    context would cost several). inference_mode belongs to a thread too, so each call enters it (0.6 us).
+    context would cost several). inference_mode belongs to a thread too, so each call enters it (0.6 us). A model that
+    computes gradients in its forward cannot run in it: the first call then goes on to no_grad, and to enable_grad.
 
     ``program_tensors`` returns the tensors that the program owns at that moment. ``fresh_inputs`` creates the inputs
-    again, on the host, for ``changed`` to compare with.
+    again, on the host, for ``changed`` to compare with. ``program`` is what ``state`` looks into. ``fixed_outputs``
+    says that each call must write its outputs to the memory of those before.
     """
 
     def __init__(
@@ -42,6 +48,9 @@ class TorchLane:
         program_tensors: Callable[[], Iterable[torch.Tensor]],
         names: tuple[str, ...],
         fresh_inputs: Callable[[], Mapping[str, torch.Tensor]] = dict,
+        *,
+        program: Any = None,
+        fixed_outputs: bool = False,
     ) -> None:
         import torch
 
@@ -51,7 +60,8 @@ class TorchLane:
         if self._on is not None:
             torch.cuda.synchronize(device)  # the inputs were copied, and the model loaded, on another stream
         self._set_stream = torch.cuda.set_stream
-        self._inference = torch.inference_mode()
+        self._modes: list[Any] = [torch.enable_grad(), torch.no_grad(), torch.inference_mode()]
+        self._mode = self._modes.pop()
         self._run = run
         self._names = names
         self._inputs = inputs
@@ -59,6 +69,9 @@ class TorchLane:
         self._program_tensors = program_tensors
         self._latest: Any = None
         self._graph: Any = None
+        self._program = program
+        self._fixed_outputs = fixed_outputs
+        self._returned_again: set[int] = set()
 
     def call(self) -> None:
         """One inference; on CUDA it is only issued."""
@@ -67,20 +80,27 @@ class TorchLane:
         if self._graph is not None:
             self._graph.replay()
             return
-        with self._inference:
-            self._latest = self._run(self._inputs)
+        try:
+            with self._mode:
+                self._latest = self._run(self._inputs)
+        except RuntimeError as error:
+            if self._latest is not None or not self._modes or not _NEEDS_GRADIENTS.search(str(error)):
+                raise
+            self._mode = self._modes.pop()
+            self.call()
 
     def capture(self) -> None:
         """Record the call into a CUDA graph, which later calls replay. Unsupported if it cannot be captured."""
         import torch
 
-        for _ in range(_CALLS_BEFORE_CAPTURE):
+        for _ in range(_CALLS_BEFORE_CAPTURE - 1):
             self.call()
+        self._observe_outputs()
         self._on.synchronize()
         graph = torch.cuda.CUDAGraph()
         try:
             with (
-                torch.inference_mode(),
+                self._mode,
                 torch.cuda.graph(graph, stream=self._on, capture_error_mode="thread_local"),
                 errors.translate(_NO_CAPTURE),
             ):
@@ -104,15 +124,30 @@ class TorchLane:
         return {name: _buffer(tensor) for name, tensor in self._tensors().items()}
 
     def poison(self) -> None:
-        """Fill the latest outputs with NaN or 0x7F bytes, except memory of inputs or of the program."""
+        """Fill the outputs of the latest two calls with NaN or 0x7F bytes, except memory of inputs or of the program.
+
+        The program's is also what it returns again while the output of the call before is alive, e.g. a cached tensor:
+        one call more shows it. Not so where calls must write to the same memory, in which nothing may be left: of a
+        captured graph only what the calls before the capture returned again is spared.
+        """
         import torch
 
-        in_use = _storages([*self._inputs.values(), *self._program_tensors()])
+        earlier: Iterable[torch.Tensor] = self._tensors().values()
+        if self._graph is None and not self._fixed_outputs:
+            earlier = self._observe_outputs()
+        in_use = _storages([*self._inputs.values(), *self._program_tensors()]) | self._returned_again
         with self._current(), torch.inference_mode():
-            for tensor in self._tensors().values():
-                if _storage(tensor) not in in_use and tensor.numel():
+            for tensor in (*earlier, *self._tensors().values()):
+                if tensor.numel() and not _storages([tensor]) & in_use:
                     floats = tensor.is_floating_point() or tensor.is_complex()
                     tensor.untyped_storage().fill_(0xFF if floats else 0x7F)
+
+    def _observe_outputs(self) -> Iterable[torch.Tensor]:
+        """Call once, and note the memory that this call and the one before returned; the outputs of the one before."""
+        earlier = tuple(self._tensors().values())
+        self.call()
+        self._returned_again = _storages(earlier) & _storages(self._tensors().values())
+        return earlier
 
     def read(self) -> dict[str, Array]:
         """Wait, and copy the latest outputs to the host: narrow floats as float32."""
@@ -124,9 +159,26 @@ class TorchLane:
             arrays = {}
             for name, tensor in self._tensors().items():
                 narrow = tensor.is_floating_point() and tensor.element_size() < 4
-                copy = tensor.to("cpu", torch.float32 if narrow else tensor.dtype)
+                wide = torch.float32 if narrow else torch.complex64 if tensor.dtype == torch.complex32 else tensor.dtype
+                copy = tensor.detach().to("cpu", wide).resolve_conj().resolve_neg()
                 arrays[name] = copy.contiguous().numpy().copy()
             return arrays
+
+    @property
+    def inference_mode(self) -> bool:
+        """Whether calls run in inference_mode: not of a model that computes gradients."""
+        return len(self._modes) == 2
+
+    def state(self) -> Snapshot:
+        """Wait; what the program holds now."""
+        with self._current():
+            if self._on is not None:
+                self._on.synchronize()
+            return snapshot(self._program)
+
+    def changes_since(self, before: Snapshot) -> list[str]:
+        """What the program holds that differs from ``before``, by name."""
+        return changes(before, self.state())
 
     def changed(self) -> list[str]:
         """Wait; the inputs whose values or shape changed. Compared on the host, to leave the GPU's peak as it is."""
@@ -155,7 +207,8 @@ class TorchPrepared:
     """A PyTorch callable that takes a dict of tensors, with any number of lanes over it.
 
     ``names`` are the outputs' names if the callable returns a plain tuple. ``program_tensors`` returns the tensors
-    that the program owns, which may be outputs too. ``more`` returns further entries of the fairness report.
+    that the program owns, which may be outputs too; ``program`` is the module that holds them. ``more`` returns further
+    entries of the fairness report.
     """
 
     def __init__(
@@ -167,6 +220,7 @@ class TorchPrepared:
         *,
         names: tuple[str, ...] = (),
         program_tensors: Callable[[], Iterable[torch.Tensor]] = tuple,
+        program: Any = None,
         captures_graphs: bool = False,
         more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
@@ -179,6 +233,7 @@ class TorchPrepared:
         self._run = run
         self._names = names
         self._program_tensors = program_tensors
+        self._program = program
         self._more = more
         self._lanes: list[TorchLane] = []
 
@@ -191,7 +246,15 @@ class TorchPrepared:
         while len(self._lanes) < count:
             with errors.translate():
                 inputs = self.example(self._context.inputs)
-                lane = TorchLane(self._run, inputs, self._program_tensors, self._names, fresh_inputs=self._fresh_inputs)
+                lane = TorchLane(
+                    self._run,
+                    inputs,
+                    self._program_tensors,
+                    self._names,
+                    self._fresh_inputs,
+                    program=self._program,
+                    fixed_outputs=self.captures_graphs,
+                )
                 if self._case.cuda_graph:
                     lane.capture()
             self._lanes.append(lane)
@@ -207,13 +270,16 @@ class TorchPrepared:
     def fairness(self) -> dict[str, Any]:
         """The common report, and what the backend adds."""
         captor = "backend" if self.captures_graphs else "harness" if self._case.cuda_graph else "none"
-        return _fairness(self._case, self._options, self._context.device, captor) | self._more()
+        report = _fairness(self._case, self._options, self._context.device, captor)
+        report["inference_mode"] = all(lane.inference_mode for lane in self._lanes)
+        return report | self._more()
 
     def close(self) -> None:
         """Release the model and the memory of all lanes."""
         self._lanes.clear()
         self._run = _raise_closed
         self._program_tensors = tuple
+        self._program = None
         self._more = dict
 
 

@@ -1,0 +1,114 @@
+"""Lanes over PyTorch callables: what poison reaches, and the mode that calls run in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from bench.runtimes.torch.lane import TorchLane  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def lane(run: Callable[[Any], Any], **fields: Any) -> TorchLane:
+    return TorchLane(lambda inputs: run(inputs["x"]), {"x": torch.ones(2, 3)}, tuple, (), **fields)
+
+
+def once_more(of: TorchLane) -> dict[str, Any]:
+    of.call()
+    of.poison()
+    of.call()
+    return of.read()
+
+
+def test_fresh_outputs_of_the_latest_two_calls_are_poisoned() -> None:
+    seen: list[Any] = []
+
+    def run(x: Any) -> Any:
+        seen.append(x * 2)
+        return seen[-1]
+
+    of = lane(run)
+    of.call()
+    of.poison()
+    assert len(seen) == 2
+    assert all(torch.isnan(each).all() for each in seen)
+    of.call()
+    assert (of.read()["output"] == 2).all()
+
+
+def test_an_output_that_is_returned_again_keeps_its_values_and_serves_the_other_outputs() -> None:
+    table = torch.arange(3.0)
+    outputs = once_more(lane(lambda x: {"y": x * table, "table": table, "part": table[1:]}))
+    assert {name: array.tolist() for name, array in outputs.items()} == {
+        "y": [[0, 1, 2]] * 2,
+        "table": [0, 1, 2],
+        "part": [1, 2],
+    }
+
+
+def test_memory_that_calls_must_write_is_poisoned_though_it_is_returned_again() -> None:
+    buffer, writes = torch.zeros(2, 3), [True]
+
+    def run(x: Any) -> Any:
+        return buffer.copy_(x) if writes[0] else buffer
+
+    of = lane(run, fixed_outputs=True)
+    assert (once_more(of)["output"] == 1).all()
+    writes[0] = False
+    assert np.isnan(once_more(of)["output"]).all()
+
+
+def test_integers_and_complex_numbers_are_poisoned_too() -> None:
+    of = lane(lambda x: {"i": x.argmax(-1), "c": torch.complex(x, x), "b": x > 0})
+    of.call()
+    of.poison()
+    outputs = of.read()
+    assert (outputs["i"] == 0x7F7F7F7F7F7F7F7F).all()
+    assert np.isnan(outputs["c"]).all()
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "complex32"])
+def test_complex_views_are_read_as_they_are_seen(dtype: str) -> None:
+    values = torch.tensor([[1 + 2j, 3 - 1j]], dtype=torch.complex64).to(getattr(torch, dtype))
+    array = once_more(lane(lambda x: values.conj()))["output"]
+    assert array.tolist() == [[1 - 2j, 3 + 1j]]
+    assert array.dtype == ("complex128" if dtype == "complex128" else "complex64")
+
+
+@pytest.mark.parametrize("switch", [True, False])
+def test_gradients_in_forward_are_computed_outside_inference_mode(switch: bool) -> None:
+    def run(x: Any) -> Any:
+        with torch.set_grad_enabled(True) if switch else torch.autograd.set_detect_anomaly(False):
+            x = (x * 1).requires_grad_(True) if switch else x.clone().requires_grad_(True)
+            return torch.autograd.grad((x**3).sum(), x)[0]
+
+    of = lane(run)
+    assert of.inference_mode
+    assert (once_more(of)["output"] == 3).all()
+    assert not of.inference_mode
+
+
+def test_an_error_of_the_model_is_raised_as_it_is_and_the_mode_stays() -> None:
+    calls: list[int] = []
+
+    def run(x: Any) -> Any:
+        calls.append(1)
+        raise RuntimeError("shapes do not match")
+
+    of = lane(run)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        of.call()
+    assert (len(calls), of.inference_mode) == (1, True)
+
+
+def test_a_model_that_needs_gradients_which_nothing_gives_fails_with_its_own_error() -> None:
+    of = lane(lambda x: torch.autograd.grad((x.detach() * 2).sum(), x))
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        of.call()
