@@ -6,9 +6,10 @@ worker in a foreign interpreter imports this package with the standard library, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing has it, whose import is a good part of the time until Ctrl-C is handled
 if TYPE_CHECKING:
+    from typing import Any
+
     from bench.api import (
         Interrupted,
         Request,

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError
+from bench.errors import StoreError, UsageError
 from bench.model import folders
 from bench.model.events import Event
 from bench.model.run import Run as Results
@@ -175,7 +175,7 @@ def request(
         base.load(backend)
     return new_request(
         suite if isinstance(suite, Suite) else load(suite),
-        _settings(store, cache, cold=cold, rebuild=rebuild, prestart=prestart, seed=seed),
+        _settings(store, cache, needed=not plan_only, cold=cold, rebuild=rebuild, prestart=prestart, seed=seed),
         select=select,
         backend=backend,
         device=device,
@@ -241,7 +241,7 @@ def resume(
     from bench.suite import plan
 
     path = find(run, store=store)
-    selected = plan.select_cases(resuming.resumable(path).header.cases, base.registry(), select) if select else None
+    selected = plan.select_cases(cases(path, cache=cache), base.registry(), select) if select else None
     settings = _settings(store, cache, rebuild=rebuild, prestart=prestart)
     finished = resuming.resume(path, settings, on_event or _ignore, selected)
     return _finished(Path(finished.path), finished.interrupted)
@@ -263,7 +263,8 @@ def benchmark(
 
     Workers are other processes, so ``model`` must be reachable from them: its class, or the function, is imported there
     by name, and its weights and plain attributes travel in a safetensors and a JSON file (nothing is pickled). A suite
-    is written beside these files in the cache; ``run.header.suite_path`` is its path.
+    is written beside these files in the cache; ``run.header.suite_path`` is its place there, as
+    ``$TRTBENCH_CACHE/models/...``.
 
     Args:
         model: an ``nn.Module``, a function of tensors, or a factory as in a suite, e.g. ``"torchvision:resnet50"``.
@@ -317,10 +318,15 @@ def find(run: Results | str | os.PathLike[str] | None = None, *, store: str | os
     StoreError if there is none, or several fit.
     """
     from bench import store as folder
+    from bench.store import kinds
 
     if isinstance(run, Results):
         return Path(run.path)
-    return folder.resolve(Path(store), os.fspath(run) if run is not None else None)
+    if run is not None:
+        kinds.refuse_others(Path(run))
+    path = folder.resolve(Path(store), os.fspath(run) if run is not None else None)
+    kinds.refuse_others(path)
+    return path
 
 
 def read(run: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Run:
@@ -347,11 +353,16 @@ def tables(run: Results, *, baseline: str = "", width: int = 120, verbose: bool 
     return text.render(run, baseline=baseline, width=width, verbose=verbose, phases=phases, color=False)
 
 
-def cases(run: Results | str | os.PathLike[str], *, store: str | os.PathLike[str] = RESULTS) -> tuple[Case, ...]:
+def cases(
+    run: Results | str | os.PathLike[str],
+    *,
+    store: str | os.PathLike[str] = RESULTS,
+    cache: str | os.PathLike[str] | None = None,
+) -> tuple[Case, ...]:
     """The cases of a run that ``resume`` could measure. StoreError or UsageError if it cannot be resumed here."""
     from bench.runner import resume as resuming
 
-    return resuming.resumable(find(run, store=store)).header.cases
+    return resuming.resumable(find(run, store=store), Path(cache) if cache else None).header.cases
 
 
 def check_baseline(cases: Sequence[Case], baseline: str) -> None:
@@ -393,13 +404,12 @@ def doctor(file: str | os.PathLike[str] | None = None, *, store: str | os.PathLi
     """
     from bench.backends import base
     from bench.checkup import doctor
-    from bench.store import artifacts
     from bench.suite import reader
 
     usual = Path("suites", reader.TOOLCHAINS)
     source = Path(file) if file is not None else usual if usual.is_file() else None
     toolchains = reader.toolchains_of(source, base.registry()) if source else {}
-    checks = doctor.examine(artifacts.default_root(), Path(store))
+    checks = doctor.examine(_default_cache(needed=False), Path(store))
     return checks + (doctor.examine_toolchains(toolchains, source.parent) if source else [])
 
 
@@ -418,10 +428,28 @@ def selftest(
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def _settings(store: str | os.PathLike[str], cache: str | os.PathLike[str] | None, **options: Any) -> Settings:
+def import_runner() -> None:
+    """Import what plans and runs need, before something is started that an interrupt would have to end."""
+    from bench.runner import run  # noqa: F401
+
+
+def _settings(
+    store: str | os.PathLike[str], cache: str | os.PathLike[str] | None, *, needed: bool = True, **options: Any
+) -> Settings:
+    """The settings of a request; a plan, for which no cache is ``needed``, may have none."""
+    return Settings(store=os.fspath(store), cache=os.fspath(cache or _default_cache(needed) or ""), **options)
+
+
+def _default_cache(needed: bool) -> Path | None:
+    """The usual folder of artifacts; None for a user without a home folder, or StoreError if it is ``needed``."""
     from bench.store import artifacts
 
-    return Settings(store=os.fspath(store), cache=os.fspath(cache or artifacts.default_root()), **options)
+    try:
+        return artifacts.default_root()
+    except StoreError:
+        if needed:
+            raise
+        return None
 
 
 def _finished(path: Path, interrupted: bool) -> Run:

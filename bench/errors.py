@@ -105,7 +105,12 @@ def is_input(kind: str) -> bool:
     return isinstance(member, type) and issubclass(member, InputError)
 
 
+_LONGEST_WORD = 200
+
+
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """A suggestion for a misspelt name: `` Did you mean 'tensorrt'?`` (leading blank) or an empty string."""
-    close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.6)
+    if len(word) > _LONGEST_WORD:  # comparing takes the product of the lengths
+        return ""
+    close = difflib.get_close_matches(word, [name for name in names if len(name) <= _LONGEST_WORD], n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""

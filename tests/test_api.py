@@ -160,3 +160,14 @@ def test_every_public_name_is_there_and_documented() -> None:
 def test_the_page_on_the_api_names_every_function() -> None:
     page = Path(__file__).parents[1].joinpath("docs", "api.md").read_text()
     assert [name for name in bench.__all__ if f"`{name}" not in page] == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_is_no_file_in_the_place_of_a_run_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "results" / "fake" / "simulated" / "20261123T101500Z-odd-1a2b3c4.jsonl"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to(tmp_path / "file")
+    for name in (path, path.stem, None):
+        with pytest.raises(StoreError, match=f"this is a {kind}, a run is a file"):
+            bench.read(name, store=tmp_path / "results")

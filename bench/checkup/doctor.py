@@ -32,7 +32,7 @@ IMPORT_LIMIT_S = 120
 State = Literal["ready", "missing", "broken"]
 
 
-def examine(cache: Path, results: Path) -> list[Check]:
+def examine(cache: Path | None, results: Path) -> list[Check]:
     """All checks, in the order in which they are shown: machine, folders, libraries, backends."""
     return [*_machine(), *_folders(cache, results), *_libraries(), *_backends(environment.describe("auto"))]
 
@@ -62,9 +62,13 @@ def _machine() -> list[Check]:
     return checks
 
 
-def _folders(cache: Path, results: Path) -> list[Check]:
+def _folders(cache: Path | None, results: Path) -> list[Check]:
     checks = []
     for name, path in (("results", results), ("cache", cache)):
+        if path is None:
+            detail = "this user has no home folder"
+            checks.append(Check(group="folders", name=name, state="broken", detail=detail, fix="TRTBENCH_CACHE=DIR"))
+            continue
         nearest = next(p for p in (path, *path.resolve().parents) if p.exists())
         try:  # the mode permits root to write to /proc, and writing still fails
             store.check_writable(path)
@@ -84,7 +88,11 @@ def _libraries() -> list[Check]:
     command = "import importlib, sys; importlib.import_module(sys.argv[1])"
     running = {
         name: subprocess.Popen(
-            [sys.executable, "-c", command, name], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-P", "-c", command, name],  # -P: not from the working folder
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for name in present
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import shlex
@@ -18,35 +19,57 @@ if TYPE_CHECKING:
     from bench.api import Request, Run
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lambda: None) -> int:
+    """Run one command; returns the exit code. ``on_start`` is called when what most commands need is imported."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal has no ±
     arguments = parse(argv)
     from bench.errors import BenchError
 
+    if arguments.command in ("run", "list", "layers"):
+        from bench import api
+
+        api.import_runner()
     try:
+        on_start()
         return _COMMANDS[arguments.command](arguments)
-    except BenchError as error:
+    except (BenchError, KeyboardInterrupt, OSError, UnicodeError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output has left, e.g. `head`
+            output.silence(sys.stdout)
+            return 0
         if arguments.traceback:
             raise
-        print(f"trtbench: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        if arguments.traceback:
-            raise
-        print("trtbench: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has left, e.g. `head`
-        output.silence(sys.stdout)
-        return 0
-    except output.OutputError as error:
-        if arguments.traceback:
-            raise
-        output.silence(sys.stdout)
-        print(f"trtbench: {error}\n  fix: send it elsewhere, or make room", file=sys.stderr)
-        return 2  # as for any other argument that cannot be: the output is all that was asked for
+        if isinstance(error, KeyboardInterrupt):
+            output.complain("trtbench: interrupted")
+            return 130
+        if isinstance(error, output.OutputError):
+            output.silence(sys.stdout)
+        output.complain(f"trtbench: {_sentence(error)}")
+        return 2  # an output that cannot be written too: it is all that was asked for
+
+
+def _sentence(error: BaseException) -> str:
+    """What ended the command, and what to try."""
+    if isinstance(error, output.OutputError):
+        return f"{error}\n  fix: send it elsewhere, or make room"
+    if isinstance(error, UnicodeError):
+        fix = "use names that are UTF-8, in a locale of UTF-8: LC_ALL=C.UTF-8"
+        return f"a name or a text cannot be written in this locale: {error}\n  fix: {fix}"
+    if isinstance(error, MemoryError):
+        return "the host's memory ran out\n  fix: end other programs, or split the suite"
+    if not isinstance(error, OSError):
+        return str(error)
+    place = f"{error.filename}: " if error.filename else ""
+    reasons = {
+        errno.EMFILE: "let it open more files: ulimit -n 1024",
+        errno.ENFILE: "end programs that hold many files open",
+        errno.ENOSPC: "free some disk space, or choose another place: TMPDIR=DIR, --cache DIR, --store DIR",
+        errno.EDQUOT: "raise the quota, or choose another place: TMPDIR=DIR, --cache DIR, --store DIR",
+        errno.EAGAIN: "end other processes, or raise their number: ulimit -u",
+    }
+    fix = reasons.get(error.errno or 0, "--traceback shows what was tried")
+    return f"{place}{error.strerror or error}\n  fix: {fix}"
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -56,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         _refuse_beside_resume(arguments)
         path = _run_file(arguments, arguments.resume, "run", "--resume")
-        api.check_baseline(api.cases(path), arguments.baseline)
+        api.check_baseline(api.cases(path, cache=arguments.cache), arguments.baseline)
         caches = {"cache": arguments.cache, "rebuild": arguments.rebuild, "prestart": arguments.prestart}
 
         def measure(on_event: api.OnEvent) -> api.Run:
@@ -80,15 +103,12 @@ def _run(arguments: argparse.Namespace) -> int:
             _print_tables(run, arguments)
     with output.reader_may_leave(sys.stderr, []):
         if errors:
-            print(
-                f"trtbench: {errors[0]}; the run is stored\n  fix: {_command(arguments, 'show', run.path)}",
-                file=sys.stderr,
-            )
+            output.complain(f"trtbench: {errors[0]}; the run is stored\n  fix: {_command(arguments, 'show', run.path)}")
         if interrupted:
-            print(f"interrupted; resume it with: {api.resume_command(run)}", file=sys.stderr)
+            output.complain(f"interrupted; resume it with: {api.resume_command(run)}")
         elif api.nothing_available(run):
             what = "nothing was measured: every case lacks a package or a device"
-            print(f"trtbench: {what}\n  fix: trtbench doctor says what to install", file=sys.stderr)
+            output.complain(f"trtbench: {what}\n  fix: trtbench doctor says what to install")
     return 130 if interrupted else int(bool(errors) or not api.succeeded(run, strict=arguments.strict))
 
 
@@ -148,7 +168,7 @@ def _show(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{' and '.join(ignored)} would change nothing of {form}", fix=fix)
     run = api.read(_run_file(arguments, arguments.run, "show"))
     if run.damage:
-        print(f"trtbench: {run.damage}", file=sys.stderr)
+        output.complain(f"trtbench: {run.damage}")
     if getattr(arguments, "as") == "trtexec":
         from bench.report import trtexec
 
@@ -179,7 +199,7 @@ def _layers(arguments: argparse.Namespace) -> int:
         output.say("\n".join(view.render(case, layers, **output.screen()) for case, layers in tables), end="")
     for case, failure in failures:
         fix = f"\n  fix: {failure.hint}" if failure.hint else ""
-        print(f"trtbench: {case.label}: {cells.failure(failure)}: {cells.message(failure)}{fix}", file=sys.stderr)
+        output.complain(f"trtbench: {case.label}: {cells.failure(failure)}: {cells.message(failure)}{fix}")
     return 1 if failures else 0
 
 
@@ -234,9 +254,12 @@ def _request(arguments: argparse.Namespace, **options: Any) -> Request:
         # Layers are those of engines, which a CPU does not have.
         alternative = "; or --device cpu" if arguments.command == "run" else ""
         raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
+    rehearses = request.settings.cache == "" or arguments.command == "list" or getattr(arguments, "dry_run", False)
+    for name, place in request.files_missing.items() if rehearses or arguments.backend == "fake" else ():
+        output.complain(f"trtbench: note: {place}: there is no file {name!r} in the suite's folder\n  a run needs it")
     if request.device_missing:
         what = "the plan is that of a CUDA device: only a run tells whether it has the memory and each precision"
-        print(f"trtbench: note: {request.device_missing}\n  {what}", file=sys.stderr)
+        output.complain(f"trtbench: note: {request.device_missing}\n  {what}")
     return request
 
 
@@ -266,7 +289,3 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "selftest": _selftest,
     "schema": _schema,
 }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

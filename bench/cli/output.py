@@ -20,6 +20,43 @@ class OutputError(OSError):
         return f"the output cannot be written: {self.strerror}"
 
 
+def open_streams() -> None:
+    """Give the program the standard streams that it was started without (``>&-``): what is opened next would get their
+    numbers, and what is printed would be written into it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", errors="replace", closefd=False))  # noqa: SIM115
+
+
+def flush_streams(code: int) -> int:
+    """Write what is still buffered. The exit code: ``code``, or 2 in place of 0 if stdout cannot be written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            silence(stream)
+        except OSError:
+            silence(stream)
+            code = code or 2
+    return code
+
+
+def complain(text: str) -> None:
+    """Print to stderr; in silence if it cannot be written."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
+
+
 def say(text: str, end: str = "\n") -> None:
     """Print to stdout and flush, so that a failure shows here: OutputError if it cannot be written."""
     with _refusing():
@@ -55,7 +92,9 @@ def reader_may_leave(stream: TextIO, errors: list[OSError]) -> Iterator[None]:
 
 def silence(stream: TextIO) -> None:
     """Discard what is written to ``stream`` from now on, and what it has buffered."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def screen() -> dict[str, Any]:

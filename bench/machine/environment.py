@@ -17,6 +17,7 @@ from bench.model.data import digest
 from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
 from bench.model.run import Environment
 from bench.model.suite import BOUNDARIES
+from bench.system import home
 
 Device = Literal["auto", "cpu", "cuda", "fake"]
 # Distributions whose version can change a number.
@@ -42,7 +43,7 @@ def describe(device: Device) -> Environment:
     common: dict[str, Any] = {
         "python": platform.python_version(),
         "libraries": libraries(),
-        "flags": {name: os.environ[name] for name in FLAGS if name in os.environ},
+        "flags": {name: home.abbreviate(os.environ[name]) for name in FLAGS if name in os.environ},
         "boundaries": digest(BOUNDARIES)[:12],
         "host": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
         "observed": {"kernel": platform.release(), "os": _os_name()},

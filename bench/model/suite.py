@@ -195,7 +195,9 @@ class Toolchain(Data, frozen=True, kw_only=True):
 
 
 class Suite(Data, frozen=True, kw_only=True):
-    """A suite file as read: ``matrix`` keeps the axes in order, ``lines`` maps a dotted key to its line."""
+    """A suite file as read: ``matrix`` keeps the axes in order, ``lines`` maps a dotted key to its line; ``text`` is
+    that of the file.
+    """
 
     schema: int
     name: str
@@ -211,6 +213,7 @@ class Suite(Data, frozen=True, kw_only=True):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     baseline: str = ""
     lines: dict[str, int] = {}
+    text: str = ""
 
 
 def resolve_shapes(inputs: Mapping[str, Input], sizes: Mapping[str, int | str]) -> dict[str, Input]:

@@ -57,7 +57,7 @@ def write_suite(
             _copy_source(model, folder)
         else:
             saved.save(model, folder)
-            (folder / "model.py").write_text(_FACTORY_FILE)
+            (folder / "model.py").write_text(_FACTORY_FILE, encoding="utf-8")
             arguments = {"structure": saved.STRUCTURE, "weights": saved.WEIGHTS}
             factory = {"factory": "model.py:model", "args": arguments}
         specs, batch = _specs(_by_name(model, inputs))
@@ -76,7 +76,7 @@ def write_suite(
             },
             sort_keys=False,
         )
-        (folder / "suite.yaml").write_text(text)
+        (folder / "suite.yaml").write_text(text, encoding="utf-8")
         target = cache / "models" / f"{title}-{_digest(folder)}"
         if not target.exists():
             with contextlib.suppress(FileExistsError):  # another process was faster

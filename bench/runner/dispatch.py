@@ -12,6 +12,7 @@ from bench.machine import gpu_faults, gpus
 from bench.model.events import Event, Step
 from bench.model.run import Failure
 from bench.runner import jobs
+from bench.runner.answers import Answer
 from bench.runner.toolchains import Interpreter
 from bench.runner.watch import Watch
 from bench.system import process
@@ -21,6 +22,7 @@ OnEvent = Callable[[Event], None]
 UNWATCHED = Watch()
 # What the worker wrote is in its record.
 _READ = "--verbose shows what it wrote last"
+_FOREIGN_WRITER = "let the model, and what it imports, use no file descriptor that it has not opened itself"
 
 
 class Dispatcher:
@@ -57,33 +59,30 @@ class Dispatcher:
             if worker is not None:
                 worker.close()
             return self._loss
-        last: list[jobs.ReplyType] = []
         stage = "start"
 
-        def on_line(line: bytes) -> None:
+        def on_step(step: jobs.Doing) -> None:
             nonlocal stage
-            reply = jobs.decode_reply(line)
-            if isinstance(reply, jobs.Doing):
-                stage = reply.phase
-                watch.step(stage)
-                self._on_event(Step(label=label, phase=reply.phase, timed=reply.timed))
-            else:
-                last.append(reply)
+            stage = step.phase
+            watch.step(stage)
+            self._on_event(Step(label=label, phase=step.phase, timed=step.timed))
 
         env = dict(interpreter.env)
         if self._cold and isinstance(job, jobs.Measure | jobs.Produce):
             env |= {"TORCHINDUCTOR_CACHE_DIR": f"{job.scratch}/inductor", "TRITON_CACHE_DIR": f"{job.scratch}/triton"}
-        line = jobs.encode(job)
+        answer = Answer(job, on_step)
         end: jobs.ReplyType | Failure
         try:
             if worker is None:
                 worker = process.Child(interpreter.command, env, keep=watch.descriptors)
             with contextlib.closing(worker):
-                outcome = worker.finish(line, self._limit_ns, on_line, tick=watch.tick)
+                outcome = worker.finish(
+                    answer.encoded, self._limit_ns, answer.hear, tick=watch.tick, stop=answer.refused
+                )
         except gpus.DeviceLost as error:
             end = Failure(kind="DeviceLost", stage=stage, message=error.what)
         else:
-            end = _judge(last[-1], outcome.log) if last else crash(outcome, stage, self._limit_ns)
+            end = _judge(answer, outcome, stage, self._limit_ns)
         return self._explain(end, label) if on_gpu else end
 
     def _explain(self, end: jobs.ReplyType | Failure, label: str) -> jobs.ReplyType | Failure:
@@ -99,13 +98,21 @@ class Dispatcher:
         return failure
 
 
-def _judge(reply: jobs.ReplyType, log: str) -> jobs.ReplyType | Failure:
-    """The reply, with the worker's output beside the traceback where something failed."""
+def _judge(answer: Answer, outcome: process.Outcome, stage: str, limit_ns: int) -> jobs.ReplyType | Failure:
+    """The reply, with the worker's output beside the traceback where something failed; a failure if there is none, or
+    if the worker did not end as one that has replied.
+    """
+    reply, log = answer.reply, outcome.log
+    if answer.problem:
+        message = f"the worker wrote {answer.problem}, to the pipe by which it answers"
+        return Failure(kind="Crash", stage=stage, message=message, hint=_FOREIGN_WRITER, log=log)
     if isinstance(reply, jobs.Failed):
         tail = (log + reply.trace)[-process.LOG_TAIL :]
         return Failure(
             kind=reply.kind, stage=reply.stage, message=reply.message, hint=reply.hint, log=tail, where=reply.where
         )
+    if reply is None or outcome.timed_out or outcome.code:
+        return crash(outcome, stage, limit_ns, replied=reply is not None)
     if isinstance(reply, jobs.Measured) and reply.record.failure:
         failure = reply.record.failure
         failure = msgspec.structs.replace(failure, log=(log + failure.log)[-process.LOG_TAIL :])
@@ -113,13 +120,13 @@ def _judge(reply: jobs.ReplyType, log: str) -> jobs.ReplyType | Failure:
     return reply
 
 
-def crash(outcome: process.Outcome, stage: str, limit_ns: int) -> Failure:
-    """The failure of a worker that ended without an answer."""
+def crash(outcome: process.Outcome, stage: str, limit_ns: int, *, replied: bool = False) -> Failure:
+    """The failure of a worker that ended without an answer, or not as one that has ``replied``."""
     if outcome.timed_out:
         return Failure(
             kind="Timeout",
             stage=stage,
-            message=f"no result within {format_time(limit_ns)}",
+            message=f"{'no end' if replied else 'no result'} within {format_time(limit_ns)}",
             hint="raise `measure: {timeout: ...}` in the suite, or see the log for what it waits on",
             log=outcome.log,
         )
@@ -127,8 +134,14 @@ def crash(outcome: process.Outcome, stage: str, limit_ns: int) -> Failure:
         name = _signal(-outcome.code)
         hint = "the kernel's out-of-memory killer, most likely: a smaller batch" if name == "SIGKILL" else ""
         hint = hint or f"a native library crashed; {_READ}"
-        return Failure(kind="Crash", stage=stage, message=f"the worker was ended by {name}", hint=hint, log=outcome.log)
-    message = f"the worker ended with exit code {outcome.code} and no answer"
+        after = " after it had answered" if replied else ""
+        message = f"the worker was ended by {name}{after}"
+        return Failure(kind="Crash", stage=stage, message=message, hint=hint, log=outcome.log)
+    if outcome.code == jobs.PIPE_GONE:
+        message = "the pipe by which the worker answers was closed, or another file put in its place"
+        return Failure(kind="Crash", stage=stage, message=message, hint=_FOREIGN_WRITER, log=outcome.log)
+    answer = "after it had answered" if replied else "and no answer"
+    message = f"the worker ended with exit code {outcome.code} {answer}"
     return Failure(kind="Crash", stage=stage, message=message, hint=_READ, log=outcome.log)
 
 

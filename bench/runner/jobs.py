@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from bench.model.data import Data
@@ -9,11 +11,18 @@ from bench.model.run import Environment, Phase, Record, Work
 from bench.model.seam import Missing, Reading, Stage
 from bench.model.suite import Case, Policy, Threshold
 
+# The exit code of a worker whose reply pipe is not there any more.
+PIPE_GONE = 74
+
 
 class Job(Data, frozen=True, kw_only=True, tag_field="job", tag=str.lower):
-    """Base of all jobs. ``device`` is ``cpu`` or ``cuda:0``; relative factories are looked up in ``suite_dir``."""
+    """Base of all jobs. ``device`` is ``cpu`` or ``cuda:0``; relative factories are looked up in ``suite_dir``.
+
+    Every reply repeats the ``ticket``: what else is written to the worker's pipe is none.
+    """
 
     device: str
+    ticket: str = ""
     suite_dir: str = "."
     seed: int = 0
     cold: bool = False
@@ -82,6 +91,8 @@ JobType = Measure | Produce | Inspect | Ceilings | Describe | Selftest
 class Reply(Data, frozen=True, kw_only=True, tag_field="reply", tag=str.lower):
     """Base of all replies; ``Doing`` may come many times, one of the others comes last."""
 
+    ticket: str = ""
+
 
 class Doing(Reply, frozen=True, kw_only=True):
     """The worker entered a phase; while a ``timed`` one runs the parent must stay asleep."""
@@ -146,14 +157,36 @@ class Read(Reply, frozen=True, kw_only=True):
 
 ReplyType = Doing | Measured | Produced | Failed | Inspected | Rates | Described | Read | Preloaded
 
+# What answers a job, unless it failed.
+ANSWERS: dict[type[Job], type[Reply]] = {
+    Measure: Measured,
+    Produce: Produced,
+    Inspect: Inspected,
+    Ceilings: Rates,
+    Preload: Preloaded,
+    Describe: Described,
+    Selftest: Read,
+}
+
 _ENCODER = msgspec.json.Encoder()
 _JOBS: msgspec.json.Decoder[JobType | Preload] = msgspec.json.Decoder(JobType | Preload)
 _REPLIES: msgspec.json.Decoder[ReplyType] = msgspec.json.Decoder(ReplyType)
 
 
 def encode(message: Job | Reply) -> bytes:
-    """One line without its newline."""
-    return _ENCODER.encode(message)
+    """One line without its newline. Half a surrogate pair, which has no UTF-8 form, is written as its escape."""
+    try:
+        return _ENCODER.encode(message)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(_as_unicode(msgspec.to_builtins(message)))
+
+
+def _as_unicode(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_as_unicode(key): _as_unicode(member) for key, member in value.items()}
+    return [_as_unicode(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def decode_job(line: bytes) -> JobType | Preload:
@@ -162,5 +195,5 @@ def decode_job(line: bytes) -> JobType | Preload:
 
 
 def decode_reply(line: bytes) -> ReplyType:
-    """The reply of a line. msgspec.MsgspecError if it is none."""
+    """The reply of a line. ValueError or RecursionError if it is none."""
     return _REPLIES.decode(line)

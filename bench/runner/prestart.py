@@ -19,6 +19,7 @@ from bench.model.events import Event, Note, Step
 from bench.model.seam import Preloading
 from bench.model.suite import Case
 from bench.runner import jobs, toolchains
+from bench.runner.answers import Answer
 from bench.system import process
 from bench.units import NS_PER_S
 
@@ -26,10 +27,13 @@ _LIMIT_NS = 300 * NS_PER_S
 
 
 class Waiting(NamedTuple):
-    """A worker that waits for its job, and the gate that it was started with, if it is for a GPU."""
+    """A worker that waits for its job, the gate that it was started with, if it is for a GPU, and what it answers to
+    the request to import.
+    """
 
     worker: process.Child
     gate: Gate | None
+    answer: Answer
 
     def close(self) -> None:
         """End the worker."""
@@ -146,24 +150,26 @@ class Prestart:
             if gate is not None:
                 gate.close()
             raise
-        workers[case.id, replicate] = Waiting(worker, gate)
-        worker.say(jobs.encode(jobs.Preload(device=self._device, suite_dir=str(self._suite_dir), case=case)))
+        answer = Answer(jobs.Preload(device=self._device, suite_dir=str(self._suite_dir), case=case))
+        workers[case.id, replicate] = Waiting(worker, gate, answer)
+        worker.say(answer.encoded)
 
     def _await(self, workers: dict[tuple[str, int], Waiting], case: Case, replicate: int) -> None:
         """Wait until the worker has imported everything. One that cannot is started in its turn instead, and so are all
         that import the same; a note says so once.
         """
         waiting = workers[case.id, replicate]
-        replies: list[jobs.ReplyType] = []
-        ready: Callable[[], bool] = lambda: isinstance(replies[-1], jobs.Preloaded) if replies else False  # noqa: E731
-        if not waiting.worker.hear(_LIMIT_NS, lambda line: replies.append(jobs.decode_reply(line)), ready):
+        answer = waiting.answer
+        over: Callable[[], bool] = lambda: answer.complete or answer.refused()  # noqa: E731
+        heard = waiting.worker.hear(_LIMIT_NS, answer.hear, over)
+        if not heard or not isinstance(answer.reply, jobs.Preloaded) or answer.problem:
             del workers[case.id, replicate]
             waiting.close()
             if _imports(case) in self._failed_imports:
                 return
             self._failed_imports.add(_imports(case))
-            messages = [reply.message for reply in replies if isinstance(reply, jobs.Failed)] or ["it ended, or hangs"]
-            why = messages[0].partition("\n")[0]
+            message = answer.reply.message if isinstance(answer.reply, jobs.Failed) else "it ended, or hangs"
+            why = f"it wrote {answer.problem}" if answer.problem else message.partition("\n")[0]
             what = "its worker, and what imports the same, is started in its turn, as it cannot be started ahead"
             self._on_event(Note(text=f"{case.label}: {what}: {why}"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from bench.analysis import rows
@@ -11,7 +13,9 @@ from bench.machine import environment
 from bench.machine.environment import Device
 from bench.model.data import Data
 from bench.model.suite import Plan, Policy, Suite
+from bench.runner import sources
 from bench.suite import plan
+from bench.suite.reader import locate
 from bench.units import NS_PER_S
 
 # The address of the first GPU, which a plan is made for where none is needed yet.
@@ -38,6 +42,8 @@ class Request(Data, frozen=True, kw_only=True):
     """A plan with everything needed to measure it; nothing has been run or written yet.
 
     ``device_missing`` says why the device that the plan is for is not here; empty if it is, or if none is needed.
+    ``files_missing`` has the files that the cases' models need and that are not there, each with the place that names
+    it: a rehearsal does without them, and so does a plan.
     """
 
     suite: Suite
@@ -46,6 +52,7 @@ class Request(Data, frozen=True, kw_only=True):
     device: Device
     settings: Settings
     device_missing: str = ""
+    files_missing: dict[str, str] = {}
 
 
 def new_request(
@@ -88,7 +95,26 @@ def new_request(
     if replicates:
         policy = msgspec.structs.replace(policy, replicates=replicates)
     plan.check_size(run_plan, policy.replicates, allow_large)
-    return Request(suite=suite, plan=run_plan, policy=policy, device=device, settings=settings, device_missing=missing)
+    return Request(
+        suite=suite,
+        plan=run_plan,
+        policy=policy,
+        device=device,
+        settings=settings,
+        device_missing=missing,
+        files_missing=_files_missing(suite, run_plan),
+    )
+
+
+def _files_missing(suite: Suite, run_plan: Plan) -> dict[str, str]:
+    """The files that are not there, with the line of their model."""
+    folder = Path(suite.path).parent
+    of_models = {(case.model, case.backend): case for case in reversed(run_plan.cases)}
+    places: dict[str, str] = {}
+    for (model, _), case in reversed(of_models.items()):
+        for name in sources.missing(case, folder):
+            places.setdefault(name, locate(suite, f"models.{model}.factory"))
+    return places
 
 
 def quick_policy(policy: Policy) -> Policy:

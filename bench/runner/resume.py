@@ -16,10 +16,10 @@ from bench.errors import StoreError, UsageError
 from bench.machine import environment
 from bench.model.run import Environment, Header, Record, Run, Warning
 from bench.model.suite import Case
-from bench.runner import sources
+from bench.runner import headers, sources
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Settings
-from bench.runner.session import Finished, Session, refuse_contradictions, settled
+from bench.runner.session import Finished, Session, refuse_contradictions, refuse_other_than_text, settled
 from bench.store import artifacts
 
 _SHOWN = 4  # differences that an error names
@@ -33,13 +33,16 @@ def remaining(cases: Iterable[Case], records: Sequence[Record], replicates: int)
     ]
 
 
-def resumable(path: Path) -> Run:
-    """The run at ``path``.
+def resumable(path: Path, cache: Path | None = None) -> Run:
+    """The run at ``path``, with the place of its suite on this machine and the user's own toolchains.
 
-    StoreError if this trtbench cannot run its cases, UsageError if a file that they name is not what it was.
+    StoreError if this trtbench cannot run its cases; UsageError if a file that they name is not what it was, or if they
+    name a program or a file that the user's suite does not. ``cache`` is that of artifacts, by default the usual one.
     """
     run = store.read(path)
     _refuse_unknown(run.header, path)
+    headers.refuse_impossible(run.header, path)
+    run = msgspec.structs.replace(run, header=headers.own(run.header, path, cache))
     _refuse_changed(run.header, path)
     return run
 
@@ -144,9 +147,10 @@ def resume(path: Path, settings: Settings, on_event: OnEvent, wanted: Sequence[C
 
     UsageError if this is another environment than it was made in, or a file that its cases name is another.
     """
-    so_far = resumable(path)
+    so_far = resumable(path, Path(settings.cache))
     header = so_far.header
     artifacts.check_writable(Path(settings.cache))
+    refuse_other_than_text(Path(header.suite_path).resolve(), settings)
     settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
     refuse_contradictions(settings)
     wanted = header.cases if wanted is None else wanted

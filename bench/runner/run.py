@@ -15,7 +15,7 @@ from bench.runner import stages
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
 from bench.runner.session import Finished, new_session, refuse_contradictions
-from bench.store import artifacts
+from bench.store import artifacts, privacy
 
 
 def run(request: Request, on_event: OnEvent) -> Finished:
@@ -25,7 +25,7 @@ def run(request: Request, on_event: OnEvent) -> Finished:
     store.check_writable(root)
     artifacts.check_writable(Path(request.settings.cache))
     with new_session(request, on_event) as session:
-        header = session.prepare()
+        header = privacy.without_home(session.prepare(), Path(request.settings.cache))
         with contextlib.closing(store.create(root, header)) as writer:
             return session.measure(writer, (), {case.id for case in request.plan.cases})
 

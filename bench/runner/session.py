@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import bench
 from bench import store
 from bench.analysis import roofline
 from bench.backends import base
-from bench.errors import UsageError
+from bench.errors import StoreError, UsageError
 from bench.machine import environment
 from bench.model.data import Data, digest
 from bench.model.events import Note, Started, Stored, Waiting
@@ -47,17 +49,17 @@ def _environment(request: Request) -> Environment:
 def new_session(request: Request, on_event: OnEvent) -> Session:
     """A session with the header of a new run."""
     suite, plan, settings = request.suite, request.plan, request.settings
+    refuse_other_than_text(Path(suite.path).resolve(), settings)
     here = _environment(request)
     created = datetime.datetime.now(datetime.UTC)
-    text = Path(suite.path).read_text()
-    identity = digest([text, [case.id for case in plan.cases], created.isoformat()])
+    identity = digest([suite.text, [case.id for case in plan.cases], created.isoformat()])
     used = {name: suite.toolchains[name] for name in _foreign(plan.cases)}
     header = Header(
         run=store.run_id(created, suite.name, identity),
         created=created.isoformat(timespec="seconds"),
         version=bench.__version__,
         environments={"default": here},
-        suite=text,
+        suite=suite.text,
         suite_path=suite.path,
         cases=plan.cases,
         left_out=plan.left_out,
@@ -79,6 +81,17 @@ def refuse_contradictions(settings: Settings) -> None:
     if settings.cold and settings.prestart > 1:
         what = "a --cold run is for true starts, --prestart takes imports out of them"
         raise UsageError(what, fix="leave one of them out")
+
+
+def refuse_other_than_text(suite_path: Path, settings: Settings) -> None:
+    """UsageError for a folder whose name workers cannot be told, as it is no text in UTF-8."""
+    places = {"the suite": suite_path, "--cache": Path(settings.cache), "TMPDIR": Path(tempfile.gettempdir())}
+    for name, path in places.items():
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            what = f"the path of {name} is no UTF-8 text in this locale: {os.fsencode(path)!r}"
+            raise UsageError(what, fix="rename it, or use a locale of UTF-8: LC_ALL=C.UTF-8") from error
 
 
 def _foreign(cases: Sequence[Case]) -> list[str]:
@@ -201,6 +214,8 @@ class Session:
                     self.on_event(Stored(record=record, done=position + 1, total=total))
             except KeyboardInterrupt:
                 interrupted = True
+            except OSError as error:  # no room for temporary files, no descriptors: no fault of the case
+                raise _cannot_continue(error, writer.path) from error
             ignore_signals()
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             status = "interrupted" if interrupted or left else "complete"
@@ -315,6 +330,15 @@ class Session:
         if past:
             self.preflight.forget(ceilings, case.label)
         return msgspec.structs.replace(record, warnings=(*record.warnings, *past))
+
+
+def _cannot_continue(error: OSError, path: Path) -> StoreError:
+    """The error of a run that the system stops; its file ends with the last record."""
+    place = f"{error.filename}: " if error.filename else ""
+    what = f"the run cannot go on: {place}{error.strerror or error}; its records are stored"
+    hints = {errno.ENOSPC: "free some disk space", errno.EDQUOT: "raise the quota", errno.EMFILE: "ulimit -n 1024"}
+    hint = hints.get(error.errno or 0, "see to it that it can be written, or choose another place: TMPDIR=DIR")
+    return StoreError(what, where=str(path), fix=f"{hint}; then: {store.resume_command(path)}")
 
 
 def settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:

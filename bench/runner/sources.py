@@ -32,6 +32,13 @@ def of_case(case: Case, suite_dir: Path) -> dict[str, str]:
     return digests | of_model(case, suite_dir)
 
 
+def missing(case: Case, suite_dir: Path) -> list[str]:
+    """The files that ``case`` names and that are not there, without reading those that are."""
+    stages = base.load(case.backend).stages(case)
+    names = [*_code(case.factory), *_code(case.metric), *(name for stage in stages for name in stage.files)]
+    return [name for name in dict.fromkeys(names) if not _is_file(suite_dir / name)]
+
+
 def of_all(cases: Iterable[Case], suite_dir: Path) -> dict[str, str]:
     """As ``of_case``, of all the cases."""
     return {name: digests for case in cases for name, digests in of_case(case, suite_dir).items()}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.errors import CaseError
 from bench.model.data import Data, digest
 from bench.model.events import Event, Note, Step
 from bench.model.run import Failure, Phase
@@ -187,7 +188,11 @@ class Maker:
                 return self._failures[name]
             assert isinstance(reply, jobs.Produced)
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            return artifacts.keep(root, out, stage.kind, key, reply.phases, created)
+            try:
+                return artifacts.keep(root, out, stage.kind, key, reply.phases, created)
+            except CaseError as error:
+                self._failures[name] = Failure(kind="CaseError", stage=stage.name, message=error.what)
+                return self._failures[name]
 
     def shared(self) -> Path:
         """The folder of backends' own caches: beside the artifacts, or for this run only if it is cold."""

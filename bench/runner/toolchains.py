@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from bench.model.run import Environment, Failure
 from bench.model.seam import Missing
 from bench.model.suite import Case, Toolchain
 from bench.runner import jobs
+from bench.runner.answers import Answer
 from bench.system import process
 from bench.units import NS_PER_S, format_time
 
@@ -65,8 +67,20 @@ def worker_env(link: Path, variables: Mapping[str, str]) -> dict[str, str]:
     env["PYTHONPATH"] = os.pathsep.join(part for part in (str(link), env.get("PYTHONPATH", "")) if part)
     env["PYTHONUNBUFFERED"] = "1"
     env.setdefault("PYTHONHASHSEED", "0")  # a set of names has one order in every process, and layers made from it
+    if not _has_name(env):  # of a user whom the system does not know; torch names its caches' folders by it
+        env["LOGNAME"] = str(os.geteuid())
     env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as NVML counts, so that its readings are of the GPU that CUDA runs on
     return env
+
+
+def _has_name(env: Mapping[str, str]) -> bool:
+    """Whether ``getpass.getuser`` finds the name of the user."""
+    try:
+        return any(env.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")) or bool(
+            pwd.getpwuid(os.getuid())
+        )
+    except KeyError:
+        return False
 
 
 def resolve(toolchain: Toolchain, folder: Path) -> Toolchain:
@@ -124,14 +138,16 @@ def _probe(name: str, toolchain: Toolchain, here: Environment, link: Path, limit
     python = toolchain.python
     _check_executable(python)
     command, env = worker_command(python), worker_env(link, toolchain.env)
-    job = jobs.Describe(device=here.address)
-    answer: list[jobs.ReplyType] = []
-    read: Callable[[bytes], None] = lambda line: answer.append(jobs.decode_reply(line))  # noqa: E731
+    answer = Answer(jobs.Describe(device=here.address))
     try:
-        outcome = process.run_child(command, jobs.encode(job), env, limit_ns, read)
+        outcome = process.run_child(command, answer.encoded, env, limit_ns, answer.hear, stop=answer.refused)
     except OSError as error:
         raise UsageError(f"{python} cannot be started: {error.strerror}", fix=_by_hand(toolchain)) from error
-    reply = answer[-1] if answer else None
+    reply = answer.reply
+    if answer.problem:
+        raise UsageError(f"a worker in {python} wrote {answer.problem}", fix=_by_hand(toolchain))
+    if reply is not None and (outcome.code or outcome.timed_out):
+        raise _no_answer(toolchain, outcome, limit_ns)
     if isinstance(reply, jobs.Described):
         own_fields = {name: getattr(reply.environment, name) for name in ("python", "libraries", "flags")}
         environment = msgspec.structs.replace(here, **own_fields)

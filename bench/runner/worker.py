@@ -43,20 +43,32 @@ LONGEST_MESSAGE = 2000
 
 
 class Wire:
-    """The reply pipe; only the process that opened it may write, so that a forked copy of the model stays silent."""
+    """The reply pipe; only the process that opened it may write, so that a forked copy of the model stays silent.
+
+    ``ticket`` is that of the job, which every reply repeats.
+    """
 
     def __init__(self, fd: int) -> None:
         os.set_inheritable(fd, False)
-        self._file = os.fdopen(fd, "wb", buffering=0)
+        self.ticket = ""
+        self._fd = fd
+        self._pipe = os.fstat(fd)
         self._owner = os.getpid()
 
     def send(self, reply: jobs.Reply) -> None:
-        """Write one line. A forked process that gets here ends."""
+        """Write one line. A forked process that gets here ends, and so does one whose pipe the model has closed: what
+        has its number now may be a file of the user's.
+        """
         if os.getpid() != self._owner:
             os._exit(0)
-        line = jobs.encode(reply) + b"\n"
-        while line:
-            line = line[self._file.write(line) or 0 :]
+        line = jobs.encode(msgspec.structs.replace(reply, ticket=self.ticket)) + b"\n"
+        try:
+            if not os.path.samestat(self._pipe, os.fstat(self._fd)):
+                os._exit(jobs.PIPE_GONE)
+            while line:
+                line = line[os.write(self._fd, line) :]
+        except OSError:
+            os._exit(jobs.PIPE_GONE)
 
 
 class PhaseLog:
@@ -306,6 +318,7 @@ def main() -> None:
     wire = Wire(int(sys.argv[-1]))
     log = PhaseLog(wire)
     job = jobs.decode_job(sys.stdin.buffer.readline())
+    wire.ticket = job.ticket
     try:
         while isinstance(job, jobs.Preload):
             preload(job, log)
@@ -314,6 +327,7 @@ def main() -> None:
             if not line:
                 os._exit(0)  # it was not needed after all
             job = jobs.decode_job(line)
+            wire.ticket = job.ticket
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         reply = do(job, log)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, with its traceback

@@ -1,4 +1,4 @@
-"""Removes paths that name this machine or its user from records before they are stored."""
+"""Removes paths that name this machine or its user from records and headers before they are stored."""
 
 from __future__ import annotations
 
@@ -8,10 +8,59 @@ from typing import Any
 
 import msgspec
 
-from bench.model.run import Record
+from bench.model.run import Header, Record
+from bench.model.suite import Toolchain
+from bench.store import artifacts
+from bench.system import home
 
 # What precedes a package's own path: the environment it is installed in, or the link that a worker imports bench by.
 _MACHINE = (re.compile(r"/[^\s\"':]*?/(?=lib/python3\.\d+/)"), re.compile(r"/[^\s\"':]*/trtbench-\w+/(package/)?"))
+# Stands for the folder of the artifact cache at the beginning of a suite's path.
+_CACHE = "$TRTBENCH_CACHE/"
+
+
+def without_home(header: Header, cache: Path) -> Header:
+    """``header`` without the user's home folder, which becomes ``~``, and without the place of the ``cache``.
+
+    What identifies a case stays: its arguments are stored as the suite has them.
+    """
+    root = f"{cache}/"
+
+    def plain(text: str) -> str:
+        return home.abbreviate(text.replace(root, _CACHE) if len(cache.parts) > 1 else text)
+
+    return msgspec.structs.replace(
+        header,
+        suite=abbreviated(header.suite),
+        suite_path=plain(header.suite_path),
+        cases=tuple(msgspec.structs.replace(case, source=plain(case.source)) for case in header.cases),
+        left_out=tuple(msgspec.structs.replace(entry, reason=plain(entry.reason)) for entry in header.left_out),
+        toolchains={name: toolchain(definition) for name, definition in header.toolchains.items()},
+    )
+
+
+def abbreviated(text: str) -> str:
+    """A suite's text as it is stored: with ``~`` for the home folder."""
+    return home.abbreviate(text)
+
+
+def toolchain(definition: Toolchain) -> Toolchain:
+    """A toolchain as it is stored: with ``~`` for the home folder."""
+    variables = {name: home.abbreviate(value) for name, value in definition.env.items()}
+    return Toolchain(python=home.abbreviate(definition.python), env=variables)
+
+
+def restored(path: str, cache: Path | None) -> str:
+    """The path of a suite as a header has it, on this machine. ValueError if it is none.
+
+    ``cache`` is the folder of artifacts, by default ``artifacts.default_root()``.
+    """
+    if not path or "\0" in path:
+        raise ValueError(path)
+    if path.startswith(_CACHE):
+        return str((cache or artifacts.default_root()) / path.removeprefix(_CACHE))
+    own = home.folder()
+    return str(own / path[2:]) if path.startswith("~/") and own else path
 
 
 def without_paths(record: Record, suite_dir: Path) -> Record:
@@ -19,7 +68,6 @@ def without_paths(record: Record, suite_dir: Path) -> Record:
 
     Paths of the suite and of installed packages become relative, the home folder ``~``.
     """
-    folders = ((str(suite_dir), "."), (str(Path.home()), "~"))
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -30,9 +78,9 @@ def without_paths(record: Record, suite_dir: Path) -> Record:
             return value
         for pattern in _MACHINE:
             value = pattern.sub("", value)
-        for folder, short in folders:
-            value = value.replace(folder, short) if len(folder) > 1 else value
-        return value
+        if len(suite_dir.parts) > 1:
+            value = value.replace(str(suite_dir), ".")
+        return home.abbreviate(value)
 
     failure = record.failure
     if failure is not None:

@@ -151,7 +151,10 @@ def several(value: Kind) -> Kind:
 
     def read(node: Node) -> tuple[Any, ...]:
         values = [value.read(item) for item in several_items(node)]
-        return tuple(item for index, item in enumerate(values) if item not in values[:index])
+        unique: dict[bytes, Any] = {}  # by their text, as mappings have no hash
+        for item in values:
+            unique.setdefault(msgspec.json.encode(item), item)
+        return tuple(unique.values())
 
     return Kind(read, {"anyOf": [value.schema, {"type": "array", "items": value.schema, "minItems": 1}]})
 

@@ -18,6 +18,7 @@ from bench.suite.reader import locate
 
 MAX_CASES = 10_000
 MAX_COMBINATIONS = 100_000
+MAX_REPLICATES = 100_000
 MAX_SHOWN = 20  # values of a key that an error names
 
 
@@ -81,14 +82,13 @@ def plan(
     cases: dict[str, Case] = {}
     left_out: dict[str, LeftOut] = {}
     for candidate in candidates:
-        label = candidate.case.label
         case = candidate.case
         if backend_override:
             place = "default" if _is_simulated(registry[backend_override]) else case.toolchain
             case = msgspec.structs.replace(case, backend=backend_override, options={}, toolchain=place)
         reason = _exclusion(suite, registry, candidate) or _impossible(case, registry, device)
         if reason:
-            left_out.setdefault(case.id, LeftOut(label=label, reason=reason))
+            left_out.setdefault(case.id, LeftOut(label=case.label, reason=reason))
         else:
             cases.setdefault(case.id, case)
     if {_is_simulated(registry[case.backend]) for case in cases.values()} == {True, False}:
@@ -99,8 +99,12 @@ def plan(
 
 
 def check_size(plan_: Plan, replicates: int, yes: bool) -> None:
-    """UsageError if the plan has more than ``MAX_CASES`` cases, or 10 times as many processes, without ``yes``."""
+    """UsageError if the plan has more than ``MAX_CASES`` cases, or 10 times as many processes, without ``yes``; or more
+    than ``MAX_REPLICATES`` replicates.
+    """
     processes = len(plan_.cases) * replicates
+    if replicates > MAX_REPLICATES:
+        raise UsageError(f"{replicates:,} replicates; the limit is {MAX_REPLICATES:,}", fix="fewer --replicates")
     if processes > 10 * MAX_CASES and not yes:
         what = f"the plan has {processes:,} processes, more than {10 * MAX_CASES:,}"
         raise UsageError(what, fix="fewer --replicates, or add --yes to run them all")

@@ -64,6 +64,7 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
         device=values.get("device", "auto"),
         baseline=_baseline(entries.get("baseline"), labels, toolchains),
         lines=_lines(root),
+        text=root.document.text,
     )
 
 

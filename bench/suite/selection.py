@@ -5,7 +5,7 @@
     or   := and ("or" and)*
     and  := not ("and" not)*
     not  := "not" not | "(" or ")" | test
-    test := key ("=" | "!=" | "<" | "<=" | ">" | ">=" | "~") value
+    test := key ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "~") value
 
 A value ends at a blank or a parenthesis, or stands in single or double quotes. A case that does not have the key
 (a symbol of another model, an option of another backend) equals no value. ``~`` knows ``*`` and ``?`` only, so that
@@ -18,6 +18,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
+from unicodedata import east_asian_width
 
 import msgspec
 
@@ -35,10 +36,13 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _KEY = re.compile(r"[A-Za-z_][\w.]*")
-_OP = re.compile(r"!=|<=|>=|[=<>~]")
+_OP = re.compile(r"==|!=|<=|>=|[=<>~]")
 _BARE = re.compile(r"""[^\s()"']+""")
 _QUOTATION = re.compile(r'"[^"]*"|' + r"'[^']*'")
+_WORDS = {word: re.compile(rf"{word}(?![\w.=!<>~])") for word in ("and", "or", "not")}
 _MAX_DEPTH = 50
+_MAX_LENGTH = 100_000
+_SHOWN = 60  # characters that an error shows on each side of its place
 
 
 class Test(msgspec.Struct, frozen=True):
@@ -93,7 +97,7 @@ def parse(text: str, vocabulary: Vocabulary) -> Expression:
 def show(expression: Expression) -> str:
     """The expression as text that parses to itself."""
     if isinstance(expression, Test):
-        bare = _BARE.fullmatch(expression.value) is not None
+        bare = _BARE.fullmatch(expression.value) is not None and not expression.value.startswith("=")
         quote = "" if bare else "'" if '"' in expression.value else '"'
         return f"{expression.key}{expression.op}{quote}{expression.value}{quote}"
     if isinstance(expression, Not):
@@ -145,12 +149,32 @@ def _is_true(op: Op, value: Any, literal: str) -> bool:
     if isinstance(value, bool):
         return op == "=" and value is _ON.get(literal.lower())
     if op == "~":
-        pattern = re.escape(literal).replace(r"\*", ".*").replace(r"\?", ".")
-        return re.fullmatch(pattern, str(value), re.DOTALL) is not None
+        return _fits(literal, str(value))
     if isinstance(value, int | float):
         number = _number(literal)
         return number is not None and (value == number if op == "=" else _ORDER[op](value, number))
     return op == "=" and str(value) == literal
+
+
+def _fits(pattern: str, text: str) -> bool:
+    """Whether ``text`` matches a pattern of ``*`` and ``?``, in steps of at most one times the other's length.
+
+    Only the last ``*`` is ever tried again: what an earlier one could take more, the last can too.
+    """
+    at = place = 0
+    star, resume = -1, 0
+    while place < len(text):
+        if at < len(pattern) and pattern[at] == "*":
+            star, resume = at, place
+            at += 1
+        elif at < len(pattern) and pattern[at] in ("?", text[place]):
+            at, place = at + 1, place + 1
+        elif star >= 0:
+            resume += 1
+            at, place = star + 1, resume
+        else:
+            return False
+    return not pattern[at:].strip("*")
 
 
 def _number(text: str) -> float | None:
@@ -170,9 +194,11 @@ class _Parser:
         self.depth = 0
 
     def parse(self) -> Expression:
+        if len(self.text) > _MAX_LENGTH:
+            raise SelectionError(f"longer than {_MAX_LENGTH:,} characters", where="--select", fix="edit the suite")
         expression = self.either()
-        if self.remaining_text():
-            raise self.error("expected `and`, `or` or the end")
+        if not self.at_end():
+            raise self.error("expected `and`, `or` or the end", self.continuation())
         return expression
 
     def either(self) -> Expression:
@@ -193,10 +219,10 @@ class _Parser:
             raise self.error("nested too deep")
         if self.word("not"):
             expression: Expression = Not(self.one())
-        elif self.remaining_text().startswith("("):
+        elif self.starts("("):
             self.at += 1
             expression = self.either()
-            if not self.remaining_text().startswith(")"):
+            if not self.starts(")"):
                 raise self.error("expected `)`")
             self.at += 1
         else:
@@ -211,7 +237,8 @@ class _Parser:
             keys = self.vocabulary.keys
             raise self.error(f"unknown key {key!r}.{did_you_mean(key, keys)}", f"known: {', '.join(keys)}", start)
         op = self.take(_OP, f"an operator after {key!r}: = != < <= > >= ~")
-        in_quotes = self.remaining_text()[:1] in ('"', "'")
+        op = "=" if op == "==" else op
+        in_quotes = self.starts('"') or self.starts("'")
         if in_quotes:
             value = self.take(_QUOTATION, "the closing quote")
         else:
@@ -238,24 +265,44 @@ class _Parser:
                 f"unknown {key} {value!r}.{did_you_mean(value, choices)}", f"known: {', '.join(choices)}", place
             )
 
-    def remaining_text(self) -> str:
-        while self.text[self.at : self.at + 1].isspace():
+    def skip_blanks(self) -> None:
+        while self.at < len(self.text) and self.text[self.at].isspace():
             self.at += 1
-        return self.text[self.at :]
+
+    def at_end(self) -> bool:
+        self.skip_blanks()
+        return self.at == len(self.text)
+
+    def starts(self, text: str) -> bool:
+        self.skip_blanks()
+        return self.text.startswith(text, self.at)
 
     def word(self, word: str) -> bool:
-        present = re.match(rf"{word}(?![\w.=!<>~])", self.remaining_text()) is not None
-        self.at += len(word) * present
-        return present
+        self.skip_blanks()
+        match = _WORDS[word].match(self.text, self.at)
+        self.at = match.end() if match else self.at
+        return match is not None
+
+    def continuation(self) -> str:
+        """What may be meant by a word in the place of `and` or `or`."""
+        for sign, word in (("&", "and"), ("|", "or"), ("AND", "and"), ("OR", "or")):
+            if self.starts(sign):
+                return f"write `{word}`"
+        return ""
 
     def take(self, pattern: re.Pattern[str], expectation: str) -> str:
-        match = pattern.match(self.remaining_text())
+        self.skip_blanks()
+        match = pattern.match(self.text, self.at)
         if not match:
             raise self.error(f"expected {expectation}")
-        self.at += match.end()
+        self.at = match.end()
         return match[0]
 
     def error(self, what: str, fix: str = "", place: int | None = None) -> SelectionError:
+        """The error, with the expression on a line of its own and a caret below the place."""
         at = self.at if place is None else place
-        line = " ".join(self.text.split("\n"))
-        return SelectionError(what, where=f"--select {line}\n{' ' * (len('--select ') + at)}^", fix=fix)
+        first = max(at - _SHOWN, 0)
+        line = "".join(char if char.isprintable() else " " for char in self.text[first : at + _SHOWN])
+        before, after = "..." * (first > 0), "..." * (at + _SHOWN < len(self.text))
+        column = len(before) + sum(2 if east_asian_width(char) in "WF" else 1 for char in line[: at - first])
+        return SelectionError(f"{what}\n    {before}{line}{after}\n    {' ' * column}^", where="--select", fix=fix)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
+import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ import msgspec
 import yaml
 
 from bench.errors import SuiteError, did_you_mean
+from bench.system import plainfile
 
+MAX_BYTES = 1 << 20  # PyYAML reads some 100 KB a second
 MAX_NODES = 100_000
 MAX_DEPTH = 50
 _MAX_INT = 2**63
@@ -22,10 +26,11 @@ _MERGE = _TAG + "merge"
 
 
 class Document(msgspec.Struct, frozen=True):
-    """Where a file's values stand: ``lines`` maps a dotted key such as ``matrix.backend.2`` to its line."""
+    """Where a file's values stand: ``lines`` maps a dotted key such as ``matrix.backend.2`` to its line; its text."""
 
     path: str
     lines: dict[str, int]
+    text: str = ""
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -47,7 +52,8 @@ _Loader.add_implicit_resolver(
 
 def read(path: Path) -> Node:
     """The whole file. SuiteError if it cannot be read, does not parse, or has a key twice."""
-    text = _text_of(path)
+    text = text_of(path)
+    loader: _Loader | None = None
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -63,10 +69,14 @@ def read(path: Path) -> Node:
     except RecursionError as error:
         fix = "close each bracket, and nest less"
         raise SuiteError("nested too deep", where=f"{path}:1", fix=fix) from error
+    except (ValueError, OverflowError, LookupError, TypeError, AttributeError) as error:
+        # Where PyYAML does not check: escapes beyond Unicode, directives of thousands of digits.
+        place = f"{path}:{loader.line + 1 if loader else 1}"
+        raise SuiteError(f"not YAML: {error}"[:200], where=place, fix=_syntax_fix("")) from error
     if root is None:
         raise SuiteError("the file is empty", where=f"{path}:1", fix="start from a file in suites/")
     reader = _Reader(str(path), loader)
-    return Node(reader.plain(root, "", 0), "", Document(str(path), reader.lines))
+    return Node(reader.plain(root, "", 0), "", Document(str(path), reader.lines, text))
 
 
 def _syntax_fix(what: str) -> str:
@@ -84,14 +94,15 @@ def locate(path: str, lines: Mapping[str, int], key: str) -> str:
     return f"{path}:{lines.get(key, 1)}"
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a plain file. SuiteError if it is none, too large, or cannot be read as UTF-8."""
     try:
-        data = path.read_bytes()
+        data = _bytes_of(path)
     except FileNotFoundError as error:
         names, fix = _beside(path.parent)
         raise SuiteError(f"there is no such file.{did_you_mean(path.name, names)}", where=str(path), fix=fix) from error
-    except IsADirectoryError as error:
-        raise SuiteError("this is a folder, a suite is a file", where=str(path), fix=_beside(path)[1]) from error
+    except ValueError as error:
+        raise SuiteError("this cannot be the path of a file", where=repr(str(path))) from error
     except OSError as error:
         fix = f"ls -l {shlex.quote(str(path))}, to see who may read it"
         raise SuiteError(f"the file cannot be read: {error.strerror}", where=str(path), fix=fix) from error
@@ -103,6 +114,27 @@ def _text_of(path: Path) -> str:
         name = shlex.quote(str(path))
         fix = f"save it as UTF-8, e.g. iconv -f latin1 -t utf-8 {name} -o utf8.yaml"
         raise SuiteError(what, where=f"{path}:{line}", fix=fix) from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    """What a plain file holds; nothing is opened that is none, and no pipe is waited for."""
+    kind = plainfile.other_kind(path)
+    if kind == "a folder":
+        raise SuiteError("this is a folder, a suite is a file", where=str(path), fix=_beside(path)[1])
+    if kind == "a link":  # what is beside the link is not what is beside the file
+        what = "this is a link, a suite is a file: what it names lies beside it"
+        raise SuiteError(what, where=str(path), fix=f"name the file: {shlex.quote(str(path.resolve()))}")
+    if kind:  # its folder is where factories are looked up, and its place is stored, so that the run can be resumed
+        raise SuiteError(f"this is {kind}, a suite is a file", where=str(path), fix="save it first: cat > suite.yaml")
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise SuiteError("this is no file", where=str(path))
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        what = f"the file is larger than {MAX_BYTES >> 20} MiB, and no suite is"
+        raise SuiteError(what, where=str(path), fix=_beside(path.parent)[1])
+    return data
 
 
 def _beside(folder: Path) -> tuple[list[str], str]:
@@ -167,7 +199,7 @@ class _Reader:
         elif tag in ("int", "float", "bool", "null"):
             try:
                 value = self._loader.construct_object(node)
-            except (ValueError, KeyError, yaml.YAMLError) as error:
+            except (ValueError, LookupError, TypeError, OverflowError, yaml.YAMLError) as error:
                 raise self._fail(node, f"{node.value!r} is not a number", "put text in quotes") from error
         else:
             raise self._fail(node, f"the YAML tag {node.tag!r} is not supported", "write plain YAML")

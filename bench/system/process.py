@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import select
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO
 
 from bench.model.data import Data
+from bench.system import keeper
 from bench.units import NS_PER_S
 
 LOG_TAIL = 8192
+# Bytes of one reply. A record has some ten kilobytes, what is counted of 10,000 cases a few megabytes.
+LINE_LIMIT = 1 << 24
+_CHUNK = 1 << 16
+_LONGEST_SLEEP_NS = 3600 * NS_PER_S  # a selector takes no time beyond some weeks
+_KEEPER_LIMIT_S = 30
 
 
 class Outcome(Data, frozen=True, kw_only=True):
@@ -32,49 +40,60 @@ def run_child(
     env: Mapping[str, str],
     limit_ns: int,
     on_line: Callable[[bytes], None],
+    *,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Start ``command``, give it ``job`` and wait for its end: a ``Child`` from start to finish."""
     with contextlib.closing(Child(command, env)) as child:
-        return child.finish(job, limit_ns, on_line)
+        return child.finish(job, limit_ns, on_line, stop=stop)
 
 
 class Child:
-    """A started child. It leads a process group, which ``close`` kills, so that nothing it forked lives on.
+    """A started child, below a keeper (``bench.system.keeper``) that ends all processes which it leaves behind.
 
     The number of its reply pipe is appended to ``command``; ``keep`` are file descriptors that it inherits. Each line
-    that it writes to the reply pipe is passed to a function; of stdout and stderr the tail is kept.
+    that it writes to the reply pipe is passed to a function, of one that is longer than ``LINE_LIMIT`` a part that is
+    longer; of stdout and stderr the tail is kept. OSError if it cannot be started.
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], *, keep: Sequence[int] = ()) -> None:
-        reply_r, reply_w = os.pipe()
-        log_r, log_w = os.pipe()
+        theirs, ours = _Descriptors(), _Descriptors()
         try:
-            self._child = subprocess.Popen(
-                [*command, str(reply_w)],
-                stdin=subprocess.PIPE,
-                stdout=log_w,
-                stderr=log_w,
-                pass_fds=[reply_w, *keep],
-                env=dict(env),
+            stdin, reply, log, life, ends = (_pipe(theirs, ours, reads) for reads in (False, True, True, False, True))
+            words = [sys.executable, "-I", "-S", keeper.__file__, str(theirs.fds[3]), str(theirs.fds[4])]
+            passed = (theirs.fds[1], *keep)
+            self._keeper = subprocess.Popen(
+                [*words, ",".join(map(str, passed)), *command, str(theirs.fds[1])],
+                stdin=theirs.fds[0],
+                stdout=theirs.fds[2],
+                stderr=theirs.fds[2],
+                pass_fds=[*theirs.fds[3:], *passed],
                 start_new_session=True,
             )
+            theirs.close()
+            try:
+                _send_environment(life, env)
+                self._pid = _started(ends, command[0])
+            except BaseException:
+                ours.close()  # which ends the keeper
+                self._keeper.wait()
+                raise
         except BaseException:
-            for fd in (reply_r, log_r):
-                os.close(fd)
+            theirs.close()
+            ours.close()
             raise
-        finally:
-            os.close(reply_w)
-            os.close(log_w)
-        self._pipes = _Pipes(reply_r, log_r)
+        self._life, self._ends = life, ends
+        self._code: int | None = None
+        self._pipes = _Pipes(stdin, reply, log)
 
     def say(self, line: bytes) -> None:
-        """Send it one line; more can follow."""
-        _feed(self._child.stdin, line + b"\n", last=False)
+        """Send it one line; more can follow. What its pipe does not take now it gets while it is heard."""
+        self._pipes.send(line + b"\n", last=False)
 
     def hear(self, limit_ns: int, on_line: Callable[[bytes], None], enough: Callable[[], bool]) -> bool:
         """Wait until ``enough``; False if it ends or the limit passes first."""
         self._pipes.on_line = on_line
-        late = _watch(self._child.pid, self._pipes, limit_ns, None, limit_ns, enough)
+        late = self._watch(limit_ns, None, limit_ns, enough)
         return enough() and not late and self.alive
 
     def finish(
@@ -85,127 +104,201 @@ class Child:
         *,
         tick: Callable[[int], None] | None = None,
         tick_ns: int = NS_PER_S // 2,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Outcome:
-        """Send the last input and wait for its end, asleep unless it writes.
+        """Send the last input and wait for its end, asleep unless it writes; it is ended when ``stop`` becomes true.
 
         ``tick`` is called with its process id at once and every ``tick_ns``.
         """
         self._pipes.on_line = on_line
         try:
-            _feed(self._child.stdin, job, last=True)
-            timed_out = _watch(self._child.pid, self._pipes, limit_ns, tick, tick_ns, lambda: False)
+            self._pipes.send(job, last=True)
+            timed_out = self._watch(limit_ns, tick, tick_ns, stop)
         finally:
             self._end()
-        log = b"".join(self._pipes.tail)[-LOG_TAIL:].decode(errors="replace")
-        return Outcome(code=self._child.returncode, timed_out=timed_out, log=log)
+        assert self._code is not None
+        return Outcome(code=self._code, timed_out=timed_out, log=self._pipes.log)
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs. It is not reaped: until ``close`` no other process can have its number."""
-        if self._child.returncode is not None:
-            return False
-        return os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        """Whether it still runs."""
+        return self._code is None and not select.select([self._ends], [], [], 0)[0]
 
     def close(self) -> None:
         """End it, however far it is, and close the pipes; a second time does nothing."""
         self._end()
         self._pipes.close()
-        with contextlib.suppress(BrokenPipeError):
-            assert self._child.stdin is not None
-            self._child.stdin.close()
 
-    def _end(self) -> None:
-        if self._child.returncode is None:
-            _kill_group(self._child.pid)
-            self._child.wait()
-
-
-class _Pipes:
-    """The two pipes that a child writes to: whole lines of replies go to ``on_line``, of the log a tail is kept."""
-
-    def __init__(self, reply: int, log: int) -> None:
-        self.fds: tuple[int, ...] = (reply, log)
-        self.tail: deque[bytes] = deque(maxlen=64)
-        self.on_line: Callable[[bytes], None] = lambda line: None
-        self._reply = reply
-        self._partial_line = b""
-        for fd in self.fds:
-            os.set_blocking(fd, False)
-
-    def drain(self, fd: int) -> bool:
-        """Read once; False when there is nothing now or nothing ever again."""
-        try:
-            chunk = os.read(fd, 1 << 16)
-        except BlockingIOError:
-            return False
-        if fd != self._reply:
-            self.tail.append(chunk)
-            return bool(chunk)
-        *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
-        for line in lines:
-            self.on_line(line)
-        return bool(chunk)
-
-    def close(self) -> None:
-        fds, self.fds = self.fds, ()
-        for fd in fds:
-            os.close(fd)
-
-
-def _feed(stdin: IO[bytes] | None, line: bytes, *, last: bool) -> None:
-    assert stdin is not None
-    try:
-        stdin.write(line)
-        stdin.flush()
-    except BrokenPipeError:
-        return  # the exit code of a child that died at once says why
-    finally:
-        if last:
-            with contextlib.suppress(BrokenPipeError):
-                stdin.close()
-
-
-def _watch(
-    pid: int,
-    pipes: _Pipes,
-    limit_ns: int,
-    tick: Callable[[int], None] | None,
-    tick_ns: int,
-    enough: Callable[[], bool],
-) -> bool:
-    """Wait for ``enough``, or the end of ``pid``, whatever its forks keep open; True if the limit passed first."""
-    deadline = time.monotonic_ns() + limit_ns
-    pidfd = os.pidfd_open(pid)
-    try:
+    def _watch(
+        self, limit_ns: int, tick: Callable[[int], None] | None, tick_ns: int, enough: Callable[[], bool]
+    ) -> bool:
+        """Wait for ``enough``, or the end of the child and all it started; True if the limit passed first."""
+        deadline = time.monotonic_ns() + limit_ns
         with selectors.DefaultSelector() as selector:
-            for fd in (*pipes.fds, pidfd):
+            for fd in (*self._pipes.readable, self._ends):
                 selector.register(fd, selectors.EVENT_READ)
+            if self._pipes.unsent:
+                selector.register(self._pipes.stdin, selectors.EVENT_WRITE)
             alive, due = True, time.monotonic_ns()
             while alive:
                 now = time.monotonic_ns()
                 if now >= deadline:
                     return True
                 if tick is not None and now >= due:
-                    tick(pid)
+                    tick(self._pid)
                     due = now + tick_ns
                 remaining = min(deadline, due if tick is not None else deadline) - now
-                ready = [key.fd for key, _ in selector.select(max(remaining, 0) / NS_PER_S)]
+                ready = [key.fd for key, _ in selector.select(min(max(remaining, 0), _LONGEST_SLEEP_NS) / NS_PER_S)]
                 for fd in ready:
-                    if fd == pidfd:
+                    if fd == self._ends:
                         alive = False
-                    elif not pipes.drain(fd):
+                    elif not self._pipes.advance(fd):
                         selector.unregister(fd)
                 if enough():
                     return False
-    finally:
-        os.close(pidfd)
-    for fd in pipes.fds:
-        budget = 4096  # chunks; a surviving fork may write for ever
-        while budget and pipes.drain(fd):
-            budget -= 1
-    return False
+        self._pipes.drain()
+        return False
+
+    def _end(self) -> None:
+        """End the keeper, and with it everything below it."""
+        if self._code is not None:
+            return
+        os.close(self._life)
+        try:
+            self._keeper.wait(_KEEPER_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._keeper.kill()
+            self._keeper.wait()
+        status = _read_number(self._ends)
+        os.close(self._ends)
+        if status is None:  # the keeper was killed, by what it keeps or a stranger: what is in reach is ended
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, signal.SIGKILL)
+            self._code = self._keeper.returncode or -signal.SIGKILL
+        else:
+            self._code = os.waitstatus_to_exitcode(status)
 
 
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+class _Pipes:
+    """The pipes of a child: what is sent to it waits until it reads; whole lines of replies go to ``on_line``, of the
+    log a tail is kept.
+    """
+
+    def __init__(self, stdin: int, reply: int, log: int) -> None:
+        self.stdin = stdin
+        self.readable: tuple[int, ...] = (reply, log)
+        self.unsent = bytearray()
+        self.on_line: Callable[[bytes], None] = lambda line: None
+        self._last = False
+        self._reply = reply
+        self._partial_line = bytearray()
+        self._tail: deque[bytes] = deque(maxlen=64)
+        for fd in (stdin, *self.readable):
+            os.set_blocking(fd, False)
+
+    @property
+    def log(self) -> str:
+        """The end of what it wrote to stdout and stderr."""
+        return b"".join(self._tail)[-LOG_TAIL:].decode(errors="replace")
+
+    def send(self, data: bytes, *, last: bool) -> None:
+        """Write what the pipe takes now; the rest is written by ``advance``."""
+        self.unsent += data
+        self._last = last
+        self._write()
+
+    def advance(self, fd: int) -> bool:
+        """Read or write once; False when there is nothing more to do there."""
+        return self._write() if fd == self.stdin else self._read(fd) is not False
+
+    def drain(self) -> None:
+        """Read what is there."""
+        for fd in self.readable:
+            budget = 4096  # chunks; what cannot be killed may write for ever
+            while budget and self._read(fd):
+                budget -= 1
+
+    def close(self) -> None:
+        fds, self.readable = self.readable, ()
+        for fd in (*fds, self.stdin):
+            if fd >= 0:
+                os.close(fd)
+        self.stdin = -1
+
+    def _write(self) -> bool:
+        if self.stdin < 0:
+            return False
+        try:
+            while self.unsent:
+                del self.unsent[: os.write(self.stdin, self.unsent[:_CHUNK])]
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            self.unsent.clear()  # the exit code of a child that died at once says why
+        if self._last:
+            os.close(self.stdin)
+            self.stdin = -1
+        return False
+
+    def _read(self, fd: int) -> bool | None:
+        """Read once; False at the end, None when there is nothing now."""
+        try:
+            chunk = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return None
+        if fd != self._reply:
+            self._tail.append(chunk)
+            return bool(chunk)
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            self.on_line(bytes(self._partial_line + line))
+            self._partial_line.clear()
+        self._partial_line += rest
+        if len(self._partial_line) > LINE_LIMIT:
+            self.on_line(bytes(self._partial_line))
+            self._partial_line.clear()
+        return bool(chunk)
+
+
+class _Descriptors:
+    """Open file descriptors, closed together, once."""
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+
+    def close(self) -> None:
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+def _pipe(theirs: _Descriptors, ours: _Descriptors, reads: bool) -> int:
+    """A pipe that this process ``reads`` or writes: its own end; both are noted with whose they are."""
+    r, w = os.pipe()
+    own, other = (r, w) if reads else (w, r)
+    ours.fds.append(own)
+    theirs.fds.append(other)
+    return own
+
+
+def _send_environment(fd: int, env: Mapping[str, str]) -> None:
+    data = b"\0".join(os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items())
+    data = len(data).to_bytes(keeper.NUMBER, "little") + data
+    with contextlib.suppress(BrokenPipeError):  # what follows says why
+        while data:
+            data = data[os.write(fd, data) :]
+
+
+def _started(ends: int, program: str) -> int:
+    """The process id that the keeper tells. OSError if it could not start the program."""
+    number = _read_number(ends)
+    if number is None:
+        raise OSError(errno.ECHILD, "its keeper ended at once", program)
+    if number < 0:
+        raise OSError(-number, os.strerror(-number), program)
+    return number
+
+
+def _read_number(fd: int) -> int | None:
+    """What the keeper tells next; None if it tells no more."""
+    data = os.read(fd, keeper.NUMBER)
+    return int.from_bytes(data, "little", signed=True) if data else None

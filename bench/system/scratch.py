@@ -54,7 +54,11 @@ def sweep(parent: Path, prefix: str) -> None:
     The lock file contains the host's name, as a shared file system may not show one host the locks of another. The
     owner is checked because anybody can put a lock beside our folders where all may write.
     """
-    for lock in parent.glob(f"{prefix}*{_LOCK}"):
+    try:
+        locks = list(parent.glob(f"{prefix}*{_LOCK}"))
+    except OSError:  # another process has removed the folder
+        return
+    for lock in locks:
         with contextlib.suppress(OSError):  # held, another user's, no file, or removed meanwhile
             fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:

@@ -43,6 +43,7 @@ def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def is_held(lock: Path) -> bool:
+    lock.parent.mkdir(mode=0o700, exist_ok=True)
     fd = os.open(lock, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

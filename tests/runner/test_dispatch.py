@@ -6,15 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench import store
 from bench.machine import gpu_faults, gpus
 from bench.machine.environment import describe
 from bench.model.events import Event
-from bench.model.run import Failure, Record, Warning
+from bench.model.run import Failure, Measurement, Phase, Record, Warning, Work
 from bench.model.seam import Stage
-from bench.model.suite import Case
+from bench.model.suite import Case, Policy, Threshold
 from bench.runner import jobs
 from bench.runner.dispatch import Dispatcher
 from bench.runner.toolchains import Interpreter
@@ -29,6 +30,21 @@ pytestmark = pytest.mark.workers
 HEALTHY = gpus.State(used=GIB // 2, total=80 * GIB)
 LOST = gpus.State(lost="NVML says: GPU is lost")
 CASE = Case(model="m", factory="f:m", inputs={}, backend="eager")
+MEASURE = jobs.Measure(
+    device="cuda:0", case=CASE, policy=Policy(), threshold=Threshold(), artifacts={}, scratch="", replicate=0
+)
+
+
+def answer(reply: jobs.Reply) -> str:
+    return f"reply({jobs.encode(reply).decode() + chr(10)!r})"
+
+
+WORKER = """
+import json, os, sys
+ticket = json.loads(sys.stdin.readline())["ticket"]
+write = lambda data: os.write(int(sys.argv[1]), data)
+reply = lambda text: write(text.replace('"reply":', f'"ticket":"{ticket}","reply":', 1).encode())
+"""
 
 
 class Parent:
@@ -49,25 +65,24 @@ class Parent:
         watch: Watch | None = None,
         label: str = "case",
         worker: process.Child | None = None,
+        job: jobs.JobType | None = None,
     ) -> jobs.ReplyType | Failure:
-        """What comes of a worker that runs ``script``, where ``reply(text)`` answers."""
-        code = f"import os, sys\nreply = lambda text: os.write(int(sys.argv[1]), text.encode())\n{script}"
+        """What comes of a worker that runs ``script``, where ``reply(text)`` answers the job and ``write(data)`` writes
+        to the same pipe.
+        """
+        code = f"{WORKER}\n{script}"
         first = f"open({str(self.started)!r}, 'a').write('x')\n"
         interpreter = Interpreter(
             name="default", command=(sys.executable, "-c", first + code), env={}, environment=describe("fake")
         )
         stage = Stage(name="reference", kind="reference", producer="eager", key={})
-        job = jobs.Produce(device=device, case=CASE, stage=stage, artifacts={}, out="", scratch="")
+        job = job or jobs.Produce(device=device, case=CASE, stage=stage, artifacts={}, out="", scratch="")
         return self._dispatcher.run(interpreter, job, label, watch or Watch(), worker)
 
     def fail(self, kind: str, message: str) -> Failure:
         found = self.ask(answer(jobs.Failed(kind=kind, stage="measure", message=message, hint="")))
         assert isinstance(found, Failure)
         return found
-
-
-def answer(reply: jobs.Reply) -> str:
-    return f"reply({jobs.encode(reply).decode() + chr(10)!r})"
 
 
 @pytest.fixture
@@ -196,6 +211,104 @@ def test_out_of_memory_on_a_gpu_that_nobody_else_uses_is_the_cases_own(parent: P
     assert parent.fail("OutOfMemory", "the GPU has no memory left").message == "the GPU has no memory left"
 
 
+# ------------------------------------------------------------------------------------------- a pipe that is not trusted
+
+TIMED = Measurement(boundary="latency", samples=(5, 6))
+GOOD = Record(case=CASE.id, label=CASE.label, measurements=(TIMED,))
+
+
+def changed(**fields: object) -> jobs.Measured:
+    return jobs.Measured(record=msgspec.structs.replace(GOOD, **fields))
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (r"write(b'\xff\xfe\0garbage\n')", "which is no reply"),
+        ("write(b'[' * 100_000 + b'\\n')", "which is no reply"),
+        ("write(b'[1, 2]\\n')", "which is no reply"),
+        ('reply(\'{"reply":"measured","record":7}\\n\')', "which is no reply"),
+        ('reply(\'{"reply":"measured"}\\n\')', "which is no reply"),
+        ('reply(\'{"reply":"unheard"}\\n\')', "which is no reply"),
+        (f"write({jobs.encode(changed()) + chr(10).encode()!r})", "none to its job"),
+        (f"write(b'x' * {process.LINE_LIMIT + 100})", "a line of more than"),
+    ],
+)
+def test_what_is_no_reply_is_a_row(parent: Parent, script: str, told: str) -> None:
+    found = parent.ask(f"{script}\nimport signal; signal.pause()", job=MEASURE)
+    assert isinstance(found, Failure)
+    assert (found.kind, told in found.message) == ("Crash", True)
+    assert "file descriptor" in found.hint
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (changed(case="0123456789ab"), "another case"),
+        (changed(label="m/other/fp32"), "another label"),
+        (changed(replicate=1), "another replicate"),
+        (changed(build=3), "another build"),
+        (changed(toolchain="other"), "another toolchain"),
+        (changed(measurements=()), "without measurements"),
+        (changed(wall_ns=-1), "a time that cannot be"),
+        (changed(phases=(Phase(name="load", ns=-5),)), "a time that cannot be"),
+        (changed(measurements=(Measurement(boundary="latency", samples=(5, -6)),)), "a time that cannot be"),
+        (changed(measurements=(TIMED, TIMED)), "a boundary twice"),
+        (jobs.Produced(phases=()), "Produced where Measured answers"),
+        (jobs.Preloaded(), "Preloaded where Measured answers"),
+        (jobs.Rates(ceilings={"fp32": 1.0}), "Rates where Measured answers"),
+    ],
+)
+def test_a_reply_of_another_job_or_an_impossible_record_is_a_row(parent: Parent, reply: jobs.Reply, told: str) -> None:
+    found = parent.ask(answer(reply), job=MEASURE)
+    assert isinstance(found, Failure)
+    assert (found.kind, told in found.message) == ("Crash", True)
+
+
+def test_only_what_belongs_to_the_job_is_taken_from_inspection_and_ceilings(parent: Parent) -> None:
+    inspect = jobs.Inspect(device="cpu", cases=(CASE,))
+    work = Work(flops=1, bytes=1)
+    assert isinstance(parent.ask(answer(jobs.Inspected(work={CASE.id: work})), job=inspect), jobs.Inspected)
+    for wrong in (jobs.Inspected(work={"x": work}), jobs.Inspected(work={CASE.id: Work(flops=-1, bytes=1)})):
+        assert isinstance(parent.ask(answer(wrong), job=inspect), Failure)
+    ceilings = jobs.Ceilings(device="cpu")
+    assert isinstance(parent.ask(answer(jobs.Rates(ceilings={"fp32": 2.0})), job=ceilings), jobs.Rates)
+    assert isinstance(parent.ask(answer(jobs.Rates(ceilings={"fp32": -2.0})), job=ceilings), Failure)
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        ("sys.exit(3)", "exit code 3 after it had answered"),
+        ("os.abort()", "SIGABRT after it had answered"),
+        (answer(changed()), "more after its reply (Measured)"),
+        (answer(jobs.Doing(phase="measure")), "more after its reply (Doing)"),
+    ],
+)
+def test_a_reply_counts_only_if_the_worker_ends_with_it(parent: Parent, after: str, told: str) -> None:
+    found = parent.ask(f"{answer(changed())}\n{after}", job=MEASURE)
+    assert isinstance(found, Failure)
+    assert told in found.message
+    kept = parent.ask(answer(changed()), job=MEASURE)
+    assert isinstance(kept, jobs.Measured)
+    assert kept.record == GOOD
+
+
+def test_messages_and_phases_of_a_worker_are_bounded(parent: Parent) -> None:
+    long = "x" * 20_000
+    found = parent.ask(answer(jobs.Doing(phase=long)) + "\n" + answer(jobs.Failed(kind="E", stage=long, message=long)))
+    assert isinstance(found, Failure)
+    assert max(len(text) for text in (found.message, found.stage)) < 5000
+    assert all(len(getattr(event, "phase", "")) < 5000 for event in parent.told)
+
+
+def test_half_a_surrogate_pair_in_a_message_reaches_the_parent_escaped(parent: Parent) -> None:
+    failed = jobs.Failed(kind="RuntimeError", stage="measure", message="bad \udcff name")
+    found = parent.ask(answer(failed), device="cpu")
+    assert isinstance(found, Failure)
+    assert found.message == "bad \\udcff name"
+
+
 # -------------------------------------------------------------------------------------------------------- a lost card
 
 
@@ -221,8 +334,9 @@ def test_a_case_that_ends_well_is_not_asked_about(parent: Parent) -> None:
 
 def test_what_was_measured_before_the_loss_is_kept(parent: Parent) -> None:
     parent.state = LOST
-    record = Record(case="c", label="l", wall_ns=5, failure=Failure(kind="CudaFailure", stage="measure", message="m"))
-    found = parent.ask(answer(jobs.Measured(record=record)))
+    failure = Failure(kind="CudaFailure", stage="measure", message="m")
+    record = Record(case=CASE.id, label=CASE.label, wall_ns=5, failure=failure)
+    found = parent.ask(answer(jobs.Measured(record=record)), job=MEASURE)
     assert isinstance(found, jobs.Measured)
     assert found.record.failure is not None
     assert (found.record.failure.kind, found.record.wall_ns) == ("DeviceLost", 5)

@@ -1,12 +1,16 @@
 """The cache gives back only what was finished and is whole."""
 
 import errno
+import os
 import platform
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from bench.errors import StoreError
+from bench.errors import CaseError, StoreError
 from bench.model.run import Phase
 from bench.store import artifacts
 
@@ -53,7 +57,7 @@ def test_what_was_half_made_when_its_process_was_killed_is_removed(tmp_path: Pat
     half.mkdir(parents=True)
     (half / "engine").write_text("half")
     half.with_name(".making-engine.held").write_text(platform.node())
-    (tmp_path / "check" / ".making-of-another-run").mkdir(parents=True)  # which looks at the same cache just now
+    (tmp_path / ".making-of-another-run").mkdir(parents=True)  # which looks at the same cache just now
     artifacts.check_writable(tmp_path)
     assert list((tmp_path / "build").iterdir()) == []
     assert artifacts.find(tmp_path, "onnx", KEY)[0] is not None
@@ -101,3 +105,105 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     assert artifacts.default_root() == tmp_path / "trtbench"
     monkeypatch.setenv("TRTBENCH_CACHE", str(tmp_path / "own"))
     assert artifacts.default_root() == tmp_path / "own"
+
+
+def test_an_artifact_under_another_key_s_name_is_not_taken(tmp_path: Path) -> None:
+    path = make(tmp_path).path
+    other = {**KEY, "shapes": [7]}
+    shutil.move(path, artifacts.folder(tmp_path, "onnx", other))
+    assert artifacts.find(tmp_path, "onnx", other)[0] is None
+    shutil.copytree(make(tmp_path).path, tmp_path / "engine" / path.name)
+    assert artifacts.find(tmp_path, "engine", KEY)[0] is None
+    assert artifacts.find(tmp_path, "onnx", KEY)[0] is not None
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _link(path: Path) -> None:
+    copy = path.with_name("copy")
+    path.rename(copy)
+    path.symlink_to(copy)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("replace", [_fifo, _link, _folder])
+@pytest.mark.parametrize("name", ["meta.json", "sub/model.onnx"])
+def test_what_is_no_plain_file_is_removed_and_never_waited_for(tmp_path: Path, replace: object, name: str) -> None:
+    path = make(tmp_path).path
+    assert callable(replace)
+    replace(path / name)
+    artifact, message = artifacts.find(tmp_path, "onnx", KEY)
+    assert artifact is None
+    assert "corrupt" in message
+    assert make(tmp_path).path == path
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "file", "fifo"])
+def test_something_else_in_the_place_of_an_artifact_is_removed(tmp_path: Path, target: str) -> None:
+    path = make(tmp_path).path
+    shutil.move(path, tmp_path / "elsewhere")
+    if target == "elsewhere":
+        path.symlink_to(tmp_path / "elsewhere")
+    elif target == "file":
+        path.write_text("x")
+    else:
+        os.mkfifo(path)
+    artifacts.find(tmp_path, "onnx", KEY)
+    assert make(tmp_path).path == path
+    assert (tmp_path / "elsewhere" / "sub" / "model.onnx").read_text() == "payload"
+
+
+def test_files_that_leave_the_folder_are_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("payload")
+    path = make(tmp_path).path
+    meta = (path / "meta.json").read_text()
+    (path / "meta.json").write_text(meta.replace("sub/model.onnx", "../../secret"))
+    assert artifacts.find(tmp_path, "onnx", KEY)[0] is None
+    assert (tmp_path / "secret").exists()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder link"])
+def test_a_payload_with_more_than_files_is_the_case_s_fault(tmp_path: Path, kind: str) -> None:
+    with artifacts.scratch(tmp_path, "onnx") as out:
+        if kind == "fifo":
+            os.mkfifo(out / "odd")
+        else:
+            (out / "odd").symlink_to(tmp_path if kind == "folder link" else "/etc/hostname")
+        with pytest.raises(CaseError, match="'odd' is neither"):
+            artifacts.keep(tmp_path, out, "onnx", KEY, (), "")
+
+
+STARTS = """
+import sys
+from pathlib import Path
+from bench.store import artifacts
+sys.stdin.readline()
+for _ in range(100):
+    artifacts.check_writable(Path(sys.argv[1]))
+"""
+
+
+def test_many_runs_may_start_on_one_cache_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STARTS, str(tmp_path / "cache")]
+    starts = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    for start in starts:
+        assert start.stdin is not None
+        start.stdin.write(b"\n")
+        start.stdin.flush()
+    assert [start.communicate()[1] for start in starts] == [b""] * 3
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == []
+
+
+def test_without_a_home_folder_the_cache_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "TRTBENCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    with pytest.raises(StoreError, match="--cache DIR"):
+        artifacts.default_root()

@@ -373,3 +373,15 @@ def test_cases_that_differ_only_in_the_backend_stand_together(tmp_path: Path, ax
     rest = [identity(case)[:1] + identity(case)[2:] for case in planned(tmp_path, matrix(**axes)).cases]
     assert len([key for key, _ in itertools.groupby(rest)]) == len(set(rest))
     assert len([key for key, _ in itertools.groupby(part[0] for part in rest)]) == len({part[0] for part in rest})
+
+
+def test_what_is_left_out_has_the_name_of_the_backend_that_takes_the_place(tmp_path: Path) -> None:
+    text = TEXT.replace("[fp32, fp16]", "[fp32, bf16]")
+    found = plan.plan(load(tmp_path, text), REGISTRY, device="cpu", backend_override="onnxruntime")
+    assert {entry.label.split("/")[1] for entry in found.left_out} == {"onnxruntime"}
+
+
+@pytest.mark.parametrize("yes", [False, True])
+def test_replicates_beyond_reason_are_refused_whatever_is_allowed(tmp_path: Path, yes: bool) -> None:
+    with pytest.raises(UsageError, match="fewer --replicates"):
+        plan.check_size(planned(tmp_path, TEXT), 10**9, yes)

@@ -538,3 +538,66 @@ def test_the_json_schema_without_a_registry_takes_any_backend() -> None:
 def test_numbers_that_json_has_no_word_for_are_refused(tmp_path: Path, number: str) -> None:
     error = wrong(tmp_path, TEXT.replace("factory:", f"args: {{limit: {number}}}\n    factory:", 1))
     assert f"{number} cannot be stored" in str(error)
+
+
+BOMB = ("ab", "bc", "cd", "de", "ef", "fg")  # each has nine of the one before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'name: "\\U00110000"',
+        'name: "\\UFFFFFFFF"',
+        "name: !!int ''",
+        "name: !!int '-'",
+        "name: !!int '1:'",
+        "name: !!float ''",
+        "name: !!float '.'",
+        "name: !!bool maybe",
+        "name: !!null {}",
+        "name: !!binary '='",
+        "name: !!set {a}",
+        "name: !!python/object:os.system x",
+        f"%YAML 1.{'9' * 5000}\n---\nname: x",
+        f"%YAML {'9' * 5000}.1\n---\nname: x",
+        f"name: {'9' * 5000}",
+        f"name: 0x{'f' * 5000}",
+        f"name: {'1:' * 3000}1",
+        f"name: 1e{'9' * 5000}",
+        "name: &a [*a]",
+        "name: &a {<<: *a}",
+        "name: *nowhere",
+        "a: &a [x,x,x,x,x,x,x,x,x]\n" + "\n".join(f"{n}: &{n} [{','.join([f'*{p}'] * 9)}]" for p, n in BOMB),
+        "[" * 5000,
+        "{a: " * 5000,
+        "- " * 5000,
+        "name: x\nname: y",
+        "? [a]\n: b",
+        "name: \x00",
+    ],
+    ids=range(28),
+)
+def test_odd_yaml_is_an_error_with_a_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SuiteError) as caught:
+        load(tmp_path, text)
+    assert re.match(r".*x\.yaml:\d+$", caught.value.where)
+    assert len(str(caught.value)) < 10_000
+
+
+def test_a_file_larger_than_any_suite_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("# " + "x" * (2 << 20) + TEXT)
+    with pytest.raises(SuiteError, match="larger than 1 MiB"):
+        reader.load(tmp_path / "x.yaml", REGISTRY)
+
+
+def test_an_axis_of_many_values_counts_each_once_and_in_order(tmp_path: Path) -> None:
+    values = [*range(1, 9000), *range(8999, 0, -1)]
+    suite = load(
+        tmp_path,
+        TEXT.replace("batch: [1, 32]", f"batch: {values}").replace("- {backend: eager, batch: 32}", "- {batch: 2}"),
+    )
+    assert suite.matrix["batch"] == tuple(range(1, 9000))
+
+
+def test_a_suite_keeps_its_text_from_one_reading(tmp_path: Path) -> None:
+    assert load(tmp_path, TEXT).text == TEXT

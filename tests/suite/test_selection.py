@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,9 +136,58 @@ def test_a_wrong_expression_is_told_with_a_caret(text: str, at: int, message: st
     with pytest.raises(SelectionError) as caught:
         selection.parse(text, WORDS)
     assert message in str(caught.value)
-    shown, caret = caught.value.where.split("\n")
-    assert shown == f"--select {text}"
-    assert caret.index("^") == len("--select ") + at
+    assert pointed(caught.value).strip() == text[at : at + 1].strip()
+
+
+def pointed(error: SelectionError) -> str:
+    """The character above the caret, where one looks at the message as it is printed."""
+    lines = f"trtbench: {error}".split("\n")
+    caret = next(index for index, line in enumerate(lines) if line.strip() == "^")
+    return lines[caret - 1][lines[caret].index("^") :][:1]
+
+
+def test_a_caret_points_at_the_place_in_a_long_expression_and_below_odd_characters() -> None:
+    for text, place in ((" or ".join(["batch=1"] * 500 + ["@"] + ["batch=1"] * 500), "@"), ("batch=1\tand\n@", "@")):
+        with pytest.raises(SelectionError) as caught:
+            selection.parse(text, WORDS)
+        assert pointed(caught.value) == place
+        assert len(str(caught.value)) < 1000
+    with pytest.raises(SelectionError) as caught:
+        selection.parse("model='日本' @", LOOSE)
+    _, line, caret, *_ = str(caught.value).split("\n")
+    assert caret.index("^") == line.index("@") + 2  # each of the two takes two columns
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("model=bert & batch=1", "`and`"), ("model=bert | batch=1", "`or`"), ("batch=1 AND batch=1", "`and`")],
+)
+def test_signs_of_other_languages_are_explained(text: str, hint: str) -> None:
+    with pytest.raises(SelectionError) as caught:
+        selection.parse(text, WORDS)
+    assert hint in caught.value.fix
+
+
+def test_two_equals_signs_mean_one() -> None:
+    assert selection.parse("model==bert and batch == 1", WORDS) == selection.parse("model=bert and batch=1", WORDS)
+
+
+def test_a_pattern_of_many_stars_is_compared_in_no_time() -> None:
+    case = msgspec.structs.replace(EAGER, model="a" * 5000)
+    assert not selection.matches(Test("model", "~", "*a" * 2000 + "*b"), case, {})
+    assert selection.matches(Test("model", "~", "*a" * 2000 + "*"), case, {})
+
+
+@given(st.text(alphabet="ab*?.[", max_size=8), st.text(alphabet="ab.[\n", max_size=8))
+def test_a_pattern_means_what_it_says(pattern: str, text: str) -> None:
+    expected = re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), text, re.DOTALL) is not None
+    assert selection.matches(Test("model", "~", pattern), msgspec.structs.replace(EAGER, model=text), {}) is expected
+
+
+def test_an_expression_of_many_terms_is_read_and_a_longer_one_refused() -> None:
+    assert len(selection.keys_of(selection.parse(" or ".join(["batch=1"] * 5000), WORDS))) == 1
+    with pytest.raises(SelectionError, match="longer than 100,000 characters"):
+        selection.parse("batch=1 or " * 20_000, WORDS)
 
 
 def test_the_keys_of_an_expression_are_told_once() -> None:
@@ -179,10 +230,9 @@ def test_and_or_and_not_mean_what_they_say(one: Expression, other: Expression) -
 
 @given(st.text(alphabet="model=batch<>!~()\"' andornt1\n", max_size=25))
 def test_any_text_is_an_expression_or_an_error_with_a_caret(text: str) -> None:
+    error = None
     try:
         selection.matches(selection.parse(text, LOOSE), EAGER, {})
-    except SelectionError as error:
-        where = error.where
-    else:
-        return
-    assert where.endswith("^")
+    except SelectionError as caught:
+        error = caught
+    assert error is None or error.what.endswith("^")

@@ -1,8 +1,11 @@
 """A child process is fed, heard, limited and cleared away, whatever it does."""
 
 import os
+import select
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,134 @@ def test_hearing_one_that_ends_or_says_nothing_is_false(code: str) -> None:
     child.close()
     child.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+# ------------------------------------------------------------------------------- what leaves the group, and its keeper
+
+
+class Holders:
+    """A pipe with a name: ``code`` is what a process runs to hold it; it is ``released`` when none of them lives."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.code = f"held = os.open({str(path)!r}, os.O_WRONLY); os.write(held, b'x')"
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def ready(self) -> bool:
+        """Whether one holds it; waits for the first."""
+        return self._next() == b"x"
+
+    def released(self) -> bool:
+        """Waits until all that hold it are gone."""
+        return self._next() == b""
+
+    def _next(self) -> bytes:
+        assert select.select([self._fd], [], [], 60)[0]
+        return os.read(self._fd, 1)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+@pytest.fixture
+def holders(tmp_path: Path) -> Iterator[Holders]:
+    holders = Holders(tmp_path / "held")
+    yield holders
+    holders.close()
+
+
+DAEMON = """
+r, w = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        {hold}
+        os.write(w, b'x')
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True: signal.pause()
+    os._exit(0)
+os.read(r, 1)
+"""
+
+
+@pytest.mark.parametrize("end", ["", "os.abort()", "while True: time.sleep(60)"])
+def test_a_daemon_ends_with_the_child_however_that_ends(holders: Holders, end: str) -> None:
+    outcome, _ = run(DAEMON.format(hold=holders.code) + end, limit_s=3)
+    assert outcome.code == {"": 0, "os.abort()": -6}.get(end, -9)
+    assert holders.ready()
+    assert holders.released()
+
+
+PARENT = """
+import os, sys
+from bench.system import process
+process.run_child([sys.executable, "-c", sys.argv[1]], b"", os.environ, 10**12, print)
+"""
+
+
+def test_a_daemon_of_the_child_ends_when_the_parent_is_killed(holders: Holders) -> None:
+    code = "import os, sys, time\n" + DAEMON.format(hold=holders.code) + "time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", PARENT, code]) as parent:
+        assert holders.ready()
+        parent.kill()
+    assert holders.released()
+
+
+def test_a_child_that_kills_its_own_group_leaves_nothing(holders: Holders) -> None:
+    outcome, _ = run(DAEMON.format(hold=holders.code) + "os.killpg(0, 9)")
+    assert outcome.code == -9
+    assert holders.ready()
+    assert holders.released()
+
+
+def test_a_child_that_kills_its_keeper_ends() -> None:
+    outcome, _ = run("os.kill(os.getppid(), 9)\nwhile True: time.sleep(60)")
+    assert outcome.code == -9
+    assert not outcome.timed_out
+
+
+def test_a_child_that_never_reads_its_job_is_ended_at_its_limit() -> None:
+    outcome, _ = run("while True: time.sleep(60)", limit_s=0.5, job=b"x" * (1 << 22))
+    assert outcome.timed_out
+
+
+def test_a_large_job_arrives_whole_while_the_child_talks() -> None:
+    job = bytes(range(256)) * (1 << 12)
+    code = "import hashlib; os.write(fd, b'y' * (1 << 20) + b'\\n')\n"
+    code += "os.write(fd, hashlib.sha256(sys.stdin.buffer.read()).hexdigest().encode() + b'\\n')"
+    import hashlib
+
+    assert run(code, job=job)[1] == [b"y" * (1 << 20), hashlib.sha256(job).hexdigest().encode()]
+
+
+def test_a_line_without_an_end_is_bounded_and_reported() -> None:
+    code = f"for _ in range({process.LINE_LIMIT >> 20} + 3): os.write(fd, b'z' * (1 << 20))\nos.write(fd, b'\\nend\\n')"
+    _, lines = run(code)
+    assert process.LINE_LIMIT < len(lines[0]) < process.LINE_LIMIT + (1 << 20)
+    assert lines[-1] == b"end"
+
+
+def test_a_child_is_ended_as_soon_as_the_parent_has_heard_enough() -> None:
+    heard: list[bytes] = []
+    command = [sys.executable, "-c", "import os, sys, time; os.write(int(sys.argv[-1]), b'bad\\n'); time.sleep(600)"]
+    outcome = process.run_child(command, b"", os.environ, 600 * SECOND, heard.append, stop=lambda: bool(heard))
+    assert (outcome.code, outcome.timed_out) == (-9, False)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF nothing"])
+def test_a_program_that_cannot_be_executed_says_why(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "program").write_bytes(content)
+    (tmp_path / "program").chmod(0o755)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="Exec format error"):
+        process.Child([str(tmp_path / "program")], os.environ)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_environment_that_is_no_text_reaches_the_child() -> None:
+    code = "import os, sys; os.write(int(sys.argv[-1]), os.environb[b'NAME'] + b'\\n')"
+    lines: list[bytes] = []
+    env = {**os.environ, "NAME": os.fsdecode(b"a=\xff")}
+    process.run_child([sys.executable, "-c", code], b"", env, 30 * SECOND, lines.append)
+    assert lines == [b"a=\xff"]

@@ -48,7 +48,7 @@ def save(model: Any, folder: Path) -> None:
     if json.dumps(check.encode(again, "")) != json.dumps(root):
         raise UsageError(f"{type(model).__name__} changes when it is saved and restored", fix=_FACTORY)
     content = {"version": _VERSION, "root": root, "paths": sorted(encoder.paths), "sources": encoder.sources}
-    folder.joinpath(STRUCTURE).write_text(json.dumps(content, indent=1))
+    folder.joinpath(STRUCTURE).write_text(json.dumps(content, indent=1), encoding="utf-8")
     tensors.write(folder / WEIGHTS, encoder.tensors)
 
 
@@ -59,7 +59,7 @@ def restore(folder: Path) -> torch.nn.Module:
     """
     import torch
 
-    content = json.loads(folder.joinpath(STRUCTURE).read_text())
+    content = json.loads(folder.joinpath(STRUCTURE).read_text(encoding="utf-8"))
     for path in content["paths"]:
         if path not in sys.path:
             sys.path.append(path)
