@@ -36,16 +36,20 @@ if TYPE_CHECKING:
     from bench.model.profile import Layers
     from bench.model.run import Environment, Failure
     from bench.model.seam import Check, Reading
+    from bench.runner.session import Finished
+    from bench.store.listing import Summary
 
 __all__ = [
     "RESULTS",
     "Interrupted",
     "Request",
+    "Rescued",
     "Run",
     "benchmark",
     "cases",
     "check_baseline",
     "doctor",
+    "estimate",
     "execute",
     "find",
     "layers",
@@ -58,7 +62,10 @@ __all__ = [
     "resume_command",
     "rows",
     "run",
+    "run_argument",
+    "runs",
     "schema",
+    "selected",
     "selftest",
     "succeeded",
     "tables",
@@ -87,6 +94,16 @@ class Run(Results, frozen=True, kw_only=True):
         """Short, because a notebook prints it: samples are in ``records``."""
         status = self.footer.status if self.footer else "unfinished"
         return f"Run({self.header.run!r}, {len(self.header.cases)} cases, {len(self.records)} records, {status})"
+
+
+class Rescued(StoreError):
+    """The file of a run was replaced, changed or removed while the run wrote it; ``run`` has all records, elsewhere."""
+
+    def __init__(self, run: Run, rescues: Sequence[str]) -> None:
+        super().__init__(
+            "; ".join(rescues), fix=f"trtbench show {run_argument(run)} has all {len(run.records)} records"
+        )
+        self.run = run
 
 
 class Interrupted(KeyboardInterrupt):
@@ -206,6 +223,8 @@ def run(suite: Suite | str | os.PathLike[str], *, on_event: OnEvent | None = Non
 
     Raises:
         InputError: as ``request``; StoreError if the store or the cache cannot be written.
+        SourceChanged: a model's file was edited meanwhile; what was measured before is stored.
+        Rescued: the run's file was replaced or removed meanwhile; all records are in another one.
         Interrupted: a signal ended it; what was measured is stored.
     """
     return execute(request(suite, **options), on_event=on_event)
@@ -218,7 +237,7 @@ def execute(request: Request, *, on_event: OnEvent | None = None) -> Run:
 
     plan.check_some(request.plan)
     finished = run(request, on_event or _ignore)
-    return _finished(Path(finished.path), finished.interrupted)
+    return _finished(finished)
 
 
 def resume(
@@ -244,7 +263,7 @@ def resume(
     selected = plan.select_cases(cases(path, cache=cache), base.registry(), select) if select else None
     settings = _settings(store, cache, rebuild=rebuild, prestart=prestart)
     finished = resuming.resume(path, settings, on_event or _ignore, selected)
-    return _finished(Path(finished.path), finished.interrupted)
+    return _finished(finished)
 
 
 def benchmark(
@@ -313,7 +332,8 @@ def layers(request: Request, *, on_event: OnEvent | None = None) -> list[tuple[C
 
 
 def find(run: Results | str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Path:
-    """The file of a run by its id, the beginning of that, or its path; the latest in ``store`` by default.
+    """The file of a run by its id, the beginning of that, or its path; the latest in ``store`` by default, which is
+    never a rehearsal.
 
     StoreError if there is none, or several fit.
     """
@@ -346,11 +366,62 @@ def rows(run: Results, *, baseline: str = "") -> tuple[Row, ...]:
     return rows.rows(run, baseline)
 
 
-def tables(run: Results, *, baseline: str = "", width: int = 120, verbose: bool = False, phases: bool = False) -> str:
-    """The tables that ``trtbench show`` prints, as plain text of at most ``width`` columns."""
+def tables(
+    run: Results,
+    *,
+    baseline: str = "",
+    select: str = "",
+    width: int = 120,
+    verbose: bool = False,
+    phases: bool = False,
+    stats: bool = False,
+) -> str:
+    """The tables that ``trtbench show`` prints, as plain text of at most ``width`` columns.
+
+    ``select`` names the cases to show, as in ``request``; speed and rank are those of the whole run.
+    """
     from bench.report import text
 
-    return text.render(run, baseline=baseline, width=width, verbose=verbose, phases=phases, color=False)
+    return text.render(
+        run,
+        baseline=baseline,
+        width=width,
+        verbose=verbose,
+        phases=phases,
+        stats=stats,
+        only=selected(run, select),
+        color=False,
+    )
+
+
+def selected(run: Results, select: str) -> frozenset[str] | None:
+    """The ids of the cases of a run that ``select`` names; None for an empty one, which names all. SelectionError."""
+    from bench.backends import base
+    from bench.suite import plan
+
+    return (
+        frozenset(case.id for case in plan.select_cases(run.header.cases, base.registry(), select)) if select else None
+    )
+
+
+def runs(*, store: str | os.PathLike[str] = RESULTS, rehearsals: bool = False) -> list[Summary]:
+    """The runs in ``store`` in short, newest first; rehearsals only if asked for."""
+    from bench import store as folder
+
+    return folder.summaries(Path(store), rehearsals=rehearsals)
+
+
+def estimate(request: Request) -> tuple[int, int]:
+    """The least and the most nanoseconds that the measurements of a request take, without exports and builds."""
+    from bench.analysis import duration
+    from bench.errors import DeviceUnavailable
+    from bench.machine import environment
+
+    try:
+        gpu = environment.describe(request.device).kind != "cpu"
+    except DeviceUnavailable:
+        gpu = True
+    return duration.bounds(len(request.plan.cases) * request.policy.replicates, request.policy, gpu=gpu)
 
 
 def cases(
@@ -367,9 +438,9 @@ def cases(
 
 def check_baseline(cases: Sequence[Case], baseline: str) -> None:
     """UsageError if none of ``cases`` is of the backend ``baseline``; nothing for an empty one."""
-    from bench.analysis import rows
+    from bench.analysis import speed
 
-    rows.check_baseline(cases, baseline)
+    speed.check_baseline(cases, baseline)
 
 
 def succeeded(run: Results, *, strict: bool = False) -> bool:
@@ -384,6 +455,13 @@ def nothing_available(run: Results) -> bool:
     from bench.analysis import status
 
     return status.nothing_available(run)
+
+
+def run_argument(run: Results) -> str:
+    """The run as an argument of a command: its name, or its file."""
+    from bench import store
+
+    return store.run_argument(Path(run.path))
 
 
 def resume_command(run: Results) -> str:
@@ -452,12 +530,14 @@ def _default_cache(needed: bool) -> Path | None:
         return None
 
 
-def _finished(path: Path, interrupted: bool) -> Run:
-    """The run as stored. Interrupted if a signal ended it."""
-    finished = read(path)
-    if interrupted:
-        raise Interrupted(finished)
-    return finished
+def _finished(finished: Finished) -> Run:
+    """The run as stored. Interrupted if a signal ended it, Rescued if its file was lost meanwhile."""
+    run = read(finished.path)
+    if finished.interrupted:
+        raise Interrupted(run)
+    if finished.rescues:
+        raise Rescued(run, finished.rescues)
+    return run
 
 
 def _as_run(results: Results) -> Run:

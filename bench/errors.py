@@ -7,7 +7,8 @@
     │   ├── SuiteError            a suite file or a model factory it names (where = file:line)
     │   ├── SelectionError        a --select expression (where = the expression and a column)
     │   ├── UsageError            a command line that does not fit together
-    │   │   └── DeviceUnavailable the requested device is not here
+    │   │   ├── DeviceUnavailable the requested device is not here
+    │   │   └── SourceChanged     a model's file was edited while its run went on
     │   └── StoreError            a results file or folder that cannot be read or written
     └── CaseError                 one case cannot continue; becomes a Failure row, the run goes on
         ├── Unavailable           a package, compiler or device is not there
@@ -63,6 +64,10 @@ class UsageError(InputError):
 
 class DeviceUnavailable(UsageError):
     """The device that a run asks for is not here, or cannot be used."""
+
+
+class SourceChanged(UsageError):
+    """A file that decides what the cases compute is not what it was when the run began; what is measured is stored."""
 
 
 class StoreError(InputError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Sequence
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "BOOTSTRAP_SAMPLES",
     "P99_SAMPLES",
     "Interval",
     "Ratio",
     "Spread",
     "bootstrap_ratio",
+    "deviation",
     "median",
     "median_interval",
     "percentiles",
@@ -28,7 +31,7 @@ __all__ = [
 
 P99_SAMPLES = 662
 _BOOTSTRAP_DRAWS = 2000
-_BOOTSTRAP_SAMPLES = 6
+BOOTSTRAP_SAMPLES = 6
 
 
 class Interval(NamedTuple):
@@ -89,6 +92,15 @@ def percentiles(samples: Sequence[float]) -> dict[int, float]:
         return {}
     percents = (50, 90, 95, 99) if len(samples) >= P99_SAMPLES else (50, 90, 95)
     return {percent: quantile(samples, percent / 100) for percent in percents}
+
+
+def deviation(samples: Sequence[int]) -> float | None:
+    """The sample standard deviation of whole numbers, with n - 1; None for fewer than two."""
+    n = len(samples)
+    if n < 2:
+        return None
+    total = sum(samples)  # whole numbers: the difference is exact
+    return math.sqrt((n * sum(map(operator.mul, samples, samples)) - total * total) / (n * (n - 1)))
 
 
 def process_spread(processes: Sequence[Sequence[float]]) -> Spread | None:
@@ -182,7 +194,7 @@ def bootstrap_ratio(a: Sequence[float], b: Sequence[float], confidence: float = 
     """
     import numpy as np
 
-    if min(len(a), len(b)) < _BOOTSTRAP_SAMPLES:
+    if min(len(a), len(b)) < BOOTSTRAP_SAMPLES:
         return None
     rng = np.random.default_rng(seed)
     tops, bottoms = (_resampled_medians(side, rng) for side in (a, b))

@@ -97,7 +97,7 @@ class Trtbench:
 
     def __call__(self, *arguments: object) -> int:
         argv = [str(argument) for argument in arguments]
-        if argv[0] in ("run", "show", "doctor"):
+        if argv[0] in ("run", "show", "runs", "doctor"):
             argv += ["--store", str(self.store)]
         try:
             code = commands.main(argv)
@@ -107,7 +107,7 @@ class Trtbench:
         return code
 
     def runs(self) -> list[Run]:
-        return [store.read(path) for path in store.runs(self.store)]
+        return [store.read(path) for path in store.runs(self.store, rehearsals=True)]
 
     def events(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.out.splitlines()]

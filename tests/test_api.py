@@ -33,10 +33,12 @@ def test_a_suite_is_loaded_planned_run_and_read(fake_suite: Suite, store: Path) 
     assert [record.label for record in run.records] == ["net/fake/fp32/batch=8"] * 2
     assert [event.record.replicate for event in seen if isinstance(event, events.Stored)] == [0, 1]
     assert bench.succeeded(run)
-    again = bench.read(store=store)
+    again = bench.read(run.path)
     assert again == bench.read(run.header.run[:20], store=store) == bench.read(run.path)
     assert again.records == run.records
-    assert bench.find(run) == bench.find(store=store) == Path(run.path)
+    assert bench.find(run) == Path(run.path)
+    with pytest.raises(StoreError, match="there are only rehearsals"):
+        bench.find(store=store)
 
 
 @pytest.mark.workers

@@ -11,12 +11,22 @@ import msgspec
 
 from bench import stats
 from bench.analysis.pool import Pool, Score, gather, gather_one
-from bench.errors import UsageError, did_you_mean
+from bench.analysis.speed import (
+    CONFIDENCE,
+    Speed,
+    baseline_of,
+    baselines_of,
+    check_baseline,
+    is_baseline,
+    is_distinct,
+    joined,
+    size,
+    speed_of,
+)
 from bench.model.run import Failure, Record, Run, Warning
 from bench.model.suite import Boundary, Case, named
 from bench.model.telemetry import Telemetry
 
-CONFIDENCE = 0.95
 # Standard deviation of the logs of process medians from which processes are said to differ.
 _APART = 0.01
 # The boundary that speed, rank and speed of light are read from: the first one that a model's baseline has.
@@ -29,7 +39,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A number with its 95 % interval; ``low`` and ``high`` are None where there is too little to tell.
 
     Over two or more ``processes`` the interval is of the process medians, in one process of its own samples.
-    ``percentiles`` are those of stats.percentiles over the samples of all processes, by their number; none of a rate.
+    ``percentiles`` are those of stats.percentiles over the samples of all processes, by their number; ``minimum``, the
+    standard deviation ``sd`` and the number of ``samples`` are of the same. A rate has none of these.
     """
 
     value: float
@@ -37,27 +48,9 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
     processes: int
     percentiles: dict[int, float] = {}
-
-
-class Speed(msgspec.Struct, frozen=True, kw_only=True):
-    """Time of the baseline over time of the case at ``boundary``: above 1 the case is faster.
-
-    ``against`` is the label of the baseline's case, ``backend`` its backend with options, ``toolchain`` its toolchain;
-    the baseline's own row is against itself, with ratio 1 and no interval. All others have an interval or no ratio.
-    ``within`` says that a side has one process: the interval, if any, is of samples and not of process medians.
-    ``across_devices`` says that no card or machine is known to have measured both sides, so that what differs between
-    two of a kind may be in the ratio and is not in its interval.
-    """
-
-    ratio: float | None
-    low: float | None
-    high: float | None
-    boundary: Boundary
-    against: str
-    backend: str
-    toolchain: str
-    within: bool
-    across_devices: bool
+    minimum: float | None = None
+    sd: float | None = None
+    samples: int = 0
 
 
 class PhaseTime(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +65,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One case. Times are nanoseconds per call, ``rate`` is inferences per second, ``memory`` bytes.
 
     ``setting`` holds what the label says beyond model, backend, precision and symbols (``graph``, ``streams=2``).
-    ``processes`` counts those with measurements, ``failed`` those that ended in a failure, ``failure`` is the first.
+    ``processes`` counts those with measurements, of ``builds`` independent builds, ``failed`` those that ended in a
+    failure, ``failure`` is the first.
     ``ranked`` is False for a case that is inaccurate, failed, unmeasured or changes from call to call; ``fastest``
-    marks the lowest primary time among two or more ranked cases of the same model and sizes. ``light`` is the achieved
-    fraction of speed of light, ``energy`` joules of the whole card per inference in a saturated loop.
+    marks the lowest primary time among two or more ranked cases of the same model and sizes, and those that it cannot
+    be told from, which are ``tied``: the interval of the ratio contains 1. ``light`` is the achieved fraction of speed
+    of light, ``energy`` joules of the whole card per inference in a saturated loop.
     ``phases`` are in the order in which they happen. ``fairness`` has for each key the distinct values of the
     processes, ``telemetry`` that of each process, by replicate.
     """
@@ -88,6 +83,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     symbols: dict[str, int]
     setting: str
     processes: int
+    builds: int
     failed: int
     primary: Boundary | None
     times: dict[Boundary, Figure]
@@ -100,6 +96,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     energy: float | None
     ranked: bool
     fastest: bool
+    tied: bool
     phases: tuple[PhaseTime, ...]
     fairness: dict[str, tuple[Any, ...]]
     telemetry: dict[int, Telemetry]
@@ -111,23 +108,36 @@ def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
     """One row per case of the plan, in its order; a case without a record yet has neither times nor failure.
 
     ``baseline`` is a backend as labels show it (``inductor[mode=max-autotune]``) or its plain name, with the toolchain
-    if one is to serve all (``eager@default``); by default the run's own, else ``eager``. UsageError if a baseline is
-    given that the run does not have.
+    (``eager@default``) or the precision (``eager/fp32``) if one is to serve all; by default the run's own, else
+    ``eager``. UsageError if a baseline is given that the run does not have.
     """
     check_baseline(run.header.cases, baseline)
     pools = gather(run)
     label = baseline_label(run, baseline)
     primaries = {model: _primary(members, label) for model, members in _by_model(pools).items()}
-    made = [_row(pool, _baseline_of(pool, pools, label), primaries[pool.case.model]) for pool in pools]
-    best: dict[tuple[object, ...], list[int]] = {}
-    for index, (pool, row) in enumerate(zip(pools, made, strict=True)):
+    bases = baselines_of(pools, label)
+    table = [_row(pool, baseline_of(pool, bases, label), primaries[pool.case.model], label) for pool in pools]
+    for index, tied in _leaders(pools, table):
+        table[index] = msgspec.structs.replace(table[index], fastest=True, tied=tied)
+    return tuple(table)
+
+
+def _leaders(pools: Sequence[Pool], table: Sequence[Row]) -> list[tuple[int, bool]]:
+    """The indices of the fastest rows of each model and size, and whether there are several that tie."""
+    ranked: dict[tuple[object, ...], list[int]] = {}
+    for index, (pool, row) in enumerate(zip(pools, table, strict=True)):
         if row.ranked:
-            best.setdefault(_size(pool.case), []).append(index)
-    for indices in best.values():
-        if len(indices) > 1:
-            first = min(indices, key=lambda index: _primary_time(made[index]))
-            made[first] = msgspec.structs.replace(made[first], fastest=True)
-    return tuple(made)
+            ranked.setdefault(size(pool.case), []).append(index)
+    leaders = []
+    for indices in ranked.values():
+        if len(indices) < 2:
+            continue
+        first = min(indices, key=lambda index: _primary_time(table[index]))
+        primary = table[first].primary
+        assert primary is not None  # of what ranks
+        tied = [n for n in indices if n == first or not is_distinct(pools[n], pools[first], primary)]
+        leaders += [(index, len(tied) > 1) for index in tied]
+    return leaders
 
 
 def models(table: Iterable[Row]) -> dict[str, list[Row]]:
@@ -149,8 +159,11 @@ def replicated(table: Iterable[Row]) -> bool:
 
 
 def against(table: Iterable[Row]) -> str:
-    """The backend, with its options, that the first speed of ``table`` is told against; empty without a speed."""
-    return next((row.speed.backend for row in table if row.speed), "")
+    """The backend, with its options, that the first speed of ``table`` is told against, and its precision if the
+    baseline names one; empty without a speed.
+    """
+    speeds = [row.speed for row in table if row.speed]
+    return "/".join(filter(None, (speeds[0].backend, speeds[0].precision))) if speeds else ""
 
 
 def in_order(sequences: Iterable[Sequence[str]]) -> list[str]:
@@ -177,27 +190,10 @@ def summarise(record: Record) -> tuple[dict[Boundary, Figure], Figure | None, Sc
     return _times(pool), _rate(pool), pool.score
 
 
-def baselines(cases: Iterable[Case]) -> list[str]:
-    """What may be named as a baseline of ``cases``; with toolchains only where there are several."""
-    plain = {(name, case.toolchain) for case in cases for name in (case.backend, named(case.backend, case.options))}
-    several = len({toolchain for _, toolchain in plain}) > 1
-    return sorted({name for name, _ in plain} | {f"{name}@{toolchain}" for name, toolchain in plain if several})
-
-
-def check_baseline(cases: Iterable[Case], baseline: str) -> None:
-    """UsageError if none of the cases of a run is the ``baseline`` that is asked for."""
-    labels = baselines(cases)
-    if baseline and baseline not in labels:
-        raise UsageError(
-            f"no case has the backend {baseline!r}.{did_you_mean(baseline, labels)}",
-            fix=f"--baseline with one of: {', '.join(labels)}",
-        )
-
-
 # ------------------------------------------------------------------------------------------------ figures of a row
 
 
-def _row(pool: Pool, base: Pool | None, primary: Boundary | None) -> Row:
+def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str) -> Row:
     case, times = pool.case, _times(pool)
     memory, memory_of = _memory(pool)
     ranked = pool.sound and primary in times
@@ -210,11 +206,12 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None) -> Row:
         symbols=dict(case.symbols),
         setting=_setting(case),
         processes=sum(bool(record.measurements) for record in pool.records),
+        builds=len({record.build for record in pool.records if record.measurements}),
         failed=len(pool.failures),
         primary=primary,
         times=times,
         rate=_rate(pool),
-        speed=_speed(pool, base, primary) if ranked and base and primary else None,
+        speed=speed_of(pool, base, primary, baseline) if ranked and base and primary else None,
         score=pool.score,
         memory=memory,
         memory_of=memory_of,
@@ -222,6 +219,7 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None) -> Row:
         energy=_energy(pool),
         ranked=ranked,
         fastest=False,
+        tied=False,
         phases=_phases(pool),
         fairness=_fairness(pool),
         telemetry={record.replicate: record.telemetry for record in pool.records},
@@ -239,12 +237,20 @@ def _times(pool: Pool) -> dict[Boundary, Figure]:
 
 def _time(processes: tuple[tuple[int, ...], ...]) -> Figure:
     medians = [float(statistics.median(samples)) for samples in processes]
-    shape = stats.percentiles(_joined(processes))
     if len(medians) > 1:
-        return msgspec.structs.replace(_over_processes(medians), percentiles=shape)
-    interval = stats.median_interval(processes[0], CONFIDENCE)
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    return Figure(value=medians[0], low=low, high=high, processes=1, percentiles=shape)
+        figure = _over_processes(medians)
+    else:
+        interval = stats.median_interval(processes[0], CONFIDENCE)
+        low, high = (interval.low, interval.high) if interval else (None, None)
+        figure = Figure(value=medians[0], low=low, high=high, processes=1)
+    samples = sorted(joined(processes))
+    return msgspec.structs.replace(
+        figure,
+        percentiles=stats.percentiles(samples),
+        minimum=float(min(samples)),
+        sd=stats.deviation(samples),
+        samples=len(samples),
+    )
 
 
 def _spread(pool: Pool, primary: Boundary | None) -> tuple[Warning, ...]:
@@ -339,9 +345,6 @@ def _setting(case: Case) -> str:
     return " ".join(spans + bare.label.split("/")[fixed:])
 
 
-# ------------------------------------------------------------------------------------------------- against a baseline
-
-
 def _by_model(pools: Iterable[Pool]) -> dict[str, list[Pool]]:
     groups: dict[str, list[Pool]] = {}
     for pool in pools:
@@ -349,102 +352,13 @@ def _by_model(pools: Iterable[Pool]) -> dict[str, list[Pool]]:
     return groups
 
 
-def _size(case: Case) -> tuple[object, ...]:
-    """What must be equal for two times to be of the same work; transfers and L2 state are part of the question."""
-    return case.model, tuple(sorted(case.symbols.items())), case.l2, case.transfers
-
-
 def _primary(pools: Sequence[Pool], baseline: str) -> Boundary | None:
     """The first of PRIMARY that a baseline of the model has, else that any of its cases has."""
-    for members in ([pool for pool in pools if pool.sound and _named(pool.case, baseline)], pools):
+    for members in ([pool for pool in pools if pool.sound and is_baseline(pool.case, baseline)], pools):
         for boundary in PRIMARY:
             if any(boundary in pool.samples for pool in members):
                 return boundary
     return None
-
-
-def _named(case: Case, baseline: str) -> bool:
-    return _exactly(case, baseline) or baseline in (case.backend, f"{case.backend}@{case.toolchain}")
-
-
-def _exactly(case: Case, baseline: str) -> bool:
-    """Whether the name of the baseline is the backend with all its options."""
-    label = named(case.backend, case.options)
-    return baseline in (label, f"{label}@{case.toolchain}")
-
-
-def _baseline_of(pool: Pool, pools: Iterable[Pool], baseline: str) -> Pool | None:
-    """The sound case of the baseline's backend that is nearest: same precision, else fp32; then without options,
-    same toolchain, no graph, same streams.
-    """
-    case = pool.case
-    near = [
-        other
-        for other in pools
-        if other.sound
-        and _named(other.case, baseline)
-        and _size(other.case) == _size(case)
-        and other.case.precision in (case.precision, "fp32")
-    ]
-    return min(near, key=lambda other: _distance(other.case, case, baseline), default=None)
-
-
-def _distance(other: Case, case: Case, baseline: str) -> tuple[bool, ...]:
-    return (
-        other.precision != case.precision,
-        not _exactly(other, baseline),
-        other.toolchain != case.toolchain,
-        other.cuda_graph,
-        other.streams != case.streams,
-    )
-
-
-def _speed(pool: Pool, base: Pool, boundary: Boundary) -> Speed | None:
-    """Welch's interval of the ratio of process medians; with one process on a side, bootstrap within processes; no
-    ratio where neither can be computed.
-    """
-    if boundary not in base.samples:
-        return None
-    one = Speed(
-        ratio=1.0,
-        low=None,
-        high=None,
-        boundary=boundary,
-        against=base.case.label,
-        backend=named(base.case.backend, base.case.options),
-        toolchain=base.case.toolchain,
-        within=False,
-        across_devices=base is not pool and not _places(base) & _places(pool),
-    )
-    if base is pool:
-        return one
-    theirs, ours = base.samples[boundary], pool.samples[boundary]
-    interval = stats.ratio_interval(
-        [statistics.median(s) for s in theirs], [statistics.median(s) for s in ours], CONFIDENCE
-    )
-    within = interval is None
-    if interval is None:
-        interval = stats.bootstrap_ratio(_joined(theirs), _joined(ours), CONFIDENCE)
-    if interval is None:
-        return msgspec.structs.replace(one, ratio=None, within=True)
-    return msgspec.structs.replace(one, ratio=interval.ratio, low=interval.low, high=interval.high, within=within)
-
-
-def _places(pool: Pool) -> set[str]:
-    """The cards or machines that measured: empty for that on which the run was begun, and a name of its own for each
-    record that does not say which other one it was.
-    """
-    places = set()
-    for record in pool.records:
-        if record.measurements:
-            moved = any(warning.kind == "ResumedElsewhere" for warning in record.warnings)
-            unknown = f"? {record.case} {record.replicate}"
-            places.add((record.telemetry.resumed_on or unknown) if moved else "")
-    return places
-
-
-def _joined(processes: tuple[tuple[int, ...], ...]) -> list[int]:
-    return [sample for samples in processes for sample in samples]
 
 
 def _primary_time(row: Row) -> float:

@@ -43,7 +43,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"trtbench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (_run, _show, _list, _layers, _doctor, _selftest, _schema):
+    for add in (_run, _show, _runs, _list, _layers, _doctor, _selftest, _schema):
         add(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:  # the error is the command's, whose --help has the options
@@ -82,16 +82,28 @@ def _run(commands: _Commands) -> None:
 def _show(commands: _Commands) -> None:
     show = commands.add_parser("show", parents=[_tables(), _store(), _common()], help="print the tables of a run")
     show.add_argument(
-        "run", nargs="?", metavar="RUN", help="a run's id, its beginning, or its file (default: the latest)"
+        "runs", nargs="*", metavar="RUN", help="a run's id, its beginning, or its file (default: the latest)"
     )
+    show.add_argument("--select", type=_word, metavar="EXPR", help='only some cases, e.g. "precision=fp16"')
     show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
-    show.add_argument("--as", choices=("trtexec",), help="in the words of another tool")
+    show.add_argument(
+        "--as",
+        choices=("trtexec", "trtexec11"),
+        help="in the words of another tool: trtexec with copies (as it is up to version 10), or without (from 11 on)",
+    )
     show.add_argument("--case", type=_word, metavar="CASE", help="with --as: one case by its id or label")
+
+
+def _runs(commands: _Commands) -> None:
+    runs = commands.add_parser("runs", parents=[_store(), _common()], help="list the runs: name, date, device, state")
+    runs.add_argument("--rehearsals", action="store_true", help="also those of the backend fake")
+    runs.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def _list(commands: _Commands) -> None:
     parents = [_selection(), _size(), _common()]
     plan = commands.add_parser("list", parents=parents, help="print the plan: what runs, what is left out and why")
+    plan.add_argument("--format", choices=("text", "json"), default="text")
     plan.set_defaults(example="trtbench list suites/smoke.yaml")
 
 
@@ -158,10 +170,12 @@ def _tables() -> _Parser:
         "--baseline",
         type=_word,
         metavar="BACKEND",
-        help="the backend that speed is compared with, e.g. eager or eager@TOOLCHAIN (default: eager)",
+        help="the backend that speed is compared with, e.g. eager, eager@TOOLCHAIN, or eager/fp32 for all precisions "
+        "(default: eager)",
     )
     tables.add_argument("--verbose", action="store_true", help="also what was left out, and logs of failures")
     tables.add_argument("--phases", action="store_true", help="also import, load, export, compile and first call")
+    tables.add_argument("--stats", action="store_true", help="also minimum, standard deviation and percentiles")
     return tables
 
 

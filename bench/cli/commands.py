@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
             stream.reconfigure(errors="replace")  # an ASCII terminal has no ±
     arguments = parse(argv)
     from bench.errors import BenchError
+    from bench.report import escape
 
     if arguments.command in ("run", "list", "layers"):
         from bench import api
@@ -45,7 +46,10 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
             return 130
         if isinstance(error, output.OutputError):
             output.silence(sys.stdout)
-        output.complain(f"trtbench: {_sentence(error)}")
+        if isinstance(error, BenchError):
+            output.complain(output.error(error))
+        else:
+            output.complain(f"trtbench: {escape.lines(_sentence(error))}")
         return 2  # an output that cannot be written too: it is all that was asked for
 
 
@@ -58,8 +62,7 @@ def _sentence(error: BaseException) -> str:
         return f"a name or a text cannot be written in this locale: {error}\n  fix: {fix}"
     if isinstance(error, MemoryError):
         return "the host's memory ran out\n  fix: end other programs, or split the suite"
-    if not isinstance(error, OSError):
-        return str(error)
+    assert isinstance(error, OSError)
     place = f"{error.filename}: " if error.filename else ""
     reasons = {
         errno.EMFILE: "let it open more files: ulimit -n 1024",
@@ -93,9 +96,12 @@ def _run(arguments: argparse.Namespace) -> int:
             return api.execute(request, on_event=on_event)
 
     interrupted = False
+    rescued: api.Rescued | None = None
     with output.progress_view(arguments.progress, errors) as view:
         try:
             run = measure(view)
+        except api.Rescued as error:
+            run, rescued = error.run, error
         except api.Interrupted as error:
             run, interrupted = error.run, True
     if arguments.progress != "json":
@@ -104,12 +110,14 @@ def _run(arguments: argparse.Namespace) -> int:
     with output.reader_may_leave(sys.stderr, []):
         if errors:
             output.complain(f"trtbench: {errors[0]}; the run is stored\n  fix: {_command(arguments, 'show', run.path)}")
+        if rescued:
+            output.complain(output.error(rescued))
         if interrupted:
             output.complain(f"interrupted; resume it with: {api.resume_command(run)}")
         elif api.nothing_available(run):
             what = "nothing was measured: every case lacks a package or a device"
             output.complain(f"trtbench: {what}\n  fix: trtbench doctor says what to install")
-    return 130 if interrupted else int(bool(errors) or not api.succeeded(run, strict=arguments.strict))
+    return 130 if interrupted else int(bool(errors or rescued) or not api.succeeded(run, strict=arguments.strict))
 
 
 _FIXED = ("suite", "backend", "device", "quick", "replicates", "yes", "seed", "cold", "dry_run")
@@ -149,41 +157,88 @@ def _run_file(arguments: argparse.Namespace, name: str | None, *words: str) -> P
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    return _print_plan(_request(arguments, plan_only=True))
+    from bench import api
+    from bench.report import plan as view
+
+    request = _request(arguments, plan_only=True)
+    if arguments.format == "text":
+        return _print_plan(request)
+    replicates = request.policy.replicates
+    output.say(view.json(request.plan, replicates=replicates, estimate=api.estimate(request)), end="")
+    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
     from bench import api
-    from bench.errors import UsageError
+    from bench.report import escape
 
     form = getattr(arguments, "as") or arguments.format
-    names = [arguments.run] if arguments.run else []
-    if arguments.case is not None and form != "trtexec":
-        fix = _command(arguments, "show", *names, "--as", "trtexec", "--case", arguments.case)
-        raise UsageError("--case chooses the case that --as shows; tables show all", fix=fix)
-    tables = {"--verbose": arguments.verbose, "--phases": arguments.phases}
-    of_text = {"--baseline": arguments.baseline, "--format": arguments.format != "text"} if form == "trtexec" else {}
-    if ignored := [flag for flag, value in (tables | of_text).items() if value and form != "text"]:
-        fix = _command(arguments, "show", *names, *(["--as", form] if form == "trtexec" else ["--format", form]))
-        raise UsageError(f"{' and '.join(ignored)} would change nothing of {form}", fix=fix)
-    run = api.read(_run_file(arguments, arguments.run, "show"))
-    if run.damage:
-        output.complain(f"trtbench: {run.damage}")
-    if getattr(arguments, "as") == "trtexec":
+    _refuse_ignored(arguments, form)
+    runs = [api.read(_run_file(arguments, name, "show")) for name in arguments.runs or [None]]
+    selections = [api.selected(run, arguments.select or "") for run in runs]
+    for run in runs:
+        if run.damage:
+            output.complain(f"trtbench: {escape.line(run.damage)}")
+    if form == "text":
+        for run, only in zip(runs, selections, strict=True):
+            _print_tables(run, arguments, only)
+        return 0
+    if form in ("trtexec", "trtexec11"):
         from bench.report import trtexec
 
-        output.say(trtexec.render(run, arguments.case))
-    elif arguments.format == "text":
-        _print_tables(run, arguments)
-    else:
-        from bench.report import export
+        for run, only in zip(runs, selections, strict=True):
+            output.say(trtexec.render(run, arguments.case, transfers=form == "trtexec", only=only))
+        return 0
+    from bench.report import export
 
-        output.say(getattr(export, arguments.format)(run, arguments.baseline), end="")
+    if form == "markdown":
+        output.say(
+            "\n".join(
+                export.markdown(run, arguments.baseline, only=only) for run, only in zip(runs, selections, strict=True)
+            ),
+            end="",
+        )
+        return 0
+    only = None if selections[0] is None else frozenset().union(*filter(None, selections))
+    output.say(getattr(export, form)(runs if len(runs) > 1 else runs[0], arguments.baseline, only=only), end="")
+    return 0
+
+
+def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
+    """UsageError for options of `show` that the format ``form`` would ignore."""
+    from bench.errors import UsageError
+
+    names, in_words = arguments.runs, form in ("trtexec", "trtexec11")
+    if arguments.case is not None and not in_words:
+        fix = _command(arguments, "show", *names, "--as", "trtexec", "--case", arguments.case)
+        raise UsageError("--case chooses the case that --as shows; tables show all", fix=fix)
+    tables = {"--verbose": arguments.verbose, "--phases": arguments.phases, "--stats": arguments.stats}
+    of_text = {"--baseline": arguments.baseline, "--format": arguments.format != "text"} if in_words else {}
+    if ignored := [flag for flag, value in (tables | of_text).items() if value and form != "text"]:
+        fix = _command(arguments, "show", *names, *(["--as", form] if in_words else ["--format", form]))
+        raise UsageError(f"{' and '.join(ignored)} would change nothing of {form}", fix=fix)
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    from bench import api
+    from bench.errors import StoreError
+    from bench.report import runs as view
+
+    found = api.runs(store=arguments.store, rehearsals=arguments.rehearsals)
+    if arguments.format == "json":
+        output.say(view.json(found), end="")
+        return 0
+    if not found:
+        raise StoreError(
+            f"there are no runs in {arguments.store}", fix="trtbench run suites/smoke.yaml, or --store DIR"
+        )
+    output.say(view.render(found, **output.screen()), end="")
     return 0
 
 
 def _layers(arguments: argparse.Namespace) -> int:
     from bench import api
+    from bench.errors import BenchError
     from bench.model.run import Failure
     from bench.report import cells
     from bench.report import layers as view
@@ -198,8 +253,8 @@ def _layers(arguments: argparse.Namespace) -> int:
     else:
         output.say("\n".join(view.render(case, layers, **output.screen()) for case, layers in tables), end="")
     for case, failure in failures:
-        fix = f"\n  fix: {failure.hint}" if failure.hint else ""
-        output.complain(f"trtbench: {case.label}: {cells.failure(failure)}: {cells.message(failure)}{fix}")
+        what = f"{cells.failure(failure)}: {cells.message(failure)}"
+        output.complain(output.error(BenchError(what, where=case.label, fix=failure.hint)))
     return 1 if failures else 0
 
 
@@ -243,6 +298,7 @@ def _request(arguments: argparse.Namespace, **options: Any) -> Request:
     """The request of a command line; a note on stderr if its device is not here and only a run needs it."""
     from bench import api
     from bench.errors import DeviceUnavailable, UsageError
+    from bench.report import escape
 
     if arguments.suite is None:
         raise UsageError("no suite is named", fix=arguments.example)
@@ -259,30 +315,30 @@ def _request(arguments: argparse.Namespace, **options: Any) -> Request:
         output.complain(f"trtbench: note: {place}: there is no file {name!r} in the suite's folder\n  a run needs it")
     if request.device_missing:
         what = "the plan is that of a CUDA device: only a run tells whether it has the memory and each precision"
-        output.complain(f"trtbench: note: {request.device_missing}\n  {what}")
+        output.complain(f"trtbench: note: {escape.line(request.device_missing)}\n  {what}")
     return request
 
 
 def _print_plan(request: Request) -> int:
+    from bench import api
     from bench.report import plan as view
 
-    output.say(view.render(request.plan, replicates=request.policy.replicates, verbose=True, **output.screen()))
+    replicates, estimate = request.policy.replicates, api.estimate(request)
+    output.say(view.render(request.plan, replicates=replicates, estimate=estimate, verbose=True, **output.screen()))
     return 0
 
 
-def _print_tables(run: Run, arguments: argparse.Namespace) -> None:
+def _print_tables(run: Run, arguments: argparse.Namespace, only: frozenset[str] | None = None) -> None:
     from bench.report import text
 
-    output.say(
-        text.render(
-            run, baseline=arguments.baseline, verbose=arguments.verbose, phases=arguments.phases, **output.screen()
-        )
-    )
+    options = {name: getattr(arguments, name) for name in ("baseline", "verbose", "phases", "stats")}
+    output.say(text.render(run, only=only, **options, **output.screen()))
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "show": _show,
+    "runs": _runs,
     "list": _list,
     "layers": _layers,
     "doctor": _doctor,

@@ -7,7 +7,10 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from bench.errors import BenchError
 
 # Errors of a stream that takes no more: no room, no quota, a file too large, a device that fails.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -88,6 +91,15 @@ def reader_may_leave(stream: TextIO, errors: list[OSError]) -> Iterator[None]:
     except OutputError as error:
         silence(stream)
         errors.append(error)
+
+
+def error(error: BenchError) -> str:
+    """An error as all are printed; nothing in it can steer the terminal or look like a line of another one."""
+    from bench.report import escape
+
+    what = f"{error.where}: {error.what}" if error.where else error.what
+    texts = [escape.lines(text).replace("\n", "\n    ") for text in (what, error.fix)]
+    return "\n  fix: ".join(["trtbench: " + texts[0], *filter(None, texts[1:])])
 
 
 def silence(stream: TextIO) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from bench.model.data import Data
 from bench.model.run import Record
 
@@ -15,6 +17,27 @@ class Waiting(Event, frozen=True, kw_only=True):
 
     device: str
     holder: str
+
+
+class Begin(Event, frozen=True, kw_only=True):
+    """The run has its file: what follows is of it. ``total`` counts the processes of its plan."""
+
+    run: str
+    path: str
+    cases: int
+    total: int
+
+
+class End(Event, frozen=True, kw_only=True):
+    """The last event of a run: ``complete``, ``interrupted``, or ``failed``, where an error ended it.
+
+    ``path`` is the file that has its ``records``, another than at the beginning if that one was lost.
+    """
+
+    run: str
+    path: str
+    status: Literal["complete", "interrupted", "failed"]
+    records: int
 
 
 class Started(Event, frozen=True, kw_only=True):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+import msgspec
 
 from bench.analysis.pool import Score
-from bench.analysis.rows import Figure, Row, Speed, summarise
+from bench.analysis.rows import Figure, Row, summarise
+from bench.analysis.speed import Speed
 from bench.model.run import Failure, Record
 from bench.model.suite import Boundary
+from bench.report import escape
 from bench.units import format_rate, format_size, format_time, parse_time
 
 NONE = "-"
@@ -18,6 +22,18 @@ ACROSS = "‡"
 # ± shows the larger half of an interval. Where the other is shorter by more than this fraction of the value, the error
 # would show in the three digits of a bound, and the bounds are printed instead.
 UNEVEN = 0.01
+# The half of an interval, as a fraction of the value, beyond which it tells nothing.
+WIDEST = 1.0
+
+
+def shown(row: Row) -> Row:
+    """The row with names that a table can show."""
+    symbols = {escape.name(name): size for name, size in row.symbols.items()}
+    texts = {field: escape.name(getattr(row, field)) for field in ("model", "backend", "setting")}
+    failure = row.failure and msgspec.structs.replace(
+        row.failure, kind=escape.name(row.failure.kind), stage=escape.name(row.failure.stage)
+    )
+    return msgspec.structs.replace(row, symbols=symbols, failure=failure, **texts)
 
 
 def time(figure: Figure | None, *, mark: bool = False) -> str:
@@ -30,6 +46,11 @@ def time(figure: Figure | None, *, mark: bool = False) -> str:
     unit = parse_time(f"1 {text.rpartition(' ')[2]}")
     within = _interval(figure.value, figure.low, figure.high, lambda bound: format_rate(bound / unit))
     return text + within + _marks({ALONE: mark and figure.processes == 1})
+
+
+def bare(ns: float | None) -> str:
+    """``1.23 ms``, without an interval."""
+    return NONE if ns is None else format_time(ns)
 
 
 def rate(figure: Figure | None, *, bare: bool = False) -> str:
@@ -49,6 +70,12 @@ def ratio(speed: Speed | None, label: str, *, mark: bool = False) -> str:
         return "baseline"
     within = _interval(speed.ratio, speed.low, speed.high, _times)
     return f"{_times(speed.ratio)}x{within}{_marks({ALONE: mark and speed.within, ACROSS: speed.across_devices})}"
+
+
+def tie(table: Iterable[Row]) -> str:
+    """What the legend says where several rows are marked as the fastest of one model and sizes; else empty."""
+    tied = any(row.tied for row in table)
+    return " (several are a tie: the interval of the ratio of their times contains 1)" if tied else ""
 
 
 def verdict(score: Score | None) -> str:
@@ -148,10 +175,14 @@ def _times(value: float) -> str:
 
 
 def _interval(value: float, low: float | None, high: float | None, bound: Callable[[float], str]) -> str:
-    """`` ±0.4%``, or the bounds where its halves are uneven (leading blank); empty without an interval."""
+    """`` ±0.4%``, or the bounds where its halves are uneven, or `` ±unknown`` where it reaches beyond twice the value
+    (leading blank); empty without an interval.
+    """
     if low is None or high is None or not value:
         return ""
     below, above = (value - low) / value, (high - value) / value
+    if above > WIDEST:
+        return " ±unknown"
     if abs(above - below) > UNEVEN:
         return f" [{bound(low)}, {bound(high)}]"
     half = max(below, above)

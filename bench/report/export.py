@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
-from collections.abc import Sequence
+import sys
+from collections.abc import Sequence, Set
 from typing import Any
 
 import msgspec
 
-from bench.analysis.rows import PRIMARY, SHOWN, Row, against, models, replicated, rows
+from bench.analysis.rows import PRIMARY, SHOWN, Row, against, in_order, models, replicated, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, notes, warnings
+from bench.report import cells, escape, notes, warnings
 
 # 3: `telemetry` in groups; `warnings` have `figures`.
 # 2: values of `fairness` as stored, in lists; `telemetry`; `speed.across_devices`; `speed.ratio` may be null.
 JSON_SCHEMA = 3
 
 
-def markdown(run: Run, baseline: str = "") -> str:
+def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> str:
     """One table per model (GitHub flavour), its notes as a list below; a last line says what bold and marks mean."""
     header = run.header
     processes = cells.count(header.policy.replicates, "process")
@@ -27,47 +28,74 @@ def markdown(run: Run, baseline: str = "") -> str:
     lines += [f"\n`{name}`:{rest}" for name, _, rest in (line.partition(":") for line in notes.toolchains(run))]
     if whole := notes.of_run(run):
         lines += ["", *(f"- {_note(note)}" for note in whole)]
-    table = rows(run, baseline)
+    table = _rows(run, baseline, only)
     mark = replicated(table)
     for model, members in models(table).items():
         lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure], mark)]
         listed_notes = notes.collect(members, run, baseline)
         lines += ["", *(f"- {_note(note, members)}" for note in listed_notes)] if listed_notes else []
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
-    bold = "bold: fastest accurate case of its model and sizes" if any(row.fastest for row in table) else ""
+    fastest = f"bold: fastest accurate case of its model and sizes{cells.tie(table)}"
+    bold = fastest if any(row.fastest for row in table) else ""
     if last := "; ".join(filter(None, (bold, *notes.evidence(table), left_out))):
         lines += ["", f"{last[0].upper()}{last[1:]}."]
-    return "\n".join(lines).rstrip() + "\n"
+    return escape.lines("\n".join(lines).rstrip(), sys.maxsize) + "\n"
 
 
-def csv(run: Run, baseline: str = "") -> str:
-    """One line per case under a header line: identity, one column per symbol, then for each boundary of the run
-    ``NAME_ns``, ``NAME_low_ns``, ``NAME_high_ns``, and the other figures as raw numbers; empty where there is none.
+def csv(run: Run | Sequence[Run], baseline: str = "", *, only: Set[str] | None = None) -> str:
+    """One line per case of one run or several under a header line: identity, one column per symbol, for each boundary
+    ``NAME_ns``, ``NAME_low_ns``, ``NAME_high_ns`` and its statistics, the phases, and the other figures as raw numbers;
+    empty where there is none.
     """
-    table = rows(run, baseline)
+    tables = [(one.header.run, _rows(one, baseline, only)) for one in _several(run)]
+    table = [row for _, members in tables for row in members]
     symbols = list(dict.fromkeys(name for row in table for name in row.symbols))
     boundaries = [boundary for boundary in SHOWN if any(boundary in row.times for row in table)]
-    flat = [_flat(row, symbols, boundaries) for row in table]
+    phases = in_order([phase.name for phase in row.phases] for row in table)
+    flat = [
+        {
+            escape.line(column): escape.cell(value)
+            for column, value in {"run": name, **_flat(row, symbols, boundaries, phases)}.items()
+        }
+        for name, members in tables
+        for row in members
+    ]
     buffer = io.StringIO()
-    writer = csv_format.DictWriter(buffer, list(flat[0]) if flat else ["case"], lineterminator="\n")
+    writer = csv_format.DictWriter(buffer, list(flat[0]) if flat else ["run", "case"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     return buffer.getvalue()
 
 
-def json(run: Run, baseline: str = "") -> str:
-    """One object: ``schema``, ``run``, ``created``, ``version``, ``environments`` (by toolchain, each with its
-    ``fingerprint``), ``status`` (complete, interrupted, unfinished), ``damage``, ``rows`` and ``left_out``.
+def json(run: Run | Sequence[Run], baseline: str = "", *, only: Set[str] | None = None) -> str:
+    """One object, or a list of one for each of several runs: ``schema``, ``run``, ``created``, ``version``,
+    ``environments`` (by toolchain, each with its ``fingerprint``), ``status`` (complete, interrupted, unfinished),
+    ``damage``, ``rows`` and ``left_out``.
 
     A row has every field of rows.Row (None as null); times are nanoseconds, rates inferences/s, sizes bytes.
     docs/results-format.md says what each means.
     """
+    several = _several(run)
+    whole = _whole(run, baseline, only) if isinstance(run, Run) else [_whole(one, baseline, only) for one in several]
+    return escape.in_json(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n"
+
+
+def _several(run: Run | Sequence[Run]) -> Sequence[Run]:
+    return [run] if isinstance(run, Run) else run
+
+
+def _rows(run: Run, baseline: str, only: Set[str] | None) -> list[Row]:
+    """The rows of the cases (ids) that are asked for, all of them without ``only``; their figures are of the whole."""
+    return [row for row in rows(run, baseline) if only is None or row.case in only]
+
+
+def _whole(run: Run, baseline: str, only: Set[str] | None) -> dict[str, Any]:
     header = run.header
     environments = {
         name: {**msgspec.to_builtins(found), "fingerprint": found.fingerprint}
         for name, found in header.environments.items()
     }
-    whole = {
+    return {
         "schema": JSON_SCHEMA,
         "run": header.run,
         "created": header.created,
@@ -75,10 +103,9 @@ def json(run: Run, baseline: str = "") -> str:
         "environments": environments,
         "status": run.footer.status if run.footer else "unfinished",
         "damage": run.damage,
-        "rows": [_whole_row(row) for row in rows(run, baseline)],
+        "rows": [_whole_row(row) for row in _rows(run, baseline, only)],
         "left_out": header.left_out,
     }
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
 
 
 def _whole_row(row: Row) -> dict[str, Any]:
@@ -100,8 +127,8 @@ def _table(members: Sequence[Row], mark: bool) -> list[str]:
     columns: dict[str, list[str]] = {
         "backend": [_escape(row.backend) for row in members],
         "precision": [row.precision for row in members],
-        **{name: [str(row.symbols.get(name, cells.NONE)) for row in members] for name in symbols},
-        "setting": [row.setting for row in members],
+        **{_escape(name): [str(row.symbols.get(name, cells.NONE)) for row in members] for name in symbols},
+        "setting": [_escape(row.setting) for row in members],
         **{name: [cells.time(row.times.get(name), mark=mark) for row in members] for name in times},
         "QPS": [cells.rate(row.rate) for row in members],
         versus: [cells.ratio(row.speed, row.label, mark=mark) for row in members],
@@ -119,7 +146,7 @@ def _table(members: Sequence[Row], mark: bool) -> list[str]:
         texts = [texts[index] for texts in columns.values()]
         if row.failure and not row.processes:
             empty = [cells.NONE] * (len(texts) - first_figure - 1)
-            texts = [*texts[:first_figure], cells.failure(row.failure), *empty]
+            texts = [*texts[:first_figure], _escape(cells.failure(row.failure)), *empty]
         if row.fastest and row.primary in columns:
             bold = list(columns).index(row.primary)
             texts[bold] = f"**{texts[bold]}**"
@@ -134,16 +161,24 @@ def _note(note: notes.Note, members: Sequence[Row] = ()) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return escape.line(text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " "))
 
 
-def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary]) -> dict[str, Any]:
+def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary], phases: Sequence[str]) -> dict[str, Any]:
     times: dict[str, float | None] = {}
     for boundary in boundaries:
         figure = row.times.get(boundary)
         times[f"{boundary}_ns"] = figure.value if figure else None
         times[f"{boundary}_low_ns"] = figure.low if figure else None
         times[f"{boundary}_high_ns"] = figure.high if figure else None
+        times[f"{boundary}_min_ns"] = figure.minimum if figure else None
+        times[f"{boundary}_sd_ns"] = figure.sd if figure else None
+        for percent in (90, 95, 99):
+            times[f"{boundary}_p{percent}_ns"] = figure.percentiles.get(percent) if figure else None
+    spent = {phase.name: phase for phase in row.phases}
+    for name in phases:
+        times[f"phase_{name}_ns"] = spent[name].cold_ns if name in spent else None
+        times[f"phase_{name}_warm_ns"] = spent[name].warm_ns if name in spent else None
     rate, speed, score, failure = row.rate, row.speed, row.score, row.failure
     return {
         "case": row.case,
@@ -154,6 +189,7 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary]) -> d
         **{f"symbol_{name}": row.symbols.get(name) for name in symbols},
         "setting": row.setting,
         "processes": row.processes,
+        "builds": row.builds,
         "failed": row.failed,
         **times,
         "rate": rate and rate.value,
@@ -177,6 +213,7 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary]) -> d
         "inference_j": row.energy,
         "ranked": row.ranked,
         "fastest": row.fastest,
+        "tied": row.tied,
         "warnings": " ".join(dict.fromkeys(warning.kind for warning in row.warnings)),
         "failure_kind": failure and failure.kind,
         "failure_stage": failure and failure.stage,

@@ -11,7 +11,7 @@ import msgspec
 
 from bench.model.profile import Layer, Layers, Tensor
 from bench.model.suite import Case
-from bench.report import cells, table
+from bench.report import cells, escape, table
 from bench.report.table import Column
 from bench.units import format_time
 
@@ -61,7 +61,7 @@ def json(engines: Sequence[tuple[Case, Layers]]) -> str:
     """One object: ``schema`` and ``cases``, each with ``case`` (id), ``label`` and all fields of layers.Layers."""
     cases = [{"case": case.id, "label": case.label, **msgspec.to_builtins(layers)} for case, layers in engines]
     document = {"schema": JSON_SCHEMA, "cases": cases}
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+    return escape.in_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()) + "\n"
 
 
 def layout(tensor: Tensor) -> str:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import shlex
+import string
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
 from bench import store
-from bench.analysis.rows import PRIMARY, Row, baseline_label, baselines, replicated
+from bench.analysis.rows import PRIMARY, Row, baseline_label, replicated
+from bench.analysis.speed import is_baseline
 from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
 from bench.model.run import Environment, Failure, Run, Warning
-from bench.report import cells, warnings
+from bench.report import cells, escape, warnings
 
 LONGEST_VALUE = 60
 SHOWN_ROWS = 3
+# What notes that are told as one have in common.
+Key: TypeAlias = tuple[str, ...]
 _NO_CONDITION = ("engine", "mode", "ir")
 
 
@@ -35,27 +39,71 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     about: tuple[str, ...] = ()
 
 
-def collect(table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = False) -> list[Note]:
+def collect(
+    table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = False, without: Set[Key] = frozenset()
+) -> list[Note]:
     """The notes of one table of ``run``: numbered ones (failures, accuracy, warnings) first, then general ones.
 
-    ``baseline`` is what the rows were made with.
+    ``baseline`` is what the rows were made with; ``without`` are the notes that shared() has.
     """
+    numbered = _numbered(table, verbose, lambda key: key not in without, [str(n) for n in range(1, len(table) * 99)])
+    return numbered + [_shown(note) for note in _general(table, run, baseline)]
+
+
+def shared(tables: Iterable[Sequence[Row]]) -> tuple[frozenset[Key], list[Note]]:
+    """The notes that several of the ``tables`` have, each once with a letter for its mark, and what collect() is to
+    leave out for them.
+    """
+    tables = list(tables)
+    times = Counter(key for table in tables for key in _keys(table))
+    keys = frozenset(key for key, count in times.items() if count > 1)
+    if not keys:
+        return keys, []
+    letters = [*string.ascii_uppercase, *(f"{a}{b}" for a in string.ascii_uppercase for b in string.ascii_uppercase)]
+    return keys, _numbered([row for table in tables for row in table], False, lambda key: key in keys, letters)
+
+
+def _keys(table: Sequence[Row]) -> set[Key]:
+    """What the notes of a table have in common with like ones of another."""
+    results = {(kind, warnings.mask_numbers(text), hint) for row in table for kind, text, hint in _results_of(row)}
+    return results | {warnings.key(warning) for row in table for warning in row.warnings}
+
+
+def repeated(general: Iterable[Sequence[Note]]) -> list[Note]:
+    """The notes without a mark that stand word by word below several tables, each once."""
+    times = Counter((note.kind, note.text, note.fix) for notes in general for note in notes if not note.mark)
+    return [Note(kind=kind, text=text, fix=fix) for (kind, text, fix), count in times.items() if count > 1]
+
+
+def _numbered(table: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool], marks: Sequence[str]) -> list[Note]:
+    """The notes on failures, accuracy and warnings whose key is ``wanted``, with their ``marks`` in turn."""
     visible = [row for row in table if row.processes or row.failure]
     merged: dict[tuple[str, str, str], list[Row]] = {}
     logs: dict[tuple[str, str, str], str] = {}
     for source in (_results, _warnings):
-        for note, members in source(table, visible, verbose):
+        for note, members in source(table, visible, verbose, wanted):
             merged.setdefault(note, []).extend(members)
             failure = members[0].failure
             if failure and note[0] == cells.failure(failure):
                 logs.setdefault(note, failure.log)
     numbered = []
     in_order = sorted(merged.items(), key=lambda note: table.index(note[1][0]))  # of the rows; stable within a row
-    for number, ((kind, text, fix), members) in enumerate(in_order, 1):
+    for mark, ((kind, text, fix), members) in zip(marks, in_order, strict=False):
         ids = tuple(dict.fromkeys(row.case for row in members))
         log = logs.get((kind, text, fix), "")
-        numbered.append(Note(kind=kind, text=text, fix=fix, log=log, mark=str(number), about=ids))
-    return numbered + _general(table, run, baseline)
+        numbered.append(Note(kind=kind, text=text, fix=fix, log=log, mark=mark, about=ids))
+    return [_shown(note) for note in numbered]
+
+
+def _shown(note: Note) -> Note:
+    """The note with texts that a terminal or page can show; logs were cut by the worker."""
+    return msgspec.structs.replace(
+        note,
+        kind=escape.name(note.kind),
+        text=escape.lines(note.text),
+        fix=escape.lines(note.fix),
+        log=escape.lines(note.log, 1 << 20),
+    )
 
 
 def marks(notes: Sequence[Note], row: Row) -> str:
@@ -90,7 +138,7 @@ def of_run(run: Run) -> list[Note]:
         notes.append(
             Note(kind="strangers", text=f"{cells.count(strangers, 'record')} of cases outside the plan are not shown")
         )
-    return notes
+    return [_shown(note) for note in notes]
 
 
 def counts(run: Run) -> str:
@@ -166,13 +214,15 @@ def _alone(row: Row) -> bool:
 _Numbered: TypeAlias = Iterator[tuple[tuple[str, str, str], list[Row]]]
 
 
-def _results(table: Sequence[Row], visible: Sequence[Row], verbose: bool) -> _Numbered:
+def _results(table: Sequence[Row], visible: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool]) -> _Numbered:
     """The notes on failures and inaccurate outputs. Those that differ only in numbers become one, the first; each
     stands alone if ``verbose``.
     """
     groups: dict[tuple[str, str, str], list[tuple[str, Row]]] = {}
     for row in table:
         for kind, text, hint in _results_of(row):
+            if not wanted((kind, warnings.mask_numbers(text), hint)):
+                continue
             key = (kind, text if verbose else warnings.mask_numbers(text), hint)
             groups.setdefault(key, []).append((text, row))
     for (kind, _, hint), members in groups.items():
@@ -193,13 +243,15 @@ def _results_of(row: Row) -> list[tuple[str, str, str]]:
     return notes
 
 
-def _warnings(table: Sequence[Row], visible: Sequence[Row], verbose: bool) -> _Numbered:
+def _warnings(table: Sequence[Row], visible: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool]) -> _Numbered:
     """The notes on warnings. Those of one kind that differ only in numbers become one, with the span of each number;
     each stands alone if ``verbose``.
     """
     groups: dict[tuple[object, ...], list[tuple[Warning, Row]]] = {}
     for row in table:
         for number, warning in enumerate(row.warnings):
+            if not wanted(warnings.key(warning)):
+                continue
             key = (row.case, number) if verbose else warnings.key(warning)
             groups.setdefault(key, []).append((warning, row))
     for members in groups.values():
@@ -223,12 +275,13 @@ def _likewise(members: Sequence[tuple[object, Row]], visible: Sequence[Row]) -> 
 
 
 def _which(row: Row, table: Sequence[Row]) -> str:
-    """What tells ``row`` from the others of its table: ``eager fp16 batch=8 graph``."""
+    """What tells ``row`` from the others of its table, or of all of them: ``eager fp16 batch=8 graph``."""
+    model = [row.model] if len({other.model for other in table}) > 1 else []
     precision = [row.precision] if len({other.precision for other in table}) > 1 else []
     sizes = [
         f"{name}={size}" for name, size in row.symbols.items() if len({other.symbols.get(name) for other in table}) > 1
     ]
-    return " ".join(filter(None, [row.backend, *precision, *sizes, row.setting]))
+    return " ".join(filter(None, [*model, row.backend, *precision, *sizes, row.setting]))
 
 
 # -------------------------------------------------------------------------------------------- of the table as a whole
@@ -260,7 +313,7 @@ def _baselines(measured: Sequence[Row]) -> list[Note]:
     precisions = {row.label: row.precision for row in measured}
     others: dict[str, list[Row]] = {}
     for row in measured:
-        if row.speed and precisions.get(row.speed.against) != row.precision:
+        if row.speed and not row.speed.precision and precisions.get(row.speed.against) != row.precision:
             others.setdefault(row.speed.against, []).append(row)
     notes = [
         Note(kind="baseline", text=f"{names(rows)} against {against}: no baseline has their precision")
@@ -282,7 +335,7 @@ def _no_speed(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
     name = baseline_label(run, baseline)
     there = dict.fromkeys(row.backend.partition("[")[0] for row in measured if row.ranked)
     others = [backend for backend in there if backend != name]
-    if name in baselines(run.header.cases):
+    if any(is_baseline(case, name) for case in run.header.cases):
         text = f"no accurate {name} of the same sizes and precision (or fp32) at {lacking[0].primary}"
     else:
         text = f"this run has no {name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -13,13 +14,14 @@ import msgspec
 
 from bench.model import events
 from bench.model.run import Record
-from bench.report import cells
+from bench.report import cells, escape
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live as RichLive
 
 
+_TICK_S = 1.0
 # Phases that may take minutes.
 _LONG = ("prestart", "export", "compile", "build")
 
@@ -40,8 +42,9 @@ class View(contextlib.AbstractContextManager["View"]):
 class Live(View):
     """What runs, done of total, elapsed, time left and the last result, redrawn in place.
 
-    It draws only when an event comes, from the calling thread: a redraw thread would disturb a child that is being
-    timed. For the same reason a timed step is not drawn if the step before already announced it. Failures, notes and
+    It draws when an event comes, and once a second while it waits: for a lock, an import, a compiler. From warm-up to
+    the end of a measurement nothing is drawn but what an event tells, as a redraw could disturb the child that is
+    timed; for the same reason a timed step is not drawn if the step before already announced it. Failures, notes and
     waiting are printed above and stay. ``now`` gives seconds.
     """
 
@@ -52,29 +55,51 @@ class Live(View):
         self._records = self._count = self._total = 0
         self._running = self._phase = self._last = ""
         self._live: RichLive | None = None
+        self._timed = False
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._ticker = threading.Thread(target=self._tick_on, daemon=True)
 
     def __enter__(self) -> Live:
         from rich.live import Live as RichLive
 
         self._live = RichLive(console=self._console, auto_refresh=False, transient=True)
         self._live.__enter__()
+        self._ticker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         if self._live is not None:
+            self._ticker.join()
             self._live.__exit__(kind, error, trace)
             self._live = None
 
     def __call__(self, event: events.Event) -> None:
         """Take the event in and redraw, except for a timed step that the warm-up has announced."""
-        after_warmup = self._phase == "warmup"
-        self._take(event)
-        if isinstance(event, events.Step) and event.timed and after_warmup:
-            return
-        if self._live is not None:
-            self._live.update(self.draw(), refresh=True)
+        with self._lock:
+            after_warmup = self._phase == "warmup"
+            self._take(event)
+            if isinstance(event, events.Step):
+                self._timed = event.timed or event.phase == "warmup"
+            elif isinstance(event, events.Started | events.Stored | events.Waiting):
+                self._timed = False
+            if isinstance(event, events.Step) and event.timed and after_warmup:
+                return
+            if self._live is not None:
+                self._live.update(self.draw(), refresh=True)
+
+    def tick(self) -> None:
+        """Redraw the time that has passed, unless a child is warmed up or timed."""
+        with self._lock:
+            if self._live is not None and not self._timed:
+                self._live.update(self.draw(), refresh=True)
+
+    def _tick_on(self) -> None:
+        while not self._ended.wait(_TICK_S):
+            self.tick()
 
     def draw(self) -> RenderableType:
         """The three lines."""
@@ -82,6 +107,7 @@ class Live(View):
 
         width = self._console.width
         lines = [self._summary(), f"now   {self._running}", f"last  {self._last}" if self._last else ""]
+        lines = [escape.line(line, width + 1) for line in lines]
         visible = [line if len(line) <= width else line[: width - 1] + "…" for line in lines if line]
         return Text("\n".join(visible), no_wrap=True)
 
@@ -114,7 +140,7 @@ class Live(View):
                 self._print(event.text)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(_indented(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class Plain(View):
@@ -139,7 +165,7 @@ class Plain(View):
             case events.Started():
                 self._close()
                 self._open, self._phase = _name(event.label, event.replicate), ""
-                self._write(f"[{min(event.done + 1, event.total)}/{event.total}] {self._open} ...")
+                self._write(f"[{min(event.done + 1, event.total)}/{event.total}] {escape.line(self._open)} ...")
             case events.Step():
                 self._step(event.phase.partition(":")[0])
             case events.Stored():
@@ -152,7 +178,7 @@ class Plain(View):
     def _step(self, phase: str) -> None:
         if self._open and phase in _LONG and phase != self._phase:
             self._phase = phase
-            self._write(f" {phase},")
+            self._write(f" {escape.line(phase)},")
 
     def _show_record(self, event: events.Stored) -> None:
         name = _name(event.record.label, event.record.replicate)
@@ -161,14 +187,14 @@ class Plain(View):
             self._open = ""
         else:
             self._close()
-            self._write(f"[{event.done}/{event.total}] {name} ... ")
-        self._write(f"{cells.result(event.record)}\n")
+            self._write(f"[{event.done}/{event.total}] {escape.line(name)} ... ")
+        self._write(f"{_indented(cells.result(event.record))}\n")
         if event.record.failure and event.record.failure.hint:
-            self._write(f"    try: {event.record.failure.hint}\n")
+            self._write(f"    try: {_indented(event.record.failure.hint)}\n")
 
     def _line(self, text: str) -> None:
         self._close()
-        self._write(f"{text}\n")
+        self._write(f"{_indented(text)}\n")
 
     def _close(self) -> None:
         if self._open:
@@ -188,7 +214,7 @@ class Json(View):
 
     def __call__(self, event: events.Event) -> None:
         """Write the event."""
-        self._stream.write(msgspec.json.encode(event).decode() + "\n")
+        self._stream.write(escape.in_json(msgspec.json.encode(event).decode()) + "\n")
         self._stream.flush()
 
 
@@ -214,6 +240,11 @@ class GuardedView(View):
             self._view(event)
 
 
+def _indented(text: str) -> str:
+    """``text`` without control characters; what follows its first line cannot be taken for a line of ours."""
+    return escape.lines(text).replace("\n", "\n    ")
+
+
 def _name(label: str, replicate: int) -> str:
     """The label, with the number of the process from the second on."""
     return f"{label} #{replicate + 1}" if replicate else label
@@ -222,4 +253,4 @@ def _name(label: str, replicate: int) -> str:
 def _failure(record: Record) -> str:
     text = f"{_name(record.label, record.replicate)}  {cells.result(record)}"
     hint = record.failure.hint if record.failure else ""
-    return f"{text}\n    try: {hint}" if hint else text
+    return f"{text}\ntry: {hint}" if hint else text

@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bench.report import escape
+
 if TYPE_CHECKING:
     from rich.text import Text
 
 GAP = 2
+_LONGEST_LINE = 10_000
+_BLANK = "\N{NO-BREAK SPACE}"
+_PROGRAMS = ("trtbench", "pip", "python", "nvidia-smi", "nsys", "git", "apt-get", "ls", "unset", "sudo", "nox")
+# Words that another one always follows in a command.
+_TAKES = (*_PROGRAMS, "install")
+# Words that are no packages.
+_PROSE = ("there", "in", "or", "and", "to", "with", "for", "if", "then")
+# An option, a path, a version, an assignment, or the name of a run.
+_ARGUMENT = re.compile(r"[-'/.~$<]|\S*[/=_]|\d{8}T|\S+\.(yaml|jsonl|py)\b")
 SHORTEST_NAME = 16
 
 
@@ -147,31 +158,71 @@ def draw(
 
 def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str]:
     """``text`` in lines of at most ``width``, the first after ``first``, the others after ``indent``; its own line
-    breaks are kept. Words are never broken, so that a command or path can be copied.
+    breaks are kept. Words and commands are never broken, so that a command or path can be copied.
     """
     lines: list[str] = []
     for part in text.splitlines() or [""]:
         lead = first if not lines else indent
         part_lines = textwrap.wrap(
-            part, width, initial_indent=lead, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            _glue(part),
+            width,
+            initial_indent=lead,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
-        lines += part_lines or [lead.rstrip()]
+        lines += [line.replace(_BLANK, " ") for line in part_lines] or [lead.rstrip()]
     return lines
 
 
+def _glue(text: str) -> str:
+    """``text`` with its commands as one word each: a name of a program, what it is to do, options and their values."""
+    words: list[str] = []
+    inside, program, last, quote = False, "", "", ""
+    for word in text.split(" "):
+        bare = word.strip("(`")
+        if inside:
+            package = program == "pip" and bare not in _PROSE
+            takes = last in _TAKES or last.startswith("-") or package
+            inside = bool(quote) or takes or _ARGUMENT.match(bare) is not None
+        joined = inside
+        if not inside and bare in _PROGRAMS:
+            inside, program = True, bare
+        if joined:
+            words[-1] += _BLANK + word
+        else:
+            words.append(word)
+        if inside:
+            quote = "" if (quote + word).count("'") % 2 == 0 else "'"
+            inside = bool(quote) or not word.endswith((",", ";", ")", ":"))
+        last = bare
+    return " ".join(words)
+
+
 def show(lines: Sequence[Text | str], color: bool) -> str:
-    """The lines as one string, with ANSI colours if ``color``."""
+    """The lines as one string, with ANSI colours if ``color``. All text for a terminal passes here: what is within a
+    line cannot break it or steer the terminal.
+    """
     if not color:
-        return "\n".join(str(line).rstrip() for line in lines) + "\n"
+        return "\n".join(escape.line(str(line).rstrip(), _LONGEST_LINE) for line in lines) + "\n"
     import io
 
     from rich.console import Console
 
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=True, color_system="standard", width=10_000, legacy_windows=False)
-    for line in lines:
+    for line in map(_safe, lines):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return buffer.getvalue()
+
+
+def _safe(line: Text | str) -> Text | str:
+    from rich.text import Text
+
+    plain = escape.line(str(line), _LONGEST_LINE)
+    if plain == str(line):
+        return line
+    return Text(plain, style=line.style) if isinstance(line, Text) else plain
 
 
 def _pad(cell: str, column: Column) -> str:

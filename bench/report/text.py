@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 from bench.analysis.rows import SHOWN, Row, against, in_order, models, replicated, rows
@@ -22,8 +22,10 @@ DROP = {
     "acc": -1, "speed": -2,
 }  # fmt: skip
 DROP_PHASES = {"validate": 90, "measure": 85, "warmup": 80, "import": 70, "first_call": 20, "compile": 10, "build": 10}
+DROP_STATISTICS = {"samples": 20, "sd": 10}
+PERCENTILES = (50, 90, 95, 99)
 LEGEND = (
-    "* fastest accurate case of its model and sizes; ± (larger half) and [ ] are 95% intervals; QPS is inferences "
+    "* fastest accurate case of its model and sizes{tie}; ± (larger half) and [ ] are 95% intervals; QPS is inferences "
     "per second"
 )
 # As long as `vs torch_tensorrt`: a backend with options would make its column wider than what stands in it.
@@ -38,6 +40,8 @@ def render(
     color: bool = False,
     verbose: bool = False,
     phases: bool = False,
+    stats: bool = False,
+    only: Set[str] | None = None,
 ) -> str:
     """All tables of ``run`` in lines of at most ``width`` characters (a longer word, e.g. a path, is kept whole).
 
@@ -45,18 +49,31 @@ def render(
     several lines, and a line below the table says which columns are gone.
 
     ``baseline`` as for rows(). ``verbose`` adds cases not measured, combinations left out, every warning and the
-    failures' logs; ``phases`` a table of the steps before the measurement. UsageError for an unknown baseline.
+    failures' logs; ``phases`` a table of the steps before the measurement, ``stats`` one of minima, deviations and
+    percentiles. ``only`` are the cases (ids) to show, all without it. UsageError for an unknown baseline.
     """
-    all_rows = rows(run, baseline)
+    all_rows = [cells.shown(row) for row in rows(run, baseline) if only is None or row.case in only]
     lines = _heading(run, width)
+    if only is not None:
+        lines.append(f"{len(all_rows)} of {cells.count(len(run.header.cases), 'case')} shown")
     mark = replicated(all_rows)
-    for model, members in models(all_rows).items():
-        lines += ["", *_model(model, members, notes.collect(members, run, baseline, verbose), width, verbose, mark)]
+    tables = models(all_rows)
+    keys, shared = notes.shared([] if verbose else tables.values())
+    own = {model: notes.collect(members, run, baseline, verbose, keys) for model, members in tables.items()}
+    repeated = notes.repeated([] if verbose else own.values())
+    told = {(note.kind, note.text, note.fix) for note in repeated}
+    for model, members in tables.items():
+        below = [note for note in own[model] if note.mark or (note.kind, note.text, note.fix) not in told]
+        lines += ["", *_model(model, members, [*shared, *below], below, width, verbose, mark)]
         if phases:
             lines += ["", *_phases(model, members, width)]
+        if stats:
+            lines += ["", *_statistics(model, members, width)]
+    if shared or repeated:
+        lines += ["", _bold("notes of several tables"), *_below([*shared, *repeated], width, verbose)]
     lines.append("")
     if any(row.processes for row in all_rows):
-        lines += _dim(table.wrap(LEGEND, width))
+        lines += _dim(table.wrap(LEGEND.format(tie=cells.tie(all_rows)), width))
         for line in notes.evidence(all_rows):
             lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)
@@ -98,11 +115,18 @@ def _heading(run: Run, width: int) -> list[Text | str]:
 
 
 def _model(
-    model: str, members: Sequence[Row], row_notes: Sequence[notes.Note], width: int, verbose: bool, mark: bool
+    model: str,
+    members: Sequence[Row],
+    row_notes: Sequence[notes.Note],
+    below: Sequence[notes.Note],
+    width: int,
+    verbose: bool,
+    mark: bool,
 ) -> list[Text | str]:
+    """A table: its rows have the marks of ``row_notes``, and ``below`` stands below it."""
     visible = [row for row in members if verbose or row.processes or row.failure]
     if not visible:
-        return [_bold(model), *_below(row_notes, width, verbose)]
+        return [_bold(model), *_below(below, width, verbose)]
     same, shared = _identity(visible, star=" *")
     columns, dropped = table.fit([*same, *_figures(visible, row_notes, mark)], width)
     start = sum(column.title in {c.title for c in same} for column in columns)
@@ -115,7 +139,7 @@ def _model(
     ]
     if dropped:
         lines += _dim(table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width))
-    return lines + _below(row_notes, width, verbose)
+    return lines + _below(below, width, verbose)
 
 
 def _figures(visible: Sequence[Row], row_notes: Sequence[notes.Note], mark: bool) -> list[Column]:
@@ -220,6 +244,32 @@ def _phases(model: str, members: Sequence[Row], width: int) -> list[Text | str]:
     kept, dropped = table.fit(columns, width)
     title = " · ".join(filter(None, (f"{model}: phases, warm in parentheses", shared)))
     lines: list[Text | str] = [_bold(title), *table.draw(kept, width, spans={}, styles={}, breaks=_breaks(visible))]
+    if dropped:
+        lines += _dim(table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width))
+    return lines
+
+
+def _statistics(model: str, members: Sequence[Row], width: int) -> list[Text | str]:
+    """A line per case and boundary: over the samples of all its processes."""
+    pairs = [(row, boundary) for row in members for boundary in SHOWN if boundary in row.times]
+    if not pairs:
+        return []
+    same, shared = _identity([row for row, _ in pairs])
+    figures = [row.times[boundary] for row, boundary in pairs]
+    columns = [
+        *same,
+        Column(title="time", cells=tuple(boundary for _, boundary in pairs), align_left=True),
+        _column("samples", [f"{figure.samples:,}" for figure in figures], DROP_STATISTICS["samples"]),
+        _column("min", [cells.bare(figure.minimum) for figure in figures]),
+        *(
+            _column(f"p{percent}", [cells.bare(figure.percentiles.get(percent)) for figure in figures])
+            for percent in PERCENTILES
+        ),
+        _column("sd", [cells.bare(figure.sd) for figure in figures], DROP_STATISTICS["sd"]),
+    ]
+    kept, dropped = table.fit(columns, width)
+    title = " · ".join(filter(None, (f"{model}: samples of all processes", shared)))
+    lines: list[Text | str] = [_bold(title), *table.draw(kept, width, spans={}, styles={})]
     if dropped:
         lines += _dim(table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width))
     return lines

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from bench import store
 from bench.errors import UsageError, did_you_mean
 from bench.model.run import Measurement, Record, Run
 from bench.model.suite import Case
-from bench.report.cells import count
+from bench.report import escape
+from bench.report.cells import NONE, count
 from bench.units import NS_PER_S, format_time
 
 PERCENTILES = (90, 95, 99)
@@ -26,22 +27,27 @@ UNSTABLE = 0.01
 Times = Mapping[str, Sequence[int]]
 
 
-def render(run: Run, case: str | None = None) -> str:
-    """The block of each measured case, or of the one whose id or label is ``case``. Processes are pooled.
+def render(run: Run, case: str | None = None, *, transfers: bool = True, only: Set[str] | None = None) -> str:
+    """The block of each measured case, of those among ``only`` (ids), or of the one whose id or label is ``case``.
+    Processes are pooled.
 
     All of it is of the throughput loop, as trtexec's own: Throughput is queries (calls) over Total Host Walltime, the
     loop's window; Latency of a query is the sum of its H2D Latency, GPU Compute Time and D2H Latency; means and Total
     GPU Compute Time are of all queries, the other figures of those whose times were kept. trtexec's warnings follow
-    under the conditions that it has for them, and then where the figures differ from its own. Without a measurement
-    there is a dash. UsageError if there is no such case, or nothing to show.
+    under the conditions that it has for them, then which options of it to compare with, and where the figures differ
+    from its own. Without a measurement there is a dash. Without ``transfers`` Latency is GPU Compute Time and copies
+    are left out, as trtexec does since version 11 unless told otherwise. UsageError if there is no such case, or
+    nothing to show.
 
     Source: printEpilog in samples/common/sampleReporting.cpp of github.com/NVIDIA/TensorRT.
     """
     blocks = []
     for each in _select(run, case):
+        if only is not None and each.id not in only:
+            continue
         records = [record for record in run.records if record.case == each.id and record.measurements]
         if records:
-            blocks.append(_block(each, records))
+            blocks.append(_block(each, records, transfers))
     if not blocks:
         fix = f"trtbench show {store.run_argument(Path(run.path))}, for what went wrong"
         raise UsageError(f"nothing was measured of {case or 'this run'}", fix=fix)
@@ -70,11 +76,11 @@ def _select(run: Run, case: str | None) -> list[Case]:
     return matches
 
 
-def _block(case: Case, records: Sequence[Record]) -> str:
+def _block(case: Case, records: Sequence[Record], transfers: bool) -> str:
     measurements = [m for record in records for m in record.measurements]
     loops = [m for m in measurements if m.boundary == "throughput" and m.window_ns]
     queries, window = sum(m.calls for m in loops), sum(m.window_ns for m in loops)
-    about = [case.label, count(len(records), "process")]
+    about = [escape.line(case.label), count(len(records), "process")]
     if case.batch > 1:
         about.append(f"1 query is {case.batch} inferences")
     times, totals = _of_loops(loops)
@@ -82,16 +88,39 @@ def _block(case: Case, records: Sequence[Record]) -> str:
     if one_by_one:
         times = {name: [sample for m in measurements if m.boundary == name for sample in m.samples] for name in LINES}
     latency = _latency(times, totals, loops)
+    copies = [] if transfers else ["h2d", "d2h"]
+    if not transfers and times:
+        latency = _spread(times.get("compute", ()), totals.get("compute", 0), queries)
     total = totals.get("compute", _mean(times.get("compute", ())) * queries)
     lines = [
         f"=== Performance summary === ({', '.join(about)})",
         f"Throughput: {queries / window * NS_PER_S:g} qps" if window else "Throughput: -",
         f"Latency: {latency}",
-        *(f"{LINES[name]}: {_spread(times.get(name, ()), totals.get(name, 0), queries)}" for name in LINES),
+        *(
+            f"{LINES[name]}: {NONE if name in copies else _spread(times.get(name, ()), totals.get(name, 0), queries)}"
+            for name in LINES
+        ),
         f"Total Host Walltime: {window / NS_PER_S:g} s" if window else "Total Host Walltime: -",
         f"Total GPU Compute Time: {total / NS_PER_S:g} s" if total else "Total GPU Compute Time: -",
     ]
-    return "\n".join([*lines, *_warnings(times), *_differences(records, times, one_by_one)])
+    like = _convention(case, transfers) if times.get("compute") else []
+    return "\n".join([*lines, *_warnings(times), *like, *_differences(records, times, one_by_one)])
+
+
+def _convention(case: Case, transfers: bool) -> list[str]:
+    """Which options make trtexec measure the same: version 11 leaves copies out and uses CUDA graphs unless told."""
+    copies = transfers and case.transfers
+    newer = ["--includeDataTransfers"] * copies + ["--noCudaGraph"] * (not case.cuda_graph)
+    older = ["--noDataTransfers"] * (not copies) + ["--useCudaGraph"] * case.cuda_graph
+    lines = [
+        f"Compare with: trtexec {' '.join(newer) or 'as it is'} (11), trtexec {' '.join(older) or 'as it is'} (to 10)"
+    ]
+    if case.transfers and not transfers:
+        lines.append("Throughput is of a loop with copies; that of one without: the case with transfers: off.")
+    lines.append(
+        "trtexec 11 waits for the GPU by spinning, as --useSpinWait made it before; --noSpinWait makes it sleep."
+    )
+    return lines
 
 
 def _of_loops(loops: Sequence[Measurement]) -> tuple[dict[str, list[int]], dict[str, int]]:

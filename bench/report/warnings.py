@@ -158,7 +158,9 @@ def _inside(hits: Mapping[str, bool]) -> str:
 
 
 def _not_steady(f: Figures) -> Advice:
-    by = f" by {_percent(f['spread'])}" if f["spread"] is not None else ", and one of them was 0"
+    spread = f["spread"]
+    factor = spread is not None and _high(spread) > 1
+    by = ", and one of them was 0" if spread is None else " by more than 100%" if factor else f" by {_percent(spread)}"
     return Advice(
         f"after {_number(f['calls'])} warm-up calls in {_time(f['ns'])} the medians of three windows still differed"
         f"{by}",
@@ -168,8 +170,13 @@ def _not_steady(f: Figures) -> Advice:
 
 def _known(f: Figures) -> str:
     width = f["half_width"]
-    known = "not known to any interval" if width is None else f"known to ±{_percent(width)}"
+    known = "not known to any interval" if width is None or _high(width) > 1 else f"known to ±{_percent(width)}"
     return f"the median of {f['boundary']} is {known} from {_number(f['samples'])} samples"
+
+
+def _half(width: Number) -> str:
+    """The half of an interval: one of more than the value itself tells nothing."""
+    return "±unknown" if _high(width) > 1 else f"±{_percent(width)}"
 
 
 def _plateau(f: Figures) -> Advice:
@@ -277,7 +284,7 @@ def _spread(f: Figures) -> Advice:
     if f["boundary"] == "gpu" and not f["graph"]:
         hint += "; cuda_graph: on, if it is many short kernels"
     return Advice(
-        f"process medians of {f['boundary']} lie from {span} though each is known to ±{_percent(f['within'])}: "
+        f"process medians of {f['boundary']} lie from {span} though each is known to {_half(f['within'])}: "
         "processes differ, and more samples do not help",
         hint,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.analysis import rows
+from bench.analysis import speed
 from bench.backends import base
 from bench.errors import DeviceUnavailable
 from bench.machine import environment
@@ -90,7 +90,7 @@ def new_request(
                 raise
             missing = error.what
     run_plan = plan.plan(suite, base.registry(), device=address, select=select, backend_override=backend)
-    rows.check_baseline(run_plan.cases, baseline)
+    speed.check_baseline(run_plan.cases, baseline)
     policy = quick_policy(suite.measure) if quick else suite.measure
     if replicates:
         policy = msgspec.structs.replace(policy, replicates=replicates)

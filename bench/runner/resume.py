@@ -67,14 +67,14 @@ def _new_run(header: Header) -> str:
 def _refuse_changed(header: Header, path: Path) -> None:
     """UsageError if a file that the run's cases name is not what it was, or not there."""
     folder = Path(header.suite_path).parent
-    now = sources.of_all(header.cases, folder.resolve())
-    for name, was in header.sources.items():
-        if now.get(name) != was:
-            gone = not now.get(name)
-            what = f"{folder / name}, which the run was begun with, {'is not there' if gone else 'has changed since'}"
-            again = _new_run(header)
-            fix = f"go to the folder that the run was started in, or {again}" if gone else again
-            raise UsageError(what, where=str(path), fix=fix)
+    name = sources.changed(header.sources, folder.resolve())
+    if not name:
+        return
+    gone = not sources.digest_of(name, folder.resolve())
+    what = f"{folder / name}, which the run was begun with, {'is not there' if gone else 'has changed since'}"
+    again = _new_run(header)
+    fix = f"go to the folder that the run was started in, or {again}" if gone else again
+    raise UsageError(what, where=str(path), fix=fix)
 
 
 def matching_device(header: Header, path: Path) -> Environment:

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -16,15 +17,15 @@ import bench
 from bench import store
 from bench.analysis import roofline
 from bench.backends import base
-from bench.errors import StoreError, UsageError
+from bench.errors import SourceChanged, StoreError, UsageError
 from bench.machine import environment
 from bench.model.data import Data, digest
-from bench.model.events import Note, Started, Stored, Waiting
+from bench.model.events import Begin, End, Note, Started, Stored, Waiting
 from bench.model.run import Environment, Failure, Footer, Header, Record, Warning, Work
 from bench.model.seam import Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case, Threshold
 from bench.runner import jobs, prestart, sources, stages, toolchains, watch
-from bench.runner.dispatch import Dispatcher, OnEvent
+from bench.runner.dispatch import UNWATCHED, Dispatcher, OnEvent
 from bench.runner.preflight import Preflight
 from bench.runner.request import Request, Settings
 from bench.store import privacy
@@ -34,10 +35,11 @@ from bench.system.signals import stoppable
 
 
 class Finished(Data, frozen=True, kw_only=True):
-    """How a run ended: its file, and whether it was interrupted."""
+    """How a run ended: its file, whether it was interrupted, and how files that it had before were lost."""
 
     path: str
     interrupted: bool = False
+    rescues: tuple[str, ...] = ()
 
 
 def _environment(request: Request) -> Environment:
@@ -125,6 +127,7 @@ class Session:
         self.wanted: Sequence[Case] = header.cases
         self.marks: tuple[Warning, ...] = ()
         self.place = ""
+        self._suite_changed = False
         self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, on_event)
         self.ahead = prestart.Prestart(
             settings.prestart, self.device, self.suite_dir, on_event, gates=self.kind == "cuda"
@@ -138,7 +141,7 @@ class Session:
         cold = own / "cold" if self.settings.cold else None
         root = Path(self.settings.cache)
         seed, rebuild = self.settings.seed, self.settings.rebuild
-        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self.dispatcher.run, rebuild=rebuild)
+        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self._run_job, rebuild=rebuild)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -179,6 +182,20 @@ class Session:
         return self.header
 
     def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]) -> Finished:
+        """Measure the ``wanted`` cases that the records ``before`` lack, with an event at the beginning and the end."""
+        run, cases = self.header.run, len(self.header.cases)
+        total = cases * self.header.policy.replicates
+        self.on_event(Begin(run=run, path=str(writer.path), cases=cases, total=total))
+        status: Literal["complete", "interrupted", "failed"] = "failed"
+        try:
+            finished, status = self._measure(writer, before, wanted)
+            return finished
+        finally:
+            self.on_event(End(run=run, path=str(writer.path), status=status, records=writer.records))
+
+    def _measure(
+        self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]
+    ) -> tuple[Finished, Literal["complete", "interrupted"]]:
         """The round robin over replicates and the ``wanted`` cases; a case that failed once is not tried again.
 
         Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
@@ -188,6 +205,7 @@ class Session:
         turns = [(case, n) for n in range(self.header.policy.replicates) for case in self.header.cases]
         total = len(turns)
         interrupted, left = False, 0
+        problem: SourceChanged | None = None
         with stoppable() as ignore_signals:
             try:
                 for position, (case, replicate) in enumerate(turns):
@@ -208,7 +226,7 @@ class Session:
                         warnings = (*record.warnings, *self.marks)
                         record = msgspec.structs.replace(record, warnings=warnings, telemetry=telemetry)
                     record = privacy.without_paths(record, self.suite_dir)
-                    writer.append(record)
+                    self._store(writer, record)
                     if record.failure:
                         failed.add(case.id)
                     self.on_event(Stored(record=record, done=position + 1, total=total))
@@ -216,11 +234,55 @@ class Session:
                 interrupted = True
             except OSError as error:  # no room for temporary files, no descriptors: no fault of the case
                 raise _cannot_continue(error, writer.path) from error
+            except SourceChanged as error:
+                problem = error
             ignore_signals()
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            status = "interrupted" if interrupted or left else "complete"
-            writer.finish(Footer(finished=now, status=status, records=writer.records))  # type: ignore[arg-type]
-        return Finished(path=str(writer.path), interrupted=interrupted)
+            status: Literal["complete", "interrupted"]
+            status = "interrupted" if interrupted or problem or left else "complete"
+            writer.finish(Footer(finished=now, status=status, records=writer.records))
+        if problem:
+            problem.fix = f"restore it, then {store.resume_command(writer.path)}; or start a new run with it as it is"
+            raise problem
+        return Finished(path=str(writer.path), interrupted=interrupted, rescues=tuple(writer.rescues)), status
+
+    def _store(self, writer: store.Writer, record: Record) -> None:
+        known = len(writer.rescues)
+        writer.append(record)
+        for text in writer.rescues[known:]:
+            self.on_event(Note(text=f"{text}, where it goes on"))
+
+    def _run_job(
+        self,
+        interpreter: toolchains.Interpreter,
+        job: jobs.JobType,
+        label: str,
+        watched: watch.Watch = UNWATCHED,
+        *,
+        worker: process.Child | None = None,
+    ) -> jobs.ReplyType | Failure:
+        """The worker's reply. SourceChanged if a file was edited before or meanwhile: which one it read is unknown."""
+        try:
+            self._check_sources()
+        except SourceChanged:
+            if worker is not None:
+                worker.close()
+            raise
+        reply = self.dispatcher.run(interpreter, job, label, watched, worker)
+        self._check_sources()
+        return reply
+
+    def _check_sources(self) -> None:
+        """SourceChanged if a model's file is not what it was at the start; a note if it is only the suite."""
+        if name := sources.changed(self.header.sources, self.suite_dir):
+            how = "has changed" if sources.digest_of(name, self.suite_dir) else "is not there any more"
+            what = f"{how} since the run was begun: what was measured is stored, the rest would be of another model"
+            raise SourceChanged(what, where=str(Path(self.header.suite_path).parent / name))
+        suite = Path(self.header.suite_path)
+        digest_now = sources.digest_of(suite.name, self.suite_dir)
+        if not self._suite_changed and digest_now not in ("", sources.sha256_of(self.header.suite)):
+            self._suite_changed = True
+            self.on_event(Note(text=f"{suite} has changed since the run was begun, which keeps to the plan it has"))
 
     def _default(self) -> toolchains.Interpreter:
         used = {case.backend for case in self.header.cases}
@@ -307,7 +369,7 @@ class Session:
                 cold=self.settings.cold,
             )
             worker = started.worker if started else None
-            reply = self.dispatcher.run(interpreter, job, case.label, watched, worker)
+            reply = self._run_job(interpreter, job, case.label, watched, worker=worker)
             if isinstance(reply, Failure):
                 return watched.complete(msgspec.structs.replace(blank, failure=reply), {})
             assert isinstance(reply, jobs.Measured)

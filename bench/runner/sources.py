@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.backends import base
 from bench.model.suite import Case
-from bench.system import userfile
+
+_MOST_IMPORTS = 500  # files that one file imports, directly or not; a loop over a whole tree ends here
 
 
 def of_model(case: Case, suite_dir: Path) -> dict[str, str]:
-    """SHA-256 by name of each file that the model of ``case`` names: of a ``zoo.py:name`` factory, and each text in
-    ``args`` and ``config`` that is the path of a file there, e.g. of a checkpoint; and of the modules beside the suite
-    that the factory's file imports. What these files read is not included.
+    """SHA-256 by name of each file that the model of ``case`` names: of a ``zoo.py:name`` factory with the files beside
+    it that it imports, directly or through each other, and each text in ``args`` and ``config`` that is the path of a
+    file there, e.g. of a checkpoint. What these files read in turn, and installed packages, are not included.
     """
-    names = [*_code(case.factory), *_texts(case.args), *_texts(case.config)]
-    names += _imports(case.factory, suite_dir)
+    names = [*_code(case.factory, suite_dir), *_texts(case.args), *_texts(case.config)]
     return {name: _digest_or_reason(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
 
 
 def of_case(case: Case, suite_dir: Path) -> dict[str, str]:
     """As ``of_model``, with the files of the metric and of what the backend builds; empty for one that is not there."""
     stages = base.load(case.backend).stages(case)
-    names = [*_code(case.factory), *_code(case.metric), *(name for stage in stages for name in stage.files)]
-    digests = {name: _digest_or_reason(suite_dir / name) if _is_file(suite_dir / name) else "" for name in names}
-    return digests | of_model(case, suite_dir)
+    names = [*_code(case.factory, suite_dir), *_code(case.metric, suite_dir)]
+    for name in (name for stage in stages for name in stage.files):
+        names += [name, *(_imported(suite_dir / name, suite_dir) if name.endswith(".py") else ())]
+    return {name: digest_of(name, suite_dir) for name in names} | of_model(case, suite_dir)
 
 
 def missing(case: Case, suite_dir: Path) -> list[str]:
-    """The files that ``case`` names and that are not there, without reading those that are."""
+    """The files that ``case`` names and that are not there; the content of checkpoints is not read."""
     stages = base.load(case.backend).stages(case)
-    names = [*_code(case.factory), *_code(case.metric), *(name for stage in stages for name in stage.files)]
+    names = [
+        *_code(case.factory, suite_dir),
+        *_code(case.metric, suite_dir),
+        *(name for stage in stages for name in stage.files),
+    ]
     return [name for name in dict.fromkeys(names) if not _is_file(suite_dir / name)]
 
 
@@ -44,19 +50,74 @@ def of_all(cases: Iterable[Case], suite_dir: Path) -> dict[str, str]:
     return {name: digests for case in cases for name, digests in of_case(case, suite_dir).items()}
 
 
-def _code(reference: str) -> list[str]:
-    """The file of ``FILE.py:function``; none of a library's."""
+def digest_of(name: str, suite_dir: Path) -> str:
+    """The SHA-256 of one file, or why it cannot be read; empty if it is not there."""
+    return _digest_or_reason(suite_dir / name) if _is_file(suite_dir / name) else ""
+
+
+def changed(sources: Mapping[str, str], suite_dir: Path) -> str:
+    """The first of ``sources``, digests by name, whose file has another digest by now; empty if there is none."""
+    return next((name for name, before in sources.items() if digest_of(name, suite_dir) != before), "")
+
+
+def _code(reference: str, suite_dir: Path) -> list[str]:
+    """The file of ``FILE.py:function`` or of ``package.module:function`` and what it imports of the suite's folder;
+    none of a library's.
+    """
     file = reference.partition(":")[0]
-    return [file] if file.endswith(".py") else []
+    if file.endswith(".py"):
+        return [file, *_imported(suite_dir / file, suite_dir)]
+    files = [path for path in _modules([suite_dir], file.split(".")) if _is_file(path)]
+    return [name for path in files for name in (_relative(path, suite_dir), *_imported(path, suite_dir))]
 
 
-def _imports(reference: str, suite_dir: Path) -> list[str]:
-    """The files beside the suite that the file of ``FILE.py:function`` imports, and those that they import."""
-    return [
-        os.path.relpath(file, suite_dir)
-        for name in _code(reference)
-        for file in userfile.local_imports(suite_dir / name)
-    ]
+def _imported(path: Path, suite_dir: Path) -> list[str]:
+    """The files that ``path`` imports from its folder or the suite's, directly or through each other, by name."""
+    files: dict[Path, None] = {path: None}
+    waiting = [path]
+    while waiting and len(files) < _MOST_IMPORTS:
+        file = waiting.pop()
+        for level, names in _imports_of(file):
+            roots = [file.parents[level - 1]] if 0 < level <= len(file.parents) else [file.parent, suite_dir]
+            for found in _modules(roots, names):
+                if found not in files and _is_file(found):
+                    files[found] = None
+                    waiting.append(found)
+    return [_relative(file, suite_dir) for file in files if file != path]
+
+
+def _modules(roots: Iterable[Path], names: Iterable[str]) -> Iterator[Path]:
+    """Where the module of dotted ``names``, and the packages above it, may lie."""
+    for root in dict.fromkeys(roots):
+        folder = root
+        for name in names:
+            yield folder / f"{name}.py"
+            folder = folder / name
+            yield folder / "__init__.py"
+
+
+def _relative(path: Path, suite_dir: Path) -> str:
+    return Path(os.path.relpath(path, suite_dir)).as_posix()
+
+
+def _imports_of(path: Path) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """The level and the dotted name of each module that a file imports anywhere in it; none if it cannot be parsed."""
+    try:
+        return _parsed_imports(path, _state(path))
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):  # whoever runs the file reports that
+        return ()
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed_imports(path: Path, _state: tuple[int, ...]) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    imports: dict[tuple[int, tuple[str, ...]], None] = {}
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            imports |= dict.fromkeys((0, tuple(alias.name.split("."))) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = tuple(node.module.split(".")) if node.module else ()
+            imports |= dict.fromkeys((node.level, (*module, alias.name)) for alias in node.names)
+    return tuple(imports)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -79,8 +140,18 @@ def _is_file(path: Path) -> bool:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hex. OSError if it cannot be read."""
+    return _digest(path, _state(path))
+
+
+def sha256_of(text: str) -> str:
+    """SHA-256 of a text in UTF-8, in hex."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when a file does: also its inode and the time of its last change, which no program can set."""
     about = path.stat()
-    return _digest(path, about.st_mtime_ns, about.st_size)
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def _digest_or_reason(path: Path) -> str:
@@ -91,8 +162,8 @@ def _digest_or_reason(path: Path) -> str:
         return f"unreadable: {error.strerror}"
 
 
-@functools.lru_cache
-def _digest(path: Path, _mtime_ns: int, _size: int) -> str:
+@functools.lru_cache(maxsize=4096)
+def _digest(path: Path, _state: tuple[int, ...]) -> str:
     """Digest of the content; read once while the file stays as it is, as a checkpoint can be large."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

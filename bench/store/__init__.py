@@ -5,11 +5,7 @@ the last line only. A torn line is skipped when read, and moved to ``RUN.torn`` 
 """
 
 from bench.store.files import (
-    Writer,
     check_writable,
-    create,
-    read,
-    reopen,
     resolve,
     resume_command,
     run_argument,
@@ -17,7 +13,10 @@ from bench.store.files import (
     run_path,
     runs,
 )
+from bench.store.listing import summaries
+from bench.store.reader import read
 from bench.store.table import frame, load_frame
+from bench.store.writer import Writer, create, reopen
 
 __all__ = [
     "Writer",
@@ -33,4 +32,5 @@ __all__ = [
     "run_id",
     "run_path",
     "runs",
+    "summaries",
 ]

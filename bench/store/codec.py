@@ -82,7 +82,9 @@ _VERSION = msgspec.json.Decoder(_Version)
 
 
 def encode(item: Line) -> bytes:
-    """One line of JSON in UTF-8, ending in its only newline. StoreError if a text in it has no UTF-8 form."""
+    """One line of JSON in UTF-8, ending in its only newline. What has no UTF-8 form is escaped in a record, and a
+    StoreError in a header.
+    """
     tag = f'"line":"{_NAMES[type(item)]}"'
     if isinstance(item, Header):
         tag += f',"schema":{SCHEMA}'
@@ -92,9 +94,20 @@ def encode(item: Line) -> bytes:
     try:
         body = _ENCODER.encode(item)
     except UnicodeEncodeError as error:
+        if isinstance(item, Record):  # a runtime's message: what it measured is worth more than its half letters
+            return encode(msgspec.convert(_escape_halves(msgspec.to_builtins(item)), Record))
         text = str(error.object)[max(error.start - 40, 0) : error.end + 40]
         raise StoreError(f"{text!r} is not valid Unicode and cannot be stored") from error
     return b"{" + tag.encode() + b"," + body[1:] + b"\n"
+
+
+def _escape_halves(value: Any) -> Any:
+    """``value`` with the surrogates of its texts, which UTF-8 does not have, as escapes: ``\\udc80``."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escape_halves(key): _escape_halves(member) for key, member in value.items()}
+    return [_escape_halves(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def decode(line: bytes, schema: int = SCHEMA, where: str = "") -> Line:

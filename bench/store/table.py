@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.model.run import Header, Measurement, Record, Run
 from bench.model.suite import BOUNDARIES, Case, named
-from bench.store.files import lines
+from bench.store.reader import lines
 from bench.units import NS_PER_S
 
 if TYPE_CHECKING:

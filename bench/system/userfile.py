@@ -1,10 +1,8 @@
-"""Imports a user's Python file, beside a suite, as a module; and knows which files of its folder that imports."""
+"""Imports a user's Python file, beside a suite, as a module that can import those beside it."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import functools
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -69,63 +67,3 @@ def _is_sibling_module(top: str, folder: Path) -> bool:
     module = sys.modules.get(top)
     place = getattr(module, "__file__", None)
     return place is not None and Path(place).parent in (folder, folder / top)
-
-
-def local_imports(path: Path) -> list[Path]:
-    """The files of the folder of ``path`` that it imports, and those that they import: ``import`` statements anywhere
-    in them. What a file imports by a computed name is not among them, nor what cannot be parsed.
-    """
-    folder = path.parent
-    files: dict[Path, None] = {}
-    pending = [path]
-    while pending:
-        for name in _imported_names(pending.pop()):
-            for file in _files_of(name, folder):
-                if file != path and file not in files:
-                    files[file] = None
-                    pending.append(file)
-    return list(files)
-
-
-def _imported_names(path: Path) -> tuple[str, ...]:
-    try:
-        about = path.stat()
-        return _parse_imports(path, about.st_mtime_ns, about.st_size)
-    except (OSError, SyntaxError, ValueError, RecursionError):  # who imports the file reports it
-        return ()
-
-
-@functools.lru_cache(maxsize=512)
-def _parse_imports(path: Path, _mtime_ns: int, _size: int) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names |= dict.fromkeys(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            package = _package(path, node.level) if node.level else ""
-            base = ".".join(part for part in (package, node.module or "") if part)
-            names |= dict.fromkeys([base, *(f"{base}.{alias.name}" for alias in node.names)] if base else [])
-    return tuple(names)
-
-
-def _package(path: Path, level: int) -> str:
-    """The package that ``level`` dots mean in a file: up from its folder as far as there is an ``__init__.py``."""
-    parts: list[str] = []
-    folder = path.parent
-    while (folder / "__init__.py").is_file():
-        parts.insert(0, folder.name)
-        folder = folder.parent
-    return ".".join(parts[: len(parts) - level + 1])
-
-
-def _files_of(name: str, folder: Path) -> Iterator[Path]:
-    """The files that importing ``name`` from ``folder`` executes, if it is there and no module of Python's own."""
-    parts = name.split(".")
-    if parts[0] in sys.stdlib_module_names:
-        return
-    for end in range(1, len(parts) + 1):
-        place = folder.joinpath(*parts[:end])
-        for file in (place / "__init__.py", place.with_suffix(".py")):
-            if file.is_file():
-                yield file
-                break

@@ -1,5 +1,8 @@
 """A row's figures against the samples that they come from."""
 
+import csv
+import io
+import json
 import math
 import statistics
 
@@ -249,3 +252,64 @@ def test_too_few_samples_give_a_time_without_an_interval() -> None:
     figure = rows(make([asked], [short]))[0].times["latency"]
     assert (figure.value, figure.low, figure.high) == (150, None, None)
     assert math.isfinite(figure.value)
+
+
+def timed(asked, *processes):
+    """A record per process of exactly these samples of latency, in nanoseconds."""
+    return [
+        record(asked, 1.0, number, measurements=(Measurement(boundary="latency", samples=tuple(samples)),))
+        for number, samples in enumerate(processes)
+    ]
+
+
+def leaders(*times):
+    """``fastest`` and ``tied`` of cases with these processes."""
+    names = ("eager", "inductor", "torchscript")
+    cases = [case("bert", name) for name in names[: len(times)]]
+    records = [one for asked, processes in zip(cases, times, strict=True) for one in timed(asked, *processes)]
+    return [(row.fastest, row.tied) for row in rows(make(cases, records, 3))]
+
+
+def wide(centre):
+    return [range(centre - 300_000, centre + 300_000, 10_000)]
+
+
+def test_rows_whose_interval_contains_the_best_tie_with_it_and_others_do_not() -> None:
+    assert leaders(wide(1_060_000), wide(1_000_000), wide(2_000_000)) == [(True, True), (True, True), (False, False)]
+    assert leaders(wide(1_000_000), wide(2_000_000)) == [(True, False), (False, False)]
+
+
+def test_a_tie_over_processes_is_judged_by_their_medians() -> None:
+    apart = [[n] * 10 for n in (1_000_000, 1_001_000, 1_002_000)]
+    near = [[n] * 10 for n in (1_001_500, 1_002_500, 1_000_500)]
+    slower = [[n] * 10 for n in (1_101_500, 1_102_500, 1_100_500)]
+    assert leaders(apart, near, slower) == [(True, True), (True, True), (False, False)]
+
+
+def test_without_an_interval_nothing_can_be_told_apart() -> None:
+    assert leaders([[1000] * 3], [[1100] * 3]) == [(True, True), (True, True)]
+
+
+def test_a_tie_is_said_in_every_output() -> None:
+    cases = [case("bert", name) for name in ("eager", "inductor")]
+    run = make(cases, [one for asked in cases for one in timed(asked, *wide(1_000_000))])
+    assert text.render(run, width=120).count(" *  ") == 2
+    assert "several are a tie" in text.render(run, width=300)
+    assert export.markdown(run).count("| **995 us") == 2
+    assert "several are a tie" in export.markdown(run)
+    assert [row["tied"] for row in json.loads(export.json(run))["rows"]] == [True, True]
+    assert [row["tied"] for row in csv.DictReader(io.StringIO(export.csv(run)))] == ["True", "True"]
+    apart = make(cases, [*timed(cases[0], *wide(1_000_000)), *timed(cases[1], *wide(3_000_000))])
+    assert "tie" not in text.render(apart, width=300) + export.markdown(apart)
+
+
+def test_a_baseline_named_with_a_precision_serves_all_precisions() -> None:
+    cases = [case("bert", name, precision) for precision in ("fp32", "fp16") for name in ("eager", "inductor")]
+    run = make(cases, [record(asked, 2.0) for asked in cases])
+    assert {row.speed.against for row in rows(run, "eager/fp32")} == {cases[0].label}
+    assert {row.speed.against for row in rows(run, "inductor@default/fp16")} == {cases[3].label}
+    shown = text.render(run, baseline="eager/fp32", width=200)
+    assert "vs eager/fp32" in shown
+    assert "no baseline has their precision" not in shown
+    with pytest.raises(UsageError, match=r"eager/bf16.*Did you mean 'eager/fp16'"):
+        rows(run, "eager/bf16")

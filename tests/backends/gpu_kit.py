@@ -31,7 +31,7 @@ class Suite:
         done = self.trtbench("run", "--progress", "plain", "--store", "results", f"{name}.yaml")
         print(done.stderr, done.stdout)
         assert done.returncode in (0, 1), done.stderr
-        self.records = store.read(store.runs(folder / "results")[0]).records
+        self.records = store.read(store.runs(folder / "results", rehearsals=True)[0]).records
 
     def __call__(self, *parts: str) -> Record:
         """The one record whose label has all of ``parts``."""

@@ -151,30 +151,45 @@ def test_select_runs_only_what_it_names(trtbench: Trtbench, fake_suite: Suite) -
 
 
 @pytest.mark.workers
-def test_show_prints_the_latest_run_in_every_format(trtbench: Trtbench, fake_suite: Suite) -> None:
+def test_show_prints_a_run_in_every_format(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
-    assert trtbench("show") == 0
+    name = trtbench.runs()[0].header.run
+    assert trtbench("show", name) == 0
     assert "fake" in trtbench.out
-    assert trtbench("show", "--format", "json") == 0
+    assert trtbench("show", name, "--format", "json") == 0
     assert json.loads(trtbench.out)
-    assert trtbench("show", "--format", "csv") == 0
+    assert trtbench("show", name, "--format", "csv") == 0
     assert len(trtbench.out.splitlines()) >= 3
-    assert trtbench("show", "--format", "markdown") == 0
+    assert trtbench("show", name, "--format", "markdown") == 0
     assert "|" in trtbench.out
-    assert trtbench("show", "--as", "trtexec", "--case", trtbench.runs()[0].header.cases[0].id) == 0
+    assert trtbench("show", name, "--as", "trtexec", "--case", trtbench.runs()[0].header.cases[0].id) == 0
     assert "Throughput" in trtbench.out
-    assert trtbench("show", trtbench.runs()[0].header.run) == 0
 
 
 @pytest.mark.workers
 def test_show_of_a_torn_run_tells_of_the_damage_and_shows_the_rest(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:2]) + lines[2][:50])
-    assert trtbench("show") == 0
+    assert trtbench("show", path.stem) == 0
     assert path.name in trtbench.err
     assert "batch=1" in trtbench.out or "| 1" in trtbench.out or " 1 " in trtbench.out
+
+
+@pytest.mark.workers
+def test_a_rehearsal_is_never_the_latest_run(trtbench: Trtbench, fake_suite: Suite) -> None:
+    trtbench("run", fake_suite())
+    (path,) = store.runs(trtbench.store, rehearsals=True)
+    assert path.parent.parent == trtbench.store / "fake"
+    assert trtbench("show") == 2
+    assert f"there are only rehearsals in {trtbench.store}\n  fix: name it: trtbench show {path}" in trtbench.err
+    real = trtbench.store / "cpu-x86_64" / "cpu" / "20200101T000000Z-old-1a2b3c4.jsonl"
+    real.parent.mkdir(parents=True)
+    real.write_bytes(path.read_bytes())
+    assert store.runs(trtbench.store) == [real]
+    assert store.resolve(trtbench.store, None) == real
+    assert store.resolve(trtbench.store, path.stem) == path
 
 
 def test_doctor_names_every_backend_and_the_command_that_makes_it_ready(trtbench: Trtbench) -> None:
@@ -195,7 +210,7 @@ def test_schema_is_json_schema_with_the_backends_options(trtbench: Trtbench) -> 
 def test_a_pipe_closed_by_the_reader_is_no_error(tmp_path: Path, trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
     command = (
-        f"{sys.executable} -m bench show --store {trtbench.store} --format csv | head -c 1; exit ${{PIPESTATUS[0]}}"
+        f"{sys.executable} -m bench show {trtbench.runs()[0].path} --format csv | head -c 1; exit ${{PIPESTATUS[0]}}"
     )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=dict(os.environ), check=False)
     assert done.returncode == 0
@@ -277,10 +292,10 @@ def test_the_command_that_goes_on_with_a_run_works_as_it_is_shown(
     suite = fake_suite()
     monkeypatch.chdir(suite.parent)
     assert commands.main(["run", str(suite), *words]) == 0
-    (path,) = store.runs(Path(*words[1:]) if words else Path("results"))
+    (path,) = store.runs(Path(*words[1:]) if words else Path("results"), rehearsals=True)
     cut(path)
     capsys.readouterr()
-    assert commands.main(["show", *words]) == 0
+    assert commands.main(["show", path.stem, *words]) == 0
     (hint,) = hints(capsys.readouterr().out)
     assert len(hint) < 100
     assert commands.main(shlex.split(hint)[1:]) == 0
@@ -295,7 +310,7 @@ def test_a_run_is_gone_on_with_on_a_machine_that_has_its_device(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     trtbench("run", fake_suite())
-    (path,) = store.runs(trtbench.store)
+    (path,) = store.runs(trtbench.store, rehearsals=True)
     cut(path)
     path.write_bytes(path.read_bytes().replace(b'"kind":"fake"', b'"kind":"cuda"', 1))
     before = path.read_bytes()
@@ -309,7 +324,7 @@ def test_a_run_is_gone_on_with_on_a_machine_that_has_its_device(
 @pytest.mark.workers
 def test_a_run_of_another_environment_is_told_with_what_differs(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
-    (path,) = store.runs(trtbench.store)
+    (path,) = store.runs(trtbench.store, rehearsals=True)
     header, *_ = path.read_bytes().splitlines(keepends=True)
     changed = json.loads(header)
     here = changed["environments"]["default"]
@@ -437,10 +452,10 @@ def test_output_that_cannot_be_written_is_one_message(trtbench: Trtbench, fake_s
     for kind in ("json", "plain"):
         done = full("run", suite, "--store", trtbench.store, "--progress", kind)
         assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (1, True, False)
-        path = store.runs(trtbench.store)[0]
+        path = store.runs(trtbench.store, rehearsals=True)[0]
         assert f"the run is stored\n  fix: trtbench show {path}" in done.stderr
         assert len(store.read(path).records) == 4
-    for command in (["show", "--store", trtbench.store], ["list", suite], ["schema"]):
+    for command in (["show", path], ["list", suite], ["schema"]):
         done = full(*command)
         assert done.returncode == 2
         assert done.stderr == f"{said}\n  fix: send it elsewhere, or make room\n"
@@ -451,3 +466,36 @@ def test_doctor_gives_one_answer_to_what_is_missing(trtbench: Trtbench) -> None:
     fixes = [line.split("fix: ")[1] for line in trtbench.out.splitlines() if "fix: pip install tensorrt" in line]
     assert len(set(fixes)) <= 1
     assert "--device" not in trtbench.out
+
+
+@pytest.mark.workers
+def test_runs_can_be_listed_shown_together_and_in_part(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("run", fake_suite(), "--progress", "json") == 0
+    begin, *_, end = trtbench.events()
+    (run,) = trtbench.runs()
+    assert begin == {"event": "begin", "run": run.header.run, "path": run.path, "cases": 2, "total": 2}
+    assert end == {"event": "end", "run": run.header.run, "path": run.path, "status": "complete", "records": 2}
+    assert trtbench("runs") == 2
+    assert "there are no runs in" in trtbench.err
+    assert trtbench("runs", "--rehearsals") == 0
+    assert f"{run.header.run}" in trtbench.out
+    assert trtbench("runs", "--rehearsals", "--format", "json") == 0
+    assert [one["state"] for one in json.loads(trtbench.out)["runs"]] == ["complete"]
+    name = run.header.run
+    assert trtbench("show", name, name, "--select", "batch=8", "--stats") == 0
+    assert trtbench.out.count("1 of 2 cases shown") == 2
+    assert trtbench("show", name, "--select", "batch=3") == 2
+    assert trtbench("show", name, name, "--format", "json") == 0
+    assert [len(one["rows"]) for one in json.loads(trtbench.out)] == [2, 2]
+    assert trtbench("show", name, "--format", "csv", "--stats") == 2
+    assert "--stats would change nothing of csv" in trtbench.err
+
+
+def test_a_plan_as_json_has_its_cases_and_how_long_they_take(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("list", fake_suite(replicates=3), "--format", "json") == 0
+    plan = json.loads(trtbench.out)
+    assert [case["label"] for case in plan["cases"]] == ["net/fake/fp32/batch=1", "net/fake/fp32/batch=8"]
+    assert (plan["replicates"], plan["measurements"]) == (3, 6)
+    assert 0 < plan["estimate"]["low_s"] < plan["estimate"]["high_s"]
+    assert trtbench("list", fake_suite()) == 0
+    assert "without exports and builds" in trtbench.out

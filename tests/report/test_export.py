@@ -54,7 +54,7 @@ def test_csv_tells_which_speeds_rest_on_one_process(run) -> None:
 
 
 def test_csv_of_an_empty_run_is_a_header() -> None:
-    assert export.csv(make([], [])) == "case\n"
+    assert export.csv(make([], [])) == "run,case\n"
 
 
 def test_json_has_every_field_of_every_row_and_the_run_around_it(run) -> None:
@@ -84,9 +84,11 @@ def test_the_page_on_the_format_names_every_column_and_field(run) -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "results-format.md").read_text()
     columns = next(csv.reader(io.StringIO(export.csv(run))))
     boundary = [name for name in columns if name.startswith("latency_")]
-    assert boundary == ["latency_ns", "latency_low_ns", "latency_high_ns"]
+    figures = ("", "_low", "_high", "_min", "_sd", "_p90", "_p95", "_p99")
+    assert boundary == [f"latency{figure}_ns" for figure in figures]
     whole = json.loads(export.json(run))
     names = {*columns, *whole, *whole["rows"][0]} - set(boundary) - {"symbol_batch", "symbol_seq"}
+    names -= {name for name in columns if name.startswith("phase_")}
     for part in ("speed", "score"):
         names |= {name for row in whole["rows"] for name in (row[part] or ())}
     assert {name for name in names if f"`{name}`" not in page} == set()
@@ -112,3 +114,20 @@ def test_exports_take_the_baseline() -> None:
     assert "vs inductor (latency)" in export.markdown(run, "inductor")
     assert json.loads(export.json(run, "inductor"))["rows"][0]["speed"]["against"].startswith("bert/inductor/")
     assert "bert/inductor/fp32" in export.csv(run, "inductor").splitlines()[1]
+
+
+def test_several_runs_are_one_csv_and_a_list_of_objects() -> None:
+    first, second = example(1), example(3)
+    second = msgspec.structs.replace(second, header=msgspec.structs.replace(second.header, run="another"))
+    lines = list(csv.DictReader(io.StringIO(export.csv([first, second]))))
+    assert [line["run"] for line in lines] == [one.header.run for one in (first, second) for _ in one.header.cases]
+    assert [found["run"] for found in json.loads(export.json([first, second]))] == [first.header.run, "another"]
+
+
+def test_csv_has_builds_and_phases() -> None:
+    asked = case("bert", "eager")
+    run = make([asked], [record(asked, 2.0, n, build=n % 2) for n in range(3)])
+    (line,) = csv.DictReader(io.StringIO(export.csv(run)))
+    assert (line["builds"], line["processes"]) == ("2", "3")
+    assert (float(line["phase_compile_ns"]), float(line["phase_compile_warm_ns"])) == (30e9, 2e9)
+    assert line["phase_import_warm_ns"] == ""

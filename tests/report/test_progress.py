@@ -172,3 +172,37 @@ def test_json_is_one_decodable_flushed_line_per_event() -> None:
     assert [seen.count("\n") for seen in stream.seen] == list(range(1, len(lines) + 1))
     stored = msgspec.json.decode(lines[6], type=told.Stored)
     assert stored.record.label == "bert/eager/fp32/batch=1/seq=128"
+
+
+def test_live_ticks_while_it_waits_and_never_while_a_child_is_timed() -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    asked = case("bert", "eager")
+    quiet = []
+    with progress.Live(console, clock) as view:
+        for event in (
+            told.Waiting(device="cpu", holder="another"),
+            told.Started(label=asked.label, done=0, total=2),
+            told.Step(label=asked.label, phase="compile"),
+            told.Step(label=asked.label, phase="warmup"),
+            told.Step(label=asked.label, phase="measure", timed=True),
+            told.Step(label=asked.label, phase="validate"),
+            told.Stored(record=record(asked, 2.0), done=1, total=2),
+        ):
+            view(event)
+            clock.seconds += 60
+            before = console.file.getvalue()
+            view.tick()
+            quiet.append(console.file.getvalue() == before)
+            assert quiet[-1] or f"{view.draw()}".splitlines()[0] in console.file.getvalue()[len(before) :]
+    assert quiet == [False, False, False, True, True, False, False]
+
+
+def test_json_names_the_run_first_and_how_it_ended_last() -> None:
+    stream = io.StringIO()
+    view = progress.Json(stream)
+    view(told.Begin(run="r", path="results/r.jsonl", cases=1, total=3))
+    view(told.End(run="r", path="results/r.jsonl", status="interrupted", records=2))
+    first, last = map(json.loads, stream.getvalue().splitlines())
+    assert (first["event"], first["run"], first["total"]) == ("begin", "r", 3)
+    assert (last["event"], last["status"], last["records"]) == ("end", "interrupted", 2)

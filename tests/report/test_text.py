@@ -4,15 +4,18 @@ import csv
 import io
 import json
 import re
+import statistics
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
+from bench.analysis.rows import rows
 from bench.model.run import Accuracy, Environment, Failure, Footer, Measurement, Phase, Record, Run, Warning
 from bench.model.suite import Case
 from bench.model.telemetry import Telemetry
-from bench.report import export, text
+from bench.report import export, table, text
 
 from .conftest import accuracy, case, example, make, record
 
@@ -28,7 +31,8 @@ def test_tables_read_as_agreed(replicates, width) -> None:
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
 def test_no_line_of_a_table_is_longer_than_the_terminal(run, width) -> None:
     shown = text.render(run, width=width, phases=True, verbose=True)
-    assert max(map(len, shown.splitlines())) <= width
+    long = [line for line in shown.splitlines() if len(line) > width]
+    assert all(line.lstrip().startswith("trtbench ") for line in long)  # a command is one line, to be pasted
 
 
 @pytest.mark.parametrize(
@@ -56,11 +60,11 @@ def timed(asked: Case, *samples: int) -> Record:
 @pytest.mark.parametrize(
     ("samples", "shown"),
     [
-        ((6_900, 7_000, 24_000, 24_600, 80_000, 86_500), "24.3 us [6.90, 86.5]"),
+        ((6_900, 7_000, 24_000, 24_600, 80_000, 86_500), "24.3 us ±unknown"),
         ((990, 1_000, 1_000, 1_000, 1_000, 1_010), "1.00 us ±1.0%"),
         ((992, 1_000, 1_000, 1_000, 1_000, 1_000), "1.00 us ±0.8%"),
         ((980, 1_000, 1_000, 1_000, 1_000, 1_000), "1.00 us [0.980, 1.00]"),
-        ((800_000, 990_000, 999_000, 999_000, 1_400_000, 12_000_000), "999 us [800, 12,000]"),
+        ((800_000, 990_000, 999_000, 999_000, 1_400_000, 12_000_000), "999 us ±unknown"),
         ((100_000, 100_000, 100_000, 100_000, 100_000, 100_010), "100 us ±<0.1%"),
     ],
 )
@@ -527,3 +531,88 @@ def test_warm_and_cold_autotune_caches_side_by_side_are_unequal_and_reasons_are_
     assert "unequal: autotune_cache: cold (inductor[mode=max-autotune]), warm (inductor)" in shown
     assert "break_reasons" not in shown
     assert "unequal: mode" not in shown
+
+
+def test_statistics_are_those_of_the_samples_of_all_processes() -> None:
+    asked = case("bert", "eager")
+    records = [timed(asked, *range(1_000_000, 1_100_000, 1_000)) for _ in range(2)]
+    records[1] = msgspec.structs.replace(records[1], replicate=1)
+    run = make([asked], records, 2)
+    shown = text.render(run, width=120, stats=True)
+    assert "latency      200  1.00 ms  1.05 ms  1.09 ms  1.09 ms  28.9 us" in shown
+    assert "samples of all processes" not in text.render(run, width=120)
+    (row,) = csv.DictReader(io.StringIO(export.csv(run)))
+    samples = sorted([*range(1_000_000, 1_100_000, 1_000)] * 2)
+    assert float(row["latency_min_ns"]) == 1_000_000
+    assert float(row["latency_sd_ns"]) == pytest.approx(statistics.stdev(samples))
+    assert float(row["latency_p90_ns"]) == pytest.approx(np.quantile(samples, 0.9))
+    assert row["latency_p99_ns"] == ""
+    (figure,) = [found["times"]["latency"] for found in json.loads(export.json(run))["rows"]]
+    assert (figure["samples"], figure["minimum"]) == (200, 1_000_000)
+
+
+def test_only_the_cases_asked_for_are_shown_with_the_figures_of_the_whole(run) -> None:
+    wanted = next(row for row in rows(run) if row.speed and row.speed.ratio != 1 and row.speed.ratio)
+    for shown in (text.render(run, width=200, only={wanted.case}), export.markdown(run, only={wanted.case})):
+        assert wanted.backend in shown
+        assert "torchscript " not in shown.partition("torchscript:")[0] or wanted.backend == "torchscript"
+    assert f"1 of {len(run.header.cases)} cases shown" in text.render(run, only={wanted.case})
+    (line,) = csv.DictReader(io.StringIO(export.csv(run, only={wanted.case})))
+    assert float(line["speed"]) == wanted.speed.ratio
+    assert [row["case"] for row in json.loads(export.json(run, only={wanted.case}))["rows"]] == [wanted.case]
+
+
+COMMANDS = [
+    "trtbench run --resume 20261123T101500Z-a-suite-with-a-long-name-1a2b3c4",
+    "trtbench run suites/smoke.yaml --select 'model=resnet50 and batch=32' --backend fake --store DIR",
+    "pip install -c constraints.txt torch transformers nvidia-cuda-runtime-cu12",
+    "nvidia-smi -lgc MHZ",
+    "apt-get install g++",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_a_command_that_can_be_pasted_is_never_broken(command, width) -> None:
+    for said in (f"try: {command}, or something else that takes some words", f"it helps ({command}) or so; and more"):
+        lines = table.wrap(said, width, "    ")
+        assert [line for line in lines if command in line]
+        assert " ".join(line.strip() for line in lines) == said
+        assert all(len(line) <= width for line in lines if not any(c[:9] in line for c in COMMANDS))
+
+
+def test_prose_around_a_command_is_wrapped() -> None:
+    lines = table.wrap("trtbench doctor says what to install where it is missing, and so it goes on", 20, "")
+    assert lines[0] == "trtbench doctor says"
+
+
+def shared_run(names, **fields):
+    cases = [case(name, "eager") for name in names]
+    warnings = [
+        Warning(kind="HostBound", figures={"enqueue_ns": 1000 * n, "gpu_ns": 100 * n, "graph": False})
+        for n in range(1, 9)
+    ]
+    return make(cases, [record(c, 2.0, warnings=(w,), **fields) for c, w in zip(cases, warnings, strict=False)])
+
+
+def test_a_note_that_repeats_for_every_model_is_told_once() -> None:
+    shown = text.render(shared_run(["bert", "resnet18", "vit"]), width=120)
+    assert shown.count("HostBound: ") == 1
+    assert len([line for line in shown.splitlines() if line.startswith("eager") and line.endswith("  A")]) == 3
+    assert "(likewise resnet18 eager, vit eager)" in " ".join(shown.split())
+    assert shown.index("notes of several tables") < shown.index("HostBound: ")
+    assert text.render(shared_run(["bert", "resnet18"]), width=120, verbose=True).count("HostBound: ") == 2
+    alone = text.render(shared_run(["bert"]), width=120)
+    assert "notes of several tables" not in alone
+    assert "  1 HostBound: " in alone
+
+
+def test_a_failure_of_every_model_is_told_once_and_its_rows_refer_to_it() -> None:
+    cases = [case(name, "tensorrt") for name in ("bert", "resnet18")]
+    failure = Failure(
+        kind="Unavailable", stage="start", message="tensorrt is not installed", hint="pip install tensorrt"
+    )
+    records = [Record(case=asked.id, label=asked.label, failure=failure) for asked in cases]
+    shown = text.render(make(cases, records), width=100)
+    assert shown.count("tensorrt is not installed") == 1
+    assert shown.count("note A: Unavailable in start") == 2

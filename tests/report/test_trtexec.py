@@ -112,6 +112,29 @@ def test_warnings_have_trtexecs_conditions(changed, warning) -> None:
     assert warning in "".join(starred)
 
 
+@pytest.mark.parametrize(
+    ("fields", "transfers", "newer", "older"),
+    [
+        ({}, True, "--includeDataTransfers --noCudaGraph", "as it is"),
+        ({}, False, "--noCudaGraph", "--noDataTransfers"),
+        ({"cuda_graph": True}, True, "--includeDataTransfers", "--useCudaGraph"),
+        ({"cuda_graph": True, "transfers": False}, True, "as it is", "--noDataTransfers --useCudaGraph"),
+    ],
+)
+def test_each_block_names_the_options_that_make_trtexec_measure_the_same(fields, transfers, newer, older) -> None:
+    asked = case("bert", "tensorrt", **fields)
+    shown = trtexec.render(make([asked], [on_gpu(asked)]), transfers=transfers)
+    assert f"Compare with: trtexec {newer} (11), trtexec {older} (to 10)\n" in shown
+    assert ("the case with transfers: off" in shown) == (not transfers)
+
+
+def test_without_transfers_the_latency_is_the_gpus() -> None:
+    asked = case("bert", "tensorrt")
+    shown = trtexec.render(make([asked], [on_gpu(asked)]), transfers=False)
+    assert line(shown, "Latency") == line(shown, "GPU Compute Time").replace("GPU Compute Time", "Latency")
+    assert (line(shown, "H2D Latency"), line(shown, "D2H Latency")) == ("H2D Latency: -", "D2H Latency: -")
+
+
 def test_processes_are_pooled() -> None:
     asked = case("bert", "eager")
     shown = trtexec.render(make([asked], [measured(asked), measured(asked)]), asked.id)

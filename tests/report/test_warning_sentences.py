@@ -32,6 +32,14 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         f"the median of gpu_unheld is known to ±8.8% from 112 samples, and {PLATEAU}", "fix the CPU's frequency",
     ),
     (
+        "NotSteady", {"calls": 40, "ns": 10_000_000_000, "spread": 51.5},
+        "the medians of three windows still differed by more than 100%", "longer warmup_limit",
+    ),
+    (
+        "Plateau", {"boundary": "gpu", "half_width": 51.52, "samples": 112},
+        "the median of gpu is not known to any interval from 112 samples", "fix the CPU's frequency",
+    ),
+    (
         "MaxTime",
         {"boundary": "latency", "half_width": 0.033, "samples": 165, "max_time_ns": 1_000_000_000, "batch": 8},
         "the median of latency is known to ±3.3% from 165 samples when 1.00 s were over",

@@ -125,7 +125,7 @@ def test_stored_events_are_told_after_the_record_is_on_disk(trtbench: Trtbench, 
 def test_resume_runs_exactly_what_is_missing(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite(replicates=3)
     trtbench("run", suite)
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     whole = path.read_bytes().splitlines(keepends=True)
     kept = [whole[0], whole[1], whole[4]]
     path.write_bytes(b"".join(kept) + whole[5][:40])
@@ -141,7 +141,7 @@ def test_resume_with_a_selection_runs_only_that_and_the_run_is_whole_when_nothin
     trtbench: Trtbench, fake_suite: Suite
 ) -> None:
     trtbench("run", fake_suite())
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
     assert trtbench("run", "--resume", path.stem, "--select", "batch=4") == 2
     assert "the run has batch: 1, 8" in trtbench.err
@@ -160,7 +160,7 @@ def test_resume_refuses_another_environment(
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     trtbench("run", fake_suite())
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     before = path.read_bytes()
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert trtbench("run", "--resume", path.stem) == 2
@@ -172,7 +172,7 @@ def test_what_is_resumed_on_another_machine_is_measured_and_marked(
     trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trtbench("run", fake_suite(replicates=2))
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
     monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     assert trtbench("run", "--resume", path.stem) == 0
@@ -188,7 +188,7 @@ def test_what_is_resumed_on_another_machine_is_measured_and_marked(
 
 def test_what_another_version_resumes_is_measured_and_marked(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite(replicates=2))
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     header, *records = path.read_bytes().splitlines(keepends=True)
     begun = header.replace(f'"version":"{bench.__version__}"'.encode(), b'"version":"0.0.9"')
     assert begun != header
@@ -227,7 +227,7 @@ def test_what_a_run_was_planned_with_is_refused_when_it_is_resumed(
 def begun(trtbench: Trtbench, *arguments: object) -> Path:
     """A run of which only the first record is there."""
     trtbench("run", *arguments)
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
     return path
 
@@ -337,7 +337,7 @@ def test_signals_that_the_starter_ignores_stay_ignored(
         child.send_signal(number)
         child.stdout.read()
     assert child.returncode == 0
-    (path,) = store.runs(tmp_path / "r")
+    (path,) = store.runs(tmp_path / "r", rehearsals=True)
     assert len(store.read(path).records) == 2
 
 
@@ -361,7 +361,7 @@ def test_an_interrupt_even_repeated_finishes_the_file(
             child.send_signal(number)
         _, stderr = child.communicate(timeout=60)
     assert child.returncode == 130, stderr
-    (path,) = store.runs(tmp_path / "r")
+    (path,) = store.runs(tmp_path / "r", rehearsals=True)
     assert stderr.endswith(f"resume it with: trtbench run --resume {path}\n")
     run = store.read(path)
     assert run.footer is not None
@@ -415,7 +415,7 @@ def test_rebuild_makes_each_build_once_more_and_nothing_else(trtbench: Trtbench,
 def test_a_resumed_run_goes_on_with_the_builds_it_would_have_measured(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = with_builds(fake_suite("[{name: fake, tactics: 0.5}]", replicates=4), 3)
     trtbench("run", suite, "--select", "batch=1")
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     whole = store.read(path)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
     assert trtbench("run", "--resume", path.stem) == 0

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import api
+from bench.errors import SourceChanged
+from bench.model.events import Event, Note
 from bench.model.suite import Case, Input
 from bench.runner import sources
+from tests.conftest import Trtbench
 
 CASE = Case(
     model="net",
@@ -24,6 +29,7 @@ CASE = Case(
     options={"network": "nets.py:net", "plugins": ["roi.so"]},
 )
 MODEL = ("zoo.py", "net.pt", "table.npy", "words.txt")
+METRIC = "def score(outputs, reference):\n    return {'score': 1.0}\n"
 OTHERS = ("metric.py", "nets.py", "roi.so")
 
 
@@ -76,9 +82,93 @@ def test_any_argument_is_taken(value: object) -> None:
     assert isinstance(sources.of_model(case, Path("/nowhere")), dict)
 
 
-def test_a_change_in_a_module_that_the_factorys_file_imports_is_seen(folder: Path) -> None:
-    (folder / "zoo.py").write_text("import unnamed")
-    before = sources.of_model(CASE, folder)
-    (folder / "unnamed.py").write_text("another")
-    after = sources.of_model(CASE, folder)
-    assert {key for key in after if before[key] != after[key]} == {"unnamed.py"}
+def test_files_that_the_factory_imports_are_included_and_a_loop_ends(tmp_path: Path) -> None:
+    files = {
+        "zoo.py": "import layers, math\nfrom parts import heads\nfrom parts.necks import fpn",
+        "layers.py": "import zoo\nfrom parts.deep.block import Block",
+        "parts/__init__.py": "",
+        "parts/heads.py": "from . import shared\nfrom ..other import nothing",
+        "parts/shared.py": "",
+        "parts/necks.py": "def fpn():\n    from .deep import block",
+        "parts/deep/block.py": "this is not python",
+        "other.py": "",
+        "unrelated.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    case = Case(model="m", factory="zoo.py:net", inputs={}, backend="fake")
+    assert set(sources.of_model(case, tmp_path)) == set(files) - {"unrelated.py"}
+    module = Case(model="m", factory="parts.necks:fpn", inputs={}, backend="fake")
+    assert set(sources.of_model(module, tmp_path)) == {"parts/__init__.py", "parts/necks.py", "parts/deep/block.py"}
+
+
+def test_a_file_is_not_mistaken_for_a_module_of_its_name(folder: Path) -> None:
+    (folder / "roi.py").write_text("")
+    assert "roi.so" in sources.of_case(CASE, folder)
+
+
+def test_a_change_is_seen_though_size_and_time_of_change_are_set_back(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.py"
+    path.write_text("a = 1")
+    before = {"zoo.py": sources.sha256(path)}
+    times = path.stat()
+    assert sources.changed(before, tmp_path) == ""
+    path.write_text("a = 2")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert sources.changed(before, tmp_path) == "zoo.py"
+    path.unlink()
+    assert sources.changed(before, tmp_path) == "zoo.py"
+
+
+def edit(path: Path, kind: str) -> Callable[[Event], None]:
+    """A watcher that changes ``path`` at the first event of this kind."""
+    text = path.read_text()
+
+    def on_event(event: Event) -> None:
+        if type(event).__name__ == kind:
+            path.write_text(f"{text}# another\n")
+
+    return on_event
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize(
+    ("name", "moment", "records"), [("zoo.py", "Stored", 1), ("layers.py", "Step", 0), ("metric.py", "Stored", 1)]
+)
+def test_a_file_edited_in_mid_run_ends_it_with_what_was_measured_before(
+    trtbench: Trtbench, fake_suite: Callable[..., Path], tmp_path: Path, name: str, moment: str, records: int
+) -> None:
+    files = {"zoo.py": "import layers\n", "layers.py": "", "metric.py": METRIC}
+    for file, text in files.items():
+        (tmp_path / file).write_text(text)
+    suite = fake_suite()
+    suite.write_text(suite.read_text().replace("zoo.py:net\n", "zoo.py:net\n    metric: metric.py:score\n"))
+    with pytest.raises(SourceChanged) as caught:
+        api.run(suite, store=trtbench.store, cache=tmp_path / "cache", on_event=edit(tmp_path / name, moment))
+    (run,) = trtbench.runs()
+    assert f"{name}: has changed since the run was begun" in str(caught.value)
+    assert f"trtbench run --resume {run.path}" in caught.value.fix
+    assert len(run.records) == records
+    assert run.footer is not None
+    assert run.footer.status == "interrupted"
+    (tmp_path / name).write_text(files[name])
+    assert trtbench("run", "--resume", run.header.run) == 0
+    assert len(trtbench.runs()[0].records) == 2
+
+
+@pytest.mark.workers
+def test_an_edit_of_the_suite_is_told_once_and_changes_nothing(
+    trtbench: Trtbench, fake_suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    suite = fake_suite()
+    notes: list[str] = []
+    change = edit(suite, "Stored")
+
+    def on_event(event: Event) -> None:
+        change(event)
+        notes.extend([event.text] if isinstance(event, Note) else [])
+
+    run = api.run(suite, store=trtbench.store, cache=tmp_path / "cache", on_event=on_event)
+    assert notes == [f"{suite} has changed since the run was begun, which keeps to the plan it has"]
+    assert len(run.records) == 2

@@ -61,9 +61,9 @@ def test_a_suite_runs_in_two_toolchains_side_by_side(trtbench: Trtbench, fake_su
     assert run.header.toolchains == {"old": Toolchain(python="./python", env={"OMP_NUM_THREADS": "7"})}
     assert f"@old: Python {found['old'].python}" in trtbench.out
     assert "each toolchain against the baseline of its own" in trtbench.out
-    assert trtbench("show", "--baseline", "fake@old") == 0
+    assert trtbench("show", run.header.run, "--baseline", "fake@old") == 0
     assert trtbench.out.count("baseline") == 1
-    assert trtbench("show", "--baseline", "fake@odl") == 2
+    assert trtbench("show", run.header.run, "--baseline", "fake@odl") == 2
     assert "Did you mean 'fake@old'?" in trtbench.err
 
 
@@ -205,7 +205,7 @@ def test_paths_and_variables_mean_what_they_mean_in_the_folder_of_their_file(
 def test_resume_takes_the_toolchains_from_the_run(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = both(fake_suite(replicates=2), "old: {env: {OMP_NUM_THREADS: 7}}")
     trtbench("run", suite)
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
     suite.with_name("toolchains.yaml").unlink()
     suite.unlink()
@@ -219,7 +219,7 @@ def test_resume_refuses_a_toolchain_that_has_changed(
 ) -> None:
     monkeypatch.setenv("THREADS", "7")
     trtbench("run", both(fake_suite(), "old: {env: {OMP_NUM_THREADS: $THREADS}}"))
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     before = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
     path.write_bytes(before)
     monkeypatch.setenv("THREADS", "8")
@@ -232,7 +232,7 @@ def test_resume_of_a_part_needs_only_the_toolchains_of_that_part(trtbench: Trtbe
     suite = both(fake_suite(), "old: {python: ./python}")
     script(suite.parent, 'exec PYTHON "$@"')
     trtbench("run", suite)
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
     (suite.parent / "python").unlink()
     assert trtbench("run", "--resume", path.stem, "--select", "toolchain=default") == 0
@@ -245,7 +245,7 @@ def test_resume_needs_only_the_toolchains_of_what_is_missing(trtbench: Trtbench,
     suite = both(fake_suite(replicates=2), "old: {python: ./python}")
     script(suite.parent, 'exec PYTHON "$@"')
     trtbench("run", suite)
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     header, first, old, _, last, _ = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(header + first + old + last)
     (suite.parent / "python").unlink()

@@ -37,7 +37,7 @@ import json, resource, sys, time
 from pathlib import Path
 from bench import store
 start = time.perf_counter()
-table = store.load_frame(store.runs(Path(sys.argv[1])))
+table = store.load_frame(store.runs(Path(sys.argv[1]), rehearsals=True))
 seconds = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 records = len(table.drop_duplicates(["run", "case", "replicate"]))
@@ -79,11 +79,11 @@ def write_runs(root: Path, series: dict[str, int]) -> None:
 @pytest.mark.parametrize("kind", SERIES)
 def test_a_hundred_thousand_records_load_into_a_frame(tmp_path: Path, kind: str) -> None:
     write_runs(tmp_path, SERIES[kind])
-    size = sum(path.stat().st_size for path in store.runs(tmp_path))
+    size = sum(path.stat().st_size for path in store.runs(tmp_path, rehearsals=True))
     command = [sys.executable, "-c", LOAD, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, check=True, cwd=Path(__file__).parents[2])
     found = json.loads(done.stdout)
-    for path in store.runs(tmp_path):
+    for path in store.runs(tmp_path, rehearsals=True):
         path.unlink()
     total = RUNS * CASES * REPLICATES
     print(

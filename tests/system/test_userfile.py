@@ -31,22 +31,3 @@ def test_what_a_file_raises_passes_and_the_module_is_gone(tmp_path: Path) -> Non
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         userfile.execute(tmp_path / "none.py", "_test_none")
-
-
-def test_the_files_that_a_file_imports_are_known_without_running_it(tmp_path: Path) -> None:
-    files = {
-        "zoo.py": "import torch, heads\nfrom blocks.conv import Conv\ndef make():\n    from late import x\n",
-        "heads.py": "import queue, heads\nfrom blocks import norm\n",
-        "blocks/__init__.py": "",
-        "blocks/conv.py": "from . import act\nfrom .act import relu\nraise RuntimeError('not run')\n",
-        "blocks/act.py": "",
-        "blocks/norm.py": "def broken(:\n",
-        "late.py": "import importlib\nimportlib.import_module('unnamed')\n",
-        "queue.py": "",
-        "unnamed.py": "",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    names = {str(path.relative_to(tmp_path)) for path in userfile.local_imports(tmp_path / "zoo.py")}
-    assert names == {"heads.py", "blocks/__init__.py", "blocks/conv.py", "blocks/act.py", "blocks/norm.py", "late.py"}

@@ -1,0 +1,204 @@
+"""Speed against a baseline, and rank: what may be compared with what, and whether two times can be told apart."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from bench import stats
+from bench.analysis.pool import Pool
+from bench.errors import UsageError, did_you_mean
+from bench.model.suite import Boundary, Case, named
+
+CONFIDENCE = 0.95
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """Time of the baseline over time of the case at ``boundary``: above 1 the case is faster.
+
+    ``against`` is the label of the baseline's case, ``backend`` its backend with options, ``toolchain`` its toolchain;
+    the baseline's own row is against itself, with ratio 1 and no interval. All others have an interval or no ratio.
+    ``precision`` is the one that the baseline was named with, empty where each case has that of its own precision.
+    ``within`` says that a side has one process: the interval, if any, is of samples and not of process medians.
+    ``across_devices`` says that no card or machine is known to have measured both sides, so that what differs between
+    two of a kind may be in the ratio and is not in its interval.
+    """
+
+    ratio: float | None
+    low: float | None
+    high: float | None
+    boundary: Boundary
+    against: str
+    backend: str
+    toolchain: str
+    precision: str
+    within: bool
+    across_devices: bool
+
+
+def baselines(cases: Iterable[Case]) -> list[str]:
+    """What may be named as a baseline of ``cases``; with toolchains and precisions only where there are several."""
+    cases = list(cases)
+    toolchains = {case.toolchain for case in cases} if len({case.toolchain for case in cases}) > 1 else ()
+    precisions = {case.precision for case in cases} if len({case.precision for case in cases}) > 1 else ()
+    names = set()
+    for case in cases:
+        for label in (case.backend, named(case.backend, case.options)):
+            names |= {label}
+            names |= {f"{label}@{case.toolchain}"} if toolchains else set()
+            names |= {f"{label}/{case.precision}"} if precisions else set()
+    return sorted(names)
+
+
+def check_baseline(cases: Iterable[Case], baseline: str) -> None:
+    """UsageError if none of the cases of a run is the ``baseline`` that is asked for."""
+    cases = list(cases)
+    if baseline and not any(is_baseline(case, baseline) for case in cases):
+        labels = baselines(cases)
+        raise UsageError(
+            f"no case has the backend {baseline!r}.{did_you_mean(baseline, labels)}",
+            fix=f"--baseline with one of: {', '.join(labels)}",
+        )
+
+
+def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:
+    """Whether ``pool`` is slower than ``best`` by more than the interval of their ratio leaves open; False where there
+    is too little for an interval.
+    """
+    ours, theirs = pool.samples[boundary], best.samples[boundary]
+    if min(len(ours), len(theirs)) == 1 and _far_apart(joined(ours), joined(theirs)):
+        return True
+    interval, _ = _ratio(pool, best, boundary)
+    return interval is not None and interval.low > 1
+
+
+def _far_apart(slow: Sequence[int], quick: Sequence[int]) -> bool:
+    """Whether a bootstrap need not be drawn: its medians lie within 5 deviations of ranks, half the root of n each."""
+    if min(len(slow), len(quick)) < stats.BOOTSTRAP_SAMPLES:
+        return False
+    below, above = (5 * math.sqrt(len(side)) / 2 + 1 for side in (slow, quick))
+    low = sorted(slow)[max(math.floor(len(slow) / 2 - below), 0)]
+    return low > sorted(quick)[min(math.ceil(len(quick) / 2 + above), len(quick) - 1)]
+
+
+def size(case: Case) -> tuple[object, ...]:
+    """What must be equal for two times to be of the same work; transfers and L2 state are part of the question."""
+    return case.model, tuple(sorted(case.symbols.items())), case.l2, case.transfers
+
+
+def is_baseline(case: Case, baseline: str) -> bool:
+    """Whether ``baseline`` names the backend of ``case``, with or without options, toolchain and precision."""
+    return _exactly(case, baseline) or baseline in _names(case.backend, case)
+
+
+def with_precision(case: Case, baseline: str) -> bool:
+    """Whether ``baseline`` names ``case`` with its precision, as in ``eager/fp32``: then it serves all precisions."""
+    precise = {name for label in (case.backend, named(case.backend, case.options)) for name in _precise(label, case)}
+    return baseline in precise
+
+
+def _precise(label: str, case: Case) -> set[str]:
+    return {
+        f"{label}/{case.precision}",
+        f"{label}/{case.precision}@{case.toolchain}",
+        f"{label}@{case.toolchain}/{case.precision}",
+    }
+
+
+def _names(label: str, case: Case) -> set[str]:
+    return {label, f"{label}@{case.toolchain}"} | _precise(label, case)
+
+
+def _exactly(case: Case, baseline: str) -> bool:
+    """Whether the name of the baseline is the backend with all its options."""
+    return baseline in _names(named(case.backend, case.options), case)
+
+
+def baselines_of(pools: Iterable[Pool], baseline: str) -> dict[tuple[object, ...], list[Pool]]:
+    """The sound cases of the baseline's backend, by what must be equal for a ratio of times."""
+    bases: dict[tuple[object, ...], list[Pool]] = {}
+    for pool in pools:
+        if is_baseline(pool.case, baseline) and pool.sound:
+            bases.setdefault(size(pool.case), []).append(pool)
+    return bases
+
+
+def baseline_of(pool: Pool, bases: Mapping[tuple[object, ...], Sequence[Pool]], baseline: str) -> Pool | None:
+    """The one of ``bases`` that is nearest: same precision, else fp32, unless the baseline names one; then without
+    options, same toolchain, no graph, same streams.
+    """
+    case = pool.case
+    near = [
+        other
+        for other in bases.get(size(case), ())
+        if other.case.precision in (case.precision, "fp32") or with_precision(other.case, baseline)
+    ]
+    return min(near, key=lambda other: _distance(other.case, case, baseline), default=None)
+
+
+def _distance(other: Case, case: Case, baseline: str) -> tuple[bool, ...]:
+    return (
+        other.precision != case.precision,
+        not _exactly(other, baseline),
+        other.toolchain != case.toolchain,
+        other.cuda_graph,
+        other.streams != case.streams,
+    )
+
+
+def speed_of(pool: Pool, base: Pool, boundary: Boundary, baseline: str) -> Speed | None:
+    """Welch's interval of the ratio of process medians; with one process on a side, bootstrap within processes; no
+    ratio where neither can be computed.
+    """
+    if boundary not in base.samples:
+        return None
+    one = Speed(
+        ratio=1.0,
+        low=None,
+        high=None,
+        boundary=boundary,
+        against=base.case.label,
+        backend=named(base.case.backend, base.case.options),
+        toolchain=base.case.toolchain,
+        precision=base.case.precision if with_precision(base.case, baseline) else "",
+        within=False,
+        across_devices=base is not pool and not _places(base) & _places(pool),
+    )
+    if base is pool:
+        return one
+    interval, within = _ratio(base, pool, boundary)
+    if interval is None:
+        return msgspec.structs.replace(one, ratio=None, within=True)
+    return msgspec.structs.replace(one, ratio=interval.ratio, low=interval.low, high=interval.high, within=within)
+
+
+def _ratio(above: Pool, below: Pool, boundary: Boundary) -> tuple[stats.Ratio | None, bool]:
+    """The time of ``above`` over that of ``below`` with its interval, and whether that is within processes only."""
+    tops, bottoms = above.samples[boundary], below.samples[boundary]
+    interval = stats.ratio_interval(
+        [statistics.median(s) for s in tops], [statistics.median(s) for s in bottoms], CONFIDENCE
+    )
+    if interval is not None:
+        return interval, False
+    return stats.bootstrap_ratio(joined(tops), joined(bottoms), CONFIDENCE), True
+
+
+def _places(pool: Pool) -> set[str]:
+    """The cards or machines that measured: empty for that on which the run was begun, and a name of its own for each
+    record that does not say which other one it was.
+    """
+    places = set()
+    for record in pool.records:
+        if record.measurements:
+            moved = any(warning.kind == "ResumedElsewhere" for warning in record.warnings)
+            unknown = f"? {record.case} {record.replicate}"
+            places.add((record.telemetry.resumed_on or unknown) if moved else "")
+    return places
+
+
+def joined(processes: tuple[tuple[int, ...], ...]) -> list[int]:
+    """The samples of all processes, in nanoseconds."""
+    return [sample for samples in processes for sample in samples]

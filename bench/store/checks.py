@@ -1,0 +1,169 @@
+"""What the values of a run's file must be: a record that cannot be is reported, and never becomes a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from bench.model.run import Accuracy, Header, Measurement, Record
+from bench.model.suite import Case, Policy, Threshold
+
+# Events round to 0 what takes less than their resolution: copies of nothing, launches of nothing.
+_MAY_BE_ZERO = ("enqueue", "h2d", "compute", "d2h")
+_LONGEST_NS = 10**17  # three years
+_MOST = 2**31  # replicates, builds, lanes, sizes
+_LARGEST = 2**63  # whole numbers that other programs can read
+_ROUNDING = 1e-6
+
+
+def of_header(header: Header) -> str:
+    """What is wrong with a header; empty if nothing is."""
+    if not header.run or {"/", "\0"} & set(header.run) or header.run in (".", ".."):
+        return f"{header.run[:80]!r} is no name of a run"
+    for problem in (_policy(header.policy), *map(_case, header.cases)):
+        if problem:
+            return problem
+    for name, value in header.ceilings.items():
+        if not value > 0:
+            return f"the ceiling {name} is {value}"
+    return "" if 0 <= header.seed < _LARGEST else "the seed is out of range"
+
+
+def _policy(policy: Policy) -> str:
+    for name, least, most in (
+        ("replicates", 1, _MOST),
+        ("builds", 1, _MOST),
+        ("min_samples", 0, _MOST),
+        ("max_samples", 1, _MOST),
+        ("warmup_calls", 0, _MOST),
+        *((name, 0, _LONGEST_NS) for name in policy.__struct_fields__ if name.endswith("_ns")),
+        ("target_ci", 0, math.inf),
+    ):
+        value = getattr(policy, name)
+        if not least <= value <= most:
+            return f"{name} is {number(value)}"
+    return ""
+
+
+def _case(case: Case) -> str:
+    for name, size in case.symbols.items():
+        if not 0 <= size < _MOST:
+            return f"the size {name} is {number(size)}"
+    for spec in case.inputs.values():
+        for part in spec.shape:
+            if isinstance(part, str) and part not in case.symbols:
+                return f"{part!r}, a size of an input, has no value"
+            if isinstance(part, int) and not 0 <= part < _LARGEST:
+                return f"a size of an input is {number(part)}"
+    return "" if 1 <= case.streams < _MOST else f"streams is {number(case.streams)}"
+
+
+def of_record(record: Record, cases: Mapping[str, Case]) -> str:
+    """What is wrong with a record of a run with these ``cases`` by id; empty if nothing is. One of a case that is not
+    among them is only compared with itself.
+    """
+    case = cases.get(record.case)
+    if case is not None and not record.label.startswith(f"{case.model}/{case.backend}"):
+        return f"its label is {record.label[:80]!r}, its id that of {case.label}"
+    for name in ("replicate", "build"):
+        if not 0 <= getattr(record, name) < _MOST:
+            return f"{name} is {number(getattr(record, name))}"
+    boundaries = [m.boundary for m in record.measurements]
+    if len(set(boundaries)) < len(boundaries):
+        return f"a boundary is there twice: {', '.join(boundaries)}"
+    times = (("wall", record.wall_ns), *((phase.name, phase.ns) for phase in record.phases))
+    for name, ns in times:
+        if not 0 <= ns <= _LONGEST_NS:
+            return f"the time of {name} is {number(ns)} ns"
+    for problem in (
+        *(_measurement(m, case) for m in record.measurements),
+        _accuracy(record.accuracy) if record.accuracy else "",
+        _others(record),
+    ):
+        if problem:
+            return problem
+    return ""
+
+
+def _measurement(measured: Measurement, case: Case | None) -> str:
+    name, least = measured.boundary, 0 if measured.boundary in _MAY_BE_ZERO else 1
+    series = ((name, measured.samples, least), *((part, values, 0) for part, values in measured.parts.items()))
+    for what, values, limit in series:
+        if values and not (limit <= min(values) and max(values) <= _LONGEST_NS):
+            wrong = next(value for value in values if not limit <= value <= _LONGEST_NS)
+            return f"a time of {what} is {number(wrong)} ns"
+    for what in ("calls", "window_ns"):
+        if not 0 <= getattr(measured, what) < _LARGEST:
+            return f"{what} of {name} is {number(getattr(measured, what))}"
+    if measured.window_ns and not measured.calls:
+        return f"{name} has a window without calls"
+    if min(measured.totals.values(), default=0) < 0:
+        return f"a total of {name} is negative"
+    if case is not None and measured.samples and measured.batch != case.batch:
+        return f"{name} is of batch {number(measured.batch)}, the case of {case.batch}"
+    if not 1 <= measured.batch < _MOST:
+        return f"the batch of {name} is {number(measured.batch)}"
+    if measured.marked and not 0 <= min(measured.marked) <= max(measured.marked) < len(measured.samples):
+        return f"{name} marks samples that it does not have"
+    return ""
+
+
+def _accuracy(accuracy: Accuracy) -> str:
+    for output in accuracy.outputs:
+        if output.cosine is not None and not abs(output.cosine) <= 1 + _ROUNDING:
+            return f"the cosine of {output.name[:80]!r} is {output.cosine}"
+        for name in ("max_abs", "rel_l2", "nan"):
+            value = getattr(output, name)
+            if value is not None and not value >= 0:
+                return f"{name} of {output.name[:80]!r} is {number(value)}"
+        if not accuracy.ok:
+            continue
+        if output.nan:
+            return f"{output.name[:80]!r} is called accurate and has NaN"
+        for name in Threshold.__struct_fields__:
+            value, limit = getattr(output, name), getattr(accuracy.threshold, name)
+            if value is None or limit is None:
+                continue
+            if value < limit if name in ("cosine", "sqnr") else value > limit:
+                return f"{output.name[:80]!r} is called accurate with {name} {value:.6g}, the limit is {limit:.6g}"
+    return ""
+
+
+def _others(record: Record) -> str:
+    """Numbers beside the measurements: none beyond what a file can hold, none below zero where that cannot be."""
+    work, telemetry = record.work, record.telemetry
+    if work is not None and min(work.flops, work.bytes, work.parameters, *work.fraction.values()) < 0:
+        return "its work is negative"
+    host, gpu = telemetry.host, telemetry.gpu
+    figures = {
+        "inference_j": telemetry.inference_j,
+        "torch_peak_bytes": telemetry.torch_peak_bytes,
+        "peak_rss_bytes": host.peak_rss_bytes if host else None,
+        "gpu_memory_bytes": gpu.gpu_memory_bytes if gpu else None,
+    }
+    for name, value in figures.items():
+        if value is not None and value < 0:
+            return f"{name} is {number(value)}"
+    plain = msgspec.to_builtins((telemetry, record.work, record.fairness, [w.figures for w in record.warnings]))
+    return next((f"a number is {number(value)}" for value in _whole_numbers(plain) if abs(value) >= _LARGEST), "")
+
+
+def _whole_numbers(value: Any) -> Iterable[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from _whole_numbers(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _whole_numbers(member)
+
+
+def number(value: float) -> str:
+    """A number as text: one of thousands of digits by its size."""
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        return f"{'-' if value < 0 else ''}2^{value.bit_length() - 1} or more"
+    return str(value)

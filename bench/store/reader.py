@@ -1,0 +1,136 @@
+"""Runs as they are read: damage is tolerated and told."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.errors import StoreError
+from bench.model.folders import RESULTS
+from bench.model.run import Footer, Header, Record, Run
+from bench.store import checks, codec
+
+_HEADER_LIMIT = 1 << 28  # bytes; a file of another kind may have no newline at all
+_MAX_NAMES = 5
+RECORD_START, HEADER_START = b'{"line":"record"', b'{"line":"header"'
+_HEADER_START = re.compile(rb'\{\s*"line"\s*:\s*"header"')
+_ANOTHER = f"name a run, or its file {RESULTS}/ARCH/DEVICE/RUN.jsonl; without a name it is the latest"
+
+
+def read(path: Path) -> Run:
+    """A run as it is on disk: of several records of one case and replicate the last. StoreError if it is no run.
+
+    What cannot be read, or cannot be, is skipped and reported in ``damage``; a footer counts only if no record follows.
+    """
+    damage: list[str] = []
+    items = lines(path, damage)
+    header = next(items)
+    assert isinstance(header, Header)
+    records: dict[tuple[str, int], Record] = {}
+    footer: Footer | None = None
+    for item in items:
+        if isinstance(item, Record):
+            records[item.case, item.replicate] = item
+            footer = None
+        elif isinstance(item, Footer):
+            footer = item
+    return Run(path=str(path), header=header, records=tuple(records.values()), footer=footer, damage=_summary(damage))
+
+
+def read_header(path: Path) -> tuple[int, Header]:
+    """The schema and the header of the run at ``path``. StoreError if it is none, OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return _header(file.readline(_HEADER_LIMIT), path)
+
+
+def read_schema(path: Path) -> int:
+    """The schema of the run at ``path``. StoreError if it is no run."""
+    with path.open("rb") as file:
+        return codec.schema_of(file.readline(_HEADER_LIMIT), f"{path}:1")
+
+
+def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
+    """The header, then every record and footer that can be read and can be true; the others are reported in
+    ``damage``. What follows a second header is another run's.
+    """
+    try:
+        with path.open("rb", buffering=1 << 20) as file:
+            schema, header = _header(file.readline(_HEADER_LIMIT), path)
+            yield header
+            judge = _Judge(header, damage)
+            for number, line in enumerate(file, 2):
+                where = f"{path}:{number}"
+                if not line.endswith(b"\n"):
+                    damage.append(f"{where}: the last line is torn ({len(line)} bytes), skipped")
+                    return
+                judge.records += line.startswith(RECORD_START)
+                try:
+                    item = codec.decode(line, schema, where)
+                except StoreError as error:
+                    damage.append(f"{where}: skipped, {error.what}")
+                    continue
+                if isinstance(item, Header):
+                    rest = sum(1 for _ in file)
+                    damage.append(f"{where}: a second run begins here, {item.run[:80]}: its {rest} lines are skipped")
+                    return
+                if judge.accepts(item, where):
+                    yield item
+    except OSError as error:
+        fix = f"ls -l {shlex.quote(str(path))}" if isinstance(error, PermissionError) else _ANOTHER
+        raise StoreError(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from error
+
+
+class _Judge:
+    """Whether lines of one run can be true, each by itself and beside those before it."""
+
+    def __init__(self, header: Header, damage: list[str]) -> None:
+        self.records = 0  # lines of records so far, readable or not
+        self._cases = {case.id: case for case in header.cases}
+        self._measured: dict[tuple[str, int], bool] = {}
+        self._damage = damage
+
+    def accepts(self, item: Record | Footer, where: str) -> bool:
+        """Whether to take the line; what is wrong with it, or odd about it, goes to the damage."""
+        if isinstance(item, Footer):
+            # Until a case is measured again after a lost GPU, both are the same; earlier versions counted either.
+            if not len(self._measured) <= item.records <= self.records:
+                then = checks.number(item.records)
+                self._damage.append(
+                    f"{where}: the file has {self.records} records, and had {then} when it was finished"
+                )
+            return True
+        if problem := checks.of_record(item, self._cases):
+            self._damage.append(f"{where}: skipped, not a possible record: {problem}")
+            return False
+        key = item.case, item.replicate
+        if self._measured.get(key):
+            self._damage.append(
+                f"{where}: process {item.replicate + 1} of {item.label[:80]} is there twice, this one counts"
+            )
+        self._measured[key] = bool(item.measurements) and item.failure is None
+        return True
+
+
+def _header(first: bytes, path: Path) -> tuple[int, Header]:
+    """A file's schema and its first line. StoreError if it is no run's header, an incomplete or impossible one."""
+    if not first:
+        raise StoreError("not a trtbench run: the file is empty", where=str(path), fix=_ANOTHER)
+    if not first.endswith(b"\n") and _HEADER_START.match(first):
+        what = "the file is cut within its header: it holds no record"
+        raise StoreError(what, where=f"{path}:1", fix=f"delete it; {_ANOTHER}")
+    try:
+        schema = codec.schema_of(first, f"{path}:1")
+        header = codec.decode(first, schema, f"{path}:1")
+    except StoreError as error:
+        raise StoreError(error.what, where=error.where, fix=error.fix or _ANOTHER) from error
+    assert isinstance(header, Header)
+    if problem := checks.of_header(header):
+        raise StoreError(f"not a run that trtbench wrote: {problem}", where=f"{path}:1", fix=_ANOTHER)
+    return schema, header
+
+
+def _summary(damage: list[str]) -> str:
+    text = "; ".join(damage[:_MAX_NAMES])
+    return f"{text}; and {len(damage) - _MAX_NAMES} more" if len(damage) > _MAX_NAMES else text
