@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.model.run import Warning
@@ -14,13 +14,16 @@ _COUNTED = (
     ("GraphBreaks", "graph_breaks", "breaks", "break_reasons"),
     ("Recompiled", "recompiles", "recompiles", "recompile_reasons"),
 )
+_MOST_PLACES = 3
 
 
 def warnings(report: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
-    """``GraphsByBackend``, ``GraphsSkipped``, ``GraphBreaks``, ``Recompiled``, ``LoggedErrors`` from a fairness report.
+    """``GraphsByBackend``, ``GraphsSkipped``, ``GraphBreaks``, ``Recompiled``, ``LoggedErrors``, ``TracerWarning`` and
+    ``ExporterWarning`` from a fairness report.
 
     The keys read are ``graph_capture``, ``graphs_skipped``, ``graph_breaks``, ``recompiles``, and for the reasons
     ``skip_reasons``, ``break_reasons``, ``recompile_reasons``; ``recompile_limit`` says that the compiler gave up;
+    ``export_warnings`` are what tracers and exporters warned of, each with ``kind``, ``text``, ``place`` and ``count``;
     ``engine.errors`` is what a runtime wrote to its log as errors though its calls succeeded. A backend without one of
     them has nothing to warn of there.
     """
@@ -35,4 +38,21 @@ def warnings(report: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
             warnings.append(Warning(kind=kind, figures=figures))
     if errors := report.get("engine", {}).get("errors", ()):
         warnings.append(Warning(kind="LoggedErrors", figures={"errors": list(errors)}))
-    return tuple(warnings)
+    return (*warnings, *_export_warnings(report.get("export_warnings", ())))
+
+
+def _export_warnings(entries: Sequence[Mapping[str, Any]]) -> Iterator[Warning]:
+    """One warning for what a tracer said, and one for what an exporter said: the first text, and how many others."""
+    tracer = [entry for entry in entries if entry["kind"] == "TracerWarning"]
+    exporter = [entry for entry in entries if entry["kind"] != "TracerWarning"]
+    if tracer:
+        yield Warning(kind="TracerWarning", figures=_first_text(tracer))
+    if exporter:
+        yield Warning(kind="ExporterWarning", figures=_first_text(exporter))
+
+
+def _first_text(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first, *others = entries
+    count = sum(int(entry["count"]) for entry in entries)
+    places = sorted({str(entry["place"]) for entry in others} - {str(first["place"])})
+    return {"warnings": count, "text": first["text"], "place": first["place"], "others": places[:_MOST_PLACES]}

@@ -17,8 +17,9 @@ from bench.errors import Unavailable
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, errors, models
+from bench.runtimes.torch import caches, custom_ops, errors, exports, models
 from bench.runtimes.torch.backend import TorchBackend
+from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.torch.lane import TorchPrepared
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import positional
@@ -32,10 +33,14 @@ _STANDARD = (b"libstdc++.so", b"libc++.so")
 
 
 class Outputs(msgspec.Struct, frozen=True):
-    """The output names in order (the package returns a plain tuple), and the state of its compiler's caches."""
+    """The output names in order (the package returns a plain tuple), the state of its compiler's caches, what the
+    exporter warned of, and the operators that are not torch's, which must be there when the package is loaded.
+    """
 
     names: tuple[str, ...]
     caches: dict[str, str] = {}
+    warnings: tuple[ExportWarning, ...] = ()
+    operators: tuple[str, ...] = ()
 
 
 class Aoti(TorchBackend[TorchOptions]):
@@ -87,19 +92,25 @@ class Aoti(TorchBackend[TorchOptions]):
                 dims = shapes.dynamic_dims(case)
                 # The one parameter of the module is *values, so its dynamic shapes are one tuple.
                 dynamic = None if dims is None else (dims,)
-                program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dynamic)
+                with exports.recorded_warnings() as warnings, exports.size_refusals(case):
+                    program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dynamic)
+                exports.check_program(program, case)
+                operators = custom_ops.names_in(program)
             with context.phase("compile"), torch.no_grad(), errors.translate("AOTInductor cannot compile this model"):
                 caches.reset_counters()
                 torch._inductor.aoti_compile_and_package(program, package_path=str(out / _PACKAGE))
                 cache_report = caches.report(autotunes=_autotunes())
             _check_linked(out / _PACKAGE)
-            (out / "outputs.json").write_bytes(msgspec.json.encode(Outputs(names, cache_report)))
+            (out / "outputs.json").write_bytes(
+                msgspec.json.encode(Outputs(names, cache_report, tuple(warnings), operators))
+            )
 
     def load(self, case: Case, options: TorchOptions, context: Context, stack: ExitStack) -> TorchPrepared:
         """Phase: load."""
         folder = context.artifacts["build"]
         outputs = msgspec.json.decode((folder / "outputs.json").read_bytes(), type=Outputs)
         with context.phase("load"):
+            custom_ops.define(outputs.operators, case, context)
             package = _load(folder / _PACKAGE, case, context.device)
         return TorchPrepared(
             case,
@@ -107,7 +118,7 @@ class Aoti(TorchBackend[TorchOptions]):
             context,
             lambda inputs: package(*inputs.values()),
             names=outputs.names,
-            more=lambda: outputs.caches,
+            more=lambda: outputs.caches | exports.warning_report(outputs.warnings),
         )
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
+from bench.errors import Unsupported
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, models
+from bench.runtimes.torch import caches, exports, models
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchLane, TorchPrepared
 from bench.runtimes.torch.options import TorchOptions
@@ -26,6 +27,10 @@ Mode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cu
 _CAPTURING = ("reduce-overhead", "max-autotune")
 # The name, among the case's artifacts, of the folder for generated code; present if the caller keeps it.
 KEEP = "keep"
+_NOT_COMPILED = (
+    "a factory that returns the module as it was before torch.jit or torch.compiler.disable; or the backend eager, "
+    "which runs this one as it is"
+)
 _LONGEST_REASON = 200
 _SHOWN_REASONS = 3
 
@@ -91,8 +96,10 @@ class Inductor(TorchBackend[Options]):
             example = prepared.example(shapes.example_arrays(case, context))
             _mark(case, example)
             first = TorchLane(lambda inputs: program(**inputs), example, tuple, ())
-            first.call()
+            with exports.size_refusals(case):
+                first.call()
             first.read()
+        _check_compiled(model)
         return prepared
 
 
@@ -105,7 +112,34 @@ def _compile(model: torch.nn.Module, options: Options) -> Any:
     if hasattr(torch._dynamo.utils, "clear_compilation_metrics"):  # not in torch 2.2
         torch._dynamo.utils.clear_compilation_metrics()
     torch._dynamo.config.suppress_errors = False
+    if isinstance(model, torch.jit.ScriptModule):
+        raise _not_compiled("it is a ScriptModule, scripted or traced, which runs as it is")
     return torch.compile(model, mode=options.mode, fullgraph=options.fullgraph, dynamic=options.dynamic)
+
+
+def _check_compiled(model: torch.nn.Module) -> None:
+    """Unsupported, with why, if the first call has compiled no graph: the row would measure eager PyTorch."""
+    import torch
+    import torch._dynamo
+    from torch._dynamo.utils import counters
+
+    if counters["stats"]["unique_graphs"]:
+        return
+    scripts = [name for name, part in model.named_modules() if isinstance(part, torch.jit.ScriptModule)]
+    reasons = [_brief(reason) for key in ("graph_break", "unimplemented") for reason in counters[key]]
+    stance = getattr(getattr(torch._dynamo.eval_frame, "_stance", None), "stance", "default")  # since torch 2.6
+    if torch._dynamo.config.disable or stance != "default":
+        switches = "TORCHDYNAMO_DISABLE, torch._dynamo.config.disable, torch.compiler.set_stance"
+        raise _not_compiled(f"torch.compile is switched off ({switches})")
+    if scripts:
+        raise _not_compiled(f"its part {scripts[0]!r} is a ScriptModule, scripted or traced, which runs as it is")
+    if reasons:
+        raise _not_compiled(reasons[0])
+    raise _not_compiled("it has no tensor operator that Dynamo sees")
+
+
+def _not_compiled(why: str) -> Unsupported:
+    return Unsupported(f"torch.compile compiled no graph of this model: {why}", fix=_NOT_COMPILED)
 
 
 @contextlib.contextmanager
@@ -188,6 +222,7 @@ def _report(options: Options, refusals: list[str] | None) -> dict[str, Any]:
         "graphs": graphs,
         "graph_breaks": sum(breaks.values()),
         "recompiles": len(again),
+        **_skipped_frames(utils.counters["frames"]),
         **caches.report(autotunes=options.mode.startswith("max-autotune")),
     }
     if refusals is not None:
@@ -198,6 +233,12 @@ def _report(options: Options, refusals: list[str] | None) -> dict[str, Any]:
     reasons = {"break_reasons": breaks, "recompile_reasons": again[:_SHOWN_REASONS], "recompile_limit": gave_up}
     reasons["skip_reasons"] = [_brief(text) for text in dict.fromkeys(refusals or ())][:_SHOWN_REASONS]
     return report | {key: value for key, value in reasons.items() if value}
+
+
+def _skipped_frames(frames: Mapping[str, int]) -> dict[str, int]:
+    """How many of the functions that Dynamo saw it left to Python; no entry without one."""
+    skipped = frames["total"] - frames["ok"]
+    return {"frames_skipped": skipped} if skipped > 0 else {}
 
 
 def _recompiles(utils: Any) -> tuple[list[str], bool]:

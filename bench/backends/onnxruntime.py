@@ -17,6 +17,7 @@ from bench.model import seam
 from bench.model.seam import Buffer, Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import memory, onnx, packages, shapes
+from bench.runtimes.torch import exports
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array
 
@@ -31,6 +32,8 @@ _LEVELS = {
 _DTYPES = {"float": "float32", "double": "float64"}
 _NO_PROVIDER = "this onnxruntime has no {}"
 _GPU_BUILD = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+_RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
+_SHOWN_OPERATORS = 5
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
@@ -189,17 +192,16 @@ class OrtLane:
         """Bind the inputs that the file has (an exporter drops unused ones); the sizes of its named dimensions."""
         sizes: dict[str, int] = {}
         nodes = {node.name: node for node in self._session.get_inputs()}
-        for name in manifest.inputs:
-            dtype = _dtype(nodes[name].type) if name in nodes else str(arrays[name].dtype)
+        for name, file_name in manifest.file_inputs.items():
+            node = nodes.get(file_name)
+            dtype = _dtype(node.type) if node else str(arrays[name].dtype)
             data = memory.encode(arrays[name], dtype)
             buffer = self._new_buffer(arrays[name].shape, dtype)
             self._blocks[-1].write(data)
             self._inputs[name] = buffer
-            if name in nodes:
-                sizes |= {
-                    dim: n for dim, n in zip(nodes[name].shape, buffer.shape, strict=True) if isinstance(dim, str)
-                }
-                self._binding.bind_input(name, self._kind, self._index, _element(dtype), buffer.shape, buffer.ptr)
+            if node:
+                sizes |= {dim: n for dim, n in zip(node.shape, buffer.shape, strict=True) if isinstance(dim, str)}
+                self._binding.bind_input(file_name, self._kind, self._index, _element(dtype), buffer.shape, buffer.ptr)
         return sizes
 
     def _bind_outputs(self, manifest: onnx.Manifest, sizes: Mapping[str, int]) -> None:
@@ -236,6 +238,7 @@ class OrtPrepared:
         self._lanes: list[OrtLane] = []
         self._stream = None if provider == "cpu" else self._new_stream()
         self._session: Any = self._load(self._stream)
+        self._placement = {} if provider == "cpu" else _placement(self._session)
 
     def lanes(self, count: int) -> Sequence[OrtLane]:
         """The first ``count`` lanes. OutOfMemory where there is no room for one."""
@@ -264,6 +267,8 @@ class OrtPrepared:
             "exporter": self._manifest.exporter,
             "opset": self._manifest.opset,
             "io_binding": True,
+            **self._placement,
+            **exports.warning_report(self._manifest.warnings),
         }
 
     def close(self) -> None:
@@ -291,6 +296,7 @@ class OrtPrepared:
             onnxruntime.GraphOptimizationLevel, _LEVELS[self._options.graph_optimization]
         )
         settings.intra_op_num_threads = self._threads
+        settings.add_session_config_entry(_RECORD_PLACEMENT, "1")
         providers = _provider_options(self._case, self._context.device, self._provider, stream)
         session = onnxruntime.InferenceSession(str(self._folder / onnx.MODEL), settings, providers=providers)
         running = session.get_providers()[0]
@@ -298,6 +304,22 @@ class OrtPrepared:
             what = f"onnxruntime fell back to {running}: {_PROVIDERS[self._provider]} could not be loaded"
             raise Unavailable(what, fix="install the CUDA, cuDNN and TensorRT versions that this onnxruntime-gpu names")
         return session
+
+
+def _placement(session: Any) -> dict[str, Any]:
+    """For the fairness report: how many nodes run on the CPU though a GPU's provider was chosen, and their operators.
+
+    Unsupported if all do, as the row would measure the CPU. Nothing before onnxruntime 1.24, which does not tell.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return {}
+    nodes = [(part.ep_name, node) for part in session.get_provider_graph_assignment_info() for node in part.get_nodes()]
+    on_cpu = [node.op_type for name, node in nodes if name == _PROVIDERS["cpu"]]
+    operators = list(dict.fromkeys(on_cpu))[:_SHOWN_OPERATORS]
+    if nodes and len(on_cpu) == len(nodes):
+        what = f"ONNX Runtime runs all {len(nodes)} nodes on the CPU: the provider has no {', '.join(operators)}"
+        raise Unsupported(what, fix="another precision, opset or provider; or --device cpu")
+    return {"fallback_nodes": len(on_cpu)} | ({"fallback_ops": operators} if on_cpu else {})
 
 
 def _provider_options(case: Case, device: str, provider: str, stream: int | None) -> list[Any]:

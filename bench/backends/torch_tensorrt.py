@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.model.distributions import TENSORRT
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
-from bench.runtimes.torch import errors, lane, models
+from bench.runtimes.torch import custom_ops, errors, exports, lane, models
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.session import own_warnings_filtered, torch_session
@@ -159,6 +159,7 @@ def _build(
     cache_state = "warm" if cache.is_file() else "cold"
     report = {"strongly_typed": False, "optimization_level": _compiler.BUILDER_LEVEL, "timing_cache": cache_state}
     result: Any
+    operators: tuple[str, ...] = ()
     with _compiler.refusals(api, f"torch_tensorrt cannot compile this model with ir {options.ir}"):
         if options.ir == "fx":
             with context.phase("build"):
@@ -176,9 +177,10 @@ def _build(
             settings = _compiler.settings(case, options, _compiler.setting_names(options.ir), cache)
             report |= _compiler.settings_report(settings, api, cache_state)
             compiler = modules.compile_ts if options.ir == "ts" else modules.compile_dynamo
-            result = compiler(module, example, case, settings, context)
+            result, warnings, operators = compiler(module, names, example, case, settings, context)
+            report |= exports.warning_report(warnings)
         report |= modules.facts([result])
-    return result, example, ModuleInfo(names=names, fairness=report)
+    return result, example, ModuleInfo(names=names, fairness=report, operators=operators)
 
 
 def _load_saved(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:
@@ -191,9 +193,10 @@ def _load_saved(case: Case, options: Options, context: Context, api: versions.Ap
                 return fx2trt.load(folder / _MODULE, api)
             return modules.load(folder / _MODULE, options.ir)
 
-    with context.phase("deserialize"):
-        module = load()
     info = msgspec.json.decode((folder / _INFO).read_bytes(), type=ModuleInfo)
+    with context.phase("deserialize"):
+        custom_ops.define(info.operators, case, context)
+        module = load()
     again: Callable[[], torch.nn.Module] | None = load
     if options.ir == "fx":
         again = None if case.dynamic else lambda: fx2trt.another(module)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes.torch import errors, models
+from bench.runtimes.torch import errors, exports, models
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchPrepared
 from bench.runtimes.torch.options import TorchOptions
@@ -48,8 +48,13 @@ class TorchScript(TorchBackend[Options]):
 
         with context.phase("load"):
             model, example = models.load_with_example(case, options, context)
+            # A scripted program returns the model's own containers, with their names.
+            module, names = (model, ()) if options.method == "script" else positional(model, example)
         with context.phase("export"), torch.no_grad():
-            program, names = _program(model, example, options)
+            with exports.recorded_warnings() as warnings:
+                program = _program(module, example, options)
+            if case.dynamic and names:
+                _check_sizes(program, exports.Trial(case, options, context, module, names))
         with context.phase("compile"), torch.no_grad():
             program = _optimise(program, options)
         by_keyword = options.method == "script"
@@ -65,23 +70,28 @@ class TorchScript(TorchBackend[Options]):
                 "method": options.method,
                 "freeze": options.freeze,
                 "optimize_for_inference": options.optimize_for_inference,
+                **exports.warning_report(warnings),
             },
         )
 
 
-def _program(model: torch.nn.Module, example: dict[str, torch.Tensor], options: Options) -> tuple[Any, tuple[str, ...]]:
-    """The program and the names of its outputs (none for a scripted one, which returns the model's own containers).
-
-    A trace is not run a second time to check it: its accuracy is measured against the reference.
-    """
+def _program(module: torch.nn.Module, example: dict[str, torch.Tensor], options: Options) -> Any:
+    """The program. A trace is not run a second time to check it: its accuracy is measured against the reference."""
     import torch
 
     if options.method == "script":
         with errors.translate("torch.jit.script cannot take this model"):
-            return torch.jit.script(model), ()
-    module, names = positional(model, example)
+            return torch.jit.script(module)
     with errors.translate("torch.jit.trace cannot take this model"):
-        return torch.jit.trace(module, tuple(example.values()), strict=False, check_trace=False), names
+        return torch.jit.trace(module, tuple(example.values()), strict=False, check_trace=False)
+
+
+def _check_sizes(program: Any, trial: exports.Trial) -> None:
+    """Unsupported if the trace holds for the example's sizes only. Its runs here leave no profile for the optimiser."""
+    import torch
+
+    with torch.no_grad(), torch.jit.optimized_execution(False):
+        trial.check(lambda arrays: program(*trial.inputs(arrays)), "the traced program")
 
 
 def _optimise(program: Any, options: Options) -> Any:

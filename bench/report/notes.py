@@ -20,9 +20,9 @@ from bench.report import cells, escape, warnings
 
 LONGEST_VALUE = 60
 SHOWN_ROWS = 3
-# What notes that are told as one have in common.
+# What notes that are shown as one have in common.
 Key: TypeAlias = tuple[str, ...]
-_NO_CONDITION = ("engine", "mode", "ir")
+_NO_CONDITION = ("engine", "mode", "ir", "export_warnings")
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):

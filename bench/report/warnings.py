@@ -418,9 +418,30 @@ def _logged_errors(f: Figures) -> Advice:
     return Advice(text, "read them: the engine may not do what was requested")
 
 
+def _said(f: Figures) -> str:
+    """The first text of a tracer's or exporter's warnings, and where."""
+    text = str(f["text"])
+    sentence, stop, _ = text.partition(". ")
+    others = f"; and at {_listed(list(f['others']), 'and')}" if f["others"] else ""
+    return f"warned {_times(f['warnings'])}: {sentence if stop else text.rstrip('.')} ({f['place']}{others})"
+
+
+def _tracer_warning(f: Figures) -> Advice:
+    return Advice(
+        f"the tracer {_said(f)}",
+        "what Python decided there is fixed in the program, whatever the inputs are: let tensor operators decide "
+        "(torch.where, torch.cond); or a backend that does not trace",
+    )
+
+
+def _exporter_warning(f: Figures) -> Advice:
+    return Advice(f"the exporter {_said(f)}", "look at whether the file does what the model does; another exporter")
+
+
 SENTENCES: dict[str, Callable[[Figures], Advice]] = {
     "BlindReference": _blind_reference,
     "ClockChanged": _clock_changed,
+    "ExporterWarning": _exporter_warning,
     "FasterThanLight": _faster_than_light,
     "FewerLanes": _fewer_lanes,
     "ForeignProcess": _foreign_process,
@@ -444,6 +465,7 @@ SENTENCES: dict[str, Callable[[Figures], Advice]] = {
     "Spread": _spread,
     "StateChanges": _state_changes,
     "Throttled": _throttled,
+    "TracerWarning": _tracer_warning,
     "TransferBound": _transfer_bound,
     "Unheld": _unheld,
 }

@@ -26,8 +26,12 @@ def example_arrays(case: Case, context: Context) -> dict[str, tensors.Array]:
     """
     if not case.dynamic:
         return context.inputs
-    sizes = {name: min(max(span.opt, 2), span.max) for name, span in case.dynamic.items()}
-    return tensors.seeded_inputs(resolve_shapes(case.inputs, case.symbols | sizes), context.seed)
+    return tensors.seeded_inputs(resolve_shapes(case.inputs, case.symbols | example_sizes(case)), context.seed)
+
+
+def example_sizes(case: Case) -> dict[str, int]:
+    """The sizes of the dynamic symbols in ``example_arrays``."""
+    return {name: min(max(span.opt, 2), span.max) for name, span in case.dynamic.items()}
 
 
 def dynamic_dims(case: Case) -> tuple[dict[int, Any] | None, ...] | None:

@@ -58,6 +58,22 @@ def test_what_was_asked_for_is_no_warning(told: dict[str, Any], case: Case) -> N
     assert fairness.warnings(told, case) == ()
 
 
+def export_warning(kind: str, text: str, place: str, count: int = 1) -> dict[str, Any]:
+    return {"kind": kind, "text": text, "place": place, "count": count}
+
+
+def test_what_tracers_and_exporters_said_is_one_warning_each_with_the_first_text() -> None:
+    told = [
+        export_warning("ExporterWarning", "a size", "b.py:1"),
+        export_warning("TracerWarning", "a boolean", "net.py:9", 2),
+        export_warning("TracerWarning", "a loop", "net.py:12"),
+    ]
+    tracer, exporter = fairness.warnings({"export_warnings": told}, OFF)
+    assert (tracer.kind, exporter.kind) == ("TracerWarning", "ExporterWarning")
+    assert tracer.figures == {"warnings": 3, "text": "a boolean", "place": "net.py:9", "others": ["net.py:12"]}
+    assert exporter.figures == {"warnings": 1, "text": "a size", "place": "b.py:1", "others": []}
+
+
 def test_graphs_captured_in_part_are_told_twice() -> None:
     told = {"graph_capture": "backend", "graphs_skipped": 1, "skip_reasons": ["mutated inputs"]}
     assert [warning.kind for warning in fairness.warnings(told, OFF)] == ["GraphsByBackend", "GraphsSkipped"]

@@ -85,6 +85,22 @@ def test_a_package_belongs_to_its_device_precision_and_options(bench: Bench) -> 
     assert build != AOTI.stages(bench.case("aoti", options={"memory_format": "channels_last"}))[1]
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("factory", ["ops_zoo.py:scaled", "ops_zoo.py:defined_late", "exports_zoo.py:squares"])
+def test_a_worker_runs_a_package_with_own_operators_and_functions(
+    trtbench: Trtbench, tmp_path: Path, factory: str
+) -> None:
+    name = factory.partition(":")[0]
+    text = SUITE.replace("zoo.py:net", factory).replace("[2, 3, 8, 8]", "[2, 8]")
+    (tmp_path / "suite.yaml").write_text(text)
+    (tmp_path / name).write_text((HERE / name).read_text())
+    assert trtbench("run", tmp_path / "suite.yaml", "--quick") == 0
+    (record,) = trtbench.runs()[0].records
+    assert record.failure is None
+    assert record.accuracy is not None
+    assert record.accuracy.ok
+
+
 def test_a_model_that_branches_on_values_is_unsupported(bench: Bench) -> None:
     with pytest.raises(Unsupported):
         bench.run(bench.case("aoti", "zoo.py:branches"))

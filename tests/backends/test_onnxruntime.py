@@ -179,7 +179,12 @@ def test_what_one_exporter_cannot_take_is_told_with_the_other(bench: Bench, expo
 
 
 class OnHost(ort.InferenceSession):  # type: ignore[misc]
-    """The CPU provider under the CUDA provider's name, on the memory of ``Cuda``, which is the host's."""
+    """The CPU provider under the CUDA provider's name, on the memory of ``Cuda``, which is the host's.
+
+    ``on_cpu`` are the operators that the provider leaves to the CPU's.
+    """
+
+    on_cpu: tuple[str, ...] = ()
 
     def __init__(self, path: str, settings: Any, providers: list[Any]) -> None:
         super().__init__(path, settings, providers=["CPUExecutionProvider"])
@@ -189,6 +194,15 @@ class OnHost(ort.InferenceSession):  # type: ignore[misc]
 
     def io_binding(self) -> Any:
         return Binding(self)
+
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        """As the real one, by node, with the names of the providers that would run it."""
+        nodes = [node for part in super().get_provider_graph_assignment_info() for node in part.get_nodes()]
+        names = ["CPUExecutionProvider" if node.op_type in self.on_cpu else "CUDAExecutionProvider" for node in nodes]
+        return [
+            SimpleNamespace(ep_name=name, get_nodes=lambda node=node: [node])
+            for name, node in zip(names, nodes, strict=True)
+        ]
 
 
 class Binding(ort.IOBinding):  # type: ignore[misc]
@@ -234,6 +248,11 @@ def on_gpu(bench: Bench) -> Iterator[Any]:
         yield prepared
 
 
+def load_on_gpu(bench: Bench) -> None:
+    with on_gpu(bench):
+        pass
+
+
 def test_lanes_on_a_gpu_have_a_stream_and_memory_each_and_give_them_back(bench: Bench, gpu: Cuda) -> None:
     with on_gpu(bench) as prepared:
         first, second = prepared.lanes(2)
@@ -243,6 +262,25 @@ def test_lanes_on_a_gpu_have_a_stream_and_memory_each_and_give_them_back(bench: 
     wanted = bench.reference(bench.case("onnxruntime"))
     assert all(np.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
     assert not gpu.live
+
+
+def test_nodes_that_the_cpu_runs_in_a_row_of_cuda_are_counted_with_their_operators(
+    bench: Bench, gpu: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with on_gpu(bench) as prepared:
+        assert prepared.fairness()["fallback_nodes"] == 0
+    monkeypatch.setattr(OnHost, "on_cpu", ("Conv", "Gemm"))
+    with on_gpu(bench) as prepared:
+        report = prepared.fairness()
+    assert (report["fallback_nodes"], report["fallback_ops"]) == (2, ["Conv", "Gemm"])
+
+
+def test_a_row_of_cuda_in_which_all_runs_on_the_cpu_is_unsupported(
+    bench: Bench, gpu: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OnHost, "on_cpu", ("Conv", "Relu", "ReduceMean", "Gemm"))
+    with pytest.raises(Unsupported, match="runs all 4 nodes on the CPU: the provider has no Conv, Relu"):
+        load_on_gpu(bench)
 
 
 @pytest.mark.parametrize("lanes", [0, 2])

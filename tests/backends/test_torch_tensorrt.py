@@ -452,6 +452,25 @@ def test_memory_that_runs_out_is_told_as_such(made: standin.StandIn, own: Bench)
         own.run(of(own, "dynamo"))
 
 
+def test_a_trace_that_holds_for_one_size_is_refused_and_one_that_python_decided_is_told(
+    made: standin.StandIn, own: Bench
+) -> None:
+    rows = own.case(
+        "torch_tensorrt",
+        "exports_zoo.py:rows",
+        {"x": Input(shape=("n", 8))},
+        options={"ir": "ts"},
+        symbols={"n": 4},
+        dynamic={"n": Range(min=2, opt=4, max=8)},
+    )
+    with pytest.raises(Unsupported, match="the traced program cannot take n = 2, which the model can"):
+        own.run(rows)
+    early = own.case("torch_tensorrt", "exports_zoo.py:early", {"x": Input(shape=(2, 8))}, options={"ir": "ts"})
+    with own.prepared(early) as prepared:
+        (entry,) = prepared.fairness()["export_warnings"]
+    assert (entry["kind"], entry["place"].split(":")[0]) == ("TracerWarning", "exports_zoo.py")
+
+
 def test_the_shipped_suite_has_the_old_tables_rows_and_a_true_fp32_one() -> None:
     loaded = reader.load(ROOT / "suites" / "fx2trt_resnet18.yaml", base.registry())
     cases = plan.plan(loaded, base.registry(), device="cuda:0").cases

@@ -164,6 +164,15 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "compiled again 8 times until the compiler gave up: a part of it runs uncompiled: n == 0", "dynamic: true",
     ),
     ("LoggedErrors", {"errors": ["an old", "a new"]}, "calls succeeded: a new (and 1 more)", "read them"),
+    (
+        "TracerWarning",
+        {"warnings": 3, "text": "A Python boolean. It is fixed", "place": "net.py:9", "others": ["net.py:12"]},
+        "the tracer warned 3 times: A Python boolean (net.py:9; and at net.py:12)", "torch.where",
+    ),
+    (
+        "ExporterWarning", {"warnings": 1, "text": "a batch size of 1", "place": "torch/onnx/x.py:4", "others": []},
+        "the exporter warned once: a batch size of 1 (torch/onnx/x.py:4)", "another exporter",
+    ),
 ]  # fmt: skip
 
 

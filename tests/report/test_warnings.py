@@ -32,6 +32,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("BlindReference", {"constant": {"y": "-inf"}, "repeated": [], "samples": 1, "outputs": 2}),
     ("ClockChanged", {"sm_mhz_min": 1500, "sm_mhz_max": 1980, "boundaries": {"gpu": True, "latency": False}}),
     ("ClockChanged", {"sm_mhz_min": 1500, "sm_mhz_max": 1980, "boundaries": {}}),
+    ("ExporterWarning", {"warnings": 1, "text": "a batch size of 1", "place": "torch/onnx/x.py:4", "others": []}),
     ("FasterThanLight", {"boundary": "gpu", "fraction": 1.2, "precision": "fp16"}),
     ("FewerLanes", {"cause": "backend", "lanes": 1, "requested": 4}),
     ("FewerLanes", {"cause": "memory", "lanes": 2, "requested": 4}),
@@ -76,6 +77,10 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("Throttled", {"thermal_throttles": 3}),
     ("Throttled", {"quota_throttles": 8}),
+    (
+        "TracerWarning",
+        {"warnings": 3, "text": "A Python boolean. It is fixed", "place": "net.py:9", "others": ["net.py:12"]},
+    ),
     ("TransferBound", {"copies_ns": 411_000.0, "compute_ns": 100_000.0}),
     ("Unheld", {"cause": "waits"}),
     ("Unheld", {"cause": "launch_blocking", "reason": "CUDA_LAUNCH_BLOCKING is set"}),

@@ -13,6 +13,7 @@ _NO_KERNEL = re.compile(
     r"not implemented for '|Low precision dtypes not supported|Could not run '\S+' with arguments from the|"
     r"Unsupported dtype|not supported for (Half|BFloat16)"
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NO_COMPILER = re.compile(r"No working C\+\+ compiler|Cannot find a working triton installation", re.IGNORECASE)
 
 
@@ -50,6 +51,14 @@ def _translate(error: Exception) -> CaseError | None:
 
 
 def brief(error: BaseException) -> str:
-    """The first three lines of the error's text, or its type's name, in at most 500 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    """The first three lines of the error's text, or its type's name, in at most 500 characters.
+
+    The ONNX exporter's own error says only in which step it happened; the text is that of its cause.
+    """
+    names = {cls.__name__ for cls in type(error).__mro__}
+    while "OnnxExporterError" in names and error.__cause__ is not None:
+        error = error.__cause__
+        names = {cls.__name__ for cls in type(error).__mro__}
+    text = _COLOURS.sub("", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:3])[:500]

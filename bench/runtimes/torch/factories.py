@@ -84,6 +84,14 @@ def preload(case: Case, suite_dir: Path) -> None:
         _maker(case, suite_dir)
 
 
+def import_source(case: Case, context: Context) -> None:
+    """Import the file or library of ``case.factory``, e.g. for the operators that it defines; nothing is built.
+
+    Raises what ``build_model`` would.
+    """
+    _maker(case, context.suite_dir)
+
+
 def _maker(case: Case, suite_dir: Path) -> Callable[[], Any]:
     kind, colon, name = case.factory.partition(":")
     if colon and kind.endswith(".py"):

@@ -325,7 +325,8 @@ def _fairness(case: Case, options: TorchOptions, device: str, graph_capture: str
         "inference_mode": True,
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
-        "onednn": bool(torch.backends.mkldnn.is_available()),
+        # Which operators take it is decided call by call, by type, layout and CPU.
+        "onednn_allowed": bool(torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()),
         "graph_capture": graph_capture,
     }
     if device != "cpu":

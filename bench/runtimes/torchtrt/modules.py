@@ -5,16 +5,17 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import Unsupported
 from bench.model.data import Data
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import errors
+from bench.runtimes.torch import custom_ops, errors, exports
+from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import flatten_outputs
 from bench.runtimes.torchtrt.settings import Ir, specs
 
@@ -80,39 +81,58 @@ def _flat_tensors(out: Any) -> list[Any]:
     return [] if out is None else [out]
 
 
+class Compiled(NamedTuple):
+    """A compiled module, what its export warned of, and the operators in it that are not torch's."""
+
+    module: Any
+    warnings: Sequence[exports.ExportWarning] = ()
+    operators: tuple[str, ...] = ()
+
+
 def compile_dynamo(
     module: torch.nn.Module,
+    names: Sequence[str],
     example: Mapping[str, torch.Tensor],
     case: Case,
     settings: Mapping[str, Any],
     context: Context,
-) -> Any:
+) -> Compiled:
     """Phases: export, build. A ScriptModule in 2.2, a GraphModule since."""
     import torch
     import torch_tensorrt
 
     with context.phase("export"), torch.no_grad(), errors.translate("torch.export cannot take this model"):
         dims = shapes.dynamic_dims(case)
-        program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dims)
+        with exports.recorded_warnings() as warnings, exports.size_refusals(case):
+            program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dims)
+        exports.check_program(program, case)
+        operators = custom_ops.names_in(program)
     with context.phase("build"), torch.no_grad():
-        return torch_tensorrt.dynamo.compile(program, specs(case, example), **settings)
+        result = torch_tensorrt.dynamo.compile(program, specs(case, example), **settings)
+    return Compiled(result, warnings, operators)
 
 
 def compile_ts(
     module: torch.nn.Module,
+    names: Sequence[str],
     example: Mapping[str, torch.Tensor],
     case: Case,
     settings: Mapping[str, Any],
     context: Context,
-) -> Any:
-    """Phases: export (a trace), build. A ScriptModule."""
+) -> Compiled:
+    """Phases: export (a trace), build. A ScriptModule. Unsupported if the trace holds for the example's sizes only."""
     import torch
     import torch_tensorrt
 
     with context.phase("export"), torch.no_grad(), errors.translate("torch.jit.trace cannot take this model"):
-        program = torch.jit.trace(module, tuple(example.values()), strict=False, check_trace=False)
+        with exports.recorded_warnings() as warnings:
+            program = torch.jit.trace(module, tuple(example.values()), strict=False, check_trace=False)
+        if case.dynamic:
+            trial = exports.Trial(case, TorchOptions(), context, module, names)
+            trial.check(lambda arrays: program(*trial.inputs(arrays)), "the traced program")
     with context.phase("build"), torch.no_grad():
-        return torch_tensorrt.ts.compile(program, inputs=specs(case, example), **settings)
+        result = torch_tensorrt.ts.compile(program, inputs=specs(case, example), **settings)
+    return Compiled(result, warnings, custom_ops.names_in_script(program))
 
 
 def compile_in_torch(model: torch.nn.Module, settings: Mapping[str, Any], parts: list[Any]) -> Any:
@@ -178,6 +198,8 @@ def facts(results: Iterable[Any]) -> dict[str, Any]:
     Unsupported if there is no engine at all, as the case would then measure PyTorch.
     """
     modules = [module.module() if hasattr(module, "graph_signature") else module for module in results]
+    if not modules:
+        raise Unsupported("torch.compile found no graph in this model for torch_tensorrt", fix="ir: dynamo")
     counts = [census(module) for module in modules]
     fallbacks = [name for count in counts for name in count.fallbacks]
     if not any(count.engines for count in counts):

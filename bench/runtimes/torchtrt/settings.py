@@ -75,10 +75,13 @@ class Options(seam.Options, frozen=True, kw_only=True):
 
 
 class ModuleInfo(Data, frozen=True, kw_only=True):
-    """The description of a compiled module: its output names in order, and its entries of the fairness report."""
+    """The description of a compiled module: its output names in order, its entries of the fairness report, and the
+    operators in it that are not torch's, which must be there when it is loaded.
+    """
 
     names: tuple[str, ...]
     fairness: dict[str, Any] = msgspec.field(name="told")  # the key in stored build.json files
+    operators: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------------------------------------------ what is there

@@ -18,6 +18,7 @@ from bench.model.data import Data
 from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import memory, onnx, shapes
+from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.trt import networks, versions
 from bench.units import parse_size
 
@@ -71,6 +72,7 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     ``inputs`` and ``outputs`` map names of the suite to tensors of the engine; an input that the model does not use may
     be absent. ``timing_cache`` is ``warm`` if an earlier build had left one. ``layers`` counts those of the network,
     before the builder fuses them. ``profile`` holds min, opt and max of each dynamic input, by its name in the suite.
+    ``warnings`` are TensorRT's, ``export_warnings`` those of the exporter that made the ONNX file.
     """
 
     runtime: str
@@ -91,6 +93,7 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     version_compatible: bool = False
     profile: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
     warnings: tuple[str, ...] = ()
+    export_warnings: tuple[ExportWarning, ...] = ()
 
 
 def libraries(options: Options, suite_dir: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from bench.errors import CaseError, OutOfMemory, Unsupported
 from bench.model.seam import Buffer, Context
 from bench.model.suite import Case
 from bench.runtimes import memory
+from bench.runtimes.torch.exports import warning_report
 from bench.runtimes.trt import inspector, versions
 from bench.runtimes.trt.builder import BuildInfo
 from bench.system.cleanup import Cleanup
@@ -91,9 +92,9 @@ class EngineLane:
                 self._allocate(array.shape, str(array.dtype), self._device, self._inputs, name)
                 self._blocks[-1].write(memory.encode(array, str(array.dtype)))
                 continue
-            dtype, where = self._kind(engine, tensor)
+            dtype, where = self._kind(engine, tensor, name)
             if not self.context.set_input_shape(tensor, array.shape):
-                raise _outside(self._api, engine, tensor, array.shape)
+                raise _outside(self._api, engine, tensor, name, array.shape)
             buffer = self._allocate(array.shape, dtype, where, self._inputs, name)
             self._blocks[-1].write(memory.encode(array, dtype))
             self._set_address(tensor, buffer)
@@ -105,17 +106,20 @@ class EngineLane:
             shape = versions.dims(self.context.get_tensor_shape(tensor))
             if -1 in shape:
                 raise Unsupported(f"the size of output {name!r} depends on the data: {list(shape)}")
-            dtype, self._on[name] = self._kind(engine, tensor)
+            dtype, self._on[name] = self._kind(engine, tensor, name)
             self._set_address(tensor, self._allocate(shape, dtype, self._on[name], self._outputs, name))
 
-    def _kind(self, engine: Any, tensor: str) -> tuple[str, str]:
-        """The type of an input or output, and the device on which it must lie; Unsupported if it cannot be filled."""
+    def _kind(self, engine: Any, tensor: str, name: str) -> tuple[str, str]:
+        """The type of an input or output, and the device on which it must lie; Unsupported if it cannot be filled.
+
+        ``tensor`` is its name in the engine, ``name`` that in the suite.
+        """
         trt = self._api.module
         if engine.get_tensor_format(tensor) != trt.TensorFormat.LINEAR:
-            raise Unsupported(f"{tensor!r} must lie in memory as {engine.get_tensor_format_desc(tensor)}, not linear")
+            raise Unsupported(f"{name!r} must lie in memory as {engine.get_tensor_format_desc(tensor)}, not linear")
         dtype = versions.dtype_name(engine.get_tensor_dtype(tensor))
         if dtype.startswith(("float8", "float4", "int4")):
-            raise Unsupported(f"{tensor!r} has type {dtype}, which inputs and outputs here cannot have")
+            raise Unsupported(f"{name!r} has type {dtype}, which inputs and outputs here cannot have")
         return dtype, "cpu" if engine.get_tensor_location(tensor) == trt.TensorLocation.HOST else self._device
 
     def _allocate(
@@ -217,6 +221,7 @@ class EnginePrepared:
             "memory_format": "contiguous",
             "graph_capture": "harness" if self._case.cuda_graph else "none",
             **({"exporter": self._info.exporter, "opset": self._info.opset} if self._info.exporter else {}),
+            **warning_report(self._info.export_warnings),
             "strongly_typed": self._info.strongly_typed,
             "optimization_level": self._info.optimization_level,
             "tactic_sources": ", ".join(self._info.tactic_sources),
@@ -263,15 +268,15 @@ def _new_context(api: versions.Api, engine: Any, stream: int) -> Any:
     return context
 
 
-def _outside(api: versions.Api, engine: Any, tensor: str, shape: tuple[int, ...]) -> CaseError:
+def _outside(api: versions.Api, engine: Any, tensor: str, name: str, shape: tuple[int, ...]) -> CaseError:
     """Why TensorRT did not take the shape of an input: it is not in the range that the engine was built for."""
     least, _, most = (versions.dims(bound) for bound in engine.get_tensor_profile_shape(tensor, 0))
     within = len(shape) == len(least) and all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True))
     if within:
-        return versions.refusal(api, f"TensorRT does not take the shape {list(shape)} of {tensor!r}")
+        return versions.refusal(api, f"TensorRT does not take the shape {list(shape)} of {name!r}")
     span = f"{list(least)} to {list(most)}" if least != most else f"{list(least)} only"
     fix = "give the symbol a range that holds it: `dynamic: {NAME: {min: ..., opt: ..., max: ...}}` in the suite"
-    return CaseError(f"input {tensor!r} has shape {list(shape)}, the engine takes {span}", fix=fix)
+    return CaseError(f"input {name!r} has shape {list(shape)}, the engine takes {span}", fix=fix)
 
 
 def _raise_closed() -> object:

@@ -49,15 +49,15 @@ def parse(api: versions.Api, network: Any, context: Context) -> Network:
         )
     inputs = [network.get_input(index).name for index in range(network.num_inputs)]
     outputs = [network.get_output(index).name for index in range(network.num_outputs)]
-    if len(outputs) != len(manifest.outputs):
-        raise Unsupported(f"the model has {len(manifest.outputs)} outputs, its network has {len(outputs)}")
+    if sorted(outputs) != sorted(manifest.file_outputs.values()):
+        raise Unsupported(f"the model has {len(manifest.outputs)} outputs, its network has {', '.join(outputs)}")
     _make_linear(api, network)
     return Network(
         network=network,
-        inputs={name: name for name in inputs},
-        outputs=dict(zip(manifest.outputs, outputs, strict=True)),
+        inputs={name: tensor for name, tensor in manifest.file_inputs.items() if tensor in inputs},
+        outputs=manifest.file_outputs,
         keep=parser,
-        fields={"exporter": manifest.exporter, "opset": manifest.opset},
+        fields={"exporter": manifest.exporter, "opset": manifest.opset, "export_warnings": manifest.warnings},
     )
 
 

@@ -18,6 +18,7 @@ from bench.model.seam import Context
 from bench.model.suite import Case, Input, Range
 from bench.runtimes import onnx
 from bench.runtimes.torch import weights
+from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.trt import builder
 from tests.backends.kit import StillClock
 from tests.runtimes.trt import builder_standin as trt_builder
@@ -25,7 +26,10 @@ from tests.runtimes.trt.builder_standin import ParseError, Script
 from tests.runtimes.trt.names import VERSIONS
 
 V8, V10, V11 = VERSIONS
-MODEL = {"inputs": [["x", "HALF", [4, 3]]], "outputs": [["y_1", "HALF", [4, 5]], ["y_2", "HALF", [4]]]}
+# Names in the file are neutral; the manifest has those of the model.
+OUTPUTS = [["output_0", "HALF", [4, 5]], ["output_1", "HALF", [4]]]
+MODEL = {"inputs": [["input_0", "HALF", [4, 3]]], "outputs": OUTPUTS}
+TRACED = ExportWarning(kind="TracerWarning", text="a Python boolean", place="net.py:9")
 
 
 class World:
@@ -39,7 +43,7 @@ class World:
         (root / "export").mkdir()
         self.model(MODEL)
         (root / "export/manifest.json").write_bytes(
-            msgspec.json.encode(onnx.Manifest(("x",), ("logits", "map"), "legacy", 17))
+            msgspec.json.encode(onnx.Manifest(("x", "mask"), ("logits", "map"), "legacy", 17, (TRACED,)))
         )
 
     def model(self, model: dict[str, Any]) -> None:
@@ -135,9 +139,10 @@ def test_inputs_and_outputs_are_row_major_at_the_precision_and_keep_the_suites_n
     world: World, version: str
 ) -> None:
     plan, built = world.build(Script(version))
-    assert plan["inputs"] == {"x": ["HALF", [4, 3], 1]}
-    assert plan["outputs"] == {"y_1": ["HALF", [4, 5], 1], "y_2": ["HALF", [4], 1]}
-    assert (built.inputs, built.outputs) == ({"x": "x"}, {"logits": "y_1", "map": "y_2"})
+    assert plan["inputs"] == {"input_0": ["HALF", [4, 3], 1]}
+    assert plan["outputs"] == {"output_0": ["HALF", [4, 5], 1], "output_1": ["HALF", [4], 1]}
+    assert (built.inputs, built.outputs) == ({"x": "input_0"}, {"logits": "output_0", "map": "output_1"})
+    assert built.export_warnings == (TRACED,)
     assert (built.exporter, built.opset, built.layers) == ("legacy", 17, 2)
     assert world.phases == ["import", "parse", "build"]
 
@@ -222,11 +227,20 @@ DYNAMIC = {
 
 @pytest.mark.parametrize(("version", "preview"), [(V8, True), (V10, True), (V11, False)])
 def test_ranges_become_one_profile_that_contexts_share(world: World, version: str, preview: bool) -> None:
-    world.model({"inputs": [["x", "HALF", [-1, 3]], ["mask", "HALF", [3]]], "outputs": MODEL["outputs"]})
+    world.model({"inputs": [["input_0", "HALF", [-1, 3]], ["input_1", "HALF", [3]]], "outputs": OUTPUTS})
     plan, built = world.build(Script(version), case=DYNAMIC)
-    assert plan["profiles"] == [{"x": [[1, 3], [8, 3], [32, 3]]}]
+    assert plan["profiles"] == [{"input_0": [[1, 3], [8, 3], [32, 3]]}]
     assert built.profile == {"x": ((1, 3), (8, 3), (32, 3))}
     assert plan["preview"] == ["PROFILE_SHARING_0806"] * preview
+
+
+def test_outputs_are_matched_by_name_whatever_their_order_and_others_are_refused(world: World) -> None:
+    world.model(MODEL | {"outputs": OUTPUTS[::-1]})
+    _, built = world.build(Script(V10))
+    assert built.outputs == {"logits": "output_0", "map": "output_1"}
+    world.model(MODEL | {"outputs": OUTPUTS[:1]})
+    with pytest.raises(Unsupported, match="the model has 2 outputs, its network has output_0"):
+        world.build(Script(V10))
 
 
 def test_fixed_shapes_need_no_profile(world: World) -> None:
@@ -235,13 +249,13 @@ def test_fixed_shapes_need_no_profile(world: World) -> None:
 
 
 def test_a_size_that_the_exporter_fixed_is_told(world: World) -> None:
-    world.model({"inputs": [["x", "HALF", [8, 3]]], "outputs": MODEL["outputs"]})
+    world.model({"inputs": [["input_0", "HALF", [8, 3]]], "outputs": OUTPUTS})
     with pytest.raises(Unsupported, match=r"fixed 'batch' of the input 'x': \(8, 3\)"):
         world.build(Script(V8), case=DYNAMIC)
 
 
 def test_a_profile_that_is_refused_is_an_error(world: World) -> None:
-    world.model({"inputs": [["x", "HALF", [-1, 3]]], "outputs": MODEL["outputs"]})
+    world.model({"inputs": [["input_0", "HALF", [-1, 3]]], "outputs": OUTPUTS})
     with pytest.raises(Unsupported, match="does not take the ranges"):
         world.build(Script(V10, refused=["profile"]), case=DYNAMIC)
 
