@@ -18,7 +18,7 @@ from bench.model.run import Header
 from bench.model.suite import Case, Policy, Toolchain
 from bench.store import privacy
 from bench.suite import reader, yaml_marks
-from bench.suite.plan import MAX_REPLICATES
+from bench.suite.plan import MAX_PROCESSES
 
 _RUN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,250}")
 _MAX = 1 << 63
@@ -41,6 +41,8 @@ def _problems(header: Header) -> Iterator[str]:
     if not 0 <= header.seed < _MAX:
         yield f"the seed {header.seed}"
     yield from _problems_of_policy(header.policy)
+    if header.policy.replicates * len(header.cases) > MAX_PROCESSES:
+        yield f"more than {MAX_PROCESSES:,} processes"
     if len({case.id for case in header.cases}) < len(header.cases):
         yield "a case twice"
     for case in header.cases:
@@ -49,7 +51,7 @@ def _problems(header: Header) -> Iterator[str]:
 
 def _problems_of_policy(policy: Policy) -> Iterator[str]:
     for name, least in _LEAST.items():
-        most = MAX_REPLICATES if name in ("replicates", "builds") else _MAX - 1
+        most = MAX_PROCESSES if name in ("replicates", "builds") else _MAX - 1
         if not least <= getattr(policy, name) <= most:
             yield f"{name}: {getattr(policy, name)}"
     if not 0 < policy.target_ci < 1:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from bench.errors import StoreError
 from bench.model.run import Footer, Header, Record, Run
 from bench.store import artifacts, codec
@@ -114,6 +116,9 @@ class Writer:
 
     def finish(self, footer: Footer) -> None:
         """Store the footer and close the file."""
+        before = self.records
+        self._check()  # a signal may have come after a record was written, and before it was counted
+        footer = msgspec.structs.replace(footer, records=footer.records + self.records - before)
         self._write(codec.encode(footer))
         self.close()
 
@@ -124,12 +129,19 @@ class Writer:
         self._fd = -1
 
     def _write(self, line: bytes) -> None:
+        self._check()
         try:
-            if trouble := self._trouble():
-                self._rescue(trouble)
             self._pending = line
             _append(self._fd, line, self._disk.size)
             self._remember(line)
+        except OSError as error:
+            raise store_error(error, self.path, f"then go on with: {resume_command(self.path)}") from error
+
+    def _check(self) -> None:
+        """Go on in a new file if this one is not what was written."""
+        try:
+            if trouble := self._trouble():
+                self._rescue(trouble)
         except OSError as error:
             raise store_error(error, self.path, f"then go on with: {resume_command(self.path)}") from error
 

@@ -18,7 +18,7 @@ from bench.suite.reader import locate
 
 MAX_CASES = 10_000
 MAX_COMBINATIONS = 100_000
-MAX_REPLICATES = 100_000
+MAX_PROCESSES = 1_000_000
 MAX_SHOWN = 20  # values of a key that an error names
 
 
@@ -100,11 +100,12 @@ def plan(
 
 def check_size(plan_: Plan, replicates: int, yes: bool) -> None:
     """UsageError if the plan has more than ``MAX_CASES`` cases, or 10 times as many processes, without ``yes``; or more
-    than ``MAX_REPLICATES`` replicates.
+    than ``MAX_PROCESSES`` processes.
     """
     processes = len(plan_.cases) * replicates
-    if replicates > MAX_REPLICATES:
-        raise UsageError(f"{replicates:,} replicates; the limit is {MAX_REPLICATES:,}", fix="fewer --replicates")
+    if processes > MAX_PROCESSES:
+        what = f"the plan has {processes:,} processes, more than {MAX_PROCESSES:,}, the limit"
+        raise UsageError(what, fix="fewer --replicates, or narrow it with --select")
     if processes > 10 * MAX_CASES and not yes:
         what = f"the plan has {processes:,} processes, more than {10 * MAX_CASES:,}"
         raise UsageError(what, fix="fewer --replicates, or add --yes to run them all")

@@ -202,13 +202,22 @@ def test_paths_and_variables_mean_what_they_mean_in_the_folder_of_their_file(
     assert toolchains.resolve(Toolchain(env=env), Path("/suites")).env == expected
 
 
-def test_resume_takes_the_toolchains_from_the_run(trtbench: Trtbench, fake_suite: Suite) -> None:
+def test_resume_starts_the_toolchains_only_while_the_suite_defines_them(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = both(fake_suite(replicates=2), "old: {env: {OMP_NUM_THREADS: 7}}")
     trtbench("run", suite)
     path = store.runs(trtbench.store, rehearsals=True)[0]
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
-    suite.with_name("toolchains.yaml").unlink()
-    suite.unlink()
+    definitions, elsewhere = suite.with_name("toolchains.yaml"), suite.with_name("elsewhere")
+    before = definitions.read_text()
+    for other in (before.replace("7", "8"), before.replace("old", "new")):
+        definitions.write_text(other)
+        assert trtbench("run", "--resume", path.stem) == 2
+        assert "the run" in trtbench.err
+    definitions.write_text(before)
+    suite.rename(elsewhere)
+    assert trtbench("run", "--resume", path.stem) == 2
+    assert "the run needs the toolchain 'old', and its suite cannot be read" in trtbench.err
+    elsewhere.rename(suite)
     assert trtbench("run", "--resume", path.stem) == 0
     run = store.read(path)
     assert [record.toolchain for record in run.records] == ["default", "old", "default", "old"]

@@ -52,7 +52,9 @@ def header(cases: tuple[Case, ...] = (), **changes: object) -> Header:
 
 def record(of: Case | None = None, replicate: int = 0, samples: tuple[int, ...] = (10, 20, 30)) -> Record:
     asked = of or case()
-    measured = (Measurement(boundary="latency", samples=samples, stop="target_ci"),) if samples else ()
+    measured = (
+        (Measurement(boundary="latency", samples=samples, batch=asked.batch, stop="target_ci"),) if samples else ()
+    )
     return Record(case=asked.id, label=asked.label, replicate=replicate, measurements=measured)
 
 

@@ -156,11 +156,8 @@ _VALUES = (
 )
 
 
-@settings(max_examples=200)
-@given(st.data())
-def test_any_value_in_any_place_is_shown_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def mutate(data: st.DataObject) -> str:
+    """The golden run with one to three values of its lines replaced by others."""
     lines = json.loads(json.dumps(_LINES))
     for _ in range(data.draw(st.integers(1, 3))):
         place: Any = data.draw(st.sampled_from(lines))
@@ -172,12 +169,29 @@ def test_any_value_in_any_place_is_shown_or_refused(
                 continue
             place[key] = data.draw(_VALUES)
             break
-    path = tmp_path_factory.mktemp("values") / "run.jsonl"
-    compact = [json.dumps(line, separators=(",", ":")) for line in lines]
-    path.write_text("".join(f"{line}\n" for line in compact), encoding="utf-8", errors="surrogatepass")
+    return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+
+
+def show_or_refuse(path: Path, content: str) -> None:
+    """Read and show a file in every format; only a StoreError may come out."""
+    path.write_text(content, encoding="utf-8", errors="surrogatepass")
     try:
         run = store.read(path)
     except StoreError:
         return
-    for shown in (text.render(run, verbose=True, phases=True), export.markdown(run), export.csv(run), export.json(run)):
+    for shown in (text.render(run, verbose=True, phases=True, stats=True), export.markdown(run), export.csv(run)):
         assert shown
+    assert json.loads(export.json(run))
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_any_value_in_any_place_is_shown_or_refused(tmp_path_factory: pytest.TempPathFactory, data) -> None:
+    show_or_refuse(tmp_path_factory.getbasetemp() / "values.jsonl", mutate(data))
+
+
+@pytest.mark.long
+@settings(max_examples=10_000)
+@given(st.data())
+def test_ten_thousand_files_are_shown_or_refused(tmp_path_factory: pytest.TempPathFactory, data) -> None:
+    show_or_refuse(tmp_path_factory.getbasetemp() / "thousands.jsonl", mutate(data))

@@ -383,5 +383,5 @@ def test_what_is_left_out_has_the_name_of_the_backend_that_takes_the_place(tmp_p
 
 @pytest.mark.parametrize("yes", [False, True])
 def test_replicates_beyond_reason_are_refused_whatever_is_allowed(tmp_path: Path, yes: bool) -> None:
-    with pytest.raises(UsageError, match="fewer --replicates"):
+    with pytest.raises(UsageError, match="the limit"):
         plan.check_size(planned(tmp_path, TEXT), 10**9, yes)
