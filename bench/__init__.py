@@ -1,7 +1,8 @@
 """trtbench: one model, one suite file, every inference runtime, one clock.
 
 The functions of ``bench.api`` are here too (``bench.load``, ``bench.run``, ...), imported when they are first used: a
-worker in a foreign interpreter imports this package with the standard library, msgspec and NumPy alone.
+worker in a foreign interpreter imports this package with the standard library, msgspec and NumPy alone. So are
+``bench.errors`` and ``bench.model.events``, which a caller catches and reads.
 """
 
 from __future__ import annotations
@@ -63,16 +64,22 @@ __all__ = [
     "tables",
 ]
 
+# Packages that are attributes of ``bench`` without an import of their own, and the module that each stands for.
+_PACKAGES = {"errors": "bench.errors", "model": "bench.model.events"}
+
 
 def __getattr__(name: str) -> Any:
-    """A function of the public face, imported now."""
-    if name not in __all__:
-        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    """A function of the public face, or one of the packages that belong to it, imported now."""
     import importlib
 
+    if name in _PACKAGES:
+        importlib.import_module(_PACKAGES[name])
+        return importlib.import_module(f"bench.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
     return getattr(importlib.import_module("bench.api"), name)
 
 
 def __dir__() -> list[str]:
     """The public names, also before they are imported."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_PACKAGES})

@@ -15,13 +15,14 @@ cannot be measured is no exception but a record with a ``failure``. Times are in
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import StoreError, UsageError
+from bench.errors import StoreError, SuiteError, UsageError, did_you_mean
 from bench.model import folders
 from bench.model.events import Event
 from bench.model.run import Run as Results
@@ -72,6 +73,7 @@ __all__ = [
 ]
 
 RESULTS = Path(folders.RESULTS)
+DEVICES = ("auto", "cpu", "cuda")
 OnEvent = Callable[[Event], None]
 
 
@@ -190,6 +192,9 @@ def request(
 
     if backend:
         base.load(backend)
+    if device is not None and device not in (*DEVICES, "fake"):
+        what = f"unknown device {device!r}.{did_you_mean(str(device), DEVICES)}"
+        raise UsageError(what, where="device", fix=f"known: {', '.join(DEVICES)}")
     return new_request(
         suite if isinstance(suite, Suite) else load(suite),
         _settings(store, cache, needed=not plan_only, cold=cold, rebuild=rebuild, prestart=prestart, seed=seed),
@@ -248,9 +253,14 @@ def resume(
     cache: str | os.PathLike[str] | None = None,
     rebuild: bool = False,
     prestart: int = 1,
+    replicates: int = 0,
+    allow_large: bool = False,
     on_event: OnEvent | None = None,
 ) -> Run:
     """Measure what is missing of a run, or of the cases of it that ``select`` names, with its own plan and seed.
+
+    ``replicates`` raises its number of processes per case, also of a complete run; 0 leaves it. More than 100,000
+    processes need ``allow_large``.
 
     UsageError if this is another environment than it was made in, or a file that its cases name has changed;
     StoreError if this trtbench cannot run its cases. Else as ``run``.
@@ -262,7 +272,9 @@ def resume(
     path = find(run, store=store)
     selected = plan.select_cases(cases(path, cache=cache), base.registry(), select) if select else None
     settings = _settings(store, cache, rebuild=rebuild, prestart=prestart)
-    finished = resuming.resume(path, settings, on_event or _ignore, selected)
+    finished = resuming.resume(
+        path, settings, on_event or _ignore, selected, replicates=replicates, allow_large=allow_large
+    )
     return _finished(finished)
 
 
@@ -270,8 +282,8 @@ def benchmark(
     model: Any,
     inputs: Any,
     *,
-    backends: Sequence[str | Mapping[str, Any]] = ("eager", "inductor"),
-    precision: Precision | Sequence[Precision] = "fp32",
+    backends: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] = ("eager", "inductor"),
+    precision: Precision | Sequence[Precision] | None = None,
     name: str = "",
     measure: Mapping[str, Any] | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -281,17 +293,19 @@ def benchmark(
     """Benchmark a module or function without a suite file: same workers, clock, checks and record as ``run``.
 
     Workers are other processes, so ``model`` must be reachable from them: its class, or the function, is imported there
-    by name, and its weights and plain attributes travel in a safetensors and a JSON file (nothing is pickled). A suite
-    is written beside these files in the cache; ``run.header.suite_path`` is its place there, as
-    ``$TRTBENCH_CACHE/models/...``.
+    by name, and its weights and plain attributes travel in a safetensors and a JSON file (nothing is pickled). What
+    would be another model there is refused; docs/api.md has the list. It is measured in eval mode. A suite is written
+    beside these files in the cache; ``run.header.suite_path`` is its place there, as ``$TRTBENCH_CACHE/models/...``.
 
     Args:
-        model: an ``nn.Module``, a function of tensors, or a factory as in a suite, e.g. ``"torchvision:resnet50"``.
+        model: an ``nn.Module`` (an instance), a function of tensors, or a factory as in a suite, e.g.
+            ``"torchvision:resnet50"`` or ``"net.py:make"``.
         inputs: the arguments of ``forward``: tensors or arrays by name, a sequence of them in order, or one. Their
-            shapes and dtypes count, and of integers the range; the values measured with are seeded random ones.
-            The first dimension is called ``batch`` if all inputs share its size.
-        backends: names, or mappings with options: ``{"name": "inductor", "mode": "max-autotune"}``.
-        precision: one, or several: fp32, tf32, fp16, bf16, int8, fp8.
+            shapes and dtypes count, and of integers the range; the values measured with are seeded random ones, floats
+            at the case's precision. The first dimension is called ``batch`` if all inputs share its size.
+        backends: a name, or a mapping with options, ``{"name": "inductor", "mode": "max-autotune"}``, or several.
+        precision: one, or several: fp32, tf32, fp16, bf16, int8, fp8. By default that of the weights and buffers: fp32,
+            fp16 or bf16; fp32 for a function or a factory. A module with several of them needs a choice.
         name: of the model in tables; by default that of its class or function.
         measure: the section ``measure`` of a suite, e.g. ``{"replicates": 7}``; by default one process a case.
         cache: the folder of artifacts, as in ``request``.
@@ -300,22 +314,21 @@ def benchmark(
 
     Raises:
         UsageError: the model cannot reach a worker (defined in ``__main__`` or in a function, with hooks, compiled, or
-            with attributes that are no plain data): the message says which part, and what to do.
+            with attributes that are no plain data): the message says which part, and what to do. An argument is
+            wrong: ``where`` is its name, and nothing is written.
         InputError, Interrupted: as ``run``.
     """
     from bench.runner import adhoc
     from bench.store import artifacts
 
-    suite = adhoc.write_suite(
-        Path(cache or artifacts.default_root()),
-        model,
-        inputs,
-        backends=backends,
-        precisions=(precision,) if isinstance(precision, str) else precision,
-        name=name,
-        measure=measure or {"replicates": 1},
-    )
-    return run(suite, cache=cache, on_event=on_event, **options)
+    adhoc.check_options(options, _parameters(benchmark, request))
+    draft = adhoc.draft(model, inputs, backends=backends, precision=precision, name=name, measure=measure)
+    draft.check(lambda suite: request(suite, cache=cache, **options))
+    suite = draft.write(Path(cache or artifacts.default_root()))
+    try:
+        return run(suite, cache=cache, on_event=on_event, **options)
+    except SuiteError as error:  # a worker found another program by the model's names
+        raise UsageError(error.what, where="model", fix=error.fix) from error
 
 
 def layers(request: Request, *, on_event: OnEvent | None = None) -> list[tuple[Case, Layers | Failure]]:
@@ -528,6 +541,12 @@ def _default_cache(needed: bool) -> Path | None:
         if needed:
             raise
         return None
+
+
+def _parameters(*functions: Callable[..., Any]) -> list[str]:
+    """The names of the arguments that a caller may give to the functions by keyword."""
+    parameters = [each for function in functions for each in inspect.signature(function).parameters.values()]
+    return [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def _finished(finished: Finished) -> Run:

@@ -1,6 +1,7 @@
 """Benchmark a module of one's own in several runtimes, as in a notebook: no suite file.
 
-Workers are other processes: the class must be importable, so it lies in a file of its own (small_net.py).
+Workers are other processes: the class must be importable, so it lies in a file of its own (small_net.py). Two backends
+take about a minute; the run is stored in results/ of the working folder, and the model in the artifact cache.
 
     python examples/compare_backends.py
 """

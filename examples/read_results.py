@@ -1,6 +1,8 @@
 """Read stored runs into pandas: medians per process, their spread between processes, and failures.
 
-python examples/read_results.py [RUN ...]
+Reads the named runs, or the latest one in results/ of the working folder, in a few seconds; writes nothing.
+
+    python examples/read_results.py [RUN ...]
 """
 
 import sys

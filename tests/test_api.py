@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +79,7 @@ def test_quick_and_replicates_are_those_of_the_command_line(fake_suite: Suite, s
         ({"replicates": 200_000}, UsageError, "more than 100,000"),
         ({"cold": True, "prestart": 2}, UsageError, "--cold"),
         ({"device": "cuda"}, UsageError, "no CUDA device can be used"),
+        ({"device": "gpu0"}, UsageError, "device: unknown device 'gpu0'"),
     ],
 )
 def test_bad_input_is_an_error_and_nothing_is_written(
@@ -157,6 +160,15 @@ def test_every_public_name_is_there_and_documented() -> None:
     assert not set(bench.__all__) & {path.name for path in Path(api.__file__).parent.iterdir() if path.is_dir()}
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         bench.nope  # noqa: B018
+
+
+def test_errors_and_events_are_there_without_an_import_of_their_own() -> None:
+    code = (
+        "import sys, bench; assert not {'torch', 'msgspec', 'numpy'} & set(sys.modules), 'not lazy'; "
+        "print(bench.errors.UsageError.__name__, bench.model.events.Stored.__name__, {'model'} <= set(dir(bench)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout == "UsageError Stored True\n", result.stderr
 
 
 def test_the_page_on_the_api_names_every_function() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+import bench
 
 pytestmark = pytest.mark.workers
 
@@ -22,12 +25,16 @@ def run(script: str, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_suite_is_rehearsed_and_its_run_is_read(tmp_path: Path) -> None:
+def test_a_suite_is_rehearsed_and_nothing_is_kept(tmp_path: Path) -> None:
     shown = run("rehearse_a_suite.py", tmp_path, str(ROOT / "suites" / "vision.yaml"))
     assert "resnet50/fake/fp16/batch=32: " in shown
-    (path,) = tmp_path.glob("results/fake/*/*.jsonl")  # a rehearsal is never the latest run
-    shown = run("read_results.py", tmp_path, path.stem)
-    assert "resnet50/fake/fp16/batch=32" in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_a_stored_run_is_read(tmp_path: Path, fake_suite: Callable[..., Path]) -> None:
+    done = bench.run(fake_suite(), store=tmp_path / "results", cache=tmp_path / "cache")
+    shown = run("read_results.py", tmp_path, done.header.run)  # by name: a rehearsal is never the latest run
+    assert done.records[0].label in shown
     assert "0 records failed" in shown
 
 

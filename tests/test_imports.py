@@ -23,7 +23,7 @@ ALLOWED = {
     "model": "errors units",
     "tensors": "errors units model",
     "system": "errors units model",
-    "suite": "errors units model system",
+    "suite": "errors units model tensors system",
     "machine": "errors units model system",
     "store": "errors units stats model system",
     "runtimes": "errors units model tensors system machine",

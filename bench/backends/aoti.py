@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import Unavailable
+from bench.model.factory import program_of
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
@@ -59,6 +60,12 @@ class Aoti(TorchBackend[TorchOptions]):
         if missing is None and tuple(int(part) for part in version.split("+")[0].split(".")[:2]) < _FIRST_TORCH:
             return Missing(reason=f"torch {version} has no aoti_compile_and_package", fix="pip install 'torch>=2.6'")
         return missing
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """As every PyTorch backend; also TorchScript programs."""
+        if program_of(case.factory) == "torchscript":
+            return f"{case.factory} is a TorchScript program, which torch.export does not take"
+        return super().unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference (and its weights), and the package: its kernels are compiled for one kind of device."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench import tensors
+from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import repeats
@@ -49,6 +50,8 @@ class Eager(TorchBackend[TorchOptions]):
         """Phase: load."""
         with context.phase("load"):
             model = self.load_model(case, options, context)
+        # The interpreter of a TorchScript file is TorchScript's, whoever calls it.
+        report = {"program": "torchscript"} if program_of(case.factory) == "torchscript" else {}
         return TorchPrepared(
             case,
             options,
@@ -56,6 +59,7 @@ class Eager(TorchBackend[TorchOptions]):
             lambda inputs: model(**inputs),
             program_tensors=lambda: models.module_tensors(model),
             program=model,
+            more=lambda: report,
         )
 
     def load_model(self, case: Case, options: TorchOptions, context: Context) -> torch.nn.Module:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
 from bench.errors import Unsupported
+from bench.model.factory import program_of
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import shapes
@@ -57,6 +58,8 @@ class Inductor(TorchBackend[Options]):
     def unsupported(self, case: Case, device: str) -> str | None:
         """As every PyTorch backend; also modes that capture CUDA graphs on a CPU, or together with ``cuda_graph``."""
         mode = case.options.get("mode", "default")
+        if program_of(case.factory) == "torchscript":
+            return f"{case.factory} is a TorchScript program, which torch.compile leaves to TorchScript"
         if mode in _CAPTURING and device == "cpu":
             plain = "default" if mode == "reduce-overhead" else "max-autotune-no-cudagraphs"
             return f"mode {mode} captures CUDA graphs; a CPU has none: without them it is mode {plain}"

@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from bench import tensors
 from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model import seam
+from bench.model.factory import program_of
 from bench.model.seam import Buffer, Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import memory, onnx, packages, shapes
@@ -55,6 +57,7 @@ class OnnxRuntime:
 
     options = Options
     simulated = False
+    distributions = ("onnxruntime", "onnxruntime-gpu")
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """onnxruntime (for CUDA a build with that provider); beside torch also onnx and onnxscript, for the export."""
@@ -67,7 +70,7 @@ class OnnxRuntime:
     def unsupported(self, case: Case, device: str) -> str | None:
         """A precision that the exporter cannot write, and a provider or option that does not fit the device."""
         provider = case.options.get("provider", "auto")
-        if case.precision in ("int8", "fp8"):
+        if case.precision in ("int8", "fp8") and program_of(case.factory) != "onnx":
             return f"the exporter writes no {case.precision} model"
         if device == "cpu" and provider in ("cuda", "tensorrt"):
             return f"provider {provider} needs a CUDA device"
@@ -85,8 +88,26 @@ class OnnxRuntime:
         return [shapes.reference_stage(case), onnx.stage(case, exporter, opset)]
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Export to ONNX, for this backend or another: the stage's key holds the exporter and opset."""
-        onnx.export(case, context, out, stage.key["exporter"], stage.key["opset"])
+        """Export to ONNX, for this backend or another: the stage's key holds the exporter and opset.
+
+        Of a model that is an ONNX file also the reference: the file as it is, on the CPU, no graph optimized.
+        """
+        if stage.kind == "reference":
+            self._refer(case, context, out)
+        else:
+            onnx.export(case, context, out, stage.key.get("exporter", "dynamo"), stage.key.get("opset"))
+
+    def _refer(self, case: Case, context: Context, out: Path) -> None:
+        folder = context.scratch / "file"
+        folder.mkdir()
+        plain = msgspec.structs.replace(case, precision="fp32", options={}, cuda_graph=False, dynamic={})
+        onnx.take_file(plain, context, folder, any_precision=True)
+        on_cpu = msgspec.structs.replace(context, device="cpu", artifacts={"export": folder})
+        with self.prepare(plain, Options(provider="cpu", graph_optimization="disabled"), on_cpu) as prepared:
+            with context.phase("run"):
+                lane = prepared.lanes(1)[0]
+                lane.call()
+            tensors.write(out / "outputs.safetensors", lane.read())
 
     @contextlib.contextmanager
     def prepare(self, case: Case, options: Options, context: Context) -> Iterator[OrtPrepared]:

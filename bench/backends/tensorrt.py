@@ -11,6 +11,7 @@ import msgspec
 
 from bench.errors import UsageError
 from bench.model.distributions import TENSORRT
+from bench.model.factory import program_of
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import onnx, packages, shapes
@@ -25,6 +26,7 @@ class TensorRT:
 
     options = Options
     simulated = False
+    distributions = TENSORRT
 
     def missing(self, device: str = "cpu") -> Missing | None:
         """tensorrt, or cuda-bindings."""
@@ -34,7 +36,9 @@ class TensorRT:
         """A CPU device, and int8 or fp8 without a network function."""
         if device == "cpu":
             return "TensorRT needs a CUDA device"
-        if case.precision in ("int8", "fp8") and not case.options.get("network"):
+        if program_of(case.factory) == "onnx" and case.options.get("network"):
+            return f"{case.factory} is a network already; network: FILE.py:function would take its place"
+        if case.precision in ("int8", "fp8") and not case.options.get("network") and program_of(case.factory) != "onnx":
             return f"the exporter writes no {case.precision} model; a function can: network: FILE.py:function"
         return None
 

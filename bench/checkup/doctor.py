@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from bench import store
 from bench.backends import base
 from bench.errors import StoreError, UsageError
@@ -116,7 +118,16 @@ def _libraries() -> list[Check]:
 
 
 def _backends(machine: Environment) -> list[Check]:
-    return [_backend("backends", name, backend.missing(machine.address)) for name, backend in base.registry().items()]
+    backends = base.registry()
+    checks = [_backend("backends", name, base.missing(name, machine.address)) for name in backends]
+    checks = [
+        msgspec.structs.replace(check, state="broken") if isinstance(backends[check.name], base.Broken) else check
+        for check in checks
+    ]
+    for source, why in base.refused().items():
+        fix = f"pip uninstall {source}, or a version of it with another name"
+        checks.append(Check(group="backends", name=source, state="broken", detail=why, fix=fix))
+    return checks
 
 
 def _backend(group: str, name: str, missing: Missing | None) -> Check:

@@ -64,7 +64,7 @@ def _run(commands: _Commands) -> None:
         "--resume",
         type=_word,
         metavar="RUN",
-        help="run what is missing of an earlier run, or with --select a part of it",
+        help="run what is missing of an earlier run, or with --select a part of it; --replicates raises its number",
     )
     run.add_argument(
         "--prestart",

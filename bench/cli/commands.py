@@ -86,7 +86,8 @@ def _run(arguments: argparse.Namespace) -> int:
         caches = {"cache": arguments.cache, "rebuild": arguments.rebuild, "prestart": arguments.prestart}
 
         def measure(on_event: api.OnEvent) -> api.Run:
-            return api.resume(path, select=arguments.select or "", on_event=on_event, **caches)
+            size = {"replicates": arguments.replicates or 0, "allow_large": arguments.yes}
+            return api.resume(path, select=arguments.select or "", on_event=on_event, **size, **caches)
     else:
         request = _request(arguments, plan_only=arguments.dry_run, store=arguments.store, prestart=arguments.prestart)
         if arguments.dry_run:
@@ -120,7 +121,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 130 if interrupted else int(bool(errors or rescued) or not api.succeeded(run, strict=arguments.strict))
 
 
-_FIXED = ("suite", "backend", "device", "quick", "replicates", "yes", "seed", "cold", "dry_run")
+_FIXED = ("suite", "backend", "device", "quick", "yes", "seed", "cold", "dry_run")
 
 
 def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
@@ -129,6 +130,8 @@ def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
 
     for name in _FIXED:
         value = getattr(arguments, name)
+        if name == "yes" and arguments.replicates:
+            continue  # it allows that many of them
         if value is not None and value is not False:
             word = "SUITE" if name == "suite" else f"--{name.replace('_', '-')}"
             fix = _command(arguments, "run", "--resume", arguments.resume)
@@ -224,15 +227,15 @@ def _runs(arguments: argparse.Namespace) -> int:
     from bench.errors import StoreError
     from bench.report import runs as view
 
-    found = api.runs(store=arguments.store, rehearsals=arguments.rehearsals)
+    summaries = api.runs(store=arguments.store, rehearsals=arguments.rehearsals)
     if arguments.format == "json":
-        output.say(view.json(found), end="")
+        output.say(view.json(summaries), end="")
         return 0
-    if not found:
+    if not summaries:
         raise StoreError(
             f"there are no runs in {arguments.store}", fix="trtbench run suites/smoke.yaml, or --store DIR"
         )
-    output.say(view.render(found, **output.screen()), end="")
+    output.say(view.render(summaries, **output.screen()), end="")
     return 0
 
 
@@ -310,12 +313,15 @@ def _request(arguments: argparse.Namespace, **options: Any) -> Request:
         # Layers are those of engines, which a CPU does not have.
         alternative = "; or --device cpu" if arguments.command == "run" else ""
         raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
-    rehearses = request.settings.cache == "" or arguments.command == "list" or getattr(arguments, "dry_run", False)
-    for name, place in request.files_missing.items() if rehearses or arguments.backend == "fake" else ():
-        output.complain(f"trtbench: note: {place}: there is no file {name!r} in the suite's folder\n  a run needs it")
     if request.device_missing:
         what = "the plan is that of a CUDA device: only a run tells whether it has the memory and each precision"
         output.complain(f"trtbench: note: {escape.line(request.device_missing)}\n  {what}")
+    # A run on a real backend says so by itself, and in its rows.
+    only_planned = arguments.command == "list" or getattr(arguments, "dry_run", False) or arguments.backend == "fake"
+    for name, place in request.files_missing.items() if only_planned else ():
+        output.complain(
+            f"trtbench: note: {place}: there is no file {escape.line(name)} in the suite's folder\n  a run needs it"
+        )
     return request
 
 

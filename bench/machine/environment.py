@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,14 +36,15 @@ FLAGS = (
 )  # fmt: skip
 
 
-def describe(device: Device) -> Environment:
+def describe(device: Device, distributions: Iterable[str] = ()) -> Environment:
     """The environment of this interpreter for ``device``; ``auto`` is the first visible GPU, else the CPU.
 
+    ``distributions`` are those whose versions count besides LIBRARIES, as the backends of the cases name them.
     DeviceUnavailable if ``cuda`` is requested and no GPU can be used, with the reason.
     """
     common: dict[str, Any] = {
         "python": platform.python_version(),
-        "libraries": libraries(),
+        "libraries": libraries(distributions),
         "flags": {name: home.abbreviate(os.environ[name]) for name in FLAGS if name in os.environ},
         "boundaries": digest(BOUNDARIES)[:12],
         "host": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
@@ -63,12 +65,12 @@ def describe(device: Device) -> Environment:
     return _cpu(common)
 
 
-def libraries() -> dict[str, str]:
-    """The installed versions of the distributions in LIBRARIES."""
+def libraries(more: Iterable[str] = ()) -> dict[str, str]:
+    """The installed versions of the distributions in LIBRARIES, and of ``more``."""
     import importlib.metadata  # as slow as the rest of this module, and most workers do not need it
 
     versions = {}
-    for name in LIBRARIES:
+    for name in dict.fromkeys((*LIBRARIES, *more)):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.measure.parts import Part, Parts
 from bench.model.run import Accuracy, OutputError, Warning
-from bench.model.suite import Threshold
+from bench.model.suite import OUTPUT_LIMITS, Threshold
 
 Array = np.ndarray[Any, Any]
 
@@ -123,7 +123,7 @@ def _one(
     stored = {key: value if math.isfinite(value) else None for key, value in figures.items()}
     error = msgspec.structs.replace(unknown, **stored)
     if integers:
-        checked = any(limit is not None for limit in msgspec.structs.astuple(threshold))
+        checked = any(getattr(threshold, name) is not None for name in OUTPUT_LIMITS)
         return error, [f"{sums.unequal} of {output.size} integers differ"] if sums.unequal and checked else []
     reasons, part = _beyond(figures, threshold), parts.worst() if parts is not None else None
     if part is not None and part.rel_l2:

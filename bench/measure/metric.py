@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
-from bench.errors import SuiteError
+from bench.errors import SuiteError, did_you_mean
+from bench.model.run import Accuracy
+from bench.model.suite import Limit
 from bench.system import userfile
 
 T = TypeVar("T")
@@ -23,14 +27,7 @@ def evaluate(spec: str, suite_dir: Path, outputs: Arrays, reference: Arrays) -> 
 
     SuiteError if the file or function is missing, raises, or returns anything but named finite numbers.
     """
-    file, _, name = spec.partition(":")
-    path = suite_dir / file
-    if not path.is_file():
-        raise SuiteError(f"the metric's file {file!r} is not there", where=str(path), fix="metric: zoo.py:function")
-    module = _run_user_code(lambda: userfile.execute(path, f"_metric_{path.stem}"), file, path)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise SuiteError(f"{file} has no function {name!r}", where=str(path), fix="metric: zoo.py:function")
+    function, path = load(spec, suite_dir), suite_dir / spec.partition(":")[0]
     result = _run_user_code(lambda: function(outputs, reference), spec, path)
     if not isinstance(result, dict):
         what = f"{spec} returned {type(result).__name__}, not a dict of numbers"
@@ -41,6 +38,45 @@ def evaluate(spec: str, suite_dir: Path, outputs: Arrays, reference: Arrays) -> 
             raise SuiteError(f"{spec} returned no finite number for {key!r}", where=str(path), fix=_RETURN)
         values[str(key)] = number
     return values
+
+
+def load(spec: str, suite_dir: Path) -> Callable[..., Any]:
+    """The function that ``spec`` names. SuiteError if it is not there, its file raises, or it takes other arguments."""
+    file, _, name = spec.partition(":")
+    path = suite_dir / file
+    if not path.is_file():
+        raise SuiteError(f"the metric's file {file!r} is not there", where=str(path), fix="metric: zoo.py:function")
+    module = _run_user_code(lambda: userfile.execute(path, f"_metric_{path.stem}"), file, path)
+    function = getattr(module, name, None)
+    if not callable(function):
+        what = f"{file} has no function {name!r}.{did_you_mean(name, vars(module))}".removesuffix(".")
+        raise SuiteError(what, where=str(path), fix="metric: zoo.py:function")
+    try:
+        inspect.signature(function).bind({}, {})
+    except TypeError as error:
+        what = f"{spec} cannot be called with outputs and reference: {error}"
+        raise SuiteError(what, where=str(path), fix=f"def {name}(outputs, reference)") from error
+    except ValueError:  # a builtin that does not say what it takes
+        pass
+    return function  # type: ignore[no-any-return]
+
+
+def judge(accuracy: Accuracy, values: Mapping[str, float], limits: Mapping[str, Limit], spec: str) -> Accuracy:
+    """``accuracy`` with the metric's ``values``; not ok where one is beyond its limit, which ``why`` then says.
+
+    SuiteError for a limit of a number that the metric does not return.
+    """
+    reasons = [accuracy.why] if accuracy.why else []
+    for name, limit in limits.items():
+        if name not in values:
+            what = f"{spec} returned no {name!r}, which has a limit.{did_you_mean(name, values)}".removesuffix(".")
+            fix = f"limits: those of {', '.join(values) or 'what it returns, which is nothing'}"
+            raise SuiteError(what, fix=fix)
+        if limit.min is not None and values[name] < limit.min:
+            reasons.append(f"metric {name} {values[name]:.6g} is below {limit.min:.6g}")
+        if limit.max is not None and values[name] > limit.max:
+            reasons.append(f"metric {name} {values[name]:.6g} is above {limit.max:.6g}")
+    return msgspec.structs.replace(accuracy, metric=dict(values), ok=not reasons, why="; ".join(reasons))
 
 
 def _run_user_code(ask: Callable[[], T], what: str, path: Path) -> T:

@@ -60,7 +60,7 @@ def count(case: Case, context: Context) -> Work:
             # On a CPU attention is counted only where it is written as two matrix products.
             attention = contextlib.nullcontext() if device == "meta" else _attention_as_products()
             with FlopCounterMode(display=False) as counter, torch.no_grad(), attention:
-                outputs = flatten_outputs(model(**inputs))
+                outputs = flatten_outputs(model(**inputs, **case.arguments))
         except BenchError:
             raise
         except Exception as error:  # on meta tensors an operator or a .item(); on zeros anything that a model may do
@@ -81,7 +81,7 @@ def _check_names(model: torch.nn.Module, case: Case, error: TypeError) -> None:
     Checked only after an error: hooks and wrappers may take what the signature does not show.
     """
     try:
-        inspect.signature(model.forward).bind(**case.inputs)
+        inspect.signature(model.forward).bind(**case.inputs, **case.arguments)
     except TypeError:
         fix = f"correct `inputs` of the model {case.model!r}"
         raise SuiteError(f"the model does not take these inputs: {error}", where=case.source, fix=fix) from error

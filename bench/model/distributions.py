@@ -15,30 +15,17 @@ _COMMANDS = {
     "torchvision": "install the torchvision that belongs to your torch build: pytorch.org/get-started",
     "torch_tensorrt": "pip install torch-tensorrt",
 }
+# Modules whose package is known by name: another's may be that of a stranger.
+KNOWN_MODULES = frozenset(
+    ("torch", "triton", "onnx", "onnxscript", "numpy", "msgspec", "pandas", "safetensors", "transformers", "timm")
+) | set(_COMMANDS)
 # The packages that the worker needs in a foreign interpreter.
 WORKER = "pip install msgspec numpy"
 
 
-# Packages of the same name as their module.
-_SAME_NAME = frozenset(
-    {
-        "msgspec",
-        "numpy",
-        "onnx",
-        "onnxscript",
-        "pandas",
-        "safetensors",
-        "timm",
-        "torch",
-        "transformers",
-        "triton",
-    }
-)
-
-
 def is_known(module: str) -> bool:
     """Whether ``install`` is sure to name the package of this module; others may have an unrelated package's name."""
-    return module in _COMMANDS or module.partition(".")[0] in _SAME_NAME | set(_COMMANDS)
+    return module.partition(".")[0] in KNOWN_MODULES
 
 
 def install(module: str) -> str:

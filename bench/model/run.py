@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from bench.model.data import Data, digest
-from bench.model.suite import Boundary, Case, LeftOut, Policy, Threshold, Toolchain
+from bench.model.suite import Boundary, Case, LeftOut, Limit, Policy, Threshold, Toolchain
 from bench.model.telemetry import Telemetry
 
 
@@ -172,7 +172,7 @@ class Header(Data, frozen=True, kw_only=True):
     """The first line of a run's file: environments by toolchain, the suite's text, the plan and the policy.
 
     ``seed`` is that of inputs and weights; a ``cold`` run takes nothing from caches; ``sources`` has the SHA-256 of
-    each of the user's files that its cases name.
+    each of the user's files that its cases name; ``limits`` are those of the metrics' numbers, by model.
     """
 
     run: str
@@ -191,15 +191,21 @@ class Header(Data, frozen=True, kw_only=True):
     seed: int = 0
     cold: bool = False
     sources: dict[str, str] = {}
+    limits: dict[str, dict[str, Limit]] = {}
     schema: int = 2
 
 
 class Footer(Data, frozen=True, kw_only=True):
-    """The last line: how the run ended. ``resumed`` footers may follow one another; the last one counts."""
+    """The last line: how the run ended. ``resumed`` footers may follow one another; the last one counts.
+
+    ``replicates`` is the number of processes per case where a resumed run was given more than its header has (0: not).
+    It holds from then on, whatever follows.
+    """
 
     finished: str
     status: Literal["complete", "interrupted"]
     records: int = 0
+    replicates: int = 0
 
 
 class Run(Data, frozen=True, kw_only=True):

@@ -230,6 +230,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Backend(Protocol):
     """One runtime. A module ``bench/backends/NAME.py`` offers an instance as ``BACKEND``; its file name is its name.
+    Another distribution offers one by an entry point of the group ``trtbench.backends``.
+
+    A backend may have an attribute ``distributions``, a tuple of the names of Python distributions (``("example",)``)
+    whose versions can change what it measures: they are part of the fingerprint. By default there are none.
 
     ``simulated`` backends get a FakeClock and touch no device. Importing the module must not import the runtime.
     """

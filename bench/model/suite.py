@@ -29,27 +29,43 @@ ASKABLE: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "enqueue", "latency", "thr
 
 
 class Input(Data, frozen=True, kw_only=True):
-    """One input tensor: ``shape`` of sizes and symbols, ``range`` is [low, high) for integers."""
+    """One input tensor: ``shape`` of sizes and symbols, ``range`` is [low, high) for integers.
+
+    With a ``file`` beside the suite (``.safetensors``, ``.npz``, ``.npy``) the values are those of its ``array``, by
+    default the one of the input's name.
+    """
 
     shape: tuple[int | str, ...]
     dtype: str = "float32"
     range: tuple[int, int] | None = None
+    file: str = ""
+    array: str = ""
+
+
+class Limit(Data, frozen=True, kw_only=True):
+    """The least and the largest value of one number of a metric; ``None`` is not checked."""
+
+    min: float | None = None
+    max: float | None = None
 
 
 class Model(Data, frozen=True, kw_only=True):
     """A model as the suite names it.
 
-    ``factory`` is ``torchvision:resnet50``, ``timm:dla34``, ``transformers:BertModel`` or ``zoo.py:function``;
-    ``args`` are its keyword arguments, ``config`` makes the configuration object of a transformers model,
-    ``metric`` is a user's function ``zoo.py:name(outputs, reference) -> dict[str, float]``.
+    ``factory`` is one of the kinds of ``bench.model.factory``; ``args`` are its keyword arguments, ``config`` makes the
+    configuration object of a transformers model. ``arguments`` are what ``forward`` takes besides tensors.
+    ``metric`` is a user's function ``zoo.py:name(outputs, reference) -> dict[str, float]``, ``limits`` those of its
+    numbers.
     """
 
     factory: str
     inputs: dict[str, Input]
     args: dict[str, Any] = {}
     config: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     symbols: dict[str, int] = {}
     metric: str = ""
+    limits: dict[str, Limit] = {}
 
 
 class Range(Data, frozen=True, kw_only=True):
@@ -65,7 +81,8 @@ class Threshold(Data, frozen=True, kw_only=True):
     """Limits an output must keep against the fp32 reference; ``None`` is not checked.
 
     ``cosine`` and ``sqnr`` (dB) are lower limits, ``max_abs`` and ``rel_l2`` upper ones, as is ``slice_rel_l2``: the
-    ``rel_l2`` of each slice and group of small values that is judged by itself.
+    ``rel_l2`` of each slice and group of small values that is judged by itself. ``metric`` has those of the model's own
+    metric, by the names of its numbers.
     """
 
     cosine: float | None = None
@@ -73,7 +90,11 @@ class Threshold(Data, frozen=True, kw_only=True):
     max_abs: float | None = None
     rel_l2: float | None = None
     slice_rel_l2: float | None = None
+    metric: dict[str, Limit] = {}
 
+
+# The limits of ``Threshold`` on each output.
+OUTPUT_LIMITS = ("cosine", "sqnr", "max_abs", "rel_l2", "slice_rel_l2")
 
 # A cosine does not see a wrong scale. Beside it stands the rel_l2 of an output of the reference's norm at that angle,
 # sqrt(2 (1 - cosine)), rounded up; float32 keeps to less. A part is small where a little error is large: its limit says
@@ -116,7 +137,8 @@ class Case(Data, frozen=True, kw_only=True):
 
     ``options`` are the backend's, without those that equal their default. ``symbols`` maps each symbol of the
     input shapes to the size measured; ``dynamic`` holds the ranges of those the backend must keep dynamic.
-    ``streams`` is the number of lanes in ``throughput`` (threads on a CPU). ``source`` is ``suites/x.yaml:14``
+    ``streams`` is the number of lanes in ``throughput`` (threads on a CPU). ``arguments`` are those of ``forward``
+    that are no tensors. ``source`` is ``suites/x.yaml:14``
     and no part of the identity.
     """
 
@@ -136,6 +158,7 @@ class Case(Data, frozen=True, kw_only=True):
     toolchain: str = "default"
     dynamic: dict[str, Range] = {}
     metric: str = ""
+    arguments: dict[str, Any] = {}
     source: str = ""
 
     @property

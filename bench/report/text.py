@@ -61,9 +61,9 @@ def render(
     keys, shared = notes.shared([] if verbose else tables.values())
     own = {model: notes.collect(members, run, baseline, verbose, keys) for model, members in tables.items()}
     repeated = notes.repeated([] if verbose else own.values())
-    told = {(note.kind, note.text, note.fix) for note in repeated}
+    common = {(note.kind, note.text, note.fix) for note in repeated}
     for model, members in tables.items():
-        below = [note for note in own[model] if note.mark or (note.kind, note.text, note.fix) not in told]
+        below = [note for note in own[model] if note.mark or (note.kind, note.text, note.fix) not in common]
         lines += ["", *_model(model, members, [*shared, *below], below, width, verbose, mark)]
         if phases:
             lines += ["", *_phases(model, members, width)]

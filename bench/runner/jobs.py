@@ -64,6 +64,12 @@ class Inspect(Job, frozen=True, kw_only=True):
     cases: tuple[Case, ...]
 
 
+class CheckMetrics(Job, frozen=True, kw_only=True):
+    """Import the functions that ``metrics`` name, to report one that is not there before anything is measured."""
+
+    metrics: tuple[str, ...]
+
+
 class Ceilings(Job, frozen=True, kw_only=True):
     """Measure the machine's rates for speed of light."""
 
@@ -75,7 +81,13 @@ class Preload(Job, frozen=True, kw_only=True):
 
 
 class Describe(Job, frozen=True, kw_only=True):
-    """Describe this interpreter: its environment without a device, and the backends ready for ``device`` in it."""
+    """Describe this interpreter: its environment without a device, and the backends ready for ``device`` in it.
+
+    ``distributions`` are those whose versions count besides the usual ones, ``modules`` those that factories import.
+    """
+
+    distributions: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
 
 class Selftest(Job, frozen=True, kw_only=True):
@@ -85,7 +97,7 @@ class Selftest(Job, frozen=True, kw_only=True):
     runs: int = 0
 
 
-JobType = Measure | Produce | Inspect | Ceilings | Describe | Selftest
+JobType = Measure | Produce | Inspect | CheckMetrics | Ceilings | Describe | Selftest
 
 
 class Reply(Data, frozen=True, kw_only=True, tag_field="reply", tag=str.lower):
@@ -136,6 +148,10 @@ class Inspected(Reply, frozen=True, kw_only=True):
     failed: dict[str, str] = {}
 
 
+class Checked(Reply, frozen=True, kw_only=True):
+    """All metrics can be called."""
+
+
 class Rates(Reply, frozen=True, kw_only=True):
     """FLOP/s by precision, and ``copy`` in bytes/s (read plus written)."""
 
@@ -143,10 +159,11 @@ class Rates(Reply, frozen=True, kw_only=True):
 
 
 class Described(Reply, frozen=True, kw_only=True):
-    """The environment, and per backend what is missing (None: ready)."""
+    """The environment, per backend what is missing (None: ready), and per module the identity of its code."""
 
     environment: Environment
     backends: dict[str, Missing | None]
+    modules: dict[str, str] = {}
 
 
 class Read(Reply, frozen=True, kw_only=True):
@@ -155,7 +172,7 @@ class Read(Reply, frozen=True, kw_only=True):
     readings: tuple[Reading, ...]
 
 
-ReplyType = Doing | Measured | Produced | Failed | Inspected | Rates | Described | Read | Preloaded
+ReplyType = Doing | Measured | Produced | Failed | Inspected | Checked | Rates | Described | Read | Preloaded
 
 # What answers a job, unless it failed.
 ANSWERS: dict[type[Job], type[Reply]] = {

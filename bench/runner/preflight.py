@@ -120,7 +120,7 @@ class Preflight:
     def _work_key(self, case: Case) -> dict[str, Any]:
         versions = self._environment.libraries
         return {
-            "model": [case.factory, case.args, case.config, msgspec.to_builtins(case.resolved)],
+            "model": [case.factory, case.args, case.config, msgspec.to_builtins(case.resolved), case.arguments],
             "precision": case.precision,
             "method": WORK,
             "source": sources.of_model(case, self._suite_dir),

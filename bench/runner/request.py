@@ -13,7 +13,7 @@ from bench.machine import environment
 from bench.machine.environment import Device
 from bench.model.data import Data
 from bench.model.suite import Plan, Policy, Suite
-from bench.runner import sources
+from bench.runner import inputs, sources
 from bench.suite import plan
 from bench.suite.reader import locate
 from bench.units import NS_PER_S
@@ -76,7 +76,7 @@ def new_request(
 
     Raises:
         UsageError: an unknown backend or baseline, a plan that is too large, a device that is not here.
-        SuiteError, SelectionError: as ``bench.suite.plan.plan``.
+        SuiteError, SelectionError: as ``bench.suite.plan.plan``; a file that does not fit its model.
     """
     if reference := baseline or backend:
         suite = msgspec.structs.replace(suite, baseline=reference)
@@ -90,6 +90,7 @@ def new_request(
                 raise
             missing = error.what
     run_plan = plan.plan(suite, base.registry(), device=address, select=select, backend_override=backend)
+    inputs.check(suite, run_plan)
     speed.check_baseline(run_plan.cases, baseline)
     policy = quick_policy(suite.measure) if quick else suite.measure
     if replicates:

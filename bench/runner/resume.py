@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,13 +15,14 @@ from bench import store
 from bench.backends import base
 from bench.errors import StoreError, UsageError
 from bench.machine import environment
-from bench.model.run import Environment, Header, Record, Run, Warning
-from bench.model.suite import Case
+from bench.model.run import Environment, Footer, Header, Record, Run, Warning
+from bench.model.suite import Case, Plan
 from bench.runner import headers, sources
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Settings
 from bench.runner.session import Finished, Session, refuse_contradictions, refuse_other_than_text, settled
 from bench.store import artifacts
+from bench.suite.plan import check_size
 
 _SHOWN = 4  # differences that an error names
 
@@ -71,7 +73,8 @@ def _refuse_changed(header: Header, path: Path) -> None:
     if not name:
         return
     gone = not sources.digest_of(name, folder.resolve())
-    what = f"{folder / name}, which the run was begun with, {'is not there' if gone else 'has changed since'}"
+    state = "is not there" if gone else "has changed since"
+    what = f"{sources.place(name, folder)}, which the run was begun with, {state}"
     again = _new_run(header)
     fix = f"go to the folder that the run was started in, or {again}" if gone else again
     raise UsageError(what, where=str(path), fix=fix)
@@ -81,7 +84,7 @@ def matching_device(header: Header, path: Path) -> Environment:
     """The device here that is to go on with the run at ``path``. UsageError if there is none of its kind."""
     before = header.environments["default"]
     try:
-        return environment.describe(before.kind)
+        return environment.describe(before.kind, base.distributions_of(sorted({case.backend for case in header.cases})))
     except UsageError as error:
         what = f"the run was begun on {before.device}, and {error.what}"
         raise UsageError(what, where=str(path), fix=f"go on with it on such a machine; or {error.fix}") from error
@@ -100,6 +103,16 @@ def refuse_another(header: Header, toolchain: str, here: Environment, path: Path
         where=str(path),
         fix=f"go back to that environment, or {_new_run(header)}",
     )
+
+
+def _with_replicates(header: Header, replicates: int, path: Path, allow_large: bool) -> Header:
+    """The header with that number of processes per case. UsageError if it has more already, or they are too many."""
+    before = header.policy.replicates
+    if replicates < before:
+        what = f"the run has {before} processes per case, and none is taken away"
+        raise UsageError(what, where=str(path), fix=f"--replicates with more than {before}, or without it")
+    check_size(Plan(cases=header.cases), replicates, allow_large)
+    return msgspec.structs.replace(header, policy=msgspec.structs.replace(header.policy, replicates=replicates))
 
 
 def _differences(before: Environment, here: Environment) -> list[str]:
@@ -142,13 +155,24 @@ def another_version(before: str, here: str) -> tuple[Warning, ...]:
     return (Warning(kind="ResumedByAnother", figures={"version": here, "begun_by": before}),)
 
 
-def resume(path: Path, settings: Settings, on_event: OnEvent, wanted: Sequence[Case] | None = None) -> Finished:
+def resume(
+    path: Path,
+    settings: Settings,
+    on_event: OnEvent,
+    wanted: Sequence[Case] | None = None,
+    *,
+    replicates: int = 0,
+    allow_large: bool = False,
+) -> Finished:
     """Run what is missing of the run at ``path``, or of the ``wanted`` cases of its plan, with its seed and caches.
 
-    UsageError if this is another environment than it was made in, or a file that its cases name is another.
+    ``replicates`` raises the number of processes per case. UsageError if that is no more than the run has, if this is
+    another environment than it was made in, or a file that its cases name is another.
     """
     so_far = resumable(path, Path(settings.cache))
     header = so_far.header
+    if replicates:
+        header = _with_replicates(header, replicates, path, allow_large)
     artifacts.check_writable(Path(settings.cache))
     refuse_other_than_text(Path(header.suite_path).resolve(), settings)
     settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
@@ -169,4 +193,8 @@ def resume(path: Path, settings: Settings, on_event: OnEvent, wanted: Sequence[C
             refuse_another(header, name, described, path)
         writer, run = store.reopen(path)
         with contextlib.closing(writer):
+            if replicates > run.header.policy.replicates:
+                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                footer = Footer(finished=now, status="interrupted", records=writer.records, replicates=replicates)
+                writer.amend(footer)
             return session.measure(writer, run.records, {case.id for case in wanted})

@@ -17,10 +17,11 @@ import bench
 from bench import store
 from bench.analysis import roofline
 from bench.backends import base
-from bench.errors import SourceChanged, StoreError, UsageError
+from bench.errors import SourceChanged, StoreError, SuiteError, UsageError
 from bench.machine import environment
 from bench.model.data import Data, digest
 from bench.model.events import Begin, End, Note, Started, Stored, Waiting
+from bench.model.factory import module_of
 from bench.model.run import Environment, Failure, Footer, Header, Record, Warning, Work
 from bench.model.seam import Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case, Threshold
@@ -44,8 +45,9 @@ class Finished(Data, frozen=True, kw_only=True):
 
 def _environment(request: Request) -> Environment:
     """The environment that a request runs in; simulated backends need no device."""
-    simulated = any(base.load(case.backend).simulated for case in request.plan.cases)
-    return environment.describe("fake" if simulated else request.device)
+    backends = {case.backend for case in request.plan.cases}
+    simulated = any(base.load(name).simulated for name in backends)
+    return environment.describe("fake" if simulated else request.device, base.distributions_of(sorted(backends)))
 
 
 def new_session(request: Request, on_event: OnEvent) -> Session:
@@ -72,6 +74,7 @@ def new_session(request: Request, on_event: OnEvent) -> Session:
         seed=settings.seed,
         cold=settings.cold,
         sources=sources.of_all(plan.cases, Path(suite.path).parent.resolve()),
+        limits={name: model.limits for name, model in suite.models.items() if model.limits},
     )
     places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
@@ -153,7 +156,18 @@ class Session:
         here = self.header.environments["default"]
         for name in _foreign(self.wanted):
             toolchain, place = self.header.toolchains[name], self.places[name]
-            interpreter = toolchains.probe(name, toolchain, self.suite_dir, here, self.link, place)
+            distributions = base.distributions_of(sorted({case.backend for case in self.header.cases}))
+            modules = tuple(sorted({module_of(case.factory) for case in self.header.cases} - {""}))
+            interpreter = toolchains.probe(
+                name,
+                toolchain,
+                self.suite_dir,
+                here,
+                self.link,
+                place,
+                distributions=distributions,
+                modules=modules,
+            )
             self.interpreters[name] = interpreter
         if self.kind != "fake":
             path = locks.lock_path(self.device)
@@ -165,6 +179,7 @@ class Session:
     def prepare(self) -> Header:
         """Everything that can prove the user wrong before a file is written; the header with what was found out."""
         self.open()
+        self._check_metrics()
         default = self.interpreters["default"]
         if self.kind != "fake" and "torch" in default.environment.libraries:
             self.preflight = Preflight(
@@ -291,7 +306,7 @@ class Session:
             command=toolchains.worker_command(""),
             env=toolchains.worker_env(self.link, {}),
             environment=self.header.environments["default"],
-            backends={name: base.load(name).missing(self.device) for name in used},
+            backends={name: base.missing(name, self.device) for name in used},
         )
 
     @contextlib.contextmanager
@@ -356,7 +371,7 @@ class Session:
             job = jobs.Measure(
                 case=case,
                 policy=self.header.policy,
-                threshold=self.header.thresholds.get(case.precision, Threshold()),
+                threshold=self._threshold(case),
                 artifacts={**ready.folders, "keep": str(kept)},
                 scratch=str(own),
                 gate=watched.gate,
@@ -379,6 +394,24 @@ class Session:
             failure = toolchains.locate_failure(record.failure, interpreter, case)
             record = msgspec.structs.replace(record, failure=failure)
         return self._with_roofline(record, case)
+
+    def _threshold(self, case: Case) -> Threshold:
+        """The limits of the case's precision, and those of its model's metric."""
+        threshold = self.header.thresholds.get(case.precision, Threshold())
+        return msgspec.structs.replace(threshold, metric=self.header.limits.get(case.model, {}))
+
+    def _check_metrics(self) -> None:
+        """SuiteError if a metric is not there, or cannot be imported in a toolchain that calls it."""
+        for name, interpreter in self.interpreters.items():
+            cases = [case for case in self.wanted if case.metric and case.toolchain == name]
+            if not cases:
+                continue
+            metrics = tuple(dict.fromkeys(case.metric for case in cases))
+            job = jobs.CheckMetrics(device=self.device, suite_dir=str(self.suite_dir), metrics=metrics)
+            reply = self.dispatcher.run(interpreter, job, "metrics")
+            if isinstance(reply, Failure):
+                what = reply.message if name == "default" else f"{reply.message} (in the toolchain {name!r})"
+                raise SuiteError(what, where=reply.where or self.header.suite_path, fix=reply.hint)
 
     def _with_roofline(self, record: Record, case: Case) -> Record:
         """``record`` with its fraction of speed of light, and a warning where that is more than there can be."""

@@ -11,24 +11,40 @@ from pathlib import Path
 from typing import Any
 
 from bench.backends import base
+from bench.model.factory import file_of, module_of, program_of
 from bench.model.suite import Case
+from bench.runtimes import onnx_file
+from bench.system import modules
+
+# Before the name of a module that can be imported, in place of a file beside the suite.
+_MODULE = "import "
 
 _MOST_IMPORTS = 500  # files that one file imports, directly or not; a loop over a whole tree ends here
 
 
-def of_model(case: Case, suite_dir: Path) -> dict[str, str]:
+def of_model(case: Case, suite_dir: Path, elsewhere: Mapping[str, str] | None = None) -> dict[str, str]:
     """SHA-256 by name of each file that the model of ``case`` names: of a ``zoo.py:name`` factory with the files beside
-    it that it imports, directly or through each other, and each text in ``args`` and ``config`` that is the path of a
-    file there, e.g. of a checkpoint. What these files read in turn, and installed packages, are not included.
+    it that it imports, directly or through each other, of a program, of files of inputs, and of each text in ``args``
+    and ``config`` that is the path of a file there, e.g. of a checkpoint. What these files read in turn, and installed
+    packages, are not included; but of an import path the identity of its package, by ``import NAME``; ``elsewhere`` has
+    those of another interpreter.
     """
-    names = [*_code(case.factory, suite_dir), *_texts(case.args), *_texts(case.config)]
-    return {name: _digest_or_reason(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
+    names = [*_files(case, suite_dir), *_texts(case.args), *_texts(case.config)]
+    digests = {name: _digest_or_reason(suite_dir / name) for name in dict.fromkeys(names) if _is_file(suite_dir / name)}
+    module = module_of(case.factory)
+    identity = modules.identity if elsewhere is None else lambda name: elsewhere.get(name, "")
+    return digests | ({f"{_MODULE}{module}": identity(module)} if module else {})
+
+
+def place(name: str, suite_dir: Path) -> str:
+    """What messages call the source ``name``: its path, or the package that is imported."""
+    return f"the package of `{name}`" if name.startswith(_MODULE) else str(suite_dir / name)
 
 
 def of_case(case: Case, suite_dir: Path) -> dict[str, str]:
     """As ``of_model``, with the files of the metric and of what the backend builds; empty for one that is not there."""
     stages = base.load(case.backend).stages(case)
-    names = [*_code(case.factory, suite_dir), *_code(case.metric, suite_dir)]
+    names = [*_files(case, suite_dir), *_code(case.metric, suite_dir)]
     for name in (name for stage in stages for name in stage.files):
         names += [name, *(_imported(suite_dir / name, suite_dir) if name.endswith(".py") else ())]
     return {name: digest_of(name, suite_dir) for name in names} | of_model(case, suite_dir)
@@ -38,7 +54,7 @@ def missing(case: Case, suite_dir: Path) -> list[str]:
     """The files that ``case`` names and that are not there; the content of checkpoints is not read."""
     stages = base.load(case.backend).stages(case)
     names = [
-        *_code(case.factory, suite_dir),
+        *_files(case, suite_dir),
         *_code(case.metric, suite_dir),
         *(name for stage in stages for name in stage.files),
     ]
@@ -51,7 +67,9 @@ def of_all(cases: Iterable[Case], suite_dir: Path) -> dict[str, str]:
 
 
 def digest_of(name: str, suite_dir: Path) -> str:
-    """The SHA-256 of one file, or why it cannot be read; empty if it is not there."""
+    """The SHA-256 of one file, or why it cannot be read; of an import path what it is now; empty if it is not there."""
+    if name.startswith(_MODULE):
+        return modules.identity(name.removeprefix(_MODULE))
     return _digest_or_reason(suite_dir / name) if _is_file(suite_dir / name) else ""
 
 
@@ -61,14 +79,22 @@ def changed(sources: Mapping[str, str], suite_dir: Path) -> str:
 
 
 def _code(reference: str, suite_dir: Path) -> list[str]:
-    """The file of ``FILE.py:function`` or of ``package.module:function`` and what it imports of the suite's folder;
-    none of a library's.
+    """The file of ``FILE.py:function`` and what it imports of the suite's folder, or that of a program; none of a
+    library's or an import path's.
     """
-    file = reference.partition(":")[0]
-    if file.endswith(".py"):
-        return [file, *_imported(suite_dir / file, suite_dir)]
-    files = [path for path in _modules([suite_dir], file.split(".")) if _is_file(path)]
-    return [name for path in files for name in (_relative(path, suite_dir), *_imported(path, suite_dir))]
+    file = file_of(reference)
+    if not file:
+        return []
+    return [file, *(_imported(suite_dir / file, suite_dir) if file.endswith(".py") else ())]
+
+
+def _files(case: Case, suite_dir: Path) -> list[str]:
+    """The files of the model and of its inputs; of an ONNX file also those that have its weights."""
+    files = [*_code(case.factory, suite_dir), *(spec.file for spec in case.inputs.values() if spec.file)]
+    if program_of(case.factory) == "onnx" and _is_file(suite_dir / case.factory):
+        folder = Path(case.factory).parent
+        files += [str(folder / name) for name in onnx_file.external_files(suite_dir / case.factory)]
+    return files
 
 
 def _imported(path: Path, suite_dir: Path) -> list[str]:
@@ -79,10 +105,10 @@ def _imported(path: Path, suite_dir: Path) -> list[str]:
         file = waiting.pop()
         for level, names in _imports_of(file):
             roots = [file.parents[level - 1]] if 0 < level <= len(file.parents) else [file.parent, suite_dir]
-            for found in _modules(roots, names):
-                if found not in files and _is_file(found):
-                    files[found] = None
-                    waiting.append(found)
+            for module in _modules(roots, names):
+                if module not in files and _is_file(module):
+                    files[module] = None
+                    waiting.append(module)
     return [_relative(file, suite_dir) for file in files if file != path]
 
 

@@ -19,7 +19,7 @@ from bench.store import artifacts
 from bench.system import process, scratch
 
 # Raise it when what producers write, or how the readers of an artifact take it, changes.
-METHOD = 3
+METHOD = 4
 # Variables that compilers read, beside the flags of an environment.
 _COMPILERS = ("CC", "CXX")
 _INDUCTOR = "TORCHINDUCTOR_"
@@ -205,6 +205,7 @@ class Maker:
     ) -> dict[str, Any]:
         """Everything that can change the payload. OSError if one of the stage's files cannot be read."""
         environment = interpreter.environment
+        modules = None if interpreter.name == "default" else interpreter.modules
         key: dict[str, Any] = {
             "method": METHOD,
             "asked": stage.key,
@@ -212,7 +213,7 @@ class Maker:
             "device": environment.kind,
             "python": environment.python,
             "libraries": {name: environment.libraries.get(name, "") for name in stage.libraries},
-            "source": sources.of_model(case, self._suite_dir),
+            "source": sources.of_model(case, self._suite_dir, modules),
             "needs": {name: digests[name] for name in stage.needs},
         }
         if stage.files:

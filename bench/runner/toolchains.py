@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.backends import base
 from bench.errors import UsageError
 from bench.model.data import Data
 from bench.model.distributions import WORKER
@@ -36,7 +37,8 @@ _REASON = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b|Fatal Python error|To
 
 class Interpreter(Data, frozen=True, kw_only=True):
     """A toolchain ready to start workers in; ``python_text`` is its python as the suite has it, e.g. ``$OLD_PYTHON``,
-    and ``variables`` are those that it sets.
+    and ``variables`` are those that it sets. ``modules`` has the identity of the code that factories import there; the
+    running interpreter finds that out itself.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Interpreter(Data, frozen=True, kw_only=True):
     python_text: str = "python"
     variables: dict[str, str] = {}
     backends: dict[str, Missing | None] = {}
+    modules: dict[str, str] = {}
 
 
 def package_link(folder: Path) -> Path:
@@ -121,6 +124,8 @@ def probe(
     where: str,
     *,
     limit_ns: int = _DESCRIBE_LIMIT,
+    distributions: tuple[str, ...] = (),
+    modules: tuple[str, ...] = (),
 ) -> Interpreter:
     """Start a worker in a toolchain that a file of ``folder`` names, which describes Python and libraries.
 
@@ -128,17 +133,20 @@ def probe(
     worker can start, saying what to do.
     """
     try:
-        interpreter = _probe(name, resolve(toolchain, folder), here, link, limit_ns)
+        job = jobs.Describe(device=here.address, distributions=distributions, modules=modules)
+        interpreter = _probe(name, resolve(toolchain, folder), here, link, limit_ns, job)
         return msgspec.structs.replace(interpreter, python_text=toolchain.python or "python")
     except UsageError as error:
         raise UsageError(f"toolchain {name!r}: {error.what}", where=where, fix=error.fix) from error
 
 
-def _probe(name: str, toolchain: Toolchain, here: Environment, link: Path, limit_ns: int) -> Interpreter:
+def _probe(
+    name: str, toolchain: Toolchain, here: Environment, link: Path, limit_ns: int, job: jobs.Describe
+) -> Interpreter:
     python = toolchain.python
     _check_executable(python)
     command, env = worker_command(python), worker_env(link, toolchain.env)
-    answer = Answer(jobs.Describe(device=here.address))
+    answer = Answer(job)
     try:
         outcome = process.run_child(command, answer.encoded, env, limit_ns, answer.hear, stop=answer.refused)
     except OSError as error:
@@ -158,6 +166,7 @@ def _probe(name: str, toolchain: Toolchain, here: Environment, link: Path, limit
             environment=environment,
             variables=toolchain.env,
             backends=reply.backends,
+            modules=reply.modules,
         )
     if isinstance(reply, jobs.Failed):
         raise UsageError(f"a worker in {python} failed: {reply.message}", fix=reply.hint or _by_hand(toolchain))
@@ -206,6 +215,10 @@ def _by_hand(toolchain: Toolchain) -> str:
 def missing(interpreter: Interpreter, backend: str) -> Missing | None:
     """What ``backend`` lacks in the interpreter, with the command that installs it there."""
     missing = interpreter.backends.get(backend)
+    if backend not in interpreter.backends and interpreter.name != "default":
+        what = f"the backend {backend!r} is not installed in the toolchain {interpreter.name!r}"
+        source = base.distribution_of(backend)
+        missing = Missing(reason=what, fix=f"pip install {source}" if source else "trtbench doctor")
     return None if missing is None else Missing(reason=missing.reason, fix=_in_toolchain(interpreter, missing.fix))
 
 

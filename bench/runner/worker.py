@@ -32,6 +32,7 @@ from bench.model.seam import Context, Exposed, Lane, Preloading, Prepared
 from bench.model.suite import Case
 from bench.model.telemetry import Telemetry
 from bench.runner import jobs
+from bench.system import modules
 
 if TYPE_CHECKING:
     from bench.measure.cuda import CudaClock
@@ -180,7 +181,7 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
                 fields["warnings"] += accuracy.warnings(expected, case.batch)
             if case.metric:  # last: it is the user's code
                 value = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
-                fields["accuracy"] = msgspec.structs.replace(verdict, metric=value)
+                fields["accuracy"] = metric.judge(verdict, value, job.threshold.metric, case.metric)
 
 
 def _all_lanes(prepared: Prepared, asked: int) -> tuple[Sequence[Lane], tuple[Warning, ...]]:
@@ -243,12 +244,14 @@ def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
     if "reference" in job.artifacts:
         inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
     else:
-        specs = case.resolved
         if backend.simulated:  # a rehearsal needs arrays, not large ones
+            specs = case.resolved
             specs = {
                 k: msgspec.structs.replace(v, shape=tuple(min(int(n), 4) for n in v.shape)) for k, v in specs.items()
             }
-        inputs = tensors.seeded_inputs(specs, job.seed)
+            inputs = tensors.seeded_inputs(specs, job.seed)
+        else:
+            inputs = tensors.case_inputs(case, job.seed, Path(job.suite_dir))
     if job.stage.name == "reference":
         tensors.write(out / "inputs.safetensors", inputs)
     context = _context(job, case, inputs, log, Path(job.scratch), job.artifacts)
@@ -297,6 +300,10 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
             return produce(job, log)
         case jobs.Inspect():
             return inspect(job, log)
+        case jobs.CheckMetrics():
+            for spec in job.metrics:
+                metric.load(spec, Path(job.suite_dir))
+            return jobs.Checked()
         case jobs.Ceilings():
             from bench.measure import roofline
 
@@ -308,8 +315,10 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
             with log("selftest"):
                 return jobs.Read(readings=readings.readings(job.gate, job.runs, log.tell))
         case jobs.Describe():
-            ready = {name: backend.missing(job.device) for name, backend in base.registry().items()}
-            return jobs.Described(environment=environment.describe("cpu"), backends=ready)
+            ready = {name: base.missing(name, job.device) for name in base.names()}
+            here = environment.describe("cpu", job.distributions)
+            code = {name: modules.identity(name) for name in job.modules}
+            return jobs.Described(environment=here, backends=ready, modules=code)
 
 
 def main() -> None:

@@ -11,17 +11,19 @@ import importlib.util
 import inspect
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bench.errors import Unavailable, Unsupported
+from bench.errors import SuiteError, Unavailable, Unsupported
 from bench.model.distributions import install
+from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
-from bench.runtimes import shapes
+from bench.runtimes import onnx_file, shapes
 from bench.runtimes.torch import errors, exports, models, session
 from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.torch.options import TorchOptions
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     import torch
 
 Exporter = Literal["dynamo", "legacy"]
+# What the manifest of a file says that nothing here has exported.
+_NO_EXPORTER = "none"
 MODEL = "model.onnx"
 # A protobuf message ends at 2 GiB; larger models keep their weights in a file beside it.
 _INSIDE = 1_800_000_000
@@ -48,7 +52,8 @@ _NO_OPERATOR = "another backend (eager, inductor), or a model that computes this
 class Manifest(msgspec.Struct, frozen=True):
     """Stored beside the ONNX file: the names of the model's inputs and outputs, in the order of those of the file.
 
-    The file calls them ``input_name(0)``, ... and ``output_name(0)``, ... ``warnings`` are those of the exporter.
+    An exported file calls them ``input_name(0)``, ... and ``output_name(0)``, ...; one with ``own_names`` as the suite
+    does. ``warnings`` are those of the exporter.
     """
 
     inputs: tuple[str, ...]
@@ -56,16 +61,17 @@ class Manifest(msgspec.Struct, frozen=True):
     exporter: str
     opset: int
     warnings: tuple[ExportWarning, ...] = ()
+    own_names: bool = False
 
     @property
     def file_inputs(self) -> dict[str, str]:
         """The name in the file of each input; an exporter may have left out one that the model does not use."""
-        return {name: input_name(index) for index, name in enumerate(self.inputs)}
+        return {name: name if self.own_names else input_name(index) for index, name in enumerate(self.inputs)}
 
     @property
     def file_outputs(self) -> dict[str, str]:
         """The name in the file of each output."""
-        return {name: output_name(index) for index, name in enumerate(self.outputs)}
+        return {name: name if self.own_names else output_name(index) for index, name in enumerate(self.outputs)}
 
 
 def input_name(index: int) -> str:
@@ -81,8 +87,11 @@ def output_name(index: int) -> str:
 def stage(case: Case, exporter: Exporter, opset: int | None) -> Stage:
     """The ONNX file of a case, named ``export``: made by ``onnxruntime``'s produce in the default toolchain.
 
-    The measuring toolchain may lack torch. Its key is the same for every runtime that asks for the same file.
+    The measuring toolchain may lack torch. Its key is the same for every runtime that asks for the same file. A model
+    that is an ONNX file is copied: no exporter is asked.
     """
+    if program_of(case.factory) == "onnx":
+        return _stage_of_file(case)
     return Stage(
         name="export",
         kind="onnx",
@@ -97,12 +106,46 @@ def stage(case: Case, exporter: Exporter, opset: int | None) -> Stage:
     )
 
 
+def _stage_of_file(case: Case) -> Stage:
+    key = {"model": shapes.model_key(case), "precision": _file_precision(case.precision)}
+    return Stage(name="export", kind="onnx", producer="onnxruntime", key=key)
+
+
+def take_file(case: Case, context: Context, out: Path, *, any_precision: bool = False) -> None:
+    """Copy the user's ONNX file and its external data into ``out``, and write its manifest.
+
+    Unsupported if its weights are not of the case's precision, SuiteError if it does not take the case's inputs.
+    """
+    path = context.suite_dir / case.factory
+    onnx_file.check(case, path)
+    about = onnx_file.describe(path)
+    if not any_precision and about.precision != _file_precision(case.precision):
+        what = f"{case.factory} is {about.precision}, and a file is converted to no other precision"
+        raise Unsupported(what, fix=f"precision: {about.precision}, or another file")
+    shutil.copyfile(path, out / MODEL)
+    for name in about.external:
+        if not onnx_file.is_beside(name) or not (path.parent / name).is_file():
+            what = f"{case.factory} has weights in {name!r}, which is no file beside it"
+            raise SuiteError(what, where=str(path), fix="put that file beside it, or save the model as one file")
+        if (out / name).exists():
+            raise SuiteError(f"{case.factory} has weights in {name!r}, its own copy's name", where=str(path))
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path.parent / name, out / name)
+    outputs = tuple(value.name for value in about.outputs)
+    manifest = Manifest(tuple(case.inputs), outputs, _NO_EXPORTER, about.opset, own_names=True)
+    (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+
+
 def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: int | None) -> None:
-    """Write ``model.onnx`` and ``manifest.json`` into ``out``. Phases: import, load, export.
+    """Write ``model.onnx`` and ``manifest.json`` into ``out``. Phases: import, load, export; of a file only load.
 
     Exported on the CPU whatever the device, as the file is the same. fp16 and bf16 models are converted before, so
     that inputs, weights and outputs have that type. Under no_grad: the exporters reject inference_mode.
     """
+    if program_of(case.factory) == "onnx":
+        with context.phase("load"):
+            take_file(case, context, out)
+        return
     packages = ("onnx", "onnxscript") if exporter == "dynamo" else ("onnx",)
     for package in packages:
         if importlib.util.find_spec(package) is None:
@@ -125,6 +168,9 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
                 if exporter == "dynamo"
                 else _legacy(case, {"dynamo": False} if knows_both else {})
             )
+            if exporter == "legacy" and program_of(case.factory) == "torchscript":
+                # The exporter takes a program as it is, and none within a module that it traces.
+                module = torch.jit.trace(module, tuple(example.values()), check_trace=False)
             attention = contextlib.nullcontext() if exporter == "dynamo" else _attention_in_parts()
             with attention, exports.recorded_warnings() as warnings, exports.size_refusals(case):
                 torch.onnx.export(

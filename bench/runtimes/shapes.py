@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from bench import tensors
+from bench.model.factory import LIBRARIES, program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case, resolve_shapes
 
@@ -26,7 +27,8 @@ def example_arrays(case: Case, context: Context) -> dict[str, tensors.Array]:
     """
     if not case.dynamic:
         return context.inputs
-    return tensors.seeded_inputs(resolve_shapes(case.inputs, case.symbols | example_sizes(case)), context.seed)
+    sizes = case.symbols | example_sizes(case)
+    return tensors.case_inputs(case, context.seed, context.suite_dir, sizes, repeat=True)
 
 
 def example_sizes(case: Case) -> dict[str, int]:
@@ -51,17 +53,24 @@ def model_key(case: Case) -> dict[str, Any]:
         msgspec.json.encode(resolve_shapes(case.inputs, fixed | {name: name for name in case.dynamic}))
     )
     ranges = msgspec.to_builtins(case.dynamic)
-    return {"factory": case.factory, "args": case.args, "config": case.config, "inputs": inputs, "dynamic": ranges}
+    key = {"factory": case.factory, "args": case.args, "config": case.config, "inputs": inputs, "dynamic": ranges}
+    return key | ({"arguments": case.arguments} if case.arguments else {})
 
 
 def libraries(case: Case, *more: str) -> tuple[str, ...]:
     """The distributions that can change the model's weights or graph."""
-    library = case.factory.partition(":")[0]
-    named_library = () if library.endswith(".py") else (library,)
-    return ("torch", *(named_library or ("torchvision", "timm", "transformers")), *more)
+    if program_of(case.factory) == "onnx":  # what it computes does not depend on torch
+        return more
+    library = case.factory.partition(":")[0].partition(".")[0]
+    return ("torch", *((library,) if library in LIBRARIES else LIBRARIES), *more)
 
 
 def reference_stage(case: Case) -> Stage:
-    """The fp32 outputs of eager, which all backends are compared with."""
+    """The fp32 outputs of eager, which all backends are compared with; of an ONNX file those of ONNX Runtime's CPU."""
     fixed = msgspec.structs.replace(case, dynamic={})
+    if program_of(case.factory) == "onnx":
+        of_runtime = ("onnxruntime", "onnxruntime-gpu")
+        return Stage(
+            name="reference", kind="reference", producer="onnxruntime", key=model_key(fixed), libraries=of_runtime
+        )
     return Stage(name="reference", kind="reference", producer="eager", key=model_key(fixed), libraries=libraries(case))

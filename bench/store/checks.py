@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bench.model.run import Accuracy, Header, Measurement, Record
-from bench.model.suite import Case, Policy, Threshold
+from bench.model.suite import OUTPUT_LIMITS, Case, Policy
 
 # Events round to 0 what takes less than their resolution: copies of nothing, launches of nothing.
 _MAY_BE_ZERO = ("enqueue", "h2d", "compute", "d2h")
@@ -61,9 +61,9 @@ def _case(case: Case) -> str:
     return "" if 1 <= case.streams < _MOST else f"streams is {number(case.streams)}"
 
 
-def of_record(record: Record, cases: Mapping[str, Case]) -> str:
+def of_record(record: Record, cases: Mapping[str, Case], *, long_numbers: bool = True) -> str:
     """What is wrong with a record of a run with these ``cases`` by id; empty if nothing is. One of a case that is not
-    among them is only compared with itself.
+    among them is only compared with itself. Without ``long_numbers`` its line has none of 19 digits.
     """
     case = cases.get(record.case)
     if case is not None and not record.label.startswith(f"{case.model}/{case.backend}"):
@@ -81,7 +81,7 @@ def of_record(record: Record, cases: Mapping[str, Case]) -> str:
     for problem in (
         *(_measurement(m, case) for m in record.measurements),
         _accuracy(record.accuracy) if record.accuracy else "",
-        _others(record),
+        _others(record, long_numbers),
     ):
         if problem:
             return problem
@@ -123,7 +123,7 @@ def _accuracy(accuracy: Accuracy) -> str:
             continue
         if output.nan:
             return f"{output.name[:80]!r} is called accurate and has NaN"
-        for name in Threshold.__struct_fields__:
+        for name in OUTPUT_LIMITS:
             value, limit = getattr(output, name), getattr(accuracy.threshold, name)
             if value is None or limit is None:
                 continue
@@ -132,7 +132,7 @@ def _accuracy(accuracy: Accuracy) -> str:
     return ""
 
 
-def _others(record: Record) -> str:
+def _others(record: Record, long_numbers: bool) -> str:
     """Numbers beside the measurements: none beyond what a file can hold, none below zero where that cannot be."""
     work, telemetry = record.work, record.telemetry
     if work is not None and min(work.flops, work.bytes, work.parameters, *work.fraction.values()) < 0:
@@ -147,6 +147,8 @@ def _others(record: Record) -> str:
     for name, value in figures.items():
         if value is not None and value < 0:
             return f"{name} is {number(value)}"
+    if not long_numbers:
+        return ""
     plain = msgspec.to_builtins((telemetry, record.work, record.fairness, [w.figures for w in record.warnings]))
     return next((f"a number is {number(value)}" for value in _whole_numbers(plain) if abs(value) >= _LARGEST), "")
 

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from bench.errors import StoreError
 from bench.model.folders import RESULTS
 from bench.model.run import Footer, Header, Record, Run
@@ -14,6 +16,7 @@ from bench.store import checks, codec
 
 _HEADER_LIMIT = 1 << 28  # bytes; a file of another kind may have no newline at all
 _MAX_NAMES = 5
+_LONG_NUMBER = re.compile(rb"\d{19}")
 RECORD_START, HEADER_START = b'{"line":"record"', b'{"line":"header"'
 _HEADER_START = re.compile(rb'\{\s*"line"\s*:\s*"header"')
 _ANOTHER = f"name a run, or its file {RESULTS}/ARCH/DEVICE/RUN.jsonl; without a name it is the latest"
@@ -22,7 +25,8 @@ _ANOTHER = f"name a run, or its file {RESULTS}/ARCH/DEVICE/RUN.jsonl; without a 
 def read(path: Path) -> Run:
     """A run as it is on disk: of several records of one case and replicate the last. StoreError if it is no run.
 
-    What cannot be read, or cannot be, is skipped and reported in ``damage``; a footer counts only if no record follows.
+    What cannot be read, or cannot be, is skipped and reported in ``damage``; a footer counts only if no record follows,
+    but for a larger number of replicates, which becomes that of the header's policy.
     """
     damage: list[str] = []
     items = lines(path, damage)
@@ -30,12 +34,15 @@ def read(path: Path) -> Run:
     assert isinstance(header, Header)
     records: dict[tuple[str, int], Record] = {}
     footer: Footer | None = None
+    replicates = header.policy.replicates
     for item in items:
         if isinstance(item, Record):
             records[item.case, item.replicate] = item
             footer = None
         elif isinstance(item, Footer):
             footer = item
+            replicates = max(replicates, item.replicates)
+    header = msgspec.structs.replace(header, policy=msgspec.structs.replace(header.policy, replicates=replicates))
     return Run(path=str(path), header=header, records=tuple(records.values()), footer=footer, damage=_summary(damage))
 
 
@@ -75,7 +82,7 @@ def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
                     rest = sum(1 for _ in file)
                     damage.append(f"{where}: a second run begins here, {item.run[:80]}: its {rest} lines are skipped")
                     return
-                if judge.accepts(item, where):
+                if judge.accepts(item, where, _LONG_NUMBER.search(line) is not None):
                     yield item
     except OSError as error:
         fix = f"ls -l {shlex.quote(str(path))}" if isinstance(error, PermissionError) else _ANOTHER
@@ -91,7 +98,7 @@ class _Judge:
         self._measured: dict[tuple[str, int], bool] = {}
         self._damage = damage
 
-    def accepts(self, item: Record | Footer, where: str) -> bool:
+    def accepts(self, item: Record | Footer, where: str, long_numbers: bool) -> bool:
         """Whether to take the line; what is wrong with it, or odd about it, goes to the damage."""
         if isinstance(item, Footer):
             # Until a case is measured again after a lost GPU, both are the same; earlier versions counted either.
@@ -101,7 +108,7 @@ class _Judge:
                     f"{where}: the file has {self.records} records, and had {then} when it was finished"
                 )
             return True
-        if problem := checks.of_record(item, self._cases):
+        if problem := checks.of_record(item, self._cases, long_numbers=long_numbers):
             self._damage.append(f"{where}: skipped, not a possible record: {problem}")
             return False
         key = item.case, item.replicate

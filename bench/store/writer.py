@@ -114,6 +114,10 @@ class Writer:
         """Store one record. StoreError if it cannot be written whole; the file then ends where it did before."""
         self._write(codec.encode(record))
 
+    def amend(self, footer: Footer) -> None:
+        """Store a footer after which the run continues: what it changes is known however that ends."""
+        self._write(codec.encode(footer))
+
     def finish(self, footer: Footer) -> None:
         """Store the footer and close the file."""
         before = self.records

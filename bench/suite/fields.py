@@ -5,23 +5,19 @@ The reader and the JSON Schema are made of it, and docs/suites.md shows it.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from bench.errors import UPGRADE, did_you_mean
-from bench.model.suite import ASKABLE, DEFAULT_THRESHOLDS, PRECISIONS, Input, Model, Policy, Range, Toolchain
+from bench.errors import UPGRADE
+from bench.model.suite import ASKABLE, DEFAULT_THRESHOLDS, PRECISIONS, Policy, Range, Toolchain
 from bench.suite.kinds import (
-    ANYTHING,
     FRACTION,
     IDENTIFIER,
     WORD,
     Field,
     Kind,
     duration,
-    listing,
     named,
     number,
     one_of,
@@ -31,153 +27,17 @@ from bench.suite.kinds import (
     text,
     whole,
 )
-from bench.suite.matrix import RESERVED, Names, matrix, symbols_of
+from bench.suite.matrix import Names, matrix
+from bench.suite.models import INPUT, LIMIT, MODEL, read_model
 from bench.suite.yaml_marks import Node, expected, fail, mapping, sequence
 from bench.units import NS_PER_S
 
+__all__ = ["DYNAMIC", "INPUT", "LIMIT", "LIMITS", "MEASURE", "MODEL", "TOOLCHAIN", "TOOLCHAINS", "VERSION", "suite"]
+
 VERSION = 1
-DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
-LIBRARIES = ("torchvision", "timm", "transformers")
 LEAST_ENERGY_NS = 5 * NS_PER_S
-_FILE_FUNCTION = text(r"[^:\0]+\.py:[A-Za-z_]\w*", "zoo.py:centernet")
 _SIZE = whole()
-_INPUTS = "inputs: {x: {shape: [batch, 3, 224, 224]}}"
 _MODELS = "models: {NAME: {factory: ..., inputs: ...}}"
-
-
-# ------------------------------------------------------------------------------------------------------------ models
-
-
-def _factory(node: Node) -> str:
-    value: str = text().read(node)
-    source, _, name = value.partition(":")
-    if source.endswith(".py"):
-        # Whether the file and the function are there is found out where they are imported: in the worker.
-        return str(_FILE_FUNCTION.read(node))
-    if source not in LIBRARIES:
-        sources = f"{', '.join(LIBRARIES)}, or a Python file beside the suite"
-        what = f"unknown factory {value!r}.{did_you_mean(source, LIBRARIES)}"
-        raise fail(
-            node, what, f"write LIBRARY:NAME with one of {sources}, e.g. torchvision:resnet50 or zoo.py:centernet"
-        )
-    if not re.fullmatch(WORD, name):
-        raise expected(node, f"{source}:NAME", "e.g. torchvision:resnet50")
-    return value
-
-
-_FACTORY = Kind(
-    _factory, {"type": "string", "pattern": rf"^({'|'.join(LIBRARIES)}):{WORD}$|{_FILE_FUNCTION.schema['pattern']}"}
-)
-
-
-def _dimension(node: Node) -> int | str:
-    if not isinstance(node.value, str):
-        return int(_SIZE.read(node))
-    symbol: str = _SYMBOL.read(node)
-    if symbol in RESERVED:
-        raise fail(node, f"{symbol!r} cannot be a symbol: the word is taken", f"reserved: {', '.join(RESERVED)}")
-    return symbol
-
-
-_SYMBOL = text(IDENTIFIER, "batch (a symbol is one word)")
-_DIMENSION = Kind(_dimension, {"anyOf": [_SIZE.schema, _SYMBOL.schema]})
-
-
-def _span(node: Node) -> tuple[int, int]:
-    ends = [whole(None).read(item) for item in sequence(node)]
-    if len(ends) != 2 or not ends[0] < ends[1]:
-        what = f"{node.key}: a range is [low, high) with low < high"
-        raise fail(node, what, "e.g. [0, 100] for the integers 0 to 99")
-    return ends[0], ends[1]
-
-
-_SPAN = Kind(_span, {"type": "array", "items": whole(None).schema, "minItems": 2, "maxItems": 2})
-
-INPUT = (
-    Field(
-        name="shape",
-        kind=listing(_DIMENSION),
-        description="the sizes: whole numbers and symbols",
-        required="shape: [batch, 3, 224, 224]",
-    ),
-    Field(name="dtype", kind=one_of(DTYPES, "dtype"), description=", ".join(DTYPES), default="float32"),
-    Field(
-        name="range",
-        kind=_SPAN,
-        description="for integers: `[low, high]`, with `high` excluded",
-        otherwise="`[0, 2]`",
-    ),
-)
-
-
-def _input(values: dict[str, Any], node: Node) -> Input:
-    dtype = values.get("dtype", "float32")
-    if dtype == "float32":
-        # Spelled out or not, the default is one value: msgspec omits it only if it is the same object, see Case.id.
-        values.pop("dtype", None)
-    if "range" in values:
-        place, (low, high) = mapping(node)["range"], values["range"]
-        if not dtype.startswith(("int", "uint")):
-            raise fail(place, f"{place.key}: a range is for integers, and the dtype is {dtype}", "remove it")
-        limits = np.iinfo(dtype)
-        if low < limits.min or high > int(limits.max) + 1:
-            what = f"{place.key}: a range is [low, high) with low < high, within {dtype}"
-            raise fail(place, what, "e.g. [0, 100] for the integers 0 to 99")
-    return Input(**values)
-
-
-MODEL = (
-    Field(
-        name="factory",
-        kind=_FACTORY,
-        description="`torchvision:NAME`, `timm:NAME`, `transformers:CLASS`, or `FILE.py:FUNCTION` with the file beside "
-        "the suite",
-        required="factory: torchvision:resnet50",
-    ),
-    Field(
-        name="inputs",
-        kind=named(record(INPUT, _input), example=_INPUTS),
-        description="the tensors of one call, by the name of the argument",
-        required=_INPUTS,
-    ),
-    Field(
-        name="args",
-        kind=ANYTHING,
-        description="keyword arguments of the factory, passed on as they are; if one names a file, e.g. a "
-        "checkpoint, its contents are part of the case's identity",
-        otherwise="none",
-    ),
-    Field(
-        name="config",
-        kind=ANYTHING,
-        description="for transformers only: the configuration class under `transformers`, and its keyword arguments; "
-        "one that the class does not have is an error",
-        otherwise="none",
-    ),
-    Field(
-        name="symbols",
-        kind=named(_SIZE),
-        description="sizes of symbols where the matrix does not name them",
-        otherwise="none",
-    ),
-    Field(
-        name="metric",
-        kind=_FILE_FUNCTION,
-        description="`FILE.py:FUNCTION`, a function `(outputs, reference) -> dict[str, float]` whose numbers are "
-        "stored with the accuracy",
-        otherwise="none",
-    ),
-)
-
-
-def _model(values: dict[str, Any], node: Node) -> Model:
-    model, entries = Model(**values), mapping(node)
-    if "config" in entries and not model.factory.startswith("transformers:"):
-        what = f"{entries['config'].key} is for transformers models; {model.factory} would not see it"
-        raise fail(entries["config"], what, "what the factory takes stands under `args`")
-    if "symbols" in entries:
-        mapping(entries["symbols"], symbols_of(model), "symbol")
-    return model
 
 
 # ----------------------------------------------------------------------------------------------------------- dynamic
@@ -434,7 +294,7 @@ def suite(names: Names) -> tuple[Field, ...]:
         ),
         Field(
             name="models",
-            kind=named(record(MODEL, _model), pattern=WORD, example=_MODELS),
+            kind=named(record(MODEL, read_model), pattern=WORD, example=_MODELS),
             description="the models, by the name that tables show: letters, digits and `. _ + -`",
             required=_MODELS,
         ),

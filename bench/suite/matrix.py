@@ -121,11 +121,11 @@ def _backend(registry: Mapping[str, Runtime], node: Node) -> dict[str, Any]:
     """``eager`` or ``{name: inductor, mode: max-autotune}``, always returned in the second form."""
     backends = reference(tuple(registry), "backend")
     if not isinstance(node.value, dict):
-        return {"name": backends.read(node)}
+        return {"name": _usable(node, backends.read(node), registry)}
     entries = mapping(node)
     if "name" not in entries:
         raise fail(node, f"{node.key} has no `name`", "add `name: eager`")
-    name = backends.read(entries["name"])
+    name = _usable(entries["name"], backends.read(entries["name"]), registry)
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(registry[name].options)}
     for key, entry in entries.items():
         if key != "name" and key not in fields:
@@ -136,6 +136,14 @@ def _backend(registry: Mapping[str, Runtime], node: Node) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise _bad_option(node, name, fields, error) from error
     return dict(node.value)
+
+
+def _usable(node: Node, name: str, registry: Mapping[str, Runtime]) -> str:
+    """The name; SuiteError if an installed package has a backend of it that cannot be loaded."""
+    problem = getattr(registry[name], "problem", "")
+    if problem:
+        raise fail(node, problem, getattr(registry[name], "fix", ""))
+    return name
 
 
 def _backend_schema(registry: Mapping[str, Runtime]) -> Schema:

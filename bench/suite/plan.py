@@ -186,6 +186,7 @@ def _candidates(suite: Suite, axes: _Axes) -> Iterator[Candidate]:
                     args=model.args,
                     config=model.config,
                     metric=model.metric,
+                    arguments=model.arguments,
                     inputs=model.inputs,
                     symbols=symbols,
                     backend=choice.backing.name,
@@ -280,7 +281,11 @@ def _impossible(case: Case, registry: Mapping[str, Runtime], device: str) -> str
             return "cuda_graph needs a CUDA device"
         if case.l2 == "cold":
             return "l2: cold needs a CUDA device"
-    return runtime.unsupported(case, device) or ""
+    try:
+        return runtime.unsupported(case, device) or ""
+    except Exception as error:
+        what = f"the backend {case.backend!r} raised {type(error).__name__} in `unsupported`: {error}"
+        raise UsageError(what, where=case.source, fix="leave it out, or correct it; --traceback shows where") from error
 
 
 # -------------------------------------------------------------------------------------------------------- selection

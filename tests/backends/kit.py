@@ -51,6 +51,7 @@ class Bench:
     references_in: Path | None = None
     phases: list[str] = dataclasses.field(default_factory=list)
     device: str = "cpu"
+    suite_dir: Path = HERE
 
     def folder(self) -> Path:
         """A new empty folder."""
@@ -68,10 +69,10 @@ class Bench:
         scratch = self.folder()
         return Context(
             device=self.device,
-            inputs=tensors.seeded_inputs(case.resolved, 0),
+            inputs=tensors.case_inputs(case, 0, self.suite_dir),
             artifacts=artifacts or {},
             scratch=scratch,
-            suite_dir=HERE,
+            suite_dir=self.suite_dir,
             clock=StillClock(),
             phase=phase,
             **fields,

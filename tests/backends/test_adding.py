@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 import bench as package
+from bench.backends import base
 from bench.errors import UsageError
 from bench.model import seam
 from bench.model.seam import Missing
@@ -57,13 +59,12 @@ def test_the_example_of_a_pytorch_backend_gives_the_reference(bench: Bench, tmp_
         fx.produce(fx.build_stage(case, "pt2"), case, bench.context(case), tmp_path)
 
 
-def test_the_example_of_any_other_backend_has_all_that_a_backend_promises(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "example", None)  # a package of that name may be installed
+def test_the_example_of_any_other_backend_has_all_that_a_backend_promises(bench: Bench, tmp_path: Path) -> None:
     example = backend("example", EXAMPLES[1], tmp_path)
     case = bench.case("example")
-    assert example.missing() == Missing(reason="the package 'example' is not installed", fix="pip install example")
+    assert example.missing() == Missing(
+        reason="the package 'your_runtime' is not installed", fix="pip install your_runtime"
+    )
     assert example.unsupported(case, "cpu") is None
     assert example.unsupported(msgspec.structs.replace(case, precision="int8"), "cpu") == "Example has no int8"
     (reference,) = example.stages(case)
@@ -72,10 +73,30 @@ def test_the_example_of_any_other_backend_has_all_that_a_backend_promises(
     with pytest.raises(UsageError, match="example makes no reference"):
         example.produce(reference, case, bench.context(case), tmp_path)
     with (
-        pytest.raises(ModuleNotFoundError, match="example"),
+        pytest.raises(ModuleNotFoundError, match="your_runtime"),
         example.prepare(case, example.options(), bench.context(case)),
     ):
         pass
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["fx", "example"])
+def test_the_examples_pass_the_checks_of_a_pull_request(name: str, tmp_path: Path) -> None:
+    root = Path(package.__file__).parent.parent
+    file = tmp_path / f"{name}.py"
+    file.write_text(EXAMPLES[["fx", "example"].index(name)])
+    config = str(root / "pyproject.toml")
+    commands = (
+        ["ruff", "check", "--no-cache", "--config", config],
+        ["ruff", "format", "--no-cache", "--check", "--config", config],
+        ["mypy", "--strict", "--config-file", config, "--cache-dir", str(tmp_path / "cache")],
+    )
+    for command in commands:
+        pytest.importorskip(command[0])
+        result = subprocess.run(
+            [sys.executable, "-m", *command, str(file)], cwd=root, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_examples_have_every_member_of_the_protocol(tmp_path: Path) -> None:
@@ -84,6 +105,15 @@ def test_the_examples_have_every_member_of_the_protocol(tmp_path: Path) -> None:
         made = backend(name, text, tmp_path)
         assert {member for member in members if not hasattr(made, member)} == set()
         assert made.simulated is False
+
+
+def test_the_page_describes_every_member_of_a_backend() -> None:
+    optional = {name for part in (seam.Layered, seam.Preloading) for name in vars(part) if not name.startswith("_")}
+    members = {name for name in vars(seam.Backend) if not name.startswith("_")} | optional | {"distributions"}
+    rows = re.findall(r"^\| `(\w+)(?:\([\w, ]*\))?` \|", PAGE, re.MULTILINE)
+    assert {"options", "simulated", "missing", "preload", "layers"} <= members
+    assert members - set(rows) == set()
+    assert f'[project.entry-points."{base.GROUP}"]' in PAGE
 
 
 def test_the_page_names_modules_functions_and_files_that_are_there() -> None:

@@ -61,7 +61,8 @@ def assert_right(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_importing_a_backend_imports_no_runtime(name: str) -> None:
-    code = f"import bench.backends.{name}, sys; print(*{{m.split('.')[0] for m in sys.modules}})"
+    names = "print(*{m.split('.')[0] for m in sys.modules})"
+    code = f"import sys; from bench.backends import base; base.load({name!r}); {names}"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not RUNTIMES & set(loaded)
 

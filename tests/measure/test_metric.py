@@ -7,6 +7,8 @@ import pytest
 
 from bench.errors import SuiteError
 from bench.measure import metric
+from bench.model.run import Accuracy
+from bench.model.suite import Limit
 
 ZOO = """
 def top1(outputs, reference):
@@ -58,3 +60,43 @@ def test_a_metric_that_breaks_its_promise_is_told(tmp_path: Path, spec: str, mes
     with pytest.raises(SuiteError, match=message) as caught:
         metric.evaluate(spec, tmp_path, GOT, WANTED)
     assert caught.value.fix
+
+
+def test_a_metric_is_loaded_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "zoo.py").write_text(ZOO + "\n\ndef one(outputs):\n    return {}\n")
+    assert metric.load("zoo.py:top1", tmp_path)(GOT, WANTED) == {"agreement": 0.5}
+    with pytest.raises(SuiteError, match=r"has no function 'topp1'\. Did you mean 'top1'\?"):
+        metric.load("zoo.py:topp1", tmp_path)
+    with pytest.raises(SuiteError, match="cannot be called with outputs and reference: too many positional"):
+        metric.load("zoo.py:one", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("limits", "ok", "why"),
+    [
+        ({}, True, ""),
+        ({"map50": Limit(min=0.5, max=0.5)}, True, ""),
+        ({"map50": Limit(min=0.6)}, False, "metric map50 0.5 is below 0.6"),
+        (
+            {"map50": Limit(max=0.4), "loss": Limit(max=1)},
+            False,
+            "metric map50 0.5 is above 0.4; metric loss 2 is above 1",
+        ),
+    ],
+)
+def test_a_number_beyond_its_limit_is_not_accurate_and_told(limits: dict[str, Limit], ok: bool, why: str) -> None:
+    values = {"map50": 0.5, "loss": 2.0}
+    verdict = metric.judge(Accuracy(ok=True, outputs=()), values, limits, "zoo.py:score")
+    assert (verdict.ok, verdict.why, verdict.metric) == (ok, why, values)
+
+
+def test_outputs_that_are_wrong_stay_wrong_whatever_the_metric_says() -> None:
+    verdict = metric.judge(
+        Accuracy(ok=False, outputs=(), why="cosine"), {"a": 1.0}, {"a": Limit(min=2)}, "zoo.py:score"
+    )
+    assert (verdict.ok, verdict.why) == (False, "cosine; metric a 1 is below 2")
+
+
+def test_a_limit_of_a_number_that_is_not_there_is_told() -> None:
+    with pytest.raises(SuiteError, match=r"zoo\.py:score returned no 'mapp'.*Did you mean 'map'\?"):
+        metric.judge(Accuracy(ok=True, outputs=()), {"map": 1.0}, {"mapp": Limit(min=2)}, "zoo.py:score")

@@ -30,6 +30,8 @@ CHANGES: list[dict[str, Any]] = [
     {"toolchain": "old"},
     {"dynamic": {"batch": Range(min=1, opt=2, max=4)}},
     {"metric": "zoo.py:score"},
+    {"arguments": {"return_dict": False}},
+    {"inputs": {"x": Input(shape=(1, 3), file="x.npz")}},
 ]
 
 

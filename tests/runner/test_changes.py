@@ -61,13 +61,14 @@ def test_state_that_outputs_depend_on_is_named_and_is_not_told_as_inaccuracy(tmp
     [
         ("eager", "program", ["keys: (4, 1, 8) -> (4, 2, 8)"]),
         ("torchscript", "reference", ["keys: (4, 1, 8) -> (4, 2, 8)"]),
-        pytest.param("onnxruntime", "reference", ["keys: (4, 1, 8) -> (4, 2, 8)"], marks=COMPILED),
+        ("onnxruntime", "reference", ["keys: (4, 1, 8) -> (4, 2, 8)"]),
     ],
 )
 def test_state_that_no_output_shows_is_told_of_programs_made_from_the_model_too(
     tmp_path: Path, backend: str, by: str, names: list[str]
 ) -> None:
-    found = record(tmp_path, "keys", backend)
+    # torch.export refuses a model that assigns to itself
+    found = record(tmp_path, "keys", backend, options={"exporter": "legacy"} if backend == "onnxruntime" else {})
     assert changing(found) == {"StateChanges": {"names": names, "more": 0, "by": by}}
     assert found.accuracy is not None
     assert found.accuracy.ok
@@ -121,6 +122,7 @@ def test_such_rows_have_times_and_neither_ratio_nor_rank(tmp_path: Path) -> None
 # ------------------------------------------------------------------------------------------- outputs that programs keep
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 @pytest.mark.parametrize(
     ("backend", "name"),
     [

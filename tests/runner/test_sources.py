@@ -71,6 +71,28 @@ def test_a_folder_and_a_librarys_factory_are_no_files(tmp_path: Path) -> None:
     assert sources.of_case(case, tmp_path) == {}
 
 
+def test_programs_files_of_inputs_and_packages_are_part_of_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("net.pt2", "in.npz"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "site" / "sources_pkg").mkdir(parents=True)
+    module = tmp_path / "site" / "sources_pkg" / "models.py"
+    module.write_text("width = 1")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    inputs = {"x": Input(shape=(1,), file="in.npz"), "y": Input(shape=(1,))}
+    program = Case(model="m", factory="net.pt2", inputs=inputs, backend="fake")
+    assert sources.of_model(program, tmp_path).keys() == {"net.pt2", "in.npz"}
+    (tmp_path / "in.npz").unlink()
+    assert sources.of_case(program, tmp_path)["in.npz"] == ""
+    imported = Case(model="m", factory="sources_pkg.models:build", inputs={}, backend="fake")
+    (before,) = sources.of_case(imported, tmp_path).items()
+    assert sources.place(before[0], tmp_path) == "the package of `import sources_pkg.models`"
+    module.write_text("width = 2")
+    (after,) = sources.of_case(imported, tmp_path).items()
+    assert (before[0] == after[0], before[1] == after[1]) == (True, False)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
@@ -99,8 +121,6 @@ def test_files_that_the_factory_imports_are_included_and_a_loop_ends(tmp_path: P
         (tmp_path / name).write_text(text)
     case = Case(model="m", factory="zoo.py:net", inputs={}, backend="fake")
     assert set(sources.of_model(case, tmp_path)) == set(files) - {"unrelated.py"}
-    module = Case(model="m", factory="parts.necks:fpn", inputs={}, backend="fake")
-    assert set(sources.of_model(module, tmp_path)) == {"parts/__init__.py", "parts/necks.py", "parts/deep/block.py"}
 
 
 def test_a_file_is_not_mistaken_for_a_module_of_its_name(folder: Path) -> None:

@@ -18,7 +18,7 @@ from bench.machine import environment
 from bench.model.run import Environment, Failure
 from bench.model.seam import Missing
 from bench.model.suite import Case, Toolchain
-from bench.runner import jobs, toolchains
+from bench.runner import jobs, sources, toolchains
 from bench.runner.dispatch import Dispatcher
 from bench.runtimes.torch import weights
 from bench.units import NS_PER_S
@@ -43,6 +43,26 @@ def both(suite: Path, toolchains_yaml: str) -> Path:
     suite.write_text(suite.read_text().replace("batch: [1, 8]", "batch: 1\n  toolchain: [default, old]"))
     (suite.parent / "toolchains.yaml").write_text(toolchains_yaml + "\n")
     return suite
+
+
+def test_a_backend_and_a_package_are_those_of_the_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that another package brings may be here only; a package of models may have another content there."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "toolchain_models.py").write_text(f"name = {name!r}")
+    monkeypatch.syspath_prepend(str(tmp_path / "here"))
+    toolchain = Toolchain(python=sys.executable, env={"PYTHONPATH": str(tmp_path / "there")})
+    link = toolchains.package_link(tmp_path)
+    old = toolchains.probe("old", toolchain, tmp_path, HERE, link, "x.yaml:1", modules=("toolchain_models", "nowhere"))
+    assert old.modules["nowhere"] == ""
+    case = Case(model="m", factory="toolchain_models:build", inputs={}, backend="fake")
+    here, there = sources.of_model(case, tmp_path), sources.of_model(case, tmp_path, old.modules)
+    assert here.keys() == there.keys() == {"import toolchain_models"}
+    assert here != there == {"import toolchain_models": old.modules["toolchain_models"]}
+    assert toolchains.missing(old, "fake") is None
+    assert toolchains.missing(old, "tiny") == Missing(
+        reason="the backend 'tiny' is not installed in the toolchain 'old'", fix="trtbench doctor"
+    )
 
 
 def test_a_suite_runs_in_two_toolchains_side_by_side(trtbench: Trtbench, fake_suite: Suite) -> None:

@@ -60,7 +60,7 @@ def write_runs(root: Path, series: dict[str, int]) -> None:
         accuracy=Accuracy(ok=True, outputs=()),
         telemetry=Telemetry(host=HostFigures(rss_bytes=1_000_000_000, peak_rss_bytes=2_000_000_000)),
     )
-    cases = tuple(case(symbols={"batch": number + 1}) for number in range(CASES))
+    cases = tuple(case(symbols={"size": number + 1}) for number in range(CASES))
     for number in range(RUNS):
         top = header(cases, run=f"20261123T1015{number:02d}Z-large-1a2b3c4")
         path = store.create(root, top).path

@@ -29,6 +29,7 @@ TABLES = {
     "suite": fields.suite(NAMES),
     "models": fields.MODEL,
     "inputs": fields.INPUT,
+    "limits": fields.LIMIT,
     "matrix": (*AXES, matrix.SYMBOL_AXIS, *ENTRIES),
     "dynamic": fields.DYNAMIC,
     "measure": fields.MEASURE,
@@ -172,7 +173,11 @@ def test_what_a_schema_refuses_its_reader_refuses(name: str, value: Any) -> None
     [
         (kinds.duration(), ["15s", " 1.5 ms ", "2min", "1e3us"], ["15", "s", "1 day", 15, None]),
         (kinds.FRACTION, ["0.5%", "0.005", 0.005, "50 %"], ["x", "0.5s", 0, 1, None]),
-        (fields.MODEL[0].kind, ["timm:dla34", "../zoo.py:f"], ["tim:dla34", "timm", "zoo.py:f g", 3]),
+        (
+            fields.MODEL[0].kind,
+            ["timm:dla34", "../zoo.py:f", "mypkg.models:Net.small", "mypkg:net", "nets/a.pt2", "a.onnx"],
+            ["timm", "zoo.py:f g", "tim dla34", "net.pth", 3],
+        ),
     ],
     ids=["time", "fraction", "factory"],
 )

@@ -506,7 +506,7 @@ def test_what_the_loader_takes_the_json_schema_takes(tmp_path: Path, data: Any) 
         (("matrix", "backend"), {"name": "eager", "mode": "default"}),
         (("matrix", "precision"), "fp61"),
         (("matrix", "batch"), [0]),
-        (("models", "a", "factory"), "torchvison:resnet50"),
+        (("models", "a", "factory"), "torchvison resnet50"),
         (("models", "a", "inputs", "x", "dtype"), "long"),
         (("models", "a", "extra"), 1),
         (("models",), {}),

@@ -23,10 +23,12 @@ class TorchBackend(ABC, Generic[AnyOptions]):
     """A backend (``bench.model.seam.Backend``) whose cases are PyTorch modules with these ``options``.
 
     A subclass must define ``load``, and may override the rest. ``compiles`` states that measuring or building needs a
-    compiler.
+    compiler. ``distributions`` are the Python distributions, besides torch, whose versions can change what it measures.
+    A subclass outside this package sets ``name`` to that of its entry point.
     """
 
     options: type[AnyOptions]
+    distributions: tuple[str, ...] = ()
     simulated = False
     compiles = False
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, SuiteError, Unavailable, did_you_mean
 from bench.model.distributions import install, is_known
+from bench.model.factory import LIBRARIES
 from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes.torch import inference, seeding
+from bench.runtimes.torch import inference, programs, seeding
 from bench.system import userfile
 
 if TYPE_CHECKING:
@@ -76,11 +77,11 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
 
 
 def preload(case: Case, suite_dir: Path) -> None:
-    """Import the library of ``case.factory``. A file beside the suite is not: it may do anything when it is imported.
+    """Import the library of ``case.factory``. A file or a package of the user's is not: importing may do anything.
 
     Raises what ``build_model`` would.
     """
-    if not case.factory.partition(":")[0].endswith(".py"):
+    if case.factory.partition(":")[0] in LIBRARIES:
         _maker(case, suite_dir)
 
 
@@ -97,13 +98,16 @@ def _maker(case: Case, suite_dir: Path) -> Callable[[], Any]:
     if colon and kind.endswith(".py"):
         function = _from_file(case, suite_dir / kind, name)
         return lambda: function(**case.args)
+    make = programs.maker(case, suite_dir)
+    if make is not None:
+        return make
     makers: dict[str, Callable[[Case, str], Callable[[], Any]]] = {
         "torchvision": _torchvision, "timm": _timm, "transformers": _transformers,
     }  # fmt: skip
     if not colon or kind not in makers:
         raise _wrong(
             case,
-            f"the factory {case.factory!r} is none of torchvision:, timm:, transformers:, FILE.py:",
+            f"the factory {case.factory!r} is none of torchvision:, timm:, transformers:, FILE.py:, an import path",
             fix="factory: torchvision:resnet50",
         )
     return makers[kind](case, name)

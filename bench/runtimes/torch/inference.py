@@ -90,7 +90,7 @@ def _initialise(model: torch.nn.Module, case: Case, seed: int, device: str) -> N
         narrow = tensor.dtype == torch.float32 and kinds and kinds[0].itemsize < 4
         inputs[name] = tensor.to(kinds[0]) if narrow else tensor
     with torch.no_grad():
-        model(**inputs)
+        model(**inputs, **case.arguments)
 
 
 def _switch_caches_off(config: Any, visited: set[int]) -> None:

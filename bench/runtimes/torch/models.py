@@ -9,7 +9,7 @@ from bench import tensors
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import factories, inference, precision, weights
+from bench.runtimes.torch import factories, inference, precision, programs, weights
 from bench.runtimes.torch.options import TorchOptions
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def to_measured(model: torch.nn.Module, case: Case, options: TorchOptions, devic
     import torch
 
     precision.set_tf32(case.precision == "tf32")
+    model = programs.bind(model, case)
     if options.memory_format == "channels_last":
         model = model.to(memory_format=torch.channels_last)
     dtype = precision.dtype(case.precision)

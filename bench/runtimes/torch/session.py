@@ -13,19 +13,22 @@ from pathlib import Path
 
 from bench.errors import Unavailable
 from bench.model.distributions import install
+from bench.model.factory import program_of
 from bench.model.seam import Context, Missing
 from bench.model.suite import Case
 from bench.runtimes import packages
 from bench.runtimes.torch import errors, factories
 from bench.runtimes.torch.precision import tf32
 
-# Warnings of torch's own calls to what it deprecates, and of TF32 being off, which the precision asked for.
+# Warnings of torch's own calls to what it deprecates, of TF32 being off, which the precision asked for, and of names
+# that its exporter need not know, as inputs are given in order.
 _OWN_WARNINGS = (
     r"`torch\.jit\.\w+` is deprecated",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r"You are using the legacy TorchScript-based ONNX export",
     r"TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled",
     r"The feature will be removed\. Please remove usage of this function",
+    r"no signature found for <torch\.ScriptMethod",
 )
 
 
@@ -44,6 +47,8 @@ def missing(*, compiler_for: str = "") -> Missing | None:
 
 def unsupported(case: Case, device: str) -> str | None:
     """Why no PyTorch backend can run the case on ``device``, or None."""
+    if program_of(case.factory) == "onnx":
+        return f"{case.factory} is an ONNX file, of which PyTorch makes no module"
     if case.precision in ("int8", "fp8"):
         return f"PyTorch converts no model to {case.precision} by itself; a quantised factory would be another model"
     if device == "cpu" and case.precision == "tf32":

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import sys
 import types
+import weakref
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,8 @@ def _reachable(program: Any) -> Iterator[tuple[str, Any]]:
     held = []  # what is made on the way stays, so that no other object gets its id
     while pending and len(seen) < _MOST_VALUES:
         name, value = pending.popleft()
+        if type(value) in weakref.ProxyTypes:  # which raise at any touch once their object is gone
+            continue
         if isinstance(value, int | float | None):
             yield name, value
             continue
@@ -131,7 +134,9 @@ def _named(prefix: str, members: Iterator[tuple[str, Any]]) -> Iterator[tuple[st
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         # A copy, as another thread may change it; what keys a mapping is mostly a text, a number or a tensor's id.
-        return ((str(key) if isinstance(key, str | int) else str(n), v) for n, (key, v) in enumerate([*value.items()]))
+        return (
+            (str(key) if isinstance(key, str | int) else str(n), v) for n, (key, v) in enumerate([*dict.items(value)])
+        )
     return ((str(n), each) for n, each in enumerate([*value]))
 
 

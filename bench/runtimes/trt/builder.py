@@ -129,6 +129,7 @@ def build(case: Case, options: Options, context: Context, out: Path) -> None:
             definition = networks.from_function(api, empty, case, options.network, context)
         else:
             definition = networks.parse(api, empty, context)
+            networks.fix_sizes(definition.network, case)
         profile = _add_profile(api, builder, config, definition, case)
     versions.progress(api, config, context.tell)
     with _timing_cache(api, config, options, context) as cache:

@@ -11,7 +11,7 @@ import msgspec
 from bench.errors import BenchError, SuiteError, Unsupported
 from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
-from bench.runtimes import onnx
+from bench.runtimes import onnx, shapes
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import versions
 from bench.system import userfile
@@ -59,6 +59,23 @@ def parse(api: versions.Api, network: Any, context: Context) -> Network:
         keep=parser,
         fields={"exporter": manifest.exporter, "opset": manifest.opset, "export_warnings": manifest.warnings},
     )
+
+
+def fix_sizes(network: Any, case: Case) -> None:
+    """Give inputs of ``network`` the case's sizes where the file leaves them open and the case does not: an engine has
+    ranges of those that the case keeps dynamic only.
+    """
+    open_axes, inputs = shapes.dynamic_axes(case), case.resolved
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        sizes = versions.dims(tensor.shape)
+        if tensor.name in inputs and any(
+            size == -1 and axis not in open_axes[tensor.name] for axis, size in enumerate(sizes)
+        ):
+            wanted = inputs[tensor.name].shape
+            tensor.shape = tuple(
+                -1 if axis in open_axes[tensor.name] else int(size) for axis, size in enumerate(wanted)
+            )
 
 
 def from_function(api: versions.Api, network: Any, case: Case, spec: str, context: Context) -> Network:

@@ -112,3 +112,40 @@ def test_a_model_that_needs_gradients_which_nothing_gives_fails_with_its_own_err
     of = lane(lambda x: torch.autograd.grad((x.detach() * 2).sum(), x))
     with pytest.raises(RuntimeError, match="does not require grad"):
         of.call()
+
+
+# ------------------------------------------------------------------------------------------------------------ on a GPU
+
+
+@pytest.mark.gpu
+def test_of_a_captured_graph_only_what_was_returned_again_before_the_capture_is_spared() -> None:
+    table = torch.arange(3.0, device="cuda")
+    of = TorchLane(
+        lambda inputs: {"y": inputs["x"] * table, "table": table}, {"x": torch.ones(2, 3, device="cuda")}, tuple, ()
+    )
+    of.call()
+    of.capture()
+    of.call()
+    of.poison()
+    spoilt = of.read()
+    assert np.isnan(spoilt["y"]).all()
+    assert spoilt["table"].tolist() == [0, 1, 2]
+    of.call()
+    assert of.read()["y"].tolist() == [[0, 1, 2]] * 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [3, 1_000_003])
+def test_what_a_program_on_a_gpu_holds_is_compared(size: int) -> None:
+    held = {"ring": torch.arange(float(size), device="cuda"), "steady": torch.ones(size, device="cuda")}
+
+    def run(x: Any) -> Any:
+        held["ring"] += 1
+        return x * 2
+
+    of = TorchLane(lambda inputs: run(inputs["x"]), {"x": torch.ones(2, device="cuda")}, tuple, (), program=held)
+    of.call()
+    before = of.state()
+    assert of.changes_since(before) == []
+    of.call()
+    assert of.changes_since(before) == ["ring"]

@@ -82,7 +82,6 @@ def test_a_model_can_be_made_without_memory(bench: Bench) -> None:
         ("zoo.py:raises", "ValueError: no such size"),
         ("zoo.py:number", "made a int"),
         ("resnet50", "none of torchvision:"),
-        ("keras:resnet50", "none of torchvision:"),
     ],
 )
 def test_a_wrong_factory_is_told_with_its_line(bench: Bench, factory: str, told: str) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import subprocess
+import sys
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from bench.errors import UsageError  # noqa: E402 - needs torch
+from bench.errors import SuiteError, UsageError  # noqa: E402 - needs torch
 from bench.runtimes.torch import saved  # noqa: E402
-from tests.runtimes.torch import modules  # noqa: E402
+from tests.runtimes.torch import modules, saved_zoo  # noqa: E402
 
 X = torch.linspace(-1, 1, 32).reshape(4, 8)
 
@@ -44,8 +53,6 @@ def test_shared_weights_stay_shared(tmp_path: Path) -> None:
 def test_a_function_becomes_a_module_that_calls_it(tmp_path: Path) -> None:
     saved.save(modules.doubled, tmp_path)
     torch.testing.assert_close(saved.restore(tmp_path)(x=X), 2 * X)
-    assert saved.forward_names(modules.doubled) == ["x"]
-    assert saved.forward_names(modules.Plain()) == ["x"]
 
 
 def test_the_source_that_is_not_installed_is_known_by_its_hash(tmp_path: Path) -> None:
@@ -53,6 +60,7 @@ def test_the_source_that_is_not_installed_is_known_by_its_hash(tmp_path: Path) -
     content = json.loads((tmp_path / "model.json").read_text())
     assert list(content["sources"]) == [modules.__name__]
     assert content["paths"] == [str(Path(modules.__file__).parents[3])]
+    assert content["sources"][modules.__name__]["file"] == modules.__file__
 
 
 def hooked() -> torch.nn.Module:
@@ -78,11 +86,72 @@ def in_main() -> torch.nn.Module:
     return type("Net", (torch.nn.Module,), {"__module__": "__main__"})()
 
 
+def buffers(*values: torch.Tensor) -> torch.nn.Module:
+    return saved_zoo.Buffers(**{f"b{index}": value for index, value in enumerate(values)})
+
+
+def rows_of_one_cache() -> torch.nn.Module:
+    model = saved_zoo.Holder()
+    model.register_buffer("cache", torch.zeros(4, 8))
+    model.row = model.cache[1]
+    return model
+
+
+def tied_by_data() -> torch.nn.Module:
+    model = saved_zoo.Holder(head=torch.nn.Linear(8, 8))
+    model.head.weight.data = model.layer.weight.data
+    return model
+
+
+def tuple_in_itself() -> torch.nn.Module:
+    inner: list[Any] = []
+    value = (inner,)
+    inner.append(value)
+    return holding(value)
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def parametrized() -> torch.nn.Module:
+    model = saved_zoo.Holder()
+    torch.nn.utils.parametrizations.weight_norm(model.layer)
+    return model
+
+
+def pruned() -> torch.nn.Module:
+    from torch.nn.utils import prune
+
+    model = saved_zoo.Holder()
+    prune.l1_unstructured(model.layer, "weight", amount=0.5)
+    return model
+
+
+def exported_program() -> object:
+    return torch.export.export(saved_zoo.Holder(), (X,))
+
+
+def exported_module() -> torch.nn.Module:
+    return exported_program().module()
+
+
+def compiled_in_place() -> torch.nn.Module:
+    model = saved_zoo.Holder()
+    model.compile()
+    return model
+
+
 @pytest.mark.parametrize(
     ("make", "message", "fix"),
     [
         (hooked, "has hooks", "remove them"),
         (inner, "is defined in a function", "move it into a file"),
+        (lambda: saved_zoo.times(2.0), "is defined in a function and captures by", "give a factory"),
+        (lambda: saved_zoo.logged(saved_zoo.plain), "is a wrapper of .*plain and captures function", "give a factory"),
         (in_main, "is defined in __main__", "move it into a file"),
         (lambda: lambda x: x, "is defined in", "move it into a file"),
         (lambda: torch.compile(modules.Plain()), "was compiled by torch.compile", "give the module itself"),
@@ -92,6 +161,34 @@ def in_main() -> torch.nn.Module:
         (lambda: holding(torch.ones(2).to_sparse()), "sparse", "give a factory"),
         (lambda: holding(torch.ones(2, device="meta")), "without values", "give a factory"),
         (lambda: holding(modules.Plain().forward), "the method", "give a factory"),
+        (lambda: holding(saved_zoo.Text("a")), "extra is a Text, a subclass of str", "give a factory"),
+        (lambda: holding([np.str_("a")]), r"extra\[0\] is a str_, a subclass of str", "give a factory"),
+        (lambda: holding(np.float64(2)), "extra is a float64, a subclass of float", "give a factory"),
+        (lambda: holding(saved_zoo.Items()), "extra is a Items, a subclass of list", "give a factory"),
+        (lambda: holding({"a": defaultdict(list)}), r"extra\['a'\] is a defaultdict", "give a factory"),
+        (lambda: holding(Counter()), "extra is a Counter, a subclass of dict", "give a factory"),
+        (lambda: saved_zoo.Slots(), r"with __slots__ \(factor\)", "give a factory"),
+        (lambda: buffers(torch.zeros(4).to(torch.float8_e4m3fn)), "Buffers.b0 is a float8_e4m3fn tensor", "give a fac"),
+        (lambda: buffers(torch.arange(6).unfold(0, 3, 1)), "elements overlap in memory", "give a factory"),
+        (rows_of_one_cache, "Holder.row shares memory with Holder.cache", r".clone()"),
+        (tied_by_data, "Holder.head.weight shares memory with Holder.layer.weight", "assign the same tensor"),
+        (tuple_in_itself, r"extra\[0\]\[0\] contains itself", "give a factory"),
+        (lambda: holding(nested(5000)), "nested too deep", "give a factory"),
+        (parametrized, r"layer is parametrized \(weight\)", "remove_parametrizations(module, 'weight')"),
+        (pruned, "has hooks .*L1Unstructured", "torch.nn.utils.prune.remove(module, 'weight')"),
+        (lambda: torch.fx.symbolic_trace(saved_zoo.Holder()), "is a GraphModule", "a function in a file"),
+        (exported_module, "is a GraphModule", "a function in a file"),
+        (exported_program, "is a program of torch.export", "a function in a file"),
+        (lambda: torch.nn.DataParallel(saved_zoo.Holder()), "is a DataParallel", "model.module"),
+        (lambda: torch.nn.LazyLinear(4), "has lazy parameters", "call the model once"),
+        (compiled_in_place, "was compiled in place", "give one that is not"),
+        (lambda: saved_zoo.Holder, "the model is the class Holder", "give an instance: Holder()"),
+        (lambda: None, "the model is None", "give an nn.Module"),
+        (lambda: 3, "the model is 3", "give an nn.Module"),
+        (dict, "the model is {}", "give an nn.Module"),
+        (lambda: saved_zoo.Adder(1.0, torch.ones(8)), "is no nn.Module and holds tensors", "make it an nn.Module"),
+        (lambda: partial(modules.scaled, by=torch.ones(8)), "is no nn.Module and holds tensors", "make it an nn"),
+        (lambda: saved_zoo.Holder().forward, "Holder.forward is the method", "give the module itself"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
@@ -105,3 +202,291 @@ def test_what_cannot_be_saved_is_refused_by_its_place(make, message: str, fix: s
 def test_a_partial_keeps_its_arguments(tmp_path: Path) -> None:
     saved.save(partial(modules.scaled, by=3.0), tmp_path)
     torch.testing.assert_close(saved.restore(tmp_path)(X), 3 * X)
+
+
+def again(model: object, folder: Path) -> torch.nn.Module:
+    saved.save(model, folder)
+    return saved.restore(folder)
+
+
+def test_enumerations_are_their_members_again(tmp_path: Path) -> None:
+    members = [saved_zoo.Mode.FAST, saved_zoo.Name.FIRST, saved_zoo.Level.HIGH, saved_zoo.Parts.LEFT]
+    both = saved_zoo.Parts.LEFT | saved_zoo.Parts.RIGHT
+    model = again(saved_zoo.Holder(members=members, both=both, by_mode={saved_zoo.Mode.FAST: 1}), tmp_path)
+    assert all(member is before for member, before in zip(model.members, members, strict=True))
+    assert model.both is both
+    assert [type(key) for key in model.by_mode] == [saved_zoo.Mode]
+
+
+def test_plain_values_keep_their_type(tmp_path: Path) -> None:
+    values = [b"\x00a", 1 - 2j, ..., range(1, 9, 2), saved_zoo.Pair(1, [2]), True, 1, 1.0, torch.device("cuda:1")]
+    values += [frozenset({1, 2}), (), float("-inf"), "ü\ud800", -0.0, torch.channels_last]
+    model = again(saved_zoo.Holder(values=values), tmp_path)
+    assert model.values == values
+    assert [type(value) for value in model.values] == [type(value) for value in values]
+    assert str(model.values) == str(values)
+
+
+def test_what_is_the_same_object_stays_so(tmp_path: Path) -> None:
+    shared: list[Any] = [{"a": set()}]
+    cyclic: list[Any] = [1]
+    cyclic.append(cyclic)
+    model = saved_zoo.Holder(first=shared, second=(shared, shared[0]["a"]), cyclic=cyclic)
+    model.parents = [model]
+    restored = again(model, tmp_path)
+    assert restored.second[0] is restored.first
+    assert restored.second[1] is restored.first[0]["a"]
+    assert restored.cyclic[1] is restored.cyclic
+    assert restored.parents[0] is restored
+
+
+def test_views_that_do_not_overlap_are_tensors_of_their_own(tmp_path: Path) -> None:
+    left, right = torch.arange(8.0).chunk(2)
+    model = again(buffers(left, right), tmp_path)
+    assert (model.b0.tolist(), model.b1.tolist()) == (left.tolist(), right.tolist())
+
+
+def test_tensors_keep_strides_and_values(tmp_path: Path) -> None:
+    conv = torch.nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last)
+    point = torch.nn.Conv2d(4, 4, 1).to(memory_format=torch.channels_last).weight
+    wave = torch.randn(8, dtype=torch.complex64)
+    values = [
+        torch.randn(4, 6).t(), torch.arange(3.0).expand(5, 3), torch.randn(6, 6)[:, ::2], wave.conj(),
+        wave.clone().conj().imag, torch.tensor([1, 2**16 - 1], dtype=torch.uint16), torch.zeros(0, 3),
+        torch.tensor([2**63], dtype=torch.uint64),
+    ]  # fmt: skip
+    values.append(point)
+    model = saved_zoo.Holder(conv=conv, values=values)
+    restored = again(model, tmp_path)
+    assert restored.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    for value, before in zip([restored.conv.weight, *restored.values], [conv.weight, *values], strict=True):
+        assert (value.dtype, value.stride()) == (before.dtype, before.stride())
+        assert value.tolist() == before.tolist()
+
+
+def test_attributes_of_tensors_are_kept(tmp_path: Path) -> None:
+    model = saved_zoo.Holder()
+    model.layer.weight.scale = [5.0]
+    assert again(model, tmp_path).layer.weight.scale == [5.0]
+
+
+def test_recurrent_layers_compute_the_same_and_follow_a_change_of_weights(tmp_path: Path) -> None:
+    x = torch.randn(2, 5, 8)
+    model = saved_zoo.Recurrent()
+    restored = again(model, tmp_path)
+    torch.testing.assert_close(restored(x), model(x), rtol=0, atol=0)
+    for each in (model, restored):
+        each.double()
+    torch.testing.assert_close(restored(x.double()), model(x.double()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (saved_zoo.decorated, X + 2),
+        (saved_zoo.tripled, X * 3),
+        (saved_zoo.Adder(4.0), X + 4),
+        (partial(saved_zoo.plain), X + 1),
+    ],
+)
+def test_functions_and_objects_that_can_be_called(function: object, expected: torch.Tensor, tmp_path: Path) -> None:
+    torch.testing.assert_close(again(function, tmp_path)(x=X), expected)
+
+
+@pytest.mark.parametrize("function", [torch.relu, torch.nn.functional.gelu, torch.nn.functional.silu])
+def test_functions_of_torch(function: Callable[..., torch.Tensor], tmp_path: Path) -> None:
+    torch.testing.assert_close(again(function, tmp_path)(input=X), function(X))
+
+
+def test_a_method_set_on_an_instance_is_kept(tmp_path: Path) -> None:
+    model = saved_zoo.Holder()
+    model.forward = saved_zoo.plain
+    torch.testing.assert_close(again(model, tmp_path)(X), X + 1)
+
+
+@pytest.fixture
+def torch_setting(request: pytest.FixtureRequest) -> Iterator[None]:
+    name = request.param
+    if name == "hook":
+        handle = torch.nn.modules.module.register_module_forward_hook(lambda module, inputs, output: output)
+        yield
+        handle.remove()
+    elif name == "dtype":
+        torch.set_default_dtype(torch.float64)
+        yield
+        torch.set_default_dtype(torch.float32)
+    elif name == "device":
+        with torch.device("meta"):
+            yield
+    else:
+        with torch.autocast("cpu"):
+            yield
+
+
+@pytest.mark.parametrize(
+    ("torch_setting", "message"),
+    [
+        ("hook", "register_module_forward_hook was called"),
+        ("dtype", "default dtype is torch.float64"),
+        ("device", "default device is meta"),
+        ("autocast", "autocast is on"),
+    ],
+    indirect=["torch_setting"],
+)
+@pytest.mark.usefixtures("torch_setting")
+def test_what_torch_is_set_to_in_this_process_alone_is_refused(message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        saved.save(modules.doubled, tmp_path)
+
+
+# ------------------------------------------------------------------------------ the code that another process imports
+
+NET = """
+import torch
+
+SCALE = 1
+TABLE = {"scale": 1}
+SHIFT = torch.zeros(1)
+
+def helper(x):
+    return x * SCALE * TABLE["scale"] + SHIFT
+
+class Net(torch.nn.Module):
+    factor = 1
+
+    def forward(self, x):
+        return torch.nn.functional.relu(helper(x)) * self.factor
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ModuleType]]:
+    """A function that writes a module into a folder, which comes first in the search path, and imports it."""
+    names = []
+
+    def load(name: str, text: str = NET, folder: str = "code") -> ModuleType:
+        tmp_path.joinpath(folder).mkdir(exist_ok=True)
+        tmp_path.joinpath(folder, f"{name}.py").write_text(textwrap.dedent(text))
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+        names.append(name)
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+
+    yield load
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+RESTORE = """
+import json, sys, torch
+from pathlib import Path
+from bench.errors import SuiteError
+from bench.runtimes.torch import saved
+for folder in sys.argv[2:]:
+    sys.path.insert(0, sys.argv[1])
+    try:
+        print(json.dumps(saved.restore(Path(folder))(torch.ones(1)).tolist()))
+    except SuiteError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def restored(*folders: Path, path: Path) -> list[Any]:
+    """What a new process computes with each folder's model of ones, or the error; ``path`` comes first there."""
+    command = [sys.executable, "-c", RESTORE, str(path), *map(str, folders)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def patch_method(module: ModuleType) -> None:
+    module.Net.forward = saved_zoo.Holder.forward
+
+
+def patch_constant(module: ModuleType) -> None:
+    module.Net.factor = 2
+
+
+def patch_global(module: ModuleType) -> None:
+    module.SCALE = 7
+
+
+def patch_table(module: ModuleType) -> None:
+    module.TABLE["scale"] = 7
+
+
+def patch_tensor(module: ModuleType) -> None:
+    module.SHIFT += 1
+
+
+def patch_torch(module: ModuleType) -> None:
+    torch.nn.functional.relu = saved_zoo.plain
+
+
+def patch_helper(module: ModuleType) -> None:
+    module.helper = saved_zoo.plain
+
+
+@pytest.mark.workers
+def test_a_program_that_was_changed_after_its_import_is_refused_where_it_is_restored(
+    net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.functional, "relu", torch.nn.functional.relu)  # restored at the end
+    patches = {
+        patch_method: "Net.forward", patch_constant: "Net.factor", patch_global: "SCALE", patch_table: "TABLE",
+        patch_tensor: "SHIFT", patch_helper: "helper", patch_torch: "relu",
+    }  # fmt: skip
+    folders = []
+    for patch in [lambda module: None, *patches]:
+        module = net(f"net{len(folders)}")
+        patch(module)
+        folders.append(tmp_path / module.__name__)
+        folders[-1].mkdir()
+        saved.save(module.Net(), folders[-1])
+    edited = net("edited")
+    folders.append(tmp_path / "edited")
+    folders[-1].mkdir()
+    saved.save(edited.Net(), folders[-1])
+    Path(edited.__file__).write_text(NET + "# another line")
+    answers = restored(*folders, path=tmp_path)
+    assert answers[0] == [1.0]
+    for index, part in enumerate(patches.values(), 1):
+        assert f":{part}" in answers[index]
+        assert "is not what a new process imports" in answers[index]
+    assert "edited.py changed after the model was saved" in answers[-1]
+
+
+@pytest.mark.workers
+def test_the_recorded_file_is_imported_though_another_of_its_name_comes_first(net, tmp_path: Path) -> None:
+    module = net("same_name")
+    (tmp_path / "saved").mkdir()
+    saved.save(module.Net(), tmp_path / "saved")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "same_name.py").write_text(NET.replace("factor = 1", "factor = 9"))
+    assert restored(tmp_path / "saved", path=tmp_path / "other") == [[1.0]]
+
+
+def test_another_module_of_the_name_that_is_imported_already_is_refused(net, tmp_path: Path) -> None:
+    module = net("twice")
+    saved.save(module.Net(), tmp_path)
+    del sys.modules["twice"]
+    net("twice", NET.replace("factor = 1", "factor = 9"), "other")
+    with pytest.raises(SuiteError, match=r"'twice' is .*other.twice.py in a new process.*code.twice.py"):
+        saved.restore(tmp_path)
+
+
+def test_a_file_that_changed_after_the_import_is_refused(net, tmp_path: Path) -> None:
+    module = net("stale")
+    Path(module.__file__).write_text(NET.replace("SCALE * TABLE", "SCALE + TABLE"))
+    with pytest.raises(UsageError, match=r"stale.py changed after .*helper was imported") as caught:
+        saved.save(module.Net(), tmp_path)
+    assert "restart Python" in caught.value.fix
+
+
+def test_a_method_from_main_is_refused(net, tmp_path: Path) -> None:
+    module = net("patched")
+    space = {"__name__": "__main__"}
+    exec("def forward(self, x): return x", space)
+    module.Net.forward = space["forward"]
+    with pytest.raises(UsageError, match=r"Net\.forward was replaced by a function of __main__"):
+        saved.save(module.Net(), tmp_path)

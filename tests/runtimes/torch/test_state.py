@@ -100,3 +100,19 @@ def test_what_a_library_logs_or_locks_is_no_state() -> None:
             return x
 
     assert changes(Logs()) == []
+
+
+def test_objects_that_raise_when_they_are_touched_are_passed_over() -> None:
+    import weakref
+
+    class Raises(dict[str, int]):
+        def items(self) -> Any:
+            raise RuntimeError("not now")
+
+    class Gone:
+        pass
+
+    gone = Gone()
+    proxy = weakref.proxy(gone)
+    del gone
+    assert list(state.snapshot({"proxy": proxy, "raises": Raises(n=1)})) == ["raises", "raises.n"]

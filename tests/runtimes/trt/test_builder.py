@@ -42,9 +42,10 @@ class World:
         self._monkeypatch = monkeypatch
         (root / "export").mkdir()
         self.model(MODEL)
-        (root / "export/manifest.json").write_bytes(
-            msgspec.json.encode(onnx.Manifest(("x", "mask"), ("logits", "map"), "legacy", 17, (TRACED,)))
-        )
+        self.manifest(onnx.Manifest(("x", "mask"), ("logits", "map"), "legacy", 17, (TRACED,)))
+
+    def manifest(self, manifest: onnx.Manifest) -> None:
+        (self.root / "export/manifest.json").write_bytes(msgspec.json.encode(manifest))
 
     def model(self, model: dict[str, Any]) -> None:
         (self.root / "export/model.onnx").write_text(json.dumps(model))
@@ -246,6 +247,15 @@ def test_outputs_are_matched_by_name_whatever_their_order_and_others_are_refused
 def test_fixed_shapes_need_no_profile(world: World) -> None:
     plan, built = world.build(Script(V8))
     assert (plan["profiles"], plan["preview"], built.profile) == ([], [], {})
+
+
+def test_sizes_that_a_file_leaves_open_are_those_of_a_case_that_does_not(world: World) -> None:
+    world.manifest(onnx.Manifest(("x",), ("output_0", "output_1"), "", 17, own_names=True))
+    world.model({"inputs": [["x", "HALF", [-1, -1]]], "outputs": OUTPUTS})
+    plan, built = world.build(Script(V10))
+    assert (plan["inputs"]["x"][1], plan["profiles"], built.profile) == ([4, 3], [], {})
+    plan, built = world.build(Script(V10), case=DYNAMIC)
+    assert (plan["inputs"]["x"][1], plan["profiles"]) == ([-1, 3], [{"x": [[1, 3], [8, 3], [32, 3]]}])
 
 
 def test_a_size_that_the_exporter_fixed_is_told(world: World) -> None:

@@ -1,0 +1,47 @@
+"""Whether the user's files fit the cases of a plan: files of inputs and programs, from their headers alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import tensors
+from bench.errors import SuiteError
+from bench.model.factory import program_of
+from bench.model.suite import Case, Input, Plan, Suite
+from bench.runtimes import onnx_file
+from bench.suite.reader import locate
+
+
+def check(suite: Suite, plan: Plan) -> None:
+    """SuiteError at the line of the suite for the first file that is not there, or does not have what a case takes."""
+    folder = Path(suite.path).parent
+    headers: dict[str, dict[str, Input]] = {}
+    checked: set[tuple[str, tuple[tuple[str, int], ...]]] = set()
+    for case in plan.cases:
+        sizes = case.model, tuple(sorted(case.symbols.items()))
+        if sizes not in checked:
+            checked.add(sizes)
+            _check(suite, case, folder, headers)
+
+
+def _check(suite: Suite, case: Case, folder: Path, headers: dict[str, dict[str, Input]]) -> None:
+    for name, spec in case.inputs.items():
+        if spec.file:
+            try:
+                if spec.file not in headers:
+                    headers[spec.file] = tensors.describe(folder / spec.file)
+                tensors.check_input(name, spec, case.symbols, headers[spec.file], folder / spec.file)
+            except SuiteError as error:
+                what = f"{spec.file}: {error.what}"
+                raise SuiteError(
+                    what, where=locate(suite, f"models.{case.model}.inputs.{name}"), fix=error.fix
+                ) from error
+    program = program_of(case.factory)
+    if program is not None and not (folder / case.factory).is_file():
+        what, fix = f"the model's file {case.factory!r} is not there", f"create {folder / case.factory}"
+        raise SuiteError(what, where=locate(suite, f"models.{case.model}.factory"), fix=fix)
+    if program == "onnx":
+        try:
+            onnx_file.check(case, folder / case.factory)
+        except SuiteError as error:
+            raise SuiteError(error.what, where=locate(suite, f"models.{case.model}.factory"), fix=error.fix) from error

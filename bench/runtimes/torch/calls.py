@@ -1,0 +1,129 @@
+"""How a model is called: its inputs by the names of the parameters, and the precision that its weights have."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from collections.abc import Mapping
+from typing import Any
+
+from bench.errors import UsageError, did_you_mean
+
+_PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def inputs_by_name(model: Any, inputs: Any) -> dict[str, Any]:
+    """The inputs by the names of the parameters, as a model is called: ``model(**inputs)``.
+
+    ``model`` is a module, a function or the name of a factory, which needs a mapping. UsageError if they do not fit.
+    """
+    if isinstance(inputs, Mapping):
+        for name in inputs:
+            if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+                what = f"the key {name!r} of inputs cannot be the name of a parameter"
+                raise UsageError(what, fix='inputs={"x": ...}, by the parameters of forward')
+        named = dict(inputs)
+    elif isinstance(model, str):
+        raise UsageError("inputs of a factory need names", fix='inputs={"x": ...}, by the parameters of forward')
+    else:
+        named = _in_order(model, list(inputs) if isinstance(inputs, tuple | list) else [inputs])
+    if not isinstance(model, str):
+        _check_names(model, named)
+    return named
+
+
+def _in_order(model: Any, values: list[Any]) -> dict[str, Any]:
+    title, parameters = _title(model), _parameters(model)
+    if parameters is None:
+        raise UsageError(f"{title} is built in and names no parameters", fix='inputs={"input": ...}, by their names')
+    names = [name for name, each in parameters.items() if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    if len(values) <= len(names):
+        return dict(zip(names, values, strict=False))
+    starred = next((name for name, each in parameters.items() if each.kind is inspect.Parameter.VAR_POSITIONAL), None)
+    if starred is not None:
+        what = f"{title} takes *{starred}, inputs without names, and inputs are passed by name"
+        raise UsageError(what, fix="give a module whose forward names its parameters, and calls this one")
+    by_keyword = [name for name, each in parameters.items() if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    if by_keyword:
+        what = f"{title} takes {', '.join(by_keyword)} by keyword"
+        raise UsageError(what, fix=f'inputs={{"{by_keyword[0]}": ...}}')
+    what = f"{len(values)} inputs for {len(names)} parameters ({', '.join(names)}) of {title}"
+    raise UsageError(what, fix='inputs={"name": ...}')
+
+
+def _check_names(model: Any, named: Mapping[str, Any]) -> None:
+    """UsageError if ``model(**named)`` cannot be called."""
+    parameters = _parameters(model)
+    if parameters is None:
+        return
+    title = _title(model)
+    kinds = {each.kind for each in parameters.values()}
+    positional = [name for name, each in parameters.items() if each.kind is inspect.Parameter.POSITIONAL_ONLY]
+    if positional:
+        what = f"{title} takes {', '.join(positional)} by position only, and inputs are passed by name"
+        raise UsageError(what, fix="remove the / from its signature, or give a module that calls it")
+    names = [name for name, each in parameters.items() if each.kind in _BY_NAME]
+    for name in named:
+        if name not in names and inspect.Parameter.VAR_KEYWORD not in kinds:
+            what = f"{title} has no parameter {name!r}.{did_you_mean(name, names)}"
+            raise UsageError(what, fix=f"name the inputs {', '.join(names)}" if names else "")
+    missing = [n for n in names if n not in named and parameters[n].default is inspect.Parameter.empty]
+    if missing:
+        raise UsageError(
+            f"inputs lack {', '.join(missing)}, which {title} needs", fix=f'inputs={{"{missing[0]}": ...}}'
+        )
+    try:
+        inspect.signature(_function(model), follow_wrapped=False).bind(**named)
+    except TypeError as error:
+        what = f"{title} is wrapped by a function that takes no inputs by name: {error}"
+        raise UsageError(what, fix="pass **keywords on in the wrapper") from error
+
+
+def _function(model: Any) -> Any:
+    import torch
+
+    return model.forward if isinstance(model, torch.nn.Module) else model
+
+
+def _parameters(model: Any) -> Mapping[str, inspect.Parameter] | None:
+    """The parameters of ``forward``, or of a function; None of one that is built in. UsageError without a forward."""
+    import torch
+
+    is_module = isinstance(model, torch.nn.Module)
+    if is_module and type(model).forward is torch.nn.Module.forward and "forward" not in vars(model):
+        raise UsageError(f"{type(model).__name__} has no forward", fix="define forward(self, x) in its class")
+    try:
+        return inspect.signature(_function(model)).parameters
+    except (ValueError, TypeError):
+        return None
+
+
+def _title(model: Any) -> str:
+    function = _function(model)
+    name = "__name__" if inspect.isbuiltin(function) else "__qualname__"
+    return str(getattr(function, name, "") or type(model).__name__)
+
+
+def precision_of(model: Any) -> str:
+    """The precision of a module's floating-point weights and buffers: fp32 without any, and of a factory.
+
+    UsageError if they are of several of fp32, fp16 and bf16, or all of a wider one: then the caller must choose.
+    """
+    import torch
+
+    if not isinstance(model, torch.nn.Module):
+        return "fp32"
+    examples: dict[str, str] = {}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_floating_point():
+            examples.setdefault(str(tensor.dtype).removeprefix("torch."), name)
+    precisions = [dtype for dtype in examples if dtype in _PRECISIONS]
+    if len(precisions) == 1 or not examples:
+        return _PRECISIONS[precisions[0]] if precisions else "fp32"
+    if not precisions:
+        what = f"the weights are {' and '.join(examples)}, which no precision stands for"
+        raise UsageError(what, where="precision", fix='pass precision="fp32"')
+    mixture = " and ".join(f"{dtype} ({examples[dtype]})" for dtype in precisions)
+    what = f"the weights are of several kinds, {mixture}; a case converts them to one"
+    raise UsageError(what, where="precision", fix=f'pass precision="{_PRECISIONS[precisions[0]]}", or another')
