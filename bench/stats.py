@@ -95,11 +95,11 @@ def percentiles(samples: Sequence[float]) -> dict[int, float]:
 
 
 def deviation(samples: Sequence[int]) -> float | None:
-    """The sample standard deviation of whole numbers, with n - 1; None for fewer than two."""
+    """The sample standard deviation of integers, with n - 1; None for fewer than two."""
     n = len(samples)
     if n < 2:
         return None
-    total = sum(samples)  # whole numbers: the difference is exact
+    total = sum(samples)  # integers: the difference is exact
     return math.sqrt((n * sum(map(operator.mul, samples, samples)) - total * total) / (n * (n - 1)))
 
 

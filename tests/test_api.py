@@ -178,7 +178,7 @@ def test_the_page_on_the_api_names_every_function() -> None:
 
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 def test_what_is_no_file_in_the_place_of_a_run_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "results" / "fake" / "simulated" / "20261123T101500Z-odd-1a2b3c4.jsonl"
+    path = tmp_path / "results" / "sm_90" / "h100" / "20261123T101500Z-odd-1a2b3c4.jsonl"
     path.parent.mkdir(parents=True)
     (tmp_path / "file").write_text("")
     os.mkfifo(path) if kind == "pipe" else path.symlink_to(tmp_path / "file")

@@ -239,11 +239,11 @@ def _folder(text: str) -> Path:
 
 def _natural(text: str) -> int:
     if not text.isdigit() or int(text) >= 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 to 2^63 - 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 0 to 2^63 - 1")
     return int(text)
 
 
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 1 or more")
     return int(text)

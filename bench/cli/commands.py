@@ -319,9 +319,8 @@ def _request(arguments: argparse.Namespace, **options: Any) -> Request:
     # A run on a real backend says so by itself, and in its rows.
     only_planned = arguments.command == "list" or getattr(arguments, "dry_run", False) or arguments.backend == "fake"
     for name, place in request.files_missing.items() if only_planned else ():
-        output.complain(
-            f"trtbench: note: {place}: there is no file {escape.line(name)} in the suite's folder\n  a run needs it"
-        )
+        what = f"{place}: there is no file {name!r} in the suite's folder"
+        output.complain(f"trtbench: note: {escape.line(what)}\n  a run needs it")
     return request
 
 

@@ -35,7 +35,7 @@ _ADDED_WITHIN = 1_000
 _COMPARING = NS_PER_S
 # As few samples have a 95 % interval of their median.
 _FEWEST = 6
-_OVERLAP = "with l2: cold the L2 is filled anew before each call, which cannot be where calls overlap"
+_OVERLAP = "with l2: cold the L2 cache is flushed before each call, which cannot be where calls overlap"
 # Why a stream is not held, beside what the driver says.
 _WAITS = {"cause": "waits"}
 _CAUSES = {cuda.BLOCKING: "launch_blocking", cuda.SERIAL_LAUNCHES: "profiler"}

@@ -43,7 +43,7 @@ class Input(Data, frozen=True, kw_only=True):
 
 
 class Limit(Data, frozen=True, kw_only=True):
-    """The least and the largest value of one number of a metric; ``None`` is not checked."""
+    """The least and the maximum of one number of a metric; ``None`` is not checked."""
 
     min: float | None = None
     max: float | None = None

@@ -57,7 +57,7 @@ def render(run: Run, case: str | None = None, *, transfers: bool = True, only: S
 def percentile(ascending: Sequence[int], percent: int) -> int:
     """The value that leaves floor((100 - percent) % of n) larger samples out.
 
-    Source: findPercentile in samples/common/sampleReporting.cpp of github.com/NVIDIA/TensorRT, in whole numbers
+    Source: findPercentile in samples/common/sampleReporting.cpp of github.com/NVIDIA/TensorRT, in integers
     where trtexec rounds in float. ``ordered`` is ascending and not empty.
     """
     left_out = (100 - percent) * len(ascending) // 100

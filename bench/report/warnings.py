@@ -202,7 +202,7 @@ def _host_drift(f: Figures) -> Advice:
 def _no_overlap(f: Figures) -> Advice:
     return Advice(
         f"with calls in flight together each takes {_time(f['in_flight_ns'])}, a request alone {_time(f['alone_ns'])}: "
-        "nothing is won by overlapping",
+        "overlapping gains nothing",
         "cuda_graph: on, if the host is the limit",
     )
 
@@ -218,7 +218,7 @@ def _fewer_lanes(f: Figures) -> Advice:
 
 
 def _not_cold(f: Figures) -> Advice:
-    text = "with l2: cold the L2 is filled anew before each call, which is not possible where calls overlap"
+    text = "with l2: cold the L2 cache is flushed before each call, which is not possible where calls overlap"
     return Advice(f"{text}: {' and '.join(f['left_out'])} left out", "the same case with l2: warm")
 
 
@@ -229,9 +229,7 @@ def _unheld(f: Figures) -> Advice:
         ),
         "launch_blocking": lambda: Advice(f["reason"], "unset CUDA_LAUNCH_BLOCKING"),
         "profiler": lambda: Advice(f["reason"], "run it without the profiler or sanitizer"),
-        "driver": lambda: Advice(
-            f["reason"], "another driver or machine; latency and throughput are measured as elsewhere"
-        ),
+        "driver": lambda: Advice(f["reason"], "another driver or machine; latency and throughput are not affected"),
         "runs_ahead": lambda: Advice(
             f"{_ran_ahead(f)}: work on other streams runs before the stream is released", _FORK
         ),
@@ -254,7 +252,7 @@ def _host_bound(f: Figures) -> Advice:
 def _transfer_bound(f: Figures) -> Advice:
     return Advice(
         f"copies take {_time(f['copies_ns'])} of a request, compute {_time(f['compute_ns'])}",
-        "a narrower input dtype, preprocessing on the GPU, or a larger model per byte",
+        "a narrower input dtype, preprocessing on the GPU, or more arithmetic per byte of input",
     )
 
 
@@ -274,7 +272,7 @@ def _faster_than_light(f: Figures) -> Advice:
     return Advice(
         f"{f['boundary']} is at {_percent(f['fraction'], '.0%')} of the ceiling for {f['precision']}: that was read "
         "too low, or the case does less arithmetic than is counted, or does it in another precision",
-        "a new run, which measures the ceilings anew; if it says so too, look at what the case computes",
+        "a new run, which measures the ceilings again; if it says so too, look at what the case computes",
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from bench.backends import base
 from bench.errors import SuiteError, UsageError, did_you_mean
 from bench.model.data import Data
-from bench.model.factory import file_of
+from bench.model.factory import program_of
 from bench.model.suite import PRECISIONS, Suite
 from bench.runtimes.torch import calls, saved
 from bench.suite import models, reader, yaml_marks
@@ -120,7 +120,7 @@ def draft(
             "precision": precisions,
             **({_BATCH: [batch]} if batch else {}),
         },
-        "measure": _plain({"replicates": 1} if measure is None else measure, "measure", Mapping),
+        "measure": _plain({"replicates": 1} if measure in (None, {}) else measure, "measure", Mapping),
     }
     return Draft(title=title, text=yaml.safe_dump(content, sort_keys=False), model=data)
 
@@ -185,7 +185,7 @@ def _plain(value: Any, argument: str, kind: Any = object) -> Any:
 def _factory(model: str) -> str:
     """The factory as a suite in another folder names it: a file of the user's by its absolute path."""
     file, _, function = model.partition(":")
-    if not file_of(model):
+    if not (file.endswith(".py") or program_of(model)):
         return model
     path = Path(os.path.abspath(Path(file).expanduser()))
     if not path.is_file():

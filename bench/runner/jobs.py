@@ -179,6 +179,7 @@ ANSWERS: dict[type[Job], type[Reply]] = {
     Measure: Measured,
     Produce: Produced,
     Inspect: Inspected,
+    CheckMetrics: Checked,
     Ceilings: Rates,
     Preload: Preloaded,
     Describe: Described,

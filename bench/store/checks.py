@@ -15,7 +15,7 @@ from bench.model.suite import OUTPUT_LIMITS, Case, Policy
 _MAY_BE_ZERO = ("enqueue", "h2d", "compute", "d2h")
 _LONGEST_NS = 10**17  # three years
 _MOST = 2**31  # replicates, builds, lanes, sizes
-_LARGEST = 2**63  # whole numbers that other programs can read
+_LARGEST = 2**63  # integers that other programs can read
 _ROUNDING = 1e-6
 
 

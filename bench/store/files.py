@@ -45,7 +45,14 @@ def runs(root: Path, *, rehearsals: bool = False) -> list[Path]:
     """
     paths = [path for path in root.glob("*/*/*.jsonl") if _RUN_ID.fullmatch(path.stem)]
     paths = [path for path in paths if rehearsals or not is_rehearsal(path)]
-    return sorted(paths, key=lambda path: (path.name[:16], path.lstat().st_mtime_ns, path.name), reverse=True)
+    return sorted(paths, key=lambda path: (path.name[:16], _last_change(path), path.name), reverse=True)
+
+
+def _last_change(path: Path) -> int:
+    try:
+        return path.lstat().st_mtime_ns
+    except OSError:  # removed since it was listed, which whoever reads it reports
+        return 0
 
 
 def resolve(root: Path, name: str | None) -> Path:

@@ -43,9 +43,9 @@ _MODELS = "models: {NAME: {factory: ..., inputs: ...}}"
 # ----------------------------------------------------------------------------------------------------------- dynamic
 
 DYNAMIC = (
-    Field(name="min", kind=_SIZE, description="the least size", required="min: 1"),
+    Field(name="min", kind=_SIZE, description="the minimum size", required="min: 1"),
     Field(name="opt", kind=_SIZE, description="the size to optimize for", required="opt: 8"),
-    Field(name="max", kind=_SIZE, description="the largest size", required="max: 32"),
+    Field(name="max", kind=_SIZE, description="the maximum size", required="max: 32"),
     Field(
         name="at", kind=several(_SIZE), description="the sizes that are measured", otherwise="`min`, `opt` and `max`"
     ),
@@ -79,7 +79,7 @@ MEASURE = (
     Field(
         name="boundaries",
         kind=several(one_of(ASKABLE, "boundary")),
-        description=f"some of {', '.join(ASKABLE)}",
+        description=f"any of {', '.join(ASKABLE)}",
         otherwise="CPU: latency, throughput; GPU: gpu, enqueue, latency, throughput",
     ),
     Field(name="replicates", kind=whole(), description="fresh processes per case", default=3),
@@ -104,8 +104,8 @@ MEASURE = (
         description="stop when the 95 % interval of the median is within ± this fraction",
         default="0.5%",
     ),
-    Field(name="min_samples", kind=whole(), description="least samples per boundary and process", default=50),
-    Field(name="max_samples", kind=whole(), description="most samples per boundary and process", default=256),
+    Field(name="min_samples", kind=whole(), description="minimum samples per boundary and process", default=50),
+    Field(name="max_samples", kind=whole(), description="maximum samples per boundary and process", default=256),
     Field(
         name="max_time",
         attribute="max_time_ns",
@@ -124,10 +124,10 @@ MEASURE = (
         name="warmup",
         attribute="warmup_ns",
         kind=duration(least=0),
-        description="least time before the first sample",
+        description="minimum time before the first sample",
         default="200ms",
     ),
-    Field(name="warmup_calls", kind=whole(0), description="least calls before the first sample", default=10),
+    Field(name="warmup_calls", kind=whole(0), description="minimum calls before the first sample", default=10),
     Field(
         name="warmup_limit",
         attribute="warmup_limit_ns",
@@ -156,29 +156,29 @@ def _policy(values: dict[str, Any], node: Node) -> Policy:
 # ---------------------------------------------------------------------------------------------------------- accuracy
 
 LIMITS = (
-    Field(name="cosine", kind=optional(number(-1, 1)), description="least cosine", otherwise="see below"),
+    Field(name="cosine", kind=optional(number(-1, 1)), description="minimum cosine", otherwise="see below"),
     Field(
         name="rel_l2",
         kind=optional(number(0)),
-        description="largest L2 norm of the error over that of the reference",
+        description="maximum relative L2 error: the norm of the error over that of the reference",
         otherwise="see below",
     ),
     Field(
         name="slice_rel_l2",
         kind=optional(number(0)),
-        description="largest `rel_l2` of a slice, or of a group of small values",
+        description="maximum `rel_l2` of a slice, or of a group of small values",
         otherwise="see below",
     ),
     Field(
         name="sqnr",
         kind=optional(number(-1e9)),
-        description="least signal-to-quantization-noise ratio, in dB",
+        description="minimum signal-to-quantization-noise ratio, in dB",
         otherwise="not checked",
     ),
     Field(
         name="max_abs",
         kind=optional(number(0)),
-        description="largest absolute error of one element",
+        description="maximum absolute error of one element",
         otherwise="not checked",
     ),
 )
@@ -301,7 +301,7 @@ def suite(names: Names) -> tuple[Field, ...]:
         Field(
             name="matrix",
             kind=matrix(names),
-            description="the axes whose product are the cases",
+            description="the axes; the cases are their product",
             required="matrix: {backend: [eager]}",
         ),
         Field(
@@ -314,7 +314,7 @@ def suite(names: Names) -> tuple[Field, ...]:
         Field(
             name="accuracy",
             kind=_ACCURACY,
-            description="limits that outputs keep, by precision",
+            description="error limits of the outputs, by precision",
             otherwise="as below",
         ),
         Field(

@@ -209,7 +209,7 @@ def whole(least: int | None = 1) -> Kind:
 
     def read(node: Node) -> int:
         if type(node.value) is not int or (least is not None and node.value < least):
-            wanted = "a whole number" + ("" if least is None else f" of at least {least}")
+            wanted = "an integer" + ("" if least is None else f" of at least {least}")
             raise expected(node, wanted, _number_fix(node))
         return node.value
 

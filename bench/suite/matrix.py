@@ -253,9 +253,7 @@ _FIXED = (
         default=True,
     ),
 )
-SYMBOL_AXIS = Field(
-    name="any symbol", kind=several(whole()), description="whole numbers", otherwise="the model's `symbols`"
-)
+SYMBOL_AXIS = Field(name="any symbol", kind=several(whole()), description="integers", otherwise="the model's `symbols`")
 
 
 def matrix(names: Names) -> Kind:

@@ -106,7 +106,7 @@ INPUT = (
     Field(
         name="shape",
         kind=listing(_DIMENSION),
-        description="the sizes: whole numbers and symbols",
+        description="the sizes: integers and symbols",
         required="shape: [batch, 3, 224, 224]",
     ),
     Field(name="dtype", kind=one_of(DTYPES, "dtype"), description=", ".join(DTYPES), default="float32"),
@@ -198,8 +198,8 @@ _ARGUMENTS = named(
 _NUMBER = number(-1e300, 1e300)
 
 LIMIT = (
-    Field(name="min", kind=_NUMBER, description="the least value", otherwise="not checked"),
-    Field(name="max", kind=_NUMBER, description="the largest value", otherwise="not checked"),
+    Field(name="min", kind=_NUMBER, description="the minimum", otherwise="not checked"),
+    Field(name="max", kind=_NUMBER, description="the maximum", otherwise="not checked"),
 )
 
 
@@ -247,7 +247,7 @@ MODEL = (
     Field(
         name="arguments",
         kind=_ARGUMENTS,
-        description="keyword arguments of `forward` that are no tensors: switches, numbers, texts, null",
+        description="keyword arguments of `forward` that are not tensors: booleans, numbers, strings, null",
         otherwise="none",
     ),
     Field(

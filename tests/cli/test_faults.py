@@ -63,7 +63,7 @@ def test_a_stream_that_is_closed_or_full_is_no_traceback(program: Program, words
 
 def test_a_run_without_streams_is_stored_whole(program: Program) -> None:
     assert program("run s.yaml --store r <&- >&- 2>&-") == 0
-    (path,) = store.runs(program.folder / "r")
+    (path,) = store.runs(program.folder / "r", rehearsals=True)
     run = store.read(path)
     assert (len(run.records), run.damage) == (2, "")
 
@@ -74,7 +74,7 @@ def test_an_ascii_locale_and_ascii_streams_show_what_they_can(program: Program) 
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     assert program("run s.yaml --store r", **ascii_only) == 0
     assert "2 of 2 measured" in program.out
-    assert store.read(store.runs(program.folder / "r")[0]).header.suite.endswith("# ± é\n")
+    assert store.read(store.runs(program.folder / "r", rehearsals=True)[0]).header.suite.endswith("# ± é\n")
 
 
 def test_a_path_that_is_no_text_is_refused_before_anything_is_written(program: Program) -> None:
@@ -109,7 +109,7 @@ def test_a_suite_is_a_plain_file_and_nothing_is_waited_for(program: Program, sui
 def test_without_descriptors_a_run_ends_with_what_to_type(program: Program) -> None:
     assert program("run s.yaml --store r", before="ulimit -n 16; ") == 2
     assert "ulimit -n 1024; then: trtbench run --resume" in program.err
-    (path,) = store.runs(program.folder / "r")
+    (path,) = store.runs(program.folder / "r", rehearsals=True)
     assert program(f"run --resume {path}") == 0
     assert len(store.read(path).records) == 2
 
@@ -118,7 +118,7 @@ def test_a_folder_for_temporary_files_that_goes_away_ends_the_run_and_resume_doe
     (program.folder / "tmp").mkdir()
     words = "run s.yaml --store r --progress json | while read line; do [ -d tmp ] && mv tmp gone; echo $line; done"
     program(words, TMPDIR=str(program.folder / "tmp"))
-    (path,) = store.runs(program.folder / "r")
+    (path,) = store.runs(program.folder / "r", rehearsals=True)
     if len(store.read(path).records) < 2:
         assert "the run cannot go on: " in program.err
     assert program(f"run --resume {path}") == 0
@@ -148,6 +148,7 @@ def test_doctor_runs_nothing_of_the_working_folder(program: Program) -> None:
 
 INTERRUPTED_IMPORT = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 class Interrupt:
     def find_spec(self, name, *_):
         if name == {name!r}:

@@ -307,7 +307,7 @@ def test_calls_that_win_nothing_by_overlapping_are_told(gpu: SimulatedGpu) -> No
     assert [warning.kind for warning in found.warnings] == ["HostBound", "NoOverlap"]
     together = found.warnings[1]
     assert together.figures["in_flight_ns"] > together.figures["alone_ns"] > 0
-    assert "nothing is won by overlapping" in describe(together).text
+    assert "overlapping gains nothing" in describe(together).text
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "NoOverlap", {"in_flight_ns": 701_000.5, "alone_ns": 628_000},
-        "with calls in flight together each takes 701 us, a request alone 628 us: nothing is won by overlapping",
+        "with calls in flight together each takes 701 us, a request alone 628 us: overlapping gains nothing",
         "cuda_graph: on, if the host is the limit",
     ),
     (
@@ -117,7 +117,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "FasterThanLight", {"boundary": "gpu", "fraction": 3.34, "precision": "fp16"},
-        "gpu is at 334% of the ceiling for fp16: that was read too low", "a new run, which measures the ceilings anew",
+        "gpu is at 334% of the ceiling for fp16: that was read too low", "a new run, which measures the ceilings again",
     ),
     (
         "Spread",

@@ -10,9 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import bench  # noqa: E402 - needs torch
+from bench.backends import base  # noqa: E402
 from bench.errors import UsageError  # noqa: E402
 from bench.model.suite import Suite  # noqa: E402
-from bench.runner import adhoc  # noqa: E402
+from bench.runner import adhoc, sources  # noqa: E402
+from bench.suite import plan  # noqa: E402
 from tests.runtimes.torch import modules, saved_zoo  # noqa: E402
 
 pytestmark = pytest.mark.workers
@@ -47,7 +49,7 @@ def test_inputs_are_described_by_shape_dtype_and_range(tmp_path: Path) -> None:
     assert suite.matrix["batch"] == (4,)
 
 
-def test_a_program_and_its_weights_come_beside_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_is_named_where_it_lies_with_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = pytest.importorskip("onnx")
     monkeypatch.chdir(tmp_path)
     weights = onnx.numpy_helper.from_array(np.ones((3, 2), np.float32), "w")
@@ -56,8 +58,10 @@ def test_a_program_and_its_weights_come_beside_the_suite(tmp_path: Path, monkeyp
     model = onnx.helper.make_model(graph)
     onnx.save_model(model, "net.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     suite = suite_of(tmp_path / "cache", "net.onnx", {"x": torch.randn(4, 3)}, backends=["onnxruntime"])
-    assert [spec.factory for spec in suite.models.values()] == ["net.onnx"]
-    assert {path.name for path in Path(suite.path).parent.iterdir()} == {"suite.yaml", "net.onnx", "w.bin"}
+    (factory,) = [spec.factory for spec in suite.models.values()]
+    assert factory == str(tmp_path / "net.onnx")
+    (case,) = plan.plan(suite, base.registry(), device="cpu").cases
+    assert {Path(name).name for name in sources.of_model(case, Path(suite.path).parent)} == {"net.onnx", "w.bin"}
     imported = suite_of(tmp_path / "cache", "torch.nn:Identity", {"input": torch.randn(4, 3)})
     assert [spec.factory for spec in imported.models.values()] == ["torch.nn:Identity"]
 
@@ -153,7 +157,7 @@ def test_channels_last_is_an_option_of_the_backends_that_have_it(backends: objec
         ({"precision": ["fp32", torch.float16]}, "precision", "torch.float16 is a dtype"),
         ({"precision": []}, "precision", "precision is empty"),
         ({"measure": 3}, "measure", "measure is 3, a int, and must be a mapping"),
-        ({"measure": {"replicates": 0}}, "measure", "measure.replicates: expected a whole number"),
+        ({"measure": {"replicates": 0}}, "measure", "measure.replicates: expected an integer"),
         ({"measure": {"replicate": 2}}, "measure", "unknown key 'replicate' in measure"),
         ({"measure": {"replicates": np.int64(3)}}, "measure", "measure['replicates'] is"),
         ({"measure": {1: 2}}, "", "the key 1 of measure"),
@@ -181,6 +185,8 @@ def test_one_backend_is_a_list_of_one_and_the_precision_is_that_of_the_weights(t
     assert [entry["name"] for entry in suite.matrix["backend"]] == ["eager"]
     suite = suite_of(tmp_path, modules.Plain().half(), X, precision="bf16", backends={"name": "eager"})
     assert suite.matrix["precision"] == ("bf16",)
+    for measure, replicates in ((None, 1), ({}, 1), ({"replicates": 2}, 2)):
+        assert suite_of(tmp_path, modules.Plain(), X, measure=measure).measure.replicates == replicates
 
 
 def test_a_cache_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:

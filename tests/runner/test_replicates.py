@@ -27,7 +27,7 @@ def replicates(path: Path) -> list[int]:
 
 def test_a_finished_run_is_given_more_processes_and_keeps_its_records(trtbench: Trtbench, fake_suite: Suite) -> None:
     assert trtbench("run", fake_suite(replicates=1), "--select", "batch=1") == 0
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     before = path.read_bytes()
     assert trtbench("run", "--resume", path.stem, "--replicates", 3) == 0, trtbench.err
     assert path.read_bytes().startswith(before)
@@ -45,7 +45,7 @@ def test_a_finished_run_is_given_more_processes_and_keeps_its_records(trtbench: 
 
 def test_a_part_of_a_run_is_given_more_and_the_rest_is_missing(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite(replicates=1))
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     assert trtbench("run", "--resume", path.stem, "--replicates", 2, "--select", "batch=8") == 0
     run = store.read(path)
     assert replicates(path) == [0, 0, 1]
@@ -76,7 +76,7 @@ def test_a_footer_without_the_number_is_written_and_read_as_before(tmp_path: Pat
 
 def test_too_many_processes_need_a_word(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite(), "--select", "batch=1")
-    path = store.runs(trtbench.store)[0]
+    path = store.runs(trtbench.store, rehearsals=True)[0]
     before = path.read_bytes()
     assert trtbench("run", "--resume", path.stem, "--replicates", 100_001) == 2
     assert "the plan has 100,001 processes" in trtbench.err

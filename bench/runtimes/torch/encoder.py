@@ -172,7 +172,7 @@ class Encoder:
 
     def _by_name(self, value: Any, where: str) -> dict[str, Any] | None:
         """Classes, functions and modules, by the name that they are imported by."""
-        if type(value) is functools.partial:
+        if type(value) is functools.partial and not vars(value):
             return {"partial": [self.encode(part, where) for part in (value.func, value.args, value.keywords)]}
         if type(value) is ModuleType:
             self.origins.note(value)

@@ -74,7 +74,7 @@ class Fingerprints:
             name = f"{base.__module__}:{base.__qualname__}"
             if issubclass(base, enum.Enum):
                 self._set(name, {key: member.value for key, member in base.__members__.items()})
-                continue
+                own = False  # the members again, and tables of them
             for key, member in list(vars(base).items()):
                 listed = key in _CALLS if base is torch.nn.Module else own or _is_code(member)
                 if listed and key not in _NO_MEMBERS:
@@ -128,6 +128,8 @@ class Fingerprints:
             self._add_globals(value.__code__, value.__globals__, module)
         cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
         parts = [value.__defaults__, value.__kwdefaults__, *cells]
+        if self._own(module):
+            parts.append({key: member for key, member in vars(value).items() if key != "__wrapped__"})
         self._digests[id(value)] = self._join(digest, parts, name, depth)
         return self._digests[id(value)]
 

@@ -48,8 +48,15 @@ class Origins:
     def note(self, module: ModuleType) -> None:
         """Record the file of ``module`` and the folder that it is imported from, unless it is installed."""
         path = source_of(module)
+        package = sys.modules.get(module.__name__.partition(".")[0], module)
+        if path is None and getattr(package, "__spec__", None) is None:
+            what = f"the module {module.__name__!r} was made in this process, and no other can import it"
+            raise UsageError(what, fix=f"write it into a file; or {FACTORY}")
         if path is None or module.__name__ in self.sources:
             return
+        if not path.is_file():
+            what = f"{path}, which {module.__name__!r} was imported from, is no longer a file"
+            raise UsageError(what, fix=f"put the code into a file; or {FACTORY}")
         depth = module.__name__.count(".") + (path.name == "__init__.py")
         self.paths.add(str(path.parents[depth]))
         data = path.read_bytes()

@@ -103,6 +103,12 @@ def tied_by_data() -> torch.nn.Module:
     return model
 
 
+def partial_with_attribute() -> object:
+    function = partial(modules.scaled, by=2)
+    function.unit = "m"  # type: ignore[attr-defined]
+    return function
+
+
 def tuple_in_itself() -> torch.nn.Module:
     inner: list[Any] = []
     value = (inner,)
@@ -172,6 +178,7 @@ def compiled_in_place() -> torch.nn.Module:
         (lambda: buffers(torch.arange(6).unfold(0, 3, 1)), "elements overlap in memory", "give a factory"),
         (rows_of_one_cache, "Holder.row shares memory with Holder.cache", r".clone()"),
         (tied_by_data, "Holder.head.weight shares memory with Holder.layer.weight", "assign the same tensor"),
+        (lambda: holding(partial_with_attribute()), "extra is a partial", "give a factory"),
         (tuple_in_itself, r"extra\[0\]\[0\] contains itself", "give a factory"),
         (lambda: holding(nested(5000)), "nested too deep", "give a factory"),
         (parametrized, r"layer is parametrized \(weight\)", "remove_parametrizations(module, 'weight')"),
@@ -342,14 +349,21 @@ def test_what_torch_is_set_to_in_this_process_alone_is_refused(message: str, tmp
 # ------------------------------------------------------------------------------ the code that another process imports
 
 NET = """
+import enum
 import torch
+
+class Kind(enum.Enum):
+    ONE = 1
+
+    def double(self):
+        return 2 * self.value
 
 SCALE = 1
 TABLE = {"scale": 1}
 SHIFT = torch.zeros(1)
 
 def helper(x):
-    return x * SCALE * TABLE["scale"] + SHIFT
+    return x * SCALE * TABLE["scale"] * Kind.ONE.value + SHIFT
 
 class Net(torch.nn.Module):
     factor = 1
@@ -419,6 +433,14 @@ def patch_tensor(module: ModuleType) -> None:
     module.SHIFT += 1
 
 
+def patch_attribute(module: ModuleType) -> None:
+    module.helper.by = 7
+
+
+def patch_enumeration(module: ModuleType) -> None:
+    module.Kind.double = saved_zoo.plain
+
+
 def patch_torch(module: ModuleType) -> None:
     torch.nn.functional.relu = saved_zoo.plain
 
@@ -434,7 +456,8 @@ def test_a_program_that_was_changed_after_its_import_is_refused_where_it_is_rest
     monkeypatch.setattr(torch.nn.functional, "relu", torch.nn.functional.relu)  # restored at the end
     patches = {
         patch_method: "Net.forward", patch_constant: "Net.factor", patch_global: "SCALE", patch_table: "TABLE",
-        patch_tensor: "SHIFT", patch_helper: "helper", patch_torch: "relu",
+        patch_tensor: "SHIFT", patch_helper: "helper", patch_attribute: "helper", patch_enumeration: "Kind.double",
+        patch_torch: "relu",
     }  # fmt: skip
     folders = []
     for patch in [lambda module: None, *patches]:
@@ -481,6 +504,21 @@ def test_a_file_that_changed_after_the_import_is_refused(net, tmp_path: Path) ->
     with pytest.raises(UsageError, match=r"stale.py changed after .*helper was imported") as caught:
         saved.save(module.Net(), tmp_path)
     assert "restart Python" in caught.value.fix
+
+
+def test_a_module_that_no_other_process_can_import_is_refused(net, tmp_path: Path) -> None:
+    module = net("absent")
+    Path(module.__file__).unlink()
+    with pytest.raises(UsageError, match=r"absent.py, which 'absent' was imported from, is no longer a file"):
+        saved.save(module.Net(), tmp_path)
+    made = ModuleType("made_here")
+    exec(NET, vars(made))
+    sys.modules["made_here"] = made
+    try:
+        with pytest.raises(UsageError, match="'made_here' was made in this process"):
+            saved.save(made.Net(), tmp_path)
+    finally:
+        del sys.modules["made_here"]
 
 
 def test_a_method_from_main_is_refused(net, tmp_path: Path) -> None:
