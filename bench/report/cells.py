@@ -91,6 +91,16 @@ def cosine(score: Score | None) -> str:
     return ">0.999999" if text == "1.000000" and score.cosine < 1 else text
 
 
+def metrics(members: Iterable[Row]) -> list[str]:
+    """The names of what the models' own metrics returned, in order."""
+    return list(dict.fromkeys(name for row in members if row.score for name in row.score.metric))
+
+
+def metric(score: Score | None, name: str) -> str:
+    """Four digits of a number of the model's own metric."""
+    return NONE if score is None or name not in score.metric else f"{score.metric[name]:.4g}"
+
+
 def small(value: float | None) -> str:
     """An error norm: ``2.1e-04``."""
     return NONE if value is None else "0" if value == 0 else f"{value:.1e}"

@@ -52,10 +52,15 @@ def csv(run: Run | Sequence[Run], baseline: str = "", *, only: Set[str] | None =
     symbols = list(dict.fromkeys(name for row in table for name in row.symbols))
     boundaries = [boundary for boundary in SHOWN if any(boundary in row.times for row in table)]
     phases = in_order([phase.name for phase in row.phases] for row in table)
+    metrics = cells.metrics(table)
     flat = [
         {
             escape.line(column): escape.cell(value)
-            for column, value in {"run": name, **_flat(row, symbols, boundaries, phases)}.items()
+            for column, value in {
+                "run": name,
+                **_flat(row, symbols, boundaries, phases),
+                **{f"metric_{each}": row.score and row.score.metric.get(each) for each in metrics},
+            }.items()
         }
         for name, members in tables
         for row in members
@@ -133,6 +138,7 @@ def _table(members: Sequence[Row], mark: bool) -> list[str]:
         "QPS": [cells.rate(row.rate) for row in members],
         versus: [cells.ratio(row.speed, row.label, mark=mark) for row in members],
         "accuracy": [cells.verdict(row.score) for row in members],
+        **{_escape(name): [cells.metric(row.score, name) for row in members] for name in cells.metrics(members)},
         "energy": [cells.energy(row.energy) for row in members],
         "of light": [cells.share(row.light) for row in members],
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.analysis.rows import SHOWN, Row, against, in_order, models, replicated, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, notes, plan, table
+from bench.report import cells, escape, notes, plan, table
 from bench.report.table import Column
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DROP = {
     "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, "cosine": 75, "memory": 70, "energy": 68, "enqueue": 65,
     "QPS in full": 63, "of light": 60, "name in one line": 55, "latency": 50, "gpu": 40, "QPS": 30, "gpu_unheld": 20,
-    "acc": -1, "speed": -2,
+    "metric": 45, "acc": -1, "speed": -2,
 }  # fmt: skip
 DROP_PHASES = {"validate": 90, "measure": 85, "warmup": 80, "import": 70, "first_call": 20, "compile": 10, "build": 10}
 DROP_STATISTICS = {"samples": 20, "sd": 10}
@@ -163,6 +163,10 @@ def _figures(visible: Sequence[Row], row_notes: Sequence[notes.Note], mark: bool
             drop=DROP["speed"],
         ),
         _column("acc", [cells.verdict(row.score) for row in visible], DROP["acc"]),
+        *(
+            _column(escape.name(name), [cells.metric(row.score, name) for row in visible], DROP["metric"])
+            for name in cells.metrics(visible)
+        ),
         _column("cosine", [cells.cosine(row.score) for row in visible], DROP["cosine"]),
         _column("rel L2", [cells.small(row.score.rel_l2 if row.score else None) for row in visible], DROP["rel L2"]),
         _column(memory[of.pop()] if len(of) == 1 else "memory", [cells.memory(r) for r in visible], DROP["memory"]),

@@ -10,7 +10,7 @@ import msgspec
 from bench.analysis.rows import rows
 from bench.model.run import Accuracy
 from bench.model.telemetry import Telemetry
-from bench.report import export
+from bench.report import export, text
 
 from .conftest import case, example, make, record
 
@@ -131,3 +131,14 @@ def test_csv_has_builds_and_phases() -> None:
     assert (line["builds"], line["processes"]) == ("2", "3")
     assert (float(line["phase_compile_ns"]), float(line["phase_compile_warm_ns"])) == (30e9, 2e9)
     assert line["phase_import_warm_ns"] == ""
+
+
+def test_numbers_of_the_models_own_metric_are_in_every_output() -> None:
+    asked = case("bert", "eager")
+    score = Accuracy(ok=True, outputs=(), metric={"map50": 0.51234})
+    run = make([asked], [record(asked, 2.0, accuracy=score)])
+    for shown in (text.render(run, width=200), export.markdown(run)):
+        assert "map50" in shown
+        assert "0.5123 " in shown
+    (line,) = csv.DictReader(io.StringIO(export.csv(run)))
+    assert line["metric_map50"] == "0.51234"
