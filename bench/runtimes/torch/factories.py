@@ -54,7 +54,7 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
         with seeding.seeded(context.seed), _as_script(case, context.suite_dir):
             make = _maker(case, context.suite_dir)
             torch.manual_seed(context.seed)  # whatever a file drew when it was imported, or was imported before
-            model = inference.to_module(make())
+            model = inference.to_module(make(), case)
             if isinstance(model, torch.nn.Module):
                 model = inference.to_inference(model, case, context.seed, device)
     except BenchError:

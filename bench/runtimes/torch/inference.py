@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from bench import tensors
 from bench.model.suite import Case
+from bench.runtimes.torch import programs
 
 if TYPE_CHECKING:
     import torch
 
 
-def to_module(made: Any) -> Any:
+def to_module(made: Any, case: Case) -> Any:
     """A program of ``torch.export``, or its module, as a module that takes inputs by name; anything else as it is."""
     import torch
 
     exported = getattr(getattr(torch, "export", None), "ExportedProgram", None)
-    program = made.module() if exported is not None and isinstance(made, exported) else made
-    if isinstance(program, torch.fx.GraphModule) and getattr(program, "_in_spec", None) is not None:
-        return _by_name(program)
-    return program
+    if exported is not None and isinstance(made, exported):
+        return programs.as_module(case, made)
+    if isinstance(made, torch.fx.GraphModule) and getattr(made, "_in_spec", None) is not None:
+        return _by_name(made)
+    return made
 
 
 def _by_name(program: torch.fx.GraphModule) -> torch.nn.Module:

@@ -163,7 +163,7 @@ def _exported(case: Case, path: Path) -> torch.nn.Module:
         raise _wrong(case, what, fix)
     with torch.device("cpu"), _loading(case):
         program = torch.export.load(str(path))
-        return _as_module(case, program)
+        return as_module(case, program)
 
 
 def _loading(case: Case) -> contextlib.AbstractContextManager[None]:
@@ -172,7 +172,7 @@ def _loading(case: Case) -> contextlib.AbstractContextManager[None]:
     return errors.translate(f"torch {torch.__version__} cannot load {case.factory}")
 
 
-def _as_module(case: Case, program: Any) -> torch.nn.Module:
+def as_module(case: Case, program: Any) -> torch.nn.Module:
     """A module over an exported program: its arguments by name, with the constants that it was exported with."""
     import torch
 
