@@ -33,7 +33,9 @@ def main() -> None:
     command = sys.argv[4:]
     os.set_inheritable(runner, False)
     os.set_inheritable(answers, False)
-    signal.signal(signal.SIGTERM, _stop)
+    # A handler that raised could do so amid the ending of what is below.
+    ended, alarm = os.pipe()
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: _write(alarm, 0))
     prctl = ctypes.CDLL(None).prctl
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -47,16 +49,9 @@ def main() -> None:
         _write(answers, -(error.errno or 1))
         return
     _let_go(inherited)
-    status = 0
-    try:
-        _write(answers, worker)
-        _wait(runner, worker)
-    except SystemExit:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        status = _end(worker)
-    _write(answers, status)
+    _write(answers, worker)
+    _wait(runner, ended, worker)
+    _write(answers, _end(worker))
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -92,10 +87,11 @@ def _let_go(descriptors: list[int]) -> None:
         os.dup2(null, fd)
 
 
-def _wait(runner: int, worker: int) -> None:
-    """Until the worker has ended, or the runner has closed its pipe."""
+def _wait(runner: int, ended: int, worker: int) -> None:
+    """Until the worker has ended, or the runner, which closes its pipe or has a signal sent."""
     ends = select.poll()
     ends.register(runner, select.POLLIN)
+    ends.register(ended, select.POLLIN)
     ends.register(os.pidfd_open(worker), select.POLLIN)
     ends.poll()
 
