@@ -29,7 +29,9 @@ class _Once(argparse.Action):
         self, parser: argparse.ArgumentParser, arguments: argparse.Namespace, values: object, option: str | None = None
     ) -> None:
         if getattr(arguments, self.dest) is not None:
-            parser.error(f"{option} is given twice; --select chooses among the backends of a suite")
+            parser.error(
+                f"{option} is given twice; to choose among the backends of a suite: --select 'backend=A or backend=B'"
+            )
         setattr(arguments, self.dest, values)
 
 

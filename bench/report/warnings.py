@@ -385,12 +385,18 @@ def _recompiled(f: Figures) -> Advice:
     return Advice(text + _because(f["reasons"]), hint)
 
 
+# What a normalisation layer counts while it is in training.
+_NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
 def _state_changes(f: Figures) -> Advice:
     what = _with_more(f["names"], f["more"])
     text = f"each call changes what the program holds ({what}), so no call is like the one before"
     if f["by"] == "reference":
         text = f"each call of the model changes its state ({what}), of which a program made from it may have but one"
-    hint = "eval() for layers in training; state as an input and an output; a factory that does without it"
+    hint = "state as an input and an output, or a factory that does without it"
+    if any(name.partition(":")[0].endswith(_NORM_STATISTICS) for name in f["names"]):
+        hint = "keep layers out of training: eval() was called, so `train` or `forward` of the model undoes it"
     return Advice(f"{text}: neither ratio nor rank", hint)
 
 

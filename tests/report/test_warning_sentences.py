@@ -62,7 +62,11 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     (
         "StateChanges", {"names": ["step", "keys: (2, 1) -> (2, 2)"], "more": 0, "by": "program"},
         "each call changes what the program holds (step, keys: (2, 1) -> (2, 2)), so no call is like the one before: "
-        "neither ratio nor rank", "eval() for layers in training",
+        "neither ratio nor rank", "state as an input and an output",
+    ),
+    (
+        "StateChanges", {"names": ["norm.running_mean"], "more": 2, "by": "program"},
+        "each call changes what the program holds (norm.running_mean and 2 more)", "keep layers out of training",
     ),
     (
         "StateChanges", {"names": ["step"], "more": 2, "by": "reference"},
