@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,5 +87,6 @@ def test_an_installed_wheel_runs_suites_and_shows_what_they_measured(programs: P
     for suite in ("smoke", "vision"):
         command = ("run", f"suites/{suite}.yaml", "--backend", "fake", "--quick")
         printed = run(programs / "trtbench", *command, folder=workplace)
-        assert run(programs / "trtbench", "show", folder=workplace).strip() in printed
+        (name,) = {match[0] for match in re.finditer(rf"\d{{8}}T\d{{6}}Z-{suite}-[0-9a-f]{{7}}", printed)}
+        assert run(programs / "trtbench", "show", name, folder=workplace).strip() in printed
     assert len(list((workplace / "results").rglob("*.jsonl"))) == 2
