@@ -162,7 +162,7 @@ os.read(r, 1)
 """
 
 
-@pytest.mark.parametrize("end", ["", "os.abort()", "while True: time.sleep(60)"])
+@pytest.mark.parametrize("end", ["", "os.abort()", "import signal; signal.pause()"])
 def test_a_daemon_ends_with_the_child_however_that_ends(holders: Holders, end: str) -> None:
     outcome, _ = run(DAEMON.format(hold=holders.code) + end, limit_s=3)
     assert outcome.code == {"": 0, "os.abort()": -6}.get(end, -9)
@@ -178,7 +178,7 @@ process.run_child([sys.executable, "-c", sys.argv[1]], b"", os.environ, 10**12, 
 
 
 def test_a_daemon_of_the_child_ends_when_the_parent_is_killed(holders: Holders) -> None:
-    code = "import os, sys, time\n" + DAEMON.format(hold=holders.code) + "time.sleep(600)"
+    code = "import os, sys\n" + DAEMON.format(hold=holders.code) + "import signal; signal.pause()"
     with subprocess.Popen([sys.executable, "-c", PARENT, code]) as parent:
         assert holders.ready()
         parent.kill()
@@ -193,13 +193,13 @@ def test_a_child_that_kills_its_own_group_leaves_nothing(holders: Holders) -> No
 
 
 def test_a_child_that_kills_its_keeper_ends() -> None:
-    outcome, _ = run("os.kill(os.getppid(), 9)\nwhile True: time.sleep(60)")
+    outcome, _ = run("os.kill(os.getppid(), 9)\nimport signal; signal.pause()")
     assert outcome.code == -9
     assert not outcome.timed_out
 
 
 def test_a_child_that_never_reads_its_job_is_ended_at_its_limit() -> None:
-    outcome, _ = run("while True: time.sleep(60)", limit_s=0.5, job=b"x" * (1 << 22))
+    outcome, _ = run("import signal; signal.pause()", limit_s=0.5, job=b"x" * (1 << 22))
     assert outcome.timed_out
 
 
@@ -221,7 +221,7 @@ def test_a_line_without_an_end_is_bounded_and_reported() -> None:
 
 def test_a_child_is_ended_as_soon_as_the_parent_has_heard_enough() -> None:
     heard: list[bytes] = []
-    command = [sys.executable, "-c", "import os, sys, time; os.write(int(sys.argv[-1]), b'bad\\n'); time.sleep(600)"]
+    command = [sys.executable, "-c", "import os, signal, sys; os.write(int(sys.argv[-1]), b'bad\\n'); signal.pause()"]
     outcome = process.run_child(command, b"", os.environ, 600 * SECOND, heard.append, stop=lambda: bool(heard))
     assert (outcome.code, outcome.timed_out) == (-9, False)
 

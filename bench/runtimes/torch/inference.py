@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,10 @@ def _by_name(program: torch.fx.GraphModule) -> torch.nn.Module:
             super().__init__()
             self.program = program
 
+        def train(self, mode: bool = True) -> Exported:
+            self.training = mode  # the program was exported in one mode, and refuses to change it
+            return self
+
         def forward(self, **inputs: torch.Tensor) -> Any:
             if set(inputs) != set(names):
                 raise TypeError(f"the exported program takes {', '.join(names)}, and the suite has {', '.join(inputs)}")
@@ -57,14 +60,23 @@ def to_inference(model: torch.nn.Module, case: Case, seed: int, device: str) -> 
     A module of torch.export has no modes: it is what it was exported as. ``use_cache`` of every configuration of
     transformers in it is switched off, so that a call returns the same whatever the calls before.
     """
-    with contextlib.suppress(NotImplementedError):
-        model.eval()  # a user's own `train` may return nothing
+    _evaluate(model)
     for module in model.modules():
         _switch_caches_off(getattr(module, "config", None), set())
         _switch_caches_off(getattr(module, "generation_config", None), set())
     if any(_is_lazy(parameter) for parameter in (*model.parameters(), *model.buffers())):
         _initialise(model, case, seed, device)
     return model.to(device) or model
+
+
+def _evaluate(module: torch.nn.Module) -> None:
+    """Eval mode for ``module``: a part of torch.export refuses to be switched, the others are switched without it."""
+    try:
+        module.eval()  # a user's own `train` may return nothing
+    except NotImplementedError:
+        module.training = False
+        for child in module.children():
+            _evaluate(child)
 
 
 def eval_wrapper(module: torch.nn.Module) -> torch.nn.Module:

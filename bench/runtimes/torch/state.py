@@ -228,7 +228,9 @@ def _tensor(tensor: torch.Tensor, *, room: bool) -> Holding:
         if room and tensor.is_floating_point() and 0 < tensor.numel() * tensor.element_size() <= _COPIED:
             return Holding(text, checksum, tensor.to("cpu", copy=True))
         return Holding(text, checksum)
-    except (RuntimeError, NotImplementedError, TypeError, AttributeError, KeyError):  # quantised, fake or meta tensors
+    except (RuntimeError, NotImplementedError, TypeError, AttributeError, KeyError):
+        # Quantised, fake and meta tensors have no bytes to read: their shape is compared. What failed on the device
+        # itself fails again in the calls that follow, which are not guarded.
         return Holding(text)
 
 

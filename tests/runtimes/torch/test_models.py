@@ -183,6 +183,15 @@ def test_a_program_of_torch_export_is_called_by_name(bench: Bench, zoo: Zoo, pro
         load(bench, folder, inputs=dict.fromkeys("ab", INPUTS["x"]))(a=values["a"], b=values["b"])
 
 
+def test_layers_beside_a_program_of_torch_export_are_in_eval_mode(bench: Bench, zoo: Zoo) -> None:
+    folder = zoo(
+        "def make():\n    program = torch.export.export(nn.Linear(8, 8), (torch.rand(2, 8),)).module()\n"
+        "    return nn.Sequential(nn.Dropout(), program, nn.Dropout())\n"
+    )
+    model = load(bench, folder)
+    assert [layer.training for layer in model] == [False, False, False]
+
+
 def test_a_train_method_that_returns_nothing_is_no_harm(bench: Bench, zoo: Zoo) -> None:
     folder = zoo(
         "class Net(nn.Linear):\n    def train(self, mode=True):\n        super().train(mode)\n"
