@@ -362,11 +362,17 @@ def find(run: Results | str | os.PathLike[str] | None = None, *, store: str | os
     return path
 
 
-def read(run: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Run:
-    """A stored run, named as in ``find``. StoreError if it cannot be read; lines that cannot are in ``damage``."""
+def read(
+    run: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS, packed: bool = False
+) -> Run:
+    """A stored run, named as in ``find``. StoreError if it cannot be read; lines that cannot are in ``damage``.
+
+    ``packed`` is for tables of large runs: a fraction of the memory, the samples of each series in ascending order, and
+    no ``parts``.
+    """
     from bench import store as folder
 
-    return _as_run(folder.read(find(run, store=store)))
+    return _as_run(folder.read(find(run, store=store), packed=packed))
 
 
 def rows(run: Results, *, baseline: str = "") -> tuple[Row, ...]:
@@ -446,7 +452,7 @@ def cases(
     """The cases of a run that ``resume`` could measure. StoreError or UsageError if it cannot be resumed here."""
     from bench.runner import resume as resuming
 
-    return resuming.resumable(find(run, store=store), Path(cache) if cache else None).header.cases
+    return resuming.resumable_cases(find(run, store=store), Path(cache) if cache else None)
 
 
 def check_baseline(cases: Sequence[Case], baseline: str) -> None:

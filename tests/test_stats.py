@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from bench import stats
 
@@ -182,3 +183,54 @@ def test_the_spread_of_processes_is_that_of_their_medians_beside_what_each_knows
 @pytest.mark.parametrize("processes", [[[1.0] * 20] * 2, [[1.0] * 20, [1.0] * 20, [1.0] * 5], [[0.0] * 20] * 3])
 def test_two_processes_or_too_few_samples_have_no_spread(processes: list[list[float]]) -> None:
     assert stats.process_spread(processes) is None
+
+
+@given(SAMPLES, SAMPLES)
+def test_packed_samples_give_the_same_figures_to_the_last_bit(one: list[int], other: list[int]) -> None:
+    packed, beside = stats.Ascending(one), stats.Ascending(other)
+    for figure in (stats.median, stats.percentiles, stats.deviation, stats.median_interval):
+        assert figure(packed) == figure(one)
+    assert stats.bootstrap_ratio(packed, beside) == stats.bootstrap_ratio(one, other)
+    assert stats.process_spread([packed, beside, packed]) == stats.process_spread([one, other, one])
+
+
+@given(st.lists(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=9), min_size=1, max_size=3))
+def test_packed_samples_are_the_numbers_in_order_of_whatever_size(parts: list[list[int]]) -> None:
+    whole = [number for part in parts for number in part]
+    packed = stats.Ascending.joined([stats.Ascending(part) for part in parts])
+    assert list(packed) == sorted(whole)
+    assert packed == sorted(whole)
+    assert (packed[0], packed[-1], len(packed)) == (min(whole), max(whole), len(whole))
+    assert packed[1:3] == sorted(whole)[1:3]
+    assert (packed.total, packed.squares) == (sum(whole), sum(number**2 for number in whole))
+    assert stats.deviation(packed) == stats.deviation(whole)
+
+
+@given(st.lists(st.floats(1e-3, 1e18), min_size=2, max_size=12))
+def test_the_error_over_processes_is_that_of_exact_fractions(medians: list[float]) -> None:
+    logs = [math.log(value) for value in medians]
+    interval = stats.process_interval(medians)
+    assert interval is not None
+    t = float(stdtrit(len(logs) - 1, 0.975))
+    half = t * (statistics.stdev(logs) / math.sqrt(len(logs)))
+    assert interval.low == math.exp(statistics.fmean(logs) - half)
+    assert interval.high == math.exp(statistics.fmean(logs) + half)
+
+
+@given(SAMPLES, SAMPLES)
+def test_the_bootstrap_is_that_of_numpys_quantiles_and_means(one: list[int], other: list[int]) -> None:
+    if min(len(one), len(other)) < stats.BOOTSTRAP_SAMPLES:
+        return
+    rng, medians = np.random.default_rng(0), []
+    for samples in (one, other):
+        n, middle = len(samples), (len(samples) + 1) // 2
+        u = v = rng.beta(middle, n + 1 - middle, 2000)
+        if n % 2 == 0:
+            v = 1 - (1 - u) * rng.random(2000) ** (1 / (n - middle))
+        picks = np.minimum((np.stack([u, v]) * n).astype(np.int64), n - 1)
+        medians.append(np.sort(np.asarray(samples, np.float64))[picks].mean(axis=0))
+    tail = (1 - 0.95) / 2
+    low, high = np.quantile(medians[0] / medians[1], [tail, 1 - tail])
+    interval = stats.bootstrap_ratio(one, other)
+    assert interval is not None
+    assert (interval.low, interval.high) == (low, high)

@@ -9,6 +9,7 @@ import msgspec
 
 from bench.model.run import Failure, Record, Run
 from bench.model.suite import Boundary, Case
+from bench.stats import Ascending
 from bench.units import NS_PER_S
 
 # Warnings of processes whose calls are not alike: their times depend on how many calls came before.
@@ -40,7 +41,7 @@ class Pool(msgspec.Struct, frozen=True):
 
     case: Case
     records: tuple[Record, ...]
-    samples: dict[Boundary, tuple[tuple[int, ...], ...]]
+    samples: dict[Boundary, tuple[Ascending, ...]]
     rates: tuple[float, ...]
     score: Score | None
 
@@ -68,15 +69,18 @@ def gather(run: Run) -> list[Pool]:
 def gather_one(case: Case, records: Iterable[Record]) -> Pool:
     """The pool of one case; each record is one process."""
     records = tuple(records)
-    samples: dict[Boundary, tuple[tuple[int, ...], ...]] = {}
+    samples: dict[Boundary, list[Ascending]] = {}
     rates: list[float] = []
     for record in records:
         for m in record.measurements:
             if m.samples:
-                samples[m.boundary] = (*samples.get(m.boundary, ()), m.samples)
+                samples.setdefault(m.boundary, []).append(
+                    m.samples if isinstance(m.samples, Ascending) else Ascending(m.samples)
+                )
             if m.window_ns:
                 rates.append(m.calls * m.batch / m.window_ns * NS_PER_S)
-    return Pool(case=case, records=records, samples=samples, rates=tuple(rates), score=_score(records))
+    by_boundary = {boundary: tuple(processes) for boundary, processes in samples.items()}
+    return Pool(case=case, records=records, samples=by_boundary, rates=tuple(rates), score=_score(records))
 
 
 def _score(records: Sequence[Record]) -> Score | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from bench import stats
+from bench.analysis.distinct import distinct
 from bench.analysis.pool import Pool, Score, gather, gather_one
 from bench.analysis.speed import (
     CONFIDENCE,
@@ -19,13 +20,13 @@ from bench.analysis.speed import (
     check_baseline,
     is_baseline,
     is_distinct,
-    joined,
     size,
     speed_of,
 )
 from bench.model.run import Failure, Record, Run, Warning
 from bench.model.suite import Boundary, Case, named
 from bench.model.telemetry import Telemetry
+from bench.stats import Ascending
 
 # Standard deviation of the logs of process medians from which processes are said to differ.
 _APART = 0.01
@@ -116,7 +117,7 @@ def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
     label = baseline_label(run, baseline)
     primaries = {model: _primary(members, label) for model, members in _by_model(pools).items()}
     bases = baselines_of(pools, label)
-    table = [_row(pool, baseline_of(pool, bases, label), primaries[pool.case.model], label) for pool in pools]
+    table = [_row(pool, baseline_of(pool, bases), primaries[pool.case.model], label) for pool in pools]
     for index, tied in _leaders(pools, table):
         table[index] = msgspec.structs.replace(table[index], fastest=True, tied=tied)
     return tuple(table)
@@ -224,7 +225,7 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str)
         fairness=_fairness(pool),
         telemetry={record.replicate: record.telemetry for record in pool.records},
         warnings=(
-            *_distinct(warning for record in pool.records for warning in record.warnings),
+            *distinct(warning for record in pool.records for warning in record.warnings),
             *_spread(pool, primary),
         ),
         failure=pool.failures[0] if pool.failures else None,
@@ -235,19 +236,19 @@ def _times(pool: Pool) -> dict[Boundary, Figure]:
     return {boundary: _time(pool.samples[boundary]) for boundary in SHOWN if boundary in pool.samples}
 
 
-def _time(processes: tuple[tuple[int, ...], ...]) -> Figure:
-    medians = [float(statistics.median(samples)) for samples in processes]
+def _time(processes: tuple[Ascending, ...]) -> Figure:
+    medians = [float(stats.median(samples)) for samples in processes]
     if len(medians) > 1:
         figure = _over_processes(medians)
     else:
         interval = stats.median_interval(processes[0], CONFIDENCE)
         low, high = (interval.low, interval.high) if interval else (None, None)
         figure = Figure(value=medians[0], low=low, high=high, processes=1)
-    samples = sorted(joined(processes))
+    samples = Ascending.joined(processes)
     return msgspec.structs.replace(
         figure,
         percentiles=stats.percentiles(samples),
-        minimum=float(min(samples)),
+        minimum=float(samples[0]),
         sd=stats.deviation(samples),
         samples=len(samples),
     )
@@ -267,15 +268,6 @@ def _spread(pool: Pool, primary: Boundary | None) -> tuple[Warning, ...]:
         "graph": pool.case.cuda_graph,
     }
     return (Warning(kind="Spread", figures=figures),)
-
-
-def _distinct(warnings: Iterable[Warning]) -> list[Warning]:
-    """Each warning once; they hold mappings, so they are compared and not hashed."""
-    distinct: list[Warning] = []
-    for warning in warnings:
-        if warning not in distinct:
-            distinct.append(warning)
-    return distinct
 
 
 def _rate(pool: Pool) -> Figure | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from typing import TypeAlias
 
 import msgspec
 
@@ -12,6 +13,7 @@ from bench import stats
 from bench.analysis.pool import Pool
 from bench.errors import UsageError, did_you_mean
 from bench.model.suite import Boundary, Case, named
+from bench.stats import Ascending
 
 CONFIDENCE = 0.95
 
@@ -69,19 +71,19 @@ def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:
     is too little for an interval.
     """
     ours, theirs = pool.samples[boundary], best.samples[boundary]
-    if min(len(ours), len(theirs)) == 1 and _far_apart(joined(ours), joined(theirs)):
+    if min(len(ours), len(theirs)) == 1 and _far_apart(Ascending.joined(ours), Ascending.joined(theirs)):
         return True
     interval, _ = _ratio(pool, best, boundary)
     return interval is not None and interval.low > 1
 
 
-def _far_apart(slow: Sequence[int], quick: Sequence[int]) -> bool:
+def _far_apart(slow: Ascending, quick: Ascending) -> bool:
     """Whether a bootstrap need not be drawn: its medians lie within 5 deviations of ranks, half the root of n each."""
     if min(len(slow), len(quick)) < stats.BOOTSTRAP_SAMPLES:
         return False
     below, above = (5 * math.sqrt(len(side)) / 2 + 1 for side in (slow, quick))
-    low = sorted(slow)[max(math.floor(len(slow) / 2 - below), 0)]
-    return low > sorted(quick)[min(math.ceil(len(quick) / 2 + above), len(quick) - 1)]
+    low = slow[max(math.floor(len(slow) / 2 - below), 0)]
+    return low > quick[min(math.ceil(len(quick) / 2 + above), len(quick) - 1)]
 
 
 def size(case: Case) -> tuple[object, ...]:
@@ -117,36 +119,38 @@ def _exactly(case: Case, baseline: str) -> bool:
     return baseline in _names(named(case.backend, case.options), case)
 
 
-def baselines_of(pools: Iterable[Pool], baseline: str) -> dict[tuple[object, ...], list[Pool]]:
-    """The sound cases of the baseline's backend, by what must be equal for a ratio of times."""
-    bases: dict[tuple[object, ...], list[Pool]] = {}
+# The sound cases of a baseline's backend: by size, and of each size by what baseline_of() looks for, the first of each.
+Bases: TypeAlias = dict[tuple[object, ...], dict[tuple[object, ...], Pool]]
+
+
+def baselines_of(pools: Iterable[Pool], baseline: str) -> Bases:
+    """The sound cases of the baseline's backend, under precision, whether its options are the ones named, toolchain,
+    graph and streams; None stands for any, so that what is nearest is found without a comparison with each.
+    """
+    bases: Bases = {}
     for pool in pools:
-        if is_baseline(pool.case, baseline) and pool.sound:
-            bases.setdefault(size(pool.case), []).append(pool)
+        case = pool.case
+        if not (is_baseline(case, baseline) and pool.sound):
+            continue
+        serves_all = case.precision == "fp32" or with_precision(case, baseline)
+        precisions = (case.precision, None) if serves_all else (case.precision,)
+        exactly, toolchains, streams = (_exactly(case, baseline),), (case.toolchain, None), (case.streams, None)
+        of_size = bases.setdefault(size(case), {})
+        for key in itertools.product(precisions, exactly, toolchains, (case.cuda_graph,), streams):
+            of_size.setdefault(key, pool)
     return bases
 
 
-def baseline_of(pool: Pool, bases: Mapping[tuple[object, ...], Sequence[Pool]], baseline: str) -> Pool | None:
+def baseline_of(pool: Pool, bases: Bases) -> Pool | None:
     """The one of ``bases`` that is nearest: same precision, else fp32, unless the baseline names one; then without
     options, same toolchain, no graph, same streams.
     """
     case = pool.case
-    near = [
-        other
-        for other in bases.get(size(case), ())
-        if other.case.precision in (case.precision, "fp32") or with_precision(other.case, baseline)
-    ]
-    return min(near, key=lambda other: _distance(other.case, case, baseline), default=None)
-
-
-def _distance(other: Case, case: Case, baseline: str) -> tuple[bool, ...]:
-    return (
-        other.precision != case.precision,
-        not _exactly(other, baseline),
-        other.toolchain != case.toolchain,
-        other.cuda_graph,
-        other.streams != case.streams,
+    of_size = bases.get(size(case), {})
+    nearest_first = itertools.product(
+        (case.precision, None), (True, False), (case.toolchain, None), (False, True), (case.streams, None)
     )
+    return next((of_size[key] for key in nearest_first if key in of_size), None)
 
 
 def speed_of(pool: Pool, base: Pool, boundary: Boundary, baseline: str) -> Speed | None:
@@ -178,12 +182,10 @@ def speed_of(pool: Pool, base: Pool, boundary: Boundary, baseline: str) -> Speed
 def _ratio(above: Pool, below: Pool, boundary: Boundary) -> tuple[stats.Ratio | None, bool]:
     """The time of ``above`` over that of ``below`` with its interval, and whether that is within processes only."""
     tops, bottoms = above.samples[boundary], below.samples[boundary]
-    interval = stats.ratio_interval(
-        [statistics.median(s) for s in tops], [statistics.median(s) for s in bottoms], CONFIDENCE
-    )
+    interval = stats.ratio_interval([stats.median(s) for s in tops], [stats.median(s) for s in bottoms], CONFIDENCE)
     if interval is not None:
         return interval, False
-    return stats.bootstrap_ratio(joined(tops), joined(bottoms), CONFIDENCE), True
+    return stats.bootstrap_ratio(Ascending.joined(tops), Ascending.joined(bottoms), CONFIDENCE), True
 
 
 def _places(pool: Pool) -> set[str]:
@@ -197,8 +199,3 @@ def _places(pool: Pool) -> set[str]:
             unknown = f"? {record.case} {record.replicate}"
             places.add((record.telemetry.resumed_on or unknown) if moved else "")
     return places
-
-
-def joined(processes: tuple[tuple[int, ...], ...]) -> list[int]:
-    """The samples of all processes, in nanoseconds."""
-    return [sample for samples in processes for sample in samples]

@@ -177,7 +177,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
     form = getattr(arguments, "as") or arguments.format
     _refuse_ignored(arguments, form)
-    runs = [api.read(_run_file(arguments, name, "show")) for name in arguments.runs or [None]]
+    packed = form not in ("trtexec", "trtexec11")  # which are of single calls
+    runs = [api.read(_run_file(arguments, name, "show"), packed=packed) for name in arguments.runs or [None]]
     selections = [api.selected(run, arguments.select or "") for run in runs]
     for run in runs:
         if run.damage:

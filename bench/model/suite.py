@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -132,7 +133,7 @@ class Policy(Data, frozen=True, kw_only=True):
     timeout_ns: int = 1_200_000_000_000
 
 
-class Case(Data, frozen=True, kw_only=True):
+class Case(Data, frozen=True, kw_only=True, dict=True):
     """One combination to measure. ``inputs`` keep the suite's symbols, ``resolved`` has sizes in their place.
 
     ``options`` are the backend's, without those that equal their default. ``symbols`` maps each symbol of the
@@ -161,7 +162,7 @@ class Case(Data, frozen=True, kw_only=True):
     arguments: dict[str, Any] = {}
     source: str = ""
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """The first 12 hex digits of the SHA-256 of the fields, less the source and those with default values."""
         default = Case(model="", factory="", inputs={}, backend="", source=self.source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv as csv_format
 import io
 import sys
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from bench.analysis.rows import PRIMARY, SHOWN, Row, against, in_order, models, replicated, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, escape, notes, warnings
+from bench.report import cells, escape, notes, outcome, warnings
 
 # 3: `telemetry` in groups; `warnings` have `figures`.
 # 2: values of `fairness` as stored, in lists; `telemetry`; `speed.across_devices`; `speed.ratio` may be null.
@@ -26,14 +26,15 @@ def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> s
     processes = cells.count(header.policy.replicates, "process")
     lines = [f"`{header.run}` on {_escape(notes.machine(run))}; {processes} per case; times with 95% intervals."]
     lines += [f"\n`{name}`:{rest}" for name, _, rest in (line.partition(":") for line in notes.toolchains(run))]
-    if whole := notes.of_run(run):
+    if whole := outcome.of_run(run):
         lines += ["", *(f"- {_note(note)}" for note in whole)]
     table = _rows(run, baseline, only)
-    mark = replicated(table)
+    mark, reference = replicated(table), notes.reference(run, baseline)
     for model, members in models(table).items():
         lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure], mark)]
-        listed_notes = notes.collect(members, run, baseline)
-        lines += ["", *(f"- {_note(note, members)}" for note in listed_notes)] if listed_notes else []
+        places = {row.case: place for place, row in enumerate(members)}
+        listed_notes = notes.collect(members, reference)
+        lines += ["", *(f"- {_note(note, members, places)}" for note in listed_notes)] if listed_notes else []
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
     fastest = f"bold: fastest accurate case of its model and sizes{cells.tie(table)}"
     bold = fastest if any(row.fastest for row in table) else ""
@@ -160,8 +161,9 @@ def _table(members: Sequence[Row], mark: bool) -> list[str]:
     return lines
 
 
-def _note(note: notes.Note, members: Sequence[Row] = ()) -> str:
-    who = notes.names([row for row in members if row.case in note.about])
+def _note(note: notes.Note, members: Sequence[Row] = (), places: Mapping[str, int] = {}) -> str:
+    """A line of a list; ``places`` are those of the ``members`` by case."""
+    who = notes.names([members[place] for place in sorted(places[case] for case in note.about)])
     fix = f"; try: {note.fix}" if note.fix else ""
     return _escape(f"{note.kind}{f' ({who})' if who else ''}: {note.text}{fix}")
 

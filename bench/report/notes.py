@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
+import itertools
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
 from bench import store
+from bench.analysis.distinct import key_of_warning
 from bench.analysis.rows import PRIMARY, Row, baseline_label, replicated
 from bench.analysis.speed import is_baseline
 from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
-from bench.model.run import Environment, Failure, Run, Warning
+from bench.model.run import Environment, Run, Warning
 from bench.report import cells, escape, warnings
 
 LONGEST_VALUE = 60
@@ -39,15 +40,30 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     about: tuple[str, ...] = ()
 
 
-def collect(
-    table: Sequence[Row], run: Run, baseline: str = "", verbose: bool = False, without: Set[Key] = frozenset()
-) -> list[Note]:
-    """The notes of one table of ``run``: numbered ones (failures, accuracy, warnings) first, then general ones.
-
-    ``baseline`` is what the rows were made with; ``without`` are the notes that shared() has.
+class Reference(msgspec.Struct, frozen=True):
+    """What the rows of a run's tables were made with: the ``baseline``, whether a case of the run is of it, and the
+    command that resumes the run.
     """
-    numbered = _numbered(table, verbose, lambda key: key not in without, [str(n) for n in range(1, len(table) * 99)])
-    return numbered + [_shown(note) for note in _general(table, run, baseline)]
+
+    baseline: str
+    exists: bool
+    resume: str
+
+
+def reference(run: Run, baseline: str = "") -> Reference:
+    """That of ``run`` with ``baseline``, as for rows()."""
+    label = baseline_label(run, baseline)
+    exists = any(is_baseline(case, label) for case in run.header.cases)
+    return Reference(label, exists, store.resume_command(Path(run.path)))
+
+
+def collect(table: Sequence[Row], of: Reference, verbose: bool = False, without: Set[Key] = frozenset()) -> list[Note]:
+    """The notes of one table: numbered ones (failures, accuracy, warnings) first, then general ones.
+
+    ``of`` is what its rows were made with; ``without`` are the notes that shared() has.
+    """
+    numbered = _numbered(table, verbose, lambda key: key not in without, map(str, itertools.count(1)))
+    return numbered + [shown(note) for note in _general(table, of)]
 
 
 def shared(tables: Iterable[Sequence[Row]]) -> tuple[frozenset[Key], list[Note]]:
@@ -75,27 +91,28 @@ def repeated(general: Iterable[Sequence[Note]]) -> list[Note]:
     return [Note(kind=kind, text=text, fix=fix) for (kind, text, fix), count in times.items() if count > 1]
 
 
-def _numbered(table: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool], marks: Sequence[str]) -> list[Note]:
+def _numbered(table: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool], marks: Iterable[str]) -> list[Note]:
     """The notes on failures, accuracy and warnings whose key is ``wanted``, with their ``marks`` in turn."""
-    visible = [row for row in table if row.processes or row.failure]
+    titles = _Titles([row for row in table if row.processes or row.failure])
     merged: dict[tuple[str, str, str], list[Row]] = {}
     logs: dict[tuple[str, str, str], str] = {}
     for source in (_results, _warnings):
-        for note, members in source(table, visible, verbose, wanted):
+        for note, members in source(table, titles, verbose, wanted):
             merged.setdefault(note, []).extend(members)
             failure = members[0].failure
             if failure and note[0] == cells.failure(failure):
                 logs.setdefault(note, failure.log)
     numbered = []
-    in_order = sorted(merged.items(), key=lambda note: table.index(note[1][0]))  # of the rows; stable within a row
+    places = {row.case: place for place, row in enumerate(table)}
+    in_order = sorted(merged.items(), key=lambda note: places[note[1][0].case])  # of the rows; stable within a row
     for mark, ((kind, text, fix), members) in zip(marks, in_order, strict=False):
         ids = tuple(dict.fromkeys(row.case for row in members))
         log = logs.get((kind, text, fix), "")
         numbered.append(Note(kind=kind, text=text, fix=fix, log=log, mark=mark, about=ids))
-    return [_shown(note) for note in numbered]
+    return [shown(note) for note in numbered]
 
 
-def _shown(note: Note) -> Note:
+def shown(note: Note) -> Note:
     """The note with texts that a terminal or page can show; logs were cut by the worker."""
     return msgspec.structs.replace(
         note,
@@ -106,85 +123,13 @@ def _shown(note: Note) -> Note:
     )
 
 
-def marks(notes: Sequence[Note], row: Row) -> str:
-    """The numbers of the notes that concern ``row``: ``1 3``."""
-    return " ".join(note.mark for note in notes if note.mark and row.case in note.about)
-
-
-def of_run(run: Run) -> list[Note]:
-    """What concerns the whole run: damage, an early end, a GPU that was not watched, records that no case claims."""
-    notes = []
-    if run.damage:
-        notes.append(Note(kind="damaged", text=run.damage))
-    resume = store.resume_command(Path(run.path))
-    if run.footer is None:
-        notes.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
-    elif run.footer.status == "interrupted":
-        notes.append(Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume))
-    failed = {case for (case, _), failure in _last(run).items() if _fails(failure) and _settles(failure)}
-    if untried := _untried(run, failed):
-        text = (
-            f"{cells.count(untried, 'process')} of cases that failed: a case is not tried again once one "
-            "of its processes has failed, nor does --resume"
-        )
-        notes.append(
-            Note(kind="not tried", text=text, fix=f"a new run: trtbench run {shlex.quote(run.header.suite_path)}")
-        )
-    if reasons := dict.fromkeys(r.telemetry.gpu_reason for r in run.records if r.telemetry.gpu_reason):
-        text = f"nothing watched the GPU's clocks, power, memory and other users: {'; '.join(reasons)}"
-        notes.append(Note(kind="unwatched", text=text, fix="trtbench doctor"))
-    cases = {case.id for case in run.header.cases}
-    if strangers := sum(record.case not in cases for record in run.records):
-        notes.append(
-            Note(kind="strangers", text=f"{cells.count(strangers, 'record')} of cases outside the plan are not shown")
-        )
-    return [_shown(note) for note in notes]
-
-
-def counts(run: Run) -> str:
-    """How much of the plan is done, and how it ended: ``8 of 8 measured``, ``96 of 96 done: 80 measured, 16
-    unavailable``, ``1 of 3 done: 1 failed; 2 not tried``.
-    """
-    totals = _count(run)
-    untried = totals.pop("not tried", 0)
-    total = f"{totals.total()} of {len(run.header.cases) * run.header.policy.replicates}"
-    if set(totals) <= {"measured"}:
-        return f"{total} measured"
-    summary = ", ".join(f"{totals[how]} {how}" for how in ("measured", "unavailable", "failed") if totals[how])
-    return f"{total} done: {summary}" + (f"; {untried} not tried" if untried else "")
-
-
-def _count(run: Run) -> Counter[str]:
-    """The processes of the plan by how they ended; ``not tried`` are the others of the cases that did not succeed."""
-    last = _last(run)
-    counts: Counter[str] = Counter()
-    for failure in last.values():
-        counts["failed" if _fails(failure) else "unavailable" if failure else "measured"] += 1
-    settled = {case for (case, _), failure in last.items() if _settles(failure)}
-    if untried := _untried(run, settled):
-        counts["not tried"] = untried
-    return counts
-
-
-def _last(run: Run) -> dict[tuple[str, int], Failure | None]:
-    """How each process of the plan ended the last time that it was tried."""
-    cases = {case.id for case in run.header.cases}
-    return {(record.case, record.replicate): record.failure for record in run.records if record.case in cases}
-
-
-def _fails(failure: Failure | None) -> bool:
-    return failure is not None and failure.kind != "Unavailable"
-
-
-def _settles(failure: Failure | None) -> bool:
-    """Whether a case that ended like this is not tried again."""
-    return failure is not None and failure.kind != "DeviceLost"
-
-
-def _untried(run: Run, cases: Set[str]) -> int:
-    """The processes of ``cases`` that have no record."""
-    last = _last(run)
-    return sum((case, n) not in last for case in cases for n in range(run.header.policy.replicates))
+def marks(notes: Iterable[Note]) -> dict[str, str]:
+    """By case (id) the numbers of the notes that concern it: ``1 3``."""
+    numbers: dict[str, list[str]] = {}
+    for note in notes:
+        for case in note.about if note.mark else ():
+            numbers.setdefault(case, []).append(note.mark)
+    return {case: " ".join(of_case) for case, of_case in numbers.items()}
 
 
 def evidence(table: Sequence[Row]) -> list[str]:
@@ -214,19 +159,18 @@ def _alone(row: Row) -> bool:
 _Numbered: TypeAlias = Iterator[tuple[tuple[str, str, str], list[Row]]]
 
 
-def _results(table: Sequence[Row], visible: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool]) -> _Numbered:
+def _results(table: Sequence[Row], titles: _Titles, verbose: bool, wanted: Callable[[Key], bool]) -> _Numbered:
     """The notes on failures and inaccurate outputs. Those that differ only in numbers become one, the first; each
     stands alone if ``verbose``.
     """
     groups: dict[tuple[str, str, str], list[tuple[str, Row]]] = {}
     for row in table:
         for kind, text, hint in _results_of(row):
-            if not wanted((kind, warnings.mask_numbers(text), hint)):
-                continue
-            key = (kind, text if verbose else warnings.mask_numbers(text), hint)
-            groups.setdefault(key, []).append((text, row))
+            masked = (kind, warnings.mask_numbers(text), hint)
+            if wanted(masked):
+                groups.setdefault((kind, text, hint) if verbose else masked, []).append((text, row))
     for (kind, _, hint), members in groups.items():
-        yield (kind, members[0][0] + _likewise(members, visible), hint), [row for _, row in members]
+        yield (kind, members[0][0] + _likewise(members, titles), hint), [row for _, row in members]
 
 
 def _results_of(row: Row) -> list[tuple[str, str, str]]:
@@ -243,69 +187,77 @@ def _results_of(row: Row) -> list[tuple[str, str, str]]:
     return notes
 
 
-def _warnings(table: Sequence[Row], visible: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool]) -> _Numbered:
+def _warnings(table: Sequence[Row], titles: _Titles, verbose: bool, wanted: Callable[[Key], bool]) -> _Numbered:
     """The notes on warnings. Those of one kind that differ only in numbers become one, with the span of each number;
     each stands alone if ``verbose``.
     """
     groups: dict[tuple[object, ...], list[tuple[Warning, Row]]] = {}
     for row in table:
         for number, warning in enumerate(row.warnings):
-            if not wanted(warnings.key(warning)):
-                continue
-            key = (row.case, number) if verbose else warnings.key(warning)
-            groups.setdefault(key, []).append((warning, row))
+            common = warnings.key(warning)
+            if wanted(common):
+                groups.setdefault((row.case, number) if verbose else common, []).append((warning, row))
     for members in groups.values():
         text, hint = warnings.describe(warnings.merge([warning for warning, _ in members]))
-        yield (members[0][0].kind, text + _likewise(members, visible), hint), [row for _, row in members]
+        variants = [(key_of_warning(warning), row) for warning, row in members]
+        yield (members[0][0].kind, text + _likewise(variants, titles), hint), [row for _, row in members]
 
 
-def _likewise(members: Sequence[tuple[object, Row]], visible: Sequence[Row]) -> str:
+def _likewise(members: Sequence[tuple[Hashable, Row]], titles: _Titles) -> str:
     """Which other rows have a note like the first, or if that is long, how many such notes there are."""
     said, first = members[0]
-    variants: list[object] = []
-    for other, _ in members:
-        if other not in variants:
-            variants.append(other)
-    if len(variants) == 1:
+    variants = len({other for other, _ in members})
+    if variants == 1:
         return ""
     others = [row for other, row in members if other != said]
-    names = ", ".join(dict.fromkeys(_which(row, visible) for row in others if row.case != first.case))
-    short = names and len(others) <= SHOWN_ROWS and len(names) <= LONGEST_VALUE
-    return f" (likewise {names})" if short else f" (and {len(variants) - 1} like it)"
+    if len(others) <= SHOWN_ROWS:
+        names = ", ".join(dict.fromkeys(titles.of(row) for row in others if row.case != first.case))
+        if names and len(names) <= LONGEST_VALUE:
+            return f" (likewise {names})"
+    return f" (and {variants - 1} like it)"
 
 
-def _which(row: Row, table: Sequence[Row]) -> str:
-    """What tells ``row`` from the others of its table, or of all of them: ``eager fp16 batch=8 graph``."""
-    model = [row.model] if len({other.model for other in table}) > 1 else []
-    precision = [row.precision] if len({other.precision for other in table}) > 1 else []
-    sizes = [
-        f"{name}={size}" for name, size in row.symbols.items() if len({other.symbols.get(name) for other in table}) > 1
-    ]
-    return " ".join(filter(None, [*model, row.backend, *precision, *sizes, row.setting]))
+class _Titles:
+    """What tells a row from the others of a table, or of all of them: ``eager fp16 batch=8 graph``."""
+
+    def __init__(self, table: Sequence[Row]) -> None:
+        self._several_models = len({row.model for row in table}) > 1
+        self._several_precisions = len({row.precision for row in table}) > 1
+        sizes: dict[str, list[int]] = {}
+        for row in table:
+            for name, size in row.symbols.items():
+                sizes.setdefault(name, []).append(size)
+        self._telling = {name for name, of in sizes.items() if len(of) < len(table) or len(set(of)) > 1}
+
+    def of(self, row: Row) -> str:
+        """The title of one row."""
+        model = [row.model] if self._several_models else []
+        precision = [row.precision] if self._several_precisions else []
+        sizes = [f"{name}={size}" for name, size in row.symbols.items() if name in self._telling]
+        return " ".join(filter(None, [*model, row.backend, *precision, *sizes, row.setting]))
 
 
 # -------------------------------------------------------------------------------------------- of the table as a whole
 
 
-def _general(table: Sequence[Row], run: Run, baseline: str) -> list[Note]:
+def _general(table: Sequence[Row], of: Reference) -> list[Note]:
     measured = [row for row in table if row.processes]
     return [
-        *_not_run(table, run),
+        *_not_run(table, of),
         *_baselines(measured),
-        *_no_speed(measured, run, baseline),
+        *_no_speed(measured, of),
         *_no_interval(measured),
-        *_read_at(measured, run, baseline),
+        *_read_at(measured, of),
         *_other_boundary(measured),
         *_fairness(measured),
     ]
 
 
-def _not_run(table: Sequence[Row], run: Run) -> list[Note]:
+def _not_run(table: Sequence[Row], of: Reference) -> list[Note]:
     waiting = [row for row in table if not row.processes and not row.failure]
     if not waiting:
         return []
-    resume = store.resume_command(Path(run.path))
-    return [Note(kind="not run", text=f"{cells.count(len(waiting), 'case')} not measured yet", fix=resume)]
+    return [Note(kind="not run", text=f"{cells.count(len(waiting), 'case')} not measured yet", fix=of.resume)]
 
 
 def _baselines(measured: Sequence[Row]) -> list[Note]:
@@ -327,15 +279,15 @@ def _baselines(measured: Sequence[Row]) -> list[Note]:
     return notes
 
 
-def _no_speed(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
+def _no_speed(measured: Sequence[Row], of: Reference) -> list[Note]:
     """Why rows that rank have no speed: the run lacks the baseline, or a sound one of their sizes."""
     lacking = [row for row in measured if row.ranked and not row.speed]
     if not lacking:
         return []
-    name = baseline_label(run, baseline)
+    name = of.baseline
     there = dict.fromkeys(row.backend.partition("[")[0] for row in measured if row.ranked)
     others = [backend for backend in there if backend != name]
-    if any(is_baseline(case, name) for case in run.header.cases):
+    if of.exists:
         text = f"no accurate {name} of the same sizes and precision (or fp32) at {lacking[0].primary}"
     else:
         text = f"this run has no {name}"
@@ -351,7 +303,7 @@ def _no_interval(measured: Sequence[Row]) -> list[Note]:
     return [Note(kind="baseline", text=text)]
 
 
-def _read_at(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
+def _read_at(measured: Sequence[Row], of: Reference) -> list[Note]:
     """Where speeds are of another time than a reader would take them for, as the baseline lacks that one."""
     primary = next((row.speed.boundary for row in measured if row.speed), None)
     if primary is None:
@@ -359,9 +311,7 @@ def _read_at(measured: Sequence[Row], run: Run, baseline: str) -> list[Note]:
     lacked = [b for b in PRIMARY[: PRIMARY.index(primary)] if any(b in row.times for row in measured)]
     if not lacked:
         return []
-    text = (
-        f"speed, rank and speed of light are read from {primary}, as {baseline_label(run, baseline)} has no {lacked[0]}"
-    )
+    text = f"speed, rank and speed of light are read from {primary}, as {of.baseline} has no {lacked[0]}"
     return [Note(kind="boundary", text=text)]
 
 
@@ -383,8 +333,12 @@ def _fairness(measured: Sequence[Row]) -> list[Note]:
         groups.setdefault((row.precision, str(row.symbols)), []).append(row)
     differing: dict[str, dict[str, list[Row]]] = {}
     for members in groups.values():
-        for key in dict.fromkeys(key for row in members for key in row.fairness if _is_condition(key)):
-            told = [(row, " or ".join(map(_plain, row.fairness[key]))) for row in members if key in row.fairness]
+        conditions: dict[str, list[tuple[Row, str]]] = {}
+        for row in members:
+            for key, values in row.fairness.items():
+                if _is_condition(key):
+                    conditions.setdefault(key, []).append((row, " or ".join(map(_plain, values))))
+        for key, told in conditions.items():
             if len({value for _, value in told}) > 1:
                 for row, value in told:
                     differing.setdefault(key, {}).setdefault(value, []).append(row)

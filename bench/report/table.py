@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +29,7 @@ _ARGUMENT = re.compile(r"[-'/.~$<]|\S*[/=_]|\d{8}T|\S+\.(yaml|jsonl|py)\b")
 SHORTEST_NAME = 16
 
 
-class Column(msgspec.Struct, frozen=True, kw_only=True):
+class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One column: ``cells`` has a text per row; ``drop`` 0 always stays, others leave from the highest to the lowest
     (see fit).
 
@@ -43,7 +44,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     narrow: tuple[str, ...] = ()
     then: int = 0
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
         """Characters of the widest of title and lines of cells."""
         return max(len(line) for text in (self.title, *self.cells) for line in text.split("\n"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from bench.analysis.rows import SHOWN, Row, against, in_order, models, replicated, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, escape, notes, plan, table
+from bench.report import cells, escape, notes, outcome, plan, table
 from bench.report.table import Column
 
 if TYPE_CHECKING:
@@ -59,12 +59,14 @@ def render(
     mark = replicated(all_rows)
     tables = models(all_rows)
     keys, shared = notes.shared([] if verbose else tables.values())
-    own = {model: notes.collect(members, run, baseline, verbose, keys) for model, members in tables.items()}
+    reference = notes.reference(run, baseline)
+    own = {model: notes.collect(members, reference, verbose, keys) for model, members in tables.items()}
     repeated = notes.repeated([] if verbose else own.values())
     common = {(note.kind, note.text, note.fix) for note in repeated}
+    marks = notes.marks([*shared, *(note for notes_of_table in own.values() for note in notes_of_table)])
     for model, members in tables.items():
         below = [note for note in own[model] if note.mark or (note.kind, note.text, note.fix) not in common]
-        lines += ["", *_model(model, members, [*shared, *below], below, width, verbose, mark)]
+        lines += ["", *_model(model, members, marks, below, width, verbose, mark)]
         if phases:
             lines += ["", *_phases(model, members, width)]
         if stats:
@@ -108,8 +110,8 @@ def _heading(run: Run, width: int) -> list[Text | str]:
     lines: list[Text | str] = [_bold(header.run)]
     for line in (notes.machine(run), *notes.toolchains(run)):
         lines += table.wrap(line, width)
-    lines += table.wrap(f"{counts}: {notes.counts(run)}; made {header.created}", width)
-    for note in notes.of_run(run):
+    lines += table.wrap(f"{counts}: {outcome.counts(run)}; made {header.created}", width)
+    for note in outcome.of_run(run):
         lines += _styled(_note(note, width), "yellow")
     return lines
 
@@ -117,20 +119,20 @@ def _heading(run: Run, width: int) -> list[Text | str]:
 def _model(
     model: str,
     members: Sequence[Row],
-    row_notes: Sequence[notes.Note],
+    marks: Mapping[str, str],
     below: Sequence[notes.Note],
     width: int,
     verbose: bool,
     mark: bool,
 ) -> list[Text | str]:
-    """A table: its rows have the marks of ``row_notes``, and ``below`` stands below it."""
+    """A table: its rows have the ``marks`` of notes, by case, and ``below`` stands below it."""
     visible = [row for row in members if verbose or row.processes or row.failure]
     if not visible:
         return [_bold(model), *_below(below, width, verbose)]
     same, shared = _identity(visible, star=" *")
-    columns, dropped = table.fit([*same, *_figures(visible, row_notes, mark)], width)
+    columns, dropped = table.fit([*same, *_figures(visible, marks, mark)], width)
     start = sum(column.title in {c.title for c in same} for column in columns)
-    spans = {index: (start, text) for index, row in enumerate(visible) if (text := _instead(row, row_notes))}
+    spans = {index: (start, text) for index, row in enumerate(visible) if (text := _instead(row, marks))}
     styles = {index: _style(row) for index, row in enumerate(visible)}
     title = f"{model} · {shared}" if shared else model
     lines: list[Text | str] = [
@@ -142,7 +144,7 @@ def _model(
     return lines + _below(below, width, verbose)
 
 
-def _figures(visible: Sequence[Row], row_notes: Sequence[notes.Note], mark: bool) -> list[Column]:
+def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> list[Column]:
     """Times, rate, speed, accuracy, memory, light, notes: in the order in which they are read; ``mark`` as in cells."""
     primary = next((row.primary for row in visible if row.primary), None)
     columns = [_time_column(visible, boundary, primary, mark) for boundary in SHOWN]
@@ -172,7 +174,7 @@ def _figures(visible: Sequence[Row], row_notes: Sequence[notes.Note], mark: bool
         _column(memory[of.pop()] if len(of) == 1 else "memory", [cells.memory(r) for r in visible], DROP["memory"]),
         _column("energy", [cells.energy(row.energy) for row in visible], DROP["energy"]),
         _column("of light", [cells.share(row.light) for row in visible], DROP["of light"]),
-        _column("note", [notes.marks(row_notes, row) for row in visible]),
+        _column("note", [marks.get(row.case, "") for row in visible]),
     ]
 
 
@@ -204,13 +206,14 @@ def _breaks(visible: Sequence[Row]) -> set[int]:
     return changes if len(changes) < len(visible) - 1 else set()
 
 
-def _instead(row: Row, row_notes: Sequence[notes.Note]) -> str:
+def _instead(row: Row, marks: Mapping[str, str]) -> str:
     """What stands in place of a row's figures."""
     if row.processes:
         return ""
     if not row.failure:
         return "not measured yet"
-    return f"note {notes.marks(row_notes, row)}: {cells.failure(row.failure)}"  # the end may be cut
+    mark = marks.get(row.case, "")
+    return f"note {mark}: {cells.failure(row.failure)}"  # the end may be cut
 
 
 def _style(row: Row) -> str:

@@ -41,13 +41,12 @@ def render(run: Run, case: str | None = None, *, transfers: bool = True, only: S
 
     Source: printEpilog in samples/common/sampleReporting.cpp of github.com/NVIDIA/TensorRT.
     """
-    blocks = []
-    for each in _select(run, case):
-        if only is not None and each.id not in only:
-            continue
-        records = [record for record in run.records if record.case == each.id and record.measurements]
-        if records:
-            blocks.append(_block(each, records, transfers))
+    measured: dict[str, list[Record]] = {}
+    for record in run.records:
+        if record.measurements and (only is None or record.case in only):
+            measured.setdefault(record.case, []).append(record)
+    cases = [(each, measured.get(each.id)) for each in _select(run, case)]
+    blocks = [_block(each, records, transfers) for each, records in cases if records]
     if not blocks:
         fix = f"trtbench show {store.run_argument(Path(run.path))}, for what went wrong"
         raise UsageError(f"nothing was measured of {case or 'this run'}", fix=fix)

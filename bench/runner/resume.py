@@ -20,7 +20,8 @@ from bench.model.suite import Case, Plan
 from bench.runner import headers, sources
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Settings
-from bench.runner.session import Finished, Session, refuse_contradictions, refuse_other_than_text, settled
+from bench.runner.session import Finished, Session, refuse_contradictions, refuse_other_than_text
+from bench.runner.turns import settled
 from bench.store import artifacts
 from bench.suite.plan import check_size
 
@@ -41,12 +42,22 @@ def resumable(path: Path, cache: Path | None = None) -> Run:
     StoreError if this trtbench cannot run its cases; UsageError if a file that they name is not what it was, or if they
     name a program or a file that the user's suite does not. ``cache`` is that of artifacts, by default the usual one.
     """
-    run = store.read(path)
-    _refuse_unknown(run.header, path)
-    headers.refuse_impossible(run.header, path)
-    run = msgspec.structs.replace(run, header=headers.own(run.header, path, cache))
-    _refuse_changed(run.header, path)
-    return run
+    run = store.read(path, packed=True)
+    return msgspec.structs.replace(run, header=_own(run.header, path, cache))
+
+
+def resumable_cases(path: Path, cache: Path | None = None) -> tuple[Case, ...]:
+    """The cases of the plan of a run that is ``resumable``, as far as its header tells: its records are not read."""
+    return _own(store.read_header(path), path, cache).cases
+
+
+def _own(header: Header, path: Path, cache: Path | None) -> Header:
+    """The header with what it names on this machine, after all that is checked of it."""
+    _refuse_unknown(header, path)
+    headers.refuse_impossible(header, path)
+    header = headers.own(header, path, cache)
+    _refuse_changed(header, path)
+    return header
 
 
 def _refuse_unknown(header: Header, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -29,10 +30,14 @@ from bench.runner import jobs, prestart, sources, stages, toolchains, watch
 from bench.runner.dispatch import UNWATCHED, Dispatcher, OnEvent
 from bench.runner.preflight import Preflight
 from bench.runner.request import Request, Settings
+from bench.runner.turns import Turns
 from bench.store import privacy
 from bench.suite.reader import locate, place_of_toolchain
 from bench.system import locks, process, scratch
 from bench.system.signals import stoppable
+
+# Turns within which workers are started ahead: looking through the whole plan would make each turn as long as it is.
+_AHEAD = 256
 
 
 class Finished(Data, frozen=True, kw_only=True):
@@ -216,26 +221,14 @@ class Session:
         Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
         nothing of its plan is missing.
         """
-        done, failed = settled(before)
-        turns = [(case, n) for n in range(self.header.policy.replicates) for case in self.header.cases]
-        total = len(turns)
-        interrupted, left = False, 0
+        turns = Turns(self.header.cases, self.header.policy.replicates, wanted, before)
+        interrupted, total = False, turns.total
         problem: SourceChanged | None = None
         with stoppable() as ignore_signals:
             try:
-                for position, (case, replicate) in enumerate(turns):
-                    if (case.id, replicate) in done or case.id in failed:
-                        continue
-                    if case.id not in wanted:
-                        left += 1
-                        continue
+                for position, case, replicate in turns:
                     self.on_event(Started(label=case.label, done=position, total=total, replicate=replicate))
-                    coming = [
-                        turn
-                        for turn in turns[position:]
-                        if turn[0].id in wanted - failed and (turn[0].id, turn[1]) not in done
-                    ]
-                    record = self._record(coming)
+                    record = self._record(list(itertools.islice(turns.coming(), _AHEAD)))
                     if record.measurements:
                         telemetry = msgspec.structs.replace(record.telemetry, resumed_on=self.place)
                         warnings = (*record.warnings, *self.marks)
@@ -243,7 +236,7 @@ class Session:
                     record = privacy.without_paths(record, self.suite_dir)
                     self._store(writer, record)
                     if record.failure:
-                        failed.add(case.id)
+                        turns.drop(case)
                     self.on_event(Stored(record=record, done=position + 1, total=total))
             except KeyboardInterrupt:
                 interrupted = True
@@ -254,7 +247,7 @@ class Session:
             ignore_signals()
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             status: Literal["complete", "interrupted"]
-            status = "interrupted" if interrupted or problem or left else "complete"
+            status = "interrupted" if interrupted or problem or turns.left else "complete"
             writer.finish(Footer(finished=now, status=status, records=writer.records))
         if problem:
             problem.fix = f"restore it, then {store.resume_command(writer.path)}; or start a new run with it as it is"
@@ -434,11 +427,3 @@ def _cannot_continue(error: OSError, path: Path) -> StoreError:
     hints = {errno.ENOSPC: "free some disk space", errno.EDQUOT: "raise the quota", errno.EMFILE: "ulimit -n 1024"}
     hint = hints.get(error.errno or 0, "see to it that it can be written, or choose another place: TMPDIR=DIR")
     return StoreError(what, where=str(path), fix=f"{hint}; then: {store.resume_command(path)}")
-
-
-def settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:
-    """What is not measured again: processes by case and replicate, and the cases that failed. Those that a lost GPU
-    left are neither: their records say nothing of them.
-    """
-    telling = [record for record in records if not (record.failure and record.failure.kind == "DeviceLost")]
-    return {(r.case, r.replicate) for r in telling}, {r.case for r in telling if r.failure}

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench.backends import base
 from bench.model.factory import file_of, module_of, program_of
 from bench.model.suite import Case
@@ -62,8 +64,17 @@ def missing(case: Case, suite_dir: Path) -> list[str]:
 
 
 def of_all(cases: Iterable[Case], suite_dir: Path) -> dict[str, str]:
-    """As ``of_case``, of all the cases."""
-    return {name: digests for case in cases for name, digests in of_case(case, suite_dir).items()}
+    """As ``of_case``, of all the cases; files that several of them name alike are looked for once."""
+    digests: dict[str, str] = {}
+    seen: set[bytes] = set()
+    for case in cases:
+        files = [name for stage in base.load(case.backend).stages(case) for name in stage.files]
+        inputs = [spec.file for spec in case.inputs.values()]
+        key = msgspec.json.encode([case.factory, case.args, case.config, inputs, case.metric, files])
+        if key not in seen:
+            seen.add(key)
+            digests |= of_case(case, suite_dir)
+    return digests
 
 
 def digest_of(name: str, suite_dir: Path) -> str:

@@ -14,7 +14,7 @@ from bench.store.files import (
     runs,
 )
 from bench.store.listing import summaries
-from bench.store.reader import read
+from bench.store.reader import read, read_header
 from bench.store.table import frame, load_frame
 from bench.store.writer import Writer, create, reopen
 
@@ -25,6 +25,7 @@ __all__ = [
     "frame",
     "load_frame",
     "read",
+    "read_header",
     "reopen",
     "resolve",
     "resume_command",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from bench.model.run import Accuracy, Header, Measurement, Record
 from bench.model.suite import OUTPUT_LIMITS, Case, Policy
+from bench.stats import Ascending
 
 # Events round to 0 what takes less than their resolution: copies of nothing, launches of nothing.
 _MAY_BE_ZERO = ("enqueue", "h2d", "compute", "d2h")
@@ -92,7 +93,7 @@ def _measurement(measured: Measurement, case: Case | None) -> str:
     name, least = measured.boundary, 0 if measured.boundary in _MAY_BE_ZERO else 1
     series = ((name, measured.samples, least), *((part, values, 0) for part, values in measured.parts.items()))
     for what, values, limit in series:
-        if values and not (limit <= min(values) and max(values) <= _LONGEST_NS):
+        if values and not (limit <= _smallest(values) and _largest(values) <= _LONGEST_NS):
             wrong = next(value for value in values if not limit <= value <= _LONGEST_NS)
             return f"a time of {what} is {number(wrong)} ns"
     for what in ("calls", "window_ns"):
@@ -109,6 +110,14 @@ def _measurement(measured: Measurement, case: Case | None) -> str:
     if measured.marked and not 0 <= min(measured.marked) <= max(measured.marked) < len(measured.samples):
         return f"{name} marks samples that it does not have"
     return ""
+
+
+def _smallest(values: Sequence[int]) -> int:
+    return values[0] if isinstance(values, Ascending) else min(values)
+
+
+def _largest(values: Sequence[int]) -> int:
+    return values[-1] if isinstance(values, Ascending) else max(values)
 
 
 def _accuracy(accuracy: Accuracy) -> str:
@@ -153,15 +162,18 @@ def _others(record: Record, long_numbers: bool) -> str:
     return next((f"a number is {number(value)}" for value in _whole_numbers(plain) if abs(value) >= _LARGEST), "")
 
 
-def _whole_numbers(value: Any) -> Iterable[int]:
-    if isinstance(value, int):
-        yield value
-    elif isinstance(value, dict):
-        for member in value.values():
-            yield from _whole_numbers(member)
-    elif isinstance(value, list | tuple):
-        for member in value:
-            yield from _whole_numbers(member)
+def _whole_numbers(value: Any) -> list[int]:
+    """The integers in plain data, in their order."""
+    numbers, waiting = [], [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, int):
+            numbers.append(value)
+        elif isinstance(value, dict):
+            waiting.extend(reversed(value.values()))
+        elif isinstance(value, list | tuple):
+            waiting.extend(reversed(value))
+    return numbers
 
 
 def number(value: float) -> str:

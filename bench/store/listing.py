@@ -14,7 +14,7 @@ from bench.model.data import Data
 from bench.model.run import Footer, Header
 from bench.store import codec
 from bench.store.files import is_rehearsal, runs
-from bench.store.reader import RECORD_START, read_header
+from bench.store.reader import RECORD_START, read_beginning
 
 _TAIL = 1 << 16  # a footer is far shorter
 _LOCKS = Path("/proc/locks")
@@ -51,7 +51,7 @@ def summary(path: Path) -> Summary:
     """One run in short."""
     bare = Summary(run=path.stem, path=str(path), state="unreadable", rehearsal=is_rehearsal(path))
     try:
-        schema, header = read_header(path)
+        schema, header = read_beginning(path)
         footer, records = _end(path, schema)
     except StoreError as error:
         return msgspec.structs.replace(bare, problem=error.what)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,41 +14,68 @@ import msgspec
 from bench.errors import StoreError
 from bench.model.folders import RESULTS
 from bench.model.run import Footer, Header, Record, Run
+from bench.stats import Ascending
 from bench.store import checks, codec
 
 _HEADER_LIMIT = 1 << 28  # bytes; a file of another kind may have no newline at all
 _MAX_NAMES = 5
-_LONG_NUMBER = re.compile(rb"\d{19}")
+# A search for 19 digits in a row, by a table that makes all of them one: many times faster than an expression.
+_ONE_DIGIT = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * 19
 RECORD_START, HEADER_START = b'{"line":"record"', b'{"line":"header"'
 _HEADER_START = re.compile(rb'\{\s*"line"\s*:\s*"header"')
 _ANOTHER = f"name a run, or its file {RESULTS}/ARCH/DEVICE/RUN.jsonl; without a name it is the latest"
 
 
-def read(path: Path) -> Run:
+def read(path: Path, *, packed: bool = False) -> Run:
     """A run as it is on disk: of several records of one case and replicate the last. StoreError if it is no run.
 
     What cannot be read, or cannot be, is skipped and reported in ``damage``; a footer counts only if no record follows,
     but for a larger number of replicates, which becomes that of the header's policy.
+
+    ``packed`` records take a tenth of the memory: their samples are ``stats.Ascending``, and they have no ``parts``.
     """
     damage: list[str] = []
-    items = lines(path, damage)
-    header = next(items)
-    assert isinstance(header, Header)
     records: dict[tuple[str, int], Record] = {}
     footer: Footer | None = None
-    replicates = header.policy.replicates
-    for item in items:
-        if isinstance(item, Record):
-            records[item.case, item.replicate] = item
-            footer = None
-        elif isinstance(item, Footer):
-            footer = item
-            replicates = max(replicates, item.replicates)
+    with _no_collections():
+        items = lines(path, damage, packed=packed)
+        header = next(items)
+        assert isinstance(header, Header)
+        replicates = header.policy.replicates
+        for item in items:
+            if isinstance(item, Record):
+                records[item.case, item.replicate] = item
+                footer = None
+            elif isinstance(item, Footer):
+                footer = item
+                replicates = max(replicates, item.replicates)
     header = msgspec.structs.replace(header, policy=msgspec.structs.replace(header.policy, replicates=replicates))
     return Run(path=str(path), header=header, records=tuple(records.values()), footer=footer, damage=_summary(damage))
 
 
-def read_header(path: Path) -> tuple[int, Header]:
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Without searches for garbage: nothing that is read is any, and a search looks at all that was read before."""
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
+
+
+def read_header(path: Path) -> Header:
+    """The header of the run at ``path``. StoreError if it is none, or cannot be read."""
+    items = lines(path, [])
+    header = next(items)
+    items.close()
+    assert isinstance(header, Header)
+    return header
+
+
+def read_beginning(path: Path) -> tuple[int, Header]:
     """The schema and the header of the run at ``path``. StoreError if it is none, OSError if it cannot be read."""
     with path.open("rb") as file:
         return _header(file.readline(_HEADER_LIMIT), path)
@@ -58,9 +87,9 @@ def read_schema(path: Path) -> int:
         return codec.schema_of(file.readline(_HEADER_LIMIT), f"{path}:1")
 
 
-def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
+def lines(path: Path, damage: list[str], *, packed: bool = False) -> Generator[codec.Line, None, None]:
     """The header, then every record and footer that can be read and can be true; the others are reported in
-    ``damage``. What follows a second header is another run's.
+    ``damage``. What follows a second header is another run's. ``packed`` as for read().
     """
     try:
         with path.open("rb", buffering=1 << 20) as file:
@@ -82,11 +111,28 @@ def lines(path: Path, damage: list[str]) -> Iterator[codec.Line]:
                     rest = sum(1 for _ in file)
                     damage.append(f"{where}: a second run begins here, {item.run[:80]}: its {rest} lines are skipped")
                     return
-                if judge.accepts(item, where, _LONG_NUMBER.search(line) is not None):
-                    yield item
+                long_numbers = _LONG_NUMBER in line.translate(_ONE_DIGIT)
+                as_written = item
+                if packed and isinstance(item, Record):
+                    item = _packed(item)
+                if judge.accepts(item, where, long_numbers, as_written):
+                    yield _without_parts(item) if packed and isinstance(item, Record) else item
     except OSError as error:
         fix = f"ls -l {shlex.quote(str(path))}" if isinstance(error, PermissionError) else _ANOTHER
         raise StoreError(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from error
+
+
+def _packed(record: Record) -> Record:
+    """The record with its samples packed, which are then checked in a third of the time."""
+    packed = (msgspec.structs.replace(m, samples=Ascending(m.samples)) for m in record.measurements)
+    return msgspec.structs.replace(record, measurements=tuple(packed))
+
+
+def _without_parts(record: Record) -> Record:
+    if not any(measured.parts for measured in record.measurements):
+        return record
+    bare = (msgspec.structs.replace(measured, parts={}) for measured in record.measurements)
+    return msgspec.structs.replace(record, measurements=tuple(bare))
 
 
 class _Judge:
@@ -98,8 +144,10 @@ class _Judge:
         self._measured: dict[tuple[str, int], bool] = {}
         self._damage = damage
 
-    def accepts(self, item: Record | Footer, where: str, long_numbers: bool) -> bool:
-        """Whether to take the line; what is wrong with it, or odd about it, goes to the damage."""
+    def accepts(self, item: Record | Footer, where: str, long_numbers: bool, as_written: codec.Line) -> bool:
+        """Whether to take the line; what is wrong with it, or odd about it, goes to the damage. Only the line
+        ``as_written`` tells which of its samples comes first.
+        """
         if isinstance(item, Footer):
             # Until a case is measured again after a lost GPU, both are the same; earlier versions counted either.
             if not len(self._measured) <= item.records <= self.records:
@@ -109,6 +157,8 @@ class _Judge:
                 )
             return True
         if problem := checks.of_record(item, self._cases, long_numbers=long_numbers):
+            if isinstance(as_written, Record):
+                problem = checks.of_record(as_written, self._cases, long_numbers=long_numbers)
             self._damage.append(f"{where}: skipped, not a possible record: {problem}")
             return False
         key = item.case, item.replicate

@@ -61,7 +61,7 @@ Fields = Sequence[Field]
 
 def entries(node: Node, fields: Fields, noun: str = "key") -> dict[str, Node]:
     """The entries of a mapping by key. SuiteError if one is not a field, or a required field is not there."""
-    values = mapping(node, [field.name for field in fields], noun)
+    values = mapping(node, {field.name: field for field in fields}, noun)
     for field in fields:
         if field.required and field.name not in values:
             raise fail(node, f"{node.key or 'the suite'} has no `{field.name}`", f"add `{field.required}`")
@@ -188,8 +188,9 @@ def one_of(names: Collection[str], noun: str) -> Kind:
 
 
 def reference(names: Collection[str], noun: str) -> Kind:
-    """One of the names that the suite, or something beside it, defines."""
-    return Kind(lambda node: _choice(node, names, noun), {"type": "string"})
+    """One of the names that the suite, or something beside it, defines; there may be thousands."""
+    known = dict.fromkeys(names)
+    return Kind(lambda node: _choice(node, known, noun), {"type": "string"})
 
 
 def _choice(node: Node, names: Collection[str], noun: str) -> str:

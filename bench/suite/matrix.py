@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -56,9 +56,15 @@ def backing(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> Backin
     struct = msgspec.convert({key: value for key, value in entry.items() if key != "name"}, registry[name].options)
     every = msgspec.structs.asdict(struct)
     # By value: msgspec omits a default only if it is the very same object.
-    defaults = {field.name: field.default for field in msgspec.structs.fields(struct)}
+    defaults = _defaults(type(struct))
     options = {key: value for key, value in msgspec.to_builtins(struct).items() if every[key] != defaults[key]}
     return Backing(name, options, every)
+
+
+@functools.cache
+def _defaults(options: type[msgspec.Struct]) -> dict[str, Any]:
+    """The defaults of a backend's options; msgspec reads their annotations anew each time."""
+    return {field.name: field.default for field in msgspec.structs.fields(options)}
 
 
 # ---------------------------------------------------------------------------------------------------- references
@@ -77,8 +83,8 @@ def _check_matrix(
         _check_dynamic(entries[axis], axis, names)
     for model in axes["model"]:
         _check_symbols(node, model, {*axes, *names.dynamic}, names)
-    for index, combination in enumerate(include):
-        entry = sequence(entries["include"])[index]
+    nodes = sequence(entries["include"]) if include else []
+    for entry, combination in zip(nodes, include, strict=True):
         for axis, value in mapping(entry).items():
             _check_dynamic(value, axis, names)
         for model in combination.get("model", axes["model"][:1]):
@@ -204,7 +210,7 @@ def axes_of(names: Names) -> tuple[Field, ...]:
         *_FIXED,
         Field(
             name="toolchain",
-            kind=several(Kind(partial(_toolchain, names.toolchains), {"type": "string"})),
+            kind=several(Kind(functools.partial(_toolchain, names.toolchains), {"type": "string"})),
             description="`default`, or names from `toolchains`",
             default="default",
         ),
@@ -217,7 +223,7 @@ def axes_of(names: Names) -> tuple[Field, ...]:
         ),
         Field(
             name="backend",
-            kind=several(Kind(partial(_backend, names.registry), _backend_schema(names.registry))),
+            kind=several(Kind(functools.partial(_backend, names.registry), _backend_schema(names.registry))),
             description="a name, or a mapping with `name` and that backend's options",
             required="backend: [eager, inductor]",
         ),
@@ -265,7 +271,7 @@ def matrix(names: Names) -> Kind:
         others=SYMBOL_AXIS,
         example="{backend: eager, batch: 32}",
     )
-    return record([*axes, *entries_of(entry)], partial(_check_matrix, names), noun="axis", others=SYMBOL_AXIS)
+    return record([*axes, *entries_of(entry)], functools.partial(_check_matrix, names), noun="axis", others=SYMBOL_AXIS)
 
 
 def entries_of(entry: Kind) -> tuple[Field, Field]:

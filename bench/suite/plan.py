@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -76,7 +76,8 @@ def plan(
         what = f"the matrix has {total:,} combinations; the limit is {MAX_COMBINATIONS:,}"
         raise UsageError(what, where=locate(suite, "matrix"), fix="shorten an axis, or split the suite")
     candidates = [candidate for part in axes for candidate in _candidates(suite, part)]
-    _check_exclude(suite, registry, candidates)
+    exclude = [_exclude(entry, registry) for entry in suite.exclude]
+    _check_exclude(suite, exclude, candidates)
     if select.strip():
         candidates = _select_candidates(suite, registry, candidates, select)
     cases: dict[str, Case] = {}
@@ -86,7 +87,7 @@ def plan(
         if backend_override:
             place = "default" if _is_simulated(registry[backend_override]) else case.toolchain
             case = msgspec.structs.replace(case, backend=backend_override, options={}, toolchain=place)
-        reason = _exclusion(suite, registry, candidate) or _impossible(case, registry, device)
+        reason = _exclusion(suite, exclude, candidate) or _impossible(case, registry, device)
         if reason:
             left_out.setdefault(case.id, LeftOut(label=case.label, reason=reason))
         else:
@@ -211,31 +212,48 @@ def _in_order(cases: Mapping[str, Case]) -> tuple[Case, ...]:
 # ------------------------------------------------------------------------------------------------- what is left out
 
 
-def _exclusion(suite: Suite, registry: Mapping[str, Runtime], candidate: Candidate) -> str:
+# Of an exclude entry the values by axis; of a backend its name and the values of the options that it names.
+_Exclude: TypeAlias = dict[str, Collection[Any]]
+
+
+def _exclude(entry: Mapping[str, tuple[Any, ...]], registry: Mapping[str, Runtime]) -> _Exclude:
+    """An exclude entry in the form in which thousands of candidates are compared with it."""
+    return {
+        axis: [_backend_of(value, registry) for value in values] if axis == "backend" else frozenset(values)
+        for axis, values in entry.items()
+    }
+
+
+def _backend_of(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> tuple[str, dict[str, Any]]:
+    every = backing(entry, registry).every
+    return entry["name"], {option: every[option] for option in entry if option != "name"}
+
+
+def _exclusion(suite: Suite, exclude: Sequence[_Exclude], candidate: Candidate) -> str:
     """``excluded at suites/x.yaml:20``, or nothing. An entry excludes a case that agrees with all that it names."""
     if candidate.from_include:
         return ""
-    for index, entry in enumerate(suite.exclude):
-        if all(_agrees(candidate, axis, values, registry) for axis, values in entry.items()):
+    for index, entry in enumerate(exclude):
+        if all(_agrees(candidate, axis, values) for axis, values in entry.items()):
             return f"excluded at {locate(suite, f'exclude.{index}')}"
     return ""
 
 
-def _check_exclude(suite: Suite, registry: Mapping[str, Runtime], candidates: Sequence[Candidate]) -> None:
+def _check_exclude(suite: Suite, exclude: Sequence[_Exclude], candidates: Sequence[Candidate]) -> None:
     """SuiteError for the first entry that agrees with no case of the matrix: most likely a value is mistyped.
 
     Checked before anything is selected or replaced, as an entry need not concern a part of the suite.
     """
     product = [candidate for candidate in candidates if not candidate.from_include]
-    for index, entry in enumerate(suite.exclude):
-        if any(all(_agrees(each, axis, values, registry) for axis, values in entry.items()) for each in product):
+    for index, entry in enumerate(exclude):
+        if any(all(_agrees(each, axis, values) for axis, values in entry.items()) for each in product):
             continue
         agreeing: Sequence[Candidate] = product
         for axis, values in entry.items():
-            before, agreeing = agreeing, [each for each in agreeing if _agrees(each, axis, values, registry)]
+            before, agreeing = agreeing, [each for each in agreeing if _agrees(each, axis, values)]
             if not agreeing:
-                values = dict.fromkeys(_axis(each, axis) for each in before)
-                names = ", ".join(itertools.islice(values, MAX_SHOWN)) + (", ..." if len(values) > MAX_SHOWN else "")
+                present = dict.fromkeys(_axis(each, axis) for each in before)
+                names = ", ".join(itertools.islice(present, MAX_SHOWN)) + (", ..." if len(present) > MAX_SHOWN else "")
                 what = f"the exclude entry takes nothing away: no combination of the matrix agrees with its {axis}"
                 fix = f"remove the entry, or correct it; there {axis} is: {names}"
                 raise SuiteError(what, where=locate(suite, f"exclude.{index}"), fix=fix)
@@ -252,21 +270,19 @@ def _axis(candidate: Candidate, axis: str) -> str:
     return _word(candidate.case.symbols[axis]) if axis in candidate.case.symbols else "none"
 
 
-def _agrees(candidate: Candidate, axis: str, values: tuple[Any, ...], registry: Mapping[str, Runtime]) -> bool:
+def _agrees(candidate: Candidate, axis: str, values: Collection[Any]) -> bool:
     case = candidate.case
     if axis == "backend":
-        return any(_is_backend(candidate, value, registry) for value in values)
+        return any(_is_backend(candidate, *value) for value in values)
     if axis == "dynamic":
         return bool(case.dynamic) in values
     return (case.symbols.get(axis) if axis not in AXES else getattr(case, axis)) in values
 
 
-def _is_backend(candidate: Candidate, entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> bool:
-    """Whether the backend is the one of ``entry`` and agrees in the options that ``entry`` names."""
-    if entry["name"] != candidate.case.backend:
-        return False
-    options = backing(entry, registry).every
-    return all(options[option] == candidate.backing.every[option] for option in entry if option != "name")
+def _is_backend(candidate: Candidate, name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the backend is the one called ``name`` and agrees in the ``options``."""
+    every = candidate.backing.every
+    return name == candidate.case.backend and all(every[option] == value for option, value in options.items())
 
 
 def _is_simulated(runtime: Runtime) -> bool:

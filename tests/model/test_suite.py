@@ -60,6 +60,14 @@ def test_a_cases_identity_is_the_same_on_every_machine_and_in_every_version() ->
     assert len(case().id) == 12
 
 
+def test_an_identity_that_was_asked_for_is_no_part_of_the_case_nor_of_one_made_of_it() -> None:
+    asked, fresh = case(streams=2), case(streams=2)
+    identity = asked.id
+    assert msgspec.json.encode(asked) == msgspec.json.encode(fresh)
+    assert asked == fresh
+    assert msgspec.structs.replace(asked, streams=1).id == case().id != identity
+
+
 def test_a_case_read_back_from_json_is_the_same_case() -> None:
     for change in CHANGES:
         asked = case(**change)

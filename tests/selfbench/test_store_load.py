@@ -45,14 +45,14 @@ print(json.dumps({"seconds": seconds, "peak": peak, "rows": len(table), "records
 """
 
 
-def write_runs(root: Path, series: dict[str, int]) -> None:
-    """``RUNS`` files of full records: 256 samples in each series."""
+def full_record(series: dict[str, int]) -> Record:
+    """A record with 256 samples in each series."""
     rng = np.random.default_rng(0)
     measured = tuple(
         Measurement(boundary=name, samples=tuple(rng.integers(ns, ns * 1.05, 256).tolist()), stop="max_samples")  # type: ignore[arg-type]
         for name, ns in series.items()
     )
-    full = Record(
+    return Record(
         case="",
         label="",
         phases=tuple(Phase(name=name, ns=1_234_567_890) for name in ("import", "load", "compile", "first_call")),
@@ -60,6 +60,11 @@ def write_runs(root: Path, series: dict[str, int]) -> None:
         accuracy=Accuracy(ok=True, outputs=()),
         telemetry=Telemetry(host=HostFigures(rss_bytes=1_000_000_000, peak_rss_bytes=2_000_000_000)),
     )
+
+
+def write_runs(root: Path, series: dict[str, int]) -> None:
+    """``RUNS`` files of full records: 256 samples in each series."""
+    full = full_record(series)
     cases = tuple(case(symbols={"size": number + 1}) for number in range(CASES))
     for number in range(RUNS):
         top = header(cases, run=f"20261123T1015{number:02d}Z-large-1a2b3c4")

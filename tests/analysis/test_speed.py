@@ -1,0 +1,66 @@
+"""Which case a speed is against: the nearest of the baseline's, however many there are."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.analysis.rows import rows
+from bench.analysis.speed import is_baseline, size, with_precision
+from bench.model.run import Measurement, Record
+from bench.model.suite import Case, named
+from tests.report.conftest import make
+
+CASES = st.builds(
+    Case,
+    model=st.just("net"),
+    factory=st.just("zoo.py:net"),
+    inputs=st.just({}),
+    backend=st.sampled_from(["eager", "inductor"]),
+    options=st.sampled_from([{}, {"mode": "max-autotune"}]),
+    precision=st.sampled_from(["fp32", "fp16", "bf16"]),
+    symbols=st.sampled_from([{"batch": 1}, {"batch": 8}]),
+    toolchain=st.sampled_from(["default", "old"]),
+    cuda_graph=st.booleans(),
+    streams=st.integers(1, 3),
+)
+NAMES = ("eager", "inductor", "inductor[mode=max-autotune]", "eager/fp16", "eager@old", "inductor@default/fp32")
+
+
+def nearest(case: Case, others: list[Case], baseline: str) -> Case | None:
+    """By comparison with each of the others: precision, the options that are named, toolchain, graph, streams."""
+
+    def distance(other: Case) -> tuple[bool, ...]:
+        return (
+            other.precision != case.precision,
+            not baseline.startswith(named(other.backend, other.options)) or not is_exact(other),
+            other.toolchain != case.toolchain,
+            other.cuda_graph,
+            other.streams != case.streams,
+        )
+
+    def is_exact(other: Case) -> bool:
+        return baseline.replace(named(other.backend, other.options), "", 1)[:1] in ("", "@", "/")
+
+    able = [
+        other
+        for other in others
+        if is_baseline(other, baseline)
+        and size(other) == size(case)
+        and (other.precision in (case.precision, "fp32") or with_precision(other, baseline))
+    ]
+    return min(able, key=distance, default=None)
+
+
+@given(st.lists(CASES, min_size=1, max_size=25, unique_by=lambda case: case.id), st.sampled_from(NAMES))
+def test_a_speed_is_against_the_nearest_case_of_the_baseline(cases: list[Case], baseline: str) -> None:
+    if not any(is_baseline(case, baseline) for case in cases):
+        return
+    samples = tuple(range(1000, 1008))
+    records = [
+        Record(case=c.id, label=c.label, measurements=(Measurement(boundary="latency", samples=samples),))
+        for c in cases
+    ]
+    for case, row in zip(cases, rows(make(cases, records), baseline), strict=True):
+        expected = nearest(case, cases, baseline)
+        assert (row.speed.against if row.speed else None) == (expected.label if expected else None)
