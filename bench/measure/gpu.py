@@ -15,7 +15,7 @@ from bench.measure import cuda, gpu_samples, result
 from bench.measure.cuda import CudaClock, HoldBroken
 from bench.measure.gpu_samples import NullLane
 from bench.measure.host import Phase
-from bench.measure.loop import WINDOWS, sample, warm_up
+from bench.measure.loop import WINDOWS, frozen, sample, warm_up
 from bench.measure.nvtx import range_
 from bench.measure.stop import StopRule
 from bench.measure.stray_work import Escapes
@@ -32,7 +32,9 @@ DEPTH = 2
 _FLOOR_CALLS = 20
 _PAIRS = 50
 _ADDED_WITHIN = 1_000
-_COMPARING = NS_PER_S
+_COMPARING = NS_PER_S // 4
+# A call that takes longer is not compared: six pairs of it would take a second.
+_COMPARABLE = NS_PER_S // 12
 # As few samples have a 95 % interval of their median.
 _FEWEST = 6
 _OVERLAP = "with l2: cold the L2 cache is flushed before each call, which cannot be where calls overlap"
@@ -52,6 +54,7 @@ def _loops(policy: Policy) -> tuple[str, ...]:
     return tuple(name for name in loops if loops[name])
 
 
+@frozen()
 def measure(
     lanes: Sequence[Lane],
     case: Case,
@@ -163,14 +166,16 @@ class _Measuring:
     def warm_up(self, held: bool) -> None:
         """Plain calls first, so that every kernel has run; then, where streams are held, held ones until steady.
 
-        Plain times of a program that is bound by the host never settle: they are the host's.
+        Each for half of the least time. Plain times of a program that is bound by the host never settle: they are the
+        host's.
         """
         plain = gpu_samples.gpu(self.lanes[0], self.clock, hold=False)
         if held and not self.clock.can_hold():
-            self._run_every_kernel(plain)
+            policy = msgspec.structs.replace(self.policy, warmup_ns=self.policy.warmup_ns // 2)
+            self._run_every_kernel(plain, policy)
             take = gpu_samples.gpu(self.lanes[0], self.clock, hold=True)
             try:
-                warm = self.clock.twice(lambda: warm_up(take, self.policy, self.host_clock))
+                warm = self.clock.twice(lambda: warm_up(take, policy, self.host_clock))
             except HoldBroken:
                 self.broken = True
                 warm = warm_up(plain, self.policy, self.host_clock)
@@ -179,9 +184,9 @@ class _Measuring:
         if not warm.steady:
             self.warnings.append(result.not_steady(warm))
 
-    def _run_every_kernel(self, plain: gpu_samples.Take) -> None:
-        """As many plain calls as a warm-up has at least, within its limit."""
-        start, calls, policy = self.host_clock.now(), 0, self.policy
+    def _run_every_kernel(self, plain: gpu_samples.Take, policy: Policy) -> None:
+        """As many plain calls as a warm-up by ``policy`` has at least, within its limit."""
+        start, calls = self.host_clock.now(), 0
         while calls < policy.warmup_calls or self.host_clock.now() - start < policy.warmup_ns:
             plain()
             calls += 1
@@ -193,12 +198,12 @@ class _Measuring:
         lane = self.lanes[0]
         measured = self.take("enqueue", gpu_samples.enqueue(lane, self.clock, self.host_clock))
         start, end = self.spans["enqueue"]
-        if isinstance(lane, Bare) and 2 * _FEWEST * (end - start) < _COMPARING * len(measured.samples):
+        if isinstance(lane, Bare) and end - start < _COMPARABLE * len(measured.samples):
             whole, bare = (gpu_samples.enqueue(lane, self.clock, self.host_clock, call) for call in (None, lane.bare()))
             self._compare(whole, bare)
 
     def _compare(self, whole: gpu_samples.Take, bare: gpu_samples.Take) -> None:
-        """What a call adds to the ``bare`` one, until it is known to +-1 us or a second has passed.
+        """What a call adds to the ``bare`` one, until it is known to +-1 us or a quarter of a second has passed.
 
         In turn, and each first every other time: the host's speed differs by more from one second to the next.
         """

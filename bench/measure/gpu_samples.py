@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import Unsupported
 from bench.measure.cuda import CudaClock, Driver
 from bench.measure.loop import evenly, quiet
-from bench.measure.result import WINDOW
+from bench.measure.result import WINDOW, most_calls
 from bench.model.run import Measurement
 from bench.model.seam import Buffer, Clock, Lane
 from bench.model.suite import Boundary, Policy
@@ -199,13 +199,13 @@ def throughput(
 
     Counts calls over the GPU's time from the first H2D start to the last D2H end. ``parts`` are what trtexec shows: the
     host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
-    most ``max_samples`` are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
+    most 256 (or ``max_samples``) are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
     """
     with contextlib.closing(_Loop(lanes, clock, host_clock, transfers=transfers)) as loop, quiet():
         loop.lead_in(policy)
         with during_window:
             loop.run(policy.throughput_ns)
-    times = {name: evenly(times_of_calls, policy.max_samples) for name, times_of_calls in loop.parts.items()}
+    times = {name: evenly(times_of_calls, most_calls(policy)) for name, times_of_calls in loop.parts.items()}
     return Measurement(
         boundary="throughput",
         samples=times.pop("total"),

@@ -13,15 +13,16 @@ import numpy as np
 
 from bench.errors import Unsupported
 from bench.measure import result, stop
-from bench.measure.loop import Take, evenly, quiet, sample, warm_up
+from bench.measure.loop import Take, evenly, frozen, quiet, sample, warm_up
 from bench.measure.nvtx import each, range_
 from bench.model.run import Measurement, Warning
 from bench.model.seam import Clock, Lane
 from bench.model.suite import Boundary, Case, Policy
 
 HOST: tuple[Boundary, ...] = ("latency", "throughput")
-# A lane makes at least as many calls in the window: lanes end up to one call apart, an error of at most a tenth.
-_LANE_CALLS = 10
+# A lane makes at least as many calls in the window: several end up to one call apart, an error of at most a tenth; of
+# one alone the window ends with a call.
+_LANE_CALLS, _ALONE_CALLS = 10, 3
 
 # Per lane the time of its start and of each call's end: nanoseconds, shape (1 + calls,).
 Stamps = np.ndarray[Any, np.dtype[np.int64]]
@@ -33,6 +34,7 @@ def lanes_needed(case: Case, policy: Policy) -> int:
     return case.streams if "throughput" in (policy.boundaries or HOST) else 1
 
 
+@frozen()
 def measure(
     lanes: Sequence[Lane], case: Case, policy: Policy, clock: Clock, phase: Phase = range_, *, ranged: bool = False
 ) -> result.Measured:
@@ -99,25 +101,31 @@ def throughput(
     """Closed loop with a thread per lane, each calling back to back; one lane runs in the caller's thread.
 
     Each thread first calls its lane ``warmup_calls`` times or for ``warmup_ns``, whichever ends first; then all start
-    together. A lane ends after ``throughput_ns`` and 10 calls (``Window``), or after ``max_time_ns`` (``MaxTime``).
+    together. A lane ends after ``throughput_ns`` and 10 calls, or 3 where it is alone (``Window``), or after
+    ``max_time_ns`` (``MaxTime``).
     All calls count: ``calls`` over ``window_ns``, from the first start to the last end. Of their latencies the
-    samples are at most ``max_samples``, evenly spaced in the order in which the calls ended. What a lane raises ends
-    the other lanes and is raised here.
+    samples are at most 256 (``max_samples``, if that is more), evenly spaced in the order in which the calls ended.
+    What a lane raises ends the other lanes and is raised here.
     """
     with quiet():
         stamps = _closed_loops(lanes, clock, policy, ranged)
     ends = np.concatenate([lane[1:] for lane in stamps])
     latencies = np.concatenate([np.diff(lane) for lane in stamps])[np.argsort(ends, kind="stable")]
-    in_time = all(lane[-1] - lane[0] >= policy.throughput_ns and len(lane) > _LANE_CALLS for lane in stamps)
+    least = _least_calls(lanes)
+    in_time = all(lane[-1] - lane[0] >= policy.throughput_ns and len(lane) > least for lane in stamps)
     return Measurement(
         boundary="throughput",
-        samples=evenly(latencies.tolist(), policy.max_samples),
+        samples=evenly(latencies.tolist(), result.most_calls(policy)),
         batch=batch,
         stop=result.WINDOW if in_time else stop.MAX_TIME,
         calls=len(latencies),
         window_ns=int(max(lane[-1] for lane in stamps) - min(lane[0] for lane in stamps)),
         lanes=len(lanes),
     )
+
+
+def _least_calls(lanes: Sequence[Lane]) -> int:
+    return _LANE_CALLS if len(lanes) > 1 else _ALONE_CALLS
 
 
 def _closed_loops(lanes: Sequence[Lane], clock: Clock, policy: Policy, ranged: bool) -> list[Stamps]:
@@ -130,7 +138,7 @@ def _closed_loops(lanes: Sequence[Lane], clock: Clock, policy: Policy, ranged: b
             call = each(lane.call, "call") if ranged else lane.call
             _lead_in(call, policy, clock)
             together.wait()
-            return _closed_loop(call, policy, clock, failed)
+            return _closed_loop(call, policy, clock, failed, _least_calls(lanes))
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             failed.append(error)
             together.abort()
@@ -155,8 +163,10 @@ def _lead_in(call: Callable[[], object], policy: Policy, clock: Clock) -> None:
             break
 
 
-def _closed_loop(call: Callable[[], object], policy: Policy, clock: Clock, failed: Sequence[object]) -> Stamps:
-    """Call back to back until the window is full or another lane has failed."""
+def _closed_loop(
+    call: Callable[[], object], policy: Policy, clock: Clock, failed: Sequence[object], least: int
+) -> Stamps:
+    """Call back to back, ``least`` calls at least, until the window is full or another lane has failed."""
     now = clock.now
     stamps = array("q", [now()])
     full, last = stamps[0] + policy.throughput_ns, stamps[0] + policy.max_time_ns
@@ -164,6 +174,6 @@ def _closed_loop(call: Callable[[], object], policy: Policy, clock: Clock, faile
         call()
         end = now()
         stamps.append(end)
-        if (end >= full and len(stamps) > _LANE_CALLS) or end >= last:
+        if (end >= full and len(stamps) > least) or end >= last:
             break
     return np.frombuffer(stamps, np.int64)

@@ -16,6 +16,10 @@ from bench.stats import median_interval
 
 # The reason why a throughput loop ended: its window is full. The other one is MaxTime.
 WINDOW = "Window"
+# As many of its calls are stored, beside the sums over all.
+_CALLS = 256
+# An interval that is wider (half of it, as a fraction) hides differences that a verdict is about.
+_COARSE = 0.02
 # A tenth is what host times differ by from one second to the next on a quiet machine.
 _OVERLAPPED = 1.1
 
@@ -30,15 +34,21 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def not_steady(warm: WarmUp) -> Warning:
-    """The warning that the warm-up ended before its windows agreed."""
+    """The warning that the warm-up ended before its windows agreed: they drifted to the end, or were noisy."""
     spread = warm.spread if math.isfinite(warm.spread) else None
-    return Warning(kind="NotSteady", figures={"calls": warm.calls, "ns": warm.ns, "spread": spread})
+    return Warning(
+        kind="Noisy" if warm.noisy else "NotSteady", figures={"calls": warm.calls, "ns": warm.ns, "spread": spread}
+    )
 
 
 def imprecise(measurement: Measurement, policy: Policy) -> list[Warning]:
-    """A warning if sampling ended with the interval of the median wider than requested."""
+    """A warning if sampling ended with the interval of the median wider than requested, or than ±2 % where the second
+    of one process was over.
+    """
     width = stop.half_width(median_interval(measurement.samples))
-    if measurement.stop not in (stop.PLATEAU, stop.MAX_TIME) or width <= policy.target_ci:
+    enough = measurement.stop == stop.ENOUGH
+    limit = max(policy.target_ci, _COARSE) if enough else policy.target_ci
+    if measurement.stop not in (stop.PLATEAU, stop.ENOUGH, stop.MAX_TIME) or width <= limit:
         return []
     figures = {
         "boundary": measurement.boundary,
@@ -47,7 +57,12 @@ def imprecise(measurement: Measurement, policy: Policy) -> list[Warning]:
     }
     if measurement.stop == stop.MAX_TIME:
         figures |= {"max_time_ns": policy.max_time_ns, "batch": measurement.batch}
-    return [Warning(kind=measurement.stop, figures=figures)]
+    return [Warning(kind="Imprecise" if enough else measurement.stop, figures=figures)]
+
+
+def most_calls(policy: Policy) -> int:
+    """How many calls of a throughput loop are stored one by one."""
+    return max(_CALLS, policy.max_samples)
 
 
 def drifted(enqueue: Measurement, latency: Measurement) -> list[Warning]:

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+from bench.measure.trend import groups_of, mann_kendall
 from bench.model.seam import Clock
 from bench.model.suite import Policy
 from bench.stats import Interval, median_interval
+from bench.units import NS_PER_S
 
 TARGET_REACHED = "TargetReached"
 PLATEAU = "Plateau"
+ENOUGH = "Enough"
 MAX_SAMPLES = "MaxSamples"
 MAX_TIME = "MaxTime"
 
+# What one process is given for a boundary once it has min_samples: its noise lasts longer, and processes differ.
+ENOUGH_NS = NS_PER_S
+# Fewer samples in a row are of one moment: a host stays faster or slower for many of them.
+_FIRST = 30
 # Samples between two checks of the interval; and how much the samples grow between two checks for a plateau.
 _EVERY = 16
 _GROWTH = 1.5
+# By how much the interval must have grown: by less it does so by chance, as there are few samples.
+_WIDER = 1.2
+# A trend over tenths of the samples, in standard deviations of what independent samples do.
+_TENTHS, _DRIFT = 10, 2.2
 
 
 class StopRule:
     """Takes samples one by one; ``reason`` is empty while more are needed.
 
-    ``TargetReached``: at least ``min_samples``, and both ends of the 95 % interval of the median lie within
-    ``target_ci`` of the median. Checked after ``min_samples`` and every 16 samples from there, and at the end.
+    ``TargetReached``: both ends of the 95 % interval of the median lie within ``target_ci`` of the median. Checked
+    after 30 samples, or ``min_samples`` if that is more, and every 16 from there; and at the end of those that have
+    ``min_samples``.
 
-    ``Plateau``: more samples do not help. Checkpoints lie at ``min_samples`` and then at 1.5 times the samples of the
-    checkpoint before (50, 75, 112, 168, 252). Independent noise would narrow the interval by 18 % from one to the
-    next; it has stopped falling when at two checkpoints in a row the interval is no narrower than at the one before
-    those two. (Of independent samples about 5 % of runs end so by chance, of drifting ones about 9 in 10.)
+    ``Plateau``: more samples do not help. Checkpoints lie at the first of those checks and then at 1.5 times the
+    samples of the checkpoint before (30, 45, 67, 100). Independent noise would narrow the interval by 18 % from one to
+    the next; it has stopped falling when at two checkpoints in a row the interval is wider by a fifth than at the one
+    before those two. So it is where one of the next two reasons ends samples that drift. (Of independent samples about
+    3 % of runs end so by chance, of those that drift by thrice their noise nearly all.)
+
+    ``Enough``: ``min_samples``, and a second since ``start``: more time is better spent on another process.
 
     ``MaxSamples`` and ``MaxTime``: ``max_samples`` samples, or ``max_time_ns`` on ``clock`` since ``start``, which is
     the time of ``begin`` (before that of the construction), with however few samples there are by then. The first
@@ -40,7 +56,7 @@ class StopRule:
         self._policy = policy
         self._now = clock.now
         self.start = clock.now()
-        self._look = max(1, policy.min_samples)
+        self._look = max(1, policy.min_samples, min(_FIRST, policy.max_samples))
         self._checkpoint = self._look
         self._widths: list[float] = []
 
@@ -52,10 +68,17 @@ class StopRule:
         """Take one sample and decide."""
         self.samples.append(ns)
         n = len(self.samples)
-        over = self._now() - self.start >= self._policy.max_time_ns
-        limit = MAX_SAMPLES if n >= self._policy.max_samples else MAX_TIME if over else ""
+        limit = MAX_SAMPLES if n >= self._policy.max_samples else self._over(n, self._now() - self.start)
         if limit or n >= self._look:
-            self.reason = self._judge(n) or limit
+            self.reason = self._judge(n) or (
+                PLATEAU if limit in (ENOUGH, MAX_SAMPLES) and drifts(self.samples) else limit
+            )
+
+    def _over(self, n: int, ns: int) -> str:
+        """Why ``ns`` are enough time for ``n`` samples, empty if they are not."""
+        if n >= self._policy.min_samples and ns >= ENOUGH_NS:
+            return ENOUGH
+        return MAX_TIME if ns >= self._policy.max_time_ns else ""
 
     def _judge(self, n: int) -> str:
         """The interval's verdict on ``n`` samples, empty to continue."""
@@ -70,7 +93,7 @@ class StopRule:
             self._widths.append(width)
         self._look = max(n + 1, min(self._look, self._checkpoint))
         before = self._widths[-3:]
-        return PLATEAU if len(before) == 3 and min(before[1:]) >= before[0] else ""
+        return PLATEAU if len(before) == 3 and min(before[1:]) >= _WIDER * before[0] else ""
 
 
 def half_width(interval: Interval | None) -> float:
@@ -81,3 +104,8 @@ def half_width(interval: Interval | None) -> float:
     if not distance:
         return 0.0
     return distance / interval.centre if interval.centre else math.inf
+
+
+def drifts(samples: Sequence[float]) -> bool:
+    """Whether the medians of the tenths of ``samples`` rise or fall, by more than one in 60 series does by chance."""
+    return len(samples) >= _TENTHS and abs(mann_kendall(groups_of(samples, _TENTHS))) > _DRIFT

@@ -116,6 +116,9 @@ class Policy(Data, frozen=True, kw_only=True):
     ``boundaries`` empty means the device's defaults (CPU: latency, throughput; GPU: gpu, enqueue, latency,
     throughput). ``target_ci`` is the half-width of the 95 % interval of the median, as a fraction of it. Replicate r
     measures build r modulo ``builds``. ``energy_ns`` is how long a saturated loop runs for energy (0: not at all).
+
+    The defaults here are those of a stored run that lacks a field, and never change; those of a suite are in
+    ``DEFAULT_POLICY``.
     """
 
     boundaries: tuple[Boundary, ...] = ()
@@ -131,6 +134,10 @@ class Policy(Data, frozen=True, kw_only=True):
     builds: int = 1
     energy_ns: int = 0
     timeout_ns: int = 1_200_000_000_000
+
+
+# The policy of a suite that says nothing else. What these numbers of samples rest on: docs/measuring.md.
+DEFAULT_POLICY = Policy(min_samples=10, max_samples=100, warmup_calls=3)
 
 
 class Case(Data, frozen=True, kw_only=True, dict=True):
@@ -231,7 +238,7 @@ class Suite(Data, frozen=True, kw_only=True):
     include: tuple[dict[str, Any], ...] = ()
     exclude: tuple[dict[str, Any], ...] = ()
     dynamic: dict[str, Range] = {}
-    measure: Policy = Policy()
+    measure: Policy = DEFAULT_POLICY
     accuracy: dict[str, Threshold] = {}
     toolchains: dict[str, Toolchain] = {}
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -168,6 +168,17 @@ def _not_steady(f: Figures) -> Advice:
     )
 
 
+def _noisy(f: Figures) -> Advice:
+    spread = f["spread"]
+    factor = spread is not None and _high(spread) > 1
+    by = ", one of them 0" if spread is None else " by more than 100%" if factor else f" by {_percent(spread)}"
+    return Advice(
+        f"after {_number(f['calls'])} warm-up calls in {_time(f['ns'])} the medians of three windows differed{by}, "
+        "but neither rose nor fell: the machine is noisy, and a longer warm-up does not help",
+        "close other programs, fix the CPU's frequency, more processes (replicates)",
+    )
+
+
 def _known(f: Figures) -> str:
     width = f["half_width"]
     known = "not known to any interval" if width is None or _high(width) > 1 else f"known to ±{_percent(width)}"
@@ -189,6 +200,13 @@ def _max_time(f: Figures) -> Advice:
     hints += ["no --quick, which allows 1 s"] * (_low(f["max_time_ns"]) <= NS_PER_S)
     hints += ["a smaller batch"] * (_high(f["batch"]) > 1)
     return Advice(f"{_known(f)} when {_time(f['max_time_ns'])} were over", ", or ".join(hints))
+
+
+def _imprecise(f: Figures) -> Advice:
+    return Advice(
+        f"{_known(f)}, which took a second: more of them in this process would say little",
+        "more processes (replicates), or close other programs",
+    )
 
 
 def _host_drift(f: Figures) -> Advice:
@@ -461,8 +479,10 @@ SENTENCES: dict[str, Callable[[Figures], Advice]] = {
     "NoisyHost": _noisy_host,
     "NotCold": _not_cold,
     "NotSteady": _not_steady,
+    "Noisy": _noisy,
     "OutputsChange": _outputs_change,
     "Plateau": _plateau,
+    "Imprecise": _imprecise,
     "Recompiled": _recompiled,
     "ResumedByAnother": _resumed_by_another,
     "ResumedElsewhere": _resumed_elsewhere,

@@ -119,5 +119,11 @@ def _files_missing(suite: Suite, run_plan: Plan) -> dict[str, str]:
 
 
 def quick_policy(policy: Policy) -> Policy:
-    """``policy`` for a first look: one process a case, intervals of ±2 %, at most 1 s a boundary."""
-    return msgspec.structs.replace(policy, replicates=1, target_ci=0.02, max_time_ns=min(policy.max_time_ns, NS_PER_S))
+    """``policy`` for a first look: one process a case, intervals of ±2 %, 1 s a boundary, 0.5 s of throughput."""
+    return msgspec.structs.replace(
+        policy,
+        replicates=1,
+        target_ci=0.02,
+        max_time_ns=min(policy.max_time_ns, NS_PER_S),
+        throughput_ns=min(policy.throughput_ns, NS_PER_S // 2),
+    )

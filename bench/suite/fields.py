@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import UPGRADE
-from bench.model.suite import ASKABLE, DEFAULT_THRESHOLDS, PRECISIONS, Policy, Range, Toolchain
+from bench.model.suite import ASKABLE, DEFAULT_POLICY, DEFAULT_THRESHOLDS, PRECISIONS, Policy, Range, Toolchain
 from bench.suite.kinds import (
     FRACTION,
     IDENTIFIER,
@@ -104,13 +104,13 @@ MEASURE = (
         description="stop when the 95 % interval of the median is within ± this fraction",
         default="0.5%",
     ),
-    Field(name="min_samples", kind=whole(), description="minimum samples per boundary and process", default=50),
-    Field(name="max_samples", kind=whole(), description="maximum samples per boundary and process", default=256),
+    Field(name="min_samples", kind=whole(), description="minimum samples per boundary and process", default=10),
+    Field(name="max_samples", kind=whole(), description="maximum samples per boundary and process", default=100),
     Field(
         name="max_time",
         attribute="max_time_ns",
         kind=duration(),
-        description="time for the samples of one boundary",
+        description="time for the samples of one boundary; with `min_samples` a second is enough",
         default="15s",
     ),
     Field(
@@ -127,12 +127,12 @@ MEASURE = (
         description="minimum time before the first sample",
         default="200ms",
     ),
-    Field(name="warmup_calls", kind=whole(0), description="minimum calls before the first sample", default=10),
+    Field(name="warmup_calls", kind=whole(0), description="minimum calls before the first sample", default=3),
     Field(
         name="warmup_limit",
         attribute="warmup_limit_ns",
         kind=duration(),
-        description="give up waiting for a steady state, with a warning",
+        description="give up waiting for a steady state, with a warning; noise that does not drift ends it after 1 s",
         default="10s",
     ),
     Field(
@@ -146,10 +146,14 @@ MEASURE = (
 
 
 def _policy(values: dict[str, Any], node: Node) -> Policy:
-    policy = Policy(**values)
-    if policy.min_samples > policy.max_samples:
-        what = f"measure: min_samples {policy.min_samples} is more than max_samples {policy.max_samples}"
+    policy = msgspec.structs.replace(DEFAULT_POLICY, **values)
+    least, most = policy.min_samples, policy.max_samples
+    if least > most and {"min_samples", "max_samples"} <= set(values):
+        what = f"measure: min_samples {least} is more than max_samples {most}"
         raise fail(mapping(node).get("min_samples", node), what)
+    if least > most:  # the default gives way
+        least = most = values.get("min_samples", most)
+        return msgspec.structs.replace(policy, min_samples=least, max_samples=most)
     return policy
 
 

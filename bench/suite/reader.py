@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.errors import did_you_mean
 from bench.model.seam import Runtime
-from bench.model.suite import Policy, Suite, Toolchain
+from bench.model.suite import DEFAULT_POLICY, Suite, Toolchain
 from bench.suite import fields, yaml_marks
 from bench.suite.kinds import entries as entries_of
 from bench.suite.kinds import reference
@@ -58,7 +58,7 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
         include=include,
         exclude=exclude,
         dynamic=dynamic,
-        measure=values.get("measure", Policy()),
+        measure=values.get("measure", DEFAULT_POLICY),
         accuracy=values.get("accuracy", {}),
         toolchains=toolchains,
         device=values.get("device", "auto"),

@@ -164,6 +164,14 @@ def test_a_slow_model_is_called_a_few_times(monkeypatch: pytest.MonkeyPatch, mad
     gate.close()
 
 
+def test_plain_and_held_calls_share_the_least_time_of_the_warm_up(gpu: SimulatedGpu) -> None:
+    lane = SimulatedLane(gpu, kernel_ns=1_000_000)
+    phases = Counting(lane)
+    asked = Case(model="m", factory="f:m", inputs={}, backend="b")
+    measure([lane], asked, Policy(boundaries=("gpu",)), CudaClock(gpu, gpu.gate), gpu.host, phases)
+    assert 150 < phases.calls["warmup"] <= 202  # of 200 ms
+
+
 def test_a_call_that_waits_is_warmed_up_until_it_is_steady_too(
     gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,7 +367,7 @@ def test_what_a_lane_adds_to_its_runtimes_own_call_can_be_read_off(gpu: Simulate
 
 
 @pytest.mark.parametrize(("jitter", "known"), [(6_000, True), (900_000, False)])
-def test_what_a_lane_adds_is_compared_until_it_is_known_or_a_second_has_passed(
+def test_what_a_lane_adds_is_compared_until_it_is_known_or_a_quarter_of_a_second_has_passed(
     gpu: SimulatedGpu, jitter: int, known: bool
 ) -> None:
     rng = random.Random(0)
@@ -381,4 +389,4 @@ def test_what_a_lane_adds_is_compared_until_it_is_known_or_a_second_has_passed(
     low, high = found.facts.enqueue_added_low_ns, found.facts.enqueue_added_high_ns
     assert low <= 3_000 <= high
     assert (high - low <= 2_000) is known
-    assert (gpu.host.time - start > 1_000_000_000) is not known
+    assert (gpu.host.time - start > 250_000_000) is not known

@@ -17,7 +17,7 @@ from bench.measure import host, result
 from bench.measure.clock import FakeClock, HostClock
 from bench.measure.loop import WarmUp
 from bench.model.run import Warning
-from bench.model.suite import Case, Input, Policy
+from bench.model.suite import DEFAULT_POLICY, Case, Input, Policy
 from bench.report.warnings import describe
 
 MS = 1_000_000
@@ -165,12 +165,13 @@ def test_several_lanes_really_run_at_the_same_time() -> None:
     assert found.calls == 2000
 
 
-def test_every_call_counts_though_only_evenly_spaced_latencies_are_kept() -> None:
+@pytest.mark.parametrize(("most", "stored"), [(100, 256), (300, 300)])
+def test_every_call_counts_though_only_evenly_spaced_latencies_are_kept(most: int, stored: int) -> None:
     lane = Lane(clock := FakeClock(), lambda call: 1000 + call)
-    found = host.throughput([lane], clock, Policy(throughput_ns=20 * MS, max_samples=100, warmup_calls=0))
+    found = host.throughput([lane], clock, Policy(throughput_ns=20 * MS, max_samples=most, warmup_calls=0))
     assert found.calls == lane.calls
     assert found.window_ns == clock.now()
-    assert len(found.samples) == 100
+    assert len(found.samples) == stored
     assert found.samples[0] == 1000
     gaps = np.diff(found.samples)
     assert gaps.min() >= 1
@@ -187,13 +188,21 @@ def test_latencies_of_several_lanes_are_in_the_order_in_which_calls_ended() -> N
 
 
 def test_a_lane_makes_ten_calls_though_the_window_is_over() -> None:
+    clock = FakeClock()
+    slow, fast = Lane(clock, lambda _: 300 * MS), Lane(clock, lambda _: 20 * MS)
+    found = host.throughput([slow, fast], clock, Policy(warmup_calls=0))
+    assert (slow.calls, found.stop) == (10, "Window")
+    assert fast.calls > 10
+
+
+def test_the_window_of_a_lane_alone_ends_with_a_call() -> None:
     (found,) = measure(lambda _: 300 * MS, Policy(boundaries=("throughput",))).measurements
-    assert (found.calls, found.window_ns, found.stop) == (10, 3000 * MS, "Window")
+    assert (found.calls, found.window_ns, found.stop) == (4, 1200 * MS, "Window")
 
 
 def test_a_very_slow_lane_ends_by_time() -> None:
-    (found,) = measure(lambda _: 5000 * MS, Policy(boundaries=("throughput",))).measurements
-    assert (found.calls, found.window_ns, found.stop) == (3, 15_000 * MS, "MaxTime")
+    (found,) = measure(lambda _: 8000 * MS, Policy(boundaries=("throughput",))).measurements
+    assert (found.calls, found.window_ns, found.stop) == (2, 16_000 * MS, "MaxTime")
 
 
 class Breaks(Exception):
@@ -252,10 +261,43 @@ def test_too_little_time_warns_with_what_is_known() -> None:
     figures = {"boundary": "latency", "half_width": None, "samples": 3, "max_time_ns": 15_000 * MS, "batch": 1}
     assert few.warnings[0].figures == figures
     assert "not known to any interval from 3 samples when 15.0 s were over" in describe(few.warnings[0]).text
-    rng = np.random.default_rng(1)
-    some = measure(lambda _: 300 * MS * np.exp(rng.normal(0, 0.05)), Policy(boundaries=("latency",)))
+    some = measure(jitter(400 * MS), Policy(boundaries=("latency",)))
+    assert some.warnings[-1].kind == "MaxTime"
     assert some.warnings[-1].figures["half_width"] > 0
     assert "known to ±" in describe(some.warnings[-1]).text
+
+
+def jitter(ns: int, sd: float = 0.1) -> Callable[[int], float]:
+    """Calls of ``ns`` with log-normal noise."""
+    rng = np.random.default_rng(1)
+    return lambda _: ns * np.exp(rng.normal(0, sd))
+
+
+def test_noise_is_no_warm_up_and_a_second_of_it_is_enough() -> None:
+    found = measure(jitter(30 * MS), DEFAULT_POLICY)
+    assert [warning.kind for warning in found.warnings] == ["Noisy", "Imprecise"]
+    noisy, imprecise = found.warnings
+    assert 1000 * MS <= noisy.figures["ns"] < 2000 * MS
+    latency = found.measurements[0]
+    assert (latency.stop, 1000 * MS <= sum(latency.samples) < 1100 * MS) == ("Enough", True)
+    assert imprecise.figures["half_width"] > 0.02
+    assert measure(jitter(30 * MS, 0.01), DEFAULT_POLICY).warnings == ()
+
+
+def test_what_was_there_before_is_looked_at_by_one_collection_of_garbage_and_not_by_one_for_each_boundary(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collect, before = gc.collect, [object()]
+    looked_at = []
+
+    def counted() -> int:
+        looked_at.append(any(value is before for value in gc.get_objects()))
+        return collect()
+
+    monkeypatch.setattr(gc, "collect", counted)
+    measure(lambda _: MS, POLICY)
+    assert looked_at == [True, False, False]
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("batch", [1, 8])

@@ -28,6 +28,23 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "after 40 warm-up calls in 10.0 s the medians of three windows still differed by 3.4%", "longer warmup_limit",
     ),
     (
+        "Noisy", {"calls": 90, "ns": 1_200_000_000, "spread": 0.034},
+        "after 90 warm-up calls in 1.20 s the medians of three windows differed by 3.4%, but neither rose nor fell: "
+        "the machine is noisy, and a longer warm-up does not help", "close other programs",
+    ),
+    (
+        "Noisy", {"calls": 5, "ns": 1_200_000_000, "spread": 1.4},
+        "the medians of three windows differed by more than 100%, but neither", "more processes (replicates)",
+    ),
+    (
+        "Noisy", {"calls": 5, "ns": 1_200_000_000, "spread": None},
+        "the medians of three windows differed, one of them 0, but neither", "close other programs",
+    ),
+    (
+        "Imprecise", {"boundary": "latency", "half_width": 0.05, "samples": 34},
+        "the median of latency is known to ±5.0% from 34 samples, which took a second", "more processes (replicates)",
+    ),
+    (
         "Plateau", {"boundary": "gpu_unheld", "half_width": 0.088, "samples": 112},
         f"the median of gpu_unheld is known to ±8.8% from 112 samples, and {PLATEAU}", "fix the CPU's frequency",
     ),

@@ -23,7 +23,8 @@ ROOT = Path(bench.__file__).parent
 # parts.
 COMPUTED = {
     ("analysis/fairness.py", "kind"): {kind for kind, *_ in fairness._COUNTED},
-    ("measure/result.py", "measurement.stop"): {stop.PLATEAU, stop.MAX_TIME},
+    ("measure/result.py", "'Imprecise' if enough else measurement.stop"): {"Imprecise", stop.PLATEAU, stop.MAX_TIME},
+    ("measure/result.py", "'Noisy' if warm.noisy else 'NotSteady'"): {"Noisy", "NotSteady"},
     ("report/warnings.py", "first.kind"): set(),
 }
 # Figures as they are produced, of each form that a kind has.
@@ -52,6 +53,9 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("NoisyHost", {"window_ns": 2 * 10**9, "longest_wait_ns": 10**9}),
     ("NoisyHost", {"window_ns": 2 * 10**9, "preemptions": 500, "load_average": 6.0, "cores": 2}),
     ("NotCold", {"left_out": ["throughput", "energy"]}),
+    ("Imprecise", {"boundary": "latency", "half_width": 0.05, "samples": 34}),
+    ("Noisy", {"calls": 90, "ns": 10**9, "spread": 0.031}),
+    ("Noisy", {"calls": 90, "ns": 10**9, "spread": None}),
     ("NotSteady", {"calls": 90, "ns": 10**9, "spread": 0.031}),
     ("NotSteady", {"calls": 90, "ns": 10**9, "spread": None}),
     ("OutputsChange", {"outputs": {"y": 0.73, "z": 0.0021}, "more": 0, "by": "program"}),

@@ -37,6 +37,11 @@ def test_an_old_run_keeps_the_limits_that_it_was_begun_with() -> None:
     assert (limits.cosine, limits.rel_l2) == (0.999, None)
 
 
+def test_an_old_run_keeps_the_numbers_of_samples_and_calls_that_were_the_defaults_then() -> None:
+    policy = store.read(GOLDEN).header.policy
+    assert (policy.min_samples, policy.max_samples, policy.warmup_calls) == (50, 256, 10)
+
+
 def test_every_schema_has_a_dated_history_a_golden_file_and_a_migration_from_the_one_before() -> None:
     versions = set(range(1, codec.SCHEMA + 1))
     assert set(codec.HISTORY) == versions

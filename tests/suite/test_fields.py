@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import bench
 from bench.errors import SuiteError
-from bench.model.suite import Case, Input, Policy, Suite
+from bench.model.suite import DEFAULT_POLICY, Case, Input, Policy, Suite
 from bench.suite import fields, kinds, matrix
 from bench.suite.kinds import Field, Kind
 from bench.suite.yaml_marks import Document, Node
@@ -77,11 +77,19 @@ def test_every_table_of_the_format_is_on_the_page() -> None:
 
 @pytest.mark.parametrize(
     ("table", "owner"),
-    [(fields.MEASURE, Policy), (fields.INPUT, Input), (matrix.axes_of(NAMES), Case), (fields.suite(NAMES), Suite)],
-    ids=["measure", "input", "axes", "suite"],
+    [(fields.INPUT, Input), (matrix.axes_of(NAMES), Case), (fields.suite(NAMES), Suite)],
+    ids=["input", "axes", "suite"],
 )
 def test_a_default_of_the_table_is_that_of_the_program(table: tuple[Field, ...], owner: type[msgspec.Struct]) -> None:
-    own = {field.name: field.default for field in msgspec.structs.fields(owner)}
+    _compare_defaults(table, {field.name: field.default for field in msgspec.structs.fields(owner)})
+
+
+def test_a_default_of_measure_is_that_of_a_suite_without_it() -> None:
+    _compare_defaults(fields.MEASURE, msgspec.structs.asdict(DEFAULT_POLICY))
+    assert Suite(schema=1, name="s", path="", models={}, matrix={}).measure == DEFAULT_POLICY
+
+
+def _compare_defaults(table: tuple[Field, ...], own: dict[str, Any]) -> None:
     stated = [field for field in table if field.default is not msgspec.UNSET and field.name != "dynamic"]
     assert stated
     for field in stated:

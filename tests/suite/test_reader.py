@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import InputError, SuiteError
-from bench.model.suite import DEFAULT_THRESHOLDS, Policy, Range, Threshold, Toolchain
+from bench.model.suite import DEFAULT_POLICY, DEFAULT_THRESHOLDS, Policy, Range, Threshold, Toolchain
 from bench.suite import plan, reader
 from tests.suite.kit import REGISTRY, TEXT, load, write
 
@@ -41,7 +41,7 @@ def test_a_suite_is_read_into_data(tmp_path: Path) -> None:
     assert read.matrix["model"] == ("resnet", "bert")
     assert read.matrix["backend"][2] == {"name": "inductor", "mode": "max-autotune"}
     assert read.exclude == ({"backend": ({"name": "eager"},), "batch": (32,)},)
-    assert read.measure == Policy(target_ci=0.005, max_time_ns=15_000_000_000)
+    assert read.measure == DEFAULT_POLICY
 
 
 def test_a_number_with_an_exponent_and_no_point_is_a_number(tmp_path: Path) -> None:
@@ -80,6 +80,16 @@ def test_measure_reads_times_and_fractions_with_units(tmp_path: Path) -> None:
         boundaries=("latency",), target_ci=0.01, warmup_ns=0, warmup_calls=0, warmup_limit_ns=2 * 10**9,
         throughput_ns=5 * 10**8, timeout_ns=120 * 10**9, replicates=7, min_samples=5, max_samples=6,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "least", "most"), [("min_samples: 300", 300, 300), ("max_samples: 7", 7, 7), ("min_samples: 60", 60, 100)]
+)
+def test_the_default_of_one_limit_of_samples_gives_way_to_the_other(
+    tmp_path: Path, key: str, least: int, most: int
+) -> None:
+    policy = load(tmp_path, changed("max_time: 15s", key)).measure
+    assert (policy.min_samples, policy.max_samples) == (least, most)
 
 
 def test_thresholds_that_are_not_named_keep_their_default(tmp_path: Path) -> None:
@@ -246,7 +256,7 @@ BAD = [
     ("max_time: 15s", "max_time: 1e400s", "measure", "expected a time with a unit"),
     ("max_time: 15s", "energy: 1s", "measure", "energy: expected 0s, or 5s or more, got '1s'\n  fix: energy: 5s"),
     ("max_time: 15s", "replicates: 0", "measure", "expected an integer of at least 1, got 0"),
-    ("max_time: 15s", "min_samples: 300", "measure", "min_samples 300 is more than max_samples 256"),
+    ("max_time: 15s", "min_samples: 9, max_samples: 8", "measure", "min_samples 9 is more than max_samples 8"),
     ("max_time: 15s", "boundaries: [gpus]", "measure", "unknown boundary 'gpus'. Did you mean 'gpu'?"),
     ("{backend: eager, batch: 32}", "{}", "- {}", "matrix.exclude.0 is empty"),
     ("{backend: eager, batch: 32}", "{bakend: eager}", "- {bak", "Did you mean 'backend'?"),
