@@ -80,6 +80,6 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def selfbench(session: nox.Session) -> None:
-    """Measure trtbench itself: loop overhead, start-up, loading of large stores."""
-    session.install(*CONSTRAINTS, "-e", ".[dev]")
+    """Measure trtbench itself: loop overhead, start-up, loading of large stores, the time to a result."""
+    session.install(*CONSTRAINTS, *TORCH, "-e", ".[onnx,dev]")
     session.run("pytest", "tests/selfbench", "-m", "selfbench", "--benchmark-enable", "-s", *session.posargs)

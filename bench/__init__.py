@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         selftest,
         succeeded,
         tables,
+        times,
     )
 
 __version__ = "0.2.0"
@@ -62,6 +63,7 @@ __all__ = [
     "selftest",
     "succeeded",
     "tables",
+    "times",
 ]
 
 # Packages that are attributes of ``bench`` without an import of their own, and the module that each stands for.

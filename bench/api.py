@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.rows import Row
+    from bench.analysis.times import RunTimes
     from bench.machine.environment import Device
     from bench.model.profile import Layers
     from bench.model.run import Environment, Failure
@@ -70,6 +71,7 @@ __all__ = [
     "selftest",
     "succeeded",
     "tables",
+    "times",
 ]
 
 RESULTS = Path(folders.RESULTS)
@@ -411,6 +413,15 @@ def tables(
         only=selected(run, select),
         color=False,
     )
+
+
+def times(run: Results, *, select: str = "") -> RunTimes:
+    """Where the wall time of a run went: nanoseconds by category for each case, for what is of no single one, and in
+    total. ``select`` names the cases to sum, as in ``request``.
+    """
+    from bench.analysis import times
+
+    return times.of_run(run, selected(run, select))
 
 
 def selected(run: Results, select: str) -> frozenset[str] | None:

@@ -34,6 +34,16 @@ def test_a_suite_is_loaded_planned_run_and_read(fake_suite: Suite, store: Path) 
     run = bench.run(suite, select="batch=8", store=store, on_event=seen.append)
     assert [record.label for record in run.records] == ["net/fake/fp32/batch=8"] * 2
     assert [event.record.replicate for event in seen if isinstance(event, events.Stored)] == [0, 1]
+    at_work = {event.worker: event.work for event in seen if isinstance(event, events.Step) and event.worker}
+    assert list(at_work.values()) == ["reference", "measure", "measure"]
+    assert [event.worker for event in seen if isinstance(event, events.Ended)] == list(at_work)
+    spent = bench.times(run)
+    assert isinstance(seen[-1], events.End)
+    assert spent.total == run.times == seen[-1].times
+    assert spent.cases[0].processes == 2
+    assert min(record.times["measuring"] for record in run.records) > 0
+    assert spent.rest is not None
+    assert spent.rest["start_up"] > 0
     assert bench.succeeded(run)
     again = bench.read(run.path)
     assert again == bench.read(run.header.run[:20], store=store) == bench.read(run.path)
@@ -130,6 +140,8 @@ def test_an_interrupt_raises_with_the_run_and_resume_does_the_rest(fake_suite: S
     assert {record.label for record in part.records} == {"net/fake/fp32/batch=1"}
     whole = bench.resume(run)
     assert (len(whole.records), whole.footer and whole.footer.status) == (4, "complete")
+    sittings = [each.footer.times for each in (run, part, whole) if each.footer]
+    assert whole.times["measuring"] == sum(times["measuring"] for times in sittings)
 
 
 @pytest.mark.workers

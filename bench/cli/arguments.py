@@ -88,6 +88,7 @@ def _show(commands: _Commands) -> None:
     )
     show.add_argument("--select", type=_word, metavar="EXPR", help='only some cases, e.g. "precision=fp16"')
     show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+    show.add_argument("--time", action="store_true", help="where the wall time went, by case, in place of the results")
     show.add_argument(
         "--as",
         choices=("trtexec", "trtexec11"),

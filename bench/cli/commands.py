@@ -108,6 +108,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.progress != "json":
         with output.reader_may_leave(sys.stdout, errors):
             _print_tables(run, arguments)
+            _print_times(run)
     with output.reader_may_leave(sys.stderr, []):
         if errors:
             output.complain(f"trtbench: {errors[0]}; the run is stored\n  fix: {_command(arguments, 'show', run.path)}")
@@ -183,6 +184,8 @@ def _show(arguments: argparse.Namespace) -> int:
     for run in runs:
         if run.damage:
             output.complain(f"trtbench: {escape.line(run.damage)}")
+    if arguments.time:
+        return _show_times(runs, arguments.select or "", form)
     if form == "text":
         for run, only in zip(runs, selections, strict=True):
             _print_tables(run, arguments, only)
@@ -208,6 +211,21 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _show_times(runs: list[Run], select: str, form: str) -> int:
+    from bench import api
+    from bench.report import times as view
+
+    several = [api.times(run, select=select) for run in runs]
+    match form:
+        case "text":
+            output.say("\n".join(view.render(times, **output.screen()) for times in several), end="")
+        case "markdown":
+            output.say("\n".join(map(view.markdown, several)), end="")
+        case _:
+            output.say(getattr(view, form)(several), end="")
+    return 0
+
+
 def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
     """UsageError for options of `show` that the format ``form`` would ignore."""
     from bench.errors import UsageError
@@ -216,6 +234,11 @@ def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
     if arguments.case is not None and not in_words:
         fix = _command(arguments, "show", *names, "--as", "trtexec", "--case", arguments.case)
         raise UsageError("--case chooses the case that --as shows; tables show all", fix=fix)
+    flags = ("--as", "--baseline", "--verbose", "--phases", "--stats")
+    of_results = {flag: getattr(arguments, flag.strip("-")) for flag in flags}
+    if arguments.time and (ignored := [flag for flag, value in of_results.items() if value]):
+        fix = _command(arguments, "show", *names, "--time")
+        raise UsageError(f"{' and '.join(ignored)} would change nothing of --time", fix=fix)
     tables = {"--verbose": arguments.verbose, "--phases": arguments.phases, "--stats": arguments.stats}
     of_text = {"--baseline": arguments.baseline, "--format": arguments.format != "text"} if in_words else {}
     if ignored := [flag for flag, value in (tables | of_text).items() if value and form != "text"]:
@@ -339,6 +362,14 @@ def _print_tables(run: Run, arguments: argparse.Namespace, only: frozenset[str] 
 
     options = {name: getattr(arguments, name) for name in ("baseline", "verbose", "phases", "stats")}
     output.say(text.render(run, only=only, **options, **output.screen()))
+
+
+def _print_times(run: Run) -> None:
+    """Where the wall time of what was run just now went."""
+    from bench.report import times
+
+    if run.footer and run.footer.times:
+        output.say(times.line(run.footer.times))
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -19,6 +19,12 @@ class Waiting(Event, frozen=True, kw_only=True):
     holder: str
 
 
+class Locked(Event, frozen=True, kw_only=True):
+    """The run holds the device from now on: a wait for it is over."""
+
+    device: str
+
+
 class Begin(Event, frozen=True, kw_only=True):
     """The run has its file: what follows is of it. ``total`` counts the processes of its plan."""
 
@@ -31,13 +37,15 @@ class Begin(Event, frozen=True, kw_only=True):
 class End(Event, frozen=True, kw_only=True):
     """The last event of a run: ``complete``, ``interrupted``, or ``failed``, where an error ended it.
 
-    ``path`` is the file that has its ``records``, another than at the beginning if that one was lost.
+    ``path`` is the file that has its ``records``, another than at the beginning if that one was lost. ``times`` says
+    where the wall time went: nanoseconds by category, see ``bench.analysis.times``.
     """
 
     run: str
     path: str
     status: Literal["complete", "interrupted", "failed"]
     records: int
+    times: dict[str, int] = {}
 
 
 class Started(Event, frozen=True, kw_only=True):
@@ -50,11 +58,24 @@ class Started(Event, frozen=True, kw_only=True):
 
 
 class Step(Event, frozen=True, kw_only=True):
-    """The worker entered a phase; ``timed`` phases must not be disturbed."""
+    """A worker entered a phase, ``start`` the first; ``timed`` phases must not be disturbed.
+
+    ``worker`` is its number, which no other worker of the run has, 0 for what the runner itself does. ``work`` is what
+    it does: ``measure``, ``preflight``, ``preload``, or the stage that it makes, ``reference``, ``export``, ``build``.
+    """
 
     label: str
     phase: str
     timed: bool = False
+    worker: int = 0
+    work: str = ""
+
+
+class Ended(Event, frozen=True, kw_only=True):
+    """The worker of that number has ended, or waits for its turn: it is not at work any more."""
+
+    label: str
+    worker: int
 
 
 class Stored(Event, frozen=True, kw_only=True):

@@ -113,7 +113,11 @@ class Work(Data, frozen=True, kw_only=True):
 
 
 class Record(Data, frozen=True, kw_only=True):
-    """One case in one fresh process: the unit that is stored. Either measurements or a failure, sometimes both."""
+    """One case in one fresh process: the unit that is stored. Either measurements or a failure, sometimes both.
+
+    ``times`` says where the wall time of its turn went, nanoseconds by category (``bench.analysis.times``); what was
+    made before, for it or for several, is only in the sums of the footer.
+    """
 
     case: str
     label: str
@@ -130,6 +134,7 @@ class Record(Data, frozen=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     warnings: tuple[Warning, ...] = ()
     failure: Failure | None = None
+    times: dict[str, int] = {}
 
 
 class Environment(Data, frozen=True, kw_only=True):
@@ -199,20 +204,25 @@ class Footer(Data, frozen=True, kw_only=True):
     """The last line: how the run ended. ``resumed`` footers may follow one another; the last one counts.
 
     ``replicates`` is the number of processes per case where a resumed run was given more than its header has (0: not).
-    It holds from then on, whatever follows.
+    It holds from then on, whatever follows. ``times`` says where the wall time went since the run was begun or resumed,
+    nanoseconds by category.
     """
 
     finished: str
     status: Literal["complete", "interrupted"]
     records: int = 0
     replicates: int = 0
+    times: dict[str, int] = {}
 
 
 class Run(Data, frozen=True, kw_only=True):
-    """A run as read back: ``damage`` tells of a torn or unreadable line that was skipped."""
+    """A run as read back: ``damage`` tells of a torn or unreadable line that was skipped, ``times`` are the sums of
+    those of all footers.
+    """
 
     path: str
     header: Header
     records: tuple[Record, ...]
     footer: Footer | None = None
     damage: str = ""
+    times: dict[str, int] = {}

@@ -44,8 +44,9 @@ class Live(View):
 
     It draws when an event comes, and once a second while it waits: for a lock, an import, a compiler. From warm-up to
     the end of a measurement nothing is drawn but what an event tells, as a redraw could disturb the child that is
-    timed; for the same reason a timed step is not drawn if the step before already announced it. Failures, notes and
-    waiting are printed above and stay. ``now`` gives seconds.
+    timed; for the same reason a timed step is not drawn if the step before already announced it. Of several workers the
+    one that took the last step is shown, and how many others are at work. Failures, notes and waiting are printed above
+    and stay. ``now`` gives seconds.
     """
 
     def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
@@ -54,8 +55,8 @@ class Live(View):
         self._start = now()
         self._records = self._count = self._total = 0
         self._running = self._phase = self._last = ""
+        self._workers: dict[int, bool] = {}  # whether each that is at work must not be disturbed
         self._live: RichLive | None = None
-        self._timed = False
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick_on, daemon=True)
@@ -82,14 +83,16 @@ class Live(View):
         with self._lock:
             after_warmup = self._phase == "warmup"
             self._take(event)
-            if isinstance(event, events.Step):
-                self._timed = event.timed or event.phase == "warmup"
-            elif isinstance(event, events.Started | events.Stored | events.Waiting):
-                self._timed = False
+            if isinstance(event, events.Step | events.Ended) and self._timed and not self._workers.get(event.worker):
+                return  # another worker's, while one is timed
             if isinstance(event, events.Step) and event.timed and after_warmup:
                 return
             if self._live is not None:
                 self._live.update(self.draw(), refresh=True)
+
+    @property
+    def _timed(self) -> bool:
+        return any(self._workers.values())
 
     def tick(self) -> None:
         """Redraw the time that has passed, unless a child is warmed up or timed."""
@@ -106,7 +109,9 @@ class Live(View):
         from rich.text import Text
 
         width = self._console.width
-        lines = [self._summary(), f"now   {self._running}", f"last  {self._last}" if self._last else ""]
+        others = len(self._workers) - 1
+        running = f"{self._running}; {cells.count(others, 'other')} at work" if others > 0 else self._running
+        lines = [self._summary(), f"now   {running}", f"last  {self._last}" if self._last else ""]
         lines = [escape.line(line, width + 1) for line in lines]
         visible = [line if len(line) <= width else line[: width - 1] + "…" for line in lines if line]
         return Text("\n".join(visible), no_wrap=True)
@@ -123,19 +128,28 @@ class Live(View):
         match event:
             case events.Started():
                 self._count, self._total, self._phase = event.done, event.total, ""
+                self._workers.pop(0, None)
                 self._running = _name(event.label, event.replicate)
             case events.Step():
                 self._phase = event.phase
-                doing = "warmup, then measure" if event.phase == "warmup" else event.phase
-                self._running = f"{event.label}: {doing}"
+                self._workers[event.worker] = event.timed or event.phase == "warmup"
+                if event.worker:
+                    self._workers.pop(0, None)
+                self._running = f"{event.label}: {_doing(event)}"
+            case events.Ended():
+                self._workers.pop(event.worker, None)
             case events.Stored():
                 self._records += 1
                 self._count, self._total, self._phase = event.done, event.total, ""
+                self._workers.pop(0, None)
                 self._last = f"{_name(event.record.label, event.record.replicate)}  {cells.result(event.record)}"
                 if event.record.failure:
                     self._print(_failure(event.record))
             case events.Waiting():
+                self._workers.pop(0, None)
                 self._running = f"waiting for {event.device}, held by {event.holder}"
+            case events.Locked():
+                self._running = ""
             case events.Note():
                 self._print(event.text)
 
@@ -147,11 +161,13 @@ class Plain(View):
     """A line when a case starts and its result on the same line, for logs and CI.
 
     Of the steps only those are written that may take minutes, as they begin: ``... export, compile, latency 1 ms``.
+    Those of other workers have lines of their own before the first case, and are not written after that.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._open = ""
+        self._label = ""  # of the case that was started last
         self._phase = ""
 
     def __exit__(
@@ -164,10 +180,10 @@ class Plain(View):
         match event:
             case events.Started():
                 self._close()
-                self._open, self._phase = _name(event.label, event.replicate), ""
+                self._open, self._label, self._phase = _name(event.label, event.replicate), event.label, ""
                 self._write(f"[{min(event.done + 1, event.total)}/{event.total}] {escape.line(self._open)} ...")
             case events.Step():
-                self._step(event.phase.partition(":")[0])
+                self._step(event.label, event.phase.partition(":")[0])
             case events.Stored():
                 self._show_record(event)
             case events.Waiting():
@@ -175,10 +191,16 @@ class Plain(View):
             case events.Note():
                 self._line(event.text)
 
-    def _step(self, phase: str) -> None:
-        if self._open and phase in _LONG and phase != self._phase:
+    def _step(self, label: str, phase: str) -> None:
+        if phase not in _LONG:
+            return
+        if not self._label:
+            if (step := f"{label}: {phase}") != self._phase:
+                self._phase = step
+                self._line(step)
+        elif self._open and label == self._label and phase != self._phase:
             self._phase = phase
-            self._write(f" {escape.line(phase)},")
+            self._write(f" {phase},")
 
     def _show_record(self, event: events.Stored) -> None:
         name = _name(event.record.label, event.record.replicate)
@@ -248,6 +270,14 @@ def _indented(text: str) -> str:
 def _name(label: str, replicate: int) -> str:
     """The label, with the number of the process from the second on."""
     return f"{label} #{replicate + 1}" if replicate else label
+
+
+def _doing(step: events.Step) -> str:
+    """The phase, of what is made with its name: ``build, import``."""
+    if step.phase == "warmup":
+        return "warmup, then measure"
+    stage = "" if step.work in ("", "measure", "preflight", step.phase) else f"{step.work}, "
+    return f"{stage}{step.phase}"
 
 
 def _failure(record: Record) -> str:

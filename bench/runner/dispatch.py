@@ -11,7 +11,7 @@ import msgspec
 from bench.machine import gpu_faults, gpus
 from bench.model.events import Event, Step
 from bench.model.run import Failure
-from bench.runner import jobs
+from bench.runner import jobs, timeline
 from bench.runner.answers import Answer
 from bench.runner.toolchains import Interpreter
 from bench.runner.watch import Watch
@@ -53,36 +53,42 @@ class Dispatcher:
         watch: Watch = UNWATCHED,
         worker: process.Child | None = None,
     ) -> jobs.ReplyType | Failure:
-        """Run ``job`` in a worker, supervised by ``watch``: a new one, or ``worker``, which was started early."""
+        """Run ``job`` in a worker, supervised by ``watch``: a new one, or ``worker``, which was started early.
+
+        The events say when it starts, which phases it enters, and when it has ended.
+        """
         on_gpu = job.device != "cpu"
         if on_gpu and self._loss is not None:
             if worker is not None:
                 worker.close()
             return self._loss
-        stage = "start"
+        stage, work = "start", _work(job)
 
         def on_step(step: jobs.Doing) -> None:
             nonlocal stage
             stage = step.phase
             watch.step(stage)
-            self._on_event(Step(label=label, phase=step.phase, timed=step.timed))
+            self._on_event(Step(label=label, phase=step.phase, timed=step.timed, worker=number, work=work))
 
         env = dict(interpreter.env)
         if self._cold and isinstance(job, jobs.Measure | jobs.Produce):
             env |= {"TORCHINDUCTOR_CACHE_DIR": f"{job.scratch}/inductor", "TRITON_CACHE_DIR": f"{job.scratch}/triton"}
         answer = Answer(job, on_step)
         end: jobs.ReplyType | Failure
-        try:
-            if worker is None:
-                worker = process.Child(interpreter.command, env, keep=watch.descriptors)
-            with contextlib.closing(worker):
-                outcome = worker.finish(
-                    answer.encoded, self._limit_ns, answer.hear, tick=watch.tick, stop=answer.refused
-                )
-        except gpus.DeviceLost as error:
-            end = Failure(kind="DeviceLost", stage=stage, message=error.what)
-        else:
-            end = _judge(answer, outcome, stage, self._limit_ns)
+        with contextlib.ExitStack() as early, timeline.at_work(self._on_event, label, work) as number:
+            if worker is not None:
+                early.callback(worker.close)
+            try:
+                if worker is None:
+                    worker = process.Child(interpreter.command, env, keep=watch.descriptors)
+                with contextlib.closing(worker):
+                    outcome = worker.finish(
+                        answer.encoded, self._limit_ns, answer.hear, tick=watch.tick, stop=answer.refused
+                    )
+            except gpus.DeviceLost as error:
+                end = Failure(kind="DeviceLost", stage=stage, message=error.what)
+            else:
+                end = _judge(answer, outcome, stage, self._limit_ns)
         return self._explain(end, label) if on_gpu else end
 
     def _explain(self, end: jobs.ReplyType | Failure, label: str) -> jobs.ReplyType | Failure:
@@ -96,6 +102,18 @@ class Dispatcher:
         if isinstance(end, jobs.Measured):
             return msgspec.structs.replace(end, record=msgspec.structs.replace(end.record, failure=failure))
         return failure
+
+
+def _work(job: jobs.JobType) -> str:
+    """What a worker does that has this job, as the events name it."""
+    match job:
+        case jobs.Produce():
+            return job.stage.name
+        case jobs.Measure():
+            return "measure"
+        case jobs.Selftest():
+            return "selftest"
+    return "preflight"
 
 
 def _judge(answer: Answer, outcome: process.Outcome, stage: str, limit_ns: int) -> jobs.ReplyType | Failure:

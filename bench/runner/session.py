@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -21,23 +20,19 @@ from bench.backends import base
 from bench.errors import SourceChanged, StoreError, SuiteError, UsageError
 from bench.machine import environment
 from bench.model.data import Data, digest
-from bench.model.events import Begin, End, Note, Started, Stored, Waiting
+from bench.model.events import Begin, End, Locked, Note, Started, Stored, Waiting
 from bench.model.factory import module_of
 from bench.model.run import Environment, Failure, Footer, Header, Record, Warning, Work
 from bench.model.seam import Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case, Threshold
-from bench.runner import jobs, prestart, sources, stages, toolchains, watch
+from bench.runner import jobs, prestart, sources, stages, timeline, toolchains, watch
 from bench.runner.dispatch import UNWATCHED, Dispatcher, OnEvent
 from bench.runner.preflight import Preflight
 from bench.runner.request import Request, Settings
-from bench.runner.turns import Turns
 from bench.store import privacy
 from bench.suite.reader import locate, place_of_toolchain
 from bench.system import locks, process, scratch
 from bench.system.signals import stoppable
-
-# Turns within which workers are started ahead: looking through the whole plan would make each turn as long as it is.
-_AHEAD = 256
 
 
 class Finished(Data, frozen=True, kw_only=True):
@@ -120,6 +115,8 @@ class Session:
         places: Mapping[str, str],
         factories: Mapping[str, str] | None = None,
     ) -> None:
+        self.timeline = timeline.Timeline()
+        on_event = self.timeline.before(on_event)
         self.places = places
         self.factories = factories or {}
         self.header = header
@@ -178,6 +175,7 @@ class Session:
             path = locks.lock_path(self.device)
             on_wait: Callable[[str], None] = lambda holder: self.on_event(Waiting(device=self.device, holder=holder))  # noqa: E731
             self._stack.enter_context(locks.hold(path, f"{self.header.run} (process {os.getpid()})", on_wait))
+            self.on_event(Locked(device=self.device))
         environments = {name: interpreter.environment for name, interpreter in self.interpreters.items()}
         self.header = msgspec.structs.replace(self.header, environments=environments)
 
@@ -211,7 +209,8 @@ class Session:
             finished, status = self._measure(writer, before, wanted)
             return finished
         finally:
-            self.on_event(End(run=run, path=str(writer.path), status=status, records=writer.records))
+            times = self.timeline.end()
+            self.on_event(End(run=run, path=str(writer.path), status=status, records=writer.records, times=times))
 
     def _measure(
         self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]
@@ -221,22 +220,35 @@ class Session:
         Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
         nothing of its plan is missing.
         """
-        turns = Turns(self.header.cases, self.header.policy.replicates, wanted, before)
-        interrupted, total = False, turns.total
+        done, failed = settled(before)
+        turns = [(case, n) for n in range(self.header.policy.replicates) for case in self.header.cases]
+        total = len(turns)
+        interrupted, left = False, 0
         problem: SourceChanged | None = None
         with stoppable() as ignore_signals:
             try:
-                for position, case, replicate in turns:
+                for position, (case, replicate) in enumerate(turns):
+                    if (case.id, replicate) in done or case.id in failed:
+                        continue
+                    if case.id not in wanted:
+                        left += 1
+                        continue
                     self.on_event(Started(label=case.label, done=position, total=total, replicate=replicate))
-                    record = self._record(list(itertools.islice(turns.coming(), _AHEAD)))
+                    coming = [
+                        turn
+                        for turn in turns[position:]
+                        if turn[0].id in wanted - failed and (turn[0].id, turn[1]) not in done
+                    ]
+                    record = self._record(coming)
                     if record.measurements:
                         telemetry = msgspec.structs.replace(record.telemetry, resumed_on=self.place)
                         warnings = (*record.warnings, *self.marks)
                         record = msgspec.structs.replace(record, warnings=warnings, telemetry=telemetry)
                     record = privacy.without_paths(record, self.suite_dir)
+                    record = msgspec.structs.replace(record, times=self.timeline.end_turn())
                     self._store(writer, record)
                     if record.failure:
-                        turns.drop(case)
+                        failed.add(case.id)
                     self.on_event(Stored(record=record, done=position + 1, total=total))
             except KeyboardInterrupt:
                 interrupted = True
@@ -247,8 +259,9 @@ class Session:
             ignore_signals()
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             status: Literal["complete", "interrupted"]
-            status = "interrupted" if interrupted or problem or turns.left else "complete"
-            writer.finish(Footer(finished=now, status=status, records=writer.records))
+            status = "interrupted" if interrupted or problem or left else "complete"
+            times = self.timeline.end()
+            writer.finish(Footer(finished=now, status=status, records=writer.records, times=times))
         if problem:
             problem.fix = f"restore it, then {store.resume_command(writer.path)}; or start a new run with it as it is"
             raise problem
@@ -427,3 +440,11 @@ def _cannot_continue(error: OSError, path: Path) -> StoreError:
     hints = {errno.ENOSPC: "free some disk space", errno.EDQUOT: "raise the quota", errno.EMFILE: "ulimit -n 1024"}
     hint = hints.get(error.errno or 0, "see to it that it can be written, or choose another place: TMPDIR=DIR")
     return StoreError(what, where=str(path), fix=f"{hint}; then: {store.resume_command(path)}")
+
+
+def settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:
+    """What is not measured again: processes by case and replicate, and the cases that failed. Those that a lost GPU
+    left are neither: their records say nothing of them.
+    """
+    telling = [record for record in records if not (record.failure and record.failure.kind == "DeviceLost")]
+    return {(r.case, r.replicate) for r in telling}, {r.case for r in telling if r.failure}

@@ -80,6 +80,7 @@ def of_record(record: Record, cases: Mapping[str, Case], *, long_numbers: bool =
         if not 0 <= ns <= _LONGEST_NS:
             return f"the time of {name} is {number(ns)} ns"
     for problem in (
+        of_times(record.times),
         *(_measurement(m, case) for m in record.measurements),
         _accuracy(record.accuracy) if record.accuracy else "",
         _others(record, long_numbers),
@@ -87,6 +88,12 @@ def of_record(record: Record, cases: Mapping[str, Case], *, long_numbers: bool =
         if problem:
             return problem
     return ""
+
+
+def of_times(times: Mapping[str, int]) -> str:
+    """What is wrong with the wall time by category of a record or a footer; empty if nothing is."""
+    wrong = ((name, ns) for name, ns in times.items() if not 0 <= ns <= _LONGEST_NS)
+    return next((f"the time of {name[:80]!r} is {number(ns)} ns" for name, ns in wrong), "")
 
 
 def _measurement(measured: Measurement, case: Case | None) -> str:

@@ -38,6 +38,7 @@ def read(path: Path, *, packed: bool = False) -> Run:
     damage: list[str] = []
     records: dict[tuple[str, int], Record] = {}
     footer: Footer | None = None
+    times: dict[str, int] = {}
     with _no_collections():
         items = lines(path, damage, packed=packed)
         header = next(items)
@@ -50,8 +51,17 @@ def read(path: Path, *, packed: bool = False) -> Run:
             elif isinstance(item, Footer):
                 footer = item
                 replicates = max(replicates, item.replicates)
+                for name, ns in item.times.items():
+                    times[name] = times.get(name, 0) + ns
     header = msgspec.structs.replace(header, policy=msgspec.structs.replace(header.policy, replicates=replicates))
-    return Run(path=str(path), header=header, records=tuple(records.values()), footer=footer, damage=_summary(damage))
+    return Run(
+        path=str(path),
+        header=header,
+        records=tuple(records.values()),
+        footer=footer,
+        damage=_summary(damage),
+        times=times,
+    )
 
 
 @contextlib.contextmanager
@@ -149,6 +159,9 @@ class _Judge:
         ``as_written`` tells which of its samples comes first.
         """
         if isinstance(item, Footer):
+            if problem := checks.of_times(item.times):
+                self._damage.append(f"{where}: skipped, not a possible footer: {problem}")
+                return False
             # Until a case is measured again after a lost GPU, both are the same; earlier versions counted either.
             if not len(self._measured) <= item.records <= self.records:
                 then = checks.number(item.records)

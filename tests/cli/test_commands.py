@@ -36,6 +36,11 @@ BAD = {
     "a run that is not there": ("", ["show", "2026"], "2026"),
     "a case of the tables": ("", ["show", "X", "--case", "a b"], "fix: trtbench show X --as trtexec --case 'a b' --st"),
     "what a format ignores": ("", ["show", "--format", "csv", "--phases"], "fix: trtbench show --format csv --store"),
+    "what times ignore": (
+        "",
+        ["show", "X", "--time", "--stats", "--as", "trtexec"],
+        "fix: trtbench show X --time --st",
+    ),
     "what trtexec ignores": ("", ["show", "--as", "trtexec", "--baseline", "a"], "--baseline would change nothing"),
     "an empty selection": ("", ["run", "{suite}", "--select", ""], "--select: it is empty"),
     "an empty backend": ("", ["run", "{suite}", "--backend", " "], "--backend: it is empty"),
@@ -153,9 +158,11 @@ def test_select_runs_only_what_it_names(trtbench: Trtbench, fake_suite: Suite) -
 @pytest.mark.workers
 def test_show_prints_a_run_in_every_format(trtbench: Trtbench, fake_suite: Suite) -> None:
     trtbench("run", fake_suite())
+    assert trtbench.out.splitlines()[-1].startswith("time: ")
     name = trtbench.runs()[0].header.run
     assert trtbench("show", name) == 0
     assert "fake" in trtbench.out
+    assert "\ntime: " not in trtbench.out
     assert trtbench("show", name, "--format", "json") == 0
     assert json.loads(trtbench.out)
     assert trtbench("show", name, "--format", "csv") == 0
@@ -164,6 +171,16 @@ def test_show_prints_a_run_in_every_format(trtbench: Trtbench, fake_suite: Suite
     assert "|" in trtbench.out
     assert trtbench("show", name, "--as", "trtexec", "--case", trtbench.runs()[0].header.cases[0].id) == 0
     assert "Throughput" in trtbench.out
+    assert trtbench("show", name, name, "--time") == 0
+    assert trtbench.out.count("\nnot of one case") == trtbench.out.count("\ntotal") == 2
+    assert trtbench("show", name, "--time", "--select", "batch=8") == 0
+    assert "batch=1" not in trtbench.out
+    assert trtbench("show", name, "--time", "--format", "csv") == 0
+    assert len(trtbench.out.splitlines()) == 4
+    assert trtbench("show", name, "--time", "--format", "markdown") == 0
+    assert trtbench.out.splitlines()[-1].startswith("| total | 2 |")
+    assert trtbench("show", name, "--time", "--format", "json") == 0
+    assert len(json.loads(trtbench.out)["runs"]) == 1
 
 
 @pytest.mark.workers
@@ -475,6 +492,7 @@ def test_runs_can_be_listed_shown_together_and_in_part(trtbench: Trtbench, fake_
     begin, *_, end = trtbench.events()
     (run,) = trtbench.runs()
     assert begin == {"event": "begin", "run": run.header.run, "path": run.path, "cases": 2, "total": 2}
+    assert end.pop("times") == run.times
     assert end == {"event": "end", "run": run.header.run, "path": run.path, "status": "complete", "records": 2}
     assert trtbench("runs") == 2
     assert "there are no runs in" in trtbench.err

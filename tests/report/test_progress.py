@@ -91,6 +91,45 @@ def test_live_prints_failure_message_and_hint_at_once_and_notes_too() -> None:
     assert "the reference of bert was corrupt" in output
 
 
+def test_live_shows_what_is_made_and_how_many_others_are_at_work() -> None:
+    told_steps = [
+        told.Step(label="a", phase="load", worker=1, work="reference"),
+        told.Step(label="b", phase="build", worker=2, work="build"),
+        told.Step(label="c", phase="start", worker=3, work="measure"),
+        told.Ended(label="a", worker=1),
+        told.Ended(label="b", worker=2),
+    ]
+    frames, _ = play(shown=told_steps)
+    lines = [frame.splitlines()[1] for frame in frames]
+    assert lines[:3] == [
+        "now   a: reference, load",
+        "now   b: build; 1 other at work",
+        "now   c: start; 2 others at work",
+    ]
+    assert lines[-1] == "now   c: start"
+
+
+def test_live_draws_nothing_of_others_while_one_is_timed() -> None:
+    frames, _ = play(
+        shown=[
+            told.Step(label="a", phase="load", worker=1, work="measure"),
+            told.Step(label="b", phase="load", worker=2, work="measure"),
+            told.Step(label="b", phase="warmup", worker=2, work="measure"),
+            told.Step(label="b", phase="measure", worker=2, work="measure", timed=True),
+            told.Step(label="a", phase="run", worker=1, work="measure"),
+            told.Ended(label="a", worker=1),
+            told.Step(label="b", phase="validate", worker=2, work="measure"),
+        ]
+    )
+    assert [frame is not None for frame in frames] == [True, True, True, False, False, False, True]
+
+
+def test_live_waits_for_a_device_until_it_holds_it() -> None:
+    frames, _ = play(shown=[told.Waiting(device="cpu", holder="another"), told.Locked(device="cpu")])
+    assert "waiting for cpu" in frames[0]
+    assert "waiting" not in frames[1]
+
+
 def test_live_lines_never_exceed_the_terminal() -> None:
     frames, _ = play(width=40)
     assert max(len(line) for frame in frames if frame for line in frame.splitlines()) <= 40
@@ -130,6 +169,17 @@ def test_plain_names_steps_that_may_take_minutes_as_they_begin() -> None:
     assert stream.getvalue().endswith(" build,")
     view(told.Stored(record=record(asked, 2.0), done=1, total=1))
     assert " ... export, build, latency " in stream.getvalue()
+
+
+def test_plain_names_what_is_made_before_the_first_case_and_nothing_of_others_after_that() -> None:
+    stream, asked = io.StringIO(), case("bert", "aoti")
+    view = progress.Plain(stream)
+    for label, phase in (("x", "load"), ("x", "build: 1 of 2"), ("x", "build: 2 of 2"), ("y", "export")):
+        view(told.Step(label=label, phase=phase, worker=1, work="build"))
+    view(told.Started(label=asked.label, done=0, total=1))
+    view(told.Step(label="y", phase="build", worker=2, work="build"))
+    view(told.Step(label=asked.label, phase="build", worker=3, work="build"))
+    assert stream.getvalue() == f"x: build\ny: export\n[1/1] {asked.label} ... build,"
 
 
 def test_plain_keeps_a_note_in_the_middle_of_a_case_on_a_line_of_its_own() -> None:

@@ -12,7 +12,7 @@ import pytest
 from bench import store
 from bench.machine import gpu_faults, gpus
 from bench.machine.environment import describe
-from bench.model.events import Event
+from bench.model.events import Ended, Event, Step
 from bench.model.run import Failure, Measurement, Phase, Record, Warning, Work
 from bench.model.seam import Stage
 from bench.model.suite import Case, Policy, Threshold
@@ -22,6 +22,7 @@ from bench.runner.toolchains import Interpreter
 from bench.runner.watch import Watch
 from bench.store import privacy
 from bench.system import process
+from bench.units import NS_PER_S
 from tests.conftest import Trtbench
 from tests.machine.nvml_kit import GIB
 
@@ -239,6 +240,28 @@ def test_what_is_no_reply_is_a_row(parent: Parent, script: str, told: str) -> No
     assert isinstance(found, Failure)
     assert (found.kind, told in found.message) == ("Crash", True)
     assert "file descriptor" in found.hint
+
+
+def test_the_events_say_which_worker_does_what_and_when_it_has_ended(parent: Parent) -> None:
+    doing = "".join(answer(jobs.Doing(phase=phase)) + "; " for phase in ("import", "load"))
+    parent.ask(doing + answer(jobs.Produced(phases=())))
+    parent.ask("", job=MEASURE, label="other")
+    first, second = (event.worker for event in parent.told if isinstance(event, Step) and event.phase == "start")
+    assert first != second
+    assert parent.told == [
+        *(Step(label="case", phase=p, worker=first, work="reference") for p in ("start", "import", "load")),
+        Ended(label="case", worker=first),
+        Step(label="other", phase="start", worker=second, work="measure"),
+        Ended(label="other", worker=second),
+    ]
+
+
+def test_a_worker_that_cannot_be_started_has_ended_too(parent: Parent) -> None:
+    gone = Interpreter(name="default", command=("/nowhere/python",), env={}, environment=describe("fake"))
+    told: list[Event] = []
+    with pytest.raises(OSError, match="nowhere"):
+        Dispatcher(NS_PER_S, False, told.append).run(gone, MEASURE, "case")
+    assert [type(event) for event in told] == [Step, Ended]
 
 
 @pytest.mark.parametrize(

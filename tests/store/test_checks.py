@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import store
+from bench.analysis import times as spent
 from bench.analysis.rows import rows
 from bench.errors import StoreError
 from bench.model.run import Footer
-from bench.report import export, text
+from bench.report import export, text, times
 from bench.store import codec
 from tests.store.kit import GOLDEN, case, header, record
 
@@ -151,6 +152,8 @@ def test_a_header_out_of_range_is_refused_with_what_is_wrong(tmp_path: Path, nam
 
 
 _LINES = [json.loads(line) for line in GOLDEN.read_bytes().splitlines()]
+for _line in _LINES[1:]:
+    _line["times"] = {"imports": 1_500_000_000, "measuring": 2_000_000_000}
 _VALUES = (
     st.none() | st.booleans() | st.integers(-(10**40), 10**40) | st.floats() | st.text() | st.just([]) | st.just({})
 )
@@ -182,6 +185,8 @@ def show_or_refuse(path: Path, content: str) -> None:
     for shown in (text.render(run, verbose=True, phases=True, stats=True), export.markdown(run), export.csv(run)):
         assert shown
     assert json.loads(export.json(run))
+    where = spent.of_run(run)
+    assert all((times.render(where), times.markdown(where), times.csv([where]), json.loads(times.json([where]))))
 
 
 @settings(max_examples=100)

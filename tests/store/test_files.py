@@ -53,6 +53,34 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def test_the_times_of_a_run_are_those_of_all_its_sittings(tmp_path: Path) -> None:
+    path = started(tmp_path, 1)
+    for more, times in ((0, {"imports": 5, "start_up": 1}), (1, {"imports": 3, "measuring": 2})):
+        writer, _ = store.reopen(path)
+        with contextlib.closing(writer):
+            for replicate in range(1, 1 + more):
+                writer.append(record(replicate=replicate))
+            writer.finish(msgspec.structs.replace(FOOTER, records=writer.records, times=times))
+    run = store.read(path)
+    assert run.times == {"imports": 8, "start_up": 1, "measuring": 2}
+    assert (run.footer and run.footer.times, run.damage) == ({"imports": 3, "measuring": 2}, "")
+
+
+@pytest.mark.parametrize("ns", [-1, 10**18])
+def test_times_that_cannot_be_are_damage(tmp_path: Path, ns: int) -> None:
+    path = started(tmp_path, 1)
+    lines = [
+        msgspec.structs.replace(record(replicate=1), times={"imports": ns}),
+        Footer(finished="", status="complete", records=2, times={"waiting": ns}),
+    ]
+    with path.open("ab") as file:
+        file.writelines(map(codec.encode, lines))
+    run = store.read(path)
+    assert (len(run.records), run.footer, run.times) == (1, None, {})
+    assert f":3: skipped, not a possible record: the time of 'imports' is {ns} ns" in run.damage
+    assert f":4: skipped, not a possible footer: the time of 'waiting' is {ns} ns" in run.damage
+
+
 # ------------------------------------------------------------------------------------------------------ where runs lie
 
 
