@@ -83,6 +83,12 @@ class Aoti(TorchBackend[TorchOptions]):
         with scratch.folder() as folder, caches.caches_in(folder):
             isa.pick_vec_isa()
 
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """torch and the package loader; to build one also the library of the case's factory, and Inductor."""
+        if stage is None:
+            return ("torch", "torch._inductor.package")
+        return (*super().imports(case, stage), "torch._inductor.compile_fx", "torch._inductor.package")
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Export and compile; Unavailable if the package cannot be loaded. Phases: import, load, export, compile.
 

@@ -13,7 +13,7 @@ from unittest import mock
 
 from bench.errors import Unsupported
 from bench.model.factory import program_of
-from bench.model.seam import Context
+from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.torch import caches, exports, models
@@ -71,6 +71,10 @@ class Inductor(TorchBackend[Options]):
         """Import torch, Dynamo, Inductor and the library of the case's factory."""
         super().preload(case, suite_dir)
         importlib.import_module("torch._inductor.compile_fx")
+
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """torch, the library of the case's factory, Dynamo and Inductor."""
+        return (*super().imports(case, stage), "torch._inductor.compile_fx")
 
     def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> TorchPrepared:
         """Phases: load, compile.

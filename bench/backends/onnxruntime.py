@@ -19,7 +19,7 @@ from bench.model.factory import program_of
 from bench.model.seam import Buffer, Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import memory, onnx, packages, shapes
-from bench.runtimes.torch import exports
+from bench.runtimes.torch import exports, factories
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array
 
@@ -86,6 +86,15 @@ class OnnxRuntime:
         """The reference and the ONNX file."""
         exporter, opset = case.options.get("exporter", "dynamo"), case.options.get("opset")
         return [shapes.reference_stage(case), onnx.stage(case, exporter, opset)]
+
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """What exporting needs: torch, the library of the case's factory, and the exporter's own. Not ONNX Runtime,
+        which starts a thread and takes a tenth of a second.
+        """
+        if stage is None or stage.kind == "reference" or program_of(case.factory) == "onnx":
+            return ()
+        exporter = "onnx" if stage.key.get("exporter") == "legacy" else "onnxscript"
+        return ("torch", *factories.library_of(case), exporter)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Export to ONNX, for this backend or another: the stage's key holds the exporter and opset.

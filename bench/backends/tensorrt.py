@@ -83,6 +83,10 @@ class TensorRT:
         """Import TensorRT's bindings and load their libraries."""
         versions.preload()
 
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """TensorRT's bindings, which load their libraries."""
+        return ("tensorrt",)
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The engine, or the times of its layers."""
         options = msgspec.convert(case.options, Options)

@@ -62,6 +62,11 @@ class TorchTensorRT(TorchBackend[Options]):
 
         versions.preload()
 
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """torch, the library of the case's factory where something is built, and TensorRT's bindings."""
+        builds = stage is not None or _in_place(msgspec.convert(case.options, Options))
+        return (*(super().imports(case, stage) if builds else ("torch",)), "tensorrt")
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Compile and save. Phases: import, load, export (not for fx), build, save."""
         options = msgspec.convert(case.options, Options)

@@ -174,6 +174,18 @@ class Preloading(Protocol):
 
 
 @runtime_checkable
+class Importing(Protocol):
+    """A backend whose workers can be forked from a process that has imported what they need."""
+
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """The modules of libraries that measuring ``case``, or making ``stage`` of it, imports, in their order: those
+        that most cases need first. Importing them starts no device and no thread. No module of a user's, which may
+        change libraries.
+        """
+        ...
+
+
+@runtime_checkable
 class Bare(Protocol):
     """A lane whose call is one call of its runtime, so that what the lane adds can be measured."""
 

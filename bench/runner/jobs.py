@@ -80,6 +80,15 @@ class Preload(Job, frozen=True, kw_only=True):
     case: Case
 
 
+class Template(Job, frozen=True, kw_only=True):
+    """Import ``imports``, each ``module`` or ``module:name``, and fork workers for the other end of the socket
+    ``control``, a descriptor. No other job follows.
+    """
+
+    imports: tuple[str, ...]
+    control: int
+
+
 class Describe(Job, frozen=True, kw_only=True):
     """Describe this interpreter: its environment without a device, and the backends ready for ``device`` in it.
 
@@ -138,7 +147,7 @@ class Failed(Reply, frozen=True, kw_only=True):
 
 
 class Preloaded(Reply, frozen=True, kw_only=True):
-    """Everything is imported; the worker waits for its job."""
+    """Everything is imported; the worker waits for its job, or the template for requests."""
 
 
 class Inspected(Reply, frozen=True, kw_only=True):
@@ -182,12 +191,13 @@ ANSWERS: dict[type[Job], type[Reply]] = {
     CheckMetrics: Checked,
     Ceilings: Rates,
     Preload: Preloaded,
+    Template: Preloaded,
     Describe: Described,
     Selftest: Read,
 }
 
 _ENCODER = msgspec.json.Encoder()
-_JOBS: msgspec.json.Decoder[JobType | Preload] = msgspec.json.Decoder(JobType | Preload)
+_JOBS: msgspec.json.Decoder[JobType | Preload | Template] = msgspec.json.Decoder(JobType | Preload | Template)
 _REPLIES: msgspec.json.Decoder[ReplyType] = msgspec.json.Decoder(ReplyType)
 
 
@@ -207,7 +217,7 @@ def _as_unicode(value: Any) -> Any:
     return [_as_unicode(member) for member in value] if isinstance(value, list | tuple) else value
 
 
-def decode_job(line: bytes) -> JobType | Preload:
+def decode_job(line: bytes) -> JobType | Preload | Template:
     """The job of a line. msgspec.MsgspecError if it is none."""
     return _JOBS.decode(line)
 

@@ -31,8 +31,8 @@ from bench.model.run import Failure, Phase, Record, Warning
 from bench.model.seam import Context, Exposed, Lane, Preloading, Prepared
 from bench.model.suite import Case
 from bench.model.telemetry import Telemetry
-from bench.runner import jobs
-from bench.system import modules
+from bench.runner import forking, jobs
+from bench.system import modules, template
 
 if TYPE_CHECKING:
     from bench.measure.cuda import CudaClock
@@ -46,13 +46,13 @@ LONGEST_MESSAGE = 2000
 class Wire:
     """The reply pipe; only the process that opened it may write, so that a forked copy of the model stays silent.
 
-    ``ticket`` is that of the job, which every reply repeats.
+    ``ticket`` is that of the job, which every reply repeats; ``fd`` is the pipe.
     """
 
     def __init__(self, fd: int) -> None:
         os.set_inheritable(fd, False)
         self.ticket = ""
-        self._fd = fd
+        self.fd = fd
         self._pipe = os.fstat(fd)
         self._owner = os.getpid()
 
@@ -64,10 +64,10 @@ class Wire:
             os._exit(0)
         line = jobs.encode(msgspec.structs.replace(reply, ticket=self.ticket)) + b"\n"
         try:
-            if not os.path.samestat(self._pipe, os.fstat(self._fd)):
+            if not os.path.samestat(self._pipe, os.fstat(self.fd)):
                 os._exit(jobs.PIPE_GONE)
             while line:
-                line = line[os.write(self._fd, line) :]
+                line = line[os.write(self.fd, line) :]
         except OSError:
             os._exit(jobs.PIPE_GONE)
 
@@ -323,12 +323,24 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
 
 def main() -> None:
     """Read the job, answer, and leave without running the libraries' exit handlers, which may hang."""
-    _die_with_parent()
-    wire = Wire(int(sys.argv[-1]))
+    worker = template.Worker(os.getppid(), int(sys.argv[-1]))
+    while True:
+        _die_with(worker.keeper)
+        worker = _work(Wire(worker.reply))
+
+
+def _work(wire: Wire) -> template.Worker:
+    """Do the job of this process, and end it. What returns, from the job to be a template, is a worker forked by it."""
     log = PhaseLog(wire)
     job = jobs.decode_job(sys.stdin.buffer.readline())
     wire.ticket = job.ticket
     try:
+        if isinstance(job, jobs.Template):
+            forking.prepare(job.imports)
+            wire.send(jobs.Preloaded())
+            worker = template.serve(job.control, [wire.fd])
+            forking.refresh()
+            return worker
         while isinstance(job, jobs.Preload):
             preload(job, log)
             wire.send(jobs.Preloaded())
@@ -337,6 +349,7 @@ def main() -> None:
                 os._exit(0)  # it was not needed after all
             job = jobs.decode_job(line)
             wire.ticket = job.ticket
+        assert not isinstance(job, jobs.Template)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         reply = do(job, log)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, with its traceback
@@ -388,9 +401,8 @@ def _failure(error: BaseException, stage: str) -> Failure:
     return Failure(kind=type(error).__name__, stage=stage, message=message, log=trace)
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """Linux: be killed when the parent dies, and be the kernel's first choice when memory runs out."""
-    parent = os.getppid()
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

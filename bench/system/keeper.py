@@ -33,12 +33,7 @@ def main() -> None:
     command = sys.argv[4:]
     os.set_inheritable(runner, False)
     os.set_inheritable(answers, False)
-    # A handler that raised could do so amid the ending of what is below.
-    ended, alarm = os.pipe()
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: _write(alarm, 0))
-    prctl = ctypes.CDLL(None).prctl
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ended = adopt(os.getppid())
     environment = dict(pair.split(b"=", 1) for pair in _read_environment(runner))
     try:
         # With what Python ignores back to the default, and a group of its own, so that it cannot end its keeper by it.
@@ -46,12 +41,40 @@ def main() -> None:
             command[0], command, environment, setsid=True, setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM)
         )
     except OSError as error:
-        _write(answers, -(error.errno or 1))
+        tell(answers, -(error.errno or 1))
         return
+    keep(worker, runner, answers, ended, inherited)
+
+
+def adopt(parent: int) -> tuple[int, int]:
+    """Make this process the parent of all below it that lose theirs. A pipe: its first end can be read when the process
+    is asked to end, or ``parent``, which started it, has ended.
+    """
+    # A handler that raised could do so amid the ending of what is below.
+    ended, alarm = os.pipe()
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: tell(alarm, 0))
+
+    def parent_has_ended(_signal: int, _frame: FrameType | None) -> None:
+        # The kernel tells of the end of the thread that started this process; the others may run on.
+        if os.getppid() != parent:
+            tell(alarm, 0)
+
+    signal.signal(signal.SIGUSR1, parent_has_ended)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)
+    parent_has_ended(0, None)  # it may have before it could be told
+    return ended, alarm
+
+
+def keep(worker: int, runner: int, answers: int, ended: tuple[int, int], inherited: list[int]) -> None:
+    """Wait for the end of the child ``worker``, which alone shall have the ``inherited`` descriptors, or for that of
+    the runner; leave nothing behind.
+    """
     _let_go(inherited)
-    _write(answers, worker)
-    _wait(runner, ended, worker)
-    _write(answers, _end(worker))
+    tell(answers, worker)
+    _wait(runner, ended[0], worker)
+    tell(answers, _end(worker))
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -73,7 +96,8 @@ def _read(fd: int, size: int) -> bytes:
     return data
 
 
-def _write(fd: int, number: int) -> None:
+def tell(fd: int, number: int) -> None:
+    """Write one number for the runner."""
     with contextlib.suppress(OSError):  # the runner is gone
         os.write(fd, number.to_bytes(NUMBER, "little", signed=True))
 

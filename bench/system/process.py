@@ -13,6 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from bench.model.data import Data
 from bench.system import keeper
@@ -48,6 +49,32 @@ def run_child(
         return child.finish(job, limit_ns, on_line, stop=stop)
 
 
+class Pipes(NamedTuple):
+    """The ends of its pipes that a child has (``stdin``, ``reply``, and ``log``, which is its stdout and stderr), and
+    those that its keeper has: ``life`` is closed when the child is to end, ``ends`` takes what became of it.
+    """
+
+    stdin: int
+    reply: int
+    log: int
+    life: int
+    ends: int
+
+
+class Keeper(Protocol):
+    """The process between this one and a child, as a ``subprocess.Popen``."""
+
+    returncode: int | Any
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. subprocess.TimeoutExpired after ``timeout`` seconds."""
+        ...
+
+    def kill(self) -> None:
+        """End it, and leave what it keeps."""
+        ...
+
+
 class Child:
     """A started child, below a keeper (``bench.system.keeper``) that ends all processes which it leaves behind.
 
@@ -57,23 +84,39 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], *, keep: Sequence[int] = ()) -> None:
+        def start(pipes: Pipes) -> Keeper:
+            words = [sys.executable, "-I", "-S", keeper.__file__, str(pipes.life), str(pipes.ends)]
+            passed = (pipes.reply, *keep)
+            return subprocess.Popen(
+                [*words, ",".join(map(str, passed)), *command, str(pipes.reply)],
+                stdin=pipes.stdin,
+                stdout=pipes.log,
+                stderr=pipes.log,
+                pass_fds=[pipes.life, pipes.ends, *passed],
+                start_new_session=True,
+            )
+
+        self._start(start, command[0], env)
+
+    @classmethod
+    def forked(cls, start: Callable[[Pipes], Keeper], program: str) -> Child:
+        """A child whose keeper ``start`` has another process fork, given the ends of the pipes that are the child's;
+        ``program`` is its name in errors.
+        """
+        child = cls.__new__(cls)
+        child._start(start, program, None)
+        return child
+
+    def _start(self, start: Callable[[Pipes], Keeper], program: str, env: Mapping[str, str] | None) -> None:
         theirs, ours = _Descriptors(), _Descriptors()
         try:
             stdin, reply, log, life, ends = (_pipe(theirs, ours, reads) for reads in (False, True, True, False, True))
-            words = [sys.executable, "-I", "-S", keeper.__file__, str(theirs.fds[3]), str(theirs.fds[4])]
-            passed = (theirs.fds[1], *keep)
-            self._keeper = subprocess.Popen(
-                [*words, ",".join(map(str, passed)), *command, str(theirs.fds[1])],
-                stdin=theirs.fds[0],
-                stdout=theirs.fds[2],
-                stderr=theirs.fds[2],
-                pass_fds=[*theirs.fds[3:], *passed],
-                start_new_session=True,
-            )
+            self._keeper = start(Pipes(*theirs.fds))
             theirs.close()
             try:
-                _send_environment(life, env)
-                self._pid = _started(ends, command[0])
+                if env is not None:
+                    _send_environment(life, env)
+                self._pid = _started(ends, program)
             except BaseException:
                 ours.close()  # which ends the keeper
                 self._keeper.wait()

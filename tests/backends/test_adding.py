@@ -108,7 +108,12 @@ def test_the_examples_have_every_member_of_the_protocol(tmp_path: Path) -> None:
 
 
 def test_the_page_describes_every_member_of_a_backend() -> None:
-    optional = {name for part in (seam.Layered, seam.Preloading) for name in vars(part) if not name.startswith("_")}
+    optional = {
+        name
+        for part in (seam.Layered, seam.Preloading, seam.Importing)
+        for name in vars(part)
+        if not name.startswith("_")
+    }
     members = {name for name in vars(seam.Backend) if not name.startswith("_")} | optional | {"distributions"}
     rows = re.findall(r"^\| `(\w+)(?:\([\w, ]*\))?` \|", PAGE, re.MULTILINE)
     assert {"options", "simulated", "missing", "preload", "layers"} <= members

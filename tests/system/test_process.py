@@ -4,6 +4,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,3 +243,15 @@ def test_an_environment_that_is_no_text_reaches_the_child() -> None:
     env = {**os.environ, "NAME": os.fsdecode(b"a=\xff")}
     process.run_child([sys.executable, "-c", code], b"", env, 30 * SECOND, lines.append)
     assert lines == [b"a=\xff"]
+
+
+def test_a_child_outlives_the_thread_that_started_it() -> None:
+    children: list[process.Child] = []
+    command = [sys.executable, "-c", "import os, sys; os.write(int(sys.argv[-1]), sys.stdin.buffer.read() + b'\\n')"]
+    thread = threading.Thread(target=lambda: children.append(process.Child(command, os.environ)))
+    thread.start()
+    thread.join()
+    lines: list[bytes] = []
+    outcome = children[0].finish(b"job", 30 * SECOND, lines.append)
+    children[0].close()
+    assert (outcome.code, lines) == (0, [b"job"])

@@ -13,7 +13,7 @@ from bench.model import seam
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import session, weights
+from bench.runtimes.torch import factories, session, weights
 from bench.runtimes.torch.lane import TorchPrepared
 
 AnyOptions = TypeVar("AnyOptions", bound=seam.Options)
@@ -52,6 +52,10 @@ class TorchBackend(ABC, Generic[AnyOptions]):
     def preload(self, case: Case, suite_dir: Path) -> None:
         """Import torch and the library of the case's factory."""
         session.preload(case, suite_dir)
+
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """torch and the library of the case's factory."""
+        return ("torch", *factories.library_of(case))
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Makes nothing: the first stages are produced by eager. UsageError for any stage."""

@@ -85,6 +85,13 @@ def preload(case: Case, suite_dir: Path) -> None:
         _maker(case, suite_dir)
 
 
+def library_of(case: Case) -> tuple[str, ...]:
+    """The module that takes most of the time of importing the library of ``case.factory``; none for a user's own."""
+    modules = {"torchvision": "torchvision", "timm": "timm", "transformers": "transformers.modeling_utils"}
+    kind, colon, _ = case.factory.partition(":")
+    return (modules[kind],) if colon and kind in modules else ()
+
+
 def import_source(case: Case, context: Context) -> None:
     """Import the file or library of ``case.factory``, e.g. for the operators that it defines; nothing is built.
 

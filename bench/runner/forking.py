@@ -1,0 +1,158 @@
+"""What a template does before it forks, and a forked worker before it works: imports, and checks that a copy is whole.
+
+A fork has one thread. Those that were started by imports are missing in it, and a device cannot be used that the
+template has started: such a template is refused.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.errors import Unsupported
+from bench.system import template
+
+# Libraries that end their threads before a fork and start them again when they are needed.
+_RESTARTING = ("openblas",)
+# Before torch 2.9 importing Inductor starts the processes that compile for it, which else start when there is work.
+_WHILE_IMPORTING = {"TORCH_WARM_POOL": "0"}
+_NOT_INITIALISED = 3  # CUDA_ERROR_NOT_INITIALIZED
+_STACK = 1 << 14
+_LOOKS, _BETWEEN_LOOKS_S = 5, 0.02
+_NOBODYS = ("libc.so", "libpthread", "ld-linux", "[")  # code on the stack of every thread
+
+
+def prepare(imports: tuple[str, ...]) -> None:
+    """Import each ``module`` or ``module:name``, and get this process ready to be forked. Unsupported if it is not."""
+    with _variables(_WHILE_IMPORTING):
+        for spec in imports:
+            module, _, name = spec.partition(":")
+            value = importlib.import_module(module)
+            if name:
+                getattr(value, name)
+    problem = obstacle()
+    if problem:
+        raise Unsupported(problem)
+    gc.collect()
+    gc.freeze()  # the collector of a worker would write to each object, and so copy it
+
+
+def refresh() -> None:
+    """Seed what a new process seeds from the system: ``random`` does it by itself, and a GPU's generators have a fixed
+    seed.
+    """
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.seed()
+
+
+def obstacle() -> str:
+    """Why a fork of this process would not be whole; empty if it would."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    if children.exists() and children.read_text().split():
+        return "an import has started processes"
+    for owner in _owners_of_threads():
+        if not any(name in owner for name in _RESTARTING):
+            return f"an import has started a thread{owner and f' of {owner}'}"
+    return _started_device()
+
+
+def _started_device() -> str:
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            target = os.readlink(f"/proc/self/fd/{fd}")
+            if target.startswith("/dev/nvidia"):
+                return f"an import has opened {target}"
+    torch = sys.modules.get("torch")
+    if torch is not None and (torch.cuda.is_initialized() or _in_a_fork(torch.cuda._is_in_bad_fork)):
+        return "an import has started CUDA"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+    except OSError:  # it is not loaded
+        return ""
+    count = ctypes.c_int()
+    if driver.cuDeviceGetCount(ctypes.byref(count)) != _NOT_INITIALISED:
+        return "an import has initialised the CUDA driver"
+    return ""
+
+
+def _in_a_fork(question: Callable[[], bool]) -> bool:
+    """The answer that a fork of this process gives; True if it cannot."""
+    pid = template.fork()
+    if not pid:
+        answer = True
+        with contextlib.suppress(Exception):
+            answer = question()
+        os._exit(answer)
+    return os.waitpid(pid, 0)[1] != 0
+
+
+def _owners_of_threads() -> list[str]:
+    """For each thread but this one the file name of the library whose code it waits in; empty if that is not known."""
+    others = [name for name in os.listdir("/proc/self/task") if int(name) != os.getpid()]
+    return [_owner(thread, _code()) for thread in others]
+
+
+def _owner(thread: str, code: list[tuple[int, int, str]]) -> str:
+    """The innermost library on the stack of a thread; no further one, as what lies there may be of calls before."""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(OSError):  # it has ended
+            for word in _stack(thread):
+                index = bisect.bisect_right(code, (word, sys.maxsize, "")) - 1
+                if index >= 0 and word < code[index][1] and not code[index][2].startswith(_NOBODYS):
+                    return code[index][2]
+        time.sleep(_BETWEEN_LOOKS_S)  # it has begun just now, and will wait
+    return ""
+
+
+def _code() -> list[tuple[int, int, str]]:
+    """The start, end and file name of all mapped code, in order."""
+    regions = []
+    for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
+        span, access, *rest = line.split(maxsplit=5)
+        if "x" in access and len(rest) == 4:
+            start, end = (int(part, 16) for part in span.split("-"))
+            regions.append((start, end, os.path.basename(rest[3])))
+    return sorted(regions)
+
+
+def _stack(thread: str) -> Iterator[int]:
+    """The words on the stack of a thread that waits in the kernel."""
+    words = Path(f"/proc/self/task/{thread}/syscall").read_text().split()
+    if len(words) < 2:
+        return  # it runs
+    pointer = int(words[-2], 16)
+    with open("/proc/self/mem", "rb", buffering=0) as memory:
+        size = _STACK
+        while size >= 64:
+            memory.seek(pointer)
+            try:
+                data = memory.read(size)
+            except OSError:  # beyond the stack's end
+                size //= 2
+                continue
+            yield from memoryview(data[: len(data) & -8]).cast("Q")
+            return
+
+
+@contextlib.contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
