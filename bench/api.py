@@ -162,7 +162,8 @@ def request(
     cache: str | os.PathLike[str] | None = None,
     cold: bool = False,
     rebuild: bool = False,
-    prestart: int = 1,
+    prestart: int | None = None,
+    fork: bool = False,
     seed: int = 0,
 ) -> Request:
     """The request that ``run`` would execute for the same arguments, to inspect first and then pass to ``execute``.
@@ -181,7 +182,9 @@ def request(
         cache: the folder of artifacts; by default ``$TRTBENCH_CACHE`` or ``~/.cache/trtbench``.
         cold: make every artifact and compile cache anew.
         rebuild: make engines and packages anew, with the caches of earlier builds.
-        prestart: how many workers import their runtimes side by side before the first of them is measured.
+        prestart: how many workers import their runtimes, and make what cases need, side by side while nothing is
+            measured; by default as many as the machine has room for.
+        fork: fork the workers that measure from processes that have imported their runtimes.
         seed: of inputs and weights.
 
     Raises:
@@ -199,7 +202,9 @@ def request(
         raise UsageError(what, where="device", fix=f"known: {', '.join(DEVICES)}")
     return new_request(
         suite if isinstance(suite, Suite) else load(suite),
-        _settings(store, cache, needed=not plan_only, cold=cold, rebuild=rebuild, prestart=prestart, seed=seed),
+        _settings(
+            store, cache, needed=not plan_only, cold=cold, rebuild=rebuild, prestart=prestart, fork=fork, seed=seed
+        ),
         select=select,
         backend=backend,
         device=device,
@@ -254,7 +259,7 @@ def resume(
     store: str | os.PathLike[str] = RESULTS,
     cache: str | os.PathLike[str] | None = None,
     rebuild: bool = False,
-    prestart: int = 1,
+    prestart: int | None = None,
     replicates: int = 0,
     allow_large: bool = False,
     on_event: OnEvent | None = None,

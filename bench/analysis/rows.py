@@ -307,6 +307,8 @@ def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
     for record in pool.records:
         totals: dict[tuple[str, bool], int] = {}
         for phase in record.phases:
+            if phase.beside:  # no time of its own
+                continue
             totals[phase.name, phase.cold] = totals.get((phase.name, phase.cold), 0) + phase.ns
         for (name, cold), ns in totals.items():
             spent.setdefault(name, {}).setdefault(cold, []).append(ns)
@@ -317,6 +319,7 @@ def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
             warm_ns=float(statistics.median(spent[name][False])) if False in spent[name] else None,
         )
         for name in in_order([phase.name for phase in record.phases] for record in pool.records)
+        if name in spent
     )
 
 

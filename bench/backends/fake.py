@@ -47,7 +47,8 @@ _FACTOR = "factor.json"
 class Options(seam.Options, frozen=True, kw_only=True):
     """``time`` is the simulated duration of a call. ``noise``, ``drift`` and ``tactics`` are the standard deviations of
     its logarithm between calls, processes and builds (``tactics: 0``: nothing is built). ``fail`` is how the first call
-    fails; ``import`` fails before it, ``preload`` only when the worker is started ahead of its turn.
+    fails; ``import`` fails before it, ``preload`` only when the worker is started ahead of its turn. ``fail_build`` is
+    how making the build fails.
     """
 
     time: str = "1 ms"
@@ -55,6 +56,7 @@ class Options(seam.Options, frozen=True, kw_only=True):
     drift: float = 0.005
     tactics: float = 0.0
     fail: Way = ""
+    fail_build: Way = ""
 
     def __post_init__(self) -> None:
         if parse_time(self.time) <= 0:
@@ -184,6 +186,7 @@ class Fake:
             (out / FILE).write_bytes(msgspec.json.encode(_layers(case, parse_time(options.time))))
             return
         if stage.name == "build":
+            _fail(msgspec.convert(case.options, Options).fail_build)
             rng = np.random.default_rng([int(case.id, 16), context.build, len(stage.name)])
             factor = float(np.exp(rng.normal(0.0, case.options["tactics"])))
             (out / _FACTOR).write_bytes(msgspec.json.encode(factor))

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
+import msgspec
+
 from bench.errors import Unsupported
 from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
@@ -32,6 +34,8 @@ _NOT_COMPILED = (
     "a factory that returns the module as it was before torch.jit or torch.compiler.disable; or the backend eager, "
     "which runs this one as it is"
 )
+# What the first call imports, which could be imported before.
+_FIRST_COMPILE = "bench.runtimes.torch.first_compile"
 _LONGEST_REASON = 200
 _SHOWN_REASONS = 3
 
@@ -70,11 +74,30 @@ class Inductor(TorchBackend[Options]):
     def preload(self, case: Case, suite_dir: Path) -> None:
         """Import torch, Dynamo, Inductor and the library of the case's factory."""
         super().preload(case, suite_dir)
-        importlib.import_module("torch._inductor.compile_fx")
+        importlib.import_module(_FIRST_COMPILE)
+
+    def compile_stage(self, case: Case) -> Stage | None:
+        """Inductor's and Triton's caches filled by a process of its own; None in the modes that time kernels."""
+        if case.options.get("mode", "default").startswith("max-autotune") or caches.environment_autotunes():
+            return None
+        build = self.build_stage(case, "inductor-cache", "triton")
+        key = build.key | {"graph": case.cuda_graph, "symbols": case.symbols, "caches": caches.identity()}
+        return msgspec.structs.replace(build, name="compile", key=key, times_kernels_on=())
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """Compile the case as it will be measured, with the first configuration of each kernel in place of the fastest,
+        which is not looked for beside other work.
+        """
+        if stage.kind != "inductor-cache":
+            return super().produce(stage, case, context, out)
+        options = msgspec.convert(case.options, Options)
+        with caches.untimed(), self.prepare(case, options, context) as prepared:
+            (out / "caches.json").write_bytes(msgspec.json.encode(prepared.fairness().get("code_cache", "")))
+        return None
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """torch, the library of the case's factory, Dynamo and Inductor."""
-        return (*super().imports(case, stage), "torch._inductor.compile_fx")
+        return (*super().imports(case, stage), _FIRST_COMPILE)
 
     def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> TorchPrepared:
         """Phases: load, compile.

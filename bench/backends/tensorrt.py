@@ -62,6 +62,7 @@ class TensorRT:
             files=(*([function] if function else []), *options.plugins),
             per_device=True,
             per_build=True,
+            times_kernels_on=("cuda",),
             toolchain=case.toolchain,
         )
         return [shapes.reference_stage(case), source, build]

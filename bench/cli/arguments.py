@@ -70,10 +70,15 @@ def _run(commands: _Commands) -> None:
     )
     run.add_argument(
         "--prestart",
-        type=_positive,
-        default=1,
-        metavar="N",
-        help="start N workers at once, and measure one by one when all have imported their runtimes (default: 1)",
+        type=_workers,
+        default=None,
+        metavar="{auto,N}",
+        help="N workers import, export and build at once while nothing is measured (default: auto, by the machine)",
+    )
+    run.add_argument(
+        "--fork",
+        action="store_true",
+        help="fork the workers that measure from processes that have imported their runtimes",
     )
     run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     run.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")
@@ -244,6 +249,10 @@ def _natural(text: str) -> int:
     if not text.isdigit() or int(text) >= 1 << 63:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 0 to 2^63 - 1")
     return int(text)
+
+
+def _workers(text: str) -> int | None:
+    return None if text == "auto" else _positive(text)
 
 
 def _positive(text: str) -> int:

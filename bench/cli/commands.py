@@ -89,7 +89,13 @@ def _run(arguments: argparse.Namespace) -> int:
             size = {"replicates": arguments.replicates or 0, "allow_large": arguments.yes}
             return api.resume(path, select=arguments.select or "", on_event=on_event, **size, **caches)
     else:
-        request = _request(arguments, plan_only=arguments.dry_run, store=arguments.store, prestart=arguments.prestart)
+        request = _request(
+            arguments,
+            plan_only=arguments.dry_run,
+            store=arguments.store,
+            prestart=arguments.prestart,
+            fork=arguments.fork,
+        )
         if arguments.dry_run:
             return _print_plan(request)
 
@@ -122,7 +128,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 130 if interrupted else int(bool(errors or rescued) or not api.succeeded(run, strict=arguments.strict))
 
 
-_FIXED = ("suite", "backend", "device", "quick", "yes", "seed", "cold", "dry_run")
+_FIXED = ("suite", "backend", "device", "quick", "yes", "seed", "cold", "fork", "dry_run")
 
 
 def _refuse_beside_resume(arguments: argparse.Namespace) -> None:

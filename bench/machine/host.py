@@ -69,6 +69,25 @@ class HostTelemetry:
         return HostFigures(**figures)
 
 
+def busy_cores(proc: Path = Path("/proc"), seconds: float = 0.2) -> float:
+    """How many cores of the host all programs together use, over ``seconds``; 0 where the system does not tell."""
+    try:
+        before, start = busy_ticks((proc / "stat").read_text()), time.monotonic()
+        time.sleep(seconds)
+        after, end = busy_ticks((proc / "stat").read_text()), time.monotonic()
+    except (OSError, ValueError):
+        return 0.0
+    return (after - before) / os.sysconf("SC_CLK_TCK") / (end - start)
+
+
+def busy_ticks(stat: str) -> int:
+    """Ticks of all cores, less those that they were idle or waited for a device, from the text of ``/proc/stat``.
+    ValueError if it is no such text.
+    """
+    _, user, nice, system, _, _, irq, softirq, steal = stat.partition("\n")[0].split()[:9]
+    return sum(map(int, (user, nice, system, irq, softirq, steal)))
+
+
 def host_warnings(figures: HostFigures) -> tuple[Warning, ...]:
     """``NoisyHost`` and ``Throttled`` from the figures of HostTelemetry.
 

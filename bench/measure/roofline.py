@@ -102,8 +102,8 @@ def _attention_as_products() -> contextlib.AbstractContextManager[Any]:
     return newer
 
 
-def ceilings(device: str) -> dict[str, float]:
-    """The best rates of ``device``: FLOP/s of a square matrix product per precision, bytes/s of a copy.
+def ceilings(device: str, precisions: Sequence[str] = tuple(_DTYPES)) -> dict[str, float]:
+    """The best rates of ``device``: FLOP/s of a square matrix product for each of ``precisions``, bytes/s of a copy.
 
     Random data, because zeros can run faster. A product of n x n matrices counts 2 n^3; a copy counts bytes read plus
     bytes written. tf32 is measured on a GPU only. On a CPU, where products and convolutions come from different
@@ -111,9 +111,12 @@ def ceilings(device: str) -> dict[str, float]:
     can compute with: runtimes do so where a machine has no instructions for them.
     """
     kernels: list[Kernel] = []
-    precisions = [precision for precision in _DTYPES if precision != "tf32" or device != "cpu"]
-    for precision in precisions:
-        serves = tuple(precisions) if precision == "fp32" else (precision,)
+    precisions = [precision for precision in _DTYPES if precision in precisions]
+    if device == "cpu":
+        precisions = [precision for precision in precisions if precision != "tf32"]
+    # That of fp32 serves the others.
+    for precision in dict.fromkeys(("fp32", *precisions) if precisions else ()):
+        serves = (*dict.fromkeys(("fp32", *precisions)),) if precision == "fp32" else (precision,)
         kernels.append((serves, functools.partial(_product_rate, precision, device)))
         if device == "cpu":
             kernels.append((serves, functools.partial(_convolution_rate, precision)))

@@ -12,11 +12,15 @@ from bench.model.telemetry import Telemetry
 
 
 class Phase(Data, frozen=True, kw_only=True):
-    """One step before the measurement: import, load, export, compile, build, deserialize, first_call, warmup."""
+    """One step before the measurement: import, load, export, compile, build, deserialize, first_call, warmup.
+
+    ``beside`` is true for what was made by workers side by side: it took longer than it would have alone.
+    """
 
     name: str
     ns: int
     cold: bool = True
+    beside: bool = False
 
 
 class Measurement(Data, frozen=True, kw_only=True):
@@ -177,7 +181,8 @@ class Header(Data, frozen=True, kw_only=True):
     """The first line of a run's file: environments by toolchain, the suite's text, the plan and the policy.
 
     ``seed`` is that of inputs and weights; a ``cold`` run takes nothing from caches; ``sources`` has the SHA-256 of
-    each of the user's files that its cases name; ``limits`` are those of the metrics' numbers, by model.
+    each of the user's files that its cases name; ``limits`` are those of the metrics' numbers, by model. In a run with
+    ``fork`` workers are copies of processes that have imported their runtimes, not processes that imported them.
     """
 
     run: str
@@ -195,6 +200,7 @@ class Header(Data, frozen=True, kw_only=True):
     ceilings: dict[str, float] = {}
     seed: int = 0
     cold: bool = False
+    fork: bool = False
     sources: dict[str, str] = {}
     limits: dict[str, dict[str, Limit]] = {}
     schema: int = 2

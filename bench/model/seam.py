@@ -54,6 +54,8 @@ class Stage(Data, frozen=True, kw_only=True):
     ``key`` holds every part of the case that can change the payload; the runner adds library versions (``libraries``),
     the model's source, the contents of ``files`` (paths beside the suite), the device where ``per_device``, and which
     of several independent builds this is where ``per_build``. ``needs`` names stages of this case made before.
+    ``times_kernels_on`` are the kinds of device (``cpu``, ``cuda``) on which making it times kernels to choose among
+    them: there it is made alone.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Stage(Data, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     per_device: bool = False
     per_build: bool = False
+    times_kernels_on: tuple[str, ...] = ()
     toolchain: str = "default"
 
 
@@ -170,6 +173,17 @@ class Preloading(Protocol):
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """Import what ``prepare`` and ``produce`` import first, and start no device."""
+        ...
+
+
+@runtime_checkable
+class CompilesAhead(Protocol):
+    """A backend that compiles in ``prepare`` into caches of its runtime, which another process can fill before."""
+
+    def compile_stage(self, case: Case) -> Stage | None:
+        """The stage, after those of ``stages``, that fills these caches and times no kernel; None where it would. Its
+        artifact says only that this was done.
+        """
         ...
 
 

@@ -16,7 +16,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8", "fp
 Boundary = Literal["gpu", "gpu_unheld", "enqueue", "latency", "h2d", "compute", "d2h", "throughput"]
 # The definitions are part of the fingerprint: change a text only when the meaning changes.
 BOUNDARIES: dict[Boundary, str] = {
-    "gpu": "event to event around one call on a held stream, buffers resident, one call in flight",
+    "gpu": "event to event around one call on a held stream, buffers resident, one call in flight, no pause before",
     "gpu_unheld": "event to event around one call on a stream that is not held",
     "enqueue": "host time to issue one call",
     "latency": "one request in flight, host clock: on a GPU from before H2D to after D2H, on a CPU around the call",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -25,25 +27,52 @@ _READ = "--verbose shows what it wrote last"
 _FOREIGN_WRITER = "let the model, and what it imports, use no file descriptor that it has not opened itself"
 
 
+class Start(Protocol):
+    """Starts a worker."""
+
+    def __call__(
+        self, interpreter: Interpreter, job: jobs.Job, keep: Sequence[int], env: dict[str, str]
+    ) -> process.Child:
+        """A worker for ``job``, which is still to be sent, with the descriptors ``keep``. OSError if there is none."""
+        ...
+
+
+def new_process(interpreter: Interpreter, job: jobs.Job, keep: Sequence[int], env: dict[str, str]) -> process.Child:
+    """A worker that is a new process, whatever its job."""
+    return process.Child(interpreter.command, env, keep=keep)
+
+
 class Dispatcher:
     """Starts workers, reports their steps, and turns every end into a reply or a Failure.
 
     ``gpu`` reads the state of the GPU after a job on it has failed. Once it is lost, nothing is started on it any more.
+    ``start`` starts a worker for a job.
     """
 
     def __init__(
-        self, limit_ns: int, cold: bool, on_event: OnEvent, gpu: Callable[[], gpus.State] = gpus.state
+        self,
+        limit_ns: int,
+        cold: bool,
+        on_event: OnEvent,
+        gpu: Callable[[], gpus.State] = gpus.state,
+        start: Start = new_process,
     ) -> None:
+        self._start = start
         self._limit_ns = limit_ns
         self._cold = cold
         self._on_event = on_event
         self._gpu = gpu
         self._loss: Failure | None = None
+        self._halted = threading.Event()
 
     @property
     def gpu_lost(self) -> bool:
         """Whether the GPU is lost: nothing is started on it any more."""
         return self._loss is not None
+
+    def halt(self) -> None:
+        """End all jobs, which may run in other threads, and let none begin."""
+        self._halted.set()
 
     def run(
         self,
@@ -58,10 +87,11 @@ class Dispatcher:
         The events say when it starts, which phases it enters, and when it has ended.
         """
         on_gpu = job.device != "cpu"
-        if on_gpu and self._loss is not None:
+        over = Failure(kind="Crash", stage="start", message="the run has ended") if self._halted.is_set() else None
+        if over := over or (self._loss if on_gpu else None):
             if worker is not None:
                 worker.close()
-            return self._loss
+            return over
         stage, work = "start", _work(job)
 
         def on_step(step: jobs.Doing) -> None:
@@ -80,16 +110,24 @@ class Dispatcher:
                 early.callback(worker.close)
             try:
                 if worker is None:
-                    worker = process.Child(interpreter.command, env, keep=watch.descriptors)
+                    worker = self._start(interpreter, job, watch.descriptors, env)
                 with contextlib.closing(worker):
                     outcome = worker.finish(
-                        answer.encoded, self._limit_ns, answer.hear, tick=watch.tick, stop=answer.refused
+                        answer.encoded,
+                        self._limit_ns,
+                        answer.hear,
+                        tick=watch.tick or self._tick_of(job),
+                        stop=lambda: answer.refused() or self._halted.is_set(),
                     )
             except gpus.DeviceLost as error:
                 end = Failure(kind="DeviceLost", stage=stage, message=error.what)
             else:
                 end = _judge(answer, outcome, stage, self._limit_ns)
         return self._explain(end, label) if on_gpu else end
+
+    def _tick_of(self, job: jobs.JobType) -> Callable[[int], None] | None:
+        """A tick that lets a thread look if it has been halted; none while a worker is timed, as nothing wakes then."""
+        return None if isinstance(job, jobs.Measure | jobs.Ceilings) else lambda _: None
 
     def _explain(self, end: jobs.ReplyType | Failure, label: str) -> jobs.ReplyType | Failure:
         """The end of a job on the GPU, with its failure classified by the state of the GPU."""

@@ -71,7 +71,9 @@ class CheckMetrics(Job, frozen=True, kw_only=True):
 
 
 class Ceilings(Job, frozen=True, kw_only=True):
-    """Measure the machine's rates for speed of light."""
+    """Measure the machine's rates for speed of light: of ``precisions``, and of a copy."""
+
+    precisions: tuple[str, ...] = ()
 
 
 class Preload(Job, frozen=True, kw_only=True):

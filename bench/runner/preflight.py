@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import SuiteError, is_input
-from bench.machine import gpus
+from bench.machine import gpus, host
 from bench.model.data import digest
 from bench.model.events import Event, Note
 from bench.model.run import Environment, Failure, Work
@@ -20,11 +20,13 @@ from bench.runner import jobs, sources
 from bench.store import artifacts
 
 # Raise it when the way of measuring ceilings changes.
-CEILINGS = 3
+CEILINGS = 4
 # And when the way of counting work does.
 WORK = 1
-# The load average, as a fraction of the cores, above which other programs are assumed to compute here too.
-_BUSY = 0.75
+# The cores in use before we measure, as a fraction of all, above which other programs are assumed to compute here too.
+_BUSY = 0.25
+# The precisions whose rates are measured.
+RATED = ("fp32", "tf32", "fp16", "bf16")
 
 RunJob = Callable[[jobs.JobType, str], jobs.ReplyType | Failure]
 
@@ -41,7 +43,7 @@ class Preflight:
         environment: Environment,
         run_job: RunJob,
         on_event: Callable[[Event], None],
-        load: Callable[[], tuple[float, float, float]] = os.getloadavg,
+        load: Callable[[], float] = host.busy_cores,
         gpu: Callable[[], gpus.State] = gpus.state,
     ) -> None:
         self._cache = cache
@@ -76,17 +78,18 @@ class Preflight:
             self._keep("work", keys[case_id], "work.json", msgspec.json.encode(work))
         return {case_id: results[digest(key)] for case_id, key in keys.items() if digest(key) in results}
 
-    def ceilings(self) -> dict[str, float]:
-        """The rates of this machine: FLOP/s by precision and bytes/s of a copy, measured once and stored. Empty, with a
-        note, where they cannot be measured, e.g. on a full GPU.
+    def ceilings(self, cases: Sequence[Case]) -> dict[str, float]:
+        """The rates of this machine that ``cases`` need: FLOP/s by precision and bytes/s of a copy, measured once and
+        stored. Empty, with a note, where they cannot be measured, e.g. on a full GPU.
 
         Rates that are measured while other programs compute are too low: they are used for this run only.
         """
-        rates = self._stored_ceilings()
-        if rates is not None:
-            return rates
+        stored = self._stored_ceilings()
+        absent = tuple(sorted({case.precision for case in cases if case.precision in RATED} - stored.keys()))
+        if not cases or ("copy" in stored and not absent):
+            return _known(stored)
         busy = self._busy()
-        reply = self._answer(jobs.Ceilings(device=self._device), "this machine's ceilings")
+        reply = self._answer(jobs.Ceilings(device=self._device, precisions=absent), "this machine's ceilings")
         if isinstance(reply, Failure):
             self._on_event(
                 Note(text=f"no speed of light, as this machine's ceilings cannot be measured: {reply.message}")
@@ -95,23 +98,26 @@ class Preflight:
         assert isinstance(reply, jobs.Rates)
         if self._device != "cpu":  # where our own load is not mistaken for that of others
             busy = busy or self._busy()
+        rates = stored | dict.fromkeys(absent, 0.0) | reply.ceilings
         if not busy:
-            self._keep("ceilings", self._ceilings_key(), "rates.json", msgspec.json.encode(reply.ceilings))
-        return reply.ceilings
+            artifacts.drop(self._cache, "ceilings", self._ceilings_key())
+            self._keep("ceilings", self._ceilings_key(), "rates.json", msgspec.json.encode(rates))
+        return _known(rates)
 
     def forget(self, ceilings: Mapping[str, float], label: str) -> None:
         """Remove these ``ceilings`` from the cache, with a note, as the case ``label`` is faster than they allow; the
         next run measures them again. Newer ceilings in the cache, possible when a run is resumed, stay.
         """
-        if self._stored_ceilings() == ceilings:
+        if _known(self._stored_ceilings()) == ceilings:
             artifacts.drop(self._cache, "ceilings", self._ceilings_key())
             what = f"{label} is faster than this machine's ceilings allow"
             self._on_event(Note(text=f"{what}: they are removed from the cache, and the next run measures them again"))
 
-    def _stored_ceilings(self) -> dict[str, float] | None:
+    def _stored_ceilings(self) -> dict[str, float]:
+        """The rates by name, 0 for one that this machine has not; empty if nothing is stored."""
         artifact, _ = artifacts.find(self._cache, "ceilings", self._ceilings_key())
         if artifact is None:
-            return None
+            return {}
         return msgspec.json.decode((artifact.path / "rates.json").read_bytes(), type=dict[str, float])
 
     def _ceilings_key(self) -> dict[str, Any]:
@@ -152,7 +158,7 @@ class Preflight:
     def _busy(self) -> bool:
         """Whether other programs compute on the device."""
         if self._device == "cpu":
-            return self._load()[0] > _BUSY * len(os.sched_getaffinity(0))
+            return self._load() > _BUSY * len(os.sched_getaffinity(0))
         return bool(self._gpu().processes)
 
     def _answer(self, job: jobs.JobType, label: str) -> jobs.ReplyType | Failure:
@@ -161,3 +167,8 @@ class Preflight:
         if isinstance(reply, Failure) and is_input(reply.kind):
             raise SuiteError(reply.message, where=reply.where or self._suite_path, fix=reply.hint)
         return reply
+
+
+def _known(rates: Mapping[str, float]) -> dict[str, float]:
+    """The rates that this machine has."""
+    return {name: rate for name, rate in rates.items() if rate}

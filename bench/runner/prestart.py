@@ -18,7 +18,7 @@ from bench.model.data import digest
 from bench.model.events import Event, Note, Step
 from bench.model.seam import Preloading
 from bench.model.suite import Case
-from bench.runner import jobs, toolchains
+from bench.runner import jobs, timeline, toolchains
 from bench.runner.answers import Answer
 from bench.system import process
 from bench.units import NS_PER_S
@@ -28,25 +28,24 @@ _LIMIT_NS = 300 * NS_PER_S
 
 class Waiting(NamedTuple):
     """A worker that waits for its job, the gate that it was started with, if it is for a GPU, and what it answers to
-    the request to import.
+    the request to import; ``importing`` lasts, as an event says, until that is here.
     """
 
     worker: process.Child
     gate: Gate | None
     answer: Answer
+    importing: contextlib.ExitStack
 
     def close(self) -> None:
         """End the worker."""
+        self.importing.close()
         self.worker.close()
         if self.gate is not None:
             self.gate.close()
 
 
 class Prestart:
-    """Up to ``size`` workers of the next turns, and one for each artifact that their backends must build first.
-
-    A turn is a case and its replicate.
-    """
+    """Up to ``size`` workers of the next turns; a turn is a case and its replicate."""
 
     def __init__(
         self, size: int, device: str, suite_dir: Path, on_event: Callable[[Event], None], *, gates: bool
@@ -57,73 +56,56 @@ class Prestart:
         self._suite_dir = suite_dir
         self._on_event = on_event
         self._waiting: dict[tuple[str, int], Waiting] = {}
-        self._builders: dict[tuple[str, int], Waiting] = {}
+        self._importing: dict[tuple[str, int], Case] = {}
         self._failed_imports: set[str] = set()  # what could not be imported ahead
 
-    def start(
+    def begin(
         self,
         turns: Iterable[tuple[Case, int]],
         interpreters: Mapping[str, toolchains.Interpreter],
-        missing_artifact: Callable[[Case, int], str],
     ) -> None:
         """Ensure that the first of ``turns`` has a worker; if not, start it together with those of the next turns.
 
-        ``missing_artifact`` names what a turn's backend has to make first, if anything; turns of one name share it.
+        They import until ``wait``; the turns are those that can still come.
         """
         if self._size < 2:
             return
-        next_turns = {(case.id, replicate): case for case, replicate in turns}
-        for workers in (self._waiting, self._builders):
-            for turn in workers.keys() - next_turns.keys():  # e.g. of a case that has failed since
-                workers.pop(turn).close()
-        first = next(iter(next_turns))
-        if not self._waiting and self._can_prestart(next_turns[first], interpreters):
-            possible = ((case, turn[1]) for turn, case in next_turns.items() if self._can_prestart(case, interpreters))
-            self._start(list(itertools.islice(possible, self._size)), interpreters, missing_artifact)
+        turns = iter(turns)
+        possible = (turn for turn in turns if self._can_prestart(turn[0], interpreters))
+        first = next(turns, None)
+        if first is None or (first[0].id, first[1]) in self._waiting or not self._can_prestart(first[0], interpreters):
+            return
+        group = [first, *itertools.islice(possible, self._size - 1)]
+        if len(group) < 2:
+            return
+        self._on_event(Step(label=first[0].label, phase=f"prestart: {len(group)} workers"))
+        for case, replicate in group:
+            if (case.id, replicate) not in self._waiting:
+                self._spawn(case, replicate, interpreters[case.toolchain])
 
-    def builder(self, case: Case, replicate: int) -> process.Child | None:
-        """The worker that is to make what the turn's backend has to; the caller's to close. None if there is none."""
-        waiting = self._builders.pop((case.id, replicate), None)
-        return None if waiting is None or _has_ended(waiting) else waiting.worker
+    def wait(self) -> None:
+        """Wait until all that were started have imported what they need, or cannot."""
+        while self._importing:
+            turn, case = next(iter(self._importing.items()))
+            del self._importing[turn]
+            self._await(case, turn)
 
     def take(self, case: Case, replicate: int) -> Waiting | None:
         """The worker of a turn, the caller's to close; None if it has to be started as usual."""
-        builder = self._builders.pop((case.id, replicate), None)
-        if builder is not None:
-            builder.close()
         waiting = self._waiting.pop((case.id, replicate), None)
         return None if waiting is None or _has_ended(waiting) else waiting
 
+    def drop(self, case_id: str) -> None:
+        """End the workers of a case that is not measured any more."""
+        for turn in [turn for turn in self._waiting if turn[0] == case_id]:
+            self._importing.pop(turn, None)
+            self._waiting.pop(turn).close()
+
     def close(self) -> None:
         """End the workers whose turn has not come."""
-        for workers in (self._waiting, self._builders):
-            while workers:
-                workers.popitem()[1].close()
-
-    def _start(
-        self,
-        turns: list[tuple[Case, int]],
-        interpreters: Mapping[str, toolchains.Interpreter],
-        missing_artifact: Callable[[Case, int], str],
-    ) -> None:
-        """Start the workers, and wait until all have imported what they need."""
-        if len(turns) < 2:
-            return
-        builds = {missing_artifact(*turn): turn for turn in reversed(turns)}  # the first that needs it makes it
-        builds.pop("", None)
-        self._on_event(Step(label=turns[0][0].label, phase=f"prestart: {len(turns) + len(builds)} workers"))
-        with contextlib.ExitStack() as clean:
-            clean.callback(self.close)
-            for turn in builds.values():
-                self._spawn(self._builders, *turn, interpreters[turn[0].toolchain], None)
-            for turn in turns:
-                gate = create_gate() if self._gates else None
-                self._spawn(self._waiting, *turn, interpreters[turn[0].toolchain], gate)
-            for turn in builds.values():
-                self._await(self._builders, *turn)
-            for turn in turns:
-                self._await(self._waiting, *turn)
-            clean.pop_all()
+        self._importing.clear()
+        while self._waiting:
+            self._waiting.popitem()[1].close()
 
     def _can_prestart(self, case: Case, interpreters: Mapping[str, toolchains.Interpreter]) -> bool:
         """Whether the case's worker may be started ahead: its backend knows what to import, and can run here; and no
@@ -135,14 +117,8 @@ class Prestart:
             and toolchains.missing(interpreters[case.toolchain], case.backend) is None
         )
 
-    def _spawn(
-        self,
-        workers: dict[tuple[str, int], Waiting],
-        case: Case,
-        replicate: int,
-        interpreter: toolchains.Interpreter,
-        gate: Gate | None,
-    ) -> None:
+    def _spawn(self, case: Case, replicate: int, interpreter: toolchains.Interpreter) -> None:
+        gate = create_gate() if self._gates else None
         keep = () if gate is None else (gate.fd,)
         try:
             worker = process.Child(interpreter.command, interpreter.env, keep=keep)
@@ -151,27 +127,32 @@ class Prestart:
                 gate.close()
             raise
         answer = Answer(jobs.Preload(device=self._device, suite_dir=str(self._suite_dir), case=case))
-        workers[case.id, replicate] = Waiting(worker, gate, answer)
+        importing = contextlib.ExitStack()
+        self._waiting[case.id, replicate] = Waiting(worker, gate, answer, importing)
+        importing.enter_context(timeline.at_work(self._on_event, case.label, timeline.PRELOAD))
+        self._importing[case.id, replicate] = case
         worker.say(answer.encoded)
 
-    def _await(self, workers: dict[tuple[str, int], Waiting], case: Case, replicate: int) -> None:
+    def _await(self, case: Case, turn: tuple[str, int]) -> None:
         """Wait until the worker has imported everything. One that cannot is started in its turn instead, and so are all
         that import the same; a note says so once.
         """
-        waiting = workers[case.id, replicate]
+        waiting = self._waiting[turn]
         answer = waiting.answer
         over: Callable[[], bool] = lambda: answer.complete or answer.refused()  # noqa: E731
-        heard = waiting.worker.hear(_LIMIT_NS, answer.hear, over)
-        if not heard or not isinstance(answer.reply, jobs.Preloaded) or answer.problem:
-            del workers[case.id, replicate]
-            waiting.close()
-            if _imports(case) in self._failed_imports:
-                return
-            self._failed_imports.add(_imports(case))
-            message = answer.reply.message if isinstance(answer.reply, jobs.Failed) else "it ended, or hangs"
-            why = f"it wrote {answer.problem}" if answer.problem else message.partition("\n")[0]
-            what = "its worker, and what imports the same, is started in its turn, as it cannot be started ahead"
-            self._on_event(Note(text=f"{case.label}: {what}: {why}"))
+        imported = waiting.worker.hear(_LIMIT_NS, answer.hear, over)
+        waiting.importing.close()
+        if imported and isinstance(answer.reply, jobs.Preloaded) and not answer.problem:
+            return
+        del self._waiting[turn]
+        waiting.close()
+        if _imports(case) in self._failed_imports:
+            return
+        self._failed_imports.add(_imports(case))
+        message = answer.reply.message if isinstance(answer.reply, jobs.Failed) else "it ended, or hangs"
+        why = f"it wrote {answer.problem}" if answer.problem else message.partition("\n")[0]
+        what = "its worker, and what imports the same, is started in its turn, as it cannot be started ahead"
+        self._on_event(Note(text=f"{case.label}: {what}: {why}"))
 
 
 def _imports(case: Case) -> str:

@@ -26,15 +26,18 @@ class Settings(Data, frozen=True, kw_only=True):
     """How to run, beside what to run.
 
     ``store`` is the folder of runs, ``cache`` that of artifacts. A ``cold`` run takes nothing from caches, ``rebuild``
-    makes engines and packages anew with the caches of earlier builds. ``prestart`` workers are started side by side
-    before the first of them is measured. ``seed`` is that of inputs and weights.
+    makes engines and packages anew with the caches of earlier builds. ``prestart`` workers are at work side by side
+    before the first of them is measured: they import, and make artifacts (None: as many as the machine has room for).
+    With ``fork`` those that measure are forked from processes that have imported their runtimes. ``seed`` is that of
+    inputs and weights.
     """
 
     store: str
     cache: str
     cold: bool = False
     rebuild: bool = False
-    prestart: int = 1
+    prestart: int | None = None
+    fork: bool = False
     seed: int = 0
 
 

@@ -186,7 +186,7 @@ def resume(
         header = _with_replicates(header, replicates, path, allow_large)
     artifacts.check_writable(Path(settings.cache))
     refuse_other_than_text(Path(header.suite_path).resolve(), settings)
-    settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold)
+    settings = msgspec.structs.replace(settings, seed=header.seed, cold=header.cold, fork=header.fork)
     refuse_contradictions(settings)
     wanted = header.cases if wanted is None else wanted
     here = matching_device(header, path)
@@ -200,8 +200,11 @@ def resume(
         )
         session.place = place(header.environments["default"], here)
         session.begun = True
-        for name, described in session.prepare().environments.items():
+        session.before = so_far.records
+        session.open()
+        for name, described in session.header.environments.items():
             refuse_another(header, name, described, path)
+        session.prepare()
         writer, run = store.reopen(path)
         with contextlib.closing(writer):
             if replicates > run.header.policy.replicates:

@@ -25,6 +25,7 @@ def run(request: Request, on_event: OnEvent) -> Finished:
     store.check_writable(root)
     artifacts.check_writable(Path(request.settings.cache))
     with new_session(request, on_event) as session:
+        session.open()
         header = privacy.without_home(session.prepare(), Path(request.settings.cache))
         with contextlib.closing(store.create(root, header)) as writer:
             return session.measure(writer, (), {case.id for case in request.plan.cases})
@@ -42,4 +43,6 @@ def make(
         session.open()
         for index, case in enumerate(cases):
             on_event(Started(label=case.label, done=index, total=len(cases)))
-            yield case, session.ready(case, needed(case))
+            end = session.artifacts(case, needed(case))
+            assert not isinstance(end, stages.Postponed)  # what is made alone
+            yield case, end

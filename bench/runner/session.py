@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import itertools
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Literal
@@ -20,19 +22,28 @@ from bench.backends import base
 from bench.errors import SourceChanged, StoreError, SuiteError, UsageError
 from bench.machine import environment
 from bench.model.data import Data, digest
-from bench.model.events import Begin, End, Locked, Note, Started, Stored, Waiting
+from bench.model.events import Begin, End, Event, Locked, Note, Started, Stored, Waiting
 from bench.model.factory import module_of
 from bench.model.run import Environment, Failure, Footer, Header, Record, Warning, Work
 from bench.model.seam import Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case, Threshold
-from bench.runner import jobs, prestart, sources, stages, timeline, toolchains, watch
-from bench.runner.dispatch import UNWATCHED, Dispatcher, OnEvent
+from bench.runner import capacity, jobs, sources, timeline, toolchains, watch
+from bench.runner.ahead import Ahead, Turn
+from bench.runner.dispatch import UNWATCHED, Dispatcher, OnEvent, new_process
 from bench.runner.preflight import Preflight
+from bench.runner.prestart import Prestart
 from bench.runner.request import Request, Settings
+from bench.runner.side_by_side import Slots
+from bench.runner.stages import Maker, Postponed, Ready
+from bench.runner.templates import Templates
+from bench.runner.turns import Turns
 from bench.store import privacy
 from bench.suite.reader import locate, place_of_toolchain
-from bench.system import locks, process, scratch
+from bench.system import bytecode, locks, process, scratch
 from bench.system.signals import stoppable
+
+# Turns that may be prepared for.
+_AHEAD = 256
 
 
 class Finished(Data, frozen=True, kw_only=True):
@@ -55,12 +66,10 @@ def new_session(request: Request, on_event: OnEvent) -> Session:
     suite, plan, settings = request.suite, request.plan, request.settings
     refuse_other_than_text(Path(suite.path).resolve(), settings)
     here = _environment(request)
-    created = datetime.datetime.now(datetime.UTC)
-    identity = digest([suite.text, [case.id for case in plan.cases], created.isoformat()])
     used = {name: suite.toolchains[name] for name in _foreign(plan.cases)}
     header = Header(
-        run=store.run_id(created, suite.name, identity),
-        created=created.isoformat(timespec="seconds"),
+        run="",
+        created="",
         version=bench.__version__,
         environments={"default": here},
         suite=suite.text,
@@ -73,19 +82,23 @@ def new_session(request: Request, on_event: OnEvent) -> Session:
         toolchains=used,
         seed=settings.seed,
         cold=settings.cold,
+        fork=settings.fork,
         sources=sources.of_all(plan.cases, Path(suite.path).parent.resolve()),
         limits={name: model.limits for name, model in suite.models.items() if model.limits},
     )
     places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
-    return Session(header, settings, on_event, places, factories)
+    return Session(header, settings, on_event, places, factories, name=suite.name)
 
 
 def refuse_contradictions(settings: Settings) -> None:
     """UsageError for settings that contradict each other."""
-    if settings.cold and settings.prestart > 1:
+    if settings.cold and (settings.prestart or 1) > 1:
         what = "a --cold run is for true starts, --prestart takes imports out of them"
         raise UsageError(what, fix="leave one of them out")
+    if settings.cold and settings.fork:
+        what = "a --cold run is for true starts, and a forked worker has none"
+        raise UsageError(what, fix="leave one of --cold and --fork out")
 
 
 def refuse_other_than_text(suite_path: Path, settings: Settings) -> None:
@@ -114,6 +127,8 @@ class Session:
         on_event: OnEvent,
         places: Mapping[str, str],
         factories: Mapping[str, str] | None = None,
+        *,
+        name: str = "",
     ) -> None:
         self.timeline = timeline.Timeline()
         on_event = self.timeline.before(on_event)
@@ -121,7 +136,9 @@ class Session:
         self.factories = factories or {}
         self.header = header
         self.settings = settings
-        self.on_event = on_event
+        self.name = name or header.run
+        self._event_lock = threading.Lock()
+        self._on_event = on_event
         self.kind = header.environments["default"].kind
         self.device = header.environments["default"].address
         self.suite_dir = Path(header.suite_path).parent.resolve()
@@ -130,14 +147,26 @@ class Session:
         self.work: dict[str, Work] = {}
         self.begun = False  # a run that is gone on with: its rows keep to the ceilings of its header
         self.wanted: Sequence[Case] = header.cases
+        self.before: Sequence[Record] = ()
         self.marks: tuple[Warning, ...] = ()
         self.place = ""
         self._suite_changed = False
-        self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, on_event)
-        self.ahead = prestart.Prestart(
-            settings.prestart, self.device, self.suite_dir, on_event, gates=self.kind == "cuda"
+        templates = Templates(self.on_event, measure=settings.fork) if self.size > 1 and self.kind != "fake" else None
+        start = new_process if templates is None else templates.start
+        self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, self.on_event, start=start)
+        imports = Prestart(self.size, self.device, self.suite_dir, self.on_event, gates=self.kind == "cuda")
+        self.ahead = Ahead(
+            self.size,
+            header.policy.builds,
+            imports,
+            templates if settings.fork else None,
+            self._make,
+            self.dispatcher.halt,
+            self.on_event,
         )
         self._stack = contextlib.ExitStack()
+        if templates is not None:
+            self._stack.callback(templates.close)
         self._stack.callback(self.ahead.close)
 
     def __enter__(self) -> Session:
@@ -146,11 +175,25 @@ class Session:
         cold = own / "cold" if self.settings.cold else None
         root = Path(self.settings.cache)
         seed, rebuild = self.settings.seed, self.settings.rebuild
-        self.maker = stages.Maker(root, cold, self.suite_dir, self.device, seed, self._run_job, rebuild=rebuild)
+        self.maker = Maker(root, cold, self.suite_dir, self.device, seed, self._run_job, rebuild=rebuild)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def size(self) -> int:
+        """How many workers are started side by side: as the settings say, else as the machine has room for; one where
+        true starts are wanted, or nothing is imported.
+        """
+        if self.settings.prestart:
+            return self.settings.prestart
+        return 1 if self.settings.cold or self.kind == "fake" else capacity.workers()
+
+    def on_event(self, event: Event) -> None:
+        """Pass an event on: one at a time, as workers are at work side by side."""
+        with self._event_lock:
+            self._on_event(event)
 
     def open(self) -> None:
         """Start the interpreter of every toolchain that is wanted once, and take the device's lock."""
@@ -174,15 +217,15 @@ class Session:
         if self.kind != "fake":
             path = locks.lock_path(self.device)
             on_wait: Callable[[str], None] = lambda holder: self.on_event(Waiting(device=self.device, holder=holder))  # noqa: E731
-            self._stack.enter_context(locks.hold(path, f"{self.header.run} (process {os.getpid()})", on_wait))
+            self._stack.enter_context(locks.hold(path, f"{self.name} (process {os.getpid()})", on_wait))
             self.on_event(Locked(device=self.device))
         environments = {name: interpreter.environment for name, interpreter in self.interpreters.items()}
         self.header = msgspec.structs.replace(self.header, environments=environments)
 
     def prepare(self) -> Header:
-        """Everything that can prove the user wrong before a file is written; the header with what was found out."""
-        self.open()
-        self._check_metrics()
+        """Everything that can prove the user wrong before a file is written, and what the first turns need; the header
+        with what was found out. The run is created now: what comes is measured.
+        """
         default = self.interpreters["default"]
         if self.kind != "fake" and "torch" in default.environment.libraries:
             self.preflight = Preflight(
@@ -194,10 +237,26 @@ class Session:
                 lambda job, label: self.dispatcher.run(default, job, label),
                 self.on_event,
             )
-            self.work = self.preflight.work(self.wanted, self.factories, self.settings.seed)
-            if not self.begun:
-                self.header = msgspec.structs.replace(self.header, ceilings=self.preflight.ceilings())
+        wanted = {case.id for case in self.wanted}
+        turns = Turns(self.header.cases, self.header.policy.replicates, wanted, self.before)
+        with stoppable():
+            self.ahead.prepare(lambda: _soon(turns), self.interpreters, (self._check_metrics, self._count_work))
+            if self.begun:
+                return self.header
+            ceilings = self.preflight.ceilings(self.wanted) if self.preflight else {}
+        created = datetime.datetime.now(datetime.UTC)
+        identity = digest([self.header.suite, [case.id for case in self.header.cases], created.isoformat()])
+        self.header = msgspec.structs.replace(
+            self.header,
+            run=store.run_id(created, self.name, identity),
+            created=created.isoformat(timespec="seconds"),
+            ceilings=ceilings,
+        )
         return self.header
+
+    def _count_work(self) -> None:
+        if self.preflight is not None:
+            self.work = self.preflight.work(self.wanted, self.factories, self.settings.seed)
 
     def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]) -> Finished:
         """Measure the ``wanted`` cases that the records ``before`` lack, with an event at the beginning and the end."""
@@ -220,26 +279,14 @@ class Session:
         Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
         nothing of its plan is missing.
         """
-        done, failed = settled(before)
-        turns = [(case, n) for n in range(self.header.policy.replicates) for case in self.header.cases]
-        total = len(turns)
-        interrupted, left = False, 0
+        turns = Turns(self.header.cases, self.header.policy.replicates, wanted, before)
+        interrupted, total = False, turns.total
         problem: SourceChanged | None = None
         with stoppable() as ignore_signals:
             try:
-                for position, (case, replicate) in enumerate(turns):
-                    if (case.id, replicate) in done or case.id in failed:
-                        continue
-                    if case.id not in wanted:
-                        left += 1
-                        continue
+                for position, case, replicate in turns:
                     self.on_event(Started(label=case.label, done=position, total=total, replicate=replicate))
-                    coming = [
-                        turn
-                        for turn in turns[position:]
-                        if turn[0].id in wanted - failed and (turn[0].id, turn[1]) not in done
-                    ]
-                    record = self._record(coming)
+                    record = self._record(case, replicate, lambda: _soon(turns))
                     if record.measurements:
                         telemetry = msgspec.structs.replace(record.telemetry, resumed_on=self.place)
                         warnings = (*record.warnings, *self.marks)
@@ -248,7 +295,8 @@ class Session:
                     record = msgspec.structs.replace(record, times=self.timeline.end_turn())
                     self._store(writer, record)
                     if record.failure:
-                        failed.add(case.id)
+                        turns.drop(case)
+                        self.ahead.drop(case)
                     self.on_event(Stored(record=record, done=position + 1, total=total))
             except KeyboardInterrupt:
                 interrupted = True
@@ -259,7 +307,7 @@ class Session:
             ignore_signals()
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             status: Literal["complete", "interrupted"]
-            status = "interrupted" if interrupted or problem or left else "complete"
+            status = "interrupted" if interrupted or problem or turns.left else "complete"
             times = self.timeline.end()
             writer.finish(Footer(finished=now, status=status, records=writer.records, times=times))
         if problem:
@@ -279,7 +327,6 @@ class Session:
         job: jobs.JobType,
         label: str,
         watched: watch.Watch = UNWATCHED,
-        *,
         worker: process.Child | None = None,
     ) -> jobs.ReplyType | Failure:
         """The worker's reply. SourceChanged if a file was edited before or meanwhile: which one it read is unknown."""
@@ -310,10 +357,16 @@ class Session:
         return toolchains.Interpreter(
             name="default",
             command=toolchains.worker_command(""),
-            env=toolchains.worker_env(self.link, {}),
+            env=toolchains.worker_env(self.link, self._bytecode()),
             environment=self.header.environments["default"],
             backends={name: base.missing(name, self.device) for name in used},
         )
+
+    def _bytecode(self) -> dict[str, str]:
+        """The variables by which workers keep bytecode beside the artifacts; none where true starts are wanted."""
+        if self.settings.cold or self.kind == "fake":
+            return {}
+        return bytecode.variables(os.environ, Path(self.settings.cache).resolve() / "bytecode")
 
     @contextlib.contextmanager
     def _output_folder(self, case: Case) -> Iterator[Path]:
@@ -329,30 +382,25 @@ class Session:
         if folder.exists():
             self.on_event(Note(text=f"{case.label}: kept in {folder}"))
 
-    def _missing_artifact(self, case: Case, replicate: int) -> str:
-        build = replicate % self.header.policy.builds
-        return self.maker.missing_artifact(
-            case, base.load(case.backend).stages(case), self.interpreters, self.on_event, build
-        )
-
-    def ready(
-        self,
-        case: Case,
-        needed: Sequence[Stage],
-        build: int = 0,
-        ahead: Callable[[], process.Child | None] = lambda: None,
-    ) -> stages.Ready | Failure:
-        """The artifacts of ``case`` that ``needed`` names, or why one cannot be made."""
+    def artifacts(
+        self, case: Case, needed: Sequence[Stage], build: int = 0, slots: Slots | None = None
+    ) -> Ready | Failure | Postponed:
+        """The artifacts of ``case`` that ``needed`` names; made side by side with others in ``slots``, else alone."""
         interpreter = self.interpreters[case.toolchain]
         missing = toolchains.missing(interpreter, case.backend)
         if missing is not None:
             failure = Failure(kind="Unavailable", stage="start", message=missing.reason, hint=missing.fix)
             return toolchains.locate_failure(failure, interpreter, case)
-        return self.maker.ready(case, needed, self.interpreters, self.on_event, build, ahead)
+        return self.maker.ready(case, needed, self.interpreters, self.on_event, build, slots)
 
-    def _record(self, turns: Sequence[tuple[Case, int]]) -> Record:
-        """The record of the first of ``turns``; the next ones may be prepared for."""
-        case, replicate = turns[0]
+    def _make(
+        self, case: Case, build: int, slots: Slots | None, stages: Sequence[Stage] | None = None
+    ) -> Ready | Failure | Postponed:
+        """The artifacts that ``stages`` names, by default those for measuring ``case``."""
+        return self.artifacts(case, base.load(case.backend).stages(case) if stages is None else stages, build, slots)
+
+    def _record(self, case: Case, replicate: int, coming: Callable[[], Iterator[Turn]]) -> Record:
+        """The record of a turn, the first of those that are ``coming`` and may be prepared for."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         build = replicate % self.header.policy.builds
         blank = Record(
@@ -360,9 +408,8 @@ class Session:
         )
         interpreter = self.interpreters[case.toolchain]
         if not self.dispatcher.gpu_lost:
-            self.ahead.start(turns, self.interpreters, self._missing_artifact)
-        builder = lambda: self.ahead.builder(case, replicate)  # noqa: E731
-        ready = self.ready(case, base.load(case.backend).stages(case), build, builder)
+            self.ahead.prepare(coming, self.interpreters)
+        ready = self.ahead.ready(case, build)
         if isinstance(ready, Failure):
             return msgspec.structs.replace(blank, failure=ready)
         started = self.ahead.take(case, replicate)
@@ -433,6 +480,11 @@ class Session:
         return msgspec.structs.replace(record, warnings=(*record.warnings, *past))
 
 
+def _soon(turns: Turns) -> Iterator[Turn]:
+    """The next turns: looking through the whole plan would make each turn as long as it is."""
+    return itertools.islice(turns.coming(), _AHEAD)
+
+
 def _cannot_continue(error: OSError, path: Path) -> StoreError:
     """The error of a run that the system stops; its file ends with the last record."""
     place = f"{error.filename}: " if error.filename else ""
@@ -440,11 +492,3 @@ def _cannot_continue(error: OSError, path: Path) -> StoreError:
     hints = {errno.ENOSPC: "free some disk space", errno.EDQUOT: "raise the quota", errno.EMFILE: "ulimit -n 1024"}
     hint = hints.get(error.errno or 0, "see to it that it can be written, or choose another place: TMPDIR=DIR")
     return StoreError(what, where=str(path), fix=f"{hint}; then: {store.resume_command(path)}")
-
-
-def settled(records: Sequence[Record]) -> tuple[set[tuple[str, int]], set[str]]:
-    """What is not measured again: processes by case and replicate, and the cases that failed. Those that a lost GPU
-    left are neither: their records say nothing of them.
-    """
-    telling = [record for record in records if not (record.failure and record.failure.kind == "DeviceLost")]
-    return {(r.case, r.replicate) for r in telling}, {r.case for r in telling if r.failure}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +17,10 @@ from bench.model.run import Failure, Phase
 from bench.model.seam import Stage
 from bench.model.suite import Case
 from bench.runner import jobs, sources
+from bench.runner.side_by_side import Slots
 from bench.runner.toolchains import Interpreter, locate_failure
 from bench.store import artifacts
-from bench.system import process, scratch
+from bench.system import scratch
 
 # Raise it when what producers write, or how the readers of an artifact take it, changes.
 METHOD = 4
@@ -26,14 +30,25 @@ _INDUCTOR = "TORCHINDUCTOR_"
 _FOLDERS = "_CACHE_DIR"
 
 
-class RunJob(Protocol):
-    """Runs a job in a worker: a new one, or one that was started before its turn."""
+# What a lack of memory, or of time, beside others may have caused: it is tried again alone.
+_MAYBE_OTHERS = ("OutOfMemory", "Crash", "Timeout")
 
-    def __call__(
-        self, interpreter: Interpreter, job: jobs.JobType, label: str, *, worker: process.Child | None = None
-    ) -> jobs.ReplyType | Failure:
-        """The worker's reply, or why there is none; ``worker`` is closed."""
+
+class RunJob(Protocol):
+    """Runs a job in a new worker."""
+
+    def __call__(self, interpreter: Interpreter, job: jobs.JobType, label: str) -> jobs.ReplyType | Failure:
+        """The worker's reply, or why there is none."""
         ...
+
+
+class Postponed(Data, frozen=True, kw_only=True):
+    """An artifact, of the stage of this name, that has to be made alone: ``failure`` is how making it beside others
+    ended, if that was tried.
+    """
+
+    stage: str
+    failure: Failure | None = None
 
 
 class Ready(Data, frozen=True, kw_only=True):
@@ -43,10 +58,18 @@ class Ready(Data, frozen=True, kw_only=True):
     phases: tuple[Phase, ...] = ()
 
 
+class _Artifact(Data, frozen=True, kw_only=True):
+    """An artifact, and whether it was made just now."""
+
+    artifact: artifacts.Artifact
+    new: bool
+
+
 class Maker:
     """Makes artifacts for one run; remembers what failed, so that cases which share a stage fail at once.
 
-    ``rebuild`` makes what is built (engines, packages) once more, from the caches that earlier builds left.
+    ``rebuild`` makes what is built (engines, packages) once more, from the caches that earlier builds left. Several
+    threads may make artifacts at once: each is made by one of them, the others wait for it.
     """
 
     def __init__(
@@ -69,19 +92,22 @@ class Maker:
         self._seed = seed
         self._run_job = run_job
         self._failures: dict[str, Failure] = {}
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._lock = threading.Lock()
 
     def ready(
         self,
         case: Case,
         stages: Sequence[Stage],
-        interpreters: dict[str, Interpreter],
+        interpreters: Mapping[str, Interpreter],
         on_event: Callable[[Event], None],
         build: int = 0,
-        builder: Callable[[], process.Child | None] = lambda: None,
-    ) -> Ready | Failure:
+        beside: Slots | None = None,
+    ) -> Ready | Failure | Postponed:
         """All artifacts of ``case``, or why one cannot be made; ``build`` is which independent build of its model.
 
-        ``builder`` returns the worker that was started for what the case's own backend makes, if there is one.
+        ``beside`` are the slots of workers that make artifacts side by side: what times kernels is then postponed, and
+        so is what failed as it may have for want of memory or time. Without them nothing is.
         """
         folders: dict[str, str] = {}
         keys: dict[str, str] = {}
@@ -93,61 +119,59 @@ class Maker:
                 key = self._key(case, stage, interpreter, keys, number)
             except OSError as error:
                 return _unreadable(stage, error)
-            root = self._root_of(stage)
-            self._drop_once(root, stage, key)
+            result = self._artifact(case, stage, key, folders, interpreter, on_event, number, beside)
+            if not isinstance(result, _Artifact):
+                return result
+            meta = result.artifact.meta
+            keys[stage.name] = digest([key, meta.files])  # two builds of one key need not be the same
+            folders[stage.name] = str(result.artifact.path)
+            if stage.name != "reference":
+                ns = sum(phase.ns for phase in meta.phases)
+                phases.append(Phase(name=stage.name, ns=ns, cold=result.new, beside=meta.beside))
+        return Ready(folders=folders, phases=tuple(phases))
+
+    def _artifact(
+        self,
+        case: Case,
+        stage: Stage,
+        key: dict[str, Any],
+        folders: dict[str, str],
+        interpreter: Interpreter,
+        on_event: Callable[[Event], None],
+        build: int,
+        beside: Slots | None,
+    ) -> _Artifact | Failure | Postponed:
+        """The artifact from the cache, or made."""
+        root, name = self._root_of(stage), digest(key)
+        with self._lock:
+            lock = self._locks[name]
+        with lock:
+            self._drop_once(root, stage, name, key)
             artifact, message = artifacts.find(root, stage.kind, key)
             if message:
                 on_event(Note(text=message))
-            cold = artifact is None
-            if artifact is None:
-                worker = builder() if _made_by_backend(stage, case) else None
-                result = self._make(root, case, stage, key, folders, interpreter, on_event, number, worker)
-                if isinstance(result, Failure):
-                    return result
-                artifact = result
-            keys[stage.name] = digest([key, artifact.meta.files])  # two builds of one key need not be the same
-            folders[stage.name] = str(artifact.path)
-            if stage.name != "reference":
-                ns = sum(phase.ns for phase in artifact.meta.phases)
-                phases.append(Phase(name=stage.name, ns=ns, cold=cold))
-        return Ready(folders=folders, phases=tuple(phases))
-
-    def missing_artifact(
-        self,
-        case: Case,
-        stages: Sequence[Stage],
-        interpreters: Mapping[str, Interpreter],
-        on_event: Callable[[Event], None],
-        build: int = 0,
-    ) -> str:
-        """The name of the first artifact that the case's own backend has to make, as far as that is known yet; empty
-        if there is none. Cases that share an artifact get the same name.
-        """
-        keys: dict[str, str] = {}
-        for stage in stages:
-            number = build if stage.per_build else 0
-            try:
-                key = self._key(case, stage, interpreters[stage.toolchain], keys, number)
-            except (OSError, KeyError):
-                # A file is not there, which is reported in its turn; or what the stage needs is not made yet.
-                return digest([stage.toolchain, stage.key, number]) if _made_by_backend(stage, case) else ""
-            name = digest(key)
-            artifact, message = artifacts.find(self._root_of(stage), stage.kind, key)
-            if message:
-                on_event(Note(text=message))
-            again = self._rebuild and stage.per_build and name not in self._rebuilt
-            if _made_by_backend(stage, case) and (artifact is None or again):
-                return "" if name in self._failures else name
             if artifact is not None:
-                keys[stage.name] = digest([key, artifact.meta.files])
-        return ""
+                return _Artifact(artifact=artifact, new=False)
+            if name in self._failures:
+                return self._failures[name]
+            if beside is not None and interpreter.environment.kind in stage.times_kernels_on:
+                return Postponed(stage=stage.name)
+            with beside.one() if beside is not None else contextlib.nullcontext(True) as room:
+                if not room:
+                    return Postponed(stage=stage.name)
+                end = self._make(root, case, stage, key, folders, interpreter, on_event, build, beside is not None)
+            if isinstance(end, Failure):
+                if beside is not None and (beside.halted or end.kind in _MAYBE_OTHERS):
+                    return Postponed(stage=stage.name, failure=None if beside.halted else end)
+                self._failures[name] = end
+                return end
+            return _Artifact(artifact=end, new=True)
 
     def _root_of(self, stage: Stage) -> Path:
         return self._cold_root if self._cold_root and stage.name != "reference" else self._root
 
-    def _drop_once(self, root: Path, stage: Stage, key: dict[str, Any]) -> None:
+    def _drop_once(self, root: Path, stage: Stage, name: str, key: dict[str, Any]) -> None:
         """Remove a build of an earlier run from the cache, where builds are to be made once more."""
-        name = digest(key)
         if self._rebuild and stage.per_build and name not in self._rebuilt:
             artifacts.drop(root, stage.kind, key)
             self._rebuilt.add(name)
@@ -162,11 +186,8 @@ class Maker:
         interpreter: Interpreter,
         on_event: Callable[[Event], None],
         build: int,
-        worker: process.Child | None,
+        beside: bool,
     ) -> artifacts.Artifact | Failure:
-        name = digest(key)
-        if name in self._failures:
-            return self._failures[name]
         on_event(Step(label=case.label, phase=f"{stage.name} ({stage.kind})"))
         with artifacts.scratch(root, stage.kind) as out, scratch.folder() as temporary:
             job = jobs.Produce(
@@ -182,17 +203,15 @@ class Maker:
                 shared=str(self.shared()),
                 build=build,
             )
-            reply = self._run_job(interpreter, job, case.label, worker=worker)
+            reply = self._run_job(interpreter, job, case.label)
             if isinstance(reply, Failure):
-                self._failures[name] = locate_failure(reply, interpreter, case)
-                return self._failures[name]
+                return locate_failure(reply, interpreter, case)
             assert isinstance(reply, jobs.Produced)
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             try:
-                return artifacts.keep(root, out, stage.kind, key, reply.phases, created)
+                return artifacts.keep(root, out, stage.kind, key, reply.phases, created, beside=beside)
             except CaseError as error:
-                self._failures[name] = Failure(kind="CaseError", stage=stage.name, message=error.what)
-                return self._failures[name]
+                return Failure(kind="CaseError", stage=stage.name, message=error.what)
 
     def shared(self) -> Path:
         """The folder of backends' own caches: beside the artifacts, or for this run only if it is cold."""
@@ -226,11 +245,6 @@ class Maker:
             key["limits"] = {name: environment.limits.get(name, "") for name in ("isa", "cores")}
             key["env"] = interpreter.variables | environment.flags | _compilers(interpreter.env)
         return key
-
-
-def _made_by_backend(stage: Stage, case: Case) -> bool:
-    """Whether the backend of ``case`` makes ``stage`` itself, in the toolchain that it is measured in."""
-    return stage.producer == case.backend and stage.toolchain == case.toolchain and stage.name != "reference"
 
 
 def _unreadable(stage: Stage, error: OSError) -> Failure:

@@ -92,6 +92,13 @@ class Templates:
         """Have the templates that import ``names`` made now, beside others and what the caller does."""
         self._node(interpreter, names)
 
+    def wait(self) -> None:
+        """Wait until nothing is imported any more."""
+        with self._lock:
+            nodes = list(self._nodes.values())
+        for node in nodes:
+            node.result()
+
     def close(self) -> None:
         """End all templates with the workers that they have forked, and what is being imported."""
         with self._lock:

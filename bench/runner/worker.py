@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime
+import gc
 import os
 import signal
 import sys
@@ -289,6 +290,8 @@ def preload(job: jobs.Preload, log: PhaseLog) -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         raise RuntimeError(f"what {job.case.label} imports starts CUDA")
+    gc.collect()
+    gc.freeze()  # what was imported stays: no later collection has to look at it
 
 
 def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
@@ -308,7 +311,7 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
             from bench.measure import roofline
 
             with log("ceilings"):
-                return jobs.Rates(ceilings=roofline.ceilings(job.device))
+                return jobs.Rates(ceilings=roofline.ceilings(job.device, job.precisions))
         case jobs.Selftest():
             from bench.measure.selftest import readings
 

@@ -31,13 +31,16 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class Meta(Data, frozen=True, kw_only=True):
-    """What ``meta.json`` says: the key in full, a SHA-256 per file, and the phases that making it took."""
+    """What ``meta.json`` says: the key in full, a SHA-256 per file, and the phases that making it took, if it was made
+    ``beside`` other work or alone.
+    """
 
     kind: str
     key: dict[str, Any]
     files: dict[str, str]
     phases: tuple[Phase, ...] = ()
     created: str = ""
+    beside: bool = False
 
 
 class Artifact(Data, frozen=True, kw_only=True):
@@ -140,14 +143,21 @@ def scratch(root: Path, kind: str) -> Iterator[Path]:
 
 
 def keep(
-    root: Path, payload: Path, kind: str, key: Mapping[str, Any], phases: tuple[Phase, ...], created: str
+    root: Path,
+    payload: Path,
+    kind: str,
+    key: Mapping[str, Any],
+    phases: tuple[Phase, ...],
+    created: str,
+    *,
+    beside: bool = False,
 ) -> Artifact:
     """Checksum ``payload``, write ``meta.json`` and rename the folder to its place; the first of two writers wins.
 
     CaseError if the payload has anything but files and folders.
     """
     files = {name: _checksum(path) for name, path in _plain_files(payload).items()}
-    meta = Meta(kind=kind, key=dict(key), files=files, phases=phases, created=created)
+    meta = Meta(kind=kind, key=dict(key), files=files, phases=phases, created=created, beside=beside)
     (payload / "meta.json").write_bytes(msgspec.json.encode(meta))
     place = folder(root, kind, key)
     for _ in range(_ATTEMPTS):

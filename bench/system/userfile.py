@@ -6,9 +6,21 @@ import contextlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
+
+
+class SourceLoader(SourceFileLoader):
+    """Compiles the file each time: bytecode is told from its source by the second of its last change and its length,
+    and a model may be edited within a second.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the file as it is now."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
 
 
 class SiblingFinder:
@@ -19,7 +31,10 @@ class SiblingFinder:
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """The spec of a top-level module that is a file or a package of the folder, or None."""
-        return PathFinder.find_spec(name, [str(self.folder)]) if path is None else None
+        spec = PathFinder.find_spec(name, [str(self.folder)]) if path is None else None
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = SourceLoader(spec.loader.name, spec.loader.path)
+        return spec
 
 
 def execute(path: Path, name: str) -> ModuleType:
@@ -29,7 +44,7 @@ def execute(path: Path, name: str) -> ModuleType:
     ``python FILE`` has it. An exception of the file, SystemExit too, is passed on, and the module is not registered.
     FileNotFoundError without a file.
     """
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path)))
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(path)
     folder = path.resolve().parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,40 @@ def test_kernels_that_are_timed_to_choose_among_them_make_the_autotune_cache_col
         assert (before, prepared.fairness()["autotune_cache"]) == ("warm", "cold")
     with bench.prepared(bench.case("inductor")) as prepared:
         assert "autotune_cache" not in prepared.fairness()
+
+
+def test_its_caches_are_filled_ahead_by_a_stage_of_its_own(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    case = bench.case("inductor")
+    stage = INDUCTOR.compile_stage(case)
+    assert stage is not None
+    assert stage.times_kernels_on == ()
+    out = bench.folder()
+    INDUCTOR.produce(stage, case, bench.context(case, bench.artifacts(case)), out)
+    assert [path.name for path in out.iterdir()] == ["caches.json"]
+    with bench.prepared(case) as prepared:
+        assert prepared.fairness()["code_cache"] == "warm"
+    shutil.rmtree(tmp_path / "cache")
+    again = INDUCTOR.compile_stage(case)
+    assert again is not None
+    assert (again.key["caches"] != stage.key["caches"], again.key | stage.key) == (True, stage.key)
+
+
+@pytest.mark.parametrize("mode", ["max-autotune", "max-autotune-no-cudagraphs"])
+def test_a_mode_that_times_kernels_is_not_compiled_ahead(bench: Bench, mode: str) -> None:
+    assert INDUCTOR.compile_stage(bench.case("inductor", options={"mode": mode})) is None
+
+
+def test_an_environment_that_times_kernels_lets_nothing_be_compiled_beside_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = base.load("aoti")
+    assert packages.stages(bench.case("aoti"))[-1].times_kernels_on == ("cuda",)
+    monkeypatch.setenv("TORCHINDUCTOR_MAX_AUTOTUNE", "1")
+    assert INDUCTOR.compile_stage(bench.case("inductor")) is None
+    assert packages.stages(bench.case("aoti"))[-1].times_kernels_on == ("cpu", "cuda")
 
 
 def test_generated_code_is_kept_where_the_caller_wants_it(bench: Bench, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.machine.host import HostTelemetry, host_warnings, snapshot
+from bench.machine.host import HostTelemetry, busy_cores, busy_ticks, host_warnings, snapshot
 from bench.model.telemetry import HostFigures
 from bench.report.warnings import describe
 
@@ -221,3 +221,11 @@ def test_preemption_and_load_together_are_one_warning() -> None:
         "a thread waited 1.0 s of 2.0 s for a core and the process was preempted 999 times in 2.0 s and "
         "the load average was 8.0 on 2 cores"
     )
+
+
+def test_ticks_of_idle_cores_and_of_waiting_for_a_disk_are_not_busy(tmp_path: Path) -> None:
+    # user nice system idle iowait irq softirq steal guest guest_nice
+    assert busy_ticks("cpu  10 1 5 900 77 2 3 4 6 0\ncpu0 1 2\n") == 25
+    assert busy_cores(tmp_path, seconds=0.01) == 0  # no such system
+    (tmp_path / "stat").write_text("something else\n")
+    assert busy_cores(tmp_path, seconds=0.01) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.errors import SuiteError
@@ -19,6 +20,9 @@ from tests.conftest import Trtbench
 pytestmark = pytest.mark.workers
 
 
+CASE = Case(model="m", factory="f:m", inputs={}, backend="eager")
+
+
 class Asked:
     """Answers with rates that rise from one time to the next."""
 
@@ -28,25 +32,46 @@ class Asked:
     def __call__(self, job: jobs.JobType, label: str) -> jobs.ReplyType:
         assert isinstance(job, jobs.Ceilings)
         self.times += 1
-        return jobs.Rates(ceilings={"fp32": 1e9 * self.times})
+        return jobs.Rates(ceilings={"fp32": 1e9 * self.times, "copy": 1e9})
 
 
 def survey(cache: Path, asked: Asked, load: float, device: str = "cpu") -> Preflight:
-    return Preflight(cache, cache, "s.yaml", device, describe("fake"), asked, print, lambda: (load, 0.0, 0.0))
+    return Preflight(cache, cache, "s.yaml", device, describe("fake"), asked, print, lambda: load)
 
 
 def test_rates_are_measured_once_and_kept(tmp_path: Path) -> None:
     asked = Asked()
-    found = [survey(tmp_path, asked, 0.0).ceilings() for _ in range(2)]
-    assert found == [{"fp32": 1e9}] * 2
+    found = [survey(tmp_path, asked, 0.0).ceilings([CASE]) for _ in range(2)]
+    assert found == [{"fp32": 1e9, "copy": 1e9}] * 2
     assert asked.times == 1
+
+
+def test_only_rates_that_cases_need_are_measured_and_added_to_those_kept(tmp_path: Path) -> None:
+    precisions: list[tuple[str, ...]] = []
+
+    def ask(job: jobs.JobType, label: str) -> jobs.ReplyType:
+        assert isinstance(job, jobs.Ceilings)
+        precisions.append(job.precisions)
+        has = [precision for precision in job.precisions if precision != "bf16"]  # which this machine lacks
+        return jobs.Rates(ceilings={**dict.fromkeys(has, 1e9), "copy": 1e9})
+
+    def rates(*names: str) -> dict[str, float]:
+        cases = [msgspec.structs.replace(CASE, precision=name) for name in names]
+        return Preflight(tmp_path, tmp_path, "", "cpu", describe("fake"), ask, print, lambda: 0.0).ceilings(cases)
+
+    assert rates() == {}
+    assert rates("fp32").keys() == {"fp32", "copy"}
+    assert rates("bf16", "fp32", "int8").keys() == {"fp32", "copy"}
+    assert rates("bf16", "fp16").keys() == {"fp32", "fp16", "copy"}
+    assert rates("bf16", "fp16", "fp32").keys() == {"fp32", "fp16", "copy"}
+    assert precisions == [("fp32",), ("bf16",), ("fp16",)]
 
 
 @pytest.mark.parametrize(("device", "times"), [("cpu", 3), ("cuda:0", 1)])
 def test_rates_of_a_busy_cpu_are_for_one_run_only(tmp_path: Path, device: str, times: int) -> None:
     asked = Asked()
     for load in (1e6, 1e6, 0.0, 1e6):
-        survey(tmp_path, asked, load, device).ceilings()
+        survey(tmp_path, asked, load, device).ceilings([CASE])
     assert asked.times == times
 
 
@@ -56,35 +81,31 @@ def test_rates_of_a_gpu_that_others_use_are_for_one_run_only(tmp_path: Path) -> 
         state = gpus.State(processes=processes)
         Preflight(
             tmp_path, tmp_path, "s.yaml", "cuda:0", describe("fake"), asked, print, gpu=lambda state=state: state
-        ).ceilings()
+        ).ceilings([CASE])
     assert asked.times == 2
 
 
 def test_disproved_rates_are_forgotten_once_and_measured_anew(tmp_path: Path) -> None:
     asked, notes = Asked(), list[Event]()
-    of_run = Preflight(
-        tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: (0.0, 0.0, 0.0)
-    )
-    first = of_run.ceilings()
+    of_run = Preflight(tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: 0.0)
+    first = of_run.ceilings([CASE])
     for label in ("a", "b"):
         of_run.forget(first, label)
     (note,) = notes
     assert isinstance(note, Note)
     assert note.text.startswith("a is faster than this machine's ceilings allow")
-    second = survey(tmp_path, asked, 0.0).ceilings()
-    assert (first, second) == ({"fp32": 1e9}, {"fp32": 2e9})
+    second = survey(tmp_path, asked, 0.0).ceilings([CASE])
+    assert (first, second) == ({"fp32": 1e9, "copy": 1e9}, {"fp32": 2e9, "copy": 1e9})
     # A resumed run may go on with rates that are no longer those that are kept.
     of_run.forget(first, "c")
-    assert survey(tmp_path, asked, 0.0).ceilings() == second
+    assert survey(tmp_path, asked, 0.0).ceilings([CASE]) == second
     assert len(notes) == 1
 
 
 def test_rates_that_were_not_kept_are_not_forgotten(tmp_path: Path) -> None:
     asked, notes = Asked(), list[Event]()
-    busy = Preflight(
-        tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: (1e6, 0.0, 0.0)
-    )
-    busy.forget(busy.ceilings(), "a")
+    busy = Preflight(tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: 1e6)
+    busy.forget(busy.ceilings([CASE]), "a")
     assert notes == []
 
 
@@ -103,7 +124,7 @@ def told(cache: Path, failure: Failure, bad: str, *names: str) -> tuple[dict[str
     cases = [Case(model=n, factory=f"{n}.py:m", inputs={"x": Input(shape=(1,))}, backend="eager") for n in names]
     found = Preflight(cache, cache, "s.yaml", "cpu", describe("fake"), ask, notes.append)
     work = found.work(cases, {}, 0)
-    assert found.ceilings() == {}
+    assert found.ceilings([CASE]) == {}
     models = {case.id: case.model for case in cases}
     return {models[key]: value for key, value in work.items()}, [n.text for n in notes if isinstance(n, Note)]
 
@@ -177,8 +198,8 @@ def test_models_that_fail_on_zeros_or_in_every_call_are_rows_beside_the_others(
     assert trtbench("run", tmp_path / "survey.yaml") == 1, trtbench.err
     (run,) = trtbench.runs()
     rates = run.header.ceilings
-    assert rates.keys() == {"fp32", "fp16", "bf16", "copy"}
-    assert 0 < rates["fp32"] <= min(rates["fp16"], rates["bf16"])
+    assert rates.keys() == {"fp32", "copy"}  # what its rows need
+    assert min(rates.values()) > 0
     failed = {record.label.partition("/")[0]: record.failure and record.failure.kind for record in run.records}
     assert failed == {"refuses": None, "wrong": "TypeError", "good": None}
     assert {record.label.partition("/")[0] for record in run.records if record.work} == {"good"}
@@ -218,7 +239,7 @@ def kept(tmp_path: Path, rate: float) -> float:
     """FLOP/s of fp32 that a run would find in the cache; where there is none, ``rate`` is put there."""
     ask: RunJob = lambda job, label: jobs.Rates(ceilings={"fp32": rate, "copy": 1e18})  # noqa: E731
     here, cache = describe("cpu"), tmp_path / "cache"
-    return Preflight(cache, tmp_path, "", "cpu", here, ask, print, lambda: (0.0, 0.0, 0.0)).ceilings()["fp32"]
+    return Preflight(cache, tmp_path, "", "cpu", here, ask, print, lambda: 0.0).ceilings([CASE])["fp32"]
 
 
 def past(run: Run) -> list[tuple[str, bool]]:

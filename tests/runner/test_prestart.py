@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.machine.environment import describe
+from bench.model.events import Event
 from bench.model.run import Record
 from bench.model.suite import Case
 from bench.runner import jobs, toolchains, worker
+from bench.runner.prestart import Prestart
 from tests.conftest import Trtbench
 
 pytestmark = pytest.mark.workers
@@ -64,46 +67,11 @@ def test_a_group_waits_whole_before_its_first_is_measured(trtbench: Trtbench, fa
     ]
 
 
-@pytest.mark.parametrize("batches", [1, pytest.param(2, marks=pytest.mark.long)])
-def test_what_backends_have_to_make_is_made_by_workers_started_ahead_once(
-    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path, batches: int
-) -> None:
-    suite = fake_suite("[{name: fake, tactics: 0.5}, fake]", replicates=2)
-    suite.write_text(suite.read_text().replace("[1, 8]", str([1, 8][:batches])))
-    before = children()
-    assert trtbench("run", suite) == 0
-    cache = tmp_path / "other"
-    for builders in (batches, 0):  # these cases have a build, which both of their replicates measure
-        assert trtbench("run", suite, "--prestart", 8, "--progress", "json", "--cache", cache) == 0
-        assert groups(trtbench) == [f"prestart: {4 * batches + builders} workers"]
-    early, late, usual = sorted(trtbench.runs(), key=lambda run: (not ahead(run.records[0]), run.header.created))
-    metas = [json.loads(path.read_text()) for path in (cache / "fake-build").glob("*/meta.json")]
-    assert [meta.get("phases", []) for meta in metas] == [[]] * batches  # what a build took has no waiting in it
-    for run in (early, late):
-        assert [r.measurements for r in run.records] == [r.measurements for r in usual.records]
-    built = [
-        phase.cold
-        for run in (early, late)
-        for record in run.records
-        for phase in record.phases
-        if phase.name == "build"
-    ]
-    assert built == [True] * batches + [False] * 3 * batches
-    assert children() == before
-
-
-def test_a_build_made_anew_has_its_worker_ahead_each_time(trtbench: Trtbench, fake_suite: Suite) -> None:
-    suite = fake_suite("[{name: fake, tactics: 0.5}]")
-    for _ in range(2):
-        assert trtbench("run", suite, "--prestart", 2, "--rebuild", "--progress", "json") == 0
-        assert groups(trtbench) == ["prestart: 4 workers"]
-
-
 def test_one_that_cannot_import_is_started_in_its_turn_and_tells_why(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite("[fake, {name: fake, fail: import}]", replicates=2)
     before = children()
     assert trtbench("run", suite, "--prestart", 8, "--progress", "plain") == 0
-    assert "batch=1 ... prestart,\n" in trtbench.err
+    assert "net/fake/fp32/batch=1: prestart\n" in trtbench.err
     assert trtbench.err.count("started in its turn") == 1
     assert "as it cannot be started ahead: the fake package is installed but cannot be imported\n" in trtbench.err
     run = trtbench.runs()[0]
@@ -174,3 +142,31 @@ def test_an_import_that_starts_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) 
                 worker.preload(job, log)
         else:
             worker.preload(job, log)
+
+
+def test_one_that_dies_while_it_waits_is_started_as_usual(tmp_path: Path) -> None:
+    events: list[Event] = []
+    interpreter = toolchains.Interpreter(
+        name="default",
+        command=toolchains.worker_command(""),
+        env=toolchains.worker_env(toolchains.package_link(tmp_path), {}),
+        environment=describe("fake"),
+        backends={"fake": None},
+    )
+    before = children()
+    workers = Prestart(2, "cpu", tmp_path, events.append, gates=True)
+    turns = [(CASE, 0), (CASE, 1)]
+    workers.begin(turns, {"default": interpreter})
+    workers.wait()
+    keeper, other = sorted(children() - before, key=int)
+    os.kill(int(keeper), signal.SIGKILL)
+    os.waitid(os.P_PID, int(keeper), os.WEXITED | os.WNOWAIT)
+    ends = [workers.take(*turn) for turn in turns]
+    assert [end is None for end in ends] == [True, False]
+    assert other in children()
+    workers.drop(CASE.id)
+    for end in ends:
+        if end is not None:
+            end.close()
+    assert children() == before
+    assert [type(event).__name__ for event in events].count("Ended") == 2

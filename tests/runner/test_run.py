@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,6 +18,7 @@ from bench import store
 from bench.model.run import Record, Warning
 from bench.report.warnings import describe
 from tests.conftest import Trtbench
+from tests.runner.kit import started_with
 
 pytestmark = pytest.mark.workers
 
@@ -311,16 +311,6 @@ def test_resume_measures_nothing_for_a_baseline_that_is_not_there(trtbench: Trtb
     assert trtbench("run", "--resume", path.stem, "--baseline", "fkae") == 2
     assert "Did you mean 'fake'?" in trtbench.err
     assert path.read_bytes() == before
-
-
-@contextlib.contextmanager
-def started_with(number: signal.Signals, handler: signal.Handlers) -> Iterator[None]:
-    """Processes that start in the block have this way of handling a signal."""
-    usual = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, usual)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])

@@ -342,7 +342,7 @@ def stage(kind: str, producer: str, **key: object) -> Stage:
         ({"factory": "mypkg.models:net"}, None, ("torch",)),
         ({"factory": "net.pt2"}, None, ("torch",)),
         ({"factory": "timm:dla34", "backend": "torchscript"}, None, ("torch", "timm")),
-        ({"backend": "inductor"}, None, (*CORE, "torch._inductor.compile_fx")),
+        ({"backend": "inductor"}, None, (*CORE, "bench.runtimes.torch.first_compile")),
         ({"backend": "inductor"}, stage("reference", "eager"), CORE),
         ({"backend": "onnxruntime"}, None, ()),
         ({"backend": "onnxruntime"}, stage("onnx", "onnxruntime", exporter="dynamo"), (*CORE, "onnxscript")),
@@ -367,7 +367,7 @@ def test_every_job_of_a_run_says_what_its_worker_imports() -> None:
 
     common: dict[str, Any] = {"device": "cpu", "case": msgspec.structs.replace(BERT, backend="inductor")}
     measure = jobs.Measure(policy=Policy(), threshold=Threshold(), artifacts={}, scratch="", **common)
-    assert names(measure) == (*CORE, "torch._inductor.compile_fx")
+    assert names(measure) == (*CORE, "bench.runtimes.torch.first_compile")
     assert names(measure, measure=False) is None
     made = jobs.Produce(stage=stage("reference", "eager"), artifacts={}, out="", scratch="", **common)
     assert names(made, measure=False) == CORE

@@ -13,7 +13,7 @@ from bench.model import seam
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import factories, session, weights
+from bench.runtimes.torch import caches, factories, session, weights
 from bench.runtimes.torch.lane import TorchPrepared
 
 AnyOptions = TypeVar("AnyOptions", bound=seam.Options)
@@ -76,7 +76,8 @@ class TorchBackend(ABC, Generic[AnyOptions]):
     def build_stage(self, case: Case, kind: str, *libraries: str) -> Stage:
         """The stage ``build`` that this backend makes, for one kind of device, of the model with the case's options.
 
-        ``libraries`` are the distributions besides those of the model that can change what is built.
+        ``libraries`` are the distributions besides those of the model that can change what is built. It is taken to
+        time kernels on a GPU: engines are built so, and so are packages, whose kernels are chosen when they are made.
         """
         return Stage(
             name="build",
@@ -87,5 +88,6 @@ class TorchBackend(ABC, Generic[AnyOptions]):
             libraries=shapes.libraries(case, *libraries),
             per_device=True,
             per_build=True,
+            times_kernels_on=("cpu", "cuda") if caches.environment_autotunes() else ("cuda",),
             toolchain=case.toolchain,
         )

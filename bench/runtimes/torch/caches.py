@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
+import re
+import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from bench.model.seam import Context
+
+_AUTOTUNE_VARIABLES = (
+    "TORCHINDUCTOR_MAX_AUTOTUNE",
+    "TORCHINDUCTOR_MAX_AUTOTUNE_GEMM",
+    "TORCHINDUCTOR_MAX_AUTOTUNE_POINTWISE",
+    "TORCHINDUCTOR_COORDINATE_DESCENT_TUNING",
+)
 
 
 @contextlib.contextmanager
@@ -37,6 +50,53 @@ def caches_in(root: Path) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def identity() -> str:
+    """What changes when Inductor's cache is another folder, or was removed: a random text in a file of it, which is
+    created, as the folder is.
+    """
+    folder = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or _default_folder())
+    file = folder / ".trtbench"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), file.open("x") as new:
+            new.write(secrets.token_hex(8))
+        return file.read_text()
+    except OSError:  # of a folder that cannot be written torch will say so
+        return str(folder)
+
+
+def _default_folder() -> str:
+    """As torch chooses it (``torch._inductor.runtime.cache_dir_utils``)."""
+    try:
+        user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
+    except (KeyError, OSError):
+        user = f"uid_{os.getuid()}"
+    return os.path.join(tempfile.gettempdir(), f"torchinductor_{user}")
+
+
+@contextlib.contextmanager
+def untimed() -> Iterator[None]:
+    """In the block a Triton kernel with several configurations runs in its first one; none is timed, and no choice is
+    stored, so that the process which measures makes it.
+    """
+    try:
+        from torch._inductor.runtime.triton_heuristics import CachingAutotuner
+    except ImportError:  # no Triton: nothing is timed
+        yield
+        return
+
+    def first(self: Any, *args: Any, **kwargs: Any) -> None:
+        self.launchers = self.launchers[:1]
+
+    with mock.patch.object(CachingAutotuner, "autotune_to_one_config", first):
+        yield
+
+
+def environment_autotunes() -> bool:
+    """Whether the environment has Inductor choose kernels by timing them, whatever the mode."""
+    return any(os.environ.get(name, "0") not in ("", "0") for name in _AUTOTUNE_VARIABLES)
 
 
 def reset_counters() -> None:
