@@ -164,6 +164,7 @@ def request(
     rebuild: bool = False,
     prestart: int | None = None,
     fork: bool = False,
+    devices: int | str = 1,
     seed: int = 0,
 ) -> Request:
     """The request that ``run`` would execute for the same arguments, to inspect first and then pass to ``execute``.
@@ -185,6 +186,7 @@ def request(
         prestart: how many workers import their runtimes, and make what cases need, side by side while nothing is
             measured; by default as many as the machine has room for.
         fork: fork the workers that measure from processes that have imported their runtimes.
+        devices: how many GPUs like the first measure side by side, or ``"all"``: cases that are compared share one.
         seed: of inputs and weights.
 
     Raises:
@@ -203,7 +205,15 @@ def request(
     return new_request(
         suite if isinstance(suite, Suite) else load(suite),
         _settings(
-            store, cache, needed=not plan_only, cold=cold, rebuild=rebuild, prestart=prestart, fork=fork, seed=seed
+            store,
+            cache,
+            needed=not plan_only,
+            cold=cold,
+            rebuild=rebuild,
+            prestart=prestart,
+            fork=fork,
+            devices=_count(devices),
+            seed=seed,
         ),
         select=select,
         backend=backend,
@@ -230,8 +240,8 @@ def schema(*, toolchains: bool = False) -> dict[str, Any]:
 def run(suite: Suite | str | os.PathLike[str], *, on_event: OnEvent | None = None, **options: Any) -> Run:
     """Measure a suite, store every record as it finishes, and read the run back.
 
-    ``options`` are those of ``request``. ``on_event`` is called in this thread with each event (a case started, a phase
-    of it, a record stored), a struct of ``bench.model.events``.
+    ``options`` are those of ``request``. ``on_event`` is called with each event (a case started, a phase of it, a
+    record stored), a struct of ``bench.model.events``; one at a time, also in threads that wait for workers.
 
     Raises:
         InputError: as ``request``; StoreError if the store or the cache cannot be written.
@@ -260,6 +270,7 @@ def resume(
     cache: str | os.PathLike[str] | None = None,
     rebuild: bool = False,
     prestart: int | None = None,
+    devices: int | str = 1,
     replicates: int = 0,
     allow_large: bool = False,
     on_event: OnEvent | None = None,
@@ -278,7 +289,7 @@ def resume(
 
     path = find(run, store=store)
     selected = plan.select_cases(cases(path, cache=cache), base.registry(), select) if select else None
-    settings = _settings(store, cache, rebuild=rebuild, prestart=prestart)
+    settings = _settings(store, cache, rebuild=rebuild, prestart=prestart, devices=_count(devices))
     finished = resuming.resume(
         path, settings, on_event or _ignore, selected, replicates=replicates, allow_large=allow_large
     )
@@ -551,6 +562,15 @@ def _settings(
 ) -> Settings:
     """The settings of a request; a plan, for which no cache is ``needed``, may have none."""
     return Settings(store=os.fspath(store), cache=os.fspath(cache or _default_cache(needed) or ""), **options)
+
+
+def _count(devices: int | str) -> int:
+    """The number of devices, 0 for all. UsageError for another word or number."""
+    if devices == "all":
+        return 0
+    if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
+        raise UsageError(f"{devices!r} is no number of devices", where="devices", fix='1 or more, or "all"')
+    return devices
 
 
 def _default_cache(needed: bool) -> Path | None:

@@ -72,6 +72,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     marks the lowest primary time among two or more ranked cases of the same model and sizes, and those that it cannot
     be told from, which are ``tied``: the interval of the ratio contains 1. ``light`` is the achieved fraction of speed
     of light, ``energy`` joules of the whole card per inference in a saturated loop.
+    ``cards`` are the ids of those that measured, where a run has several.
     ``phases`` are in the order in which they happen. ``fairness`` has for each key the distinct values of the
     processes, ``telemetry`` that of each process, by replicate.
     """
@@ -103,6 +104,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: dict[int, Telemetry]
     warnings: tuple[Warning, ...]
     failure: Failure | None
+    cards: tuple[str, ...] = ()
 
 
 def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
@@ -224,6 +226,7 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str)
         phases=_phases(pool),
         fairness=_fairness(pool),
         telemetry={record.replicate: record.telemetry for record in pool.records},
+        cards=tuple(sorted({record.card for record in pool.records} - {""})),
         warnings=(
             *distinct(warning for record in pool.records for warning in record.warnings),
             *_spread(pool, primary),

@@ -189,13 +189,13 @@ def _ratio(above: Pool, below: Pool, boundary: Boundary) -> tuple[stats.Ratio | 
 
 
 def _places(pool: Pool) -> set[str]:
-    """The cards or machines that measured: empty for that on which the run was begun, and a name of its own for each
-    record that does not say which other one it was.
+    """The cards or machines that measured: empty for that on which a run on one was begun, and a name of its own for
+    each record that does not say which other one it was.
     """
     places = set()
     for record in pool.records:
         if record.measurements:
             moved = any(warning.kind == "ResumedElsewhere" for warning in record.warnings)
             unknown = f"? {record.case} {record.replicate}"
-            places.add((record.telemetry.resumed_on or unknown) if moved else "")
+            places.add(record.card or ((record.telemetry.resumed_on or unknown) if moved else ""))
     return places

@@ -17,7 +17,7 @@ from bench.model.events import Note, Started, Waiting
 from bench.model.run import Environment, Failure
 from bench.model.seam import Reading
 from bench.profiling import nsys
-from bench.runner import jobs, toolchains
+from bench.runner import cards, jobs, toolchains
 from bench.runner.dispatch import Dispatcher, OnEvent
 from bench.runner.watch import open_watch
 from bench.system import locks, scratch
@@ -43,7 +43,7 @@ def run(processes: int, runs: int, tell: OnEvent) -> tuple[Environment, tuple[Re
     series: list[tuple[Reading, ...]] = []
     who, queue = f"selftest (process {os.getpid()})", lambda holder: tell(Waiting(device=_DEVICE, holder=holder))
     with (
-        locks.hold(locks.lock_path(_DEVICE), who, queue),
+        locks.hold(locks.lock_path(cards.lock_of(machine.observed.get("card", ""))), who, queue),
         scratch.folder() as folder,
     ):
         interpreter = toolchains.Interpreter(

@@ -80,6 +80,13 @@ def _run(commands: _Commands) -> None:
         action="store_true",
         help="fork the workers that measure from processes that have imported their runtimes",
     )
+    run.add_argument(
+        "--devices",
+        type=_devices,
+        default=1,
+        metavar="{1,all,N}",
+        help="measure on N GPUs of one kind at once, cases that are compared on one (default: 1)",
+    )
     run.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     run.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")
     _progress(run, "auto", "live", "plain", "json")
@@ -253,6 +260,10 @@ def _natural(text: str) -> int:
 
 def _workers(text: str) -> int | None:
     return None if text == "auto" else _positive(text)
+
+
+def _devices(text: str) -> int | str:
+    return text if text == "all" else _positive(text)
 
 
 def _positive(text: str) -> int:

@@ -83,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _refuse_beside_resume(arguments)
         path = _run_file(arguments, arguments.resume, "run", "--resume")
         api.check_baseline(api.cases(path, cache=arguments.cache), arguments.baseline)
-        caches = {"cache": arguments.cache, "rebuild": arguments.rebuild, "prestart": arguments.prestart}
+        caches = {name: getattr(arguments, name) for name in ("cache", "rebuild", "prestart", "devices")}
 
         def measure(on_event: api.OnEvent) -> api.Run:
             size = {"replicates": arguments.replicates or 0, "allow_large": arguments.yes}
@@ -95,6 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
             store=arguments.store,
             prestart=arguments.prestart,
             fork=arguments.fork,
+            devices=arguments.devices,
         )
         if arguments.dry_run:
             return _print_plan(request)

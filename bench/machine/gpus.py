@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import hashlib
 import importlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -42,6 +43,17 @@ class State(Data, frozen=True, kw_only=True):
     processes: dict[int, int] = {}
 
 
+class Gpu(Data, frozen=True, kw_only=True):
+    """A GPU, or the slice of one in MIG mode that CUDA runs on: its ``uuid``, and the ``card`` that it is or is a part
+    of, as ``Environment.observed`` has it; ``name`` is for messages, ``description`` as of ``describe``.
+    """
+
+    name: str
+    uuid: str
+    card: str
+    description: dict[str, Any]
+
+
 def visible_gpu(value: str | None) -> int | str | None:
     """Which NVML device ``CUDA_VISIBLE_DEVICES`` makes device 0: an index, a UUID, or None if it hides them all."""
     if value is None:
@@ -58,6 +70,15 @@ def first_visible() -> int | str:
     if which is None:
         raise Unavailable("CUDA_VISIBLE_DEVICES hides every GPU", fix="unset CUDA_VISIBLE_DEVICES")
     return which
+
+
+def _all_visible(nvml: Any) -> list[int | str]:
+    """The devices that CUDA_VISIBLE_DEVICES of this process shows, up to one that hides the rest, in their order."""
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if value is None:
+        return list(range(nvml.nvmlDeviceGetCount()))
+    devices = [visible_gpu(part) for part in value.split(",")]
+    return [device for device in itertools.takewhile(lambda device: device is not None, devices) if device is not None]
 
 
 @contextlib.contextmanager
@@ -151,8 +172,45 @@ def describe(nvml: Any = None) -> dict[str, Any]:
         raise
 
 
+def every(nvml: Any = None) -> list[Gpu]:
+    """The GPUs that this process sees. Unavailable, with the reason, if NVML lists none or not one of them."""
+    first_visible()
+    gpus = []
+    with opened(nvml) as library:
+        for which in _all_visible(library):
+            gpu, part = find(library, which)
+            gpus.append(
+                Gpu(
+                    name=f"GPU {which}" if isinstance(which, int) else which[:12],
+                    uuid=library.nvmlDeviceGetUUID(gpu if part is None else part),
+                    card=_card(library, gpu),
+                    description=_description(library, gpu, part),
+                )
+            )
+    if not gpus:
+        raise Unavailable("there is no GPU", fix="nvidia-smi -L, to list the GPUs")
+    return gpus
+
+
+def first_card(nvml: Any = None) -> str:
+    """The id of the first visible GPU's card, as ``Environment.observed`` has it; empty if NVML does not tell."""
+    try:
+        which = first_visible()
+        with opened(nvml) as library:
+            return _card(library, find(library, which)[0])
+    except Unavailable:
+        return ""
+
+
+def _card(nvml: Any, gpu: Any) -> str:
+    return hashlib.sha256(nvml.nvmlDeviceGetUUID(gpu).encode()).hexdigest()[:12]
+
+
 def _by_nvml(nvml: Any, which: int | str) -> dict[str, Any]:
-    gpu, part = find(nvml, which)
+    return _description(nvml, *find(nvml, which))
+
+
+def _description(nvml: Any, gpu: Any, part: Any) -> dict[str, Any]:
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(gpu)
     name = nvml.nvmlDeviceGetName(gpu if part is None else part)
     return {
@@ -161,7 +219,7 @@ def _by_nvml(nvml: Any, which: int | str) -> dict[str, Any]:
         "memory": int(nvml.nvmlDeviceGetMemoryInfo(gpu if part is None else part).total),
         "driver": nvml.nvmlSystemGetDriverVersion(),
         "limits": _limits(nvml, gpu, part),
-        "observed": {"card": hashlib.sha256(nvml.nvmlDeviceGetUUID(gpu).encode()).hexdigest()[:12]},
+        "observed": {"card": _card(nvml, gpu)},
     }
 
 
@@ -225,10 +283,12 @@ def _kernel_module() -> str:
 # ------------------------------------------------------------------------------------------ after something failed
 
 
-def state(nvml: Any = None) -> State:
-    """The current state of the first visible GPU; empty if it cannot be read."""
+def state(nvml: Any = None, visible: str | None = None) -> State:
+    """The current state of the GPU with the UUID ``visible``, by default the first that is visible; empty if it cannot
+    be read.
+    """
     try:
-        which = first_visible()
+        which = first_visible() if visible is None else visible
         with opened(nvml) as library:
             gpu, part = find(library, which)
             memory = library.nvmlDeviceGetMemoryInfo(gpu if part is None else part)

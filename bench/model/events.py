@@ -49,12 +49,16 @@ class End(Event, frozen=True, kw_only=True):
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """A case (or a shared artifact) is being worked on; ``done`` of ``total`` measured processes are finished."""
+    """A case (or a shared artifact) is being worked on; ``done`` of ``total`` measured processes are finished.
+
+    ``card`` is that which works on it, where a run has several.
+    """
 
     label: str
     done: int
     total: int
     replicate: int = 0
+    card: str = ""
 
 
 class Step(Event, frozen=True, kw_only=True):

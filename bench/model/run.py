@@ -120,7 +120,8 @@ class Record(Data, frozen=True, kw_only=True):
     """One case in one fresh process: the unit that is stored. Either measurements or a failure, sometimes both.
 
     ``times`` says where the wall time of its turn went, nanoseconds by category (``bench.analysis.times``); what was
-    made before, for it or for several, is only in the sums of the footer.
+    made before, for it or for several, is only in the sums of the footer. ``card`` is the id of the card that measured,
+    where a run has several; that of a run on one is in its header.
     """
 
     case: str
@@ -139,6 +140,7 @@ class Record(Data, frozen=True, kw_only=True):
     warnings: tuple[Warning, ...] = ()
     failure: Failure | None = None
     times: dict[str, int] = {}
+    card: str = ""
 
 
 class Environment(Data, frozen=True, kw_only=True):

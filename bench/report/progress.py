@@ -161,7 +161,8 @@ class Plain(View):
     """A line when a case starts and its result on the same line, for logs and CI.
 
     Of the steps only those are written that may take minutes, as they begin: ``... export, compile, latency 1 ms``.
-    Those of other workers have lines of their own before the first case, and are not written after that.
+    Those of other workers have lines of their own before the first case, and are not written after that. Of cases that
+    several cards work on at once there is a line when each has ended.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -178,6 +179,8 @@ class Plain(View):
     def __call__(self, event: events.Event) -> None:
         """Write the event, flushed."""
         match event:
+            case events.Started() if event.card:  # of several at once: a line when it has ended
+                self._label = event.label
             case events.Started():
                 self._close()
                 self._open, self._label, self._phase = _name(event.label, event.replicate), event.label, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,8 @@ def render(
     """
     all_rows = [cells.shown(row) for row in rows(run, baseline) if only is None or row.case in only]
     lines = _heading(run, width)
+    if verbose:
+        lines += _cards(run, width)
     if only is not None:
         lines.append(f"{len(all_rows)} of {cells.count(len(run.header.cases), 'case')} shown")
     mark = replicated(all_rows)
@@ -114,6 +117,13 @@ def _heading(run: Run, width: int) -> list[Text | str]:
     for note in outcome.of_run(run):
         lines += _styled(_note(note, width), "yellow")
     return lines
+
+
+def _cards(run: Run, width: int) -> list[Text | str]:
+    """How many processes each card measured, of a run with several."""
+    counts = Counter(record.card for record in run.records if record.card)
+    shares = [f"{escape.name(card)} ({cells.count(number, 'process')})" for card, number in sorted(counts.items())]
+    return [*table.wrap(f"cards: {', '.join(shares)}", width)] if shares else []
 
 
 def _model(

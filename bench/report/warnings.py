@@ -374,6 +374,15 @@ def _resumed_elsewhere(f: Figures) -> Advice:
     return Advice(text, "one sitting for a run that decides something")
 
 
+def _shared_host(f: Figures) -> Advice:
+    others = f["others"]
+    cards = "1 other card was" if others == 1 else f"{_number(others)} other cards were"
+    text = (
+        f"{cards} at work on this host meanwhile: enqueue, latency and throughput, which need the host, may be longer"
+    )
+    return Advice(text, "--devices 1 for times that need the host; gpu is measured apart from it")
+
+
 def _resumed_by_another(f: Figures) -> Advice:
     text = f"measured by trtbench {f['version']}, the run was begun by {f['begun_by']}"
     return Advice(f"{text}: what it does with a model may differ", "a new run for one that decides something")
@@ -486,6 +495,7 @@ SENTENCES: dict[str, Callable[[Figures], Advice]] = {
     "Recompiled": _recompiled,
     "ResumedByAnother": _resumed_by_another,
     "ResumedElsewhere": _resumed_elsewhere,
+    "SharedHost": _shared_host,
     "Spread": _spread,
     "StateChanges": _state_changes,
     "Throttled": _throttled,

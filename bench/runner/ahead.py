@@ -40,7 +40,8 @@ class Ahead:
     """Makes ready what coming turns need, by up to ``size`` workers; nothing ahead, everything in its turn, with one.
 
     ``halt`` ends the workers that make artifacts. ``builds`` is the number of independent builds of a model. With
-    ``templates`` workers that measure are forked from these, and only those that cannot be are started ahead.
+    ``templates`` workers that measure are forked from these, and only those that cannot be are started ahead. Artifacts
+    of up to ``window`` builds are made together; with 0 none are, and only imports come before their turn.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Ahead:
         make: Make,
         halt: Callable[[], None],
         on_event: Callable[[Event], None],
+        window: int | None = None,
     ) -> None:
+        self._window = _WINDOW * size if window is None else window
         self._size = size
         self._builds = builds
         self._prestart = prestart
@@ -77,22 +80,22 @@ class Ahead:
             for task in meanwhile:
                 task()
             return
-        coming = self._coming(turns())
+        builds = self._next_builds(turns())
         if self._templates is None:
             self._prestart.begin(turns(), interpreters)
         else:
             self._prestart.begin((turn for turn in turns() if not _forks(turn[0])), interpreters)
-            for case, _ in coming:
+            for case, _ in builds:
                 if _forks(case) and toolchains.missing(interpreters[case.toolchain], case.backend) is None:
                     self._templates.warm(interpreters[case.toolchain], imports_of(case))
         tasks = list(meanwhile)
-        if coming or tasks:
+        if builds or tasks:
             with Threads(self._slots, self._halt) as threads:
                 others = [threads.submit(task) for task in tasks]
-                made = [threads.submit(functools.partial(self._build, *turn)) for turn in coming]
-                compiled = [threads.submit(functools.partial(self._compile, *turn)) for turn in _compiling(coming)]
+                work = [threads.submit(functools.partial(self._build, *build)) for build in builds]
+                work += [threads.submit(functools.partial(self._compile, *build)) for build in _compiling(builds)]
                 threads.results(others)
-                threads.results([*made, *compiled])
+                threads.results(work)
         self._prestart.wait()
         if self._templates is not None:
             self._templates.wait()
@@ -115,17 +118,17 @@ class Ahead:
         """End what waits."""
         self._prestart.close()
 
-    def _coming(self, turns: Iterator[Turn]) -> list[Turn]:
+    def _next_builds(self, turns: Iterator[Turn]) -> list[Turn]:
         """The builds that are to be looked at now: none, if that of the first turn has been, else a window of them."""
         builds = ((case, replicate % self._builds) for case, replicate in turns)
         first = next(builds, None)
-        if first is None or (first[0].id, first[1]) in self._seen:
+        if first is None or not self._window or (first[0].id, first[1]) in self._seen:
             return []
         window: dict[tuple[str, int], Turn] = {}
         for case, build in itertools.chain([first], builds):
             if (case.id, build) not in self._seen:
                 window[case.id, build] = (case, build)
-            if len(window) == _WINDOW * self._size:
+            if len(window) == self._window:
                 break
         self._seen |= window.keys()
         return list(window.values())

@@ -46,7 +46,8 @@ class Dispatcher:
     """Starts workers, reports their steps, and turns every end into a reply or a Failure.
 
     ``gpu`` reads the state of the GPU after a job on it has failed. Once it is lost, nothing is started on it any more.
-    ``start`` starts a worker for a job.
+    ``start`` starts a worker for a job. With ``wakes`` jobs that are timed can be halted too: this process wakes twice
+    a second for that, as it does anyway while it watches a GPU.
     """
 
     def __init__(
@@ -56,8 +57,11 @@ class Dispatcher:
         on_event: OnEvent,
         gpu: Callable[[], gpus.State] = gpus.state,
         start: Start = new_process,
+        *,
+        wakes: bool = False,
     ) -> None:
         self._start = start
+        self._wakes = wakes
         self._limit_ns = limit_ns
         self._cold = cold
         self._on_event = on_event
@@ -126,8 +130,8 @@ class Dispatcher:
         return self._explain(end, label) if on_gpu else end
 
     def _tick_of(self, job: jobs.JobType) -> Callable[[int], None] | None:
-        """A tick that lets a thread look if it has been halted; none while a worker is timed, as nothing wakes then."""
-        return None if isinstance(job, jobs.Measure | jobs.Ceilings) else lambda _: None
+        """A tick that lets a thread look if it has been halted; none while a worker is timed, unless it ``wakes``."""
+        return None if isinstance(job, jobs.Measure | jobs.Ceilings) and not self._wakes else lambda _: None
 
     def _explain(self, end: jobs.ReplyType | Failure, label: str) -> jobs.ReplyType | Failure:
         """The end of a job on the GPU, with its failure classified by the state of the GPU."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from bench.system import process
 from bench.units import NS_PER_S
 
 _LIMIT_NS = 300 * NS_PER_S
+_TURN_NS = NS_PER_S // 4  # how soon an import is given up when the run ends
 
 
 class Waiting(NamedTuple):
@@ -45,11 +47,21 @@ class Waiting(NamedTuple):
 
 
 class Prestart:
-    """Up to ``size`` workers of the next turns; a turn is a case and its replicate."""
+    """Up to ``size`` workers of the next turns; a turn is a case and its replicate. ``halted`` says that the run is
+    over, where that is for another thread to know.
+    """
 
     def __init__(
-        self, size: int, device: str, suite_dir: Path, on_event: Callable[[Event], None], *, gates: bool
+        self,
+        size: int,
+        device: str,
+        suite_dir: Path,
+        on_event: Callable[[Event], None],
+        *,
+        gates: bool,
+        halted: Callable[[], bool] | None = None,
     ) -> None:
+        self._halted = halted
         self._size = size
         self._gates = gates
         self._device = device
@@ -139,20 +151,30 @@ class Prestart:
         """
         waiting = self._waiting[turn]
         answer = waiting.answer
-        over: Callable[[], bool] = lambda: answer.complete or answer.refused()  # noqa: E731
-        imported = waiting.worker.hear(_LIMIT_NS, answer.hear, over)
+        imported = self._hear(waiting.worker, answer)
         waiting.importing.close()
         if imported and isinstance(answer.reply, jobs.Preloaded) and not answer.problem:
             return
         del self._waiting[turn]
         waiting.close()
-        if _imports(case) in self._failed_imports:
+        if _imports(case) in self._failed_imports or (self._halted is not None and self._halted()):
             return
         self._failed_imports.add(_imports(case))
         message = answer.reply.message if isinstance(answer.reply, jobs.Failed) else "it ended, or hangs"
         why = f"it wrote {answer.problem}" if answer.problem else message.partition("\n")[0]
         what = "its worker, and what imports the same, is started in its turn, as it cannot be started ahead"
         self._on_event(Note(text=f"{case.label}: {what}: {why}"))
+
+    def _hear(self, worker: process.Child, answer: Answer) -> bool:
+        """Whether the worker has answered in time, and the run is not over."""
+        over: Callable[[], bool] = lambda: answer.complete or answer.refused()  # noqa: E731
+        if self._halted is None:
+            return worker.hear(_LIMIT_NS, answer.hear, over)
+        deadline = time.monotonic_ns() + _LIMIT_NS
+        while worker.alive and not self._halted() and time.monotonic_ns() < deadline:
+            if worker.hear(_TURN_NS, answer.hear, over):
+                return True
+        return False
 
 
 def _imports(case: Case) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from bench.analysis import speed
 from bench.backends import base
-from bench.errors import DeviceUnavailable
+from bench.errors import DeviceUnavailable, UsageError
 from bench.machine import environment
 from bench.machine.environment import Device
 from bench.model.data import Data
@@ -28,8 +28,8 @@ class Settings(Data, frozen=True, kw_only=True):
     ``store`` is the folder of runs, ``cache`` that of artifacts. A ``cold`` run takes nothing from caches, ``rebuild``
     makes engines and packages anew with the caches of earlier builds. ``prestart`` workers are at work side by side
     before the first of them is measured: they import, and make artifacts (None: as many as the machine has room for).
-    With ``fork`` those that measure are forked from processes that have imported their runtimes. ``seed`` is that of
-    inputs and weights.
+    With ``fork`` those that measure are forked from processes that have imported their runtimes. ``devices`` is how
+    many GPUs of one kind measure side by side (0: all). ``seed`` is that of inputs and weights.
     """
 
     store: str
@@ -38,6 +38,7 @@ class Settings(Data, frozen=True, kw_only=True):
     rebuild: bool = False
     prestart: int | None = None
     fork: bool = False
+    devices: int = 1
     seed: int = 0
 
 
@@ -84,6 +85,8 @@ def new_request(
     if reference := baseline or backend:
         suite = msgspec.structs.replace(suite, baseline=reference)
     device = device or suite.device
+    if device == "cpu" and settings.devices != 1:
+        raise UsageError("--devices is for GPUs, and this run is on the CPU", fix="leave --devices out")
     address, missing = _FIRST_GPU, ""
     if not (backend and base.load(backend).simulated):
         try:

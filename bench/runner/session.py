@@ -1,10 +1,11 @@
-"""One run in progress: the device's lock, interpreters, artifacts, and the round robin over replicates and cases."""
+"""One run in progress: the devices' locks, interpreters, artifacts, and the round robins over replicates and cases."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import errno
+import functools
 import itertools
 import os
 import tempfile
@@ -17,33 +18,35 @@ import msgspec
 
 import bench
 from bench import store
-from bench.analysis import roofline
 from bench.backends import base
 from bench.errors import SourceChanged, StoreError, SuiteError, UsageError
 from bench.machine import environment
 from bench.model.data import Data, digest
-from bench.model.events import Begin, End, Event, Locked, Note, Started, Stored, Waiting
+from bench.model.events import Begin, End, Event, Note, Started, Stored
 from bench.model.factory import module_of
 from bench.model.run import Environment, Failure, Footer, Header, Record, Warning, Work
 from bench.model.seam import Stage
-from bench.model.suite import DEFAULT_THRESHOLDS, Case, Threshold
-from bench.runner import capacity, jobs, sources, timeline, toolchains, watch
-from bench.runner.ahead import Ahead, Turn
-from bench.runner.dispatch import UNWATCHED, Dispatcher, OnEvent, new_process
+from bench.model.suite import DEFAULT_THRESHOLDS, Case
+from bench.runner import capacity, cards, jobs, sources, timeline, toolchains, watch
+from bench.runner.ahead import Turn
+from bench.runner.dispatch import UNWATCHED, OnEvent
+from bench.runner.fleet import Fleet
 from bench.runner.preflight import Preflight
 from bench.runner.prestart import Prestart
+from bench.runner.recorder import Recorder
 from bench.runner.request import Request, Settings
 from bench.runner.side_by_side import Slots
 from bench.runner.stages import Maker, Postponed, Ready
+from bench.runner.station import Equipment, Station
 from bench.runner.templates import Templates
 from bench.runner.turns import Turns
 from bench.store import privacy
 from bench.suite.reader import locate, place_of_toolchain
-from bench.system import bytecode, locks, process, scratch
+from bench.system import bytecode, process, scratch
 from bench.system.signals import stoppable
 
-# Turns that may be prepared for.
-_AHEAD = 256
+# Turns that may be prepared for, and builds that are looked at together: of all turns, with several cards.
+_AHEAD, _ALL = 256, 1 << 62
 
 
 class Finished(Data, frozen=True, kw_only=True):
@@ -99,6 +102,9 @@ def refuse_contradictions(settings: Settings) -> None:
     if settings.cold and settings.fork:
         what = "a --cold run is for true starts, and a forked worker has none"
         raise UsageError(what, fix="leave one of --cold and --fork out")
+    if settings.cold and settings.devices != 1:
+        what = "a --cold run is for true starts, and those on several GPUs at once slow each other"
+        raise UsageError(what, fix="leave one of --cold and --devices out")
 
 
 def refuse_other_than_text(suite_path: Path, settings: Settings) -> None:
@@ -142,7 +148,7 @@ class Session:
         self.kind = header.environments["default"].kind
         self.device = header.environments["default"].address
         self.suite_dir = Path(header.suite_path).parent.resolve()
-        self.interpreters: dict[str, toolchains.Interpreter] = {}
+        self.interpreters: Mapping[str, toolchains.Interpreter] = {}
         self.preflight: Preflight | None = None
         self.work: dict[str, Work] = {}
         self.begun = False  # a run that is gone on with: its rows keep to the ceilings of its header
@@ -151,23 +157,11 @@ class Session:
         self.marks: tuple[Warning, ...] = ()
         self.place = ""
         self._suite_changed = False
-        templates = Templates(self.on_event, measure=settings.fork) if self.size > 1 and self.kind != "fake" else None
-        start = new_process if templates is None else templates.start
-        self.dispatcher = Dispatcher(header.policy.timeout_ns, settings.cold, self.on_event, start=start)
-        imports = Prestart(self.size, self.device, self.suite_dir, self.on_event, gates=self.kind == "cuda")
-        self.ahead = Ahead(
-            self.size,
-            header.policy.builds,
-            imports,
-            templates if settings.fork else None,
-            self._make,
-            self.dispatcher.halt,
-            self.on_event,
-        )
         self._stack = contextlib.ExitStack()
-        if templates is not None:
-            self._stack.callback(templates.close)
-        self._stack.callback(self.ahead.close)
+        self._templates: Templates | None = None
+        if self.size > 1 and self.kind != "fake":
+            self._templates = Templates(self.on_event, measure=settings.fork)
+            self._stack.callback(self._templates.close)
 
     def __enter__(self) -> Session:
         own = self._stack.enter_context(scratch.folder())
@@ -214,13 +208,45 @@ class Session:
                 modules=modules,
             )
             self.interpreters[name] = interpreter
-        if self.kind != "fake":
-            path = locks.lock_path(self.device)
-            on_wait: Callable[[str], None] = lambda holder: self.on_event(Waiting(device=self.device, holder=holder))  # noqa: E731
-            self._stack.enter_context(locks.hold(path, f"{self.name} (process {os.getpid()})", on_wait))
-            self.on_event(Locked(device=self.device))
         environments = {name: interpreter.environment for name, interpreter in self.interpreters.items()}
         self.header = msgspec.structs.replace(self.header, environments=environments)
+        self._take_cards()
+
+    def _take_cards(self) -> None:
+        """Deal the cases to cards, and lock those that have any."""
+        available = cards.find(self.kind, self.settings.devices, self.on_event)
+        self.homes = cards.Homes(self.header, available, self.before)
+        wanted = {case.id for case in self.wanted}
+        shares = cards.deal(self.header, wanted, self.before, available, self.homes.of_group)
+        self._several = len(available) > 1
+        self.fleet = Fleet(len(shares))
+        equipment = self._equipment()
+        self.stations = [equipment.station(*share, self.interpreters, len(shares)) for share in shares]
+        first = self.stations[0]
+        self.interpreters, self.dispatcher = first.interpreters, first.dispatcher
+        self._dispatchers = {each.interpreters["default"].card: each.dispatcher for each in self.stations}
+        self.ahead = equipment.before_all(first)
+        self._stack.enter_context(cards.hold((card for card, _ in shares), self.name, self.on_event))
+        for station in self.stations:
+            self._stack.callback(station.ahead.close)
+
+    def _equipment(self) -> Equipment:
+        gates = self.kind == "cuda"
+        return Equipment(
+            size=self.size,
+            builds=self.header.policy.builds,
+            limit_ns=self.header.policy.timeout_ns,
+            cold=self.settings.cold,
+            fork=self.settings.fork,
+            several=self._several,
+            templates=self._templates,
+            make=self._make,
+            new_imports=lambda size, halted: Prestart(
+                size, self.device, self.suite_dir, self.on_event, gates=gates, halted=halted
+            ),
+            halted=lambda: self.fleet.halted,
+            on_event=self.on_event,
+        )
 
     def prepare(self) -> Header:
         """Everything that can prove the user wrong before a file is written, and what the first turns need; the header
@@ -236,11 +262,13 @@ class Session:
                 default.environment,
                 lambda job, label: self.dispatcher.run(default, job, label),
                 self.on_event,
+                gpu=self.stations[0].card.state,
             )
         wanted = {case.id for case in self.wanted}
         turns = Turns(self.header.cases, self.header.policy.replicates, wanted, self.before)
+        soon = _soon(turns, _ALL if self._several else _AHEAD)
         with stoppable():
-            self.ahead.prepare(lambda: _soon(turns), self.interpreters, (self._check_metrics, self._count_work))
+            self.ahead.prepare(soon, self.interpreters, (self._check_metrics, self._count_work))
             if self.begun:
                 return self.header
             ceilings = self.preflight.ceilings(self.wanted) if self.preflight else {}
@@ -279,25 +307,15 @@ class Session:
         Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
         nothing of its plan is missing.
         """
-        turns = Turns(self.header.cases, self.header.policy.replicates, wanted, before)
-        interrupted, total = False, turns.total
+        policy, work = self.header.policy, []
+        for station in self.stations:
+            work.append((station, Turns(station.cases, policy.replicates, wanted, before)))
+        interrupted = False
         problem: SourceChanged | None = None
         with stoppable() as ignore_signals:
             try:
-                for position, case, replicate in turns:
-                    self.on_event(Started(label=case.label, done=position, total=total, replicate=replicate))
-                    record = self._record(case, replicate, lambda: _soon(turns))
-                    if record.measurements:
-                        telemetry = msgspec.structs.replace(record.telemetry, resumed_on=self.place)
-                        warnings = (*record.warnings, *self.marks)
-                        record = msgspec.structs.replace(record, warnings=warnings, telemetry=telemetry)
-                    record = privacy.without_paths(record, self.suite_dir)
-                    record = msgspec.structs.replace(record, times=self.timeline.end_turn())
-                    self._store(writer, record)
-                    if record.failure:
-                        turns.drop(case)
-                        self.ahead.drop(case)
-                    self.on_event(Stored(record=record, done=position + 1, total=total))
+                tasks = [functools.partial(self._round_robin, writer, *each) for each in work]
+                self.fleet.run(tasks, self._halt)
             except KeyboardInterrupt:
                 interrupted = True
             except OSError as error:  # no room for temporary files, no descriptors: no fault of the case
@@ -307,13 +325,60 @@ class Session:
             ignore_signals()
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             status: Literal["complete", "interrupted"]
-            status = "interrupted" if interrupted or problem or turns.left else "complete"
+            status = "complete"
+            if interrupted or problem or any(turns.left for _, turns in work):
+                status = "interrupted"
             times = self.timeline.end()
             writer.finish(Footer(finished=now, status=status, records=writer.records, times=times))
         if problem:
             problem.fix = f"restore it, then {store.resume_command(writer.path)}; or start a new run with it as it is"
             raise problem
         return Finished(path=str(writer.path), interrupted=interrupted, rescues=tuple(writer.rescues)), status
+
+    def _round_robin(self, writer: store.Writer, station: Station, turns: Turns) -> None:
+        """The turns of one card, each stored as it ends."""
+        card, name = station.card, station.card.id if self._several else ""
+        total = len(self.header.cases) * self.header.policy.replicates
+        recorder = self._recorder(station)
+        for position, case, replicate in turns:
+            done, others = self.fleet.count(name, position), self.fleet.others
+            self.on_event(Started(label=case.label, done=done, total=total, replicate=replicate, card=name))
+            record = recorder.record(case, replicate, _soon(turns, _AHEAD))
+            if self.fleet.halted:
+                return
+            if record.measurements:
+                telemetry = msgspec.structs.replace(record.telemetry, resumed_on=self.place)
+                warnings = (*record.warnings, *self.marks)
+                record = msgspec.structs.replace(record, warnings=warnings, telemetry=telemetry)
+            record = privacy.without_paths(self.homes.mark(record, case, card, others), self.suite_dir)
+            record = msgspec.structs.replace(record, times=self.timeline.end_turn(name))
+            if record.failure:
+                turns.drop(case)
+                station.ahead.drop(case)
+            with self.fleet.one_at_a_time:
+                self._store(writer, record)
+                done = self.fleet.count(name, position + 1)
+                self.on_event(Stored(record=record, done=done, total=total))
+
+    def _halt(self) -> None:
+        """End the jobs of all cards."""
+        for station in self.stations:
+            station.dispatcher.halt()
+
+    def _recorder(self, station: Station) -> Recorder:
+        return Recorder(
+            station.card,
+            station.interpreters,
+            station.dispatcher,
+            station.ahead,
+            self._run_job,
+            self.header,
+            self.settings,
+            self.maker.shared(),
+            self.preflight,
+            self.work,
+            self.on_event,
+        )
 
     def _store(self, writer: store.Writer, record: Record) -> None:
         known = len(writer.rescues)
@@ -336,7 +401,7 @@ class Session:
             if worker is not None:
                 worker.close()
             raise
-        reply = self.dispatcher.run(interpreter, job, label, watched, worker)
+        reply = self._dispatchers[interpreter.card].run(interpreter, job, label, watched, worker)
         self._check_sources()
         return reply
 
@@ -368,90 +433,36 @@ class Session:
             return {}
         return bytecode.variables(os.environ, Path(self.settings.cache).resolve() / "bytecode")
 
-    @contextlib.contextmanager
-    def _output_folder(self, case: Case) -> Iterator[Path]:
-        """A folder for what a backend is asked to keep, e.g. generated code; told if it was used, gone if not."""
-        folder = Path(self.settings.cache) / "kept" / self.header.run / case.id
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            yield folder
-        finally:
-            for empty in (folder, folder.parent):
-                with contextlib.suppress(OSError):
-                    empty.rmdir()
-        if folder.exists():
-            self.on_event(Note(text=f"{case.label}: kept in {folder}"))
-
     def artifacts(
-        self, case: Case, needed: Sequence[Stage], build: int = 0, slots: Slots | None = None
+        self,
+        case: Case,
+        needed: Sequence[Stage],
+        build: int = 0,
+        slots: Slots | None = None,
+        interpreters: Mapping[str, toolchains.Interpreter] | None = None,
     ) -> Ready | Failure | Postponed:
-        """The artifacts of ``case`` that ``needed`` names; made side by side with others in ``slots``, else alone."""
-        interpreter = self.interpreters[case.toolchain]
+        """The artifacts of ``case`` that ``needed`` names; made side by side with others in ``slots``, else alone, by
+        workers of ``interpreters``, by default those of the first card.
+        """
+        interpreters = interpreters or self.interpreters
+        interpreter = interpreters[case.toolchain]
         missing = toolchains.missing(interpreter, case.backend)
         if missing is not None:
             failure = Failure(kind="Unavailable", stage="start", message=missing.reason, hint=missing.fix)
             return toolchains.locate_failure(failure, interpreter, case)
-        return self.maker.ready(case, needed, self.interpreters, self.on_event, build, slots)
+        return self.maker.ready(case, needed, interpreters, self.on_event, build, slots)
 
     def _make(
-        self, case: Case, build: int, slots: Slots | None, stages: Sequence[Stage] | None = None
+        self,
+        interpreters: Mapping[str, toolchains.Interpreter],
+        case: Case,
+        build: int,
+        slots: Slots | None,
+        stages: Sequence[Stage] | None = None,
     ) -> Ready | Failure | Postponed:
         """The artifacts that ``stages`` names, by default those for measuring ``case``."""
-        return self.artifacts(case, base.load(case.backend).stages(case) if stages is None else stages, build, slots)
-
-    def _record(self, case: Case, replicate: int, coming: Callable[[], Iterator[Turn]]) -> Record:
-        """The record of a turn, the first of those that are ``coming`` and may be prepared for."""
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        build = replicate % self.header.policy.builds
-        blank = Record(
-            case=case.id, label=case.label, replicate=replicate, started=now, toolchain=case.toolchain, build=build
-        )
-        interpreter = self.interpreters[case.toolchain]
-        if not self.dispatcher.gpu_lost:
-            self.ahead.prepare(coming, self.interpreters)
-        ready = self.ahead.ready(case, build)
-        if isinstance(ready, Failure):
-            return msgspec.structs.replace(blank, failure=ready)
-        started = self.ahead.take(case, replicate)
-        with (
-            scratch.folder() as own,
-            self._output_folder(case) as kept,
-            contextlib.ExitStack() as stack,
-        ):
-            if started is not None:
-                stack.callback(started.worker.close)  # the gate is the watch's
-            watched = stack.enter_context(watch.open_watch(self.kind, started.gate if started else None))
-            job = jobs.Measure(
-                case=case,
-                policy=self.header.policy,
-                threshold=self._threshold(case),
-                artifacts={**ready.folders, "keep": str(kept)},
-                scratch=str(own),
-                gate=watched.gate,
-                shared=str(self.maker.shared()),
-                replicate=replicate,
-                build=build,
-                device=self.device,
-                suite_dir=str(self.suite_dir),
-                seed=self.settings.seed,
-                cold=self.settings.cold,
-            )
-            worker = started.worker if started else None
-            reply = self._run_job(interpreter, job, case.label, watched, worker=worker)
-            if isinstance(reply, Failure):
-                return watched.complete(msgspec.structs.replace(blank, failure=reply), {})
-            assert isinstance(reply, jobs.Measured)
-            record = watched.complete(reply.record, reply.spans)
-        record = msgspec.structs.replace(record, phases=ready.phases + record.phases)
-        if record.failure:
-            failure = toolchains.locate_failure(record.failure, interpreter, case)
-            record = msgspec.structs.replace(record, failure=failure)
-        return self._with_roofline(record, case)
-
-    def _threshold(self, case: Case) -> Threshold:
-        """The limits of the case's precision, and those of its model's metric."""
-        threshold = self.header.thresholds.get(case.precision, Threshold())
-        return msgspec.structs.replace(threshold, metric=self.header.limits.get(case.model, {}))
+        needed = base.load(case.backend).stages(case) if stages is None else stages
+        return self.artifacts(case, needed, build, slots, interpreters)
 
     def _check_metrics(self) -> None:
         """SuiteError if a metric is not there, or cannot be imported in a toolchain that calls it."""
@@ -466,23 +477,10 @@ class Session:
                 what = reply.message if name == "default" else f"{reply.message} (in the toolchain {name!r})"
                 raise SuiteError(what, where=reply.where or self.header.suite_path, fix=reply.hint)
 
-    def _with_roofline(self, record: Record, case: Case) -> Record:
-        """``record`` with its fraction of speed of light, and a warning where that is more than there can be."""
-        if self.preflight is None or case.id not in self.work:
-            return record
-        ceilings = self.header.ceilings
-        work = roofline.achieved(self.work[case.id], case.precision, ceilings, record.measurements)
-        record = msgspec.structs.replace(record, work=work)
-        # One that is wrong says so, and may be fast because it has not done the work.
-        past = roofline.warnings(work, case.precision, ceilings) if record.accuracy and record.accuracy.ok else ()
-        if past:
-            self.preflight.forget(ceilings, case.label)
-        return msgspec.structs.replace(record, warnings=(*record.warnings, *past))
 
-
-def _soon(turns: Turns) -> Iterator[Turn]:
+def _soon(turns: Turns, limit: int) -> Callable[[], Iterator[Turn]]:
     """The next turns: looking through the whole plan would make each turn as long as it is."""
-    return itertools.islice(turns.coming(), _AHEAD)
+    return lambda: itertools.islice(turns.coming(), limit)
 
 
 def _cannot_continue(error: OSError, path: Path) -> StoreError:

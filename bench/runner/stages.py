@@ -163,7 +163,8 @@ class Maker:
             if isinstance(end, Failure):
                 if beside is not None and (beside.halted or end.kind in _MAYBE_OTHERS):
                     return Postponed(stage=stage.name, failure=None if beside.halted else end)
-                self._failures[name] = end
+                if end.kind != "DeviceLost":  # another card may make it
+                    self._failures[name] = end
                 return end
             return _Artifact(artifact=end, new=True)
 

@@ -40,13 +40,20 @@ class _Activity(NamedTuple):
     timed: bool
 
 
+class _Turn(NamedTuple):
+    """The case that a card works on, and where its time went so far."""
+
+    label: str
+    ns: Counter[str]
+
+
 class Timeline:
     """Takes in the events of a run, and splits its wall time since it was made into the categories of ``times``.
 
     While several workers are at work, each moment is split equally among them; while one is timed, it is that one's,
     and one that waits has a part of it only if all do. Without any worker it is ``start_up`` before the first case, and
     ``other`` after that, but ``imports`` while workers are started ahead of their turns. So the sums are the wall time,
-    to the nanosecond. Threads may feed and read it.
+    to the nanosecond, also of cards that are at work side by side. Threads may feed and read it.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -55,8 +62,7 @@ class Timeline:
         self._lock = threading.Lock()
         self._workers: dict[int, _Activity] = {}
         self._totals: Counter[str] = Counter()
-        self._turn: Counter[str] | None = None
-        self._label = ""
+        self._turns: dict[str, _Turn] = {}  # by card, "" where there is one
         self._idle = "start_up"
         self._imports = False  # workers import ahead of their turns; nothing is measured before all have
         self._waits = False
@@ -89,14 +95,14 @@ class Timeline:
                 case Locked():
                     self._waits = False
                 case Started():
-                    self._turn, self._label, self._idle = Counter(), event.label, "other"
+                    self._turns[event.card], self._idle = _Turn(event.label, Counter()), "other"
 
-    def end_turn(self) -> dict[str, int]:
-        """End the turn of the case that was started last: where its time went, nanoseconds by category."""
+    def end_turn(self, card: str = "") -> dict[str, int]:
+        """End the turn of the case that was started last on ``card``: where its time went, nanoseconds by category."""
         with self._lock:
             self._count()
-            turn, self._turn = self._turn, None
-            return times.add([turn or {}])
+            turn = self._turns.pop(card, None)
+            return times.add([turn.ns if turn else {}])
 
     def end(self) -> dict[str, int]:
         """Where the time went until now, nanoseconds by category; what follows does not count."""
@@ -113,20 +119,22 @@ class Timeline:
         passed, self._last = now - self._last, now
         shares = self._shares()
         each, over = divmod(passed, len(shares))
-        for place, (kind, own) in enumerate(shares):
+        for place, (kind, turn) in enumerate(shares):
             ns = each + (place < over)
             if not ns:
                 continue
             self._totals[kind] += ns
-            if own and self._turn is not None:
-                self._turn[kind] += ns
+            if turn is not None:
+                turn.ns[kind] += ns
 
-    def _shares(self) -> list[tuple[str, bool]]:
-        """The categories that share this moment equally, and whether each is of the turn's own case."""
+    def _shares(self) -> list[tuple[str, _Turn | None]]:
+        """The categories that share this moment equally, and the turn that each is of."""
         active = [each for each in self._workers.values() if each.category != "waiting"]
         active = [each for each in active if each.timed] or active or list(self._workers.values())
         if active:
-            return [(each.category, each.label == self._label and each.work != PRELOAD) for each in active]
-        if self._waits:
-            return [("waiting", True)]
-        return [("imports", False)] if self._imports else [(self._idle, True)]
+            turns = {turn.label: turn for turn in self._turns.values()}
+            return [(each.category, None if each.work == PRELOAD else turns.get(each.label)) for each in active]
+        if self._imports and not self._waits:
+            return [("imports", None)]
+        idle = "waiting" if self._waits else self._idle
+        return [(idle, turn) for turn in self._turns.values()] or [(idle, None)]

@@ -38,7 +38,7 @@ _REASON = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b|Fatal Python error|To
 class Interpreter(Data, frozen=True, kw_only=True):
     """A toolchain ready to start workers in; ``python_text`` is its python as the suite has it, e.g. ``$OLD_PYTHON``,
     and ``variables`` are those that it sets. ``modules`` has the identity of the code that factories import there; the
-    running interpreter finds that out itself.
+    running interpreter finds that out itself. ``card`` is the id of the one that its workers see, of several.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Interpreter(Data, frozen=True, kw_only=True):
     variables: dict[str, str] = {}
     backends: dict[str, Missing | None] = {}
     modules: dict[str, str] = {}
+    card: str = ""
 
 
 def package_link(folder: Path) -> Path:

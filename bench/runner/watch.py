@@ -115,14 +115,14 @@ def _inference_j(gpu: GpuFigures | None, clock: ClockFigures | None) -> float | 
 
 
 @contextlib.contextmanager
-def open_watch(kind: str, gate: Gate | None = None) -> Iterator[Watch]:
+def open_watch(kind: str, gate: Gate | None = None, visible: str | None = None) -> Iterator[Watch]:
     """The watch for one worker on a device of ``kind`` (cpu, cuda or fake); ``gate`` is the one that it was started
-    with, if it was started before.
+    with, if it was started before, ``visible`` the worker's CUDA_VISIBLE_DEVICES, if that is not this process's.
     """
     if kind != "cuda":
         yield Watch()
         return
-    which = gpus.visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    which = gpus.visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible)
     with (
         contextlib.closing(gate or create_gate()) as gate,
         contextlib.closing(nvml.GpuTelemetry(which)) as telemetry,

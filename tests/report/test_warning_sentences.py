@@ -172,6 +172,8 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "2 other processes were on the GPU, with 4.00 GiB of its memory", "CUDA_VISIBLE_DEVICES",
     ),
     ("ForeignProcess", {"processes": 1}, "1 other process was on the GPU", "nvidia-smi"),
+    ("SharedHost", {"others": 1}, "1 other card was at work on this host", "--devices 1"),
+    ("SharedHost", {"others": 3}, "3 other cards were at work on this host", "--devices 1"),
     ("ResumedElsewhere", {"what": "card"}, "resumed on another card of the same kind", "one sitting"),
     (
         "ResumedByAnother", {"version": "0.2.0", "begun_by": "0.1.0"},

@@ -65,6 +65,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("Recompiled", {"recompiles": 1, "reasons": ["x.size()[0] == 1"]}),
     ("ResumedByAnother", {"version": "1.1", "begun_by": "1.0"}),
     ("ResumedElsewhere", {"what": "card"}),
+    ("SharedHost", {"others": 1}),
     ("Spread", {"boundary": "gpu", "low_ns": 950_000, "high_ns": 1_200_000, "sd": 0.1, "within": 0.01, "graph": False}),
     ("StateChanges", {"names": ["step", "keys: (2, 1, 8) -> (2, 2, 8)"], "more": 0, "by": "program"}),
     ("StateChanges", {"names": ["step"], "more": 2, "by": "reference"}),

@@ -193,3 +193,20 @@ def test_the_sums_are_the_wall_time_and_no_turn_has_more(story: list[tuple[int, 
     assert sum(sums.values()) == wall == sum(ns for ns, _ in story)
     assert set(sums) <= set(CATEGORIES)
     assert all(0 < ns <= sums[name] for name, ns in turn.items())
+
+
+def test_turns_of_several_cards_overlap_and_each_has_its_own_share() -> None:
+    told = Told(
+        (5, Started(label="a", done=0, total=2, card="x")),
+        (1, Started(label="b", done=0, total=2, card="y")),
+        (2, step(1, "import")),
+        (4, step(2, "import", "b")),
+        (6, step(2, "measure", "b", timed=True)),
+        (7, Ended(label="b", worker=2)),
+    )
+    told.clock.advance(3)
+    # b is started after 4 ns of a alone; then both import for 6 ns, and while b is timed the moment is its own.
+    assert told.timeline.end_turn("y") == {"imports": 3, "measuring": 7, "other": 1}
+    told.tell((1, Ended(label="a", worker=1)))
+    assert told.timeline.end_turn("x") == {"imports": 4 + 3 + 3 + 1, "other": 1 + 1}
+    assert sum(told.timeline.end().values()) == 5 + 1 + 2 + 4 + 6 + 7 + 3 + 1
