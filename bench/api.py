@@ -26,12 +26,13 @@ from bench.errors import StoreError, SuiteError, UsageError, did_you_mean
 from bench.model import folders
 from bench.model.events import Event
 from bench.model.run import Run as Results
-from bench.model.suite import Case, Plan, Precision, Suite
+from bench.model.suite import Boundary, Case, Plan, Precision, Suite
 from bench.runner.request import Request, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.analysis.compare import Comparison
     from bench.analysis.rows import Row
     from bench.analysis.times import RunTimes
     from bench.machine.environment import Device
@@ -50,6 +51,7 @@ __all__ = [
     "benchmark",
     "cases",
     "check_baseline",
+    "compare",
     "doctor",
     "estimate",
     "execute",
@@ -401,6 +403,52 @@ def rows(run: Results, *, baseline: str = "") -> tuple[Row, ...]:
     from bench.analysis import rows
 
     return rows.rows(run, baseline)
+
+
+def compare(
+    a: Results | str | os.PathLike[str] | Sequence[Results | str | os.PathLike[str]],
+    b: Results | str | os.PathLike[str] | Sequence[Results | str | os.PathLike[str]] = (),
+    *,
+    store: str | os.PathLike[str] = RESULTS,
+    boundary: Boundary | None = None,
+    across: str | Sequence[str] = (),
+    axis: str = "",
+    baseline: str = "",
+) -> Comparison:
+    """The run ``b`` against the run ``a``: per case the ratio of times (b / a), its 95 % interval and a verdict.
+
+    Args:
+        a: a run, or one named as in ``find``; several are pooled as one side.
+        b: as ``a``; without it the cases of ``a`` are compared with each other along ``axis``.
+        store: the folder of runs.
+        boundary: whose times are compared; by default the first of ``gpu``, ``latency`` and ``gpu_unheld`` that both
+            sides of a pair have. ``throughput`` is compared as time per inference.
+        across: what the environments may differ in: ``"driver"``, ``"toolchain"``, ``"library:torch"``; a pair that
+            differs in something else is REFUSED.
+        axis: ``"backend"``, ``"toolchain"``, ``"precision"`` or ``"cuda_graph"``: partners may differ in that.
+        baseline: with one run and the axis backend, that which all others are compared with.
+
+    Raises:
+        StoreError: there is no such run.
+        UsageError: nothing has a partner, a run is named twice, or an unknown axis, dimension or boundary.
+    """
+    from bench.analysis import compare
+    from bench.model.suite import BOUNDARIES
+
+    if boundary is not None and boundary not in BOUNDARIES:
+        what = f"unknown boundary {boundary!r}.{did_you_mean(str(boundary), BOUNDARIES)}"
+        raise UsageError(what, where="boundary", fix=f"known: {', '.join(BOUNDARIES)}")
+    sides = [[side] if isinstance(side, Results | str | os.PathLike) else list(side) for side in (a, b)]
+    runs = [
+        [run if isinstance(run, Results) else read(run, store=store, packed=True) for run in side] for side in sides
+    ]
+    if not runs[0]:
+        raise UsageError("there is no first run", where="a", fix="name one")
+    ids = [run.header.run for side in runs for run in side]
+    if twice := [name for name in ids if ids.count(name) > 1]:
+        raise UsageError(f"the run {twice[0]} is named twice", fix="name each run once, on one of the sides")
+    names = [across] if isinstance(across, str) else across
+    return compare.compare(runs[0], runs[1], boundary=boundary, across=names, axis=axis, baseline=baseline)
 
 
 def tables(

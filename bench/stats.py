@@ -267,7 +267,7 @@ def process_interval(medians: Sequence[float], confidence: float = 0.95) -> Inte
         return None
     logs = [math.log(value) for value in medians]
     centre, error = fmean(logs), _stdev(logs) / math.sqrt(len(logs))
-    half = _t(len(logs) - 1, confidence) * error
+    half = critical(len(logs) - 1, confidence) * error
     return Interval(math.exp(centre - half), math.exp(centre), math.exp(centre + half))
 
 
@@ -285,16 +285,16 @@ def ratio_interval(a_medians: Sequence[float], b_medians: Sequence[float], confi
     parts = [_stdev(side) ** 2 / len(side) for side in logs]  # squared standard errors
     variance, spread = sum(parts), sum(part**2 / (len(side) - 1) for part, side in zip(parts, logs, strict=True))
     dof = variance**2 / spread if spread else float(len(logs[0]) + len(logs[1]) - 2)
-    centre, half = fmean(logs[0]) - fmean(logs[1]), _t(dof, confidence) * math.sqrt(variance)
+    centre, half = fmean(logs[0]) - fmean(logs[1]), critical(dof, confidence) * math.sqrt(variance)
     return Ratio(math.exp(centre - half), math.exp(centre), math.exp(centre + half), dof)
 
 
 @functools.lru_cache(maxsize=4096)
-def _t(dof: float, confidence: float) -> float:
-    """The two-sided critical value of Student's t."""
-    from scipy.special import stdtrit
+def critical(dof: float, confidence: float) -> float:
+    """The two-sided critical value of Student's t; of a normal distribution with infinitely many degrees of freedom."""
+    from scipy.special import ndtri, stdtrit
 
-    return float(stdtrit(dof, (1 + confidence) / 2))
+    return float(ndtri((1 + confidence) / 2) if math.isinf(dof) else stdtrit(dof, (1 + confidence) / 2))
 
 
 def bootstrap_ratio(a: Sequence[float], b: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Ratio | None:

@@ -193,6 +193,11 @@ def summarise(record: Record) -> tuple[dict[Boundary, Figure], Figure | None, Sc
     return _times(pool), _rate(pool), pool.score
 
 
+def row_of(pool: Pool, primary: Boundary | None) -> Row:
+    """The row of one case alone: ranked if it is sound and has the boundary ``primary``, without speed or a leader."""
+    return _row(pool, None, primary, "")
+
+
 # ------------------------------------------------------------------------------------------------ figures of a row
 
 

@@ -8,6 +8,7 @@ from typing import NoReturn, TypeAlias
 
 from bench import __version__
 from bench.model.folders import RESULTS
+from bench.units import parse_fraction
 
 EPILOG = """exit codes: 0 every case has a result, or lacks a package or device (--strict counts that too);
 1 a case failed or is inaccurate, or all of them lack a package or device; 2 bad input, nothing written;
@@ -45,7 +46,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"trtbench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (_run, _show, _runs, _list, _layers, _doctor, _selftest, _schema):
+    for add in (_run, _show, _compare, _runs, _list, _layers, _doctor, _selftest, _schema):
         add(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:  # the error is the command's, whose --help has the options
@@ -107,6 +108,38 @@ def _show(commands: _Commands) -> None:
         help="in the words of another tool: trtexec with copies (as it is up to version 10), or without (from 11 on)",
     )
     show.add_argument("--case", type=_word, metavar="CASE", help="with --as: one case by its id or label")
+
+
+def _compare(commands: _Commands) -> None:
+    compare = commands.add_parser(
+        "compare",
+        parents=[_store(), _common()],
+        help="which cases of run B are faster or slower than in run A, and how sure that is",
+        epilog="exit codes: 0 compared; 1 with --fail-on, a case is SLOWER; 2 bad input, or a case is REFUSED.",
+    )
+    compare.add_argument("a", metavar="A", help="a run's id, its beginning, or its file; A1,A2 pools several")
+    compare.add_argument("b", metavar="B", nargs="?", help="likewise; may be left out with --axis")
+    compare.add_argument(
+        "--boundary",
+        type=_word,
+        metavar="NAME",
+        help="whose times: gpu, latency, throughput, ... (default: gpu, else latency)",
+    )
+    compare.add_argument(
+        "--across",
+        type=_word,
+        action="append",
+        default=[],
+        metavar="DIMENSION",
+        help="compare although the environments differ in it: toolchain, device, driver, library:torch, ...",
+    )
+    compare.add_argument("--axis", choices=("backend", "toolchain", "precision", "cuda_graph"),
+                         help="partners differ in it; of one run, its cases against each other")  # fmt: skip
+    compare.add_argument("--baseline", type=_word, metavar="BACKEND", help="with one run and --axis backend: A")
+    compare.add_argument(
+        "--fail-on", type=_slower, metavar="slower[:2%]", help="exit code 1 if a case is SLOWER (by more than that)"
+    )
+    compare.add_argument("--format", choices=("text", "json", "csv", "markdown", "github"), default="text")
 
 
 def _runs(commands: _Commands) -> None:
@@ -246,6 +279,17 @@ def _word(text: str) -> str:
     if not text.strip():  # what an unset shell variable leaves: it would mean everything, or the working folder
         raise argparse.ArgumentTypeError("it is empty (an unset variable?); leave the option away to do without it")
     return text
+
+
+def _slower(text: str) -> float:
+    """``slower:2%`` -> 0.02."""
+    kind, _, threshold = text.partition(":")
+    try:
+        if kind == "slower" and (threshold or text == kind):
+            return parse_fraction(threshold or "0")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    raise argparse.ArgumentTypeError(f"{text!r} is not slower or slower:2%")
 
 
 def _folder(text: str) -> Path:

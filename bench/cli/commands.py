@@ -218,6 +218,48 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _compare(arguments: argparse.Namespace) -> int:
+    from bench import api
+    from bench.errors import UsageError
+    from bench.report import compare as view
+    from bench.report import escape
+
+    if arguments.baseline and (arguments.b or arguments.axis != "backend"):
+        fix = _command(arguments, "compare", arguments.a, "--axis", "backend", "--baseline", arguments.baseline)
+        raise UsageError("--baseline is of one run whose backends are compared", fix=fix)
+    sides = [_names_of(name) for name in (arguments.a, arguments.b) if name]
+    if all(os.path.isfile(name) for side in sides for name in side):
+        _run_file(arguments, sides[0][0], "compare", *map(",".join, sides[1:]))
+    options = {name: getattr(arguments, name) for name in ("boundary", "across", "baseline")}
+    runs = [[api.read(name, store=arguments.store, packed=True) for name in side] for side in sides]
+    for run in (run for side in runs for run in side if run.damage):
+        output.complain(f"trtbench: {escape.line(run.damage)}")
+    comparison = api.compare(*runs, axis=arguments.axis or "", **options)
+    if arguments.format == "text":
+        output.say(view.render(comparison, **output.screen()), end="")
+    else:
+        output.say(getattr(view, arguments.format)(comparison), end="")
+    if comparison.refused:
+        what = f"REFUSED: the environments differ in {view.texts(comparison.refused)}"
+        raise UsageError(what, fix=_compare_across(arguments, view.across(comparison.refused)))
+    return int(arguments.fail_on is not None and bool(comparison.slower(arguments.fail_on)))
+
+
+def _compare_across(arguments: argparse.Namespace, dimensions: str) -> str:
+    """The command once more, with the options ``dimensions``, unless these are none."""
+    if not dimensions.startswith("--"):
+        return dimensions
+    options = [f"--{name}={value}" for name in ("axis", "boundary") if (value := getattr(arguments, name))]
+    named = [word for name in arguments.across for word in ("--across", name)]
+    sides = [side for side in (arguments.a, arguments.b) if side]
+    return _command(arguments, "compare", *sides, *options, *named, *dimensions.split())
+
+
+def _names_of(side: str) -> list[str]:
+    """The runs of ``A1,A2``; a file whose name has a comma is one."""
+    return [side] if os.path.isfile(side) else side.split(",")
+
+
 def _show_times(runs: list[Run], select: str, form: str) -> int:
     from bench import api
     from bench.report import times as view
@@ -382,6 +424,7 @@ def _print_times(run: Run) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "show": _show,
+    "compare": _compare,
     "runs": _runs,
     "list": _list,
     "layers": _layers,

@@ -12,6 +12,7 @@ import msgspec
 
 import bench
 from bench import store
+from bench.analysis import compare
 from bench.backends import base
 from bench.errors import StoreError, UsageError
 from bench.machine import environment
@@ -106,7 +107,7 @@ def refuse_another(header: Header, toolchain: str, here: Environment, path: Path
     before = header.environments[toolchain]
     if here.fingerprint == before.fingerprint:
         return
-    differ = _differences(before, here)
+    differ = [each.text for each in compare.differences(before, here)]
     more = f" and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else ""
     which = "" if toolchain == "default" else f" of the toolchain {toolchain!r}"
     raise UsageError(
@@ -124,24 +125,6 @@ def _with_replicates(header: Header, replicates: int, path: Path, allow_large: b
         raise UsageError(what, where=str(path), fix=f"--replicates with more than {before}, or without it")
     check_size(Plan(cases=header.cases), replicates, allow_large)
     return msgspec.structs.replace(header, policy=msgspec.structs.replace(header.policy, replicates=replicates))
-
-
-def _differences(before: Environment, here: Environment) -> list[str]:
-    """``torch 2.11.0 -> 2.13.0``: what the fingerprint covers and is another here, then and now."""
-    names = []
-    for field in here.__struct_fields__:
-        was, now = getattr(before, field), getattr(here, field)
-        if was == now or field in ("host", "observed", "slug") or (field == "memory" and before.gib == here.gib):
-            continue
-        if isinstance(was, dict):
-            names += [
-                f"{name} {was.get(name, 'none')} -> {now.get(name, 'none')}"
-                for name in sorted({*was, *now})
-                if was.get(name) != now.get(name)
-            ]
-        else:
-            names.append(f"{field} {was or 'none'} -> {now or 'none'}")
-    return names
 
 
 def place(before: Environment, here: Environment) -> str:

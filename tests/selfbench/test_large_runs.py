@@ -91,3 +91,15 @@ def test_list_of_ten_thousand_cases(benchmark: BenchmarkFixture, tmp_path: Path,
     suite = tmp_path / "large.yaml"
     suite.write_text(SUITE.replace("BATCHES", str(list(range(1, 251)))))
     report(benchmark, f"list of 10,000 cases as {form}", "list", str(suite), "--device", "cpu", "--format", form)
+
+
+@pytest.mark.selfbench
+@pytest.mark.parametrize("replicates", [3, 7])
+def test_compare_of_two_runs_of_a_thousand_cases(benchmark: BenchmarkFixture, tmp_path: Path, replicates: int) -> None:
+    path = write_run(tmp_path, SERIES["GPU"], 1_000, replicates)
+    head, rest = path.read_bytes().split(b"\n", 1)
+    other = path.with_name("other.jsonl")
+    other.write_bytes(head.replace(path.stem.encode(), b"20261124T101500Z-small-1a2b3c4") + b"\n" + rest)
+    report(
+        benchmark, f"compare of two runs of 1,000 cases, {replicates} processes each", "compare", str(path), str(other)
+    )

@@ -1,0 +1,387 @@
+"""Two sides of a comparison: which cases are partners, whether they may be compared, and the verdict on each pair."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from bench import stats
+from bench.analysis.pool import Pool, gather, gather_one
+from bench.analysis.rows import PRIMARY, Row, baseline_label, row_of
+from bench.analysis.verdict import Verdict, verdict
+from bench.errors import UsageError, did_you_mean
+from bench.model.data import digest
+from bench.model.run import Environment, Record, Run
+from bench.model.suite import Boundary, Case, named
+from bench.units import NS_PER_S
+
+Kind = Literal["FASTER", "SLOWER", "SAME", "INCONCLUSIVE", "REFUSED", "NONE"]
+# What a pair may differ in, and the fields of a case that this stands for.
+AXES: dict[str, tuple[str, ...]] = {
+    "backend": ("backend", "options", "toolchain"),
+    "toolchain": ("toolchain",),
+    "precision": ("precision",),
+    "cuda_graph": ("cuda_graph",),
+}
+# The dimension of each field of an environment that is one text or number.
+_FIELDS = {
+    "kind": "device", "arch": "device", "device": "device", "memory": "device", "driver": "driver", "python": "python",
+    "boundaries": "boundaries",
+}  # fmt: skip
+# The dimension of each field that has several named values, before the name.
+_NAMED = {"libraries": "library", "limits": "limit", "flags": "flag"}
+# Dimensions that include others: another device has other limits, a toolchain is an interpreter with its variables.
+_WHOLE = {"device": ("device", "limit"), "toolchain": ("python", "library", "flag")}
+# All that can be named; library, limit and flag also with one name: library:torch.
+DIMENSIONS = ("toolchain", "device", "driver", "python", "library", "limit", "flag")
+_MADE = ("export", "compile", "build")
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing in which two sides differ; ``a`` and ``b`` are its values, ``none`` where a side has none.
+
+    ``dimension`` is the name by which a comparison across it is asked for, empty for what is only told.
+    """
+
+    dimension: str
+    what: str
+    a: str
+    b: str
+
+    @property
+    def text(self) -> str:
+        """``torch 2.11.0 -> 2.13.0``."""
+        return f"{self.what} {self.a} -> {self.b}"
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """A case of the first side, and its partner in the second; their rows have the times of ``boundary`` alone.
+
+    ``kind`` is that of the verdict, REFUSED where the environments differ in what was not named (``differences``), or
+    NONE where a side has no sound figure (``why``). ``a_ns`` and ``b_ns`` are the geometric means of process medians,
+    in ``throughput`` of the times per inference. ``a_made_ns`` and ``b_made_ns`` are export, compile and build where
+    they were made anew.
+    """
+
+    label: str
+    a: Row
+    b: Row
+    boundary: Boundary | None
+    kind: Kind
+    verdict: Verdict | None = None
+    a_ns: float | None = None
+    b_ns: float | None = None
+    a_made_ns: float | None = None
+    b_made_ns: float | None = None
+    why: str = ""
+    differences: tuple[Difference, ...] = ()
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """All pairs of two sides, in the order of the first; ``a`` and ``b`` are the ids of its runs.
+
+    ``only_a`` and ``only_b`` are the labels of cases without a partner; ``crossed`` what was named and differs;
+    ``told`` how else the runs differ (policy, fork, cold, seed, version, files of models, card).
+    """
+
+    a: tuple[str, ...]
+    b: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    only_a: tuple[str, ...] = ()
+    only_b: tuple[str, ...] = ()
+    crossed: tuple[Difference, ...] = ()
+    told: tuple[Difference, ...] = ()
+
+    @property
+    def refused(self) -> tuple[Difference, ...]:
+        """What would have to be named, each once."""
+        return tuple(dict.fromkeys(each for pair in self.pairs for each in pair.differences))
+
+    def slower(self, threshold: float = 0.0) -> list[Pair]:
+        """The pairs whose second side is SLOWER by more than ``threshold``, a fraction."""
+        return [p for p in self.pairs if p.kind == "SLOWER" and p.verdict and p.verdict.ratio - 1 > threshold]
+
+
+class _Member(msgspec.Struct, frozen=True):
+    """A case of one side, pooled over its runs, with the environments that measured it."""
+
+    pool: Pool
+    environments: tuple[Environment, ...]
+
+
+def compare(
+    a: Sequence[Run],
+    b: Sequence[Run] = (),
+    *,
+    boundary: Boundary | None = None,
+    across: Sequence[str] = (),
+    axis: str = "",
+    baseline: str = "",
+    session_sd: float = 0.0,
+    process_sd: float | None = None,
+) -> Comparison:
+    """The runs ``b`` against the runs ``a``; those of one side are pooled.
+
+    Cases are partners if their ids are equal; with ``axis`` (one of AXES) if they are equal but for that. Without ``b``
+    the cases of ``a`` are compared with each other along the axis: all against ``baseline`` (a backend), or the first.
+    ``session_sd`` and ``process_sd`` are standard deviations of logs of times, for the verdict.
+
+    UsageError for an unknown axis or dimension, for several candidates as a partner, or if nothing has a partner.
+    """
+    _check(across, axis, bool(b))
+    sides = _members(a), _members(b) if b else {}
+    if b:
+        partners, only_a, only_b = _across_runs(*sides, axis)
+    else:
+        partners, only_a = _within(sides[0], axis, baseline or baseline_label(a[0]))
+        only_b = []
+    if not partners:
+        what = "the two sides have no case in common" if b else f"no two cases differ in {axis} alone"
+        raise UsageError(what, where=_names(a, b), fix=_nothing_in_common(bool(b)))
+    crossed: dict[Difference, None] = {}
+    pairs = []
+    for first, second in partners:
+        differ = _of_members(first, second)
+        unnamed = tuple(each for each in differ if not _is_named(each.dimension, across))
+        crossed |= dict.fromkeys(each for each in differ if each not in unnamed)
+        pairs.append(_pair(first, second, boundary, unnamed, session_sd, process_sd))
+    return Comparison(
+        a=tuple(run.header.run for run in a),
+        b=tuple(run.header.run for run in b or a),
+        pairs=tuple(pairs),
+        only_a=tuple(only_a),
+        only_b=tuple(only_b),
+        crossed=tuple(crossed),
+        told=tuple(dict.fromkeys(_told((*a, *b)))),
+    )
+
+
+def differences(before: Environment, here: Environment) -> list[Difference]:
+    """What the fingerprint covers and is another in ``here``."""
+    differ = []
+    for field in here.__struct_fields__:
+        was, now = getattr(before, field), getattr(here, field)
+        if was == now or field in ("host", "observed", "slug") or (field == "memory" and before.gib == here.gib):
+            continue
+        if isinstance(was, dict):
+            differ += [
+                Difference(
+                    dimension=f"{_NAMED[field]}:{name}", what=name, a=was.get(name, "none"), b=now.get(name, "none")
+                )
+                for name in sorted({*was, *now})
+                if was.get(name) != now.get(name)
+            ]
+        else:
+            dimension = _FIELDS.get(field, field)
+            differ.append(Difference(dimension=dimension, what=field, a=str(was or "none"), b=str(now or "none")))
+    return differ
+
+
+# ---------------------------------------------------------------------------------------------------------- partners
+
+
+def _check(across: Sequence[str], axis: str, several: bool) -> None:
+    for name in across:
+        whole, _, part = name.partition(":")
+        if whole not in DIMENSIONS or (part and whole not in _NAMED.values()):
+            what = f"unknown dimension {name!r}.{did_you_mean(name, DIMENSIONS)}"
+            raise UsageError(what, where="across", fix=f"known: {', '.join(DIMENSIONS)}; also library:torch")
+    if axis and axis not in AXES:
+        what = f"unknown axis {axis!r}.{did_you_mean(axis, AXES)}"
+        raise UsageError(what, where="axis", fix=f"known: {', '.join(AXES)}")
+    if not axis and not several:
+        raise UsageError("one run is compared with nothing", fix="name a second run, or an axis: --axis backend")
+
+
+def _is_named(dimension: str, across: Sequence[str]) -> bool:
+    whole = dimension.partition(":")[0]
+    return any(dimension == name or whole == name or whole in _WHOLE.get(name, ()) for name in across)
+
+
+def _names(a: Sequence[Run], b: Sequence[Run]) -> str:
+    return " and ".join(",".join(run.header.run for run in side) for side in (a, b) if side)
+
+
+def _nothing_in_common(several: bool) -> str:
+    if several:
+        return "name two runs of one suite, or what they differ in: --axis backend"
+    return "name a second run, or another axis"
+
+
+def _members(runs: Sequence[Run]) -> dict[str, _Member]:
+    """The cases of one side by id, in the order of the plans, each with the processes of all runs."""
+    pools: dict[str, list[Pool]] = {}
+    environments: dict[str, list[Environment]] = {}
+    for run in runs:
+        for pool in gather(run):
+            pools.setdefault(pool.case.id, []).append(pool)
+            here = run.header.environments.get(pool.case.toolchain) or run.header.environments.get("default")
+            environments.setdefault(pool.case.id, []).extend([here] if here else [])
+    return {key: _Member(_joined(several), tuple(environments[key])) for key, several in pools.items()}
+
+
+def _joined(pools: Sequence[Pool]) -> Pool:
+    if len(pools) == 1:
+        return pools[0]
+    records: list[Record] = [record for pool in pools for record in pool.records]
+    return gather_one(pools[0].case, records)
+
+
+def _identity(case: Case, axis: str) -> str:
+    """The same for cases that differ in the axis alone."""
+    if not axis:
+        return case.id
+    fields = msgspec.to_builtins(case)
+    return digest({name: value for name, value in fields.items() if name not in ("source", *AXES[axis])})
+
+
+def _grouped(side: dict[str, _Member], axis: str) -> dict[str, list[_Member]]:
+    groups: dict[str, list[_Member]] = {}
+    for member in side.values():
+        groups.setdefault(_identity(member.pool.case, axis), []).append(member)
+    return groups
+
+
+def _across_runs(
+    a: dict[str, _Member], b: dict[str, _Member], axis: str
+) -> tuple[list[tuple[_Member, _Member]], list[str], list[str]]:
+    """The partners, and the labels of what has none."""
+    first, second = _grouped(a, axis), _grouped(b, axis)
+    common = [key for key in first if key in second]
+    for key in common:
+        for several in (first[key], second[key]):
+            if len(several) > 1:
+                labels = " and ".join(member.pool.case.label for member in several[:2])
+                fix = f"compare runs with one of them each, or one run alone: --axis {axis}"
+                raise UsageError(f"{labels} would have the same partner", where=f"axis {axis}", fix=fix)
+    return (
+        [(first[key][0], second[key][0]) for key in common],
+        [member.pool.case.label for key, members in first.items() if key not in second for member in members],
+        [member.pool.case.label for key, members in second.items() if key not in first for member in members],
+    )
+
+
+def _within(side: dict[str, _Member], axis: str, baseline: str) -> tuple[list[tuple[_Member, _Member]], list[str]]:
+    """Each case of one side with the baseline of those that differ from it in the axis alone, by default the first."""
+    partners, alone = [], []
+    for members in _grouped(side, axis).values():
+        cases = [member.pool.case for member in members]
+        exact = [n for n, case in enumerate(cases) if named(case.backend, case.options) == baseline]
+        plain = [n for n, case in enumerate(cases) if case.backend == baseline]
+        base = (exact or plain or [0])[0] if axis == "backend" else 0
+        alone += [case.label for case in cases] if len(cases) == 1 else []
+        partners += [(members[base], member) for n, member in enumerate(members) if n != base]
+    return partners, alone
+
+
+# ------------------------------------------------------------------------------------------------------------- pairs
+
+
+def _of_members(first: _Member, second: _Member) -> list[Difference]:
+    """In what any of the environments of two cases differs from the first, each once."""
+    environments = (*first.environments, *second.environments)
+    if not environments:
+        return []
+    before, others = environments[0], environments[1:]
+    return list(dict.fromkeys(each for here in others if here is not before for each in differences(before, here)))
+
+
+def _pair(
+    first: _Member,
+    second: _Member,
+    boundary: Boundary | None,
+    unnamed: tuple[Difference, ...],
+    session_sd: float,
+    process_sd: float | None,
+) -> Pair:
+    shared = boundary or next((b for b in PRIMARY if b in first.pool.samples and b in second.pool.samples), None)
+    a, b = (row_of(_at(member.pool, shared), shared) for member in (first, second))
+    label = a.label if a.case == b.case else f"{a.label} -> {b.label}"
+    whole = Pair(label=label, a=a, b=b, boundary=shared, kind="REFUSED", differences=unnamed)
+    if unnamed:
+        return whole
+    tops, bottoms = times(first.pool, shared), times(second.pool, shared)
+    whole = msgspec.structs.replace(
+        whole,
+        kind="NONE",
+        a_ns=_centre(tops),
+        b_ns=_centre(bottoms),
+        a_made_ns=_made(a),
+        b_made_ns=_made(b),
+        why=_unsound("the first", first.pool, tops, shared) or _unsound("the second", second.pool, bottoms, shared),
+    )
+    if whole.why:
+        return whole
+    decided = verdict(tops, bottoms, session_sd=session_sd, process_sd=process_sd)
+    return msgspec.structs.replace(whole, kind=decided.kind, verdict=decided)
+
+
+def _at(pool: Pool, boundary: Boundary | None) -> Pool:
+    """The pool with the samples of one boundary: the figures of the others take most of the time of a row."""
+    return msgspec.structs.replace(pool, samples={key: each for key, each in pool.samples.items() if key == boundary})
+
+
+def times(pool: Pool, boundary: Boundary | None) -> list[float]:
+    """Nanoseconds by process: medians, or in ``throughput`` per inference."""
+    if boundary == "throughput":
+        return [NS_PER_S / rate for rate in pool.rates if rate > 0]
+    if boundary is None:
+        return []
+    return [float(stats.median(samples)) for samples in pool.samples.get(boundary, ())]
+
+
+def _centre(medians: Sequence[float]) -> float | None:
+    return statistics.geometric_mean(medians) if medians and min(medians) > 0 else None
+
+
+def _unsound(side: str, pool: Pool, medians: Sequence[float], boundary: Boundary | None) -> str:
+    """Why a side has no figure to judge by; empty if it has."""
+    if pool.failures:
+        return f"{side} failed: {pool.failures[0].kind}"
+    if not pool.records:
+        return f"{side} was not measured"
+    if pool.score is not None and not pool.score.ok:
+        return f"{side} is inaccurate"
+    if not medians:
+        return f"{side} has no {boundary}" if boundary else "no boundary in common"
+    if min(medians) <= 0:
+        return f"{side} has times of 0"
+    return "" if pool.sound else f"calls of {side} are not alike"
+
+
+def _made(row: Row) -> float | None:
+    spent = [phase.cold_ns for phase in row.phases if phase.name in _MADE and phase.cold_ns is not None]
+    return sum(spent) if spent else None
+
+
+# ----------------------------------------------------------------------------------------------- what is only told
+
+
+def _told(runs: Iterable[Run]) -> Iterator[Difference]:
+    """How the runs differ from the first one in what does not make them incomparable."""
+    first, *others = runs
+    for run in others:
+        before, here = _settings(first), _settings(run)
+        for name in dict.fromkeys((*before, *here)):
+            was, now = before.get(name, "none"), here.get(name, "none")
+            if was != now:
+                yield Difference(dimension="", what=name, a=was, b=now)
+
+
+def _settings(run: Run) -> dict[str, str]:
+    header = run.header
+    here = header.environments.get("default")
+    policy = {f"measure.{name}": _plain(value) for name, value in msgspec.structs.asdict(header.policy).items()}
+    flags = {"fork": header.fork, "cold": header.cold, "seed": header.seed}
+    files = {name: text[:12] for name, text in header.sources.items()}
+    card = {"card": here.observed.get("card") or here.host} if here else {}
+    return policy | {name: _plain(value) for name, value in flags.items()} | {"trtbench": header.version} | card | files
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,245 @@
+"""A comparison as text for a terminal, JSON, CSV and markdown."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bench.analysis.compare import Comparison, Difference, Pair
+from bench.analysis.pool import Score
+from bench.analysis.verdict import USUAL
+from bench.report import cells, escape, table
+from bench.report.table import Column
+from bench.units import format_time
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+JSON_SCHEMA = 1
+# As in report.text: the highest leaves first.
+DROP = {"build": 60, "energy": 50, "memory": 40, "rel L2": 30, "time of": 20, "A": 12, "B": 11}
+_STYLES = {"SLOWER": "red", "FASTER": "green", "SAME": "", "INCONCLUSIVE": "", "REFUSED": "yellow", "NONE": "dim"}
+LEGEND = "ratio is time of B / time of A with its 95% interval; build, memory and energy are B / A"
+
+
+def render(comparison: Comparison, *, width: int = 80, color: bool = False) -> str:
+    """One table of all pairs in lines of at most ``width`` characters, and below it what could not be compared."""
+    lines: list[Text | str] = []
+    for line in _heading(comparison):
+        lines += table.wrap(line, width)
+    columns, dropped = table.fit(_columns(comparison.pairs), width)
+    styles = {index: _STYLES[pair.kind] for index, pair in enumerate(comparison.pairs)}
+    lines += ["", *table.draw(columns, width, spans={}, styles=styles)]
+    if dropped:
+        lines += table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width)
+    for line in notes(comparison):
+        lines += table.wrap(line, width, " " * 4, "  - ")
+    lines += ["", *table.wrap(LEGEND, width)]
+    return table.show(lines, color)
+
+
+def markdown(comparison: Comparison) -> str:
+    """One table, its notes as a list below."""
+    lines = [*(_escape(line) + "  " for line in _heading(comparison)), "", *_grid(comparison.pairs)]
+    lines += ["", *(f"- {_escape(note)}" for note in notes(comparison)), "", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
+    return escape.lines("\n".join(lines), sys.maxsize) + "\n"
+
+
+def github(comparison: Comparison) -> str:
+    """A comment of a pull request: how many pairs have each verdict, what changed, and the whole table folded away."""
+    changed = tuple(pair for pair in comparison.pairs if pair.kind in ("SLOWER", "FASTER", "REFUSED", "NONE"))
+    grid = escape.lines("\n".join(_grid(changed)), sys.maxsize) if changed else "No case changed."
+    lines = [f"**trtbench: {counts(comparison)}**", "", grid, ""]
+    return "\n".join([*lines, "<details><summary>all cases</summary>", "", markdown(comparison), "</details>"]) + "\n"
+
+
+def csv(comparison: Comparison) -> str:
+    """One line per pair under a header line; raw numbers, empty where there is none."""
+    buffer = io.StringIO()
+    flat = [{name: escape.cell(value) for name, value in _flat(pair).items()} for pair in comparison.pairs]
+    writer = csv_format.DictWriter(buffer, list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return buffer.getvalue()
+
+
+def json(comparison: Comparison) -> str:
+    """One object: ``schema``, ``a``, ``b``, ``pairs`` (as in CSV, with ``differences``), ``only_a``, ``only_b``,
+    ``crossed``, ``told``.
+    """
+    whole = {
+        "schema": JSON_SCHEMA,
+        "a": comparison.a,
+        "b": comparison.b,
+        "pairs": [{**_flat(pair), "differences": pair.differences} for pair in comparison.pairs],
+        "only_a": comparison.only_a,
+        "only_b": comparison.only_b,
+        "crossed": comparison.crossed,
+        "told": comparison.told,
+    }
+    return escape.in_json(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n"
+
+
+def counts(comparison: Comparison) -> str:
+    """``2 SLOWER, 10 SAME``."""
+    names = {"NONE": "not judged"}
+    found = {kind: sum(pair.kind == kind for pair in comparison.pairs) for kind in _STYLES}
+    return ", ".join(f"{number} {names.get(kind, kind)}" for kind, number in found.items() if number)
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What a reader of the table has to know, one sentence each."""
+    lines = []
+    if refused := comparison.refused:
+        lines.append(f"REFUSED: the environments differ in {texts(refused)}; try: {across(refused)}")
+    reasons: dict[str, list[str]] = {}
+    for pair in comparison.pairs:
+        if pair.why:
+            reasons.setdefault(pair.why, []).append(pair.label)
+    lines += [f"not judged, {why}: {_labels(labels)}" for why, labels in reasons.items()]
+    alone = [pair.verdict for pair in comparison.pairs if pair.verdict and pair.verdict.basis == "none"]
+    if alone:
+        what = f"{cells.count(len(alone), 'case')} INCONCLUSIVE: one process says nothing of how processes differ"
+        lines.append(f"{what}: trtbench run --resume RUN --replicates {USUAL}")
+    needed = [pair.verdict.needed for pair in comparison.pairs if pair.verdict and pair.verdict.needed]
+    if needed:
+        what = f"{cells.count(len(needed), 'case')} INCONCLUSIVE: {max(needed)} processes a side would decide"
+        lines.append(f"{what} all of them: trtbench run --resume RUN --replicates {max(needed)}")
+    calibrated = sum(pair.verdict.basis == "calibration" for pair in comparison.pairs if pair.verdict)
+    if calibrated:
+        lines.append(f"the interval of {cells.count(calibrated, 'case')} is from the calibrated spread of processes")
+    for side, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
+        if labels:
+            lines.append(f"only in {side}: {_labels(labels)}")
+    if comparison.crossed:
+        lines.append(f"compared across {texts(comparison.crossed)}")
+    if comparison.told:
+        lines.append(f"the runs also differ in {texts(comparison.told)}")
+    return lines
+
+
+def across(differences: tuple[Difference, ...]) -> str:
+    """The options that name the dimensions of ``differences``."""
+    names = dict.fromkeys(each.dimension for each in differences)
+    if "boundaries" in names:
+        return "measure both again with one version: a boundary is defined otherwise"
+    return " ".join(f"--across {name}" for name in names)
+
+
+def texts(differences: tuple[Difference, ...], most: int = 6) -> str:
+    """``torch 2.11.0 -> 2.13.0, driver 550 -> 570``."""
+    more = f" and {len(differences) - most} more" if len(differences) > most else ""
+    return ", ".join(escape.line(each.text) for each in differences[:most]) + more
+
+
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def _heading(comparison: Comparison) -> list[str]:
+    sides = [f"A: {', '.join(comparison.a)}", f"B: {', '.join(comparison.b)}"]
+    return [*sides, f"{cells.count(len(comparison.pairs), 'case')}: {counts(comparison)}"]
+
+
+def _grid(pairs: tuple[Pair, ...]) -> list[str]:
+    """A table of Markdown, without columns that are empty."""
+    columns = [column for column in _columns(pairs) if any(cell not in ("", "-") for cell in column.cells)]
+    lines = ["| " + " | ".join(column.title for column in columns) + " |"]
+    lines.append("|" + "|".join("---" if column.align_left else "---:" for column in columns) + "|")
+    for index in range(len(pairs)):
+        lines.append("| " + " | ".join(_escape(column.cells[index]) for column in columns) + " |")
+    return lines
+
+
+def _columns(pairs: tuple[Pair, ...]) -> list[Column]:
+    def column(title: str, texts: list[str], *, left: bool = False) -> Column:
+        return Column(title=title, cells=tuple(texts), align_left=left, drop=DROP.get(title, 0))
+
+    return [
+        table.names("case", [escape.name(pair.label) for pair in pairs], 70),
+        column("time of", [pair.boundary or "-" for pair in pairs], left=True),
+        column("A", [_time(pair.a_ns) for pair in pairs]),
+        column("B", [_time(pair.b_ns) for pair in pairs]),
+        column("ratio", [_ratio(pair) for pair in pairs], left=True),
+        column("verdict", [_verdict(pair) for pair in pairs], left=True),
+        column("rel L2", [_change(pair) for pair in pairs]),
+        column("memory", [_of(pair.a.memory, pair.b.memory) if _alike(pair) else "-" for pair in pairs]),
+        column("energy", [_of(pair.a.energy, pair.b.energy) for pair in pairs]),
+        column("build", [_of(pair.a_made_ns, pair.b_made_ns) for pair in pairs]),
+    ]
+
+
+def _alike(pair: Pair) -> bool:
+    return pair.a.memory_of == pair.b.memory_of
+
+
+def _time(ns: float | None) -> str:
+    return format_time(ns) if ns is not None else "-"
+
+
+def _ratio(pair: Pair) -> str:
+    if not (decided := pair.verdict):
+        return "-"
+    if decided.low is None or decided.high is None:
+        return f"{decided.ratio:.3f}"
+    return f"{decided.ratio:.3f} [{decided.low:.3f}, {decided.high:.3f}]"
+
+
+def _verdict(pair: Pair) -> str:
+    if pair.kind == "NONE":
+        return "-"
+    needed = pair.verdict.needed if pair.verdict else None
+    return f"{pair.kind} (needs {needed})" if pair.kind == "INCONCLUSIVE" and needed else pair.kind
+
+
+def _change(pair: Pair) -> str:
+    a, b = (cells.small(score.rel_l2 if score else None) for score in (pair.a.score, pair.b.score))
+    return a if a == b else f"{a} -> {b}"
+
+
+def _of(a: float | None, b: float | None) -> str:
+    return f"{b / a:.3f}" if a and b is not None else "-"
+
+
+def _labels(labels: tuple[str, ...] | list[str], most: int = 8) -> str:
+    more = f" and {len(labels) - most} more" if len(labels) > most else ""
+    return ", ".join(escape.line(label) for label in labels[:most]) + more
+
+
+def _flat(pair: Pair) -> dict[str, Any]:
+    decided = pair.verdict
+    sides: dict[str, Any] = {}
+    for name, row, ns, made in (("a", pair.a, pair.a_ns, pair.a_made_ns), ("b", pair.b, pair.b_ns, pair.b_made_ns)):
+        sides |= {
+            f"{name}_case": row.case,
+            f"{name}_ns": ns,
+            f"{name}_processes": row.processes,
+            **{f"{name}_{field}": value for field, value in _accuracy(row.score).items()},
+            f"{name}_memory": row.memory,
+            f"{name}_energy": row.energy,
+            f"{name}_build_ns": made,
+        }
+    return {
+        "label": pair.label,
+        "boundary": pair.boundary,
+        "verdict": pair.kind,
+        "ratio": decided.ratio if decided else None,
+        "low": decided.low if decided else None,
+        "high": decided.high if decided else None,
+        "needed": decided.needed if decided else None,
+        "basis": decided.basis if decided else None,
+        "why": pair.why or texts(pair.differences),
+        **sides,
+    }
+
+
+def _accuracy(score: Score | None) -> dict[str, Any]:
+    fields = ("ok", "cosine", "rel_l2", "max_abs")
+    return {field: getattr(score, field) if score else None for field in fields}
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("_", "\\_").replace("<", "&lt;")

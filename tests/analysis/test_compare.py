@@ -1,0 +1,184 @@
+"""Partners, refusals and what is told of two runs."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bench.analysis import compare
+from bench.errors import UsageError
+from bench.model.run import Accuracy, Environment, Failure, Header, Measurement, Phase, Record, Run, Warning
+from bench.model.suite import Case, Policy
+
+HERE = Environment(
+    kind="cuda", arch="sm_90", device="H100", slug="h100", memory=80 << 30, driver="550", python="3.12.1",
+    libraries={"torch": "2.11.0"}, limits={"power": "700 W"}, flags={"OMP_NUM_THREADS": "1"},
+)  # fmt: skip
+MS = 1_000_000
+
+
+def case(backend: str = "eager", **fields) -> Case:
+    return Case(model="net", factory="zoo.py:net", inputs={}, backend=backend, symbols={"batch": 1}, **fields)
+
+
+def record(of: Case, ms: float, replicate: int = 0, **fields) -> Record:
+    samples = tuple(int(MS * ms * (1 + n / 10_000)) for n in range(-5, 6))
+    measured = (Measurement(boundary="latency", samples=samples),)
+    return Record(**{"case": of.id, "label": of.label, "replicate": replicate, "measurements": measured} | fields)
+
+
+def run(
+    times: list[tuple[Case, float]],
+    name: str = "A",
+    here: Environment = HERE,
+    processes: int = 7,
+    record_fields=None,
+    **fields,
+) -> Run:
+    """Every case takes its milliseconds, in processes that differ by 0.1 %."""
+    records = [
+        record(of, ms * (1 + n % 3 / 1000), n, **(record_fields or {})) for of, ms in times for n in range(processes)
+    ]
+    header = Header(
+        run=name, created="", version="0.2.0", environments={"default": here}, suite="", suite_path="",
+        cases=tuple(of for of, _ in times),
+        **{"policy": Policy(replicates=processes)} | fields,
+    )  # fmt: skip
+    return Run(path="", header=header, records=tuple(records))
+
+
+EAGER, INDUCTOR = case(), case("inductor")
+
+
+@pytest.mark.parametrize(("ms", "kind"), [(1.0, "SAME"), (1.1, "SLOWER"), (0.9, "FASTER")])
+def test_the_second_run_is_judged_against_the_first(ms: float, kind: str) -> None:
+    whole = compare.compare([run([(EAGER, 1.0)])], [run([(EAGER, ms)], "B")])
+    (pair,) = whole.pairs
+    assert (pair.kind, pair.boundary, pair.why) == (kind, "latency", "")
+    assert pair.verdict is not None
+    assert pair.verdict.ratio == pytest.approx(ms, rel=1e-3)
+    assert pair.b_ns == pytest.approx(ms * MS, rel=2e-3)
+    assert len(whole.slower()) == (kind == "SLOWER")
+    assert not whole.slower(0.11)
+
+
+def test_one_process_a_side_decides_nothing() -> None:
+    (pair,) = compare.compare([run([(EAGER, 1.0)], processes=1)], [run([(EAGER, 2.0)], "B", processes=1)]).pairs
+    assert pair.kind == "INCONCLUSIVE"
+
+
+def test_what_has_no_partner_is_listed() -> None:
+    whole = compare.compare([run([(EAGER, 1.0), (INDUCTOR, 1.0)])], [run([(EAGER, 1.0), (case("aoti"), 1.0)], "B")])
+    assert [pair.label for pair in whole.pairs] == [EAGER.label]
+    assert (whole.only_a, whole.only_b) == ((INDUCTOR.label,), ("net/aoti/fp32/batch=1",))
+
+
+def test_nothing_in_common_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"A and B: the two sides have no case in common"):
+        compare.compare([run([(EAGER, 1.0)])], [run([(INDUCTOR, 1.0)], "B")])
+
+
+CHANGES = {
+    "library:torch": ({"libraries": {"torch": "2.13.0"}}, "torch 2.11.0 -> 2.13.0", "toolchain"),
+    "driver": ({"driver": "570"}, "driver 550 -> 570", "driver"),
+    "device": ({"device": "H200"}, "device H100 -> H200", "device"),
+    "limit:power": ({"limits": {"power": "350 W"}}, "power 700 W -> 350 W", "device"),
+    "flag:OMP_NUM_THREADS": ({"flags": {}}, "OMP_NUM_THREADS 1 -> none", "flag"),
+    "python": ({"python": "3.13.0"}, "python 3.12.1 -> 3.13.0", "toolchain"),
+}
+
+
+@pytest.mark.parametrize("dimension", CHANGES)
+def test_another_environment_is_refused_unless_its_dimension_is_named(dimension: str) -> None:
+    change, text, whole = CHANGES[dimension]
+    a, b = run([(EAGER, 1.0)]), run([(EAGER, 1.1)], "B", msgspec.structs.replace(HERE, **change))
+    refused = compare.compare([a], [b], across=["library:numpy"])
+    assert [(pair.kind, pair.verdict, pair.a_ns) for pair in refused.pairs] == [("REFUSED", None, None)]
+    assert [(each.dimension, each.text) for each in refused.refused] == [(dimension, text)]
+    for name in (dimension, whole):
+        named = compare.compare([a], [b], across=[name])
+        assert [pair.kind for pair in named.pairs] == ["SLOWER"]
+        assert [each.text for each in named.crossed] == [text]
+
+
+def test_another_definition_of_boundaries_cannot_be_named() -> None:
+    b = run([(EAGER, 1.0)], "B", msgspec.structs.replace(HERE, boundaries="0123"))
+    assert compare.compare([run([(EAGER, 1.0)])], [b]).pairs[0].kind == "REFUSED"
+    with pytest.raises(UsageError, match="unknown dimension 'boundaries'"):
+        compare.compare([run([(EAGER, 1.0)])], [b], across=["boundaries"])
+
+
+def test_host_and_clocks_observed_refuse_nothing() -> None:
+    there = msgspec.structs.replace(HERE, host="b", observed={"card": "GPU-2"}, memory=HERE.memory + 1)
+    whole = compare.compare([run([(EAGER, 1.0)])], [run([(EAGER, 1.0)], "B", there)])
+    assert whole.pairs[0].kind == "SAME"
+    assert [each.what for each in whole.told] == ["card"]
+
+
+def test_other_settings_are_told() -> None:
+    b = run([(EAGER, 1.0)], "B", fork=True, cold=True, sources={"zoo.py": "ab"}, policy=Policy(replicates=9))
+    whole = compare.compare([run([(EAGER, 1.0)], sources={"zoo.py": "cd"})], [b])
+    texts = [each.text for each in whole.told]
+    assert texts == ["measure.replicates 7 -> 9", "fork off -> on", "cold off -> on", "zoo.py cd -> ab"]
+    assert whole.pairs[0].kind == "SAME"
+
+
+UNSOUND = {
+    "the second failed: Crash": {"failure": Failure(kind="Crash", stage="measure", message="")},
+    "the second is inaccurate": {"accuracy": Accuracy(ok=False, outputs=())},
+    "calls of the second are not alike": {"warnings": (Warning(kind="StateChanges"),)},
+    "no boundary in common": {"measurements": ()},
+}
+
+
+@pytest.mark.parametrize("why", UNSOUND)
+def test_what_is_unsound_gets_no_verdict(why: str) -> None:
+    b = run([(EAGER, 2.0)], "B", record_fields=UNSOUND[why])
+    whole = compare.compare([run([(EAGER, 1.0)])], [b])
+    assert [(pair.kind, pair.why, pair.verdict) for pair in whole.pairs] == [("NONE", why, None)]
+    assert not whole.slower()
+
+
+def test_several_runs_of_a_side_are_pooled() -> None:
+    sides = [run([(EAGER, 1.0)], processes=2), run([(EAGER, 1.0)], "A2", processes=3)]
+    (pair,) = compare.compare(sides, [run([(EAGER, 1.0)], "B", processes=2)]).pairs
+    assert pair.verdict is not None
+    assert pair.verdict.processes == (5, 2)
+    other = run([(EAGER, 1.0)], "A2", msgspec.structs.replace(HERE, driver="570"))
+    assert compare.compare([sides[0], other], [run([(EAGER, 1.0)], "B")]).pairs[0].kind == "REFUSED"
+
+
+def test_backends_of_a_run_are_compared_with_its_baseline() -> None:
+    of_run = run([(INDUCTOR, 1.5), (EAGER, 1.0), (case("inductor", precision="fp16"), 1.0)])
+    whole = compare.compare([of_run], axis="backend")
+    assert [(pair.label, pair.kind) for pair in whole.pairs] == [(f"{EAGER.label} -> {INDUCTOR.label}", "SLOWER")]
+    assert whole.only_a == ("net/inductor/fp16/batch=1",)
+    (pair,) = compare.compare([of_run], axis="backend", baseline="inductor").pairs
+    assert (pair.label, pair.kind) == (f"{INDUCTOR.label} -> {EAGER.label}", "FASTER")
+    with pytest.raises(UsageError, match="no two cases differ in cuda_graph alone"):
+        compare.compare([of_run], axis="cuda_graph")
+
+
+def test_two_runs_of_different_backends_are_partners_along_the_axis() -> None:
+    (pair,) = compare.compare([run([(EAGER, 1.0)])], [run([(INDUCTOR, 2.0)], "B")], axis="backend").pairs
+    assert pair.kind == "SLOWER"
+    with pytest.raises(UsageError, match="would have the same partner"):
+        compare.compare([run([(EAGER, 1.0)])], [run([(EAGER, 1.0), (INDUCTOR, 2.0)], "B")], axis="backend")
+
+
+def test_throughput_is_compared_as_time_per_inference() -> None:
+    def loop(calls: int) -> dict:
+        window = Measurement(boundary="throughput", samples=(MS,), batch=4, calls=calls, window_ns=1_000_000_000)
+        return {"measurements": (window,)}
+
+    a, b = (run([(EAGER, 1.0)], name, record_fields=loop(calls)) for name, calls in (("A", 1000), ("B", 500)))
+    (pair,) = compare.compare([a], [b], boundary="throughput").pairs
+    assert (pair.kind, pair.a_ns, pair.b_ns) == ("SLOWER", pytest.approx(250_000), pytest.approx(500_000))
+
+
+def test_what_was_made_anew_counts_as_build_time() -> None:
+    phases = (Phase(name="export", ns=2), Phase(name="build", ns=3), Phase(name="import", ns=9))
+    warm = (Phase(name="build", ns=1, cold=False),)
+    a, b = (run([(EAGER, 1.0)], name, record_fields={"phases": of}) for name, of in (("A", phases), ("B", warm)))
+    (pair,) = compare.compare([a], [b]).pairs
+    assert (pair.a_made_ns, pair.b_made_ns) == (5, None)

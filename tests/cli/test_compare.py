@@ -1,0 +1,76 @@
+"""`trtbench compare`: exit codes, and errors that say what to type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Trtbench
+
+Suite = Callable[..., Path]
+
+
+def copy_of(path: str, name: str, old: str = "", new: str = "") -> Path:
+    """The run at ``path`` as another run ``name``, a text of its file changed."""
+    text = Path(path).read_text().replace(Path(path).stem, name)
+    assert old in text
+    text = text.replace(old, new) if old else text
+    copy = Path(path).with_name(f"{name}.jsonl")
+    copy.write_text(text)
+    return copy
+
+
+@pytest.mark.workers
+def test_two_runs_and_the_backends_of_one(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, time: 2 ms}]", replicates=3)
+    assert trtbench("run", suite, "--select", "batch=1") == 0
+    (first,) = trtbench.runs()
+    same = copy_of(first.path, "20990101T000000Z-rehearsal-0000000")
+    numpy = f'"numpy":"{first.header.environments["default"].libraries["numpy"]}"'
+    other = copy_of(first.path, "20990102T000000Z-rehearsal-0000000", numpy, '"numpy":"0.1"')
+
+    assert trtbench("compare", first.header.run, same.stem, "--fail-on", "slower") == 0
+    assert "SLOWER" not in trtbench.out
+    assert "net/fake/fp32/batch=1" in trtbench.out
+
+    assert trtbench("compare", first.header.run, "--axis", "backend") == 0
+    assert "1 case: 1 SLOWER" in trtbench.out
+    assert trtbench("compare", first.header.run, "--axis", "backend", "--fail-on", "slower:2%") == 1
+    assert trtbench("compare", first.header.run, "--axis", "backend", "--fail-on", "slower:200%") == 0
+
+    assert trtbench("compare", first.header.run, other.stem, "--format", "json") == 2
+    assert {pair["verdict"] for pair in json.loads(trtbench.out)["pairs"]} == {"REFUSED"}
+    assert "REFUSED: the environments differ in numpy " in trtbench.err
+    assert f"fix: trtbench compare {first.header.run} {other.stem} --across library:numpy --store " in trtbench.err
+    assert trtbench("compare", first.header.run, other.stem, "--across", "toolchain", "--format", "markdown") == 0
+    assert "compared across numpy " in trtbench.out
+
+    assert trtbench("compare", f"{first.header.run},{same.stem}", other.stem, "--across", "library") == 0
+    assert trtbench.out.startswith(f"A: {first.header.run}, {same.stem}\n")
+
+    assert trtbench("compare", first.header.run, "20990101T000000Z-rehearsal-0000001") == 2
+    assert f"Did you mean '{same.stem}'?" in trtbench.err
+    with same.open("a") as file:
+        file.write('{"line":"rec')
+    assert trtbench("compare", first.header.run, same.stem) == 0
+    assert "the last line is torn" in trtbench.err
+    assert trtbench("compare", first.header.run, first.header.run) == 2
+    assert "is named twice" in trtbench.err
+    assert trtbench("compare", first.header.run, same.stem, "--boundary", "latncy") == 2
+    assert "Did you mean 'latency'?" in trtbench.err
+    assert trtbench("compare", first.header.run, same.stem, "--baseline", "fake") == 2
+    assert "fix: trtbench compare " in trtbench.err
+
+
+@pytest.mark.parametrize("words", [["slow"], ["slower:"], ["slower:fast"]])
+def test_a_threshold_that_is_none(trtbench: Trtbench, words: list[str]) -> None:
+    assert trtbench("compare", "A", "B", "--fail-on", *words) == 2
+    assert "--fail-on" in trtbench.err
+
+
+def test_one_run_needs_an_axis(trtbench: Trtbench) -> None:
+    assert trtbench("compare", "A", "B") == 2
+    assert "there are no runs in " in trtbench.err

@@ -1,0 +1,86 @@
+"""A comparison in every format: figures, verdicts, and what has none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import msgspec
+import pytest
+
+from bench.analysis.compare import Comparison, compare
+from bench.model.run import Accuracy, Failure, OutputError
+from bench.report import compare as view
+from tests.analysis.test_compare import EAGER, HERE, INDUCTOR, case, run
+
+FAILED = case("aoti")
+
+
+@pytest.fixture(scope="module")
+def whole() -> Comparison:
+    output = OutputError(name="y", cosine=1.0, max_abs=0.0, rel_l2=2e-5, sqnr=None)
+    a = run([(EAGER, 1.0), (INDUCTOR, 1.0), (case("fake"), 1.0), (FAILED, 1.0)], "RUN-A", cold=True)
+    b = run([(EAGER, 1.1), (INDUCTOR, 1.0)], "RUN-B", record_fields={"accuracy": Accuracy(ok=True, outputs=(output,))})
+    failure = Failure(kind="Crash", stage="measure", message="")
+    broken = run([(FAILED, 1.0)], record_fields={"failure": failure})
+    more = {"records": (*b.records, *broken.records)}
+    b = msgspec.structs.replace(b, **more, header=msgspec.structs.replace(b.header, cases=(EAGER, INDUCTOR, FAILED)))
+    return compare([a], [b])
+
+
+def test_text_has_times_ratio_verdict_and_notes(whole: Comparison) -> None:
+    text = view.render(whole, width=160)
+    row = next(line for line in text.splitlines() if line.startswith(EAGER.label))
+    assert row.split()[1:7] == ["latency", "1.00", "ms", "1.10", "ms", "1.100"]
+    assert "SLOWER" in row
+    assert "- -> 2.0e-05" in row
+    assert "3 cases: 1 SLOWER, 1 SAME, 1 not judged" in text
+    assert f"not judged, the second failed: Crash: {FAILED.label}" in text
+    assert "only in A: net/fake/fp32/batch=1" in text
+    assert "the runs also differ in cold on -> off" in text
+
+
+def test_a_narrow_terminal_keeps_the_verdict(whole: Comparison) -> None:
+    text = view.render(whole, width=64)
+    assert max(map(len, text.splitlines())) <= 64
+    assert "SLOWER" in text
+    assert "not shown at 64 columns: " in text
+
+
+def test_json_and_csv_have_raw_numbers(whole: Comparison) -> None:
+    pairs = json.loads(view.json(whole))["pairs"]
+    (row, *_) = csv.DictReader(io.StringIO(view.csv(whole)))
+    assert (pairs[0]["verdict"], row["verdict"]) == ("SLOWER", "SLOWER")
+    assert float(row["ratio"]) == pairs[0]["ratio"] == pytest.approx(1.1, rel=1e-3)
+    assert (pairs[0]["a_processes"], pairs[0]["b_rel_l2"], row["b_rel_l2"]) == (7, 2e-5, "2e-05")
+    assert pairs[2]["why"] == "the second failed: Crash"
+
+
+def test_markdown_and_github_have_the_table(whole: Comparison) -> None:
+    plain, comment = view.markdown(whole), view.github(whole)
+    assert plain.count("\n| net/") == 3
+    assert "| SLOWER |" in plain
+    assert comment.startswith("**trtbench: 1 SLOWER, 1 SAME, 1 not judged**\n")
+    assert "<details><summary>all cases</summary>\n" in comment
+    assert [comment.count(f"| {of.label} |") for of in (EAGER, INDUCTOR)] == [2, 1]
+
+
+def test_a_refusal_names_the_option() -> None:
+    there = msgspec.structs.replace(HERE, driver="570", libraries={"torch": "2.13.0"})
+    refused = compare([run([(EAGER, 1.0)])], [run([(EAGER, 1.0)], "B", there)])
+    text = view.render(refused, width=200)
+    assert "REFUSED: the environments differ in driver 550 -> 570, torch 2.11.0 -> 2.13.0" in text
+    assert "; try: --across driver --across library:torch\n" in text
+
+
+def test_how_many_processes_would_decide_is_said() -> None:
+    one = compare([run([(EAGER, 1.0)], processes=1)], [run([(EAGER, 1.0)], "B", processes=1)])
+    pair = one.pairs[0]
+    assert pair.verdict is not None
+    decided = msgspec.structs.replace(pair.verdict, needed=9, basis="calibration")
+    one = msgspec.structs.replace(one, pairs=(msgspec.structs.replace(pair, verdict=decided),))
+    text = view.render(one, width=160)
+    assert "INCONCLUSIVE (needs 9)" in text
+    assert "--replicates 9\n" in text
+    assert "the interval of 1 case is from the calibrated spread" in text
