@@ -287,6 +287,7 @@ def test_noise_is_no_warm_up_and_a_second_of_it_is_enough() -> None:
 def test_what_was_there_before_is_looked_at_by_one_collection_of_garbage_and_not_by_one_for_each_boundary(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    gc.unfreeze()  # as a worker is that was started in its turn
     collect, before = gc.collect, [object()]
     looked_at = []
 
@@ -294,10 +295,14 @@ def test_what_was_there_before_is_looked_at_by_one_collection_of_garbage_and_not
         looked_at.append(any(value is before for value in gc.get_objects()))
         return collect()
 
-    monkeypatch.setattr(gc, "collect", counted)
-    measure(lambda _: MS, POLICY)
+    with monkeypatch.context() as patch:
+        patch.setattr(gc, "collect", counted)
+        measure(lambda _: MS, POLICY)
     assert looked_at == [True, False, False]
     assert gc.get_freeze_count() == 0
+    gc.freeze()
+    measure(lambda _: MS, POLICY)
+    assert gc.get_freeze_count() > 0  # what a worker froze ahead of its turn stays so
 
 
 @pytest.mark.parametrize("batch", [1, 8])
