@@ -73,7 +73,7 @@ def busy_cores(proc: Path = Path("/proc"), seconds: float = 0.2) -> float:
     """How many cores of the host all programs together use, over ``seconds``; 0 where the system does not tell."""
     try:
         before, start = busy_ticks((proc / "stat").read_text()), time.monotonic()
-        time.sleep(seconds)
+        time.sleep(seconds)  # nothing is waited for: this is the interval that is measured
         after, end = busy_ticks((proc / "stat").read_text()), time.monotonic()
     except (OSError, ValueError):
         return 0.0

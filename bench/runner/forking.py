@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.errors import Unsupported
-from bench.system import template
+from bench.system import template, variables
 
 # Libraries that end their threads before a fork and start them again when they are needed.
 _RESTARTING = ("openblas",)
@@ -32,7 +32,7 @@ _NOBODYS = ("libc.so", "libpthread", "ld-linux", "[")  # code on the stack of ev
 
 def prepare(imports: tuple[str, ...]) -> None:
     """Import each ``module`` or ``module:name``, and get this process ready to be forked. Unsupported if it is not."""
-    with _variables(_WHILE_IMPORTING):
+    with variables.override(_WHILE_IMPORTING):
         for spec in imports:
             module, _, name = spec.partition(":")
             value = importlib.import_module(module)
@@ -110,7 +110,8 @@ def _owner(thread: str, code: list[tuple[int, int, str]]) -> str:
                 index = bisect.bisect_right(code, (word, sys.maxsize, "")) - 1
                 if index >= 0 and word < code[index][1] and not code[index][2].startswith(_NOBODYS):
                     return code[index][2]
-        time.sleep(_BETWEEN_LOOKS_S)  # it has begun just now, and will wait
+        # It has begun just now. No event tells when another library's thread waits; one that never does is refused.
+        time.sleep(_BETWEEN_LOOKS_S)
     return ""
 
 
@@ -142,17 +143,3 @@ def _stack(thread: str) -> Iterator[int]:
                 continue
             yield from memoryview(data[: len(data) & -8]).cast("Q")
             return
-
-
-@contextlib.contextmanager
-def _variables(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -6,16 +6,57 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import bench
 from bench import store
+from bench.backends import base
+from bench.machine import environment
 from bench.model.events import Started
-from bench.model.run import Failure
+from bench.model.run import Environment, Failure, Header
 from bench.model.seam import Stage
-from bench.model.suite import Case
-from bench.runner import stages
+from bench.model.suite import DEFAULT_THRESHOLDS, Case
+from bench.runner import sources, stages, toolchains
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
-from bench.runner.session import Finished, new_session, refuse_contradictions
+from bench.runner.session import Finished, Session, refuse_contradictions, refuse_other_than_text
 from bench.store import artifacts, privacy
+from bench.suite.reader import locate, place_of_toolchain
+
+
+def _environment(request: Request) -> Environment:
+    """The environment that a request runs in; simulated backends need no device."""
+    backends = {case.backend for case in request.plan.cases}
+    simulated = any(base.load(name).simulated for name in backends)
+    return environment.describe("fake" if simulated else request.device, base.distributions_of(sorted(backends)))
+
+
+def new_session(request: Request, on_event: OnEvent) -> Session:
+    """A session with the header of a new run."""
+    suite, plan, settings = request.suite, request.plan, request.settings
+    refuse_other_than_text(Path(suite.path).resolve(), settings)
+    here = _environment(request)
+    used = {name: suite.toolchains[name] for name in toolchains.foreign(plan.cases)}
+    header = Header(
+        run="",
+        created="",
+        version=bench.__version__,
+        environments={"default": here},
+        suite=suite.text,
+        suite_path=suite.path,
+        cases=plan.cases,
+        left_out=plan.left_out,
+        policy=request.policy,
+        baseline=suite.baseline,
+        thresholds={**DEFAULT_THRESHOLDS, **suite.accuracy},
+        toolchains=used,
+        seed=settings.seed,
+        cold=settings.cold,
+        fork=settings.fork,
+        sources=sources.of_all(plan.cases, Path(suite.path).parent.resolve()),
+        limits={name: model.limits for name, model in suite.models.items() if model.limits},
+    )
+    places = {name: place_of_toolchain(suite, name) for name in used}
+    factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
+    return Session(header, settings, on_event, places, factories, name=suite.name)
 
 
 def run(request: Request, on_event: OnEvent) -> Finished:

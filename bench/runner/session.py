@@ -16,17 +16,15 @@ from typing import Literal
 
 import msgspec
 
-import bench
 from bench import store
 from bench.backends import base
 from bench.errors import SourceChanged, StoreError, SuiteError, UsageError
-from bench.machine import environment
 from bench.model.data import Data, digest
 from bench.model.events import Begin, End, Event, Note, Started, Stored
 from bench.model.factory import module_of
-from bench.model.run import Environment, Failure, Footer, Header, Record, Warning, Work
+from bench.model.run import Failure, Footer, Header, Record, Warning, Work
 from bench.model.seam import Stage
-from bench.model.suite import DEFAULT_THRESHOLDS, Case
+from bench.model.suite import Case
 from bench.runner import capacity, cards, jobs, sources, timeline, toolchains, watch
 from bench.runner.ahead import Turn
 from bench.runner.dispatch import UNWATCHED, OnEvent
@@ -34,14 +32,13 @@ from bench.runner.fleet import Fleet
 from bench.runner.preflight import Preflight
 from bench.runner.prestart import Prestart
 from bench.runner.recorder import Recorder
-from bench.runner.request import Request, Settings
+from bench.runner.request import Settings
 from bench.runner.side_by_side import Slots
 from bench.runner.stages import Maker, Postponed, Ready
 from bench.runner.station import Equipment, Station
 from bench.runner.templates import Templates
 from bench.runner.turns import Turns
 from bench.store import privacy
-from bench.suite.reader import locate, place_of_toolchain
 from bench.system import bytecode, process, scratch
 from bench.system.signals import stoppable
 
@@ -55,43 +52,6 @@ class Finished(Data, frozen=True, kw_only=True):
     path: str
     interrupted: bool = False
     rescues: tuple[str, ...] = ()
-
-
-def _environment(request: Request) -> Environment:
-    """The environment that a request runs in; simulated backends need no device."""
-    backends = {case.backend for case in request.plan.cases}
-    simulated = any(base.load(name).simulated for name in backends)
-    return environment.describe("fake" if simulated else request.device, base.distributions_of(sorted(backends)))
-
-
-def new_session(request: Request, on_event: OnEvent) -> Session:
-    """A session with the header of a new run."""
-    suite, plan, settings = request.suite, request.plan, request.settings
-    refuse_other_than_text(Path(suite.path).resolve(), settings)
-    here = _environment(request)
-    used = {name: suite.toolchains[name] for name in _foreign(plan.cases)}
-    header = Header(
-        run="",
-        created="",
-        version=bench.__version__,
-        environments={"default": here},
-        suite=suite.text,
-        suite_path=suite.path,
-        cases=plan.cases,
-        left_out=plan.left_out,
-        policy=request.policy,
-        baseline=suite.baseline,
-        thresholds={**DEFAULT_THRESHOLDS, **suite.accuracy},
-        toolchains=used,
-        seed=settings.seed,
-        cold=settings.cold,
-        fork=settings.fork,
-        sources=sources.of_all(plan.cases, Path(suite.path).parent.resolve()),
-        limits={name: model.limits for name, model in suite.models.items() if model.limits},
-    )
-    places = {name: place_of_toolchain(suite, name) for name in used}
-    factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
-    return Session(header, settings, on_event, places, factories, name=suite.name)
 
 
 def refuse_contradictions(settings: Settings) -> None:
@@ -116,11 +76,6 @@ def refuse_other_than_text(suite_path: Path, settings: Settings) -> None:
         except UnicodeEncodeError as error:
             what = f"the path of {name} is no UTF-8 text in this locale: {os.fsencode(path)!r}"
             raise UsageError(what, fix="rename it, or use a locale of UTF-8: LC_ALL=C.UTF-8") from error
-
-
-def _foreign(cases: Sequence[Case]) -> list[str]:
-    """The toolchains of the cases, less the running interpreter."""
-    return sorted({case.toolchain for case in cases} - {"default"})
 
 
 class Session:
@@ -193,7 +148,7 @@ class Session:
         """Start the interpreter of every toolchain that is wanted once, and take the device's lock."""
         self.interpreters = {"default": self._default()}
         here = self.header.environments["default"]
-        for name in _foreign(self.wanted):
+        for name in toolchains.foreign(self.wanted):
             toolchain, place = self.header.toolchains[name], self.places[name]
             distributions = base.distributions_of(sorted({case.backend for case in self.header.cases}))
             modules = tuple(sorted({module_of(case.factory) for case in self.header.cases} - {""}))

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -50,6 +50,11 @@ class Interpreter(Data, frozen=True, kw_only=True):
     backends: dict[str, Missing | None] = {}
     modules: dict[str, str] = {}
     card: str = ""
+
+
+def foreign(cases: Sequence[Case]) -> list[str]:
+    """The names of the toolchains of ``cases``, less the running interpreter."""
+    return sorted({case.toolchain for case in cases} - {"default"})
 
 
 def package_link(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 from bench.model.seam import Context
+from bench.system import variables
 
 _AUTOTUNE_VARIABLES = (
     "TORCHINDUCTOR_MAX_AUTOTUNE",
@@ -39,17 +40,8 @@ def fresh_caches(context: Context) -> Iterator[None]:
 def caches_in(root: Path) -> Iterator[None]:
     """Inductor's and Triton's caches in folders of ``root`` for the block."""
     folders = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
-    variables = {name: str(root / folder) for name, folder in folders.items()}
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
+    with variables.override({name: str(root / folder) for name, folder in folders.items()}):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def identity() -> str:
