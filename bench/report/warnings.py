@@ -6,18 +6,26 @@ A figure is a number, or a Span where several processes or cases have the same w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from bench.model.run import Warning
-from bench.units import NS_PER_S, format_size, format_time
-
-
-class Span(NamedTuple):
-    """The lowest and the highest value of a figure."""
-
-    low: float
-    high: float
+from bench.report.figures import (
+    Number,
+    Span,
+    because,
+    high,
+    inside,
+    listed,
+    low,
+    number,
+    percent,
+    seconds,
+    shown,
+    time,
+    times,
+)
+from bench.units import NS_PER_S, format_size
 
 
 class Advice(NamedTuple):
@@ -28,7 +36,6 @@ class Advice(NamedTuple):
 
 
 Figures: TypeAlias = Mapping[str, Any]
-Number: TypeAlias = float | Span
 
 _COOL = "better cooling, or a clock that the card can keep (nvidia-smi -lgc MHZ)"
 _POWER = "a higher power limit (nvidia-smi -pl WATTS), or a clock that the card can keep (nvidia-smi -lgc MHZ)"
@@ -76,8 +83,8 @@ def merge(warnings: Sequence[Warning]) -> Warning:
     first = warnings[0]
     if first.message or len(warnings) == 1:
         return first
-    figures = {name: _merged([warning.figures[name] for warning in warnings]) for name in first.figures}
-    return Warning(kind=first.kind, figures=figures)
+    merged = {name: _merged([warning.figures[name] for warning in warnings]) for name in first.figures}
+    return Warning(kind=first.kind, figures=merged)
 
 
 def _discrete(value: Any) -> str:
@@ -99,81 +106,25 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-# ---------------------------------------------------------------------------------------------------------- figures
-
-
-def _shown(value: Number, form: Callable[[float], str]) -> str:
-    """``120 us``, or ``120 to 131 us`` where the unit of both ends is the same."""
-    if not isinstance(value, Span):
-        return form(value)
-    low, high = form(value.low), form(value.high)
-    number, _, unit = low.partition(" ")
-    return high if low == high else f"{number if unit and unit == high.partition(' ')[2] else low} to {high}"
-
-
-def _time(value: Number) -> str:
-    return _shown(value, format_time)
-
-
-def _percent(value: Number, form: str = ".1%") -> str:
-    return _shown(value, lambda fraction: format(fraction, form))
-
-
-def _number(value: Number, form: str = ".0f") -> str:
-    return _shown(value, lambda number: format(number, form))
-
-
-def _seconds(value: Number) -> str:
-    return _shown(value, lambda ns: f"{ns / NS_PER_S:.1f} s")
-
-
-def _times(count: Number) -> str:
-    return "once" if count == 1 else f"{_number(count)} times"
-
-
-def _low(value: Number) -> float:
-    return value.low if isinstance(value, Span) else value
-
-
-def _high(value: Number) -> float:
-    return value.high if isinstance(value, Span) else value
-
-
-def _because(reasons: Iterable[str]) -> str:
-    """The first reason, and how many others there are."""
-    first, *others = [*reasons] or [""]
-    return (f": {first}" if first else "") + (f" (and {len(others)} more)" if others else "")
-
-
-def _listed(names: Sequence[str], last: str) -> str:
-    return f" {last} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-def _inside(hits: Mapping[str, bool]) -> str:
-    """``in throughput``, the boundaries that were hit."""
-    return "in every boundary" if all(hits.values()) else f"in {_listed([b for b, hit in hits.items() if hit], 'and')}"
-
-
 # -------------------------------------------------------------------------------------------------------- sentences
 
 
 def _not_steady(f: Figures) -> Advice:
     spread = f["spread"]
-    factor = spread is not None and _high(spread) > 1
-    by = ", and one of them was 0" if spread is None else " by more than 100%" if factor else f" by {_percent(spread)}"
+    factor = spread is not None and high(spread) > 1
+    by = ", and one of them was 0" if spread is None else " by more than 100%" if factor else f" by {percent(spread)}"
     return Advice(
-        f"after {_number(f['calls'])} warm-up calls in {_time(f['ns'])} the medians of three windows still differed"
-        f"{by}",
+        f"after {number(f['calls'])} warm-up calls in {time(f['ns'])} the medians of three windows still differed{by}",
         "close other programs, fix the CPU's frequency, or set a longer warmup_limit",
     )
 
 
 def _noisy(f: Figures) -> Advice:
     spread = f["spread"]
-    factor = spread is not None and _high(spread) > 1
-    by = ", one of them 0" if spread is None else " by more than 100%" if factor else f" by {_percent(spread)}"
+    factor = spread is not None and high(spread) > 1
+    by = ", one of them 0" if spread is None else " by more than 100%" if factor else f" by {percent(spread)}"
     return Advice(
-        f"after {_number(f['calls'])} warm-up calls in {_time(f['ns'])} the medians of three windows differed{by}, "
+        f"after {number(f['calls'])} warm-up calls in {time(f['ns'])} the medians of three windows differed{by}, "
         "but neither rose nor fell: the machine is noisy, and a longer warm-up does not help",
         "close other programs, fix the CPU's frequency, more processes (replicates)",
     )
@@ -181,13 +132,13 @@ def _noisy(f: Figures) -> Advice:
 
 def _known(f: Figures) -> str:
     width = f["half_width"]
-    known = "not known to any interval" if width is None or _high(width) > 1 else f"known to ±{_percent(width)}"
-    return f"the median of {f['boundary']} is {known} from {_number(f['samples'])} samples"
+    known = "not known to any interval" if width is None or high(width) > 1 else f"known to ±{percent(width)}"
+    return f"the median of {f['boundary']} is {known} from {number(f['samples'])} samples"
 
 
 def _half(width: Number) -> str:
     """The half of an interval: one of more than the value itself tells nothing."""
-    return "±unknown" if _high(width) > 1 else f"±{_percent(width)}"
+    return "±unknown" if high(width) > 1 else f"±{percent(width)}"
 
 
 def _plateau(f: Figures) -> Advice:
@@ -197,9 +148,9 @@ def _plateau(f: Figures) -> Advice:
 
 def _max_time(f: Figures) -> Advice:
     hints = ["a longer max_time"]
-    hints += ["no --quick, which allows 1 s"] * (_low(f["max_time_ns"]) <= NS_PER_S)
-    hints += ["a smaller batch"] * (_high(f["batch"]) > 1)
-    return Advice(f"{_known(f)} when {_time(f['max_time_ns'])} were over", ", or ".join(hints))
+    hints += ["no --quick, which allows 1 s"] * (low(f["max_time_ns"]) <= NS_PER_S)
+    hints += ["a smaller batch"] * (high(f["batch"]) > 1)
+    return Advice(f"{_known(f)} when {time(f['max_time_ns'])} were over", ", or ".join(hints))
 
 
 def _imprecise(f: Figures) -> Advice:
@@ -211,15 +162,15 @@ def _imprecise(f: Figures) -> Advice:
 
 def _host_drift(f: Figures) -> Advice:
     return Advice(
-        f"issuing a call took {_time(f['enqueue_ns'])}, and a whole request, measured seconds later, "
-        f"{_time(f['latency_ns'])}: the host's speed changed between them",
+        f"issuing a call took {time(f['enqueue_ns'])}, and a whole request, measured seconds later, "
+        f"{time(f['latency_ns'])}: the host's speed changed between them",
         "cuda_graph: on, close other programs, more processes",
     )
 
 
 def _no_overlap(f: Figures) -> Advice:
     return Advice(
-        f"with calls in flight together each takes {_time(f['in_flight_ns'])}, a request alone {_time(f['alone_ns'])}: "
+        f"with calls in flight together each takes {time(f['in_flight_ns'])}, a request alone {time(f['alone_ns'])}: "
         "overlapping gains nothing",
         "cuda_graph: on, if the host is the limit",
     )
@@ -228,11 +179,11 @@ def _no_overlap(f: Figures) -> Advice:
 def _fewer_lanes(f: Figures) -> Advice:
     lanes, requested = f["lanes"], f["requested"]
     if f["cause"] == "memory":
-        text = f"memory had room for {_number(lanes)} of {_number(requested)} lanes"
+        text = f"memory had room for {number(lanes)} of {number(requested)} lanes"
         return Advice(f"{text}: fewer calls overlap in throughput than elsewhere", "a smaller batch, or fewer streams")
-    count = f"{_number(lanes)} lane{'s' * (lanes != 1)}"
-    text = f"throughput is of {count}, not of the {_number(requested)} streams requested: the backend has no more"
-    return Advice(text, f"streams: {_number(_low(lanes))}")  # as many as each of several has
+    count = f"{number(lanes)} lane{'s' * (lanes != 1)}"
+    text = f"throughput is of {count}, not of the {number(requested)} streams requested: the backend has no more"
+    return Advice(text, f"streams: {number(low(lanes))}")  # as many as each of several has
 
 
 def _not_cold(f: Figures) -> Advice:
@@ -258,26 +209,26 @@ def _unheld(f: Figures) -> Advice:
 
 def _ran_ahead(f: Figures) -> str:
     if "shorter_ns" in f:
-        return f"held for longer, a call takes {_time(f['shorter_ns'])} less"
-    return f"calls back to back take {_time(f['period_ns'])}, the held stream {_time(f['gpu_ns'])}"
+        return f"held for longer, a call takes {time(f['shorter_ns'])} less"
+    return f"calls back to back take {time(f['period_ns'])}, the held stream {time(f['gpu_ns'])}"
 
 
 def _host_bound(f: Figures) -> Advice:
-    text = f"issuing a call takes the host {_time(f['enqueue_ns'])}, running it the GPU {_time(f['gpu_ns'])}"
+    text = f"issuing a call takes the host {time(f['enqueue_ns'])}, running it the GPU {time(f['gpu_ns'])}"
     return Advice(f"{text}: the GPU waits", "a larger batch" if f["graph"] else "cuda_graph: on")
 
 
 def _transfer_bound(f: Figures) -> Advice:
     return Advice(
-        f"copies take {_time(f['copies_ns'])} of a request, compute {_time(f['compute_ns'])}",
+        f"copies take {time(f['copies_ns'])} of a request, compute {time(f['compute_ns'])}",
         "a narrower input dtype, preprocessing on the GPU, or more arithmetic per byte of input",
     )
 
 
 def _blind_reference(f: Figures) -> Advice:
-    constant = {n: value if isinstance(value, str) else _number(value, ".6g") for n, value in f["constant"].items()}
+    constant = {n: value if isinstance(value, str) else number(value, ".6g") for n, value in f["constant"].items()}
     reasons = [f"output {name!r} is {value} everywhere" for name, value in constant.items()]
-    reasons += [f"output {name!r} is the same for all {_number(f['samples'])} samples" for name in f["repeated"]]
+    reasons += [f"output {name!r} is the same for all {number(f['samples'])} samples" for name in f["repeated"]]
     what = "nothing" if len(reasons) == f["outputs"] else "little"
     more = f"; and {len(reasons) - _MOST_OUTPUTS} more" if len(reasons) > _MOST_OUTPUTS else ""
     return Advice(
@@ -288,14 +239,14 @@ def _blind_reference(f: Figures) -> Advice:
 
 def _faster_than_light(f: Figures) -> Advice:
     return Advice(
-        f"{f['boundary']} is at {_percent(f['fraction'], '.0%')} of the ceiling for {f['precision']}: that was read "
+        f"{f['boundary']} is at {percent(f['fraction'], '.0%')} of the ceiling for {f['precision']}: that was read "
         "too low, or the case does less arithmetic than is counted, or does it in another precision",
         "a new run, which measures the ceilings again; if it says so too, look at what the case computes",
     )
 
 
 def _spread(f: Figures) -> Advice:
-    span = f"{_time(f['low_ns'])} to {_time(f['high_ns'])} (sd {_percent(f['sd'])})"
+    span = f"{time(f['low_ns'])} to {time(f['high_ns'])} (sd {percent(f['sd'])})"
     hint = "more processes (replicates)"
     if f["boundary"] == "gpu" and not f["graph"]:
         hint += "; cuda_graph: on, if it is many short kernels"
@@ -307,14 +258,14 @@ def _spread(f: Figures) -> Advice:
 
 
 def _noisy_host(f: Figures) -> Advice:
-    reasons, window = [], _seconds(f["window_ns"])
+    reasons, window = [], seconds(f["window_ns"])
     if "longest_wait_ns" in f:
-        reasons.append(f"a thread waited {_seconds(f['longest_wait_ns'])} of {window} for a core")
+        reasons.append(f"a thread waited {seconds(f['longest_wait_ns'])} of {window} for a core")
     if "preemptions" in f:
-        reasons.append(f"the process was preempted {_number(f['preemptions'])} times in {window}")
+        reasons.append(f"the process was preempted {number(f['preemptions'])} times in {window}")
     if "load_average" in f:
-        cores = f"{_number(f['cores'])} core{'s' * (f['cores'] != 1)}"
-        reasons.append(f"the load average was {_number(f['load_average'], '.1f')} on {cores}")
+        cores = f"{number(f['cores'])} core{'s' * (f['cores'] != 1)}"
+        reasons.append(f"the load average was {number(f['load_average'], '.1f')} on {cores}")
     hint = "close other programs; fewer streams, or fewer threads per call (OMP_NUM_THREADS), if they are the load"
     return Advice(" and ".join(reasons), hint)
 
@@ -323,33 +274,31 @@ def _clocks(f: Figures) -> str:
     if "sm_mhz_max" not in f:
         return "the SM clock is not known"
     lowest, highest = f["sm_mhz_min"], f["sm_mhz_max"]
-    if _low(lowest) < _low(highest):
-        return f"the SM clock was between {_number(_low(lowest))} and {_number(_high(highest))} MHz"
-    return f"the SM clock was at {_number(highest)} MHz"
+    if low(lowest) < low(highest):
+        return f"the SM clock was between {number(low(lowest))} and {number(high(highest))} MHz"
+    return f"the SM clock was at {number(highest)} MHz"
 
 
 def _throttled(f: Figures) -> Advice:
     if "thermal_throttles" in f:
-        text = f"a core was throttled {_number(f['thermal_throttles'])} times"
+        text = f"a core was throttled {number(f['thermal_throttles'])} times"
         return Advice(text, "better cooling, or a lower fixed frequency")
     if "quota_throttles" in f:
-        text = f"the CPU quota of the container was used up {_number(f['quota_throttles'])} times"
+        text = f"the CPU quota of the container was used up {number(f['quota_throttles'])} times"
         return Advice(text, "raise the CPU quota, or use as many threads as it has cores (OMP_NUM_THREADS)")
-    reasons = ", ".join(
-        f"{name} in {_shown(part, lambda x: f'{100 * x:.0f} %')}" for name, part in f["reasons"].items()
-    )
+    reasons = ", ".join(f"{name} in {shown(part, lambda x: f'{100 * x:.0f} %')}" for name, part in f["reasons"].items())
     where, hits = "", f["boundaries"]
     if hits:
         clean = [boundary for boundary, hit in hits.items() if not hit]
-        where = f" {_inside(hits)}" + (f", not in {_listed(clean, 'or')}" if clean else "")
+        where = f" {inside(hits)}" + (f", not in {listed(clean, 'or')}" if clean else "")
     hint = "; ".join(dict.fromkeys(_THROTTLE_HINTS.get(name, "nvidia-smi -q -d PERFORMANCE") for name in f["reasons"]))
-    text = f"the GPU was throttled ({reasons} of {_number(f['readings'])} readings){where}; {_clocks(f)}"
+    text = f"the GPU was throttled ({reasons} of {number(f['readings'])} readings){where}; {_clocks(f)}"
     return Advice(text, hint)
 
 
 def _clock_changed(f: Figures) -> Advice:
     # A reading is of one moment, so of boundaries without a low one nothing is said.
-    seen = f", seen low {_inside(f['boundaries'])}" if f["boundaries"] else ""
+    seen = f", seen low {inside(f['boundaries'])}" if f["boundaries"] else ""
     hint = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"
     return Advice(f"{_clocks(f)} under load{seen}", hint)
 
@@ -363,9 +312,9 @@ def _no_energy(f: Figures) -> Advice:
 
 def _foreign_process(f: Figures) -> Advice:
     count = f["processes"]
-    text = f"{_number(count)} other process{'es were' if count != 1 else ' was'} on the GPU"
+    text = f"{number(count)} other process{'es were' if count != 1 else ' was'} on the GPU"
     if "memory_bytes" in f:
-        text += f", with {_shown(f['memory_bytes'], format_size)} of its memory"
+        text += f", with {shown(f['memory_bytes'], format_size)} of its memory"
     return Advice(text, "end what else uses the GPU (nvidia-smi), or take another one (CUDA_VISIBLE_DEVICES)")
 
 
@@ -376,7 +325,7 @@ def _resumed_elsewhere(f: Figures) -> Advice:
 
 def _shared_host(f: Figures) -> Advice:
     others = f["others"]
-    cards = "1 other card was" if others == 1 else f"{_number(others)} other cards were"
+    cards = "1 other card was" if others == 1 else f"{number(others)} other cards were"
     text = (
         f"{cards} at work on this host meanwhile: enqueue, latency and throughput, which need the host, may be longer"
     )
@@ -394,22 +343,22 @@ def _graphs_by_backend(f: Figures) -> Advice:
 
 
 def _graphs_skipped(f: Figures) -> Advice:
-    text = f"the backend was to capture CUDA graphs and declined {_times(f['skipped'])}{_because(f['reasons'])}"
+    text = f"the backend was to capture CUDA graphs and declined {times(f['skipped'])}{because(f['reasons'])}"
     return Advice(text, "change what the reason names, or take a mode without graphs with cuda_graph: on")
 
 
 def _graph_breaks(f: Figures) -> Advice:
-    text = f"the compiler broke the model's graph {_times(f['breaks'])}, and Python runs in between"
+    text = f"the compiler broke the model's graph {times(f['breaks'])}, and Python runs in between"
     hint = "fullgraph: true ends at the first break and shows its line; rewrite what it names"
-    return Advice(text + _because(f["reasons"]), hint)
+    return Advice(text + because(f["reasons"]), hint)
 
 
 def _recompiled(f: Figures) -> Advice:
-    text = f"the model was compiled again {_times(f['recompiles'])}"
+    text = f"the model was compiled again {times(f['recompiles'])}"
     if f.get("gave_up"):
         text += " until the compiler gave up: a part of it runs uncompiled"
     hint = "dynamic: true for sizes that vary; a number that the model counts up is better a tensor"
-    return Advice(text + _because(f["reasons"]), hint)
+    return Advice(text + because(f["reasons"]), hint)
 
 
 # What a normalisation layer counts while it is in training.
@@ -428,7 +377,7 @@ def _state_changes(f: Figures) -> Advice:
 
 
 def _outputs_change(f: Figures) -> Advice:
-    shares = [f"{name!r} by {_shown(part, _share)}" for name, part in f["outputs"].items()]
+    shares = [f"{name!r} by {shown(part, _share)}" for name, part in f["outputs"].items()]
     whose = "two calls" if f["by"] == "program" else "two calls of the model that made the reference"
     text = f"{whose} on equal inputs return other values ({_with_more(shares, f['more'])})"
     hint = "a factory without dropout or noise in forward, and without state from call to call"
@@ -441,11 +390,11 @@ def _share(fraction: float) -> str:
 
 
 def _with_more(names: Sequence[str], more: Number) -> str:
-    return ", ".join(names) + (f" and {_number(more)} more" if more else "")
+    return ", ".join(names) + (f" and {number(more)} more" if more else "")
 
 
 def _logged_errors(f: Figures) -> Advice:
-    text = f"the runtime logged errors though its calls succeeded{_because(reversed(f['errors']))}"
+    text = f"the runtime logged errors though its calls succeeded{because(reversed(f['errors']))}"
     return Advice(text, "read them: the engine may not do what was requested")
 
 
@@ -453,8 +402,8 @@ def _said(f: Figures) -> str:
     """The first text of a tracer's or exporter's warnings, and where."""
     text = str(f["text"])
     sentence, stop, _ = text.partition(". ")
-    others = f"; and at {_listed(list(f['others']), 'and')}" if f["others"] else ""
-    return f"warned {_times(f['warnings'])}: {sentence if stop else text.rstrip('.')} ({f['place']}{others})"
+    others = f"; and at {listed(list(f['others']), 'and')}" if f["others"] else ""
+    return f"warned {times(f['warnings'])}: {sentence if stop else text.rstrip('.')} ({f['place']}{others})"
 
 
 def _tracer_warning(f: Figures) -> Advice:
