@@ -63,8 +63,10 @@ def sweep(parent: Path, prefix: str) -> None:
             fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                is_ours = os.fstat(fd).st_uid == os.geteuid() and os.pread(fd, 300, 0) == _host()
-                if is_ours and _is(fd, lock):
+                host = os.pread(fd, 300, 0)
+                # One that was killed before it wrote the name has no folder yet; if it lives, it creates another lock.
+                is_abandoned = host == _host() or (not host and not _folder_of(lock).exists())
+                if is_abandoned and os.fstat(fd).st_uid == os.geteuid() and _is(fd, lock):
                     _remove(lock)
             finally:
                 os.close(fd)

@@ -76,6 +76,12 @@ def test_what_another_host_or_another_user_left_is_not_ours_to_remove(
     assert [ours.exists(), theirs.exists(), unlocked.exists()] == [False, True, True]
 
 
+def test_the_lock_of_a_process_killed_before_it_had_a_folder_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "trtbench-early.held").touch()
+    scratch.sweep(tmp_path, "trtbench-")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_bytes(platform.node().encode())
