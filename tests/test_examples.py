@@ -38,6 +38,7 @@ def test_a_stored_run_is_read(tmp_path: Path, fake_suite: Callable[..., Path]) -
     assert "0 records failed" in shown
 
 
+@pytest.mark.long
 def test_a_module_is_compared_between_backends(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     shown = run("compare_backends.py", tmp_path)

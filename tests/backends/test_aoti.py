@@ -61,6 +61,7 @@ def test_one_package_serves_all_points_of_a_dynamic_case(bench: Bench) -> None:
         assert all(np.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
 
 
+@pytest.mark.long
 def test_a_package_tells_that_its_compiler_found_no_code(bench: Bench) -> None:
     """Inductor's code cache is not asked for packages, so one is never compiled warm."""
     with bench.prepared(bench.case("aoti")) as prepared:

@@ -247,6 +247,7 @@ def past(run: Run) -> list[tuple[str, bool]]:
     return [(r.label.partition("/")[0], "FasterThanLight" in [w.kind for w in r.warnings]) for r in run.records]
 
 
+@pytest.mark.long
 @pytest.mark.torch
 def test_a_case_past_the_kept_rates_is_warned_of_and_the_run_keeps_to_them(trtbench: Trtbench, tmp_path: Path) -> None:
     pytest.importorskip("torch")

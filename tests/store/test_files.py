@@ -26,8 +26,6 @@ from bench.model.run import Accuracy, Failure, Footer, Header, Measurement, Reco
 from bench.store import codec
 from tests.store.kit import FOOTER, GOLDEN, case, environment, golden_run, header, record
 
-KILLS = 30
-
 
 def started(root: Path, replicates: int = 3, top: Header | None = None) -> Path:
     """A run with ``replicates`` records and no footer."""
@@ -320,12 +318,13 @@ while True:
 
 
 @pytest.mark.workers
-def test_a_kill_at_any_moment_loses_no_record_whose_append_returned(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [10, pytest.param(60, marks=pytest.mark.long)])
+def test_a_kill_at_any_moment_loses_no_record_whose_append_returned(tmp_path: Path, kills: int) -> None:
     path = started(tmp_path, 0)
     told: list[int] = []
     rng = random.Random(7)
     command = [sys.executable, "-c", APPEND_FOR_EVER, str(path)]
-    for _ in range(KILLS):
+    for _ in range(kills):
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
             assert child.stdout is not None
             lines = [child.stdout.readline() for _ in range(rng.randint(1, 40))]
@@ -335,7 +334,7 @@ def test_a_kill_at_any_moment_loses_no_record_whose_append_returned(tmp_path: Pa
         kept = replicates(path)
         assert set(told) <= set(kept)
         assert kept == list(range(len(kept)))
-    assert len(told) >= KILLS
+    assert len(told) >= kills
 
 
 class Interrupt(Exception):
