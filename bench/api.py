@@ -515,7 +515,10 @@ def estimate(request: Request) -> tuple[int, int]:
         gpu = environment.describe(request.device).kind != "cpu"
     except DeviceUnavailable:
         gpu = True
-    return duration.bounds(len(request.plan.cases) * request.policy.replicates, request.policy, gpu=gpu)
+    processes, devices = len(request.plan.cases) * request.policy.replicates, request.settings.devices
+    return duration.bounds(
+        processes, request.policy, gpu=gpu, devices=max(devices, 1)
+    )  # 0 is all, before they are listed
 
 
 def cases(

@@ -118,6 +118,8 @@ class Live(View):
 
     def _summary(self) -> str:
         seconds = self._now() - self._start
+        if not self._total:  # no case has begun: what several of them need is made ahead
+            return f"before the first case, {cells.duration(seconds)}"
         text = f"{self._count}/{self._total} done, {cells.duration(seconds)}"
         if self._records and self._total > self._count:
             remaining = seconds / self._records * (self._total - self._count)

@@ -23,7 +23,20 @@ _CASE_COLUMNS = {
     "run": "", "case": "", "label": "", "model": "", "backend": "", "options": "", "precision": "", "batch": None,
     "cuda_graph": None, "streams": None, "toolchain": "", "arch": "", "device": "", "environment": "",
 }  # fmt: skip
-_INTEGERS = ("record", "row", "replicate", "boundary", "n", "calls", "window_ns", "lanes", "depth", "ok", "failure")
+_INTEGERS = (
+    "record",
+    "row",
+    "replicate",
+    "boundary",
+    "n",
+    "calls",
+    "window_ns",
+    "lanes",
+    "depth",
+    "ok",
+    "failure",
+    "card",
+)
 _NUMBERS = ("min_ns", "median_ns", "p90_ns", "p95_ns", "qps")
 _BOUNDARY_NAMES: tuple[str, ...] = ("", *BOUNDARIES)
 _BOUNDARY_CODES = {name: code for code, name in enumerate(_BOUNDARY_NAMES)}
@@ -67,6 +80,7 @@ class _Table:
         self._integers = array("q")
         self._numbers = array("d")
         self._failures = {"": 0}
+        self._cards = {"": 0}
         self._old_records: list[int] = []
         self._records = 0
         self._run = ""
@@ -94,13 +108,14 @@ class _Table:
             self._case_rows.append({**_CASE_COLUMNS, "run": self._run, "case": record.case, "label": record.label})
         kind = record.failure.kind if record.failure else ""
         failure = self._failures.setdefault(kind, len(self._failures))
+        card = self._cards.setdefault(record.card, len(self._cards))
         ok = -1 if record.accuracy is None else int(record.accuracy.ok)
         integers, numbers = array("q"), array("d")
         try:
             for m in record.measurements or (_NO_MEASUREMENT,):
                 boundary = _BOUNDARY_CODES[m.boundary] if m is not _NO_MEASUREMENT else 0
                 keys = (self._records, self._row_of[record.case], record.replicate, boundary, len(m.samples))
-                integers.extend((*keys, m.calls, m.window_ns, m.lanes, m.depth, ok, failure))
+                integers.extend((*keys, m.calls, m.window_ns, m.lanes, m.depth, ok, failure, card))
                 rate = m.calls * m.batch / m.window_ns * NS_PER_S if m.window_ns else math.nan
                 numbers.extend((*_statistics(m.samples), rate))
         except (OverflowError, struct.error):
@@ -138,6 +153,7 @@ class _Table:
                 "qps": numbers[:, -1],
                 "ok": pd.array(by_name["ok"] == 1, dtype="boolean"),
                 "failure": np.array(list(self._failures), dtype=object)[by_name["failure"]],
+                "card": np.array(list(self._cards), dtype=object)[by_name["card"]],
             }
         )
         records.loc[by_name["ok"] < 0, "ok"] = pd.NA

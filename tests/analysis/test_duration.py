@@ -10,6 +10,7 @@ def test_both_bounds_grow_with_processes_boundaries_and_limits() -> None:
     assert 0 < least < most
     assert bounds(6, Policy(), gpu=True) == (6 * least, 6 * most)
     assert bounds(0, Policy(), gpu=True) == (0, 0)
+    assert bounds(7, Policy(), gpu=True, devices=2) == (4 * least, 7 * most)
     cpu = bounds(1, Policy(), gpu=False)
     assert (cpu[0] < least, cpu[1] < most) == (True, True)
     quick = bounds(1, Policy(max_time_ns=NS_PER_S), gpu=True)

@@ -100,6 +100,7 @@ def test_live_shows_what_is_made_and_how_many_others_are_at_work() -> None:
         told.Ended(label="b", worker=2),
     ]
     frames, _ = play(shown=told_steps)
+    assert frames[0].splitlines()[0] == "before the first case, 0:10"
     lines = [frame.splitlines()[1] for frame in frames]
     assert lines[:3] == [
         "now   a: reference, load",
