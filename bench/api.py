@@ -414,6 +414,7 @@ def compare(
     across: str | Sequence[str] = (),
     axis: str = "",
     baseline: str = "",
+    select: str = "",
 ) -> Comparison:
     """The run ``b`` against the run ``a``: per case the ratio of times (b / a), its 95 % interval and a verdict.
 
@@ -427,9 +428,11 @@ def compare(
             differs in something else is REFUSED.
         axis: ``"backend"``, ``"toolchain"``, ``"precision"`` or ``"cuda_graph"``: partners may differ in that.
         baseline: with one run and the axis backend, that which all others are compared with.
+        select: an expression as in ``plan``: only pairs with such a case of ``a``.
 
     Raises:
         StoreError: there is no such run.
+        SelectionError: ``select`` names no case of ``a``.
         UsageError: nothing has a partner, a run is named twice, or an unknown axis, dimension or boundary.
     """
     from bench.analysis import compare
@@ -448,7 +451,8 @@ def compare(
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise UsageError(f"the run {twice[0]} is named twice", fix="name each run once, on one of the sides")
     names = [across] if isinstance(across, str) else across
-    return compare.compare(runs[0], runs[1], boundary=boundary, across=names, axis=axis, baseline=baseline)
+    only = frozenset().union(*(selected(run, select) or () for run in runs[0])) if select else None
+    return compare.compare(runs[0], runs[1], boundary=boundary, across=names, axis=axis, baseline=baseline, only=only)
 
 
 def tables(

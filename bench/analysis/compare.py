@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from bench import stats
 from bench.analysis.pool import Pool, gather, gather_one
 from bench.analysis.rows import PRIMARY, Row, baseline_label, row_of
+from bench.analysis.speed import check_baseline
 from bench.analysis.verdict import Verdict, verdict
 from bench.errors import UsageError, did_you_mean
 from bench.model.data import digest
@@ -34,7 +35,7 @@ _FIELDS = {
 # The dimension of each field that has several named values, before the name.
 _NAMED = {"libraries": "library", "limits": "limit", "flags": "flag"}
 # Dimensions that include others: another device has other limits, a toolchain is an interpreter with its variables.
-_WHOLE = {"device": ("device", "limit"), "toolchain": ("python", "library", "flag")}
+WHOLE = {"device": ("device", "limit"), "toolchain": ("python", "library", "flag")}
 # All that can be named; library, limit and flag also with one name: library:torch.
 DIMENSIONS = ("toolchain", "device", "driver", "python", "library", "limit", "flag")
 _MADE = ("export", "compile", "build")
@@ -83,8 +84,9 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """All pairs of two sides, in the order of the first; ``a`` and ``b`` are the ids of its runs.
 
-    ``only_a`` and ``only_b`` are the labels of cases without a partner; ``crossed`` what was named and differs;
-    ``told`` how else the runs differ (policy, fork, cold, seed, version, files of models, card).
+    ``axis`` is what partners differ in, empty if in nothing. ``only_a`` and ``only_b`` are the labels of cases without
+    a partner; ``unfinished`` the runs that did not end by themselves; ``crossed`` what was named and differs; ``told``
+    how else the runs differ (policy, fork, cold, seed, version, files of models, card).
     """
 
     a: tuple[str, ...]
@@ -92,6 +94,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     pairs: tuple[Pair, ...]
     only_a: tuple[str, ...] = ()
     only_b: tuple[str, ...] = ()
+    axis: str = ""
+    unfinished: tuple[str, ...] = ()
     crossed: tuple[Difference, ...] = ()
     told: tuple[Difference, ...] = ()
 
@@ -120,6 +124,7 @@ def compare(
     across: Sequence[str] = (),
     axis: str = "",
     baseline: str = "",
+    only: Collection[str] | None = None,
     session_sd: float = 0.0,
     process_sd: float | None = None,
 ) -> Comparison:
@@ -127,11 +132,15 @@ def compare(
 
     Cases are partners if their ids are equal; with ``axis`` (one of AXES) if they are equal but for that. Without ``b``
     the cases of ``a`` are compared with each other along the axis: all against ``baseline`` (a backend), or the first.
+    ``only`` are ids of cases of ``a``: pairs without one are left out.
     ``session_sd`` and ``process_sd`` are standard deviations of logs of times, for the verdict.
 
-    UsageError for an unknown axis or dimension, for several candidates as a partner, or if nothing has a partner.
+    UsageError for an unknown axis, dimension or baseline, for several candidates as a partner, or if nothing has a
+    partner.
     """
     _check(across, axis, bool(b))
+    if baseline:
+        check_baseline((case for run in a for case in run.header.cases), baseline)
     sides = _members(a), _members(b) if b else {}
     if b:
         partners, only_a, only_b = _across_runs(*sides, axis)
@@ -140,12 +149,17 @@ def compare(
         only_b = []
     if not partners:
         what = "the two sides have no case in common" if b else f"no two cases differ in {axis} alone"
-        raise UsageError(what, where=_names(a, b), fix=_nothing_in_common(bool(b)))
+        other = _requests_differ(*sides)
+        raise UsageError(what + other, where=_names(a, b), fix=_nothing_in_common(bool(b), other))
+    if only is not None:
+        partners = [pair for pair in partners if any(member.pool.case.id in only for member in pair)]
+        only_a, only_b = [], []
     crossed: dict[Difference, None] = {}
     pairs = []
     for first, second in partners:
         differ = _of_members(first, second)
-        unnamed = tuple(each for each in differ if not _is_named(each.dimension, across))
+        names = (*across, *_of_axis(first.pool.case, second.pool.case, axis))
+        unnamed = tuple(each for each in differ if not _is_named(each.dimension, names))
         crossed |= dict.fromkeys(each for each in differ if each not in unnamed)
         pairs.append(_pair(first, second, boundary, unnamed, session_sd, process_sd))
     return Comparison(
@@ -154,6 +168,8 @@ def compare(
         pairs=tuple(pairs),
         only_a=tuple(only_a),
         only_b=tuple(only_b),
+        axis=axis,
+        unfinished=tuple(run.header.run for run in (*a, *b) if not run.footer or run.footer.status != "complete"),
         crossed=tuple(crossed),
         told=tuple(dict.fromkeys(_told((*a, *b)))),
     )
@@ -186,7 +202,7 @@ def differences(before: Environment, here: Environment) -> list[Difference]:
 def _check(across: Sequence[str], axis: str, several: bool) -> None:
     for name in across:
         whole, _, part = name.partition(":")
-        if whole not in DIMENSIONS or (part and whole not in _NAMED.values()):
+        if whole not in DIMENSIONS or (part and whole not in _NAMED.values()) or name.endswith(":"):
             what = f"unknown dimension {name!r}.{did_you_mean(name, DIMENSIONS)}"
             raise UsageError(what, where="across", fix=f"known: {', '.join(DIMENSIONS)}; also library:torch")
     if axis and axis not in AXES:
@@ -196,16 +212,34 @@ def _check(across: Sequence[str], axis: str, several: bool) -> None:
         raise UsageError("one run is compared with nothing", fix="name a second run, or an axis: --axis backend")
 
 
+def _of_axis(first: Case, second: Case, axis: str) -> tuple[str, ...]:
+    """The dimension that the axis names, where the toolchains of two cases are part of it."""
+    return ("toolchain",) if first.toolchain != second.toolchain and "toolchain" in AXES.get(axis, ()) else ()
+
+
 def _is_named(dimension: str, across: Sequence[str]) -> bool:
     whole = dimension.partition(":")[0]
-    return any(dimension == name or whole == name or whole in _WHOLE.get(name, ()) for name in across)
+    return any(dimension == name or whole == name or whole in WHOLE.get(name, ()) for name in across)
 
 
 def _names(a: Sequence[Run], b: Sequence[Run]) -> str:
     return " and ".join(",".join(run.header.run for run in side) for side in (a, b) if side)
 
 
-def _nothing_in_common(several: bool) -> str:
+def _requests_differ(a: dict[str, _Member], b: dict[str, _Member]) -> str:
+    """In which fields the first cases differ that have one label and two ids; empty if there are none."""
+    cases = {member.pool.case.label: member.pool.case for member in a.values()}
+    pairs = [(cases[m.pool.case.label], m.pool.case) for m in b.values() if m.pool.case.label in cases]
+    if not pairs:
+        return ""
+    first, second = (msgspec.to_builtins(case) for case in pairs[0])
+    fields = [name for name in {**first, **second} if first.get(name) != second.get(name) and name != "source"]
+    return f"; {len(pairs)} have the same label, and ask for other {' and '.join(fields)}"
+
+
+def _nothing_in_common(several: bool, differ: str = "") -> str:
+    if differ:
+        return "measure both with one suite and one version of trtbench"
     if several:
         return "name two runs of one suite, or what they differ in: --axis backend"
     return "name a second run, or another axis"
@@ -311,7 +345,12 @@ def _pair(
         b_ns=_centre(bottoms),
         a_made_ns=_made(a),
         b_made_ns=_made(b),
-        why=_unsound("the first", first.pool, tops, shared) or _unsound("the second", second.pool, bottoms, shared),
+        why=_unsound("the first", first.pool)
+        or _unsound("the second", second.pool)
+        or _without_times("the first", tops, shared)
+        or _without_times("the second", bottoms, shared)
+        or _unlike("the first", first.pool)
+        or _unlike("the second", second.pool),
     )
     if whole.why:
         return whole
@@ -337,18 +376,24 @@ def _centre(medians: Sequence[float]) -> float | None:
     return statistics.geometric_mean(medians) if medians and min(medians) > 0 else None
 
 
-def _unsound(side: str, pool: Pool, medians: Sequence[float], boundary: Boundary | None) -> str:
-    """Why a side has no figure to judge by; empty if it has."""
+def _unsound(side: str, pool: Pool) -> str:
+    """Why a side has no figure to judge by, whatever the boundary; empty if it has."""
     if pool.failures:
         return f"{side} failed: {pool.failures[0].kind}"
     if not pool.records:
         return f"{side} was not measured"
     if pool.score is not None and not pool.score.ok:
         return f"{side} is inaccurate"
+    return ""
+
+
+def _without_times(side: str, medians: Sequence[float], boundary: Boundary | None) -> str:
     if not medians:
         return f"{side} has no {boundary}" if boundary else "no boundary in common"
-    if min(medians) <= 0:
-        return f"{side} has times of 0"
+    return f"{side} has times of 0" if min(medians) <= 0 else ""
+
+
+def _unlike(side: str, pool: Pool) -> str:
     return "" if pool.sound else f"calls of {side} are not alike"
 
 

@@ -17,7 +17,7 @@ LEAST, ALIKE = 0.01, 0.02
 # Processes of a case that is to have a verdict.
 USUAL = 7
 # More processes than this are no advice.
-_MOST = 1000
+MOST = 1000
 # Of two sides without any spread the times are rounded: to a tick of 32 ns or less, of calls of 10 us or more.
 _ROUNDING = 1e-3 / math.sqrt(12)
 _KNOWN = math.inf  # degrees of freedom of a standard deviation that is given
@@ -132,9 +132,9 @@ def _needed(a: Sequence[float], b: Sequence[float], session_sd: float, process_s
         dof = variance**2 / spread * (n - 1) if spread else _KNOWN
         return _kind(_Difference(log, math.sqrt(variance / n + 2 * session_sd**2), dof)) != "INCONCLUSIVE"
 
-    if not decides(_MOST):
+    if not decides(MOST):
         return None
-    low, high = min(len(a), len(b), 1), _MOST
+    low, high = min(len(a), len(b), 1), MOST
     while low + 1 < high:  # more processes decide what fewer do
         middle = (low + high) // 2
         low, high = (low, middle) if decides(middle) else (middle, high)

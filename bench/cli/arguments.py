@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -48,7 +49,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     for add in (_run, _show, _compare, _runs, _list, _layers, _doctor, _selftest, _schema):
         add(commands)
-    arguments, unknown = parser.parse_known_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments, unknown = parser.parse_known_args(words)
+    arguments.words = tuple(words)  # as they were typed
     if unknown:  # the error is the command's, whose --help has the options
         commands.choices[arguments.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     arguments.baseline = getattr(arguments, "baseline", None) or ""  # argparse would check a default of "" as a word
@@ -117,8 +120,10 @@ def _compare(commands: _Commands) -> None:
         help="which cases of run B are faster or slower than in run A, and how sure that is",
         epilog="exit codes: 0 compared; 1 with --fail-on, a case is SLOWER; 2 bad input, or a case is REFUSED.",
     )
-    compare.add_argument("a", metavar="A", help="a run's id, its beginning, or its file; A1,A2 pools several")
-    compare.add_argument("b", metavar="B", nargs="?", help="likewise; may be left out with --axis")
+    compare.add_argument(
+        "a", type=_word, metavar="A", help="a run's id, its beginning, or its file; A1,A2 pools several"
+    )
+    compare.add_argument("b", type=_word, metavar="B", nargs="?", help="likewise; may be left out with --axis")
     compare.add_argument(
         "--boundary",
         type=_word,
@@ -139,6 +144,7 @@ def _compare(commands: _Commands) -> None:
     compare.add_argument(
         "--fail-on", type=_slower, metavar="slower[:2%]", help="exit code 1 if a case is SLOWER (by more than that)"
     )
+    compare.add_argument("--select", type=_word, metavar="EXPR", help='only some cases of A, e.g. "precision=fp16"')
     compare.add_argument("--format", choices=("text", "json", "csv", "markdown", "github"), default="text")
 
 
@@ -286,7 +292,12 @@ def _slower(text: str) -> float:
     kind, _, threshold = text.partition(":")
     try:
         if kind == "slower" and (threshold or text == kind):
-            return parse_fraction(threshold or "0")
+            fraction = parse_fraction(threshold or "0")
+            if fraction < 1 or threshold.endswith("%"):
+                return fraction
+            raise ValueError(
+                f"{threshold!r} is {100 * fraction:g} %: slower:{threshold}%, or slower:{100 * fraction:g}%"
+            )
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     raise argparse.ArgumentTypeError(f"{text!r} is not slower or slower:2%")

@@ -8,6 +8,7 @@ import io
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
             output.silence(sys.stdout)
             return 0
         if arguments.traceback:
-            raise
+            traceback.print_exception(error)
         if isinstance(error, KeyboardInterrupt):
             output.complain("trtbench: interrupted")
             return 130
@@ -228,31 +229,36 @@ def _compare(arguments: argparse.Namespace) -> int:
         fix = _command(arguments, "compare", arguments.a, "--axis", "backend", "--baseline", arguments.baseline)
         raise UsageError("--baseline is of one run whose backends are compared", fix=fix)
     sides = [_names_of(name) for name in (arguments.a, arguments.b) if name]
-    if all(os.path.isfile(name) for side in sides for name in side):
-        _run_file(arguments, sides[0][0], "compare", *map(",".join, sides[1:]))
+    if arguments.store != STORE and all(os.path.isfile(name) for side in sides for name in side):
+        what = f"all runs are files, so --store {arguments.store} would change nothing"
+        raise UsageError(what, fix=_again(arguments, without="--store"))
     options = {name: getattr(arguments, name) for name in ("boundary", "across", "baseline")}
     runs = [[api.read(name, store=arguments.store, packed=True) for name in side] for side in sides]
     for run in (run for side in runs for run in side if run.damage):
         output.complain(f"trtbench: {escape.line(run.damage)}")
-    comparison = api.compare(*runs, axis=arguments.axis or "", **options)
+    comparison = api.compare(*runs, axis=arguments.axis or "", select=arguments.select or "", **options)
     if arguments.format == "text":
         output.say(view.render(comparison, **output.screen()), end="")
     else:
         output.say(getattr(view, arguments.format)(comparison), end="")
     if comparison.refused:
         what = f"REFUSED: the environments differ in {view.texts(comparison.refused)}"
-        raise UsageError(what, fix=_compare_across(arguments, view.across(comparison.refused)))
+        dimensions = view.across(comparison.refused)
+        raise UsageError(what, fix=_again(arguments, dimensions) if dimensions.startswith("--") else dimensions)
+    if arguments.fail_on is not None and not any(pair.verdict for pair in comparison.pairs):
+        what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
+        raise UsageError(what, fix="trtbench show of both runs says what failed; --boundary NAME chooses other times")
     return int(arguments.fail_on is not None and bool(comparison.slower(arguments.fail_on)))
 
 
-def _compare_across(arguments: argparse.Namespace, dimensions: str) -> str:
-    """The command once more, with the options ``dimensions``, unless these are none."""
-    if not dimensions.startswith("--"):
-        return dimensions
-    options = [f"--{name}={value}" for name in ("axis", "boundary") if (value := getattr(arguments, name))]
-    named = [word for name in arguments.across for word in ("--across", name)]
-    sides = [side for side in (arguments.a, arguments.b) if side]
-    return _command(arguments, "compare", *sides, *options, *named, *dimensions.split())
+def _again(arguments: argparse.Namespace, more: str = "", without: str = "") -> str:
+    """The command as it was typed, the options ``more`` at its end, and not the option ``without`` with its value."""
+    words = list(arguments.words)
+    while without in words:
+        at = words.index(without)
+        del words[at : at + 2]
+    words = [word for word in words if not (without and word.startswith(f"{without}="))]
+    return " ".join(["trtbench", shlex.join(words), *([more] if more else [])])
 
 
 def _names_of(side: str) -> list[str]:
@@ -305,6 +311,8 @@ def _runs(arguments: argparse.Namespace) -> int:
         output.say(view.json(summaries), end="")
         return 0
     if not summaries:
+        if not arguments.rehearsals and api.runs(store=arguments.store, rehearsals=True):
+            raise StoreError(f"all runs in {arguments.store} are rehearsals", fix=_again(arguments, "--rehearsals"))
         raise StoreError(
             f"there are no runs in {arguments.store}", fix="trtbench run suites/smoke.yaml, or --store DIR"
         )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.analysis.compare import Comparison, Difference, Pair
+from bench.analysis.compare import WHOLE, Comparison, Difference, Pair
 from bench.analysis.pool import Score
-from bench.analysis.verdict import USUAL
+from bench.analysis.verdict import MOST, USUAL, Verdict
 from bench.report import cells, escape, table
 from bench.report.table import Column
 from bench.units import format_time
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 
 JSON_SCHEMA = 1
 # As in report.text: the highest leaves first.
-DROP = {"build": 60, "energy": 50, "memory": 40, "rel L2": 30, "time of": 20, "A": 12, "B": 11}
+DROP = {"build": 60, "energy": 50, "memory": 40, "processes": 35, "rel L2": 30, "time of": 20, "B": 12, "A": 11}
 _STYLES = {"SLOWER": "red", "FASTER": "green", "SAME": "", "INCONCLUSIVE": "", "REFUSED": "yellow", "NONE": "dim"}
-LEGEND = "ratio is time of B / time of A with its 95% interval; build, memory and energy are B / A"
+_UNCHANGED, _UNDECIDED = "No case changed.", "No case is known to have changed."
+LEGEND = (
+    "ratio is time of B / time of A with its 95% interval; a difference: the 99% interval excludes 1, by 1% or more;"
+    " SAME: the 90% interval is within 2% of 1; build, memory and energy are B / A"
+)
 
 
 def render(comparison: Comparison, *, width: int = 80, color: bool = False) -> str:
@@ -44,16 +49,24 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False) -> s
 
 def markdown(comparison: Comparison) -> str:
     """One table, its notes as a list below."""
-    lines = [*(_escape(line) + "  " for line in _heading(comparison)), "", *_grid(comparison.pairs)]
-    lines += ["", *(f"- {_escape(note)}" for note in notes(comparison)), "", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
+    lines = [*(escape.markdown(line) + "  " for line in _heading(comparison)), "", *_grid(comparison.pairs)]
+    lines += [
+        "",
+        *(f"- {escape.markdown(note)}" for note in notes(comparison)),
+        "",
+        f"{LEGEND[0].upper()}{LEGEND[1:]}.",
+    ]
     return escape.lines("\n".join(lines), sys.maxsize) + "\n"
 
 
 def github(comparison: Comparison) -> str:
     """A comment of a pull request: how many pairs have each verdict, what changed, and the whole table folded away."""
     changed = tuple(pair for pair in comparison.pairs if pair.kind in ("SLOWER", "FASTER", "REFUSED", "NONE"))
-    grid = escape.lines("\n".join(_grid(changed)), sys.maxsize) if changed else "No case changed."
-    lines = [f"**trtbench: {counts(comparison)}**", "", grid, ""]
+    grid = escape.lines("\n".join(_grid(changed)), sys.maxsize) if changed else _UNCHANGED
+    open_ended = any(pair.kind == "INCONCLUSIVE" for pair in comparison.pairs)
+    grid = _UNDECIDED if open_ended and not changed else grid
+    why = [f"- {escape.markdown(note)}" for note in _first_notes(comparison)]
+    lines = [f"**trtbench: {counts(comparison)}**", "", grid, "", *why, *[""] * bool(why)]
     return "\n".join([*lines, "<details><summary>all cases</summary>", "", markdown(comparison), "</details>"]) + "\n"
 
 
@@ -69,7 +82,7 @@ def csv(comparison: Comparison) -> str:
 
 def json(comparison: Comparison) -> str:
     """One object: ``schema``, ``a``, ``b``, ``pairs`` (as in CSV, with ``differences``), ``only_a``, ``only_b``,
-    ``crossed``, ``told``.
+    ``axis``, ``unfinished``, ``crossed``, ``told``.
     """
     whole = {
         "schema": JSON_SCHEMA,
@@ -78,6 +91,8 @@ def json(comparison: Comparison) -> str:
         "pairs": [{**_flat(pair), "differences": pair.differences} for pair in comparison.pairs],
         "only_a": comparison.only_a,
         "only_b": comparison.only_b,
+        "axis": comparison.axis,
+        "unfinished": comparison.unfinished,
         "crossed": comparison.crossed,
         "told": comparison.told,
     }
@@ -93,22 +108,7 @@ def counts(comparison: Comparison) -> str:
 
 def notes(comparison: Comparison) -> list[str]:
     """What a reader of the table has to know, one sentence each."""
-    lines = []
-    if refused := comparison.refused:
-        lines.append(f"REFUSED: the environments differ in {texts(refused)}; try: {across(refused)}")
-    reasons: dict[str, list[str]] = {}
-    for pair in comparison.pairs:
-        if pair.why:
-            reasons.setdefault(pair.why, []).append(pair.label)
-    lines += [f"not judged, {why}: {_labels(labels)}" for why, labels in reasons.items()]
-    alone = [pair.verdict for pair in comparison.pairs if pair.verdict and pair.verdict.basis == "none"]
-    if alone:
-        what = f"{cells.count(len(alone), 'case')} INCONCLUSIVE: one process says nothing of how processes differ"
-        lines.append(f"{what}: trtbench run --resume RUN --replicates {USUAL}")
-    needed = [pair.verdict.needed for pair in comparison.pairs if pair.verdict and pair.verdict.needed]
-    if needed:
-        what = f"{cells.count(len(needed), 'case')} INCONCLUSIVE: {max(needed)} processes a side would decide"
-        lines.append(f"{what} all of them: trtbench run --resume RUN --replicates {max(needed)}")
+    lines = _first_notes(comparison)
     calibrated = sum(pair.verdict.basis == "calibration" for pair in comparison.pairs if pair.verdict)
     if calibrated:
         lines.append(f"the interval of {cells.count(calibrated, 'case')} is from the calibrated spread of processes")
@@ -122,12 +122,53 @@ def notes(comparison: Comparison) -> list[str]:
     return lines
 
 
+def _first_notes(comparison: Comparison) -> list[str]:
+    """Why cases have no verdict, and what to do for one."""
+    lines = []
+    if refused := comparison.refused:
+        lines.append(f"REFUSED: the environments differ in {texts(refused)}; try: {across(refused)}")
+    reasons: dict[str, list[str]] = {}
+    for pair in comparison.pairs:
+        if pair.why:
+            reasons.setdefault(pair.why, []).append(_label(pair))
+    lines += [f"not judged, {why}: {_labels(labels)}" for why, labels in reasons.items()]
+    undecided = [pair.verdict for pair in comparison.pairs if pair.verdict and pair.verdict.kind == "INCONCLUSIVE"]
+    if alone := [decided for decided in undecided if decided.basis == "none"]:
+        what = f"{cells.count(len(alone), 'case')} INCONCLUSIVE: one process says nothing of how processes differ"
+        lines.append(f"{what}: {_more(comparison, alone, USUAL)}")
+    if needed := [decided for decided in undecided if decided.needed]:
+        most = max(decided.needed or 0 for decided in needed)
+        what = f"{cells.count(len(needed), 'case')} INCONCLUSIVE: {most} processes a side would decide"
+        lines.append(f"{what}{' all of them' * (len(needed) > 1)}: {_more(comparison, needed, most)}")
+    if endless := len(undecided) - len(alone) - len(needed):
+        what = f"{cells.count(endless, 'case')} INCONCLUSIVE: {MOST:,} processes a side would not decide"
+        lines.append(f"{what}, as far as ratio and spread stay as they are")
+    if comparison.unfinished:
+        lines.append(f"did not end by itself, so processes may be missing: {', '.join(comparison.unfinished)}")
+    return lines
+
+
+def _more(comparison: Comparison, verdicts: list[Verdict], processes: int) -> str:
+    """The commands that give each side so many processes, of the sides that have fewer."""
+    sides = [comparison.a] if comparison.a == comparison.b else [comparison.a, comparison.b]
+    short = [
+        side[-1]
+        for index, side in enumerate(sides)
+        if any(min(v.processes) < processes if len(sides) == 1 else v.processes[index] < processes for v in verdicts)
+    ]
+    return ", ".join(f"trtbench run --resume {run} --replicates {processes}" for run in short)
+
+
 def across(differences: tuple[Difference, ...]) -> str:
     """The options that name the dimensions of ``differences``."""
     names = dict.fromkeys(each.dimension for each in differences)
     if "boundaries" in names:
         return "measure both again with one version: a boundary is defined otherwise"
-    return " ".join(f"--across {name}" for name in names)
+    for whole, parts in WHOLE.items():
+        inside = [name for name in names if name == whole or name.partition(":")[0] in parts]
+        if whole in names or len(inside) > 2:
+            names = dict.fromkeys([whole, *(name for name in names if name not in inside)])
+    return " ".join(f"--across {shlex.quote(name)}" for name in names)
 
 
 def texts(differences: tuple[Difference, ...], most: int = 6) -> str:
@@ -140,7 +181,11 @@ def texts(differences: tuple[Difference, ...], most: int = 6) -> str:
 
 
 def _heading(comparison: Comparison) -> list[str]:
-    sides = [f"A: {', '.join(comparison.a)}", f"B: {', '.join(comparison.b)}"]
+    sides = [
+        f"{side}: {', '.join(map(escape.line, runs))}" for side, runs in (("A", comparison.a), ("B", comparison.b))
+    ]
+    if comparison.a == comparison.b:
+        sides = [f"{', '.join(map(escape.line, comparison.a))}: cases that differ in {comparison.axis}, as A -> B"]
     return [*sides, f"{cells.count(len(comparison.pairs), 'case')}: {counts(comparison)}"]
 
 
@@ -150,7 +195,7 @@ def _grid(pairs: tuple[Pair, ...]) -> list[str]:
     lines = ["| " + " | ".join(column.title for column in columns) + " |"]
     lines.append("|" + "|".join("---" if column.align_left else "---:" for column in columns) + "|")
     for index in range(len(pairs)):
-        lines.append("| " + " | ".join(_escape(column.cells[index]) for column in columns) + " |")
+        lines.append("| " + " | ".join(escape.markdown(column.cells[index]) for column in columns) + " |")
     return lines
 
 
@@ -159,12 +204,13 @@ def _columns(pairs: tuple[Pair, ...]) -> list[Column]:
         return Column(title=title, cells=tuple(texts), align_left=left, drop=DROP.get(title, 0))
 
     return [
-        table.names("case", [escape.name(pair.label) for pair in pairs], 70),
+        table.names("case", [escape.name(_label(pair)) for pair in pairs], 70),
         column("time of", [pair.boundary or "-" for pair in pairs], left=True),
         column("A", [_time(pair.a_ns) for pair in pairs]),
         column("B", [_time(pair.b_ns) for pair in pairs]),
         column("ratio", [_ratio(pair) for pair in pairs], left=True),
         column("verdict", [_verdict(pair) for pair in pairs], left=True),
+        column("processes", [_processes(pair) for pair in pairs]),
         column("rel L2", [_change(pair) for pair in pairs]),
         column("memory", [_of(pair.a.memory, pair.b.memory) if _alike(pair) else "-" for pair in pairs]),
         column("energy", [_of(pair.a.energy, pair.b.energy) for pair in pairs]),
@@ -184,8 +230,33 @@ def _ratio(pair: Pair) -> str:
     if not (decided := pair.verdict):
         return "-"
     if decided.low is None or decided.high is None:
-        return f"{decided.ratio:.3f}"
-    return f"{decided.ratio:.3f} [{decided.low:.3f}, {decided.high:.3f}]"
+        return _quotient(decided.ratio)
+    return f"{_quotient(decided.ratio)} [{_quotient(decided.low)}, {_quotient(decided.high)}]"
+
+
+def _quotient(value: float) -> str:
+    """Three decimals, or where these would say little or too much three significant digits."""
+    return f"{value:.3f}" if 0.1 <= value < 100 else f"{value:.3g}"
+
+
+def _processes(pair: Pair) -> str:
+    a, b = pair.a.processes, pair.b.processes
+    return str(a) if a == b else f"{a}, {b}"
+
+
+def _label(pair: Pair) -> str:
+    """What both cases have in common, and in what they differ: ``net/fp32/batch=1: eager -> inductor``."""
+    a, b = pair.a.label.split("/"), pair.b.label.split("/")
+    if a == b:
+        return pair.label
+    common = "/".join(part for part in a if part in b)
+    left, right = ("/".join(part for part in side if part not in other) for side, other in ((a, b), (b, a)))
+    return f"{common}: {left or _without(right)} -> {right or _without(left)}"
+
+
+def _without(setting: str) -> str:
+    """What the side is that does not have the ``setting`` of the other: ``@torch22``, ``graph``."""
+    return "@default" if setting.startswith("@") else f"no {setting}"
 
 
 def _verdict(pair: Pair) -> str:
@@ -201,7 +272,7 @@ def _change(pair: Pair) -> str:
 
 
 def _of(a: float | None, b: float | None) -> str:
-    return f"{b / a:.3f}" if a and b is not None else "-"
+    return _quotient(b / a) if a and b is not None else "-"
 
 
 def _labels(labels: tuple[str, ...] | list[str], most: int = 8) -> str:
@@ -239,7 +310,3 @@ def _flat(pair: Pair) -> dict[str, Any]:
 def _accuracy(score: Score | None) -> dict[str, Any]:
     fields = ("ok", "cosine", "rel_l2", "max_abs")
     return {field: getattr(score, field) if score else None for field in fields}
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("_", "\\_").replace("<", "&lt;")

@@ -7,6 +7,7 @@ that no text can draw a row, hide one, or run as a formula.
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from typing import Any
 
@@ -16,6 +17,7 @@ LONGEST_NAME = 300
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _FORMULA = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
             "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
+_MARKUP = re.compile(r"[\\|\[\]_*`~#]")
 # In JSON the C0 controls are escaped already; all that is found stands within a text.
 _JSON_UNSEEN = re.compile("[\x7f-\x9f\xad\u0600-\u0605\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
                           "\U000e0000-\U000e007f]")  # fmt: skip
@@ -32,6 +34,12 @@ def lines(text: str, limit: int = LONGEST) -> str:
         return bounded(text, limit)
     parts = text.replace("\r\n", "\n").replace("\t", " ").split("\n")
     return bounded("\n".join("".join(map(_character, part)) for part in parts), limit)
+
+
+def markdown(text: str) -> str:
+    """``text`` as it stands: nothing in it is markup, a link, a mention of a user or an issue, or the end of a cell."""
+    escaped = _MARKUP.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return line(escaped, sys.maxsize).replace("@", "@<!-- -->").replace("://", ":<!-- -->//")
 
 
 def name(text: str) -> str:

@@ -44,7 +44,9 @@ def test_two_runs_and_the_backends_of_one(trtbench: Trtbench, fake_suite: Suite)
     assert trtbench("compare", first.header.run, other.stem, "--format", "json") == 2
     assert {pair["verdict"] for pair in json.loads(trtbench.out)["pairs"]} == {"REFUSED"}
     assert "REFUSED: the environments differ in numpy " in trtbench.err
-    assert f"fix: trtbench compare {first.header.run} {other.stem} --across library:numpy --store " in trtbench.err
+    typed = f"fix: trtbench compare {first.header.run} {other.stem} --format json --store "
+    assert typed in trtbench.err
+    assert " --across library:numpy" in trtbench.err
     assert trtbench("compare", first.header.run, other.stem, "--across", "toolchain", "--format", "markdown") == 0
     assert "compared across numpy " in trtbench.out
 
@@ -65,7 +67,46 @@ def test_two_runs_and_the_backends_of_one(trtbench: Trtbench, fake_suite: Suite)
     assert "fix: trtbench compare " in trtbench.err
 
 
-@pytest.mark.parametrize("words", [["slow"], ["slower:"], ["slower:fast"]])
+@pytest.mark.workers
+def test_a_gate_that_could_not_fail_is_an_error(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, fail: raise}]", replicates=2)
+    assert trtbench("run", suite, "--select", "batch=1") == 1
+    (run,) = trtbench.runs()
+    name = run.header.run
+    assert trtbench("compare", name, "--axis", "backend") == 0
+    assert "not judged, the second failed: " in trtbench.out
+    assert "net/fp32/batch=1: fake -> fake[fail=raise]" in trtbench.out
+    assert trtbench("compare", name, "--axis", "backend", "--fail-on", "slower") == 2
+    assert "no case was judged" in trtbench.err
+    assert trtbench("compare", name, "--axis", "backend", "--baseline", "fak") == 2
+    assert "Did you mean 'fake'?" in trtbench.err
+    assert trtbench("compare", name, "", "--axis", "backend") == 2
+    assert "it is empty" in trtbench.err
+    assert trtbench("compare", name, "--axis", "backend", "--select", "batch=9") == 2
+    same = copy_of(run.path, "20990101T000000Z-rehearsal-0000000")
+    assert trtbench("compare", run.path, same, "--fail-on", "slower", "--store", "elsewhere") == 2
+    assert f"fix: trtbench compare {run.path} {same} --fail-on slower\n" in trtbench.err
+    assert trtbench("compare", "A", name, "--traceback") == 2
+    assert "Traceback" in trtbench.err
+    assert trtbench("runs") == 2
+    assert "fix: trtbench runs --store " in trtbench.err
+    assert trtbench.err.rstrip().endswith("--rehearsals")
+
+
+@pytest.mark.workers
+def test_what_would_decide_names_the_run_that_is_short(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite(replicates=2)
+    assert trtbench("run", suite, "--select", "batch=1") == 0
+    assert trtbench("run", suite, "--select", "batch=1", "--replicates", "1") == 0
+    one, two = sorted(trtbench.runs(), key=lambda run: len(run.records))
+    assert trtbench("compare", two.header.run, one.header.run, "--format", "github") == 0
+    assert "No case is known to have changed." in trtbench.out
+    assert f"trtbench run --resume {one.header.run} --replicates 7" in trtbench.out.replace("\\_", "_")
+    assert trtbench("compare", two.header.run, one.header.run, "--select", "batch=1") == 0
+    assert "processes" in trtbench.out
+
+
+@pytest.mark.parametrize("words", [["slow"], ["slower:"], ["slower:fast"], ["slower:2"]])
 def test_a_threshold_that_is_none(trtbench: Trtbench, words: list[str]) -> None:
     assert trtbench("compare", "A", "B", "--fail-on", *words) == 2
     assert "--fail-on" in trtbench.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from bench.analysis.compare import Comparison, compare
 from bench.model.run import Accuracy, Failure, OutputError
 from bench.report import compare as view
+from bench.report import escape
 from tests.analysis.test_compare import EAGER, HERE, INDUCTOR, case, run
 
 FAILED = case("aoti")
@@ -84,3 +86,36 @@ def test_how_many_processes_would_decide_is_said() -> None:
     assert "INCONCLUSIVE (needs 9)" in text
     assert "--replicates 9\n" in text
     assert "the interval of 1 case is from the calibrated spread" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({"toolchain": "torch22"}, "net/eager/fp32/batch=1: @default -> @torch22"),
+        ({"cuda_graph": True}, "net/eager/fp32/batch=1: no graph -> graph"),
+        ({"precision": "fp16"}, "net/eager/batch=1: fp32 -> fp16"),
+    ],
+)
+def test_a_label_says_in_what_partners_differ(fields: dict[str, Any], label: str) -> None:
+    other = msgspec.structs.replace(EAGER, **fields)
+    text = view.render(compare([run([(EAGER, 1.0), (other, 1.1)])], axis=next(iter(fields))), width=160)
+    assert label in text
+    assert "cases that differ in" in text
+
+
+def test_more_dimensions_than_two_of_a_toolchain_are_named_as_one() -> None:
+    other = msgspec.structs.replace(HERE, python="3.99", libraries={"numpy": "9", "torch": "9"})
+    refused = compare([run([(EAGER, 1.0)], "A")], [run([(EAGER, 1.0)], "B", other)]).refused
+    assert view.across(refused) == "--across toolchain"
+
+
+@pytest.mark.parametrize(("factor", "text"), [(2e-5, "2e-05 ["), (3e3, "3e+03 [")])
+def test_large_and_small_ratios_keep_their_digits(factor: float, text: str) -> None:
+    shown = view.render(compare([run([(EAGER, 1.0)], "A")], [run([(EAGER, factor)], "B")]), width=160)
+    assert text in shown
+
+
+def test_markdown_shows_text_as_text() -> None:
+    assert escape.markdown("a@b `c` #1 https://x <i> *d* &lt;") == (
+        "a@<!-- -->b \\`c\\` \\#1 https:<!-- -->//x &lt;i> \\*d\\* &amp;lt;"
+    )
