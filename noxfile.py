@@ -1,4 +1,4 @@
-"""Sessions: bench runs a suite; lint, tests and long are the gate, quick is a part of it; gpu and selfbench report."""
+"""Sessions: bench runs a suite, asv commits; lint, tests, long are the gate, quick is a part; gpu, selfbench report."""
 
 import nox
 
@@ -65,7 +65,7 @@ def quick(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff and mypy --strict; the layer test is part of tests."""
-    session.install(*CONSTRAINTS, "ruff", "mypy", "nox", "pandas-stubs", "types-PyYAML", "-e", ".")
+    session.install(*CONSTRAINTS, "ruff", "mypy", "nox", "pandas-stubs", "pytest", "types-PyYAML", "-e", ".")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
@@ -76,6 +76,14 @@ def gpu(session: nox.Session) -> None:
     """The tests that need an NVIDIA GPU; prints what was skipped and why."""
     session.install(*CONSTRAINTS, *TORCH, "cuda-bindings", "-e", ".[onnx,dev]")
     session.run("pytest", "-m", "gpu", "-rs", *session.posargs)
+
+
+@nox.session
+def asv(session: nox.Session) -> None:
+    """Benchmarks of commits, in environments that asv makes: nox -s asv -- continuous main HEAD."""
+    session.install(*CONSTRAINTS, "-e", ".[asv]")
+    constraints = {"PIP_CONSTRAINT": f"{session.invoked_from}/constraints.txt"}
+    session.run("python", "-m", "bench.integrations.asv", *(session.posargs or ["--help"]), env=constraints)
 
 
 @nox.session

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.compare import Comparison
+    from bench.analysis.payback import RunPayback
     from bench.analysis.rows import Row
     from bench.analysis.times import RunTimes
     from bench.machine.environment import Device
@@ -59,6 +60,7 @@ __all__ = [
     "layers",
     "load",
     "nothing_available",
+    "payback",
     "plan",
     "read",
     "request",
@@ -490,6 +492,17 @@ def times(run: Results, *, select: str = "") -> RunTimes:
     from bench.analysis import times
 
     return times.of_run(run, selected(run, select))
+
+
+def payback(run: Results, *, baseline: str = "", select: str = "") -> RunPayback:
+    """What each case costs before its first answer (build, start, first call), and after how many requests it has paid
+    that back against ``baseline``. ``select`` names the cases, as in ``request``.
+
+    UsageError if no case has the ``baseline``.
+    """
+    from bench.analysis import payback
+
+    return payback.of_run(run, baseline, selected(run, select))
 
 
 def selected(run: Results, select: str) -> frozenset[str] | None:

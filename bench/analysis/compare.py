@@ -108,6 +108,17 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         """The pairs whose second side is SLOWER by more than ``threshold``, a fraction."""
         return [p for p in self.pairs if p.kind == "SLOWER" and p.verdict and p.verdict.ratio - 1 > threshold]
 
+    @property
+    def failed(self) -> list[Pair]:
+        """The pairs whose second side failed, is inaccurate or was not measured, while the first has a result."""
+        return [p for p in self.pairs if p.kind == "NONE" and _has_failed(p.b) and not _has_failed(p.a)]
+
+    def fails(self, *, slower: float | None = None, failed: bool = False, inconclusive: bool = False) -> bool:
+        """Whether there is a pair of the kinds named: SLOWER by more than ``slower``, ``failed``, INCONCLUSIVE."""
+        undecided = any(p.kind == "INCONCLUSIVE" for p in self.pairs)
+        too_slow = slower is not None and bool(self.slower(slower))
+        return too_slow or (failed and bool(self.failed)) or (inconclusive and undecided)
+
 
 class _Member(msgspec.Struct, frozen=True):
     """A case of one side, pooled over its runs, with the environments that measured it."""
@@ -395,6 +406,10 @@ def _without_times(side: str, medians: Sequence[float], boundary: Boundary | Non
 
 def _unlike(side: str, pool: Pool) -> str:
     return "" if pool.sound else f"calls of {side} are not alike"
+
+
+def _has_failed(row: Row) -> bool:
+    return row.failure is not None or not row.processes or (row.score is not None and not row.score.ok)
 
 
 def _made(row: Row) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import NamedTuple, NoReturn, TypeAlias
 
 from bench import __version__
 from bench.model.folders import RESULTS
@@ -15,6 +15,16 @@ EPILOG = """exit codes: 0 every case has a result, or lacks a package or device 
 1 a case failed or is inaccurate, or all of them lack a package or device; 2 bad input, nothing written;
 130 interrupted (the run can be taken up again with --resume)."""
 STORE = Path(RESULTS)
+
+
+class FailOn(NamedTuple):
+    """When a comparison fails: a case is SLOWER by more than the fraction ``slower`` (None: not for that), has a sound
+    result in A but not in B (``failed``), or too few processes for a verdict (``inconclusive``).
+    """
+
+    slower: float | None = None
+    failed: bool = False
+    inconclusive: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -106,6 +116,12 @@ def _show(commands: _Commands) -> None:
     show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
     show.add_argument("--time", action="store_true", help="where the wall time went, by case, in place of the results")
     show.add_argument(
+        "--cold-start", action="store_true", help="what comes before the first answer, and when it pays back"
+    )
+    show.add_argument(
+        "--rate", type=_rate, metavar="N", help="with --cold-start: requests per second, for how long that takes"
+    )
+    show.add_argument(
         "--as",
         choices=("trtexec", "trtexec11"),
         help="in the words of another tool: trtexec with copies (as it is up to version 10), or without (from 11 on)",
@@ -118,7 +134,7 @@ def _compare(commands: _Commands) -> None:
         "compare",
         parents=[_store(), _common()],
         help="which cases of run B are faster or slower than in run A, and how sure that is",
-        epilog="exit codes: 0 compared; 1 with --fail-on, a case is SLOWER; 2 bad input, or a case is REFUSED.",
+        epilog="exit codes: 0 compared; 1 what --fail-on names is there; 2 bad input, or a case is REFUSED.",
     )
     compare.add_argument(
         "a", type=_word, metavar="A", help="a run's id, its beginning, or its file; A1,A2 pools several"
@@ -142,7 +158,10 @@ def _compare(commands: _Commands) -> None:
                          help="partners differ in it; of one run, its cases against each other")  # fmt: skip
     compare.add_argument("--baseline", type=_word, metavar="BACKEND", help="with one run and --axis backend: A")
     compare.add_argument(
-        "--fail-on", type=_slower, metavar="slower[:2%]", help="exit code 1 if a case is SLOWER (by more than that)"
+        "--fail-on",
+        type=_fail_on,
+        metavar="slower[:2%][,failed][,inconclusive]",
+        help="exit code 1 if a case is SLOWER (by more than that), has no result in B alone, or no verdict",
     )
     compare.add_argument("--select", type=_word, metavar="EXPR", help='only some cases of A, e.g. "precision=fp16"')
     compare.add_argument("--format", choices=("text", "json", "csv", "markdown", "github"), default="text")
@@ -287,20 +306,42 @@ def _word(text: str) -> str:
     return text
 
 
-def _slower(text: str) -> float:
-    """``slower:2%`` -> 0.02."""
-    kind, _, threshold = text.partition(":")
-    try:
-        if kind == "slower" and (threshold or text == kind):
-            fraction = parse_fraction(threshold or "0")
-            if fraction < 1 or threshold.endswith("%"):
-                return fraction
-            raise ValueError(
-                f"{threshold!r} is {100 * fraction:g} %: slower:{threshold}%, or slower:{100 * fraction:g}%"
+def _fail_on(text: str) -> FailOn:
+    """``slower:2%,failed`` -> FailOn(slower=0.02, failed=True)."""
+    slower: float | None = None
+    flags = {"failed": False, "inconclusive": False}
+    for word in text.split(","):
+        kind, _, threshold = word.strip().partition(":")
+        try:
+            if kind == "slower" and (threshold or word.strip() == kind):
+                slower = _threshold(threshold or "0")
+                continue
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        if word.strip() not in flags:
+            raise argparse.ArgumentTypeError(
+                f"{word.strip()!r} is not slower, slower:2%, failed or inconclusive; several are joined by commas"
             )
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    raise argparse.ArgumentTypeError(f"{text!r} is not slower or slower:2%")
+        flags[word.strip()] = True
+    return FailOn(slower=slower, **flags)
+
+
+def _threshold(text: str) -> float:
+    fraction = parse_fraction(text)
+    if fraction < 1 or text.endswith("%"):
+        return fraction
+    raise ValueError(f"{text!r} is {100 * fraction:g} %: slower:{text}%, or slower:{100 * fraction:g}%")
+
+
+def _rate(text: str) -> float:
+    """``50`` or ``50/s`` -> 50.0."""
+    try:
+        rate = float(text.removesuffix("/s"))
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of requests per second, e.g. 50")
+    return rate
 
 
 def _folder(text: str) -> Path:

@@ -194,6 +194,8 @@ def _show(arguments: argparse.Namespace) -> int:
             output.complain(f"trtbench: {escape.line(run.damage)}")
     if arguments.time:
         return _show_times(runs, arguments.select or "", form)
+    if arguments.cold_start:
+        return _show_cold_starts(runs, arguments, form)
     if form == "text":
         for run, only in zip(runs, selections, strict=True):
             _print_tables(run, arguments, only)
@@ -245,10 +247,13 @@ def _compare(arguments: argparse.Namespace) -> int:
         what = f"REFUSED: the environments differ in {view.texts(comparison.refused)}"
         dimensions = view.across(comparison.refused)
         raise UsageError(what, fix=_again(arguments, dimensions) if dimensions.startswith("--") else dimensions)
-    if arguments.fail_on is not None and not any(pair.verdict for pair in comparison.pairs):
+    if arguments.fail_on is None:
+        return 0
+    fails = comparison.fails(**arguments.fail_on._asdict())
+    if not fails and not any(pair.verdict for pair in comparison.pairs):
         what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
         raise UsageError(what, fix="trtbench show of both runs says what failed; --boundary NAME chooses other times")
-    return int(arguments.fail_on is not None and bool(comparison.slower(arguments.fail_on)))
+    return int(fails)
 
 
 def _again(arguments: argparse.Namespace, more: str = "", without: str = "") -> str:
@@ -281,6 +286,22 @@ def _show_times(runs: list[Run], select: str, form: str) -> int:
     return 0
 
 
+def _show_cold_starts(runs: list[Run], arguments: argparse.Namespace, form: str) -> int:
+    from bench import api
+    from bench.report import cold_start as view
+
+    rate = arguments.rate or 0.0
+    several = [api.payback(run, baseline=arguments.baseline, select=arguments.select or "") for run in runs]
+    match form:
+        case "text":
+            output.say("\n".join(view.render(one, rate=rate, **output.screen()) for one in several), end="")
+        case "markdown":
+            output.say("\n".join(view.markdown(one, rate=rate) for one in several), end="")
+        case _:
+            output.say(getattr(view, form)(several, rate=rate), end="")
+    return 0
+
+
 def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
     """UsageError for options of `show` that the format ``form`` would ignore."""
     from bench.errors import UsageError
@@ -289,8 +310,15 @@ def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
     if arguments.case is not None and not in_words:
         fix = _command(arguments, "show", *names, "--as", "trtexec", "--case", arguments.case)
         raise UsageError("--case chooses the case that --as shows; tables show all", fix=fix)
+    if arguments.rate and not arguments.cold_start:
+        fix = _command(arguments, "show", *names, "--cold-start", "--rate", f"{arguments.rate:g}")
+        raise UsageError("--rate is that of --cold-start", fix=fix)
     flags = ("--as", "--baseline", "--verbose", "--phases", "--stats")
     of_results = {flag: getattr(arguments, flag.strip("-")) for flag in flags}
+    beside = {"--time": arguments.time, **{flag: of_results[flag] for flag in flags if flag != "--baseline"}}
+    if arguments.cold_start and (ignored := [flag for flag, value in beside.items() if value]):
+        fix = _command(arguments, "show", *names, "--cold-start")
+        raise UsageError(f"{' and '.join(ignored)} would change nothing of --cold-start", fix=fix)
     if arguments.time and (ignored := [flag for flag, value in of_results.items() if value]):
         fix = _command(arguments, "show", *names, "--time")
         raise UsageError(f"{' and '.join(ignored)} would change nothing of --time", fix=fix)

@@ -127,11 +127,7 @@ def _first_notes(comparison: Comparison) -> list[str]:
     lines = []
     if refused := comparison.refused:
         lines.append(f"REFUSED: the environments differ in {texts(refused)}; try: {across(refused)}")
-    reasons: dict[str, list[str]] = {}
-    for pair in comparison.pairs:
-        if pair.why:
-            reasons.setdefault(pair.why, []).append(_label(pair))
-    lines += [f"not judged, {why}: {_labels(labels)}" for why, labels in reasons.items()]
+    lines += _unjudged(comparison)
     undecided = [pair.verdict for pair in comparison.pairs if pair.verdict and pair.verdict.kind == "INCONCLUSIVE"]
     if alone := [decided for decided in undecided if decided.basis == "none"]:
         what = f"{cells.count(len(alone), 'case')} INCONCLUSIVE: one process says nothing of how processes differ"
@@ -178,6 +174,15 @@ def texts(differences: tuple[Difference, ...], most: int = 6) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------------
+
+
+def _unjudged(comparison: Comparison) -> list[str]:
+    """Why pairs have no verdict, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for pair in comparison.pairs:
+        if pair.why:
+            reasons.setdefault(pair.why, []).append(_label(pair))
+    return [f"not judged, {why}: {_labels(labels)}" for why, labels in reasons.items()]
 
 
 def _heading(comparison: Comparison) -> list[str]:

@@ -182,3 +182,27 @@ def test_what_was_made_anew_counts_as_build_time() -> None:
     a, b = (run([(EAGER, 1.0)], name, record_fields={"phases": of}) for name, of in (("A", phases), ("B", warm)))
     (pair,) = compare.compare([a], [b]).pairs
     assert (pair.a_made_ns, pair.b_made_ns) == (5, None)
+
+
+def test_a_side_that_failed_alone_is_a_regression_and_one_that_failed_before_is_not() -> None:
+    crash = {"failure": Failure(kind="Crash", stage="first_call", message=""), "measurements": ()}
+    wrong = {"accuracy": Accuracy(ok=False, outputs=(), why="cosine")}
+    good, bad, inaccurate = (run([(EAGER, 1.0)], "G"), *(run([(EAGER, 1.0)], n, record_fields=f) for n, f in
+                             (("C", crash), ("W", wrong))))  # fmt: skip
+    for broken in (bad, inaccurate):
+        whole = compare.compare([good], [broken])
+        assert whole.failed == list(whole.pairs)
+        assert whole.fails(failed=True)
+        assert whole.pairs[0].why == ("the second failed: Crash" if broken is bad else "the second is inaccurate")
+        assert not whole.fails(slower=0.0, inconclusive=True)
+        assert not compare.compare([broken], [good]).fails(failed=True)
+        assert not compare.compare([broken], [bad if broken is inaccurate else inaccurate]).fails(failed=True)
+
+
+def test_what_a_comparison_fails_on_is_what_is_named() -> None:
+    slower = compare.compare([run([(EAGER, 1.0)])], [run([(EAGER, 1.05)], "B")])
+    assert slower.fails(slower=0.02)
+    assert not slower.fails(slower=0.06, failed=True, inconclusive=True)
+    alone = compare.compare([run([(EAGER, 1.0)], processes=1)], [run([(EAGER, 1.05)], "B", processes=1)])
+    assert alone.fails(inconclusive=True)
+    assert not alone.fails(slower=0.0, failed=True)

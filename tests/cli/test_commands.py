@@ -516,3 +516,23 @@ def test_a_plan_as_json_has_its_cases_and_how_long_they_take(trtbench: Trtbench,
     assert 0 < plan["estimate"]["low_s"] < plan["estimate"]["high_s"]
     assert trtbench("list", fake_suite()) == 0
     assert "without exports and builds" in trtbench.out
+
+
+@pytest.mark.workers
+def test_cold_starts_of_a_run(trtbench: Trtbench, fake_suite: Callable[..., Path]) -> None:
+    suite = fake_suite("[fake, {name: fake, time: 0.5 ms, tactics: 0.01}]")
+    assert trtbench("run", suite, "--select", "batch=1", "--cold", "--quick") == 0
+    assert trtbench("show", "--cold-start", "--baseline", "fake", "--rate", "50/s", trtbench.runs()[0].header.run) == 0
+    assert "net/fake[time=0.5 ms,tactics=0.01]/fp32/batch=1" in trtbench.out
+    assert trtbench("show", trtbench.runs()[0].header.run, "--cold-start", "--format", "json") == 0
+    base, other = json.loads(trtbench.out)["runs"][0]["cases"]
+    assert (base["making"], other["making"]) == ("none", "measured")
+    assert other["build_ns"] is not None
+
+    run = trtbench.runs()[0].header.run
+    assert trtbench("show", run, "--rate", "50") == 2
+    assert "--cold-start --rate 50" in trtbench.err
+    assert trtbench("show", run, "--cold-start", "--time", "--stats") == 2
+    assert "--time and --stats would change nothing of --cold-start" in trtbench.err
+    assert trtbench("show", run, "--cold-start", "--rate", "fast") == 2
+    assert "'fast' is no number of requests per second" in trtbench.err

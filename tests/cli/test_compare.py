@@ -39,7 +39,7 @@ def test_two_runs_and_the_backends_of_one(trtbench: Trtbench, fake_suite: Suite)
     assert trtbench("compare", first.header.run, "--axis", "backend") == 0
     assert "1 case: 1 SLOWER" in trtbench.out
     assert trtbench("compare", first.header.run, "--axis", "backend", "--fail-on", "slower:2%") == 1
-    assert trtbench("compare", first.header.run, "--axis", "backend", "--fail-on", "slower:200%") == 0
+    assert trtbench("compare", first.header.run, "--axis", "backend", "--fail-on", "slower:200%,failed") == 0
 
     assert trtbench("compare", first.header.run, other.stem, "--format", "json") == 2
     assert {pair["verdict"] for pair in json.loads(trtbench.out)["pairs"]} == {"REFUSED"}
@@ -106,7 +106,7 @@ def test_what_would_decide_names_the_run_that_is_short(trtbench: Trtbench, fake_
     assert "processes" in trtbench.out
 
 
-@pytest.mark.parametrize("words", [["slow"], ["slower:"], ["slower:fast"], ["slower:2"]])
+@pytest.mark.parametrize("words", [["slow"], ["slower:"], ["slower:fast"], ["slower:2"], ["slower,crashed"]])
 def test_a_threshold_that_is_none(trtbench: Trtbench, words: list[str]) -> None:
     assert trtbench("compare", "A", "B", "--fail-on", *words) == 2
     assert "--fail-on" in trtbench.err

@@ -1,0 +1,87 @@
+"""asv behind checks: each thing that it would measure wrongly is one message and exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.integrations import asv_command
+
+pytest.importorskip("asv")
+
+CONFIGURATION = '{"version": 1, "repo": ".", "environment_type": "virtualenv"} // of asv\n'
+
+
+def git(folder: Path, *arguments: str) -> None:
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    subprocess.run(["git", *author, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one commit, and the current folder."""
+    (tmp_path / "asv.conf.json").write_text(CONFIGURATION)
+    git(tmp_path, "init", "-b", "main")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "Begin")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert asv_command.main(arguments) == 2
+    return capsys.readouterr().err
+
+
+def test_changes_that_no_commit_has_are_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "asv.conf.json").write_text(CONFIGURATION + "\n")
+    (project / "notes.txt").write_text("of no commit, and of no matter")
+    message = refusal(capsys, "continuous", "main", "HEAD")
+    assert message == (
+        f"trtbench: {project}: asv.conf.json: changed since the last commit, and asv measures commits\n"
+        "  fix: git commit or git stash\n"
+    )
+
+
+def test_a_folder_without_git_and_one_without_a_commit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    (tmp_path / "asv.conf.json").write_text(CONFIGURATION)
+    assert "this is no git repository, and asv measures commits\n  fix: git init" in refusal(capsys, "run")
+    git(tmp_path, "init")
+    assert "the repository has no commit yet" in refusal(capsys, "run")
+
+
+def test_without_git_that_is_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(project))
+    assert "git is not installed" in refusal(capsys, "run")
+
+
+def test_a_configuration_that_is_missing_or_wrong_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "there is no other.json" in refusal(capsys, "run", "--config", "other.json")
+    (project / "asv.conf.json").write_text("{")
+    assert "asv.conf.json: no configuration of asv" in refusal(capsys, "run")
+    (project / "asv.conf.json").unlink()
+    assert f"{project}: there is no asv.conf.json" in refusal(capsys, "run")
+
+
+@pytest.mark.parametrize("words", [("-E", "existing"), ("--python", "same"), ("-E", "existing:python3")])
+def test_two_commits_in_an_environment_that_exists_are_refused(
+    project: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    message = refusal(capsys, "continuous", "main", "HEAD", *words)
+    assert "into an environment that exists asv installs nothing\n  fix: asv run -E existing" in message
+
+
+def test_without_asv_the_message_has_the_command(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "asv", None)
+    assert refusal(capsys, "run") == 'trtbench: asv is not installed here\n  fix: pip install "trtbench[asv]"\n'
