@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bench.errors import StoreError, SuiteError, UsageError, did_you_mean
 from bench.model import folders
 from bench.model.events import Event
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.compare import Comparison
+    from bench.analysis.history import History
     from bench.analysis.payback import RunPayback
     from bench.analysis.rows import Row
     from bench.analysis.times import RunTimes
     from bench.machine.environment import Device
+    from bench.model.calibration import Calibration
     from bench.model.profile import Layers
     from bench.model.run import Environment, Failure
     from bench.model.seam import Check, Reading
@@ -50,6 +54,7 @@ __all__ = [
     "Rescued",
     "Run",
     "benchmark",
+    "calibrate",
     "cases",
     "check_baseline",
     "compare",
@@ -57,6 +62,7 @@ __all__ = [
     "estimate",
     "execute",
     "find",
+    "history",
     "layers",
     "load",
     "nothing_available",
@@ -417,6 +423,7 @@ def compare(
     axis: str = "",
     baseline: str = "",
     select: str = "",
+    calibration: str = "",
 ) -> Comparison:
     """The run ``b`` against the run ``a``: per case the ratio of times (b / a), its 95 % interval and a verdict.
 
@@ -431,18 +438,21 @@ def compare(
         axis: ``"backend"``, ``"toolchain"``, ``"precision"`` or ``"cuda_graph"``: partners may differ in that.
         baseline: with one run and the axis backend, that which all others are compared with.
         select: an expression as in ``plan``: only pairs with such a case of ``a``.
+        calibration: a calibration of this environment by its name or file, or ``"none"``; by default the newest in
+            ``store`` that is of the environment of all runs.
 
     Raises:
-        StoreError: there is no such run.
+        StoreError: there is no such run or calibration.
         SelectionError: ``select`` names no case of ``a``.
-        UsageError: nothing has a partner, a run is named twice, or an unknown axis, dimension or boundary.
+        UsageError: nothing has a partner, a run is named twice, an unknown axis, dimension or boundary, or the
+            calibration is of another environment.
     """
+    from bench.analysis import calibration as known
     from bench.analysis import compare
-    from bench.model.suite import BOUNDARIES
+    from bench.checkup import calibrate
 
-    if boundary is not None and boundary not in BOUNDARIES:
-        what = f"unknown boundary {boundary!r}.{did_you_mean(str(boundary), BOUNDARIES)}"
-        raise UsageError(what, where="boundary", fix=f"known: {', '.join(BOUNDARIES)}")
+    if boundary is not None:
+        _check_boundary(boundary)
     sides = [[side] if isinstance(side, Results | str | os.PathLike) else list(side) for side in (a, b)]
     runs = [
         [run if isinstance(run, Results) else read(run, store=store, packed=True) for run in side] for side in sides
@@ -452,9 +462,56 @@ def compare(
     ids = [run.header.run for side in runs for run in side]
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise UsageError(f"the run {twice[0]} is named twice", fix="name each run once, on one of the sides")
-    names = [across] if isinstance(across, str) else across
+    names = [across] if isinstance(across, str) else list(across)
     only = frozenset().union(*(selected(run, select) or () for run in runs[0])) if select else None
-    return compare.compare(runs[0], runs[1], boundary=boundary, across=names, axis=axis, baseline=baseline, only=only)
+    chosen, why = calibrate.suitable(Path(store), [run for side in runs for run in side], names, calibration)
+    several = bool(runs[1])
+    spread = known.spread_of(chosen, sittings=several) if chosen else None
+    whole = compare.compare(
+        *runs, boundary=boundary, across=names, axis=axis, baseline=baseline, only=only, spread=spread
+    )
+    return known.mark(whole, chosen, why, sittings=several)
+
+
+def history(
+    case: str,
+    *,
+    store: str | os.PathLike[str] = RESULTS,
+    boundary: Boundary | Sequence[Boundary] = (),
+    rehearsals: bool = False,
+    calibration: str = "",
+) -> list[History]:
+    """One case over all runs in ``store``: a point per run, and the runs at which its time steps to another level.
+
+    Args:
+        case: its label, or its id or at least 4 digits of it. A label that several cases have had over time, as a suite
+            was edited, has a history for each.
+        store: the folder of runs.
+        boundary: one or several; by default the first of ``gpu``, ``latency`` and ``gpu_unheld`` that was measured.
+        rehearsals: also runs of the backend fake.
+        calibration: as in ``compare``; by default the newest of the device, whatever its libraries are.
+
+    Raises:
+        UsageError: no run has the case, or the boundary of it; an unknown boundary.
+        StoreError: there is no run.
+    """
+    from bench.analysis import history
+    from bench.checkup import calibrate
+    from bench.store import histories
+
+    boundaries = [boundary] if isinstance(boundary, str) else list(boundary)
+    for each in boundaries:
+        _check_boundary(each)
+    loaded = histories.load(Path(store), case, history.matches, rehearsals=rehearsals)
+    whole = []
+    for bare, runs in history.histories(loaded.runs, loaded.cases, boundaries):
+        chosen = calibrate.of_device(Path(store), runs[-1:], calibration) if runs else None
+        found = history.with_steps(bare, runs, chosen)
+        whole.append(msgspec.structs.replace(found, unread=loaded.unread))
+    if not whole:
+        what = f"no run has {' or '.join(boundaries)} of {case}" if boundaries else f"{case} has no times"
+        raise UsageError(what, where="boundary", fix=f"trtbench history {shlex.quote(case)}")
+    return whole
 
 
 def tables(
@@ -617,12 +674,68 @@ def selftest(
     return selftest.run(processes, holds, on_event or _ignore)
 
 
+def calibrate(
+    suite: Suite | str | os.PathLike[str] | Request | None = None,
+    *,
+    runs: Results | str | os.PathLike[str] | Sequence[Results | str | os.PathLike[str]] = (),
+    processes: int = 28,
+    sittings: int = 2,
+    replicates: int = 0,
+    store: str | os.PathLike[str] = RESULTS,
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> Calibration:
+    """How identical code differs on this machine: the spread of processes, builds and sittings, how often ``compare``
+    would call it different, and how many processes find a difference of 1 to 5 %. Stored beside the device's runs.
+
+    Args:
+        suite: a suite, its file or a request: its cases are measured. None: only the ``runs`` count.
+        runs: stored runs that count as sittings too, named as in ``find``.
+        processes: of each case, in all sittings that are measured now.
+        sittings: runs of the suite, one after the other.
+        replicates: processes a side of the comparisons to come; by default those of the suite, else 7.
+        store: the folder of runs.
+        on_event: as in ``run``.
+        options: those of ``request`` that are left.
+
+    Raises:
+        UsageError: neither a suite nor runs, too few processes, or runs of different environments.
+        InputError, Interrupted: as ``run``; what was measured is stored, and ``runs`` can name it.
+    """
+    from bench.checkup import calibrate
+    from bench.store import calibrations
+
+    names = [runs] if isinstance(runs, Results | str | os.PathLike) else list(runs)
+    measured = [run if isinstance(run, Results) else read(run, store=store, packed=True) for run in names]
+    if suite is None and not measured:
+        raise UsageError("neither a suite nor a run is named", fix="trtbench calibrate suites/smoke.yaml")
+    if replicates:
+        calibrate.check_replicates(replicates)
+    policy = None
+    if suite is not None:
+        sizes = calibrate.split(processes, sittings)
+        planned = suite if isinstance(suite, Request) else request(suite, store=store, **options)
+        policy = planned.policy
+        measured += calibrate.measure(planned, sizes, on_event or _ignore, _finished)
+    calibration = calibrate.make(measured, replicates or calibrate.usual_replicates(policy))
+    calibrations.write(Path(store), calibration)
+    return calibration
+
+
 # ------------------------------------------------------------------------------------------------------------------
 
 
 def import_runner() -> None:
     """Import what plans and runs need, before something is started that an interrupt would have to end."""
     from bench.runner import run  # noqa: F401
+
+
+def _check_boundary(boundary: str) -> None:
+    from bench.model.suite import BOUNDARIES
+
+    if boundary not in BOUNDARIES:
+        what = f"unknown boundary {boundary!r}.{did_you_mean(str(boundary), BOUNDARIES)}"
+        raise UsageError(what, where="boundary", fix=f"known: {', '.join(BOUNDARIES)}")
 
 
 def _settings(

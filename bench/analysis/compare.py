@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -39,6 +39,8 @@ WHOLE = {"device": ("device", "limit"), "toolchain": ("python", "library", "flag
 # All that can be named; library, limit and flag also with one name: library:torch.
 DIMENSIONS = ("toolchain", "device", "driver", "python", "library", "limit", "flag")
 _MADE = ("export", "compile", "build")
+# The session sd and the process sd for a comparison of cases at a boundary.
+SpreadOf = Callable[[Sequence[Case], Boundary | None], tuple[float, float | None]]
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     ``axis`` is what partners differ in, empty if in nothing. ``only_a`` and ``only_b`` are the labels of cases without
     a partner; ``unfinished`` the runs that did not end by themselves; ``crossed`` what was named and differs; ``told``
-    how else the runs differ (policy, fork, cold, seed, version, files of models, card).
+    how else the runs differ (policy, fork, cold, seed, version, files of models, card). ``calibration`` is the name of
+    that whose spreads the verdicts use, with the least and the largest ``session_sd`` that they add at each boundary;
+    ``calibration_note`` says why one that is stored was not used, or what it does not cover.
     """
 
     a: tuple[str, ...]
@@ -98,6 +102,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     unfinished: tuple[str, ...] = ()
     crossed: tuple[Difference, ...] = ()
     told: tuple[Difference, ...] = ()
+    calibration: str = ""
+    session_sd: dict[Boundary, tuple[float, float]] = {}
+    calibration_note: str = ""
 
     @property
     def refused(self) -> tuple[Difference, ...]:
@@ -138,13 +145,15 @@ def compare(
     only: Collection[str] | None = None,
     session_sd: float = 0.0,
     process_sd: float | None = None,
+    spread: SpreadOf | None = None,
 ) -> Comparison:
     """The runs ``b`` against the runs ``a``; those of one side are pooled.
 
     Cases are partners if their ids are equal; with ``axis`` (one of AXES) if they are equal but for that. Without ``b``
     the cases of ``a`` are compared with each other along the axis: all against ``baseline`` (a backend), or the first.
     ``only`` are ids of cases of ``a``: pairs without one are left out.
-    ``session_sd`` and ``process_sd`` are standard deviations of logs of times, for the verdict.
+    ``session_sd`` and ``process_sd`` are standard deviations of logs of times, for the verdict; ``spread`` gives those
+    of each pair in their place.
 
     UsageError for an unknown axis, dimension or baseline, for several candidates as a partner, or if nothing has a
     partner.
@@ -170,9 +179,9 @@ def compare(
     for first, second in partners:
         differ = _of_members(first, second)
         names = (*across, *_of_axis(first.pool.case, second.pool.case, axis))
-        unnamed = tuple(each for each in differ if not _is_named(each.dimension, names))
+        unnamed = tuple(each for each in differ if not is_named(each.dimension, names))
         crossed |= dict.fromkeys(each for each in differ if each not in unnamed)
-        pairs.append(_pair(first, second, boundary, unnamed, session_sd, process_sd))
+        pairs.append(_pair(first, second, boundary, unnamed, spread or (lambda *_: (session_sd, process_sd))))
     return Comparison(
         a=tuple(run.header.run for run in a),
         b=tuple(run.header.run for run in b or a),
@@ -182,7 +191,7 @@ def compare(
         axis=axis,
         unfinished=tuple(run.header.run for run in (*a, *b) if not run.footer or run.footer.status != "complete"),
         crossed=tuple(crossed),
-        told=tuple(dict.fromkeys(_told((*a, *b)))),
+        told=tuple(dict.fromkeys(told((*a, *b)))),
     )
 
 
@@ -228,7 +237,8 @@ def _of_axis(first: Case, second: Case, axis: str) -> tuple[str, ...]:
     return ("toolchain",) if first.toolchain != second.toolchain and "toolchain" in AXES.get(axis, ()) else ()
 
 
-def _is_named(dimension: str, across: Sequence[str]) -> bool:
+def is_named(dimension: str, across: Sequence[str]) -> bool:
+    """Whether ``across`` names the dimension, or one that includes it."""
     whole = dimension.partition(":")[0]
     return any(dimension == name or whole == name or whole in WHOLE.get(name, ()) for name in across)
 
@@ -339,8 +349,7 @@ def _pair(
     second: _Member,
     boundary: Boundary | None,
     unnamed: tuple[Difference, ...],
-    session_sd: float,
-    process_sd: float | None,
+    spread: SpreadOf,
 ) -> Pair:
     shared = boundary or next((b for b in PRIMARY if b in first.pool.samples and b in second.pool.samples), None)
     a, b = (row_of(_at(member.pool, shared), shared) for member in (first, second))
@@ -365,6 +374,7 @@ def _pair(
     )
     if whole.why:
         return whole
+    session_sd, process_sd = spread((first.pool.case, second.pool.case), shared)
     decided = verdict(tops, bottoms, session_sd=session_sd, process_sd=process_sd)
     return msgspec.structs.replace(whole, kind=decided.kind, verdict=decided)
 
@@ -420,7 +430,7 @@ def _made(row: Row) -> float | None:
 # ----------------------------------------------------------------------------------------------- what is only told
 
 
-def _told(runs: Iterable[Run]) -> Iterator[Difference]:
+def told(runs: Iterable[Run]) -> Iterator[Difference]:
     """How the runs differ from the first one in what does not make them incomparable."""
     first, *others = runs
     for run in others:

@@ -57,7 +57,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"trtbench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (_run, _show, _compare, _runs, _list, _layers, _doctor, _selftest, _schema):
+    for add in (_run, _show, _compare, _calibrate, _history, _runs, _list, _layers, _doctor, _selftest, _schema):
         add(commands)
     words = sys.argv[1:] if argv is None else argv
     arguments, unknown = parser.parse_known_args(words)
@@ -164,7 +164,56 @@ def _compare(commands: _Commands) -> None:
         help="exit code 1 if a case is SLOWER (by more than that), has no result in B alone, or no verdict",
     )
     compare.add_argument("--select", type=_word, metavar="EXPR", help='only some cases of A, e.g. "precision=fp16"')
+    compare.add_argument(
+        "--calibration",
+        type=_word,
+        metavar="NAME",
+        help="that of this machine by its name or file, or none (default: the newest of the same environment)",
+    )
     compare.add_argument("--format", choices=("text", "json", "csv", "markdown", "github"), default="text")
+
+
+def _calibrate(commands: _Commands) -> None:
+    calibrate = commands.add_parser(
+        "calibrate",
+        parents=[_selection(), _artifacts(), _store(), _common()],
+        help="how identical code differs on this machine, and how many processes find a difference",
+        epilog="exit codes: 0 calibrated; 1 a case has no figures; 2 bad input; 130 interrupted.",
+    )
+    calibrate.add_argument(
+        "--from", dest="sources", type=_word, metavar="RUN[,RUN]", help="also stored runs, each as a sitting"
+    )
+    calibrate.add_argument("--processes", type=_positive, metavar="N", help="of each case, in all (default: 28)")
+    calibrate.add_argument("--sittings", type=_positive, metavar="N", help="runs one after the other (default: 2)")
+    calibrate.add_argument(
+        "--replicates", type=_positive, metavar="N", help="processes a side of later comparisons (default: the suite's)"
+    )
+    calibrate.add_argument("--format", choices=("text", "json", "markdown"), default="text")
+    _progress(calibrate, "auto", "live", "plain")
+    calibrate.set_defaults(example="trtbench calibrate suites/smoke.yaml", yes=True)
+
+
+def _history(commands: _Commands) -> None:
+    history = commands.add_parser(
+        "history", parents=[_store(), _common()], help="one case over all runs: when it became faster or slower"
+    )
+    history.add_argument("case", type=_word, metavar="CASE", help="its label, or its id or the beginning of that")
+    history.add_argument(
+        "--boundary",
+        type=_word,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="whose times: gpu, latency, throughput, ...; also several times (default: gpu, else latency)",
+    )
+    history.add_argument("--rehearsals", action="store_true", help="also runs of the backend fake")
+    history.add_argument(
+        "--calibration",
+        type=_word,
+        metavar="NAME",
+        help="that of this device by its name or file, or none (default: the newest)",
+    )
+    history.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
 
 
 def _runs(commands: _Commands) -> None:

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
     from bench.errors import BenchError
     from bench.report import escape
 
-    if arguments.command in ("run", "list", "layers"):
+    if arguments.command in ("run", "calibrate", "list", "layers"):
         from bench import api
 
         api.import_runner()
@@ -238,7 +238,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     runs = [[api.read(name, store=arguments.store, packed=True) for name in side] for side in sides]
     for run in (run for side in runs for run in side if run.damage):
         output.complain(f"trtbench: {escape.line(run.damage)}")
-    comparison = api.compare(*runs, axis=arguments.axis or "", select=arguments.select or "", **options)
+    options |= {"store": arguments.store, "calibration": arguments.calibration or "", "select": arguments.select or ""}
+    comparison = api.compare(*runs, axis=arguments.axis or "", **options)
     if arguments.format == "text":
         output.say(view.render(comparison, **output.screen()), end="")
     else:
@@ -264,6 +265,52 @@ def _again(arguments: argparse.Namespace, more: str = "", without: str = "") -> 
         del words[at : at + 2]
     words = [word for word in words if not (without and word.startswith(f"{without}="))]
     return " ".join(["trtbench", shlex.join(words), *([more] if more else [])])
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from bench import api
+    from bench.errors import UsageError
+    from bench.report import calibration as view
+
+    sources = _names_of(arguments.sources) if arguments.sources else []
+    if arguments.suite is None and not sources:
+        raise UsageError("neither a suite nor a run is named", fix=arguments.example)
+    planned = {name: getattr(arguments, name) for name in ("processes", "sittings")}
+    sizes = {name: value for name, value in planned.items() if value is not None}
+    if arguments.suite is None:
+        options = ("select", "device", "backend", "cache", "seed")
+        ignored = [*sizes, *(name for name in options if getattr(arguments, name) is not None)]
+        ignored += [name for name in ("cold", "rebuild") if getattr(arguments, name)]
+        if ignored:
+            fix = _command(arguments, "calibrate", "SUITE", "--from", arguments.sources)
+            raise UsageError(f"--{ignored[0]} is of a suite that is measured, and none is named", fix=fix)
+    request = _request(arguments, store=arguments.store) if arguments.suite else None
+    runs = [api.read(name, store=arguments.store, packed=True) for name in sources]
+    sizes["replicates"] = arguments.replicates or 0
+    with output.progress_view(arguments.progress, []) as on_event:
+        try:
+            calibration = api.calibrate(request, runs=runs, store=arguments.store, on_event=on_event, **sizes)
+        except api.Interrupted as error:
+            output.complain(f"interrupted; what was measured is {api.run_argument(error.run)}, which --from can name")
+            return 130
+    if arguments.format == "text":
+        output.say(view.render(calibration, arguments.store, **output.screen()), end="")
+    else:
+        output.say(getattr(view, arguments.format)(calibration), end="")
+    return int(bool(calibration.left_out))
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    from bench import api
+    from bench.report import history as view
+
+    options = {name: getattr(arguments, name) for name in ("store", "boundary", "rehearsals")}
+    histories = api.history(arguments.case, calibration=arguments.calibration or "", **options)
+    if arguments.format == "text":
+        output.say("\n".join(view.render(each, **output.screen()) for each in histories), end="")
+    else:
+        output.say(getattr(view, arguments.format)(histories), end="")
+    return 0
 
 
 def _names_of(side: str) -> list[str]:
@@ -461,6 +508,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "show": _show,
     "compare": _compare,
+    "calibrate": _calibrate,
+    "history": _history,
     "runs": _runs,
     "list": _list,
     "layers": _layers,

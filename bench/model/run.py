@@ -185,6 +185,7 @@ class Header(Data, frozen=True, kw_only=True):
     ``seed`` is that of inputs and weights; a ``cold`` run takes nothing from caches; ``sources`` has the SHA-256 of
     each of the user's files that its cases name; ``limits`` are those of the metrics' numbers, by model. In a run with
     ``fork`` workers are copies of processes that have imported their runtimes, not processes that imported them.
+    ``commit`` is that of the repository that the suite lies in, with ``-dirty`` where a tracked file was changed.
     """
 
     run: str
@@ -205,6 +206,7 @@ class Header(Data, frozen=True, kw_only=True):
     fork: bool = False
     sources: dict[str, str] = {}
     limits: dict[str, dict[str, Limit]] = {}
+    commit: str = ""
     schema: int = 2
 
 

@@ -82,7 +82,7 @@ def csv(comparison: Comparison) -> str:
 
 def json(comparison: Comparison) -> str:
     """One object: ``schema``, ``a``, ``b``, ``pairs`` (as in CSV, with ``differences``), ``only_a``, ``only_b``,
-    ``axis``, ``unfinished``, ``crossed``, ``told``.
+    ``axis``, ``unfinished``, ``crossed``, ``told``, ``calibration``, ``session_sd``, ``calibration_note``.
     """
     whole = {
         "schema": JSON_SCHEMA,
@@ -95,6 +95,9 @@ def json(comparison: Comparison) -> str:
         "unfinished": comparison.unfinished,
         "crossed": comparison.crossed,
         "told": comparison.told,
+        "calibration": comparison.calibration,
+        "session_sd": comparison.session_sd,
+        "calibration_note": comparison.calibration_note,
     }
     return escape.in_json(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n"
 
@@ -112,6 +115,7 @@ def notes(comparison: Comparison) -> list[str]:
     calibrated = sum(pair.verdict.basis == "calibration" for pair in comparison.pairs if pair.verdict)
     if calibrated:
         lines.append(f"the interval of {cells.count(calibrated, 'case')} is from the calibrated spread of processes")
+    lines += _calibration(comparison)
     for side, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             lines.append(f"only in {side}: {_labels(labels)}")
@@ -153,6 +157,19 @@ def _more(comparison: Comparison, verdicts: list[Verdict], processes: int) -> st
         if any(min(v.processes) < processes if len(sides) == 1 else v.processes[index] < processes for v in verdicts)
     ]
     return ", ".join(f"trtbench run --resume {run} --replicates {processes}" for run in short)
+
+
+def _calibration(comparison: Comparison) -> list[str]:
+    """Which calibration the verdicts use, or why they use none that is stored."""
+    note = escape.line(comparison.calibration_note)
+    if not comparison.calibration:
+        return [f"not calibrated: {note}"] if note else []
+    sds = ", ".join(
+        f"{low:.2%} of {boundary}" if low == high else f"{low:.2%} to {high:.2%} of {boundary}"
+        for boundary, (low, high) in comparison.session_sd.items()
+    )
+    spread = f": session sd {sds}" if sds else ""
+    return [f"calibrated by {comparison.calibration}{spread}" + (f"; {note}" if note else "")]
 
 
 def across(differences: tuple[Difference, ...]) -> str:

@@ -20,6 +20,7 @@ from bench.runner.request import Request
 from bench.runner.session import Finished, Session, refuse_contradictions, refuse_other_than_text
 from bench.store import artifacts, privacy
 from bench.suite.reader import locate, place_of_toolchain
+from bench.system import repository
 
 
 def _environment(request: Request) -> Environment:
@@ -53,6 +54,7 @@ def new_session(request: Request, on_event: OnEvent) -> Session:
         fork=settings.fork,
         sources=sources.of_all(plan.cases, Path(suite.path).parent.resolve()),
         limits={name: model.limits for name, model in suite.models.items() if model.limits},
+        commit=repository.commit(Path(suite.path).parent),
     )
     places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import re
 import shlex
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Set
 from pathlib import Path
 
 import msgspec
@@ -22,25 +22,27 @@ _MAX_NAMES = 5
 # A search for 19 digits in a row, by a table that makes all of them one: many times faster than an expression.
 _ONE_DIGIT = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19
+_CASE_START = b'{"line":"record","case":"'
 RECORD_START, HEADER_START = b'{"line":"record"', b'{"line":"header"'
 _HEADER_START = re.compile(rb'\{\s*"line"\s*:\s*"header"')
 _ANOTHER = f"name a run, or its file {RESULTS}/ARCH/DEVICE/RUN.jsonl; without a name it is the latest"
 
 
-def read(path: Path, *, packed: bool = False) -> Run:
+def read(path: Path, *, packed: bool = False, only: Set[str] | None = None) -> Run:
     """A run as it is on disk: of several records of one case and replicate the last. StoreError if it is no run.
 
     What cannot be read, or cannot be, is skipped and reported in ``damage``; a footer counts only if no record follows,
     but for a larger number of replicates, which becomes that of the header's policy.
 
     ``packed`` records take a tenth of the memory: their samples are ``stats.Ascending``, and they have no ``parts``.
+    ``only`` are the ids of the cases whose records are read.
     """
     damage: list[str] = []
     records: dict[tuple[str, int], Record] = {}
     footer: Footer | None = None
     times: dict[str, int] = {}
     with _no_collections():
-        items = lines(path, damage, packed=packed)
+        items = lines(path, damage, packed=packed, only=only)
         header = next(items)
         assert isinstance(header, Header)
         replicates = header.policy.replicates
@@ -97,9 +99,11 @@ def read_schema(path: Path) -> int:
         return codec.schema_of(file.readline(_HEADER_LIMIT), f"{path}:1")
 
 
-def lines(path: Path, damage: list[str], *, packed: bool = False) -> Generator[codec.Line, None, None]:
+def lines(
+    path: Path, damage: list[str], *, packed: bool = False, only: Set[str] | None = None
+) -> Generator[codec.Line, None, None]:
     """The header, then every record and footer that can be read and can be true; the others are reported in
-    ``damage``. What follows a second header is another run's. ``packed`` as for read().
+    ``damage``. What follows a second header is another run's. ``packed`` and ``only`` as for read().
     """
     try:
         with path.open("rb", buffering=1 << 20) as file:
@@ -112,6 +116,8 @@ def lines(path: Path, damage: list[str], *, packed: bool = False) -> Generator[c
                     damage.append(f"{where}: the last line is torn ({len(line)} bytes), skipped")
                     return
                 judge.records += line.startswith(RECORD_START)
+                if only is not None and line.startswith(_CASE_START) and _case_of(line) not in only:
+                    continue  # not even decoded
                 try:
                     item = codec.decode(line, schema, where)
                 except StoreError as error:
@@ -130,6 +136,11 @@ def lines(path: Path, damage: list[str], *, packed: bool = False) -> Generator[c
     except OSError as error:
         fix = f"ls -l {shlex.quote(str(path))}" if isinstance(error, PermissionError) else _ANOTHER
         raise StoreError(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from error
+
+
+def _case_of(line: bytes) -> str:
+    """The id of a record's case, by the beginning of its line."""
+    return line[len(_CASE_START) :].partition(b'"')[0].decode(errors="replace")
 
 
 def _packed(record: Record) -> Record:

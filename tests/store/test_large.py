@@ -40,6 +40,21 @@ def test_packed_records_have_their_samples_in_order_and_no_parts(tmp_path: Path)
     assert store.read(writer.path).records[0].measurements == (loop,)
 
 
+def test_only_the_records_of_some_cases_are_read(tmp_path: Path) -> None:
+    cases = case("a"), case("b")
+    writer = store.create(tmp_path, header(cases))
+    for replicate in range(2):
+        for of in cases:
+            writer.append(record(of, replicate))
+    writer.finish(msgspec.structs.replace(FOOTER, records=4))
+    some = store.read(writer.path, only={cases[1].id})
+    assert [each.case for each in some.records] == [cases[1].id] * 2
+    assert (some.damage, some.header.cases) == ("", cases)
+    assert some.footer is not None
+    assert some.footer.records == 4
+    assert store.read(writer.path, only=set()).records == ()
+
+
 @pytest.mark.parametrize("path", [GOLDEN, GOLDEN_V1], ids=lambda path: path.stem)
 def test_tables_of_packed_records_are_the_same_to_the_last_bit(path: Path) -> None:
     whole, packed = store.read(path), store.read(path, packed=True)

@@ -1,0 +1,97 @@
+"""How large a difference the verdict finds with so many processes, and how many it needs; pure."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+from bench.analysis.verdict import DIFFERENT, LEAST, verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+POWER = 0.9
+# More processes than this are no advice, and an effect of this size needs no statistics.
+MOST, LARGEST = 1000, 1.0
+_GRID = 48
+# Up to so many processes a side the rule is asked whether it can call any difference.
+_FEW = 8
+
+
+def power(effect: float, process_sd: float, session_sd: float, replicates: int) -> float:
+    """The probability that a side which takes ``1 + effect`` times as long is called SLOWER.
+
+    Logs of process medians are normal with the standard deviation ``process_sd`` on both sides, those of sittings with
+    ``session_sd``, which the verdict is given too. The probability is that of the rule given the two spreads that it
+    sees, averaged over their distribution (each chi-squared with ``replicates`` - 1 degrees of freedom) on a grid of
+    equally likely values. ValueError for fewer than 2 replicates.
+    """
+    if replicates < 2:
+        raise ValueError("one process says nothing of how processes differ")
+    from scipy.special import ndtr
+
+    if replicates <= _FEW and not _is_possible(effect, replicates):
+        return 0.0
+    limit, error = _limits(process_sd, session_sd, replicates)
+    if error == 0:
+        return float(math.log1p(effect) >= math.log1p(LEAST))
+    import numpy as np
+
+    needed = np.maximum(limit, math.log1p(LEAST))
+    return float(ndtr((math.log1p(effect) - needed) / error).mean())
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_possible(effect: float, replicates: int) -> bool:
+    """Whether the rule calls an effect a difference where processes hardly differ: of few it may ask for more."""
+    a = [1 + 1e-6 * n for n in range(replicates)]
+    return verdict(a, [(1 + effect) * time for time in a]).kind == "SLOWER"
+
+
+def _limits(process_sd: float, session_sd: float, replicates: int) -> tuple[np.ndarray[Any, Any], float]:
+    """Half of the interval of the rule for each pair of spreads on the grid, and the true standard error."""
+    import numpy as np
+
+    share, critical = _grid(replicates)
+    error = math.sqrt(2 * process_sd**2 / replicates + 2 * session_sd**2)
+    seen = np.sqrt(share * process_sd**2 / replicates + 2 * session_sd**2)
+    return critical * seen, error
+
+
+@functools.lru_cache(maxsize=256)
+def _grid(replicates: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Of pairs of sample variances (true variance 1) their sum, and Student's critical value at Satterthwaite's degrees
+    of freedom.
+    """
+    import numpy as np
+    from scipy.special import chdtri, stdtrit
+
+    freedom = replicates - 1
+    tails = (np.arange(_GRID) + 0.5) / _GRID
+    variances = chdtri(freedom, tails) / freedom
+    a, b = np.meshgrid(variances, variances)
+    dof = freedom * (a + b) ** 2 / (a**2 + b**2)
+    return a + b, stdtrit(dof, (1 + DIFFERENT) / 2)
+
+
+def smallest_effect(process_sd: float, session_sd: float, replicates: int) -> float | None:
+    """The smallest effect that is found with a probability of 0.9; None if that of 100 % is not."""
+    if power(LARGEST, process_sd, session_sd, replicates) < POWER:
+        return None
+    low, high = 0.0, LARGEST
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        low, high = (low, middle) if power(middle, process_sd, session_sd, replicates) >= POWER else (middle, high)
+    return high
+
+
+def replicates_needed(effect: float, process_sd: float, session_sd: float) -> int | None:
+    """Processes a side with which ``effect`` is found with a probability of 0.9; None where no number is enough."""
+    if power(effect, process_sd, session_sd, MOST) < POWER:
+        return None
+    low, high = 1, MOST
+    while low + 1 < high:  # more processes find what fewer do
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(effect, process_sd, session_sd, middle) >= POWER else (middle, high)
+    return high

@@ -1,0 +1,60 @@
+"""One case in all runs of a store: only its own records are read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.errors import StoreError, UsageError
+from bench.model.run import Run
+from bench.model.suite import Case
+from bench.store.files import runs
+from bench.store.reader import read, read_header
+
+_MAX_NAMES = 3
+_LONGEST_NAME = 200
+
+
+class Loaded(NamedTuple):
+    """The runs that have one of ``cases``, with its records alone; ``unread`` says which files or
+    lines could not be read.
+    """
+
+    runs: list[Run]
+    cases: list[Case]
+    unread: tuple[str, ...]
+
+
+def load(
+    root: Path, name: str, matches: Callable[[Sequence[Case], str], list[Case]], *, rehearsals: bool = False
+) -> Loaded:
+    """All runs under ``root`` with a case that ``matches`` finds by ``name``.
+
+    StoreError without any run, UsageError with the nearest names if none has such a case.
+    """
+    paths = runs(root, rehearsals=rehearsals)
+    if not paths:
+        raise StoreError(f"there are no runs in {root}", fix="trtbench run suites/smoke.yaml, or --store DIR")
+    labels: dict[str, None] = {}
+    cases: dict[str, Case] = {}
+    loaded: list[Run] = []
+    unread: list[str] = []
+    for path in paths:
+        try:
+            every = read_header(path).cases
+            labels |= dict.fromkeys(case.label for case in every)
+            if wanted := {case.id: case for case in matches(every, name)}:
+                run = read(path, packed=True, only=wanted.keys())
+                loaded.append(run)
+                unread += [run.damage] if run.damage else []
+                cases |= wanted
+        except StoreError as error:
+            unread.append(f"{error.where or path}: {error.what}")
+    if not cases:
+        close = difflib.get_close_matches(name[:_LONGEST_NAME], list(labels), n=_MAX_NAMES, cutoff=0.3)
+        guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        what = f"no run in {root} has the case {name[:_LONGEST_NAME]!r}.{guess}"
+        raise UsageError(what, fix="name a case as `trtbench show RUN` does, by its whole label, or by its id")
+    return Loaded(loaded, list(cases.values()), tuple(unread))

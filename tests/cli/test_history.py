@@ -1,0 +1,79 @@
+"""`trtbench history`: over the files of a store, in every format, and names that no case has."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench import store
+from bench.model.run import Footer
+from tests.analysis.test_compare import EAGER, HERE, INDUCTOR
+from tests.analysis.test_history import series
+from tests.conftest import Trtbench
+
+
+def write(root: Path, levels: list[float], here=HERE) -> None:
+    """A file for each run of a series."""
+    for run in series(levels, here=here):
+        day = f"202601{int(run.header.run[1:]) + 1:02}T000000Z-net-0000000"
+        header = msgspec.structs.replace(run.header, run=day, cases=(EAGER, INDUCTOR))
+        writer = store.create(root, header)
+        for record in run.records:
+            writer.append(record)
+            writer.append(msgspec.structs.replace(record, case=INDUCTOR.id, label=INDUCTOR.label))
+        writer.finish(Footer(finished="", status="complete", records=writer.records))
+
+
+def test_a_history_of_files_in_every_format(trtbench: Trtbench) -> None:
+    write(trtbench.store, [1.0] * 6 + [1.05] * 6)
+    write(trtbench.store, [2.0] * 2, msgspec.structs.replace(HERE, device="H200", slug="h200"))
+    assert trtbench("history", EAGER.label) == 0
+    assert trtbench.out.count(f"{EAGER.label} ({EAGER.id}): latency on ") == 2  # one a device
+    assert "step at 20260107T000000Z-net-0000000: 1.00 ms -> 1.05 ms" in trtbench.out
+    assert trtbench("history", INDUCTOR.id[:6], "--format", "json") == 0
+    whole = json.loads(trtbench.out)["histories"]
+    assert sorted(len(each["points"]) for each in whole) == [2, 12]
+    assert {each["label"] for each in whole} == {INDUCTOR.label}
+    assert trtbench("history", EAGER.label, "--format", "csv") == 0
+    assert len(list(csv.DictReader(io.StringIO(trtbench.out)))) == 14
+    assert trtbench("history", EAGER.label, "--format", "markdown", "--boundary", "latency") == 0
+    assert "| 20260107T000000Z-net-0000000 | " in trtbench.out.replace("\\_", "_")
+
+    assert trtbench("history", EAGER.label, "--calibration", "2026") == 2
+    assert "no calibration '2026'" in trtbench.err
+    assert trtbench("history", EAGER.label, "--boundary", "latncy") == 2
+    assert "Did you mean 'latency'?" in trtbench.err
+    assert trtbench("history", EAGER.label, "--boundary", "gpu") == 2
+    assert "no run has gpu of " in trtbench.err
+    assert trtbench("history", "net/eagr/fp32/batch=1") == 2
+    assert f"has the case 'net/eagr/fp32/batch=1'. Did you mean '{EAGER.label}' or " in trtbench.err
+
+
+def test_a_file_that_cannot_be_read_is_told(trtbench: Trtbench) -> None:
+    write(trtbench.store, [1.0] * 2)
+    bad = trtbench.store / "sm_90" / "h100" / "20260109T000000Z-net-0000000.jsonl"
+    bad.write_text("not a run\n")
+    torn = bad.with_name("20260101T000000Z-net-0000000.jsonl")
+    with torn.open("a") as file:
+        file.write('{"line":"rec')
+    assert trtbench("history", EAGER.label) == 0
+    assert "2 runs" in trtbench.out
+    assert "not read:" in trtbench.out
+    assert f"{bad}:1: not a" in trtbench.out
+    assert f"{torn}:9: the last line is torn" in " ".join(trtbench.out.split())
+
+
+@pytest.mark.parametrize("words", [["net"], ["net", "--format", "json"]])
+def test_a_store_without_runs(trtbench: Trtbench, words: list[str]) -> None:
+    assert trtbench("history", *words) == 2
+    assert "there are no runs in " in trtbench.err
+
+
+def test_an_empty_name(trtbench: Trtbench) -> None:
+    assert trtbench("history", "") == 2
+    assert "it is empty" in trtbench.err
