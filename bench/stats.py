@@ -17,11 +17,15 @@ __all__ = [
     "BOOTSTRAP_SAMPLES",
     "P99_SAMPLES",
     "Ascending",
+    "Drift",
     "Interval",
     "Ratio",
     "Spread",
     "bootstrap_ratio",
     "deviation",
+    "drift",
+    "groups_of",
+    "mann_kendall",
     "median",
     "median_interval",
     "percentiles",
@@ -34,6 +38,9 @@ __all__ = [
 P99_SAMPLES = 662
 _BOOTSTRAP_DRAWS = 2000
 BOOTSTRAP_SAMPLES = 6
+# A drift: of so many values, or medians of groups of them, a score of so many standard deviations of what order says by
+# chance (seven values in order have 3.0), and a change that matters.
+_TREND_LEAST, _TREND_GROUPS, _TREND_SCORE, _TREND_CHANGE = 7, 12, 2.7, 0.01
 
 
 class Ascending(Sequence[int]):
@@ -42,10 +49,9 @@ class Ascending(Sequence[int]):
     ``total`` is their sum, ``squares`` that of their squares, both exact. Equal to any sequence of the same numbers.
     """
 
-    __slots__ = ("squares", "total", "values")
+    __slots__ = ("_sums", "values")
     values: np.ndarray[Any, np.dtype[Any]]
-    total: int
-    squares: int
+    _sums: tuple[int, int] | None
 
     def __init__(self, samples: Sequence[int]) -> None:
         import numpy as np
@@ -57,9 +63,8 @@ class Ascending(Sequence[int]):
             values = np.array(samples, object)
         values.sort()
         least, most = (values.item(0), values.item(-1)) if len(values) else (0, 0)
-        exact = values if max(-least, most) ** 2 * len(values) < 2**63 else values.astype(object)
-        self.total, self.squares = int(exact.sum()), int(exact.dot(exact))
         self.values = values.astype(np.uint32) if least >= 0 and most < 2**32 else values
+        self._sums = None
 
     @classmethod
     def joined(cls, parts: Sequence[Ascending]) -> Ascending:
@@ -71,8 +76,29 @@ class Ascending(Sequence[int]):
         whole = cls.__new__(cls)
         whole.values = np.concatenate([part.values for part in parts])
         whole.values.sort()
-        whole.total, whole.squares = sum(part.total for part in parts), sum(part.squares for part in parts)
+        whole._sums = None
         return whole
+
+    @property
+    def total(self) -> int:
+        """The sum, exact."""
+        return self._summed()[0]
+
+    @property
+    def squares(self) -> int:
+        """The sum of the squares, exact."""
+        return self._summed()[1]
+
+    def _summed(self) -> tuple[int, int]:
+        """Computed when first asked for, as most series of a run are only stored."""
+        import numpy as np
+
+        if self._sums is None:
+            values = self.values
+            largest = max(-values.item(0), values.item(-1)) if len(values) else 0
+            exact = values.astype(np.int64 if largest**2 * len(values) < 2**63 else object)
+            self._sums = int(exact.sum()), int(exact.dot(exact))
+        return self._sums
 
     @overload
     def __getitem__(self, index: int) -> int: ...
@@ -114,6 +140,14 @@ class Spread(NamedTuple):
     high: float
     sd: float
     within: float
+
+
+class Drift(NamedTuple):
+    """From what times went to what, medians of the first and the last third; ``score`` is Mann and Kendall's."""
+
+    first: float
+    last: float
+    score: float
 
 
 class Ratio(NamedTuple):
@@ -295,6 +329,41 @@ def critical(dof: float, confidence: float) -> float:
     from scipy.special import ndtri, stdtrit
 
     return float(ndtri((1 + confidence) / 2) if math.isinf(dof) else stdtrit(dof, (1 + confidence) / 2))
+
+
+def groups_of(values: Sequence[float], most: int) -> list[float]:
+    """The medians of at most ``most`` groups of neighbours, of about the same size."""
+    n, groups = len(values), min(len(values), most)
+    return [median(values[group * n // groups : (group + 1) * n // groups]) for group in range(groups)]
+
+
+def mann_kendall(values: Sequence[float]) -> float:
+    """How much more often later values lie above earlier ones than below, in standard deviations of independent ones.
+
+    Positive for values that rise, negative for those that fall; with continuity correction, 0 for fewer than two. Mann,
+    "Nonparametric tests against trend", Econometrica 13 (1945) 245; Kendall, "Rank correlation methods" (1948).
+    """
+    n = len(values)
+    score = sum((later > earlier) - (later < earlier) for i, later in enumerate(values) for earlier in values[:i])
+    if not score:
+        return 0.0
+    return (score - math.copysign(1, score)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+
+
+def drift(times: Sequence[float]) -> Drift | None:
+    """How times in the order taken rise or fall, if they do so by 1 % or more and not by chance.
+
+    Mann and Kendall's test (mann_kendall) on the medians of 12 groups of neighbours, or on fewer times each for
+    itself. None for fewer than seven.
+    """
+    if len(times) < _TREND_LEAST:
+        return None
+    score = mann_kendall(groups_of(times, _TREND_GROUPS))
+    third = max(1, len(times) // 3)
+    first, last = float(median(times[:third])), float(median(times[-third:]))
+    if abs(score) < _TREND_SCORE or first <= 0 or last <= 0 or abs(math.log(last / first)) < math.log1p(_TREND_CHANGE):
+        return None
+    return Drift(first, last, score)
 
 
 def bootstrap_ratio(a: Sequence[float], b: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Ratio | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.analysis import compare
+from bench.analysis import compare, sides
 from bench.analysis.compare import Comparison, Difference, SpreadOf
 from bench.analysis.pool import Pool, gather
 from bench.analysis.power import replicates_needed, smallest_effect
@@ -330,7 +330,7 @@ def _processes(sittings: Mapping[int, Pool], boundary: Boundary, number: int) ->
     """The processes of each of ``number`` sittings, none of one that has too few; empty if all have, or a time is 0."""
     series: list[list[Process]] = [[] for _ in range(number)]
     for index, pool in sittings.items():
-        times = compare.times(pool, boundary)
+        times = sides.times(pool, boundary)
         if any(not time > 0 for time in times):
             return []
         builds = [record.build for record in pool.records if any(m.boundary == boundary for m in record.measurements)]

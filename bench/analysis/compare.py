@@ -9,15 +9,16 @@ from typing import Literal
 import msgspec
 
 from bench import stats
-from bench.analysis.pool import Pool, gather, gather_one
+from bench.analysis.overall import Overall, overall
+from bench.analysis.pool import Pool
 from bench.analysis.rows import PRIMARY, Row, baseline_label, row_of
+from bench.analysis.sides import Levels, Member, build_levels, levels, members, origins, session_level, times
 from bench.analysis.speed import check_baseline
 from bench.analysis.verdict import Verdict, verdict
 from bench.errors import UsageError, did_you_mean
 from bench.model.data import digest
-from bench.model.run import Environment, Record, Run
+from bench.model.run import Environment, Run
 from bench.model.suite import Boundary, Case, named
-from bench.units import NS_PER_S
 
 Kind = Literal["FASTER", "SLOWER", "SAME", "INCONCLUSIVE", "REFUSED", "NONE"]
 # What a pair may differ in, and the fields of a case that this stands for.
@@ -38,6 +39,8 @@ _NAMED = {"libraries": "library", "limits": "limit", "flags": "flag"}
 WHOLE = {"device": ("device", "limit"), "toolchain": ("python", "library", "flag")}
 # All that can be named; library, limit and flag also with one name: library:torch.
 DIMENSIONS = ("toolchain", "device", "driver", "python", "library", "limit", "flag")
+# SM clocks that differ by so much are shown with the times in cycles.
+CLOCKS = 0.01
 _MADE = ("export", "compile", "build")
 # The session sd and the process sd for a comparison of cases at a boundary.
 SpreadOf = Callable[[Sequence[Case], Boundary | None], tuple[float, float | None]]
@@ -60,6 +63,16 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.what} {self.a} -> {self.b}"
 
 
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """Inferences per second of B over those of A, geometric means over processes: above 1, B does more; with its 95 %
+    interval, None with fewer than two processes on a side.
+    """
+
+    ratio: float
+    low: float | None = None
+    high: float | None = None
+
+
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
     """A case of the first side, and its partner in the second; their rows have the times of ``boundary`` alone.
 
@@ -79,6 +92,8 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     b_ns: float | None = None
     a_made_ns: float | None = None
     b_made_ns: float | None = None
+    rate: Rate | None = None
+    cycles: float | None = None
     why: str = ""
     differences: tuple[Difference, ...] = ()
 
@@ -88,7 +103,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     ``axis`` is what partners differ in, empty if in nothing. ``only_a`` and ``only_b`` are the labels of cases without
     a partner; ``unfinished`` the runs that did not end by themselves; ``crossed`` what was named and differs; ``told``
-    how else the runs differ (policy, fork, cold, seed, version, files of models, card). ``calibration`` is the name of
+    how else the runs differ (policy, fork, cold, seed, version, files of models, card). ``overall`` are the geometric
+    means of the ratios, along an axis one for each value of the second side; ``levels`` is what several sessions and
+    builds of a side add to intervals. ``calibration`` is the name of
     that whose spreads the verdicts use, with the least and the largest ``session_sd`` that they add at each boundary;
     ``calibration_note`` says why one that is stored was not used, or what it does not cover.
     """
@@ -96,6 +113,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     a: tuple[str, ...]
     b: tuple[str, ...]
     pairs: tuple[Pair, ...]
+    overall: tuple[Overall, ...] = ()
+    levels: Levels = Levels()
     only_a: tuple[str, ...] = ()
     only_b: tuple[str, ...] = ()
     axis: str = ""
@@ -127,13 +146,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return too_slow or (failed and bool(self.failed)) or (inconclusive and undecided)
 
 
-class _Member(msgspec.Struct, frozen=True):
-    """A case of one side, pooled over its runs, with the environments that measured it."""
-
-    pool: Pool
-    environments: tuple[Environment, ...]
-
-
 def compare(
     a: Sequence[Run],
     b: Sequence[Run] = (),
@@ -161,7 +173,7 @@ def compare(
     _check(across, axis, bool(b))
     if baseline:
         check_baseline((case for run in a for case in run.header.cases), baseline)
-    sides = _members(a), _members(b) if b else {}
+    sides = members(a), members(b) if b else {}
     if b:
         partners, only_a, only_b = _across_runs(*sides, axis)
     else:
@@ -175,17 +187,20 @@ def compare(
         partners = [pair for pair in partners if any(member.pool.case.id in only for member in pair)]
         only_a, only_b = [], []
     crossed: dict[Difference, None] = {}
+    known = _levels(partners, boundary)
     pairs = []
     for first, second in partners:
         differ = _of_members(first, second)
         names = (*across, *_of_axis(first.pool.case, second.pool.case, axis))
         unnamed = tuple(each for each in differ if not is_named(each.dimension, names))
         crossed |= dict.fromkeys(each for each in differ if each not in unnamed)
-        pairs.append(_pair(first, second, boundary, unnamed, spread or (lambda *_: (session_sd, process_sd))))
+        pairs.append(_pair(first, second, boundary, unnamed, known, spread or (lambda *_: (session_sd, process_sd))))
     return Comparison(
         a=tuple(run.header.run for run in a),
         b=tuple(run.header.run for run in b or a),
         pairs=tuple(pairs),
+        overall=_overall(pairs, axis),
+        levels=known,
         only_a=tuple(only_a),
         only_b=tuple(only_b),
         axis=axis,
@@ -247,7 +262,7 @@ def _names(a: Sequence[Run], b: Sequence[Run]) -> str:
     return " and ".join(",".join(run.header.run for run in side) for side in (a, b) if side)
 
 
-def _requests_differ(a: dict[str, _Member], b: dict[str, _Member]) -> str:
+def _requests_differ(a: dict[str, Member], b: dict[str, Member]) -> str:
     """In which fields the first cases differ that have one label and two ids; empty if there are none."""
     cases = {member.pool.case.label: member.pool.case for member in a.values()}
     pairs = [(cases[m.pool.case.label], m.pool.case) for m in b.values() if m.pool.case.label in cases]
@@ -266,25 +281,6 @@ def _nothing_in_common(several: bool, differ: str = "") -> str:
     return "name a second run, or another axis"
 
 
-def _members(runs: Sequence[Run]) -> dict[str, _Member]:
-    """The cases of one side by id, in the order of the plans, each with the processes of all runs."""
-    pools: dict[str, list[Pool]] = {}
-    environments: dict[str, list[Environment]] = {}
-    for run in runs:
-        for pool in gather(run):
-            pools.setdefault(pool.case.id, []).append(pool)
-            here = run.header.environments.get(pool.case.toolchain) or run.header.environments.get("default")
-            environments.setdefault(pool.case.id, []).extend([here] if here else [])
-    return {key: _Member(_joined(several), tuple(environments[key])) for key, several in pools.items()}
-
-
-def _joined(pools: Sequence[Pool]) -> Pool:
-    if len(pools) == 1:
-        return pools[0]
-    records: list[Record] = [record for pool in pools for record in pool.records]
-    return gather_one(pools[0].case, records)
-
-
 def _identity(case: Case, axis: str) -> str:
     """The same for cases that differ in the axis alone."""
     if not axis:
@@ -293,16 +289,16 @@ def _identity(case: Case, axis: str) -> str:
     return digest({name: value for name, value in fields.items() if name not in ("source", *AXES[axis])})
 
 
-def _grouped(side: dict[str, _Member], axis: str) -> dict[str, list[_Member]]:
-    groups: dict[str, list[_Member]] = {}
+def _grouped(side: dict[str, Member], axis: str) -> dict[str, list[Member]]:
+    groups: dict[str, list[Member]] = {}
     for member in side.values():
         groups.setdefault(_identity(member.pool.case, axis), []).append(member)
     return groups
 
 
 def _across_runs(
-    a: dict[str, _Member], b: dict[str, _Member], axis: str
-) -> tuple[list[tuple[_Member, _Member]], list[str], list[str]]:
+    a: dict[str, Member], b: dict[str, Member], axis: str
+) -> tuple[list[tuple[Member, Member]], list[str], list[str]]:
     """The partners, and the labels of what has none."""
     first, second = _grouped(a, axis), _grouped(b, axis)
     common = [key for key in first if key in second]
@@ -319,23 +315,23 @@ def _across_runs(
     )
 
 
-def _within(side: dict[str, _Member], axis: str, baseline: str) -> tuple[list[tuple[_Member, _Member]], list[str]]:
+def _within(side: dict[str, Member], axis: str, baseline: str) -> tuple[list[tuple[Member, Member]], list[str]]:
     """Each case of one side with the baseline of those that differ from it in the axis alone, by default the first."""
     partners, alone = [], []
-    for members in _grouped(side, axis).values():
-        cases = [member.pool.case for member in members]
+    for group in _grouped(side, axis).values():
+        cases = [member.pool.case for member in group]
         exact = [n for n, case in enumerate(cases) if named(case.backend, case.options) == baseline]
         plain = [n for n, case in enumerate(cases) if case.backend == baseline]
         base = (exact or plain or [0])[0] if axis == "backend" else 0
         alone += [case.label for case in cases] if len(cases) == 1 else []
-        partners += [(members[base], member) for n, member in enumerate(members) if n != base]
+        partners += [(group[base], member) for n, member in enumerate(group) if n != base]
     return partners, alone
 
 
 # ------------------------------------------------------------------------------------------------------------- pairs
 
 
-def _of_members(first: _Member, second: _Member) -> list[Difference]:
+def _of_members(first: Member, second: Member) -> list[Difference]:
     """In what any of the environments of two cases differs from the first, each once."""
     environments = (*first.environments, *second.environments)
     if not environments:
@@ -345,13 +341,14 @@ def _of_members(first: _Member, second: _Member) -> list[Difference]:
 
 
 def _pair(
-    first: _Member,
-    second: _Member,
+    first: Member,
+    second: Member,
     boundary: Boundary | None,
     unnamed: tuple[Difference, ...],
+    known: Levels,
     spread: SpreadOf,
 ) -> Pair:
-    shared = boundary or next((b for b in PRIMARY if b in first.pool.samples and b in second.pool.samples), None)
+    shared = _shared(first, second, boundary)
     a, b = (row_of(_at(member.pool, shared), shared) for member in (first, second))
     label = a.label if a.case == b.case else f"{a.label} -> {b.label}"
     whole = Pair(label=label, a=a, b=b, boundary=shared, kind="REFUSED", differences=unnamed)
@@ -365,6 +362,8 @@ def _pair(
         b_ns=_centre(bottoms),
         a_made_ns=_made(a),
         b_made_ns=_made(b),
+        rate=_rate(first.pool.rates, second.pool.rates),
+        cycles=_cycles(a, b, shared, _centre(tops), _centre(bottoms)),
         why=_unsound("the first", first.pool)
         or _unsound("the second", second.pool)
         or _without_times("the first", tops, shared)
@@ -375,8 +374,40 @@ def _pair(
     if whole.why:
         return whole
     session_sd, process_sd = spread((first.pool.case, second.pool.case), shared)
-    decided = verdict(tops, bottoms, session_sd=session_sd, process_sd=process_sd)
+    if session_sd or known.known:
+        groups = origins(first, shared), origins(second, shared)
+        backends = first.pool.case.backend, second.pool.case.backend
+        session = session_level(known, groups, session_sd)
+        builds = build_levels(known, backends, groups)
+        decided = verdict(tops, bottoms, process_sd=process_sd, session=session, builds=builds, groups=groups)
+    else:
+        decided = verdict(tops, bottoms, process_sd=process_sd)
     return msgspec.structs.replace(whole, kind=decided.kind, verdict=decided)
+
+
+def _shared(first: Member, second: Member, boundary: Boundary | None) -> Boundary | None:
+    """The boundary of a pair: the one that was named, else the first of PRIMARY that both sides have."""
+    return boundary or next((b for b in PRIMARY if b in first.pool.samples and b in second.pool.samples), None)
+
+
+def _levels(partners: Sequence[tuple[Member, Member]], boundary: Boundary | None) -> Levels:
+    """From each member at each boundary once, as along an axis one is the partner of several."""
+    sides: dict[tuple[int, Boundary | None], tuple[Member, Boundary | None]] = {}
+    for pair in partners:
+        shared = _shared(*pair, boundary)
+        sides |= {(id(member), shared): (member, shared) for member in pair}
+    return levels(sides.values())
+
+
+def _overall(pairs: Sequence[Pair], axis: str) -> tuple[Overall, ...]:
+    """That of all pairs, or along an axis, where a case may have several partners, by what the second side is."""
+    groups: dict[str, list[Verdict]] = {}
+    for pair in pairs:
+        if pair.verdict:
+            of = {"backend": pair.b.backend, "precision": pair.b.precision}.get(axis, "")
+            groups.setdefault(of, []).append(pair.verdict)
+    means = (overall(verdicts, of) for of, verdicts in groups.items())
+    return tuple(mean for mean in means if mean is not None)
 
 
 def _at(pool: Pool, boundary: Boundary | None) -> Pool:
@@ -384,17 +415,32 @@ def _at(pool: Pool, boundary: Boundary | None) -> Pool:
     return msgspec.structs.replace(pool, samples={key: each for key, each in pool.samples.items() if key == boundary})
 
 
-def times(pool: Pool, boundary: Boundary | None) -> list[float]:
-    """Nanoseconds by process: medians, or in ``throughput`` per inference."""
-    if boundary == "throughput":
-        return [NS_PER_S / rate for rate in pool.rates if rate > 0]
-    if boundary is None:
-        return []
-    return [float(stats.median(samples)) for samples in pool.samples.get(boundary, ())]
-
-
 def _centre(medians: Sequence[float]) -> float | None:
     return statistics.geometric_mean(medians) if medians and min(medians) > 0 else None
+
+
+def _rate(a: Sequence[float], b: Sequence[float]) -> Rate | None:
+    above, below = _centre(b), _centre(a)
+    if above is None or below is None:
+        return None
+    interval = stats.ratio_interval(b, a)
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return Rate(ratio=above / below, low=low, high=high)
+
+
+def _cycles(a: Row, b: Row, boundary: Boundary | None, a_ns: float | None, b_ns: float | None) -> float | None:
+    """The ratio of the times on the GPU in cycles, if the medians of the SM clock differ by CLOCKS or more."""
+    clocks = _clock(a), _clock(b)
+    if boundary not in ("gpu", "gpu_unheld") or not (a_ns and b_ns and clocks[0] and clocks[1]):
+        return None
+    moved = clocks[1] / clocks[0]
+    return b_ns / a_ns * moved if abs(moved - 1) >= CLOCKS else None
+
+
+def _clock(row: Row) -> float | None:
+    """The median of the processes' medians of the SM clock under load, MHz."""
+    known = [of.gpu.sm_mhz_median for of in row.telemetry.values() if of.gpu and of.gpu.sm_mhz_median]
+    return statistics.median(known) if known else None
 
 
 def _unsound(side: str, pool: Pool) -> str:

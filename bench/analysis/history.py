@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from bench import stats
-from bench.analysis import compare, steps
+from bench.analysis import compare, sides, steps
 from bench.analysis.calibration import spread
 from bench.analysis.compare import Difference
 from bench.analysis.pool import Pool, gather
@@ -149,7 +149,7 @@ def matches(cases: Sequence[Case], name: str) -> list[Case]:
 def _of(moments: Sequence[_Moment], boundary: Boundary) -> tuple[History, list[Run]]:
     points, runs, gaps = [], [], []
     for each in moments:
-        times = compare.times(each.pool, boundary)
+        times = sides.times(each.pool, boundary)
         if why := _unsound(each.pool, times, boundary):
             gaps.append((each.run.header.run, why))
             continue

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence, Set
 from typing import Literal
 
 from bench import stats
-from bench.analysis.compare import times
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import baseline_label
+from bench.analysis.sides import times
 from bench.analysis.speed import CONFIDENCE, baseline_of, baselines_of, check_baseline
 from bench.analysis.times import category
 from bench.errors import UsageError

@@ -15,6 +15,8 @@ POWER = 0.9
 # More processes than this are no advice, and an effect of this size needs no statistics.
 MOST, LARGEST = 1000, 1.0
 _GRID = 48
+# As good as infinitely many degrees of freedom.
+_KNOWN = 1e9
 # Up to so many processes a side the rule is asked whether it can call any difference.
 _FEW = 8
 
@@ -52,27 +54,27 @@ def _is_possible(effect: float, replicates: int) -> bool:
 def _limits(process_sd: float, session_sd: float, replicates: int) -> tuple[np.ndarray[Any, Any], float]:
     """Half of the interval of the rule for each pair of spreads on the grid, and the true standard error."""
     import numpy as np
+    from scipy.special import stdtrit
 
-    share, critical = _grid(replicates)
-    error = math.sqrt(2 * process_sd**2 / replicates + 2 * session_sd**2)
-    seen = np.sqrt(share * process_sd**2 / replicates + 2 * session_sd**2)
-    return critical * seen, error
+    freedom, between = replicates - 1, 2 * session_sd**2
+    a, b = (variances * process_sd**2 / replicates for variances in _grid(freedom))
+    seen = a + b + between
+    with np.errstate(invalid="ignore", divide="ignore"):  # of no spread at all there is nothing to be unsure of
+        dof = np.nan_to_num(freedom * seen**2 / (a**2 + b**2), nan=np.inf, posinf=np.inf)
+    error = math.sqrt(2 * process_sd**2 / replicates + between)
+    return stdtrit(np.minimum(dof, _KNOWN), (1 + DIFFERENT) / 2) * np.sqrt(seen), error
 
 
 @functools.lru_cache(maxsize=256)
-def _grid(replicates: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Of pairs of sample variances (true variance 1) their sum, and Student's critical value at Satterthwaite's degrees
-    of freedom.
-    """
+def _grid(freedom: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Pairs of equally likely sample variances, whose true one is 1, of so many degrees of freedom each."""
     import numpy as np
-    from scipy.special import chdtri, stdtrit
+    from scipy.special import chdtri
 
-    freedom = replicates - 1
     tails = (np.arange(_GRID) + 0.5) / _GRID
     variances = chdtri(freedom, tails) / freedom
     a, b = np.meshgrid(variances, variances)
-    dof = freedom * (a + b) ** 2 / (a**2 + b**2)
-    return a + b, stdtrit(dof, (1 + DIFFERENT) / 2)
+    return a, b
 
 
 def smallest_effect(process_sd: float, session_sd: float, replicates: int) -> float | None:

@@ -23,13 +23,12 @@ from bench.analysis.speed import (
     size,
     speed_of,
 )
+from bench.analysis.unsteady import unsteady
 from bench.model.run import Failure, Record, Run, Warning
 from bench.model.suite import Boundary, Case, named
 from bench.model.telemetry import Telemetry
 from bench.stats import Ascending
 
-# Standard deviation of the logs of process medians from which processes are said to differ.
-_APART = 0.01
 # The boundary that speed, rank and speed of light are read from: the first one that a model's baseline has.
 PRIMARY: tuple[Boundary, ...] = ("gpu", "latency", "gpu_unheld")
 # The order of columns; throughput is shown as a rate instead.
@@ -234,7 +233,7 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str)
         cards=tuple(sorted({record.card for record in pool.records} - {""})),
         warnings=(
             *distinct(warning for record in pool.records for warning in record.warnings),
-            *_spread(pool, primary),
+            *unsteady(pool, primary),
         ),
         failure=pool.failures[0] if pool.failures else None,
     )
@@ -260,22 +259,6 @@ def _time(processes: tuple[Ascending, ...]) -> Figure:
         sd=stats.deviation(samples),
         samples=len(samples),
     )
-
-
-def _spread(pool: Pool, primary: Boundary | None) -> tuple[Warning, ...]:
-    """The warning ``Spread`` for processes that differ by more than their samples explain; needs three of them."""
-    spread = stats.process_spread(pool.samples[primary]) if primary in pool.samples else None
-    if spread is None or spread.sd < _APART or spread.sd < 2 * spread.within:
-        return ()
-    figures = {
-        "boundary": primary,
-        "low_ns": spread.low,
-        "high_ns": spread.high,
-        "sd": spread.sd,
-        "within": spread.within,
-        "graph": pool.case.cuda_graph,
-    }
-    return (Warning(kind="Spread", figures=figures),)
 
 
 def _rate(pool: Pool) -> Figure | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from statistics import fmean
 from typing import Literal, NamedTuple
 
 from bench import stats
+from bench.analysis import deals
 from bench.model.data import Data
 
 # A difference is called one if the 99 % interval of the ratio excludes 1 and it is at least 1 %; two sides are called
@@ -16,6 +17,16 @@ DIFFERENT, SAME, SHOWN = 0.99, 0.90, 0.95
 LEAST, ALIKE = 0.01, 0.02
 # Processes of a case that is to have a verdict.
 USUAL = 7
+# How sure a number of processes is to decide that is named as enough.
+POWER = 0.9
+# Some programs are in one of several states, process by process: few processes of two sides may then differ by chance
+# without any spread on a side. So a difference must also be rare among all deals of the processes. The limit is the
+# largest at which no distribution that was simulated is called different in more than 1.1 % (docs/statistics.md).
+RARE = 0.016
+# Sides of four have 70 deals, of which two are most extreme: that must do, and Welch's t alone is right there.
+_FOUR = 4
+# Where no deal can be that rare (three of each: 2 of 20), only states further apart than any of a spread of 5 % would.
+FEW, _FAR = 3, 0.20
 # More processes than this are no advice.
 MOST = 1000
 # Of two sides without any spread the times are rounded: to a tick of 32 ns or less, of calls of 10 us or more.
@@ -29,8 +40,10 @@ class Verdict(Data, frozen=True, kw_only=True):
     """Times of B against times of A: ``ratio`` is B / A of the geometric means over processes, ``low`` to ``high`` its
     95 % interval, None where there is none.
 
-    ``basis`` is what the interval rests on: the spread of these processes, a calibrated one, or nothing. ``needed`` are
-    processes per side that would decide; None where it is decided, where no number would, or without a basis.
+    ``error`` is the standard error of the ratio's log with ``dof`` degrees of freedom, ``shared`` the part of it that
+    sessions have, which other cases of the same runs share. ``basis`` is what they rest on: the spread of these
+    processes, a calibrated one, or nothing. ``needed`` are processes per side that would decide with a probability of
+    90 % if ratio and spreads are what they seem; None where it is decided, where no number would, or without a basis.
     """
 
     kind: Kind
@@ -40,6 +53,25 @@ class Verdict(Data, frozen=True, kw_only=True):
     needed: int | None
     processes: tuple[int, int]
     basis: Literal["processes", "calibration", "none"]
+    error: float | None = None
+    dof: float | None = None
+    shared: float = 0.0
+
+
+class Level(NamedTuple):
+    """A source of variance above the process: the standard deviation ``sd`` of a group's log, its degrees of freedom,
+    and of each side the sum of the squares of its groups' shares: 1 for one group, 1/k for k equal, 0 where the side
+    does not have this source.
+    """
+
+    sd: float
+    dof: float = _KNOWN
+    shares: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def variance(self) -> float:
+        """What it adds to that of the difference."""
+        return self.sd**2 * sum(self.shares)
 
 
 class _Difference(NamedTuple):
@@ -55,29 +87,34 @@ class _Difference(NamedTuple):
 
 
 def verdict(
-    a: Sequence[float], b: Sequence[float], *, session_sd: float = 0.0, process_sd: float | None = None
+    a: Sequence[float],
+    b: Sequence[float],
+    *,
+    session_sd: float = 0.0,
+    process_sd: float | None = None,
+    session: Level | None = None,
+    builds: Sequence[Level] = (),
+    groups: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
 ) -> Verdict:
     """B against A, by the medians of their processes in ns (or times per inference): below 1, B takes less time.
 
     Welch's t on the logs ("The generalization of Student's problem when several different population variances are
-    involved", Biometrika 34 (1947) 28). FASTER or SLOWER if the 99 % interval of the ratio excludes 1 and the ratio
-    differs from 1 by 1 % or more; SAME if the 90 % interval lies within 2 %; else INCONCLUSIVE.
+    involved", Biometrika 34 (1947) 28). FASTER or SLOWER if the 99 % interval of the ratio excludes 1, the ratio
+    differs from 1 by 1 % or more, and at most 1.6 % of all ways to deal the processes to the sides have means as far
+    apart; SAME if the 90 % interval lies within 2 %; else INCONCLUSIVE. Two processes of a side, or three against five
+    or fewer, can never be that rare: the former get no verdict of a difference then, the latter one of 20 % or more.
 
     ``session_sd`` is the standard deviation of the log of a level from one session to another, for sides that were
-    measured in different ones. ``process_sd`` is that between processes, from a calibration: it is used where a side
-    has one process, whose own samples are no evidence of it.
+    measured in one session each; ``session`` says it of several, ``builds`` of several builds, and ``groups`` says of
+    each process in which session and build it was, so that these are left out of the spread of processes.
+    ``process_sd`` is that between processes, from a calibration: it is used for a side of one process, whose own
+    samples are no evidence of it.
 
     ValueError without a process on a side, for a time that is not a positive finite number, or for a standard deviation
     that is negative or no number.
     """
-    for name, sd in (("session_sd", session_sd), ("process_sd", process_sd or 0.0)):
-        if not 0 <= sd < math.inf:
-            raise ValueError(f"{name} is {sd}, which is no standard deviation")
-    for name, side in (("a", a), ("b", b)):
-        if not side:
-            raise ValueError(f"{name} has no process")
-        if wrong := [time for time in side if not (time > 0 and math.isfinite(time))]:
-            raise ValueError(f"{name} has the time {wrong[0]}, which is no positive number")
+    levels = (session or Level(session_sd), *builds)
+    _check(a, b, {"session_sd": levels[0].sd, "process_sd": process_sd or 0.0})
     logs = [math.log(time) for time in a], [math.log(time) for time in b]
     ratio = math.exp(fmean(logs[1]) - fmean(logs[0]))
     processes = len(a), len(b)
@@ -85,34 +122,91 @@ def verdict(
         return Verdict(
             kind="INCONCLUSIVE", ratio=ratio, low=None, high=None, needed=None, processes=processes, basis="none"
         )
-    difference = _difference(*logs, session_sd, process_sd)
-    kind, half = _kind(difference), difference.half(SHOWN)
+    labels = groups or ((0,) * len(a), (0,) * len(b))
+    spreads = [_spread(side, of_side, process_sd) for side, of_side in zip(logs, labels, strict=True)]
+    difference = _difference(fmean(logs[1]) - fmean(logs[0]), spreads, processes, levels)
+    kind = _kind(difference, *logs, known=min(processes) < 2)
+    half = difference.half(SHOWN)
     return Verdict(
         kind=kind,
         ratio=ratio,
         low=math.exp(difference.log - half),
         high=math.exp(difference.log + half),
-        needed=_needed(*logs, session_sd, process_sd) if kind == "INCONCLUSIVE" else None,
+        needed=_needed(difference.log, spreads, levels) if kind == "INCONCLUSIVE" else None,
         processes=processes,
         basis="processes" if min(processes) > 1 else "calibration",
+        error=difference.error,
+        dof=difference.dof,
+        shared=math.sqrt(levels[0].variance),
     )
 
 
-def _difference(a: Sequence[float], b: Sequence[float], session_sd: float, process_sd: float | None) -> _Difference:
-    """That of the logs ``a`` and ``b``; Satterthwaite's degrees of freedom (Biometrics Bulletin 2 (1946) 110)."""
-    log = fmean(b) - fmean(a)
-    if min(len(a), len(b)) < 2:
+def replicates_needed(effect: float, sd: float, *, power: float = POWER, session_sd: float = 0.0) -> int | None:
+    """Processes a side with which a ratio of ``1 + effect`` is called FASTER or SLOWER with probability ``power``.
+
+    ``sd`` is the standard deviation of the logs of process medians on both sides. None if no number up to 1,000 does:
+    an effect near 1 %, or below what sessions differ by. ValueError for an effect of -1 or less, or an ``sd`` or a
+    power that cannot be.
+    """
+    if not effect > -1 or not 0 <= sd < math.inf or not 0 < power < 1:
+        raise ValueError(f"no number of processes for the effect {effect}, the sd {sd} and the power {power}")
+    plan = _Plan(math.log1p(effect), [_Spread(sd, 1.0)] * 2, (Level(session_sd),))
+    return _least(lambda n: plan.differs(n) >= power)
+
+
+def _check(a: Sequence[float], b: Sequence[float], sds: dict[str, float]) -> None:
+    for name, sd in sds.items():
+        if not 0 <= sd < math.inf:
+            raise ValueError(f"{name} is {sd}, which is no standard deviation")
+    for name, side in (("a", a), ("b", b)):
+        if not side:
+            raise ValueError(f"{name} has no process")
+        if wrong := [time for time in side if not (time > 0 and math.isfinite(time))]:
+            raise ValueError(f"{name} has the time {wrong[0]}, which is no positive number")
+
+
+# --------------------------------------------------------------------------------------------------------- the rule
+
+
+class _Spread(NamedTuple):
+    """The standard deviation of a side's processes, and its degrees of freedom per process beyond the first."""
+
+    sd: float
+    known_by: float
+
+    def dof(self, n: int) -> float:
+        """Those of n processes."""
+        return _KNOWN if math.isinf(self.known_by) else self.known_by * (n - 1)
+
+
+def _spread(logs: Sequence[float], groups: Sequence[Hashable], process_sd: float | None) -> _Spread:
+    """That of the processes themselves, within groups if some have two; a side with one has the calibrated one."""
+    n = len(logs)
+    if n < 2:
         assert process_sd is not None
-        variance = max(process_sd, _ROUNDING) ** 2 * (1 / len(a) + 1 / len(b))
-        return _Difference(log, math.sqrt(variance + 2 * session_sd**2), _KNOWN)
-    parts = [max(_sd(side), _ROUNDING) ** 2 / len(side) for side in (a, b)]
-    dof = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (a, b), strict=True))
-    return _Difference(log, math.sqrt(sum(parts) + 2 * session_sd**2), dof)
+        return _Spread(max(process_sd, _ROUNDING), _KNOWN)
+    members: dict[Hashable, list[float]] = {}
+    for log, group in zip(logs, groups, strict=True):
+        members.setdefault(group, []).append(log)
+    within = list(members.values()) if len(members) < n else [list(logs)]
+    squares = sum((log - centre) ** 2 for of in within for centre in (fmean(of),) for log in of)
+    dof = n - len(within)
+    return _Spread(max(math.sqrt(squares / dof), _ROUNDING), dof / (n - 1))
 
 
-def _kind(difference: _Difference) -> Kind:
+def _difference(log: float, spreads: Sequence[_Spread], n: tuple[int, int], levels: Sequence[Level]) -> _Difference:
+    """With the variances of processes and levels, and the degrees of freedom of Satterthwaite, "An approximate
+    distribution of estimates of variance components", Biometrics Bulletin 2 (1946) 110.
+    """
+    parts = [(spread.sd**2 / count, spread.dof(count)) for spread, count in zip(spreads, n, strict=True)]
+    parts += [(level.variance, level.dof) for level in levels]
+    variance, uncertain = sum(part for part, _ in parts), sum(part**2 / dof for part, dof in parts)
+    return _Difference(log, math.sqrt(variance), variance**2 / uncertain if uncertain else _KNOWN)
+
+
+def _kind(difference: _Difference, a: Sequence[float], b: Sequence[float], known: bool) -> Kind:
     log = difference.log
-    if abs(log) > difference.half(DIFFERENT) and abs(math.expm1(log)) >= LEAST:
+    if abs(log) > difference.half(DIFFERENT) and abs(math.expm1(log)) >= LEAST and (known or _is_rare(log, a, b)):
         return "FASTER" if log < 0 else "SLOWER"
     half = difference.half(SAME)
     if math.exp(log - half) >= 1 - ALIKE and math.exp(log + half) <= 1 + ALIKE:
@@ -120,27 +214,82 @@ def _kind(difference: _Difference) -> Kind:
     return "INCONCLUSIVE"
 
 
-def _needed(a: Sequence[float], b: Sequence[float], session_sd: float, process_sd: float | None) -> int | None:
-    """Processes on each side that would decide, if their difference and their spreads stay as they are."""
-    log = fmean(b) - fmean(a)
-    known = min(len(a), len(b)) < 2
-    sds = [max(process_sd or 0.0, _ROUNDING)] * 2 if known else [max(_sd(side), _ROUNDING) for side in (a, b)]
-    variance = sds[0] ** 2 + sds[1] ** 2
-    spread = sds[0] ** 4 + sds[1] ** 4
+def _is_rare(log: float, a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether so large a difference is rare among the deals; of few processes, whether it is far beyond states."""
+    fewest = min(len(a), len(b))
+    if not _can_be_rare(len(a), len(b)):
+        return fewest >= FEW and abs(math.expm1(log)) >= _FAR
+    return deals.rarity(a, b) <= (RARE if (len(a), len(b)) != (_FOUR, _FOUR) else 2 / deals.number(_FOUR, _FOUR))
 
-    def decides(n: int) -> bool:
-        dof = variance**2 / spread * (n - 1) if spread else _KNOWN
-        return _kind(_Difference(log, math.sqrt(variance / n + 2 * session_sd**2), dof)) != "INCONCLUSIVE"
 
+def _can_be_rare(a: int, b: int) -> bool:
+    """Whether any deal can; equal sides have two that are most extreme, one and its mirror image."""
+    most_extreme = 2 if a == b else 1
+    return min(a, b) >= _FOUR or most_extreme / deals.number(a, b) <= RARE
+
+
+# ------------------------------------------------------------------------------------------- how many would decide
+
+
+def _needed(log: float, spreads: Sequence[_Spread], levels: Sequence[Level]) -> int | None:
+    """Processes on each side that decide with the probability POWER, if difference and spreads stay as they are."""
+    plan = _Plan(log, spreads, levels)
+    return _least(lambda n: max(plan.differs(n), plan.is_same(n)) >= POWER)
+
+
+def _least(decides: Callable[[int], bool]) -> int | None:
+    """The least number of processes that decides, where more decide what fewer do."""
     if not decides(MOST):
         return None
-    low, high = min(len(a), len(b), 1), MOST
-    while low + 1 < high:  # more processes decide what fewer do
+    low, high = 1, MOST
+    while low + 1 < high:
         middle = (low + high) // 2
         low, high = (low, middle) if decides(middle) else (middle, high)
     return high
 
 
-def _sd(values: Sequence[float]) -> float:
-    centre = fmean(values)
-    return math.sqrt(sum((value - centre) ** 2 for value in values) / (len(values) - 1))
+class _Plan:
+    """What is to be expected of so many processes a side, whose difference and spreads are these."""
+
+    def __init__(self, log: float, spreads: Sequence[_Spread], levels: Sequence[Level]) -> None:
+        self._log = log
+        self._process = sum(spread.sd**2 for spread in spreads)
+        self._process_squared = sum(spread.sd**4 / spread.known_by for spread in spreads)
+        self._above = sum(level.variance for level in levels)
+        self._above_squared = sum(level.variance**2 / level.dof for level in levels)
+
+    def differs(self, n: int) -> float:
+        """The probability of FASTER or SLOWER: that a noncentral t exceeds the limit, by the approximation of Johnson
+        and Welch, "Applications of the non-central t-distribution", Biometrika 31 (1940) 362; and that the estimate is
+        1 % or more.
+        """
+        effect = abs(self._log)
+        if n < 2 or not (_can_be_rare(n, n) or (n >= FEW and abs(math.expm1(self._log)) >= _FAR)):
+            return 0.0
+        error, dof = self._error(n)
+        limit = stats.critical(dof, DIFFERENT)
+        least = math.log1p(LEAST) if self._log > 0 else -math.log1p(-LEAST)
+        beyond = (effect / error - limit * (1 - 1 / (4 * dof))) / math.sqrt(1 + limit**2 / (2 * dof))
+        return _below(min(beyond, (effect - least) / error))
+
+    def is_same(self, n: int) -> float:
+        """The probability of SAME, with the standard error as expected."""
+        if n < 2 and self._process_squared:
+            return 0.0
+        error, dof = self._error(n)
+        half = stats.critical(dof, SAME) * error
+        low, high = math.log1p(-ALIKE) + half, math.log1p(ALIKE) - half
+        return _below((high - self._log) / error) - _below((low - self._log) / error) if low < high else 0.0
+
+    def _error(self, n: int) -> tuple[float, float]:
+        """The standard error and its degrees of freedom, rounded, as critical values of few are soon known."""
+        variance = self._process / n + self._above
+        uncertain = self._above_squared + (self._process_squared / n**2 / (n - 1) if self._process_squared else 0.0)
+        dof = variance**2 / uncertain if uncertain else _KNOWN
+        error = max(math.sqrt(variance), _ROUNDING / math.sqrt(n))
+        return error, dof if math.isinf(dof) else float(max(1, round(dof)))
+
+
+def _below(z: float) -> float:
+    """The probability that a normal variable lies below ``z`` standard deviations."""
+    return math.erfc(-z / math.sqrt(2)) / 2

@@ -160,7 +160,7 @@ class _Measuring:
         self.medians[boundary] = median(series.samples)
         self.spans[boundary] = series.span
         if boundary in ("gpu", "gpu_unheld", "latency"):
-            self.warnings += result.imprecise(measurement, self.policy)
+            self.warnings += [*result.imprecise(measurement, self.policy), *result.drifts(measurement)]
         return measurement
 
     def warm_up(self, held: bool) -> None:

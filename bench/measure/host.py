@@ -75,7 +75,7 @@ def measure_host(
             rule = stop.StopRule(policy, clock)
             samples = sample(take, rule)
             measurements.append(Measurement(boundary="latency", samples=samples, batch=case.batch, stop=rule.reason))
-            warnings += result.imprecise(measurements[-1], policy)
+            warnings += [*result.imprecise(measurements[-1], policy), *result.drifts(measurements[-1])]
         if "throughput" in wanted:
             measurements.append(throughput(lanes, clock, policy, case.batch, ranged=ranged))
             if len(lanes) < case.streams:

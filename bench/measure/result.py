@@ -12,7 +12,7 @@ from bench.measure.loop import WarmUp
 from bench.model.run import Measurement, Warning
 from bench.model.suite import Policy
 from bench.model.telemetry import ClockFigures
-from bench.stats import median_interval
+from bench.stats import drift, median_interval
 
 # The reason why a throughput loop ended: its window is full. The other one is MaxTime.
 WINDOW = "Window"
@@ -22,6 +22,8 @@ _CALLS = 256
 _COARSE = 0.02
 # A tenth is what host times differ by from one second to the next on a quiet machine.
 _OVERLAPPED = 1.1
+# A drift of samples is told of so many and by so much: noise of a host lasts for many calls, and moves times by less.
+_DRIFT_SAMPLES, _DRIFT_CHANGE = 48, 0.02
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,15 @@ def imprecise(measurement: Measurement, policy: Policy) -> list[Warning]:
     if measurement.stop == stop.MAX_TIME:
         figures |= {"max_time_ns": policy.max_time_ns, "batch": measurement.batch}
     return [Warning(kind="Imprecise" if enough else measurement.stop, figures=figures)]
+
+
+def drifts(measurement: Measurement) -> list[Warning]:
+    """A warning if the samples rise or fall from the first to the last, by 2 % or more."""
+    change = drift(measurement.samples) if len(measurement.samples) >= _DRIFT_SAMPLES else None
+    if change is None or abs(math.log(change.last / change.first)) < math.log1p(_DRIFT_CHANGE):
+        return []
+    figures = {"level": "samples", "boundary": measurement.boundary, "first_ns": change.first, "last_ns": change.last}
+    return [Warning(kind="Drift", figures=figures)]
 
 
 def most_calls(policy: Policy) -> int:

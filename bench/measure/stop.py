@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.measure.trend import groups_of, mann_kendall
 from bench.model.seam import Clock
 from bench.model.suite import Policy
-from bench.stats import Interval, median_interval
+from bench.stats import Interval, groups_of, mann_kendall, median_interval
 from bench.units import NS_PER_S
 
 TARGET_REACHED = "TargetReached"

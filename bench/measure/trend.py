@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from statistics import median
 
+from bench.stats import groups_of, mann_kendall
 from bench.units import NS_PER_S
 
 # Samples are put together into slices of at least this time, so that fast calls need no more memory than slow ones.
@@ -38,22 +37,3 @@ class Trend:
         later = self._medians[int(_EARLY * len(self._medians)) :]
         values = groups_of(later, _GROUPS)
         return len(values) < _FEWEST or abs(mann_kendall(values)) >= _DEVIATIONS
-
-
-def groups_of(values: Sequence[float], most: int) -> list[float]:
-    """The medians of at most ``most`` groups of neighbours, of about the same size."""
-    n, groups = len(values), min(len(values), most)
-    return [median(values[group * n // groups : (group + 1) * n // groups]) for group in range(groups)]
-
-
-def mann_kendall(values: Sequence[float]) -> float:
-    """How much more often later values lie above earlier ones than below, in standard deviations of independent ones.
-
-    Positive for values that rise, negative for those that fall; with continuity correction, 0 for fewer than two. Mann,
-    "Nonparametric tests against trend", Econometrica 13 (1945) 245; Kendall, "Rank correlation methods" (1948).
-    """
-    n = len(values)
-    score = sum((later > earlier) - (later < earlier) for i, later in enumerate(values) for earlier in values[:i])
-    if not score:
-        return 0.0
-    return (score - math.copysign(1, score)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18)

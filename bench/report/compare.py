@@ -13,7 +13,8 @@ import msgspec
 from bench.analysis.compare import WHOLE, Comparison, Difference, Pair
 from bench.analysis.pool import Score
 from bench.analysis.verdict import MOST, USUAL, Verdict
-from bench.report import cells, escape, table
+from bench.model.run import Warning
+from bench.report import cells, escape, table, warnings
 from bench.report.table import Column
 from bench.units import format_time
 
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 JSON_SCHEMA = 1
 # As in report.text: the highest leaves first.
-DROP = {"build": 60, "energy": 50, "memory": 40, "processes": 35, "rel L2": 30, "time of": 20, "B": 12, "A": 11}
+DROP = {
+    "build": 60, "energy": 50, "memory": 40, "QPS": 35, "processes": 33, "rel L2": 30, "cycles": 25, "time of": 20,
+    "B": 12, "A": 11,
+}  # fmt: skip
 _STYLES = {"SLOWER": "red", "FASTER": "green", "SAME": "", "INCONCLUSIVE": "", "REFUSED": "yellow", "NONE": "dim"}
+_UNSTEADY = ("TwoStates", "Drift")
 _UNCHANGED, _UNDECIDED = "No case changed.", "No case is known to have changed."
 LEGEND = (
     "ratio is time of B / time of A with its 95% interval; a difference: the 99% interval excludes 1, by 1% or more;"
-    " SAME: the 90% interval is within 2% of 1; build, memory and energy are B / A"
+    " SAME: the 90% interval is within 2% of 1; cycles, QPS, build, memory and energy are B / A"
 )
 
 
@@ -39,6 +44,8 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False) -> s
     columns, dropped = table.fit(_columns(comparison.pairs), width)
     styles = {index: _STYLES[pair.kind] for index, pair in enumerate(comparison.pairs)}
     lines += ["", *table.draw(columns, width, spans={}, styles=styles)]
+    for line in means(comparison):
+        lines += table.wrap(line, width)
     if dropped:
         lines += table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width)
     for line in notes(comparison):
@@ -49,13 +56,10 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False) -> s
 
 def markdown(comparison: Comparison) -> str:
     """One table, its notes as a list below."""
-    lines = [*(escape.markdown(line) + "  " for line in _heading(comparison)), "", *_grid(comparison.pairs)]
-    lines += [
-        "",
-        *(f"- {escape.markdown(note)}" for note in notes(comparison)),
-        "",
-        f"{LEGEND[0].upper()}{LEGEND[1:]}.",
-    ]
+    lines = [*(escape.markdown(line) + "  " for line in _heading(comparison)), "", *_grid(comparison.pairs), ""]
+    if averages := means(comparison):
+        lines += [*(escape.markdown(line) + "  " for line in averages), ""]
+    lines += [*(f"- {escape.markdown(note)}" for note in notes(comparison)), "", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
     return escape.lines("\n".join(lines), sys.maxsize) + "\n"
 
 
@@ -67,6 +71,7 @@ def github(comparison: Comparison) -> str:
     grid = _UNDECIDED if open_ended and not changed else grid
     why = [f"- {escape.markdown(note)}" for note in _first_notes(comparison)]
     lines = [f"**trtbench: {counts(comparison)}**", "", grid, "", *why, *[""] * bool(why)]
+    lines += [line for mean in means(comparison) for line in (escape.markdown(mean), "")]
     return "\n".join([*lines, "<details><summary>all cases</summary>", "", markdown(comparison), "</details>"]) + "\n"
 
 
@@ -81,14 +86,19 @@ def csv(comparison: Comparison) -> str:
 
 
 def json(comparison: Comparison) -> str:
-    """One object: ``schema``, ``a``, ``b``, ``pairs`` (as in CSV, with ``differences``), ``only_a``, ``only_b``,
-    ``axis``, ``unfinished``, ``crossed``, ``told``, ``calibration``, ``session_sd``, ``calibration_note``.
+    """One object: ``schema``, ``a``, ``b``, ``pairs`` (as in CSV, with ``differences``), ``geometric_means`` of their
+    ratios, ``sessions`` and ``builds`` (what they differ by), ``only_a``, ``only_b``, ``axis``, ``unfinished``,
+    ``crossed``, ``told``, ``calibration``, ``session_sd``, ``calibration_note``.
     """
+    levels = comparison.levels
     whole = {
         "schema": JSON_SCHEMA,
         "a": comparison.a,
         "b": comparison.b,
         "pairs": [{**_flat(pair), "differences": pair.differences} for pair in comparison.pairs],
+        "geometric_means": comparison.overall,
+        "sessions": levels.session._asdict() if levels.session else None,
+        "builds": {backend: component._asdict() for backend, component in levels.builds.items()},
         "only_a": comparison.only_a,
         "only_b": comparison.only_b,
         "axis": comparison.axis,
@@ -109,13 +119,22 @@ def counts(comparison: Comparison) -> str:
     return ", ".join(f"{number} {names.get(kind, kind)}" for kind, number in found.items() if number)
 
 
+def means(comparison: Comparison) -> list[str]:
+    """``geometric mean of 12 ratios: 0.953 [0.948, 0.958]``; along an axis a line for each second side."""
+    return [
+        f"geometric mean of {cells.count(mean.pairs, 'ratio')}{f' of {escape.name(mean.of)}' if mean.of else ''}: "
+        + _interval(mean.ratio, mean.low, mean.high)
+        for mean in comparison.overall
+    ]
+
+
 def notes(comparison: Comparison) -> list[str]:
     """What a reader of the table has to know, one sentence each."""
     lines = _first_notes(comparison)
     calibrated = sum(pair.verdict.basis == "calibration" for pair in comparison.pairs if pair.verdict)
     if calibrated:
         lines.append(f"the interval of {cells.count(calibrated, 'case')} is from the calibrated spread of processes")
-    lines += _calibration(comparison)
+    lines += [*_calibration(comparison), *_levels(comparison), *_unsteady(comparison)]
     for side, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             lines.append(f"only in {side}: {_labels(labels)}")
@@ -139,7 +158,7 @@ def _first_notes(comparison: Comparison) -> list[str]:
     if needed := [decided for decided in undecided if decided.needed]:
         most = max(decided.needed or 0 for decided in needed)
         what = f"{cells.count(len(needed), 'case')} INCONCLUSIVE: {most} processes a side would decide"
-        lines.append(f"{what}{' all of them' * (len(needed) > 1)}: {_more(comparison, needed, most)}")
+        lines.append(f"{what} each with 90% probability: {_more(comparison, needed, most)}")
     if endless := len(undecided) - len(alone) - len(needed):
         what = f"{cells.count(endless, 'case')} INCONCLUSIVE: {MOST:,} processes a side would not decide"
         lines.append(f"{what}, as far as ratio and spread stay as they are")
@@ -202,6 +221,33 @@ def _unjudged(comparison: Comparison) -> list[str]:
     return [f"not judged, {why}: {_labels(labels)}" for why, labels in reasons.items()]
 
 
+def _levels(comparison: Comparison) -> list[str]:
+    """What sessions and builds differ by, where the runs tell."""
+    levels = comparison.levels
+    parts = [("sessions", levels.session)] if levels.session else []
+    parts += [(f"builds of {escape.name(backend)}", component) for backend, component in levels.builds.items()]
+    return [
+        f"{name} differ by {100 * of.sd:.2g}% (sd, {cells.count(of.dof, 'degree')} of freedom): part of the intervals"
+        for name, of in parts
+    ]
+
+
+def _unsteady(comparison: Comparison) -> list[str]:
+    """Where the times of a side have two states or drift, alike ones together."""
+    groups: dict[tuple[str, ...], list[tuple[str, Warning]]] = {}
+    for pair in comparison.pairs:
+        for side, row in (("A", pair.a), ("B", pair.b)):
+            for warning in row.warnings:
+                if warning.kind in _UNSTEADY:
+                    groups.setdefault((side, *warnings.key(warning)), []).append((row.label, warning))
+    lines = []
+    for (side, *_), members in groups.items():
+        text, hint = warnings.describe(warnings.merge([warning for _, warning in members]))
+        labels = list(dict.fromkeys(label for label, _ in members))
+        lines.append(f"{side}, {_labels(labels, 3)}: {text}; try: {hint}")
+    return lines
+
+
 def _heading(comparison: Comparison) -> list[str]:
     sides = [
         f"{side}: {', '.join(map(escape.line, runs))}" for side, runs in (("A", comparison.a), ("B", comparison.b))
@@ -233,11 +279,22 @@ def _columns(pairs: tuple[Pair, ...]) -> list[Column]:
         column("ratio", [_ratio(pair) for pair in pairs], left=True),
         column("verdict", [_verdict(pair) for pair in pairs], left=True),
         column("processes", [_processes(pair) for pair in pairs]),
+        *([column("cycles", [_share(pair.cycles) for pair in pairs])] if any(pair.cycles for pair in pairs) else []),
         column("rel L2", [_change(pair) for pair in pairs]),
+        *([column("QPS", [_share(pair.rate.ratio if pair.rate else None) for pair in pairs])] if _rates(pairs) else []),
         column("memory", [_of(pair.a.memory, pair.b.memory) if _alike(pair) else "-" for pair in pairs]),
         column("energy", [_of(pair.a.energy, pair.b.energy) for pair in pairs]),
         column("build", [_of(pair.a_made_ns, pair.b_made_ns) for pair in pairs]),
     ]
+
+
+def _rates(pairs: tuple[Pair, ...]) -> bool:
+    """Whether inferences per second are worth a column; they are the reciprocals of times of throughput."""
+    return any(pair.rate and pair.boundary != "throughput" for pair in pairs)
+
+
+def _share(ratio: float | None) -> str:
+    return _quotient(ratio) if ratio is not None else "-"
 
 
 def _alike(pair: Pair) -> bool:
@@ -251,9 +308,13 @@ def _time(ns: float | None) -> str:
 def _ratio(pair: Pair) -> str:
     if not (decided := pair.verdict):
         return "-"
-    if decided.low is None or decided.high is None:
-        return _quotient(decided.ratio)
-    return f"{_quotient(decided.ratio)} [{_quotient(decided.low)}, {_quotient(decided.high)}]"
+    return _interval(decided.ratio, decided.low, decided.high)
+
+
+def _interval(ratio: float, low: float | None, high: float | None) -> str:
+    return (
+        _quotient(ratio) if low is None or high is None else f"{_quotient(ratio)} [{_quotient(low)}, {_quotient(high)}]"
+    )
 
 
 def _quotient(value: float) -> str:
@@ -310,6 +371,7 @@ def _flat(pair: Pair) -> dict[str, Any]:
             f"{name}_case": row.case,
             f"{name}_ns": ns,
             f"{name}_processes": row.processes,
+            f"{name}_rate": row.rate.value if row.rate else None,
             **{f"{name}_{field}": value for field, value in _accuracy(row.score).items()},
             f"{name}_memory": row.memory,
             f"{name}_energy": row.energy,
@@ -324,6 +386,10 @@ def _flat(pair: Pair) -> dict[str, Any]:
         "high": decided.high if decided else None,
         "needed": decided.needed if decided else None,
         "basis": decided.basis if decided else None,
+        "rate_ratio": pair.rate.ratio if pair.rate else None,
+        "rate_low": pair.rate.low if pair.rate else None,
+        "rate_high": pair.rate.high if pair.rate else None,
+        "cycles": pair.cycles,
         "why": pair.why or texts(pair.differences),
         **sides,
     }

@@ -46,6 +46,7 @@ _WAITS = (
 )
 _FORK = "let each other stream wait for the call's at first: in PyTorch side.wait_stream(torch.cuda.current_stream())"
 _MOST_OUTPUTS = 3
+_MANY_PROCESSES = 7
 # What a sentence meets in figures that it was not written for: others, or of another type, or too large to format.
 _UNKNOWN = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 # A number in a text, with its unit of time or size, as that changes with it; conv2d and fp16 are names.
@@ -257,6 +258,28 @@ def _spread(f: Figures) -> Advice:
     )
 
 
+def _two_states(f: Figures) -> Advice:
+    part, states = percent(f["share"], ".0%"), f"{time(f['low_ns'])} and {time(f['high_ns'])}"
+    if f["level"] == "processes":
+        text = f"processes are in one of two states of {f['boundary']}, {states} ({part} of {number(f['processes'])})"
+        hint = f"{_MANY_PROCESSES} or more processes (replicates), so that both sides of a comparison have both states"
+    else:
+        text = f"calls have two states of {f['boundary']}, {states} ({part}): the median shows the more frequent"
+        hint = "--stats shows how far percentiles lie apart; look for what alternates: an algorithm, a clock, a core"
+    if f["boundary"] == "gpu" and not f["graph"]:
+        hint += "; cuda_graph: on fixes what is launched"
+    return Advice(text, hint)
+
+
+def _drift(f: Figures) -> Advice:
+    change = f"from {time(f['first_ns'])} to {time(f['last_ns'])}"
+    if f["level"] == "processes":
+        text = f"process medians of {f['boundary']} went {change} in the course of the run"
+        return Advice(text, "measure again once the machine has settled; lock the clock (nvidia-smi -lgc MHZ)")
+    text = f"{f['boundary']} went {change} within a process"
+    return Advice(text, "a longer warmup, a locked clock (nvidia-smi -lgc MHZ), or fewer other programs")
+
+
 def _noisy_host(f: Figures) -> Advice:
     reasons, window = [], seconds(f["window_ns"])
     if "longest_wait_ns" in f:
@@ -421,6 +444,7 @@ def _exporter_warning(f: Figures) -> Advice:
 SENTENCES: dict[str, Callable[[Figures], Advice]] = {
     "BlindReference": _blind_reference,
     "ClockChanged": _clock_changed,
+    "Drift": _drift,
     "ExporterWarning": _exporter_warning,
     "FasterThanLight": _faster_than_light,
     "FewerLanes": _fewer_lanes,
@@ -449,6 +473,7 @@ SENTENCES: dict[str, Callable[[Figures], Advice]] = {
     "StateChanges": _state_changes,
     "Throttled": _throttled,
     "TracerWarning": _tracer_warning,
+    "TwoStates": _two_states,
     "TransferBound": _transfer_bound,
     "Unheld": _unheld,
 }

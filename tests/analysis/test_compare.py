@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 
 from bench.analysis import compare
@@ -206,3 +207,88 @@ def test_what_a_comparison_fails_on_is_what_is_named() -> None:
     alone = compare.compare([run([(EAGER, 1.0)], processes=1)], [run([(EAGER, 1.05)], "B", processes=1)])
     assert alone.fails(inconclusive=True)
     assert not alone.fails(slower=0.0, failed=True)
+
+
+def test_the_mean_of_ratios_is_of_all_pairs_or_of_each_backend() -> None:
+    cases = [case(batch) for batch in ("eager", "inductor", "aoti", "fake")]
+    a, b = run([(of, 1.0) for of in cases]), run([(of, 1.1 + n / 10) for n, of in enumerate(cases)], "B")
+    (mean,) = compare.compare([a], [b]).overall
+    assert (mean.of, mean.pairs) == ("", 4)
+    assert mean.ratio == pytest.approx((1.1 * 1.2 * 1.3 * 1.4) ** 0.25, rel=1e-3)
+    assert mean.low is not None
+    assert mean.high is not None
+    assert mean.low < mean.ratio < mean.high < mean.low * 1.01
+    several = run(
+        [
+            (each, ms)
+            for batch in (1, 8)
+            for each, ms in (
+                (case("eager", dynamic={}, streams=batch), 1.0),
+                (case("inductor", streams=batch), 0.8),
+                (case("aoti", streams=batch), 0.5),
+            )
+        ]
+    )
+    assert [
+        (mean.of, mean.pairs, round(mean.ratio, 2)) for mean in compare.compare([several], axis="backend").overall
+    ] == [
+        ("inductor", 2, 0.8),
+        ("aoti", 2, 0.5),
+    ]
+
+
+def sessions(side: str, rng, session_sd: float, number: int, cases: int = 60) -> list[Run]:
+    """Runs of many cases in three processes each, that differ by 0.5 %, in sessions that move each case."""
+    runs = []
+    for session in range(number):
+        levels = np.exp(session_sd * rng.standard_normal(cases))
+        whole = run([(case(model_of(n)), float(levels[n])) for n in range(cases)], f"{side}{session}", processes=0)
+        noise = np.exp(0.005 * rng.standard_normal((cases, 3)))
+        records = [
+            record(of, float(levels[n] * noise[n, k]), k) for n, of in enumerate(whole.header.cases) for k in range(3)
+        ]
+        runs.append(msgspec.structs.replace(whole, records=tuple(records)))
+    return runs
+
+
+def model_of(n: int) -> str:
+    return f"backend{n}"
+
+
+@pytest.mark.parametrize("numbers", [(3, 3), (3, 1)])
+def test_sessions_of_a_side_widen_intervals_by_what_they_differ_by(numbers: tuple[int, int]) -> None:
+    rng = np.random.default_rng(5)
+    pairs = []
+    for _ in range(5):
+        whole = compare.compare(sessions("A", rng, 0.02, numbers[0]), sessions("B", rng, 0.02, numbers[1]))
+        assert whole.levels.session is not None
+        assert whole.levels.session.sd == pytest.approx(0.02, rel=0.4)
+        pairs += [pair.verdict for pair in whole.pairs if pair.verdict]
+    assert len(pairs) == 300
+    assert (
+        sum(each.kind in ("FASTER", "SLOWER") for each in pairs) / len(pairs) <= 0.01 + 3 * (0.01 / len(pairs)) ** 0.5
+    )
+    covered = sum(each.low <= 1 <= each.high for each in pairs if each.low and each.high) / len(pairs)
+    assert 0.92 <= covered <= 0.98
+
+
+def test_sessions_alike_leave_the_interval_to_processes() -> None:
+    rng = np.random.default_rng(6)
+    whole = compare.compare(sessions("A", rng, 0.0, 2), sessions("B", rng, 0.0, 2))
+    assert whole.levels.session is not None
+    assert whole.levels.session.sd < 0.002
+    assert sum(pair.kind == "SAME" for pair in whole.pairs) >= 0.9 * len(whole.pairs)
+
+
+def test_builds_are_a_source_of_variance_of_their_backend() -> None:
+    def built(name: str, steps: tuple[float, ...]) -> Run:
+        whole = run([(EAGER, 1.0)], name, processes=0)
+        records = [record(EAGER, steps[n % 3] * (1 + n / 10_000), n, build=n % 3) for n in range(9)]
+        return msgspec.structs.replace(whole, records=tuple(records))
+
+    whole = compare.compare([built("A", (1.0, 1.03, 0.97))], [built("B", (1.1, 1.13, 1.07))])
+    (pair,) = whole.pairs
+    assert whole.levels.builds["eager"].sd == pytest.approx(0.029, rel=0.1)
+    assert pair.verdict is not None
+    assert pair.verdict.error == pytest.approx(0.029 * (2 / 3) ** 0.5, rel=0.1)
+    assert pair.verdict.dof == pytest.approx(4, abs=0.5)

@@ -9,10 +9,10 @@ import statistics
 import msgspec
 import pytest
 
-from bench.analysis.rows import models, rows
+from bench.analysis.rows import Row, models, rows
 from bench.errors import UsageError
 from bench.model.run import Failure, Measurement, Record
-from bench.model.suite import Range
+from bench.model.suite import Case, Range
 from bench.model.telemetry import GpuFigures, HostFigures, Telemetry
 from bench.report import export, text
 from bench.report.warnings import describe
@@ -66,6 +66,35 @@ def test_processes_that_differ_by_more_than_their_samples_explain_are_told() -> 
     host = [record(asked, 2.0 + index % 2, replicate=index) for index in range(4)]
     (warning,) = rows(make([asked], host))[0].warnings
     assert "cuda_graph" not in describe(warning).hint
+
+
+def of_processes(asked: Case, times: list[float]) -> Row:
+    records = [record(asked, time, replicate=index, boundaries=("gpu",)) for index, time in enumerate(times)]
+    return rows(make([asked], records))[0]
+
+
+def test_two_states_and_drift_of_processes_are_told() -> None:
+    asked = case("bert", "eager")
+    (states,) = of_processes(asked, [0.531, 0.548, 0.531, 0.531, 0.548, 0.531, 0.548]).warnings
+    assert (states.kind, states.figures["level"], states.figures["boundary"]) == ("TwoStates", "processes", "gpu")
+    assert states.figures["share"] == pytest.approx(3 / 7)
+    kinds = [warning.kind for warning in of_processes(asked, [2.0 + 0.02 * n for n in range(7)]).warnings]
+    assert kinds == ["Spread", "Drift"]
+    assert of_processes(asked, [2.0 + 0.0001 * n for n in range(7)]).warnings == ()
+
+
+def test_two_states_of_calls_are_told_of_processes_that_are_alike() -> None:
+    asked = case("bert", "eager")
+    samples = tuple(531_000 + 17_000 * (n % 3 == 0) + n for n in range(200))
+    records = [
+        Record(
+            case=asked.id, label=asked.label, replicate=index,
+            measurements=(Measurement(boundary="latency", samples=samples),),
+        )
+        for index in range(2)
+    ]  # fmt: skip
+    (states,) = rows(make([asked], records))[0].warnings
+    assert (states.kind, states.figures["level"], states.figures["processes"]) == ("TwoStates", "samples", 2)
 
 
 def test_rate_counts_inferences_not_calls() -> None:

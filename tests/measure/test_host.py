@@ -240,7 +240,10 @@ def test_a_lane_that_never_fills_its_window_ends_when_another_one_breaks() -> No
 def test_drift_warns_that_the_case_is_not_steady_and_that_sampling_did_not_help() -> None:
     found = measure(lambda call: MS * 1.001**call, Policy(boundaries=("latency",)))
     kinds = {warning.kind: warning for warning in found.warnings}
-    assert set(kinds) == {"NotSteady", "Plateau"}
+    assert set(kinds) == {"NotSteady", "Plateau", "Drift"}
+    drift = kinds["Drift"].figures
+    assert (drift["level"], drift["boundary"]) == ("samples", "latency")
+    assert drift["last_ns"] > 1.02 * drift["first_ns"]
     assert kinds["NotSteady"].figures["spread"] > 0
     assert "medians of three windows" in describe(kinds["NotSteady"]).text
     assert kinds["Plateau"].figures["boundary"] == "latency"

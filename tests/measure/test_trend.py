@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.measure.trend import Trend, groups_of, mann_kendall
+from bench.measure.trend import Trend
+from bench.stats import groups_of, mann_kendall
 
 MS = 1_000_000
 

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from bench.analysis.compare import Comparison, compare
-from bench.model.run import Accuracy, Failure, OutputError
+from bench.model.run import Accuracy, Failure, Measurement, OutputError
+from bench.model.telemetry import GpuFigures, Telemetry
 from bench.report import compare as view
 from bench.report import escape
-from tests.analysis.test_compare import EAGER, HERE, INDUCTOR, case, run
+from tests.analysis.test_compare import EAGER, HERE, INDUCTOR, case, record, run
 
 FAILED = case("aoti")
 
@@ -119,3 +120,48 @@ def test_markdown_shows_text_as_text() -> None:
     assert escape.markdown("a@b `c` #1 https://x <i> *d* &lt;") == (
         "a@<!-- -->b \\`c\\` \\#1 https:<!-- -->//x &lt;i> \\*d\\* &amp;lt;"
     )
+
+
+def test_means_sessions_rates_and_cycles_are_shown() -> None:
+    def clocked(mhz: int) -> dict:
+        samples = tuple(1_000_000 + n for n in range(11))
+        measured = (
+            Measurement(boundary="gpu", samples=samples),
+            Measurement(boundary="throughput", samples=samples, calls=mhz, window_ns=1_000_000_000),
+        )
+        return {"telemetry": Telemetry(gpu=GpuFigures(sm_mhz_median=mhz)), "measurements": measured}
+
+    sides = [
+        [run([(EAGER, 1.0), (INDUCTOR, 1.0)], f"{name}{n}", record_fields=clocked(mhz)) for n in range(2)]
+        for name, mhz in (("A", 1980), ("B", 1755))
+    ]
+    several = compare(*sides)
+    text = view.render(several, width=200)
+    assert "geometric mean of 2 ratios: 1.000 [" in text
+    assert "sessions differ by 0% (sd, 4 degrees of freedom): part of the intervals" in text
+    row = next(line for line in text.splitlines() if line.startswith(EAGER.label))
+    assert row.count("0.886") == 2  # QPS and cycles
+    assert "geometric mean of 2 ratios: 1.000" in view.markdown(several)
+    assert "geometric mean of 2 ratios: 1.000" in view.github(several)
+    whole = json.loads(view.json(several))
+    assert (whole["geometric_means"][0]["pairs"], whole["sessions"]["dof"]) == (2, 4)
+    assert whole["pairs"][0]["cycles"] == pytest.approx(1755 / 1980)
+    assert whole["pairs"][0]["rate_low"] <= whole["pairs"][0]["rate_ratio"] <= whole["pairs"][0]["rate_high"]
+    plain = view.render(compare(sides[0], [run([(EAGER, 1.0)], "B")], boundary="latency"), width=200)
+    assert "cycles " not in plain.splitlines()[4]
+
+
+def test_two_states_of_a_side_are_a_note() -> None:
+    states = run([(EAGER, 1.0)], "B")
+    records = [
+        *(record(EAGER, 1.0 + n / 10_000, n) for n in range(4)),
+        *(record(EAGER, 1.032 + n / 10_000, n + 4) for n in range(3)),
+    ]
+    text = view.render(
+        compare([run([(EAGER, 1.0)])], [msgspec.structs.replace(states, records=tuple(records))]), width=300
+    )
+    assert (
+        f"B, {EAGER.label}: processes are in one of two states of latency, 1.00 ms and 1.03 ms (43% of 7); try: 7"
+        in text
+    )
+    assert "INCONCLUSIVE" in text

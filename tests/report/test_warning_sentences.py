@@ -147,6 +147,30 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "more processes (replicates); cuda_graph: on, if it is many short kernels",
     ),
     (
+        "TwoStates",
+        {
+            "level": "processes", "boundary": "gpu", "low_ns": 531_000.0, "high_ns": 548_000.0, "share": 0.43,
+            "processes": 7, "graph": True,
+        },
+        "processes are in one of two states of gpu, 531 us and 548 us (43% of 7)", "7 or more processes (replicates)",
+    ),
+    (
+        "TwoStates",
+        {
+            "level": "samples", "boundary": "latency", "low_ns": 531_000.0, "high_ns": 548_000.0, "share": 0.43,
+            "processes": 2, "graph": False,
+        },
+        "calls have two states of latency, 531 us and 548 us (43%)", "look for what alternates",
+    ),
+    (
+        "Drift", {"level": "samples", "boundary": "latency", "first_ns": 531_000.0, "last_ns": 552_000.0},
+        "latency went from 531 us to 552 us within a process", "a longer warmup",
+    ),
+    (
+        "Drift", {"level": "processes", "boundary": "gpu", "first_ns": 531_000.0, "last_ns": 552_000.0},
+        "process medians of gpu went from 531 us to 552 us in the course of the run", "measure again",
+    ),
+    (
         "NoisyHost",
         {
             "window_ns": 2_000_000_000, "longest_wait_ns": 1_000_000_000, "preemptions": 500, "load_average": 6.0,

@@ -69,6 +69,8 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("Spread", {"boundary": "gpu", "low_ns": 950_000, "high_ns": 1_200_000, "sd": 0.1, "within": 0.01, "graph": False}),
     ("StateChanges", {"names": ["step", "keys: (2, 1, 8) -> (2, 2, 8)"], "more": 0, "by": "program"}),
     ("StateChanges", {"names": ["step"], "more": 2, "by": "reference"}),
+    ("Drift", {"level": "samples", "boundary": "latency", "first_ns": 531_000.0, "last_ns": 552_000.0}),
+    ("Drift", {"level": "processes", "boundary": "gpu", "first_ns": 531_000.0, "last_ns": 552_000.0}),
     ("Throttled", {"reasons": {"SwPowerCap": 0.2}, "readings": 10, "boundaries": {}}),
     (
         "Throttled",
@@ -87,6 +89,21 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
         {"warnings": 3, "text": "A Python boolean. It is fixed", "place": "net.py:9", "others": ["net.py:12"]},
     ),
     ("TransferBound", {"copies_ns": 411_000.0, "compute_ns": 100_000.0}),
+    *(
+        (
+            "TwoStates",
+            {
+                "level": level,
+                "boundary": "gpu",
+                "low_ns": 531_000.0,
+                "high_ns": 548_000.0,
+                "share": 0.4,
+                "processes": 7,
+                "graph": False,
+            },
+        )
+        for level in ("processes", "samples")
+    ),
     ("Unheld", {"cause": "waits"}),
     ("Unheld", {"cause": "launch_blocking", "reason": "CUDA_LAUNCH_BLOCKING is set"}),
     ("Unheld", {"cause": "profiler", "reason": "launches are serial"}),
