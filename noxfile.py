@@ -1,5 +1,8 @@
 """Sessions: bench runs a suite, asv commits; lint, tests, long are the gate, quick is a part; gpu, selfbench report."""
 
+import pathlib
+import shutil
+
 import nox
 
 nox.options.sessions = ["lint", "tests"]
@@ -16,6 +19,7 @@ BINDINGS = (
     "tensorrt-cu13-bindings==11.4.0.106",
     "torch-tensorrt==2.11.0",
 )
+AXE = "axe-core@4.14.1"
 
 
 @nox.session
@@ -41,17 +45,36 @@ def tests(session: nox.Session) -> None:
 @nox.session(name="long")
 def long_tests(session: nox.Session) -> None:
     """What takes minutes: compilers, hundreds of kills, whole models, the wheel."""
-    _pytest(session, *PARALLEL, "-m", "long and not gpu", "--hypothesis-profile", "long")
+    _pytest(session, *PARALLEL, "-m", "long and not gpu", "--hypothesis-profile", "long", env=_axe(session))
 
 
-def _pytest(session: nox.Session, *arguments: str) -> None:
+def _axe(session: nox.Session) -> dict[str, str]:
+    """axe-core from the npm registry, with which pages are checked; without npm those tests are skipped."""
+    folder = pathlib.Path(session.virtualenv.location, "axe")
+    if shutil.which("npm") and not (folder / "package").is_dir():
+        folder.mkdir(exist_ok=True)
+        fetch = ("npm", "pack", "--silent", "--pack-destination", str(folder), AXE)
+        session.run(*fetch, external=True, success_codes=[0, 1])
+        for archive in folder.glob("*.tgz"):
+            shutil.unpack_archive(archive, folder, filter="data")
+    return {"TRTBENCH_AXE": str(folder / "package" / "axe.min.js")}
+
+
+@nox.session
+def dashboard(session: nox.Session) -> None:
+    """Write report.html, the page of all runs in results/."""
+    session.install(*CONSTRAINTS, "-e", ".")
+    session.run("trtbench", "report", "--out", "report.html", *session.posargs)
+
+
+def _pytest(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
     """Run the tests beside torch; TensorRT's names are held against those of its real bindings."""
     session.install(*CONSTRAINTS, *TORCH, "-e", ".[onnx,dev]")
     folder = f"{session.virtualenv.location}/bindings"
     fetch = ("python", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder)
     for wheel in BINDINGS:
         session.run(*fetch, wheel, success_codes=[0, 1])
-    session.run("pytest", *arguments, *session.posargs, env={"TRTBENCH_BINDINGS": folder, **TESTS})
+    session.run("pytest", *arguments, *session.posargs, env={"TRTBENCH_BINDINGS": folder, **TESTS, **(env or {})})
 
 
 @nox.session

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         succeeded,
         tables,
         times,
+        write_report,
     )
 
 __version__ = "0.2.0"
@@ -72,6 +73,7 @@ __all__ = [
     "succeeded",
     "tables",
     "times",
+    "write_report",
 ]
 
 # Packages that are attributes of ``bench`` without an import of their own, and the module that each stands for.

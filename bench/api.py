@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bench.model.profile import Layers
     from bench.model.run import Environment, Failure
     from bench.model.seam import Check, Reading
+    from bench.report.html.write import Report
     from bench.runner.session import Finished
     from bench.store.listing import Summary
 
@@ -82,6 +83,7 @@ __all__ = [
     "succeeded",
     "tables",
     "times",
+    "write_report",
 ]
 
 RESULTS = Path(folders.RESULTS)
@@ -108,6 +110,12 @@ class Run(Results, frozen=True, kw_only=True):
         """Short, because a notebook prints it: samples are in ``records``."""
         status = self.footer.status if self.footer else "unfinished"
         return f"Run({self.header.run!r}, {len(self.header.cases)} cases, {len(self.records)} records, {status})"
+
+    def _repr_html_(self) -> str:
+        """The tables, for a notebook."""
+        from bench.report.html import notebook
+
+        return notebook.tables(self)
 
 
 class Rescued(StoreError):
@@ -560,6 +568,56 @@ def payback(run: Results, *, baseline: str = "", select: str = "") -> RunPayback
     from bench.analysis import payback
 
     return payback.of_run(run, baseline, selected(run, select))
+
+
+def write_report(
+    runs: Results | str | os.PathLike[str] | Sequence[Results | str | os.PathLike[str]] = (),
+    out: str | os.PathLike[str] = "report.html",
+    *,
+    store: str | os.PathLike[str] = RESULTS,
+    select: str = "",
+    baseline: str = "",
+    title: str = "",
+    refresh: int = 0,
+) -> Report:
+    """Write one HTML file that shows ``runs`` and needs nothing else: the dashboard (docs/dashboard.md).
+
+    Args:
+        runs: runs, or such as are named in ``find``; without any all of the store but rehearsals, where a file that
+            cannot be read is a problem that the page names.
+        out: the file; one that is there is replaced when the page is whole.
+        store: the folder of runs.
+        select: which cases, as in ``request``; runs without a match are left out.
+        baseline: as in ``rows``, for the runs that have it.
+        title: of the page.
+        refresh: after how many seconds the page loads itself again, 0 for never.
+
+    Raises:
+        StoreError: a run that is named cannot be read.
+        SelectionError: no run has a case that ``select`` matches.
+        UsageError: no run has the ``baseline``, or a run is named twice.
+    """
+    from bench.report.html import write
+
+    named = [runs] if isinstance(runs, Results | str | os.PathLike) else list(runs)
+    problems: list[str] = []
+    if named:
+        every: list[Results] = [
+            run if isinstance(run, Results) else read(run, store=store, packed=True) for run in named
+        ]
+        write.refuse_twice(every)
+    else:
+        every, problems = write.read_store(Path(store))
+    return write.write(
+        every,
+        Path(out),
+        problems=problems,
+        selects=(lambda run: selected(run, select)) if select else None,
+        baseline=baseline,
+        title=title,
+        place=os.fspath(store),
+        refresh=refresh,
+    )
 
 
 def selected(run: Results, select: str) -> frozenset[str] | None:

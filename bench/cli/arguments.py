@@ -57,7 +57,20 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"trtbench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (_run, _show, _compare, _calibrate, _history, _runs, _list, _layers, _doctor, _selftest, _schema):
+    for add in (
+        _run,
+        _show,
+        _compare,
+        _calibrate,
+        _history,
+        _report,
+        _runs,
+        _list,
+        _layers,
+        _doctor,
+        _selftest,
+        _schema,
+    ):
         add(commands)
     words = sys.argv[1:] if argv is None else argv
     arguments, unknown = parser.parse_known_args(words)
@@ -214,6 +227,19 @@ def _history(commands: _Commands) -> None:
         help="that of this device by its name or file, or none (default: the newest)",
     )
     history.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+
+
+def _report(commands: _Commands) -> None:
+    report = commands.add_parser(
+        "report", parents=[_store(), _common()], help="write one HTML file that shows runs: the dashboard"
+    )
+    report.add_argument("runs", nargs="*", metavar="RUN", help="a run's id, its beginning, or its file (default: all)")
+    report.add_argument("--out", type=_folder, default=Path("report.html"), metavar="FILE", help="default: report.html")
+    report.add_argument("--select", type=_word, metavar="EXPR", help='only some cases, e.g. "precision=fp16"')
+    report.add_argument("--baseline", type=_word, metavar="BACKEND", help="as in show, for the runs that have it")
+    report.add_argument("--title", type=_word, metavar="TEXT", help="of the page")
+    report.add_argument("--open", action="store_true", help="show it in the browser")
+    report.add_argument("--watch", action="store_true", help="write it again whenever a run goes on, until Ctrl-C")
 
 
 def _runs(commands: _Commands) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import output
+from bench.cli import output, report
 from bench.cli.arguments import STORE, parse
 
 if TYPE_CHECKING:
@@ -510,6 +510,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": _compare,
     "calibrate": _calibrate,
     "history": _history,
+    "report": report.main,
     "runs": _runs,
     "list": _list,
     "layers": _layers,

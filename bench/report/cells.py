@@ -84,11 +84,16 @@ def verdict(score: Score | None) -> str:
 
 
 def cosine(score: Score | None) -> str:
+    """That of the worst output, as in similarity()."""
+    return NONE if score is None else similarity(score.cosine)
+
+
+def similarity(cosine: float | None) -> str:
     """Six decimals; ``>0.999999`` for what would round up to 1.000000, so that only exactly 1 is shown as 1."""
-    if score is None or score.cosine is None:
+    if cosine is None:
         return NONE
-    text = f"{score.cosine:.6f}"
-    return ">0.999999" if text == "1.000000" and score.cosine < 1 else text
+    text = f"{cosine:.6f}"
+    return ">0.999999" if text == "1.000000" and cosine < 1 else text
 
 
 def metrics(members: Iterable[Row]) -> list[str]:

@@ -1,0 +1,1 @@
+"""The dashboard: one HTML file that shows runs and requests nothing from anywhere."""

@@ -1,0 +1,162 @@
+"""The page's tables about cases: one row each, their times by boundary, phases, outputs and conditions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from bench.analysis.pool import Pool
+from bench.analysis.rows import Figure, Row
+from bench.model.run import Accuracy, Record
+from bench.report import cells, escape
+
+# Columns that every page has, whatever its runs recorded.
+COLUMNS = (
+    "run", "machine", "device", "id", "label", "model", "backend", "precision", "sizes", "batch", "setting",
+    "toolchain", "status", "ranked", "processes", "boundary", "time", "time_low", "time_high", "time_text", "rate",
+    "rate_text", "speed", "speed_low", "speed_high", "speed_text", "accuracy", "memory", "energy", "light", "failure",
+    "warnings", "rerun",
+)  # fmt: skip
+_LOG = 4_000  # characters of a failure's log
+
+
+def fields(row: Row, pool: Pool) -> dict[str, Any]:
+    """One row of ``cases``, but for its place among runs and machines."""
+    shown, case, failure = cells.shown(row), pool.case, row.failure
+    figure = row.times.get(row.primary) if row.primary else None
+    score, speed, work = row.score, row.speed, next((r.work for r in pool.records if r.work), None)
+    return {
+        "id": row.case,
+        "label": escape.name(row.label),
+        "model": shown.model,
+        "backend": shown.backend,
+        "precision": row.precision,
+        "sizes": ", ".join(f"{name}={size}" for name, size in shown.symbols.items()),
+        "batch": case.symbols.get("batch"),
+        "setting": shown.setting,
+        "toolchain": escape.name(case.toolchain),
+        "status": status(row),
+        "ranked": row.ranked,
+        "tied": row.tied,
+        "processes": row.processes,
+        "builds": row.builds,
+        "failed": row.failed,
+        "boundary": row.primary if figure else None,
+        **_figure("time", figure),
+        "time_text": cells.time(figure),
+        **_figure("rate", row.rate),
+        "rate_text": cells.rate(row.rate),
+        "speed": speed and speed.ratio,
+        "speed_low": speed and speed.low,
+        "speed_high": speed and speed.high,
+        "speed_text": cells.ratio(speed, row.label),
+        "against": escape.name(speed.against) if speed else None,
+        "accuracy": cells.verdict(score),
+        "accuracy_why": escape.line(score.why) if score and score.why else None,
+        "cosine": score and score.cosine,
+        "rel_l2": score and score.rel_l2,
+        "max_abs": score and score.max_abs,
+        "sqnr": score and score.sqnr,
+        "memory": row.memory,
+        "memory_text": cells.memory(row),
+        "memory_of": row.memory_of or None,
+        "energy": row.energy,
+        "energy_text": cells.energy(row.energy),
+        "light": row.light,
+        "light_text": cells.share(row.light),
+        "flops": work and work.flops,
+        "bytes": work and work.bytes,
+        "bound": work.bound if work and work.bound else None,
+        "failure": escape.name(cells.failure(failure)) if failure else None,
+        "failure_message": escape.lines(cells.message(failure)) if failure else None,
+        "failure_hint": escape.lines(failure.hint) if failure and failure.hint else None,
+        "failure_log": escape.lines(failure.log[-_LOG:]) if failure and failure.log else None,
+        "warnings": " ".join(dict.fromkeys(escape.name(warning.kind) for warning in row.warnings)),
+    }
+
+
+def status(row: Row) -> str:
+    """One word for how a case ended, the gravest first."""
+    if row.failure:
+        return "unavailable" if row.failure.kind == "Unavailable" else "failed"
+    if row.score and not row.score.ok:
+        return "varies" if row.score.varies else "inaccurate"
+    if not row.processes:
+        return "waiting"
+    return "fastest" if row.fastest else "ok" if row.ranked else "unranked"
+
+
+def times(table: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows of ``times``: a line for each case and boundary."""
+    return [
+        {
+            "case": case,
+            "boundary": boundary,
+            **_figure("time", figure),
+            "time_text": cells.time(figure),
+            "minimum": figure.minimum,
+            "sd": figure.sd,
+            **{f"p{percent}": figure.percentiles.get(percent) for percent in (50, 90, 95, 99)},
+            "samples": figure.samples,
+            "processes": figure.processes,
+        }
+        for case, row in enumerate(table)
+        for boundary, figure in row.times.items()
+    ]
+
+
+def phases(table: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows of ``phases``, in the order in which they happen."""
+    return [
+        {"case": case, "name": escape.name(phase.name), "cold": phase.cold_ns, "warm": phase.warm_ns}
+        for case, row in enumerate(table)
+        for phase in row.phases
+    ]
+
+
+def outputs(pools: Sequence[Pool]) -> list[dict[str, Any]]:
+    """The rows of ``outputs``: those of the case's least accurate process."""
+    table = []
+    for case, pool in enumerate(pools):
+        for output in _least_accurate(pool.records):
+            texts = {"name": escape.name(output["name"]), "cosine_text": cells.similarity(output["cosine"])}
+            table.append({"case": case, **output, **texts})
+    return table
+
+
+def _least_accurate(records: Iterable[Record]) -> list[dict[str, Any]]:
+    several = [record.accuracy for record in records if record.accuracy]
+    if not several:
+        return []
+    worst = min(several, key=_soundness)
+    return [{name: getattr(output, name) for name in output.__struct_fields__} for output in worst.outputs]
+
+
+def _soundness(accuracy: Accuracy) -> tuple[bool, float]:
+    """Lower for worse: what is not ok first, then by the lowest cosine, where undefined is lowest of all."""
+    cosines = [-math.inf if output.cosine is None else output.cosine for output in accuracy.outputs]
+    return accuracy.ok, min(cosines, default=1.0)
+
+
+def conditions(table: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows of ``conditions``: what a case was measured under, as its runtime told."""
+    return [
+        {"case": case, "name": escape.name(name), "value": escape.line(" or ".join(map(_plain, values)))}
+        for case, row in enumerate(table)
+        for name, values in row.fairness.items()
+    ]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
+
+
+def _figure(name: str, figure: Figure | None) -> dict[str, float | None]:
+    if figure is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}

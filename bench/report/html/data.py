@@ -1,0 +1,266 @@
+"""The data of a page: runs and their rows as tables of columns, every text escaped for display.
+
+A page holds one JSON object::
+
+    {"format": 1, "version": "0.2.0", "made": "2026-11-28T12:00:00+00:00", "title": "...", "store": "results",
+     "refresh": 0,                                              # seconds after which the page loads itself again
+     "problems": ["results/x.jsonl: ..."],                      # files and lines that could not be read
+     "boundaries": {"gpu": "event to event ...", ...},          # their definitions
+     "machines": TABLE, "runs": TABLE, "cases": TABLE, "times": TABLE, "processes": TABLE, "distributions": TABLE,
+     "phases": TABLE, "outputs": TABLE, "conditions": TABLE, "notes": TABLE, "case_notes": TABLE, "left_out": TABLE,
+     "leaders": TABLE, "findings": TABLE,
+     "plots": [...]}                                            # bench.report.html.plots
+
+TABLE is ``{"rows": n, "columns": {name: COLUMN}}``, COLUMN one of ``[value, ...]``, ``{"same": value}`` and
+``{"of": [distinct values], "at": [place, ...]}`` (bench.report.html.columns); null is "not recorded". Rows refer to
+rows of other tables by their place: ``run``, ``machine``, ``case``, ``process``, ``note``. Times are nanoseconds, sizes
+bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*_text`` what the terminal's tables show.
+
+``machines``: device, arch, kind, label.
+``runs``: id, path, machine, created, suite, status, counts, cases, replicates, version, libraries, toolchains, limits,
+    cold, baseline, show (a command), ceilings (a text), fingerprint (of the default toolchain), notes (texts).
+``cases``: run, machine, device, id, label, model, backend, precision, sizes, batch, setting, toolchain, status
+    (fastest, ok, unranked, inaccurate, varies, failed, unavailable, waiting), ranked, tied, processes, builds, failed,
+    boundary (of time), time, rate, speed, against, accuracy, accuracy_why, cosine, rel_l2, max_abs, sqnr, memory,
+    memory_of, energy, light, flops, bytes, bound, failure, failure_message, failure_hint, failure_log, warnings (their
+    kinds), rerun (a command).
+``times``: case, boundary, time, minimum, sd, p50, p90, p95, p99, samples, processes.
+``processes``: case, replicate, build, started, card, failure, and the telemetry's figures by name.
+``distributions``: process, boundary, samples, marked, stop, median, steps (of at most 64 quantiles: columns.steps).
+``phases``: case, name, cold, warm. ``conditions``: case, name, value.
+``outputs``: case, name, cosine, max_abs, rel_l2, sqnr, nan, slice, slice_rel_l2 of the least accurate process.
+``notes``: kind, text, fix; ``case_notes``: case, note. ``left_out``: run, label, reason, count.
+``leaders``: case, ties (places of cases), runner_up, margin, margin_low, margin_high, rivals, elsewhere.
+``findings``: kind, count, of, case, other, value (bench.analysis.overview).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from bench import __version__, store
+from bench.analysis import overview
+from bench.analysis.distribution import MOST_QUANTILES
+from bench.analysis.pool import Pool, gather
+from bench.analysis.rows import Row, rows
+from bench.model.run import Run
+from bench.model.suite import BOUNDARIES, Case
+from bench.report import cells, escape, notes, outcome, warnings
+from bench.report.html import cases, columns, plots, processes
+from bench.units import format_rate
+
+FORMAT = 1
+TITLE = "trtbench report"
+# Quantiles of a series by the number of records from which on they are fewer, so that a page can be sent around.
+_FEWER = ((2_500, 32), (5_000, 16))
+
+
+def page_data(
+    runs: Sequence[Run],
+    *,
+    made: str,
+    baselines: Sequence[str] = (),
+    only: Sequence[Set[str] | None] = (),
+    problems: Sequence[str] = (),
+    title: str = TITLE,
+    place: str = "",
+    refresh: int = 0,
+) -> dict[str, Any]:
+    """The object that the module describes, of ``runs`` in this order.
+
+    Args:
+        runs: what is shown, each once.
+        made: when the page is made, ISO 8601.
+        baselines: of each run, as for rows(); by default its own.
+        only: for each run the ids of the cases to show, None for all; ranks and speeds are of the whole run.
+        problems: what is wrong with files that are not among the runs.
+        title: of the page.
+        place: the folder of the runs, as the page names it.
+        refresh: after how many seconds the page loads itself again, 0 for never.
+    """
+    only = only or [None] * len(runs)
+    tables = [rows(run, baseline) for run, baseline in zip(runs, baselines or [""] * len(runs), strict=True)]
+    machines, places = overview.machines(runs)
+    labels = [_label(machine) for machine in machines]
+    pools = [gather(run) for run in runs]
+    shown = _Shown(runs, tables, pools, only, places, labels)
+    records = sum(len(run.records) for run in runs)
+    every_note, case_notes = _notes(shown)
+    chosen = [
+        leader for leader in overview.best(runs, tables, pools, places) if (leader.run, leader.case) in shown.place
+    ]
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "made": made,
+        "title": escape.name(title),
+        "store": escape.name(place),
+        "refresh": refresh,
+        "problems": [escape.lines(problem) for problem in problems],
+        "boundaries": BOUNDARIES,
+        "machines": columns.table(
+            [{"device": m.device, "arch": m.arch, "kind": m.kind, "label": label}
+             for m, label in zip(machines, labels, strict=True)], ("device", "arch", "kind", "label")
+        ),
+        "runs": columns.table([_run(run, at) for run, at in zip(runs, places, strict=True)], ("id", "created")),
+        "cases": columns.table(shown.cases, cases.COLUMNS),
+        "times": columns.table(cases.times(shown.rows), ("case", "boundary", "time")),
+        **processes.tables(shown.pools, quantiles_for(records)),
+        "phases": columns.table(cases.phases(shown.rows), ("case", "name", "cold", "warm")),
+        "outputs": columns.table(cases.outputs(shown.pools), ("case", "name")),
+        "conditions": columns.table(cases.conditions(shown.rows), ("case", "name", "value")),
+        "notes": columns.table(every_note, ("kind", "text", "fix")),
+        "case_notes": columns.table(case_notes, ("case", "note")),
+        "left_out": columns.table(_left_out(runs), ("run", "label", "reason", "count")),
+        "leaders": columns.table([_leader(leader, shown.place) for leader in chosen], ("case", "margin")),
+        "findings": columns.table(
+            [_finding(finding, shown.place) for finding in overview.findings(runs, tables, chosen)], ("kind",)
+        ),
+        "plots": plots.plots(shown.cases),
+    }  # fmt: skip
+
+
+def quantiles_for(records: int) -> int:
+    """How many quantiles of a process's samples a page of so many ``records`` has."""
+    return next((number for limit, number in reversed(_FEWER) if records >= limit), MOST_QUANTILES)
+
+
+class _Shown:
+    """The cases of all runs that the page shows, in the order of runs and plans: rows, pools, and their places."""
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        tables: Sequence[Sequence[Row]],
+        pools: Sequence[Sequence[Pool]],
+        only: Sequence[Set[str] | None],
+        places: Sequence[int],
+        labels: Sequence[str],
+    ) -> None:
+        self.rows: list[Row] = []
+        self.pools: list[Pool] = []
+        self.cases: list[dict[str, Any]] = []
+        self.place: dict[tuple[str, str], int] = {}
+        for number, (run, table, of_run, wanted) in enumerate(zip(runs, tables, pools, only, strict=True)):
+            rerun = _Rerun(run)
+            for row, pool in zip(table, of_run, strict=True):
+                if wanted is not None and row.case not in wanted:
+                    continue
+                self.place[run.header.run, row.case] = len(self.rows)
+                self.rows.append(row)
+                self.pools.append(pool)
+                of = {"run": number, "machine": places[number], "device": labels[places[number]]}
+                self.cases.append(of | cases.fields(row, pool) | {"rerun": rerun.of(pool.case)})
+
+
+class _Rerun:
+    """The command that measures a case of a run again."""
+
+    def __init__(self, run: Run) -> None:
+        self._suite = shlex.quote(run.header.suite_path) if run.header.suite_path else ""
+        self._baseline = shlex.join(["--baseline", run.header.baseline]) if run.header.baseline else ""
+
+    def of(self, case: Case) -> str:
+        """Empty for a run that was made without a suite file."""
+        if not self._suite.removesuffix("'").endswith((".yaml", ".yml")):
+            return ""
+        return escape.line(" ".join(["trtbench run", self._suite, "--select", f"id={case.id}"]))
+
+
+def _label(machine: overview.Machine) -> str:
+    differs = f" ({machine.differs})" if machine.differs else ""
+    return escape.name(machine.device) + escape.name(differs)
+
+
+def _run(run: Run, machine: int) -> dict[str, Any]:
+    header = run.header
+    here = header.environments.get("default") or next(iter(header.environments.values()), None)
+    whole = [f"{note.kind}: {note.text}" + (f"; try: {note.fix}" if note.fix else "") for note in outcome.of_run(run)]
+    return {
+        "id": escape.name(header.run),
+        "path": escape.line(run.path),
+        "machine": machine,
+        "created": escape.name(header.created),
+        "suite": escape.name(header.suite_path),
+        "status": run.footer.status if run.footer else "unfinished",
+        "counts": outcome.counts(run),
+        "cases": len(header.cases),
+        "replicates": header.policy.replicates,
+        "version": escape.name(header.version),
+        "libraries": escape.line(notes.machine(run)),
+        "toolchains": [escape.line(line) for line in notes.toolchains(run)],
+        "fingerprint": here.fingerprint if here else None,
+        "limits": escape.line(", ".join(f"{name} {value}" for name, value in here.limits.items())) if here else "",
+        "ceilings": _ceilings(header.ceilings),
+        "cold": header.cold,
+        "baseline": escape.name(header.baseline or "eager"),
+        "show": f"trtbench show {store.run_argument(Path(run.path))}",
+        "notes": whole,
+    }
+
+
+def _ceilings(ceilings: Mapping[str, float]) -> str:
+    """``copy 3,000 GB/s, fp16 900 TFLOP/s``."""
+    parts = []
+    for name, rate in ceilings.items():
+        scale = 1e12 if rate >= 1e12 else 1e9
+        unit = ("TB/s" if scale == 1e12 else "GB/s") if name == "copy" else "TFLOP/s" if scale == 1e12 else "GFLOP/s"
+        parts.append(f"{escape.name(name)} {format_rate(rate / scale)} {unit}")
+    return ", ".join(parts)
+
+
+def _notes(shown: _Shown) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
+    """Every warning's sentence once, and which cases have it."""
+    places: dict[tuple[str, str, str], int] = {}
+    pairs = []
+    for case, row in enumerate(shown.rows):
+        groups: dict[tuple[str, ...], list[Any]] = {}
+        for warning in row.warnings:
+            groups.setdefault(warnings.key(warning), []).append(warning)
+        for group in groups.values():
+            text, fix = warnings.describe(warnings.merge(group))
+            note = notes.shown(notes.Note(kind=group[0].kind, text=text, fix=fix))
+            key = note.kind, note.text, note.fix
+            pairs.append({"case": case, "note": places.setdefault(key, len(places))})
+    return [{"kind": kind, "text": text, "fix": fix} for kind, text, fix in places], pairs
+
+
+def _left_out(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The combinations that plans do not contain, by reason, with one of them as an example."""
+    groups: dict[tuple[int, str], list[str]] = {}
+    for number, run in enumerate(runs):
+        for each in run.header.left_out:
+            groups.setdefault((number, each.reason), []).append(each.label)
+    return [
+        {"run": number, "reason": escape.line(reason), "label": escape.name(labels[0]), "count": len(labels)}
+        for (number, reason), labels in groups.items()
+    ]
+
+
+def _leader(leader: overview.Leader, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    margin = leader.margin
+    return {
+        "case": place[leader.run, leader.case],
+        "ties": [place[leader.run, case] for case in leader.ties if (leader.run, case) in place],
+        "runner_up": place.get((leader.run, leader.runner_up)),
+        "margin": margin and margin.ratio,
+        "margin_low": margin and margin.low,
+        "margin_high": margin and margin.high,
+        "margin_text": cells.ratio(margin, ""),
+        "rivals": leader.rivals,
+        "elsewhere": leader.elsewhere,
+    }
+
+
+def _finding(finding: overview.Finding, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "count": finding.count,
+        "of": finding.of,
+        "case": place.get((finding.run, finding.case)),
+        "other": place.get((finding.run, finding.other)),
+        "value": finding.value,
+    }

@@ -1,0 +1,64 @@
+"""A run as a notebook shows it: the tables of its models as plain HTML, with the notebook's own styles."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from bench.analysis.rows import PRIMARY, Row, against, models, replicated, rows
+from bench.model.run import Run
+from bench.report import cells, escape, notes, outcome
+
+MOST_ROWS = 200
+
+
+def tables(run: Run) -> str:
+    """A heading with the machine, and a table per model as in the terminal; the first ``MOST_ROWS`` rows of a run."""
+    table = [cells.shown(row) for row in rows(run)]
+    mark = replicated(table)
+    parts = [
+        f"<p><strong>{_text(run.header.run)}</strong><br>{_text(notes.machine(run))}<br>{_text(outcome.counts(run))}</p>"
+    ]
+    for model, members in models(table[:MOST_ROWS]).items():
+        parts += [f"<h4>{_text(model)}</h4>", _table(members, mark)]
+    if len(table) > MOST_ROWS:
+        more = cells.count(len(table) - MOST_ROWS, "more case")
+        parts.append(f"<p>and {more}: bench.write_report(run) shows all</p>")
+    return "\n".join(parts)
+
+
+def _table(members: Sequence[Row], mark: bool) -> str:
+    boundaries = [boundary for boundary in PRIMARY if any(boundary in row.times for row in members)]
+    base = against(members)
+    heads = [
+        "backend",
+        "precision",
+        "sizes",
+        "setting",
+        *boundaries,
+        "QPS",
+        f"vs {base}" if base else "speed",
+        "accuracy",
+    ]
+    lines = [f"<tr>{''.join(f'<th>{_text(head)}</th>' for head in heads)}</tr>"]
+    for row in members:
+        sizes = ", ".join(f"{name}={size}" for name, size in row.symbols.items())
+        names = [row.backend, row.precision, sizes, row.setting]
+        if row.failure and not row.processes:
+            figures = [cells.failure(row.failure), *[cells.NONE] * (len(heads) - len(names) - 1)]
+        else:
+            figures = [
+                *(cells.time(row.times.get(boundary), mark=mark) for boundary in boundaries),
+                cells.rate(row.rate),
+                cells.ratio(row.speed, row.label, mark=mark),
+                cells.verdict(row.score),
+            ]
+        tag = "th" if row.fastest else "td"  # bold where the notebook has no styles for more
+        texts = [f"<{tag}>{_text(name)}</{tag}>" for name in names]
+        texts += [f'<{tag} style="text-align: right">{_text(figure)}</{tag}>' for figure in figures]
+        lines.append(f"<tr>{''.join(texts)}</tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _text(text: str) -> str:
+    return html.escape(escape.name(text))

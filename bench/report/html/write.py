@@ -1,0 +1,155 @@
+"""Reports as files: runs are read for a page, and the page takes the place of the one before at once."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import tempfile
+from collections.abc import Callable, Sequence, Set
+from pathlib import Path
+
+from bench import store
+from bench.analysis.speed import check_baseline
+from bench.errors import BenchError, InputError, StoreError, UsageError
+from bench.model.data import Data
+from bench.model.folders import RESULTS
+from bench.model.run import Run
+from bench.report.html import data, page
+
+# The ids of the cases of a run that are asked for; None for all.
+Selects = Callable[[Run], Set[str] | None]
+
+
+class Report(Data, frozen=True, kw_only=True):
+    """A page as written: ``path``, its size in ``bytes``, how much it shows, and the ``problems`` of files, which the
+    page shows too.
+    """
+
+    path: str
+    bytes: int
+    runs: int
+    cases: int
+    problems: tuple[str, ...] = ()
+
+
+def read_store(root: Path) -> tuple[list[Run], list[str]]:
+    """The runs in ``root``, newest first, without rehearsals, and what is wrong with files that cannot be shown."""
+    if not root.exists() and root != Path(RESULTS):  # without any run the usual folder is not there yet
+        raise StoreError(f"there is no folder {root}", fix="trtbench run suites/smoke.yaml, or --store DIR")
+    runs, problems = [], []
+    seen: dict[str, str] = {}
+    for path in store.runs(root):
+        try:
+            run = store.read(path, packed=True)
+        except StoreError as error:
+            problems.append(f"{error.where or path}: {error.what}")
+            continue
+        if other := seen.get(run.header.run):
+            problems.append(f"{path}: the run {run.header.run} is in {other} too, which is shown")
+            continue
+        seen[run.header.run] = str(path)
+        runs.append(run)
+    return runs, problems
+
+
+def refuse_twice(runs: Sequence[Run]) -> None:
+    """UsageError if a run is there twice."""
+    ids = [run.header.run for run in runs]
+    if twice := [name for name in ids if ids.count(name) > 1]:
+        raise UsageError(f"the run {twice[0]} is named twice", fix="name each run once")
+
+
+def write(
+    runs: Sequence[Run],
+    out: Path,
+    *,
+    problems: Sequence[str] = (),
+    selects: Selects | None = None,
+    baseline: str = "",
+    title: str = "",
+    place: str = "",
+    refresh: int = 0,
+) -> Report:
+    """Write the page of ``runs`` to ``out``; the file that was there is replaced when the page is whole.
+
+    Runs in which ``selects`` finds nothing are left out, and a run without the ``baseline`` has its own. ``refresh`` is
+    after how many seconds the page loads itself again, 0 for never.
+
+    SelectionError or UsageError if no run has a match or the baseline; OSError if the file cannot be written.
+    """
+    every = [*problems, *(run.damage for run in runs if run.damage)]
+    runs, only = _selected(runs, selects)
+    baselines = _baselines(runs, baseline)
+    made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    shown = data.page_data(
+        runs,
+        made=made,
+        baselines=baselines,
+        only=only,
+        problems=every,
+        title=title or data.TITLE,
+        place=place,
+        refresh=refresh,
+    )
+    text = page.render(shown).encode()
+    _replace(out, text)
+    cases = shown["cases"]["rows"]
+    return Report(path=str(out), bytes=len(text), runs=len(runs), cases=cases, problems=tuple(every))
+
+
+def _selected(runs: Sequence[Run], selects: Selects | None) -> tuple[list[Run], list[Set[str] | None]]:
+    """The runs that have a match, and the ids of the cases that match. The first run's error if none has."""
+    if selects is None:
+        return list(runs), [None] * len(runs)
+    chosen: list[Run] = []
+    only: list[Set[str] | None] = []
+    errors: list[BenchError] = []
+    for run in runs:
+        try:
+            only.append(selects(run))
+            chosen.append(run)
+        except InputError as error:
+            errors.append(error)
+    if errors and not chosen:
+        raise errors[0]
+    return chosen, only
+
+
+def _baselines(runs: Sequence[Run], baseline: str) -> list[str]:
+    """The baseline of each run: the one asked for where it has it."""
+    names: list[str] = []
+    errors: list[UsageError] = []
+    for run in runs:
+        try:
+            check_baseline(run.header.cases, baseline)
+            names.append(baseline)
+        except UsageError as error:
+            errors.append(error)
+            names.append("")
+    if errors and len(errors) == len(runs):
+        raise errors[0]
+    return names
+
+
+def _replace(path: Path, text: bytes) -> None:
+    """Whoever reads ``path`` sees the old page or the new one."""
+    if path.exists() and not path.is_file():  # a terminal, a pipe: nothing to replace
+        path.write_bytes(text)
+        return
+    target = path.resolve()
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+        os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_mask())
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _mask() -> int:
+    """The process's mask of permissions, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,124 @@
+"""Leaders, findings and machines of several runs."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bench.analysis import overview
+from bench.analysis.pool import gather
+from bench.analysis.rows import rows
+from bench.model.run import Run, Warning
+from tests.report.conftest import accuracy, case, example, make, record
+from tests.report.html.kit import renamed
+
+
+def looked_at(*runs: Run) -> tuple[list[overview.Leader], list[overview.Finding]]:
+    tables = [rows(run) for run in runs]
+    pools = [gather(run) for run in runs]
+    chosen = overview.best(runs, tables, pools, overview.machines(runs)[1])
+    return chosen, overview.findings(runs, tables, chosen)
+
+
+def test_a_leader_is_the_fastest_accurate_case_with_the_margin_to_the_next() -> None:
+    run = example(3)
+    chosen, _ = looked_at(run)
+    labels = {c.id: c.label for c in run.header.cases}
+    first = chosen[0]
+    assert "max-autotune" in labels[first.case]
+    assert "bert/inductor/fp32" in labels[first.runner_up]  # onnxruntime would be next, and is inaccurate
+    assert first.margin is not None
+    assert first.margin.ratio == pytest.approx(1.24 / 1.10, rel=0.02)
+    assert first.margin.low is not None
+    assert first.margin.low > 1
+    assert first.rivals == 4
+
+
+def test_cases_that_cannot_be_told_from_the_leader_are_ties_and_not_the_next() -> None:
+    near, same, far = case("net", "eager"), case("net", "inductor"), case("net", "torchscript")
+    records = [record(of, ms, n) for n in range(3) for of, ms in ((near, 1.0), (same, 1.0), (far, 2.0))]
+    chosen, _ = looked_at(make([near, same, far], records, 3))
+    (leader,) = chosen
+    assert {leader.case, *leader.ties} == {near.id, same.id}
+    assert leader.runner_up == far.id
+
+
+def test_of_several_runs_the_one_with_most_rivals_counts_then_the_latest() -> None:
+    whole = example(1)
+    later = renamed(whole, "20261125T000000Z-smoke-1a2b3c4", created="2026-11-25T00:00:00+00:00")
+    few = msgspec.structs.replace(whole, records=whole.records[:1])
+    few = renamed(few, "20261126T000000Z-smoke-1a2b3c4", created="2026-11-26T00:00:00+00:00")
+    chosen, _ = looked_at(few, whole, later)
+    assert {leader.run for leader in chosen} == {"20261125T000000Z-smoke-1a2b3c4"}
+    assert [leader.elsewhere for leader in chosen] == [2, 1, 1]
+
+
+def test_the_largest_gain_is_that_of_a_leader_over_its_baseline() -> None:
+    _, findings = looked_at(example(3))
+    gain = findings[0]
+    assert (gain.kind, gain.count, gain.of) == ("gain", 3, 3)
+    assert gain.value == pytest.approx(1.90 / 1.10, rel=0.05)
+
+
+def test_host_bound_cases_are_counted_and_the_worst_is_named() -> None:
+    cases = [case("net", backend) for backend in ("eager", "inductor", "torchscript")]
+    bound = [
+        (Warning(kind="HostBound", figures={"enqueue_ns": 3_000, "gpu_ns": 1_000, "graph": False}),),
+        (Warning(kind="HostBound", figures={"enqueue_ns": 2_000, "gpu_ns": 1_000, "graph": False}),),
+        (),
+    ]
+    records = [record(of, 1.0, boundaries=("gpu",), warnings=w) for of, w in zip(cases, bound, strict=True)]
+    _, findings = looked_at(make(cases, records))
+    assert findings[1] == overview.Finding(
+        kind="host_bound", count=2, of=3, run=findings[0].run or findings[1].run, case=cases[0].id, value=3.0
+    )
+
+
+def test_a_fast_inaccurate_case_is_set_against_the_leader() -> None:
+    good, wrong, slow = case("net", "eager"), case("net", "inductor"), case("net", "torchscript")
+    records = [
+        record(good, 2.0),
+        record(wrong, 1.0, accuracy=accuracy(False, 0.5)),
+        record(slow, 4.0, accuracy=accuracy(False, 0.5)),
+    ]
+    _, findings = looked_at(make([good, wrong, slow], records))
+    found = findings[2]
+    assert (found.count, found.of, found.case, found.other) == (1, 3, wrong.id, good.id)
+    assert found.value == pytest.approx(2.0, rel=0.05)
+
+
+def test_nothing_stands_out_of_a_run_without_results() -> None:
+    chosen, findings = looked_at(make([case("net", "eager")], []))
+    assert chosen == []
+    assert [(finding.kind, finding.count, finding.case) for finding in findings] == [
+        ("gain", 0, ""), ("host_bound", 0, ""), ("fast_inaccurate", 0, ""),
+    ]  # fmt: skip
+
+
+def on(**fields: object) -> Run:
+    run = make([case("net", "eager")], [])
+    here = msgspec.structs.replace(run.header.environments["default"], **fields)
+    return msgspec.structs.replace(run, header=msgspec.structs.replace(run.header, environments={"default": here}))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "texts"),
+    [
+        ({"driver": "580.1"}, {"driver": "570.2"}, ["driver 580.1", "driver 570.2"]),
+        ({"memory": 40 * 2**30}, {"memory": 80 * 2**30}, ["40 GiB", "80 GiB"]),
+        ({"limits": {"power_mw": "700"}}, {"limits": {"power_mw": "350"}}, ["power_mw 700", "power_mw 350"]),
+        ({"host": "aaaaaaaa"}, {"host": "bbbbbbbb"}, ["host aaaaaa", "host bbbbbb"]),
+    ],
+)
+def test_machines_of_one_name_are_told_apart(first: dict, second: dict, texts: list[str]) -> None:
+    machines, places = overview.machines([on(**first), on(**second), on(**first)])
+    assert [machine.differs for machine in machines] == texts
+    assert places == [0, 1, 0]
+
+
+def test_other_libraries_make_no_other_machine_and_no_environment_is_one_too() -> None:
+    bare = make([case("net", "eager")], [])
+    bare = msgspec.structs.replace(bare, header=msgspec.structs.replace(bare.header, environments={}))
+    machines, places = overview.machines([on(), on(libraries={"torch": "2.2.0"}), bare])
+    assert places == [0, 0, 1]
+    assert [machine.device for machine in machines] == ["Example CPU @ 2.50GHz", "unknown machine"]

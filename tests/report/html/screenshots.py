@@ -1,0 +1,62 @@
+"""Writes the screenshots of docs/dashboard.md from the committed results: python -m tests.report.html.screenshots
+
+They are PNGs of a few colours where an image program can make them so (``pngquant`` or Pillow), else as Chromium writes
+them.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import bench
+from tests.report.html.browser import View, started
+
+ROOT = Path(bench.__file__).parents[1]
+OUT = ROOT / "docs" / "dashboard"
+CLOCK = "20261128T052852Z-clock-46490c1"
+# Name, address, width, height, theme.
+SHOTS = (
+    ("overview", "#/overview", 1280, 800, "light"),
+    ("overview-dark", "#/overview", 1280, 800, "dark"),
+    ("cases", "#/cases?model=resnet50&precision=fp16&batch=32&sort=time", 1280, 720, "light"),
+    ("case", f"#/case/{CLOCK}/{{case}}", 1280, 1500, "light"),
+    ("plots", "#/plots?model=bert_base", 1280, 720, "dark"),
+    ("cpu", "#/cases?device=AMD+EPYC", 1280, 560, "light"),
+    ("phone", "#/overview", 390, 844, "light"),
+    ("phone-case", f"#/case/{CLOCK}/{{case}}", 390, 844, "dark"),
+)
+
+
+def main() -> None:
+    """Write all of them, or those that are named."""
+    names = sys.argv[1:]
+    OUT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, started() as browser:
+        report = bench.write_report(out=Path(folder, "report.html"), store=ROOT / "results", title="trtbench results")
+        run = bench.read(CLOCK, store=ROOT / "results", packed=True)
+        for name, address, width, height, theme in SHOTS:
+            if names and name not in names:
+                continue
+            screen = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
+            shown = View(browser, Path(report.path), **screen)
+            page = shown.go(address.format(case=run.header.cases[0].id))
+            file = OUT / f"{name}.png"
+            page.screenshot(path=file)
+            shown.context.close()
+            _shrink(file)
+            print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1000:.0f} kB")
+
+
+def _shrink(file: Path) -> None:
+    try:
+        from PIL import Image
+    except ImportError:
+        return
+    with Image.open(file) as image:
+        image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+// The page's scripts that need no document, under Node: node --test tests/report/html
+"use strict";
+
+const assert = require("node:assert");
+const path = require("node:path");
+const { test } = require("node:test");
+
+const ASSETS = path.join(__dirname, "..", "..", "..", "bench", "report", "html", "assets");
+for (const name of ["core", "filter", "route", "copy"]) require(path.join(ASSETS, `${name}.js`));
+const app = globalThis.trtbench;
+
+const page = app.open({
+  runs: { rows: 2, columns: { id: ["new", "old"] } },
+  cases: {
+    rows: 5,
+    columns: {
+      run: [0, 0, 0, 1, 1],
+      id: ["a", "b", "c", "d", "e"],
+      label: ["net/eager", "net/aoti", "bert/eager", "bert/Aoti/graph", "dla34/eager"],
+      model: { of: ["net", "bert", "dla34"], at: [0, 0, 1, 1, 2] },
+      backend: { of: ["eager", "aoti"], at: [0, 1, 0, 1, 0] },
+      precision: { same: "fp16" },
+      batch: [1, 32, 8, null, 16],
+      time: [3, 1, null, 2, 2],
+      device: { same: "GPU" },
+      toolchain: { same: "default" },
+      status: ["ok", "fastest", "failed", "ok", "ok"],
+      warnings: { same: "" },
+      failure: [null, null, "OutOfMemory in load", null, null],
+    },
+  },
+});
+const filter = new app.Filter(page);
+const only = (facets) => Object.fromEntries(Object.entries(facets).map(([name, values]) => [name, new Set(values)]));
+
+test("columns of all three forms are unpacked", () => {
+  assert.deepStrictEqual(page.cases.column("model"), ["net", "net", "bert", "bert", "dla34"]);
+  assert.deepStrictEqual(page.cases.column("precision"), Array(5).fill("fp16"));
+  assert.deepStrictEqual(page.cases.column("no such"), Array(5).fill(null));
+  assert.deepStrictEqual(page.cases.where("model", "bert"), [2, 3]);
+  assert.deepStrictEqual(page.cases.where("model", "none"), []);
+});
+
+test("steps are numbers again", () => {
+  assert.deepStrictEqual(app.fromSteps([10, 100, 0, 2, 5]), [100, 100, 120, 170]);
+  assert.deepStrictEqual(app.fromSteps([]), []);
+});
+
+test("values of one facet are alternatives, facets must all match", () => {
+  assert.deepStrictEqual(filter.apply({}, "").rows, [0, 1, 2, 3, 4]);
+  assert.deepStrictEqual(filter.apply(only({ model: ["net", "bert"] }), "").rows, [0, 1, 2, 3]);
+  assert.deepStrictEqual(filter.apply(only({ model: ["net", "bert"], backend: ["aoti"] }), "").rows, [1, 3]);
+  assert.deepStrictEqual(filter.apply(only({ run: ["old"] }), "").rows, [3, 4]);
+  assert.deepStrictEqual(filter.apply(only({ batch: ["none"] }), "").rows, [3]);
+});
+
+test("a facet counts what its values would have beside the other facets", () => {
+  const { counts } = filter.apply(only({ model: ["net"], backend: ["aoti"] }), "");
+  assert.deepStrictEqual([...counts.model], [["net", 1], ["bert", 1]]);
+  assert.deepStrictEqual([...counts.backend], [["eager", 1], ["aoti", 1]]);
+});
+
+test("words of a search must all occur, in any case", () => {
+  assert.deepStrictEqual(filter.apply({}, "AOTI bert").rows, [3]);
+  assert.deepStrictEqual(filter.apply({}, "outofmemory").rows, [2]);
+  assert.deepStrictEqual(filter.apply({}, "new eager").rows, [0, 2]);
+  assert.deepStrictEqual(filter.apply({}, "<img>").rows, []);
+});
+
+test("sizes are in the order of numbers, and what has none comes last", () => {
+  assert.deepStrictEqual(filter.options("batch"), ["1", "8", "16", "32", "none"]);
+  assert.deepStrictEqual(filter.options("model"), ["net", "bert", "dla34"]);
+  assert.deepStrictEqual(filter.sort([0, 1, 2, 3, 4], "time", false), [1, 3, 4, 0, 2]);
+  assert.deepStrictEqual(filter.sort([0, 1, 2, 3, 4], "time", true), [0, 3, 4, 1, 2]);
+  assert.deepStrictEqual(filter.sort([2, 0], "", false), [2, 0]);
+});
+
+test("addresses come back as they were written", () => {
+  const state = { facets: only({ model: ["a/b & c=d?", "</script>"], backend: ["x[y=1,z]"] }), search: "fp16 +1%", sort: "speed", descending: true };
+  const hash = app.address("cases", [], app.toQuery(state));
+  const again = app.toState(app.parse(hash).query);
+  assert.deepStrictEqual(again, state);
+  assert.deepStrictEqual(app.parse(app.address("case", ["run/1", "id?"])), { view: "case", path: ["run/1", "id?"], query: [] });
+});
+
+test("addresses that nobody wrote are the overview, or as good as can be read", () => {
+  for (const hash of ["", "#", "#/", "#/nowhere", "#top", "#/%E0%A4%A"]) assert.strictEqual(app.parse(hash).view, "overview");
+  assert.deepStrictEqual(app.toState(app.parse("#/cases?model=%E0%A4%A&no=1&q").query), {
+    facets: only({ model: ["%E0%A4%A"] }), search: "", sort: "", descending: false,
+  });
+});
+
+test("Markdown has no cell that breaks the table", () => {
+  const text = app.markdown([{ title: "case" }, { title: "time", align: "right" }], [["a|b\n<i>", "1 ms"]]);
+  assert.strictEqual(text, "| case | time |\n|---|--:|\n| a\\|b &lt;i> | 1 ms |\n");
+});
+
+test("CSV is quoted, and no text is a formula", () => {
+  assert.strictEqual(app.csv(["a", "b"], [["x,\"y\"", -1.5], ["=1+1", null], ["-2", true]]), "a,b\n\"x,\"\"y\"\"\",-1.5\n'=1+1,\n'-2,true\n");
+});
+
+test("figures read as in the terminal", () => {
+  const figures = [[0, "0 ns"], [999.6, "1.00 us"], [1234567, "1.23 ms"], [12.345e9, "12.3 s"], [999, "999 ns"], [null, "\u2013"]];
+  for (const [ns, text] of figures) assert.strictEqual(app.time(ns), text);
+  assert.strictEqual(app.size(98000000), "93.5 MiB");
+  assert.strictEqual(app.ratio(1.234), "1.23x");
+  assert.strictEqual(app.ratio(0.05), "0.0500x");
+  assert.strictEqual(app.ratio(1234.5), "1,235x");
+  assert.strictEqual(app.plural(2, "process"), "2 processes");
+});
