@@ -30,11 +30,14 @@ from bench.model.events import Event
 from bench.model.run import Run as Results
 from bench.model.suite import Boundary, Case, Plan, Precision, Suite
 from bench.runner.request import Request, Settings
+from bench.units import parse_time
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.analysis.compare import Comparison
+    from bench.analysis.compare import Comparison as Comparison
+    from bench.analysis.compare import Pair
+    from bench.analysis.duel import Match
     from bench.analysis.history import History
     from bench.analysis.payback import RunPayback
     from bench.analysis.rows import Row
@@ -59,13 +62,16 @@ __all__ = [
     "cases",
     "check_baseline",
     "compare",
+    "confirm",
     "doctor",
+    "duel",
     "estimate",
     "execute",
     "find",
     "history",
     "layers",
     "load",
+    "matches",
     "nothing_available",
     "payback",
     "plan",
@@ -367,6 +373,120 @@ def benchmark(
         raise UsageError(error.what, where="model", fix=error.fix) from error
 
 
+def duel(
+    suite: Suite | str | os.PathLike[str],
+    select: str,
+    against: str | Sequence[str] = (),
+    *,
+    against_rev: str = "",
+    boundary: Boundary = "latency",
+    pairs: int = 25,
+    max_time: str = "",
+    device: Device | None = None,
+    store: str | os.PathLike[str] = RESULTS,
+    cache: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    on_event: OnEvent | None = None,
+) -> Run:
+    """Compare cases in pairs of fresh processes that measure in turn, until it is decided which is faster.
+
+    Args:
+        suite: a suite or its file.
+        select: the first side: parts of labels, ``"resnet18/eager"``, or an expression as in ``request``.
+        against: the second side, or several, each compared with the first.
+        against_rev: in place of ``against``: the same cases with the code of that revision of their git repository.
+        boundary: ``"latency"``, ``"gpu"``, ``"throughput"``, ...
+        pairs: the most pairs of processes, 3 to 200; fixed before the first, as the rule depends on it.
+        max_time: no pair is begun after that, ``"10min"``; by default there is no limit.
+        device: as in ``request``.
+        store: the folder of runs.
+        cache: the folder of artifacts, as in ``request``.
+        seed: of inputs, weights and the order of blocks.
+        on_event: as in ``run``; ``Compared`` says where each match stands.
+
+    Returns:
+        The run: ``bench.matches(run)`` has the verdicts.
+
+    Raises:
+        InputError: as ``request``; a side without a case, no opponents, no such revision.
+        Interrupted, Rescued, SourceChanged: as ``run``.
+    """
+    from bench.runner import duel
+
+    try:
+        max_time_ns = parse_time(max_time) if max_time else 0
+    except ValueError as error:
+        raise UsageError(str(error), where="max_time", fix="10min, or leave it out") from error
+    if device is not None and device not in (*DEVICES, "fake"):
+        what = f"unknown device {device!r}.{did_you_mean(str(device), DEVICES)}"
+        raise UsageError(what, where="device", fix=f"known: {', '.join(DEVICES)}")
+    challenge = duel.new_challenge(
+        suite if isinstance(suite, Suite) else load(suite),
+        _settings(store, cache, seed=seed),
+        select=select,
+        against=[against] if isinstance(against, str) else against,
+        revision=against_rev,
+        boundary=boundary,
+        pairs=pairs,
+        max_time_ns=max_time_ns,
+        device=device,
+    )
+    return _finished(duel.run(challenge, on_event or _ignore))
+
+
+def confirm(
+    comparison: Comparison,
+    suite: Suite | str | os.PathLike[str],
+    *,
+    threshold: float = 0.0,
+    device: Device | None = None,
+    store: str | os.PathLike[str] = RESULTS,
+    cache: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    on_event: OnEvent | None = None,
+) -> tuple[Run, ...]:
+    """Measure again, in duels, what a comparison of the cases of ``suite`` calls SLOWER by more than ``threshold``.
+
+    Each has at most twice as many pairs as the side with more processes had. One duel per boundary; none if nothing is
+    slower. The other options are those of ``duel``.
+
+    Raises:
+        UsageError: the sides are one case at two times, or a case is not in the suite.
+        InputError, Interrupted: as ``duel``.
+    """
+    from bench.analysis import sequential
+    from bench.runner import duel
+
+    suite = suite if isinstance(suite, Suite) else load(suite)
+    flagged: dict[Boundary, list[Pair]] = {}
+    for pair in comparison.slower(threshold):
+        assert pair.boundary is not None
+        flagged.setdefault(pair.boundary, []).append(pair)
+    challenges = []
+    for boundary, pairs in flagged.items():
+        processes = max(count for pair in pairs if pair.verdict for count in pair.verdict.processes)
+        challenges.append(
+            duel.confirmation(
+                suite,
+                _settings(store, cache, seed=seed),
+                [(pair.a.case, pair.b.case) for pair in pairs],
+                boundary=boundary,
+                pairs=min(max(2 * processes, sequential.FIRST), sequential.MOST),
+                device=device,
+            )
+        )
+    return tuple(_finished(duel.run(challenge, on_event or _ignore)) for challenge in challenges)
+
+
+def matches(run: Results) -> tuple[Match, ...]:
+    """The matches of a duel: ratio, repeated interval, verdict. UsageError for another run."""
+    from bench.analysis import duel
+
+    if run.header.duel is None:
+        raise UsageError("this run is no duel", where=run.path, fix="trtbench duel SUITE --select A --against B")
+    return duel.matches(run)
+
+
 def layers(request: Request, *, on_event: OnEvent | None = None) -> list[tuple[Case, Layers | Failure]]:
     """The layers of each case's engine and their times, measured in a separate pass.
 
@@ -467,6 +587,9 @@ def compare(
     ]
     if not runs[0]:
         raise UsageError("there is no first run", where="a", fix="name one")
+    if duels := [run for side in runs for run in side if run.header.duel is not None]:
+        what = "this is a duel, whose processes are pairs, which a comparison of runs would not use"
+        raise UsageError(what, where=duels[0].path, fix=f"trtbench show {run_argument(duels[0])}")
     ids = [run.header.run for side in runs for run in side]
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise UsageError(f"the run {twice[0]} is named twice", fix="name each run once, on one of the sides")

@@ -97,7 +97,7 @@ class Trtbench:
 
     def __call__(self, *arguments: object) -> int:
         argv = [str(argument) for argument in arguments]
-        if argv[0] in ("run", "show", "compare", "calibrate", "history", "runs", "doctor"):
+        if argv[0] in ("run", "show", "compare", "duel", "calibrate", "history", "runs", "doctor"):
             argv += ["--store", str(self.store)]
         try:
             code = commands.main(argv)

@@ -75,32 +75,39 @@ def levels(runs: Sequence[Run], replicates: int, seed: int = 0) -> tuple[list[Le
     return each, whole, left_out
 
 
-def spread(
-    calibration: Calibration, cases: Sequence[str], boundary: Boundary | None
-) -> tuple[float | None, float | None]:
-    """Session sd and process sd for a comparison of ``cases`` (ids) at a boundary: the larger of the cases, of one that
-    was not calibrated that of all cases together and the largest of all. None for what is not known.
-    """
-    whole = next((level for level in calibration.boundaries if level.boundary == boundary), None)
-    if whole is None:
-        return None, None
-    of_cases = {level.case: level for level in calibration.levels if level.boundary == boundary}
-    widest = whole.widest if whole.widest is not None else whole.process.sd
-    process_sd = max(of_cases[case].process.sd if case in of_cases else widest for case in cases)
-    sessions = [of_cases.get(case, whole).session_sd for case in cases]
-    known = [sd for sd in sessions if sd is not None]
-    return max(known) if len(known) == len(sessions) else None, process_sd
+class Spreads:
+    """The spreads of a calibration, by case and boundary."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self._whole = {level.boundary: level for level in calibration.boundaries}
+        self._levels = {(level.case, level.boundary): level for level in calibration.levels}
+
+    def of(self, cases: Sequence[str], boundary: Boundary | None) -> tuple[float | None, float | None]:
+        """Session sd and process sd for a comparison of ``cases`` (ids) at a boundary: the larger of the cases, of one
+        that was not calibrated that of all cases together and the largest of all. None for what is not known.
+        """
+        whole = self._whole.get(boundary) if boundary else None
+        if whole is None or boundary is None:
+            return None, None
+        unknown = msgspec.structs.replace(
+            whole, process=msgspec.structs.replace(whole.process, sd=whole.widest or whole.process.sd)
+        )
+        several = [self._levels.get((case, boundary), unknown) for case in cases]
+        sessions = [level.session_sd for level in several if level.session_sd is not None]
+        session_sd = max(sessions) if len(sessions) == len(several) else None
+        return session_sd, max(level.process.sd for level in several)
 
 
 def spread_of(calibration: Calibration, *, sittings: bool) -> SpreadOf:
-    """As ``spread``, for ``compare``. Sides of one sitting have a session sd of 0. Where that between ``sittings`` is
-    not known, processes of one say nothing of two, and there is neither.
+    """For ``compare``: sides of one sitting have a session sd of 0. Where that between ``sittings`` is not known,
+    processes of one say nothing of two, and there is neither.
     """
+    spreads = Spreads(calibration)
 
     def of_pair(cases: Sequence[Case], boundary: Boundary | None) -> tuple[float, float | None]:
         if any(case.toolchain != "default" for case in cases):  # which the calibration is not of
             return 0.0, None
-        session_sd, process_sd = spread(calibration, [case.id for case in cases], boundary)
+        session_sd, process_sd = spreads.of([case.id for case in cases], boundary)
         if not sittings:
             return 0.0, process_sd
         return (0.0, None) if session_sd is None else (session_sd, process_sd)
@@ -113,16 +120,18 @@ def mark(comparison: Comparison, calibration: Calibration | None, note: str, *, 
     if calibration is None:
         return msgspec.structs.replace(comparison, calibration_note=note)
     judged = [pair for pair in comparison.pairs if pair.verdict and pair.boundary]
-    sds: dict[Boundary, tuple[float, float]] = {}
-    is_used = False
+    if not sittings:  # only sides of one process need it
+        is_used = any(pair.verdict and pair.verdict.basis == "calibration" for pair in judged)
+        fields = {"calibration": calibration.calibration, "calibration_note": note} if is_used else {}
+        return msgspec.structs.replace(comparison, **fields)
+    spreads, sds = Spreads(calibration), dict[Boundary, tuple[float, float]]()
     for pair in judged:
         assert pair.boundary
-        session_sd, process_sd = spread(calibration, (pair.a.case, pair.b.case), pair.boundary)
-        is_used |= process_sd is not None if not sittings else session_sd is not None
-        if sittings and session_sd is not None:
+        session_sd, _ = spreads.of((pair.a.case, pair.b.case), pair.boundary)
+        if session_sd is not None:
             low, high = sds.get(pair.boundary, (session_sd, session_sd))
             sds[pair.boundary] = min(low, session_sd), max(high, session_sd)
-    if is_used:
+    if sds:
         return msgspec.structs.replace(
             comparison, calibration=calibration.calibration, session_sd=sds, calibration_note=note
         )
@@ -183,9 +192,8 @@ def session_component(several: Sequence[Sittings]) -> Component | None:
         number, dof = sum(map(len, filled)), len(filled) - 1
         centre = sum(map(sum, filled)) / number
         between = sum(len(logs) * (fmean(logs) - centre) ** 2 for logs in filled)
-        size = (
-            number - sum(len(logs) ** 2 for logs in filled) / number
-        ) / dof  # processes a sitting, if all were alike
+        # The processes of a sitting, if all had as many.
+        size = (number - sum(len(logs) ** 2 for logs in filled) / number) / dof
         squares += between / size
         noise += dof * within / freedom / size
         dofs, sittings_less_one = dofs + dof, max(sittings_less_one, dof)

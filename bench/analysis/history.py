@@ -12,7 +12,7 @@ import msgspec
 
 from bench import stats
 from bench.analysis import compare, sides, steps
-from bench.analysis.calibration import spread
+from bench.analysis.calibration import Spreads
 from bench.analysis.compare import Difference
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import PRIMARY
@@ -198,7 +198,7 @@ def _known(history: History, calibration: Calibration | None) -> list[float] | N
     """The calibrated noise of each point; None without a calibration of several sittings at this boundary."""
     if calibration is None:
         return None
-    session_sd, process_sd = spread(calibration, [history.case], history.boundary)
+    session_sd, process_sd = Spreads(calibration).of([history.case], history.boundary)
     if process_sd is None or session_sd is None:
         return None
     noise = [math.hypot(session_sd, process_sd / math.sqrt(point.processes)) for point in history.points]

@@ -71,7 +71,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     marks the lowest primary time among two or more ranked cases of the same model and sizes, and those that it cannot
     be told from, which are ``tied``: the interval of the ratio contains 1. ``light`` is the achieved fraction of speed
     of light, ``energy`` joules of the whole card per inference in a saturated loop.
-    ``cards`` are the ids of those that measured, where a run has several.
+    ``cards`` are the ids of those that measured, where a run has several. ``cpu`` is the CPU time of a call of
+    ``latency``, nanoseconds of all threads together, where it was read: what others take from the cores is not in it.
     ``phases`` are in the order in which they happen. ``fairness`` has for each key the distinct values of the
     processes, ``telemetry`` that of each process, by replicate.
     """
@@ -104,6 +105,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Warning, ...]
     failure: Failure | None
     cards: tuple[str, ...] = ()
+    cpu: Figure | None = None
 
 
 def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
@@ -236,6 +238,7 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str)
             *unsteady(pool, primary),
         ),
         failure=pool.failures[0] if pool.failures else None,
+        cpu=_cpu(pool),
     )
 
 
@@ -265,6 +268,18 @@ def _rate(pool: Pool) -> Figure | None:
     if len(pool.rates) > 1:
         return _over_processes(list(pool.rates))
     return Figure(value=pool.rates[0], low=None, high=None, processes=1) if pool.rates else None
+
+
+def _cpu(pool: Pool) -> Figure | None:
+    spent = [
+        m.cpu_ns / len(m.samples)
+        for record in pool.records
+        for m in record.measurements
+        if m.boundary == "latency" and m.cpu_ns and m.samples
+    ]
+    if len(spent) > 1:
+        return _over_processes(spent)
+    return Figure(value=spent[0], low=None, high=None, processes=1) if spent else None
 
 
 def _over_processes(medians: list[float]) -> Figure:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 # States that are less than this apart do not matter.
 LEAST = 0.01
 # Samples of a process: so many are needed; each state has a tenth of them; and the states are so many standard
-# deviations of one of them apart. On 400 draws each of 256 normal, uniform, exponential, lognormal and t-distributed
-# (2 degrees of freedom) samples none was called of two states; two of 0.4 %, 3.2 % apart, always.
-_SAMPLES, _SHARE, _APART = 100, 0.1, 5.0
+# deviations of one of them apart, or more where samples are few. docs/statistics.md has how often that is wrong.
+_SAMPLES, _MANY_SAMPLES, _SHARE = 50, 200, 0.1
+_APART, _APART_FEW = 5.0, 6.0
 # Medians of processes: so many are needed, two in each state, and between the states is a gap of so many times what
 # the wider of them spans. Normal ones have that in 0.2 % of draws of 7, exponential ones in 1.6 %.
 _PROCESSES, _ALONE, _GAP = 7, 2, 3.0
@@ -37,7 +37,7 @@ def two_states(samples: Sequence[float]) -> States | None:
 
     The logs are cut in two where the squares within the parts are least (the natural break of Fisher, "On grouping for
     maximum homogeneity", Journal of the American Statistical Association 53 (1958) 789). Of the parts the medians and
-    quartiles count, so that outliers do not. None for fewer than 100 samples or a time that has no logarithm.
+    quartiles count, so that outliers do not. None for fewer than 50 samples or a time that has no logarithm.
     """
     import numpy as np
 
@@ -54,7 +54,7 @@ def two_states(samples: Sequence[float]) -> States | None:
     steps = np.diff(times)
     tick = float(steps[steps > 0].min() / times[cut]) if steps.any() else 0.0
     spread = math.sqrt(sum(max(_normal_sd(part), tick) ** 2 for part in (logs[:cut], logs[cut:])) / 2)
-    if gap < math.log1p(LEAST) or gap < _APART * spread:
+    if gap < math.log1p(LEAST) or gap < (_APART if n >= _MANY_SAMPLES else _APART_FEW) * spread:
         return None
     return States(_rank(times, 0, cut), _rank(times, cut, n), (n - cut) / n)
 

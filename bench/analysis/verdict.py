@@ -99,10 +99,11 @@ def verdict(
     """B against A, by the medians of their processes in ns (or times per inference): below 1, B takes less time.
 
     Welch's t on the logs ("The generalization of Student's problem when several different population variances are
-    involved", Biometrika 34 (1947) 28). FASTER or SLOWER if the 99 % interval of the ratio excludes 1, the ratio
-    differs from 1 by 1 % or more, and at most 1.6 % of all ways to deal the processes to the sides have means as far
-    apart; SAME if the 90 % interval lies within 2 %; else INCONCLUSIVE. Two processes of a side, or three against five
-    or fewer, can never be that rare: the former get no verdict of a difference then, the latter one of 20 % or more.
+    involved", Biometrika 34 (1947) 28); of unequal sides at least with the spread that they have together. FASTER or
+    SLOWER if the 99 % interval of the ratio excludes 1, the ratio differs from 1 by 1 % or more, and at most 1.6 % of
+    all ways to deal the processes to the sides have means as far apart; SAME if the 90 % interval lies within 2 %; else
+    INCONCLUSIVE. Of three processes against three to five no difference is that rare: there 20 % or more decide, and of
+    two against two to ten none.
 
     ``session_sd`` is the standard deviation of the log of a level from one session to another, for sides that were
     measured in one session each; ``session`` says it of several, ``builds`` of several builds, and ``groups`` says of
@@ -199,9 +200,23 @@ def _difference(log: float, spreads: Sequence[_Spread], n: tuple[int, int], leve
     distribution of estimates of variance components", Biometrics Bulletin 2 (1946) 110.
     """
     parts = [(spread.sd**2 / count, spread.dof(count)) for spread, count in zip(spreads, n, strict=True)]
-    parts += [(level.variance, level.dof) for level in levels]
-    variance, uncertain = sum(part for part, _ in parts), sum(part**2 / dof for part, dof in parts)
+    welch, uncertain = sum(part for part, _ in parts), sum(part**2 / dof for part, dof in parts)
+    of_processes = max(welch, _pooled(spreads, n))
+    variance = of_processes + sum(level.variance for level in levels)
+    uncertain *= (of_processes / welch) ** 2
+    uncertain += sum(level.variance**2 / level.dof for level in levels)
     return _Difference(log, math.sqrt(variance), variance**2 / uncertain if uncertain else _KNOWN)
+
+
+def _pooled(spreads: Sequence[_Spread], n: tuple[int, int]) -> float:
+    """The variance of the difference if both sides have one spread, that of all their processes; of equal numbers it is
+    Welch's. Two processes may be alike by chance, which the many of the other side contradict.
+    """
+    dofs = [spread.dof(count) for spread, count in zip(spreads, n, strict=True)]
+    if n[0] == n[1] or math.isinf(sum(dofs)):
+        return 0.0
+    variance = sum(dof * spread.sd**2 for dof, spread in zip(dofs, spreads, strict=True)) / sum(dofs)
+    return variance * (1 / n[0] + 1 / n[1])
 
 
 def _kind(difference: _Difference, a: Sequence[float], b: Sequence[float], known: bool) -> Kind:

@@ -105,7 +105,7 @@ def suitable(root: Path, runs: Sequence[Run], across: Sequence[str], name: str =
     """
     if name == "none":
         return None, ""
-    environments = [default_environment(run) for run in runs]
+    environments = [default_environment(run) for run in runs if run.header.environments]
     if name:
         calibration = calibrations.read(calibrations.resolve(root, name))
         if differ := analysis.mismatch(calibration, environments, across):

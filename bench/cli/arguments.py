@@ -57,20 +57,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"trtbench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (
-        _run,
-        _show,
-        _compare,
-        _calibrate,
-        _history,
-        _report,
-        _runs,
-        _list,
-        _layers,
-        _doctor,
-        _selftest,
-        _schema,
-    ):
+    for add in _COMMANDS:
         add(commands)
     words = sys.argv[1:] if argv is None else argv
     arguments, unknown = parser.parse_known_args(words)
@@ -183,6 +170,12 @@ def _compare(commands: _Commands) -> None:
         metavar="NAME",
         help="that of this machine by its name or file, or none (default: the newest of the same environment)",
     )
+    compare.add_argument(
+        "--confirm",
+        type=Path,
+        metavar="SUITE",
+        help="with --fail-on: first measure those cases again in a duel, and fail only for what that calls SLOWER too",
+    )
     compare.add_argument("--format", choices=("text", "json", "csv", "markdown", "github"), default="text")
 
 
@@ -240,6 +233,46 @@ def _report(commands: _Commands) -> None:
     report.add_argument("--title", type=_word, metavar="TEXT", help="of the page")
     report.add_argument("--open", action="store_true", help="show it in the browser")
     report.add_argument("--watch", action="store_true", help="write it again whenever a run goes on, until Ctrl-C")
+
+
+def _duel(commands: _Commands) -> None:
+    duel = commands.add_parser(
+        "duel",
+        parents=[_store(), _common()],
+        help="which of two cases is faster, by pairs of processes that measure in turn until it is decided",
+        epilog="exit codes: 0 ended; 1 a side failed or is inaccurate, or with --fail-on, a side is SLOWER; "
+        "2 bad input; 130 interrupted.",
+    )
+    duel.add_argument("suite", type=Path, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml")
+    duel.add_argument(
+        "--select",
+        type=_word,
+        required=True,
+        metavar="EXPR",
+        help='the first side: parts of labels, "resnet18/eager", or an expression, "backend=eager and batch=1"',
+    )
+    duel.add_argument(
+        "--against", type=_word, action="append", default=[], metavar="EXPR", help="the second side; may be repeated"
+    )
+    duel.add_argument(
+        "--against-rev",
+        type=_word,
+        metavar="REVISION",
+        help="in its place: the same cases with the code of another revision of their git repository",
+    )
+    duel.add_argument(
+        "--boundary", type=_word, default="latency", metavar="NAME", help="whose times are compared (default: latency)"
+    )
+    duel.add_argument("--pairs", type=_positive, default=25, metavar="N", help="at most N pairs (default: 25)")
+    duel.add_argument("--max-time", type=_word, metavar="TIME", help="begin no pair after that, e.g. 10min")
+    duel.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the suite's")
+    duel.add_argument("--seed", type=_natural, default=0, help="of inputs, weights and the order (default: 0)")
+    duel.add_argument("--cache", type=_folder, metavar="DIR", help="the artifact cache, as of run")
+    duel.add_argument(
+        "--fail-on", type=_slower, metavar="slower[:2%]", help="exit code 1 if a side is SLOWER (by more than that)"
+    )
+    duel.add_argument("--format", choices=("text", "json", "markdown"), default="text")
+    _progress(duel, "auto", "live", "plain", "json")
 
 
 def _runs(commands: _Commands) -> None:
@@ -383,22 +416,25 @@ def _word(text: str) -> str:
 
 def _fail_on(text: str) -> FailOn:
     """``slower:2%,failed`` -> FailOn(slower=0.02, failed=True)."""
-    slower: float | None = None
-    flags = {"failed": False, "inconclusive": False}
-    for word in text.split(","):
-        kind, _, threshold = word.strip().partition(":")
-        try:
-            if kind == "slower" and (threshold or word.strip() == kind):
-                slower = _threshold(threshold or "0")
-                continue
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-        if word.strip() not in flags:
-            raise argparse.ArgumentTypeError(
-                f"{word.strip()!r} is not slower, slower:2%, failed or inconclusive; several are joined by commas"
-            )
-        flags[word.strip()] = True
-    return FailOn(slower=slower, **flags)
+    words = [word.strip() for word in text.split(",")]
+    thresholds = [_slower(word) for word in words if word.startswith("slower")]
+    flags = {name: name in words for name in ("failed", "inconclusive")}
+    for word in words:
+        if not word.startswith("slower") and word not in flags:
+            what = f"{word!r} is not slower, slower:2%, failed or inconclusive; several are joined by commas"
+            raise argparse.ArgumentTypeError(what)
+    return FailOn(slower=thresholds[-1] if thresholds else None, **flags)
+
+
+def _slower(text: str) -> float:
+    """``slower:2%`` -> 0.02."""
+    kind, _, threshold = text.partition(":")
+    try:
+        if kind == "slower" and (threshold or text == kind):
+            return _threshold(threshold or "0")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    raise argparse.ArgumentTypeError(f"{text!r} is not slower or slower:2%")
 
 
 def _threshold(text: str) -> float:
@@ -441,3 +477,9 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 1 or more")
     return int(text)
+
+
+# Each adds one command, in the order of --help.
+_COMMANDS = (
+    _run, _show, _compare, _duel, _calibrate, _history, _report, _runs, _list, _layers, _doctor, _selftest, _schema,
+)  # fmt: skip

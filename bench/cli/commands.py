@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import output, report
+from bench.cli import duel, output, report
 from bench.cli.arguments import STORE, parse
 
 if TYPE_CHECKING:
+    from bench import api
     from bench.api import Request, Run
 
 
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
     from bench.errors import BenchError
     from bench.report import escape
 
-    if arguments.command in ("run", "calibrate", "list", "layers"):
+    if arguments.command in ("run", "calibrate", "list", "layers", "duel"):
         from bench import api
 
         api.import_runner()
@@ -227,6 +228,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     from bench.report import compare as view
     from bench.report import escape
 
+    if arguments.confirm and arguments.fail_on is None:
+        raise UsageError("--confirm measures again what --fail-on would fail for", fix="--fail-on slower:2%")
     if arguments.baseline and (arguments.b or arguments.axis != "backend"):
         fix = _command(arguments, "compare", arguments.a, "--axis", "backend", "--baseline", arguments.baseline)
         raise UsageError("--baseline is of one run whose backends are compared", fix=fix)
@@ -248,9 +251,17 @@ def _compare(arguments: argparse.Namespace) -> int:
         what = f"REFUSED: the environments differ in {view.texts(comparison.refused)}"
         dimensions = view.across(comparison.refused)
         raise UsageError(what, fix=_again(arguments, dimensions) if dimensions.startswith("--") else dimensions)
-    if arguments.fail_on is None:
-        return 0
-    fails = comparison.fails(**arguments.fail_on._asdict())
+    return _gate(arguments, comparison) if arguments.fail_on else 0
+
+
+def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
+    """The exit code of what --fail-on names; what is slower is measured again first if --confirm names a suite."""
+    from bench.errors import UsageError
+
+    threshold, *flags = arguments.fail_on
+    fails = comparison.fails(failed=flags[0], inconclusive=flags[1])
+    if threshold is not None and comparison.slower(threshold):
+        return duel.confirm(arguments, comparison) or int(fails) if arguments.confirm else 1
     if not fails and not any(pair.verdict for pair in comparison.pairs):
         what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
         raise UsageError(what, fix="trtbench show of both runs says what failed; --boundary NAME chooses other times")
@@ -291,7 +302,8 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         try:
             calibration = api.calibrate(request, runs=runs, store=arguments.store, on_event=on_event, **sizes)
         except api.Interrupted as error:
-            output.complain(f"interrupted; what was measured is {api.run_argument(error.run)}, which --from can name")
+            output.complain(f"interrupted; resume this sitting with: {api.resume_command(error.run)}")
+            output.complain("then name all sittings, as `trtbench runs` lists them: trtbench calibrate --from RUN,RUN")
             return 130
     if arguments.format == "text":
         output.say(view.render(calibration, arguments.store, **output.screen()), end="")
@@ -511,6 +523,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "calibrate": _calibrate,
     "history": _history,
     "report": report.main,
+    "duel": duel.duel,
     "runs": _runs,
     "list": _list,
     "layers": _layers,

@@ -145,7 +145,7 @@ def write_tables(terminal: pytest.TerminalReporter) -> None:
     """The tables of all runs of this session, below pytest's own lines."""
     width = terminal.config.get_terminal_writer().fullwidth
     for run in terminal.config.stash.get(_RUNS, []):
-        terminal.section(f"trtbench: {run.header.run}", sep="-")
+        terminal.section("trtbench", sep="-")
         terminal.write_line(api.tables(run, width=width))
         if terminal.config.getoption("trtbench_store"):
             terminal.write_line(f"trtbench show {run.path}")

@@ -33,7 +33,7 @@ def feed(item: pytest.Item, funcargs: dict[str, object], case: Measured) -> None
         return
     try:
         fixture = _new_fixture(item)
-        _fill(fixture, case)
+        _fill(fixture, _session(item.config), case)
     except (AttributeError, TypeError) as error:
         _warn(error)
     else:
@@ -54,7 +54,7 @@ def feed_from_test(item: pytest.Item, fixture: Any, case: Measured) -> None:
         if not fixture.disabled:
             own = _new_fixture(item)
             own.name, own.fullname = (f"{name}[{case.case.label}]" for name in (fixture.name, fixture.fullname))
-            _fill(own, case)
+            _fill(own, _session(item.config), case)
     except (AttributeError, TypeError) as error:
         _warn(error)
 
@@ -78,7 +78,7 @@ def _new_fixture(item: pytest.Item) -> Any:
     )
 
 
-def _fill(fixture: Any, case: Measured) -> None:
+def _fill(fixture: Any, session: Any, case: Measured) -> None:
     """The samples in seconds, one call each; cases of one model and sizes are a group of its tables."""
     fixture._mode = "trtbench"
     fixture.group = " ".join([case.row.model, *(f"{name}={size}" for name, size in case.row.symbols.items())])
@@ -89,6 +89,16 @@ def _fill(fixture: Any, case: Measured) -> None:
     stats.options = {"timer": f"trtbench {case.boundary}", "processes": case.row.processes}
     for sample in case.samples_ns:
         stats.update(sample / NS_PER_S)
+    _check_compared(fixture, session)
+
+
+def _check_compared(fixture: Any, session: Any) -> None:
+    """Warn if what ``--benchmark-compare`` shows beside the case is of another environment."""
+    for path, entries in (session.compared_mapping or {}).items():
+        before = entries.get(fixture.fullname, {}).get("extra_info", {}).get("fingerprint")
+        if before and before != fixture.extra_info["fingerprint"]:
+            what = f"{fixture.fullname}: {path} was measured in another environment, so its times are not comparable"
+            warnings.warn(pytest.PytestWarning(what), stacklevel=2)
 
 
 def _warn(error: Exception) -> None:

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.errors import Unsupported
-from bench.measure import cuda, gpu_samples, result
+from bench.measure import cuda, gpu_samples, pace, result
 from bench.measure.cuda import CudaClock, HoldBroken
 from bench.measure.gpu_samples import NullLane
 from bench.measure.host import Phase
 from bench.measure.loop import WINDOWS, frozen, sample, warm_up
 from bench.measure.nvtx import range_
-from bench.measure.stop import StopRule
 from bench.measure.stray_work import Escapes
 from bench.model.run import Measurement, Warning
 from bench.model.seam import Bare, Clock, Lane
@@ -64,8 +63,10 @@ def measure(
     phase: Phase = range_,
     *,
     captured: bool = False,
+    pacing: pace.Pace = pace.ALONE,
 ) -> result.Measured:
-    """Warm up and measure the lanes of a case at the boundaries of ``policy``; ``captured``: calls replay CUDA graphs.
+    """Warm up and measure the lanes of a case at the boundaries of ``policy``; ``captured``: calls replay CUDA graphs;
+    ``pacing`` says when samples are taken.
 
     Unsupported if a call leaves work on other streams that its own does not wait for.
 
@@ -80,7 +81,7 @@ def measure(
     ``throughput`` and energy are left out with the warning ``NotCold``. Unsupported if no other boundary is asked for.
     """
     boundaries, loops = policy.boundaries or DEFAULT, _loops(policy)
-    measuring = _Measuring(lanes, case, policy, clock, host_clock, captured=captured or case.cuda_graph)
+    measuring = _Measuring(lanes, case, policy, clock, host_clock, captured=captured or case.cuda_graph, pacing=pacing)
     if case.l2 == "cold" and loops:
         if set(boundaries) == {"throughput"}:
             raise Unsupported(_OVERLAP, fix="l2: warm, or other boundaries, e.g. [gpu, latency]")
@@ -118,19 +119,32 @@ def _refusal(clock: CudaClock) -> dict[str, Any]:
 
 
 class _Series(NamedTuple):
-    """Samples in ns, why no more were taken, and the host's time from before the first until after the last."""
+    """Samples in ns, why no more were taken, and the host's time from before the first until after the last. Of those
+    taken in ``blocks`` their sizes, and the places of the calls between them that are no samples.
+    """
 
     samples: tuple[int, ...]
     reason: str
     span: tuple[int, int]
+    blocks: tuple[int, ...] = ()
+    lead_in: frozenset[int] = frozenset()
 
 
 class _Measuring:
     """One case being measured: what has been taken so far."""
 
     def __init__(
-        self, lanes: Sequence[Lane], case: Case, policy: Policy, clock: CudaClock, host_clock: Clock, *, captured: bool
+        self,
+        lanes: Sequence[Lane],
+        case: Case,
+        policy: Policy,
+        clock: CudaClock,
+        host_clock: Clock,
+        *,
+        captured: bool,
+        pacing: pace.Pace,
     ) -> None:
+        self.pacing = pacing
         self.lanes = lanes
         self.case = case
         self.policy = policy
@@ -150,12 +164,21 @@ class _Measuring:
         return self._keep(boundary, self._sampled(take))
 
     def _sampled(self, take: gpu_samples.Take) -> _Series:
-        rule = StopRule(self.policy, self.host_clock)
+        rule = self.pacing.rule(self.policy, self.host_clock)
+        before = self.host_clock.now()
         samples = sample(take, rule)
-        return _Series(samples, rule.reason, (rule.start, self.host_clock.now()))
+        blocks = pace.blocks_of(rule)
+        span = before if blocks else rule.start, self.host_clock.now()
+        return _Series(samples, rule.reason, span, blocks, pace.lead_in_of(rule))
 
     def _keep(self, boundary: Boundary, series: _Series) -> Measurement:
-        measurement = Measurement(boundary=boundary, samples=series.samples, batch=self.case.batch, stop=series.reason)
+        measurement = Measurement(
+            boundary=boundary,
+            samples=series.samples,
+            batch=self.case.batch,
+            stop=series.reason,
+            blocks=series.blocks,
+        )
         self.measurements.append(measurement)
         self.medians[boundary] = median(series.samples)
         self.spans[boundary] = series.span
@@ -296,9 +319,11 @@ class _Measuring:
             self._cold(lane) as before,
             gpu_samples.latency(lane, self.clock, self.host_clock, transfers=transfers, before=before) as (take, parts),
         ):
-            whole = self.take("latency", take)
+            whole = self._sampled(take)
+        self._keep("latency", whole)
         for name, samples in parts.items():  # taken with it, sample by sample: so throttling marks them too
-            self._keep(name, _Series(tuple(samples), whole.stop, self.spans["latency"]))
+            samples = [ns for place, ns in enumerate(samples) if place not in whole.lead_in]
+            self._keep(name, whole._replace(samples=tuple(samples)))
         moving = self.medians["h2d"] + self.medians["d2h"]
         if self.case.transfers and moving > self.medians["compute"]:
             figures = {"copies_ns": moving, "compute_ns": self.medians["compute"]}
@@ -306,6 +331,7 @@ class _Measuring:
 
     def throughput(self) -> None:
         """``throughput`` over all lanes, two in flight per stream where the backend gives that many."""
+        self.pacing.wait()
         measured = self._loop(self.policy, self._spanned("throughput"))
         self.measurements.append(measured)
         if "compute" in self.medians:

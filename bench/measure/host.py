@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from bench.errors import Unsupported
-from bench.measure import result, stop
+from bench.measure import pace, result, stop
+from bench.measure.clock import Usage
 from bench.measure.loop import Take, evenly, frozen, quiet, sample, warm_up
 from bench.measure.nvtx import each, range_
 from bench.model.run import Measurement, Warning
@@ -36,12 +38,20 @@ def lanes_needed(case: Case, policy: Policy) -> int:
 
 @frozen()
 def measure(
-    lanes: Sequence[Lane], case: Case, policy: Policy, clock: Clock, phase: Phase = range_, *, ranged: bool = False
+    lanes: Sequence[Lane],
+    case: Case,
+    policy: Policy,
+    clock: Clock,
+    phase: Phase = range_,
+    *,
+    ranged: bool = False,
+    pacing: pace.Pace = pace.ALONE,
 ) -> result.Measured:
     """Warm up and measure a case's lanes at the boundaries of ``policy`` that their device has.
 
     ``phase`` is entered for ``warmup`` and ``measure``; ``ranged`` puts an NVTX range around every call, for profiled
-    runs. Unsupported if no boundary asked for exists here, or if the lanes run on a GPU.
+    runs; ``pacing`` says when samples are taken. Unsupported if no boundary asked for exists here, or if the lanes run
+    on a GPU.
     """
     boundaries = [boundary for boundary in HOST if boundary in (policy.boundaries or HOST)]
     if not boundaries:
@@ -49,7 +59,7 @@ def measure(
         raise Unsupported(f"a CPU has no boundary {names}", fix="boundaries: [latency, throughput]")
     if any(lane.stream is not None for lane in lanes):
         raise Unsupported("the host's clock cannot time a lane that runs on a GPU stream", fix="device: cpu")
-    return measure_host(lanes, case, policy, clock, phase, wanted=boundaries, ranged=ranged)
+    return measure_host(lanes, case, policy, clock, phase, wanted=boundaries, ranged=ranged, pacing=pacing)
 
 
 def measure_host(
@@ -61,6 +71,7 @@ def measure_host(
     *,
     wanted: Sequence[Boundary] = HOST,
     ranged: bool = False,
+    pacing: pace.Pace = pace.ALONE,
 ) -> result.Measured:
     """``wanted`` boundaries of lanes whose calls are finished on return."""
     measurements: list[Measurement] = []
@@ -72,15 +83,30 @@ def measure_host(
         warnings.append(result.not_steady(warm))
     with phase("measure"):
         if "latency" in wanted:
-            rule = stop.StopRule(policy, clock)
-            samples = sample(take, rule)
-            measurements.append(Measurement(boundary="latency", samples=samples, batch=case.batch, stop=rule.reason))
+            rule = pacing.rule(policy, clock)
+            usage = getattr(clock, "usage", None)  # a simulated clock has none
+            before = usage() if usage else None
+            samples, blocks = sample(take, rule), pace.blocks_of(rule)
+            after = usage() if usage else None
+            measured = Measurement(
+                boundary="latency", samples=samples, batch=case.batch, stop=rule.reason, blocks=blocks
+            )
+            measurements.append(_with_usage(measured, before, after))
             warnings += [*result.imprecise(measurements[-1], policy), *result.drifts(measurements[-1])]
         if "throughput" in wanted:
+            pacing.wait()
             measurements.append(throughput(lanes, clock, policy, case.batch, ranged=ranged))
             if len(lanes) < case.streams:
                 warnings.append(result.fewer_lanes(len(lanes), case.streams))
     return result.Measured(measurements=tuple(measurements), warnings=tuple(warnings))
+
+
+def _with_usage(measured: Measurement, before: Usage | None, after: Usage | None) -> Measurement:
+    """With what the process has used meanwhile, where the clock tells."""
+    if before is None or after is None:
+        return measured
+    cpu_ns, preemptions = after.cpu_ns - before.cpu_ns, after.preemptions - before.preemptions
+    return msgspec.structs.replace(measured, cpu_ns=cpu_ns, preemptions=preemptions)
 
 
 def latency(lane: Lane, clock: Clock, *, ranged: bool = False) -> Take:

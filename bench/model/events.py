@@ -51,7 +51,8 @@ class End(Event, frozen=True, kw_only=True):
 class Started(Event, frozen=True, kw_only=True):
     """A case (or a shared artifact) is being worked on; ``done`` of ``total`` measured processes are finished.
 
-    ``card`` is that which works on it, where a run has several.
+    ``card`` is that which works on it, where a run has several. In a duel it is the first side of a pair, ``against``
+    has the labels of the others, and pairs are counted. ``beside`` has those measured in turn with it.
     """
 
     label: str
@@ -59,6 +60,8 @@ class Started(Event, frozen=True, kw_only=True):
     total: int
     replicate: int = 0
     card: str = ""
+    against: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 class Step(Event, frozen=True, kw_only=True):
@@ -88,6 +91,25 @@ class Stored(Event, frozen=True, kw_only=True):
     record: Record
     done: int
     total: int
+
+
+class Compared(Event, frozen=True, kw_only=True):
+    """Where a match of a duel stands after ``pair`` of at most ``pairs``: times of ``label`` / those of ``against``.
+
+    ``kind`` is that of the verdict, or NONE, ``why`` says why a side is not judged; ``low`` to ``high`` is the repeated
+    95 % interval of the ratio, None before the third pair. ``over``: no more pairs follow.
+    """
+
+    label: str
+    against: str
+    pair: int
+    pairs: int
+    kind: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    over: bool
+    why: str = ""
 
 
 class Note(Event, frozen=True, kw_only=True):

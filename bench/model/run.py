@@ -30,6 +30,9 @@ class Measurement(Data, frozen=True, kw_only=True):
     while throttled. ``throughput`` also has the window it was computed from: ``calls`` in ``window_ns``, by
     ``lanes`` lanes with ``depth`` calls in flight each; its samples are the latencies of calls inside the loop, and on
     a GPU ``parts`` holds what enqueue, h2d, compute and d2h of the same calls took, ``totals`` their sums over all.
+    ``cpu_ns`` is the CPU time of the process, all its threads, over all samples of ``latency`` on a CPU,
+    ``preemptions`` how often one of them lost its core meanwhile; None where they were not read. ``blocks`` are the
+    numbers of samples of each block where the process took turns with others, empty elsewhere.
     """
 
     boundary: Boundary
@@ -43,6 +46,9 @@ class Measurement(Data, frozen=True, kw_only=True):
     marked: tuple[int, ...] = ()
     parts: dict[str, tuple[int, ...]] = {}
     totals: dict[str, int] = {}
+    cpu_ns: int | None = None
+    preemptions: int | None = None
+    blocks: tuple[int, ...] = ()
 
 
 class OutputError(Data, frozen=True, kw_only=True):
@@ -121,7 +127,8 @@ class Record(Data, frozen=True, kw_only=True):
 
     ``times`` says where the wall time of its turn went, nanoseconds by category (``bench.analysis.times``); what was
     made before, for it or for several, is only in the sums of the footer. ``card`` is the id of the card that measured,
-    where a run has several; that of a run on one is in its header.
+    where a run has several; that of a run on one is in its header. ``places`` has the place of each of the process's
+    turns among those of the processes that it took turns with, from 0 in each round; empty where it took none.
     """
 
     case: str
@@ -141,6 +148,7 @@ class Record(Data, frozen=True, kw_only=True):
     failure: Failure | None = None
     times: dict[str, int] = {}
     card: str = ""
+    places: tuple[int, ...] = ()
 
 
 class Environment(Data, frozen=True, kw_only=True):
@@ -179,13 +187,30 @@ class Environment(Data, frozen=True, kw_only=True):
         return round(self.memory / 2**30)
 
 
+class Duel(Data, frozen=True, kw_only=True):
+    """What a duel compares, by the ids of cases: in each contest the first with each other, at ``boundary``.
+
+    It has up to ``pairs`` pairs and ``max_time_ns`` (0: no limit); the order of blocks is drawn from ``seed``. The
+    toolchain ``revision`` stands for the code of ``commit``, where the sides are two revisions of it.
+    """
+
+    contests: tuple[tuple[str, ...], ...]
+    boundary: Boundary
+    pairs: int
+    max_time_ns: int = 0
+    seed: int = 0
+    revision: str = ""
+    commit: str = ""
+
+
 class Header(Data, frozen=True, kw_only=True):
     """The first line of a run's file: environments by toolchain, the suite's text, the plan and the policy.
 
     ``seed`` is that of inputs and weights; a ``cold`` run takes nothing from caches; ``sources`` has the SHA-256 of
     each of the user's files that its cases name; ``limits`` are those of the metrics' numbers, by model. In a run with
-    ``fork`` workers are copies of processes that have imported their runtimes, not processes that imported them.
-    ``commit`` is that of the repository that the suite lies in, with ``-dirty`` where a tracked file was changed.
+    ``fork`` workers are copies of processes that have imported their runtimes, not processes that imported them. Of a
+    ``duel`` the processes with one number of replicate are a pair. ``commit`` is that of the repository that the suite
+    lies in, with ``-dirty`` where a tracked file was changed.
     """
 
     run: str
@@ -207,6 +232,7 @@ class Header(Data, frozen=True, kw_only=True):
     sources: dict[str, str] = {}
     limits: dict[str, dict[str, Limit]] = {}
     commit: str = ""
+    duel: Duel | None = None
     schema: int = 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -25,6 +26,8 @@ BOUNDARIES: dict[Boundary, str] = {
     "d2h": "event to event around the copy of the outputs to the host, part of latency",
     "throughput": "closed loop over all lanes: inferences (calls x batch) over last end minus first start",
 }
+# What separates the parts of a case's label; options of a backend may have slashes.
+BETWEEN_PARTS = re.compile(r"/(?![^\[]*\])")
 # What a suite may ask for; the others come along as parts.
 ASKABLE: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "enqueue", "latency", "throughput")
 
@@ -115,7 +118,8 @@ class Policy(Data, frozen=True, kw_only=True):
 
     ``boundaries`` empty means the device's defaults (CPU: latency, throughput; GPU: gpu, enqueue, latency,
     throughput). ``target_ci`` is the half-width of the 95 % interval of the median, as a fraction of it. Replicate r
-    measures build r modulo ``builds``. ``energy_ns`` is how long a saturated loop runs for energy (0: not at all).
+    measures build r modulo ``builds``. ``interleave``: cases that differ in the backend alone are measured by processes
+    that are there at once and take turns. ``energy_ns`` is how long a saturated loop runs for energy (0: not at all).
 
     The defaults here are those of a stored run that lacks a field, and never change; those of a suite are in
     ``DEFAULT_POLICY``.
@@ -134,6 +138,7 @@ class Policy(Data, frozen=True, kw_only=True):
     builds: int = 1
     energy_ns: int = 0
     timeout_ns: int = 1_200_000_000_000
+    interleave: bool = False
 
 
 # The policy of a suite that says nothing else. What these numbers of samples rest on: docs/measuring.md.

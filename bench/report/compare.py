@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 JSON_SCHEMA = 1
 # As in report.text: the highest leaves first.
 DROP = {
-    "build": 60, "energy": 50, "memory": 40, "QPS": 35, "processes": 33, "rel L2": 30, "cycles": 25, "time of": 20,
-    "B": 12, "A": 11,
+    "build": 60, "energy": 50, "memory": 40, "QPS": 35, "processes": 33, "rel L2": 30, "cycles": 25, "CPU": 24,
+    "time of": 20, "B": 12, "A": 11,
 }  # fmt: skip
 _STYLES = {"SLOWER": "red", "FASTER": "green", "SAME": "", "INCONCLUSIVE": "", "REFUSED": "yellow", "NONE": "dim"}
 _UNSTEADY = ("TwoStates", "Drift")
 _UNCHANGED, _UNDECIDED = "No case changed.", "No case is known to have changed."
 LEGEND = (
     "ratio is time of B / time of A with its 95% interval; a difference: the 99% interval excludes 1, by 1% or more;"
-    " SAME: the 90% interval is within 2% of 1; cycles, QPS, build, memory and energy are B / A"
+    " SAME: the 90% interval is within 2% of 1; CPU time, cycles, QPS, build, memory and energy are B / A"
 )
 
 
@@ -277,6 +277,7 @@ def _columns(pairs: tuple[Pair, ...]) -> list[Column]:
         column("A", [_time(pair.a_ns) for pair in pairs]),
         column("B", [_time(pair.b_ns) for pair in pairs]),
         column("ratio", [_ratio(pair) for pair in pairs], left=True),
+        *([column("CPU", [_cpu(pair) for pair in pairs])] if any(_cpu(pair) != "-" for pair in pairs) else []),
         column("verdict", [_verdict(pair) for pair in pairs], left=True),
         column("processes", [_processes(pair) for pair in pairs]),
         *([column("cycles", [_share(pair.cycles) for pair in pairs])] if any(pair.cycles for pair in pairs) else []),
@@ -291,6 +292,11 @@ def _columns(pairs: tuple[Pair, ...]) -> list[Column]:
 def _rates(pairs: tuple[Pair, ...]) -> bool:
     """Whether inferences per second are worth a column; they are the reciprocals of times of throughput."""
     return any(pair.rate and pair.boundary != "throughput" for pair in pairs)
+
+
+def _cpu(pair: Pair) -> str:
+    """CPU time of a call of ``latency``."""
+    return _of(pair.a.cpu.value, pair.b.cpu.value) if pair.a.cpu and pair.b.cpu else "-"
 
 
 def _share(ratio: float | None) -> str:
@@ -371,6 +377,7 @@ def _flat(pair: Pair) -> dict[str, Any]:
             f"{name}_case": row.case,
             f"{name}_ns": ns,
             f"{name}_processes": row.processes,
+            f"{name}_cpu_ns": row.cpu.value if row.cpu else None,
             f"{name}_rate": row.rate.value if row.rate else None,
             **{f"{name}_{field}": value for field, value in _accuracy(row.score).items()},
             f"{name}_memory": row.memory,

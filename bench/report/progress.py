@@ -14,7 +14,7 @@ import msgspec
 
 from bench.model import events
 from bench.model.run import Record
-from bench.report import cells, escape
+from bench.report import cells, duel, escape
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -55,6 +55,7 @@ class Live(View):
         self._start = now()
         self._records = self._count = self._total = 0
         self._running = self._phase = self._last = ""
+        self._duel = False
         self._workers: dict[int, bool] = {}  # whether each that is at work must not be disturbed
         self._live: RichLive | None = None
         self._lock = threading.RLock()
@@ -127,10 +128,14 @@ class Live(View):
         return text
 
     def _take(self, event: events.Event) -> None:
+        if self._duel and isinstance(event, events.Stored | events.Compared):
+            self._take_pair(event)
+            return
         match event:
             case events.Started():
                 self._count, self._total, self._phase = event.done, event.total, ""
                 self._workers.pop(0, None)
+                self._duel = bool(event.against)
                 self._running = _name(event.label, event.replicate)
             case events.Step():
                 self._phase = event.phase
@@ -155,6 +160,18 @@ class Live(View):
             case events.Note():
                 self._print(event.text)
 
+    def _take_pair(self, event: events.Stored | events.Compared) -> None:
+        """Of a duel only where each match stands is shown, and what failed."""
+        if isinstance(event, events.Stored):
+            if event.record.failure:
+                self._print(_failure(event.record))
+            return
+        self._records += 1
+        self._count, self._total, self._phase = event.pair, event.pairs, ""
+        self._last = _standing(event)
+        if event.over:
+            self._print(self._last)
+
     def _print(self, text: str) -> None:
         self._console.print(_indented(text), markup=False, highlight=False, soft_wrap=True)
 
@@ -164,7 +181,7 @@ class Plain(View):
 
     Of the steps only those are written that may take minutes, as they begin: ``... export, compile, latency 1 ms``.
     Those of other workers have lines of their own before the first case, and are not written after that. Of cases that
-    several cards work on at once there is a line when each has ended.
+    several cards work on at once there is a line when each has ended; of a duel there is one per pair and match.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -172,6 +189,7 @@ class Plain(View):
         self._open = ""
         self._label = ""  # of the case that was started last
         self._phase = ""
+        self._duel = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -181,6 +199,13 @@ class Plain(View):
     def __call__(self, event: events.Event) -> None:
         """Write the event, flushed."""
         match event:
+            case events.Started() if event.against:
+                self._duel, self._label = True, event.label
+            case events.Compared():
+                self._line(f"[{event.pair}/{event.pairs}] {_standing(event)}")
+            case events.Stored() if self._duel:
+                if event.record.failure:
+                    self._line(_failure(event.record))
             case events.Started() if event.card:  # of several at once: a line when it has ended
                 self._label = event.label
             case events.Started():
@@ -283,6 +308,15 @@ def _doing(step: events.Step) -> str:
         return "warmup, then measure"
     stage = "" if step.work in ("", "measure", "preflight", step.phase) else f"{step.work}, "
     return f"{stage}{step.phase}"
+
+
+def _standing(event: events.Compared) -> str:
+    """``net/fp32: inductor against eager: 0.713 [0.688, 0.739] FASTER``."""
+    names = escape.line(duel.title(event.label, event.against))
+    if event.why:
+        return f"{names}: not judged, {escape.line(event.why)}"
+    verdict = event.kind if event.over else ""
+    return f"{names}: {duel.ratio(event.ratio, event.low, event.high)} {verdict}".rstrip()
 
 
 def _failure(record: Record) -> str:

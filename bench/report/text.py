@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.analysis.rows import SHOWN, Row, against, in_order, models, replicated, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, escape, notes, outcome, plan, table
+from bench.report import cells, duel, escape, notes, outcome, plan, table
 from bench.report.table import Column
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def render(
     lines = _heading(run, width)
     if verbose:
         lines += _cards(run, width)
+    if run.header.duel is not None:
+        lines += duel.block(run, width)
     if only is not None:
         lines.append(f"{len(all_rows)} of {cells.count(len(run.header.cases), 'case')} shown")
     mark = replicated(all_rows)

@@ -22,13 +22,14 @@ class Answer:
     """Takes the lines of a reply pipe: each step of the job, and its one final ``reply``.
 
     ``job`` is the job as it is to be sent. ``problem`` says what is wrong with what came, empty if nothing is; what
-    comes after is not read.
+    comes after is not read. ``pauses`` counts how often the worker has waited for its turn.
     """
 
     def __init__(self, job: jobs.Job, on_step: Callable[[jobs.Doing], None] = lambda step: None) -> None:
         self.job = msgspec.structs.replace(job, ticket=secrets.token_hex(8))
         self.reply: jobs.ReplyType | None = None
         self.problem = ""
+        self.pauses = 0
         self._on_step = on_step
 
     @property
@@ -62,6 +63,8 @@ class Answer:
             return
         if isinstance(reply, jobs.Doing):
             self._on_step(msgspec.structs.replace(reply, phase=_short(reply.phase)))
+        elif isinstance(reply, jobs.Paused):
+            self.pauses += 1
         else:
             self.reply = _shortened(reply)
 
@@ -73,6 +76,8 @@ class Answer:
         if self.reply is not None:
             return f"more after its reply ({name})"
         expected = jobs.ANSWERS[type(self.job)]
+        if isinstance(reply, jobs.Paused) and isinstance(self.job, jobs.Measure) and self.job.in_turn:
+            return ""
         if not isinstance(reply, jobs.Doing | jobs.Failed | expected):
             return f"{name} where {expected.__name__} answers"
         if isinstance(reply, jobs.Measured):

@@ -90,9 +90,7 @@ class Dispatcher:
 
         The events say when it starts, which phases it enters, and when it has ended.
         """
-        on_gpu = job.device != "cpu"
-        over = Failure(kind="Crash", stage="start", message="the run has ended") if self._halted.is_set() else None
-        if over := over or (self._loss if on_gpu else None):
+        if over := self.refusal(job):
             if worker is not None:
                 worker.close()
             return over
@@ -104,9 +102,6 @@ class Dispatcher:
             watch.step(stage)
             self._on_event(Step(label=label, phase=step.phase, timed=step.timed, worker=number, work=work))
 
-        env = dict(interpreter.env)
-        if self._cold and isinstance(job, jobs.Measure | jobs.Produce):
-            env |= {"TORCHINDUCTOR_CACHE_DIR": f"{job.scratch}/inductor", "TRITON_CACHE_DIR": f"{job.scratch}/triton"}
         answer = Answer(job, on_step)
         end: jobs.ReplyType | Failure
         with contextlib.ExitStack() as early, timeline.at_work(self._on_event, label, work) as number:
@@ -114,7 +109,7 @@ class Dispatcher:
                 early.callback(worker.close)
             try:
                 if worker is None:
-                    worker = self._start(interpreter, job, watch.descriptors, env)
+                    worker = self.start(interpreter, job, watch)
                 with contextlib.closing(worker):
                     outcome = worker.finish(
                         answer.encoded,
@@ -126,15 +121,40 @@ class Dispatcher:
             except gpus.DeviceLost as error:
                 end = Failure(kind="DeviceLost", stage=stage, message=error.what)
             else:
-                end = _judge(answer, outcome, stage, self._limit_ns)
-        return self._explain(end, label) if on_gpu else end
+                end = judge(answer, outcome, stage, self._limit_ns)
+        return self.explain(end, job, label)
+
+    @property
+    def limit_ns(self) -> int:
+        """The time that a job may take."""
+        return self._limit_ns
+
+    def refusal(self, job: jobs.Job) -> Failure | None:
+        """Why no job is begun any more: the run is over, or the GPU lost; None where it can be."""
+        if self._halted.is_set():
+            return Failure(kind="Crash", stage="start", message="the run has ended")
+        return self._loss if job.device != "cpu" else None
+
+    def start(self, interpreter: Interpreter, job: jobs.Job, watch: Watch) -> process.Child:
+        """A new worker for ``job``. OSError if there is none."""
+        env = dict(interpreter.env)
+        if self._cold and isinstance(job, jobs.Measure | jobs.Produce):
+            env |= {"TORCHINDUCTOR_CACHE_DIR": f"{job.scratch}/inductor", "TRITON_CACHE_DIR": f"{job.scratch}/triton"}
+        return self._start(interpreter, job, watch.descriptors, env)
+
+    @property
+    def halted(self) -> bool:
+        """Whether the run is over for all threads."""
+        return self._halted.is_set()
 
     def _tick_of(self, job: jobs.JobType) -> Callable[[int], None] | None:
         """A tick that lets a thread look if it has been halted; none while a worker is timed, unless it ``wakes``."""
         return None if isinstance(job, jobs.Measure | jobs.Ceilings) and not self._wakes else lambda _: None
 
-    def _explain(self, end: jobs.ReplyType | Failure, label: str) -> jobs.ReplyType | Failure:
-        """The end of a job on the GPU, with its failure classified by the state of the GPU."""
+    def explain(self, end: jobs.ReplyType | Failure, job: jobs.Job, label: str) -> jobs.ReplyType | Failure:
+        """The end of a job, with a failure on the GPU classified by its state."""
+        if job.device == "cpu":
+            return end
         failure = end if isinstance(end, Failure) else end.record.failure if isinstance(end, jobs.Measured) else None
         if failure is None:
             return end
@@ -158,7 +178,7 @@ def _work(job: jobs.JobType) -> str:
     return "preflight"
 
 
-def _judge(answer: Answer, outcome: process.Outcome, stage: str, limit_ns: int) -> jobs.ReplyType | Failure:
+def judge(answer: Answer, outcome: process.Outcome, stage: str, limit_ns: int) -> jobs.ReplyType | Failure:
     """The reply, with the worker's output beside the traceback where something failed; a failure if there is none, or
     if the worker did not end as one that has replied.
     """

@@ -32,7 +32,8 @@ class Measure(Job, frozen=True, kw_only=True):
     """Measure one case once; ``artifacts`` maps the names of its stages to finished folders.
 
     ``gate`` is the descriptor of the page that holds streams on a GPU, -1 where there is none. ``build`` says which
-    independent build of the model; ``shared`` is the folder of backends' own caches.
+    independent build of the model; ``shared`` is the folder of backends' own caches. ``in_turn``: it pauses ahead of
+    each block of samples, and goes on when a line follows.
     """
 
     case: Case
@@ -44,6 +45,7 @@ class Measure(Job, frozen=True, kw_only=True):
     replicate: int = 0
     build: int = 0
     gate: int = -1
+    in_turn: bool = False
 
 
 class Produce(Job, frozen=True, kw_only=True):
@@ -124,6 +126,10 @@ class Doing(Reply, frozen=True, kw_only=True):
     timed: bool = False
 
 
+class Paused(Reply, frozen=True, kw_only=True):
+    """The worker waits for its turn, which a line on its standard input gives it."""
+
+
 class Measured(Reply, frozen=True, kw_only=True):
     """The finished record of a Measure job, a failed one included; ``spans`` are when each boundary was measured."""
 
@@ -183,7 +189,7 @@ class Read(Reply, frozen=True, kw_only=True):
     readings: tuple[Reading, ...]
 
 
-ReplyType = Doing | Measured | Produced | Failed | Inspected | Checked | Rates | Described | Read | Preloaded
+ReplyType = Doing | Paused | Measured | Produced | Failed | Inspected | Checked | Rates | Described | Read | Preloaded
 
 # What answers a job, unless it failed.
 ANSWERS: dict[type[Job], type[Reply]] = {

@@ -20,8 +20,9 @@ from bench.model.run import Environment, Footer, Header, Record, Run, Warning
 from bench.model.suite import Case, Plan
 from bench.runner import headers, sources
 from bench.runner.dispatch import OnEvent
+from bench.runner.refusals import refuse_contradictions, refuse_other_than_text
 from bench.runner.request import Settings
-from bench.runner.session import Finished, Session, refuse_contradictions, refuse_other_than_text
+from bench.runner.session import Finished, Session
 from bench.runner.turns import settled
 from bench.store import artifacts
 from bench.suite.plan import check_size
@@ -54,6 +55,9 @@ def resumable_cases(path: Path, cache: Path | None = None) -> tuple[Case, ...]:
 
 def _own(header: Header, path: Path, cache: Path | None) -> Header:
     """The header with what it names on this machine, after all that is checked of it."""
+    if header.duel is not None:
+        what = "a duel is not resumed: where it stopped is part of its rule"
+        raise UsageError(what, where=str(path), fix=f"start a new one: trtbench duel {shlex.quote(header.suite_path)}")
     _refuse_unknown(header, path)
     headers.refuse_impossible(header, path)
     header = headers.own(header, path, cache)

@@ -16,8 +16,9 @@ from bench.model.seam import Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case
 from bench.runner import sources, stages, toolchains
 from bench.runner.dispatch import OnEvent
+from bench.runner.refusals import refuse_contradictions, refuse_other_than_text
 from bench.runner.request import Request
-from bench.runner.session import Finished, Session, refuse_contradictions, refuse_other_than_text
+from bench.runner.session import Finished, Session
 from bench.store import artifacts, privacy
 from bench.suite.reader import locate, place_of_toolchain
 from bench.system import repository
@@ -30,8 +31,8 @@ def _environment(request: Request) -> Environment:
     return environment.describe("fake" if simulated else request.device, base.distributions_of(sorted(backends)))
 
 
-def new_session(request: Request, on_event: OnEvent) -> Session:
-    """A session with the header of a new run."""
+def new_session(request: Request, on_event: OnEvent, kind: type[Session] = Session) -> Session:
+    """A session of a ``kind`` with the header of a new run."""
     suite, plan, settings = request.suite, request.plan, request.settings
     refuse_other_than_text(Path(suite.path).resolve(), settings)
     here = _environment(request)
@@ -58,7 +59,7 @@ def new_session(request: Request, on_event: OnEvent) -> Session:
     )
     places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
-    return Session(header, settings, on_event, places, factories, name=suite.name)
+    return kind(header, settings, on_event, places, factories, name=suite.name)
 
 
 def run(request: Request, on_event: OnEvent) -> Finished:

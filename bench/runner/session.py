@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import functools
 import itertools
 import os
-import tempfile
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -18,7 +17,7 @@ import msgspec
 
 from bench import store
 from bench.backends import base
-from bench.errors import SourceChanged, StoreError, SuiteError, UsageError
+from bench.errors import SourceChanged, SuiteError
 from bench.model.data import Data, digest
 from bench.model.events import Begin, End, Event, Note, Started, Stored
 from bench.model.factory import module_of
@@ -32,6 +31,7 @@ from bench.runner.fleet import Fleet
 from bench.runner.preflight import Preflight
 from bench.runner.prestart import Prestart
 from bench.runner.recorder import Recorder
+from bench.runner.refusals import cannot_continue
 from bench.runner.request import Settings
 from bench.runner.side_by_side import Slots
 from bench.runner.stages import Maker, Postponed, Ready
@@ -52,30 +52,6 @@ class Finished(Data, frozen=True, kw_only=True):
     path: str
     interrupted: bool = False
     rescues: tuple[str, ...] = ()
-
-
-def refuse_contradictions(settings: Settings) -> None:
-    """UsageError for settings that contradict each other."""
-    if settings.cold and (settings.prestart or 1) > 1:
-        what = "a --cold run is for true starts, --prestart takes imports out of them"
-        raise UsageError(what, fix="leave one of them out")
-    if settings.cold and settings.fork:
-        what = "a --cold run is for true starts, and a forked worker has none"
-        raise UsageError(what, fix="leave one of --cold and --fork out")
-    if settings.cold and settings.devices != 1:
-        what = "a --cold run is for true starts, and those on several GPUs at once slow each other"
-        raise UsageError(what, fix="leave one of --cold and --devices out")
-
-
-def refuse_other_than_text(suite_path: Path, settings: Settings) -> None:
-    """UsageError for a folder whose name workers cannot be told, as it is no text in UTF-8."""
-    places = {"the suite": suite_path, "--cache": Path(settings.cache), "TMPDIR": Path(tempfile.gettempdir())}
-    for name, path in places.items():
-        try:
-            str(path).encode()
-        except UnicodeEncodeError as error:
-            what = f"the path of {name} is no UTF-8 text in this locale: {os.fsencode(path)!r}"
-            raise UsageError(what, fix="rename it, or use a locale of UTF-8: LC_ALL=C.UTF-8") from error
 
 
 class Session:
@@ -111,6 +87,8 @@ class Session:
         self.before: Sequence[Record] = ()
         self.marks: tuple[Warning, ...] = ()
         self.place = ""
+        self.folders: Mapping[str, Path] = {}  # of suites, by toolchain, where it is not this one
+        self._makers: dict[str, Maker] = {}
         self._suite_changed = False
         self._stack = contextlib.ExitStack()
         self._templates: Templates | None = None
@@ -122,10 +100,13 @@ class Session:
         own = self._stack.enter_context(scratch.folder())
         self.link = toolchains.package_link(own)
         cold = own / "cold" if self.settings.cold else None
-        root = Path(self.settings.cache)
-        seed, rebuild = self.settings.seed, self.settings.rebuild
-        self.maker = Maker(root, cold, self.suite_dir, self.device, seed, self._run_job, rebuild=rebuild)
+        self._cold_root = cold
+        self.maker = self._new_maker(self.suite_dir)
         return self
+
+    def _new_maker(self, suite_dir: Path) -> Maker:
+        root, seed, rebuild = Path(self.settings.cache), self.settings.seed, self.settings.rebuild
+        return Maker(root, self._cold_root, suite_dir, self.device, seed, self._run_job, rebuild=rebuild)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -274,7 +255,7 @@ class Session:
             except KeyboardInterrupt:
                 interrupted = True
             except OSError as error:  # no room for temporary files, no descriptors: no fault of the case
-                raise _cannot_continue(error, writer.path) from error
+                raise cannot_continue(error, writer.path) from error
             except SourceChanged as error:
                 problem = error
             ignore_signals()
@@ -292,28 +273,56 @@ class Session:
 
     def _round_robin(self, writer: store.Writer, station: Station, turns: Turns) -> None:
         """The turns of one card, each stored as it ends."""
-        card, name = station.card, station.card.id if self._several else ""
+        name = station.card.id if self._several else ""
         total = len(self.header.cases) * self.header.policy.replicates
         recorder = self._recorder(station)
-        for position, case, replicate in turns:
-            done, others = self.fleet.count(name, position), self.fleet.others
-            self.on_event(Started(label=case.label, done=done, total=total, replicate=replicate, card=name))
-            record = recorder.record(case, replicate, _soon(turns, _AHEAD))
+        for group in turns.groups(self._group_of):
+            done, others = self.fleet.count(name, group[0][0]), self.fleet.others
+            label, *beside = (case.label for _, case, _ in group)
+            replicate = group[0][2]
+            self.on_event(
+                Started(label=label, done=done, total=total, replicate=replicate, card=name, beside=tuple(beside))
+            )
+            rng = random.Random(f"{self.header.seed} {replicate} {label}")
+            records = recorder.records([turn[1:] for turn in group], functools.partial(_from, turns), rng)
             if self.fleet.halted:
                 return
-            if record.measurements:
-                telemetry = msgspec.structs.replace(record.telemetry, resumed_on=self.place)
-                warnings = (*record.warnings, *self.marks)
-                record = msgspec.structs.replace(record, warnings=warnings, telemetry=telemetry)
-            record = privacy.without_paths(self.homes.mark(record, case, card, others), self.suite_dir)
-            record = msgspec.structs.replace(record, times=self.timeline.end_turn(name))
-            if record.failure:
-                turns.drop(case)
-                station.ahead.drop(case)
-            with self.fleet.one_at_a_time:
-                self._store(writer, record)
-                done = self.fleet.count(name, position + 1)
-                self.on_event(Stored(record=record, done=done, total=total))
+            for turn, record in zip(group, records, strict=True):
+                self._take(writer, station, turns, turn, record, others)
+
+    def _take(
+        self,
+        writer: store.Writer,
+        station: Station,
+        turns: Turns,
+        turn: tuple[int, Case, int],
+        record: Record,
+        others: int,
+    ) -> None:
+        """Store the record of a turn, while ``others`` were at work, with what is known of it here."""
+        position, case, _ = turn
+        card, name = station.card, station.card.id if self._several else ""
+        total = len(self.header.cases) * self.header.policy.replicates
+        if record.measurements:
+            telemetry = msgspec.structs.replace(record.telemetry, resumed_on=self.place)
+            warnings = (*record.warnings, *self.marks)
+            record = msgspec.structs.replace(record, warnings=warnings, telemetry=telemetry)
+        record = privacy.without_paths(self.homes.mark(record, case, card, others), self.suite_dir)
+        record = msgspec.structs.replace(record, times=self.timeline.end_turn(name, case.label))
+        if record.failure:
+            turns.drop(case)
+            station.ahead.drop(case)
+        with self.fleet.one_at_a_time:
+            self._store(writer, record)
+            done = self.fleet.count(name, position + 1)
+            self.on_event(Stored(record=record, done=done, total=total))
+
+    def _group_of(self, case: Case) -> str:
+        """What cases that are measured in turn have in common: all but the backend; else each is by itself."""
+        if not self.header.policy.interleave:
+            return case.id
+        plain = msgspec.structs.replace(case, backend="", options={}, toolchain="default")
+        return plain.id
 
     def _halt(self) -> None:
         """End the jobs of all cards."""
@@ -333,6 +342,7 @@ class Session:
             self.preflight,
             self.work,
             self.on_event,
+            self.folders,
         )
 
     def _store(self, writer: store.Writer, record: Record) -> None:
@@ -405,7 +415,11 @@ class Session:
         if missing is not None:
             failure = Failure(kind="Unavailable", stage="start", message=missing.reason, hint=missing.fix)
             return toolchains.locate_failure(failure, interpreter, case)
-        return self.maker.ready(case, needed, interpreters, self.on_event, build, slots)
+        maker = self.maker
+        if folder := self.folders.get(case.toolchain):  # whose code makes all that is of it
+            maker = self._makers.setdefault(case.toolchain, self._new_maker(folder))
+            interpreters = {**interpreters, "default": interpreter}
+        return maker.ready(case, needed, interpreters, self.on_event, build, slots)
 
     def _make(
         self,
@@ -438,10 +452,6 @@ def _soon(turns: Turns, limit: int) -> Callable[[], Iterator[Turn]]:
     return lambda: itertools.islice(turns.coming(), limit)
 
 
-def _cannot_continue(error: OSError, path: Path) -> StoreError:
-    """The error of a run that the system stops; its file ends with the last record."""
-    place = f"{error.filename}: " if error.filename else ""
-    what = f"the run cannot go on: {place}{error.strerror or error}; its records are stored"
-    hints = {errno.ENOSPC: "free some disk space", errno.EDQUOT: "raise the quota", errno.EMFILE: "ulimit -n 1024"}
-    hint = hints.get(error.errno or 0, "see to it that it can be written, or choose another place: TMPDIR=DIR")
-    return StoreError(what, where=str(path), fix=f"{hint}; then: {store.resume_command(path)}")
+def _from(turns: Turns, place: int) -> Iterator[Turn]:
+    """As ``_soon``, from the one at ``place`` of the group that is begun."""
+    return itertools.islice(turns.coming(), place, place + _AHEAD)

@@ -62,7 +62,7 @@ class Timeline:
         self._lock = threading.Lock()
         self._workers: dict[int, _Activity] = {}
         self._totals: Counter[str] = Counter()
-        self._turns: dict[str, _Turn] = {}  # by card, "" where there is one
+        self._turns: dict[tuple[str, str], _Turn] = {}  # by card ("" where there is one) and label
         self._idle = "start_up"
         self._imports = False  # workers import ahead of their turns; nothing is measured before all have
         self._waits = False
@@ -95,13 +95,19 @@ class Timeline:
                 case Locked():
                     self._waits = False
                 case Started():
-                    self._turns[event.card], self._idle = _Turn(event.label, Counter()), "other"
+                    labels = (event.label, *event.against, *event.beside)
+                    self._turns = {key: turn for key, turn in self._turns.items() if key[0] != event.card}
+                    self._turns |= {(event.card, label): _Turn(label, Counter()) for label in labels}
+                    self._idle = "other"
 
-    def end_turn(self, card: str = "") -> dict[str, int]:
-        """End the turn of the case that was started last on ``card``: where its time went, nanoseconds by category."""
+    def end_turn(self, card: str = "", label: str = "") -> dict[str, int]:
+        """End the turn of the case that was started last on ``card``, or of several the one with this ``label``: where
+        its time went, nanoseconds by category.
+        """
         with self._lock:
             self._count()
-            turn = self._turns.pop(card, None)
+            key = next((key for key in self._turns if key[0] == card and label in ("", key[1])), None)
+            turn = self._turns.pop(key) if key is not None else None
             return times.add([turn.ns if turn else {}])
 
     def end(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
 
 from bench.model.run import Record
 from bench.model.suite import Case
@@ -34,12 +34,35 @@ class Turns:
             self._at = position
             yield position, case, replicate
 
+    def groups(self, key: Callable[[Case], Hashable]) -> Iterator[list[tuple[int, Case, int]]]:
+        """As iterating, but those that follow each other with one replicate and one ``key`` together."""
+        group: list[tuple[int, Case, int]] = []
+        kind: tuple[int, Hashable] | None = None
+        for position in range(self.total):
+            case, identity, replicate = self._turn(position)
+            if group and (replicate, key(case)) != kind:
+                yield self._begun(group)
+                group = []
+            if (identity, replicate) in self._done or identity in self._failed:
+                continue
+            if identity not in self._wanted:
+                self.left += 1
+                continue
+            group.append((position, case, replicate))
+            kind = replicate, key(case)
+        if group:
+            yield self._begun(group)
+
+    def _begun(self, group: list[tuple[int, Case, int]]) -> list[tuple[int, Case, int]]:
+        self._at = group[0][0]
+        return group
+
     def drop(self, case: Case) -> None:
         """A process of the case has failed: it is not tried again."""
         self._failed.add(case.id)
 
     def coming(self) -> Iterator[tuple[Case, int]]:
-        """The turn that iterating gave last and those that are due after it, as far as is known now."""
+        """The turn, or the turns, that iterating gave last and those that are due after it, as far as is known now."""
         for position in range(self._at, self.total):
             case, key, replicate = self._turn(position)
             if key in self._wanted and key not in self._failed and (key, replicate) not in self._done:

@@ -16,7 +16,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -26,7 +26,7 @@ from bench.backends import base
 from bench.errors import BenchError, CaseError, Unavailable, Unsupported
 from bench.machine import environment, gpu_faults
 from bench.machine.host import HostTelemetry, host_warnings
-from bench.measure import accuracy, host, metric, nvtx, repeat, result
+from bench.measure import accuracy, host, metric, nvtx, pace, repeat, result
 from bench.measure.clock import FakeClock, HostClock
 from bench.model.run import Failure, Phase, Record, Warning
 from bench.model.seam import Context, Exposed, Lane, Preloading, Prepared
@@ -79,21 +79,32 @@ class PhaseLog:
     def __init__(self, wire: Wire) -> None:
         self.phases: list[Phase] = []
         self.current = "start"
+        self.turns: BinaryIO | None = None  # a line gives this process its turn
         self._wire = wire
         self._clock = HostClock()
+        self._paused_ns = 0
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Time the block as phase ``name``; it is kept when the block raises, so that a failure shows where."""
         before, self.current = self.current, name
         self._wire.send(jobs.Doing(phase=name, timed=name in TIMED))
-        start = self._clock.now()
+        start, paused = self._clock.now(), self._paused_ns
         with nvtx.range_(name):
             yield
-        self.phases.append(Phase(name=name, ns=self._clock.now() - start))
+        self.phases.append(Phase(name=name, ns=self._clock.now() - start - (self._paused_ns - paused)))
         self.current = before
         if name == SATURATE:  # the parent reads the energy counter at its end
             self._wire.send(jobs.Doing(phase="saturated"))
+
+    def wait(self) -> None:
+        """Wait for the turn, which is no part of the phase's time. A process that gets none any more ends."""
+        assert self.turns is not None
+        start = self._clock.now()
+        self._wire.send(jobs.Paused())
+        if not self.turns.readline():
+            os._exit(0)
+        self._paused_ns += self._clock.now() - start
 
     def tell(self, text: str) -> None:
         """Show how far the phase has come."""
@@ -155,14 +166,17 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
         else:
             needed = host.lanes_needed(case, job.policy)
         lanes, fewer = _all_lanes(prepared, needed)
+        pacing = pace.InTurn(log.wait) if job.in_turn else pace.ALONE
         watcher.start()
         log.current = "measure"  # whatever of it comes between its phases
         if on_gpu:
             with _cuda_clock(job.gate) as clock:
                 captured = prepared.fairness().get("graph_capture", "none") != "none"
-                measured = gpu.measure(lanes, case, job.policy, clock, context.clock, log, captured=captured)
+                measured = gpu.measure(
+                    lanes, case, job.policy, clock, context.clock, log, captured=captured, pacing=pacing
+                )
         else:
-            measured = host.measure(lanes, case, job.policy, context.clock, log)
+            measured = host.measure(lanes, case, job.policy, context.clock, log, pacing=pacing)
         watcher.stop()
         fields["measurements"] = measured.measurements
         fields["warnings"] = (
@@ -353,6 +367,8 @@ def _work(wire: Wire) -> template.Worker:
             job = jobs.decode_job(line)
             wire.ticket = job.ticket
         assert not isinstance(job, jobs.Template)
+        if isinstance(job, jobs.Measure) and job.in_turn:
+            log.turns = os.fdopen(os.dup(0), "rb", buffering=0)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         reply = do(job, log)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, with its traceback

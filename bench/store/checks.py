@@ -103,8 +103,8 @@ def _measurement(measured: Measurement, case: Case | None) -> str:
         if values and not (limit <= _smallest(values) and _largest(values) <= _LONGEST_NS):
             wrong = next(value for value in values if not limit <= value <= _LONGEST_NS)
             return f"a time of {what} is {number(wrong)} ns"
-    for what in ("calls", "window_ns"):
-        if not 0 <= getattr(measured, what) < _LARGEST:
+    for what in ("calls", "window_ns", "cpu_ns", "preemptions"):
+        if not 0 <= (getattr(measured, what) or 0) < _LARGEST:
             return f"{what} of {name} is {number(getattr(measured, what))}"
     if measured.window_ns and not measured.calls:
         return f"{name} has a window without calls"
@@ -114,6 +114,8 @@ def _measurement(measured: Measurement, case: Case | None) -> str:
         return f"{name} is of batch {number(measured.batch)}, the case of {case.batch}"
     if not 1 <= measured.batch < _MOST:
         return f"the batch of {name} is {number(measured.batch)}"
+    if measured.blocks and (min(measured.blocks) < 0 or sum(measured.blocks) != len(measured.samples)):
+        return f"the blocks of {name} are not its samples"
     if measured.marked and not 0 <= min(measured.marked) <= max(measured.marked) < len(measured.samples):
         return f"{name} marks samples that it does not have"
     return ""

@@ -32,7 +32,7 @@ def read(path: Path, *, packed: bool = False, only: Set[str] | None = None) -> R
     """A run as it is on disk: of several records of one case and replicate the last. StoreError if it is no run.
 
     What cannot be read, or cannot be, is skipped and reported in ``damage``; a footer counts only if no record follows,
-    but for a larger number of replicates, which becomes that of the header's policy.
+    but for a larger number of replicates, which becomes that of the header's policy; of a duel it is that of its pairs.
 
     ``packed`` records take a tenth of the memory: their samples are ``stats.Ascending``, and they have no ``parts``.
     ``only`` are the ids of the cases whose records are read.
@@ -55,6 +55,8 @@ def read(path: Path, *, packed: bool = False, only: Set[str] | None = None) -> R
                 replicates = max(replicates, item.replicates)
                 for name, ns in item.times.items():
                     times[name] = times.get(name, 0) + ns
+    if header.duel is not None and records:  # which ends as soon as it is decided
+        replicates = 1 + max(replicate for _, replicate in records)
     header = msgspec.structs.replace(header, policy=msgspec.structs.replace(header.policy, replicates=replicates))
     return Run(
         path=str(path),

@@ -14,6 +14,7 @@ from bench.model.suite import ASKABLE, DEFAULT_POLICY, DEFAULT_THRESHOLDS, PRECI
 from bench.suite.kinds import (
     FRACTION,
     IDENTIFIER,
+    SWITCH,
     WORD,
     Field,
     Kind,
@@ -97,6 +98,13 @@ MEASURE = (
         description="on a GPU, how long a saturated loop runs to read the energy of one inference (5s or more; "
         "0s: not read)",
         default="0s",
+    ),
+    Field(
+        name="interleave",
+        kind=SWITCH,
+        description="measure the backends of a model in turn, block by block, by processes that are there at once: "
+        "what the host does meanwhile meets all of them",
+        default="off",
     ),
     Field(
         name="target_ci",

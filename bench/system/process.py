@@ -133,10 +133,17 @@ class Child:
         """Send it one line; more can follow. What its pipe does not take now it gets while it is heard."""
         self._pipes.send(line + b"\n", last=False)
 
-    def hear(self, limit_ns: int, on_line: Callable[[bytes], None], enough: Callable[[], bool]) -> bool:
-        """Wait until ``enough``; False if it ends or the limit passes first."""
+    def hear(
+        self,
+        limit_ns: int,
+        on_line: Callable[[bytes], None],
+        enough: Callable[[], bool],
+        *,
+        tick: Callable[[int], None] | None = None,
+    ) -> bool:
+        """Wait until ``enough``; False if it ends or the limit passes first. ``tick`` is that of ``finish``."""
         self._pipes.on_line = on_line
-        late = self._watch(limit_ns, None, limit_ns, enough)
+        late = self._watch(limit_ns, tick, NS_PER_S // 2 if tick else limit_ns, enough)
         return enough() and not late and self.alive
 
     def finish(

@@ -156,9 +156,9 @@ CALIBRATION = calibration(sitting("A", cases=(EAGER,)), sitting("B", 0.02, cases
 
 def test_sides_of_two_sittings_get_the_session_sd_and_those_of_one_do_not() -> None:
     (level,), (whole,) = CALIBRATION.levels, CALIBRATION.boundaries
-    assert known.spread(CALIBRATION, [EAGER.id], "latency") == (level.session_sd, level.process.sd)
-    assert known.spread(CALIBRATION, [INDUCTOR.id], "latency") == (whole.session.sd, whole.widest)
-    assert known.spread(CALIBRATION, [EAGER.id], "gpu") == (None, None)
+    assert known.Spreads(CALIBRATION).of([EAGER.id], "latency") == (level.session_sd, level.process.sd)
+    assert known.Spreads(CALIBRATION).of([INDUCTOR.id], "latency") == (whole.session.sd, whole.widest)
+    assert known.Spreads(CALIBRATION).of([EAGER.id], "gpu") == (None, None)
     of_one = known.spread_of(CALIBRATION, sittings=False)
     assert of_one([EAGER, EAGER], "latency") == (0.0, level.process.sd)
     of_two = known.spread_of(CALIBRATION, sittings=True)
@@ -210,6 +210,8 @@ def test_the_backends_of_one_run_are_judged_by_one_process_each() -> None:
     whole = compare.compare([run], axis="backend", spread=known.spread_of(alone, sittings=False))
     assert [pair.kind for pair in whole.pairs] == ["FASTER"]
     assert known.mark(whole, alone, "", sittings=False).calibration == "calibration-1"
+    several = compare.compare([run_of([(EAGER, 1.0), (INDUCTOR, 0.8)])], axis="backend")  # 7 processes each
+    assert known.mark(several, alone, "", sittings=False) == several
 
 
 @pytest.mark.parametrize(

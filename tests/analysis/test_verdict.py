@@ -99,6 +99,13 @@ def test_the_interval_covers_the_true_ratio_in_95_of_100(sd: float, shape: str) 
     assert 0.93 <= sum(inside) / 2000 <= 0.97
 
 
+@pytest.mark.parametrize("n", [(3, 7), (2, 14)])
+@pytest.mark.parametrize("shape", ["normal", "two states"])
+def test_few_processes_that_are_alike_by_chance_do_not_narrow_the_interval(n: tuple[int, int], shape: str) -> None:
+    inside = [each.low <= 1.1 <= each.high for each in draws(1000, n, 0.016, 0.1, shape) if each.low and each.high]
+    assert 0.93 <= sum(inside) / 1000 <= 0.995
+
+
 @pytest.mark.parametrize(("effect", "kind"), [(0.03, "SLOWER"), (0.0, "SAME")])
 def test_as_many_processes_as_are_needed_decide_in_nine_of_ten_cases(effect: float, kind: str) -> None:
     sd = 0.02

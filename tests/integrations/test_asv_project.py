@@ -152,8 +152,46 @@ def test_a_revision_that_does_not_install_is_a_failure_with_its_reason(
     file.write_text(text.replace("hatchling.build", "hatchling.nothing"))
     command("git", "commit", "-qam", "Break the build")
     try:
-        code, printed = command(sys.executable, "-m", "bench.integrations.asv", "continuous", "HEAD~1", "HEAD")
+        code, printed = command(sys.executable, "-m", "bench.integrations.asv", "run", "HEAD^!")
     finally:
         command("git", "reset", "-q", "--hard", "HEAD~1")
-    assert code != 0
-    assert "hatchling.nothing" in printed
+    assert code == 1
+    assert "Cannot import build backend 'hatchling.nothing'" in printed
+    assert "Failed to build the project" in printed
+
+
+def test_what_is_installed_is_measured_where_an_environment_exists(
+    tmp_path: Path, fake_suite: Callable[..., Path]
+) -> None:
+    fake_suite("[fake, {name: fake, fail: unsupported}]")
+    settings = {"version": 1, "repo": ".", "branches": ["main"], "environment_type": "existing", "results_dir": "asv"}
+    settings |= {"pythons": ["same"]}
+    (tmp_path / "asv.conf.json").write_text(json.dumps(settings))
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
+    (tmp_path / "benchmarks" / "small.py").write_text(
+        "from bench.integrations.asv import from_suite\n"
+        "Small = from_suite('rehearsal.yaml', select='batch=8', replicates=2, qps=True, name='Small')\n"
+    )
+    env = variables(tmp_path / "home", tmp_path) | {"ASV_PYTHONPATH": str(ROOT)}
+    (tmp_path / "home").mkdir()
+
+    def run(*words: str) -> tuple[int, str]:
+        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    for words in (("init", "-qb", "main"), ("add", "."), ("commit", "-qm", "Begin")):
+        assert run("git", *words)[0] == 0
+    commit = run("git", "rev-parse", "HEAD")[1].strip()
+    module = (sys.executable, "-m", "bench.integrations.asv", "run", "--record-samples", "--set-commit-hash", commit)
+    code, printed = run(*module)
+    assert code == 2, printed
+    assert "net/fake[fail=unsupported]/fp32/batch=8: Unsupported (first_call): the fake runtime has no such" in printed
+    (file,) = (tmp_path / "asv").rglob(f"{commit[:8]}-*.json")
+    stored = json.loads(file.read_text())
+    rates = dict(zip(stored["result_columns"], stored["results"]["small.Small.track_qps"], strict=False))
+    assert rates["samples"][0] == pytest.approx([8000, 8000], rel=0.05)
+    assert rates["stats_ci_99_a"][0] < rates["result"][0] < rates["stats_ci_99_b"][0]
+    assert (rates["samples"][1], rates["result"][1]) == (None, None)
+    units = json.loads((tmp_path / "asv" / "benchmarks.json").read_text())
+    assert units["small.Small.track_qps"]["unit"] == "inferences/s"

@@ -16,8 +16,9 @@ from bench.measure import cuda, result
 from bench.measure.cuda import CudaClock
 from bench.measure.gate import Gate, create_gate
 from bench.measure.gpu import lanes_needed, measure
+from bench.measure.pace import BLOCKS, InTurn
 from bench.model.run import Measurement
-from bench.model.suite import Boundary, Case, Policy
+from bench.model.suite import Boundary, Case, Input, Policy
 from bench.report.warnings import describe
 
 from . import simulated
@@ -37,6 +38,25 @@ def test_every_boundary_is_measured_with_its_parts(gpu: SimulatedGpu) -> None:
     assert {found.spans[part] for part in ("h2d", "compute", "d2h")} == {found.spans["latency"]}
     assert found.facts.gpu_floor_ns == 0
     assert found.facts.throughput_of_bound is not None
+
+
+def test_a_process_that_takes_turns_waits_before_each_block_and_its_parts_are_those_of_the_samples(
+    gpu: SimulatedGpu,
+) -> None:
+    waits: list[str] = []
+    lanes = [SimulatedLane(gpu, kernel_ns=200_000) for _ in range(2)]
+    pacing = InTurn(lambda: waits.append("wait"))
+    policy = Policy(boundaries=("enqueue", "gpu", "latency", "throughput"), throughput_ns=20_000_000)
+    case = Case(model="m", factory="f:m", inputs={"x": Input(shape=(1,))}, backend="b")
+    with contextlib.closing(CudaClock(gpu, gpu.gate)) as clock:
+        found = measure(lanes, case, policy, clock, gpu.host, pacing=pacing)
+    assert len(waits) == 3 * BLOCKS + 1  # the loop of throughput is one block
+    by_name = {m.boundary: m for m in found.measurements}
+    for name in ("enqueue", "gpu", "latency", "h2d", "compute", "d2h"):
+        assert by_name[name].blocks == (12,) * BLOCKS
+        assert len(by_name[name].samples) == 12 * BLOCKS
+    assert by_name["throughput"].blocks == ()
+    assert set(by_name["gpu"].samples) == {200_000}
 
 
 def test_a_rate_is_held_against_the_longest_part_of_a_request(gpu: SimulatedGpu) -> None:

@@ -354,3 +354,14 @@ def test_latency_on_the_hosts_clock_is_of_the_call() -> None:
     samples = [host.latency(lane, HostClock())() for _ in range(5)]
     assert lane.calls == 5
     assert all(ns > 0 for ns in samples)
+
+
+def test_the_host_clock_reads_cpu_time_around_the_samples_and_a_simulated_one_does_not() -> None:
+    lane = Lane(FakeClock(), lambda n: sum(range(1000)))  # which takes real time too
+    found = host.measure([lane], case(), Policy(boundaries=("latency",), warmup_ns=0), HostClock())
+    (measured,) = found.measurements
+    assert measured.cpu_ns is not None
+    assert measured.preemptions is not None
+    assert 0 < measured.cpu_ns <= 2 * sum(measured.samples) + 10**9
+    (simulated,) = measure(lambda call: MS, Policy(boundaries=("latency",))).measurements
+    assert (simulated.cpu_ns, simulated.preemptions) == (None, None)

@@ -210,3 +210,21 @@ def test_turns_of_several_cards_overlap_and_each_has_its_own_share() -> None:
     told.tell((1, Ended(label="a", worker=1)))
     assert told.timeline.end_turn("x") == {"imports": 4 + 3 + 3 + 1, "other": 1 + 1}
     assert sum(told.timeline.end().values()) == 5 + 1 + 2 + 4 + 6 + 7 + 3 + 1
+
+
+def test_cases_that_are_measured_in_turn_have_each_the_time_of_their_worker() -> None:
+    told = Told(
+        (0, Started(label="a", done=0, total=2, beside=("b",))),
+        (0, step(1, "import", "a")),
+        (5, step(1, "waiting", "a")),
+        (0, step(2, "import", "b")),
+        (7, step(2, "waiting", "b")),
+        (0, step(1, "measure", "a", timed=True)),
+        (3, step(1, "validate", "a")),
+        (2, Ended(label="a", worker=1)),
+        (0, step(2, "validate", "b")),
+        (4, Ended(label="b", worker=2)),
+    )
+    assert told.timeline.end_turn("", "b") == {"imports": 7, "validation": 4}
+    assert told.timeline.end_turn("", "a") == {"imports": 5, "measuring": 3, "validation": 2}
+    assert told.timeline.end_turn("", "a") == {}

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 
 from bench.model.run import Failure, Record
+from bench.model.suite import Case
 from bench.runner.turns import Turns
 from tests.counting import assert_linear
 from tests.store.kit import case
@@ -73,3 +74,34 @@ def test_a_plan_of_twice_the_cases_takes_twice_the_work() -> None:
         return measure
 
     assert_linear(work, 256)
+
+
+def batches(groups: list[list[tuple[int, Case, int]]]) -> list[list[tuple[int, int]]]:
+    return [[(CASES.index(case), replicate) for _, case, replicate in group] for group in groups]
+
+
+def small(case: Case) -> bool:
+    return case.symbols["batch"] < 3
+
+
+def test_turns_of_one_key_and_replicate_that_follow_each_other_are_a_group() -> None:
+    assert batches(list(Turns(CASES, 2, IDS).groups(small))) == [[(0, 0), (1, 0)], [(2, 0)], [(0, 1), (1, 1)], [(2, 1)]]
+    alone = list(Turns(CASES, 1, IDS).groups(lambda case: case.id))
+    assert [len(group) for group in alone] == [1, 1, 1]
+
+
+def test_a_case_that_failed_in_a_group_is_in_none_that_follows() -> None:
+    turns = Turns(CASES, 2, IDS, [record(1, 0)])
+    seen = []
+    for group in turns.groups(lambda case: 0):
+        seen.append(group)
+        turns.drop(CASES[0])
+    assert batches(seen) == [[(0, 0), (2, 0)], [(1, 1), (2, 1)]]
+
+
+def test_what_comes_begins_with_the_group_that_is_begun() -> None:
+    turns = Turns(CASES, 2, IDS)
+    groups = turns.groups(small)
+    next(groups)
+    next(groups)
+    assert [(CASES.index(case), n) for case, n in turns.coming()] == [(2, 0), (0, 1), (1, 1), (2, 1)]

@@ -1,0 +1,333 @@
+"""Duels through the command line and the API on the fake backend: pairs, blocks in turn, verdicts, what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import bench
+from bench.cli import commands
+from bench.errors import UsageError
+from bench.measure.pace import BLOCKS
+from bench.model.events import Compared, Event, Started
+from bench.model.suite import named
+from tests.conftest import Trtbench
+
+pytestmark = pytest.mark.workers
+
+SUITE = """\
+schema: 1
+name: sparring
+models:
+  net:
+    factory: zoo.py:net
+    inputs: {x: {shape: [batch, 3], dtype: float32}}
+    metric: zoo.py:version
+matrix:
+  model: [net]
+  backend:
+    - {name: fake, drift: 0, noise: 0.001}
+    - {name: fake, drift: 0, noise: 0.001, time: 1.05 ms}
+    - {name: fake, drift: 0, noise: 0.001, time: 0.9 ms}
+    - {name: fake, fail: segfault}
+    - {name: fake, fail: wrong}
+  batch: [1]
+measure: {max_time: 1s, timeout: 60s, warmup: 0s}
+"""
+ZOO = "def version(outputs, reference):\n    return {'version': 1.0}\n"
+
+
+def write(folder: Path) -> Path:
+    (folder / "zoo.py").write_text(ZOO)
+    (folder / "sparring.yaml").write_text(SUITE)
+    return folder / "sparring.yaml"
+
+
+def backend(part: str) -> str:
+    """The expression for the backend that has ``part`` among its options, and nothing else that another has."""
+    return f'label~"*{part}*"'
+
+
+@pytest.fixture(scope="module")
+def duel(tmp_path_factory: pytest.TempPathFactory) -> tuple[bench.Run, list[Event], Path]:
+    """One that has three sides, and its events."""
+    root = tmp_path_factory.mktemp("duel")
+    events: list[Event] = []
+    run = bench.duel(
+        write(root),
+        'not label~"*time*" and not label~"*fail*"',
+        [backend("time=1.05"), backend("time=0.9")],
+        store=root / "results",
+        cache=root / "cache",
+        seed=5,
+        on_event=events.append,
+    )
+    return run, events, root
+
+
+Duel = tuple[bench.Run, list[Event], Path]
+
+
+def test_all_sides_are_compared_with_the_first_and_end_when_decided(duel: Duel) -> None:
+    run, events, _ = duel
+    slow, fast = bench.matches(run)
+    assert (slow.kind, fast.kind) == ("SLOWER", "FASTER")
+    assert slow.standing.ratio == pytest.approx(1.05, rel=0.005)
+    assert fast.standing.ratio == pytest.approx(0.9, rel=0.005)
+    assert slow.a == fast.a != slow.b
+    assert 3 <= slow.standing.pairs < 25
+    told = [event for event in events if isinstance(event, Compared)]
+    assert [event.over for event in told if event.label == slow.b_label][-1]
+    assert len([event for event in events if isinstance(event, Started)]) == max(
+        slow.standing.pairs, fast.standing.pairs
+    )
+
+
+def test_a_pair_is_two_fresh_processes_that_measure_block_by_block_in_an_order_drawn_for_each_round(duel: Duel) -> None:
+    run, _, _ = duel
+    first = [record for record in run.records if record.replicate == 0]
+    assert len(first) == 3
+    for record in run.records:
+        (measured,) = record.measurements
+        assert measured.boundary == "latency"
+        assert len(measured.blocks) == BLOCKS
+        assert sum(measured.blocks) == len(measured.samples)
+        assert len(record.places) == BLOCKS
+    for places in zip(*(record.places for record in first), strict=True):
+        assert sorted(places) == [0, 1, 2]
+    assert len({record.places for record in run.records}) > 3
+
+
+def test_the_file_says_that_it_is_a_duel_and_shows_its_verdicts(
+    duel: Duel, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _, _ = duel
+    assert run.header.duel is not None
+    assert (run.header.duel.boundary, run.header.duel.pairs, run.header.duel.seed) == ("latency", 25, 5)
+    assert run.footer is not None
+    assert run.footer.status == "complete"
+    monkeypatch.setenv("COLUMNS", "200")
+    assert commands.main(["show", run.path]) == 0
+    out = capsys.readouterr().out
+    assert "SLOWER" in out
+    assert f"{len(run.records)} of {len(run.records)} measured" in out
+    with pytest.raises(UsageError, match="duel") as caught:
+        bench.compare(run, axis="backend")
+    assert "show" in caught.value.fix
+    with pytest.raises(UsageError, match="not resumed"):
+        bench.resume(run)
+
+
+@pytest.mark.long
+def test_the_same_seed_gives_the_same_order(duel: Duel, tmp_path: Path) -> None:
+    run, _, root = duel
+    again = bench.duel(
+        root / "sparring.yaml",
+        'not label~"*time*" and not label~"*fail*"',
+        [backend("time=1.05"), backend("time=0.9")],
+        store=tmp_path,
+        cache=root / "cache",
+        seed=5,
+        pairs=3,
+    )
+    before = {(record.case, record.replicate): record.places for record in run.records}
+    assert {(r.case, r.replicate): r.places for r in again.records}.items() <= before.items()
+
+
+def test_a_side_that_fails_or_is_wrong_ends_the_duel_with_what_happened(trtbench: Trtbench, tmp_path: Path) -> None:
+    suite = write(tmp_path)
+    select = ["--select", 'not label~"*time*" and not label~"*fail*"']
+    against = ["--against", "label~*segfault*", "--against", "label~*wrong*"]
+    assert trtbench("duel", suite, *select, *against) == 1
+    assert "Crash" in trtbench.out
+    assert "SIGSEGV" in trtbench.out
+    assert "is inaccurate" in trtbench.out
+    (run,) = trtbench.runs()
+    assert len(run.records) == 3
+    assert [match.kind for match in bench.matches(run)] == ["NONE", "NONE"]
+
+
+def test_slower_fails_where_it_is_asked_to_and_other_formats_say_the_same(trtbench: Trtbench, tmp_path: Path) -> None:
+    suite = write(tmp_path)
+    words = ["duel", suite, "--select", backend("time=0.9"), "--against", backend("time=1.05"), "--pairs", "3"]
+    assert trtbench(*words, "--fail-on", "slower:10%", "--format", "json", "--progress", "plain") == 1
+    report = json.loads(trtbench.out)
+    (match,) = report["matches"]
+    assert (match["verdict"], match["pairs"], len(match["ratios"])) == ("SLOWER", 3, 3)
+    assert match["ratio"] == pytest.approx(1.05 / 0.9, rel=0.01)
+    assert "[3/3] net/fp32/batch=1: " in trtbench.err
+    (run,) = trtbench.runs()
+    assert not bench.matches(run)[0].slower(0.2)
+
+
+def test_ctrl_c_leaves_a_file_that_says_how_far_it_came(tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Started) and event.done == 1:
+            raise KeyboardInterrupt
+
+    suite = write(tmp_path)
+    with pytest.raises(bench.Interrupted) as caught:
+        bench.duel(
+            suite,
+            backend("time=0.9"),
+            backend("time=0.9"),
+            store=tmp_path / "results",
+            cache=tmp_path / "cache",
+            on_event=interrupt,
+        )
+    run = bench.read(caught.value.run.path)
+    assert run.footer is not None
+    assert run.footer.status == "interrupted"
+    (match,) = bench.matches(run)
+    assert (match.kind, match.standing.pairs) == ("INCONCLUSIVE", 1)
+    assert match.b_label.endswith("/@again")
+
+
+BAD = {
+    "no second side": ([], "no second side"),
+    "both": (["--against", "fake", "--against-rev", "main"], "one second side"),
+    "nothing": (["--against", "net/fak"], "Did you mean 'fake'"),
+    "expression": (["--against", "backend=inductor"], "no case matches"),
+    "boundary": (["--against", "net", "--boundary", "latenzy"], "Did you mean 'latency'"),
+    "of a gpu": (["--against", "net", "--boundary", "gpu"], "no boundary gpu"),
+    "few pairs": (["--against", "net", "--pairs", "2"], "3 to 200"),
+    "time": (["--against", "net", "--max-time", "soon"], "not a number with a unit"),
+    "no repository": (["--against-rev", "main"], "no git repository"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_clear_error_and_nothing_is_written(name: str, trtbench: Trtbench, tmp_path: Path) -> None:
+    words, message = BAD[name]
+    assert trtbench("duel", write(tmp_path), "--select", backend("time=0.9"), *words) == 2
+    assert message in trtbench.err
+    assert "fix:" in trtbench.err
+    assert not trtbench.runs()
+
+
+# ------------------------------------------------------------------------------------------------- two revisions
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with the suite, whose metric is 1 in the branch ``main`` and 2 in the working tree."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "n")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "n@example.org")
+    suites = tmp_path / "repository" / "suites"
+    suites.mkdir(parents=True)
+    suite = write(suites)
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run(["git", "-C", str(suites.parent), *words], check=True, capture_output=True)
+    (suites / "zoo.py").write_text(ZOO.replace("1.0", "2.0"))
+    return suite
+
+
+def worktrees(suite: Path) -> int:
+    listed = subprocess.run(["git", "-C", str(suite.parent), "worktree", "list"], check=True, capture_output=True)
+    return len(listed.stdout.splitlines())
+
+
+def test_a_revision_is_measured_with_its_own_code_and_its_checkout_removed(
+    trtbench: Trtbench, repository: Path
+) -> None:
+    words = ["duel", repository, "--select", backend("time=0.9"), "--against-rev", "main", "--max-time", "1ms"]
+    assert trtbench(*words) == 0
+    assert "1 uncommitted change; second side: main" in trtbench.err
+    assert "INCONCLUSIVE after 1 pair, as the time was over" in trtbench.out.replace("\n     ", "")
+    (run,) = trtbench.runs()
+    versions = {
+        record.toolchain: record.accuracy.metric["version"] for record in run.records if record.accuracy is not None
+    }
+    assert versions == {"default": 2.0, "main": 1.0}
+    assert worktrees(repository) == 1
+    assert run.header.duel is not None
+    assert len(run.header.duel.commit) == 40
+    assert "/revision" not in Path(run.path).read_text()
+
+
+def test_what_cannot_be_checked_out_or_installed_is_an_error_and_leaves_nothing(
+    trtbench: Trtbench, repository: Path
+) -> None:
+    words = ["duel", repository, "--select", backend("time=0.9"), "--against-rev"]
+    assert trtbench(*words, "mian") == 2
+    assert "branches and tags: main" in trtbench.err
+    root = repository.parents[1]
+    (root / "pyproject.toml").write_text("[project]\nname = 'x'\ndependencies = ['numpy']\n")
+    (root / "suites" / "inner").mkdir()
+    inner = write(root / "suites" / "inner")
+    assert trtbench("duel", inner, "--select", backend("time=0.9"), "--against-rev", "main") == 2
+    assert "main has no folder suites/inner" in trtbench.err
+    subprocess.run(["git", "-C", str(root), "add", "-A"], check=True)
+    subprocess.run(["git", "-C", str(root), "commit", "-qm", "two"], check=True)
+    (root / "pyproject.toml").write_text("[project\n")
+    assert trtbench(*words, "main") == 2
+    assert "pyproject.toml of the working tree cannot be read" in trtbench.err
+    assert worktrees(repository) == 1
+
+
+# ------------------------------------------------------------------------------------------------- confirmation
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[bench.Run, Path]:
+    """A run of two backends, the second 5 % slower, of two processes each."""
+    root = tmp_path_factory.mktemp("measured")
+    suite = write(root)
+    select = 'not label~"*time=0.9*" and not label~"*fail*"'
+    run = bench.run(suite, select=select, replicates=2, store=root / "results", cache=root / "cache")
+    return run, suite
+
+
+def test_what_is_slower_is_measured_again_before_it_fails(
+    measured: tuple[bench.Run, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, suite = measured
+    monkeypatch.setenv("TRTBENCH_CACHE", str(suite.parent / "cache"))
+    words = ["compare", run.header.run, "--axis", "backend", "--store", str(suite.parent / "results")]
+    assert commands.main([*words, "--fail-on", "slower", "--confirm", str(suite)]) == 1
+    shown = capsys.readouterr()
+    assert "confirmed: 1 of 1" in shown.err
+    assert "duel" in shown.out
+    assert commands.main([*words, "--confirm", str(suite)]) == 2
+    assert "--fail-on" in capsys.readouterr().err
+
+
+def test_what_is_not_slower_again_does_not_fail(measured: tuple[bench.Run, Path]) -> None:
+    run, suite = measured
+    first, second = run.header.cases
+    slow = [record for record in run.records if record.case == second.id]
+    swapped = [msgspec.structs.replace(record, case=first.id, label=first.label) for record in slow]
+    fast = [record for record in run.records if record.case == first.id]
+    swapped += [msgspec.structs.replace(record, case=second.id, label=second.label) for record in fast]
+    base = named(second.backend, second.options)
+    doubtful = bench.compare(msgspec.structs.replace(run, records=tuple(swapped)), axis="backend", baseline=base)
+    assert len(doubtful.slower()) == 1
+    root = suite.parent
+    (again,) = bench.confirm(doubtful, suite, store=root / "again", cache=root / "cache")
+    (match,) = bench.matches(again)
+    assert not match.slower()
+    assert match.standing.pairs <= 4
+
+
+def test_two_times_of_one_case_cannot_be_measured_again(measured: tuple[bench.Run, Path]) -> None:
+    run, suite = measured
+    records = tuple(
+        msgspec.structs.replace(
+            record,
+            measurements=tuple(
+                msgspec.structs.replace(m, samples=tuple(2 * ns for ns in m.samples)) for m in record.measurements
+            ),
+        )
+        for record in run.records
+    )
+    header = msgspec.structs.replace(run.header, run=f"{run.header.run}0")
+    doubled = msgspec.structs.replace(run, records=records, header=header)
+    with pytest.raises(UsageError, match="one case, measured at two times"):
+        bench.confirm(bench.compare(run, doubled), suite)
+    same = msgspec.structs.replace(run, header=header)
+    assert bench.confirm(bench.compare(run, same), suite) == ()
