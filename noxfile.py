@@ -19,6 +19,7 @@ BINDINGS = (
     "tensorrt-cu13-bindings==11.4.0.106",
     "torch-tensorrt==2.11.0",
 )
+# Checks pages for readers who cannot see them.
 AXE = "axe-core@4.14.1"
 
 

@@ -61,7 +61,8 @@ def test_the_wheel_holds_the_package_with_its_type_marker_and_nothing_else(dist:
     (wheel,) = dist.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "bench").rglob("*.py")}
-    assert sources | {"bench/py.typed"} <= packed
+    assets = {str(path.relative_to(ROOT)) for path in (ROOT / "bench/report/html/assets").rglob("*") if path.is_file()}
+    assert sources | assets | {"bench/py.typed"} <= packed
     assert {name.partition("/")[0] for name in packed} == {"bench"}
     assert not [name for name in packed if name.endswith(".pyc")]
 
@@ -90,3 +91,5 @@ def test_an_installed_wheel_runs_suites_and_shows_what_they_measured(programs: P
         (name,) = {match[0] for match in re.finditer(rf"\d{{8}}T\d{{6}}Z-{suite}-[0-9a-f]{{7}}", printed)}
         assert run(programs / "trtbench", "show", name, folder=workplace).strip() in printed
     assert len(list((workplace / "results").rglob("*.jsonl"))) == 2
+    assert " of 1 run, " in run(programs / "trtbench", "report", name, folder=workplace)
+    assert "</html>" in (workplace / "report.html").read_text()

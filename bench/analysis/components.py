@@ -39,7 +39,7 @@ def components(sets: Iterable[Sequence[Sample]]) -> Components:
 
     The method of moments of a nested analysis of variance (Henderson's method 1 for unbalanced data, "Estimation of
     variance and covariance components", Biometrics 9 (1953) 226; Searle, Casella and McCulloch, "Variance Components"
-    (1992), section 5.3): mean squares are set equal to what they estimate, set by set, so that sets may differ in the
+    (1992), chapter 5): mean squares are set equal to what they estimate, set by set, so that sets may differ in the
     variance of their processes. A component below 0 is 0.
     """
     tables = [_Table(samples) for samples in sets if samples]
@@ -96,7 +96,7 @@ class _Table:
         )
         self.build_dof = len(builds) - len(sessions)
         self.build_excess = between_builds - self.build_dof * variance
-        # How often the variance between builds is in the sums of squares: Searle et al., equation 5.44.
+        # How often the variance between builds is in the sums of squares.
         in_sessions = sum(
             sum(len(logs) ** 2 for logs in of_session.values()) / len(whole)
             for whole, of_session in zip(by_session, sessions.values(), strict=True)

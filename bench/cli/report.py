@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import output
@@ -80,20 +79,21 @@ def _state(arguments: argparse.Namespace) -> list[tuple[str, int, int]]:
     """The files of the runs, with their sizes and times of change."""
     from bench import api
     from bench.errors import StoreError
+    from bench.report.html import write
 
-    paths = [summary.path for summary in api.runs(store=arguments.store)] if not arguments.runs else []
+    paths = [] if arguments.runs else write.run_files(arguments.store)
     for name in arguments.runs:
         try:
-            paths.append(str(api.find(name, store=arguments.store)))
+            paths.append(api.find(name, store=arguments.store))
         except StoreError:
             continue
     states = []
     for path in paths:
         try:
-            found = Path(path).stat()
+            file = path.stat()
         except OSError:
             continue
-        states.append((path, found.st_size, found.st_mtime_ns))
+        states.append((str(path), file.st_size, file.st_mtime_ns))
     return states
 
 

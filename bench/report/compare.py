@@ -226,10 +226,11 @@ def _levels(comparison: Comparison) -> list[str]:
     levels = comparison.levels
     parts = [("sessions", levels.session)] if levels.session else []
     parts += [(f"builds of {escape.name(backend)}", component) for backend, component in levels.builds.items()]
-    return [
-        f"{name} differ by {100 * of.sd:.2g}% (sd, {cells.count(of.dof, 'degree')} of freedom): part of the intervals"
-        for name, of in parts
-    ]
+    lines = []
+    for name, of in parts:
+        told = f"by {100 * of.sd:.2g}% (sd): part of the intervals" if of.sd else "by no more than their processes do"
+        lines.append(f"{name} differ {told} ({cells.count(of.dof, 'degree')} of freedom)")
+    return lines
 
 
 def _unsteady(comparison: Comparison) -> list[str]:

@@ -70,7 +70,7 @@ def test_identical_programs_with_states_are_rarely_called_different(n: int | tup
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("sd", [0.005, 0.05])
 def test_no_shape_is_called_different_more_often(shape: str, n: int | tuple[int, int], sd: float) -> None:
-    assert rate(draws(10_000, n, sd, 0.0, shape), "FASTER", "SLOWER") <= 0.011 + 0.0031
+    assert rate(draws(5000, n, sd, 0.0, shape), "FASTER", "SLOWER") <= 0.011 + 0.0044  # three standard errors
 
 
 @pytest.mark.parametrize(("n", "power"), [(3, 0.0), (4, 0.67), (5, 0.886), (7, 0.993)])

@@ -138,7 +138,7 @@ def test_means_sessions_rates_and_cycles_are_shown() -> None:
     several = compare(*sides)
     text = view.render(several, width=200)
     assert "geometric mean of 2 ratios: 1.000 [" in text
-    assert "sessions differ by 0% (sd, 4 degrees of freedom): part of the intervals" in text
+    assert "sessions differ by no more than their processes do (4 degrees of freedom)" in text
     row = next(line for line in text.splitlines() if line.startswith(EAGER.label))
     assert row.count("0.886") == 2  # QPS and cycles
     assert "geometric mean of 2 ratios: 1.000" in view.markdown(several)
@@ -149,6 +149,21 @@ def test_means_sessions_rates_and_cycles_are_shown() -> None:
     assert whole["pairs"][0]["rate_low"] <= whole["pairs"][0]["rate_ratio"] <= whole["pairs"][0]["rate_high"]
     plain = view.render(compare(sides[0], [run([(EAGER, 1.0)], "B")], boundary="latency"), width=200)
     assert "cycles " not in plain.splitlines()[4]
+
+
+def test_the_cpu_time_of_a_call_is_beside_its_time() -> None:
+    def spent(cpu_ns: int) -> dict:
+        samples = tuple(1_000_000 + n for n in range(10))
+        measured = Measurement(boundary="latency", samples=samples, cpu_ns=cpu_ns, preemptions=3)
+        return {"measurements": (measured,)}
+
+    a, b = (run([(EAGER, 1.0)], name, record_fields=spent(ns)) for name, ns in (("A", 8_000_000), ("B", 10_000_000)))
+    whole = compare([a], [b])
+    head, _, row, *_ = view.render(whole, width=160).splitlines()[4:]
+    assert "CPU" in head
+    assert "1.250" in row
+    assert json.loads(view.json(whole))["pairs"][0]["b_cpu_ns"] == pytest.approx(1_000_000)
+    assert "CPU" not in view.render(compare([a], [run([(EAGER, 1.0)], "C")]), width=160).splitlines()[4]
 
 
 def test_two_states_of_a_side_are_a_note() -> None:

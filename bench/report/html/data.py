@@ -119,7 +119,12 @@ def page_data(
         "findings": columns.table(
             [_finding(finding, shown.place) for finding in overview.findings(runs, tables, chosen)], ("kind",)
         ),
-        "plots": plots.plots(shown.cases),
+        "plots": plots.plots(
+            plots.Source(
+                runs=runs, tables=tables, baselines=[*baselines] or [""] * len(runs), machines=places, rows=shown.rows,
+                pools=shown.pools, cases=shown.cases, place=shown.place,
+            )
+        ),
     }  # fmt: skip
 
 

@@ -18,9 +18,10 @@ import msgspec
 
 # In this order, as each uses those before it.
 LIBRARY = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
+LICENCES = ("vega.LICENSE.txt", "vega-lite.LICENSE.txt", "vega-embed.LICENSE.txt", "third-party.txt")
 SCRIPTS = (
-    "core.js", "filter.js", "route.js", "copy.js", "marks.js", "plots.js", "overview.js", "cases.js", "case.js",
-    "app.js",
+    "core.js", "filter.js", "route.js", "copy.js", "marks.js", "charts.js", "draw.js", "plots.js", "overview.js",
+    "cases.js", "case.js", "app.js",
 )  # fmt: skip
 # What would end a script's element, or begin a comment in it, within a text.
 _IN_SCRIPT = re.compile(r"<(?=/script|script|!--)", re.IGNORECASE)
@@ -34,8 +35,9 @@ def render(data: dict[str, Any]) -> str:
     slots = {
         "title": html.escape(data["title"]),
         "policy": _policy(bodies),
-        "styles": asset("style.css"),
+        "styles": asset("style.css") + asset("plots.css"),
         "data": embed(data),
+        "licences": html.escape("\n\n".join(asset(f"vendor/{name}") for name in LICENCES)),
         "scripts": "\n".join(f"<script>{body}</script>" for body in bodies),
     }
     return _SLOT.sub(lambda match: slots[match[1]], asset("page.html"))

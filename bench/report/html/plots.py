@@ -1,82 +1,202 @@
-"""The plots of a page: Vega-Lite specifications, each with its own rows and the columns of the table beside it.
+"""The plots of a page: what each is about, its rows, and the columns of the table beside it.
 
-A plot is a mapping::
+A plot is a mapping, all of it but its rows in assets/plots/ID.json::
 
-    {"id": "speed", "title": "Speed-up", "text": "what is shown, and how to read it",
+    {"id": "speed", "name": "Speed-up", "title": "what to read from it", "text": "what is shown, and how",
      "missing": "",                    # without rows: what would fill the plot, e.g. a command
-     "rows": TABLE,                    # bench.report.html.columns; a column "case" has places of cases: links
+     "panel": "size",                  # what has a chart of its own: size, model, run, pair, case
+     "beyond": ["run"],                # facets of the page's filter that the plot does not follow
      "columns": [{"name": "speed", "title": "speed", "form": "ratio"}, ...],      # of the HTML table
-     "spec": {...}}                    # Vega-Lite, without "data" and "config"
+     "spec": {...},                    # Vega-Lite of one chart, without "data" and "config"
+     "rows": TABLE}                    # bench.report.html.columns; "case" is a place of cases
 
-assets/plots.js gives the specification its rows and the page's colours and fonts. A row that names its case also gets
-that case's model, backend, precision, sizes, setting, device, status and label, unless it has a column of that name.
-``form`` is one of time, size, ratio, small, count, plain, text (the default). A page that is filtered shows the rows of
-the cases that match.
+assets/charts.js gives a specification its rows and what only a reader's screen and filter decide: widths, domains,
+colours, and how ticks read ("@time" and the like stand for these). A row has also the columns of its case, but for
+those of its own. ``form`` is one of time, size, ratio, share, small, count, plain, flops, energy, when, yes; by default
+it is a text. A page that is filtered shows the rows of the cases that match, or whose ``other`` case does.
+
+What is computed is computed in bench.analysis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from bench.analysis import series
+from bench.analysis.pool import Pool
+from bench.analysis.rows import Row
+from bench.model.run import Run
+from bench.model.suite import Case
+from bench.report import cells, escape
 from bench.report.html import columns
+from bench.report.html.page import asset
 
 
-def plots(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All plots of a page whose rows of ``cases`` are these, in the order in which they are shown."""
-    return [_speed(cases)]
+class Source(NamedTuple):
+    """What a page shows: all runs with their rows(), baselines and places of machines; and of the cases that are
+    shown their rows, pools, columns, and places by run and id.
+    """
+
+    runs: Sequence[Run]
+    tables: Sequence[Sequence[Row]]
+    baselines: Sequence[str]
+    machines: Sequence[int]
+    rows: Sequence[Row]
+    pools: Sequence[Pool]
+    cases: Sequence[dict[str, Any]]
+    place: Mapping[tuple[str, str], int]
 
 
-def _speed(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    rows = [
-        {"case": place, "speed": case["speed"], "low": case["speed_low"], "high": case["speed_high"]}
-        for place, case in enumerate(cases)
-        if case["speed"] is not None and case["speed_low"] is not None
+def plots(source: Source) -> list[dict[str, Any]]:
+    """All plots of a page, in the order in which they are shown."""
+    return [
+        {"id": name, **json.loads(asset(f"plots/{name}.json")), "rows": columns.table([*rows(source)], ("case",))}
+        for name, rows in PLOTS.items()
     ]
-    return {
-        "id": "speed",
-        "title": "Speed-up over the baseline",
-        "text": "Time of the baseline over time of the case: right of 1 it is faster. Whiskers are 95% intervals.",
-        "missing": "a run with a baseline: trtbench run suites/smoke.yaml, or trtbench report --baseline BACKEND",
-        "rows": columns.table(rows, ("case", "speed", "low", "high")),
-        "columns": [
-            {"name": "case", "title": "case"},
-            {"name": "speed", "title": "speed", "form": "ratio"},
-            {"name": "low", "title": "low", "form": "ratio"},
-            {"name": "high", "title": "high", "form": "ratio"},
-        ],
-        "spec": {
-            "height": {"step": 16},
-            "encoding": {
-                "y": {
-                    "field": "label",
-                    "type": "nominal",
-                    "sort": {"field": "speed", "order": "descending"},
-                    "title": None,
-                    "axis": {"labelLimit": 420},
-                }
-            },
-            "layer": [
-                {
-                    "mark": {"type": "rule", "strokeWidth": 1},
-                    "encoding": {
-                        "x": {"field": "low", "type": "quantitative", "scale": {"type": "log"}, "title": "speed-up"},
-                        "x2": {"field": "high"},
-                    },
-                },
-                {
-                    "mark": {"type": "point", "filled": True, "size": 50},
-                    "encoding": {
-                        "x": {"field": "speed", "type": "quantitative"},
-                        "color": {"field": "precision", "type": "nominal", "title": "precision"},
-                        "tooltip": [
-                            {"field": "label", "title": "case"},
-                            {"field": "speed", "format": ".3f"},
-                            {"field": "low", "format": ".3f"},
-                            {"field": "high", "format": ".3f"},
-                        ],
-                    },
-                },
-            ],
-        },
+
+
+# ------------------------------------------------------------------------------------------------------------- rows
+
+
+def _speeds(source: Source) -> Iterator[dict[str, Any]]:
+    """Ranked cases have their speed in the page's table of cases. Baselines are there if anything is against them."""
+    unsound: dict[tuple[str, str], dict[str, Any]] = {}
+    for run, table, baseline in zip(source.runs, source.tables, source.baselines, strict=True):
+        for id, speed in series.unsound_speeds(run, table, baseline).items():
+            unsound[run.header.run, id] = {
+                "speed": speed.ratio,
+                "speed_low": speed.low,
+                "speed_high": speed.high,
+                "speed_text": cells.ratio(speed, ""),
+                "against": escape.name(speed.against),
+            }
+    shown = {place: unsound.get(key, source.cases[place]) for key, place in source.place.items()}
+    against = {
+        (source.cases[place]["run"], fields["against"])
+        for place, fields in shown.items()
+        if fields["against"] != source.cases[place]["label"]
     }
+    for key, place in source.place.items():
+        case = source.cases[place]
+        if key in unsound:
+            yield {"case": place, **unsound[key]}
+        elif case["speed"] is not None and (
+            case["against"] != case["label"] or (case["run"], case["label"]) in against
+        ):
+            yield {"case": place}
+
+
+def _trades(source: Source) -> Iterator[dict[str, Any]]:
+    for run, table in zip(source.runs, source.tables, strict=True):
+        best = series.front(table, _cases(run))
+        for row in table:
+            place, latency = source.place.get((run.header.run, row.case)), row.times.get("latency")
+            if place is not None and latency and row.rate:
+                yield {
+                    "case": place,
+                    "front": row.case in best,
+                    "latency": latency.value,
+                    "latency_low": latency.low,
+                    "latency_high": latency.high,
+                    "latency_text": cells.time(latency),
+                }
+
+
+def _scales(source: Source) -> Iterator[dict[str, Any]]:
+    for run, table in zip(source.runs, source.tables, strict=True):
+        found = series.scales(table, _cases(run))
+        for row in table:
+            place, scale = source.place.get((run.header.run, row.case)), found.get(row.case)
+            if place is not None and scale:
+                yield {
+                    "case": place,
+                    "line": scale.key,
+                    "rate": scale.rate.value,
+                    "rate_low": scale.rate.low,
+                    "rate_high": scale.rate.high,
+                    "rate_text": cells.rate(scale.rate),
+                    "gain": scale.gain,
+                }
+
+
+def _starts(source: Source) -> Iterator[dict[str, Any]]:
+    for place, (row, pool) in enumerate(zip(source.rows, source.pools, strict=True)):
+        start = series.start(row, pool)
+        if start is None or row.failure:
+            continue
+        for step in start.steps:
+            yield {
+                "case": place,
+                "step": step.name,
+                "ns": step.ns,
+                "source": "cache" if step.warm else "made",
+                "total": start.total_ns,
+                "beside": ", ".join(start.beside) or None,
+            }
+
+
+def _roofs(source: Source) -> Iterator[dict[str, Any]]:
+    for place, (row, pool) in enumerate(zip(source.rows, source.pools, strict=True)):
+        ceilings = source.runs[source.cases[place]["run"]].header.ceilings
+        if row.ranked and (roof := series.roof(row, pool, ceilings)):
+            yield {
+                "case": place,
+                "intensity": roof.intensity,
+                "achieved": roof.achieved,
+                "roof": roof.roof,
+                "peak": ceilings[row.precision],
+                "copy": ceilings["copy"],
+            }
+
+
+def _machines(source: Source) -> Iterator[dict[str, Any]]:
+    return _ratios(source, series.of_machines(source.runs, source.machines), "device")
+
+
+def _toolchains(source: Source) -> Iterator[dict[str, Any]]:
+    return _ratios(source, [ratio for run in source.runs for ratio in series.of_toolchains(run)], "toolchain")
+
+
+def _ratios(source: Source, ratios: Sequence[series.Ratio], what: str) -> Iterator[dict[str, Any]]:
+    for ratio in ratios:
+        place, base = source.place.get((ratio.run, ratio.case)), source.place.get((ratio.base_run, ratio.base))
+        if place is None or base is None:
+            continue
+        yield {
+            "case": place,
+            "other": base,
+            "side": source.cases[place][what],
+            "base": source.cases[base][what],
+            "ratio": ratio.ratio,
+            "ratio_low": ratio.low,
+            "ratio_high": ratio.high,
+            "verdict": ratio.verdict,
+            "of": ratio.boundary,
+        }
+
+
+def _histories(source: Source) -> Iterator[dict[str, Any]]:
+    """Also ``level`` and ``step`` where a history is known to change its level; times are in the table of cases."""
+    for line, points in enumerate(series.of_runs(source.runs, source.tables, source.machines)):
+        shown = [source.place[point] for point in points if point in source.place]
+        if len(shown) > 1:
+            yield from ({"case": place, "line": line, "level": None, "step": None} for place in shown)
+
+
+def _cases(run: Run) -> dict[str, Case]:
+    return {case.id: case for case in run.header.cases}
+
+
+# The plots in the order of the page, by the names of their files in assets/plots/, and what makes their rows.
+PLOTS: dict[str, Callable[[Source], Iterator[dict[str, Any]]]] = {
+    "speed": _speeds,
+    "trade": _trades,
+    "batch": _scales,
+    "start": _starts,
+    "roof": _roofs,
+    "machines": _machines,
+    "toolchains": _toolchains,
+    "history": _histories,
+}

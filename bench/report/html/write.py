@@ -32,13 +32,18 @@ class Report(Data, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
+def run_files(root: Path) -> list[Path]:
+    """The files of the runs in ``root``, without rehearsals, whether they can be read or not."""
+    return store.runs(root)
+
+
 def read_store(root: Path) -> tuple[list[Run], list[str]]:
     """The runs in ``root``, newest first, without rehearsals, and what is wrong with files that cannot be shown."""
     if not root.exists() and root != Path(RESULTS):  # without any run the usual folder is not there yet
         raise StoreError(f"there is no folder {root}", fix="trtbench run suites/smoke.yaml, or --store DIR")
     runs, problems = [], []
     seen: dict[str, str] = {}
-    for path in store.runs(root):
+    for path in run_files(root):
         try:
             run = store.read(path, packed=True)
         except StoreError as error:

@@ -23,6 +23,8 @@ SHOTS = (
     ("cases", "#/cases?model=resnet50&precision=fp16&batch=32&sort=time", 1280, 720, "light"),
     ("case", f"#/case/{CLOCK}/{{case}}", 1280, 1500, "light"),
     ("plots", "#/plots?model=bert_base", 1280, 720, "dark"),
+    ("plot-speed", "#/plots/speed", 1280, 900, "dark"),
+    ("plot-trade", "#/plots/trade", 1280, 1180, "light"),
     ("cpu", "#/cases?device=AMD+EPYC", 1280, 560, "light"),
     ("phone", "#/overview", 390, 844, "light"),
     ("phone-case", f"#/case/{CLOCK}/{{case}}", 390, 844, "dark"),

@@ -6,7 +6,7 @@ const path = require("node:path");
 const { test } = require("node:test");
 
 const ASSETS = path.join(__dirname, "..", "..", "..", "bench", "report", "html", "assets");
-for (const name of ["core", "filter", "route", "copy"]) require(path.join(ASSETS, `${name}.js`));
+for (const name of ["core", "filter", "route", "copy", "marks", "charts"]) require(path.join(ASSETS, `${name}.js`));
 const app = globalThis.trtbench;
 
 const page = app.open({
@@ -107,4 +107,31 @@ test("figures read as in the terminal", () => {
   assert.strictEqual(app.ratio(0.05), "0.0500x");
   assert.strictEqual(app.ratio(1234.5), "1,235x");
   assert.strictEqual(app.plural(2, "process"), "2 processes");
+});
+
+test("ticks of a chart are round, even where it spans little and decades where it spans much", () => {
+  assert.deepStrictEqual(app.logTicks(0.9, 3.2, 5), [1, 1.5, 2, 2.5, 3]);
+  assert.deepStrictEqual(app.logTicks(300, 12_000, 10), [500, 1_000, 2_000, 5_000, 10_000]);
+  assert.deepStrictEqual(app.logTicks(2, 3e6, 6), [10, 100, 1_000, 10_000, 100_000, 1_000_000]);
+  assert.deepStrictEqual(app.logTicks(0.93, 1.05, 4).map((tick) => tick.toFixed(2)), ["0.95", "1.00", "1.05"]);
+});
+
+const bar = (fields) => ({ run: 0, line: 0, model: "net", sizes: "batch=1", backend: "eager", precision: "fp16", status: "ok", ...fields });
+
+test("each model and size has a panel, with its run only where there are several", () => {
+  const rows = [bar({}), bar({ backend: "aoti" }), bar({ sizes: "batch=8, seq=128" })];
+  const titles = (plot, those) => app.panelsOf(plot, page, those).map((panel) => panel.title);
+  assert.deepStrictEqual(titles({ panel: "size" }, rows), [["net", "batch=1"], ["net", "batch=8, seq=128"]]);
+  assert.deepStrictEqual(titles({ panel: "model" }, rows), [["net"], ["net", "seq=128"]]);
+  assert.deepStrictEqual(titles({ panel: "model" }, [bar({}), bar({ run: 1 })]), [["net", "new"], ["net", "old"]]);
+});
+
+test("what is rare shares a colour, and options share their backend's where there are too many", () => {
+  const rows = Array.from({ length: 30 }, (_, n) => bar({ backend: n < 9 ? `b${n}` : "b0" }));
+  const hues = app.huesOf({ id: "batch" }, rows, "backend");
+  assert.deepStrictEqual(hues.map(({ name }) => name), ["b0", "b1", "b2", "b3", "b4", "b5", "b6", "other"]);
+  assert.strictEqual(rows[8].hue, "other");
+  const options = Array.from({ length: 9 }, (_, n) => bar({ backend: `inductor[mode=${n}]` }));
+  assert.deepStrictEqual(app.huesOf({ id: "batch" }, options, "backend").map(({ name }) => name), ["inductor"]);
+  assert.strictEqual(new Set(hues.map(({ color }) => color)).size, 8);
 });

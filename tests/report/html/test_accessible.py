@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.report.html.plots import PLOTS
+
 pytestmark = pytest.mark.long
 # Color contrast and best practices too: whatever axe-core calls serious or critical.
 SERIOUS = ("serious", "critical")
@@ -28,7 +30,9 @@ def test_axe_finds_nothing_serious(view, committed, runs, axe: str, theme: str, 
     clock, engines, example = committed[1].header, committed[2].header, runs[0].header
     cases = [f"#/case/{of.run}/{of.cases[0].id}" for of in (clock, engines, example)]
     checks = zip(
-        pages, (["#/overview", "#/cases?model=resnet50", "#/plots/speed", *cases], ["#/overview"]), strict=True
+        pages,
+        (["#/overview", "#/cases?model=resnet50", *(f"#/plots/{plot}" for plot in PLOTS), *cases], ["#/overview"]),
+        strict=True,
     )
     serious = []
     for shown, addresses in checks:

@@ -51,6 +51,9 @@ def test_what_failed_and_what_is_inaccurate_is_told_with_its_reason(view, runs) 
     assert "raise `measure: {timeout: ...}` in the suite" in text
     assert "y: cosine 0.97 < 0.99999" in text
     assert "CUDA graphs need a GPU" in text
+    asked = page.locator("table.runs").inner_text()
+    assert "suites/smoke.yaml, 17 cases set against eager" in asked
+    assert "2 processes of cases that failed" in asked
 
 
 def test_facets_filter_the_table_and_stand_in_the_address(view, committed) -> None:
@@ -241,27 +244,13 @@ def test_the_theme_is_the_readers_until_chosen(view, runs, theme) -> None:
 
 
 def test_what_is_printed_has_the_figures_and_no_controls(view, runs) -> None:
-    page = view(*runs).go("#/cases")
+    page = view(*runs, screen={"color_scheme": "dark"}).go("#/cases")
     page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert not page.locator("#side").is_visible()
     assert not page.get_by_role("button", name="Copy CSV").is_visible()
     assert page.locator("table.cases tbody tr").first.is_visible()
     assert page.pdf().startswith(b"%PDF")
-
-
-def test_a_plot_has_its_rows_as_a_table_too_and_follows_the_filter(view, committed) -> None:
-    shown = view(*committed)
-    page = shown.go("#/plots/speed?model=resnet50")
-    assert page.locator(".chart svg").count() == 1
-    page.locator("details.beside summary").first.click()
-    lines = page.get_by_role("table").locator("tbody tr")
-    with_speed = [
-        row for run in committed for row in rows(run) if row.model == "resnet50" and row.speed and row.speed.low
-    ]
-    assert lines.count() == len(with_speed)
-    lines.first.locator("a").click()
-    shown.drawn()
-    assert page.locator("h1").inner_text().startswith("resnet50/")
 
 
 def test_the_keyboard_reaches_the_content_and_the_controls(view, runs) -> None:

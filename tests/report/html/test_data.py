@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from bench import store
 from bench.analysis.rows import rows
 from bench.model.run import Run
 from bench.report import cells
 from bench.report.html.data import quantiles_for
 from tests.report.conftest import case, example, make, record
 from tests.report.html.kit import page_of, renamed, rows_of
+
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def test_cases_have_the_figures_and_the_texts_of_the_tables(run: Run) -> None:
@@ -95,3 +100,23 @@ def test_the_same_case_of_two_runs_is_two_rows() -> None:
     shown = rows_of(page_of(run, other)["cases"])
     assert len(shown) == 2 * len(run.header.cases)
     assert {of["run"] for of in shown} == {0, 1}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_runs_of_each_schema_are_shown_with_the_sentences_of_their_warnings(version: int) -> None:
+    run = store.read(GOLDEN / f"run-v{version}.jsonl", packed=True)
+    page = page_of(run)
+    assert [of["id"] for of in rows_of(page["cases"])] == [case.id for case in run.header.cases]
+    assert page["processes"]["rows"] == len(run.records)
+    kinds = {warning.kind for record in run.records for warning in record.warnings}
+    assert kinds <= {note["kind"] for note in rows_of(page["notes"])}
+    assert all(note["text"] for note in rows_of(page["notes"]))
+
+
+def test_one_record_is_a_page() -> None:
+    of = case("net", "eager")
+    page = page_of(make([of], [record(of, 1.0)]))
+    (shown,) = rows_of(page["cases"])
+    assert (shown["status"], shown["speed_text"]) == ("ok", "baseline")
+    (leader,) = rows_of(page["leaders"])
+    assert (leader["rivals"], leader["runner_up"], leader["margin"]) == (1, None, None)

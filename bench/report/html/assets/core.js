@@ -170,7 +170,23 @@ globalThis.trtbench = globalThis.trtbench || {};
         h("tbody", null, body)));
   }
 
+  const MOST = 100; // rows of a table that is not filtered before a reader asks for more
+
+  // A grid of rows that are made when they are drawn: the first ones, and all of them by a button.
+  function longGrid(columns, count, rowOf, attributes) {
+    const rows = (number) => Array.from({ length: number }, (_, index) => rowOf(index));
+    const place = h("div", null, grid(columns, rows(Math.min(count, MOST)), attributes));
+    if (count > MOST) {
+      place.append(h("p", { class: "more" }, h("button", { type: "button", onclick: () => {
+        place.replaceChildren(grid(columns, rows(count), attributes));
+        place.firstChild.focus();
+      } },
+        `Show all ${count.toLocaleString("en-US")}`)));
+    }
+    return place;
+  }
+
   Object.assign(app, {
-    Table, open, fromSteps, time, size, count, ratio, small, plain, plural, isNumber, h, s, grid, boxed, breakable, NONE,
+    Table, open, fromSteps, time, size, count, ratio, small, plain, plural, isNumber, h, s, grid, longGrid, boxed, breakable, NONE,
   });
 })(globalThis.trtbench);

@@ -79,12 +79,13 @@ globalThis.trtbench = globalThis.trtbench || {};
       const speeds = indices.flatMap((index) => ["speed_low", "speed_high"].map((name) => cases.get(leaders.get(index, "case"), name)))
         .filter(app.isNumber);
       const x = speeds.length ? app.scale(Math.min(1, ...speeds) / 1.02, Math.max(1, ...speeds) * 1.02, WIDTH) : null;
-      const lines = indices.sort((a, b) => order(page, leaders.get(a, "case"), leaders.get(b, "case"))).map((index) => {
-        const leader = leaders.row(index);
+      indices.sort((a, b) => order(page, leaders.get(a, "case"), leaders.get(b, "case")));
+      const line = (number) => {
+        const leader = leaders.row(indices[number]);
         const row = cases.row(leader.case);
         const ties = leader.ties.length;
         const next = leader.runner_up;
-        const cells = [
+        return [
           row.model, row.sizes || app.NONE,
           [caseLink(page, leader.case, choice(page, leader.case)),
             ties ? h("span", { class: "soft", title: leader.ties.map((tie) => cases.get(tie, "label")).join("\n") }, ` tied with ${app.plural(ties, "other")}`) : ""],
@@ -94,12 +95,11 @@ globalThis.trtbench = globalThis.trtbench || {};
           leader.margin_text && next !== null ? figure(leader.margin_text) : app.NONE,
           next !== null ? caseLink(page, next, choice(page, next)) : h("span", { class: "soft" }, leader.rivals > 1 ? "all are tied" : "the only one"),
         ];
-        return cells;
-      });
+      };
       const sources = new Set(indices.map((index) => runs.get(cases.get(leaders.get(index, "case"), "run"), "id")));
       return [
         h("h3", null, device),
-        app.grid(columns, lines, { caption: `Best accurate runtime per model on ${device}`, class: "best" }),
+        app.longGrid(columns, indices.length, line, { caption: `Best accurate runtime per model on ${device}`, class: "best" }),
         h("p", { class: "note" }, `From ${app.plural(sources.size, "run")}: for each model and size the one that ranks the most cases, the latest of several; times of different runs are not ranked against each other.`),
       ];
     });
@@ -147,13 +147,18 @@ globalThis.trtbench = globalThis.trtbench || {};
         ]);
       }
     }
+    const reasons = new Map();
     for (let index = 0; index < page.left_out.rows; index += 1) {
       const { count, reason, label } = page.left_out.row(index);
+      const before = reasons.get(reason) || { count: 0, label };
+      reasons.set(reason, { ...before, count: before.count + count });
+    }
+    for (const [reason, { count, label }] of reasons) {
       lines.push([h("span", { class: "badge waiting" }, "left out"), app.count(count), reason, h("span", { class: "soft" }, "e.g. ", app.breakable(label))]);
     }
     if (!lines.length) return h("p", { class: "empty" }, "Every case of every plan has an accurate result.");
     const columns = [{ title: "what" }, { title: "cases", align: "right" }, { title: "why", style: "wrap" }, { title: "which", style: "wrap" }];
-    return app.grid(columns, lines, { caption: "What has no usable result", class: "reasons" });
+    return app.longGrid(columns, lines.length, (index) => lines[index], { caption: "What has no usable result", class: "reasons" });
   }
 
   // The filter that leads to these cases: their status, and what else they all share.
@@ -176,21 +181,22 @@ globalThis.trtbench = globalThis.trtbench || {};
   function runsTable(page) {
     const { runs, machines } = page;
     const columns = [
-      { title: "run", style: "wrap" }, { title: "device", style: "wrap" }, { title: "made" }, { title: "state", style: "wrap" },
-      { title: "processes per case", align: "right" }, { title: "libraries", style: "wrap" },
+      { title: "run", style: "wrap" }, { title: "device", style: "wrap" }, { title: "made" }, { title: "state", style: "wrap wide" },
+      { title: "processes", align: "right", note: "Fresh processes per case" }, { title: "libraries", style: "wrap" },
     ];
     const lines = [];
     for (let index = 0; index < runs.rows; index += 1) {
       const run = runs.row(index);
       lines.push([
-        h("a", { class: "name", href: app.address("cases", [], [["run", run.id]]), title: run.suite }, run.id),
+        [h("a", { class: "name", href: app.address("cases", [], [["run", run.id]]) }, run.id),
+          h("span", { class: "try" }, [run.suite, `${app.plural(run.cases, "case")} set against ${run.baseline}`].filter(Boolean).join(", "))],
         machines.get(run.machine, "label"), when(run.created),
         [h("span", { class: run.status === "complete" ? "" : "warn" }, run.status === "complete" ? "" : `${run.status}: `), run.counts,
           (run.notes || []).map((note) => h("span", { class: "try" }, note))],
         app.count(run.replicates), [run.libraries.replace(/^.*?\), ?/, ""), (run.toolchains || []).map((line) => h("span", { class: "try" }, line))],
       ]);
     }
-    return app.grid(columns, lines, { caption: "Runs on this page", class: "runs" });
+    return app.longGrid(columns, lines.length, (index) => lines[index], { caption: "Runs on this page", class: "runs" });
   }
 
   const when = (created) => (created ? created.slice(0, 16).replace("T", " ") : app.NONE);

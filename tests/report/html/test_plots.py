@@ -1,0 +1,124 @@
+"""The plots of a page: their rows against the store's figures, and specifications that read only what is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench.analysis.rows import rows
+from bench.report.html.plots import PLOTS
+from tests.report.conftest import case, example, make, record
+from tests.report.html.kit import ASSETS, page_of, renamed, rows_of
+
+# Columns of a row that the page's script adds for the screen.
+DRAWN = {
+    "choice", "created", "created_text", "end", "error_text", "figure", "form", "gain_text", "hue", "last", "name",
+    "ns_text", "number", "rank", "ratio_text", "achieved_text", "roof_text", "side", "sound", "source_text", "text",
+    "total_text", "x0", "x1",
+}  # fmt: skip
+
+
+def by_id(page: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {plot["id"]: plot for plot in page["plots"]}
+
+
+@pytest.fixture
+def page() -> dict[str, Any]:
+    """Two runs of one plan, the older of one process."""
+    older = renamed(example(1), "20261122T101500Z-smoke-1a2b3c4", created="2026-11-22T10:15:00+00:00")
+    return page_of(example(3), older)
+
+
+def test_each_plot_has_its_words_and_a_specification() -> None:
+    assert {path.stem for path in (ASSETS / "plots").glob("*.json")} == set(PLOTS)
+    for plot in page_of()["plots"]:
+        assert plot["rows"]["rows"] == 0
+        assert plot["missing"]
+        assert plot["name"]
+        assert plot["title"]
+        assert plot["text"].endswith(".")
+        assert plot["columns"][0]["name"] == "case"
+
+
+def test_what_a_chart_or_a_table_reads_is_there(page: dict[str, Any]) -> None:
+    of_case = set(page["cases"]["columns"])
+    for plot in page["plots"]:
+        there = of_case | set(plot["rows"]["columns"]) | DRAWN
+        spec = json.dumps(plot["spec"])
+        fields = set(re.findall(r'"field": "(\w+)"', spec)) | set(re.findall(r"datum\.(\w+)", spec))
+        # Plots without rows here name columns that only rows would have.
+        if plot["rows"]["rows"]:
+            assert fields - {"value", "label", "level"} <= there, plot["id"]
+            assert {column["name"] for column in plot["columns"]} <= there, plot["id"]
+
+
+def test_speeds_are_those_of_the_table_and_of_the_inaccurate(page: dict[str, Any]) -> None:
+    cases = rows_of(page["cases"])
+    shown = {
+        cases[row["case"]]["label"]: row
+        for row in rows_of(by_id(page)["speed"]["rows"])
+        if not cases[row["case"]]["run"]
+    }
+    table = rows(example(3))
+    wrong = [row.label for row in table if row.score and not row.score.ok]
+    assert set(shown) == {row.label for row in table if row.speed} | {*wrong}
+    assert all(shown[label]["speed"] > 1 for label in wrong)
+    assert shown["bert/inductor/fp32/batch=1/seq=128"].get("speed") is None  # the case has it
+
+
+def test_a_baseline_without_rivals_is_no_row() -> None:
+    of = case("net", "eager")
+    assert by_id(page_of(make([of], [record(of, 1.0)])))["speed"]["rows"]["rows"] == 0
+
+
+def test_trades_have_latency_and_say_which_are_on_the_front(page: dict[str, Any]) -> None:
+    cases = rows_of(page["cases"])
+    table = rows_of(by_id(page)["trade"]["rows"])
+    front = [cases[row["case"]]["label"] for row in table if row["front"] and cases[row["case"]]["run"] == 0]
+    assert "bert/inductor[mode=max-autotune]/fp32/batch=1/seq=128" in front
+    assert not any("onnxruntime" in label and "batch=1" in label for label in front)
+    for row in table:
+        assert row["latency"] == pytest.approx(cases[row["case"]]["time"])
+
+
+def test_starts_are_long_rows_with_the_total(page: dict[str, Any]) -> None:
+    table = [row for row in rows_of(by_id(page)["start"]["rows"]) if row["case"] == 0]
+    assert [row["step"] for row in table] == ["compile or build", "import", "first call"]
+    assert {row["total"] for row in table} == {sum(row["ns"] for row in table)}
+
+
+def test_histories_join_the_runs_of_a_case(page: dict[str, Any]) -> None:
+    cases = rows_of(page["cases"])
+    lines: dict[int, list[Any]] = {}
+    for row in rows_of(by_id(page)["history"]["rows"]):
+        lines.setdefault(row["line"], []).append(cases[row["case"]])
+    assert len(lines) == len([row for row in rows(example(3)) if row.ranked])
+    for points in lines.values():
+        assert len({of["id"] for of in points}) == 1
+        assert [of["run"] for of in points] == [1, 0]  # from old to new
+
+
+def test_devices_are_compared_where_the_page_has_both() -> None:
+    run = example(3)
+    there = msgspec.structs.replace(run.header.environments["default"], device="Other CPU")
+    other = renamed(run, "20261124T101500Z-smoke-1a2b3c4", environments={"default": there})
+    page = page_of(run, other)
+    cases, table = rows_of(page["cases"]), rows_of(by_id(page)["machines"]["rows"])
+    assert {row["side"] for row in table} == {"Other CPU"}
+    assert {row["base"] for row in table} == {"Example CPU @ 2.50GHz"}
+    for row in table:
+        assert cases[row["case"]]["label"] == cases[row["other"]]["label"]
+        assert row["ratio"] == pytest.approx(1.0)
+        assert row["ratio_low"] < 1 < row["ratio_high"]
+    assert len(table) == len([row for row in rows(run) if row.ranked])
+
+
+def test_only_cases_that_are_shown_have_rows() -> None:
+    run = example(1)
+    best = next(of for of in run.header.cases if of.options and of.model == "bert" and of.batch == 1)
+    for plot in page_of(run, only=[{best.id}])["plots"]:
+        assert {row["case"] for row in rows_of(plot["rows"])} <= {0}, plot["id"]
