@@ -575,7 +575,7 @@ def compare(
         UsageError: nothing has a partner, a run is named twice, an unknown axis, dimension or boundary, or the
             calibration is of another environment.
     """
-    from bench.analysis import calibration as known
+    from bench.analysis import calibration as spreads
     from bench.analysis import compare
     from bench.checkup import calibrate
 
@@ -597,11 +597,11 @@ def compare(
     only = frozenset().union(*(selected(run, select) or () for run in runs[0])) if select else None
     chosen, why = calibrate.suitable(Path(store), [run for side in runs for run in side], names, calibration)
     several = bool(runs[1])
-    spread = known.spread_of(chosen, sittings=several) if chosen else None
+    spread = spreads.spread_of(chosen, sittings=several) if chosen else None
     whole = compare.compare(
         *runs, boundary=boundary, across=names, axis=axis, baseline=baseline, only=only, spread=spread
     )
-    return known.mark(whole, chosen, why, sittings=several)
+    return spreads.mark(whole, chosen, why, sittings=several)
 
 
 def history(
@@ -633,12 +633,12 @@ def history(
     boundaries = [boundary] if isinstance(boundary, str) else list(boundary)
     for each in boundaries:
         _check_boundary(each)
-    loaded = histories.load(Path(store), case, history.matches, rehearsals=rehearsals)
+    of_case = histories.load(Path(store), case, history.matches, rehearsals=rehearsals)
     whole = []
-    for bare, runs in history.histories(loaded.runs, loaded.cases, boundaries):
+    for bare, runs in history.histories(of_case.runs, of_case.cases, boundaries):
         chosen = calibrate.of_device(Path(store), runs[-1:], calibration) if runs else None
-        found = history.with_steps(bare, runs, chosen)
-        whole.append(msgspec.structs.replace(found, unread=loaded.unread))
+        with_steps = history.with_steps(bare, runs, chosen)
+        whole.append(msgspec.structs.replace(with_steps, unread=of_case.unread))
     if not whole:
         what = f"no run has {' or '.join(boundaries)} of {case}" if boundaries else f"{case} has no times"
         raise UsageError(what, where="boundary", fix=f"trtbench history {shlex.quote(case)}")

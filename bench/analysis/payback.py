@@ -13,7 +13,6 @@ from bench.analysis.rows import baseline_label
 from bench.analysis.sides import times
 from bench.analysis.speed import CONFIDENCE, baseline_of, baselines_of, check_baseline
 from bench.analysis.times import category
-from bench.errors import UsageError
 from bench.model.data import Data
 from bench.model.run import Record, Run
 from bench.model.suite import Boundary
@@ -103,12 +102,6 @@ def of_run(run: Run, baseline: str = "", only: Set[str] | None = None) -> RunPay
     return RunPayback(run=header.run, suite=header.suite_path, cold=header.cold, baseline=label, cases=cases)
 
 
-def check_rate(rate: float) -> None:
-    """UsageError for a rate that is no positive number."""
-    if not 0 < rate < math.inf:
-        raise UsageError(f"{rate} is no number of requests per second", where="rate", fix="e.g. 50")
-
-
 def requests(extra_ns: float, saving_ns: float) -> int | None:
     """After how many requests ``extra_ns`` before the second one are made up for by ``saving_ns`` with each from then
     on; for two negative numbers, until how many. None if they never are.
@@ -127,9 +120,9 @@ def requests(extra_ns: float, saving_ns: float) -> int | None:
 def _of_case(pool: Pool, base: Pool | None, baseline: str, cold: bool) -> Payback:
     """The case alone, and if it can be, against its baseline."""
     boundary = next((b for b in _REQUEST if b in pool.samples and (base is None or b in base.samples)), None)
-    measured = [record for record in pool.records if record.measurements]
-    making, build_ns = _making(measured, cold)
-    starts = _starts(measured)
+    records = [record for record in pool.records if record.measurements]
+    making, build_ns = _making(records, cold)
+    starts = _starts(records)
     kinds = [ahead for ahead in (False, True) if ahead in starts]
     common = kinds if base is None else [ahead for ahead in kinds if ahead in _starts(base.records)]
     ahead = next(iter(common or kinds), False)
@@ -141,7 +134,7 @@ def _of_case(pool: Pool, base: Pool | None, baseline: str, cold: bool) -> Paybac
         making=making,
         ahead=ahead,
         start_ns=starts.get(ahead),
-        first_ns=_median(_sum(record, (_FIRST,)) for record in measured),
+        first_ns=_median(_sum(record, (_FIRST,)) for record in records),
         steady_ns=_centre(times(pool, boundary)),
     )
     if why := _unsound(pool, base, boundary, baseline):
@@ -162,10 +155,10 @@ def _against(alone: Payback, pool: Pool, base: Pool, cold: bool, comparable: boo
     low, high = (interval.low, interval.high) if interval else (None, None)
     alone = _replace(alone, ratio=steady / own, ratio_low=low, ratio_high=high)
     records = [record for record in base.records if record.measurements]
-    making, built = _making(records, cold)
+    making, base_build = _making(records, cold)
     if alone.build_ns is None:
         return _replace(alone, why=alone.making)
-    if built is None:
+    if base_build is None:
         return _replace(alone, why=f"the baseline's build is {making}")
     if not comparable:
         return _replace(alone, why="one of the two imported its libraries ahead of its turn")
@@ -173,7 +166,7 @@ def _against(alone: Payback, pool: Pool, base: Pool, cold: bool, comparable: boo
     total = alone.first_answer_ns
     if total is None or first is None:
         return _replace(alone, why="no first call is recorded")
-    extra = total - (built + before + first)
+    extra = total - (base_build + before + first)
     number = requests(extra, steady - own)
     bounds = _bounds(extra, steady, low, high)
     if own < steady:
@@ -209,7 +202,7 @@ def _unsound(pool: Pool, base: Pool | None, boundary: Boundary | None, baseline:
 
 def _making(records: Sequence[Record], cold: bool) -> tuple[Making, float | None]:
     """How what a case needs was made, and the median of how long that took where a process shows it."""
-    known: dict[Making, list[int]] = {}
+    by_making: dict[Making, list[int]] = {}
     for record in records:
         phases = [phase for phase in record.phases if _is_build(phase.name)]
         # What a cold run reuses it has made itself, for another case or replicate, and ``ns`` is how long that took.
@@ -222,10 +215,10 @@ def _making(records: Sequence[Record], cold: bool) -> tuple[Making, float | None
             making = "beside"
         elif reused:
             making = "cached"
-        known.setdefault(making, []).append(sum(phase.ns for phase in phases))
-    if "measured" in known:
-        return "measured", float(statistics.median(known["measured"]))
-    return next(((name, None) for name in ("cached", "beside") if name in known), ("none", 0.0))
+        by_making.setdefault(making, []).append(sum(phase.ns for phase in phases))
+    if "measured" in by_making:
+        return "measured", float(statistics.median(by_making["measured"]))
+    return next(((name, None) for name in ("cached", "beside") if name in by_making), ("none", 0.0))
 
 
 def _is_build(phase: str) -> bool:

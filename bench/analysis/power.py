@@ -6,12 +6,11 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
-from bench.analysis.verdict import DIFFERENT, LEAST, verdict
+from bench.analysis.verdict import DIFFERENT, LEAST, POWER, verdict
 
 if TYPE_CHECKING:
     import numpy as np
 
-POWER = 0.9
 # More processes than this are no advice, and an effect of this size needs no statistics.
 MOST, LARGEST = 1000, 1.0
 _GRID = 48

@@ -142,19 +142,6 @@ def verdict(
     )
 
 
-def replicates_needed(effect: float, sd: float, *, power: float = POWER, session_sd: float = 0.0) -> int | None:
-    """Processes a side with which a ratio of ``1 + effect`` is called FASTER or SLOWER with probability ``power``.
-
-    ``sd`` is the standard deviation of the logs of process medians on both sides. None if no number up to 1,000 does:
-    an effect near 1 %, or below what sessions differ by. ValueError for an effect of -1 or less, or an ``sd`` or a
-    power that cannot be.
-    """
-    if not effect > -1 or not 0 <= sd < math.inf or not 0 < power < 1:
-        raise ValueError(f"no number of processes for the effect {effect}, the sd {sd} and the power {power}")
-    plan = _Plan(math.log1p(effect), [_Spread(sd, 1.0)] * 2, (Level(session_sd),))
-    return _least(lambda n: plan.differs(n) >= power)
-
-
 def _check(a: Sequence[float], b: Sequence[float], sds: dict[str, float]) -> None:
     for name, sd in sds.items():
         if not 0 <= sd < math.inf:

@@ -26,10 +26,9 @@ def duel(arguments: argparse.Namespace) -> int:
             run = api.duel(arguments.suite, arguments.select, on_event=on_event, **options)
         except api.Interrupted as error:
             run, interrupted = error.run, True
-    if arguments.format == "text":
-        output.say(view.render(run, **output.screen()), end="")
-    else:
-        output.say(getattr(view, arguments.format)(run), end="")
+    if arguments.progress != "json":  # whose reader has had the events
+        text = view.render(run, **output.screen()) if arguments.format == "text" else ""
+        output.say(text or getattr(view, arguments.format)(run), end="")
     if interrupted:
         output.complain(f"interrupted; what it has is stored: {shlex.join(['trtbench', 'show', run.path])}")
         return 130

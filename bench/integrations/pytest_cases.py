@@ -15,8 +15,8 @@ from _pytest.assertion.rewrite import AssertionRewritingHook
 
 from bench import api
 from bench.errors import DeviceUnavailable, InputError, UsageError
-from bench.integrations import measured, pytest_feed
-from bench.integrations.measured import Measured
+from bench.integrations import case_result, pytest_feed
+from bench.integrations.case_result import CaseResult
 from bench.model import events
 from bench.model.suite import Case
 
@@ -31,7 +31,7 @@ class CaseFailed(Exception):
 class SuiteFile(pytest.File):
     """A suite: an item per case of its plan."""
 
-    _ends: dict[str, Measured | InputError]
+    _ends: dict[str, CaseResult | InputError]
 
     def collect(self) -> Iterator[CaseItem]:
         """The cases in the order in which they are measured."""
@@ -45,25 +45,25 @@ class SuiteFile(pytest.File):
             item: CaseItem = CaseItem.from_parent(self, name=case.label, case=case)
             yield item
 
-    def result_of(self, item: CaseItem) -> Measured:
+    def result_of(self, item: CaseItem) -> CaseResult:
         """What came of a case. The first one that is asked for has all of the suite's that are to run measured: in one
         run, round robin, so that a slow drift of the machine affects all of them. InputError as ``bench.run``.
         """
         if item.case.id not in self._ends:
-            together = self._chosen(item)
+            together = self._items_with(item)
             cases = [each.case for each in together]
             try:
                 run = _measure(self.config, str(self.path), cases)
             except InputError as error:
                 self._ends |= {case.id: error for case in cases}
             else:
-                self._ends |= measured.of_run(run)
+                self._ends |= case_result.of_run(run)
         end = self._ends[item.case.id]
         if isinstance(end, InputError):
             raise end
         return end
 
-    def _chosen(self, item: CaseItem) -> list[CaseItem]:
+    def _items_with(self, item: CaseItem) -> list[CaseItem]:
         """Those that are measured with ``item``: a worker of pytest-xdist knows only that this one is its own."""
         if "PYTEST_XDIST_WORKER" in os.environ:
             return [item]
@@ -123,21 +123,22 @@ class Trtbench:
         """
         __tracebackhide__ = True
         pytest_feed.claim(self._benchmark)
-        chosen = _options(self._node.config)
+        settings = _options(self._node.config)
         try:
-            run = api.benchmark(model, inputs, backends=backends, **{**chosen, **options})
+            run = api.benchmark(model, inputs, backends=backends, **{**settings, **options})
         except DeviceUnavailable as error:
             pytest.skip(str(error))
         except InputError as error:
             raise (_rewritten(model, error) or error).with_traceback(None) from None
         self._node.config.stash.setdefault(_RUNS, []).append(run)
-        results = list(measured.of_run(run).values())
+        results = list(case_result.of_run(run).values())
         try:
             _judge(results)
         except CaseFailed as error:
             pytest.fail(str(error), pytrace=False)
         for result in results:
-            pytest_feed.feed_from_test(self._node, self._benchmark, result)
+            if not result.unavailable:
+                pytest_feed.feed_from_test(self._node, self._benchmark, result)
         return run
 
 
@@ -161,7 +162,7 @@ def _rewritten(model: Any, error: InputError) -> UsageError | None:
     return UsageError(what, where=str(getattr(module, "__file__", "")), fix=fix)
 
 
-def _judge(results: Sequence[Measured]) -> None:
+def _judge(results: Sequence[CaseResult]) -> None:
     """CaseFailed if one has no sound result; skip if all lack a package or a device."""
     missing = [result for result in results if result.unavailable]
     if len(missing) == len(results):
@@ -192,8 +193,8 @@ def _store(config: pytest.Config) -> str:
 def _measure(config: pytest.Config, suite: str, cases: Sequence[Case]) -> api.Run:
     """Measure ``cases`` of a suite. InputError as ``bench.run``."""
     request = api.request(suite, backend=config.getoption("trtbench_backend"), **_options(config))
-    chosen = {case.id for case in cases}
-    plan = msgspec.structs.replace(request.plan, cases=tuple(c for c in request.plan.cases if c.id in chosen))
+    ids = {case.id for case in cases}
+    plan = msgspec.structs.replace(request.plan, cases=tuple(c for c in request.plan.cases if c.id in ids))
     try:
         run = api.execute(msgspec.structs.replace(request, plan=plan), on_event=_Progress(config))
     except api.Rescued as error:

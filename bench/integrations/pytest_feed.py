@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.integrations.measured import Measured
+from bench.integrations.case_result import CaseResult
 from bench.units import NS_PER_S
 
 
@@ -27,7 +27,7 @@ def skips(config: pytest.Config) -> bool:
     return is_active(config) and bool(getattr(_session(config), "skip", False))
 
 
-def feed(item: pytest.Item, funcargs: dict[str, object], case: Measured) -> None:
+def feed(item: pytest.Item, funcargs: dict[str, object], case: CaseResult) -> None:
     """Add the case under the name of its item, whose ``funcargs`` get a fixture of pytest-benchmark."""
     if not is_active(item.config) or is_disabled(item.config):
         return
@@ -46,7 +46,7 @@ def claim(fixture: Any) -> None:
         fixture._mode = "trtbench(...)"
 
 
-def feed_from_test(item: pytest.Item, fixture: Any, case: Measured) -> None:
+def feed_from_test(item: pytest.Item, fixture: Any, case: CaseResult) -> None:
     """Add a case that a test measured, under the test's name and the backend; ``fixture`` is the test's own one."""
     if fixture is None:
         return
@@ -78,7 +78,7 @@ def _new_fixture(item: pytest.Item) -> Any:
     )
 
 
-def _fill(fixture: Any, session: Any, case: Measured) -> None:
+def _fill(fixture: Any, session: Any, case: CaseResult) -> None:
     """The samples in seconds, one call each; cases of one model and sizes are a group of its tables."""
     fixture._mode = "trtbench"
     fixture.group = " ".join([case.row.model, *(f"{name}={size}" for name, size in case.row.symbols.items())])

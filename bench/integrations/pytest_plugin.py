@@ -45,8 +45,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
     """A suite that is named on the command line or by the setting ``trtbench_suites``."""
     if file_path.suffix not in _SUFFIXES:
         return None
-    named = parent.session.isinitpath(file_path) and _is_suite(file_path)
-    if not named and not _is_listed(file_path, parent.config):
+    is_named = parent.session.isinitpath(file_path) and _is_suite(file_path)
+    if not is_named and not _is_listed(file_path, parent.config):
         return None
     from bench.integrations.pytest_cases import SuiteFile
 

@@ -56,7 +56,8 @@ def markdown(run: Run) -> str:
     lines.append("|" + "|".join("---" if column.align_left else "---:" for column in columns) + "|")
     for index in range(len(every)):
         lines.append("| " + " | ".join(_escape(column.cells[index]) for column in columns) + " |")
-    lines += ["", *(f"- {_escape(note)}" for note in notes(run, every)), "", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
+    below = [f"- {_escape(note)}" for note in notes(run, every)]
+    lines += [*([""] if below else []), *below, "", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
     return escape.lines("\n".join(lines), sys.maxsize) + "\n"
 
 

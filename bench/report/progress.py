@@ -311,12 +311,12 @@ def _doing(step: events.Step) -> str:
 
 
 def _standing(event: events.Compared) -> str:
-    """``net/fp32: inductor against eager: 0.713 [0.688, 0.739] FASTER``."""
+    """``0.713 [0.688, 0.739] FASTER  net/fp32: inductor against eager``: a narrow screen cuts the names."""
     names = escape.line(duel.title(event.label, event.against))
     if event.why:
-        return f"{names}: not judged, {escape.line(event.why)}"
+        return f"not judged  {names}: {escape.line(event.why)}"
     verdict = event.kind if event.over else ""
-    return f"{names}: {duel.ratio(event.ratio, event.low, event.high)} {verdict}".rstrip()
+    return f"{f'{duel.ratio(event.ratio, event.low, event.high)} {verdict}'.rstrip()}  {names}"
 
 
 def _failure(record: Record) -> str:

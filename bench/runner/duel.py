@@ -7,6 +7,7 @@ import functools
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def new_challenge(
     else:
         others = [duel_sides.select(cases, registry, text, "--against") for text in against]
         contests = duel_sides.contests(first, others, where=suite.path)
-        toolchains = duel_sides.again(contests)
+        toolchains = duel_sides.again(contests, suite.toolchains)
     return _challenge(request, contests, toolchains, boundary, pairs, max_time_ns, revision)
 
 
@@ -124,6 +125,13 @@ def _challenge(
 ) -> Challenge:
     """The duel of ``contests``, with ``toolchains`` that the suite does not have."""
     settings, suite = request.settings, request.suite
+    if taken := toolchains.keys() & {"default", *suite.toolchains}:
+        what = f"the duel would call a side's toolchain {min(taken)!r}, and the suite has one of that name"
+        raise UsageError(what, where=suite.path, fix="rename it, or name the revision otherwise, e.g. by its commit")
+    counts = Counter(case.label for members in contests for case in members)
+    if several := [label for label, count in counts.items() if count > 1]:
+        what = f"{several[0]} is to be compared with several others, which only a first side is"
+        raise UsageError(what, where=suite.path, fix=f"the sides the other way round: --select {several[0]!r}")
     whole = {case.id: case for members in contests for case in members}
     policy = msgspec.structs.replace(request.policy, boundaries=(boundary,), replicates=pairs, energy_ns=0)
     suite = msgspec.structs.replace(suite, toolchains={**suite.toolchains, **toolchains})
@@ -199,7 +207,7 @@ class DuelSession(Session):
                 soon += [(cases[side], pair) for sides in following for side in sides]
                 soon += [(cases[side], pair + 1) for sides in contests for side in sides]
                 coming = functools.partial(_from, soon)
-                for record in recorder.records(soon[: len(members)], coming, rng):
+                for record in recorder.together(soon[: len(members)], coming, rng):
                     record = msgspec.structs.replace(record, times=self.timeline.end_turn("", record.label))
                     plain = privacy.without_paths(record, self.folders.get(record.toolchain, self.suite_dir))
                     records.append(privacy.without_paths(plain, self.suite_dir))

@@ -13,7 +13,7 @@ from bench.model.seam import Runtime
 from bench.model.suite import BETWEEN_PARTS, Case, Toolchain, named
 from bench.suite import plan
 
-# The toolchain of the second side where a case is compared with itself.
+# The toolchain of the second side where a case of the running interpreter is compared with itself.
 AGAIN = "again"
 _OPERATOR = re.compile(r"[=<>~]")
 Contests = tuple[tuple[Case, ...], ...]
@@ -47,7 +47,7 @@ def contests(first: Sequence[Case], others: Sequence[Sequence[Case]], *, where: 
 
     One case has all of them as opponents. Of several, each has those that agree with it in all that both selections
     have in common: backends are compared per model and size. A case whose only opponent is itself is compared with
-    itself, in the toolchain ``again``. UsageError if nothing has an opponent.
+    itself, in the toolchain ``again`` or ``NAME-again``. UsageError if nothing has an opponent.
     """
     pairs: dict[str, dict[str, Case]] = {case.id: {case.id: case} for case in first}
     for group in others:
@@ -55,7 +55,7 @@ def contests(first: Sequence[Case], others: Sequence[Sequence[Case]], *, where: 
         for case in first:
             rivals = [each for each in group if all(_value(each, key) == _value(case, key) for key in common)]
             if len(rivals) == 1 and rivals[0].id == case.id:
-                rivals = [msgspec.structs.replace(case, toolchain=AGAIN)]
+                rivals = [msgspec.structs.replace(case, toolchain=_again_of(case.toolchain))]
             pairs[case.id] |= {each.id: each for each in rivals if each.id != case.id}
     sides = tuple(tuple(members.values()) for members in pairs.values() if len(members) > 1)
     if not sides:
@@ -65,14 +65,20 @@ def contests(first: Sequence[Case], others: Sequence[Sequence[Case]], *, where: 
     return sides
 
 
-def again(cases: Contests) -> dict[str, Toolchain]:
-    """The toolchain that a case is compared with itself in: the running interpreter, under another name."""
-    return {AGAIN: Toolchain()} if any(case.toolchain == AGAIN for members in cases for case in members) else {}
+def again(cases: Contests, toolchains: Mapping[str, Toolchain]) -> dict[str, Toolchain]:
+    """The toolchains that cases are compared with themselves in: the same ones under another name."""
+    names = {case.toolchain for members in cases for case in members}
+    own = {"default": Toolchain(), **toolchains}
+    return {_again_of(name): own[name] for name in sorted(names & own.keys()) if _again_of(name) in names}
 
 
 # ------------------------------------------------------------------------------------------------------------------
 
 _KEYS = ("model", "backend", "precision", "cuda_graph", "streams", "l2", "transfers", "toolchain")
+
+
+def _again_of(toolchain: str) -> str:
+    return AGAIN if toolchain == "default" else f"{toolchain}-{AGAIN}"
 
 
 def _parts(case: Case) -> tuple[str, ...]:

@@ -114,10 +114,10 @@ class Recorder:
 
         A case for which memory has no room beside the others is measured by itself, from then on too.
         """
-        together = [turn for turn in turns if turn[0].id not in self._alone]
-        if len(together) > 1:
-            places = [place for place, turn in enumerate(turns) if turn in together]
-            several = self._in_turn(together, lambda index: coming(places[index]), rng)
+        group = [turn for turn in turns if turn[0].id not in self._alone]
+        if len(group) > 1:
+            places = [place for place, turn in enumerate(turns) if turn in group]
+            several = self.together(group, lambda index: coming(places[index]), rng)
             records = dict(zip(places, several, strict=True))
         else:
             records = {}
@@ -131,10 +131,10 @@ class Recorder:
             records[place] = self.record(case, replicate, functools.partial(coming, place))
         return [records[place] for place in range(len(turns))]
 
-    def _in_turn(
+    def together(
         self, turns: Sequence[Turn], coming: Callable[[int], Iterator[Turn]], rng: random.Random
     ) -> Sequence[Record]:
-        """The records of turns whose workers are there at once."""
+        """As ``records``, but what has no room beside the others fails."""
         records: dict[int, Record] = {}
         bouts: dict[int, _Bout] = {}
         with contextlib.ExitStack() as stack:

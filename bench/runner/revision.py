@@ -107,7 +107,7 @@ def _path(root: Path, place: Path) -> str:
 def _python(root: Path, place: Path, revision: str, cache: Path, on_event: OnEvent) -> str:
     """The interpreter for the tree: the running one, or one with what the tree depends on; empty for the running."""
     needed = _dependencies(place / _PROJECT, revision)
-    if needed == _dependencies(root / _PROJECT, "the working tree"):
+    if not needed or needed == _dependencies(root / _PROJECT, "the working tree"):
         return ""
     folder = cache.resolve() / "environments" / digest([needed, sys.version])[:16]
     python = folder / "bin" / "python"

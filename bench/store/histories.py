@@ -17,7 +17,7 @@ _MAX_NAMES = 3
 _LONGEST_NAME = 200
 
 
-class Loaded(NamedTuple):
+class CaseRuns(NamedTuple):
     """The runs that have one of ``cases``, with its records alone; ``unread`` says which files or
     lines could not be read.
     """
@@ -29,8 +29,8 @@ class Loaded(NamedTuple):
 
 def load(
     root: Path, name: str, matches: Callable[[Sequence[Case], str], list[Case]], *, rehearsals: bool = False
-) -> Loaded:
-    """All runs under ``root`` with a case that ``matches`` finds by ``name``.
+) -> CaseRuns:
+    """All runs under ``root``, duels left out, with a case that ``matches`` finds by ``name``.
 
     StoreError without any run, UsageError with the nearest names if none has such a case.
     """
@@ -39,15 +39,18 @@ def load(
         raise StoreError(f"there are no runs in {root}", fix="trtbench run suites/smoke.yaml, or --store DIR")
     labels: dict[str, None] = {}
     cases: dict[str, Case] = {}
-    loaded: list[Run] = []
+    whole: list[Run] = []
     unread: list[str] = []
     for path in paths:
         try:
-            every = read_header(path).cases
+            header = read_header(path)
+            if header.duel is not None:  # its processes were measured in turn with others
+                continue
+            every = header.cases
             labels |= dict.fromkeys(case.label for case in every)
             if wanted := {case.id: case for case in matches(every, name)}:
                 run = read(path, packed=True, only=wanted.keys())
-                loaded.append(run)
+                whole.append(run)
                 unread += [run.damage] if run.damage else []
                 cases |= wanted
         except StoreError as error:
@@ -57,4 +60,4 @@ def load(
         guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         what = f"no run in {root} has the case {name[:_LONGEST_NAME]!r}.{guess}"
         raise UsageError(what, fix="name a case as `trtbench show RUN` does, by its whole label, or by its id")
-    return Loaded(loaded, list(cases.values()), tuple(unread))
+    return CaseRuns(whole, list(cases.values()), tuple(unread))

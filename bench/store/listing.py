@@ -71,7 +71,8 @@ def _of(bare: Summary, header: Header, footer: Footer | None, records: int, path
         arch=here.arch if here else "",
         version=header.version,
         cases=len(header.cases),
-        processes=len(header.cases) * header.policy.replicates,
+        # A duel ends when it is decided.
+        processes=records if header.duel and footer else len(header.cases) * header.policy.replicates,
         records=records,
     )
 

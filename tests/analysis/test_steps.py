@@ -17,7 +17,7 @@ def noise(n: int, sd: float = 0.01, seed: int = 0) -> np.ndarray:
     return sd * np.random.default_rng([RNG_SEED, n, seed]).standard_normal(n)
 
 
-def found(values: np.ndarray, sd: float | None = None) -> list[int]:
+def steps_of(values: np.ndarray, sd: float | None = None) -> list[int]:
     series = values.tolist()
     return steps.steps(series, [sd or steps.noise(series) or math.nan] * len(series))
 
@@ -25,7 +25,7 @@ def found(values: np.ndarray, sd: float | None = None) -> list[int]:
 @pytest.mark.parametrize(("n", "draws"), [(8, 300), (20, 300), (60, 150), (200, 50)])
 @pytest.mark.parametrize("sd", [None, 0.01])
 def test_noise_has_a_step_in_at_most_two_of_a_hundred_series(n: int, draws: int, sd: float | None) -> None:
-    assert sum(bool(found(noise(n, seed=seed), sd)) for seed in range(draws)) <= 0.02 * draws
+    assert sum(bool(steps_of(noise(n, seed=seed), sd)) for seed in range(draws)) <= 0.02 * draws
 
 
 @pytest.mark.parametrize(("place", "size"), [(20, 0.05), (20, -0.05), (3, 0.08), (37, -0.08)])
@@ -34,7 +34,7 @@ def test_a_step_is_located_to_the_run(place: int, size: float) -> None:
     for seed in range(100):
         values = noise(40, seed=seed)
         values[place:] += size
-        at = found(values)
+        at = steps_of(values)
         exact += at == [place]
         near += len(at) == 1 and abs(at[0] - place) <= 1
     assert exact >= 90  # the value before the step can look like one after it
@@ -45,17 +45,17 @@ def test_several_steps_are_told_apart() -> None:
     values = noise(60, seed=4)
     values[20:] += 0.08
     values[40:] -= 0.05
-    assert found(values) == [20, 40]
+    assert steps_of(values) == [20, 40]
 
 
 def test_one_value_is_no_step_wherever_it_is_and_two_at_the_end_are() -> None:
     for place in (0, 10, 29):
         values = noise(30, seed=1)
         values[place] += 0.5
-        assert found(values, 0.01) == []
+        assert steps_of(values, 0.01) == []
     values = noise(30, seed=1)
     values[28:] += 0.1
-    assert found(values, 0.01) == [28]
+    assert steps_of(values, 0.01) == [28]
 
 
 def test_values_of_more_processes_count_more() -> None:

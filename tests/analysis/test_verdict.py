@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.analysis.verdict import Level, Verdict, replicates_needed, verdict
+from bench.analysis.verdict import Level, Verdict, verdict
 
 RNG_SEED = 20261128
 
@@ -116,23 +116,6 @@ def test_as_many_processes_as_are_needed_decide_in_nine_of_ten_cases(effect: flo
     assert first.needed is not None
     assert rate(draws(600, first.needed, sd, effect), kind) == pytest.approx(0.9, abs=0.05)
     assert rate(draws(600, first.needed * 2 // 3, sd, effect), kind) < 0.8
-
-
-@pytest.mark.parametrize(("effect", "sd"), [(0.03, 0.009), (0.05, 0.03), (-0.02, 0.01)])
-def test_the_replicates_of_an_effect_find_it_in_nine_of_ten_cases(effect: float, sd: float) -> None:
-    n = replicates_needed(effect, sd)
-    assert n is not None
-    assert rate(draws(600, n, sd, effect), "SLOWER" if effect > 0 else "FASTER") >= 0.85
-    assert rate(draws(600, n - 2, sd, effect), "SLOWER", "FASTER") < 0.9
-
-
-def test_an_effect_that_no_number_of_processes_finds_has_none() -> None:
-    assert replicates_needed(0.01, 0.009) is None  # of an effect at the limit half of the estimates lie below it
-    assert replicates_needed(0.03, 0.009, session_sd=0.02) is None
-    assert replicates_needed(0.5, 0.009) == 3
-    for effect, sd in ((-1.0, 0.01), (math.nan, 0.01), (0.03, -0.1), (0.03, math.nan)):
-        with pytest.raises(ValueError, match="no number of processes"):
-            replicates_needed(effect, sd)
 
 
 def test_one_process_has_no_interval_of_its_own() -> None:

@@ -54,6 +54,17 @@ def test_a_history_of_files_in_every_format(trtbench: Trtbench) -> None:
     assert f"has the case 'net/eagr/fp32/batch=1'. Did you mean '{EAGER.label}' or " in trtbench.err
 
 
+def test_a_duel_is_no_point(trtbench: Trtbench) -> None:
+    write(trtbench.store, [1.0] * 3)
+    path = trtbench.store / "sm_90" / "h100" / "20260103T000000Z-net-0000000.jsonl"
+    text = path.read_text()
+    duel = f'"duel":{{"contests":[["{EAGER.id}","{INDUCTOR.id}"]],"boundary":"latency","pairs":2}},"suite":'
+    assert '"suite":' in text
+    path.write_text(text.replace('"suite":', duel, 1))
+    assert trtbench("history", EAGER.label) == 0
+    assert "2 runs" in trtbench.out
+
+
 def test_a_file_that_cannot_be_read_is_told(trtbench: Trtbench) -> None:
     write(trtbench.store, [1.0] * 2)
     bad = trtbench.store / "sm_90" / "h100" / "20260109T000000Z-net-0000000.jsonl"

@@ -257,3 +257,39 @@ def test_json_names_the_run_first_and_how_it_ended_last() -> None:
     first, last = map(json.loads, stream.getvalue().splitlines())
     assert (first["event"], first["run"], first["total"]) == ("begin", "r", 3)
     assert (last["event"], last["status"], last["records"]) == ("end", "interrupted", 2)
+
+
+def pairs():
+    side, other = "net/inductor/fp32", "net/eager/fp32"
+    bad = Record(case="x", label=side, failure=FAILED)
+    standing = {"label": side, "against": other, "pairs": 25}
+    return [
+        told.Started(label=other, against=(side,), done=0, total=25),
+        told.Stored(record=record(case("bert", "eager"), 2.0), done=1, total=50),
+        told.Compared(**standing, pair=1, kind="INCONCLUSIVE", ratio=0.7, low=None, high=None, over=False),
+        told.Compared(**standing, pair=3, kind="FASTER", ratio=0.71, low=0.6, high=0.8, over=True),
+        told.Stored(record=bad, done=4, total=50),
+        told.Compared(**standing, pair=4, kind="NONE", ratio=None, low=None, high=None, over=True, why="it failed"),
+    ]
+
+
+def test_of_a_duel_a_line_tells_where_a_match_stands_and_what_failed() -> None:
+    stream = io.StringIO()
+    with progress.Plain(stream) as view:
+        for event in pairs():
+            view(event)
+    assert stream.getvalue().splitlines() == [
+        "[1/25] 0.700  net/fp32: inductor against eager",
+        "[3/25] 0.710 [0.600, 0.800] FASTER  net/fp32: inductor against eager",
+        "net/inductor/fp32  FAILED: OutOfMemory in build: no memory left",
+        "    try: a smaller batch",
+        "[4/25] not judged  net/fp32: inductor against eager: it failed",
+    ]
+
+
+def test_live_shows_the_interval_narrowing_and_keeps_what_is_over() -> None:
+    frames, printed = play(shown=pairs())
+    assert frames[2].splitlines()[0].startswith("1/25 done")
+    assert frames[2].splitlines()[-1] == "last  0.700  net/fp32: inductor against eager"
+    assert "0.710 [0.600, 0.800] FASTER  net/fp32: inductor against eager" in printed
+    assert "no memory left" in printed

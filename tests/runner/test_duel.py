@@ -111,6 +111,8 @@ def test_the_file_says_that_it_is_a_duel_and_shows_its_verdicts(
     assert run.footer is not None
     assert run.footer.status == "complete"
     monkeypatch.setenv("COLUMNS", "200")
+    (summary,) = bench.runs(store=duel[2] / "results", rehearsals=True)
+    assert (summary.state, summary.processes) == ("complete", len(run.records))
     assert commands.main(["show", run.path]) == 0
     out = capsys.readouterr().out
     assert "SLOWER" in out
@@ -159,7 +161,8 @@ def test_slower_fails_where_it_is_asked_to_and_other_formats_say_the_same(trtben
     (match,) = report["matches"]
     assert (match["verdict"], match["pairs"], len(match["ratios"])) == ("SLOWER", 3, 3)
     assert match["ratio"] == pytest.approx(1.05 / 0.9, rel=0.01)
-    assert "[3/3] net/fp32/batch=1: " in trtbench.err
+    assert "[3/3] 1.16" in trtbench.err
+    assert "] SLOWER  net/fp32/batch=1: fake[" in trtbench.err
     (run,) = trtbench.runs()
     assert not bench.matches(run)[0].slower(0.2)
 
@@ -209,6 +212,19 @@ def test_bad_input_is_one_clear_error_and_nothing_is_written(name: str, trtbench
     assert not trtbench.runs()
 
 
+def test_one_case_cannot_be_the_second_side_of_several(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="only a first side") as caught:
+        bench.duel(
+            write(tmp_path),
+            'not label~"*time=0.9*"',
+            backend("time=0.9"),
+            store=tmp_path / "results",
+            cache=tmp_path / "cache",
+        )
+    assert "--select" in caught.value.fix
+    assert not (tmp_path / "results").exists()
+
+
 # ------------------------------------------------------------------------------------------------- two revisions
 
 
@@ -232,6 +248,7 @@ def worktrees(suite: Path) -> int:
     return len(listed.stdout.splitlines())
 
 
+@pytest.mark.long
 def test_a_revision_is_measured_with_its_own_code_and_its_checkout_removed(
     trtbench: Trtbench, repository: Path
 ) -> None:
@@ -275,11 +292,11 @@ def test_what_cannot_be_checked_out_or_installed_is_an_error_and_leaves_nothing(
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[bench.Run, Path]:
-    """A run of two backends, the second 5 % slower, of two processes each."""
+    """A run of two backends, the second 5 % slower, of four processes each: the fewest that decide."""
     root = tmp_path_factory.mktemp("measured")
     suite = write(root)
     select = 'not label~"*time=0.9*" and not label~"*fail*"'
-    run = bench.run(suite, select=select, replicates=2, store=root / "results", cache=root / "cache")
+    run = bench.run(suite, select=select, replicates=4, store=root / "results", cache=root / "cache")
     return run, suite
 
 
@@ -297,6 +314,7 @@ def test_what_is_slower_is_measured_again_before_it_fails(
     assert "--fail-on" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_what_is_not_slower_again_does_not_fail(measured: tuple[bench.Run, Path]) -> None:
     run, suite = measured
     first, second = run.header.cases
@@ -311,7 +329,7 @@ def test_what_is_not_slower_again_does_not_fail(measured: tuple[bench.Run, Path]
     (again,) = bench.confirm(doubtful, suite, store=root / "again", cache=root / "cache")
     (match,) = bench.matches(again)
     assert not match.slower()
-    assert match.standing.pairs <= 4
+    assert match.standing.pairs <= 8
 
 
 def test_two_times_of_one_case_cannot_be_measured_again(measured: tuple[bench.Run, Path]) -> None:
@@ -331,3 +349,27 @@ def test_two_times_of_one_case_cannot_be_measured_again(measured: tuple[bench.Ru
         bench.confirm(bench.compare(run, doubled), suite)
     same = msgspec.structs.replace(run, header=header)
     assert bench.confirm(bench.compare(run, same), suite) == ()
+
+
+@pytest.mark.long
+def test_a_revision_with_other_dependencies_has_an_environment_of_its_own_or_an_error(
+    trtbench: Trtbench, repository: Path, tmp_path: Path
+) -> None:
+    root = repository.parents[1]
+    project = root / "pyproject.toml"
+    words = ["duel", repository, "--select", backend("time=0.9"), "--against-rev"]
+
+    def commit(text: str, name: str) -> None:
+        project.write_text(text)
+        subprocess.run(["git", "-C", str(root), "add", "-A"], check=True)
+        subprocess.run(["git", "-C", str(root), "commit", "-qm", name], check=True)
+        subprocess.run(["git", "-C", str(root), "tag", name], check=True)
+
+    # The build backend lies in the tree, so that nothing else is downloaded for it.
+    build = "[build-system]\nrequires = []\nbuild-backend = 'no_such_backend'\n"
+    commit(f"{build}[project]\nname = 'x'\nversion = '1'\n", "broken")
+    project.write_text("[project]\nname = 'x'\nversion = '1'\ndependencies = ['numpy']\n")
+    assert trtbench(*words, "broken") == 2
+    assert "broken does not install" in trtbench.err
+    assert not list((tmp_path / "cache" / "environments").iterdir())
+    assert worktrees(repository) == 1

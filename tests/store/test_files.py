@@ -486,8 +486,7 @@ def measured_run(root: Path) -> Path:
     writer.append(
         msgspec.structs.replace(record(FAST, samples=()), failure=Failure(kind="Crash", stage="x", message=""))
     )
-    again = msgspec.structs.replace(record(FAST, replicate=1), accuracy=Accuracy(ok=True, outputs=()), card="b7")
-    writer.append(again)
+    writer.append(msgspec.structs.replace(record(FAST, replicate=1), accuracy=Accuracy(ok=True, outputs=())))
     writer.finish(FOOTER)
     return writer.path
 
@@ -505,7 +504,6 @@ def test_a_frame_has_one_row_per_record_and_boundary(tmp_path: Path) -> None:
     assert table["device"].tolist() == ["A100", "A100", "simulated", "simulated"]
     assert table["environment"].nunique() == 2
     assert table["failure"].tolist() == ["", "", "Crash", ""]
-    assert table["card"].tolist() == ["", "", "", "b7"]
     assert table["ok"].isna().tolist() == [False, False, True, False]
     assert table["ok"].dropna().tolist() == [False, False, True]
 

@@ -16,7 +16,7 @@ from bench.units import NS_PER_S
 _THROUGHPUT = "throughput"
 
 
-class Measured(msgspec.Struct, frozen=True):
+class CaseResult(msgspec.Struct, frozen=True):
     """A case, and its row of ``bench.rows(run)``."""
 
     run: api.Run
@@ -102,10 +102,10 @@ class Measured(msgspec.Struct, frozen=True):
         return [each for each in several if (each.window_ns if boundary == _THROUGHPUT else each.samples)]
 
 
-def of_run(run: api.Run) -> dict[str, Measured]:
+def of_run(run: api.Run) -> dict[str, CaseResult]:
     """The cases of a run by their ids."""
     rows = {row.case: row for row in api.rows(run)}
-    return {case.id: Measured(run, case, rows[case.id]) for case in run.header.cases}
+    return {case.id: CaseResult(run, case, rows[case.id]) for case in run.header.cases}
 
 
 def _per_inference(throughput: Measurement) -> float:

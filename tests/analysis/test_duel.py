@@ -1,0 +1,127 @@
+"""What the stored pairs of a duel say: ratios by pair, and why a side is not judged."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from bench.analysis.duel import matches
+from bench.model.run import Accuracy, Duel, Failure, Footer, Header, Measurement, Record, Run, Warning
+from bench.model.suite import Case, Input
+from bench.report import duel as view
+
+A, B, C = (
+    Case(model="net", factory="f:m", inputs={"x": Input(shape=(1,))}, backend=name)
+    for name in ("eager", "aoti", "fake")
+)
+
+
+def record(case: Case, pair: int, ms: float, **fields: object) -> Record:
+    samples = tuple(round(ms * 1e6 * factor) for factor in (1, 1.5, 0.9))
+    measured = Measurement(boundary="latency", samples=samples)
+    return Record(case=case.id, label=case.label, replicate=pair, measurements=(measured,), **fields)  # type: ignore[arg-type]
+
+
+def duel(*records: Record, pairs: int = 25, boundary: str = "latency") -> Run:
+    header = Header(
+        run="r",
+        created="",
+        version="0",
+        environments={},
+        suite="",
+        suite_path="x.yaml",
+        cases=(A, B, C),
+        duel=Duel(contests=((A.id, B.id, C.id),), boundary=boundary, pairs=pairs),  # type: ignore[arg-type]
+    )
+    footer = Footer(finished="", status="complete", records=len(records))
+    return Run(path="r.jsonl", header=header, records=records, footer=footer)
+
+
+def pair(number: int, a: float, b: float, c: float | None = None) -> list[Record]:
+    sides = [(A, a), (B, b), *([(C, c)] if c is not None else [])]
+    return [record(case, number, ms) for case, ms in sides]
+
+
+def test_the_processes_of_a_pair_are_compared_with_each_other_and_not_with_those_of_another() -> None:
+    # The host is up to ten times slower from pair to pair, B always by a fifth faster.
+    run = duel(*(each for number, host in enumerate((1, 10, 3)) for each in pair(number, host, 0.8 * host, host)))
+    b, c = matches(run)
+    assert b.ratios == pytest.approx((0.8,) * 3)
+    assert (b.kind, b.a_label, b.b_label) == ("FASTER", A.label, B.label)
+    assert b.b_ns == pytest.approx(0.8 * 30 ** (1 / 3) * 1e6)
+    assert (c.kind, c.standing.pairs) == ("SAME", 3)
+    assert not b.slower()
+
+
+def test_a_process_without_its_partner_is_no_pair() -> None:
+    b, c = matches(duel(*pair(0, 1, 2), *pair(1, 1, 2), record(A, 2, 1)))
+    assert (b.standing.pairs, b.kind, b.over) == (2, "INCONCLUSIVE", False)
+    assert (c.standing.pairs, c.standing.ratio, c.a_ns) == (0, None, None)
+
+
+def test_throughput_is_compared_as_time_per_inference() -> None:
+    def loop(case: Case, calls: int) -> Record:
+        measured = Measurement(boundary="throughput", samples=(1,), calls=calls, window_ns=10**9)
+        return Record(case=case.id, label=case.label, measurements=(measured,))
+
+    b, _ = matches(duel(loop(A, 100), loop(B, 200), boundary="throughput"))
+    assert b.ratios == pytest.approx((0.5,))
+    assert b.a_ns == pytest.approx(1e7)
+
+
+FAILURE = Failure(kind="Timeout", stage="measure", message="no result within 1 s", hint="raise it")
+WRONG = Accuracy(ok=False, outputs=(), why="cosine 0.1 is below 0.9")
+
+
+@pytest.mark.parametrize(
+    ("record_of_b", "why"),
+    [
+        (Record(case=B.id, label=B.label, replicate=2, failure=FAILURE), "failed: Timeout"),
+        (record(B, 2, 1, accuracy=WRONG), "is inaccurate: cosine 0.1 is below 0.9"),
+        (record(B, 2, 1, warnings=(Warning(kind="OutputsChange"),)), "are not alike"),
+        (Record(case=B.id, label=B.label, replicate=2), "has no latency"),
+    ],
+)
+def test_a_side_that_cannot_be_judged_ends_its_match_with_the_reason(record_of_b: Record, why: str) -> None:
+    run = duel(*pair(0, 1, 2, 3), *pair(1, 1, 2, 3), record_of_b)
+    b, c = matches(run)
+    assert (b.kind, b.over) == ("NONE", True)
+    assert why in b.why
+    assert b.failure == record_of_b.failure
+    assert not c.why
+    assert f"not judged, {b.why}" in view.render(run, width=400)
+
+
+def test_a_run_that_is_no_duel_has_no_matches() -> None:
+    run = duel()
+    with pytest.raises(ValueError, match="no duel"):
+        matches(msgspec.structs.replace(run, header=msgspec.structs.replace(run.header, duel=None)))
+
+
+def test_what_would_decide_is_told() -> None:
+    few = duel(*pair(0, 1, 2))
+    assert "too few to say" in view.render(few, width=400)
+    noisy = duel(*(each for n in range(6) for each in pair(n, 1, (0.95, 1.1)[n % 2])), pairs=6)
+    (needed,) = (match.standing.needed for match in matches(noisy)[:1])
+    assert f"about {needed} would decide" in view.render(noisy, width=400)
+    interrupted = msgspec.structs.replace(noisy, footer=None)
+    assert "interrupted" in view.render(interrupted, width=400)
+    early = msgspec.structs.replace(
+        noisy,
+        header=msgspec.structs.replace(
+            noisy.header, duel=Duel(contests=noisy.header.duel.contests, boundary="latency", pairs=25)
+        ),
+    )
+    assert "as the time was over" in view.render(early, width=400)
+
+
+def test_json_has_every_pair_and_markdown_one_row_a_match() -> None:
+    run = duel(*(each for number in range(3) for each in pair(number, 1, 2, 1)))
+    report = json.loads(view.json(run))
+    assert [match["verdict"] for match in report["matches"]] == ["SLOWER", "SAME"]
+    assert report["matches"][0]["ratios"] == pytest.approx([2, 2, 2])
+    rows = [line for line in view.markdown(run).splitlines() if line.startswith("| net")]
+    assert len(rows) == 2
+    assert "SLOWER" in rows[0]
