@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench.model.calibration import Alarms, Calibration, Component, Level, Need
-from bench.report import cells, escape, notes, table
+from bench.report import cells, document, escape, notes, table
 from bench.report.table import Column
 
 if TYPE_CHECKING:
@@ -48,16 +48,22 @@ def render(calibration: Calibration, store: Path | str | None = None, *, width: 
 
 def markdown(calibration: Calibration) -> str:
     """The tables, and the remarks as a list."""
-    lines = [*(f"{_escape(line)}  " for line in _heading(calibration)), ""]
+    lines = [*(f"{escape.markdown(line)}  " for line in _heading(calibration)), ""]
     for columns in (_of_cases(calibration), _of_boundaries(calibration)):
-        lines += [*_grid(columns), ""]
-    lines += [*(f"- {_escape(remark)}" for remark in remarks(calibration)), "", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
+        lines += [*table.markdown(columns), ""]
+    lines += [
+        *(f"- {escape.markdown(remark)}" for remark in remarks(calibration)),
+        "",
+        f"{LEGEND[0].upper()}{LEGEND[1:]}.",
+    ]
     return escape.lines("\n".join(lines), sys.maxsize) + "\n"
 
 
 def json(calibration: Calibration) -> str:
     """One object: the calibration as its file has it, every field written out."""
-    return escape.in_json(msgspec.json.format(msgspec.json.encode(_full(calibration)), indent=2).decode()) + "\n"
+    return (
+        escape.in_json(msgspec.json.format(msgspec.json.encode(document.full(calibration)), indent=2).decode()) + "\n"
+    )
 
 
 def remarks(calibration: Calibration) -> list[str]:
@@ -170,24 +176,3 @@ def _alarms(alarms: Alarms | None) -> str:
 
 def _column(title: str, texts: list[str], *, left: bool = False) -> Column:
     return Column(title=title, cells=tuple(texts), align_left=left, drop=DROP.get(title, 0))
-
-
-def _grid(columns: Sequence[Column]) -> list[str]:
-    """A table of Markdown, without columns that are empty."""
-    filled = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
-    lines = ["| " + " | ".join(column.title for column in filled) + " |"]
-    lines.append("|" + "|".join("---" if column.align_left else "---:" for column in filled) + "|")
-    for row in zip(*(column.cells for column in filled), strict=True):
-        lines.append("| " + " | ".join(map(_escape, row)) + " |")
-    return lines
-
-
-def _full(value: Any) -> Any:
-    """A struct with all fields, also those that have their defaults."""
-    if isinstance(value, msgspec.Struct):
-        return {name: _full(getattr(value, name)) for name in value.__struct_fields__}
-    return [_full(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("_", "\\_").replace("<", "&lt;")

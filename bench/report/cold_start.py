@@ -50,12 +50,8 @@ def render(paybacks: RunPayback, *, rate: float = 0.0, width: int = 80, color: b
 
 def markdown(paybacks: RunPayback, *, rate: float = 0.0) -> str:
     """The same table in GitHub's flavour, with all columns that have something."""
-    columns = [c for c in _columns(paybacks.cases, rate) if any(cell not in ("", cells.NONE) for cell in c.cells)]
-    lines = [f"`{paybacks.run}`: {LEGEND}.", "", f"| {' | '.join(column.title for column in columns)} |"]
-    lines.append(f"|{'|'.join('---' if column.align_left else '--:' for column in columns)}|")
-    for index in range(len(paybacks.cases)):
-        lines.append(f"| {' | '.join(_escape(column.cells[index]) for column in columns)} |")
-    lines += [text for note in notes(paybacks) for text in ("", f"- {_escape(note)}")]
+    lines = [f"`{paybacks.run}`: {LEGEND}.", "", *table.markdown(_columns(paybacks.cases, rate))]
+    lines += [text for note in notes(paybacks) for text in ("", f"- {escape.markdown(note)}")]
     return "\n".join(escape.line(text, 10_000) for text in lines) + "\n"
 
 
@@ -191,10 +187,6 @@ def _whole(case: Payback, rate: float) -> dict[str, Any]:
     """All fields, also those that equal their defaults."""
     fields: dict[str, Any] = {name: getattr(case, name) for name in case.__struct_fields__}
     return {**fields, "first_answer_ns": case.first_answer_ns, "hours": case.hours(rate) if rate else None}
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
 
 
 def _dim(text: str, width: int) -> list[Text | str]:

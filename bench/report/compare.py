@@ -56,7 +56,12 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False) -> s
 
 def markdown(comparison: Comparison) -> str:
     """One table, its notes as a list below."""
-    lines = [*(escape.markdown(line) + "  " for line in _heading(comparison)), "", *_grid(comparison.pairs), ""]
+    lines = [
+        *(escape.markdown(line) + "  " for line in _heading(comparison)),
+        "",
+        *table.markdown(_columns(comparison.pairs)),
+        "",
+    ]
     if averages := means(comparison):
         lines += [*(escape.markdown(line) + "  " for line in averages), ""]
     lines += [*(f"- {escape.markdown(note)}" for note in notes(comparison)), "", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
@@ -66,7 +71,7 @@ def markdown(comparison: Comparison) -> str:
 def github(comparison: Comparison) -> str:
     """A comment of a pull request: how many pairs have each verdict, what changed, and the whole table folded away."""
     changed = tuple(pair for pair in comparison.pairs if pair.kind in ("SLOWER", "FASTER", "REFUSED", "NONE"))
-    grid = escape.lines("\n".join(_grid(changed)), sys.maxsize) if changed else _UNCHANGED
+    grid = escape.lines("\n".join(table.markdown(_columns(changed))), sys.maxsize) if changed else _UNCHANGED
     open_ended = any(pair.kind == "INCONCLUSIVE" for pair in comparison.pairs)
     grid = _UNDECIDED if open_ended and not changed else grid
     why = [f"- {escape.markdown(note)}" for note in _first_notes(comparison)]
@@ -256,16 +261,6 @@ def _heading(comparison: Comparison) -> list[str]:
     if comparison.a == comparison.b:
         sides = [f"{', '.join(map(escape.line, comparison.a))}: cases that differ in {comparison.axis}, as A -> B"]
     return [*sides, f"{cells.count(len(comparison.pairs), 'case')}: {counts(comparison)}"]
-
-
-def _grid(pairs: tuple[Pair, ...]) -> list[str]:
-    """A table of Markdown, without columns that are empty."""
-    columns = [column for column in _columns(pairs) if any(cell not in ("", "-") for cell in column.cells)]
-    lines = ["| " + " | ".join(column.title for column in columns) + " |"]
-    lines.append("|" + "|".join("---" if column.align_left else "---:" for column in columns) + "|")
-    for index in range(len(pairs)):
-        lines.append("| " + " | ".join(escape.markdown(column.cells[index]) for column in columns) + " |")
-    return lines
 
 
 def _columns(pairs: tuple[Pair, ...]) -> list[Column]:

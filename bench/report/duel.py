@@ -50,13 +50,9 @@ def block(run: Run, width: int) -> list[Text | str]:
 def markdown(run: Run) -> str:
     """One table, its notes as a list below."""
     every = matches(run)
-    columns = [column for column in _columns(every) if any(cell not in ("", "-") for cell in column.cells)]
-    lines = [*(f"{_escape(line)}  " for line in _heading(run)), ""]
-    lines.append("| " + " | ".join(column.title for column in columns) + " |")
-    lines.append("|" + "|".join("---" if column.align_left else "---:" for column in columns) + "|")
-    for index in range(len(every)):
-        lines.append("| " + " | ".join(_escape(column.cells[index]) for column in columns) + " |")
-    below = [f"- {_escape(note)}" for note in notes(run, every)]
+    lines = [*(f"{escape.markdown(line)}  " for line in _heading(run)), ""]
+    lines += table.markdown(_columns(every))
+    below = [f"- {escape.markdown(note)}" for note in notes(run, every)]
     lines += [*([""] if below else []), *below, "", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
     return escape.lines("\n".join(lines), sys.maxsize) + "\n"
 
@@ -164,10 +160,6 @@ def _time(ns: float | None) -> str:
 
 def _spread(sd: float | None) -> str:
     return "-" if sd is None else f"{sd:.1%}"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("_", "\\_").replace("<", "&lt;")
 
 
 def _flat(match: Match) -> dict[str, Any]:

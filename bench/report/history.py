@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
-import math
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench.analysis import steps
 from bench.analysis.history import LEAST_RUNS, History, Point, Step
-from bench.report import cells, escape, table
+from bench.report import cells, document, escape, table
 from bench.report.table import Column
 from bench.units import format_time
 
@@ -47,9 +46,9 @@ def markdown(histories: Sequence[History]) -> str:
     """A table per history, its notes as a list below."""
     parts = []
     for history in histories:
-        lines = [*(_escape(line) + "  " for line in _heading(history)), ""]
-        lines += [*_grid(_columns(history)), ""] if history.points else []
-        lines += [f"- {_escape(note)}" for note in notes(history)]
+        lines = [*(escape.markdown(line) + "  " for line in _heading(history)), ""]
+        lines += [*table.markdown(_columns(history)), ""] if history.points else []
+        lines += [f"- {escape.markdown(note)}" for note in notes(history)]
         parts.append("\n".join(lines) + "\n")
     return escape.lines("\n".join(parts), sys.maxsize)
 
@@ -71,7 +70,7 @@ def csv(histories: Sequence[History]) -> str:
 
 def json(histories: Sequence[History]) -> str:
     """One object: ``schema`` and ``histories``, each with every field of History."""
-    whole = {"schema": JSON_SCHEMA, "histories": [_full(each) for each in histories]}
+    whole = {"schema": JSON_SCHEMA, "histories": [document.full(each) for each in histories]}
     return escape.in_json(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n"
 
 
@@ -173,26 +172,3 @@ def _told(step: Step) -> str:
 
 def _column(title: str, texts: list[str], *, left: bool = False) -> Column:
     return Column(title=title, cells=tuple(texts), align_left=left, drop=DROP.get(title, 0))
-
-
-def _grid(columns: Sequence[Column]) -> list[str]:
-    """A table of Markdown, without columns that are empty."""
-    filled = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
-    lines = ["| " + " | ".join(column.title for column in filled) + " |"]
-    lines.append("|" + "|".join("---" if column.align_left else "---:" for column in filled) + "|")
-    for row in zip(*(column.cells for column in filled), strict=True):
-        lines.append("| " + " | ".join(map(_escape, row)) + " |")
-    return lines
-
-
-def _full(value: Any) -> Any:
-    """A struct with all fields, also those that have their defaults; no number that JSON lacks."""
-    if isinstance(value, msgspec.Struct):
-        return {name: _full(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return [_full(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace("_", "\\_").replace("<", "&lt;")

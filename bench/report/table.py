@@ -157,6 +157,16 @@ def draw(
     return lines
 
 
+def markdown(columns: Sequence[Column]) -> list[str]:
+    """The lines of a table in GitHub's flavour, without columns that are empty."""
+    filled = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
+    lines = ["| " + " | ".join(column.title for column in filled) + " |"]
+    lines.append("|" + "|".join("---" if column.align_left else "---:" for column in filled) + "|")
+    for row in zip(*(column.cells for column in filled), strict=True):
+        lines.append("| " + " | ".join(map(escape.markdown, row)) + " |")
+    return lines
+
+
 def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str]:
     """``text`` in lines of at most ``width``, the first after ``first``, the others after ``indent``; its own line
     breaks are kept. Words and commands are never broken, so that a command or path can be copied.

@@ -367,8 +367,8 @@ def test_a_revision_with_other_dependencies_has_an_environment_of_its_own_or_an_
 
     # The build backend lies in the tree, so that nothing else is downloaded for it.
     build = "[build-system]\nrequires = []\nbuild-backend = 'no_such_backend'\n"
-    commit(f"{build}[project]\nname = 'x'\nversion = '1'\n", "broken")
-    project.write_text("[project]\nname = 'x'\nversion = '1'\ndependencies = ['numpy']\n")
+    commit(f"{build}[project]\nname = 'x'\nversion = '1'\ndependencies = ['numpy']\n", "broken")
+    project.write_text("[project]\nname = 'x'\nversion = '1'\n")
     assert trtbench(*words, "broken") == 2
     assert "broken does not install" in trtbench.err
     assert not list((tmp_path / "cache" / "environments").iterdir())
