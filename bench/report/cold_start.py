@@ -126,7 +126,7 @@ def _columns(cases: Sequence[Payback], rate: float) -> list[Column]:
         column("first answer", [_time(each.first_answer_ns) for each in cases]),
         column("steady", [_time(each.steady_ns) for each in cases]),
         column("speed", [_speed(each) for each in cases]),
-        column("pays back after", [_outcome(each) for each in cases], left=True),
+        column("pays back after", [outcome(each) for each in cases], left=True),
     ]
     return [*columns, column(f"at {rate:g}/s", [_duration(each, rate) for each in cases])] if rate else columns
 
@@ -141,7 +141,7 @@ def _speed(case: Payback) -> str:
     return cells.NONE if case.ratio is None else f"{case.ratio:.2f}x"
 
 
-def _outcome(case: Payback) -> str:
+def outcome(case: Payback) -> str:
     """``12,400 [9,800, 16,000]``; an interval without an end has ``never`` for it."""
     span = ""
     if case.low is not None:

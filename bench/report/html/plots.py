@@ -21,15 +21,15 @@ What is computed is computed in bench.analysis.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-from bench.analysis import series
+from bench.analysis import history, payback, series
 from bench.analysis.pool import Pool
 from bench.analysis.rows import Row
 from bench.model.run import Run
 from bench.model.suite import Case
-from bench.report import cells, escape
+from bench.report import cells, cold_start, escape
 from bench.report.html import columns
 from bench.report.html.page import asset
 
@@ -122,10 +122,16 @@ def _scales(source: Source) -> Iterator[dict[str, Any]]:
 
 
 def _starts(source: Source) -> Iterator[dict[str, Any]]:
+    paid = {
+        (run.header.run, case.case): cold_start.outcome(case)
+        for run, baseline in zip(source.runs, source.baselines, strict=True)
+        for case in payback.of_run(run, baseline).cases
+    }
     for place, (row, pool) in enumerate(zip(source.rows, source.pools, strict=True)):
         start = series.start(row, pool)
         if start is None or row.failure:
             continue
+        run = source.runs[source.cases[place]["run"]].header.run
         for step in start.steps:
             yield {
                 "case": place,
@@ -134,6 +140,7 @@ def _starts(source: Source) -> Iterator[dict[str, Any]]:
                 "source": "cache" if step.warm else "made",
                 "total": start.total_ns,
                 "beside": ", ".join(start.beside) or None,
+                "paid": paid.get((run, row.case)),
             }
 
 
@@ -178,11 +185,28 @@ def _ratios(source: Source, ratios: Sequence[series.Ratio], what: str) -> Iterat
 
 
 def _histories(source: Source) -> Iterator[dict[str, Any]]:
-    """Also ``level`` and ``step`` where a history is known to change its level; times are in the table of cases."""
-    for line, points in enumerate(series.of_runs(source.runs, source.tables, source.machines)):
-        shown = [source.place[point] for point in points if point in source.place]
+    """Also ``level``, the median between two steps, and at a step its ratio; times are in the table of cases."""
+    lines = series.of_runs(source.runs, source.tables, source.machines)
+    levels = _levels(source, {case for points in lines for _, case in points})
+    for line, points in enumerate(lines):
+        shown = [point for point in points if point in source.place]
+        known = levels if all(point in levels for point in points) else {}
         if len(shown) > 1:
-            yield from ({"case": place, "line": line, "level": None, "step": None} for place in shown)
+            for point in shown:
+                level, step = known.get(point, (None, None))
+                yield {"case": source.place[point], "line": line, "level": level, "step": step}
+
+
+def _levels(source: Source, ids: Set[str]) -> dict[tuple[str, str], tuple[float, float | None]]:
+    """By run and case the level, and the ratio of a step; nothing of cases that have no step."""
+    wanted = {case.id: case for run in source.runs for case in run.header.cases if case.id in ids}
+    levels: dict[tuple[str, str], tuple[float, float | None]] = {}
+    for bare, runs in history.histories(source.runs, list(wanted.values())):
+        whole = history.with_steps(bare, runs)
+        steps = {step.run: step.ratio for step in whole.steps}
+        if steps:
+            levels |= {(point.run, whole.case): (point.level_ns, steps.get(point.run)) for point in whole.points}
+    return levels
 
 
 def _cases(run: Run) -> dict[str, Case]:

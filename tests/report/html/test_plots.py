@@ -9,9 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from bench.analysis import payback
 from bench.analysis.rows import rows
+from bench.model.run import Phase
+from bench.report import cold_start
 from bench.report.html.plots import PLOTS
-from tests.report.conftest import case, example, make, record
+from tests.report.conftest import MS, case, example, make, record
 from tests.report.html.kit import ASSETS, page_of, renamed, rows_of
 
 # Columns of a row that the page's script adds for the screen.
@@ -89,6 +92,35 @@ def test_starts_are_long_rows_with_the_total(page: dict[str, Any]) -> None:
     table = [row for row in rows_of(by_id(page)["start"]["rows"]) if row["case"] == 0]
     assert [row["step"] for row in table] == ["compile or build", "import", "first call"]
     assert {row["total"] for row in table} == {sum(row["ns"] for row in table)}
+
+
+def test_a_start_says_after_how_many_requests_it_is_paid_back() -> None:
+    cases = [case("net", "eager"), case("net", "inductor")]
+    phases = [(Phase(name="first_call", ns=MS),), (Phase(name="compile", ns=100 * MS), Phase(name="first_call", ns=MS))]
+    records = [record(of, ms, phases=each) for of, ms, each in zip(cases, (2.0, 1.0), phases, strict=True)]
+    page = page_of(make(cases, records))
+    table = rows_of(by_id(page)["start"]["rows"])
+    paid = {row["case"]: row["paid"] for row in table}
+    found = payback.of_run(make(cases, records)).cases[1]
+    assert 90 <= (found.requests or 0) <= 110  # 100 ms for 1 ms each
+    assert paid == {0: "-", 1: cold_start.outcome(found)}
+
+
+def test_a_history_that_steps_has_its_levels() -> None:
+    of = case("net", "eager")
+    series = [
+        renamed(
+            make([of], [record(of, ms, n) for n in range(3)]),
+            f"202611{day:02}T101500Z-smoke-1a2b3c4",
+            created=f"2026-11-{day:02}T10:15:00+00:00",
+        )
+        for day, ms in enumerate([1.0] * 6 + [1.2] * 6, 1)
+    ]
+    table = rows_of(by_id(page_of(*reversed(series)))["history"]["rows"])
+    assert len(table) == 12
+    assert [row["level"] / MS for row in table] == pytest.approx([1.0] * 6 + [1.2] * 6, rel=0.01)
+    assert [row["step"] for row in table[:6] + table[7:]] == [None] * 11
+    assert table[6]["step"] == pytest.approx(1.2, rel=0.01)
 
 
 def test_histories_join_the_runs_of_a_case(page: dict[str, Any]) -> None:
