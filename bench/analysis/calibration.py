@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.analysis import compare, sides
-from bench.analysis.compare import Comparison, Difference, SpreadOf
+from bench.analysis import differences, sides
+from bench.analysis.compare import Comparison, SpreadOf
+from bench.analysis.differences import Difference
 from bench.analysis.pool import Pool, gather
 from bench.analysis.power import replicates_needed, smallest_effect
 from bench.analysis.verdict import verdict
@@ -146,8 +147,8 @@ def mismatch(calibration: Calibration, environments: Iterable[Environment], acro
     is the device.
     """
     named = [name for name in across if name.partition(":")[0] not in ("device", "limit")]
-    differ = [each for here in environments for each in compare.differences(calibration.environment, here)]
-    return list(dict.fromkeys(each for each in differ if not compare.is_named(each.dimension, named)))
+    differ = [each for here in environments for each in differences.differences(calibration.environment, here)]
+    return list(dict.fromkeys(each for each in differ if not differences.is_named(each.dimension, named)))
 
 
 # ------------------------------------------------------------------------------------------------------- components

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 import msgspec
 
 from bench import stats
+from bench.analysis.differences import Difference, check_named, differences, is_named, told
 from bench.analysis.overall import Overall, overall
 from bench.analysis.pool import Pool
 from bench.analysis.rows import PRIMARY, Row, baseline_label, row_of
@@ -17,7 +18,7 @@ from bench.analysis.speed import check_baseline
 from bench.analysis.verdict import Verdict, verdict
 from bench.errors import UsageError, did_you_mean
 from bench.model.data import digest
-from bench.model.run import Environment, Run
+from bench.model.run import Run
 from bench.model.suite import Boundary, Case, named
 
 Kind = Literal["FASTER", "SLOWER", "SAME", "INCONCLUSIVE", "REFUSED", "NONE"]
@@ -28,39 +29,11 @@ AXES: dict[str, tuple[str, ...]] = {
     "precision": ("precision",),
     "cuda_graph": ("cuda_graph",),
 }
-# The dimension of each field of an environment that is one text or number.
-_FIELDS = {
-    "kind": "device", "arch": "device", "device": "device", "memory": "device", "driver": "driver", "python": "python",
-    "boundaries": "boundaries",
-}  # fmt: skip
-# The dimension of each field that has several named values, before the name.
-_NAMED = {"libraries": "library", "limits": "limit", "flags": "flag"}
-# Dimensions that include others: another device has other limits, a toolchain is an interpreter with its variables.
-WHOLE = {"device": ("device", "limit"), "toolchain": ("python", "library", "flag")}
-# All that can be named; library, limit and flag also with one name: library:torch.
-DIMENSIONS = ("toolchain", "device", "driver", "python", "library", "limit", "flag")
 # SM clocks that differ by so much are shown with the times in cycles.
 CLOCKS = 0.01
 _MADE = ("export", "compile", "build")
 # The session sd and the process sd for a comparison of cases at a boundary.
 SpreadOf = Callable[[Sequence[Case], Boundary | None], tuple[float, float | None]]
-
-
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing in which two sides differ; ``a`` and ``b`` are its values, ``none`` where a side has none.
-
-    ``dimension`` is the name by which a comparison across it is asked for, empty for what is only told.
-    """
-
-    dimension: str
-    what: str
-    a: str
-    b: str
-
-    @property
-    def text(self) -> str:
-        """``torch 2.11.0 -> 2.13.0``."""
-        return f"{self.what} {self.a} -> {self.b}"
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,36 +183,11 @@ def compare(
     )
 
 
-def differences(before: Environment, here: Environment) -> list[Difference]:
-    """What the fingerprint covers and is another in ``here``."""
-    differ = []
-    for field in here.__struct_fields__:
-        was, now = getattr(before, field), getattr(here, field)
-        if was == now or field in ("host", "observed", "slug") or (field == "memory" and before.gib == here.gib):
-            continue
-        if isinstance(was, dict):
-            differ += [
-                Difference(
-                    dimension=f"{_NAMED[field]}:{name}", what=name, a=was.get(name, "none"), b=now.get(name, "none")
-                )
-                for name in sorted({*was, *now})
-                if was.get(name) != now.get(name)
-            ]
-        else:
-            dimension = _FIELDS.get(field, field)
-            differ.append(Difference(dimension=dimension, what=field, a=str(was or "none"), b=str(now or "none")))
-    return differ
-
-
 # ---------------------------------------------------------------------------------------------------------- partners
 
 
 def _check(across: Sequence[str], axis: str, several: bool) -> None:
-    for name in across:
-        whole, _, part = name.partition(":")
-        if whole not in DIMENSIONS or (part and whole not in _NAMED.values()) or name.endswith(":"):
-            what = f"unknown dimension {name!r}.{did_you_mean(name, DIMENSIONS)}"
-            raise UsageError(what, where="across", fix=f"known: {', '.join(DIMENSIONS)}; also library:torch")
+    check_named(across)
     if axis and axis not in AXES:
         what = f"unknown axis {axis!r}.{did_you_mean(axis, AXES)}"
         raise UsageError(what, where="axis", fix=f"known: {', '.join(AXES)}")
@@ -250,12 +198,6 @@ def _check(across: Sequence[str], axis: str, several: bool) -> None:
 def _of_axis(first: Case, second: Case, axis: str) -> tuple[str, ...]:
     """The dimension that the axis names, where the toolchains of two cases are part of it."""
     return ("toolchain",) if first.toolchain != second.toolchain and "toolchain" in AXES.get(axis, ()) else ()
-
-
-def is_named(dimension: str, across: Sequence[str]) -> bool:
-    """Whether ``across`` names the dimension, or one that includes it."""
-    whole = dimension.partition(":")[0]
-    return any(dimension == name or whole == name or whole in WHOLE.get(name, ()) for name in across)
 
 
 def _names(a: Sequence[Run], b: Sequence[Run]) -> str:
@@ -471,33 +413,3 @@ def _has_failed(row: Row) -> bool:
 def _made(row: Row) -> float | None:
     spent = [phase.cold_ns for phase in row.phases if phase.name in _MADE and phase.cold_ns is not None]
     return sum(spent) if spent else None
-
-
-# ----------------------------------------------------------------------------------------------- what is only told
-
-
-def told(runs: Iterable[Run]) -> Iterator[Difference]:
-    """How the runs differ from the first one in what does not make them incomparable."""
-    first, *others = runs
-    for run in others:
-        before, here = _settings(first), _settings(run)
-        for name in dict.fromkeys((*before, *here)):
-            was, now = before.get(name, "none"), here.get(name, "none")
-            if was != now:
-                yield Difference(dimension="", what=name, a=was, b=now)
-
-
-def _settings(run: Run) -> dict[str, str]:
-    header = run.header
-    here = header.environments.get("default")
-    policy = {f"measure.{name}": _plain(value) for name, value in msgspec.structs.asdict(header.policy).items()}
-    flags = {"fork": header.fork, "cold": header.cold, "seed": header.seed}
-    files = {name: text[:12] for name, text in header.sources.items()}
-    card = {"card": here.observed.get("card") or here.host} if here else {}
-    return policy | {name: _plain(value) for name, value in flags.items()} | {"trtbench": header.version} | card | files
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -11,9 +11,9 @@ from typing import Literal
 import msgspec
 
 from bench import stats
-from bench.analysis import compare, sides, steps
+from bench.analysis import differences, sides, steps
 from bench.analysis.calibration import Spreads
-from bench.analysis.compare import Difference
+from bench.analysis.differences import Difference
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import PRIMARY
 from bench.analysis.verdict import LEAST
@@ -241,5 +241,5 @@ def _changes(before: Run, after: Run) -> tuple[Difference, ...]:
     differ = [Difference(dimension="", what="commit", a=commits[0], b=commits[1])] if len(set(commits)) > 1 else []
     for name, here in after.header.environments.items():
         if was := before.header.environments.get(name):
-            differ += compare.differences(was, here)
-    return tuple(dict.fromkeys([*differ, *compare.told([before, after])]))
+            differ += differences.differences(was, here)
+    return tuple(dict.fromkeys([*differ, *differences.told([before, after])]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from bench.analysis import compare
+from bench.analysis import compare, differences
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import Figure, PhaseTime, Row, baseline_label
 from bench.analysis.speed import Speed, baseline_of, baselines_of, speed_of
@@ -228,7 +228,7 @@ def _step(name: str, phases: Sequence[PhaseTime]) -> Step | None:
 
 def _ratios(a: Sequence[Run], b: Sequence[Run], axis: Literal["", "toolchain"]) -> list[Ratio]:
     try:
-        pairs = compare.compare(a, b, across=compare.DIMENSIONS, axis=axis).pairs
+        pairs = compare.compare(a, b, across=differences.DIMENSIONS, axis=axis).pairs
     except UsageError:  # nothing has a partner, or several would be one
         return []
     latest = [{case.id: run.header.run for run in _by_time(side) for case in run.header.cases} for side in (a, b or a)]

@@ -10,7 +10,7 @@ import msgspec
 
 import bench
 from bench.analysis import calibration as analysis
-from bench.analysis import compare
+from bench.analysis import differences
 from bench.analysis.verdict import USUAL
 from bench.errors import StoreError, UsageError
 from bench.model.calibration import Calibration
@@ -92,7 +92,7 @@ def make(runs: Sequence[Run], replicates: int, seed: int = 0) -> Calibration:
         cards=_distinct(each.observed.get("card", "") for each in environments),
         hosts=_distinct(each.host for each in environments),
         left_out=left_out,
-        told=_distinct(each.text for each in compare.told(runs) if each.what not in _NO_MATTER),
+        told=_distinct(each.text for each in differences.told(runs) if each.what not in _NO_MATTER),
         seed=seed,
     )
 
@@ -138,7 +138,7 @@ def _environment(runs: Sequence[Run]) -> Environment:
     """That of all runs. UsageError if there are several: they are no sittings of one machine."""
     first, *others = (default_environment(run) for run in runs)
     for run, here in zip(runs[1:], others, strict=True):
-        if differ := compare.differences(first, here):
+        if differ := differences.differences(first, here):
             what = f"the runs were made in different environments: {_texts(differ)}"
             where = f"{runs[0].header.run} and {run.header.run}"
             raise UsageError(what, where=where, fix="name runs of one machine with the same versions")
@@ -166,7 +166,7 @@ def default_environment(run: Run) -> Environment:
     return every.get("default") or next(iter(every.values()))
 
 
-def _texts(differ: Sequence[compare.Difference]) -> str:
+def _texts(differ: Sequence[differences.Difference]) -> str:
     more = f" and {len(differ) - 4} more" if len(differ) > 4 else ""
     return ", ".join(each.text for each in differ[:4]) + more
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import errno
 import io
-import os
-import shlex
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.cli import duel, output, report
-from bench.cli.arguments import STORE, parse
+from bench.cli import comparing, duel, output, report, typed
+from bench.cli.arguments import parse
 
 if TYPE_CHECKING:
     from bench import api
@@ -83,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> int:
     errors: list[OSError] = []
     if arguments.resume:
         _refuse_beside_resume(arguments)
-        path = _run_file(arguments, arguments.resume, "run", "--resume")
+        path = typed.run_file(arguments, arguments.resume, "run", "--resume")
         api.check_baseline(api.cases(path, cache=arguments.cache), arguments.baseline)
         caches = {name: getattr(arguments, name) for name in ("cache", "rebuild", "prestart", "devices")}
 
@@ -91,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> int:
             size = {"replicates": arguments.replicates or 0, "allow_large": arguments.yes}
             return api.resume(path, select=arguments.select or "", on_event=on_event, **size, **caches)
     else:
-        request = _request(
+        request = typed.request(
             arguments,
             plan_only=arguments.dry_run,
             store=arguments.store,
@@ -120,7 +117,9 @@ def _run(arguments: argparse.Namespace) -> int:
             _print_times(run)
     with output.reader_may_leave(sys.stderr, []):
         if errors:
-            output.complain(f"trtbench: {errors[0]}; the run is stored\n  fix: {_command(arguments, 'show', run.path)}")
+            output.complain(
+                f"trtbench: {errors[0]}; the run is stored\n  fix: {typed.command(arguments, 'show', run.path)}"
+            )
         if rescued:
             output.complain(output.error(rescued))
         if interrupted:
@@ -144,36 +143,17 @@ def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
             continue  # it allows that many of them
         if value is not None and value is not False:
             word = "SUITE" if name == "suite" else f"--{name.replace('_', '-')}"
-            fix = _command(arguments, "run", "--resume", arguments.resume)
+            fix = typed.command(arguments, "run", "--resume", arguments.resume)
             if name == "dry_run":
-                fix = f"{_command(arguments, 'show', arguments.resume)}, which says what is missing of it"
+                fix = f"{typed.command(arguments, 'show', arguments.resume)}, which says what is missing of it"
             raise UsageError(f"--resume takes the run as it was planned, without {word}", fix=fix)
-
-
-def _command(arguments: argparse.Namespace, *words: str) -> str:
-    """The command of ``words``, with the --store of this one unless a word is the run's file."""
-    store_option = ["--store", str(arguments.store)]
-    if arguments.store == STORE or any(os.path.isfile(word) for word in words):
-        store_option = []
-    return shlex.join(["trtbench", *words, *store_option])
-
-
-def _run_file(arguments: argparse.Namespace, name: str | None, *words: str) -> Path:
-    """The file of the run ``name``. UsageError for a --store that would not be looked into, as ``name`` is a file."""
-    from bench import api
-    from bench.errors import UsageError
-
-    if name and os.path.isfile(name) and arguments.store != STORE:
-        fix = shlex.join(["trtbench", *words, name])
-        raise UsageError(f"{name} is a file, so --store {arguments.store} would change nothing", fix=fix)
-    return api.find(name, store=arguments.store)
 
 
 def _list(arguments: argparse.Namespace) -> int:
     from bench import api
     from bench.report import plan as view
 
-    request = _request(arguments, plan_only=True)
+    request = typed.request(arguments, plan_only=True)
     if arguments.format == "text":
         return _print_plan(request)
     replicates = request.policy.replicates
@@ -188,7 +168,7 @@ def _show(arguments: argparse.Namespace) -> int:
     form = getattr(arguments, "as") or arguments.format
     _refuse_ignored(arguments, form)
     packed = form not in ("trtexec", "trtexec11")  # which are of single calls
-    runs = [api.read(_run_file(arguments, name, "show"), packed=packed) for name in arguments.runs or [None]]
+    runs = [api.read(typed.run_file(arguments, name, "show"), packed=packed) for name in arguments.runs or [None]]
     selections = [api.selected(run, arguments.select or "") for run in runs]
     for run in runs:
         if run.damage:
@@ -220,114 +200,6 @@ def _show(arguments: argparse.Namespace) -> int:
     only = None if selections[0] is None else frozenset().union(*filter(None, selections))
     output.say(getattr(export, form)(runs if len(runs) > 1 else runs[0], arguments.baseline, only=only), end="")
     return 0
-
-
-def _compare(arguments: argparse.Namespace) -> int:
-    from bench import api
-    from bench.errors import UsageError
-    from bench.report import compare as view
-    from bench.report import escape
-
-    if arguments.confirm and arguments.fail_on is None:
-        raise UsageError("--confirm measures again what --fail-on would fail for", fix="--fail-on slower:2%")
-    if arguments.baseline and (arguments.b or arguments.axis != "backend"):
-        fix = _command(arguments, "compare", arguments.a, "--axis", "backend", "--baseline", arguments.baseline)
-        raise UsageError("--baseline is of one run whose backends are compared", fix=fix)
-    sides = [_names_of(name) for name in (arguments.a, arguments.b) if name]
-    if arguments.store != STORE and all(os.path.isfile(name) for side in sides for name in side):
-        what = f"all runs are files, so --store {arguments.store} would change nothing"
-        raise UsageError(what, fix=_again(arguments, without="--store"))
-    options = {name: getattr(arguments, name) for name in ("boundary", "across", "baseline")}
-    runs = [[api.read(name, store=arguments.store, packed=True) for name in side] for side in sides]
-    for run in (run for side in runs for run in side if run.damage):
-        output.complain(f"trtbench: {escape.line(run.damage)}")
-    options |= {"store": arguments.store, "calibration": arguments.calibration or "", "select": arguments.select or ""}
-    comparison = api.compare(*runs, axis=arguments.axis or "", **options)
-    if arguments.format == "text":
-        output.say(view.render(comparison, **output.screen()), end="")
-    else:
-        output.say(getattr(view, arguments.format)(comparison), end="")
-    if comparison.refused:
-        what = f"REFUSED: the environments differ in {view.texts(comparison.refused)}"
-        dimensions = view.across(comparison.refused)
-        raise UsageError(what, fix=_again(arguments, dimensions) if dimensions.startswith("--") else dimensions)
-    return _gate(arguments, comparison) if arguments.fail_on else 0
-
-
-def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
-    """The exit code of what --fail-on names; what is slower is measured again first if --confirm names a suite."""
-    from bench.errors import UsageError
-
-    threshold, *flags = arguments.fail_on
-    fails = comparison.fails(failed=flags[0], inconclusive=flags[1])
-    if threshold is not None and comparison.slower(threshold):
-        return duel.confirm(arguments, comparison) or int(fails) if arguments.confirm else 1
-    if not fails and not any(pair.verdict for pair in comparison.pairs):
-        what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
-        raise UsageError(what, fix="trtbench show of both runs says what failed; --boundary NAME chooses other times")
-    return int(fails)
-
-
-def _again(arguments: argparse.Namespace, more: str = "", without: str = "") -> str:
-    """The command as it was typed, the options ``more`` at its end, and not the option ``without`` with its value."""
-    words = list(arguments.words)
-    while without in words:
-        at = words.index(without)
-        del words[at : at + 2]
-    words = [word for word in words if not (without and word.startswith(f"{without}="))]
-    return " ".join(["trtbench", shlex.join(words), *([more] if more else [])])
-
-
-def _calibrate(arguments: argparse.Namespace) -> int:
-    from bench import api
-    from bench.errors import UsageError
-    from bench.report import calibration as view
-
-    sources = _names_of(arguments.sources) if arguments.sources else []
-    if arguments.suite is None and not sources:
-        raise UsageError("neither a suite nor a run is named", fix=arguments.example)
-    planned = {name: getattr(arguments, name) for name in ("processes", "sittings")}
-    sizes = {name: value for name, value in planned.items() if value is not None}
-    if arguments.suite is None:
-        options = ("select", "device", "backend", "cache", "seed")
-        ignored = [*sizes, *(name for name in options if getattr(arguments, name) is not None)]
-        ignored += [name for name in ("cold", "rebuild") if getattr(arguments, name)]
-        if ignored:
-            fix = _command(arguments, "calibrate", "SUITE", "--from", arguments.sources)
-            raise UsageError(f"--{ignored[0]} is of a suite that is measured, and none is named", fix=fix)
-    request = _request(arguments, store=arguments.store) if arguments.suite else None
-    runs = [api.read(name, store=arguments.store, packed=True) for name in sources]
-    sizes["replicates"] = arguments.replicates or 0
-    with output.progress_view(arguments.progress, []) as on_event:
-        try:
-            calibration = api.calibrate(request, runs=runs, store=arguments.store, on_event=on_event, **sizes)
-        except api.Interrupted as error:
-            output.complain(f"interrupted; resume this sitting with: {api.resume_command(error.run)}")
-            output.complain("then name all sittings, as `trtbench runs` lists them: trtbench calibrate --from RUN,RUN")
-            return 130
-    if arguments.format == "text":
-        output.say(view.render(calibration, arguments.store, **output.screen()), end="")
-    else:
-        output.say(getattr(view, arguments.format)(calibration), end="")
-    return int(bool(calibration.left_out))
-
-
-def _history(arguments: argparse.Namespace) -> int:
-    from bench import api
-    from bench.report import history as view
-
-    options = {name: getattr(arguments, name) for name in ("store", "boundary", "rehearsals")}
-    histories = api.history(arguments.case, calibration=arguments.calibration or "", **options)
-    if arguments.format == "text":
-        output.say("\n".join(view.render(each, **output.screen()) for each in histories), end="")
-    else:
-        output.say(getattr(view, arguments.format)(histories), end="")
-    return 0
-
-
-def _names_of(side: str) -> list[str]:
-    """The runs of ``A1,A2``; a file whose name has a comma is one."""
-    return [side] if os.path.isfile(side) else side.split(",")
 
 
 def _show_times(runs: list[Run], select: str, form: str) -> int:
@@ -367,24 +239,24 @@ def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
 
     names, in_words = arguments.runs, form in ("trtexec", "trtexec11")
     if arguments.case is not None and not in_words:
-        fix = _command(arguments, "show", *names, "--as", "trtexec", "--case", arguments.case)
+        fix = typed.command(arguments, "show", *names, "--as", "trtexec", "--case", arguments.case)
         raise UsageError("--case chooses the case that --as shows; tables show all", fix=fix)
     if arguments.rate and not arguments.cold_start:
-        fix = _command(arguments, "show", *names, "--cold-start", "--rate", f"{arguments.rate:g}")
+        fix = typed.command(arguments, "show", *names, "--cold-start", "--rate", f"{arguments.rate:g}")
         raise UsageError("--rate is that of --cold-start", fix=fix)
     flags = ("--as", "--baseline", "--verbose", "--phases", "--stats")
     of_results = {flag: getattr(arguments, flag.strip("-")) for flag in flags}
     beside = {"--time": arguments.time, **{flag: of_results[flag] for flag in flags if flag != "--baseline"}}
     if arguments.cold_start and (ignored := [flag for flag, value in beside.items() if value]):
-        fix = _command(arguments, "show", *names, "--cold-start")
+        fix = typed.command(arguments, "show", *names, "--cold-start")
         raise UsageError(f"{' and '.join(ignored)} would change nothing of --cold-start", fix=fix)
     if arguments.time and (ignored := [flag for flag, value in of_results.items() if value]):
-        fix = _command(arguments, "show", *names, "--time")
+        fix = typed.command(arguments, "show", *names, "--time")
         raise UsageError(f"{' and '.join(ignored)} would change nothing of --time", fix=fix)
     tables = {"--verbose": arguments.verbose, "--phases": arguments.phases, "--stats": arguments.stats}
     of_text = {"--baseline": arguments.baseline, "--format": arguments.format != "text"} if in_words else {}
     if ignored := [flag for flag, value in (tables | of_text).items() if value and form != "text"]:
-        fix = _command(arguments, "show", *names, *(["--as", form] if in_words else ["--format", form]))
+        fix = typed.command(arguments, "show", *names, *(["--as", form] if in_words else ["--format", form]))
         raise UsageError(f"{' and '.join(ignored)} would change nothing of {form}", fix=fix)
 
 
@@ -399,7 +271,9 @@ def _runs(arguments: argparse.Namespace) -> int:
         return 0
     if not summaries:
         if not arguments.rehearsals and api.runs(store=arguments.store, rehearsals=True):
-            raise StoreError(f"all runs in {arguments.store} are rehearsals", fix=_again(arguments, "--rehearsals"))
+            raise StoreError(
+                f"all runs in {arguments.store} are rehearsals", fix=typed.again(arguments, "--rehearsals")
+            )
         raise StoreError(
             f"there are no runs in {arguments.store}", fix="trtbench run suites/smoke.yaml, or --store DIR"
         )
@@ -414,7 +288,7 @@ def _layers(arguments: argparse.Namespace) -> int:
     from bench.report import cells
     from bench.report import layers as view
 
-    request = _request(arguments)
+    request = typed.request(arguments)
     with output.progress_view(arguments.progress, []) as on_event:
         results = api.layers(request, on_event=on_event)
     failures = [(case, result) for case, result in results if isinstance(result, Failure)]
@@ -459,39 +333,6 @@ def _schema(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# What a command of a plan may have: its name here, and in a request.
-_OPTIONS = {"select": "select", "backend": "backend", "device": "device", "baseline": "baseline", "quick": "quick",
-            "replicates": "replicates", "yes": "allow_large", "cache": "cache", "cold": "cold", "rebuild": "rebuild",
-            "seed": "seed"}  # fmt: skip
-
-
-def _request(arguments: argparse.Namespace, **options: Any) -> Request:
-    """The request of a command line; a note on stderr if its device is not here and only a run needs it."""
-    from bench import api
-    from bench.errors import DeviceUnavailable, UsageError
-    from bench.report import escape
-
-    if arguments.suite is None:
-        raise UsageError("no suite is named", fix=arguments.example)
-    values = {name: getattr(arguments, option, None) for option, name in _OPTIONS.items()}
-    options |= {name: value for name, value in values.items() if value is not None}
-    try:
-        request = api.request(arguments.suite, **options)
-    except DeviceUnavailable as error:
-        # Layers are those of engines, which a CPU does not have.
-        alternative = "; or --device cpu" if arguments.command == "run" else ""
-        raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
-    if request.device_missing:
-        what = "the plan is that of a CUDA device: only a run tells whether it has the memory and each precision"
-        output.complain(f"trtbench: note: {escape.line(request.device_missing)}\n  {what}")
-    # A run on a real backend says so by itself, and in its rows.
-    only_planned = arguments.command == "list" or getattr(arguments, "dry_run", False) or arguments.backend == "fake"
-    for name, place in request.files_missing.items() if only_planned else ():
-        what = f"{place}: there is no file {name!r} in the suite's folder"
-        output.complain(f"trtbench: note: {escape.line(what)}\n  a run needs it")
-    return request
-
-
 def _print_plan(request: Request) -> int:
     from bench import api
     from bench.report import plan as view
@@ -519,9 +360,9 @@ def _print_times(run: Run) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "show": _show,
-    "compare": _compare,
-    "calibrate": _calibrate,
-    "history": _history,
+    "compare": comparing.compare,
+    "calibrate": comparing.calibrate,
+    "history": comparing.history,
     "report": report.main,
     "duel": duel.duel,
     "runs": _runs,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.analysis.compare import WHOLE, Comparison, Difference, Pair
+from bench.analysis.compare import Comparison, Pair
+from bench.analysis.differences import WHOLE, Difference
 from bench.analysis.pool import Score
 from bench.analysis.verdict import MOST, USUAL, Verdict
 from bench.model.run import Warning

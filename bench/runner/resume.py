@@ -12,7 +12,7 @@ import msgspec
 
 import bench
 from bench import store
-from bench.analysis import compare
+from bench.analysis import differences
 from bench.backends import base
 from bench.errors import StoreError, UsageError
 from bench.machine import environment
@@ -111,7 +111,7 @@ def refuse_another(header: Header, toolchain: str, here: Environment, path: Path
     before = header.environments[toolchain]
     if here.fingerprint == before.fingerprint:
         return
-    differ = [each.text for each in compare.differences(before, here)]
+    differ = [each.text for each in differences.differences(before, here)]
     more = f" and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else ""
     which = "" if toolchain == "default" else f" of the toolchain {toolchain!r}"
     raise UsageError(

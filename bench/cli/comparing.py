@@ -1,0 +1,109 @@
+"""Runs against each other: `trtbench compare`, `calibrate` and `history`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from bench.cli import duel, output, typed
+from bench.cli.arguments import STORE
+
+if TYPE_CHECKING:
+    from bench import api
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Print one side against the other, and return the exit code that --fail-on asks for."""
+    from bench import api
+    from bench.errors import UsageError
+    from bench.report import compare as view
+    from bench.report import escape
+
+    if arguments.confirm and arguments.fail_on is None:
+        raise UsageError("--confirm measures again what --fail-on would fail for", fix="--fail-on slower:2%")
+    if arguments.baseline and (arguments.b or arguments.axis != "backend"):
+        fix = typed.command(arguments, "compare", arguments.a, "--axis", "backend", "--baseline", arguments.baseline)
+        raise UsageError("--baseline is of one run whose backends are compared", fix=fix)
+    sides = [typed.names_of(name) for name in (arguments.a, arguments.b) if name]
+    if arguments.store != STORE and all(os.path.isfile(name) for side in sides for name in side):
+        what = f"all runs are files, so --store {arguments.store} would change nothing"
+        raise UsageError(what, fix=typed.again(arguments, without="--store"))
+    options = {name: getattr(arguments, name) for name in ("boundary", "across", "baseline")}
+    runs = [[api.read(name, store=arguments.store, packed=True) for name in side] for side in sides]
+    for run in (run for side in runs for run in side if run.damage):
+        output.complain(f"trtbench: {escape.line(run.damage)}")
+    options |= {"store": arguments.store, "calibration": arguments.calibration or "", "select": arguments.select or ""}
+    comparison = api.compare(*runs, axis=arguments.axis or "", **options)
+    if arguments.format == "text":
+        output.say(view.render(comparison, **output.screen()), end="")
+    else:
+        output.say(getattr(view, arguments.format)(comparison), end="")
+    if comparison.refused:
+        what = f"REFUSED: the environments differ in {view.texts(comparison.refused)}"
+        dimensions = view.across(comparison.refused)
+        raise UsageError(what, fix=typed.again(arguments, dimensions) if dimensions.startswith("--") else dimensions)
+    return _gate(arguments, comparison) if arguments.fail_on else 0
+
+
+def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
+    """The exit code of what --fail-on names; what is slower is measured again first if --confirm names a suite."""
+    from bench.errors import UsageError
+
+    threshold, *flags = arguments.fail_on
+    fails = comparison.fails(failed=flags[0], inconclusive=flags[1])
+    if threshold is not None and comparison.slower(threshold):
+        return duel.confirm(arguments, comparison) or int(fails) if arguments.confirm else 1
+    if not fails and not any(pair.verdict for pair in comparison.pairs):
+        what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
+        raise UsageError(what, fix="trtbench show of both runs says what failed; --boundary NAME chooses other times")
+    return int(fails)
+
+
+def calibrate(arguments: argparse.Namespace) -> int:
+    """Measure or read identical code, store and print how it differs, and return the exit code."""
+    from bench import api
+    from bench.errors import UsageError
+    from bench.report import calibration as view
+
+    sources = typed.names_of(arguments.sources) if arguments.sources else []
+    if arguments.suite is None and not sources:
+        raise UsageError("neither a suite nor a run is named", fix=arguments.example)
+    planned = {name: getattr(arguments, name) for name in ("processes", "sittings")}
+    sizes = {name: value for name, value in planned.items() if value is not None}
+    if arguments.suite is None:
+        options = ("select", "device", "backend", "cache", "seed")
+        ignored = [*sizes, *(name for name in options if getattr(arguments, name) is not None)]
+        ignored += [name for name in ("cold", "rebuild") if getattr(arguments, name)]
+        if ignored:
+            fix = typed.command(arguments, "calibrate", "SUITE", "--from", arguments.sources)
+            raise UsageError(f"--{ignored[0]} is of a suite that is measured, and none is named", fix=fix)
+    request = typed.request(arguments, store=arguments.store) if arguments.suite else None
+    runs = [api.read(name, store=arguments.store, packed=True) for name in sources]
+    sizes["replicates"] = arguments.replicates or 0
+    with output.progress_view(arguments.progress, []) as on_event:
+        try:
+            calibration = api.calibrate(request, runs=runs, store=arguments.store, on_event=on_event, **sizes)
+        except api.Interrupted as error:
+            output.complain(f"interrupted; resume this sitting with: {api.resume_command(error.run)}")
+            output.complain("then name all sittings, as `trtbench runs` lists them: trtbench calibrate --from RUN,RUN")
+            return 130
+    if arguments.format == "text":
+        output.say(view.render(calibration, arguments.store, **output.screen()), end="")
+    else:
+        output.say(getattr(view, arguments.format)(calibration), end="")
+    return int(bool(calibration.left_out))
+
+
+def history(arguments: argparse.Namespace) -> int:
+    """Print one case over all runs."""
+    from bench import api
+    from bench.report import history as view
+
+    options = {name: getattr(arguments, name) for name in ("store", "boundary", "rehearsals")}
+    histories = api.history(arguments.case, calibration=arguments.calibration or "", **options)
+    if arguments.format == "text":
+        output.say("\n".join(view.render(each, **output.screen()) for each in histories), end="")
+    else:
+        output.say(getattr(view, arguments.format)(histories), end="")
+    return 0
