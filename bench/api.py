@@ -187,7 +187,7 @@ def request(
     cold: bool = False,
     rebuild: bool = False,
     prestart: int | None = None,
-    fork: bool = False,
+    fork: bool | None = None,
     devices: int | str = 1,
     seed: int = 0,
 ) -> Request:
@@ -209,7 +209,8 @@ def request(
         rebuild: make engines and packages anew, with the caches of earlier builds.
         prestart: how many workers import their runtimes, and make what cases need, side by side while nothing is
             measured; by default as many as the machine has room for.
-        fork: fork the workers that measure from processes that have imported their runtimes.
+        fork: whether the workers that measure are forked from processes that have imported their runtimes; by default
+            they are, unless the run is ``cold`` or only one worker is at work.
         devices: how many GPUs like the first measure side by side, or ``"all"``: cases that are compared share one.
         seed: of inputs and weights.
 

@@ -91,8 +91,9 @@ def _run(commands: _Commands) -> None:
     )
     run.add_argument(
         "--fork",
-        action="store_true",
-        help="fork the workers that measure from processes that have imported their runtimes",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="fork the workers that measure from processes that have imported their runtimes (default), or start each",
     )
     run.add_argument(
         "--devices",

@@ -141,8 +141,9 @@ def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if name == "yes" and arguments.replicates:
             continue  # it allows that many of them
-        if value is not None and value is not False:
-            word = "SUITE" if name == "suite" else f"--{name.replace('_', '-')}"
+        if value is not None and (value is not False or name == "fork"):
+            words = {"suite": "SUITE", "fork": "--fork" if value else "--no-fork"}
+            word = words.get(name, f"--{name.replace('_', '-')}")
             fix = typed.command(arguments, "run", "--resume", arguments.resume)
             if name == "dry_run":
                 fix = f"{typed.command(arguments, 'show', arguments.resume)}, which says what is missing of it"

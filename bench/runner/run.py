@@ -52,7 +52,6 @@ def new_session(request: Request, on_event: OnEvent, kind: type[Session] = Sessi
         toolchains=used,
         seed=settings.seed,
         cold=settings.cold,
-        fork=settings.fork,
         sources=sources.of_all(plan.cases, Path(suite.path).parent.resolve()),
         limits={name: model.limits for name, model in suite.models.items() if model.limits},
         commit=repository.commit(Path(suite.path).parent),

@@ -92,8 +92,10 @@ class Session:
         self._suite_changed = False
         self._stack = contextlib.ExitStack()
         self._templates: Templates | None = None
+        self._forks = False
         if self.size > 1 and self.kind != "fake":
-            self._templates = Templates(self.on_event, measure=settings.fork)
+            self._forks = settings.fork is not False
+            self._templates = Templates(self.on_event, measure=self._forks)
             self._stack.callback(self._templates.close)
 
     def __enter__(self) -> Session:
@@ -173,7 +175,7 @@ class Session:
             builds=self.header.policy.builds,
             limit_ns=self.header.policy.timeout_ns,
             cold=self.settings.cold,
-            fork=self.settings.fork,
+            fork=self._forks,
             several=self._several,
             templates=self._templates,
             make=self._make,
@@ -215,6 +217,7 @@ class Session:
             run=store.run_id(created, self.name, identity),
             created=created.isoformat(timespec="seconds"),
             ceilings=ceilings,
+            fork=self._forks,
         )
         return self.header
 
