@@ -44,7 +44,8 @@ def run_suite(repo: Path, folder: Path, options: argparse.Namespace) -> dict[str
     env = os.environ | caches(folder) | {"PYTHONPATH": search}
     store = folder / "store"
     earlier = set(store.rglob("*.jsonl"))
-    command = [sys.executable, "-m", "bench", "run", str(options.suite), "--store", str(store), "--progress", "plain"]
+    suite = os.path.relpath(options.suite, repo)  # no path of this machine gets into the run
+    command = [sys.executable, "-m", "bench", "run", suite, "--store", str(store), "--progress", "plain"]
     command += ["--cache", str(folder / "cache"), *(["--quick"] if options.quick else [])]
     command += shlex.split(options.arguments)
     seconds, code = timed(command, env, repo, folder)
