@@ -1,4 +1,4 @@
-"""Sessions: bench runs a suite, asv commits; lint, tests, long are the gate, quick is a part; gpu, selfbench report."""
+"""Sessions: bench and profile run a suite, asv commits; lint, tests, long are the gate; gpu, selfbench report."""
 
 import pathlib
 import shutil
@@ -59,6 +59,13 @@ def _axe(session: nox.Session) -> dict[str, str]:
         for archive in folder.glob("*.tgz"):
             shutil.unpack_archive(archive, folder, filter="data")
     return {"TRTBENCH_AXE": str(folder / "package" / "axe.min.js")}
+
+
+@nox.session
+def profile(session: nox.Session) -> None:
+    """Run a suite (suites/smoke.yaml unless one is named) under a profiler, and store the profiles in results/."""
+    session.install(*CONSTRAINTS, *TORCH, "-e", ".[onnx]")
+    session.run("trtbench", "profile", *(session.posargs or ["suites/smoke.yaml"]))
 
 
 @nox.session

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
     from bench.api import (
         Interrupted,
+        Profiles,
         Request,
         Rescued,
         Run,
         benchmark,
         calibrate,
+        cases_of,
         compare,
         confirm,
         doctor,
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
         matches,
         payback,
         plan,
+        profile,
         read,
+        read_profiles,
         request,
         resume,
         rows,
@@ -43,17 +47,21 @@ if TYPE_CHECKING:
         succeeded,
         tables,
         times,
+        waterfalls,
         write_report,
+        write_trace,
     )
 
 __version__ = "0.2.0"
 __all__ = [
     "Interrupted",
+    "Profiles",
     "Request",
     "Rescued",
     "Run",
     "benchmark",
     "calibrate",
+    "cases_of",
     "compare",
     "confirm",
     "doctor",
@@ -67,7 +75,9 @@ __all__ = [
     "matches",
     "payback",
     "plan",
+    "profile",
     "read",
+    "read_profiles",
     "request",
     "resume",
     "rows",
@@ -79,7 +89,9 @@ __all__ = [
     "succeeded",
     "tables",
     "times",
+    "waterfalls",
     "write_report",
+    "write_trace",
 ]
 
 # Packages that are attributes of ``bench`` without an import of their own, and the module that each stands for.

@@ -97,7 +97,20 @@ class Trtbench:
 
     def __call__(self, *arguments: object) -> int:
         argv = [str(argument) for argument in arguments]
-        if argv[0] in ("run", "show", "compare", "duel", "calibrate", "history", "runs", "doctor"):
+        stored = (
+            "run",
+            "show",
+            "compare",
+            "duel",
+            "calibrate",
+            "history",
+            "runs",
+            "doctor",
+            "profile",
+            "kernels",
+            "trace",
+        )
+        if argv[0] in stored:
             argv += ["--store", str(self.store)]
         try:
             code = commands.main(argv)

@@ -60,6 +60,7 @@ class Eager(TorchBackend[TorchOptions]):
             program_tensors=lambda: models.module_tensors(model),
             program=model,
             more=lambda: report,
+            runs_modules=True,
         )
 
     def load_model(self, case: Case, options: TorchOptions, context: Context) -> torch.nn.Module:

@@ -18,9 +18,10 @@ from bench.backends import base
 from bench.errors import OutOfMemory, Unavailable, Unsupported
 from bench.model import seam
 from bench.model.data import digest
-from bench.model.profile import FILE, Layer, Layers, Tensor
+from bench.model.profile import FILE, Layer, Layers, Profile, Tensor
 from bench.model.seam import Buffer, Context, Missing, Stage
 from bench.model.suite import Case
+from bench.runtimes import simulated
 from bench.units import parse_time
 
 Way = Literal[
@@ -48,7 +49,7 @@ class Options(seam.Options, frozen=True, kw_only=True):
     """``time`` is the simulated duration of a call. ``noise``, ``drift`` and ``tactics`` are the standard deviations of
     its logarithm between calls, processes and builds (``tactics: 0``: nothing is built). ``fail`` is how the first call
     fails; ``import`` fails before it, ``preload`` only when the worker is started ahead of its turn. ``fail_build`` is
-    how making the build fails.
+    how making the build fails, ``fail_profile`` how the case fails under a profiler only.
     """
 
     time: str = "1 ms"
@@ -57,6 +58,7 @@ class Options(seam.Options, frozen=True, kw_only=True):
     tactics: float = 0.0
     fail: Way = ""
     fail_build: Way = ""
+    fail_profile: Way = ""
 
     def __post_init__(self) -> None:
         if parse_time(self.time) <= 0:
@@ -173,6 +175,12 @@ class Fake:
         """A copy and a tanh of each input, which take a tenth and nine tenths of a call."""
         key = {"options": case.options, "inputs": digest({name: spec.shape for name, spec in case.resolved.items()})}
         return Stage(name="layers", kind="fake-layers", producer="fake", key=key, toolchain=case.toolchain)
+
+    def profile(self, case: Case, iterations: int) -> Profile:
+        """A GPU that copies, runs four kernels, and waits for the host once; or fails as ``fail_profile`` says."""
+        options = msgspec.convert(case.options, Options)
+        _fail(options.fail_profile)
+        return simulated.profile(case, iterations, parse_time(options.time))
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """Nothing to import, but it may fail."""

@@ -120,6 +120,9 @@ def _show(commands: _Commands) -> None:
         "--cold-start", action="store_true", help="what comes before the first answer, and when it pays back"
     )
     show.add_argument(
+        "--waterfall", action="store_true", help="where the time of an inference goes, from the newest profiles"
+    )
+    show.add_argument(
         "--rate", type=_rate, metavar="N", help="with --cold-start: requests per second, for how long that takes"
     )
     show.add_argument(
@@ -300,6 +303,54 @@ def _layers(commands: _Commands) -> None:
     layers.set_defaults(example=example, quick=False, replicates=None, yes=True)
 
 
+def _profile(commands: _Commands) -> None:
+    parents = [_selection(), _artifacts(), _store(), _common()]
+    profile = commands.add_parser(
+        "profile",
+        parents=parents,
+        help="where the time of an inference goes: each case under a profiler, in a pass of its own",
+        epilog="exit codes: 0 all cases have a profile; 1 a case failed; 2 bad input; 130 interrupted.",
+    )
+    profile.add_argument(
+        "--tool",
+        choices=("nsys", "torch", "layers", "ncu"),
+        default="torch",
+        help="Nsight Systems, torch.profiler (on a CPU too), the layers of engines, or Nsight Compute (default: torch)",
+    )
+    profile.add_argument("--modules", action="store_true", help="name the modules that a call runs in Python")
+    profile.add_argument(
+        "--iterations", type=_positive, default=10, metavar="N", help="how many calls are recorded (default: 10)"
+    )
+    profile.add_argument("--kernel", type=_word, metavar="NAME", help="the kernel that ncu looks at")
+    profile.add_argument("--raw", type=_folder, metavar="DIR", help="keep the tool's own reports there, for its viewer")
+    profile.add_argument("--out", type=_folder, metavar="FILE", help="the file to write, in place of one in the store")
+    profile.add_argument("--format", choices=("text", "json"), default="text")
+    _progress(profile, "auto", "live", "plain")
+    example = 'trtbench profile suites/smoke.yaml --select "backend=eager" --tool torch'
+    profile.set_defaults(example=example, quick=False, replicates=None, yes=True)
+
+
+def _kernels(commands: _Commands) -> None:
+    kernels = commands.add_parser(
+        "kernels",
+        parents=[_profiles(), _store(), _common()],
+        help="the kernels of a profile, on a CPU its operators, by the time that they take",
+    )
+    kernels.add_argument("--top", type=_positive, default=15, metavar="N", help="how many of each case (default: 15)")
+    kernels.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
+
+
+def _trace(commands: _Commands) -> None:
+    trace = commands.add_parser(
+        "trace",
+        parents=[_profiles(), _store(), _common()],
+        help="write the profile of a case as a trace for ui.perfetto.dev or chrome://tracing",
+    )
+    trace.add_argument(
+        "--out", type=_folder, default=Path("trace.json"), metavar="FILE", help="the file (default: trace.json)"
+    )
+
+
 def _doctor(commands: _Commands) -> None:
     parents = [_store(), _common()]
     doctor = commands.add_parser("doctor", parents=parents, help="what this machine can run, and how to get the rest")
@@ -344,6 +395,20 @@ def _store() -> _Parser:
         "--store", type=_folder, default=STORE, metavar="DIR", help=f"the folder of runs (default: {STORE})"
     )
     return store
+
+
+def _profiles() -> _Parser:
+    profiles = _Parser(add_help=False)
+    profiles.add_argument(
+        "profiles",
+        nargs="?",
+        metavar="PROFILES",
+        help="a file of `trtbench profile`, or its name (default: the latest)",
+    )
+    profiles.add_argument(
+        "--case", type=_word, metavar="CASE", help="a case by its label, a part of it (* is any text), or its id"
+    )
+    return profiles
 
 
 def _tables() -> _Parser:
@@ -482,5 +547,6 @@ def _positive(text: str) -> int:
 
 # Each adds one command, in the order of --help.
 _COMMANDS = (
-    _run, _show, _compare, _duel, _calibrate, _history, _report, _runs, _list, _layers, _doctor, _selftest, _schema,
+    _run, _show, _compare, _duel, _calibrate, _history, _report, _runs, _list, _layers, _profile, _kernels, _trace,
+    _doctor, _selftest, _schema,
 )  # fmt: skip

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench.cli import comparing, duel, output, report, typed
+from bench.cli import comparing, duel, output, profile, report, typed, waterfall
 from bench.cli.arguments import parse
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
     from bench.errors import BenchError
     from bench.report import escape
 
-    if arguments.command in ("run", "calibrate", "list", "layers", "duel"):
+    if arguments.command in ("run", "calibrate", "list", "layers", "profile", "duel"):
         from bench import api
 
         api.import_runner()
@@ -178,6 +178,8 @@ def _show(arguments: argparse.Namespace) -> int:
         return _show_times(runs, arguments.select or "", form)
     if arguments.cold_start:
         return _show_cold_starts(runs, arguments, form)
+    if arguments.waterfall:
+        return waterfall.show(runs, arguments, form)
     if form == "text":
         for run, only in zip(runs, selections, strict=True):
             _print_tables(run, arguments, only)
@@ -251,6 +253,10 @@ def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
     if arguments.cold_start and (ignored := [flag for flag, value in beside.items() if value]):
         fix = typed.command(arguments, "show", *names, "--cold-start")
         raise UsageError(f"{' and '.join(ignored)} would change nothing of --cold-start", fix=fix)
+    beside |= {"--cold-start": arguments.cold_start, "--baseline": arguments.baseline}
+    if arguments.waterfall and (ignored := [flag for flag, value in beside.items() if value]):
+        fix = typed.command(arguments, "show", *names, "--waterfall")
+        raise UsageError(f"{' and '.join(ignored)} would change nothing of --waterfall", fix=fix)
     if arguments.time and (ignored := [flag for flag, value in of_results.items() if value]):
         fix = typed.command(arguments, "show", *names, "--time")
         raise UsageError(f"{' and '.join(ignored)} would change nothing of --time", fix=fix)
@@ -369,6 +375,9 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "runs": _runs,
     "list": _list,
     "layers": _layers,
+    "profile": profile.profile,
+    "kernels": waterfall.kernels,
+    "trace": waterfall.trace,
     "doctor": _doctor,
     "selftest": _selftest,
     "schema": _schema,

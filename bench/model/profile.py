@@ -1,10 +1,11 @@
-"""The layers of an engine: the data that a layers stage writes and ``trtbench layers`` prints."""
+"""What a profiler saw of a case: ranges, host calls, kernels and copies on one time axis; the layers of an engine."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from bench.model.data import Data
+from bench.model.run import Environment, Failure
 
 FILE = "layers.json"
 
@@ -44,3 +45,198 @@ class Layers(Data, frozen=True, kw_only=True):
     layers: tuple[Layer, ...]
     calls: int = 0
     inspector: Any = None
+
+
+RangeKind = Literal["case", "phase", "iteration", "module", "operator", "layer", "other"]
+CopyKind = Literal["h2d", "d2h", "d2d", "memset", "other"]
+Tool = Literal["nsys", "torch", "layers", "ncu"]
+
+
+class Range(Data, frozen=True, kw_only=True):
+    """A named span on the timeline of host thread ``thread``; ``start`` and ``end`` in ns on the profile's axis.
+
+    ``name`` of a ``module`` is its path in the model (``layer1.0.conv1``), of a ``layer`` the runtime's name, of an
+    ``operator`` that of the framework (``aten::conv2d``). Ranges of a thread nest.
+    """
+
+    name: str
+    kind: RangeKind
+    start: int
+    end: int
+    thread: int = 0
+
+
+class HostCall(Data, frozen=True, kw_only=True):
+    """One call of the CUDA runtime or driver API: ``cudaLaunchKernel``, ``cudaGraphLaunch``, ``cudaStreamSynchronize``.
+
+    ``start`` and ``end`` in ns on the profile's axis. ``stack`` has the Python frames that led to it, the innermost
+    first, each ``file:line function``, where the tool recorded them.
+    """
+
+    name: str
+    start: int
+    end: int
+    thread: int = 0
+    stack: tuple[str, ...] = ()
+
+
+class Kernel(Data, frozen=True, kw_only=True):
+    """One kernel on the GPU; ``start`` and ``end`` in ns on the profile's axis.
+
+    ``call`` is the index in ``Profile.calls`` of the call that launched it, or the graph that it is in, None if that
+    was not captured. ``node`` is its graph node, None outside of graphs. ``module`` and ``operator`` name what it
+    computes, empty where nothing tells; several (a fused kernel) are separated by ``+``.
+    """
+
+    name: str
+    start: int
+    end: int
+    stream: int = 0
+    call: int | None = None
+    node: int | None = None
+    module: str = ""
+    operator: str = ""
+
+
+class Copy(Data, frozen=True, kw_only=True):
+    """One copy or memset on the GPU, ``size`` in bytes; other fields as of ``Kernel``."""
+
+    kind: CopyKind
+    size: int
+    start: int
+    end: int
+    stream: int = 0
+    call: int | None = None
+    node: int | None = None
+    module: str = ""
+
+
+class KernelFigures(Data, frozen=True, kw_only=True):
+    """What Nsight Compute counted of one launch of a kernel, which it replays several times with cold caches.
+
+    ``ns`` is its duration, ``grid`` and ``block`` its sizes in blocks and threads, ``waves`` how often its grid fills
+    the GPU. ``sm``, ``memory`` (its busiest level) and ``dram`` are fractions of what that unit can do; ``occupancy``
+    is that of the warps which fit on an SM, on average, ``occupancy_limit`` what registers and shared memory allow.
+    None where this version does not tell.
+    """
+
+    name: str
+    ns: int | None = None
+    grid: tuple[int, ...] = ()
+    block: tuple[int, ...] = ()
+    waves: float | None = None
+    sm: float | None = None
+    memory: float | None = None
+    dram: float | None = None
+    occupancy: float | None = None
+    occupancy_limit: float | None = None
+    registers: int | None = None
+
+
+class Profile(Data, frozen=True, kw_only=True):
+    """What ``tool`` saw of one case while it ran some iterations, in a pass of its own.
+
+    All times are integer ns from an arbitrary zero that host and GPU share. An iteration is a range of that kind: from
+    before one inference is issued to after its last output is there. ``unprofiled_ns`` are the same inferences in the
+    same process before the profiler started, for the ratio. ``device`` is ``cuda`` or ``cpu``. On a CPU kernels and
+    copies are empty: operators are ranges. ``figures`` are those of the kernel that ``ncu`` looked at. ``notes`` say
+    what the tool could not tell.
+    """
+
+    schema: int = 1
+    tool: Tool
+    tool_version: str = ""
+    case: str
+    label: str
+    device: str = "cuda"
+    ranges: tuple[Range, ...] = ()
+    calls: tuple[HostCall, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    layers: Layers | None = None
+    figures: tuple[KernelFigures, ...] = ()
+    unprofiled_ns: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Parts(Data, frozen=True, kw_only=True):
+    """Where the time of one inference went, ns: the waterfall of ``bench.analysis.waterfall``.
+
+    ``window`` is the time from issuing it to its last output. On a GPU it is the sum of ``kernels`` (at least one
+    runs), ``copies`` (one and no kernel), ``launch`` (the GPU is idle until its next work is given to it and starts),
+    ``wait`` (so idle while the host is in a call that waits for the GPU), ``tail`` (after the last work on the GPU) and
+    ``unexplained``. On a CPU it is the sum of ``operators`` (the calling thread is in one), ``threads`` (only others
+    are), ``python`` (the calling thread is in none) and ``unexplained``. Each is computed from events, none as the
+    remainder of the others.
+
+    Not in that sum: ``dispatch``, the part of ``launch`` in which the work had been given already; ``busy``, kernels,
+    copies within the GPU and memsets, at least one of which runs; and ``span``, from the first of these to the last.
+    """
+
+    window: int
+    kernels: int = 0
+    copies: int = 0
+    launch: int = 0
+    wait: int = 0
+    tail: int = 0
+    unexplained: int = 0
+    operators: int = 0
+    threads: int = 0
+    python: int = 0
+    dispatch: int = 0
+    busy: int = 0
+    span: int = 0
+
+
+class Attribution(Data, frozen=True, kw_only=True):
+    """Sums of kernel durations, ns: all, and of those launched in an iteration, in a module or layer, in an operator.
+
+    Where the launching call is not known, a kernel that starts in an iteration counts as launched there: an iteration
+    ends after its last output.
+    """
+
+    total_ns: int = 0
+    iteration_ns: int = 0
+    module_ns: int = 0
+    operator_ns: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """Attributed to iterations, as a fraction of all; None without kernels."""
+        return self.iteration_ns / self.total_ns if self.total_ns else None
+
+
+class Condensed(Data, frozen=True, kw_only=True):
+    """A profile small enough to keep: the events of its typical iteration, and what all iterations say.
+
+    ``profile`` holds the events of the iteration whose window is the median, from zero on. ``parts`` has one element
+    for each iteration. ``kernel_ns`` are the medians over iterations of each kernel of ``profile``, in its order; empty
+    where iterations ran different kernels. ``attribution`` is of all kernels of the capture.
+    """
+
+    profile: Profile
+    parts: tuple[Parts, ...] = ()
+    kernel_ns: tuple[int, ...] = ()
+    attribution: Attribution | None = None
+
+
+class CaseProfile(Data, frozen=True, kw_only=True):
+    """One case of a profile file: what the tool saw, or why there is nothing."""
+
+    case: str
+    label: str
+    condensed: Condensed | None = None
+    failure: Failure | None = None
+
+
+class ProfileRun(Data, frozen=True, kw_only=True):
+    """A file of profiles: of which suite, when, on what machine. ``environments`` as of ``bench.model.run.Header``."""
+
+    schema: int = 1
+    created: str
+    version: str
+    tool: Tool
+    suite: str = ""
+    commit: str = ""
+    environments: dict[str, Environment] = {}
+    cases: tuple[CaseProfile, ...] = ()

@@ -15,6 +15,8 @@ from bench.model.suite import Case
 if TYPE_CHECKING:
     import numpy as np
 
+    from bench.model.profile import Profile
+
 
 class Missing(Data, frozen=True, kw_only=True):
     """Why a backend cannot run here, and the command that makes it run."""
@@ -156,6 +158,24 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     build: int = 0
     shared: Path | None = None
     tell: Callable[[str], None] = lambda text: None
+
+
+@runtime_checkable
+class Modular(Protocol):
+    """A prepared model that may run its modules one by one, in Python."""
+
+    def modules(self) -> Mapping[str, Any]:
+        """The torch modules below the model by their paths; empty where a call runs none of them."""
+        ...
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """A simulated backend that simulates profiles too."""
+
+    def profile(self, case: Case, iterations: int) -> Profile:
+        """What a profiler would see of a case, the same each time."""
+        ...
 
 
 @runtime_checkable

@@ -16,6 +16,8 @@ from bench.model.suite import Case
 from bench.runner import run
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
+from bench.runner.session import Session
+from bench.runner.stages import Postponed, Ready
 
 MOST = 8
 
@@ -30,8 +32,27 @@ def layers(request: Request, on_event: OnEvent) -> Iterator[tuple[Case, Layers |
         if isinstance(ready, Failure):
             yield case, ready
             continue
-        folder = Path(ready.folders[_backend_of(case).layers(case).name])
-        yield case, msgspec.json.decode((folder / FILE).read_bytes(), type=Layers)
+        yield case, _read(case, ready)
+
+
+def of_case(session: Session, case: Case) -> Layers | Failure:
+    """The layers of one case, with all that is needed made in ``session``; a failure of a backend that has none."""
+    if not isinstance(base.load(case.backend), Layered):
+        return Failure(kind="Unsupported", stage="layers", message=f"{case.backend} cannot report layers")
+    ready = session.artifacts(case, _stages(case))
+    return ready if isinstance(ready, Failure) else _read(case, ready)
+
+
+def check_any(cases: Sequence[Case]) -> None:
+    """UsageError if none of the cases is of a backend that can report layers."""
+    if not any(isinstance(base.load(case.backend), Layered) for case in cases):
+        _check(cases)
+
+
+def _read(case: Case, ready: Ready | Postponed) -> Layers:
+    assert isinstance(ready, Ready)  # what is made alone is not postponed
+    folder = Path(ready.folders[_backend_of(case).layers(case).name])
+    return msgspec.json.decode((folder / FILE).read_bytes(), type=Layers)
 
 
 def _stages(case: Case) -> list[Stage]:

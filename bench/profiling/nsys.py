@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
 import sqlite3
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from bench.errors import CaseError, Unavailable
+from bench.errors import CaseError
+from bench.profiling import programs
 
-_QUIET = ("--sample=none", "--cpuctxsw=none", "--force-overwrite=true")
+QUIET = ("--sample=none", "--cpuctxsw=none", "--force-overwrite=true")
 _GRAPHS = 'SELECT "end" - start FROM CUPTI_ACTIVITY_KIND_GRAPH_TRACE ORDER BY start'
 
 
@@ -23,14 +20,18 @@ def profile(command: Sequence[str], env: Mapping[str, str], folder: Path, limit_
     Even if it ends early, no process of nsys's session keeps running. Unavailable without nsys, CaseError with its
     last line if a step fails or takes longer than ``limit_s``.
     """
-    nsys = shutil.which("nsys")
-    if nsys is None:
-        raise Unavailable("nsys is not on PATH", fix="install Nsight Systems: developer.nvidia.com/nsight-systems")
+    nsys = programs.find("nsys")
     report = folder / "report.nsys-rep"
-    profiler = (nsys, "profile", "--trace=cuda,nvtx", "--cuda-graph-trace=graph", *_QUIET, f"--output={report}")
-    _run((*profiler, *command), env, limit_s)
-    target = folder / "report.sqlite"
-    _run((nsys, "export", "--type=sqlite", "--force-overwrite=true", f"--output={target}", str(report)), env, limit_s)
+    profiler = (nsys, "profile", "--trace=cuda,nvtx", "--cuda-graph-trace=graph", *QUIET, f"--output={report}")
+    programs.run((*profiler, *command), env, limit_s)
+    return export(nsys, report, env, limit_s)
+
+
+def export(nsys: str, report: Path, env: Mapping[str, str], limit_s: float) -> Path:
+    """The SQLite export of a report, beside it. CaseError with the telling line if nsys fails."""
+    target = report.with_suffix(".sqlite")
+    command = (nsys, "export", "--type=sqlite", "--force-overwrite=true", f"--output={target}", str(report))
+    programs.run(command, env, limit_s)
     return target
 
 
@@ -44,27 +45,3 @@ def graph_replays(report: Path) -> list[int]:
             return [int(ns) for (ns,) in database.execute(_GRAPHS)]
         except sqlite3.OperationalError as error:
             raise CaseError(f"the profile holds no CUDA graph: {error}", where=str(report)) from error
-
-
-def _run(command: Sequence[str], env: Mapping[str, str], limit_s: float) -> None:
-    with subprocess.Popen(
-        command,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as child:
-        try:
-            out, err = child.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired as error:
-            raise CaseError(f"nsys {command[1]} took more than {limit_s:.0f} s") from error
-        finally:
-            if child.returncode is None:  # the limit, or Ctrl-C: the profiled command goes with nsys
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-    if child.returncode:
-        lines = [line.strip() for line in (out + err).splitlines() if line.strip()]
-        raise CaseError(f"nsys {command[1]} failed: {(lines or ['no output'])[-1]}")

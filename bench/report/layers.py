@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.model.profile import Layer, Layers, Tensor
+from bench.model.profile import CaseProfile, Layer, Layers, Tensor
 from bench.model.suite import Case
 from bench.report import cells, escape, table
 from bench.report.table import Column
@@ -31,7 +31,7 @@ _COUNTS = {"two": 2, "four": 4, "eight": 8, "sixteen": 16, "thirty-two": 32}
 _SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8", "float4_e2m1fn": "fp4"}
 
 
-def render(case: Case, engine: Layers, *, width: int = 80, color: bool = False) -> str:
+def render(case: Case | CaseProfile, engine: Layers, *, width: int = 80, color: bool = False) -> str:
     """A line per layer in the order in which they run, their total, and the share of reformats.
 
     Where the width is short, names and tactics are cut in the middle and columns leave in the order of DROP, the tactic

@@ -83,6 +83,8 @@ class Answer:
         if isinstance(reply, jobs.Measured):
             assert isinstance(self.job, jobs.Measure)
             return _wrong_record(reply, self.job)
+        if isinstance(reply, jobs.Profiled) and not all(0 <= ns < _MAX_NS for ns in reply.unprofiled_ns):
+            return "a time that cannot be"
         if isinstance(reply, jobs.Produced) and any(not 0 <= phase.ns < _MAX_NS for phase in reply.phases):
             return "a time that cannot be"
         if isinstance(reply, jobs.Inspected):

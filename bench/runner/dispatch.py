@@ -138,7 +138,7 @@ class Dispatcher:
     def start(self, interpreter: Interpreter, job: jobs.Job, watch: Watch) -> process.Child:
         """A new worker for ``job``. OSError if there is none."""
         env = dict(interpreter.env)
-        if self._cold and isinstance(job, jobs.Measure | jobs.Produce):
+        if self._cold and isinstance(job, jobs.Measure | jobs.Profile | jobs.Produce):
             env |= {"TORCHINDUCTOR_CACHE_DIR": f"{job.scratch}/inductor", "TRITON_CACHE_DIR": f"{job.scratch}/triton"}
         return self._start(interpreter, job, watch.descriptors, env)
 
@@ -149,7 +149,9 @@ class Dispatcher:
 
     def _tick_of(self, job: jobs.JobType) -> Callable[[int], None] | None:
         """A tick that lets a thread look if it has been halted; none while a worker is timed, unless it ``wakes``."""
-        return None if isinstance(job, jobs.Measure | jobs.Ceilings) and not self._wakes else lambda _: None
+        return (
+            None if isinstance(job, jobs.Measure | jobs.Profile | jobs.Ceilings) and not self._wakes else lambda _: None
+        )
 
     def explain(self, end: jobs.ReplyType | Failure, job: jobs.Job, label: str) -> jobs.ReplyType | Failure:
         """The end of a job, with a failure on the GPU classified by its state."""
@@ -173,6 +175,8 @@ def _work(job: jobs.JobType) -> str:
             return job.stage.name
         case jobs.Measure():
             return "measure"
+        case jobs.Profile():
+            return "profile"
         case jobs.Selftest():
             return "selftest"
     return "preflight"

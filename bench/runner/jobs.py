@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from bench.model.data import Data
+from bench.model.profile import Tool
 from bench.model.run import Environment, Phase, Record, Work
 from bench.model.seam import Missing, Reading, Stage
 from bench.model.suite import Case, Policy, Threshold
@@ -46,6 +47,23 @@ class Measure(Job, frozen=True, kw_only=True):
     build: int = 0
     gate: int = -1
     in_turn: bool = False
+
+
+class Profile(Job, frozen=True, kw_only=True):
+    """Let ``tool`` look at some ``iterations`` of a case; what it records goes to the folder ``out``.
+
+    ``modules``: ranges for the modules of the model. Other fields as of ``Measure``.
+    """
+
+    case: Case
+    policy: Policy
+    artifacts: dict[str, str]
+    scratch: str
+    out: str
+    tool: Tool
+    iterations: int
+    modules: bool = False
+    shared: str = ""
 
 
 class Produce(Job, frozen=True, kw_only=True):
@@ -110,7 +128,7 @@ class Selftest(Job, frozen=True, kw_only=True):
     runs: int = 0
 
 
-JobType = Measure | Produce | Inspect | CheckMetrics | Ceilings | Describe | Selftest
+JobType = Measure | Profile | Produce | Inspect | CheckMetrics | Ceilings | Describe | Selftest
 
 
 class Reply(Data, frozen=True, kw_only=True, tag_field="reply", tag=str.lower):
@@ -135,6 +153,14 @@ class Measured(Reply, frozen=True, kw_only=True):
 
     record: Record
     spans: dict[str, tuple[int, int]] = {}
+
+
+class Profiled(Reply, frozen=True, kw_only=True):
+    """The iterations were made; fields as of ``bench.measure.profiled.Profiled``."""
+
+    unprofiled_ns: tuple[int, ...]
+    tool_version: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Produced(Reply, frozen=True, kw_only=True):
@@ -189,11 +215,25 @@ class Read(Reply, frozen=True, kw_only=True):
     readings: tuple[Reading, ...]
 
 
-ReplyType = Doing | Paused | Measured | Produced | Failed | Inspected | Checked | Rates | Described | Read | Preloaded
+ReplyType = (
+    Doing
+    | Paused
+    | Measured
+    | Profiled
+    | Produced
+    | Failed
+    | Inspected
+    | Checked
+    | Rates
+    | Described
+    | Read
+    | Preloaded
+)
 
 # What answers a job, unless it failed.
 ANSWERS: dict[type[Job], type[Reply]] = {
     Measure: Measured,
+    Profile: Profiled,
     Produce: Produced,
     Inspect: Inspected,
     CheckMetrics: Checked,

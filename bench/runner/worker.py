@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bench.measure.cuda import CudaClock
 
 SATURATE = "saturate"
-TIMED = ("measure", SATURATE)
+TIMED = ("measure", SATURATE, "unprofiled", "profile")
 PRESTART = "prestart"
 LONGEST_MESSAGE = 2000
 
@@ -275,6 +275,26 @@ def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
     return jobs.Produced(phases=tuple(phase for phase in log.phases if phase.name != PRESTART))
 
 
+def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
+    """Let a profiler look at a case; a failure in the phase ``profile`` says that the case ran without it."""
+    from bench.measure import profiled, profilers
+
+    case, backend = job.case, base.load(job.case.backend)
+    inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
+    context = _context(job, case, inputs, log, Path(job.scratch), job.artifacts)
+    profiler = profilers.profiler(job.tool, job.device, backend, case)
+    profiler.early()
+    with backend.prepare(case, base.options_of(backend, case), context) as prepared:
+        with log("first_call"):
+            prepared.lanes(1)[0].call()
+            prepared.lanes(1)[0].read()
+        end = profiled.profile(
+            prepared, case, job.policy, profiler, context.clock, log, Path(job.out),
+            iterations=job.iterations, modules=job.modules,
+        )  # fmt: skip
+    return jobs.Profiled(unprofiled_ns=end.unprofiled_ns, tool_version=end.tool_version, notes=end.notes)
+
+
 def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:
     """Count the work of each case once per model, sizes and precision; SuiteError if a factory is wrong."""
     from bench.measure import roofline
@@ -313,6 +333,8 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
     match job:
         case jobs.Measure():
             return measure(job, log)
+        case jobs.Profile():
+            return profile(job, log)
         case jobs.Produce():
             return produce(job, log)
         case jobs.Inspect():
@@ -403,7 +425,7 @@ def _context(
         seed=job.seed,
         replicate=job.replicate if isinstance(job, jobs.Measure) else 0,
         build=job.build if isinstance(job, jobs.Measure | jobs.Produce) else 0,
-        shared=Path(job.shared) if isinstance(job, jobs.Measure | jobs.Produce) and job.shared else None,
+        shared=Path(job.shared) if isinstance(job, jobs.Measure | jobs.Profile | jobs.Produce) and job.shared else None,
         tell=log.tell,
     )
 

@@ -63,6 +63,15 @@ def restored(path: str, cache: Path | None) -> str:
     return str(own / path[2:]) if path.startswith("~/") and own else path
 
 
+def plain_text(text: str, suite_dir: Path) -> str:
+    """A text without paths of this machine."""
+    for pattern in _MACHINE:
+        text = pattern.sub("", text)
+    if len(suite_dir.parts) > 1:
+        text = text.replace(str(suite_dir), ".")
+    return home.abbreviate(text)
+
+
 def without_paths(record: Record, suite_dir: Path) -> Record:
     """``record`` without paths of this machine, as results are shared: in failures, warnings, fairness.
 
@@ -74,13 +83,7 @@ def without_paths(record: Record, suite_dir: Path) -> Record:
             return {key: plain(each) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [plain(each) for each in value]
-        if not isinstance(value, str):
-            return value
-        for pattern in _MACHINE:
-            value = pattern.sub("", value)
-        if len(suite_dir.parts) > 1:
-            value = value.replace(str(suite_dir), ".")
-        return home.abbreviate(value)
+        return plain_text(value, suite_dir) if isinstance(value, str) else value
 
     failure = record.failure
     if failure is not None:

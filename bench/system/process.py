@@ -129,6 +129,11 @@ class Child:
         self._code: int | None = None
         self._pipes = _Pipes(stdin, reply, log)
 
+    @property
+    def log(self) -> str:
+        """The end of what it has written to stdout and stderr."""
+        return self._pipes.log
+
     def say(self, line: bytes) -> None:
         """Send it one line; more can follow. What its pipe does not take now it gets while it is heard."""
         self._pipes.send(line + b"\n", last=False)

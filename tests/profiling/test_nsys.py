@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import CaseError, Unavailable
-from bench.profiling import nsys
+from bench.profiling import nsys, programs
 
 pytestmark = pytest.mark.workers
 
@@ -115,6 +115,7 @@ def test_a_profiled_process_in_a_session_of_its_own_ends_with_its_parent(on_path
 
 def test_without_nsys_it_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(programs.PLACES, "nsys", ())
     with pytest.raises(Unavailable, match="nsys is not on PATH"):
         nsys.profile(("true",), os.environ, tmp_path, 60)
 

@@ -208,7 +208,7 @@ class TorchPrepared:
 
     ``names`` are the outputs' names if the callable returns a plain tuple. ``program_tensors`` returns the tensors
     that the program owns, which may be outputs too; ``program`` is the module that holds them. ``more`` returns further
-    entries of the fairness report.
+    entries of the fairness report. ``runs_modules`` says that each call runs the modules of ``program`` in Python.
     """
 
     def __init__(
@@ -223,8 +223,10 @@ class TorchPrepared:
         program: Any = None,
         captures_graphs: bool = False,
         more: Callable[[], dict[str, Any]] = dict,
+        runs_modules: bool = False,
     ) -> None:
         self.captures_graphs = captures_graphs
+        self._runs_modules = runs_modules and not case.cuda_graph
         # Inductor's graphs write every call's outputs to the same memory, so two lanes would share it.
         self.max_lanes: int | None = 1 if captures_graphs else _STREAMS if context.device != "cpu" else None
         self._case = case
@@ -273,6 +275,15 @@ class TorchPrepared:
         report = _fairness(self._case, self._options, self._context.device, captor)
         report["inference_mode"] = all(lane.inference_mode for lane in self._lanes)
         return report | self._more()
+
+    def modules(self) -> dict[str, Any]:
+        """The modules that calls run in Python, by their paths below the model; none of a ScriptModule."""
+        import torch
+
+        if not self._runs_modules or not isinstance(self._program, torch.nn.Module):
+            return {}
+        named = {path: module for path, module in self._program.named_modules() if path}
+        return {path: module for path, module in named.items() if not isinstance(module, torch.jit.ScriptModule)}
 
     def close(self) -> None:
         """Release the model and the memory of all lanes."""

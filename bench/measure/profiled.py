@@ -1,0 +1,185 @@
+"""One case under a profiler: calls without it for comparison, then iterations that every tool shows by the same names.
+
+Nothing of this is a measurement of the case: a profiler slows what it looks at, each in another way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bench.measure.host import Phase
+from bench.measure.loop import quiet, warm_up
+from bench.measure.profilers import Profiler
+from bench.model import ranges
+from bench.model.data import Data
+from bench.model.profile import RangeKind
+from bench.model.seam import Clock, Lane, Modular, Prepared
+from bench.model.suite import Case, Policy
+from bench.system.cleanup import Cleanup
+from bench.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from bench.measure.cuda import CudaDriver
+
+PHASE = "profile"
+LEAST = 3
+# All iterations together take at most about so long, without the profiler.
+_LONGEST = 5 * NS_PER_S
+
+Ranged = Callable[[RangeKind, str], AbstractContextManager[Any]]
+Issue = Callable[[Ranged], None]
+_MODULES_UNKNOWN = "a call runs no Python modules (a compiled program or a captured graph), so modules have no ranges"
+_WARM_L2 = "l2: cold is not kept up here: the L2 cache is not flushed between iterations"
+
+
+class Profiled(Data, frozen=True, kw_only=True):
+    """What a worker knows of a profile beside what the tool saw: the same calls without it, in ns, and notes."""
+
+    unprofiled_ns: tuple[int, ...]
+    tool_version: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def profile(
+    prepared: Prepared,
+    case: Case,
+    policy: Policy,
+    profiler: Profiler,
+    clock: Clock,
+    phase: Phase,
+    out: Path,
+    *,
+    iterations: int,
+    modules: bool = False,
+) -> Profiled:
+    """Warm up, time ``iterations`` calls, and make as many again while ``profiler`` records them.
+
+    An iteration on a GPU is the copy of the inputs to it, one call, the copy of the outputs back, and one wait for all
+    of that; on a CPU it is the call. Calls that take long are fewer, 3 at least. Everything the profiler does is in the
+    phase ``profile``. With ``modules`` each module that a call runs in Python has a range by its path.
+    """
+    lane, notes = prepared.lanes(1)[0], []
+    with contextlib.ExitStack() as stack:
+        issue = stack.enter_context(_on_gpu(lane, case)) if lane.stream is not None else _on_cpu(lane)
+
+        def take() -> int:
+            start = clock.now()
+            issue(_without_ranges)
+            return clock.now() - start
+
+        with phase("warmup"):
+            warm_up(take, policy, clock)
+        with phase("unprofiled"), quiet():
+            unprofiled = [take() for _ in range(min(LEAST, iterations))]
+            count = max(len(unprofiled), min(iterations, int(_LONGEST // max(median(unprofiled), 1))))
+            unprofiled += [take() for _ in range(count - len(unprofiled))]
+        if count < iterations:
+            notes.append(f"{count} iterations in place of {iterations}, as each takes long")
+        if case.l2 == "cold":
+            notes.append(_WARM_L2)
+        by_path = prepared.modules() if modules and isinstance(prepared, Modular) else {}
+        if modules and not by_path:
+            notes.append(_MODULES_UNKNOWN)
+        with phase(PHASE):
+            notes += _record(profiler, issue, case, out, count, by_path)
+    return Profiled(unprofiled_ns=tuple(unprofiled), tool_version=profiler.version, notes=tuple(notes))
+
+
+def _record(
+    profiler: Profiler, issue: Issue, case: Case, out: Path, count: int, modules: Mapping[str, Any]
+) -> list[str]:
+    """The iterations with the profiler on, and one more with Python's frames; notes of what did not work."""
+    with quiet(), _named(modules, profiler.range_):
+        with profiler.on(out), profiler.range_("case", case.label), profiler.range_("phase", PHASE):
+            for number in range(count):
+                with profiler.range_("iteration", str(number)):
+                    issue(profiler.range_)
+        recording = profiler.stacks(out)
+        if recording is None:
+            return []
+        try:
+            with recording, profiler.range_("iteration", "0"):
+                issue(profiler.range_)
+        except RuntimeError as error:
+            return [f"no stacks: {error}"]
+    return []
+
+
+def _without_ranges(kind: RangeKind, name: str) -> AbstractContextManager[Any]:
+    return contextlib.nullcontext()
+
+
+def _on_cpu(lane: Lane) -> Issue:
+    def issue(range_: Ranged) -> None:
+        with range_("phase", ranges.CALL):
+            lane.call()
+
+    return issue
+
+
+@contextlib.contextmanager
+def _on_gpu(lane: Lane, case: Case) -> Iterator[Issue]:
+    """One request: copies between pinned memory and the device around the call, and one wait that blocks.
+
+    Measured requests ask the driver again and again whether they are done: a profiler would record each question.
+    """
+    from bench.measure.cuda import CudaDriver
+    from bench.measure.gpu_samples import Transfer, stream_of
+
+    driver, stream = CudaDriver(), stream_of(lane)
+    wait = _wait(driver, stream)
+    copies = Transfer(driver, lane, on=case.transfers)
+
+    def issue(range_: Ranged) -> None:
+        with range_("phase", ranges.H2D):
+            copies.host_to_device(stream)
+        with range_("phase", ranges.CALL):
+            lane.call()
+        with range_("phase", ranges.D2H):
+            outputs = copies.find_outputs(lane)
+            copies.device_to_host(outputs, stream)
+        with range_("phase", ranges.WAIT):
+            wait()
+
+    with Cleanup() as cleanup:
+        cleanup.callback(copies.close)
+        cleanup.callback(driver.synchronize)
+        yield issue
+
+
+def _wait(driver: CudaDriver, stream: int) -> Callable[[], object]:
+    """Wait for the stream: by torch's CUDA runtime where it is loaded, as torch.profiler sees that and no driver."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        waits: Callable[[], object] = torch.cuda.ExternalStream(stream).synchronize
+        return waits
+    return lambda: driver.check(driver.api.cuStreamSynchronize(stream))
+
+
+@contextlib.contextmanager
+def _named(modules: Mapping[str, Any], range_: Ranged) -> Iterator[None]:
+    """Each module opens a range by its path while its forward runs; the hooks are removed at the end."""
+    open_ranges: list[AbstractContextManager[Any]] = []
+
+    def begin(path: str) -> Callable[..., None]:
+        def hook(*_: object) -> None:
+            entered = range_("module", path)
+            entered.__enter__()
+            open_ranges.append(entered)
+
+        return hook
+
+    def end(*_: object) -> None:
+        open_ranges.pop().__exit__(None, None, None)
+
+    with Cleanup() as cleanup:
+        for path, module in modules.items():
+            cleanup.callback(module.register_forward_pre_hook(begin(path)).remove)
+            cleanup.callback(module.register_forward_hook(end, always_call=True).remove)
+        yield

@@ -1,0 +1,316 @@
+"""Profiles of a plan's cases: a worker each, under a tool or with one in it; stored whenever a case has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import re
+import shutil
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import msgspec
+
+import bench
+from bench.analysis import attribution
+from bench.backends import base
+from bench.errors import CaseError, StoreError, UsageError
+from bench.measure.profiled import PHASE
+from bench.measure.profilers import SIMULATED
+from bench.model.data import Data, digest
+from bench.model.events import Note, Started
+from bench.model.profile import CaseProfile, Condensed, Profile, ProfileRun, Tool
+from bench.model.run import Failure
+from bench.model.seam import Stage
+from bench.model.suite import Case
+from bench.profiling import layers, tools
+from bench.profiling.condense import condense
+from bench.runner import jobs
+from bench.runner.dispatch import Dispatcher, OnEvent
+from bench.runner.request import Request
+from bench.runner.run import new_session
+from bench.runner.session import Session
+from bench.runner.stages import Ready
+from bench.runner.toolchains import Interpreter, locate_failure
+from bench.store import artifacts, profiles
+from bench.store.files import check_writable
+from bench.store.privacy import plain_text
+from bench.system import process, scratch
+from bench.system.signals import stoppable
+
+ITERATIONS = 10
+# A file of so many cases is large, and making it takes long.
+MANY = 50
+
+
+class Asked(Data, frozen=True, kw_only=True):
+    """What is asked of a tool: ``iterations`` of each case, ranges for ``modules``, the ``kernel`` that ncu looks at,
+    and where its own reports are kept (``raw``, empty: nowhere). ``path`` is the file to write, empty for one in the
+    store.
+    """
+
+    tool: Tool
+    iterations: int = ITERATIONS
+    modules: bool = False
+    kernel: str = ""
+    raw: str = ""
+    path: str = ""
+
+
+class Collected(Data, frozen=True, kw_only=True):
+    """Profiles, the file that has them, and whether they are all that was asked for."""
+
+    profiles: ProfileRun
+    path: str
+    interrupted: bool = False
+
+
+def collect(request: Request, asked: Asked, on_event: OnEvent) -> Collected:
+    """Profile each case of a plan. One that cannot be is a row with the failure, and the others go on.
+
+    UsageError, before anything is made, for a tool that is not here or cannot look at any of the cases; StoreError if
+    the file, or a raw report, cannot be written.
+    """
+    request = msgspec.structs.replace(request, settings=msgspec.structs.replace(request.settings, prestart=1))
+    cases = request.plan.cases
+    with new_session(request, on_event) as session:
+        created = datetime.datetime.now(datetime.UTC)
+        here = session.header.environments["default"]
+        _check(request, asked, here.kind)
+        if len(cases) > MANY:
+            on_event(Note(text=f"{len(cases)} cases are profiled, one after the other: --select EXPR chooses some"))
+        identity = digest([request.suite.text, [case.id for case in cases], asked.tool, created.isoformat()])
+        session.open()
+        root = Path(request.settings.store)
+        path = Path(asked.path or profiles.path_of(root, here, request.suite.name, created, identity))
+        run = ProfileRun(
+            created=created.isoformat(timespec="seconds"),
+            version=bench.__version__,
+            tool=asked.tool,
+            suite=request.suite.name,
+            commit=session.header.commit,
+            environments=session.header.environments,
+        )
+        interrupted = False
+        with stoppable() as ignore_signals, contextlib.closing(_profiles(session, cases, asked, on_event)) as each:
+            try:
+                for one in each:
+                    run = msgspec.structs.replace(run, cases=(*run.cases, one))
+                    profiles.write(path, run)
+            except KeyboardInterrupt:
+                interrupted = True
+            ignore_signals()
+    if not run.cases:
+        raise KeyboardInterrupt
+    return Collected(profiles=run, path=str(path), interrupted=interrupted)
+
+
+def _check(request: Request, asked: Asked, kind: str) -> None:
+    """Everything that can be refused before the first worker starts on a device of ``kind``."""
+    if asked.iterations < 1:
+        raise UsageError(f"{asked.iterations} iterations", where="iterations", fix="--iterations 10")
+    if asked.kernel and asked.tool != "ncu":
+        raise UsageError(f"--kernel is for --tool ncu, not {asked.tool}", fix="leave --kernel out, or --tool ncu")
+    if asked.tool == "ncu" and not asked.kernel:
+        fix = "--kernel NAME; --tool nsys or --tool torch show the names"
+        raise UsageError("ncu replays a kernel many times, so it looks at one by its name", fix=fix)
+    if asked.tool == "layers":
+        layers.check_any(request.plan.cases)
+    elif kind == "cpu" and asked.tool in tools.AROUND:
+        what = f"{asked.tool} looks at what runs on a GPU, and this is on the CPU"
+        raise UsageError(what, where=f"--tool {asked.tool}", fix="--tool torch")
+    elif kind != "fake" and (missing := tools.recording(asked.tool, asked.kernel).missing()):
+        raise UsageError(missing.reason, where=f"--tool {asked.tool}", fix=missing.fix)
+    if asked.raw:
+        _check_raw(Path(asked.raw))
+    if asked.path and Path(asked.path).is_dir():
+        raise UsageError("this is a folder", where=asked.path, fix="--out FILE, or --store DIR for a folder of results")
+    check_writable(Path(asked.path).absolute().parent if asked.path else Path(request.settings.store))
+    artifacts.check_writable(Path(request.settings.cache))
+
+
+def _check_raw(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot be created: {error.strerror}", where=str(folder), fix="--raw DIR") from error
+    check_writable(folder)
+
+
+def _profiles(session: Session, cases: Sequence[Case], asked: Asked, on_event: OnEvent) -> Generator[CaseProfile]:
+    for number, case in enumerate(cases):
+        on_event(Started(label=case.label, done=number, total=len(cases)))
+        end = _layers(session, case) if asked.tool == "layers" else _profile(session, case, asked, on_event)
+        if isinstance(end, Failure):
+            on_event(Note(text=f"{case.label}: {end.kind} in {end.stage}: {end.message}"))
+            yield CaseProfile(case=case.id, label=case.label, failure=_plain_failure(end, session.suite_dir))
+        else:
+            yield CaseProfile(case=case.id, label=case.label, condensed=_plain(end, session.suite_dir))
+
+
+def _layers(session: Session, case: Case) -> Condensed | Failure:
+    """The layers of a case's engine, which are no events: their times are sums."""
+    end = layers.of_case(session, case)
+    if isinstance(end, Failure):
+        return end
+    profile = Profile(tool="layers", tool_version=end.runtime, case=case.id, label=case.label, layers=end)
+    return Condensed(profile=profile)
+
+
+def _profile(session: Session, case: Case, asked: Asked, on_event: OnEvent) -> Condensed | Failure:
+    """The artifacts of a case, a worker under the tool, and what that left, condensed."""
+    ready = session.artifacts(case, _stages(case))
+    if isinstance(ready, Failure):
+        return ready
+    assert isinstance(ready, Ready)
+    interpreter = session.interpreters[case.toolchain]
+    with scratch.folder() as out, scratch.folder() as own:
+        job = jobs.Profile(
+            case=case,
+            policy=session.header.policy,
+            artifacts=ready.folders,
+            scratch=str(own),
+            out=str(out),
+            tool=asked.tool,
+            iterations=asked.iterations,
+            modules=asked.modules,
+            shared=str(session.maker.shared()),
+            device=session.device,
+            suite_dir=str(session.suite_dir),
+            seed=session.settings.seed,
+            cold=session.settings.cold,
+        )
+        worker = _Worker(session, asked, out, on_event, simulated=base.load(case.backend).simulated)
+        try:
+            reply = worker.run(interpreter, job)
+            if isinstance(reply, Failure):
+                return locate_failure(reply, interpreter, case)
+            profile = worker.read(case)
+            profile = msgspec.structs.replace(
+                profile,
+                case=case.id,
+                label=case.label,
+                tool=asked.tool,
+                tool_version=profile.tool_version or reply.tool_version,
+                unprofiled_ns=reply.unprofiled_ns,
+                notes=(*profile.notes, *reply.notes),
+            )
+            condensed = Condensed(profile=profile) if profile.figures else _condensed(profile)
+        except CaseError as error:
+            return Failure(kind=type(error).__name__, stage="read", message=error.what, hint=error.fix)
+        except ValueError as error:
+            return Failure(kind="CaseError", stage="read", message=str(error), hint="profile the case again")
+        finally:
+            worker.keep_raw(case)
+    return condensed
+
+
+def _condensed(profile: Profile) -> Condensed:
+    named = attribution.attribute(profile)
+    share = attribution.share(named) if named.kernels else None
+    return msgspec.structs.replace(condense(named), attribution=share)
+
+
+def _stages(case: Case) -> Sequence[Stage]:
+    return base.load(case.backend).stages(case)
+
+
+class _Worker:
+    """The worker of one case, an ordinary new process with the tool's words before its command."""
+
+    def __init__(self, session: Session, asked: Asked, out: Path, on_event: OnEvent, *, simulated: bool) -> None:
+        self._session = session
+        self._asked = asked
+        self._out = out
+        self._on_event = on_event
+        self._tool = None if simulated else tools.recording(asked.tool, asked.kernel)
+        self._child: process.Child | None = None
+
+    def run(self, interpreter: Interpreter, job: jobs.Profile) -> jobs.Profiled | Failure:
+        """Its reply; a failure says whether the case ran without the tool."""
+        reply = self._dispatcher(self._tool.prefix(self._out) if self._tool else ()).run(
+            interpreter, job, job.case.label
+        )
+        if isinstance(reply, Failure):
+            return self._with_comparison(reply, interpreter, job)
+        assert isinstance(reply, jobs.Profiled)
+        return reply
+
+    def read(self, case: Case) -> Profile:
+        """What it recorded."""
+        if self._tool is None:
+            return msgspec.json.decode((self._out / SIMULATED).read_bytes(), type=Profile)
+        log = self._child.log if self._child else ""
+        return self._tool.read(self._out, case.id, case.label, log)
+
+    def keep_raw(self, case: Case) -> None:
+        """Copy the tool's own reports to the folder for them. StoreError if there is no room."""
+        if not self._asked.raw:
+            return
+        paths = self._tool.raw(self._out) if self._tool else [self._out / SIMULATED]
+        for path in paths:
+            target = Path(self._asked.raw) / f"{_slug(case)}.{path.name}"
+            try:
+                shutil.copyfile(path, target)
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    target.unlink()
+                what = f"the report of {case.label} cannot be written: {error.strerror}"
+                raise StoreError(what, where=str(target), fix="free some disk space, or --raw DIR") from error
+
+    def _dispatcher(self, prefix: Sequence[str]) -> Dispatcher:
+        def start(interpreter: Interpreter, job: jobs.Job, keep: Sequence[int], env: dict[str, str]) -> process.Child:
+            self._child = process.Child([*prefix, *interpreter.command], env, keep=keep)
+            return self._child
+
+        session = self._session
+        limit_ns, state = session.header.policy.timeout_ns, session.stations[0].card.state
+        return Dispatcher(limit_ns, session.settings.cold, self._on_event, state, start)
+
+    def _with_comparison(self, failure: Failure, interpreter: Interpreter, job: jobs.Profile) -> Failure:
+        """A failure, with what the tool says and whether the case runs without it.
+
+        In the phase in which a tool records it has run already; else, of one that the worker runs under, it is tried.
+        """
+        tool = self._asked.tool
+        around = self._tool is not None and tool in tools.AROUND and failure.kind != "Unavailable"
+        if failure.stage.partition(":")[0] == PHASE:
+            how = f"with {tool} recording; without it the case had run"
+        elif around and isinstance(self._dispatcher(()).run(interpreter, job, job.case.label), jobs.Profiled):
+            how = f"under {tool}; without it the case runs"
+        else:
+            return failure
+        failure = msgspec.structs.replace(failure, message=f"{failure.message} ({how})")
+        return failure if failure.hint or self._tool is None else self._with_reason(failure, job.case)
+
+    def _with_reason(self, failure: Failure, case: Case) -> Failure:
+        """A failure with what the tool wrote to the log, or why it left no report."""
+        assert self._tool is not None
+        try:
+            self._tool.read(self._out, case.id, case.label, failure.log)
+        except CaseError as error:
+            message = f"{failure.message}: {error.what}"
+            return msgspec.structs.replace(failure, message=message, hint=error.fix)
+        return failure
+
+
+def _slug(case: Case) -> str:
+    return re.sub(r"[^A-Za-z0-9_.=+-]+", "-", case.label)[:100].strip("-") + f"-{case.id[:8]}"
+
+
+def _plain_failure(failure: Failure, suite_dir: Path) -> Failure:
+    texts = {name: plain_text(getattr(failure, name), suite_dir) for name in ("message", "hint", "log", "where")}
+    return msgspec.structs.replace(failure, **texts)
+
+
+def _plain(condensed: Condensed, suite_dir: Path) -> Condensed:
+    """Without paths of this machine, which stacks have."""
+    profile = condensed.profile
+    calls = [
+        msgspec.structs.replace(call, stack=tuple(plain_text(frame, suite_dir) for frame in call.stack))
+        if call.stack
+        else call
+        for call in profile.calls
+    ]
+    notes = tuple(plain_text(note, suite_dir) for note in profile.notes)
+    return msgspec.structs.replace(condensed, profile=msgspec.structs.replace(profile, calls=tuple(calls), notes=notes))

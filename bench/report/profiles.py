@@ -1,0 +1,51 @@
+"""Profiles for a terminal: where the time of each case goes, the cases that failed, and where to look on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.model.profile import CaseProfile, Condensed, ProfileRun
+from bench.model.run import Failure
+from bench.report import cells, escape, layers, ncu, waterfall
+
+_VIEWERS = {
+    "torch": "ui.perfetto.dev or chrome://tracing opens the .json files in {raw}",
+    "nsys": "nsys-ui opens the .nsys-rep files in {raw}",
+    "ncu": "ncu-ui opens the .ncu-rep files in {raw}",
+    "layers": "layers have no report of their own",
+}
+
+
+def render(run: ProfileRun, *, width: int = 80, color: bool = False) -> str:
+    """A table of the cases, notes on each, and what failed."""
+    seen = [(case, case.condensed) for case in run.cases if case.condensed is not None]
+    lines = [_tables(run, seen, width, color)] if seen else []
+    lines += [text for case, condensed in seen for text in _notes(case, condensed)]
+    lines += [text for case in run.cases if case.failure for text in _failure(case)]
+    return "\n".join(line.rstrip("\n") for line in lines) + "\n"
+
+
+def viewer(run: ProfileRun, raw: str) -> str:
+    """How to look at the reports that were kept in the folder ``raw``."""
+    return _VIEWERS[run.tool].format(raw=raw)
+
+
+def _tables(run: ProfileRun, seen: Sequence[tuple[CaseProfile, Condensed]], width: int, color: bool) -> str:
+    if run.tool == "layers":
+        several = [(case, condensed.profile.layers) for case, condensed in seen]
+        return "\n".join(layers.render(case, each, width=width, color=color) for case, each in several if each)
+    if run.tool == "ncu":
+        return "\n".join(ncu.render(condensed.profile.figures, width=width) for _, condensed in seen)
+    return waterfall.render(run, width=width, color=color)
+
+
+def _notes(case: CaseProfile, condensed: Condensed) -> list[str]:
+    return [escape.line(f"{case.label}: {note}") for note in condensed.profile.notes]
+
+
+def _failure(case: CaseProfile) -> list[str]:
+    failure = case.failure
+    assert isinstance(failure, Failure)
+    lines = [f"{case.label}: {cells.failure(failure)}: {cells.message(failure)}"]
+    lines += [f"  fix: {failure.hint}"] if failure.hint else []
+    return [escape.line(line) for line in lines]

@@ -1,0 +1,170 @@
+"""The order of a profiled case: calls without the profiler first, then iterations in ranges, modules by their paths."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.measure.clock import FakeClock
+from bench.measure.profiled import profile
+from bench.model.profile import RangeKind
+from bench.model.seam import Buffer
+from bench.model.suite import Case, Input, Policy
+from bench.units import NS_PER_S
+
+NS_PER_MS = NS_PER_S // 1000
+
+CASE = Case(model="net", factory="zoo.py:net", inputs={"x": Input(shape=(1,))}, backend="eager")
+POLICY = Policy(warmup_calls=2, warmup_ns=1)
+
+
+class Log:
+    """What happens, in order: a profiler, a lane, phases and modules that note it."""
+
+    def __init__(self, call_ns: int = NS_PER_MS, modules: Sequence[str] = ()) -> None:
+        self.clock = FakeClock()
+        self.events: list[str] = []
+        self.version = "log 1"
+        self.stream = None
+        self.max_lanes = None
+        self.captures_graphs = False
+        self.recording = False
+        self._call_ns = call_ns
+        self._modules = {path: Module() for path in modules}
+
+    def lanes(self, count: int) -> Sequence[Any]:
+        return [self]
+
+    def fairness(self) -> dict[str, Any]:
+        return {}
+
+    def modules(self) -> dict[str, Any]:
+        return dict(self._modules)
+
+    def call(self) -> None:
+        self.events.append("call" if self.recording else "plain call")
+        self.clock.advance(self._call_ns)
+        for module in self._modules.values():
+            module()
+
+    def inputs(self) -> dict[str, Buffer]:
+        return {}
+
+    outputs = inputs
+
+    def poison(self) -> None:
+        raise AssertionError
+
+    def read(self) -> dict[str, Any]:
+        return {}
+
+    def early(self) -> None:
+        raise AssertionError
+
+    def stacks(self, out: Path) -> None:
+        return None
+
+    @contextlib.contextmanager
+    def range_(self, kind: RangeKind, name: str) -> Iterator[None]:
+        self.events.append(f"{kind} {name}")
+        yield
+        self.events.append(f"end {kind}")
+
+    @contextlib.contextmanager
+    def on(self, out: Path) -> Iterator[None]:
+        self.recording = True
+        self.events.append("on")
+        yield
+        self.events.append("off")
+        self.recording = False
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self.events.append(f"in {name}")
+        yield
+
+
+class Module:
+    """Calls its hooks, as a torch module does."""
+
+    def __init__(self) -> None:
+        self.before: list[Any] = []
+        self.after: list[Any] = []
+
+    def __call__(self) -> None:
+        for hook in self.before:
+            hook(self, ())
+        for hook in self.after:
+            hook(self, (), None)
+
+    def register_forward_pre_hook(self, hook: Any) -> Handle:
+        return Handle(self.before, hook)
+
+    def register_forward_hook(self, hook: Any, *, always_call: bool) -> Handle:
+        assert always_call
+        return Handle(self.after, hook)
+
+
+class Handle:
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        hooks.append(hook)
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        self._hooks.remove(self._hook)
+
+
+def profiled(log: Log, tmp_path: Path, iterations: int = 2, *, modules: bool = False, case: Case = CASE) -> Any:
+    return profile(
+        log, case, POLICY, log, log.clock, log.phase, tmp_path, iterations=iterations, modules=modules
+    )  # fmt: skip
+
+
+def test_calls_without_the_profiler_come_first(tmp_path: Path) -> None:
+    log = Log()
+    end = profiled(log, tmp_path)
+    assert end.unprofiled_ns == (NS_PER_MS, NS_PER_MS)
+    assert (end.tool_version, end.notes) == ("log 1", ())
+    begin = log.events.index("in unprofiled")
+    assert set(log.events[:begin]) == {"in warmup", "plain call"}
+    iteration = ["phase call", "call", "end phase", "end iteration"]
+    assert log.events[begin:] == [
+        "in unprofiled", "plain call", "plain call",
+        "in profile", "on", f"case {CASE.label}", "phase profile",
+        "iteration 0", *iteration, "iteration 1", *iteration,
+        "end phase", "end case", "off",
+    ]  # fmt: skip
+
+
+def test_modules_have_ranges_by_their_paths_while_the_profiler_is_on(tmp_path: Path) -> None:
+    log = Log(modules=("layer1", "layer1.conv"))
+    end = profiled(log, tmp_path, modules=True)
+    assert log.events.count("module layer1.conv") == 2
+    assert end.notes == ()
+    before = len(log.events)
+    log.call()
+    assert log.events[before:] == ["plain call"]  # the hooks are gone
+
+
+def test_a_call_that_runs_no_modules_is_noted(tmp_path: Path) -> None:
+    (note,) = profiled(Log(), tmp_path, modules=True).notes
+    assert note.startswith("a call runs no Python modules")
+
+
+@pytest.mark.parametrize(("call_ns", "expected"), [(NS_PER_S // 4, 20), (NS_PER_S, 5), (60 * NS_PER_S, 3)])
+def test_calls_that_take_long_are_fewer(tmp_path: Path, call_ns: int, expected: int) -> None:
+    log = Log(call_ns)
+    end = profiled(log, tmp_path, iterations=20)
+    assert len(end.unprofiled_ns) == log.events.count("call") == expected
+    assert bool(end.notes) == (expected < 20)
+
+
+def test_an_iteration_with_a_cold_cache_is_no_promise(tmp_path: Path) -> None:
+    import msgspec
+
+    (note,) = profiled(Log(), tmp_path, case=msgspec.structs.replace(CASE, l2="cold")).notes
+    assert note.startswith("l2: cold is not kept up")

@@ -1,0 +1,180 @@
+"""`trtbench profile` on the fake backend, whose profiles are simulated: what is stored, what fails, what is refused."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.errors import StoreError, UsageError
+from bench.model.events import Event, Started
+from bench.store import profiles
+from tests.conftest import Trtbench
+
+Suite = Callable[..., Path]
+GPU_PARTS = ("kernels", "copies", "launch", "wait", "tail", "unexplained")
+
+
+def document(trtbench: Trtbench) -> Path:
+    """The only file of profiles, which is all that the store has."""
+    (path,) = (each for each in trtbench.store.rglob("*") if each.is_file())
+    assert path.name.startswith("profile-")
+    return path
+
+
+@pytest.mark.workers
+def test_the_cases_of_a_suite_are_profiled_into_one_file(trtbench: Trtbench, fake_suite: Suite, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    assert trtbench("profile", fake_suite(), "--iterations", 3, "--raw", raw) == 0
+    path = document(trtbench)
+    assert f"stored: {path}" in trtbench.out
+    assert str(raw) in trtbench.out
+    assert trtbench.err.count("net/fake/fp32/batch=") == 2  # a line of progress for each
+    stored = bench.read_profiles(path)
+    assert stored == bench.read_profiles(store=trtbench.store)
+    assert [each.label for each in stored.cases] == ["net/fake/fp32/batch=1", "net/fake/fp32/batch=8"]
+    assert stored.suite == "rehearsal"
+    assert stored.environments["default"].kind == "fake"
+    for each in stored.cases:
+        assert each.condensed is not None
+        profile = each.condensed.profile
+        assert (profile.case, profile.label, profile.tool) == (each.case, each.label, "torch")
+        assert len(profile.unprofiled_ns) == len(each.condensed.parts) == 3
+        assert [kernel.module for kernel in profile.kernels] == ["encoder.0", "encoder.1", "encoder.1", "head"]
+        assert {copy.kind for copy in profile.copies} == {"h2d", "d2h"}
+        (iteration,) = (each for each in profile.ranges if each.kind == "iteration")
+        assert (iteration.start, iteration.end) == (0, 1_000_000)
+        for parts in each.condensed.parts:
+            assert sum(getattr(parts, name) for name in GPU_PARTS) == parts.window
+        assert each.condensed.kernel_ns == (100_000, 200_000, 100_000, 200_000)
+    assert len([*raw.iterdir()]) == 2
+    # Nothing that reads runs takes it for one.
+    assert trtbench("runs", "--rehearsals") == 2
+    assert "there are no runs" in trtbench.err
+
+
+@pytest.mark.workers
+def test_a_case_that_fails_is_a_row_and_the_others_go_on(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[{name: fake, fail: raise}, {name: fake, fail_profile: segfault}, fake]")
+    assert trtbench("profile", suite, "--select", "batch=1") == 1
+    failed, crashed, good = bench.read_profiles(document(trtbench)).cases
+    assert failed.failure is not None
+    assert (failed.failure.stage, failed.condensed) == ("first_call", None)
+    assert "without it" not in failed.failure.message
+    assert crashed.failure is not None
+    assert (crashed.failure.kind, crashed.failure.stage) == ("Crash", "profile")
+    assert crashed.failure.message.endswith("(with torch recording; without it the case had run)")
+    assert good.condensed is not None
+    assert good.failure is None
+    assert "Crash in profile: the worker was ended by SIGSEGV" in trtbench.out
+    assert "Traceback" not in trtbench.out + trtbench.err
+
+
+@pytest.mark.workers
+def test_layers_are_profiles_too(trtbench: Trtbench, fake_suite: Suite, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "layers.json"
+    out.parent.mkdir()
+    assert trtbench("profile", fake_suite(), "--select", "batch=8", "--tool", "layers", "--out", out) == 0
+    assert "tanh of x" in trtbench.out
+    assert not trtbench.store.exists()
+    (only,) = bench.read_profiles(out).cases
+    assert only.condensed is not None
+    assert only.condensed.profile.layers is not None
+    assert [layer.kind for layer in only.condensed.profile.layers.layers] == ["Reformat", "Tanh"]
+
+
+@pytest.mark.workers
+def test_what_was_profiled_before_an_interrupt_is_kept(trtbench: Trtbench, fake_suite: Suite) -> None:
+    request = bench.request(fake_suite(), store=trtbench.store)
+
+    def interrupt_the_second(event: Event) -> None:
+        if isinstance(event, Started) and event.done == 1:
+            raise KeyboardInterrupt
+
+    kept = bench.profile(request, iterations=3, on_event=interrupt_the_second)
+    assert kept.interrupted
+    assert len(kept.cases) == 1
+    assert bench.read_profiles(document(trtbench)).cases == kept.cases
+
+
+@pytest.mark.workers
+def test_a_disk_that_fills_is_one_error_and_leaves_nothing(trtbench: Trtbench, fake_suite: Suite) -> None:
+    request = bench.request(fake_suite(), select="batch=1", store=trtbench.store)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_the_disk(event: Event) -> None:
+        if getattr(event, "phase", "") == "unprofiled":  # the worker has its own limit by now
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+
+    try:
+        with pytest.raises(StoreError, match="cannot be written: File too large") as caught:
+            bench.profile(request, iterations=3, on_event=fill_the_disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "--store DIR" in caught.value.fix
+    assert not [each for each in trtbench.store.rglob("*") if each.is_file()]
+
+
+BAD = {
+    "ncu without a kernel": (["--tool", "ncu"], "looks at one by its name"),
+    "a kernel for another tool": (["--kernel", "gemm"], "--kernel is for --tool ncu, not torch"),
+    "a GPU's tool on a CPU": (["--tool", "nsys", "--backend", "eager", "--device", "cpu"], "fix: --tool torch"),
+    "an unknown tool": (["--tool", "gdb"], "invalid choice: 'gdb'"),
+    "no iterations": (["--iterations", "0"], "'0' is not an integer of 1 or more"),
+    "a selection that matches nothing": (["--select", "batch=3"], "batch"),
+    "a raw folder that is a file": (["--raw", __file__], "cannot be created: File exists"),
+    "an output in a folder that is a file": (["--out", f"{__file__}/p.json"], "cannot be written"),
+    "an output that is a folder": (["--out", Path(__file__).parent], "this is a folder"),
+    "layers of what has none": (["--tool", "layers", "--backend", "eager", "--device", "cpu"], "cannot report layers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_message(trtbench: Trtbench, fake_suite: Suite, name: str) -> None:
+    arguments, expected = BAD[name]
+    assert trtbench("profile", fake_suite(), *arguments) == 2
+    assert expected in trtbench.err
+    assert "Traceback" not in trtbench.err
+    assert not trtbench.store.exists()
+
+
+def test_a_suite_must_be_named(trtbench: Trtbench) -> None:
+    assert trtbench("profile") == 2
+    assert "fix: trtbench profile suites/smoke.yaml --select" in trtbench.err
+
+
+def test_the_api_knows_its_tools(fake_suite: Suite, tmp_path: Path) -> None:
+    request = bench.request(fake_suite(), store=tmp_path / "results", cache=tmp_path / "cache")
+    with pytest.raises(UsageError, match=r"unknown tool 'nsis'\. Did you mean 'nsys'"):
+        bench.profile(request, tool="nsis")  # type: ignore[arg-type]
+
+
+@pytest.mark.torch
+@pytest.mark.long
+def test_every_pytorch_backend_is_profiled_on_a_cpu(trtbench: Trtbench, tmp_path: Path) -> None:
+    (tmp_path / "zoo.py").write_text(
+        "import torch\n\n\ndef net():\n"
+        "    block = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU())\n"
+        "    return torch.nn.Sequential(block, torch.nn.Linear(8, 4))\n"
+    )
+    suite = tmp_path / "cpu.yaml"
+    suite.write_text(
+        "schema: 1\nname: cpu\ndevice: cpu\nmodels:\n  net:\n    factory: zoo.py:net\n"
+        "    inputs: {input: {shape: [batch, 8], dtype: float32}}\n"
+        "matrix: {model: [net], backend: [eager, inductor, torchscript, aoti], batch: [2]}\n"
+    )
+    assert trtbench("profile", suite, "--modules", "--format", "json") == 0
+    cases = {each["label"].split("/")[1]: each["condensed"] for each in json.loads(trtbench.out)["cases"]}
+    assert cases.keys() == {"eager", "inductor", "torchscript", "aoti"}
+    for condensed in cases.values():
+        operators = {each["name"] for each in condensed["profile"]["ranges"] if each["kind"] == "operator"}
+        assert operators
+        assert len(condensed["parts"]) == len(condensed["profile"]["unprofiled_ns"]) == 10
+    names = [each["name"] for each in cases["eager"]["profile"]["ranges"] if each["kind"] == "module"]
+    assert names == ["0", "0.0", "0.1", "1"]
+    assert profiles.files(trtbench.store) == [document(trtbench)]
+    assert str(tmp_path) not in document(trtbench).read_text()

@@ -1,0 +1,121 @@
+"""`trtbench profile` on a GPU: what is attributed, what is unexplained, and how its busy time compares with `gpu`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+import bench
+from bench.analysis import attribution
+from bench.model.profile import CaseProfile
+from tests.conftest import Trtbench
+
+pytestmark = pytest.mark.gpu
+
+SUITE = """\
+schema: 1
+name: profiled
+device: cuda
+models: {net: {factory: zoo.py:net, inputs: {x: {shape: [batch, 3, 64, 64]}}}}
+matrix:
+  backend: [eager, inductor, {name: inductor, mode: reduce-overhead}]
+  precision: [fp16]
+  batch: [16]
+  include: [{model: net, backend: eager, precision: fp16, batch: 16, cuda_graph: on}]
+measure: {replicates: 1, max_time: 1s, boundaries: [gpu, latency]}
+"""
+ZOO = """\
+import torch
+
+def net():
+    layers = [torch.nn.Conv2d(3, 64, 3, padding=1)]
+    for _ in range(6):
+        layers += [torch.nn.Conv2d(64, 64, 3, padding=1), torch.nn.BatchNorm2d(64), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers).requires_grad_(False)
+"""
+WAITING = """\
+import torch
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        if x.sum().item() > 1e30:
+            return x
+        return x * 2
+
+def net():
+    return Net()
+"""
+TOOLS = ["torch", pytest.param("nsys", marks=pytest.mark.skipif(not shutil.which("nsys"), reason="nsys is not here"))]
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    (tmp_path / "zoo.py").write_text(ZOO)
+    path = tmp_path / "profiled.yaml"
+    path.write_text(SUITE.replace("{x:", "{input:"))
+    return path
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_time_of_an_inference_is_explained(trtbench: Trtbench, suite: Path, tool: str) -> None:
+    assert trtbench("run", suite) == 0
+    (run,) = trtbench.runs()
+    held = {
+        record.case: median(each.samples)
+        for record in run.records
+        for each in record.measurements
+        if each.boundary == "gpu"
+    }
+    assert trtbench("profile", suite, "--tool", tool, "--modules", "--iterations", 20) == 0, trtbench.out
+    stored = bench.read_profiles(store=trtbench.store)
+    assert len(stored.cases) == 4
+    for case in stored.cases:
+        check(case)
+        if case.case in held:
+            check_against(case, held[case.case])
+    eager = next(each for each in stored.cases if "/eager/" in each.label and "graph" not in each.label)
+    assert eager.condensed is not None
+    assert {"0", "1", "2"} <= {kernel.module for kernel in eager.condensed.profile.kernels}
+
+
+def check(case: CaseProfile) -> None:
+    """All kernels belong to an iteration, and at most 5 % of its time is unexplained."""
+    assert case.condensed is not None, case.failure
+    profile = case.condensed.profile
+    share = attribution.share(profile)
+    assert share.total_ns, case.label
+    assert share.iteration_ns >= 0.99 * share.total_ns, case.label
+    shares = [parts.unexplained / parts.window for parts in case.condensed.parts]
+    assert median(shares) <= 0.05, case.label
+    assert {copy.kind for copy in profile.copies} >= {"h2d", "d2h"}, case.label
+    assert profile.unprofiled_ns
+    replayed = "graph" in case.label or "reduce-overhead" in case.label
+    assert any(kernel.node is not None for kernel in profile.kernels) == replayed, case.label
+
+
+def check_against(case: CaseProfile, gpu_ns: float) -> None:
+    """Kernels are no longer than the boundary `gpu`, which includes the gaps between them, by more than a profiler's
+    own effect on clocks.
+    """
+    assert case.condensed is not None
+    busy = median(parts.busy for parts in case.condensed.parts)
+    assert busy <= gpu_ns + max(0.1 * gpu_ns, 20_000), case.label
+
+
+def test_a_line_that_waits_is_named(trtbench: Trtbench, tmp_path: Path) -> None:
+    (tmp_path / "zoo.py").write_text(WAITING)
+    path = tmp_path / "waits.yaml"
+    path.write_text(
+        "schema: 1\nname: waits\ndevice: cuda\n"
+        "models: {net: {factory: zoo.py:net, inputs: {x: {shape: [batch, 64]}}}}\n"
+        "matrix: {backend: [eager], precision: [fp16], batch: [4]}\n"
+    )
+    assert trtbench("profile", path, "--tool", "torch") == 0
+    (case,) = bench.read_profiles(store=trtbench.store).cases
+    assert case.condensed is not None
+    frames = [frame for call in case.condensed.profile.calls for frame in call.stack]
+    assert any(frame.endswith("zoo.py:5 forward") for frame in frames)
+    assert str(tmp_path) not in "".join(frames)

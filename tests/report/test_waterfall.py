@@ -1,0 +1,183 @@
+"""The waterfall of a run's cases: what the table shows, what its notes say, and the same as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.analysis import waterfall as parts_of
+from bench.analysis import waterfalls
+from bench.analysis.waterfalls import ELSEWHERE, RunWaterfalls
+from bench.model.profile import CaseProfile, Condensed, Parts, Profile, ProfileRun
+from bench.model.run import Failure, Measurement, Record, Run
+from bench.model.suite import Case
+from bench.report import waterfall
+from tests import profile_kit
+from tests.profile_kit import US, Timeline
+from tests.store import kit
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "waterfall"
+NAMES = ("eager", "inductor", "aoti", "onnxruntime", "tensorrt")
+CASES = {name: kit.case("net", backend=name) for name in NAMES}
+
+
+def condensed(profile: Profile) -> Condensed:
+    return Condensed(profile=profile, parts=parts_of.parts(profile))
+
+
+def of(case: Case, end: Profile | Failure | None) -> CaseProfile:
+    if isinstance(end, Failure):
+        return CaseProfile(case=case.id, label=case.label, failure=end)
+    return CaseProfile(case=case.id, label=case.label, condensed=condensed(end) if end else None)
+
+
+def file(**profiles: Profile | Failure | None) -> ProfileRun:
+    cases = tuple(of(CASES[name], end) for name, end in profiles.items())
+    environments = {"default": kit.environment()}
+    return ProfileRun(
+        created="2026-11-28T10:00:00+00:00", version="1", tool="nsys", environments=environments, cases=cases
+    )
+
+
+def decoder() -> Timeline:
+    timeline = Timeline()
+    with timeline.range("iteration", "0"):
+        timeline.launch("all", 10 * US)
+        timeline.sync(return_ns=5 * US, stack=("model.py:7 forward",))
+        timeline.launch("gemm", 100 * US)
+        timeline.sync()
+    return timeline
+
+
+def run(*, times: dict[str, int] | None = None) -> Run:
+    of_inductor = {"gpu_unheld": 150 * US, "latency": 170 * US}
+    several = {"eager": times or {"gpu": 90 * US, "latency": 200 * US}, "inductor": of_inductor}
+    records = tuple(
+        Record(
+            case=CASES[name].id,
+            label=CASES[name].label,
+            measurements=tuple(Measurement(boundary=boundary, samples=(ns,) * 60) for boundary, ns in each.items()),  # type: ignore[arg-type]
+        )
+        for name, each in several.items()
+    )
+    return Run(header=kit.header(tuple(CASES.values())), records=records, path="small.jsonl")
+
+
+@pytest.fixture
+def several() -> RunWaterfalls:
+    failure = Failure(kind="Timeout", stage="profile", message="took 600 s", hint="--iterations 3")
+    profiles = file(
+        eager=profile_kit.eager(3).profile(unprofiled_ns=(140 * US,)),
+        inductor=decoder().profile(unprofiled_ns=(120 * US,)),
+        aoti=failure,
+        tensorrt=profile_kit.replayed(3, kernels=6).profile(unprofiled_ns=(150 * US,)),
+    )
+    cases = waterfalls.of_run(run(), [profiles])
+    return RunWaterfalls(run="20261123T101500Z-small-1a2b3c4", cases=cases, make="trtbench profile suites/small.yaml")
+
+
+@pytest.mark.parametrize("width", [66, 80, 160])
+def test_the_table_is_as_it_was(several: RunWaterfalls, width: int) -> None:
+    shown = waterfall.show(several, width=width)
+    assert max(map(len, shown.splitlines())) <= width
+    assert shown == (GOLDEN / f"table-{width}.txt").read_text()
+
+
+def test_markdown_is_as_it_was(several: RunWaterfalls) -> None:
+    assert waterfall.markdown(several) == (GOLDEN / "table.md").read_text()
+
+
+def test_csv_and_json_have_raw_numbers(several: RunWaterfalls) -> None:
+    rows = list(csv.DictReader(io.StringIO(waterfall.csv([several]))))
+    assert [(row["label"], row["window_ns"], row["gpu_ns"], row["failure_kind"]) for row in rows] == [
+        (CASES["eager"].label, "173000", "90000.0", ""),
+        (CASES["inductor"].label, "131000", "", ""),
+        (CASES["aoti"].label, "", "", "Timeout"),
+        (CASES["onnxruntime"].label, "", "", ""),
+        (CASES["tensorrt"].label, "144000", "", ""),
+    ]
+    assert (rows[0]["busy_ns"], rows[0]["run"]) == ("80000", several.run)
+    document = json.loads(waterfall.json([several]))["runs"][0]
+    assert document["run"] == several.run
+    eager, inductor, *_ = document["cases"]
+    assert (eager["parts"]["kernels"], eager["parts"]["wait"]) == (80 * US, 0)
+    assert inductor["waits"][0]["where"] == "model.py:7 forward"
+
+
+def test_the_newest_profile_counts_and_a_failure_only_without_any() -> None:
+    failure = Failure(kind="Timeout", stage="profile", message="took 600 s")
+    old = file(eager=profile_kit.eager(1).profile(), inductor=profile_kit.eager(1).profile())
+    new = file(eager=profile_kit.replayed(2).profile(), inductor=failure, tensorrt=failure)
+    read: list[int] = []
+
+    def files():  # type: ignore[no-untyped-def]
+        for number, each in enumerate((new, old, old)):
+            read.append(number)
+            yield each
+
+    only = {CASES["eager"].id, CASES["inductor"].id}
+    eager, inductor = waterfalls.of_run(run(), files(), only)
+    assert (eager.iterations, inductor.iterations, inductor.failure) == (2, 1, None)
+    assert read == [0, 1]
+    assert waterfalls.of_run(run(), [new])[4].failure == failure
+
+
+def test_profiles_of_another_environment_say_so() -> None:
+    profiles = file(eager=profile_kit.eager(1).profile())
+    other = {"default": kit.environment(libraries={"torch": "9"})}
+    here, _, *_ = waterfalls.of_run(run(), [profiles])
+    there, _, *_ = waterfalls.of_run(run(), [msgspec.structs.replace(profiles, environments=other)])
+    assert (here.notes, there.notes) == ((), (ELSEWHERE,))
+
+
+def test_layers_alone_are_no_profile() -> None:
+    layers = ProfileRun(created="", version="", tool="layers", cases=(of(CASES["tensorrt"], None),))
+    assert waterfalls.of_profiles(layers) == ()
+    assert waterfalls.of_run(run(), [layers])[4].tool == ""
+
+
+def test_a_bar_adds_up_and_shows_the_largest_remainders() -> None:
+    assert waterfall.bar(Parts(window=100, kernels=100)) == "█" * 20
+    assert waterfall.bar(Parts(window=100, kernels=52, launch=26, tail=22), 4) == "██▒·"
+    assert waterfall.bar(Parts(window=3, operators=1, threads=1, python=1), 10) == "████░░░▒▒▒"
+    assert waterfall.bar(Parts(window=0)) == ""
+    for launch in range(1, 30):
+        assert len(waterfall.bar(Parts(window=100, kernels=100 - launch - 1, launch=launch, wait=1))) == 20
+
+
+def test_what_is_to_be_doubted_has_a_note() -> None:
+    timeline = Timeline()
+    with timeline.range("iteration", "0"):
+        timeline.launch("gemm", 10 * US)
+        timeline.python(50 * US)
+    profile = timeline.profile(unprofiled_ns=(20 * US,))
+    calm = msgspec.structs.replace(profile, unprofiled_ns=(55 * US,))
+    unknown = msgspec.structs.replace(
+        profile, calls=(), kernels=tuple(msgspec.structs.replace(k, call=None) for k in profile.kernels)
+    )
+    assert any("times as long" in note for note in notes(profile))
+    assert notes(calm) == []
+    assert any("no event explains" in note for note in notes(unknown))
+
+
+def notes(profile: Profile) -> list[str]:
+    return waterfall.notes(waterfalls.of_profiles(file(eager=profile)))
+
+
+def test_texts_of_a_file_cannot_steer_a_terminal() -> None:
+    case = CASES["eager"]
+    evil = CaseProfile(case=case.id, label="net\x1b[31m", condensed=condensed(decoder().profile()))
+    assert evil.condensed is not None
+    call = msgspec.structs.replace(evil.condensed.profile.calls[1], stack=("a\x1b]8;;b",))
+    calls = (evil.condensed.profile.calls[0], call, *evil.condensed.profile.calls[2:])
+    profile = msgspec.structs.replace(evil.condensed.profile, calls=calls)
+    evil = msgspec.structs.replace(evil, condensed=msgspec.structs.replace(evil.condensed, profile=profile))
+    each = ProfileRun(created="", version="", tool="nsys", cases=(evil,))
+    shown = waterfall.render(each)
+    assert "\x1b" not in shown
+    assert "a\\x1b]8;;b" in shown
