@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bench.analysis.compare import Comparison as Comparison
     from bench.analysis.compare import Pair
     from bench.analysis.duel import Match
+    from bench.analysis.explain import Explanation
     from bench.analysis.history import History
     from bench.analysis.payback import RunPayback
     from bench.analysis.rows import Row
@@ -71,6 +72,7 @@ __all__ = [
     "duel",
     "estimate",
     "execute",
+    "explain",
     "find",
     "history",
     "layers",
@@ -618,6 +620,36 @@ def write_trace(profile: CaseProfile, out: str | os.PathLike[str]) -> Path:
     path = Path(out)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def explain(
+    a: str,
+    b: str,
+    *,
+    file: str | os.PathLike[str] = "",
+    across: str | Sequence[str] = (),
+    store: str | os.PathLike[str] = RESULTS,
+) -> Explanation:
+    """Why case ``b`` takes longer than case ``a``, or less long: by parts of the model, with causes and kernels.
+
+    Args:
+        a: ``FILE:CASE``, where FILE has profiles, or layers as ``trtbench layers --format json`` prints them; FILE
+            alone if it has one case, CASE alone of ``file``. A CASE is a label, an id or the beginning of one, or parts
+            of a label that no other case has.
+        b: likewise; by default of the same file.
+        file: a file of profiles by its path, its name or the beginning of that; the newest in ``store`` by default.
+        across: ``model`` or ``size``, in which the cases may differ.
+        store: the folder of runs and profiles.
+
+    Raises:
+        UsageError: no case or several fit, the case failed, or the two are of different models or sizes.
+        StoreError: the file cannot be read.
+    """
+    from bench.analysis import explain
+    from bench.profiling import sides
+
+    named = (across,) if isinstance(across, str) else tuple(across)
+    return explain.explain(*sides.find(a, b, Path(store), os.fspath(file)), across=[name for name in named if name])
 
 
 # --------------------------------------------------------------------------------------------------------- results

@@ -45,6 +45,50 @@ def centernet(classes: int = 80, weights: str | None = None) -> Any:
     return CenterNet()
 
 
+def resnet50_with_tap(tap: str = "", weights: str | None = None) -> Any:
+    """torchvision's ResNet-50: images [batch, 3, H, W] in, ``output`` [batch, 1000] out.
+
+    With a ``tap``, the path of a bottleneck (``layer1.1``), also ``tap``: what its last convolution, with the batch
+    normalisation after it, gives to the sum. A runtime that has to return this tensor cannot compute the convolution,
+    the sum and the ReLU in one kernel, as it does otherwise. The sum is not in place, so that the tensor is kept.
+
+    Raises:
+        ModuleNotFoundError: torch or torchvision is not installed; the message has the command that installs it.
+        ValueError: ``tap`` is no bottleneck.
+    """
+    _require("resnet50_with_tap")
+    import torch
+    from torchvision.models import resnet
+
+    taps: list[Any] = []
+
+    class Block(resnet.Bottleneck):  # type: ignore[misc]  # torch is imported late, so its types are not known here
+        tapped = False
+
+        def forward(self, x: Any) -> Any:
+            y = self.relu(self.bn1(self.conv1(x)))
+            y = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(y)))))
+            if self.tapped:
+                taps.append(y)
+            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+    class Tapped(resnet.ResNet):  # type: ignore[misc]
+        def forward(self, x: Any) -> dict[str, Any]:
+            taps.clear()
+            output = super().forward(x)
+            return {"output": output, "tap": taps.pop()} if taps else {"output": output}
+
+    model = Tapped(Block, [3, 4, 6, 3])
+    if weights is not None:
+        model.load_state_dict(torch.hub.load_state_dict_from_url(resnet.ResNet50_Weights[weights].url))
+    if tap:
+        blocks = [name for name, module in model.named_modules() if isinstance(module, Block)]
+        if tap not in blocks:
+            raise ValueError(f"{tap!r} is no bottleneck of a ResNet-50: {', '.join(blocks)}")
+        model.get_submodule(tap).tapped = True
+    return model
+
+
 def vit_b_16(weights: str | None = None) -> Any:
     """torchvision's ViT-B/16: float images [batch, 3, 224, 224] in, logits [batch, 1000] out.
 

@@ -351,6 +351,29 @@ def _trace(commands: _Commands) -> None:
     )
 
 
+def _explain(commands: _Commands) -> None:
+    explain = commands.add_parser(
+        "explain",
+        parents=[_store(), _common()],
+        help="why case B takes longer than case A, by the parts of the model and their kernels",
+        epilog="exit codes: 0 explained; 2 bad input, or cases of different models or sizes.",
+    )
+    explain.add_argument(
+        "a",
+        type=_word,
+        metavar="A",
+        help="a case of profiles: FILE:CASE, or CASE of the newest file, e.g. resnet50/eager/batch=1; FILE may also be "
+        "what `trtbench layers --format json` printed",
+    )
+    explain.add_argument("b", type=_word, metavar="B", help="likewise; CASE alone is of A's file")
+    explain.add_argument("--in", dest="file", type=_word, metavar="FILE", help="the profiles that CASE alone is of")
+    explain.add_argument(
+        "--across", choices=("model", "size"), action="append", default=[], help="although the cases differ in it"
+    )
+    explain.add_argument("--top", type=_positive, default=10, metavar="N", help="the N parts that differ most")
+    explain.add_argument("--format", choices=("text", "json", "markdown"), default="text")
+
+
 def _doctor(commands: _Commands) -> None:
     parents = [_store(), _common()]
     doctor = commands.add_parser("doctor", parents=parents, help="what this machine can run, and how to get the rest")
@@ -548,5 +571,5 @@ def _positive(text: str) -> int:
 # Each adds one command, in the order of --help.
 _COMMANDS = (
     _run, _show, _compare, _duel, _calibrate, _history, _report, _runs, _list, _layers, _profile, _kernels, _trace,
-    _doctor, _selftest, _schema,
+    _explain, _doctor, _selftest, _schema,
 )  # fmt: skip

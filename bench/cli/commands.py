@@ -378,6 +378,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "profile": profile.profile,
     "kernels": waterfall.kernels,
     "trace": waterfall.trace,
+    "explain": comparing.explain,
     "doctor": _doctor,
     "selftest": _selftest,
     "schema": _schema,

@@ -1,4 +1,4 @@
-"""Runs against each other: `trtbench compare`, `calibrate` and `history`."""
+"""Runs and cases against each other: `trtbench compare`, `calibrate`, `history` and `explain`."""
 
 from __future__ import annotations
 
@@ -106,4 +106,20 @@ def history(arguments: argparse.Namespace) -> int:
         output.say("\n".join(view.render(each, **output.screen()) for each in histories), end="")
     else:
         output.say(getattr(view, arguments.format)(histories), end="")
+    return 0
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    """Print why one case takes longer than another."""
+    from bench import api
+    from bench.report import explain as view
+
+    options = {"file": arguments.file or "", "across": arguments.across, "store": arguments.store}
+    explanation = api.explain(arguments.a, arguments.b, **options)
+    if arguments.format == "json":
+        output.say(view.json(explanation), end="")
+    elif arguments.format == "markdown":
+        output.say(view.markdown(explanation, most=arguments.top), end="")
+    else:
+        output.say(view.render(explanation, most=arguments.top, **output.screen()), end="")
     return 0

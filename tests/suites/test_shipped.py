@@ -18,7 +18,7 @@ from bench.suite import plan, reader
 
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
-    "axes", "centernet", "clock", "compile_modes", "fx2trt_resnet18", "native_resnet50", "overlap", "smoke",
+    "axes", "centernet", "clock", "compile_modes", "explain", "fx2trt_resnet18", "native_resnet50", "overlap", "smoke",
     "transformers", "vision",
 ]  # fmt: skip
 each = pytest.mark.parametrize("name", SHIPPED)
@@ -187,3 +187,20 @@ def test_the_vit_has_a_last_layer_that_is_not_zero_and_keeps_that_of_a_checkpoin
     monkeypatch.setitem(sys.modules, "torchvision", stand_in)
     weight = zoo().vit_b_16(weights=weights).heads.head.weight
     assert weight.std().item() == pytest.approx(0.0 if weights else 0.02, rel=0.01)
+
+
+@pytest.mark.torch
+def test_a_tap_is_a_second_output_and_changes_nothing_else() -> None:
+    torch = pytest.importorskip("torch")
+    torchvision = pytest.importorskip("torchvision")
+    x = torch.randn(1, 3, 32, 32)
+    torch.manual_seed(0)
+    tapped = zoo().resnet50_with_tap(tap="layer1.1").eval()
+    plain = torchvision.models.resnet50().eval()
+    plain.load_state_dict(tapped.state_dict())
+    found = tapped(x)
+    assert list(found) == ["output", "tap"]
+    assert torch.equal(found["output"], plain(x))
+    assert found["tap"].shape == (1, 256, 8, 8)
+    with pytest.raises(ValueError, match="'layer9' is no bottleneck"):
+        zoo().resnet50_with_tap(tap="layer9")

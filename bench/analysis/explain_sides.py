@@ -1,0 +1,276 @@
+"""One side of an explanation: the units that a profile or the layers of an engine consist of, and the gaps between."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+
+from bench.analysis import explain_names, operators
+from bench.analysis.operators import Family
+from bench.model.data import Data
+from bench.model.profile import Condensed, Copy, Kernel, Layer, Layers, Profile, Range
+
+# Operators of CPU profiles that only call others: their own time is the host's.
+_WRAPPER = re.compile(
+    r"Torch-Compiled Region|CompiledFxGraph|CompiledFunction|TorchDynamo|AOTDispatcher|Pregraph|ProfilerStep|graph_call"
+)
+# Those whose own time is that of kernels which a compiler generated, where it is not this short, ns.
+_COMPILED = re.compile(r"CompiledFxGraph|CompiledFunction|^forward$|^TensorExpr")
+_LEAST_GENERATED = 5_000
+GENERATED = "generated code"
+_GAPS = {
+    "launch": "the GPU is idle while the host issues",
+    "wait": "the GPU is idle while the host waits or does something else",
+    "tail": "after the last work on the GPU",
+    "unexplained": "not explained by events of the profile",
+}
+
+
+class Unit(Data, frozen=True, kw_only=True):
+    """One kernel, copy, layer of an engine or operator on a CPU, in the order in which they run; ``ns`` of one
+    inference.
+
+    ``names`` are the modules or nodes that it computes; ``span``: all between the first and the last of them.
+    ``operators`` are the types of what is in it, as far as the tool tells. ``tactic`` is the kernel of a layer.
+    ``transfer`` is ``h2d`` or ``d2h`` for a copy between host and device.
+    """
+
+    name: str
+    ns: int
+    family: Family = "other"
+    names: tuple[explain_names.Name, ...] = ()
+    span: bool = False
+    operators: tuple[str, ...] = ()
+    precision: str = ""
+    tactic: str = ""
+    graph: bool = False
+    transfer: str = ""
+
+
+class Gap(Data, frozen=True, kw_only=True):
+    """Time of one inference in which no unit ran, ``ns``; ``meaning`` says it in words."""
+
+    name: str
+    ns: int
+    meaning: str = ""
+
+
+class Side(Data, frozen=True, kw_only=True):
+    """One case with all that its profile says of one inference: ``window`` = units + gaps + remainder, ns.
+
+    ``kind`` is what the units are: ``kernel``, ``layer`` or ``operator``.
+    """
+
+    case: str
+    label: str
+    tool: str
+    kind: str
+    window: int
+    units: tuple[Unit, ...]
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def busy(self) -> int:
+        """The sum of all units."""
+        return sum(unit.ns for unit in self.units)
+
+    @property
+    def remainder(self) -> int:
+        """What of the window neither a unit nor a gap has; negative where units ran at the same time."""
+        return self.window - self.busy - sum(gap.ns for gap in self.gaps)
+
+
+def of_layers(case: str, label: str, engine: Layers) -> Side:
+    """The side of an engine: its layers that take time. The window is the median of whole calls."""
+    timed = [layer for layer in engine.layers if any(layer.ns)]
+    calls = {len(layer.ns) for layer in timed}
+    medians = [round(statistics.median(layer.ns)) for layer in timed]
+    whole = sum(medians)
+    if len(calls) == 1:
+        whole = round(statistics.median(map(sum, zip(*(layer.ns for layer in timed), strict=True))))
+    units = tuple(_of_layer(layer, ns) for layer, ns in zip(timed, medians, strict=True))
+    return Side(case=case, label=label, tool=engine.runtime, kind="layer", window=whole, units=units)
+
+
+def of_condensed(case: str, label: str, condensed: Condensed) -> Side:
+    """The side of a profile: kernels and copies of a GPU, the layers of an engine, or the operators of a CPU."""
+    profile = condensed.profile
+    if profile.layers is not None and not profile.kernels:
+        return of_layers(case, label, profile.layers)
+    version = profile.tool_version
+    tool = version if version.startswith(profile.tool) else f"{profile.tool} {version}".strip()
+    window = _window(condensed)
+    if not profile.kernels and not profile.copies:
+        units = tuple(_of_ranges(profile))
+        return Side(case=case, label=label, tool=tool, kind="operator", window=window, units=units, notes=profile.notes)
+    durations = condensed.kernel_ns or tuple(kernel.end - kernel.start for kernel in profile.kernels)
+    events: list[tuple[int, Unit]] = [
+        (kernel.start, _of_kernel(kernel, ns)) for kernel, ns in zip(profile.kernels, durations, strict=True)
+    ]
+    events += [(copy.start, _of_copy(copy)) for copy in profile.copies]
+    gaps = tuple(
+        Gap(name=name, ns=round(statistics.median(getattr(parts, name) for parts in condensed.parts)), meaning=meaning)
+        for name, meaning in _GAPS.items()
+        if condensed.parts
+    )
+    return Side(
+        case=case,
+        label=label,
+        tool=tool,
+        kind="kernel",
+        window=window,
+        units=tuple(unit for _, unit in sorted(events, key=lambda event: event[0])),
+        gaps=gaps,
+        notes=profile.notes,
+    )
+
+
+def _window(condensed: Condensed) -> int:
+    """The median of all iterations; on a CPU, where operators are those of one iteration, that one's."""
+    profile = condensed.profile
+    if condensed.parts and (profile.kernels or profile.copies):
+        return round(statistics.median(parts.window for parts in condensed.parts))
+    spans = [(each.start, each.end) for each in profile.ranges if each.kind == "iteration"]
+    if not spans:
+        spans = [(each.start, each.end) for each in profile.ranges]
+        spans += [(kernel.start, kernel.end) for kernel in profile.kernels]
+        spans += [(copy.start, copy.end) for copy in profile.copies]
+    return max(end for _, end in spans) - min(start for start, _ in spans) if spans else 0
+
+
+def _of_layer(layer: Layer, ns: int) -> Unit:
+    read = explain_names.parse(layer.name)
+    # The metadata of a layer lists every node, its name only the first and the last of a large one.
+    origin = [name for text in layer.origin if (name := explain_names.one(text))]
+    names, span = (tuple(dict.fromkeys(origin)), False) if origin else (read.names, read.span)
+    reformat = layer.reformat or read.reformat
+    listed = tuple(name.operator for name in names if name.operator) or read.operators
+    return Unit(
+        name=layer.name,
+        ns=ns,
+        family="reformat" if reformat else _family_of_layer(layer, listed),
+        names=names,
+        span=span,
+        operators=("Reformat",) if reformat else listed,
+        precision=layer.precision,
+        tactic=layer.tactic,
+    )
+
+
+# A layer whose type says nothing of its work is named by its most expensive operator.
+_HEAVIEST: tuple[Family, ...] = ("attention", "conv", "gemm", "softmax", "norm", "pool", "reduce", "index")
+
+
+def _family_of_layer(layer: Layer, listed: Sequence[str]) -> Family:
+    own = operators.family(layer.kind) if layer.kind else "other"
+    if own in operators.ANCHORS or own == "pool":
+        return own
+    families = {operators.family(operator) for operator in listed}
+    if layer.kind in ("Myelin", "kgen", "") or own in ("other", "pointwise"):
+        for each in _HEAVIEST:
+            if each in families:
+                return each
+        if own in ("other", "pointwise"):
+            return operators.family(layer.name) if own == "other" and not families else "pointwise"
+    return own
+
+
+def _of_kernel(kernel: Kernel, ns: int) -> Unit:
+    read = explain_names.parse(kernel.module)
+    told = tuple(filter(None, (each.strip() for each in kernel.operator.split("+"))))
+    listed = told or operators.operators(kernel.name) or tuple(each.operator for each in read.names if each.operator)
+    family = operators.family(kernel.name)
+    if family in ("other", "pointwise") and len(told) == 1 and operators.family(told[0]) not in ("other", "gemm"):
+        family = operators.family(told[0])  # the name of the kernel says less than that of its operator
+    return Unit(
+        name=kernel.name,
+        ns=ns,
+        family="reformat" if read.reformat else family,
+        names=read.names,
+        span=read.span,
+        operators=listed,
+        precision=operators.precision(kernel.name) if family in operators.ANCHORS else "",
+        tactic=kernel.name,
+        graph=kernel.node is not None,
+    )
+
+
+def _of_copy(copy: Copy) -> Unit:
+    names = explain_names.parse(copy.module).names
+    return Unit(
+        name=f"{'memset' if copy.kind == 'memset' else f'copy {copy.kind}'}, {copy.size:,} bytes",
+        ns=copy.end - copy.start,
+        family="copy",
+        names=names,
+        graph=copy.node is not None,
+        transfer=copy.kind if copy.kind in ("h2d", "d2h") else "",
+    )
+
+
+def _of_ranges(profile: Profile) -> list[Unit]:
+    """The outermost operators of an iteration's thread. Of what only calls others, as compiled code does, these; what
+    compiled code does between them is a unit too, as its generated kernels have no range.
+    """
+    iteration = next((each for each in profile.ranges if each.kind == "iteration"), None)
+    thread = iteration.thread if iteration else next((each.thread for each in profile.ranges), 0)
+    spans = [each for each in profile.ranges if each.thread == thread and each.kind in ("module", "operator", "layer")]
+    units: list[Unit] = []
+    open_modules: list[Range] = []
+    compiled: list[Range] = []
+    covered = 0
+    spans.sort(key=lambda each: (each.start, -each.end))
+    for at, each in enumerate(spans):
+        while compiled and compiled[-1].end <= each.start:
+            units += _generated(compiled, covered, compiled[-1].end)
+            covered = max(covered, compiled.pop().end)
+        open_modules = [module for module in open_modules if each.start < module.end]
+        if each.kind == "module":
+            open_modules.append(each)
+        elif each.start >= covered:
+            inner = _inside(spans, at)
+            if _WRAPPER.search(each.name) or ("::" not in each.name and inner):
+                compiled.append(each)
+                covered = each.start
+                continue
+            units += _generated(compiled, covered, each.start)
+            units.append(_of_operator(each, inner, open_modules[-1].name if open_modules else ""))
+            covered = each.end
+    while compiled:
+        units += _generated(compiled, covered, compiled[-1].end)
+        covered = max(covered, compiled.pop().end)
+    return units
+
+
+def _generated(compiled: Sequence[Range], start: int, end: int) -> list[Unit]:
+    """What compiled code does by itself from ``start`` to ``end``, if that takes long enough to be work."""
+    if not compiled or not _COMPILED.search(compiled[-1].name) or end - start < _LEAST_GENERATED:
+        return []
+    return [Unit(name=GENERATED, ns=end - start, family="pointwise", operators=(GENERATED,))]
+
+
+def _inside(spans: Sequence[Range], at: int) -> list[Range]:
+    """The operators within the range at a place, in order."""
+    inner = []
+    for each in spans[at + 1 :]:
+        if each.start >= spans[at].end:
+            break
+        inner += [each] if each.kind == "operator" else []
+    return inner
+
+
+def _of_operator(operator: Range, inner: Sequence[Range], module: str) -> Unit:
+    """An operator; its ``tactic`` is the innermost that takes most of its time: ``aten::mkldnn_convolution``."""
+    deepest = operator
+    for each in inner:
+        if 2 * (each.end - each.start) > deepest.end - deepest.start and each.end <= deepest.end:
+            deepest = each
+    return Unit(
+        name=operator.name,
+        ns=operator.end - operator.start,
+        family=operators.family(operator.name),
+        names=explain_names.parse(module).names,
+        operators=operators.operators(operator.name) or (operator.name,),
+        tactic=deepest.name,
+    )

@@ -1,0 +1,116 @@
+"""The two cases that an explanation names, in files of profiles, or of layers as `trtbench layers` prints them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.analysis import attribution, explain_sides
+from bench.analysis.explain_sides import Side
+from bench.errors import StoreError, UsageError, did_you_mean
+from bench.model.profile import CaseProfile, Condensed, Layers, Profile
+from bench.model.suite import BETWEEN_PARTS
+from bench.store import profiles
+
+_LEAST_DIGITS = 4
+_LISTED = 8
+_LARGEST_FILE = 1 << 28  # bytes
+
+
+class _Engine(Layers, frozen=True, kw_only=True):
+    """The layers of one case, as `trtbench layers --format json` prints them."""
+
+    case: str
+    label: str
+
+
+class _Printed(msgspec.Struct):
+    """All of that."""
+
+    schema: int
+    cases: list[_Engine]
+
+
+def find(a: str, b: str, store: Path, file: str = "") -> tuple[Side, Side]:
+    """The sides that ``a`` and ``b`` name: FILE:CASE, FILE of a single case, or CASE of ``file`` (by default A's file,
+    else the newest profiles in ``store``).
+
+    A CASE is a label, an id or the beginning of one, or parts of a label that no other case has. StoreError for a file
+    that cannot be read; UsageError if no case or several fit, or if it failed.
+    """
+    path, case = _split(a, store)
+    first = path or profiles.resolve(store, file or None)
+    side = _side(_choose(read(first), case, first), first)
+    path, case = _split(b, store)
+    second = path or first
+    return side, _side(_choose(read(second), case, second), second)
+
+
+def read(path: Path) -> list[CaseProfile]:
+    """The cases of a file. StoreError if it has neither profiles nor layers."""
+    try:
+        with path.open("rb") as file:
+            printed = msgspec.json.decode(file.read(_LARGEST_FILE), type=_Printed)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
+        return list(profiles.read(path).cases)  # whose errors are about profiles, the usual kind
+    return [
+        CaseProfile(
+            case=engine.case,
+            label=engine.label,
+            condensed=Condensed(profile=Profile(tool="layers", case=engine.case, label=engine.label, layers=engine)),
+        )
+        for engine in printed.cases
+    ]
+
+
+def _split(text: str, store: Path) -> tuple[Path | None, str]:
+    """``FILE:CASE`` -> its file and ``CASE``; options in labels have colons too. Without a file None."""
+    if os.path.isfile(text):
+        return Path(text), ""
+    stems = [path.stem for path in profiles.files(store)]
+    at = -1
+    while (at := text.find(":", at + 1)) >= 0:
+        name = text[:at]
+        if os.path.isfile(name) or any(stem.startswith((name, profiles.PREFIX + name)) for stem in stems if name):
+            return profiles.resolve(store, name), text[at + 1 :]
+    if any(text == stem for stem in stems):
+        return profiles.resolve(store, text), ""
+    if text.partition(":")[0].endswith(".json"):
+        raise StoreError("there is no such file", where=text.partition(":")[0], fix="name another, or leave it away")
+    return None, text
+
+
+def _choose(cases: Sequence[CaseProfile], text: str, path: Path) -> CaseProfile:
+    labels = [case.label for case in cases]
+    listed = ", ".join(labels[:_LISTED]) + (f" and {len(labels) - _LISTED} more" if len(labels) > _LISTED else "")
+    if not text:
+        if len(cases) == 1:
+            return cases[0]
+        what = f"it has {len(cases)} cases: {listed}" if cases else "it has no cases"
+        raise UsageError(what, where=str(path), fix=f"name one: {path}:{labels[0]}" if cases else "name another file")
+    fitting = [case for case in cases if text in (case.label, case.case)]
+    if not fitting and len(text) >= _LEAST_DIGITS:
+        fitting = [case for case in cases if case.case.startswith(text)]
+    if not fitting:
+        parts = set(BETWEEN_PARTS.split(text))
+        fitting = [case for case in cases if parts <= set(BETWEEN_PARTS.split(case.label))]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        several = ", ".join(case.label for case in fitting[:_LISTED])
+        raise UsageError(
+            f"{text!r} fits {len(fitting)} cases: {several}", where=str(path), fix="a whole label, or an id"
+        )
+    what = f"no case {text!r}.{did_you_mean(text, labels)}"
+    raise UsageError(what, where=str(path), fix=f"it has {listed}" if labels else "name another file")
+
+
+def _side(case: CaseProfile, path: Path) -> Side:
+    if case.condensed is None:
+        what = f"{case.label} could not be profiled" + (f": {case.failure.message}" if case.failure else "")
+        raise UsageError(what, where=str(path), fix="profile it again: trtbench profile SUITE")
+    named = msgspec.structs.replace(case.condensed, profile=attribution.attribute(case.condensed.profile))
+    return explain_sides.of_condensed(case.case, case.label, named)

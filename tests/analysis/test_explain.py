@@ -1,0 +1,274 @@
+"""Where two cases differ and why: the causes of blocks, gaps, and that all of it adds up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.analysis import explain_sides
+from bench.analysis.causes import Cause
+from bench.analysis.explain import Explanation, explain
+from bench.analysis.explain_sides import Side
+from bench.errors import UsageError
+from bench.model.profile import Condensed, Copy, Layers, Parts, Profile, Range
+from bench.runtimes.trt import inspector
+from tests.analysis.explain_kit import US, engine, kernels, layer, residual
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "layers"
+CONV, BN, RELU = "sm80_xmma_fprop_implicit_gemm_f16f16", "bn_fw_inf_1C11_kernel_NCHW", "relu_elementwise_kernel"
+
+
+def first(explanation: Explanation) -> Cause:
+    return explanation.parts[0].causes[0]
+
+
+def test_a_lost_fusion_is_the_first_cause_and_costs_the_whole_difference() -> None:
+    blocks = ("layer1.0", "layer1.1", "layer1.2")
+    a = engine(*(each for block in blocks for each in residual(block)))
+    b = engine(*(each for block in blocks for each in residual(block, broken=block == "layer1.1")))
+    explanation = explain(a, b)
+    assert explanation.difference == 55 * US
+    assert explanation.parts[0].name == "layer1.1: conv3 + relu_2"
+    assert (first(explanation).kind, first(explanation).ns) == ("fusion", 55 * US)
+    assert first(explanation).text == (
+        "A computes Conv + Add + Relu in one step, B in 2, with Add + Relu apart (50.0 us), and one reformat of the "
+        "tensors between (25.0 us)"
+    )
+    assert first(explanation).kernels_b[0] == "/layer1/layer1.1/conv3/Conv [k2]"
+    assert [part.difference for part in explanation.parts[1:]] == [0] * 8
+
+
+def test_nodes_that_are_fused_in_another_way() -> None:
+    a = engine(layer("/l/Conv + /l/Add", 9), layer("/l/Relu", 3))
+    b = engine(layer("/l/Conv", 8), layer("/l/Add + /l/Relu", 6))
+    cause = first(explain(a, b))
+    assert (cause.kind, cause.ns) == ("fusion", 2 * US)
+    assert cause.text == "fused in another way: A runs Conv + Add, Relu, B Conv, Add + Relu"
+
+
+def test_eager_against_an_engine_that_folds_and_fuses() -> None:
+    eager = kernels((CONV, 9, "l.conv1"), (BN, 3, "l.bn1"), (RELU, 2, "l.relu"))
+    folded = engine(layer("/l/conv1/Conv + /l/relu/Relu", 10))
+    cause = first(explain(eager, folded))
+    assert (cause.kind, cause.ns) == ("fusion", -4 * US)
+    assert "B computes" in cause.text
+    assert cause.kernels_a == (CONV, BN, RELU)
+
+
+def test_a_convolution_that_is_slower_with_less_in_it_is_another_cause() -> None:
+    eager = kernels((CONV, 20, "l.conv1"), (BN, 3, "l.bn1"))
+    folded = kernels(("sm90_xmma_fprop_implicit_gemm_f16f16", 10, "l.conv1"))
+    assert [(c.kind, c.ns) for c in explain(eager, folded).parts[0].causes] == [
+        ("kernel", -10 * US),
+        ("fusion", -3 * US),
+    ]
+
+
+def test_fusing_does_not_explain_that_the_fused_side_is_slower() -> None:
+    a = kernels((CONV, 10, "l.conv"), (BN, 1, "l.bn"), (RELU, 1, "l.relu"))
+    b = kernels((CONV, 10, "l.conv"), ("triton_poi_fused_relu_0", 9, "l.bn+l.relu"))
+    kinds = {cause.kind: cause.ns for part in explain(a, b).parts for cause in part.causes}
+    assert kinds == {"kernel": 7 * US}
+
+
+def test_reformats_of_one_side() -> None:
+    a = kernels(("nchwToNhwcKernel", 4, "c"), (CONV, 9, "c"), ("nhwcToNchwKernel", 5, "c"))
+    b = kernels((CONV, 9, "c"))
+    cause = first(explain(a, b))
+    assert (cause.kind, cause.ns) == ("reformat", -9 * US)
+    assert cause.text == "A has 2 reformats of 9.00 us, B has no reformats"
+    assert cause.kernels_a == ("nchwToNhwcKernel", "nhwcToNchwKernel")
+
+
+def test_another_precision_and_another_kernel() -> None:
+    a = kernels((CONV, 9, "c"), ("sgemm", 9, "d"))
+    b = kernels(("sm80_xmma_fprop_implicit_gemm_tf32f32", 20, "c"), ("ampere_sgemm_128x64", 12, "d"))
+    precision, kernel = explain(a, b).parts
+    assert (precision.causes[0].kind, precision.causes[0].ns) == ("precision", 11 * US)
+    assert precision.causes[0].text == "conv in fp16 in A, in tf32 in B"
+    assert (kernel.causes[0].kind, kernel.causes[0].ns) == ("kernel", 3 * US)
+
+
+def test_the_same_kernel_may_take_another_time() -> None:
+    assert first(explain(kernels((CONV, 9, "c")), kernels((CONV, 10, "c")))).kind == "time"
+
+
+def test_work_of_one_side_only() -> None:
+    a, b = kernels((CONV, 9, "c")), kernels((CONV, 9, "c"), ("max_pool_forward_nhwc", 2, "extra"), (CONV, 3, "d"))
+    assert {cause.kind for part in explain(a, b).parts for cause in part.causes} <= {"extra", "kernel", "fusion"}
+    only = explain(engine(layer("/a/Conv", 9), layer("/b/Conv", 1)), engine(layer("/a/Conv", 9)))
+    assert only.difference == -1 * US
+
+
+def test_attention_is_fused_of_products_and_a_softmax() -> None:
+    a = kernels(("h16816gemm", 9, "attn"), ("softmax_warp_forward", 4, "attn"), ("h16816gemm", 9, "attn"))
+    b = kernels(("fmha_cutlassF_f16", 12, "attn"))
+    assert first(explain(a, b)).kind == "fusion"
+
+
+def test_copies() -> None:
+    copies = [Copy(kind="h2d", size=8_000_000, start=-90 * US, end=-10 * US)]
+    explanation = explain(kernels((CONV, 9, "c")), kernels((CONV, 9, "c"), copies=copies))
+    assert explanation.parts[0].name == "inputs to the device"
+    assert first(explanation).kind == "copy"
+    assert first(explanation).text == "A has no copies, B has 1 copy of 80.0 us"
+
+
+def test_launch_gaps_name_how_each_side_is_issued() -> None:
+    rows = [(CONV, 9.0, "c"), (RELU, 2.0, "r")]
+    explanation = explain(kernels(*rows, gap_us=40), kernels(*rows, graph=True))
+    assert (explanation.parts[0].kind, explanation.parts[0].name) == ("gap", "launch")
+    assert first(explanation).ns == -40 * US
+    assert first(explanation).text.endswith("A issues 2 kernels one by one, B replays 2 kernels as a CUDA graph")
+
+
+def test_the_remainder_is_shown() -> None:
+    side = kernels((CONV, 9, "c"))
+    longer = msgspec.structs.replace(side, window=side.window + 7 * US)
+    part = explain(side, longer).parts[0]
+    assert (part.kind, part.difference) == ("remainder", 7 * US)
+
+
+def test_a_case_against_itself_has_no_difference() -> None:
+    side = engine(*residual("layer1.0"))
+    assert explain(side, side).same
+    assert explain(side, side).totals == ()
+    assert not explain(side, engine(*residual("layer1.0", broken=True))).same
+
+
+def test_totals_are_the_sums_of_causes() -> None:
+    a = engine(*residual("layer1.0"), layer("/head/Conv", 5))
+    b = engine(*residual("layer1.0", broken=True), layer("/head/Conv", 7, tactic="other"))
+    assert explain(a, b).totals == (("fusion", 55 * US, 1), ("kernel", 2 * US, 1))
+
+
+BAD = {
+    "models": ("net/eager/fp16/batch=1", "other/eager/fp16/batch=1", "of different models: net and other"),
+    "sizes": ("net/eager/fp16/batch=1", "net/eager/fp16/batch=8", "different sizes: batch=1 and batch=8"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_cases_that_differ_in_model_or_size_are_refused(name: str) -> None:
+    one, other, what = BAD[name]
+    a, b = kernels((CONV, 9), label=one), kernels((CONV, 9), label=other)
+    with pytest.raises(UsageError) as error:
+        explain(a, b)
+    assert what in error.value.what
+    assert explain(a, b, across=["model", "size"]).difference == 0
+
+
+def test_other_precisions_backends_and_options_with_sizes_are_no_refusal() -> None:
+    a = kernels((CONV, 9), label="net/eager[memory_format=x]/fp16/batch=1/graph")
+    b = kernels((CONV, 9), label="net/tensorrt[network=n.py:f]/tf32/batch=1/streams=2")
+    assert explain(a, b).difference == 0
+
+
+def on_cpu() -> Side:
+    ranges = [
+        Range(name="0", kind="iteration", start=0, end=100 * US),
+        Range(name="Torch-Compiled Region: 0/0", kind="operator", start=5 * US, end=95 * US),
+        Range(name="## Call CompiledFxGraph f3n", kind="operator", start=10 * US, end=90 * US),
+        Range(name="aten::convolution", kind="operator", start=10 * US, end=40 * US),
+        Range(name="aten::mkldnn_convolution", kind="operator", start=11 * US, end=39 * US),
+        Range(name="aten::addmm", kind="operator", start=60 * US, end=70 * US),
+        Range(name="aten::relu", kind="operator", start=20 * US, end=30 * US, thread=2),
+    ]
+    profile = Profile(tool="torch", case="c", label="net/inductor/fp32/batch=1", device="cpu", ranges=tuple(ranges))
+    return explain_sides.of_condensed("c", profile.label, Condensed(profile=profile, parts=(Parts(window=90 * US),)))
+
+
+def test_operators_of_a_cpu_and_what_compiled_code_does_between_them() -> None:
+    side = on_cpu()
+    assert [(unit.name, unit.ns // US) for unit in side.units] == [
+        ("aten::convolution", 30),
+        ("generated code", 20),
+        ("aten::addmm", 10),
+        ("generated code", 20),
+    ]
+    assert side.units[0].tactic == "aten::mkldnn_convolution"
+    assert (side.kind, side.window, side.remainder) == ("operator", 100 * US, 20 * US)
+
+
+def test_a_cpu_and_a_gpu_are_not_compared() -> None:
+    with pytest.raises(UsageError, match="on a CPU"):
+        explain(on_cpu(), kernels((CONV, 9), label="net/eager/fp32/batch=1"))
+
+
+def test_a_profile_without_units_is_refused() -> None:
+    nothing = msgspec.structs.replace(on_cpu(), units=())
+    with pytest.raises(UsageError, match="no kernels, layers or operators"):
+        explain(nothing, on_cpu())
+
+
+def golden(version: str, us: int = 10) -> Layers:
+    """A recorded engine, whose layers take ``us`` each, but for those that do nothing."""
+    layers = inspector.parse_layers(json.loads((GOLDEN / f"inspector-{version}.json").read_text()))
+    calls = [[(each.name, 0 if each.kind == "NoOp" else us * US) for each in layers]]
+    return Layers(runtime=f"TensorRT {version}", layers=inspector.with_times(layers, calls), calls=1)
+
+
+def test_recorded_engines_are_read() -> None:
+    side = explain_sides.of_layers("c", "net/tensorrt/fp16/batch=4", golden("8.6.1"))
+    families = [(unit.family, unit.names[0].exact if unit.names else "") for unit in side.units]
+    assert families[:4] == [
+        ("reformat", "/stem/conv/Conv"),
+        ("conv", "/stem/conv/Conv"),
+        ("pool", "/pool/GlobalAveragePool"),
+        ("reformat", "/flatten/Flatten"),
+    ]
+    assert side.units[1].operators == ("Conv", "Relu")
+    assert side.units[1].precision == "fp16"
+    newer = explain_sides.of_layers("c", "net/tensorrt/fp16/batch=4", golden("10.16.1"))
+    assert [unit.family for unit in newer.units] == ["reformat", "gemm", "softmax", "gemm"]
+
+
+def test_a_recorded_engine_against_itself_with_a_slower_convolution() -> None:
+    engine_a = golden("8.6.1")
+    layers = list(engine_a.layers)
+    layers[1] = msgspec.structs.replace(layers[1], ns=(30 * US,), tactic="another")
+    engine_b = msgspec.structs.replace(engine_a, layers=tuple(layers))
+    sides = [explain_sides.of_layers("c", "net/tensorrt/fp16/batch=4", each) for each in (engine_a, engine_b)]
+    explanation = explain(*sides)
+    assert explanation.difference == 20 * US
+    assert (explanation.parts[0].name, first(explanation).kind) == ("stem: conv + relu", "kernel")
+
+
+NAMES = st.sampled_from([CONV, BN, RELU, "sgemm", "nchwToNhwcKernel", "triton_poi_fused_cat_0", "k"])
+MODULES = st.lists(st.sampled_from(["a", "a.x", "a.y", "b", "b.x", "c", ""]), max_size=3).map("+".join)
+ROWS = st.lists(st.tuples(NAMES, st.integers(0, 50), MODULES), min_size=1, max_size=12)
+SIDES = st.builds(
+    lambda rows, gap, graph: kernels(*rows, gap_us=gap, graph=graph), ROWS, st.integers(0, 99), st.booleans()
+)
+NODES = st.sampled_from(["/a/Conv", "/a/Add", "/a/Relu", "/b/Conv", "/b/Relu", "/c/MatMul"])
+REFORMAT = "Reformatting CopyNode for"
+PREFIXES = st.sampled_from(["", f"{REFORMAT} Input Tensor 0 to ", f"{REFORMAT} Output Tensor 0 to "])
+LAYERS = st.builds(
+    lambda prefix, nodes, us: layer(prefix + " + ".join(nodes), us),
+    PREFIXES,
+    st.lists(NODES, min_size=1, max_size=3),
+    st.integers(1, 50),
+)
+ENGINES = st.lists(LAYERS, min_size=1, max_size=8).map(lambda layers: engine(*layers, label="net/eager/fp16/batch=1"))
+
+
+@settings(max_examples=40)
+@given(st.one_of(SIDES, ENGINES), st.one_of(SIDES, ENGINES))
+def test_everything_adds_up_and_turns_with_the_sides(a: Side, b: Side) -> None:
+    explanation, turned = explain(a, b), explain(b, a)
+    assert explanation.difference == b.window - a.window == sum(part.difference for part in explanation.parts)
+    assert sum(part.a for part in explanation.parts) == a.window
+    for part in explanation.parts:
+        assert sum(cause.ns for cause in part.causes) == part.difference
+    sizes = [abs(part.difference) for part in explanation.parts]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sum(ns for _, ns, _ in explanation.totals) == explanation.difference
+    mirrored = [(part.name, -part.difference) for part in turned.parts]
+    assert sorted(mirrored) == sorted((part.name, part.difference) for part in explanation.parts)
+    assert {kind: -ns for kind, ns, _ in turned.totals} == {kind: ns for kind, ns, _ in explanation.totals}
+    assert explain(a, a).same

@@ -1,0 +1,82 @@
+"""`trtbench explain` at the command line, on printed layers and on profiles of simulated cases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import bench
+from bench.model.profile import Layers
+from tests.analysis.explain_kit import residual
+from tests.conftest import Trtbench
+
+Suite = Callable[..., Path]
+
+
+@pytest.fixture
+def printed(tmp_path: Path) -> Path:
+    """What `trtbench layers --format json` prints of an engine, and of one with a fusion broken."""
+    cases = [
+        {
+            "case": f"{number}" * 12,
+            "label": label,
+            **msgspec.to_builtins(
+                Layers(runtime="TensorRT 8.6.1", layers=tuple(residual("l.0", broken=broken)), calls=3)
+            ),
+        }
+        for number, (label, broken) in enumerate(
+            [("whole/tensorrt/fp16/batch=1", False), ("tapped/tensorrt/fp16/batch=1", True)]
+        )
+    ]
+    path = tmp_path / "layers.json"
+    path.write_text(json.dumps({"schema": 1, "cases": cases}))
+    return path
+
+
+def test_a_lost_fusion_of_two_engines_is_explained(trtbench: Trtbench, printed: Path) -> None:
+    assert trtbench("explain", f"{printed}:whole", "tapped", "--across", "model") == 0
+    assert "fused on one side only, +55.0 us" in trtbench.out
+    assert trtbench.err == ""
+
+
+def test_other_forms(trtbench: Trtbench, printed: Path) -> None:
+    arguments = ("explain", f"{printed}:whole", "tapped", "--across", "model")
+    assert trtbench(*arguments, "--format", "json") == 0
+    assert json.loads(trtbench.out)["parts"][0]["causes"][0]["kind"] == "fusion"
+    assert trtbench(*arguments, "--format", "markdown", "--top", "1") == 0
+    assert trtbench.out.startswith("A  whole/tensorrt/fp16/batch=1")
+
+
+def test_the_function_returns_what_the_command_prints(printed: Path) -> None:
+    explanation = bench.explain(f"{printed}:whole", "tapped", across="model")
+    assert explanation.difference == 55_000
+    assert bench.explain("whole", "whole", file=printed).same
+
+
+BAD = {
+    "another model": (["whole", "tapped"], "fix: two cases of one model, or --across model"),
+    "no such case": (["whole", "nothing"], "no case 'nothing'"),
+    "half a command": (["whole"], "the following arguments are required: B"),
+    "no part": (["whole", "whole", "--top", "0"], "'0' is not an integer of 1 or more"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_message(trtbench: Trtbench, printed: Path, name: str) -> None:
+    words, expected = BAD[name]
+    assert trtbench("explain", *words, "--in", printed) == 2
+    assert expected in trtbench.err
+    assert "Traceback" not in trtbench.err
+    assert trtbench.out == ""
+
+
+@pytest.mark.workers
+def test_profiles_of_simulated_cases(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, time: 2 ms}]")
+    assert trtbench("profile", suite, "--select", "batch=1", "--store", trtbench.store) == 0
+    assert trtbench("explain", "fake", "fake[time=2 ms]", "--store", trtbench.store) == 0
+    assert "A  net/fake/fp32/batch=1" in trtbench.out

@@ -1,0 +1,109 @@
+"""Which cases `trtbench explain` takes, from files of profiles and of layers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.errors import InputError, StoreError, UsageError
+from bench.model.profile import CaseProfile, Condensed, HostCall, Kernel, Layers, Profile, ProfileRun, Range
+from bench.model.run import Failure
+from bench.profiling import sides
+from bench.store import profiles
+from tests.analysis.explain_kit import residual
+
+LABELS = ("net/eager/fp16/batch=1", "net/tensorrt/fp16/batch=1", "net/tensorrt[network=n.py:f]/fp16/batch=1")
+
+
+def condensed(label: str) -> Condensed:
+    """One kernel that is launched in a range of the module ``stem``."""
+    return Condensed(
+        profile=Profile(
+            tool="torch",
+            case=label,
+            label=label,
+            ranges=(Range(name="stem", kind="module", start=0, end=50),),
+            calls=(HostCall(name="cudaLaunchKernel", start=10, end=20),),
+            kernels=(Kernel(name="sgemm", start=30, end=60, call=0),),
+        )
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with one file of three cases, and a fourth that failed."""
+    cases = [
+        CaseProfile(case=f"{number}" * 12, label=label, condensed=condensed(label))
+        for number, label in enumerate(LABELS)
+    ]
+    failed = CaseProfile(
+        case="f" * 12,
+        label="net/aoti/fp16/batch=1",
+        failure=Failure(kind="Unavailable", stage="build", message="no compiler"),
+    )
+    run = ProfileRun(created="2026-11-28T10:00:00+00:00", version="1", tool="torch", cases=(*cases, failed))
+    profiles.write(tmp_path / "arch" / "device" / "profile-20261128T100000Z-net-abc1234.json", run)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "text", [LABELS[0], "net/eager", "eager", "0" * 12, "0000", "profile-20261128T1:eager", "20261128T100000Z:0000"]
+)
+def test_a_case_is_named_by_its_label_its_parts_or_its_id(store: Path, text: str) -> None:
+    a, b = sides.find(text, LABELS[2], store)
+    assert (a.label, b.label) == (LABELS[0], LABELS[2])
+
+
+def test_kernels_have_the_modules_around_their_launches(store: Path) -> None:
+    assert [name.path for name in sides.find("eager", "eager", store)[0].units[0].names] == ["stem"]
+
+
+def test_a_file_is_named_by_its_path_and_b_is_of_the_same(store: Path) -> None:
+    (path,) = store.glob("*/*/*.json")
+    a, b = sides.find(f"{path}:eager", LABELS[2], Path("nowhere"))
+    assert (a.label, b.label) == (LABELS[0], LABELS[2])
+    assert sides.find("eager", LABELS[1], Path("nowhere"), str(path))[1].label == LABELS[1]
+
+
+def test_printed_layers_are_sides_too(tmp_path: Path) -> None:
+    engine = Layers(runtime="TensorRT 8.6.1", layers=tuple(residual("layer1.0")), calls=3)
+    cases = [{"case": "c" * 12, "label": LABELS[1], **msgspec.to_builtins(engine)}]
+    path = tmp_path / "layers.json"
+    path.write_text(json.dumps({"schema": 1, "cases": cases}))
+    side, _ = sides.find(str(path), str(path), tmp_path)
+    assert (side.kind, side.tool, side.label, len(side.units)) == ("layer", "TensorRT 8.6.1", LABELS[1], 3)
+
+
+BAD: dict[str, tuple[str, type[InputError], str]] = {
+    "no such case": ("onnxruntime", UsageError, "no case 'onnxruntime'"),
+    "several": ("net", UsageError, "'net' fits 4 cases"),
+    "a failure": ("aoti", UsageError, "could not be profiled: no compiler"),
+    "no such file": ("gone.json:eager", StoreError, "there is no such file"),
+    "a file of several": ("profile-20261128T100000Z-net-abc1234", UsageError, "it has 4 cases"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_names_are_one_error(store: Path, name: str) -> None:
+    text, error, what = BAD[name]
+    with pytest.raises(error) as caught:
+        sides.find(text, "eager", store)
+    assert what in caught.value.what
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "cases": [{}]}', "\x00\xff"])
+def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(StoreError, match="not a file of profiles"):
+        sides.find(f"{path}:a", "b", tmp_path)
+
+
+def test_a_store_without_profiles_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        sides.find("a", "b", tmp_path)
+    assert caught.value.fix == "make one: trtbench profile SUITE"
