@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bench.analysis.duel import Match
     from bench.analysis.explain import Explanation
     from bench.analysis.history import History
+    from bench.analysis.lint import Finding
     from bench.analysis.payback import RunPayback
     from bench.analysis.rows import Row
     from bench.analysis.times import RunTimes
@@ -76,6 +77,7 @@ __all__ = [
     "find",
     "history",
     "layers",
+    "lint",
     "load",
     "matches",
     "nothing_available",
@@ -873,6 +875,16 @@ def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select:
     also += [] if Path(store) == RESULTS else ["--store", os.fspath(store)]
     make = shlex.join(["trtbench", "profile", run.header.suite_path, *chosen, *also])
     return msgspec.structs.replace(several, make=make)
+
+
+def lint(run: Results, *, select: str = "") -> tuple[Finding, ...]:
+    """Whether the cases of a run that are compared ran under equal conditions: each finding names the cases, what it
+    does to times if the run has measured that, and the option that evens it out (docs/fairness.md). ``select`` names
+    the cases to look at, as in ``request``.
+    """
+    from bench.analysis import lint
+
+    return lint.lint(run, selected(run, select))
 
 
 def write_report(

@@ -18,7 +18,7 @@ from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, exports, models
+from bench.runtimes.torch import caches, exports, models, provenance
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchLane, TorchPrepared
 from bench.runtimes.torch.options import TorchOptions
@@ -98,6 +98,10 @@ class Inductor(TorchBackend[Options]):
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """torch, the library of the case's factory, Dynamo and Inductor."""
         return (*super().imports(case, stage), _FIRST_COMPILE)
+
+    def provenance(self) -> contextlib.AbstractContextManager[provenance.Watch]:
+        """What the kernels of programs compute that are compiled in the block."""
+        return provenance.watch()
 
     def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> TorchPrepared:
         """Phases: load, compile.

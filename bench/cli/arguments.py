@@ -125,6 +125,7 @@ def _show(commands: _Commands) -> None:
     show.add_argument(
         "--rate", type=_rate, metavar="N", help="with --cold-start: requests per second, for how long that takes"
     )
+    show.add_argument("--fairness", action="store_true", help="whether compared cases ran under equal conditions")
     show.add_argument(
         "--as",
         choices=("trtexec", "trtexec11"),

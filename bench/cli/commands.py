@@ -180,6 +180,8 @@ def _show(arguments: argparse.Namespace) -> int:
         return _show_cold_starts(runs, arguments, form)
     if arguments.waterfall:
         return waterfall.show(runs, arguments, form)
+    if arguments.fairness:
+        return _show_fairness(runs, arguments.select or "", form)
     if form == "text":
         for run, only in zip(runs, selections, strict=True):
             _print_tables(run, arguments, only)
@@ -236,6 +238,21 @@ def _show_cold_starts(runs: list[Run], arguments: argparse.Namespace, form: str)
     return 0
 
 
+def _show_fairness(runs: list[Run], select: str, form: str) -> int:
+    from bench import api
+    from bench.report import lint as view
+
+    several = [(run, api.lint(run, select=select)) for run in runs]
+    match form:
+        case "text":
+            output.say("\n".join(view.render(*one, **output.screen()) for one in several), end="")
+        case "markdown":
+            output.say("\n".join(view.markdown(*one) for one in several), end="")
+        case _:
+            output.say(getattr(view, form)(several), end="")
+    return 0
+
+
 def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
     """UsageError for options of `show` that the format ``form`` would ignore."""
     from bench.errors import UsageError
@@ -257,6 +274,10 @@ def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
     if arguments.waterfall and (ignored := [flag for flag, value in beside.items() if value]):
         fix = typed.command(arguments, "show", *names, "--waterfall")
         raise UsageError(f"{' and '.join(ignored)} would change nothing of --waterfall", fix=fix)
+    others = {"--time": arguments.time, "--cold-start": arguments.cold_start, **of_results}
+    if arguments.fairness and (ignored := [flag for flag, value in others.items() if value]):
+        fix = typed.command(arguments, "show", *names, "--fairness")
+        raise UsageError(f"{' and '.join(ignored)} would change nothing of --fairness", fix=fix)
     if arguments.time and (ignored := [flag for flag, value in of_results.items() if value]):
         fix = typed.command(arguments, "show", *names, "--time")
         raise UsageError(f"{' and '.join(ignored)} would change nothing of --time", fix=fix)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bench.model.profile import Profile
+    from bench.model.provenance import Provenance
 
 
 class Missing(Data, frozen=True, kw_only=True):
@@ -158,6 +159,23 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     build: int = 0
     shared: Path | None = None
     tell: Callable[[str], None] = lambda text: None
+
+
+class Sources(Protocol):
+    """What was compiled since it was made."""
+
+    def provenance(self) -> Provenance:
+        """From which modules and operators its kernels were made."""
+        ...
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A backend whose compiled programs can be traced back to the modules of the model."""
+
+    def provenance(self) -> AbstractContextManager[Sources]:
+        """Observes what is compiled in the block, without another program or other caches."""
+        ...
 
 
 @runtime_checkable

@@ -12,10 +12,11 @@ import msgspec
 
 from bench.analysis.compare import Comparison, Pair
 from bench.analysis.differences import WHOLE, Difference
+from bench.analysis.lint import lint_pairs
 from bench.analysis.pool import Score
 from bench.analysis.verdict import MOST, USUAL, Verdict
 from bench.model.run import Warning
-from bench.report import cells, escape, table, warnings
+from bench.report import cells, escape, lint, table, warnings
 from bench.report.table import Column
 from bench.units import format_time
 
@@ -141,6 +142,9 @@ def notes(comparison: Comparison) -> list[str]:
     if calibrated:
         lines.append(f"the interval of {cells.count(calibrated, 'case')} is from the calibrated spread of processes")
     lines += [*_calibration(comparison), *_levels(comparison), *_unsteady(comparison)]
+    for each in lint_pairs(comparison.pairs):
+        pairs = cells.count(len(each.sides[-1].cases), "case")
+        lines.append(f"unequal conditions ({pairs}): {lint.sentence(each)}")
     for side, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             lines.append(f"only in {side}: {_labels(labels)}")

@@ -10,10 +10,12 @@ from typing import Any
 
 import msgspec
 
+from bench.analysis.lint import has_effect
+from bench.analysis.lint import lint as lint_run
 from bench.analysis.rows import PRIMARY, SHOWN, Row, against, in_order, models, replicated, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, escape, notes, outcome, warnings
+from bench.report import cells, escape, lint, notes, outcome, warnings
 
 # 3: `telemetry` in groups; `warnings` have `figures`.
 # 2: values of `fairness` as stored, in lists; `telemetry`; `speed.across_devices`; `speed.ratio` may be null.
@@ -35,6 +37,9 @@ def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> s
         places = {row.case: place for place, row in enumerate(members)}
         listed_notes = notes.collect(members, reference)
         lines += ["", *(f"- {_note(note, members, places)}" for note in listed_notes)] if listed_notes else []
+    if unequal := [each for each in lint_run(run, only) if has_effect(each)]:
+        lines += ["", "### Unequal conditions", ""]
+        lines += [f"- {_escape(lint.sentence(each))}; try: {_escape(lint.fix(each))}" for each in unequal]
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
     fastest = f"bold: fastest accurate case of its model and sizes{cells.tie(table)}"
     bold = fastest if any(row.fastest for row in table) else ""

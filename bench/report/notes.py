@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from bench import store
+from bench.analysis import conditions
 from bench.analysis.distinct import key_of_warning
 from bench.analysis.rows import PRIMARY, Row, baseline_label, replicated
 from bench.analysis.speed import is_baseline
@@ -326,19 +327,19 @@ def _other_boundary(measured: Sequence[Row]) -> list[Note]:
 def _fairness(measured: Sequence[Row]) -> list[Note]:
     """Rows of equal precision and sizes that ran under unequal conditions; a key that a row does not tell is no
     difference. Reasons are told by the warnings that they belong to; what describes an engine is no condition, nor what
-    the row's name says: which mode or frontend it is.
+    the row's name says: which mode or frontend it is. Nor what ``bench.analysis.lint`` says of the whole run.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in measured:
         groups.setdefault((row.precision, str(row.symbols)), []).append(row)
     differing: dict[str, dict[str, list[Row]]] = {}
     for members in groups.values():
-        conditions: dict[str, list[tuple[Row, str]]] = {}
+        by_key: dict[str, list[tuple[Row, str]]] = {}
         for row in members:
             for key, values in row.fairness.items():
                 if _is_condition(key):
-                    conditions.setdefault(key, []).append((row, " or ".join(map(_plain, values))))
-        for key, told in conditions.items():
+                    by_key.setdefault(key, []).append((row, " or ".join(map(_plain, values))))
+        for key, told in by_key.items():
             if len({value for _, value in told}) > 1:
                 for row, value in told:
                     differing.setdefault(key, {}).setdefault(value, []).append(row)
@@ -346,7 +347,7 @@ def _fairness(measured: Sequence[Row]) -> list[Note]:
 
 
 def _is_condition(key: str) -> bool:
-    return key not in _NO_CONDITION and not key.endswith("_reasons")
+    return key not in _NO_CONDITION and key not in conditions.KEYS and not key.endswith("_reasons")
 
 
 def _plain(value: object) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import store
+from bench.analysis.lint import lint as lint_run
 from bench.analysis.rows import SHOWN, Row, against, in_order, models, replicated, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, duel, escape, notes, outcome, plan, table
+from bench.report import cells, duel, escape, lint, notes, outcome, plan, table
 from bench.report.table import Column
 
 if TYPE_CHECKING:
@@ -78,6 +81,8 @@ def render(
             lines += ["", *_statistics(model, members, width)]
     if shared or repeated:
         lines += ["", _bold("notes of several tables"), *_below([*shared, *repeated], width, verbose)]
+    if unequal := lint.short(lint_run(run, only), store.run_argument(Path(run.path)), width):
+        lines += ["", _bold("unequal conditions"), *unequal]
     lines.append("")
     if any(row.processes for row in all_rows):
         lines += _dim(table.wrap(LEGEND.format(tie=cells.tie(all_rows)), width))

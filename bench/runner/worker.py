@@ -186,7 +186,7 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
         )
         fields["telemetry"] = Telemetry(clock=measured.facts)
         fields["spans"] = measured.spans
-        fields["fairness"] = prepared.fairness()  # of what was timed, whatever validating it meets
+        fields["fairness"] = prepared.fairness() | _dtypes(lanes[0])  # of what was timed, whatever validating it meets
         fields["warnings"] += fairness.warnings(fields["fairness"], case)
         with log("validate"):
             outputs = _once_more(lanes[0])
@@ -242,6 +242,12 @@ def _torch_peak_bytes() -> int | None:
     if torch is None or not torch.cuda.is_initialized():
         return None
     return int(torch.cuda.max_memory_allocated())
+
+
+def _dtypes(lane: Lane) -> dict[str, list[str]]:
+    """For the fairness report: the types of the resident inputs, and of the outputs as the runtime leaves them."""
+    buffers = {"input_dtypes": lane.inputs(), "output_dtypes": lane.outputs()}
+    return {key: sorted({buffer.dtype for buffer in of.values()}) for key, of in buffers.items()}
 
 
 def _once_more(lane: Lane) -> dict[str, tensors.Array]:

@@ -251,14 +251,14 @@ def test_phases_keep_cold_and_warm_apart() -> None:
 
 def test_fairness_that_differs_between_processes_is_told_in_full() -> None:
     asked = case("bert", "eager")
-    found = [record(asked, 2.0, r, fairness={"cache": ("cold", "warm")[r], "tf32": False}) for r in range(2)]
+    found = [record(asked, 2.0, r, fairness={"cache": ("cold", "warm")[r], "layout": False}) for r in range(2)]
     run = make([asked], found, replicates=2)
-    assert rows(run)[0].fairness == {"cache": ("cold", "warm"), "tf32": (False,)}
+    assert rows(run)[0].fairness == {"cache": ("cold", "warm"), "layout": (False,)}
     other = case("bert", "inductor")
-    run = make([asked, other], [*found, record(other, 2.0, fairness={"cache": "off", "tf32": True})], replicates=2)
+    run = make([asked, other], [*found, record(other, 2.0, fairness={"cache": "off", "layout": True})], replicates=2)
     shown = text.render(run, width=200)
     assert "unequal: cache: cold or warm (eager), off (inductor)" in shown
-    assert "unequal: tf32: off (eager), on (inductor)" in shown
+    assert "unequal: layout: off (eager), on (inductor)" in shown
 
 
 def test_setting_holds_what_model_backend_precision_and_sizes_do_not_say() -> None:

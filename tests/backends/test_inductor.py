@@ -204,3 +204,20 @@ def test_without_a_compiler_the_backend_says_how_to_get_one(monkeypatch: pytest.
     lacks = INDUCTOR.missing()
     assert lacks is not None
     assert lacks.fix == "apt-get install g++"
+
+
+def test_kernels_of_a_program_from_the_cache_are_traced_to_its_modules(bench: Bench) -> None:
+    case = bench.case("inductor", "zoo.py:breaks")
+    with bench.prepared(case):
+        compiler, cache = (importlib.import_module(f"torch._inductor.{name}") for name in ("compile_fx", "codecache"))
+    before = compiler.compile_fx, cache.PyCodeCache.load_by_key_path
+    with INDUCTOR.provenance() as watch, bench.prepared(case) as prepared:
+        told = prepared.fairness()
+    assert (told["graphs"], told["code_cache"]) == (2, "warm")  # as it is measured without being watched
+    assert (compiler.compile_fx, cache.PyCodeCache.load_by_key_path) == before
+    calls = watch.provenance().calls
+    assert [(each.modules, each.operators) for each in calls if each.extern] == [
+        (("conv",), ("aten::convolution",)),
+        (("linear",), ("aten::addmm",)),
+    ]
+    assert any(each.kernel.startswith("cpp_fused") for each in calls)

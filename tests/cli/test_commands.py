@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -536,3 +537,32 @@ def test_cold_starts_of_a_run(trtbench: Trtbench, fake_suite: Callable[..., Path
     assert "--time and --stats would change nothing of --cold-start" in trtbench.err
     assert trtbench("show", run, "--cold-start", "--rate", "fast") == 2
     assert "'fast' is no number of requests per second" in trtbench.err
+
+
+def committed(trtbench: Trtbench) -> str:
+    """The id of a run on an H100, which is put into the store."""
+    (run,) = (Path(__file__).parents[2] / "results").rglob("*-compile_modes-*.jsonl")
+    folder = trtbench.store / run.parent.relative_to(run.parents[2])
+    folder.mkdir(parents=True)
+    shutil.copy(run, folder)
+    return run.stem
+
+
+@pytest.mark.parametrize(
+    ("form", "part"),
+    [("text", "fairness\n\n  1 graphs: CUDA graphs:"), ("json", '"kind": "graphs"'), ("csv", ",graphs,graph_capture,"),
+     ("markdown", "- **graphs**: CUDA graphs: ")],
+)  # fmt: skip
+def test_what_is_unequal_in_a_run(trtbench: Trtbench, form: str, part: str) -> None:
+    run = committed(trtbench)
+    assert trtbench("show", run, "--fairness", "--format", form) == 0
+    assert part in trtbench.out
+    assert trtbench("show", run, "--fairness", "--format", form, "--select", "backend=eager") == 0
+    assert part not in trtbench.out
+
+
+def test_options_that_fairness_would_ignore_are_refused(trtbench: Trtbench) -> None:
+    run = committed(trtbench)
+    for flags in (["--verbose"], ["--time"], ["--baseline", "eager"], ["--as", "trtexec"]):
+        assert trtbench("show", run, "--fairness", *flags) == 2
+        assert f"{flags[0]} would change nothing of --fairness" in trtbench.err

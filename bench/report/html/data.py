@@ -48,7 +48,7 @@ from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import Row, rows
 from bench.model.run import Run
 from bench.model.suite import BOUNDARIES, Case
-from bench.report import cells, escape, notes, outcome, warnings
+from bench.report import cells, escape, lint, notes, outcome, warnings
 from bench.report.html import cases, columns, plots, processes
 from bench.units import format_rate
 
@@ -184,6 +184,7 @@ def _run(run: Run, machine: int) -> dict[str, Any]:
     header = run.header
     here = header.environments.get("default") or next(iter(header.environments.values()), None)
     whole = [f"{note.kind}: {note.text}" + (f"; try: {note.fix}" if note.fix else "") for note in outcome.of_run(run)]
+    whole += map(escape.line, lint.of_run(run))
     return {
         "id": escape.name(header.run),
         "path": escape.line(run.path),

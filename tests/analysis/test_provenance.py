@@ -1,0 +1,66 @@
+"""Kernels of compiled programs get the modules of the calls that launched them, by name and order."""
+
+from __future__ import annotations
+
+from bench.analysis.provenance import name_kernels
+from bench.model.profile import HostCall, Kernel, Profile, Range
+from bench.model.provenance import KernelCall, Provenance
+
+
+def fused(name: str, *modules: str) -> KernelCall:
+    return KernelCall(kernel=name, modules=modules, operators=("aten::relu",))
+
+
+def library(module: str, operator: str = "aten::addmm") -> KernelCall:
+    return KernelCall(kernel="extern_kernels.addmm", modules=(module,), operators=(operator,), extern=True)
+
+
+def names(kernels: list[str], calls: list[KernelCall], iterations: int = 1) -> list[str]:
+    """The modules that ``kernels``, run in each of the iterations, get from the provenance ``calls``."""
+    every = [
+        Kernel(name=name, start=100 * n + place, end=100 * n + place + 1)
+        for n in range(iterations)
+        for place, name in enumerate(kernels)
+    ]
+    bounds = [Range(name=str(n), kind="iteration", start=100 * n, end=100 * n + 99) for n in range(iterations)]
+    profile = Profile(tool="nsys", case="c", label="l", ranges=tuple(bounds), kernels=tuple(every))
+    return [kernel.module for kernel in name_kernels(profile, Provenance(calls=tuple(calls))).kernels]
+
+
+def test_a_kernel_that_is_called_several_times_has_the_module_of_each_call() -> None:
+    calls = [fused("triton_0", "a"), fused("triton_1", "b", "c"), fused("triton_0", "d")]
+    assert names(["triton_0", "triton_1", "triton_0"], calls, iterations=2) == ["a", "b+c", "d"] * 2
+
+
+def test_kernels_of_a_library_are_those_between_two_that_match() -> None:
+    calls = [library("fc1"), fused("triton_0", "act"), library("fc2"), fused("triton_1", "norm")]
+    assert names(["gemm", "triton_0", "splitk", "reduce", "triton_1"], calls) == ["fc1", "act", "fc2", "fc2", "norm"]
+
+
+def test_several_calls_of_a_library_have_a_kernel_each_or_all_of_them_together() -> None:
+    calls = [library("q"), library("k"), fused("triton_0", "softmax")]
+    assert names(["gemm", "gemm", "triton_0"], calls) == ["q", "k", "softmax"]
+    assert names(["gemm", "triton_0"], calls) == ["q+k", "softmax"]
+
+
+def test_what_is_called_nowhere_stays_without_a_module() -> None:
+    calls = [fused("triton_0", "a"), fused("triton_1", "b")]
+    assert names(["triton_0", "memset_kernel", "triton_1", "other"], calls) == ["a", "", "b", ""]
+    assert names(["triton_0"], []) == [""]
+
+
+def test_names_that_a_profile_has_already_stay() -> None:
+    kernel = Kernel(name="triton_0", start=0, end=1, module="here")
+    profile = Profile(tool="torch", case="c", label="l", kernels=(kernel,))
+    (named,) = name_kernels(profile, Provenance(calls=(fused("triton_0", "there"),))).kernels
+    assert (named.module, named.operator) == ("here", "aten::relu")
+
+
+def test_a_kernel_belongs_to_the_iteration_that_launched_it() -> None:
+    bounds = (Range(name="0", kind="iteration", start=0, end=10), Range(name="1", kind="iteration", start=10, end=99))
+    calls = (HostCall(name="cudaLaunchKernel", start=5, end=6), HostCall(name="cudaLaunchKernel", start=15, end=16))
+    late = (Kernel(name="triton_0", start=12, end=13, call=0), Kernel(name="triton_0", start=16, end=17, call=1))
+    before = Kernel(name="triton_0", start=-5, end=-4)
+    profile = Profile(tool="nsys", case="c", label="l", ranges=bounds, calls=calls, kernels=(before, *late))
+    named = name_kernels(profile, Provenance(calls=(fused("triton_0", "a"),)))
+    assert [kernel.module for kernel in named.kernels] == ["", "a", "a"]
