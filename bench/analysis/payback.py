@@ -84,13 +84,16 @@ class RunPayback(Data, frozen=True, kw_only=True):
     cases: tuple[Payback, ...]
 
 
-def of_run(run: Run, baseline: str = "", only: Set[str] | None = None) -> RunPayback:
-    """Each case of ``only`` (ids; all without it) that has records, against the case of ``baseline`` (as in ``rows``).
+def of_run(
+    run: Run, baseline: str = "", only: Set[str] | None = None, pools: Sequence[Pool] | None = None
+) -> RunPayback:
+    """Each case of ``only`` (ids; all without it) that has records, against the case of ``baseline``; this and
+    ``pools`` as in ``rows``.
 
     UsageError if no case has the ``baseline``.
     """
     check_baseline(run.header.cases, baseline)
-    pools = gather(run)
+    pools = gather(run) if pools is None else pools
     label = baseline_label(run, baseline)
     bases = baselines_of(pools, label)
     cases = tuple(

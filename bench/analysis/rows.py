@@ -108,15 +108,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Figure | None = None
 
 
-def rows(run: Run, baseline: str = "") -> tuple[Row, ...]:
+def rows(run: Run, baseline: str = "", pools: Sequence[Pool] | None = None) -> tuple[Row, ...]:
     """One row per case of the plan, in its order; a case without a record yet has neither times nor failure.
 
     ``baseline`` is a backend as labels show it (``inductor[mode=max-autotune]``) or its plain name, with the toolchain
     (``eager@default``) or the precision (``eager/fp32``) if one is to serve all; by default the run's own, else
-    ``eager``. UsageError if a baseline is given that the run does not have.
+    ``eager``. ``pools`` are those of gather(), for who has them. UsageError if a baseline is given that the run does not
+    have.
     """
     check_baseline(run.header.cases, baseline)
-    pools = gather(run)
+    pools = gather(run) if pools is None else pools
     label = baseline_label(run, baseline)
     primaries = {model: _primary(members, label) for model, members in _by_model(pools).items()}
     bases = baselines_of(pools, label)

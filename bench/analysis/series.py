@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from bench.analysis import compare, differences
-from bench.analysis.pool import Pool, gather
+from bench.analysis.pool import Pool
 from bench.analysis.rows import Figure, PhaseTime, Row, baseline_label
 from bench.analysis.speed import Speed, baseline_of, baselines_of, speed_of
 from bench.errors import UsageError
@@ -79,11 +79,10 @@ class Ratio(Data, frozen=True, kw_only=True):
     boundary: str
 
 
-def unsound_speeds(run: Run, table: Sequence[Row], baseline: str = "") -> dict[str, Speed]:
+def unsound_speeds(run: Run, table: Sequence[Row], pools: Sequence[Pool], baseline: str = "") -> dict[str, Speed]:
     """The speeds that rows(), which is ``table``, withholds as outputs are wrong or change, by id of the case: to be
-    shown with a mark. ``baseline`` as for rows().
+    shown with a mark. ``pools`` and ``baseline`` as for rows().
     """
-    pools = gather(run)
     label = baseline_label(run, baseline)
     bases = baselines_of(pools, label)
     speeds = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import io
 import sys
 import traceback
@@ -31,8 +32,11 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
         from bench import api
 
         api.import_runner()
+    collects = gc.isenabled()
     try:
         on_start()
+        if arguments.command in ("show", "compare", "report") and not getattr(arguments, "watch", False):
+            gc.disable()  # what they read stays, and each search for garbage would look at all of it
         return _COMMANDS[arguments.command](arguments)
     except (BenchError, KeyboardInterrupt, OSError, UnicodeError, MemoryError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of our output has left, e.g. `head`
@@ -50,6 +54,9 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
         else:
             output.complain(f"trtbench: {escape.lines(_sentence(error))}")
         return 2  # an output that cannot be written too: it is all that was asked for
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _sentence(error: BaseException) -> str:

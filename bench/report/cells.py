@@ -43,9 +43,13 @@ def time(figure: Figure | None, *, mark: bool = False) -> str:
     if figure is None:
         return NONE
     text = format_time(figure.value)
-    unit = parse_time(f"1 {text.rpartition(' ')[2]}")
-    within = _interval(figure.value, figure.low, figure.high, lambda bound: format_rate(bound / unit))
+    within = _interval(figure.value, figure.low, figure.high, lambda bound: format_rate(bound / _unit(text)))
     return text + within + _marks({ALONE: mark and figure.processes == 1})
+
+
+def _unit(text: str) -> int:
+    """Nanoseconds of the unit of a time as it is shown."""
+    return parse_time(f"1 {text.rpartition(' ')[2]}")
 
 
 def bare(ns: float | None) -> str:

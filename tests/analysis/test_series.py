@@ -103,7 +103,7 @@ def test_a_roof_is_the_lower_of_bandwidth_and_rate(intensity: int, above: float)
 def test_speeds_of_inaccurate_cases_are_those_that_rows_withhold() -> None:
     run = example(3)
     table = rows(run)
-    speeds = series.unsound_speeds(run, table)
+    speeds = series.unsound_speeds(run, table, gather(run))
     wrong = [row for row in table if row.score and not row.score.ok]
     assert set(speeds) == {row.case for row in wrong}
     assert {row.speed for row in wrong} == {None}

@@ -23,6 +23,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = ()) -> dic
 def column(values: Sequence[Any]) -> Any:
     """The values of a column in the shortest of its three forms; numbers are rounded."""
     types = set(map(type, values))
+    if types == {float} and values.count(values[0]) == len(values):
+        return {"same": number(values[0])}
     if float in types:
         values = [number(value) if type(value) is float else value for value in values]
     if not values or not types <= _PLAIN:
@@ -39,6 +41,8 @@ def column(values: Sequence[Any]) -> Any:
 
 def number(value: float) -> int | float | None:
     """The number with six significant digits, an integer where it is whole; None for what JSON lacks."""
+    if -1e6 < value < 1e6 and value.is_integer():  # most times, and six digits say all of them
+        return int(value)
     if not math.isfinite(value):
         return None
     short = float("%.6g" % value)  # noqa: UP031, which is as fast as it gets, for a million of them

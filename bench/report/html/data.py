@@ -9,6 +9,8 @@ A page holds one JSON object::
      "machines": TABLE, "runs": TABLE, "cases": TABLE, "times": TABLE, "processes": TABLE, "distributions": TABLE,
      "phases": TABLE, "outputs": TABLE, "conditions": TABLE, "notes": TABLE, "case_notes": TABLE, "left_out": TABLE,
      "leaders": TABLE, "findings": TABLE,
+     "profiles": TABLE, "kernels": TABLE, "layers": TABLE, "copies": TABLE, "timelines": [...], "explanations": [...],
+     "names": [...],                                          # bench.report.html.profiles
      "plots": [...]}                                            # bench.report.html.plots
 
 TABLE is ``{"rows": n, "columns": {name: COLUMN}}``, COLUMN one of ``[value, ...]``, ``{"same": value}`` and
@@ -32,6 +34,12 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
 ``notes``: kind, text, fix; ``case_notes``: case, note. ``left_out``: run, label, reason, count.
 ``leaders``: case, ties (places of cases), runner_up, margin, margin_low, margin_high, rivals, elsewhere.
 ``findings``: kind, count, of, case, other, value (bench.analysis.overview).
+``profiles``: case, places (of the case in all runs of its machine), tool, version, created, device, notes, failure,
+    message, runtime (of layers), window, iterations, unprofiled, ratio, and the parts of the window by name.
+``kernels``: profile, name, full, module (places in ``names``), count, ns, each, share; the last of a profile has
+    ``others``, how many it stands for. ``layers``: profile, at, name, tactic (places in ``names``), kind, precision,
+    reformat, format, ns, share. ``copies``: profile, kind, count, bytes, ns.
+``timelines``, one for each profile, and ``explanations``: see there.
 """
 
 from __future__ import annotations
@@ -46,10 +54,11 @@ from bench.analysis import overview
 from bench.analysis.distribution import MOST_QUANTILES
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import Row, rows
+from bench.model.profile import ProfileRun
 from bench.model.run import Run
 from bench.model.suite import BOUNDARIES, Case
 from bench.report import cells, escape, lint, notes, outcome, warnings
-from bench.report.html import cases, columns, plots, processes
+from bench.report.html import cases, columns, plots, processes, profiles
 from bench.units import format_rate
 
 FORMAT = 1
@@ -68,6 +77,7 @@ def page_data(
     title: str = TITLE,
     place: str = "",
     refresh: int = 0,
+    profiled: Mapping[str, Sequence[ProfileRun]] = {},
 ) -> dict[str, Any]:
     """The object that the module describes, of ``runs`` in this order.
 
@@ -80,13 +90,16 @@ def page_data(
         title: of the page.
         place: the folder of the runs, as the page names it.
         refresh: after how many seconds the page loads itself again, 0 for never.
+        profiled: the profiles beside the runs, newest first, by folder.
     """
     only = only or [None] * len(runs)
-    tables = [rows(run, baseline) for run, baseline in zip(runs, baselines or [""] * len(runs), strict=True)]
     machines, places = overview.machines(runs)
     labels = [_label(machine) for machine in machines]
     pools = [gather(run) for run in runs]
+    baselines = baselines or [""] * len(runs)
+    tables = [rows(*of) for of in zip(runs, baselines, pools, strict=True)]
     shown = _Shown(runs, tables, pools, only, places, labels)
+    chosen_profiles = profiles.select(runs, shown.place, profiled)
     records = sum(len(run.records) for run in runs)
     every_note, case_notes = _notes(shown)
     chosen = [
@@ -119,10 +132,11 @@ def page_data(
         "findings": columns.table(
             [_finding(finding, shown.place) for finding in overview.findings(runs, tables, chosen)], ("kind",)
         ),
+        **profiles.tables(chosen_profiles, shown.cases),
         "plots": plots.plots(
             plots.Source(
-                runs=runs, tables=tables, baselines=[*baselines] or [""] * len(runs), machines=places, rows=shown.rows,
-                pools=shown.pools, cases=shown.cases, place=shown.place,
+                runs=runs, tables=tables, gathered=pools, baselines=baselines, machines=places, rows=shown.rows,
+                pools=shown.pools, cases=shown.cases, place=shown.place, profiled=chosen_profiles,
             )
         ),
     }  # fmt: skip

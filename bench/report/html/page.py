@@ -21,7 +21,7 @@ LIBRARY = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 LICENCES = ("vega.LICENSE.txt", "vega-lite.LICENSE.txt", "vega-embed.LICENSE.txt", "third-party.txt")
 SCRIPTS = (
     "core.js", "filter.js", "route.js", "copy.js", "marks.js", "charts.js", "draw.js", "plots.js", "overview.js",
-    "cases.js", "case.js", "app.js",
+    "cases.js", "timeline.js", "profile.js", "explain.js", "case.js", "app.js",
 )  # fmt: skip
 # What would end a script's element, or begin a comment in it, within a text.
 _IN_SCRIPT = re.compile(r"<(?=/script|script|!--)", re.IGNORECASE)
@@ -35,7 +35,7 @@ def render(data: dict[str, Any]) -> str:
     slots = {
         "title": html.escape(data["title"]),
         "policy": _policy(bodies),
-        "styles": asset("style.css") + asset("plots.css"),
+        "styles": asset("style.css") + asset("plots.css") + asset("profiles.css"),
         "data": embed(data),
         "licences": html.escape("\n\n".join(asset(f"vendor/{name}") for name in LICENCES)),
         "scripts": "\n".join(f"<script>{body}</script>" for body in bodies),

@@ -32,21 +32,24 @@ from bench.model.suite import Case
 from bench.report import cells, cold_start, escape
 from bench.report.html import columns
 from bench.report.html.page import asset
+from bench.report.html.profiles import Profiled, waterfalls
 
 
 class Source(NamedTuple):
-    """What a page shows: all runs with their rows(), baselines and places of machines; and of the cases that are
-    shown their rows, pools, columns, and places by run and id.
+    """What a page shows: all runs with their rows(), gathered pools, baselines and places of machines; and of the cases
+    that are shown their rows, pools, columns, profiles, and places by run and id.
     """
 
     runs: Sequence[Run]
     tables: Sequence[Sequence[Row]]
+    gathered: Sequence[Sequence[Pool]]
     baselines: Sequence[str]
     machines: Sequence[int]
     rows: Sequence[Row]
     pools: Sequence[Pool]
     cases: Sequence[dict[str, Any]]
     place: Mapping[tuple[str, str], int]
+    profiled: Sequence[Profiled] = ()
 
 
 def plots(source: Source) -> list[dict[str, Any]]:
@@ -63,8 +66,9 @@ def plots(source: Source) -> list[dict[str, Any]]:
 def _speeds(source: Source) -> Iterator[dict[str, Any]]:
     """Ranked cases have their speed in the page's table of cases. Baselines are there if anything is against them."""
     unsound: dict[tuple[str, str], dict[str, Any]] = {}
-    for run, table, baseline in zip(source.runs, source.tables, source.baselines, strict=True):
-        for id, speed in series.unsound_speeds(run, table, baseline).items():
+    of_runs = zip(source.runs, source.tables, source.gathered, source.baselines, strict=True)
+    for run, table, pools, baseline in of_runs:
+        for id, speed in series.unsound_speeds(run, table, pools, baseline).items():
             unsound[run.header.run, id] = {
                 "speed": speed.ratio,
                 "speed_low": speed.low,
@@ -124,8 +128,8 @@ def _scales(source: Source) -> Iterator[dict[str, Any]]:
 def _starts(source: Source) -> Iterator[dict[str, Any]]:
     paid = {
         (run.header.run, case.case): cold_start.outcome(case)
-        for run, baseline in zip(source.runs, source.baselines, strict=True)
-        for case in payback.of_run(run, baseline).cases
+        for run, pools, baseline in zip(source.runs, source.gathered, source.baselines, strict=True)
+        for case in payback.of_run(run, baseline, pools=pools).cases
     }
     for place, (row, pool) in enumerate(zip(source.rows, source.pools, strict=True)):
         start = series.start(row, pool)
@@ -142,6 +146,10 @@ def _starts(source: Source) -> Iterator[dict[str, Any]]:
                 "beside": ", ".join(start.beside) or None,
                 "paid": paid.get((run, row.case)),
             }
+
+
+def _waterfalls(source: Source) -> Iterator[dict[str, Any]]:
+    return waterfalls(source.profiled)
 
 
 def _roofs(source: Source) -> Iterator[dict[str, Any]]:
@@ -220,6 +228,7 @@ PLOTS: dict[str, Callable[[Source], Iterator[dict[str, Any]]]] = {
     "batch": _scales,
     "start": _starts,
     "roof": _roofs,
+    "waterfall": _waterfalls,
     "machines": _machines,
     "toolchains": _toolchains,
     "history": _histories,

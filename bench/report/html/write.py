@@ -9,12 +9,15 @@ from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from bench import store
+from bench.analysis import siblings
 from bench.analysis.speed import check_baseline
 from bench.errors import BenchError, InputError, StoreError, UsageError
 from bench.model.data import Data
 from bench.model.folders import RESULTS
+from bench.model.profile import ProfileRun
 from bench.model.run import Run
 from bench.report.html import data, page
+from bench.store import profiles as stored
 
 # The ids of the cases of a run that are asked for; None for all.
 Selects = Callable[[Run], Set[str] | None]
@@ -82,8 +85,9 @@ def write(
 
     SelectionError or UsageError if no run has a match or the baseline; OSError if the file cannot be written.
     """
-    every = [*problems, *(run.damage for run in runs if run.damage)]
     runs, only = _selected(runs, selects)
+    profiled, torn = _profiles(runs)
+    every = [*problems, *(run.damage for run in runs if run.damage), *torn]
     baselines = _baselines(runs, baseline)
     made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     shown = data.page_data(
@@ -95,11 +99,21 @@ def write(
         title=title or data.TITLE,
         place=place,
         refresh=refresh,
+        profiled=profiled,
     )
     text = page.render(shown).encode()
     _replace(out, text)
     cases = shown["cases"]["rows"]
     return Report(path=str(out), bytes=len(text), runs=len(runs), cases=cases, problems=tuple(every))
+
+
+def _profiles(runs: Sequence[Run]) -> tuple[dict[str, list[ProfileRun]], list[str]]:
+    """The profiles in the folders of ``runs``, newest first, by folder, and what is wrong with files."""
+    problems: list[str] = []
+    folders = dict.fromkeys(str(Path(run.path).parent) for run in runs if run.path)
+    return {
+        folder: [siblings.with_names(each) for each in stored.newest([Path(folder)], problems)] for folder in folders
+    }, problems
 
 
 def _selected(runs: Sequence[Run], selects: Selects | None) -> tuple[list[Run], list[Set[str] | None]]:

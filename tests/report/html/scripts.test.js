@@ -6,7 +6,7 @@ const path = require("node:path");
 const { test } = require("node:test");
 
 const ASSETS = path.join(__dirname, "..", "..", "..", "bench", "report", "html", "assets");
-for (const name of ["core", "filter", "route", "copy", "marks", "charts"]) require(path.join(ASSETS, `${name}.js`));
+for (const name of ["core", "filter", "route", "copy", "marks", "charts", "timeline"]) require(path.join(ASSETS, `${name}.js`));
 const app = globalThis.trtbench;
 
 const page = app.open({
@@ -134,4 +134,38 @@ test("what is rare shares a colour, and options share their backend's where ther
   const options = Array.from({ length: 9 }, (_, n) => bar({ backend: `inductor[mode=${n}]` }));
   assert.deepStrictEqual(app.huesOf({ id: "batch" }, options, "backend").map(({ name }) => name), ["inductor"]);
   assert.strictEqual(new Set(hues.map(({ color }) => color)).size, 8);
+});
+
+const traced = app.open({
+  names: ["outer", "inner", "kernel </script>", "net.layer"],
+  timelines: [[
+    { title: "modules", kind: "module", left: 2, events: { rows: 3, columns: { start: [10, 5, 30], ns: [40, 10, 20], name: [0, 1, 1], kind: { same: "module" } } } },
+    { title: "stream 7", kind: "stream", left: 0, events: { rows: 1, columns: { start: [60], ns: [25], name: [2], kind: { same: "kernel" }, module: [3], delay: [12] } } },
+  ]],
+});
+
+test("lanes have their events' times, texts, and rows by what lies within what", () => {
+  const [modules, stream] = app.lanesOf(traced, 0);
+  assert.deepStrictEqual(modules.events.map(({ start, end, row, name }) => [start, end, row, name]), [[10, 50, 0, "outer"], [15, 25, 1, "inner"], [45, 65, 1, "inner"]]);
+  assert.deepStrictEqual([modules.depth, modules.left, stream.depth], [2, 2, 1]);
+  assert.deepStrictEqual(stream.events[0], { start: 60, end: 85, name: "kernel </script>", kind: "kernel", module: "net.layer", delay: 12, row: 0 });
+  assert.deepStrictEqual(app.lanesOf(traced, 1), []);
+});
+
+test("events too short to be seen are one mark, and apart after a zoom", () => {
+  const events = Array.from({ length: 100 }, (_, n) => ({ start: 2 * n, end: 2 * n + 1, row: 0, kind: "kernel" }));
+  const far = app.marksOf([...events, { start: 300, end: 900, row: 0, kind: "kernel" }], 0, 1000, 100);
+  assert.strictEqual(far.reduce((sum, mark) => sum + mark.events.length, 0), 101);
+  assert.ok(far.length < 10);
+  assert.deepStrictEqual([far.at(-1).x, far.at(-1).width], [30, 60]);
+  assert.strictEqual(app.marksOf(events, 0, 20, 100).length, 11);
+});
+
+test("a view never leaves the inference", () => {
+  const whole = [0, 1000];
+  assert.deepStrictEqual(app.zoomed(whole, whole, 0.5, 0.5), [250, 750]);
+  assert.deepStrictEqual(app.zoomed([0, 100], whole, 2, 0.5), [0, 200]);
+  assert.deepStrictEqual(app.zoomed([0, 1000], whole, 2, 0.5), whole);
+  assert.deepStrictEqual(app.moved([250, 750], whole, 1), [500, 1000]);
+  assert.deepStrictEqual(app.span([500, 1000], whole, 0.5, 0.25), [625, 750]);
 });

@@ -5,8 +5,8 @@ globalThis.trtbench = globalThis.trtbench || {};
 
 (function (app) {
   const { h } = app;
-  const TABS = [["overview", "Overview"], ["cases", "Cases"], ["plots", "Plots"]];
-  const VIEWS = { overview: app.showOverview, cases: app.showCases, case: app.showCase, plots: app.showPlots };
+  const TABS = [["overview", "Overview"], ["cases", "Cases"], ["plots", "Plots"], ["explain", "Explain"]];
+  const VIEWS = { overview: app.showOverview, cases: app.showCases, case: app.showCase, plots: app.showPlots, explain: app.showExplain };
   const THEMES = ["auto", "light", "dark"];
   let leaving = [];
 

@@ -27,6 +27,8 @@ globalThis.trtbench = globalThis.trtbench || {};
       section("Times", timesOf(page, place)),
       section("Distributions", distributionsOf(page, place)),
       section("Phases", phasesOf(page, place)),
+      section("Profile", profileSection(page, place, row)),
+      section("Why it differs from its baseline", app.explanationOf(page, place)),
       section("Accuracy", accuracyOf(page, place, row)),
       section("Processes and telemetry", processesOf(page, place)),
       section("Conditions", conditionsOf(page, place)),
@@ -37,6 +39,8 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   const section = (title, content) =>
     (content ? h("section", { class: "card" }, h("h2", null, title), content) : "");
+
+  const profileSection = (page, place, row) => (row.status === "unavailable" ? "" : app.profileOf(page, place, row));
 
   const none = (text) => h("p", { class: "empty" }, text);
 

@@ -14,7 +14,14 @@ globalThis.trtbench = globalThis.trtbench || {};
   const WRONG = { inaccurate: "\u2260", varies: "\u223f" };
   const MOST_HUES = 7; // colours that can be told apart; what is rarer shares one
   const OTHER = "other";
-  const STEPS = ["export", "compile or build", "import", "load", "first call"];
+  // What bars are stacked of, in order, with their colours.
+  const STACKS = {
+    start: { "export": "--step1", "compile or build": "--step2", "import": "--step3", "load": "--step4", "first call": "--step5" },
+    waterfall: {
+      kernels: "--s1", copies: "--s3", launch: "--s2", wait: "--s4", tail: "--s7", operators: "--s1", threads: "--s3", python: "--s5",
+      unexplained: "--soft",
+    },
+  };
   const DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3]];
   const SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left", "triangle-right"];
 
@@ -154,28 +161,8 @@ globalThis.trtbench = globalThis.trtbench || {};
       for (const row of panel.rows) row.gain_text = app.ratio(row.gain);
       panel.own = { "@batches": batches, "@guide": batches.map((batch) => ({ batch, rate: (from * batch) / batches[0] })) };
     },
-    start(panel) {
-      const byCase = new Map();
-      for (const row of panel.rows) {
-        if (!byCase.has(row.case)) byCase.set(row.case, []);
-        byCase.get(row.case).push(row);
-      }
-      const groups = [...byCase.values()].sort((a, b) => a[0].total - b[0].total);
-      const heads = groups.map((rows) => rows[0]);
-      distinctNames(heads);
-      for (const rows of groups) {
-        rows.forEach((row, index) => {
-          row.name = rows[0].name;
-          row.rank = STEPS.indexOf(row.step);
-          row.last = index === 0;
-          row.figure = app.time(row.total) + (row.beside ? " +" : "");
-          row.ns_text = app.time(row.ns);
-          row.total_text = app.time(row.total) + (row.beside ? `, without ${row.beside}` : "");
-          row.source_text = row.source === "cache" ? "before, from a cache" : "in this run";
-        });
-      }
-      panel.rows = groups.flat();
-    },
+    start: stacks,
+    waterfall: stacks,
     roof(panel) {
       for (const row of panel.rows) {
         row.form = row.model;
@@ -195,6 +182,32 @@ globalThis.trtbench = globalThis.trtbench || {};
     },
   };
 
+  // A bar for each case, of its rows; the shortest first.
+  function stacks(panel) {
+    const byCase = new Map();
+    for (const row of panel.rows) {
+      if (!byCase.has(row.case)) byCase.set(row.case, []);
+      byCase.get(row.case).push(row);
+    }
+    const groups = [...byCase.values()].sort((a, b) => a[0].total - b[0].total);
+    const heads = groups.map((rows) => rows[0]);
+    distinctNames(heads);
+    const order = [...Object.keys(STACKS.start), ...Object.keys(STACKS.waterfall)];
+    for (const rows of groups) {
+      rows.forEach((row, index) => {
+        row.name = rows[0].name;
+        row.rank = order.indexOf(row.step);
+        row.last = index === 0;
+        row.figure = app.time(row.total) + (row.beside ? " +" : "");
+        row.ns_text = app.time(row.ns);
+        row.share_text = share(row.share);
+        row.total_text = app.time(row.total) + (row.beside ? `, without ${row.beside}` : "");
+        row.source_text = row.source === "cache" ? "before, from a cache" : "in this run";
+      });
+    }
+    panel.rows = groups.flat();
+  }
+
   function ratios(panel) {
     panel.rows.sort(down("ratio"));
     for (const row of panel.rows) row.name = `${row.choice}\n${[row.model, row.sizes].filter(Boolean).join(" ")}`;
@@ -212,6 +225,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     trade: (row, by) => String(row[by] === null ? "none" : row[by]),
     batch: (row) => row.backend,
     start: (row) => row.step,
+    waterfall: (row) => row.step,
     roof: (row) => row.precision,
   };
   // What the points of the trade-off may be coloured by; numbers get a scale from pale to deep.
@@ -237,17 +251,17 @@ globalThis.trtbench = globalThis.trtbench || {};
       if (many) [row.hue] = row.hue.split("[");
       counts.set(row.hue, (counts.get(row.hue) || 0) + 1);
     }
+    const stack = STACKS[plot.id];
+    if (stack) return Object.keys(stack).filter((step) => counts.has(step)).map((name) => ({ name, color: `var(${stack[name]})` }));
     let names = [...counts.keys()];
-    if (plot.id === "start") names = STEPS.filter((step) => counts.has(step));
-    else if (names.every((name) => name.trim() !== "" && !Number.isNaN(Number(name)))) names.sort((a, b) => a - b);
+    if (names.every((name) => name.trim() !== "" && !Number.isNaN(Number(name)))) names.sort((a, b) => a - b);
     if (names.length > MOST_HUES) {
       const common = new Set([...counts].sort((a, b) => b[1] - a[1]).slice(0, MOST_HUES).map(([name]) => name));
       for (const row of rows) if (!common.has(row.hue)) row.hue = OTHER;
       names = [...names.filter((name) => common.has(name)), OTHER];
     }
     const colors = seriesColors();
-    const fixed = (name, index) => (plot.id === "start" ? `var(--step${STEPS.indexOf(name) + 1})` : colors[index]);
-    return names.map((name, index) => ({ name, color: name === OTHER && index >= MOST_HUES ? "var(--soft)" : fixed(name, index) }));
+    return names.map((name, index) => ({ name, color: name === OTHER && index >= MOST_HUES ? "var(--soft)" : colors[index] }));
   }
 
   const distinct = (rows, name) => [...new Set(rows.map((row) => row[name]))];
@@ -315,6 +329,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     machines: { x: ["ratio", "ratio_low", "ratio_high"], one: true },
     toolchains: { x: ["ratio", "ratio_low", "ratio_high"], one: true },
     start: { x: ["total"], linear: true },
+    waterfall: { x: ["total"], linear: true },
   };
 
   // Whose panels have the same axes.
@@ -341,7 +356,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     return within.length > most ? within.filter((value) => Number.isInteger(Math.round(Math.log10(value) * 1e6) / 1e6)) : within;
   }
 
-  // {x0, x1, y0, y1}: the same for all panels of a plot, so that they can be compared; but those of starts and histories.
+  // {x0, x1, y0, y1}: the same for all panels of a plot, so that they can be compared; but those of stacks and histories.
   function domains(plot, rows) {
     if (plot.id === "history") {
       const [low, high] = extent(rows, ["time", "time_low", "time_high"]);
@@ -360,6 +375,6 @@ globalThis.trtbench = globalThis.trtbench || {};
   }
 
   Object.assign(app, {
-    FORMS, TICKS, SHARED, logTicks, BY, DASHES, SHAPES, ARRANGE, plotRows, panelsOf, huesOf, keyOf, domains, distinct, flops, bandwidth,
+    FORMS, STACKS, TICKS, SHARED, logTicks, BY, DASHES, SHAPES, ARRANGE, plotRows, panelsOf, huesOf, keyOf, domains, distinct, flops, bandwidth,
   });
 })(globalThis.trtbench);

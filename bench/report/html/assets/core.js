@@ -66,11 +66,11 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   const TABLES = [
     "machines", "runs", "cases", "times", "processes", "distributions", "phases", "outputs", "conditions", "notes",
-    "case_notes", "left_out", "leaders", "findings",
+    "case_notes", "left_out", "leaders", "findings", "profiles", "kernels", "layers", "copies",
   ];
 
   function open(data) {
-    const page = { ...data };
+    const page = { timelines: [], explanations: [], names: [], ...data };
     for (const name of TABLES) page[name] = new Table(data[name]);
     return page;
   }

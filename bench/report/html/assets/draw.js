@@ -118,7 +118,7 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   // Scales and ticks of the axes that have a domain.
   function axes(plot, { x0, x1, y0, y1 }, width) {
-    const log = plot.id !== "start" && plot.id !== "history";
+    const log = !(plot.id in app.STACKS) && plot.id !== "history";
     const most = Math.max(3, Math.round(width / 70));
     const scale = (low, high) => ({ type: log ? "log" : "linear", domain: [low, high], nice: false, ...(log ? {} : { zero: false }) });
     const ticks = log ? app.logTicks : app.ticks;
@@ -133,10 +133,10 @@ globalThis.trtbench = globalThis.trtbench || {};
   // So much more of the axis that a figure fits right of the longest bar.
   function stretched(plot, domain, rows, width) {
     const figures = rows.map((row) => row.figure).filter(Boolean);
-    if (!figures.length || !["speed", "start"].includes(plot.id)) return domain;
+    if (!figures.length || (plot.id !== "speed" && !(plot.id in app.STACKS))) return domain;
     const more = width / Math.max(width - widest(figures) - 12, width * 0.4);
     const { x0, x1 } = domain;
-    return { ...domain, x1: plot.id === "start" ? x1 * more : x0 * (x1 / x0) ** more };
+    return { ...domain, x1: plot.id in app.STACKS ? x1 * more : x0 * (x1 / x0) ** more };
   }
 
   // A function that draws one panel into an element, for the panels of one plot.

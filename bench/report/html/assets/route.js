@@ -4,7 +4,7 @@
 globalThis.trtbench = globalThis.trtbench || {};
 
 (function (app) {
-  const VIEWS = ["overview", "cases", "case", "plots"];
+  const VIEWS = ["overview", "cases", "case", "plots", "explain"];
   const encode = (text) => encodeURIComponent(text).replace(/%20/g, "+").replace(/%2F/g, "/");
 
   // {view, path: [...], query: [[name, value], ...]} of a location's hash; anything else is the overview.

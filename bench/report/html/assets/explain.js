@@ -1,0 +1,83 @@
+// Why a case takes another time than its baseline: a list of all pairs that were profiled, and a page for each.
+"use strict";
+
+globalThis.trtbench = globalThis.trtbench || {};
+
+(function (app) {
+  const { h } = app;
+  const KINDS = {
+    fusion: "fused on one side only", reformat: "reformats and casts", precision: "another precision", kernel: "another kernel", copy: "copies",
+    extra: "work of one side only", time: "the same kernels, another time", gap: "gaps without work", remainder: "remainder",
+  };
+  const BY = { modules: "modules of the model", operators: "the order of operators", nodes: "nodes of the model" };
+
+  const signed = (ns) => `${ns > 0 ? "+" : ns < 0 ? "\u2212" : ""}${app.time(Math.abs(ns))}`;
+
+  const pairOf = (page, place) => page.explanations.find((each) => each.case === place);
+
+  const addressOf = (page, pair) => app.address("explain", [page.runs.get(page.cases.get(pair.case, "run"), "id"), page.cases.get(pair.case, "id")]);
+
+  function heading(page, pair) {
+    const word = pair.ns > pair.base_ns ? "longer" : "less";
+    const difference = pair.ns - pair.base_ns;
+    return h("p", null, `One inference took ${app.time(pair.ns)} under the profiler, that of `, app.caseLink(page, pair.base), ` ${app.time(pair.base_ns)}: `,
+      difference ? `${app.time(Math.abs(difference))} ${word}.` : "no difference.");
+  }
+
+  function totals(pair) {
+    return app.grid([{ title: "cause" }, { title: "difference", align: "right" }, { title: "parts", align: "right" }],
+      pair.totals.map(([kind, ns, parts]) => [KINDS[kind] || kind, signed(ns), app.count(parts)]), { caption: "Causes of the difference, the largest first" });
+  }
+
+  function part(each) {
+    const sides = (cause) => [["baseline", cause.base], ["this case", cause.case]].filter(([, names]) => names.length)
+      .map(([title, names]) => h("li", null, h("span", { class: "soft" }, `${title}: `), names.map((name, index) => [index ? ", " : "", h("code", null, app.breakable(name))])));
+    return h("li", null, h("p", null, h("strong", null, app.breakable(each.name)), ` ${signed(each.ns - each.base_ns)} (${app.time(each.base_ns)} \u2192 ${app.time(each.ns)})`),
+      each.causes.map((cause) => [h("p", { class: "cause" }, `${signed(cause.ns)}: ${cause.text}`), h("ul", { class: "sides" }, sides(cause))]));
+  }
+
+  function bodyOf(page, pair) {
+    return [heading(page, pair), pair.totals.length ? totals(pair) : h("p", { class: "empty" }, "Nothing differs: the same kernels, the same times."),
+      h("ol", { class: "parts" }, pair.parts.map(part)),
+      pair.others ? h("p", { class: "note" }, `${app.plural(pair.others, "other part")} differ less; trtbench explain prints all of them.`) : "",
+      h("p", { class: "note" }, `Parts were matched by ${BY[pair.by] || pair.by}. Differences are those of profiled times.`),
+      pair.notes.length ? h("ul", { class: "notes" }, pair.notes.map((note) => h("li", null, note))) : ""];
+  }
+
+  // The section of a case's page; empty where it is not one of a profiled pair.
+  function explanationOf(page, place) {
+    const pair = pairOf(page, place);
+    if (!pair) return "";
+    return [heading(page, pair), pair.totals.length ? totals(pair) : "", h("p", null, h("a", { href: addressOf(page, pair) }, "Part by part, with the kernels of both sides"))];
+  }
+
+  function showExplain(page, route, main) {
+    const [run, id] = route.path;
+    const chosen = page.explanations.find((each) => page.cases.get(each.case, "id") === id && page.runs.get(page.cases.get(each.case, "run"), "id") === run);
+    if (chosen) {
+      main.append(h("p", { class: "crumbs" }, h("a", { href: app.address("explain") }, "Explain"), " / ", app.caseLink(page, chosen.case, "the case")),
+        h("h1", { class: "label" }, "Why ", app.breakable(page.cases.get(chosen.case, "label")), " takes another time"),
+        h("section", { class: "card" }, h("h2", null, "Where the difference lies"), bodyOf(page, chosen)));
+      return;
+    }
+    main.append(h("h1", null, "Explain"));
+    if (run) main.append(h("p", { class: "empty" }, "This page explains no such pair; it has these."));
+    const card = h("section", { class: "card" }, h("h2", null, "Cases against their baselines"));
+    main.append(card);
+    if (!page.explanations.length) {
+      card.append(h("p", { class: "empty" }, "Nothing to explain yet. What would fill it: profiles of a case and of its baseline beside the run: trtbench profile SUITE. ",
+        "Any two profiles are explained by trtbench explain A B."));
+      return;
+    }
+    card.append(h("p", { class: "lead" }, "Both were profiled; times are those under the profiler. The most different come first."),
+      app.longGrid([{ title: "case", style: "wrap" }, { title: "baseline", style: "wrap" }, { title: "difference", align: "right" }, { title: "largest cause", style: "wrap" }, { title: "where most of it lies", style: "wrap" }],
+        page.explanations.length, (index) => {
+          const pair = page.explanations[index];
+          const [cause] = pair.totals;
+          return [h("a", { href: addressOf(page, pair) }, app.breakable(page.cases.get(pair.case, "label"))), h("span", null, app.breakable(page.cases.get(pair.base, "label"))), signed(pair.ns - pair.base_ns),
+            cause ? `${KINDS[cause[0]] || cause[0]}, ${signed(cause[1])}` : "nothing differs", pair.parts.length ? h("span", null, app.breakable(pair.parts[0].name)) : ""];
+        }, { caption: "Profiled cases and their baselines" }));
+  }
+
+  Object.assign(app, { explanationOf, showExplain });
+})(globalThis.trtbench);
