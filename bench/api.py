@@ -18,7 +18,7 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -433,7 +433,7 @@ def duel(
     try:
         max_time_ns = parse_time(max_time) if max_time else 0
     except ValueError as error:
-        raise UsageError(str(error), where="max_time", fix="10min, or leave it out") from error
+        raise UsageError(str(error), where="--max-time", fix="10min, or leave it out") from error
     if device is not None and device not in (*DEVICES, "fake"):
         what = f"unknown device {device!r}.{did_you_mean(str(device), DEVICES)}"
         raise UsageError(what, where="device", fix=f"known: {', '.join(DEVICES)}")
@@ -617,8 +617,7 @@ def write_trace(profile: CaseProfile, out: str | os.PathLike[str]) -> Path:
     try:
         text = trace.trace(profile.condensed.profile)
     except ValueError as error:
-        fix = "--tool torch or --tool nsys record events"
-        raise UsageError(f"{profile.label}: {error}", fix=f"trtbench profile SUITE with {fix}") from error
+        raise UsageError(f"{profile.label}: {error}", fix="trtbench profile SUITE --tool torch, or nsys") from error
     path = Path(out)
     path.write_text(text, encoding="utf-8")
     return path
@@ -751,7 +750,7 @@ def compare(
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise UsageError(f"the run {twice[0]} is named twice", fix="name each run once, on one of the sides")
     names = [across] if isinstance(across, str) else list(across)
-    only = frozenset().union(*(selected(run, select) or () for run in runs[0])) if select else None
+    only = selected(runs[0], select)
     chosen, why = calibrate.suitable(Path(store), [run for side in runs for run in side], names, calibration)
     several = bool(runs[1])
     spread = spreads.spread_of(chosen, sittings=several) if chosen else None
@@ -830,18 +829,18 @@ def tables(
     )
 
 
-def times(run: Results, *, select: str = "") -> RunTimes:
+def times(run: Results, *, select: str | Set[str] = "") -> RunTimes:
     """Where the wall time of a run went: nanoseconds by category for each case, for what is of no single one, and in
-    total. ``select`` names the cases to sum, as in ``request``.
+    total. ``select`` names the cases to sum, as in ``selected``.
     """
     from bench.analysis import times
 
     return times.of_run(run, selected(run, select))
 
 
-def payback(run: Results, *, baseline: str = "", select: str = "") -> RunPayback:
+def payback(run: Results, *, baseline: str = "", select: str | Set[str] = "") -> RunPayback:
     """What each case costs before its first answer (build, start, first call), and after how many requests it has paid
-    that back against ``baseline``. ``select`` names the cases, as in ``request``.
+    that back against ``baseline``. ``select`` names the cases, as in ``selected``.
 
     UsageError if no case has the ``baseline``.
     """
@@ -850,9 +849,9 @@ def payback(run: Results, *, baseline: str = "", select: str = "") -> RunPayback
     return payback.of_run(run, baseline, selected(run, select))
 
 
-def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select: str = "") -> RunWaterfalls:
+def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select: str | Set[str] = "") -> RunWaterfalls:
     """Where the time of an inference goes for each case of a run: from the newest profiles of its cases, beside the
-    run's own medians. ``select`` names the cases, as in ``request``.
+    run's own medians. ``select`` names the cases, as in ``selected``.
 
     Profiles are those of the run's device in ``store``, and those beside the run's file.
     """
@@ -877,10 +876,10 @@ def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select:
     return msgspec.structs.replace(several, make=make)
 
 
-def lint(run: Results, *, select: str = "") -> tuple[Finding, ...]:
+def lint(run: Results, *, select: str | Set[str] = "") -> tuple[Finding, ...]:
     """Whether the cases of a run that are compared ran under equal conditions: each finding names the cases, what it
     does to times if the run has measured that, and the option that evens it out (docs/fairness.md). ``select`` names
-    the cases to look at, as in ``request``.
+    the cases to look at, as in ``selected``.
     """
     from bench.analysis import lint
 
@@ -929,7 +928,7 @@ def write_report(
         every,
         Path(out),
         problems=problems,
-        selects=(lambda run: selected(run, select)) if select else None,
+        only=selected(every, select) if every else None,
         baseline=baseline,
         title=title,
         place=os.fspath(store),
@@ -937,14 +936,26 @@ def write_report(
     )
 
 
-def selected(run: Results, select: str) -> frozenset[str] | None:
-    """The ids of the cases of a run that ``select`` names; None for an empty one, which names all. SelectionError."""
+def selected(run: Results | Sequence[Results], select: str | Set[str]) -> frozenset[str] | None:
+    """The ids of the cases that ``select`` names; None for an empty one, which names all.
+
+    Args:
+        run: a run, or several: an expression is then about the cases of all of them, of which some runs may have none.
+        select: an expression as in ``request``, or the ids themselves.
+
+    Raises:
+        SelectionError: the expression is wrong, or matches no case.
+    """
     from bench.backends import base
     from bench.suite import plan
 
-    return (
-        frozenset(case.id for case in plan.select_cases(run.header.cases, base.registry(), select)) if select else None
-    )
+    if not select:
+        return None
+    several = [run] if isinstance(run, Results) else run
+    cases = {case.id: case for each in several for case in each.header.cases}
+    if not isinstance(select, str):
+        return frozenset(cases.keys() & select)
+    return frozenset(case.id for case in plan.select_cases(tuple(cases.values()), base.registry(), select))
 
 
 def runs(*, store: str | os.PathLike[str] = RESULTS, rehearsals: bool = False) -> list[Summary]:
@@ -1091,6 +1102,7 @@ def calibrate(
         sizes = calibrate.split(processes, sittings)
         planned = suite if isinstance(suite, Request) else request(suite, store=store, **options)
         policy = planned.policy
+        calibrate.check(measured, planned)
         measured += calibrate.measure(planned, sizes, on_event or _ignore, _finished)
     calibration = calibrate.make(measured, replicates or calibrate.usual_replicates(policy))
     calibrations.write(Path(store), calibration)

@@ -57,13 +57,13 @@ def workplace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_wheel_holds_the_package_with_its_type_marker_and_nothing_else(dist: Path) -> None:
+def test_the_wheel_holds_the_package_with_its_type_marker_and_the_pytest_plugin_alone(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "bench").rglob("*.py")}
     assets = {str(path.relative_to(ROOT)) for path in (ROOT / "bench/report/html/assets").rglob("*") if path.is_file()}
     assert sources | assets | {"bench/py.typed"} <= packed
-    assert {name.partition("/")[0] for name in packed} == {"bench"}
+    assert {name.partition("/")[0] for name in packed} == {"bench", "trtbench_pytest.py"}
     assert not [name for name in packed if name.endswith(".pyc")]
 
 

@@ -161,12 +161,18 @@ def _by_keys(a: Sequence[Unit], b: Sequence[Unit], keys_a: Keys, keys_b: Keys, b
 def _join_parts(union: _Union, order: Sequence[str], other: Sequence[str]) -> set[str]:
     """Merge each module that the other side names by its parts alone with these; all that were merged."""
     joined: set[str] = set()
-    for key in set(order) - set(other):
-        inner = [each for each in other if each.startswith(f"{key}.")]
-        if inner and not any(each.startswith(f"{key}.") for each in order):
+    around, own = _modules_around(other), _modules_around(order)
+    for key in sorted(set(order) - set(other)):
+        if key in around and key not in own:
+            inner = [each for each in other if each.startswith(f"{key}.")]
             union.merge([key, *inner])
             joined |= {key, *inner}
     return joined
+
+
+def _modules_around(keys: Sequence[str]) -> set[str]:
+    """Every module that a key lies in."""
+    return {key[:at] for key in keys for at, character in enumerate(key) if character == "."}
 
 
 def _attach(union: _Union, order: Sequence[str], shared: set[str]) -> None:

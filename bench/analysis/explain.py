@@ -13,6 +13,7 @@ from bench.analysis.explain_sides import Side
 from bench.errors import UsageError
 from bench.model.data import Data
 from bench.model.suite import BETWEEN_PARTS
+from bench.units import format_time
 
 Across = Literal["model", "size"]
 ACROSS: tuple[Across, ...] = ("model", "size")
@@ -119,10 +120,12 @@ def _gaps(a: Side, b: Side) -> list[Part]:
 
 def _issue(side: Side) -> str:
     """How the host issues a side: ``replays a CUDA graph of 120 kernels``, ``issues 300 kernels one by one``."""
-    kernels = len(side.units)
+    if side.kind == "layer":
+        return "is an engine whose layers were timed, and no gaps between them"
+    own = [unit for unit in side.units if unit.family != "copy"]
+    kernels, inside = len(own), sum(unit.graph for unit in own)
     if not kernels:
         return "runs no kernel"
-    inside = sum(unit.graph for unit in side.units)
     if inside > _GRAPH * kernels:
         outside = f" and issues {kernels - inside} more" if inside < kernels else ""
         return f"replays {inside} kernels as a CUDA graph{outside}"
@@ -174,6 +177,12 @@ def _identity(label: str) -> tuple[str, str]:
 
 def _notes(a: Side, b: Side, by: blocks.By) -> tuple[str, ...]:
     notes = []
+    if a.unprofiled and b.unprofiled:
+        more = b.unprofiled - a.unprofiled
+        times = f"A takes {format_time(a.unprofiled)}, B {format_time(b.unprofiled)}"
+        turned = (more > 0) != (b.window > a.window) and more and b.window != a.window
+        doubt = ": the other way round, so what is below is the profiler's or noise; profile again" if turned else ""
+        notes.append(f"without a profiler {times}, {format_time(abs(more))} {'longer' if more >= 0 else 'less'}{doubt}")
     if by == "operators":
         notes.append(
             "no names of modules or nodes that both sides have: blocks are matched by the order of their operators"

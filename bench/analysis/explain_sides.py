@@ -59,7 +59,8 @@ class Gap(Data, frozen=True, kw_only=True):
 class Side(Data, frozen=True, kw_only=True):
     """One case with all that its profile says of one inference: ``window`` = units + gaps + remainder, ns.
 
-    ``kind`` is what the units are: ``kernel``, ``layer`` or ``operator``.
+    ``kind`` is what the units are: ``kernel``, ``layer`` or ``operator``. ``unprofiled`` is the median of the same
+    inferences without the profiler, 0 where it is not known.
     """
 
     case: str
@@ -69,6 +70,7 @@ class Side(Data, frozen=True, kw_only=True):
     window: int
     units: tuple[Unit, ...]
     gaps: tuple[Gap, ...] = ()
+    unprofiled: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -100,31 +102,34 @@ def of_condensed(case: str, label: str, condensed: Condensed) -> Side:
     if profile.layers is not None and not profile.kernels:
         return of_layers(case, label, profile.layers)
     version = profile.tool_version
-    tool = version if version.startswith(profile.tool) else f"{profile.tool} {version}".strip()
-    window = _window(condensed)
-    if not profile.kernels and not profile.copies:
-        units = tuple(_of_ranges(profile))
-        return Side(case=case, label=label, tool=tool, kind="operator", window=window, units=units, notes=profile.notes)
-    durations = condensed.kernel_ns or tuple(kernel.end - kernel.start for kernel in profile.kernels)
-    events: list[tuple[int, Unit]] = [
-        (kernel.start, _of_kernel(kernel, ns)) for kernel, ns in zip(profile.kernels, durations, strict=True)
-    ]
-    events += [(copy.start, _of_copy(copy)) for copy in profile.copies]
-    gaps = tuple(
+    on_gpu = bool(profile.kernels or profile.copies)
+    gaps = [
         Gap(name=name, ns=round(statistics.median(getattr(parts, name) for parts in condensed.parts)), meaning=meaning)
         for name, meaning in _GAPS.items()
-        if condensed.parts
-    )
+        if condensed.parts and on_gpu
+    ]
     return Side(
         case=case,
         label=label,
-        tool=tool,
-        kind="kernel",
-        window=window,
-        units=tuple(unit for _, unit in sorted(events, key=lambda event: event[0])),
-        gaps=gaps,
+        tool=version if version.startswith(profile.tool) else f"{profile.tool} {version}".strip(),
+        kind="kernel" if on_gpu else "operator",
+        window=_window(condensed),
+        units=tuple(_of_gpu(condensed) if on_gpu else _of_ranges(profile)),
+        gaps=tuple(gaps),
+        unprofiled=round(statistics.median(profile.unprofiled_ns or (0,))),
         notes=profile.notes,
     )
+
+
+def _of_gpu(condensed: Condensed) -> list[Unit]:
+    """Kernels and copies by their start."""
+    profile = condensed.profile
+    durations = condensed.kernel_ns
+    if len(durations) != len(profile.kernels):
+        durations = tuple(kernel.end - kernel.start for kernel in profile.kernels)
+    events = [(kernel.start, _of_kernel(kernel, ns)) for kernel, ns in zip(profile.kernels, durations, strict=True)]
+    events += [(copy.start, _of_copy(copy)) for copy in profile.copies]
+    return [unit for _, unit in sorted(events, key=lambda event: event[0])]
 
 
 def _window(condensed: Condensed) -> int:
@@ -144,7 +149,9 @@ def _of_layer(layer: Layer, ns: int) -> Unit:
     read = explain_names.parse(layer.name)
     # The metadata of a layer lists every node, its name only the first and the last of a large one.
     origin = [name for text in layer.origin if (name := explain_names.one(text))]
-    names, span = (tuple(dict.fromkeys(origin)), False) if origin else (read.names, read.span)
+    # A name has them in the order in which they compute.
+    whole = bool(origin) and set(origin) != set(read.names)
+    names, span = (tuple(dict.fromkeys(origin)), False) if whole else (read.names, read.span)
     reformat = layer.reformat or read.reformat
     listed = tuple(name.operator for name in names if name.operator) or read.operators
     return Unit(
@@ -182,8 +189,10 @@ def _of_kernel(kernel: Kernel, ns: int) -> Unit:
     told = tuple(filter(None, (each.strip() for each in kernel.operator.split("+"))))
     listed = told or operators.operators(kernel.name) or tuple(each.operator for each in read.names if each.operator)
     family = operators.family(kernel.name)
-    if family in ("other", "pointwise") and len(told) == 1 and operators.family(told[0]) not in ("other", "gemm"):
-        family = operators.family(told[0])  # the name of the kernel says less than that of its operator
+    if family in ("other", "pointwise") and len(told) == 1:
+        # The name of the kernel may say less than its operator; but a convolution has pointwise kernels, for its bias.
+        around = operators.family(told[0])
+        family = around if around != "other" and (family == "other" or around not in operators.ANCHORS) else family
     return Unit(
         name=kernel.name,
         ns=ns,

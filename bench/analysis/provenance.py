@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -23,10 +24,13 @@ def name_kernels(profile: Profile, provenance: Provenance) -> Profile:
     if not calls or not profile.kernels:
         return profile
     kernels = list(profile.kernels)
+    sources: dict[tuple[str, ...], list[tuple[int, Sequence[KernelCall]]]] = {}  # iterations are alike, mostly
     for group in _iterations(profile):
-        for place, several in _sources([profile.kernels[place] for place in group], calls):
-            index = group[place]
-            kernels[index] = _named(kernels[index], several)
+        names = tuple(profile.kernels[index].name for index in group)
+        if names not in sources:
+            sources[names] = _sources(names, calls)
+        for place, several in sources[names]:
+            kernels[group[place]] = _named(kernels[group[place]], several)
     return msgspec.structs.replace(profile, kernels=tuple(kernels))
 
 
@@ -47,17 +51,32 @@ def _issued(profile: Profile, kernel: Kernel) -> int:
     return profile.calls[kernel.call].start if known and kernel.call is not None else kernel.start
 
 
-def _sources(kernels: Sequence[Kernel], calls: Sequence[KernelCall]) -> list[tuple[int, Sequence[KernelCall]]]:
-    """For the places of ``kernels`` the calls that they may be of."""
-    matcher = SequenceMatcher(None, [k.name for k in kernels], [call.kernel for call in calls], autojunk=False)
+def _sources(names: Sequence[str], calls: Sequence[KernelCall]) -> list[tuple[int, Sequence[KernelCall]]]:
+    """For the places of kernels with these ``names`` the calls that they may be of."""
+    anchors = _anchors(names, calls)
     sources: list[tuple[int, Sequence[KernelCall]]] = []
-    kernel = call = 0
-    for first, of_call, count in matcher.get_matching_blocks():  # the last one is empty, at both ends
-        between = [each for each in calls[call:of_call] if each.extern]
-        sources += _between(range(kernel, first), between)
-        sources += [(first + n, calls[of_call + n : of_call + n + 1]) for n in range(count)]
-        kernel, call = first + count, of_call + count
+    for (kernel, call), (next_kernel, next_call) in itertools.pairwise([(-1, -1), *anchors, (len(names), len(calls))]):
+        between = [each for each in calls[call + 1 : next_call] if each.extern]
+        sources += _between(range(kernel + 1, next_kernel), between)
+        if next_kernel < len(names):
+            sources.append((next_kernel, [calls[next_call]]))
     return sources
+
+
+def _anchors(names: Sequence[str], calls: Sequence[KernelCall]) -> list[tuple[int, int]]:
+    """The places of kernels and calls that are the same by name and order. What can have no partner is left out first:
+    between the rest of both there is then nothing, and they are alike as a whole.
+    """
+    called = {call.kernel for call in calls if not call.extern}
+    run = set(names)
+    ours = [place for place, name in enumerate(names) if name in called]
+    theirs = [place for place, call in enumerate(calls) if not call.extern and call.kernel in run]
+    matcher = SequenceMatcher(
+        None, [names[place] for place in ours], [calls[place].kernel for place in theirs], autojunk=False
+    )
+    return [
+        (ours[block.a + n], theirs[block.b + n]) for block in matcher.get_matching_blocks() for n in range(block.size)
+    ]
 
 
 def _between(places: Sequence[int], calls: Sequence[KernelCall]) -> list[tuple[int, Sequence[KernelCall]]]:
@@ -69,6 +88,8 @@ def _between(places: Sequence[int], calls: Sequence[KernelCall]) -> list[tuple[i
 
 
 def _named(kernel: Kernel, calls: Sequence[KernelCall]) -> Kernel:
+    """Of several calls with different operators it is not known which one this is; the ranges around it may tell."""
     module = "+".join(dict.fromkeys(name for call in calls for name in call.modules))
-    operator = "+".join(dict.fromkeys(name for call in calls for name in call.operators))
+    operators = {call.operators for call in calls}
+    operator = "+".join(operators.pop()) if len(operators) == 1 else ""
     return msgspec.structs.replace(kernel, module=kernel.module or module, operator=kernel.operator or operator)

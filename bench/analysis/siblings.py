@@ -10,13 +10,15 @@ import msgspec
 from bench.analysis import attribution
 from bench.model.profile import CaseProfile, Profile, ProfileRun
 
+# Programs with fewer kernels in common, as a fraction, are others: a generic kernel of both says nothing.
+LEAST_IN_COMMON = 0.5
 # The parts of a label are separated by slashes, but options of a backend, in brackets, may have some of their own.
 _PART = re.compile(r"(?:\[[^\]]*\]|[^/\[])+")
 
 
 def with_names(profiles: ProfileRun) -> ProfileRun:
     """The profiles, where the nodes of graphs without a module have that of the same kernel in a case of the same
-    model, precision and sizes that has named kernels; of several the one with the most kernels in common.
+    model, precision and sizes that has named kernels, at least half of them the same; of several the one with the most.
     """
     named = [
         case for case in profiles.cases if case.condensed and any(k.module for k in case.condensed.profile.kernels)
@@ -28,10 +30,14 @@ def _named(case: CaseProfile, named: list[CaseProfile]) -> CaseProfile:
     condensed = case.condensed
     if condensed is None or not any(k.node is not None and not k.module for k in condensed.profile.kernels):
         return case
+    least = LEAST_IN_COMMON * len(condensed.profile.kernels)
     others = [
         each.condensed.profile
         for each in named
-        if each.condensed is not None and each is not case and _program(each.label) == _program(case.label)
+        if each.condensed is not None
+        and each is not case
+        and _program(each.label) == _program(case.label)
+        and _in_common(condensed.profile, each.condensed.profile) >= least
     ]
     if not others:
         return case

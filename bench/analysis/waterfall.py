@@ -20,6 +20,7 @@ import statistics
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 from bench.analysis import host_calls
 from bench.analysis.spans import Spans
@@ -28,6 +29,8 @@ from bench.model.profile import Copy, HostCall, Kernel, Parts, Profile, Range
 
 # From a launch to the start of its work pass some 2 to 10 us, more where every node of a graph is traced.
 DISPATCH_LIMIT = 50_000
+# Between two kernels in the queue of a stream, where a profile has no such pair to tell.
+USUAL_GAP = 1_000
 # Ranges of kind phase within an iteration, in which the host gives the GPU work, or waits for it.
 ISSUING, WAITING = ("h2d", "call", "d2h"), ("wait",)
 
@@ -130,7 +133,16 @@ class _OnGpu:
             dispatch=dispatch,
             busy=self._busy.length(start, end),
             span=busy[-1][1] - busy[0][0] if busy else 0,
+            held=self._held(busy),
         )
+
+    def _held(self, busy: Sequence[_Span]) -> int:
+        """The sum of ``busy`` and of the gaps between, each as if its work had been launched before the gap began."""
+        gaps = [(first, last) for (_, first), (last, _) in pairwise(busy)]
+        queued = [last - first for first, last in gaps if self._gap(first, last)[2] == last - first]
+        usual = statistics.median_low(queued) if queued else USUAL_GAP
+        late = (last - first for first, last in gaps if self._gap(first, last)[2] != last - first)
+        return sum(last - first for first, last in busy) + sum(queued) + sum(min(gap, usual) for gap in late)
 
     def _gap(self, start: int, end: int) -> tuple[int, int, int, int]:
         """Of an idle stretch that work ends: ns of issuing, waiting, the work on its way, and of what nothing tells."""

@@ -31,8 +31,8 @@ class RunWaterfalls(Data, frozen=True, kw_only=True):
 
 
 class Waterfall(Data, frozen=True, kw_only=True):
-    """One case. ``parts`` are those of its typical inference, None without a profile; of GPU work ``busy_ns`` and
-    ``span_ns`` are medians over all ``iterations``, as is the ratio of profiled to unprofiled time.
+    """One case. ``parts`` are those of its typical inference, None without a profile; of GPU work ``busy_ns``,
+    ``span_ns`` and ``held_ns`` are medians over all ``iterations``, as is the ratio of profiled to unprofiled time.
 
     ``attributed`` is the fraction of the time of all kernels of the capture that belongs to an iteration. ``times`` has
     the medians that the run measured of BESIDE, ns. ``waits`` are the calls that wait inside of the
@@ -50,6 +50,7 @@ class Waterfall(Data, frozen=True, kw_only=True):
     ratio: float | None = None
     busy_ns: float | None = None
     span_ns: float | None = None
+    held_ns: float | None = None
     attributed: float | None = None
     times: dict[str, float] = {}
     waits: tuple[Wait, ...] = ()
@@ -115,6 +116,7 @@ def _of(case: CaseProfile, profiles: ProfileRun) -> Waterfall:
         ratio=waterfall.ratio(parts, profile.unprofiled_ns),
         busy_ns=_median([each.busy for each in parts]) if on_gpu else None,
         span_ns=_median([each.span for each in parts]) if on_gpu else None,
+        held_ns=_median([each.held for each in parts]) if on_gpu else None,
         attributed=condensed.attribution.share if condensed.attribution else None,
         waits=waits(profile),
         notes=profile.notes,

@@ -13,7 +13,8 @@ from bench.analysis import calibration as analysis
 from bench.analysis import differences
 from bench.analysis.verdict import USUAL
 from bench.errors import StoreError, UsageError
-from bench.model.calibration import Calibration
+from bench.machine.environment import describe
+from bench.model.calibration import Calibration, Level
 from bench.model.data import digest
 from bench.model.run import Environment, Run
 from bench.model.suite import Policy
@@ -60,22 +61,36 @@ def usual_replicates(policy: Policy | None) -> int:
     return policy.replicates if policy and policy.replicates > 1 else USUAL
 
 
+def check(runs: Sequence[Run], request: Request) -> None:
+    """UsageError if no calibration can be made of stored runs, or none of them with what ``request`` would measure."""
+    if not runs:
+        return
+    there, here = make(runs, USUAL).environment, describe(request.device)
+    if (there.arch, there.slug) != (here.arch, here.slug):
+        what = f"the runs were made on {there.device}, and this is {here.device}"
+        raise UsageError(what, where="--from", fix="name runs of this device, or leave the suite out")
+
+
 def make(runs: Sequence[Run], replicates: int, seed: int = 0) -> Calibration:
     """The calibration of what runs have measured, each of which is a sitting, in the order of time.
 
-    UsageError if they were made in different environments, share no case, or have too few processes.
+    UsageError if they were made in different environments, share no case, or have too few processes, and for a duel.
     """
     check_replicates(replicates)
     runs = sorted(runs, key=lambda run: (run.header.created, run.header.run))
     names = [run.header.run for run in runs]
     if twice := next((name for name in names if names.count(name) > 1), ""):
-        raise UsageError(f"the run {twice} is named twice", where="from", fix="name each sitting once")
+        raise UsageError(f"the run {twice} is named twice", where="--from", fix="name each sitting once")
+    if duel := next((run.header.run for run in runs if run.header.duel is not None), ""):
+        what = "this is a duel, whose processes are measured in turn, as those of no run are"
+        raise UsageError(what, where=duel, fix="name runs, see trtbench runs")
     here = _environment(runs)
     levels, boundaries, left_out = analysis.levels(runs, replicates, seed)
     if not levels:
         why = "; ".join(f"{label}: {reason}" for label, reason in list(left_out.items())[:3])
         what = f"nothing to calibrate by: {why or 'no case was measured'}"
         raise UsageError(what, where=", ".join(names), fix=f"measure more: --processes {LEAST} or more")
+    _check_shares(names, boundaries)
     created = datetime.datetime.now(datetime.UTC)
     environments = [default_environment(run) for run in runs]
     name = f"calibration-{created:%Y%m%dT%H%M%SZ}-{digest([names, replicates, seed])[:7]}"
@@ -143,6 +158,17 @@ def _environment(runs: Sequence[Run]) -> Environment:
             where = f"{runs[0].header.run} and {run.header.run}"
             raise UsageError(what, where=where, fix="name runs of one machine with the same versions")
     return first
+
+
+def _check_shares(names: Sequence[str], boundaries: Sequence[Level]) -> None:
+    """UsageError if a sitting gives no case a spread, or if two of them share no case: they would count for nothing."""
+    for number, name in enumerate(names):
+        if not any(level.processes[number] for level in boundaries):
+            what = f"no case of this run has {analysis.LEAST_PROCESSES} processes of one build, so it shows no spread"
+            raise UsageError(what, where=name, fix=f"leave it out, or --resume {name} --replicates {USUAL}")
+    if len(names) > 1 and not any(level.session for level in boundaries):
+        what = "the runs share no case, so they do not show how sittings differ"
+        raise UsageError(what, where=", ".join(names), fix="name runs of one suite")
 
 
 def _uncovered(calibration: Calibration, environments: Sequence[Environment]) -> str:

@@ -8,7 +8,7 @@ import gc
 import io
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
 from bench.cli import comparing, duel, output, profile, report, typed, waterfall
@@ -177,48 +177,50 @@ def _show(arguments: argparse.Namespace) -> int:
     _refuse_ignored(arguments, form)
     packed = form not in ("trtexec", "trtexec11")  # which are of single calls
     runs = [api.read(typed.run_file(arguments, name, "show"), packed=packed) for name in arguments.runs or [None]]
-    selections = [api.selected(run, arguments.select or "") for run in runs]
     for run in runs:
         if run.damage:
             output.complain(f"trtbench: {escape.line(run.damage)}")
-    if arguments.time:
-        return _show_times(runs, arguments.select or "", form)
-    if arguments.cold_start:
-        return _show_cold_starts(runs, arguments, form)
-    if arguments.waterfall:
-        return waterfall.show(runs, arguments, form)
-    if arguments.fairness:
-        return _show_fairness(runs, arguments.select or "", form)
+    is_one = len(runs) == 1
+    only = api.selected(runs, arguments.select or "")
+    if only is not None:  # a run that has none of them has nothing to show
+        runs = [run for run in runs if any(case.id in only for case in run.header.cases)]
+    if view := _view(arguments):
+        return view(runs, only, arguments, form)
     if form == "text":
-        for run, only in zip(runs, selections, strict=True):
+        for run in runs:
             _print_tables(run, arguments, only)
         return 0
     if form in ("trtexec", "trtexec11"):
         from bench.report import trtexec
 
-        for run, only in zip(runs, selections, strict=True):
+        for run in runs:
             output.say(trtexec.render(run, arguments.case, transfers=form == "trtexec", only=only))
         return 0
     from bench.report import export
 
     if form == "markdown":
-        output.say(
-            "\n".join(
-                export.markdown(run, arguments.baseline, only=only) for run, only in zip(runs, selections, strict=True)
-            ),
-            end="",
-        )
+        output.say("\n".join(export.markdown(run, arguments.baseline, only=only) for run in runs), end="")
         return 0
-    only = None if selections[0] is None else frozenset().union(*filter(None, selections))
-    output.say(getattr(export, form)(runs if len(runs) > 1 else runs[0], arguments.baseline, only=only), end="")
+    output.say(getattr(export, form)(runs[0] if is_one else runs, arguments.baseline, only=only), end="")
     return 0
 
 
-def _show_times(runs: list[Run], select: str, form: str) -> int:
+def _view(arguments: argparse.Namespace) -> Callable[[list[Run], Set[str] | None, argparse.Namespace, str], int] | None:
+    """What `show` prints in place of its tables, if it is asked to."""
+    views = {
+        "time": _show_times,
+        "cold_start": _show_cold_starts,
+        "waterfall": waterfall.show,
+        "fairness": _show_fairness,
+    }
+    return next((view for name, view in views.items() if getattr(arguments, name)), None)
+
+
+def _show_times(runs: list[Run], only: Set[str] | None, _arguments: argparse.Namespace, form: str) -> int:
     from bench import api
     from bench.report import times as view
 
-    several = [api.times(run, select=select) for run in runs]
+    several = [api.times(run, select=only or "") for run in runs]
     match form:
         case "text":
             output.say("\n".join(view.render(times, **output.screen()) for times in several), end="")
@@ -229,12 +231,12 @@ def _show_times(runs: list[Run], select: str, form: str) -> int:
     return 0
 
 
-def _show_cold_starts(runs: list[Run], arguments: argparse.Namespace, form: str) -> int:
+def _show_cold_starts(runs: list[Run], only: Set[str] | None, arguments: argparse.Namespace, form: str) -> int:
     from bench import api
     from bench.report import cold_start as view
 
     rate = arguments.rate or 0.0
-    several = [api.payback(run, baseline=arguments.baseline, select=arguments.select or "") for run in runs]
+    several = [api.payback(run, baseline=arguments.baseline, select=only or "") for run in runs]
     match form:
         case "text":
             output.say("\n".join(view.render(one, rate=rate, **output.screen()) for one in several), end="")
@@ -245,11 +247,11 @@ def _show_cold_starts(runs: list[Run], arguments: argparse.Namespace, form: str)
     return 0
 
 
-def _show_fairness(runs: list[Run], select: str, form: str) -> int:
+def _show_fairness(runs: list[Run], only: Set[str] | None, _arguments: argparse.Namespace, form: str) -> int:
     from bench import api
     from bench.report import lint as view
 
-    several = [(run, api.lint(run, select=select)) for run in runs]
+    several = [(run, api.lint(run, select=only or "")) for run in runs]
     match form:
         case "text":
             output.say("\n".join(view.render(*one, **output.screen()) for one in several), end="")
@@ -273,21 +275,14 @@ def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
         raise UsageError("--rate is that of --cold-start", fix=fix)
     flags = ("--as", "--baseline", "--verbose", "--phases", "--stats")
     of_results = {flag: getattr(arguments, flag.strip("-")) for flag in flags}
-    beside = {"--time": arguments.time, **{flag: of_results[flag] for flag in flags if flag != "--baseline"}}
-    if arguments.cold_start and (ignored := [flag for flag, value in beside.items() if value]):
-        fix = typed.command(arguments, "show", *names, "--cold-start")
-        raise UsageError(f"{' and '.join(ignored)} would change nothing of --cold-start", fix=fix)
-    beside |= {"--cold-start": arguments.cold_start, "--baseline": arguments.baseline}
-    if arguments.waterfall and (ignored := [flag for flag, value in beside.items() if value]):
-        fix = typed.command(arguments, "show", *names, "--waterfall")
-        raise UsageError(f"{' and '.join(ignored)} would change nothing of --waterfall", fix=fix)
-    others = {"--time": arguments.time, "--cold-start": arguments.cold_start, **of_results}
-    if arguments.fairness and (ignored := [flag for flag, value in others.items() if value]):
-        fix = typed.command(arguments, "show", *names, "--fairness")
-        raise UsageError(f"{' and '.join(ignored)} would change nothing of --fairness", fix=fix)
-    if arguments.time and (ignored := [flag for flag, value in of_results.items() if value]):
-        fix = typed.command(arguments, "show", *names, "--time")
-        raise UsageError(f"{' and '.join(ignored)} would change nothing of --time", fix=fix)
+    views = ("--time", "--cold-start", "--waterfall", "--fairness")
+    of_view = {flag: getattr(arguments, flag.strip("-").replace("-", "_")) for flag in views}
+    for view in (flag for flag in reversed(views) if of_view[flag]):
+        others = of_results if view != "--cold-start" else {**of_results, "--baseline": ""}
+        beside = {**{flag: value for flag, value in of_view.items() if flag != view}, **others}
+        if ignored := [flag for flag, value in beside.items() if value]:
+            fix = typed.command(arguments, "show", *names, view)
+            raise UsageError(f"{' and '.join(ignored)} would change nothing of {view}", fix=fix)
     tables = {"--verbose": arguments.verbose, "--phases": arguments.phases, "--stats": arguments.stats}
     of_text = {"--baseline": arguments.baseline, "--format": arguments.format != "text"} if in_words else {}
     if ignored := [flag for flag, value in (tables | of_text).items() if value and form != "text"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from bench.cli import output
@@ -12,13 +13,13 @@ if TYPE_CHECKING:
     from bench.model.profile import CaseProfile
 
 
-def show(runs: list[Run], arguments: argparse.Namespace, form: str) -> int:
+def show(runs: list[Run], only: Set[str] | None, arguments: argparse.Namespace, form: str) -> int:
     """Print the waterfall of each run's cases, and what files of profiles could not be read."""
     from bench import api
     from bench.report import escape
     from bench.report import waterfall as view
 
-    several = [api.waterfalls(run, store=arguments.store, select=arguments.select or "") for run in runs]
+    several = [api.waterfalls(run, store=arguments.store, select=only or "") for run in runs]
     for problem in dict.fromkeys(problem for each in several for problem in each.problems):
         output.complain(f"trtbench: {escape.lines(problem)}")
     match form:

@@ -170,7 +170,8 @@ class Parts(Data, frozen=True, kw_only=True):
     remainder of the others.
 
     Not in that sum: ``dispatch``, the part of ``launch`` in which the work had been given already; ``busy``, kernels,
-    copies within the GPU and memsets, at least one of which runs; and ``span``, from the first of these to the last.
+    copies within the GPU and memsets, at least one of which runs; ``span``, from the first of these to the last; and
+    ``held``, the span if the host had launched all before, as on a held stream: late launches leave only the usual gap.
     """
 
     window: int
@@ -186,6 +187,7 @@ class Parts(Data, frozen=True, kw_only=True):
     dispatch: int = 0
     busy: int = 0
     span: int = 0
+    held: int = 0
 
 
 class Attribution(Data, frozen=True, kw_only=True):

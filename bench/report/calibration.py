@@ -23,6 +23,8 @@ LEGEND = (
     "the smallest slowdown that is called SLOWER in 9 of 10 comparisons; for 2%: processes a side that find 2%; in "
     "round brackets: sides from two sittings; [ ]: 95% intervals; without: the false alarms if no session sd were added"
 )
+# Cases that are left out for one reason are named up to this many.
+_NAMED = 3
 # With fewer sittings than this the interval of the session sd is too wide to lean on.
 _FEW_SITTINGS = 5
 
@@ -68,7 +70,10 @@ def json(calibration: Calibration) -> str:
 
 def remarks(calibration: Calibration) -> list[str]:
     """What a reader of the tables has to know, one sentence each."""
-    lines = [f"left out, {why}: {escape.line(label)}" for label, why in calibration.left_out.items()]
+    labels: dict[str, list[str]] = {}
+    for label, why in calibration.left_out.items():
+        labels.setdefault(why, []).append(escape.line(label))
+    lines = [f"left out, {why}: {_some(several)}" for why, several in labels.items()]
     sittings = len(calibration.sittings)
     if sittings == 1:
         what = "one sitting says nothing of how sittings differ: only cases of one run are compared by it"
@@ -95,6 +100,11 @@ def remarks(calibration: Calibration) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------------------------------
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+    return ", ".join(labels[:_NAMED]) + more
 
 
 def _heading(calibration: Calibration) -> list[str]:

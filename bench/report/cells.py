@@ -42,9 +42,14 @@ def time(figure: Figure | None, *, mark: bool = False) -> str:
     """
     if figure is None:
         return NONE
-    text = format_time(figure.value)
-    within = _interval(figure.value, figure.low, figure.high, lambda bound: format_rate(bound / _unit(text)))
-    return text + within + _marks({ALONE: mark and figure.processes == 1})
+    around = within(figure.value, figure.low, figure.high)
+    return format_time(figure.value) + around + _marks({ALONE: mark and figure.processes == 1})
+
+
+def within(ns: float, low: float | None, high: float | None) -> str:
+    """The interval of a time, in the unit in which this is shown, with a leading blank; empty without one."""
+    unit = _unit(format_time(ns))
+    return _interval(ns, low, high, lambda bound: format_rate(bound / unit))
 
 
 def _unit(text: str) -> int:

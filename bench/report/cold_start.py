@@ -26,6 +26,7 @@ LEGEND = (
     "first call; steady: a later request, one in flight; pays back after so many requests, from where on the whole "
     "took less time than with the baseline"
 )
+NOTHING = "no case was measured, so there is no start to show: trtbench show says why"
 # Names of cases that a note lists.
 _LABELS = 8
 _DERIVED = ("first_answer_ns", "hours")
@@ -36,8 +37,10 @@ def render(paybacks: RunPayback, *, rate: float = 0.0, width: int = 80, color: b
 
     Where the width is short, names take several lines and columns leave in the order of DROP.
     """
-    columns, omitted_titles = table.fit(_columns(paybacks.cases, rate), width)
     lines: list[Text | str] = [_text(paybacks.run, "bold"), ""]
+    if not paybacks.cases:
+        return table.show([*lines, NOTHING], color)
+    columns, omitted_titles = table.fit(_columns(paybacks.cases, rate), width)
     styles = {n: "bold" for n, each in enumerate(paybacks.cases) if each.outcome == "baseline"}
     lines += [*table.draw(columns, width, spans={}, styles=styles), ""]
     if omitted_titles:
@@ -50,6 +53,8 @@ def render(paybacks: RunPayback, *, rate: float = 0.0, width: int = 80, color: b
 
 def markdown(paybacks: RunPayback, *, rate: float = 0.0) -> str:
     """The same table in GitHub's flavour, with all columns that have something."""
+    if not paybacks.cases:
+        return f"`{paybacks.run}`: {NOTHING}.\n"
     lines = [f"`{paybacks.run}`: {LEGEND}.", "", *table.markdown(_columns(paybacks.cases, rate))]
     lines += [text for note in notes(paybacks) for text in ("", f"- {escape.markdown(note)}")]
     return "\n".join(escape.line(text, 10_000) for text in lines) + "\n"

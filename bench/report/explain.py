@@ -38,8 +38,10 @@ def render(explanation: Explanation, *, width: int = 80, color: bool = False, mo
         return table.show([*lines, NOTHING], color)
     shown, rest = _shown(explanation, most)
     for columns in (_totals(explanation), _parts(explanation, shown, rest)):
-        fitting = _fit(columns, width)
+        fitting, dropped = _fit(columns, width)
         lines += ["", *table.draw(fitting, width, spans={}, styles={len(columns[0].cells) - 1: "bold"})]
+        if dropped:
+            lines += table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width)
     lines.append("")
     for number, part in enumerate(shown, 1):
         lines += table.wrap(f"{part.name}, {signed(part.difference)}", width, " " * 4, f"{number:>3} ")
@@ -151,13 +153,14 @@ def _parts(explanation: Explanation, shown: Sequence[Part], rest: Sequence[Part]
     ]
 
 
-def _fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns that fit beside names of some length, and the names as wide as these leave them."""
+def _fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+    """The columns that fit beside names of some length, the names as wide as these leave them; the titles of others."""
     names = next(column for column in columns if column.title in ("where", "cause"))
     least = _cut(names, min(names.width, _SHORTEST_NAME))
-    fitting, _ = table.fit([least if column is names else column for column in columns], width)
+    fitting, dropped = table.fit([least if column is names else column for column in columns], width)
     beside = sum(column.width + table.GAP for column in fitting if column is not least)
-    return [_cut(names, max(width - beside, table.SHORTEST_NAME)) if each is least else each for each in fitting]
+    room = max(width - beside, table.SHORTEST_NAME)
+    return [_cut(names, room) if each is least else each for each in fitting], dropped
 
 
 def _cut(column: Column, room: int) -> Column:

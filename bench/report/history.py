@@ -99,7 +99,7 @@ def _heading(history: History) -> list[str]:
     lines = [f"{escape.name(history.label)} ({history.case}): {history.boundary} on {device}"]
     if history.points:
         times = [point.ns for point in history.points]
-        span = f"{format_time(min(times))} to {format_time(max(times))}"
+        span = " to ".join(dict.fromkeys((format_time(min(times)), format_time(max(times)))))
         lines.append(f"{curve(times)}  {cells.count(len(times), 'run')}, {span}{_noise(history)}")
     return lines
 
@@ -150,9 +150,7 @@ def _plot(points: Sequence[Point]) -> list[str]:
 
 
 def _interval(point: Point) -> str:
-    if point.low is None or point.high is None:
-        return "-"
-    return f"±{max(point.high - point.ns, point.ns - point.low) / point.ns:.1%}"
+    return cells.within(point.ns, point.low, point.high).strip() or "-"
 
 
 def _change(step: Step | None) -> str:

@@ -28,7 +28,7 @@ def render(runs: Sequence[Summary], *, width: int = 80, color: bool = False) -> 
         _column("version", [run.version for run in runs], left=True),
         _column("cases", [str(run.cases) if run.state != "unreadable" else "-" for run in runs]),
         _column("records", [f"{run.records}/{run.processes}" if run.processes else "-" for run in runs]),
-        _column("state", [run.state for run in runs], left=True),
+        _column("state", [f"{run.state}, duel" if run.duel else run.state for run in runs], left=True),
     ]
     fitting, omitted_titles = table.fit(columns, width)
     styles = {index: "dim" for index, run in enumerate(runs) if run.state not in ("complete", "running")}

@@ -32,6 +32,7 @@ LEGEND = (
     "* fastest accurate case of its model and sizes{tie}; ± (larger half) and [ ] are 95% intervals; QPS is inferences "
     "per second"
 )
+UNKNOWN = "±unknown: the interval reaches beyond twice the value; more processes or samples narrow it"
 # As long as `vs torch_tensorrt`: a backend with options would make its column wider than what stands in it.
 LONGEST_TITLE = 17
 
@@ -86,7 +87,8 @@ def render(
     lines.append("")
     if any(row.processes for row in all_rows):
         lines += _dim(table.wrap(LEGEND.format(tie=cells.tie(all_rows)), width))
-        for line in notes.evidence(all_rows):
+        is_unknown = any("±unknown" in str(line) for line in lines)
+        for line in [UNKNOWN] * is_unknown + notes.evidence(all_rows):
             lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)
     return table.show(lines, color)

@@ -67,7 +67,7 @@ def markdown(run: RunWaterfalls) -> str:
 
 def csv(several: Sequence[RunWaterfalls]) -> str:
     """A line per case of all runs under a header line: raw numbers, ns, empty where there is none."""
-    names = [name for name in Parts.__struct_fields__ if name not in ("busy", "span")]
+    names = [name for name in Parts.__struct_fields__ if name not in ("busy", "span", "held")]
     titles = ["run", "case", "label", "tool", "created", "device", "iterations", *(f"{name}_ns" for name in names)]
     titles += [
         "unprofiled_ns",

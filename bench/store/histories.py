@@ -41,12 +41,14 @@ def load(
     cases: dict[str, Case] = {}
     whole: list[Run] = []
     unread: list[str] = []
+    duels = 0
     for path in paths:
         try:
             header = read_header(path)
-            if header.duel is not None:  # its processes were measured in turn with others
-                continue
             every = header.cases
+            if header.duel is not None:  # its processes were measured in turn with others
+                duels += bool(matches(every, name))
+                continue
             labels |= dict.fromkeys(case.label for case in every)
             if wanted := {case.id: case for case in matches(every, name)}:
                 run = read(path, packed=True, only=wanted.keys())
@@ -58,6 +60,9 @@ def load(
     if not cases:
         close = difflib.get_close_matches(name[:_LONGEST_NAME], list(labels), n=_MAX_NAMES, cutoff=0.3)
         guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        if duels:
+            what = f"only duels in {root} have the case {name[:_LONGEST_NAME]!r}, and they are no points of a history"
+            raise UsageError(what, fix="measure it in a run: trtbench run SUITE")
         what = f"no run in {root} has the case {name[:_LONGEST_NAME]!r}.{guess}"
         raise UsageError(what, fix="name a case as `trtbench show RUN` does, by its whole label, or by its id")
     return CaseRuns(whole, list(cases.values()), tuple(unread))

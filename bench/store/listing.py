@@ -23,7 +23,8 @@ State = Literal["complete", "interrupted", "running", "unfinished", "unreadable"
 
 
 class Summary(Data, frozen=True, kw_only=True):
-    """One run: ``records`` of ``processes`` that its plan has; ``problem`` says why one is unreadable.
+    """One run: ``records`` of ``processes`` that its plan has; ``problem`` says why one is unreadable. A ``duel``
+    is no run of a plan: its processes are pairs, and ``compare`` does not take it.
 
     ``running`` is one that a process of this machine writes now, ``unfinished`` one that was killed.
     """
@@ -40,6 +41,7 @@ class Summary(Data, frozen=True, kw_only=True):
     records: int = 0
     rehearsal: bool = False
     problem: str = ""
+    duel: bool = False
 
 
 def summaries(root: Path, *, rehearsals: bool = False) -> list[Summary]:
@@ -74,6 +76,7 @@ def _of(bare: Summary, header: Header, footer: Footer | None, records: int, path
         # A duel ends when it is decided.
         processes=records if header.duel and footer else len(header.cases) * header.policy.replicates,
         records=records,
+        duel=header.duel is not None,
     )
 
 

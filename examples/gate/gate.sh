@@ -14,25 +14,32 @@
 set -euo pipefail
 [ -n "${3:-}" ] || { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 
-head=$(git rev-parse --verify --quiet "$2^{commit}") || { echo "gate.sh: there is no commit $2" >&2; exit 2; }
-base=$(git merge-base "$1" "$head") || { echo "gate.sh: $1 and $2 have no commit in common" >&2; exit 2; }
+mkdir -p "${GATE_OUT:-gate-results}"
+out=$(cd "${GATE_OUT:-gate-results}" && pwd)
+rm -rf "$out"/runs "$out"/comment.md
+
+nothing() {  # to compare, and why: also where people look for the table
+    echo "**trtbench: $1, so there is nothing to compare**" | tee "$out/comment.md"
+    exit "${2:-2}"
+}
+
+commit_of() { git rev-parse --verify --quiet "$1^{commit}"; }
+head=$(commit_of "$2") || nothing "there is no commit $2"
+base=$(commit_of "$1") || nothing "there is no commit $1"
+base=$(git merge-base "$base" "$head") || nothing "$1 and $2 have no commit in common"
 suite=$3
 shift 3
 
 repository=$(git rev-parse --show-toplevel)
-mkdir -p "${GATE_OUT:-gate-results}"
-out=$(cd "${GATE_OUT:-gate-results}" && pwd)
-rm -rf "$out"/runs "$out"/comment.md
 work=$(mktemp -d)
 trap 'rm -rf "$work"; git -C "$repository" worktree prune' EXIT
 
 for side in head base; do
     git worktree add --quiet --detach "$work/$side" "${!side}"
     if [ ! -f "$work/$side/$suite" ]; then
-        echo "**trtbench: $suite is not in ${!side}, so there is nothing to compare**" | tee "$out/comment.md"
-        [ $side = base ] && exit 0 || exit 2
+        nothing "$suite is not in ${!side}" $([ $side = base ] && echo 0)
     fi
-    (cd "$work/$side" && eval "${GATE_SETUP:-}")
+    (cd "$work/$side" && bash -e -c "${GATE_SETUP:-}") || nothing "GATE_SETUP failed in ${!side}"
 done
 
 for turn in 1:base 2:head 3:head 4:base; do
@@ -40,7 +47,7 @@ for turn in 1:base 2:head 3:head 4:base; do
     code=0
     (cd "$work/$side" && PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} ${GATE_RUN:-trtbench} run "$suite" \
         --replicates 4 --store "$out/runs/$turn" "$@") || code=$?
-    [ $code -le 1 ] || exit 2  # 1: a case failed, which the comparison tells
+    [ $code -le 1 ] || nothing "${!side} was not measured (exit code $code, see the log)"  # 1: a case failed
 done
 
 runs() {  # those of a side, joined by commas
@@ -49,6 +56,8 @@ runs() {  # those of a side, joined by commas
 code=0
 (cd "$work/head" && PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} ${GATE_RUN:-trtbench} compare \
     "$(runs 1:base 4:base)" "$(runs 2:head 3:head)" \
-    --format github --fail-on "${GATE_FAIL_ON:-slower,failed}") > "$out/comment.md" || code=$?
+    --format github --fail-on "${GATE_FAIL_ON:-slower,failed}") > "$out/comment.md" 2> "$work/errors" || code=$?
+cat "$work/errors" >&2
+[ -s "$out/comment.md" ] || nothing "$(head -1 "$work/errors" | sed 's/^trtbench: //')"
 cat "$out/comment.md"
 exit $code

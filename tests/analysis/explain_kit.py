@@ -45,6 +45,7 @@ def kernels(
     copies: Sequence[Copy] = (),
     label: str = "net/eager/fp16/batch=1",
     notes: tuple[str, ...] = (),
+    unprofiled_us: float = 0,
 ) -> Side:
     """A side of kernels: name, us, module, operator; the GPU waits ``gap_us`` for launches in all."""
     several, now = [], 0
@@ -62,6 +63,6 @@ def kernels(
     parts = Parts(window=busy + round(gap_us * US), kernels=now, copies=busy - now, launch=round(gap_us * US))
     profile = Profile(
         tool="nsys", tool_version="2025.1", case="c0ffee", label=label, kernels=tuple(several), copies=tuple(copies),
-        notes=notes,
+        notes=notes, unprofiled_ns=(round(unprofiled_us * US),) * bool(unprofiled_us),
     )  # fmt: skip
     return explain_sides.of_condensed("c0ffee", label, Condensed(profile=profile, parts=(parts,) * 3))

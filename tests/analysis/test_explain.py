@@ -43,6 +43,13 @@ def test_a_lost_fusion_is_the_first_cause_and_costs_the_whole_difference() -> No
     assert [part.difference for part in explanation.parts[1:]] == [0] * 8
 
 
+def test_metadata_may_list_the_nodes_of_a_layer_in_another_order() -> None:
+    nodes = ("/layer1/layer1.0/Add", "/layer1/layer1.0/relu_2/Relu", "/layer1/layer1.0/conv3/Conv")
+    fused = [*residual("layer1.0")[:2], msgspec.structs.replace(residual("layer1.0")[2], origin=nodes)]
+    explanation = explain(engine(*fused), engine(*residual("layer1.0", broken=True)))
+    assert (first(explanation).kind, first(explanation).ns) == ("fusion", 55 * US)
+
+
 def test_nodes_that_are_fused_in_another_way() -> None:
     a = engine(layer("/l/Conv + /l/Add", 9), layer("/l/Relu", 3))
     b = engine(layer("/l/Conv", 8), layer("/l/Add + /l/Relu", 6))
@@ -125,6 +132,25 @@ def test_launch_gaps_name_how_each_side_is_issued() -> None:
     assert (explanation.parts[0].kind, explanation.parts[0].name) == ("gap", "launch")
     assert first(explanation).ns == -40 * US
     assert first(explanation).text.endswith("A issues 2 kernels one by one, B replays 2 kernels as a CUDA graph")
+
+
+def test_an_engine_of_which_layers_were_timed_has_no_known_gaps() -> None:
+    explanation = explain(kernels((CONV, 9, "l"), gap_us=40), engine(layer("/l/Conv", 9), label="net/trt/fp16/batch=1"))
+    assert "B is an engine whose layers were timed, and no gaps between them" in first(explanation).text
+
+
+@pytest.mark.parametrize(
+    ("name", "operator", "family"),
+    [
+        ("unknown_kernel", "aten::cudnn_convolution", "conv"),
+        ("elementwise_kernel", "aten::cudnn_convolution", "pointwise"),
+        ("elementwise_kernel", "aten::native_batch_norm", "norm"),
+        ("elementwise_kernel", "aten::add_+aten::relu_", "pointwise"),
+        ("unknown_kernel", "mine::thing", "other"),
+    ],
+)
+def test_an_operator_says_what_the_name_of_a_kernel_does_not(name: str, operator: str, family: str) -> None:
+    assert kernels((name, 9, "l", operator)).units[0].family == family
 
 
 def test_the_remainder_is_shown() -> None:

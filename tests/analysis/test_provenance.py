@@ -43,6 +43,23 @@ def test_several_calls_of_a_library_have_a_kernel_each_or_all_of_them_together()
     assert names(["gemm", "triton_0"], calls) == ["q+k", "softmax"]
 
 
+def test_operators_that_differ_are_left_to_the_ranges_around_a_kernel() -> None:
+    calls = [library("q"), library("k", "aten::mm"), fused("triton_0", "softmax")]
+    kernels = (Kernel(name="gemm", start=0, end=1), Kernel(name="triton_0", start=2, end=3))
+    profile = Profile(tool="nsys", case="c", label="l", kernels=kernels)
+    named = name_kernels(profile, Provenance(calls=tuple(calls))).kernels
+    assert [(each.module, each.operator) for each in named] == [("q+k", ""), ("softmax", "aten::relu")]
+
+
+def test_layers_that_run_the_same_kernels_are_told_apart_by_their_order() -> None:
+    layers = [[library(f"{n}.fc"), fused("triton_0", f"{n}.act"), library(f"{n}.out"), fused("triton_1", f"{n}.norm")]
+              for n in range(12)]  # fmt: skip
+    calls = [fused("triton_9", "embed"), *(call for layer in layers for call in layer)]
+    run = ["copy", "triton_9", *["gemm", "triton_0", "splitk", "reduce", "triton_1"] * 12, "tail"]
+    expected = [[f"{n}.fc", f"{n}.act", f"{n}.out", f"{n}.out", f"{n}.norm"] for n in range(12)]
+    assert names(run, calls) == ["", "embed", *(name for layer in expected for name in layer), ""]
+
+
 def test_what_is_called_nowhere_stays_without_a_module() -> None:
     calls = [fused("triton_0", "a"), fused("triton_1", "b")]
     assert names(["triton_0", "memset_kernel", "triton_1", "other"], calls) == ["a", "", "b", ""]

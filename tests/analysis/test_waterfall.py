@@ -21,8 +21,8 @@ SUMMANDS = ("kernels", "copies", "launch", "wait", "tail", "unexplained", "opera
 
 
 def in_us(parts: Parts) -> dict[str, float]:
-    """The parts that are not 0, in us."""
-    return {name: value / US for name, value in msgspec.structs.asdict(parts).items() if value}
+    """The parts that are not 0, in us, without ``held``."""
+    return {name: value / US for name, value in msgspec.structs.asdict(parts).items() if value and name != "held"}
 
 
 def iteration(start: int, end: int, thread: int = 1) -> Range:
@@ -52,9 +52,9 @@ def host(name: str, start: int, end: int, thread: int = 1) -> HostCall:
 
 
 def only(*events: Range | HostCall | Kernel | Copy, device: str = "cuda") -> dict[str, int]:
-    """The parts of the only iteration that are not 0."""
+    """The parts of the only iteration that are not 0, without ``held``."""
     (parts,) = waterfall.parts(profile(*events, device=device))
-    return {name: value for name, value in msgspec.structs.asdict(parts).items() if value}
+    return {name: value for name, value in msgspec.structs.asdict(parts).items() if value and name != "held"}
 
 
 # ------------------------------------------------------------------------------------------------------------- by hand
@@ -113,8 +113,8 @@ def test_a_blocking_copy_is_a_launch_before_it_runs_and_a_wait_after_it() -> Non
 def test_work_of_another_iteration_counts_where_it_runs() -> None:
     events = (host("cudaLaunchKernel", 1, 3), kernel(5, 15, 0), host("cudaLaunchKernel", 12, 14), kernel(18, 40, 1))
     first, second = waterfall.parts(profile(iteration(0, 10), iteration(10, 30), *events))
-    assert first == Parts(window=10, kernels=5, launch=5, dispatch=2, busy=5, span=5)
-    assert second == Parts(window=20, kernels=17, launch=3, dispatch=3, busy=17, span=20)
+    assert first == Parts(window=10, kernels=5, launch=5, dispatch=2, busy=5, span=5, held=5)
+    assert second == Parts(window=20, kernels=17, launch=3, dispatch=3, busy=17, span=20, held=20)
 
 
 @pytest.mark.parametrize("end", [0, 100])
@@ -150,6 +150,16 @@ def test_phases_stand_in_for_calls_that_a_tool_does_not_record() -> None:
 def test_another_thread_that_waits_does_not_explain_this_one() -> None:
     events = (host("cudaEventSynchronize", 0, 90, thread=2), host("cudaLaunchKernel", 50, 60), kernel(62, 90, 1))
     assert only(iteration(0, 90), *events)["launch"] == 62
+
+
+def test_a_host_that_had_launched_all_before_would_leave_the_usual_gaps() -> None:
+    calls = [host("cudaLaunchKernel", start, start + 5) for start in (0, 10, 20, 100)]
+    running = [kernel(8, 40, 0), kernel(42, 60, 1), kernel(64, 80, 2), kernel(110, 130, 3)]
+    (parts,) = waterfall.parts(profile(iteration(0, 140), *calls, *running))
+    # Gaps of 2 and 4 in the queue; the last kernel came late, so its gap of 30 counts as the lower median of those, 2.
+    assert (parts.busy, parts.span, parts.held) == (86, 122, 86 + 2 + 4 + 2)
+    (parts,) = waterfall.parts(profile(iteration(0, 9000), calls[0], calls[3], running[0], kernel(5000, 5100, 1)))
+    assert (parts.busy, parts.held) == (132, 132 + 1000)  # no gap tells what is usual
 
 
 def test_on_a_cpu_operators_other_threads_and_python_add_up() -> None:
@@ -219,7 +229,7 @@ def test_the_parts_add_up_and_none_is_negative(each: Profile) -> None:
         assert sum(getattr(parts, name) for name in SUMMANDS) == parts.window
         assert min(msgspec.structs.asdict(parts).values()) >= 0
         assert parts.dispatch <= parts.launch
-        assert parts.busy <= parts.span <= parts.window
+        assert parts.busy <= parts.held <= parts.span <= parts.window
 
 
 @settings(max_examples=50, deadline=None)

@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from bench.analysis.provenance import name_kernels
 from bench.backends import base
 from bench.errors import Unsupported
-from bench.model.suite import Case
+from bench.model.profile import Kernel, Profile
+from bench.model.suite import Case, Input
 from tests.backends.gpu_kit import ROOT, run
 from tests.backends.kit import HERE, Bench
 from tests.backends.lanes_check import LACKS
@@ -86,3 +88,30 @@ def test_tf32_is_on_only_where_it_is_asked_for(gpu: Bench) -> None:
     for precision in ("fp32", "tf32"):
         with gpu.prepared(msgspec.structs.replace(case, precision=precision)) as prepared:
             assert prepared.fairness()["tf32"] == {"matmul": precision == "tf32", "cudnn": precision == "tf32"}
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "reduce-overhead"}], ids=["default", "graphs"])
+def test_kernels_of_inductor_are_traced_to_modules(gpu: Bench, options: dict[str, Any]) -> None:
+    """By their names and order alone, as in a graph, whose nodes one call launches."""
+    inputs = {"input": Input(shape=(64, 16, 256))}
+    case = case_of(gpu, "inductor", {"options": options, "inputs": inputs}, "zoo.py:blocks")
+    with base.load("inductor").provenance() as watch, gpu.prepared(case) as prepared:
+        (lane,) = prepared.lanes(1)
+        for _ in range(4):
+            lane.call()
+        torch.cuda.synchronize()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+            lane.call()
+            torch.cuda.synchronize()
+    kernels = [
+        Kernel(name=event.name, start=round(event.time_range.start * 1000), end=round(event.time_range.end * 1000))
+        for event in profiler.events()
+        if event.device_type == torch.autograd.DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset"))
+    ]
+    profile = Profile(tool="torch", case=case.id, label=case.label, kernels=tuple(kernels))
+    named = name_kernels(profile, watch.provenance()).kernels
+    total = sum(kernel.end - kernel.start for kernel in named)
+    assert sum(kernel.end - kernel.start for kernel in named if kernel.module) > 0.95 * total, named
+    modules = {path for kernel in named for path in kernel.module.split("+")}
+    assert {f"{block}.{part}" for block in range(3) for part in ("norm", "fc1", "fc2")} <= modules
+    assert "aten::gelu" in {name for kernel in named for name in kernel.operator.split("+")}

@@ -186,3 +186,19 @@ class Attends(torch.nn.Module):
 
 def attends() -> torch.nn.Module:
     return Attends()
+
+
+class Block(torch.nn.Module):
+    """Adds two linear layers of a normalised input to it."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.norm = torch.nn.LayerNorm(size)
+        self.fc1, self.fc2 = torch.nn.Linear(size, 4 * size), torch.nn.Linear(4 * size, size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.fc2(torch.nn.functional.gelu(self.fc1(self.norm(x))))
+
+
+def blocks() -> torch.nn.Module:
+    return torch.nn.Sequential(*(Block(256) for _ in range(3)))

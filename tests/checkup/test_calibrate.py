@@ -7,13 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import bench
 from bench.checkup import calibrate
 from bench.errors import StoreError, UsageError
-from bench.model.run import Run
+from bench.model.run import Duel, Run
 from bench.model.suite import Policy
 from bench.store import calibrations
 from tests.analysis.test_calibration import sitting
-from tests.analysis.test_compare import EAGER, HERE
+from tests.analysis.test_compare import EAGER, HERE, INDUCTOR
+
+ROOT = Path(bench.__file__).parent.parent
 
 
 def on_card(name: str, card: str, **fields: object) -> Run:
@@ -47,9 +50,28 @@ def test_what_is_no_sitting_is_refused() -> None:
         calibrate.make([a], 1)
     with pytest.raises(UsageError, match=r"nothing to calibrate by: net/eager.* fewer than 3 processes"):
         calibrate.make([sitting("A", processes=2, cases=(EAGER,))], 7)
+    with pytest.raises(UsageError, match=r"B: no case of this run has 3 processes of one build"):
+        calibrate.make([a, sitting("B", processes=2, cases=(EAGER,))], 7)
+    with pytest.raises(UsageError, match="A, B: the runs share no case"):
+        calibrate.make([a, sitting("B", cases=(INDUCTOR,))], 7)
+    duel = Duel(contests=((EAGER.id, INDUCTOR.id),), boundary="gpu", pairs=7)
+    in_pairs = msgspec.structs.replace(a, header=msgspec.structs.replace(a.header, duel=duel))
+    with pytest.raises(UsageError, match="A: this is a duel"):
+        calibrate.make([in_pairs], 7)
     bare = msgspec.structs.replace(a, header=msgspec.structs.replace(a.header, environments={}))
     with pytest.raises(StoreError, match="has no environment"):
         calibrate.make([bare], 7)
+
+
+def test_stored_runs_are_checked_before_anything_is_measured(tmp_path: Path) -> None:
+    elsewhere = msgspec.structs.replace(HERE, arch="sm_90", slug="h100", device="H100")
+    for runs, what in (
+        ([sitting("A", cases=(EAGER,), here=elsewhere)], "made on H100, and this is "),
+        ([sitting("A", processes=2, cases=(EAGER,))], "nothing to calibrate by"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            bench.calibrate(ROOT / "suites" / "smoke.yaml", runs=runs, store=tmp_path / "results", device="cpu")
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(("processes", "sittings", "sizes"), [(28, 2, [14, 14]), (41, 2, [21, 20]), (6, 1, [6])])

@@ -63,6 +63,10 @@ def test_a_duel_is_no_point(trtbench: Trtbench) -> None:
     path.write_text(text.replace('"suite":', duel, 1))
     assert trtbench("history", EAGER.label) == 0
     assert "2 runs" in trtbench.out
+    for other in set(path.parent.iterdir()) - {path}:
+        other.unlink()
+    assert trtbench("history", EAGER.label) == 2
+    assert f"only duels in {trtbench.store} have the case '{EAGER.label}'" in trtbench.err
 
 
 def test_a_file_that_cannot_be_read_is_told(trtbench: Trtbench) -> None:

@@ -126,3 +126,21 @@ def test_cases_without_a_profile_have_neither_kernels_nor_a_trace(trtbench: Trtb
     write_profiles(trtbench.store, file(eager=failure))
     assert trtbench("kernels") == 2
     assert "no case has a profile: net/eager/fp32: Timeout" in trtbench.err
+
+
+def test_layers_alone_have_no_trace(trtbench: Trtbench, tmp_path: Path) -> None:
+    layers = file(tensorrt=profile_kit.Timeline().profile(tool="layers"))
+    write_profiles(trtbench.store, layers)
+    assert trtbench("trace", "--out", tmp_path / "t.json") == 2
+    assert "the profile has no events" in trtbench.err
+    assert "--tool torch" in trtbench.err
+    assert not (tmp_path / "t.json").exists()
+
+
+def test_a_rehearsal_is_profiled_by_a_rehearsal(trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    writer = store.create(trtbench.store, kit.header())
+    writer.append(kit.record())
+    writer.finish(Footer(finished="", status="complete", records=1))
+    assert trtbench("show", kit.header().run, "--waterfall") == 0
+    assert "make one: trtbench profile suites/small.yaml --backend fake" in trtbench.out

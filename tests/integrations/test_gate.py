@@ -52,9 +52,9 @@ class Repository:
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")
 
-    def gate(self, base: str, head: str, suite: str = "suite.yaml") -> tuple[int, str, str]:
+    def gate(self, base: str, head: str, suite: str = "suite.yaml", setup: str = "") -> tuple[int, str, str]:
         """The exit code, the comment and what was printed."""
-        env = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+        env = {"GATE_SETUP": setup} | {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
         env |= {"GATE_RUN": f"{sys.executable} -m bench", "TRTBENCH_CACHE": str(self.folder.parent / "cache")}
         ran = subprocess.run(
             [str(GATE / "gate.sh"), base, head, suite], cwd=self.folder, env=env, text=True, capture_output=True
@@ -106,10 +106,29 @@ def test_a_gate_without_two_sides_says_so(repository: Repository) -> None:
         0,
         f"**trtbench: new.yaml is not in {repository.base}, so there is nothing to compare**\n",
     )
-    code, _, log = repository.gate(repository.base, "nowhere")
-    assert code == 2
-    assert "there is no commit nowhere" in log
+    for wrong, what in (
+        ((repository.base, "nowhere"), "there is no commit nowhere"),
+        (("nowhere", head), "there is no commit nowhere"),
+        ((repository.base, head, "none.yaml"), f"none.yaml is not in {head}"),
+        ((head, head, "new.yaml", "echo begin; false; echo end"), f"GATE_SETUP failed in {head}"),
+    ):
+        code, comment, _ = repository.gate(*wrong)
+        assert (code, comment) == (2, f"**trtbench: {what}, so there is nothing to compare**\n")
     assert repository.gate(repository.base, head, "")[0] == 2
+
+
+@pytest.mark.long
+def test_a_commit_whose_suite_shares_no_case_with_the_base_is_told_in_the_comment(repository: Repository) -> None:
+    (repository.folder / "suite.yaml").write_text(SUITE.replace("batch: [1]", "batch: [2]"))
+    code, comment, log = repository.gate(repository.base, repository.commit("another batch"))
+    assert code == 2, log
+    assert comment.endswith("the two sides have no case in common, so there is nothing to compare**\n")
+    (repository.folder / "suite.yaml").write_text("schema: 1\n")
+    head = repository.commit("no suite")
+    assert repository.gate(repository.base, head)[:2] == (
+        2,
+        f"**trtbench: {head} was not measured (exit code 2, see the log), so there is nothing to compare**\n",
+    )
 
 
 def test_the_workflow_is_the_one_of_the_page_and_calls_the_script() -> None:

@@ -20,7 +20,7 @@ from pytest_benchmark import fixture, session, stats
 import bench
 
 ROOT = Path(bench.__file__).parent.parent
-PLUGIN = "bench.integrations.pytest_plugin"
+PLUGIN = "trtbench_pytest"
 SUITE = """\
 schema: 1
 name: rehearsal
@@ -94,7 +94,23 @@ def test_a_pytest_that_does_not_use_the_plugin_imports_its_file_alone(tmp_path: 
         return set(re.findall(r"names: (.*)", ran.stdout)[0].split())
 
     ours = modules() - modules("-p", "no:trtbench")
-    assert ours == {"bench", "bench.integrations", PLUGIN}
+    assert ours == {PLUGIN}
+
+
+def test_a_bench_of_the_project_is_its_own_and_in_the_way_only_of_trtbench(start: Pytest, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "bench.py").write_text("MINE = True\n")  # python -m pytest finds it before trtbench's
+    (project / "test_mine.py").write_text("from bench import MINE\n\n\ndef test_mine():\n    assert MINE\n")
+    (project / "test_speed.py").write_text("def test_speed(trtbench):\n    trtbench(None, None)\n")
+    assert start("test_mine.py", alone=True).returncode == 0
+    for target in ("test_speed.py", "suite.yaml"):
+        ran = start(target, alone=True)
+        assert ran.returncode != 0
+        assert (
+            f"{project / 'bench.py'} is imported as 'bench', which is the name of trtbench's own package" in ran.stdout
+        )
+        assert "Traceback" not in ran.stdout + ran.stderr
+        assert "trtbench_pytest.py:" not in ran.stdout
 
 
 @pytest.mark.workers

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.analysis import waterfall
+from bench.analysis import attribution, host_calls, waterfall
 from bench.errors import CaseError
 from bench.model.profile import Profile
 from bench.profiling import kineto
@@ -108,6 +108,40 @@ def test_stacks_are_those_of_the_same_calls_of_another_trace(tmp_path: Path) -> 
     assert first.stack == ("zoo.py:12 forward", "bench/measure/profiled.py:99 issue")
     assert second.stack == ("zoo.py:30 check", "zoo.py:12 forward", "bench/measure/profiled.py:99 issue")
     assert [call.stack for call in kineto.read(plain, stacks=tmp_path / "none").calls] == [(), ()]
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "kineto"
+RECORDED = {"eager": 24, "graph": 24, "inductor": 12}  # kernels of an iteration
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_trace_recorded_on_a_gpu_is_explained(name: str) -> None:
+    profile = attribution.attribute(kineto.read(GOLDEN / f"{name}.json"))
+    assert profile.device == "cuda"
+    assert len(profile.kernels) == 3 * RECORDED[name]
+    assert [copy.kind for copy in profile.copies] == ["h2d", "d2h"] * 3
+    # Each kernel and copy follows the call that gave it to the GPU.
+    for event_ in (*profile.kernels, *profile.copies):
+        assert event_.call is not None
+        assert profile.calls[event_.call].start < event_.start < event_.end
+    launches = {host_calls.plain(profile.calls[kernel.call].name) for kernel in profile.kernels if kernel.call}
+    assert all("Launch" in launch or "Memset" in launch for launch in launches)
+    assert (launches == {"cudaGraphLaunch"}) == (name == "graph")
+    assert all((kernel.node is not None) == (name == "graph") for kernel in profile.kernels)
+    share = attribution.share(profile)
+    assert share.iteration_ns == share.total_ns > 0
+    if name != "graph":  # whose launch is one operator
+        assert share.operator_ns == share.total_ns
+    for parts in waterfall.parts(profile):
+        assert parts.unexplained <= 0.05 * parts.window
+        assert parts.kernels + parts.copies + parts.launch + parts.wait + parts.tail + parts.unexplained == parts.window
+
+
+def test_a_recorded_kernel_has_its_module_and_operator() -> None:
+    profile = attribution.attribute(kineto.read(GOLDEN / "eager.json"))
+    first = profile.kernels[0]
+    assert (first.module, first.operator) == ("stem", "aten::cudnn_convolution")
+    assert {kernel.module for kernel in profile.kernels} >= {"stem", "layers.0.conv", "layers.1.bn", "fc"}
 
 
 WHOLE = json.dumps({"schemaVersion": 1, "traceEvents": EVENTS})

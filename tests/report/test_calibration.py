@@ -32,6 +32,12 @@ def test_one_sitting_and_what_is_left_out_are_told() -> None:
     assert "(" not in text.split("all cases")[0].partition("for 5%")[2]
 
 
+def test_cases_that_are_left_out_for_one_reason_are_one_line() -> None:
+    alone = calibration(sitting("A"), sittings=("A",), left_out={f"net/{name}": "too few" for name in "abcde"})
+    (line,) = [line for line in view.remarks(alone) if "too few" in line]
+    assert line == "left out, too few: net/a, net/b, net/c and 2 more"
+
+
 def test_other_cards_and_settings_are_told() -> None:
     text = view.render(msgspec.structs.replace(CALIBRATION, cards=("a", "b"), told=("seed 0 -> 1",)), width=120)
     assert "the sittings are of 2 cards" in text

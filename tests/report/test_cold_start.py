@@ -74,3 +74,9 @@ def test_the_page_shows_the_real_output_of_a_stored_run() -> None:
     run = bench.read(next((ROOT / "results").rglob("20261124T031036Z-*.jsonl")))
     shown = cold_start.render(bench.payback(run, select="model=resnet50"), rate=50, width=132)
     assert shown.rstrip() in page
+
+
+def test_a_run_without_records_has_a_sentence_and_no_table() -> None:
+    empty = RunPayback(run="R", suite="net.yaml", cold=False, baseline="eager", cases=())
+    assert cold_start.render(empty) == f"R\n\n{cold_start.NOTHING}\n"
+    assert cold_start.markdown(empty) == f"`R`: {cold_start.NOTHING}.\n"

@@ -29,6 +29,7 @@ def test_tables_keep_to_the_width(width: int) -> None:
     lines = view.render(explain(A, B), width=width).splitlines()
     ends = next(at for at, line in enumerate(lines) if line.startswith("  1 "))
     assert max(map(len, lines[:ends])) <= width
+    assert any(line.startswith(f"not shown at {width} columns") for line in lines) == (width < 120)
 
 
 def test_parts_that_are_not_shown_are_summed() -> None:
@@ -74,3 +75,9 @@ def test_notes_say_what_the_figures_do_not() -> None:
     assert "blocks are matched by the order of their operators" in shown
     assert "A are kernels as nsys 2025.1 saw them, B layers of TensorRT 8.6.1" in shown
     assert "A: no stacks" in shown
+    fast, slow = kernels(("sgemm", 5), unprofiled_us=4), kernels(("sgemm", 9), unprofiled_us=7)
+    assert "without a profiler A takes 4.00 us, B 7.00 us, 3.00 us longer" in view.render(
+        explain(fast, slow), width=200
+    )
+    slow = kernels(("sgemm", 9), unprofiled_us=3)
+    assert "1.00 us less: the other way round" in view.render(explain(fast, slow), width=200)

@@ -28,6 +28,19 @@ def test_the_table_has_a_line_per_run_and_says_what_a_step_is() -> None:
     assert "\x1b[" in view.render(STEP, width=140, color=True)
 
 
+def test_intervals_are_those_of_the_tables() -> None:
+    history = only(series([1.0] * 3))
+    bounds = ((0.99e6, 1.01e6), (0.5e6, 1.9e6), (0.05e6, 20e6))
+    points = [
+        msgspec.structs.replace(point, ns=1e6, low=low, high=high)
+        for point, (low, high) in zip(history.points, bounds, strict=True)
+    ]
+    text = view.render(msgspec.structs.replace(history, points=tuple(points)), width=140)
+    assert "3 runs, 1.00 ms\n" in text
+    for shown in (" ±1.0% ", " [0.500, 1.90] ", " ±unknown "):
+        assert text.count(shown) == 1
+
+
 def test_the_curve_is_from_the_least_to_the_greatest() -> None:
     assert view.curve([1.0, 2.0, 1.5]) == "▁█▅"
     assert view.curve([1.0, 1.0]) == "▁▁"

@@ -134,15 +134,28 @@ def test_nodes_of_a_graph_are_named_after_another_case_of_the_same_program() -> 
         assert [kernel.module for kernel in named.condensed.profile.kernels] == modules
 
 
+def test_a_program_of_other_kernels_gives_no_names() -> None:
+    eager = attribution.attribute(profile_kit.eager(1).profile())
+    timeline = Timeline()
+    with timeline.range("iteration", "0"):
+        timeline.graph([("gemm_0", US), ("fused", US), ("pool", US)])
+    named = siblings.with_names(file(net__eager__fp32=eager, net__tensorrt__fp32=timeline.profile())).cases[1]
+    assert named.condensed is not None
+    assert {kernel.module for kernel in named.condensed.profile.kernels} == {""}
+
+
 def test_of_several_cases_the_one_with_the_most_kernels_in_common_gives_the_names() -> None:
     eager = attribution.attribute(profile_kit.eager(1).profile())
     other = attribution.attribute(
         msgspec.structs.replace(
             profile_kit.eager(1).profile(),
-            kernels=tuple(msgspec.structs.replace(k, name=f"other_{k.name}") for k in eager.kernels),
+            kernels=tuple(
+                msgspec.structs.replace(k, name=f"other_{k.name}", module="") if k.name == "gemm_3" else k
+                for k in profile_kit.eager(1).profile().kernels
+            ),
         )
     )
     profiles = file(net__a__fp32=other, net__b__fp32=eager, net__c__fp32=profile_kit.replayed(1).profile())
     named = siblings.with_names(profiles).cases[2]
     assert named.condensed is not None
-    assert named.condensed.profile.kernels[0].module == "layer0"
+    assert named.condensed.profile.kernels[3].module == "layer3"

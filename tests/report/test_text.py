@@ -70,7 +70,9 @@ def timed(asked: Case, *samples: int) -> Record:
 )
 def test_an_interval_is_a_percentage_only_where_its_halves_are_alike(samples, shown) -> None:
     run = make([case("bert", "eager")], [timed(case("bert", "eager"), *samples)])
-    assert f" {shown} " in text.render(run, width=200)
+    printed = text.render(run, width=200)
+    assert f" {shown} " in printed
+    assert (text.UNKNOWN in printed) == shown.endswith("±unknown")
     assert f"| {shown} |" in export.markdown(run)
 
 

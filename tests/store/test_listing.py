@@ -44,6 +44,19 @@ def test_every_state_is_told(tmp_path: Path) -> None:
     assert [one.rehearsal for one in store.summaries(tmp_path, rehearsals=True)] == [True] + [False] * 5
 
 
+def test_a_duel_is_listed_as_one(tmp_path: Path) -> None:
+    path = make(tmp_path, 11, 4, "complete").path
+    duel = b'"duel":{"contests":[["a","b"]],"boundary":"latency","pairs":9},"suite":'
+    path.write_bytes(path.read_bytes().replace(b'"suite":', duel, 1))
+    make(tmp_path, 12, 4, "complete")
+    listed = store.summaries(tmp_path)
+    assert [one.duel for one in listed] == [False, True]
+    assert [line.split()[-2:] for line in view.render(listed, width=120).splitlines()[-2:]] == [
+        ["4/4", "complete"],
+        ["complete,", "duel"],
+    ]
+
+
 def test_the_list_fits_the_terminal_and_is_whole_as_json(tmp_path: Path) -> None:
     make(tmp_path, 11, 4, "complete")
     (tmp_path / "cpu-x86_64" / "example" / "20261112T101500Z-x-1a2b3c4.jsonl").write_bytes(b"")

@@ -136,7 +136,7 @@ def test_the_transformers_models_take_their_configuration_and_their_inputs(name:
         assert all(spec.range == (0, config.vocab_size) for spec in model.inputs.values() if spec.dtype == "int64")
 
 
-@pytest.mark.parametrize("model", ["centernet", "vit_b_16"])
+@pytest.mark.parametrize("model", ["centernet", "resnet50_with_tap", "vit_b_16"])
 def test_the_zoo_says_how_to_install_what_it_needs(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))

@@ -206,7 +206,7 @@ def _run(run: Run, machine: int) -> dict[str, Any]:
         "created": escape.name(header.created),
         "suite": escape.name(header.suite_path),
         "status": run.footer.status if run.footer else "unfinished",
-        "counts": outcome.counts(run),
+        "counts": ("a duel: " if header.duel else "") + outcome.counts(run),
         "cases": len(header.cases),
         "replicates": header.policy.replicates,
         "version": escape.name(header.version),

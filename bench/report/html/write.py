@@ -5,22 +5,19 @@ from __future__ import annotations
 import datetime
 import os
 import tempfile
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from bench import store
 from bench.analysis import siblings
 from bench.analysis.speed import check_baseline
-from bench.errors import BenchError, InputError, StoreError, UsageError
+from bench.errors import StoreError, UsageError
 from bench.model.data import Data
 from bench.model.folders import RESULTS
 from bench.model.profile import ProfileRun
 from bench.model.run import Run
 from bench.report.html import data, page
 from bench.store import profiles as stored
-
-# The ids of the cases of a run that are asked for; None for all.
-Selects = Callable[[Run], Set[str] | None]
 
 
 class Report(Data, frozen=True, kw_only=True):
@@ -72,7 +69,7 @@ def write(
     out: Path,
     *,
     problems: Sequence[str] = (),
-    selects: Selects | None = None,
+    only: Set[str] | None = None,
     baseline: str = "",
     title: str = "",
     place: str = "",
@@ -80,21 +77,23 @@ def write(
 ) -> Report:
     """Write the page of ``runs`` to ``out``; the file that was there is replaced when the page is whole.
 
-    Runs in which ``selects`` finds nothing are left out, and a run without the ``baseline`` has its own. ``refresh`` is
-    after how many seconds the page loads itself again, 0 for never.
+    ``only`` are the ids of the cases to show, None for all: runs that have none of them are left out. A run without the
+    ``baseline`` has its own. ``refresh`` is after how many seconds the page loads itself again, 0 for never.
 
-    SelectionError or UsageError if no run has a match or the baseline; OSError if the file cannot be written.
+    UsageError if no run has the baseline; OSError if the file cannot be written.
     """
-    runs, only = _selected(runs, selects)
+    every = [*problems, *(run.damage for run in runs if run.damage)]
+    if only is not None:
+        runs = [run for run in runs if any(case.id in only for case in run.header.cases)]
     profiled, torn = _profiles(runs)
-    every = [*problems, *(run.damage for run in runs if run.damage), *torn]
+    every += torn
     baselines = _baselines(runs, baseline)
     made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     shown = data.page_data(
         runs,
         made=made,
         baselines=baselines,
-        only=only,
+        only=[only] * len(runs),
         problems=every,
         title=title or data.TITLE,
         place=place,
@@ -114,24 +113,6 @@ def _profiles(runs: Sequence[Run]) -> tuple[dict[str, list[ProfileRun]], list[st
     return {
         folder: [siblings.with_names(each) for each in stored.newest([Path(folder)], problems)] for folder in folders
     }, problems
-
-
-def _selected(runs: Sequence[Run], selects: Selects | None) -> tuple[list[Run], list[Set[str] | None]]:
-    """The runs that have a match, and the ids of the cases that match. The first run's error if none has."""
-    if selects is None:
-        return list(runs), [None] * len(runs)
-    chosen: list[Run] = []
-    only: list[Set[str] | None] = []
-    errors: list[BenchError] = []
-    for run in runs:
-        try:
-            only.append(selects(run))
-            chosen.append(run)
-        except InputError as error:
-            errors.append(error)
-    if errors and not chosen:
-        raise errors[0]
-    return chosen, only
 
 
 def _baselines(runs: Sequence[Run], baseline: str) -> list[str]:

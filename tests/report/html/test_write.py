@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import bench
@@ -52,6 +53,27 @@ def test_a_selection_shows_its_cases_alone(root: Path, tmp_path: Path) -> None:
     assert report.cases == 4
     cases = rows_of(data_of((tmp_path / "page.html").read_text())["cases"])
     assert {(case["model"], case["backend"]) for case in cases} == {("bert", "eager")}
+
+
+def test_a_selection_is_about_the_cases_of_all_runs_together(tmp_path: Path, capsys) -> None:
+    whole = example(1)
+    for name, model in (("20261123T101500Z-a-1a2b3c4", "bert"), ("20261124T101500Z-b-1a2b3c4", "resnet18")):
+        cases = tuple(case for case in whole.header.cases if case.model == model)
+        records = tuple(each for each in whole.records if each.case in {case.id for case in cases})
+        stored(tmp_path / "results", msgspec.structs.replace(renamed(whole, name, cases=cases), records=records))
+    where, out = ("--store", str(tmp_path / "results")), tmp_path / "page.html"
+    both = "model=bert or model=resnet18"
+    for select, runs in ((both, 2), ("model=resnet18 or seq=128", 2)):
+        assert main(["report", *where, "--select", select, "--out", str(out)]) == 0
+        assert len(ids(out)) == runs
+    assert main(["report", *where, "--select", "model=third", "--out", str(out)]) == 2
+    assert "known: resnet18, bert" in capsys.readouterr().err
+    named = ["show", "20261123", "20261124", *where, "--select", both]
+    assert main([*named, "--format", "csv"]) == 0
+    shown = capsys.readouterr().out
+    assert "20261123T101500Z-a" in shown
+    assert "20261124T101500Z-b" in shown
+    assert [main([*named, option]) for option in ("--time", "--cold-start", "--as=trtexec")] == [0, 0, 0]
 
 
 def test_an_empty_store_makes_a_page_that_says_so(tmp_path: Path, capsys) -> None:

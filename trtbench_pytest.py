@@ -1,4 +1,8 @@
-"""The pytest plugin: hooks and options alone, so that a pytest which does not use it imports no more than this file."""
+"""The pytest plugin: hooks and options alone, so that a pytest which does not use it imports no more than this file.
+
+It lies beside the package and not in it, because every pytest of an environment imports it first: a project that has a
+``bench`` of its own could not start pytest, or would be given trtbench's package in place of its own.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +52,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
     is_named = parent.session.isinitpath(file_path) and _is_suite(file_path)
     if not is_named and not _is_listed(file_path, parent.config):
         return None
+    _require_ours()
     from bench.integrations.pytest_cases import SuiteFile
 
     suite: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
@@ -81,9 +86,22 @@ class _Alone:
 
 
 def _fixture(request: pytest.FixtureRequest, benchmark: object) -> Trtbench:
+    _require_ours()
     from bench.integrations.pytest_cases import Trtbench
 
     return Trtbench(request.node, benchmark)
+
+
+def _require_ours() -> None:
+    """A failure with one message if another ``bench`` is the one that Python imports."""
+    import bench
+
+    here = Path(__file__).parent / "bench" / "__init__.py"
+    theirs = getattr(bench, "__file__", None) or next(iter(getattr(bench, "__path__", [])), "?")
+    if Path(theirs).resolve() != here.resolve():
+        what = f"{theirs} is imported as 'bench', which is the name of trtbench's own package"
+        fix = "another name for it, or these tests by themselves: pytest (not python -m pytest) in a folder without it"
+        pytest.fail(f"trtbench: {what}\n  fix: {fix}", pytrace=False)
 
 
 def _is_listed(path: Path, config: pytest.Config) -> bool:
