@@ -48,6 +48,11 @@ class Effect(Data, frozen=True, kw_only=True):
     high: float
 
 
+def shortest_first(text: str) -> tuple[int, str]:
+    """The order of values: ``2`` before ``16``, ``captured`` before ``not captured``."""
+    return len(text), text
+
+
 def measured(
     kind: Kind, key: str, cases: Iterable[str], pools: Mapping[str, Pool], subjects: Mapping[str, Subject]
 ) -> tuple[Effect, ...]:
@@ -83,7 +88,7 @@ def _variants(
             alike.setdefault(_identity(pool.case, condition.key), {}).setdefault(values[0], pool)
     for members in alike.values():
         if len(members) > 1:
-            one, other, *_ = sorted(members, reverse=True)  # `not captured` before `captured`
+            one, other, *_ = sorted(members, key=shortest_first, reverse=True)  # `not captured` before `captured`
             yield (members[one], one), (members[other], other)
 
 

@@ -14,7 +14,7 @@ import msgspec
 from bench.analysis import conditions, effects
 from bench.analysis.compare import Pair
 from bench.analysis.conditions import CONDITIONS, FACTS, Condition, Fact, Kind, Subject
-from bench.analysis.effects import Effect
+from bench.analysis.effects import Effect, shortest_first
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import Row
 from bench.analysis.speed import size
@@ -184,7 +184,7 @@ def _sides(condition: Condition, group: Sequence[Subject]) -> tuple[Side, ...]:
             members.setdefault(name, []).append(subject)
     names: dict[tuple[str, ...], list[str]] = {}
     for name, each in told.items():
-        names.setdefault(tuple(sorted(each)), []).append(name)
+        names.setdefault(tuple(sorted(each, key=shortest_first)), []).append(name)
     if len(names) < 2 or not _touched(condition, [each for of_name in members.values() for each in of_name]):
         return ()
     return tuple(

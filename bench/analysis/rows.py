@@ -113,8 +113,7 @@ def rows(run: Run, baseline: str = "", pools: Sequence[Pool] | None = None) -> t
 
     ``baseline`` is a backend as labels show it (``inductor[mode=max-autotune]``) or its plain name, with the toolchain
     (``eager@default``) or the precision (``eager/fp32``) if one is to serve all; by default the run's own, else
-    ``eager``. ``pools`` are those of gather(), for who has them. UsageError if a baseline is given that the run does
-    not have.
+    ``eager``. ``pools`` are those of gather(), for who has them. UsageError if a baseline is given that the run lacks.
     """
     check_baseline(run.header.cases, baseline)
     pools = gather(run) if pools is None else pools

@@ -43,12 +43,13 @@ def waits(profile: Profile) -> tuple[Wait, ...]:
         for each in profile.ranges
         if each.kind == "phase" and each.name in waterfall.ISSUING and start <= each.start < end
     ]
+    last_issued = max(issued, default=start)
     work: tuple[Kernel | Copy, ...] = (*profile.kernels, *profile.copies)
     busy = Spans((event.start, event.end) for event in work)
     names = names_around(profile)
     groups: dict[tuple[str, str], list[HostCall]] = defaultdict(list)
     for call, around in zip(profile.calls, names, strict=True):
-        if start <= call.start < max(issued, default=start) and host_calls.waits(call.name):
+        if start <= call.start < last_issued and host_calls.waits(call.name):
             groups[host_calls.plain(call.name), _where(call, around)].append(call)
     every = []
     for (name, where), calls in groups.items():

@@ -21,10 +21,10 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from bench.analysis import host_calls
 from bench.analysis.spans import Spans
-from bench.model.data import Data
 from bench.model.profile import Copy, HostCall, Kernel, Parts, Profile, Range
 
 # From a launch to the start of its work pass some 2 to 10 us, more where every node of a graph is traced.
@@ -65,15 +65,13 @@ def ratio(parts: Sequence[Parts], unprofiled_ns: Sequence[int]) -> float | None:
 # ---------------------------------------------------------------------------------------------------------------- GPU
 
 
-class _Work(Data, frozen=True):
-    """Work on the GPU from ``start`` on; the host gave it on ``thread`` from ``issued`` until ``launched``, None where
-    nothing tells.
-    """
+class _Work(NamedTuple):
+    """Work on the GPU from ``start`` on; the host gave it on ``thread`` from ``issued`` until ``launched``."""
 
     start: int
-    issued: int | None = None
-    launched: int | None = None
-    thread: int = 0
+    issued: int
+    launched: int
+    thread: int
 
 
 class _OnGpu:
@@ -104,8 +102,8 @@ class _OnGpu:
         self._issuing = {name: sorted(each, key=_by_time) for name, each in issuing.items()}
         self._issue_starts = {name: [each.start for each in ordered] for name, ordered in self._issuing.items()}
         events: tuple[Kernel | Copy, ...] = (*kernels, *copies)
-        works = [self._as_work(event, profile.calls) for event in events if event.end > event.start]
-        self._works = sorted(works, key=lambda work: work.start)
+        works = (self._as_work(event, profile.calls) for event in events if event.end > event.start)
+        self._works = sorted(work for work in works if work is not None)
         self._starts = [work.start for work in self._works]
 
     def parts(self, iteration: Range) -> Parts:
@@ -138,27 +136,34 @@ class _OnGpu:
 
     def _held(self, busy: Sequence[_Span]) -> int:
         """The sum of ``busy`` and of the gaps between, each as if its work had been launched before the gap began."""
-        gaps = [(first, last) for (_, first), (last, _) in pairwise(busy)]
-        queued = [last - first for first, last in gaps if self._gap(first, last)[2] == last - first]
+        queued: list[int] = []
+        late: list[int] = []
+        for (_, first), (last, _) in pairwise(busy):
+            work = self._next(last)
+            is_queued = work is not None and work.launched <= first and last - first <= DISPATCH_LIMIT
+            (queued if is_queued else late).append(last - first)
         usual = statistics.median_low(queued) if queued else USUAL_GAP
-        late = (last - first for first, last in gaps if self._gap(first, last)[2] != last - first)
         return sum(last - first for first, last in busy) + sum(queued) + sum(min(gap, usual) for gap in late)
 
     def _gap(self, start: int, end: int) -> tuple[int, int, int, int]:
         """Of an idle stretch that work ends: ns of issuing, waiting, the work on its way, and of what nothing tells."""
-        first, last = bisect_left(self._starts, end), bisect_right(self._starts, end)
-        ready = [work for work in self._works[first:last] if work.launched is not None]
-        if not ready:
+        work = self._next(end)
+        if work is None:
             return 0, 0, 0, end - start
-        # What was given first could have ended the stretch.
-        work = min(ready, key=lambda each: (each.launched, each.issued, each.thread))
-        issued, launched = (min(max(time or 0, start), end) for time in (work.issued, work.launched))
+        issued, launched = min(max(work.issued, start), end), min(max(work.launched, start), end)
         blocked = self._blocked.get(work.thread)
         waiting = blocked.length(start, issued) if blocked else 0
         starting = min(end - launched, DISPATCH_LIMIT)
         return launched - start - waiting, waiting, starting, end - launched - starting
 
-    def _as_work(self, event: Kernel | Copy, calls: Sequence[HostCall]) -> _Work:
+    def _next(self, time: int) -> _Work | None:
+        """The work that starts at ``time``, of several that which was given first: it could have started earlier. None
+        where nothing tells when it was given.
+        """
+        first, last = bisect_left(self._starts, time), bisect_right(self._starts, time)
+        return min(self._works[first:last], key=_by_launch) if first < last else None
+
+    def _as_work(self, event: Kernel | Copy, calls: Sequence[HostCall]) -> _Work | None:
         origin: HostCall | Range | None = None
         if event.call is not None and 0 <= event.call < len(calls):
             origin = calls[event.call]
@@ -166,9 +171,11 @@ class _OnGpu:
             name = event.kind if isinstance(event, Copy) and event.kind in self._issuing else ""
             place = bisect_left(self._issue_starts.get(name, ()), event.start)
             origin = self._issuing[name][place - 1] if place else None
-        if origin is None:
-            return _Work(event.start)
-        return _Work(event.start, origin.start, origin.end, origin.thread)
+        return None if origin is None else _Work(event.start, origin.start, origin.end, origin.thread)
+
+
+def _by_launch(work: _Work) -> tuple[int, int, int]:
+    return work.launched, work.issued, work.thread
 
 
 def _spans(events: Iterable[Kernel | Copy]) -> Spans:

@@ -76,7 +76,7 @@ def _write(arguments: argparse.Namespace, refresh: int) -> Report:
 
 
 def _state(arguments: argparse.Namespace) -> list[tuple[str, int, int]]:
-    """The files of the runs, with their sizes and times of change."""
+    """The files of the runs and beside them, with their sizes and times of change."""
     from bench import api
     from bench.errors import StoreError
     from bench.report.html import write
@@ -88,7 +88,7 @@ def _state(arguments: argparse.Namespace) -> list[tuple[str, int, int]]:
         except StoreError:
             continue
     states = []
-    for path in paths:
+    for path in [*paths, *write.files_beside(paths)]:
         try:
             file = path.stat()
         except OSError:

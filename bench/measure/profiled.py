@@ -25,7 +25,7 @@ from bench.system.cleanup import Cleanup
 from bench.units import NS_PER_S
 
 if TYPE_CHECKING:
-    from bench.measure.cuda import CudaDriver
+    from bench.measure.cuda import Driver
 
 PHASE = "profile"
 LEAST = 3
@@ -57,16 +57,18 @@ def profile(
     *,
     iterations: int,
     modules: bool = False,
+    driver: Driver | None = None,
 ) -> Profiled:
     """Warm up, time ``iterations`` calls, and make as many again while ``profiler`` records them.
 
     An iteration on a GPU is the copy of the inputs to it, one call, the copy of the outputs back, and one wait for all
     of that; on a CPU it is the call. Calls that take long are fewer, 3 at least. Everything the profiler does is in the
-    phase ``profile``. With ``modules`` each module that a call runs in Python has a range by its path.
+    phase ``profile``. With ``modules`` each module that a call runs in Python has a range by its path. ``driver`` is
+    that of the GPU, None on a CPU.
     """
     lane, notes = prepared.lanes(1)[0], []
     with contextlib.ExitStack() as stack:
-        issue = stack.enter_context(_on_gpu(lane, case)) if lane.stream is not None else _on_cpu(lane)
+        issue = stack.enter_context(_on_gpu(lane, case, driver)) if driver is not None else _on_cpu(lane)
 
         def take() -> int:
             start = clock.now()
@@ -124,15 +126,14 @@ def _on_cpu(lane: Lane) -> Issue:
 
 
 @contextlib.contextmanager
-def _on_gpu(lane: Lane, case: Case) -> Iterator[Issue]:
+def _on_gpu(lane: Lane, case: Case, driver: Driver) -> Iterator[Issue]:
     """One request: copies between pinned memory and the device around the call, and one wait that blocks.
 
     Measured requests ask the driver again and again whether they are done: a profiler would record each question.
     """
-    from bench.measure.cuda import CudaDriver
     from bench.measure.gpu_samples import Transfer, stream_of
 
-    driver, stream = CudaDriver(), stream_of(lane)
+    stream = stream_of(lane)
     wait = _wait(driver, stream)
     copies = Transfer(driver, lane, on=case.transfers)
 
@@ -153,13 +154,15 @@ def _on_gpu(lane: Lane, case: Case) -> Iterator[Issue]:
         yield issue
 
 
-def _wait(driver: CudaDriver, stream: int) -> Callable[[], object]:
-    """Wait for the stream: by torch's CUDA runtime where it is loaded, as torch.profiler sees that and no driver."""
+def _wait(driver: Driver, stream: int) -> Callable[[], object]:
+    """Wait for the stream by torch's CUDA runtime where it is in use, as torch.profiler does not see calls of the
+    driver; else for the device.
+    """
     torch = sys.modules.get("torch")
-    if torch is not None:
-        waits: Callable[[], object] = torch.cuda.ExternalStream(stream).synchronize
-        return waits
-    return lambda: driver.check(driver.api.cuStreamSynchronize(stream))
+    if torch is None or not torch.cuda.is_initialized():
+        return driver.synchronize
+    waits: Callable[[], object] = torch.cuda.ExternalStream(stream).synchronize
+    return waits
 
 
 @contextlib.contextmanager

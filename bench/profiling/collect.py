@@ -142,7 +142,8 @@ def _profiles(session: Session, cases: Sequence[Case], asked: Asked, on_event: O
         on_event(Started(label=case.label, done=number, total=len(cases)))
         end = _layers(session, case) if asked.tool == "layers" else _profile(session, case, asked, on_event)
         if isinstance(end, Failure):
-            on_event(Note(text=f"{case.label}: {end.kind} in {end.stage}: {end.message}"))
+            message = end.message.removeprefix(f"{end.kind}: ")
+            on_event(Note(text=f"{case.label}: {end.kind} in {end.stage}: {message}"))
             yield CaseProfile(case=case.id, label=case.label, failure=_plain_failure(end, session.suite_dir))
         else:
             yield CaseProfile(case=case.id, label=case.label, condensed=_plain(end, session.suite_dir))
@@ -281,7 +282,7 @@ class _Worker:
         else:
             return failure
         failure = msgspec.structs.replace(failure, message=f"{failure.message} ({how})")
-        return failure if failure.hint or self._tool is None else self._with_reason(failure, job.case)
+        return self._with_reason(failure, job.case) if around and not failure.hint else failure
 
     def _with_reason(self, failure: Failure, case: Case) -> Failure:
         """A failure with what the tool wrote to the log, or why it left no report."""

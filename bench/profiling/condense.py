@@ -9,12 +9,16 @@ from typing import TypeVar
 import msgspec
 
 from bench.analysis import waterfall
-from bench.model.profile import Condensed, Copy, HostCall, Kernel, Profile, Range
+from bench.model.profile import Condensed, Copy, HostCall, Kernel, Parts, Profile, Range
 
 Event = TypeVar("Event", Range, HostCall, Kernel, Copy)
 Work = TypeVar("Work", Kernel, Copy)
 # Operators within operators that take less of the iteration than this are left out: views, allocations, checks.
 _SMALL = 0.001
+_BLIND = (
+    "more than half of the time is in no operator that the profiler sees: it is Python's, or that of a runtime that "
+    "reports none, as ONNX Runtime and packages of AOTInductor do"
+)
 
 
 def condense(profile: Profile) -> Condensed:
@@ -28,7 +32,13 @@ def condense(profile: Profile) -> Condensed:
     if not iterations:
         raise ValueError("the profile has no iteration")
     kernels, chosen = _by_iteration(profile, iterations, profile.kernels), waterfall.typical(parts)
+    if profile.device == "cpu" and _is_blind(parts[chosen]):
+        profile = msgspec.structs.replace(profile, notes=(*profile.notes, _BLIND))
     return Condensed(profile=_only(profile, iterations, chosen), parts=parts, kernel_ns=_medians(kernels, chosen))
+
+
+def _is_blind(parts: Parts) -> bool:
+    return parts.operators + parts.threads < parts.window / 2
 
 
 def _by_iteration(profile: Profile, iterations: Sequence[Range], events: Sequence[Work]) -> list[list[Work]]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from bench.analysis import host_calls
 from bench.errors import CaseError
 from bench.model import ranges
 from bench.model.profile import Copy, CopyKind, HostCall, Kernel, Profile, Range
@@ -126,7 +127,8 @@ def _calls(events: Iterable[_Event], origin: float) -> tuple[dict[int, int], tup
         if isinstance(correlation := event.args.get("correlation"), int):
             launches[correlation] = place
         start, end = _span(event, origin)
-        stack = _stack(frames[event.tid], event) if event.tid in frames else ()
+        waits = host_calls.waits(event.name)  # of the others, which are many, nobody asks which line made them
+        stack = _stack(frames[event.tid], event) if waits and event.tid in frames else ()
         calls.append(HostCall(name=event.name, start=start, end=end, thread=_thread(event), stack=stack))
     return launches, tuple(calls)
 

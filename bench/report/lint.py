@@ -178,7 +178,7 @@ def of_run(run: Run) -> list[str]:
 
 
 def _side(side: Side) -> str:
-    return f"{' and '.join(reversed(side.values))} ({_who(side)})"
+    return f"{' and '.join(side.values)} ({_who(side)})"
 
 
 def _who(side: Side) -> str:

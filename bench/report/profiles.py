@@ -34,7 +34,7 @@ def _tables(run: ProfileRun, seen: Sequence[tuple[CaseProfile, Condensed]], widt
     if run.tool == "layers":
         several = [(case, condensed.profile.layers) for case, condensed in seen]
         return "\n".join(layers.render(case, each, width=width, color=color) for case, each in several if each)
-    if run.tool == "ncu":
+    if any(condensed.profile.figures for _, condensed in seen):
         return "\n".join(ncu.render(condensed.profile.figures, width=width) for _, condensed in seen)
     return waterfall.render(run, width=width, color=color)
 

@@ -29,14 +29,14 @@ from bench.machine.host import HostTelemetry, host_warnings
 from bench.measure import accuracy, host, metric, nvtx, pace, repeat, result
 from bench.measure.clock import FakeClock, HostClock
 from bench.model.run import Failure, Phase, Record, Warning
-from bench.model.seam import Context, Exposed, Lane, Preloading, Prepared
+from bench.model.seam import Backend, Context, Exposed, Lane, Preloading, Prepared
 from bench.model.suite import Case
 from bench.model.telemetry import Telemetry
 from bench.runner import forking, jobs
 from bench.system import modules, template
 
 if TYPE_CHECKING:
-    from bench.measure.cuda import CudaClock
+    from bench.measure.cuda import CudaClock, Driver
 
 SATURATE = "saturate"
 TIMED = ("measure", SATURATE, "unprofiled", "profile")
@@ -246,8 +246,10 @@ def _torch_peak_bytes() -> int | None:
 
 def _dtypes(lane: Lane) -> dict[str, list[str]]:
     """For the fairness report: the types of the resident inputs, and of the outputs as the runtime leaves them."""
-    buffers = {"input_dtypes": lane.inputs(), "output_dtypes": lane.outputs()}
-    return {key: sorted({buffer.dtype for buffer in of.values()}) for key, of in buffers.items()}
+    dtypes = {"input_dtypes": sorted({buffer.dtype for buffer in lane.inputs().values()})}
+    with contextlib.suppress(RuntimeError):  # of a tensor without memory of its own, which validating it refuses
+        dtypes["output_dtypes"] = sorted({buffer.dtype for buffer in lane.outputs().values()})
+    return dtypes
 
 
 def _once_more(lane: Lane) -> dict[str, tensors.Array]:
@@ -296,9 +298,18 @@ def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
             prepared.lanes(1)[0].read()
         end = profiled.profile(
             prepared, case, job.policy, profiler, context.clock, log, Path(job.out),
-            iterations=job.iterations, modules=job.modules,
+            iterations=job.iterations, modules=job.modules, driver=_driver(job.device, backend),
         )  # fmt: skip
     return jobs.Profiled(unprofiled_ns=end.unprofiled_ns, tool_version=end.tool_version, notes=end.notes)
+
+
+def _driver(device: str, backend: Backend) -> Driver | None:
+    """That of the GPU; None where there is none."""
+    if device == "cpu" or backend.simulated:
+        return None
+    from bench.measure.cuda import CudaDriver
+
+    return CudaDriver()
 
 
 def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:

@@ -79,6 +79,16 @@ def files(root: Path) -> list[Path]:
     return sorted(paths, key=lambda path: path.name, reverse=True)
 
 
+def beside(folder: Path) -> list[Calibration]:
+    """The calibrations in a folder of runs that can be read, newest first."""
+    paths = sorted(folder.glob("calibration-*.json"), key=lambda path: path.name, reverse=True)
+    readable = []
+    for path in paths:
+        with contextlib.suppress(StoreError):  # pages and comparisons can do without it
+            readable.append(read(path))
+    return readable
+
+
 def resolve(root: Path, name: str) -> Path:
     """The file of a calibration by its path, its name or the beginning of that. StoreError if none or several fit."""
     if os.path.isfile(name):

@@ -66,7 +66,7 @@ def test_a_memory_format_that_one_backend_lacks_is_a_finding_and_one_that_all_ha
     assert findings(*axis) == []
     assert [side.values for side in findings(*axis[:3])[0].sides] == [
         ("channels_last",),
-        ("channels_last", "contiguous"),
+        ("contiguous", "channels_last"),
     ]
 
 

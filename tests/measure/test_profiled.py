@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.measure.clock import FakeClock
@@ -15,6 +16,8 @@ from bench.model.profile import RangeKind
 from bench.model.seam import Buffer
 from bench.model.suite import Case, Input, Policy
 from bench.units import NS_PER_S
+
+from .simulated import SimulatedGpu, SimulatedLane
 
 NS_PER_MS = NS_PER_S // 1000
 
@@ -163,8 +166,33 @@ def test_calls_that_take_long_are_fewer(tmp_path: Path, call_ns: int, expected: 
     assert bool(end.notes) == (expected < 20)
 
 
-def test_an_iteration_with_a_cold_cache_is_no_promise(tmp_path: Path) -> None:
-    import msgspec
+@pytest.mark.parametrize("transfers", [True, False])
+def test_an_iteration_on_a_gpu_is_a_request_with_one_wait(tmp_path: Path, gpu: SimulatedGpu, transfers: bool) -> None:
+    lane, log = SimulatedLane(gpu, kernels=2, up=1000, down=500), Log()
+    log.lanes = lambda count: [lane]  # type: ignore[method-assign]
+    log.clock = gpu.host  # type: ignore[assignment]
+    case = msgspec.structs.replace(CASE, transfers=transfers)
+    marks: list[int] = []
+    ranges = log.range_
 
+    @contextlib.contextmanager
+    def range_(kind: RangeKind, name: str) -> Iterator[None]:
+        if kind == "iteration":
+            marks.append(len(gpu.log))
+        with ranges(kind, name):
+            yield
+
+    log.range_ = range_  # type: ignore[method-assign]
+    end = profile(log, case, POLICY, log, gpu.host, log.phase, tmp_path, iterations=3, driver=gpu)
+    iteration = [name for name, _ in gpu.log[marks[0] : marks[1]]]
+    copies = ["copy"] if transfers else []
+    assert iteration == [*copies, "kernel", "kernel", *copies, "synchronize"]
+    assert min(end.unprofiled_ns) >= 2 * 10_000 + (1500 if transfers else 0)
+    phases = [event for event in log.events if event.startswith("phase") and event != "phase profile"]
+    assert phases == 3 * ["phase h2d", "phase call", "phase d2h", "phase wait"]
+    assert gpu.live == {lane.stream}  # the pinned memory is given back
+
+
+def test_an_iteration_with_a_cold_cache_is_no_promise(tmp_path: Path) -> None:
     (note,) = profiled(Log(), tmp_path, case=msgspec.structs.replace(CASE, l2="cold")).notes
     assert note.startswith("l2: cold is not kept up")

@@ -71,6 +71,7 @@ def test_a_case_that_fails_is_a_row_and_the_others_go_on(trtbench: Trtbench, fak
     assert good.condensed is not None
     assert good.failure is None
     assert "Crash in profile: the worker was ended by SIGSEGV" in trtbench.out
+    assert "ValueError in first_call: the fake model raised an error" in trtbench.err
     assert "Traceback" not in trtbench.out + trtbench.err
 
 

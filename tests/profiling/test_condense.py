@@ -68,6 +68,16 @@ def test_short_operators_inside_of_others_are_left_out() -> None:
     assert [each.name for each in small.ranges] == ["0", "aten::linear", "aten::addmm", "aten::view"]
 
 
+@pytest.mark.parametrize(("end", "notes"), [(40_000, 1), (60_000, 0)])
+def test_a_runtime_whose_operators_are_not_seen_is_noted(end: int, notes: int) -> None:
+    ranges = (
+        Range(name="0", kind="iteration", start=0, end=100_000, thread=1),
+        Range(name="aten::linear", kind="operator", start=0, end=end, thread=1),
+    )
+    small = condense(Profile(tool="torch", case="c", label="l", device="cpu", ranges=ranges)).profile
+    assert len(small.notes) == notes
+
+
 def test_a_kernel_whose_call_is_unknown_belongs_where_it_starts() -> None:
     whole = profile(10, 20, 30)
     unknown = tuple(msgspec.structs.replace(kernel, call=None) for kernel in whole.kernels)

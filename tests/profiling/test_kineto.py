@@ -103,7 +103,9 @@ def test_stacks_are_those_of_the_same_calls_of_another_trace(tmp_path: Path) -> 
         frame("zoo.py(30): check", 60, 20, 4, 2),
         frame("zoo.py(31): other", 60, 2, 5, 4),
     ]
-    stacks = written(tmp_path / "stacks.json", [ITERATION, *copies, *frames])
+    launch = event("cuda_runtime", "cudaLaunchKernel", 30, 3)
+    stacks = written(tmp_path / "stacks.json", [ITERATION, launch, *copies, *frames])
+    assert [bool(call.stack) for call in kineto.read(stacks).calls] == [False, True, True]
     first, second = kineto.read(plain, stacks=stacks).calls
     assert first.stack == ("zoo.py:12 forward", "bench/measure/profiled.py:99 issue")
     assert second.stack == ("zoo.py:30 check", "zoo.py:12 forward", "bench/measure/profiled.py:99 issue")

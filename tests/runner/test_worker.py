@@ -146,6 +146,7 @@ def test_a_metric_that_raises_is_the_suites_fault_and_leaves_what_was_found_befo
     assert record.accuracy is not None
     assert record.accuracy.ok
     assert record.fairness["graph_capture"] == "none"
+    assert (record.fairness["input_dtypes"], record.fairness["output_dtypes"]) == (["float32"], ["float32"])
     assert record.measurements
 
 

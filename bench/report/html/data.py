@@ -10,7 +10,7 @@ A page holds one JSON object::
      "phases": TABLE, "outputs": TABLE, "conditions": TABLE, "notes": TABLE, "case_notes": TABLE, "left_out": TABLE,
      "leaders": TABLE, "findings": TABLE,
      "profiles": TABLE, "kernels": TABLE, "layers": TABLE, "copies": TABLE, "timelines": [...], "explanations": [...],
-     "names": [...],                                          # bench.report.html.profiles
+     "names": [...], "pairs": 0,                                # bench.report.html.profiles
      "plots": [...]}                                            # bench.report.html.plots
 
 TABLE is ``{"rows": n, "columns": {name: COLUMN}}``, COLUMN one of ``[value, ...]``, ``{"same": value}`` and
@@ -54,6 +54,7 @@ from bench.analysis import overview
 from bench.analysis.distribution import MOST_QUANTILES
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import Row, rows
+from bench.model.calibration import Calibration
 from bench.model.profile import ProfileRun
 from bench.model.run import Run
 from bench.model.suite import BOUNDARIES, Case
@@ -78,6 +79,7 @@ def page_data(
     place: str = "",
     refresh: int = 0,
     profiled: Mapping[str, Sequence[ProfileRun]] = {},
+    calibrations: Mapping[str, Sequence[Calibration]] = {},
 ) -> dict[str, Any]:
     """The object that the module describes, of ``runs`` in this order.
 
@@ -91,6 +93,7 @@ def page_data(
         place: the folder of the runs, as the page names it.
         refresh: after how many seconds the page loads itself again, 0 for never.
         profiled: the profiles beside the runs, newest first, by folder.
+        calibrations: likewise; histories take one of their device for the noise of a run.
     """
     only = only or [None] * len(runs)
     machines, places = overview.machines(runs)
@@ -137,6 +140,7 @@ def page_data(
             plots.Source(
                 runs=runs, tables=tables, gathered=pools, baselines=baselines, machines=places, rows=shown.rows,
                 pools=shown.pools, cases=shown.cases, place=shown.place, profiled=chosen_profiles,
+                calibrations=calibrations,
             )
         ),
     }  # fmt: skip

@@ -22,11 +22,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.analysis import history, payback, series
+from bench.analysis.calibration import mismatch
 from bench.analysis.pool import Pool
 from bench.analysis.rows import Row
+from bench.model.calibration import Calibration
 from bench.model.run import Run
 from bench.model.suite import Case
 from bench.report import cells, cold_start, escape
@@ -37,7 +40,7 @@ from bench.report.html.profiles import Profiled, waterfalls
 
 class Source(NamedTuple):
     """What a page shows: all runs with their rows(), gathered pools, baselines and places of machines; and of the cases
-    that are shown their rows, pools, columns, profiles, and places by run and id.
+    that are shown their rows, pools, columns, profiles, and places by run and id; and calibrations by the runs' folder.
     """
 
     runs: Sequence[Run]
@@ -50,6 +53,7 @@ class Source(NamedTuple):
     cases: Sequence[dict[str, Any]]
     place: Mapping[tuple[str, str], int]
     profiled: Sequence[Profiled] = ()
+    calibrations: Mapping[str, Sequence[Calibration]] = {}
 
 
 def plots(source: Source) -> list[dict[str, Any]]:
@@ -210,11 +214,18 @@ def _levels(source: Source, ids: Set[str]) -> dict[tuple[str, str], tuple[float,
     wanted = {case.id: case for run in source.runs for case in run.header.cases if case.id in ids}
     levels: dict[tuple[str, str], tuple[float, float | None]] = {}
     for bare, runs in history.histories(source.runs, list(wanted.values())):
-        whole = history.with_steps(bare, runs)
+        whole = history.with_steps(bare, runs, _calibration(source, runs[-1]) if runs else None)
         steps = {step.run: step.ratio for step in whole.steps}
         if steps:
             levels |= {(point.run, whole.case): (point.level_ns, steps.get(point.run)) for point in whole.points}
     return levels
+
+
+def _calibration(source: Source, run: Run) -> Calibration | None:
+    """The newest of the run's device, whatever libraries and drivers it is of: they change over a history."""
+    here = [*run.header.environments.values()][:1]
+    several = source.calibrations.get(str(Path(run.path).parent), ())
+    return next((each for each in several if here and not mismatch(each, here, ("toolchain", "driver"))), None)
 
 
 def _cases(run: Run) -> dict[str, Case]:

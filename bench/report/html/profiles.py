@@ -4,13 +4,15 @@ and copies, and why a case differs from its baseline.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.analysis import explain, explain_sides, waterfall
+from bench.analysis import causes, explain, explain_sides, waterfall
 from bench.analysis.top_kernels import top_kernels
 from bench.errors import UsageError
 from bench.model.profile import CaseProfile, Condensed, Copy, Kernel, Profile, ProfileRun
@@ -21,9 +23,11 @@ from bench.report.html import columns
 # The parts of a window in the order of a bar: of a GPU's inference, of a CPU's.
 PARTS = ("kernels", "copies", "launch", "wait", "tail", "operators", "threads", "python", "unexplained")
 # Of a profile's timeline, and of all of a page's: of each lane the longest events stay.
-MOST_EVENTS, MOST_EVENTS_OF_PAGE, FEWEST_EVENTS = 2_000, 60_000, 200
+MOST_EVENTS, MOST_EVENTS_OF_PAGE, FEWEST_EVENTS = 2_000, 60_000, 100
 MOST_KERNELS, MOST_LAYERS, MOST_PAIRS, MOST_PARTS, MOST_NAMES = 20, 400, 40, 10, 3
+MOST_COMPARED = 8_000_000  # pairs of kernels of both sides
 _LONGEST_NAME = 400
+_short_name = functools.lru_cache(maxsize=1 << 16)(kernels.short)  # of the same kernels in many profiles
 
 
 class Profiled(NamedTuple):
@@ -92,7 +96,9 @@ def _what(case: CaseProfile) -> str:
 
 
 def tables(chosen: Sequence[Profiled], cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``profiles``, ``timelines``, ``kernels``, ``layers``, ``copies``, ``explanations`` and the ``names`` in them."""
+    """``profiles``, ``timelines``, ``kernels``, ``layers``, ``copies``, ``explanations``, how many ``pairs`` there are
+    to explain, and the ``names`` in tables.
+    """
     names = Names()
     timed = sum(_what(each.case) == "events" for each in chosen)
     most = max(FEWEST_EVENTS, min(MOST_EVENTS, MOST_EVENTS_OF_PAGE // max(timed, 1)))
@@ -102,7 +108,7 @@ def tables(chosen: Sequence[Profiled], cases: Sequence[Mapping[str, Any]]) -> di
         "kernels": columns.table([*_kernels(chosen, names)], ("profile",)),
         "layers": columns.table([*_layers(chosen, names)], ("profile",)),
         "copies": columns.table([*_copies(chosen)], ("profile",)),
-        "explanations": explanations(chosen, cases),
+        **explanations(chosen, cases),
         "names": names.texts,
     }
 
@@ -212,7 +218,7 @@ def _events(profile: Profile) -> Iterator[_Event]:
     for on_gpu in work:
         start = profile.calls[on_gpu.call].start if on_gpu.call is not None else None
         kernel = isinstance(on_gpu, Kernel)
-        name = kernels.short(on_gpu.name) if isinstance(on_gpu, Kernel) else f"{on_gpu.kind}, {on_gpu.size:,} bytes"
+        name = _short_name(on_gpu.name) if isinstance(on_gpu, Kernel) else f"{on_gpu.kind}, {on_gpu.size:,} bytes"
         yield _Event(
             (4, "stream", f"stream {on_gpu.stream}"),
             on_gpu.start,
@@ -235,7 +241,7 @@ def _kernels(chosen: Sequence[Profiled], names: Names) -> Iterator[dict[str, Any
         for each in every[:MOST_KERNELS]:
             yield {
                 "profile": number,
-                "name": names.place(kernels.short(each.name)),
+                "name": names.place(_short_name(each.name)),
                 "full": names.place(each.name),
                 "count": each.count,
                 "ns": each.ns,
@@ -311,14 +317,15 @@ def waterfalls(chosen: Sequence[Profiled]) -> Iterator[dict[str, Any]]:
 # ------------------------------------------------------------------------------------------------------- explanations
 
 
-def explanations(chosen: Sequence[Profiled], cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Why cases differ from their baselines, for those that were both profiled: the most different first, MOST_PAIRS.
+def explanations(chosen: Sequence[Profiled], cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``pairs``, how many cases and their baselines were both profiled, and ``explanations`` of why they differ: of
+    MOST_PAIRS, the most different first, as far as their kernels are few enough to be compared in seconds.
 
     Each has ``case`` and ``base`` (places), ``ns`` and ``base_ns`` (of one inference), ``by`` (what parts were aligned
-    by), ``totals`` (kind, ns, number of parts), ``parts``, ``others`` (how many parts are not in it) and ``notes``.
+    by), ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in it) and ``notes``.
     """
     profiled: dict[int, Profiled] = {}
-    for each in chosen:
+    for each in sorted(chosen, key=lambda each: _what(each.case)):  # events before layers
         if each.condensed is not None:
             for at in each.places:
                 profiled.setdefault(at, each)
@@ -330,15 +337,19 @@ def explanations(chosen: Sequence[Profiled], cases: Sequence[Mapping[str, Any]])
         if place == each.place and base is not None and base != place and base in profiled:
             pairs.append((each, place, profiled[base], base))
     pairs.sort(key=lambda pair: -abs(1 - (cases[pair[1]]["speed"] or 1)))
-    return [done for pair in pairs[:MOST_PAIRS] if (done := _explanation(*pair)) is not None]
+    several: list[dict[str, Any]] = []
+    compared = 0
+    for ours, place, theirs, base in pairs:
+        a, b = _side(theirs), _side(ours)
+        compared += len(a.units) * len(b.units)
+        if several and (len(several) == MOST_PAIRS or compared > MOST_COMPARED):
+            break
+        with contextlib.suppress(UsageError):  # they have nothing in common, as of a GPU and of a CPU
+            several.append(_explanation(explain.explain(a, b), place, base))
+    return {"pairs": len(pairs), "explanations": several}
 
 
-def _explanation(ours: Profiled, place: int, theirs: Profiled, base: int) -> dict[str, Any] | None:
-    """None for two profiles that have nothing in common, e.g. of a GPU and of a CPU."""
-    try:
-        whole = explain.explain(_side(theirs), _side(ours))
-    except UsageError:
-        return None
+def _explanation(whole: explain.Explanation, place: int, base: int) -> dict[str, Any]:
     differing = [part for part in whole.parts if part.difference or part.causes]
     return {
         "case": place,
@@ -346,7 +357,7 @@ def _explanation(ours: Profiled, place: int, theirs: Profiled, base: int) -> dic
         "ns": whole.b.window,
         "base_ns": whole.a.window,
         "by": whole.by,
-        "totals": [[kind, ns, count] for kind, ns, count in whole.totals],
+        "totals": [[causes.MEANINGS[kind], ns, count] for kind, ns, count in whole.totals],
         "parts": [_part(part) for part in differing[:MOST_PARTS]],
         "others": max(len(differing) - MOST_PARTS, 0),
         "notes": [escape.line(note) for note in whole.notes],
@@ -359,7 +370,7 @@ def _side(profiled: Profiled) -> explain_sides.Side:
 
 
 def _part(part: explain.Part) -> dict[str, Any]:
-    causes = [
+    why = [
         {
             "kind": cause.kind,
             "ns": cause.ns,
@@ -369,9 +380,9 @@ def _part(part: explain.Part) -> dict[str, Any]:
         }
         for cause in part.causes
     ]
-    return {"name": escape.name(part.name), "base_ns": part.a, "ns": part.b, "causes": causes}
+    return {"name": escape.name(part.name), "base_ns": part.a, "ns": part.b, "causes": why}
 
 
 def _short(several: Sequence[str]) -> list[str]:
-    texts = [escape.name(kernels.short(name)) for name in several[:MOST_NAMES]]
+    texts = [escape.name(_short_name(name)) for name in several[:MOST_NAMES]]
     return texts + ([f"{len(several) - MOST_NAMES} more"] if len(several) > MOST_NAMES else [])

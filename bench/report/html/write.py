@@ -17,6 +17,7 @@ from bench.model.folders import RESULTS
 from bench.model.profile import ProfileRun
 from bench.model.run import Run
 from bench.report.html import data, page
+from bench.store import calibrations
 from bench.store import profiles as stored
 
 
@@ -35,6 +36,12 @@ class Report(Data, frozen=True, kw_only=True):
 def run_files(root: Path) -> list[Path]:
     """The files of the runs in ``root``, without rehearsals, whether they can be read or not."""
     return store.runs(root)
+
+
+def files_beside(paths: Sequence[Path]) -> list[Path]:
+    """The files that a page of the runs at ``paths`` is made from beside them: profiles and calibrations."""
+    folders = dict.fromkeys(path.parent for path in paths)
+    return [path for folder in folders for kind in ("profile", "calibration") for path in folder.glob(f"{kind}-*.json")]
 
 
 def read_store(root: Path) -> tuple[list[Run], list[str]]:
@@ -87,6 +94,7 @@ def write(
         runs = [run for run in runs if any(case.id in only for case in run.header.cases)]
     profiled, torn = _profiles(runs)
     every += torn
+    calibrated = {folder: calibrations.beside(Path(folder)) for folder in profiled}
     baselines = _baselines(runs, baseline)
     made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     shown = data.page_data(
@@ -99,6 +107,7 @@ def write(
         place=place,
         refresh=refresh,
         profiled=profiled,
+        calibrations=calibrated,
     )
     text = page.render(shown).encode()
     _replace(out, text)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import bench
 from tests.report.html.browser import View, started
+from tests.report.html.kit import data_of, rows_of
 
 ROOT = Path(bench.__file__).parents[1]
 OUT = ROOT / "docs" / "dashboard"
@@ -29,6 +30,12 @@ SHOTS = (
     ("phone", "#/overview", 390, 844, "light"),
     ("phone-case", f"#/case/{CLOCK}/{{case}}", 390, 844, "dark"),
 )
+# Of the case whose time differs most from its baseline's under a profiler; none where results/ has no such pair.
+PROFILED = (
+    ("profile", "#/case/{explained}", 1280, 1300, "light"),
+    ("plot-waterfall", "#/plots/waterfall", 1280, 800, "light"),
+    ("explain", "#/explain/{explained}", 1280, 1000, "dark"),
+)
 
 
 def main() -> None:
@@ -38,17 +45,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, started() as browser:
         report = bench.write_report(out=Path(folder, "report.html"), store=ROOT / "results", title="trtbench results")
         run = bench.read(CLOCK, store=ROOT / "results", packed=True)
-        for name, address, width, height, theme in SHOTS:
+        explained = _explained(Path(report.path))
+        for name, address, width, height, theme in SHOTS + (PROFILED if explained else ()):
             if names and name not in names:
                 continue
             screen = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
             shown = View(browser, Path(report.path), **screen)
-            page = shown.go(address.format(case=run.header.cases[0].id))
+            page = shown.go(address.format(case=run.header.cases[0].id, explained=explained))
+            if name == "profile":
+                page.get_by_role("heading", name="Profile", exact=True).evaluate("each => each.scrollIntoView()")
             file = OUT / f"{name}.png"
             page.screenshot(path=file)
             shown.context.close()
             _shrink(file)
             print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1000:.0f} kB")
+
+
+def _explained(report: Path) -> str:
+    """The run and the id of the first case that the page explains; empty if there is none."""
+    data = data_of(report.read_text(encoding="utf-8"))
+    for pair in data["explanations"]:
+        case = rows_of(data["cases"])[pair["case"]]
+        return f"{rows_of(data['runs'])[case['run']]['id']}/{case['id']}"
+    return ""
 
 
 def _shrink(file: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.report.html.plots import PLOTS
+from tests.profile_kit import eager, replayed
+from tests.report.html.test_profiles import COMPILED, EAGER, FOLDER, file_of, profiled, run_of
 
 pytestmark = pytest.mark.long
 # Color contrast and best practices too: whatever axe-core calls serious or critical.
@@ -27,11 +29,19 @@ def axe() -> str:
 def test_axe_finds_nothing_serious(view, committed, runs, axe: str, theme: str, width: int) -> None:
     screen = {"color_scheme": theme, "viewport": {"width": width, "height": 900}}
     pages = [view(*committed, *runs, screen=screen), view(place="results", problems=["x.jsonl: torn"], screen=screen)]
+    both = run_of(EAGER, COMPILED)
+    profiles = file_of(profiled(EAGER, eager()), profiled(COMPILED, replayed()))
+    pages.append(view(both, profiled={FOLDER: [profiles]}, screen=screen))
+    explained = f"{both.header.run}/{COMPILED.id}"
     clock, engines, example = committed[1].header, committed[2].header, runs[0].header
     cases = [f"#/case/{of.run}/{of.cases[0].id}" for of in (clock, engines, example)]
     checks = zip(
         pages,
-        (["#/overview", "#/cases?model=resnet50", *(f"#/plots/{plot}" for plot in PLOTS), *cases], ["#/overview"]),
+        (
+            ["#/overview", "#/cases?model=resnet50", *(f"#/plots/{plot}" for plot in PLOTS), *cases],
+            ["#/overview"],
+            ["#/plots/waterfall", f"#/case/{explained}", "#/explain", f"#/explain/{explained}"],
+        ),
         strict=True,
     )
     serious = []

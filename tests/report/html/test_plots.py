@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,17 +12,22 @@ import pytest
 
 from bench.analysis import payback
 from bench.analysis.rows import rows
-from bench.model.run import Phase
+from bench.checkup import calibrate
+from bench.model.profile import CaseProfile
+from bench.model.run import Phase, Run
+from bench.profiling.condense import condense
 from bench.report import cold_start
 from bench.report.html.plots import PLOTS
+from tests.profile_kit import eager
 from tests.report.conftest import MS, case, example, make, record
 from tests.report.html.kit import ASSETS, page_of, renamed, rows_of
+from tests.report.html.test_profiles import file_of
 
 # Columns of a row that the page's script adds for the screen.
 DRAWN = {
     "choice", "created", "created_text", "end", "error_text", "figure", "form", "gain_text", "hue", "last", "name",
-    "ns_text", "number", "rank", "ratio_text", "achieved_text", "roof_text", "side", "sound", "source_text", "text",
-    "total_text", "x0", "x1",
+    "ns_text", "share_text", "number", "rank", "ratio_text", "achieved_text", "roof_text", "side", "sound",
+    "source_text", "text", "total_text", "x0", "x1",
 }  # fmt: skip
 
 
@@ -31,9 +37,12 @@ def by_id(page: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def page() -> dict[str, Any]:
-    """Two runs of one plan, the older of one process."""
+    """Two runs of one plan, the older of one process; a case has a profile."""
     older = renamed(example(1), "20261122T101500Z-smoke-1a2b3c4", created="2026-11-22T10:15:00+00:00")
-    return page_of(example(3), older)
+    run = example(3)
+    of = run.header.cases[0]
+    profile = CaseProfile(case=of.id, label=of.label, condensed=condense(eager().profile(unprofiled_ns=(200_000,))))
+    return page_of(run, older, profiled={str(Path(run.path).parent): [file_of(profile)]})
 
 
 def test_each_plot_has_its_words_and_a_specification() -> None:
@@ -121,6 +130,36 @@ def test_a_history_that_steps_has_its_levels() -> None:
     assert [row["level"] / MS for row in table] == pytest.approx([1.0] * 6 + [1.2] * 6, rel=0.01)
     assert [row["step"] for row in table[:6] + table[7:]] == [None] * 11
     assert table[6]["step"] == pytest.approx(1.2, rel=0.01)
+
+
+def test_the_calibration_of_a_device_finds_the_steps_of_few_runs() -> None:
+    of = case("net", "eager")
+
+    def runs_of(times: list[float], processes: int, first: int) -> list[Run]:
+        return [
+            msgspec.structs.replace(
+                renamed(
+                    make([of], [record(of, ms, day * 100 + n) for n in range(processes)]),
+                    f"202611{day:02}T101500Z-smoke-1a2b3c4",
+                    created=f"2026-11-{day:02}T10:15:00+00:00",
+                ),
+                path=f"results/here/{day}.jsonl",
+            )
+            for day, ms in enumerate(times, first)
+        ]
+
+    few = runs_of([1.0, 1.0, 1.2, 1.2], 3, 1)
+    known = calibrate.make(runs_of([1.0, 1.0], 20, 11), 7)
+
+    def steps(**options: Any) -> list[float]:
+        table = rows_of(by_id(page_of(*few, **options))["history"]["rows"])
+        return [row["step"] for row in table if row["step"]]
+
+    assert steps() == []
+    assert steps(calibrations={"results/here": [known]}) == pytest.approx([1.2], rel=0.02)
+    assert steps(calibrations={"results/elsewhere": [known]}) == []
+    here = msgspec.structs.replace(known.environment, device="Other CPU", slug="other")
+    assert steps(calibrations={"results/here": [msgspec.structs.replace(known, environment=here)]}) == []
 
 
 def test_histories_join_the_runs_of_a_case(page: dict[str, Any]) -> None:

@@ -8,10 +8,14 @@ import msgspec
 import pytest
 
 from bench.analysis.rows import rows
+from bench.model.profile import CaseProfile
+from bench.profiling.condense import condense
 from bench.report import cells
 from bench.report.html.plots import PLOTS
+from tests.profile_kit import eager
 from tests.report.conftest import case, make, record
 from tests.report.html.kit import renamed
+from tests.report.html.test_profiles import FOLDER, file_of
 
 pytestmark = pytest.mark.long
 EVIL = "</script><img src=x onerror=alert(1)>"
@@ -43,7 +47,11 @@ def everything(runs, committed):
 
 @pytest.mark.parametrize("screen", [{}, PHONE | {"color_scheme": "dark"}], ids=["desktop", "phone"])
 def test_each_plot_is_drawn_with_its_table_and_without_a_complaint(view, everything, screen) -> None:
-    shown = view(*everything, screen=screen)
+    first = everything[0]
+    of = first.header.cases[0]
+    profiles = file_of(CaseProfile(case=of.id, label=of.label, condensed=condense(eager().profile())))
+    there = msgspec.structs.replace(first, path=f"{FOLDER}/{first.header.run}.jsonl")
+    shown = view(there, *everything[1:], screen=screen, profiled={FOLDER: [profiles]})
     said: list[str] = []
     shown.page.on("console", lambda message: said.append(message.text))
     for plot in PLOTS:
@@ -231,7 +239,9 @@ def test_names_of_html_are_texts_in_every_plot(view, runs) -> None:
         run, "20261124T101500Z-evil-1a2b3c4", environments={"default": msgspec.structs.replace(here, device=EVIL)}
     )
     again = renamed(run, "20261125T101500Z-evil-1a2b3c4", created="2026-11-25T10:15:00+00:00")
-    shown = view(run, other, again, *runs)
+    profiles = [CaseProfile(case=of.id, label=of.label, condensed=condense(eager().profile())) for of in cases]
+    there = msgspec.structs.replace(run, path=f"{FOLDER}/{run.header.run}.jsonl")
+    shown = view(there, other, again, *runs, profiled={FOLDER: [file_of(*profiles)]})
     for plot in PLOTS:
         page = shown.go(f"#/plots/{plot}?model=" + "%3C%2Fscript%3E%3Cimg+src%3Dx+onerror%3Dalert%281%29%3E")
         assert page.locator(".chart").count() >= 1, plot

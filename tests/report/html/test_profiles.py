@@ -150,6 +150,18 @@ def test_a_case_is_explained_against_its_baseline_where_both_have_a_profile() ->
     assert shown(run, file_of(profiled(COMPILED, replayed())))["explanations"] == []
 
 
+def test_pairs_beyond_what_can_be_compared_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [case("net", "inductor", batch=size) for size in (1, 8)]
+    bases = [case("net", "eager", batch=size) for size in (1, 8)]
+    both = file_of(*(profiled(of, eager()) for of in bases), *(profiled(of, replayed()) for of in others))
+    run = run_of(*bases, *others)
+    whole = shown(run, both)
+    assert (whole["pairs"], len(whole["explanations"])) == (2, 2)
+    monkeypatch.setattr(profiles, "MOST_COMPARED", 40)
+    few = shown(run, both)
+    assert (few["pairs"], len(few["explanations"])) == (2, 1)
+
+
 def test_names_of_kernels_end_no_script() -> None:
     timeline = Timeline()
     with timeline.range("iteration", "0"), timeline.range("module", EVIL):

@@ -185,6 +185,25 @@ def test_watching_writes_the_page_whenever_a_run_grows_and_ends_with_one_that_st
     assert data_of(out.read_text())["refresh"] == 0
 
 
+def test_watching_sees_new_profiles(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    arguments = parse(["report", "--store", str(root), "--out", str(out), "--watch"])
+    profile = next(root.glob("*/*/*.jsonl")).with_name("profile-20261128T120000Z-x-1a2b3c4.json")
+    steps = iter(["profiled", "stop"])
+    written = []
+
+    def wait() -> bool:
+        step = next(steps)
+        written.append(out.exists())
+        if step == "profiled":
+            profile.write_text("{}", encoding="utf-8")
+        return step != "stop"
+
+    command.watch(arguments, wait)
+    assert written == [False, True]
+    assert any(profile.name in problem for problem in data_of(out.read_text())["problems"])
+
+
 def test_open_shows_the_page_in_the_users_browser(root: Path, tmp_path: Path) -> None:
     script = tmp_path / "browser"
     script.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/shown\n')

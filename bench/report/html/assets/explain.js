@@ -5,10 +5,6 @@ globalThis.trtbench = globalThis.trtbench || {};
 
 (function (app) {
   const { h } = app;
-  const KINDS = {
-    fusion: "fused on one side only", reformat: "reformats and casts", precision: "another precision", kernel: "another kernel", copy: "copies",
-    extra: "work of one side only", time: "the same kernels, another time", gap: "gaps without work", remainder: "remainder",
-  };
   const BY = { modules: "modules of the model", operators: "the order of operators", nodes: "nodes of the model" };
 
   const signed = (ns) => `${ns > 0 ? "+" : ns < 0 ? "\u2212" : ""}${app.time(Math.abs(ns))}`;
@@ -20,17 +16,17 @@ globalThis.trtbench = globalThis.trtbench || {};
   function heading(page, pair) {
     const word = pair.ns > pair.base_ns ? "longer" : "less";
     const difference = pair.ns - pair.base_ns;
-    return h("p", null, `One inference took ${app.time(pair.ns)} under the profiler, that of `, app.caseLink(page, pair.base), ` ${app.time(pair.base_ns)}: `,
+    return h("p", null, "Under the profiler one inference of A, ", app.caseLink(page, pair.base), `, took ${app.time(pair.base_ns)}, one of B, this case, ${app.time(pair.ns)}: `,
       difference ? `${app.time(Math.abs(difference))} ${word}.` : "no difference.");
   }
 
   function totals(pair) {
-    return app.grid([{ title: "cause" }, { title: "difference", align: "right" }, { title: "parts", align: "right" }],
-      pair.totals.map(([kind, ns, parts]) => [KINDS[kind] || kind, signed(ns), app.count(parts)]), { caption: "Causes of the difference, the largest first" });
+    return app.grid([{ title: "cause" }, { title: "B \u2212 A", align: "right" }, { title: "parts", align: "right" }],
+      pair.totals.map(([kind, ns, parts]) => [kind, signed(ns), app.count(parts)]), { caption: "Causes of the difference, the largest first" });
   }
 
   function part(each) {
-    const sides = (cause) => [["baseline", cause.base], ["this case", cause.case]].filter(([, names]) => names.length)
+    const sides = (cause) => [["A", cause.base], ["B", cause.case]].filter(([, names]) => names.length)
       .map(([title, names]) => h("li", null, h("span", { class: "soft" }, `${title}: `), names.map((name, index) => [index ? ", " : "", h("code", null, app.breakable(name))])));
     return h("li", null, h("p", null, h("strong", null, app.breakable(each.name)), ` ${signed(each.ns - each.base_ns)} (${app.time(each.base_ns)} \u2192 ${app.time(each.ns)})`),
       each.causes.map((cause) => [h("p", { class: "cause" }, `${signed(cause.ns)}: ${cause.text}`), h("ul", { class: "sides" }, sides(cause))]));
@@ -69,13 +65,14 @@ globalThis.trtbench = globalThis.trtbench || {};
         "Any two profiles are explained by trtbench explain A B."));
       return;
     }
-    card.append(h("p", { class: "lead" }, "Both were profiled; times are those under the profiler. The most different come first."),
+    card.append(h("p", { class: "lead" }, "Both were profiled; times are those under the profiler. The most different come first.",
+      page.pairs > page.explanations.length ? ` Of ${app.plural(page.pairs, "pair")} these are explained; trtbench explain A B does any other.` : ""),
       app.longGrid([{ title: "case", style: "wrap" }, { title: "baseline", style: "wrap" }, { title: "difference", align: "right" }, { title: "largest cause", style: "wrap" }, { title: "where most of it lies", style: "wrap" }],
         page.explanations.length, (index) => {
           const pair = page.explanations[index];
           const [cause] = pair.totals;
           return [h("a", { href: addressOf(page, pair) }, app.breakable(page.cases.get(pair.case, "label"))), h("span", null, app.breakable(page.cases.get(pair.base, "label"))), signed(pair.ns - pair.base_ns),
-            cause ? `${KINDS[cause[0]] || cause[0]}, ${signed(cause[1])}` : "nothing differs", pair.parts.length ? h("span", null, app.breakable(pair.parts[0].name)) : ""];
+            cause ? `${cause[0]}, ${signed(cause[1])}` : "nothing differs", pair.parts.length ? h("span", null, app.breakable(pair.parts[0].name)) : ""];
         }, { caption: "Profiled cases and their baselines" }));
   }
 

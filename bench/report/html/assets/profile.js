@@ -13,7 +13,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     tail: "after the last work on the GPU",
     operators: "the calling thread is in an operator",
     threads: "only other threads are in one",
-    python: "no thread is in an operator",
+    python: "no operator runs: Python, and code that the profiler does not see",
     unexplained: "no event of the profile explains it",
   };
 
