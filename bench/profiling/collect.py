@@ -13,8 +13,10 @@ import msgspec
 
 import bench
 from bench.analysis import attribution
+from bench.analysis.provenance import name_kernels
 from bench.backends import base
 from bench.errors import CaseError, StoreError, UsageError
+from bench.measure import provenance
 from bench.measure.profiled import PHASE
 from bench.measure.profilers import SIMULATED
 from bench.model.data import Data, digest
@@ -186,7 +188,7 @@ def _profile(session: Session, case: Case, asked: Asked, on_event: OnEvent) -> C
             reply = worker.run(interpreter, job)
             if isinstance(reply, Failure):
                 return locate_failure(reply, interpreter, case)
-            profile = worker.read(case)
+            profile = name_kernels(worker.read(case), provenance.read(out))
             profile = msgspec.structs.replace(
                 profile,
                 case=case.id,

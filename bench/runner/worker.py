@@ -285,14 +285,15 @@ def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
 
 def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
     """Let a profiler look at a case; a failure in the phase ``profile`` says that the case ran without it."""
-    from bench.measure import profiled, profilers
+    from bench.measure import profiled, profilers, provenance
 
     case, backend = job.case, base.load(job.case.backend)
     inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
     context = _context(job, case, inputs, log, Path(job.scratch), job.artifacts)
     profiler = profilers.profiler(job.tool, job.device, backend, case)
     profiler.early()
-    with backend.prepare(case, base.options_of(backend, case), context) as prepared:
+    recorded = provenance.recorded(backend, Path(job.out))
+    with recorded, backend.prepare(case, base.options_of(backend, case), context) as prepared:
         with log("first_call"):
             prepared.lanes(1)[0].call()
             prepared.lanes(1)[0].read()
