@@ -170,7 +170,7 @@ def test_every_public_name_is_there_and_documented() -> None:
         assert member is getattr(api, name)
         assert member.__doc__
     assert set(bench.__all__) <= set(dir(bench))
-    assert not set(bench.__all__) & {path.name for path in Path(api.__file__).parent.iterdir() if path.is_dir()}
+    assert not set(bench.__all__) & {path.name for path in Path(bench.__file__).parent.iterdir() if path.is_dir()}
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         bench.nope  # noqa: B018
 

@@ -1,0 +1,198 @@
+"""Profiles: what happens inside an inference, and why one takes longer than another."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence, Set
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.api.results import RESULTS, OnEvent, ignore, selected
+from bench.errors import UsageError, did_you_mean
+from bench.model.profile import CaseProfile, ProfileRun
+from bench.model.run import Run as Results
+from bench.runner.request import Request
+
+if TYPE_CHECKING:
+    from bench.analysis.explain import Explanation
+    from bench.analysis.waterfalls import RunWaterfalls
+    from bench.model.profile import Tool
+
+# More cases are not named one by one in a command.
+_NAMED = 4
+# Digits of an id that are taken as one.
+_LEAST_ID = 4
+
+
+class Profiles(ProfileRun, frozen=True, kw_only=True):
+    """Profiles as stored: ``cases`` has one for each case, or its failure; ``path`` is their file.
+
+    ``interrupted`` says that Ctrl-C, SIGTERM or SIGHUP ended it before all cases had their turn.
+    """
+
+    path: str = ""
+    interrupted: bool = False
+
+    def __repr__(self) -> str:
+        """Short, because a notebook prints it."""
+        return f"Profiles({self.path!r}, {self.tool}, {len(self.cases)} cases)"
+
+
+def profile(
+    request: Request,
+    *,
+    tool: Tool = "torch",
+    modules: bool = False,
+    iterations: int = 10,
+    kernel: str = "",
+    raw: str | os.PathLike[str] = "",
+    out: str | os.PathLike[str] = "",
+    on_event: OnEvent | None = None,
+) -> Profiles:
+    """Let a profiler look at each case of a request, in a pass of its own; nothing of it is a measurement.
+
+    Args:
+        request: the cases, and ``store``, the folder that the file of profiles goes to.
+        tool: ``"nsys"``, ``"torch"`` (torch.profiler, on a CPU too), ``"layers"`` (of engines) or ``"ncu"``.
+        modules: give each module that a call runs in Python a range.
+        iterations: how many calls are recorded; fewer of those that take long.
+        kernel: the name of the kernel that ncu looks at.
+        raw: a folder for the tool's own reports, for its viewer; by default they are removed.
+        out: the file to write, in place of one in the store.
+        on_event: as in ``run``.
+
+    Raises:
+        UsageError: the tool is not here or cannot look at any of the cases, before anything is made.
+        StoreError: the file, or a report, cannot be written.
+    """
+    from bench.profiling import collect, tools
+
+    if tool not in tools.NAMES:
+        what = f"unknown tool {tool!r}.{did_you_mean(str(tool), tools.NAMES)}"
+        raise UsageError(what, where="tool", fix=f"known: {', '.join(tools.NAMES)}")
+    asked = collect.Asked(
+        tool=tool, iterations=iterations, modules=modules, kernel=kernel, raw=os.fspath(raw), path=os.fspath(out)
+    )
+    end = collect.collect(request, asked, on_event or ignore)
+    return _as_profiles(end.profiles, end.path, interrupted=end.interrupted)
+
+
+def read_profiles(name: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Profiles:
+    """Stored profiles by their file, their name or the beginning of that; the newest in ``store`` by default.
+
+    StoreError if there are none, several fit, or they cannot be read.
+    """
+    from bench.store import profiles
+
+    path = profiles.resolve(Path(store), os.fspath(name) if name is not None else None)
+    return _as_profiles(profiles.read(path), str(path))
+
+
+def cases_of(profiles: ProfileRun, case: str = "") -> tuple[CaseProfile, ...]:
+    """The cases of stored profiles whose label is ``case``, else those whose label has it (``eager/*/batch=1``) or
+    whose id begins with it; all that have a profile by default. Nodes of graphs are named after the same kernels of
+    another case.
+
+    UsageError if there is none, or none of them has a profile.
+    """
+    import re
+
+    from bench.analysis import siblings
+
+    labels = [each.label for each in profiles.cases]
+    pattern = re.escape(case).replace(r"\*", ".*")
+    named = siblings.with_names(profiles).cases
+    several = [each for each in named if case in ("", each.label)] or [
+        each
+        for each in named
+        if re.search(pattern, each.label) or (len(case) >= _LEAST_ID and each.case.startswith(case))
+    ]
+    if not several:
+        what = f"there is no case {case!r} in the profiles.{did_you_mean(case, labels)}"
+        raise UsageError(what, where="--case", fix=f"one of: {', '.join(labels) or 'none, the file is empty'}")
+    if not (complete := tuple(each for each in several if each.condensed)):
+        failures = "; ".join(f"{each.label}: {each.failure.kind}" for each in several if each.failure)
+        raise UsageError(f"no case has a profile: {failures}", where="--case", fix="profile them again")
+    return complete
+
+
+def write_trace(profile: CaseProfile, out: str | os.PathLike[str]) -> Path:
+    """Write what a tool saw of a case as a trace for ui.perfetto.dev or chrome://tracing; the file, which replaces one
+    that is there. UsageError for a profile without events, OSError if it cannot be written.
+    """
+    from bench.report import trace
+
+    if profile.condensed is None:
+        raise UsageError(f"{profile.label} has no profile", fix="profile it again")
+    try:
+        text = trace.trace(profile.condensed.profile)
+    except ValueError as error:
+        raise UsageError(f"{profile.label}: {error}", fix="trtbench profile SUITE --tool torch, or nsys") from error
+    path = Path(out)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def explain(
+    a: str,
+    b: str,
+    *,
+    file: str | os.PathLike[str] = "",
+    across: str | Sequence[str] = (),
+    store: str | os.PathLike[str] = RESULTS,
+) -> Explanation:
+    """Why case ``b`` takes longer than case ``a``, or less long: by parts of the model, with causes and kernels.
+
+    Args:
+        a: ``FILE:CASE``, where FILE has profiles, or layers as ``trtbench layers --format json`` prints them; FILE
+            alone if it has one case, CASE alone of ``file``. A CASE is a label, an id or the beginning of one, or parts
+            of a label that no other case has.
+        b: likewise; by default of the same file.
+        file: a file of profiles by its path, its name or the beginning of that; the newest in ``store`` by default.
+        across: ``model`` or ``size``, in which the cases may differ.
+        store: the folder of runs and profiles.
+
+    Raises:
+        UsageError: no case or several fit, the case failed, or the two are of different models or sizes.
+        StoreError: the file cannot be read.
+    """
+    from bench.analysis import explain
+    from bench.profiling import sides
+
+    named = (across,) if isinstance(across, str) else tuple(across)
+    return explain.explain(*sides.find(a, b, Path(store), os.fspath(file)), across=[name for name in named if name])
+
+
+def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select: str | Set[str] = "") -> RunWaterfalls:
+    """Where the time of an inference goes for each case of a run: from the newest profiles of its cases, beside the
+    run's own medians. ``select`` names the cases, as in ``selected``.
+
+    Profiles are those of the run's device in ``store``, and those beside the run's file.
+    """
+    from bench.analysis import waterfalls as view
+    from bench.store import profiles
+
+    environment = run.header.environments.get("default")
+    folders = [Path(run.path).absolute().parent] if run.path else []
+    folders += [(Path(store) / environment.arch / environment.slug).absolute()] if environment else []
+    problems: list[str] = []
+    cases = view.of_run(run, profiles.newest(folders, problems), selected(run, select))
+    missing = [each.label for each in cases if each.parts is None and each.failure is None]
+    several = view.RunWaterfalls(run=run.header.run, cases=cases, problems=tuple(problems))
+    if not missing:
+        return several
+    some = len(missing) < len(run.header.cases) and len(missing) <= _NAMED
+    chosen = ["--select", " or ".join(f'label="{label}"' for label in missing)] if some else []
+    rehearsal = all(case.backend == "fake" and not case.options for case in run.header.cases)
+    also = ["--backend", "fake"] if rehearsal else []
+    also += [] if Path(store) == RESULTS else ["--store", os.fspath(store)]
+    make = shlex.join(["trtbench", "profile", run.header.suite_path, *chosen, *also])
+    return msgspec.structs.replace(several, make=make)
+
+
+def _as_profiles(run: ProfileRun, path: str, *, interrupted: bool = False) -> Profiles:
+    fields = {name: getattr(run, name) for name in run.__struct_fields__}
+    return Profiles(**fields, path=path, interrupted=interrupted)
