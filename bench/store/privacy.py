@@ -13,8 +13,13 @@ from bench.model.suite import Toolchain
 from bench.store import artifacts
 from bench.system import home
 
-# What precedes a package's own path: the environment it is installed in, or the link that a worker imports bench by.
-_MACHINE = (re.compile(r"/[^\s\"':]*?/(?=lib/python3\.\d+/)"), re.compile(r"/[^\s\"':]*/trtbench-\w+/(package/)?"))
+# What precedes a package's own path: the environment that it is in, or the link that a worker imports bench by. And
+# what precedes a file of Inductor's cache: its name is a hash, that of its folder the beginning of it.
+_MACHINE = (
+    re.compile(r"/[^\s\"':]*?/(?=lib/python3\.\d+/)"),
+    re.compile(r"/[^\s\"':]*/trtbench-\w+/(package/)?"),
+    re.compile(r"/[^\s\"':]*/(?=\w\w/c[a-z2-7]{51}\.)"),
+)
 # Stands for the folder of the artifact cache at the beginning of a suite's path.
 _CACHE = "$TRTBENCH_CACHE/"
 

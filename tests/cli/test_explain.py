@@ -15,6 +15,7 @@ from tests.analysis.explain_kit import residual
 from tests.conftest import Trtbench
 
 Suite = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -80,3 +81,28 @@ def test_profiles_of_simulated_cases(trtbench: Trtbench, fake_suite: Suite) -> N
     assert trtbench("profile", suite, "--select", "batch=1", "--store", trtbench.store) == 0
     assert trtbench("explain", "fake", "fake[time=2 ms]", "--store", trtbench.store) == 0
     assert "A  net/fake/fp32/batch=1" in trtbench.out
+
+
+def blocks(page: Path, command: str) -> list[list[str]]:
+    """The lines below each ``command`` in a page's blocks of code."""
+    parts = page.read_text().split("```")[1::2]
+    return [part.splitlines()[2:] for part in parts if part.strip().startswith(f"$ trtbench {command}")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "explain docs/examples/explain-layers.json:whole tapped --across model --top 1",
+        "explain bert/eager bert/torchscript --in profile-20261128T184318Z --top 2",
+    ],
+)
+def test_the_page_shows_what_the_committed_files_say(
+    trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "160")
+    words = command.split()
+    assert trtbench(*words, *([] if "docs" in command else ["--store", ROOT / "results"])) == 0
+    (lines,) = blocks(ROOT / "docs" / "explain.md", command)
+    shown = {line.rstrip() for line in trtbench.out.splitlines()}
+    assert [line for line in lines if line.strip("─ ") and line not in shown] == []

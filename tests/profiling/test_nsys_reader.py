@@ -229,7 +229,7 @@ def test_a_kernel_has_the_name_that_the_cpp_library_reads(path: Path) -> None:
     assert [kernel.name for kernel in read(report.close()).kernels] == ["void scale<4>(float*)", "triton_poi_fused_0"]
 
 
-# reports that nsys 2025.3 recorded on an H100, cut down to what is read (tests/golden/nsys/README.md)
+# reports that nsys 2025.3 recorded on an H200, cut down to what is read (tests/golden/nsys/README.md)
 
 RECORDED = Path(__file__).parents[1] / "golden" / "nsys"
 
