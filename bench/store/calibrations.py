@@ -7,83 +7,57 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from bench.errors import UPGRADE, StoreError, did_you_mean
+from bench.errors import StoreError
 from bench.model.calibration import Alarms, Calibration, Component, Level
-from bench.store.files import store_error
+from bench.store import documents
 
-SCHEMA = 1
 HISTORY: dict[int, str] = {1: "2026-11-28: the first version."}
-_NAME = re.compile(r"calibration-\d{8}T\d{6}Z-[0-9a-f]+")
-_LARGEST_FILE = 1 << 26  # bytes
-
-
-class _Version(msgspec.Struct):
-    """What must be known of a file before the rest of it can be read."""
-
-    schema: int = 0
+SCHEMA = max(HISTORY)
+KIND = documents.Kind(
+    prefix="calibration-",
+    names=re.compile(r"calibration-\d{8}T\d{6}Z-[0-9a-f]+"),
+    schema=SCHEMA,
+    fields=(),
+    largest=1 << 26,
+    one="a calibration",
+    several="calibrations",
+    no="calibration",
+    command="trtbench calibrate SUITE",
+)
 
 
 def write(root: Path, calibration: Calibration) -> Path:
     """The file of a new calibration, ``ROOT/ARCH/DEVICE/NAME.json``, whole or not at all. StoreError if that fails."""
     here = calibration.environment
     path = root / here.arch / here.slug / f"{calibration.calibration}.json"
-    content = msgspec.json.format(msgspec.json.encode(calibration), indent=1) + b"\n"
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise store_error(error, path, "choose another folder: --store DIR") from error
+    documents.write(path, msgspec.json.format(msgspec.json.encode(calibration), indent=1) + b"\n")
     return path
 
 
 def read(path: Path) -> Calibration:
     """A stored calibration. StoreError if it cannot be read, is none, or has figures that cannot be."""
-    another = "name another, or make one: trtbench calibrate SUITE"
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE)
-    except OSError as error:
-        raise StoreError(f"cannot be read: {error.strerror}", where=str(path), fix=another) from error
-    try:
-        schema = msgspec.json.decode(content, type=_Version).schema
-        if schema > SCHEMA:
-            what = f"the calibration has schema {schema}; this trtbench reads up to {SCHEMA}"
-            raise StoreError(what, where=str(path), fix=UPGRADE)
-        calibration = msgspec.json.decode(content, type=Calibration) if schema else None
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"not a calibration: {error}", where=str(path), fix=another) from error
-    if calibration is None:
-        raise StoreError("not a calibration: it has no schema version", where=str(path), fix=another)
+    calibration = documents.read(path, KIND, Calibration)
     for problem in _problems(calibration):
-        raise StoreError(f"not a calibration that trtbench wrote: {problem}", where=str(path), fix=another)
+        what = f"not a calibration that trtbench wrote: {problem}"
+        raise StoreError(what, where=str(path), fix=f"name another, or make one: {KIND.command}")
     return calibration
 
 
 def files(root: Path) -> list[Path]:
     """The files of all calibrations under ``root``, newest first."""
-    paths = [path for path in root.glob("*/*/calibration-*.json") if _NAME.fullmatch(path.stem)]
-    return sorted(paths, key=lambda path: path.name, reverse=True)
+    return documents.files(root, KIND)
 
 
 def beside(folder: Path) -> list[Calibration]:
     """The calibrations in a folder of runs that can be read, newest first."""
-    paths = sorted(folder.glob("calibration-*.json"), key=lambda path: path.name, reverse=True)
     readable = []
-    for path in paths:
+    for path in documents.beside(folder, KIND):
         with contextlib.suppress(StoreError):  # pages and comparisons can do without it
             readable.append(read(path))
     return readable
@@ -91,17 +65,7 @@ def beside(folder: Path) -> list[Calibration]:
 
 def resolve(root: Path, name: str) -> Path:
     """The file of a calibration by its path, its name or the beginning of that. StoreError if none or several fit."""
-    if os.path.isfile(name):
-        return Path(name)
-    names = {path.stem: path for path in files(root)}
-    fitting = [path for stem, path in names.items() if stem.startswith((name, f"calibration-{name}"))]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        several = ", ".join(path.stem for path in fitting[:5])
-        raise StoreError(f"{name!r} fits {len(fitting)} calibrations: {several}", fix="give more of the name")
-    fix = f"the latest is {next(iter(names))}" if names else "make one: trtbench calibrate SUITE"
-    raise StoreError(f"no calibration {name!r} in {root}.{did_you_mean(name, names)}", fix=fix)
+    return documents.resolve(root, KIND, name)
 
 
 def _problems(calibration: Calibration) -> Iterator[str]:

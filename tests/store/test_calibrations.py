@@ -67,8 +67,8 @@ def level(**fields: object) -> dict[str, object]:
     [
         (b"", "not a calibration"),
         (b"[1]", "not a calibration"),
-        (b"{}", "no schema version"),
-        (b'{"schema": 99}', "has schema 99; this trtbench reads up to 1"),
+        (b"{}", "it has no schema"),
+        (b'{"schema": 99}', "it has schema 99; this trtbench reads calibrations up to 1"),
         (b'{"schema": 1}', "missing required field"),
         (changed(replicates=1), "replicates is 1"),
         (changed(**level(process={"sd": -0.1, "low": 0, "high": 1, "dof": 3})), "a standard deviation of -0.1"),

@@ -77,9 +77,9 @@ def test_writing_replaces_the_file_or_leaves_it(tmp_path: Path) -> None:
     [
         (b"", "not a file of profiles"),
         (b"[1]", "not a file of profiles"),
-        (b"{}", "it has no schema or no tool"),
-        (b'{"schema": 1}', "it has no schema or no tool"),
-        (b'{"schema": 99, "tool": "torch"}', "have schema 99; this trtbench reads up to 1"),
+        (b"{}", "it has no schema"),
+        (b'{"schema": 1}', "it has no tool"),
+        (b'{"schema": 99, "tool": "torch"}', "it has schema 99; this trtbench reads files of profiles up to 1"),
         (b'{"schema": 1, "tool": "gdb"}', "not a file of profiles"),
         (b'{"schema": 1, "tool": "torch", "cases": [{"case": 1}]}', "not a file of profiles"),
         (b"[" * 100_000, "not a file of profiles"),
