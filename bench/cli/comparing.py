@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from bench.cli import duel, output, typed
-from bench.cli.arguments import STORE
+from bench.cli.options import STORE
 
 if TYPE_CHECKING:
     from bench import api

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import output
-from bench.cli.arguments import STORE
+from bench.cli.options import STORE
 
 if TYPE_CHECKING:
     from bench.api import Request
