@@ -73,10 +73,10 @@ def profile(
     if tool not in tools.NAMES:
         what = f"unknown tool {tool!r}.{did_you_mean(str(tool), tools.NAMES)}"
         raise UsageError(what, where="tool", fix=f"known: {', '.join(tools.NAMES)}")
-    asked = collect.Asked(
+    options = collect.ProfileOptions(
         tool=tool, iterations=iterations, modules=modules, kernel=kernel, raw=os.fspath(raw), path=os.fspath(out)
     )
-    end = collect.collect(request, asked, on_event or ignore)
+    end = collect.collect(request, options, on_event or ignore)
     return _as_profiles(end.profiles, end.path, interrupted=end.interrupted)
 
 

@@ -45,7 +45,7 @@ ITERATIONS = 10
 MANY = 50
 
 
-class Asked(Data, frozen=True, kw_only=True):
+class ProfileOptions(Data, frozen=True, kw_only=True):
     """What is asked of a tool: ``iterations`` of each case, ranges for ``modules``, the ``kernel`` that ncu looks at,
     and where its own reports are kept (``raw``, empty: nowhere). ``path`` is the file to write, empty for one in the
     store.
@@ -59,7 +59,7 @@ class Asked(Data, frozen=True, kw_only=True):
     path: str = ""
 
 
-class Collected(Data, frozen=True, kw_only=True):
+class Collection(Data, frozen=True, kw_only=True):
     """Profiles, the file that has them, and whether they are all that was asked for."""
 
     profiles: ProfileRun
@@ -67,7 +67,7 @@ class Collected(Data, frozen=True, kw_only=True):
     interrupted: bool = False
 
 
-def collect(request: Request, asked: Asked, on_event: OnEvent) -> Collected:
+def collect(request: Request, options: ProfileOptions, on_event: OnEvent) -> Collection:
     """Profile each case of a plan. One that cannot be is a row with the failure, and the others go on.
 
     UsageError, before anything is made, for a tool that is not here or cannot look at any of the cases; StoreError if
@@ -78,23 +78,23 @@ def collect(request: Request, asked: Asked, on_event: OnEvent) -> Collected:
     with new_session(request, on_event) as session:
         created = datetime.datetime.now(datetime.UTC)
         here = session.header.environments["default"]
-        _check(request, asked, here.kind)
+        _check(request, options, here.kind)
         if len(cases) > MANY:
             on_event(Note(text=f"{len(cases)} cases are profiled, one after the other: --select EXPR chooses some"))
-        identity = digest([request.suite.text, [case.id for case in cases], asked.tool, created.isoformat()])
+        identity = digest([request.suite.text, [case.id for case in cases], options.tool, created.isoformat()])
         session.open()
         root = Path(request.settings.store)
-        path = Path(asked.path or profiles.path_of(root, here, request.suite.name, created, identity))
+        path = Path(options.path or profiles.path_of(root, here, request.suite.name, created, identity))
         run = ProfileRun(
             created=created.isoformat(timespec="seconds"),
             version=bench.__version__,
-            tool=asked.tool,
+            tool=options.tool,
             suite=request.suite.name,
             commit=session.header.commit,
             environments=session.header.environments,
         )
         interrupted = False
-        with stoppable() as ignore_signals, contextlib.closing(_profiles(session, cases, asked, on_event)) as each:
+        with stoppable() as ignore_signals, contextlib.closing(_profiles(session, cases, options, on_event)) as each:
             try:
                 for one in each:
                     run = msgspec.structs.replace(run, cases=(*run.cases, one))
@@ -104,30 +104,32 @@ def collect(request: Request, asked: Asked, on_event: OnEvent) -> Collected:
             ignore_signals()
     if not run.cases:
         raise KeyboardInterrupt
-    return Collected(profiles=run, path=str(path), interrupted=interrupted)
+    return Collection(profiles=run, path=str(path), interrupted=interrupted)
 
 
-def _check(request: Request, asked: Asked, kind: str) -> None:
+def _check(request: Request, options: ProfileOptions, kind: str) -> None:
     """Everything that can be refused before the first worker starts on a device of ``kind``."""
-    if asked.iterations < 1:
-        raise UsageError(f"{asked.iterations} iterations", where="iterations", fix="--iterations 10")
-    if asked.kernel and asked.tool != "ncu":
-        raise UsageError(f"--kernel is for --tool ncu, not {asked.tool}", fix="leave --kernel out, or --tool ncu")
-    if asked.tool == "ncu" and not asked.kernel:
+    if options.iterations < 1:
+        raise UsageError(f"{options.iterations} iterations", where="iterations", fix="--iterations 10")
+    if options.kernel and options.tool != "ncu":
+        raise UsageError(f"--kernel is for --tool ncu, not {options.tool}", fix="leave --kernel out, or --tool ncu")
+    if options.tool == "ncu" and not options.kernel:
         fix = "--kernel NAME; --tool nsys or --tool torch show the names"
         raise UsageError("ncu replays a kernel many times, so it looks at one by its name", fix=fix)
-    if asked.tool == "layers":
+    if options.tool == "layers":
         layers.check_any(request.plan.cases)
-    elif kind == "cpu" and asked.tool in tools.AROUND:
-        what = f"{asked.tool} looks at what runs on a GPU, and this is on the CPU"
-        raise UsageError(what, where=f"--tool {asked.tool}", fix="--tool torch")
-    elif kind != "fake" and (missing := tools.recording(asked.tool, asked.kernel).missing()):
-        raise UsageError(missing.reason, where=f"--tool {asked.tool}", fix=missing.fix)
-    if asked.raw:
-        _check_raw(Path(asked.raw))
-    if asked.path and Path(asked.path).is_dir():
-        raise UsageError("this is a folder", where=asked.path, fix="--out FILE, or --store DIR for a folder of results")
-    check_writable(Path(asked.path).absolute().parent if asked.path else Path(request.settings.store))
+    elif kind == "cpu" and options.tool in tools.AROUND:
+        what = f"{options.tool} looks at what runs on a GPU, and this is on the CPU"
+        raise UsageError(what, where=f"--tool {options.tool}", fix="--tool torch")
+    elif kind != "fake" and (missing := tools.recording(options.tool, options.kernel).missing()):
+        raise UsageError(missing.reason, where=f"--tool {options.tool}", fix=missing.fix)
+    if options.raw:
+        _check_raw(Path(options.raw))
+    if options.path and Path(options.path).is_dir():
+        raise UsageError(
+            "this is a folder", where=options.path, fix="--out FILE, or --store DIR for a folder of results"
+        )
+    check_writable(Path(options.path).absolute().parent if options.path else Path(request.settings.store))
     artifacts.check_writable(Path(request.settings.cache))
 
 
@@ -139,10 +141,12 @@ def _check_raw(folder: Path) -> None:
     check_writable(folder)
 
 
-def _profiles(session: Session, cases: Sequence[Case], asked: Asked, on_event: OnEvent) -> Generator[CaseProfile]:
+def _profiles(
+    session: Session, cases: Sequence[Case], options: ProfileOptions, on_event: OnEvent
+) -> Generator[CaseProfile]:
     for number, case in enumerate(cases):
         on_event(Started(label=case.label, done=number, total=len(cases)))
-        end = _layers(session, case) if asked.tool == "layers" else _profile(session, case, asked, on_event)
+        end = _layers(session, case) if options.tool == "layers" else _profile(session, case, options, on_event)
         if isinstance(end, Failure):
             message = end.message.removeprefix(f"{end.kind}: ")
             on_event(Note(text=f"{case.label}: {end.kind} in {end.stage}: {message}"))
@@ -160,7 +164,7 @@ def _layers(session: Session, case: Case) -> Condensed | Failure:
     return Condensed(profile=profile)
 
 
-def _profile(session: Session, case: Case, asked: Asked, on_event: OnEvent) -> Condensed | Failure:
+def _profile(session: Session, case: Case, options: ProfileOptions, on_event: OnEvent) -> Condensed | Failure:
     """The artifacts of a case, a worker under the tool, and what that left, condensed."""
     ready = session.artifacts(case, _stages(case))
     if isinstance(ready, Failure):
@@ -174,16 +178,16 @@ def _profile(session: Session, case: Case, asked: Asked, on_event: OnEvent) -> C
             artifacts=ready.folders,
             scratch=str(own),
             out=str(out),
-            tool=asked.tool,
-            iterations=asked.iterations,
-            modules=asked.modules,
+            tool=options.tool,
+            iterations=options.iterations,
+            modules=options.modules,
             shared=str(session.maker.shared()),
             device=session.device,
             suite_dir=str(session.suite_dir),
             seed=session.settings.seed,
             cold=session.settings.cold,
         )
-        worker = _Worker(session, asked, out, on_event, simulated=base.load(case.backend).simulated)
+        worker = _Worker(session, options, out, on_event, simulated=base.load(case.backend).simulated)
         try:
             reply = worker.run(interpreter, job)
             if isinstance(reply, Failure):
@@ -193,7 +197,7 @@ def _profile(session: Session, case: Case, asked: Asked, on_event: OnEvent) -> C
                 profile,
                 case=case.id,
                 label=case.label,
-                tool=asked.tool,
+                tool=options.tool,
                 tool_version=profile.tool_version or reply.tool_version,
                 unprofiled_ns=reply.unprofiled_ns,
                 notes=(*profile.notes, *reply.notes),
@@ -221,12 +225,14 @@ def _stages(case: Case) -> Sequence[Stage]:
 class _Worker:
     """The worker of one case, an ordinary new process with the tool's words before its command."""
 
-    def __init__(self, session: Session, asked: Asked, out: Path, on_event: OnEvent, *, simulated: bool) -> None:
+    def __init__(
+        self, session: Session, options: ProfileOptions, out: Path, on_event: OnEvent, *, simulated: bool
+    ) -> None:
         self._session = session
-        self._asked = asked
+        self._options = options
         self._out = out
         self._on_event = on_event
-        self._tool = None if simulated else tools.recording(asked.tool, asked.kernel)
+        self._tool = None if simulated else tools.recording(options.tool, options.kernel)
         self._child: process.Child | None = None
 
     def run(self, interpreter: Interpreter, job: jobs.Profile) -> jobs.Profiled | Failure:
@@ -248,11 +254,11 @@ class _Worker:
 
     def keep_raw(self, case: Case) -> None:
         """Copy the tool's own reports to the folder for them. StoreError if there is no room."""
-        if not self._asked.raw:
+        if not self._options.raw:
             return
         paths = self._tool.raw(self._out) if self._tool else [self._out / SIMULATED]
         for path in paths:
-            target = Path(self._asked.raw) / f"{_slug(case)}.{path.name}"
+            target = Path(self._options.raw) / f"{_slug(case)}.{path.name}"
             try:
                 shutil.copyfile(path, target)
             except OSError as error:
@@ -275,7 +281,7 @@ class _Worker:
 
         In the phase in which a tool records it has run already; else, of one that the worker runs under, it is tried.
         """
-        tool = self._asked.tool
+        tool = self._options.tool
         around = self._tool is not None and tool in tools.AROUND and failure.kind != "Unavailable"
         if failure.stage.partition(":")[0] == PHASE:
             how = f"with {tool} recording; without it the case had run"
