@@ -16,6 +16,8 @@ cuda = pytest.importorskip("cuda.bindings", reason="pip install cuda-bindings (p
 NAME = re.compile(r"(cu|cuda)[A-Z]\w+|CU[a-z]\w+|CU_\w+[A-Z]|CUDA_(ERROR_\w*[A-Z]|SUCCESS)")
 # Ends of CU_DEVICE_ATTRIBUTE names that CudaDriver.attribute is given.
 ATTRIBUTE = re.compile(r"(L2_CACHE_SIZE|CAN_USE_\w+)")
+# Words that are never called: a function of the runtime as profilers name it, and a value of an option of nsys.
+WORDS = {"cudaLaunchKernel", "cudaProfilerApi"}
 
 
 def _used(path: Path) -> set[str]:
@@ -45,4 +47,5 @@ def test_every_name_used_is_in_the_real_bindings() -> None:
     known = _known(driver) | _known(runtime)
     used = {name: path.name for path in Path(bench.__file__).parent.rglob("*.py") for name in _used(path)}
     assert len(used) > 30
-    assert {name: path for name, path in used.items() if name not in known} == {}
+    assert used.keys() >= WORDS
+    assert {name: path for name, path in used.items() if name not in known | WORDS} == {}
