@@ -17,15 +17,23 @@ import numpy as np
 import pytest
 
 from bench.backends import base
-from bench.model.seam import Exposed, Missing
+from bench.model.seam import CompilesAhead, Exposed, Missing
 from bench.model.suite import Case
 from tests.backends.kit import Bench, cosine
 
 RUNTIMES = {"torch", "onnxruntime", "onnx", "tensorrt", "torch_tensorrt", "cuda", "transformers", "torchvision", "timm"}
 ALL = base.names()
-RUNNABLE = [
-    pytest.param(name, marks=() if base.load(name).simulated else pytest.mark.torch, id=name) for name in base.names()
-]
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    """What a backend needs; those that compile or build a program take half a minute for their first."""
+    backend = base.load(name)
+    stages = backend.stages(Case(model="m", factory="f:m", inputs={}, backend=name))
+    builds = isinstance(backend, CompilesAhead) or any(stage.name == "build" for stage in stages)
+    return [pytest.mark.torch] * (not backend.simulated) + [pytest.mark.long] * builds
+
+
+RUNNABLE = [pytest.param(name, marks=_marks(name), id=name) for name in base.names()]
 
 
 @pytest.fixture(scope="module", params=RUNNABLE)

@@ -19,6 +19,7 @@ from tests.backends.kit import Bench
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
+compiles = pytest.mark.long  # by the C++ compiler, whose first run alone takes half a minute
 INDUCTOR = base.load("inductor")
 
 
@@ -29,6 +30,7 @@ def compiler() -> None:
         pytest.skip(f"{lacks.reason}; {lacks.fix}")
 
 
+@compiles
 def test_graph_breaks_are_counted_with_their_reasons(bench: Bench) -> None:
     with bench.prepared(bench.case("inductor", "zoo.py:breaks")) as prepared:
         told = prepared.fairness()
@@ -39,11 +41,13 @@ def test_graph_breaks_are_counted_with_their_reasons(bench: Bench) -> None:
     assert [warning.kind for warning in fairness.warnings(told, bench.case("inductor"))] == ["GraphBreaks"]
 
 
+@compiles
 def test_fullgraph_makes_a_graph_break_a_row(bench: Bench) -> None:
     with pytest.raises(Unsupported, match="graph_break"):
         bench.run(bench.case("inductor", "zoo.py:breaks", options={"fullgraph": True}))
 
 
+@compiles
 def test_one_dynamic_program_serves_another_size_without_recompiling(bench: Bench) -> None:
     case = bench.case(
         "inductor",
@@ -58,6 +62,7 @@ def test_one_dynamic_program_serves_another_size_without_recompiling(bench: Benc
     assert (told["graphs"], told["recompiles"]) == (1, 0)
 
 
+@compiles
 def test_a_size_of_one_recompiles_and_the_record_says_so(bench: Bench) -> None:
     case = bench.case(
         "inductor",
@@ -75,6 +80,7 @@ def test_a_size_of_one_recompiles_and_the_record_says_so(bench: Bench) -> None:
     assert "x.size()[0]" in describe(warning).text
 
 
+@compiles
 def test_a_model_that_compiles_in_each_call_until_torch_gives_up_is_told_with_the_reason(bench: Bench) -> None:
     case = bench.case("inductor", "zoo.py:counts")
     with torch._dynamo.config.patch(recompile_limit=2), bench.prepared(case) as prepared:
@@ -89,6 +95,7 @@ def test_a_model_that_compiles_in_each_call_until_torch_gives_up_is_told_with_th
     assert "runs uncompiled" in describe(warning).text
 
 
+@compiles
 @pytest.mark.parametrize(("skipped", "capture"), [(0, "backend"), (1, "backend"), (2, "none")])
 def test_graphs_that_inductor_declines_are_told_with_what_it_logs(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, skipped: int, capture: str
@@ -115,6 +122,7 @@ def test_an_environment_that_lets_inductor_capture_graphs_is_seen() -> None:
         assert not module._captures(INDUCTOR.options(), "cpu")
 
 
+@compiles
 def test_kernels_that_are_timed_to_choose_among_them_make_the_autotune_cache_cold(bench: Bench) -> None:
     case = bench.case("inductor", options={"mode": "max-autotune-no-cudagraphs"})
     with bench.prepared(case) as prepared:
@@ -125,6 +133,7 @@ def test_kernels_that_are_timed_to_choose_among_them_make_the_autotune_cache_col
         assert "autotune_cache" not in prepared.fairness()
 
 
+@compiles
 def test_its_caches_are_filled_ahead_by_a_stage_of_its_own(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +168,7 @@ def test_an_environment_that_times_kernels_lets_nothing_be_compiled_beside_other
     assert packages.stages(bench.case("aoti"))[-1].times_kernels_on == ("cpu", "cuda")
 
 
+@compiles
 def test_generated_code_is_kept_where_the_caller_wants_it(bench: Bench, tmp_path: Path) -> None:
     case = bench.case("inductor", options={"keep_code": True})
     with bench.prepared(case, artifacts={"keep": tmp_path}):
@@ -167,6 +177,7 @@ def test_generated_code_is_kept_where_the_caller_wants_it(bench: Bench, tmp_path
     assert "def call" in kept.read_text()
 
 
+@compiles
 def test_a_cold_run_compiles_into_its_scratch_folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     case = bench.case("inductor")
@@ -206,6 +217,7 @@ def test_without_a_compiler_the_backend_says_how_to_get_one(monkeypatch: pytest.
     assert lacks.fix == "apt-get install g++"
 
 
+@compiles
 def test_kernels_of_a_program_from_the_cache_are_traced_to_its_modules(bench: Bench) -> None:
     case = bench.case("inductor", "zoo.py:breaks")
     with bench.prepared(case):

@@ -59,7 +59,7 @@ def measured(case: Case, root: Path, policy: Policy = SHORT, threshold: Threshol
         ("eager", "fp32"),
         ("eager", "bf16"),
         ("torchscript", "fp32"),
-        ("inductor", "fp32"),
+        pytest.param("inductor", "fp32", marks=pytest.mark.long),
         pytest.param("aoti", "fp32", marks=pytest.mark.long),
     ],
 )
