@@ -17,18 +17,19 @@ from scipy import stats
 
 from bench import store
 
-BOUNDARY = "gpu"
+BOUNDARIES = ("gpu", "latency")
 
 
 def logs(path: Path) -> dict[tuple[str, str], list[float]]:
-    """The logarithms of the process medians of a run, by case and card."""
-    run, values = store.read(path), collections.defaultdict(list)
+    """The logarithms of the process medians of a run, by case with boundary, and card."""
+    run = store.read(path)
+    values: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
     card = str(run.header.environments["default"].observed.get("card", ""))
     for record in run.records:
         for measurement in record.measurements:
-            if measurement.boundary == BOUNDARY:
+            if measurement.boundary in BOUNDARIES:
                 median = statistics.median(measurement.samples)
-                values[record.label, record.card or card].append(math.log(median))
+                values[f"{record.label} {measurement.boundary}", record.card or card].append(math.log(median))
     return values
 
 
@@ -37,13 +38,14 @@ def main() -> None:
     if "--" not in sys.argv[1:]:
         sys.exit(__doc__)
     split = sys.argv.index("--")
-    sides = [collections.defaultdict(list), collections.defaultdict(list)]
+    sides: list[dict[tuple[str, str], list[float]]] = [collections.defaultdict(list), collections.defaultdict(list)]
     for side, paths in zip(sides, (sys.argv[1:split], sys.argv[split + 1 :]), strict=True):
         for path in paths:
             for key, values in logs(Path(path)).items():
                 side[key] += values
     for label in dict.fromkeys(label for label, _ in sides[0]):
-        new, forked = [], []
+        new: list[float] = []
+        forked: list[float] = []
         for key in (key for key in sides[0] if key[0] == label):
             middle = statistics.fmean(sides[0][key] + sides[1][key])
             new += [value - middle for value in sides[0][key]]
