@@ -85,7 +85,7 @@ def request(
         prestart: how many workers import their runtimes, and make what cases need, side by side while nothing is
             measured; by default as many as the machine has room for.
         fork: whether the workers that measure are forked from processes that have imported their runtimes; by default
-            they are, unless the run is ``cold`` or only one worker is at work.
+            they are on a GPU, unless the run is ``cold`` or only one worker is at work.
         devices: how many GPUs like the first measure side by side, or ``"all"``: cases that are compared share one.
         seed: of inputs and weights.
 

@@ -1,4 +1,4 @@
-"""Whether the workers that measure are forked: by default they are, and the header says so."""
+"""Whether the workers that measure are forked, and what the header says of it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def suite(tmp_path: Path) -> Path:
 
 
 @pytest.mark.long
-def test_workers_are_forked_unless_each_is_to_start_by_itself(trtbench: Trtbench, suite: Path) -> None:
-    assert trtbench("run", suite, "--prestart", 2, "--progress", "json") == 0
+def test_workers_of_a_cpu_are_forked_where_that_is_asked_for(trtbench: Trtbench, suite: Path) -> None:
+    assert trtbench("run", suite, "--prestart", 2, "--fork", "--progress", "json") == 0
     assert groups(trtbench) == []  # nothing is left to import ahead
     first = store.runs(trtbench.store)[-1]
-    assert trtbench("run", suite, "--prestart", 2, "--no-fork", "--progress", "json") == 0
+    assert trtbench("run", suite, "--prestart", 2, "--progress", "json") == 0
     assert groups(trtbench) == ["prestart: 2 workers"]
     (second,) = set(store.runs(trtbench.store)) - {first}
     forked, new = store.read(first), store.read(second)
@@ -47,7 +47,7 @@ def test_workers_are_forked_unless_each_is_to_start_by_itself(trtbench: Trtbench
 
 @pytest.mark.long
 def test_a_single_worker_is_a_new_process(trtbench: Trtbench, suite: Path) -> None:
-    assert trtbench("run", suite, "--select", "batch=1", "--prestart", 1) == 0
+    assert trtbench("run", suite, "--select", "batch=1", "--prestart", 1, "--fork") == 0
     assert not store.read(store.runs(trtbench.store)[0]).header.fork
 
 
