@@ -191,7 +191,8 @@ class Duel(Data, frozen=True, kw_only=True):
     """What a duel compares, by the ids of cases: in each contest the first with each other, at ``boundary``.
 
     It has up to ``pairs`` pairs and ``max_time_ns`` (0: no limit); the order of blocks is drawn from ``seed``. The
-    toolchain ``revision`` stands for the code of ``commit``, where the sides are two revisions of it.
+    toolchain ``revision`` stands for the code of ``commit``, where the sides are two revisions of it. With ``one_core``
+    the main threads of all sides run on one core in each round of blocks, drawn for it.
     """
 
     contests: tuple[tuple[str, ...], ...]
@@ -201,6 +202,7 @@ class Duel(Data, frozen=True, kw_only=True):
     seed: int = 0
     revision: str = ""
     commit: str = ""
+    one_core: bool = False
 
 
 class Header(Data, frozen=True, kw_only=True):

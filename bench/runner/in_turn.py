@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bench.machine import gpus
 from bench.model.events import Step
@@ -50,10 +51,11 @@ class Player:
         if worker is not None:
             self._stack.callback(worker.close)
 
-    def play(self, place: int | None = None) -> None:
+    def play(self, place: int | None = None, core: int | None = None) -> None:
         """Let the worker run until it waits for its next turn, or its job ends; the first time, start it.
 
-        ``place`` is that of the turn in its round, None for what comes before the first.
+        ``place`` is that of the turn in its round, None for what comes before the first. Its main thread has ``core``
+        to itself as far as the other players go, None where it runs on any.
         """
         if place is not None:
             self.places.append(place)
@@ -62,17 +64,27 @@ class Player:
                 assert self._worker is not None
                 if len(self.places) == 1:
                     self._tell("measure", timed=True)
-                self._worker.say(b"")
+                self._take_turn(core)
             else:
                 self._begin()
-            if self.end is None:
-                self._hear()
+                if self.end is None:
+                    self._hear()
         except gpus.DeviceLost as error:
             self._finish(Failure(kind="DeviceLost", stage=self._stage, message=error.what))
 
     def close(self) -> None:
         """End the worker, however far it is."""
         self._stack.close()
+
+    def _take_turn(self, core: int | None) -> None:
+        assert self._worker is not None
+        if core is not None:
+            self._worker.run_on({core})
+        self._worker.say(b"")
+        self._hear()
+        if core is not None and self.end is None:
+            # What it starts between its turns is not held to one core.
+            self._worker.run_on(os.sched_getaffinity(0))
 
     def _begin(self) -> None:
         if refusal := self._dispatcher.refusal(self._job):
@@ -122,19 +134,22 @@ class Player:
         self._on_event(Step(label=self.label, phase=phase, timed=timed, worker=self._number, work="measure"))
 
 
-def play(players: Sequence[Player], rng: random.Random, on_round: Callable[[int], None] = lambda number: None) -> None:
+def play(
+    players: Sequence[Player],
+    rng: random.Random,
+    cores: Sequence[int] = (),
+) -> None:
     """Start the players one after the other, then give each a turn in every round until all have ended.
 
-    The order of each round is drawn from ``rng``. A player that fails leaves the others to go on.
+    The order of each round is drawn from ``rng``, and so is the one of ``cores`` on which all of them run in it, if
+    there are any. A player that fails leaves the others to go on.
     """
     for player in _shuffled(players, rng):
         player.play()
-    number = 0
     while waiting := [player for player in players if player.end is None]:
-        on_round(number)
+        core = rng.choice(cores) if cores else None
         for place, player in enumerate(_shuffled(waiting, rng)):
-            player.play(place)
-        number += 1
+            player.play(place, core)
 
 
 def _shuffled(players: Sequence[Player], rng: random.Random) -> list[Player]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,6 +96,8 @@ class Recorder:
         environment = header.environments["default"]
         self._kind, self._device = environment.kind, environment.address
         self._suite_dir = Path(header.suite_path).parent.resolve()
+        one_core = header.duel is not None and header.duel.one_core
+        self._cores = sorted(os.sched_getaffinity(0)) if one_core else ()
 
     def record(self, case: Case, replicate: int, coming: Callable[[], Iterator[Turn]]) -> Record:
         """The record of a turn, the first of those that are ``coming`` and may be prepared for."""
@@ -152,7 +155,7 @@ class Recorder:
                 )
                 stack.callback(player.close)
                 players[index] = player
-            in_turn.play(list(players.values()), rng)
+            in_turn.play(list(players.values()), rng, self._cores)
             for index, player in players.items():
                 assert player.end is not None
                 record = _without_partners(self._complete(bouts[index], player.end), len(players) - 1)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple, Protocol
 
 from bench.model.data import Data
@@ -173,6 +173,14 @@ class Child:
             self._end()
         assert self._code is not None
         return Outcome(code=self._code, timed_out=timed_out, log=self._pipes.log)
+
+    def run_on(self, cores: Set[int]) -> None:
+        """Let its main thread run on these cores alone, by the numbers of Linux; nothing if it has ended.
+
+        Threads that it starts meanwhile are held to them too. OSError for cores that this machine does not lend.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(self._pid, cores)
 
     @property
     def alive(self) -> bool:

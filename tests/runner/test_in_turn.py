@@ -19,11 +19,13 @@ class Scripted:
 
     def __init__(self, name: str, rounds: int, story: list[str]) -> None:
         self.end: object = None
+        self.cores: list[int | None] = []
         self._name = name
         self._left = rounds
         self._story = story
 
-    def play(self, place: int | None = None) -> None:
+    def play(self, place: int | None = None, core: int | None = None) -> None:
+        self.cores.append(core)
         self._story.append(self._name if place is None else f"{self._name}{place}")
         if place is not None:
             self._left -= 1
@@ -57,6 +59,15 @@ def test_one_that_ends_early_leaves_the_others_to_go_on() -> None:
 def test_the_order_is_that_of_the_seed_and_differs_from_round_to_round() -> None:
     assert story(3, a=6, b=6) == story(3, a=6, b=6)
     assert len({story(3, a=9, b=9)[begin] for begin in range(2, 20, 2)}) == 2
+
+
+def test_all_run_on_one_core_in_a_round_and_on_others_in_the_next() -> None:
+    players = [Scripted(name, 12, []) for name in "ab"]
+    play(players, random.Random(4), (3, 5, 7))  # type: ignore[arg-type]
+    first, second = (player.cores for player in players)
+    assert first == second
+    assert first[0] is None  # up to the first turn they run anywhere
+    assert set(first[1:]) == {3, 5, 7}
 
 
 def job(*, in_turn: bool) -> jobs.Measure:

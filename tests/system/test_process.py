@@ -36,6 +36,26 @@ def test_the_job_goes_in_and_whole_lines_come_out() -> None:
     assert lines == [b"a:job", b"b"]
 
 
+def test_a_child_is_held_to_cores_while_it_runs_and_let_go_again() -> None:
+    code = (
+        "import os, sys\nfd = int(sys.argv[-1])\n"
+        "for line in sys.stdin.buffer: os.write(fd, repr(sorted(os.sched_getaffinity(0))).encode() + b'\\n')"
+    )
+    every = os.sched_getaffinity(0)
+    last = max(every)
+    answers: list[bytes] = []
+    child = process.Child([sys.executable, "-c", code], os.environ)
+    try:
+        for cores in ({last}, every):
+            child.run_on(cores)
+            child.say(b"")
+            assert child.hear(30 * SECOND, answers.append, lambda: len(answers) > 1 or cores == {last} and answers != [])
+    finally:
+        child.close()
+    assert answers == [repr([last]).encode(), repr(sorted(every)).encode()]
+    child.run_on({last})  # one that has ended is nobody's to hold
+
+
 def test_stdout_and_stderr_are_the_log_and_never_the_reply() -> None:
     outcome, lines = run("print('{}'); print('bad', file=sys.stderr); sys.exit(3)")
     assert outcome.code == 3
