@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from bench import stats
 from bench.analysis import sequential
 from bench.analysis.pool import CHANGING
 from bench.analysis.sequential import Standing
 from bench.model.data import Data
-from bench.model.run import Failure, Record, Run
+from bench.model.run import Failure, Measurement, Record, Run
 from bench.model.suite import Boundary
 
 
 class Match(Data, frozen=True, kw_only=True):
     """The case ``b`` (an id) against the case ``a``, the first of its contest, at ``boundary``.
 
-    ``ratios`` are those of the pairs, times of B / A, ``a_ns`` and ``b_ns`` the geometric means of their medians (in
+    ``ratios`` are those of the pairs, B / A, ``a_ns`` and ``b_ns`` the geometric means of their medians (in
     ``throughput`` of the times per inference), None without a pair. ``why`` says why a side is not judged (it failed,
     is inaccurate, or its calls are not alike), and ``failure`` has the first that ended a process; ``standing`` is
     where the match stood before.
@@ -72,7 +74,8 @@ def _match(
 ) -> Match:
     tops, bottoms = (_times(records.get(side, []), boundary) for side in (a, b))
     pairs = sorted(tops.keys() & bottoms.keys())[:most]
-    standing = sequential.judge([math.log(bottoms[pair] / tops[pair]) for pair in pairs], most)
+    logs = [_log_ratio(tops[pair], bottoms[pair]) for pair in pairs]
+    standing = sequential.judge(logs, most)
     pairs = pairs[: standing.pairs]
     why, failure = "", None
     for side in (a, b):
@@ -85,28 +88,56 @@ def _match(
         b_label=labels[b],
         boundary=boundary,
         standing=standing,
-        ratios=tuple(bottoms[pair] / tops[pair] for pair in pairs),
-        a_ns=statistics.geometric_mean([tops[pair] for pair in pairs]) if pairs else None,
-        b_ns=statistics.geometric_mean([bottoms[pair] for pair in pairs]) if pairs else None,
+        ratios=tuple(math.exp(log) for log in logs[: standing.pairs]),
+        a_ns=statistics.geometric_mean([tops[pair].whole for pair in pairs]) if pairs else None,
+        b_ns=statistics.geometric_mean([bottoms[pair].whole for pair in pairs]) if pairs else None,
         why=why,
         failure=failure,
     )
 
 
-def _times(records: Sequence[Record], boundary: Boundary) -> dict[int, float]:
-    """Nanoseconds by pair: the median, or in ``throughput`` per inference."""
+class _Times(NamedTuple):
+    """Of one process, in nanoseconds: the median of all its samples, or in ``throughput`` the time per inference, and
+    the medians of its blocks.
+    """
+
+    whole: float
+    blocks: tuple[float, ...]
+
+
+def _log_ratio(a: _Times, b: _Times) -> float:
+    """Of a pair, log(B / A): the median over its rounds of the ratio of the two blocks, else the ratio of the wholes.
+
+    The blocks of one round are neighbours in time, and where that is asked for they have run on one core. A host that
+    changes its speed from round to round changes both of them, and one that does within a round changes few of many.
+    """
+    rounds = [math.log(later / earlier) for earlier, later in zip(a.blocks, b.blocks, strict=False)]
+    return statistics.median(rounds) if rounds else math.log(b.whole / a.whole)
+
+
+def _times(records: Sequence[Record], boundary: Boundary) -> dict[int, _Times]:
+    """The times of each process, by pair."""
     times = {}
     for record in records:
         for measured in record.measurements:
             if measured.boundary != boundary or record.failure:
                 continue
             if boundary == "throughput":
-                time = measured.window_ns / (measured.calls * measured.batch) if measured.calls else 0.0
+                whole = measured.window_ns / (measured.calls * measured.batch) if measured.calls else 0.0
             else:
-                time = float(stats.median(measured.samples)) if measured.samples else 0.0
-            if time > 0:
-                times[record.replicate] = time
+                whole = float(stats.median(measured.samples)) if measured.samples else 0.0
+            if whole > 0:
+                times[record.replicate] = _Times(whole, _block_medians(measured))
     return times
+
+
+def _block_medians(measured: Measurement) -> tuple[float, ...]:
+    ends = list(itertools.accumulate(measured.blocks, initial=0))
+    if measured.boundary == "throughput" or ends[-1] != len(measured.samples):
+        return ()
+    blocks = [measured.samples[begin:end] for begin, end in itertools.pairwise(ends)]
+    medians = tuple(float(stats.median(block)) for block in blocks if block)
+    return medians if len(medians) == len(blocks) and all(median > 0 for median in medians) else ()
 
 
 def _unsound(records: Sequence[Record], label: str, boundary: Boundary) -> tuple[str, Failure | None]:

@@ -79,7 +79,7 @@ def _run(commands: Commands) -> None:
         "--fork",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="fork the workers that measure from processes that have imported their runtimes (default: on a GPU)",
+        help="fork the workers that measure from processes that have imported their runtimes (the default)",
     )
     run.add_argument(
         "--devices",

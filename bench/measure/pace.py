@@ -11,6 +11,8 @@ from bench.units import NS_PER_S
 
 # All series have as many blocks, so that processes of different speed go through them side by side.
 BLOCKS = 8
+# Where each round has a core of its own: many, as some rounds fall on cores that change while it lasts.
+BLOCKS_OF_CORES = 40
 # A block is short against how long a host stays fast or slow, and long against what it costs to change over.
 _BLOCK_NS = NS_PER_S // 20
 _BLOCK_SAMPLES = 12
@@ -34,10 +36,11 @@ ALONE = Pace()
 
 
 class InTurn(Pace):
-    """A process that takes turns with others: ``wait`` returns when it is its turn."""
+    """A process that takes turns with others, in so many ``blocks``: ``wait`` returns when it is its turn."""
 
-    def __init__(self, wait: Callable[[], None]) -> None:
+    def __init__(self, wait: Callable[[], None], blocks: int = BLOCKS) -> None:
         self._wait = wait
+        self._blocks = blocks
 
     def wait(self) -> None:
         """Wait for the turn."""
@@ -45,20 +48,21 @@ class InTurn(Pace):
 
     def rule(self, policy: Policy, clock: Clock) -> StopRule:
         """Blocks, each in a turn of its own."""
-        return BlockRule(policy, clock, self._wait)
+        return BlockRule(policy, clock, self._wait, self._blocks)
 
 
 class BlockRule(StopRule):
-    """A series of 8 blocks with a wait before each; ``blocks`` has the number of samples of each, ``lead_in`` the
-    places of calls, among all, that are no samples.
+    """A series of ``most`` blocks with a wait before each; ``blocks`` has the number of samples of each, ``lead_in``
+    the places of calls, among all, that are no samples.
 
     A block ends after 12 samples, or with the first that is complete after 50 ms. The calls of its first 5 ms, one to
     three, are no samples; of calls that take as long as a block there are none such. ``MaxTime`` is that of the
     blocks, without the waits.
     """
 
-    def __init__(self, policy: Policy, clock: Clock, wait: Callable[[], None]) -> None:
+    def __init__(self, policy: Policy, clock: Clock, wait: Callable[[], None], most: int) -> None:
         super().__init__(policy, clock)
+        self._most = most
         self.blocks: list[int] = []
         self.lead_in: set[int] = set()
         self._wait = wait
@@ -88,7 +92,7 @@ class BlockRule(StopRule):
         if self.blocks[-1] < _BLOCK_SAMPLES and passed < _BLOCK_NS:
             return
         self._spent += passed
-        if len(self.blocks) >= BLOCKS:
+        if len(self.blocks) >= self._most:
             self.reason = ALL_BLOCKS
         elif self._spent >= self._policy.max_time_ns:
             self.reason = MAX_TIME

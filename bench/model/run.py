@@ -192,7 +192,7 @@ class Duel(Data, frozen=True, kw_only=True):
 
     It has up to ``pairs`` pairs and ``max_time_ns`` (0: no limit); the order of blocks is drawn from ``seed``. The
     toolchain ``revision`` stands for the code of ``commit``, where the sides are two revisions of it. With ``one_core``
-    the main threads of all sides run on one core in each round of blocks, drawn for it.
+    the main threads of all sides run on one core in each of up to ``rounds`` of blocks, drawn for it.
     """
 
     contests: tuple[tuple[str, ...], ...]
@@ -203,6 +203,7 @@ class Duel(Data, frozen=True, kw_only=True):
     revision: str = ""
     commit: str = ""
     one_core: bool = False
+    rounds: int = 8
 
 
 class Header(Data, frozen=True, kw_only=True):

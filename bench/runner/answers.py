@@ -76,7 +76,7 @@ class Answer:
         if self.reply is not None:
             return f"more after its reply ({name})"
         expected = jobs.ANSWERS[type(self.job)]
-        if isinstance(reply, jobs.Paused) and isinstance(self.job, jobs.Measure) and self.job.in_turn:
+        if isinstance(reply, jobs.Paused) and isinstance(self.job, jobs.Measure) and self.job.rounds:
             return ""
         if not isinstance(reply, jobs.Doing | jobs.Failed | expected):
             return f"{name} where {expected.__name__} answers"

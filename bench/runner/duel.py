@@ -19,6 +19,7 @@ from bench.analysis import sequential
 from bench.backends import base
 from bench.errors import UsageError, did_you_mean
 from bench.machine.environment import Device
+from bench.measure import pace
 from bench.model.data import Data
 from bench.model.events import Compared, Started, Stored
 from bench.model.run import Duel, Header, Record, Run
@@ -83,6 +84,10 @@ def new_challenge(
         others = [duel_sides.select(cases, registry, text, "--against") for text in against]
         contests = duel_sides.contests(first, others, where=suite.path)
         toolchains = duel_sides.again(contests, suite.toolchains)
+    copies = {name for name, toolchain in toolchains.items() if toolchain == Toolchain()}
+    if copies:
+        contests = duel_sides.level(contests, copies)
+        toolchains[duel_sides.HERE] = Toolchain()
     return _challenge(request, contests, toolchains, boundary, pairs, max_time_ns, revision)
 
 
@@ -137,6 +142,8 @@ def _challenge(
     whole = {case.id: case for members in contests for case in members}
     policy = msgspec.structs.replace(request.policy, boundaries=(boundary,), replicates=pairs, energy_ns=0)
     suite = msgspec.structs.replace(suite, toolchains={**suite.toolchains, **toolchains})
+    # On a CPU the main thread is one of those that compute.
+    one_core = boundary in _ONE_THREAD and not _is_on_cpu(request)
     duel = Duel(
         contests=tuple(tuple(case.id for case in members) for members in contests),
         boundary=boundary,
@@ -144,8 +151,8 @@ def _challenge(
         max_time_ns=max_time_ns,
         seed=settings.seed,
         revision=_toolchain_of(revision) if revision else "",
-        # On a CPU the main thread is one of those that compute.
-        one_core=boundary in _ONE_THREAD and not _is_on_cpu(request),
+        one_core=one_core,
+        rounds=pace.BLOCKS_OF_CORES if one_core else pace.BLOCKS,
     )
     request = msgspec.structs.replace(request, suite=suite, plan=Plan(cases=tuple(whole.values())), policy=policy)
     return Challenge(request=request, duel=duel, revision=revision)

@@ -33,8 +33,8 @@ class Measure(Job, frozen=True, kw_only=True):
     """Measure one case once; ``artifacts`` maps the names of its stages to finished folders.
 
     ``gate`` is the descriptor of the page that holds streams on a GPU, -1 where there is none. ``build`` says which
-    independent build of the model; ``shared`` is the folder of backends' own caches. ``in_turn``: it pauses ahead of
-    each block of samples, and goes on when a line follows.
+    independent build of the model; ``shared`` is the folder of backends' own caches. With ``rounds`` it takes
+    its samples in so many blocks, pauses ahead of each, and goes on when a line follows.
     """
 
     case: Case
@@ -46,7 +46,7 @@ class Measure(Job, frozen=True, kw_only=True):
     replicate: int = 0
     build: int = 0
     gate: int = -1
-    in_turn: bool = False
+    rounds: int = 0
 
 
 class Profile(Job, frozen=True, kw_only=True):

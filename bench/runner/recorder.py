@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from bench.analysis import roofline
+from bench.measure import pace
 from bench.model.events import Event, Note
 from bench.model.run import Failure, Header, Record, Work
 from bench.model.suite import Case, Threshold
@@ -96,6 +97,7 @@ class Recorder:
         environment = header.environments["default"]
         self._kind, self._device = environment.kind, environment.address
         self._suite_dir = Path(header.suite_path).parent.resolve()
+        self._rounds = header.duel.rounds if header.duel else pace.BLOCKS
         one_core = header.duel is not None and header.duel.one_core
         self._cores = sorted(os.sched_getaffinity(0)) if one_core else ()
 
@@ -202,7 +204,7 @@ class Recorder:
                 suite_dir=str(self._folders.get(case.toolchain, self._suite_dir)),
                 seed=self._settings.seed,
                 cold=self._settings.cold,
-                in_turn=taking_turns,
+                rounds=self._rounds if taking_turns else 0,
             )
             interpreter = self._interpreters[case.toolchain]
             yield _Bout(case, blank, ready, interpreter, job, watched, started.worker if started else None)

@@ -94,7 +94,7 @@ class Session:
         self._templates: Templates | None = None
         self._forks = False
         if self.size > 1 and self.kind != "fake":
-            self._forks = self.kind == "cuda" if settings.fork is None else settings.fork
+            self._forks = not settings.cold if settings.fork is None else settings.fork
             self._templates = Templates(self.on_event, measure=self._forks)
             self._stack.callback(self._templates.close)
 

@@ -166,7 +166,7 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
         else:
             needed = host.lanes_needed(case, job.policy)
         lanes, fewer = _all_lanes(prepared, needed)
-        pacing = pace.InTurn(log.wait) if job.in_turn else pace.ALONE
+        pacing = pace.InTurn(log.wait, job.rounds) if job.rounds else pace.ALONE
         watcher.start()
         log.current = "measure"  # whatever of it comes between its phases
         if on_gpu:
@@ -407,7 +407,7 @@ def _work(wire: Wire) -> template.Worker:
             job = jobs.decode_job(line)
             wire.ticket = job.ticket
         assert not isinstance(job, jobs.Template)
-        if isinstance(job, jobs.Measure) and job.in_turn:
+        if isinstance(job, jobs.Measure) and job.rounds:
             log.turns = os.fdopen(os.dup(0), "rb", buffering=0)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         reply = do(job, log)

@@ -34,7 +34,8 @@ def read(path: Path, *, packed: bool = False, only: Set[str] | None = None) -> R
     What cannot be read, or cannot be, is skipped and reported in ``damage``; a footer counts only if no record follows,
     but for a larger number of replicates, which becomes that of the header's policy; of a duel it is that of its pairs.
 
-    ``packed`` records take a tenth of the memory: their samples are ``stats.Ascending``, and they have no ``parts``.
+    ``packed`` records take a tenth of the memory: their samples are ``stats.Ascending`` (not those
+    in blocks), and they have no ``parts``.
     ``only`` are the ids of the cases whose records are read.
     """
     damage: list[str] = []
@@ -147,7 +148,8 @@ def _case_of(line: bytes) -> str:
 
 def _packed(record: Record) -> Record:
     """The record with its samples packed, which are then checked in a third of the time."""
-    packed = (msgspec.structs.replace(m, samples=Ascending(m.samples)) for m in record.measurements)
+    # The order of samples in blocks says which of another process they were taken beside.
+    packed = (m if m.blocks else msgspec.structs.replace(m, samples=Ascending(m.samples)) for m in record.measurements)
     return msgspec.structs.replace(record, measurements=tuple(packed))
 
 

@@ -55,6 +55,32 @@ def test_the_processes_of_a_pair_are_compared_with_each_other_and_not_with_those
     assert not b.slower()
 
 
+def test_the_blocks_of_one_round_are_compared_with_each_other() -> None:
+    # The host's speed changes between rounds, and within one of seven; B is always slower by a twentieth.
+    host = (1.5, 2.5, 1.5, 2.5, 2.5, 1.5, 2.5)
+
+    def measured(case: Case, number: int, speeds: tuple[float, ...]) -> Record:
+        samples = tuple(round(speed * 1e6 * factor) for speed in speeds for factor in (1, 1.2, 0.9))
+        blocks = Measurement(boundary="latency", samples=samples, blocks=(3,) * len(speeds))
+        return msgspec.structs.replace(record(case, number, 1), measurements=(blocks,))
+
+    records = []
+    for number in range(3):
+        slower = [1.05 * speed for speed in host]
+        slower[number] = 1.05 * 4  # the host's core was taken from B in this round
+        records += [measured(A, number, host), measured(B, number, tuple(slower))]
+    b, _ = matches(duel(*records))
+    assert b.ratios == pytest.approx((1.05,) * 3, rel=1e-6)
+    torn = [
+        msgspec.structs.replace(
+            each, measurements=tuple(msgspec.structs.replace(m, blocks=(2,)) for m in each.measurements)
+        )
+        for each in records
+    ]
+    whole, _ = matches(duel(*torn))  # blocks that are not those of the samples say nothing
+    assert whole.ratios != pytest.approx((1.05,) * 3, rel=1e-6)
+
+
 def test_a_process_without_its_partner_is_no_pair() -> None:
     b, c = matches(duel(*pair(0, 1, 2), *pair(1, 1, 2), record(A, 2, 1)))
     assert (b.standing.pairs, b.kind, b.over) == (2, "INCONCLUSIVE", False)

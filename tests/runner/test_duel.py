@@ -187,7 +187,7 @@ def test_ctrl_c_leaves_a_file_that_says_how_far_it_came(tmp_path: Path) -> None:
     assert run.footer.status == "interrupted"
     (match,) = bench.matches(run)
     assert (match.kind, match.standing.pairs) == ("INCONCLUSIVE", 1)
-    assert match.b_label.endswith("/@again")
+    assert (match.a_label[-6:], match.b_label[-7:]) == ("/@here", "/@again")
 
 
 BAD = {
@@ -260,7 +260,7 @@ def test_a_revision_is_measured_with_its_own_code_and_its_checkout_removed(
     versions = {
         record.toolchain: record.accuracy.metric["version"] for record in run.records if record.accuracy is not None
     }
-    assert versions == {"default": 2.0, "main": 1.0}
+    assert versions == {"here": 2.0, "main": 1.0}
     assert worktrees(repository) == 1
     assert run.header.duel is not None
     assert len(run.header.duel.commit) == 40

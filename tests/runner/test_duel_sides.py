@@ -7,7 +7,7 @@ import pytest
 from bench.backends import base
 from bench.errors import SelectionError, UsageError
 from bench.model.suite import Case, Input, Toolchain
-from bench.runner.duel_sides import AGAIN, again, contests, select
+from bench.runner.duel_sides import AGAIN, HERE, again, contests, level, select
 
 
 def case(model: str, backend: str = "eager", batch: int = 1, **fields: object) -> Case:
@@ -99,6 +99,15 @@ def test_a_case_whose_only_opponent_is_itself_is_compared_with_itself_in_another
     assert contest[1].toolchain == "older-again"
     definition = Toolchain(python="old/bin/python")
     assert again((contest,), {"older": definition}) == {"older-again": definition}
+
+
+def test_both_sides_start_in_a_copy_of_the_environment_where_one_does() -> None:
+    one = select(CASES, base.registry(), "r18/eager/batch=1", "--select")
+    other = select(CASES, base.registry(), "r18/inductor/batch=1", "--against")
+    several = level(contests(one, [one, other], where="x.yaml"), {AGAIN})
+    assert [[each.toolchain for each in contest] for contest in several] == [[HERE, AGAIN, HERE]]
+    plain = contests(one, [other], where="x.yaml")
+    assert level(plain, {AGAIN}) == plain
 
 
 def test_sides_that_agree_in_nothing_are_an_error() -> None:

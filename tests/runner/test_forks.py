@@ -32,11 +32,11 @@ def suite(tmp_path: Path) -> Path:
 
 
 @pytest.mark.long
-def test_workers_of_a_cpu_are_forked_where_that_is_asked_for(trtbench: Trtbench, suite: Path) -> None:
-    assert trtbench("run", suite, "--prestart", 2, "--fork", "--progress", "json") == 0
+def test_workers_are_forked_unless_they_are_not_to_be(trtbench: Trtbench, suite: Path) -> None:
+    assert trtbench("run", suite, "--prestart", 2, "--progress", "json") == 0
     assert groups(trtbench) == []  # nothing is left to import ahead
     first = store.runs(trtbench.store)[-1]
-    assert trtbench("run", suite, "--prestart", 2, "--progress", "json") == 0
+    assert trtbench("run", suite, "--prestart", 2, "--no-fork", "--progress", "json") == 0
     assert groups(trtbench) == ["prestart: 2 workers"]
     (second,) = set(store.runs(trtbench.store)) - {first}
     forked, new = store.read(first), store.read(second)

@@ -70,7 +70,7 @@ def test_all_run_on_one_core_in_a_round_and_on_others_in_the_next() -> None:
     assert set(first[1:]) == {3, 5, 7}
 
 
-def job(*, in_turn: bool) -> jobs.Measure:
+def job(*, rounds: int) -> jobs.Measure:
     case = Case(model="m", factory="f:m", inputs={"x": Input(shape=(1,))}, backend="fake")
     return jobs.Measure(
         case=case,
@@ -79,16 +79,16 @@ def job(*, in_turn: bool) -> jobs.Measure:
         artifacts={},
         scratch="",
         device="cpu",
-        in_turn=in_turn,
+        rounds=rounds,
     )
 
 
-@pytest.mark.parametrize("in_turn", [True, False])
-def test_only_a_worker_that_takes_turns_may_pause(in_turn: bool) -> None:
-    answer = Answer(job(in_turn=in_turn))
+@pytest.mark.parametrize("rounds", [8, 0])
+def test_only_a_worker_that_takes_turns_may_pause(rounds: int) -> None:
+    answer = Answer(job(rounds=rounds))
     for _ in range(2):
         answer.hear(jobs.encode(jobs.Paused(ticket=answer.job.ticket)))
-    assert (answer.pauses, bool(answer.problem)) == ((2, False) if in_turn else (0, True))
+    assert (answer.pauses, bool(answer.problem)) == ((2, False) if rounds else (0, True))
     assert not answer.complete
 
 
