@@ -24,6 +24,7 @@ Kind = Literal[
     "uncompiled",
     "fallback",
     "higher_precision",
+    "graph_program",
 ]
 # Whatever is computed takes part in all of these; what only the host does is hidden where the stream is held.
 ALL = frozenset({"gpu", "gpu_unheld", "latency", "throughput"})
@@ -32,7 +33,7 @@ HOST = frozenset({"gpu_unheld", "enqueue", "latency", "throughput"})
 _BITS = {"fp32": 32, "tf32": 19, "fp16": 16, "bf16": 16, "int8": 8, "fp8": 8}
 # What a reader meets in a report of a type that it was not written for.
 _ODD = (AttributeError, LookupError, TypeError, ValueError)
-_CAPTURED, _NOT_CAPTURED = "captured", "not captured"
+CAPTURED, _NOT_CAPTURED = "captured", "not captured"
 _COPIED, _IN_PLACE = "copied in each call", "read in place"
 _ANEW, _EARLIER = "timed for this build", "taken from earlier timings"
 _LEVEL = "optimization_level"
@@ -121,16 +122,16 @@ def _graphs(subject: Subject) -> tuple[str, ...]:
     if not subject.on_gpu:
         return ()
     captors = subject.facts.get("graph_capture", ())
-    return tuple(dict.fromkeys(_NOT_CAPTURED if captor == "none" else _CAPTURED for captor in captors))
+    return tuple(dict.fromkeys(_NOT_CAPTURED if captor == "none" else CAPTURED for captor in captors))
 
 
 def _graph_inputs(subject: Subject) -> tuple[str, ...]:
     """Of cases that replay a graph, and of those whose inputs are bound or not."""
-    if subject.facts.get("graph_inputs") and _graphs(subject) == (_CAPTURED,):
+    if subject.facts.get("graph_inputs") and _graphs(subject) == (CAPTURED,):
         return (_COPIED,)
     if False in subject.facts.get("io_binding", ()):
         return (_COPIED,)
-    return (_IN_PLACE,) if _graphs(subject) == (_CAPTURED,) else ()
+    return (_IN_PLACE,) if _graphs(subject) == (CAPTURED,) else ()
 
 
 def _dtypes(key: str) -> Callable[[Subject], tuple[str, ...]]:
@@ -166,6 +167,12 @@ def _autotune_cache(subject: Subject) -> tuple[str, ...]:
     return tuple(_EARLIER if value == "warm" else _ANEW for value in _texts(subject, "autotune_cache"))
 
 
+def _cudnn(subject: Subject) -> tuple[str, ...]:
+    """Whether the algorithms of convolutions are timed: PyTorch's switch, or the search of ONNX Runtime's provider."""
+    timed = [search == "exhaustive" for search in subject.facts.get("cudnn_search", ())]
+    return tuple("on" if each else "off" for each in (*subject.facts.get("cudnn_benchmark", ()), *timed))
+
+
 def _plain(key: str) -> Callable[[Subject], tuple[str, ...]]:
     return lambda subject: _texts(subject, key)
 
@@ -187,7 +194,7 @@ CONDITIONS = (
     Condition("onednn", "onednn_allowed", _on_cpu("onednn_allowed")),
     Condition("threads", "threads", _threads, "threads", axis=True),
     Condition("threads", "flags", _thread_flags),
-    Condition("autotune", "cudnn_benchmark", _plain("cudnn_benchmark"), axis=True),
+    Condition("autotune", "cudnn_benchmark", _cudnn, "cudnn_search: heuristic", axis=True),
     Condition("autotune", "autotune_cache", _autotune_cache),
     Condition("autotune", "timing_cache", _timing_cache),
     Condition("optimization_level", _LEVEL, _plain(_LEVEL), "optimization_level: 3", axis=True),
@@ -248,6 +255,7 @@ KEYS = frozenset(
     {
         *(each.key for each in (*CONDITIONS, *FACTS)),
         "code_cache",
+        "cudnn_search",
         "fallback_ops",
         "io_binding",
         "partitions",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from bench.analysis.conditions import CONDITIONS, Condition, Kind, Subject
+from bench.analysis.conditions import CAPTURED, CONDITIONS, Condition, Kind, Subject
 from bench.analysis.conditions import values as values_of
 from bench.analysis.pool import Pool, gather_one
 from bench.analysis.speed import speed_of
@@ -26,6 +27,7 @@ _VARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "threads": ((), ("threads",)),
     "optimization_level": ((), ("optimization_level",)),
     "graph_optimization": ((), ("graph_optimization",)),
+    "cudnn_benchmark": ((), ("cudnn_search",)),
 }
 # Modes of Inductor that differ in capturing graphs alone.
 _MODES = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}
@@ -71,6 +73,23 @@ def measured(
             break
         effects += _effects(condition, *pair)
     return tuple(effects)
+
+
+def of_slower_graphs(pools: Mapping[str, Pool], subjects: Mapping[str, Subject], least: float) -> tuple[Effect, ...]:
+    """The effects of captured graphs at ``gpu`` whose whole interval is ``least`` or more, as ratios."""
+    condition = next(each for each in CONDITIONS if each.key == "graph_capture")
+    slower: list[Effect] = []
+    for pair in _variants(condition, list(pools.values()), subjects):
+        captured, plain = sorted(pair, key=lambda each: each[1] != CAPTURED)
+        times = [_median(pool, "gpu") for pool, _ in (captured, plain)]
+        if times[1] and times[0] / times[1] >= least:  # an interval costs more than two medians
+            slower += [e for e in _effects(condition, captured, plain) if e.boundary == "gpu" and e.low >= least]
+    return tuple(slower)
+
+
+def _median(pool: Pool, boundary: Boundary) -> float:
+    samples = [sample for process in pool.samples.get(boundary, ()) for sample in process]
+    return statistics.median(samples) if samples else 0.0
 
 
 # A pool with the value that it has.

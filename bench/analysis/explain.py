@@ -9,7 +9,7 @@ from typing import Literal
 
 from bench.analysis import blocks, causes
 from bench.analysis.causes import Cause
-from bench.analysis.explain_sides import Side
+from bench.analysis.explain_sides import Side, without_profiler
 from bench.errors import UsageError
 from bench.model.data import Data
 from bench.model.suite import BETWEEN_PARTS
@@ -17,8 +17,12 @@ from bench.units import format_time
 
 Across = Literal["model", "size"]
 ACROSS: tuple[Across, ...] = ("model", "size")
+Gaps = Literal["profiled", "unprofiled"]
+GAPS: tuple[Gaps, ...] = ("profiled", "unprofiled")
 _SIZE = re.compile(r"^[^\[\]=@]+=")
 _SETTINGS = ("streams=", "l2=")
+# By how much kernels may take longer than the whole without a profiler before it is told.
+_DOUBT = 0.02
 _GRAPH = 0.5  # of the units: more of them in a graph, and the case runs as one
 
 
@@ -46,13 +50,15 @@ class Part(Data, frozen=True, kw_only=True):
 class Explanation(Data, frozen=True, kw_only=True):
     """Why B takes longer than A, or less long. The differences of ``parts``, largest first, add up to ``difference``.
 
-    ``by`` is what blocks were aligned by; ``notes`` say what the figures do not.
+    ``by`` is what blocks were aligned by; ``gaps`` whether those are as the profiler saw them, or as long as they are
+    without one; ``notes`` say what the figures do not.
     """
 
     a: Side
     b: Side
     by: blocks.By
     parts: tuple[Part, ...]
+    gaps: Gaps = "profiled"
     notes: tuple[str, ...] = ()
 
     @property
@@ -78,19 +84,40 @@ class Explanation(Data, frozen=True, kw_only=True):
         ]
 
 
-def explain(a: Side, b: Side, across: Sequence[str] = ()) -> Explanation:
+def explain(a: Side, b: Side, across: Sequence[str] = (), gaps: str = "profiled") -> Explanation:
     """Why one inference of ``b`` takes longer than one of ``a``.
 
-    UsageError for cases of different models or sizes, unless ``across`` names that; for a CPU against a GPU.
+    A profiler slows the host, and so makes gaps longer: with ``gaps`` unprofiled they are in proportion what the time
+    without it leaves for them.
+
+    UsageError for cases of different models or sizes, unless ``across`` names that; for a CPU against a GPU; for gaps
+    that cannot be told.
     """
     _check(a, b, across)
+    seen = (a, b)
+    if gaps not in GAPS:
+        raise UsageError(f"gaps are {' or '.join(GAPS)}, not {gaps!r}", fix="--gaps unprofiled")
+    if gaps == "unprofiled":
+        a, b = _unprofiled(a), _unprofiled(b)
     alignment = blocks.align(a.units, b.units)
     parts = [_part(block, a, b) for block in alignment.blocks]
     parts += _gaps(a, b)
     if a.remainder or b.remainder:
         parts.append(_remainder(a, b))
     parts.sort(key=lambda part: (-abs(part.difference), part.kind))
-    return Explanation(a=a, b=b, by=alignment.by, parts=tuple(parts), notes=_notes(a, b, alignment.by))
+    return Explanation(
+        a=a, b=b, by=alignment.by, parts=tuple(parts), gaps=gaps, notes=_notes(seen, (a, b), alignment.by)
+    )
+
+
+def _unprofiled(side: Side) -> Side:
+    if side.kind != "kernel":
+        what = f"{side.label} has no gaps: its {side.kind}s are all that its profile has"
+        raise UsageError(what, fix="leave --gaps out")
+    try:
+        return without_profiler(side)
+    except ValueError as error:
+        raise UsageError(str(error), fix="profile it again, or leave --gaps out") from error
 
 
 def _part(block: blocks.Block, a: Side, b: Side) -> Part:
@@ -175,13 +202,29 @@ def _identity(label: str) -> tuple[str, str]:
     return model, "/".join(part for part in rest if _SIZE.match(part) and not part.startswith(_SETTINGS))
 
 
-def _notes(a: Side, b: Side, by: blocks.By) -> tuple[str, ...]:
-    notes = []
-    if a.unprofiled and b.unprofiled:
+def _hint(a: Side, b: Side) -> str:
+    both = all(side.kind == "kernel" and side.gaps for side in (a, b))
+    return "; --gaps unprofiled leaves out what it adds to gaps" if both else "; profile again"
+
+
+def _of_scaled(name: str, seen: Side, used: Side) -> str:
+    before, after = (format_time(sum(gap.ns for gap in side.gaps)) for side in (seen, used))
+    text = f"{name} takes {format_time(seen.unprofiled)} without a profiler: its gaps are {after} in place of {before}"
+    more = used.window - seen.unprofiled
+    return text + (
+        f"; its kernels and copies alone take {format_time(more)} longer" if more > seen.unprofiled * _DOUBT else ""
+    )
+
+
+def _notes(seen: tuple[Side, Side], used: tuple[Side, Side], by: blocks.By) -> tuple[str, ...]:
+    notes, (a, b) = [], used
+    if seen != used:
+        notes = [_of_scaled(name, *pair) for name, pair in zip("AB", zip(seen, used, strict=True), strict=True)]
+    elif a.unprofiled and b.unprofiled:
         more = b.unprofiled - a.unprofiled
         times = f"A takes {format_time(a.unprofiled)}, B {format_time(b.unprofiled)}"
         turned = (more > 0) != (b.window > a.window) and more and b.window != a.window
-        doubt = ": the other way round, so what is below is the profiler's or noise; profile again" if turned else ""
+        doubt = f": the other way round, so what is below is the profiler's or noise{_hint(a, b)}" if turned else ""
         notes.append(f"without a profiler {times}, {format_time(abs(more))} {'longer' if more >= 0 else 'less'}{doubt}")
     if by == "operators":
         notes.append(

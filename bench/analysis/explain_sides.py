@@ -6,6 +6,8 @@ import re
 import statistics
 from collections.abc import Sequence
 
+import msgspec
+
 from bench.analysis import explain_names, operators
 from bench.analysis.operators import Family
 from bench.model.data import Data
@@ -82,6 +84,22 @@ class Side(Data, frozen=True, kw_only=True):
     def remainder(self) -> int:
         """What of the window neither a unit nor a gap has; negative where units ran at the same time."""
         return self.window - self.busy - sum(gap.ns for gap in self.gaps)
+
+
+def without_profiler(side: Side) -> Side:
+    """The side as if no profiler had run: its gaps, in proportion, so that the whole takes ``unprofiled``. Kernels and
+    copies are left as they are, as a profiler slows the host. Where these alone take longer there are no gaps.
+
+    ValueError if the time without a profiler is not known.
+    """
+    if not side.unprofiled:
+        raise ValueError(f"the profile of {side.label} does not say how long it takes without a profiler")
+    idle = sum(gap.ns for gap in side.gaps)
+    if not idle:
+        return side
+    left = max(side.unprofiled - (side.window - idle), 0)
+    gaps = tuple(msgspec.structs.replace(gap, ns=round(gap.ns * left / idle)) for gap in side.gaps)
+    return msgspec.structs.replace(side, gaps=gaps, window=side.window - idle + sum(gap.ns for gap in gaps))
 
 
 def of_layers(case: str, label: str, engine: Layers) -> Side:
@@ -235,7 +253,7 @@ def _of_ranges(profile: Profile) -> list[Unit]:
             units += _generated(compiled, covered, compiled[-1].end)
             covered = max(covered, compiled.pop().end)
         open_modules = [module for module in open_modules if each.start < module.end]
-        if each.kind == "module":
+        if each.kind in ("module", "layer"):
             open_modules.append(each)
         elif each.start >= covered:
             inner = _inside(spans, at)
@@ -280,6 +298,6 @@ def _of_operator(operator: Range, inner: Sequence[Range], module: str) -> Unit:
         ns=operator.end - operator.start,
         family=operators.family(operator.name),
         names=explain_names.parse(module).names,
-        operators=operators.operators(operator.name) or (operator.name,),
+        operators=operators.operators(operator.name) or tuple(operator.name.split("+")),
         tactic=deepest.name,
     )

@@ -24,6 +24,8 @@ from bench.model.suite import named
 
 # A measured effect below this is none, whatever its interval: as in verdicts.
 LEAST = 0.01
+# On a held stream a graph's kernels take no longer than launched one by one: above this they are others.
+_OTHER_PROGRAM = 1.10
 
 
 class Side(Data, frozen=True, kw_only=True):
@@ -78,9 +80,10 @@ def lint(run: Run, only: Collection[str] | None = None) -> tuple[Finding, ...]:
     findings += [finding for fact in FACTS if (finding := _happened(fact, subjects))]
     by_id = {pool.case.id: pool for pool in pools}
     facts = {subject.case: subject for subject in subjects}
-    return tuple(
+    several = [
         _with_effects(each, effects.measured(each.kind, each.key, each.cases, by_id, facts)) for each in findings
-    )
+    ]
+    return (*several, *_graph_programs(by_id, facts))
 
 
 def lint_pairs(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
@@ -109,6 +112,30 @@ def lint_pairs(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
                 side = _side((), _names(alone, n), [pair[n] for pair in alone])
                 findings.append(msgspec.structs.replace(finding, sides=(side,)))
     return tuple(findings)
+
+
+def _graph_programs(pools: Mapping[str, Pool], subjects: Mapping[str, Subject]) -> list[Finding]:
+    """The cases whose captured graph takes longer on the GPU than the same program without it: what was captured is
+    another program, as a model may ask whether its stream is capturing.
+    """
+    slower = effects.of_slower_graphs(pools, subjects, _OTHER_PROGRAM)
+    if not slower:
+        return []
+    cases = [subjects[effect.a] for effect in slower]
+    side = _side((), tuple(dict.fromkeys(case.name for case in cases)), cases)
+    figures = {"ratio": max(effect.ratio for effect in slower)}
+    touched = tuple(sorted(conditions.ALL & frozenset().union(*(case.boundaries for case in cases))))
+    return [
+        Finding(
+            kind="graph_program",
+            key="graph_program",
+            sides=(side,),
+            figures=figures,
+            boundaries=touched,
+            option="cuda_graph: off",
+            effects=slower,
+        )
+    ]
 
 
 def _names(pairs: Sequence[tuple[Subject, Subject]], n: int) -> tuple[str, ...]:

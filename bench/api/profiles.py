@@ -17,7 +17,7 @@ from bench.model.run import Run as Results
 from bench.runner.request import Request
 
 if TYPE_CHECKING:
-    from bench.analysis.explain import Explanation
+    from bench.analysis.explain import Explanation, Gaps
     from bench.analysis.waterfalls import RunWaterfalls
     from bench.model.profile import Tool
 
@@ -142,6 +142,7 @@ def explain(
     *,
     file: str | os.PathLike[str] = "",
     across: str | Sequence[str] = (),
+    gaps: Gaps = "profiled",
     store: str | os.PathLike[str] = RESULTS,
 ) -> Explanation:
     """Why case ``b`` takes longer than case ``a``, or less long: by parts of the model, with causes and kernels.
@@ -153,17 +154,21 @@ def explain(
         b: likewise; by default of the same file.
         file: a file of profiles by its path, its name or the beginning of that; the newest in ``store`` by default.
         across: ``model`` or ``size``, in which the cases may differ.
+        gaps: ``profiled``: as long as the profiler saw them, which made them longer; ``unprofiled``: what the time
+            without a profiler leaves for them.
         store: the folder of runs and profiles.
 
     Raises:
-        UsageError: no case or several fit, the case failed, or the two are of different models or sizes.
+        UsageError: no case or several fit, the case failed, the two are of different models or sizes, or the profile
+            does not tell the time without a profiler.
         StoreError: the file cannot be read.
     """
     from bench.analysis import explain
     from bench.profiling import sides
 
     named = (across,) if isinstance(across, str) else tuple(across)
-    return explain.explain(*sides.find(a, b, Path(store), os.fspath(file)), across=[name for name in named if name])
+    found = sides.find(a, b, Path(store), os.fspath(file))
+    return explain.explain(*found, across=[name for name in named if name], gaps=gaps)
 
 
 def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select: str | Set[str] = "") -> RunWaterfalls:

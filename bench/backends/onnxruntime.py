@@ -16,9 +16,10 @@ from bench import tensors
 from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model import seam
 from bench.model.factory import program_of
+from bench.model.profile import Range
 from bench.model.seam import Buffer, Context, Missing, Stage
 from bench.model.suite import Case
-from bench.runtimes import memory, onnx, packages, shapes
+from bench.runtimes import memory, onnx, onnx_nodes, ort_profile, packages, shapes
 from bench.runtimes.torch import exports, factories
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array
@@ -42,7 +43,8 @@ _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 class Options(seam.Options, frozen=True, kw_only=True):
     """``provider: auto`` is the one of the case's device. ``opset: null`` is the exporter's own default.
 
-    ``threads: 0`` is one thread per physical core, or OMP_NUM_THREADS, as torch does.
+    ``threads: 0`` is one thread per physical core, or OMP_NUM_THREADS, as torch does. ``cudnn_search`` is how the CUDA
+    provider chooses cuDNN's algorithm of a convolution: ``exhaustive``, its own default, times all of them.
     """
 
     provider: Provider = "auto"
@@ -50,6 +52,7 @@ class Options(seam.Options, frozen=True, kw_only=True):
     opset: Annotated[int, msgspec.Meta(ge=7)] | None = None
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    cudnn_search: Literal["exhaustive", "heuristic", "default"] = "exhaustive"
 
 
 class OnnxRuntime:
@@ -80,6 +83,8 @@ class OnnxRuntime:
             return "TF32 is a CUDA format"
         if device == "cpu" and case.cuda_graph:
             return "cuda_graph needs a CUDA device"
+        if device == "cpu" and "cudnn_search" in case.options:
+            return "cudnn_search is of the CUDA provider"
         return None
 
     def stages(self, case: Case) -> Sequence[Stage]:
@@ -268,7 +273,7 @@ class OrtPrepared:
         self._lanes: list[OrtLane] = []
         self._stream = None if provider == "cpu" else self._new_stream()
         self._session: Any = self._load(self._stream)
-        self._placement = {} if provider == "cpu" else _placement(self._session)
+        self._placement = {} if provider == "cpu" else _placement(self._session, options.cudnn_search)
 
     def lanes(self, count: int) -> Sequence[OrtLane]:
         """The first ``count`` lanes. OutOfMemory where there is no room for one."""
@@ -301,6 +306,18 @@ class OrtPrepared:
             **exports.warning_report(self._manifest.warnings),
         }
 
+    def nodes(self) -> Sequence[Range]:
+        """What the first session's profiler wrote of the calls so far; nothing where the context asked for none."""
+        if not self._context.profiled:
+            return ()
+        start = self._session.get_profiling_start_time_ns()
+        written = Path(self._session.end_profiling())
+        try:
+            wrapper = "" if self._manifest.own_names else onnx.WRAPPER
+            return ort_profile.read(written, start, onnx_nodes.read(self._folder / onnx.MODEL, wrapper))
+        finally:
+            written.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Release lanes and sessions."""
         lanes, self._lanes = self._lanes, []
@@ -327,7 +344,11 @@ class OrtPrepared:
         )
         settings.intra_op_num_threads = self._threads
         settings.add_session_config_entry(_RECORD_PLACEMENT, "1")
-        providers = _provider_options(self._case, self._context.device, self._provider, stream)
+        if self._context.profiled and not self._lanes:
+            settings.enable_profiling = True
+            settings.profile_file_prefix = str(self._context.scratch / "nodes")
+        device, search = self._context.device, self._options.cudnn_search
+        providers = _provider_options(self._case, device, self._provider, stream, search)
         session = onnxruntime.InferenceSession(str(self._folder / onnx.MODEL), settings, providers=providers)
         running = session.get_providers()[0]
         if running != _PROVIDERS[self._provider]:
@@ -336,29 +357,34 @@ class OrtPrepared:
         return session
 
 
-def _placement(session: Any) -> dict[str, Any]:
-    """For the fairness report: how many nodes run on the CPU though a GPU's provider was chosen, and their operators.
+def _placement(session: Any, search: str) -> dict[str, Any]:
+    """For the fairness report: how many nodes run on the CPU though a GPU's provider was chosen, and their operators;
+    how the CUDA provider chooses algorithms, ``search``, if it runs convolutions.
 
-    Unsupported if all do, as the row would measure the CPU. Nothing before onnxruntime 1.24, which does not tell.
+    Unsupported if all run on the CPU, as the row would measure that. Before onnxruntime 1.24, which does not tell who
+    runs what, the search alone.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
-        return {}
+        return {"cudnn_search": search}
     nodes = [(part.ep_name, node) for part in session.get_provider_graph_assignment_info() for node in part.get_nodes()]
     on_cpu = [node.op_type for name, node in nodes if name == _PROVIDERS["cpu"]]
     operators = list(dict.fromkeys(on_cpu))[:_SHOWN_OPERATORS]
     if nodes and len(on_cpu) == len(nodes):
         what = f"ONNX Runtime runs all {len(nodes)} nodes on the CPU: the provider has no {', '.join(operators)}"
         raise Unsupported(what, fix="another precision, opset or provider; or --device cpu")
-    return {"fallback_nodes": len(on_cpu)} | ({"fallback_ops": operators} if on_cpu else {})
+    told: dict[str, Any] = {"fallback_nodes": len(on_cpu)} | ({"fallback_ops": operators} if on_cpu else {})
+    searches = any(name == _PROVIDERS["cuda"] and "Conv" in node.op_type for name, node in nodes)
+    return told | ({"cudnn_search": search} if searches else {})
 
 
-def _provider_options(case: Case, device: str, provider: str, stream: int | None) -> list[Any]:
+def _provider_options(case: Case, device: str, provider: str, stream: int | None, search: str) -> list[Any]:
     """Providers in the order of preference, each with its options. ONNX Runtime's own default is TF32 on."""
     if provider == "cpu":
         return [_PROVIDERS["cpu"]]
     common = {"device_id": device.partition(":")[2] or "0", "user_compute_stream": str(stream)}
     graph = "1" if case.cuda_graph else "0"
-    cuda = common | {"use_tf32": "1" if case.precision == "tf32" else "0", "enable_cuda_graph": graph}
+    tf32 = "1" if case.precision == "tf32" else "0"
+    cuda = common | {"use_tf32": tf32, "enable_cuda_graph": graph, "cudnn_conv_algo_search": search.upper()}
     if provider == "cuda":
         return [(_PROVIDERS["cuda"], cuda), _PROVIDERS["cpu"]]
     engine = common | {"trt_cuda_graph_enable": graph}

@@ -106,5 +106,11 @@ def explain(commands: Commands) -> None:
     explain.add_argument(
         "--across", choices=("model", "size"), action="append", default=[], help="although the cases differ in it"
     )
+    explain.add_argument(
+        "--gaps",
+        choices=("profiled", "unprofiled"),
+        default="profiled",
+        help="times in which the GPU is idle: as profiled, or scaled to what the time without a profiler leaves",
+    )
     explain.add_argument("--top", type=positive, default=10, metavar="N", help="the N parts that differ most")
     explain.add_argument("--format", choices=("text", "json", "markdown"), default="text")

@@ -13,13 +13,15 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bench.measure.host import Phase
 from bench.measure.loop import quiet, warm_up
-from bench.measure.profilers import Profiler
+from bench.measure.profilers import NODES, Profiler
 from bench.model import ranges
 from bench.model.data import Data
 from bench.model.profile import RangeKind
-from bench.model.seam import Clock, Lane, Modular, Prepared
+from bench.model.seam import Clock, Lane, Modular, Narrating, Prepared
 from bench.model.suite import Case, Policy
 from bench.system.cleanup import Cleanup
 from bench.units import NS_PER_S
@@ -31,6 +33,8 @@ PHASE = "profile"
 LEAST = 3
 # All iterations together take at most about so long, without the profiler.
 _LONGEST = 5 * NS_PER_S
+# A runtime that writes down each node does so from its start on.
+_LONGEST_WARMUP = NS_PER_S
 
 Ranged = Callable[[RangeKind, str], AbstractContextManager[Any]]
 Issue = Callable[[Ranged], None]
@@ -57,14 +61,15 @@ def profile(
     *,
     iterations: int,
     modules: bool = False,
+    narrated: bool = False,
     driver: Driver | None = None,
 ) -> Profiled:
     """Warm up, time ``iterations`` calls, and make as many again while ``profiler`` records them.
 
     An iteration on a GPU is the copy of the inputs to it, one call, the copy of the outputs back, and one wait for all
     of that; on a CPU it is the call. Calls that take long are fewer, 3 at least. Everything the profiler does is in the
-    phase ``profile``. With ``modules`` each module that a call runs in Python has a range by its path. ``driver`` is
-    that of the GPU, None on a CPU.
+    phase ``profile``. With ``modules`` each module that a call runs in Python has a range by its path. ``narrated``:
+    the runtime was asked to write down its nodes. ``driver`` is that of the GPU, None on a CPU.
     """
     lane, notes = prepared.lanes(1)[0], []
     with contextlib.ExitStack() as stack:
@@ -75,22 +80,32 @@ def profile(
             issue(_without_ranges)
             return clock.now() - start
 
+        # One that writes down its nodes goes on until these are read: it is timed without a record after that.
+        narrator = prepared if narrated and isinstance(prepared, Narrating) else None
         with phase("warmup"):
-            warm_up(take, policy, clock)
+            warm_up(take, _short(policy) if narrator else policy, clock)
         with phase("unprofiled"), quiet():
             unprofiled = [take() for _ in range(min(LEAST, iterations))]
             count = max(len(unprofiled), min(iterations, int(_LONGEST // max(median(unprofiled), 1))))
-            unprofiled += [take() for _ in range(count - len(unprofiled))]
+            unprofiled += [] if narrator else [take() for _ in range(count - len(unprofiled))]
         if count < iterations:
             notes.append(f"{count} iterations in place of {iterations}, as each takes long")
         if case.l2 == "cold":
             notes.append(_WARM_L2)
         by_path = prepared.modules() if modules and isinstance(prepared, Modular) else {}
-        if modules and not by_path:
+        if modules and not by_path and not narrator:
             notes.append(_MODULES_UNKNOWN)
         with phase(PHASE):
             notes += _record(profiler, issue, case, out, count, by_path)
+        if narrator:
+            (out / NODES).write_bytes(msgspec.json.encode(narrator.nodes()))
+            with phase("unprofiled"), quiet():
+                unprofiled = [take() for _ in range(count)]
     return Profiled(unprofiled_ns=tuple(unprofiled), tool_version=profiler.version, notes=tuple(notes))
+
+
+def _short(policy: Policy) -> Policy:
+    return msgspec.structs.replace(policy, warmup_limit_ns=min(policy.warmup_limit_ns, _LONGEST_WARMUP))
 
 
 def _record(

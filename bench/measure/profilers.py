@@ -25,7 +25,7 @@ from bench.model.seam import Rehearsing
 from bench.model.suite import Case
 
 # What the profilers of this module leave in a job's folder.
-TRACE, STACKS, SIMULATED = "trace.json", "stacks.json", "profile.json"
+TRACE, STACKS, SIMULATED, NODES = "trace.json", "stacks.json", "profile.json", "nodes.json"
 
 
 class Profiler(Protocol):

@@ -15,7 +15,7 @@ from bench.model.suite import Case
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.model.profile import Profile
+    from bench.model.profile import Profile, Range
     from bench.model.provenance import Provenance
 
 
@@ -144,6 +144,7 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     ``phase`` times a step and shows it in NVTX and in the progress, ``tell`` reports progress within a long step;
     ``scratch`` is empty and deleted afterwards, ``shared`` is for a backend's own caches and outlives the run (not when
     ``cold``). ``build`` counts independent builds of one model: only build 0 may use caches of an earlier build.
+    ``profiled``: runtimes that can (``Narrating``) write down which nodes they run, which takes time.
     """
 
     device: str
@@ -158,6 +159,7 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     replicate: int = 0
     build: int = 0
     shared: Path | None = None
+    profiled: bool = False
     tell: Callable[[str], None] = lambda text: None
 
 
@@ -184,6 +186,17 @@ class Modular(Protocol):
 
     def modules(self) -> Mapping[str, Any]:
         """The torch modules below the model by their paths; empty where a call runs none of them."""
+        ...
+
+
+@runtime_checkable
+class Narrating(Protocol):
+    """A prepared model whose runtime writes down the nodes that it runs, if its context is ``profiled``."""
+
+    def nodes(self) -> Sequence[Range]:
+        """End the record, and read it: for each node a range of kind ``layer`` with its name, and in it one of kind
+        ``operator`` with its type; times in ns since 1970. Later calls run without a record.
+        """
         ...
 
 

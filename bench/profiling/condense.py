@@ -17,7 +17,7 @@ Work = TypeVar("Work", Kernel, Copy)
 _SMALL = 0.001
 _BLIND = (
     "more than half of the time is in no operator that the profiler sees: it is Python's, or that of a runtime that "
-    "reports none, as ONNX Runtime and packages of AOTInductor do"
+    "reports none, as packages of AOTInductor do"
 )
 
 

@@ -37,23 +37,29 @@ class _Event(msgspec.Struct):
 
 
 class _Trace(msgspec.Struct, rename="camel"):
-    """What of a trace is read. ``schema_version`` is Kineto's."""
+    """What of a trace is read. ``schema_version`` is Kineto's, ``base_time_nanoseconds`` (since 1970) what is zero."""
 
     trace_events: list[_Event] | None = None
     schema_version: int | None = None
+    base_time_nanoseconds: int = 0
 
 
-def read(path: Path, *, stacks: Path | None = None, case: str = "", label: str = "") -> Profile:
-    """The profile of a trace; ``stacks`` is another one of the same calls, recorded with Python's frames.
+def read(
+    path: Path, *, stacks: Path | None = None, nodes: Path | None = None, case: str = "", label: str = ""
+) -> Profile:
+    """The profile of a trace; ``stacks`` is another one of the same calls, recorded with Python's frames, ``nodes`` the
+    ranges of the nodes that a runtime ran, on the clock of the day.
 
     CaseError for a file that is empty or cut off, no trace of Kineto's, or has no iteration of trtbench's.
     """
-    events = _events(path)
+    events, base = _events(path)
     origin = min((event.ts for event in events), default=0.0)
     spans = _ranges(events, origin)
     if not any(each.kind == "iteration" for each in spans):
         what = "the trace has no iterations of trtbench's: it was made by another program, or cut off"
         raise CaseError(what, where=path.name, fix=_AGAIN)
+    if nodes is not None and nodes.exists():
+        spans = _with_nodes(spans, nodes, base + round(origin * _NS_PER_US))
     launches, calls = _calls(events, origin)
     if stacks is not None and stacks.exists():
         calls = _with_stacks(calls, spans, stacks)
@@ -70,8 +76,8 @@ def read(path: Path, *, stacks: Path | None = None, case: str = "", label: str =
     )
 
 
-def _events(path: Path) -> list[_Event]:
-    """The events of a file that have a duration."""
+def _events(path: Path) -> tuple[list[_Event], int]:
+    """The events of a file that have a duration, and its zero, ns since 1970."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -88,7 +94,8 @@ def _events(path: Path) -> list[_Event]:
         raise CaseError(
             "no trace of torch.profiler: it lacks traceEvents or schemaVersion", where=path.name, fix=_AGAIN
         )
-    return [event for event in trace.trace_events if event.ph == "X" and event.cat != "Trace"]
+    events = [event for event in trace.trace_events if event.ph == "X" and event.cat != "Trace"]
+    return events, trace.base_time_nanoseconds
 
 
 def _ns(microseconds: float, origin: float) -> int:
@@ -116,6 +123,27 @@ def _ranges(events: Iterable[_Event], origin: float) -> tuple[Range, ...]:
         start, end = _span(event, origin)
         several.append(Range(name=name, kind=kind, start=start, end=end, thread=_thread(event)))
     return tuple(sorted(several, key=lambda each: (each.start, -each.end)))
+
+
+def _with_nodes(spans: Sequence[Range], path: Path, zero: int) -> tuple[Range, ...]:
+    """With the nodes that ran within an iteration, on its thread. ``zero`` is the ns since 1970 that ``spans`` count
+    from. CaseError if none did: then the clocks differ.
+    """
+    iterations = [each for each in spans if each.kind == "iteration"]
+    starts = [each.start for each in iterations]
+    added = []
+    everything = msgspec.json.decode(path.read_bytes(), type=list[Range])
+    for node in everything:
+        start, end = node.start - zero, node.end - zero
+        place = bisect.bisect_right(starts, start) - 1
+        if place >= 0 and end <= iterations[place].end:
+            thread = iterations[place].thread
+            added.append(msgspec.structs.replace(node, start=start, end=end, thread=thread))
+    if everything and not added:
+        what = "none of the nodes that the runtime wrote down lies in an iteration: its clock is another one"
+        raise CaseError(what, where=path.name, fix=_AGAIN)
+    # Of equal bounds layers come before operators, which lie in them.
+    return tuple(sorted((*spans, *added), key=lambda each: (each.start, -each.end, each.kind == "operator")))
 
 
 def _calls(events: Iterable[_Event], origin: float) -> tuple[dict[int, int], tuple[HostCall, ...]]:
@@ -221,7 +249,7 @@ def _with_stacks(calls: tuple[HostCall, ...], spans: Sequence[Range], path: Path
 
     Where the iterations make other calls, those of one name are matched by their number as far as they go.
     """
-    events = _events(path)
+    events, _ = _events(path)
     origin = min((event.ts for event in events), default=0.0)
     known = _stacks_by_name(_calls(events, origin)[1], _ranges(events, origin))
     stacked = list(calls)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bench.measure.profilers import STACKS, TRACE
+from bench.measure.profilers import NODES, STACKS, TRACE
 from bench.model.profile import Profile, Tool
 from bench.model.seam import Missing
 from bench.profiling import kineto
@@ -50,8 +50,9 @@ class Torch:
         return ()
 
     def read(self, folder: Path, case: str, label: str, log: str) -> Profile:
-        """The Chrome trace, with the stacks of the second one."""
-        return kineto.read(folder / TRACE, stacks=folder / STACKS, case=case, label=label)
+        """The Chrome trace, with the stacks of the second one, and the nodes that a runtime wrote down."""
+        stacks, nodes = folder / STACKS, folder / NODES
+        return kineto.read(folder / TRACE, stacks=stacks, nodes=nodes, case=case, label=label)
 
     def raw(self, folder: Path) -> Sequence[Path]:
         """Chrome traces."""

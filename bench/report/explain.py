@@ -69,7 +69,7 @@ def markdown(explanation: Explanation, *, most: int = MOST) -> str:
 
 def json(explanation: Explanation) -> str:
     """One object: ``schema``, ``same``, the sides ``a`` and ``b`` with units and gaps, ``difference`` (ns, B - A),
-    ``by``, ``totals`` of the causes, ``parts`` (largest difference first) and ``notes``.
+    ``by``, ``gaps``, ``totals`` of the causes, ``parts`` (largest difference first) and ``notes``.
     """
     whole = {
         "schema": JSON_SCHEMA,
@@ -78,6 +78,7 @@ def json(explanation: Explanation) -> str:
         "difference": explanation.difference,
         "same": explanation.same,
         "by": explanation.by,
+        "gaps": explanation.gaps,
         "totals": [{"kind": kind, "ns": ns, "parts": count} for kind, ns, count in explanation.totals],
         "parts": [{**document.full(part), "difference": part.difference} for part in explanation.parts],
         "notes": explanation.notes,

@@ -59,7 +59,7 @@ _FIXES = {
     "onednn_allowed": "the same builds and variables of PyTorch for all toolchains",
     "threads": "threads: N of onnxruntime, or OMP_NUM_THREADS for all",
     "flags": "the same variables in `env` of each toolchain",
-    "cudnn_benchmark": "set torch.backends.cudnn.benchmark alike in each model's code",
+    "cudnn_benchmark": "cudnn_search: heuristic of onnxruntime, or torch.backends.cudnn.benchmark in each model's code",
     "autotune_cache": "--cold for all, or once more with the caches that this run has filled",
     "timing_cache": "--cold for all, or once more with the cache that this run has filled",
     "optimization_level": "optimization_level: N alike for each backend that builds engines",
@@ -69,6 +69,8 @@ _FIXES = {
     "recompiles": "dynamic: false, or inputs of one shape; TORCH_LOGS=recompiles shows each",
     "frames_skipped": "fullgraph: true shows what is not compiled",
     "fallback_nodes": "another opset or version that has these operators; of torch_tensorrt also min_block_size: 1",
+    "graph_program": "trtbench profile both and explain them; look for what in the model asks whether it is captured, "
+    "as the masks of transformers do",
     "engine": "strongly_typed: true (TensorRT 10.0 or later), or a network whose layers have the precision",
 }
 
@@ -247,6 +249,10 @@ _HAPPENED: dict[Kind, Callable[[Mapping[str, Any], str], str]] = {
     "higher_precision": lambda f, who: (
         f"{f['layers']} of {cells.count(f['of'], 'layer')} run in "
         f"{' and '.join(f['precisions'])}, more than asked, in {who}"
+    ),
+    "graph_program": lambda f, who: (
+        f"a CUDA graph that is another program than the one without it: {who}, up to {f['ratio']:.2f} times as long on "
+        "the GPU"
     ),
 }
 

@@ -290,6 +290,8 @@ def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
     case, backend = job.case, base.load(job.case.backend)
     inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
     context = _context(job, case, inputs, log, Path(job.scratch), job.artifacts)
+    narrated = job.tool == "torch"  # on whose axis of time the nodes of a runtime can be put
+    context = msgspec.structs.replace(context, profiled=narrated)
     profiler = profilers.profiler(job.tool, job.device, backend, case)
     profiler.early()
     recorded = provenance.recorded(backend, Path(job.out))
@@ -299,7 +301,7 @@ def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
             prepared.lanes(1)[0].read()
         end = profiled.profile(
             prepared, case, job.policy, profiler, context.clock, log, Path(job.out),
-            iterations=job.iterations, modules=job.modules, driver=_driver(job.device, backend),
+            iterations=job.iterations, modules=job.modules, narrated=narrated, driver=_driver(job.device, backend),
         )  # fmt: skip
     return jobs.Profiled(unprofiled_ns=end.unprofiled_ns, tool_version=end.tool_version, notes=end.notes)
 

@@ -37,6 +37,8 @@ Exporter = Literal["dynamo", "legacy"]
 # What the manifest of a file says that nothing here has exported.
 _NO_EXPORTER = "none"
 MODEL = "model.onnx"
+# Where the model lies in what is exported (``positional``): the outermost module in the scopes of nodes.
+WRAPPER = "model"
 # A protobuf message ends at 2 GiB; larger models keep their weights in a file beside it.
 _INSIDE = 1_800_000_000
 # The types that NumPy has, of inputs and outputs.

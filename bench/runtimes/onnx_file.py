@@ -209,26 +209,34 @@ class _Reader:
         return _whole(fields[1]) if 1 in fields else _text(fields[2]) if 2 in fields else ""
 
     def _fields(self, view: memoryview) -> Iterator[_Field]:
-        """The numbers and values of a message: integers, and views of what has a length. ValueError if it is cut."""
-        position = 0
-        while position < len(view):
-            tag, position = _varint(view, position)
-            kind = tag & 7
-            if kind == 0:
-                value, position = _varint(view, position)
-                yield tag >> 3, value
-            elif kind == 2:
-                size, position = _varint(view, position)
-                if position + size > len(view):
-                    raise ValueError("it is cut short")
-                part = view[position : position + size]
-                self._views.append(part)
-                position += size
-                yield tag >> 3, part
-            elif kind in (1, 5):
-                position += 8 if kind == 1 else 4
-            else:
-                raise ValueError("it is no protobuf message")
+        for number, value in fields(view):
+            if not isinstance(value, int):
+                self._views.append(value)
+            yield number, value
+
+
+def fields(view: memoryview) -> Iterator[_Field]:
+    """The numbers and values of a protobuf message: integers, and views of what has a length. ValueError if it is cut
+    short.
+    """
+    position = 0
+    while position < len(view):
+        tag, position = _varint(view, position)
+        kind = tag & 7
+        if kind == 0:
+            value, position = _varint(view, position)
+            yield tag >> 3, value
+        elif kind == 2:
+            size, position = _varint(view, position)
+            if position + size > len(view):
+                raise ValueError("it is cut short")
+            part = view[position : position + size]
+            position += size
+            yield tag >> 3, part
+        elif kind in (1, 5):
+            position += 8 if kind == 1 else 4
+        else:
+            raise ValueError("it is no protobuf message")
 
 
 def _varint(view: memoryview, position: int) -> tuple[int, int]:

@@ -134,6 +134,32 @@ def test_launch_gaps_name_how_each_side_is_issued() -> None:
     assert first(explanation).text.endswith("A issues 2 kernels one by one, B replays 2 kernels as a CUDA graph")
 
 
+def test_gaps_may_be_what_the_time_without_a_profiler_leaves_for_them() -> None:
+    """30 us of kernels each: 70 us of gaps become 10 in A, 20 become 0 in B, whose kernels alone take longer."""
+    a = kernels(("sgemm", 30), gap_us=70, unprofiled_us=40)
+    b = kernels(("sgemm", 30), gap_us=20, unprofiled_us=25)
+    assert explain(a, b).difference == -50 * US
+    scaled = explain(a, b, gaps="unprofiled")
+    assert (scaled.a.window, scaled.b.window, scaled.gaps) == (40 * US, 30 * US, "unprofiled")
+    assert [(part.name, part.difference) for part in scaled.parts if part.difference] == [("launch", -10 * US)]
+    assert scaled.a.units == a.units
+    assert "A takes 40.0 us without a profiler: its gaps are 10.0 us in place of 70.0 us" in scaled.notes
+    assert "its kernels and copies alone take 5.00 us longer" in scaled.notes[1]
+    without = kernels(("sgemm", 30), unprofiled_us=40)
+    assert explain(without, without, gaps="unprofiled").same
+
+
+def test_gaps_that_cannot_be_told_are_refused() -> None:
+    known, unknown = kernels(("sgemm", 9), gap_us=3, unprofiled_us=10), kernels(("sgemm", 9), gap_us=3)
+    with pytest.raises(UsageError, match="does not say how long it takes without a profiler"):
+        explain(known, unknown, gaps="unprofiled")
+    timed = engine(layer("/a/Conv", 5))
+    with pytest.raises(UsageError, match="has no gaps: its layers"):
+        explain(timed, timed, gaps="unprofiled")
+    with pytest.raises(UsageError, match="gaps are profiled or unprofiled, not 'none'"):
+        explain(known, known, gaps="none")
+
+
 def test_an_engine_of_which_layers_were_timed_has_no_known_gaps() -> None:
     explanation = explain(kernels((CONV, 9, "l"), gap_us=40), engine(layer("/l/Conv", 9), label="net/trt/fp16/batch=1"))
     assert "B is an engine whose layers were timed, and no gaps between them" in first(explanation).text

@@ -304,6 +304,42 @@ def test_a_committed_run_tells_what_graphs_do_to_inductors_times() -> None:
     assert 1.09 < min(at_gpu) < max(at_gpu) < 1.18
 
 
+def test_a_graph_that_keeps_the_gpu_busy_for_longer_is_another_program() -> None:
+    def taking(plain: float, captured: float, **fields: Any) -> list[Finding]:
+        cases = [case("bert", "eager", "fp16", **fields), case("bert", "eager", "fp16", cuda_graph=True, **fields)]
+        facts = [graphs("none"), graphs("harness")]
+        records = [
+            measured(of, ms, replicate, gpu=True, **told)
+            for of, told, ms in zip(cases, facts, (plain, captured), strict=True)
+            for replicate in range(3)
+        ]
+        return [each for each in lint(make(cases, records)) if each.kind == "graph_program"]
+
+    (finding,) = taking(2.0, 5.0)
+    assert sides(finding) == [((), ("eager graph",))]
+    assert finding.figures["ratio"] == pytest.approx(2.5, rel=0.01)
+    assert [(each.boundary, each.a_value) for each in finding.effects] == [("gpu", "captured")]
+    assert finding.boundaries == ("gpu", "latency", "throughput")
+    assert taking(2.0, 1.9) == taking(2.0, 2.1) == []
+
+
+def test_committed_runs_of_bert_have_another_program_in_its_graph_and_those_of_resnets_have_not() -> None:
+    (finding,) = (each for each in lint(committed("20261128T174351Z-devices")) if each.kind == "graph_program")
+    assert 2.3 < finding.figures["ratio"] < 2.4
+    cases = {each.id: each.label for each in committed("20261128T174351Z-devices").header.cases}
+    assert {cases[case].partition("/")[0] for case in finding.cases} == {"bert", "distilbert"}
+
+
+def test_algorithms_that_one_runtime_times_and_another_does_not_are_a_finding() -> None:
+    eager = (case("resnet18", "eager", "fp16"), {"cudnn_benchmark": False})
+    searched = (case("resnet18", "onnxruntime", "fp16"), {"cudnn_search": "exhaustive"})
+    (finding,) = findings(eager, searched)
+    assert (finding.kind, finding.key, finding.option) == ("autotune", "cudnn_benchmark", "cudnn_search: heuristic")
+    assert sorted(sides(finding)) == [(("off",), ("eager",)), (("on",), ("onnxruntime",))]
+    assert findings(eager, (searched[0], {"cudnn_search": "heuristic"})) == []
+    assert findings(eager, (searched[0], {})) == []
+
+
 def test_the_page_on_fairness_lists_every_kind() -> None:
     page = (RESULTS.parent / "docs" / "fairness.md").read_text()
     missing = [kind for kind in get_args(Kind) if f"`{kind}`" not in page.partition("## Findings")[2]]

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +21,12 @@ from hypothesis import strategies as st
 
 import bench as package
 from bench import tensors
+from bench.analysis import explain_names
 from bench.backends import base
 from bench.errors import CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model.suite import Input, Range
 from bench.runtimes import memory, onnx
+from tests.backends import zoo
 from tests.backends.kit import Bench
 from tests.runtimes.trt.runtime_standin import Cuda, Steps
 
@@ -139,6 +142,28 @@ def test_a_file_for_tf32_is_the_file_for_fp32(bench: Bench) -> None:
     assert export != ORT.stages(bench.case("onnxruntime", options={"opset": 20}))[1]
 
 
+@pytest.mark.parametrize("exporter", ["dynamo", "legacy"])
+def test_nodes_that_it_runs_have_the_modules_of_the_model(bench: Bench, exporter: str) -> None:
+    case = bench.case("onnxruntime", options={"exporter": exporter})
+    with bench.prepared(case, profiled=True) as prepared:
+        (lane,) = prepared.lanes(1)
+        before = time.time_ns()
+        lane.call()
+        after = time.time_ns()
+        nodes = prepared.nodes()
+        lane.call()  # goes on without a record
+    assert nodes
+    assert all(before - 1_000_000 <= node.start <= node.end <= after + 1_000_000 for node in nodes)
+    types = [node.name for node in nodes if node.kind == "operator"]
+    assert any(name.startswith("Conv") for name in types)
+    paths = [name.path for node in nodes if node.kind == "layer" for name in explain_names.parse(node.name).names]
+    torch_paths = {path for path, _ in zoo.net().named_modules()}
+    assert paths
+    assert set(paths) <= torch_paths | {"."}
+    with bench.prepared(case) as prepared:
+        assert prepared.nodes() == ()
+
+
 def test_an_opset_that_is_asked_for_is_the_one_in_the_file(bench: Bench) -> None:
     case = bench.case("onnxruntime", options={"opset": 20, "threads": 1, "graph_optimization": "basic"})
     with bench.prepared(case) as prepared:
@@ -181,12 +206,15 @@ def test_what_one_exporter_cannot_take_is_told_with_the_other(bench: Bench, expo
 class OnHost(ort.InferenceSession):  # type: ignore[misc]
     """The CPU provider under the CUDA provider's name, on the memory of ``Cuda``, which is the host's.
 
-    ``on_cpu`` are the operators that the provider leaves to the CPU's.
+    ``on_cpu`` are the operators that the provider leaves to the CPU's, ``asked`` the providers with options of the
+    latest one.
     """
 
     on_cpu: tuple[str, ...] = ()
+    asked: tuple[tuple[str, dict[str, str]], ...] = ()
 
     def __init__(self, path: str, settings: Any, providers: list[Any]) -> None:
+        OnHost.asked = tuple(each for each in providers if isinstance(each, tuple))
         super().__init__(path, settings, providers=["CPUExecutionProvider"])
 
     def get_providers(self) -> list[str]:
@@ -240,9 +268,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch, steps: Steps) -> Cuda:
 
 
 @contextlib.contextmanager
-def on_gpu(bench: Bench) -> Iterator[Any]:
+def on_gpu(bench: Bench, **fields: Any) -> Iterator[Any]:
     """The small network, loaded for the first GPU."""
-    case = bench.case("onnxruntime")
+    case = bench.case("onnxruntime", **fields)
     context = Bench(bench.root, device="cuda:0").context(case, bench.artifacts(case))
     with ORT.prepare(case, base.options_of(ORT, case), context) as prepared:
         yield prepared
@@ -273,6 +301,22 @@ def test_nodes_that_the_cpu_runs_in_a_row_of_cuda_are_counted_with_their_operato
     with on_gpu(bench) as prepared:
         report = prepared.fairness()
     assert (report["fallback_nodes"], report["fallback_ops"]) == (2, ["Conv", "Gemm"])
+    assert "cudnn_search" not in report  # the provider runs no convolution
+
+
+@pytest.mark.parametrize(("options", "search"), [({}, "exhaustive"), ({"cudnn_search": "heuristic"}, "heuristic")])
+def test_how_algorithms_of_convolutions_are_chosen_is_asked_for_and_recorded(
+    bench: Bench, gpu: Cuda, options: dict[str, Any], search: str
+) -> None:
+    with on_gpu(bench, options=options) as prepared:
+        assert prepared.fairness()["cudnn_search"] == search
+    assert dict(OnHost.asked)["CUDAExecutionProvider"]["cudnn_conv_algo_search"] == search.upper()
+
+
+def test_the_search_of_the_cuda_provider_is_no_option_on_a_cpu(bench: Bench) -> None:
+    case = bench.case("onnxruntime", options={"cudnn_search": "heuristic"})
+    assert ORT.unsupported(case, "cpu") == "cudnn_search is of the CUDA provider"
+    assert ORT.unsupported(case, "cuda:0") is None
 
 
 def test_a_row_of_cuda_in_which_all_runs_on_the_cpu_is_unsupported(

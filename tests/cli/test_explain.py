@@ -52,6 +52,13 @@ def test_other_forms(trtbench: Trtbench, printed: Path) -> None:
     assert trtbench.out.startswith("A  whole/tensorrt/fp16/batch=1")
 
 
+def test_layers_have_no_gaps_to_scale(trtbench: Trtbench, printed: Path) -> None:
+    arguments = ("explain", f"{printed}:whole", "tapped", "--across", "model", "--gaps", "unprofiled")
+    assert trtbench(*arguments) == 2
+    assert "has no gaps" in trtbench.err
+    assert "leave --gaps out" in trtbench.err
+
+
 def test_the_function_returns_what_the_command_prints(printed: Path) -> None:
     explanation = bench.explain(f"{printed}:whole", "tapped", across="model")
     assert explanation.difference == 55_000

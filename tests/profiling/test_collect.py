@@ -156,7 +156,7 @@ def test_the_api_knows_its_tools(fake_suite: Suite, tmp_path: Path) -> None:
 
 @pytest.mark.torch
 @pytest.mark.long
-def test_every_pytorch_backend_is_profiled_on_a_cpu(trtbench: Trtbench, tmp_path: Path) -> None:
+def test_every_backend_is_profiled_on_a_cpu(trtbench: Trtbench, tmp_path: Path) -> None:
     (tmp_path / "zoo.py").write_text(
         "import torch\n\n\ndef net():\n"
         "    block = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU())\n"
@@ -166,16 +166,20 @@ def test_every_pytorch_backend_is_profiled_on_a_cpu(trtbench: Trtbench, tmp_path
     suite.write_text(
         "schema: 1\nname: cpu\ndevice: cpu\nmodels:\n  net:\n    factory: zoo.py:net\n"
         "    inputs: {input: {shape: [batch, 8], dtype: float32}}\n"
-        "matrix: {model: [net], backend: [eager, inductor, torchscript, aoti], batch: [2]}\n"
+        "matrix: {model: [net], backend: [eager, inductor, torchscript, aoti, onnxruntime], batch: [2]}\n"
     )
     assert trtbench("profile", suite, "--modules", "--format", "json") == 0
     cases = {each["label"].split("/")[1]: each["condensed"] for each in json.loads(trtbench.out)["cases"]}
-    assert cases.keys() == {"eager", "inductor", "torchscript", "aoti"}
+    assert cases.keys() == {"eager", "inductor", "torchscript", "aoti", "onnxruntime"}
     for condensed in cases.values():
         operators = {each["name"] for each in condensed["profile"]["ranges"] if each["kind"] == "operator"}
         assert operators
         assert len(condensed["parts"]) == len(condensed["profile"]["unprofiled_ns"]) == 10
     names = [each["name"] for each in cases["eager"]["profile"]["ranges"] if each["kind"] == "module"]
     assert names == ["0", "0.0", "0.1", "1"]
+    layers = [each["name"] for each in cases["onnxruntime"]["profile"]["ranges"] if each["kind"] == "layer"]
+    assert layers == ["/0.0/Gemm + /0.1/Relu", "/1/Gemm"]
     assert profiles.files(trtbench.store) == [document(trtbench)]
+    assert trtbench("explain", "net/eager", "net/onnxruntime", "--store", trtbench.store) == 0, trtbench.err
+    assert "no names of modules" not in trtbench.out
     assert str(tmp_path) not in document(trtbench).read_text()

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.analysis import attribution, host_calls, waterfall
 from bench.errors import CaseError
-from bench.model.profile import Profile
+from bench.model.profile import Profile, Range
 from bench.profiling import kineto
 
 BASE = 5030135573133.0  # us, as large as clocks make them
@@ -87,6 +88,38 @@ def test_the_number_of_a_node_is_what_kineto_tells_where_it_does(tmp_path: Path)
     kernel = event("kernel", "k", 60, 5, correlation=13, stream=7, **{"graph node id": 4711})
     profile = kineto.read(written(tmp_path / "t.json", [ITERATION, launch, kernel]))
     assert profile.kernels[0].node == 4711
+
+
+def nodes(path: Path, *spans: tuple[str, float, float]) -> Path:
+    """Nodes of a runtime by their start and end, us after BASE, on a thread of another name."""
+    several = [
+        Range(name=name, kind=kind, start=round((BASE + start) * 1000), end=round((BASE + end) * 1000), thread=99)
+        for name, start, end in spans
+        for kind in ("layer", "operator")
+    ]
+    path.write_bytes(msgspec.json.encode(several))
+    return path
+
+
+def test_nodes_of_a_runtime_are_ranges_around_what_it_launched(tmp_path: Path) -> None:
+    launched = [each for each in EVENTS if each.get("cat") in ("cuda_runtime", "cuda_driver", "kernel")]
+    trace = written(tmp_path / "trace.json", [ITERATION, *launched])
+    ran = nodes(
+        tmp_path / "nodes.json", ("warm", -50, -40), ("/a/Conv", 29, 36), ("/b/Relu", 39, 45), ("late", 99, 101)
+    )
+    profile = attribution.attribute(kineto.read(trace, nodes=ran))
+    assert {each.name for each in profile.ranges if each.kind == "layer"} == {"/a/Conv", "/b/Relu"}
+    assert {each.thread for each in profile.ranges} == {1}
+    named = {kernel.name: (kernel.module, kernel.operator) for kernel in profile.kernels}
+    assert named["conv_kernel"] == ("/a/Conv", "/a/Conv")
+    assert named["triton_poi_fused_0"] == ("/b/Relu", "/b/Relu")
+    assert named["node_a"] == ("", "")
+
+
+def test_nodes_of_another_clock_are_refused(tmp_path: Path) -> None:
+    trace = written(tmp_path / "trace.json", EVENTS)
+    with pytest.raises(CaseError, match="its clock is another one"):
+        kineto.read(trace, nodes=nodes(tmp_path / "nodes.json", ("/a/Conv", 5000, 5010)))
 
 
 def frame(name: str, start: float, dur: float, own: int, parent: int | None) -> dict[str, Any]:
