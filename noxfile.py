@@ -1,6 +1,7 @@
 """Sessions: bench and profile run a suite, asv commits; lint, tests, long are the gate; gpu, selfbench report."""
 
 import pathlib
+import platform
 import shutil
 
 import nox
@@ -17,6 +18,7 @@ BINDINGS = (
     "tensorrt-bindings==8.6.1",
     "tensorrt-cu13-bindings==10.16.1.11",
     "tensorrt-cu13-bindings==11.4.0.106",
+    "tensorrt-rtx-cu13-bindings==1.7.1.116",
     "torch-tensorrt==2.11.0",
 )
 # Checks pages for readers who cannot see them.
@@ -45,7 +47,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="long")
 def long_tests(session: nox.Session) -> None:
-    """What takes minutes: compilers, hundreds of kills, whole models, the wheel."""
+    """What takes minutes: compilers, hundreds of kills, whole models, the wheel; TensorRT-RTX's builder on x86-64."""
+    if platform.machine() == "x86_64":
+        session.install(*CONSTRAINTS, "tensorrt-rtx-cu13")
     _pytest(session, *PARALLEL, "-m", "long and not gpu", "--hypothesis-profile", "long", env=_axe(session))
 
 

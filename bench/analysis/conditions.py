@@ -17,6 +17,7 @@ Kind = Literal[
     "onednn",
     "threads",
     "autotune",
+    "kernel_cache",
     "optimization_level",
     "graphs_skipped",
     "graph_breaks",
@@ -36,6 +37,7 @@ _ODD = (AttributeError, LookupError, TypeError, ValueError)
 CAPTURED, _NOT_CAPTURED = "captured", "not captured"
 _COPIED, _IN_PLACE = "copied in each call", "read in place"
 _ANEW, _EARLIER = "timed for this build", "taken from earlier timings"
+_COMPILED, _LOADED = "compiled by this process", "compiled by an earlier process"
 _LEVEL = "optimization_level"
 _THREAD_FLAGS = ("OMP_", "MKL_", "KMP_", "GOMP_", "OPENBLAS_")
 
@@ -173,6 +175,11 @@ def _cudnn(subject: Subject) -> tuple[str, ...]:
     return tuple("on" if each else "off" for each in (*subject.facts.get("cudnn_benchmark", ()), *timed))
 
 
+def _runtime_cache(subject: Subject) -> tuple[str, ...]:
+    """Of TensorRT-RTX's kernels, which are compiled on the GPU; without a cache each process compiles its own."""
+    return tuple(dict.fromkeys(_LOADED if value == "warm" else _COMPILED for value in _texts(subject, "runtime_cache")))
+
+
 def _plain(key: str) -> Callable[[Subject], tuple[str, ...]]:
     return lambda subject: _texts(subject, key)
 
@@ -197,6 +204,7 @@ CONDITIONS = (
     Condition("autotune", "cudnn_benchmark", _cudnn, "cudnn_search: heuristic", axis=True),
     Condition("autotune", "autotune_cache", _autotune_cache),
     Condition("autotune", "timing_cache", _timing_cache),
+    Condition("kernel_cache", "runtime_cache", _runtime_cache),
     Condition("optimization_level", _LEVEL, _plain(_LEVEL), "optimization_level: 3", axis=True),
     Condition(
         "optimization_level", "graph_optimization", _plain("graph_optimization"), "graph_optimization: all", axis=True

@@ -17,6 +17,8 @@ from bench.model.suite import Boundary, Case
 # Whose times an effect is read from, and how many pairs are computed at most, as each may need a bootstrap.
 BOUNDARIES: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "latency")
 MOST = 8
+# Keys of conditions that processes of one case may differ in.
+_CACHES = ("autotune_cache", "timing_cache", "runtime_cache")
 # What two cases of one backend may differ in to show the effect of a condition: fields of a case, and keys of options.
 _VARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "tf32": (("precision",), ()),
@@ -63,7 +65,7 @@ def measured(
     if condition is None:
         return ()
     cases = tuple(cases)
-    pairs = _within(condition, [pools[case] for case in cases]) if key in ("autotune_cache", "timing_cache") else ()
+    pairs = _within(condition, [pools[case] for case in cases]) if key in _CACHES else ()
     if key in _VARIES:
         models = {pools[case].case.model for case in cases}
         pairs = _variants(condition, [p for p in pools.values() if p.case.model in models], subjects)

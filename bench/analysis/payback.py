@@ -20,7 +20,7 @@ from bench.model.suite import Boundary
 # Whose times are those of a request: the first that both sides have.
 _REQUEST: tuple[Boundary, ...] = ("latency", "gpu", "gpu_unheld")
 # Keys of the fairness report, `warm` where a compiler found earlier work in its own caches.
-_CACHES = ("code_cache", "autotune_cache", "timing_cache")
+_CACHES = ("code_cache", "autotune_cache", "timing_cache", "runtime_cache")
 _AHEAD = "prestart"
 _START = ("import", "load", "deserialize")
 _FIRST = "first_call"

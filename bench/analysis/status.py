@@ -1,7 +1,8 @@
-"""Whether a run succeeded: no case failed, all outputs are accurate."""
+"""Whether a run succeeded: no case failed, all outputs are accurate; and whether everything was built."""
 
 from __future__ import annotations
 
+from bench.model.build import BuildRun
 from bench.model.run import Run
 
 
@@ -24,3 +25,20 @@ def succeeded(run: Run, *, strict: bool = False) -> bool:
 def nothing_available(run: Run) -> bool:
     """Whether the run was tried and has no result, because every case lacks a package or a device."""
     return bool(run.records) and all(r.failure is not None and r.failure.kind == "Unavailable" for r in run.records)
+
+
+def all_built(run: BuildRun, *, strict: bool = False) -> bool:
+    """Whether no case failed; one that lacks a package or a device counts if ``strict``, or where nothing was made as
+    every case lacks one.
+    """
+    if nothing_to_build_with(run):
+        return False
+    failures = [case.failure for case in run.cases if case.failure is not None]
+    return not any(strict or failure.kind != "Unavailable" for failure in failures)
+
+
+def nothing_to_build_with(run: BuildRun) -> bool:
+    """Whether nothing was made, because every case that needs something lacks a package or a device."""
+    failures = [case.failure for case in run.cases if case.failure is not None]
+    made = any(case.stages for case in run.cases)
+    return bool(failures) and not made and all(failure.kind == "Unavailable" for failure in failures)

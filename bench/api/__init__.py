@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.api.building import all_built, build
 from bench.api.checkup import calibrate, doctor, selftest
 from bench.api.comparing import compare, confirm, duel, history, lint, matches
 from bench.api.profiles import Profiles, cases_of, explain, profile, read_profiles, waterfalls, write_trace
@@ -54,7 +55,9 @@ __all__ = [
     "Request",
     "Rescued",
     "Run",
+    "all_built",
     "benchmark",
+    "build",
     "calibrate",
     "cases",
     "cases_of",

@@ -157,7 +157,7 @@ class Fake:
         reference = Stage(name="reference", kind="fake-reference", producer="fake", key=key)
         if not case.options.get("tactics"):
             return [reference]
-        build_key = {"case": case.id}
+        build_key = {"case": case.id, "layers": 2 * len(case.inputs)}
         return [
             reference,
             Stage(
@@ -175,6 +175,10 @@ class Fake:
         """A copy and a tanh of each input, which take a tenth and nine tenths of a call."""
         key = {"options": case.options, "inputs": digest({name: spec.shape for name, spec in case.resolved.items()})}
         return Stage(name="layers", kind="fake-layers", producer="fake", key=key, toolchain=case.toolchain)
+
+    def layer_count(self, stage: Stage, folder: Path) -> int | None:
+        """Two for each input of a build's case, as ``layers`` has."""
+        return stage.key["layers"] if stage.kind == "fake-build" else None
 
     def profile(self, case: Case, iterations: int) -> Profile:
         """A GPU that copies, runs four kernels, and waits for the host once; or fails as ``fail_profile`` says."""

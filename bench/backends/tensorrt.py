@@ -16,9 +16,8 @@ from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import onnx, packages, shapes
 from bench.runtimes.torch import weights
-from bench.runtimes.trt import builder, execution, layers, versions
-
-Options = builder.Options
+from bench.runtimes.trt import builder, execution, layers, library
+from bench.runtimes.trt.options import Options
 
 
 class TensorRT:
@@ -80,9 +79,13 @@ class TensorRT:
             toolchain=case.toolchain,
         )
 
+    def layer_count(self, stage: Stage, folder: Path) -> int | None:
+        """The layers of the network that an engine was built from, before the builder fuses them."""
+        return builder.read_info(folder).layers if stage.kind == "engine" else None
+
     def preload(self, case: Case, suite_dir: Path) -> None:
         """Import TensorRT's bindings and load their libraries."""
-        versions.preload()
+        library.preload()
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """TensorRT's bindings, which load their libraries."""
@@ -110,13 +113,13 @@ class TensorRT:
 
 
 @contextlib.contextmanager
-def _open_engine(options: Options, context: Context) -> Iterator[tuple[versions.Api, Any, builder.BuildInfo]]:
+def _open_engine(options: Options, context: Context) -> Iterator[tuple[library.Api, Any, builder.BuildInfo]]:
     """TensorRT and the case's engine."""
     with context.phase("import"):
-        api = versions.open_api(builder.libraries(options, context.suite_dir), context.device)
+        api = library.open_api(builder.libraries(options, context.suite_dir), context.device)
     with context.phase("deserialize"):
         plan, info = builder.read(context.artifacts["build"])
-        engine = versions.deserialize(api, plan, host_code=info.version_compatible)
+        engine = library.deserialize(api, plan, host_code=info.version_compatible)
         del plan
     yield api, engine, info
 

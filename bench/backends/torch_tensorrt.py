@@ -20,7 +20,7 @@ from bench.runtimes.torch.session import own_warnings_filtered, torch_session
 from bench.runtimes.torchtrt import fx2trt, modules
 from bench.runtimes.torchtrt import settings as _compiler
 from bench.runtimes.torchtrt.settings import ModuleInfo, Options
-from bench.runtimes.trt import versions
+from bench.runtimes.trt import library
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ class TorchTensorRT(TorchBackend[Options]):
         """torch and TensorRT. Not torch_tensorrt: TensorRT needs its logger first."""
         import torch  # noqa: F401
 
-        versions.preload()
+        library.preload()
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """torch, the library of the case's factory where something is built, and TensorRT's bindings."""
@@ -101,7 +101,7 @@ class EnginePrepared(lane.TorchPrepared):
         self,
         case: Case,
         context: Context,
-        api: versions.Api,
+        api: library.Api,
         module: torch.nn.Module,
         info: ModuleInfo,
         *,
@@ -154,7 +154,7 @@ def _by_position(module: torch.nn.Module) -> lane.Run:
 
 
 def _build(
-    case: Case, options: Options, context: Context, api: versions.Api
+    case: Case, options: Options, context: Context, api: library.Api
 ) -> tuple[Any, dict[str, torch.Tensor], ModuleInfo]:
     """The compiled module, its example inputs and its description. Phases: load, export (not for fx), build."""
     with context.phase("load"):
@@ -188,7 +188,7 @@ def _build(
     return result, example, ModuleInfo(names=names, fairness=report, operators=operators)
 
 
-def _load_saved(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:
+def _load_saved(case: Case, options: Options, context: Context, api: library.Api) -> EnginePrepared:
     """The saved module. Phase: deserialize."""
     folder = context.artifacts["build"]
 
@@ -208,7 +208,7 @@ def _load_saved(case: Case, options: Options, context: Context, api: versions.Ap
     return EnginePrepared(case, context, api, module, info, again=again)
 
 
-def _compile_in_torch(case: Case, options: Options, context: Context, api: versions.Api) -> EnginePrepared:
+def _compile_in_torch(case: Case, options: Options, context: Context, api: library.Api) -> EnginePrepared:
     """The model under torch.compile, which builds engines in its first call. Phases: load, compile."""
     import torch._dynamo
 

@@ -28,7 +28,17 @@ from bench.system import scratch
 from bench.units import format_size
 
 # Imported for real, each in a process of its own: an installed package may still be broken.
-IMPORTS = ("torch", "torchvision", "transformers", "timm", "onnxruntime", "onnxscript", "tensorrt", "nvtx")
+IMPORTS = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "timm",
+    "onnxruntime",
+    "onnxscript",
+    "tensorrt",
+    "tensorrt_rtx",
+    "nvtx",
+)
 IMPORT_LIMIT_S = 120
 
 State = Literal["ready", "missing", "broken"]

@@ -14,6 +14,7 @@ from bench.cli.options import (
     Parser,
     add_progress,
     artifacts_options,
+    capabilities,
     common_options,
     devices,
     positive,
@@ -92,6 +93,28 @@ def _run(commands: Commands) -> None:
     run.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")
     add_progress(run, "auto", "live", "plain", "json")
     run.set_defaults(example="trtbench run suites/smoke.yaml")
+
+
+def _build(commands: Commands) -> None:
+    build = commands.add_parser(
+        "build",
+        parents=[selection_options(), artifacts_options(), common_options()],
+        help="make exports, engines and packages, and measure nothing: does a model still convert?",
+        epilog="exit codes: 0 all is built, or lacks a package or device (--strict counts that too); 1 a case failed, "
+        "or all of them lack a package or device; 2 bad input; 130 interrupted (what was made is in the cache).",
+    )
+    build.add_argument(
+        "--compute-capability",
+        type=capabilities,
+        metavar="8.9[,...]",
+        help="of the GPUs to build for, which need not be here; for backends that can",
+    )
+    build.add_argument("--strict", action="store_true", help="exit code 1 also when a package or device is not there")
+    build.add_argument("--verbose", action="store_true", help="also the logs of failures, and what was left out")
+    build.add_argument("--format", choices=("text", "json", "markdown"), default="text")
+    add_progress(build, "auto", "live", "plain")
+    # What is built says by itself how much it is.
+    build.set_defaults(example="trtbench build suites/smoke.yaml", quick=False, replicates=None, yes=True)
 
 
 def _show(commands: Commands) -> None:
@@ -178,7 +201,7 @@ def _schema(commands: Commands) -> None:
 
 # Each adds one command, in the order of --help.
 _COMMANDS = (
-    _run, _show, comparing.compare, comparing.duel, comparing.calibrate, comparing.history, comparing.report, _runs,
-    _list, profiling.layers, profiling.profile, profiling.kernels, profiling.trace, profiling.explain, _doctor,
+    _run, _build, _show, comparing.compare, comparing.duel, comparing.calibrate, comparing.history, comparing.report,
+    _runs, _list, profiling.layers, profiling.profile, profiling.kernels, profiling.trace, profiling.explain, _doctor,
     _selftest, _schema,
 )  # fmt: skip

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
-from bench.cli import comparing, duel, output, profile, report, typed, waterfall
+from bench.cli import build, comparing, duel, output, profile, report, typed, waterfall
 from bench.cli.arguments import parse
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
     from bench.errors import BenchError
     from bench.report import escape
 
-    if arguments.command in ("run", "calibrate", "list", "layers", "profile", "duel"):
+    if arguments.command in ("run", "build", "calibrate", "list", "layers", "profile", "duel"):
         from bench import api
 
         api.import_runner()
@@ -389,6 +389,7 @@ def _print_times(run: Run) -> None:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
+    "build": build.build,
     "show": _show,
     "compare": comparing.compare,
     "calibrate": comparing.calibrate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeAlias
 
@@ -212,6 +213,15 @@ def workers(text: str) -> int | None:
 def devices(text: str) -> int | str:
     """A number of devices, or ``all``."""
     return text if text == "all" else positive(text)
+
+
+def capabilities(text: str) -> tuple[str, ...]:
+    """``8.6,8.9`` -> ("8.6", "8.9")."""
+    several = tuple(each.strip() for each in text.split(","))
+    for each in several:
+        if not re.fullmatch(r"[1-9]\d?\.\d", each):
+            raise argparse.ArgumentTypeError(f"{each!r} is no compute capability, e.g. 8.9")
+    return several
 
 
 def positive(text: str) -> int:

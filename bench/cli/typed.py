@@ -72,6 +72,8 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
         raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
     if request.device_missing:
         what = "the plan is that of a CUDA device: only a run tells whether it has the memory and each precision"
+        if arguments.command == "build":
+            what = "what can be made without it is built"
         output.complain(f"trtbench: note: {escape.line(request.device_missing)}\n  {what}")
     # A run on a real backend says so by itself, and in its rows.
     only_planned = arguments.command == "list" or getattr(arguments, "dry_run", False) or arguments.backend == "fake"

@@ -4,6 +4,11 @@
 TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-bindings")
 # What the newer of those are made of.
 TENSORRT_BINDINGS = ("tensorrt-cu12-bindings", "tensorrt-cu13-bindings")
+# TensorRT-RTX, and what it is made of.
+TENSORRT_RTX = (
+    "tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu12-bindings", "tensorrt-rtx-cu12-libs",
+    "tensorrt-rtx-cu13", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs",
+)  # fmt: skip
 
 # The commands for modules that are not installed by their own name.
 _COMMANDS = {
@@ -12,6 +17,7 @@ _COMMANDS = {
     "onnxruntime": "pip install onnxruntime  (or onnxruntime-gpu)",
     "pynvml": "pip install nvidia-ml-py",
     "tensorrt": "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT",
+    "tensorrt_rtx": "pip install tensorrt-rtx-cu13  (Linux on x86-64)",
     "torchvision": "install the torchvision that belongs to your torch build: pytorch.org/get-started",
     "torch_tensorrt": "pip install torch-tensorrt",
 }

@@ -56,7 +56,8 @@ class Stage(Data, frozen=True, kw_only=True):
 
     ``key`` holds every part of the case that can change the payload; the runner adds library versions (``libraries``),
     the model's source, the contents of ``files`` (paths beside the suite), the device where ``per_device``, and which
-    of several independent builds this is where ``per_build``. ``needs`` names stages of this case made before.
+    of several independent builds this is where ``per_build``. What is not ``per_device`` can be made without a GPU: it
+    is then made with the device ``cpu``. ``needs`` names stages of this case made before.
     ``times_kernels_on`` are the kinds of device (``cpu``, ``cuda``) on which making it times kernels to choose among
     them: there it is made alone.
     """
@@ -215,6 +216,28 @@ class Layered(Protocol):
 
     def layers(self, case: Case) -> Stage:
         """The stage, after those of ``stages``, that times every layer in a pass of its own."""
+        ...
+
+
+@runtime_checkable
+class BuildsForCapabilities(Protocol):
+    """A backend whose options name the compute capabilities of the GPUs that it builds for."""
+
+    def for_capabilities(self, case: Case, capabilities: Sequence[str]) -> Case:
+        """``case`` with the options by which it is built for GPUs of each of ``capabilities`` (``8.9``). UsageError for
+        one that the backend does not know, unless only its builder can tell, which then refuses it.
+        """
+        ...
+
+
+@runtime_checkable
+class CountsLayers(Protocol):
+    """A backend whose artifacts tell how many layers they have."""
+
+    def layer_count(self, stage: Stage, folder: Path) -> int | None:
+        """The number of layers of the artifact of ``stage`` in ``folder``; None for a stage that has none. Read without
+        the runtime.
+        """
         ...
 
 

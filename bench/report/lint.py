@@ -43,6 +43,7 @@ _SUBJECTS = {
     "cudnn_benchmark": "cuDNN's algorithms chosen by timing",
     "autotune_cache": "Inductor's choice of kernels",
     "timing_cache": "TensorRT's choice of tactics",
+    "runtime_cache": "TensorRT-RTX's kernels",
     "optimization_level": "TensorRT's optimization level",
     "graph_optimization": "ONNX Runtime's graph optimization",
 }
@@ -62,6 +63,7 @@ _FIXES = {
     "cudnn_benchmark": "cudnn_search: heuristic of onnxruntime, or torch.backends.cudnn.benchmark in each model's code",
     "autotune_cache": "--cold for all, or once more with the caches that this run has filled",
     "timing_cache": "--cold for all, or once more with the cache that this run has filled",
+    "runtime_cache": "--cold for all, or once more with the kernels that this run has compiled",
     "optimization_level": "optimization_level: N alike for each backend that builds engines",
     "graph_optimization": "graph_optimization: all",
     "graphs_skipped": "what the reasons name; or mode: default and cuda_graph: on",

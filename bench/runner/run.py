@@ -10,6 +10,7 @@ import bench
 from bench import store
 from bench.backends import base
 from bench.machine import environment
+from bench.machine.environment import Device
 from bench.model.events import Started
 from bench.model.run import Environment, Failure, Header
 from bench.model.seam import Stage
@@ -24,18 +25,20 @@ from bench.suite.reader import locate, place_of_toolchain
 from bench.system import repository
 
 
-def _environment(request: Request) -> Environment:
-    """The environment that a request runs in; simulated backends need no device."""
+def _environment(request: Request, device: Device) -> Environment:
+    """The environment that a request runs in on ``device``; simulated backends need none."""
     backends = {case.backend for case in request.plan.cases}
     simulated = any(base.load(name).simulated for name in backends)
-    return environment.describe("fake" if simulated else request.device, base.distributions_of(sorted(backends)))
+    return environment.describe("fake" if simulated else device, base.distributions_of(sorted(backends)))
 
 
-def new_session(request: Request, on_event: OnEvent, kind: type[Session] = Session) -> Session:
-    """A session of a ``kind`` with the header of a new run."""
+def new_session(
+    request: Request, on_event: OnEvent, kind: type[Session] = Session, *, device: Device | None = None
+) -> Session:
+    """A session of a ``kind`` with the header of a new run, on ``device`` in place of the request's."""
     suite, plan, settings = request.suite, request.plan, request.settings
     refuse_other_than_text(Path(suite.path).resolve(), settings)
-    here = _environment(request)
+    here = _environment(request, device or request.device)
     used = {name: suite.toolchains[name] for name in toolchains.foreign(plan.cases)}
     header = Header(
         run="",

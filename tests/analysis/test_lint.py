@@ -166,6 +166,27 @@ def test_processes_of_one_case_that_timed_kernels_anew_or_not_show_the_effect() 
     assert all(1.9 < each.ratio < 2.1 for each in finding.effects)
 
 
+def test_kernels_of_tensorrt_rtx_that_a_process_compiled_itself_are_told_from_those_of_an_earlier_one() -> None:
+    cold, warm, off = (case("bert", "tensorrt_rtx", options={"optimization_level": n}) for n in range(3))
+    facts = [(cold, "cold"), (warm, "warm"), (off, "off")]
+    (finding,) = findings(*((of, {"runtime_cache": state}) for of, state in facts))
+    assert (finding.kind, finding.key) == ("kernel_cache", "runtime_cache")
+    assert sides(finding) == [
+        (("compiled by an earlier process",), ("tensorrt_rtx[optimization_level=1]",)),
+        (("compiled by this process",), tuple(f"tensorrt_rtx[optimization_level={n}]" for n in (0, 2))),
+    ]
+    assert findings((cold, {"runtime_cache": "cold"}), (off, {"runtime_cache": "off"})) == []
+
+
+def test_processes_of_one_case_that_compiled_kernels_or_found_them_show_the_effect() -> None:
+    first, other = case("bert", "tensorrt_rtx"), case("bert", "tensorrt_rtx", options={"runtime_cache": False})
+    records = [measured(first, 2.0 - (r % 2), r, gpu=True, runtime_cache=("cold", "warm")[r % 2]) for r in range(6)]
+    records += [measured(other, 1.0, r, gpu=True, runtime_cache="off") for r in range(6)]
+    (finding,) = lint(make([first, other], records, replicates=6))
+    assert {(each.a, each.b, each.a_value) for each in finding.effects} == {(first.id, first.id, "cold")}
+    assert all(1.9 < each.ratio < 2.1 for each in finding.effects)
+
+
 @pytest.mark.parametrize(
     ("facts", "kind", "figures"),
     [

@@ -21,7 +21,18 @@ from bench.model.seam import CompilesAhead, Exposed, Missing
 from bench.model.suite import Case
 from tests.backends.kit import Bench, cosine
 
-RUNTIMES = {"torch", "onnxruntime", "onnx", "tensorrt", "torch_tensorrt", "cuda", "transformers", "torchvision", "timm"}
+RUNTIMES = {
+    "torch",
+    "onnxruntime",
+    "onnx",
+    "tensorrt",
+    "tensorrt_rtx",
+    "torch_tensorrt",
+    "cuda",
+    "transformers",
+    "torchvision",
+    "timm",
+}
 ALL = base.names()
 
 

@@ -18,7 +18,8 @@ from bench.backends import base
 from bench.errors import CaseError, OutOfMemory, Unavailable, Unsupported, UsageError
 from bench.model.suite import Range
 from bench.runtimes import memory
-from bench.runtimes.trt import builder, execution, layers, versions
+from bench.runtimes.trt import builder, execution, layers, library, versions
+from bench.runtimes.trt.options import Options
 from tests.backends.kit import Bench
 from tests.runtimes.trt import builder_standin as trt_builder
 from tests.runtimes.trt.builder_standin import Script
@@ -106,7 +107,7 @@ def test_whatever_changes_the_plan_changes_its_key(bench: Bench) -> None:
     texts = [json.dumps(key, sort_keys=True) for key in keys]
     assert len(set(texts)) == len(texts)
     told = {option for fields in OTHERS for option in fields.get("options", {})}
-    assert told == set(builder.Options.__struct_fields__), "each option is tried here"
+    assert told == set(Options.__struct_fields__), "each option is tried here"
 
 
 def test_what_does_not_change_the_plan_does_not_change_its_key(bench: Bench) -> None:
@@ -152,18 +153,18 @@ def test_a_tensorrt_that_cannot_be_imported_is_unavailable(
 ) -> None:
     monkeypatch.setattr(importlib, "import_module", finder(error))
     with pytest.raises(Unavailable, match=message) as caught:
-        versions.open_api()
+        library.open_api()
     assert fix in caught.value.fix
 
 
 def test_a_version_before_8_6_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", types.SimpleNamespace(__version__="8.5.3.1"))
     with pytest.raises(Unavailable, match=r"TensorRT 8\.5\.3\.1 is too old: 8\.6"):
-        versions.open_api()
+        library.open_api()
 
 
 @pytest.mark.parametrize(
-    ("version", "number", "library", "name"),
+    ("version", "number", "loaded", "name"),
     [
         (V8, 8600, "8.6.0", "TensorRT 8.6.1 (libnvinfer 8.6.0)"),
         (V8, 8601, "8.6.1", "TensorRT 8.6.1"),
@@ -171,12 +172,12 @@ def test_a_version_before_8_6_is_too_old(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_the_librarys_version_is_told_where_it_is_another(
-    monkeypatch: pytest.MonkeyPatch, version: str, number: int, library: str, name: str
+    monkeypatch: pytest.MonkeyPatch, version: str, number: int, loaded: str, name: str
 ) -> None:
     trt_builder.install(monkeypatch, Script(version))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: number))
-    api = versions.open_api()
-    assert (api.library, api.name) == (library, name)
+    api = library.open_api()
+    assert (api.library, api.name) == (loaded, name)
 
 
 @pytest.mark.parametrize(("number", "asked"), [(8600, []), (8601, ["parser NATIVE_INSTANCENORM"])])
@@ -186,7 +187,7 @@ def test_a_parser_of_8_6_0_is_not_asked_for_what_it_lacks(
     script = Script(V8)
     trt_builder.install(monkeypatch, script)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: number))
-    api = versions.open_api()
+    api = library.open_api()
     versions.new_parser(api, versions.new_network(api, api.module.Builder(api.log.logger), False))
     assert [call for call in script.calls if call.startswith("parser")] == asked
 
@@ -195,7 +196,7 @@ def test_libraries_of_another_minor_version_are_unavailable(monkeypatch: pytest.
     trt_builder.install(monkeypatch, Script(V10))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getInferLibVersion=lambda: 100300))
     with pytest.raises(Unavailable, match=r"bindings are version 10\.16\.1, the libnvinfer that was found is 10\.3\.0"):
-        versions.open_api()
+        library.open_api()
 
 
 def test_without_a_driver_nothing_of_tensorrt_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,14 +208,14 @@ def test_without_a_driver_nothing_of_tensorrt_is_called(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(memory, "cuda", cuda)
     with pytest.raises(Unavailable, match="needs an NVIDIA GPU: cudaSetDevice failed: cudaErrorInsufficientDriver"):
-        versions.open_api()
+        library.open_api()
     assert script.calls == []
 
 
 def test_the_device_is_the_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(V10)
     trt_builder.install(monkeypatch, script)
-    versions.open_api(device="cuda:1")
+    library.open_api(device="cuda:1")
     assert script.calls[0] == "cudaSetDevice(1,)"
 
 
@@ -264,14 +265,14 @@ def test_a_plan_that_is_refused_says_why(
 ) -> None:
     trt_builder.install(monkeypatch, Script(V8, load_log=[line]))
     with pytest.raises(CaseError, match=message) as caught:
-        versions.deserialize(versions.open_api(), b"plan")
+        library.deserialize(library.open_api(), b"plan")
     assert type(caught.value) is kind
     assert line in caught.value.what
 
 
 def test_the_code_in_a_plan_runs_only_if_it_is_allowed_to(monkeypatch: pytest.MonkeyPatch) -> None:
     trt_builder.install(monkeypatch, Script(V10))
-    assert versions.deserialize(versions.open_api(), b"plan") == ("engine", b"plan", False)
+    assert library.deserialize(library.open_api(), b"plan") == ("engine", b"plan", False)
 
 
 def test_layers_are_taken_from_the_built_engine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +316,7 @@ def test_shapes_are_tuples_and_an_unknown_rank_is_an_error() -> None:
 
 def test_types_go_by_numpys_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     trt_builder.install(monkeypatch, Script(V8))
-    api = versions.open_api()
+    api = library.open_api()
     for member in api.module.DataType:
         assert versions.dtype(api, versions.dtype_name(member)) is member
     for name in ("int64", "bfloat16", "complex64"):

@@ -17,7 +17,7 @@ from bench.backends import base, torch_tensorrt
 from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
 from bench.model.suite import Case, Input, Range
 from bench.runtimes.torchtrt import modules
-from bench.runtimes.trt import versions
+from bench.runtimes.trt import library
 from bench.suite import plan, reader
 from tests.backends.kit import Bench
 
@@ -429,7 +429,7 @@ def test_an_engine_that_fx2trt_does_not_get_is_told_with_tensorrts_log(
 ) -> None:
     found = old(monkeypatch)
     found.builds = False
-    found.log.lines.append(versions.Line("ERROR", "could not find any implementation"))
+    found.log.lines.append(library.Line("ERROR", "could not find any implementation"))
     with pytest.raises(Unsupported, match="could not make an engine: could not find any implementation"):
         own.run(of(own, "fx"))
 
@@ -441,7 +441,7 @@ def test_a_plan_of_fx2trt_that_cannot_be_loaded_is_told_with_tensorrts_log(
     case = of(own, "fx")
     own.artifacts(case)
     monkeypatch.setattr(standin.TRTModule, "LOST", True)
-    found.log.lines.append(versions.Line("ERROR", "the plan is of another version"))
+    found.log.lines.append(library.Line("ERROR", "the plan is of another version"))
     with pytest.raises(Unsupported, match="the plan is of another version"):
         own.run(case)
 

@@ -19,7 +19,7 @@ from bench.suite import plan, reader
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
     "axes", "centernet", "clock", "compile_modes", "explain", "fx2trt_resnet18", "native_resnet50", "overlap", "smoke",
-    "transformers", "vision",
+    "tensorrt_rtx", "transformers", "vision",
 ]  # fmt: skip
 each = pytest.mark.parametrize("name", SHIPPED)
 

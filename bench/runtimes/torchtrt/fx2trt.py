@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.model.suite import Case, Range
 from bench.runtimes import shapes
-from bench.runtimes.trt import versions
+from bench.runtimes.trt import library, versions
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ def lower(
     module: torch.nn.Module,
     example: Mapping[str, torch.Tensor],
     case: Case,
-    api: versions.Api,
+    api: library.Api,
     *,
     workspace: int | None,
     min_block_size: int | None,
@@ -74,13 +74,13 @@ def lower(
     return result
 
 
-def load(path: Path, api: versions.Api) -> torch.nn.Module:
+def load(path: Path, api: library.Api) -> torch.nn.Module:
     """A module that torch.save wrote; Unsupported, with TensorRT's log, if a plan cannot be loaded."""
     import torch
 
     module: torch.nn.Module = torch.load(path, weights_only=False)
     if any(hasattr(child, "engine") and child.engine is None for child in module.children()):
-        raise versions.refusal(api, "TensorRT cannot load an engine of fx2trt")
+        raise library.refusal(api, "TensorRT cannot load an engine of fx2trt")
     return module
 
 
@@ -95,7 +95,7 @@ def another(module: torch.nn.Module) -> torch.nn.Module:
     return twin
 
 
-def _interpreter(setting: Any, api: versions.Api, span: Range | None, tf32: bool, cache: Path) -> Callable[..., Any]:
+def _interpreter(setting: Any, api: library.Api, span: Range | None, tf32: bool, cache: Path) -> Callable[..., Any]:
     """Builds the engine of one part, as torch_tensorrt's LowerTrtInterpreter does.
 
     In addition: TF32 on or off, the range's own ``min`` and ``opt`` (LowerSetting has only a ``max``), one timing
@@ -126,7 +126,7 @@ def _interpreter(setting: Any, api: versions.Api, span: Range | None, tf32: bool
 class _Builder:
     """TensorRT's builder, with TF32 on or off in every configuration that it creates."""
 
-    def __init__(self, builder: Any, api: versions.Api, tf32: bool) -> None:
+    def __init__(self, builder: Any, api: library.Api, tf32: bool) -> None:
         self._builder = builder
         self._api = api
         self._tf32 = tf32
@@ -140,7 +140,7 @@ class _Builder:
         return config
 
     def build_engine(self, network: Any, config: Any) -> Any:
-        return versions.create(self._api, "an engine", lambda: self._builder.build_engine(network, config))
+        return library.create(self._api, "an engine", lambda: self._builder.build_engine(network, config))
 
 
 def _with_range(spec: Any, span: Range | None) -> Any:

@@ -24,7 +24,7 @@ from bench.model.seam import Context, Missing
 from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import packages
 from bench.runtimes.torch import errors, precision
-from bench.runtimes.trt import versions
+from bench.runtimes.trt import library
 from bench.units import parse_size
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def missing() -> Missing | None:
 
 
 @contextlib.contextmanager
-def session(options: Options, context: Context) -> Iterator[versions.Api]:
+def session(options: Options, context: Context) -> Iterator[library.Api]:
     """TensorRT and torch_tensorrt imported (phase ``import``) inside a session of torch.
 
     Unavailable if something is absent, does not fit together, or does not have the ``ir`` of the options.
@@ -121,10 +121,10 @@ def session(options: Options, context: Context) -> Iterator[versions.Api]:
     if options.ir == "fx":
         _check_fx()
     with context.phase("import"):
-        api = versions.open_api(device=context.device)
+        api = library.open_api(device=context.device)
         # TensorRT keeps the first logger that it is given. Not for ts: its builder, in C++, holds the lock that a
         # logger in Python waits for.
-        first = options.ir != "ts" and versions.create(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
+        first = options.ir != "ts" and library.create(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
         _import()
     yield api
     del first
@@ -153,7 +153,7 @@ def _import() -> None:
 # ------------------------------------------------------------------------------------------------------ what is asked
 
 
-def cache_file(api: versions.Api, context: Context) -> Path:
+def cache_file(api: library.Api, context: Context) -> Path:
     """The file of TensorRT's timing cache: one for each version and GPU, kept for build 0 of a run that is not cold."""
     import torch
 
@@ -199,7 +199,7 @@ def settings(case: Case, options: Options, available: Iterable[str], cache: Path
     return {name: value for name, value in defaults.items() if name in available} | choices
 
 
-def settings_report(values: Mapping[str, Any], api: versions.Api, cache: str) -> dict[str, Any]:
+def settings_report(values: Mapping[str, Any], api: library.Api, cache: str) -> dict[str, Any]:
     """The settings that belong in the fairness report; ``cache`` is the timing cache's state, warm or cold."""
     return {
         "strongly_typed": bool(values.get("use_explicit_typing")) or api.major >= 11,
@@ -241,7 +241,7 @@ def specs(case: Case, example: Mapping[str, torch.Tensor]) -> list[Any]:
 
 
 @contextlib.contextmanager
-def refusals(api: versions.Api, what: str) -> Iterator[None]:
+def refusals(api: library.Api, what: str) -> Iterator[None]:
     """Any error of the block that has no kind of its own is Unsupported (OutOfMemory, if TensorRT says so).
 
     The message has TensorRT's errors, and the operators without a converter if torch_tensorrt logs them.
@@ -252,12 +252,12 @@ def refusals(api: versions.Api, what: str) -> Iterator[None]:
                 yield
         except Unsupported as error:
             text = error.what + (f"; without a converter: {', '.join(operators)}" if operators else "")
-            case_error = versions.refusal(api, text) if api.log.errors() else Unsupported(text, fix=error.fix)
+            case_error = library.refusal(api, text) if api.log.errors() else Unsupported(text, fix=error.fix)
             raise case_error from error
 
 
 @contextlib.contextmanager
-def _listening(api: versions.Api) -> Iterator[list[str]]:
+def _listening(api: library.Api) -> Iterator[list[str]]:
     """What torch_tensorrt logs: TensorRT's errors go to ``api.log``, operators without a converter to the list."""
     operators: list[str] = []
 
@@ -267,7 +267,7 @@ def _listening(api: versions.Api) -> Iterator[list[str]]:
             if "Unsupported or Excluded Nodes" in text:
                 operators[:] = list(dict.fromkeys(re.findall(r"^- (\S+)", text, re.MULTILINE)))[:_MAX_OPERATORS]
             elif record.levelno >= logging.ERROR:
-                api.log.lines.append(versions.Line("ERROR", text.strip()))
+                api.log.lines.append(library.Line("ERROR", text.strip()))
 
     # The first is not a child of the second: its name goes on without a dot.
     levels = {"torch_tensorrt [TensorRT Conversion Context]": None, "torch_tensorrt.dynamo.partitioning": logging.DEBUG}

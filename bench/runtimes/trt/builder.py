@@ -1,4 +1,4 @@
-"""Builds TensorRT engines: options and settings, optimization profile, timing cache, description."""
+"""Builds TensorRT engines: settings, optimization profile, timing cache, description."""
 
 from __future__ import annotations
 
@@ -7,63 +7,23 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from bench.errors import Unsupported
 from bench.machine.environment import slugify
-from bench.model import seam
 from bench.model.data import Data
 from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
-from bench.runtimes import memory, onnx, shapes
+from bench.runtimes import memory, shapes
 from bench.runtimes.torch.exports import ExportWarning
-from bench.runtimes.trt import networks, versions
-from bench.units import parse_size
+from bench.runtimes.trt import library, networks, rtx, versions
+from bench.runtimes.trt.options import EngineOptions, Options, RtxOptions
 
 PLAN = "engine.plan"
 BUILD_INFO = "build.json"
 _MAX_WARNINGS = 20  # warnings that are kept
-
-
-class Options(seam.Options, frozen=True, kw_only=True):
-    """How an engine is built; ``null`` is TensorRT's own default.
-
-    ``exporter`` and ``opset`` make the ONNX file (8.6 reads up to opset 17, and the legacy exporter writes it).
-    ``network`` is a function ``zoo.py:build`` that fills the network by hand in place of the file.
-    ``workspace`` is in bytes or ``4 GiB``. ``strongly_typed: null`` is wherever the version has it. ``plugins`` are
-    libraries beside the suite.
-    """
-
-    exporter: onnx.Exporter = "legacy"
-    opset: Annotated[int, msgspec.Meta(ge=7)] = 17
-    network: str = ""
-    workspace: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
-    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
-    tactic_sources: list[str] | None = None
-    timing_cache: bool = True
-    max_aux_streams: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    refit: bool = False
-    version_compatible: bool = False
-    hardware_compatible: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
-    strongly_typed: bool | None = None
-    plugins: list[str] = []
-
-    def __post_init__(self) -> None:
-        try:
-            empty = self.workspace_bytes == 0
-        except ValueError as error:
-            raise ValueError(f"workspace: {error}") from error
-        if empty:
-            raise ValueError("workspace: 0 bytes are no workspace")
-        if self.network and not all(self.network.partition(".py:")):
-            raise ValueError(f"network: {self.network!r} is not FILE.py:function")
-
-    @property
-    def workspace_bytes(self) -> int | None:
-        """``workspace`` as a number."""
-        return parse_size(self.workspace) if isinstance(self.workspace, str) else self.workspace
 
 
 class BuildInfo(Data, frozen=True, kw_only=True):
@@ -72,6 +32,7 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     ``inputs`` and ``outputs`` map names of the suite to tensors of the engine; an input that the model does not use may
     be absent. ``timing_cache`` is ``warm`` if an earlier build had left one. ``layers`` counts those of the network,
     before the builder fuses them. ``profile`` holds min, opt and max of each dynamic input, by its name in the suite.
+    ``compute_capabilities`` are those that were requested, none where a runtime has no such setting or its own default.
     ``warnings`` are TensorRT's, ``export_warnings`` those of the exporter that made the ONNX file.
     """
 
@@ -91,36 +52,46 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     exporter: str = ""
     network: str = ""
     version_compatible: bool = False
+    compute_capabilities: tuple[str, ...] = ()
     profile: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
     warnings: tuple[str, ...] = ()
     export_warnings: tuple[ExportWarning, ...] = ()
 
 
-def libraries(options: Options, suite_dir: Path) -> list[Path]:
+def libraries(options: EngineOptions, suite_dir: Path) -> list[Path]:
     """The plugin libraries that a case names."""
-    return [suite_dir / name for name in options.plugins]
+    return [suite_dir / name for name in options.plugins] if isinstance(options, Options) else []
 
 
 def read(folder: Path) -> tuple[bytes, BuildInfo]:
     """A plan and its description."""
-    return (folder / PLAN).read_bytes(), msgspec.json.decode((folder / BUILD_INFO).read_bytes(), type=BuildInfo)
+    return (folder / PLAN).read_bytes(), read_info(folder)
 
 
-def build(case: Case, options: Options, context: Context, out: Path) -> None:
+def read_info(folder: Path) -> BuildInfo:
+    """The description of a plan, which may be large itself."""
+    return msgspec.json.decode((folder / BUILD_INFO).read_bytes(), type=BuildInfo)
+
+
+def build(
+    case: Case, options: EngineOptions, context: Context, out: Path, product: library.Product = library.TENSORRT
+) -> None:
     """Write ``engine.plan`` and ``build.json`` into ``out``. Phases: import, parse, build.
 
     Raises:
-        Unavailable: TensorRT, its libraries or a GPU are not there.
+        Unavailable: TensorRT, its libraries or a GPU that it needs are not there.
         Unsupported: this version does not have an option, its parser refuses a node, or no kernel fits.
         OutOfMemory: the builder found no memory.
         SuiteError: the function of ``network`` is wrong.
     """
+    if isinstance(options, RtxOptions):
+        rtx.check_device(options, context.device)
     with context.phase("import"):
-        api = versions.open_api(libraries(options, context.suite_dir), context.device)
+        api = library.open_api(libraries(options, context.suite_dir), context.device, product)
         trt = api.module
-        builder = versions.create(api, "a builder", lambda: trt.Builder(api.log.logger))
-        config = versions.create(api, "a builder configuration", builder.create_builder_config)
-    strong = versions.strongly_typed(api, options.strongly_typed)
+        builder = library.create(api, "a builder", lambda: trt.Builder(api.log.logger))
+        config = library.create(api, "a builder configuration", builder.create_builder_config)
+    strong = versions.strongly_typed(api, options.strongly_typed if isinstance(options, Options) else None)
     flags = versions.precision_flags(api, case.precision, strong)
     flags = _configure(api, config, options, flags, tf32=case.precision == "tf32")
     with context.phase("parse"):
@@ -137,7 +108,7 @@ def build(case: Case, options: Options, context: Context, out: Path) -> None:
         with context.phase("build"):
             plan = builder.build_serialized_network(definition.network, config)
         if plan is None:
-            raise versions.refusal(api, f"{api.name} could not build this engine")
+            raise library.refusal(api, f"{api.name} could not build this engine")
         build_ns = context.clock.now() - start
     info = BuildInfo(
         runtime=api.name,
@@ -150,7 +121,8 @@ def build(case: Case, options: Options, context: Context, out: Path) -> None:
         optimization_level=config.builder_optimization_level,
         tactic_sources=tuple(versions.names_in(trt.TacticSource, config.get_tactic_sources())),
         flags=tuple(flags),
-        version_compatible=options.version_compatible,
+        version_compatible=isinstance(options, Options) and options.version_compatible,
+        compute_capabilities=rtx.capabilities(config) if isinstance(options, RtxOptions) else (),
         profile=profile,
         warnings=tuple(api.log.warnings()[:_MAX_WARNINGS]),
         **definition.fields,
@@ -164,7 +136,7 @@ def build(case: Case, options: Options, context: Context, out: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ settings
 
 
-def _configure(api: versions.Api, config: Any, options: Options, flags: list[str], *, tf32: bool) -> list[str]:
+def _configure(api: library.Api, config: Any, options: EngineOptions, flags: list[str], *, tf32: bool) -> list[str]:
     """Apply the options; the names of all flags that are set."""
     versions.set_property(api, config, "profiling_verbosity", api.module.ProfilingVerbosity.DETAILED)
     if options.workspace_bytes is not None:
@@ -175,15 +147,18 @@ def _configure(api: versions.Api, config: Any, options: Options, flags: list[str
         versions.set_tactic_sources(api, config, options.tactic_sources)
     if options.max_aux_streams is not None:
         versions.set_property(api, config, "max_aux_streams", options.max_aux_streams)
-    if options.hardware_compatible != "none":
-        versions.set_hardware_compatibility(api, config, options.hardware_compatible)
-    flags = flags + ["REFIT"] * options.refit + ["VERSION_COMPATIBLE"] * options.version_compatible
-    flags += ["DISABLE_TIMING_CACHE"] * (not options.timing_cache)
+    if isinstance(options, RtxOptions):
+        rtx.set_capabilities(api, config, options)
+    if isinstance(options, Options):
+        if options.hardware_compatible != "none":
+            versions.set_hardware_compatibility(api, config, options.hardware_compatible)
+        flags = flags + ["REFIT"] * options.refit + ["VERSION_COMPATIBLE"] * options.version_compatible
+        flags += ["DISABLE_TIMING_CACHE"] * (not options.timing_cache)
     return versions.set_flags(api, config, flags, tf32=tf32)
 
 
 def _add_profile(
-    api: versions.Api, builder: Any, config: Any, definition: networks.Network, case: Case
+    api: library.Api, builder: Any, config: Any, definition: networks.Network, case: Case
 ) -> dict[str, Any]:
     """One profile from the case's ranges, if it has any; min, opt and max of each dynamic input."""
     axes = {name: of for name, of in shapes.dynamic_axes(case).items() if of and name in definition.inputs}
@@ -203,7 +178,7 @@ def _add_profile(
         ranges[name] = tuple(tuple(int(n) for n in resolve_shapes(case.inputs, sizes)[name].shape) for sizes in points)
         profile.set_shape(definition.inputs[name], *ranges[name])
     if config.add_optimization_profile(profile) < 0:
-        raise versions.refusal(api, f"TensorRT does not take the ranges {ranges}")
+        raise library.refusal(api, f"TensorRT does not take the ranges {ranges}")
     versions.share_profiles(api, config)
     return ranges
 
@@ -212,14 +187,16 @@ def _add_profile(
 
 
 @contextlib.contextmanager
-def _timing_cache(api: versions.Api, config: Any, options: Options, context: Context) -> Iterator[dict[str, Any]]:
+def _timing_cache(api: library.Api, config: Any, options: EngineOptions, context: Context) -> Iterator[dict[str, Any]]:
     """Kernel times of earlier builds, for the build in the block; afterwards its own times are stored.
+
+    TensorRT-RTX times no kernels while it builds.
 
     Only build 0 uses and keeps one, so that further builds are independent. Yields fields of ``BuildInfo``, which
     are complete once the block has ended.
     """
     fields: dict[str, Any] = {}
-    if not options.timing_cache:
+    if not isinstance(options, Options) or not options.timing_cache:
         yield fields
         return
     path = _cache_path(api, context) if context.shared and context.build == 0 else None
@@ -228,7 +205,7 @@ def _timing_cache(api: versions.Api, config: Any, options: Options, context: Con
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, False):
         data = b""
-        cache = versions.create(api, "a timing cache", lambda: config.create_timing_cache(data))
+        cache = library.create(api, "a timing cache", lambda: config.create_timing_cache(data))
         config.set_timing_cache(cache, False)
     fields["timing_cache"] = "warm" if data else "cold"
     yield fields
@@ -251,7 +228,7 @@ def _keep(config: Any, addition: Any, path: Path) -> None:
         scratch.replace(path)
 
 
-def _cache_path(api: versions.Api, context: Context) -> Path:
+def _cache_path(api: library.Api, context: Context) -> Path:
     """One file for each GPU model and version: TensorRT refuses any other."""
     assert context.shared is not None
     properties = memory.cuda("cudaGetDeviceProperties", int(context.device.partition(":")[2] or 0))

@@ -11,7 +11,7 @@ from bench.model.seam import Buffer, Context
 from bench.model.suite import Case
 from bench.runtimes import memory
 from bench.runtimes.torch.exports import warning_report
-from bench.runtimes.trt import inspector, versions
+from bench.runtimes.trt import inspector, library, rtx, versions
 from bench.runtimes.trt.builder import BuildInfo
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array
@@ -23,7 +23,16 @@ _NO_CAPTURE = "TensorRT's work cannot be captured in a CUDA graph (cuda_graph: o
 class EngineLane:
     """One execution context over the engine, everything bound in advance: a call is one call of TensorRT or of CUDA."""
 
-    def __init__(self, api: versions.Api, engine: Any, info: BuildInfo, context: Context, *, graph: bool) -> None:
+    def __init__(
+        self,
+        api: library.Api,
+        engine: Any,
+        info: BuildInfo,
+        context: Context,
+        *,
+        graph: bool,
+        settings: rtx.Settings | None = None,
+    ) -> None:
         self._api = api
         self._device = context.device
         self._blocks: list[memory.Block] = []
@@ -34,7 +43,7 @@ class EngineLane:
             self.stream: int | None = memory.new_stream()
             cleanup.callback(memory.cuda, "cudaStreamDestroy", self.stream)
             cleanup.callback(self._free)
-            self.context = _new_context(api, engine, self.stream)
+            self.context = _new_context(api, engine, self.stream, settings)
             cleanup.callback(self._let_go)
             self._bind_inputs(engine, info, context.inputs)
             self._bind_outputs(engine, info)
@@ -99,7 +108,7 @@ class EngineLane:
             self._blocks[-1].write(memory.encode(array, dtype))
             self._set_address(tensor, buffer)
         if unset := self.context.infer_shapes():
-            raise versions.refusal(self._api, f"TensorRT lacks the shapes of {', '.join(unset)}")
+            raise library.refusal(self._api, f"TensorRT lacks the shapes of {', '.join(unset)}")
 
     def _bind_outputs(self, engine: Any, info: BuildInfo) -> None:
         for name, tensor in info.outputs.items():
@@ -132,7 +141,7 @@ class EngineLane:
 
     def _set_address(self, tensor: str, buffer: Buffer) -> None:
         if not self.context.set_tensor_address(tensor, buffer.ptr):
-            raise versions.refusal(self._api, f"TensorRT does not take the memory of {tensor!r}")
+            raise library.refusal(self._api, f"TensorRT does not take the memory of {tensor!r}")
 
     # --------------------------------------------------------------------------------------------------------- graph
 
@@ -157,7 +166,7 @@ class EngineLane:
             except (CaseError, RuntimeError) as error:
                 # Ending a broken capture raises too, and hides why it broke.
                 cause = error.__context__ if isinstance(error.__context__, CaseError) else error
-                case_error = cause if isinstance(cause, CaseError) else versions.refusal(self._api, str(cause))
+                case_error = cause if isinstance(cause, CaseError) else library.refusal(self._api, str(cause))
                 raise Unsupported(f"{_NO_CAPTURE}: {case_error.what}") from error
             executable = memory.cuda("cudaGraphInstantiate", graph, 0)
             owner.callback(memory.cuda, "cudaGraphExecDestroy", executable)
@@ -176,7 +185,7 @@ class EngineLane:
 
     def _error(self, status: Any) -> Exception:
         if status is False:
-            return versions.refusal(self._api, "TensorRT did not run the engine")
+            return library.refusal(self._api, "TensorRT did not run the engine")
         return RuntimeError(f"cudaGraphLaunch failed: {status[0].name}")
 
     def _let_go(self) -> None:
@@ -193,9 +202,18 @@ class EnginePrepared:
     """One engine, with any number of lanes over it."""
 
     max_lanes: int | None = None
-    captures_graphs = False
 
-    def __init__(self, case: Case, context: Context, api: versions.Api, engine: Any, info: BuildInfo) -> None:
+    def __init__(
+        self,
+        case: Case,
+        context: Context,
+        api: library.Api,
+        engine: Any,
+        info: BuildInfo,
+        settings: rtx.Settings | None = None,
+    ) -> None:
+        self.captures_graphs = settings is not None and settings.captures_graphs
+        self._settings = settings
         self._case = case
         self._context = context
         self._api = api
@@ -207,7 +225,8 @@ class EnginePrepared:
         """The first ``count`` lanes, created on first use; their graphs are captured here."""
         while len(self._lanes) < count:
             graph = self._case.cuda_graph
-            self._lanes.append(EngineLane(self._api, self._engine, self._info, self._context, graph=graph))
+            lane = EngineLane(self._api, self._engine, self._info, self._context, graph=graph, settings=self._settings)
+            self._lanes.append(lane)
         return self._lanes[:count]
 
     def fairness(self) -> dict[str, Any]:
@@ -219,13 +238,14 @@ class EnginePrepared:
             "runtime": self._api.name,
             "tf32": {"matmul": on, "cudnn": on},
             "memory_format": "contiguous",
-            "graph_capture": "harness" if self._case.cuda_graph else "none",
+            "graph_capture": "harness" if self._case.cuda_graph else "backend" if self.captures_graphs else "none",
+            **self._runtime_settings(),
             **({"exporter": self._info.exporter, "opset": self._info.opset} if self._info.exporter else {}),
             **warning_report(self._info.export_warnings),
             "strongly_typed": self._info.strongly_typed,
             "optimization_level": self._info.optimization_level,
             "tactic_sources": ", ".join(self._info.tactic_sources),
-            "timing_cache": self._info.timing_cache,
+            **({"timing_cache": self._info.timing_cache} if self._settings is None else {}),
             "precisions": ", ".join(sorted(inspector.precisions(layers))),
             "engine": {
                 "precisions": inspector.precisions(layers),
@@ -240,6 +260,17 @@ class EnginePrepared:
             },
         }
 
+    def _runtime_settings(self) -> dict[str, Any]:
+        """What TensorRT-RTX was told for running, and the GPUs that its engine is for."""
+        if self._settings is None:
+            return {}
+        return {
+            "runtime_cache": self._settings.cache,
+            "kernel_specialization": self._settings.kernel_specialization,
+            "cuda_graph_strategy": self._settings.cuda_graph_strategy,
+            "compute_capabilities": ", ".join(self._info.compute_capabilities) or "default",
+        }
+
     def close(self) -> None:
         """Release the lanes, then the engine."""
         lanes, self._lanes = self._lanes, []
@@ -249,31 +280,34 @@ class EnginePrepared:
                 cleanup.callback(lane.close)
 
     def _let_go(self) -> None:
-        self._engine = None
+        self._engine = self._settings = None
 
 
-def _new_context(api: versions.Api, engine: Any, stream: int) -> Any:
+def _new_context(api: library.Api, engine: Any, stream: int, settings: rtx.Settings | None) -> Any:
     """An execution context with its profile set: 8.6 sets one for the first context only."""
-    context = versions.create(api, "an execution context", engine.create_execution_context)
+    make: Callable[..., Any] = engine.create_execution_context
+    context = library.create(
+        api, "an execution context", functools.partial(make, settings.config) if settings else make
+    )
     if context.active_optimization_profile != 0:
         try:
             success = context.set_optimization_profile_async(0, stream)
         except RuntimeError as error:
-            raise versions.refusal(api, "a further lane cannot use the engine's optimization profile") from error
+            raise library.refusal(api, "a further lane cannot use the engine's optimization profile") from error
         if not success:
-            raise versions.refusal(api, "a further lane cannot use the engine's optimization profile")
+            raise library.refusal(api, "a further lane cannot use the engine's optimization profile")
         memory.cuda("cudaStreamSynchronize", stream)
     # Detailed ranges, which the inspector's details bring along, would cost time in every call.
     context.nvtx_verbosity = api.module.ProfilingVerbosity.LAYER_NAMES_ONLY
     return context
 
 
-def _outside(api: versions.Api, engine: Any, tensor: str, name: str, shape: tuple[int, ...]) -> CaseError:
+def _outside(api: library.Api, engine: Any, tensor: str, name: str, shape: tuple[int, ...]) -> CaseError:
     """Why TensorRT did not take the shape of an input: it is not in the range that the engine was built for."""
     least, _, most = (versions.dims(bound) for bound in engine.get_tensor_profile_shape(tensor, 0))
     within = len(shape) == len(least) and all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True))
     if within:
-        return versions.refusal(api, f"TensorRT does not take the shape {list(shape)} of {name!r}")
+        return library.refusal(api, f"TensorRT does not take the shape {list(shape)} of {name!r}")
     span = f"{list(least)} to {list(most)}" if least != most else f"{list(least)} only"
     fix = "give the symbol a range that holds it: `dynamic: {NAME: {min: ..., opt: ..., max: ...}}` in the suite"
     return CaseError(f"input {name!r} has shape {list(shape)}, the engine takes {span}", fix=fix)

@@ -11,7 +11,7 @@ import msgspec
 from bench.model.profile import FILE, Layers
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
-from bench.runtimes.trt import inspector, versions
+from bench.runtimes.trt import inspector, library, rtx
 from bench.runtimes.trt.builder import BuildInfo
 from bench.runtimes.trt.execution import EngineLane
 
@@ -20,15 +20,23 @@ CALLS = 50
 
 
 def take(
-    case: Case, stage: Stage, context: Context, api: versions.Api, engine: Any, info: BuildInfo, out: Path
+    case: Case,
+    stage: Stage,
+    context: Context,
+    api: library.Api,
+    engine: Any,
+    info: BuildInfo,
+    out: Path,
+    settings: rtx.Settings | None = None,
 ) -> None:
     """Write ``bench.model.profile.FILE`` into ``out``: what each layer is, and its time in each of CALLS calls.
 
-    The engine runs without a CUDA graph whatever the case asks for, as layers inside a graph cannot be distinguished.
+    The engine runs without a CUDA graph whatever the case asks for, as layers inside a graph cannot be distinguished;
+    ``settings`` must capture none either.
     """
     with (
         context.phase(stage.name),
-        contextlib.closing(EngineLane(api, engine, info, context, graph=False)) as lane,
+        contextlib.closing(EngineLane(api, engine, info, context, graph=False, settings=settings)) as lane,
     ):
         profiler = _profiler(api.module)
         lane.context.enqueue_emits_profile = False  # else the call waits for the GPU
@@ -38,7 +46,7 @@ def take(
             lane.call()
             lane.wait()
             if not lane.context.report_to_profiler():
-                raise versions.refusal(api, f"TensorRT does not report the layer times of {case.label}")
+                raise library.refusal(api, f"TensorRT does not report the layer times of {case.label}")
             calls.append(profiler.take_call())
         report = inspector.read_report(api, engine, lane.context)
     layers = inspector.with_times(inspector.parse_layers(report), calls[WARM_UP:])

@@ -8,14 +8,15 @@ from typing import Any
 
 import msgspec
 
-from bench.errors import BenchError, SuiteError, Unsupported
+from bench.errors import BenchError, CaseError, SuiteError, Unsupported
 from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import onnx, shapes
 from bench.runtimes.torch import weights
-from bench.runtimes.trt import versions
+from bench.runtimes.trt import library, versions
 from bench.system import userfile
 
+_NO_MODEL = "save it again; of an exported file --cold makes a new one"
 _MAX_ERRORS = 5  # errors of the parser
 _FLOATS = ("float32", "float16", "bfloat16")
 
@@ -33,7 +34,7 @@ class Network(msgspec.Struct, frozen=True, eq=False):
     fields: dict[str, Any]
 
 
-def parse(api: versions.Api, network: Any, context: Context) -> Network:
+def parse(api: library.Api, network: Any, context: Context) -> Network:
     """Fill ``network`` from the exported ONNX file. Unsupported with every node that the parser refuses."""
     folder = context.artifacts["export"]
     manifest = onnx.read_manifest(folder)
@@ -41,12 +42,14 @@ def parse(api: versions.Api, network: Any, context: Context) -> Network:
     if not parser.parse_from_file(str(folder / onnx.MODEL)):
         messages = versions.parser_errors(api, parser)
         if not messages:
-            raise versions.refusal(api, f"{api.name} cannot read the ONNX file")
+            raise library.refusal(api, f"{api.name} cannot read the ONNX file")
         more = f"; and {len(messages) - _MAX_ERRORS} more" if len(messages) > _MAX_ERRORS else ""
         raise Unsupported(
             f"the ONNX parser of {api.name} refuses the model: {'; '.join(messages[:_MAX_ERRORS])}{more}",
             fix="another opset or exporter, plugins, or network: FILE.py:function",
         )
+    if not network.num_outputs:  # a parser takes an empty file, and much that is no model, for an empty one
+        raise CaseError("the ONNX file holds no model: it is empty, cut short or another kind of file", fix=_NO_MODEL)
     inputs = [network.get_input(index).name for index in range(network.num_inputs)]
     outputs = [network.get_output(index).name for index in range(network.num_outputs)]
     if sorted(outputs) != sorted(manifest.file_outputs.values()):
@@ -78,7 +81,7 @@ def fix_sizes(network: Any, case: Case) -> None:
             )
 
 
-def from_function(api: versions.Api, network: Any, case: Case, spec: str, context: Context) -> Network:
+def from_function(api: library.Api, network: Any, case: Case, spec: str, context: Context) -> Network:
     """Fill ``network`` by the suite's function ``build(network, inputs, weights, trt) -> outputs``.
 
     ``inputs`` are the ITensors already added, by name, in the case's shapes (-1 where dynamic) and precision: float32
@@ -97,7 +100,7 @@ def from_function(api: versions.Api, network: Any, case: Case, spec: str, contex
     for name, input_spec in resolve_shapes(case.inputs, case.symbols | dict.fromkeys(case.dynamic, -1)).items():
         inputs[name] = network.add_input(name, _io_dtype(api, case, input_spec.dtype), input_spec.shape)
         if inputs[name] is None:
-            raise versions.refusal(api, f"TensorRT does not take the input {name!r}")
+            raise library.refusal(api, f"TensorRT does not take the input {name!r}")
     try:
         outputs = function(network, dict(inputs), state, api.module)
     except BenchError:
@@ -112,21 +115,21 @@ def from_function(api: versions.Api, network: Any, case: Case, spec: str, contex
     return Network(network, {name: name for name in inputs}, names, keep=state, fields={"network": spec})
 
 
-def _mark(api: versions.Api, network: Any, case: Case, name: str, tensor: Any) -> str:
+def _mark(api: library.Api, network: Any, case: Case, name: str, tensor: Any) -> str:
     """Mark an output, through a layer of its own so that any tensor can be one; the name it has in the engine."""
     kind = tensor.dtype
     if versions.dtype_name(kind) in _FLOATS:
         kind = _io_dtype(api, case, "float32")
     layer = network.add_identity(tensor) if kind == tensor.dtype else network.add_cast(tensor, kind)
     if layer is None:
-        raise versions.refusal(api, f"TensorRT cannot mark the output {name!r}")
+        raise library.refusal(api, f"TensorRT cannot mark the output {name!r}")
     output = layer.get_output(0)
     output.name = f"out.{name}" if name in case.inputs else name
     network.mark_output(output)
     return str(output.name)
 
 
-def _make_linear(api: versions.Api, network: Any) -> None:
+def _make_linear(api: library.Api, network: Any) -> None:
     """Row-major inputs and outputs, so that buffers hold what NumPy holds."""
     linear = 1 << int(api.module.TensorFormat.LINEAR)
     for index in range(network.num_inputs):
@@ -135,7 +138,7 @@ def _make_linear(api: versions.Api, network: Any) -> None:
         network.get_output(index).allowed_formats = linear
 
 
-def _io_dtype(api: versions.Api, case: Case, name: str) -> Any:
+def _io_dtype(api: library.Api, case: Case, name: str) -> Any:
     """The type of an input that the suite calls ``asked``: floats at the precision, int64 as int32 where need be."""
     if name.startswith("float"):
         name = {"fp16": "float16", "bf16": "bfloat16"}.get(case.precision, "float32")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from bench.runtimes.trt import versions
+from bench.runtimes.trt import library
 
 LATEST = ("arg_inputs", "disable_tf32", "workspace_size", "optimization_level", "min_block_size", "timing_cache_path",
           "require_full_compilation", "use_python_runtime", "truncate_double", "pass_through_build_failures",
@@ -150,9 +150,9 @@ class StandIn:
         trt.Runtime = lambda logger: object()  # type: ignore[attr-defined]
         flags = types.SimpleNamespace(TF32="TF32", __members__={})
         trt.BuilderFlag = flags  # type: ignore[attr-defined]
-        api = versions.Api(trt, tensorrt, "", versions.Log(trt))
+        api = library.Api(trt, tensorrt, "", library.Log(trt))
         self.log = api.log
-        self.patch.setattr(versions, "open_api", lambda **_: api)
+        self.patch.setattr(library, "open_api", lambda **_: api)
         self._module("tensorrt", trt)
         self._versions({"torch-tensorrt": torch.__version__, "tensorrt": tensorrt})
         top = self._module("torch_tensorrt", types.ModuleType("torch_tensorrt"))

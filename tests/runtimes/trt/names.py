@@ -19,10 +19,14 @@ from typing import Any
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "tensorrt"
 VERSIONS = ("8.6.1", "10.16.1", "11.4.0")
+RTX = "1.7.1"  # of TensorRT-RTX, whose numbers are its own
 Names = dict[str, Any]
 
 # The extension is linked against these libraries, and needs these of their functions to be imported.
-_LIBRARIES = ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser", "libnvparsers")
+_LIBRARIES = (
+    "libnvinfer", "libnvinfer_plugin", "libnvonnxparser", "libnvparsers",
+    "libtensorrt_rtx", "libtensorrt_onnxparser_rtx",
+)  # fmt: skip
 _FUNCTIONS = (
     "createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL",
     "createNvOnnxParser_INTERNAL", "createNvOnnxParserRefitter_INTERNAL", "getBuilderPluginRegistry",
@@ -32,9 +36,9 @@ _FUNCTIONS = (
 )  # fmt: skip
 # Run beside the wheel. A method's text is its docstring's first line, or its numbered lines where it is overloaded.
 _LIST = """
-import json, sys
-sys.modules["tensorrt_libs"] = None
-import tensorrt_bindings as trt
+import importlib, json, sys
+sys.modules["tensorrt_libs"] = sys.modules["tensorrt_rtx_libs"] = None
+trt = importlib.import_module(sys.argv[1])
 found = {"version": trt.__version__, "classes": {}, "enums": {}, "functions": {}}
 for name, value in vars(trt).items():
     if name.startswith("_"):
@@ -70,7 +74,8 @@ def read_wheel(wheel: Path, work: Path) -> Names:
     for library in _LIBRARIES:
         subprocess.run(["gcc", "-shared", "-fPIC", "-o", work / f"{library}.so.{major}", source], check=True)
     env = os.environ | {"PYTHONPATH": str(work), "LD_LIBRARY_PATH": str(work)}
-    done = subprocess.run([sys.executable, "-c", _LIST], env=env, check=True, capture_output=True, text=True)
+    module = "tensorrt_rtx_bindings" if "rtx" in wheel.name else "tensorrt_bindings"
+    done = subprocess.run([sys.executable, "-c", _LIST, module], env=env, check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)
     for kind in ("classes", "enums"):
         found[kind] = {name: dict(sorted(members.items())) for name, members in sorted(found[kind].items())}
@@ -107,7 +112,7 @@ def allow(cls: type, name: str, version: str) -> type:
     real = golden(version)["classes"][name]
     fields: dict[str, Any] = {"__setattr__": _setter(name, version, real), "__module__": cls.__module__}
     for member in {key for base in cls.__mro__[:-1] for key in vars(base) if not key.startswith("_")}:
-        known = [each for each in VERSIONS if member in golden(each)["classes"].get(name, {})]
+        known = [each for each in (*VERSIONS, RTX) if member in golden(each)["classes"].get(name, {})]
         assert known, f"no version of TensorRT has {name}.{member}"
         if member not in real:
             fields[member] = _Absent(f"TensorRT {version} has no {name}.{member}")

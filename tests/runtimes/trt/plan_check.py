@@ -20,18 +20,18 @@ from bench.errors import CaseError
 from bench.measure.clock import HostClock
 from bench.model.seam import Context
 from bench.model.suite import Case, Input
-from bench.runtimes.trt import builder, execution, versions
+from bench.runtimes.trt import builder, execution, library
 
 HEADER = 40
 
 
 def main() -> None:
     plan, built = builder.read(Path(sys.argv[1]))
-    api = versions.open_api()
+    api = library.open_api()
     told: dict[str, Any] = {"header": plan[:HEADER].hex()}
 
     def load(data: bytes) -> Callable[[], Any]:
-        return lambda: versions.deserialize(api, data)
+        return lambda: library.deserialize(api, data)
 
     told["whole"] = attempt(api, load(plan))
     told["half"] = attempt(api, load(plan[: len(plan) // 2]))
@@ -40,13 +40,13 @@ def main() -> None:
     for index in range(HEADER):
         altered = plan[:index] + bytes([plan[index] ^ 0x55]) + plan[index + 1 :]
         told[f"byte {index}"] = attempt(api, load(altered))
-    engine = versions.deserialize(api, plan)
+    engine = library.deserialize(api, plan)
     for batch in (16, 17):
         told[f"batch {batch}"] = attempt(api, lambda batch=batch: run(api, engine, built, batch))
     print(json.dumps(told))
 
 
-def attempt(api: versions.Api, action: Callable[[], Any]) -> list[str]:
+def attempt(api: library.Api, action: Callable[[], Any]) -> list[str]:
     api.log.lines.clear()
     try:
         action()
@@ -55,7 +55,7 @@ def attempt(api: versions.Api, action: Callable[[], Any]) -> list[str]:
     return ["ok", "", ""]
 
 
-def run(api: versions.Api, engine: Any, built: builder.BuildInfo, batch: int) -> None:
+def run(api: library.Api, engine: Any, built: builder.BuildInfo, batch: int) -> None:
     @contextlib.contextmanager
     def phase(name: str) -> Iterator[None]:
         yield

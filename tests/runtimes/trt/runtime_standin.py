@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.runtimes.trt import versions
+from bench.runtimes.trt import library, versions
 from bench.runtimes.trt.builder import BuildInfo
 from tests.runtimes.trt import names as trt_names
+from tests.runtimes.trt import rtx_standin
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "layers"
 PLAN = b"a plan"
@@ -101,6 +102,9 @@ class Cuda:
     def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:
         assert stream in self.live
         return (self._do("cudaStreamSynchronize"),)
+
+    def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:
+        return self._do("cudaGetDeviceProperties"), SimpleNamespace(major=8, minor=9, name=b"NVIDIA RTX 4000")
 
     def cudaDeviceSynchronize(self) -> tuple[Any, ...]:
         return (self._do("cudaDeviceSynchronize"),)
@@ -249,6 +253,17 @@ class _Engine:
         return self._world.classes["EngineInspector"](self._model)
 
 
+class _RtxEngine(_Engine):
+    """Of TensorRT-RTX, whose contexts are made with a configuration."""
+
+    def create_runtime_config(self) -> Any:
+        return rtx_standin.config(self._world.module)
+
+    def create_execution_context(self, runtime_config: Any) -> Any:
+        self._world.configs.append(runtime_config)
+        return super().create_execution_context()
+
+
 class _Context:
     def __init__(self, world: World, model: Model, profile: int) -> None:
         self._world, self._model, self._profile = world, model, profile
@@ -367,16 +382,19 @@ class _Profiler:
 
 
 class World:
-    """Both runtimes of one version; ``alive`` are the execution contexts that exist."""
+    """Both runtimes of one version; ``alive`` are the execution contexts that exist, ``configs`` what those of
+    TensorRT-RTX were made with.
+    """
 
     def __init__(self, version: str) -> None:
         self.version = version
+        self.configs: list[Any] = []
         self.steps = Steps()
         self.cuda = Cuda(self.steps)
         self.alive: set[int] = set()
         own = {
             "Runtime": _Runtime,
-            "ICudaEngine": _Engine,
+            "ICudaEngine": _RtxEngine if version == trt_names.RTX else _Engine,
             "IExecutionContext": _Context,
             "EngineInspector": _Inspector,
             "ILogger": _Logger,
@@ -384,7 +402,8 @@ class World:
         }
         self.classes = {name: trt_names.allow(cls, name, version) for name, cls in own.items()}
         self.module = SimpleNamespace(__version__=version, **trt_names.enums(version), **self.classes)
-        self.api = versions.Api(self.module, version, "", versions.Log(self.module))
+        product = library.RTX if version == trt_names.RTX else library.TENSORRT
+        self.api = library.Api(self.module, version, "", library.Log(self.module), product)
 
     def complain(self, text: str) -> None:
         """Have TensorRT log an error."""

@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 from bench import tensors
+from bench.backends import base
 from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
-from bench.model.seam import Context
+from bench.model.seam import Context, CountsLayers
 from bench.model.suite import Case, Input, Range
 from bench.runtimes import onnx
 from bench.runtimes.torch import weights
 from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.trt import builder
+from bench.runtimes.trt.options import Options
 from tests.backends.kit import StillClock
 from tests.runtimes.trt import builder_standin as trt_builder
 from tests.runtimes.trt.builder_standin import ParseError, Script
@@ -84,7 +86,7 @@ class World:
         out = self.root / f"out{len(list(self.root.glob('out*')))}"
         out.mkdir()
         asked = Case(model="m", factory="zoo.py:net", backend="tensorrt", source="s.yaml:3", **fields)
-        builder.build(asked, msgspec.convert(options, builder.Options), self.context(build=build), out)
+        builder.build(asked, msgspec.convert(options, Options), self.context(build=build), out)
         plan, built = builder.read(out)
         return json.loads(plan), built
 
@@ -213,7 +215,7 @@ def test_a_setting_that_is_dropped_without_a_word_is_an_error(
 )
 def test_a_wrong_option_is_refused_when_the_suite_is_read(options: dict[str, Any], wrong: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=wrong):
-        msgspec.convert(options, builder.Options)
+        msgspec.convert(options, Options)
 
 
 # ------------------------------------------------------------------------------------------------ dynamic shapes
@@ -511,3 +513,15 @@ def test_a_file_that_needs_what_the_toolchain_lacks_is_told(world: World, by_han
     (world.root / "nets.py").unlink()
     with pytest.raises(SuiteError, match=r"'nets\.py' is not beside the suite"):
         by_hand(Script(V10))
+
+
+def test_an_engine_tells_its_layers_without_tensorrt(tmp_path: Path) -> None:
+    backend = base.load("tensorrt")
+    *_, export, build = backend.stages(Case(model="net", factory="zoo.py:net", inputs={}, backend="tensorrt"))
+    (tmp_path / "build.json").write_text(
+        '{"runtime": "TensorRT 10", "plan_bytes": 1, "build_ns": 1, "inputs": {}, "outputs": {}, "layers": 7, '
+        '"strongly_typed": true, "optimization_level": 3}'
+    )
+    assert isinstance(backend, CountsLayers)
+    assert backend.layer_count(build, tmp_path) == 7
+    assert backend.layer_count(export, tmp_path) is None

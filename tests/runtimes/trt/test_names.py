@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 import bench
+from tests.runtimes.trt import builder_standin
 from tests.runtimes.trt import names as trt_names
 
+ALL = (*trt_names.VERSIONS, trt_names.RTX)
 FILES = sorted((Path(bench.__file__).parent / "runtimes" / "trt").glob("*.py"))
 MODULE = re.compile(r"^(?:trt|(?:self\._)?api\.module)\.(\w+)(?:\.(\w+))?$")
 # What a variable of this name holds in these files.
@@ -22,6 +24,7 @@ OBJECTS = {
     "config": "IBuilderConfig", "builder": "Builder", "network": "INetworkDefinition", "parser": "OnnxParser",
     "engine": "ICudaEngine", "runtime": "Runtime", "profile": "IOptimizationProfile", "registry": "IPluginRegistry",
     "self.context": "IExecutionContext", "inspector": "EngineInspector",
+    "runtime_config": "IRuntimeConfig",
 }  # fmt: skip
 TOGETHER = {"progress_monitor": "IProgressMonitor"}  # who has the one has the other
 OBJECT = re.compile(rf"^({'|'.join(map(re.escape, OBJECTS))})\.(\w+)$")
@@ -30,7 +33,7 @@ OBJECT = re.compile(rf"^({'|'.join(map(re.escape, OBJECTS))})\.(\w+)$")
 def versions_with(name: str, member: str | None) -> set[str]:
     """The versions whose module has ``name``, and in it ``member``."""
     found = set()
-    for version in trt_names.VERSIONS:
+    for version in ALL:
         names = trt_names.golden(version)
         inside = names["classes"].get(name, names["enums"].get(name))
         if (
@@ -68,11 +71,12 @@ def used(path: Path) -> set[tuple[str, str | None, bool]]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_name_that_a_version_lacks_is_used_only_where_it_was_asked_for(path: Path) -> None:
+    needed = {trt_names.RTX} if path.name == "rtx.py" else set(ALL)
     for name, member, asked in used(path):
         versions = versions_with(name, member)
         place = f"{path.name}: {name}.{member}" if member else f"{path.name}: {name}"
         assert versions, f"{place} is in no version"
-        assert asked or versions == set(trt_names.VERSIONS), f"{place} is only in {versions}"
+        assert asked or needed <= versions, f"{place} is only in {versions}"
 
 
 def test_the_check_sees_the_names() -> None:
@@ -80,9 +84,10 @@ def test_the_check_sees_the_names() -> None:
     assert ("Builder", None) in everything
     assert ("IBuilderConfig", "get_tactic_sources") in everything
     assert ("ICudaEngine", "device_memory_size_v2") in everything
+    assert ("IBuilderConfig", "set_compute_capability") in everything
 
 
-@pytest.mark.parametrize("version", trt_names.VERSIONS)
+@pytest.mark.parametrize("version", ALL)
 def test_the_golden_names_are_those_of_the_real_bindings(version: str, tmp_path: Path) -> None:
     folder = os.environ.get("TRTBENCH_BINDINGS", "")
     wheels = (
@@ -115,6 +120,12 @@ def test_a_stand_in_has_what_its_version_has() -> None:
     for name in ("progress_monitor", "builder_optimisation_level"):
         with pytest.raises(AttributeError, match=name):
             setattr(old, name, 1)
+
+
+def test_the_stand_in_for_the_builder_fits_the_bindings_of_tensorrt_rtx() -> None:
+    trt = builder_standin.module(builder_standin.Script(trt_names.RTX))
+    assert hasattr(trt.Builder, "build_serialized_network")
+    assert not hasattr(trt.BuilderFlag, "FP16")
 
 
 def test_a_stand_in_with_a_name_that_no_version_has_is_refused() -> None:

@@ -1,0 +1,145 @@
+"""TensorRT for RTX: engines for GeForce and RTX GPUs, built with or without a GPU, whose kernels are compiled on it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.errors import UsageError
+from bench.model.distributions import TENSORRT_RTX
+from bench.model.factory import program_of
+from bench.model.seam import Context, Missing, Stage
+from bench.model.suite import Case
+from bench.runtimes import onnx, packages, shapes
+from bench.runtimes.torch import weights
+from bench.runtimes.trt import builder, execution, layers, library, rtx
+from bench.runtimes.trt.options import RtxOptions
+
+_RUNNING = ("runtime_cache", "kernel_specialization", "cuda_graph_strategy")  # options that no engine depends on
+
+
+class TensorRTRtx:
+    """Models are exported where torch is; engines are built with TensorRT-RTX alone, and run with cuda-bindings."""
+
+    options = RtxOptions
+    simulated = False
+    distributions = TENSORRT_RTX
+
+    def missing(self, device: str = "cpu") -> Missing | None:
+        """tensorrt_rtx; on a GPU also cuda-bindings."""
+        return packages.first_missing("tensorrt_rtx", *(("cuda", "cuda.bindings") if device != "cpu" else ()))
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """A CPU device, graphs by two at once, and int8 or fp8 without a network function."""
+        if device == "cpu":
+            return "TensorRT-RTX runs on a CUDA device (it builds without one)"
+        if case.cuda_graph and case.options.get("cuda_graph_strategy") == "whole_graph_capture":
+            return "cuda_graph: on and cuda_graph_strategy: whole_graph_capture both capture CUDA graphs"
+        if program_of(case.factory) == "onnx" and case.options.get("network"):
+            return f"{case.factory} is a network already; network: FILE.py:function would take its place"
+        if case.precision in ("int8", "fp8") and not case.options.get("network") and program_of(case.factory) != "onnx":
+            return f"the exporter writes no {case.precision} model; a function can: network: FILE.py:function"
+        return None
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """The reference, the ONNX file (or for a function the weights), and the engine."""
+        options = msgspec.convert(case.options, RtxOptions)
+        source = weights.weights_stage(case) if options.network else onnx.stage(case, options.exporter, options.opset)
+        function = options.network.partition(":")[0]
+        in_bytes = msgspec.structs.replace(options, workspace=options.workspace_bytes)
+        settings = {name: value for name, value in msgspec.to_builtins(in_bytes).items() if name not in _RUNNING}
+        build = Stage(
+            name="build",
+            kind="engine",
+            producer="tensorrt_rtx",
+            key={"model": shapes.model_key(case), "precision": case.precision, "options": settings},
+            needs=(source.name,),
+            libraries=TENSORRT_RTX,
+            files=(function,) if function else (),
+            per_device=options.compute_capabilities == "current",
+            toolchain=case.toolchain,
+        )
+        return [shapes.reference_stage(case), source, build]
+
+    def layers(self, case: Case) -> Stage:
+        """The pass that times every layer, at the case's own sizes."""
+        return Stage(
+            name="layers",
+            kind="layers",
+            producer="tensorrt_rtx",
+            key={"symbols": case.symbols, "kernel_specialization": case.options.get("kernel_specialization")},
+            needs=("build",),
+            libraries=TENSORRT_RTX,
+            per_device=True,
+            toolchain=case.toolchain,
+        )
+
+    def layer_count(self, stage: Stage, folder: Path) -> int | None:
+        """The layers of the network that an engine was built from, before the builder fuses them."""
+        return builder.read_info(folder).layers if stage.kind == "engine" else None
+
+    def for_capabilities(self, case: Case, capabilities: Sequence[str]) -> Case:
+        """The case with an engine for these GPUs; one that the builder does not know is refused as it is built."""
+        options = case.options | {"compute_capabilities": [float(each) for each in capabilities]}
+        return msgspec.structs.replace(case, options=options)
+
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """Import the bindings and load their libraries."""
+        library.preload(library.RTX)
+
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """The bindings, which load their libraries."""
+        return ("tensorrt_rtx",)
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """The engine, or the times of its layers."""
+        options = msgspec.convert(case.options, RtxOptions)
+        if stage.kind == "engine":
+            builder.build(case, options, context, out, library.RTX)
+        elif stage.kind == "layers":
+            plain = msgspec.structs.replace(options, cuda_graph_strategy=None)  # layers in a graph cannot be told apart
+            with (
+                _open_engine(context) as (api, engine, info, digest),
+                rtx.open_settings(api, engine, digest, plain, context) as settings,
+            ):
+                layers.take(case, stage, context, api, engine, info, out, settings)
+        else:
+            raise UsageError(f"tensorrt_rtx makes no {stage.name}")
+
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: RtxOptions, context: Context) -> Iterator[execution.EnginePrepared]:
+        """Phases: import, deserialize, compile.
+
+        Kernels are compiled for the GPU when a context is made and in its first call, so one call is made here, as
+        phase ``compile``; those of an earlier process are loaded in it.
+        """
+        with contextlib.ExitStack() as stack:
+            api, engine, info, digest = stack.enter_context(_open_engine(context))
+            with context.phase("compile"), rtx.open_settings(api, engine, digest, options, context) as settings:
+                prepared = execution.EnginePrepared(case, context, api, engine, info, settings)
+                stack.enter_context(contextlib.closing(prepared))
+                (lane,) = prepared.lanes(1)
+                lane.call()
+                lane.wait()
+            del engine
+            yield prepared
+
+
+@contextlib.contextmanager
+def _open_engine(context: Context) -> Iterator[tuple[library.Api, Any, builder.BuildInfo, str]]:
+    """TensorRT-RTX and the case's engine, with the digest of its plan."""
+    with context.phase("import"):
+        api = library.open_api((), context.device, library.RTX)
+    with context.phase("deserialize"):
+        plan, info = builder.read(context.artifacts["build"])
+        engine = library.deserialize(api, plan)
+        digest = rtx.digest_of(plan)
+        del plan
+    yield api, engine, info, digest
+
+
+BACKEND = TensorRTRtx()

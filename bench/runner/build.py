@@ -1,0 +1,173 @@
+"""Makes the artifacts of each case of a plan, one after the other, and measures nothing."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+import bench
+from bench.backends import base
+from bench.errors import DeviceUnavailable, UsageError
+from bench.model.build import BuildRun, Built, CaseBuild
+from bench.model.data import Data
+from bench.model.events import Note, Started
+from bench.model.run import Failure
+from bench.model.seam import BuildsForCapabilities, CompilesAhead, CountsLayers, Stage
+from bench.model.suite import Case
+from bench.runner.dispatch import OnEvent
+from bench.runner.request import Request
+from bench.runner.run import new_session
+from bench.runner.session import Session
+from bench.runner.stages import Ready
+from bench.store import artifacts
+from bench.suite import plan
+from bench.system.signals import stoppable
+
+_REFERENCE = "reference"
+_META = "meta.json"
+_NO_GPU = "a machine with a GPU, or --device cpu"
+
+
+class _Need(Data, frozen=True, kw_only=True):
+    """A stage of a case; ``lacking`` is the device that is not here, ``mark`` says that its files are only a mark."""
+
+    stage: Stage
+    lacking: str = ""
+    mark: bool = False
+
+
+def build(request: Request, on_event: OnEvent, capabilities: Sequence[str] = ()) -> BuildRun:
+    """Make what the cases of a plan need before they are measured, for GPUs of ``capabilities`` where those are named.
+
+    A stage that fails ends its case, and the others go on. Where the device of the plan is not here, what needs none is
+    made, and the rest is Unavailable. A signal ends it; what was made is in the cache.
+
+    Raises:
+        UsageError: the plan has no case, no backend of it takes ``capabilities``, or does not know one of them.
+        DeviceUnavailable: the device is not here, and nothing of the plan can be made without it.
+        StoreError: the cache cannot be written.
+    """
+    plan.check_some(request.plan)
+    request = _alone(request, capabilities)
+    cases = request.plan.cases
+    needs = {case.id: _needs(case, request.device_missing) for case in cases}
+    firsts = [several[0] for several in needs.values() if several]
+    if firsts and all(first.lacking for first in firsts):
+        raise DeviceUnavailable(request.device_missing, fix=_NO_GPU)
+    artifacts.check_writable(Path(request.settings.cache))
+    with new_session(request, on_event, device="cpu" if request.device_missing else None) as session:
+        session.open()
+        rows: list[CaseBuild] = []
+        interrupted = False
+        with stoppable() as ignore_signals:
+            try:
+                for number, case in enumerate(cases):
+                    on_event(Started(label=case.label, done=number, total=len(cases)))
+                    rows.append(_build(session, case, needs[case.id], on_event))
+            except KeyboardInterrupt:
+                interrupted = True
+            ignore_signals()
+        return BuildRun(
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            version=bench.__version__,
+            suite=request.suite.name,
+            environments=session.header.environments,
+            total=len(cases),
+            cases=tuple(rows),
+            left_out=request.plan.left_out,
+            compute_capabilities=tuple(capabilities),
+            device_missing=request.device_missing,
+            interrupted=interrupted,
+        )
+
+
+def _alone(request: Request, capabilities: Sequence[str]) -> Request:
+    """The request for one worker at a time, so that build times are those of builds alone, and for ``capabilities``."""
+    cases = request.plan.cases
+    if capabilities:
+        cases = _for_capabilities(cases, capabilities)
+    if any(base.load(case.backend).simulated for case in cases):  # which need no device
+        request = msgspec.structs.replace(request, device_missing="")
+    return msgspec.structs.replace(
+        request,
+        plan=msgspec.structs.replace(request.plan, cases=cases),
+        settings=msgspec.structs.replace(request.settings, prestart=1),
+    )
+
+
+def _for_capabilities(cases: Sequence[Case], capabilities: Sequence[str]) -> tuple[Case, ...]:
+    """The cases, each once, with the options for ``capabilities`` where their backend has these."""
+    takes = {name: backend for name in {case.backend for case in cases}
+             if isinstance(backend := base.load(name), BuildsForCapabilities)}  # fmt: skip
+    if not takes:
+        names = ", ".join(sorted({case.backend for case in cases}))
+        what = f"no selected case is built for a compute capability that is named: {names}"
+        able = [name for name, backend in base.registry().items() if isinstance(backend, BuildsForCapabilities)]
+        fix = f"--backend {able[0]}" if able else "leave it out, to build for the GPU that is here"
+        raise UsageError(what, where="--compute-capability", fix=fix)
+    named = [
+        takes[case.backend].for_capabilities(case, capabilities) if case.backend in takes else case for case in cases
+    ]
+    return tuple({case.id: case for case in named}.values())
+
+
+def _needs(case: Case, device_missing: str) -> list[_Need]:
+    """The stages of a case that are made, in their order: without the device, up to the first that needs it."""
+    backend = base.load(case.backend)
+    needs = [_Need(stage=stage) for stage in backend.stages(case)]
+    if isinstance(backend, CompilesAhead) and (stage := backend.compile_stage(case)) is not None:
+        needs.append(_Need(stage=stage, mark=True))
+    if device_missing:
+        first = next((n for n, need in enumerate(needs) if need.stage.per_device), len(needs))
+        needs[first:] = [_Need(stage=need.stage, lacking=device_missing) for need in needs[first : first + 1]]
+    if all(need.stage.name == _REFERENCE or need.lacking for need in needs):
+        return [need for need in needs if need.lacking]  # the reference alone would say nothing
+    return needs
+
+
+def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEvent) -> CaseBuild:
+    """The artifacts of one case, up to the one that fails."""
+    built: list[Built] = []
+    for number, need in enumerate(needs, 1):
+        end = _unavailable(need) or session.artifacts(case, [each.stage for each in needs[:number]])
+        if isinstance(end, Failure):
+            failed = need.stage.name
+            if end.kind == "Unavailable" and end.stage == "start":  # its backend is not installed
+                failed = ""
+            message = end.message.removeprefix(f"{end.kind}: ")
+            on_event(Note(text=f"{case.label}: {end.kind} in {failed or end.stage}: {message}"))
+            return CaseBuild(case=case.id, label=case.label, stages=tuple(built), failure=end, failed=failed)
+        assert isinstance(end, Ready)  # what is made alone is not postponed
+        if need.stage.name != _REFERENCE:
+            built.append(_built(need, end))
+    return CaseBuild(case=case.id, label=case.label, stages=tuple(built))
+
+
+def _unavailable(need: _Need) -> Failure | None:
+    if not need.lacking:
+        return None
+    return Failure(kind="Unavailable", stage=need.stage.name, message=need.lacking, hint=_NO_GPU)
+
+
+def _built(need: _Need, ready: Ready) -> Built:
+    """The last of the artifacts that are ready."""
+    stage, phase = need.stage, ready.phases[-1]
+    folder = Path(ready.folders[stage.name])
+    producer = base.load(stage.producer)
+    return Built(
+        stage=stage.name,
+        kind=stage.kind,
+        ns=phase.ns,
+        cold=phase.cold,
+        beside=phase.beside,
+        bytes=None if need.mark else _bytes_in(folder),
+        layers=producer.layer_count(stage, folder) if isinstance(producer, CountsLayers) else None,
+    )
+
+
+def _bytes_in(folder: Path) -> int:
+    """The size of the payload in ``folder``."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path != folder / _META)

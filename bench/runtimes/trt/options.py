@@ -1,0 +1,80 @@
+"""The options that a suite can set for engines of TensorRT and of TensorRT-RTX."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from bench.model import seam
+from bench.runtimes import onnx
+from bench.units import parse_size
+
+Strategy = Literal["lazy", "eager", "none"]
+GraphStrategy = Literal["disabled", "whole_graph_capture"]
+
+
+class EngineOptions(seam.Options, frozen=True, kw_only=True):
+    """How an engine is built, whichever of the two builds it; ``null`` is the builder's own default.
+
+    ``exporter`` and ``opset`` make the ONNX file (8.6 reads up to opset 17, and the legacy exporter writes it).
+    ``network`` is a function ``zoo.py:build`` that fills the network by hand in place of the file.
+    ``workspace`` is in bytes or ``4 GiB``.
+    """
+
+    exporter: onnx.Exporter = "legacy"
+    opset: Annotated[int, msgspec.Meta(ge=7)] = 17
+    network: str = ""
+    workspace: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
+    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
+    tactic_sources: list[str] | None = None
+    max_aux_streams: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            empty = self.workspace_bytes == 0
+        except ValueError as error:
+            raise ValueError(f"workspace: {error}") from error
+        if empty:
+            raise ValueError("workspace: 0 bytes are no workspace")
+        if self.network and not all(self.network.partition(".py:")):
+            raise ValueError(f"network: {self.network!r} is not FILE.py:function")
+
+    @property
+    def workspace_bytes(self) -> int | None:
+        """``workspace`` as a number."""
+        return parse_size(self.workspace) if isinstance(self.workspace, str) else self.workspace
+
+
+class Options(EngineOptions, frozen=True, kw_only=True):
+    """Of TensorRT: ``strongly_typed: null`` is wherever the version has it; ``plugins`` lie beside the suite."""
+
+    timing_cache: bool = True
+    refit: bool = False
+    version_compatible: bool = False
+    hardware_compatible: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
+    strongly_typed: bool | None = None
+    plugins: list[str] = []
+
+
+class RtxOptions(EngineOptions, frozen=True, kw_only=True):
+    """Of TensorRT-RTX.
+
+    ``compute_capabilities`` are the GPUs that an engine is for: ``current``, numbers as ``[8.6, 8.9]``, or ``null`` for
+    those of the builder's own default. The others say how the engine runs, and are no part of it: whether kernels that
+    were compiled just in time are kept for the next process, when kernels are compiled for the sizes of a dynamic case,
+    and whether the runtime captures CUDA graphs itself.
+    """
+
+    compute_capabilities: Literal["current"] | list[Annotated[float, msgspec.Meta(gt=0)]] | None = None
+    runtime_cache: bool = True
+    kernel_specialization: Strategy | None = None
+    cuda_graph_strategy: GraphStrategy | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compute_capabilities == []:
+            raise ValueError("compute_capabilities: an engine for no GPU; leave it out for TensorRT-RTX's default")
+        for number in self.compute_capabilities if isinstance(self.compute_capabilities, list) else ():
+            if number * 10 != int(number * 10):
+                raise ValueError(f"compute_capabilities: {number} is no compute capability, which reads as 8.9")

@@ -1,0 +1,199 @@
+"""The real builder and ONNX parser of TensorRT-RTX, which need no GPU: what converts, and what is refused and how."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import onnx
+import pytest
+
+from bench.backends import base
+from bench.errors import CaseError, Unavailable, Unsupported
+from bench.model.suite import Case, Input, Range
+from bench.runtimes import onnx as exports
+from bench.runtimes.trt import builder, library
+from bench.suite import plan as planning
+from bench.suite import reader
+from tests.backends.kit import Bench
+from tests.runtimes.trt import vocabulary
+
+HERE = Path(__file__).parent
+INSTALL = "pip install tensorrt-rtx-cu13 (Linux on x86-64); nox -s long installs it"
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.torch,
+    pytest.mark.skipif(
+        importlib.util.find_spec("tensorrt_rtx") is None, reason=f"tensorrt_rtx is not installed: {INSTALL}"
+    ),
+]
+ADA: dict[str, Any] = {"compute_capabilities": [8.9]}
+
+
+@pytest.fixture
+def here(bench: Bench, tmp_path: Path) -> Bench:
+    """Cases of the files beside this one, each with artifacts of its own."""
+    return Bench(root=tmp_path, suite_dir=HERE)
+
+
+def build(bench: Bench, case: Case) -> builder.BuildInfo:
+    """The description of the case's engine, whose plan is there."""
+    folder = bench.artifacts(case)["build"]
+    plan, info = builder.read(folder)
+    assert len(plan) == info.plan_bytes > 0
+    return info
+
+
+def vocabulary_case(name: str, **fields: Any) -> Case:
+    inputs = {"x": Input(shape=vocabulary.MODULES[name][1])}
+    common: dict[str, Any] = {"options": ADA} | fields
+    return Case(
+        model="m", factory="vocabulary.py:module", args={"name": name}, inputs=inputs, backend="tensorrt_rtx", **common
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- what converts
+
+
+@pytest.mark.parametrize("name", vocabulary.MODULES)
+def test_a_module_converts_in_half_precision(here: Bench, name: str) -> None:
+    info = build(here, vocabulary_case(name, precision="fp16"))
+    assert info.runtime.startswith("TensorRT-RTX 1.")
+    assert info.strongly_typed
+    assert info.compute_capabilities == ("8.9",)
+    assert info.layers > 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("name", ["conv2d", "encoder layer", "lstm"])
+def test_a_module_converts_in_the_other_precisions(here: Bench, name: str, precision: str) -> None:
+    info = build(here, vocabulary_case(name, precision=precision))
+    assert ("TF32" in info.flags) == (precision == "tf32")
+
+
+SUITES = HERE.parents[2] / "suites"
+
+
+def smoke_models() -> list[Case]:
+    """One case of each model of the smoke suite."""
+    registry = base.registry()
+    cases = planning.plan(reader.load(SUITES / "smoke.yaml", registry), registry, device="cpu").cases
+    return list({case.model: case for case in cases}.values())
+
+
+@pytest.mark.parametrize("model", ["bert", "resnet18"])
+def test_each_model_of_the_smoke_suite_converts(tmp_path: Path, model: str) -> None:
+    cases = {case.model: case for case in smoke_models()}
+    assert set(cases) == {"bert", "resnet18"}
+    case = msgspec.structs.replace(cases[model], backend="tensorrt_rtx", options=ADA, precision="fp16")
+    assert build(Bench(root=tmp_path, suite_dir=SUITES), case).layers > 20
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_resnet_by_hand_converts(here: Bench, precision: str) -> None:
+    options = ADA | {"network": "../../../suites/networks.py:resnet"}
+    case = Case(
+        model="m", factory="vocabulary.py:resnet", inputs={"x": Input(shape=(2, 3, 64, 64))}, backend="tensorrt_rtx",
+        options=options, precision=precision,
+    )  # fmt: skip
+    info = build(here, case)
+    assert (list(info.inputs), list(info.outputs)) == (["x"], ["output"])
+
+
+def test_a_dynamic_size_is_a_range_of_the_engine(here: Bench) -> None:
+    case = Case(
+        model="m", factory="vocabulary.py:module", args={"name": "conv2d"}, backend="tensorrt_rtx", options=ADA,
+        inputs={"x": Input(shape=("batch", 8, 16, 16))}, symbols={"batch": 2},
+        dynamic={"batch": Range(min=1, opt=4, max=8)},
+    )  # fmt: skip
+    assert build(here, case).profile == {"x": ((1, 8, 16, 16), (4, 8, 16, 16), (8, 8, 16, 16))}
+
+
+@pytest.mark.parametrize("requested", [None, [8.6, 8.9], [7.5], [12.0, 12.1]])
+def test_engines_are_for_the_gpus_that_are_named(here: Bench, requested: list[float] | None) -> None:
+    options = {} if requested is None else {"compute_capabilities": requested}
+    info = build(here, vocabulary_case("linear", precision="fp16", options=options))
+    assert info.compute_capabilities == tuple(str(number) for number in requested or ())
+
+
+# ------------------------------------------------------------------------------------------------------ what is refused
+
+
+def test_an_unknown_compute_capability_is_told_with_those_that_are_there(here: Bench) -> None:
+    with pytest.raises(Unsupported, match=r"does not build for compute capability 9\.0; it has 7\.5, 8\.0, 8\.6, 8\.9"):
+        build(here, vocabulary_case("linear", options={"compute_capabilities": [9.0]}))
+
+
+def test_the_current_gpu_is_unavailable_where_there_is_none(here: Bench) -> None:
+    with pytest.raises(Unavailable, match="needs a GPU") as caught:
+        build(here, vocabulary_case("linear", options={"compute_capabilities": "current"}))
+    assert "[8.9]" in caught.value.fix
+
+
+def test_a_workspace_that_no_kernel_fits_is_told(here: Bench) -> None:
+    case = vocabulary_case("conv2d", precision="fp16", options=ADA | {"workspace": 64})
+    with pytest.raises(Unsupported, match="workspace limit"):
+        build(here, case)
+
+
+def parse(here: Bench, data: bytes) -> None:
+    """What becomes of an ONNX file."""
+    case = vocabulary_case("linear", precision="fp16")
+    export = here.folder()
+    (export / exports.MODEL).write_bytes(data)
+    manifest = exports.Manifest(("x",), ("y",), "legacy", 17, own_names=True)
+    (export / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    options = base.options_of(base.load("tensorrt_rtx"), case)
+    builder.build(case, options, here.context(case, {"export": export}), here.folder(), library.RTX)  # type: ignore[arg-type]
+
+
+def one_node(operator: str, domain: str = "", sizes: tuple[int, ...] = (4, 4)) -> bytes:
+    """A file of one node called ``odd``."""
+    node = onnx.helper.make_node(operator, ["x"], ["y"], name="odd", domain=domain)
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes) for name in ("x", "y")]
+    graph = onnx.helper.make_graph([node], "graph", ends[:1], ends[1:])
+    opsets = [onnx.helper.make_opsetid("", 17), *([onnx.helper.make_opsetid(domain, 1)] if domain else [])]
+    return bytes(onnx.helper.make_model(graph, opset_imports=opsets).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("operator", "domain", "why"),
+    [
+        ("Det", "", r"Det odd \(node 0\): the parser does not support this operator"),
+        ("Unique", "", r"Unique odd \(node 0\): the parser does not support this operator"),
+        ("Mystery", "mine", r"Mystery odd \(node 0\): .*Plugin not found"),
+    ],
+)
+def test_a_node_that_is_refused_is_named(here: Bench, operator: str, domain: str, why: str) -> None:
+    with pytest.raises(Unsupported, match=why):
+        parse(here, one_node(operator, domain))
+
+
+def test_a_file_that_is_cut_short_is_told(here: Bench) -> None:
+    whole = one_node("Relu")
+    parse(here, whole)
+    for size in (1, 10, len(whole) // 2, len(whole) - 1):
+        with pytest.raises(Unsupported, match="Failed to parse the ONNX model"):
+            parse(here, whole[:size])
+
+
+@pytest.mark.parametrize("data", [b"", b"hello world, this is not a model"])
+def test_a_file_without_a_model_is_told_though_the_parser_takes_it(here: Bench, data: bytes) -> None:
+    with pytest.raises(CaseError, match="holds no model"):
+        parse(here, data)
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a driver here")
+def test_a_plan_needs_a_driver_and_a_damaged_one_is_told(here: Bench) -> None:
+    plan, _ = builder.read(here.artifacts(vocabulary_case("linear", precision="fp16"))["build"])
+    api = library.open_api((), "cpu", library.RTX)
+    for data in (b"", plan[:10], plan[: len(plan) // 2], plan[:-1]):
+        api.log.lines.clear()
+        with pytest.raises(CaseError, match="damaged or cut short"):
+            library.deserialize(api, data)
+    api.log.lines.clear()
+    with pytest.raises(Unavailable, match="finds no usable GPU"):
+        library.deserialize(api, plan)
