@@ -27,7 +27,7 @@ ALLOWED = {
     "machine": "errors units model system",
     "store": "errors units stats model system",
     "runtimes": "errors units model tensors system machine",
-    "lowering": "errors units model tensors runtimes",
+    "lowering": "errors units model tensors system runtimes",
     "backends": "errors units model tensors system runtimes lowering",
     "measure": "errors units stats model tensors system machine runtimes",
     "analysis": "errors units stats model",

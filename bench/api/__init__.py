@@ -21,6 +21,7 @@ from bench.api.building import all_built, build
 from bench.api.checkup import calibrate, doctor, selftest
 from bench.api.comparing import compare, confirm, duel, history, lint, matches
 from bench.api.profiles import Profiles, cases_of, explain, profile, read_profiles, waterfalls, write_trace
+from bench.api.programs import codegen, ops
 from bench.api.reporting import payback, tables, times, write_report
 from bench.api.results import (
     RESULTS,
@@ -62,6 +63,7 @@ __all__ = [
     "cases",
     "cases_of",
     "check_baseline",
+    "codegen",
     "compare",
     "confirm",
     "doctor",
@@ -76,6 +78,7 @@ __all__ = [
     "load",
     "matches",
     "nothing_available",
+    "ops",
     "payback",
     "plan",
     "profile",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bench.model.profile import Profile, Range
+    from bench.model.program import SupportedOp
     from bench.model.provenance import Provenance
 
 
@@ -238,6 +239,19 @@ class CountsLayers(Protocol):
         """The number of layers of the artifact of ``stage`` in ``folder``; None for a stage that has none. Read without
         the runtime.
         """
+        ...
+
+
+@runtime_checkable
+class Generating(Protocol):
+    """A backend that writes programs: source that builds a case's network."""
+
+    def program(self, case: Case) -> Stage:
+        """The stage whose payload is the program of ``case``; it needs no other stage and no device."""
+        ...
+
+    def ops(self) -> Sequence[SupportedOp]:
+        """What programs can be written of."""
         ...
 
 

@@ -46,6 +46,16 @@ def dynamic_dims(case: Case) -> tuple[dict[int, Any] | None, ...] | None:
     return tuple({axis: dims[symbol] for axis, symbol in of.items()} or None for of in dynamic_axes(case).values())
 
 
+def profile(case: Case) -> dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
+    """The least, the usual and the largest shape of each input that has dynamic sizes."""
+    points = [case.symbols | {n: getattr(span, at) for n, span in case.dynamic.items()} for at in ("min", "opt", "max")]
+    ranges = {}
+    for name in (name for name, axes in dynamic_axes(case).items() if axes):
+        low, usual, high = (tuple(int(n) for n in resolve_shapes(case.inputs, of)[name].shape) for of in points)
+        ranges[name] = (low, usual, high)
+    return ranges
+
+
 def model_key(case: Case) -> dict[str, Any]:
     """The parts of a case that determine its model and shapes. Dynamic sizes are names, so all points share it."""
     fixed = {name: size for name, size in case.symbols.items() if name not in case.dynamic}

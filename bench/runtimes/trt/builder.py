@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,8 @@ from bench.runtimes.trt.options import EngineOptions, Options, RtxOptions
 PLAN = "engine.plan"
 BUILD_INFO = "build.json"
 _MAX_WARNINGS = 20  # warnings that are kept
+
+Fill = Callable[[library.Api, Any], networks.Network]
 
 
 class BuildInfo(Data, frozen=True, kw_only=True):
@@ -74,9 +76,16 @@ def read_info(folder: Path) -> BuildInfo:
 
 
 def build(
-    case: Case, options: EngineOptions, context: Context, out: Path, product: library.Product = library.TENSORRT
+    case: Case,
+    options: EngineOptions,
+    context: Context,
+    out: Path,
+    product: library.Product = library.TENSORRT,
+    fill: Fill | None = None,
 ) -> None:
     """Write ``engine.plan`` and ``build.json`` into ``out``. Phases: import, parse, build.
+
+    ``fill`` fills the empty network in place of the parser and of the function that the options name.
 
     Raises:
         Unavailable: TensorRT, its libraries or a GPU that it needs are not there.
@@ -96,7 +105,9 @@ def build(
     flags = _configure(api, config, options, flags, tf32=case.precision == "tf32")
     with context.phase("parse"):
         empty = versions.new_network(api, builder, strong)
-        if options.network:
+        if fill is not None:
+            definition = fill(api, empty)
+        elif options.network:
             definition = networks.from_function(api, empty, case, options.network, context)
         else:
             definition = networks.parse(api, empty, context)

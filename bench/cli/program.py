@@ -1,0 +1,74 @@
+"""Network programs on the command line: `trtbench codegen` and `trtbench ops`."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.cli import output, typed
+from bench.cli.options import (
+    Commands,
+    add_progress,
+    artifacts_options,
+    common_options,
+    folder,
+    selection_options,
+)
+
+_BACKEND = "fx2trt"
+
+
+def add_codegen(commands: Commands) -> None:
+    """Add the command `codegen`."""
+    codegen = commands.add_parser(
+        "codegen",
+        parents=[selection_options(), artifacts_options(), common_options()],
+        help="write the TensorRT network of a model as Python source, to read, edit and build",
+        epilog="exit codes: 0 every program is written; 1 a case failed; 2 bad input, nothing written.",
+    )
+    codegen.add_argument("--out", type=folder, required=True, metavar="DIR", help="the folder to write into")
+    add_progress(codegen, "auto", "live", "plain")
+    example = (
+        'trtbench codegen suites/vision.yaml --select "model=resnet50 and precision=fp16 and batch=1" --out resnet50'
+    )
+    codegen.set_defaults(example=example, quick=False, replicates=None, yes=True)
+
+
+def add_ops(commands: Commands) -> None:
+    """Add the command `ops`."""
+    ops = commands.add_parser("ops", parents=[common_options()], help="the ops that `codegen` and fx2trt can lower")
+    ops.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    ops.set_defaults(example="trtbench ops")
+
+
+def codegen(arguments: argparse.Namespace) -> int:
+    """Write the programs of the selected cases, print where they are, and return the exit code."""
+    from bench import api
+    from bench.errors import BenchError, is_input
+    from bench.report import cells
+
+    if arguments.backend is None:
+        arguments.backend = _BACKEND
+    if arguments.device is None:
+        arguments.device = "cuda"  # a network is one of a GPU, which need not be here
+    request = typed.request(arguments, plan_only=True)
+    with output.progress_view(arguments.progress, []) as on_event:
+        results = api.codegen(request, arguments.out, on_event=on_event)
+    code = 0
+    for result in results:
+        failure = result.failure
+        if failure is None:
+            output.say(f"{result.folder}/program.py")
+            continue
+        what = f"{cells.failure(failure)}: {cells.message(failure)}"
+        output.complain(output.error(BenchError(what, where=result.case.label, fix=failure.hint)))
+        code = max(code, 2 if is_input(failure.kind) else 1)
+    return code
+
+
+def ops(arguments: argparse.Namespace) -> int:
+    """Print the table of ops."""
+    from bench import api
+    from bench.report import ops as view
+
+    output.say(getattr(view, arguments.format)(api.ops()), end="")
+    return 0

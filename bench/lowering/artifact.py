@@ -1,0 +1,181 @@
+"""The network program of a case as an artifact, and the network that it fills in the toolchain that builds it."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from bench import tensors
+from bench.errors import BenchError, SuiteError, Unavailable
+from bench.model.seam import Context, Stage
+from bench.model.suite import Case
+from bench.runtimes import shapes
+from bench.runtimes.torch.exports import ExportWarning
+from bench.runtimes.trt import library, networks
+from bench.system import userfile
+
+STAGE = "program"
+SOURCE, WEIGHTS, MANIFEST = "program.py", "weights.safetensors", "manifest.json"
+_FIRST_TORCH = (2, 6)
+_FIX = "trtbench codegen writes one for this case"
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Stored beside a program: how many nodes it was written from, and the warnings of torch.export."""
+
+    ops: int
+    warnings: tuple[ExportWarning, ...] = ()
+
+
+def stage(case: Case) -> Stage:
+    """The program of a case, shared by its points of batch size only where that is dynamic."""
+    key = {"model": shapes.model_key(case), "precision": case.precision, "lowering": _digest()}
+    return Stage(name=STAGE, kind="program", producer="fx2trt", key=key, libraries=shapes.libraries(case))
+
+
+def produce(case: Case, context: Context, out: Path) -> None:
+    """Write ``program.py``, its weights and a manifest into ``out``. Phases: import, load, export, lower.
+
+    Raises:
+        Unavailable: torch is older than 2.6.
+        Unsupported: torch.export cannot take the model, or it has operators or arguments without a converter.
+    """
+    from bench.lowering import codegen, lower, normalise
+    from bench.runtimes.torch import errors, exports, models, session
+    from bench.runtimes.torch.options import TorchOptions
+    from bench.runtimes.torch.outputs import positional
+
+    on_cpu = msgspec.structs.replace(context, device="cpu")
+    with session.torch_session(case, on_cpu), session.own_warnings_filtered():
+        import torch
+
+        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _FIRST_TORCH:
+            what = f"torch {torch.__version__} cannot export for fx2trt; 2.6 is the first that can"
+            raise Unavailable(what, fix="pip install 'torch>=2.6' in the default toolchain")
+        with context.phase("load"):
+            model, example = models.load_with_example(case, TorchOptions(), on_cpu)
+            module, names = positional(model, example)
+        with (
+            context.phase("export"),
+            torch.no_grad(),
+            errors.translate("torch.export cannot take this model"),
+            exports.recorded_warnings() as warnings,
+            exports.size_refusals(case),
+        ):
+            exported = normalise.export(module, tuple(example.values()), shapes.dynamic_dims(case))
+            exports.check_program(exported, case)
+        with context.phase("lower"), torch.no_grad():
+            graph = lower.run_passes(normalise.normalise(exported, tuple(example), below="model."))
+            if case.dynamic:
+                trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)
+                trial.check(lambda arrays: graph(*trial.inputs(arrays)), "the lowered graph")
+            program = codegen.generate(
+                graph, names, title=_title(case), precision=case.precision, profile=shapes.profile(case)
+            )
+            program.write(out)
+        ops = sum(1 for node in graph.graph.nodes if normalise.op_name(node))
+        (out / MANIFEST).write_bytes(msgspec.json.encode(Manifest(ops, tuple(warnings))))
+
+
+def fill(api: library.Api, network: Any, case: Case, folder: Path, source: str = "") -> networks.Network:
+    """Fill ``network`` by the program in ``folder``; ``source`` is the suite's file where the program is the user's.
+
+    Raises:
+        SuiteError: a program of the user's has an error, with the file and line; or it is of another case.
+        Unsupported: TensorRT refuses a layer, with the line of the program that adds it.
+    """
+    path = folder / (Path(source).name if source else SOURCE)
+    module = _load(path, case)
+    _check(module, case, path)
+    try:
+        arrays = tensors.read(path.with_name(WEIGHTS))
+    except (OSError, ValueError) as error:
+        raise SuiteError(f"{path.name} has no weights beside it: {error}", where=case.source, fix=_FIX) from error
+    try:
+        alive = module.build(api.module, network, arrays)
+    except BenchError:
+        raise
+    except Exception as error:
+        place = _place(error, path)
+        what = f"{type(error).__name__} in the network program: {error}"
+        if source:
+            raise SuiteError(what, where=f"{source}:{place}", fix="correct that line of the program") from error
+        refusal = library.refusal(api, f"line {place} of the program: {what}")
+        raise refusal from error
+    inputs = {network.get_input(index).name for index in range(network.num_inputs)}
+    manifest = path.with_name(MANIFEST)
+    fields: dict[str, Any] = {"network": source or SOURCE}
+    if manifest.is_file():
+        fields["export_warnings"] = msgspec.json.decode(manifest.read_bytes(), type=Manifest).warnings
+    return networks.Network(
+        network=network,
+        inputs={name: name for name in case.inputs if name in inputs},
+        outputs=dict(module.OUTPUTS),
+        keep=(alive, arrays),
+        fields=fields,
+    )
+
+
+def _load(path: Path, case: Case) -> ModuleType:
+    """The module of a program. SuiteError with the line of an error in it."""
+    if not path.is_file():
+        raise SuiteError(f"there is no program {path.name!r} beside the suite", where=case.source, fix=_FIX)
+    try:
+        return userfile.execute(path, f"_program_{path.stem}")
+    except SyntaxError as error:
+        raise SuiteError(
+            f"the network program is no Python: {error.msg}", where=f"{path.name}:{error.lineno}", fix="correct it"
+        ) from error
+    except Exception as error:
+        place = _place(error, path)
+        what = f"the network program cannot be imported: {type(error).__name__}: {error}"
+        raise SuiteError(what, where=f"{path.name}:{place}", fix="correct it") from error
+
+
+def _check(module: ModuleType, case: Case, path: Path) -> None:
+    """SuiteError if a program is not of this case."""
+    lacking = [name for name in ("INPUTS", "OUTPUTS", "PRECISION", "build") if not hasattr(module, name)]
+    if lacking:
+        raise SuiteError(f"{path.name} is no network program: it has no {lacking[0]}", where=case.source, fix=_FIX)
+    if case.precision != module.PRECISION:
+        what = f"{path.name} is a program at {module.PRECISION}, and the case at {case.precision}"
+        raise SuiteError(what, where=case.source, fix=f"precision: {module.PRECISION}, or another program")
+    axes = shapes.dynamic_axes(case)
+    expected = {
+        name: tuple(-1 if axis in axes[name] else size for axis, size in enumerate(spec.shape))
+        for name, spec in case.resolved.items()
+    }
+    declared = {name: tuple(shape) for name, (_, shape) in module.INPUTS.items()}
+    if declared != expected:
+        what = f"{path.name} takes the inputs {declared}, and the case has {expected}"
+        raise SuiteError(what, where=case.source, fix="the sizes of the program, or " + _FIX)
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """The innermost line of ``path`` outside its prelude's class that an error passed, and the module it is of."""
+    lines = path.read_text().splitlines()
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    builds = [frame for frame in frames if frame.name == "build"] or frames
+    if not builds or builds[-1].lineno is None:
+        return "?"
+    number = builds[-1].lineno
+    section = next((line.strip() for line in reversed(lines[:number]) if line.startswith("    # ")), "")
+    return f"{number}" + (f" ({section.removeprefix('# ')})" if section else "")
+
+
+def _title(case: Case) -> str:
+    sizes = ", ".join(f"{name} {list(spec.shape)}" for name, spec in case.resolved.items())
+    return f"{case.model} ({case.factory}) at {case.precision}: {sizes}."
+
+
+def _digest() -> str:
+    """A digest of the code that lowers."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

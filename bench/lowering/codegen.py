@@ -1,0 +1,269 @@
+"""A normalised graph as the files of a network program: Python source, and weights beside it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from bench import tensors
+from bench.errors import Unsupported
+from bench.lowering import normalise, prelude, registry
+from bench.lowering.passes import edit
+from bench.lowering.sizes import static
+from bench.lowering.writer import Array, Spec, Tensor, Writer, function_sources, inner_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+SOURCE, WEIGHTS = "program.py", "weights.safetensors"
+Profile = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
+_WIDTH = 116
+
+
+class Program(NamedTuple):
+    """The source of a program and the weights that it reads by name."""
+
+    source: str
+    weights: dict[str, Array]
+
+    def write(self, folder: Path) -> None:
+        """Write ``program.py`` and ``weights.safetensors``."""
+        (folder / SOURCE).write_text(self.source)
+        tensors.write(folder / WEIGHTS, self.weights)
+
+
+def generate(
+    module: torch.fx.GraphModule, outputs: Sequence[str], *, title: str, precision: str, profile: Profile | None = None
+) -> Program:
+    """The program of a graph, whose outputs have the names ``outputs``; ``title`` is the first line of its docstring.
+
+    Raises:
+        Unsupported: a converter does not take the arguments of a node (all such nodes are named), or a weight is NaN.
+    """
+    weights = {name: as_array(name, value) for name, value in edit.tensors(module).items()}
+    writer = Writer(weights)
+    values: dict[torch.fx.Node, Any] = {}
+    counts = Counter(node.meta.get("path", "") for node in module.graph.nodes if normalise.op_name(node))
+    refusals: list[str] = []
+    section = None
+    for node in module.graph.nodes:
+        if node.op == "placeholder":
+            values[node] = _input(writer, node)
+        elif node.op == "get_attr":
+            name = str(node.target)
+            values[node] = Tensor("", tuple(weights[name].shape), inner_dtype(weights[name].dtype.name), name)
+        elif normalise.op_name(node):
+            path = node.meta.get("path", "")
+            parent = path.rpartition(".")[0] if counts[path] == 1 else path
+            if parent != section:
+                section = parent
+                writer.lines += ["", f"# {parent or 'the model itself'}"]
+            try:
+                values[node] = _convert(writer, node, values, path if counts[path] == 1 else "")
+            except Unsupported as error:
+                refusals.append(error.what)
+                values[node] = _stand_in(node)
+        elif node.op == "call_function":
+            values[node] = _other(node, values)
+    if refusals:
+        raise Unsupported("; ".join(dict.fromkeys(refusals)), fix="docs/fx2trt.md shows how to write a converter")
+    return _program(module, writer, values, outputs, title, precision, profile or {})
+
+
+def as_array(name: str, value: torch.Tensor) -> Array:
+    """A weight as NumPy has it, of a type that TensorRT takes. Unsupported for NaN and for types that NumPy lacks."""
+    import torch
+
+    if value.dtype in (torch.bfloat16, torch.complex64, torch.complex128):
+        raise Unsupported(f"the weight {name!r} is {value.dtype}, which a network program cannot hold")
+    if value.is_floating_point() and bool(torch.isnan(value).any()):
+        raise Unsupported(f"the weight {name!r} has values that are no numbers (NaN)", fix="check the checkpoint")
+    array = value.detach().cpu().contiguous().numpy()
+    if array.dtype == np.float64:
+        return array.astype(np.float32)
+    if array.dtype == np.int64:
+        return array.clip(np.iinfo(np.int32).min, np.iinfo(np.int32).max).astype(np.int32)
+    return array
+
+
+def _input(writer: Writer, node: torch.fx.Node) -> Tensor:
+    name, value = node.meta["input"], node.meta["val"]
+    spec = normalise.spec_of(value)
+    assert isinstance(spec, Spec)
+    tensor = Tensor(writer.variable(name), spec.shape, spec.dtype)
+    dtype = str(value.dtype).removeprefix("torch.")
+    writer.lines.append(f"{tensor.name} = p.input({writer.arguments((name, dtype, static(spec.shape)), {})})")
+    writer.declare(tensor)
+    return tensor
+
+
+def _convert(writer: Writer, node: torch.fx.Node, values: Mapping[Any, Any], path: str) -> Any:
+    """The lines of one node, and its tensor or tensors."""
+    op = registry.ops()[normalise.op_name(node)]
+    where = node.meta.get("path", "")
+    writer.begin(path or f"{where}.{op.name}".lstrip("."), where, normalise.spec_of(node.meta["val"]))
+    accepted = inspect.signature(op.convert).parameters
+    kwargs = {name: _value(value, values) for name, value in node.kwargs.items() if name in accepted}
+    return op.convert(writer, **kwargs)
+
+
+def _value(value: Any, values: Mapping[Any, Any]) -> Any:
+    """An argument as converters get it."""
+    import torch
+
+    if isinstance(value, torch.fx.Node):
+        return values[value] if value in values else normalise.number_of(value.meta["val"])
+    if isinstance(value, tuple | list):
+        return [_value(part, values) for part in value]
+    if isinstance(value, torch.dtype):
+        return inner_dtype(str(value).removeprefix("torch."))
+    return value
+
+
+def _other(node: torch.fx.Node, values: Mapping[Any, Any]) -> Any:
+    """A size, or one of several results."""
+    value = node.meta.get("val")
+    if hasattr(value, "shape"):
+        several, index = node.args
+        return values[several][index]
+    return normalise.number_of(value)
+
+
+def _stand_in(node: torch.fx.Node) -> Any:
+    """What stands for the result of a node that was refused, so that the others are tried too."""
+    spec = normalise.spec_of(node.meta["val"])
+    if isinstance(spec, list):
+        return [Tensor("refused", each.shape, each.dtype) for each in spec]
+    assert spec is not None
+    return Tensor("refused", spec.shape, spec.dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------- the source
+
+
+def _program(
+    module: torch.fx.GraphModule, writer: Writer, values: Mapping[Any, Any], outputs: Sequence[str], title: str,
+    precision: str, profile: Profile,
+) -> Program:  # fmt: skip
+    inputs = {node.meta["input"]: node.meta["val"] for node in module.graph.nodes if node.op == "placeholder"}
+    returned = next(node for node in module.graph.nodes if node.op == "output").args[0]
+    names = {name: f"out.{name}" if name in inputs else name for name in outputs}
+    lines = list(writer.lines)
+    writer.lines.clear()
+    lines += ["", "# outputs"]
+    for name, node in zip(names.values(), returned, strict=True):
+        kind = str(node.meta["val"].dtype).removeprefix("torch.")
+        text = writer.source(values[node])  # a constant's own line comes first
+        lines += writer.lines
+        writer.lines.clear()
+        lines.append(f"p.output({text}, {writer.source(name)}, {writer.source(kind)})")
+    declared = {
+        name: (str(value.dtype).removeprefix("torch."), static(normalise.spec_of(value).shape))  # type: ignore[union-attr]
+        for name, value in inputs.items()
+    }
+    body = "\n".join("\n".join(f"    {part}" for part in wrapped(line)) if line else "" for line in lines)
+    functions = "".join(f"\n\n{source}" for source in function_sources(writer.functions))
+    source = _TEMPLATE.format(
+        title=title.replace('"""', "'''"), precision=precision, inputs=_table(declared), outputs=_table(names),
+        profile=_table({name: tuple(tuple(point) for point in points) for name, points in profile.items()}),
+        prelude=_prelude(), functions=functions, body=body, main=_main(),
+    )  # fmt: skip
+    return Program(source, writer.weights)
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    """A dict with a line for each entry."""
+    return "".join(["{\n", *(f"    {key!r}: {value!r},\n" for key, value in values.items()), "}"]) if values else "{}"
+
+
+def wrapped(line: str) -> list[str]:
+    """A line of source in several of at most ``_WIDTH`` columns, broken between the arguments of its outer call."""
+    start = line.find("(") + 1
+    if len(line) <= _WIDTH or not start or not line.endswith(")"):
+        return [line]
+    lines, depth, quote, piece = [line[:start]], 0, "", ""
+    pieces: list[str] = []
+    for char in line[start:-1]:
+        quote = "" if char == quote else quote or (char if char in "'\"" else "")
+        depth += (char in "([{") - (char in ")]}") if not quote else 0
+        piece += char
+        if char == "," and not depth and not quote:
+            pieces.append(piece.strip())
+            piece = ""
+    for each in [*pieces, piece.strip()]:
+        if len(lines) > 1 and len(lines[-1]) + 1 + len(each) <= _WIDTH:
+            lines[-1] += f" {each}"
+        else:
+            lines.append(f"    {each}")
+    return [*lines, ")"]
+
+
+def _between(text: str) -> str:
+    match = re.search(r"# program: begin\n(.*?)# program: end", text, re.DOTALL)
+    assert match is not None
+    return match[1].strip()
+
+
+def _prelude() -> str:
+    return _between(Path(prelude.__file__).read_text())
+
+
+def _main() -> str:
+    return _between(Path(prelude.__file__).with_name("standalone.py").read_text())
+
+
+_TEMPLATE = '''"""{title}
+
+A network program that trtbench wrote: one layer of TensorRT a line or a short block, named after the module that it
+comes from. It needs TensorRT 8.6 or later (or TensorRT-RTX), NumPy and safetensors:
+
+    python program.py engine.plan                        # builds the engine with the module tensorrt
+    python program.py engine.plan --module tensorrt_rtx
+
+Edit ``build`` and run it again. Weights are in weights.safetensors beside this file, by their names in the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PRECISION = {precision!r}
+# Inputs: type and shape, -1 where a size is dynamic. Outputs of the model: their names in the network.
+INPUTS = {inputs}
+OUTPUTS = {outputs}
+# The smallest, the usual and the largest shape of inputs that have dynamic sizes.
+PROFILE: dict[str, Any] = {profile}
+
+# ------------------------------------------------------------------------------- what versions of TensorRT differ in
+
+{prelude}{functions}
+
+
+# --------------------------------------------------------------------------------------------------------- the network
+
+
+def build(trt: Any, net: Any, weights: Any) -> Prelude:
+    """Fill the network ``net`` of the module ``trt``. ``weights``, arrays by name, and the result must live until the
+    engine is built.
+    """
+    p = Prelude(trt, net)
+{body}
+    return p
+
+
+# ---------------------------------------------------------------------------------------------------------- the engine
+
+{main}
+'''

@@ -1,0 +1,324 @@
+"""Arithmetic, comparisons and functions of single values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.lowering.registry import converter, variant
+from bench.lowering.writer import Tensor, Writer
+
+Operand = Tensor | float
+
+
+def binary(w: Writer, operation: str, input: Operand, other: Operand, *, dtype: str = "", suffix: str = "") -> Tensor:
+    """One elementwise layer on operands of one type, by default the result's, and the result's rank."""
+    rank = max(value.rank for value in (input, other, w.result) if not isinstance(value, int | float))
+    first, second = w.operands(input, other, dtype=dtype or w.result.dtype, rank=rank)
+    layer = w.net.add_elementwise(first, second, getattr(w.trt.ElementWiseOperation, operation))
+    return w.out(layer, suffix)
+
+
+def unary(w: Writer, operation: str, input: Tensor, *, dtype: str = "") -> Tensor:
+    """One unary layer on the result's type; of a scalar through a dimension of size 1, as TensorRT asks for one."""
+    x = w.cast(input, dtype or w.result.dtype)
+    if input.rank:
+        return w.out(w.net.add_unary(x, getattr(w.trt.UnaryOperation, operation)))
+    y = w.out(w.net.add_unary(w.reshape(x, (1,)), getattr(w.trt.UnaryOperation, operation)), "value", shape=(1,))
+    return w.reshape(y, ())
+
+
+def activation(w: Writer, kind: str, input: Tensor, *, alpha: float | None = None, beta: float | None = None) -> Tensor:
+    """One activation layer on the result's type."""
+    layer = w.net.add_activation(w.cast(input, w.result.dtype), getattr(w.trt.ActivationType, kind))
+    if alpha is not None:
+        layer.alpha = float(alpha)
+    if beta is not None:
+        layer.beta = float(beta)
+    return w.out(layer)
+
+
+# ---------------------------------------------------------------------------------------------------------- arithmetic
+
+
+@converter("aten.add.Tensor", "aten.add.Scalar", layers="IElementWiseLayer SUM")
+def add(w: Writer, *, input: Operand, other: Operand, alpha: float) -> Tensor:
+    """input + alpha other; of bool the logical or."""
+    if w.result.dtype == "bool":
+        return binary(w, "OR", input, other)
+    return binary(w, "SUM", input, _scaled(w, other, alpha))
+
+
+@converter("aten.sub.Tensor", "aten.sub.Scalar", layers="IElementWiseLayer SUB")
+def sub(w: Writer, *, input: Operand, other: Operand, alpha: float) -> Tensor:
+    """input - alpha other."""
+    return binary(w, "SUB", input, _scaled(w, other, alpha))
+
+
+@variant("aten.rsub.Scalar", "aten.rsub.Tensor", of="sub")
+def _rsub(result: Any, *, input: Any, other: Any, alpha: float) -> dict[str, Any]:
+    if alpha != 1:
+        raise ValueError("rsub with a factor")
+    return {"input": other, "other": input, "alpha": 1}
+
+
+def _scaled(w: Writer, other: Operand, alpha: float) -> Operand:
+    if alpha == 1:
+        return other
+    if isinstance(other, int | float):
+        return alpha * other
+    factor = w.scalar(alpha, w.result.dtype, other.rank)
+    layer = w.net.add_elementwise(w.cast(other, w.result.dtype), factor, w.trt.ElementWiseOperation.PROD)
+    return w.out(layer, "scaled", shape=other.shape)
+
+
+@converter("aten.mul.Tensor", "aten.mul.Scalar", layers="IElementWiseLayer PROD")
+def mul(w: Writer, *, input: Operand, other: Operand) -> Tensor:
+    """input other; of bool the logical and."""
+    return binary(w, "AND" if w.result.dtype == "bool" else "PROD", input, other)
+
+
+@converter("aten.div.Tensor", "aten.div.Scalar", layers="IElementWiseLayer DIV")
+def div(w: Writer, *, input: Operand, other: Operand) -> Tensor:
+    """input / other, of integers too as floats."""
+    return binary(w, "DIV", input, other)
+
+
+@converter("aten.floor_divide.default", "aten.floor_divide.Scalar", layers="IElementWiseLayer FLOOR_DIV")
+def floor_divide(w: Writer, *, input: Operand, other: Operand) -> Tensor:
+    """The quotient rounded down."""
+    return binary(w, "FLOOR_DIV", input, other)
+
+
+@converter("aten.pow.Tensor_Scalar", layers="IElementWiseLayer POW, PROD for the square, IUnaryLayer SQRT")
+def pow(w: Writer, *, input: Tensor, exponent: float) -> Tensor:
+    """A power; the square as a product, which is exact, the root as one."""
+    if exponent == 2:
+        return binary(w, "PROD", input, input)
+    if exponent == 0.5:
+        return unary(w, "SQRT", input)
+    return binary(w, "POW", input, exponent)
+
+
+@converter("aten.pow.Tensor_Tensor", layers="IElementWiseLayer POW")
+def pow_tensor(w: Writer, *, input: Tensor, exponent: Tensor) -> Tensor:
+    """A power whose exponent is a tensor."""
+    return binary(w, "POW", input, exponent)
+
+
+@converter("aten.maximum.default", layers="IElementWiseLayer MAX")
+def maximum(w: Writer, *, input: Tensor, other: Tensor) -> Tensor:
+    """The larger of two values."""
+    return binary(w, "MAX", input, other)
+
+
+@converter("aten.minimum.default", layers="IElementWiseLayer MIN")
+def minimum(w: Writer, *, input: Tensor, other: Tensor) -> Tensor:
+    """The smaller of two values."""
+    return binary(w, "MIN", input, other)
+
+
+@converter("aten.clamp.default", layers="IElementWiseLayer MAX, MIN; of floats IActivationLayer CLIP")
+def clamp(w: Writer, *, input: Tensor, min: float | None, max: float | None) -> Tensor:
+    """Values between ``min`` and ``max``; either may be absent."""
+    x = input
+    if min is not None and max is not None and w.result.dtype.startswith(("float", "bfloat")):
+        return activation(w, "CLIP", input, alpha=min, beta=max)
+    if min is not None:
+        x = binary(w, "MAX", x, min, suffix="low" if max is not None else "")
+    return binary(w, "MIN", x, max) if max is not None else x
+
+
+@variant("aten.clamp_min.default", of="clamp")
+def _clamp_min(result: Any, *, input: Any, min: Any) -> dict[str, Any]:
+    return {"input": input, "min": min, "max": None}
+
+
+@variant("aten.clamp_max.default", of="clamp")
+def _clamp_max(result: Any, *, input: Any, max: Any) -> dict[str, Any]:
+    return {"input": input, "min": None, "max": max}
+
+
+@variant("aten.hardtanh.default", of="clamp")
+def _hardtanh(result: Any, *, input: Any, min_val: Any, max_val: Any) -> dict[str, Any]:
+    return {"input": input, "min": min_val, "max": max_val}
+
+
+@variant("aten.relu6.default", of="clamp")
+def _relu6(result: Any, *, input: Any) -> dict[str, Any]:
+    return {"input": input, "min": 0.0, "max": 6.0}
+
+
+# --------------------------------------------------------------------------------------------------------- comparisons
+
+
+def compare(w: Writer, operation: str, input: Tensor, other: Operand, *, negate: bool = False) -> Tensor:
+    """A comparison in the wider type of the two; ``negate`` gives its opposite."""
+    both = [input.dtype, other.dtype if isinstance(other, Tensor) else _type_of(other, input.dtype)]
+    dtype = max(both, key=_WIDTHS.index)
+    if dtype == "bool":
+        dtype = "int32"
+    result = binary(w, operation, input, other, dtype=dtype, suffix="opposite" if negate else "")
+    return w.out(w.net.add_unary(result, w.trt.UnaryOperation.NOT)) if negate else result
+
+
+_WIDTHS = ("bool", "uint8", "int32", "float16", "bfloat16", "float32")
+
+
+def _type_of(number: float, beside: str) -> str:
+    """A number's type beside a tensor: it widens integers to floats, and no float."""
+    return "float32" if isinstance(number, float) and beside in _WIDTHS[:3] else beside
+
+
+@converter("aten.eq.Tensor", "aten.eq.Scalar", layers="IElementWiseLayer EQUAL")
+def eq(w: Writer, *, input: Tensor, other: Operand) -> Tensor:
+    """input == other."""
+    return compare(w, "EQUAL", input, other)
+
+
+@converter("aten.ne.Tensor", "aten.ne.Scalar", layers="IElementWiseLayer EQUAL, IUnaryLayer NOT")
+def ne(w: Writer, *, input: Tensor, other: Operand) -> Tensor:
+    """input != other."""
+    return compare(w, "EQUAL", input, other, negate=True)
+
+
+@converter("aten.gt.Tensor", "aten.gt.Scalar", layers="IElementWiseLayer GREATER")
+def gt(w: Writer, *, input: Tensor, other: Operand) -> Tensor:
+    """input > other."""
+    return compare(w, "GREATER", input, other)
+
+
+@converter("aten.lt.Tensor", "aten.lt.Scalar", layers="IElementWiseLayer LESS")
+def lt(w: Writer, *, input: Tensor, other: Operand) -> Tensor:
+    """input < other."""
+    return compare(w, "LESS", input, other)
+
+
+@converter("aten.ge.Tensor", "aten.ge.Scalar", layers="IElementWiseLayer LESS, IUnaryLayer NOT")
+def ge(w: Writer, *, input: Tensor, other: Operand) -> Tensor:
+    """input >= other; true where one of them is NaN, which no layer compares."""
+    return compare(w, "LESS", input, other, negate=True)
+
+
+@converter("aten.le.Tensor", "aten.le.Scalar", layers="IElementWiseLayer GREATER, IUnaryLayer NOT")
+def le(w: Writer, *, input: Tensor, other: Operand) -> Tensor:
+    """input <= other; true where one of them is NaN, which no layer compares."""
+    return compare(w, "GREATER", input, other, negate=True)
+
+
+@converter("aten.logical_and.default", "aten.bitwise_and.Tensor", layers="IElementWiseLayer AND")
+def logical_and(w: Writer, *, input: Tensor, other: Tensor) -> Tensor:
+    """Both; of bool only."""
+    return _logical(w, "AND", input, other)
+
+
+@converter("aten.logical_or.default", "aten.bitwise_or.Tensor", layers="IElementWiseLayer OR")
+def logical_or(w: Writer, *, input: Tensor, other: Tensor) -> Tensor:
+    """Either; of bool only."""
+    return _logical(w, "OR", input, other)
+
+
+@converter("aten.logical_not.default", "aten.bitwise_not.default", layers="IUnaryLayer NOT")
+def logical_not(w: Writer, *, input: Tensor) -> Tensor:
+    """The opposite; of bool only."""
+    if w.result.dtype != "bool":
+        raise w.refuse("bitwise not of integers")
+    return unary(w, "NOT", input)
+
+
+def _logical(w: Writer, operation: str, input: Tensor, other: Tensor) -> Tensor:
+    if w.result.dtype != "bool":
+        raise w.refuse("bitwise operations on integers")
+    return binary(w, operation, input, other)
+
+
+# ----------------------------------------------------------------------------------------------------- single values
+
+
+@converter("aten.relu.default", layers="IActivationLayer RELU")
+def relu(w: Writer, *, input: Tensor) -> Tensor:
+    """max(x, 0)."""
+    return activation(w, "RELU", input)
+
+
+@converter("aten.sigmoid.default", layers="IActivationLayer SIGMOID")
+def sigmoid(w: Writer, *, input: Tensor) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return activation(w, "SIGMOID", input)
+
+
+@converter("aten.tanh.default", layers="IActivationLayer TANH")
+def tanh(w: Writer, *, input: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return activation(w, "TANH", input)
+
+
+def _unary_converter(name: str, aten: str, operation: str, about: str) -> None:
+    def convert(w: Writer, *, input: Tensor) -> Tensor:
+        return unary(w, operation, input)
+
+    convert.__name__, convert.__doc__ = name, about
+    converter(aten, layers=f"IUnaryLayer {operation}")(convert)
+
+
+for _name, _operation, _about in (
+    ("exp", "EXP", "e to the power x."),
+    ("log", "LOG", "The natural logarithm."),
+    ("sqrt", "SQRT", "The square root."),
+    ("reciprocal", "RECIP", "1 / x."),
+    ("abs", "ABS", "The absolute value."),
+    ("neg", "NEG", "-x."),
+    ("sin", "SIN", "The sine."),
+    ("cos", "COS", "The cosine."),
+    ("tan", "TAN", "The tangent."),
+    ("asin", "ASIN", "The inverse of the sine."),
+    ("acos", "ACOS", "The inverse of the cosine."),
+    ("atan", "ATAN", "The inverse of the tangent."),
+    ("sinh", "SINH", "The hyperbolic sine."),
+    ("cosh", "COSH", "The hyperbolic cosine."),
+    ("erf", "ERF", "The error function."),
+    ("floor", "FLOOR", "Rounded down."),
+    ("ceil", "CEIL", "Rounded up."),
+    ("round", "ROUND", "Rounded to the nearest integer, halves to an even one."),
+    ("sign", "SIGN", "-1, 0 or 1."),
+):
+    _unary_converter(_name, f"aten.{_name}.default", _operation, _about)
+
+
+@converter("aten.rsqrt.default", layers="IUnaryLayer SQRT, RECIP")
+def rsqrt(w: Writer, *, input: Tensor) -> Tensor:
+    """1 / sqrt(x)."""
+    x = w.cast(input, w.result.dtype)
+    root = w.out(w.net.add_unary(x, w.trt.UnaryOperation.SQRT), "root")
+    return w.out(w.net.add_unary(root, w.trt.UnaryOperation.RECIP))
+
+
+# ---------------------------------------------------------------------------------------------------------------- types
+
+
+@converter("aten._to_copy.default", layers="ICastLayer")
+def to(w: Writer, *, input: Tensor, dtype: str | None) -> Tensor:
+    """Another type. Floats become integers by rounding towards zero."""
+    return w.cast(input, w.result.dtype)
+
+
+@variant("aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten.type_as.default", of="to")
+def _to(result: Any, *, input: Any, dtype: Any = None, **rest: Any) -> dict[str, Any]:
+    if dtype is None and "other" in rest:
+        dtype = rest["other"].meta["val"].dtype
+    return {"input": input, "dtype": dtype}
+
+
+@converter(
+    "aten.clone.default", "aten.alias.default", "aten.detach.default", "aten.contiguous.default",
+    "aten.lift_fresh_copy.default", "aten.detach_.default",
+)  # fmt: skip
+def identity(w: Writer, *, input: Tensor) -> Tensor:
+    """The same tensor: a copy is none in a network."""
+    return input
+
+
+@variant("aten.dropout.default", "aten.feature_dropout.default", of="identity")
+def _dropout(result: Any, *, input: Any, p: float, train: bool) -> dict[str, Any]:
+    if train:
+        raise ValueError("dropout in training mode")
+    return {"input": input}

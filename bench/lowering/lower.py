@@ -1,0 +1,52 @@
+"""A PyTorch module becomes a network program: export, normalise, passes, source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.lowering import codegen, normalise
+from bench.lowering.passes import batch_norm, constants, matmul, views
+
+if TYPE_CHECKING:
+    import torch
+
+    Pass = Callable[[torch.fx.GraphModule], torch.fx.GraphModule]
+
+PASSES: tuple[Pass, ...] = (
+    views.simplify_views,
+    constants.fold_constants,
+    batch_norm.fold_batch_norms,
+    matmul.fold_permutes,
+)
+
+
+def run_passes(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """The graph after all passes, in their order."""
+    for each in PASSES:
+        module = each(module)
+    return module
+
+
+def lower(
+    module: torch.nn.Module,
+    example: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    *,
+    title: str,
+    precision: str = "fp32",
+    dims: Sequence[dict[int, Any] | None] | None = None,
+    profile: codegen.Profile | None = None,
+    below: str = "",
+) -> codegen.Program:
+    """The program of a module that takes the tensors of ``example`` by position and returns a flat tuple of tensors.
+
+    ``outputs`` are their names; ``dims`` the dynamic dimensions of each input (of torch.export.Dim), ``profile`` their
+    ranges. ``below`` is the path of the model in ``module``, e.g. ``model.``.
+
+    Raises:
+        Unsupported: operators without a converter, arguments that a converter does not take, or weights that are NaN.
+    """
+    program = normalise.export(module, tuple(example.values()), dims)
+    graph = run_passes(normalise.normalise(program, tuple(example), below=below))
+    return codegen.generate(graph, outputs, title=title, precision=precision, profile=profile)

@@ -1,0 +1,291 @@
+"""torch.export's program as a graph of few ops, each with keyword arguments only, that PyTorch can still run."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import Unsupported
+from bench.lowering import registry
+from bench.lowering.sizes import Size, shape_of, size_of
+from bench.lowering.writer import Spec, inner_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+# Arguments that say where a result lies, which a network has no choice of.
+PLACEMENT = ("device", "layout", "pin_memory", "memory_format", "non_blocking")
+# What checks sizes or types and computes nothing.
+_CHECKS = ("aten._assert", "aten.sym_constrain", "aten._functional_assert", "aten._assert_tensor_metadata")
+_SHOWN = 3  # modules of one unsupported operator
+
+
+def export(
+    module: torch.nn.Module, example: Sequence[torch.Tensor], dims: Sequence[dict[int, Any] | None] | None = None
+) -> Any:
+    """The ExportedProgram of a module that takes its inputs by position, in operators that have a converter or, where
+    one has none, those that PyTorch decomposes it to.
+    """
+    import torch
+
+    program = torch.export.export(module, tuple(example), dynamic_shapes=None if dims is None else (tuple(dims),))
+    known = registry.aten_names()
+    table = {op: f for op, f in torch.export.default_decompositions().items() if str(op) not in known}
+    return program.run_decompositions(table)
+
+
+def normalise(program: Any, inputs: Sequence[str], *, below: str = "") -> torch.fx.GraphModule:
+    """The graph of an ExportedProgram in ops of the registry; its inputs are placeholders called ``input_0``, ...
+
+    ``inputs`` are the suite's names of the inputs, kept with the node (``meta["input"]``). ``below`` is the path of the
+    model in the module that was exported, which is left away in the names of weights and modules. Weights are
+    attributes (``get_attr``) with the names of the model's state.
+
+    Raises:
+        Unsupported: the model has operators without a converter; the message has all, with counts and modules.
+    """
+    import torch
+
+    check_supported(program, below)
+    graph = torch.fx.Graph()
+    state: dict[str, torch.Tensor] = {}
+    nodes: dict[torch.fx.Node, torch.fx.Node] = {}
+    sources = _sources(program)
+    users = 0
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and sources.get(node.name) is None:
+            new = graph.placeholder(f"input_{users}")
+            new.meta["input"] = inputs[users]
+            users += 1
+        elif node.op == "placeholder":
+            name, value = sources[node.name]
+            name = name.removeprefix(below)
+            state[name] = value.detach()
+            new = graph.create_node("get_attr", name)
+        elif node.op == "output":
+            graph.output(_mapped(node.args[0], nodes))
+            continue
+        elif _is_check(node):
+            continue
+        elif node.target is operator.getitem and nodes[node.args[0]].meta.get("first"):
+            if node.args[1] and node.users:
+                what = f"{node.args[0].target} for its result {node.args[1]}"
+                raise Unsupported(f"{module_of(node, below)[0] or 'the model'}: {what}, which has no converter")
+            nodes[node] = nodes[node.args[0]]
+            continue
+        else:
+            new = _op(graph, node, nodes)
+        new.meta |= {key: node.meta[key] for key in ("val", "stack_trace") if key in node.meta}
+        if new.op == "call_function" and _is_first_of_several(node, new):
+            new.meta |= {"val": node.meta["val"][0], "first": True}
+        new.meta["path"], new.meta["module"] = module_of(node, below)
+        nodes[node] = new
+    return torch.fx.GraphModule(_holder(state), graph)
+
+
+def check_supported(program: Any, below: str = "") -> None:
+    """Unsupported with every operator that has no converter, how often it comes, and in which modules."""
+    known = registry.aten_names()
+    places: dict[str, Counter[str]] = {}
+    for node in program.graph.nodes:
+        if (
+            node.op == "call_function"
+            and not _is_size(node)
+            and not _is_check(node)
+            and node.target is not operator.getitem
+        ):
+            name = str(node.target)
+            if name not in known:
+                places.setdefault(name, Counter())[module_of(node, below)[0] or "the model itself"] += 1
+    if not places:
+        return
+    texts = []
+    for name, modules in sorted(places.items(), key=lambda item: -item[1].total()):
+        shown = ", ".join(list(modules)[:_SHOWN]) + (
+            f" and {len(modules) - _SHOWN} more" if len(modules) > _SHOWN else ""
+        )
+        texts.append(f"{name} ({modules.total()}x in {shown})")
+    raise Unsupported(
+        f"no converter for {len(places)} operator{'s' * (len(places) > 1)}: {'; '.join(texts)}",
+        fix="trtbench ops lists those that have one; docs/fx2trt.md shows how to write one; or the backend tensorrt",
+    )
+
+
+def function_of(op: registry.Op) -> Callable[..., Any]:
+    """The function that stands for ``op`` in a graph: runs its operator of ATen with keyword arguments."""
+    return _function(op.name, op.aten)
+
+
+@functools.cache
+def _function(name: str, aten: str) -> Callable[..., Any]:
+    import torch
+
+    overload = torch.ops
+    for part in aten.split("."):
+        overload = getattr(overload, part)
+
+    def run(**kwargs: Any) -> Any:
+        if "input" in kwargs and any(argument.name == "self" for argument in overload._schema.arguments):
+            kwargs["self"] = kwargs.pop("input")
+        return overload(**kwargs)
+
+    run.__name__ = run.__qualname__ = name
+    run.op = name  # type: ignore[attr-defined]
+    returns = overload._schema.returns
+    run.several = len(returns) > 1 or str(returns[0].type) != "Tensor"  # type: ignore[attr-defined]
+    return run
+
+
+def op_name(node: torch.fx.Node) -> str:
+    """The name of the op that a node of a normalised graph calls; empty for another node."""
+    return str(getattr(node.target, "op", "")) if node.op == "call_function" else ""
+
+
+def call(graph: torch.fx.Graph, name: str, like: torch.fx.Node, **kwargs: Any) -> torch.fx.Node:
+    """A new node that calls the op ``name``, with the result and the module of ``like``."""
+    node = graph.call_function(function_of(registry.ops()[name]), kwargs=kwargs)
+    node.meta = dict(like.meta)
+    return node
+
+
+def spec_of(value: Any) -> Spec | list[Spec] | None:
+    """Shape and type of what a node returns; None for what is no tensor."""
+    if isinstance(value, tuple | list):
+        return [spec for spec in map(spec_of, value) if isinstance(spec, Spec)]
+    if not hasattr(value, "shape"):
+        return None
+    return Spec(shape_of(value.shape), inner_dtype(str(value.dtype).removeprefix("torch.")))
+
+
+def module_of(node: torch.fx.Node, below: str = "") -> tuple[str, str]:
+    """The path of the module that a node comes from, and the name of its class."""
+    stack = node.meta.get("nn_module_stack") or {}
+    if not stack:
+        return "", ""
+    path, kind = list(stack.values())[-1]
+    parts = [part.partition("@")[0] for part in f"{path}.".removeprefix("L['self'].").removeprefix(below).split(".")]
+    name = kind if isinstance(kind, str) else kind.__name__
+    return ".".join(part for part in parts if part), name.rpartition(".")[2]
+
+
+# --------------------------------------------------------------------------------------------------------------- nodes
+
+
+def _op(graph: torch.fx.Graph, node: torch.fx.Node, nodes: Mapping[Any, Any]) -> torch.fx.Node:
+    """A node of the exported graph as one of ours."""
+    if _is_size(node) or node.target is operator.getitem:
+        return graph.call_function(node.target, _mapped(node.args, nodes), _mapped(node.kwargs, nodes))
+    name, rewrite = registry.aten_names()[str(node.target)]
+    op = registry.ops()[name]
+    kwargs = _by_keyword(node)
+    if rewrite is not None:
+        kwargs = rewrite(spec_of(node.meta["val"]), **{key: _plain(value) for key, value in kwargs.items()})
+    kwargs = {key: _mapped(value, nodes) for key, value in kwargs.items() if key not in PLACEMENT}
+    kwargs = {key: _without_sizes(graph, value, node, nodes) for key, value in kwargs.items()}
+    return graph.call_function(function_of(op), kwargs=kwargs)
+
+
+def _by_keyword(node: torch.fx.Node) -> dict[str, Any]:
+    """All arguments of an ATen call by name, defaults included; ``self`` is called ``input``."""
+    values = {}
+    for index, argument in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]
+        name = argument.name
+        if index < len(node.args):
+            value = node.args[index]
+        elif name in node.kwargs:
+            value = node.kwargs[name]
+        else:
+            value = argument.default_value
+        values["input" if name == "self" else name] = value
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """An argument for a rewrite: a node stays itself, and has its shape and type as ``spec``."""
+    if hasattr(value, "meta"):
+        value.spec = spec_of(value.meta.get("val"))
+    return value
+
+
+def _without_sizes(graph: torch.fx.Graph, value: Any, node: torch.fx.Node, nodes: Mapping[Any, Any]) -> Any:
+    """``value`` with each Size that a rewrite took from a shape as a node that reads it from an input of ``node``."""
+    if isinstance(value, tuple | list):
+        return type(value)(_without_sizes(graph, part, node, nodes) for part in value)
+    if not isinstance(value, Size):
+        return value
+    import torch
+
+    for source in node.all_input_nodes:
+        spec = spec_of(source.meta.get("val"))
+        if isinstance(spec, Spec) and value in spec.shape:
+            axis = spec.shape.index(value)
+            new = graph.call_function(torch.ops.aten.sym_size.int, (nodes[source], axis))
+            new.meta["val"] = source.meta["val"].shape[axis]
+            return new
+    return -1
+
+
+def _mapped(value: Any, nodes: Mapping[Any, Any]) -> Any:
+    import torch
+
+    return torch.fx.map_arg(value, lambda node: nodes[node])
+
+
+def _is_first_of_several(node: torch.fx.Node, new: torch.fx.Node) -> bool:
+    """Whether an operator returns several tensors, and the op that it stands for the first of them alone."""
+    if not op_name(new) or not isinstance(node.meta["val"], tuple | list):
+        return False
+    return not getattr(new.target, "several", False)
+
+
+def _is_size(node: torch.fx.Node) -> bool:
+    """Whether a node computes sizes and no tensor."""
+    import torch
+
+    value = node.meta.get("val")
+    return node.op == "call_function" and isinstance(value, torch.SymInt | torch.SymBool | torch.SymFloat | int | bool)
+
+
+def _is_check(node: torch.fx.Node) -> bool:
+    return node.op == "call_function" and str(node.target).startswith(_CHECKS)
+
+
+def number_of(value: Any) -> Any:
+    """A SymInt as a number or a Size; any other value as it is."""
+    import torch
+
+    return size_of(value) if isinstance(value, torch.SymInt) else value
+
+
+# ------------------------------------------------------------------------------------------------------------- weights
+
+
+def _sources(program: Any) -> dict[str, tuple[str, Any]]:
+    """The weights and constants by the names of their placeholders: their names in the model, and tensors."""
+    signature = program.graph_signature
+    sources = {}
+    for placeholder, name in (signature.inputs_to_parameters | signature.inputs_to_buffers).items():
+        value = program.state_dict[name] if name in program.state_dict else program.constants[name]
+        sources[placeholder] = (name, value)
+    for placeholder, name in signature.inputs_to_lifted_tensor_constants.items():
+        sources[placeholder] = (name, program.constants[name])
+    return sources
+
+
+def _holder(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """A module that has the tensors under their dotted names."""
+    import torch
+
+    root = torch.nn.Module()
+    for name, value in state.items():
+        *parents, last = name.split(".")
+        module = root
+        for part in parents:
+            if not hasattr(module, part):
+                module.add_module(part, torch.nn.Module())
+            module = getattr(module, part)
+        module.register_buffer(last, value)
+    return root

@@ -1,0 +1,1 @@
+"""Passes: pure functions from a normalised graph to another that computes the same."""

@@ -1,0 +1,67 @@
+"""What passes share: a copy to work on, the tensors of a graph, and new ones."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def copied(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """A graph of its own over the same tensors."""
+    import torch
+
+    graph = torch.fx.Graph()
+    graph.output(graph.graph_copy(module.graph, {}))
+    names = [node.meta for node in module.graph.nodes if node.op != "output"]
+    for node, meta in zip([node for node in graph.nodes if node.op != "output"], names, strict=True):
+        node.meta = copy.copy(meta)
+    return torch.fx.GraphModule(holder(tensors(module)), graph)
+
+
+def tensors(module: torch.fx.GraphModule) -> dict[str, torch.Tensor]:
+    """The weights and constants that the graph uses, by name."""
+    return {
+        str(node.target): module.get_buffer(str(node.target)) for node in module.graph.nodes if node.op == "get_attr"
+    }
+
+
+def tensor_of(module: torch.fx.GraphModule, node: object) -> torch.Tensor | None:
+    """The tensor of a ``get_attr`` node; None for any other argument."""
+    import torch
+
+    if isinstance(node, torch.fx.Node) and node.op == "get_attr":
+        return module.get_buffer(str(node.target))
+    return None
+
+
+def holder(state: dict[str, torch.Tensor]) -> torch.nn.Module:
+    """A module that has the tensors as buffers under their dotted names."""
+    import torch
+
+    root = torch.nn.Module()
+    for name, value in state.items():
+        add(root, name, value)
+    return root
+
+
+def add(root: torch.nn.Module, name: str, value: torch.Tensor) -> None:
+    """Give a module a buffer under a dotted name, in place of one of that name."""
+    import torch
+
+    *parents, last = name.split(".")
+    for part in parents:
+        if not hasattr(root, part):
+            root.add_module(part, torch.nn.Module())
+        root = getattr(root, part)
+    root.register_buffer(last, value)
+
+
+def finished(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """The module after an edit: without nodes that nothing uses, its code up to date."""
+    module.graph.eliminate_dead_code()
+    module.graph.lint()
+    module.recompile()
+    return module

@@ -1,0 +1,68 @@
+"""The end of a network program: builds its engine as a script. Copied into each program."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+PRECISION = "fp32"
+PROFILE: dict[str, Any] = {}
+
+
+def build(trt: Any, net: Any, weights: Any) -> Any:
+    """In a program, the network."""
+
+
+# program: begin
+def new_network(trt: Any, builder: Any) -> Any:
+    """An empty network: strongly typed where TensorRT has that, since 10."""
+    flags = trt.NetworkDefinitionCreationFlag
+    is_old = int(trt.__version__.split(".")[0]) < 10 and hasattr(flags, "EXPLICIT_BATCH")
+    names = ["EXPLICIT_BATCH"] * is_old + ["STRONGLY_TYPED"] * hasattr(flags, "STRONGLY_TYPED")
+    return builder.create_network(sum(1 << int(getattr(flags, name)) for name in names))
+
+
+def build_engine(trt: Any, weights: Any, logger: Any) -> Any:
+    """The serialised engine of this program; None where TensorRT cannot build it, and its log says why."""
+    builder = trt.Builder(logger)
+    net = new_network(trt, builder)
+    alive = build(trt, net, weights)
+    config = builder.create_builder_config()
+    if PRECISION == "fp16" and not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        config.set_flag(trt.BuilderFlag.FP16)
+    if PRECISION != "tf32":
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if PROFILE:
+        profile = builder.create_optimization_profile()
+        for name, points in PROFILE.items():
+            profile.set_shape(name, *points)
+        config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(net, config)
+    del alive
+    return plan
+
+
+def main() -> int:
+    """Build the engine and write it to the file of the command line."""
+    parser = argparse.ArgumentParser(description="Build the TensorRT engine of this network program.")
+    parser.add_argument("plan", type=Path, help="the file to write")
+    parser.add_argument("--module", default="tensorrt", help="tensorrt or tensorrt_rtx")
+    arguments = parser.parse_args()
+    from safetensors.numpy import load_file
+
+    trt = importlib.import_module(arguments.module)
+    weights = load_file(Path(__file__).with_name("weights.safetensors"))
+    plan = build_engine(trt, weights, trt.Logger(trt.Logger.WARNING))
+    if plan is None:
+        print("TensorRT could not build the engine; its messages above say why", file=sys.stderr)
+        return 1
+    arguments.plan.write_bytes(memoryview(plan))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+# program: end

@@ -1,0 +1,27 @@
+"""Network programs: the ops that they can be written of, and what was written."""
+
+from __future__ import annotations
+
+from bench.model.data import Data
+from bench.model.run import Failure
+from bench.model.suite import Case
+
+
+class SupportedOp(Data, frozen=True, kw_only=True):
+    """An op that has a converter: its signature, the operators of PyTorch that become it, and what TensorRT computes
+    it by.
+    """
+
+    name: str
+    signature: str
+    operators: tuple[str, ...]
+    layers: str
+    about: str
+
+
+class Written(Data, frozen=True, kw_only=True):
+    """The program of a case: the folder that it lies in, or why there is none."""
+
+    case: Case
+    folder: str = ""
+    failure: Failure | None = None

@@ -1,0 +1,79 @@
+"""Writes the network programs of cases into folders: source that a user reads, edits and builds engines from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.backends import base
+from bench.errors import UsageError
+from bench.model.data import digest
+from bench.model.program import Written
+from bench.model.run import Failure
+from bench.model.seam import Generating, Stage
+from bench.model.suite import Case
+from bench.runner import run
+from bench.runner.dispatch import OnEvent
+from bench.runner.request import Request
+from bench.suite import plan
+
+PROGRAM = "program.py"
+_WRITTEN = (PROGRAM, "weights.safetensors", "manifest.json")
+_MODULES = "eager"  # the backend whose packages are all that a program is written with
+
+
+def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
+    """Write the program of each case into ``out``, or where there are several, into a folder of it for each.
+
+    Cases that differ in how their engine is built have one program. It is written on the CPU, without the device.
+
+    Raises:
+        UsageError: no case is selected, a backend of the cases writes no program, or ``out`` has a program already.
+    """
+    plan.check_some(request.plan)
+    stages = _stages(request.plan.cases)
+    folders = {case.id: out if len(stages) == 1 else out / _slug(case) for case, _ in stages.values()}
+    for folder in folders.values():
+        if (folder / PROGRAM).exists():
+            what = f"{folder} has a program already, which may have been edited"
+            raise UsageError(what, fix="another --out DIR, or remove that folder")
+    by_case = {case.id: stage for case, stage in stages.values()}
+    cases = [msgspec.structs.replace(case, backend=_MODULES, options={}, toolchain="default", cuda_graph=False)
+             for case, _ in stages.values()]  # fmt: skip
+    originals = dict(zip([case.id for case in cases], [case for case, _ in stages.values()], strict=True))
+    on_cpu = msgspec.structs.replace(
+        request, plan=msgspec.structs.replace(request.plan, cases=tuple(cases)), device="cpu", device_missing=""
+    )
+    for case, ready in run.make(on_cpu, on_event, lambda case: [by_case[originals[case.id].id]]):
+        original = originals[case.id]
+        if isinstance(ready, Failure):
+            yield Written(case=original, failure=ready)
+            continue
+        stage, folder = by_case[original.id], folders[original.id]
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _WRITTEN:
+            shutil.copyfile(Path(ready.folders[stage.name]) / name, folder / name)
+        yield Written(case=original, folder=str(folder))
+
+
+def _stages(cases: Sequence[Case]) -> dict[str, tuple[Case, Stage]]:
+    """The first case of each program, with its stage, by the digest of the stage's key."""
+    stages: dict[str, tuple[Case, Stage]] = {}
+    for case in cases:
+        backend = base.load(case.backend)
+        if not isinstance(backend, Generating):
+            able = [name for name in base.names() if isinstance(base.load(name), Generating)]
+            raise UsageError(f"{case.backend} writes no network programs", fix=f"--backend {able[0]}")
+        stage = backend.program(case)
+        stages.setdefault(digest(stage.key), (case, stage))
+    return stages
+
+
+def _slug(case: Case) -> str:
+    """``resnet18-fp16-batch-8``: the label without its backend."""
+    parts = [part for part in case.label.split("/") if not part.startswith(case.backend)]
+    return re.sub(r"[^\w.]+", "-", "-".join(parts)).strip("-")
