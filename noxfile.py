@@ -18,8 +18,10 @@ BINDINGS = (
     "tensorrt-bindings==8.6.1",
     "tensorrt-cu13-bindings==10.16.1.11",
     "tensorrt-cu13-bindings==11.4.0.106",
+    "tensorrt-rtx-cu13-bindings==1.6.1.120",
     "tensorrt-rtx-cu13-bindings==1.7.1.116",
     "torch-tensorrt==2.11.0",
+    "torch-tensorrt-rtx==2.14.0",
 )
 # Checks pages for readers who cannot see them.
 AXE = "axe-core@4.14.1"

@@ -15,17 +15,23 @@ import msgspec
 from bench import tensors
 from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model import seam
+from bench.model.distributions import ONNXRUNTIME_RTX
 from bench.model.factory import program_of
 from bench.model.profile import Range
 from bench.model.seam import Buffer, Context, Missing, Stage
 from bench.model.suite import Case
-from bench.runtimes import memory, onnx, onnx_nodes, ort_profile, packages, shapes
+from bench.runtimes import memory, onnx, onnx_nodes, ort_plugin, ort_profile, packages, shapes
 from bench.runtimes.torch import exports, factories
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+Provider = Literal["auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx"]
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "tensorrt_rtx": ort_plugin.PROVIDER,
+}
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
@@ -60,13 +66,15 @@ class OnnxRuntime:
 
     options = Options
     simulated = False
-    distributions = ("onnxruntime", "onnxruntime-gpu")
+    distributions = ("onnxruntime", "onnxruntime-gpu", *ONNXRUNTIME_RTX)
 
     def missing(self, device: str = "cpu") -> Missing | None:
-        """onnxruntime (for CUDA a build with that provider); beside torch also onnx and onnxscript, for the export."""
+        """onnxruntime (for CUDA a build with that provider, or TensorRT-RTX's); beside torch also onnx and onnxscript,
+        for the export.
+        """
         export = ("onnx", "onnxscript") if importlib.util.find_spec("torch") is not None else ()
         missing = packages.first_missing("onnxruntime", *export)
-        if missing is None and device != "cpu" and not _has_cuda():
+        if missing is None and device != "cpu" and not _has_cuda() and not ort_plugin.is_installed():
             return Missing(reason=_NO_PROVIDER.format("CUDAExecutionProvider"), fix=_GPU_BUILD)
         return missing
 
@@ -75,8 +83,10 @@ class OnnxRuntime:
         provider = case.options.get("provider", "auto")
         if case.precision in ("int8", "fp8") and program_of(case.factory) != "onnx":
             return f"the exporter writes no {case.precision} model"
-        if device == "cpu" and provider in ("cuda", "tensorrt"):
+        if device == "cpu" and provider in ("cuda", "tensorrt", "tensorrt_rtx"):
             return f"provider {provider} needs a CUDA device"
+        if provider == "tensorrt_rtx" and (reason := ort_plugin.unsupported(case)):
+            return reason
         if device != "cpu" and provider == "cpu":
             return "provider cpu runs on the CPU, the suite on a CUDA device"
         if device == "cpu" and case.precision == "tf32":
@@ -133,9 +143,11 @@ class OnnxRuntime:
             os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # the provider has no option of its own
         with context.phase("import"):
             import onnxruntime
-        if _PROVIDERS[provider] not in onnxruntime.get_available_providers():
+        if provider == "tensorrt_rtx":
+            ort_plugin.devices(context)
+        elif _PROVIDERS[provider] not in onnxruntime.get_available_providers():
             raise Unavailable(_NO_PROVIDER.format(_PROVIDERS[provider]), fix=_GPU_BUILD)
-        if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
+        if provider in ("cuda", "tensorrt") and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         with _errors(context.artifacts["export"]):
             with context.phase("load"):
@@ -271,6 +283,7 @@ class OrtPrepared:
         self._manifest = onnx.read_manifest(self._folder)
         self._threads = options.threads or default_threads()
         self._lanes: list[OrtLane] = []
+        self._kernels = {"runtime_cache": ort_plugin.cache_state(context)} if provider == "tensorrt_rtx" else {}
         self._stream = None if provider == "cpu" else self._new_stream()
         self._session: Any = self._load(self._stream)
         self._placement = {} if provider == "cpu" else _placement(self._session, options.cudnn_search)
@@ -303,6 +316,7 @@ class OrtPrepared:
             "opset": self._manifest.opset,
             "io_binding": True,
             **self._placement,
+            **self._kernels,
             **exports.warning_report(self._manifest.warnings),
         }
 
@@ -347,8 +361,13 @@ class OrtPrepared:
         if self._context.profiled and not self._lanes:
             settings.enable_profiling = True
             settings.profile_file_prefix = str(self._context.scratch / "nodes")
-        device, search = self._context.device, self._options.cudnn_search
-        providers = _provider_options(self._case, device, self._provider, stream, search)
+        providers = None
+        if self._provider == "tensorrt_rtx":
+            devices = ort_plugin.devices(self._context)
+            settings.add_provider_for_devices(devices, ort_plugin.options(self._case, self._context, stream))
+        else:
+            device, search = self._context.device, self._options.cudnn_search
+            providers = _provider_options(self._case, device, self._provider, stream, search)
         session = onnxruntime.InferenceSession(str(self._folder / onnx.MODEL), settings, providers=providers)
         running = session.get_providers()[0]
         if running != _PROVIDERS[self._provider]:

@@ -36,7 +36,7 @@ class TensorRTRtx:
     def unsupported(self, case: Case, device: str) -> str | None:
         """A CPU device, graphs by two at once, and int8 or fp8 without a network function."""
         if device == "cpu":
-            return "TensorRT-RTX runs on a CUDA device (it builds without one)"
+            return "TensorRT-RTX runs on a CUDA device"
         if case.cuda_graph and case.options.get("cuda_graph_strategy") == "whole_graph_capture":
             return "cuda_graph: on and cuda_graph_strategy: whole_graph_capture both capture CUDA graphs"
         if program_of(case.factory) == "onnx" and case.options.get("network"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bench.errors import UsageError
-from bench.model.distributions import TENSORRT
+from bench.model.distributions import TENSORRT, TENSORRT_RTX, TORCH_TENSORRT
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes.torch import custom_ops, errors, exports, lane, models
@@ -54,18 +54,18 @@ class TorchTensorRT(TorchBackend[Options]):
         first = super().stages(case)
         if _in_place(msgspec.convert(case.options, Options)):
             return first
-        return [*first, self.build_stage(case, "torch_tensorrt", "torch-tensorrt", *TENSORRT)]
+        return [*first, self.build_stage(case, "torch_tensorrt", *TORCH_TENSORRT, *TENSORRT, *TENSORRT_RTX)]
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """torch and TensorRT. Not torch_tensorrt: TensorRT needs its logger first."""
         import torch  # noqa: F401
 
-        library.preload()
+        library.preload(_compiler.product())
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """torch, the library of the case's factory where something is built, and TensorRT's bindings."""
         builds = stage is not None or _in_place(msgspec.convert(case.options, Options))
-        return (*(super().imports(case, stage) if builds else ("torch",)), "tensorrt")
+        return (*(super().imports(case, stage) if builds else ("torch",)), _compiler.product().module)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Compile and save. Phases: import, load, export (not for fx), build, save."""
@@ -109,8 +109,9 @@ class EnginePrepared(lane.TorchPrepared):
         again: Callable[[], torch.nn.Module] | None = None,
     ) -> None:
         ir = case.options.get("ir", "dynamo")
-        forks = ir != "fx" and (2, 3) <= _compiler.version("torch-tensorrt") < (2, 13)
-        report = {"runtime": api.name, "ir": ir, "engine_stream": "forked" if forks else "caller", **info.fairness}
+        forks = ir != "fx" and (2, 3) <= _compiler.version(*TORCH_TENSORRT) < (2, 13)
+        stream = "forked" if forks else "caller"
+        report = {"runtime": api.name, "ir": ir, "engine_stream": stream} | info.fairness | _compiler.runtime_cache(api)
         super().__init__(
             case,
             TorchOptions(),

@@ -19,11 +19,12 @@ from bench import store
 from bench.backends import base
 from bench.errors import StoreError, UsageError
 from bench.machine import environment
-from bench.model.distributions import install
+from bench.model.distributions import PACKAGES, install
 from bench.model.run import Environment
 from bench.model.seam import Check, Missing
 from bench.model.suite import Toolchain
 from bench.runner import toolchains
+from bench.runtimes import ort_plugin
 from bench.system import scratch
 from bench.units import format_size
 
@@ -39,6 +40,8 @@ IMPORTS = (
     "tensorrt_rtx",
     "nvtx",
 )
+# Those that only some have: looked at where they are.
+EXTENSIONS = ("torch_tensorrt", ort_plugin.MODULE)
 IMPORT_LIMIT_S = 120
 
 State = Literal["ready", "missing", "broken"]
@@ -96,7 +99,7 @@ def _folders(cache: Path | None, results: Path) -> list[Check]:
 
 
 def _libraries() -> list[Check]:
-    present = [name for name in IMPORTS if importlib.util.find_spec(name) is not None]
+    present = [name for name in IMPORTS + EXTENSIONS if importlib.util.find_spec(name) is not None]
     command = "import importlib, sys; importlib.import_module(sys.argv[1])"
     running = {
         name: subprocess.Popen(
@@ -109,7 +112,7 @@ def _libraries() -> list[Check]:
         for name in present
     }
     checks = []
-    for name in IMPORTS:
+    for name in (*IMPORTS, *(name for name in EXTENSIONS if name in running)):
         fix = install(name)
         if name not in running:
             checks.append(Check(group="libraries", name=name, state="missing", detail="not installed", fix=fix))
@@ -174,6 +177,8 @@ def _toolchain(name: str, toolchain: Toolchain, folder: Path, machine: Environme
 
 
 def _version(name: str) -> str:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(name)
+    for distribution in PACKAGES.get(name, (name,)):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version(distribution)
+            return version if distribution in (name, name.replace("_", "-")) else f"{version} ({distribution})"
     return "installed"

@@ -33,8 +33,8 @@ PHASE = "profile"
 LEAST = 3
 # All iterations together take at most about so long, without the profiler.
 _LONGEST = 5 * NS_PER_S
-# A runtime that writes down each node does so from its start on.
-_LONGEST_WARMUP = NS_PER_S
+# A runtime that writes down each node does so from its start on, hundreds of bytes for each.
+_LONGEST_WARMUP = NS_PER_S // 2
 
 Ranged = Callable[[RangeKind, str], AbstractContextManager[Any]]
 Issue = Callable[[Ranged], None]

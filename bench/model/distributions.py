@@ -9,6 +9,20 @@ TENSORRT_RTX = (
     "tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu12-bindings", "tensorrt-rtx-cu12-libs",
     "tensorrt-rtx-cu13", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs",
 )  # fmt: skip
+# torch_tensorrt, by the distribution that has it; the second runs on TensorRT-RTX.
+TORCH_TENSORRT = ("torch-tensorrt", "torch-tensorrt-rtx")
+# ONNX Runtime's provider of TensorRT-RTX, which brings the libraries with it.
+ONNXRUNTIME_RTX = (
+    "onnxruntime-ep-nv-tensorrt-rtx", "onnxruntime-ep-nv-tensorrt-rtx-cu12", "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+)  # fmt: skip
+# Modules that come in one of several distributions, the one that has its own name first.
+PACKAGES = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "onnxruntime_ep_nv_tensorrt_rtx": ONNXRUNTIME_RTX[::-1],
+    "tensorrt": TENSORRT,
+    "tensorrt_rtx": TENSORRT_RTX,
+    "torch_tensorrt": TORCH_TENSORRT,
+}
 
 # The commands for modules that are not installed by their own name.
 _COMMANDS = {
@@ -19,7 +33,8 @@ _COMMANDS = {
     "tensorrt": "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT",
     "tensorrt_rtx": "pip install tensorrt-rtx-cu13  (Linux on x86-64)",
     "torchvision": "install the torchvision that belongs to your torch build: pytorch.org/get-started",
-    "torch_tensorrt": "pip install torch-tensorrt",
+    "torch_tensorrt": "pip install torch-tensorrt  (or torch-tensorrt-rtx)",
+    "onnxruntime_ep_nv_tensorrt_rtx": "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13",
 }
 # Modules whose package is known by name: another's may be that of a stranger.
 KNOWN_MODULES = frozenset(

@@ -21,6 +21,9 @@ _ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
 _COPY_KINDS: dict[str, CopyKind] = {"HtoD": "h2d", "DtoH": "d2h", "DtoD": "d2d"}
 _NS_PER_US = 1000
 _MOST_FRAMES = 24
+_ELSEWHERE = (
+    "no node that the runtime wrote down lies in an iteration: it ran none (a captured graph), or by another clock"
+)
 
 
 class _Event(msgspec.Struct):
@@ -58,8 +61,11 @@ def read(
     if not any(each.kind == "iteration" for each in spans):
         what = "the trace has no iterations of trtbench's: it was made by another program, or cut off"
         raise CaseError(what, where=path.name, fix=_AGAIN)
+    notes: tuple[str, ...] = ()
     if nodes is not None and nodes.exists():
+        own = len(spans)
         spans = _with_nodes(spans, nodes, base + round(origin * _NS_PER_US))
+        notes = (_ELSEWHERE,) if len(spans) == own else ()
     launches, calls = _calls(events, origin)
     if stacks is not None and stacks.exists():
         calls = _with_stacks(calls, spans, stacks)
@@ -73,6 +79,7 @@ def read(
         calls=calls,
         kernels=kernels,
         copies=copies,
+        notes=notes,
     )
 
 
@@ -127,21 +134,17 @@ def _ranges(events: Iterable[_Event], origin: float) -> tuple[Range, ...]:
 
 def _with_nodes(spans: Sequence[Range], path: Path, zero: int) -> tuple[Range, ...]:
     """With the nodes that ran within an iteration, on its thread. ``zero`` is the ns since 1970 that ``spans`` count
-    from. CaseError if none did: then the clocks differ.
+    from.
     """
     iterations = [each for each in spans if each.kind == "iteration"]
     starts = [each.start for each in iterations]
     added = []
-    everything = msgspec.json.decode(path.read_bytes(), type=list[Range])
-    for node in everything:
+    for node in msgspec.json.decode(path.read_bytes(), type=list[Range]):
         start, end = node.start - zero, node.end - zero
         place = bisect.bisect_right(starts, start) - 1
         if place >= 0 and end <= iterations[place].end:
             thread = iterations[place].thread
             added.append(msgspec.structs.replace(node, start=start, end=end, thread=thread))
-    if everything and not added:
-        what = "none of the nodes that the runtime wrote down lies in an iteration: its clock is another one"
-        raise CaseError(what, where=path.name, fix=_AGAIN)
     # Of equal bounds layers come before operators, which lie in them.
     return tuple(sorted((*spans, *added), key=lambda each: (each.start, -each.end, each.kind == "operator")))
 

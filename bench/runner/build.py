@@ -29,6 +29,7 @@ from bench.system.signals import stoppable
 _REFERENCE = "reference"
 _META = "meta.json"
 _NO_GPU = "a machine with a GPU, or --device cpu"
+_WHY = "trtbench list with the same suite and options says why of each; --device cuda is for a GPU, also one elsewhere"
 
 
 class _Need(Data, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ def build(request: Request, on_event: OnEvent, capabilities: Sequence[str] = ())
         DeviceUnavailable: the device is not here, and nothing of the plan can be made without it.
         StoreError: the cache cannot be written.
     """
-    plan.check_some(request.plan)
+    plan.check_some(request.plan, _WHY)
     request = _alone(request, capabilities)
     cases = request.plan.cases
     needs = {case.id: _needs(case, request.device_missing) for case in cases}

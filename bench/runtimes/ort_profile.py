@@ -14,6 +14,12 @@ _RAN = "_kernel_time"
 _NS_PER_US = 1000
 
 
+class _About(msgspec.Struct, frozen=True):
+    """What of the many details of a node is read."""
+
+    op_name: str = ""
+
+
 class _Event(msgspec.Struct):
     """One element of the file; ``ts`` and ``dur`` in microseconds since the profiler started."""
 
@@ -22,7 +28,7 @@ class _Event(msgspec.Struct):
     ts: int = 0
     dur: int = 0
     tid: int = 0
-    args: dict[str, Any] = {}
+    args: _About = _About()
 
 
 def read(path: Path, start_ns: int, nodes: Nodes) -> tuple[Range, ...]:
@@ -36,7 +42,7 @@ def read(path: Path, start_ns: int, nodes: Nodes) -> tuple[Range, ...]:
     for event in msgspec.json.decode(path.read_bytes(), type=list[_Event]):
         if event.cat != "Node" or not event.name.endswith(_RAN):
             continue
-        operator = str(event.args.get("op_name", ""))
+        operator = event.args.op_name
         start = start_ns + event.ts * _NS_PER_US
         span: dict[str, Any] = {"start": start, "end": start + event.dur * _NS_PER_US, "thread": event.tid}
         name, operator = nodes.computed_by(event.name.removesuffix(_RAN), operator)

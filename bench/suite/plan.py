@@ -115,13 +115,13 @@ def check_size(plan_: Plan, replicates: int, yes: bool) -> None:
         raise UsageError(what, fix="narrow it with --select, or add --yes to run them all")
 
 
-def check_some(plan_: Plan) -> None:
-    """UsageError if the plan has no case because every combination is left out."""
+def check_some(plan_: Plan, fix: str = "the same command with --dry-run says why of each") -> None:
+    """UsageError, with ``fix``, if the plan has no case because every combination is left out."""
     if not plan_.cases:
         reasons = list(dict.fromkeys(entry.reason for entry in plan_.left_out))
         more = f"; and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
         what = f"there is nothing to run, every combination is left out: {reasons[0]}{more}"
-        raise UsageError(what, fix="the same command with --dry-run says why of each")
+        raise UsageError(what, fix=fix)
 
 
 # ------------------------------------------------------------------------------------------------------ the product

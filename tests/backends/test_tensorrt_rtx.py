@@ -27,10 +27,12 @@ from tests.runtimes.trt.builder_standin import Props
 from tests.runtimes.trt.runtime_standin import PLAN, World, built, model
 
 RTX = base.load("tensorrt_rtx")
+# As an H200 has it, and the part of it that one of another plan would have.
 REFUSAL = (
-    "The engine cannot run on this GPU, which has compute capability 9.0. Supported compute capabilities: "
-    "7.5 8.0 8.6 8.9 12.0 12.1"
+    "IRuntime::deserializeCudaEngine: Error Code 6: API Usage Error (The engine cannot run on this GPU, which has "
+    "compute capability 9.0. Supported compute capabilities: 8.0 8.6 8.9 12.0 12.1 >12.0. "
 )
+NO_SUCH_GPU = "TensorRT-RTX does not support this compute capability, so the engine cannot be rebuilt for it.)"
 OPTIONS: list[dict[str, Any]] = [
     {"exporter": "dynamo"}, {"opset": 18}, {"network": "zoo.py:build"}, {"workspace": 4096}, {"optimization_level": 0},
     {"tactic_sources": []}, {"max_aux_streams": 0}, {"compute_capabilities": [8.9]},
@@ -205,15 +207,20 @@ def test_layers_of_kernels_for_any_size_and_for_one_are_two_passes() -> None:
     assert lazy.key != eager.key
 
 
-def test_a_gpu_that_it_does_not_run_on_is_unsupported_with_those_that_it_supports(
-    world: World, on_gpu: Context
+@pytest.mark.parametrize(
+    ("rest", "what", "fix"),
+    [
+        (NO_SUCH_GPU, r"TensorRT-RTX 1\.7\.1 does not run on this GPU: .*capabilities: 8\.0 8\.6", "another backend"),
+        ("", "the plan was made for GPUs of other compute capabilities", "compute_capabilities: current"),
+    ],
+)
+def test_a_gpu_that_it_or_a_plan_does_not_run_on_is_unsupported_with_those_that_do(
+    world: World, on_gpu: Context, rest: str, what: str, fix: str
 ) -> None:
     def refuse(self: object, serialized_engine: bytes) -> None:
-        world.complain(REFUSAL)
+        world.complain(REFUSAL + rest)
 
     world.classes["Runtime"].deserialize_cuda_engine = refuse  # type: ignore[attr-defined]
-    with (
-        pytest.raises(Unsupported, match=r"does not run on this GPU.*Supported compute capabilities: 7\.5"),
-        RTX.prepare(row(), RtxOptions(), on_gpu),
-    ):
+    with pytest.raises(Unsupported, match=what) as caught, RTX.prepare(row(), RtxOptions(), on_gpu):
         pass
+    assert fix in caught.value.fix

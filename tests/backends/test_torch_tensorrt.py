@@ -16,7 +16,7 @@ import pytest
 from bench.backends import base, torch_tensorrt
 from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
 from bench.model.suite import Case, Input, Range
-from bench.runtimes.torchtrt import modules
+from bench.runtimes.torchtrt import modules, settings
 from bench.runtimes.trt import library
 from bench.suite import plan, reader
 from tests.backends.kit import Bench
@@ -153,6 +153,34 @@ def test_a_torch_tensorrt_of_another_torch_is_missing_with_the_one_that_fits(mad
     assert lacks.fix == "pip install 'torch-tensorrt==2.11.*'"
 
 
+def test_the_distribution_for_tensorrt_rtx_runs_on_that(made: standin.StandIn, own: Bench, tmp_path: Path) -> None:
+    made.rtx(tmp_path / "cache.bin")
+    assert settings.product() is library.RTX
+    assert TT.missing() is None
+    assert TT.imports(of(own, "dynamo"))[-1] == "tensorrt_rtx"  # type: ignore[attr-defined]
+    with own.prepared(of(own, "dynamo")) as prepared:
+        report = prepared.fairness()
+    assert (report["runtime"], report["runtime_cache"], report["timing_cache"]) == (
+        "TensorRT-RTX 1.6.1.120",
+        "cold",
+        "off",
+    )
+    assert "timing_cache_path" not in made.asked[0]
+    (tmp_path / "cache.bin").touch()
+    with own.prepared(of(own, "dynamo")) as prepared:
+        assert prepared.fairness()["runtime_cache"] == "warm"
+
+
+def test_one_for_tensorrt_rtx_of_another_torch_is_missing_with_the_one_that_fits(
+    made: standin.StandIn, tmp_path: Path
+) -> None:
+    made.rtx(tmp_path / "cache.bin")
+    made.versions(torch="2.14.0+cu132", torch_tensorrt_rtx="2.13.0")
+    lacks = TT.missing()
+    assert lacks is not None
+    assert lacks.fix == "pip install 'torch-tensorrt-rtx==2.14.*'"
+
+
 @pytest.mark.parametrize(("own_version", "tensorrt"), [("2.11.0", "10.15.1"), ("2.3.0", "8.6.1"), ("2.2.0", "10.0.1")])
 def test_fx_says_which_versions_run_it(
     monkeypatch: pytest.MonkeyPatch, own: Bench, own_version: str, tensorrt: str
@@ -223,7 +251,7 @@ def test_lanes_on_a_gpu_are_no_more_than_torch_has_streams_for(
 ) -> None:
     case = of(own, "dynamo")
     context = msgspec.structs.replace(own.context(case), device="cuda:0")
-    api: Any = types.SimpleNamespace(name="TensorRT 10.0")
+    api: Any = types.SimpleNamespace(name="TensorRT 10.0", product=library.TENSORRT)
     built = torch_tensorrt.ModuleInfo(names=(), fairness={})
     prepared = torch_tensorrt.EnginePrepared(case, context, api, torch.nn.Identity(), built, again=again)
     assert prepared.max_lanes == most

@@ -480,7 +480,7 @@ def test_output_that_cannot_be_written_is_one_message(trtbench: Trtbench, fake_s
 
 def test_doctor_gives_one_answer_to_what_is_missing(trtbench: Trtbench) -> None:
     trtbench("doctor")
-    fixes = [line.split("fix: ")[1] for line in trtbench.out.splitlines() if "fix: pip install tensorrt" in line]
+    fixes = [line.split("fix: ")[1] for line in trtbench.out.splitlines() if "fix: pip install tensorrt-cu" in line]
     assert len(set(fixes)) <= 1
     assert "--device" not in trtbench.out
 

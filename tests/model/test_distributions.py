@@ -23,7 +23,7 @@ OWN = ROOT / "model" / "distributions.py"
         ("torch", "pip install torch"),
         ("cuda.bindings", "pip install cuda-bindings"),
         ("transformers.models.bert", "pip install transformers"),
-        ("torch_tensorrt", "pip install torch-tensorrt"),
+        ("torch_tensorrt", "pip install torch-tensorrt  (or torch-tensorrt-rtx)"),
         ("tensorrt", "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT"),
     ],
 )

@@ -19,7 +19,7 @@ from bench.errors import Unavailable, Unsupported
 from bench.machine.environment import slugify
 from bench.model import seam
 from bench.model.data import Data
-from bench.model.distributions import TENSORRT, install
+from bench.model.distributions import TENSORRT, TENSORRT_RTX, TORCH_TENSORRT, install
 from bench.model.seam import Context, Missing
 from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import packages
@@ -95,13 +95,19 @@ def version(*distributions: str) -> tuple[int, ...]:
     return ()
 
 
+def product() -> library.Product:
+    """TensorRT-RTX if the distribution for it is installed, which torch_tensorrt goes by itself; else TensorRT."""
+    return library.RTX if version("torch-tensorrt-rtx") else library.TENSORRT
+
+
 def missing() -> Missing | None:
-    """torch, torch_tensorrt, TensorRT, or a torch_tensorrt built for another version of torch."""
-    torch_version, own_version = version("torch"), version("torch-tensorrt")
+    """torch, torch_tensorrt, its TensorRT, or a torch_tensorrt built for another version of torch."""
+    torch_version, own_version = version("torch"), version(*TORCH_TENSORRT)
     fitting = install("torch_tensorrt")
     if torch_version:
-        fitting = f"pip install 'torch-tensorrt=={torch_version[0]}.{torch_version[1]}.*'"
-    commands = {"torch_tensorrt": fitting, "tensorrt": fitting}  # it brings the TensorRT that it needs
+        name = TORCH_TENSORRT[product() is library.RTX]
+        fitting = f"pip install '{name}=={torch_version[0]}.{torch_version[1]}.*'"
+    commands = {"torch_tensorrt": fitting, product().module: fitting}  # it brings the TensorRT that it needs
     absent = packages.first_missing("torch", *commands, commands=commands)
     if absent is None and own_version and own_version != torch_version:
         numbers = [".".join(map(str, parts)) for parts in (own_version, torch_version)]
@@ -121,7 +127,7 @@ def session(options: Options, context: Context) -> Iterator[library.Api]:
     if options.ir == "fx":
         _check_fx()
     with context.phase("import"):
-        api = library.open_api(device=context.device)
+        api = library.open_api(device=context.device, product=product())
         # TensorRT keeps the first logger that it is given. Not for ts: its builder, in C++, holds the lock that a
         # logger in Python waits for.
         first = options.ir != "ts" and library.create(api, "a runtime", lambda: api.module.Runtime(api.log.logger))
@@ -131,7 +137,7 @@ def session(options: Options, context: Context) -> Iterator[library.Api]:
 
 
 def _check_fx() -> None:
-    own_version, tensorrt = version("torch-tensorrt"), version(*TENSORRT)
+    own_version, tensorrt = version(*TORCH_TENSORRT), version(*TENSORRT, *TENSORRT_RTX)
     if own_version > (2, 2) or tensorrt >= (10,):
         what = ".".join(map(str, own_version)), ".".join(map(str, tensorrt))
         raise Unavailable(
@@ -208,15 +214,29 @@ def settings_report(values: Mapping[str, Any], api: library.Api, cache: str) -> 
     }
 
 
+def runtime_cache(api: library.Api) -> dict[str, str]:
+    """For the fairness report of TensorRT-RTX: whether earlier processes have left kernels in torch_tensorrt's file for
+    them, which it writes at the end of a process.
+    """
+    if api.product is not library.RTX:
+        return {}
+    defaults = importlib.import_module("torch_tensorrt.dynamo._defaults")
+    return {"runtime_cache": "warm" if Path(defaults.RUNTIME_CACHE_PATH).is_file() else "cold"}
+
+
 def setting_names(ir: Ir) -> frozenset[str]:
     """The settings that this version has for ``ir``; the compilers themselves ignore names they do not know."""
     import torch_tensorrt
 
     if ir != "torch_compile":
         compiler = torch_tensorrt.ts.compile if ir == "ts" else torch_tensorrt.dynamo.compile
-        return frozenset(inspect.signature(compiler).parameters)
-    names = {field.name for field in dataclasses.fields(torch_tensorrt.dynamo.CompilationSettings)}
-    return frozenset(names | {"enabled_precisions"} if "precision" in names else names)  # 2.2 stores it by this name
+        names = set(inspect.signature(compiler).parameters)
+    else:
+        names = {field.name for field in dataclasses.fields(torch_tensorrt.dynamo.CompilationSettings)}
+        if "precision" in names:  # 2.2 stores it by this name
+            names.add("enabled_precisions")
+    # TensorRT-RTX times no kernels; the setting is there and ignored.
+    return frozenset(names - {"timing_cache_path"} if product() is library.RTX else names)
 
 
 def specs(case: Case, example: Mapping[str, torch.Tensor]) -> list[Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from bench.errors import Unsupported
+from bench.errors import CaseError, Unsupported
 from bench.machine.environment import slugify
 from bench.model.data import Data
 from bench.model.seam import Context
@@ -20,10 +21,12 @@ from bench.runtimes import memory, shapes
 from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.trt import library, networks, rtx, versions
 from bench.runtimes.trt.options import EngineOptions, Options, RtxOptions
+from bench.units import format_size
 
 PLAN = "engine.plan"
 BUILD_INFO = "build.json"
 _MAX_WARNINGS = 20  # warnings that are kept
+_NOT_CONSISTENT = re.compile(r"Profile k(MIN|OPT|MAX) values are not self-consistent\.\s*(.*)", re.DOTALL)
 
 Fill = Callable[[library.Api, Any], networks.Network]
 
@@ -91,6 +94,7 @@ def build(
         Unavailable: TensorRT, its libraries or a GPU that it needs are not there.
         Unsupported: this version does not have an option, its parser refuses a node, or no kernel fits.
         OutOfMemory: the builder found no memory.
+        CaseError: the engine cannot be written.
         SuiteError: the function of ``network`` is wrong.
     """
     if isinstance(options, RtxOptions):
@@ -115,11 +119,12 @@ def build(
         profile = _add_profile(api, builder, config, definition, case)
     versions.progress(api, config, context.tell)
     with _timing_cache(api, config, options, context) as cache:
-        start = context.clock.now()
+        start, earlier = context.clock.now(), len(api.log.lines)
         with context.phase("build"):
             plan = builder.build_serialized_network(definition.network, config)
         if plan is None:
             raise library.refusal(api, f"{api.name} could not build this engine")
+        _check_ends(list(api.log.lines)[earlier:], case)
         build_ns = context.clock.now() - start
     info = BuildInfo(
         runtime=api.name,
@@ -139,9 +144,13 @@ def build(
         **definition.fields,
         **cache,
     )
-    with (out / PLAN).open("wb") as file:
-        file.write(plan)
-    (out / BUILD_INFO).write_bytes(msgspec.json.encode(info))
+    try:
+        with (out / PLAN).open("wb") as file:
+            file.write(plan)
+        (out / BUILD_INFO).write_bytes(msgspec.json.encode(info))
+    except OSError as error:
+        what = f"the engine ({format_size(plan.nbytes)}) cannot be written: {error.strerror or error}"
+        raise CaseError(what, fix="free some disk space, or choose another place: --cache DIR") from error
 
 
 # ------------------------------------------------------------------------------------------------------------ settings
@@ -192,6 +201,15 @@ def _add_profile(
         raise library.refusal(api, f"TensorRT does not take the ranges {ranges}")
     versions.share_profiles(api, config)
     return ranges
+
+
+def _check_ends(lines: Iterable[library.Line], case: Case) -> None:
+    """Unsupported if the model does not run at an end of its ranges: TensorRT-RTX warns of it and builds the engine."""
+    for line in lines:
+        if match := _NOT_CONSISTENT.search(line.text):
+            sizes = ", ".join(f"{name}={getattr(span, match[1].lower())}" for name, span in case.dynamic.items())
+            what = f"the model does not run with {sizes}, which is in the range of its engine: {match[2]}"
+            raise Unsupported(what, fix="a range in `dynamic` that the model takes, or the other exporter")
 
 
 # -------------------------------------------------------------------------------------------------------- timing cache

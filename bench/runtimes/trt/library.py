@@ -33,18 +33,26 @@ class Product(NamedTuple):
 
 
 TENSORRT = Product("TensorRT", "tensorrt", "libnvinfer", (8, 6))
-RTX = Product("TensorRT-RTX", "tensorrt_rtx", "libtensorrt_rtx", (1, 7), needs_gpu=False)
+RTX = Product("TensorRT-RTX", "tensorrt_rtx", "libtensorrt_rtx", (1, 6), needs_gpu=False)
 _RTX_API = 11  # the major version of TensorRT whose names and typing TensorRT-RTX 1 has
 _MAX_LINES = 500  # lines of the log
 _AGAIN = "--cold, or delete the engine from the cache, to build it again"
 _DAMAGED = "the plan ({nbytes:,} bytes) is damaged or cut short"
 _PLUGIN = "the plan needs a plugin that is not loaded"
-_PLUGIN_FIX = "name the library that has it: plugins: [libplugin.so]"
+_NO_SUCH_GPU = "{version} does not run on this GPU"
+_OTHER_GPUS = "the plan was made for GPUs of other compute capabilities"
+# What to do, by the meaning; by default to build again.
+_FIXES = {
+    _PLUGIN: "name the library that has it: plugins: [libplugin.so]",
+    _NO_SUCH_GPU: "a GPU of a compute capability that is named here, or another backend",
+    _OTHER_GPUS: "compute_capabilities: current, or a list with that of this GPU",
+}
 # What the log says of a plan that is refused, what that means, and the error that it is.
 _PLAN_ERRORS: tuple[tuple[str, str, type[CaseError]], ...] = (
     (r"version tag|not compatible with this version", "the plan was not made by {version}", Unsupported),
     (r"incompatible device", "the plan was made for another GPU", Unsupported),
-    (r"cannot run on this GPU", "{version} does not run on this GPU, or the plan is for others", Unsupported),
+    (r"does not support this compute capability", _NO_SUCH_GPU, Unsupported),
+    (r"cannot run on this GPU", _OTHER_GPUS, Unsupported),
     (r"cudaError (35|100)\b|Error reading CUDA GPU properties", "{version} finds no usable GPU", Unavailable),
     (r"plugin", _PLUGIN, Unsupported),
     (r"magic ?tag|serialization|empty memory|not found in plan|in readHeader", _DAMAGED, CaseError),
@@ -263,6 +271,6 @@ def _plan_error(api: Api, nbytes: int) -> CaseError:
         return error
     for pattern, cause, kind in _PLAN_ERRORS:
         if re.search(pattern, error.what, re.IGNORECASE):
-            fix = _PLUGIN_FIX if cause == _PLUGIN else _DRIVER if kind is Unavailable else _AGAIN
+            fix = _DRIVER if kind is Unavailable else _FIXES.get(cause, _AGAIN)
             return kind(f"{cause.format(version=api.name, nbytes=nbytes)}: {error.what}", fix=fix)
     return error

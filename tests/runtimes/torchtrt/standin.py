@@ -7,6 +7,7 @@ import importlib.machinery
 import inspect
 import sys
 import types
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -142,6 +143,7 @@ class StandIn:
     caches: list[Any] = dataclasses.field(default_factory=list)
     specs: list[Any] = dataclasses.field(default_factory=list)
     builds: bool = True
+    _absent: frozenset[str] = frozenset()
 
     def install(self, tensorrt: str = "10.15.1") -> StandIn:
         trt = types.ModuleType("tensorrt")
@@ -171,6 +173,16 @@ class StandIn:
         self.patch.setattr(torch._dynamo, "lookup_backend", lambda name: self.backend)
         self._install_fx()
         return self
+
+    def rtx(self, kernels: Path) -> None:
+        """From now on the distribution for TensorRT-RTX, which keeps its kernels in the file ``kernels``."""
+        trt = self._module("tensorrt_rtx", sys.modules["tensorrt"])
+        api = library.Api(trt, "1.6.1.120", "", library.Log(trt), library.RTX)
+        self.patch.setattr(library, "open_api", lambda **_: api)
+        self._absent = frozenset({"torch-tensorrt"})
+        self._versions({"torch-tensorrt-rtx": torch.__version__})
+        defaults = types.SimpleNamespace(RUNTIME_CACHE_PATH=str(kernels))
+        self.patch.setitem(sys.modules, "torch_tensorrt.dynamo._defaults", defaults)  # type: ignore[arg-type]
 
     def versions(self, **found: str) -> None:
         """The installed versions of distributions, whose names have ``_`` for ``-`` here."""
@@ -276,7 +288,13 @@ class StandIn:
         import importlib.metadata
 
         real = importlib.metadata.version
-        self.patch.setattr(importlib.metadata, "version", lambda name: found[name] if name in found else real(name))
+
+        def version(name: str) -> str:
+            if name in self._absent:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return found[name] if name in found else real(name)
+
+        self.patch.setattr(importlib.metadata, "version", version)
 
     @staticmethod
     def _signed(function: Any, names: tuple[str, ...]) -> Any:

@@ -46,16 +46,27 @@ def test_fx2trt_of_torch_tensorrt_2_2_takes_what_it_is_given() -> None:
     assert told["backend"] == "torch_tensorrt_backend"
 
 
-def test_a_newer_torch_tensorrt_has_the_names_that_are_used() -> None:
-    wheel = next(Path(os.environ.get("TRTBENCH_BINDINGS", "nowhere")).glob("torch_tensorrt-2.11.*.whl"), None)
-    if wheel is None:
-        pytest.skip("set TRTBENCH_BINDINGS to a folder with a wheel: pip download --no-deps torch-tensorrt==2.11.0")
-    with zipfile.ZipFile(wheel) as package:
-        read = {name: package.read(f"torch_tensorrt/{name}").decode() for name in (
-            "_compile.py", "dynamo/_compiler.py", "dynamo/_settings.py", "dynamo/backend/backends.py", "_Input.py",
-            "logging.py", "dynamo/partitioning/_global_partitioner.py", "dynamo/runtime/_TorchTensorRTModule.py",
-        )}  # fmt: skip
-    asked = set(standin.LATEST) - {"arg_inputs"}
+def sources(wheel: str, *more: str) -> dict[str, str]:
+    """Files of the package in a wheel by their names; skips if the wheel is not there."""
+    found = next(Path(os.environ.get("TRTBENCH_BINDINGS", "nowhere")).glob(f"{wheel}.*.whl"), None)
+    if found is None:
+        name = wheel.replace("_", "-").replace("-2", "==2")
+        pytest.skip(f"set TRTBENCH_BINDINGS to a folder with a wheel: pip download --no-deps {name}.0")
+    names = (
+        "_compile.py", "dynamo/_compiler.py", "dynamo/_settings.py", "dynamo/backend/backends.py", "_Input.py",
+        "logging.py", "dynamo/partitioning/_global_partitioner.py", "dynamo/runtime/_TorchTensorRTModule.py",
+    )  # fmt: skip
+    with zipfile.ZipFile(found) as package:
+        return {name: package.read(f"torch_tensorrt/{name}").decode() for name in (*names, *more)}
+
+
+@pytest.mark.parametrize(
+    ("wheel", "gone"),
+    [("torch_tensorrt-2.11", set()), ("torch_tensorrt_rtx-2.14", {"use_explicit_typing", "use_python_runtime"})],
+)
+def test_a_newer_torch_tensorrt_has_the_names_that_are_used(wheel: str, gone: set[str]) -> None:
+    read = sources(wheel)
+    asked = set(standin.LATEST) - {"arg_inputs"} - gone
     assert asked | {"inputs"} <= parameters(read["dynamo/_compiler.py"], "compile")
     fields = {node.target.id for node in ast.walk(ast.parse(read["dynamo/_settings.py"])) if _is_field(node)}
     assert asked <= fields
@@ -68,6 +79,13 @@ def test_a_newer_torch_tensorrt_has_the_names_that_are_used() -> None:
     assert 'getLogger("torch_tensorrt [TensorRT Conversion Context]")' in read["logging.py"]
     assert "Unsupported or Excluded Nodes" in read["dynamo/partitioning/_global_partitioner.py"]
     assert "self.serialized_engine" in read["dynamo/runtime/_TorchTensorRTModule.py"]
+
+
+def test_that_for_tensorrt_rtx_goes_by_its_distribution_and_keeps_kernels_in_a_file() -> None:
+    read = sources("torch_tensorrt_rtx-2.14", "_TensorRTProxyModule.py", "dynamo/_defaults.py")
+    assert '"torch-tensorrt-rtx" in normalized' in read["_TensorRTProxyModule.py"]
+    assert 'sys.modules["tensorrt"] = proxy' in read["_TensorRTProxyModule.py"]
+    assert "RUNTIME_CACHE_PATH = " in read["dynamo/_defaults.py"]
 
 
 def parameters(source: str, function: str) -> set[str]:

@@ -20,6 +20,7 @@ from typing import Any
 GOLDEN = Path(__file__).parents[2] / "golden" / "tensorrt"
 VERSIONS = ("8.6.1", "10.16.1", "11.4.0")
 RTX = "1.7.1"  # of TensorRT-RTX, whose numbers are its own
+RTX_FIRST = "1.6.1"
 Names = dict[str, Any]
 
 # The extension is linked against these libraries, and needs these of their functions to be imported.

@@ -272,6 +272,18 @@ def test_a_profile_that_is_refused_is_an_error(world: World) -> None:
         world.build(Script(V10, refused=["profile"]), case=DYNAMIC)
 
 
+@pytest.mark.parametrize(("end", "size"), [("kMIN", 1), ("kOPT", 8), ("kMAX", 32)])
+def test_an_engine_that_does_not_run_at_an_end_of_its_range_is_not_kept(world: World, end: str, size: int) -> None:
+    """TensorRT-RTX builds it and warns in these words."""
+    world.model({"inputs": [["input_0", "HALF", [-1, 3]]], "outputs": OUTPUTS})
+    line = f"Profile {end} values are not self-consistent. (Unnamed Layer* 1) [ElementWise]: dimensions not compatible"
+    with pytest.raises(
+        Unsupported, match=rf"does not run with batch={size}, .*: \(Unnamed Layer.*compatible"
+    ) as caught:
+        world.build(Script(V11, build_log=[("WARNING", line)]), case=DYNAMIC)
+    assert "`dynamic`" in caught.value.fix
+
+
 # ------------------------------------------------------------------------------------------------------ the parser
 
 ERRORS = [

@@ -16,7 +16,7 @@ import bench
 from tests.runtimes.trt import builder_standin
 from tests.runtimes.trt import names as trt_names
 
-ALL = (*trt_names.VERSIONS, trt_names.RTX)
+ALL = (*trt_names.VERSIONS, trt_names.RTX_FIRST, trt_names.RTX)
 FILES = sorted((Path(bench.__file__).parent / "runtimes" / "trt").glob("*.py"))
 MODULE = re.compile(r"^(?:trt|(?:self\._)?api\.module)\.(\w+)(?:\.(\w+))?$")
 # What a variable of this name holds in these files.
@@ -71,7 +71,7 @@ def used(path: Path) -> set[tuple[str, str | None, bool]]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_name_that_a_version_lacks_is_used_only_where_it_was_asked_for(path: Path) -> None:
-    needed = {trt_names.RTX} if path.name == "rtx.py" else set(ALL)
+    needed = {trt_names.RTX_FIRST, trt_names.RTX} if path.name == "rtx.py" else set(ALL)
     for name, member, asked in used(path):
         versions = versions_with(name, member)
         place = f"{path.name}: {name}.{member}" if member else f"{path.name}: {name}"

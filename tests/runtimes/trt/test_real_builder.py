@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from bench.suite import plan as planning
 from bench.suite import reader
 from tests.backends.kit import Bench
 from tests.runtimes.trt import vocabulary
+from tests.store.test_files import file_size_limit
 
 HERE = Path(__file__).parent
 INSTALL = "pip install tensorrt-rtx-cu13 (Linux on x86-64); nox -s long installs it"
@@ -112,6 +117,29 @@ def test_a_dynamic_size_is_a_range_of_the_engine(here: Bench) -> None:
     assert build(here, case).profile == {"x": ((1, 8, 16, 16), (4, 8, 16, 16), (8, 8, 16, 16))}
 
 
+@pytest.mark.parametrize(("most", "fits"), [(2, True), (8, False)])
+def test_a_network_that_does_not_run_in_its_whole_range_is_told_as_it_is_built(
+    here: Bench, most: int, fits: bool
+) -> None:
+    case = msgspec.structs.replace(
+        vocabulary_case("clamp", options=ADA | {"network": "vocabulary.py:with_two_rows"}),
+        inputs={"x": Input(shape=("batch", 12, 16))}, symbols={"batch": 2},
+        dynamic={"batch": Range(min=1, opt=2, max=most)},
+    )  # fmt: skip
+    if fits:
+        assert build(here, case).profile == {"x": ((1, 12, 16), (2, 12, 16), (2, 12, 16))}
+        return
+    with pytest.raises(Unsupported, match=r"does not run with batch=8, which is in the range .*incompatible") as caught:
+        build(here, case)
+    assert "`dynamic`" in caught.value.fix
+
+
+def test_a_disk_that_is_full_when_the_engine_is_written_is_told(here: Bench) -> None:
+    with file_size_limit(100_000), pytest.raises(CaseError, match=r"cannot be written: File too large") as caught:
+        build(here, vocabulary_case("linear", precision="fp16"))
+    assert "--cache DIR" in caught.value.fix
+
+
 @pytest.mark.parametrize("requested", [None, [8.6, 8.9], [7.5], [12.0, 12.1]])
 def test_engines_are_for_the_gpus_that_are_named(here: Bench, requested: list[float] | None) -> None:
     options = {} if requested is None else {"compute_capabilities": requested}
@@ -197,3 +225,46 @@ def test_a_plan_needs_a_driver_and_a_damaged_one_is_told(here: Bench) -> None:
     api.log.lines.clear()
     with pytest.raises(Unavailable, match="finds no usable GPU"):
         library.deserialize(api, plan)
+
+
+# ------------------------------------------------------------------------------------------------ how it is installed
+
+OPEN = """
+import importlib, sys
+from bench.errors import Unavailable
+from bench.runtimes.trt import library
+
+{change}
+try:
+    print(library.open_api((), "cpu", library.RTX).name)
+except Unavailable as error:
+    print(error.what, "|", error.fix)
+"""
+AS_VERSION = "importlib.import_module('tensorrt_rtx').__version__ = '{}'"
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        ("", r"TensorRT-RTX 1\.\d+\.\d+\.\d+$"),
+        (
+            "sys.modules['tensorrt_rtx_bindings'] = None",
+            r"the package 'tensorrt_rtx_bindings' is not installed \| pip install tensorrt-rtx-cu13",
+        ),
+        (
+            "sys.modules['tensorrt_rtx_libs'] = None",
+            r"TensorRT-RTX's bindings are installed, its libraries are not found: libtensorrt.* \| install the lib",
+        ),
+        (
+            AS_VERSION.format("1.99.0.1"),
+            r"TensorRT-RTX's bindings are version 1\.99\.0\.1, the libtensorrt_rtx .* is 1\.\d",
+        ),
+        (AS_VERSION.format("1.5.0.114"), r"TensorRT-RTX 1\.5\.0\.114 is too old: 1\.6 is the first that works \| pip"),
+    ],
+    ids=["whole", "no bindings", "no libraries", "newer bindings", "older bindings"],
+)
+def test_parts_that_are_missing_or_of_another_version_are_told(change: str, answer: str) -> None:
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", OPEN.format(change=change)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert re.match(answer, done.stdout.strip()), done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -135,3 +136,9 @@ def resnet() -> nn.Module:
 
     model: nn.Module = small_resnet(True, (1, 2, 1, 1))
     return model
+
+
+def with_two_rows(network: Any, inputs: Any, weights: Any, trt: Any) -> Any:
+    """A network by hand that runs with one row or two."""
+    two = network.add_constant((2, 1, 1), np.ones((2, 1, 1), np.float32)).get_output(0)
+    return {"output": network.add_elementwise(inputs["x"], two, trt.ElementWiseOperation.SUM).get_output(0)}

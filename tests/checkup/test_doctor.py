@@ -1,0 +1,53 @@
+"""What doctor says of libraries that only some have, and in which distribution a module comes."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from bench.checkup import doctor
+from bench.model.seam import Check
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of packages for this process and those that it starts."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "IMPORTS", ("tensorrt_rtx",))
+    return tmp_path
+
+
+def install(site: Path, module: str, distribution: str, version: str, text: str = "") -> None:
+    (site / f"{module}.py").write_text(text)
+    info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+    importlib.invalidate_caches()
+
+
+def libraries() -> dict[str, Check]:
+    return {check.name: check for check in doctor._libraries()}
+
+
+def test_what_runs_on_tensorrt_rtx_is_shown_where_it_is_with_its_distribution(site: Path) -> None:
+    install(site, "tensorrt_rtx", "tensorrt-rtx-cu13", "1.7.1.116")
+    install(site, "torch_tensorrt", "torch-tensorrt-rtx", "2.14.0")
+    install(site, "onnxruntime_ep_nv_tensorrt_rtx", "onnxruntime-ep-nv-tensorrt-rtx-cu13", "0.5.0", "import no_cudart")
+    checks = libraries()
+    found = {name: (check.state, check.detail) for name, check in checks.items()}
+    assert found == {
+        "tensorrt_rtx": ("ready", "1.7.1.116 (tensorrt-rtx-cu13)"),
+        "torch_tensorrt": ("ready", "2.14.0 (torch-tensorrt-rtx)"),
+        "onnxruntime_ep_nv_tensorrt_rtx": ("broken", "ModuleNotFoundError: No module named 'no_cudart'"),
+    }
+    broken = checks["onnxruntime_ep_nv_tensorrt_rtx"]
+    assert broken.fix == "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13"
+
+
+def test_what_only_some_have_is_not_missed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "EXTENSIONS", ("no_such_extension",))
+    monkeypatch.setattr(doctor, "IMPORTS", ("no_such_library",))
+    assert [(check.name, check.state) for check in doctor._libraries()] == [("no_such_library", "missing")]
