@@ -84,11 +84,11 @@ def as_array(name: str, value: torch.Tensor) -> Array:
         raise Unsupported(f"the weight {name!r} is {value.dtype}, which a network program cannot hold")
     if value.is_floating_point() and bool(torch.isnan(value).any()):
         raise Unsupported(f"the weight {name!r} has values that are no numbers (NaN)", fix="check the checkpoint")
-    array = value.detach().cpu().contiguous().numpy()
+    array: Array = value.detach().cpu().contiguous().numpy()
     if array.dtype == np.float64:
-        return array.astype(np.float32)
-    if array.dtype == np.int64:
-        return array.clip(np.iinfo(np.int32).min, np.iinfo(np.int32).max).astype(np.int32)
+        array = array.astype(np.float32)
+    elif array.dtype == np.int64:
+        array = array.clip(np.iinfo(np.int32).min, np.iinfo(np.int32).max).astype(np.int32)
     return array
 
 
@@ -182,26 +182,38 @@ def _table(values: Mapping[str, Any]) -> str:
     return "".join(["{\n", *(f"    {key!r}: {value!r},\n" for key, value in values.items()), "}"]) if values else "{}"
 
 
-def wrapped(line: str) -> list[str]:
-    """A line of source in several of at most ``_WIDTH`` columns, broken between the arguments of its outer call."""
+def wrapped(line: str, width: int = _WIDTH) -> list[str]:
+    """A line of source in several of at most ``width`` columns, broken between the arguments of its outer call, and of
+    calls among these that are longer.
+    """
     start = line.find("(") + 1
-    if len(line) <= _WIDTH or not start or not line.endswith(")"):
+    if len(line) <= width or not start or not line.endswith((")", "),")):
         return [line]
-    lines, depth, quote, piece = [line[:start]], 0, "", ""
-    pieces: list[str] = []
-    for char in line[start:-1]:
-        quote = "" if char == quote else quote or (char if char in "'\"" else "")
-        depth += (char in "([{") - (char in ")]}") if not quote else 0
+    lines = [line[:start]]
+    end = line[line.rindex(")") :]
+    for each in _arguments(line[start : line.rindex(")")]):
+        if len(lines) > 1 and len(lines[-1]) + 1 + len(each) <= width:
+            lines[-1] += f" {each}"
+        else:
+            lines += [f"    {part}" for part in wrapped(each, width - 4)]
+    return [*lines, end]
+
+
+def _arguments(text: str) -> list[str]:
+    """The arguments of a call, each with the comma behind it."""
+    pieces, depth, quote, piece = [], 0, "", ""
+    for before, char in zip(" " + text, text, strict=False):
+        if quote:
+            quote = "" if char == quote and before != "\\" else quote
+        elif char in "'\"":
+            quote = char
+        else:
+            depth += (char in "([{") - (char in ")]}")
         piece += char
         if char == "," and not depth and not quote:
             pieces.append(piece.strip())
             piece = ""
-    for each in [*pieces, piece.strip()]:
-        if len(lines) > 1 and len(lines[-1]) + 1 + len(each) <= _WIDTH:
-            lines[-1] += f" {each}"
-        else:
-            lines.append(f"    {each}")
-    return [*lines, ")"]
+    return [*pieces, piece.strip()] if piece.strip() else pieces
 
 
 def _between(text: str) -> str:

@@ -32,9 +32,16 @@ def export(
     import torch
 
     program = torch.export.export(module, tuple(example), dynamic_shapes=None if dims is None else (tuple(dims),))
+    return program.run_decompositions(dict(_decompositions()))
+
+
+@functools.cache
+def _decompositions() -> dict[Any, Any]:
+    """PyTorch's decompositions to its core operators, of those operators that have no converter."""
+    import torch
+
     known = registry.aten_names()
-    table = {op: f for op, f in torch.export.default_decompositions().items() if str(op) not in known}
-    return program.run_decompositions(table)
+    return {op: function for op, function in torch.export.default_decompositions().items() if str(op) not in known}
 
 
 def normalise(program: Any, inputs: Sequence[str], *, below: str = "") -> torch.fx.GraphModule:
@@ -127,13 +134,21 @@ def _function(name: str, aten: str) -> Callable[..., Any]:
     for part in aten.split("."):
         overload = getattr(overload, part)
 
+    kinds = {argument.name: str(argument.type) for argument in overload._schema.arguments}
+
     def run(**kwargs: Any) -> Any:
-        if "input" in kwargs and any(argument.name == "self" for argument in overload._schema.arguments):
+        for argument in ("input", "other"):
+            if kwargs.pop(f"transpose_{argument}", False):  # which a pass sets of a matrix product
+                kwargs[argument] = kwargs[argument].mT
+        if "input" in kwargs and "self" in kinds:
             kwargs["self"] = kwargs.pop("input")
+        for argument, value in kwargs.items():
+            if isinstance(value, int | float) and kinds[argument] == "Tensor":
+                kwargs[argument] = torch.tensor(value)
         return overload(**kwargs)
 
     run.__name__ = run.__qualname__ = name
-    run.op = name  # type: ignore[attr-defined]
+    run.lowering_op = name  # type: ignore[attr-defined]
     returns = overload._schema.returns
     run.several = len(returns) > 1 or str(returns[0].type) != "Tensor"  # type: ignore[attr-defined]
     return run
@@ -141,7 +156,7 @@ def _function(name: str, aten: str) -> Callable[..., Any]:
 
 def op_name(node: torch.fx.Node) -> str:
     """The name of the op that a node of a normalised graph calls; empty for another node."""
-    return str(getattr(node.target, "op", "")) if node.op == "call_function" else ""
+    return str(getattr(node.target, "lowering_op", "")) if node.op == "call_function" else ""
 
 
 def call(graph: torch.fx.Graph, name: str, like: torch.fx.Node, **kwargs: Any) -> torch.fx.Node:
@@ -191,7 +206,7 @@ def _op(graph: torch.fx.Graph, node: torch.fx.Node, nodes: Mapping[Any, Any]) ->
 def _by_keyword(node: torch.fx.Node) -> dict[str, Any]:
     """All arguments of an ATen call by name, defaults included; ``self`` is called ``input``."""
     values = {}
-    for index, argument in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]
+    for index, argument in enumerate(node.target._schema.arguments):
         name = argument.name
         if index < len(node.args):
             value = node.args[index]

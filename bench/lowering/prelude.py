@@ -60,7 +60,7 @@ class Prelude:
         tensor = layer.get_output(index)
         try:
             tuple(tensor.shape)
-        except (AttributeError, TypeError, ValueError) as error:  # None, or a rank of -1
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:  # by version; None, or a rank of -1
             raise ValueError(f"the layer {name!r} has no valid output; TensorRT's log says why") from error
         return tensor
 

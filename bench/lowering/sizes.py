@@ -41,3 +41,11 @@ def shape_of(values: Iterable[Any]) -> Shape:
 def static(shape: Iterable[int | Size]) -> tuple[int, ...]:
     """``shape`` with -1 for each dimension that is not known."""
     return tuple(size if isinstance(size, int) else -1 for size in shape)
+
+
+def fixed(shape: Iterable[int | Size]) -> tuple[int, ...]:
+    """``shape`` as numbers. ValueError if a size is dynamic; those of weights never are."""
+    numbers = tuple(shape)
+    if any(isinstance(size, Size) for size in numbers):
+        raise ValueError(f"a size of {numbers} is dynamic")
+    return tuple(size for size in numbers if isinstance(size, int))

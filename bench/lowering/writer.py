@@ -79,6 +79,11 @@ class Tensor:
 class Layer:
     """A call of the network that adds a layer, and what is set on the layer before its outputs are taken."""
 
+    call: str
+    settings: list[tuple[str, str]]
+    inputs: list[str]
+    _writer: Writer
+
     def __init__(self, writer: Writer, call: str) -> None:
         object.__setattr__(self, "_writer", writer)
         object.__setattr__(self, "call", call)
@@ -171,7 +176,7 @@ class Writer:
     def _write_settings(self, layer: Layer) -> str:
         """The lines before that of the output; how that one calls the layer."""
         if not layer.settings and not layer.inputs:
-            return str(layer.call)
+            return layer.call
         self.lines.append(f"layer = {layer.call}")
         names = ", ".join(f"layer.{name}" for name, _ in layer.settings)
         values = ", ".join(value for _, value in layer.settings)
@@ -189,7 +194,10 @@ class Writer:
         return tensor
 
     def _layer_name(self, suffix: str) -> str:
-        base = f"{self._base}.{suffix}" if suffix else self._base
+        return self._unique(f"{self._base}.{suffix}" if suffix else self._base)
+
+    def _unique(self, base: str) -> str:
+        """A name that no layer has yet: TensorRT refuses a second one."""
         name, count = base, 1
         while name in self._layers:
             name, count = f"{base}_{count}", count + 1
@@ -242,7 +250,8 @@ class Writer:
             name, array = self.variable(tensor.constant), str(self.weight(tensor))
             if tensor.shape != self.value(tensor).shape:
                 array += f".reshape({tensor.shape})"
-            self.lines.append(f"{name} = p.constant({array}, {self.source(tensor.constant)})")
+            layer = self._unique(tensor.constant)
+            self.lines.append(f"{name} = p.constant({array}, {self.source(layer)})")
             self._constants[key] = name
         return self._constants[key]
 

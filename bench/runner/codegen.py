@@ -12,6 +12,7 @@ import msgspec
 from bench.backends import base
 from bench.errors import UsageError
 from bench.model.data import digest
+from bench.model.events import Event, Started
 from bench.model.program import Written
 from bench.model.run import Failure
 from bench.model.seam import Generating, Stage
@@ -48,7 +49,15 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
     on_cpu = msgspec.structs.replace(
         request, plan=msgspec.structs.replace(request.plan, cases=tuple(cases)), device="cpu", device_missing=""
     )
-    for case, ready in run.make(on_cpu, on_event, lambda case: [by_case[originals[case.id].id]]):
+    labels = {case.label: originals[case.id].label for case in cases}
+
+    def tell(event: Event) -> None:
+        """Pass an event on under the case's own label."""
+        if isinstance(event, Started):
+            event = msgspec.structs.replace(event, label=labels[event.label])
+        on_event(event)
+
+    for case, ready in run.make(on_cpu, tell, lambda case: [by_case[originals[case.id].id]]):
         original = originals[case.id]
         if isinstance(ready, Failure):
             yield Written(case=original, failure=ready)

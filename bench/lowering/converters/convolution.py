@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.lowering.registry import converter, variant
+from bench.lowering.sizes import fixed
 from bench.lowering.writer import Spec, Tensor, Text, Writer
 
 
@@ -20,9 +21,10 @@ def convolution(
     if flat:
         input = w.reshape(input, (*input.shape[:2], 1, input.shape[2]), "rows")
     lead = 1 if flat else 0
-    size = (1,) * lead + tuple(int(n) for n in weight.shape[2:])
+    weight_shape = fixed(weight.shape)
+    size = (1,) * lead + weight_shape[2:]
     kernel, offset = _weights(w, weight, bias, lead)
-    maps = int(weight.shape[1]) * groups if transposed else int(weight.shape[0])
+    maps = weight_shape[1] * groups if transposed else weight_shape[0]
     add = w.net.add_deconvolution_nd if transposed else w.net.add_convolution_nd
     layer = add(input, maps, size, kernel, offset)
     _set(layer, "stride_nd", _nd(stride, dims, lead, 1), 1)

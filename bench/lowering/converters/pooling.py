@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.lowering.registry import converter
-from bench.lowering.sizes import Size
+from bench.lowering.sizes import Shape, Size, fixed
 from bench.lowering.writer import Tensor, Writer
 
 
@@ -42,7 +42,7 @@ def adaptive_avg_pool2d(w: Writer, *, input: Tensor, output_size: list[int]) -> 
     sizes = input.shape[-2:]
     if any(isinstance(size, Size) or size % out for size, out in zip(sizes, output_size, strict=True)):
         raise w.refuse(f"adaptive pooling of {sizes} to {list(output_size)}, whose windows are of several sizes")
-    window = [int(size) // out for size, out in zip(sizes, output_size, strict=True)]  # type: ignore[call-overload]
+    window = [size // out for size, out in zip(fixed(sizes), output_size, strict=True)]
     return _pool(w, "AVERAGE", input, window, window, [0, 0], False)
 
 
@@ -55,9 +55,17 @@ def _pool(
     if input.rank == dims + 1:
         input = w.reshape(input, (1, *input.shape), "batch")
     size, step, pad = (_nd(values, dims) for values in (window, stride or window, padding))
+    if kind == "AVERAGE" and not any(pad) and _covers(input.shape[-dims:], result.shape[-dims:], size):
+        axes = sum(1 << axis for axis in range(input.rank - dims, input.rank))
+        y = w.out(
+            w.net.add_reduce(input, w.trt.ReduceOperation.AVG, axes, True), shape=(*input.shape[:-dims], *[1] * dims)
+        )
+        return w.reshape(y, result.shape)
     layer = w.net.add_pooling_nd(input, getattr(w.trt.PoolingType, kind), size)
     layer.stride_nd = step
     after = _after(w, input, result.shape, size, step, pad) if ceil else pad
+    if not any(pad):
+        with_padding = False  # what is rounded up counts nowhere in PyTorch
     if kind == "AVERAGE" and with_padding and after != pad:
         raise w.refuse("average pooling with ceil_mode and count_include_pad, which counts less than TensorRT does")
     if after != pad:
@@ -68,6 +76,12 @@ def _pool(
         layer.average_count_excludes_padding = not with_padding
     y = w.out(layer, shape=result.shape if result.rank == input.rank else (1, *result.shape))
     return w.reshape(y, result.shape)
+
+
+def _covers(before: Shape, after: Shape, size: tuple[int, ...]) -> bool:
+    """Whether one window has all values."""
+    sizes = list(zip(before, size, strict=True))
+    return all(n == 1 for n in after) and all(isinstance(m, int) and m <= n for m, n in sizes)
 
 
 def _after(w: Writer, input: Tensor, result: Any, size: Any, step: Any, pad: Any) -> tuple[int, ...]:

@@ -27,11 +27,13 @@ def fold_constants(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
         if any(value is None for value in inputs.values()):
             continue
         with torch.no_grad():
-            value = node.target(**torch.fx.map_arg(dict(node.kwargs), inputs.__getitem__))  # type: ignore[operator]
+            value = node.target(**torch.fx.map_arg(dict(node.kwargs), inputs.__getitem__))
         size = sum(tensor.numel() * tensor.element_size() for tensor in inputs.values() if tensor is not None)
         if value.numel() * value.element_size() > size + _MOST_GROWTH:
             continue
         constant = f"{node.meta.get('path') or 'constant'}.{node.name}"
+        if hasattr(torch.nn.Module, node.name):  # ``to``, which no attribute of a module may be called
+            constant += "_result"
         edit.add(result, constant, value.contiguous())
         with result.graph.inserting_before(node):
             new = result.graph.get_attr(constant)

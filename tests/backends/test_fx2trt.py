@@ -1,0 +1,237 @@
+"""The backend fx2trt: its options and stages, the programs that it writes, and what a wrong one is refused with."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench.backends import base
+from bench.errors import SuiteError, Unsupported
+from bench.lowering import artifact
+from bench.model.seam import Generating
+from bench.model.suite import Input, Range
+from bench.runtimes.trt import versions
+from tests.backends.kit import Bench
+from tests.conftest import Trtbench
+
+HERE = Path(__file__).parents[1] / "lowering"
+FX: Any = base.load("fx2trt")
+IMAGES = {"x": Input(shape=("batch", 3, 8, 8))}
+real = [
+    pytest.mark.torch,
+    pytest.mark.long,
+    pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="pip install tensorrt-rtx-cu13"),
+]
+
+
+@pytest.fixture
+def here(bench: Bench, tmp_path: Path) -> Bench:
+    """Cases of the models beside the tests of lowering."""
+    return Bench(root=tmp_path, suite_dir=HERE)
+
+
+def case(bench: Bench, **fields: Any) -> Any:
+    return bench.case("fx2trt", inputs=IMAGES, **({"symbols": {"batch": 2}} | fields))
+
+
+def program(bench: Bench, of: Any) -> Path:
+    """The folder of the case's program."""
+    out = bench.folder()
+    FX.produce(FX.program(of), of, bench.context(of), out)
+    return out
+
+
+# ------------------------------------------------------------------------------------------------- options and stages
+
+
+def test_options_are_those_of_an_engine_and_the_file_of_a_program() -> None:
+    options = msgspec.convert({"program": "net/program.py", "workspace": "1 GiB", "optimization_level": 4}, FX.options)
+    assert options.engine().workspace_bytes == 1 << 30
+    assert options.engine().optimization_level == 4
+    for wrong, message in (({"program": "net.txt"}, "no FILE.py"), ({"workspace": "much"}, "workspace"),
+                           ({"exporter": "dynamo"}, "exporter")):  # fmt: skip
+        with pytest.raises(msgspec.ValidationError, match=message):
+            msgspec.convert(wrong, FX.options)
+
+
+def test_what_it_cannot_run_is_left_out(bench: Bench) -> None:
+    assert "trtbench codegen" in FX.unsupported(case(bench), "cpu")
+    assert FX.unsupported(case(bench), "cuda:0") is None
+    assert "torchscript" in FX.unsupported(case(bench, factory="net.pt"), "cuda:0")
+    assert "int8" in FX.unsupported(case(bench, precision="int8"), "cuda:0")
+
+
+def test_the_engine_is_made_of_the_program_in_the_toolchain_that_measures(bench: Bench) -> None:
+    reference, source, build = FX.stages(case(bench, precision="fp16", toolchain="trt86"))
+    assert (reference.name, source.name, build.needs) == ("reference", "program", ("program",))
+    assert (source.toolchain, build.toolchain, build.producer) == ("default", "trt86", "fx2trt")
+    options = {"optimization_level": 4}
+    assert FX.program(case(bench, precision="fp16", options=options)) == source
+    assert FX.stages(case(bench, options=options))[-1] != FX.stages(case(bench))[-1]
+    assert FX.layers(case(bench)).producer == "fx2trt"
+
+
+def test_a_program_of_the_users_takes_the_place_of_the_one_that_is_written(bench: Bench) -> None:
+    _, build = FX.stages(case(bench, options={"program": "edited/program.py"}))
+    assert build.files == ("edited/program.py", "edited/weights.safetensors")
+    assert build.needs == ()
+
+
+def test_the_table_of_ops_has_the_operators_of_each(trtbench: Trtbench) -> None:
+    assert isinstance(FX, Generating)
+    ops = {op.name: op for op in FX.ops()}
+    assert "aten.transpose.int" in ops["permute"].operators
+    assert ops["convolution"].layers == "IConvolutionLayer, IDeconvolutionLayer"
+    assert trtbench("ops") == 0
+    assert f"{len(ops)} ops, of" in trtbench.out
+    assert "permute(input, dims)" in trtbench.out
+    assert trtbench("ops", "--format", "markdown") == 0
+    assert "| `permute` | `permute.default`, `transpose.int`" in trtbench.out
+
+
+# ----------------------------------------------------------------------------------------------------------- programs
+
+
+@pytest.mark.torch
+@pytest.mark.long
+def test_codegen_writes_a_folder_for_each_program_and_leaves_those_there_alone(
+    trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    suite = suite_of(precision=["fp32", "fp16"])
+    out = tmp_path / "programs"
+    assert trtbench("codegen", suite, "--out", out) == 0
+    folders = sorted(path.parent.name for path in out.glob("*/program.py"))
+    assert folders == ["net-fp16-batch-2", "net-fp32-batch-2"]
+    assert trtbench.out.count("program.py") == 2
+    assert trtbench("codegen", suite, "--out", out) == 2
+    assert "has a program already" in trtbench.err
+    assert trtbench("codegen", suite, "--select", "precision=fp16", "--out", tmp_path / "one") == 0
+    assert (tmp_path / "one" / "program.py").is_file()
+
+
+@pytest.mark.torch
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [("inverse", "no converter for 2 operators: aten."), ("branches", "torch.export cannot take this model")],
+)
+def test_what_cannot_be_lowered_is_told(
+    factory: str, message: str, trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert trtbench("codegen", suite_of(factory=f"zoo.py:{factory}"), "--out", tmp_path / "out") == 1
+    assert message in trtbench.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_codegen_for_a_backend_that_writes_none_is_refused(
+    trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    arguments = ("codegen", suite_of(), "--backend", "eager", "--out", tmp_path / "out")
+    assert trtbench(*arguments) == 2
+    assert "eager writes no network programs" in trtbench.err
+    assert "--backend fx2trt" in trtbench.err
+
+
+@pytest.fixture
+def suite_of(tmp_path: Path) -> Callable[..., Path]:
+    """A suite of one model of the zoo, beside a copy of its file."""
+
+    def write(factory: str = "zoo.py:net", precision: Any = "fp32") -> Path:
+        path = tmp_path / "suite.yaml"
+        (tmp_path / "zoo.py").write_text((HERE / "zoo.py").read_text())
+        shape = "[batch, 3, 8, 8]"
+        path.write_text(
+            "schema: 1\nname: nets\nmodels:\n"
+            f"  net: {{factory: '{factory}', inputs: {{x: {{shape: {shape}}}}}, symbols: {{batch: 2}}}}\n"
+            f"matrix: {{backend: [fx2trt], precision: {precision}, batch: [2]}}\n".replace("'", '"')
+        )
+        return path
+
+    return write
+
+
+# ------------------------------------------------------------------------------------- the network, by TensorRT-RTX
+
+
+@pytest.fixture
+def api() -> versions.Api:
+    trt = pytest.importorskip("tensorrt_rtx")
+    return versions.Api(trt, trt.__version__, "", versions._log_of(trt))
+
+
+def filled(api: versions.Api, of: Any, folder: Path, source: str = "") -> Any:
+    builder = api.module.Builder(api.log.logger)
+    network = builder.create_network(1 << int(api.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    return artifact.fill(api, network, of, folder, source)
+
+
+class TestFilled:
+    """What the program of a case makes of an empty network."""
+
+    pytestmark = real
+
+    def test_inputs_and_outputs_are_those_of_the_case(self, here: Bench, api: versions.Api) -> None:
+        of = case(here, precision="fp16")
+        definition = filled(api, of, program(here, of))
+        assert definition.inputs == {"x": "x"}
+        assert definition.outputs == {"logits": "logits", "map": "map"}
+        network = definition.network
+        assert tuple(network.get_input(0).shape) == (2, 3, 8, 8)
+        assert network.get_input(0).dtype == api.module.DataType.HALF
+        assert [network.get_output(index).name for index in range(2)] == ["logits", "map"]
+        names = [network.get_layer(index).name for index in range(network.num_layers)]
+        assert names[0] == "conv"
+
+    def test_dynamic_sizes_stay_dynamic(self, here: Bench, api: versions.Api) -> None:
+        of = case(here, dynamic={"batch": Range(min=1, opt=4, max=8)})
+        folder = program(here, of)
+        definition = filled(api, of, folder)
+        assert tuple(definition.network.get_input(0).shape) == (-1, 3, 8, 8)
+        assert "'x': ((1, 3, 8, 8), (4, 3, 8, 8), (8, 3, 8, 8))" in (folder / "program.py").read_text()
+
+    @pytest.mark.parametrize(
+        ("old", "new", "place", "message"),
+        [
+            ("p = Prelude(trt, net)", "p = Prelude(trt, net", "program.py:", "no Python"),
+            ("p = Prelude(trt, net)", "p = Prelude(trt)", "program.py:", "TypeError"),
+            ("trt.ActivationType.RELU", "trt.ActivationType.RELUX", r"program.py:\d+ \(the model itself\)", "RELUX"),
+            ("trt.MatrixOperation.TRANSPOSE", "trt.MatrixOperation.NONE", r"program.py:\d+ \(.*\)", "linear"),
+            ('weights["conv.weight"]', 'weights["conv.wait"]', r"program.py:\d+ ", "conv.wait"),
+            ('PRECISION = "fp32"', 'PRECISION = "fp16"', "", "at fp16, and the case at fp32"),
+            ("(2, 3, 8, 8)", "(9, 3, 8, 8)", "", "takes the inputs"),
+            ("def build", "def construct", "", "it has no build"),
+        ],
+    )
+    def test_an_error_in_an_edited_program_is_told_with_its_line(
+        self, old: str, new: str, place: str, message: str, here: Bench, api: versions.Api
+    ) -> None:
+        of = case(here)
+        folder = program(here, of)
+        text = (folder / "program.py").read_text()
+        text = text.replace("PRECISION = 'fp32'", 'PRECISION = "fp32"')
+        assert old in text
+        (folder / "program.py").write_text(text.replace(old, new))
+        with pytest.raises(SuiteError, match=message) as caught:
+            filled(api, of, folder, "edited/program.py")
+        assert not place or re.search(place, caught.value.where)
+
+    def test_a_layer_that_tensorrt_refuses_of_a_program_that_was_written(self, here: Bench, api: versions.Api) -> None:
+        of = case(here)
+        folder = program(here, of)
+        text = (folder / "program.py").read_text()
+        (folder / "program.py").write_text(text.replace("trt.MatrixOperation.TRANSPOSE", "trt.MatrixOperation.NONE"))
+        with pytest.raises(Unsupported, match=r"line \d+ .*linear"):
+            filled(api, of, folder)
+
+    def test_a_program_without_weights(self, here: Bench, api: versions.Api) -> None:
+        of = case(here)
+        folder = program(here, of)
+        (folder / "weights.safetensors").write_bytes(b"cut")
+        with pytest.raises(SuiteError, match="no weights beside it"):
+            filled(api, of, folder)

@@ -1,0 +1,72 @@
+"""Whole models of transformers, with random weights: lowered, computed by the interpreter and built by TensorRT-RTX."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+oracle = pytest.importorskip("bench.lowering.oracle")
+transformers = pytest.importorskip("transformers")
+
+from bench import tensors  # noqa: E402
+from bench.system import userfile  # noqa: E402
+from tests.lowering import kit  # noqa: E402
+from tests.lowering.test_rtx_builds import build  # noqa: E402
+
+pytestmark = [pytest.mark.torch, pytest.mark.long]
+HAS_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
+
+
+def ids(words: int) -> dict[str, torch.Tensor]:
+    return {"input_ids": torch.randint(0, words, (2, 16))}
+
+
+def images(size: int = 224) -> dict[str, torch.Tensor]:
+    return {"pixel_values": torch.randn(1, 3, size, size)}
+
+
+def _of(kind: str, config: str, **settings: Any) -> Any:
+    return getattr(transformers, kind)(getattr(transformers, config)(**settings))
+
+
+# As many layers as say something: each further one is the same again.
+MODELS: dict[str, Callable[[], tuple[Any, dict[str, torch.Tensor]]]] = {
+    "resnet18": lambda: (
+        _of("ResNetForImageClassification", "ResNetConfig", hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2],
+            layer_type="basic"),
+        images(),
+    ),
+    "resnet50": lambda: (_of("ResNetForImageClassification", "ResNetConfig"), images()),
+    "vit": lambda: (_of("ViTForImageClassification", "ViTConfig", num_hidden_layers=2), images()),
+    "convnext": lambda: (_of("ConvNextForImageClassification", "ConvNextConfig", depths=[1, 1, 2, 1]), images(64)),
+    "bert": lambda: (_of("BertModel", "BertConfig", num_hidden_layers=2), ids(30522)),
+    "gpt2": lambda: (_of("GPT2LMHeadModel", "GPT2Config", n_layer=2, vocab_size=1000, use_cache=False), ids(1000)),
+    "llama": lambda: (
+        _of("LlamaForCausalLM", "LlamaConfig", num_hidden_layers=2, hidden_size=256, intermediate_size=512,
+            num_attention_heads=8, num_key_value_heads=4, vocab_size=1000, use_cache=False),
+        ids(1000),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_lowered_computes_the_same_and_builds(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, inputs = MODELS[name]()
+    program = kit.program(model, inputs)
+    program.write(tmp_path)
+    with torch.no_grad():
+        expected = list(model(**inputs).to_tuple())
+    source = userfile.execute(tmp_path / "program.py", "_tested_program")
+    network = oracle.Network(oracle.Module("8.6.1"), dict(inputs))
+    source.build(oracle.Module("8.6.1"), network, tensors.read(tmp_path / "weights.safetensors"))
+    for result, value in zip(network.results().values(), expected, strict=True):
+        same = torch.nn.functional.cosine_similarity(result.double().flatten(), value.double().flatten(), dim=0)
+        assert same >= 0.99999
+    if HAS_RTX:
+        assert build(program, tmp_path)

@@ -1,0 +1,33 @@
+"""Tiny models that tests name as ``zoo.py:function``."""
+
+import torch
+
+
+class Net(torch.nn.Module):
+    """A convolution and a linear layer: ``x`` [batch, 3, H, W] in, ``logits`` [batch, 5] and ``map`` out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4)
+        self.linear = torch.nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.norm(self.conv(x)).relu()
+        return {"logits": self.linear(torch.nn.functional.adaptive_avg_pool2d(features, 1).flatten(1)), "map": features}
+
+
+class Branches(torch.nn.Module):
+    """Takes a path by its values, which torch.export cannot."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.relu() if x.sum() > 0 else -x
+
+
+class Inverse(torch.nn.Module):
+    """Has an operator without a converter."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.inv(x)
+
+
+net, branches, inverse = Net, Branches, Inverse
