@@ -50,6 +50,13 @@ def parse_fraction(text: str) -> float:
 
 def _decimals(value: float, digits: int) -> int:
     """Decimal places that show ``digits`` significant digits of ``value``; none if the whole part has as many."""
+    if digits == 3 and 1 <= value < 999:  # most of what tables show, away from where rounding adds a digit
+        if value < 9.99:
+            return 2
+        if 10 <= value < 99.9:
+            return 1
+        if value >= 100:
+            return 0
     if value == 0 or not math.isfinite(value):
         return 0
     exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.999 has that of 10.0
@@ -62,9 +69,12 @@ def _digits(value: float, digits: int) -> str:
 
 def _in_unit(value: float, steps: tuple[tuple[int, str], ...], digits: int) -> str:
     """In the first unit (they rise) in which the rounded number stays below one of the next."""
+    size = abs(value)
     for (factor, unit), (above, _) in pairwise(steps):
+        if size >= above:  # and no rounding makes it less
+            continue
         text = _digits(value / factor, digits)
-        if abs(float(text)) * factor < above:
+        if size < 0.9 * above or abs(float(text)) * factor < above:
             return f"{text} {unit}"
     factor, unit = steps[-1]
     return f"{_digits(value / factor, digits)} {unit}"

@@ -62,13 +62,15 @@ class Finding(Data, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(case for side in self.sides for case in side.cases))
 
 
-def lint(run: Run, only: Collection[str] | None = None) -> tuple[Finding, ...]:
-    """The findings of a run in the order of ``conditions``; ``only`` are the ids of the cases to look at.
+def lint(run: Run, only: Collection[str] | None = None, pools: Sequence[Pool] | None = None) -> tuple[Finding, ...]:
+    """The findings of a run in the order of ``conditions``; ``only`` are the ids of the cases to look at, ``pools``
+    those of gather(), for who has them.
 
     Cases are set against each other if they have one model, sizes, precision, state of the L2 cache and transfers. A
     backend that was measured with each value of a condition is no reason for a finding, if all others were, too.
     """
-    pools = [pool for pool in gather(run) if pool.samples and (only is None or pool.case.id in only)]
+    every = gather(run) if pools is None else pools
+    pools = [pool for pool in every if pool.samples and (only is None or pool.case.id in only)]
     subjects = [_of_pool(pool, run.header.environments) for pool in pools]
     groups: dict[object, list[Subject]] = {}
     for subject in subjects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Iterable, Sequence, Set
@@ -224,6 +225,7 @@ def _making(records: Sequence[Record], cold: bool) -> tuple[Making, float | None
     return next(((name, None) for name in ("cached", "beside") if name in by_making), ("none", 0.0))
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_build(phase: str) -> bool:
     """Whether a deployment needs it: not the weights, which carry those of one toolchain's PyTorch into another."""
     return phase != _WEIGHTS and category("measure", phase) == "builds"
@@ -242,8 +244,13 @@ def _starts(records: Iterable[Record]) -> dict[bool, float]:
 
 def _sum(record: Record, names: Sequence[str]) -> int | None:
     """Nanoseconds of the phases of these names; None if it has none of them."""
-    spent = [phase.ns for phase in record.phases if phase.name.partition(":")[0] in names]
+    spent = [phase.ns for phase in record.phases if _stem(phase.name) in names]
     return sum(spent) if spent else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _stem(phase: str) -> str:
+    return phase.partition(":")[0]
 
 
 def _median(values: Iterable[int | None]) -> float | None:

@@ -247,16 +247,18 @@ def _times(pool: Pool) -> dict[Boundary, Figure]:
 
 
 def _time(processes: tuple[Ascending, ...]) -> Figure:
-    medians = [float(stats.median(samples)) for samples in processes]
-    if len(medians) > 1:
-        figure = _over_processes(medians)
-    else:
-        interval = stats.median_interval(processes[0], CONFIDENCE)
-        low, high = (interval.low, interval.high) if interval else (None, None)
-        figure = Figure(value=medians[0], low=low, high=high, processes=1)
     samples = Ascending.joined(processes)
-    return msgspec.structs.replace(
-        figure,
+    if len(processes) > 1:
+        low, centre, high = _over([float(stats.median(series)) for series in processes])
+    elif interval := stats.median_interval(samples, CONFIDENCE):
+        low, centre, high = interval
+    else:
+        low, centre, high = None, stats.median(samples), None
+    return Figure(
+        value=float(centre),
+        low=low,
+        high=high,
+        processes=len(processes),
         percentiles=stats.percentiles(samples),
         minimum=float(samples[0]),
         sd=stats.deviation(samples),
@@ -283,9 +285,13 @@ def _cpu(pool: Pool) -> Figure | None:
 
 
 def _over_processes(medians: list[float]) -> Figure:
-    interval = stats.process_interval(medians, CONFIDENCE)
-    low, centre, high = interval if interval else (None, statistics.median(medians), None)
+    low, centre, high = _over(medians)
     return Figure(value=centre, low=low, high=high, processes=len(medians))
+
+
+def _over(medians: list[float]) -> tuple[float | None, float, float | None]:
+    interval = stats.process_interval(medians, CONFIDENCE)
+    return interval or (None, statistics.median(medians), None)
 
 
 def _light(pool: Pool, primary: Boundary | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -42,19 +43,25 @@ def time(figure: Figure | None, *, mark: bool = False) -> str:
     """
     if figure is None:
         return NONE
-    around = within(figure.value, figure.low, figure.high)
-    return format_time(figure.value) + around + _marks({ALONE: mark and figure.processes == 1})
+    text = format_time(figure.value)
+    around = _within(text, figure.value, figure.low, figure.high)
+    return text + around + (_marks({ALONE: figure.processes == 1}) if mark else "")
 
 
 def within(ns: float, low: float | None, high: float | None) -> str:
     """The interval of a time, in the unit in which this is shown, with a leading blank; empty without one."""
-    unit = _unit(format_time(ns))
-    return _interval(ns, low, high, lambda bound: format_rate(bound / unit))
+    return _within(format_time(ns), ns, low, high)
 
 
-def _unit(text: str) -> int:
-    """Nanoseconds of the unit of a time as it is shown."""
-    return parse_time(f"1 {text.rpartition(' ')[2]}")
+def _within(text: str, ns: float, low: float | None, high: float | None) -> str:
+    """The interval of the time that is shown as ``text``."""
+    return _interval(ns, low, high, lambda bound: format_rate(bound / _unit(text.rpartition(" ")[2])))
+
+
+@functools.cache
+def _unit(name: str) -> int:
+    """Nanoseconds of a unit."""
+    return parse_time(f"1 {name}")
 
 
 def bare(ns: float | None) -> str:

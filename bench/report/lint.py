@@ -13,6 +13,7 @@ import msgspec
 from bench.analysis.conditions import Kind
 from bench.analysis.effects import Effect
 from bench.analysis.lint import Finding, Side, has_effect, lint
+from bench.analysis.pool import Pool
 from bench.model.run import Run
 from bench.report import cells, escape, table
 from bench.report.document import full
@@ -173,9 +174,9 @@ def json(several: Sequence[tuple[Run, Sequence[Finding]]]) -> str:
     return escape.in_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()) + "\n"
 
 
-def of_run(run: Run) -> list[str]:
-    """A sentence for each finding of a run, for a page."""
-    return [f"fairness: {sentence(each)}; try: {fix(each)}" for each in lint(run) if has_effect(each)]
+def of_run(run: Run, pools: Sequence[Pool] | None = None) -> list[str]:
+    """A sentence for each finding of a run, for a page; ``pools`` as for lint()."""
+    return [f"fairness: {sentence(each)}; try: {fix(each)}" for each in lint(run, pools=pools) if has_effect(each)]
 
 
 # --------------------------------------------------------------------------------------------------------- sentences

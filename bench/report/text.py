@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench import store
 from bench.analysis.lint import lint as lint_run
+from bench.analysis.pool import gather
 from bench.analysis.rows import SHOWN, Row, against, in_order, models, replicated, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
@@ -57,7 +58,8 @@ def render(
     failures' logs; ``phases`` a table of the steps before the measurement, ``stats`` one of minima, deviations and
     percentiles. ``only`` are the cases (ids) to show, all without it. UsageError for an unknown baseline.
     """
-    all_rows = [cells.shown(row) for row in rows(run, baseline) if only is None or row.case in only]
+    pools = gather(run)
+    all_rows = [cells.shown(row) for row in rows(run, baseline, pools) if only is None or row.case in only]
     lines = _heading(run, width)
     if verbose:
         lines += _cards(run, width)
@@ -82,7 +84,7 @@ def render(
             lines += ["", *_statistics(model, members, width)]
     if shared or repeated:
         lines += ["", _bold("notes of several tables"), *_below([*shared, *repeated], width, verbose)]
-    if unequal := lint.short(lint_run(run, only), store.run_argument(Path(run.path)), width):
+    if unequal := lint.short(lint_run(run, only, pools), store.run_argument(Path(run.path)), width):
         lines += ["", _bold("unequal conditions"), *unequal]
     lines.append("")
     if any(row.processes for row in all_rows):

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import re
 import shlex
-from collections.abc import Generator, Iterator, Set
+from collections.abc import Callable, Generator, Iterator, Set
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ from bench.model.folders import RESULTS
 from bench.model.run import Footer, Header, Record, Run
 from bench.stats import Ascending
 from bench.store import checks, codec
+from bench.store import packed as packing
 
 _HEADER_LIMIT = 1 << 28  # bytes; a file of another kind may have no newline at all
 _MAX_NAMES = 5
@@ -122,7 +123,7 @@ def lines(
                 if only is not None and line.startswith(_CASE_START) and _case_of(line) not in only:
                     continue  # not even decoded
                 try:
-                    item = codec.decode(line, schema, where)
+                    item, beside = _decode(line, schema, where, packed)
                 except StoreError as error:
                     damage.append(f"{where}: skipped, {error.what}")
                     continue
@@ -130,11 +131,8 @@ def lines(
                     rest = sum(1 for _ in file)
                     damage.append(f"{where}: a second run begins here, {item.run[:80]}: its {rest} lines are skipped")
                     return
-                long_numbers = _LONG_NUMBER in line.translate(_ONE_DIGIT)
-                as_written = item
-                if packed and isinstance(item, Record):
-                    item = _packed(item)
-                if judge.accepts(item, where, long_numbers, as_written):
+                long_numbers = _LONG_NUMBER in beside.translate(_ONE_DIGIT)
+                if judge.accepts(item, where, long_numbers, lambda: codec.decode(line, schema, where)):  # noqa: B023
                     yield _without_parts(item) if packed and isinstance(item, Record) else item
     except OSError as error:
         fix = f"ls -l {shlex.quote(str(path))}" if isinstance(error, PermissionError) else _ANOTHER
@@ -144,6 +142,18 @@ def lines(
 def _case_of(line: bytes) -> str:
     """The id of a record's case, by the beginning of its line."""
     return line[len(_CASE_START) :].partition(b'"')[0].decode(errors="replace")
+
+
+def _decode(line: bytes, schema: int, where: str, packed: bool) -> tuple[codec.Line, bytes]:
+    """The value of a line, and what of the line it may have long numbers in. StoreError as codec.decode()."""
+    if packed and schema == codec.SCHEMA and line.startswith(RECORD_START):
+        try:
+            if both := packing.decode(line):
+                return both
+        except codec.MALFORMED:
+            pass  # the usual way tells what is wrong, and where in the line
+    item = codec.decode(line, schema, where)
+    return _packed(item) if packed and isinstance(item, Record) else item, line
 
 
 def _packed(record: Record) -> Record:
@@ -169,7 +179,9 @@ class _Judge:
         self._measured: dict[tuple[str, int], bool] = {}
         self._damage = damage
 
-    def accepts(self, item: Record | Footer, where: str, long_numbers: bool, as_written: codec.Line) -> bool:
+    def accepts(
+        self, item: Record | Footer, where: str, long_numbers: bool, as_written: Callable[[], codec.Line]
+    ) -> bool:
         """Whether to take the line; what is wrong with it, or odd about it, goes to the damage. Only the line
         ``as_written`` tells which of its samples comes first.
         """
@@ -185,8 +197,8 @@ class _Judge:
                 )
             return True
         if problem := checks.of_record(item, self._cases, long_numbers=long_numbers):
-            if isinstance(as_written, Record):
-                problem = checks.of_record(as_written, self._cases, long_numbers=long_numbers)
+            if isinstance(unpacked := as_written(), Record):
+                problem = checks.of_record(unpacked, self._cases, long_numbers=long_numbers)
             self._damage.append(f"{where}: skipped, not a possible record: {problem}")
             return False
         key = item.case, item.replicate

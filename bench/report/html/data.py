@@ -121,7 +121,7 @@ def page_data(
             [{"device": m.device, "arch": m.arch, "kind": m.kind, "label": label}
              for m, label in zip(machines, labels, strict=True)], ("device", "arch", "kind", "label")
         ),
-        "runs": columns.table([_run(run, at) for run, at in zip(runs, places, strict=True)], ("id", "created")),
+        "runs": columns.table([_run(*of) for of in zip(runs, places, pools, strict=True)], ("id", "created")),
         "cases": columns.table(shown.cases, cases.COLUMNS),
         "times": columns.table(cases.times(shown.rows), ("case", "boundary", "time")),
         **processes.tables(shown.pools, quantiles_for(records)),
@@ -198,11 +198,11 @@ def _label(machine: overview.Machine) -> str:
     return escape.name(machine.device) + escape.name(differs)
 
 
-def _run(run: Run, machine: int) -> dict[str, Any]:
+def _run(run: Run, machine: int, pools: Sequence[Pool]) -> dict[str, Any]:
     header = run.header
     here = header.environments.get("default") or next(iter(header.environments.values()), None)
     whole = [f"{note.kind}: {note.text}" + (f"; try: {note.fix}" if note.fix else "") for note in outcome.of_run(run)]
-    whole += map(escape.line, lint.of_run(run))
+    whole += map(escape.line, lint.of_run(run, pools))
     return {
         "id": escape.name(header.run),
         "path": escape.line(run.path),
