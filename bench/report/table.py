@@ -62,7 +62,7 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
     """The columns that fit into ``width`` characters, and the titles of those left out, in the order of removal.
 
     Columns without any content are not shown. If the rest is still too wide, the first column is cut in the middle (one
-    of names() is broken anywhere instead, so that no two read the same), and then the columns of negative ``drop``
+    of names() is broken into lines instead, so that no two read the same), and then the columns of negative ``drop``
     leave. Names finally take the width that remains.
     """
     fitting = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
@@ -94,7 +94,9 @@ def _pieces(name: str) -> list[str]:
 
 
 def _fold(names: Sequence[str], room: int) -> tuple[str, ...]:
-    """The names in lines of at most ``room`` characters; a piece that is longer is broken anywhere."""
+    """The names in lines of at most ``room`` characters; a piece that is longer is broken behind a slash, a dash or a
+    blank, and anywhere only where it has none.
+    """
     texts = []
     for name in names:
         lines = [""]
@@ -105,9 +107,16 @@ def _fold(names: Sequence[str], room: int) -> tuple[str, ...]:
             lines += [piece] if lines[-1] else []
             lines[-1] = piece
             while len(lines[-1]) > room:
-                lines[-1:] = [lines[-1][:room], "  " + lines[-1][room:]]
+                end = _break(lines[-1], room)
+                lines[-1:] = [lines[-1][:end].rstrip(), "  " + lines[-1][end:]]
         texts.append("\n".join(lines))
     return tuple(texts)
+
+
+def _break(line: str, room: int) -> int:
+    """Where to break a line that is longer than ``room``, behind its indentation."""
+    ends = [match.end() for match in re.finditer(r"[/ -]", line[:room]) if line[: match.end()].strip()]
+    return ends[-1] if ends else room
 
 
 def _take_out(columns: list[Column], width: int, *, last: bool) -> list[str]:

@@ -85,7 +85,8 @@ def _commit(root: Path, revision: str) -> str:
 
 def _tell(root: Path, revision: str, commit: str, on_event: OnEvent) -> None:
     """A note that says which side is what."""
-    changes = _git(root, "status", "--porcelain").stdout.splitlines()
+    # What git does not track, e.g. results, is in neither revision.
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no").stdout.splitlines()
     head = _git(root, "rev-parse", "--short", "HEAD").stdout.strip()
     state = f"with {len(changes)} uncommitted changes" if len(changes) != 1 else "with 1 uncommitted change"
     here = f"the working tree at {head}" + (f", {state}" if changes else "")

@@ -24,6 +24,18 @@ def test_the_tables_have_the_figures_and_the_legend() -> None:
     assert max(map(len, view.render(CALIBRATION, width=80).splitlines())) <= 100
 
 
+def test_labels_are_broken_between_their_words() -> None:
+    label = "resnet50/inductor[mode=max-autotune]/fp16/batch=32/graph"
+    long = msgspec.structs.replace(CALIBRATION, levels=[msgspec.structs.replace(CALIBRATION.levels[0], label=label)])
+    for width in (60, 80, 100):
+        lines = view.render(long, width=width).splitlines()
+        start = next(n for n, line in enumerate(lines) if line.startswith("resnet50"))
+        rows = lines[start : lines.index(next(each for each in lines[start:] if "graph" in each)) + 1]
+        parts = [line.strip().partition("  ")[0].strip() for line in rows]
+        assert "".join(parts) == label
+        assert all(part.endswith(("/", "[", "-", "]")) for part in parts[:-1])
+
+
 def test_one_sitting_and_what_is_left_out_are_told() -> None:
     alone = calibration(sitting("A"), sittings=("A",), left_out={"net\x1b[2J": "it failed: Crash"})
     text = view.render(alone, width=120)

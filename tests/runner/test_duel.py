@@ -240,6 +240,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "one"]):
         subprocess.run(["git", "-C", str(suites.parent), *words], check=True, capture_output=True)
     (suites / "zoo.py").write_text(ZOO.replace("1.0", "2.0"))
+    (suites / "results.jsonl").write_text("")  # not tracked, and no change of either side
     return suite
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
+from bench.errors import Unsupported
+
 if TYPE_CHECKING:
     from bench.lowering.oracle.network import Network
 
@@ -27,7 +29,7 @@ NUMBERS = FLOATS | INTEGERS
 MAX_DIMS = 8
 
 
-class Refusal(ValueError):
+class Refusal(Unsupported):
     """TensorRT refuses the layer, or leaves open what it computes: line of the program, layer, why."""
 
 

@@ -55,7 +55,7 @@ class Network:
     """Stands for an INetworkDefinition, strongly typed whatever the version.
 
     ``inputs``: the values that ``add_input`` gives out, by name. Every call and every setting is TensorRT's, and what
-    it refuses raises Refusal (a ValueError) with the program's line and the layer, where TensorRT returns None or an
+    it refuses raises Refusal with the program's line and the layer, where TensorRT returns None or an
     output without a shape. ``results`` are the values of the outputs that the program has marked.
     """
 

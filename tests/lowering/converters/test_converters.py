@@ -19,7 +19,16 @@ from tests.lowering.converters.cases import CASES, IMAGE, INDEX, QUERY, X  # noq
 pytestmark = pytest.mark.torch
 
 
-@pytest.mark.parametrize("name", CASES)
+# One or two of each file of converters; the others in the long session.
+EVERYDAY = (
+    "gelu", "softplus", "layer_norm", "group_norm", "attention, causal", "attention, groups", "nearest", "sums",
+    "variances", "topk", "cumsum", "several indices", "where", "pad", "triangles",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.long) for name in CASES]
+)
 def test_a_program_computes_what_the_function_computes(name: str) -> None:
     case = CASES[name]
     kit.check(case.function, *case.inputs, weights=case.weights)

@@ -28,6 +28,19 @@ def test_a_refusal_names_the_line_of_the_program_and_the_layer() -> None:
     )
 
 
+def test_a_refusal_reaches_who_runs_a_program_with_its_line() -> None:
+    from tests.lowering.converters.kit import program_of, run
+
+    program = program_of(lambda x: x.relu() + 1, [torch.zeros(2, 3)])
+    edited = program._replace(source=program.source.replace('"float32", 2, "add', '"float32", 3, "add'))
+    assert edited.source != program.source
+    line = next(
+        i for i, text in enumerate(edited.source.splitlines(), 1) if "add_elementwise" in text and "SUM" in text
+    )
+    with pytest.raises(oracle.Refusal, match=rf"program.py:{line}: layer 'add' .*different ranks: \(2, 3\) and"):
+        run(edited, [torch.zeros(2, 3)])
+
+
 def test_a_refusal_comes_when_the_next_layer_is_added() -> None:
     trt, net, (a,) = kit.network(torch.zeros(2))
     broken = net.add_unary(a, trt.UnaryOperation.NOT)

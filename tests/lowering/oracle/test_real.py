@@ -27,6 +27,7 @@ pytestmark = [
         reason="tensorrt_rtx is not installed: pip install tensorrt-rtx-cu13; nox -s long installs it",
     ),
 ]
+some = settings(max_examples=60)
 # Where the oracle alone refuses: what shows only when an engine is built, or has no defined value.
 STRICTER = (
     "ZeroDivisionError", "it takes 1 to 3840", "one of the last four", "axis -1", "no axis is set", "axes [",
@@ -113,7 +114,7 @@ def by_oracle(one: kit.One) -> list[tuple[tuple[int, ...], str]] | str:
 def test_both_take_and_refuse_the_same_layers(real: Real, name: str) -> None:
     taken = 0
 
-    @settings(suppress_health_check=list(HealthCheck), print_blob=False)
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck), print_blob=False)
     @given(kit.LAYERS[name])
     def check(one: kit.One) -> None:
         nonlocal taken
@@ -145,6 +146,7 @@ def both(real: Real, add: Callable[[Any, Any, Callable[..., Any]], Any]) -> tupl
 numbers = st.lists(st.integers(-9, 9), min_size=1, max_size=8)
 
 
+@some
 @given(a=numbers, b=st.integers(-3, 3), op=st.sampled_from(("SUM", "SUB", "PROD", "MAX", "MIN", "DIV", "FLOOR_DIV")))
 def test_arithmetic_of_whole_numbers(real: Real, a: list[int], b: int, op: str) -> None:
     divisor = b or 2
@@ -157,6 +159,7 @@ def test_arithmetic_of_whole_numbers(real: Real, a: list[int], b: int, op: str) 
     assert result == expected
 
 
+@some
 @given(a=st.integers(-4, 4), b=st.integers(-2, 3))
 def test_powers_of_whole_numbers(real: Real, a: int, b: int) -> None:
     base = a or 1
@@ -169,6 +172,7 @@ def test_powers_of_whole_numbers(real: Real, a: int, b: int) -> None:
     assert result == expected
 
 
+@some
 @given(values=numbers, op=st.sampled_from(("SUM", "MAX", "MIN", "AVG")))
 def test_reductions_of_whole_numbers(real: Real, values: list[int], op: str) -> None:
     expected, result = both(
@@ -183,6 +187,7 @@ def test_reductions_of_whole_numbers(real: Real, values: list[int], op: str) -> 
 halves = st.lists(st.integers(-9, 9).map(lambda value: value / 2), min_size=1, max_size=8)
 
 
+@some
 @given(values=halves, op=st.sampled_from(("ROUND", "CEIL", "FLOOR", "NEG", "SIGN", "ABS")))
 def test_functions_of_floats_and_their_cast(real: Real, values: list[float], op: str) -> None:
     def add(trt: Any, net: Any, number: Callable[..., Any]) -> Any:
@@ -193,6 +198,7 @@ def test_functions_of_floats_and_their_cast(real: Real, values: list[float], op:
     assert result == expected
 
 
+@some
 @given(values=halves, divisor=st.sampled_from((1.5, -2.0, 0.5)))
 def test_floor_division_of_floats(real: Real, values: list[float], divisor: float) -> None:
     def add(trt: Any, net: Any, number: Callable[..., Any]) -> Any:
@@ -204,6 +210,7 @@ def test_floor_division_of_floats(real: Real, values: list[float], divisor: floa
     assert result == expected
 
 
+@some
 @given(
     size=st.integers(1, 6), start=st.integers(-8, 8), count=st.integers(1, 8), stride=st.integers(-2, 2),
     mode=st.sampled_from(("WRAP", "CLAMP", "REFLECT", "FILL")),
@@ -218,6 +225,7 @@ def test_slices_beyond_the_ends(real: Real, size: int, start: int, count: int, s
     assert result == expected
 
 
+@some
 @given(count=st.integers(1, 8), start=st.integers(-9, 9), step=st.integers(-9, 9))
 def test_sequences(real: Real, count: int, start: int, step: int) -> None:
     def add(trt: Any, net: Any, number: Callable[..., Any]) -> Any:

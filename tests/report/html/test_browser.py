@@ -296,3 +296,9 @@ def test_a_page_of_a_run_that_goes_on_loads_itself_again_and_stays_where_it_is(v
     page.wait_for_event("load")
     shown.drawn()
     assert page.evaluate("location.hash") == "#/cases?model=bert"
+
+
+def test_a_run_in_which_nothing_is_faster_has_no_gain(view, runs) -> None:
+    alone = next(case.id for case in runs[0].header.cases if case.backend == "eager")
+    shown = view(runs[0], only=[{alone}])
+    assert shown.go("#/overview").locator(".finding .big").first.inner_text() == "none"

@@ -23,6 +23,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       figure: (f) => app.ratio(f.value),
       text: (page, f) => [caseLink(page, f.case), " against ", app.breakable(page.cases.get(f.case, "against") || "its baseline"),
         ` (${page.cases.get(f.case, "speed_text")}). ${f.count} of ${app.plural(f.of, "leading case")} beat their baseline.`],
+      zero: "none", // a gain is a ratio, not a number of cases
       none: "No leading case is faster than its baseline, or no run has one.",
     },
     host_bound: {
@@ -53,7 +54,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       const none = typeof view.none === "function" ? view.none(f) : view.none;
       cards.push(h("div", { class: "finding" },
         h("h3", null, view.title),
-        h("p", { class: there ? "big" : "big quiet" }, there ? view.figure(f) : "0"),
+        h("p", { class: there ? "big" : "big quiet" }, there ? view.figure(f) : view.zero || "0"),
         h("p", null, there ? view.text(page, f) : none)));
     }
     return h("section", { class: "findings", "aria-label": "Findings" }, cards);
