@@ -179,7 +179,9 @@ def _program(
 
 def _table(values: Mapping[str, Any]) -> str:
     """A dict with a line for each entry."""
-    return "".join(["{\n", *(f"    {key!r}: {value!r},\n" for key, value in values.items()), "}"]) if values else "{}"
+    source = Writer({}).source
+    lines = [f"    {source(key)}: {source(value)},\n" for key, value in values.items()]
+    return "".join(["{\n", *lines, "}"]) if values else "{}"
 
 
 def wrapped(line: str, width: int = _WIDTH) -> list[str]:
@@ -251,7 +253,7 @@ from typing import Any
 
 import numpy as np
 
-PRECISION = {precision!r}
+PRECISION = "{precision}"
 # Inputs: type and shape, -1 where a size is dynamic. Outputs of the model: their names in the network.
 INPUTS = {inputs}
 OUTPUTS = {outputs}

@@ -151,19 +151,3 @@ def _triangle(w: Writer, input: Tensor, diagonal: int, *, below: bool) -> Tensor
     )
     zero = w.scalar(0, input.dtype, rank)
     return w.out(w.net.add_select(mask, *((input, zero) if below else (zero, input))))
-
-
-@converter("aten.logsumexp.default", layers="IReduceLayer MAX, SUM, IElementWiseLayer, IUnaryLayer EXP, LOG")
-def logsumexp(w: Writer, *, input: Tensor, dim: list[int], keepdim: bool) -> Tensor:
-    """log(sum(exp(x))), as max + log(sum(exp(x - max)))."""
-    from bench.lowering.converters.reductions import reduced
-
-    top = reduced(w, "MAX", input, dim, True, "max")
-    operation = w.trt.ElementWiseOperation
-    shifted = w.out(w.net.add_elementwise(input, top, operation.SUB), "shifted", shape=input.shape)
-    powers = w.out(w.net.add_unary(shifted, w.trt.UnaryOperation.EXP), "exp", shape=input.shape)
-    total = reduced(w, "SUM", powers, dim, True, "sum")
-    log = w.out(w.net.add_unary(total, w.trt.UnaryOperation.LOG), "log", shape=total.shape)
-    return w.reshape(
-        w.out(w.net.add_elementwise(log, top, operation.SUM), "total", shape=total.shape), w.result.shape, ""
-    )

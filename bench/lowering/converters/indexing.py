@@ -136,8 +136,6 @@ def where(w: Writer, *, condition: Tensor, input: Operand, other: Operand) -> Te
 
 @variant("aten.masked_fill.Scalar", "aten.masked_fill.Tensor", of="where")
 def _masked_fill(result: Any, *, input: Any, mask: Any, value: Any) -> dict[str, Any]:
-    if isinstance(value, int | float):
-        return {"condition": mask, "input": value, "other": input}
     return {"condition": mask, "input": value, "other": input}
 
 

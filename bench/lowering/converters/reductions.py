@@ -166,6 +166,20 @@ def linalg_vector_norm(w: Writer, *, input: Tensor, ord: float, dim: Dims, keepd
     return reduced(w, "SUM" if ord == 1 else "MAX", size, dim, keepdim)
 
 
+@converter("aten.logsumexp.default", layers="IReduceLayer MAX, SUM, IElementWiseLayer, IUnaryLayer EXP, LOG")
+def logsumexp(w: Writer, *, input: Tensor, dim: list[int], keepdim: bool) -> Tensor:
+    """log(sum(exp(x))), as max + log(sum(exp(x - max)))."""
+    top = reduced(w, "MAX", input, dim, True, "max")
+    operation = w.trt.ElementWiseOperation
+    shifted = w.out(w.net.add_elementwise(input, top, operation.SUB), "shifted", shape=input.shape)
+    powers = w.out(w.net.add_unary(shifted, w.trt.UnaryOperation.EXP), "exp", shape=input.shape)
+    total = reduced(w, "SUM", powers, dim, True, "sum")
+    log = w.out(w.net.add_unary(total, w.trt.UnaryOperation.LOG), "log", shape=total.shape)
+    return w.reshape(
+        w.out(w.net.add_elementwise(log, top, operation.SUM), "total", shape=total.shape), w.result.shape, ""
+    )
+
+
 @converter("aten.argmax.default", layers="ITopKLayer MAX")
 def argmax(w: Writer, *, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     """The index of the largest value."""

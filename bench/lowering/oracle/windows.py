@@ -185,9 +185,8 @@ class Pooling(Windows):
         window: Sizes = self.window_size_nd
         stride = self.sizes("stride_nd", 1)
         padding = self.padding(x.shape[2:], window)
-        for size, (before, _, _), extent in zip(x.shape[2:], padding, window, strict=True):
+        for (before, _, _), extent in zip(padding, window, strict=True):
             self.require(before < extent, f"padding {before} of a window of {extent}: it would hold padding alone")
-            del size
         self._require_no_empty_window(x, padding, window, stride)
         whole = [(before, after + beyond) for before, after, beyond in padding]
         values = wide(x)

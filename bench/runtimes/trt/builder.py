@@ -84,6 +84,7 @@ def build(
     context: Context,
     out: Path,
     product: library.Product = library.TENSORRT,
+    *,
     fill: Fill | None = None,
 ) -> None:
     """Write ``engine.plan`` and ``build.json`` into ``out``. Phases: import, parse, build.

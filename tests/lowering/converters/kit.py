@@ -35,7 +35,8 @@ def program_of(
     )  # fmt: skip
     graph = normalise.normalise(program, [f"x{index}" for index in range(len(inputs))])
     graph = lower.run_passes(graph)
-    return codegen.generate(graph, [f"y{index}" for index in range(len(results))], title="a test", precision="fp32")
+    precision = "fp16" if any(each.dtype == torch.float16 for each in (*inputs, *weights)) else "fp32"
+    return codegen.generate(graph, [f"y{index}" for index in range(len(results))], title="a test", precision=precision)
 
 
 def run(
