@@ -62,22 +62,9 @@ class Ascending(Sequence[int]):
         except OverflowError:
             values = np.array(samples, object)
         values.sort()
-        self._pack(values)
-
-    @classmethod
-    def of(cls, values: np.ndarray[Any, np.dtype[Any]]) -> Ascending:
-        """The numbers of an array of shape (n,), uint32 or int64, that is in ascending order; it is kept."""
-        series = cls.__new__(cls)
-        series._pack(values)
-        return series
-
-    def _pack(self, values: np.ndarray[Any, np.dtype[Any]]) -> None:
-        import numpy as np
-
-        self.values, self._sums = values, None
-        if values.dtype != np.uint32:
-            least, most = (values.item(0), values.item(-1)) if len(values) else (0, 0)
-            self.values = values.astype(np.uint32) if least >= 0 and most < 2**32 else values
+        least, most = (values.item(0), values.item(-1)) if len(values) else (0, 0)
+        self.values = values.astype(np.uint32) if least >= 0 and most < 2**32 else values
+        self._sums = None
 
     @classmethod
     def joined(cls, parts: Sequence[Ascending]) -> Ascending:
@@ -434,5 +421,5 @@ def _picked_medians(
         ascending = samples.values.astype(np.float64)
     else:
         ascending = np.sort(np.asarray(samples, np.float64))
-    below, above = ascending.take(picks)
-    return np.asarray((below + above) / 2, np.float64)
+    below, above = picks
+    return np.asarray((ascending[below] + ascending[above]) / 2, np.float64)

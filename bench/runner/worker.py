@@ -9,106 +9,36 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime
-import gc
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bench import tensors
 from bench.analysis import fairness
 from bench.backends import base
-from bench.errors import BenchError, CaseError, Unavailable, Unsupported
+from bench.errors import BenchError, Unsupported
 from bench.machine import environment, gpu_faults
 from bench.machine.host import HostTelemetry, host_warnings
 from bench.measure import accuracy, host, metric, nvtx, pace, repeat, result
-from bench.measure.clock import FakeClock, HostClock
-from bench.model.run import Failure, Phase, Record, Warning
-from bench.model.seam import Backend, Context, Exposed, Lane, Preloading, Prepared
-from bench.model.suite import Case
+from bench.measure.clock import HostClock
+from bench.model.run import Failure, Record, Warning
+from bench.model.seam import Exposed, Lane, Prepared
 from bench.model.telemetry import Telemetry
 from bench.runner import forking, jobs
+from bench.runner.phase_log import PhaseLog, Wire
+from bench.runner.worker_jobs import context_of, inspect, preload, produce, profile
 from bench.system import modules, template
 
 if TYPE_CHECKING:
-    from bench.measure.cuda import CudaClock, Driver
+    from bench.measure.cuda import CudaClock
 
-SATURATE = "saturate"
-TIMED = ("measure", SATURATE, "unprofiled", "profile")
-PRESTART = "prestart"
 LONGEST_MESSAGE = 2000
-
-
-class Wire:
-    """The reply pipe; only the process that opened it may write, so that a forked copy of the model stays silent.
-
-    ``ticket`` is that of the job, which every reply repeats; ``fd`` is the pipe.
-    """
-
-    def __init__(self, fd: int) -> None:
-        os.set_inheritable(fd, False)
-        self.ticket = ""
-        self.fd = fd
-        self._pipe = os.fstat(fd)
-        self._owner = os.getpid()
-
-    def send(self, reply: jobs.Reply) -> None:
-        """Write one line. A forked process that gets here ends, and so does one whose pipe the model has closed: what
-        has its number now may be a file of the user's.
-        """
-        if os.getpid() != self._owner:
-            os._exit(0)
-        line = jobs.encode(msgspec.structs.replace(reply, ticket=self.ticket)) + b"\n"
-        try:
-            if not os.path.samestat(self._pipe, os.fstat(self.fd)):
-                os._exit(jobs.PIPE_GONE)
-            while line:
-                line = line[os.write(self.fd, line) :]
-        except OSError:
-            os._exit(jobs.PIPE_GONE)
-
-
-class PhaseLog:
-    """The phases of one job: timed on the host, shown as NVTX ranges, told to the parent as they begin."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.phases: list[Phase] = []
-        self.current = "start"
-        self.turns: BinaryIO | None = None  # a line gives this process its turn
-        self._wire = wire
-        self._clock = HostClock()
-        self._paused_ns = 0
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Time the block as phase ``name``; it is kept when the block raises, so that a failure shows where."""
-        before, self.current = self.current, name
-        self._wire.send(jobs.Doing(phase=name, timed=name in TIMED))
-        start, paused = self._clock.now(), self._paused_ns
-        with nvtx.range_(name):
-            yield
-        self.phases.append(Phase(name=name, ns=self._clock.now() - start - (self._paused_ns - paused)))
-        self.current = before
-        if name == SATURATE:  # the parent reads the energy counter at its end
-            self._wire.send(jobs.Doing(phase="saturated"))
-
-    def wait(self) -> None:
-        """Wait for the turn, which is no part of the phase's time. A process that gets none any more ends."""
-        assert self.turns is not None
-        start = self._clock.now()
-        self._wire.send(jobs.Paused())
-        if not self.turns.readline():
-            os._exit(0)
-        self._paused_ns += self._clock.now() - start
-
-    def tell(self, text: str) -> None:
-        """Show how far the phase has come."""
-        self._wire.send(jobs.Doing(phase=f"{self.current}: {text}"))
 
 
 def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
@@ -144,7 +74,9 @@ def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
 def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watcher: HostTelemetry) -> None:
     case, backend = job.case, base.load(job.case.backend)
     reference = Path(job.artifacts["reference"])
-    context = _context(job, case, tensors.read(reference / "inputs.safetensors"), log, Path(job.scratch), job.artifacts)
+    context = context_of(
+        job, case, tensors.read(reference / "inputs.safetensors"), log, Path(job.scratch), job.artifacts
+    )
     options = base.options_of(backend, case)
     with backend.prepare(case, options, context) as prepared:
         on_gpu = job.gate >= 0 and not backend.simulated
@@ -259,95 +191,6 @@ def _once_more(lane: Lane) -> dict[str, tensors.Array]:
     return lane.read()
 
 
-def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
-    """Make one artifact; a reference also keeps the inputs it was made from."""
-    out, case = Path(job.out), job.case
-    log.current = job.stage.name  # between the producer's own phases
-    backend = base.load(job.stage.producer)
-    if "reference" in job.artifacts:
-        inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
-    else:
-        if backend.simulated:  # a rehearsal needs arrays, not large ones
-            specs = case.resolved
-            specs = {
-                k: msgspec.structs.replace(v, shape=tuple(min(int(n), 4) for n in v.shape)) for k, v in specs.items()
-            }
-            inputs = tensors.seeded_inputs(specs, job.seed)
-        else:
-            inputs = tensors.case_inputs(case, job.seed, Path(job.suite_dir))
-    if job.stage.name == "reference":
-        tensors.write(out / "inputs.safetensors", inputs)
-    context = _context(job, case, inputs, log, Path(job.scratch), job.artifacts)
-    backend.produce(job.stage, case, context, out)
-    # The wait of a worker that was started ahead is no part of what making it takes.
-    return jobs.Produced(phases=tuple(phase for phase in log.phases if phase.name != PRESTART))
-
-
-def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
-    """Let a profiler look at a case; a failure in the phase ``profile`` says that the case ran without it."""
-    from bench.measure import profiled, profilers, provenance
-
-    case, backend = job.case, base.load(job.case.backend)
-    inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
-    context = _context(job, case, inputs, log, Path(job.scratch), job.artifacts)
-    narrated = job.tool == "torch"  # on whose axis of time the nodes of a runtime can be put
-    context = msgspec.structs.replace(context, profiled=narrated)
-    profiler = profilers.profiler(job.tool, job.device, backend, case)
-    profiler.early()
-    recorded = provenance.recorded(backend, Path(job.out))
-    with recorded, backend.prepare(case, base.options_of(backend, case), context) as prepared:
-        with log("first_call"):
-            prepared.lanes(1)[0].call()
-            prepared.lanes(1)[0].read()
-        end = profiled.profile(
-            prepared, case, job.policy, profiler, context.clock, log, Path(job.out),
-            iterations=job.iterations, modules=job.modules, narrated=narrated, driver=_driver(job.device, backend),
-        )  # fmt: skip
-    return jobs.Profiled(unprofiled_ns=end.unprofiled_ns, tool_version=end.tool_version, notes=end.notes)
-
-
-def _driver(device: str, backend: Backend) -> Driver | None:
-    """That of the GPU; None where there is none."""
-    if device == "cpu" or backend.simulated:
-        return None
-    from bench.measure.cuda import CudaDriver
-
-    return CudaDriver()
-
-
-def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:
-    """Count the work of each case once per model, sizes and precision; SuiteError if a factory is wrong."""
-    from bench.measure import roofline
-
-    work, failed = {}, {}
-    with log("inspect"):
-        for case in job.cases:
-            context = _context(job, case, {}, log, Path(job.suite_dir), {})
-            try:
-                work[case.id] = roofline.count(case, context)
-            except Unavailable:  # its rows say so
-                continue
-            except CaseError as error:
-                failed[case.id] = error.what
-    return jobs.Inspected(work=work, failed=failed)
-
-
-def preload(job: jobs.Preload, log: PhaseLog) -> None:
-    """Import ahead of the worker's turn. Whatever goes wrong ends it, and the case gets a new one that tells of it.
-
-    RuntimeError if an import has started CUDA: a second context on the GPU would be there while others are measured.
-    """
-    backend = base.load(job.case.backend)
-    assert isinstance(backend, Preloading)
-    with log(PRESTART):
-        backend.preload(job.case, Path(job.suite_dir))
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        raise RuntimeError(f"what {job.case.label} imports starts CUDA")
-    gc.collect()
-    gc.freeze()  # what was imported stays: no later collection has to look at it
-
-
 def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
     """The reply to ``job``."""
     match job:
@@ -427,27 +270,6 @@ def _work(wire: Wire) -> template.Worker:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-def _context(
-    job: jobs.Job, case: Case, inputs: dict[str, tensors.Array], log: PhaseLog, scratch: Path, artifacts: dict[str, str]
-) -> Context:
-    simulated = base.load(case.backend).simulated
-    return Context(
-        device=job.device,
-        inputs=inputs,
-        artifacts={name: Path(path) for name, path in artifacts.items()},
-        scratch=scratch,
-        suite_dir=Path(job.suite_dir),
-        clock=FakeClock() if simulated else HostClock(),
-        phase=log,
-        cold=job.cold,
-        seed=job.seed,
-        replicate=job.replicate if isinstance(job, jobs.Measure) else 0,
-        build=job.build if isinstance(job, jobs.Measure | jobs.Produce) else 0,
-        shared=Path(job.shared) if isinstance(job, jobs.Measure | jobs.Profile | jobs.Produce) and job.shared else None,
-        tell=log.tell,
-    )
 
 
 def _failure(error: BaseException, stage: str) -> Failure:

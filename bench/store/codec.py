@@ -68,7 +68,7 @@ _ENCODER = msgspec.json.Encoder()
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
 # msgspec's errors and UnicodeDecodeError are ValueErrors; brackets nested thousands deep raise RecursionError; the
 # others are what a migration meets in a damaged line.
-MALFORMED = (ValueError, RecursionError, LookupError, TypeError, AttributeError)
+_MALFORMED = (ValueError, RecursionError, LookupError, TypeError, AttributeError)
 
 
 class _Version(msgspec.Struct):
@@ -128,7 +128,7 @@ def decode(line: bytes, schema: int = SCHEMA, where: str = "") -> Line:
             return _DECODERS[kind].decode(line)
         old = migrate(msgspec.json.decode(line), version, SCHEMA, MIGRATIONS)
         return msgspec.convert(old, _TYPES[kind])
-    except MALFORMED as error:
+    except _MALFORMED as error:
         raise StoreError(f"not a line of a trtbench run: {error}", where=where) from error
 
 
@@ -138,7 +138,7 @@ def schema_of(header: bytes, where: str = "") -> int:
         raise StoreError("not a trtbench run: it does not begin with a header line", where=where)
     try:
         version = _VERSION.decode(header).schema
-    except MALFORMED as error:
+    except _MALFORMED as error:
         raise StoreError("not a trtbench run: its header is damaged", where=where) from error
     if version > SCHEMA:
         raise StoreError(

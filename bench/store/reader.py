@@ -6,7 +6,7 @@ import contextlib
 import gc
 import re
 import shlex
-from collections.abc import Callable, Generator, Iterator, Set
+from collections.abc import Generator, Iterator, Set
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,6 @@ from bench.model.folders import RESULTS
 from bench.model.run import Footer, Header, Record, Run
 from bench.stats import Ascending
 from bench.store import checks, codec
-from bench.store import packed as packing
 
 _HEADER_LIMIT = 1 << 28  # bytes; a file of another kind may have no newline at all
 _MAX_NAMES = 5
@@ -35,8 +34,8 @@ def read(path: Path, *, packed: bool = False, only: Set[str] | None = None) -> R
     What cannot be read, or cannot be, is skipped and reported in ``damage``; a footer counts only if no record follows,
     but for a larger number of replicates, which becomes that of the header's policy; of a duel it is that of its pairs.
 
-    ``packed`` records take a tenth of the memory: their samples are ``stats.Ascending`` (not those
-    in blocks), and they have no ``parts``.
+    ``packed`` records take a tenth of the memory: their samples, but those in blocks, are ``stats.Ascending``, and they
+    have no ``parts``.
     ``only`` are the ids of the cases whose records are read.
     """
     damage: list[str] = []
@@ -123,7 +122,7 @@ def lines(
                 if only is not None and line.startswith(_CASE_START) and _case_of(line) not in only:
                     continue  # not even decoded
                 try:
-                    item, beside = _decode(line, schema, where, packed)
+                    item = codec.decode(line, schema, where)
                 except StoreError as error:
                     damage.append(f"{where}: skipped, {error.what}")
                     continue
@@ -131,8 +130,11 @@ def lines(
                     rest = sum(1 for _ in file)
                     damage.append(f"{where}: a second run begins here, {item.run[:80]}: its {rest} lines are skipped")
                     return
-                long_numbers = _LONG_NUMBER in beside.translate(_ONE_DIGIT)
-                if judge.accepts(item, where, long_numbers, lambda: codec.decode(line, schema, where)):  # noqa: B023
+                long_numbers = _LONG_NUMBER in line.translate(_ONE_DIGIT)
+                as_written = item
+                if packed and isinstance(item, Record):
+                    item = _packed(item)
+                if judge.accepts(item, where, long_numbers, as_written):
                     yield _without_parts(item) if packed and isinstance(item, Record) else item
     except OSError as error:
         fix = f"ls -l {shlex.quote(str(path))}" if isinstance(error, PermissionError) else _ANOTHER
@@ -142,18 +144,6 @@ def lines(
 def _case_of(line: bytes) -> str:
     """The id of a record's case, by the beginning of its line."""
     return line[len(_CASE_START) :].partition(b'"')[0].decode(errors="replace")
-
-
-def _decode(line: bytes, schema: int, where: str, packed: bool) -> tuple[codec.Line, bytes]:
-    """The value of a line, and what of the line it may have long numbers in. StoreError as codec.decode()."""
-    if packed and schema == codec.SCHEMA and line.startswith(RECORD_START):
-        try:
-            if both := packing.decode(line):
-                return both
-        except codec.MALFORMED:
-            pass  # the usual way tells what is wrong, and where in the line
-    item = codec.decode(line, schema, where)
-    return _packed(item) if packed and isinstance(item, Record) else item, line
 
 
 def _packed(record: Record) -> Record:
@@ -179,9 +169,7 @@ class _Judge:
         self._measured: dict[tuple[str, int], bool] = {}
         self._damage = damage
 
-    def accepts(
-        self, item: Record | Footer, where: str, long_numbers: bool, as_written: Callable[[], codec.Line]
-    ) -> bool:
+    def accepts(self, item: Record | Footer, where: str, long_numbers: bool, as_written: codec.Line) -> bool:
         """Whether to take the line; what is wrong with it, or odd about it, goes to the damage. Only the line
         ``as_written`` tells which of its samples comes first.
         """
@@ -197,8 +185,8 @@ class _Judge:
                 )
             return True
         if problem := checks.of_record(item, self._cases, long_numbers=long_numbers):
-            if isinstance(unpacked := as_written(), Record):
-                problem = checks.of_record(unpacked, self._cases, long_numbers=long_numbers)
+            if isinstance(as_written, Record):
+                problem = checks.of_record(as_written, self._cases, long_numbers=long_numbers)
             self._damage.append(f"{where}: skipped, not a possible record: {problem}")
             return False
         key = item.case, item.replicate

@@ -16,8 +16,10 @@ from bench.machine.environment import describe
 from bench.model.events import Event
 from bench.model.run import Record
 from bench.model.suite import Case
-from bench.runner import jobs, toolchains, worker
+from bench.runner import jobs, toolchains
+from bench.runner.phase_log import PhaseLog
 from bench.runner.prestart import Prestart
+from bench.runner.worker_jobs import preload
 from tests.conftest import Trtbench
 
 pytestmark = pytest.mark.workers
@@ -132,16 +134,16 @@ def test_a_worker_that_is_not_needed_after_all_leaves_in_silence(tmp_path: Path)
 
 
 def test_an_import_that_starts_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = worker.PhaseLog(SimpleNamespace(send=lambda reply: None))  # type: ignore[arg-type]
+    log = PhaseLog(SimpleNamespace(send=lambda reply: None))  # type: ignore[arg-type]
     job = jobs.Preload(device="cuda:0", case=CASE)
     for started in (False, True):
         torch = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda started=started: started))
         monkeypatch.setitem(sys.modules, "torch", torch)
         if started:
             with pytest.raises(RuntimeError, match="starts CUDA"):
-                worker.preload(job, log)
+                preload(job, log)
         else:
-            worker.preload(job, log)
+            preload(job, log)
 
 
 def test_one_that_dies_while_it_waits_is_started_as_usual(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from bench.model.suite import Case, Policy, Precision, Threshold
 from bench.report import export, text
 from bench.report.warnings import describe
 from bench.runner import jobs, worker
+from bench.runner.phase_log import PhaseLog, Wire
+from bench.runner.worker_jobs import produce
 from bench.runtimes.torch import lane
 from tests.backends.kit import HERE, IMAGES
 from tests.report.conftest import make
@@ -26,7 +28,7 @@ pytest.importorskip("torch")
 SHORT = Policy(boundaries=("latency",), warmup_calls=1, warmup_ns=0, min_samples=6, max_samples=6, warmup_limit_ns=1)
 
 
-class Silent(worker.Wire):
+class Silent(Wire):
     """Sends to nobody."""
 
     def __init__(self) -> None:
@@ -41,11 +43,11 @@ def measured(case: Case, root: Path, policy: Policy = SHORT, threshold: Threshol
     scratch = root / "scratch"
     scratch.mkdir()
     common = {"device": "cpu", "case": case, "scratch": str(scratch), "suite_dir": str(HERE), "cold": True}
-    log, made = worker.PhaseLog(Silent()), {}
+    log, made = PhaseLog(Silent()), {}
     for stage in base.load(case.backend).stages(case):
         out = root / stage.name
         out.mkdir()
-        worker.produce(jobs.Produce(stage=stage, artifacts=made, out=str(out), **common), log)
+        produce(jobs.Produce(stage=stage, artifacts=made, out=str(out), **common), log)
         made = {**made, stage.name: str(out)}
     job = jobs.Measure(policy=policy, threshold=threshold, artifacts=made, **common)
     return worker.measure(job, log).record
@@ -158,7 +160,7 @@ def test_the_end_of_the_saturated_loop_is_told_at_once() -> None:
             assert isinstance(reply, jobs.Doing)
             told.append((reply.phase, reply.timed))
 
-    log = worker.PhaseLog(Told())
+    log = PhaseLog(Told())
     with log("measure"):
         pass
     with log("saturate"):

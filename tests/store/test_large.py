@@ -40,6 +40,13 @@ def test_packed_records_have_their_samples_in_order_and_no_parts(tmp_path: Path)
     assert store.read(writer.path).records[0].measurements == (loop,)
 
 
+def test_packed_records_have_samples_in_blocks_as_they_were_taken(tmp_path: Path) -> None:
+    blocks = Measurement(boundary="latency", samples=(30, 10, 20), blocks=(1, 2))
+    with contextlib.closing(store.create(tmp_path, header())) as writer:
+        writer.append(msgspec.structs.replace(record(case()), measurements=(blocks,)))
+    assert store.read(writer.path, packed=True).records[0].measurements == (blocks,)
+
+
 def test_only_the_records_of_some_cases_are_read(tmp_path: Path) -> None:
     cases = case("a"), case("b")
     writer = store.create(tmp_path, header(cases))

@@ -1,0 +1,124 @@
+"""Warnings about what was measured: how a backend compiled it, its state and outputs, its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.advice import Advice, Figures, Sentence
+from bench.report.figures import Number, because, listed, number, percent, shown, times
+
+_MOST_OUTPUTS = 3
+# What a normalisation layer counts while it is in training.
+_NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def _graphs_by_backend(f: Figures) -> Advice:
+    text = "the backend captured CUDA graphs itself, though the case says cuda_graph: off"
+    return Advice(text, "compare it with rows of cuda_graph: on")
+
+
+def _graphs_skipped(f: Figures) -> Advice:
+    text = f"the backend was to capture CUDA graphs and declined {times(f['skipped'])}{because(f['reasons'])}"
+    return Advice(text, "change what the reason names, or take a mode without graphs with cuda_graph: on")
+
+
+def _graph_breaks(f: Figures) -> Advice:
+    text = f"the compiler broke the model's graph {times(f['breaks'])}, and Python runs in between"
+    hint = "fullgraph: true ends at the first break and shows its line; rewrite what it names"
+    return Advice(text + because(f["reasons"]), hint)
+
+
+def _recompiled(f: Figures) -> Advice:
+    text = f"the model was compiled again {times(f['recompiles'])}"
+    if f.get("gave_up"):
+        text += " until the compiler gave up: a part of it runs uncompiled"
+    hint = "dynamic: true for sizes that vary; a number that the model counts up is better a tensor"
+    return Advice(text + because(f["reasons"]), hint)
+
+
+def _state_changes(f: Figures) -> Advice:
+    what = _with_more(f["names"], f["more"])
+    text = f"each call changes what the program holds ({what}), so no call is like the one before"
+    if f["by"] == "reference":
+        text = f"each call of the model changes its state ({what}), of which a program made from it may have but one"
+    hint = "state as an input and an output, or a factory that does without it"
+    if any(name.partition(":")[0].endswith(_NORM_STATISTICS) for name in f["names"]):
+        hint = "keep layers out of training: eval() was called, so `train` or `forward` of the model undoes it"
+    return Advice(f"{text}: neither ratio nor rank", hint)
+
+
+def _outputs_change(f: Figures) -> Advice:
+    shares = [f"{name!r} by {shown(part, _share)}" for name, part in f["outputs"].items()]
+    whose = "two calls" if f["by"] == "program" else "two calls of the model that made the reference"
+    text = f"{whose} on equal inputs return other values ({_with_more(shares, f['more'])})"
+    hint = "a factory without dropout or noise in forward, and without state from call to call"
+    return Advice(f"{text}: neither ratio nor rank", hint)
+
+
+def _share(fraction: float) -> str:
+    """A part of one: ``73%``, or two digits of what is less than a tenth."""
+    return f"{fraction:.0%}" if fraction >= 0.0995 else f"{100 * fraction:.2g}%"
+
+
+def _with_more(names: Sequence[str], more: Number) -> str:
+    return ", ".join(names) + (f" and {number(more)} more" if more else "")
+
+
+def _logged_errors(f: Figures) -> Advice:
+    text = f"the runtime logged errors though its calls succeeded{because(reversed(f['errors']))}"
+    return Advice(text, "read them: the engine may not do what was requested")
+
+
+def _said(f: Figures) -> str:
+    """The first text of a tracer's or exporter's warnings, and where."""
+    text = str(f["text"])
+    sentence, stop, _ = text.partition(". ")
+    others = f"; and at {listed(list(f['others']), 'and')}" if f["others"] else ""
+    return f"warned {times(f['warnings'])}: {sentence if stop else text.rstrip('.')} ({f['place']}{others})"
+
+
+def _tracer_warning(f: Figures) -> Advice:
+    return Advice(
+        f"the tracer {_said(f)}",
+        "what Python decided there is fixed in the program, whatever the inputs are: let tensor operators decide "
+        "(torch.where, torch.cond); or a backend that does not trace",
+    )
+
+
+def _exporter_warning(f: Figures) -> Advice:
+    return Advice(f"the exporter {_said(f)}", "look at whether the file does what the model does; another exporter")
+
+
+def _blind_reference(f: Figures) -> Advice:
+    constant = {n: value if isinstance(value, str) else number(value, ".6g") for n, value in f["constant"].items()}
+    reasons = [f"output {name!r} is {value} everywhere" for name, value in constant.items()]
+    reasons += [f"output {name!r} is the same for all {number(f['samples'])} samples" for name in f["repeated"]]
+    what = "nothing" if len(reasons) == f["outputs"] else "little"
+    more = f"; and {len(reasons) - _MOST_OUTPUTS} more" if len(reasons) > _MOST_OUTPUTS else ""
+    return Advice(
+        f"the accuracy says {what}: in the reference {'; '.join(reasons[:_MOST_OUTPUTS])}{more}",
+        "initialise the last layer in the model's factory, or load a checkpoint",
+    )
+
+
+def _faster_than_light(f: Figures) -> Advice:
+    return Advice(
+        f"{f['boundary']} is at {percent(f['fraction'], '.0%')} of the ceiling for {f['precision']}: that was read "
+        "too low, or the case does less arithmetic than is counted, or does it in another precision",
+        "a new run, which measures the ceilings again; if it says so too, look at what the case computes",
+    )
+
+
+SENTENCES: dict[str, Sentence] = {
+    "BlindReference": _blind_reference,
+    "ExporterWarning": _exporter_warning,
+    "FasterThanLight": _faster_than_light,
+    "GraphBreaks": _graph_breaks,
+    "GraphsByBackend": _graphs_by_backend,
+    "GraphsSkipped": _graphs_skipped,
+    "LoggedErrors": _logged_errors,
+    "OutputsChange": _outputs_change,
+    "Recompiled": _recompiled,
+    "StateChanges": _state_changes,
+    "TracerWarning": _tracer_warning,
+}
