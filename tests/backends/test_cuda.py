@@ -90,6 +90,7 @@ def test_tf32_is_on_only_where_it_is_asked_for(gpu: Bench) -> None:
             assert prepared.fairness()["tf32"] == {"matmul": precision == "tf32", "cudnn": precision == "tf32"}
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events")  # of torch's own, at its first profile
 @pytest.mark.parametrize("options", [{}, {"mode": "reduce-overhead"}], ids=["default", "graphs"])
 def test_kernels_of_inductor_are_traced_to_modules(gpu: Bench, options: dict[str, Any]) -> None:
     """By their names and order alone, as in a graph, whose nodes one call launches."""
