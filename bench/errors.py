@@ -49,6 +49,11 @@ class BenchError(Exception):
 class InputError(BenchError):
     """The user's input is wrong: exit code 2, nothing written."""
 
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        if what.endswith(".") and not what.endswith(".."):  # where did_you_mean has no suggestion to follow it
+            what = what[:-1]
+        super().__init__(what, where=where, fix=fix)
+
 
 class SuiteError(InputError):
     """A suite file, or a factory that it names, is wrong."""

@@ -20,6 +20,13 @@ def test_an_error_reads_as_place_message_and_fix(where: str, fix: str, text: str
     assert str(errors.SuiteError("no backend", where=where, fix=fix)) == text
 
 
+@pytest.mark.parametrize(("what", "text"), [("no run 'x'.", "no run 'x'"), ("a, b, ...", "a, b, ...")])
+def test_a_message_ends_without_a_full_stop(what: str, text: str) -> None:
+    assert errors.StoreError(what).what == text
+    assert str(errors.StoreError(what, fix="trtbench runs")) == f"{text}\n  fix: trtbench runs"
+    assert errors.CaseError(what).what == what  # it may quote a library
+
+
 def test_the_users_mistakes_are_apart_from_what_ends_one_case_only() -> None:
     for kind in (errors.SuiteError, errors.SelectionError, errors.UsageError, errors.StoreError):
         assert issubclass(kind, errors.InputError)

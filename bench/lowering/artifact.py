@@ -23,6 +23,7 @@ STAGE = "program"
 SOURCE, WEIGHTS, MANIFEST = "program.py", "weights.safetensors", "manifest.json"
 _FIRST_TORCH = (2, 6)
 _FIX = "trtbench codegen writes one for this case"
+_TRACED = "the backend tensorrt, whose exporter traces one path; or torch.where in place of a branch on values"
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -63,7 +64,7 @@ def produce(case: Case, context: Context, out: Path) -> None:
         with (
             context.phase("export"),
             torch.no_grad(),
-            errors.translate("torch.export cannot take this model"),
+            errors.translate("torch.export cannot take this model", fix=_TRACED),
             exports.recorded_warnings() as warnings,
             exports.size_refusals(case),
         ):

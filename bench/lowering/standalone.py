@@ -51,10 +51,17 @@ def main() -> int:
     parser.add_argument("plan", type=Path, help="the file to write")
     parser.add_argument("--module", default="tensorrt", help="tensorrt or tensorrt_rtx")
     arguments = parser.parse_args()
-    from safetensors.numpy import load_file
+    if not arguments.plan.absolute().parent.is_dir():
+        parser.error(f"there is no folder {arguments.plan.parent}")
+    try:
+        from safetensors.numpy import load_file
 
-    trt = importlib.import_module(arguments.module)
-    weights = load_file(Path(__file__).with_name("weights.safetensors"))
+        trt = importlib.import_module(arguments.module)
+        weights = load_file(Path(__file__).with_name("weights.safetensors"))
+    except ImportError as error:
+        parser.error(f"{error}; install it, or name the module of TensorRT that is here: --module tensorrt_rtx")
+    except OSError as error:
+        parser.error(f"weights.safetensors, which belongs beside this file, cannot be read: {error}")
     plan = build_engine(trt, weights, trt.Logger(trt.Logger.WARNING))
     if plan is None:
         print("TensorRT could not build the engine; its messages above say why", file=sys.stderr)

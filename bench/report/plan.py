@@ -46,7 +46,7 @@ def render(
     if replicates:
         total += f" x {cells.count(replicates, 'process')} = {cells.count(len(plan.cases) * replicates, 'measurement')}"
     lines.append(total)
-    if estimate:
+    if estimate and plan.cases:
         least, most = (cells.duration(ns / NS_PER_S) for ns in estimate)
         lines += table.wrap(f"takes {least} to {most}, without exports and builds", width)
     lines += left_out(plan.left_out, width, verbose=verbose, reasons=True)

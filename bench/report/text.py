@@ -149,7 +149,8 @@ def _model(
     """A table: its rows have the ``marks`` of notes, by case, and ``below`` stands below it."""
     visible = [row for row in members if verbose or row.processes or row.failure]
     if not visible:
-        return [_bold(model), *_below(below, width, verbose)]
+        nothing = f"  0 of {cells.count(len(members), 'case')} measured"
+        return [_bold(model), *(_below(below, width, verbose) or [nothing])]
     same, shared = _identity(visible, star=" *")
     columns, dropped = table.fit([*same, *_figures(visible, marks, mark)], width)
     start = sum(column.title in {c.title for c in same} for column in columns)

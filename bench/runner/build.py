@@ -28,7 +28,7 @@ from bench.system.signals import stoppable
 
 _REFERENCE = "reference"
 _META = "meta.json"
-_NO_GPU = "a machine with a GPU, or --device cpu"
+_NO_GPU = "a machine with a GPU"
 _WHY = "trtbench list with the same suite and options says why of each; --device cuda is for a GPU, also one elsewhere"
 
 
@@ -57,7 +57,7 @@ def build(request: Request, on_event: OnEvent, capabilities: Sequence[str] = ())
     needs = {case.id: _needs(case, request.device_missing) for case in cases}
     firsts = [several[0] for several in needs.values() if several]
     if firsts and all(first.lacking for first in firsts):
-        raise DeviceUnavailable(request.device_missing, fix=_NO_GPU)
+        raise DeviceUnavailable(request.device_missing, fix=_with_gpu(cases))
     artifacts.check_writable(Path(request.settings.cache))
     with new_session(request, on_event, device="cpu" if request.device_missing else None) as session:
         session.open()
@@ -105,7 +105,7 @@ def _for_capabilities(cases: Sequence[Case], capabilities: Sequence[str]) -> tup
              if isinstance(backend := base.load(name), BuildsForCapabilities)}  # fmt: skip
     if not takes:
         names = ", ".join(sorted({case.backend for case in cases}))
-        what = f"no selected case is built for a compute capability that is named: {names}"
+        what = f"no backend of the selected cases builds for the GPUs that it names: {names}"
         able = [name for name, backend in base.registry().items() if isinstance(backend, BuildsForCapabilities)]
         fix = f"--backend {able[0]}" if able else "leave it out, to build for the GPU that is here"
         raise UsageError(what, where="--compute-capability", fix=fix)
@@ -133,7 +133,7 @@ def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEve
     """The artifacts of one case, up to the one that fails."""
     built: list[Built] = []
     for number, need in enumerate(needs, 1):
-        end = _unavailable(need) or session.artifacts(case, [each.stage for each in needs[:number]])
+        end = _unavailable(case, need) or session.artifacts(case, [each.stage for each in needs[:number]])
         if isinstance(end, Failure):
             failed = need.stage.name
             if end.kind == "Unavailable" and end.stage == "start":  # its backend is not installed
@@ -147,10 +147,16 @@ def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEve
     return CaseBuild(case=case.id, label=case.label, stages=tuple(built))
 
 
-def _unavailable(need: _Need) -> Failure | None:
+def _with_gpu(cases: Sequence[Case]) -> str:
+    """What to do where the device is not here; a CPU takes its place if a case runs on one."""
+    runs_on_cpu = any(base.load(case.backend).unsupported(case, "cpu") is None for case in cases)
+    return f"{_NO_GPU}, or --device cpu" if runs_on_cpu else _NO_GPU
+
+
+def _unavailable(case: Case, need: _Need) -> Failure | None:
     if not need.lacking:
         return None
-    return Failure(kind="Unavailable", stage=need.stage.name, message=need.lacking, hint=_NO_GPU)
+    return Failure(kind="Unavailable", stage=need.stage.name, message=need.lacking, hint=_with_gpu([case]))
 
 
 def _built(need: _Need, ready: Ready) -> Built:

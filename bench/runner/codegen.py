@@ -24,6 +24,7 @@ from bench.suite import plan
 
 PROGRAM = "program.py"
 _WRITTEN = (PROGRAM, "weights.safetensors", "manifest.json")
+_ELSEWHERE = "another --out DIR"
 _MODULES = "eager"  # the backend whose packages are all that a program is written with
 
 
@@ -33,9 +34,11 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
     Cases that differ in how their engine is built have one program. It is written on the CPU, without the device.
 
     Raises:
-        UsageError: no case is selected, a backend of the cases writes no program, or ``out`` has a program already.
+        UsageError: no case is selected, a backend of the cases writes no program, or ``out`` has a program already
+            or cannot be written.
     """
     plan.check_some(request.plan)
+    _check_folder(out)
     stages = _stages(request.plan.cases)
     folders = {case.id: out if len(stages) == 1 else out / _slug(case) for case, _ in stages.values()}
     for folder in folders.values():
@@ -63,10 +66,20 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
             yield Written(case=original, failure=ready)
             continue
         stage, folder = by_case[original.id], folders[original.id]
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in _WRITTEN:
-            shutil.copyfile(Path(ready.folders[stage.name]) / name, folder / name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in _WRITTEN:
+                shutil.copyfile(Path(ready.folders[stage.name]) / name, folder / name)
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be written: {error.strerror}", where="--out", fix=_ELSEWHERE) from error
         yield Written(case=original, folder=str(folder))
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a path that is a file, or lies below one, before anything is lowered."""
+    nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"{nearest} is a file, no folder", where="--out", fix=_ELSEWHERE)
 
 
 def _stages(cases: Sequence[Case]) -> dict[str, tuple[Case, Stage]]:

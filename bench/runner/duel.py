@@ -282,7 +282,7 @@ def _check(against: Sequence[str], revision: str, boundary: str, pairs: int) -> 
         what = f"unknown boundary {boundary!r}.{did_you_mean(boundary, ASKABLE)}"
         raise UsageError(what, where="--boundary", fix=f"known: {', '.join(ASKABLE)}")
     if not sequential.FIRST <= pairs <= sequential.MOST:
-        what = f"{pairs} pairs: a duel has {sequential.FIRST} to {sequential.MOST} at most"
+        what = f"the most pairs of a duel can be {sequential.FIRST} to {sequential.MOST}, not {pairs}"
         raise UsageError(what, where="--pairs", fix=f"--pairs {sequential.USUAL}")
 
 

@@ -81,7 +81,9 @@ def resolve(root: Path, name: str | None) -> Path:
         raise StoreError(f"{name!r} fits {len(fitting)} runs: {names}{more}", fix="give more of the name, or the path")
     if not fitting:
         guess = did_you_mean(name, [path.stem for path in paths])
-        raise StoreError(f"no run {name!r} in {root}.{guess}", fix=f"the latest run is {paths[0].stem}")
+        latest = next((path for path in paths if not is_rehearsal(path)), None)
+        fix = f"the latest run is {latest.stem}" if latest else f"the latest rehearsal is {paths[0].stem}"
+        raise StoreError(f"no run {name!r} in {root}.{guess}", fix=fix)
     return fitting[0]
 
 

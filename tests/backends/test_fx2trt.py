@@ -16,7 +16,7 @@ from bench.errors import SuiteError, Unsupported
 from bench.lowering import artifact
 from bench.model.seam import Generating
 from bench.model.suite import Input, Range
-from bench.runtimes.trt import versions
+from bench.runtimes.trt import library
 from tests.backends.kit import Bench
 from tests.conftest import Trtbench
 
@@ -122,6 +122,7 @@ def test_a_model_that_does_not_export_is_told(
 ) -> None:
     assert trtbench("codegen", suite_of(factory="zoo.py:branches"), "--out", tmp_path / "out") == 1
     assert "torch.export cannot take this model" in trtbench.err
+    assert "fix: the backend tensorrt" in trtbench.err
     assert not (tmp_path / "out").exists()
 
 
@@ -132,6 +133,18 @@ def test_codegen_for_a_backend_that_writes_none_is_refused(
     assert trtbench(*arguments) == 2
     assert "eager writes no network programs" in trtbench.err
     assert "--backend fx2trt" in trtbench.err
+
+
+def test_codegen_into_a_file_is_refused_before_anything_is_lowered(
+    trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for out in (file, file / "below"):
+        assert trtbench("codegen", suite_of(), "--out", out) == 2
+        assert f"{file} is a file, no folder" in trtbench.err
+        assert "[1/1]" not in trtbench.err
+    assert file.read_text() == "mine"
 
 
 @pytest.fixture
@@ -156,12 +169,12 @@ def suite_of(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def api() -> versions.Api:
-    trt = pytest.importorskip("tensorrt_rtx")
-    return versions.Api(trt, trt.__version__, "", versions._log_of(trt))
+def api() -> library.Api:
+    pytest.importorskip("tensorrt_rtx")
+    return library.open_api((), "cpu", library.RTX)
 
 
-def filled(api: versions.Api, of: Any, folder: Path, source: str = "") -> Any:
+def filled(api: library.Api, of: Any, folder: Path, source: str = "") -> Any:
     builder = api.module.Builder(api.log.logger)
     network = builder.create_network(1 << int(api.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     return artifact.fill(api, network, of, folder, source)
@@ -172,7 +185,7 @@ class TestFilled:
 
     pytestmark = real
 
-    def test_inputs_and_outputs_are_those_of_the_case(self, here: Bench, api: versions.Api) -> None:
+    def test_inputs_and_outputs_are_those_of_the_case(self, here: Bench, api: library.Api) -> None:
         of = case(here, precision="fp16")
         definition = filled(api, of, program(here, of))
         assert definition.inputs == {"x": "x"}
@@ -184,7 +197,7 @@ class TestFilled:
         names = [network.get_layer(index).name for index in range(network.num_layers)]
         assert names[0] == "conv"
 
-    def test_dynamic_sizes_stay_dynamic(self, here: Bench, api: versions.Api) -> None:
+    def test_dynamic_sizes_stay_dynamic(self, here: Bench, api: library.Api) -> None:
         of = case(here, dynamic={"batch": Range(min=1, opt=4, max=8)})
         folder = program(here, of)
         definition = filled(api, of, folder)
@@ -205,7 +218,7 @@ class TestFilled:
         ],
     )
     def test_an_error_in_an_edited_program_is_told_with_its_line(
-        self, old: str, new: str, place: str, message: str, here: Bench, api: versions.Api
+        self, old: str, new: str, place: str, message: str, here: Bench, api: library.Api
     ) -> None:
         of = case(here)
         folder = program(here, of)
@@ -216,7 +229,7 @@ class TestFilled:
             filled(api, of, folder, "edited/program.py")
         assert not place or re.search(place, caught.value.where)
 
-    def test_a_layer_that_tensorrt_refuses_of_a_program_that_was_written(self, here: Bench, api: versions.Api) -> None:
+    def test_a_layer_that_tensorrt_refuses_of_a_program_that_was_written(self, here: Bench, api: library.Api) -> None:
         of = case(here)
         folder = program(here, of)
         text = (folder / "program.py").read_text()
@@ -224,7 +237,7 @@ class TestFilled:
         with pytest.raises(Unsupported, match=r"line \d+ .*linear"):
             filled(api, of, folder)
 
-    def test_a_program_without_weights(self, here: Bench, api: versions.Api) -> None:
+    def test_a_program_without_weights(self, here: Bench, api: library.Api) -> None:
         of = case(here)
         folder = program(here, of)
         (folder / "weights.safetensors").write_bytes(b"cut")

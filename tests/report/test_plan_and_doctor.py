@@ -35,6 +35,7 @@ def test_the_plan_says_what_is_left_out_and_why_and_names_all_if_verbose() -> No
 
 def test_an_empty_plan_says_so() -> None:
     assert plan.render(Plan(cases=())) == "0 cases\n"
+    assert "takes" not in plan.render(Plan(cases=()), replicates=1, estimate=(0, 0))
 
 
 def test_doctor_shows_each_check_by_group_with_the_fix_only_where_needed() -> None:

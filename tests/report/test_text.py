@@ -498,6 +498,13 @@ def test_an_interrupted_or_damaged_run_says_so_and_how_to_go_on(run) -> None:
     assert "unfinished" in text.render(msgspec.structs.replace(run, footer=None))
 
 
+def test_a_model_of_which_nothing_was_measured_says_so_below_its_name() -> None:
+    asked = [case("bert", "eager"), case("gpt2", "eager"), case("dla34", "eager")]
+    shown = text.render(make(asked, [record(asked[0], 2.0)]))
+    assert "\ngpt2\n  0 of 1 case measured\n\ndla34\n  0 of 1 case measured\n" in shown
+    assert shown.count("1 case not measured yet") == 1  # in the notes of several tables
+
+
 def test_a_run_in_which_nothing_was_measured_renders() -> None:
     asked = case("bert", "eager")
     assert "1 case not measured yet" in text.render(make([asked], []))

@@ -221,7 +221,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "an empty one": (["--compute-capability", "8.9,"], "'' is no compute capability"),
     "none that a backend takes": (
         ["--compute-capability", "8.9"],
-        "no selected case is built for a compute capability",
+        "no backend of the selected cases builds for the GPUs that it names: fake",
     ),
     "nothing selected": (["--select", "batch=3"], "batch"),
     "an unknown backend": (["--backend", "tensort"], "unknown backend 'tensort'. Did you mean 'tensorrt'?"),
@@ -281,6 +281,7 @@ def test_nothing_is_built_where_all_of_it_needs_the_gpu(trtbench: Trtbench, fake
     suite = fake_suite("[{name: cross, exports: false}]")
     assert trtbench("build", suite, "--device", "cuda") == 2
     assert "no CUDA device can be used" in trtbench.err
+    assert trtbench.err.endswith("fix: a machine with a GPU\n")  # this backend does not run on a CPU
     with pytest.raises(DeviceUnavailable):
         bench.build(bench.request(suite, device="cuda", plan_only=True))
     assert trtbench("build", suite, "--device", "cpu") == 2

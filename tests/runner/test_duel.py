@@ -197,7 +197,7 @@ BAD = {
     "expression": (["--against", "backend=inductor"], "no case matches"),
     "boundary": (["--against", "net", "--boundary", "latenzy"], "Did you mean 'latency'"),
     "of a gpu": (["--against", "net", "--boundary", "gpu"], "no boundary gpu"),
-    "few pairs": (["--against", "net", "--pairs", "2"], "3 to 200"),
+    "few pairs": (["--against", "net", "--pairs", "2"], "the most pairs of a duel can be 3 to 200, not 2"),
     "time": (["--against", "net", "--max-time", "soon"], "not a number with a unit"),
     "no repository": (["--against-rev", "main"], "no git repository"),
 }

@@ -145,11 +145,22 @@ def test_a_run_is_found_by_name_beginning_path_or_as_the_latest(tmp_path: Path) 
 def test_a_name_that_fits_no_run_or_several_is_refused_with_a_suggestion(
     tmp_path: Path, name: str, message: str
 ) -> None:
+    real = {"default": environment(kind="cpu", arch="cpu-x86_64")}
     for run in ("20261123T101500Z-small-1", "20261124T101500Z-small-5", "20261124T101500Z-small-9"):
-        started(tmp_path, 0, header(run=run))
+        started(tmp_path, 0, header(run=run, environments=real))
     with pytest.raises(StoreError) as caught:
         store.resolve(tmp_path, name)
     assert message in str(caught.value)
+
+
+def test_a_name_that_fits_no_run_is_not_answered_with_a_rehearsal_as_the_latest_run(tmp_path: Path) -> None:
+    started(tmp_path, 0, header(run="20261125T101500Z-small-1"))  # whose architecture is fake
+    with pytest.raises(StoreError, match=r"the latest rehearsal is 20261125T101500Z-small-1"):
+        store.resolve(tmp_path, "nothing")
+    real = {"default": environment(kind="cpu", arch="cpu-x86_64")}
+    started(tmp_path, 0, header(run="20261123T101500Z-small-1", environments=real))
+    with pytest.raises(StoreError, match=r"the latest run is 20261123T101500Z-small-1"):
+        store.resolve(tmp_path, "nothing")
 
 
 @pytest.mark.parametrize("name", [None, "20261123"])

@@ -18,11 +18,11 @@ _NO_COMPILER = re.compile(r"No working C\+\+ compiler|Cannot find a working trit
 
 
 @contextlib.contextmanager
-def translate(refusal: str = "") -> Iterator[None]:
+def translate(refusal: str = "", *, fix: str = "") -> Iterator[None]:
     """Translate what torch raises in the block into the classes of ``bench.errors``.
 
     Out of memory and a missing kernel, compiler or operator are recognised by type and message. With ``refusal``
-    ("torch.export cannot take this model") any other exception is Unsupported; without, it passes.
+    ("torch.export cannot take this model") any other exception is Unsupported, with ``fix``; without, it passes.
     """
     try:
         yield
@@ -31,7 +31,7 @@ def translate(refusal: str = "") -> Iterator[None]:
     except Exception as error:
         case_error = _translate(error)
         if case_error is None and refusal:
-            case_error = Unsupported(f"{refusal}: {brief(error)}")
+            case_error = Unsupported(f"{refusal}: {brief(error)}", fix=fix)
         if case_error is None:
             raise
         raise case_error from error

@@ -19,6 +19,7 @@ from bench.runtimes.trt import library, versions
 from bench.runtimes.trt.options import RtxOptions
 
 _SM = "SM"
+_OTHERS = "name those alone: --compute-capability, or the option compute_capabilities"
 _NAME_A_GPU = "name the GPU that it is for: compute_capabilities: [8.9]"
 
 
@@ -35,7 +36,8 @@ def set_capabilities(api: library.Api, config: Any, options: RtxOptions) -> None
     for name in names:
         if name not in known:
             has = ", ".join(_number(each) for each in known if each.startswith(_SM))
-            raise Unsupported(f"{api.name} does not build for compute capability {_number(name)}; it has {has}")
+            what = f"{api.name} does not build for compute capability {_number(name)}; it has {has}"
+            raise Unsupported(what, fix=_OTHERS)
     config.num_compute_capabilities = len(names)
     for index, name in enumerate(names):
         if not config.set_compute_capability(known[name], index):

@@ -21,7 +21,7 @@ from tests.lowering.oracle.kit import values  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.long]
 # A tracing takes a tenth of a second or more.
-few = settings(max_examples=12)
+few = settings(max_examples=12, derandomize=True)  # what holds today holds tomorrow
 sizes = st.integers(1, 4)
 dtypes = st.sampled_from(("FLOAT", "HALF"))
 seeds = st.integers(0, 99)

@@ -27,13 +27,13 @@ pytestmark = [
         reason="tensorrt_rtx is not installed: pip install tensorrt-rtx-cu13; nox -s long installs it",
     ),
 ]
-some = settings(max_examples=60)
+some = settings(max_examples=60, derandomize=True)  # what holds today holds tomorrow
 # Where the oracle alone refuses: what shows only when an engine is built, or has no defined value.
 STRICTER = (
     "ZeroDivisionError", "it takes 1 to 3840", "one of the last four", "axis -1", "no axis is set", "axes [",
     "of the 1 values", "values of dimension", "padding alone", "a window of", "of a result of", "sizes (",
     "takes the last", "does not build", "elements", "differ beyond axis", "scale and bias of shape",
-    "dimension 0 is empty",
+    "dimension 0 is empty", "of different ranks",
 )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def by_oracle(one: kit.One) -> list[tuple[tuple[int, ...], str]] | str:
 def test_both_take_and_refuse_the_same_layers(real: Real, name: str) -> None:
     taken = 0
 
-    @settings(max_examples=150, suppress_health_check=list(HealthCheck), print_blob=False)
+    @settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False)
     @given(kit.LAYERS[name])
     def check(one: kit.One) -> None:
         nonlocal taken
@@ -256,7 +256,7 @@ def test_the_defaults_of_settings_are_those_of_the_builder(real: Real) -> None:
 
 @pytest.mark.parametrize("name", sorted({"window", "normalization", "resize", "gather", "topk", "matmul", "slice"}))
 def test_what_the_oracle_takes_builds(real: Real, name: str) -> None:
-    @settings(max_examples=8, suppress_health_check=list(HealthCheck), print_blob=False)
+    @settings(max_examples=8, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False)
     @given(kit.LAYERS[name].filter(lambda one: not isinstance(by_oracle(one), str)))
     def check(one: kit.One) -> None:
         net, layer = real.add(one)

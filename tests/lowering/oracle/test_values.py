@@ -17,7 +17,7 @@ from bench.lowering import oracle  # noqa: E402
 from tests.lowering.oracle import kit  # noqa: E402
 
 pytestmark = pytest.mark.torch
-few = settings(max_examples=8)
+few = settings(max_examples=8, derandomize=True)  # what holds today holds tomorrow
 seeds = st.integers(0, 999)
 floats = st.sampled_from(("FLOAT", "HALF", "BF16"))
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}

@@ -151,8 +151,10 @@ def test_engines_are_for_the_gpus_that_are_named(here: Bench, requested: list[fl
 
 
 def test_an_unknown_compute_capability_is_told_with_those_that_are_there(here: Bench) -> None:
-    with pytest.raises(Unsupported, match=r"does not build for compute capability 9\.0; it has 7\.5, 8\.0, 8\.6, 8\.9"):
+    message = r"does not build for compute capability 9\.0; it has 7\.5, 8\.0, 8\.6, 8\.9"
+    with pytest.raises(Unsupported, match=message) as caught:
         build(here, vocabulary_case("linear", options={"compute_capabilities": [9.0]}))
+    assert "--compute-capability" in caught.value.fix
 
 
 def test_the_current_gpu_is_unavailable_where_there_is_none(here: Bench) -> None:
