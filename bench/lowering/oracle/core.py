@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,7 +106,7 @@ class Tensor:
         return any(tensor is self for tensor in self._network.output_tensors)
 
 
-class Layer:
+class Layer(abc.ABC):
     """Stands for an ILayer: computes when an output's value, shape or type is asked for, anew after a change.
 
     ``interface`` is the name of the class in TensorRT. A subclass names in ``settings`` the properties that may be set,
@@ -179,9 +180,9 @@ class Layer:
 
     # ------------------------------------------------------------------------------------------------------ computing
 
+    @abc.abstractmethod
     def _compute(self) -> list[torch.Tensor]:
         """The outputs, from ``inputs`` and the settings."""
-        raise NotImplementedError
 
     def outputs(self) -> list[torch.Tensor]:
         """The values of all outputs. Raises Refusal."""
