@@ -11,13 +11,12 @@ import msgspec
 
 from bench.errors import UsageError
 from bench.model.distributions import TENSORRT
-from bench.model.factory import program_of
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import onnx, packages, shapes
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import builder, execution, layers, library
-from bench.runtimes.trt.options import Options
+from bench.runtimes.trt.options import Options, no_route
 
 
 class TensorRT:
@@ -35,11 +34,7 @@ class TensorRT:
         """A CPU device, and int8 or fp8 without a network function."""
         if device == "cpu":
             return "TensorRT needs a CUDA device"
-        if program_of(case.factory) == "onnx" and case.options.get("network"):
-            return f"{case.factory} is a network already; network: FILE.py:function would take its place"
-        if case.precision in ("int8", "fp8") and not case.options.get("network") and program_of(case.factory) != "onnx":
-            return f"the exporter writes no {case.precision} model; a function can: network: FILE.py:function"
-        return None
+        return no_route(case)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference, the ONNX file (or for a function the weights), and the engine."""

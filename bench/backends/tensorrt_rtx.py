@@ -11,13 +11,12 @@ import msgspec
 
 from bench.errors import UsageError
 from bench.model.distributions import TENSORRT_RTX
-from bench.model.factory import program_of
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import onnx, packages, shapes
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import builder, execution, layers, library, rtx
-from bench.runtimes.trt.options import RtxOptions
+from bench.runtimes.trt.options import RtxOptions, no_route
 
 _RUNNING = ("runtime_cache", "kernel_specialization", "cuda_graph_strategy")  # options that no engine depends on
 
@@ -39,11 +38,7 @@ class TensorRTRtx:
             return "TensorRT-RTX runs on a CUDA device"
         if case.cuda_graph and case.options.get("cuda_graph_strategy") == "whole_graph_capture":
             return "cuda_graph: on and cuda_graph_strategy: whole_graph_capture both capture CUDA graphs"
-        if program_of(case.factory) == "onnx" and case.options.get("network"):
-            return f"{case.factory} is a network already; network: FILE.py:function would take its place"
-        if case.precision in ("int8", "fp8") and not case.options.get("network") and program_of(case.factory) != "onnx":
-            return f"the exporter writes no {case.precision} model; a function can: network: FILE.py:function"
-        return None
+        return no_route(case)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference, the ONNX file (or for a function the weights), and the engine."""

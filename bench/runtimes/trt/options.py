@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from bench.model import seam
+from bench.model.factory import program_of
+from bench.model.suite import Case
 from bench.runtimes import onnx
 from bench.units import parse_size
 
@@ -78,3 +80,13 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
         for number in self.compute_capabilities if isinstance(self.compute_capabilities, list) else ():
             if number * 10 != int(number * 10):
                 raise ValueError(f"compute_capabilities: {number} is no compute capability, which reads as 8.9")
+
+
+def no_route(case: Case) -> str | None:
+    """Why no network can be made of ``case``: a function in place of an ONNX file, or int8 or fp8 without either."""
+    is_file, by_hand = program_of(case.factory) == "onnx", bool(case.options.get("network"))
+    if is_file and by_hand:
+        return f"{case.factory} is a network already; network: FILE.py:function would take its place"
+    if case.precision in ("int8", "fp8") and not by_hand and not is_file:
+        return f"the exporter writes no {case.precision} model; a function can: network: FILE.py:function"
+    return None
