@@ -33,7 +33,8 @@ ALLOWED = {
     "analysis": "errors units stats model",
     "runner": "errors units stats model tensors system suite machine store runtimes backends measure analysis",
     "profiling": "errors units stats model system machine store backends measure analysis runner",
-    "checkup": "errors units stats model system machine store runtimes backends measure analysis runner profiling",
+    "checkup": "errors units stats model tensors system suite machine store runtimes backends measure analysis runner "
+    "profiling",
     "report": "errors units stats model store analysis",
     "api": "errors units model suite machine store backends analysis runner profiling checkup report",
     "integrations": "api errors units model",

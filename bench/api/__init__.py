@@ -21,7 +21,7 @@ from bench.api.building import all_built, build
 from bench.api.checkup import calibrate, doctor, selftest
 from bench.api.comparing import compare, confirm, duel, history, lint, matches
 from bench.api.profiles import Profiles, cases_of, explain, profile, read_profiles, waterfalls, write_trace
-from bench.api.programs import codegen, ops
+from bench.api.programs import codegen, diverge, ops
 from bench.api.reporting import payback, tables, times, write_report
 from bench.api.results import (
     RESULTS,
@@ -66,6 +66,7 @@ __all__ = [
     "codegen",
     "compare",
     "confirm",
+    "diverge",
     "doctor",
     "duel",
     "estimate",

@@ -9,6 +9,7 @@ import msgspec
 
 from bench.api.results import OnEvent, ignore
 from bench.api.suites import default_cache
+from bench.model.divergence import Divergence, On
 from bench.model.program import SupportedOp, Written
 from bench.runner.request import Request
 
@@ -24,13 +25,45 @@ def codegen(request: Request, out: str | os.PathLike[str], *, on_event: OnEvent 
         StoreError: the cache cannot be written.
     """
     from bench.runner import codegen
+
+    return list(codegen.write(_with_cache(request), Path(out), on_event or ignore))
+
+
+def _with_cache(request: Request) -> Request:
+    """The request with a cache that can be written: a plan may have none."""
     from bench.store import artifacts
 
-    if not request.settings.cache:  # a plan may have none
+    if not request.settings.cache:
         settings = msgspec.structs.replace(request.settings, cache=str(default_cache(True)))
         request = msgspec.structs.replace(request, settings=settings)
     artifacts.check_writable(Path(request.settings.cache))
-    return list(codegen.write(request, Path(out), on_event or ignore))
+    return request
+
+
+def diverge(
+    request: Request,
+    *,
+    on: On = "oracle",
+    at_once: int = 0,
+    limit: float | None = None,
+    on_event: OnEvent | None = None,
+) -> list[Divergence]:
+    """The first layer of each case's network whose output leaves the limits against eager, and what that comes from.
+
+    Args:
+        request: at most 8 cases of ``fx2trt``, or of ``tensorrt`` without ``network``; others are left out.
+        on: ``"oracle"``, an interpreter on the CPU, which needs PyTorch and no device, or ``"engine"``.
+        at_once: how many tensors are outputs at a time; 0: one of an engine, all on the oracle.
+        limit: the rel L2 that every tensor must keep, in place of the suite's limits on accuracy.
+        on_event: as in ``run``.
+
+    Raises:
+        UsageError: no or too many cases, or a backend whose networks cannot be looked into.
+        StoreError: the cache cannot be written.
+    """
+    from bench.checkup import diverge
+
+    return list(diverge.diverge(_with_cache(request), on, at_once, limit, on_event or ignore))
 
 
 def ops() -> list[SupportedOp]:

@@ -11,10 +11,10 @@ import msgspec
 
 from bench.backends.tensorrt import TensorRT
 from bench.errors import UsageError
-from bench.lowering import artifact, registry
+from bench.lowering import artifact, marking, registry, values
 from bench.model import seam
 from bench.model.distributions import TENSORRT
-from bench.model.factory import program_of
+from bench.model.divergence import On
 from bench.model.program import SupportedOp
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
@@ -66,11 +66,7 @@ class Fx2trt(TensorRT):
         """A CPU device, programs that are no module, and precisions that no model is converted to."""
         if device == "cpu":
             return "TensorRT needs a CUDA device (trtbench codegen writes the program without one)"
-        if kind := program_of(case.factory):
-            return f"{case.factory} is a program of {kind}, of which torch.export makes no graph"
-        if case.precision in ("bf16", "int8", "fp8"):
-            return f"network programs have no {case.precision} yet"
-        return None
+        return artifact.unsupported(case)
 
     def program(self, case: Case) -> Stage:
         """The network program of the case."""
@@ -97,7 +93,7 @@ class Fx2trt(TensorRT):
         options = msgspec.convert(case.options, Options)
         in_bytes = msgspec.structs.replace(options, workspace=options.engine().workspace_bytes)
         source = [] if options.program else [artifact.stage(case)]
-        files = (options.program, str(Path(options.program).with_name(artifact.WEIGHTS))) if options.program else ()
+        files = artifact.files_of(options.program)
         build = Stage(
             name="build",
             kind="engine",
@@ -121,9 +117,25 @@ class Fx2trt(TensorRT):
         """The pass that times every layer, at the case's own sizes."""
         return msgspec.structs.replace(super().layers(case), producer="fx2trt")
 
+    def values(self, case: Case) -> Stage:
+        """The program, and every tensor of its graph in float32."""
+        return artifact.values_stage(case)
+
+    def marked(self, case: Case, marks: Sequence[str], on: On) -> Stage:
+        """The oracle's values, or those of an engine that has the marks as outputs."""
+        options = msgspec.convert(case.options, Options)
+        if on == "oracle":
+            return artifact.oracle_stage(case, marks, options.program)
+        build = self.stages(case)[-1]
+        key = build.key | {"marks": list(marks), "symbols": case.symbols}
+        needs = ("reference", "values")
+        return msgspec.structs.replace(build, name=artifact.MARKED, kind="marked", key=key, needs=needs)
+
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """TensorRT's bindings; to write the program torch and the library of the case's factory."""
-        if stage is not None and stage.kind == "program":
+        if stage is not None and stage.kind == "marked" and stage.key.get("on") == "oracle":
+            return ("torch",)
+        if stage is not None and stage.kind in ("program", "values"):
             return ("torch", *factories.library_of(case))
         return super().imports(case, stage)
 
@@ -132,8 +144,18 @@ class Fx2trt(TensorRT):
         if stage.kind == "program":
             artifact.produce(case, context, out)
             return
+        if stage.kind == "values":
+            values.produce(case, context, out)
+            return
+        if stage.kind == "marked" and stage.key.get("on") == "oracle":  # whatever backend the case is given to
+            source = _source(stage.key["program"], context)
+            marking.by_oracle(case, context, source, stage.key["marks"], out)
+            return
         options = msgspec.convert(case.options, Options)
-        if stage.kind == "engine":
+        if stage.kind == "marked":
+            source = _source(options.program, context)
+            marking.by_engine(case, context, source, stage.key["marks"], out, options.engine())
+        elif stage.kind == "engine":
             folder = context.artifacts.get(artifact.STAGE) or (context.suite_dir / options.program).parent
             builder.build(
                 case,
@@ -159,6 +181,13 @@ class Fx2trt(TensorRT):
         """The case with the options of its engine alone."""
         options = msgspec.convert(case.options, Options).engine()
         return msgspec.structs.replace(case, options=msgspec.to_builtins(options))
+
+
+def _source(program: str, context: Context) -> marking.Source:
+    """The program of the user's, or the one that was written with the values of its tensors."""
+    if program:
+        return marking.Source((context.suite_dir / program).parent, program)
+    return marking.Source(context.artifacts["values"])
 
 
 BACKEND = Fx2trt()

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from bench.errors import UsageError
+from bench.lowering import marking
 from bench.model.distributions import TENSORRT
+from bench.model.divergence import On
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
-from bench.runtimes import onnx, packages, shapes
+from bench.runtimes import onnx, onnx_values, packages, shapes
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import builder, execution, layers, library
 from bench.runtimes.trt.options import Options, no_route
@@ -74,6 +76,23 @@ class TensorRT:
             toolchain=case.toolchain,
         )
 
+    def values(self, case: Case) -> Stage:
+        """The ONNX file, and every tensor of it as exported in float32. UsageError for a function of the suite's."""
+        options = msgspec.convert(case.options, Options)
+        if options.network:
+            what = f"{options.network} writes a network of its own, whose tensors have no counterpart in the model"
+            raise UsageError(what, where=case.label, fix="a case without network: FILE.py:function")
+        return onnx_values.stage(case, options.exporter, options.opset)
+
+    def marked(self, case: Case, marks: Sequence[str], on: On) -> Stage:
+        """The values of ONNX Runtime's CPU in place of the oracle, or those of an engine with the marks as outputs."""
+        if on == "oracle":
+            return onnx_values.marked_stage(marks)
+        build = TensorRT.stages(self, case)[-1]
+        key = build.key | {"marks": list(marks), "symbols": case.symbols}
+        needs = ("reference", "values")
+        return msgspec.structs.replace(build, name="marked", kind="marked", key=key, needs=needs)
+
     def layer_count(self, stage: Stage, folder: Path) -> int | None:
         """The layers of the network that an engine was built from, before the builder fuses them."""
         return builder.read_info(folder).layers if stage.kind == "engine" else None
@@ -83,13 +102,23 @@ class TensorRT:
         library.preload()
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
-        """TensorRT's bindings, which load their libraries."""
+        """TensorRT's bindings, which load their libraries; where no engine is made torch."""
+        if stage is not None and (stage.kind == "values" or stage.key.get("on") == "oracle"):
+            return ("torch",)
         return ("tensorrt",)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """The engine, or the times of its layers."""
+        """The engine, the times of its layers, or tensors within and what they should be."""
+        if stage.kind == "values":
+            onnx_values.produce(case, context, out, stage.key["exporter"], stage.key["opset"])
+            return
+        if stage.kind == "marked" and stage.key.get("on") == "oracle":  # whatever backend the case is given to
+            onnx_values.run_marked(context, stage.key["marks"], out)
+            return
         options = msgspec.convert(case.options, Options)
-        if stage.kind == "engine":
+        if stage.kind == "marked":
+            marking.of_file(case, context, stage.key["marks"], out, options)
+        elif stage.kind == "engine":
             builder.build(case, options, context, out)
         elif stage.kind == "layers":
             with _open_engine(options, context) as (api, engine, info):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import UsageError
+from bench.lowering import artifact
 from bench.model.distributions import TENSORRT_RTX
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
@@ -38,13 +39,23 @@ class TensorRTRtx:
             return "TensorRT-RTX runs on a CUDA device"
         if case.cuda_graph and case.options.get("cuda_graph_strategy") == "whole_graph_capture":
             return "cuda_graph: on and cuda_graph_strategy: whole_graph_capture both capture CUDA graphs"
+        if case.options.get("route") == "fx2trt":
+            return artifact.unsupported(case)
         return no_route(case)
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference, the ONNX file (or for a function the weights), and the engine."""
+        """The reference, the ONNX file (for a function the weights, on the other route the network program unless it is
+        the user's), and the engine.
+        """
         options = msgspec.convert(case.options, RtxOptions)
-        source = weights.weights_stage(case) if options.network else onnx.stage(case, options.exporter, options.opset)
-        function = options.network.partition(":")[0]
+        files: tuple[str, ...] = ()
+        if options.route == "fx2trt":
+            source = [] if options.program else [artifact.stage(case)]
+            files = artifact.files_of(options.program)
+        elif options.network:
+            source, files = [weights.weights_stage(case)], (options.network.partition(":")[0],)
+        else:
+            source = [onnx.stage(case, options.exporter, options.opset)]
         in_bytes = msgspec.structs.replace(options, workspace=options.workspace_bytes)
         settings = {name: value for name, value in msgspec.to_builtins(in_bytes).items() if name not in _RUNNING}
         build = Stage(
@@ -52,13 +63,13 @@ class TensorRTRtx:
             kind="engine",
             producer="tensorrt_rtx",
             key={"model": shapes.model_key(case), "precision": case.precision, "options": settings},
-            needs=(source.name,),
+            needs=tuple(stage.name for stage in source),
             libraries=TENSORRT_RTX,
-            files=(function,) if function else (),
+            files=files,
             per_device=options.compute_capabilities == "current",
             toolchain=case.toolchain,
         )
-        return [shapes.reference_stage(case), source, build]
+        return [shapes.reference_stage(case), *source, build]
 
     def layers(self, case: Case) -> Stage:
         """The pass that times every layer, at the case's own sizes."""
@@ -94,7 +105,8 @@ class TensorRTRtx:
         """The engine, or the times of its layers."""
         options = msgspec.convert(case.options, RtxOptions)
         if stage.kind == "engine":
-            builder.build(case, options, context, out, library.RTX)
+            fill = _program(case, options, context) if options.route == "fx2trt" else None
+            builder.build(case, options, context, out, library.RTX, fill=fill)
         elif stage.kind == "layers":
             plain = msgspec.structs.replace(options, cuda_graph_strategy=None)  # layers in a graph cannot be told apart
             with (
@@ -122,6 +134,12 @@ class TensorRTRtx:
                 lane.wait()
             del engine
             yield prepared
+
+
+def _program(case: Case, options: RtxOptions, context: Context) -> builder.Fill:
+    """What fills the network by the case's program, or by the user's."""
+    folder = context.artifacts.get(artifact.STAGE) or (context.suite_dir / options.program).parent
+    return lambda api, network: artifact.fill(api, network, case, folder, options.program)
 
 
 @contextlib.contextmanager

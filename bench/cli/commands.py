@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
-from bench.cli import build, comparing, duel, output, profile, program, report, typed, waterfall
+from bench.cli import build, comparing, diverge, duel, output, profile, program, report, typed, waterfall
 from bench.cli.arguments import parse
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
     from bench.errors import BenchError
     from bench.report import escape
 
-    if arguments.command in ("run", "build", "calibrate", "list", "layers", "profile", "duel", "codegen"):
+    if arguments.command in ("run", "build", "calibrate", "list", "layers", "profile", "duel", "codegen", "diverge"):
         from bench import api
 
         api.import_runner()
@@ -401,6 +401,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "layers": _layers,
     "codegen": program.codegen,
     "ops": program.ops,
+    "diverge": diverge.diverge,
     "profile": profile.profile,
     "kernels": waterfall.kernels,
     "trace": waterfall.trace,

@@ -70,7 +70,8 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
         # Layers are those of engines, which a CPU does not have.
         alternative = "; or --device cpu" if arguments.command == "run" else ""
         raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
-    if request.device_missing and arguments.command != "codegen":  # which needs none
+    needs_none = arguments.command == "codegen" or (arguments.command == "diverge" and arguments.on == "oracle")
+    if request.device_missing and not needs_none:
         what = "the plan is that of a CUDA device: only a run tells whether it has the memory and each precision"
         if arguments.command == "build":
             what = "what can be made without it is built"

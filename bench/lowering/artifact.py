@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bench import tensors
 from bench.errors import BenchError, SuiteError, Unavailable
+from bench.lowering.writer import output_name
+from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
@@ -19,7 +22,10 @@ from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.trt import library, networks
 from bench.system import userfile
 
-STAGE = "program"
+if TYPE_CHECKING:
+    from bench.lowering import codegen
+
+STAGE, MARKED = "program", "marked"
 SOURCE, WEIGHTS, MANIFEST = "program.py", "weights.safetensors", "manifest.json"
 _FIRST_TORCH = (2, 6)
 _FIX = "trtbench codegen writes one for this case"
@@ -33,14 +39,57 @@ class Manifest(msgspec.Struct, frozen=True):
     warnings: tuple[ExportWarning, ...] = ()
 
 
+def unsupported(case: Case) -> str | None:
+    """Why no program can be written for a case; None if one may."""
+    if kind := program_of(case.factory):
+        return f"{case.factory} is a program of {kind}, of which torch.export makes no graph"
+    if case.precision in ("bf16", "int8", "fp8"):
+        return f"network programs have no {case.precision} yet"
+    return None
+
+
 def stage(case: Case) -> Stage:
     """The program of a case, shared by its points of batch size only where that is dynamic."""
     key = {"model": shapes.model_key(case), "precision": case.precision, "lowering": _digest()}
     return Stage(name=STAGE, kind="program", producer="fx2trt", key=key, libraries=shapes.libraries(case))
 
 
-def produce(case: Case, context: Context, out: Path) -> None:
+# Called with each tensor that a program makes: the name of its layer, ``topk[1]`` where it is not the first output.
+Observe = Callable[[str, Any], None]
+
+
+def values_stage(case: Case) -> Stage:
+    """The program of a case with the values of its tensors, for the sizes of this case and its inputs."""
+    key = {**stage(case).key, "symbols": case.symbols, "values": True}
+    return Stage(
+        name="values", kind="values", producer="fx2trt", key=key, needs=("reference",), libraries=shapes.libraries(case)
+    )
+
+
+def oracle_stage(case: Case, marks: Sequence[str], program: str = "") -> Stage:
+    """A run of the program of a case, or of the user's file ``program``, by the oracle."""
+    return Stage(
+        name=MARKED,
+        kind="marked",
+        producer="fx2trt",
+        key={"lowering": _digest(), "on": "oracle", "marks": list(marks), "program": program},
+        needs=("reference", "values"),
+        libraries=("torch",),
+        files=files_of(program),
+    )
+
+
+def files_of(program: str) -> tuple[str, ...]:
+    """The files beside the suite that a program of the user's is read from; none without one."""
+    return (program, str(Path(program).with_name(WEIGHTS))) if program else ()
+
+
+def produce(
+    case: Case, context: Context, out: Path, also: Callable[[Any, codegen.Program, Sequence[str]], None] | None = None
+) -> None:
     """Write ``program.py``, its weights and a manifest into ``out``. Phases: import, load, export, lower.
+
+    ``also`` is called with the graph, its program, and the names of the model's outputs.
 
     Raises:
         Unavailable: torch is older than 2.6.
@@ -79,11 +128,15 @@ def produce(case: Case, context: Context, out: Path) -> None:
                 graph, names, title=_title(case), precision=case.precision, profile=shapes.profile(case)
             )
             program.write(out)
+            if also is not None:
+                also(graph, program, names)
         ops = sum(1 for node in graph.graph.nodes if normalise.op_name(node))
         (out / MANIFEST).write_bytes(msgspec.json.encode(Manifest(ops, tuple(warnings))))
 
 
-def fill(api: library.Api, network: Any, case: Case, folder: Path, source: str = "") -> networks.Network:
+def fill(
+    api: library.Api, network: Any, case: Case, folder: Path, source: str = "", observe: Observe | None = None
+) -> networks.Network:
     """Fill ``network`` by the program in ``folder``; ``source`` is the suite's file where the program is the user's.
 
     Raises:
@@ -93,6 +146,8 @@ def fill(api: library.Api, network: Any, case: Case, folder: Path, source: str =
     path = folder / (Path(source).name if source else SOURCE)
     module = _load(path, case)
     _check(module, case, path)
+    if observe is not None:
+        _observed(module, observe)
     try:
         arrays = tensors.read(path.with_name(WEIGHTS))
     except (OSError, ValueError) as error:
@@ -136,6 +191,21 @@ def _load(path: Path, case: Case) -> ModuleType:
         place = _place(error, path)
         what = f"the network program cannot be imported: {type(error).__name__}: {error}"
         raise SuiteError(what, where=f"{path.name}:{place}", fix="correct it") from error
+
+
+def _observed(module: ModuleType, observe: Observe) -> None:
+    """Have ``observe`` called with each tensor, in the order of the program."""
+    prelude = getattr(module, "Prelude", None)
+    if prelude is None:
+        raise SuiteError("the program has no Prelude, by which its tensors have names", fix=_FIX)
+    out = prelude.out
+
+    def observed(self: Any, layer: Any, name: str, index: int = 0) -> Any:
+        tensor = out(self, layer, name, index)
+        observe(output_name(name, index), tensor)
+        return tensor
+
+    prelude.out = observed
 
 
 def _check(module: ModuleType, case: Case, path: Path) -> None:

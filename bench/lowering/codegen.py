@@ -27,10 +27,13 @@ _WIDTH = 116
 
 
 class Program(NamedTuple):
-    """The source of a program and the weights that it reads by name."""
+    """The source of a program, the weights that it reads by name, and for nodes of the graph that compute a tensor the
+    name of the layer that does.
+    """
 
     source: str
     weights: dict[str, Array]
+    layers: dict[str, str] = {}
 
     def write(self, folder: Path) -> None:
         """Write ``program.py`` and ``weights.safetensors``."""
@@ -174,7 +177,12 @@ def _program(
         profile=_table({name: tuple(tuple(point) for point in points) for name, points in profile.items()}),
         prelude=_prelude(), functions=functions, body=body, main=_main(),
     )  # fmt: skip
-    return Program(source, writer.weights)
+    layers = {
+        node.name: writer.layers[value.name]
+        for node, value in values.items()
+        if isinstance(value, Tensor) and value.name in writer.layers
+    }
+    return Program(source, writer.weights, layers)
 
 
 def _table(values: Mapping[str, Any]) -> str:

@@ -125,6 +125,7 @@ class Writer:
         self.functions: dict[str, Callable[..., Any]] = {}  # of the prelude's modules that it calls
         self.result: Any = None
         self.path = ""
+        self.layers: dict[str, str] = {}  # variables -> names of the layers that compute them, ``topk[1]``
         self._all_weights = dict(weights)
         self._variables: set[str] = {"net", "trt", "weights", "p", "layer", "np"}
         self._layers: set[str] = set()
@@ -150,7 +151,7 @@ class Writer:
         name = self._layer_name(suffix)
         call = self._write_settings(layer)
         at = f", {index}" if index else ""
-        return self._assign(name, f"p.out({call}, {self.source(name)}{at})", shape, dtype)
+        return self._assign(name, f"p.out({call}, {self.source(name)}{at})", shape, dtype, index)
 
     def outs(self, layer: Layer, specs: Sequence[Spec], suffix: str = "") -> list[Tensor]:
         """Write ``layer``; its first outputs, with the shapes and types of ``specs``."""
@@ -159,7 +160,7 @@ class Writer:
         if call != "layer":
             self.lines.append(f"layer = {call}")
         return [
-            self._assign(name, f"p.out(layer, {self.source(name)}, {index})", spec.shape, spec.dtype)
+            self._assign(name, f"p.out(layer, {self.source(name)}, {index})", spec.shape, spec.dtype, index)
             for index, spec in enumerate(specs)
         ]
 
@@ -187,10 +188,11 @@ class Writer:
         self.lines += layer.inputs
         return "layer"
 
-    def _assign(self, name: str, text: str, shape: Shape | None, dtype: str) -> Tensor:
+    def _assign(self, name: str, text: str, shape: Shape | None, dtype: str, index: int = 0) -> Tensor:
         spec = self.result[0] if isinstance(self.result, list) else self.result
         tensor = Tensor(self.variable(name), spec.shape if shape is None else shape, dtype or spec.dtype)
         self.lines.append(f"{tensor.name} = {text}")
+        self.layers[tensor.name] = output_name(name, index)
         return tensor
 
     def _layer_name(self, suffix: str) -> str:
@@ -370,6 +372,11 @@ class Writer:
             layer = self.net.add_elementwise(first, other, getattr(self.trt.ElementWiseOperation, operation))
             first = self.out(layer, "size", shape=(1,), dtype="int32")
         return first
+
+
+def output_name(layer: str, index: int) -> str:
+    """What an output of a layer is called: ``conv1``, but ``topk[1]``."""
+    return f"{layer}[{index}]" if index else layer
 
 
 def reshape_dims(before: Shape, after: Shape) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ from bench.model.suite import Case
 if TYPE_CHECKING:
     import numpy as np
 
+    from bench.model.divergence import On
     from bench.model.profile import Profile, Range
     from bench.model.program import SupportedOp
     from bench.model.provenance import Provenance
@@ -252,6 +253,23 @@ class Generating(Protocol):
 
     def ops(self) -> Sequence[SupportedOp]:
         """What programs can be written of."""
+        ...
+
+
+@runtime_checkable
+class Marking(Protocol):
+    """A backend whose networks can be run with some of their tensors as further outputs."""
+
+    def values(self, case: Case) -> Stage:
+        """The stage, after the reference, with every tensor of the case's graph as it should be: ``GRAPH`` and
+        ``VALUES`` of ``bench.model.divergence``. It needs no device.
+        """
+        ...
+
+    def marked(self, case: Case, marks: Sequence[str], on: On) -> Stage:
+        """The stage, after that, with the model's outputs and the tensors ``marks`` as the network computes them on
+        ``on``: ``RUN`` and ``VALUES``. On ``oracle`` it needs no device.
+        """
         ...
 
 

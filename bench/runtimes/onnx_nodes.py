@@ -101,11 +101,16 @@ class Nodes:
 
 def read(path: Path, wrapper: str = "") -> Nodes:
     """The nodes of the file's graph, without those of its subgraphs. ValueError if it is no ONNX file."""
+    return Nodes(nodes_of(path), wrapper)
+
+
+def nodes_of(path: Path) -> list[Node]:
+    """The same nodes in the order of the file, which is one in which they can be computed."""
     nodes: list[Node] = []
     for number, graph in onnx_file.fields(memoryview(path.read_bytes())):
         if number == 7 and not isinstance(graph, int):
             nodes += [_node(value) for kind, value in onnx_file.fields(graph) if kind == 1]
-    return Nodes(nodes, wrapper)
+    return nodes
 
 
 def _node(value: int | memoryview) -> Node:

@@ -36,7 +36,7 @@ NO_SUCH_GPU = "TensorRT-RTX does not support this compute capability, so the eng
 OPTIONS: list[dict[str, Any]] = [
     {"exporter": "dynamo"}, {"opset": 18}, {"network": "zoo.py:build"}, {"workspace": 4096}, {"optimization_level": 0},
     {"tactic_sources": []}, {"max_aux_streams": 0}, {"compute_capabilities": [8.9]},
-    {"compute_capabilities": "current"},
+    {"compute_capabilities": "current"}, {"route": "fx2trt"}, {"route": "fx2trt", "program": "edited/program.py"},
 ]  # fmt: skip
 RUNNING: list[dict[str, Any]] = [
     {"runtime_cache": False}, {"kernel_specialization": "eager"}, {"cuda_graph_strategy": "whole_graph_capture"},
@@ -50,6 +50,36 @@ def test_what_can_never_run_is_left_out(bench: Bench) -> None:
     twice = bench.case("tensorrt_rtx", cuda_graph=True, options={"cuda_graph_strategy": "whole_graph_capture"})
     assert "both capture" in (RTX.unsupported(twice, "cuda:0") or "")
     assert "int8" in (RTX.unsupported(bench.case("tensorrt_rtx", precision="int8"), "cuda:0") or "")
+
+
+def test_the_route_of_fx2trt_has_its_program_in_place_of_an_onnx_file(bench: Bench) -> None:
+    def case(precision: Any = "fp16", factory: str = "zoo.py:net", **options: Any) -> Case:
+        return bench.case("tensorrt_rtx", factory=factory, precision=precision, options={"route": "fx2trt", **options})
+
+    _, source, build = RTX.stages(case())
+    assert (source.producer, source.name, build.needs) == ("fx2trt", "program", ("program",))
+    assert source == base.load("fx2trt").stages(bench.case("fx2trt", precision="fp16"))[1]
+    _, build = RTX.stages(case(program="edited/program.py"))
+    assert build.needs == ()
+    assert build.files == ("edited/program.py", "edited/weights.safetensors")
+    assert RTX.unsupported(case(), "cuda:0") is None
+    assert "network programs have no int8" in (RTX.unsupported(case("int8"), "cuda:0") or "")
+    assert "torchscript" in (RTX.unsupported(case(factory="net.pt"), "cuda:0") or "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"program": "net/program.py"}, "route: fx2trt"),
+        ({"route": "fx2trt", "program": "net.txt"}, "no FILE.py"),
+        ({"route": "fx2trt", "network": "zoo.py:build"}, "no network"),
+        ({"route": "fx2trt", "exporter": "dynamo"}, "exporter"),
+        ({"route": "fx"}, "route"),
+    ],
+)
+def test_options_of_the_other_route_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=message):
+        msgspec.convert(options, RtxOptions)
 
 
 def test_the_engine_has_a_key_of_what_it_is_built_from_and_none_of_how_it_runs(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from bench.runtimes import onnx
 from bench.units import parse_size
 
 Strategy = Literal["lazy", "eager", "none"]
+Route = Literal["onnx", "fx2trt"]
 GraphStrategy = Literal["disabled", "whole_graph_capture"]
 
 
@@ -62,12 +63,16 @@ class Options(EngineOptions, frozen=True, kw_only=True):
 class RtxOptions(EngineOptions, frozen=True, kw_only=True):
     """Of TensorRT-RTX.
 
+    ``route: fx2trt`` builds the network program that ``fx2trt`` writes in place of an ONNX file, or the one that
+    ``program`` names, a file beside the suite.
     ``compute_capabilities`` are the GPUs that an engine is for: ``current``, numbers as ``[8.6, 8.9]``, or ``null`` for
     those of the builder's own default. The others say how the engine runs, and are no part of it: whether kernels that
     were compiled just in time are kept for the next process, when kernels are compiled for the sizes of a dynamic case,
     and whether the runtime captures CUDA graphs itself.
     """
 
+    route: Route = "onnx"
+    program: str = ""
     compute_capabilities: Literal["current"] | list[Annotated[float, msgspec.Meta(gt=0)]] | None = None
     runtime_cache: bool = True
     kernel_specialization: Strategy | None = None
@@ -75,6 +80,13 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        plain = EngineOptions()
+        if self.route == "onnx" and self.program:
+            raise ValueError("program: a network program is one of route: fx2trt")
+        if self.route == "fx2trt" and (self.network, self.exporter, self.opset) != ("", plain.exporter, plain.opset):
+            raise ValueError("route: fx2trt takes no network, exporter or opset, which are those of the ONNX route")
+        if self.program and not self.program.endswith(".py"):
+            raise ValueError(f"program: {self.program!r} is no FILE.py")
         if self.compute_capabilities == []:
             raise ValueError("compute_capabilities: an engine for no GPU; leave it out for TensorRT-RTX's default")
         for number in self.compute_capabilities if isinstance(self.compute_capabilities, list) else ():

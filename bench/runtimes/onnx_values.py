@@ -1,0 +1,190 @@
+"""The tensors of an ONNX file: as ONNX Runtime's CPU computes them at float32, and at the case's precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bench import tensors
+from bench.errors import Unavailable, Unsupported
+from bench.model.distributions import install
+from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Graph, MarkedRun, Node
+from bench.model.seam import Context, Stage
+from bench.model.suite import Case
+from bench.runtimes import onnx, onnx_nodes, shapes
+
+_LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
+
+
+def stage(case: Case, exporter: onnx.Exporter, opset: int | None) -> Stage:
+    """The ONNX file of a case with the values of its tensors, for the sizes of this case and its inputs."""
+    key = {**onnx.stage(case, exporter, opset).key, "exporter": exporter, "opset": opset, "symbols": case.symbols}
+    libraries = shapes.libraries(case, "onnxscript", *_LIBRARIES)
+    return Stage(name="values", kind="values", producer="tensorrt", key=key, needs=("reference",), libraries=libraries)
+
+
+def marked_stage(marks: Sequence[str]) -> Stage:
+    """A run of that file by ONNX Runtime on the CPU."""
+    key = {"on": "oracle", "marks": list(marks)}
+    needs = ("reference", "values")
+    return Stage(name="marked", kind="marked", producer="tensorrt", key=key, needs=needs, libraries=_LIBRARIES)
+
+
+def produce(case: Case, context: Context, out: Path, exporter: onnx.Exporter, opset: int | None) -> None:
+    """Write the case's ONNX file, ``graph.json`` (``Graph``) and ``values.safetensors`` into ``out``.
+
+    The values are those of the same model exported at float32, of the tensors that both files have.
+    """
+    _require()
+    onnx.export(case, context, out, exporter, opset)
+    folder = out
+    if case.precision not in ("fp32", "tf32"):
+        folder = context.scratch / "float32"
+        folder.mkdir()
+        onnx.export(msgspec.structs.replace(case, precision="fp32"), context, folder, exporter, opset)
+    nodes = onnx_nodes.nodes_of(out / onnx.MODEL)
+    shared = {name for node in onnx_nodes.nodes_of(folder / onnx.MODEL) for name in node.outputs if name}
+    names = [name for node in nodes for name in node.outputs if name in shared]
+    arrays, _ = _run(context, folder, names)
+    values = {name: arrays[MARK + name] for name in names if arrays[MARK + name].dtype.kind == "f"}
+    graph = _graph(out, nodes, set(values), "float16" if case.precision == "fp16" else "float32")
+    (out / GRAPH).write_bytes(msgspec.json.encode(graph))
+    tensors.write(out / VALUES, values)
+
+
+def run_marked(context: Context, marks: Sequence[str], out: Path) -> None:
+    """Run the case's ONNX file; writes ``run.json`` (``MarkedRun``) and ``values.safetensors``. Phase: run.
+
+    Nothing is fused, and each node's result is rounded to its type: it is what the file computes as written.
+    """
+    _require()
+    import onnxruntime
+
+    arrays, types = _run(context, context.artifacts["values"], marks)
+    run = MarkedRun(runtime=f"ONNX Runtime {onnxruntime.__version__} on the CPU", types=types)
+    (out / RUN).write_bytes(msgspec.json.encode(run))
+    tensors.write(out / VALUES, arrays)
+
+
+def _run(context: Context, folder: Path, marks: Sequence[str]) -> tuple[dict[str, tensors.Array], dict[str, str]]:
+    """The model's outputs and ``mark.NAME``, floats as float32; the types of the marks.
+
+    Each node is run by itself: ONNX Runtime computes a chain of float16 nodes in float32 where it has no kernels for
+    them, and would not round in between.
+    """
+    import onnx as onnx_package
+    from onnx import numpy_helper
+
+    manifest = onnx.read_manifest(folder)
+    model = onnx_package.load(str(folder / onnx.MODEL))
+    values = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    for name, of_file in manifest.file_inputs.items():
+        values[of_file] = context.inputs[name]
+    for each in model.graph.input:
+        if each.name in values:
+            kind = onnx_package.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type)
+            values[each.name] = np.asarray(values[each.name]).astype(kind)
+    with context.phase("run"):
+        for node in model.graph.node:
+            values |= _run_node(model, node, values)
+    arrays = {name: _wide(values[of_file]) for name, of_file in manifest.file_outputs.items()}
+    arrays |= {MARK + name: _wide(values[name]) for name in marks}
+    return arrays, {name: str(values[name].dtype) for name in marks}
+
+
+def _run_node(model: Any, node: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of one node, as a model of its own. Unsupported for what ONNX Runtime's CPU does not compute."""
+    import onnx as onnx_package
+    import onnxruntime
+
+    reads = {name: values[name] for name in dict.fromkeys(_reads(node)) if name in values}
+    inputs = [
+        onnx_package.helper.make_tensor_value_info(
+            name, onnx_package.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        )
+        for name, array in reads.items()
+    ]
+    outputs = [onnx_package.ValueInfoProto(name=name) for name in node.output if name]
+    alone = onnx_package.helper.make_model(
+        onnx_package.helper.make_graph([node], "node", inputs, outputs),
+        opset_imports=model.opset_import, functions=model.functions, ir_version=model.ir_version,
+    )  # fmt: skip
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.intra_op_num_threads = 0
+    try:
+        session = onnxruntime.InferenceSession(alone.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+        results = session.run(None, reads)
+    except Exception as error:  # onnxruntime's own classes derive from Exception alone
+        what = f"ONNX Runtime's CPU does not compute {node.op_type} {node.name!r}: {error}"
+        raise Unsupported(what, fix="--on engine, or another opset or exporter") from error
+    return dict(zip([each.name for each in outputs], results, strict=True))
+
+
+def _reads(node: Any) -> list[str]:
+    """The names that a node reads, those of its subgraphs too."""
+    names = [name for name in node.input if name]
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            names += [name for inner in graph.node for name in _reads(inner)]
+    return names
+
+
+def _graph(folder: Path, nodes: Sequence[onnx_nodes.Node], compared: set[str], dtype: str) -> Graph:
+    """The tensors of ``compared``; what reads others reads what these are computed from."""
+    weights = _infinite(folder)
+    stands_for: dict[str, tuple[str, ...]] = {}
+    held: dict[str, tuple[str, ...]] = {}
+    result: list[Node] = []
+    for node in nodes:
+        reads = tuple(dict.fromkeys(name for each in node.inputs for name in stands_for.get(each, ())))
+        infinite = tuple(
+            dict.fromkeys(
+                name for each in node.inputs for name in (*([each] if each in weights else []), *held.get(each, ()))
+            )
+        )
+        for name in node.outputs:
+            stands_for[name] = (name,) if name in compared else reads
+            held[name] = () if name in compared else infinite
+            if name in compared:
+                module = _module(node)
+                result.append(
+                    Node(name=name, op=node.operator, module=module, inputs=reads, weights=infinite, dtype=dtype)
+                )
+    outputs = onnx.read_manifest(folder).file_outputs
+    of_output = {name: of_file for name, of_file in outputs.items() if of_file in compared}
+    return Graph(nodes=tuple(result), outputs=of_output, infinite=tuple(weights))
+
+
+def _module(node: onnx_nodes.Node) -> str:
+    """The path of a node's module in the model, by its scopes, or by a name as ``/model/layer1/conv1/Conv``."""
+    path = node.scope or ".".join(node.name.split("/")[1:-1])
+    return path.removeprefix(onnx.WRAPPER).removeprefix(".")
+
+
+def _infinite(folder: Path) -> list[str]:
+    """The weights that have an infinite value above zero."""
+    import onnx as onnx_package
+    from onnx import numpy_helper
+
+    model = onnx_package.load(str(folder / onnx.MODEL))
+    arrays: Mapping[str, Any] = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    return [name for name, array in arrays.items() if array.dtype.kind == "f" and bool(np.isposinf(array).any())]
+
+
+def _wide(array: Any) -> tensors.Array:
+    wide = array.astype(np.float32) if array.dtype.kind == "f" else array
+    return np.ascontiguousarray(wide)
+
+
+def _require() -> None:
+    """Unavailable without the packages."""
+    import importlib.util
+
+    for package in ("onnx", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise Unavailable(f"the tensors of an ONNX file need the package {package!r}", fix=install(package))

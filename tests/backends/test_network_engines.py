@@ -1,0 +1,93 @@
+"""Networks built as engines by TensorRT-RTX, which needs no GPU: on the route of fx2trt, and with marked tensors."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.backends import base
+from bench.lowering import marking
+from bench.model.suite import Input
+from bench.runtimes import onnx, onnx_nodes
+from bench.runtimes.trt import builder, library
+from bench.runtimes.trt.options import RtxOptions
+from tests.backends.kit import Bench
+
+HERE = Path(__file__).parents[1] / "lowering"
+FX: Any = base.load("fx2trt")
+IMAGES = {"x": Input(shape=("batch", 3, 8, 8))}
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.long,
+    pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="pip install tensorrt-rtx-cu13"),
+]
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Bench:
+    """Cases of the models beside the tests of lowering."""
+    return Bench(root=tmp_path, suite_dir=HERE)
+
+
+def case(bench: Bench, **fields: Any) -> Any:
+    return bench.case("fx2trt", inputs=IMAGES, symbols={"batch": 2}, **fields)
+
+
+def program(bench: Bench, of: Any) -> Path:
+    """The folder of the case's program."""
+    out = bench.folder()
+    FX.produce(FX.program(of), of, bench.context(of), out)
+    return out
+
+
+def test_by_the_backend_of_tensorrt_rtx(here: Bench) -> None:
+    rtx = base.load("tensorrt_rtx")
+    options = {"route": "fx2trt", "compute_capabilities": [8.9]}
+    of = here.case("tensorrt_rtx", inputs=IMAGES, symbols={"batch": 2}, precision="fp16", options=options)
+    folders = here.artifacts(of)
+    info = builder.read_info(folders["build"])
+    assert (info.network, info.exporter, info.compute_capabilities) == ("program.py", "", ("8.9",))
+    assert info.runtime.startswith("TensorRT-RTX")
+    assert info.outputs == {"logits": "logits", "map": "map"}
+    assert (folders["build"] / builder.PLAN).stat().st_size == info.plan_bytes > 0
+    assert rtx.layer_count(rtx.stages(of)[-1], folders["build"]) == info.layers > 4
+
+
+def test_with_an_edited_program(here: Bench, tmp_path: Path) -> None:
+    of = case(here)
+    program(here, of).rename(tmp_path / "edited")
+    (tmp_path / "zoo.py").write_text((HERE / "zoo.py").read_text())
+    path = tmp_path / "edited" / "program.py"
+    path.write_text(path.read_text().replace("trt.ActivationType.RELU", "trt.ActivationType.TANH"))
+    beside = Bench(root=tmp_path, suite_dir=tmp_path)
+    options = {"route": "fx2trt", "program": "edited/program.py"}
+    edited = beside.case("tensorrt_rtx", inputs=IMAGES, symbols={"batch": 2}, options=options)
+    info = builder.read_info(beside.artifacts(edited)["build"])
+    assert info.network == "edited/program.py"
+
+
+def test_with_tensors_within_as_outputs(here: Bench) -> None:
+    of = case(here, precision="fp16")
+    folder, out = program(here, of), here.folder()
+    fill = marking.Marked(of, marking.Source(folder), ["conv", "reshape", "nothing"])
+    builder.build(of, RtxOptions(), here.context(of), out, library.RTX, fill=fill)
+    marks = {"mark.conv": "mark.0", "mark.reshape": "mark.1"}
+    assert builder.read_info(out).outputs == {"logits": "logits", "map": "map"} | marks
+    assert fill.kinds == {"conv": "float16", "reshape": "float16"}
+
+
+def test_with_tensors_within_an_onnx_file_as_outputs(here: Bench) -> None:
+    pytest.importorskip("onnx")
+    of = here.case("tensorrt", inputs=IMAGES, symbols={"batch": 2}, precision="fp16")
+    folder, out = here.folder(), here.folder()
+    onnx.export(of, here.context(of), folder, "legacy", 17)
+    names = [name for node in onnx_nodes.nodes_of(folder / onnx.MODEL) for name in node.outputs]
+    context = here.context(of, {"export": folder})
+    fill = marking.MarkedFile(of, context, [names[0], "nothing"])
+    builder.build(of, RtxOptions(), context, out, library.RTX, fill=fill)
+    outputs = builder.read_info(out).outputs
+    assert outputs == {"logits": "output_0", "map": "output_1", f"mark.{names[0]}": "mark.0"}
+    assert fill.kinds == {names[0]: "float16"}

@@ -1,0 +1,94 @@
+"""What a wrong tensor is said to come from, by its figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.checkup import causes
+from bench.checkup.bisection import Finding
+from bench.model.divergence import Check, Graph, Node, Side
+
+NODE = Node(name="layer", op="linear", inputs=("before",), weights=("layer.weight",), dtype="float16")
+
+
+def values(low: float = -1.0, high: float = 1.0, **counts: int) -> Side:
+    return Side(low=low, high=high, size=100, **counts)
+
+
+def check(reference: Side | None = None, network: Side | None = None, **fields: Any) -> Check:
+    usual = {"node": NODE, "ok": False, "dtype": "float16", "rel_l2": 0.1}
+    return Check(reference=reference or values(), network=network or values(), **(usual | fields))
+
+
+def kind(wrong: Check, before: Check | None = None, precision: Any = "fp16", vanishes: bool = False, **of: Any) -> str:
+    reads = before or check(ok=True, rel_l2=1e-4)
+    graph = Graph(nodes=(NODE,), outputs={}, **of)
+    return causes.cause(Finding(wrong, (reads,), vanishes), graph, precision).kind
+
+
+BROKEN = values(infinite=3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        (check(values(high=7e4), BROKEN, rel_l2=None), "overflow"),
+        (check(values(high=7e4), values(high=65504.0)), "overflow"),
+        (check(values(), BROKEN, rel_l2=None), "overflow"),  # within the layer
+        (check(values(zeros=1), values(zeros=40)), "underflow"),
+        (check(values(zeros=40), values(zeros=40)), "rounding"),
+        (check(values(infinite=3), values(infinite=3)), "rounding"),  # a mask
+        (check(values(), BROKEN, rel_l2=None, dtype="float32"), "layer"),
+        (check(rel_l2=0.9), "layer"),
+        (check(values(high=7e4), dtype="float32", rel_l2=0.9), "layer"),
+    ],
+)
+def test_of_float16_by_the_range_of_the_values(wrong: Check, expected: str) -> None:
+    assert kind(wrong) == expected
+
+
+def test_of_float32_by_the_size_of_the_error() -> None:
+    right = check(ok=True, rel_l2=1e-7, dtype="float32")
+    assert kind(check(dtype="float32", rel_l2=2e-3), right, "fp32") == "precision fallback"
+    assert kind(check(dtype="float32", rel_l2=2e-3), right, "tf32") == "layer"
+    assert kind(check(dtype="float32", rel_l2=0.2), right, "fp32") == "layer"
+    assert kind(check(dtype="float16"), right, "fp32") == "precision fallback"
+    worn = check(ok=True, rel_l2=9e-4, dtype="float32")
+    assert kind(check(dtype="float32", rel_l2=2e-3), worn, "fp32") == "rounding"
+
+
+def test_a_limit_as_narrow_as_the_type() -> None:
+    reads = check(ok=True, rel_l2=1e-6)
+    graph = Graph(nodes=(NODE,), outputs={})
+    narrow = causes.cause(Finding(check(rel_l2=4e-4), (reads,)), graph, "fp16")
+    wide = causes.cause(Finding(check(rel_l2=4e-2), (reads,)), graph, "fp16")
+    assert (narrow.kind, narrow.fix) == ("rounding", "a wider limit, or fp32")
+    assert (wide.kind, "float32" in wide.fix) == ("rounding", True)
+    alone = causes.cause(Finding(check(rel_l2=0.9), ()), graph, "fp16")
+    assert "no tensor that it reads is compared" in alone.what
+
+
+def test_a_difference_of_large_terms() -> None:
+    node = Node(name="difference", op="sub", inputs=("before",))
+    large = check(values(high=500.0), values(high=500.0), ok=True, rel_l2=1e-4)
+    assert kind(check(node=node), large) == "cancellation"
+    assert kind(check(), large) == "rounding"
+    assert kind(check(node=node), check(ok=True, rel_l2=1e-4)) == "rounding"
+
+
+def test_weights_and_fusion_come_before_what_the_values_say() -> None:
+    broken = check(values(), BROKEN, rel_l2=None)
+    assert kind(broken, infinite=("layer.weight",)) == "weight overflow"
+    assert kind(broken, infinite=("other.weight",)) == "overflow"
+    assert kind(broken, vanishes=True) == "fusion"
+
+
+def test_the_figures_of_a_tensor() -> None:
+    side = causes.side(np.array([[0.0, -3.0, np.inf], [np.nan, 2.0, 0.0]], np.float32))
+    assert side == Side(low=-3.0, high=2.0, nan=1, infinite=1, zeros=2, size=6)
+    assert side.largest == 3.0
+    nothing = causes.side(np.array([np.nan]))
+    assert (nothing.low, nothing.high, nothing.largest) == (None, None, 0.0)
