@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from bench.backends.tensorrt import TensorRT
-from bench.errors import UsageError
-from bench.lowering import artifact, marking, registry, values
+from bench.errors import Unavailable, Unsupported, UsageError
+from bench.lowering import artifact, marking, parts, registry, values
 from bench.model import seam
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
@@ -19,20 +19,26 @@ from bench.model.program import SupportedOp
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import factories
-from bench.runtimes.trt import builder, execution
+from bench.runtimes.torch import factories, session
+from bench.runtimes.trt import builder, execution, library
 from bench.runtimes.trt import options as trt_options
 from bench.units import parse_size
+
+_OWN = ("program", "fallback", "min_block_size")  # options that those of ``tensorrt`` do not have
+_MIN_BLOCK_SIZE = 5
 
 
 class Options(seam.Options, frozen=True, kw_only=True):
     """How an engine is built; ``null`` is TensorRT's own default.
 
     ``program`` is a network program beside the suite that takes the place of the one that is written for the case, e.g.
-    one that was edited. The others are those of ``tensorrt``.
+    one that was edited. With ``fallback: torch`` operators that have no converter stay in PyTorch, and engines of fewer
+    than ``min_block_size`` ops with them (default 5); without, they are refused. The others are those of ``tensorrt``.
     """
 
     program: str = ""
+    fallback: Literal["none", "torch"] = "none"
+    min_block_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
     workspace: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
     tactic_sources: list[str] | None = None
@@ -50,10 +56,19 @@ class Options(seam.Options, frozen=True, kw_only=True):
             raise ValueError("workspace: 0 bytes are no workspace")
         if self.program and not self.program.endswith(".py"):
             raise ValueError(f"program: {self.program!r} is no FILE.py")
+        if self.program and self.fallback != "none":
+            raise ValueError("program: of fallback: torch no program of yours can take the place")
+        if self.min_block_size is not None and self.fallback == "none":
+            raise ValueError("min_block_size: needs fallback: torch")
+
+    @property
+    def block_size(self) -> int | None:
+        """The fewest ops of an engine; None where the model is one engine."""
+        return None if self.fallback == "none" else self.min_block_size or _MIN_BLOCK_SIZE
 
     def engine(self) -> trt_options.Options:
         """The same as options of ``tensorrt``."""
-        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "program"}
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _OWN}
         return trt_options.Options(**fields)
 
 
@@ -70,7 +85,7 @@ class Fx2trt(TensorRT):
 
     def program(self, case: Case) -> Stage:
         """The network program of the case."""
-        return artifact.stage(case)
+        return artifact.stage(case, msgspec.convert(case.options, Options).block_size)
 
     def ops(self) -> Sequence[SupportedOp]:
         """The ops that have a converter."""
@@ -92,7 +107,7 @@ class Fx2trt(TensorRT):
         """The reference, the program (unless it is the user's), and the engine."""
         options = msgspec.convert(case.options, Options)
         in_bytes = msgspec.structs.replace(options, workspace=options.engine().workspace_bytes)
-        source = [] if options.program else [artifact.stage(case)]
+        source = [] if options.program else [artifact.stage(case, options.block_size)]
         files = artifact.files_of(options.program)
         build = Stage(
             name="build",
@@ -137,12 +152,20 @@ class Fx2trt(TensorRT):
             return ("torch",)
         if stage is not None and stage.kind in ("program", "values"):
             return ("torch", *factories.library_of(case))
+        if stage is None and case.options.get("fallback") == "torch":
+            return ("torch", *super().imports(case, stage))
         return super().imports(case, stage)
+
+    def layer_count(self, stage: Stage, folder: Path) -> int | None:
+        """The layers of the networks that the engines were built from, before the builder fuses them."""
+        if stage.kind == "engine" and not (folder / builder.PLAN).is_file():
+            return parts.layer_count(folder)
+        return super().layer_count(stage, folder)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The program, the engine, or the times of its layers."""
         if stage.kind == "program":
-            artifact.produce(case, context, out)
+            artifact.produce(case, context, out, stage.key.get("min_block_size"))
             return
         if stage.kind == "values":
             values.produce(case, context, out)
@@ -155,6 +178,11 @@ class Fx2trt(TensorRT):
         if stage.kind == "marked":
             source = _source(options.program, context)
             marking.by_engine(case, context, source, stage.key["marks"], out, options.engine())
+        elif stage.kind == "engine" and options.block_size is not None:
+            parts.build(case, options.engine(), context, out)
+        elif stage.kind == "layers" and options.block_size is not None:
+            what = "the layers of a model in parts are in several engines, which are not timed one by one"
+            raise Unsupported(what, fix="fallback: none, or trtbench profile")
         elif stage.kind == "engine":
             folder = context.artifacts.get(artifact.STAGE) or (context.suite_dir / options.program).parent
             builder.build(
@@ -172,10 +200,24 @@ class Fx2trt(TensorRT):
     @contextlib.contextmanager
     def prepare(  # type: ignore[override]
         self, case: Case, options: Options, context: Context
-    ) -> Iterator[execution.EnginePrepared]:
+    ) -> Iterator[execution.EnginePrepared | parts.PartsPrepared]:
         """Phases: import, deserialize."""
-        with super().prepare(case, options.engine(), context) as prepared:
-            yield prepared
+        if options.block_size is None:
+            with super().prepare(case, options.engine(), context) as prepared:
+                yield prepared
+            return
+        if no_torch := session.missing():
+            raise Unavailable(f"{no_torch.reason}, and fallback: torch runs in it", fix=no_torch.fix)
+        folder = context.artifacts["build"]
+        with session.torch_session(case, context), session.own_warnings_filtered():
+            with context.phase("import"):
+                api = library.open_api((), context.device)
+            with context.phase("deserialize"):
+                module = parts.load_module(context.artifacts[artifact.STAGE])
+                engines = parts.open_engines(api, module, folder)
+                report = parts.report(case, api, folder)
+            with contextlib.closing(parts.PartsPrepared(case, context, module, engines, report)) as in_parts:
+                yield in_parts
 
     def _as_engine(self, case: Case) -> Case:
         """The case with the options of its engine alone."""

@@ -33,10 +33,14 @@ _TRACED = "the backend tensorrt, whose exporter traces one path; or torch.where 
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """Stored beside a program: how many nodes it was written from, and the warnings of torch.export."""
+    """Stored beside a program: how many nodes it was written from, the warnings of torch.export, and of a program in
+    parts the names of its engines, and counts (see ``partition.Division.facts``).
+    """
 
     ops: int
     warnings: tuple[ExportWarning, ...] = ()
+    engines: tuple[str, ...] = ()
+    facts: dict[str, Any] = {}
 
 
 def unsupported(case: Case) -> str | None:
@@ -48,9 +52,14 @@ def unsupported(case: Case) -> str | None:
     return None
 
 
-def stage(case: Case) -> Stage:
-    """The program of a case, shared by its points of batch size only where that is dynamic."""
-    key = {"model": shapes.model_key(case), "precision": case.precision, "lowering": _digest()}
+def stage(case: Case, min_block_size: int | None = None) -> Stage:
+    """The program of a case, shared by its points of batch size only where that is dynamic.
+
+    With ``min_block_size`` a program in parts, in which what has no converter stays in PyTorch.
+    """
+    key: dict[str, Any] = {"model": shapes.model_key(case), "precision": case.precision, "lowering": _digest()}
+    if min_block_size is not None:
+        key["min_block_size"] = min_block_size
     return Stage(name=STAGE, kind="program", producer="fx2trt", key=key, libraries=shapes.libraries(case))
 
 
@@ -85,21 +94,27 @@ def files_of(program: str) -> tuple[str, ...]:
 
 
 def produce(
-    case: Case, context: Context, out: Path, also: Callable[[Any, codegen.Program, Sequence[str]], None] | None = None
+    case: Case,
+    context: Context,
+    out: Path,
+    min_block_size: int | None = None,
+    also: Callable[[Any, codegen.Program, Sequence[str]], None] | None = None,
 ) -> None:
     """Write ``program.py``, its weights and a manifest into ``out``. Phases: import, load, export, lower.
 
+    With ``min_block_size`` also a folder for each engine.
     ``also`` is called with the graph, its program, and the names of the model's outputs.
 
     Raises:
         Unavailable: torch is older than 2.6.
         Unsupported: torch.export cannot take the model, or it has operators or arguments without a converter.
     """
-    from bench.lowering import codegen, lower, normalise
+    from bench.lowering import codegen, lower, normalise, split
     from bench.runtimes.torch import errors, exports, models, session
     from bench.runtimes.torch.options import TorchOptions
     from bench.runtimes.torch.outputs import positional
 
+    in_parts = min_block_size is not None
     on_cpu = msgspec.structs.replace(context, device="cpu")
     with session.torch_session(case, on_cpu), session.own_warnings_filtered():
         import torch
@@ -120,18 +135,54 @@ def produce(
             exported = normalise.export(module, tuple(example.values()), shapes.dynamic_dims(case))
             exports.check_program(exported, case)
         with context.phase("lower"), torch.no_grad():
-            graph = lower.run_passes(normalise.normalise(exported, tuple(example), below="model."))
+            graph = lower.run_passes(
+                normalise.normalise(exported, tuple(example), below="model.", keep_unsupported=in_parts)
+            )
             if case.dynamic:
                 trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)
                 trial.check(lambda arrays: graph(*trial.inputs(arrays)), "the lowered graph")
-            program = codegen.generate(
-                graph, names, title=_title(case), precision=case.precision, profile=shapes.profile(case)
-            )
+            about: dict[str, Any] = {
+                "title": _title(case), "precision": case.precision, "profile": shapes.profile(case)
+            }  # fmt: skip
+            parts = split.generate(graph, names, **about, min_block_size=min_block_size or 1) if in_parts else None
+            program = parts or codegen.generate(graph, names, **about)
             program.write(out)
             if also is not None:
                 also(graph, program, names)
         ops = sum(1 for node in graph.graph.nodes if normalise.op_name(node))
-        (out / MANIFEST).write_bytes(msgspec.json.encode(Manifest(ops, tuple(warnings))))
+        engines, facts = (tuple(parts.engines), parts.facts) if parts else ((), {})
+        (out / MANIFEST).write_bytes(msgspec.json.encode(Manifest(ops, tuple(warnings), engines, facts)))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What was stored beside a program."""
+    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+
+
+def fill_block(api: library.Api, network: Any, folder: Path) -> networks.Network:
+    """Fill ``network`` by the program of an engine of a program in parts.
+
+    Raises:
+        Unsupported: TensorRT refuses a layer, with the line of the program that adds it.
+    """
+    path = folder / SOURCE
+    module = userfile.execute(path, f"_program_{folder.name}")
+    arrays = tensors.read(folder / WEIGHTS)
+    try:
+        alive = module.build(api.module, network, arrays)
+    except Exception as error:
+        what = f"{type(error).__name__} in the network program: {error}"
+        raise library.refusal(api, f"line {_place(error, path)} of {folder.name}: {what}") from error
+    inputs = {network.get_input(index).name for index in range(network.num_inputs)}
+    profile = {name: points for name, points in module.PROFILE.items() if name in inputs}
+    return networks.Network(
+        network=network,
+        inputs={name: name for name in module.INPUTS if name in inputs},
+        outputs=dict(module.OUTPUTS),
+        keep=(alive, arrays),
+        fields={"network": f"{folder.name}/{SOURCE}"},
+        profile=profile,
+    )
 
 
 def fill(
@@ -167,7 +218,7 @@ def fill(
     manifest = path.with_name(MANIFEST)
     fields: dict[str, Any] = {"network": source or SOURCE}
     if manifest.is_file():
-        fields["export_warnings"] = msgspec.json.decode(manifest.read_bytes(), type=Manifest).warnings
+        fields["export_warnings"] = read_manifest(folder).warnings
     return networks.Network(
         network=network,
         inputs={name: name for name in case.inputs if name in inputs},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,15 +51,37 @@ def generate(
     """
     weights = {name: as_array(name, value) for name, value in edit.tensors(module).items()}
     writer = Writer(weights)
+    values, refused = _walk(module, writer, weights)
+    if refused:
+        raise Unsupported(
+            "; ".join(dict.fromkeys(refused.values())), fix="docs/fx2trt.md shows how to write a converter"
+        )
+    return _program(module, writer, values, outputs, title, precision, profile or {})
+
+
+def refusals(module: torch.fx.GraphModule, skip: Collection[torch.fx.Node] = ()) -> dict[torch.fx.Node, str]:
+    """The nodes whose arguments a converter does not take, with the reason; those in ``skip`` are not tried."""
+    weights = {}
+    for node in module.graph.nodes:
+        if node.op == "get_attr" and not all(user in skip for user in node.users):
+            weights[str(node.target)] = as_array(str(node.target), module.get_buffer(str(node.target)))
+    return _walk(module, Writer(weights), weights, skip)[1]
+
+
+def _walk(
+    module: torch.fx.GraphModule, writer: Writer, weights: Mapping[str, Array], skip: Collection[torch.fx.Node] = ()
+) -> tuple[dict[torch.fx.Node, Any], dict[torch.fx.Node, str]]:
+    """Write the lines of all nodes; their tensors, and why nodes were refused."""
     values: dict[torch.fx.Node, Any] = {}
     counts = Counter(node.meta.get("path", "") for node in module.graph.nodes if normalise.op_name(node))
-    refusals: list[str] = []
+    refused: dict[torch.fx.Node, str] = {}
     section = None
     for node in module.graph.nodes:
-        if node.op == "placeholder":
+        if node in skip:
+            values[node] = _stand_in(node)
+        elif node.op == "placeholder":
             values[node] = _input(writer, node)
-        elif node.op == "get_attr":
-            name = str(node.target)
+        elif node.op == "get_attr" and (name := str(node.target)) in weights:
             values[node] = Tensor("", tuple(weights[name].shape), inner_dtype(weights[name].dtype.name), name)
         elif normalise.op_name(node):
             path = node.meta.get("path", "")
@@ -70,13 +92,11 @@ def generate(
             try:
                 values[node] = _convert(writer, node, values, path if counts[path] == 1 else "")
             except Unsupported as error:
-                refusals.append(error.what)
+                refused[node] = error.what
                 values[node] = _stand_in(node)
         elif node.op == "call_function":
             values[node] = _other(node, values)
-    if refusals:
-        raise Unsupported("; ".join(dict.fromkeys(refusals)), fix="docs/fx2trt.md shows how to write a converter")
-    return _program(module, writer, values, outputs, title, precision, profile or {})
+    return values, refused
 
 
 def as_array(name: str, value: torch.Tensor) -> Array:
@@ -140,11 +160,10 @@ def _other(node: torch.fx.Node, values: Mapping[Any, Any]) -> Any:
 
 def _stand_in(node: torch.fx.Node) -> Any:
     """What stands for the result of a node that was refused, so that the others are tried too."""
-    spec = normalise.spec_of(node.meta["val"])
-    if isinstance(spec, list):
-        return [Tensor("refused", each.shape, each.dtype) for each in spec]
-    assert spec is not None
-    return Tensor("refused", spec.shape, spec.dtype)
+    value = node.meta["val"]
+    specs = [normalise.spec_of(each) for each in (value if isinstance(value, tuple | list) else [value])]
+    stand_ins = [Tensor("refused", each.shape, each.dtype) if isinstance(each, Spec) else None for each in specs]
+    return stand_ins if isinstance(value, tuple | list) else stand_ins[0]
 
 
 # ---------------------------------------------------------------------------------------------------------- the source
@@ -173,8 +192,8 @@ def _program(
     body = "\n".join("\n".join(f"    {part}" for part in wrapped(line)) if line else "" for line in lines)
     functions = "".join(f"\n\n{source}" for source in function_sources(writer.functions))
     source = _TEMPLATE.format(
-        title=title.replace('"""', "'''"), precision=precision, inputs=_table(declared), outputs=_table(names),
-        profile=_table({name: tuple(tuple(point) for point in points) for name, points in profile.items()}),
+        title=title.replace('"""', "'''"), precision=precision, inputs=table(declared), outputs=table(names),
+        profile=table({name: tuple(tuple(point) for point in points) for name, points in profile.items()}),
         prelude=_prelude(), functions=functions, body=body, main=_main(),
     )  # fmt: skip
     layers = {
@@ -185,7 +204,12 @@ def _program(
     return Program(source, writer.weights, layers)
 
 
-def _table(values: Mapping[str, Any]) -> str:
+def quoted(text: str) -> str:
+    """A string as source."""
+    return Writer({}).source(text)
+
+
+def table(values: Mapping[str, Any]) -> str:
     """A dict with a line for each entry."""
     source = Writer({}).source
     lines = [f"    {source(key)}: {source(value)},\n" for key, value in values.items()]
@@ -226,18 +250,19 @@ def _arguments(text: str) -> list[str]:
     return [*pieces, piece.strip()] if piece.strip() else pieces
 
 
-def _between(text: str) -> str:
+def between(text: str) -> str:
+    """What stands between the marks of a file whose source is copied into programs."""
     match = re.search(r"# program: begin\n(.*?)# program: end", text, re.DOTALL)
     assert match is not None
     return match[1].strip()
 
 
 def _prelude() -> str:
-    return _between(Path(prelude.__file__).read_text())
+    return between(Path(prelude.__file__).read_text())
 
 
 def _main() -> str:
-    return _between(Path(prelude.__file__).with_name("standalone.py").read_text())
+    return between(Path(prelude.__file__).with_name("standalone.py").read_text())
 
 
 _TEMPLATE = '''"""{title}

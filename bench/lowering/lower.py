@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.lowering import codegen, normalise
+from bench.lowering import codegen, normalise, split
 from bench.lowering.passes import batch_norm, constants, matmul, views
 
 if TYPE_CHECKING:
@@ -50,3 +50,23 @@ def lower(
     program = normalise.export(module, tuple(example.values()), dims)
     graph = run_passes(normalise.normalise(program, tuple(example), below=below))
     return codegen.generate(graph, outputs, title=title, precision=precision, profile=profile)
+
+
+def lower_in_parts(
+    module: torch.nn.Module,
+    example: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    *,
+    title: str,
+    precision: str = "fp32",
+    dims: Sequence[dict[int, Any] | None] | None = None,
+    profile: codegen.Profile | None = None,
+    below: str = "",
+    min_block_size: int = 5,
+) -> split.Parts:
+    """The same as a program in parts: what has no converter stays in PyTorch (see ``partition.divide``)."""
+    program = normalise.export(module, tuple(example.values()), dims)
+    graph = run_passes(normalise.normalise(program, tuple(example), below=below, keep_unsupported=True))
+    return split.generate(
+        graph, outputs, title=title, precision=precision, profile=profile, min_block_size=min_block_size
+    )

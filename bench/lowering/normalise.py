@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # Arguments that say where a result lies, which a network has no choice of.
 PLACEMENT = ("device", "layout", "pin_memory", "memory_format", "non_blocking")
 # What checks sizes or types and computes nothing.
-_CHECKS = ("aten._assert", "aten.sym_constrain", "aten._functional_assert", "aten._assert_tensor_metadata")
+_CHECKS = ("aten._assert", "aten.sym_constrain", "aten._functional_assert", "aten._assert_tensor_metadata",
+           "aten._linalg_check_errors")  # fmt: skip
 _SHOWN = 3  # modules of one unsupported operator
 
 
@@ -44,25 +45,32 @@ def _decompositions() -> dict[Any, Any]:
     return {op: function for op, function in torch.export.default_decompositions().items() if str(op) not in known}
 
 
-def normalise(program: Any, inputs: Sequence[str], *, below: str = "") -> torch.fx.GraphModule:
+def normalise(
+    program: Any, inputs: Sequence[str], *, below: str = "", keep_unsupported: bool = False
+) -> torch.fx.GraphModule:
     """The graph of an ExportedProgram in ops of the registry; its inputs are placeholders called ``input_0``, ...
 
     ``inputs`` are the suite's names of the inputs, kept with the node (``meta["input"]``). ``below`` is the path of the
     model in the module that was exported, which is left away in the names of weights and modules. Weights are
-    attributes (``get_attr``) with the names of the model's state.
+    attributes (``get_attr``) with the names of the model's state. With ``keep_unsupported`` operators without a
+    converter stay in the graph as they are (see ``is_kept``), for PyTorch to run.
 
     Raises:
         Unsupported: the model has operators without a converter; the message has all, with counts and modules.
     """
     import torch
 
-    check_supported(program, below)
+    if not keep_unsupported:
+        check_supported(program, below)
     graph = torch.fx.Graph()
     state: dict[str, torch.Tensor] = {}
     nodes: dict[torch.fx.Node, torch.fx.Node] = {}
     sources = _sources(program)
+    tokens = _tokens(program)
     users = 0
     for node in program.graph.nodes:
+        if node.name in tokens or (node.target is operator.getitem and _is_check(node.args[0])):
+            continue
         if node.op == "placeholder" and sources.get(node.name) is None:
             new = graph.placeholder(f"input_{users}")
             new.meta["input"] = inputs[users]
@@ -73,7 +81,7 @@ def normalise(program: Any, inputs: Sequence[str], *, below: str = "") -> torch.
             state[name] = value.detach()
             new = graph.create_node("get_attr", name)
         elif node.op == "output":
-            graph.output(_mapped(node.args[0], nodes))
+            graph.output(_mapped(node.args[0][len(tokens) :], nodes))
             continue
         elif _is_check(node):
             continue
@@ -83,6 +91,8 @@ def normalise(program: Any, inputs: Sequence[str], *, below: str = "") -> torch.
                 raise Unsupported(f"{module_of(node, below)[0] or 'the model'}: {what}, which has no converter")
             nodes[node] = nodes[node.args[0]]
             continue
+        elif keep_unsupported and not _has_converter(node):
+            new = graph.call_function(node.target, _mapped(node.args, nodes), _mapped(node.kwargs, nodes))
         else:
             new = _op(graph, node, nodes)
         new.meta |= {key: node.meta[key] for key in ("val", "stack_trace") if key in node.meta}
@@ -130,11 +140,8 @@ def function_of(op: registry.Op) -> Callable[..., Any]:
 def _function(name: str, aten: str) -> Callable[..., Any]:
     import torch
 
-    overload = torch.ops
-    for part in aten.split("."):
-        overload = getattr(overload, part)
-
-    kinds = {argument.name: str(argument.type) for argument in overload._schema.arguments}
+    overload = _overload(aten)
+    kinds = argument_kinds(aten)
 
     def run(**kwargs: Any) -> Any:
         for argument in ("input", "other"):
@@ -154,9 +161,30 @@ def _function(name: str, aten: str) -> Callable[..., Any]:
     return run
 
 
+def argument_kinds(aten: str) -> dict[str, str]:
+    """The arguments of an operator of ATen, ``aten.relu.default``, with their types in its schema."""
+    return {argument.name: str(argument.type) for argument in _overload(aten)._schema.arguments}
+
+
+def _overload(aten: str) -> Any:
+    import torch
+
+    overload: Any = torch.ops
+    for part in aten.split("."):
+        overload = getattr(overload, part)
+    return overload
+
+
 def op_name(node: torch.fx.Node) -> str:
     """The name of the op that a node of a normalised graph calls; empty for another node."""
     return str(getattr(node.target, "lowering_op", "")) if node.op == "call_function" else ""
+
+
+def is_kept(node: torch.fx.Node) -> bool:
+    """Whether a node of a normalised graph is an operator without a converter."""
+    return (
+        node.op == "call_function" and not op_name(node) and not _is_size(node) and node.target is not operator.getitem
+    )
 
 
 def call(graph: torch.fx.Graph, name: str, like: torch.fx.Node, **kwargs: Any) -> torch.fx.Node:
@@ -256,6 +284,17 @@ def _is_first_of_several(node: torch.fx.Node, new: torch.fx.Node) -> bool:
     return not getattr(new.target, "several", False)
 
 
+def _has_converter(node: torch.fx.Node) -> bool:
+    """Whether all that the graph uses of a node's results can be lowered."""
+    if _is_size(node) or node.target is operator.getitem:
+        return True
+    known = registry.aten_names().get(str(node.target))
+    if known is None:
+        return False
+    is_first_alone = isinstance(node.meta["val"], tuple | list) and not function_of(registry.ops()[known[0]]).several  # type: ignore[attr-defined]
+    return not is_first_alone or not any(user.args[1] and user.users for user in node.users)
+
+
 def _is_size(node: torch.fx.Node) -> bool:
     """Whether a node computes sizes and no tensor."""
     import torch
@@ -265,7 +304,14 @@ def _is_size(node: torch.fx.Node) -> bool:
 
 
 def _is_check(node: torch.fx.Node) -> bool:
-    return node.op == "call_function" and str(node.target).startswith(_CHECKS)
+    """Whether a node checks something and computes nothing; torch.export puts those with effects into a call."""
+    target = node.args[1] if str(node.target) == "with_effects" else node.target
+    return node.op == "call_function" and str(target).startswith(_CHECKS)
+
+
+def _tokens(program: Any) -> set[str]:
+    """The placeholders of torch.export that keep calls with effects in order, as many as the first of the outputs."""
+    return {each.arg.name for each in program.graph_signature.input_specs if each.kind.name == "TOKEN"}
 
 
 def number_of(value: Any) -> Any:

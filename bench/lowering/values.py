@@ -40,7 +40,7 @@ def produce(case: Case, context: Context, out: Path) -> None:
         (out / GRAPH).write_bytes(msgspec.json.encode(tree))
         tensors.write(out / VALUES, compute(graph, program.layers, context.inputs))
 
-    artifact.produce(case, context, out, also)
+    artifact.produce(case, context, out, also=also)
 
 
 def graph_of(graph: torch.fx.GraphModule, layers: Mapping[str, str], outputs: Sequence[str]) -> Graph:

@@ -23,7 +23,7 @@ from bench.runner.request import Request
 from bench.suite import plan
 
 PROGRAM = "program.py"
-_WRITTEN = (PROGRAM, "weights.safetensors", "manifest.json")
+_WRITTEN = (PROGRAM, "weights.safetensors", "manifest.json", "engine_*")  # a folder for each engine of several
 _ELSEWHERE = "another --out DIR"
 _MODULES = "eager"  # the backend whose packages are all that a program is written with
 
@@ -67,12 +67,20 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
             continue
         stage, folder = by_case[original.id], folders[original.id]
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in _WRITTEN:
-                shutil.copyfile(Path(ready.folders[stage.name]) / name, folder / name)
+            _copy(Path(ready.folders[stage.name]), folder)
         except OSError as error:
             raise UsageError(f"{folder} cannot be written: {error.strerror}", where="--out", fix=_ELSEWHERE) from error
         yield Written(case=original, folder=str(folder))
+
+
+def _copy(made: Path, folder: Path) -> None:
+    """Copy what belongs to a program, its engines' folders too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (path for pattern in _WRITTEN for path in made.glob(pattern)):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(path, folder / path.name)
 
 
 def _check_folder(out: Path) -> None:

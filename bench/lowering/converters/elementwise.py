@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from bench.lowering.registry import converter, variant
+from bench.lowering.sizes import Size
 from bench.lowering.writer import Tensor, Writer
 
 Operand = Tensor | float
 
 
-def binary(w: Writer, operation: str, input: Operand, other: Operand, *, dtype: str = "", suffix: str = "") -> Tensor:
+def binary(
+    w: Writer, operation: str, input: Operand | Size, other: Operand | Size, *, dtype: str = "", suffix: str = ""
+) -> Tensor:
     """One elementwise layer on operands of one type, by default the result's, and the result's rank."""
+    input, other = (w.reshape(w.size(each), ()) if isinstance(each, Size) else each for each in (input, other))
     rank = max(value.rank for value in (input, other, w.result) if not isinstance(value, int | float))
     first, second = w.operands(input, other, dtype=dtype or w.result.dtype, rank=rank)
     layer = w.net.add_elementwise(first, second, getattr(w.trt.ElementWiseOperation, operation))

@@ -182,25 +182,32 @@ def _add_profile(
     api: library.Api, builder: Any, config: Any, definition: networks.Network, case: Case
 ) -> dict[str, Any]:
     """One profile from the case's ranges, if it has any; min, opt and max of each dynamic input."""
-    axes = {name: of for name, of in shapes.dynamic_axes(case).items() if of and name in definition.inputs}
-    if not axes:
+    ranges = _ranges(definition, case) if definition.profile is None else definition.profile
+    if not ranges:
         return {}
+    profile = builder.create_optimization_profile()
+    for name, points in ranges.items():
+        profile.set_shape(definition.inputs.get(name, name), *points)
+    if config.add_optimization_profile(profile) < 0:
+        raise library.refusal(api, f"TensorRT does not take the ranges {ranges}")
+    versions.share_profiles(api, config)
+    return ranges
+
+
+def _ranges(definition: networks.Network, case: Case) -> dict[str, Any]:
+    """Min, opt and max of each dynamic input, from the case's ranges."""
+    axes = {name: of for name, of in shapes.dynamic_axes(case).items() if of and name in definition.inputs}
     ranges = {}
     points = [case.symbols | {n: getattr(span, at) for n, span in case.dynamic.items()} for at in ("min", "opt", "max")]
     tensors = {
         definition.network.get_input(i).name: definition.network.get_input(i)
         for i in range(definition.network.num_inputs)
     }
-    profile = builder.create_optimization_profile()
     for name, of in axes.items():
         shape = versions.dims(tensors[definition.inputs[name]].shape)
         if fixed := [symbol for axis, symbol in of.items() if shape[axis] != -1]:
             raise Unsupported(f"the exporter fixed {fixed[0]!r} of the input {name!r}: {shape}", fix="another exporter")
         ranges[name] = tuple(tuple(int(n) for n in resolve_shapes(case.inputs, sizes)[name].shape) for sizes in points)
-        profile.set_shape(definition.inputs[name], *ranges[name])
-    if config.add_optimization_profile(profile) < 0:
-        raise library.refusal(api, f"TensorRT does not take the ranges {ranges}")
-    versions.share_profiles(api, config)
     return ranges
 
 

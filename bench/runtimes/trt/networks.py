@@ -25,6 +25,7 @@ class Network(msgspec.Struct, frozen=True, eq=False):
     """A filled network; ``keep`` is what must live until the build has ended: the parser, or the weights.
 
     ``inputs`` and ``outputs`` map names of the suite to names of tensors; ``fields`` are fields of ``BuildInfo``.
+    ``profile`` has the least, the usual and the largest shape of inputs, where the case's ranges are not those.
     """
 
     network: Any
@@ -32,6 +33,7 @@ class Network(msgspec.Struct, frozen=True, eq=False):
     outputs: dict[str, str]
     keep: Any
     fields: dict[str, Any]
+    profile: dict[str, Any] | None = None
 
 
 def parse(api: library.Api, network: Any, context: Context) -> Network:
