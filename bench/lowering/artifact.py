@@ -112,7 +112,7 @@ def produce(
     from bench.lowering import codegen, lower, normalise, split
     from bench.runtimes.torch import errors, exports, models, session
     from bench.runtimes.torch.options import TorchOptions
-    from bench.runtimes.torch.outputs import positional
+    from bench.runtimes.torch.outputs import positional_unrun
 
     in_parts = min_block_size is not None
     on_cpu = msgspec.structs.replace(context, device="cpu")
@@ -124,7 +124,7 @@ def produce(
             raise Unavailable(what, fix="pip install 'torch>=2.6' in the default toolchain")
         with context.phase("load"):
             model, example = models.load_with_example(case, TorchOptions(), on_cpu)
-            module, names = positional(model, example)
+            module, traced = positional_unrun(model, tuple(example))
         with (
             context.phase("export"),
             torch.no_grad(),
@@ -134,6 +134,7 @@ def produce(
         ):
             exported = normalise.export(module, tuple(example.values()), shapes.dynamic_dims(case))
             exports.check_program(exported, case)
+        names = tuple(traced)
         with context.phase("lower"), torch.no_grad():
             graph = lower.run_passes(
                 normalise.normalise(exported, tuple(example), below="model.", keep_unsupported=in_parts)

@@ -32,7 +32,9 @@ def export(
     """
     import torch
 
-    program = torch.export.export(module, tuple(example), dynamic_shapes=None if dims is None else (tuple(dims),))
+    program = torch.export.export(
+        module, tuple(example), dynamic_shapes=None if dims is None else (tuple(dims),), strict=False
+    )
     return program.run_decompositions(dict(_decompositions()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Unsupported
@@ -64,9 +64,25 @@ def positional(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tu
     """
     import torch
 
-    names = tuple(inputs)
     with torch.no_grad():
         outputs = tuple(flatten_outputs(model(**inputs)))
+    return _flat(model, tuple(inputs), lambda names: None), outputs
+
+
+def positional_unrun(model: torch.nn.Module, inputs: Sequence[str]) -> tuple[torch.nn.Module, list[str]]:
+    """The same without a call, which on a CPU can take longer than an export: the list of names is empty until the
+    module is called or traced.
+    """
+    outputs: list[str] = []
+
+    def write_down(names: Sequence[str]) -> None:
+        outputs[:] = names
+
+    return _flat(model, tuple(inputs), write_down), outputs
+
+
+def _flat(model: torch.nn.Module, names: Sequence[str], on_call: Callable[[Sequence[str]], None]) -> torch.nn.Module:
+    import torch
 
     class Positional(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -74,6 +90,8 @@ def positional(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tu
             self.model = model
 
         def forward(self, *values: Any) -> Any:
-            return tuple(flatten_outputs(self.model(**dict(zip(names, values, strict=True)))).values())
+            outputs = flatten_outputs(self.model(**dict(zip(names, values, strict=True))))
+            on_call(tuple(outputs))
+            return tuple(outputs.values())
 
-    return inference.eval_wrapper(Positional()), outputs
+    return inference.eval_wrapper(Positional())
