@@ -26,6 +26,7 @@ class Prelude:
         self.trt = trt
         self.net = net
         self.arrays: list[Any] = []  # weights made here, which must live until the engine is built
+        self.strongly_typed = trt.__name__ != "tensorrt" or int(trt.__version__.split(".")[0]) >= 10
 
     def dtype(self, name: str) -> Any:
         """``float16`` -> ``DataType.HALF``."""
@@ -50,6 +51,8 @@ class Prelude:
         result = self.out(layer, f"output {name}")
         result.name = name
         self.net.mark_output(result)
+        if not self.strongly_typed:
+            result.dtype = kind  # which is float32 otherwise, whatever the layer gives
         result.allowed_formats = 1 << int(self.trt.TensorFormat.LINEAR)
 
     def out(self, layer: Any, name: str, index: int = 0) -> Any:

@@ -17,8 +17,8 @@ def emit_normalization(
     and bias have the rank of x, or are None. With groups they are one value a channel where TensorRT takes that (since
     10.15), else one a group, and those of the channels are applied after.
     """
-    kind = dtype if int(p.trt.__version__.split(".")[0]) < 10 and p.trt.__name__ == "tensorrt" else "float32"
-    x = p.cast(x, kind, f"{name} as {kind}")
+    kind = "float32" if p.strongly_typed else dtype
+    x = p.cast(x, kind, f"{name} input as {kind}")  # before 10 tensors within may say FLOAT where they are HALF
     scale = None if scale is None else p.cast(scale, kind, f"{name} scale")
     bias = None if bias is None else p.cast(bias, kind, f"{name} bias")
     by_group = groups > 1 and not hasattr(p.net, "add_normalization_v2")

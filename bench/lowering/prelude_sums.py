@@ -16,7 +16,7 @@ def emit_cumulative_sum(p: Any, x: Any, axis: int, size: Any, dtype: str, name: 
         return p.out(p.net.add_cumulative(x, place, p.trt.CumulativeOperation.SUM, False, False), name)
     rank = len(x.shape)
     order = [each for each in range(rank) if each != axis] + [axis]
-    layer = p.net.add_shuffle(p.cast(x, "float32", f"{name} as float32"))
+    layer = p.net.add_shuffle(p.cast(x, "float32", f"{name} input as float32"))
     layer.first_transpose = order
     if rank == 1:
         layer.reshape_dims = (1, -1)

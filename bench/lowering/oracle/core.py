@@ -79,6 +79,13 @@ class Tensor:
         """A member of DataType."""
         return self._network.trt.DataType[self.kind]
 
+    @dtype.setter
+    def dtype(self, kind: Any) -> None:
+        if self._network.version >= (11, 0):
+            raise AttributeError("ITensor.dtype cannot be set")
+        if not self.is_network_output or kind.name != self.kind:
+            raise Refusal(f"tensor {self.name!r}: a type of its own, {kind.name}, by another way than a cast")
+
     @property
     def kind(self) -> str:
         """The name of the type, ``HALF``."""
@@ -252,6 +259,10 @@ class Layer(abc.ABC):
         return f"{self._line}: layer {self._name!r} ({self._call})"
 
     def _rename(self, name: str) -> None:
+        names = self._network.layer_names
+        self.require(names.get(name, self) is self, f"another layer is called {name!r}, and names must be distinct")
+        names.pop(self._name, None)
+        names[name] = self
         self._name = name
 
     def _check_setting(self, name: str, value: Any) -> None:

@@ -64,6 +64,7 @@ class Network:
         self.version = number(trt.__version__)
         self.name = ""
         self.layers: list[Layer] = []
+        self.layer_names: dict[str, Layer] = {}
         self.input_tensors: list[Tensor] = []
         self.output_tensors: list[Tensor] = []
         self._values = dict(inputs)

@@ -24,7 +24,10 @@ def program_of(
     names = [node.name for node in traced.graph.nodes if node.op == "placeholder"]
     parameters = {name: f"weight.{index}" for index, name in enumerate(names[len(inputs) :])}
     signature = SimpleNamespace(
-        inputs_to_parameters=parameters, inputs_to_buffers={}, inputs_to_lifted_tensor_constants={}
+        inputs_to_parameters=parameters,
+        inputs_to_buffers={},
+        inputs_to_lifted_tensor_constants={},
+        input_specs=(),
     )
     output = next(node for node in traced.graph.nodes if node.op == "output")
     results = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)

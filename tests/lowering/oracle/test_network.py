@@ -136,6 +136,31 @@ def test_outputs_have_names_of_their_own() -> None:
     assert (net.num_inputs, net.num_outputs, net.num_layers) == (1, 1, 2)
 
 
+def test_layers_have_names_of_their_own() -> None:
+    _, net, (a,) = kit.network(torch.zeros(2))
+    first, second = net.add_identity(a), net.add_identity(a)
+    first.name = "ln_1 as float16"
+    with pytest.raises(oracle.Refusal, match="another layer is called 'ln_1 as float16', and names must be distinct"):
+        second.name = "ln_1 as float16"
+    first.name = "ln_1 input as float16"
+    second.name = "ln_1 as float16"
+
+
+def test_an_output_has_the_type_that_its_layer_gives() -> None:
+    """Before TensorRT 10 it is FLOAT unless it is set, so that programs set it; since 11 it cannot be set."""
+    trt, net, (a,) = kit.network(torch.zeros(2).half(), version="8.6.1")
+    y = net.add_identity(a).get_output(0)
+    with pytest.raises(oracle.Refusal, match="by another way than a cast"):
+        y.dtype = trt.DataType.HALF
+    net.mark_output(y)
+    y.dtype = trt.DataType.HALF
+    with pytest.raises(oracle.Refusal, match="FLOAT, by another way than a cast"):
+        y.dtype = trt.DataType.FLOAT
+    trt, net, (a,) = kit.network(torch.zeros(2).half(), version="11.0.0")
+    with pytest.raises(AttributeError):
+        net.add_identity(a).get_output(0).dtype = trt.DataType.HALF
+
+
 def test_sizes_are_int32_before_tensorrt_10_and_int64_since() -> None:
     for version, kind in (("8.6.1", "INT32"), ("10.16.1", "INT64")):
         _, net, (a,) = kit.network(torch.zeros(2, 3), version=version)
