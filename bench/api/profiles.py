@@ -30,11 +30,13 @@ _LEAST_ID = 4
 class Profiles(ProfileRun, frozen=True, kw_only=True):
     """Profiles as stored: ``cases`` has one for each case, or its failure; ``path`` is their file.
 
-    ``interrupted`` says that Ctrl-C, SIGTERM or SIGHUP ended it before all cases had their turn.
+    ``interrupted`` says that Ctrl-C, SIGTERM or SIGHUP ended it before all cases had their turn. ``lost`` says why a
+    tool's own report is not in the folder for them, a sentence for each.
     """
 
     path: str = ""
     interrupted: bool = False
+    lost: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Short, because a notebook prints it."""
@@ -66,7 +68,7 @@ def profile(
 
     Raises:
         UsageError: the tool is not here or cannot look at any of the cases, before anything is made.
-        StoreError: the file, or a report, cannot be written.
+        StoreError: the file cannot be written. A profile that there is no room for is the failure of its case.
     """
     from bench.profiling import collect, tools
 
@@ -77,7 +79,7 @@ def profile(
         tool=tool, iterations=iterations, modules=modules, kernel=kernel, raw=os.fspath(raw), path=os.fspath(out)
     )
     end = collect.collect(request, options, on_event or ignore)
-    return _as_profiles(end.profiles, end.path, interrupted=end.interrupted)
+    return _as_profiles(end.profiles, end.path, interrupted=end.interrupted, lost=end.lost)
 
 
 def read_profiles(name: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Profiles:
@@ -198,6 +200,6 @@ def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select:
     return msgspec.structs.replace(several, make=make)
 
 
-def _as_profiles(run: ProfileRun, path: str, *, interrupted: bool = False) -> Profiles:
+def _as_profiles(run: ProfileRun, path: str, *, interrupted: bool = False, lost: tuple[str, ...] = ()) -> Profiles:
     fields = {name: getattr(run, name) for name in run.__struct_fields__}
-    return Profiles(**fields, path=path, interrupted=interrupted)
+    return Profiles(**fields, path=path, interrupted=interrupted, lost=lost)

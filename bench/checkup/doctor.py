@@ -22,7 +22,7 @@ from bench.machine import environment
 from bench.model.distributions import PACKAGES, install
 from bench.model.run import Environment
 from bench.model.seam import Check, Missing
-from bench.model.suite import Toolchain
+from bench.model.suite import Case, Toolchain
 from bench.runner import toolchains
 from bench.runtimes import ort_plugin
 from bench.system import scratch
@@ -132,7 +132,7 @@ def _libraries() -> list[Check]:
 
 def _backends(machine: Environment) -> list[Check]:
     backends = base.registry()
-    checks = [_backend("backends", name, base.missing(name, machine.address)) for name in backends]
+    checks = [_backend("backends", name, base.missing(name, machine.address), machine) for name in backends]
     checks = [
         msgspec.structs.replace(check, state="broken") if isinstance(backends[check.name], base.Broken) else check
         for check in checks
@@ -143,10 +143,19 @@ def _backends(machine: Environment) -> list[Check]:
     return checks
 
 
-def _backend(group: str, name: str, missing: Missing | None) -> Check:
-    if missing is None:
+def _backend(group: str, name: str, missing: Missing | None, machine: Environment) -> Check:
+    """What is installed for a backend, and without a GPU what it can do here."""
+    if missing is not None:
+        return Check(group=group, name=name, state="missing", detail=missing.reason, fix=missing.fix)
+    backend, case = base.load(name), Case(model="net", factory="zoo.py:net", inputs={}, backend=name)
+    reason = backend.unsupported(case, "cpu") if machine.kind == "cpu" else None
+    if reason is None:
         return Check(group=group, name=name, state="ready")
-    return Check(group=group, name=name, state="missing", detail=missing.reason, fix=missing.fix)
+    if any(stage.name == "build" and not stage.per_device for stage in backend.stages(case)):
+        lacking = base.missing(name, "cuda")
+        more = f", and {lacking.reason}" if lacking else ""
+        return Check(group=group, name=name, state="ready", detail=f"to build, not to run here: {reason}{more}")
+    return Check(group=group, name=name, state="missing", detail=reason, fix="a machine with a GPU")
 
 
 def examine_toolchains(by_name: Mapping[str, Toolchain], folder: Path) -> list[Check]:
@@ -168,11 +177,12 @@ def _toolchain(name: str, toolchain: Toolchain, folder: Path, machine: Environme
         return [Check(group=group, name="python", state="broken", detail=error.what, fix=error.fix)]
     versions = interpreter.environment.libraries
     libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
+    lacking = {backend: toolchains.missing(interpreter, backend) for backend in interpreter.backends}
     python = f"{interpreter.environment.python} ({interpreter.command[0]})"
     return [
         Check(group=group, name="python", state="ready", detail=python),
         Check(group=group, name="libraries", state="ready", detail=libraries),
-        *(_backend(group, backend, toolchains.missing(interpreter, backend)) for backend in interpreter.backends),
+        *(_backend(group, backend, missing, machine) for backend, missing in lacking.items()),
     ]
 
 

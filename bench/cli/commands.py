@@ -8,10 +8,10 @@ import gc
 import io
 import sys
 import traceback
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench.cli import build, comparing, diverge, duel, output, profile, program, report, typed, waterfall
+from bench.cli import build, comparing, diverge, duel, output, profile, program, report, show, typed, waterfall
 from bench.cli.arguments import parse
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _run(arguments: argparse.Namespace) -> int:
             run, interrupted = error.run, True
     if arguments.progress != "json":
         with output.reader_may_leave(sys.stdout, errors):
-            _print_tables(run, arguments)
+            show.print_tables(run, arguments)
             _print_times(run)
     with output.reader_may_leave(sys.stderr, []):
         if errors:
@@ -167,127 +167,6 @@ def _list(arguments: argparse.Namespace) -> int:
     replicates = request.policy.replicates
     output.say(view.json(request.plan, replicates=replicates, estimate=api.estimate(request)), end="")
     return 0
-
-
-def _show(arguments: argparse.Namespace) -> int:
-    from bench import api
-    from bench.report import escape
-
-    form = getattr(arguments, "as") or arguments.format
-    _refuse_ignored(arguments, form)
-    packed = form not in ("trtexec", "trtexec11")  # which are of single calls
-    runs = [api.read(typed.run_file(arguments, name, "show"), packed=packed) for name in arguments.runs or [None]]
-    for run in runs:
-        if run.damage:
-            output.complain(f"trtbench: {escape.line(run.damage)}")
-    is_one = len(runs) == 1
-    only = api.selected(runs, arguments.select or "")
-    if only is not None:  # a run that has none of them has nothing to show
-        runs = [run for run in runs if any(case.id in only for case in run.header.cases)]
-    if view := _view(arguments):
-        return view(runs, only, arguments, form)
-    if form == "text":
-        for run in runs:
-            _print_tables(run, arguments, only)
-        return 0
-    if form in ("trtexec", "trtexec11"):
-        from bench.report import trtexec
-
-        for run in runs:
-            output.say(trtexec.render(run, arguments.case, transfers=form == "trtexec", only=only))
-        return 0
-    from bench.report import export
-
-    if form == "markdown":
-        output.say("\n".join(export.markdown(run, arguments.baseline, only=only) for run in runs), end="")
-        return 0
-    output.say(getattr(export, form)(runs[0] if is_one else runs, arguments.baseline, only=only), end="")
-    return 0
-
-
-def _view(arguments: argparse.Namespace) -> Callable[[list[Run], Set[str] | None, argparse.Namespace, str], int] | None:
-    """What `show` prints in place of its tables, if it is asked to."""
-    views = {
-        "time": _show_times,
-        "cold_start": _show_cold_starts,
-        "waterfall": waterfall.show,
-        "fairness": _show_fairness,
-    }
-    return next((view for name, view in views.items() if getattr(arguments, name)), None)
-
-
-def _show_times(runs: list[Run], only: Set[str] | None, _arguments: argparse.Namespace, form: str) -> int:
-    from bench import api
-    from bench.report import times as view
-
-    several = [api.times(run, select=only or "") for run in runs]
-    match form:
-        case "text":
-            output.say("\n".join(view.render(times, **output.screen()) for times in several), end="")
-        case "markdown":
-            output.say("\n".join(map(view.markdown, several)), end="")
-        case _:
-            output.say(getattr(view, form)(several), end="")
-    return 0
-
-
-def _show_cold_starts(runs: list[Run], only: Set[str] | None, arguments: argparse.Namespace, form: str) -> int:
-    from bench import api
-    from bench.report import cold_start as view
-
-    rate = arguments.rate or 0.0
-    several = [api.payback(run, baseline=arguments.baseline, select=only or "") for run in runs]
-    match form:
-        case "text":
-            output.say("\n".join(view.render(one, rate=rate, **output.screen()) for one in several), end="")
-        case "markdown":
-            output.say("\n".join(view.markdown(one, rate=rate) for one in several), end="")
-        case _:
-            output.say(getattr(view, form)(several, rate=rate), end="")
-    return 0
-
-
-def _show_fairness(runs: list[Run], only: Set[str] | None, _arguments: argparse.Namespace, form: str) -> int:
-    from bench import api
-    from bench.report import lint as view
-
-    several = [(run, api.lint(run, select=only or "")) for run in runs]
-    match form:
-        case "text":
-            output.say("\n".join(view.render(*one, **output.screen()) for one in several), end="")
-        case "markdown":
-            output.say("\n".join(view.markdown(*one) for one in several), end="")
-        case _:
-            output.say(getattr(view, form)(several), end="")
-    return 0
-
-
-def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
-    """UsageError for options of `show` that the format ``form`` would ignore."""
-    from bench.errors import UsageError
-
-    names, in_words = arguments.runs, form in ("trtexec", "trtexec11")
-    if arguments.case is not None and not in_words:
-        fix = typed.command(arguments, "show", *names, "--as", "trtexec", "--case", arguments.case)
-        raise UsageError("--case chooses the case that --as shows; tables show all", fix=fix)
-    if arguments.rate and not arguments.cold_start:
-        fix = typed.command(arguments, "show", *names, "--cold-start", "--rate", f"{arguments.rate:g}")
-        raise UsageError("--rate is that of --cold-start", fix=fix)
-    flags = ("--as", "--baseline", "--verbose", "--phases", "--stats")
-    of_results = {flag: getattr(arguments, flag.strip("-")) for flag in flags}
-    views = ("--time", "--cold-start", "--waterfall", "--fairness")
-    of_view = {flag: getattr(arguments, flag.strip("-").replace("-", "_")) for flag in views}
-    for view in (flag for flag in reversed(views) if of_view[flag]):
-        others = of_results if view != "--cold-start" else {**of_results, "--baseline": ""}
-        beside = {**{flag: value for flag, value in of_view.items() if flag != view}, **others}
-        if ignored := [flag for flag, value in beside.items() if value]:
-            fix = typed.command(arguments, "show", *names, view)
-            raise UsageError(f"{' and '.join(ignored)} would change nothing of {view}", fix=fix)
-    tables = {"--verbose": arguments.verbose, "--phases": arguments.phases, "--stats": arguments.stats}
-    of_text = {"--baseline": arguments.baseline, "--format": arguments.format != "text"} if in_words else {}
-    if ignored := [flag for flag, value in (tables | of_text).items() if value and form != "text"]:
-        fix = typed.command(arguments, "show", *names, *(["--as", form] if in_words else ["--format", form]))
-        raise UsageError(f"{' and '.join(ignored)} would change nothing of {form}", fix=fix)
 
 
 def _runs(arguments: argparse.Namespace) -> int:
@@ -372,13 +251,6 @@ def _print_plan(request: Request) -> int:
     return 0
 
 
-def _print_tables(run: Run, arguments: argparse.Namespace, only: frozenset[str] | None = None) -> None:
-    from bench.report import text
-
-    options = {name: getattr(arguments, name) for name in ("baseline", "verbose", "phases", "stats")}
-    output.say(text.render(run, only=only, **options, **output.screen()))
-
-
 def _print_times(run: Run) -> None:
     """Where the wall time of what was run just now went."""
     from bench.report import times
@@ -390,7 +262,7 @@ def _print_times(run: Run) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "build": build.build,
-    "show": _show,
+    "show": show.show,
     "compare": comparing.compare,
     "calibrate": comparing.calibrate,
     "history": comparing.history,

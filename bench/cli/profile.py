@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def profile(arguments: argparse.Namespace) -> int:
     """Profile the selected cases, print where their time went, and return the exit code."""
     from bench import api
+    from bench.report import escape
 
     request = typed.request(arguments, store=arguments.store)
     with output.progress_view(arguments.progress, []) as on_event:
@@ -33,7 +34,11 @@ def profile(arguments: argparse.Namespace) -> int:
         done, all_ = len(profiles.cases), len(request.plan.cases)
         output.complain(f"trtbench: interrupted; {done} of {all_} cases are in the file")
         return 130
-    return int(any(each.failure for each in profiles.cases))
+    if profiles.lost:
+        what = f"trtbench: {profiles.lost[0]}"
+        more = f" ({len(profiles.lost) - 1} more likewise)" if len(profiles.lost) > 1 else ""
+        output.complain(f"{escape.line(what + more)}\n  fix: free some disk space, or --raw DIR")
+    return int(bool(profiles.lost) or any(each.failure for each in profiles.cases))
 
 
 def _print(profiles: Profiles, arguments: argparse.Namespace) -> None:

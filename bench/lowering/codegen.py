@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +16,7 @@ from bench.errors import Unsupported
 from bench.lowering import normalise, prelude, registry
 from bench.lowering.passes import edit
 from bench.lowering.sizes import static
-from bench.lowering.writer import Array, Spec, Tensor, Writer, function_sources, inner_dtype
+from bench.lowering.writer import Array, Spec, Tensor, Writer, inner_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -190,7 +190,7 @@ def _program(
         for name, value in inputs.items()
     }
     body = "\n".join("\n".join(f"    {part}" for part in wrapped(line)) if line else "" for line in lines)
-    functions = "".join(f"\n\n{source}" for source in function_sources(writer.functions))
+    functions = "".join(f"\n\n{source}" for source in _sources(writer.functions))
     source = _TEMPLATE.format(
         title=title.replace('"""', "'''"), precision=precision, inputs=table(declared), outputs=table(names),
         profile=table({name: tuple(tuple(point) for point in points) for name, points in profile.items()}),
@@ -202,6 +202,22 @@ def _program(
         if isinstance(value, Tensor) and value.name in writer.layers
     }
     return Program(source, writer.weights, layers)
+
+
+def _sources(functions: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
+    """The source of functions of the prelude's modules and of those that they call, each once."""
+    pending, done = list(functions.values()), set[str]()
+    while pending:
+        function = pending.pop(0)
+        if function.__name__ in done:
+            continue
+        done.add(function.__name__)
+        yield inspect.getsource(function)
+        module = inspect.getmodule(function)
+        for name in function.__code__.co_names:
+            other = getattr(module, name, None)
+            if inspect.isfunction(other):
+                pending.append(other)
 
 
 def quoted(text: str) -> str:

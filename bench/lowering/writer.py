@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import keyword
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -393,19 +392,3 @@ def reshape_dims(before: Shape, after: Shape) -> tuple[int, ...] | None:
         else:
             dims.append(-1)
     return tuple(dims) if dims.count(-1) <= 1 and 0 not in after else None
-
-
-def function_sources(functions: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
-    """The source of functions of the prelude's modules and of those that they call, each once."""
-    pending, done = list(functions.values()), set[str]()
-    while pending:
-        function = pending.pop(0)
-        if function.__name__ in done:
-            continue
-        done.add(function.__name__)
-        yield inspect.getsource(function)
-        module = inspect.getmodule(function)
-        for name in function.__code__.co_names:
-            other = getattr(module, name, None)
-            if inspect.isfunction(other):
-                pending.append(other)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,7 +18,7 @@ import msgspec
 
 from bench.measure.host import Phase
 from bench.measure.loop import quiet, warm_up
-from bench.measure.profilers import NODES, Profiler
+from bench.measure.profilers import NODES, STARTS, Profiler
 from bench.model import ranges
 from bench.model.data import Data
 from bench.model.profile import RangeKind
@@ -95,10 +96,12 @@ def profile(
         by_path = prepared.modules() if modules and isinstance(prepared, Modular) else {}
         if modules and not by_path and not narrator:
             notes.append(_MODULES_UNKNOWN)
+        starts: list[int] = []
         with phase(PHASE):
-            notes += _record(profiler, issue, case, out, count, by_path)
+            notes += _record(profiler, issue, case, out, count, by_path, starts)
         if narrator:
             (out / NODES).write_bytes(msgspec.json.encode(narrator.nodes()))
+            (out / STARTS).write_bytes(msgspec.json.encode(starts))
             with phase("unprofiled"), quiet():
                 unprofiled = [take() for _ in range(count)]
     return Profiled(unprofiled_ns=tuple(unprofiled), tool_version=profiler.version, notes=tuple(notes))
@@ -109,13 +112,24 @@ def _short(policy: Policy) -> Policy:
 
 
 def _record(
-    profiler: Profiler, issue: Issue, case: Case, out: Path, count: int, modules: Mapping[str, Any]
+    profiler: Profiler,
+    issue: Issue,
+    case: Case,
+    out: Path,
+    count: int,
+    modules: Mapping[str, Any],
+    starts: list[int],
 ) -> list[str]:
-    """The iterations with the profiler on, and one more with Python's frames; notes of what did not work."""
+    """The iterations with the profiler on, and one more with Python's frames; notes of what did not work.
+
+    ``starts`` gets when each iteration began, ns since 1970: the clock that runtimes write their nodes down by.
+    """
     with quiet(), _named(modules, profiler.range_):
         with profiler.on(out), profiler.range_("case", case.label), profiler.range_("phase", PHASE):
             for number in range(count):
+                before = time.time_ns()
                 with profiler.range_("iteration", str(number)):
+                    starts.append((before + time.time_ns()) // 2)
                     issue(profiler.range_)
         recording = profiler.stacks(out)
         if recording is None:

@@ -25,7 +25,9 @@ from bench.model.seam import Rehearsing
 from bench.model.suite import Case
 
 # What the profilers of this module leave in a job's folder.
-TRACE, STACKS, SIMULATED, NODES = "trace.json", "stacks.json", "profile.json", "nodes.json"
+TRACE, STACKS, SIMULATED = "trace.json", "stacks.json", "profile.json"
+# What a runtime wrote down of its nodes, and when each iteration began by the same clock, in ns since 1970.
+NODES, STARTS = "nodes.json", "starts.json"
 
 
 class Profiler(Protocol):

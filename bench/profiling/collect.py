@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import re
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,7 @@ from bench.model.seam import Stage
 from bench.model.suite import Case
 from bench.profiling import layers, tools
 from bench.profiling.condense import condense
+from bench.profiling.document import Document
 from bench.runner import jobs
 from bench.runner.dispatch import Dispatcher, OnEvent
 from bench.runner.request import Request
@@ -35,12 +36,15 @@ from bench.runner.session import Session
 from bench.runner.stages import Ready
 from bench.runner.toolchains import Interpreter, locate_failure
 from bench.store import artifacts, profiles
-from bench.store.files import check_writable
+from bench.store.files import check_writable, is_full
 from bench.store.privacy import plain_text
 from bench.system import process, scratch
 from bench.system.signals import stoppable
 
 ITERATIONS = 10
+# A file system with less than this is taken for full.
+_ROOM_BYTES = 1 << 16
+_MORE_ROOM = "free some disk space, or TMPDIR=DIR with more of it"
 # A file of so many cases is large, and making it takes long.
 MANY = 50
 
@@ -60,18 +64,21 @@ class ProfileOptions(Data, frozen=True, kw_only=True):
 
 
 class Collection(Data, frozen=True, kw_only=True):
-    """Profiles, the file that has them, and whether they are all that was asked for."""
+    """Profiles, the file that has them, whether they are all that was asked for, and ``lost``: why a tool's own report
+    is not in the folder for them, a sentence for each.
+    """
 
     profiles: ProfileRun
     path: str
     interrupted: bool = False
+    lost: tuple[str, ...] = ()
 
 
 def collect(request: Request, options: ProfileOptions, on_event: OnEvent) -> Collection:
     """Profile each case of a plan. One that cannot be is a row with the failure, and the others go on.
 
     UsageError, before anything is made, for a tool that is not here or cannot look at any of the cases; StoreError if
-    the file, or a raw report, cannot be written.
+    the file cannot be written, not even with the failure of a case in place of its profile.
     """
     request = msgspec.structs.replace(request, settings=msgspec.structs.replace(request.settings, prestart=1))
     cases = request.plan.cases
@@ -93,18 +100,19 @@ def collect(request: Request, options: ProfileOptions, on_event: OnEvent) -> Col
             commit=session.header.commit,
             environments=session.header.environments,
         )
-        interrupted = False
-        with stoppable() as ignore_signals, contextlib.closing(_profiles(session, cases, options, on_event)) as each:
+        interrupted, document, lost = False, Document(path, run, len(cases)), list[str]()
+        each = _profiles(session, cases, options, on_event, lost)
+        with stoppable() as ignore_signals, contextlib.closing(each):
             try:
                 for one in each:
-                    run = msgspec.structs.replace(run, cases=(*run.cases, one))
-                    profiles.write(path, run)
+                    _tell(document.add(one), on_event)
             except KeyboardInterrupt:
                 interrupted = True
             ignore_signals()
+            run = document.end()
     if not run.cases:
         raise KeyboardInterrupt
-    return Collection(profiles=run, path=str(path), interrupted=interrupted)
+    return Collection(profiles=run, path=str(path), interrupted=interrupted, lost=tuple(lost))
 
 
 def _check(request: Request, options: ProfileOptions, kind: str) -> None:
@@ -142,17 +150,35 @@ def _check_raw(folder: Path) -> None:
 
 
 def _profiles(
-    session: Session, cases: Sequence[Case], options: ProfileOptions, on_event: OnEvent
+    session: Session, cases: Sequence[Case], options: ProfileOptions, on_event: OnEvent, lost: list[str]
 ) -> Generator[CaseProfile]:
     for number, case in enumerate(cases):
         on_event(Started(label=case.label, done=number, total=len(cases)))
-        end = _layers(session, case) if options.tool == "layers" else _profile(session, case, options, on_event)
+        try:
+            layered = options.tool == "layers"
+            end = _layers(session, case) if layered else _profile(session, case, options, on_event, lost)
+        except (OSError, StoreError) as error:  # of the cache, or of the folder for temporary files
+            if not is_full(error):
+                raise
+            end = _no_room(error)
         if isinstance(end, Failure):
-            message = end.message.removeprefix(f"{end.kind}: ")
-            on_event(Note(text=f"{case.label}: {end.kind} in {end.stage}: {message}"))
             yield CaseProfile(case=case.id, label=case.label, failure=_plain_failure(end, session.suite_dir))
         else:
             yield CaseProfile(case=case.id, label=case.label, condensed=_plain(end, session.suite_dir))
+
+
+def _no_room(error: OSError | StoreError) -> Failure:
+    if isinstance(error, StoreError):
+        message = f"{error.where}: {error.what}" if error.where else error.what
+        return Failure(kind="StoreError", stage="start", message=message, hint=error.fix)
+    what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return Failure(kind="OSError", stage="start", message=what, hint=_MORE_ROOM)
+
+
+def _tell(case: CaseProfile, on_event: OnEvent) -> None:
+    if failure := case.failure:
+        message = failure.message.removeprefix(f"{failure.kind}: ")
+        on_event(Note(text=f"{case.label}: {failure.kind} in {failure.stage}: {message}"))
 
 
 def _layers(session: Session, case: Case) -> Condensed | Failure:
@@ -164,7 +190,9 @@ def _layers(session: Session, case: Case) -> Condensed | Failure:
     return Condensed(profile=profile)
 
 
-def _profile(session: Session, case: Case, options: ProfileOptions, on_event: OnEvent) -> Condensed | Failure:
+def _profile(
+    session: Session, case: Case, options: ProfileOptions, on_event: OnEvent, lost: list[str]
+) -> Condensed | Failure:
     """The artifacts of a case, a worker under the tool, and what that left, condensed."""
     ready = session.artifacts(case, _stages(case))
     if isinstance(ready, Failure):
@@ -204,12 +232,19 @@ def _profile(session: Session, case: Case, options: ProfileOptions, on_event: On
             )
             condensed = Condensed(profile=profile) if profile.figures else _condensed(profile)
         except CaseError as error:
-            return Failure(kind=type(error).__name__, stage="read", message=error.what, hint=error.fix)
+            return _unreadable(type(error).__name__, error.what, error.fix, out)
         except ValueError as error:
-            return Failure(kind="CaseError", stage="read", message=str(error), hint="profile the case again")
+            return _unreadable("CaseError", str(error), "profile the case again", out)
         finally:
-            worker.keep_raw(case)
+            lost += worker.keep_raw(case)
     return condensed
+
+
+def _unreadable(kind: str, what: str, fix: str, folder: Path) -> Failure:
+    """The failure of a tool's report; a tool need not say that its disk was full, and leaves what it had written."""
+    if shutil.disk_usage(folder).free < _ROOM_BYTES:
+        what, fix = f"{what}; {folder.parent} has no room left", _MORE_ROOM
+    return Failure(kind=kind, stage="read", message=what, hint=fix)
 
 
 def _condensed(profile: Profile) -> Condensed:
@@ -252,20 +287,21 @@ class _Worker:
         log = self._child.log if self._child else ""
         return self._tool.read(self._out, case.id, case.label, log)
 
-    def keep_raw(self, case: Case) -> None:
-        """Copy the tool's own reports to the folder for them. StoreError if there is no room."""
+    def keep_raw(self, case: Case) -> Iterator[str]:
+        """Copy the tool's own reports to the folder for them; a sentence for each that cannot be written there."""
         if not self._options.raw:
             return
         paths = self._tool.raw(self._out) if self._tool else [self._out / SIMULATED]
-        for path in paths:
+        for path in filter(Path.exists, paths):
             target = Path(self._options.raw) / f"{_slug(case)}.{path.name}"
             try:
                 shutil.copyfile(path, target)
             except OSError as error:
                 with contextlib.suppress(OSError):
                     target.unlink()
-                what = f"the report of {case.label} cannot be written: {error.strerror}"
-                raise StoreError(what, where=str(target), fix="free some disk space, or --raw DIR") from error
+                text = f"{target}: the report of {case.label} cannot be written: {error.strerror or error}"
+                self._on_event(Note(text=text))
+                yield text
 
     def _dispatcher(self, prefix: Sequence[str]) -> Dispatcher:
         def start(interpreter: Interpreter, job: jobs.Job, keep: Sequence[int], env: dict[str, str]) -> process.Child:

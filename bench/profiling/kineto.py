@@ -14,6 +14,7 @@ from bench.analysis import host_calls
 from bench.errors import CaseError
 from bench.model import ranges
 from bench.model.profile import Copy, CopyKind, HostCall, Kernel, Profile, Range
+from bench.profiling import nodes as runtime_nodes
 
 _AGAIN = "profile the case again: trtbench profile SUITE --tool torch"
 _CALLS = ("cuda_runtime", "cuda_driver")
@@ -21,9 +22,6 @@ _ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
 _COPY_KINDS: dict[str, CopyKind] = {"HtoD": "h2d", "DtoH": "d2h", "DtoD": "d2d"}
 _NS_PER_US = 1000
 _MOST_FRAMES = 24
-_ELSEWHERE = (
-    "no node that the runtime wrote down lies in an iteration: it ran none (a captured graph), or by another clock"
-)
 
 
 class _Event(msgspec.Struct):
@@ -63,9 +61,9 @@ def read(
         raise CaseError(what, where=path.name, fix=_AGAIN)
     notes: tuple[str, ...] = ()
     if nodes is not None and nodes.exists():
-        own = len(spans)
-        spans = _with_nodes(spans, nodes, base + round(origin * _NS_PER_US))
-        notes = (_ELSEWHERE,) if len(spans) == own else ()
+        own, zero = len(spans), base + round(origin * _NS_PER_US)
+        spans = runtime_nodes.merge(spans, nodes, [each.start + zero for each in runtime_nodes.iterations(spans)])
+        notes = (runtime_nodes.ELSEWHERE,) if len(spans) == own else ()
     launches, calls = _calls(events, origin)
     if stacks is not None and stacks.exists():
         calls = _with_stacks(calls, spans, stacks)
@@ -130,23 +128,6 @@ def _ranges(events: Iterable[_Event], origin: float) -> tuple[Range, ...]:
         start, end = _span(event, origin)
         several.append(Range(name=name, kind=kind, start=start, end=end, thread=_thread(event)))
     return tuple(sorted(several, key=lambda each: (each.start, -each.end)))
-
-
-def _with_nodes(spans: Sequence[Range], path: Path, zero: int) -> tuple[Range, ...]:
-    """With the nodes that ran within an iteration, on its thread. ``zero`` is the ns since 1970 that ``spans`` count
-    from.
-    """
-    iterations = [each for each in spans if each.kind == "iteration"]
-    starts = [each.start for each in iterations]
-    added = []
-    for node in msgspec.json.decode(path.read_bytes(), type=list[Range]):
-        start, end = node.start - zero, node.end - zero
-        place = bisect.bisect_right(starts, start) - 1
-        if place >= 0 and end <= iterations[place].end:
-            thread = iterations[place].thread
-            added.append(msgspec.structs.replace(node, start=start, end=end, thread=thread))
-    # Of equal bounds layers come before operators, which lie in them.
-    return tuple(sorted((*spans, *added), key=lambda each: (each.start, -each.end, each.kind == "operator")))
 
 
 def _calls(events: Iterable[_Event], origin: float) -> tuple[dict[int, int], tuple[HostCall, ...]]:

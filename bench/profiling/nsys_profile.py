@@ -8,10 +8,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from bench.errors import CaseError, Unavailable
+from bench.measure.profilers import NODES, STARTS
 from bench.model.profile import Profile
 from bench.model.seam import Missing
-from bench.profiling import nsys, nsys_reader, programs
+from bench.profiling import nodes, nsys, nsys_reader, programs
 
 REPORT = "report.nsys-rep"
 _TRACES = ("cuda", "nvtx", "cublas", "cudnn")
@@ -44,7 +47,8 @@ class Nsys:
         return (program, "profile", *_options(program), *nsys.QUIET, f"--output={folder / REPORT}")
 
     def read(self, folder: Path, case: str, label: str, log: str = "") -> Profile:
-        """Export the report of ``folder`` and read it; ``log`` is what the worker, and nsys around it, wrote.
+        """Export the report of ``folder`` and read it, with the nodes that a runtime wrote down; ``log`` is what the
+        worker, and nsys around it, wrote.
 
         CaseError if there is no report, or it cannot be exported or read.
         """
@@ -52,13 +56,24 @@ class Nsys:
         _check_report(report, log)
         target = nsys.export(programs.find("nsys"), report, os.environ, _EXPORT_LIMIT_S)
         try:
-            return nsys_reader.read(target, case=case, label=label)
+            return _with_nodes(nsys_reader.read(target, case=case, label=label), folder)
         finally:
             target.unlink(missing_ok=True)  # the raw report has all of it, in a tenth of the size
 
     def raw(self, folder: Path) -> Sequence[Path]:
         """The report."""
         return [path for path in (folder / REPORT,) if path.exists()]
+
+
+def _with_nodes(profile: Profile, folder: Path) -> Profile:
+    """A profile with the nodes of the runtime: the worker's iterations began by its clock when they did by nsys's."""
+    if not (folder / NODES).exists():
+        return profile
+    starts = msgspec.json.decode((folder / STARTS).read_bytes(), type=list[int])
+    numbers = [int(each.name) for each in nodes.iterations(profile.ranges)]  # all but those that nsys has lost
+    ranges = nodes.merge(profile.ranges, folder / NODES, [starts[number] for number in numbers])
+    more = (nodes.ELSEWHERE,) if len(ranges) == len(profile.ranges) else ()
+    return msgspec.structs.replace(profile, ranges=ranges, notes=(*profile.notes, *more))
 
 
 def _check_report(report: Path, log: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime
+import errno
 import os
 import signal
 import sys
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from bench.measure.cuda import CudaClock
 
 LONGEST_MESSAGE = 2000
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MORE_ROOM = "free some disk space, or choose another place: TMPDIR=DIR, --cache DIR"
 
 
 def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
@@ -281,7 +284,8 @@ def _failure(error: BaseException, stage: str) -> Failure:
         hint = "a smaller batch, or a machine with more memory"
         return Failure(kind="OutOfMemory", stage=stage, message="host memory ran out", hint=hint, log=trace)
     message = f"{type(error).__name__}: {error}".strip()[:LONGEST_MESSAGE]
-    return Failure(kind=type(error).__name__, stage=stage, message=message, log=trace)
+    hint = _MORE_ROOM if isinstance(error, OSError) and error.errno in _NO_ROOM else ""
+    return Failure(kind=type(error).__name__, stage=stage, message=message, hint=hint, log=trace)
 
 
 def _die_with(parent: int) -> None:

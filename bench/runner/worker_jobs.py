@@ -55,7 +55,7 @@ def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
     case, backend = job.case, base.load(job.case.backend)
     inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
     context = context_of(job, case, inputs, log, Path(job.scratch), job.artifacts)
-    narrated = job.tool == "torch"  # on whose axis of time the nodes of a runtime can be put
+    narrated = job.tool in ("torch", "nsys")  # on whose axes of time the nodes of a runtime can be put
     context = msgspec.structs.replace(context, profiled=narrated)
     profiler = profilers.profiler(job.tool, job.device, backend, case)
     profiler.early()

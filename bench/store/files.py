@@ -110,6 +110,12 @@ def check_writable(root: Path) -> None:
         raise store_error(error, root, "choose another folder: --store DIR") from error
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether an OSError, or the StoreError that was made of one, says that a disk or a quota has no room."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _NO_SPACE
+
+
 def store_error(error: OSError, path: Path, then: str) -> StoreError:
     """What the system said about ``path``, with the step that helps first and ``then`` the next."""
     reason = error.strerror or str(error)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.checkup import doctor
+from bench.machine import environment
 from bench.model.seam import Check
 
 
@@ -51,3 +53,21 @@ def test_what_only_some_have_is_not_missed(site: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(doctor, "EXTENSIONS", ("no_such_extension",))
     monkeypatch.setattr(doctor, "IMPORTS", ("no_such_library",))
     assert [(check.name, check.state) for check in doctor._libraries()] == [("no_such_library", "missing")]
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "detail", "fix"),
+    [
+        ("eager", "ready", "", ""),
+        ("tensorrt", "missing", "TensorRT needs a CUDA device", "a machine with a GPU"),
+        ("tensorrt_rtx", "ready", "to build, not to run here: TensorRT-RTX runs on a CUDA device", ""),
+    ],
+)
+def test_without_a_gpu_an_installed_backend_is_ready_for_what_needs_none(
+    name: str, state: str, detail: str, fix: str
+) -> None:
+    cpu = environment.describe("cpu")
+    check = doctor._backend("backends", name, None, cpu)
+    assert (check.state, check.detail.partition(", and the package")[0], check.fix) == (state, detail, fix)
+    check = doctor._backend("backends", name, None, msgspec.structs.replace(cpu, kind="cuda"))
+    assert (check.state, check.detail) == ("ready", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 
 from bench.measure.clock import FakeClock
 from bench.measure.profiled import profile
-from bench.model.profile import RangeKind
+from bench.measure.profilers import NODES, STARTS
+from bench.model.profile import Range, RangeKind
 from bench.model.seam import Buffer
 from bench.model.suite import Case, Input, Policy
 from bench.units import NS_PER_S
@@ -141,6 +143,28 @@ def test_calls_without_the_profiler_come_first(tmp_path: Path) -> None:
         "iteration 0", *iteration, "iteration 1", *iteration,
         "end phase", "end case", "off",
     ]  # fmt: skip
+
+
+class Narrator(Log):
+    """Writes down its nodes, until they are read."""
+
+    def nodes(self) -> Sequence[Range]:
+        self.events.append("nodes")
+        return [Range(name="conv", kind="layer", start=1, end=2)]
+
+
+def test_a_runtime_that_writes_down_its_nodes_is_timed_after_that(tmp_path: Path) -> None:
+    log = Narrator()
+    before = time.time_ns()
+    end = profile(log, CASE, POLICY, log, log.clock, log.phase, tmp_path, iterations=4, narrated=True)
+    after = time.time_ns()
+    assert len(end.unprofiled_ns) == 4
+    assert log.events[log.events.index("off") :] == ["off", "nodes", "in unprofiled", *4 * ["plain call"]]
+    (node,) = msgspec.json.decode((tmp_path / NODES).read_bytes(), type=list[Range])
+    assert node.name == "conv"
+    starts = msgspec.json.decode((tmp_path / STARTS).read_bytes(), type=list[int])
+    assert len(starts) == 4
+    assert [before, *starts, after] == sorted([before, *starts, after])
 
 
 def test_modules_have_ranges_by_their_paths_while_the_profiler_is_on(tmp_path: Path) -> None:

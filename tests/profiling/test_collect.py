@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -102,22 +103,62 @@ def test_what_was_profiled_before_an_interrupt_is_kept(trtbench: Trtbench, fake_
     assert bench.read_profiles(document(trtbench)).cases == kept.cases
 
 
+@contextlib.contextmanager
+def file_limits() -> Iterator[Callable[[int], None]]:
+    """Sets how large a file of this process, and of those that it starts, may become; a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size if size >= 0 else soft, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.workers
 def test_a_disk_that_fills_is_one_error_and_leaves_nothing(trtbench: Trtbench, fake_suite: Suite) -> None:
     request = bench.request(fake_suite(), select="batch=1", store=trtbench.store)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with file_limits() as limit:
 
-    def fill_the_disk(event: Event) -> None:
-        if getattr(event, "phase", "") == "unprofiled":  # the worker has its own limit by now
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        def fill_the_disk(event: Event) -> None:
+            if getattr(event, "phase", "") == "unprofiled":  # the worker has its own limit by now
+                limit(100)
 
-    try:
-        with pytest.raises(StoreError, match="cannot be written: File too large") as caught:
+        with pytest.raises(StoreError, match=r"cannot be written: File too large; no case is stored") as caught:
             bench.profile(request, iterations=3, on_event=fill_the_disk)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "--store DIR" in caught.value.fix
     assert not [each for each in trtbench.store.rglob("*") if each.is_file()]
+
+
+@pytest.mark.workers
+def test_a_cache_that_fills_fails_a_case_and_the_others_go_on(trtbench: Trtbench, fake_suite: Suite) -> None:
+    request = bench.request(fake_suite("[fake, {name: fake, noise: 0.02}]"), store=trtbench.store, seed=7)
+    with file_limits() as limit:
+
+        def fill_the_disk(event: Event) -> None:
+            if isinstance(event, Started):  # room for the reference and not for what is written beside it; for neither
+                limit({0: 200, 2: 50}.get(event.done, -1))
+
+        kept = bench.profile(request, iterations=3, on_event=fill_the_disk)
+    parent, good, worker, same = kept.cases
+    assert good.condensed is not None
+    assert parent.failure is not None
+    assert parent.failure.message.endswith("the artifact cache cannot be used: File too large")
+    assert worker.failure is not None
+    assert (worker.failure.kind, worker.failure.stage) == ("OSError", "reference")
+    assert "--cache DIR" in worker.failure.hint
+    assert same.failure == worker.failure  # of the same reference
+
+
+@pytest.mark.workers
+def test_a_report_without_room_leaves_the_profile(trtbench: Trtbench, fake_suite: Suite, tmp_path: Path) -> None:
+    suite, raw = fake_suite(), tmp_path / "raw"
+    first, second = bench.request(suite).plan.cases
+    (raw / f"net-fake-fp32-batch=1-{first.id[:8]}.profile.json").mkdir(parents=True)
+    assert trtbench("profile", suite, "--iterations", 3, "--raw", raw) == 1
+    assert f"the report of {first.label} cannot be written: Is a directory\n  fix: free some" in trtbench.err
+    assert all(each.condensed for each in bench.read_profiles(document(trtbench)).cases)
+    assert [each.name for each in raw.iterdir() if each.is_file()] == [
+        f"net-fake-fp32-batch=8-{second.id[:8]}.profile.json"
+    ]
 
 
 BAD = {

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.errors import CaseError, Unavailable
+from bench.measure.profilers import NODES, STARTS
+from bench.model.profile import Range
 from bench.profiling import nsys_profile, programs
 from bench.profiling.nsys_profile import REPORT, Nsys
 
@@ -80,6 +83,29 @@ def test_the_capture_leaves_the_worker_alive_and_graphs_have_nodes(installed: No
     assert words[1] == "profile"
     wanted = {"--capture-range=cudaProfilerApi", "--capture-range-end=stop", "--kill=none", "--cuda-graph-trace=node"}
     assert wanted | {"--wait=primary", "--sample=none", "--cpuctxsw=none"} <= set(words)
+
+
+def test_nodes_that_the_runtime_wrote_down_are_put_into_the_iterations(installed: None, tmp_path: Path) -> None:
+    (tmp_path / REPORT).write_text("report")
+    plain = Nsys().read(tmp_path, "c0ffee", LABEL)
+    starts = [each.start for each in plain.ranges if each.kind == "iteration"]
+    day = 1_764_000_000 * 1_000_000_000  # the worker's clock has another zero
+    node = Range(name="/conv/Conv", kind="layer", start=day + starts[1] + 1000, end=day + starts[1] + 2000, thread=5)
+    (tmp_path / NODES).write_bytes(msgspec.json.encode([node]))
+    (tmp_path / STARTS).write_bytes(msgspec.json.encode([day + start for start in starts]))
+    profile = Nsys().read(tmp_path, "c0ffee", LABEL)
+    (added,) = set(profile.ranges) - set(plain.ranges)
+    assert (added.name, added.start - starts[1]) == ("/conv/Conv", 1000)
+    assert added.thread in {each.thread for each in plain.ranges if each.kind == "iteration"}
+    assert profile.notes == plain.notes
+
+
+def test_nodes_outside_of_all_iterations_are_said_so(installed: None, tmp_path: Path) -> None:
+    (tmp_path / REPORT).write_text("report")
+    (tmp_path / NODES).write_bytes(b"[]")
+    (tmp_path / STARTS).write_bytes(msgspec.json.encode(list(range(10))))
+    profile = Nsys().read(tmp_path, "c0ffee", LABEL)
+    assert "no node that the runtime wrote down lies in an iteration" in profile.notes[-1]
 
 
 @pytest.mark.parametrize(

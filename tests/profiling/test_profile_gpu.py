@@ -49,12 +49,11 @@ class Net(torch.nn.Module):
 def net():
     return Net()
 """
+WITH_NSYS = pytest.mark.skipif(not shutil.which("nsys"), reason="nsys is not here")
 # Each tool with the cases that it is to look at: under nsys a worker takes longest to start.
 TOOLS = [
     ("torch", "backend=eager or backend=inductor", 3),
-    pytest.param(
-        "nsys", "backend=eager", 2, marks=pytest.mark.skipif(not shutil.which("nsys"), reason="nsys is not here")
-    ),
+    pytest.param("nsys", "backend=eager", 2, marks=WITH_NSYS),
 ]
 
 
@@ -98,6 +97,24 @@ def test_the_time_of_an_inference_is_explained(
     eager = next(each for each in stored.cases if "/eager/" in each.label and "graph" not in each.label)
     assert eager.condensed is not None
     assert {"0", "1", "2"} <= {kernel.module for kernel in eager.condensed.profile.kernels}
+
+
+@pytest.mark.parametrize("tool", ["torch", pytest.param("nsys", marks=WITH_NSYS)])
+def test_kernels_of_onnxruntime_have_the_nodes_that_launched_them(trtbench: Trtbench, suite: Path, tool: str) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA provider")
+    text = suite.read_text().replace("[eager, {name: inductor, mode: reduce-overhead}]", "[onnxruntime]")
+    suite.write_text(text)
+    assert trtbench("profile", suite, "--tool", tool, "--select", "backend=onnxruntime") == 0, trtbench.out
+    (case,) = bench.read_profiles(store=trtbench.store).cases
+    assert case.condensed is not None
+    kernels = case.condensed.profile.kernels
+    assert case.condensed.attribution is not None
+    share = case.condensed.attribution
+    assert share.module_ns >= 0.99 * share.total_ns, [kernel.name for kernel in kernels if not kernel.module]
+    convolutions = {kernel.module for kernel in kernels if "Conv" in kernel.operator}
+    assert len(convolutions) == 7, convolutions
 
 
 def check(case: CaseProfile) -> None:

@@ -1,6 +1,7 @@
 """Whether explanations hold on a GPU host: a lost fusion, a detector by three routes, and two modes of one compiler.
 
     PYTHONPATH=. python3 tests/selfbench/explain_gpu.py PART... --out DIR [--toolchain PYTHON] [--dry]
+    PYTHONPATH=. python3 tests/selfbench/explain_gpu.py detector --out DIR --size 512 --level 2 --timings DIR
 
 ``fusion`` measures the two engines of suites/explain.yaml, with and without a tap at a convolution, and explains the
 layers of one against those of the other: the first cause has to be the lost fusion, its cost within 20 % of the
@@ -11,15 +12,20 @@ kernels for some 5 minutes; these two print what explanations say beside what ru
 ``--toolchain`` is the interpreter with TensorRT 8.6. DIR keeps everything: ``*.md`` are the explanations, ``*.json``
 the layers, the store has the runs and the profiles. ``--dry`` takes a small network and the CPU in place of the suites,
 to try the script itself. The exit code is 1 if the lost fusion is not the first cause or costs another time.
+
+All parts together take ``--budget`` seconds at most: a step that is over its time is ended, the others go on, and a
+table says which. For the detector, whose engine takes longest, ``--size`` is that of its images, ``--level`` TensorRT's
+optimization level, ``--engine-limit`` the time for the engine; it is built beside the exports of the others, which use
+the CPU alone. ``--timings`` is a folder with TensorRT's timing caches, read before and written after: with these a
+second build of the engine times few kernels. ``--cache`` is the artifact cache, by default a folder in DIR.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import shutil
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +34,7 @@ from bench.analysis.explain import Explanation
 from bench.errors import BenchError
 from bench.report import explain as view
 from bench.units import format_time
+from tests.selfbench.steps import Sitting
 
 SUITES = Path(__file__).resolve().parents[2] / "suites"
 NEAR = 0.20
@@ -42,6 +49,29 @@ matrix:
   precision: fp32
   backend: [eager, onnxruntime, inductor, {name: inductor, memory_format: channels_last}]
 """
+# TensorRT's cases have the model of the others, in the sizes of one sitting.
+DETECTOR = """\
+schema: 1
+name: detector
+device: cuda
+toolchains:
+  torch22: {{python: $TORCH22_PYTHON}}
+models:
+  centernet:
+    factory: zoo.py:centernet
+    inputs: {{x: {{shape: [batch, 3, {size}, {size}], dtype: float32}}}}
+matrix:
+  model: centernet
+  batch: 1
+  backend: [eager, onnxruntime]
+  precision: [fp16, tf32]
+  include:
+    - {{model: centernet, backend: {{name: tensorrt{level}}}, precision: fp16, batch: 1, toolchain: torch22}}
+baseline: eager
+"""
+# The cases whose engine is built, and those that are exported meanwhile.
+DETECTOR_STEPS = ("backend=tensorrt", "backend=onnxruntime")
+DRY_STEPS = ("backend=inductor", "backend=onnxruntime")
 DRY_ZOO = """\
 import torch
 
@@ -68,11 +98,12 @@ class Pair(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a part works: the suite, the folder of results, and what all commands have in common."""
+    """Where a part works: the suite, the folder of results, that of artifacts, and the time that steps have."""
 
     suite: str
     folder: Path
-    dry: bool
+    cache: Path
+    sitting: Sitting
 
     @property
     def store(self) -> Path:
@@ -82,39 +113,36 @@ class Place(NamedTuple):
     @property
     def common(self) -> tuple[object, ...]:
         """Options of each command."""
-        return ("--cache", self.folder / "cache", "--progress", "plain")
+        return ("--cache", self.cache, "--progress", "plain")
+
+    @property
+    def stored(self) -> tuple[object, ...]:
+        """Options of the commands that store what they measure."""
+        return (*self.common, "--store", self.store)
 
 
-def trtbench(*words: object, out: Path | None = None, check: bool = True) -> None:
-    """One command; its output goes to ``out``. CalledProcessError if it fails and ``check``."""
-    command = [sys.executable, "-m", "bench", *map(str, words)]
-    print("$", " ".join(command[2:]), flush=True)
-    began = time.monotonic()
-    if out is None:
-        subprocess.run(command, check=check)
-    else:
-        with out.open("w") as file:
-            subprocess.run(command, check=check, stdout=file)
-    print(f"  took {time.monotonic() - began:.0f} s", flush=True)
-
-
-def place(suite: str, folder: Path, *, dry: bool) -> Place:
-    """The suite by a path that a run may store: of this repository, or beside the results in a rehearsal."""
-    if dry:
+def place(suite: str, folder: Path, options: argparse.Namespace) -> Place:
+    """The suite by a path that a run may store: of this repository, or beside the results where it is written here."""
+    cache = options.cache or folder / "cache"
+    if options.dry:
         (folder / "zoo.py").write_text(DRY_ZOO)
         (folder / "dry.yaml").write_text(DRY)
-        return Place(str(folder / "dry.yaml"), folder, dry)
-    return Place(os.path.relpath(SUITES / suite), folder, dry)
+        return Place(str(folder / "dry.yaml"), folder, cache, options.sitting)
+    return Place(os.path.relpath(SUITES / suite), folder, cache, options.sitting)
 
 
-def fusion(folder: Path, *, dry: bool) -> bool:
+def fusion(folder: Path, options: argparse.Namespace) -> bool:
     """Explain the tapped engine, and compare the first cause with what a run measures."""
-    if dry:
+    if options.dry:
         print("fusion needs TensorRT: nothing to try")
         return True
-    here, layers = place("explain.yaml", folder, dry=dry), folder / "layers.json"
-    trtbench("layers", here.suite, *here.common, "--select", ENGINES, "--format", "json", out=layers)
-    trtbench("run", here.suite, *here.common, "--select", ENGINES, "--store", here.store)
+    here, layers = place("explain.yaml", folder, options), folder / "layers.json"
+    select = ("--select", ENGINES)
+    chosen = (here.suite, *here.common, *select, "--format", "json")
+    done = here.sitting.run("layers of the engines", "layers", *chosen, limit=options.limit, out=layers)
+    done = here.sitting.run("run", "run", here.suite, *here.stored, *select, limit=options.limit) and done
+    if not done:
+        return False
     explanation = bench.explain(f"{layers}:whole", "tapped", across="model")
     show(folder, "fusion", explanation)
     medians = {label.partition("/")[0]: ns for label, ns in measured(here.store).items()}
@@ -127,24 +155,35 @@ def fusion(folder: Path, *, dry: bool) -> bool:
     return cause.kind == "fusion" and abs(error) <= NEAR
 
 
-def detector(folder: Path, *, dry: bool) -> bool:
+def detector(folder: Path, options: argparse.Namespace) -> bool:
     """Explain the routes of CenterNet against each other."""
-    here, layers = place("explain.yaml", folder, dry=dry), folder / "centernet.json"
-    model = "" if dry else "model=centernet"
-    if not dry:
-        engine = ("--select", f"{model} and backend=tensorrt", "--format", "json")
-        trtbench("layers", here.suite, *here.common, *engine, out=layers, check=False)
-    others = ("--select", "backend=eager or backend=onnxruntime" if dry else f"{model} and not backend=tensorrt")
-    trtbench("profile", here.suite, *here.common, *others, "--modules", "--store", here.store, check=False)
-    every = () if dry else ("--select", model)
-    trtbench("run", here.suite, *here.common, *every, "--quick", "--store", here.store, check=False)
-    if dry:
+    here, layers = detector_place(folder, options), folder / "centernet.json"
+    engine, exports = DRY_STEPS if options.dry else DETECTOR_STEPS
+    timings = here.cache / "shared" / "tensorrt"
+    copy_timings(options.timings, timings)
+    # Building times kernels: nothing else may use the GPU meanwhile, and exporting does not.
+    build = ("build", here.suite, *here.common, "--select")
+    with here.sitting.beside("engine", *build, engine, limit=options.engine_limit, log=folder / "engine.log"):
+        here.sitting.run("exports", *build, exports, limit=options.limit)
+    copy_timings(timings, options.timings)
+    has_engine = here.sitting.steps[-1].end == "ended"
+    if has_engine and not options.dry:
+        chosen = (here.suite, *here.common, "--select", engine, "--format", "json")
+        has_engine = here.sitting.run("layers", "layers", *chosen, limit=options.limit, out=layers)
+    others = (here.suite, *here.stored, "--select", "backend=eager or backend=onnxruntime")
+    here.sitting.run("profile", "profile", *others, "--modules", limit=options.limit)
+    every = (here.suite, *here.stored) if has_engine else others
+    here.sitting.run("run", "run", *every, "--quick", limit=options.limit)
+    if options.dry:
         return compare(here, [Pair("eager-onnxruntime", "eager/fp32", "onnxruntime/fp32")])
+    engines = [
+        Pair("eager-tensorrt", "eager/fp16", str(layers)),
+        Pair("onnxruntime-tensorrt", "onnxruntime/fp16", str(layers)),
+    ]
     return compare(
         here,
         [
-            Pair("eager-tensorrt", "eager/fp16", f"{layers}:tensorrt/fp16"),
-            Pair("onnxruntime-tensorrt", "onnxruntime/fp16", f"{layers}:tensorrt/fp16"),
+            *(engines if has_engine else []),
             Pair("eager-onnxruntime", "eager/fp16", "onnxruntime/fp16"),
             Pair("onnxruntime-tf32-fp16", "onnxruntime/tf32", "onnxruntime/fp16"),
             Pair("eager-onnxruntime-tf32", "eager/tf32", "onnxruntime/tf32"),
@@ -152,11 +191,32 @@ def detector(folder: Path, *, dry: bool) -> bool:
     )
 
 
-def modes(folder: Path, *, dry: bool) -> bool:
+def detector_place(folder: Path, options: argparse.Namespace) -> Place:
+    """A suite of the detector at the size and the optimization level that are asked for, beside its model."""
+    if options.dry:
+        return place("", folder, options)
+    shutil.copy(SUITES / "zoo.py", folder)
+    level = "" if options.level is None else f", optimization_level: {options.level}"
+    (folder / "detector.yaml").write_text(DETECTOR.format(size=options.size, level=level))
+    options.sitting.place = folder  # so that runs have the suite by its name
+    return Place("detector.yaml", folder, options.cache or folder / "cache", options.sitting)
+
+
+def copy_timings(source: Path | None, target: Path | None) -> None:
+    """Copy TensorRT's timing caches, whose names say for which version and GPU they are."""
+    if source is None or target is None or not source.is_dir():
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.glob("*.timing"):
+        shutil.copy(path, target)
+        print(f"timing cache: {target / path.name}, {path.stat().st_size} bytes", flush=True)
+
+
+def modes(folder: Path, options: argparse.Namespace) -> bool:
     """Explain max-autotune against reduce-overhead."""
-    here = place("compile_modes.yaml", folder, dry=dry)
+    here = place("compile_modes.yaml", folder, options)
     one, other = ("mode=reduce-overhead", "mode=max-autotune")
-    if dry:
+    if options.dry:
         select, pair = (
             ("--select", "backend=inductor"),
             Pair("modes", "net/inductor", "inductor[memory_format=channels_last]"),
@@ -165,8 +225,8 @@ def modes(folder: Path, *, dry: bool) -> bool:
         chosen = [f'label="resnet50/inductor[{each}]/fp16/batch=1"' for each in (one, other)]
         select = ("--select", f'label="resnet50/eager/fp16/batch=1" or {" or ".join(chosen)}')
         pair = Pair("modes", f"inductor[{one}]", f"inductor[{other}]")
-    trtbench("profile", here.suite, *here.common, *select, "--modules", "--store", here.store, check=False)
-    trtbench("run", here.suite, *here.common, *select, "--quick", "--store", here.store, check=False)
+    here.sitting.run("profile", "profile", here.suite, *here.stored, *select, "--modules", limit=options.limit)
+    here.sitting.run("run", "run", here.suite, *here.stored, *select, "--quick", limit=options.limit)
     return compare(here, [pair])
 
 
@@ -186,7 +246,9 @@ def compare(here: Place, pairs: list[Pair]) -> bool:
         lines += [f"    {kind}: {view.signed(ns)} in {count} parts" for kind, ns, count in explanation.totals[:5]]
         lines += [f"    by {explanation.by}; largest: {part.name} {view.signed(part.difference)}"
                   for part in explanation.parts[:3]]  # fmt: skip
-    print("\n".join(["", *(f"{label}: {format_time(ns)}" for label, ns in medians.items()), *lines]), flush=True)
+    summary = "\n".join(["", *(f"{label}: {format_time(ns)}" for label, ns in medians.items()), "", *lines, ""])
+    (here.folder / "summary.txt").write_text(f"{here.sitting.table()}\n{summary}")
+    print(summary, flush=True)
     return True
 
 
@@ -222,14 +284,27 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--toolchain", help="the interpreter of TensorRT 8.6 (default: $TORCH22_PYTHON)")
     parser.add_argument("--dry", action="store_true", help="a small network on the CPU")
+    parser.add_argument("--size", type=int, default=1024, help="height and width of the detector's images")
+    parser.add_argument("--level", type=int, choices=range(6), help="TensorRT's optimization level for the detector")
+    parser.add_argument("--budget", type=float, default=1800, help="seconds for everything")
+    parser.add_argument("--limit", type=float, default=600, help="seconds for a step")
+    parser.add_argument("--engine-limit", type=float, default=900, help="seconds for the detector's engine")
+    parser.add_argument("--timings", type=Path, metavar="DIR", help="TensorRT's timing caches, read and written")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="the artifact cache")
     options = parser.parse_args()
     if options.toolchain:
         os.environ["TORCH22_PYTHON"] = options.toolchain
+    for name in ("out", "cache", "timings"):
+        path = getattr(options, name)
+        setattr(options, name, path and path.resolve())
+    options.sitting = Sitting(options.budget)
     good = True
     for name in options.parts:
         folder = options.out / name
         folder.mkdir(parents=True, exist_ok=True)
-        good = PARTS[name](folder, dry=options.dry) and good
+        options.sitting.place = None
+        good = PARTS[name](folder, options) and good
+    print(options.sitting.table(), flush=True)
     return 0 if good else 1
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from bench.lowering import oracle
@@ -16,6 +17,10 @@ KINDS = {
     "BOOL": torch.bool,
 }  # fmt: skip
 FLOATS = ("FLOAT", "HALF", "BF16")
+few = settings(max_examples=8, derandomize=True)  # what holds today holds tomorrow
+seeds = st.integers(0, 999)
+floats = st.sampled_from(FLOATS)
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 
 
 class One(NamedTuple):
@@ -37,6 +42,18 @@ def values(kind: str, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
     if kind in ("INT32", "INT64"):
         return torch.randint(-4, 5, shape, generator=generator, dtype=KINDS[kind])
     return torch.randn(shape, generator=generator).to(KINDS[kind])
+
+
+def near(value: torch.Tensor, expected: torch.Tensor) -> None:
+    """Equal shapes, types and values, but for the rounding of the type."""
+    limit = TOLERANCE.get(expected.dtype, 0.0)
+    torch.testing.assert_close(value, expected, rtol=limit, atol=limit, equal_nan=True)
+
+
+def image(draw: st.DrawFn, channels: int, rank: int = 2, least: int = 3) -> torch.Tensor:
+    """One or two images of ``channels``, with ``rank`` sizes of ``least`` to 9."""
+    shape = (draw(st.integers(1, 2)), channels, *[draw(st.integers(least, 9)) for _ in range(rank)])
+    return values("FLOAT", shape, draw(seeds))
 
 
 def network(*inputs: torch.Tensor, version: str = oracle.LATEST) -> tuple[Any, Any, list[Any]]:
