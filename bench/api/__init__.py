@@ -21,7 +21,7 @@ from bench.api.building import all_built, build
 from bench.api.checkup import calibrate, doctor, selftest
 from bench.api.comparing import compare, confirm, duel, history, lint, matches
 from bench.api.profiles import Profiles, cases_of, explain, profile, read_profiles, waterfalls, write_trace
-from bench.api.programs import codegen, diverge, ops
+from bench.api.programs import codegen, diverge, lint_qdq, lint_qdq_file, ops, quantization_cost
 from bench.api.reporting import payback, tables, times, write_report
 from bench.api.results import (
     RESULTS,
@@ -76,6 +76,8 @@ __all__ = [
     "history",
     "layers",
     "lint",
+    "lint_qdq",
+    "lint_qdq_file",
     "load",
     "matches",
     "nothing_available",
@@ -83,6 +85,7 @@ __all__ = [
     "payback",
     "plan",
     "profile",
+    "quantization_cost",
     "read",
     "read_profiles",
     "request",

@@ -10,7 +10,9 @@ import msgspec
 from bench.api.results import OnEvent, ignore
 from bench.api.suites import default_cache
 from bench.model.divergence import Divergence, On
+from bench.model.placement import Placement
 from bench.model.program import SupportedOp, Written
+from bench.model.sensitivity import Examined, Question
 from bench.runner.request import Request
 
 
@@ -64,6 +66,65 @@ def diverge(
     from bench.checkup import diverge
 
     return list(diverge.diverge(_with_cache(request), on, at_once, limit, on_event or ignore))
+
+
+def lint_qdq(request: Request, *, on_event: OnEvent | None = None) -> list[Placement]:
+    """Where the quantize and dequantize layers (Q/DQ) of each int8 case keep TensorRT from a fusion.
+
+    Cases of other precisions and of backends that place no Q/DQ are left out. The device need not be here.
+
+    Raises:
+        UsageError: no case is left.
+        StoreError: the cache cannot be written.
+    """
+    from bench.checkup import quantized
+
+    return list(quantized.lint(_with_cache(request), on_event or ignore))
+
+
+def lint_qdq_file(path: str | os.PathLike[str]) -> Placement:
+    """The same of an ONNX file with QuantizeLinear and DequantizeLinear.
+
+    Raises:
+        UsageError: it is no ONNX file.
+        Unavailable: the package onnx is not installed.
+    """
+    from bench.checkup import quantized
+
+    return quantized.lint_file(Path(path))
+
+
+def quantization_cost(
+    request: Request,
+    *,
+    target: str = "",
+    metric: str = "",
+    samples: int = 32,
+    rank: bool = False,
+    on_event: OnEvent | None = None,
+) -> list[Examined]:
+    """What quantizing costs each int8 case in accuracy, and which layers to leave in floating point to keep a limit.
+
+    Computed by PyTorch on the CPU, which the device of the plan need not be beside. Cases of other precisions are left
+    out.
+
+    Args:
+        request: the cases; each is calibrated first.
+        target: e.g. ``"top1 >= -0.5 %"`` (half a point less than fp32), ``"cosine >= 0.999"``; empty: no search.
+        metric: the user's ``file.py:function`` beside the suite, of outputs and reference by name, in place of
+            ``top1``, ``cosine`` and ``sqnr``.
+        samples: inputs to compare on, drawn apart from those of the calibration, or the user's calibration data.
+        rank: also measure with one layer quantized at a time.
+        on_event: as in ``run``.
+
+    Raises:
+        UsageError: no case is left, or ``target`` is none.
+        StoreError: the cache cannot be written.
+    """
+    from bench.checkup import quantized
+
+    question = Question(target=target, metric=metric, samples=samples, rank=rank)
+    return list(quantized.accuracy(_with_cache(request), question, on_event or ignore))
 
 
 def ops() -> list[SupportedOp]:

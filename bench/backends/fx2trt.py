@@ -12,11 +12,15 @@ import msgspec
 from bench.backends.tensorrt import TensorRT
 from bench.errors import Unavailable, Unsupported, UsageError
 from bench.lowering import artifact, marking, parts, registry, values
+from bench.lowering.quantize import onnx_view
+from bench.lowering.quantize import placement as qdq
 from bench.model import seam
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
+from bench.model.placement import Placement
 from bench.model.program import SupportedOp
 from bench.model.seam import Context, Stage
+from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.torch import factories, session
@@ -24,7 +28,8 @@ from bench.runtimes.trt import builder, execution, library
 from bench.runtimes.trt import options as trt_options
 from bench.units import parse_size
 
-_OWN = ("program", "fallback", "min_block_size")  # options that those of ``tensorrt`` do not have
+_QUANTIZATION = ("observer", "samples", "data", "placement", "floating")
+_OWN = ("program", "fallback", "min_block_size", *_QUANTIZATION)  # options that those of ``tensorrt`` do not have
 _MIN_BLOCK_SIZE = 5
 
 
@@ -33,12 +38,19 @@ class Options(seam.Options, frozen=True, kw_only=True):
 
     ``program`` is a network program beside the suite that takes the place of the one that is written for the case, e.g.
     one that was edited. With ``fallback: torch`` operators that have no converter stay in PyTorch, and engines of fewer
-    than ``min_block_size`` ops with them (default 5); without, they are refused. The others are those of ``tensorrt``.
+    than ``min_block_size`` ops with them (default 5); without, they are refused. At precision int8 ``observer``,
+    ``samples``, ``data``, ``placement`` and ``floating`` say how the model is quantized
+    (``quantize.artifact.Settings``). The others are those of ``tensorrt``.
     """
 
     program: str = ""
     fallback: Literal["none", "torch"] = "none"
     min_block_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    observer: Literal["minmax", "moving_average", "percentile", "entropy"] | None = None
+    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    data: str | None = None
+    placement: Literal["fx", "mended"] | None = None
+    floating: list[str] | None = None
     workspace: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
     tactic_sources: list[str] | None = None
@@ -81,11 +93,13 @@ class Fx2trt(TensorRT):
         """A CPU device, programs that are no module, and precisions that no model is converted to."""
         if device == "cpu":
             return "TensorRT needs a CUDA device (trtbench codegen writes the program without one)"
+        if case.precision != "int8" and (given := [name for name in _QUANTIZATION if case.options.get(name)]):
+            return f"{', '.join(given)}: of precision int8 alone"
         return artifact.unsupported(case)
 
-    def program(self, case: Case) -> Stage:
-        """The network program of the case."""
-        return artifact.stage(case, msgspec.convert(case.options, Options).block_size)
+    def program(self, case: Case) -> Sequence[Stage]:
+        """The network program of the case, at int8 after its calibration."""
+        return artifact.stages(case, msgspec.convert(case.options, Options).block_size)
 
     def ops(self) -> Sequence[SupportedOp]:
         """The ops that have a converter."""
@@ -107,7 +121,7 @@ class Fx2trt(TensorRT):
         """The reference, the program (unless it is the user's), and the engine."""
         options = msgspec.convert(case.options, Options)
         in_bytes = msgspec.structs.replace(options, workspace=options.engine().workspace_bytes)
-        source = [] if options.program else [artifact.stage(case, options.block_size)]
+        source = [] if options.program else artifact.stages(case, options.block_size)
         files = artifact.files_of(options.program)
         build = Stage(
             name="build",
@@ -118,7 +132,7 @@ class Fx2trt(TensorRT):
                 "precision": case.precision,
                 "options": msgspec.to_builtins(in_bytes),
             },
-            needs=tuple(stage.name for stage in source),
+            needs=() if options.program else (artifact.STAGE,),
             libraries=TENSORRT,
             files=files,
             per_device=True,
@@ -146,11 +160,23 @@ class Fx2trt(TensorRT):
         needs = ("reference", "values")
         return msgspec.structs.replace(build, name=artifact.MARKED, kind="marked", key=key, needs=needs)
 
+    def placement(self, case: Case) -> Sequence[Stage]:
+        """The calibration, and where the Q/DQ of the case's program stand."""
+        return artifact.examination_stages(case, None)
+
+    def accuracy(self, case: Case, question: Question) -> Sequence[Stage]:
+        """The calibration, and what quantizing costs."""
+        return artifact.examination_stages(case, question)
+
+    def placement_of_file(self, path: Path) -> Placement:
+        """Its Q/DQ, and where they keep TensorRT from a fusion."""
+        return qdq.summary(onnx_view.read(path), str(path))
+
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """TensorRT's bindings; to write the program torch and the library of the case's factory."""
         if stage is not None and stage.kind == "marked" and stage.key.get("on") == "oracle":
             return ("torch",)
-        if stage is not None and stage.kind in ("program", "values"):
+        if stage is not None and stage.kind in ("program", "values", "calibration", "placement", "accuracy"):
             return ("torch", *factories.library_of(case))
         if stage is None and case.options.get("fallback") == "torch":
             return ("torch", *super().imports(case, stage))
@@ -165,7 +191,14 @@ class Fx2trt(TensorRT):
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The program, the engine, or the times of its layers."""
         if stage.kind == "program":
-            artifact.produce(case, context, out, stage.key.get("min_block_size"))
+            placed, floating = stage.key.get("placement", "fx"), stage.key.get("floating", ())
+            artifact.produce(case, context, out, stage.key.get("min_block_size"), placed, floating)
+            return
+        if stage.kind == "calibration":
+            artifact.calibrate(case, context, out, stage.key)
+            return
+        if stage.kind in (artifact.PLACEMENT_STAGE, artifact.ACCURACY_STAGE):
+            artifact.examine(case, context, out, stage.key)
             return
         if stage.kind == "values":
             values.produce(case, context, out)

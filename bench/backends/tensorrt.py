@@ -55,7 +55,7 @@ class TensorRT:
             },
             needs=(source.name,),
             libraries=TENSORRT,
-            files=(*([function] if function else []), *options.plugins),
+            files=(*([function] if function else []), *options.plugins, *_calibration_files(options)),
             per_device=True,
             per_build=True,
             times_kernels_on=("cuda",),
@@ -134,6 +134,12 @@ class TensorRT:
             contextlib.closing(execution.EnginePrepared(case, context, api, engine, info)) as prepared,
         ):
             yield prepared
+
+
+def _calibration_files(options: Options) -> list[str]:
+    """The files beside the suite that implicit int8 reads."""
+    data = (options.data or "").partition(":")[0]
+    return [name for name in (data, options.calibration_cache) if name]
 
 
 @contextlib.contextmanager

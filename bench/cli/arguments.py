@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from bench import __version__
+from bench.cli import accuracy, diverge, placement, program
 from bench.cli import comparing_arguments as comparing
-from bench.cli import diverge, program
 from bench.cli import profiling_arguments as profiling
 from bench.cli.options import (
     Commands,
@@ -204,6 +204,6 @@ def _schema(commands: Commands) -> None:
 _COMMANDS = (
     _run, _build, _show, comparing.compare, comparing.duel, comparing.calibrate, comparing.history, comparing.report,
     _runs, _list, profiling.layers, profiling.profile, profiling.kernels, profiling.trace, profiling.explain,
-    program.add_codegen, program.add_ops, diverge.add, _doctor,
+    program.add_codegen, program.add_ops, diverge.add, accuracy.add, placement.add, _doctor,
     _selftest, _schema,
 )  # fmt: skip

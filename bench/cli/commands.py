@@ -11,7 +11,21 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench.cli import build, comparing, diverge, duel, output, profile, program, report, show, typed, waterfall
+from bench.cli import (
+    accuracy,
+    build,
+    comparing,
+    diverge,
+    duel,
+    output,
+    placement,
+    profile,
+    program,
+    report,
+    show,
+    typed,
+    waterfall,
+)
 from bench.cli.arguments import parse
 
 if TYPE_CHECKING:
@@ -28,7 +42,18 @@ def main(argv: list[str] | None = None, *, on_start: Callable[[], object] = lamb
     from bench.errors import BenchError
     from bench.report import escape
 
-    if arguments.command in ("run", "build", "calibrate", "list", "layers", "profile", "duel", "codegen", "diverge"):
+    if arguments.command in (
+        "run",
+        "build",
+        "calibrate",
+        "list",
+        "layers",
+        "profile",
+        "duel",
+        "codegen",
+        "diverge",
+        "lint-qdq",
+    ):
         from bench import api
 
         api.import_runner()
@@ -274,6 +299,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "codegen": program.codegen,
     "ops": program.ops,
     "diverge": diverge.diverge,
+    "quantize": accuracy.quantize,
+    "lint-qdq": placement.lint_qdq,
     "profile": profile.profile,
     "kernels": waterfall.kernels,
     "trace": waterfall.trace,

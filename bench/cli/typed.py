@@ -70,7 +70,9 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
         # Layers are those of engines, which a CPU does not have.
         alternative = "; or --device cpu" if arguments.command == "run" else ""
         raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
-    needs_none = arguments.command == "codegen" or (arguments.command == "diverge" and arguments.on == "oracle")
+    needs_none = arguments.command in ("codegen", "quantize", "lint-qdq") or (
+        arguments.command == "diverge" and arguments.on == "oracle"
+    )
     if request.device_missing and not needs_none:
         what = "the plan is that of a CUDA device: only a run tells whether it has the memory and each precision"
         if arguments.command == "build":

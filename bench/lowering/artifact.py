@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ import msgspec
 
 from bench import tensors
 from bench.errors import BenchError, SuiteError, Unavailable
+from bench.lowering.quantize import artifact as quantization
 from bench.lowering.writer import output_name
 from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
+from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.torch.exports import ExportWarning
@@ -23,9 +26,12 @@ from bench.runtimes.trt import library, networks
 from bench.system import userfile
 
 if TYPE_CHECKING:
+    import torch
+
     from bench.lowering import codegen
 
 STAGE, MARKED = "program", "marked"
+PLACEMENT_STAGE, ACCURACY_STAGE = "placement", "accuracy"
 SOURCE, WEIGHTS, MANIFEST = "program.py", "weights.safetensors", "manifest.json"
 _FIRST_TORCH = (2, 6)
 _FIX = "trtbench codegen writes one for this case"
@@ -34,21 +40,28 @@ _TRACED = "the backend tensorrt, whose exporter traces one path; or torch.where 
 
 class Manifest(msgspec.Struct, frozen=True):
     """Stored beside a program: how many nodes it was written from, the warnings of torch.export, and of a program in
-    parts the names of its engines, and counts (see ``partition.Division.facts``).
+    parts the names of its engines, and counts (see ``partition.Division.facts``). Of one at int8 who quantized it, by
+    which observer and samples, and where its Q/DQ stand.
     """
 
     ops: int
     warnings: tuple[ExportWarning, ...] = ()
     engines: tuple[str, ...] = ()
     facts: dict[str, Any] = {}
+    quantization: dict[str, Any] = {}
 
 
 def unsupported(case: Case) -> str | None:
     """Why no program can be written for a case; None if one may."""
     if kind := program_of(case.factory):
         return f"{case.factory} is a program of {kind}, of which torch.export makes no graph"
-    if case.precision in ("bf16", "int8", "fp8"):
+    if case.precision in ("bf16", "fp8"):
         return f"network programs have no {case.precision} yet"
+    if case.precision == "int8":
+        if case.dynamic:
+            return "calibration needs fixed sizes, and the case has dynamic ones"
+        if case.options.get("fallback") == "torch":
+            return "a model in parts is not quantized: fallback: none"
     return None
 
 
@@ -60,7 +73,66 @@ def stage(case: Case, min_block_size: int | None = None) -> Stage:
     key: dict[str, Any] = {"model": shapes.model_key(case), "precision": case.precision, "lowering": _digest()}
     if min_block_size is not None:
         key["min_block_size"] = min_block_size
-    return Stage(name=STAGE, kind="program", producer="fx2trt", key=key, libraries=shapes.libraries(case))
+    needs: tuple[str, ...] = ()
+    if case.precision == "int8":
+        how = quantization.settings(case.options)
+        key |= {"calibration": calibration_stage(case).key, "placement": how.placement}
+        if how.floating:
+            key["floating"] = list(how.floating)
+        needs = (quantization.STAGE,)
+    return Stage(name=STAGE, kind="program", producer="fx2trt", key=key, needs=needs, libraries=shapes.libraries(case))
+
+
+def calibration_stage(case: Case) -> Stage:
+    """The calibration that the program of a case at int8 is written by."""
+    return quantization.stage(case, _digest())
+
+
+def stages(case: Case, min_block_size: int | None = None) -> list[Stage]:
+    """The program, after what it needs."""
+    return [calibration_stage(case)] * (case.precision == "int8") + [stage(case, min_block_size)]
+
+
+def calibrate(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
+    """Lower the model in float32, run it on the calibration inputs, and write the ranges. ``key`` is the stage's.
+
+    Errors as of ``produce``.
+    """
+    with _lowered(case, context) as (graph, _, _):
+        quantization.produce(graph, case, context, out, quantization.settings(key))
+
+
+def examination_stages(case: Case, question: Question | None) -> list[Stage]:
+    """Where the Q/DQ of a case at int8 stand, or with a question what they cost in accuracy; after the calibration."""
+    program = stage(case)
+    key = program.key | {"data": quantization.settings(case.options).data}
+    files: tuple[str, ...] = ()
+    if question is not None:
+        key |= {"question": msgspec.to_builtins(question)}
+        files = tuple(name.partition(":")[0] for name in (question.metric, key["data"]) if name)
+    name = PLACEMENT_STAGE if question is None else ACCURACY_STAGE
+    return [
+        calibration_stage(case), msgspec.structs.replace(program, name=name, kind=name, key=key, files=files)
+    ]  # fmt: skip
+
+
+def examine(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
+    """Quantize the model as its program has it, and write what the stage with this ``key`` asks about it into ``out``.
+
+    Errors as of ``produce``; UsageError for a target that no assignment meets.
+    """
+    from bench.lowering.quantize import examination, sensitivity
+
+    with _lowered(case, context) as (graph, names, _):
+        with context.phase("quantize"):
+            ranges = quantization.read(context.artifacts[quantization.STAGE])
+            with_pairs = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))
+        if "question" not in key:
+            examination.write_placement(with_pairs, out)
+            return
+        question = msgspec.convert(key["question"], Question)
+        networks = sensitivity.Networks(graph, with_pairs, names)
+        examination.write_accuracy(networks, case, context, question, key["data"], out)
 
 
 # Called with each tensor that a program makes: the name of its layer, ``topk[1]`` where it is not the first output.
@@ -98,24 +170,60 @@ def produce(
     context: Context,
     out: Path,
     min_block_size: int | None = None,
+    placed: str = "fx",
+    floating: Sequence[str] = (),
     also: Callable[[Any, codegen.Program, Sequence[str]], None] | None = None,
 ) -> None:
     """Write ``program.py``, its weights and a manifest into ``out``. Phases: import, load, export, lower.
 
-    With ``min_block_size`` also a folder for each engine.
-    ``also`` is called with the graph, its program, and the names of the model's outputs.
+    With ``min_block_size`` also a folder for each engine. At int8 quantized by the case's calibration, its Q/DQ around
+    each op, or where ``placed`` is ``mended``, where TensorRT fuses them; modules in ``floating`` have
+    none. ``also`` is called with the graph, its program, and the names of the model's outputs.
 
     Raises:
         Unavailable: torch is older than 2.6.
         Unsupported: torch.export cannot take the model, or it has operators or arguments without a converter.
     """
-    from bench.lowering import codegen, lower, normalise, split
+    from bench.lowering import codegen, normalise, split
+    from bench.lowering.quantize import examination
+
+    in_parts = min_block_size is not None
+    with _lowered(case, context, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
+        if case.precision == "int8":
+            ranges = quantization.read(context.artifacts[quantization.STAGE])
+            graph = examination.quantized(graph, ranges, placed, floating)
+        about: dict[str, Any] = {
+            "title": _title(case), "precision": case.precision, "profile": shapes.profile(case)
+        }  # fmt: skip
+        parts = split.generate(graph, names, **about, min_block_size=min_block_size or 1) if in_parts else None
+        program = parts or codegen.generate(graph, names, **about)
+        program.write(out)
+        if also is not None and isinstance(program, codegen.Program):
+            also(graph, program, names)
+        ops = sum(1 for node in graph.graph.nodes if normalise.op_name(node))
+        engines, facts = (tuple(parts.engines), parts.facts) if parts else ((), {})
+        about_scales: dict[str, Any] = {}
+        if case.precision == "int8":
+            about_scales = quantization.facts(context.artifacts[quantization.STAGE]) | {"placement": placed}
+        (out / MANIFEST).write_bytes(msgspec.json.encode(Manifest(ops, warnings, engines, facts, about_scales)))
+
+
+@contextlib.contextmanager
+def _lowered(
+    case: Case, context: Context, *, in_parts: bool = False
+) -> Iterator[tuple[torch.fx.GraphModule, tuple[str, ...], tuple[ExportWarning, ...]]]:
+    """The graph of a case's model after all passes, the names of its outputs, and the warnings of torch.export.
+
+    Of a case at int8 in float32. Phases: import, load, export, lower. Raises what ``produce`` does.
+    """
+    from bench.lowering import lower, normalise
     from bench.runtimes.torch import errors, exports, models, session
     from bench.runtimes.torch.options import TorchOptions
     from bench.runtimes.torch.outputs import positional_unrun
 
-    in_parts = min_block_size is not None
     on_cpu = msgspec.structs.replace(context, device="cpu")
+    if case.precision == "int8":
+        case = msgspec.structs.replace(case, precision="fp32")
     with session.torch_session(case, on_cpu), session.own_warnings_filtered():
         import torch
 
@@ -142,17 +250,8 @@ def produce(
             if case.dynamic:
                 trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)
                 trial.check(lambda arrays: graph(*trial.inputs(arrays)), "the lowered graph")
-            about: dict[str, Any] = {
-                "title": _title(case), "precision": case.precision, "profile": shapes.profile(case)
-            }  # fmt: skip
-            parts = split.generate(graph, names, **about, min_block_size=min_block_size or 1) if in_parts else None
-            program = parts or codegen.generate(graph, names, **about)
-            program.write(out)
-            if also is not None:
-                also(graph, program, names)
-        ops = sum(1 for node in graph.graph.nodes if normalise.op_name(node))
-        engines, facts = (tuple(parts.engines), parts.facts) if parts else ((), {})
-        (out / MANIFEST).write_bytes(msgspec.json.encode(Manifest(ops, tuple(warnings), engines, facts)))
+        with torch.no_grad():
+            yield graph, names, tuple(warnings)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -219,7 +318,8 @@ def fill(
     manifest = path.with_name(MANIFEST)
     fields: dict[str, Any] = {"network": source or SOURCE}
     if manifest.is_file():
-        fields["export_warnings"] = read_manifest(folder).warnings
+        about = read_manifest(folder)
+        fields |= {"export_warnings": about.warnings, "calibration": about.quantization}
     return networks.Network(
         network=network,
         inputs={name: name for name in case.inputs if name in inputs},

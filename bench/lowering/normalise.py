@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -171,6 +172,8 @@ def argument_kinds(aten: str) -> dict[str, str]:
 def _overload(aten: str) -> Any:
     import torch
 
+    if aten.startswith("trtbench."):
+        importlib.import_module("bench.lowering.quantize.operators")
     overload: Any = torch.ops
     for part in aten.split("."):
         overload = getattr(overload, part)

@@ -31,8 +31,10 @@ def build_engine(trt: Any, weights: Any, logger: Any) -> Any:
     net = new_network(trt, builder)
     alive = build(trt, net, weights)
     config = builder.create_builder_config()
-    if PRECISION == "fp16" and not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
-        config.set_flag(trt.BuilderFlag.FP16)
+    flags = {"fp16": ("FP16",), "int8": ("INT8", "FP16")}  # int8: what is not quantized runs in float16
+    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        for name in flags.get(PRECISION, ()):
+            config.set_flag(getattr(trt.BuilderFlag, name))
     if PRECISION != "tf32":
         config.clear_flag(trt.BuilderFlag.TF32)
     if PROFILE:

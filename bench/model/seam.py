@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bench.model.divergence import On
+    from bench.model.placement import Placement
     from bench.model.profile import Profile, Range
     from bench.model.program import SupportedOp
     from bench.model.provenance import Provenance
+    from bench.model.sensitivity import Question
 
 
 class Missing(Data, frozen=True, kw_only=True):
@@ -247,8 +249,8 @@ class CountsLayers(Protocol):
 class Generating(Protocol):
     """A backend that writes programs: source that builds a case's network."""
 
-    def program(self, case: Case) -> Stage:
-        """The stage whose payload is the program of ``case``; it needs no other stage and no device."""
+    def program(self, case: Case) -> Sequence[Stage]:
+        """The stages of which the last one's payload is the program of ``case``; they need no others and no device."""
         ...
 
     def ops(self) -> Sequence[SupportedOp]:
@@ -270,6 +272,25 @@ class Marking(Protocol):
         """The stage, after that, with the model's outputs and the tensors ``marks`` as the network computes them on
         ``on``: ``RUN`` and ``VALUES``. On ``oracle`` it needs no device.
         """
+        ...
+
+
+@runtime_checkable
+class Quantizing(Protocol):
+    """A backend that quantizes models: its networks can be looked at without a device."""
+
+    def placement(self, case: Case) -> Sequence[Stage]:
+        """The stages of which the last has ``PLACEMENT`` of ``bench.model.placement``: the quantize and dequantize
+        layers of the case's network, and findings.
+        """
+        ...
+
+    def placement_of_file(self, path: Path) -> Placement:
+        """The same of an ONNX file. UsageError if it is none, Unavailable without the package onnx."""
+        ...
+
+    def accuracy(self, case: Case, question: Question) -> Sequence[Stage]:
+        """The stages of which the last has ``ACCURACY`` of ``bench.model.sensitivity``: what quantizing costs."""
         ...
 
 

@@ -100,7 +100,7 @@ def stage(case: Case, exporter: Exporter, opset: int | None) -> Stage:
         producer="onnxruntime",
         key={
             "model": shapes.model_key(case),
-            "precision": _file_precision(case.precision),
+            "precision": _file_precision(unquantized(case).precision),
             "exporter": exporter,
             "opset": opset,
         },
@@ -148,6 +148,7 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
         with context.phase("load"):
             take_file(case, context, out)
         return
+    case = unquantized(case)
     packages = ("onnx", "onnxscript") if exporter == "dynamo" else ("onnx",)
     for package in packages:
         if importlib.util.find_spec(package) is None:
@@ -334,3 +335,9 @@ def _opset_of(path: Path) -> int:
 def _file_precision(precision: str) -> str:
     """fp32 and tf32 are the same file."""
     return "fp32" if precision == "tf32" else precision
+
+
+def unquantized(case: Case) -> Case:
+    """The case whose file a runtime quantizes itself."""
+    is_file = program_of(case.factory) == "onnx"
+    return case if is_file or case.precision != "int8" else msgspec.structs.replace(case, precision="fp32")

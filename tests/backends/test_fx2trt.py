@@ -64,7 +64,10 @@ def test_what_it_cannot_run_is_left_out(bench: Bench) -> None:
     assert "trtbench codegen" in FX.unsupported(case(bench), "cpu")
     assert FX.unsupported(case(bench), "cuda:0") is None
     assert "torchscript" in FX.unsupported(case(bench, factory="net.pt"), "cuda:0")
-    assert "int8" in FX.unsupported(case(bench, precision="int8"), "cuda:0")
+    assert FX.unsupported(case(bench, precision="int8"), "cuda:0") is None
+    assert "fp8" in FX.unsupported(case(bench, precision="fp8"), "cuda:0")
+    refused = FX.unsupported(case(bench, options={"observer": "minmax"}), "cuda:0")
+    assert refused == "observer: of precision int8 alone"
 
 
 def test_the_engine_is_made_of_the_program_in_the_toolchain_that_measures(bench: Bench) -> None:
@@ -72,7 +75,7 @@ def test_the_engine_is_made_of_the_program_in_the_toolchain_that_measures(bench:
     assert (reference.name, source.name, build.needs) == ("reference", "program", ("program",))
     assert (source.toolchain, build.toolchain, build.producer) == ("default", "trt86", "fx2trt")
     options = {"optimization_level": 4}
-    assert FX.program(case(bench, precision="fp16", options=options)) == source
+    assert FX.program(case(bench, precision="fp16", options=options)) == [source]
     assert FX.stages(case(bench, options=options))[-1] != FX.stages(case(bench))[-1]
     assert FX.layers(case(bench)).producer == "fx2trt"
 

@@ -75,6 +75,9 @@ def test_a_network_by_hand_is_made_from_the_weights_and_its_file(bench: Bench) -
     assert build.files == ("nets.py", "libmine.so")
 
 
+CALIBRATIONS: list[dict[str, Any]] = [
+    {}, {"samples": 4}, {"data": "calibration.npz"}, {"calibration_cache": "calibration.cache"},
+]  # fmt: skip
 OTHERS: list[dict[str, Any]] = [
     {"precision": "tf32"},
     {"precision": "fp16"},
@@ -97,6 +100,7 @@ OTHERS: list[dict[str, Any]] = [
             {"hardware_compatible": "ampere_plus"},
             {"strongly_typed": False},
             {"plugins": ["libmine.so"]},
+            *({"calibrator": "entropy", **more} for more in CALIBRATIONS),
         )
     ),
 ]
@@ -341,3 +345,20 @@ def test_options_survive_being_written(bench: Bench) -> None:
     assert msgspec.to_builtins(base.options_of(TRT, case)) == asked
     key = TRT.stages(case)[-1].key
     assert json.loads(json.dumps(key)) == key
+
+
+def test_implicit_int8_is_of_fixed_sizes_and_its_file_is_not_quantized(bench: Bench) -> None:
+    options = {"calibrator": "entropy", "data": "data.py:batches", "calibration_cache": "calibration.cache"}
+    case = bench.case("tensorrt", precision="int8", options=options)
+    assert TRT.unsupported(case, "cuda:0") is None
+    _, export, build = TRT.stages(case)
+    assert export.key["precision"] == "fp32"
+    assert build.files == ("data.py", "calibration.cache")
+    for fields in ({"precision": "fp16"}, {"dynamic": {"batch": Range(min=1, opt=2, max=4)}}):
+        refused = TRT.unsupported(
+            bench.case("tensorrt", **{"precision": "int8", "options": options, **fields}), "cuda:0"
+        )
+        assert refused.startswith("calibrator: entropy is of precision int8, of a model with fixed sizes")
+    assert "calibrator: entropy" in TRT.unsupported(bench.case("tensorrt", precision="int8"), "cuda:0")
+    with pytest.raises(msgspec.ValidationError, match="are of a calibrator"):
+        msgspec.convert({"samples": 4}, Options)

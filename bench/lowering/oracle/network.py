@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.lowering.oracle import indices, pointwise, resampling, shapes, sums, windows
+from bench.lowering.oracle import indices, pointwise, quantization, resampling, shapes, sums, windows
 from bench.lowering.oracle.core import NAMES, TYPES, Dims, Layer, Refusal, Tensor, Weights
 from bench.lowering.oracle.enums import enums, number
 
@@ -311,6 +311,23 @@ class Network:
     def add_attention_v2(self, query: Tensor, key: Tensor, value: Tensor, norm_op: Any, causal_kind: Any) -> Layer:
         """See ``sums.Attention``."""
         return sums.Attention(self, "add_attention_v2", [query, key, value], norm_op=norm_op, causal_kind=causal_kind)
+
+    # ----------------------------------------------------------------------------------------------------- quantization
+
+    def add_quantize(self, input: Tensor, scale: Tensor, output_type: Any = None) -> Layer:
+        """See ``quantization.Quantize``. ``output_type`` from TensorRT 10.0 on; since 11.0 there is no other form."""
+        self._require_type_argument(output_type, "add_quantize")
+        return quantization.Quantize(self, "add_quantize", [input, scale], to_type=output_type)
+
+    def add_dequantize(self, input: Tensor, scale: Tensor, output_type: Any = None) -> Layer:
+        """See ``quantization.Dequantize``. ``output_type`` as for ``add_quantize``."""
+        self._require_type_argument(output_type, "add_dequantize")
+        return quantization.Dequantize(self, "add_dequantize", [input, scale], to_type=output_type)
+
+    def _require_type_argument(self, output_type: Any, call: str) -> None:
+        self._require_version(output_type is None, (10, 0), f"{call} takes output_type")
+        if output_type is None and self.version >= (11, 0):
+            raise TypeError(f"{call} without output_type, in {self.trt.__version__}")
 
     # ------------------------------------------------------------------------------------------------------- resampling
 

@@ -22,11 +22,12 @@ def fold_batch_norms(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
             continue
         conv = node.kwargs["input"]
         if normalise.op_name(conv) == "convolution" and len(conv.users) == 1 and not node.kwargs["training"]:
-            _fold(result, conv, node)
+            fold(result, conv, node)
     return edit.finished(result)
 
 
-def _fold(module: torch.fx.GraphModule, conv: torch.fx.Node, norm: torch.fx.Node) -> None:
+def fold(module: torch.fx.GraphModule, conv: torch.fx.Node, norm: torch.fx.Node) -> None:
+    """Fold one normalisation into the convolution that it reads, if all of their tensors are constants."""
     import torch
 
     kernel, bias = edit.tensor_of(module, conv.kwargs["weight"]), edit.tensor_of(module, conv.kwargs["bias"])

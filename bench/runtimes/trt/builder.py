@@ -19,7 +19,7 @@ from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import memory, shapes
 from bench.runtimes.torch.exports import ExportWarning
-from bench.runtimes.trt import library, networks, rtx, versions
+from bench.runtimes.trt import calibrators, library, networks, rtx, versions
 from bench.runtimes.trt.options import EngineOptions, Options, RtxOptions
 from bench.units import format_size
 
@@ -38,6 +38,7 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     be absent. ``timing_cache`` is ``warm`` if an earlier build had left one. ``layers`` counts those of the network,
     before the builder fuses them. ``profile`` holds min, opt and max of each dynamic input, by its name in the suite.
     ``compute_capabilities`` are those that were requested, none where a runtime has no such setting or its own default.
+    ``calibration`` says who quantized and by how many samples.
     ``warnings`` are TensorRT's, ``export_warnings`` those of the exporter that made the ONNX file.
     """
 
@@ -58,6 +59,7 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     network: str = ""
     version_compatible: bool = False
     compute_capabilities: tuple[str, ...] = ()
+    calibration: dict[str, Any] = {}
     profile: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
     warnings: tuple[str, ...] = ()
     export_warnings: tuple[ExportWarning, ...] = ()
@@ -119,7 +121,11 @@ def build(
             networks.fix_sizes(definition.network, case)
         profile = _add_profile(api, builder, config, definition, case)
     versions.progress(api, config, context.tell)
-    with _timing_cache(api, config, options, context) as cache:
+    plain = options if isinstance(options, Options) else Options()
+    with (
+        _timing_cache(api, config, options, context) as cache,
+        calibrators.calibration(api, config, case, plain, context, definition.inputs, out) as calibrated,
+    ):
         start, earlier = context.clock.now(), len(api.log.lines)
         with context.phase("build"):
             plan = builder.build_serialized_network(definition.network, config)
@@ -144,6 +150,7 @@ def build(
         warnings=tuple(api.log.warnings()[:_MAX_WARNINGS]),
         **definition.fields,
         **cache,
+        **calibrated,
     )
     try:
         with (out / PLAN).open("wb") as file:

@@ -247,6 +247,7 @@ class EnginePrepared:
             "tactic_sources": ", ".join(self._info.tactic_sources),
             **({"timing_cache": self._info.timing_cache} if self._settings is None else {}),
             "precisions": ", ".join(sorted(inspector.precisions(layers))),
+            **({"calibration": self._info.calibration} if self._info.calibration else {}),
             "engine": {
                 "precisions": inspector.precisions(layers),
                 "plan_bytes": self._info.plan_bytes,

@@ -50,7 +50,12 @@ class EngineOptions(seam.Options, frozen=True, kw_only=True):
 
 
 class Options(EngineOptions, frozen=True, kw_only=True):
-    """Of TensorRT: ``strongly_typed: null`` is wherever the version has it; ``plugins`` lie beside the suite."""
+    """Of TensorRT: ``strongly_typed: null`` is wherever the version has it; ``plugins`` lie beside the suite.
+
+    ``calibrator`` is implicit int8, of TensorRT 8 alone: its builder runs the network on ``samples`` inputs (128),
+    drawn or of ``data`` (see ``calibration_data.batches``), and chooses the scales; or it takes those of
+    ``calibration_cache``, a file beside the suite.
+    """
 
     timing_cache: bool = True
     refit: bool = False
@@ -58,6 +63,15 @@ class Options(EngineOptions, frozen=True, kw_only=True):
     hardware_compatible: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
     strongly_typed: bool | None = None
     plugins: list[str] = []
+    calibrator: Literal["entropy", "minmax"] | None = None
+    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    data: str | None = None
+    calibration_cache: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.calibrator is None and (self.samples or self.data or self.calibration_cache):
+            raise ValueError("samples, data and calibration_cache are of a calibrator: entropy or minmax")
 
 
 class RtxOptions(EngineOptions, frozen=True, kw_only=True):
@@ -99,6 +113,13 @@ def no_route(case: Case) -> str | None:
     is_file, by_hand = program_of(case.factory) == "onnx", bool(case.options.get("network"))
     if is_file and by_hand:
         return f"{case.factory} is a network already; network: FILE.py:function would take its place"
+    if calibrator := case.options.get("calibrator"):
+        if case.precision != "int8" or by_hand or case.dynamic:
+            return (
+                f"calibrator: {calibrator} is of precision int8, of a model with fixed sizes, without a network by hand"
+            )
+        return None
     if case.precision in ("int8", "fp8") and not by_hand and not is_file:
-        return f"the exporter writes no {case.precision} model; a function can: network: FILE.py:function"
+        what = "; implicitly: calibrator: entropy (TensorRT 8); explicitly: fx2trt" if case.precision == "int8" else ""
+        return f"the exporter writes no {case.precision} model; a function can: network: FILE.py:function{what}"
     return None

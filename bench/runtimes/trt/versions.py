@@ -88,7 +88,9 @@ def precision_flags(api: Api, precision: str, strong: bool) -> list[str]:
         return []
     if api.major < 10 and precision in ("bf16", "fp8"):  # 8.6 has the name FP8 and nothing behind it
         raise Unsupported(f"{api.name} has no {precision}; TensorRT 10.0 is the first that has it")
-    return [] if strong else [flag]
+    if strong:
+        return []
+    return [flag, "FP16"] if precision in ("int8", "fp8") else [flag]  # what is not quantized runs in float16
 
 
 def set_flags(api: Api, config: Any, names: Iterable[str], *, tf32: bool) -> list[str]:

@@ -497,8 +497,8 @@ def test_outputs_of_a_function_are_cast_to_the_precision(
     assert plan["outputs"]["logits"][0] == kind
 
 
-def test_int8_by_hand_is_a_flag_where_networks_have_no_types(by_hand: Callable[..., Any]) -> None:
-    assert by_hand(Script(V8), "wide", "int8")[0]["flags"] == ["INT8"]
+def test_int8_by_hand_is_two_flags_where_networks_have_no_types(by_hand: Callable[..., Any]) -> None:
+    assert by_hand(Script(V8), "wide", "int8")[0]["flags"] == ["FP16", "INT8"]
     assert by_hand(Script(V11), "wide", "int8")[0]["flags"] == []
 
 

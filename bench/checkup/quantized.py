@@ -1,0 +1,101 @@
+"""Looks into the quantized networks of int8 cases, and of ONNX files: where Q/DQ stand, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.backends import base
+from bench.errors import UsageError
+from bench.model.data import digest
+from bench.model.events import Event
+from bench.model.placement import PLACEMENT, Placement
+from bench.model.run import Failure
+from bench.model.seam import Quantizing, Stage
+from bench.model.sensitivity import ACCURACY, Accuracy, Examined, Question, parse_target
+from bench.model.suite import Case
+from bench.runner import run
+from bench.runner.dispatch import OnEvent
+from bench.runner.request import Request
+from bench.suite import plan
+
+_QUANTIZED = ("int8", "fp8")
+_MODULES = "eager"  # the backend whose packages are all that a graph is quantized with
+
+
+def lint(request: Request, on_event: OnEvent) -> Iterator[Placement]:
+    """The placement in each network of a plan, once for cases that share one. It is made on the CPU.
+
+    UsageError if no case has Q/DQ.
+    """
+    for case, folder, failure in _folders(request, lambda backend, case: backend.placement(case), on_event):
+        if failure is not None:
+            yield Placement(case=case, failure=failure)
+        else:
+            result = msgspec.json.decode((folder / PLACEMENT).read_bytes(), type=Placement)
+            yield msgspec.structs.replace(result, case=case)
+
+
+def lint_file(path: Path) -> Placement:
+    """The placement in an ONNX file."""
+    backend = next(each for each in base.registry().values() if isinstance(each, Quantizing))
+    return backend.placement_of_file(path)
+
+
+def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterator[Examined]:
+    """What quantizing costs in each network of a plan, once for cases that share one. It is computed on the CPU.
+
+    UsageError if no case has Q/DQ, or the target is none.
+    """
+    if question.target:
+        parse_target(question.target)
+    for case, folder, failure in _folders(request, lambda backend, case: backend.accuracy(case, question), on_event):
+        if failure is not None:
+            yield Examined(case=case, failure=failure)
+        else:
+            yield Examined(case=case, accuracy=msgspec.json.decode((folder / ACCURACY).read_bytes(), type=Accuracy))
+
+
+def _folders(
+    request: Request, needed: Callable[[Quantizing, Case], Sequence[Stage]], on_event: OnEvent
+) -> Iterator[tuple[Case, Path, Failure | None]]:
+    """The first case of each network with the folder of the last stage that is ``needed``, or why there is none.
+
+    Cases of one model that differ in options alone are one case where they are looked at, so they come one by one.
+    """
+    for original, stages in _stages(request, needed).values():
+        case = msgspec.structs.replace(original, backend=_MODULES, options={}, toolchain="default", cuda_graph=False)
+        one = msgspec.structs.replace(request.plan, cases=(case,))
+        on_cpu = msgspec.structs.replace(request, plan=one, device="cpu", device_missing="")
+        labels = {case.label: original.label}
+
+        def tell(event: Event, labels: dict[str, str] = labels) -> None:
+            """Pass an event on under the case's own label."""
+            label = getattr(event, "label", "")
+            on_event(msgspec.structs.replace(event, label=labels[label]) if label in labels else event)
+
+        for _, ready in run.make(on_cpu, tell, lambda _, stages=stages: list(stages)):  # type: ignore[misc]
+            if isinstance(ready, Failure):
+                yield original, Path(), ready
+            else:
+                yield original, Path(ready.folders[stages[-1].name]), None
+
+
+def _stages(
+    request: Request, needed: Callable[[Quantizing, Case], Sequence[Stage]]
+) -> dict[str, tuple[Case, Sequence[Stage]]]:
+    """The first case of each network that has Q/DQ, with its stages. UsageError if there is none."""
+    plan.check_some(request.plan, fix="trtbench list says why of each")
+    networks: dict[str, tuple[Case, Sequence[Stage]]] = {}
+    for case in request.plan.cases:
+        backend = base.load(case.backend)
+        if isinstance(backend, Quantizing) and case.precision in _QUANTIZED:
+            stages = needed(backend, case)
+            networks.setdefault(digest(stages[-1].key), (case, stages))
+    if not networks:
+        able = [name for name in base.names() if isinstance(base.load(name), Quantizing)]
+        what = "none of the selected cases has Q/DQ: they are those of int8 in " + " and ".join(able)
+        raise UsageError(what, fix=f'--backend {able[0]} --select "precision=int8"')
+    return networks

@@ -1,0 +1,95 @@
+"""What is looked at in a case's quantized graph: where its Q/DQ stand, and what they cost in accuracy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bench import tensors
+from bench.errors import SuiteError, did_you_mean
+from bench.lowering.quantize import agreement, graph_view, insert, placement, sensitivity
+from bench.lowering.quantize import artifact as quantization
+from bench.lowering.quantize.view import has_weights
+from bench.model.placement import PLACEMENT
+from bench.model.seam import Context
+from bench.model.sensitivity import ACCURACY, Question, parse_target
+from bench.model.suite import Case
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.lowering.quantize.scales import Range
+
+_FIRST_SEED = 2_000_000  # of inputs that no calibration draws
+
+
+def quantized(
+    graph: torch.fx.GraphModule, ranges: Mapping[str, Range], placed: str, floating: Collection[str] = ()
+) -> torch.fx.GraphModule:
+    """The graph with Q/DQ as FX places them, or ``mended``; the layers of the modules ``floating`` have none.
+
+    SuiteError for a module that has no layer with weights.
+    """
+    result = insert.insert(graph, ranges)
+    if placed == "mended":
+        result = placement.mend(result)
+    return sensitivity.left_floating(result, _layers(result, floating)) if floating else result
+
+
+def _layers(graph: torch.fx.GraphModule, modules: Collection[str]) -> list[str]:
+    """The names of the layers with weights in ``modules``, which are paths or names of nodes."""
+    layers = [each for each in graph_view.of_graph(graph) if has_weights(each)]
+    names = {name for each in layers for name in (each.module, each.name) if name}
+    for module in modules:
+        if module not in names:
+            what = f"floating: no layer with weights is called {module!r}.{did_you_mean(module, names)}"
+            raise SuiteError(what.removesuffix("."), fix="trtbench quantize lists the layers")
+    return [each.name for each in layers if each.module in modules or each.name in modules]
+
+
+def write_placement(graph: torch.fx.GraphModule, out: Path) -> None:
+    """The counts and findings of a quantized graph, into ``out``."""
+    (out / PLACEMENT).write_bytes(msgspec.json.encode(placement.summary(graph_view.of_graph(graph))))
+
+
+def write_accuracy(
+    networks: sensitivity.Networks, case: Case, context: Context, question: Question, data: str, out: Path
+) -> None:
+    """The accuracy of a quantized graph over the question's samples, into ``out``. Phase: examine.
+
+    Raises:
+        SuiteError: the user's metric or calibration data is wrong.
+        UsageError: no assignment meets the target.
+    """
+    metric = agreement.of_user(question.metric, context.suite_dir) if question.metric else agreement.agreement
+    target = parse_target(question.target) if question.target else None
+    inputs = list(batches(networks.plain, case, context, data, question.samples))
+    with context.phase("examine"):
+        result = sensitivity.examine(
+            networks, inputs, target=target, metric=metric, rank=question.rank,
+            tell=lambda count: context.tell(f"{count} networks run"),
+        )  # fmt: skip
+    (out / ACCURACY).write_bytes(msgspec.json.encode(result))
+
+
+def batches(
+    graph: torch.fx.GraphModule, case: Case, context: Context, data: str, samples: int
+) -> Iterator[list[torch.Tensor]]:
+    """Inputs of the graph in its order: the user's calibration data where there are some, else drawn anew."""
+    import torch
+
+    names = [node.meta["input"] for node in graph.graph.nodes if node.op == "placeholder"]
+    count = -(-samples // case.batch)
+    several: Iterator[Mapping[str, Any]]
+    if data:
+        how = quantization.Settings(data=data, samples=samples)
+        several = itertools.islice(quantization.inputs(case, context, how), count)
+    else:
+        drawn = (tensors.seeded_inputs(case.resolved, _FIRST_SEED + context.seed + index) for index in range(count))
+        several = ({name: torch.from_numpy(array) for name, array in each.items()} for each in drawn)
+    for each in several:
+        yield [each[name] for name in names]

@@ -1,0 +1,187 @@
+"""Places quantize and dequantize around the ops that run in int8, as FX's graph mode did: around each op by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.errors import Unsupported
+from bench.lowering import normalise
+from bench.lowering.passes import edit
+from bench.lowering.quantize.scales import LARGEST, Ranges
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Pattern(NamedTuple):
+    """An op that runs in int8: its arguments that are tensors, and the one that may be weights."""
+
+    inputs: tuple[str, ...]
+    weight: str = ""
+
+
+# The ops that graph mode quantized and TensorRT has int8 kernels for. A sum only of two tensors of the network.
+PATTERNS = {
+    "convolution": Pattern(("input",), "weight"),
+    "linear": Pattern(("input",), "weight"),
+    "add": Pattern(("input", "other")),
+    "max_pool": Pattern(("input",)),
+    "avg_pool": Pattern(("input",)),
+}
+# Functions of one value that are one op with the one before them, so that the result of both is quantized.
+FUSED = frozenset({"relu", "clamp"})
+# A channel of zeros, or nearly so, has the scale of one this much smaller than the largest.
+_SMALLEST_CHANNEL = 1e-6
+
+
+class Site(NamedTuple):
+    """One op to quantize: its node, the tensors that it reads, its weights, and the node whose result is quantized."""
+
+    node: torch.fx.Node
+    inputs: tuple[torch.fx.Node, ...]
+    weight: torch.fx.Node | None
+    result: torch.fx.Node
+
+
+def sites(module: torch.fx.GraphModule) -> Iterator[Site]:
+    """The ops of a graph that can run in int8, in order."""
+    for node in module.graph.nodes:
+        pattern = PATTERNS.get(normalise.op_name(node))
+        if pattern is None:
+            continue
+        values = [node.kwargs.get(name) for name in pattern.inputs]
+        if not all(_is_float_tensor(value) for value in values) or node.kwargs.get("alpha", 1) != 1:
+            continue
+        if any(edit.tensor_of(module, value) is not None for value in values):
+            continue
+        weight = node.kwargs[pattern.weight] if pattern.weight else None
+        if pattern.weight and edit.tensor_of(module, weight) is None:
+            continue
+        if normalise.op_name(node) == "linear" and len(node.meta["val"].shape) != 2:
+            weight_rank_differs = len(values[0].meta["val"].shape) != 2
+            if weight_rank_differs:
+                continue  # the product would read its weights through a reshape, behind which no layer is fused
+        yield Site(node, tuple(values), weight, _result(node))
+
+
+def _is_float_tensor(value: Any) -> bool:
+    import torch
+
+    val = value.meta.get("val") if isinstance(value, torch.fx.Node) else None
+    return isinstance(val, torch.Tensor) and val.is_floating_point() and val.dim() > 0
+
+
+def _result(node: torch.fx.Node) -> torch.fx.Node:
+    """The node, or the activation that alone reads it."""
+    readers = list(node.users)
+    if len(readers) == 1 and normalise.op_name(readers[0]) in FUSED:
+        return readers[0]
+    return node
+
+
+def activations(module: torch.fx.GraphModule) -> tuple[torch.fx.Node, ...]:
+    """The tensors whose ranges calibration has to find: what the sites read, and what they return."""
+    nodes: dict[torch.fx.Node, None] = {}
+    for site in sites(module):
+        nodes |= dict.fromkeys((*site.inputs, site.result))
+    return tuple(nodes)
+
+
+def insert(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule:
+    """The graph with a pair on each tensor that a site reads or returns, and on its weights by output channel.
+
+    A site that reads a tensor without a range in ``ranges`` stays in floating point. Every reader of a quantized tensor
+    reads its pair.
+
+    Raises:
+        Unsupported: a weight of zeros alone, which has no scale; names the module.
+    """
+    result = edit.copied(module)
+    pairs: dict[torch.fx.Node, torch.fx.Node] = {}
+    for site in list(sites(result)):
+        if not all(each.name in ranges for each in site.inputs):
+            continue
+        for each in site.inputs:
+            if each not in pairs and not any(normalise.op_name(user) == "quantize" for user in each.users):
+                pairs[each] = _pair(result, each, ranges[each.name].scales[0])
+        if site.weight is not None:
+            _quantize_weight(result, site)
+        if site.result.name in ranges and site.result not in pairs and _is_read(site.result):
+            pairs[site.result] = _pair(result, site.result, ranges[site.result.name].scales[0])
+    return edit.finished(result)
+
+
+def _is_read(node: torch.fx.Node) -> bool:
+    """Whether anything but the graph's end reads it: a pair before an output would only round it."""
+    return any(user.op != "output" for user in node.users)
+
+
+def _pair(module: torch.fx.GraphModule, node: torch.fx.Node, scale: float) -> torch.fx.Node:
+    """A Q and a DQ after ``node``, which all of its readers but the graph's end read; the DQ."""
+    readers = [user for user in node.users if user.op != "output"]
+    with module.graph.inserting_before(_next_call(node)):
+        dq = pair(module, node, scale, None)
+    for reader in readers:
+        reader.replace_input_with(node, dq)
+    return dq
+
+
+def _next_call(node: torch.fx.Node) -> torch.fx.Node:
+    """Where a node that reads ``node`` can stand: after all placeholders, if it is one."""
+    after = node.next
+    while after.op == "placeholder":
+        after = after.next
+    return after
+
+
+def _quantize_weight(module: torch.fx.GraphModule, site: Site) -> None:
+    """A pair on the weights, with a scale for each output channel."""
+    weight = site.weight
+    assert weight is not None
+    axis = 1 if site.node.kwargs.get("transposed") else 0
+    site.node.replace_input_with(weight, pair_on_weight(module, site.node, weight, axis))
+
+
+def pair_on_weight(
+    module: torch.fx.GraphModule, reader: torch.fx.Node, weight: torch.fx.Node, axis: int
+) -> torch.fx.Node:
+    """A pair on the constant ``weight`` before ``reader``, with a scale for each index of the dimension ``axis``; the
+    DQ. Unsupported for a weight of zeros alone.
+    """
+    import torch
+
+    values = module.get_buffer(str(weight.target)).float()
+    limits = values.abs().amax(dim=[dim for dim in range(values.dim()) if dim != axis])
+    where = reader.meta.get("path") or reader.name
+    if not torch.isfinite(limits).all() or not limits.any():
+        raise Unsupported(f"{where}: the weight {weight.target} is zero or not finite, which has no scale")
+    limits = limits.clamp_min(float(limits.max()) * _SMALLEST_CHANNEL)
+    name = unused(module, f"{weight.target}_scale")
+    edit.add(module, name, limits / LARGEST)
+    with module.graph.inserting_before(reader):
+        scale = module.graph.get_attr(name)
+        scale.meta["val"] = limits
+        return pair(module, weight, scale, axis, where)
+
+
+def unused(module: torch.fx.GraphModule, name: str) -> str:
+    """``name``, or one like it that the graph has no tensor of."""
+    taken = edit.tensors(module)
+    while name in taken:
+        name += "_"
+    return name
+
+
+def pair(
+    module: torch.fx.GraphModule, source: torch.fx.Node, scale: Any, axis: int | None, path: str = ""
+) -> torch.fx.Node:
+    """A new Q and DQ of a tensor where the graph is being written, named after ``path`` or the tensor; the DQ."""
+    import torch
+
+    where = path or str(source.meta.get("path") or source.meta.get("input", ""))
+    node = source
+    for op, kind in (("quantize", torch.int8), ("dequantize", torch.float32)):
+        node = normalise.call(module.graph, op, source, input=node, scale=scale, axis=axis, dtype="int8")
+        node.meta |= {"val": torch.empty_like(source.meta["val"], dtype=kind, device="meta"), "path": where}
+    return node

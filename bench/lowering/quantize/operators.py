@@ -1,0 +1,38 @@
+"""The operators that quantize and dequantize in PyTorch: symmetric int8, rounded to the nearest even number."""
+
+from __future__ import annotations
+
+import torch
+
+LEAST, MOST = -128, 127
+
+
+@torch.library.custom_op("trtbench::quantize", mutates_args=())  # type: ignore[untyped-decorator]
+def quantize(self: torch.Tensor, scale: torch.Tensor, axis: int | None = None, dtype: str = "int8") -> torch.Tensor:
+    """round(x / scale) within -128 and 127, as TensorRT's IQuantizeLayer; ``scale`` is one number, or one for each
+    index of the dimension ``axis``.
+    """
+    return (self.float() / along(scale, axis, self.dim())).round().clamp(LEAST, MOST).to(torch.int8)
+
+
+@quantize.register_fake  # type: ignore[untyped-decorator]
+def _(self: torch.Tensor, scale: torch.Tensor, axis: int | None = None, dtype: str = "int8") -> torch.Tensor:
+    return torch.empty_like(self, dtype=torch.int8)
+
+
+@torch.library.custom_op("trtbench::dequantize", mutates_args=())  # type: ignore[untyped-decorator]
+def dequantize(self: torch.Tensor, scale: torch.Tensor, axis: int | None = None, dtype: str = "int8") -> torch.Tensor:
+    """x scale, in float32."""
+    return self.float() * along(scale, axis, self.dim())
+
+
+@dequantize.register_fake  # type: ignore[untyped-decorator]
+def _(self: torch.Tensor, scale: torch.Tensor, axis: int | None = None, dtype: str = "int8") -> torch.Tensor:
+    return torch.empty_like(self, dtype=torch.float32)
+
+
+def along(scale: torch.Tensor, axis: int | None, rank: int) -> torch.Tensor:
+    """``scale`` in a shape that is repeated over the other dimensions."""
+    if axis is None:
+        return scale.float().reshape(())
+    return scale.float().reshape([-1 if dim == axis % rank else 1 for dim in range(rank)])

@@ -1,0 +1,106 @@
+"""What quantizing costs in accuracy, layer by layer, and which layers are left in floating point to keep a limit."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from bench.errors import UsageError
+from bench.model.data import Data
+from bench.model.run import Failure
+from bench.model.suite import Case
+
+# The file of the artifact: an ``Accuracy``.
+ACCURACY = "accuracy.json"
+_TARGET = re.compile(r"\s*([A-Za-z_][\w.]*)\s*>=\s*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*(%?)\s*")
+_FIX = "e.g. 'top1 >= -0.5 %' (half a point less than fp32), 'cosine >= 0.999', 'sqnr >= 30'"
+
+
+class Target(NamedTuple):
+    """A lower limit of a metric: its value, or where ``is_change`` its change against fp32, both as fractions where the
+    metric is one.
+    """
+
+    metric: str
+    limit: float
+    is_change: bool
+
+    def met(self, value: float, reference: float) -> bool:
+        """Whether ``value`` keeps the limit, where fp32 has ``reference``. NaN never does."""
+        return value - (reference if self.is_change else 0.0) >= self.limit - 1e-12
+
+    @property
+    def text(self) -> str:
+        """``top1 >= -0.005 against fp32``."""
+        return f"{self.metric} >= {self.limit:g}" + (" against fp32" if self.is_change else "")
+
+
+def parse_target(text: str) -> Target:
+    """``top1 >= -0.5 %``: a number with a sign is a change against fp32, one without the value itself; ``%`` are
+    hundredths. UsageError for anything else.
+    """
+    match = _TARGET.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no target", where="--target", fix=_FIX)
+    metric, number, percent = match.groups()
+    return Target(metric, float(number) / (100 if percent else 1), number[0] in "+-")
+
+
+class LayerError(Data, frozen=True, kw_only=True):
+    """One layer of the quantized network beside the same of the fp32 network, in dB (None: no error, or no signal).
+
+    ``sqnr`` is that of its result, with the errors of all layers before it; ``weight_sqnr`` that of its weights alone,
+    None also where they are not quantized.
+    """
+
+    name: str
+    op: str
+    module: str = ""
+    sqnr: float | None = None
+    weight_sqnr: float | None = None
+    quantized: bool = False
+
+
+class Sensitivity(Data, frozen=True, kw_only=True):
+    """The metrics of a network in which this layer alone is quantized."""
+
+    name: str
+    module: str = ""
+    metrics: dict[str, float] = {}
+
+
+class Accuracy(Data, frozen=True, kw_only=True):
+    """What quantizing a network costs.
+
+    ``reference`` are the metrics of fp32, ``quantized`` those with all layers quantized, ``assigned`` those with the
+    layers ``floating`` left in floating point. ``sensitivity`` is ranked, the most sensitive first; ``networks`` counts
+    the networks that were run. ``target`` is empty where none was given.
+    """
+
+    reference: dict[str, float]
+    quantized: dict[str, float]
+    layers: tuple[LayerError, ...] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
+    target: str = ""
+    floating: tuple[str, ...] = ()
+    assigned: dict[str, float] = {}
+    networks: int = 0
+
+
+class Examined(Data, frozen=True, kw_only=True):
+    """The accuracy of a case's quantized network, or why it could not be examined."""
+
+    case: Case
+    accuracy: Accuracy | None = None
+    failure: Failure | None = None
+
+
+class Question(Data, frozen=True, kw_only=True):
+    """What to examine: a target (see ``parse_target``), the user's metric ``file.py:function`` beside the suite, the
+    number of ``samples``, and whether to ``rank`` the layers.
+    """
+
+    target: str = ""
+    metric: str = ""
+    samples: int = 32
+    rank: bool = False

@@ -1,0 +1,93 @@
+"""Inputs to calibrate with: drawn as those of a case, of a file, or of a user's function. NumPy only."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import tensors
+from bench.errors import BenchError, SuiteError, did_you_mean
+from bench.model.seam import Context
+from bench.model.suite import Case
+from bench.system import userfile
+
+# Seeds of calibration inputs follow this one, so that no input is also one that accuracy is checked with.
+_FIRST_SEED = 1_000
+_SHOWN = 5
+
+
+def batches(case: Case, context: Context, samples: int, data: str) -> Iterator[dict[str, tensors.Array]]:
+    """Inputs of the case's sizes by name, as many batches as hold ``samples`` or as there are: each batch is whole.
+
+    ``data`` is an ``.npz`` beside the suite with an array for each input, all samples along its first dimension, or
+    ``file.py:function``, which yields mappings of the inputs of one batch; if it is empty, inputs are drawn.
+
+    Raises:
+        SuiteError: the file or function is not there, lacks an input, or has one of another shape or type.
+    """
+    calls = -(-samples // case.batch)
+    if not data:
+        every: Iterator[Mapping[str, Any]] = (
+            tensors.seeded_inputs(case.resolved, _FIRST_SEED + context.seed + index) for index in range(calls)
+        )
+    elif data.endswith(".npz"):
+        every = _of_file(case, context.suite_dir / data, case.batch)
+    else:
+        every = _of_function(case, context.suite_dir, data)
+    for arrays in itertools.islice(every, calls):
+        yield _checked(case, arrays)
+
+
+def _of_file(case: Case, path: Path, batch: int) -> Iterator[Mapping[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        raise _wrong(case, f"{path.name} cannot be read: {error}") from error
+    count = min((len(array) for array in arrays.values()), default=0)
+    if count < batch:
+        raise _wrong(case, f"{path.name} has {count} samples, fewer than a batch of {batch}")
+    for start in range(0, count - batch + 1, batch):
+        yield {name: array[start : start + batch] for name, array in arrays.items()}
+
+
+def _of_function(case: Case, folder: Path, spec: str) -> Iterator[Mapping[str, Any]]:
+    file, _, name = spec.partition(":")
+    try:
+        module = userfile.execute(folder / file, f"_calibration_{Path(file).stem}")
+    except FileNotFoundError as error:
+        raise _wrong(case, f"there is no {file!r} beside the suite") from error
+    except Exception as error:
+        raise _wrong(case, f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise _wrong(case, f"{file} has no function {name!r}.{did_you_mean(name, vars(module))}")
+    try:
+        yield from function()
+    except BenchError:
+        raise
+    except Exception as error:
+        raise _wrong(case, f"{spec} raised {type(error).__name__}: {error}") from error
+
+
+def _checked(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of the case's inputs."""
+    result = {}
+    for name, spec in case.resolved.items():
+        if name not in arrays:
+            there = ", ".join(list(arrays)[:_SHOWN]) or "nothing"
+            raise _wrong(case, f"calibration data without the input {name!r}; there is {there}")
+        array = np.asarray(arrays[name])
+        if array.shape != spec.shape or str(array.dtype) != spec.dtype:
+            what = f"{array.dtype}{list(array.shape)} for the input {name!r}, which is {spec.dtype}{list(spec.shape)}"
+            raise _wrong(case, f"calibration data: {what}")
+        result[name] = array
+    return result
+
+
+def _wrong(case: Case, what: str) -> SuiteError:
+    return SuiteError(what, where=f"{case.source}: data", fix="an .npz with the inputs, or file.py:function")

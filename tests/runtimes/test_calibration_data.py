@@ -1,0 +1,86 @@
+"""Inputs to calibrate with: drawn, of a file, of a function, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import tensors
+from bench.errors import SuiteError
+from bench.model.suite import Case, Input
+from bench.runtimes import calibration_data
+
+CASE = Case(
+    model="net", factory="zoo.py:net", backend="fx2trt", precision="int8", symbols={"batch": 2},
+    inputs={"x": Input(shape=("batch", 3), dtype="float32")},
+)  # fmt: skip
+
+
+def batches(folder: Path, samples: int, data: str = "") -> list[dict[str, Any]]:
+    context: Any = SimpleNamespace(suite_dir=folder, seed=0)
+    return list(calibration_data.batches(CASE, context, samples, data))
+
+
+def test_drawn_inputs_are_whole_batches_that_differ_and_are_those_of_every_call(tmp_path: Path) -> None:
+    drawn = batches(tmp_path, 5)
+    assert [each["x"].shape for each in drawn] == [(2, 3)] * 3
+    assert len({each["x"].tobytes() for each in drawn}) == 3
+    assert all(np.array_equal(a["x"], b["x"]) for a, b in zip(drawn, batches(tmp_path, 5), strict=True))
+
+
+def test_none_of_them_is_what_accuracy_is_checked_with(tmp_path: Path) -> None:
+    checked = [tensors.seeded_inputs(CASE.resolved, seed)["x"] for seed in range(10)]
+    assert not any(np.array_equal(each["x"], other) for each in batches(tmp_path, 20) for other in checked)
+
+
+def test_a_file_is_read_batch_by_batch(tmp_path: Path) -> None:
+    values = np.arange(15, dtype=np.float32).reshape(5, 3)
+    np.savez(tmp_path / "data.npz", x=values)
+    read = batches(tmp_path, 128, "data.npz")
+    assert np.array_equal(np.concatenate([each["x"] for each in read]), values[:4])
+    assert len(batches(tmp_path, 2, "data.npz")) == 1
+
+
+def test_a_function_yields_batches(tmp_path: Path) -> None:
+    (tmp_path / "data.py").write_text(
+        "import numpy as np\ndef images():\n    while True:\n        yield {'x': np.ones((2, 3), 'float32')}\n"
+    )
+    assert len(batches(tmp_path, 7, "data.py:images")) == 4
+
+
+WRONG = """
+import numpy as np
+def short(): yield {"x": np.ones((1, 3), "float32")}
+def double(): yield {"x": np.ones((2, 3))}
+def other(): yield {"images": np.ones((2, 3), "float32")}
+def raises(): raise ValueError("no images here")
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("absent.npz", "absent.npz cannot be read"),
+        ("text.npz", "text.npz cannot be read"),
+        ("few.npz", "few.npz has 1 samples, fewer than a batch of 2"),
+        ("absent.py:images", "there is no 'absent.py' beside the suite"),
+        ("data.py:image", "data.py has no function 'image'"),
+        ("broken.py:images", "broken.py cannot be imported: SyntaxError"),
+        ("data.py:raises", "data.py:raises raised ValueError: no images here"),
+        ("data.py:short", r"float32\[1, 3\] for the input 'x', which is float32\[2, 3\]"),
+        ("data.py:double", r"float64\[2, 3\] for the input 'x'"),
+        ("data.py:other", "calibration data without the input 'x'; there is images"),
+    ],
+)
+def test_wrong_data_is_one_error_that_says_what_to_give(tmp_path: Path, data: str, message: str) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "few.npz", x=np.ones((1, 3), np.float32))
+    (tmp_path / "data.py").write_text(WRONG)
+    (tmp_path / "broken.py").write_text("def images(:\n")
+    with pytest.raises(SuiteError, match=message) as error:
+        batches(tmp_path, 2, data)
+    assert "npz" in (error.value.fix or "")
