@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bench.errors import Unavailable
+from bench.errors import Unavailable, Unsupported
 from bench.model.factory import program_of
-from bench.model.seam import Context, Missing, Stage
+from bench.model.seam import Context, Missing, Prepared, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, custom_ops, errors, exports, models
+from bench.runtimes.cpp.lanes import Model
+from bench.runtimes.cpp.program import Executor
+from bench.runtimes.torch import caches, custom_ops, deployed, errors, exports, models
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.torch.lane import TorchPrepared
@@ -33,6 +36,12 @@ _AUTOTUNES = ("max_autotune", "max_autotune_gemm", "max_autotune_pointwise")
 _STANDARD = (b"libstdc++.so", b"libc++.so")
 
 
+class Options(TorchOptions, frozen=True, kw_only=True):
+    """``executor: cpp`` has a C++ program load and run the package."""
+
+    executor: Executor = "python"
+
+
 class Outputs(msgspec.Struct, frozen=True):
     """The output names in order (the package returns a plain tuple), the state of its compiler's caches, what the
     exporter warned of, and the operators that are not torch's, which must be there when the package is loaded.
@@ -44,10 +53,10 @@ class Outputs(msgspec.Struct, frozen=True):
     operators: tuple[str, ...] = ()
 
 
-class Aoti(TorchBackend[TorchOptions]):
+class Aoti(TorchBackend[Options]):
     """torch._inductor.aoti_compile_and_package, which torch has since 2.6."""
 
-    options = TorchOptions
+    options = Options
     compiles = True
 
     def missing(self, device: str = "cpu") -> Missing | None:
@@ -65,11 +74,14 @@ class Aoti(TorchBackend[TorchOptions]):
         """As every PyTorch backend; also TorchScript programs."""
         if program_of(case.factory) == "torchscript":
             return f"{case.factory} is a TorchScript program, which torch.export does not take"
-        return super().unsupported(case, device)
+        return deployed.unsupported(case) or super().unsupported(case, device)
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference (and its weights), and the package: its kernels are compiled for one kind of device."""
-        return [*super().stages(case), self.build_stage(case, "pt2", "triton")]
+        """The reference (and its weights), and the package: its kernels are compiled for one kind of device; with
+        ``executor: cpp`` also what runs it.
+        """
+        stages = [*super().stages(case), self.build_stage(case, "pt2", "triton")]
+        return [*stages, deployed.runner_stage(case)] if deployed.is_deployed(case) else stages
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """Import torch, the factory's library and the package loader, and detect the CPU's vector extensions.
@@ -77,6 +89,8 @@ class Aoti(TorchBackend[TorchOptions]):
         To find out which vector extensions work, torch compiles a program for each and runs it in a Python of its own
         that imports torch: once in every process. Locks in its cache would have workers do that one by one.
         """
+        if deployed.is_deployed(case):
+            return
         super().preload(case, suite_dir)
         importlib.import_module("torch._inductor.package")
         isa = importlib.import_module("torch._inductor.cpu_vec_isa")
@@ -86,7 +100,7 @@ class Aoti(TorchBackend[TorchOptions]):
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """torch and the package loader; to build one also the library of the case's factory, and Inductor."""
         if stage is None:
-            return ("torch", "torch._inductor.package")
+            return () if deployed.is_deployed(case) else ("torch", "torch._inductor.package")
         return (*super().imports(case, stage), "torch._inductor.compile_fx", "torch._inductor.package")
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
@@ -94,7 +108,7 @@ class Aoti(TorchBackend[TorchOptions]):
 
         Under no_grad, as torch.export rejects inference_mode.
         """
-        options = msgspec.convert(case.options, TorchOptions)
+        options = msgspec.convert(case.options, Options)
         with torch_session(case, context), caches.fresh_caches(context), own_warnings_filtered():
             import torch
 
@@ -118,7 +132,25 @@ class Aoti(TorchBackend[TorchOptions]):
                 msgspec.json.encode(Outputs(names, cache_report, tuple(warnings), operators))
             )
 
-    def load(self, case: Case, options: TorchOptions, context: Context, stack: ExitStack) -> TorchPrepared:
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[Prepared]:
+        """As of every PyTorch backend, or in the C++ program."""
+        if options.executor == "python":
+            with super().prepare(case, options, context) as prepared:
+                yield prepared
+            return
+        folder = context.artifacts["build"]
+        outputs = msgspec.json.decode((folder / "outputs.json").read_bytes(), type=Outputs)
+        if outputs.operators:
+            what = f"the operator {outputs.operators[0]} is defined in Python, which a C++ program does not run"
+            raise Unsupported(what, fix="executor: python, or define it in a library of C++")
+        channels_last = options.memory_format == "channels_last"
+        model = Model(runtime="aoti", artifact=folder / _PACKAGE, outputs=outputs.names, channels_last=channels_last)
+        more = outputs.caches | exports.warning_report(outputs.warnings)
+        with deployed.prepare(case, options, context, model, more) as in_program:
+            yield in_program
+
+    def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> TorchPrepared:
         """Phase: load."""
         folder = context.artifacts["build"]
         outputs = msgspec.json.decode((folder / "outputs.json").read_bytes(), type=Outputs)

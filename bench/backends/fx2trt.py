@@ -19,12 +19,12 @@ from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
 from bench.model.placement import Placement
 from bench.model.program import SupportedOp
-from bench.model.seam import Context, Stage
+from bench.model.seam import Context, Prepared, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.torch import factories, session
-from bench.runtimes.trt import builder, execution, library
+from bench.runtimes.trt import builder, library
 from bench.runtimes.trt import options as trt_options
 from bench.units import parse_size
 
@@ -233,7 +233,7 @@ class Fx2trt(TensorRT):
     @contextlib.contextmanager
     def prepare(  # type: ignore[override]
         self, case: Case, options: Options, context: Context
-    ) -> Iterator[execution.EnginePrepared | parts.PartsPrepared]:
+    ) -> Iterator[Prepared]:
         """Phases: import, deserialize."""
         if options.block_size is None:
             with super().prepare(case, options.engine(), context) as prepared:

@@ -13,11 +13,12 @@ from bench.errors import UsageError
 from bench.lowering import marking
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
-from bench.model.seam import Context, Missing, Stage
+from bench.model.seam import Context, Missing, Prepared, Stage
 from bench.model.suite import Case
 from bench.runtimes import onnx, onnx_values, packages, shapes
+from bench.runtimes.cpp import building
 from bench.runtimes.torch import weights
-from bench.runtimes.trt import builder, execution, layers, library
+from bench.runtimes.trt import builder, deployed, execution, layers, library
 from bench.runtimes.trt.options import Options, no_route
 
 
@@ -36,14 +37,19 @@ class TensorRT:
         """A CPU device, and int8 or fp8 without a network function."""
         if device == "cpu":
             return "TensorRT needs a CUDA device"
+        if deployed.is_deployed(case) and case.cuda_graph:
+            return "executor: cpp captures no CUDA graphs; cuda_graph: off, or executor: python"
         return no_route(case)
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference, the ONNX file (or for a function the weights), and the engine."""
+        """The reference, the ONNX file (or for a function the weights), and the engine; with ``executor: cpp`` also
+        what runs it.
+        """
         options = msgspec.convert(case.options, Options)
         source = weights.weights_stage(case) if options.network else onnx.stage(case, options.exporter, options.opset)
         function = options.network.partition(":")[0]
-        in_bytes = msgspec.structs.replace(options, workspace=options.workspace_bytes)
+        in_bytes = msgspec.to_builtins(msgspec.structs.replace(options, workspace=options.workspace_bytes))
+        settings = {name: value for name, value in in_bytes.items() if name not in deployed.RUNNING}
         build = Stage(
             name="build",
             kind="engine",
@@ -51,7 +57,7 @@ class TensorRT:
             key={
                 "model": shapes.model_key(case),
                 "precision": case.precision,
-                "options": msgspec.to_builtins(in_bytes),
+                "options": settings,
             },
             needs=(source.name,),
             libraries=TENSORRT,
@@ -61,7 +67,8 @@ class TensorRT:
             times_kernels_on=("cuda",),
             toolchain=case.toolchain,
         )
-        return [shapes.reference_stage(case), source, build]
+        stages = [shapes.reference_stage(case), source, build]
+        return [*stages, deployed.runner_stage(case, options)] if options.executor == "cpp" else stages
 
     def layers(self, case: Case) -> Stage:
         """The pass that times every layer, at the case's own sizes."""
@@ -88,7 +95,7 @@ class TensorRT:
         """The values of ONNX Runtime's CPU in place of the oracle, or those of an engine with the marks as outputs."""
         if on == "oracle":
             return onnx_values.marked_stage(marks)
-        build = TensorRT.stages(self, case)[-1]
+        build = next(stage for stage in TensorRT.stages(self, case) if stage.name == "build")
         key = build.key | {"marks": list(marks), "symbols": case.symbols}
         needs = ("reference", "values")
         return msgspec.structs.replace(build, name="marked", kind="marked", key=key, needs=needs)
@@ -98,14 +105,16 @@ class TensorRT:
         return builder.read_info(folder).layers if stage.kind == "engine" else None
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """Import TensorRT's bindings and load their libraries."""
-        library.preload()
+        """Import TensorRT's bindings and load their libraries; nothing where a C++ program runs the engine."""
+        if not deployed.is_deployed(case):
+            library.preload()
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """TensorRT's bindings, which load their libraries; where no engine is made torch."""
         if stage is not None and (stage.kind == "values" or stage.key.get("on") == "oracle"):
             return ("torch",)
-        return ("tensorrt",)
+        without = stage.name == building.STAGE if stage else deployed.is_deployed(case)
+        return () if without else ("tensorrt",)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The engine, the times of its layers, or tensors within and what they should be."""
@@ -116,6 +125,9 @@ class TensorRT:
             onnx_values.run_marked(context, stage.key["marks"], out)
             return
         options = msgspec.convert(case.options, Options)
+        if stage.name == building.STAGE:
+            deployed.produce_runner(options, context, out)
+            return
         if stage.kind == "marked":
             marking.of_file(case, context, stage.key["marks"], out, options)
         elif stage.kind == "engine":
@@ -127,8 +139,12 @@ class TensorRT:
             raise UsageError(f"tensorrt makes no {stage.name}")
 
     @contextlib.contextmanager
-    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[execution.EnginePrepared]:
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[Prepared]:
         """Phases: import, deserialize."""
+        if options.executor == "cpp":
+            with deployed.prepare(case, options, context) as in_program:
+                yield in_program
+            return
         with (
             _open_engine(options, context) as (api, engine, info),
             contextlib.closing(execution.EnginePrepared(case, context, api, engine, info)) as prepared,

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.model.seam import Context
+import msgspec
+
+from bench.errors import Unsupported
+from bench.model.seam import Context, Prepared, Stage
 from bench.model.suite import Case
-from bench.runtimes.torch import errors, exports, models
+from bench.runtimes.cpp import building
+from bench.runtimes.cpp.lanes import Model
+from bench.runtimes.cpp.program import Executor
+from bench.runtimes.torch import custom_ops, deployed, errors, exports, models
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchPrepared
 from bench.runtimes.torch.options import TorchOptions
-from bench.runtimes.torch.outputs import positional
+from bench.runtimes.torch.outputs import flatten_outputs, positional
+from bench.runtimes.torch.session import own_warnings_filtered, torch_session
 
 if TYPE_CHECKING:
     import torch
+
+_PROGRAM, _ABOUT = "program.pt", "program.json"
 
 
 class Options(TorchOptions, frozen=True, kw_only=True):
     """``method`` makes the program from one traced call or from the source; ``freeze`` turns weights into constants.
 
-    ``optimize_for_inference`` adds torch's own pass of that name, which freezes too.
+    ``optimize_for_inference`` adds torch's own pass of that name, which freezes too. ``executor: cpp`` saves the
+    program, which a C++ program loads and runs.
     """
 
     method: Literal["trace", "script"] = "trace"
     freeze: bool = True
     optimize_for_inference: bool = False
+    executor: Executor = "python"
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """The output names of a saved program, and what the exporter warned of."""
+
+    names: tuple[str, ...]
+    warnings: tuple[exports.ExportWarning, ...] = ()
 
 
 class TorchScript(TorchBackend[Options]):
@@ -37,7 +58,70 @@ class TorchScript(TorchBackend[Options]):
         """As every PyTorch backend; also ``autocast`` with ``method: script``."""
         if case.options.get("method") == "script" and case.options.get("autocast"):
             return "torch.jit.script does not see autocast; use method: trace"
-        return super().unsupported(case, device)
+        return deployed.unsupported(case) or super().unsupported(case, device)
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """As of every PyTorch backend; with ``executor: cpp`` also the saved program, and what runs it."""
+        stages = [*super().stages(case)]
+        if deployed.is_deployed(case):
+            export = msgspec.structs.replace(self.build_stage(case, "torchscript"), name="export", per_build=False)
+            stages += [export, deployed.runner_stage(case)]
+        return stages
+
+    def preload(self, case: Case, suite_dir: Path) -> None:
+        """As of every PyTorch backend; nothing where a C++ program runs the case."""
+        if not deployed.is_deployed(case):
+            super().preload(case, suite_dir)
+
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """As of every PyTorch backend; nothing for the C++ program."""
+        without = stage.name == building.STAGE if stage else deployed.is_deployed(case)
+        return () if without else super().imports(case, stage)
+
+    def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
+        """The saved program, or the C++ program of all PyTorch backends. Phases: import, load, export, compile."""
+        if stage.name == building.STAGE:
+            building.produce("torch", building.torch_installation(), context, out)
+            return
+        options = msgspec.convert(case.options, Options)
+        with torch_session(case, context), own_warnings_filtered():
+            program, names, warnings = self._export(case, options, context)
+            if not names:
+                import torch
+
+                _, example = models.load_with_example(case, options, context)
+                with torch.no_grad():
+                    names = tuple(flatten_outputs(program(**example)))
+            if operators := custom_ops.names_in_script(program):
+                what = f"the operator {operators[0]} is defined in Python, which a C++ program does not run"
+                raise Unsupported(what, fix="executor: python, or define it in a library of C++")
+            with context.phase("compile"):
+                # Optimised for inference it may hold tensors of oneDNN, which no file takes: the C++ program does it.
+                saved = _optimise(program, msgspec.structs.replace(options, optimize_for_inference=False))
+                with errors.translate("torch.jit.save cannot write this program"):
+                    saved.save(str(out / _PROGRAM))
+        (out / _ABOUT).write_bytes(msgspec.json.encode(Saved(tuple(names), tuple(warnings))))
+
+    @contextlib.contextmanager
+    def prepare(self, case: Case, options: Options, context: Context) -> Iterator[Prepared]:
+        """As of every PyTorch backend, or in the C++ program."""
+        if options.executor == "python":
+            with super().prepare(case, options, context) as prepared:
+                yield prepared
+            return
+        folder = context.artifacts["export"]
+        saved = msgspec.json.decode((folder / _ABOUT).read_bytes(), type=Saved)
+        model = Model(
+            runtime="torchscript",
+            artifact=folder / _PROGRAM,
+            outputs=saved.names,
+            channels_last=options.memory_format == "channels_last",
+            by_name=options.method == "script",
+            optimize_for_inference=options.optimize_for_inference,
+        )
+        more = _settings(options) | exports.warning_report(saved.warnings)
+        with deployed.prepare(case, options, context, model, more) as in_program:
+            yield in_program
 
     def load(self, case: Case, options: Options, context: Context, stack: ExitStack) -> TorchPrepared:
         """Phases: load, export (trace or script), compile (freeze and optimise, if the options say so).
@@ -46,15 +130,7 @@ class TorchScript(TorchBackend[Options]):
         """
         import torch
 
-        with context.phase("load"):
-            model, example = models.load_with_example(case, options, context)
-            # A scripted program returns the model's own containers, with their names.
-            module, names = (model, ()) if options.method == "script" else positional(model, example)
-        with context.phase("export"), torch.no_grad():
-            with exports.recorded_warnings() as warnings:
-                program = _program(module, example, options)
-            if case.dynamic and names:
-                _check_sizes(program, exports.Trial(case, options, context, module, names))
+        program, names, warnings = self._export(case, options, context)
         with context.phase("compile"), torch.no_grad():
             program = _optimise(program, options)
         by_keyword = options.method == "script"
@@ -66,13 +142,31 @@ class TorchScript(TorchBackend[Options]):
             names=names,
             program_tensors=lambda: [*models.module_tensors(program), *_constants(program)],
             program=program,
-            more=lambda: {
-                "method": options.method,
-                "freeze": options.freeze,
-                "optimize_for_inference": options.optimize_for_inference,
-                **exports.warning_report(warnings),
-            },
+            more=lambda: _settings(options) | exports.warning_report(warnings),
         )
+
+    def _export(
+        self, case: Case, options: Options, context: Context
+    ) -> tuple[Any, tuple[str, ...], Sequence[exports.ExportWarning]]:
+        """The program, its output names if it returns a plain tuple, and the exporter's warnings."""
+        import torch
+
+        with context.phase("load"):
+            model, example = models.load_with_example(case, options, context)
+            # A scripted program returns the model's own containers, with their names.
+            module, names = (model, ()) if options.method == "script" else positional(model, example)
+        with context.phase("export"), torch.no_grad():
+            with exports.recorded_warnings() as warnings:
+                program = _program(module, example, options)
+            if case.dynamic and names:
+                _check_sizes(program, exports.Trial(case, options, context, module, names))
+        return program, names, warnings
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    """How the program was made, for the fairness report."""
+    names = ("method", "freeze", "optimize_for_inference")
+    return {name: getattr(options, name) for name in names}
 
 
 def _program(module: torch.nn.Module, example: dict[str, torch.Tensor], options: Options) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from bench.cli import output, typed
 from bench.cli.options import (
@@ -14,9 +13,6 @@ from bench.cli.options import (
     folder,
     selection_options,
 )
-
-if TYPE_CHECKING:
-    from bench.api import Request
 
 _BACKEND = "fx2trt"
 
@@ -45,14 +41,20 @@ def add_ops(commands: Commands) -> None:
 
 
 def codegen(arguments: argparse.Namespace) -> int:
-    """Write the programs of the selected cases, print where they are, and return the exit code."""
+    """Write the programs of the selected cases, print where they are, and return the exit code.
+
+    The cases are those of ``fx2trt``, with their options; where the suite has none, all with fx2trt as their backend.
+    """
     from bench import api
     from bench.errors import BenchError, is_input
     from bench.report import cells
 
     if arguments.device is None:
         arguments.device = "cuda"  # a network is one of a GPU, which need not be here
-    request = _request(arguments)
+    request = typed.request(arguments, plan_only=True)
+    if arguments.backend is None and all(case.backend != _BACKEND for case in request.plan.cases):
+        arguments.backend = _BACKEND
+        request = typed.request(arguments, plan_only=True)
     with output.progress_view(arguments.progress, []) as on_event:
         results = api.codegen(request, arguments.out, on_event=on_event)
     code = 0
@@ -65,21 +67,6 @@ def codegen(arguments: argparse.Namespace) -> int:
         output.complain(output.error(BenchError(what, where=result.case.label, fix=failure.hint)))
         code = max(code, 2 if is_input(failure.kind) else 1)
     return code
-
-
-def _request(arguments: argparse.Namespace) -> Request:
-    """The request for the cases that write programs, with their options; where there are none, for all cases as ones of
-    fx2trt.
-    """
-    import msgspec
-
-    request = typed.request(arguments, plan_only=True)
-    if arguments.backend is not None:
-        return request
-    if cases := tuple(case for case in request.plan.cases if case.backend == _BACKEND):
-        return msgspec.structs.replace(request, plan=msgspec.structs.replace(request.plan, cases=cases))
-    arguments.backend = _BACKEND
-    return typed.request(arguments, plan_only=True)
 
 
 def ops(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from bench.model.suite import Case
 from bench.runtimes.torch import lane
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.trt import builder, library
-from bench.runtimes.trt.options import Options
+from bench.runtimes.trt.options import EngineOptions
 from bench.system import userfile
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     Engines = dict[str, Callable[..., tuple[torch.Tensor, ...]]]
 
 
-def build(case: Case, options: Options, context: Context, out: Path) -> None:
+def build(
+    case: Case, options: EngineOptions, context: Context, out: Path, product: library.Product = library.TENSORRT
+) -> None:
     """Write a folder with ``engine.plan`` and ``build.json`` for each engine. Phases: import, parse, build.
 
     Raises:
@@ -33,7 +35,7 @@ def build(case: Case, options: Options, context: Context, out: Path) -> None:
     program = context.artifacts[artifact.STAGE]
     for name in artifact.read_manifest(program).engines:
         (out / name).mkdir()
-        builder.build(case, options, context, out / name, fill=_fill(program / name))
+        builder.build(case, options, context, out / name, product, fill=_fill(program / name))
 
 
 def _fill(folder: Path) -> builder.Fill:

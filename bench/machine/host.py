@@ -31,9 +31,13 @@ NOISY_WAIT = 0.05
 
 
 class HostTelemetry:
-    """Watches this process and its host between ``start`` and ``stop``; reads files only, and only then."""
+    """Watches a process and its host between ``start`` and ``stop``; reads files only, and only then.
 
-    def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
+    ``process`` is this one, or the number of the one that runs the model.
+    """
+
+    def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys"), process: str = "self") -> None:
+        self.process = process
         self._proc = proc
         self._sys = sys
         self._before: dict[str, float] = {}
@@ -43,22 +47,22 @@ class HostTelemetry:
 
     def start(self) -> None:
         """The measurement begins: reset the mark of the peak, take the first snapshot."""
-        self._before, self._after = snapshot(self._proc, self._sys), {}
-        self._waits = waits(self._proc)
+        self._before, self._after = snapshot(self._proc, self._sys, self.process), {}
+        self._waits = waits(self._proc, self.process)
         with contextlib.suppress(OSError):  # not permitted everywhere; without O_CREAT, so that no file comes to be
-            fd = os.open(self._proc / "self" / "clear_refs", os.O_WRONLY)
+            fd = os.open(self._proc / self.process / "clear_refs", os.O_WRONLY)
             with os.fdopen(fd, "wb", buffering=0) as marks:
                 marks.write(b"5")
 
     def stop(self) -> None:
         """The measurement has ended."""
-        self._after = snapshot(self._proc, self._sys)
-        longest = [wait - self._waits.get(thread, 0) for thread, wait in waits(self._proc).items()]
+        self._after = snapshot(self._proc, self._sys, self.process)
+        longest = [wait - self._waits.get(thread, 0) for thread, wait in waits(self._proc, self.process).items()]
         self._longest = max(longest, default=None)
 
     def finish(self) -> HostFigures:
         """The figures that the system has; without ``start`` only levels, without ``stop`` those of now."""
-        after = self._after or snapshot(self._proc, self._sys)
+        after = self._after or snapshot(self._proc, self._sys, self.process)
         figures: dict[str, float] = {key: value for key, value in after.items() if key not in _COUNTERS}
         figures |= {key: after[key] - self._before[key] for key in _COUNTERS if key in after and key in self._before}
         figures |= {f"{key}_before": self._before[key] for key in _BEFORE if key in self._before}
@@ -111,31 +115,50 @@ def host_warnings(figures: HostFigures) -> tuple[Warning, ...]:
     return tuple(warnings)
 
 
-def snapshot(proc: Path, sys: Path) -> dict[str, float]:
+def snapshot(proc: Path, sys: Path, process: str = "self") -> dict[str, float]:
     """The levels and counters of now; what the system does not tell is left out."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
     values: dict[str, float | None] = {
         "window_ns": time.perf_counter_ns(),
         "cores": len(os.sched_getaffinity(0)),
-        "major_faults": usage.ru_majflt,
-        "minor_faults": usage.ru_minflt,
-        "voluntary_switches": usage.ru_nvcsw,
-        "involuntary_switches": usage.ru_nivcsw,
+        **(_own_usage() if process == "self" else _usage_of(proc / process)),
         "cpu_mhz": _mhz(proc, sys),
         "load_average": _first_number(proc / "loadavg"),
         "quota_throttles": _field(sys / "fs" / "cgroup" / "cpu.stat", "nr_throttled"),
         "thermal_throttles": _thermal_throttles(sys),
     }
     for key, field in (("rss_bytes", "VmRSS"), ("peak_rss_bytes", "VmHWM")):
-        kib = _field(proc / "self" / "status", field)
+        kib = _field(proc / process / "status", field)
         values[key] = None if kib is None else kib * 1024
     return {key: value for key, value in values.items() if value is not None}
 
 
-def waits(proc: Path) -> dict[str, int]:
-    """Nanoseconds that each thread of this process has waited for a core so far, by thread id."""
+def _own_usage() -> dict[str, float | None]:
+    """Faults and switches of all threads of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "major_faults": usage.ru_majflt,
+        "minor_faults": usage.ru_minflt,
+        "voluntary_switches": usage.ru_nvcsw,
+        "involuntary_switches": usage.ru_nivcsw,
+    }
+
+
+def _usage_of(folder: Path) -> dict[str, float | None]:
+    """The same of another process, whose folder in /proc is ``folder``; switches are those of its living threads."""
+    words = _text(folder / "stat").rpartition(")")[2].split()
+    faults = [int(words[place]) if len(words) > place and words[place].isdigit() else None for place in (9, 7)]
+    switches: list[int | None] = []
+    for name in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"):
+        counts = [_field(path, name) for path in (folder / "task").glob("*/status")]
+        switches.append(sum(count for count in counts if count is not None) if any(counts) else None)
+    names = ("major_faults", "minor_faults", "voluntary_switches", "involuntary_switches")
+    return dict(zip(names, (*faults, *switches), strict=True))
+
+
+def waits(proc: Path, process: str = "self") -> dict[str, int]:
+    """Nanoseconds that each thread of the process has waited for a core so far, by thread id."""
     values = {}
-    for path in (proc / "self" / "task").glob("*/schedstat"):
+    for path in (proc / process / "task").glob("*/schedstat"):
         words = _text(path).split()
         if len(words) > 1 and words[1].isdigit():
             values[path.parent.name] = int(words[1])

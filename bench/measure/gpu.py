@@ -158,6 +158,7 @@ class _Measuring:
         self.medians: dict[str, float] = {}
         self.escapes = Escapes(lanes[0], clock, host_clock)
         self.broken = False
+        self._ahead = pacing is pace.ALONE
 
     def take(self, boundary: Boundary, take: gpu_samples.Take) -> Measurement:
         """One series of samples under the stop rule."""
@@ -219,7 +220,7 @@ class _Measuring:
     def enqueue(self) -> None:
         """``enqueue``, and what the runtime's own call takes where the lane tells of it."""
         lane = self.lanes[0]
-        measured = self.take("enqueue", gpu_samples.enqueue(lane, self.clock, self.host_clock))
+        measured = self.take("enqueue", gpu_samples.enqueue(lane, self.clock, self.host_clock, ahead=self._ahead))
         start, end = self.spans["enqueue"]
         if isinstance(lane, Bare) and end - start < _COMPARABLE * len(measured.samples):
             whole, bare = (gpu_samples.enqueue(lane, self.clock, self.host_clock, call) for call in (None, lane.bare()))
@@ -317,7 +318,9 @@ class _Measuring:
         lane, transfers = self.lanes[0], self.case.transfers
         with (
             self._cold(lane) as before,
-            gpu_samples.latency(lane, self.clock, self.host_clock, transfers=transfers, before=before) as (take, parts),
+            gpu_samples.latency(
+                lane, self.clock, self.host_clock, transfers=transfers, before=before, ahead=self._ahead
+            ) as (take, parts),
         ):
             whole = self._sampled(take)
         self._keep("latency", whole)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
+
+import msgspec
 
 from bench.errors import Unsupported
 from bench.measure.cuda import CudaClock, Driver
 from bench.measure.loop import evenly, quiet
 from bench.measure.result import WINDOW, most_calls
 from bench.model.run import Measurement
-from bench.model.seam import Buffer, Clock, Lane
+from bench.model.seam import Buffer, Clock, Lane, Remote
 from bench.model.suite import Boundary, Policy
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array
@@ -23,6 +25,7 @@ Before = Callable[[], None] | None
 PinnedCopies = list[tuple[int, Buffer]]
 # A lane's first calls may set things up: TorchScript compiles in the second.
 _SETTING_UP = 2
+_LOOP_PARTS = ("total", "enqueue", "h2d", "compute", "d2h")
 NOTHING: AbstractContextManager[Any] = contextlib.nullcontext()
 
 
@@ -42,6 +45,9 @@ def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> T
     driver = clock.driver
 
     def issue() -> None:
+        if isinstance(lane, Remote):
+            lane.issue(start, end)
+            return
         driver.record(start, stream)
         lane.call()
         driver.record(end, stream)
@@ -69,11 +75,15 @@ def _run_before(before: Before, stream: int, event: int, clock: CudaClock) -> No
         clock.wait(event)
 
 
-def enqueue(lane: Lane, clock: CudaClock, host_clock: Clock, call: Callable[[], object] | None = None) -> Take:
+def enqueue(
+    lane: Lane, clock: CudaClock, host_clock: Clock, call: Callable[[], object] | None = None, *, ahead: bool = True
+) -> Take:
     """Samples of ``enqueue``: the host's time in one call, with the stream empty before it.
 
-    ``call`` is issued in place of the lane's own, on the lane's stream.
+    ``call`` is issued in place of the lane's own, on the lane's stream. ``ahead`` is for ``Remote``.
     """
+    if isinstance(lane, Remote):
+        return lane.timed(ahead=ahead)
     stream, end, issue = stream_of(lane), clock.event(), call or lane.call
 
     def take() -> int:
@@ -141,7 +151,13 @@ class Transfer:
 
 @contextlib.contextmanager
 def latency(
-    lane: Lane, clock: CudaClock, host_clock: Clock, *, transfers: bool, before: Before = None
+    lane: Lane,
+    clock: CudaClock,
+    host_clock: Clock,
+    *,
+    transfers: bool,
+    before: Before = None,
+    ahead: bool = True,
 ) -> Iterator[tuple[Take, dict[Boundary, list[int]]]]:
     """Samples of ``latency`` on the host's clock, and the lists that fill with its parts h2d, compute and d2h.
 
@@ -152,6 +168,18 @@ def latency(
     spans = ((start_event, input_event), (input_event, compute_event), (output_event, end_event))
     parts: dict[Boundary, list[int]] = {"h2d": [], "compute": [], "d2h": []}
     driver = clock.driver
+    if isinstance(lane, Remote):
+        with contextlib.closing(lane.requests(transfers=transfers, ahead=ahead and before is None)) as requests:
+
+            def take_remotely() -> int:
+                _run_before(before, stream, start_event, clock)
+                ns, *times = requests.take()
+                for part, part_ns in zip(parts.values(), times, strict=True):
+                    part.append(part_ns)
+                return ns
+
+            yield take_remotely, parts
+        return
     copies = Transfer(driver, lane, on=transfers)
 
     def take() -> int:
@@ -201,22 +229,51 @@ def throughput(
     host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
     most 256 (or ``max_samples``) are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
     """
+    if isinstance(lanes[0], Remote):
+        return _remote_throughput(lanes, policy, batch, depth, transfers, during_window)
     with contextlib.closing(_Loop(lanes, clock, host_clock, transfers=transfers)) as loop, quiet():
         loop.lead_in(policy)
         with during_window:
             loop.run(policy.throughput_ns)
-    times = {name: evenly(times_of_calls, most_calls(policy)) for name, times_of_calls in loop.parts.items()}
+    return _throughput_of(loop.parts, loop.window_ns, len(lanes), policy, batch, depth)
+
+
+def _remote_throughput(
+    lanes: Sequence[Lane],
+    policy: Policy,
+    batch: int,
+    depth: int,
+    transfers: bool,
+    during_window: AbstractContextManager[Any],
+) -> Measurement:
+    """The same by the process of the lanes, with a host thread for each stream."""
+    first = lanes[0]
+    assert isinstance(first, Remote)
+    threads = max(1, len(lanes) // depth)
+    first.pipelines(len(lanes), threads, msgspec.structs.replace(policy, throughput_ns=0), transfers=transfers)
+    with during_window:
+        window_ns, calls = first.pipelines(
+            len(lanes), threads, msgspec.structs.replace(policy, warmup_calls=0), transfers=transfers
+        )
+    parts = {name: calls[:, place].tolist() for place, name in enumerate(_LOOP_PARTS)}
+    return _throughput_of(parts, window_ns, len(lanes), policy, batch, depth)
+
+
+def _throughput_of(
+    parts: Mapping[str, Sequence[int]], window_ns: int, lanes: int, policy: Policy, batch: int, depth: int
+) -> Measurement:
+    times = {name: evenly(times_of_calls, most_calls(policy)) for name, times_of_calls in parts.items()}
     return Measurement(
         boundary="throughput",
         samples=times.pop("total"),
         batch=batch,
         stop=WINDOW,
-        calls=len(loop.parts["total"]),
-        window_ns=loop.window_ns,
-        lanes=max(1, len(lanes) // depth),
+        calls=len(parts["total"]),
+        window_ns=window_ns,
+        lanes=max(1, lanes // depth),
         depth=depth,
         parts=times,
-        totals={name: sum(loop.parts[name]) for name in times},
+        totals={name: sum(parts[name]) for name in times},
     )
 
 
@@ -237,7 +294,7 @@ class _Loop:
         self.clock = clock
         self.host_clock = host_clock
         self.driver = clock.driver
-        self.parts: dict[str, list[int]] = {name: [] for name in ("total", "enqueue", "h2d", "compute", "d2h")}
+        self.parts: dict[str, list[int]] = {name: [] for name in _LOOP_PARTS}
         self.first = clock.event()
         self.window_ns = 0
         self.slots: list[_Slot] = []

@@ -18,7 +18,7 @@ from bench.measure.clock import Usage
 from bench.measure.loop import Take, evenly, frozen, quiet, sample, warm_up
 from bench.measure.nvtx import each, range_
 from bench.model.run import Measurement, Warning
-from bench.model.seam import Clock, Lane
+from bench.model.seam import Clock, Lane, Remote
 from bench.model.suite import Boundary, Case, Policy
 
 HOST: tuple[Boundary, ...] = ("latency", "throughput")
@@ -76,7 +76,7 @@ def measure_host(
     """``wanted`` boundaries of lanes whose calls are finished on return."""
     measurements: list[Measurement] = []
     warnings: list[Warning] = []
-    take = latency(lanes[0], clock, ranged=ranged)
+    take = latency(lanes[0], clock, ranged=ranged, ahead=pacing is pace.ALONE)
     with phase("warmup"):
         warm = warm_up(take, policy, clock)
     if not warm.steady:
@@ -84,7 +84,7 @@ def measure_host(
     with phase("measure"):
         if "latency" in wanted:
             rule = pacing.rule(policy, clock)
-            usage = getattr(clock, "usage", None)  # a simulated clock has none
+            usage = _usage_of(lanes[0], clock)
             before = usage() if usage else None
             samples, blocks = sample(take, rule), pace.blocks_of(rule)
             after = usage() if usage else None
@@ -109,8 +109,18 @@ def _with_usage(measured: Measurement, before: Usage | None, after: Usage | None
     return msgspec.structs.replace(measured, cpu_ns=cpu_ns, preemptions=preemptions)
 
 
-def latency(lane: Lane, clock: Clock, *, ranged: bool = False) -> Take:
-    """Samples of ``latency`` on a CPU: the host's clock around one call, nanoseconds."""
+def _usage_of(lane: Lane, clock: Clock) -> Callable[[], Usage] | None:
+    """What tells the use of the process that runs ``lane``; a simulated clock has none."""
+    if isinstance(lane, Remote):
+        return lambda: Usage(*lane.usage())
+    usage: Callable[[], Usage] | None = getattr(clock, "usage", None)
+    return usage
+
+
+def latency(lane: Lane, clock: Clock, *, ranged: bool = False, ahead: bool = True) -> Take:
+    """Samples of ``latency`` on a CPU: the host's clock around one call, nanoseconds. ``ahead`` is for ``Remote``."""
+    if isinstance(lane, Remote):
+        return lane.timed(ahead=ahead)
     call, now = each(lane.call, "call") if ranged else lane.call, clock.now
 
     def take() -> int:
@@ -156,6 +166,8 @@ def _least_calls(lanes: Sequence[Lane]) -> int:
 
 def _closed_loops(lanes: Sequence[Lane], clock: Clock, policy: Policy, ranged: bool) -> list[Stamps]:
     """The stamps of each lane, of at least one call; what a lane raises is raised here once all have ended."""
+    if isinstance(lanes[0], Remote):
+        return lanes[0].closed_loops(len(lanes), policy, _least_calls(lanes))
     failed: list[BaseException] = []
     together = threading.Barrier(len(lanes))
 

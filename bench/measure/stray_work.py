@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from bench.measure import gpu_samples
 from bench.measure.cuda import CudaClock
-from bench.model.seam import Clock, Lane
+from bench.model.seam import Clock, Lane, Remote
 from bench.units import NS_PER_S
 
 # Calls back to back: rounds of 20, or of as many as take a tenth of a second, until a second has passed.
@@ -95,8 +95,7 @@ class Escapes:
         """``calls`` back to back, held or not, and what the device still does ``idle`` ns later."""
         start = self._host_clock.now()
         with self._clock.hold(self._stream) if hold else contextlib.nullcontext():
-            for _ in range(calls):
-                self._lane.call()
+            self._issue(calls)
             issue_end = self._host_clock.now()
             self._driver.record(self._end, self._stream)
         self._clock.wait(self._end)
@@ -104,6 +103,13 @@ class Escapes:
         self._idle(idle)
         remaining = self._synchronise()
         return Round(calls, issue_end - start, (end - start) / calls, remaining)
+
+    def _issue(self, calls: int) -> None:
+        if isinstance(self._lane, Remote):
+            self._lane.calls(calls)
+            return
+        for _ in range(calls):
+            self._lane.call()
 
     def _synchronise(self) -> int:
         start = self._host_clock.now()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import msgspec
 
 from bench.model.data import Data
-from bench.model.suite import Case
+from bench.model.suite import Case, Policy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +63,7 @@ class Stage(Data, frozen=True, kw_only=True):
     of several independent builds this is where ``per_build``. What is not ``per_device`` can be made without a GPU: it
     is then made with the device ``cpu``. ``needs`` names stages of this case made before.
     ``times_kernels_on`` are the kinds of device (``cpu``, ``cuda``) on which making it times kernels to choose among
-    them: there it is made alone.
+    them: there it is made alone. What is not ``of_model`` is the same for all models, and for all seeds.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Stage(Data, frozen=True, kw_only=True):
     per_build: bool = False
     times_kernels_on: tuple[str, ...] = ()
     toolchain: str = "default"
+    of_model: bool = True
 
 
 class Clock(Protocol):
@@ -357,6 +358,74 @@ class Stateful(Protocol):
 
     def changes_since(self, before: Any) -> Sequence[str]:
         """Wait; the names of what the program holds that differs from ``before``, with shapes or sizes that do."""
+        ...
+
+
+class Series(Protocol):
+    """Samples that another process takes, one of a series of calls after the other."""
+
+    def take(self) -> tuple[int, ...]:
+        """The next one, in ns."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """A lane of another process, which reads the clock itself: no sample has the time of a request to it.
+
+    ``ahead``: samples may be taken some at a time, within a millisecond, before the first of them is returned.
+    """
+
+    def timed(self, *, ahead: bool) -> Callable[[], int]:
+        """What returns the host's nanoseconds of one call; on a GPU each call finds its stream empty."""
+        ...
+
+    def calls(self, count: int) -> None:
+        """Issue so many calls back to back."""
+        ...
+
+    def closed_loops(self, count: int, policy: Policy, least: int) -> list[Any]:
+        """The first ``count`` lanes called back to back, each by a thread of its own, ``least`` calls at least: of each
+        the time of its start and of the end of each call, int64 ns.
+        """
+        ...
+
+    def issue(self, start: int, end: int) -> None:
+        """Record the event ``start``, issue one call and record ``end``, on the lane's stream."""
+        ...
+
+    def requests(self, *, transfers: bool, ahead: bool) -> Series:
+        """Samples of one request at a time on a GPU: the host's whole, and H2D, compute and D2H by events."""
+        ...
+
+    def pipelines(self, count: int, threads: int, policy: Policy, *, transfers: bool) -> tuple[int, Any]:
+        """The first ``count`` lanes with copies overlapped, shared out to ``threads`` threads: the window in ns, and of
+        each call in the order of their ends total, enqueue, H2D, compute and D2H, int64 ns of shape (calls, 5).
+        """
+        ...
+
+    def usage(self) -> tuple[int, int]:
+        """CPU time (ns) and preemptions of its process so far."""
+        ...
+
+
+@runtime_checkable
+class Deployed(Protocol):
+    """A prepared model that runs in another process, whose number is ``pid``."""
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        ...
+
+    def driver(self, gate: int) -> Any:
+        """CUDA as that process has it (``bench.measure.cuda.Driver``); ``gate`` is the descriptor of the page that
+        holds streams.
+        """
         ...
 
 

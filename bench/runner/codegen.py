@@ -32,7 +32,8 @@ _MODULES = "eager"  # the backend whose packages are all that a program is writt
 def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
     """Write the program of each case into ``out``, or where there are several, into a folder of it for each.
 
-    Cases that differ in how their engine is built have one program. It is written on the CPU, without the device.
+    Cases of backends that write none are left out, unless all are. Cases that differ in how their engine is built have
+    one program. It is written on the CPU, without the device.
 
     Raises:
         UsageError: no case is selected, a backend of the cases writes no program, or ``out`` has a program already
@@ -40,7 +41,8 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
     """
     plan.check_some(request.plan)
     _check_folder(out)
-    stages = _stages(request.plan.cases)
+    own = [case for case in request.plan.cases if isinstance(base.load(case.backend), Generating)]
+    stages = _stages(own or request.plan.cases)
     folders = {case.id: out for case, _ in stages.values()} if len(stages) == 1 else _folders(out, stages)
     for folder in folders.values():
         if (folder / PROGRAM).exists():

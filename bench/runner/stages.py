@@ -229,13 +229,13 @@ class Maker:
         key: dict[str, Any] = {
             "method": METHOD,
             "asked": stage.key,
-            "seed": self._seed,
             "device": environment.kind,
             "python": environment.python,
             "libraries": {name: environment.libraries.get(name, "") for name in stage.libraries},
-            "source": sources.of_model(case, self._suite_dir, modules),
             "needs": {name: digests[name] for name in stage.needs},
         }
+        if stage.of_model:
+            key |= {"seed": self._seed, "source": sources.of_model(case, self._suite_dir, modules)}
         if stage.files:
             paths = {name: self._suite_dir / name for name in stage.files}
             key["files"] = {name: sources.sha256(path) for name, path in paths.items()}

@@ -29,7 +29,7 @@ from bench.machine.host import HostTelemetry, host_warnings
 from bench.measure import accuracy, host, metric, nvtx, pace, repeat, result
 from bench.measure.clock import HostClock
 from bench.model.run import Failure, Record, Warning
-from bench.model.seam import Exposed, Lane, Prepared
+from bench.model.seam import Deployed, Exposed, Lane, Prepared
 from bench.model.telemetry import Telemetry
 from bench.runner import forking, jobs
 from bench.runner.phase_log import PhaseLog, Wire
@@ -102,10 +102,12 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
             needed = host.lanes_needed(case, job.policy)
         lanes, fewer = _all_lanes(prepared, needed)
         pacing = pace.InTurn(log.wait, job.rounds) if job.rounds else pace.ALONE
+        if isinstance(prepared, Deployed):
+            watcher.process = str(prepared.pid)
         watcher.start()
         log.current = "measure"  # whatever of it comes between its phases
         if on_gpu:
-            with _cuda_clock(job.gate) as clock:
+            with _cuda_clock(job.gate, prepared) as clock:
                 captured = prepared.fairness().get("graph_capture", "none") != "none"
                 measured = gpu.measure(
                     lanes, case, job.policy, clock, context.clock, log, captured=captured, pacing=pacing
@@ -162,12 +164,13 @@ def _check_inputs(lane: Lane) -> None:
 
 
 @contextlib.contextmanager
-def _cuda_clock(gate: int) -> Iterator[CudaClock]:
+def _cuda_clock(gate: int, prepared: Prepared) -> Iterator[CudaClock]:
     """The GPU's clock behind the gate that the parent watches."""
     from bench.measure import cuda
     from bench.measure.gate import Gate
 
-    with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), Gate(gate))) as clock:
+    driver = prepared.driver(gate) if isinstance(prepared, Deployed) else cuda.CudaDriver()
+    with contextlib.closing(cuda.CudaClock(driver, Gate(gate))) as clock:
         yield clock
 
 

@@ -118,6 +118,22 @@ def test_codegen_writes_a_folder_for_each_program_and_leaves_those_there_alone(
     assert (tmp_path / "one" / "program.py").is_file()
 
 
+def test_the_options_of_the_suite_say_which_programs_there_are(
+    suite_of: Callable[..., Path], tmp_path: Path, trtbench: Trtbench
+) -> None:
+    parts = "{name: fx2trt, fallback: torch, min_block_size: %d}"
+    suite = suite_of(backend=f"eager, fx2trt, {parts % 1}, {parts % 2}")
+    out = tmp_path / "programs"
+    names = [f"net-fx2trt{options}-fp32-batch-2" for options in ("", *(
+        f"-fallback-torch-min_block_size-{size}" for size in (1, 2)))]  # fmt: skip
+    for name in names:  # so that nothing is lowered
+        (out / name).mkdir(parents=True)
+        (out / name / "program.py").touch()
+        assert trtbench("codegen", suite, "--out", out) == 2
+        assert f"{name} has a program already" in trtbench.err.replace("\n", "")
+        (out / name / "program.py").unlink()
+
+
 @pytest.mark.torch
 @pytest.mark.long
 def test_a_model_that_does_not_export_is_told(
@@ -154,14 +170,14 @@ def test_codegen_into_a_file_is_refused_before_anything_is_lowered(
 def suite_of(tmp_path: Path) -> Callable[..., Path]:
     """A suite of one model of the zoo, beside a copy of its file."""
 
-    def write(factory: str = "zoo.py:net", precision: Any = "fp32") -> Path:
+    def write(factory: str = "zoo.py:net", precision: Any = "fp32", backend: str = "fx2trt") -> Path:
         path = tmp_path / "suite.yaml"
         (tmp_path / "zoo.py").write_text((HERE / "zoo.py").read_text())
         shape = "[batch, 3, 8, 8]"
         path.write_text(
             "schema: 1\nname: nets\nmodels:\n"
             f"  net: {{factory: '{factory}', inputs: {{x: {{shape: {shape}}}}}, symbols: {{batch: 2}}}}\n"
-            f"matrix: {{backend: [fx2trt], precision: {precision}, batch: [2]}}\n".replace("'", '"')
+            f"matrix: {{backend: [{backend}], precision: {precision}, batch: [2]}}\n".replace("'", '"')
         )
         return path
 

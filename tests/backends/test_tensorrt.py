@@ -18,7 +18,7 @@ from bench.backends import base
 from bench.errors import CaseError, OutOfMemory, Unavailable, Unsupported, UsageError
 from bench.model.suite import Range
 from bench.runtimes import memory
-from bench.runtimes.trt import builder, execution, layers, library, versions
+from bench.runtimes.trt import builder, deployed, execution, layers, library, versions
 from bench.runtimes.trt.options import Options
 from tests.backends.kit import Bench
 from tests.runtimes.trt import builder_standin as trt_builder
@@ -111,7 +111,17 @@ def test_whatever_changes_the_plan_changes_its_key(bench: Bench) -> None:
     texts = [json.dumps(key, sort_keys=True) for key in keys]
     assert len(set(texts)) == len(texts)
     told = {option for fields in OTHERS for option in fields.get("options", {})}
-    assert told == set(Options.__struct_fields__), "each option is tried here"
+    assert told | set(deployed.RUNNING) == set(Options.__struct_fields__), "each option is tried here"
+
+
+def test_both_executors_run_one_engine_and_cpp_needs_its_program(bench: Bench) -> None:
+    python, cpp = (TRT.stages(bench.case("tensorrt", options=options)) for options in ({}, {"executor": "cpp"}))
+    assert list(cpp[:-1]) == list(python)
+    assert (cpp[-1].kind, cpp[-1].producer, cpp[-1].of_model) == ("runner", "tensorrt", False)
+    elsewhere = bench.case("tensorrt", options={"executor": "cpp", "tensorrt_include": "/opt/include"})
+    assert TRT.stages(elsewhere)[-1].key != cpp[-1].key
+    graphs = bench.case("tensorrt", options={"executor": "cpp"}, cuda_graph=True)
+    assert "cuda_graph: off" in (TRT.unsupported(graphs, "cuda:0") or "")
 
 
 def test_what_does_not_change_the_plan_does_not_change_its_key(bench: Bench) -> None:

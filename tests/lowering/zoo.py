@@ -23,4 +23,27 @@ class Branches(torch.nn.Module):
         return x.relu() if x.sum() > 0 else -x
 
 
-net, branches = Net, Branches
+class Inverse(torch.nn.Module):
+    """Inverts matrices between two linear layers: no layer of TensorRT does. ``x`` [batch, 3, 8, 8] in and out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        well = self.first(x).sigmoid() + 4 * torch.eye(8, dtype=x.dtype, device=x.device)
+        return self.last(torch.linalg.inv(well)).relu()
+
+
+class Sorted(torch.nn.Module):
+    """Sorts between two linear layers, also in half precision. ``x`` [batch, 3, 8, 8] in and out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.msort(self.first(x).tanh())).relu()
+
+
+net, branches, inverse, in_order = Net, Branches, Inverse, Sorted

@@ -10,10 +10,10 @@ from typing import Generic, TypeVar
 
 from bench.errors import UsageError
 from bench.model import seam
-from bench.model.seam import Context, Missing, Stage
+from bench.model.seam import Context, Missing, Prepared, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, factories, session, weights
+from bench.runtimes.torch import caches, deployed, factories, session, weights
 from bench.runtimes.torch.lane import TorchPrepared
 
 AnyOptions = TypeVar("AnyOptions", bound=seam.Options)
@@ -62,7 +62,7 @@ class TorchBackend(ABC, Generic[AnyOptions]):
         raise UsageError(f"{self.name} makes no {stage.name}")
 
     @contextlib.contextmanager
-    def prepare(self, case: Case, options: AnyOptions, context: Context) -> Iterator[TorchPrepared]:
+    def prepare(self, case: Case, options: AnyOptions, context: Context) -> Iterator[Prepared]:
         """The result of ``load``, closed at the end. Phases: import, and those of ``load``."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(session.torch_session(case, context))
@@ -83,7 +83,11 @@ class TorchBackend(ABC, Generic[AnyOptions]):
             name="build",
             kind=kind,
             producer=self.name,
-            key={"model": shapes.model_key(case), "precision": case.precision, "options": case.options},
+            key={
+                "model": shapes.model_key(case),
+                "precision": case.precision,
+                "options": deployed.without_executor(case.options),
+            },
             needs=tuple(stage.name for stage in weights.first_stages(case)[1:]),
             libraries=shapes.libraries(case, *libraries),
             per_device=True,

@@ -10,6 +10,7 @@ from bench.model import seam
 from bench.model.factory import program_of
 from bench.model.suite import Case
 from bench.runtimes import onnx
+from bench.runtimes.cpp.program import Executor
 from bench.units import parse_size
 
 Strategy = Literal["lazy", "eager", "none"]
@@ -55,6 +56,9 @@ class Options(EngineOptions, frozen=True, kw_only=True):
     ``calibrator`` is implicit int8, of TensorRT 8 alone: its builder runs the network on ``samples`` inputs (128),
     drawn or of ``data`` (see ``calibration_data.batches``), and chooses the scales; or it takes those of
     ``calibration_cache``, a file beside the suite.
+
+    ``executor: cpp`` has a C++ program run the engine, built with the headers in ``tensorrt_include`` (the folder of
+    NvInfer.h; empty: the environment variable TENSORRT_INCLUDE, or where packages of the system have them).
     """
 
     timing_cache: bool = True
@@ -67,6 +71,8 @@ class Options(EngineOptions, frozen=True, kw_only=True):
     samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
     data: str | None = None
     calibration_cache: str = ""
+    executor: Executor = "python"
+    tensorrt_include: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

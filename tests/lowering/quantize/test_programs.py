@@ -1,4 +1,4 @@
-"""The networks of the rules as network programs, before and after mending: the oracle runs them, TensorRT-RTX builds."""
+"""The networks of the rules as network programs, before and after mending: by the oracle, and built by TensorRT-RTX."""
 
 from __future__ import annotations
 

@@ -1,0 +1,182 @@
+"""How the C++ program is built: by the user's compiler through CMake, once for its versions, as an artifact."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from bench.errors import CaseError, Unavailable
+from bench.model.seam import Context, Stage
+from bench.model.suite import Case
+from bench.runtimes.cpp.program import Runner
+
+STAGE = "runner"
+PROGRAM = "trtbench-runner"
+SOURCES = Path(__file__).parent
+Runtime = Literal["torch", "tensorrt", "empty"]
+# Variables that change what CMake and the compilers make.
+_FLAGS = ("CXXFLAGS", "LDFLAGS", "CMAKE_GENERATOR", "CMAKE_BUILD_TYPE", "CMAKE_PREFIX_PATH", "CMAKE_TOOLCHAIN_FILE")
+_COMPILERS = ("c++", "g++", "clang++")
+_STANDARD = (b"libstdc++.so", b"libc++.so")
+_JOBS = 2
+_ABSENT_HEADER = re.compile(r"fatal error: '?([^\s:']+)'?(?::| file) .*(?:No such file|not found)")
+_OTHER_ABI = re.compile(r"undefined reference to `?[^\n]*(?:__cxx11|basic_string|std::)")
+_ERROR = re.compile(r"^.*\berror:? .*$|^CMake Error.*(?:\n.*){0,3}", re.MULTILINE)
+_SHOWN = 300
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the program is built against: the definitions of CMake, and the version of the library."""
+
+    definitions: dict[str, str]
+    version: str = ""
+
+
+class _Info(msgspec.Struct, frozen=True):
+    """What is written beside the program: the version of the library that it was built against."""
+
+    version: str
+
+
+def stage(case: Case, runtime: Runtime, producer: str, libraries: tuple[str, ...], **key: Any) -> Stage:
+    """The stage that builds the program, the same for all models of one runtime and toolchain."""
+    key |= {"runtime": runtime, "sources": _sources(), "compiler": _compiler(os.environ.get("CXX", ""))}
+    key["flags"] = {name: os.environ[name] for name in _FLAGS if name in os.environ}
+    return Stage(
+        name=STAGE,
+        kind=STAGE,
+        producer=producer,
+        key=key,
+        libraries=libraries,
+        per_device=True,
+        toolchain=case.toolchain,
+        of_model=False,
+    )
+
+
+def produce(runtime: Runtime, installed: Installation, context: Context, out: Path) -> None:
+    """Configure, compile, and start the program once. Phases: configure, compile.
+
+    Unavailable where CMake, a compiler, headers or libraries are missing, or do not fit together; CaseError for another
+    error of the build. What CMake and the compiler print goes to the log.
+    """
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        raise Unavailable("there is no CMake, which builds the C++ runner", fix="apt-get install cmake")
+    compiler = os.environ.get("CXX", "")
+    if not _compiler(compiler):
+        what = f"the C++ compiler of $CXX, {compiler}, cannot be run" if compiler else "there is no C++ compiler"
+        raise Unavailable(what, fix="apt-get install g++, or CXX=/usr/bin/g++ trtbench run ...")
+    folder = context.scratch / "build"
+    ninja = ["-G", "Ninja"] if shutil.which("ninja") and "CMAKE_GENERATOR" not in os.environ else []
+    definitions = [f"-D{name}={value}" for name, value in installed.definitions.items()]
+    with context.phase("configure"):
+        _run([cmake, "-S", str(SOURCES), "-B", str(folder), *ninja, f"-DRUNTIME={runtime}", *definitions], runtime)
+    with context.phase("compile"):
+        _run([cmake, "--build", str(folder), "--target", PROGRAM, "--parallel", str(_JOBS)], runtime)
+    program = folder / PROGRAM
+    if not any(library in program.read_bytes() for library in _STANDARD):
+        named = "the C++ compiler of $CXX" if compiler else "the C++ compiler"
+        what = f"{named} links its standard library statically, and torch and TensorRT bring another into the program"
+        raise Unavailable(what, fix="CXX=/usr/bin/g++ trtbench run ..., or another compiler that links libstdc++.so")
+    Runner(program).close()  # libraries of another ABI show here, once, and not in every case
+    shutil.copy2(program, out / PROGRAM)
+    (out / "info.json").write_bytes(msgspec.json.encode(_Info(installed.version)))
+
+
+def program_in(folder: Path, version: str) -> Path:
+    """The program of an artifact. Unavailable unless it was built against ``version`` of its library."""
+    built = msgspec.json.decode((folder / "info.json").read_bytes(), type=_Info).version
+    if built != version:
+        what = f"the C++ runner was built against version {built} of its library, and {version} is here"
+        raise Unavailable(what, fix="--cold builds it again")
+    return folder / PROGRAM
+
+
+def torch_installation() -> Installation:
+    """The torch package of this interpreter, which is not imported. Unavailable without it, or its headers."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or not spec.submodule_search_locations:
+        raise Unavailable("the package 'torch' is not installed", fix="pip install torch")
+    folder = Path(spec.submodule_search_locations[0])
+    if not (folder / "include/ATen/core/Tensor.h").is_file():
+        what = f"the torch package in {folder} has no C++ headers"
+        raise Unavailable(what, fix="reinstall torch from its wheel: pip install --force-reinstall torch")
+    version = importlib.metadata.version("torch")
+    definitions = {"TORCH_FOLDER": str(folder), "TORCH_VERSION": version, "TORCH_CXX11_ABI": _torch_abi(folder)}
+    return Installation(definitions=definitions, version=version)
+
+
+def _torch_abi(folder: Path) -> str:
+    """The value of _GLIBCXX_USE_CXX11_ABI that torch was compiled with, which its CMake files name; since 2.7 it is 1
+    everywhere, and not named.
+    """
+    config = folder / "share/cmake/Torch/TorchConfig.cmake"
+    match = re.search(r"_GLIBCXX_USE_CXX11_ABI=([01])", config.read_text()) if config.is_file() else None
+    return match[1] if match else "1"
+
+
+def _run(command: list[str], runtime: str) -> None:
+    """Run a step of the build; its output goes to the log, and the error that it shows becomes the case's."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output = done.stdout.decode(errors="replace")
+    if not done.returncode:
+        return
+    sys.stderr.write(f"$ {shlex.join(command)}\n{output}\n")
+    raise _problem(output, runtime)
+
+
+def _problem(output: str, runtime: str) -> CaseError:
+    """What is wrong in the output of a build that failed."""
+    if header := _ABSENT_HEADER.search(output):
+        what = f"the C++ runner cannot be built: the header {header[1]} is not here"
+        return Unavailable(what, fix=_HEADERS.get(runtime, "apt-get install g++ libstdc++-dev"))
+    if _OTHER_ABI.search(output):
+        what = "the C++ runner cannot be linked: the compiler's standard library is not the one of the libraries' ABI"
+        return Unavailable(what, fix="CXX=/usr/bin/g++ trtbench run ..., and no _GLIBCXX_USE_CXX11_ABI in CXXFLAGS")
+    error = _ERROR.search(output)
+    text = " ".join((error[0] if error else output.strip()[-_SHOWN:]).split())[:_SHOWN]
+    return CaseError(f"the C++ runner cannot be built: {text}", fix="the log has the compiler's output")
+
+
+_HEADERS: Mapping[str, str] = {
+    "torch": "a torch package with headers, and a compiler with a C++20 library: apt-get install g++",
+    "tensorrt": "the option tensorrt_include, or TENSORRT_INCLUDE=FOLDER, with the folder of NvInfer.h; "
+    "CUDA_HOME=FOLDER for cuda_runtime_api.h",
+}
+
+
+@functools.cache
+def _sources() -> str:
+    """The digest of everything that CMake reads."""
+    digest = hashlib.sha256()
+    for path in sorted((SOURCES / "CMakeLists.txt", *(SOURCES / "src").iterdir())):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@functools.cache
+def _compiler(command: str) -> str:
+    """The first line of what the compiler says of its version; empty where there is none."""
+    words = shlex.split(command) if command else [next(filter(shutil.which, _COMPILERS), "")]
+    if not words or not words[0]:
+        return ""
+    try:
+        done = subprocess.run([*words, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    lines = done.stdout.decode(errors="replace").splitlines()
+    return lines[0] if lines and not done.returncode else ""
