@@ -50,7 +50,7 @@ class TensorRTRtx:
         options = msgspec.convert(case.options, RtxOptions)
         files: tuple[str, ...] = ()
         if options.route == "fx2trt":
-            source = [] if options.program else [artifact.stage(case)]
+            source = [] if options.program else artifact.stages(case)
             files = artifact.files_of(options.program)
         elif options.network:
             source, files = [weights.weights_stage(case)], (options.network.partition(":")[0],)
@@ -63,7 +63,7 @@ class TensorRTRtx:
             kind="engine",
             producer="tensorrt_rtx",
             key={"model": shapes.model_key(case), "precision": case.precision, "options": settings},
-            needs=tuple(stage.name for stage in source),
+            needs=tuple(stage.name for stage in source[-1:]),
             libraries=TENSORRT_RTX,
             files=files,
             per_device=options.compute_capabilities == "current",

@@ -18,8 +18,8 @@ from bench.suite import plan, reader
 
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
-    "axes", "centernet", "clock", "compile_modes", "explain", "fx2trt_resnet18", "native_resnet50",
-    "network_programs", "overlap", "smoke", "tensorrt_rtx", "transformers", "vision",
+    "axes", "centernet", "clock", "compile_modes", "explain", "fx2trt_resnet18", "int8_centernet", "int8_resnet50",
+    "native_resnet50", "network_programs", "overlap", "smoke", "tensorrt_rtx", "transformers", "vision",
 ]  # fmt: skip
 each = pytest.mark.parametrize("name", SHIPPED)
 
@@ -61,7 +61,8 @@ def test_a_shipped_suite_plans_every_backend_and_model_it_names(name: str) -> No
     assert {case.model for case in found.cases} == set(loaded.models)
     entries = [entry for axes in (loaded.matrix, *loaded.include) for entry in axes.get("backend", ())]
     assert {case.backend for case in found.cases} == {entry["name"] for entry in entries}
-    assert loaded.baseline == ("tensorrt" if name == "network_programs" else "eager")  # two routes to one engine
+    routes = {"network_programs": "tensorrt", "int8_centernet": "fx2trt", "int8_resnet50": "fx2trt"}  # to an engine
+    assert loaded.baseline == routes.get(name, "eager")
 
 
 @each

@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.errors import Unavailable, UsageError
 from bench.lowering.quantize.view import Vertex, link
+from bench.model.distributions import install
 
 if TYPE_CHECKING:
     import onnx
@@ -37,7 +38,7 @@ def read(path: Path) -> list[Vertex]:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError as error:
-        raise Unavailable(f"an ONNX file is read with the package onnx: {error}", fix="pip install onnx") from error
+        raise Unavailable(f"an ONNX file is read with the package onnx: {error}", fix=install("onnx")) from error
     try:
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:

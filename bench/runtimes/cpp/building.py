@@ -19,6 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from bench.errors import CaseError, Unavailable
+from bench.model.distributions import install
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes.cpp.program import Runner
@@ -110,7 +111,7 @@ def torch_installation() -> Installation:
     """The torch package of this interpreter, which is not imported. Unavailable without it, or its headers."""
     spec = importlib.util.find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
-        raise Unavailable("the package 'torch' is not installed", fix="pip install torch")
+        raise Unavailable("the package 'torch' is not installed", fix=install("torch"))
     folder = Path(spec.submodule_search_locations[0])
     if not (folder / "include/ATen/core/Tensor.h").is_file():
         what = f"the torch package in {folder} has no C++ headers"

@@ -116,9 +116,9 @@ def create(api: library.Api, name: Name, feed: Feed, batch: int, cache: bytes | 
     """The calibrator of TensorRT that reads ``feed``, or in its place ``cache``; ``written`` is the cache it leaves."""
     base: Any = getattr(api.module, _CLASSES[name])
 
-    class Calibrator(base):  # type: ignore[misc,valid-type]
+    class Calibrator(base):  # type: ignore[misc]
         def __init__(self) -> None:
-            base.__init__(self)  # type: ignore[misc]
+            base.__init__(self)
             self.written = b""
 
         def get_batch_size(self) -> int:
