@@ -101,11 +101,15 @@ def quick(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff and mypy --strict; the layer test is part of tests."""
+    """Ruff and mypy --strict, and clang-format where it is installed; the layer test is part of tests."""
     session.install(*CONSTRAINTS, "ruff", "mypy", "nox", "pandas-stubs", "pytest", "types-PyYAML", "-e", ".")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    if shutil.which("clang-format"):  # no package of Python's: what the system has
+        files = pathlib.Path("bench/runtimes/cpp").rglob("*.*")
+        sources = sorted(str(path) for path in files if path.suffix in (".cpp", ".h"))
+        session.run("clang-format", "--dry-run", "--Werror", *sources, external=True)
 
 
 @nox.session

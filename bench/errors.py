@@ -13,7 +13,8 @@
     └── CaseError                 one case cannot continue; becomes a Failure row, the run goes on
         ├── Unavailable           a package, compiler or device is not there
         ├── Unsupported           the runtime cannot do what the case asks for
-        └── OutOfMemory           the device or the host has no memory left
+        ├── OutOfMemory           the device or the host has no memory left
+        └── CudaFailure           a CUDA call failed; after an illegal access every later one of its process fails too
 """
 
 from __future__ import annotations
@@ -93,6 +94,10 @@ class Unsupported(CaseError):
 
 class OutOfMemory(CaseError):
     """Host or device memory ran out."""
+
+
+class CudaFailure(CaseError):
+    """A CUDA call failed; after an illegal access every later call of the process fails too."""
 
 
 # What runtimes and the driver write where a device's memory ran out, and where that of the device or the host did.

@@ -323,6 +323,25 @@ def ratio_interval(a_medians: Sequence[float], b_medians: Sequence[float], confi
     return Ratio(math.exp(centre - half), math.exp(centre), math.exp(centre + half), dof)
 
 
+def difference_interval(
+    a_medians: Sequence[float], b_medians: Sequence[float], confidence: float = 0.95
+) -> Interval | None:
+    """Interval of the difference a - b of geometric means over processes, whose centre is that of ``ratio_interval``.
+
+    Welch's t as there; the standard error of a geometric mean is it times that of the logs (delta method). None for
+    fewer than two processes on a side or a value that has no logarithm.
+    """
+    if min(len(a_medians), len(b_medians)) < 2 or min(*a_medians, *b_medians) <= 0:
+        return None
+    logs = [[math.log(value) for value in medians] for medians in (a_medians, b_medians)]
+    centres = [math.exp(fmean(side)) for side in logs]
+    parts = [(centre * _stdev(side)) ** 2 / len(side) for centre, side in zip(centres, logs, strict=True)]
+    variance, spread = sum(parts), sum(part**2 / (len(side) - 1) for part, side in zip(parts, logs, strict=True))
+    dof = variance**2 / spread if spread else float(len(logs[0]) + len(logs[1]) - 2)
+    centre, half = centres[0] - centres[1], critical(dof, confidence) * math.sqrt(variance)
+    return Interval(centre - half, centre, centre + half)
+
+
 @functools.lru_cache(maxsize=4096)
 def critical(dof: float, confidence: float) -> float:
     """The two-sided critical value of Student's t; of a normal distribution with infinitely many degrees of freedom."""

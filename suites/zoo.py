@@ -107,6 +107,65 @@ def vit_b_16(weights: str | None = None) -> Any:
         torch.nn.init.normal_(model.heads.head.weight, std=0.02)
     return model
 
+def tiny_operators(operators: int = 200, width: int = 32) -> Any:
+    """A chain of operators so small that the host takes the time: floats [batch, width] in, ``output`` of that shape.
+
+    Products with orthogonal matrices [width, width] and absolute values in turn. Both keep the norm of a row, so that
+    the last output is as large as the input; the absolute value keeps a compiler from multiplying the matrices.
+
+    Raises:
+        ValueError: ``operators`` is not an even number of 2 or more.
+    """
+    import torch
+
+    if operators < 2 or operators % 2:
+        raise ValueError(f"operators is {operators}, and must be an even number of 2 or more")
+
+    class TinyOperators(torch.nn.Module):  # type: ignore[misc]  # torch is imported late, so its types are not known
+        def __init__(self) -> None:
+            super().__init__()
+            products = [torch.nn.Linear(width, width, bias=False) for _ in range(operators // 2)]
+            self.products = torch.nn.ModuleList(products)
+            for product in products:
+                torch.nn.init.orthogonal_(product.weight)
+
+        def forward(self, x: Any) -> Any:
+            for product in self.products:
+                x = product(x).abs()
+            return x
+
+    return TinyOperators()
+
+
+def efficientnet_b0(classes: int = 1000) -> Any:
+    """EfficientNet-B0 with random weights: float images [batch, 3, H, W] in, logits [batch, classes] out.
+
+    Written out in ``convnets.py``, so that torchvision is not needed.
+    """
+    return _convnets().efficientnet_b0(classes)
+
+
+def centernet_resnet50(classes: int = 80) -> Any:
+    """The detector of ``centernet`` with random weights, written out in ``convnets.py``: needs no torchvision."""
+    return _convnets().centernet_resnet50(classes)
+
+
+def centernet_dla34(classes: int = 80, deformable: bool = False, operator: str = "gather") -> Any:
+    """CenterNet on DLA-34 with random weights: the inputs and outputs of ``centernet``.
+
+    Maps of strides 4 to 32 are joined by iterative aggregation, raised by transposed convolutions of each channel.
+    ``deformable`` makes the aggregation's convolutions deformable ones (DCNv2), as the paper has them, by ``operator``:
+    ``gather``, in operators that each backend knows, or ``torchvision``, its kernel, which ONNX exporters lack.
+
+    Raises:
+        ValueError: another ``operator``.
+    """
+    return _convnets().centernet_dla34(classes, deformable, operator)
+
+
+def _convnets() -> Any:
+    return importlib.import_module("convnets")
+
 
 def _require(model: str) -> None:
     """ModuleNotFoundError if a package that ``model`` needs is not there."""

@@ -22,7 +22,7 @@ from bench.api.checkup import calibrate, doctor, selftest
 from bench.api.comparing import compare, confirm, duel, history, lint, matches
 from bench.api.profiles import Profiles, cases_of, explain, profile, read_profiles, waterfalls, write_trace
 from bench.api.programs import codegen, diverge, lint_qdq, lint_qdq_file, ops, quantization_cost
-from bench.api.reporting import payback, tables, times, write_report
+from bench.api.reporting import host_cost, payback, tables, times, write_report
 from bench.api.results import (
     RESULTS,
     Interrupted,
@@ -74,6 +74,7 @@ __all__ = [
     "explain",
     "find",
     "history",
+    "host_cost",
     "layers",
     "lint",
     "lint_qdq",

@@ -11,6 +11,7 @@ from bench.api.results import RESULTS, read, selected
 from bench.model.run import Run as Results
 
 if TYPE_CHECKING:
+    from bench.analysis.host_cost import RunHostCost
     from bench.analysis.payback import RunPayback
     from bench.analysis.times import RunTimes
     from bench.report.html.write import Report
@@ -62,6 +63,15 @@ def payback(run: Results, *, baseline: str = "", select: str | Set[str] = "") ->
     from bench.analysis import payback
 
     return payback.of_run(run, baseline, selected(run, select))
+
+
+def host_cost(run: Results, *, select: str | Set[str] = "") -> RunHostCost:
+    """Python's share: each artifact that has a case with ``executor: cpp``, run by Python and by the C++ program, and
+    what has one runner alone. ``select`` names the cases, as in ``selected``; the partner of one comes along.
+    """
+    from bench.analysis import host_cost
+
+    return host_cost.of_run(run, selected(run, select))
 
 
 def write_report(

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from bench.backends import base
-from bench.errors import UsageError
+from bench.errors import SuiteError, UsageError
 from bench.model.data import digest
 from bench.model.events import Event
 from bench.model.placement import PLACEMENT, Placement
@@ -47,10 +47,14 @@ def lint_file(path: Path) -> Placement:
 def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterator[Examined]:
     """What quantizing costs in each network of a plan, once for cases that share one. It is computed on the CPU.
 
-    UsageError if no case has Q/DQ, or the target is none.
+    UsageError if no case has Q/DQ, or the target is none; SuiteError if the metric's file is not there.
     """
     if question.target:
         parse_target(question.target)
+    file = question.metric.partition(":")[0]
+    if file and not (Path(request.suite.path).parent / file).is_file():
+        what = f"the metric's file {file!r} is not beside the suite"
+        raise SuiteError(what, where="--metric", fix="FILE.py:FUNCTION, a path relative to the suite")
     for case, folder, failure in _folders(request, lambda backend, case: backend.accuracy(case, question), on_event):
         if failure is not None:
             yield Examined(case=case, failure=failure)

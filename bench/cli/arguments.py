@@ -137,6 +137,9 @@ def _show(commands: Commands) -> None:
         "--waterfall", action="store_true", help="where the time of an inference goes, from the newest profiles"
     )
     show.add_argument(
+        "--host-cost", action="store_true", help="what Python costs: the Python and the C++ runner of each artifact"
+    )
+    show.add_argument(
         "--rate", type=rate, metavar="N", help="with --cold-start: requests per second, for how long that takes"
     )
     show.add_argument("--fairness", action="store_true", help="whether compared cases ran under equal conditions")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
-from bench.cli import output, typed, waterfall
+from bench.cli import host_cost, output, typed, waterfall
 
 if TYPE_CHECKING:
     from bench.api import Run
@@ -56,6 +56,7 @@ def _view(arguments: argparse.Namespace) -> Callable[[list[Run], Set[str] | None
         "cold_start": _show_cold_starts,
         "waterfall": waterfall.show,
         "fairness": _show_fairness,
+        "host_cost": host_cost.show,
     }
     return next((view for name, view in views.items() if getattr(arguments, name)), None)
 
@@ -119,7 +120,7 @@ def _refuse_ignored(arguments: argparse.Namespace, form: str) -> None:
         raise UsageError("--rate is that of --cold-start", fix=fix)
     flags = ("--as", "--baseline", "--verbose", "--phases", "--stats")
     of_results = {flag: getattr(arguments, flag.strip("-")) for flag in flags}
-    views = ("--time", "--cold-start", "--waterfall", "--fairness")
+    views = ("--time", "--cold-start", "--waterfall", "--fairness", "--host-cost")
     of_view = {flag: getattr(arguments, flag.strip("-").replace("-", "_")) for flag in views}
     for view in (flag for flag in reversed(views) if of_view[flag]):
         others = of_results if view != "--cold-start" else {**of_results, "--baseline": ""}

@@ -105,8 +105,7 @@ def as_array(name: str, value: torch.Tensor) -> Array:
 
     if value.dtype in (torch.bfloat16, torch.complex64, torch.complex128):
         raise Unsupported(f"the weight {name!r} is {value.dtype}, which a network program cannot hold")
-    if value.is_floating_point() and bool(torch.isnan(value).any()):
-        raise Unsupported(f"the weight {name!r} has values that are no numbers (NaN)", fix="check the checkpoint")
+    normalise.check_numbers(name, value)
     array: Array = value.detach().cpu().contiguous().numpy()
     if array.dtype == np.float64:
         array = array.astype(np.float32)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Unsupported
-from bench.lowering import registry
+from bench.lowering import deformable, registry
 from bench.lowering.sizes import Size, shape_of, size_of
 from bench.lowering.writer import Spec, inner_dtype
 
@@ -36,7 +36,7 @@ def export(
     program = torch.export.export(
         module, tuple(example), dynamic_shapes=None if dims is None else (tuple(dims),), strict=False
     )
-    return program.run_decompositions(dict(_decompositions()))
+    return program.run_decompositions(_decompositions() | deformable.decompositions())
 
 
 @functools.cache
@@ -132,6 +132,12 @@ def check_supported(program: Any, below: str = "") -> None:
         f"no converter for {len(places)} operator{'s' * (len(places) > 1)}: {'; '.join(texts)}",
         fix="trtbench ops lists those that have one; docs/fx2trt.md shows how to write one; or the backend tensorrt",
     )
+
+
+def check_numbers(name: str, value: torch.Tensor) -> None:
+    """Unsupported if the weight ``name`` is NaN anywhere."""
+    if value.is_floating_point() and bool(value.isnan().any()):
+        raise Unsupported(f"the weight {name!r} has values that are no numbers (NaN)", fix="check the checkpoint")
 
 
 def function_of(op: registry.Op) -> Callable[..., Any]:

@@ -57,6 +57,8 @@ def generate(
         else:
             functions.append(remainder.function(block, weights, lambda node: module.get_buffer(str(node.target))))
     forward = _forward(module, blocks, outputs, weights)
+    for name, value in weights.items():
+        normalise.check_numbers(name, value)
     ends = {block.name: (_names(block.inputs), _names(block.outputs)) for block in blocks if block.is_engine}
     inputs = {node.meta["input"]: node.meta["val"] for node in _placeholders(module)}
     declared = {name: (str(value.dtype).removeprefix("torch."), static(normalise.spec_of(value).shape))  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from bench.errors import CaseError, OutOfMemory, Unavailable
+from bench.errors import CudaFailure, OutOfMemory, Unavailable
 from bench.measure.gate import PAGE, Gate
 from bench.model.distributions import install
 from bench.system.cleanup import Cleanup
@@ -21,10 +21,6 @@ SERIAL_LAUNCHES = "a profiler or sanitizer serialises launches"
 NO_OPERATIONS = "the driver offers no stream memory operations"
 # Errors that a kernel causes, and that every later call repeats.
 _BY_A_KERNEL = ("ILLEGAL_ADDRESS", "MISALIGNED_ADDRESS", "ILLEGAL_INSTRUCTION", "LAUNCH_FAILED", "ASSERT")
-
-
-class CudaFailure(CaseError):
-    """A CUDA call failed; after an illegal access every later call of the process fails too."""
 
 
 class HoldBroken(Exception):

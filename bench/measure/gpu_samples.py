@@ -235,7 +235,7 @@ def throughput(
         loop.lead_in(policy)
         with during_window:
             loop.run(policy.throughput_ns)
-    return _throughput_of(loop.parts, loop.window_ns, len(lanes), policy, batch, depth)
+    return _throughput_of(loop.parts, loop.window_ns, len(lanes), policy, batch, depth, threads=1)
 
 
 def _remote_throughput(
@@ -256,11 +256,18 @@ def _remote_throughput(
             len(lanes), threads, msgspec.structs.replace(policy, warmup_calls=0), transfers=transfers
         )
     parts = {name: calls[:, place].tolist() for place, name in enumerate(_LOOP_PARTS)}
-    return _throughput_of(parts, window_ns, len(lanes), policy, batch, depth)
+    return _throughput_of(parts, window_ns, len(lanes), policy, batch, depth, threads=threads)
 
 
 def _throughput_of(
-    parts: Mapping[str, Sequence[int]], window_ns: int, lanes: int, policy: Policy, batch: int, depth: int
+    parts: Mapping[str, Sequence[int]],
+    window_ns: int,
+    lanes: int,
+    policy: Policy,
+    batch: int,
+    depth: int,
+    *,
+    threads: int,
 ) -> Measurement:
     times = {name: evenly(times_of_calls, most_calls(policy)) for name, times_of_calls in parts.items()}
     return Measurement(
@@ -272,6 +279,7 @@ def _throughput_of(
         window_ns=window_ns,
         lanes=max(1, lanes // depth),
         depth=depth,
+        threads=threads,
         parts=times,
         totals={name: sum(parts[name]) for name in times},
     )

@@ -157,6 +157,7 @@ def throughput(
         calls=len(latencies),
         window_ns=int(max(lane[-1] for lane in stamps) - min(lane[0] for lane in stamps)),
         lanes=len(lanes),
+        threads=len(lanes),
     )
 
 

@@ -33,10 +33,14 @@ _WHY = "trtbench list with the same suite and options says why of each; --device
 
 
 class _Need(Data, frozen=True, kw_only=True):
-    """A stage of a case; ``lacking`` is the device that is not here, ``mark`` says that its files are only a mark."""
+    """A stage of a case; ``lacking`` is the device that is not here, ``mark`` says that its files are only a mark.
+
+    ``absent`` is a file beside the suite that a stage without its device would be made from, and that is not there.
+    """
 
     stage: Stage
     lacking: str = ""
+    absent: str = ""
     mark: bool = False
 
 
@@ -54,9 +58,10 @@ def build(request: Request, on_event: OnEvent, capabilities: Sequence[str] = ())
     plan.check_some(request.plan, _WHY)
     request = _alone(request, capabilities)
     cases = request.plan.cases
-    needs = {case.id: _needs(case, request.device_missing) for case in cases}
+    suite_dir = Path(request.suite.path).parent
+    needs = {case.id: _needs(case, request.device_missing, suite_dir) for case in cases}
     firsts = [several[0] for several in needs.values() if several]
-    if firsts and all(first.lacking for first in firsts):
+    if firsts and all(first.lacking and not first.absent for first in firsts):
         raise DeviceUnavailable(request.device_missing, fix=_with_gpu(cases))
     artifacts.check_writable(Path(request.settings.cache))
     with new_session(request, on_event, device="cpu" if request.device_missing else None) as session:
@@ -115,7 +120,7 @@ def _for_capabilities(cases: Sequence[Case], capabilities: Sequence[str]) -> tup
     return tuple({case.id: case for case in named}.values())
 
 
-def _needs(case: Case, device_missing: str) -> list[_Need]:
+def _needs(case: Case, device_missing: str, suite_dir: Path) -> list[_Need]:
     """The stages of a case that are made, in their order: without the device, up to the first that needs it."""
     backend = base.load(case.backend)
     needs = [_Need(stage=stage) for stage in backend.stages(case)]
@@ -123,10 +128,18 @@ def _needs(case: Case, device_missing: str) -> list[_Need]:
         needs.append(_Need(stage=stage, mark=True))
     if device_missing:
         first = next((n for n, need in enumerate(needs) if need.stage.per_device), len(needs))
-        needs[first:] = [_Need(stage=need.stage, lacking=device_missing) for need in needs[first : first + 1]]
+        needs[first:] = [
+            _Need(stage=need.stage, lacking=device_missing, absent=_absent(need.stage, suite_dir))
+            for need in needs[first : first + 1]
+        ]
     if all(need.stage.name == _REFERENCE or need.lacking for need in needs):
         return [need for need in needs if need.lacking]  # the reference alone would say nothing
     return needs
+
+
+def _absent(stage: Stage, suite_dir: Path) -> str:
+    """The first file that a stage is made from and that is not there; empty if all are."""
+    return next((name for name in stage.files if not (suite_dir / name).is_file()), "")
 
 
 def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEvent) -> CaseBuild:
@@ -156,6 +169,9 @@ def _with_gpu(cases: Sequence[Case]) -> str:
 def _unavailable(case: Case, need: _Need) -> Failure | None:
     if not need.lacking:
         return None
+    if need.absent:
+        what = f"there is no file {need.absent!r} in the suite's folder"
+        return Failure(kind="SuiteError", stage=need.stage.name, message=what, hint="correct its name in the suite")
     return Failure(kind="Unavailable", stage=need.stage.name, message=need.lacking, hint=_with_gpu([case]))
 
 

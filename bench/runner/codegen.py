@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,6 +30,13 @@ _ELSEWHERE = "another --out DIR"
 _MODULES = "eager"  # the backend whose packages are all that a program is written with
 
 
+class _Program(NamedTuple):
+    """A case, and the stage that makes its program."""
+
+    case: Case
+    stages: Sequence[Stage]
+
+
 def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
     """Write the program of each case into ``out``, or where there are several, into a folder of it for each.
 
@@ -43,24 +51,26 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
     _check_folder(out)
     own = [case for case in request.plan.cases if isinstance(base.load(case.backend), Generating)]
     stages = _stages(own or request.plan.cases)
-    folders = {case.id: out for case, _ in stages.values()} if len(stages) == 1 else _folders(out, stages)
+    folders = _folders([case for case, _ in stages.values()], out)
     for folder in folders.values():
         if (folder / PROGRAM).exists():
             what = f"{folder} has a program already, which may have been edited"
             raise UsageError(what, fix="another --out DIR, or remove that folder")
-    for wave in _waves(list(stages.values())):
-        yield from _write(request, wave, folders, on_event)
+    done = 0
+    for several in _rounds(list(stages.values())):
+        yield from _made(request, several, folders, _told(on_event, done, len(stages)))
+        done += len(several)
 
 
-def _write(
-    request: Request, wave: Mapping[str, tuple[Case, Sequence[Stage]]], folders: Mapping[str, Path], on_event: OnEvent
+def _made(
+    request: Request, programs: Mapping[str, _Program], folders: Mapping[str, Path], on_event: OnEvent
 ) -> Iterator[Written]:
-    """Write programs, by the ids of the cases that stand for them where they are written."""
-    cases = tuple(_on_cpu(case) for case, _ in wave.values())
+    """Make programs, by the ids of the cases whose worker writes them, and copy each into the folder of its case."""
+    cases = tuple(_plain(each.case) for each in programs.values())
+    labels = {case.label: programs[case.id].case.label for case in cases}
     on_cpu = msgspec.structs.replace(
         request, plan=msgspec.structs.replace(request.plan, cases=cases), device="cpu", device_missing=""
     )
-    labels = {case.label: wave[case.id][0].label for case in cases}
 
     def tell(event: Event) -> None:
         """Pass an event on under the case's own label."""
@@ -68,8 +78,8 @@ def _write(
             event = msgspec.structs.replace(event, label=labels[event.label])
         on_event(event)
 
-    for case, ready in run.make(on_cpu, tell, lambda case: list(wave[case.id][1])):
-        original, stages = wave[case.id]
+    for case, ready in run.make(on_cpu, tell, lambda case: list(programs[case.id].stages)):
+        original, stages = programs[case.id]
         if isinstance(ready, Failure):
             yield Written(case=original, failure=ready)
             continue
@@ -81,23 +91,34 @@ def _write(
         yield Written(case=original, folder=str(folder))
 
 
-def _on_cpu(case: Case) -> Case:
-    """The case that a program is written as."""
+def _rounds(programs: Sequence[_Program]) -> list[dict[str, _Program]]:
+    """The programs by the ids of the cases whose worker writes them: those that differ in options alone have one id,
+    and are in rounds one after the other.
+    """
+    rounds: list[dict[str, _Program]] = []
+    for each in programs:
+        id_ = _plain(each.case).id
+        free = next((several for several in rounds if id_ not in several), None)
+        if free is None:
+            rounds.append(free := {})
+        free[id_] = each
+    return rounds
+
+
+def _plain(case: Case) -> Case:
+    """The case whose worker writes the program of ``case``: without the device and its packages."""
     return msgspec.structs.replace(case, backend=_MODULES, options={}, toolchain="default", cuda_graph=False)
 
 
-def _waves(programs: Sequence[tuple[Case, Sequence[Stage]]]) -> list[dict[str, tuple[Case, Sequence[Stage]]]]:
-    """The programs in groups of which each is written as a case of its own: those of one model that differ in options
-    are one case where they are written.
-    """
-    waves: list[dict[str, tuple[Case, Sequence[Stage]]]] = []
-    for case, stages in programs:
-        key = _on_cpu(case).id
-        wave = next((each for each in waves if key not in each), None)
-        if wave is None:
-            waves.append(wave := {})
-        wave[key] = (case, stages)
-    return waves
+def _told(on_event: OnEvent, before: int, total: int) -> OnEvent:
+    """``on_event`` with the counts of all rounds, ``before`` being done."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Started):
+            event = msgspec.structs.replace(event, done=before + event.done, total=total)
+        on_event(event)
+
+    return tell
 
 
 def _copy(made: Path, folder: Path) -> None:
@@ -117,27 +138,29 @@ def _check_folder(out: Path) -> None:
         raise UsageError(f"{nearest} is a file, no folder", where="--out", fix=_ELSEWHERE)
 
 
-def _stages(cases: Sequence[Case]) -> dict[str, tuple[Case, Sequence[Stage]]]:
+def _stages(cases: Sequence[Case]) -> dict[str, _Program]:
     """The first case of each program, with its stages, by the digest of the last one's key."""
-    stages: dict[str, tuple[Case, Sequence[Stage]]] = {}
+    stages: dict[str, _Program] = {}
     for case in cases:
         backend = base.load(case.backend)
         if not isinstance(backend, Generating):
             able = [name for name in base.names() if isinstance(base.load(name), Generating)]
             raise UsageError(f"{case.backend} writes no network programs", fix=f"--backend {able[0]}")
         program = backend.program(case)
-        stages.setdefault(digest(program[-1].key), (case, program))
+        stages.setdefault(digest(program[-1].key), _Program(case, program))
     return stages
 
 
-def _folders(out: Path, stages: Mapping[str, tuple[Case, Sequence[Stage]]]) -> dict[str, Path]:
-    """A folder for each program by its case's id: with the backend's options in its name where it needs them."""
-    cases = [case for case, _ in stages.values()]
-    counts = Counter(_slug(case) for case in cases)
-    return {case.id: out / _slug(case, with_options=counts[_slug(case)] > 1) for case in cases}
+def _folders(cases: Sequence[Case], out: Path) -> dict[str, Path]:
+    """A folder of each case's program by the case's id: ``out`` itself for the only one."""
+    if len(cases) == 1:
+        return {cases[0].id: out}
+    uses = Counter(map(_slug, cases))
+    # Of one model several programs differ in the options of the backend.
+    return {case.id: out / (name if uses[name := _slug(case)] == 1 else _slug(case, whole=True)) for case in cases}
 
 
-def _slug(case: Case, *, with_options: bool = False) -> str:
-    """``resnet18-fp16-batch-8``: the label without its backend."""
-    parts = [part for part in case.label.split("/") if with_options or not part.startswith(case.backend)]
+def _slug(case: Case, *, whole: bool = False) -> str:
+    """``resnet18-fp16-batch-8``: the label without its backend, unless it is to be ``whole``."""
+    parts = [part for part in case.label.split("/") if whole or not part.startswith(case.backend)]
     return re.sub(r"[^\w.]+", "-", "-".join(parts)).strip("-")

@@ -12,7 +12,7 @@ from bench.errors import DeviceUnavailable, UsageError
 from bench.machine import environment
 from bench.machine.environment import Device
 from bench.model.data import Data
-from bench.model.suite import Plan, Policy, Suite
+from bench.model.suite import Plan, Policy, Suite, named
 from bench.runner import inputs, sources
 from bench.suite import plan
 from bench.suite.reader import locate
@@ -117,7 +117,7 @@ def new_request(
 def _files_missing(suite: Suite, run_plan: Plan) -> dict[str, str]:
     """The files that are not there, with the line of their model."""
     folder = Path(suite.path).parent
-    of_models = {(case.model, case.backend): case for case in reversed(run_plan.cases)}
+    of_models = {(case.model, named(case.backend, case.options)): case for case in reversed(run_plan.cases)}
     places: dict[str, str] = {}
     for (model, _), case in reversed(of_models.items()):
         for name in sources.missing(case, folder):

@@ -11,9 +11,9 @@ import msgspec
 
 from bench import tensors
 from bench.backends import base
-from bench.errors import CaseError, Unavailable
+from bench.errors import CaseError, Unavailable, Unsupported
 from bench.measure.clock import FakeClock, HostClock
-from bench.model.seam import Backend, Context, Preloading
+from bench.model.seam import Backend, Context, Deployed, Preloading
 from bench.model.suite import Case
 from bench.runner import jobs
 from bench.runner.phase_log import PhaseLog
@@ -61,6 +61,9 @@ def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
     profiler.early()
     recorded = provenance.recorded(backend, Path(job.out))
     with recorded, backend.prepare(case, base.options_of(backend, case), context) as prepared:
+        if isinstance(prepared, Deployed):
+            what = "a profiler looks at the worker, and executor: cpp runs the model in another process"
+            raise Unsupported(what, fix="executor: python, which runs the same artifact")
         with log("first_call"):
             prepared.lanes(1)[0].call()
             prepared.lanes(1)[0].read()

@@ -14,6 +14,7 @@ import pytest
 from bench.backends import base
 from bench.errors import SuiteError, Unsupported
 from bench.lowering import artifact
+from bench.machine import nvml
 from bench.model.seam import Generating
 from bench.model.suite import Input, Range
 from bench.runtimes.trt import library
@@ -96,6 +97,20 @@ def test_the_table_of_ops_has_the_operators_of_each(trtbench: Trtbench) -> None:
     assert "permute(input, dims)" in trtbench.out
     assert trtbench("ops", "--format", "markdown") == 0
     assert "| `permute` | `permute.default`, `transpose.int`" in trtbench.out
+
+
+def test_a_program_that_is_not_there_is_told_where_there_is_no_gpu(
+    trtbench: Trtbench, suite_of: Callable[..., Path]
+) -> None:
+    missing = "there is no file 'edited/program.py' in the suite's folder"
+    suite = suite_of(backend="fx2trt, {name: fx2trt, program: edited/program.py}")
+    assert trtbench("list", suite, "--device", "cuda") == 0
+    assert missing in trtbench.err
+    if nvml.GpuTelemetry(0).reason:  # else the engine of the other would be built
+        assert (
+            trtbench("build", suite, "--device", "cuda", "--select", "backend=fx2trt[program=edited/program.py]") == 2
+        )
+        assert f"SuiteError in build: {missing}" in trtbench.out
 
 
 # ----------------------------------------------------------------------------------------------------------- programs

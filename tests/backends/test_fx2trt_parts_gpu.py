@@ -11,7 +11,7 @@ from tests.backends.test_fx2trt_parts import HERE
 
 pytestmark = pytest.mark.gpu
 
-# The inverse has no half precision in PyTorch; a sort has.
+# The inverse has no half precision in PyTorch; the gamma function has.
 SUITE = """\
 schema: 1
 name: parts
@@ -19,8 +19,8 @@ device: cuda
 toolchains: {torch22: {python: $TORCH22_PYTHON}}
 models:
   inverse: {factory: "zoo.py:inverse", inputs: {x: {shape: [4, 3, 8, 8]}}}
-  fixed: {factory: "zoo.py:in_order", inputs: {x: {shape: [4, 3, 8, 8]}}}
-  ranged: {factory: "zoo.py:in_order", inputs: {x: {shape: [batch, 3, 8, 8]}}}
+  fixed: {factory: "zoo.py:gamma", inputs: {x: {shape: [4, 3, 8, 8]}}}
+  ranged: {factory: "zoo.py:gamma", inputs: {x: {shape: [batch, 3, 8, 8]}}}
 dynamic: {batch: {min: 1, opt: 8, max: 16, at: [1, 16]}}
 matrix:
   toolchain: torch22

@@ -75,6 +75,10 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...], tup
     "a size that depends on data": (
         lambda: Net(lambda _, x: (x.tanh(), (x * 2).flatten().nonzero())), (SQUARE,), (1, 1, 1)
     ),
+    "an input as two outputs": (
+        lambda: Net(lambda _, x: {"a": x, "b": x, "c": torch.lgamma(x.relu() + 1).tanh()}), (SQUARE,), (2, 1, 2)
+    ),
+    "an input that is not read": (lambda: Net(lambda _, x, y: torch.lgamma(x.relu() + 1)), (SQUARE, (2, 3)), (1, 1, 1)),
     "constants in PyTorch": (
         lambda: Net(lambda s, x: inv(well(s.part.weight)) @ x.relu(), part=nn.Linear(4, 4)), (SQUARE,), (1, 1, 1)
     ),
@@ -141,6 +145,24 @@ def test_a_model_of_which_no_engine_is_left_is_refused() -> None:
     with pytest.raises(Unsupported, match=r"no engine is left .*linalg_inv_ex.default \(1x\)") as caught:
         split_kit.parts(linear(), kit.example(SQUARE), min_block_size=50)
     assert caught.value.fix == "min_block_size: 1"
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_weights_that_are_nan_are_refused_in_engines_and_in_pytorch(where: str) -> None:
+    module = Net(lambda s, x: torch.igamma(s.first(x).relu(), s.last.weight), first=nn.Linear(4, 4),
+                 last=nn.Linear(4, 4))  # fmt: skip
+    with torch.no_grad():
+        getattr(module, where).weight[0, 0] = float("nan")
+    with pytest.raises(Unsupported, match=rf"the weight '{where}.weight' has values that are no numbers"):
+        split_kit.parts(module, kit.example(SQUARE))
+
+
+def test_a_weight_that_is_nan_is_named_though_only_what_is_computed_of_it_is_left() -> None:
+    module = Net(lambda s, x: x + s.part.weight.exp(), part=nn.Linear(4, 4))
+    with torch.no_grad():
+        module.part.weight[0, 0] = float("nan")
+    with pytest.raises(Unsupported, match=r"the weight 'part.weight' has values that are no numbers"):
+        split_kit.parts(module, kit.example(SQUARE))
 
 
 def test_without_a_fallback_the_model_is_refused_as_before() -> None:

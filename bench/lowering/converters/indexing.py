@@ -50,24 +50,33 @@ def index(w: Writer, *, input: Tensor, indices: list[Tensor | None]) -> Tensor:
     if len(places) == 1:
         place = _from_start(w, tensors[0], input.shape[places[0]])
         return w.out(w.net.add_gather(input, place, places[0]))
-    lead = [_from_start(w, each, input.shape[axis]) for each, axis in zip(tensors, places, strict=True)]
-    rank = max(each.rank for each in lead)
-    shape = _common(w, lead, rank)
-    columns = [w.reshape(expanded(w, each, shape), (*shape, 1), "column") for each in lead]
-    layer = w.net.add_concatenation(columns)
-    layer.axis = rank
-    vectors = w.out(layer, "vectors", shape=(*shape, len(columns)), dtype="int32")
+    vectors = index_vectors(w, input, tensors, places)
+    shape = vectors.shape[:-1]
+    rank = len(shape)
     others = [axis for axis in range(input.rank) if axis not in places]
     x = input
     if places != list(range(len(places))):
-        x = _permuted(w, input, [*places, *others], "first")
+        x = permuted(w, input, [*places, *others], "first")
     rest = tuple(input.shape[axis] for axis in others)
     result = w.out(w.net.add_gather_v2(x, vectors, w.trt.GatherMode.ND), "values", shape=(*shape, *rest))
     start = places[0]
     if start and places[-1] - start == len(places) - 1:  # the indices stand where those dimensions stood
         order = [*range(rank, rank + start), *range(rank), *range(rank + start, result.rank)]
-        return _permuted(w, result, order, "")
+        return permuted(w, result, order, "")
     return result
+
+
+def index_vectors(w: Writer, input: Tensor, tensors: list[Tensor], places: list[int]) -> Tensor:
+    """Tensors of indices into the dimensions ``places``, broadcast, as one tensor int32 of vectors of indices."""
+    lead = [_from_start(w, each, input.shape[axis]) for each, axis in zip(tensors, places, strict=True)]
+    rank = max(each.rank for each in lead)
+    shape = _common(w, lead, rank)
+    columns = [w.reshape(expanded(w, each, shape), (*shape, 1), "column") for each in lead]
+    if len(columns) == 1:
+        return columns[0]
+    layer = w.net.add_concatenation(columns)
+    layer.axis = rank
+    return w.out(layer, "vectors", shape=(*shape, len(columns)), dtype="int32")
 
 
 def _common(w: Writer, tensors: list[Tensor], rank: int) -> tuple[int | Size, ...]:
@@ -79,7 +88,8 @@ def _common(w: Writer, tensors: list[Tensor], rank: int) -> tuple[int | Size, ..
     return tuple(sizes)
 
 
-def _permuted(w: Writer, x: Tensor, order: list[int], suffix: str) -> Tensor:
+def permuted(w: Writer, x: Tensor, order: list[int], suffix: str) -> Tensor:
+    """Dimensions in another order."""
     layer = w.net.add_shuffle(x)
     layer.first_transpose = tuple(order)
     return w.out(layer, suffix, shape=tuple(x.shape[axis] for axis in order), dtype=x.dtype)

@@ -26,6 +26,8 @@ def fold_constants(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
         inputs = {each: edit.tensor_of(result, each) for each in node.all_input_nodes}
         if any(value is None for value in inputs.values()):
             continue
+        for each, tensor in inputs.items():  # a weight, whose name is lost with it
+            normalise.check_numbers(str(each.target), tensor)
         with torch.no_grad():
             value = node.target(**torch.fx.map_arg(dict(node.kwargs), inputs.__getitem__))
         size = sum(tensor.numel() * tensor.element_size() for tensor in inputs.values() if tensor is not None)

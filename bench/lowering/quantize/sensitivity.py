@@ -76,7 +76,7 @@ def examine(
         ]
     floating: tuple[str, ...] = ()
     if target is not None:
-        floating = _search(target, [each.name for each in order], names, trials)
+        floating = _search(target, [each.name for each in order], modules, trials)
     return Accuracy(
         reference=_finite(trials.reference),
         quantized=_finite(whole),
@@ -270,7 +270,7 @@ def _meets(target: Target, metrics: Mapping[str, float], trials: _Trials) -> boo
     return target.met(metrics[target.metric], trials.reference[target.metric])
 
 
-def _search(target: Target, order: Sequence[str], names: Sequence[str], trials: _Trials) -> tuple[str, ...]:
+def _search(target: Target, order: Sequence[str], modules: Mapping[str, str], trials: _Trials) -> tuple[str, ...]:
     """The layers to leave in floating point: the shortest beginning of ``order``, the most sensitive first, that meets
     the target, less each layer that it is met without. No proper subset of the result was seen to meet it by leaving
     out one layer; that no other set is smaller is not shown, which would take a run of each.
@@ -286,8 +286,8 @@ def _search(target: Target, order: Sequence[str], names: Sequence[str], trials: 
             high = middle
         else:
             low = middle
-    if high == len(names):
-        raise _unmet(target, order, trials)
+    if high == len(order):
+        raise _unmet(target, order, modules, trials)
     kept = list(order[:high])
     for name in reversed(order[:high]):
         without = [each for each in kept if each != name]
@@ -296,13 +296,12 @@ def _search(target: Target, order: Sequence[str], names: Sequence[str], trials: 
     return tuple(kept)
 
 
-def _unmet(target: Target, order: Sequence[str], trials: _Trials) -> UsageError:
+def _unmet(target: Target, order: Sequence[str], modules: Mapping[str, str], trials: _Trials) -> UsageError:
     """The error for a target that no assignment meets, which names the layers that alone miss it."""
-    reference = trials.reference[target.metric]
-    what = f"no assignment meets {target.text}: fp32 has {reference:.6g}"
+    what = f"no assignment meets {target.text}: fp32 has {trials.reference[target.metric]:.9g}"
     if order:
         best = max(trials.metrics([each for each in order if each != name])[target.metric] for name in order)
-        what += f", a network with one quantized layer at best {best:.6g}"
+        shown = ", ".join(modules[name] or name for name in order[:_SHOWN])
         more = f" and {len(order) - _SHOWN} more" if len(order) > _SHOWN else ""
-        what += f"; left in floating point in vain: {', '.join(order[:_SHOWN])}{more}"
+        what += f", a network with one quantized layer at best {best:.9g}; each layer alone misses it: {shown}{more}"
     return UsageError(what, where="--target", fix="a lower target, or other observers and more calibration data")

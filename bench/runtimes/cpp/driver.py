@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from bench.errors import CudaFailure
 from bench.runtimes.cpp.program import Runner
 
 _L2_CACHE_SIZE = 38
@@ -99,9 +100,16 @@ class RemoteDriver:
         """Empty if the device has stream memory operations and launches are asynchronous, else why not."""
         if os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0"):
             return "CUDA_LAUNCH_BLOCKING makes every launch wait for the GPU"
-        if not any(self._runner.number("attribute", number) for number in _STREAM_MEMORY_OPERATIONS):
+        if not any(map(self._attribute, _STREAM_MEMORY_OPERATIONS)):
             return "the driver offers no stream memory operations"
         return ""
+
+    def _attribute(self, number: int) -> int:
+        """An attribute of the device; 0 for one that the driver does not know."""
+        try:
+            return self._runner.number("attribute", number)
+        except CudaFailure:
+            return 0
 
     def synchronize(self) -> None:
         """Wait for the whole device."""

@@ -11,18 +11,19 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import numpy as np
 
-from bench.errors import LESS_MEMORY, CaseError, OutOfMemory, Unavailable, Unsupported
+from bench.errors import LESS_MEMORY, CaseError, CudaFailure, OutOfMemory, Unavailable, Unsupported
 from bench.tensors import Array
 
 # What runs an artifact: the worker's own Python, or this program.
 Executor = Literal["python", "cpp"]
+_DRIVER = "nvidia-smi, to see the GPU and its driver"
 PYTHON = "executor: python runs the same artifact in the worker"
 _KINDS: Mapping[str, type[CaseError]] = {
-    error.__name__: error for error in (CaseError, OutOfMemory, Unavailable, Unsupported)
+    error.__name__: error for error in (CaseError, CudaFailure, OutOfMemory, Unavailable, Unsupported)
 }
 _HEADER = re.compile(rb"(ok|error) (\d{1,15})\n")
 _LONGEST_HEADER = 64
@@ -162,6 +163,6 @@ def fields_of(payload: bytes) -> Sequence[Sequence[str]]:
 
 
 def _error(kind: str, message: str) -> CaseError:
-    fixes: dict[str, Any] = {"OutOfMemory": LESS_MEMORY, "Unavailable": "nvidia-smi, to see the GPU and its driver"}
+    fixes = {"OutOfMemory": LESS_MEMORY} | dict.fromkeys(("CudaFailure", "Unavailable"), _DRIVER)
     lines = [line for line in message.splitlines() if line.strip()]
     return _KINDS.get(kind, CaseError)(" ".join(lines[:3])[:1000], fix=fixes.get(kind, PYTHON))

@@ -36,6 +36,16 @@ QUERY, KEY = _floats(2, 4, 5, 8), _floats(2, 2, 6, 8)
 SEEN = values("BOOL", (2, 1, 5, 5)) | torch.eye(5, dtype=torch.bool)
 
 
+_ALL = slice(None)
+
+
+def _written(x: Tensor, value: Tensor, *index: Any) -> Tensor:
+    """A copy of ``x`` with ``value`` at an index."""
+    y = x.clone()
+    y[index] = value
+    return y
+
+
 def _attend(query: Tensor, key: Tensor, **options: Any) -> Tensor:
     return F.scaled_dot_product_attention(query, key, key, **options)
 
@@ -121,6 +131,30 @@ CASES = {
     "scatter": Case(
         lambda x: (x.scatter(1, x.sort(1)[1], x * 2), x.scatter(2, x.sort(2)[1][:, :, :1], 3.0)), (X,)
     ),
+    "remainders": Case(
+        lambda x: (
+            3 * x % 1.5, torch.remainder(5.0, x.abs() + 0.3), torch.fmod(3 * x, -0.7), torch.fmod(x, x.flip(1) + 3),
+        ), (X,),
+    ),
+    "remainders of integers": Case(
+        lambda i: (i % 2, (i - 1) % -3, torch.fmod(3 * i, 2), torch.fmod(i, i + 4)), (INDEX,)
+    ),
+    "index_put": Case(
+        lambda x, i: (
+            _written(x, x[0, 0], i[0, :2].clamp_max(1)), _written(x, x[0, 0, 0], _ALL, i[0]),
+            _written(x, x[:, 0, :3] * 2, _ALL, i[0], i[1] + 1), _written(x, x[0, :, :2].T, i[0, :2], _ALL, i[0, :2]),
+        ), (X, INDEX),
+    ),
+    "index_put under a mask": Case(
+        lambda x, value: (_written(x, value, x > 0), _written(x, value, x[:, :, 0] > 0)), (X,), (_floats(1, seed=1),)
+    ),
+    "slice_scatter": Case(
+        lambda x: (
+            x.slice_scatter(x[:, :2] * 2, 1, 1, 3), x.slice_scatter(x[:, :, :2] * 2, -1, 0, None, 2),
+            x.slice_scatter(-x, 0), x.select_scatter(x[:, 0] * 2, 1, -1),
+        ), (X,),
+    ),
+    "unfold": Case(lambda x: (x.unfold(-1, 2, 1), x.unfold(1, 2, 1), x[0, 0].unfold(0, 3, 2)), (X,)),
     # padding, numbers, triangles
     "pad": Case(
         lambda x: (

@@ -1,4 +1,4 @@
-"""The networks of the rules as network programs, before and after mending: by the oracle, and built by TensorRT-RTX."""
+"""The networks of the rules as network programs, before and after mending: run by the oracle, built by TensorRT-RTX."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bench.errors import UsageError  # noqa: E402
+from bench.errors import SuiteError, UsageError  # noqa: E402
 from bench.lowering import normalise  # noqa: E402
 from bench.lowering.passes import edit  # noqa: E402
-from bench.lowering.quantize import agreement, placement, sensitivity  # noqa: E402
+from bench.lowering.quantize import agreement, calibration, examination, placement, sensitivity  # noqa: E402
 from bench.model.sensitivity import parse_target  # noqa: E402
 from tests.lowering import kit  # noqa: E402
 from tests.lowering.quantize import networks  # noqa: E402
@@ -120,7 +120,7 @@ def test_a_target_that_is_met_leaves_nothing_in_floating_point() -> None:
 
 
 def test_of_an_impossible_target_the_error_names_layers_and_both_ends() -> None:
-    with pytest.raises(UsageError, match=r"no assignment meets cosine >= 1: fp32 has 1, .*in vain: convolution_1,"):
+    with pytest.raises(UsageError, match=r"no assignment meets cosine >= 1: fp32 has 1, .*misses it: convs\.1,"):
         sensitivity.examine(examined(), batches(), target=parse_target("cosine >= 1.0"))
 
 
@@ -148,6 +148,14 @@ def test_pairs_on_a_sum_stay_as_long_as_its_convolution_is_quantized() -> None:
     assert "dequantize" in [normalise.op_name(each) for each in add.all_input_nodes]
     add = next(node for node in sensitivity.left_floating(mended, ["convolution_1"]).graph.nodes if node.name == "add")
     assert "dequantize" not in [normalise.op_name(each) for each in add.all_input_nodes]
+
+
+def test_a_module_that_is_not_there_cannot_be_left_in_floating_point() -> None:
+    ranges = calibration.calibrate(examined().plain, [{"x": batch[0]} for batch in batches()], "minmax")
+    spared = examination.quantized(examined().plain, ranges, "mended", ["convs.1"])
+    assert quantizes(spared) == quantizes(examination.quantized(examined().plain, ranges, "mended")) - 2
+    with pytest.raises(SuiteError, match=r"no layer with weights is called 'heat'. Did you mean 'head'\?"):
+        examination.quantized(examined().plain, ranges, "mended", ["heat"])
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,8 @@
 // against each other.
 #pragma once
 
-#include <ctime>
-
 #include <cstdint>
+#include <ctime>
 
 namespace trtbench {
 

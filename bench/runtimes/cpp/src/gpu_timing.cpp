@@ -130,9 +130,7 @@ class Pipeline {
 // A stream with an event recorded on it, ahead of everything in a window.
 class Mark {
   public:
-    explicit Mark(Driver& driver) : driver_(driver), stream_(driver.new_stream()), event_(driver.new_event()) {
-        set();
-    }
+    explicit Mark(Driver& driver) : driver_(driver), stream_(driver.new_stream()), event_(driver.new_event()) { set(); }
     Mark(const Mark&) = delete;
     Mark& operator=(const Mark&) = delete;
     Mark(Mark&&) = delete;

@@ -7,7 +7,7 @@
 namespace trtbench {
 namespace {
 
-constexpr std::size_t kReserved = 1 << 16;
+constexpr std::size_t kReserved = 65'536;
 
 void lead_in(Lane& lane, const Window& window) {
     const Nanoseconds start = now();

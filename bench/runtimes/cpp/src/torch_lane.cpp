@@ -20,11 +20,18 @@ namespace {
 constexpr c10::DeviceIndex kDevice = 0;
 
 const std::map<std::string, at::ScalarType>& types_by_name() {
-    static const std::map<std::string, at::ScalarType> kTypes{
-        {"float64", at::kDouble}, {"float32", at::kFloat},   {"float16", at::kHalf}, {"bfloat16", at::kBFloat16},
-        {"int64", at::kLong},     {"int32", at::kInt},       {"int16", at::kShort},  {"int8", at::kChar},
-        {"uint8", at::kByte},     {"bool", at::kBool},       {"complex64", at::kComplexFloat},
-        {"complex128", at::kComplexDouble}};
+    static const std::map<std::string, at::ScalarType> kTypes{{"float64", at::kDouble},
+                                                              {"float32", at::kFloat},
+                                                              {"float16", at::kHalf},
+                                                              {"bfloat16", at::kBFloat16},
+                                                              {"int64", at::kLong},
+                                                              {"int32", at::kInt},
+                                                              {"int16", at::kShort},
+                                                              {"int8", at::kChar},
+                                                              {"uint8", at::kByte},
+                                                              {"bool", at::kBool},
+                                                              {"complex64", at::kComplexFloat},
+                                                              {"complex128", at::kComplexDouble}};
     return kTypes;
 }
 
@@ -42,8 +49,8 @@ std::string name_of(at::ScalarType type) {
             return name;
         }
     }
-    throw RunnerError("Unsupported", std::string("the model returns ") + c10::toString(type) +
-                                         ", which the C++ runner cannot read");
+    throw RunnerError("Unsupported",
+                      std::string("the model returns ") + c10::toString(type) + ", which the C++ runner cannot read");
 }
 
 at::ScalarType at_precision(at::ScalarType type, const std::string& precision) {
@@ -79,7 +86,8 @@ std::vector<TensorView> views_of(const std::vector<at::Tensor>& tensors, const s
 const void* storage_of(const at::Tensor& tensor) { return tensor.storage().data(); }
 
 bool shares(const at::Tensor& tensor, const std::vector<at::Tensor>& others) {
-    return std::ranges::any_of(others, [&](const at::Tensor& other) { return storage_of(other) == storage_of(tensor); });
+    return std::ranges::any_of(others,
+                               [&](const at::Tensor& other) { return storage_of(other) == storage_of(tensor); });
 }
 
 }  // namespace

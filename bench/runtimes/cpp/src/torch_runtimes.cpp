@@ -10,7 +10,11 @@ std::unique_ptr<Model> load_model(const std::string& runtime, const Settings& se
         return load_torchscript(settings);
     }
     if (runtime == "aoti") {
+#ifdef TRTBENCH_AOTI
         return load_aoti(settings);
+#else
+        throw RunnerError("Unsupported", "the C++ runner loads packages of AOTInductor with torch 2.8 or later");
+#endif
     }
     throw RunnerError("CaseError", "this C++ runner has no runtime '" + runtime + "'");
 }

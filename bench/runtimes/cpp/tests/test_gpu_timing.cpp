@@ -1,9 +1,8 @@
 // Latency and throughput on a device without hardware: parts, order, threads, and nothing left behind.
-#include "gpu_timing.h"
-
 #include "check.h"
 #include "errors.h"
 #include "fake_driver.h"
+#include "gpu_timing.h"
 
 using trtbench::FakeDriver;
 using trtbench::FakeLane;

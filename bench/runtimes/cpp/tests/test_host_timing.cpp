@@ -1,11 +1,10 @@
 // Closed loops: who calls how often, and what an error of one lane does to the others.
-#include "host_timing.h"
-
 #include <algorithm>
 
 #include "check.h"
 #include "errors.h"
 #include "fake_driver.h"
+#include "host_timing.h"
 
 using trtbench::FakeDriver;
 using trtbench::FakeLane;

@@ -1,0 +1,215 @@
+"""Python's share: the Python and the C++ runner of each artifact side by side; text, Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bench.analysis.host_cost import DEVICE, HOST, HostCost, RunHostCost, Times
+from bench.model.suite import Boundary
+from bench.report import cells, escape, table
+from bench.report.table import Column
+from bench.units import NS_PER_S, format_rate, format_time, parse_time
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+JSON_SCHEMA = 1
+# Optional columns leave a narrow table in this order, the highest number first; the share of each boundary stays.
+DROP = {
+    "QPS of Python": 60, "QPS of C++": 59, "enqueue of Python": 50, "enqueue of C++": 49, "latency of Python": 40,
+    "latency of C++": 39, "gpu": 30, "enqueue: Python's share": 20, "artifact": 10,
+}  # fmt: skip
+LEGEND = (
+    "Python's share: the host's time per call when Python runs the artifact less that when a C++ program does, with "
+    "its 95% interval, and as a part of Python's; gpu: C++ against Python, SAME if both run the same kernels; "
+    "QPS: inferences per second"
+)
+NOTHING = (
+    "no case of this run has executor: cpp, so there is nothing to set Python against; in the suite: "
+    "backend: [aoti, {name: aoti, executor: cpp}]"
+)
+_BOUNDARIES: tuple[Boundary, ...] = (*HOST, DEVICE, "throughput")
+# Names of artifacts that a note lists.
+_LABELS = 8
+
+
+def render(costs: RunHostCost, *, width: int = 80, color: bool = False) -> str:
+    """One table in lines of at most ``width`` characters.
+
+    Where the width is short, names take several lines and columns leave in the order of DROP.
+    """
+    lines: list[Text | str] = [_text(costs.run, "bold"), ""]
+    measured = [each for each in costs.artifacts if each.times]
+    if not costs.deployed:
+        return table.show([*lines, *table.wrap(NOTHING, width, "")], color)
+    if measured:
+        columns, omitted_titles = table.fit(_columns(measured), width)
+        lines += [*table.draw(columns, width, spans={}, styles={}), ""]
+        if omitted_titles:
+            lines += _dim(f"not shown at {width} columns: {', '.join(omitted_titles)}", width)
+        lines += _dim(LEGEND, width)
+    for note in notes(costs):
+        lines += [_text(part, "yellow") for part in table.wrap(note, width)]
+    return table.show(lines, color)
+
+
+def markdown(costs: RunHostCost) -> str:
+    """The same table in GitHub's flavour, with all columns that have something."""
+    if not costs.deployed:
+        return f"`{costs.run}`: {escape.markdown(NOTHING)}.\n"
+    measured = [each for each in costs.artifacts if each.times]
+    lines = [f"`{costs.run}`: {LEGEND}."]
+    lines += ["", *table.markdown(_columns(measured))] if measured else []
+    lines += [text for note in notes(costs) for text in ("", f"- {escape.markdown(note)}")]
+    return "\n".join(escape.line(text, 10_000) for text in lines) + "\n"
+
+
+def csv(several: Sequence[RunHostCost]) -> str:
+    """A line per artifact and boundary of all runs under a header line: raw numbers, empty where there is none. An
+    artifact without times has one line, which says why.
+    """
+    buffer = io.StringIO()
+    writer = csv_format.DictWriter(buffer, [*_FIELDS, *_NUMBERS, "why"], lineterminator="\n", restval="")
+    writer.writeheader()
+    for one in several:
+        for each in one.artifacts:
+            flat = {"run": one.run, **{name: getattr(each, name) for name in _FIELDS[1:]}, "why": each.why}
+            for boundary, times in each.times.items() or (("", None),):
+                numbers = {"boundary": boundary, **_numbers(times)} if times else {}
+                writer.writerow({name: escape.cell(value) for name, value in (flat | numbers).items()})
+    return buffer.getvalue()
+
+
+def json(several: Sequence[RunHostCost]) -> str:
+    """One object: ``schema`` and ``runs``, each with all fields of host_cost.RunHostCost; of each artifact also
+    ``same_kernels``, and at each boundary ``fraction``.
+    """
+    runs = [
+        {
+            "run": one.run,
+            "suite": one.suite,
+            "deployed": one.deployed,
+            "artifacts": [
+                {
+                    **{name: getattr(each, name) for name in each.__struct_fields__},
+                    "same_kernels": each.same_kernels,
+                    "times": {boundary: _whole(times) for boundary, times in each.times.items()},
+                }
+                for each in one.artifacts
+            ],
+        }
+        for one in several
+    ]
+    return (
+        escape.in_json(msgspec.json.format(msgspec.json.encode({"schema": JSON_SCHEMA, "runs": runs})).decode()) + "\n"
+    )
+
+
+def notes(costs: RunHostCost) -> list[str]:
+    """What the figures do not have, and how to get it."""
+    lines = []
+    measured = [each for each in costs.artifacts if each.times]
+    if any(each.same_kernels is False for each in measured):
+        labels = _listed([each.label for each in measured if each.same_kernels is False])
+        lines.append(
+            f"the GPU takes another time under C++, so that Python's share has more in it than Python: {labels}"
+        )
+    if unsure := [each.label for each in measured if DEVICE in each.times and each.same_kernels is None]:
+        lines.append(f"too few processes to say that both run the same kernels, --replicates 7: {_listed(unsure)}")
+    if any(times.low_ns is None for each in measured for times in each.times.values()):
+        lines.append("without an interval: one process says nothing of how processes differ, --replicates 7 does")
+    reasons: dict[str, list[str]] = {}
+    for each in costs.artifacts:
+        if each.why:
+            reasons.setdefault(each.why, []).append(each.label)
+    return [*lines, *(f"{escape.line(why)}: {_listed(labels)}" for why, labels in reasons.items())]
+
+
+def share(times: Times | None) -> str:
+    """``12.3 us [11.9, 12.7], 38%``: Python's share, its interval in the unit of the time, and the part of Python's."""
+    if times is None:
+        return cells.NONE
+    text = _signed(times.share_ns)
+    span = ""
+    if times.low_ns is not None and times.high_ns is not None:
+        unit = parse_time(f"1 {text.rpartition(' ')[2]}")
+        span = f" [{_number(times.low_ns / unit)}, {_number(times.high_ns / unit)}]"
+    return f"{text}{span}, {times.fraction:.0%}"
+
+
+def kernels(times: Times | None) -> str:
+    """``SAME``, or the verdict with the ratio."""
+    if times is None:
+        return cells.NONE
+    kind = times.verdict.kind
+    return kind if kind == "SAME" else f"{kind} {times.verdict.ratio:.3f}"
+
+
+# ------------------------------------------------------------------------------------------------------------------
+
+_FIELDS = ("run", "label", "model", "artifact", "precision", "lanes", "python", "cpp")
+_NUMBERS = ("boundary", "python_ns", "cpp_ns", "share_ns", "low_ns", "high_ns", "fraction", "verdict")
+
+
+def _columns(artifacts: Sequence[HostCost]) -> list[Column]:
+    def column(title: str, texts: list[str]) -> Column:
+        return Column(title=title, cells=tuple(texts), drop=DROP.get(title, 0))
+
+    def at(boundary: Boundary) -> list[Times | None]:
+        return [each.times.get(boundary) for each in artifacts]
+
+    columns = [table.names("artifact", [escape.name(each.label) for each in artifacts], DROP["artifact"])]
+    for boundary in HOST:
+        several = at(boundary)
+        columns += [
+            column(f"{boundary} of Python", [cells.bare(each.python_ns if each else None) for each in several]),
+            column(f"{boundary} of C++", [cells.bare(each.cpp_ns if each else None) for each in several]),
+            column(f"{boundary}: Python's share", [share(each) for each in several]),
+        ]
+    columns.append(column(DEVICE, [kernels(each) for each in at(DEVICE)]))
+    rates = at("throughput")
+    columns += [
+        column("QPS of Python", [_rate(each.python_ns if each else None) for each in rates]),
+        column("QPS of C++", [_rate(each.cpp_ns if each else None) for each in rates]),
+    ]
+    return columns
+
+
+def _rate(ns: float | None) -> str:
+    return cells.NONE if ns is None else format_rate(NS_PER_S / ns)
+
+
+def _signed(ns: float) -> str:
+    return f"-{format_time(-ns)}" if ns < 0 else format_time(ns)
+
+
+def _number(value: float) -> str:
+    return f"-{format_rate(-value)}" if value < 0 else format_rate(value)
+
+
+def _numbers(times: Times) -> dict[str, Any]:
+    return _whole(times) | {"verdict": times.verdict.kind}
+
+
+def _whole(times: Times) -> dict[str, Any]:
+    return {name: getattr(times, name) for name in times.__struct_fields__} | {"fraction": times.fraction}
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _LABELS} more" if len(labels) > _LABELS else ""
+    return ", ".join(escape.name(label) for label in labels[:_LABELS]) + more
+
+
+def _dim(text: str, width: int) -> list[Text | str]:
+    return [_text(part, "dim") for part in table.wrap(text, width)]
+
+
+def _text(text: str, style: str) -> Text:
+    from rich.text import Text
+
+    return Text(text, style=style)

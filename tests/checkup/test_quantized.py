@@ -1,0 +1,122 @@
+"""The commands `lint-qdq` and `quantize` on the int8 cases of a suite, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Trtbench
+
+ZOO = '''
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    """A residual block, and a transposed convolution whose activation FX does not know as one op with it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.up = nn.Sequential(nn.ConvTranspose2d(8, 8, 4, 2, 1, bias=False), nn.BatchNorm2d(8), nn.LeakyReLU(0.1))
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        x = self.up((self.conv(x) + x).relu())
+        return self.head(x.mean((2, 3)))
+
+
+def net():
+    return Net()
+
+
+def same(outputs, reference):
+    (name,) = reference
+    return {"same": float((outputs[name] == reference[name]).mean())}
+'''
+FX = "{name: fx2trt, samples: 8, observer: minmax}"
+SUITE = f"""
+schema: 1
+name: quantized
+models: {{net: {{factory: "zoo.py:net", inputs: {{x: {{shape: [batch, 3, 16, 16]}}}}}}}}
+matrix:
+  batch: 4
+  precision: int8
+  backend: [{FX}, {{name: fx2trt, samples: 8, observer: minmax, placement: mended}}]
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """Two int8 cases of one model, as FX places its pairs and mended."""
+    (tmp_path / "zoo.py").write_text(ZOO)
+    path = tmp_path / "suite.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+@pytest.mark.torch
+@pytest.mark.workers
+@pytest.mark.long
+def test_lint_then_the_layers_to_spare_then_the_network_without_them(trtbench: Trtbench, suite: Path) -> None:
+    """One calibration for all, as each worker takes seconds to start."""
+    assert trtbench("lint-qdq", suite, "--fail", "--format", "json") == 1
+    first, mended = json.loads(trtbench.out)["networks"]
+    findings = [(each["rule"], each["module"]) for each in first["findings"]]
+    assert ("activation", "up.2") in findings
+    assert "residual" in [rule for rule, _ in findings]
+    assert first["quantized"] == first["weighted"] == 4
+    assert "findings" not in mended
+    assert mended["pairs"] < first["pairs"]
+
+    suite.write_text(suite.read_text().replace(f"{FX}, ", ""))
+    assert trtbench("quantize", suite, "--target", "same >= -0 %", "--metric", "zoo.py:same") == 2
+    assert "no assignment meets same >= -0 against fp32: fp32 has 1, " in trtbench.out
+    assert "each layer alone misses it: " in trtbench.out
+    assert "head" in trtbench.out
+
+    assert trtbench("quantize", suite, "--rank", "--format", "json") == 0
+    ranked = json.loads(trtbench.out)["cases"][0]["accuracy"]
+    assert len(ranked["sensitivity"]) == 4
+    limit = ranked["quantized"]["sqnr"] + 1
+
+    assert trtbench("quantize", suite, "--target", f"sqnr >= {limit}", "--format", "json") == 0
+    spared = json.loads(trtbench.out)["cases"][0]["accuracy"]
+    assert 0 < len(spared["floating"]) < 4
+    assert spared["assigned"]["sqnr"] >= limit
+
+    text = suite.read_text()
+    suite.write_text(text.replace("placement: mended", f"placement: mended, floating: {spared['floating']}"))
+    assert trtbench("quantize", suite) == 0
+    assert f"all quantized  {spared['assigned']['cosine']:10.6g}" in trtbench.out
+
+
+@pytest.mark.parametrize("command", ["lint-qdq", "quantize"])
+class TestRefusals:
+    """Before anything is calibrated."""
+
+    def test_no_int8_case(self, trtbench: Trtbench, suite: Path, command: str) -> None:
+        head, _, _ = suite.read_text().partition("  precision")
+        suite.write_text(f"{head}  precision: fp16\n  backend: fx2trt\n")
+        assert trtbench(command, suite) == 2
+        assert "they are those of int8 in fx2trt" in trtbench.err
+
+    def test_no_suite(self, trtbench: Trtbench, command: str) -> None:
+        assert trtbench(command) == 2
+        assert f"fix: trtbench {command} suites/" in trtbench.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--target", "top1 = 3"), "'top1 = 3' is no target"),
+        (("--metric", "gone.py:f"), "the metric's file 'gone.py' is not beside the suite"),
+    ],
+)
+def test_questions_that_are_none(trtbench: Trtbench, suite: Path, options: tuple[str, ...], message: str) -> None:
+    assert trtbench("quantize", suite, *options) == 2
+    assert message in trtbench.err

@@ -1,0 +1,71 @@
+"""Tables of Python's share: what they show, at which widths, and the same for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from bench.analysis import host_cost as analysis
+from bench.analysis.host_cost import RunHostCost
+from bench.report import host_cost
+from tests.analysis.test_host_cost import AOTI, AOTI_CPP, CPP, PYTHON, record, run
+from tests.store import kit
+
+ALONE = kit.case("net|x", backend="torchscript", options={"executor": "cpp"})
+
+
+def costs(processes: int = 5, cpp: dict[str, float] = CPP) -> RunHostCost:
+    records = [record(AOTI, PYTHON, n, rate=5000.0) for n in range(processes)]
+    records += [record(AOTI_CPP, cpp, n, rate=8000.0) for n in range(processes)]
+    return analysis.of_run(run(AOTI, AOTI_CPP, ALONE, records=[*records, record(ALONE, CPP)]))
+
+
+def test_the_text_has_both_runners_the_share_and_what_has_no_partner() -> None:
+    text = host_cost.render(costs(), width=200)
+    (line,) = [line for line in text.splitlines() if line.strip().startswith(AOTI.label)]
+    cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
+    assert cells[1:3] == ["40.1 us", "25.0 us"]
+    assert cells[3].startswith("15.0 us [")
+    assert cells[3].endswith("], 37%")
+    assert cells[-3:] == ["SAME", "5,000", "8,000"]
+    assert "no case runs it in Python: net|x/torchscript/fp32" in text
+
+
+def test_narrow_tables_keep_the_shares() -> None:
+    text = host_cost.render(costs(), width=90)
+    assert max(map(len, text.splitlines())) <= 90
+    assert "latency: Python's share" in text
+    assert "not shown at 90 columns: QPS of Python, QPS of C++" in text
+
+
+def test_few_processes_and_other_kernels_have_notes() -> None:
+    text = host_cost.render(costs(processes=1), width=400)
+    assert f"too few processes to say that both run the same kernels, --replicates 7: {AOTI.label}" in text
+    assert "without an interval: one process" in text
+    other = host_cost.notes(costs(cpp=CPP | {"gpu": 50.0, "latency": 130.0}))
+    assert other[0].startswith("the GPU takes another time under C++")
+    (line,) = costs(cpp=CPP | {"latency": 130.0}).artifacts[:1]
+    assert host_cost.share(line.times["latency"]).startswith("-10.0 us [-10.")
+
+
+def test_markdown_csv_and_json_have_every_artifact() -> None:
+    page = host_cost.markdown(costs())
+    assert page.splitlines()[2].startswith("| artifact | enqueue of Python |")
+    assert "net\\|x/torchscript/fp32" in page
+    rows = list(csv.DictReader(io.StringIO(host_cost.csv([costs(), costs()]))))
+    assert [row["boundary"] for row in rows[:5]] == ["enqueue", "latency", "gpu", "throughput", ""]
+    assert (rows[2]["verdict"], rows[4]["why"]) == ("SAME", "no case runs it in Python")
+    assert len(rows) == 10
+    (whole,) = json.loads(host_cost.json([costs()]))["runs"]
+    first, alone = whole["artifacts"]
+    assert first["same_kernels"] is True
+    assert first["times"]["gpu"]["verdict"]["kind"] == "SAME"
+    assert 0.37 < first["times"]["enqueue"]["fraction"] < 0.38
+    assert (alone["times"], alone["same_kernels"]) == ({}, None)
+
+
+def test_a_run_without_cpp_cases_says_how_to_get_one() -> None:
+    nothing = analysis.of_run(run(AOTI, records=[record(AOTI, PYTHON)]))
+    assert "{name: aoti, executor: cpp}" in host_cost.render(nothing, width=300)
+    assert "executor: cpp" in host_cost.markdown(nothing)
