@@ -227,13 +227,13 @@ class _Deformable(Module):  # type: ignore[misc]
     """A 3x3 convolution that reads where another convolution of its input says, with weights that this gives too.
 
     DCNv2 (Zhu et al., 2018, arXiv:1811.11168). ``operator`` is ``gather`` (what trtbench lowers, in PyTorch's own
-    operators) or ``torchvision``, whose kernel it is. The offsets are drawn with a deviation of about a pixel.
+    operators) or ``torchvision``, whose kernel it is. The offsets deviate by about a quarter of a pixel.
     """
 
     def __init__(self, inputs: int, outputs: int, operator: str) -> None:
         super().__init__()
         self.conv = _filters(nn.Conv2d(inputs, outputs, 3, padding=1), 2 * GAIN)  # the mask halves it
-        self.place = _filters(nn.Conv2d(inputs, 27, 3, padding=1))
+        self.place = _filters(nn.Conv2d(inputs, 27, 3, padding=1), GAIN / 16)
         if operator == "torchvision":
             from torchvision.ops import deform_conv2d
         else:

@@ -107,6 +107,7 @@ def vit_b_16(weights: str | None = None) -> Any:
         torch.nn.init.normal_(model.heads.head.weight, std=0.02)
     return model
 
+
 def tiny_operators(operators: int = 200, width: int = 32) -> Any:
     """A chain of operators so small that the host takes the time: floats [batch, width] in, ``output`` of that shape.
 
@@ -142,12 +143,12 @@ def efficientnet_b0(classes: int = 1000) -> Any:
 
     Written out in ``convnets.py``, so that torchvision is not needed.
     """
-    return _convnets().efficientnet_b0(classes)
+    return _convnets("efficientnet_b0").efficientnet_b0(classes)
 
 
 def centernet_resnet50(classes: int = 80) -> Any:
     """The detector of ``centernet`` with random weights, written out in ``convnets.py``: needs no torchvision."""
-    return _convnets().centernet_resnet50(classes)
+    return _convnets("centernet_resnet50").centernet_resnet50(classes)
 
 
 def centernet_dla34(classes: int = 80, deformable: bool = False, operator: str = "gather") -> Any:
@@ -158,18 +159,22 @@ def centernet_dla34(classes: int = 80, deformable: bool = False, operator: str =
     ``gather``, in operators that each backend knows, or ``torchvision``, its kernel, which ONNX exporters lack.
 
     Raises:
+        ModuleNotFoundError: torch, or the torchvision that ``operator`` asks for, is not installed.
         ValueError: another ``operator``.
     """
-    return _convnets().centernet_dla34(classes, deformable, operator)
+    if deformable and operator == "torchvision":
+        _require("centernet_dla34 with operator: torchvision")
+    return _convnets("centernet_dla34").centernet_dla34(classes, deformable, operator)
 
 
-def _convnets() -> Any:
+def _convnets(model: str) -> Any:
+    _require(model, "torch")
     return importlib.import_module("convnets")
 
 
-def _require(model: str) -> None:
-    """ModuleNotFoundError if a package that ``model`` needs is not there."""
-    for name in ("torch", "torchvision"):
+def _require(model: str, *packages: str) -> None:
+    """ModuleNotFoundError if a package that ``model`` needs is not there: torch and torchvision, or those named."""
+    for name in packages or ("torch", "torchvision"):
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:

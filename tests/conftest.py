@@ -22,7 +22,7 @@ from bench.model.run import Run
 from tests.backends.kit import Bench
 
 # A deadline would be a time asserted in a test: it fails on a busy machine.
-settings.register_profile("trtbench", deadline=None)
+settings.register_profile("trtbench", deadline=None, max_examples=50)  # others in each run
 settings.register_profile("long", deadline=None, max_examples=300)  # nox -s long
 settings.register_profile("quick", deadline=None, max_examples=20)  # nox -s quick
 settings.load_profile("trtbench")

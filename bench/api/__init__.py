@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.api.building import all_built, build
+from bench.api.building import all_built, build, keep_code
 from bench.api.checkup import calibrate, doctor, selftest
 from bench.api.comparing import compare, confirm, duel, history, lint, matches
 from bench.api.profiles import Profiles, cases_of, explain, profile, read_profiles, waterfalls, write_trace
@@ -75,6 +75,7 @@ __all__ = [
     "find",
     "history",
     "host_cost",
+    "keep_code",
     "layers",
     "lint",
     "lint_qdq",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -11,6 +13,7 @@ from bench.api.results import OnEvent, ignore
 from bench.api.suites import default_cache
 from bench.errors import UsageError
 from bench.model.build import BuildRun
+from bench.model.code import CodeIndex
 from bench.runner.request import Request
 
 _CAPABILITY = re.compile(r"[1-9]\d?\.\d")
@@ -45,6 +48,30 @@ def build(
         settings = msgspec.structs.replace(request.settings, cache=str(default_cache(True)))
         request = msgspec.structs.replace(request, settings=settings)
     return building.build(request, on_event or ignore, list(dict.fromkeys(several)))
+
+
+def keep_code(request: Request, folder: str | os.PathLike[str], *, on_event: OnEvent | None = None) -> CodeIndex:
+    """Keep what the compilers of a request's cases write: programs, kernels and the order in which these are called.
+
+    Each case has a folder of its own in ``folder``, beside ``index.json`` and ``index.txt``; those of an earlier time
+    are replaced. Packages are those of the cache, made if they are not there; what Inductor compiles as it is measured
+    is compiled once more. A case without code says why.
+
+    Raises:
+        UsageError: ``folder`` is a file, cannot be written, or has files that are not of an earlier time.
+        StoreError: what is written does not fit on the disk.
+    """
+    from bench.report import code as view
+    from bench.runner import code
+
+    place = Path(folder)
+    view.check(place)
+    if not request.settings.cache:
+        settings = msgspec.structs.replace(request.settings, cache=str(default_cache(True)))
+        request = msgspec.structs.replace(request, settings=settings)
+    index = code.keep(request, place, on_event or ignore)
+    view.write(index, place)
+    return index
 
 
 def all_built(run: BuildRun, *, strict: bool = False) -> bool:

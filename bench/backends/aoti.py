@@ -21,7 +21,7 @@ from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.cpp.lanes import Model
 from bench.runtimes.cpp.program import Executor
-from bench.runtimes.torch import caches, custom_ops, deployed, errors, exports, models
+from bench.runtimes.torch import caches, code, custom_ops, deployed, errors, exports, models
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.torch.lane import TorchPrepared
@@ -103,11 +103,19 @@ class Aoti(TorchBackend[Options]):
             return () if deployed.is_deployed(case) else ("torch", "torch._inductor.package")
         return (*super().imports(case, stage), "torch._inductor.compile_fx", "torch._inductor.package")
 
+    def code(self, case: Case) -> Stage:
+        """What lies in the package beside the weights."""
+        build = self.build_stage(case, "code")
+        return msgspec.structs.replace(build, name="code", key={}, needs=("build",), per_build=False)
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """Export and compile; Unavailable if the package cannot be loaded. Phases: import, load, export, compile.
 
         Under no_grad, as torch.export rejects inference_mode.
         """
+        if stage.kind == "code":
+            code.of_package(context.artifacts["build"] / _PACKAGE, out)
+            return
         options = msgspec.convert(case.options, Options)
         with torch_session(case, context), caches.fresh_caches(context), own_warnings_filtered():
             import torch

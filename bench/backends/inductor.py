@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from unittest import mock
 
 import msgspec
 
@@ -18,7 +17,7 @@ from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, exports, models, provenance
+from bench.runtimes.torch import caches, code, exports, models, provenance
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchLane, TorchPrepared
 from bench.runtimes.torch.options import TorchOptions
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 _CAPTURING = ("reduce-overhead", "max-autotune")
-# The name, among the case's artifacts, of the folder for generated code; present if the caller keeps it.
-KEEP = "keep"
 _NOT_COMPILED = (
     "a factory that returns the module as it was before torch.jit or torch.compiler.disable; or the backend eager, "
     "which runs this one as it is"
@@ -43,14 +40,13 @@ _SHOWN_REASONS = 3
 class Options(TorchOptions, frozen=True, kw_only=True):
     """``mode``, ``fullgraph`` and ``dynamic`` are those of torch.compile (``dynamic: null`` lets it decide).
 
-    ``cpp_wrapper`` generates C++ in place of Python around the kernels. ``keep_code`` keeps the generated code.
+    ``cpp_wrapper`` generates C++ in place of Python around the kernels.
     """
 
     mode: Mode = "default"
     fullgraph: bool = False
     dynamic: bool | None = None
     cpp_wrapper: bool = False
-    keep_code: bool = False
 
 
 class Inductor(TorchBackend[Options]):
@@ -84,13 +80,21 @@ class Inductor(TorchBackend[Options]):
         key = build.key | {"graph": case.cuda_graph, "symbols": case.symbols, "caches": caches.identity()}
         return msgspec.structs.replace(build, name="compile", key=key, times_kernels_on=())
 
+    def code(self, case: Case) -> Stage:
+        """What Inductor and Triton write, in a process of its own."""
+        build = self.build_stage(case, "code", "triton")
+        return msgspec.structs.replace(build, name="code", key=build.key | {"symbols": case.symbols}, per_build=False)
+
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Compile the case as it will be measured, with the first configuration of each kernel in place of the fastest,
-        which is not looked for beside other work.
+        """The code of the case; or caches that are filled, as it will be measured, with the first configuration of each
+        kernel in place of the fastest, which is not looked for beside other work.
         """
+        options = msgspec.convert(case.options, Options)
+        if stage.kind == "code":
+            with code.compiling(out, context.scratch), self.prepare(case, options, context):
+                return None
         if stage.kind != "inductor-cache":
             return super().produce(stage, case, context, out)
-        options = msgspec.convert(case.options, Options)
         with caches.untimed(), self.prepare(case, options, context) as prepared:
             (out / "caches.json").write_bytes(msgspec.json.encode(prepared.fairness().get("code_cache", "")))
         return None
@@ -126,7 +130,7 @@ class Inductor(TorchBackend[Options]):
             more=lambda: _report(options, refusals if captures else None),
         )
         stack.enter_context(_wrapper(options))
-        with context.phase("compile"), _kept_code(options, context):
+        with context.phase("compile"):
             example = prepared.example(shapes.example_arrays(case, context))
             _mark(case, example)
             first = TorchLane(lambda inputs: program(**inputs), example, tuple, ())
@@ -193,22 +197,6 @@ def _mark(case: Case, example: dict[str, torch.Tensor]) -> None:
             span = case.dynamic[symbol]
             if span.max > 1:
                 torch._dynamo.mark_dynamic(example[name], axis, min=max(span.min, 2), max=span.max)
-
-
-@contextlib.contextmanager
-def _kept_code(options: Options, context: Context) -> Iterator[None]:
-    """Write each graph's generated code to the folder of kept artifacts, if there is one."""
-    folder = context.artifacts.get(KEEP)
-    if not options.keep_code or folder is None:
-        yield
-        return
-    from torch._inductor.graph import GraphLowering
-
-    codes: list[str] = []
-    with mock.patch.object(GraphLowering, "save_output_code", codes.append):
-        yield
-    for index, code in enumerate(dict.fromkeys(codes)):
-        (folder / f"output_code_{index}.py").write_text(code)
 
 
 def _captures(options: Options, device: str) -> bool:

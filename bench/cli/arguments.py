@@ -16,6 +16,7 @@ from bench.cli.options import (
     add_progress,
     artifacts_options,
     capabilities,
+    code_options,
     common_options,
     devices,
     positive,
@@ -59,6 +60,7 @@ def _run(commands: Commands) -> None:
         selection_options(),
         size_options(),
         artifacts_options(),
+        code_options(),
         tables_options(),
         store_option(),
         common_options(),
@@ -99,7 +101,7 @@ def _run(commands: Commands) -> None:
 def _build(commands: Commands) -> None:
     build = commands.add_parser(
         "build",
-        parents=[selection_options(), artifacts_options(), common_options()],
+        parents=[selection_options(), artifacts_options(), code_options(), common_options()],
         help="make exports, engines and packages, and measure nothing: does a model still convert?",
         epilog="exit codes: 0 all is built, or lacks a package or device (--strict counts that too); 1 a case failed, "
         "or all of them lack a package or device; 2 bad input; 130 interrupted (what was made is in the cache).",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import output, typed
+from bench.cli import keeping, output, typed
 from bench.errors import is_input
 
 
@@ -16,6 +16,7 @@ def build(arguments: argparse.Namespace) -> int:
     if arguments.compute_capability and arguments.device is None:
         arguments.device = "cuda"  # a capability is that of a GPU, which need not be here
     request = typed.request(arguments, plan_only=True)
+    keeping.check(arguments)
     with output.progress_view(arguments.progress, []) as on_event:
         run = api.build(request, compute_capability=arguments.compute_capability or (), on_event=on_event)
     if arguments.format == "text":
@@ -26,6 +27,7 @@ def build(arguments: argparse.Namespace) -> int:
         done = f"{len(run.cases)} of {run.total} cases"
         output.complain(f"trtbench: interrupted after {done}; the same command goes on: what was made is in the cache")
         return 130
+    keeping.keep(arguments, request)
     if any(case.failure and is_input(case.failure.kind) for case in run.cases):
         return 2
     return int(not api.all_built(run, strict=arguments.strict))

@@ -17,6 +17,7 @@ from bench.cli import (
     comparing,
     diverge,
     duel,
+    keeping,
     output,
     placement,
     profile,
@@ -131,6 +132,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             return _print_plan(request)
 
+        keeping.check(arguments)
+
         def measure(on_event: api.OnEvent) -> api.Run:
             return api.execute(request, on_event=on_event)
 
@@ -147,6 +150,18 @@ def _run(arguments: argparse.Namespace) -> int:
         with output.reader_may_leave(sys.stdout, errors):
             show.print_tables(run, arguments)
             _print_times(run)
+    if not arguments.resume and not interrupted:
+        keeping.keep(arguments, request)
+    _tell_of_end(arguments, run, errors, interrupted=interrupted, rescued=rescued)
+    return 130 if interrupted else int(bool(errors or rescued) or not api.succeeded(run, strict=arguments.strict))
+
+
+def _tell_of_end(
+    arguments: argparse.Namespace, run: Run, errors: list[OSError], *, interrupted: bool, rescued: api.Rescued | None
+) -> None:
+    """What went wrong in a run as a whole, on stderr."""
+    from bench import api
+
     with output.reader_may_leave(sys.stderr, []):
         if errors:
             output.complain(
@@ -159,10 +174,9 @@ def _run(arguments: argparse.Namespace) -> int:
         elif api.nothing_available(run):
             what = "nothing was measured: every case lacks a package or a device"
             output.complain(f"trtbench: {what}\n  fix: trtbench doctor says what to install")
-    return 130 if interrupted else int(bool(errors or rescued) or not api.succeeded(run, strict=arguments.strict))
 
 
-_FIXED = ("suite", "backend", "device", "quick", "yes", "seed", "cold", "fork", "dry_run")
+_FIXED = ("suite", "backend", "device", "quick", "yes", "seed", "cold", "fork", "dry_run", "keep_code")
 
 
 def _refuse_beside_resume(arguments: argparse.Namespace) -> None:

@@ -139,6 +139,18 @@ def artifacts_options() -> Parser:
     return artifacts
 
 
+def code_options() -> Parser:
+    """Where generated code goes."""
+    code = Parser(add_help=False)
+    code.add_argument(
+        "--keep-code",
+        type=folder,
+        metavar="DIR",
+        help="keep there what compilers write: programs, kernels, the order of their calls; DIR/index.txt lists it",
+    )
+    return code
+
+
 def add_progress(command: Parser, *kinds: str) -> None:
     """How progress is shown, by one of ``kinds``."""
     command.add_argument("--progress", choices=kinds, default="auto", help="how progress is shown")

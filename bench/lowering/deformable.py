@@ -56,18 +56,16 @@ def deform_conv2d(
     table = input.permute(0, 2, 3, 1).reshape(-1, channels // groups)  # a row: a pixel's channels of one group
     first = torch.arange(batch, device=input.device).reshape(-1, 1, 1, 1, 1) * (height * width)
     group = torch.arange(groups, device=input.device)
-    top, left = torch.floor(y), torch.floor(x)
     total: Any = None
-    for down_one, across_one in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        near_y, near_x = top + down_one, left + across_one
-        share = (1 - (y - near_y).abs()) * (1 - (x - near_x).abs())
-        inside = (near_y >= 0) & (near_y <= height - 1) & (near_x >= 0) & (near_x <= width - 1)
-        share = torch.where(inside, share if scale is None else share * scale, 0.0)
-        pixel = near_y.clamp(0, height - 1).to(torch.int64) * width + near_x.clamp(0, width - 1).to(torch.int64)
-        values = table.index_select(0, ((first + pixel) * groups + group).reshape(-1))
-        values = values.reshape(batch, rows * columns, taps, groups, channels // groups)
-        part = values * share.to(input.dtype).reshape(batch, rows * columns, taps, groups, 1)
-        total = part if total is None else total + part
+    columns_near = _neighbours(x, width)
+    for row, row_share in _neighbours(y, height):
+        for column, column_share in columns_near:
+            share = row_share * column_share if scale is None else row_share * column_share * scale
+            entries = ((first + (row * width + column)) * groups + group).reshape(-1)
+            values = table.index_select(0, entries)
+            values = values.reshape(batch, rows * columns, taps, groups, channels // groups)
+            part = values * share.to(input.dtype).reshape(batch, rows * columns, taps, groups, 1)
+            total = part if total is None else total + part
 
     split = channels // per_group
     read = total.reshape(batch, rows * columns, taps, split, per_group).permute(0, 3, 1, 2, 4)
@@ -77,6 +75,18 @@ def deform_conv2d(
     )
     result = product.permute(0, 1, 3, 2).reshape(batch, outputs, rows, columns)
     return result if bias is None else result + bias.reshape(-1, 1, 1)
+
+
+def _neighbours(place: torch.Tensor, size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The pixels on both sides of each place in one dimension, moved inside it, and their shares: 0 of one outside."""
+    import torch
+
+    before, pairs = torch.floor(place), []
+    for near in (before, before + 1):
+        inside = torch.logical_and(near >= 0, near <= size - 1)
+        share = torch.where(inside, 1 - (place - near).abs(), 0.0)
+        pairs.append((near.clamp(0, size - 1).to(torch.int64), share))
+    return pairs
 
 
 def decompositions() -> dict[Any, Any]:

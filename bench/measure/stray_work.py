@@ -41,6 +41,7 @@ class Escapes:
     def __init__(self, lane: Lane, clock: CudaClock, host_clock: Clock) -> None:
         self.rounds: list[Round] = []
         self._lane = lane
+        self._remote = lane if isinstance(lane, Remote) else None
         self._clock = clock
         self._driver = clock.driver
         self._host_clock = host_clock
@@ -105,8 +106,8 @@ class Escapes:
         return Round(calls, issue_end - start, (end - start) / calls, remaining)
 
     def _issue(self, calls: int) -> None:
-        if isinstance(self._lane, Remote):
-            self._lane.calls(calls)
+        if self._remote is not None:
+            self._remote.calls(calls)
             return
         for _ in range(calls):
             self._lane.call()

@@ -296,6 +296,17 @@ class Quantizing(Protocol):
 
 
 @runtime_checkable
+class WritesCode(Protocol):
+    """A backend whose compiler writes programs and kernels that can be kept."""
+
+    def code(self, case: Case) -> Stage | None:
+        """The stage, after those of ``stages`` that it needs, whose payload is this code: a ``bench.model.code.Code``
+        in ``ABOUT``, its files in ``FILES``. None for a case without any.
+        """
+        ...
+
+
+@runtime_checkable
 class Preloading(Protocol):
     """A backend whose workers can be started before their turn."""
 

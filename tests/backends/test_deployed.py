@@ -74,7 +74,7 @@ def test_programs_and_packages_are_measured_and_correct_without_python(trtbench:
         pytest.skip(f"{lacks.reason}; {lacks.fix}")
     (tmp_path / "models.py").write_text(MODELS)
     (tmp_path / "suite.yaml").write_text(SUITE)
-    trtbench("run", str(tmp_path / "suite.yaml"), "--quick", "--store", str(tmp_path / "results"))
+    trtbench("run", str(tmp_path / "suite.yaml"), "--quick")
     (path,) = (tmp_path / "results").rglob("*.jsonl")
     records = {record.label: record for record in store.read(path).records}
     assert len(records) == 6

@@ -133,6 +133,19 @@ def test_codegen_writes_a_folder_for_each_program_and_leaves_those_there_alone(
     assert (tmp_path / "one" / "program.py").is_file()
 
 
+@pytest.mark.torch
+@pytest.mark.long
+def test_programs_of_one_model_that_differ_in_options_are_all_written(
+    trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    suite, out = suite_of(backend="fx2trt, {name: fx2trt, fallback: torch, min_block_size: 1}"), tmp_path / "out"
+    assert trtbench("codegen", suite, "--out", out, "--progress", "plain") == 0
+    assert "[2/2] net/fx2trt[fallback=torch,min_block_size=1]" in trtbench.err
+    whole, parts = sorted(out.iterdir(), key=lambda folder: "fallback" in folder.name)
+    assert not (whole / "engine_0").exists()
+    assert (parts / "engine_0" / "program.py").is_file()
+
+
 def test_the_options_of_the_suite_say_which_programs_there_are(
     suite_of: Callable[..., Path], tmp_path: Path, trtbench: Trtbench
 ) -> None:

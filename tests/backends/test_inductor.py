@@ -169,15 +169,6 @@ def test_an_environment_that_times_kernels_lets_nothing_be_compiled_beside_other
 
 
 @compiles
-def test_generated_code_is_kept_where_the_caller_wants_it(bench: Bench, tmp_path: Path) -> None:
-    case = bench.case("inductor", options={"keep_code": True})
-    with bench.prepared(case, artifacts={"keep": tmp_path}):
-        pass
-    (kept,) = tmp_path.glob("*.py")
-    assert "def call" in kept.read_text()
-
-
-@compiles
 def test_a_cold_run_compiles_into_its_scratch_folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     case = bench.case("inductor")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 from bench.lowering import oracle  # noqa: E402
 from bench.lowering.deformable import decompositions, deform_conv2d  # noqa: E402
+from bench.runtimes.torch.session import own_warnings_filtered  # noqa: E402
 from tests.lowering import kit  # noqa: E402
 from tests.lowering.converters.kit import check, run  # noqa: E402
 from tests.lowering.oracle.kit import values  # noqa: E402
@@ -103,6 +105,32 @@ def test_it_is_lowered_on_each_version(groups: int) -> None:
         return deform_conv2d(x, offset, weight, bias, 1, 1, 1, mask)
 
     check(function, x, offset, mask, weights=(weight, bias), tolerance=1e-4)
+
+
+class Gathering(torch.nn.Module):
+    """The function with weights of its own."""
+
+    def __init__(self, weight: Any, bias: Any) -> None:
+        super().__init__()
+        self.weight, self.bias = torch.nn.Parameter(weight), torch.nn.Parameter(bias)
+
+    def forward(self, x: Any, y: Any, z: Any) -> Any:
+        return deform_conv2d(x, y, self.weight, self.bias, 1, 1, 1, z)
+
+
+@pytest.mark.long
+def test_it_is_exported_to_onnx(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    x, offset, weight, bias, mask = tensors_of((5, 6), (3, 2), 1, 1, 1, 2, 2, 0)
+    with own_warnings_filtered():
+        torch.onnx.export(
+            Gathering(weight, bias).eval(), (x, offset, mask), tmp_path / "model.onnx", dynamo=True, verbose=False,
+            input_names=["x", "y", "z"],
+        )  # fmt: skip
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (result,) = session.run(None, {"x": x.numpy(), "y": offset.numpy(), "z": mask.numpy()})
+    expected = deform_conv2d(x, offset, weight, bias, 1, 1, 1, mask)
+    torch.testing.assert_close(torch.from_numpy(result), expected, rtol=1e-4, atol=1e-4)
 
 
 class Operator(torch.nn.Module):

@@ -39,12 +39,12 @@ MODELS: dict[str, Callable[[], tuple[Any, dict[str, torch.Tensor]]]] = {
     "resnet18": lambda: (
         _of("ResNetForImageClassification", "ResNetConfig", hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2],
             layer_type="basic"),
-        images(),
+        images(64),
     ),
-    "resnet50": lambda: (_of("ResNetForImageClassification", "ResNetConfig"), images()),
+    "resnet50": lambda: (_of("ResNetForImageClassification", "ResNetConfig"), images(64)),
     "vit": lambda: (_of("ViTForImageClassification", "ViTConfig", num_hidden_layers=2), images()),
     "convnext": lambda: (_of("ConvNextForImageClassification", "ConvNextConfig", depths=[1, 1, 2, 1]), images(64)),
-    "bert": lambda: (_of("BertModel", "BertConfig", num_hidden_layers=2), ids(30522)),
+    "bert": lambda: (_of("BertModel", "BertConfig", num_hidden_layers=2, vocab_size=1000), ids(1000)),
     "gpt2": lambda: (_of("GPT2LMHeadModel", "GPT2Config", n_layer=2, vocab_size=1000, use_cache=False), ids(1000)),
     "llama": lambda: (
         _of("LlamaForCausalLM", "LlamaConfig", num_hidden_layers=2, hidden_size=256, intermediate_size=512,

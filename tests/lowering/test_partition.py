@@ -106,7 +106,7 @@ def check_blocks(graph: Any, division: partition.Division, min_block_size: int) 
     assert set(next(node for node in graph.graph.nodes if node.op == "output").all_input_nodes) <= there
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(module=modules, min_block_size=st.integers(1, 5))
 def test_parts_of_any_graph_keep_its_order_and_compute_the_same(module: Steps, min_block_size: int) -> None:
     inputs = kit.example(SHAPE, SHAPE)
@@ -126,7 +126,7 @@ def test_parts_of_any_graph_keep_its_order_and_compute_the_same(module: Steps, m
         split_kit.assert_computes(Path(folder), module, inputs)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(st.tuples(st.sampled_from(list(LOWERED)), st.integers(0, 15), st.integers(0, 15)), min_size=1))
 def test_a_graph_that_can_be_lowered_is_one_engine(steps: list[tuple[str, int, int]]) -> None:
     graph, _ = graph_of(Steps(steps, [len(steps) + 2]), kit.example(SHAPE, SHAPE))

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from bench import tensors  # noqa: E402
 from bench.system import userfile  # noqa: E402
 from tests.lowering import kit, modules  # noqa: E402
+from tests.lowering.converters import kit as traced  # noqa: E402
 
 pytestmark = [
     pytest.mark.torch,
@@ -50,7 +51,18 @@ def build(program: Any, folder: Path) -> bytes:
 
 @pytest.mark.parametrize("name", modules.MODULES)
 def test_each_module_builds_in_half_precision(name: str, tmp_path: Path) -> None:
-    assert build(kit.program_of(name, "fp16"), tmp_path)
+    if name == "comparisons":  # whose operators only an export has without Python's
+        assert build(kit.program_of(name, "fp16"), tmp_path)
+        return
+    # Traced, in a tenth of an export's time; test_numerics exports each of them.
+    module, inputs = modules.make(name, half=True)
+    state = {key: value.detach() for key, value in (*module.named_parameters(), *module.named_buffers())}
+
+    def function(*values: Any) -> Any:
+        own = dict(zip(state, values[len(inputs) :], strict=True))
+        return torch.func.functional_call(module, own, values[: len(inputs)])
+
+    assert build(traced.program_of(function, list(inputs.values()), list(state.values())), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["arithmetic", "comparisons", "linear", "convolution, normalisation, pooling"])

@@ -189,6 +189,7 @@ measure: {replicates: 1, max_time: 1s}
 
 
 @pytest.mark.torch
+@pytest.mark.long
 def test_models_that_fail_on_zeros_or_in_every_call_are_rows_beside_the_others(
     trtbench: Trtbench, tmp_path: Path
 ) -> None:

@@ -182,6 +182,7 @@ def test_a_model_whose_last_layer_is_zero_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.long  # the C++ compiler, whose first run alone takes half a minute
 def test_a_graph_break_is_a_warning_in_the_record_the_table_the_markdown_and_the_json(tmp_path: Path) -> None:
     case = Case(model="net", factory="zoo.py:breaks", inputs=IMAGES, backend="inductor")
     record = measured(case, tmp_path)

@@ -324,7 +324,7 @@ def identity(case: Case) -> tuple[Any, ...]:
     return (case.model, backend, case.precision, case.cuda_graph, case.streams, *sizes)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(matrices(), st.lists(ENTRY, max_size=2))
 def test_kept_and_excluded_are_the_product(tmp_path: Path, axes: dict[str, Any], exclude: list[Any]) -> None:
     def agrees(entry: Any) -> bool:
@@ -353,7 +353,7 @@ _ANYTHING = {name: copy.copy(runtime) for name, runtime in REGISTRY.items()}
 _ANYTHING["onnxruntime"] = REGISTRY["eager"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(matrices(), st.randoms())
 def test_ids_do_not_depend_on_the_order_of_keys(tmp_path: Path, axes: dict[str, Any], random: Any) -> None:
     turned = copy.deepcopy(axes)
@@ -367,7 +367,7 @@ def test_ids_do_not_depend_on_the_order_of_keys(tmp_path: Path, axes: dict[str, 
     assert {case.id: case.label for case in one.cases} == {case.id: case.label for case in other.cases}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(matrices())
 def test_cases_that_differ_only_in_the_backend_stand_together(tmp_path: Path, axes: dict[str, Any]) -> None:
     rest = [identity(case)[:1] + identity(case)[2:] for case in planned(tmp_path, matrix(**axes)).cases]

@@ -18,8 +18,8 @@ from bench.suite import plan, reader
 
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
-    "axes", "centernet", "clock", "compile_modes", "explain", "fx2trt_resnet18", "int8_centernet", "int8_resnet50",
-    "native_resnet50", "network_programs", "overlap", "smoke", "tensorrt_rtx", "transformers", "vision",
+    "axes", "centernet", "clock", "compile_modes", "deploy", "explain", "fx2trt_resnet18", "int8_centernet", "int8_cpu",
+    "int8_resnet50", "native_resnet50", "network_programs", "overlap", "smoke", "tensorrt_rtx", "transformers", "vision",
 ]  # fmt: skip
 each = pytest.mark.parametrize("name", SHIPPED)
 
@@ -144,6 +144,16 @@ def test_the_zoo_says_how_to_install_what_it_needs(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ModuleNotFoundError, match=f"{model} needs .* pip install torchvision") as caught:
         getattr(zoo(), model)()
     assert caught.value.name == "torchvision"
+
+
+def test_a_deformable_detector_says_how_to_install_what_its_operator_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    with pytest.raises(ModuleNotFoundError, match=r"operator: torchvision needs .* pip install torchvision"):
+        zoo().centernet_dla34(deformable=True, operator="torchvision")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError, match=r"efficientnet_b0 needs torch, .* pip install torch"):
+        zoo().efficientnet_b0()
 
 
 @pytest.mark.torch

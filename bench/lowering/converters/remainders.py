@@ -15,7 +15,7 @@ def remainder(w: Writer, *, input: Operand, other: Operand) -> Tensor:
     """input - other floor(input / other); next to a multiple of ``other`` a float may round to either end."""
     dtype, (first, second) = _both(w, input, other)
     quotient = w.net.add_elementwise(first, second, w.trt.ElementWiseOperation.FLOOR_DIV)
-    return _rest(w, first, second, w.out(quotient, "quotient", dtype=dtype))
+    return _rest(w, first, second, w.out(quotient, "quotient", shape=w.result.shape or (1,), dtype=dtype))
 
 
 @converter(
@@ -26,12 +26,16 @@ def fmod(w: Writer, *, input: Operand, other: Operand) -> Tensor:
     """input - other trunc(input / other); next to a multiple of ``other`` a float may round to either end."""
     dtype, (first, second) = _both(w, input, other)
     operation, unary = w.trt.ElementWiseOperation, w.trt.UnaryOperation
-    quotient = w.out(w.net.add_elementwise(first, second, operation.DIV), "quotient", dtype=dtype)
+    quotient = w.out(
+        w.net.add_elementwise(first, second, operation.DIV), "quotient", shape=w.result.shape or (1,), dtype=dtype
+    )
     if dtype == "float32":  # of integers the layer's quotient is rounded towards zero already
-        size = w.out(w.net.add_unary(quotient, unary.ABS), "size", dtype=dtype)
-        whole = w.out(w.net.add_unary(size, unary.FLOOR), "whole", dtype=dtype)
-        sign = w.out(w.net.add_unary(quotient, unary.SIGN), "sign", dtype=dtype)
-        quotient = w.out(w.net.add_elementwise(whole, sign, operation.PROD), "truncated", dtype=dtype)
+        size = w.out(w.net.add_unary(quotient, unary.ABS), "size", shape=w.result.shape or (1,), dtype=dtype)
+        whole = w.out(w.net.add_unary(size, unary.FLOOR), "whole", shape=w.result.shape or (1,), dtype=dtype)
+        sign = w.out(w.net.add_unary(quotient, unary.SIGN), "sign", shape=w.result.shape or (1,), dtype=dtype)
+        quotient = w.out(
+            w.net.add_elementwise(whole, sign, operation.PROD), "truncated", shape=w.result.shape or (1,), dtype=dtype
+        )
     return _rest(w, first, second, quotient)
 
 
@@ -43,6 +47,13 @@ def _both(w: Writer, input: Operand, other: Operand) -> tuple[str, list[Tensor]]
 
 def _rest(w: Writer, input: Tensor, other: Tensor, quotient: Tensor) -> Tensor:
     operation = w.trt.ElementWiseOperation
-    whole = w.out(w.net.add_elementwise(quotient, other, operation.PROD), "multiple", dtype=quotient.dtype)
-    rest = w.out(w.net.add_elementwise(input, whole, operation.SUB), "rest", dtype=quotient.dtype)
+    whole = w.out(
+        w.net.add_elementwise(quotient, other, operation.PROD),
+        "multiple",
+        shape=w.result.shape or (1,),
+        dtype=quotient.dtype,
+    )
+    rest = w.out(
+        w.net.add_elementwise(input, whole, operation.SUB), "rest", shape=w.result.shape or (1,), dtype=quotient.dtype
+    )
     return w.cast(w.reshape(rest, w.result.shape), w.result.dtype)

@@ -29,6 +29,8 @@ def of_graph(module: torch.fx.GraphModule) -> list[Vertex]:
                 vertex.weight = vertices[each]
             elif _is_data(each, node, vertex.op):
                 vertex.data.append(vertices[each])
+        if vertex.op in _WEIGHT and vertex.data:
+            vertex.rank = len(node.kwargs["input"].meta["val"].shape)
         if vertex.op in ("quantize", "dequantize"):
             vertex.scale, vertex.axis = scale_of(module, node), node.kwargs.get("axis")
         elif vertex.op == "convolution":

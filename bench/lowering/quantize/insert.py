@@ -73,9 +73,12 @@ def _is_float_tensor(value: Any) -> bool:
 
 
 def _result(node: torch.fx.Node) -> torch.fx.Node:
-    """The node, or the activation that alone reads it."""
+    """The node, or the activation that alone reads it.
+
+    FX's table for TensorRT (torch.ao.quantization.backend_config) has no transposed convolution with its activation.
+    """
     readers = list(node.users)
-    if len(readers) == 1 and normalise.op_name(readers[0]) in FUSED:
+    if len(readers) == 1 and normalise.op_name(readers[0]) in FUSED and not node.kwargs.get("transposed"):
         return readers[0]
     return node
 

@@ -67,7 +67,7 @@ def weights(vertices: Sequence[Vertex]) -> Iterator[Match]:
     """A layer runs in int8 only if input and weights are quantized, these with a scale for each output channel."""
     for vertex in filter(has_weights, vertices):
         weight, source = pair_of(vertex.weight), pair_of(vertex.data[0])
-        if weight is None and source is not None:
+        if weight is None and source is not None and _has_int8_kernels(vertex):
             what = "its input is quantized and its weights are not, so it runs in floating point"
             yield Match("weights", "missing", vertex, (vertex, source.dq), what, "quantize the weights per channel")
         elif weight is not None and source is None:
@@ -226,6 +226,11 @@ def known_scale(vertex: Vertex) -> tuple[float, ...]:
         if vertex.op not in COMMUTING or not vertex.data:
             return ()
         vertex = vertex.data[0]
+
+
+def _has_int8_kernels(vertex: Vertex) -> bool:
+    """False for a product of more than two dimensions: its weights are read through a reshape, which fuses nothing."""
+    return vertex.op == "convolution" or vertex.rank in (None, 2)
 
 
 def _is_coarse(vertex: Vertex, weight: Pair) -> bool:

@@ -21,7 +21,8 @@ class Vertex:
     """One op: ``data`` are its operands, ``weight`` the other one of a layer with weights; ``users`` read its result.
 
     ``op`` is the name of a normalised op, or ``input``, ``constant``, ``output``. Of Q and DQ, ``scale`` has one number
-    or one for each index of ``axis``. ``shape`` is that of a constant. ``node`` is what the vertex stands for.
+    or one for each index of ``axis``. ``shape`` is that of a constant, ``rank`` the number of dimensions of what a
+    layer with weights reads, None where it is not known. ``node`` is what the vertex stands for.
     """
 
     def __init__(self, name: str, op: str, module: str = "", node: Any = None) -> None:
@@ -37,6 +38,7 @@ class Vertex:
         self.axis: int | None = None
         self.transposed = False
         self.shape: tuple[int, ...] = ()
+        self.rank: int | None = None
 
     def __repr__(self) -> str:
         return f"Vertex({self.name!r}, {self.op!r})"

@@ -61,6 +61,12 @@ REFUSALS = {
     "scatter that differs": (
         lambda x, i: x.scatter(0, i.abs()[:1, :, None], x), (X, INDEX), "differ beyond dimension 0"
     ),
+    "adding at indices": (
+        lambda x, i: x.index_put((i[0],), x[0], accumulate=True), (X, INDEX), "index_put that adds"
+    ),
+    "several values under a mask": (
+        lambda x: x.index_put((x > 0,), x.flatten()[:2]), (X,), "several values under a mask.* use torch.where"
+    ),
 }  # fmt: skip
 
 

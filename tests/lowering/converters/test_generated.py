@@ -122,6 +122,68 @@ def test_padding(data: st.DataObject, shape: tuple[int, ...], mode: str, seed: i
     kit.check(lambda x: F.pad(x, (before, after), mode=mode), values("FLOAT", shape, seed))
 
 
+@few
+@given(data=st.data(), shape=shapes(2, 4), seed=seeds, dtype=dtypes)
+def test_writes_at_indices(data: st.DataObject, shape: tuple[int, ...], seed: int, dtype: str) -> None:
+    axis = data.draw(st.integers(0, len(shape) - 2))
+    generator = torch.Generator().manual_seed(seed)
+    count = data.draw(st.integers(1, min(shape[axis : axis + 2])))
+    index, other = (torch.randperm(size, generator=generator)[:count] for size in shape[axis : axis + 2])
+    from_end = data.draw(st.booleans())
+    lead = (slice(None),) * axis
+    x = values(dtype, shape, seed)
+
+    def write(x: Any, i: Any, j: Any) -> Any:
+        i = i - shape[axis] if from_end else i
+        results = [x.clone() for _ in range(3)]
+        results[0][(*lead, i)] = x[(*lead, slice(0, count))] * 2
+        results[1][(*lead, i, j)] = x[(*lead, slice(0, 1), slice(0, 1))].squeeze(axis) + 1
+        results[2][(*lead, i)] = x.flatten()[0]
+        return results
+
+    kit.check(write, x, index, other)
+
+
+@few
+@given(data=st.data(), shape=shapes(1, 4), seed=seeds)
+def test_writes_into_slices_and_windows(data: st.DataObject, shape: tuple[int, ...], seed: int) -> None:
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    size = shape[axis]
+    start = data.draw(st.integers(-size, size - 1))
+    end = data.draw(st.integers(-size, size + 2))
+    step = data.draw(st.integers(1, 3))
+    window = data.draw(st.integers(1, size))
+
+    def write(x: Any) -> Any:
+        part = x.flip(axis).movedim(axis, 0)[: len(range(*slice(start, end, step).indices(size)))].movedim(0, axis)
+        written = x.slice_scatter(part, axis, start, end, step) if part.numel() else x * 1
+        return written, x.select_scatter(x.select(axis, 0) * 2, axis, start), x.unfold(axis, window, step)
+
+    kit.check(write, values("FLOAT", shape, seed))
+
+
+@few
+@given(shape=shapes(0, 3), seed=seeds, dtype=dtypes, number=st.sampled_from((-2.5, -1.0, 0.75, 3.0)))
+def test_remainders(shape: tuple[int, ...], seed: int, dtype: str, number: float) -> None:
+    x, y = 4 * values(dtype, shape, seed), values(dtype, shape, seed + 1)
+    y = torch.where(y.abs() < 0.25, 1.0, y).to(x.dtype)
+    # The quotient may round to a whole number, where the remainder changes from one end to the other.
+    near = ((x.double() / y.double()) - (x.double() / y.double()).round()).abs() < 1e-4
+    x = torch.where(near, 0.5 * y, x)
+    x = torch.where(((x.double() / number) - (x.double() / number).round()).abs() < 1e-4, y.new_tensor(number / 2), x)
+    near = ((x.double() / y.double()) - (x.double() / y.double()).round()).abs() < 1e-4
+    y = torch.where(near, 2.0 * number, y)
+    kit.check(lambda x, y: (x % y, torch.fmod(x, y), x % number, torch.fmod(x, number)), x, y)
+
+
+@few
+@given(shape=shapes(1, 3), seed=seeds, number=st.sampled_from((-3, -1, 2, 7)))
+def test_remainders_of_integers(shape: tuple[int, ...], seed: int, number: int) -> None:
+    x = torch.randint(-20, 20, shape, generator=torch.Generator().manual_seed(seed))
+    y = torch.where(x > 0, 3, -4)
+    kit.check(lambda x, y: (x % y, torch.fmod(x, y), x % number, torch.fmod(x, number)), x, y)
+
+
 # -------------------------------------------------------------------------------------------------------- dynamic sizes
 
 DYNAMIC: dict[str, Callable[[torch.Tensor], Any]] = {

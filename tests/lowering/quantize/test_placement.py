@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from bench.lowering import normalise  # noqa: E402
 from bench.lowering.passes import edit  # noqa: E402
-from bench.lowering.quantize import placement  # noqa: E402
+from bench.lowering.quantize import calibration, insert, placement  # noqa: E402
 from bench.model.placement import Rule  # noqa: E402
 from tests.lowering import kit  # noqa: E402
 from tests.lowering.quantize import networks  # noqa: E402
@@ -197,3 +197,25 @@ def test_one_scale_for_a_tensor_that_had_two() -> None:
     after = placement.mend(graph)
     assert placement.lint(after) == []
     assert scales(after)["relu"] == 0.5
+
+
+def test_fx_places_pairs_between_a_transposed_convolution_and_its_activation() -> None:
+    graph = networks.folded(plain("batch-norm"))
+    ranges = calibration.calibrate(graph, [{"x": networks.example()}], "minmax")
+    placed = insert.insert(graph, ranges)
+    (finding,) = placement.lint(placed)
+    assert finding.rule == "activation"
+    assert finding.module == "3"
+    after = placement.mend(placed)
+    assert ops(after) == MENDED["batch-norm"]
+    assert cosine(computed(after), computed(graph)) > 0.999
+
+
+def test_a_product_of_three_dimensions_is_left_in_floating_point() -> None:
+    graph = kit.normalised(torch.nn.Linear(16, 4), {"input": networks.example()})
+    quantized = networks.quantized(graph, [networks.example()], ["input_0"])
+    assert placement.lint(quantized) == []
+    graph = kit.normalised(torch.nn.Linear(16, 4), {"input": networks.example()[0, 0]})
+    quantized = networks.quantized(graph, [networks.example()[0, 0]], ["input_0"])
+    assert [each.rule for each in placement.lint(quantized)] == ["weights"]
+    assert placement.lint(placement.mend(quantized)) == []

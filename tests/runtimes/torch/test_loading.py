@@ -182,7 +182,7 @@ def test_poison_spares_an_output_that_is_an_input(bench: Bench) -> None:
         assert np.array_equal(lane.read()["2.same"], bench.context(case).inputs["x"])
 
 
-@pytest.mark.parametrize("backend", ["eager", "inductor"])
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.long)])
 def test_poison_spares_an_output_that_the_model_keeps(bench: Bench, backend: str) -> None:
     with bench.prepared(bench.case(backend, "zoo.py:caches")) as prepared:
         (lane,) = prepared.lanes(1)
