@@ -11,7 +11,7 @@ import msgspec
 
 from bench.backends.tensorrt import TensorRT
 from bench.errors import Unavailable, Unsupported, UsageError
-from bench.lowering import artifact, marking, parts, registry, values
+from bench.lowering import artifact, marking, parts, quantized_file, registry, values
 from bench.lowering.quantize import onnx_view
 from bench.lowering.quantize import placement as qdq
 from bench.model import seam
@@ -176,7 +176,7 @@ class Fx2trt(TensorRT):
         """TensorRT's bindings; to write the program torch and the library of the case's factory."""
         if stage is not None and stage.kind == "marked" and stage.key.get("on") == "oracle":
             return ("torch",)
-        if stage is not None and stage.kind in ("program", "values", "calibration", "placement", "accuracy"):
+        if stage is not None and stage.kind in ("program", "values", "calibration", "placement", "accuracy", "onnx"):
             return ("torch", *factories.library_of(case))
         if stage is None and case.options.get("fallback") == "torch":
             return ("torch", *super().imports(case, stage))
@@ -196,6 +196,9 @@ class Fx2trt(TensorRT):
             return
         if stage.kind == "calibration":
             artifact.calibrate(case, context, out, stage.key)
+            return
+        if stage.kind == "onnx":  # for the backends that read such a file
+            quantized_file.export(case, context, out, stage.key)
             return
         if stage.kind in (artifact.PLACEMENT_STAGE, artifact.ACCURACY_STAGE):
             artifact.examine(case, context, out, stage.key)

@@ -13,11 +13,16 @@ import msgspec
 
 from bench import tensors
 from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
+from bench.lowering import quantized_file
+from bench.lowering.quantize import onnx_view
+from bench.lowering.quantize import placement as qdq
 from bench.model import seam
 from bench.model.distributions import ONNXRUNTIME_RTX
 from bench.model.factory import program_of
+from bench.model.placement import Placement
 from bench.model.profile import Range
 from bench.model.seam import Context, Missing, Stage
+from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import memory, onnx, onnx_nodes, ort_plugin, ort_profile, packages, shapes
 from bench.runtimes.ort_lane import OrtLane
@@ -47,7 +52,8 @@ class Options(seam.Options, frozen=True, kw_only=True):
     """``provider: auto`` is the one of the case's device. ``opset: null`` is the exporter's own default.
 
     ``threads: 0`` is one thread per physical core, or OMP_NUM_THREADS, as torch does. ``cudnn_search`` is how the CUDA
-    provider chooses cuDNN's algorithm of a convolution: ``exhaustive``, its own default, times all of them.
+    provider chooses cuDNN's algorithm of a convolution: ``exhaustive``, its own default, times all of them. At
+    precision int8 the last five say how the model is quantized (``quantize.artifact.Settings``).
     """
 
     provider: Provider = "auto"
@@ -56,6 +62,11 @@ class Options(seam.Options, frozen=True, kw_only=True):
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     cudnn_search: Literal["exhaustive", "heuristic", "default"] = "exhaustive"
+    observer: Literal["minmax", "moving_average", "percentile", "entropy"] | None = None
+    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    data: str | None = None
+    placement: Literal["fx", "mended"] | None = None
+    floating: list[str] | None = None
 
 
 class OnnxRuntime:
@@ -78,8 +89,8 @@ class OnnxRuntime:
     def unsupported(self, case: Case, device: str) -> str | None:
         """A precision that the exporter cannot write, and a provider or option that does not fit the device."""
         provider = case.options.get("provider", "auto")
-        if case.precision in ("int8", "fp8") and program_of(case.factory) != "onnx":
-            return f"the exporter writes no {case.precision} model"
+        if reason := quantized_file.no_file(case):
+            return reason
         if device == "cpu" and provider in ("cuda", "tensorrt", "tensorrt_rtx"):
             return f"provider {provider} needs a CUDA device"
         if provider == "tensorrt_rtx" and (reason := ort_plugin.unsupported(case)):
@@ -97,7 +108,21 @@ class OnnxRuntime:
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference and the ONNX file."""
         exporter, opset = case.options.get("exporter", "dynamo"), case.options.get("opset")
+        if quantized_file.is_quantized(case):
+            return [shapes.reference_stage(case), *quantized_file.stages(case, opset)]
         return [shapes.reference_stage(case), onnx.stage(case, exporter, opset)]
+
+    def placement(self, case: Case) -> Sequence[Stage]:
+        """The calibration, and where the Q/DQ of the case's file stand. UsageError for a file of the user's."""
+        return quantized_file.examination_stages(case, None)
+
+    def accuracy(self, case: Case, question: Question) -> Sequence[Stage]:
+        """The calibration, and what quantizing costs. UsageError for a file of the user's."""
+        return quantized_file.examination_stages(case, question)
+
+    def placement_of_file(self, path: Path) -> Placement:
+        """Its Q/DQ, and where they keep TensorRT from a fusion."""
+        return qdq.summary(onnx_view.read(path), str(path))
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """What exporting needs: torch, the library of the case's factory, and the exporter's own. Not ONNX Runtime,
@@ -105,6 +130,8 @@ class OnnxRuntime:
         """
         if stage is None or stage.kind == "reference" or program_of(case.factory) == "onnx":
             return ()
+        if stage.producer == "fx2trt":
+            return ("torch", *factories.library_of(case))
         exporter = "onnx" if stage.key.get("exporter") == "legacy" else "onnxscript"
         return ("torch", *factories.library_of(case), exporter)
 
@@ -200,6 +227,7 @@ class OrtPrepared:
             "exporter": self._manifest.exporter,
             "opset": self._manifest.opset,
             "io_binding": True,
+            **({"calibration": about} if (about := self._manifest.quantization) else {}),
             **self._placement,
             **self._kernels,
             **exports.warning_report(self._manifest.warnings),

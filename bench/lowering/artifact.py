@@ -98,7 +98,7 @@ def calibrate(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -
 
     Errors as of ``produce``.
     """
-    with _lowered(case, context) as (graph, _, _):
+    with lowered(case, context) as (graph, _, _):
         quantization.produce(graph, case, context, out, quantization.settings(key))
 
 
@@ -123,7 +123,7 @@ def examine(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
     """
     from bench.lowering.quantize import examination, sensitivity
 
-    with _lowered(case, context) as (graph, names, _):
+    with lowered(case, context) as (graph, names, _):
         with context.phase("quantize"):
             ranges = quantization.read(context.artifacts[quantization.STAGE])
             with_pairs = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))
@@ -188,7 +188,7 @@ def produce(
     from bench.lowering.quantize import examination
 
     in_parts = min_block_size is not None
-    with _lowered(case, context, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
+    with lowered(case, context, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
         if case.precision == "int8":
             ranges = quantization.read(context.artifacts[quantization.STAGE])
             graph = examination.quantized(graph, ranges, placed, floating)
@@ -209,7 +209,7 @@ def produce(
 
 
 @contextlib.contextmanager
-def _lowered(
+def lowered(
     case: Case, context: Context, *, in_parts: bool = False
 ) -> Iterator[tuple[torch.fx.GraphModule, tuple[str, ...], tuple[ExportWarning, ...]]]:
     """The graph of a case's model after all passes, the names of its outputs, and the warnings of torch.export.

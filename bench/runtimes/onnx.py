@@ -55,7 +55,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """Stored beside the ONNX file: the names of the model's inputs and outputs, in the order of those of the file.
 
     An exported file calls them ``input_name(0)``, ... and ``output_name(0)``, ...; one with ``own_names`` as the suite
-    does. ``warnings`` are those of the exporter.
+    does. ``warnings`` are those of the exporter, ``quantization`` says who
+    placed its Q/DQ, by which observer and samples.
     """
 
     inputs: tuple[str, ...]
@@ -64,6 +65,7 @@ class Manifest(msgspec.Struct, frozen=True):
     opset: int
     warnings: tuple[ExportWarning, ...] = ()
     own_names: bool = False
+    quantization: dict[str, Any] = {}
 
     @property
     def file_inputs(self) -> dict[str, str]:
@@ -135,7 +137,7 @@ def take_file(case: Case, context: Context, out: Path, *, any_precision: bool = 
         shutil.copyfile(path.parent / name, out / name)
     outputs = tuple(value.name for value in about.outputs)
     manifest = Manifest(tuple(case.inputs), outputs, _NO_EXPORTER, about.opset, own_names=True)
-    (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    write_manifest(manifest, out)
 
 
 def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: int | None) -> None:
@@ -190,7 +192,7 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
                 trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)
                 _check_sizes(out / MODEL, case, trial, names)
         manifest = Manifest(tuple(example), names, exporter, _opset_of(out / MODEL), tuple(warnings))
-        (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+        write_manifest(manifest, out)
 
 
 @contextlib.contextmanager
@@ -206,6 +208,11 @@ def _refusals(exporter: Exporter) -> Iterator[None]:
             what = f"the model uses the operator {name}, which ONNX does not have: {error.what}"
             raise Unsupported(what[:600], fix=_NO_OPERATOR) from error
         raise Unsupported(error.what, fix=error.fix or f"exporter: {other}") from error
+
+
+def write_manifest(manifest: Manifest, out: Path) -> None:
+    """Write what ``read_manifest`` reads."""
+    (out / "manifest.json").write_bytes(msgspec.json.encode(manifest))
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -21,6 +21,8 @@ SHIPPED = [
     "axes", "centernet", "clock", "compile_modes", "deploy", "explain", "fx2trt_resnet18", "int8_centernet", "int8_cpu",
     "int8_resnet50", "native_resnet50", "network_programs", "overlap", "smoke", "tensorrt_rtx", "transformers", "vision",
 ]  # fmt: skip
+# Of suites about one runtime alone.
+BASELINES = {"network_programs": "tensorrt", "int8_centernet": "fx2trt", "int8_resnet50": "fx2trt"}
 each = pytest.mark.parametrize("name", SHIPPED)
 
 
@@ -34,8 +36,8 @@ def planned(name: str, **more: str) -> Plan:
     return plan.plan(loaded, base.registry(), device=device, **more)
 
 
-def zoo() -> Any:
-    spec = importlib.util.spec_from_file_location("shipped_zoo", FOLDER / "zoo.py")
+def zoo(file: str = "zoo.py") -> Any:
+    spec = importlib.util.spec_from_file_location("shipped_zoo", FOLDER / file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -61,8 +63,7 @@ def test_a_shipped_suite_plans_every_backend_and_model_it_names(name: str) -> No
     assert {case.model for case in found.cases} == set(loaded.models)
     entries = [entry for axes in (loaded.matrix, *loaded.include) for entry in axes.get("backend", ())]
     assert {case.backend for case in found.cases} == {entry["name"] for entry in entries}
-    routes = {"network_programs": "tensorrt", "int8_centernet": "fx2trt", "int8_resnet50": "fx2trt"}  # to an engine
-    assert loaded.baseline == routes.get(name, "eager")
+    assert loaded.baseline == BASELINES.get(name, "eager")
 
 
 @each
@@ -80,7 +81,7 @@ def test_a_shipped_suite_can_be_rehearsed(name: str) -> None:
 def test_a_file_factory_of_a_shipped_suite_is_in_the_zoo(name: str) -> None:
     for model in read(name).models.values():
         file, _, function = model.factory.partition(":")
-        assert file in ("torchvision", "timm", "transformers") or callable(getattr(zoo(), function))
+        assert file in ("torchvision", "timm", "transformers") or callable(getattr(zoo(file), function))
 
 
 def test_the_reference_names_every_key_of_the_format() -> None:
