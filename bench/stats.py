@@ -49,11 +49,20 @@ class Ascending(Sequence[int]):
     ``total`` is their sum, ``squares`` that of their squares, both exact. Equal to any sequence of the same numbers.
     """
 
-    __slots__ = ("_sums", "values")
-    values: np.ndarray[Any, np.dtype[Any]]
+    __slots__ = ("_length", "_sums", "_text", "_values")
+    _length: int
     _sums: tuple[int, int] | None
+    _text: bytes  # from which _values are made when first read
+    _values: np.ndarray[Any, np.dtype[Any]] | None
 
     def __init__(self, samples: Sequence[int]) -> None:
+        self._set(self._ordered(samples))
+
+    def _set(self, values: np.ndarray[Any, np.dtype[Any]]) -> None:
+        self._values, self._length, self._sums, self._text = values, len(values), None, b""
+
+    @staticmethod
+    def _ordered(samples: Sequence[int]) -> np.ndarray[Any, np.dtype[Any]]:
         import numpy as np
 
         values: np.ndarray[Any, np.dtype[Any]]
@@ -63,8 +72,27 @@ class Ascending(Sequence[int]):
             values = np.array(samples, object)
         values.sort()
         least, most = (values.item(0), values.item(-1)) if len(values) else (0, 0)
-        self.values = values.astype(np.uint32) if least >= 0 and most < 2**32 else values
-        self._sums = None
+        return values.astype(np.uint32) if least >= 0 and most < 2**32 else values
+
+    @classmethod
+    def of_text(cls, text: bytes, length: int) -> Ascending:
+        """The ``length`` numbers of a JSON list, which is read when the first of them is asked for."""
+        whole = cls.__new__(cls)
+        whole._values, whole._length, whole._sums, whole._text = None, length, None, text
+        return whole
+
+    @property
+    def values(self) -> np.ndarray[Any, np.dtype[Any]]:
+        """The numbers, shape (length,); what a caller changes in them changes this."""
+        if self._values is None:
+            self._values = self._ordered(_reader_of_text()(self._text))
+            self._text = b""
+        return self._values
+
+    @property
+    def unread(self) -> bool:
+        """Whether the numbers are still text."""
+        return self._values is None
 
     @classmethod
     def joined(cls, parts: Sequence[Ascending]) -> Ascending:
@@ -74,9 +102,9 @@ class Ascending(Sequence[int]):
         if len(parts) == 1:
             return parts[0]
         whole = cls.__new__(cls)
-        whole.values = np.concatenate([part.values for part in parts])
-        whole.values.sort()
-        whole._sums = None
+        values = np.concatenate([part.values for part in parts])
+        values.sort()
+        whole._set(values)
         return whole
 
     @property
@@ -111,7 +139,7 @@ class Ascending(Sequence[int]):
         return found
 
     def __len__(self) -> int:
-        return len(self.values)
+        return self._length
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.values.tolist())
@@ -121,6 +149,13 @@ class Ascending(Sequence[int]):
 
     def __hash__(self) -> int:
         return hash(tuple(self))
+
+
+@functools.cache
+def _reader_of_text() -> Callable[[bytes], list[int]]:
+    import msgspec
+
+    return msgspec.json.Decoder(list[int]).decode
 
 
 class Interval(NamedTuple):
@@ -168,7 +203,7 @@ def median(samples: Sequence[float]) -> float:
     """The median: the mean of the two in the middle of an even number. StatisticsError if empty."""
     if not isinstance(samples, Ascending):
         return statistics.median(samples)
-    n, at = len(samples.values), samples.values.item
+    n, at = len(samples), samples.values.item
     return float(at(n // 2)) if n % 2 else (at(n // 2 - 1) + at(n // 2)) / 2
 
 

@@ -108,19 +108,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Figure | None = None
 
 
-def rows(run: Run, baseline: str = "", pools: Sequence[Pool] | None = None) -> tuple[Row, ...]:
+def rows(
+    run: Run, baseline: str = "", pools: Sequence[Pool] | None = None, *, distributions: bool = True
+) -> tuple[Row, ...]:
     """One row per case of the plan, in its order; a case without a record yet has neither times nor failure.
 
     ``baseline`` is a backend as labels show it (``inductor[mode=max-autotune]``) or its plain name, with the toolchain
     (``eager@default``) or the precision (``eager/fp32``) if one is to serve all; by default the run's own, else
-    ``eager``. ``pools`` are those of gather(), for who has them. UsageError if a baseline is given that the run lacks.
+    ``eager``. ``pools`` are those of gather(), for who has them. Without ``distributions`` figures have no
+    percentiles, minimum and deviation. UsageError if a baseline is given that the run lacks.
     """
     check_baseline(run.header.cases, baseline)
     pools = gather(run) if pools is None else pools
     label = baseline_label(run, baseline)
     primaries = {model: _primary(members, label) for model, members in _by_model(pools).items()}
     bases = baselines_of(pools, label)
-    table = [_row(pool, baseline_of(pool, bases), primaries[pool.case.model], label) for pool in pools]
+    table = [_row(pool, baseline_of(pool, bases), primaries[pool.case.model], label, distributions) for pool in pools]
     for index, tied in _leaders(pools, table):
         table[index] = msgspec.structs.replace(table[index], fastest=True, tied=tied)
     return tuple(table)
@@ -202,8 +205,8 @@ def row_of(pool: Pool, primary: Boundary | None) -> Row:
 # ------------------------------------------------------------------------------------------------ figures of a row
 
 
-def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str) -> Row:
-    case, times = pool.case, _times(pool)
+def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str, distributions: bool = True) -> Row:
+    case, times = pool.case, _times(pool, distributions)
     memory, memory_of = _memory(pool)
     ranked = pool.sound and primary in times
     return Row(
@@ -242,18 +245,22 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str)
     )
 
 
-def _times(pool: Pool) -> dict[Boundary, Figure]:
-    return {boundary: _time(pool.samples[boundary]) for boundary in SHOWN if boundary in pool.samples}
+def _times(pool: Pool, distributions: bool = True) -> dict[Boundary, Figure]:
+    return {boundary: _time(pool.samples[boundary], distributions) for boundary in SHOWN if boundary in pool.samples}
 
 
-def _time(processes: tuple[Ascending, ...]) -> Figure:
-    samples = Ascending.joined(processes)
+def _time(processes: tuple[Ascending, ...], distributions: bool) -> Figure:
     if len(processes) > 1:
         low, centre, high = _over([float(stats.median(series)) for series in processes])
-    elif interval := stats.median_interval(samples, CONFIDENCE):
+    elif interval := stats.median_interval(processes[0], CONFIDENCE):
         low, centre, high = interval
     else:
-        low, centre, high = None, stats.median(samples), None
+        low, centre, high = None, stats.median(processes[0]), None
+    if not distributions:
+        return Figure(
+            value=float(centre), low=low, high=high, processes=len(processes), samples=sum(map(len, processes))
+        )
+    samples = Ascending.joined(processes)
     return Figure(
         value=float(centre),
         low=low,

@@ -59,7 +59,8 @@ def render(
     percentiles. ``only`` are the cases (ids) to show, all without it. UsageError for an unknown baseline.
     """
     pools = gather(run)
-    all_rows = [cells.shown(row) for row in rows(run, baseline, pools) if only is None or row.case in only]
+    figures = rows(run, baseline, pools, distributions=stats)
+    all_rows = [cells.shown(row) for row in figures if only is None or row.case in only]
     lines = _heading(run, width)
     if verbose:
         lines += _cards(run, width)

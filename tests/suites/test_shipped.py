@@ -19,7 +19,8 @@ from bench.suite import plan, reader
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
     "axes", "centernet", "clock", "compile_modes", "deploy", "explain", "fx2trt_resnet18", "int8_centernet", "int8_cpu",
-    "int8_resnet50", "native_resnet50", "network_programs", "overlap", "smoke", "tensorrt_rtx", "transformers", "vision",
+    "int8_resnet50", "native_resnet50", "network_programs", "overlap", "smoke", "tensorrt_rtx", "transformers",
+    "vision",
 ]  # fmt: skip
 # Of suites about one runtime alone.
 BASELINES = {"network_programs": "tensorrt", "int8_centernet": "fx2trt", "int8_resnet50": "fx2trt"}
