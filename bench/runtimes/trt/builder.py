@@ -26,6 +26,7 @@ from bench.units import format_size
 PLAN = "engine.plan"
 BUILD_INFO = "build.json"
 _MAX_WARNINGS = 20  # warnings that are kept
+_CACHE_REFUSED = "The timing cache will not be used"
 _NOT_CONSISTENT = re.compile(r"Profile k(MIN|OPT|MAX) values are not self-consistent\.\s*(.*)", re.DOTALL)
 
 Fill = Callable[[library.Api, Any], networks.Network]
@@ -129,6 +130,10 @@ def build(
         start, earlier = context.clock.now(), len(api.log.lines)
         with context.phase("build"):
             plan = builder.build_serialized_network(definition.network, config)
+            if plan is None and _cache_refused(api, earlier):
+                cache |= _empty_cache(api, config)
+                earlier = len(api.log.lines)
+                plan = builder.build_serialized_network(definition.network, config)
         if plan is None:
             raise library.refusal(api, f"{api.name} could not build this engine")
         _check_ends(list(api.log.lines)[earlier:], case)
@@ -246,17 +251,31 @@ def _timing_cache(api: library.Api, config: Any, options: EngineOptions, context
     path = _cache_path(api, context) if context.shared and context.build == 0 else None
     data = path.read_bytes() if path and path.exists() else b""
     # None for data that another version wrote, False for those of another GPU.
+    earlier = len(api.log.lines)
     cache = config.create_timing_cache(data)
-    if cache is None or not config.set_timing_cache(cache, False):
-        data = b""
-        cache = library.create(api, "a timing cache", lambda: config.create_timing_cache(data))
-        config.set_timing_cache(cache, False)
-    fields["timing_cache"] = "warm" if data else "cold"
+    if cache is None or not config.set_timing_cache(cache, False) or _cache_refused(api, earlier):
+        fields |= _empty_cache(api, config)
+    else:
+        fields["timing_cache"] = "warm" if data else "cold"
     yield fields
     timings = config.get_timing_cache()
     fields["timing_cache_bytes"] = timings.serialize().nbytes
     if path:
         _keep(config, timings, path)
+
+
+def _cache_refused(api: library.Api, earlier: int) -> bool:
+    """Whether TensorRT has said so in the lines since ``earlier``. 8.5 and 8.6 write caches with times of Myelin, their
+    compiler for what no kernel fits, that they then cannot read, and may build nothing with such a one.
+    """
+    return any(_CACHE_REFUSED in line.text for line in list(api.log.lines)[earlier:])
+
+
+def _empty_cache(api: library.Api, config: Any) -> dict[str, Any]:
+    """Put an empty cache in place of the one of earlier builds; the field of ``BuildInfo`` that says so."""
+    cache = library.create(api, "a timing cache", lambda: config.create_timing_cache(b""))
+    config.set_timing_cache(cache, False)
+    return {"timing_cache": "cold"}
 
 
 def _keep(config: Any, addition: Any, path: Path) -> None:

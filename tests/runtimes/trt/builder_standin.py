@@ -33,6 +33,7 @@ class Script:
     build_log: Sequence[tuple[str, str]] = ()
     load_log: Sequence[str] = ()
     fails: bool = False
+    fails_with_times: bool = False  # builds nothing with a timing cache of Myelin's, and says so
     entries: Sequence[str] = ("conv",)
     refused: Sequence[str] = ()  # properties of the configuration that keep their value
     steps: Sequence[tuple[str, str | None, int]] = ()
@@ -323,6 +324,9 @@ class Builder(Named):
             assert all(monitor.step_complete(phase, step) for step in range(steps))
             monitor.phase_finish(phase)
         if self._script.fails:
+            return None
+        if self._script.fails_with_times and config._cache and config._cache._entries:
+            self._logger.log(self._severity.ERROR, "4: The timing cache will not be used!")
             return None
         before = sorted(config._cache._entries) if config._cache else None
         if config._cache:

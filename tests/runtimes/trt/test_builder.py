@@ -366,6 +366,16 @@ def test_what_another_builder_wrote_meanwhile_is_kept(world: World, monkeypatch:
     assert not [path for path in file.parent.iterdir() if path.suffix not in (".timing", ".lock")]
 
 
+def test_an_engine_that_is_not_built_with_a_timing_cache_is_built_without(world: World) -> None:
+    world.build(Script(V8, entries=["conv"]))
+    plan, built = world.build(Script(V8, entries=["myelin"], fails_with_times=True))
+    assert (plan["cache"], built.timing_cache) == ([], "cold")
+    (file,) = (world.root / "tensorrt").glob("*.timing")
+    assert json.loads(file.read_text()) == [V8, ["conv", "myelin"]]
+    with pytest.raises(Unsupported, match="could not build this engine"):
+        world.build(Script(V8, fails=True))
+
+
 def test_a_further_build_neither_uses_nor_leaves_a_timing_cache(world: World) -> None:
     world.build(Script(V10, entries=["conv"]))
     plan, built = world.build(Script(V10, entries=["other"]), build=1)
