@@ -93,8 +93,8 @@ class Fx2trt(TensorRT):
         """A CPU device, programs that are no module, and precisions that no model is converted to."""
         if device == "cpu":
             return "TensorRT needs a CUDA device (trtbench codegen writes the program without one)"
-        if case.precision != "int8" and (given := [name for name in _QUANTIZATION if case.options.get(name)]):
-            return f"{', '.join(given)}: of precision int8 alone"
+        if case.precision != "int8" and (settings := [name for name in _QUANTIZATION if case.options.get(name)]):
+            return f"{', '.join(settings)}: of precision int8 alone"
         return artifact.unsupported(case)
 
     def program(self, case: Case) -> Sequence[Stage]:

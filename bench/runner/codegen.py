@@ -58,11 +58,11 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
             raise UsageError(what, fix="another --out DIR, or remove that folder")
     done = 0
     for several in _rounds(list(stages.values())):
-        yield from _made(request, several, folders, _told(on_event, done, len(stages)))
+        yield from _write_all(request, several, folders, _counting(on_event, done, len(stages)))
         done += len(several)
 
 
-def _made(
+def _write_all(
     request: Request, programs: Mapping[str, _Program], folders: Mapping[str, Path], on_event: OnEvent
 ) -> Iterator[Written]:
     """Make programs, by the ids of the cases whose worker writes them, and copy each into the folder of its case."""
@@ -110,7 +110,7 @@ def _plain(case: Case) -> Case:
     return msgspec.structs.replace(case, backend=_MODULES, options={}, toolchain="default", cuda_graph=False)
 
 
-def _told(on_event: OnEvent, before: int, total: int) -> OnEvent:
+def _counting(on_event: OnEvent, before: int, total: int) -> OnEvent:
     """``on_event`` with the counts of all rounds, ``before`` being done."""
 
     def tell(event: Event) -> None:

@@ -39,7 +39,7 @@ def batches(case: Case, context: Context, samples: int, data: str) -> Iterator[d
     else:
         every = _of_function(case, context.suite_dir, data)
     for arrays in itertools.islice(every, calls):
-        yield _checked(case, arrays)
+        yield _inputs_of(case, arrays)
 
 
 def _of_file(case: Case, path: Path, batch: int) -> Iterator[Mapping[str, Any]]:
@@ -74,7 +74,7 @@ def _of_function(case: Case, folder: Path, spec: str) -> Iterator[Mapping[str, A
         raise _wrong(case, f"{spec} raised {type(error).__name__}: {error}") from error
 
 
-def _checked(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:
+def _inputs_of(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of the case's inputs."""
     result = {}
     for name, spec in case.resolved.items():

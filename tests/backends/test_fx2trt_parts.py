@@ -51,7 +51,7 @@ def case(bench: Bench, **fields: Any) -> Case:
 def program(bench: Bench, of: Case) -> Path:
     """The folder of the case's program."""
     out = bench.folder()
-    FX.produce(FX.program(of), of, bench.context(of), out)
+    FX.produce(FX.program(of)[-1], of, bench.context(of), out)
     return out
 
 

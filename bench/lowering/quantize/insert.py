@@ -170,8 +170,8 @@ def pair_on_weight(
 
 def unused(module: torch.fx.GraphModule, name: str) -> str:
     """``name``, or one like it that the graph has no tensor of."""
-    taken = edit.tensors(module)
-    while name in taken:
+    names = edit.tensors(module)
+    while name in names:
         name += "_"
     return name
 

@@ -157,21 +157,21 @@ def divergence(counts: Array, bins: int, levels: int = _LEVELS) -> float:
     """The Kullback-Leibler divergence in nats of the first ``bins`` counts, with all others added to the last of them,
     from the same merged into ``levels`` groups and spread again over the bins that have any.
     """
-    kept = counts[:bins]
-    clipped = kept.copy()
+    inside = counts[:bins]
+    clipped = inside.copy()
     clipped[-1] += counts[bins:].sum()
-    if not clipped.sum() or not kept.sum():
+    if not clipped.sum() or not inside.sum():
         return np.inf
     group = np.arange(bins) * levels // bins
-    filled = kept > 0
-    sums = np.bincount(group, kept, levels)
+    filled = inside > 0
+    sums = np.bincount(group, inside, levels)
     sizes = np.bincount(group, filled, levels)
     spread = np.where(filled, sums[group] / np.maximum(sizes[group], 1), 0.0)
     p, q = clipped / clipped.sum(), spread / spread.sum()
-    seen = p > 0
-    if (q[seen] == 0).any():
-        q = np.where(seen & (q == 0), 1e-12, q)
-    return float((p[seen] * np.log(p[seen] / q[seen])).sum())
+    positive = p > 0
+    if (q[positive] == 0).any():
+        q = np.where(positive & (q == 0), 1e-12, q)
+    return float((p[positive] * np.log(p[positive] / q[positive])).sum())
 
 
 OBSERVERS: dict[str, type[Observer]] = {each.name: each for each in (MinMax, MovingAverage, Percentile, Entropy)}

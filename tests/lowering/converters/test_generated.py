@@ -154,8 +154,10 @@ def test_writes_into_slices_and_windows(data: st.DataObject, shape: tuple[int, .
     step = data.draw(st.integers(1, 3))
     window = data.draw(st.integers(1, size))
 
+    count = len(range(*slice(start, end, step).indices(size)))
+
     def write(x: Any) -> Any:
-        part = x.flip(axis).movedim(axis, 0)[: len(range(*slice(start, end, step).indices(size)))].movedim(0, axis)
+        part = x.flip(axis)[(*[slice(None)] * (axis % len(shape)), slice(0, count))]
         written = x.slice_scatter(part, axis, start, end, step) if part.numel() else x * 1
         return written, x.select_scatter(x.select(axis, 0) * 2, axis, start), x.unfold(axis, window, step)
 
