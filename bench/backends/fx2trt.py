@@ -147,7 +147,10 @@ class Fx2trt(TensorRT):
         return msgspec.structs.replace(super().layers(case), producer="fx2trt")
 
     def values(self, case: Case) -> Stage:
-        """The program, and every tensor of its graph in float32."""
+        """The program, and every tensor of its graph in float32. UsageError at int8, which rounds every tensor."""
+        if case.precision == "int8":
+            what = "every tensor of a network at int8 differs from eager's, by the rounding that was asked for"
+            raise UsageError(what, where=case.label, fix="trtbench quantize says what each layer costs")
         return artifact.values_stage(case)
 
     def marked(self, case: Case, marks: Sequence[str], on: On) -> Stage:

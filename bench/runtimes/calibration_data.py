@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,13 @@ def _of_file(case: Case, path: Path, batch: int) -> Iterator[Mapping[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
-        raise _wrong(case, f"{path.name} cannot be read: {error}") from error
+    except OSError as error:
+        raise _wrong(case, f"{path.name} cannot be read: {error.strerror or error}") from error
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise _wrong(case, f"{path.name} is no .npz of plain arrays") from error
     count = min((len(array) for array in arrays.values()), default=0)
     if count < batch:
-        raise _wrong(case, f"{path.name} has {count} samples, fewer than a batch of {batch}")
+        raise _wrong(case, f"{path.name} has {count} sample{'s' * (count != 1)}, fewer than a batch of {batch}")
     for start in range(0, count - batch + 1, batch):
         yield {name: array[start : start + batch] for name, array in arrays.items()}
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from bench.backends import base
-from bench.errors import SuiteError, Unsupported
+from bench.errors import SuiteError, Unsupported, UsageError
 from bench.lowering import artifact
 from bench.machine import nvml
 from bench.model.seam import Generating
@@ -69,6 +69,12 @@ def test_what_it_cannot_run_is_left_out(bench: Bench) -> None:
     assert "fp8" in FX.unsupported(case(bench, precision="fp8"), "cuda:0")
     refused = FX.unsupported(case(bench, options={"observer": "minmax"}), "cuda:0")
     assert refused == "observer: of precision int8 alone"
+
+
+def test_tensors_at_int8_are_not_held_against_eager(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="by the rounding that was asked for") as error:
+        FX.values(case(bench, precision="int8"))
+    assert "trtbench quantize" in (error.value.fix or "")
 
 
 def test_the_engine_is_made_of_the_program_in_the_toolchain_that_measures(bench: Bench) -> None:

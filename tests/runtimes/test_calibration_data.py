@@ -65,8 +65,8 @@ def raises(): raise ValueError("no images here")
     ("data", "message"),
     [
         ("absent.npz", "absent.npz cannot be read"),
-        ("text.npz", "text.npz cannot be read"),
-        ("few.npz", "few.npz has 1 samples, fewer than a batch of 2"),
+        ("text.npz", "text.npz is no .npz of plain arrays"),
+        ("few.npz", "few.npz has 1 sample, fewer than a batch of 2"),
         ("absent.py:images", "there is no 'absent.py' beside the suite"),
         ("data.py:image", "data.py has no function 'image'"),
         ("broken.py:images", "broken.py cannot be imported: SyntaxError"),
