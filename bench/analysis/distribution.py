@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 
 MOST_QUANTILES = 64
 
@@ -15,7 +15,7 @@ def quantiles(samples: Sequence[int], most: int = MOST_QUANTILES) -> tuple[int, 
     """At most ``most`` (2 or more) of the samples in ascending order, evenly spaced by rank, the lowest and the highest
     among them; all of them where there are no more.
     """
-    ascending = samples if isinstance(samples, Ascending) else Ascending(samples)
+    ascending = samples if isinstance(samples, SortedSamples) else SortedSamples(samples)
     n = len(ascending)
     if n <= most:
         return tuple(ascending)

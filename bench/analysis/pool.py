@@ -9,7 +9,7 @@ import msgspec
 
 from bench.model.run import Failure, Record, Run
 from bench.model.suite import Boundary, Case
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 from bench.units import NS_PER_S
 
 # Warnings of processes whose calls are not alike: their times depend on how many calls came before.
@@ -41,7 +41,7 @@ class Pool(msgspec.Struct, frozen=True):
 
     case: Case
     records: tuple[Record, ...]
-    samples: dict[Boundary, tuple[Ascending, ...]]
+    samples: dict[Boundary, tuple[SortedSamples, ...]]
     rates: tuple[float, ...]
     score: Score | None
 
@@ -69,13 +69,13 @@ def gather(run: Run) -> list[Pool]:
 def gather_one(case: Case, records: Iterable[Record]) -> Pool:
     """The pool of one case; each record is one process."""
     records = tuple(records)
-    samples: dict[Boundary, list[Ascending]] = {}
+    samples: dict[Boundary, list[SortedSamples]] = {}
     rates: list[float] = []
     for record in records:
         for m in record.measurements:
             if m.samples:
                 samples.setdefault(m.boundary, []).append(
-                    m.samples if isinstance(m.samples, Ascending) else Ascending(m.samples)
+                    m.samples if isinstance(m.samples, SortedSamples) else SortedSamples(m.samples)
                 )
             if m.window_ns:
                 rates.append(m.calls * m.batch / m.window_ns * NS_PER_S)

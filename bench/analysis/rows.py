@@ -27,7 +27,7 @@ from bench.analysis.unsteady import unsteady
 from bench.model.run import Failure, Record, Run, Warning
 from bench.model.suite import Boundary, Case, named
 from bench.model.telemetry import Telemetry
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 
 # The boundary that speed, rank and speed of light are read from: the first one that a model's baseline has.
 PRIMARY: tuple[Boundary, ...] = ("gpu", "latency", "gpu_unheld")
@@ -249,7 +249,7 @@ def _times(pool: Pool, distributions: bool = True) -> dict[Boundary, Figure]:
     return {boundary: _time(pool.samples[boundary], distributions) for boundary in SHOWN if boundary in pool.samples}
 
 
-def _time(processes: tuple[Ascending, ...], distributions: bool) -> Figure:
+def _time(processes: tuple[SortedSamples, ...], distributions: bool) -> Figure:
     if len(processes) > 1:
         low, centre, high = _over([float(stats.median(series)) for series in processes])
     elif interval := stats.median_interval(processes[0], CONFIDENCE):
@@ -260,7 +260,7 @@ def _time(processes: tuple[Ascending, ...], distributions: bool) -> Figure:
         return Figure(
             value=float(centre), low=low, high=high, processes=len(processes), samples=sum(map(len, processes))
         )
-    samples = Ascending.joined(processes)
+    samples = SortedSamples.joined(processes)
     return Figure(
         value=float(centre),
         low=low,

@@ -13,7 +13,7 @@ from bench import stats
 from bench.analysis.pool import Pool
 from bench.errors import UsageError, did_you_mean
 from bench.model.suite import Boundary, Case, named
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 
 CONFIDENCE = 0.95
 
@@ -71,13 +71,13 @@ def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:
     is too little for an interval.
     """
     ours, theirs = pool.samples[boundary], best.samples[boundary]
-    if min(len(ours), len(theirs)) == 1 and _far_apart(Ascending.joined(ours), Ascending.joined(theirs)):
+    if min(len(ours), len(theirs)) == 1 and _far_apart(SortedSamples.joined(ours), SortedSamples.joined(theirs)):
         return True
     interval, _ = _ratio(pool, best, boundary)
     return interval is not None and interval.low > 1
 
 
-def _far_apart(slow: Ascending, quick: Ascending) -> bool:
+def _far_apart(slow: SortedSamples, quick: SortedSamples) -> bool:
     """Whether a bootstrap need not be drawn: its medians lie within 5 deviations of ranks, half the root of n each."""
     if min(len(slow), len(quick)) < stats.BOOTSTRAP_SAMPLES:
         return False
@@ -185,7 +185,7 @@ def _ratio(above: Pool, below: Pool, boundary: Boundary) -> tuple[stats.Ratio | 
     interval = stats.ratio_interval([stats.median(s) for s in tops], [stats.median(s) for s in bottoms], CONFIDENCE)
     if interval is not None:
         return interval, False
-    return stats.bootstrap_ratio(Ascending.joined(tops), Ascending.joined(bottoms), CONFIDENCE), True
+    return stats.bootstrap_ratio(SortedSamples.joined(tops), SortedSamples.joined(bottoms), CONFIDENCE), True
 
 
 def _places(pool: Pool) -> set[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import stats
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ def two_states(samples: Sequence[float]) -> States | None:
     n = len(samples)
     if n < _SAMPLES:
         return None
-    times = samples.values if isinstance(samples, Ascending) else np.sort(np.asarray(samples, np.float64))
+    times = samples.values if isinstance(samples, SortedSamples) else np.sort(np.asarray(samples, np.float64))
     if times[0] <= 0 or not _may_have_two(times):
         return None
     times = times.astype(np.float64)

@@ -16,7 +16,8 @@ import msgspec
 
 from bench.errors import Unavailable, Unsupported
 from bench.model.factory import program_of
-from bench.model.seam import Context, Missing, Prepared, Stage
+from bench.model.lanes import Prepared
+from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.cpp.lanes import Model

@@ -17,7 +17,8 @@ from typing import Any, cast
 import msgspec
 
 from bench.errors import UsageError, did_you_mean
-from bench.model.seam import Backend, Context, Missing, Options, Prepared, Stage
+from bench.model.lanes import Prepared
+from bench.model.seam import Backend, Context, Missing, Options, Stage
 from bench.model.suite import Case
 
 # The entry point group of backends outside this package: ``NAME = "package.module:BACKEND"``.

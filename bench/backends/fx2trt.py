@@ -19,7 +19,8 @@ from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
 from bench.model.placement import Placement
 from bench.model.program import SupportedOp
-from bench.model.seam import Context, Prepared, Stage
+from bench.model.lanes import Prepared
+from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import shapes

@@ -13,7 +13,8 @@ from bench.errors import UsageError
 from bench.lowering import marking
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
-from bench.model.seam import Context, Missing, Prepared, Stage
+from bench.model.lanes import Prepared
+from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import onnx, onnx_values, packages, shapes
 from bench.runtimes.cpp import building

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bench.errors import Unsupported
-from bench.model.seam import Context, Prepared, Stage
+from bench.model.lanes import Prepared
+from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes.cpp import building
 from bench.runtimes.cpp.lanes import Model

@@ -17,7 +17,7 @@ from bench.measure import accuracy
 from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Cause, Check, Divergence, Graph, MarkedRun, Node, On
 from bench.model.events import Event, Started
 from bench.model.run import Failure
-from bench.model.seam import Marking, Stage
+from bench.model.seam import MarksTensors, Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case, Precision, Threshold
 from bench.runner import run
 from bench.runner.dispatch import OnEvent
@@ -102,7 +102,7 @@ class _Examination:
         self._on = on
         self._limits = limits
         backend = base.load(original.backend)
-        assert isinstance(backend, Marking)
+        assert isinstance(backend, MarksTensors)
         self._backend = backend
         self._stages: list[Stage] = [base.load(case.backend).stages(case)[0], backend.values(original)]
         self._mended = False  # whether all outputs were right in a network that has others
@@ -230,9 +230,9 @@ def _limits(of_suite: Threshold | None, case: Case, limit: float | None) -> Limi
 def _cases(request: Request) -> Sequence[Case]:
     """Those of the plan whose networks can be looked into. UsageError if there are none, or too many."""
     plan.check_some(request.plan, fix="trtbench list says why of each")
-    cases = [case for case in request.plan.cases if isinstance(base.load(case.backend), Marking)]
+    cases = [case for case in request.plan.cases if isinstance(base.load(case.backend), MarksTensors)]
     if not cases:
-        able = [name for name in base.names() if isinstance(base.load(name), Marking)]
+        able = [name for name in base.names() if isinstance(base.load(name), MarksTensors)]
         others = ", ".join(dict.fromkeys(case.backend for case in request.plan.cases))
         what = f"the tensors within a network of {others} cannot be looked at"
         raise UsageError(what, fix=f"--backend {able[0]}")

@@ -13,7 +13,7 @@ from bench.model.data import digest
 from bench.model.events import Event
 from bench.model.placement import PLACEMENT, Placement
 from bench.model.run import Failure
-from bench.model.seam import Quantizing, Stage
+from bench.model.seam import QuantizesModels, Stage
 from bench.model.sensitivity import ACCURACY, Accuracy, Examined, Question, parse_target
 from bench.model.suite import Case
 from bench.runner import run
@@ -40,7 +40,7 @@ def lint(request: Request, on_event: OnEvent) -> Iterator[Placement]:
 
 def lint_file(path: Path) -> Placement:
     """The placement in an ONNX file."""
-    backend = next(each for each in base.registry().values() if isinstance(each, Quantizing))
+    backend = next(each for each in base.registry().values() if isinstance(each, QuantizesModels))
     return backend.placement_of_file(path)
 
 
@@ -63,7 +63,7 @@ def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterato
 
 
 def _folders(
-    request: Request, needed: Callable[[Quantizing, Case], Sequence[Stage]], on_event: OnEvent
+    request: Request, needed: Callable[[QuantizesModels, Case], Sequence[Stage]], on_event: OnEvent
 ) -> Iterator[tuple[Case, Path, Failure | None]]:
     """The first case of each network with the folder of the last stage that is ``needed``, or why there is none.
 
@@ -88,18 +88,18 @@ def _folders(
 
 
 def _stages(
-    request: Request, needed: Callable[[Quantizing, Case], Sequence[Stage]]
+    request: Request, needed: Callable[[QuantizesModels, Case], Sequence[Stage]]
 ) -> dict[str, tuple[Case, Sequence[Stage]]]:
     """The first case of each network that has Q/DQ, with its stages. UsageError if there is none."""
     plan.check_some(request.plan, fix="trtbench list says why of each")
     networks: dict[str, tuple[Case, Sequence[Stage]]] = {}
     for case in request.plan.cases:
         backend = base.load(case.backend)
-        if isinstance(backend, Quantizing) and case.precision in _QUANTIZED:
+        if isinstance(backend, QuantizesModels) and case.precision in _QUANTIZED:
             stages = needed(backend, case)
             networks.setdefault(digest(stages[-1].key), (case, stages))
     if not networks:
-        able = [name for name in base.names() if isinstance(base.load(name), Quantizing)]
+        able = [name for name in base.names() if isinstance(base.load(name), QuantizesModels)]
         what = "none of the selected cases has Q/DQ: they are those of int8 in " + " and ".join(able)
         raise UsageError(what, fix=f'--backend {able[0]} --select "precision=int8"')
     return networks

@@ -19,7 +19,8 @@ from bench.measure.loop import WINDOWS, frozen, sample, warm_up
 from bench.measure.nvtx import range_
 from bench.measure.stray_work import Escapes
 from bench.model.run import Measurement, Warning
-from bench.model.seam import Bare, Clock, Lane
+from bench.model.lanes import HasBareCall, Lane
+from bench.model.seam import Clock
 from bench.model.suite import Boundary, Case, Policy
 from bench.model.telemetry import ClockFigures
 from bench.stats import median_interval
@@ -71,8 +72,9 @@ def measure(
     Unsupported if a call leaves work on other streams that its own does not wait for.
 
     ``facts`` are ``gpu_floor_ns`` (held, a call that does nothing), ``gpu_period_ns`` (calls back to back),
-    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``Bare``), ``enqueue_added_ns`` (what the lane's call
-    takes more, both issued in turn) and its 95 % interval, ``enqueue_added_low_ns`` to ``enqueue_added_high_ns``,
+    ``enqueue_bare_ns`` (the runtime's own call, where the lane is ``HasBareCall``), ``enqueue_added_ns`` (what the
+    lane's call takes more, both issued in turn) and its 95 % interval, ``enqueue_added_low_ns`` to
+    ``enqueue_added_high_ns``,
     ``throughput_of_bound`` (the rate as a fraction of one call per longest part of ``latency``: 1 where copies hide
     behind the calls), and with ``energy_ns`` what ran in the saturated loop: ``saturated_inferences`` and
     ``saturated_ns``.
@@ -222,8 +224,8 @@ class _Measuring:
         lane = self.lanes[0]
         measured = self.take("enqueue", gpu_samples.enqueue(lane, self.clock, self.host_clock, ahead=self._ahead))
         start, end = self.spans["enqueue"]
-        if isinstance(lane, Bare) and end - start < _COMPARABLE * len(measured.samples):
-            whole, bare = (gpu_samples.enqueue(lane, self.clock, self.host_clock, call) for call in (None, lane.bare()))
+        if isinstance(lane, HasBareCall) and end - start < _COMPARABLE * len(measured.samples):
+            whole, bare = (gpu_samples.enqueue(lane, self.clock, self.host_clock, call) for call in (None, lane.bare_call()))
             self._compare(whole, bare)
 
     def _compare(self, whole: gpu_samples.Take, bare: gpu_samples.Take) -> None:

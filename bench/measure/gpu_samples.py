@@ -14,7 +14,8 @@ from bench.measure.cuda import CudaClock, Driver
 from bench.measure.loop import evenly, quiet
 from bench.measure.result import WINDOW, most_calls
 from bench.model.run import Measurement
-from bench.model.seam import Buffer, Clock, Lane, Remote
+from bench.model.lanes import Buffer, Lane, RemoteLane
+from bench.model.seam import Clock
 from bench.model.suite import Boundary, Policy
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array
@@ -43,7 +44,7 @@ def gpu(lane: Lane, clock: CudaClock, *, hold: bool, before: Before = None) -> T
     """
     stream, start, end = stream_of(lane), clock.event(), clock.event()
     driver = clock.driver
-    remote = lane if isinstance(lane, Remote) else None  # such a question takes microseconds: none within a sample
+    remote = lane if isinstance(lane, RemoteLane) else None  # such a question takes microseconds: none within a sample
 
     def issue() -> None:
         if remote is not None:
@@ -81,9 +82,9 @@ def enqueue(
 ) -> Take:
     """Samples of ``enqueue``: the host's time in one call, with the stream empty before it.
 
-    ``call`` is issued in place of the lane's own, on the lane's stream. ``ahead`` is for ``Remote``.
+    ``call`` is issued in place of the lane's own, on the lane's stream. ``ahead`` is for ``RemoteLane``.
     """
-    if isinstance(lane, Remote):
+    if isinstance(lane, RemoteLane):
         return lane.timed(ahead=ahead)
     stream, end, issue = stream_of(lane), clock.event(), call or lane.call
 
@@ -169,7 +170,7 @@ def latency(
     spans = ((start_event, input_event), (input_event, compute_event), (output_event, end_event))
     parts: dict[Boundary, list[int]] = {"h2d": [], "compute": [], "d2h": []}
     driver = clock.driver
-    if isinstance(lane, Remote):
+    if isinstance(lane, RemoteLane):
         with contextlib.closing(lane.requests(transfers=transfers, ahead=ahead and before is None)) as requests:
 
             def take_remotely() -> int:
@@ -230,7 +231,7 @@ def throughput(
     host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
     most 256 (or ``max_samples``) are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
     """
-    if isinstance(lanes[0], Remote):
+    if isinstance(lanes[0], RemoteLane):
         return _remote_throughput(lanes, policy, batch, depth, transfers, during_window)
     with contextlib.closing(_Loop(lanes, clock, host_clock, transfers=transfers)) as loop, quiet():
         loop.lead_in(policy)
@@ -249,7 +250,7 @@ def _remote_throughput(
 ) -> Measurement:
     """The same by the process of the lanes, with a host thread for each stream."""
     first = lanes[0]
-    assert isinstance(first, Remote)
+    assert isinstance(first, RemoteLane)
     threads = max(1, len(lanes) // depth)
     first.pipelines(len(lanes), threads, msgspec.structs.replace(policy, throughput_ns=0), transfers=transfers)
     with during_window:

@@ -18,7 +18,8 @@ from bench.measure.clock import Usage
 from bench.measure.loop import Take, evenly, frozen, quiet, sample, warm_up
 from bench.measure.nvtx import each, range_
 from bench.model.run import Measurement, Warning
-from bench.model.seam import Clock, Lane, Remote
+from bench.model.lanes import Lane, RemoteLane
+from bench.model.seam import Clock
 from bench.model.suite import Boundary, Case, Policy
 
 HOST: tuple[Boundary, ...] = ("latency", "throughput")
@@ -111,15 +112,15 @@ def _with_usage(measured: Measurement, before: Usage | None, after: Usage | None
 
 def _usage_of(lane: Lane, clock: Clock) -> Callable[[], Usage] | None:
     """What tells the use of the process that runs ``lane``; a simulated clock has none."""
-    if isinstance(lane, Remote):
+    if isinstance(lane, RemoteLane):
         return lambda: Usage(*lane.usage())
     usage: Callable[[], Usage] | None = getattr(clock, "usage", None)
     return usage
 
 
 def latency(lane: Lane, clock: Clock, *, ranged: bool = False, ahead: bool = True) -> Take:
-    """Samples of ``latency`` on a CPU: the host's clock around one call, nanoseconds. ``ahead`` is for ``Remote``."""
-    if isinstance(lane, Remote):
+    """Samples of ``latency`` on a CPU: the host's clock around one call, ns. ``ahead`` is for ``RemoteLane``."""
+    if isinstance(lane, RemoteLane):
         return lane.timed(ahead=ahead)
     call, now = each(lane.call, "call") if ranged else lane.call, clock.now
 
@@ -167,7 +168,7 @@ def _least_calls(lanes: Sequence[Lane]) -> int:
 
 def _closed_loops(lanes: Sequence[Lane], clock: Clock, policy: Policy, ranged: bool) -> list[Stamps]:
     """The stamps of each lane, of at least one call; what a lane raises is raised here once all have ended."""
-    if isinstance(lanes[0], Remote):
+    if isinstance(lanes[0], RemoteLane):
         return lanes[0].closed_loops(len(lanes), policy, _least_calls(lanes))
     failed: list[BaseException] = []
     together = threading.Barrier(len(lanes))

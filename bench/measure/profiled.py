@@ -22,7 +22,8 @@ from bench.measure.profilers import NODES, STARTS, Profiler
 from bench.model import ranges
 from bench.model.data import Data
 from bench.model.profile import RangeKind
-from bench.model.seam import Clock, Lane, Modular, Narrating, Prepared
+from bench.model.lanes import Lane, Modular, Prepared, RecordsNodes
+from bench.model.seam import Clock
 from bench.model.suite import Case, Policy
 from bench.system.cleanup import Cleanup
 from bench.units import NS_PER_S
@@ -82,7 +83,7 @@ def profile(
             return clock.now() - start
 
         # One that writes down its nodes goes on until these are read: it is timed without a record after that.
-        narrator = prepared if narrated and isinstance(prepared, Narrating) else None
+        narrator = prepared if narrated and isinstance(prepared, RecordsNodes) else None
         with phase("warmup"):
             warm_up(take, _short(policy) if narrator else policy, clock)
         with phase("unprofiled"), quiet():

@@ -21,7 +21,7 @@ from bench.measure.nvtx import DOMAIN
 from bench.model import ranges
 from bench.model.distributions import install
 from bench.model.profile import RangeKind, Tool
-from bench.model.seam import Rehearsing
+from bench.model.seam import SimulatesProfiles
 from bench.model.suite import Case
 
 # What the profilers of this module leave in a job's folder.
@@ -57,7 +57,7 @@ def profiler(tool: Tool, device: str, backend: object, case: Case) -> Profiler:
     needs, Unsupported if the backend simulates calls but no profiles.
     """
     if getattr(backend, "simulated", False):
-        if not isinstance(backend, Rehearsing):
+        if not isinstance(backend, SimulatesProfiles):
             raise Unsupported(f"the simulated backend {case.backend!r} has no profiles")
         return SimulatedProfiler(backend, case)
     if tool == "torch":
@@ -172,7 +172,7 @@ class SimulatedProfiler:
 
     version = "simulated"
 
-    def __init__(self, backend: Rehearsing, case: Case) -> None:
+    def __init__(self, backend: SimulatesProfiles, case: Case) -> None:
         self._backend = backend
         self._case = case
         self._iterations = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bench.model.provenance import FILE, Provenance
-from bench.model.seam import Traceable
+from bench.model.seam import TracesKernels
 
 
 @contextlib.contextmanager
@@ -18,7 +18,7 @@ def recorded(backend: object, folder: Path) -> Iterator[None]:
 
     For workers that profile: those that measure run without it.
     """
-    if not isinstance(backend, Traceable):
+    if not isinstance(backend, TracesKernels):
         yield
         return
     with backend.provenance() as sources:

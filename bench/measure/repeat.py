@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.measure import accuracy
 from bench.model.run import Accuracy, Warning
-from bench.model.seam import Lane, Stateful
+from bench.model.lanes import Lane, Stateful
 from bench.model.suite import DEFAULT_THRESHOLDS, Threshold
 from bench.runtimes import repeats
 

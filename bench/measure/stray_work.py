@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from bench.measure import gpu_samples
 from bench.measure.cuda import CudaClock
-from bench.model.seam import Clock, Lane, Remote
+from bench.model.lanes import Lane, RemoteLane
+from bench.model.seam import Clock
 from bench.units import NS_PER_S
 
 # Calls back to back: rounds of 20, or of as many as take a tenth of a second, until a second has passed.
@@ -41,7 +42,7 @@ class Escapes:
     def __init__(self, lane: Lane, clock: CudaClock, host_clock: Clock) -> None:
         self.rounds: list[Round] = []
         self._lane = lane
-        self._remote = lane if isinstance(lane, Remote) else None
+        self._remote = lane if isinstance(lane, RemoteLane) else None
         self._clock = clock
         self._driver = clock.driver
         self._host_clock = host_clock

@@ -1,4 +1,7 @@
-"""The protocols and data that backends, clocks and the worker share, so that they need not import each other."""
+"""The protocols and data that backends, clocks and the worker share, so that they need not import each other.
+
+Those of a prepared model and its lanes are in ``bench.model.lanes``.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import msgspec
 
 from bench.model.data import Data
-from bench.model.suite import Case, Policy
+from bench.model.lanes import Prepared
+from bench.model.suite import Case
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from bench.model.divergence import On
     from bench.model.placement import Placement
-    from bench.model.profile import Profile, Range
+    from bench.model.profile import Profile
     from bench.model.program import SupportedOp
     from bench.model.provenance import Provenance
     from bench.model.sensitivity import Question
@@ -90,59 +92,6 @@ class Clock(Protocol):
         ...
 
 
-class Buffer(Data, frozen=True, kw_only=True):
-    """Memory of one input or output: address, size in bytes, shape and dtype (numpy name; bf16 is ``bfloat16``)."""
-
-    ptr: int
-    nbytes: int
-    shape: tuple[int, ...]
-    dtype: str
-
-
-class Lane(Protocol):
-    """One independent way to run the model: its own stream and resident buffers."""
-
-    stream: int | None
-
-    def call(self) -> None:
-        """Issue one inference on the resident inputs; on a CPU it is finished on return."""
-        ...
-
-    def inputs(self) -> Mapping[str, Buffer]:
-        """The resident input buffers, fixed for the lane's life."""
-        ...
-
-    def outputs(self) -> Mapping[str, Buffer]:
-        """The buffers that the latest call wrote; they may move from call to call."""
-        ...
-
-    def poison(self) -> None:
-        """Fill the outputs' memory with NaN (0x7F.. bytes for integers), where the runtime keeps it between calls."""
-        ...
-
-    def read(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Wait for the latest call and copy its outputs to new host arrays; bf16 and fp16 come as float32."""
-        ...
-
-
-class Prepared(Protocol):
-    """A model loaded into a runtime, ready for its first call."""
-
-    max_lanes: int | None
-    captures_graphs: bool
-
-    def lanes(self, count: int) -> Sequence[Lane]:
-        """``count`` lanes (fewer if ``max_lanes`` says so) over one loaded model.
-
-        A later call for more keeps the existing lanes. OutOfMemory if not all fit; the caller then tries fewer.
-        """
-        ...
-
-    def fairness(self) -> dict[str, Any]:
-        """What a reader must know to compare: TF32 state, memory format, graph breaks, fallbacks, caches."""
-        ...
-
-
 class Context(msgspec.Struct, kw_only=True, frozen=True):
     """What the worker hands to a backend besides the case.
 
@@ -150,7 +99,7 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     ``phase`` times a step and shows it in NVTX and in the progress, ``tell`` reports progress within a long step;
     ``scratch`` is empty and deleted afterwards, ``shared`` is for a backend's own caches and outlives the run (not when
     ``cold``). ``build`` counts independent builds of one model: only build 0 may use caches of an earlier build.
-    ``profiled``: runtimes that can (``Narrating``) write down which nodes they run, which takes time.
+    ``profiled``: runtimes that can (``RecordsNodes``) write down which nodes they run, which takes time.
     """
 
     device: str
@@ -169,7 +118,7 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     tell: Callable[[str], None] = lambda text: None
 
 
-class Sources(Protocol):
+class KernelSources(Protocol):
     """What was compiled since it was made."""
 
     def provenance(self) -> Provenance:
@@ -178,36 +127,16 @@ class Sources(Protocol):
 
 
 @runtime_checkable
-class Traceable(Protocol):
+class TracesKernels(Protocol):
     """A backend whose compiled programs can be traced back to the modules of the model."""
 
-    def provenance(self) -> AbstractContextManager[Sources]:
+    def provenance(self) -> AbstractContextManager[KernelSources]:
         """Observes what is compiled in the block, without another program or other caches."""
         ...
 
 
 @runtime_checkable
-class Modular(Protocol):
-    """A prepared model that may run its modules one by one, in Python."""
-
-    def modules(self) -> Mapping[str, Any]:
-        """The torch modules below the model by their paths; empty where a call runs none of them."""
-        ...
-
-
-@runtime_checkable
-class Narrating(Protocol):
-    """A prepared model whose runtime writes down the nodes that it runs, if its context is ``profiled``."""
-
-    def nodes(self) -> Sequence[Range]:
-        """End the record, and read it: for each node a range of kind ``layer`` with its name, and in it one of kind
-        ``operator`` with its type; times in ns since 1970. Later calls run without a record.
-        """
-        ...
-
-
-@runtime_checkable
-class Rehearsing(Protocol):
+class SimulatesProfiles(Protocol):
     """A simulated backend that simulates profiles too."""
 
     def profile(self, case: Case, iterations: int) -> Profile:
@@ -216,7 +145,7 @@ class Rehearsing(Protocol):
 
 
 @runtime_checkable
-class Layered(Protocol):
+class TimesLayers(Protocol):
     """A backend whose engines report their layers."""
 
     def layers(self, case: Case) -> Stage:
@@ -247,7 +176,7 @@ class CountsLayers(Protocol):
 
 
 @runtime_checkable
-class Generating(Protocol):
+class WritesPrograms(Protocol):
     """A backend that writes programs: source that builds a case's network."""
 
     def program(self, case: Case) -> Sequence[Stage]:
@@ -260,7 +189,7 @@ class Generating(Protocol):
 
 
 @runtime_checkable
-class Marking(Protocol):
+class MarksTensors(Protocol):
     """A backend whose networks can be run with some of their tensors as further outputs."""
 
     def values(self, case: Case) -> Stage:
@@ -277,7 +206,7 @@ class Marking(Protocol):
 
 
 @runtime_checkable
-class Quantizing(Protocol):
+class QuantizesModels(Protocol):
     """A backend that quantizes models: its networks can be looked at without a device."""
 
     def placement(self, case: Case) -> Sequence[Stage]:
@@ -307,7 +236,7 @@ class WritesCode(Protocol):
 
 
 @runtime_checkable
-class Preloading(Protocol):
+class PreloadsImports(Protocol):
     """A backend whose workers can be started before their turn."""
 
     def preload(self, case: Case, suite_dir: Path) -> None:
@@ -327,115 +256,13 @@ class CompilesAhead(Protocol):
 
 
 @runtime_checkable
-class Importing(Protocol):
+class ListsImports(Protocol):
     """A backend whose workers can be forked from a process that has imported what they need."""
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """The modules of libraries that measuring ``case``, or making ``stage`` of it, imports, in their order: those
         that most cases need first. Importing them starts no device and no thread. No module of a user's, which may
         change libraries.
-        """
-        ...
-
-
-@runtime_checkable
-class Bare(Protocol):
-    """A lane whose call is one call of its runtime, so that what the lane adds can be measured."""
-
-    def bare(self) -> Callable[[], object]:
-        """The runtime's own call with its arguments bound, unchecked."""
-        ...
-
-
-@runtime_checkable
-class Exposed(Protocol):
-    """A lane that passes its resident inputs directly to the model, which could write to them.
-
-    Runtimes that take inputs as constant memory, as ONNX Runtime and TensorRT do, have no such lanes.
-    """
-
-    def changed(self) -> Sequence[str]:
-        """Wait for the latest call; the names of the inputs that do not hold the case's values any more."""
-        ...
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """A lane that can look into its program, which may hold state from call to call."""
-
-    def state(self) -> Any:
-        """Wait for the latest call; what the program holds now, for ``changes_since``."""
-        ...
-
-    def changes_since(self, before: Any) -> Sequence[str]:
-        """Wait; the names of what the program holds that differs from ``before``, with shapes or sizes that do."""
-        ...
-
-
-class Series(Protocol):
-    """Samples that another process takes, one of a series of calls after the other."""
-
-    def take(self) -> tuple[int, ...]:
-        """The next one, in ns."""
-        ...
-
-    def close(self) -> None:
-        """Release what it holds."""
-        ...
-
-
-@runtime_checkable
-class Remote(Protocol):
-    """A lane of another process, which reads the clock itself: no sample has the time of a request to it.
-
-    ``ahead``: samples may be taken some at a time, within a millisecond, before the first of them is returned.
-    """
-
-    def timed(self, *, ahead: bool) -> Callable[[], int]:
-        """What returns the host's nanoseconds of one call; on a GPU each call finds its stream empty."""
-        ...
-
-    def calls(self, count: int) -> None:
-        """Issue so many calls back to back."""
-        ...
-
-    def closed_loops(self, count: int, policy: Policy, least: int) -> list[Any]:
-        """The first ``count`` lanes called back to back, each by a thread of its own, ``least`` calls at least: of each
-        the time of its start and of the end of each call, int64 ns.
-        """
-        ...
-
-    def issue(self, start: int, end: int) -> None:
-        """Record the event ``start``, issue one call and record ``end``, on the lane's stream."""
-        ...
-
-    def requests(self, *, transfers: bool, ahead: bool) -> Series:
-        """Samples of one request at a time on a GPU: the host's whole, and H2D, compute and D2H by events."""
-        ...
-
-    def pipelines(self, count: int, threads: int, policy: Policy, *, transfers: bool) -> tuple[int, Any]:
-        """The first ``count`` lanes with copies overlapped, shared out to ``threads`` threads: the window in ns, and of
-        each call in the order of their ends total, enqueue, H2D, compute and D2H, int64 ns of shape (calls, 5).
-        """
-        ...
-
-    def usage(self) -> tuple[int, int]:
-        """CPU time (ns) and preemptions of its process so far."""
-        ...
-
-
-@runtime_checkable
-class Deployed(Protocol):
-    """A prepared model that runs in another process, whose number is ``pid``."""
-
-    @property
-    def pid(self) -> int:
-        """The process."""
-        ...
-
-    def driver(self, gate: int) -> Any:
-        """CUDA as that process has it (``bench.measure.cuda.Driver``); ``gate`` is the descriptor of the page that
-        holds streams.
         """
         ...
 

@@ -11,7 +11,7 @@ from bench.backends import base
 from bench.errors import UsageError
 from bench.model.profile import FILE, Layers
 from bench.model.run import Failure
-from bench.model.seam import Layered, Stage
+from bench.model.seam import Stage, TimesLayers
 from bench.model.suite import Case
 from bench.runner import run
 from bench.runner.dispatch import OnEvent
@@ -37,7 +37,7 @@ def layers(request: Request, on_event: OnEvent) -> Iterator[tuple[Case, Layers |
 
 def of_case(session: Session, case: Case) -> Layers | Failure:
     """The layers of one case, with all that is needed made in ``session``; a failure of a backend that has none."""
-    if not isinstance(base.load(case.backend), Layered):
+    if not isinstance(base.load(case.backend), TimesLayers):
         return Failure(kind="Unsupported", stage="layers", message=f"{case.backend} cannot report layers")
     ready = session.artifacts(case, _stages(case))
     return ready if isinstance(ready, Failure) else _read(case, ready)
@@ -45,7 +45,7 @@ def of_case(session: Session, case: Case) -> Layers | Failure:
 
 def check_any(cases: Sequence[Case]) -> None:
     """UsageError if none of the cases is of a backend that can report layers."""
-    if not any(isinstance(base.load(case.backend), Layered) for case in cases):
+    if not any(isinstance(base.load(case.backend), TimesLayers) for case in cases):
         _check(cases)
 
 
@@ -59,14 +59,14 @@ def _stages(case: Case) -> list[Stage]:
     return [*base.load(case.backend).stages(case), _backend_of(case).layers(case)]
 
 
-def _backend_of(case: Case) -> Layered:
+def _backend_of(case: Case) -> TimesLayers:
     backend = base.load(case.backend)
-    assert isinstance(backend, Layered)
+    assert isinstance(backend, TimesLayers)
     return backend
 
 
 def _check(cases: Sequence[Case]) -> None:
-    without_layers = list(dict.fromkeys(c.backend for c in cases if not isinstance(base.load(c.backend), Layered)))
+    without_layers = list(dict.fromkeys(c.backend for c in cases if not isinstance(base.load(c.backend), TimesLayers)))
     if without_layers:
         with_layers = [case.backend for case in cases if case.backend not in without_layers]
         fix = f'--select "backend={with_layers[0]}"' if with_layers else "add `tensorrt` to the backends of the suite"

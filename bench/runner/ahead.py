@@ -10,7 +10,7 @@ from typing import Protocol
 from bench.backends import base
 from bench.model.events import Event, Note
 from bench.model.run import Failure
-from bench.model.seam import CompilesAhead, Importing, Stage
+from bench.model.seam import CompilesAhead, ListsImports, Stage
 from bench.model.suite import Case
 from bench.runner import toolchains
 from bench.runner.prestart import Prestart, Waiting
@@ -158,7 +158,7 @@ class Ahead:
 
 def _forks(case: Case) -> bool:
     """Whether the worker of a case can be forked from a template."""
-    return isinstance(base.load(case.backend), Importing)
+    return isinstance(base.load(case.backend), ListsImports)
 
 
 def _compiling(builds: Iterable[Turn]) -> list[tuple[Case, int, Sequence[Stage]]]:

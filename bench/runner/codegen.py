@@ -17,7 +17,7 @@ from bench.model.data import digest
 from bench.model.events import Event, Started
 from bench.model.program import Written
 from bench.model.run import Failure
-from bench.model.seam import Generating, Stage
+from bench.model.seam import Stage, WritesPrograms
 from bench.model.suite import Case
 from bench.runner import run
 from bench.runner.dispatch import OnEvent
@@ -49,7 +49,7 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
     """
     plan.check_some(request.plan)
     _check_folder(out)
-    own = [case for case in request.plan.cases if isinstance(base.load(case.backend), Generating)]
+    own = [case for case in request.plan.cases if isinstance(base.load(case.backend), WritesPrograms)]
     stages = _stages(own or request.plan.cases)
     folders = _folders([case for case, _ in stages.values()], out)
     for folder in folders.values():
@@ -143,8 +143,8 @@ def _stages(cases: Sequence[Case]) -> dict[str, _Program]:
     stages: dict[str, _Program] = {}
     for case in cases:
         backend = base.load(case.backend)
-        if not isinstance(backend, Generating):
-            able = [name for name in base.names() if isinstance(base.load(name), Generating)]
+        if not isinstance(backend, WritesPrograms):
+            able = [name for name in base.names() if isinstance(base.load(name), WritesPrograms)]
             raise UsageError(f"{case.backend} writes no network programs", fix=f"--backend {able[0]}")
         program = backend.program(case)
         stages.setdefault(digest(program[-1].key), _Program(case, program))

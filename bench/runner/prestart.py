@@ -17,7 +17,7 @@ from bench.backends import base
 from bench.measure.gate import Gate, create_gate
 from bench.model.data import digest
 from bench.model.events import Event, Note, Step
-from bench.model.seam import Preloading
+from bench.model.seam import PreloadsImports
 from bench.model.suite import Case
 from bench.runner import jobs, timeline, toolchains
 from bench.runner.answers import Answer
@@ -125,7 +125,7 @@ class Prestart:
         """
         return (
             _imports(case) not in self._failed_imports
-            and isinstance(base.load(case.backend), Preloading)
+            and isinstance(base.load(case.backend), PreloadsImports)
             and toolchains.missing(interpreters[case.toolchain], case.backend) is None
         )
 

@@ -17,7 +17,7 @@ import msgspec
 
 from bench.backends import base
 from bench.model.events import Event, Note
-from bench.model.seam import Importing, Stage
+from bench.model.seam import ListsImports, Stage
 from bench.model.suite import Case
 from bench.runner import jobs
 from bench.runner.answers import Answer
@@ -226,4 +226,4 @@ def imports(job: jobs.Job, *, measure: bool) -> tuple[str, ...] | None:
 def imports_of(case: Case, stage: Stage | None = None) -> tuple[str, ...]:
     """What measuring ``case``, or making ``stage`` of it, imports; nothing is known of a backend that does not say."""
     backend = base.load(case.backend if stage is None else stage.producer)
-    return tuple(backend.imports(case, stage)) if isinstance(backend, Importing) else ()
+    return tuple(backend.imports(case, stage)) if isinstance(backend, ListsImports) else ()

@@ -29,7 +29,7 @@ from bench.machine.host import HostTelemetry, host_warnings
 from bench.measure import accuracy, host, metric, nvtx, pace, repeat, result
 from bench.measure.clock import HostClock
 from bench.model.run import Failure, Record, Warning
-from bench.model.seam import Deployed, Exposed, Lane, Prepared
+from bench.model.lanes import Lane, Prepared, RemotePrepared, SharesInputs
 from bench.model.telemetry import Telemetry
 from bench.runner import forking, jobs
 from bench.runner.phase_log import PhaseLog, Wire
@@ -102,7 +102,7 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
             needed = host.lanes_needed(case, job.policy)
         lanes, fewer = _all_lanes(prepared, needed)
         pacing = pace.InTurn(log.wait, job.rounds) if job.rounds else pace.ALONE
-        if isinstance(prepared, Deployed):
+        if isinstance(prepared, RemotePrepared):
             watcher.process = str(prepared.pid)
         watcher.start()
         log.current = "measure"  # whatever of it comes between its phases
@@ -157,7 +157,7 @@ def _check_inputs(lane: Lane) -> None:
     """Unsupported if the first call has changed the resident inputs: each call would be timed on other values, and the
     outputs that are compared would not be those of the case's inputs.
     """
-    if isinstance(lane, Exposed) and (changed := lane.changed()):
+    if isinstance(lane, SharesInputs) and (changed := lane.changed_inputs()):
         names = ", ".join(repr(name) for name in changed)
         fix = f"let forward work on a copy: {changed[0]} = {changed[0]}.clone()"
         raise Unsupported(f"the model changes its input {names} in place", fix=fix)
@@ -169,7 +169,7 @@ def _cuda_clock(gate: int, prepared: Prepared) -> Iterator[CudaClock]:
     from bench.measure import cuda
     from bench.measure.gate import Gate
 
-    driver = prepared.driver(gate) if isinstance(prepared, Deployed) else cuda.CudaDriver()
+    driver = prepared.driver(gate) if isinstance(prepared, RemotePrepared) else cuda.CudaDriver()
     with contextlib.closing(cuda.CudaClock(driver, Gate(gate))) as clock:
         yield clock
 

@@ -13,7 +13,8 @@ from bench import tensors
 from bench.backends import base
 from bench.errors import CaseError, Unavailable, Unsupported
 from bench.measure.clock import FakeClock, HostClock
-from bench.model.seam import Backend, Context, Deployed, Preloading
+from bench.model.lanes import RemotePrepared
+from bench.model.seam import Backend, Context, PreloadsImports
 from bench.model.suite import Case
 from bench.runner import jobs
 from bench.runner.phase_log import PhaseLog
@@ -61,7 +62,7 @@ def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
     profiler.early()
     recorded = provenance.recorded(backend, Path(job.out))
     with recorded, backend.prepare(case, base.options_of(backend, case), context) as prepared:
-        if isinstance(prepared, Deployed):
+        if isinstance(prepared, RemotePrepared):
             what = "a profiler looks at the worker, and executor: cpp runs the model in another process"
             raise Unsupported(what, fix="executor: python, which runs the same artifact")
         with log("first_call"):
@@ -106,7 +107,7 @@ def preload(job: jobs.Preload, log: PhaseLog) -> None:
     RuntimeError if an import has started CUDA: a second context on the GPU would be there while others are measured.
     """
     backend = base.load(job.case.backend)
-    assert isinstance(backend, Preloading)
+    assert isinstance(backend, PreloadsImports)
     with log(PRESTART):
         backend.preload(job.case, Path(job.suite_dir))
     torch = sys.modules.get("torch")

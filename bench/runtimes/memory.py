@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.errors import OutOfMemory, Unavailable
 from bench.model.distributions import install
-from bench.model.seam import Buffer
+from bench.model.lanes import Buffer
 from bench.tensors import Array
 
 # What lies in memory, by numpy's dtype name; bfloat16, which numpy lacks, is two bytes.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.errors import Unsupported
-from bench.model.seam import Buffer
+from bench.model.lanes import Buffer
 from bench.runtimes import memory, onnx
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from bench import tensors
-from bench.model.seam import Lane, Stateful
+from bench.model.lanes import Lane, Stateful
 
 _OUTPUTS, _STATE = "again.safetensors", "state.json"
 

@@ -10,7 +10,7 @@ import msgspec
 
 from bench.model.run import Accuracy, Header, Measurement, Record
 from bench.model.suite import OUTPUT_LIMITS, Boundary, Case, Policy
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 
 # Events round to 0 what takes less than their resolution: copies of nothing, launches of nothing.
 MAY_BE_ZERO: tuple[Boundary, ...] = ("enqueue", "h2d", "compute", "d2h")
@@ -100,7 +100,7 @@ def _measurement(measured: Measurement, case: Case | None) -> str:
     name, least = measured.boundary, 0 if measured.boundary in MAY_BE_ZERO else 1
     series = ((name, measured.samples, least), *((part, values, 0) for part, values in measured.parts.items()))
     for what, values, limit in series:
-        if isinstance(values, Ascending) and values.unread:
+        if isinstance(values, SortedSamples) and values.unread:
             continue  # packed.decode has looked at the text
         if values and not (limit <= _smallest(values) and _largest(values) <= _LONGEST_NS):
             wrong = next(value for value in values if not limit <= value <= _LONGEST_NS)
@@ -124,11 +124,11 @@ def _measurement(measured: Measurement, case: Case | None) -> str:
 
 
 def _smallest(values: Sequence[int]) -> int:
-    return values[0] if isinstance(values, Ascending) else min(values)
+    return values[0] if isinstance(values, SortedSamples) else min(values)
 
 
 def _largest(values: Sequence[int]) -> int:
-    return values[-1] if isinstance(values, Ascending) else max(values)
+    return values[-1] if isinstance(values, SortedSamples) else max(values)
 
 
 def _accuracy(accuracy: Accuracy) -> str:

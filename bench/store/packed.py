@@ -6,7 +6,7 @@ import msgspec
 
 from bench.model.run import Measurement, Record
 from bench.model.suite import Boundary
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 
 # A search for 18 digits in a row, by a table that makes all of them one: many times faster than an expression.
 _ONE_DIGIT = bytes.maketrans(b"123456789", b"0" * 9)
@@ -35,7 +35,7 @@ def digits_of(line: bytes) -> bytes:
 
 
 def decode(line: bytes, digits: bytes, zero: tuple[Boundary, ...]) -> Record | None:
-    """The record of a line of the present schema, its samples ``Ascending`` and without ``parts``.
+    """The record of a line of the present schema, its samples ``SortedSamples`` and without ``parts``.
 
     ``digits`` is digits_of(``line``); ``zero`` are the boundaries that may have a time of 0. None for what is not
     surely a series of possible times as this version writes it, and for samples in blocks, whose order counts: then
@@ -55,7 +55,7 @@ def decode(line: bytes, digits: bytes, zero: tuple[Boundary, ...]) -> Record | N
         if length is None:
             return None
         values = {name: getattr(measured, name) for name in _FIELDS}
-        measurements.append(Measurement(samples=Ascending.of_text(samples, length), **values))  # type: ignore[arg-type]
+        measurements.append(Measurement(samples=SortedSamples.of_text(samples, length), **values))  # type: ignore[arg-type]
     values = {name: getattr(text, name) for name in _RECORD_FIELDS}
     return Record(measurements=tuple(measurements), **values)
 

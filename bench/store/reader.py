@@ -14,7 +14,7 @@ import msgspec
 from bench.errors import StoreError
 from bench.model.folders import RESULTS
 from bench.model.run import Footer, Header, Record, Run
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 from bench.store import checks, codec
 from bench.store import packed as packing
 
@@ -32,7 +32,7 @@ def read(path: Path, *, packed: bool = False, only: Set[str] | None = None) -> R
     What cannot be read, or cannot be, is skipped and reported in ``damage``; a footer counts only if no record follows,
     but for a larger number of replicates, which becomes that of the header's policy; of a duel it is that of its pairs.
 
-    ``packed`` records take a fifth of the memory or less: their samples, but those in blocks, are ``stats.Ascending``,
+    ``packed`` records take a fifth of the memory or less: their samples, but those in blocks, are ``SortedSamples``,
     most of them decoded when first read, and they have no ``parts``.
     ``only`` are the ids of the cases whose records are read.
     """
@@ -156,9 +156,9 @@ def _quickly(line: bytes, digits: bytes, schema: int) -> codec.Line | None:
 def _packed(record: Record) -> Record:
     """The record with its samples packed, which are then checked in a third of the time."""
     # The order of samples in blocks says which of another process they were taken beside.
-    if all(isinstance(m.samples, Ascending) for m in record.measurements):
+    if all(isinstance(m.samples, SortedSamples) for m in record.measurements):
         return record
-    packed = (m if m.blocks else msgspec.structs.replace(m, samples=Ascending(m.samples)) for m in record.measurements)
+    packed = (m if m.blocks else msgspec.structs.replace(m, samples=SortedSamples(m.samples)) for m in record.measurements)
     return msgspec.structs.replace(record, measurements=tuple(packed))
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bench.analysis.states import two_states, two_states_of_processes
-from bench.stats import Ascending, drift
+from bench.samples import SortedSamples
+from bench.stats import drift
 
 PLAIN = {
     "normal": lambda rng, n: 0.02 * rng.standard_normal(n),
@@ -38,7 +39,7 @@ def test_samples_of_two_states_are_told_with_both(share: float) -> None:
         samples = times(0.0315 * (rng.random(256) < share) + 0.004 * rng.standard_normal(256))
         seen = two_states(samples)
         assert seen is not None
-        assert seen == two_states(Ascending(samples))
+        assert seen == two_states(SortedSamples(samples))
         assert seen.low == pytest.approx(500_000, rel=0.002)
         assert seen.high == pytest.approx(516_000, rel=0.003)
         assert seen.share == pytest.approx(share, abs=0.1)

@@ -110,7 +110,7 @@ def test_the_examples_have_every_member_of_the_protocol(tmp_path: Path) -> None:
 def test_the_page_describes_every_member_of_a_backend() -> None:
     optional = {
         name
-        for part in (seam.Layered, seam.Preloading, seam.Importing)
+        for part in (seam.TimesLayers, seam.PreloadsImports, seam.ListsImports)
         for name in vars(part)
         if not name.startswith("_")
     }

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from bench.backends import base
-from bench.model.seam import CompilesAhead, Exposed, Missing
+from bench.model.lanes import SharesInputs
+from bench.model.seam import CompilesAhead, Missing
 from bench.model.suite import Case
 from tests.backends.kit import Bench, cosine
 
@@ -182,7 +183,7 @@ def test_inputs_hold_the_cases_values_after_calls(prepared: Any) -> None:
     (lane,) = prepared.lanes(1)
     lane.call()
     lane.call()
-    assert not isinstance(lane, Exposed) or list(lane.changed()) == []
+    assert not isinstance(lane, SharesInputs) or list(lane.changed_inputs()) == []
 
 
 def test_outputs_tell_where_the_latest_results_lie(prepared: Any) -> None:

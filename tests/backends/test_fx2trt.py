@@ -15,7 +15,7 @@ from bench.backends import base
 from bench.errors import SuiteError, Unsupported, UsageError
 from bench.lowering import artifact
 from bench.machine import nvml
-from bench.model.seam import Generating
+from bench.model.seam import WritesPrograms
 from bench.model.suite import Input, Range
 from bench.runtimes.trt import library
 from tests.backends.kit import Bench
@@ -94,7 +94,7 @@ def test_a_program_of_the_users_takes_the_place_of_the_one_that_is_written(bench
 
 
 def test_the_table_of_ops_has_the_operators_of_each(trtbench: Trtbench) -> None:
-    assert isinstance(FX, Generating)
+    assert isinstance(FX, WritesPrograms)
     ops = {op.name: op for op in FX.ops()}
     assert "aten.transpose.int" in ops["permute"].operators
     assert ops["convolution"].layers == "IConvolutionLayer, IDeconvolutionLayer"

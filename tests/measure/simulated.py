@@ -15,7 +15,7 @@ from bench.measure.cuda import CudaClock
 from bench.measure.gate import FLAG, Gate
 from bench.measure.gpu import measure
 from bench.measure.result import Measured
-from bench.model.seam import Buffer
+from bench.model.lanes import Buffer
 from bench.model.suite import Case, Input, Policy
 
 ISSUE = 1_000  # ns of host time that each call into the driver takes

@@ -165,7 +165,7 @@ class Counting:
 
 
 class WithBare(SimulatedLane):
-    def bare(self) -> Callable[[], object]:
+    def bare_call(self) -> Callable[[], object]:
         return super().call
 
 
@@ -375,7 +375,7 @@ def test_what_a_lane_adds_to_its_runtimes_own_call_can_be_read_off(gpu: Simulate
             self.gpu.host.time += 3_000
             super().call()
 
-        def bare(self) -> Callable[[], object]:
+        def bare_call(self) -> Callable[[], object]:
             return super().call
 
     found = run(gpu, [Wrapping(gpu)], Policy(boundaries=("enqueue",), warmup_ns=1_000_000))
@@ -397,7 +397,7 @@ def test_what_a_lane_adds_is_compared_until_it_is_known_or_a_quarter_of_a_second
             self.gpu.host.time += 3_000 + rng.randrange(jitter)
             super().call()
 
-        def bare(self) -> Callable[[], object]:
+        def bare_call(self) -> Callable[[], object]:
             def alone() -> None:
                 self.gpu.host.time += rng.randrange(jitter)
                 SimulatedLane.call(self)

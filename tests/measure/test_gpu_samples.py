@@ -13,7 +13,7 @@ from bench.errors import OutOfMemory, Unsupported
 from bench.measure import gpu_samples
 from bench.measure.cuda import CudaClock, CudaFailure, HoldBroken
 from bench.measure.gate import Gate, create_gate
-from bench.model.seam import Buffer
+from bench.model.lanes import Buffer
 from bench.model.suite import Policy
 
 from .simulated import ISSUE, SimulatedGpu, SimulatedLane

@@ -13,7 +13,7 @@ from bench import store
 from bench.model.run import Measurement
 from bench.report import export, text
 from bench.runner.resume import remaining
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 from tests.counting import assert_linear
 from tests.report.conftest import example
 from tests.store.kit import FOOTER, GOLDEN, GOLDEN_V1, case, header, record
@@ -35,7 +35,7 @@ def test_packed_records_have_their_samples_in_order_and_no_parts(tmp_path: Path)
         writer.append(msgspec.structs.replace(record(of), measurements=(loop,)))
     (packed,) = store.read(writer.path, packed=True).records
     (measured,) = packed.measurements
-    assert isinstance(measured.samples, Ascending)
+    assert isinstance(measured.samples, SortedSamples)
     assert measured == msgspec.structs.replace(loop, samples=(1, 2, 3), parts={})
     assert store.read(writer.path).records[0].measurements == (loop,)
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench import store
 from bench.model.run import Measurement, Record
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 from bench.store import checks, codec, packed
 from tests.store.kit import GOLDEN, case, header, record
 
@@ -27,7 +27,7 @@ def _line(samples: str) -> bytes:
 def test_samples_are_text_until_the_first_is_read(samples: tuple[int, ...]) -> None:
     measured = _read(codec.encode(record(samples=samples)))
     assert measured is not None
-    assert isinstance(measured.samples, Ascending)
+    assert isinstance(measured.samples, SortedSamples)
     assert len(measured.samples) == len(samples)
     assert measured.samples.unread
     assert list(measured.samples) == sorted(samples)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.measure.cuda import CudaDriver
 from bench.measure.gpu_samples import NullLane
-from bench.model.seam import Buffer
+from bench.model.lanes import Buffer
 from bench.tensors import Array
 
 # Written by hand, so that the driver compiles it and no CUDA toolkit is needed.

@@ -11,7 +11,7 @@ from bench.analysis.pool import Pool
 from bench.model.run import Record
 from bench.report import cells, escape
 from bench.report.html import columns
-from bench.stats import Ascending
+from bench.samples import SortedSamples
 
 # The telemetry that a page shows, by group and field.
 TELEMETRY = (
@@ -66,7 +66,7 @@ def _distributions(process: int, record: Record, most: int) -> list[dict[str, An
     measured = [m for m in record.measurements if m.boundary in BOUNDARIES and m.samples]
     table = []
     for m in measured:
-        samples = m.samples if isinstance(m.samples, Ascending) else Ascending(m.samples)
+        samples = m.samples if isinstance(m.samples, SortedSamples) else SortedSamples(m.samples)
         table.append(
             {
                 "process": process,

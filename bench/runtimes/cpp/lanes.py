@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from bench.errors import CaseError
-from bench.model.seam import Buffer, Context
+from bench.model.lanes import Buffer
+from bench.model.seam import Context
 from bench.model.suite import Case, Policy
 from bench.runtimes import memory
 from bench.runtimes.cpp.driver import RemoteDriver
@@ -46,7 +47,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CppLane:
-    """One lane of the program: ``bench.model.seam.Lane`` and ``Remote``."""
+    """One lane of the program: ``bench.model.lanes.Lane`` and ``RemoteLane``."""
 
     def __init__(self, runner: Runner, number: int, stream: int | None, scratch: Path) -> None:
         self.stream = stream
@@ -78,7 +79,7 @@ class CppLane:
         """The outputs of the latest call; float16 and bfloat16 come as float32."""
         return self._read("out")
 
-    def changed(self) -> Sequence[str]:
+    def changed_inputs(self) -> Sequence[str]:
         """The names of the inputs that do not hold the values of the case any more."""
         now = self._read("in")
         return [name for name, value in self._first_inputs.items() if now[name].tobytes() != value.tobytes()]
@@ -144,7 +145,7 @@ class CppLane:
 
 
 class CppPrepared:
-    """A model that the program has loaded: ``bench.model.seam.Prepared`` and ``Deployed``.
+    """A model that the program has loaded: ``bench.model.lanes.Prepared`` and ``RemotePrepared``.
 
     ``more`` are entries of the fairness report beside those that the program tells of.
     """

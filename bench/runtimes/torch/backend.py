@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 
 from bench.errors import UsageError
 from bench.model import seam
-from bench.model.seam import Context, Missing, Prepared, Stage
+from bench.model.lanes import Prepared
+from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.torch import caches, deployed, factories, session, weights

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import CaseError, Unsupported
-from bench.model.seam import Buffer, Context
+from bench.model.lanes import Buffer
+from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes.torch import errors, models
 from bench.runtimes.torch.options import TorchOptions
@@ -180,7 +181,7 @@ class TorchLane:
         """What the program holds that differs from ``before``, by name."""
         return changes(before, self.state())
 
-    def changed(self) -> list[str]:
+    def changed_inputs(self) -> list[str]:
         """Wait; the inputs whose values or shape changed. Compared on the host, to leave the GPU's peak as it is."""
         import torch
 

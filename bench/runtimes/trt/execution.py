@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.errors import CaseError, OutOfMemory, Unsupported
-from bench.model.seam import Buffer, Context
+from bench.model.lanes import Buffer
+from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import memory
 from bench.runtimes.torch.exports import warning_report
@@ -60,7 +61,7 @@ class EngineLane:
         if (status := self._issue()) != self._success:
             raise self._error(status)
 
-    def bare(self) -> Callable[[], object]:
+    def bare_call(self) -> Callable[[], object]:
         """``execute_async_v3``, or ``cudaGraphLaunch`` of the captured graph, with its arguments bound."""
         return self._issue
 

@@ -33,7 +33,7 @@ def dims(shape: Any) -> tuple[int, ...]:
 
 
 def dtype_name(dtype: Any) -> str:
-    """``DataType.HALF`` -> ``float16``: the name that ``seam.Buffer`` uses; fp8 is ``float8_e4m3fn``."""
+    """``DataType.HALF`` -> ``float16``: the name that ``lanes.Buffer`` uses; fp8 is ``float8_e4m3fn``."""
     return _DTYPES[dtype.name]
 
 

@@ -167,6 +167,6 @@ def test_an_input_that_changes_is_named(tmp_path: Path) -> None:
     with started(tmp_path, answer) as runner:
         lane = CppLane(runner, 0, None, tmp_path)
         lane.remember_inputs()
-        assert lane.changed() == []
+        assert lane.changed_inputs() == []
         lane.call()
-        assert lane.changed() == ["b"]
+        assert lane.changed_inputs() == ["b"]

@@ -328,8 +328,8 @@ def test_a_bare_call_is_the_runtime_s_own(world: World, bench: Bench) -> None:
     (plain,) = prepare(world, bench).lanes(1)
     (graph,) = prepare(world, bench, graph=True).lanes(1)
     world.steps.log.clear()
-    plain.bare()()
-    graph.bare()()
+    plain.bare_call()()
+    graph.bare_call()()
     assert world.steps.names() == ["execute_async_v3", "cudaGraphLaunch"]
 
 
