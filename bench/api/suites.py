@@ -71,7 +71,8 @@ def request(
     Args:
         suite: a suite or its file.
         select: which cases, e.g. ``"model=resnet50 and precision=fp16"``.
-        backend: takes the place of every backend of the suite, e.g. ``"fake"`` for a rehearsal.
+        backend: takes the place of every other backend of the suite, e.g. ``"fake"`` for a rehearsal; cases that have it
+            keep their options, the others get its defaults.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``; by default the suite's.
         baseline: the backend that speed is set against; by default the suite's, else eager.
         quick: one process a case, looser intervals: for a first look.

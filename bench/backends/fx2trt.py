@@ -14,7 +14,7 @@ from bench.errors import Unavailable, Unsupported, UsageError
 from bench.lowering import artifact, marking, parts, quantized_file, registry, values
 from bench.lowering.quantize import onnx_view
 from bench.lowering.quantize import placement as qdq
-from bench.model import seam
+from bench.lowering.quantize.options import QUANTIZATION, QuantizationOptions
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
 from bench.model.placement import Placement
@@ -29,29 +29,22 @@ from bench.runtimes.trt import builder, library
 from bench.runtimes.trt import options as trt_options
 from bench.units import parse_size
 
-_QUANTIZATION = ("observer", "samples", "data", "placement", "floating")
-_OWN = ("program", "fallback", "min_block_size", *_QUANTIZATION)  # options that those of ``tensorrt`` do not have
+_OWN = ("program", "fallback", "min_block_size", *QUANTIZATION)  # options that those of ``tensorrt`` do not have
 _MIN_BLOCK_SIZE = 5
 
 
-class Options(seam.Options, frozen=True, kw_only=True):
+class Options(QuantizationOptions, frozen=True, kw_only=True):
     """How an engine is built; ``null`` is TensorRT's own default.
 
     ``program`` is a network program beside the suite that takes the place of the one that is written for the case, e.g.
     one that was edited. With ``fallback: torch`` operators that have no converter stay in PyTorch, and engines of fewer
-    than ``min_block_size`` ops with them (default 5); without, they are refused. At precision int8 ``observer``,
-    ``samples``, ``data``, ``placement`` and ``floating`` say how the model is quantized
-    (``quantize.artifact.Settings``). The others are those of ``tensorrt``.
+    than ``min_block_size`` ops with them (default 5); without, they are refused. Those of ``QuantizationOptions`` are
+    of precision int8 alone, the others those of ``tensorrt``.
     """
 
     program: str = ""
     fallback: Literal["none", "torch"] = "none"
     min_block_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    observer: Literal["minmax", "moving_average", "percentile", "entropy"] | None = None
-    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    data: str | None = None
-    placement: Literal["fx", "mended"] | None = None
-    floating: list[str] | None = None
     workspace: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
     tactic_sources: list[str] | None = None
@@ -61,6 +54,7 @@ class Options(seam.Options, frozen=True, kw_only=True):
     strongly_typed: bool | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         try:
             size = parse_size(self.workspace) if isinstance(self.workspace, str) else self.workspace
         except ValueError as error:
@@ -94,7 +88,7 @@ class Fx2trt(TensorRT):
         """A CPU device, programs that are no module, and precisions that no model is converted to."""
         if device == "cpu":
             return "TensorRT needs a CUDA device (trtbench codegen writes the program without one)"
-        if case.precision != "int8" and (settings := [name for name in _QUANTIZATION if case.options.get(name)]):
+        if case.precision != "int8" and (settings := [name for name in QUANTIZATION if case.options.get(name)]):
             return f"{', '.join(settings)}: of precision int8 alone"
         return artifact.unsupported(case)
 

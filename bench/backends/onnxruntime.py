@@ -16,7 +16,7 @@ from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutO
 from bench.lowering import quantized_file
 from bench.lowering.quantize import onnx_view
 from bench.lowering.quantize import placement as qdq
-from bench.model import seam
+from bench.lowering.quantize.options import QuantizationOptions
 from bench.model.distributions import ONNXRUNTIME_RTX
 from bench.model.factory import program_of
 from bench.model.placement import Placement
@@ -48,12 +48,12 @@ _RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
 _SHOWN_OPERATORS = 5
 
 
-class Options(seam.Options, frozen=True, kw_only=True):
+class Options(QuantizationOptions, frozen=True, kw_only=True):
     """``provider: auto`` is the one of the case's device. ``opset: null`` is the exporter's own default.
 
     ``threads: 0`` is one thread per physical core, or OMP_NUM_THREADS, as torch does. ``cudnn_search`` is how the CUDA
-    provider chooses cuDNN's algorithm of a convolution: ``exhaustive``, its own default, times all of them. At
-    precision int8 the last five say how the model is quantized (``quantize.artifact.Settings``).
+    provider chooses cuDNN's algorithm of a convolution: ``exhaustive``, its own default, times all of them. Those of
+    ``QuantizationOptions`` are of precision int8 alone.
     """
 
     provider: Provider = "auto"
@@ -62,11 +62,6 @@ class Options(seam.Options, frozen=True, kw_only=True):
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     cudnn_search: Literal["exhaustive", "heuristic", "default"] = "exhaustive"
-    observer: Literal["minmax", "moving_average", "percentile", "entropy"] | None = None
-    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    data: str | None = None
-    placement: Literal["fx", "mended"] | None = None
-    floating: list[str] | None = None
 
 
 class OnnxRuntime:

@@ -15,11 +15,11 @@ from bench.checkup.bisection import Finding, Search
 from bench.errors import UsageError
 from bench.measure import accuracy
 from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Cause, Check, Divergence, Graph, MarkedRun, Node, On
-from bench.model.events import Event, Started
+from bench.model.events import Started
 from bench.model.run import Failure
 from bench.model.seam import MarksTensors, Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case, Precision, Threshold
-from bench.runner import run
+from bench.runner import rounds, run
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
 from bench.runner.session import Session
@@ -74,13 +74,7 @@ def diverge(request: Request, on: On, at_once: int, limit: float | None, on_even
     within = msgspec.structs.replace(request.plan, cases=tuple({case.id: case for case in cases}.values()))
     request = msgspec.structs.replace(request, plan=within)
     labels = {case.label: original.label for case, original in zip(cases, originals, strict=True)}
-
-    def tell(event: Event) -> None:
-        """Pass an event on under the case's own label."""
-        label = getattr(event, "label", "")
-        on_event(msgspec.structs.replace(event, label=labels[label]) if label in labels else event)
-
-    with run.new_session(request, tell) as session:
+    with run.new_session(request, rounds.relabel(on_event, labels)) as session:
         session.open()
         for index, (case, original) in enumerate(zip(cases, originals, strict=True)):
             on_event(Started(label=original.label, done=index, total=len(cases)))

@@ -10,13 +10,12 @@ import msgspec
 from bench.backends import base
 from bench.errors import SuiteError, UsageError
 from bench.model.data import digest
-from bench.model.events import Event
 from bench.model.placement import PLACEMENT, Placement
 from bench.model.run import Failure
 from bench.model.seam import QuantizesModels, Stage
 from bench.model.sensitivity import ACCURACY, Accuracy, Examined, Question, parse_target
 from bench.model.suite import Case
-from bench.runner import run
+from bench.runner import rounds, run
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
 from bench.suite import plan
@@ -69,17 +68,12 @@ def _folders(
 
     Cases of one model that differ in options alone are one case where they are looked at, so they come one by one.
     """
-    for original, stages in _stages(request, needed).values():
+    networks = _stages(request, needed)
+    for done, (original, stages) in enumerate(networks.values()):
         case = msgspec.structs.replace(original, backend=_MODULES, options={}, toolchain="default", cuda_graph=False)
         one = msgspec.structs.replace(request.plan, cases=(case,))
         on_cpu = msgspec.structs.replace(request, plan=one, device="cpu", device_missing="")
-        labels = {case.label: original.label}
-
-        def tell(event: Event, labels: dict[str, str] = labels) -> None:
-            """Pass an event on under the case's own label."""
-            label = getattr(event, "label", "")
-            on_event(msgspec.structs.replace(event, label=labels[label]) if label in labels else event)
-
+        tell = rounds.relabel(rounds.count_from(on_event, done, len(networks)), {case.label: original.label})
         for _, ready in run.make(on_cpu, tell, lambda _, stages=stages: list(stages)):  # type: ignore[misc]
             if isinstance(ready, Failure):
                 yield original, Path(), ready
@@ -101,5 +95,15 @@ def _stages(
     if not networks:
         able = [name for name in base.names() if isinstance(base.load(name), QuantizesModels)]
         what = "none of the selected cases has Q/DQ: they are those of int8 in " + " and ".join(able)
-        raise UsageError(what, fix=f'--backend {able[0]} --select "precision=int8"')
+        raise UsageError(what, fix=_fix(request, able))
     return networks
+
+
+def _fix(request: Request, able: Sequence[str]) -> str:
+    """What brings cases at int8 of the backends ``able``: a selection, or where the suite has none an edit of it."""
+    parts = (request.suite.matrix, *request.suite.include)
+    if not any("int8" in part.get("precision", ()) for part in parts):
+        return f"`precision: [int8]` in the matrix of {request.suite.path}"
+    backends = {entry["name"] for part in parts for entry in part.get("backend", ())}
+    backend = "" if backends & set(able) else f"--backend {able[0]} "
+    return f'{backend}--select "precision=int8"'

@@ -233,8 +233,8 @@ def _layers(arguments: argparse.Namespace) -> int:
     from bench import api
     from bench.errors import BenchError
     from bench.model.run import Failure
-    from bench.report import cells
     from bench.report import layers as view
+    from bench.report.failures import reason
 
     request = typed.request(arguments)
     with output.progress_view(arguments.progress, []) as on_event:
@@ -246,8 +246,7 @@ def _layers(arguments: argparse.Namespace) -> int:
     else:
         output.say("\n".join(view.render(case, layers, **output.screen()) for case, layers in tables), end="")
     for case, failure in failures:
-        what = f"{cells.failure(failure)}: {cells.message(failure)}"
-        output.complain(output.error(BenchError(what, where=case.label, fix=failure.hint)))
+        output.complain(output.error(BenchError(reason(failure), where=case.label, fix=failure.hint)))
     return 1 if failures else 0
 
 

@@ -18,11 +18,5 @@ def show(runs: list[Run], only: Set[str] | None, _arguments: argparse.Namespace,
     from bench.report import host_cost as view
 
     several = [api.host_cost(run, select=only or "") for run in runs]
-    match form:
-        case "text":
-            output.say("\n".join(view.render(one, **output.screen()) for one in several), end="")
-        case "markdown":
-            output.say("\n".join(map(view.markdown, several)), end="")
-        case _:
-            output.say(getattr(view, form)(several), end="")
+    output.say_all(form, view, several)
     return 0

@@ -106,7 +106,7 @@ def selection_options() -> Parser:
         type=word,
         action=Once,
         metavar="NAME",
-        help="replace every backend, e.g. by fake for a rehearsal",
+        help="replace every other backend, e.g. by fake for a rehearsal; cases that have it keep their options",
     )
     return selection
 

@@ -6,10 +6,12 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from bench.errors import BenchError
 
 # Errors of a stream that takes no more: no room, no quota, a file too large, a device that fails.
@@ -64,6 +66,28 @@ def say(text: str, end: str = "\n") -> None:
     """Print to stdout and flush, so that a failure shows here: OutputError if it cannot be written."""
     with _refusing():
         print(text, end=end, flush=True)
+
+
+def say_all(
+    form: str,
+    view: ModuleType,
+    several: Sequence[Any],
+    *,
+    render: Callable[..., str] | None = None,
+    markdown: Callable[..., str] | None = None,
+    **options: Any,
+) -> None:
+    """Print what each run has to tell in the format ``form``, by ``view`` with its ``options``.
+
+    Its functions are ``render`` (for ``text``) and ``markdown``, of one run, and those of the other formats, of all.
+    """
+    if form == "text":
+        texts = [(render or view.render)(each, **options, **screen()) for each in several]
+    elif form == "markdown":
+        texts = [(markdown or view.markdown)(each, **options) for each in several]
+    else:
+        texts = [getattr(view, form)(several, **options)]
+    say("\n".join(texts), end="")
 
 
 @contextlib.contextmanager

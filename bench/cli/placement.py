@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from bench.cli import output, typed
 from bench.cli.options import Commands, add_progress, artifacts_options, common_options, selection_options
 from bench.errors import UsageError, is_input
 
 _FILE = ".onnx"
+_SUITES = (".yaml", ".yml")
 
 
 def add(commands: Commands) -> None:
@@ -37,6 +39,7 @@ def lint_qdq(arguments: argparse.Namespace) -> int:
             raise UsageError("an ONNX file has no cases", where="--select, --backend", fix="leave them out")
         results = [api.lint_qdq_file(arguments.suite)]
     else:
+        _refuse_other_files(arguments.suite)
         if arguments.device is None:
             arguments.device = "cuda"  # a network is one of a GPU, which need not be here
         request = typed.request(arguments, plan_only=True)
@@ -47,3 +50,10 @@ def lint_qdq(arguments: argparse.Namespace) -> int:
     if any(is_input(failure.kind) for failure in failures):
         return 2
     return int(bool(failures) or (arguments.fail and any(result.findings for result in results)))
+
+
+def _refuse_other_files(path: Path | None) -> None:
+    """UsageError for a file that is neither a suite nor an ONNX file by its name."""
+    if path is not None and path.is_file() and path.suffix not in _SUITES:
+        what = f"a suite ({_SUITES[0]}) or an ONNX file ({_FILE}) is expected"
+        raise UsageError(what, where=str(path), fix="trtbench lint-qdq suites/int8_centernet.yaml, or model.onnx")

@@ -47,7 +47,7 @@ def codegen(arguments: argparse.Namespace) -> int:
     """
     from bench import api
     from bench.errors import BenchError, is_input
-    from bench.report import cells
+    from bench.report import failures
 
     if arguments.device is None:
         arguments.device = "cuda"  # a network is one of a GPU, which need not be here
@@ -63,8 +63,7 @@ def codegen(arguments: argparse.Namespace) -> int:
         if failure is None:
             output.say(f"{result.folder}/program.py")
             continue
-        what = f"{cells.failure(failure)}: {cells.message(failure)}"
-        output.complain(output.error(BenchError(what, where=result.case.label, fix=failure.hint)))
+        output.complain(output.error(BenchError(failures.reason(failure), where=result.case.label, fix=failure.hint)))
         code = max(code, 2 if is_input(failure.kind) else 1)
     return code
 

@@ -66,13 +66,7 @@ def _show_times(runs: list[Run], only: Set[str] | None, _arguments: argparse.Nam
     from bench.report import times as view
 
     several = [api.times(run, select=only or "") for run in runs]
-    match form:
-        case "text":
-            output.say("\n".join(view.render(times, **output.screen()) for times in several), end="")
-        case "markdown":
-            output.say("\n".join(map(view.markdown, several)), end="")
-        case _:
-            output.say(getattr(view, form)(several), end="")
+    output.say_all(form, view, several)
     return 0
 
 
@@ -82,13 +76,7 @@ def _show_cold_starts(runs: list[Run], only: Set[str] | None, arguments: argpars
 
     rate = arguments.rate or 0.0
     several = [api.payback(run, baseline=arguments.baseline, select=only or "") for run in runs]
-    match form:
-        case "text":
-            output.say("\n".join(view.render(one, rate=rate, **output.screen()) for one in several), end="")
-        case "markdown":
-            output.say("\n".join(view.markdown(one, rate=rate) for one in several), end="")
-        case _:
-            output.say(getattr(view, form)(several, rate=rate), end="")
+    output.say_all(form, view, several, rate=rate)
     return 0
 
 
@@ -97,13 +85,13 @@ def _show_fairness(runs: list[Run], only: Set[str] | None, _arguments: argparse.
     from bench.report import lint as view
 
     several = [(run, api.lint(run, select=only or "")) for run in runs]
-    match form:
-        case "text":
-            output.say("\n".join(view.render(*one, **output.screen()) for one in several), end="")
-        case "markdown":
-            output.say("\n".join(view.markdown(*one) for one in several), end="")
-        case _:
-            output.say(getattr(view, form)(several), end="")
+    output.say_all(
+        form,
+        view,
+        several,
+        render=lambda each, **screen: view.render(*each, **screen),
+        markdown=lambda each: view.markdown(*each),
+    )
     return 0
 
 

@@ -13,6 +13,7 @@ from bench.cli.options import STORE
 
 if TYPE_CHECKING:
     from bench.api import Request
+    from bench.model.suite import Suite
 
 # What a command of a plan may have: its name here, and in a request.
 _OPTIONS = {"select": "select", "backend": "backend", "device": "device", "baseline": "baseline", "quick": "quick",
@@ -70,6 +71,8 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
         # Layers are those of engines, which a CPU does not have.
         alternative = "; or --device cpu" if arguments.command == "run" else ""
         raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
+    if arguments.backend and arguments.backend != "fake":
+        _tell_of_dropped_options(request.suite, arguments.backend)
     needs_none = arguments.command in ("codegen", "quantize", "lint-qdq") or (
         arguments.command == "diverge" and arguments.on == "oracle"
     )
@@ -84,3 +87,15 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
         what = f"{place}: there is no file {name!r} in the suite's folder"
         output.complain(f"trtbench: note: {escape.line(what)}\n  a run needs it")
     return request
+
+
+def _tell_of_dropped_options(suite: Suite, backend: str) -> None:
+    """A note on stderr if ``backend`` takes the place of others that have options, and the suite has none of its own."""
+    parts = (suite.matrix, *suite.include)
+    entries = [entry for part in parts for entry in part.get("backend", ())]
+    if any(entry["name"] == backend for entry in entries):
+        return
+    if options := dict.fromkeys(name for entry in entries for name in entry if name != "name"):
+        what = f"the suite has no {backend}: its cases have the defaults of that, without {', '.join(options)}"
+        fix = f"to set options, add {{name: {backend}, ...}} to the backends of {suite.path}"
+        output.complain(f"trtbench: note: {what}\n  {fix}")

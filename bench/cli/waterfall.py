@@ -22,13 +22,7 @@ def show(runs: list[Run], only: Set[str] | None, arguments: argparse.Namespace, 
     several = [api.waterfalls(run, store=arguments.store, select=only or "") for run in runs]
     for problem in dict.fromkeys(problem for each in several for problem in each.problems):
         output.complain(f"trtbench: {escape.lines(problem)}")
-    match form:
-        case "text":
-            output.say("\n".join(view.show(each, **output.screen()) for each in several), end="")
-        case "markdown":
-            output.say("\n".join(map(view.markdown, several)), end="")
-        case _:
-            output.say(getattr(view, form)(several), end="")
+    output.say_all(form, view, several, render=view.show)
     return 0
 
 
@@ -37,13 +31,10 @@ def kernels(arguments: argparse.Namespace) -> int:
     from bench.report import kernels as view
 
     cases = _cases(arguments)
-    match arguments.format:
-        case "text":
-            output.say(view.render(cases, top=arguments.top, **output.screen()), end="")
-        case "markdown":
-            output.say(view.markdown(cases, top=arguments.top), end="")
-        case _:
-            output.say(getattr(view, arguments.format)(cases), end="")
+    if arguments.format in ("text", "markdown"):
+        output.say_all(arguments.format, view, [cases], top=arguments.top)
+    else:
+        output.say(getattr(view, arguments.format)(cases), end="")
     return 0
 
 

@@ -15,6 +15,7 @@ import msgspec
 from bench import tensors
 from bench.errors import BenchError, SuiteError, Unavailable
 from bench.lowering.quantize import artifact as quantization
+from bench.lowering.quantize.options import settings
 from bench.lowering.writer import output_name
 from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
@@ -75,7 +76,7 @@ def stage(case: Case, min_block_size: int | None = None) -> Stage:
         key["min_block_size"] = min_block_size
     needs: tuple[str, ...] = ()
     if case.precision == "int8":
-        how = quantization.settings(case.options)
+        how = settings(case.options)
         key |= {"calibration": calibration_stage(case).key, "placement": how.placement}
         if how.floating:
             key["floating"] = list(how.floating)
@@ -99,13 +100,13 @@ def calibrate(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -
     Errors as of ``produce``.
     """
     with lowered(case, context) as (graph, _, _):
-        quantization.produce(graph, case, context, out, quantization.settings(key))
+        quantization.produce(graph, case, context, out, settings(key))
 
 
 def examination_stages(case: Case, question: Question | None) -> list[Stage]:
     """Where the Q/DQ of a case at int8 stand, or with a question what they cost in accuracy; after the calibration."""
     program = stage(case)
-    key = program.key | {"data": quantization.settings(case.options).data}
+    key = program.key | {"data": settings(case.options).data}
     files: tuple[str, ...] = ()
     if question is not None:
         key |= {"question": msgspec.to_builtins(question)}

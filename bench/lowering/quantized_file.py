@@ -10,6 +10,7 @@ from typing import Any
 from bench.errors import Unavailable, UsageError
 from bench.lowering import artifact
 from bench.lowering.quantize import artifact as quantization
+from bench.lowering.quantize.options import QUANTIZATION
 from bench.model.distributions import install
 from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
@@ -33,7 +34,7 @@ def no_file(case: Case) -> str | None:
     if case.precision == "fp8" and not is_file:
         return "the exporter writes no fp8 model"
     if not is_quantized(case):
-        given = [name for name in quantization.Settings.__struct_fields__ if case.options.get(name)]
+        given = [name for name in QUANTIZATION if case.options.get(name)]
         return f"{', '.join(given)}: of precision int8, of a model that is no ONNX file" if given else None
     if "exporter" in case.options:
         return "exporter: a file at int8 is written from the lowered graph, by no exporter of choice"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.model.divergence import Check, Divergence, Side
-from bench.report import cells, escape
+from bench.report import cells, escape, failures
 
 JSON_SCHEMA = 1
 _LABEL = 10
@@ -26,10 +26,7 @@ def json(results: Sequence[Divergence]) -> str:
 def _lines(result: Divergence) -> list[str]:
     heading = escape.line(result.case.label)
     if result.failure is not None:
-        failure = result.failure
-        place = f"{escape.line(failure.where)}: " if failure.where else ""
-        lines = [f"{heading}: {cells.failure(failure)}: {place}{escape.line(cells.message(failure))}"]
-        return [*lines, *([f"  fix: {escape.line(failure.hint)}"] if failure.hint else [])]
+        return failures.lines(heading, result.failure)
     on = f"on {result.runtime}, {cells.count(result.networks, 'network')}, {cells.count(result.tensors, 'tensor')}"
     lines = [f"{heading}: {on}"]
     lines += [_line("output", check) for check in result.outputs]

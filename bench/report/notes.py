@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TypeAlias
 
@@ -338,7 +338,8 @@ def _fairness(measured: Sequence[Row]) -> list[Note]:
         for row in members:
             for key, values in row.fairness.items():
                 if _is_condition(key):
-                    by_key.setdefault(key, []).append((row, " or ".join(map(_plain, values))))
+                    for name, parts in _parts(key, values):
+                        by_key.setdefault(name, []).append((row, " or ".join(map(_plain, parts))))
         for key, told in by_key.items():
             if len({value for _, value in told}) > 1:
                 for row, value in told:
@@ -350,9 +351,24 @@ def _is_condition(key: str) -> bool:
     return key not in _NO_CONDITION and key not in conditions.KEYS and not key.endswith("_reasons")
 
 
+def _parts(key: str, values: Sequence[object]) -> Iterator[tuple[str, Sequence[object]]]:
+    """The entries of mappings as conditions of their own: ``calibration.samples``. Of several processes in one row."""
+    if not all(isinstance(value, Mapping) for value in values):
+        yield key, values
+        return
+    mappings = [value for value in values if isinstance(value, Mapping)]
+    for name in dict.fromkeys(name for value in mappings for name in value):
+        different = {_plain(value[name]): value[name] for value in mappings if name in value}
+        yield from _parts(f"{key}.{name}", list(different.values()))
+
+
 def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, list | tuple):
+        return "+".join(map(_plain, value)) or "none"
+    if value is None or value == "":
+        return "none"
     return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
 
 

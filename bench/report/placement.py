@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.model.placement import Placement
-from bench.report import cells, escape
+from bench.report import cells, escape, failures
 
 JSON_SCHEMA = 1
 _LABEL = 8
@@ -27,10 +27,7 @@ def json(results: Sequence[Placement]) -> str:
 def _lines(result: Placement) -> list[str]:
     heading = escape.line(result.case.label if result.case is not None else result.file)
     if result.failure is not None:
-        failure = result.failure
-        place = f"{escape.line(failure.where)}: " if failure.where else ""
-        lines = [f"{heading}: {cells.failure(failure)}: {place}{escape.line(cells.message(failure))}"]
-        return [*lines, *([f"  fix: {escape.line(failure.hint)}"] if failure.hint else [])]
+        return failures.lines(heading, result.failure)
     layers = f"{result.quantized} of {cells.count(result.weighted, 'layer')} with weights quantized"
     counts = f"{cells.count(result.pairs, 'Q/DQ pair')}, {layers}"
     lines = [f"{heading}: {counts}, {cells.count(len(result.findings), 'finding')}"]

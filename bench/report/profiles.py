@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.model.profile import CaseProfile, Condensed, ProfileRun
 from bench.model.run import Failure
-from bench.report import cells, escape, layers, ncu, waterfall
+from bench.report import escape, failures, layers, ncu, waterfall
 
 _VIEWERS = {
     "torch": "ui.perfetto.dev or chrome://tracing opens the .json files in {raw}",
@@ -44,8 +44,5 @@ def _notes(case: CaseProfile, condensed: Condensed) -> list[str]:
 
 
 def _failure(case: CaseProfile) -> list[str]:
-    failure = case.failure
-    assert isinstance(failure, Failure)
-    lines = [f"{case.label}: {cells.failure(failure)}: {cells.message(failure)}"]
-    lines += [f"  fix: {failure.hint}"] if failure.hint else []
-    return [escape.line(line) for line in lines]
+    assert isinstance(case.failure, Failure)
+    return failures.lines(escape.line(case.label), case.failure)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from bench.model.sensitivity import Accuracy, Examined, LayerError
-from bench.report import cells, escape
+from bench.report import cells, escape, failures
 
 JSON_SCHEMA = 1
 
@@ -20,10 +20,7 @@ def render_all(results: Sequence[Examined], *, most: int = _MOST) -> str:
     for each in results:
         heading = escape.line(each.case.label)
         if each.failure is not None:
-            failure = each.failure
-            place = f"{escape.line(failure.where)}: " if failure.where else ""
-            fix = f"  fix: {escape.line(failure.hint)}\n" if failure.hint else ""
-            texts.append(f"{heading}: {cells.failure(failure)}: {place}{escape.line(cells.message(failure))}\n{fix}")
+            texts.append("\n".join([*failures.lines(heading, each.failure), ""]))
         elif each.accuracy is not None:
             texts.append(f"{heading}\n\n{render(each.accuracy, most=most)}")
     return "\n".join(texts)

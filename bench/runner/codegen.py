@@ -14,12 +14,11 @@ import msgspec
 from bench.backends import base
 from bench.errors import UsageError
 from bench.model.data import digest
-from bench.model.events import Event, Started
 from bench.model.program import Written
 from bench.model.run import Failure
 from bench.model.seam import Stage, WritesPrograms
 from bench.model.suite import Case
-from bench.runner import run
+from bench.runner import rounds, run
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
 from bench.suite import plan
@@ -58,7 +57,7 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
             raise UsageError(what, fix="another --out DIR, or remove that folder")
     done = 0
     for several in _rounds(list(stages.values())):
-        yield from _write_all(request, several, folders, _counting(on_event, done, len(stages)))
+        yield from _write_all(request, several, folders, rounds.count_from(on_event, done, len(stages)))
         done += len(several)
 
 
@@ -71,13 +70,7 @@ def _write_all(
     on_cpu = msgspec.structs.replace(
         request, plan=msgspec.structs.replace(request.plan, cases=cases), device="cpu", device_missing=""
     )
-
-    def tell(event: Event) -> None:
-        """Pass an event on under the case's own label."""
-        if isinstance(event, Started):
-            event = msgspec.structs.replace(event, label=labels[event.label])
-        on_event(event)
-
+    tell = rounds.relabel(on_event, labels)
     for case, ready in run.make(on_cpu, tell, lambda case: list(programs[case.id].stages)):
         original, stages = programs[case.id]
         if isinstance(ready, Failure):
@@ -108,17 +101,6 @@ def _rounds(programs: Sequence[_Program]) -> list[dict[str, _Program]]:
 def _plain(case: Case) -> Case:
     """The case whose worker writes the program of ``case``: without the device and its packages."""
     return msgspec.structs.replace(case, backend=_MODULES, options={}, toolchain="default", cuda_graph=False)
-
-
-def _counting(on_event: OnEvent, before: int, total: int) -> OnEvent:
-    """``on_event`` with the counts of all rounds, ``before`` being done."""
-
-    def tell(event: Event) -> None:
-        if isinstance(event, Started):
-            event = msgspec.structs.replace(event, done=before + event.done, total=total)
-        on_event(event)
-
-    return tell
 
 
 def _copy(made: Path, folder: Path) -> None:

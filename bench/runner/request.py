@@ -75,7 +75,7 @@ def new_request(
 ) -> Request:
     """The request to measure ``suite``, or the cases of it that ``select`` names.
 
-    ``backend`` takes the place of every backend of the suite, ``device`` that of the suite's device, ``replicates``
+    ``backend`` takes the place of every other backend of the suite (see ``plan``), ``device`` that of the suite's device, ``replicates``
     that of its number of processes per case. ``quick`` is ``quick_policy``. A plan of more than 10,000 cases needs
     ``allow_large``. With ``plan_only`` a device that is not here is no error, but ``device_missing``.
 
@@ -115,13 +115,13 @@ def new_request(
 
 
 def _files_missing(suite: Suite, run_plan: Plan) -> dict[str, str]:
-    """The files that are not there, with the line of their model."""
+    """The files that are not there, with the line of their model, or of the backend whose option names them."""
     folder = Path(suite.path).parent
     of_models = {(case.model, named(case.backend, case.options)): case for case in reversed(run_plan.cases)}
     places: dict[str, str] = {}
     for (model, _), case in reversed(of_models.items()):
-        for name in sources.missing(case, folder):
-            places.setdefault(name, locate(suite, f"models.{model}.factory"))
+        for name, key in sources.missing(case, folder).items():
+            places.setdefault(name, locate(suite, f"models.{model}.{key}") if key else case.source)
     return places
 
 

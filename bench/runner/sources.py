@@ -52,15 +52,14 @@ def of_case(case: Case, suite_dir: Path) -> dict[str, str]:
     return {name: digest_of(name, suite_dir) for name in names} | of_model(case, suite_dir)
 
 
-def missing(case: Case, suite_dir: Path) -> list[str]:
-    """The files that ``case`` names and that are not there; the content of checkpoints is not read."""
+def missing(case: Case, suite_dir: Path) -> dict[str, str]:
+    """The files that ``case`` names and that are not there, each with the key of the model that names it, ``factory``
+    or ``metric``, or nothing for an option of the backend; the content of checkpoints is not read.
+    """
     stages = base.load(case.backend).stages(case)
-    names = [
-        *_files(case, suite_dir),
-        *_code(case.metric, suite_dir),
-        *(name for stage in stages for name in stage.files),
-    ]
-    return [name for name in dict.fromkeys(names) if not _is_file(suite_dir / name)]
+    names = dict.fromkeys((name for stage in stages for name in stage.files), "")
+    names |= dict.fromkeys(_code(case.metric, suite_dir), "metric") | dict.fromkeys(_files(case, suite_dir), "factory")
+    return {name: key for name, key in names.items() if not _is_file(suite_dir / name)}
 
 
 def of_all(cases: Iterable[Case], suite_dir: Path) -> dict[str, str]:

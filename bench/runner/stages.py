@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.errors import CaseError
+from bench.errors import CaseError, SuiteError
 from bench.model.data import Data, digest
 from bench.model.events import Event, Note, Step
 from bench.model.run import Failure, Phase
@@ -118,7 +118,7 @@ class Maker:
             try:
                 key = self._key(case, stage, interpreter, keys, number)
             except OSError as error:
-                return _unreadable(stage, error)
+                return _unreadable(stage, case, error)
             result = self._artifact(case, stage, key, folders, interpreter, on_event, number, beside)
             if not isinstance(result, _Artifact):
                 return result
@@ -248,9 +248,11 @@ class Maker:
         return key
 
 
-def _unreadable(stage: Stage, error: OSError) -> Failure:
+def _unreadable(stage: Stage, case: Case, error: OSError) -> Failure:
+    """A file that the suite names, for this ``stage``."""
     message = f"{error.filename} cannot be read: {error.strerror}"
-    return Failure(kind="CaseError", stage=stage.name, message=message, hint="correct the path, relative to the suite")
+    hint = "correct the path, relative to the suite"
+    return Failure(kind=SuiteError.__name__, stage=stage.name, message=message, hint=hint, where=case.source)
 
 
 def _compilers(env: Mapping[str, str]) -> dict[str, str]:

@@ -60,6 +60,8 @@ def _of_file(case: Case, path: Path, batch: int) -> Iterator[Mapping[str, Any]]:
 
 def _of_function(case: Case, folder: Path, spec: str) -> Iterator[Mapping[str, Any]]:
     file, _, name = spec.partition(":")
+    if not name:
+        raise _wrong(case, f"{spec!r} names no function of the file")
     try:
         module = userfile.execute(folder / file, f"_calibration_{Path(file).stem}")
     except FileNotFoundError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -185,13 +186,23 @@ def _bad_option(node: Node, name: str, fields: Mapping[str, Any], error: Excepti
     if option not in fields:
         return fail(node, f"options of {name}: {message}")
     entry = mapping(node)[option]
-    choices = [value for value in get_args(fields[option]) if isinstance(value, str)]
-    if get_origin(fields[option]) is not Literal or not choices:
+    choices, others = _choices(fields[option])
+    if not choices or (others and not isinstance(entry.value, str)):
         return fail(entry, f"option {option!r} of {name}: {message}")
     if not isinstance(entry.value, str):
         return expected(entry, f"one of {', '.join(choices)}", "put it in quotes")
     what = f"unknown value {entry.value!r} of the option {option!r} of {name}.{did_you_mean(entry.value, choices)}"
-    return fail(entry, what, f"known: {', '.join(value or repr(value) for value in choices)}")
+    known = [*(value or repr(value) for value in choices), *filter(None, others)]
+    return fail(entry, what, f"known: {', '.join(known)}")
+
+
+def _choices(kind: Any) -> tuple[list[str], list[str]]:
+    """The texts that an option of this type may have, where they are listed, and in words what else it may be."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    texts = [value for each in kinds if get_origin(each) is Literal for value in get_args(each)]
+    words = {list: "a list", type(None): "null"}
+    others = [words.get(get_origin(each) or each, "") for each in kinds if get_origin(each) is not Literal]
+    return [value for value in texts if isinstance(value, str)], others
 
 
 # ------------------------------------------------------------------------------------------------ the table of axes

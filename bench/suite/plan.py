@@ -58,8 +58,9 @@ def plan(
 
     Cases that differ only in the backend stand together, in the order of the suite. A combination that is excluded,
     or that its backend can never run on ``device`` (``cpu`` or ``cuda:0``), is in ``left_out``; one that is not
-    selected is in neither. ``backend_override`` replaces all backends by one, with default options, after the
-    selection; a simulated one also runs in this interpreter, as a rehearsal needs no toolchain.
+    selected is in neither. ``backend_override`` takes the place of all backends, after the selection: where the suite
+    has cases of it they are those, with their options, else one with its defaults. A simulated one also runs in this
+    interpreter, as a rehearsal needs no toolchain.
 
     Raises:
         UsageError: more than ``MAX_COMBINATIONS``, or no such backend.
@@ -80,13 +81,12 @@ def plan(
     _check_exclude(suite, exclude, candidates)
     if select.strip():
         candidates = _select_candidates(suite, registry, candidates, select)
+    pairs = [(each, each.case) for each in candidates]
+    if backend_override:
+        pairs = _override(candidates, backend_override, registry)
     cases: dict[str, Case] = {}
     left_out: dict[str, LeftOut] = {}
-    for candidate in candidates:
-        case = candidate.case
-        if backend_override:
-            place = "default" if _is_simulated(registry[backend_override]) else case.toolchain
-            case = msgspec.structs.replace(case, backend=backend_override, options={}, toolchain=place)
+    for candidate, case in pairs:
         reason = _exclusion(suite, exclude, candidate) or _impossible(case, registry, device)
         if reason:
             left_out.setdefault(case.id, LeftOut(label=case.label, reason=reason))
@@ -198,14 +198,37 @@ def _candidates(suite: Suite, axes: _Axes) -> Iterator[Candidate]:
                 yield Candidate(case, choice.backing, axes.from_include)
 
 
+def _override(
+    candidates: Sequence[Candidate], backend: str, registry: Mapping[str, Runtime]
+) -> list[tuple[Candidate, Case]]:
+    """The candidates of ``backend`` with their cases; of others that differ from all of these in more than the backend,
+    with the same case by its default options.
+    """
+    own = {_group(each.case) for each in candidates if each.case.backend == backend}
+    result = []
+    for each in candidates:
+        if each.case.backend != backend and _group(each.case) in own:
+            continue
+        options = each.case.options if each.case.backend == backend else {}
+        place = "default" if _is_simulated(registry[backend]) else each.case.toolchain
+        case = msgspec.structs.replace(each.case, backend=backend, options=options, toolchain=place)
+        result.append((each, case))
+    return result
+
+
+def _group(case: Case) -> str:
+    """What cases have in common that differ only in the backend."""
+    return msgspec.structs.replace(case, backend="", options={}).label
+
+
 def _in_order(cases: Mapping[str, Case]) -> tuple[Case, ...]:
     """Cases of a model together, and in it those that differ only in the backend; else as they came."""
     models: dict[str, int] = {}
     groups: dict[str, int] = {}
     ranks: dict[str, tuple[int, int]] = {}
     for key, case in cases.items():
-        group = msgspec.structs.replace(case, backend="", options={}).label
-        ranks[key] = (models.setdefault(case.model, len(models)), groups.setdefault(group, len(groups)))
+        group = groups.setdefault(_group(case), len(groups))
+        ranks[key] = (models.setdefault(case.model, len(models)), group)
     return tuple(cases[key] for key in sorted(cases, key=ranks.__getitem__))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.backends import base
 from bench.errors import SuiteError, Unsupported, UsageError
 from bench.lowering import artifact
 from bench.machine import nvml
@@ -19,33 +18,15 @@ from bench.model.seam import WritesPrograms
 from bench.model.suite import Input, Range
 from bench.runtimes.trt import library
 from tests.backends.kit import Bench
+from tests.backends.network_kit import FX, HERE, IMAGES, bench_of_lowering, case, needs_rtx, program
 from tests.conftest import Trtbench
 
-HERE = Path(__file__).parents[1] / "lowering"
-FX: Any = base.load("fx2trt")
-IMAGES = {"x": Input(shape=("batch", 3, 8, 8))}
-real = [
-    pytest.mark.torch,
-    pytest.mark.long,
-    pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="pip install tensorrt-rtx-cu13"),
-]
+real = [pytest.mark.torch, pytest.mark.long, needs_rtx]
 
 
 @pytest.fixture
-def here(bench: Bench, tmp_path: Path) -> Bench:
-    """Cases of the models beside the tests of lowering."""
-    return Bench(root=tmp_path, suite_dir=HERE)
-
-
-def case(bench: Bench, **fields: Any) -> Any:
-    return bench.case("fx2trt", inputs=IMAGES, **({"symbols": {"batch": 2}} | fields))
-
-
-def program(bench: Bench, of: Any) -> Path:
-    """The folder of the case's program."""
-    out = bench.folder()
-    FX.produce(FX.program(of)[-1], of, bench.context(of), out)
-    return out
+def here(tmp_path: Path) -> Bench:
+    return bench_of_lowering(tmp_path)
 
 
 # ------------------------------------------------------------------------------------------------- options and stages
@@ -117,6 +98,42 @@ def test_a_program_that_is_not_there_is_told_where_there_is_no_gpu(
             trtbench("build", suite, "--device", "cuda", "--select", "backend=fx2trt[program=edited/program.py]") == 2
         )
         assert f"SuiteError in build: {missing}" in trtbench.out
+
+
+def test_data_of_the_calibration_is_a_file_or_names_a_function() -> None:
+    for data in ("calibration.npz", "data.py:images"):
+        assert msgspec.convert({"data": data}, FX.options).data == data
+    for data in ("data.py", "data.py:", "images.npy"):
+        with pytest.raises(msgspec.ValidationError, match=f"data: '{data}' is neither FILE.npz nor FILE.py:FUNCTION"):
+            msgspec.convert({"data": data}, FX.options)
+    with pytest.raises(msgspec.ValidationError, match="0 bytes are no workspace"):
+        msgspec.convert({"workspace": "0 B"}, FX.options)
+
+
+def test_a_value_that_an_option_does_not_have_is_told_with_those_that_it_has(
+    trtbench: Trtbench, suite_of: Callable[..., Path]
+) -> None:
+    suite = suite_of(precision="int8", backend="{name: fx2trt, observer: minmaxx}")
+    assert trtbench("list", suite, "--device", "cuda") == 2
+    assert "unknown value 'minmaxx' of the option 'observer' of fx2trt. Did you mean 'minmax'?" in trtbench.err
+    assert "fix: known: minmax, moving_average, percentile, entropy, null\n" in trtbench.err
+
+
+def test_in_place_of_others_it_keeps_the_options_that_the_suite_has_for_it(
+    trtbench: Trtbench, suite_of: Callable[..., Path]
+) -> None:
+    def labels(suite: Path) -> list[str]:
+        assert trtbench("list", suite, "--device", "cuda", "--backend", "fx2trt", "--format", "json") == 0
+        return [case["label"] for case in json.loads(trtbench.out)["cases"]]
+
+    own = "{name: fx2trt, optimization_level: 4}"
+    assert labels(suite_of(backend=f"eager, {own}")) == ["net/fx2trt[optimization_level=4]/fp32/batch=2"]
+    assert "the suite has no" not in trtbench.err
+    other = "{name: onnxruntime, opset: 17}"
+    assert labels(suite_of(backend=f"eager, {other}")) == ["net/fx2trt/fp32/batch=2"]
+    assert "note: the suite has no fx2trt: its cases have the defaults of that, without opset" in trtbench.err
+    assert labels(suite_of(backend="eager, inductor")) == ["net/fx2trt/fp32/batch=2"]
+    assert "the suite has no" not in trtbench.err
 
 
 # ----------------------------------------------------------------------------------------------------------- programs

@@ -17,18 +17,16 @@ from bench import tensors
 from bench.backends import base
 from bench.errors import SuiteError, Unavailable, Unsupported
 from bench.lowering import artifact, parts
-from bench.model.suite import Case, Input, Range
+from bench.model.suite import Case, Range
 from bench.runtimes.trt import builder, library
 from bench.runtimes.trt.options import RtxOptions
+from tests.backends import network_kit
 from tests.backends.kit import Bench
+from tests.backends.network_kit import FX, HERE, bench_of_lowering, needs_rtx, program
 from tests.conftest import Trtbench
 
-HERE = Path(__file__).parents[1] / "lowering"
-FX: Any = base.load("fx2trt")
-IMAGES = {"x": Input(shape=("batch", 3, 8, 8))}
 OPTIONS = {"fallback": "torch", "min_block_size": 1}
 long = [pytest.mark.torch, pytest.mark.long]
-needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="pip install tensorrt-rtx-cu13")
 SUITE = """\
 schema: 1
 name: parts
@@ -39,20 +37,12 @@ matrix: {backend: [{name: fx2trt, fallback: torch, min_block_size: 1}], precisio
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Cases of the models beside the tests of lowering, whose artifacts are made once."""
-    return Bench(root=tmp_path_factory.mktemp("parts"), suite_dir=HERE)
+    """Its artifacts are made once."""
+    return bench_of_lowering(tmp_path_factory.mktemp("parts"))
 
 
 def case(bench: Bench, **fields: Any) -> Case:
-    defaults = {"symbols": {"batch": 2}, "options": OPTIONS}
-    return bench.case("fx2trt", "zoo.py:inverse", IMAGES, **(defaults | fields))
-
-
-def program(bench: Bench, of: Case) -> Path:
-    """The folder of the case's program."""
-    out = bench.folder()
-    FX.produce(FX.program(of)[-1], of, bench.context(of), out)
-    return out
+    return network_kit.case(bench, "zoo.py:inverse", **({"options": OPTIONS} | fields))
 
 
 # ------------------------------------------------------------------------------------------------- options and stages

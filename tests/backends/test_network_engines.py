@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.backends import base
 from bench.lowering import marking
-from bench.model.suite import Input
 from bench.runtimes import onnx, onnx_nodes
 from bench.runtimes.trt import builder, library
 from bench.runtimes.trt.options import RtxOptions
 from tests.backends.kit import Bench
+from tests.backends.network_kit import HERE, IMAGES, bench_of_lowering, case, program, needs_rtx
 
-HERE = Path(__file__).parents[1] / "lowering"
-FX: Any = base.load("fx2trt")
-IMAGES = {"x": Input(shape=("batch", 3, 8, 8))}
-pytestmark = [
-    pytest.mark.torch,
-    pytest.mark.long,
-    pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="pip install tensorrt-rtx-cu13"),
-]
+pytestmark = [pytest.mark.torch, pytest.mark.long, needs_rtx]
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Bench:
-    """Cases of the models beside the tests of lowering."""
-    return Bench(root=tmp_path, suite_dir=HERE)
-
-
-def case(bench: Bench, **fields: Any) -> Any:
-    return bench.case("fx2trt", inputs=IMAGES, symbols={"batch": 2}, **fields)
-
-
-def program(bench: Bench, of: Any) -> Path:
-    """The folder of the case's program."""
-    out = bench.folder()
-    FX.produce(FX.program(of)[-1], of, bench.context(of), out)
-    return out
+    return bench_of_lowering(tmp_path)
 
 
 def test_by_the_backend_of_tensorrt_rtx(here: Bench) -> None:

@@ -75,7 +75,8 @@ def test_lint_then_the_layers_to_spare_then_the_network_without_them(trtbench: T
 
     suite.write_text(suite.read_text().replace(f"{FX}, ", ""))
     assert trtbench("quantize", suite, "--target", "same >= -0 %", "--metric", "zoo.py:same") == 2
-    assert "no assignment meets same >= -0 against fp32: fp32 has 1, " in trtbench.out
+    assert ": --target: no assignment meets same >= -0 against fp32: fp32 has 1, " in trtbench.out
+    assert "UsageError" not in trtbench.out
     assert "each layer alone misses it: " in trtbench.out
     assert "head" in trtbench.out
 
@@ -104,10 +105,53 @@ class TestRefusals:
         suite.write_text(f"{head}  precision: fp16\n  backend: fx2trt\n")
         assert trtbench(command, suite) == 2
         assert "they are those of int8 in fx2trt" in trtbench.err
+        assert f"fix: `precision: [int8]` in the matrix of {suite}" in trtbench.err
+
+    def test_int8_cases_that_are_not_selected(self, trtbench: Trtbench, suite: Path, command: str) -> None:
+        suite.write_text(suite.read_text().replace("precision: int8", "precision: [fp16, int8]"))
+        suite.write_text(suite.read_text().replace(f"[{FX}, ", "[").replace(", samples: 8, observer: minmax", ""))
+        suite.write_text(suite.read_text().replace(", placement: mended", ""))
+        assert trtbench(command, suite, "--select", "precision=fp16") == 2
+        assert 'fix: --select "precision=int8"\n' in trtbench.err
+
+    def test_int8_cases_of_backends_that_do_not_quantize(self, trtbench: Trtbench, suite: Path, command: str) -> None:
+        head, _, _ = suite.read_text().partition("  precision")
+        suite.write_text(f"{head}  precision: [fp16, int8]\n  backend: [tensorrt]\n")
+        assert trtbench(command, suite) == 2
+        assert 'fix: --backend fx2trt --select "precision=int8"\n' in trtbench.err
 
     def test_no_suite(self, trtbench: Trtbench, command: str) -> None:
         assert trtbench(command) == 2
         assert f"fix: trtbench {command} suites/" in trtbench.err
+
+
+def test_a_file_that_is_neither_a_suite_nor_onnx(trtbench: Trtbench, tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("# A page: [with\n")
+    assert trtbench("lint-qdq", page) == 2
+    assert f"{page}: a suite (.yaml) or an ONNX file (.onnx) is expected" in trtbench.err
+
+
+@pytest.mark.torch
+@pytest.mark.workers
+def test_data_that_is_not_there_is_wrong_input_at_the_line_that_names_it(trtbench: Trtbench, suite: Path) -> None:
+    suite.write_text(suite.read_text().replace(f"[{FX}, ", "[").replace("samples: 8", "data: absent.npz"))
+    line = f"{suite}:{len(suite.read_text().splitlines())}"
+    assert trtbench("list", suite, "--device", "cuda") == 0
+    assert f"{line}: there is no file 'absent.npz' in the suite's folder" in trtbench.err
+    for command in ("lint-qdq", "quantize"):
+        assert trtbench(command, suite) == 2
+        assert f"{line}: {suite.parent / 'absent.npz'} cannot be read: No such file or directory" in trtbench.out
+        assert "SuiteError" not in trtbench.out
+        assert "fix: correct the path, relative to the suite" in trtbench.out
+
+
+@pytest.mark.torch
+@pytest.mark.workers
+def test_progress_counts_the_cases_of_all_networks(trtbench: Trtbench, suite: Path) -> None:
+    suite.write_text(suite.read_text().replace("samples: 8", "data: absent.npz"))
+    assert trtbench("lint-qdq", suite, "--progress", "plain") == 2
+    assert [line.partition(" ")[0] for line in trtbench.err.splitlines() if line.startswith("[")] == ["[1/2]", "[2/2]"]
 
 
 @pytest.mark.parametrize(

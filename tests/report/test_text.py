@@ -376,6 +376,17 @@ def test_unequal_conditions_are_told_with_who_has_which(run) -> None:
     assert "tf32" not in shown
 
 
+def test_conditions_of_several_parts_are_told_part_by_part() -> None:
+    cases = [case("bert", "eager"), case("bert", "inductor"), case("bert", "onnxruntime")]
+    common = {"quantizer": "trtbench", "data": ""}
+    told = [{**common, "samples": 32, "placement": ["a", "b"]}, {**common, "samples": 128}, {**common, "samples": 128}]
+    found = [record(c, 2.0, fairness={"calibration": parts}) for c, parts in zip(cases, told, strict=True)]
+    shown = text.render(make(cases, found), width=120)
+    assert "unequal: calibration.samples: 32 (eager), 128 (inductor, onnxruntime)" in shown
+    assert "calibration.data" not in shown  # which all have alike
+    assert "{" not in shown
+
+
 def test_figures_that_describe_an_engine_are_no_unequal_condition() -> None:
     cases = [case("bert", "tensorrt"), case("bert", "torch_tensorrt")]
     found = [record(c, 2.0, fairness={"engine": {"plan_bytes": len(c.backend)}}) for c in cases]

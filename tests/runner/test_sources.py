@@ -55,6 +55,13 @@ def test_a_change_is_seen_though_size_and_name_stay(folder: Path, name: str) -> 
     assert {key for key in before if before[key] != after[key]} == {name}
 
 
+def test_files_that_are_not_there_are_told_with_the_key_that_names_them(tmp_path: Path) -> None:
+    keys = {"zoo.py": "factory", "metric.py": "metric", "nets.py": "", "roi.so": ""}
+    assert sources.missing(CASE, tmp_path) == keys
+    (tmp_path / "roi.so").touch()
+    assert sources.missing(CASE, tmp_path) == {name: key for name, key in keys.items() if name != "roi.so"}
+
+
 def test_files_that_are_not_there_are_told_where_they_must_be(tmp_path: Path) -> None:
     assert sources.of_model(CASE, tmp_path) == {}
     assert sources.of_case(CASE, tmp_path) == {"zoo.py": "", "metric.py": "", "nets.py": "", "roi.so": ""}

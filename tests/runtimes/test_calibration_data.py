@@ -69,6 +69,8 @@ def raises(): raise ValueError("no images here")
         ("few.npz", "few.npz has 1 sample, fewer than a batch of 2"),
         ("absent.py:images", "there is no 'absent.py' beside the suite"),
         ("data.py:image", "data.py has no function 'image'"),
+        ("data.py", "'data.py' names no function of the file"),
+        ("data.npy", "'data.npy' names no function of the file"),
         ("broken.py:images", "broken.py cannot be imported: SyntaxError"),
         ("data.py:raises", "data.py:raises raised ValueError: no images here"),
         ("data.py:short", r"float32\[1, 3\] for the input 'x', which is float32\[2, 3\]"),

@@ -7,6 +7,7 @@ import datetime
 import errno
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -488,8 +489,9 @@ def measured_run(root: Path) -> Path:
     old = environment(arch="sm_80", device="A100", slug="a100")
     writer = store.create(root, header((FAST, SLOW), environments={"default": environment(), "old": old}))
     loop = Measurement(
-        boundary="throughput", samples=(5, 7), batch=8, calls=100, window_ns=2_000_000_000, lanes=2, depth=2
-    )
+        boundary="throughput", samples=(5, 7), batch=8, calls=100, window_ns=2_000_000_000, lanes=2, depth=2,
+        threads=2,
+    )  # fmt: skip
     series = tuple(int(value) for value in np.random.default_rng(0).integers(1, 10**6, 101))
     latency = Measurement(boundary="latency", samples=series, batch=8)
     slow = msgspec.structs.replace(record(SLOW), measurements=(latency, loop), accuracy=Accuracy(ok=False, outputs=()))
@@ -531,7 +533,8 @@ def test_a_frames_statistics_are_those_of_numpy(tmp_path: Path) -> None:
 def test_a_frames_rate_is_inferences_over_the_window(tmp_path: Path) -> None:
     table = store.load_frame([measured_run(tmp_path)])
     assert table["qps"].dropna().tolist() == [400.0]
-    assert table.loc[table["boundary"] == "throughput", ["calls", "lanes", "depth"]].iloc[0].tolist() == [100, 2, 2]
+    loop = table.loc[table["boundary"] == "throughput", ["calls", "lanes", "depth", "threads"]]
+    assert loop.iloc[0].tolist() == [100, 2, 2, 2]
 
 
 def test_frames_of_values_and_of_files_are_the_same_over_several_runs(tmp_path: Path) -> None:
@@ -541,6 +544,13 @@ def test_frames_of_values_and_of_files_are_the_same_over_several_runs(tmp_path: 
     loaded = store.load_frame(paths)
     pd.testing.assert_frame_equal(loaded, store.frame(store.read(path) for path in paths))
     assert loaded["run"].nunique() == 2
+
+
+def test_the_page_describes_every_column_of_a_frame() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "results-format.md").read_text()
+    section = page.partition("## As a pandas frame")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert set(store.frame([]).columns) == {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
 def test_a_frame_of_nothing_has_the_columns_and_no_row() -> None:

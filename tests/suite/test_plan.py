@@ -242,6 +242,25 @@ def test_a_rehearsal_replaces_every_backend_and_keeps_one_row_of_each(tmp_path: 
         planned(tmp_path, TEXT, backend_override="fkae")
 
 
+def test_a_backend_in_place_of_others_keeps_its_own_cases_with_their_options(tmp_path: Path) -> None:
+    own = {"name": "inductor", "mode": "max-autotune"}
+    include = [{"backend": {"name": "inductor", "threads": 2}, "batch": 1}]
+    text = matrix(backend=["eager", own], batch=[1, 2], include=include)
+    found = planned(tmp_path, text, backend_override="inductor")
+    assert labels(found) == [
+        "resnet/inductor[mode=max-autotune]/fp32/batch=1",
+        "resnet/inductor[threads=2]/fp32/batch=1",
+        "resnet/inductor[mode=max-autotune]/fp32/batch=2",
+    ]
+    selected = planned(tmp_path, text, select="backend=eager", backend_override="inductor")
+    assert labels(selected) == ["resnet/inductor/fp32/batch=1", "resnet/inductor/fp32/batch=2"]
+    part = matrix(backend=["eager"], batch=[1, 2], include=[{"backend": own, "batch": 2}])
+    assert labels(planned(tmp_path, part, backend_override="inductor")) == [
+        "resnet/inductor/fp32/batch=1",
+        "resnet/inductor[mode=max-autotune]/fp32/batch=2",
+    ]
+
+
 def test_what_is_not_selected_is_neither_a_case_nor_left_out(tmp_path: Path) -> None:
     found = planned(tmp_path, TEXT, select="not backend=eager")
     assert found.left_out == ()

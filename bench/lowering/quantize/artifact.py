@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from bench import tensors
 from bench.errors import SuiteError
+from bench.lowering.quantize.options import Settings, settings
 from bench.lowering.quantize.scales import Range
-from bench.model.data import Data
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import calibration_data, shapes
@@ -22,26 +22,6 @@ if TYPE_CHECKING:
 
 STAGE = "calibration"
 RANGES, HISTOGRAMS, FACTS = "ranges.json", "histograms.safetensors", "calibration.json"
-
-
-class Settings(Data, frozen=True, kw_only=True):
-    """How a case at int8 is quantized. ``data`` is an ``.npz`` beside the suite with an array for each input, or
-    ``file.py:function``, which yields mappings of such arrays; without, inputs are drawn as those of the case. The
-    layers of the modules ``floating`` stay in floating point.
-    """
-
-    observer: Literal["minmax", "moving_average", "percentile", "entropy"] = "entropy"
-    samples: int = 128
-    data: str = ""
-    placement: Literal["fx", "mended"] = "fx"
-    floating: tuple[str, ...] = ()
-
-
-def settings(options: Mapping[str, Any]) -> Settings:
-    """Those among a case's options, or a stage's key; defaults where there are none."""
-    return msgspec.convert(
-        {name: value for name in Settings.__struct_fields__ if (value := options.get(name)) is not None}, Settings
-    )
 
 
 def stage(case: Case, digest: str) -> Stage:

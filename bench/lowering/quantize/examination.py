@@ -13,6 +13,7 @@ from bench import tensors
 from bench.errors import SuiteError, did_you_mean
 from bench.lowering.quantize import agreement, graph_view, insert, placement, sensitivity
 from bench.lowering.quantize import artifact as quantization
+from bench.lowering.quantize.options import Settings
 from bench.lowering.quantize.view import has_weights
 from bench.model.placement import PLACEMENT
 from bench.model.seam import Context
@@ -86,7 +87,7 @@ def batches(
     count = -(-samples // case.batch)
     several: Iterator[Mapping[str, Any]]
     if data:
-        how = quantization.Settings(data=data, samples=samples)
+        how = Settings(data=data, samples=samples)
         several = itertools.islice(quantization.inputs(case, context, how), count)
     else:
         drawn = (tensors.seeded_inputs(case.resolved, _FIRST_SEED + context.seed + index) for index in range(count))

@@ -1,0 +1,52 @@
+"""How a model is quantized at int8: what a suite may say, described once for all backends that quantize."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from bench.model import seam
+from bench.model.data import Data
+
+Observer = Literal["minmax", "moving_average", "percentile", "entropy"]
+PlacementRule = Literal["fx", "mended"]
+
+
+class QuantizationOptions(seam.Options, frozen=True, kw_only=True):
+    """Options of a backend that are of precision int8 alone; ``null`` is the default of ``Settings``, which says what
+    each means.
+    """
+
+    observer: Observer | None = None
+    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    data: str | None = None
+    placement: PlacementRule | None = None
+    floating: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.data and not self.data.endswith(".npz") and not self.data.partition(":")[2]:
+            raise ValueError(f"data: {self.data!r} is neither FILE.npz nor FILE.py:FUNCTION")
+
+
+# The names of these options.
+QUANTIZATION = QuantizationOptions.__struct_fields__
+
+
+class Settings(Data, frozen=True, kw_only=True):
+    """How a case at int8 is quantized. ``data`` is an ``.npz`` beside the suite with an array for each input, or
+    ``file.py:function``, which yields mappings of such arrays; without, inputs are drawn as those of the case. The
+    layers of the modules ``floating`` stay in floating point.
+    """
+
+    observer: Observer = "entropy"
+    samples: int = 128
+    data: str = ""
+    placement: PlacementRule = "fx"
+    floating: tuple[str, ...] = ()
+
+
+def settings(options: Mapping[str, Any]) -> Settings:
+    """Those among a case's options, or a stage's key; defaults where there are none."""
+    return msgspec.convert({name: value for name in QUANTIZATION if (value := options.get(name)) is not None}, Settings)

@@ -1,0 +1,21 @@
+"""How the failure of a case reads where a command prints one text for each case."""
+
+from __future__ import annotations
+
+from bench.errors import is_input
+from bench.model.run import Failure
+from bench.report import cells, escape
+
+
+def reason(failure: Failure) -> str:
+    """``Timeout in build: no result within 60 s``; of wrong input its place and the message alone, as the errors of a
+    command have them.
+    """
+    text = f"{failure.where}: {cells.message(failure)}" if failure.where else cells.message(failure)
+    return text if is_input(failure.kind) else f"{cells.failure(failure)}: {text}"
+
+
+def lines(heading: str, failure: Failure) -> list[str]:
+    """The heading with the reason, and what to do, a line each."""
+    fix = [f"  fix: {escape.line(failure.hint)}"] if failure.hint else []
+    return [f"{heading}: {escape.line(reason(failure))}", *fix]
