@@ -57,7 +57,7 @@ def shortest_first(text: str) -> tuple[int, str]:
     return len(text), text
 
 
-def measured(
+def measured_effects(
     kind: Kind, key: str, cases: Iterable[str], pools: Mapping[str, Pool], subjects: Mapping[str, Subject]
 ) -> tuple[Effect, ...]:
     """The effects of the condition that reads ``key`` on the models of ``cases`` (ids), at most MOST pairs of cases."""

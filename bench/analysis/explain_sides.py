@@ -11,7 +11,7 @@ import msgspec
 from bench.analysis import explain_names, operators
 from bench.analysis.operators import Family
 from bench.model.data import Data
-from bench.model.profile import Condensed, Copy, Kernel, Layer, Layers, Profile, Range
+from bench.model.profile import CondensedProfile, Copy, Kernel, Layer, Layers, Profile, Range
 
 # Operators of CPU profiles that only call others: their own time is the host's.
 _WRAPPER = re.compile(
@@ -114,7 +114,7 @@ def of_layers(case: str, label: str, engine: Layers) -> Side:
     return Side(case=case, label=label, tool=engine.runtime, kind="layer", window=whole, units=units)
 
 
-def of_condensed(case: str, label: str, condensed: Condensed) -> Side:
+def of_condensed(case: str, label: str, condensed: CondensedProfile) -> Side:
     """The side of a profile: kernels and copies of a GPU, the layers of an engine, or the operators of a CPU."""
     profile = condensed.profile
     if profile.layers is not None and not profile.kernels:
@@ -139,7 +139,7 @@ def of_condensed(case: str, label: str, condensed: Condensed) -> Side:
     )
 
 
-def _of_gpu(condensed: Condensed) -> list[Unit]:
+def _of_gpu(condensed: CondensedProfile) -> list[Unit]:
     """Kernels and copies by their start."""
     profile = condensed.profile
     durations = condensed.kernel_ns
@@ -150,7 +150,7 @@ def _of_gpu(condensed: Condensed) -> list[Unit]:
     return [unit for _, unit in sorted(events, key=lambda event: event[0])]
 
 
-def _window(condensed: Condensed) -> int:
+def _window(condensed: CondensedProfile) -> int:
     """The median of all iterations; on a CPU, where operators are those of one iteration, that one's."""
     profile = condensed.profile
     if condensed.parts and (profile.kernels or profile.copies):

@@ -41,7 +41,7 @@ class Leader(Data, frozen=True, kw_only=True):
     elsewhere: int = 0
 
 
-class Finding(Data, frozen=True, kw_only=True):
+class Highlight(Data, frozen=True, kw_only=True):
     """Something that stands out. ``count`` cases of ``of`` have it, ``case`` of ``run`` has most of it.
 
     ``gain``: the leader with the largest speed against its baseline, the lower bound of its interval decides;
@@ -182,25 +182,25 @@ def best(
     return chosen
 
 
-def findings(runs: Sequence[Run], tables: Sequence[Sequence[Row]], chosen: Sequence[Leader]) -> list[Finding]:
+def findings(runs: Sequence[Run], tables: Sequence[Sequence[Row]], chosen: Sequence[Leader]) -> list[Highlight]:
     """The largest gain of the ``chosen`` leaders, the host-bound cases and the fast inaccurate ones of all runs."""
     rows = {(run.header.run, row.case): row for run, table in zip(runs, tables, strict=True) for row in table}
     return [_gain(rows, chosen), _host_bound(rows), _fast_inaccurate(runs, tables)]
 
 
-def _gain(rows: Mapping[tuple[str, str], Row], chosen: Sequence[Leader]) -> Finding:
+def _gain(rows: Mapping[tuple[str, str], Row], chosen: Sequence[Leader]) -> Highlight:
     gains = []
     for leader in chosen:
         speed = rows[leader.run, leader.case].speed
         if speed and speed.ratio is not None and speed.low is not None and speed.low > 1:
             gains.append((speed.low, speed.ratio, leader))
     if not gains:
-        return Finding(kind="gain", count=0, of=len(chosen))
+        return Highlight(kind="gain", count=0, of=len(chosen))
     _, ratio, leader = max(gains, key=lambda gain: gain[:2])
-    return Finding(kind="gain", count=len(gains), of=len(chosen), run=leader.run, case=leader.case, value=ratio)
+    return Highlight(kind="gain", count=len(gains), of=len(chosen), run=leader.run, case=leader.case, value=ratio)
 
 
-def _host_bound(rows: Mapping[tuple[str, str], Row]) -> Finding:
+def _host_bound(rows: Mapping[tuple[str, str], Row]) -> Highlight:
     """By the figures of the warning, as only it knows which times were set against each other."""
     on_gpu = [row for row in rows.values() if "gpu" in row.times or "gpu_unheld" in row.times]
     shares = []
@@ -210,12 +210,12 @@ def _host_bound(rows: Mapping[tuple[str, str], Row]) -> Finding:
         if figures:
             shares.append((max(ratios, default=0.0), run, case))
     if not shares:
-        return Finding(kind="host_bound", count=0, of=len(on_gpu))
+        return Highlight(kind="host_bound", count=0, of=len(on_gpu))
     value, run, case = max(shares)
-    return Finding(kind="host_bound", count=len(shares), of=len(on_gpu), run=run, case=case, value=value or None)
+    return Highlight(kind="host_bound", count=len(shares), of=len(on_gpu), run=run, case=case, value=value or None)
 
 
-def _fast_inaccurate(runs: Sequence[Run], tables: Sequence[Sequence[Row]]) -> Finding:
+def _fast_inaccurate(runs: Sequence[Run], tables: Sequence[Sequence[Row]]) -> Highlight:
     fast, checked = [], 0
     for run, table in zip(runs, tables, strict=True):
         cases = {case.id: case for case in run.header.cases}
@@ -232,6 +232,6 @@ def _fast_inaccurate(runs: Sequence[Run], tables: Sequence[Sequence[Row]]) -> Fi
             if (value := _primary_time(best_row) / row.times[row.primary].value) > 1:
                 fast.append((value, run.header.run, row.case, best_row.case))
     if not fast:
-        return Finding(kind="fast_inaccurate", count=0, of=checked)
+        return Highlight(kind="fast_inaccurate", count=0, of=checked)
     value, name, case, other = max(fast)
-    return Finding(kind="fast_inaccurate", count=len(fast), of=checked, run=name, case=case, other=other, value=value)
+    return Highlight(kind="fast_inaccurate", count=len(fast), of=checked, run=name, case=case, other=other, value=value)

@@ -160,7 +160,7 @@ def baseline_label(run: Run, baseline: str = "") -> str:
     return baseline or run.header.baseline or "eager"
 
 
-def replicated(table: Iterable[Row]) -> bool:
+def has_replicates(table: Iterable[Row]) -> bool:
     """Whether a case was measured in more than one process, so that figures of only one are less than the others."""
     return any(row.processes > 1 for row in table)
 

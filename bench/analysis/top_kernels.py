@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.model.data import Data
-from bench.model.profile import Condensed, Range
+from bench.model.profile import CondensedProfile, Range
 
 
 class TopKernel(Data, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class TopKernel(Data, frozen=True, kw_only=True):
     operators: tuple[str, ...] = ()
 
 
-def top_kernels(condensed: Condensed) -> tuple[TopKernel, ...]:
+def top_kernels(condensed: CondensedProfile) -> tuple[TopKernel, ...]:
     """The kernels of a profile, else its operators; empty where it has neither. ``share`` is of the sum of durations,
     which exceeds the time in which at least one runs where several do at once.
     """
@@ -60,7 +60,7 @@ class _Span(NamedTuple):
     operator: str = ""
 
 
-def _kernels(condensed: Condensed) -> list[_Span]:
+def _kernels(condensed: CondensedProfile) -> list[_Span]:
     kernels = condensed.profile.kernels
     own = [max(kernel.end - kernel.start, 0) for kernel in kernels]
     times = condensed.kernel_ns if len(condensed.kernel_ns) == len(kernels) else own

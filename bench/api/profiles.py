@@ -30,13 +30,13 @@ _LEAST_ID = 4
 class Profiles(ProfileRun, frozen=True, kw_only=True):
     """Profiles as stored: ``cases`` has one for each case, or its failure; ``path`` is their file.
 
-    ``interrupted`` says that Ctrl-C, SIGTERM or SIGHUP ended it before all cases had their turn. ``lost`` says why a
-    tool's own report is not in the folder for them, a sentence for each.
+    ``interrupted`` says that Ctrl-C, SIGTERM or SIGHUP ended it before all cases had their turn. ``missing_reports``
+    says why a tool's own report is not in the folder for them, a sentence for each.
     """
 
     path: str = ""
     interrupted: bool = False
-    lost: tuple[str, ...] = ()
+    missing_reports: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Short, because a notebook prints it."""
@@ -79,7 +79,7 @@ def profile(
         tool=tool, iterations=iterations, modules=modules, kernel=kernel, raw=os.fspath(raw), path=os.fspath(out)
     )
     end = collect.collect(request, options, on_event or ignore)
-    return _as_profiles(end.profiles, end.path, interrupted=end.interrupted, lost=end.lost)
+    return _as_profiles(end.profiles, end.path, interrupted=end.interrupted, missing_reports=end.missing_reports)
 
 
 def read_profiles(name: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Profiles:
@@ -200,6 +200,6 @@ def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select:
     return msgspec.structs.replace(several, make=make)
 
 
-def _as_profiles(run: ProfileRun, path: str, *, interrupted: bool = False, lost: tuple[str, ...] = ()) -> Profiles:
+def _as_profiles(run: ProfileRun, path: str, *, interrupted: bool = False, missing_reports: tuple[str, ...] = ()) -> Profiles:
     fields = {name: getattr(run, name) for name in run.__struct_fields__}
-    return Profiles(**fields, path=path, interrupted=interrupted, lost=lost)
+    return Profiles(**fields, path=path, interrupted=interrupted, missing_reports=missing_reports)

@@ -11,12 +11,12 @@ from bench.api.results import OnEvent, ignore
 from bench.api.suites import default_cache
 from bench.model.divergence import Divergence, On
 from bench.model.placement import Placement
-from bench.model.program import SupportedOp, Written
-from bench.model.sensitivity import Examined, Question
+from bench.model.program import SupportedOp, NetworkProgram
+from bench.model.sensitivity import QuantizationCost, Question
 from bench.runner.request import Request
 
 
-def codegen(request: Request, out: str | os.PathLike[str], *, on_event: OnEvent | None = None) -> list[Written]:
+def codegen(request: Request, out: str | os.PathLike[str], *, on_event: OnEvent | None = None) -> list[NetworkProgram]:
     """Write the network program of each case of a request into the folder ``out``: ``program.py`` and its weights.
 
     Where the cases have several programs, each has a folder of ``out``. The device of the plan need not be here (see
@@ -102,7 +102,7 @@ def quantization_cost(
     samples: int = 32,
     rank: bool = False,
     on_event: OnEvent | None = None,
-) -> list[Examined]:
+) -> list[QuantizationCost]:
     """What quantizing costs each int8 case in accuracy, and which layers to leave in floating point to keep a limit.
 
     Computed by PyTorch on the CPU, which the device of the plan need not be beside. Cases of other precisions are left

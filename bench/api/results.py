@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.rows import Row
-    from bench.runner.session import Finished
+    from bench.runner.session import RunResult
     from bench.store.listing import Summary
 
 RESULTS = Path(folders.RESULTS)
@@ -183,7 +183,7 @@ def check_boundary(boundary: str) -> None:
         raise UsageError(what, where="boundary", fix=f"known: {', '.join(BOUNDARIES)}")
 
 
-def stored_run(finished: Finished) -> Run:
+def stored_run(finished: RunResult) -> Run:
     """The run as stored. Interrupted if a signal ended it, Rescued if its file was lost meanwhile."""
     run = read(finished.path)
     if finished.interrupted:

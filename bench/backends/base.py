@@ -26,7 +26,7 @@ GROUP = "trtbench.backends"
 _MEMBERS = ("options", "simulated", "missing", "unsupported", "stages", "produce", "prepare")
 
 
-class Broken:
+class BrokenBackend:
     """Stands in the registry for an entry point that is no backend: ``problem`` says why, ``fix`` what helps.
 
     It has every member of a backend, so that a suite or the doctor can name it; nothing runs.
@@ -74,13 +74,13 @@ def names() -> list[str]:
 def load(name: str) -> Backend:
     """The backend called ``name``. UsageError with a suggestion if there is none, with the reason if it is broken."""
     backend = _find(name)
-    if isinstance(backend, Broken):
+    if isinstance(backend, BrokenBackend):
         raise UsageError(backend.problem, fix=backend.fix)
     return backend
 
 
 def registry() -> dict[str, Backend]:
-    """All backends by name; those that cannot be loaded are ``Broken``."""
+    """All backends by name; those that cannot be loaded are ``BrokenBackend``."""
     return {name: _find(name) for name in names()}
 
 
@@ -97,7 +97,7 @@ def missing(name: str, device: str) -> Missing | None:
         return Missing(reason=what, fix=f"a corrected version of {source}, or pip uninstall {source}")
 
 
-def refused() -> dict[str, str]:
+def hidden_entry_points() -> dict[str, str]:
     """Entry points that no suite can name, as this package has a backend of that name: why, by the distribution."""
     return {
         point.dist.name if point.dist else point.value: f"its backend {name!r} has the name of a built-in one"
@@ -177,25 +177,26 @@ def _find(name: str) -> Backend:
 
 @functools.cache
 def _loaded(name: str, places: tuple[tuple[str, str], ...]) -> Backend:
-    """The backend of an entry point, or ``Broken``: a package of others must not stop a suite that does not name it.
+    """The backend of an entry point, or ``BrokenBackend``: a package of others must not stop a suite that does not name
+    it.
 
     ``places`` are what the entry points of that name have, and their distributions.
     """
     sources = [source for _, source in places]
     if len(places) > 1:
         what = f"several packages have a backend {name!r}: {', '.join(sources)}"
-        return Broken(what, f"pip uninstall all of them but one: {' '.join(sources[1:])}")
+        return BrokenBackend(what, f"pip uninstall all of them but one: {' '.join(sources[1:])}")
     ((place, source),) = places
     fix = f"a corrected version of {source}, or pip uninstall {source}"
     try:
         value = metadata.EntryPoint(name=name, value=place, group=GROUP).load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
         lines = f"{type(error).__name__}: {error}".strip().splitlines()
-        return Broken(f"the backend {name!r} of {source} cannot be loaded: {lines[0][:300]}", fix)
+        return BrokenBackend(f"the backend {name!r} of {source} cannot be loaded: {lines[0][:300]}", fix)
     if isinstance(value, ModuleType):
         value = getattr(value, "BACKEND", value)
     problem = _defect(name, value)
-    return Broken(f"the backend {name!r} of {source} {problem}", fix) if problem else cast(Backend, value)
+    return BrokenBackend(f"the backend {name!r} of {source} {problem}", fix) if problem else cast(Backend, value)
 
 
 def _defect(name: str, value: Any) -> str:

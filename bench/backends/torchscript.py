@@ -43,7 +43,7 @@ class Options(TorchOptions, frozen=True, kw_only=True):
     executor: Executor = "python"
 
 
-class Saved(msgspec.Struct, frozen=True):
+class SavedProgram(msgspec.Struct, frozen=True):
     """The output names of a saved program, and what the exporter warned of."""
 
     names: tuple[str, ...]
@@ -101,7 +101,7 @@ class TorchScript(TorchBackend[Options]):
                 saved = _optimise(program, msgspec.structs.replace(options, optimize_for_inference=False))
                 with errors.translate("torch.jit.save cannot write this program"):
                     saved.save(str(out / _PROGRAM))
-        (out / _ABOUT).write_bytes(msgspec.json.encode(Saved(tuple(names), tuple(warnings))))
+        (out / _ABOUT).write_bytes(msgspec.json.encode(SavedProgram(tuple(names), tuple(warnings))))
 
     @contextlib.contextmanager
     def prepare(self, case: Case, options: Options, context: Context) -> Iterator[Prepared]:
@@ -111,7 +111,7 @@ class TorchScript(TorchBackend[Options]):
                 yield prepared
             return
         folder = context.artifacts["export"]
-        saved = msgspec.json.decode((folder / _ABOUT).read_bytes(), type=Saved)
+        saved = msgspec.json.decode((folder / _ABOUT).read_bytes(), type=SavedProgram)
         model = Model(
             runtime="torchscript",
             artifact=folder / _PROGRAM,

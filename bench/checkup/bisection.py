@@ -11,7 +11,7 @@ from bench.model.divergence import Check, Graph
 RunNetwork = Callable[[Sequence[str]], Mapping[str, Check]]
 
 
-class Finding(NamedTuple):
+class WrongLayer(NamedTuple):
     """The first wrong tensor, the checks of what its layer reads, and whether it is right once both are outputs of one
     network, which then computes its layer in another way.
     """
@@ -36,7 +36,7 @@ class Search:
         self._absent: set[str] = set()
         self.networks = 0
 
-    def first(self, wrong: str) -> Finding | None:
+    def first(self, wrong: str) -> WrongLayer | None:
         """The first wrong tensor among those that ``wrong`` is computed from, and itself. None if it is right, or the
         network does not have it.
         """
@@ -61,8 +61,8 @@ class Search:
                 continue
             inputs = tuple(self._checks[name] for name in reads)
             if self._checks[last].ok:
-                return Finding(before, inputs, vanishes=True)
-            return Finding(self._checks[last], inputs)
+                return WrongLayer(before, inputs, vanishes=True)
+            return WrongLayer(self._checks[last], inputs)
 
     def _narrowed(self, wrong: str) -> str:
         """A wrong tensor whose forerunner, in the order of what ``wrong`` is computed from, is right or is none."""

@@ -21,7 +21,7 @@ from bench.model.suite import Policy
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
 from bench.runner.run import run as run_plan
-from bench.runner.session import Finished
+from bench.runner.session import RunResult
 from bench.store import calibrations
 
 # What sittings may differ in: how many processes each has, and the card, which is told by itself.
@@ -38,7 +38,7 @@ def split(processes: int, sittings: int) -> list[int]:
     return [processes // sittings + (n < processes % sittings) for n in range(sittings)]
 
 
-def measure(request: Request, sizes: Sequence[int], on_event: OnEvent, ended: Callable[[Finished], Run]) -> list[Run]:
+def measure(request: Request, sizes: Sequence[int], on_event: OnEvent, ended: Callable[[RunResult], Run]) -> list[Run]:
     """A run of the plan per sitting, one after the other, of so many processes per case; stored as any run is.
 
     ``ended`` makes a run of what the runner returns, or raises what ended it.

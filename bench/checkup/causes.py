@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.checkup.bisection import Finding
+from bench.checkup.bisection import WrongLayer
 from bench.model.divergence import Cause, Check, Graph, Side
 from bench.model.suite import Precision
 from bench.tensors import Array
@@ -35,7 +35,7 @@ def side(values: Array) -> Side:
     )
 
 
-def cause(finding: Finding, graph: Graph, precision: Precision) -> Cause:
+def cause(finding: WrongLayer, graph: Graph, precision: Precision) -> Cause:
     """The first of the causes below that the figures fit; that a layer computes something else if none does."""
     check = finding.check
     if held := [name for name in check.node.weights if name in graph.infinite]:

@@ -11,7 +11,7 @@ import msgspec
 from bench import tensors
 from bench.backends import base
 from bench.checkup import causes
-from bench.checkup.bisection import Finding, Search
+from bench.checkup.bisection import WrongLayer, Search
 from bench.errors import UsageError
 from bench.measure import accuracy
 from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Cause, Check, Divergence, Graph, MarkedRun, Node, On
@@ -123,7 +123,7 @@ class _Examination:
             within = msgspec.structs.replace(self._limits.tensors, slice_rel_l2=self._limits.outputs.slice_rel_l2)
             self._limits = Limits(self._limits.outputs, within)
         search = Search(self._graph, self._checks, at_once)
-        finding: Finding | None = None
+        finding: WrongLayer | None = None
         for name in sorted(wrong, key=places.__getitem__):
             finding = search.first(name)
             if finding is not None:

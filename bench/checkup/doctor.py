@@ -134,10 +134,10 @@ def _backends(machine: Environment) -> list[Check]:
     backends = base.registry()
     checks = [_backend("backends", name, base.missing(name, machine.address), machine) for name in backends]
     checks = [
-        msgspec.structs.replace(check, state="broken") if isinstance(backends[check.name], base.Broken) else check
+        msgspec.structs.replace(check, state="broken") if isinstance(backends[check.name], base.BrokenBackend) else check
         for check in checks
     ]
-    for source, why in base.refused().items():
+    for source, why in base.hidden_entry_points().items():
         fix = f"pip uninstall {source}, or a version of it with another name"
         checks.append(Check(group="backends", name=source, state="broken", detail=why, fix=fix))
     return checks

@@ -13,7 +13,7 @@ from bench.model.data import digest
 from bench.model.placement import PLACEMENT, Placement
 from bench.model.run import Failure
 from bench.model.seam import QuantizesModels, Stage
-from bench.model.sensitivity import ACCURACY, Accuracy, Examined, Question, parse_target
+from bench.model.sensitivity import ACCURACY, Accuracy, QuantizationCost, Question, parse_target
 from bench.model.suite import Case
 from bench.runner import rounds, run
 from bench.runner.dispatch import OnEvent
@@ -43,7 +43,7 @@ def lint_file(path: Path) -> Placement:
     return backend.placement_of_file(path)
 
 
-def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterator[Examined]:
+def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterator[QuantizationCost]:
     """What quantizing costs in each network of a plan, once for cases that share one. It is computed on the CPU.
 
     UsageError if no case has Q/DQ, or the target is none; SuiteError if the metric's file is not there.
@@ -56,9 +56,9 @@ def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterato
         raise SuiteError(what, where="--metric", fix="FILE.py:FUNCTION, a path relative to the suite")
     for case, folder, failure in _folders(request, lambda backend, case: backend.accuracy(case, question), on_event):
         if failure is not None:
-            yield Examined(case=case, failure=failure)
+            yield QuantizationCost(case=case, failure=failure)
         else:
-            yield Examined(case=case, accuracy=msgspec.json.decode((folder / ACCURACY).read_bytes(), type=Accuracy))
+            yield QuantizationCost(case=case, accuracy=msgspec.json.decode((folder / ACCURACY).read_bytes(), type=Accuracy))
 
 
 def _folders(

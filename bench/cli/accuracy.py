@@ -22,7 +22,7 @@ from bench.errors import is_input
 
 if TYPE_CHECKING:
     from bench import api
-    from bench.model.sensitivity import Examined
+    from bench.model.sensitivity import QuantizationCost
 
 
 def add(commands: Commands) -> None:
@@ -73,7 +73,7 @@ def add_options(command: Parser) -> None:
     command.add_argument("--top", type=natural, default=10, metavar="N", help="layers of a list (default: 10; 0: all)")
 
 
-def examine(arguments: argparse.Namespace, request: api.Request, on_event: api.OnEvent) -> list[Examined]:
+def examine(arguments: argparse.Namespace, request: api.Request, on_event: api.OnEvent) -> list[QuantizationCost]:
     """What quantizing costs the cases of a request."""
     from bench import api
 
@@ -87,7 +87,7 @@ def examine(arguments: argparse.Namespace, request: api.Request, on_event: api.O
     )
 
 
-def report(arguments: argparse.Namespace, results: Sequence[Examined]) -> int:
+def report(arguments: argparse.Namespace, results: Sequence[QuantizationCost]) -> int:
     """Print what was found, and return the exit code."""
     from bench.report import sensitivity as view
 

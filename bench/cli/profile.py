@@ -34,11 +34,11 @@ def profile(arguments: argparse.Namespace) -> int:
         done, all_ = len(profiles.cases), len(request.plan.cases)
         output.complain(f"trtbench: interrupted; {done} of {all_} cases are in the file")
         return 130
-    if profiles.lost:
-        what = f"trtbench: {profiles.lost[0]}"
-        more = f" ({len(profiles.lost) - 1} more likewise)" if len(profiles.lost) > 1 else ""
+    if profiles.missing_reports:
+        what = f"trtbench: {profiles.missing_reports[0]}"
+        more = f" ({len(profiles.missing_reports) - 1} more likewise)" if len(profiles.lost) > 1 else ""
         output.complain(f"{escape.line(what + more)}\n  fix: free some disk space, or --raw DIR")
-    return int(bool(profiles.lost) or any(each.failure for each in profiles.cases))
+    return int(bool(profiles.missing_reports) or any(each.failure for each in profiles.cases))
 
 
 def _print(profiles: Profiles, arguments: argparse.Namespace) -> None:

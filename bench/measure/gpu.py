@@ -65,7 +65,7 @@ def measure(
     *,
     captured: bool = False,
     pacing: pace.Pace = pace.ALONE,
-) -> result.Measured:
+) -> result.CaseMeasurements:
     """Warm up and measure the lanes of a case at the boundaries of ``policy``; ``captured``: calls replay CUDA graphs;
     ``pacing`` says when samples are taken.
 
@@ -106,7 +106,7 @@ def measure(
     measuring.compare()
     if "energy" in loops:
         measuring.saturate(phase("saturate"))
-    return result.Measured(
+    return result.CaseMeasurements(
         measurements=tuple(measuring.measurements),
         warnings=tuple(measuring.warnings),
         facts=ClockFigures(**measuring.facts),

@@ -47,7 +47,7 @@ def measure(
     *,
     ranged: bool = False,
     pacing: pace.Pace = pace.ALONE,
-) -> result.Measured:
+) -> result.CaseMeasurements:
     """Warm up and measure a case's lanes at the boundaries of ``policy`` that their device has.
 
     ``phase`` is entered for ``warmup`` and ``measure``; ``ranged`` puts an NVTX range around every call, for profiled
@@ -73,7 +73,7 @@ def measure_host(
     wanted: Sequence[Boundary] = HOST,
     ranged: bool = False,
     pacing: pace.Pace = pace.ALONE,
-) -> result.Measured:
+) -> result.CaseMeasurements:
     """``wanted`` boundaries of lanes whose calls are finished on return."""
     measurements: list[Measurement] = []
     warnings: list[Warning] = []
@@ -99,7 +99,7 @@ def measure_host(
             measurements.append(throughput(lanes, clock, policy, case.batch, ranged=ranged))
             if len(lanes) < case.streams:
                 warnings.append(result.fewer_lanes(len(lanes), case.streams))
-    return result.Measured(measurements=tuple(measurements), warnings=tuple(warnings))
+    return result.CaseMeasurements(measurements=tuple(measurements), warnings=tuple(warnings))
 
 
 def _with_usage(measured: Measurement, before: Usage | None, after: Usage | None) -> Measurement:

@@ -44,7 +44,7 @@ _MODULES_UNKNOWN = "a call runs no Python modules (a compiled program or a captu
 _WARM_L2 = "l2: cold is not kept up here: the L2 cache is not flushed between iterations"
 
 
-class Profiled(Data, frozen=True, kw_only=True):
+class ProfileResult(Data, frozen=True, kw_only=True):
     """What a worker knows of a profile beside what the tool saw: the same calls without it, in ns, and notes."""
 
     unprofiled_ns: tuple[int, ...]
@@ -65,7 +65,7 @@ def profile(
     modules: bool = False,
     narrated: bool = False,
     driver: Driver | None = None,
-) -> Profiled:
+) -> ProfileResult:
     """Warm up, time ``iterations`` calls, and make as many again while ``profiler`` records them.
 
     An iteration on a GPU is the copy of the inputs to it, one call, the copy of the outputs back, and one wait for all
@@ -105,7 +105,7 @@ def profile(
             (out / STARTS).write_bytes(msgspec.json.encode(starts))
             with phase("unprofiled"), quiet():
                 unprofiled = [take() for _ in range(count)]
-    return Profiled(unprofiled_ns=tuple(unprofiled), tool_version=profiler.version, notes=tuple(notes))
+    return ProfileResult(unprofiled_ns=tuple(unprofiled), tool_version=profiler.version, notes=tuple(notes))
 
 
 def _short(policy: Policy) -> Policy:

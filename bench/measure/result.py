@@ -26,7 +26,7 @@ _OVERLAPPED = 1.1
 _DRIFT_SAMPLES, _DRIFT_CHANGE = 48, 0.02
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
+class CaseMeasurements(msgspec.Struct, frozen=True, kw_only=True):
     """The result of measuring one prepared case; its phases went to the argument ``phase``."""
 
     measurements: tuple[Measurement, ...]

@@ -7,7 +7,7 @@ from bench.model.run import Environment, Failure
 from bench.model.suite import LeftOut
 
 
-class Built(Data, frozen=True, kw_only=True):
+class BuiltStage(Data, frozen=True, kw_only=True):
     """An artifact of a case: its ``stage`` (``export``, ``build``), its ``kind`` (``onnx``, ``engine``) and what making
     it took, in nanoseconds.
 
@@ -36,7 +36,7 @@ class CaseBuild(Data, frozen=True, kw_only=True):
 
     case: str
     label: str
-    stages: tuple[Built, ...] = ()
+    stages: tuple[BuiltStage, ...] = ()
     failure: Failure | None = None
     failed: str = ""
 

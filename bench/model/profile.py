@@ -208,7 +208,7 @@ class Attribution(Data, frozen=True, kw_only=True):
         return self.iteration_ns / self.total_ns if self.total_ns else None
 
 
-class Condensed(Data, frozen=True, kw_only=True):
+class CondensedProfile(Data, frozen=True, kw_only=True):
     """A profile small enough to keep: the events of its typical iteration, and what all iterations say.
 
     ``profile`` holds the events of the iteration whose window is the median, from zero on. ``parts`` has one element
@@ -227,7 +227,7 @@ class CaseProfile(Data, frozen=True, kw_only=True):
 
     case: str
     label: str
-    condensed: Condensed | None = None
+    condensed: CondensedProfile | None = None
     failure: Failure | None = None
 
 

@@ -19,7 +19,7 @@ class SupportedOp(Data, frozen=True, kw_only=True):
     about: str
 
 
-class Written(Data, frozen=True, kw_only=True):
+class NetworkProgram(Data, frozen=True, kw_only=True):
     """The program of a case: the folder that it lies in, or why there is none."""
 
     case: Case

@@ -87,7 +87,7 @@ class Accuracy(Data, frozen=True, kw_only=True):
     networks: int = 0
 
 
-class Examined(Data, frozen=True, kw_only=True):
+class QuantizationCost(Data, frozen=True, kw_only=True):
     """The accuracy of a case's quantized network, or why it could not be examined."""
 
     case: Case

@@ -21,7 +21,7 @@ from bench.measure.profiled import PHASE
 from bench.measure.profilers import SIMULATED
 from bench.model.data import Data, digest
 from bench.model.events import Note, Started
-from bench.model.profile import CaseProfile, Condensed, Profile, ProfileRun, Tool
+from bench.model.profile import CaseProfile, CondensedProfile, Profile, ProfileRun, Tool
 from bench.model.run import Failure
 from bench.model.seam import Stage
 from bench.model.suite import Case
@@ -64,14 +64,14 @@ class ProfileOptions(Data, frozen=True, kw_only=True):
 
 
 class Collection(Data, frozen=True, kw_only=True):
-    """Profiles, the file that has them, whether they are all that was asked for, and ``lost``: why a tool's own report
-    is not in the folder for them, a sentence for each.
+    """Profiles, the file that has them, whether they are all that was asked for, and ``missing_reports``: why a tool's
+    own report is not in the folder for them, a sentence for each.
     """
 
     profiles: ProfileRun
     path: str
     interrupted: bool = False
-    lost: tuple[str, ...] = ()
+    missing_reports: tuple[str, ...] = ()
 
 
 def collect(request: Request, options: ProfileOptions, on_event: OnEvent) -> Collection:
@@ -100,8 +100,8 @@ def collect(request: Request, options: ProfileOptions, on_event: OnEvent) -> Col
             commit=session.header.commit,
             environments=session.header.environments,
         )
-        interrupted, document, lost = False, Document(path, run, len(cases)), list[str]()
-        each = _profiles(session, cases, options, on_event, lost)
+        interrupted, document, missing_reports = False, Document(path, run, len(cases)), list[str]()
+        each = _profiles(session, cases, options, on_event, missing_reports)
         with stoppable() as ignore_signals, contextlib.closing(each):
             try:
                 for one in each:
@@ -112,7 +112,7 @@ def collect(request: Request, options: ProfileOptions, on_event: OnEvent) -> Col
             run = document.end()
     if not run.cases:
         raise KeyboardInterrupt
-    return Collection(profiles=run, path=str(path), interrupted=interrupted, lost=tuple(lost))
+    return Collection(profiles=run, path=str(path), interrupted=interrupted, missing_reports=tuple(missing_reports))
 
 
 def _check(request: Request, options: ProfileOptions, kind: str) -> None:
@@ -150,13 +150,13 @@ def _check_raw(folder: Path) -> None:
 
 
 def _profiles(
-    session: Session, cases: Sequence[Case], options: ProfileOptions, on_event: OnEvent, lost: list[str]
+    session: Session, cases: Sequence[Case], options: ProfileOptions, on_event: OnEvent, missing_reports: list[str]
 ) -> Generator[CaseProfile]:
     for number, case in enumerate(cases):
         on_event(Started(label=case.label, done=number, total=len(cases)))
         try:
             layered = options.tool == "layers"
-            end = _layers(session, case) if layered else _profile(session, case, options, on_event, lost)
+            end = _layers(session, case) if layered else _profile(session, case, options, on_event, missing_reports)
         except (OSError, StoreError) as error:  # of the cache, or of the folder for temporary files
             if not is_full(error):
                 raise
@@ -181,18 +181,18 @@ def _tell(case: CaseProfile, on_event: OnEvent) -> None:
         on_event(Note(text=f"{case.label}: {failure.kind} in {failure.stage}: {message}"))
 
 
-def _layers(session: Session, case: Case) -> Condensed | Failure:
+def _layers(session: Session, case: Case) -> CondensedProfile | Failure:
     """The layers of a case's engine, which are no events: their times are sums."""
     end = layers.of_case(session, case)
     if isinstance(end, Failure):
         return end
     profile = Profile(tool="layers", tool_version=end.runtime, case=case.id, label=case.label, layers=end)
-    return Condensed(profile=profile)
+    return CondensedProfile(profile=profile)
 
 
 def _profile(
-    session: Session, case: Case, options: ProfileOptions, on_event: OnEvent, lost: list[str]
-) -> Condensed | Failure:
+    session: Session, case: Case, options: ProfileOptions, on_event: OnEvent, missing_reports: list[str]
+) -> CondensedProfile | Failure:
     """The artifacts of a case, a worker under the tool, and what that left, condensed."""
     ready = session.artifacts(case, _stages(case))
     if isinstance(ready, Failure):
@@ -230,13 +230,13 @@ def _profile(
                 unprofiled_ns=reply.unprofiled_ns,
                 notes=(*profile.notes, *reply.notes),
             )
-            condensed = Condensed(profile=profile) if profile.figures else _condensed(profile)
+            condensed = CondensedProfile(profile=profile) if profile.figures else _condensed(profile)
         except CaseError as error:
             return _unreadable(type(error).__name__, error.what, error.fix, out)
         except ValueError as error:
             return _unreadable("CaseError", str(error), "profile the case again", out)
         finally:
-            lost += worker.keep_raw(case)
+            missing_reports += worker.keep_raw(case)
     return condensed
 
 
@@ -247,7 +247,7 @@ def _unreadable(kind: str, what: str, fix: str, folder: Path) -> Failure:
     return Failure(kind=kind, stage="read", message=what, hint=fix)
 
 
-def _condensed(profile: Profile) -> Condensed:
+def _condensed(profile: Profile) -> CondensedProfile:
     named = attribution.attribute(profile)
     share = attribution.share(named) if named.kernels else None
     return msgspec.structs.replace(condense(named), attribution=share)
@@ -348,7 +348,7 @@ def _plain_failure(failure: Failure, suite_dir: Path) -> Failure:
     return msgspec.structs.replace(failure, **texts)
 
 
-def _plain(condensed: Condensed, suite_dir: Path) -> Condensed:
+def _plain(condensed: CondensedProfile, suite_dir: Path) -> CondensedProfile:
     """Without paths of this machine, which stacks have."""
     profile = condensed.profile
     calls = [

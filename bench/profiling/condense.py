@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from bench.analysis import waterfall
-from bench.model.profile import Condensed, Copy, HostCall, Kernel, Parts, Profile, Range
+from bench.model.profile import CondensedProfile, Copy, HostCall, Kernel, Parts, Profile, Range
 
 Event = TypeVar("Event", Range, HostCall, Kernel, Copy)
 Work = TypeVar("Work", Kernel, Copy)
@@ -21,7 +21,7 @@ _BLIND = (
 )
 
 
-def condense(profile: Profile) -> Condensed:
+def condense(profile: Profile) -> CondensedProfile:
     """The events of the iteration whose window is the median, from zero on, and the parts of each iteration.
 
     A kernel or copy belongs to the iteration that its call is in; without a call, to that in which it starts. Operators
@@ -34,7 +34,7 @@ def condense(profile: Profile) -> Condensed:
     kernels, chosen = _by_iteration(profile, iterations, profile.kernels), waterfall.typical(parts)
     if profile.device == "cpu" and _is_blind(parts[chosen]):
         profile = msgspec.structs.replace(profile, notes=(*profile.notes, _BLIND))
-    return Condensed(profile=_only(profile, iterations, chosen), parts=parts, kernel_ns=_medians(kernels, chosen))
+    return CondensedProfile(profile=_only(profile, iterations, chosen), parts=parts, kernel_ns=_medians(kernels, chosen))
 
 
 def _is_blind(parts: Parts) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from bench.analysis import attribution, explain_sides
 from bench.analysis.explain_sides import Side
 from bench.errors import StoreError, UsageError, did_you_mean
-from bench.model.profile import CaseProfile, Condensed, Layers, Profile
+from bench.model.profile import CaseProfile, CondensedProfile, Layers, Profile
 from bench.model.suite import BETWEEN_PARTS
 from bench.store import profiles
 
@@ -60,7 +60,7 @@ def read(path: Path) -> list[CaseProfile]:
         CaseProfile(
             case=engine.case,
             label=engine.label,
-            condensed=Condensed(profile=Profile(tool="layers", case=engine.case, label=engine.label, layers=engine)),
+            condensed=CondensedProfile(profile=Profile(tool="layers", case=engine.case, label=engine.label, layers=engine)),
         )
         for engine in printed.cases
     ]

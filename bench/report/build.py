@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from bench.analysis.status import nothing_to_build_with
-from bench.model.build import BuildRun, Built, CaseBuild
+from bench.model.build import BuildRun, BuiltStage, CaseBuild
 from bench.model.run import Failure
 from bench.report import cells, document, escape, notes, plan, table
 from bench.report.table import Column
@@ -33,7 +33,7 @@ class _Line(NamedTuple):
 
     label: str
     stage: str = ""
-    built: Built | None = None
+    built: BuiltStage | None = None
     result: str = ""
     failed: bool = False
 

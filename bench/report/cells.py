@@ -27,7 +27,7 @@ UNEVEN = 0.01
 WIDEST = 1.0
 
 
-def shown(row: Row) -> Row:
+def printable_row(row: Row) -> Row:
     """The row with names that a table can show."""
     symbols = {escape.name(name): size for name, size in row.symbols.items()}
     texts = {field: escape.name(getattr(row, field)) for field in ("model", "backend", "setting")}

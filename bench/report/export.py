@@ -12,7 +12,7 @@ import msgspec
 
 from bench.analysis.lint import has_effect
 from bench.analysis.lint import lint as lint_run
-from bench.analysis.rows import PRIMARY, SHOWN, Row, against, in_order, models, replicated, rows
+from bench.analysis.rows import PRIMARY, SHOWN, Row, against, in_order, models, has_replicates, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
 from bench.report import cells, escape, lint, notes, outcome, warnings
@@ -31,7 +31,7 @@ def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> s
     if whole := outcome.of_run(run):
         lines += ["", *(f"- {_note(note)}" for note in whole)]
     table = _rows(run, baseline, only)
-    mark, reference = replicated(table), notes.reference(run, baseline)
+    mark, reference = has_replicates(table), notes.reference(run, baseline)
     for model, members in models(table).items():
         lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure], mark)]
         places = {row.case: place for place, row in enumerate(members)}

@@ -18,7 +18,7 @@ class Span(NamedTuple):
 Number: TypeAlias = float | Span
 
 
-def shown(value: Number, form: Callable[[float], str]) -> str:
+def format_span(value: Number, form: Callable[[float], str]) -> str:
     """``120 us``, or ``120 to 131 us`` where the unit of both ends is the same."""
     if not isinstance(value, Span):
         return form(value)
@@ -29,22 +29,22 @@ def shown(value: Number, form: Callable[[float], str]) -> str:
 
 def time(value: Number) -> str:
     """Nanoseconds, in the unit that fits."""
-    return shown(value, format_time)
+    return format_span(value, format_time)
 
 
 def percent(value: Number, form: str = ".1%") -> str:
     """A fraction in per cent; ``form`` is Python's format specification."""
-    return shown(value, lambda fraction: format(fraction, form))
+    return format_span(value, lambda fraction: format(fraction, form))
 
 
 def number(value: Number, form: str = ".0f") -> str:
     """A plain number; ``form`` is Python's format specification."""
-    return shown(value, lambda number: format(number, form))
+    return format_span(value, lambda number: format(number, form))
 
 
 def seconds(value: Number) -> str:
     """Nanoseconds in seconds, with one decimal."""
-    return shown(value, lambda ns: f"{ns / NS_PER_S:.1f} s")
+    return format_span(value, lambda ns: f"{ns / NS_PER_S:.1f} s")
 
 
 def times(count: Number) -> str:

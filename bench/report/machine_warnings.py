@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.report.advice import Advice, Figures, Sentence
-from bench.report.figures import high, inside, listed, low, number, seconds, shown
+from bench.report.figures import format_span, high, inside, listed, low, number, seconds
 from bench.units import format_size
 
 _COOL = "better cooling, or a clock that the card can keep (nvidia-smi -lgc MHZ)"
@@ -40,7 +40,7 @@ def _throttled(f: Figures) -> Advice:
     if "quota_throttles" in f:
         text = f"the CPU quota of the container was used up {number(f['quota_throttles'])} times"
         return Advice(text, "raise the CPU quota, or use as many threads as it has cores (OMP_NUM_THREADS)")
-    reasons = ", ".join(f"{name} in {shown(part, lambda x: f'{100 * x:.0f} %')}" for name, part in f["reasons"].items())
+    reasons = ", ".join(f"{name} in {format_span(part, lambda x: f'{100 * x:.0f} %')}" for name, part in f["reasons"].items())
     where, hits = "", f["boundaries"]
     if hits:
         clean = [boundary for boundary, hit in hits.items() if not hit]
@@ -68,7 +68,7 @@ def _foreign_process(f: Figures) -> Advice:
     count = f["processes"]
     text = f"{number(count)} other process{'es were' if count != 1 else ' was'} on the GPU"
     if "memory_bytes" in f:
-        text += f", with {shown(f['memory_bytes'], format_size)} of its memory"
+        text += f", with {format_span(f['memory_bytes'], format_size)} of its memory"
     return Advice(text, "end what else uses the GPU (nvidia-smi), or take another one (CUDA_VISIBLE_DEVICES)")
 
 

@@ -14,7 +14,7 @@ import msgspec
 from bench import store
 from bench.analysis import conditions
 from bench.analysis.distinct import key_of_warning
-from bench.analysis.rows import PRIMARY, Row, baseline_label, replicated
+from bench.analysis.rows import PRIMARY, Row, baseline_label, has_replicates
 from bench.analysis.speed import is_baseline
 from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
 from bench.model.run import Environment, Run, Warning
@@ -64,7 +64,7 @@ def collect(table: Sequence[Row], of: Reference, verbose: bool = False, without:
     ``of`` is what its rows were made with; ``without`` are the notes that shared() has.
     """
     numbered = _numbered(table, verbose, lambda key: key not in without, map(str, itertools.count(1)))
-    return numbered + [shown(note) for note in _general(table, of)]
+    return numbered + [printable_note(note) for note in _general(table, of)]
 
 
 def shared(tables: Iterable[Sequence[Row]]) -> tuple[frozenset[Key], list[Note]]:
@@ -110,10 +110,10 @@ def _numbered(table: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool]
         ids = tuple(dict.fromkeys(row.case for row in members))
         log = logs.get((kind, text, fix), "")
         numbered.append(Note(kind=kind, text=text, fix=fix, log=log, mark=mark, about=ids))
-    return [shown(note) for note in numbered]
+    return [printable_note(note) for note in numbered]
 
 
-def shown(note: Note) -> Note:
+def printable_note(note: Note) -> Note:
     """The note with texts that a terminal or page can show; logs were cut by the worker."""
     return msgspec.structs.replace(
         note,
@@ -138,7 +138,7 @@ def evidence(table: Sequence[Row]) -> list[str]:
     cells.ACROSS say; a line each, none if there is nothing to say.
     """
     lines, left_out = [], "spread between processes is not in the interval"
-    if not replicated(table):
+    if not has_replicates(table):
         lines += [f"1 process: {left_out}s"] if any(row.processes for row in table) else []
     elif alone := sum(map(_alone, table)):
         who = f"one process, or in a ratio one on a side ({cells.count(alone, 'case')})"

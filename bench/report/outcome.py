@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import store
 from bench.model.run import Failure, Run
 from bench.report import cells
-from bench.report.notes import Note, shown
+from bench.report.notes import Note, printable_note
 
 
 def of_run(run: Run) -> list[Note]:
@@ -40,7 +40,7 @@ def of_run(run: Run) -> list[Note]:
         notes.append(
             Note(kind="strangers", text=f"{cells.count(strangers, 'record')} of cases outside the plan are not shown")
         )
-    return [shown(note) for note in notes]
+    return [printable_note(note) for note in notes]
 
 
 def counts(run: Run) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.model.profile import CaseProfile, Condensed, ProfileRun
+from bench.model.profile import CaseProfile, CondensedProfile, ProfileRun
 from bench.model.run import Failure
 from bench.report import escape, failures, layers, ncu, waterfall
 
@@ -30,7 +30,7 @@ def viewer(run: ProfileRun, raw: str) -> str:
     return _VIEWERS[run.tool].format(raw=raw)
 
 
-def _tables(run: ProfileRun, seen: Sequence[tuple[CaseProfile, Condensed]], width: int, color: bool) -> str:
+def _tables(run: ProfileRun, seen: Sequence[tuple[CaseProfile, CondensedProfile]], width: int, color: bool) -> str:
     if run.tool == "layers":
         several = [(case, condensed.profile.layers) for case, condensed in seen]
         return "\n".join(layers.render(case, each, width=width, color=color) for case, each in several if each)
@@ -39,7 +39,7 @@ def _tables(run: ProfileRun, seen: Sequence[tuple[CaseProfile, Condensed]], widt
     return waterfall.render(run, width=width, color=color)
 
 
-def _notes(case: CaseProfile, condensed: Condensed) -> list[str]:
+def _notes(case: CaseProfile, condensed: CondensedProfile) -> list[str]:
     return [escape.line(f"{case.label}: {note}") for note in condensed.profile.notes]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.advice import Advice, Figures, Sentence
-from bench.report.figures import Number, because, listed, number, percent, shown, times
+from bench.report.figures import Number, because, format_span, listed, number, percent, times
 
 _MOST_OUTPUTS = 3
 # What a normalisation layer counts while it is in training.
@@ -48,7 +48,7 @@ def _state_changes(f: Figures) -> Advice:
 
 
 def _outputs_change(f: Figures) -> Advice:
-    shares = [f"{name!r} by {shown(part, _share)}" for name, part in f["outputs"].items()]
+    shares = [f"{name!r} by {format_span(part, _share)}" for name, part in f["outputs"].items()]
     whose = "two calls" if f["by"] == "program" else "two calls of the model that made the reference"
     text = f"{whose} on equal inputs return other values ({_with_more(shares, f['more'])})"
     hint = "a factory without dropout or noise in forward, and without state from call to call"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.model.sensitivity import Accuracy, Examined, LayerError
+from bench.model.sensitivity import Accuracy, QuantizationCost, LayerError
 from bench.report import cells, escape, failures
 
 JSON_SCHEMA = 1
@@ -14,7 +14,7 @@ JSON_SCHEMA = 1
 _MOST = 10
 
 
-def render_all(results: Sequence[Examined], *, most: int = _MOST) -> str:
+def render_all(results: Sequence[QuantizationCost], *, most: int = _MOST) -> str:
     """A section for each case, or the reason why it has none."""
     texts = []
     for each in results:
@@ -26,7 +26,7 @@ def render_all(results: Sequence[Examined], *, most: int = _MOST) -> str:
     return "\n".join(texts)
 
 
-def json(results: Sequence[Examined]) -> str:
+def json(results: Sequence[QuantizationCost]) -> str:
     """Everything, in one object with its schema."""
     return msgspec.json.encode({"schema": JSON_SCHEMA, "cases": results}).decode() + "\n"
 

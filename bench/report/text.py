@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench import store
 from bench.analysis.lint import lint as lint_run
 from bench.analysis.pool import gather
-from bench.analysis.rows import SHOWN, Row, against, in_order, models, replicated, rows
+from bench.analysis.rows import SHOWN, Row, against, in_order, models, has_replicates, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
 from bench.report import cells, duel, escape, lint, notes, outcome, plan, table
@@ -60,7 +60,7 @@ def render(
     """
     pools = gather(run)
     figures = rows(run, baseline, pools, distributions=stats)
-    all_rows = [cells.shown(row) for row in figures if only is None or row.case in only]
+    all_rows = [cells.printable_row(row) for row in figures if only is None or row.case in only]
     lines = _heading(run, width)
     if verbose:
         lines += _cards(run, width)
@@ -68,7 +68,7 @@ def render(
         lines += duel.block(run, width)
     if only is not None:
         lines.append(f"{len(all_rows)} of {cells.count(len(run.header.cases), 'case')} shown")
-    mark = replicated(all_rows)
+    mark = has_replicates(all_rows)
     tables = models(all_rows)
     keys, shared = notes.shared([] if verbose else tables.values())
     reference = notes.reference(run, baseline)

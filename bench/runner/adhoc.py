@@ -40,7 +40,7 @@ class Draft(Data, frozen=True, kw_only=True):
 
     title: str
     text: str
-    model: saved.Saved | None
+    model: saved.SavedModel | None
 
     def check(self, use: Callable[[Suite], object]) -> None:
         """Call ``use`` with the suite. UsageError that names the argument for what is a SuiteError of a file."""

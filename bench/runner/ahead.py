@@ -13,7 +13,7 @@ from bench.model.run import Failure
 from bench.model.seam import CompilesAhead, ListsImports, Stage
 from bench.model.suite import Case
 from bench.runner import toolchains
-from bench.runner.prestart import Prestart, Waiting
+from bench.runner.prestart import Prestart, IdleWorker
 from bench.runner.side_by_side import Slots, Threads
 from bench.runner.stages import Postponed, Ready
 from bench.runner.templates import Templates, imports_of
@@ -106,7 +106,7 @@ class Ahead:
         assert not isinstance(end, Postponed)
         return end
 
-    def take(self, case: Case, replicate: int) -> Waiting | None:
+    def take(self, case: Case, replicate: int) -> IdleWorker | None:
         """The worker that waits for a turn, if there is one."""
         return self._prestart.take(case, replicate)
 

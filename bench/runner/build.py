@@ -11,7 +11,7 @@ import msgspec
 import bench
 from bench.backends import base
 from bench.errors import DeviceUnavailable, UsageError
-from bench.model.build import BuildRun, Built, CaseBuild
+from bench.model.build import BuildRun, BuiltStage, CaseBuild
 from bench.model.data import Data
 from bench.model.events import Note, Started
 from bench.model.run import Failure
@@ -144,7 +144,7 @@ def _absent(stage: Stage, suite_dir: Path) -> str:
 
 def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEvent) -> CaseBuild:
     """The artifacts of one case, up to the one that fails."""
-    built: list[Built] = []
+    built: list[BuiltStage] = []
     for number, need in enumerate(needs, 1):
         end = _unavailable(case, need) or session.artifacts(case, [each.stage for each in needs[:number]])
         if isinstance(end, Failure):
@@ -175,12 +175,12 @@ def _unavailable(case: Case, need: _Need) -> Failure | None:
     return Failure(kind="Unavailable", stage=need.stage.name, message=need.lacking, hint=_with_gpu([case]))
 
 
-def _built(need: _Need, ready: Ready) -> Built:
+def _built(need: _Need, ready: Ready) -> BuiltStage:
     """The last of the artifacts that are ready."""
     stage, phase = need.stage, ready.phases[-1]
     folder = Path(ready.folders[stage.name])
     producer = base.load(stage.producer)
-    return Built(
+    return BuiltStage(
         stage=stage.name,
         kind=stage.kind,
         ns=phase.ns,

@@ -14,7 +14,7 @@ import msgspec
 from bench.backends import base
 from bench.errors import UsageError
 from bench.model.data import digest
-from bench.model.program import Written
+from bench.model.program import NetworkProgram
 from bench.model.run import Failure
 from bench.model.seam import Stage, WritesPrograms
 from bench.model.suite import Case
@@ -36,7 +36,7 @@ class _Program(NamedTuple):
     stages: Sequence[Stage]
 
 
-def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
+def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[NetworkProgram]:
     """Write the program of each case into ``out``, or where there are several, into a folder of it for each.
 
     Cases of backends that write none are left out, unless all are. Cases that differ in how their engine is built have
@@ -63,7 +63,7 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[Written]:
 
 def _write_all(
     request: Request, programs: Mapping[str, _Program], folders: Mapping[str, Path], on_event: OnEvent
-) -> Iterator[Written]:
+) -> Iterator[NetworkProgram]:
     """Make programs, by the ids of the cases whose worker writes them, and copy each into the folder of its case."""
     cases = tuple(_plain(each.case) for each in programs.values())
     labels = {case.label: programs[case.id].case.label for case in cases}
@@ -74,14 +74,14 @@ def _write_all(
     for case, ready in run.make(on_cpu, tell, lambda case: list(programs[case.id].stages)):
         original, stages = programs[case.id]
         if isinstance(ready, Failure):
-            yield Written(case=original, failure=ready)
+            yield NetworkProgram(case=original, failure=ready)
             continue
         folder = folders[original.id]
         try:
             _copy(Path(ready.folders[stages[-1].name]), folder)
         except OSError as error:
             raise UsageError(f"{folder} cannot be written: {error.strerror}", where="--out", fix=_ELSEWHERE) from error
-        yield Written(case=original, folder=str(folder))
+        yield NetworkProgram(case=original, folder=str(folder))
 
 
 def _rounds(programs: Sequence[_Program]) -> list[dict[str, _Program]]:

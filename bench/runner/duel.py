@@ -30,7 +30,7 @@ from bench.runner.dispatch import OnEvent
 from bench.runner.refusals import refuse_contradictions
 from bench.runner.request import Request, Settings, new_request
 from bench.runner.run import new_session
-from bench.runner.session import Finished, Session
+from bench.runner.session import RunResult, Session
 from bench.runner.station import Station
 from bench.runner.turns import Turns
 from bench.store import artifacts, privacy
@@ -158,7 +158,7 @@ def _challenge(
     return Challenge(request=request, duel=duel, revision=revision)
 
 
-def run(challenge: Challenge, on_event: OnEvent) -> Finished:
+def run(challenge: Challenge, on_event: OnEvent) -> RunResult:
     """Measure a duel and store its records as a run. InputError, before anything is written, if something is wrong."""
     request, settings = challenge.request, challenge.request.settings
     refuse_contradictions(settings)

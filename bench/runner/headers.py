@@ -87,7 +87,7 @@ def own(header: Header, path: Path, cache: Path | None) -> Header:
     is another than the user's.
     """
     try:
-        place = privacy.restored(header.suite_path, cache)
+        place = privacy.restore(header.suite_path, cache)
     except ValueError as error:
         raise StoreError("its header has no path of a suite", where=f"{path}:1", fix="start a new run") from error
     suite_path = Path(place)
@@ -104,7 +104,7 @@ def _is_simulated(header: Header) -> bool:
 def _is_unchanged(header: Header, suite_path: Path) -> bool:
     """Whether the suite in its place is the one that the run was planned by."""
     try:
-        return privacy.abbreviated(yaml_marks.text_of(suite_path)) == header.suite
+        return privacy.abbreviate(yaml_marks.text_of(suite_path)) == header.suite
     except BenchError:
         return False
 

@@ -156,7 +156,7 @@ class Measured(Reply, frozen=True, kw_only=True):
 
 
 class Profiled(Reply, frozen=True, kw_only=True):
-    """The iterations were made; fields as of ``bench.measure.profiled.Profiled``."""
+    """The iterations were made; fields as of ``bench.measure.profiled.ProfileResult``."""
 
     unprofiled_ns: tuple[int, ...]
     tool_version: str = ""

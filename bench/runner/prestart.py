@@ -28,7 +28,7 @@ _LIMIT_NS = 300 * NS_PER_S
 _TURN_NS = NS_PER_S // 4  # how soon an import is given up when the run ends
 
 
-class Waiting(NamedTuple):
+class IdleWorker(NamedTuple):
     """A worker that waits for its job, the gate that it was started with, if it is for a GPU, and what it answers to
     the request to import; ``importing`` lasts, as an event says, until that is here.
     """
@@ -67,7 +67,7 @@ class Prestart:
         self._device = device
         self._suite_dir = suite_dir
         self._on_event = on_event
-        self._waiting: dict[tuple[str, int], Waiting] = {}
+        self._waiting: dict[tuple[str, int], IdleWorker] = {}
         self._importing: dict[tuple[str, int], Case] = {}
         self._failed_imports: set[str] = set()  # what could not be imported ahead
 
@@ -102,7 +102,7 @@ class Prestart:
             del self._importing[turn]
             self._await(case, turn)
 
-    def take(self, case: Case, replicate: int) -> Waiting | None:
+    def take(self, case: Case, replicate: int) -> IdleWorker | None:
         """The worker of a turn, the caller's to close; None if it has to be started as usual."""
         waiting = self._waiting.pop((case.id, replicate), None)
         return None if waiting is None or _has_ended(waiting) else waiting
@@ -140,7 +140,7 @@ class Prestart:
             raise
         answer = Answer(jobs.Preload(device=self._device, suite_dir=str(self._suite_dir), case=case))
         importing = contextlib.ExitStack()
-        self._waiting[case.id, replicate] = Waiting(worker, gate, answer, importing)
+        self._waiting[case.id, replicate] = IdleWorker(worker, gate, answer, importing)
         importing.enter_context(timeline.at_work(self._on_event, case.label, timeline.PRELOAD))
         self._importing[case.id, replicate] = case
         worker.say(answer.encoded)
@@ -182,7 +182,7 @@ def _imports(case: Case) -> str:
     return digest([case.toolchain, case.backend, case.options, case.factory])
 
 
-def _has_ended(waiting: Waiting) -> bool:
+def _has_ended(waiting: IdleWorker) -> bool:
     """Whether the worker has ended while it waited; what is left of it is closed."""
     if waiting.worker.alive:
         return False

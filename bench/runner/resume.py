@@ -22,7 +22,7 @@ from bench.runner import headers, sources
 from bench.runner.dispatch import OnEvent
 from bench.runner.refusals import refuse_contradictions, refuse_other_than_text
 from bench.runner.request import Settings
-from bench.runner.session import Finished, Session
+from bench.runner.session import RunResult, Session
 from bench.runner.turns import settled
 from bench.store import artifacts
 from bench.suite.plan import check_size
@@ -161,7 +161,7 @@ def resume(
     *,
     replicates: int = 0,
     allow_large: bool = False,
-) -> Finished:
+) -> RunResult:
     """Run what is missing of the run at ``path``, or of the ``wanted`` cases of its plan, with its seed and caches.
 
     ``replicates`` raises the number of processes per case. UsageError if that is no more than the run has, if this is

@@ -19,7 +19,7 @@ from bench.runner import sources, stages, toolchains
 from bench.runner.dispatch import OnEvent
 from bench.runner.refusals import refuse_contradictions, refuse_other_than_text
 from bench.runner.request import Request
-from bench.runner.session import Finished, Session
+from bench.runner.session import RunResult, Session
 from bench.store import artifacts, privacy
 from bench.suite.reader import locate, place_of_toolchain
 from bench.system import repository
@@ -64,7 +64,7 @@ def new_session(
     return kind(header, settings, on_event, places, factories, name=suite.name)
 
 
-def run(request: Request, on_event: OnEvent) -> Finished:
+def run(request: Request, on_event: OnEvent) -> RunResult:
     """Measure a plan and store the results. InputError, before anything is written, if suite or store are wrong."""
     refuse_contradictions(request.settings)
     root = Path(request.settings.store)

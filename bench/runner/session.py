@@ -30,7 +30,7 @@ from bench.system.signals import stoppable
 _AHEAD = 256
 
 
-class Finished(Data, frozen=True, kw_only=True):
+class RunResult(Data, frozen=True, kw_only=True):
     """How a run ended: its file, whether it was interrupted, and how files that it had before were lost."""
 
     path: str
@@ -41,7 +41,7 @@ class Finished(Data, frozen=True, kw_only=True):
 class Session(Rig):
     """One run in progress: the loop over cases."""
 
-    def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]) -> Finished:
+    def measure(self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]) -> RunResult:
         """Measure the ``wanted`` cases that the records ``before`` lack, with an event at the beginning and the end."""
         run, cases = self.header.run, len(self.header.cases)
         total = cases * self.header.policy.replicates
@@ -56,7 +56,7 @@ class Session(Rig):
 
     def _measure(
         self, writer: store.Writer, before: Sequence[Record], wanted: Set[str]
-    ) -> tuple[Finished, Literal["complete", "interrupted"]]:
+    ) -> tuple[RunResult, Literal["complete", "interrupted"]]:
         """The round robin over replicates and the ``wanted`` cases; a case that failed once is not tried again.
 
         Of the records ``before``, those that a lost GPU left say nothing of their cases. The run is complete when
@@ -88,7 +88,7 @@ class Session(Rig):
         if problem:
             problem.fix = f"restore it, then {store.resume_command(writer.path)}; or start a new run with it as it is"
             raise problem
-        return Finished(path=str(writer.path), interrupted=interrupted, rescues=tuple(writer.rescues)), status
+        return RunResult(path=str(writer.path), interrupted=interrupted, rescues=tuple(writer.rescues)), status
 
     def _round_robin(self, writer: store.Writer, station: Station, turns: Turns) -> None:
         """The turns of one card, each stored as it ends."""

@@ -36,7 +36,7 @@ def without_home(header: Header, cache: Path) -> Header:
 
     return msgspec.structs.replace(
         header,
-        suite=abbreviated(header.suite),
+        suite=abbreviate(header.suite),
         suite_path=plain(header.suite_path),
         cases=tuple(msgspec.structs.replace(case, source=plain(case.source)) for case in header.cases),
         left_out=tuple(msgspec.structs.replace(entry, reason=plain(entry.reason)) for entry in header.left_out),
@@ -44,7 +44,7 @@ def without_home(header: Header, cache: Path) -> Header:
     )
 
 
-def abbreviated(text: str) -> str:
+def abbreviate(text: str) -> str:
     """A suite's text as it is stored: with ``~`` for the home folder."""
     return home.abbreviate(text)
 
@@ -55,7 +55,7 @@ def toolchain(definition: Toolchain) -> Toolchain:
     return Toolchain(python=home.abbreviate(definition.python), env=variables)
 
 
-def restored(path: str, cache: Path | None) -> str:
+def restore(path: str, cache: Path | None) -> str:
     """The path of a suite as a header has it, on this machine. ValueError if it is none.
 
     ``cache`` is the folder of artifacts, by default ``artifacts.default_root()``.

@@ -19,7 +19,7 @@ from bench.suite.yaml_marks import Node, expected, fail, mapping, sequence
 Entry = dict[str, tuple[Any, ...]]
 
 
-class Backing(msgspec.Struct, frozen=True):
+class BackendEntry(msgspec.Struct, frozen=True):
     """A backend entry as a case holds it: ``options`` without defaults, ``every`` option with its value."""
 
     name: str
@@ -51,7 +51,7 @@ def symbols_of(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(size for spec in model.inputs.values() for size in spec.shape if isinstance(size, str)))
 
 
-def backing(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> Backing:
+def read_backend(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> BackendEntry:
     """A backend entry with its options read. msgspec.ValidationError if they do not fit."""
     name = entry["name"]
     struct = msgspec.convert({key: value for key, value in entry.items() if key != "name"}, registry[name].options)
@@ -59,7 +59,7 @@ def backing(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> Backin
     # By value: msgspec omits a default only if it is the very same object.
     defaults = _defaults(type(struct))
     options = {key: value for key, value in msgspec.to_builtins(struct).items() if every[key] != defaults[key]}
-    return Backing(name, options, every)
+    return BackendEntry(name, options, every)
 
 
 @functools.cache
@@ -139,7 +139,7 @@ def _backend(registry: Mapping[str, Runtime], node: Node) -> dict[str, Any]:
             what = f"unknown option {key!r} of {name}.{did_you_mean(key, fields)}"
             raise fail(entry, what, f"known: {', '.join(fields)}" if fields else f"{name} has no options")
     try:
-        backing(node.value, registry)
+        read_backend(node.value, registry)
     except msgspec.ValidationError as error:
         raise _bad_option(node, name, fields, error) from error
     return dict(node.value)

@@ -13,7 +13,7 @@ from bench.errors import SelectionError, SuiteError, UsageError, did_you_mean
 from bench.model.seam import Runtime
 from bench.model.suite import PRECISIONS, Case, LeftOut, Model, Plan, Range, Suite
 from bench.suite import selection
-from bench.suite.matrix import AXES, DEFAULTS, Backing, backing, symbols_of
+from bench.suite.matrix import AXES, DEFAULTS, BackendEntry, read_backend, symbols_of
 from bench.suite.reader import locate
 
 MAX_CASES = 10_000
@@ -25,7 +25,7 @@ MAX_SHOWN = 20  # values of a key that an error names
 class Choice(msgspec.Struct, frozen=True):
     """A backend of the matrix or of an include entry, and where it is named."""
 
-    backing: Backing
+    entry: BackendEntry
     source: str
 
 
@@ -33,7 +33,7 @@ class Candidate(msgspec.Struct, frozen=True):
     """A case before it is known whether it stays; those ``from_include`` stand above ``exclude``."""
 
     case: Case
-    backing: Backing
+    entry: BackendEntry
     from_include: bool
 
 
@@ -149,7 +149,7 @@ def _choices(
     suite: Suite, registry: Mapping[str, Runtime], entries: tuple[dict[str, Any], ...], key: str
 ) -> tuple[Choice, ...]:
     return tuple(
-        Choice(backing(entry, registry), locate(suite, f"{key}.{index}")) for index, entry in enumerate(entries)
+        Choice(read_backend(entry, registry), locate(suite, f"{key}.{index}")) for index, entry in enumerate(entries)
     )
 
 
@@ -190,12 +190,12 @@ def _candidates(suite: Suite, axes: _Axes) -> Iterator[Candidate]:
                     arguments=model.arguments,
                     inputs=model.inputs,
                     symbols=symbols,
-                    backend=choice.backing.name,
-                    options=choice.backing.options,
+                    backend=choice.entry.name,
+                    options=choice.entry.options,
                     source=choice.source,
                     **fields,
                 )
-                yield Candidate(case, choice.backing, axes.from_include)
+                yield Candidate(case, choice.entry, axes.from_include)
 
 
 def _override(
@@ -248,7 +248,7 @@ def _exclude(entry: Mapping[str, tuple[Any, ...]], registry: Mapping[str, Runtim
 
 
 def _backend_of(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> tuple[str, dict[str, Any]]:
-    every = backing(entry, registry).every
+    every = read_backend(entry, registry).every
     return entry["name"], {option: every[option] for option in entry if option != "name"}
 
 
@@ -285,7 +285,7 @@ def _check_exclude(suite: Suite, exclude: Sequence[_Exclude], candidates: Sequen
 def _axis(candidate: Candidate, axis: str) -> str:
     """What the candidate has on an axis of an exclude entry, in words."""
     if axis == "backend":
-        return candidate.backing.label
+        return candidate.entry.label
     if axis == "dynamic":
         return _word(bool(candidate.case.dynamic))
     if axis in AXES:
@@ -304,7 +304,7 @@ def _agrees(candidate: Candidate, axis: str, values: Collection[Any]) -> bool:
 
 def _is_backend(candidate: Candidate, name: str, options: Mapping[str, Any]) -> bool:
     """Whether the backend is the one called ``name`` and agrees in the ``options``."""
-    every = candidate.backing.every
+    every = candidate.entry.every
     return name == candidate.case.backend and all(every[option] == value for option, value in options.items())
 
 
@@ -332,25 +332,25 @@ def _impossible(case: Case, registry: Mapping[str, Runtime], device: str) -> str
 
 def select_cases(cases: Sequence[Case], registry: Mapping[str, Runtime], select: str) -> tuple[Case, ...]:
     """The cases of a stored run that ``select`` matches, in their order. SelectionError as of ``plan``."""
-    backings = [backing({"name": case.backend, **case.options}, registry) for case in cases]
+    entries = [read_backend({"name": case.backend, **case.options}, registry) for case in cases]
     symbols = [symbol for case in cases for symbol in case.symbols]
-    mask = _match_each("the run", cases, backings, [case.model for case in cases], symbols, registry, select)
+    mask = _match_each("the run", cases, entries, [case.model for case in cases], symbols, registry, select)
     return tuple(itertools.compress(cases, mask))
 
 
 def _select_candidates(
     suite: Suite, registry: Mapping[str, Runtime], candidates: list[Candidate], select: str
 ) -> list[Candidate]:
-    cases, backings = [each.case for each in candidates], [each.backing for each in candidates]
+    cases, entries = [each.case for each in candidates], [each.entry for each in candidates]
     symbols = [symbol for model in suite.models.values() for symbol in symbols_of(model)]
-    mask = _match_each("the suite", cases, backings, suite.models, symbols, registry, select)
+    mask = _match_each("the suite", cases, entries, suite.models, symbols, registry, select)
     return list(itertools.compress(candidates, mask))
 
 
 def _match_each(
     of: str,
     cases: Sequence[Case],
-    backings: Sequence[Backing],
+    entries: Sequence[BackendEntry],
     models: Iterable[str],
     symbols: Iterable[str],
     registry: Mapping[str, Runtime],
@@ -359,15 +359,15 @@ def _match_each(
     """Of each case whether ``select`` matches it; SelectionError if it is wrong or matches none."""
     vocabulary = selection.Vocabulary(
         symbols=tuple(dict.fromkeys(symbols)),
-        options=tuple(dict.fromkeys(name for each in backings for name in each.every)),
+        options=tuple(dict.fromkeys(name for each in entries for name in each.every)),
         values={
             "model": tuple(dict.fromkeys(models)),
-            "backend": tuple(dict.fromkeys([*(each.label for each in backings), *registry])),
+            "backend": tuple(dict.fromkeys([*(each.label for each in entries), *registry])),
             "precision": PRECISIONS,
         },
     )
     expression = selection.parse(select, vocabulary)
-    options = [each.every for each in backings]
+    options = [each.every for each in entries]
     mask = [selection.matches(expression, *pair) for pair in zip(cases, options, strict=True)]
     if any(mask):
         return mask

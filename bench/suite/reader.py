@@ -13,7 +13,7 @@ from bench.model.suite import DEFAULT_POLICY, Suite, Toolchain
 from bench.suite import fields, yaml_marks
 from bench.suite.kinds import entries as entries_of
 from bench.suite.kinds import reference
-from bench.suite.matrix import Names, backing, matrix, symbols_of
+from bench.suite.matrix import Names, matrix, read_backend, symbols_of
 from bench.suite.schema import json_schema, toolchains_schema
 from bench.suite.yaml_marks import Node, fail, mapping
 
@@ -104,7 +104,7 @@ def _toolchains(path: Path) -> dict[str, Toolchain]:
 
 def _labels(entries: list[dict[str, tuple[Any, ...]]], registry: Mapping[str, Runtime]) -> tuple[str, ...]:
     """The labels of all backends of the suite, such as ``inductor[mode=max-autotune]``."""
-    labels = (backing(value, registry).label for entry in entries for value in entry.get("backend", ()))
+    labels = (read_backend(value, registry).label for entry in entries for value in entry.get("backend", ()))
     return tuple(dict.fromkeys(labels))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.analysis import explain_sides
 from bench.analysis.explain_sides import Side
-from bench.model.profile import Condensed, Copy, Kernel, Layer, Layers, Parts, Profile
+from bench.model.profile import CondensedProfile, Copy, Kernel, Layer, Layers, Parts, Profile
 
 US = 1_000
 
@@ -65,4 +65,4 @@ def kernels(
         tool="nsys", tool_version="2025.1", case="c0ffee", label=label, kernels=tuple(several), copies=tuple(copies),
         notes=notes, unprofiled_ns=(round(unprofiled_us * US),) * bool(unprofiled_us),
     )  # fmt: skip
-    return explain_sides.of_condensed("c0ffee", label, Condensed(profile=profile, parts=(parts,) * 3))
+    return explain_sides.of_condensed("c0ffee", label, CondensedProfile(profile=profile, parts=(parts,) * 3))

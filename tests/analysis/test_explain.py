@@ -15,7 +15,7 @@ from bench.analysis.causes import Cause
 from bench.analysis.explain import Explanation, explain
 from bench.analysis.explain_sides import Side
 from bench.errors import UsageError
-from bench.model.profile import Condensed, Copy, Layers, Parts, Profile, Range
+from bench.model.profile import CondensedProfile, Copy, Layers, Parts, Profile, Range
 from bench.runtimes.trt import inspector
 from tests.analysis.explain_kit import US, engine, kernels, layer, residual
 
@@ -232,7 +232,7 @@ def on_cpu() -> Side:
         Range(name="aten::relu", kind="operator", start=20 * US, end=30 * US, thread=2),
     ]
     profile = Profile(tool="torch", case="c", label="net/inductor/fp32/batch=1", device="cpu", ranges=tuple(ranges))
-    return explain_sides.of_condensed("c", profile.label, Condensed(profile=profile, parts=(Parts(window=90 * US),)))
+    return explain_sides.of_condensed("c", profile.label, CondensedProfile(profile=profile, parts=(Parts(window=90 * US),)))
 
 
 def test_operators_of_a_cpu_and_what_compiled_code_does_between_them() -> None:

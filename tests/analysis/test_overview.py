@@ -13,7 +13,7 @@ from tests.report.conftest import accuracy, case, example, make, record
 from tests.report.html.kit import renamed
 
 
-def looked_at(*runs: Run) -> tuple[list[overview.Leader], list[overview.Finding]]:
+def looked_at(*runs: Run) -> tuple[list[overview.Leader], list[overview.Highlight]]:
     tables = [rows(run) for run in runs]
     pools = [gather(run) for run in runs]
     chosen = overview.best(runs, tables, pools, overview.machines(runs)[1])
@@ -69,7 +69,7 @@ def test_host_bound_cases_are_counted_and_the_worst_is_named() -> None:
     ]
     records = [record(of, 1.0, boundaries=("gpu",), warnings=w) for of, w in zip(cases, bound, strict=True)]
     _, findings = looked_at(make(cases, records))
-    assert findings[1] == overview.Finding(
+    assert findings[1] == overview.Highlight(
         kind="host_bound", count=2, of=3, run=findings[0].run or findings[1].run, case=cases[0].id, value=3.0
     )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.checkup.bisection import Finding, Search
+from bench.checkup.bisection import WrongLayer, Search
 from bench.model.divergence import Check, Graph, Node, Side
 
 NOTHING = Side(low=0.0, high=0.0)
@@ -50,7 +50,7 @@ class Network:
         }  # fmt: skip
 
 
-def names(finding: Finding | None) -> tuple[str, ...]:
+def names(finding: WrongLayer | None) -> tuple[str, ...]:
     assert finding is not None
     return (finding.check.node.name, *(each.node.name for each in finding.inputs))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.checkup import causes
-from bench.checkup.bisection import Finding
+from bench.checkup.bisection import WrongLayer
 from bench.model.divergence import Check, Graph, Node, Side
 
 NODE = Node(name="layer", op="linear", inputs=("before",), weights=("layer.weight",), dtype="float16")
@@ -26,7 +26,7 @@ def check(reference: Side | None = None, network: Side | None = None, **fields: 
 def kind(wrong: Check, before: Check | None = None, precision: Any = "fp16", vanishes: bool = False, **of: Any) -> str:
     reads = before or check(ok=True, rel_l2=1e-4)
     graph = Graph(nodes=(NODE,), outputs={}, **of)
-    return causes.cause(Finding(wrong, (reads,), vanishes), graph, precision).kind
+    return causes.cause(WrongLayer(wrong, (reads,), vanishes), graph, precision).kind
 
 
 BROKEN = values(infinite=3)
@@ -63,11 +63,11 @@ def test_of_float32_by_the_size_of_the_error() -> None:
 def test_a_limit_as_narrow_as_the_type() -> None:
     reads = check(ok=True, rel_l2=1e-6)
     graph = Graph(nodes=(NODE,), outputs={})
-    narrow = causes.cause(Finding(check(rel_l2=4e-4), (reads,)), graph, "fp16")
-    wide = causes.cause(Finding(check(rel_l2=4e-2), (reads,)), graph, "fp16")
+    narrow = causes.cause(WrongLayer(check(rel_l2=4e-4), (reads,)), graph, "fp16")
+    wide = causes.cause(WrongLayer(check(rel_l2=4e-2), (reads,)), graph, "fp16")
     assert (narrow.kind, narrow.fix) == ("rounding", "a wider limit, or fp32")
     assert (wide.kind, "float32" in wide.fix) == ("rounding", True)
-    alone = causes.cause(Finding(check(rel_l2=0.9), ()), graph, "fp16")
+    alone = causes.cause(WrongLayer(check(rel_l2=0.9), ()), graph, "fp16")
     assert "no tensor that it reads is compared" in alone.what
 
 

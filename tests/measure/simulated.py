@@ -14,7 +14,7 @@ import numpy as np
 from bench.measure.cuda import CudaClock
 from bench.measure.gate import FLAG, Gate
 from bench.measure.gpu import measure
-from bench.measure.result import Measured
+from bench.measure.result import CaseMeasurements
 from bench.model.lanes import Buffer
 from bench.model.suite import Case, Input, Policy
 
@@ -222,7 +222,7 @@ class SimulatedLane:
         raise AssertionError("not while timing")
 
 
-def run(gpu: SimulatedGpu, lanes: list[SimulatedLane], policy: Policy = POLICY, **fields: object) -> Measured:
+def run(gpu: SimulatedGpu, lanes: list[SimulatedLane], policy: Policy = POLICY, **fields: object) -> CaseMeasurements:
     """A whole case of these lanes, measured."""
     asked = Case(model="m", factory="f:m", inputs={"x": Input(shape=(1,))}, backend="b", **fields)  # type: ignore[arg-type]
     clock = CudaClock(gpu, gpu.gate)

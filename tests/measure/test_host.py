@@ -61,14 +61,14 @@ def case(streams: int = 1, batch: int = 1) -> Case:
 
 def run(
     prepared: Prepared, asked: Case, policy: Policy, clock: FakeClock, *phase: object, **more: bool
-) -> result.Measured:
+) -> result.CaseMeasurements:
     lanes = prepared.lanes(host.lanes_needed(asked, policy))
     return host.measure(lanes, asked, policy, clock, *phase, **more)
 
 
 def measure(
     times: Callable[[int], float] = lambda _: MS, policy: Policy = POLICY, streams: int = 1, batch: int = 1
-) -> result.Measured:
+) -> result.CaseMeasurements:
     clock = FakeClock()
     return run(Prepared(clock, times), case(streams, batch), policy, clock)
 

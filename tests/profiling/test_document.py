@@ -11,7 +11,7 @@ import pytest
 
 import bench
 from bench.errors import StoreError
-from bench.model.profile import CaseProfile, Condensed, ProfileRun
+from bench.model.profile import CaseProfile, CondensedProfile, ProfileRun
 from bench.model.run import Failure
 from bench.profiling.condense import condense
 from bench.profiling.document import Document
@@ -32,7 +32,7 @@ def room(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def condensed(kernels: int) -> Condensed:
+def condensed(kernels: int) -> CondensedProfile:
     timeline = Timeline()
     with timeline.range("iteration", "0"):
         for _ in range(kernels):

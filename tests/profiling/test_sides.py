@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bench.errors import InputError, StoreError, UsageError
-from bench.model.profile import CaseProfile, Condensed, HostCall, Kernel, Layers, Profile, ProfileRun, Range
+from bench.model.profile import CaseProfile, CondensedProfile, HostCall, Kernel, Layers, Profile, ProfileRun, Range
 from bench.model.run import Failure
 from bench.profiling import sides
 from bench.store import profiles
@@ -18,9 +18,9 @@ from tests.analysis.explain_kit import residual
 LABELS = ("net/eager/fp16/batch=1", "net/tensorrt/fp16/batch=1", "net/tensorrt[network=n.py:f]/fp16/batch=1")
 
 
-def condensed(label: str) -> Condensed:
+def condensed(label: str) -> CondensedProfile:
     """One kernel that is launched in a range of the module ``stem``."""
-    return Condensed(
+    return CondensedProfile(
         profile=Profile(
             tool="torch",
             case=label,

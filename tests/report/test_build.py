@@ -6,14 +6,14 @@ import json
 
 import msgspec
 
-from bench.model.build import BuildRun, Built, CaseBuild
+from bench.model.build import BuildRun, BuiltStage, CaseBuild
 from bench.model.run import Environment, Failure
 from bench.model.suite import LeftOut
 from bench.report import build as view
 
 CPU = Environment(kind="cpu", arch="cpu-x86_64", device="AMD EPYC", slug="amd-epyc")
-EXPORT = Built(stage="export", kind="onnx", ns=3_000_000_000, cold=False, bytes=2 << 20)
-ENGINE = Built(stage="build", kind="engine", ns=61_000_000_000, cold=True, bytes=3 << 20, layers=1234)
+EXPORT = BuiltStage(stage="export", kind="onnx", ns=3_000_000_000, cold=False, bytes=2 << 20)
+ENGINE = BuiltStage(stage="build", kind="engine", ns=61_000_000_000, cold=True, bytes=3 << 20, layers=1234)
 REFUSED = Failure(
     kind="Unsupported",
     stage="parse",

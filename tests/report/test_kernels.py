@@ -12,7 +12,7 @@ import pytest
 from bench.analysis import attribution, siblings
 from bench.analysis import waterfall as parts_of
 from bench.analysis.top_kernels import top_kernels
-from bench.model.profile import CaseProfile, Condensed, Profile, ProfileRun
+from bench.model.profile import CaseProfile, CondensedProfile, Profile, ProfileRun
 from bench.report import kernels
 from tests import profile_kit
 from tests.profile_kit import US, Timeline
@@ -41,7 +41,7 @@ def test_a_name_is_without_what_all_of_its_kind_share(name: str) -> None:
 
 
 def of(profile: Profile, label: str = "net/eager/fp32", ns: tuple[int, ...] = ()) -> CaseProfile:
-    condensed = Condensed(profile=profile, parts=parts_of.parts(profile), kernel_ns=ns)
+    condensed = CondensedProfile(profile=profile, parts=parts_of.parts(profile), kernel_ns=ns)
     return CaseProfile(case="0123456789ab", label=label, condensed=condensed)
 
 

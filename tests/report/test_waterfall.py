@@ -13,7 +13,7 @@ import pytest
 from bench.analysis import waterfall as parts_of
 from bench.analysis import waterfalls
 from bench.analysis.waterfalls import ELSEWHERE, RunWaterfalls
-from bench.model.profile import CaseProfile, Condensed, Parts, Profile, ProfileRun
+from bench.model.profile import CaseProfile, CondensedProfile, Parts, Profile, ProfileRun
 from bench.model.run import Failure, Measurement, Record, Run
 from bench.model.suite import Case
 from bench.report import waterfall
@@ -26,8 +26,8 @@ NAMES = ("eager", "inductor", "aoti", "onnxruntime", "tensorrt")
 CASES = {name: kit.case("net", backend=name) for name in NAMES}
 
 
-def condensed(profile: Profile) -> Condensed:
-    return Condensed(profile=profile, parts=parts_of.parts(profile))
+def condensed(profile: Profile) -> CondensedProfile:
+    return CondensedProfile(profile=profile, parts=parts_of.parts(profile))
 
 
 def of(case: Case, end: Profile | Failure | None) -> CaseProfile:

@@ -130,8 +130,8 @@ def test_a_stored_header_has_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> 
     stored = privacy.without_home(full, cache)
     assert b"ann" not in codec.encode(stored).replace(b"another", b"")
     assert stored.suite_path == "$TRTBENCH_CACHE/models/net/suite.yaml"
-    assert privacy.restored(stored.suite_path, cache) == full.suite_path
-    assert privacy.restored("~/s.yaml", None) == "/home/ann/s.yaml"
+    assert privacy.restore(stored.suite_path, cache) == full.suite_path
+    assert privacy.restore("~/s.yaml", None) == "/home/ann/s.yaml"
     assert stored.cases[0].id == full.cases[0].id
 
 

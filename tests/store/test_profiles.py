@@ -10,7 +10,7 @@ import pytest
 
 from bench import store
 from bench.errors import StoreError
-from bench.model.profile import CaseProfile, Condensed, ProfileRun
+from bench.model.profile import CaseProfile, CondensedProfile, ProfileRun
 from bench.model.run import Environment, Failure
 from bench.store import profiles
 from tests.profile_kit import eager
@@ -25,7 +25,7 @@ RUN = ProfileRun(
     suite="vision",
     environments={"default": HERE},
     cases=(
-        CaseProfile(case="c1", label="net/eager", condensed=Condensed(profile=eager().profile())),
+        CaseProfile(case="c1", label="net/eager", condensed=CondensedProfile(profile=eager().profile())),
         CaseProfile(case="c2", label="net/inductor", failure=FAILURE),
     ),
 )

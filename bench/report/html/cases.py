@@ -25,7 +25,7 @@ _LOG = 4_000  # characters of a failure's log
 
 def fields(row: Row, pool: Pool) -> dict[str, Any]:
     """One row of ``cases``, but for its place among runs and machines."""
-    shown, case, failure = cells.shown(row), pool.case, row.failure
+    shown, case, failure = cells.printable_row(row), pool.case, row.failure
     figure = row.times.get(row.primary) if row.primary else None
     score, speed, work = row.score, row.speed, next((r.work for r in pool.records if r.work), None)
     return {

@@ -246,7 +246,7 @@ def _notes(shown: _Shown) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
             groups.setdefault(warnings.key(warning), []).append(warning)
         for group in groups.values():
             text, fix = warnings.describe(warnings.merge(group))
-            note = notes.shown(notes.Note(kind=group[0].kind, text=text, fix=fix))
+            note = notes.printable_note(notes.Note(kind=group[0].kind, text=text, fix=fix))
             key = note.kind, note.text, note.fix
             pairs.append({"case": case, "note": places.setdefault(key, len(places))})
     return [{"kind": kind, "text": text, "fix": fix} for kind, text, fix in places], pairs
@@ -279,7 +279,7 @@ def _leader(leader: overview.Leader, place: Mapping[tuple[str, str], int]) -> di
     }
 
 
-def _finding(finding: overview.Finding, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+def _finding(finding: overview.Highlight, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     return {
         "kind": finding.kind,
         "count": finding.count,

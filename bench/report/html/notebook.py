@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from bench.analysis.rows import PRIMARY, Row, against, models, replicated, rows
+from bench.analysis.rows import PRIMARY, Row, against, has_replicates, models, rows
 from bench.model.run import Run
 from bench.report import cells, escape, notes, outcome
 
@@ -14,8 +14,8 @@ MOST_ROWS = 200
 
 def tables(run: Run) -> str:
     """A heading with the machine, and a table per model as in the terminal; the first ``MOST_ROWS`` rows of a run."""
-    table = [cells.shown(row) for row in rows(run)]
-    mark = replicated(table)
+    table = [cells.printable_row(row) for row in rows(run)]
+    mark = has_replicates(table)
     parts = [
         f"<p><strong>{_text(run.header.run)}</strong><br>{_text(notes.machine(run))}<br>{_text(outcome.counts(run))}</p>"
     ]

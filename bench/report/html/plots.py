@@ -35,7 +35,7 @@ from bench.model.suite import Case
 from bench.report import cells, cold_start, escape
 from bench.report.html import columns
 from bench.report.html.page import asset
-from bench.report.html.profiles import Profiled, waterfalls
+from bench.report.html.profiles import PlacedProfile, waterfalls
 
 
 class Source(NamedTuple):
@@ -52,7 +52,7 @@ class Source(NamedTuple):
     pools: Sequence[Pool]
     cases: Sequence[dict[str, Any]]
     place: Mapping[tuple[str, str], int]
-    profiled: Sequence[Profiled] = ()
+    profiled: Sequence[PlacedProfile] = ()
     calibrations: Mapping[str, Sequence[Calibration]] = {}
 
 

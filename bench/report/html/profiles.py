@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from bench.analysis import causes, explain, explain_sides, waterfall
 from bench.analysis.top_kernels import top_kernels
 from bench.errors import UsageError
-from bench.model.profile import CaseProfile, Condensed, Copy, Kernel, Profile, ProfileRun
+from bench.model.profile import CaseProfile, CondensedProfile, Copy, Kernel, Profile, ProfileRun
 from bench.model.run import Run
 from bench.report import cells, escape, kernels
 from bench.report.html import columns
@@ -30,7 +30,7 @@ _LONGEST_NAME = 400
 _short_name = functools.lru_cache(maxsize=1 << 16)(kernels.short)  # of the same kernels in many profiles
 
 
-class Profiled(NamedTuple):
+class PlacedProfile(NamedTuple):
     """A profile of a case: ``places`` are those of the case in all runs of the folder, ``place`` of the newest."""
 
     place: int
@@ -39,7 +39,7 @@ class Profiled(NamedTuple):
     case: CaseProfile
 
     @property
-    def condensed(self) -> Condensed | None:
+    def condensed(self) -> CondensedProfile | None:
         """None for a failure."""
         return self.case.condensed
 
@@ -62,7 +62,7 @@ class Names:
 
 def select(
     runs: Sequence[Run], place: Mapping[tuple[str, str], int], profiles: Mapping[str, Sequence[ProfileRun]]
-) -> list[Profiled]:
+) -> list[PlacedProfile]:
     """The newest profile of each case that is shown, in the order of cases: one with events, one with layers, and a
     failure where there is neither. ``profiles`` are those beside runs, newest first, by folder.
     """
@@ -78,12 +78,12 @@ def select(
             for case in run.header.cases:
                 if (at := place.get((run.header.run, case.id))) is not None:
                     places[case.id].append(at)
-        first: dict[tuple[str, str], Profiled] = {}
+        first: dict[tuple[str, str], PlacedProfile] = {}
         for file in files:
             for each in file.cases:
                 if each.case in places:
                     of_case = tuple(places[each.case])
-                    first.setdefault((each.case, _what(each)), Profiled(of_case[0], of_case, file, each))
+                    first.setdefault((each.case, _what(each)), PlacedProfile(of_case[0], of_case, file, each))
         whole = {case for case, what in first if what != "failure"}
         chosen += [each for (case, what), each in first.items() if what != "failure" or case not in whole]
     return sorted(chosen, key=lambda each: each.place)
@@ -95,7 +95,7 @@ def _what(case: CaseProfile) -> str:
     return "events" if case.condensed.parts or case.condensed.profile.kernels else "layers"
 
 
-def tables(chosen: Sequence[Profiled], cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def tables(chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """``profiles``, ``timelines``, ``kernels``, ``layers``, ``copies``, ``explanations``, how many ``pairs`` there are
     to explain, and the ``names`` in tables.
     """
@@ -113,7 +113,7 @@ def tables(chosen: Sequence[Profiled], cases: Sequence[Mapping[str, Any]]) -> di
     }
 
 
-def _profile(each: Profiled) -> dict[str, Any]:
+def _profile(each: PlacedProfile) -> dict[str, Any]:
     row: dict[str, Any] = {
         "case": each.place,
         "places": list(each.places),
@@ -233,7 +233,7 @@ def _events(profile: Profile) -> Iterator[_Event]:
 # -------------------------------------------------------------------------------------------------------------- tables
 
 
-def _kernels(chosen: Sequence[Profiled], names: Names) -> Iterator[dict[str, Any]]:
+def _kernels(chosen: Sequence[PlacedProfile], names: Names) -> Iterator[dict[str, Any]]:
     for number, profiled in enumerate(chosen):
         if profiled.condensed is None or _what(profiled.case) != "events":
             continue
@@ -260,7 +260,7 @@ def _several(texts: Sequence[str]) -> str:
     return ", ".join(texts[:MOST_NAMES]) + more
 
 
-def _layers(chosen: Sequence[Profiled], names: Names) -> Iterator[dict[str, Any]]:
+def _layers(chosen: Sequence[PlacedProfile], names: Names) -> Iterator[dict[str, Any]]:
     for number, profiled in enumerate(chosen):
         engine = profiled.condensed.profile.layers if profiled.condensed else None
         if engine is None:
@@ -284,7 +284,7 @@ def _layers(chosen: Sequence[Profiled], names: Names) -> Iterator[dict[str, Any]
             }
 
 
-def _copies(chosen: Sequence[Profiled]) -> Iterator[dict[str, Any]]:
+def _copies(chosen: Sequence[PlacedProfile]) -> Iterator[dict[str, Any]]:
     for number, profiled in enumerate(chosen):
         groups: dict[str, list[Copy]] = defaultdict(list)
         for copy in profiled.condensed.profile.copies if profiled.condensed else ():
@@ -294,7 +294,7 @@ def _copies(chosen: Sequence[Profiled]) -> Iterator[dict[str, Any]]:
             yield {"profile": number, "kind": kind, "count": len(copies), "bytes": size, "ns": ns}
 
 
-def waterfalls(chosen: Sequence[Profiled]) -> Iterator[dict[str, Any]]:
+def waterfalls(chosen: Sequence[PlacedProfile]) -> Iterator[dict[str, Any]]:
     """The rows of the plot: a line for each case and part of its window."""
     for profiled in chosen:
         if profiled.condensed is None or not profiled.condensed.parts:
@@ -317,14 +317,14 @@ def waterfalls(chosen: Sequence[Profiled]) -> Iterator[dict[str, Any]]:
 # ------------------------------------------------------------------------------------------------------- explanations
 
 
-def explanations(chosen: Sequence[Profiled], cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def explanations(chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """``pairs``, how many cases and their baselines were both profiled, and ``explanations`` of why they differ: of
     MOST_PAIRS, the most different first, as far as their kernels are few enough to be compared in seconds.
 
     Each has ``case`` and ``base`` (places), ``ns`` and ``base_ns`` (of one inference), ``by`` (what parts were aligned
     by), ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in it) and ``notes``.
     """
-    profiled: dict[int, Profiled] = {}
+    profiled: dict[int, PlacedProfile] = {}
     for each in sorted(chosen, key=lambda each: _what(each.case)):  # events before layers
         if each.condensed is not None:
             for at in each.places:
@@ -364,7 +364,7 @@ def _explanation(whole: explain.Explanation, place: int, base: int) -> dict[str,
     }
 
 
-def _side(profiled: Profiled) -> explain_sides.Side:
+def _side(profiled: PlacedProfile) -> explain_sides.Side:
     assert profiled.condensed is not None
     return explain_sides.of_condensed(profiled.case.case, profiled.case.label, profiled.condensed)
 

@@ -27,7 +27,7 @@ STRUCTURE, WEIGHTS = "model.json", "model.safetensors"
 _VERSION = 2
 
 
-class Saved(Data, frozen=True):
+class SavedModel(Data, frozen=True):
     """A model as data: ``structure`` is JSON, ``arrays`` are its tensors."""
 
     structure: str
@@ -44,7 +44,7 @@ def save(model: Any, folder: Path) -> None:
     encode(model).write(folder)
 
 
-def encode(model: Any) -> Saved:
+def encode(model: Any) -> SavedModel:
     """``model`` (an nn.Module, a function of tensors, or a callable object without tensors) as data.
 
     Tensors are copied to the CPU, with their strides; those of dtypes that safetensors files from NumPy lack travel as
@@ -72,7 +72,7 @@ def encode(model: Any) -> Saved:
         "fingerprints": fingerprints,
         "runtime": origins.runtime(),
     }
-    return Saved(json.dumps(content, indent=1), encoder.tensors)
+    return SavedModel(json.dumps(content, indent=1), encoder.tensors)
 
 
 def restore(folder: Path) -> torch.nn.Module:

@@ -34,10 +34,10 @@ _ROW = 4096
 _ROUNDING = {8: 1e-12, 4: 1e-5, 2: 0.03}
 _OPAQUE = {"torch", "numpy", "builtins", *sys.stdlib_module_names} - {"types"}
 
-Snapshot = Mapping[str, "Holding"]
+Snapshot = Mapping[str, "StateEntry"]
 
 
-class Holding(msgspec.Struct, frozen=True):
+class StateEntry(msgspec.Struct, frozen=True):
     """A tensor's shape, a number or a size as ``text``, a tensor's checksum, and the values of a small float one."""
 
     text: str
@@ -49,7 +49,7 @@ def snapshot(program: Any) -> Snapshot:
     """What ``program``, a module or any object, holds now, by name; waits for the device."""
     import torch
 
-    holdings: dict[str, Holding] = {}
+    holdings: dict[str, StateEntry] = {}
     copied = 0
     with torch.no_grad():
         for name, value in _reachable(program):
@@ -57,13 +57,13 @@ def snapshot(program: Any) -> Snapshot:
                 holdings[name] = holding = _tensor(value, room=copied < _MOST_COPIED)
                 copied += holding.values.numel() * holding.values.element_size() if holding.values is not None else 0
             elif isinstance(value, np.ndarray):
-                holdings[name] = Holding(str(value.shape), zlib.crc32(value.tobytes()))
+                holdings[name] = StateEntry(str(value.shape), zlib.crc32(value.tobytes()))
             elif isinstance(value, functools._lru_cache_wrapper):
-                holdings[name] = Holding(f"{value.cache_info().currsize} items")
+                holdings[name] = StateEntry(f"{value.cache_info().currsize} items")
             elif isinstance(value, int | float | None):
-                holdings[name] = Holding(str(value))
+                holdings[name] = StateEntry(str(value))
             else:
-                holdings[name] = Holding(f"{len(value)} items")
+                holdings[name] = StateEntry(f"{len(value)} items")
     return holdings
 
 
@@ -76,12 +76,12 @@ def changes(before: Snapshot, after: Snapshot) -> list[str]:
     return [_describe(name, before.get(name), after.get(name)) for name in tops]
 
 
-def _describe(name: str, before: Holding | None, after: Holding | None) -> str:
+def _describe(name: str, before: StateEntry | None, after: StateEntry | None) -> str:
     texts = [holding.text if holding else "nothing" for holding in (before, after)]
     return name if texts[0] == texts[1] else f"{name}: {texts[0]} -> {texts[1]}"
 
 
-def _differ(before: Holding | None, after: Holding | None) -> bool:
+def _differ(before: StateEntry | None, after: StateEntry | None) -> bool:
     if before is None or after is None or before.text != after.text:
         return True
     if before.checksum == after.checksum:
@@ -213,7 +213,7 @@ def _package(value: Any) -> str:
 # ----------------------------------------------------------------------------------------------------------- checksums
 
 
-def _tensor(tensor: torch.Tensor, *, room: bool) -> Holding:
+def _tensor(tensor: torch.Tensor, *, room: bool) -> StateEntry:
     import torch
 
     text = str(tuple(tensor.shape))
@@ -226,12 +226,12 @@ def _tensor(tensor: torch.Tensor, *, room: bool) -> Holding:
             tensor = tensor.clone(memory_format=torch.contiguous_format).resolve_conj().resolve_neg()
         checksum = _checksum(tensor)
         if room and tensor.is_floating_point() and 0 < tensor.numel() * tensor.element_size() <= _COPIED:
-            return Holding(text, checksum, tensor.to("cpu", copy=True))
-        return Holding(text, checksum)
+            return StateEntry(text, checksum, tensor.to("cpu", copy=True))
+        return StateEntry(text, checksum)
     except (RuntimeError, NotImplementedError, TypeError, AttributeError, KeyError):
         # Quantised, fake and meta tensors have no bytes to read: their shape is compared. What failed on the device
         # itself fails again in the calls that follow, which are not guarded.
-        return Holding(text)
+        return StateEntry(text)
 
 
 def _checksum(tensor: torch.Tensor) -> int:

@@ -81,7 +81,7 @@ def _flat_tensors(out: Any) -> list[Any]:
     return [] if out is None else [out]
 
 
-class Compiled(NamedTuple):
+class CompiledModule(NamedTuple):
     """A compiled module, what its export warned of, and the operators in it that are not torch's."""
 
     module: Any
@@ -96,7 +96,7 @@ def compile_dynamo(
     case: Case,
     settings: Mapping[str, Any],
     context: Context,
-) -> Compiled:
+) -> CompiledModule:
     """Phases: export, build. A ScriptModule in 2.2, a GraphModule since."""
     import torch
     import torch_tensorrt
@@ -109,7 +109,7 @@ def compile_dynamo(
         operators = custom_ops.names_in(program)
     with context.phase("build"), torch.no_grad():
         result = torch_tensorrt.dynamo.compile(program, specs(case, example), **settings)
-    return Compiled(result, warnings, operators)
+    return CompiledModule(result, warnings, operators)
 
 
 def compile_ts(
@@ -119,7 +119,7 @@ def compile_ts(
     case: Case,
     settings: Mapping[str, Any],
     context: Context,
-) -> Compiled:
+) -> CompiledModule:
     """Phases: export (a trace), build. A ScriptModule. Unsupported if the trace holds for the example's sizes only."""
     import torch
     import torch_tensorrt
@@ -132,7 +132,7 @@ def compile_ts(
             trial.check(lambda arrays: program(*trial.inputs(arrays)), "the traced program")
     with context.phase("build"), torch.no_grad():
         result = torch_tensorrt.ts.compile(program, inputs=specs(case, example), **settings)
-    return Compiled(result, warnings, custom_ops.names_in_script(program))
+    return CompiledModule(result, warnings, custom_ops.names_in_script(program))
 
 
 def compile_in_torch(model: torch.nn.Module, settings: Mapping[str, Any], parts: list[Any]) -> Any:

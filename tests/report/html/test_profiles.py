@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bench.analysis import waterfall
-from bench.model.profile import CaseProfile, Condensed, Layer, Layers, Profile, ProfileRun, Tensor
+from bench.model.profile import CaseProfile, CondensedProfile, Layer, Layers, Profile, ProfileRun, Tensor
 from bench.model.run import Failure, Run
 from bench.profiling.condense import condense
 from bench.report.html import page, profiles, write
@@ -130,7 +130,7 @@ def test_layers_are_in_the_order_of_the_engine_with_their_share() -> None:
     engine = Profile(
         tool="layers", case=EAGER.id, label=EAGER.label, layers=Layers(runtime="TensorRT 10", layers=layers, calls=3)
     )
-    only = CaseProfile(case=EAGER.id, label=EAGER.label, condensed=Condensed(profile=engine))
+    only = CaseProfile(case=EAGER.id, label=EAGER.label, condensed=CondensedProfile(profile=engine))
     data = shown(run_of(EAGER), file_of(only, tool="layers"), file_of(profiled(EAGER, eager())))
     assert data["profiles"]["rows"] == 2  # one with events, one with layers
     first, second = rows_of(data["layers"])
