@@ -203,3 +203,27 @@ def test_what_is_no_file_in_the_place_of_a_run_is_refused_and_never_waited_for(t
     for name in (path, path.stem, None):
         with pytest.raises(StoreError, match=f"this is a {kind}, a run is a file"):
             bench.read(name, store=tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "known"),
+    [
+        (
+            lambda suite: bench.diverge(bench.request(suite), on="orcale"),
+            "on 'orcale'. Did you mean 'oracle'?",
+            "engine",
+        ),
+        (lambda suite: bench.explain("a", "b", gaps="profield"), "gaps 'profield'. Did you mean 'profiled'?", "unprof"),
+        (lambda suite: bench.profile(bench.request(suite), tool="nsis"), "tool 'nsis'. Did you mean 'nsys'?", "layers"),
+        (lambda suite: bench.duel(suite, "a", "b", device="gpu"), "device 'gpu'", "cuda"),
+        (lambda suite: bench.history("a", boundary="gpuu"), "boundary 'gpuu'. Did you mean 'gpu'?", "latency"),
+    ],
+)
+def test_a_word_that_an_argument_does_not_know_is_told_with_those_that_it_knows(
+    call: Callable[[Path], object], message: str, known: str, fake_suite: Suite, store: Path
+) -> None:
+    with pytest.raises(UsageError, match="unknown ") as caught:
+        call(fake_suite())
+    assert message in caught.value.what
+    assert caught.value.fix.startswith("known: ")
+    assert known in caught.value.fix

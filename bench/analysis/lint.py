@@ -83,7 +83,8 @@ def lint(run: Run, only: Collection[str] | None = None, pools: Sequence[Pool] | 
     by_id = {pool.case.id: pool for pool in pools}
     facts = {subject.case: subject for subject in subjects}
     several = [
-        _with_effects(each, effects.measured_effects(each.kind, each.key, each.cases, by_id, facts)) for each in findings
+        _with_effects(each, effects.measured_effects(each.kind, each.key, each.cases, by_id, facts))
+        for each in findings
     ]
     return (*several, *_graph_programs(by_id, facts))
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.api.results import RESULTS, OnEvent, Run, check_boundary, ignore, read, run_argument, selected, stored_run
-from bench.api.suites import DEVICES, load, settings_of
-from bench.errors import UsageError, did_you_mean
+from bench.api.suites import check_device, load, settings_of
+from bench.errors import UsageError
 from bench.model.run import Run as Results
 from bench.model.suite import Boundary, Suite
 from bench.units import parse_time
@@ -69,9 +69,7 @@ def duel(
         max_time_ns = parse_time(max_time) if max_time else 0
     except ValueError as error:
         raise UsageError(str(error), where="--max-time", fix="10min, or leave it out") from error
-    if device is not None and device not in (*DEVICES, "fake"):
-        what = f"unknown device {device!r}.{did_you_mean(str(device), DEVICES)}"
-        raise UsageError(what, where="device", fix=f"known: {', '.join(DEVICES)}")
+    check_device(device)
     challenge = duel.new_challenge(
         suite if isinstance(suite, Suite) else load(suite),
         settings_of(store, cache, seed=seed),

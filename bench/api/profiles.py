@@ -6,11 +6,11 @@ import os
 import shlex
 from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
-from bench.api.results import RESULTS, OnEvent, ignore, selected
+from bench.api.results import RESULTS, OnEvent, check_choice, ignore, selected
 from bench.errors import UsageError, did_you_mean
 from bench.model.profile import CaseProfile, ProfileRun
 from bench.model.run import Run as Results
@@ -72,9 +72,7 @@ def profile(
     """
     from bench.profiling import collect, tools
 
-    if tool not in tools.NAMES:
-        what = f"unknown tool {tool!r}.{did_you_mean(str(tool), tools.NAMES)}"
-        raise UsageError(what, where="tool", fix=f"known: {', '.join(tools.NAMES)}")
+    check_choice("tool", tool, tools.NAMES)
     options = collect.ProfileOptions(
         tool=tool, iterations=iterations, modules=modules, kernel=kernel, raw=os.fspath(raw), path=os.fspath(out)
     )
@@ -168,6 +166,7 @@ def explain(
     from bench.analysis import explain
     from bench.profiling import sides
 
+    check_choice("gaps", gaps, get_args(explain.Gaps))
     named = (across,) if isinstance(across, str) else tuple(across)
     found = sides.find(a, b, Path(store), os.fspath(file))
     return explain.explain(*found, across=[name for name in named if name], gaps=gaps)
@@ -200,6 +199,8 @@ def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select:
     return msgspec.structs.replace(several, make=make)
 
 
-def _as_profiles(run: ProfileRun, path: str, *, interrupted: bool = False, missing_reports: tuple[str, ...] = ()) -> Profiles:
+def _as_profiles(
+    run: ProfileRun, path: str, *, interrupted: bool = False, missing_reports: tuple[str, ...] = ()
+) -> Profiles:
     fields = {name: getattr(run, name) for name in run.__struct_fields__}
     return Profiles(**fields, path=path, interrupted=interrupted, missing_reports=missing_reports)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
-from bench.api.results import OnEvent, ignore
+from bench.api.results import OnEvent, check_choice, ignore
 from bench.api.suites import default_cache
 from bench.model.divergence import Divergence, On
 from bench.model.placement import Placement
-from bench.model.program import SupportedOp, NetworkProgram
+from bench.model.program import NetworkProgram, SupportedOp
 from bench.model.sensitivity import QuantizationCost, Question
 from bench.runner.request import Request
 
@@ -65,6 +66,7 @@ def diverge(
     """
     from bench.checkup import diverge
 
+    check_choice("on", on, get_args(On))
     return list(diverge.diverge(_with_cache(request), on, at_once, limit, on_event or ignore))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -178,9 +178,14 @@ def check_boundary(boundary: str) -> None:
     """UsageError for a name that is none of the boundaries."""
     from bench.model.suite import BOUNDARIES
 
-    if boundary not in BOUNDARIES:
-        what = f"unknown boundary {boundary!r}.{did_you_mean(str(boundary), BOUNDARIES)}"
-        raise UsageError(what, where="boundary", fix=f"known: {', '.join(BOUNDARIES)}")
+    check_choice("boundary", boundary, BOUNDARIES)
+
+
+def check_choice(argument: str, value: object, known: Collection[str]) -> None:
+    """UsageError, with the words known, if the ``argument`` has a value that is none of them."""
+    if value not in known:
+        what = f"unknown {argument} {value!r}.{did_you_mean(str(value), known)}"
+        raise UsageError(what, where=argument, fix=f"known: {', '.join(known)}")
 
 
 def stored_run(finished: RunResult) -> Run:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api.results import RESULTS
-from bench.errors import StoreError, UsageError, did_you_mean
+from bench.api.results import RESULTS, check_choice
+from bench.errors import StoreError, UsageError
 from bench.model.suite import Plan, Suite
 from bench.runner.request import Request, Settings
 
@@ -71,8 +71,8 @@ def request(
     Args:
         suite: a suite or its file.
         select: which cases, e.g. ``"model=resnet50 and precision=fp16"``.
-        backend: takes the place of every other backend of the suite, e.g. ``"fake"`` for a rehearsal; cases that have it
-            keep their options, the others get its defaults.
+        backend: takes the place of every other backend of the suite, e.g. ``"fake"`` for a rehearsal; cases that have
+            it keep their options, the others get its defaults.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``; by default the suite's.
         baseline: the backend that speed is set against; by default the suite's, else eager.
         quick: one process a case, looser intervals: for a first look.
@@ -100,9 +100,7 @@ def request(
 
     if backend:
         base.load(backend)
-    if device is not None and device not in (*DEVICES, "fake"):
-        what = f"unknown device {device!r}.{did_you_mean(str(device), DEVICES)}"
-        raise UsageError(what, where="device", fix=f"known: {', '.join(DEVICES)}")
+    check_device(device)
     return new_request(
         suite if isinstance(suite, Suite) else load(suite),
         settings_of(
@@ -125,6 +123,12 @@ def request(
         allow_large=allow_large,
         plan_only=plan_only,
     )
+
+
+def check_device(device: str | None) -> None:
+    """UsageError for a word that is no device; ``fake`` is that of runs that were simulated."""
+    if device not in (None, "fake"):
+        check_choice("device", device, DEVICES)
 
 
 def schema(*, toolchains: bool = False) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from bench.backends import base
 from bench.errors import OutOfMemory, Unavailable, Unsupported
 from bench.model import seam
 from bench.model.data import digest
-from bench.model.profile import FILE, Layer, Layers, Profile, Tensor
 from bench.model.lanes import Buffer
+from bench.model.profile import FILE, Layer, Layers, Profile, Tensor
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import simulated

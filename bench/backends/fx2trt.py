@@ -17,9 +17,9 @@ from bench.lowering.quantize import placement as qdq
 from bench.lowering.quantize.options import QUANTIZATION, QuantizationOptions
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
+from bench.model.lanes import Prepared
 from bench.model.placement import Placement
 from bench.model.program import SupportedOp
-from bench.model.lanes import Prepared
 from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case

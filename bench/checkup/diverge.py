@@ -11,7 +11,7 @@ import msgspec
 from bench import tensors
 from bench.backends import base
 from bench.checkup import causes
-from bench.checkup.bisection import WrongLayer, Search
+from bench.checkup.bisection import Search, WrongLayer
 from bench.errors import UsageError
 from bench.measure import accuracy
 from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Cause, Check, Divergence, Graph, MarkedRun, Node, On

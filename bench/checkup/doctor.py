@@ -134,7 +134,9 @@ def _backends(machine: Environment) -> list[Check]:
     backends = base.registry()
     checks = [_backend("backends", name, base.missing(name, machine.address), machine) for name in backends]
     checks = [
-        msgspec.structs.replace(check, state="broken") if isinstance(backends[check.name], base.BrokenBackend) else check
+        msgspec.structs.replace(check, state="broken")
+        if isinstance(backends[check.name], base.BrokenBackend)
+        else check
         for check in checks
     ]
     for source, why in base.hidden_entry_points().items():

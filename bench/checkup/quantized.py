@@ -58,7 +58,9 @@ def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterato
         if failure is not None:
             yield QuantizationCost(case=case, failure=failure)
         else:
-            yield QuantizationCost(case=case, accuracy=msgspec.json.decode((folder / ACCURACY).read_bytes(), type=Accuracy))
+            yield QuantizationCost(
+                case=case, accuracy=msgspec.json.decode((folder / ACCURACY).read_bytes(), type=Accuracy)
+            )
 
 
 def _folders(

@@ -36,7 +36,7 @@ def profile(arguments: argparse.Namespace) -> int:
         return 130
     if profiles.missing_reports:
         what = f"trtbench: {profiles.missing_reports[0]}"
-        more = f" ({len(profiles.missing_reports) - 1} more likewise)" if len(profiles.lost) > 1 else ""
+        more = f" ({len(profiles.missing_reports) - 1} more likewise)" if len(profiles.missing_reports) > 1 else ""
         output.complain(f"{escape.line(what + more)}\n  fix: free some disk space, or --raw DIR")
     return int(bool(profiles.missing_reports) or any(each.failure for each in profiles.cases))
 

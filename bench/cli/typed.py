@@ -90,7 +90,7 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
 
 
 def _tell_of_dropped_options(suite: Suite, backend: str) -> None:
-    """A note on stderr if ``backend`` takes the place of others that have options, and the suite has none of its own."""
+    """A note on stderr if ``backend`` takes the place of others that have options, and has none in the suite itself."""
     parts = (suite.matrix, *suite.include)
     entries = [entry for part in parts for entry in part.get("backend", ())]
     if any(entry["name"] == backend for entry in entries):

@@ -18,8 +18,8 @@ from bench.measure.host import Phase
 from bench.measure.loop import WINDOWS, frozen, sample, warm_up
 from bench.measure.nvtx import range_
 from bench.measure.stray_work import Escapes
-from bench.model.run import Measurement, Warning
 from bench.model.lanes import HasBareCall, Lane
+from bench.model.run import Measurement, Warning
 from bench.model.seam import Clock
 from bench.model.suite import Boundary, Case, Policy
 from bench.model.telemetry import ClockFigures
@@ -225,7 +225,9 @@ class _Measuring:
         measured = self.take("enqueue", gpu_samples.enqueue(lane, self.clock, self.host_clock, ahead=self._ahead))
         start, end = self.spans["enqueue"]
         if isinstance(lane, HasBareCall) and end - start < _COMPARABLE * len(measured.samples):
-            whole, bare = (gpu_samples.enqueue(lane, self.clock, self.host_clock, call) for call in (None, lane.bare_call()))
+            whole, bare = (
+                gpu_samples.enqueue(lane, self.clock, self.host_clock, call) for call in (None, lane.bare_call())
+            )
             self._compare(whole, bare)
 
     def _compare(self, whole: gpu_samples.Take, bare: gpu_samples.Take) -> None:

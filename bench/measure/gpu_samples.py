@@ -13,8 +13,8 @@ from bench.errors import Unsupported
 from bench.measure.cuda import CudaClock, Driver
 from bench.measure.loop import evenly, quiet
 from bench.measure.result import WINDOW, most_calls
-from bench.model.run import Measurement
 from bench.model.lanes import Buffer, Lane, RemoteLane
+from bench.model.run import Measurement
 from bench.model.seam import Clock
 from bench.model.suite import Boundary, Policy
 from bench.system.cleanup import Cleanup

@@ -17,8 +17,8 @@ from bench.measure import pace, result, stop
 from bench.measure.clock import Usage
 from bench.measure.loop import Take, evenly, frozen, quiet, sample, warm_up
 from bench.measure.nvtx import each, range_
-from bench.model.run import Measurement, Warning
 from bench.model.lanes import Lane, RemoteLane
+from bench.model.run import Measurement, Warning
 from bench.model.seam import Clock
 from bench.model.suite import Boundary, Case, Policy
 

@@ -21,8 +21,8 @@ from bench.measure.loop import quiet, warm_up
 from bench.measure.profilers import NODES, STARTS, Profiler
 from bench.model import ranges
 from bench.model.data import Data
-from bench.model.profile import RangeKind
 from bench.model.lanes import Lane, Modular, Prepared, RecordsNodes
+from bench.model.profile import RangeKind
 from bench.model.seam import Clock
 from bench.model.suite import Case, Policy
 from bench.system.cleanup import Cleanup

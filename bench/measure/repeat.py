@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from bench.measure import accuracy
-from bench.model.run import Accuracy, Warning
 from bench.model.lanes import Lane, Stateful
+from bench.model.run import Accuracy, Warning
 from bench.model.suite import DEFAULT_THRESHOLDS, Threshold
 from bench.runtimes import repeats
 

@@ -34,7 +34,9 @@ def condense(profile: Profile) -> CondensedProfile:
     kernels, chosen = _by_iteration(profile, iterations, profile.kernels), waterfall.typical(parts)
     if profile.device == "cpu" and _is_blind(parts[chosen]):
         profile = msgspec.structs.replace(profile, notes=(*profile.notes, _BLIND))
-    return CondensedProfile(profile=_only(profile, iterations, chosen), parts=parts, kernel_ns=_medians(kernels, chosen))
+    return CondensedProfile(
+        profile=_only(profile, iterations, chosen), parts=parts, kernel_ns=_medians(kernels, chosen)
+    )
 
 
 def _is_blind(parts: Parts) -> bool:

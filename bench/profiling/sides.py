@@ -60,7 +60,9 @@ def read(path: Path) -> list[CaseProfile]:
         CaseProfile(
             case=engine.case,
             label=engine.label,
-            condensed=CondensedProfile(profile=Profile(tool="layers", case=engine.case, label=engine.label, layers=engine)),
+            condensed=CondensedProfile(
+                profile=Profile(tool="layers", case=engine.case, label=engine.label, layers=engine)
+            ),
         )
         for engine in printed.cases
     ]

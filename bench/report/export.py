@@ -12,7 +12,7 @@ import msgspec
 
 from bench.analysis.lint import has_effect
 from bench.analysis.lint import lint as lint_run
-from bench.analysis.rows import PRIMARY, SHOWN, Row, against, in_order, models, has_replicates, rows
+from bench.analysis.rows import PRIMARY, SHOWN, Row, against, has_replicates, in_order, models, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
 from bench.report import cells, escape, lint, notes, outcome, warnings

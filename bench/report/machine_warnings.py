@@ -40,7 +40,9 @@ def _throttled(f: Figures) -> Advice:
     if "quota_throttles" in f:
         text = f"the CPU quota of the container was used up {number(f['quota_throttles'])} times"
         return Advice(text, "raise the CPU quota, or use as many threads as it has cores (OMP_NUM_THREADS)")
-    reasons = ", ".join(f"{name} in {format_span(part, lambda x: f'{100 * x:.0f} %')}" for name, part in f["reasons"].items())
+    reasons = ", ".join(
+        f"{name} in {format_span(part, lambda x: f'{100 * x:.0f} %')}" for name, part in f["reasons"].items()
+    )
     where, hits = "", f["boundaries"]
     if hits:
         clean = [boundary for boundary, hit in hits.items() if not hit]

@@ -352,7 +352,9 @@ def _is_condition(key: str) -> bool:
 
 
 def _parts(key: str, values: Sequence[object]) -> Iterator[tuple[str, Sequence[object]]]:
-    """The entries of mappings as conditions of their own: ``calibration.samples``. Of several processes in one row."""
+    """A condition with its values in the processes of a row; the entries of mappings are conditions of their own, as
+    ``calibration.samples``.
+    """
     if not all(isinstance(value, Mapping) for value in values):
         yield key, values
         return

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.model.sensitivity import Accuracy, QuantizationCost, LayerError
+from bench.model.sensitivity import Accuracy, LayerError, QuantizationCost
 from bench.report import cells, escape, failures
 
 JSON_SCHEMA = 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench import store
 from bench.analysis.lint import lint as lint_run
 from bench.analysis.pool import gather
-from bench.analysis.rows import SHOWN, Row, against, in_order, models, has_replicates, rows
+from bench.analysis.rows import SHOWN, Row, against, has_replicates, in_order, models, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
 from bench.report import cells, duel, escape, lint, notes, outcome, plan, table

@@ -13,7 +13,7 @@ from bench.model.run import Failure
 from bench.model.seam import CompilesAhead, ListsImports, Stage
 from bench.model.suite import Case
 from bench.runner import toolchains
-from bench.runner.prestart import Prestart, IdleWorker
+from bench.runner.prestart import IdleWorker, Prestart
 from bench.runner.side_by_side import Slots, Threads
 from bench.runner.stages import Postponed, Ready
 from bench.runner.templates import Templates, imports_of

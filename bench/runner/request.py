@@ -75,9 +75,10 @@ def new_request(
 ) -> Request:
     """The request to measure ``suite``, or the cases of it that ``select`` names.
 
-    ``backend`` takes the place of every other backend of the suite (see ``plan``), ``device`` that of the suite's device, ``replicates``
-    that of its number of processes per case. ``quick`` is ``quick_policy``. A plan of more than 10,000 cases needs
-    ``allow_large``. With ``plan_only`` a device that is not here is no error, but ``device_missing``.
+    ``backend`` takes the place of every other backend of the suite (see ``plan``), ``device`` that of the suite's
+    device, ``replicates`` that of its number of processes per case. ``quick`` is ``quick_policy``. A plan of more than
+    10,000 cases needs ``allow_large``. With ``plan_only`` a device that is not here is no error, but
+    ``device_missing``.
 
     Raises:
         UsageError: an unknown backend or baseline, a plan that is too large, a device that is not here.

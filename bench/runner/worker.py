@@ -28,8 +28,8 @@ from bench.machine import environment, gpu_faults
 from bench.machine.host import HostTelemetry, host_warnings
 from bench.measure import accuracy, host, metric, nvtx, pace, repeat, result
 from bench.measure.clock import HostClock
-from bench.model.run import Failure, Record, Warning
 from bench.model.lanes import Lane, Prepared, RemotePrepared, SharesInputs
+from bench.model.run import Failure, Record, Warning
 from bench.model.telemetry import Telemetry
 from bench.runner import forking, jobs
 from bench.runner.phase_log import PhaseLog, Wire

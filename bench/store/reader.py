@@ -158,7 +158,9 @@ def _packed(record: Record) -> Record:
     # The order of samples in blocks says which of another process they were taken beside.
     if all(isinstance(m.samples, SortedSamples) for m in record.measurements):
         return record
-    packed = (m if m.blocks else msgspec.structs.replace(m, samples=SortedSamples(m.samples)) for m in record.measurements)
+    packed = (
+        m if m.blocks else msgspec.structs.replace(m, samples=SortedSamples(m.samples)) for m in record.measurements
+    )
     return msgspec.structs.replace(record, measurements=tuple(packed))
 
 

@@ -232,7 +232,9 @@ def on_cpu() -> Side:
         Range(name="aten::relu", kind="operator", start=20 * US, end=30 * US, thread=2),
     ]
     profile = Profile(tool="torch", case="c", label="net/inductor/fp32/batch=1", device="cpu", ranges=tuple(ranges))
-    return explain_sides.of_condensed("c", profile.label, CondensedProfile(profile=profile, parts=(Parts(window=90 * US),)))
+    return explain_sides.of_condensed(
+        "c", profile.label, CondensedProfile(profile=profile, parts=(Parts(window=90 * US),))
+    )
 
 
 def test_operators_of_a_cpu_and_what_compiled_code_does_between_them() -> None:

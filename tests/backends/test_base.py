@@ -165,7 +165,9 @@ def test_two_packages_with_one_name_are_refused_and_a_built_in_backend_is_never_
     with pytest.raises(UsageError, match="several packages have a backend 'tiny': one, two"):
         base.load("tiny")
     assert type(base.load("eager")).__module__ == "bench.backends.eager"
-    assert base.hidden_entry_points() == dict.fromkeys(("one", "two"), "its backend 'eager' has the name of a built-in one")
+    assert base.hidden_entry_points() == dict.fromkeys(
+        ("one", "two"), "its backend 'eager' has the name of a built-in one"
+    )
     assert base.distributions_of(["eager"]) == ()
 
 

@@ -15,10 +15,10 @@ from bench.errors import SuiteError, Unsupported, UsageError
 from bench.lowering import artifact
 from bench.machine import nvml
 from bench.model.seam import WritesPrograms
-from bench.model.suite import Input, Range
+from bench.model.suite import Range
 from bench.runtimes.trt import library
 from tests.backends.kit import Bench
-from tests.backends.network_kit import FX, HERE, IMAGES, bench_of_lowering, case, needs_rtx, program
+from tests.backends.network_kit import FX, HERE, bench_of_lowering, case, needs_rtx, program
 from tests.conftest import Trtbench
 
 real = [pytest.mark.torch, pytest.mark.long, needs_rtx]

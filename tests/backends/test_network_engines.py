@@ -12,7 +12,7 @@ from bench.runtimes import onnx, onnx_nodes
 from bench.runtimes.trt import builder, library
 from bench.runtimes.trt.options import RtxOptions
 from tests.backends.kit import Bench
-from tests.backends.network_kit import HERE, IMAGES, bench_of_lowering, case, program, needs_rtx
+from tests.backends.network_kit import HERE, IMAGES, bench_of_lowering, case, needs_rtx, program
 
 pytestmark = [pytest.mark.torch, pytest.mark.long, needs_rtx]
 

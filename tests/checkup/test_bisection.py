@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.checkup.bisection import WrongLayer, Search
+from bench.checkup.bisection import Search, WrongLayer
 from bench.model.divergence import Check, Graph, Node, Side
 
 NOTHING = Side(low=0.0, high=0.0)

@@ -14,8 +14,8 @@ import pytest
 from bench.measure.clock import FakeClock
 from bench.measure.profiled import profile
 from bench.measure.profilers import NODES, STARTS
-from bench.model.profile import Range, RangeKind
 from bench.model.lanes import Buffer
+from bench.model.profile import Range, RangeKind
 from bench.model.suite import Case, Input, Policy
 from bench.units import NS_PER_S
 

@@ -10,8 +10,8 @@ import pytest
 
 from bench.backends import base
 from bench.errors import OutOfMemory
-from bench.model.run import Record
 from bench.model.lanes import Lane
+from bench.model.run import Record
 from bench.model.suite import Case, Policy, Precision, Threshold
 from bench.report import export, text
 from bench.report.warnings import describe
