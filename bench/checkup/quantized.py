@@ -104,8 +104,8 @@ def _stages(
 def _fix(request: Request, able: Sequence[str]) -> str:
     """What brings cases at int8 of the backends ``able``: a selection, or where the suite has none an edit of it."""
     parts = (request.suite.matrix, *request.suite.include)
-    if not any("int8" in part.get("precision", ()) for part in parts):
-        return f"`precision: [int8]` in the matrix of {request.suite.path}"
     backends = {entry["name"] for part in parts for entry in part.get("backend", ())}
-    backend = "" if backends & set(able) else f"--backend {able[0]} "
-    return f'{backend}--select "precision=int8"'
+    backend = [] if backends & set(able) else [f"--backend {able[0]}"]
+    if not any("int8" in part.get("precision", ()) for part in parts):
+        return ", and ".join([f"`precision: [int8]` in the matrix of {request.suite.path}", *backend])
+    return " ".join([*backend, '--select "precision=int8"'])

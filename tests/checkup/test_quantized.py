@@ -105,7 +105,10 @@ class TestRefusals:
         suite.write_text(f"{head}  precision: fp16\n  backend: fx2trt\n")
         assert trtbench(command, suite) == 2
         assert "they are those of int8 in fx2trt" in trtbench.err
-        assert f"fix: `precision: [int8]` in the matrix of {suite}" in trtbench.err
+        assert f"fix: `precision: [int8]` in the matrix of {suite}\n" in trtbench.err
+        suite.write_text(suite.read_text().replace("fx2trt", "eager"))
+        assert trtbench(command, suite) == 2
+        assert f"fix: `precision: [int8]` in the matrix of {suite}, and --backend fx2trt\n" in trtbench.err
 
     def test_int8_cases_that_are_not_selected(self, trtbench: Trtbench, suite: Path, command: str) -> None:
         suite.write_text(suite.read_text().replace("precision: int8", "precision: [fp16, int8]"))
