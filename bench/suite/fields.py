@@ -300,8 +300,8 @@ def suite(names: Names) -> tuple[Field, ...]:
         Field(
             name="baseline",
             kind=text(),
-            description="the backend of the matrix that speed is relative to, by its name or label, `eager@TOOLCHAIN` "
-            "for that of one toolchain",
+            description="the backend of the matrix that speed is relative to, by its name or label; `eager/fp32` for "
+            "all precisions, `eager@TOOLCHAIN` for all toolchains",
             otherwise="`eager`, where the suite has it",
         ),
         Field(

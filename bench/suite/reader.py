@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
         accuracy=values.get("accuracy", {}),
         toolchains=toolchains,
         device=values.get("device", "auto"),
-        baseline=_baseline(entries.get("baseline"), labels, toolchains),
+        baseline=_baseline(entries.get("baseline"), labels, toolchains, _precisions([axes, *include])),
         lines=_lines(root),
         text=root.document.text,
     )
@@ -108,12 +108,22 @@ def _labels(entries: list[dict[str, tuple[Any, ...]]], registry: Mapping[str, Ru
     return tuple(dict.fromkeys(labels))
 
 
-def _baseline(node: Node | None, labels: tuple[str, ...], toolchains: Mapping[str, Toolchain]) -> str:
-    """A backend by its plain name or its label, optionally with its toolchain: ``eager@default``."""
+def _precisions(entries: list[dict[str, tuple[Any, ...]]]) -> list[str]:
+    """The precisions that the suite names."""
+    return list(dict.fromkeys(str(value) for entry in entries for value in entry.get("precision", ())))
+
+
+def _baseline(
+    node: Node | None, labels: tuple[str, ...], toolchains: Mapping[str, Toolchain], precisions: Collection[str]
+) -> str:
+    """A backend by its plain name or its label, optionally with its precision, toolchain or both: ``eager/fp32``,
+    ``eager@default``, ``eager/fp32@default``.
+    """
     names = tuple(dict.fromkeys((*labels, *(label.partition("[")[0] for label in labels))))
     if node is None:
         return "eager" if "eager" in names else ""
-    name, _, place = str(node.value).rpartition("@")
-    if name in names and place in ("default", *toolchains):
+    suffixes = [f"@{place}" for place in ("default", *toolchains)]
+    endings = ("", *suffixes, *(f"/{each}{suffix}" for each in precisions for suffix in ("", *suffixes)))
+    if any(str(node.value) == name + ending for name in names for ending in endings):
         return str(node.value)
     return str(reference(names, "baseline").read(node))

@@ -196,6 +196,12 @@ def test_the_name_and_the_models_default_to_those_of_the_file(tmp_path: Path) ->
     assert reader.load(path, REGISTRY).name == "my-suite"
 
 
+def test_a_baseline_may_name_its_precision(tmp_path: Path) -> None:
+    for name in ("eager/fp32", "eager/fp32@default", "inductor[mode=max-autotune]/fp32"):
+        assert load(tmp_path, TEXT + f"baseline: {name}\n").baseline == name
+    assert "unknown baseline 'eager/bf16'" in str(wrong(tmp_path, TEXT + "baseline: eager/bf16\n"))
+
+
 def test_a_baseline_is_the_label_of_a_backend_with_its_options(tmp_path: Path) -> None:
     assert load(tmp_path, TEXT + "baseline: inductor[mode=max-autotune]\n").baseline == "inductor[mode=max-autotune]"
     assert load(tmp_path, changed("    - eager\n", "").replace("eager", "inductor")).baseline == ""

@@ -23,7 +23,7 @@ SHIPPED = [
     "vision",
 ]  # fmt: skip
 # Of suites about one runtime alone.
-BASELINES = {"network_programs": "tensorrt", "int8_centernet": "fx2trt", "int8_resnet50": "fx2trt"}
+BASELINES = {"network_programs": "tensorrt", "int8_centernet": "fx2trt/fp16", "int8_resnet50": "fx2trt/fp16"}
 each = pytest.mark.parametrize("name", SHIPPED)
 
 
