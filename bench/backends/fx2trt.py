@@ -88,7 +88,9 @@ class Fx2trt(TensorRT):
         """A CPU device, programs that are no module, and precisions that no model is converted to."""
         if device == "cpu":
             return "TensorRT needs a CUDA device (trtbench codegen writes the program without one)"
-        if case.precision != "int8" and (settings := [name for name in QUANTIZATION if case.options.get(name)]):
+        if case.precision not in artifact.QUANTIZED and (
+            settings := [name for name in QUANTIZATION if case.options.get(name)]
+        ):
             return f"{', '.join(settings)}: of precision int8 alone"
         return artifact.unsupported(case)
 
@@ -142,9 +144,10 @@ class Fx2trt(TensorRT):
         return msgspec.structs.replace(super().layers(case), producer="fx2trt")
 
     def values(self, case: Case) -> Stage:
-        """The program, and every tensor of its graph in float32. UsageError at int8, which rounds every tensor."""
-        if case.precision == "int8":
-            what = "every tensor of a network at int8 differs from eager's, by the rounding that was asked for"
+        """The program, and every tensor of its graph in float32. UsageError at int8 and fp8, which round them."""
+        if case.precision in artifact.QUANTIZED:
+            of = f"every tensor of a network at {case.precision}"
+            what = f"{of} differs from eager's, by the rounding that was asked for"
             raise UsageError(what, where=case.label, fix="trtbench quantize says what each layer costs")
         return artifact.values_stage(case)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from bench.errors import Unsupported
+from bench.lowering.quantize import linear_inputs
 from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, code, exports, models, provenance
+from bench.runtimes.torch import caches, code, exports, models, provenance, session
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchLane, TorchPrepared
-from bench.runtimes.torch.options import TorchOptions
+from bench.runtimes.torch.options import Fp8Options
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ _LONGEST_REASON = 200
 _SHOWN_REASONS = 3
 
 
-class Options(TorchOptions, frozen=True, kw_only=True):
+class Options(Fp8Options, frozen=True, kw_only=True):
     """``mode``, ``fullgraph`` and ``dynamic`` are those of torch.compile (``dynamic: null`` lets it decide).
 
     ``cpp_wrapper`` generates C++ in place of Python around the kernels.
@@ -56,7 +57,9 @@ class Inductor(TorchBackend[Options]):
     compiles = True
 
     def unsupported(self, case: Case, device: str) -> str | None:
-        """As every PyTorch backend; also modes that capture CUDA graphs on a CPU, or together with ``cuda_graph``."""
+        """As every PyTorch backend, but for fp8; also options of fp8 at another precision, and modes that capture CUDA
+        graphs on a CPU, or together with ``cuda_graph``.
+        """
         mode = case.options.get("mode", "default")
         if program_of(case.factory) == "torchscript":
             return f"{case.factory} is a TorchScript program, which torch.compile leaves to TorchScript"
@@ -65,7 +68,16 @@ class Inductor(TorchBackend[Options]):
             return f"mode {mode} captures CUDA graphs; a CPU has none: without them it is mode {plain}"
         if mode in _CAPTURING and case.cuda_graph:
             return f"mode {mode} captures CUDA graphs itself; leave cuda_graph off"
-        return super().unsupported(case, device)
+        return session.unsupported(case, device, quantizes=True) or linear_inputs.unsupported(case)
+
+    def stages(self, case: Case) -> Sequence[Stage]:
+        """As every PyTorch backend; at fp8 with static scales also their calibration."""
+        return [*super().stages(case), *linear_inputs.stages(case)]
+
+    def build_stage(self, case: Case, kind: str, *libraries: str) -> Stage:
+        """As every PyTorch backend's; at fp8 after the calibration."""
+        stage, before = super().build_stage(case, kind, *libraries), linear_inputs.stages(case)
+        return msgspec.structs.replace(stage, needs=(*stage.needs, *(each.name for each in before)))
 
     def preload(self, case: Case, suite_dir: Path) -> None:
         """Import torch, Dynamo, Inductor and the library of the case's factory."""
@@ -115,7 +127,7 @@ class Inductor(TorchBackend[Options]):
         """
         stack.enter_context(caches.fresh_caches(context))
         with context.phase("load"):
-            model = models.load_model(case, options, context, context.device)
+            model, about_fp8 = linear_inputs.load_model(case, options, context)
             program = _compile(model, options)
             refusals = stack.enter_context(_capture_refusals())
         captures = _captures(options, context.device)
@@ -127,7 +139,7 @@ class Inductor(TorchBackend[Options]):
             program_tensors=lambda: models.module_tensors(model),
             program=model,
             captures_graphs=captures,
-            more=lambda: _report(options, refusals if captures else None),
+            more=lambda: about_fp8 | _report(options, refusals if captures else None),
         )
         stack.enter_context(_wrapper(options))
         with context.phase("compile"):

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bench import tensors
-from bench.errors import BenchError, SuiteError, Unavailable
+from bench.errors import BenchError, SuiteError, Unavailable, UsageError
 from bench.lowering.quantize import artifact as quantization
+from bench.lowering.quantize import insert
 from bench.lowering.quantize.options import settings
 from bench.lowering.writer import output_name
 from bench.model.factory import program_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 STAGE, MARKED = "program", "marked"
 PLACEMENT_STAGE, ACCURACY_STAGE = "placement", "accuracy"
 SOURCE, WEIGHTS, MANIFEST = "program.py", "weights.safetensors", "manifest.json"
+QUANTIZED = ("int8", "fp8")
 _FIRST_TORCH = (2, 6)
 _FIX = "trtbench codegen writes one for this case"
 _TRACED = "the backend tensorrt, whose exporter traces one path; or torch.where in place of a branch on values"
@@ -56,9 +58,11 @@ def unsupported(case: Case) -> str | None:
     """Why no program can be written for a case; None if one may."""
     if kind := program_of(case.factory):
         return f"{case.factory} is a program of {kind}, of which torch.export makes no graph"
-    if case.precision in ("bf16", "fp8"):
-        return f"network programs have no {case.precision} yet"
-    if case.precision == "int8":
+    if case.precision == "bf16":
+        return "network programs have no bf16 yet"
+    if case.precision in QUANTIZED:
+        if case.precision == "fp8" and case.options.get("placement") == "mended":
+            return "placement: mended is of int8; at fp8 the layers end in floating point"
         if case.dynamic:
             return "calibration needs fixed sizes, and the case has dynamic ones"
         if case.options.get("fallback") == "torch":
@@ -75,7 +79,7 @@ def stage(case: Case, min_block_size: int | None = None) -> Stage:
     if min_block_size is not None:
         key["min_block_size"] = min_block_size
     needs: tuple[str, ...] = ()
-    if case.precision == "int8":
+    if case.precision in QUANTIZED:
         how = settings(case.options)
         key |= {"calibration": calibration_stage(case).key, "placement": how.placement}
         if how.floating:
@@ -85,13 +89,19 @@ def stage(case: Case, min_block_size: int | None = None) -> Stage:
 
 
 def calibration_stage(case: Case) -> Stage:
-    """The calibration that the program of a case at int8 is written by."""
-    return quantization.stage(case, _digest())
+    """The calibration that the program of a case at int8 or fp8 is written by. At fp8 it observes other tensors, and by
+    default their largest magnitudes: the steps of float8 grow with the value.
+    """
+    if case.precision != "fp8":
+        return quantization.stage(case, _digest())
+    of_fp8 = {"observer": "minmax"} | dict(case.options)
+    stage = quantization.stage(msgspec.structs.replace(case, options=of_fp8), _digest())
+    return msgspec.structs.replace(stage, key=stage.key | {"precision": "fp8"})
 
 
 def stages(case: Case, min_block_size: int | None = None) -> list[Stage]:
     """The program, after what it needs."""
-    return [calibration_stage(case)] * (case.precision == "int8") + [stage(case, min_block_size)]
+    return [calibration_stage(case)] * (case.precision in QUANTIZED) + [stage(case, min_block_size)]
 
 
 def calibrate(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
@@ -99,12 +109,18 @@ def calibrate(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -
 
     Errors as of ``produce``.
     """
-    with lowered(case, context) as (graph, _, _):
+    in_float32 = msgspec.structs.replace(case, precision="int8")
+    with lowered(in_float32, context) as (graph, _, _):
+        if case.precision == "fp8":
+            graph.meta[insert.TO] = insert.FP8
         quantization.produce(graph, case, context, out, settings(key))
 
 
 def examination_stages(case: Case, question: Question | None) -> list[Stage]:
     """Where the Q/DQ of a case at int8 stand, or with a question what they cost in accuracy; after the calibration."""
+    if case.precision != "int8":
+        what = f"what Q/DQ cost and where they stand is looked at for int8, and this case is at {case.precision}"
+        raise UsageError(what, where=case.label, fix='--select "precision=int8"')
     program = stage(case)
     key = program.key | {"data": settings(case.options).data}
     files: tuple[str, ...] = ()
@@ -190,7 +206,7 @@ def produce(
 
     in_parts = min_block_size is not None
     with lowered(case, context, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
-        if case.precision == "int8":
+        if case.precision in QUANTIZED:
             ranges = quantization.read(context.artifacts[quantization.STAGE])
             graph = examination.quantized(graph, ranges, placed, floating)
         about: dict[str, Any] = {
@@ -204,7 +220,7 @@ def produce(
         ops = sum(1 for node in graph.graph.nodes if normalise.op_name(node))
         engines, facts = (tuple(parts.engines), parts.facts) if parts else ((), {})
         about_scales: dict[str, Any] = {}
-        if case.precision == "int8":
+        if case.precision in QUANTIZED:
             about_scales = quantization.facts(context.artifacts[quantization.STAGE]) | {"placement": placed}
         (out / MANIFEST).write_bytes(msgspec.json.encode(Manifest(ops, warnings, engines, facts, about_scales)))
 
@@ -215,7 +231,7 @@ def lowered(
 ) -> Iterator[tuple[torch.fx.GraphModule, tuple[str, ...], tuple[ExportWarning, ...]]]:
     """The graph of a case's model after all passes, the names of its outputs, and the warnings of torch.export.
 
-    Of a case at int8 in float32. Phases: import, load, export, lower. Raises what ``produce`` does.
+    Of a case at int8 in float32, at fp8 in float16. Phases: import, load, export, lower. Raises what ``produce`` does.
     """
     from bench.lowering import lower, normalise
     from bench.runtimes.torch import errors, exports, models, session
@@ -251,6 +267,8 @@ def lowered(
             if case.dynamic:
                 trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)
                 trial.check(lambda arrays: graph(*trial.inputs(arrays)), "the lowered graph")
+        if case.precision == "fp8":
+            graph.meta[insert.TO] = insert.FP8
         with torch.no_grad():
             yield graph, names, tuple(warnings)
 

@@ -12,7 +12,7 @@ import numpy as np
 # program: begin
 _TYPES = {
     "float32": "FLOAT", "float16": "HALF", "bfloat16": "BF16", "int64": "INT32", "int32": "INT32", "int8": "INT8",
-    "uint8": "UINT8", "bool": "BOOL",
+    "uint8": "UINT8", "bool": "BOOL", "float8_e4m3fn": "FP8",
 }  # fmt: skip
 _INT32 = np.iinfo(np.int32)
 

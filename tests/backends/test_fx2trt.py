@@ -47,7 +47,8 @@ def test_what_it_cannot_run_is_left_out(bench: Bench) -> None:
     assert FX.unsupported(case(bench), "cuda:0") is None
     assert "torchscript" in FX.unsupported(case(bench, factory="net.pt"), "cuda:0")
     assert FX.unsupported(case(bench, precision="int8"), "cuda:0") is None
-    assert "fp8" in FX.unsupported(case(bench, precision="fp8"), "cuda:0")
+    assert FX.unsupported(case(bench, precision="fp8"), "cuda:0") is None
+    assert FX.unsupported(case(bench, precision="bf16"), "cuda:0") == "network programs have no bf16 yet"
     refused = FX.unsupported(case(bench, options={"observer": "minmax"}), "cuda:0")
     assert refused == "observer: of precision int8 alone"
 

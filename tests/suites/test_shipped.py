@@ -18,9 +18,9 @@ from bench.suite import plan, reader
 
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
-    "axes", "centernet", "clock", "compile_modes", "deploy", "explain", "fx2trt_resnet18", "int8_centernet", "int8_cpu",
-    "int8_resnet50", "native_resnet50", "network_programs", "overlap", "smoke", "tensorrt_rtx", "transformers",
-    "vision",
+    "axes", "centernet", "clock", "compile_modes", "deploy", "explain", "fp8_transformers", "fx2trt_resnet18",
+    "int8_centernet", "int8_cpu", "int8_resnet50", "native_resnet50", "network_programs", "overlap", "smoke",
+    "tensorrt_rtx", "transformers", "vision",
 ]  # fmt: skip
 # Of suites about one runtime alone.
 BASELINES = {"network_programs": "tensorrt", "int8_centernet": "fx2trt/fp16", "int8_resnet50": "fx2trt/fp16"}
@@ -126,7 +126,7 @@ def test_compile_modes_has_eager_and_each_mode_of_torch_compile() -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", ["smoke", "transformers"])
+@pytest.mark.parametrize("name", ["smoke", "transformers", "fp8_transformers"])
 def test_the_transformers_models_take_their_configuration_and_their_inputs(name: str) -> None:
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     for model in read(name).models.values():

@@ -21,7 +21,7 @@ _HERE = str(Path(__file__).parent)
 # Members of DataType -> the types of torch that hold their values; those of the others are not computed here.
 TYPES = {
     "FLOAT": torch.float32, "HALF": torch.float16, "BF16": torch.bfloat16, "INT8": torch.int8, "INT32": torch.int32,
-    "INT64": torch.int64, "BOOL": torch.bool, "UINT8": torch.uint8,
+    "INT64": torch.int64, "BOOL": torch.bool, "UINT8": torch.uint8, "FP8": torch.float8_e4m3fn,
 }  # fmt: skip
 NAMES = {dtype: name for name, dtype in TYPES.items()}
 FLOATS = frozenset({"FLOAT", "HALF", "BF16"})

@@ -1,4 +1,4 @@
-"""Quantize and dequantize: symmetric int8, with one scale or one for each index of a dimension."""
+"""Quantize and dequantize: symmetric int8 and fp8, with one scale or one for each index of a dimension."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ class _Scaled(Layer):
 
 
 class Quantize(_Scaled):
-    """round(x / scale) to the nearest even number, within -128 and 127."""
+    """round(x / scale) to the nearest even number within -128 and 127, or to fp8 (e4m3) within -448 and 448."""
 
     interface = "IQuantizeLayer"
 
     def _compute(self) -> list[torch.Tensor]:
         self.require_type(FLOATS, 0)
         kind = "INT8" if self.to_type is None else self.member(self.to_type, "DataType")
-        self.require(kind == "INT8", f"quantization to {kind}, which the oracle does not compute")
+        self.require(kind in ("INT8", "FP8"), f"quantization to {kind}, which the oracle does not compute")
+        if kind == "FP8":
+            return [(wide(self.value(0)) / self._scale()).clamp(-448, 448).to(TYPES[kind])]
         return [(wide(self.value(0)) / self._scale()).round().clamp(-128, 127).to(torch.int8)]
 
 
@@ -45,7 +47,7 @@ class Dequantize(_Scaled):
     interface = "IDequantizeLayer"
 
     def _compute(self) -> list[torch.Tensor]:
-        self.require_type({"INT8"}, 0)
+        self.require_type({"INT8", "FP8"}, 0)
         kind = "FLOAT" if self.to_type is None else self.member(self.to_type, "DataType")
         self.require(kind in FLOATS, f"dequantization to {kind}")
         return [(self.value(0).float() * self._scale()).to(TYPES[kind])]

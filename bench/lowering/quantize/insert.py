@@ -1,4 +1,8 @@
-"""Places quantize and dequantize around the ops that run in int8, as FX's graph mode did: around each op by itself."""
+"""Places quantize and dequantize around the ops that run in int8, as FX's graph mode did: around each op by itself.
+
+A graph whose ``meta`` says so gets them for fp8: on what convolutions and linear layers read. These end in floating
+point.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from bench.errors import Unsupported
 from bench.lowering import normalise
 from bench.lowering.passes import edit
 from bench.lowering.quantize.scales import LARGEST, Ranges
+from bench.runtimes.torch.fp8 import LARGEST as LARGEST_FP8
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +34,9 @@ PATTERNS = {
     "max_pool": Pattern(("input",)),
     "avg_pool": Pattern(("input",)),
 }
+# The key of a graph's ``meta`` for the type that it is quantized to, int8 without one; and e4m3.
+TO, FP8 = "quantized_to", "float8_e4m3fn"
+_FP8_OPS = ("convolution", "linear")
 # Functions of one value that are one op with the one before them, so that the result of both is quantized.
 FUSED = frozenset({"relu", "clamp"})
 # A channel of zeros, or nearly so, has the scale of one this much smaller than the largest.
@@ -45,10 +53,11 @@ class Site(NamedTuple):
 
 
 def sites(module: torch.fx.GraphModule) -> Iterator[Site]:
-    """The ops of a graph that can run in int8, in order."""
+    """The ops of a graph that can run in int8, or in fp8, in order."""
+    to_fp8 = module.meta.get(TO) == FP8
     for node in module.graph.nodes:
         pattern = PATTERNS.get(normalise.op_name(node))
-        if pattern is None:
+        if pattern is None or (to_fp8 and normalise.op_name(node) not in _FP8_OPS):
             continue
         values = [node.kwargs.get(name) for name in pattern.inputs]
         if not all(_is_float_tensor(value) for value in values) or node.kwargs.get("alpha", 1) != 1:
@@ -58,7 +67,9 @@ def sites(module: torch.fx.GraphModule) -> Iterator[Site]:
         weight = node.kwargs[pattern.weight] if pattern.weight else None
         if pattern.weight and edit.tensor_of(module, weight) is None:
             continue
-        if normalise.op_name(node) == "linear" and len(node.meta["val"].shape) != 2:
+        if to_fp8 and weight is not None and weight.meta["val"].dim() == 3:
+            continue  # a convolution over one dimension becomes one over two, whose kernel has to be a constant
+        if normalise.op_name(node) == "linear" and len(node.meta["val"].shape) != 2 and not to_fp8:
             weight_rank_differs = len(values[0].meta["val"].shape) != 2
             if weight_rank_differs:
                 continue  # the product would read its weights through a reshape, behind which no layer is fused
@@ -87,7 +98,7 @@ def activations(module: torch.fx.GraphModule) -> tuple[torch.fx.Node, ...]:
     """The tensors whose ranges calibration has to find: what the sites read, and what they return."""
     nodes: dict[torch.fx.Node, None] = {}
     for site in sites(module):
-        nodes |= dict.fromkeys((*site.inputs, site.result))
+        nodes |= dict.fromkeys(site.inputs if module.meta.get(TO) == FP8 else (*site.inputs, site.result))
     return tuple(nodes)
 
 
@@ -100,6 +111,8 @@ def insert(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule
     Raises:
         Unsupported: a weight of zeros alone, which has no scale; names the module.
     """
+    if module.meta.get(TO) == FP8:
+        return _insert_fp8(module, ranges)
     result = edit.copied(module)
     pairs: dict[torch.fx.Node, torch.fx.Node] = {}
     for site in list(sites(result)):
@@ -112,6 +125,33 @@ def insert(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule
             _quantize_weight(result, site)
         if site.result.name in ranges and site.result not in pairs and _is_read(site.result):
             pairs[site.result] = _pair(result, site.result, ranges[site.result.name].scales[0])
+    return edit.finished(result)
+
+
+def _insert_fp8(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule:
+    """The graph with a pair on each tensor that a site reads, and on its weights, with one scale each.
+
+    Unsupported for a graph without sites, and for a weight of zeros alone.
+    """
+    result = edit.copied(module)
+    result.meta[TO] = FP8
+    pairs: dict[torch.fx.Node, torch.fx.Node] = {}
+    for site in [each for each in sites(result) if each.inputs[0].name in ranges]:
+        source, weight = site.inputs[0], site.weight
+        assert weight is not None
+        if source not in pairs:
+            with result.graph.inserting_before(_next_call(source)):
+                pairs[source] = pair(result, source, ranges[source.name].limits[0] / LARGEST_FP8, None, to=FP8)
+        limit, where = float(result.get_buffer(str(weight.target)).abs().max()), site.node.meta.get("path")
+        if not 0 < limit < float("inf"):
+            raise Unsupported(f"{where}: the weight {weight.target} is zero or not finite, which has no scale")
+        with result.graph.inserting_before(site.node):
+            dq = pair(result, weight, limit / LARGEST_FP8, None, str(where or site.node.name), to=FP8)
+        site.node.replace_input_with(source, pairs[source])
+        site.node.replace_input_with(weight, dq)
+    if not pairs:
+        what = "no layer of the model can run at fp8: it has no convolution or linear layer with constant weights"
+        raise Unsupported(what, fix="precision: fp16")
     return edit.finished(result)
 
 
@@ -177,14 +217,18 @@ def unused(module: torch.fx.GraphModule, name: str) -> str:
 
 
 def pair(
-    module: torch.fx.GraphModule, source: torch.fx.Node, scale: Any, axis: int | None, path: str = ""
+    module: torch.fx.GraphModule, source: torch.fx.Node, scale: Any, axis: int | None, path: str = "", to: str = "int8"
 ) -> torch.fx.Node:
-    """A new Q and DQ of a tensor where the graph is being written, named after ``path`` or the tensor; the DQ."""
+    """A new Q and DQ of a tensor where the graph is being written, named after ``path`` or the tensor; the DQ. It ends
+    in float32, or from fp8 in the type of the tensor.
+    """
     import torch
 
     where = path or str(source.meta.get("path") or source.meta.get("input", ""))
+    wide = torch.float32 if to == "int8" else source.meta["val"].dtype
+    result = {} if to == "int8" else {"result": str(wide).removeprefix("torch.")}
     node = source
-    for op, kind in (("quantize", torch.int8), ("dequantize", torch.float32)):
-        node = normalise.call(module.graph, op, source, input=node, scale=scale, axis=axis, dtype="int8")
+    for op, kind, more in (("quantize", getattr(torch, to), {}), ("dequantize", wide, result)):
+        node = normalise.call(module.graph, op, source, input=node, scale=scale, axis=axis, dtype=to, **more)
         node.meta |= {"val": torch.empty_like(source.meta["val"], dtype=kind, device="meta"), "path": where}
     return node

@@ -52,10 +52,10 @@ def _symbolic(kind: str) -> Callable[..., Any]:
     """What the exporter calls for an operator: a node with a zero point of int8, which says the type."""
     from torch.onnx import symbolic_helper
 
-    def symbolic(g: Any, value: Any, scale: Any, axis: int | None, dtype: str) -> Any:
+    def symbolic(g: Any, value: Any, scale: Any, axis: int | None, dtype: str, result: str = "float32") -> Any:
         zeros = torch.zeros(scale.type().sizes(), dtype=torch.int8)
         attributes = {} if axis is None else {"axis_i": axis}
         return g.op(kind, value, scale, g.op("Constant", value_t=zeros), **attributes)
 
-    parsed: Callable[..., Any] = symbolic_helper.parse_args("v", "v", "i", "s")(symbolic)
+    parsed: Callable[..., Any] = symbolic_helper.parse_args("v", "v", "i", "s", "s")(symbolic)
     return parsed

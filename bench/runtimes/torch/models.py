@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bench import tensors
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import factories, inference, precision, programs, weights
+from bench.runtimes.torch import factories, fp8, inference, precision, programs, weights
 from bench.runtimes.torch.options import TorchOptions
 
 if TYPE_CHECKING:
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 def load_model(case: Case, options: TorchOptions, context: Context, device: str) -> torch.nn.Module:
     """The case's model as it is measured: precision, memory format and autocast applied, on ``device``.
 
+    Errors as of ``as_made``.
+    """
+    return to_measured(as_made(case, context), case, options, device)
+
+
+def as_made(case: Case, context: Context) -> torch.nn.Module:
+    """The case's model on the CPU with the types that its factory gave it.
+
     Its weights are those of the weights artifact, if the case has one; else CaseError if they are not those of the
     reference.
     """
@@ -27,7 +37,20 @@ def load_model(case: Case, options: TorchOptions, context: Context, device: str)
         weights.load_weights(model, context.artifacts[weights.STAGE])
     elif "reference" in context.artifacts:
         weights.check_fingerprint(model, context.artifacts["reference"])
-    return to_measured(model, case, options, device)
+    return model
+
+
+def load_fp8(
+    case: Case, options: TorchOptions, context: Context, scales: fp8.Scales
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """As ``load_model`` on the case's device, of a case at fp8; and what of it is at fp8, for the fairness report.
+
+    Errors as of ``as_made`` and ``fp8.convert``.
+    """
+    model = programs.bind(as_made(case, context), case)
+    replacements, report = fp8.convert(model, scales, context.device)
+    model = to_measured(model, msgspec.structs.replace(case, arguments={}), options, context.device)
+    return fp8.replace(model, replacements), report
 
 
 def to_measured(model: torch.nn.Module, case: Case, options: TorchOptions, device: str) -> torch.nn.Module:

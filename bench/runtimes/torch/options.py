@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from bench.model import seam
 
@@ -16,3 +18,17 @@ class TorchOptions(seam.Options, frozen=True, kw_only=True):
 
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     autocast: bool = False
+
+
+class Fp8Options(TorchOptions, frozen=True, kw_only=True):
+    """Options of a backend that converts linear layers to fp8.
+
+    ``scales: static`` are from a calibration, by ``observer``, ``samples`` and ``data``; ``dynamic`` are those of the
+    largest magnitude in each call. The linear layers of the modules in ``floating`` stay in float16.
+    """
+
+    scales: Literal["static", "dynamic"] | None = None
+    observer: Literal["minmax", "moving_average", "percentile"] | None = None
+    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    data: str | None = None
+    floating: list[str] | None = None

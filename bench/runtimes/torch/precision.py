@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 def dtype(precision: Precision) -> torch.dtype:
-    """The torch dtype of weights, inputs and outputs at ``precision``."""
+    """The torch dtype of weights, inputs and outputs at ``precision``; at fp8 of what is not quantized."""
     import torch
 
-    return {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    half = torch.float16
+    return {"fp32": torch.float32, "tf32": torch.float32, "fp16": half, "fp8": half, "bf16": torch.bfloat16}[precision]
 
 
 def convert_tensor(tensor: torch.Tensor, to: torch.dtype, device: str | None = None) -> torch.Tensor:

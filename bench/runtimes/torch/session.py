@@ -45,12 +45,14 @@ def missing(*, compiler_for: str = "") -> Missing | None:
     return None
 
 
-def unsupported(case: Case, device: str) -> str | None:
-    """Why no PyTorch backend can run the case on ``device``, or None."""
+def unsupported(case: Case, device: str, *, quantizes: bool = False) -> str | None:
+    """Why no PyTorch backend can run the case on ``device``, or None; ``quantizes`` for one that converts to fp8."""
     if program_of(case.factory) == "onnx":
         return f"{case.factory} is an ONNX file, of which PyTorch makes no module"
-    if case.precision in ("int8", "fp8"):
-        return f"PyTorch converts no model to {case.precision} by itself; a quantised factory would be another model"
+    if case.precision == "int8":
+        return "PyTorch converts no model to int8 by itself; a quantised factory would be another model"
+    if case.precision == "fp8" and not quantizes:
+        return "of PyTorch's backends eager and inductor run fp8"
     if device == "cpu" and case.precision == "tf32":
         return "TF32 is a CUDA format"
     if device == "cpu" and case.cuda_graph:

@@ -281,7 +281,6 @@ def test_a_factorys_file_cannot_undo_the_precision_of_its_case_or_of_the_referen
     [
         ({"precision": "tf32"}, "TF32 is a CUDA format"),
         ({"precision": "int8"}, "int8"),
-        ({"precision": "fp8"}, "fp8"),
         ({"cuda_graph": True}, "CUDA device"),
         ({"options": {"autocast": True}}, "fp16 or bf16"),
     ],
