@@ -26,6 +26,7 @@ __all__ = [
     "deviation",
     "drift",
     "groups_of",
+    "is_not_above",
     "mann_kendall",
     "median",
     "median_interval",
@@ -90,7 +91,8 @@ def median(samples: Sequence[float]) -> float:
     if not isinstance(samples, SortedSamples):
         return statistics.median(samples)
     n, at = len(samples), samples.values.item
-    return float(at(n // 2)) if n % 2 else (at(n // 2 - 1) + at(n // 2)) / 2
+    middle = at(n // 2)
+    return float(middle) if n % 2 else (at(n // 2 - 1) + middle) / 2
 
 
 def _stdev(values: Sequence[float]) -> float:
@@ -316,21 +318,58 @@ def bootstrap_ratio(a: Sequence[float], b: Sequence[float], confidence: float = 
     """
     if min(len(a), len(b)) < BOOTSTRAP_SAMPLES:
         return None
-    picks = _picks(len(a), len(b), seed)
-    tops, bottoms = (_picked_medians(side, of_side) for side, of_side in zip((a, b), picks, strict=True))
-    if median(b) <= 0 or not bottoms.min() > 0:
+    n, m = len(a), len(b)
+    picks = _picks(n, m, seed)
+    tops = _resampled(_Same(a), 0, n, m, seed) if isinstance(a, SortedSamples) else _medians(a, picks[0])
+    bottoms, centre = _medians(b, picks[1]), median(b)
+    all_above_0 = isinstance(b, SortedSamples) and b[0] > 0
+    if centre <= 0 or not (all_above_0 or bottoms.min() > 0):
         return None
     tail = (1 - confidence) / 2
     low, high = _quantiles(tops / bottoms, (tail, 1 - tail))
-    return Ratio(low, float(median(a) / median(b)), high, None)
+    return Ratio(low, float(median(a) / centre), high, None)
+
+
+def is_not_above(a: SortedSamples, b: SortedSamples, confidence: float = 0.95, seed: int = 0) -> bool:
+    """True only if the interval of ``bootstrap_ratio`` does not lie above 1, from one value of each side; False does
+    not say that it does.
+
+    The ranks from which the medians of resamples are computed do not depend on the values. So it is known of two order
+    statistics, one of ``a`` and one of ``b``, that more resamples than the lower tail has are at or below the one and
+    at or above the other: if these are in order, the ratio of each of them is at most 1.
+    """
+    ranks = _ranks_between(len(a), len(b), confidence, seed) if min(len(a), len(b)) >= BOOTSTRAP_SAMPLES else None
+    return ranks is not None and a[ranks[0]] <= b[ranks[1]]
+
+
+@functools.lru_cache(maxsize=128)
+def _ranks_between(n: int, m: int, confidence: float, seed: int) -> tuple[int, int] | None:
+    """The rank, from 0, that a quarter of the first medians do not exceed, and the one that a quarter of the second
+    ones reach; None if no more draws than the lower tail has do both.
+    """
+    import numpy as np
+
+    (_, most), (least, _) = _picks(n, m, seed)
+    first, second = (int(np.quantile(ranks, q, method="nearest")) for ranks, q in ((most, 0.25), (least, 0.75)))
+    both = np.count_nonzero((most <= first) & (least >= second))
+    return (first, second) if both > _place(_BOOTSTRAP_DRAWS, (1 - confidence) / 2)[2] else None
 
 
 def _quantiles(values: np.ndarray[Any, np.dtype[np.float64]], quantiles: Sequence[float]) -> list[float]:
-    """As np.quantile to the last bit, in a fifth of its time; ``values`` lose their order."""
-    places = [_place(len(values), q) for q in quantiles]
-    values.partition(sorted({n for below, _, above in places for n in (below, above)}))
-    ends = [(values.item(below), values.item(above), share) for below, share, above in places]
-    return [b - (b - a) * (1 - share) if share >= 0.5 else a + (b - a) * share for a, b, share in ends]
+    """As np.quantile to the last bit, in a tenth of its time, of some hundred values; these lose their order."""
+    import numpy as np
+
+    n, results = len(values), []
+    for q in quantiles:
+        below, share, above = _place(n, q)
+        if q < 0.5:
+            values.partition(above)
+            a, b = np.maximum.reduce(values[: below + 1]), values[above]
+        else:
+            values.partition(below)
+            a, b = values[below], np.minimum.reduce(values[above:])
+        results.append(float(b - (b - a) * (1 - share) if share >= 0.5 else a + (b - a) * share))
+    return results
 
 
 @functools.lru_cache(maxsize=128)
@@ -351,7 +390,28 @@ def _picks(n: int, m: int, seed: int) -> tuple[np.ndarray[Any, np.dtype[np.int64
     return tuple(picks)
 
 
-def _picked_medians(
+class _Same:
+    """A series as a key: equal to none but itself."""
+
+    __slots__ = ("samples",)
+
+    def __init__(self, samples: SortedSamples) -> None:
+        self.samples = samples
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.samples is other.samples
+
+    def __hash__(self) -> int:
+        return id(self.samples)
+
+
+@functools.lru_cache(maxsize=8)
+def _resampled(of: _Same, place: int, n: int, m: int, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """``_medians`` of a series, of which those of the last few are kept: a table has many ratios with one."""
+    return _medians(of.samples, _picks(n, m, seed)[place])
+
+
+def _medians(
     samples: Sequence[float], picks: np.ndarray[Any, np.dtype[np.int64]]
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Medians of resamples of ``samples``, shape (draws,)."""
@@ -361,5 +421,7 @@ def _picked_medians(
         ascending = samples.values.astype(np.float64)
     else:
         ascending = np.sort(np.asarray(samples, np.float64))
-    below, above = picks
-    return np.asarray((ascending[below] + ascending[above]) / 2, np.float64)
+    below, above = ascending.take(picks, mode="clip")  # which no rank needs: it is quicker
+    medians: np.ndarray[Any, np.dtype[np.float64]] = (below + above) / 2
+    medians.flags.writeable = False
+    return medians

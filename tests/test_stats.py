@@ -195,6 +195,32 @@ def test_packed_samples_give_the_same_figures_to_the_last_bit(one: list[int], ot
     assert stats.process_spread([packed, beside, packed]) == stats.process_spread([one, other, one])
 
 
+@given(SAMPLES, SAMPLES)
+def test_what_two_order_statistics_say_is_what_the_bootstrap_says(one: list[int], other: list[int]) -> None:
+    for a, b in ((one, other), (one, one), (other, [*other, *one])):
+        interval = stats.bootstrap_ratio(a, b)
+        if stats.is_not_above(SortedSamples(a), SortedSamples(b)):
+            assert interval is not None
+            assert interval.low <= 1
+
+
+@pytest.mark.parametrize("n", [6, 7, 40, 256, 257])
+def test_a_series_is_not_above_itself_and_one_that_is_twice_it_is(n: int) -> None:
+    series = SortedSamples(range(1000, 1000 + n))
+    assert stats.is_not_above(series, series)
+    assert not stats.is_not_above(SortedSamples([2 * value for value in series]), series)
+    assert not stats.is_not_above(SortedSamples([1] * 5), series)
+
+
+@given(st.lists(SAMPLES, min_size=2, max_size=5))
+def test_a_series_has_the_same_intervals_beside_whichever_others_and_in_either_place(several: list[list[int]]) -> None:
+    packed = [SortedSamples(each) for each in several]
+    pairs = [(a, b) for a in range(len(packed)) for b in range(len(packed))]
+    expected = {(a, b): stats.bootstrap_ratio(several[a], several[b]) for a, b in pairs}
+    for order in (pairs, sorted(pairs, key=lambda pair: pair[::-1])):
+        assert {(a, b): stats.bootstrap_ratio(packed[a], packed[b]) for a, b in order} == expected
+
+
 @given(st.lists(st.floats(1e-3, 1e18), min_size=2, max_size=12))
 def test_the_error_over_processes_is_that_of_exact_fractions(medians: list[float]) -> None:
     logs = [math.log(value) for value in medians]

@@ -16,6 +16,7 @@ from bench.analysis.compare import Pair
 from bench.analysis.conditions import CONDITIONS, FACTS, Condition, Fact, Kind, Subject
 from bench.analysis.effects import Effect, shortest_first
 from bench.analysis.pool import Pool, gather
+from bench.analysis.readings import Readings
 from bench.analysis.rows import Row
 from bench.analysis.speed import size
 from bench.model.data import Data
@@ -75,11 +76,13 @@ def lint(run: Run, only: Collection[str] | None = None, pools: Sequence[Pool] | 
     groups: dict[object, list[Subject]] = {}
     for subject in subjects:
         groups.setdefault(subject.group, []).append(subject)
-    findings = []
+    findings, readings = [], Readings(subjects)
     for condition in CONDITIONS:
-        differing = [sides for group in groups.values() if (sides := _sides(condition, group))]
+        differing = [sides for group in groups.values() if (sides := _sides(condition, group, readings))]
         findings += [_finding(condition, sides, subjects) for sides in _merged(differing)]
-    findings += [finding for fact in FACTS if (finding := _happened(fact, subjects))]
+    for fact in FACTS:
+        seen = [(subject, figures) for subject in subjects if (figures := readings.figures(fact, subject))]
+        findings += [finding] if (finding := _happened(fact, seen)) else []
     by_id = {pool.case.id: pool for pool in pools}
     facts = {subject.case: subject for subject in subjects}
     several = [
@@ -111,7 +114,7 @@ def lint_pairs(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
             alone = [
                 pair for pair in both if conditions.figures(fact, pair[n]) and not conditions.figures(fact, pair[1 - n])
             ]
-            if finding := _happened(fact, [pair[n] for pair in alone]):
+            if finding := _happened(fact, [(pair[n], conditions.figures(fact, pair[n])) for pair in alone]):
                 side = _side((), _names(alone, n), [pair[n] for pair in alone])
                 findings.append(msgspec.structs.replace(finding, sides=(side,)))
     return tuple(findings)
@@ -203,12 +206,14 @@ def _of_row(row: Row, side: str) -> Subject:
 # ---------------------------------------------------------------------------------------------------------- findings
 
 
-def _sides(condition: Condition, group: Sequence[Subject]) -> tuple[Side, ...]:
+def _sides(condition: Condition, group: Sequence[Subject], readings: Readings) -> tuple[Side, ...]:
     """The sides of a group by what each backend (or case) was measured with; none where all had the same."""
+    if readings.alike(condition, group):
+        return ()
     told: dict[str, dict[str, None]] = {}
     members: dict[str, list[Subject]] = {}
     for subject in group:
-        if texts := conditions.values(condition, subject):
+        if texts := readings.values(condition, subject):
             name = subject.backend if condition.axis else subject.name
             told.setdefault(name, {}).update(dict.fromkeys(texts))
             members.setdefault(name, []).append(subject)
@@ -267,9 +272,10 @@ def _finding(condition: Condition, sides: Sequence[Side], subjects: Iterable[Sub
     )
 
 
-def _happened(fact: Fact, subjects: Iterable[Subject]) -> Finding | None:
-    """The cases that it happened to, with the numbers of the one where its first is largest, and the texts of all."""
-    seen = [(subject, figures) for subject in subjects if (figures := conditions.figures(fact, subject))]
+def _happened(fact: Fact, seen: Sequence[tuple[Subject, dict[str, Any]]]) -> Finding | None:
+    """The cases that it happened to, with the numbers of the one where its first is largest, and the texts of all;
+    ``seen`` are those cases, each with its figures.
+    """
     if not seen:
         return None
     cases = [subject for subject, _ in seen]

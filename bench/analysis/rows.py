@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -122,10 +122,14 @@ def rows(
     pools = gather(run) if pools is None else pools
     label = baseline_label(run, baseline)
     primaries = {model: _primary(members, label) for model, members in _by_model(pools).items()}
-    bases = baselines_of(pools, label)
-    table = [_row(pool, baseline_of(pool, bases), primaries[pool.case.model], label, distributions) for pool in pools]
-    for index, tied in _leaders(pools, table):
-        table[index] = msgspec.structs.replace(table[index], fastest=True, tied=tied)
+    index = baselines_of(pools, label)
+    bases = [baseline_of(pool, index) for pool in pools]
+    # Those of one baseline one after the other: its resamples are kept for the ratios that come next.
+    order = sorted(range(len(pools)), key=lambda place: base.case.id if (base := bases[place]) else "")
+    made = {n: _row(pools[n], bases[n], primaries[pools[n].case.model], label, distributions) for n in order}
+    table = [made[place] for place in range(len(pools))]
+    for place, tied in _leaders(pools, table):
+        table[place] = msgspec.structs.replace(table[place], fastest=True, tied=tied)
     return tuple(table)
 
 
@@ -337,9 +341,15 @@ def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
             cold_ns=float(statistics.median(spent[name][True])) if True in spent[name] else None,
             warm_ns=float(statistics.median(spent[name][False])) if False in spent[name] else None,
         )
-        for name in in_order([phase.name for phase in record.phases] for record in pool.records)
+        for name in _order_of({tuple(phase.name for phase in record.phases): None for record in pool.records})
         if name in spent
     )
+
+
+def _order_of(sequences: Mapping[tuple[str, ...], object]) -> Sequence[str]:
+    """As in_order, of different sequences; of one, which most cases have, it is that one."""
+    one, *others = sequences or [()]
+    return in_order([one, *others]) if others else tuple(dict.fromkeys(one))
 
 
 def _fairness(pool: Pool) -> dict[str, tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable
@@ -71,8 +72,12 @@ def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:
     is too little for an interval.
     """
     ours, theirs = pool.samples[boundary], best.samples[boundary]
-    if min(len(ours), len(theirs)) == 1 and _far_apart(SortedSamples.joined(ours), SortedSamples.joined(theirs)):
-        return True
+    if min(len(ours), len(theirs)) == 1:  # a bootstrap, which most pairs need not draw
+        slow, quick = SortedSamples.joined(ours), SortedSamples.joined(theirs)
+        if _far_apart(slow, quick):
+            return True
+        if stats.is_not_above(slow, quick, CONFIDENCE):
+            return False
     interval, _ = _ratio(pool, best, boundary)
     return interval is not None and interval.low > 1
 
@@ -81,9 +86,14 @@ def _far_apart(slow: SortedSamples, quick: SortedSamples) -> bool:
     """Whether a bootstrap need not be drawn: its medians lie within 5 deviations of ranks, half the root of n each."""
     if min(len(slow), len(quick)) < stats.BOOTSTRAP_SAMPLES:
         return False
-    below, above = (5 * math.sqrt(len(side)) / 2 + 1 for side in (slow, quick))
-    low = slow[max(math.floor(len(slow) / 2 - below), 0)]
-    return low > quick[min(math.ceil(len(quick) / 2 + above), len(quick) - 1)]
+    return slow[_around_median(len(slow))[0]] > quick[_around_median(len(quick))[1]]
+
+
+@functools.lru_cache(maxsize=4096)
+def _around_median(n: int) -> tuple[int, int]:
+    """The ranks, from 0, of n samples that lie 5 deviations on both sides of the median, or the outermost."""
+    far = 5 * math.sqrt(n) / 2 + 1
+    return max(math.floor(n / 2 - far), 0), min(math.ceil(n / 2 + far), n - 1)
 
 
 def size(case: Case) -> tuple[object, ...]:
@@ -93,11 +103,15 @@ def size(case: Case) -> tuple[object, ...]:
 
 def is_baseline(case: Case, baseline: str) -> bool:
     """Whether ``baseline`` names the backend of ``case``, with or without options, toolchain and precision."""
+    if not baseline.startswith(case.backend):  # as each of the names below does
+        return False
     return _exactly(case, baseline) or baseline in _names(case.backend, case)
 
 
 def with_precision(case: Case, baseline: str) -> bool:
     """Whether ``baseline`` names ``case`` with its precision, as in ``eager/fp32``: then it serves all precisions."""
+    if "/" not in baseline:
+        return False
     precise = {name for label in (case.backend, named(case.backend, case.options)) for name in _precise(label, case)}
     return baseline in precise
 
@@ -182,9 +196,10 @@ def speed_of(pool: Pool, base: Pool, boundary: Boundary, baseline: str) -> Speed
 def _ratio(above: Pool, below: Pool, boundary: Boundary) -> tuple[stats.Ratio | None, bool]:
     """The time of ``above`` over that of ``below`` with its interval, and whether that is within processes only."""
     tops, bottoms = above.samples[boundary], below.samples[boundary]
-    interval = stats.ratio_interval([stats.median(s) for s in tops], [stats.median(s) for s in bottoms], CONFIDENCE)
-    if interval is not None:
-        return interval, False
+    if min(len(tops), len(bottoms)) > 1:
+        a, b = ([stats.median(samples) for samples in side] for side in (tops, bottoms))
+        if (interval := stats.ratio_interval(a, b, CONFIDENCE)) is not None:
+            return interval, False
     return stats.bootstrap_ratio(SortedSamples.joined(tops), SortedSamples.joined(bottoms), CONFIDENCE), True
 
 

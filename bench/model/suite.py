@@ -177,12 +177,10 @@ class Case(Data, frozen=True, kw_only=True, dict=True):
     @functools.cached_property
     def id(self) -> str:
         """The first 12 hex digits of the SHA-256 of the fields, less the source and those with default values."""
-        default = Case(model="", factory="", inputs={}, backend="", source=self.source)
-        fields = msgspec.to_builtins(self)
         # By value: msgspec omits a default only if it is the very same object, which a string read from JSON is not.
+        others = {name for name, default in _defaults() if getattr(self, name) != default}
         required = ("model", "factory", "inputs", "backend")
-        fields = {k: v for k, v in fields.items() if k in required or getattr(self, k) != getattr(default, k)}
-        return digest(fields)[:12]
+        return digest({name: getattr(self, name) for name in (*required, *others)})[:12]
 
     @property
     def resolved(self) -> dict[str, Input]:
@@ -194,7 +192,7 @@ class Case(Data, frozen=True, kw_only=True, dict=True):
         """Inferences in one call: the symbol ``batch``, 1 without one."""
         return self.symbols.get("batch", 1)
 
-    @property
+    @functools.cached_property
     def label(self) -> str:
         """``resnet50/tensorrt[optimization_level=4]/fp16/batch=32/graph``."""
         parts = [self.model, named(self.backend, self.options), self.precision]
@@ -207,6 +205,14 @@ class Case(Data, frozen=True, kw_only=True, dict=True):
         parts += ["no-transfers"] * (not self.transfers)
         parts += [f"@{self.toolchain}"] * (self.toolchain != "default")
         return "/".join(parts)
+
+
+@functools.cache
+def _defaults() -> tuple[tuple[str, Any], ...]:
+    """The optional fields of a case that its id is of, with what they are by default."""
+    default = Case(model="", factory="", inputs={}, backend="")
+    required = ("model", "factory", "inputs", "backend", "source")
+    return tuple((name, getattr(default, name)) for name in Case.__struct_fields__ if name not in required)
 
 
 class LeftOut(Data, frozen=True, kw_only=True):

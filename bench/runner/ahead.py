@@ -85,9 +85,7 @@ class Ahead:
             self._prestart.begin(turns(), interpreters)
         else:
             self._prestart.begin((turn for turn in turns() if not _forks(turn[0])), interpreters)
-            for case, _ in builds:
-                if _forks(case) and toolchains.missing(interpreters[case.toolchain], case.backend) is None:
-                    self._templates.warm(interpreters[case.toolchain], imports_of(case))
+            self.begin_imports((case for case, _ in builds), interpreters)
         tasks = list(meanwhile)
         if builds or tasks:
             with Threads(self._slots, self._halt) as threads:
@@ -97,8 +95,16 @@ class Ahead:
                 threads.results(others)
                 threads.results(work)
         self._prestart.wait()
-        if self._templates is not None:
+        if self._templates is not None and self._window:  # else it would wait for imports of other cards
             self._templates.wait()
+
+    def begin_imports(self, cases: Iterable[Case], interpreters: Mapping[str, Interpreter]) -> None:
+        """Begin to import what workers of ``cases`` are forked with, beside what the caller does."""
+        if self._templates is None:
+            return
+        for case in cases:
+            if _forks(case) and toolchains.missing(interpreters[case.toolchain], case.backend) is None:
+                self._templates.warm(interpreters[case.toolchain], imports_of(case))
 
     def ready(self, case: Case, build: int) -> Ready | Failure:
         """The artifacts of a turn: those made ahead when it is the first of them, else looked up, or made alone."""

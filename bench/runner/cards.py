@@ -186,7 +186,8 @@ def deal(
     """The cases of each card that has any to measure, in the order of the plan; the first card, if none has.
 
     Cases that are compared go together: to the card in ``homes`` that has measured some of them, else, in the order of
-    the plan, to the card with the fewest processes so far. Cases that have nothing left go with the first card.
+    the plan, to the card with the fewest processes so far; of several to the one that had the last group, so that it is
+    not the same card that has the larger sizes of each model. Cases that have nothing left go with the first card.
     """
     done, failed = settled(before)
     work: Counter[Group] = Counter()
@@ -198,10 +199,12 @@ def deal(
     places = {key: homes[key] for key in work if work[key] and homes.get(key) in by_id}
     for key, card in places.items():
         load[card] += work[key]
-    for key, processes in work.items():
+    served = dict.fromkeys(by_id, 0)
+    for number, (key, processes) in enumerate(work.items(), 1):
         if processes and key not in places:
-            places[key] = min(load, key=lambda card: load[card])
+            places[key] = min(load, key=lambda card: (load[card], -served[card]))
             load[places[key]] += processes
+            served[places[key]] = number
     active = [card for card in cards if load[card.id]] or [cards[0]]
     return [
         (card, tuple(case for case in header.cases if places.get(group(case), active[0].id) == card.id))

@@ -193,6 +193,9 @@ class Rig:
         turns = Turns(self.header.cases, self.header.policy.replicates, wanted, self.before)
         soon = _soon(turns, _ALL if self._several else _AHEAD)
         with stoppable():
+            if self._several:  # each card has workers of its own: none of them imports beside the others' measurements
+                for station in self.stations:
+                    station.ahead.begin_imports((c for c in station.cases if c.id in wanted), station.interpreters)
             self.ahead.prepare(soon, self.interpreters, (self._check_metrics, self._count_work))
             if self.begun:
                 return self.header

@@ -24,6 +24,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "centernet_dla34, deformable": ("centernet_dla34", {"deformable": True}),
 }
 COSINE = {"fp32": 0.99999, "fp16": 0.999}
+# Beside the network without it, what deformable convolution adds is said once: lowering it takes as long as all others.
+PRECISIONS = {"centernet_dla34, deformable": ("fp16",)}
 
 
 def network(name: str) -> Any:
@@ -40,7 +42,8 @@ def test_a_network_is_lowered_computes_the_same_and_builds(name: str, tmp_path: 
     with torch.no_grad():
         expected = model(x)
     expected = list(expected.values()) if isinstance(expected, dict) else [expected]
-    for precision, dtype in (("fp32", torch.float32), ("fp16", torch.float16)):
+    for precision in PRECISIONS.get(name, tuple(COSINE)):
+        dtype = {"fp32": torch.float32, "fp16": torch.float16}[precision]
         inputs = {"x": x.to(dtype)}
         program = kit.program(model.to(dtype), inputs, precision=precision)
         results = run(program, list(inputs.values()), oracle.LATEST, names=["x"])

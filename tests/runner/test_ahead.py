@@ -13,14 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from bench.machine.environment import describe
 from bench.model.events import Event, Note
 from bench.model.run import Failure, Run
 from bench.model.seam import Stage
 from bench.model.suite import Case
+from bench.runner import toolchains
 from bench.runner.ahead import Ahead, Turn
 from bench.runner.prestart import Prestart
 from bench.runner.side_by_side import Slots, Threads
 from bench.runner.stages import Postponed, Ready
+from bench.runner.templates import Templates
 from tests.conftest import Trtbench
 from tests.runner.kit import started_with
 
@@ -215,6 +218,44 @@ def test_an_error_beside_is_raised_and_ends_the_rest() -> None:
     with pytest.raises(ValueError, match="a wrong factory"):
         soon.prepare(lambda: iter(()), {}, [wrong])
     assert halts == [True]
+
+
+@pytest.mark.workers
+def test_a_turn_of_one_card_waits_for_no_import_of_another(tmp_path: Path) -> None:
+    """Of several cards each has its own templates; those before the first turn are waited for, all of them."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    (tmp_path / "waits.py").write_text(f"open({str(gate)!r}).close()\n")
+    env = toolchains.worker_env(toolchains.package_link(tmp_path), {})
+    env["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    interpreter = toolchains.Interpreter(
+        name="default", command=toolchains.worker_command(""), env=env, environment=describe("fake")
+    )
+    makers, order = Makers(), list[str]()
+    shared = Templates(makers.note)
+    turns: list[Turn] = [(case, 0) for case in cases(2)]
+    imports = [Prestart(1, "cpu", Path(), makers.note, gates=False) for _ in range(2)]
+    of_card, before_all = (
+        Ahead(2, 1, each, shared, makers, lambda: None, makers.note, window)
+        for each, window in zip(imports, (0, 8), strict=True)
+    )
+    try:
+        shared.warm(interpreter, ("waits",))
+        of_card.prepare(lambda: iter(turns), {"default": interpreter})
+
+        def prepare() -> None:
+            before_all.prepare(lambda: iter(turns), {"default": interpreter})
+            order.append("ready")
+
+        waiting = threading.Thread(target=prepare)
+        waiting.start()
+        order.append("goes on")
+        gate.open("w").close()  # once the import is there
+        waiting.join(60)
+    finally:
+        shared.close()
+    assert order == ["goes on", "ready"]
+    assert makers.notes == []
 
 
 # ------------------------------------------------------------------------------------------------- side by side

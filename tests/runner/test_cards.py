@@ -202,6 +202,16 @@ def test_a_group_goes_to_the_card_with_the_fewest_processes() -> None:
     assert [[c.model for c in share] for _, share in shares] == [["a", "a"], ["b", "c"]]
 
 
+def test_the_larger_size_of_each_model_does_not_go_to_the_same_card() -> None:
+    cases = [case(model, batch=batch) for model in "abcd" for batch in (1, 32)]
+    for count in (2, 3):
+        available = [Card(id=str(number)) for number in range(count)]
+        shares = cards.deal(header(*cases), ids(*cases), (), available, {})
+        sizes = [[c.symbols["batch"] for c in share] for _, share in shares]
+        assert all({1, 32} == set(share) for share in sizes)
+        assert max(map(len, sizes)) - min(map(len, sizes)) <= 1
+
+
 def test_what_is_gone_on_with_stays_on_its_card_and_what_is_done_needs_none() -> None:
     a, b, c = case("a"), case("b"), case("c")
     before = [measured(a, "x"), measured(a, "x", 1), measured(b, "y"), measured(c, "gone")]

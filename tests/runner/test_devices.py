@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -92,8 +93,24 @@ def test_what_cannot_be_is_refused(trtbench: Trtbench, fake_suite: Suite, option
     assert trtbench.runs() == []
 
 
-def test_an_interrupt_ends_all_cards_and_finishes_the_file(tmp_path: Path, fake_suite: Suite) -> None:
-    suite = fake_suite("[fake, {name: fake, fail: hang}]")
+ONE_HANGS = """\
+schema: 1
+name: rehearsal
+models:
+  quick: &net {factory: "zoo.py:net", inputs: {x: {shape: [batch, 3]}}}
+  hangs: *net
+matrix:
+  model: quick
+  backend: fake
+  batch: 1
+  include: [{model: hangs, backend: {name: fake, fail: hang}}]
+measure: {boundaries: [latency, throughput], replicates: 3, timeout: 120s}
+"""
+
+
+@contextlib.contextmanager
+def at_work(tmp_path: Path, suite: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run on two cards, with its events on stdout."""
     words = ["run", str(suite), "--store", str(tmp_path / "r"), "--progress", "json", "--devices", "2"]
     env = {**os.environ, "TRTBENCH_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
     with started_with(signal.SIGINT, signal.SIG_DFL):
@@ -101,6 +118,37 @@ def test_an_interrupt_ends_all_cards_and_finishes_the_file(tmp_path: Path, fake_
             [sys.executable, "-m", "bench", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
         )
     with child:
+        try:
+            yield child
+        finally:
+            child.kill()  # nothing, once it has ended
+
+
+def test_a_card_waits_for_no_other_one(tmp_path: Path) -> None:
+    """All turns of one card end while the other one is in its first, also at boundaries that share the host."""
+    suite = tmp_path / "hangs.yaml"
+    suite.write_text(ONE_HANGS)
+    (tmp_path / "zoo.py").touch()
+    with at_work(tmp_path, suite) as child:
+        assert child.stdout is not None
+        stored = 0
+        for line in child.stdout:
+            event = msgspec.json.decode(line)
+            stored += event["event"] == "stored"
+            if stored == 3:
+                break
+        child.send_signal(signal.SIGINT)
+        _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130, stderr
+    (path,) = store.runs(tmp_path / "r", rehearsals=True)
+    records = store.read(path).records
+    assert [(r.label, r.replicate) for r in records] == [("quick/fake/fp32/batch=1", n) for n in range(3)]
+    assert [[warning.kind for warning in r.warnings] for r in records] == [["SharedHost"]] * 3
+
+
+def test_an_interrupt_ends_all_cards_and_finishes_the_file(tmp_path: Path, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, fail: hang}]")
+    with at_work(tmp_path, suite) as child:
         assert child.stdout is not None
         hanging = set()
         for line in child.stdout:
