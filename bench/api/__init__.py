@@ -21,7 +21,7 @@ from bench.api.building import all_built, build, keep_code
 from bench.api.checkup import calibrate, doctor, selftest
 from bench.api.comparing import compare, confirm, duel, history, lint, matches
 from bench.api.profiles import Profiles, cases_of, explain, profile, read_profiles, waterfalls, write_trace
-from bench.api.programs import codegen, diverge, lint_qdq, lint_qdq_file, ops, quantization_cost
+from bench.api.programs import calibration_ranges, codegen, diverge, lint_qdq, lint_qdq_file, ops, quantization_cost
 from bench.api.reporting import host_cost, payback, tables, times, write_report
 from bench.api.results import (
     RESULTS,
@@ -60,6 +60,7 @@ __all__ = [
     "benchmark",
     "build",
     "calibrate",
+    "calibration_ranges",
     "cases",
     "cases_of",
     "check_baseline",

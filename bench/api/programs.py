@@ -14,6 +14,7 @@ from bench.model.divergence import Divergence, On
 from bench.model.placement import Placement
 from bench.model.program import NetworkProgram, SupportedOp
 from bench.model.sensitivity import QuantizationCost, Question
+from bench.model.tensor_ranges import CaseRanges
 from bench.runner.request import Request
 
 
@@ -94,6 +95,20 @@ def lint_qdq_file(path: str | os.PathLike[str]) -> Placement:
     from bench.checkup import quantized
 
     return quantized.lint_file(Path(path))
+
+
+def calibration_ranges(request: Request, *, on_event: OnEvent | None = None) -> list[CaseRanges]:
+    """What the calibration of each int8 case observed: ranges of its tensors, histograms, and tensors without a scale.
+
+    A case is calibrated on the CPU, unless its calibration is in the cache. Cases of other precisions are left out.
+
+    Raises:
+        UsageError: no case is left.
+        StoreError: the cache cannot be written.
+    """
+    from bench.checkup import quantized
+
+    return list(quantized.ranges(_with_cache(request), on_event or ignore))
 
 
 def quantization_cost(

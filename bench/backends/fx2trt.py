@@ -12,18 +12,14 @@ import msgspec
 from bench.backends.tensorrt import TensorRT
 from bench.errors import Unavailable, Unsupported, UsageError
 from bench.lowering import artifact, marking, parts, quantized_file, registry, values
-from bench.lowering.quantize import onnx_view
-from bench.lowering.quantize import placement as qdq
-from bench.lowering.quantize.options import QUANTIZATION, QuantizationOptions
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
 from bench.model.lanes import Prepared
-from bench.model.placement import Placement
 from bench.model.program import SupportedOp
 from bench.model.seam import Context, Stage
-from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import shapes
+from bench.runtimes.quantization import QUANTIZATION, QuantizationOptions
 from bench.runtimes.torch import factories, session
 from bench.runtimes.trt import builder, library
 from bench.runtimes.trt import options as trt_options
@@ -88,10 +84,6 @@ class Fx2trt(TensorRT):
         """A CPU device, programs that are no module, and precisions that no model is converted to."""
         if device == "cpu":
             return "TensorRT needs a CUDA device (trtbench codegen writes the program without one)"
-        if case.precision not in artifact.QUANTIZED and (
-            settings := [name for name in QUANTIZATION if case.options.get(name)]
-        ):
-            return f"{', '.join(settings)}: of precision int8 alone"
         return artifact.unsupported(case)
 
     def program(self, case: Case) -> Sequence[Stage]:
@@ -145,10 +137,7 @@ class Fx2trt(TensorRT):
 
     def values(self, case: Case) -> Stage:
         """The program, and every tensor of its graph in float32. UsageError at int8 and fp8, which round them."""
-        if case.precision in artifact.QUANTIZED:
-            of = f"every tensor of a network at {case.precision}"
-            what = f"{of} differs from eager's, by the rounding that was asked for"
-            raise UsageError(what, where=case.label, fix="trtbench quantize says what each layer costs")
+        quantized_file.refuse_values(case)
         return artifact.values_stage(case)
 
     def marked(self, case: Case, marks: Sequence[str], on: On) -> Stage:
@@ -160,18 +149,6 @@ class Fx2trt(TensorRT):
         key = build.key | {"marks": list(marks), "symbols": case.symbols}
         needs = ("reference", "values")
         return msgspec.structs.replace(build, name=artifact.MARKED, kind="marked", key=key, needs=needs)
-
-    def placement(self, case: Case) -> Sequence[Stage]:
-        """The calibration, and where the Q/DQ of the case's program stand."""
-        return artifact.examination_stages(case, None)
-
-    def accuracy(self, case: Case, question: Question) -> Sequence[Stage]:
-        """The calibration, and what quantizing costs."""
-        return artifact.examination_stages(case, question)
-
-    def placement_of_file(self, path: Path) -> Placement:
-        """Its Q/DQ, and where they keep TensorRT from a fusion."""
-        return qdq.summary(onnx_view.read(path), str(path))
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """TensorRT's bindings; to write the program torch and the library of the case's factory."""

@@ -14,18 +14,14 @@ import msgspec
 from bench import tensors
 from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.lowering import quantized_file
-from bench.lowering.quantize import onnx_view
-from bench.lowering.quantize import placement as qdq
-from bench.lowering.quantize.options import QuantizationOptions
 from bench.model.distributions import ONNXRUNTIME_RTX
 from bench.model.factory import program_of
-from bench.model.placement import Placement
 from bench.model.profile import Range
 from bench.model.seam import Context, Missing, Stage
-from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import memory, onnx, onnx_nodes, ort_plugin, ort_profile, packages, shapes
 from bench.runtimes.ort_lane import OrtLane
+from bench.runtimes.quantization import QuantizationOptions
 from bench.runtimes.torch import exports, factories
 from bench.system.cleanup import Cleanup
 
@@ -64,7 +60,7 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
     cudnn_search: Literal["exhaustive", "heuristic", "default"] = "exhaustive"
 
 
-class OnnxRuntime:
+class OnnxRuntime(quantized_file.QuantizesGraphs):
     """Models are exported in a toolchain with torch, and run with numpy and onnxruntime (cuda-bindings on a GPU)."""
 
     options = Options
@@ -106,18 +102,6 @@ class OnnxRuntime:
         if quantized_file.is_quantized(case):
             return [shapes.reference_stage(case), *quantized_file.stages(case, opset)]
         return [shapes.reference_stage(case), onnx.stage(case, exporter, opset)]
-
-    def placement(self, case: Case) -> Sequence[Stage]:
-        """The calibration, and where the Q/DQ of the case's file stand. UsageError for a file of the user's."""
-        return quantized_file.examination_stages(case, None)
-
-    def accuracy(self, case: Case, question: Question) -> Sequence[Stage]:
-        """The calibration, and what quantizing costs. UsageError for a file of the user's."""
-        return quantized_file.examination_stages(case, question)
-
-    def placement_of_file(self, path: Path) -> Placement:
-        """Its Q/DQ, and where they keep TensorRT from a fusion."""
-        return qdq.summary(onnx_view.read(path), str(path))
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """What exporting needs: torch, the library of the case's factory, and the exporter's own. Not ONNX Runtime,

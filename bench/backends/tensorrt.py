@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import UsageError
-from bench.lowering import marking
+from bench.lowering import marking, quantized_file
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
 from bench.model.lanes import Prepared
@@ -20,10 +20,10 @@ from bench.runtimes import onnx, onnx_values, packages, shapes
 from bench.runtimes.cpp import building
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import builder, deployed, execution, layers, library
-from bench.runtimes.trt.options import Options, no_route
+from bench.runtimes.trt.options import EngineOptions, Options, no_route
 
 
-class TensorRT:
+class TensorRT(quantized_file.QuantizesGraphs):
     """Models are exported where torch is; engines are built and run with TensorRT, numpy and cuda-bindings."""
 
     options = Options
@@ -35,19 +35,19 @@ class TensorRT:
         return packages.first_missing("tensorrt", "cuda", "cuda.bindings")
 
     def unsupported(self, case: Case, device: str) -> str | None:
-        """A CPU device, and int8 or fp8 without a network function."""
+        """A CPU device, fp8 without a network function, and int8 without a file that can be written with Q/DQ."""
         if device == "cpu":
             return "TensorRT needs a CUDA device"
         if deployed.is_deployed(case) and case.cuda_graph:
             return "executor: cpp captures no CUDA graphs; cuda_graph: off, or executor: python"
-        return no_route(case)
+        return no_route(case) or quantized_file.no_file(case)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference, the ONNX file (or for a function the weights), and the engine; with ``executor: cpp`` also
         what runs it.
         """
         options = msgspec.convert(case.options, Options)
-        source = weights.weights_stage(case) if options.network else onnx.stage(case, options.exporter, options.opset)
+        source = [weights.weights_stage(case)] if options.network else file_stages(case, options)
         function = options.network.partition(":")[0]
         in_bytes = msgspec.to_builtins(msgspec.structs.replace(options, workspace=options.workspace_bytes))
         settings = {name: value for name, value in in_bytes.items() if name not in deployed.RUNNING}
@@ -60,7 +60,7 @@ class TensorRT:
                 "precision": case.precision,
                 "options": settings,
             },
-            needs=(source.name,),
+            needs=(source[-1].name,),
             libraries=TENSORRT,
             files=(*([function] if function else []), *options.plugins, *_calibration_files(options)),
             per_device=True,
@@ -68,7 +68,7 @@ class TensorRT:
             times_kernels_on=("cuda",),
             toolchain=case.toolchain,
         )
-        stages = [shapes.reference_stage(case), source, build]
+        stages = [shapes.reference_stage(case), *source, build]
         return [*stages, deployed.runner_stage(case, options)] if options.executor == "cpp" else stages
 
     def layers(self, case: Case) -> Stage:
@@ -85,11 +85,14 @@ class TensorRT:
         )
 
     def values(self, case: Case) -> Stage:
-        """The ONNX file, and every tensor of it as exported in float32. UsageError for a function of the suite's."""
+        """The ONNX file, and every tensor of it as exported in float32. UsageError for a function of the suite's, and
+        at int8, which rounds every tensor.
+        """
         options = msgspec.convert(case.options, Options)
         if options.network:
             what = f"{options.network} writes a network of its own, whose tensors have no counterpart in the model"
             raise UsageError(what, where=case.label, fix="a case without network: FILE.py:function")
+        quantized_file.refuse_values(case)
         return onnx_values.stage(case, options.exporter, options.opset)
 
     def marked(self, case: Case, marks: Sequence[str], on: On) -> Stage:
@@ -153,10 +156,17 @@ class TensorRT:
             yield prepared
 
 
+def file_stages(case: Case, options: EngineOptions) -> list[Stage]:
+    """The ONNX file that an engine is built from; at int8 one with Q/DQ after its calibration."""
+    if quantized_file.is_quantized(case):
+        return quantized_file.stages(case, options.opset)
+    return [onnx.stage(case, options.exporter, options.opset)]
+
+
 def _calibration_files(options: Options) -> list[str]:
     """The files beside the suite that implicit int8 reads."""
     data = (options.data or "").partition(":")[0]
-    return [name for name in (data, options.calibration_cache) if name]
+    return [name for name in (data, options.calibration_cache) if name] if options.calibrator else []
 
 
 @contextlib.contextmanager

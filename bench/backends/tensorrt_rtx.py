@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
+from bench.backends.tensorrt import file_stages
 from bench.errors import UsageError
-from bench.lowering import artifact
+from bench.lowering import artifact, quantized_file
 from bench.model.distributions import TENSORRT_RTX
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
-from bench.runtimes import onnx, packages, shapes
+from bench.runtimes import packages, shapes
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import builder, execution, layers, library, rtx
 from bench.runtimes.trt.options import RtxOptions, no_route
@@ -22,7 +23,7 @@ from bench.runtimes.trt.options import RtxOptions, no_route
 _RUNNING = ("runtime_cache", "kernel_specialization", "cuda_graph_strategy")  # options that no engine depends on
 
 
-class TensorRTRtx:
+class TensorRTRtx(quantized_file.QuantizesGraphs):
     """Models are exported where torch is; engines are built with TensorRT-RTX alone, and run with cuda-bindings."""
 
     options = RtxOptions
@@ -34,14 +35,14 @@ class TensorRTRtx:
         return packages.first_missing("tensorrt_rtx", *(("cuda", "cuda.bindings") if device != "cpu" else ()))
 
     def unsupported(self, case: Case, device: str) -> str | None:
-        """A CPU device, graphs by two at once, and int8 or fp8 without a network function."""
+        """A CPU device, graphs by two at once, and precisions that no network can be made of."""
         if device == "cpu":
             return "TensorRT-RTX runs on a CUDA device"
         if case.cuda_graph and case.options.get("cuda_graph_strategy") == "whole_graph_capture":
             return "cuda_graph: on and cuda_graph_strategy: whole_graph_capture both capture CUDA graphs"
         if case.options.get("route") == "fx2trt":
             return artifact.unsupported(case)
-        return no_route(case)
+        return no_route(case) or quantized_file.no_file(case)
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference, the ONNX file (for a function the weights, on the other route the network program unless it is
@@ -55,7 +56,7 @@ class TensorRTRtx:
         elif options.network:
             source, files = [weights.weights_stage(case)], (options.network.partition(":")[0],)
         else:
-            source = [onnx.stage(case, options.exporter, options.opset)]
+            source = file_stages(case, options)
         in_bytes = msgspec.structs.replace(options, workspace=options.workspace_bytes)
         settings = {name: value for name, value in msgspec.to_builtins(in_bytes).items() if name not in _RUNNING}
         build = Stage(

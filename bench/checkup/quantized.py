@@ -15,6 +15,7 @@ from bench.model.run import Failure
 from bench.model.seam import QuantizesModels, Stage
 from bench.model.sensitivity import ACCURACY, Accuracy, QuantizationCost, Question, parse_target
 from bench.model.suite import Case
+from bench.model.tensor_ranges import SUMMARY, CaseRanges, NetworkRanges
 from bench.runner import rounds, run
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
@@ -63,6 +64,19 @@ def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterato
             )
 
 
+def ranges(request: Request, on_event: OnEvent) -> Iterator[CaseRanges]:
+    """What the calibration of each network observed, once for cases that share one. It is made on the CPU.
+
+    UsageError if no case has Q/DQ.
+    """
+    for case, folder, failure in _folders(request, lambda backend, case: backend.placement(case)[:1], on_event):
+        if failure is not None:
+            yield CaseRanges(case=case, failure=failure)
+        else:
+            observed = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=NetworkRanges)
+            yield CaseRanges(case=case, ranges=observed)
+
+
 def _folders(
     request: Request, needed: Callable[[QuantizesModels, Case], Sequence[Stage]], on_event: OnEvent
 ) -> Iterator[tuple[Case, Path, Failure | None]]:
@@ -91,12 +105,13 @@ def _stages(
     networks: dict[str, tuple[Case, Sequence[Stage]]] = {}
     for case in request.plan.cases:
         backend = base.load(case.backend)
-        if isinstance(backend, QuantizesModels) and case.precision in _QUANTIZED:
-            stages = needed(backend, case)
+        if not isinstance(backend, QuantizesModels) or case.precision not in _QUANTIZED:
+            continue
+        if stages := needed(backend, case):
             networks.setdefault(digest(stages[-1].key), (case, stages))
     if not networks:
         able = [name for name in base.names() if isinstance(base.load(name), QuantizesModels)]
-        what = "none of the selected cases has Q/DQ: they are those of int8 in " + " and ".join(able)
+        what = "none of the selected cases has Q/DQ: they are those of int8 in " + ", ".join(able)
         raise UsageError(what, fix=_fix(request, able))
     return networks
 
@@ -105,7 +120,8 @@ def _fix(request: Request, able: Sequence[str]) -> str:
     """What brings cases at int8 of the backends ``able``: a selection, or where the suite has none an edit of it."""
     parts = (request.suite.matrix, *request.suite.include)
     backends = {entry["name"] for part in parts for entry in part.get("backend", ())}
-    backend = [] if backends & set(able) else [f"--backend {able[0]}"]
+    by_others = any(case.precision == "int8" for case in request.plan.cases)
+    backend = [] if backends & set(able) and not by_others else [f"--backend {able[0]}"]
     if not any("int8" in part.get("precision", ()) for part in parts):
         return ", and ".join([f"`precision: [int8]` in the matrix of {request.suite.path}", *backend])
     return " ".join([*backend, '--select "precision=int8"'])

@@ -16,13 +16,13 @@ from bench import tensors
 from bench.errors import BenchError, SuiteError, Unavailable, UsageError
 from bench.lowering.quantize import artifact as quantization
 from bench.lowering.quantize import insert
-from bench.lowering.quantize.options import settings
 from bench.lowering.writer import output_name
 from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import shapes
+from bench.runtimes.quantization import quantization_given, settings
 from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.trt import library, networks
 from bench.system import userfile
@@ -60,6 +60,8 @@ def unsupported(case: Case) -> str | None:
         return f"{case.factory} is a program of {kind}, of which torch.export makes no graph"
     if case.precision == "bf16":
         return "network programs have no bf16 yet"
+    if case.precision not in QUANTIZED and (given := quantization_given(case)):
+        return f"{given}: of precision int8 alone"
     if case.precision in QUANTIZED:
         if case.precision == "fp8" and case.options.get("placement") == "mended":
             return "placement: mended is of int8; at fp8 the layers end in floating point"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import Unavailable, UsageError
 from bench.lowering import artifact
 from bench.lowering.quantize import artifact as quantization
-from bench.lowering.quantize.options import QUANTIZATION
 from bench.model.distributions import install
 from bench.model.factory import program_of
+from bench.model.placement import Placement
 from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import onnx, shapes
+from bench.runtimes.quantization import quantization_given
 from bench.runtimes.torch import errors
 
 _FIRST_OPSET = 13  # scales by channel
@@ -24,18 +25,26 @@ _OPSET = 17  # the newest that TensorRT 8.6 reads
 
 
 def is_quantized(case: Case) -> bool:
-    """Whether the ONNX file of a case is one with Q/DQ by ``stages``: int8, of a model that is no such file."""
-    return case.precision == "int8" and program_of(case.factory) != "onnx"
+    """Whether the ONNX file of a case is one with Q/DQ by ``stages``: int8, of a model that is no such file, and that
+    neither a function of the suite's nor TensorRT's calibrator quantizes.
+    """
+    return case.precision == "int8" and program_of(case.factory) != "onnx" and not _by_others(case)
+
+
+def _by_others(case: Case) -> bool:
+    """Whether a function of the suite's or TensorRT's calibrator is what quantizes."""
+    return bool(case.options.get("network") or case.options.get("calibrator"))
 
 
 def no_file(case: Case) -> str | None:
     """Why a case has no ONNX file of its precision, or none by its options; None where there may be one."""
-    is_file = program_of(case.factory) == "onnx"
-    if case.precision == "fp8" and not is_file:
+    if _by_others(case):
+        return None
+    if case.precision == "fp8" and program_of(case.factory) != "onnx":
         return "the exporter writes no fp8 model"
     if not is_quantized(case):
-        given = [name for name in QUANTIZATION if case.options.get(name)]
-        return f"{', '.join(given)}: of precision int8, of a model that is no ONNX file" if given else None
+        given = quantization_given(case)
+        return f"{given}: of precision int8, of a model that is no ONNX file" if given else None
     if "exporter" in case.options:
         return "exporter: a file at int8 is written from the lowered graph, by no exporter of choice"
     if (case.options.get("opset") or _OPSET) < _FIRST_OPSET:
@@ -53,12 +62,43 @@ def stages(case: Case, opset: int | None) -> list[Stage]:
     return [artifact.calibration_stage(case), file]
 
 
+def refuse_values(case: Case) -> None:
+    """UsageError at int8 and fp8: that their tensors are not those of fp32 needs no search."""
+    if case.precision in artifact.QUANTIZED:
+        of = f"every tensor of a network at {case.precision}"
+        what = f"{of} differs from eager's, by the rounding that was asked for"
+        raise UsageError(what, where=case.label, fix="trtbench quantize says what each layer costs")
+
+
+class QuantizesGraphs:
+    """What a backend whose networks are quantized here offers of ``seam.QuantizesModels``. UsageError for a case whose
+    model is an ONNX file.
+    """
+
+    def placement(self, case: Case) -> Sequence[Stage]:
+        """The calibration, and where the Q/DQ of the case's network stand."""
+        return examination_stages(case, None)
+
+    def accuracy(self, case: Case, question: Question) -> Sequence[Stage]:
+        """The calibration, and what quantizing costs."""
+        return examination_stages(case, question)
+
+    def placement_of_file(self, path: Path) -> Placement:
+        """Its Q/DQ, and where they keep TensorRT from a fusion."""
+        from bench.lowering.quantize import onnx_view, placement
+
+        return placement.summary(onnx_view.read(path), str(path))
+
+
 def examination_stages(case: Case, question: Question | None) -> list[Stage]:
-    """As ``artifact.examination_stages``. UsageError for a file of the user's, which is not quantized here."""
-    if not is_quantized(case):
+    """As ``artifact.examination_stages``; none where a function of the suite's or TensorRT's calibrator quantizes.
+
+    UsageError for a file of the user's, which is not quantized here.
+    """
+    if program_of(case.factory) == "onnx":
         what = f"{case.factory} is an ONNX file, which is not quantized here"
         raise UsageError(what, where=case.label, fix=f"trtbench lint-qdq {case.factory}")
-    return artifact.examination_stages(case, question)
+    return artifact.examination_stages(case, question) if is_quantized(case) else []
 
 
 def export(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ PACKAGES = {
 _COMMANDS = {
     "cuda": "pip install cuda-bindings",
     "cuda.bindings": "pip install cuda-bindings",
+    "modelopt": "pip install nvidia-modelopt",
     "onnxruntime": "pip install onnxruntime  (or onnxruntime-gpu)",
     "pynvml": "pip install nvidia-ml-py",
     "tensorrt": "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT",

@@ -210,8 +210,9 @@ class QuantizesModels(Protocol):
     """A backend that quantizes models: its networks can be looked at without a device."""
 
     def placement(self, case: Case) -> Sequence[Stage]:
-        """The stages of which the last has ``PLACEMENT`` of ``bench.model.placement``: the quantize and dequantize
-        layers of the case's network, and findings.
+        """The calibration, which has ``SUMMARY`` of ``bench.model.tensor_ranges``, and the stages after it, of which
+        the last has ``PLACEMENT`` of ``bench.model.placement``: the quantize and dequantize layers of the case's
+        network, and findings. None for a case that something else quantizes.
         """
         ...
 
@@ -220,7 +221,9 @@ class QuantizesModels(Protocol):
         ...
 
     def accuracy(self, case: Case, question: Question) -> Sequence[Stage]:
-        """The stages of which the last has ``ACCURACY`` of ``bench.model.sensitivity``: what quantizing costs."""
+        """The stages of which the last has ``ACCURACY`` of ``bench.model.sensitivity``: what quantizing costs. None as
+        of ``placement``.
+        """
         ...
 
 

@@ -117,7 +117,7 @@ def test_a_value_that_an_option_does_not_have_is_told_with_those_that_it_has(
     suite = suite_of(precision="int8", backend="{name: fx2trt, observer: minmaxx}")
     assert trtbench("list", suite, "--device", "cuda") == 2
     assert "unknown value 'minmaxx' of the option 'observer' of fx2trt. Did you mean 'minmax'?" in trtbench.err
-    assert "fix: known: minmax, moving_average, percentile, entropy, null\n" in trtbench.err
+    assert "fix: known: minmax, moving_average, percentile, entropy, histogram, null\n" in trtbench.err
 
 
 def test_in_place_of_others_it_keeps_the_options_that_the_suite_has_for_it(

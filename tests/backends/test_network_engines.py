@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.backends import base
 from bench.lowering import marking
 from bench.runtimes import onnx, onnx_nodes
-from bench.runtimes.trt import builder, library
+from bench.runtimes.trt import builder, library, networks, versions
 from bench.runtimes.trt.options import RtxOptions
-from tests.backends.kit import Bench
+from tests.backends.kit import Bench, cosine
 from tests.backends.network_kit import HERE, IMAGES, bench_of_lowering, case, needs_rtx, program
 
 pytestmark = [pytest.mark.torch, pytest.mark.long, needs_rtx]
@@ -33,6 +35,34 @@ def test_by_the_backend_of_tensorrt_rtx(here: Bench) -> None:
     assert info.outputs == {"logits": "logits", "map": "map"}
     assert (folders["build"] / builder.PLAN).stat().st_size == info.plan_bytes > 0
     assert rtx.layer_count(rtx.stages(of)[-1], folders["build"]) == info.layers > 4
+
+
+@pytest.mark.parametrize("route", ["onnx", "fx2trt"])
+def test_at_int8_with_the_pairs_of_the_calibration(here: Bench, route: str) -> None:
+    pytest.importorskip("onnx")
+    how: dict[str, Any] = {"observer": "minmax", "samples": 4, "placement": "mended"}
+    fields: dict[str, Any] = {"inputs": IMAGES, "symbols": {"batch": 2}, "precision": "int8"}
+    of = here.case("tensorrt_rtx", options={"route": route, **how} if route == "fx2trt" else how, **fields)
+    folders = here.artifacts(of)
+    info = builder.read_info(folders["build"])
+    who = {"quantizer": "trtbench", "observer": "minmax", "samples": 4, "data": "", "placement": "mended"}
+    assert (info.calibration, info.strongly_typed) == (who, True)
+    assert (folders["build"] / builder.PLAN).stat().st_size == info.plan_bytes > 0
+    if route == "fx2trt":
+        return
+    api = library.open_api((), "cpu", library.RTX)
+    network = versions.new_network(api, api.module.Builder(api.log.logger), True)
+    parsed = networks.parse(api, network, here.context(of, folders))
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    kinds = Counter(layer.type.name for layer in layers)
+    assert kinds["DEQUANTIZE"] >= kinds["QUANTIZE"] >= 4  # inputs and weights of a convolution and a linear layer
+    int8 = {layer.type.name for layer in layers if layer.get_output(0).dtype == api.module.DataType.INT8}
+    assert "QUANTIZE" in int8
+    assert parsed.outputs == {"logits": "output_0", "map": "output_1"}
+    pytest.importorskip("onnxruntime")
+    outputs = here.run(here.case("onnxruntime", options=how, **fields))  # of the same file
+    reference = here.reference(of)
+    assert all(cosine(outputs[name], reference[name]) > 0.99 for name in reference)
 
 
 def test_with_an_edited_program(here: Bench, tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def built(bench: Bench, **fields: Any) -> Path:
 def test_a_cpu_and_a_quantised_model_that_nobody_makes_are_left_out(bench: Bench) -> None:
     assert TRT.unsupported(bench.case("tensorrt"), "cpu") == "TensorRT needs a CUDA device"
     assert TRT.unsupported(bench.case("tensorrt", precision="bf16"), "cuda:0") is None
-    assert "int8" in (TRT.unsupported(bench.case("tensorrt", precision="int8"), "cuda:0") or "")
-    by_hand = bench.case("tensorrt", precision="int8", options={"network": "zoo.py:build"})
+    assert "no fp8 model" in (TRT.unsupported(bench.case("tensorrt", precision="fp8"), "cuda:0") or "")
+    by_hand = bench.case("tensorrt", precision="fp8", options={"network": "zoo.py:build"})
     assert TRT.unsupported(by_hand, "cuda:0") is None
 
 
@@ -78,11 +78,16 @@ def test_a_network_by_hand_is_made_from_the_weights_and_its_file(bench: Bench) -
 CALIBRATIONS: list[dict[str, Any]] = [
     {}, {"samples": 4}, {"data": "calibration.npz"}, {"calibration_cache": "calibration.cache"},
 ]  # fmt: skip
+QUANTIZATIONS: list[dict[str, Any]] = [
+    {}, {"samples": 4}, {"data": "calibration.npz"}, {"observer": "minmax"}, {"placement": "mended"},
+    {"floating": ["conv"]}, {"producer": "pt2e"}, {"producer": "modelopt"},
+]  # fmt: skip
 OTHERS: list[dict[str, Any]] = [
     {"precision": "tf32"},
     {"precision": "fp16"},
     {"factory": "zoo.py:inverse"},
     {"dynamic": {"batch": Range(min=1, opt=2, max=4)}},
+    *({"precision": "int8", "options": option} for option in QUANTIZATIONS),
     *(
         {"options": option}
         for option in (
@@ -369,6 +374,7 @@ def test_implicit_int8_is_of_fixed_sizes_and_its_file_is_not_quantized(bench: Be
             bench.case("tensorrt", **{"precision": "int8", "options": options, **fields}), "cuda:0"
         )
         assert refused.startswith("calibrator: entropy is of precision int8, of a model with fixed sizes")
-    assert "calibrator: entropy" in TRT.unsupported(bench.case("tensorrt", precision="int8"), "cuda:0")
-    with pytest.raises(msgspec.ValidationError, match="are of a calibrator"):
-        msgspec.convert({"samples": 4}, Options)
+    with pytest.raises(msgspec.ValidationError, match="calibration_cache is of a calibrator"):
+        msgspec.convert({"calibration_cache": "calibration.cache"}, Options)
+    with pytest.raises(msgspec.ValidationError, match="are of Q/DQ: leave calibrator out"):
+        msgspec.convert({"calibrator": "entropy", "observer": "minmax"}, Options)

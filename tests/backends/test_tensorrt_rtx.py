@@ -37,6 +37,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"exporter": "dynamo"}, {"opset": 18}, {"network": "zoo.py:build"}, {"workspace": 4096}, {"optimization_level": 0},
     {"tactic_sources": []}, {"max_aux_streams": 0}, {"compute_capabilities": [8.9]},
     {"compute_capabilities": "current"}, {"route": "fx2trt"}, {"route": "fx2trt", "program": "edited/program.py"},
+    {"observer": "minmax"}, {"samples": 4}, {"data": "calibration.npz"}, {"placement": "mended"},
+    {"floating": ["conv"]}, {"producer": "pt2e"},
 ]  # fmt: skip
 RUNNING: list[dict[str, Any]] = [
     {"runtime_cache": False}, {"kernel_specialization": "eager"}, {"cuda_graph_strategy": "whole_graph_capture"},
@@ -49,7 +51,7 @@ def test_what_can_never_run_is_left_out(bench: Bench) -> None:
     assert RTX.unsupported(case, "cuda:0") is None
     twice = bench.case("tensorrt_rtx", cuda_graph=True, options={"cuda_graph_strategy": "whole_graph_capture"})
     assert "both capture" in (RTX.unsupported(twice, "cuda:0") or "")
-    assert "int8" in (RTX.unsupported(bench.case("tensorrt_rtx", precision="int8"), "cuda:0") or "")
+    assert "no fp8 model" in (RTX.unsupported(bench.case("tensorrt_rtx", precision="fp8"), "cuda:0") or "")
 
 
 def test_the_route_of_fx2trt_has_its_program_in_place_of_an_onnx_file(bench: Bench) -> None:

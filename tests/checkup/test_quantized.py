@@ -73,6 +73,12 @@ def test_lint_then_the_layers_to_spare_then_the_network_without_them(trtbench: T
     assert "findings" not in mended
     assert mended["pairs"] < first["pairs"]
 
+    assert trtbench("quantize", suite, "--ranges", "--format", "json") == 0
+    (only,) = json.loads(trtbench.out)["cases"]  # both placements have one calibration
+    tensors = only["ranges"]["tensors"]
+    assert (tensors[0]["module"], tensors[0]["problem"], only["ranges"]["samples"]) == ("x", None, 8)
+    assert {"stem", "conv", "head"} <= {each["module"] for each in tensors}
+
     suite.write_text(suite.read_text().replace(f"{FX}, ", ""))
     assert trtbench("quantize", suite, "--target", "same >= -0 %", "--metric", "zoo.py:same") == 2
     assert ": --target: no assignment meets same >= -0 against fp32: fp32 has 1, " in trtbench.out
@@ -119,7 +125,7 @@ class TestRefusals:
 
     def test_int8_cases_of_backends_that_do_not_quantize(self, trtbench: Trtbench, suite: Path, command: str) -> None:
         head, _, _ = suite.read_text().partition("  precision")
-        suite.write_text(f"{head}  precision: [fp16, int8]\n  backend: [tensorrt]\n")
+        suite.write_text(f"{head}  precision: [fp16, int8]\n  backend: [{{name: tensorrt, calibrator: entropy}}]\n")
         assert trtbench(command, suite) == 2
         assert 'fix: --backend fx2trt --select "precision=int8"\n' in trtbench.err
 
@@ -162,6 +168,7 @@ def test_progress_counts_the_cases_of_all_networks(trtbench: Trtbench, suite: Pa
     [
         (("--target", "top1 = 3"), "'top1 = 3' is no target"),
         (("--metric", "gone.py:f"), "the metric's file 'gone.py' is not beside the suite"),
+        (("--ranges", "--rank"), "--rank: --ranges shows what the calibration observed, and compares no outputs"),
     ],
 )
 def test_questions_that_are_none(trtbench: Trtbench, suite: Path, options: tuple[str, ...], message: str) -> None:

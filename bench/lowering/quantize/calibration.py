@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import SuiteError
-from bench.lowering.quantize import insert
+from bench.lowering import normalise
+from bench.lowering.quantize import insert, summary
 from bench.lowering.quantize.observers import OBSERVERS, Histogram, Observer
 from bench.lowering.quantize.scales import Range
+from bench.model.tensor_ranges import TensorRange
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
 
 
 class Calibration:
-    """The observers of a graph's tensors, after ``run``."""
+    """The observers of a graph's tensors, after ``run``; ``quantizer`` is who chooses their limits, ``observer`` makes
+    one for the module that a tensor is of.
+    """
 
-    def __init__(self, module: torch.fx.GraphModule, observer: str) -> None:
+    def __init__(
+        self, module: torch.fx.GraphModule, observer: Callable[[str], Observer], quantizer: str = "trtbench"
+    ) -> None:
+        self.quantizer = quantizer
         self._module = module
         self._inputs = [node.meta["input"] for node in module.graph.nodes if node.op == "placeholder"]
         self._observers: dict[str, Observer] = {
-            node.name: OBSERVERS[observer](str(node.meta.get("path") or node.meta.get("input") or node.name))
-            for node in insert.activations(module)
+            node.name: observer(_where(node)) for node in insert.activations(module)
         }
         self.samples = 0
 
@@ -32,9 +38,7 @@ class Calibration:
     ) -> None:
         """Observe the graph on each of ``inputs`` (name -> tensor); ``tell`` gets how many samples have been seen.
 
-        Raises:
-            SuiteError: there are no inputs.
-            Unsupported: a tensor has values that are not finite; names the module.
+        SuiteError if there are no inputs.
         """
         import torch
 
@@ -57,9 +61,13 @@ class Calibration:
         if not self.samples:
             raise SuiteError("there are no inputs to calibrate with", fix="quantize: {samples: 128}, or data")
 
+    def tensors(self, ranges: Mapping[str, Range]) -> tuple[TensorRange, ...]:
+        """What was seen of each tensor, in the order of the graph; ``ranges`` are those of ``ranges()``."""
+        return tuple(summary.of(name, observer, ranges.get(name)) for name, observer in self._observers.items())
+
     def ranges(self) -> dict[str, Range]:
-        """The range of each tensor by the name of its node. Unsupported if one was always zero."""
-        return {name: observer.range() for name, observer in self._observers.items()}
+        """The range of each tensor that has a scale, by the name of its node."""
+        return {name: each.range() for name, each in self._observers.items() if each.problem in (None, "constant")}
 
     def histograms(self) -> dict[str, tuple[np.ndarray[Any, Any], float]]:
         """Counts and the width of a bin for each tensor whose observer has them."""
@@ -70,10 +78,23 @@ class Calibration:
         }
 
 
+def _where(node: torch.fx.Node) -> str:
+    """The module or input that a tensor is of; of an activation that is no module the one before it, else the node."""
+    source = node.kwargs.get("input") if normalise.op_name(node) in insert.FUSED else None
+    if not node.meta.get("path") and hasattr(source, "meta"):
+        node = source if source.meta.get("path") else node  # type: ignore[union-attr]
+    return str(node.meta.get("path") or node.meta.get("input") or node.name)
+
+
 def calibrate(
     module: torch.fx.GraphModule, inputs: Sequence[Mapping[str, torch.Tensor]], observer: str = "entropy"
 ) -> dict[str, Range]:
-    """The ranges of a normalised graph's tensors over ``inputs``. Errors as of ``Calibration.run`` and ``ranges``."""
-    calibration = Calibration(module, observer)
+    """The ranges of a normalised graph's tensors over ``inputs``.
+
+    SuiteError if there are none, Unsupported if a tensor has no scale.
+    """
+    calibration = Calibration(module, OBSERVERS[observer])
     calibration.run(inputs)
-    return calibration.ranges()
+    ranges = calibration.ranges()
+    summary.check(calibration.tensors(ranges))
+    return ranges

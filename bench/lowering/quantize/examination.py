@@ -13,12 +13,12 @@ from bench import tensors
 from bench.errors import SuiteError, did_you_mean
 from bench.lowering.quantize import agreement, graph_view, insert, placement, sensitivity
 from bench.lowering.quantize import artifact as quantization
-from bench.lowering.quantize.options import Settings
 from bench.lowering.quantize.view import has_weights
 from bench.model.placement import PLACEMENT
 from bench.model.seam import Context
 from bench.model.sensitivity import ACCURACY, Question, parse_target
 from bench.model.suite import Case
+from bench.runtimes.quantization import Settings
 
 if TYPE_CHECKING:
     import torch

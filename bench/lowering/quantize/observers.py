@@ -6,12 +6,14 @@ Ranges are symmetric, so observers look at magnitudes. Histograms have as many b
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bench.errors import Unsupported
 from bench.lowering.quantize.scales import Range
+from bench.model.tensor_ranges import Problem
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +22,18 @@ Name = Literal["minmax", "moving_average", "percentile", "entropy"]
 BINS = 2048
 _LEVELS = 128  # magnitudes of symmetric int8
 _STEP = 8  # bins between the limits that are tried: 0.4 % of the largest value
+_SHOWN = 5  # modules that an error names beside the first
+_FIX = "inputs as the model will get them: data; trtbench quantize --ranges lists what was observed"
 _MOMENTUM = 0.01  # as torch.ao's MovingAverageMinMaxObserver
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+# Why a tensor has no scale.
+_REASONS: dict[Problem, str] = {
+    "not finite": "an activation that is NaN or infinite in calibration",
+    "zero": "an activation that is zero for all inputs of the calibration has no scale",
+    "no values": "an activation without values in calibration has no scale",
+}
 
 
 class Observer(abc.ABC):
@@ -32,14 +44,33 @@ class Observer(abc.ABC):
     def __init__(self, where: str) -> None:
         self.where = where
         self.least, self.most = np.inf, -np.inf
+        self._finite = True
 
     def see(self, value: torch.Tensor) -> None:
-        """One more tensor. Unsupported if a value of it is not finite."""
+        """One more tensor. Of values that are not finite it is only kept that there were some."""
+        import torch
+
+        if not value.numel():
+            return
         least, most = (float(each) for each in value.aminmax())
         if not (np.isfinite(least) and np.isfinite(most)):
-            raise Unsupported(f"{self.where}: an activation that is NaN or infinite in calibration", fix="other inputs")
+            self._finite = False
+            if (value := value[torch.isfinite(value)]).numel():
+                self.see(value)
+            return
         self.least, self.most = min(self.least, least), max(self.most, most)
         self._see(value, max(-least, most))
+
+    @property
+    def problem(self) -> Problem | None:
+        """Why there is no scale; ``constant`` for a tensor of one value, which has one."""
+        if not self._finite:
+            return "not finite"
+        if self.least > self.most:
+            return "no values"
+        if self.least == self.most:
+            return "constant" if self.most else "zero"
+        return None
 
     @abc.abstractmethod
     def _see(self, value: torch.Tensor, largest: float) -> None: ...
@@ -52,15 +83,21 @@ class Observer(abc.ABC):
         return 0.0
 
     def range(self) -> Range:
-        """The range found. Unsupported for a tensor that was always zero, which has no scale."""
+        """The range. Unsupported for a tensor that has no scale: always zero, without values, or not finite."""
+        if (problem := self.problem) in _REASONS:
+            raise no_scale(self.where, problem)
         limit = self._limit()
-        if limit <= 0:
-            what = f"{self.where}: an activation that is zero for all inputs of the calibration has no scale"
-            raise Unsupported(what, fix="inputs as the model will get them: data")
         return Range(
             limits=(limit,), method=self.name, least=float(self.least), most=float(self.most),
             clipped=self.clipped(limit), module=self.where,
         )  # fmt: skip
+
+
+def no_scale(where: str, problem: Problem, others: Sequence[str] = ()) -> Unsupported:
+    """The error for a tensor of the module ``where`` that cannot be quantized, and further modules that have such."""
+    shown = ", ".join(others[:_SHOWN]) + (f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else "")
+    also = f"; so have {shown}" if others else ""
+    return Unsupported(f"{where}: {_REASONS[problem]}{also}", fix=_FIX)
 
 
 class MinMax(Observer):

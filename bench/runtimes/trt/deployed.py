@@ -84,6 +84,7 @@ def _report(case: Case, info: builder.BuildInfo, runner: Runner) -> dict[str, An
         "optimization_level": info.optimization_level,
         "tactic_sources": ", ".join(info.tactic_sources),
         "timing_cache": info.timing_cache,
+        **({"calibration": info.calibration} if info.calibration else {}),
         "engine": {"plan_bytes": info.plan_bytes, "build_s": round(info.build_ns / 1e9, 1)},
     }
 

@@ -62,7 +62,12 @@ def parse(api: library.Api, network: Any, context: Context) -> Network:
         inputs={name: tensor for name, tensor in manifest.file_inputs.items() if tensor in inputs},
         outputs=manifest.file_outputs,
         keep=parser,
-        fields={"exporter": manifest.exporter, "opset": manifest.opset, "export_warnings": manifest.warnings},
+        fields={
+            "exporter": manifest.exporter,
+            "opset": manifest.opset,
+            "export_warnings": manifest.warnings,
+            **({"calibration": about} if (about := manifest.quantization) else {}),
+        },
     )
 
 

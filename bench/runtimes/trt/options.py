@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from bench.model import seam
 from bench.model.factory import program_of
 from bench.model.suite import Case
 from bench.runtimes import onnx
 from bench.runtimes.cpp.program import Executor
+from bench.runtimes.quantization import QuantizationOptions, quantization_given
 from bench.units import parse_size
 
 Strategy = Literal["lazy", "eager", "none"]
@@ -18,12 +18,12 @@ Route = Literal["onnx", "fx2trt"]
 GraphStrategy = Literal["disabled", "whole_graph_capture"]
 
 
-class EngineOptions(seam.Options, frozen=True, kw_only=True):
+class EngineOptions(QuantizationOptions, frozen=True, kw_only=True):
     """How an engine is built, whichever of the two builds it; ``null`` is the builder's own default.
 
     ``exporter`` and ``opset`` make the ONNX file (8.6 reads up to opset 17, and the legacy exporter writes it).
     ``network`` is a function ``zoo.py:build`` that fills the network by hand in place of the file.
-    ``workspace`` is in bytes or ``4 GiB``.
+    ``workspace`` is in bytes or ``4 GiB``. Those of ``QuantizationOptions`` are of precision int8 alone.
     """
 
     exporter: onnx.Exporter = "legacy"
@@ -35,6 +35,7 @@ class EngineOptions(seam.Options, frozen=True, kw_only=True):
     max_aux_streams: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         try:
             empty = self.workspace_bytes == 0
         except ValueError as error:
@@ -53,9 +54,9 @@ class EngineOptions(seam.Options, frozen=True, kw_only=True):
 class Options(EngineOptions, frozen=True, kw_only=True):
     """Of TensorRT: ``strongly_typed: null`` is wherever the version has it; ``plugins`` lie beside the suite.
 
-    ``calibrator`` is implicit int8, of TensorRT 8 alone: its builder runs the network on ``samples`` inputs (128),
-    drawn or of ``data`` (see ``calibration_data.batches``), and chooses the scales; or it takes those of
-    ``calibration_cache``, a file beside the suite.
+    ``calibrator`` is implicit int8, of TensorRT 8 alone, in place of Q/DQ in the file: its builder runs the network on
+    ``samples`` inputs, drawn or of ``data``, and chooses the scales; or it takes those of ``calibration_cache``, a file
+    beside the suite.
 
     ``executor: cpp`` has a C++ program run the engine, built with the headers in ``tensorrt_include`` (the folder of
     NvInfer.h; empty: the environment variable TENSORRT_INCLUDE, or where packages of the system have them).
@@ -68,16 +69,16 @@ class Options(EngineOptions, frozen=True, kw_only=True):
     strongly_typed: bool | None = None
     plugins: list[str] = []
     calibrator: Literal["entropy", "minmax"] | None = None
-    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    data: str | None = None
     calibration_cache: str = ""
     executor: Executor = "python"
     tensorrt_include: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.calibrator is None and (self.samples or self.data or self.calibration_cache):
-            raise ValueError("samples, data and calibration_cache are of a calibrator: entropy or minmax")
+        if self.calibrator is None and self.calibration_cache:
+            raise ValueError("calibration_cache is of a calibrator: entropy or minmax")
+        if self.calibrator is not None and (self.producer or self.observer or self.placement or self.floating):
+            raise ValueError("producer, observer, placement and floating are of Q/DQ: leave calibrator out")
 
 
 class RtxOptions(EngineOptions, frozen=True, kw_only=True):
@@ -115,7 +116,9 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
 
 
 def no_route(case: Case) -> str | None:
-    """Why no network can be made of ``case``: a function in place of an ONNX file, or int8 or fp8 without either."""
+    """Why no network can be made of ``case``: a function in place of an ONNX file, fp8 without either, or options that
+    quantize where nothing is quantized here. Whether a file at int8 can be written says ``quantized_file.no_file``.
+    """
     is_file, by_hand = program_of(case.factory) == "onnx", bool(case.options.get("network"))
     if is_file and by_hand:
         return f"{case.factory} is a network already; network: FILE.py:function would take its place"
@@ -125,7 +128,8 @@ def no_route(case: Case) -> str | None:
                 f"calibrator: {calibrator} is of precision int8, of a model with fixed sizes, without a network by hand"
             )
         return None
-    if case.precision in ("int8", "fp8") and not by_hand and not is_file:
-        what = "; implicitly: calibrator: entropy (TensorRT 8); explicitly: fx2trt" if case.precision == "int8" else ""
-        return f"the exporter writes no {case.precision} model; a function can: network: FILE.py:function{what}"
+    if by_hand and (given := quantization_given(case)):
+        return f"{given}: a network by hand has the Q/DQ that its function adds"
+    if case.precision == "fp8" and not by_hand and not is_file:
+        return "the exporter writes no fp8 model; a function can: network: FILE.py:function"
     return None

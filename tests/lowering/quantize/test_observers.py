@@ -92,7 +92,25 @@ def test_what_has_no_scale_names_the_module(name: str) -> None:
     assert error.value.fix
     for wrong in (math.nan, math.inf):
         with pytest.raises(Unsupported, match=r"layer1.conv: an activation that is NaN or infinite"):
-            seen(name, [1.0, wrong])
+            seen(name, [1.0, wrong]).range()
+    with pytest.raises(Unsupported, match=r"layer1.conv: an activation without values"):
+        seen(name, []).range()
+
+
+@pytest.mark.parametrize("name", OBSERVERS)
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (([0.0], [0.0]), "zero"), (([2.0], [2.0, 2.0]), "constant"), (([-1.0], [-1.0]), "constant"),
+        (([],), "no values"), (([1.0, math.nan], [2.0]), "not finite"), (([math.inf],), "not finite"),
+        (([0.0], [1.0]), None),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_tensor_is_kept_and_its_other_values_too(name: str, values: Any, problem: Any) -> None:
+    observer = seen(name, *values)
+    assert observer.problem == problem
+    finite = [value for each in values for value in each if math.isfinite(value)]
+    assert (observer.least, observer.most) == (min(finite, default=math.inf), max(finite, default=-math.inf))
 
 
 def test_the_entropy_of_a_tensor_with_zeros_is_that_of_the_rest() -> None:

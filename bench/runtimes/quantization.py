@@ -9,9 +9,19 @@ import msgspec
 
 from bench.model import seam
 from bench.model.data import Data
+from bench.model.suite import Case
 
-Observer = Literal["minmax", "moving_average", "percentile", "entropy"]
+Producer = Literal["trtbench", "pt2e", "modelopt"]
+Observer = Literal["minmax", "moving_average", "percentile", "entropy", "histogram"]
 PlacementRule = Literal["fx", "mended"]
+
+
+# The observers of each producer, its default first.
+OBSERVERS: Mapping[Producer, tuple[Observer, ...]] = {
+    "trtbench": ("entropy", "minmax", "moving_average", "percentile"),
+    "pt2e": ("histogram", "minmax", "moving_average"),
+    "modelopt": ("entropy", "minmax", "percentile"),
+}
 
 
 class QuantizationOptions(seam.Options, frozen=True, kw_only=True):
@@ -19,6 +29,7 @@ class QuantizationOptions(seam.Options, frozen=True, kw_only=True):
     each means.
     """
 
+    producer: Producer | None = None
     observer: Observer | None = None
     samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
     data: str | None = None
@@ -28,18 +39,30 @@ class QuantizationOptions(seam.Options, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.data and not self.data.endswith(".npz") and not self.data.partition(":")[2]:
             raise ValueError(f"data: {self.data!r} is neither FILE.npz nor FILE.py:FUNCTION")
+        producer = self.producer or "trtbench"
+        if self.observer is not None and self.observer not in OBSERVERS[producer]:
+            known = ", ".join(OBSERVERS[producer])
+            raise ValueError(f"observer: {self.observer} is none of producer {producer}, which has {known}")
 
 
 # The names of these options.
 QUANTIZATION = QuantizationOptions.__struct_fields__
 
 
+def quantization_given(case: Case) -> str:
+    """The names of those that a case has, separated by commas."""
+    return ", ".join(name for name in QUANTIZATION if case.options.get(name))
+
+
 class Settings(Data, frozen=True, kw_only=True):
-    """How a case at int8 is quantized. ``data`` is an ``.npz`` beside the suite with an array for each input, or
+    """How a case at int8 is quantized. ``producer`` is who observes the activations: this package, torchao's PT2E, or
+    NVIDIA ModelOpt.
+    ``data`` is an ``.npz`` beside the suite with an array for each input, or
     ``file.py:function``, which yields mappings of such arrays; without, inputs are drawn as those of the case. The
     layers of the modules ``floating`` stay in floating point.
     """
 
+    producer: Producer = "trtbench"
     observer: Observer = "entropy"
     samples: int = 128
     data: str = ""
@@ -49,4 +72,6 @@ class Settings(Data, frozen=True, kw_only=True):
 
 def settings(options: Mapping[str, Any]) -> Settings:
     """Those among a case's options, or a stage's key; defaults where there are none."""
-    return msgspec.convert({name: value for name in QUANTIZATION if (value := options.get(name)) is not None}, Settings)
+    given = {name: value for name in QUANTIZATION if (value := options.get(name)) is not None}
+    producer = given.get("producer", "trtbench")
+    return msgspec.convert({"observer": OBSERVERS[producer][0]} | given, Settings)
