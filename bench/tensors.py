@@ -10,7 +10,7 @@ import json
 import math
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +35,30 @@ _WORDS = {name: np.dtype(code).name for name, code in _CODES.items()} | {_BFLOAT
 FILES = (".safetensors", ".npz", ".npy")
 
 
-def write(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write arrays of any shape to one file. ValueError for a dtype that NumPy has no standard name for."""
+def write(path: Path, arrays: Mapping[str, Array], bfloat16: Collection[str] = ()) -> None:
+    """Write arrays of any shape to one file, those named in ``bfloat16``, of float32, as that type.
+
+    ValueError for a dtype that NumPy has no standard name for.
+    """
     header: dict[str, Any] = {}
     offset = 0
     for name, array in arrays.items():
         if array.dtype not in _NAMES:
             raise ValueError(f"{name}: dtype {array.dtype} has no place in a safetensors file written from NumPy")
+        size = array.size * 2 if name in bfloat16 else array.nbytes
         header[name] = {
-            "dtype": _NAMES[array.dtype],
+            "dtype": _BFLOAT16 if name in bfloat16 else _NAMES[array.dtype],
             "shape": list(array.shape),
-            "data_offsets": [offset, offset + array.nbytes],
+            "data_offsets": [offset, offset + size],
         }
-        offset += array.nbytes
+        offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for array in arrays.values():
-            file.write(np.ascontiguousarray(array).tobytes())
+        for name, array in arrays.items():
+            data = bfloat16_bits(array) if name in bfloat16 else np.ascontiguousarray(array)
+            file.write(data.tobytes())
 
 
 def read(path: Path) -> dict[str, Array]:
@@ -72,11 +77,22 @@ def read(path: Path) -> dict[str, Array]:
             flat = np.frombuffer(data, code, math.prod(entry["shape"]), 8 + size + start)
             if end - start != flat.nbytes:
                 raise ValueError(f"{name}: {end - start} bytes for {flat.nbytes}")
-            wide = (flat.astype("<u4") << 16).view("<f4") if narrow else flat.copy()
+            wide = from_bfloat16(flat) if narrow else flat.copy()
             arrays[name] = wide.reshape(entry["shape"])
     except (struct.error, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
     return arrays
+
+
+def bfloat16_bits(array: Array) -> Array:
+    """Floats as bfloat16, which NumPy lacks: its bits (uint16), rounded to nearest, ties to even."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def from_bfloat16(bits: Array) -> Array:
+    """float32 of the bits (uint16) of bfloat16."""
+    return (bits.astype("<u4") << 16).view("<f4")
 
 
 def seeded_inputs(inputs: Mapping[str, Input], seed: int) -> dict[str, Array]:

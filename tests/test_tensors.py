@@ -48,6 +48,19 @@ def test_the_package_reads_what_we_write_and_we_read_what_it_writes(tmp_path: Pa
             np.testing.assert_array_equal(back[name], array)
 
 
+def test_bfloat16_is_rounded_to_nearest_and_ties_to_even_and_read_as_float32(tmp_path: Path) -> None:
+    step = 2.0**-7  # between 1 and 2
+    values = np.array([[1 + step / 2, 1 + 1.5 * step, 1 + 0.51 * step], [-3e38, np.inf, 1e-40]], np.float32)
+    tensors.write(tmp_path / "a", {"x": values, "exact": values}, bfloat16=["x"])
+    back = tensors.read(tmp_path / "a")
+    assert back["x"].dtype == np.float32
+    np.testing.assert_array_equal(back["x"][0], [1, 1 + 2 * step, 1 + step])
+    np.testing.assert_allclose(back["x"][1], values[1], rtol=2.0**-8, atol=2.0**-134)
+    np.testing.assert_array_equal(back["exact"], values)
+    again = tensors.from_bfloat16(tensors.bfloat16_bits(back["x"]))
+    np.testing.assert_array_equal(again.reshape(values.shape), back["x"])
+
+
 @given(cut=st.integers(0, 150))
 def test_a_file_cut_short_is_one_value_error(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("t") / "a.safetensors"

@@ -11,7 +11,7 @@ import msgspec
 
 from bench.backends.tensorrt import TensorRT
 from bench.errors import Unavailable, Unsupported, UsageError
-from bench.lowering import artifact, marking, parts, quantized_file, registry, values
+from bench.lowering import artifact, filling, marking, parts, quantized_file, registry, values
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
 from bench.model.lanes import Prepared
@@ -204,7 +204,7 @@ class Fx2trt(TensorRT):
                 options.engine(),
                 context,
                 out,
-                fill=lambda api, network: artifact.fill(api, network, case, folder, options.program),
+                fill=lambda api, network: filling.fill(api, network, case, folder, options.program),
             )
         elif stage.kind == "layers":
             super().produce(stage, self._as_engine(case), context, out)

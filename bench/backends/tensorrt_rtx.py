@@ -11,7 +11,7 @@ import msgspec
 
 from bench.backends.tensorrt import file_stages
 from bench.errors import UsageError
-from bench.lowering import artifact, quantized_file
+from bench.lowering import artifact, filling, quantized_file
 from bench.model.distributions import TENSORRT_RTX
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
@@ -140,7 +140,7 @@ class TensorRTRtx(quantized_file.QuantizesGraphs):
 def _program(case: Case, options: RtxOptions, context: Context) -> builder.Fill:
     """What fills the network by the case's program, or by the user's."""
     folder = context.artifacts.get(artifact.STAGE) or (context.suite_dir / options.program).parent
-    return lambda api, network: artifact.fill(api, network, case, folder, options.program)
+    return lambda api, network: filling.fill(api, network, case, folder, options.program)
 
 
 @contextlib.contextmanager

@@ -1,22 +1,18 @@
-"""The network program of a case as an artifact, and the network that it fills in the toolchain that builds it."""
+"""The network program of a case as an artifact: its stages, and the lowering that makes it."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench import tensors
-from bench.errors import BenchError, SuiteError, Unavailable, UsageError
+from bench.errors import Unavailable, UsageError
 from bench.lowering.quantize import artifact as quantization
 from bench.lowering.quantize import insert
-from bench.lowering.writer import output_name
 from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
@@ -24,8 +20,6 @@ from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.quantization import quantization_given, settings
 from bench.runtimes.torch.exports import ExportWarning
-from bench.runtimes.trt import library, networks
-from bench.system import userfile
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +31,6 @@ PLACEMENT_STAGE, ACCURACY_STAGE = "placement", "accuracy"
 SOURCE, WEIGHTS, MANIFEST = "program.py", "weights.safetensors", "manifest.json"
 QUANTIZED = ("int8", "fp8")
 _FIRST_TORCH = (2, 6)
-_FIX = "trtbench codegen writes one for this case"
 _TRACED = "the backend tensorrt, whose exporter traces one path; or torch.where in place of a branch on values"
 
 
@@ -58,8 +51,6 @@ def unsupported(case: Case) -> str | None:
     """Why no program can be written for a case; None if one may."""
     if kind := program_of(case.factory):
         return f"{case.factory} is a program of {kind}, of which torch.export makes no graph"
-    if case.precision == "bf16":
-        return "network programs have no bf16 yet"
     if case.precision not in QUANTIZED and (given := quantization_given(case)):
         return f"{given}: of precision int8 alone"
     if case.precision in QUANTIZED:
@@ -152,10 +143,6 @@ def examine(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
         question = msgspec.convert(key["question"], Question)
         networks = sensitivity.Networks(graph, with_pairs, names)
         examination.write_accuracy(networks, case, context, question, key["data"], out)
-
-
-# Called with each tensor that a program makes: the name of its layer, ``topk[1]`` where it is not the first output.
-Observe = Callable[[str, Any], None]
 
 
 def values_stage(case: Case) -> Stage:
@@ -278,138 +265,6 @@ def lowered(
 def read_manifest(folder: Path) -> Manifest:
     """What was stored beside a program."""
     return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-
-
-def fill_block(api: library.Api, network: Any, folder: Path) -> networks.Network:
-    """Fill ``network`` by the program of an engine of a program in parts.
-
-    Raises:
-        Unsupported: TensorRT refuses a layer, with the line of the program that adds it.
-    """
-    path = folder / SOURCE
-    module = userfile.execute(path, f"_program_{folder.name}")
-    arrays = tensors.read(folder / WEIGHTS)
-    try:
-        alive = module.build(api.module, network, arrays)
-    except Exception as error:
-        what = f"{type(error).__name__} in the network program: {error}"
-        raise library.refusal(api, f"line {_place(error, path)} of {folder.name}: {what}") from error
-    inputs = {network.get_input(index).name for index in range(network.num_inputs)}
-    profile = {name: points for name, points in module.PROFILE.items() if name in inputs}
-    return networks.Network(
-        network=network,
-        inputs={name: name for name in module.INPUTS if name in inputs},
-        outputs=dict(module.OUTPUTS),
-        keep=(alive, arrays),
-        fields={"network": f"{folder.name}/{SOURCE}"},
-        profile=profile,
-    )
-
-
-def fill(
-    api: library.Api, network: Any, case: Case, folder: Path, source: str = "", observe: Observe | None = None
-) -> networks.Network:
-    """Fill ``network`` by the program in ``folder``; ``source`` is the suite's file where the program is the user's.
-
-    Raises:
-        SuiteError: a program of the user's has an error, with the file and line; or it is of another case.
-        Unsupported: TensorRT refuses a layer, with the line of the program that adds it.
-    """
-    path = folder / (Path(source).name if source else SOURCE)
-    module = _load(path, case)
-    _check(module, case, path)
-    if observe is not None:
-        _observed(module, observe)
-    try:
-        arrays = tensors.read(path.with_name(WEIGHTS))
-    except (OSError, ValueError) as error:
-        raise SuiteError(f"{path.name} has no weights beside it: {error}", where=case.source, fix=_FIX) from error
-    try:
-        alive = module.build(api.module, network, arrays)
-    except BenchError:
-        raise
-    except Exception as error:
-        place = _place(error, path)
-        what = f"{type(error).__name__} in the network program: {error}"
-        if source:
-            raise SuiteError(what, where=f"{source}:{place}", fix="correct that line of the program") from error
-        refusal = library.refusal(api, f"line {place} of the program: {what}")
-        raise refusal from error
-    inputs = {network.get_input(index).name for index in range(network.num_inputs)}
-    manifest = path.with_name(MANIFEST)
-    fields: dict[str, Any] = {"network": source or SOURCE}
-    if manifest.is_file():
-        about = read_manifest(folder)
-        fields |= {"export_warnings": about.warnings, "calibration": about.quantization}
-    return networks.Network(
-        network=network,
-        inputs={name: name for name in case.inputs if name in inputs},
-        outputs=dict(module.OUTPUTS),
-        keep=(alive, arrays),
-        fields=fields,
-    )
-
-
-def _load(path: Path, case: Case) -> ModuleType:
-    """The module of a program. SuiteError with the line of an error in it."""
-    if not path.is_file():
-        raise SuiteError(f"there is no program {path.name!r} beside the suite", where=case.source, fix=_FIX)
-    try:
-        return userfile.execute(path, f"_program_{path.stem}")
-    except SyntaxError as error:
-        raise SuiteError(
-            f"the network program is no Python: {error.msg}", where=f"{path.name}:{error.lineno}", fix="correct it"
-        ) from error
-    except Exception as error:
-        place = _place(error, path)
-        what = f"the network program cannot be imported: {type(error).__name__}: {error}"
-        raise SuiteError(what, where=f"{path.name}:{place}", fix="correct it") from error
-
-
-def _observed(module: ModuleType, observe: Observe) -> None:
-    """Have ``observe`` called with each tensor, in the order of the program."""
-    prelude = getattr(module, "Prelude", None)
-    if prelude is None:
-        raise SuiteError("the program has no Prelude, by which its tensors have names", fix=_FIX)
-    out = prelude.out
-
-    def observed(self: Any, layer: Any, name: str, index: int = 0) -> Any:
-        tensor = out(self, layer, name, index)
-        observe(output_name(name, index), tensor)
-        return tensor
-
-    prelude.out = observed
-
-
-def _check(module: ModuleType, case: Case, path: Path) -> None:
-    """SuiteError if a program is not of this case."""
-    lacking = [name for name in ("INPUTS", "OUTPUTS", "PRECISION", "build") if not hasattr(module, name)]
-    if lacking:
-        raise SuiteError(f"{path.name} is no network program: it has no {lacking[0]}", where=case.source, fix=_FIX)
-    if case.precision != module.PRECISION:
-        what = f"{path.name} is a program at {module.PRECISION}, and the case at {case.precision}"
-        raise SuiteError(what, where=case.source, fix=f"precision: {module.PRECISION}, or another program")
-    axes = shapes.dynamic_axes(case)
-    expected = {
-        name: tuple(-1 if axis in axes[name] else size for axis, size in enumerate(spec.shape))
-        for name, spec in case.resolved.items()
-    }
-    declared = {name: tuple(shape) for name, (_, shape) in module.INPUTS.items()}
-    if declared != expected:
-        what = f"{path.name} takes the inputs {declared}, and the case has {expected}"
-        raise SuiteError(what, where=case.source, fix="the sizes of the program, or " + _FIX)
-
-
-def _place(error: BaseException, path: Path) -> str:
-    """The innermost line of ``path`` outside its prelude's class that an error passed, and the module it is of."""
-    lines = path.read_text().splitlines()
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    builds = [frame for frame in frames if frame.name == "build"] or frames
-    if not builds or builds[-1].lineno is None:
-        return "?"
-    number = builds[-1].lineno
-    section = next((line.strip() for line in reversed(lines[:number]) if line.startswith("    # ")), "")
-    return f"{number}" + (f" ({section.removeprefix('# ')})" if section else "")
 
 
 def _title(case: Case) -> str:

@@ -28,17 +28,18 @@ _WIDTH = 116
 
 class Program(NamedTuple):
     """The source of a program, the weights that it reads by name, and for nodes of the graph that compute a tensor the
-    name of the layer that does.
+    name of the layer that does. Weights named in ``bfloat16`` are of that type, which NumPy lacks: float32 here.
     """
 
     source: str
     weights: dict[str, Array]
     layers: dict[str, str] = {}
+    bfloat16: frozenset[str] = frozenset()
 
     def write(self, folder: Path) -> None:
         """Write ``program.py`` and ``weights.safetensors``."""
         (folder / SOURCE).write_text(self.source)
-        tensors.write(folder / WEIGHTS, self.weights)
+        tensors.write(folder / WEIGHTS, self.weights, self.bfloat16)
 
 
 def generate(
@@ -49,8 +50,8 @@ def generate(
     Raises:
         Unsupported: a converter does not take the arguments of a node (all such nodes are named), or a weight is NaN.
     """
-    weights = {name: as_array(name, value) for name, value in edit.tensors(module).items()}
-    writer = Writer(weights)
+    weights = edit.tensors(module)
+    writer = _writer(weights)
     values, refused = _walk(module, writer, weights)
     if refused:
         raise Unsupported(
@@ -64,12 +65,19 @@ def refusals(module: torch.fx.GraphModule, skip: Collection[torch.fx.Node] = ())
     weights = {}
     for node in module.graph.nodes:
         if node.op == "get_attr" and not all(user in skip for user in node.users):
-            weights[str(node.target)] = as_array(str(node.target), module.get_buffer(str(node.target)))
-    return _walk(module, Writer(weights), weights, skip)[1]
+            weights[str(node.target)] = module.get_buffer(str(node.target))
+    return _walk(module, _writer(weights), weights, skip)[1]
+
+
+def _writer(weights: Mapping[str, torch.Tensor]) -> Writer:
+    import torch
+
+    arrays = {name: as_array(name, value) for name, value in weights.items()}
+    return Writer(arrays, [name for name, value in weights.items() if value.dtype == torch.bfloat16])
 
 
 def _walk(
-    module: torch.fx.GraphModule, writer: Writer, weights: Mapping[str, Array], skip: Collection[torch.fx.Node] = ()
+    module: torch.fx.GraphModule, writer: Writer, weights: Collection[str], skip: Collection[torch.fx.Node] = ()
 ) -> tuple[dict[torch.fx.Node, Any], dict[torch.fx.Node, str]]:
     """Write the lines of all nodes; their tensors, and why nodes were refused."""
     values: dict[torch.fx.Node, Any] = {}
@@ -82,7 +90,7 @@ def _walk(
         elif node.op == "placeholder":
             values[node] = _input(writer, node)
         elif node.op == "get_attr" and (name := str(node.target)) in weights:
-            values[node] = Tensor("", tuple(weights[name].shape), inner_dtype(weights[name].dtype.name), name)
+            values[node] = writer.stored(name)
         elif normalise.op_name(node):
             path = node.meta.get("path", "")
             parent = path.rpartition(".")[0] if counts[path] == 1 else path
@@ -100,13 +108,17 @@ def _walk(
 
 
 def as_array(name: str, value: torch.Tensor) -> Array:
-    """A weight as NumPy has it, of a type that TensorRT takes. Unsupported for NaN and for types that NumPy lacks."""
+    """A weight as NumPy has it, of a type that TensorRT takes; bfloat16, which NumPy lacks, as float32.
+
+    Unsupported for NaN and for complex numbers.
+    """
     import torch
 
-    if value.dtype in (torch.bfloat16, torch.complex64, torch.complex128):
+    if value.is_complex():
         raise Unsupported(f"the weight {name!r} is {value.dtype}, which a network program cannot hold")
     normalise.check_numbers(name, value)
-    array: Array = value.detach().cpu().contiguous().numpy()
+    value = value.detach().cpu()
+    array: Array = (value.float() if value.dtype == torch.bfloat16 else value).contiguous().numpy()
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     elif array.dtype == np.int64:
@@ -200,7 +212,7 @@ def _program(
         for node, value in values.items()
         if isinstance(value, Tensor) and value.name in writer.layers
     }
-    return Program(source, writer.weights, layers)
+    return Program(source, writer.weights, layers, writer.bfloat16)
 
 
 def _sources(functions: Mapping[str, Callable[..., Any]]) -> Iterator[str]:

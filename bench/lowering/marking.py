@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from bench import tensors
-from bench.lowering import artifact
+from bench.lowering import filling
 from bench.model.divergence import MARK, RUN, VALUES, MarkedRun
 from bench.model.seam import Context
 from bench.model.suite import Case
@@ -52,7 +52,7 @@ def by_oracle(case: Case, context: Context, source: Source, marks: Sequence[str]
     """Run the program by ``bench.lowering.oracle``, which stands for its latest TensorRT.
 
     Writes ``run.json`` (``MarkedRun``) and ``values.safetensors``: the model's outputs by their names, and the tensors
-    ``marks`` as ``mark.NAME``; float16 as float32. Phases: import, run.
+    ``marks`` as ``mark.NAME``; half precision as float32. Phases: import, run.
     """
     with context.phase("import"):
         import torch
@@ -63,14 +63,15 @@ def by_oracle(case: Case, context: Context, source: Source, marks: Sequence[str]
     trt = oracle.Module(version)
     log = library.Log(types.SimpleNamespace(ILogger=object))  # which stays empty: the oracle raises its refusals
     api = library.Api(trt, version, "", log)
-    float_type, inputs = torch.float16 if case.precision == "fp16" else torch.float32, {}
+    half = {"fp16": torch.float16, "bf16": torch.bfloat16}
+    float_type, inputs = half.get(case.precision, torch.float32), {}
     for name, array in context.inputs.items():
         value = torch.from_numpy(np.ascontiguousarray(array))
         inputs[name] = value.to(float_type) if value.is_floating_point() else value
     with context.phase("run"), torch.no_grad():
         network = oracle.Network(trt, inputs)
         watched = _Tensors()
-        definition = artifact.fill(api, network, case, source.folder, source.source, watched.observe)
+        definition = filling.fill(api, network, case, source.folder, source.source, watched.observe)
         present = {name: tensor for name in marks if (tensor := watched.of(name)) is not None}
         results = network.results()
         values = {name: results[tensor] for name, tensor in definition.outputs.items()}
@@ -95,7 +96,7 @@ class Marked:
         """The network, whose outputs are those of the model and ``mark.NAME``."""
         watched = _Tensors()
         folder, source = self._source.folder, self._source.source
-        definition = artifact.fill(api, network, self._case, folder, source, watched.observe)
+        definition = filling.fill(api, network, self._case, folder, source, watched.observe)
         outputs = dict(definition.outputs)
         for index, name in enumerate(self._marks):
             tensor = watched.of(name)

@@ -36,7 +36,17 @@ def export(
     program = torch.export.export(
         module, tuple(example), dynamic_shapes=None if dims is None else (tuple(dims),), strict=False
     )
+    if all(_stays_whole(node) for node in program.graph.nodes):
+        return program  # decompositions would trace the model again, as long as the export took
     return program.run_decompositions(_decompositions() | deformable.decompositions())
+
+
+def _stays_whole(node: torch.fx.Node) -> bool:
+    """Whether a node of an export needs no decomposition: it has a converter, and changes no tensor in place."""
+    if node.op != "call_function" or node.target is operator.getitem or _is_size(node) or _is_check(node):
+        return True
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and not schema.is_mutable and str(node.target) in registry.aten_names()
 
 
 @functools.cache

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch.fx import Node
 
 # The types that tensors have in an engine and at its ends.
-_TYPES = ("float32", "float16", "int64", "int32", "bool")
+_TYPES = ("float32", "float16", "bfloat16", "int64", "int32", "bool")
 _SHOWN = 5  # operators in a message
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, SuiteError
-from bench.lowering import artifact
+from bench.lowering import artifact, filling
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes.torch import lane
@@ -39,7 +39,7 @@ def build(
 
 
 def _fill(folder: Path) -> builder.Fill:
-    return lambda api, network: artifact.fill_block(api, network, folder)
+    return lambda api, network: filling.fill_block(api, network, folder)
 
 
 def layer_count(folder: Path) -> int:

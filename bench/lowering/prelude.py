@@ -29,8 +29,11 @@ class Prelude:
         self.strongly_typed = trt.__name__ != "tensorrt" or int(trt.__version__.split(".")[0]) >= 10
 
     def dtype(self, name: str) -> Any:
-        """``float16`` -> ``DataType.HALF``."""
-        return getattr(self.trt.DataType, _TYPES[name])
+        """``float16`` -> ``DataType.HALF``; ValueError if this version has no such type."""
+        kind = getattr(self.trt.DataType, _TYPES[name], None)
+        if kind is None:
+            raise ValueError(f"TensorRT {self.trt.__version__} has no type {name}")
+        return kind
 
     def input(self, name: str, dtype: str, shape: tuple[int, ...]) -> Any:
         """A new input of the network."""
@@ -67,9 +70,18 @@ class Prelude:
             raise ValueError(f"the layer {name!r} has no valid output; TensorRT's log says why") from error
         return tensor
 
-    def constant(self, array: Any, name: str) -> Any:
-        """A constant tensor; int64 becomes int32, values beyond it its ends."""
+    def bfloat16(self, array: Any) -> Any:
+        """An argument that is weights, as bfloat16. NumPy lacks that type: ``array`` is float32, rounded here."""
+        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+        bits = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)  # to the nearest, ties to even
+        self.arrays.append(bits)
+        return self.trt.Weights(self.dtype("bfloat16"), bits.ctypes.data, bits.size)
+
+    def constant(self, array: Any, name: str, dtype: str = "") -> Any:
+        """A constant tensor of the array's type, or bfloat16; int64 becomes int32, values beyond it its ends."""
         array = np.asarray(array)
+        if dtype == "bfloat16":
+            return self.out(self.net.add_constant(array.shape, self.bfloat16(array)), name)
         is_bool = array.dtype == np.bool_
         if array.dtype == np.int64:
             array = array.clip(_INT32.min, _INT32.max)
@@ -83,9 +95,8 @@ class Prelude:
 
     def scalar(self, value: float, dtype: str, rank: int, name: str) -> Any:
         """One number as a tensor of ``rank`` dimensions of size 1."""
-        if dtype == "bfloat16":
-            return self.cast(self.constant(np.full((1,) * rank, value, "float32"), name), dtype, f"{name} as {dtype}")
-        return self.constant(np.full((1,) * rank, value, dtype), name)
+        kind = "float32" if dtype == "bfloat16" else dtype
+        return self.constant(np.full((1,) * rank, value, kind), name, dtype)
 
     def cast(self, tensor: Any, dtype: str, name: str) -> Any:
         """``tensor`` as another type; itself if it has that type."""

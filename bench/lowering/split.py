@@ -255,7 +255,7 @@ import importlib.util
 import math
 import operator
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 

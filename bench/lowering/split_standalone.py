@@ -6,7 +6,7 @@ import argparse
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Engine:
         if self.context is None:
             raise RuntimeError("TensorRT could not create an execution context; its log says why")
         kinds = {"FLOAT": torch.float32, "HALF": torch.float16, "INT32": torch.int32, "INT64": torch.int64,
-                 "BOOL": torch.bool}  # fmt: skip
+                 "BOOL": torch.bool, "BF16": torch.bfloat16}  # fmt: skip
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         self.types = {name: kinds[engine.get_tensor_dtype(name).name] for name in names}
         self.inputs, self.outputs = inputs, outputs
@@ -68,12 +68,13 @@ def block_program(name: str) -> Any:
     return module
 
 
-def build_engines(trt: Any, logger: Any, load: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
+def build_engines(trt: Any, logger: Any) -> dict[str, Any]:
     """The serialised engine of each block. RuntimeError if TensorRT cannot build one; its log says why."""
     plans = {}
     for name in ENGINES:
-        weights = load(Path(__file__).parent / name / "weights.safetensors")
-        plans[name] = block_program(name).build_engine(trt, weights, logger)
+        program = block_program(name)
+        weights = program.read_weights(Path(__file__).parent / name / "weights.safetensors")
+        plans[name] = program.build_engine(trt, weights, logger)
         if plans[name] is None:
             raise RuntimeError(f"TensorRT could not build {name}")
     return plans
@@ -88,12 +89,11 @@ def main() -> int:
     arguments = parser.parse_args()
     if (arguments.inputs is None) != (arguments.outputs is None):
         parser.error("--inputs and --outputs belong together")
-    import safetensors.numpy
     import safetensors.torch
 
     trt = importlib.import_module(arguments.module)
     logger = trt.Logger(trt.Logger.WARNING)
-    plans = build_engines(trt, logger, safetensors.numpy.load_file)
+    plans = build_engines(trt, logger)
     for name, plan in plans.items():
         (Path(__file__).parent / name / "engine.plan").write_bytes(memoryview(plan))
     if arguments.inputs is None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 PRECISION = "fp32"
 PROFILE: dict[str, Any] = {}
 
@@ -17,6 +19,23 @@ def build(trt: Any, net: Any, weights: Any) -> Any:
 
 
 # program: begin
+_CODES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1",
+    "BOOL": "|b1",
+}  # fmt: skip
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """The arrays of a safetensors file by name; those of bfloat16, which NumPy lacks, as float32."""
+    arrays = {}
+    for name, entry in importlib.import_module("safetensors").deserialize(path.read_bytes()):
+        array = np.frombuffer(entry["data"], _CODES[entry["dtype"]])
+        if entry["dtype"] == "BF16":
+            array = (array.astype("<u4") << 16).view("<f4")
+        arrays[name] = array.reshape(entry["shape"])
+    return arrays
+
+
 def new_network(trt: Any, builder: Any) -> Any:
     """An empty network: strongly typed where TensorRT has that, since 10."""
     flags = trt.NetworkDefinitionCreationFlag
@@ -56,10 +75,8 @@ def main() -> int:
     if not arguments.plan.absolute().parent.is_dir():
         parser.error(f"there is no folder {arguments.plan.parent}")
     try:
-        from safetensors.numpy import load_file
-
         trt = importlib.import_module(arguments.module)
-        weights = load_file(Path(__file__).with_name("weights.safetensors"))
+        weights = read_weights(Path(__file__).with_name("weights.safetensors"))
     except ImportError as error:
         parser.error(f"{error}; install it, or name the module of TensorRT that is here: --module tensorrt_rtx")
     except OSError as error:

@@ -28,7 +28,7 @@ def produce(case: Case, context: Context, out: Path) -> None:
     """Write the case's program, ``graph.json`` (``Graph``) and ``values.safetensors`` into ``out``.
 
     The values are those of the lowered graph, op by op in eager PyTorch on the CPU, at the case's own sizes. All that
-    is float16 there is float32: the weights have been rounded to the case's precision, and nothing else is.
+    is float16 or bfloat16 there is float32: the weights have been rounded to the case's precision, and nothing else is.
 
     Raises:
         OutOfMemory: all tensors together are too large to be held.
@@ -96,7 +96,7 @@ def compute(
 ) -> dict[str, tensors.Array]:
     """The values of the floating-point tensors of a graph by the names of their layers, in float32.
 
-    ``inputs`` are arrays by the suite's names, in which float16 is float32. OutOfMemory if they are too large.
+    ``inputs`` are arrays by the suite's names, in which half precision is float32. OutOfMemory if they are too large.
     """
     import torch
 
@@ -119,7 +119,8 @@ def compute(
             return value
 
         def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-            wide = {name: torch.float32 if value is torch.float16 else value for name, value in kwargs.items()}
+            half = (torch.float16, torch.bfloat16)
+            wide = {name: torch.float32 if value in half else value for name, value in kwargs.items()}
             return super().call_function(target, args, wide)
 
     placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]

@@ -6,7 +6,7 @@ import json
 import keyword
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,7 +116,7 @@ class Network:
 class Writer:
     """The program as it grows. ``net`` and ``trt`` record; ``result`` and ``path`` are those of the node at hand."""
 
-    def __init__(self, weights: Mapping[str, Array]) -> None:
+    def __init__(self, weights: Mapping[str, Array], bfloat16: Collection[str] = ()) -> None:
         self.net = Network(self)
         self.trt: Any = Text("trt")
         self.lines: list[str] = []
@@ -126,6 +126,7 @@ class Writer:
         self.path = ""
         self.layers: dict[str, str] = {}  # variables -> names of the layers that compute them, ``topk[1]``
         self._all_weights = dict(weights)
+        self._bfloat16 = set(bfloat16)  # which of them are of that type, and float32 for NumPy
         self._variables: set[str] = {"net", "trt", "weights", "p", "layer", "np"}
         self._layers: set[str] = set()
         self._constants: dict[tuple[str, Shape], str] = {}
@@ -248,32 +249,53 @@ class Writer:
             return tensor.name
         key = tensor.constant, tensor.shape
         if key not in self._constants:
-            name, array = self.variable(tensor.constant), str(self.weight(tensor))
+            name, array = self.variable(tensor.constant), self._array(tensor)
             if tensor.shape != self.value(tensor).shape:
                 array += f".reshape({tensor.shape})"
+            kind = f", {self.source(tensor.dtype)}" if tensor.dtype == "bfloat16" else ""
             layer = self._unique(tensor.constant)
-            self.lines.append(f"{name} = p.constant({array}, {self.source(layer)})")
+            self.lines.append(f"{name} = p.constant({array}, {self.source(layer)}{kind})")
             self._constants[key] = name
         return self._constants[key]
 
-    def weight(self, tensor: Tensor | None) -> Text | None:
-        """The source of a constant's array, for arguments that are weights; None if it is no constant."""
+    def weight(self, tensor: Tensor | None, dtype: str, index: str = "") -> Text | None:
+        """The source of a constant for arguments that are weights of ``dtype``, which is its own, or float32 for
+        bfloat16; ``index`` is applied to the array. None if it is no constant.
+        """
         if tensor is None or not tensor.constant:
             return None
+        array = self._array(tensor) + index
+        return Text(f"p.bfloat16({array})" if dtype == "bfloat16" else array)
+
+    def _array(self, tensor: Tensor) -> str:
+        """The source of a constant's array, which the program then has among its weights."""
         self.weights[tensor.constant] = self._all_weights[tensor.constant]
-        return Text(f"weights[{self.source(tensor.constant)}]")
+        return f"weights[{self.source(tensor.constant)}]"
 
     def value(self, tensor: Tensor) -> Array:
-        """The array of a constant."""
+        """The array of a constant, of bfloat16 as float32."""
         return self._all_weights[tensor.constant]
 
-    def new_weight(self, suffix: str, array: Array) -> Tensor:
-        """A constant that a converter computed, stored among the weights under the node's name."""
+    def stored(self, name: str) -> Tensor:
+        """The constant of that name among the weights."""
+        array = self._all_weights[name]
+        dtype = "bfloat16" if name in self._bfloat16 else inner_dtype(array.dtype.name)
+        return Tensor("", tuple(array.shape), dtype, name)
+
+    @property
+    def bfloat16(self) -> frozenset[str]:
+        """The names of the weights of that type."""
+        return frozenset(self._bfloat16.intersection(self.weights))
+
+    def new_weight(self, suffix: str, array: Array, dtype: str) -> Tensor:
+        """A constant of ``dtype`` that a converter computed, stored among the weights under the node's name."""
         name, count = f"{self._base}.{suffix}", 1
         while name in self._all_weights:
             name, count = f"{self._base}.{suffix}_{count}", count + 1
         self._all_weights[name] = np.ascontiguousarray(array)
-        return Tensor("", tuple(array.shape), inner_dtype(array.dtype.name), name)
+        if dtype == "bfloat16":
+            self._bfloat16.add(name)
+        return self.stored(name)
 
     # ------------------------------------------------------------------------------------------------------- helpers
 

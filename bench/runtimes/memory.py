@@ -11,7 +11,7 @@ import numpy as np
 from bench.errors import OutOfMemory, Unavailable
 from bench.model.distributions import install
 from bench.model.lanes import Buffer
-from bench.tensors import Array
+from bench.tensors import Array, bfloat16_bits, from_bfloat16
 
 # What lies in memory, by numpy's dtype name; bfloat16, which numpy lacks, is two bytes.
 ITEMSIZE = {"bfloat16": 2}
@@ -26,14 +26,13 @@ def encode(array: Array, dtype: str) -> Array:
     """``array`` as its bytes in memory at ``dtype``; bfloat16 (uint16 bits) is rounded to nearest, ties to even."""
     if dtype != "bfloat16":
         return np.ascontiguousarray(array.astype(dtype))
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return bfloat16_bits(array)
 
 
 def decode(data: Array, dtype: str, shape: tuple[int, ...]) -> Array:
     """An array of ``shape`` from its bytes (uint8); float16 and bfloat16 come as float32."""
     if dtype == "bfloat16":
-        return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(shape)
+        return from_bfloat16(data.view(np.uint16)).reshape(shape)
     array = data.view(dtype).reshape(shape)
     return array.astype(np.float32) if dtype == "float16" else array.copy()
 

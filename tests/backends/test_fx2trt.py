@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from bench.errors import SuiteError, Unsupported, UsageError
-from bench.lowering import artifact
+from bench.lowering import filling
 from bench.machine import nvml
 from bench.model.seam import WritesPrograms
 from bench.model.suite import Range
@@ -48,7 +48,7 @@ def test_what_it_cannot_run_is_left_out(bench: Bench) -> None:
     assert "torchscript" in FX.unsupported(case(bench, factory="net.pt"), "cuda:0")
     assert FX.unsupported(case(bench, precision="int8"), "cuda:0") is None
     assert FX.unsupported(case(bench, precision="fp8"), "cuda:0") is None
-    assert FX.unsupported(case(bench, precision="bf16"), "cuda:0") == "network programs have no bf16 yet"
+    assert FX.unsupported(case(bench, precision="bf16"), "cuda:0") is None
     refused = FX.unsupported(case(bench, options={"observer": "minmax"}), "cuda:0")
     assert refused == "observer: of precision int8 alone"
 
@@ -248,7 +248,7 @@ def api() -> library.Api:
 def filled(api: library.Api, of: Any, folder: Path, source: str = "") -> Any:
     builder = api.module.Builder(api.log.logger)
     network = builder.create_network(1 << int(api.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    return artifact.fill(api, network, of, folder, source)
+    return filling.fill(api, network, of, folder, source)
 
 
 class TestFilled:

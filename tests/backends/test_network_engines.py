@@ -24,10 +24,11 @@ def here(tmp_path: Path) -> Bench:
     return bench_of_lowering(tmp_path)
 
 
-def test_by_the_backend_of_tensorrt_rtx(here: Bench) -> None:
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_by_the_backend_of_tensorrt_rtx(here: Bench, precision: str) -> None:
     rtx = base.load("tensorrt_rtx")
     options = {"route": "fx2trt", "compute_capabilities": [8.9]}
-    of = here.case("tensorrt_rtx", inputs=IMAGES, symbols={"batch": 2}, precision="fp16", options=options)
+    of = here.case("tensorrt_rtx", inputs=IMAGES, symbols={"batch": 2}, precision=precision, options=options)
     folders = here.artifacts(of)
     info = builder.read_info(folders["build"])
     assert (info.network, info.exporter, info.compute_capabilities) == ("program.py", "", ("8.9",))
@@ -63,6 +64,15 @@ def test_at_int8_with_the_pairs_of_the_calibration(here: Bench, route: str) -> N
     outputs = here.run(here.case("onnxruntime", options=how, **fields))  # of the same file
     reference = here.reference(of)
     assert all(cosine(outputs[name], reference[name]) > 0.99 for name in reference)
+
+
+def test_of_an_onnx_file_in_bfloat16(here: Bench) -> None:
+    pytest.importorskip("onnx")
+    of = here.case("tensorrt_rtx", inputs=IMAGES, symbols={"batch": 2}, precision="bf16")
+    info = builder.read_info(here.artifacts(of)["build"])
+    assert info.network == ""
+    assert info.exporter
+    assert info.plan_bytes > 0
 
 
 def test_with_an_edited_program(here: Bench, tmp_path: Path) -> None:

@@ -34,6 +34,14 @@ def _m(part: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     return lambda: Net(lambda self, x: self.part(x), part=part())
 
 
+def _written(x: Any) -> Any:
+    """A copy of ``x`` with other values in some places, written as models do."""
+    y = x.clone()
+    y[:, 0] = 1.0
+    y[:, 1:3] *= 2
+    return y
+
+
 IMAGE, ROWS = (2, 8, 12, 12), (2, 6, 8)
 # A name -> how the module is made, and the shapes of its inputs.
 MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] = {
@@ -99,6 +107,91 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]] 
     "equal parts": (_f(lambda x: torch.cat(x.chunk(4, -1)[::-1], 1)), (ROWS,)),
     "unbind and stack": (_f(lambda x: torch.stack(x.unbind(1)[:3], -1)), (ROWS,)),
     "integers": (_f(lambda x: x.to(torch.int64) * 2 + 1), (ROWS,)),
+    "movedim and einsum": (
+        _f(lambda x, y: (x.movedim(1, -1), torch.einsum("bij,bkj->bik", x, y), torch.einsum("bij,bkj->b", x, y))),
+        (ROWS, ROWS),
+    ),
+    "values at indices": (
+        lambda: Net(
+            lambda s, x: (
+                x.index_select(2, torch.tensor([3, 0, 3])),
+                x[:, torch.tensor([0, -1])],
+                x.gather(1, x.argsort(1)),
+                s.part(x.argmax(-1)),
+                torch.where(x > 0, x, -1.0),
+                x.masked_fill(x > 1, 0.0),
+            ),
+            part=nn.Embedding(8, 4),
+        ),
+        (ROWS,),
+    ),
+    "order and running sums": (_f(lambda x: (*x.topk(3, 1), *x.sort(-1), x.cumsum(1), x.cumsum(-1))), (ROWS,)),
+    "activations": (
+        _f(lambda x: (F.hardswish(x), F.gelu(x), F.gelu(x, approximate="tanh"), F.silu(x), F.elu(x), F.softplus(x))),
+        (ROWS,),
+    ),
+    "other sizes of an image": (
+        _f(
+            lambda x: (
+                F.interpolate(x, scale_factor=2),
+                F.interpolate(x, (7, 9), mode="bilinear"),
+                F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True),
+            )
+        ),
+        (IMAGE,),
+    ),
+    "pooling rounded up with padding": (
+        _f(
+            lambda x: (
+                F.max_pool2d(x, 3, 2, 1, ceil_mode=True),
+                F.max_pool1d(x[:, 0], 3, 2, ceil_mode=True),
+                F.avg_pool1d(x[:, 0], 3, 2, ceil_mode=True),
+                F.adaptive_avg_pool1d(x[:, 0], 4),
+                F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+            )
+        ),
+        (IMAGE,),
+    ),
+    "padding and order": (_f(lambda x: (F.pad(x, (1, 2, 0, 1)), F.pad(x, (2, 1), mode="reflect"), x.flip(1))), (ROWS,)),
+    "norms": (
+        lambda: Net(
+            lambda s, x: s.layer(s.instance(s.group(x))),
+            group=nn.GroupNorm(2, 8),
+            instance=nn.InstanceNorm2d(8, affine=True),
+            layer=nn.LayerNorm((12, 12)),
+        ),
+        (IMAGE,),
+    ),
+    "attention": (
+        _f(
+            lambda x, y: (
+                F.scaled_dot_product_attention(x, y, y),
+                F.scaled_dot_product_attention(x, y, y, is_causal=True),
+                F.scaled_dot_product_attention(x, y, y, attn_mask=torch.ones(6, 6, dtype=torch.bool).tril()),
+            )
+        ),
+        (ROWS, ROWS),
+    ),
+    "reductions": (
+        _f(lambda x: (x.mean(1), x.var(-1), x.amax((0, 2)), x.argmin(1), (x > 2).any(-1), x.prod(1), x.norm(dim=-1))),
+        (ROWS,),
+    ),
+    "writes into views": (_f(lambda x: _written(x)), (ROWS,)),
+    "compound functions": (
+        _f(
+            lambda x, y: (
+                F.cosine_similarity(x, y, -1),
+                F.logsigmoid(x),
+                x.expm1(),
+                x.abs().log1p(),
+                (9 * x).trunc(),
+                torch.logical_xor(x > 0, y > 0),
+                *torch.var_mean(x, 1),
+                torch.baddbmm(x[:, :, :6], x, y.mT, beta=0.5),
+            )
+        ),
+        (ROWS, ROWS),
+    ),
     "an output twice": (_f(lambda x: (x.relu(), x.relu())), (ROWS,)),
     "an input as an output": (_f(lambda x: (x, x + 1)), (ROWS,)),
     "a scalar": (_f(lambda x: x[0, 0, 0] * 2), (ROWS,)),

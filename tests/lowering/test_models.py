@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
-oracle = pytest.importorskip("bench.lowering.oracle")
 transformers = pytest.importorskip("transformers")
 
-from bench import tensors  # noqa: E402
-from bench.system import userfile  # noqa: E402
 from tests.lowering import kit  # noqa: E402
+from tests.lowering.converters.kit import run  # noqa: E402
 from tests.lowering.test_rtx_builds import build  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.long]
@@ -54,19 +52,48 @@ MODELS: dict[str, Callable[[], tuple[Any, dict[str, torch.Tensor]]]] = {
 }  # fmt: skip
 
 
+# At their full depth and size; the others above have theirs, and the networks of suites/zoo.py in test_convnets.
+WHOLE: dict[str, Callable[[], tuple[Any, dict[str, torch.Tensor]]]] = {
+    "vit": lambda: (_of("ViTForImageClassification", "ViTConfig"), images()),
+    "convnext": lambda: (_of("ConvNextForImageClassification", "ConvNextConfig"), images(64)),
+    "bert": lambda: (_of("BertModel", "BertConfig"), ids(30522)),
+    "gpt2": lambda: (_of("GPT2LMHeadModel", "GPT2Config", use_cache=False), ids(50257)),
+}
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_lowered_computes_the_same_and_builds(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, inputs = MODELS[name]()
     program = kit.program(model, inputs)
-    program.write(tmp_path)
-    with torch.no_grad():
-        expected = list(model(**inputs).to_tuple())
-    source = userfile.execute(tmp_path / "program.py", "_tested_program")
-    network = oracle.Network(oracle.Module("8.6.1"), dict(inputs))
-    source.build(oracle.Module("8.6.1"), network, tensors.read(tmp_path / "weights.safetensors"))
-    for result, value in zip(network.results().values(), expected, strict=True):
-        same = torch.nn.functional.cosine_similarity(result.double().flatten(), value.double().flatten(), dim=0)
-        assert same >= 0.99999
+    expected = _outputs(model, inputs)
+    results = run(program, list(inputs.values()), "8.6.1", names=list(inputs))
+    assert _least_cosine(results, expected) >= 0.99999
     if HAS_RTX:
         assert build(program, tmp_path)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_model_computes_the_same_in_half_precision_and_builds(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, inputs = WHOLE[name]()
+    expected = _outputs(model, inputs)
+    half = {key: value.half() if value.is_floating_point() else value for key, value in inputs.items()}
+    program = kit.program(model.half(), half, precision="fp16")
+    results = run(program, list(half.values()), names=list(half))
+    assert _least_cosine(results, expected) >= 0.999
+    if HAS_RTX:
+        assert build(program, tmp_path)
+
+
+def _outputs(model: Any, inputs: Any) -> list[torch.Tensor]:
+    with torch.no_grad():
+        return list(model.eval()(**inputs).to_tuple())
+
+
+def _least_cosine(results: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    pairs = zip(results, expected, strict=True)
+    return min(
+        float(torch.nn.functional.cosine_similarity(result.double().flatten(), value.double().flatten(), dim=0))
+        for result, value in pairs
+    )

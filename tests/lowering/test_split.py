@@ -12,7 +12,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bench import tensors  # noqa: E402
 from bench.errors import Unsupported  # noqa: E402
 from bench.system import userfile  # noqa: E402
 from tests.lowering import kit, split_kit  # noqa: E402
@@ -204,6 +203,6 @@ def test_the_engines_build(name: str, tmp_path: Path) -> None:
     parts = split_kit.parts(module, inputs, **options)
     parts.write(tmp_path)
     program = userfile.execute(tmp_path / "program.py", "_tested_parts")
-    plans = program.build_engines(trt, trt.Logger(trt.Logger.ERROR), tensors.read)
+    plans = program.build_engines(trt, trt.Logger(trt.Logger.ERROR))
     assert list(plans) == list(parts.engines)
     assert all(plan.nbytes for plan in plans.values())

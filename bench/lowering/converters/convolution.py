@@ -16,6 +16,8 @@ def convolution(
 ) -> Tensor:  # fmt: skip
     """Convolution over 1, 2 or 3 dimensions, in groups or transposed; 1 dimension runs as 2, the first of size 1."""
     dims = input.rank - 2
+    kind = "float32" if transposed and input.dtype == "bfloat16" else input.dtype  # deconvolutions take no bfloat16
+    input = w.cast(input, kind)
     result = w.result
     flat = dims == 1
     if flat:
@@ -23,7 +25,7 @@ def convolution(
     lead = 1 if flat else 0
     weight_shape = fixed(weight.shape)
     size = (1,) * lead + weight_shape[2:]
-    kernel, offset = _weights(w, weight, bias, lead)
+    kernel, offset = _weights(w, weight, bias, lead, kind)
     maps = weight_shape[1] * groups if transposed else weight_shape[0]
     add = w.net.add_deconvolution_nd if transposed else w.net.add_convolution_nd
     layer = add(input, maps, size, kernel, offset)
@@ -40,23 +42,25 @@ def convolution(
     if groups > 1:
         layer.num_groups = groups
     if weight.constant == "":
-        layer.set_input(1, weight)
+        layer.set_input(1, w.cast(weight, kind))
     if not flat:
-        return w.out(layer)
-    wide = w.out(layer, "row", shape=(*result.shape[:2], 1, result.shape[2]))
-    return w.reshape(wide, result.shape, "flat")
+        return w.cast(w.out(layer, dtype=kind), result.dtype)
+    wide = w.out(layer, "row", shape=(*result.shape[:2], 1, result.shape[2]), dtype=kind)
+    return w.cast(w.reshape(wide, result.shape, "flat"), result.dtype)
 
 
-def _weights(w: Writer, weight: Tensor, bias: Tensor | None, lead: int) -> tuple[Any, Any]:
-    """The arguments kernel and bias. A bias that is no constant is refused: it could only be added by a sum."""
+def _weights(w: Writer, weight: Tensor, bias: Tensor | None, lead: int, kind: str) -> tuple[Any, Any]:
+    """The arguments kernel and bias, of the type ``kind``.
+
+    A bias that is no constant is refused: it could only be added by a sum.
+    """
     if bias is not None and not bias.constant:
         raise w.refuse("a convolution's bias is computed, and not a constant")
     if not weight.constant:
         if lead:
             raise w.refuse("the kernel of a convolution over one dimension is computed, and not a constant")
-        return Text("trt.Weights()"), w.weight(bias)
-    kernel = w.weight(weight)
-    return Text(f"{kernel}[:, :, None]") if lead else kernel, w.weight(bias)
+        return Text("trt.Weights()"), w.weight(bias, kind)
+    return w.weight(weight, kind, "[:, :, None]" if lead else ""), w.weight(bias, kind)
 
 
 def _nd(values: list[int], dims: int, lead: int, fill: int) -> tuple[int, ...]:
@@ -114,9 +118,9 @@ def batch_norm(
     shift = shift + (0.0 if bias is None else w.value(bias).astype("float32"))
     shape = (1, -1, *[1] * (input.rank - 2))
     operation = w.trt.ElementWiseOperation
-    by = w.new_weight("scale", scale.astype(kind).reshape(shape))
+    by = w.new_weight("scale", scale.astype(kind).reshape(shape), running_mean.dtype)
     scaled = w.out(w.net.add_elementwise(input, by, operation.PROD), "scaled")
-    by = w.new_weight("shift", shift.astype(kind).reshape(shape))
+    by = w.new_weight("shift", shift.astype(kind).reshape(shape), running_mean.dtype)
     return w.out(w.net.add_elementwise(scaled, by, operation.SUM))
 
 

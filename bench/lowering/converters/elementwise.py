@@ -132,6 +132,13 @@ def clamp(w: Writer, *, input: Tensor, min: float | None, max: float | None) -> 
     return binary(w, "MIN", x, max) if max is not None else x
 
 
+@converter("aten.clamp.Tensor", layers="IElementWiseLayer MAX, MIN")
+def clamp_tensor(w: Writer, *, input: Tensor, min: Tensor | None, max: Tensor | None) -> Tensor:
+    """Values between those of ``min`` and of ``max``; either may be absent."""
+    x = input if min is None else binary(w, "MAX", input, min, suffix="low" if max is not None else "")
+    return x if max is None else binary(w, "MIN", x, max)
+
+
 @variant("aten.clamp_min.default", of="clamp")
 def _clamp_min(result: Any, *, input: Any, min: Any) -> dict[str, Any]:
     return {"input": input, "min": min, "max": None}
@@ -221,6 +228,12 @@ def logical_or(w: Writer, *, input: Tensor, other: Tensor) -> Tensor:
     return _logical(w, "OR", input, other)
 
 
+@converter("aten.logical_xor.default", "aten.bitwise_xor.Tensor", layers="IElementWiseLayer XOR")
+def logical_xor(w: Writer, *, input: Tensor, other: Tensor) -> Tensor:
+    """One of the two and not the other; of bool only."""
+    return _logical(w, "XOR", input, other)
+
+
 @converter("aten.logical_not.default", "aten.bitwise_not.default", layers="IUnaryLayer NOT")
 def logical_not(w: Writer, *, input: Tensor) -> Tensor:
     """The opposite; of bool only."""
@@ -286,6 +299,30 @@ for _name, _operation, _about in (
     ("sign", "SIGN", "-1, 0 or 1."),
 ):
     _unary_converter(_name, f"aten.{_name}.default", _operation, _about)
+
+
+@converter("aten.trunc.default", layers="IUnaryLayer ABS, FLOOR, SIGN, IElementWiseLayer PROD")
+def trunc(w: Writer, *, input: Tensor) -> Tensor:
+    """Rounded towards zero."""
+    x = input if input.rank else w.reshape(input, (1,))
+    operation = w.trt.UnaryOperation
+    size = w.out(w.net.add_unary(x, operation.ABS), "size", shape=x.shape)
+    whole = w.out(w.net.add_unary(size, operation.FLOOR), "whole", shape=x.shape)
+    sign = w.out(w.net.add_unary(x, operation.SIGN), "sign", shape=x.shape)
+    layer = w.net.add_elementwise(whole, sign, w.trt.ElementWiseOperation.PROD)
+    return w.reshape(w.out(layer, shape=x.shape), input.shape)
+
+
+@converter("aten.log1p.default", layers="IElementWiseLayer SUM, IUnaryLayer LOG")
+def log1p(w: Writer, *, input: Tensor) -> Tensor:
+    """log(1 + x), where 1 + x is rounded."""
+    return unary(w, "LOG", binary(w, "SUM", input, 1.0, suffix="sum"))
+
+
+@converter("aten.expm1.default", layers="IUnaryLayer EXP, IElementWiseLayer SUB")
+def expm1(w: Writer, *, input: Tensor) -> Tensor:
+    """exp(x) - 1, where exp(x) is rounded."""
+    return binary(w, "SUB", unary(w, "EXP", input), 1.0)
 
 
 @converter("aten.rsqrt.default", layers="IUnaryLayer SQRT, RECIP")

@@ -47,7 +47,7 @@ def _mv(result: Any, *, input: Any, vec: Any) -> dict[str, Any]:
     return {"input": input, "other": vec}
 
 
-@converter("aten.addmm.default", "aten.baddbmm.default", layers="IMatrixMultiplyLayer, IElementWiseLayer SUM")
+@converter("aten.addmm.default", layers="IMatrixMultiplyLayer, IElementWiseLayer SUM")
 def addmm(w: Writer, *, input: Tensor, mat1: Tensor, mat2: Tensor, beta: float, alpha: float) -> Tensor:
     """beta input + alpha (mat1 mat2)."""
     rank = w.result.rank
@@ -64,6 +64,11 @@ def addmm(w: Writer, *, input: Tensor, mat1: Tensor, mat2: Tensor, beta: float, 
         layer = w.net.add_elementwise(offset, w.scalar(beta, product.dtype, rank), w.trt.ElementWiseOperation.PROD)
         offset = w.out(layer, "offset", shape=offset.shape)
     return w.out(w.net.add_elementwise(product, offset, w.trt.ElementWiseOperation.SUM))
+
+
+@variant("aten.baddbmm.default", of="addmm")
+def _baddbmm(result: Any, *, input: Any, batch1: Any, batch2: Any, beta: float, alpha: float) -> dict[str, Any]:
+    return {"input": input, "mat1": batch1, "mat2": batch2, "beta": beta, "alpha": alpha}
 
 
 @converter("aten.softmax.int", "aten._softmax.default", layers="ISoftMaxLayer")

@@ -9,7 +9,11 @@ from bench.lowering.sizes import Shape, Size, fixed
 from bench.lowering.writer import Tensor, Writer
 
 
-@converter("aten.max_pool2d.default", "aten.max_pool3d.default", layers="IPoolingLayer MAX")
+@converter(
+    "aten.max_pool2d.default", "aten.max_pool3d.default",
+    "aten.max_pool2d_with_indices.default", "aten.max_pool3d_with_indices.default",  # for the values alone
+    layers="IPoolingLayer MAX",
+)  # fmt: skip
 def max_pool(
     w: Writer, *, input: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int],
     ceil_mode: bool,

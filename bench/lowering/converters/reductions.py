@@ -129,6 +129,12 @@ def std(w: Writer, *, input: Tensor, dim: Dims, correction: float | None, keepdi
     return w.reshape(w.out(root, "value", shape=(1,)), ())
 
 
+@converter("aten.var_mean.correction", layers="IReduceLayer AVG, IElementWiseLayer")
+def var_mean(w: Writer, *, input: Tensor, dim: Dims, correction: float | None, keepdim: bool) -> list[Tensor]:
+    """The variance and the mean over dimensions."""
+    return [_variance(w, input, dim, correction, keepdim, "variance"), reduced(w, "AVG", input, dim, keepdim)]
+
+
 def _variance(w: Writer, input: Tensor, dim: Dims, correction: float | None, keepdim: bool, suffix: str = "") -> Tensor:
     axes = axes_of(input, dim)
     sizes = [size for axis, size in enumerate(input.shape) if axis in axes]

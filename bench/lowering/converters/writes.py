@@ -69,6 +69,12 @@ def slice_scatter(w: Writer, *, input: Tensor, src: Tensor, dim: int, start: Any
     return _insert(w, input, src, axis, places)
 
 
+@converter("aten.copy.default", layers="ISliceLayer with stride 0, ICastLayer")
+def copy(w: Writer, *, input: Tensor, src: Tensor) -> Tensor:
+    """``src`` in the shape and type of ``input``: what is left of a write into a view."""
+    return expanded(w, w.cast(src, input.dtype), input.shape)
+
+
 @converter("aten.select_scatter.default", layers="ISliceLayer, IConcatenationLayer")
 def select_scatter(w: Writer, *, input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """``input`` with ``src`` in place of one value of a dimension, which ``src`` lacks."""

@@ -147,6 +147,10 @@ class Deconvolution(Convolution):
         """The shape of the kernel for an input of that many channels."""
         return (channels, self.num_output_maps // self.num_groups, *self.kernel_size_nd)
 
+    def _compute(self) -> list[torch.Tensor]:
+        self.require_type(FLOATS - {"BF16"}, 0)
+        return super()._compute()
+
     def windows(self, x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """The deconvolution in float32."""
         stride, dilation = self.sizes("stride_nd", 1), self.sizes("dilation_nd", 1)

@@ -12,7 +12,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from bench.lowering import codegen, lower, normalise, oracle
 
 VERSIONS = ("8.6.1", "10.16.1", "11.4.0")
-TOLERANCE = {torch.float32: 2e-5, torch.float16: 6e-3}
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 6e-3, torch.bfloat16: 4e-2}
+PRECISIONS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 def program_of(
@@ -38,7 +39,8 @@ def program_of(
     )  # fmt: skip
     graph = normalise.normalise(program, [f"x{index}" for index in range(len(inputs))])
     graph = lower.run_passes(graph)
-    precision = "fp16" if any(each.dtype == torch.float16 for each in (*inputs, *weights)) else "fp32"
+    kinds = [PRECISIONS[each.dtype] for each in (*inputs, *weights) if each.dtype in PRECISIONS]
+    precision = kinds[0] if kinds else "fp32"
     return codegen.generate(graph, [f"y{index}" for index in range(len(results))], title="a test", precision=precision)
 
 
