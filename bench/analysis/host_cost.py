@@ -16,6 +16,7 @@ from bench.analysis.verdict import Verdict, verdict
 from bench.model.data import Data, digest
 from bench.model.run import Run
 from bench.model.suite import Boundary, Case, named
+from bench.samples import SortedSamples
 
 # Options that say how an artifact is run, and not what it is.
 _RUNNING = ("executor", "tensorrt_include")
@@ -23,6 +24,8 @@ _RUNNING = ("executor", "tensorrt_include")
 HOST: tuple[Boundary, ...] = ("enqueue", "latency")
 # The one at which there must be none: the same kernels.
 DEVICE: Boundary = "gpu"
+# Boundaries that only a case on a GPU has.
+_OF_GPU: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "enqueue", "compute")
 
 
 class Times(Data, frozen=True, kw_only=True):
@@ -45,12 +48,26 @@ class Times(Data, frozen=True, kw_only=True):
         return self.share_ns / self.python_ns
 
 
+class Loop(Data, frozen=True, kw_only=True):
+    """The closed loop of ``throughput`` of one runner: ``threads`` of its process call the lanes (0: not recorded).
+
+    ``rate`` is inferences per second, the geometric mean over processes. ``p50_ns`` and ``p99_ns`` are of the latencies
+    of calls in the loop, of all ``processes`` together; None where these are too few (stats.percentiles).
+    """
+
+    threads: int
+    rate: float
+    p50_ns: float | None
+    p99_ns: float | None
+    processes: int
+
+
 class HostCost(Data, frozen=True, kw_only=True):
     """One artifact and its two runners; ``artifact`` is the backend with the options that it depends on.
 
     ``python`` and ``cpp`` are labels of the cases, empty where the run has none. ``times`` are those at the boundaries
-    that both have; ``lanes`` is the number of them in ``throughput``, in threads of one process. ``why`` says why there
-    are no times, empty where there are.
+    that both have; ``lanes`` is the number of them in ``throughput``, and ``loops`` says by ``python`` and ``cpp`` who
+    calls them and how fast. ``why`` says why there are no times, empty where there are.
     """
 
     model: str
@@ -62,6 +79,7 @@ class HostCost(Data, frozen=True, kw_only=True):
     python: str = ""
     cpp: str = ""
     times: dict[Boundary, Times] = {}
+    loops: dict[str, Loop] = {}
     why: str = ""
 
     @property
@@ -70,6 +88,19 @@ class HostCost(Data, frozen=True, kw_only=True):
         of_device = self.times.get(DEVICE)
         kind = of_device.verdict.kind if of_device else "INCONCLUSIVE"
         return None if kind == "INCONCLUSIVE" else kind == "SAME"
+
+
+class PythonShare(Data, frozen=True, kw_only=True):
+    """What a table says of a case that Python runs, and a C++ program too: ``ns`` of its time per call, with the
+    interval and the ``fraction`` of Times, at one ``boundary``: ``enqueue`` on a GPU, where kernels run beside the
+    host, else ``latency``.
+    """
+
+    boundary: Boundary
+    ns: float
+    low_ns: float | None
+    high_ns: float | None
+    fraction: float
 
 
 class RunHostCost(Data, frozen=True, kw_only=True):
@@ -89,19 +120,29 @@ def of_run(run: Run, only: Set[str] | None = None, pools: Sequence[Pool] | None 
 
     ``pools`` are those of ``gather``, for who has them.
     """
-    pools = gather(run) if pools is None else pools
-    deployed = {pool.case.backend for pool in pools if is_cpp(pool.case)}
-    groups: dict[str, list[Pool]] = {}
-    for pool in pools:
-        if pool.case.backend in deployed:
-            groups.setdefault(_artifact(pool.case), []).append(pool)
-    chosen = [each for each in groups.values() if only is None or any(pool.case.id in only for pool in each)]
+    groups = _groups(gather(run) if pools is None else pools)
+    chosen = [each for each in groups if only is None or any(pool.case.id in only for pool in each)]
     return RunHostCost(
         run=run.header.run,
         suite=run.header.suite_path,
-        deployed=bool(deployed),
-        artifacts=tuple(line for group in chosen for line in _lines(group)),
+        deployed=bool(groups),
+        artifacts=tuple(_line(*pair) for group in chosen for pair in _pairs(group)),
     )
+
+
+def shares(pools: Sequence[Pool]) -> dict[str, PythonShare]:
+    """Python's share by the id of the case that Python runs; of several C++ runners the first with one counts.
+
+    A case has none without a sound partner, and where the GPU takes another time under C++, so that kernels differ.
+    """
+    by_case: dict[str, PythonShare] = {}
+    for group in _groups(pools):
+        for python, program in _pairs(group):
+            if python is None or program is None or python.case.id in by_case:
+                continue
+            if share := _share(_line(python, program), any(each in python.samples for each in _OF_GPU)):
+                by_case[python.case.id] = share
+    return by_case
 
 
 def is_cpp(case: Case) -> bool:
@@ -122,13 +163,33 @@ def _artifact(case: Case) -> str:
     return digest({name: value for name, value in fields.items() if name != "source"} | {"options": _settings(case)})
 
 
-def _lines(group: Sequence[Pool]) -> list[HostCost]:
+def _groups(pools: Sequence[Pool]) -> list[list[Pool]]:
+    """The cases of each artifact of a backend that has a case with ``executor: cpp``; none if no backend has."""
+    deployed = {pool.case.backend for pool in pools if is_cpp(pool.case)}
+    groups: dict[str, list[Pool]] = {}
+    for pool in pools:
+        if pool.case.backend in deployed:
+            groups.setdefault(_artifact(pool.case), []).append(pool)
+    return list(groups.values())
+
+
+def _pairs(group: Sequence[Pool]) -> list[tuple[Pool | None, Pool | None]]:
     """Python's runner beside each C++ runner of one artifact; what has no partner by itself."""
     pythons = [pool for pool in group if not is_cpp(pool.case)]
     programs = [pool for pool in group if is_cpp(pool.case)]
     if not programs:
-        return [_line(pool, None) for pool in pythons]
-    return [_line(pythons[0] if pythons else None, program) for program in programs]
+        return [(pool, None) for pool in pythons]
+    return [(pythons[0] if pythons else None, program) for program in programs]
+
+
+def _share(line: HostCost, on_gpu: bool) -> PythonShare | None:
+    boundary: Boundary = "enqueue" if on_gpu else "latency"
+    times = line.times.get(boundary)
+    if times is None or line.same_kernels is False:
+        return None
+    return PythonShare(
+        boundary=boundary, ns=times.share_ns, low_ns=times.low_ns, high_ns=times.high_ns, fraction=times.fraction
+    )
 
 
 def _line(python: Pool | None, program: Pool | None) -> HostCost:
@@ -151,7 +212,9 @@ def _line(python: Pool | None, program: Pool | None) -> HostCost:
     assert program is not None
     several = {boundary: _times(python, program, boundary) for boundary in (*HOST, DEVICE, "throughput")}
     both = {boundary: each for boundary, each in several.items() if each is not None}
-    return msgspec.structs.replace(alone, times=both, why="" if both else "no boundary that both runners have")
+    why = "" if both else "no boundary that both runners have"
+    loops = {name: loop for name, pool in (("python", python), ("cpp", program)) if (loop := _loop(pool))}
+    return msgspec.structs.replace(alone, times=both, loops=loops, why=why)
 
 
 def _unsound(name: str, pool: Pool | None) -> str:
@@ -165,6 +228,22 @@ def _unsound(name: str, pool: Pool | None) -> str:
     if pool.score is not None and not pool.score.ok:
         return f"the {name} runner is inaccurate"
     return "" if pool.sound else f"the calls of the {name} runner are not alike"
+
+
+def _loop(pool: Pool) -> Loop | None:
+    """That of one runner; None if it has none."""
+    rates = [rate for rate in pool.rates if rate > 0]
+    if not rates:
+        return None
+    samples = pool.samples.get("throughput", ())
+    ranked = stats.percentiles(SortedSamples.joined(samples)) if samples else {}
+    return Loop(
+        threads=max(m.threads for record in pool.records for m in record.measurements if m.window_ns),
+        rate=statistics.geometric_mean(rates),
+        p50_ns=ranked.get(50),
+        p99_ns=ranked.get(99),
+        processes=len(rates),
+    )
 
 
 def _times(python: Pool, program: Pool, boundary: Boundary) -> Times | None:

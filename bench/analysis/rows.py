@@ -11,6 +11,7 @@ import msgspec
 
 from bench import stats
 from bench.analysis.distinct import distinct
+from bench.analysis.host_cost import PythonShare, shares
 from bench.analysis.pool import Pool, Score, gather, gather_one
 from bench.analysis.speed import (
     CONFIDENCE,
@@ -73,6 +74,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     of light, ``energy`` joules of the whole card per inference in a saturated loop.
     ``cards`` are the ids of those that measured, where a run has several. ``cpu`` is the CPU time of a call of
     ``latency``, nanoseconds of all threads together, where it was read: what others take from the cores is not in it.
+    ``python_share`` is that of a case that a C++ program runs too.
     ``phases`` are in the order in which they happen. ``fairness`` has for each key the distinct values of the
     processes, ``telemetry`` that of each process, by replicate.
     """
@@ -106,6 +108,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None
     cards: tuple[str, ...] = ()
     cpu: Figure | None = None
+    python_share: PythonShare | None = None
 
 
 def rows(
@@ -130,6 +133,8 @@ def rows(
     table = [made[place] for place in range(len(pools))]
     for place, tied in _leaders(pools, table):
         table[place] = msgspec.structs.replace(table[place], fastest=True, tied=tied)
+    if of_python := shares(pools):
+        table = [msgspec.structs.replace(row, python_share=of_python.get(row.case)) for row in table]
     return tuple(table)
 
 

@@ -82,7 +82,7 @@ def request(
         store: the folder of runs.
         cache: the folder of artifacts; by default ``$TRTBENCH_CACHE`` or ``~/.cache/trtbench``.
         cold: make every artifact and compile cache anew.
-        rebuild: make engines and packages anew, with the caches of earlier builds.
+        rebuild: make engines, packages and the C++ runner anew, with the caches of earlier builds.
         prestart: how many workers import their runtimes, and make what cases need, side by side while nothing is
             measured; by default as many as the machine has room for.
         fork: whether the workers that measure are forked from processes that have imported their runtimes; by default

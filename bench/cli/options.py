@@ -127,7 +127,7 @@ def artifacts_options() -> Parser:
     artifacts.add_argument(
         "--rebuild",
         action="store_true",
-        help="make engines and packages anew, with the caches of earlier builds",
+        help="make engines, packages and the C++ runner anew, with the caches of earlier builds",
     )
     artifacts.add_argument(
         "--cache",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from bench.analysis.host_cost import PythonShare
 from bench.analysis.pool import Score
 from bench.analysis.rows import Figure, Row, summarise
 from bench.analysis.speed import Speed
@@ -20,6 +21,7 @@ NONE = "-"
 ALONE = "†"
 # Follows a ratio whose sides ran on different cards or machines.
 ACROSS = "‡"
+PYTHON_SHARE = "Python's share"
 # ± shows the larger half of an interval. Where the other is shorter by more than this fraction of the value, the error
 # would show in the three digits of a bound, and the bounds are printed instead.
 UNEVEN = 0.01
@@ -144,6 +146,33 @@ def share(fraction: float | None) -> str:
     return NONE if fraction is None else f"{fraction:.1%}" if fraction < 0.0995 else f"{fraction:.0%}"
 
 
+def python_share(share: PythonShare | None, *, mark: bool = False) -> str:
+    """``12.3 us [11.9, 12.7], 38%``: of the time of a call, its interval in its unit, and the part; ``mark`` adds
+    ALONE without an interval, as a side has one process.
+    """
+    if share is None:
+        return NONE
+    return host_share(share.ns, share.low_ns, share.high_ns, share.fraction) + _marks(
+        {ALONE: mark and share.low_ns is None}
+    )
+
+
+def host_share(ns: float, low: float | None, high: float | None, fraction: float) -> str:
+    """A difference of two times, which may be negative, as in python_share()."""
+    text = _signed(ns, format_time)
+    span = ""
+    if low is not None and high is not None:
+        unit = _unit(text.rpartition(" ")[2])
+        span = f" [{_signed(low / unit, format_rate)}, {_signed(high / unit, format_rate)}]"
+    return f"{text}{span}, {fraction:.0%}"
+
+
+def python_share_title(table: Iterable[Row]) -> str:
+    """``Python's share (enqueue)``, with the boundary that it is of."""
+    boundaries = dict.fromkeys(row.python_share.boundary for row in table if row.python_share)
+    return f"{PYTHON_SHARE} ({', '.join(boundaries)})"
+
+
 def phase(row: Row, name: str) -> str:
     """``30.1 s (2.01 s)``: cold, and in parentheses warm."""
     times = next((phase for phase in row.phases if phase.name == name), None)
@@ -191,6 +220,10 @@ def count(number: int, noun: str) -> str:
     """``1 case``, ``3 cases``, ``2 processes``."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _signed(value: float, form: Callable[[float], str]) -> str:
+    return f"-{form(-value)}" if value < 0 else form(value)
 
 
 def _marks(which: dict[str, bool]) -> str:

@@ -37,7 +37,7 @@ def write(index: CodeIndex, folder: Path) -> None:
     """The index beside the folders of its cases, and in each of these ``calls.txt``. StoreError if that fails."""
     try:
         for case in index.cases:
-            if case.folder:
+            if _has_program(case):
                 (folder / case.folder / CALLS).write_text(calls(case))
         document = {"schema": JSON_SCHEMA, **msgspec.to_builtins(index)}
         (folder / JSON).write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
@@ -80,9 +80,14 @@ def _about(case: CaseCode) -> list[str]:
     return [
         f"{case.folder}/",
         *case.code.notes,
-        f"{CALLS}: {_number(case.code.calls)}",
+        *([f"{CALLS}: {_number(case.code.calls)}"] if _has_program(case) else []),
         *(f"{file.path:{width}}  {format_size(file.bytes):>9}  {file.what}" for file in case.code.files),
     ]
+
+
+def _has_program(case: CaseCode) -> bool:
+    """Whether a compiler wrote a program, whose calls are listed."""
+    return any(file.what.startswith("the compiled program") for file in case.code.files)
 
 
 def _number(several: tuple[Call, ...]) -> str:

@@ -135,12 +135,14 @@ def _table(members: Sequence[Row], mark: bool) -> list[str]:
     times = [boundary for boundary in PRIMARY if any(boundary in row.times for row in members)]
     base = against(members)
     versus = f"vs {_escape(base)} ({primary})" if base else "speed"
+    shared = cells.python_share_title(members)
     columns: dict[str, list[str]] = {
         "backend": [_escape(row.backend) for row in members],
         "precision": [row.precision for row in members],
         **{_escape(name): [str(row.symbols.get(name, cells.NONE)) for row in members] for name in symbols},
         "setting": [_escape(row.setting) for row in members],
         **{name: [cells.time(row.times.get(name), mark=mark) for row in members] for name in times},
+        shared: [cells.python_share(row.python_share, mark=mark) for row in members],
         "QPS": [cells.rate(row.rate) for row in members],
         versus: [cells.ratio(row.speed, row.label, mark=mark) for row in members],
         "accuracy": [cells.verdict(row.score) for row in members],
@@ -150,8 +152,9 @@ def _table(members: Sequence[Row], mark: bool) -> list[str]:
     }
     if not any(columns["setting"]):
         del columns["setting"]
-    if set(columns["energy"]) == {cells.NONE}:
-        del columns["energy"]
+    for optional in ("energy", shared):
+        if set(columns[optional]) == {cells.NONE}:
+            del columns[optional]
     first_figure = 2 + len(symbols) + ("setting" in columns)
     lines = [f"| {' | '.join(columns)} |", f"|{'|'.join('---' if i < 2 else '--:' for i in range(len(columns)))}|"]
     for index, row in enumerate(members):
@@ -192,7 +195,7 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary], phas
     for name in phases:
         times[f"phase_{name}_ns"] = spent[name].cold_ns if name in spent else None
         times[f"phase_{name}_warm_ns"] = spent[name].warm_ns if name in spent else None
-    rate, speed, score, failure = row.rate, row.speed, row.score, row.failure
+    rate, speed, score, failure, python = row.rate, row.speed, row.score, row.failure, row.python_share
     return {
         "case": row.case,
         "label": row.label,
@@ -224,6 +227,11 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary], phas
         "memory_of": row.memory_of,
         "light": row.light,
         "inference_j": row.energy,
+        "python_share_ns": python and python.ns,
+        "python_share_low_ns": python and python.low_ns,
+        "python_share_high_ns": python and python.high_ns,
+        "python_share_fraction": python and python.fraction,
+        "python_share_boundary": python and python.boundary,
         "ranked": row.ranked,
         "fastest": row.fastest,
         "tied": row.tied,

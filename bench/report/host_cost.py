@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.analysis.host_cost import DEVICE, HOST, HostCost, RunHostCost, Times
+from bench.analysis.host_cost import DEVICE, HOST, HostCost, Loop, RunHostCost, Times
 from bench.model.suite import Boundary
 from bench.report import cells, escape, table
 from bench.report.table import Column
-from bench.units import NS_PER_S, format_rate, format_time, parse_time
+from bench.units import NS_PER_S, format_rate
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -32,6 +32,11 @@ LEGEND = (
 NOTHING = (
     "no case of this run has executor: cpp, so there is nothing to set Python against; in the suite: "
     "backend: [aoti, {name: aoti, executor: cpp}]"
+)
+LANES = "several requests at once"
+LANES_LEGEND = (
+    "p50 and p99: of the latencies of calls in the closed loop, in all processes together; p99 from 662 calls on, "
+    "of which a process stores at most 256: --replicates 7"
 )
 _BOUNDARIES: tuple[Boundary, ...] = (*HOST, DEVICE, "throughput")
 # Names of artifacts that a note lists.
@@ -53,6 +58,11 @@ def render(costs: RunHostCost, *, width: int = 80, color: bool = False) -> str:
         if omitted_titles:
             lines += _dim(f"not shown at {width} columns: {', '.join(omitted_titles)}", width)
         lines += _dim(LEGEND, width)
+    if several := _loops(measured):
+        columns, omitted_titles = table.fit(several, width)
+        lines += ["", _text(LANES, "bold"), *table.draw(columns, width, spans={}, styles={}), ""]
+        lines += _dim(f"not shown at {width} columns: {', '.join(omitted_titles)}", width) if omitted_titles else []
+        lines += _dim(LANES_LEGEND, width)
     for note in notes(costs):
         lines += [_text(part, "yellow") for part in table.wrap(note, width)]
     return table.show(lines, color)
@@ -65,6 +75,8 @@ def markdown(costs: RunHostCost) -> str:
     measured = [each for each in costs.artifacts if each.times]
     lines = [f"`{costs.run}`: {LEGEND}."]
     lines += ["", *table.markdown(_columns(measured))] if measured else []
+    if several := _loops(measured):
+        lines += ["", f"{LANES}: {LANES_LEGEND}.", "", *table.markdown(several)]
     lines += [text for note in notes(costs) for text in ("", f"- {escape.markdown(note)}")]
     return "\n".join(escape.line(text, 10_000) for text in lines) + "\n"
 
@@ -134,12 +146,7 @@ def share(times: Times | None) -> str:
     """``12.3 us [11.9, 12.7], 38%``: Python's share, its interval in the unit of the time, and the part of Python's."""
     if times is None:
         return cells.NONE
-    text = _signed(times.share_ns)
-    span = ""
-    if times.low_ns is not None and times.high_ns is not None:
-        unit = parse_time(f"1 {text.rpartition(' ')[2]}")
-        span = f" [{_number(times.low_ns / unit)}, {_number(times.high_ns / unit)}]"
-    return f"{text}{span}, {times.fraction:.0%}"
+    return cells.host_share(times.share_ns, times.low_ns, times.high_ns, times.fraction)
 
 
 def kernels(times: Times | None) -> str:
@@ -180,16 +187,37 @@ def _columns(artifacts: Sequence[HostCost]) -> list[Column]:
     return columns
 
 
+def _loops(artifacts: Sequence[HostCost]) -> list[Column]:
+    """A line for each runner of the artifacts with several lanes; no columns without any."""
+    several = [
+        (each.label, each.lanes, name, each.loops[key])
+        for each in artifacts
+        for key, name in (("python", "Python"), ("cpp", "C++"))
+        if each.lanes > 1 and key in each.loops
+    ]
+    if not several:
+        return []
+
+    def column(title: str, texts: list[str]) -> Column:
+        return Column(title=title, cells=tuple(texts), drop=DROP.get(title, 0))
+
+    return [
+        table.names("artifact", [escape.name(label) for label, _, _, _ in several], DROP["artifact"]),
+        column("lanes", [str(lanes) for _, lanes, _, _ in several]),
+        Column(title="called by", cells=tuple(_callers(name, loop) for _, _, name, loop in several), align_left=True),
+        column("QPS", [format_rate(loop.rate) for _, _, _, loop in several]),
+        column("p50", [cells.bare(loop.p50_ns) for _, _, _, loop in several]),
+        column("p99", [cells.bare(loop.p99_ns) for _, _, _, loop in several]),
+    ]
+
+
+def _callers(name: str, loop: Loop) -> str:
+    """``2 C++ threads``; ``Python`` where the record does not say of how many."""
+    return cells.count(loop.threads, f"{name} thread") if loop.threads else name
+
+
 def _rate(ns: float | None) -> str:
     return cells.NONE if ns is None else format_rate(NS_PER_S / ns)
-
-
-def _signed(ns: float) -> str:
-    return f"-{format_time(-ns)}" if ns < 0 else format_time(ns)
-
-
-def _number(value: float) -> str:
-    return f"-{format_rate(-value)}" if value < 0 else format_rate(value)
 
 
 def _numbers(times: Times) -> dict[str, Any]:

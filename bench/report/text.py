@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 # negative ones leave last, after long backend names are broken anywhere: an inaccurate row has a note all the same.
 DROP = {
     "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, "cosine": 75, "memory": 70, "energy": 68, "enqueue": 65,
-    "QPS in full": 63, "of light": 60, "name in one line": 55, "latency": 50, "gpu": 40, "QPS": 30, "gpu_unheld": 20,
+    "QPS in full": 63, "Python's share": 61, "of light": 60,
+    "name in one line": 55, "latency": 50, "gpu": 40, "QPS": 30, "gpu_unheld": 20,
     "metric": 45, "acc": -1, "speed": -2,
 }  # fmt: skip
 DROP_PHASES = {"validate": 90, "measure": 85, "warmup": 80, "import": 70, "first_call": 20, "compile": 10, "build": 10}
@@ -32,6 +33,10 @@ PERCENTILES = (50, 90, 95, 99)
 LEGEND = (
     "* fastest accurate case of its model and sizes{tie}; ± (larger half) and [ ] are 95% intervals; QPS is inferences "
     "per second"
+)
+PYTHON_LEGEND = (
+    "Python's share: of the time of a call, what a C++ program that runs the same artifact does not take, with its 95% "
+    "interval and as a part of the time; trtbench show --host-cost has both runners side by side"
 )
 UNKNOWN = "±unknown: the interval reaches beyond twice the value; more processes or samples narrow it"
 # As long as `vs torch_tensorrt`: a backend with options would make its column wider than what stands in it.
@@ -91,7 +96,8 @@ def render(
     if any(row.processes for row in all_rows):
         lines += _dim(table.wrap(LEGEND.format(tie=cells.tie(all_rows)), width))
         is_unknown = any("±unknown" in str(line) for line in lines)
-        for line in [UNKNOWN] * is_unknown + notes.evidence(all_rows):
+        has_share = any(row.python_share for row in all_rows)
+        for line in [PYTHON_LEGEND] * has_share + [UNKNOWN] * is_unknown + notes.evidence(all_rows):
             lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)
     return table.show(lines, color)
@@ -175,6 +181,11 @@ def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> li
     of = {row.memory_of for row in visible if row.memory_of}
     return [
         *columns,
+        _column(
+            cells.python_share_title(visible),
+            [cells.python_share(row.python_share, mark=mark) for row in visible],
+            DROP[cells.PYTHON_SHARE],
+        ),
         Column(
             title="QPS",
             cells=tuple(cells.rate(row.rate) for row in visible),

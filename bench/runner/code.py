@@ -13,7 +13,7 @@ import msgspec
 import bench
 from bench.backends import base
 from bench.errors import StoreError
-from bench.model.code import ABOUT, FILES, CaseCode, Code, CodeIndex
+from bench.model.code import ABOUT, FILES, CaseCode, Code, CodeFile, CodeIndex
 from bench.model.events import Started
 from bench.model.run import Failure
 from bench.model.seam import Stage, WritesCode
@@ -23,9 +23,16 @@ from bench.runner.request import Request
 from bench.runner.run import new_session
 from bench.runner.session import Session
 from bench.runner.stages import Ready
+from bench.runtimes.cpp import building
 from bench.system.signals import stoppable
 
 _NONE = "{backend} compiles no code that can be kept: inductor and aoti do"
+_RUNNER_NOTE = f"the C++ program that runs the case, in {building.STAGE}/: sh {building.COMMANDS} there builds it again"
+_RUNNER_KINDS = {
+    ".cpp": "C++ runner: source",
+    ".h": "C++ runner: source",
+    ".sh": "C++ runner: the commands that built it",
+}
 _REFERENCE = "reference"
 
 
@@ -63,24 +70,46 @@ def folder_of(case: Case) -> str:
 def _of_case(session: Session, case: Case, folder: Path, device_missing: str) -> CaseCode:
     backend = base.load(case.backend)
     alone = CaseCode(case=case.id, label=case.label)
+    stages = backend.stages(case)
     stage = backend.code(case) if isinstance(backend, WritesCode) else None
-    if stage is None:
+    runner = next((each for each in stages if each.name == building.STAGE), None)
+    wanted = [each for each in (stage, runner) if each is not None]
+    if not wanted:
         return msgspec.structs.replace(alone, why=_NONE.format(backend=case.backend))
-    if device_missing and stage.per_device:
+    if device_missing and any(each.per_device for each in wanted):
         return msgspec.structs.replace(alone, why=device_missing)
-    end = session.artifacts(case, _needed(backend.stages(case), stage))
+    needed = _needed(stages, stage) if stage else [each for each in stages if each.name == _REFERENCE]
+    end = session.artifacts(case, [*needed, *([runner] if runner else [])])
     if isinstance(end, Failure):
         return msgspec.structs.replace(alone, why=f"{end.kind}: {end.message}")
     assert isinstance(end, Ready)  # what is made alone is not postponed
-    payload = Path(end.folders[stage.name])
-    code = msgspec.json.decode((payload / ABOUT).read_bytes(), type=Code)
-    own = folder / folder_of(case)
+    own, code = folder / folder_of(case), Code()
     try:
         shutil.rmtree(own, ignore_errors=True)
-        shutil.copytree(payload / FILES, own)
+        if stage is not None:
+            payload = Path(end.folders[stage.name])
+            code = msgspec.json.decode((payload / ABOUT).read_bytes(), type=Code)
+            shutil.copytree(payload / FILES, own)
+        if runner is not None:
+            building.copy_sources(Path(end.folders[runner.name]), own / building.STAGE)
+            code = _with_runner(code, own)
     except OSError as error:
         raise StoreError(f"the code of {case.label} cannot be written: {error.strerror}", where=str(own)) from error
     return msgspec.structs.replace(alone, folder=own.name, code=code)
+
+
+def _with_runner(code: Code, own: Path) -> Code:
+    """``code`` with the files of the C++ program, which lie in ``own`` already."""
+    files = [
+        CodeFile(
+            path=str(path.relative_to(own)),
+            what=_RUNNER_KINDS.get(path.suffix, "C++ runner: how CMake builds it"),
+            bytes=path.stat().st_size,
+        )
+        for path in sorted((own / building.STAGE).rglob("*"))
+        if path.is_file()
+    ]
+    return msgspec.structs.replace(code, files=(*code.files, *files), notes=(*code.notes, _RUNNER_NOTE))
 
 
 def _needed(stages: Sequence[Stage], last: Stage) -> list[Stage]:

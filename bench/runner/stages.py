@@ -68,8 +68,8 @@ class _Artifact(Data, frozen=True, kw_only=True):
 class Maker:
     """Makes artifacts for one run; remembers what failed, so that cases which share a stage fail at once.
 
-    ``rebuild`` makes what is built (engines, packages) once more, from the caches that earlier builds left. Several
-    threads may make artifacts at once: each is made by one of them, the others wait for it.
+    ``rebuild`` makes what is built (engines, packages, the C++ program) once more, from the caches that earlier builds
+    left. Several threads may make artifacts at once: each is made by one of them, the others wait for it.
     """
 
     def __init__(
@@ -173,7 +173,8 @@ class Maker:
 
     def _drop_once(self, root: Path, stage: Stage, name: str, key: dict[str, Any]) -> None:
         """Remove a build of an earlier run from the cache, where builds are to be made once more."""
-        if self._rebuild and stage.per_build and name not in self._rebuilt:
+        is_built = stage.per_build or not stage.of_model  # that of no model is the program that runs them
+        if self._rebuild and is_built and name not in self._rebuilt:
             artifacts.drop(root, stage.kind, key)
             self._rebuilt.add(name)
 

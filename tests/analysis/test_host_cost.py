@@ -10,6 +10,8 @@ import pytest
 from bench import stats
 from bench.analysis import host_cost
 from bench.analysis.host_cost import HostCost
+from bench.analysis.pool import gather
+from bench.analysis.rows import rows
 from bench.model.run import Accuracy, Failure, Measurement, Record, Run
 from bench.model.suite import Case
 from tests.store import kit
@@ -101,6 +103,47 @@ def test_options_that_change_the_artifact_part_the_runners() -> None:
     first, second = host_cost.of_run(run(*cases, records=[record(case, PYTHON) for case in cases])).artifacts
     assert (first.artifact, first.why) == ("torchscript", "no case runs it in C++")
     assert (second.artifact, set(second.times)) == ("torchscript[freeze=off]", set(PYTHON))
+
+
+def share_of(python: dict[str, float], cpp: dict[str, float], processes: int = 5) -> host_cost.PythonShare | None:
+    records = [record(AOTI, python, n) for n in range(processes)] + [record(AOTI_CPP, cpp, n) for n in range(processes)]
+    first, second = rows(run(AOTI, AOTI_CPP, records=records))
+    assert second.python_share is None
+    return first.python_share
+
+
+def test_the_row_of_python_has_its_share_of_enqueue_where_a_gpu_computes_else_of_latency() -> None:
+    share = share_of(PYTHON, CPP)
+    assert share is not None
+    assert (share.boundary, share.ns) == ("enqueue", pytest.approx(15 * US, rel=0.01))
+    of_latency = share_of({"latency": 120.0}, {"latency": 100.0})
+    assert of_latency is not None
+    assert (of_latency.boundary, of_latency.ns) == ("latency", pytest.approx(20 * US, rel=0.01))
+
+
+@pytest.mark.parametrize(
+    ("python", "cpp"),
+    [
+        (PYTHON, CPP | {"gpu": 50.0}),  # other kernels
+        ({"gpu": 60.0, "latency": 120.0}, {"gpu": 60.0, "latency": 100.0}),  # no enqueue
+        ({"latency": 120.0}, {"gpu_unheld": 60.0}),
+    ],
+)
+def test_a_row_has_no_share_where_it_means_nothing(python: dict[str, float], cpp: dict[str, float]) -> None:
+    assert share_of(python, cpp) is None
+
+
+def test_rows_without_a_sound_partner_have_no_share() -> None:
+    assert not host_cost.shares(gather(run(AOTI, records=[record(AOTI, PYTHON)])))
+    wrong = record(AOTI_CPP, CPP, accuracy=Accuracy(ok=False, outputs=()))
+    assert not host_cost.shares(gather(run(AOTI, AOTI_CPP, records=[record(AOTI, PYTHON), wrong])))
+
+
+def test_of_several_programs_the_first_one_counts() -> None:
+    other = kit.case(backend="aoti", options={"executor": "cpp", "tensorrt_include": "/usr/include"})
+    records = [record(AOTI, PYTHON), record(AOTI_CPP, CPP), record(other, CPP | {"enqueue": 10.0})]
+    shares = host_cost.shares(gather(run(AOTI, AOTI_CPP, other, records=records)))
+    assert {key: share.ns for key, share in shares.items()} == {AOTI.id: pytest.approx(15 * US)}
 
 
 @pytest.mark.parametrize(

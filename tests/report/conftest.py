@@ -118,6 +118,30 @@ def example(replicates: int) -> Run:
     return make([*cases, failed, case("resnet18", "aoti")], [*records, crashed], replicates)
 
 
+def deployed(boundaries=("gpu", "enqueue", "latency"), replicates: int = 3) -> Run:
+    """Python and a C++ program run the same package and, at batch 8, the same TorchScript; the GPU takes as long."""
+    cases, records = (
+        [case("bert", "eager")],
+        [record(case("bert", "eager"), 1.9, n, boundaries) for n in range(replicates)],
+    )
+    for backend, batch in (("aoti", 1), ("torchscript", 8)):
+        for options, host in (({}, 1.0), ({"executor": "cpp"}, 0.6)):
+            of = case("bert", backend, batch=batch, options=options)
+            cases.append(of)
+            for replicate in range(replicates):
+                shown = record(of, 1.2 * batch, replicate, boundaries)
+                gpu = record(cases[1], 1.2 * batch, replicate, ("gpu",)).measurements[0]
+                measured = [gpu if m.boundary == "gpu" else slower(m, host) for m in shown.measurements]
+                records.append(msgspec.structs.replace(shown, measurements=tuple(measured)))
+    return make(cases, records, replicates)
+
+
+def slower(measured: Measurement, factor: float) -> Measurement:
+    """With each sample, or the window of a loop, so many times as long."""
+    samples = tuple(round(ns * factor) for ns in measured.samples)
+    return msgspec.structs.replace(measured, samples=samples, window_ns=round(measured.window_ns * factor))
+
+
 def quirk(name: str, backend: str, batch: int) -> dict:
     if backend == "torchscript" and name == "bert":
         figures = {"calls": 40, "ns": 10_000 * MS, "spread": batch / 100 + 0.002}

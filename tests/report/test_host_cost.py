@@ -6,8 +6,11 @@ import csv
 import io
 import json
 
+import pytest
+
 from bench.analysis import host_cost as analysis
 from bench.analysis.host_cost import RunHostCost
+from bench.model.run import Measurement, Record
 from bench.report import host_cost
 from tests.analysis.test_host_cost import AOTI, AOTI_CPP, CPP, PYTHON, record, run
 from tests.store import kit
@@ -63,6 +66,35 @@ def test_markdown_csv_and_json_have_every_artifact() -> None:
     assert first["times"]["gpu"]["verdict"]["kind"] == "SAME"
     assert 0.37 < first["times"]["enqueue"]["fraction"] < 0.38
     assert (alone["times"], alone["same_kernels"]) == ({}, None)
+
+
+def loops(processes: int) -> RunHostCost:
+    """Two lanes, called by one thread of Python and two of C++; 250 latencies a process, the last ones of 900 us."""
+    cases = [kit.case(backend="aoti", streams=2, options=options) for options in ({}, {"executor": "cpp"})]
+    records = []
+    for of, ns, threads in zip(cases, (200_000, 100_000), (1, 2), strict=True):
+        loop = Measurement(
+            boundary="throughput", samples=(ns,) * 240 + (900_000,) * 10, batch=1, calls=500, window_ns=ns * 250,
+            lanes=2, threads=threads,
+        )  # fmt: skip
+        records += [Record(case=of.id, label=of.label, replicate=n, measurements=(loop,)) for n in range(processes)]
+    return analysis.of_run(run(*cases, records=records))
+
+
+def test_several_lanes_have_who_calls_them_their_rate_and_tail() -> None:
+    several = loops(3)
+    text = host_cost.render(several, width=140)
+    rows = [line.split("  ") for line in text.partition(host_cost.LANES)[2].splitlines() if "net/aoti" in line]
+    assert [[cell.strip() for cell in row if cell.strip()][1:] for row in rows] == [
+        ["2", "1 Python thread", "10,000", "200 us", "900 us"],
+        ["2", "2 C++ threads", "20,000", "100 us", "900 us"],
+    ]
+    assert "| 2 C++ threads |" in host_cost.markdown(several)
+    (line,) = json.loads(host_cost.json([several]))["runs"][0]["artifacts"]
+    expected = {"threads": 2, "rate": 20_000, "p50_ns": 100_000, "p99_ns": 900_000, "processes": 3}
+    assert line["loops"]["cpp"] == pytest.approx(expected)
+    assert loops(1).artifacts[0].loops["cpp"].p99_ns is None
+    assert host_cost.LANES not in host_cost.render(costs(), width=140)
 
 
 def test_a_run_without_cpp_cases_says_how_to_get_one() -> None:

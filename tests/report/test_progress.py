@@ -172,6 +172,24 @@ def test_plain_names_steps_that_may_take_minutes_as_they_begin() -> None:
     assert " ... export, build, latency " in stream.getvalue()
 
 
+def test_plain_tells_every_half_a_minute_how_far_a_long_step_is() -> None:
+    clock, stream, asked = Clock(), io.StringIO(), case("bert", "aoti")
+    view = progress.Plain(stream, clock)
+
+    def build(label: str) -> None:
+        for seconds in (0, 10, 20, 30, 40):
+            text = f"compile: {seconds // 5} of 9 steps, {seconds} s" if seconds else "compile"
+            view(told.Step(label=label, phase=text, work="runner"))
+            clock.seconds += 10
+
+    build("x")
+    view(told.Started(label=asked.label, done=0, total=1))
+    build(asked.label)
+    assert stream.getvalue() == (
+        f"x: C++ runner\nx: C++ runner (6 of 9 steps, 30 s)\n[1/1] {asked.label} ... C++ runner, (6 of 9 steps, 30 s),"
+    )
+
+
 def test_plain_names_what_is_made_before_the_first_case_and_nothing_of_others_after_that() -> None:
     stream, asked = io.StringIO(), case("bert", "aoti")
     view = progress.Plain(stream)

@@ -17,7 +17,7 @@ from bench.model.suite import Case
 from bench.model.telemetry import Telemetry
 from bench.report import export, table, text
 
-from .conftest import accuracy, case, example, make, record
+from .conftest import accuracy, case, deployed, example, make, record
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
 
@@ -26,6 +26,35 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "report"
 def test_tables_read_as_agreed(replicates, width) -> None:
     shown = text.render(example(replicates), width=width, phases=width == 140, verbose=width == 140)
     assert shown == (GOLDEN / f"tables-{replicates}-{width}.txt").read_text()
+
+
+@pytest.mark.parametrize(("boundaries", "name"), [(("gpu", "enqueue"), "gpu"), (("latency",), "cpu")])
+def test_what_a_c_program_runs_too_has_pythons_share(boundaries, name) -> None:
+    run = deployed(boundaries)
+    assert text.render(run, width=140) == (GOLDEN / f"tables-deployed-{name}-140.txt").read_text()
+    assert export.markdown(run) == (GOLDEN / f"tables-deployed-{name}.md").read_text()
+
+
+def test_pythons_share_without_an_interval_is_marked_beside_figures_of_several_processes(run) -> None:
+    whole = deployed()
+    alone = msgspec.structs.replace(
+        whole, records=tuple(r for r in whole.records if "executor=cpp" not in r.label or r.replicate == 0)
+    )
+    (line,) = [line for line in text.render(alone, width=200).splitlines() if line.startswith("aoti ")]
+    assert re.search(r" \d+ us, \d\d% †", line)
+    assert text.PYTHON_LEGEND.partition(":")[0] not in text.render(run, width=200)
+
+
+def test_programs_have_pythons_share_in_numbers() -> None:
+    rows = json.loads(export.json(deployed()))["rows"]
+    assert [row["label"] for row in rows if row["python_share"]] == [
+        "bert/aoti/fp32/batch=1/seq=128", "bert/torchscript/fp32/batch=8/seq=128",
+    ]  # fmt: skip
+    shares = list(csv.DictReader(io.StringIO(export.csv(deployed()))))
+    assert [line["python_share_boundary"] for line in shares] == ["", "enqueue", "", "enqueue", ""]
+    of = shares[1]
+    assert float(of["python_share_low_ns"]) < float(of["python_share_ns"]) < float(of["python_share_high_ns"])
+    assert float(of["python_share_fraction"]) == pytest.approx(0.4, abs=0.02)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 200])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pynvml
 import pytest
 
@@ -126,3 +127,24 @@ def test_what_a_lost_card_could_not_make_another_one_tries(tmp_path: Path) -> No
     ends = [maker.ready(CASE, [STAGE], each.interpreters, lambda event: None) for each in (lost, sound, sound)]
     assert [end.kind for end in ends if isinstance(end, Failure)] == ["DeviceLost", "Crash", "Crash"]
     assert asked == ["b", "a"]  # a failure of the stage itself is of all
+
+
+def test_rebuild_makes_the_program_of_all_models_once_more_too(tmp_path: Path) -> None:
+    def run_job(interpreter: Interpreter, job: jobs.JobType, label: str) -> jobs.Produced:
+        assert isinstance(job, jobs.Produce)
+        (Path(job.out) / "program").write_text("1")
+        asked.append(job.stage.name)
+        return jobs.Produced(phases=())
+
+    asked: list[str] = []
+    stages = [
+        msgspec.structs.replace(STAGE, name=name, kind=name, of_model=name != "runner", per_build=name == "build")
+        for name in ("export", "build", "runner")
+    ]
+    (here, _) = stations()
+    for rebuild in (False, False, True):
+        maker = Maker(tmp_path, None, tmp_path, "cpu", 0, run_job, rebuild=rebuild)
+        for _ in range(2):
+            assert isinstance(maker.ready(CASE, stages, here.interpreters, lambda event: None), Ready)
+        asked.append("/")
+    assert asked == ["export", "build", "runner", "/", "/", "build", "runner", "/"]

@@ -17,8 +17,8 @@ from bench.report import cells, escape
 COLUMNS = (
     "run", "machine", "device", "id", "label", "model", "backend", "precision", "sizes", "batch", "setting",
     "toolchain", "status", "ranked", "processes", "boundary", "time", "time_low", "time_high", "time_text", "rate",
-    "rate_text", "speed", "speed_low", "speed_high", "speed_text", "accuracy", "memory", "energy", "light", "failure",
-    "warnings", "rerun",
+    "rate_text", "speed", "speed_low", "speed_high", "speed_text", "accuracy", "memory", "energy", "python_share",
+    "light", "failure", "warnings", "rerun",
 )  # fmt: skip
 _LOG = 4_000  # characters of a failure's log
 
@@ -28,6 +28,7 @@ def fields(row: Row, pool: Pool) -> dict[str, Any]:
     shown, case, failure = cells.printable_row(row), pool.case, row.failure
     figure = row.times.get(row.primary) if row.primary else None
     score, speed, work = row.score, row.speed, next((r.work for r in pool.records if r.work), None)
+    python = row.python_share
     return {
         "id": row.case,
         "label": escape.name(row.label),
@@ -65,6 +66,11 @@ def fields(row: Row, pool: Pool) -> dict[str, Any]:
         "memory_of": row.memory_of or None,
         "energy": row.energy,
         "energy_text": cells.energy(row.energy),
+        "python_share": python and python.ns,
+        "python_share_low": python and python.low_ns,
+        "python_share_high": python and python.high_ns,
+        "python_share_of": python and python.boundary,
+        "python_share_text": cells.python_share(python),
         "light": row.light,
         "light_text": cells.share(row.light),
         "flops": work and work.flops,

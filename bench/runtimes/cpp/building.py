@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import select
 import shlex
 import shutil
 import subprocess
@@ -23,9 +24,12 @@ from bench.model.distributions import install
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes.cpp.program import Runner
+from bench.units import NS_PER_S
 
 STAGE = "runner"
 PROGRAM = "trtbench-runner"
+# The commands that built it, beside the program: a script to run where the sources are.
+COMMANDS = "build.sh"
 SOURCES = Path(__file__).parent
 Runtime = Literal["torch", "tensorrt", "empty"]
 # Variables that change what CMake and the compilers make.
@@ -33,6 +37,9 @@ _FLAGS = ("CXXFLAGS", "LDFLAGS", "CMAKE_GENERATOR", "CMAKE_BUILD_TYPE", "CMAKE_P
 _COMPILERS = ("c++", "g++", "clang++")
 _STANDARD = (b"libstdc++.so", b"libc++.so")
 _JOBS = 2
+_BEAT_S = 5
+_PART = 65536
+_STEPS = re.compile(rb"^\[(\d+)/(\d+)\] ", re.MULTILINE)  # as Ninja prints them
 _ABSENT_HEADER = re.compile(r"fatal error: '?([^\s:']+)'?(?::| file) .*(?:No such file|not found)")
 _OTHER_ABI = re.compile(r"undefined reference to `?[^\n]*(?:__cxx11|basic_string|std::)")
 _ERROR = re.compile(r"^.*\berror:? .*$|^CMake Error.*(?:\n.*){0,3}", re.MULTILINE)
@@ -54,7 +61,12 @@ class _Info(msgspec.Struct, frozen=True):
 
 def stage(case: Case, runtime: Runtime, producer: str, libraries: tuple[str, ...], **key: Any) -> Stage:
     """The stage that builds the program, the same for all models of one runtime and toolchain."""
-    key |= {"runtime": runtime, "sources": _sources(), "compiler": _compiler(os.environ.get("CXX", ""))}
+    key |= {
+        "payload": [PROGRAM, COMMANDS],
+        "runtime": runtime,
+        "sources": _sources(),
+        "compiler": _compiler(os.environ.get("CXX", "")),
+    }
     key["flags"] = {name: os.environ[name] for name in _FLAGS if name in os.environ}
     return Stage(
         name=STAGE,
@@ -85,9 +97,13 @@ def produce(runtime: Runtime, installed: Installation, context: Context, out: Pa
     ninja = ["-G", "Ninja"] if shutil.which("ninja") and "CMAKE_GENERATOR" not in os.environ else []
     definitions = [f"-D{name}={value}" for name, value in installed.definitions.items()]
     with context.phase("configure"):
-        _run([cmake, "-S", str(SOURCES), "-B", str(folder), *ninja, f"-DRUNTIME={runtime}", *definitions], runtime)
+        _run(
+            [cmake, "-S", str(SOURCES), "-B", str(folder), *ninja, f"-DRUNTIME={runtime}", *definitions],
+            runtime,
+            context,
+        )
     with context.phase("compile"):
-        _run([cmake, "--build", str(folder), "--target", PROGRAM, "--parallel", str(_JOBS)], runtime)
+        _run([cmake, "--build", str(folder), "--target", PROGRAM, "--parallel", str(_JOBS)], runtime, context)
     program = folder / PROGRAM
     if not any(library in program.read_bytes() for library in _STANDARD):
         named = "the C++ compiler of $CXX" if compiler else "the C++ compiler"
@@ -95,7 +111,24 @@ def produce(runtime: Runtime, installed: Installation, context: Context, out: Pa
         raise Unavailable(what, fix="CXX=/usr/bin/g++ trtbench run ..., or another compiler that links libstdc++.so")
     Runner(program).close()  # libraries of another ABI show here, once, and not in every case
     shutil.copy2(program, out / PROGRAM)
+    (out / COMMANDS).write_text(_script([*ninja, f"-DRUNTIME={runtime}", *definitions]))
     (out / "info.json").write_bytes(msgspec.json.encode(_Info(installed.version)))
+
+
+def _script(arguments: list[str]) -> str:
+    """The commands of a build, with the variables that changed it."""
+    names = [name for name in ("CXX", *_FLAGS) if name in os.environ]
+    lines = ["#!/bin/sh -e", *(f"export {name}={shlex.quote(os.environ[name])}" for name in names)]
+    lines.append(shlex.join(["cmake", "-S", ".", "-B", "build", *arguments]))
+    lines.append(shlex.join(["cmake", "--build", "build", "--target", PROGRAM, "--parallel", str(_JOBS)]))
+    return "\n".join(lines) + "\n"
+
+
+def copy_sources(artifact: Path, folder: Path) -> None:
+    """The program's sources, and the script that built the ``artifact`` from them, into ``folder``, which is new."""
+    shutil.copytree(SOURCES / "src", folder / "src")
+    shutil.copyfile(SOURCES / "CMakeLists.txt", folder / "CMakeLists.txt")
+    shutil.copyfile(artifact / COMMANDS, folder / COMMANDS)
 
 
 def program_in(folder: Path, version: str) -> Path:
@@ -103,7 +136,7 @@ def program_in(folder: Path, version: str) -> Path:
     built = msgspec.json.decode((folder / "info.json").read_bytes(), type=_Info).version
     if built != version:
         what = f"the C++ runner was built against version {built} of its library, and {version} is here"
-        raise Unavailable(what, fix="--cold builds it again")
+        raise Unavailable(what, fix="--rebuild builds it again")
     return folder / PROGRAM
 
 
@@ -130,14 +163,35 @@ def _torch_abi(folder: Path) -> str:
     return match[1] if match else "1"
 
 
-def _run(command: list[str], runtime: str) -> None:
-    """Run a step of the build; its output goes to the log, and the error that it shows becomes the case's."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    output = done.stdout.decode(errors="replace")
-    if not done.returncode:
+def _run(command: list[str], runtime: str, context: Context) -> None:
+    """Run a step of the build, and tell how far it is and for how long, at least every _BEAT_S seconds. If it fails,
+    its output goes to the log, and the error that it shows becomes the case's.
+    """
+    start, printed = context.clock.now(), bytearray()
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        pipe = process.stdout.fileno()
+        while True:
+            if select.select([pipe], [], [], _BEAT_S)[0]:
+                part = os.read(pipe, _PART)
+                if not part:
+                    break
+                printed += part
+            context.tell(_progress(printed, context.clock.now() - start))
+    output = printed.decode(errors="replace")
+    if not process.returncode:
         return
     sys.stderr.write(f"$ {shlex.join(command)}\n{output}\n")
     raise _problem(output, runtime)
+
+
+def _progress(printed: bytes | bytearray, ns: int) -> str:
+    """``3 of 9 steps, 42 s``: what the build has printed last of its steps, where it counts them, and since when."""
+    steps = _STEPS.findall(printed)
+    far = f"{int(steps[-1][0])} of {int(steps[-1][1])} steps, " if steps else ""
+    return f"{far}{ns // NS_PER_S} s"
 
 
 def _problem(output: str, runtime: str) -> CaseError:

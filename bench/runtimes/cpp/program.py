@@ -59,7 +59,9 @@ class Runner:
         except OSError as error:
             self._stream.close()
             os.close(self._requests)
-            raise Crash(f"the C++ runner cannot be started: {error.strerror}", fix="--cold builds it again") from error
+            raise Crash(
+                f"the C++ runner cannot be started: {error.strerror}", fix="--rebuild builds it again"
+            ) from error
         finally:
             os.close(requests)
             os.close(replies)
@@ -133,7 +135,7 @@ class Runner:
         log = bytes(self._log).decode(errors="replace")
         if problem := _LINKER.search(log):
             what = f"the C++ runner does not fit the libraries that are here: {problem[0].strip()}"
-            return Unavailable(what, fix="--cold builds it again; CXX=g++ of the system where another compiler did")
+            return Unavailable(what, fix="--rebuild builds it again; CXX=g++ of the system where another compiler did")
         end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
         what = f"the C++ runner ended with {end} in {verb!r}" + (f": {last[:300]}" if last else "")

@@ -50,7 +50,7 @@ def prepare(
             stack.callback(runner.close)
             if runner.facts.get("torch") != version:
                 what = f"the C++ runner is for torch {runner.facts.get('torch')}, and torch {version} is here"
-                raise Unavailable(what, fix="--cold builds it again")
+                raise Unavailable(what, fix="--rebuild builds it again")
         more = {"memory_format": options.memory_format, "autocast": options.autocast, "inference_mode": True} | more
         with context.phase("load"):
             prepared = CppPrepared(runner, model, case, context, more)

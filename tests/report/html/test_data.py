@@ -12,7 +12,7 @@ from bench.analysis.rows import rows
 from bench.model.run import Run
 from bench.report import cells
 from bench.report.html.data import quantiles_for
-from tests.report.conftest import case, example, make, record
+from tests.report.conftest import case, deployed, example, make, record
 from tests.report.html.kit import page_of, renamed, rows_of
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -30,6 +30,15 @@ def test_cases_have_the_figures_and_the_texts_of_the_tables(run: Run) -> None:
         assert of["time_text"] == cells.time(figure)
         assert of["time"] == (figure and pytest.approx(figure.value, rel=1e-5))
         assert of["warnings"].split() == [warning.kind for warning in row.warnings]
+
+
+def test_a_case_that_a_program_runs_too_has_pythons_share() -> None:
+    run = deployed()
+    shown = rows_of(page_of(run)["cases"])
+    for row, of in zip(rows(run), shown, strict=True):
+        assert of["python_share_text"] == cells.python_share(row.python_share)
+        assert of["python_share"] == (row.python_share and pytest.approx(row.python_share.ns, rel=1e-5))
+    assert [of["python_share_of"] for of in shown] == [None, "enqueue", None, "enqueue", None]
 
 
 def test_every_case_has_one_status(run: Run) -> None:

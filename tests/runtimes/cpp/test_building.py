@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.backends import base
 from bench.errors import CaseError, Unavailable
 from bench.runtimes.cpp import building
+from bench.runtimes.cpp.program import Runner
 from tests.backends.kit import Bench
 
 TORCHSCRIPT, AOTI = base.load("torchscript"), base.load("aoti")
@@ -105,6 +108,20 @@ def test_a_failed_build_is_told_by_its_cause(
     assert raised.value.fix
 
 
+def test_the_build_tells_how_far_it_is(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool(tmp_path / "bin", "cmake", "echo '[3/9] Building CXX object'; echo 'CMake Error: stop'; exit 1")
+    tool(tmp_path / "bin", "c++", "echo c++ 1")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("CXX", str(tmp_path / "bin" / "c++"))
+    texts: list[str] = []
+    context = bench.context(bench.case("torchscript", options=CPP), {})
+    context = msgspec.structs.replace(context, tell=texts.append)
+    with pytest.raises(CaseError, match="stop"):
+        building.produce("empty", building.Installation(definitions={}), context, bench.folder())
+    assert texts
+    assert all(re.fullmatch(r"3 of 9 steps, \d+ s", text) for text in texts)
+
+
 def test_a_program_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "info.json").write_text('{"version": "2.9.0"}')
     assert building.program_in(tmp_path, "2.9.0") == tmp_path / building.PROGRAM
@@ -117,6 +134,23 @@ def test_a_static_standard_library_is_refused(bench: Bench, monkeypatch: pytest.
     monkeypatch.setenv("LDFLAGS", "-static-libstdc++ -static-libgcc")
     with pytest.raises(Unavailable, match="links its standard library statically"):
         produce(bench)
+
+
+@pytest.mark.long
+def test_the_sources_that_are_kept_are_built_by_their_script(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMAKE_BUILD_TYPE", "Debug")  # which compiles fast
+    artifact = bench.folder()
+    case = bench.case("torchscript", options=CPP)
+    building.produce("empty", building.Installation(definitions={}), bench.context(case, {}), artifact)
+    kept = tmp_path / "runner"
+    building.copy_sources(artifact, kept)
+    assert "export CMAKE_BUILD_TYPE=Debug" in (kept / building.COMMANDS).read_text().splitlines()
+    subprocess.run(["sh", building.COMMANDS], cwd=kept, check=True, capture_output=True)
+    again = Runner(kept / "build" / building.PROGRAM)
+    assert again.facts["compiler"]
+    again.close()
 
 
 @pytest.mark.long

@@ -102,7 +102,7 @@ def test_libraries_that_do_not_fit_are_told_apart_from_a_crash(tmp_path: Path, l
     path.chmod(0o755)
     with pytest.raises(Unavailable, match="does not fit the libraries") as raised:
         Runner(path)
-    assert "--cold" in raised.value.fix
+    assert "--rebuild" in raised.value.fix
 
 
 def test_a_program_that_cannot_be_started_is_a_row_too(tmp_path: Path) -> None:

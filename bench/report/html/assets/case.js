@@ -52,6 +52,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       ["accuracy", row.accuracy, row.accuracy_why],
       [row.memory_of === "host" ? "peak host memory" : "peak GPU memory", row.memory_text],
       ["energy per inference", row.energy_text],
+      [`Python's share of ${row.python_share_of}`, row.python_share_text, "what a C++ program that runs the same does not take"],
       ["of the speed of light", row.light_text, row.bound ? `${row.bound}-bound` : ""],
     ].filter(([, text]) => text && text !== "-");
     return facts.length ? h("dl", { class: "facts" }, facts.map(([name, text, more]) =>

@@ -22,6 +22,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     { name: "status", title: "status", text: (row) => app.STATUS[row.status].text, cell: (row) => app.badge(row.status) },
     { name: "rate", title: "rate /s", align: "right", figure: "rate_text", note: "Inferences per second" },
     { name: "accuracy", title: "accuracy", text: (row) => row.accuracy || app.NONE },
+    { name: "python_share", title: "Python's share", align: "right", figure: "python_share_text", note: "Of the host's time of a call, what a C++ program that runs the same artifact does not take: of enqueue on a GPU, of latency on a CPU" },
     { name: "memory", title: "memory", align: "right", text: (row) => row.memory_text },
     { name: "energy", title: "energy", align: "right", text: (row) => row.energy_text },
     { name: "light", title: "of light", align: "right", text: (row) => row.light_text, note: "Fraction of the machine's roofline" },
@@ -32,7 +33,7 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   // Columns in which all cases are alike, or have nothing, say nothing in a row.
   function columnsFor(page) {
-    const silent = new Set(["setting", "device", "energy", "light", "memory", "warnings", "boundary"].filter((name) => {
+    const silent = new Set(["setting", "device", "energy", "python_share", "light", "memory", "warnings", "boundary"].filter((name) => {
       const values = new Set(page.cases.column(name));
       return values.size <= 1;
     }));
@@ -208,12 +209,12 @@ globalThis.trtbench = globalThis.trtbench || {};
   const RAW = [
     "label", "id", "model", "backend", "precision", "sizes", "setting", "toolchain", "device", "status", "boundary", "time",
     "time_low", "time_high", "rate", "rate_low", "rate_high", "speed", "speed_low", "speed_high", "against", "accuracy", "cosine",
-    "rel_l2", "memory", "energy", "light", "processes", "warnings", "failure",
+    "rel_l2", "memory", "energy", "python_share", "python_share_low", "python_share_high", "python_share_of", "light", "processes", "warnings", "failure",
   ];
 
   // Raw numbers with their units in the names, as `trtbench show --format csv` has them.
   function casesCsv(page, rows) {
-    const unit = (name) => (/^time/.test(name) ? `${name}_ns` : name === "memory" ? "memory_bytes" : name === "energy" ? "inference_j" : name);
+    const unit = (name) => (/^(time|python_share)(_low|_high)?$/.test(name) ? `${name}_ns` : name === "memory" ? "memory_bytes" : name === "energy" ? "inference_j" : name);
     return app.csv(["run", ...RAW.map(unit)], rows.map((row) =>
       [page.runs.get(page.cases.get(row, "run"), "id"), ...RAW.map((name) => page.cases.get(row, name))]));
   }
