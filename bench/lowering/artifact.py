@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.errors import Unavailable, UsageError
+from bench.errors import Unavailable, Unsupported, UsageError
 from bench.lowering.quantize import artifact as quantization
 from bench.lowering.quantize import insert
 from bench.model.factory import program_of
@@ -56,6 +57,8 @@ def unsupported(case: Case) -> str | None:
     if case.precision in QUANTIZED:
         if case.precision == "fp8" and case.options.get("placement") == "mended":
             return "placement: mended is of int8; at fp8 the layers end in floating point"
+        if case.precision == "fp8" and case.options.get("producer", "trtbench") != "trtbench":
+            return f"producer: {case.options['producer']} is of int8; at fp8 trtbench observes"
         if case.dynamic:
             return "calibration needs fixed sizes, and the case has dynamic ones"
         if case.options.get("fallback") == "torch":
@@ -242,6 +245,7 @@ def lowered(
         with (
             context.phase("export"),
             torch.no_grad(),
+            _with_place(module),
             errors.translate("torch.export cannot take this model", fix=_TRACED),
             exports.recorded_warnings() as warnings,
             exports.size_refusals(case),
@@ -260,6 +264,29 @@ def lowered(
             graph.meta[insert.TO] = insert.FP8
         with torch.no_grad():
             yield graph, names, tuple(warnings)
+
+
+@contextlib.contextmanager
+def _with_place(module: torch.nn.Module) -> Iterator[None]:
+    """Have an Unsupported begin with the module whose code raised its cause, and the line."""
+    try:
+        yield
+    except Unsupported as error:
+        place = _place(module, error.__cause__)
+        raise Unsupported(f"{place}{error.what}", where=error.where, fix=error.fix) from error.__cause__
+
+
+def _place(module: torch.nn.Module, error: BaseException | None) -> str:
+    """``head (Head), net.py:9: ``, where the innermost forward of a module of the model was; empty for none."""
+    names = {id(each): name for name, each in module.named_modules() if each is not module}
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__ if error else None):
+        code = frame.f_code
+        own = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        if code.co_name == "forward" and id(own) in names:
+            name = names[id(own)].removeprefix("model").lstrip(".") or "the model"
+            place = f"{name} ({type(own).__name__}), {Path(code.co_filename).name}:{line}: "
+    return place
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -100,11 +100,18 @@ def _walk(
             try:
                 values[node] = _convert(writer, node, values, path if counts[path] == 1 else "")
             except Unsupported as error:
-                refused[node] = error.what
+                refused[node] = error.what + _line_of(node)
                 values[node] = _stand_in(node)
         elif node.op == "call_function":
             values[node] = _other(node, values)
     return values, refused
+
+
+def _line_of(node: torch.fx.Node) -> str:
+    """`` (net.py:9)``, the line of the model that a node comes from; empty where the graph does not tell."""
+    places = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
+    own = [f" ({Path(file).name}:{line})" for file, line in places if "/torch/" not in file]
+    return own[-1] if own else ""
 
 
 def as_array(name: str, value: torch.Tensor) -> Array:

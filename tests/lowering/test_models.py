@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.torch, pytest.mark.long]
 HAS_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
 
 
-def ids(words: int) -> dict[str, torch.Tensor]:
-    return {"input_ids": torch.randint(0, words, (2, 16))}
+def ids(words: int, rows: int = 2) -> dict[str, torch.Tensor]:
+    return {"input_ids": torch.randint(0, words, (rows, 16))}
 
 
 def images(size: int = 224) -> dict[str, torch.Tensor]:
@@ -57,7 +57,7 @@ WHOLE: dict[str, Callable[[], tuple[Any, dict[str, torch.Tensor]]]] = {
     "vit": lambda: (_of("ViTForImageClassification", "ViTConfig"), images()),
     "convnext": lambda: (_of("ConvNextForImageClassification", "ConvNextConfig"), images(64)),
     "bert": lambda: (_of("BertModel", "BertConfig"), ids(30522)),
-    "gpt2": lambda: (_of("GPT2LMHeadModel", "GPT2Config", use_cache=False), ids(50257)),
+    "gpt2": lambda: (_of("GPT2LMHeadModel", "GPT2Config", use_cache=False), ids(50257, rows=1)),
 }
 
 

@@ -23,6 +23,17 @@ class Branches(torch.nn.Module):
         return x.relu() if x.sum() > 0 else -x
 
 
+class BranchesWithin(torch.nn.Module):
+    """The same in a module of its own, ``head``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = Branches()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x + 1)
+
+
 class Inverse(torch.nn.Module):
     """Inverts matrices between two linear layers: no layer of TensorRT does. ``x`` [batch, 3, 8, 8] in and out."""
 
@@ -48,4 +59,4 @@ class Gamma(torch.nn.Module):
         return self.last(torch.lgamma(self.first(x).abs() + 1)).relu()
 
 
-net, branches, inverse, gamma = Net, Branches, Inverse, Gamma
+net, branches, branches_within, inverse, gamma = Net, Branches, BranchesWithin, Inverse, Gamma
