@@ -82,9 +82,11 @@ class Fx2trt(TensorRT):
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """A CPU device, programs that are no module, and precisions that no model is converted to."""
+        if (reason := artifact.unsupported(case)) is not None:
+            return reason
         if device == "cpu":
             return "TensorRT needs a CUDA device (trtbench codegen writes the program without one)"
-        return artifact.unsupported(case)
+        return None
 
     def program(self, case: Case) -> Sequence[Stage]:
         """The network program of the case, at int8 after its calibration."""

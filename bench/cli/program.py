@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.cli import output, typed
 from bench.cli.options import (
@@ -13,6 +15,9 @@ from bench.cli.options import (
     folder,
     selection_options,
 )
+
+if TYPE_CHECKING:
+    from bench.model.suite import LeftOut
 
 _BACKEND = "fx2trt"
 
@@ -55,6 +60,7 @@ def codegen(arguments: argparse.Namespace) -> int:
     if arguments.backend is None and all(case.backend != _BACKEND for case in request.plan.cases):
         arguments.backend = _BACKEND
         request = typed.request(arguments, plan_only=True)
+    _note_left_out(request.plan.left_out)
     with output.progress_view(arguments.progress, []) as on_event:
         results = api.codegen(request, arguments.out, on_event=on_event)
     code = 0
@@ -66,6 +72,16 @@ def codegen(arguments: argparse.Namespace) -> int:
         output.complain(output.error(BenchError(failures.reason(failure), where=result.case.label, fix=failure.hint)))
         code = max(code, 2 if is_input(failure.kind) else 1)
     return code
+
+
+def _note_left_out(entries: Sequence[LeftOut]) -> None:
+    """Say on stderr which programs are not written, the first with its reason."""
+    from bench.report import escape
+
+    if entries:
+        others = f", and {len(entries) - 1} more" if len(entries) > 1 else ""
+        what = f"left out: {entries[0].label}{others}: {entries[0].reason}"
+        output.complain(f"trtbench: note: {escape.line(what)}\n  trtbench list says why of each")
 
 
 def ops(arguments: argparse.Namespace) -> int:

@@ -17,24 +17,28 @@ _MANY_PROCESSES = 7
 
 
 def _not_steady(f: Figures) -> Advice:
-    spread = f["spread"]
-    factor = spread is not None and high(spread) > 1
-    by = ", and one of them was 0" if spread is None else " by more than 100%" if factor else f" by {percent(spread)}"
     return Advice(
-        f"after {number(f['calls'])} warm-up calls in {time(f['ns'])} the medians of three windows still differed{by}",
+        f"after {number(f['calls'])} warm-up calls in {time(f['ns'])} the medians of three windows still differed"
+        f"{_by(f['spread'])}",
         "close other programs, fix the CPU's frequency, or set a longer warmup_limit",
     )
 
 
 def _noisy(f: Figures) -> Advice:
-    spread = f["spread"]
-    factor = spread is not None and high(spread) > 1
-    by = ", one of them 0" if spread is None else " by more than 100%" if factor else f" by {percent(spread)}"
     return Advice(
-        f"after {number(f['calls'])} warm-up calls in {time(f['ns'])} the medians of three windows differed{by}, "
-        "but neither rose nor fell: the machine is noisy, and a longer warm-up does not help",
+        f"after {number(f['calls'])} warm-up calls in {time(f['ns'])} the medians of three windows differed"
+        f"{_by(f['spread'])}, but neither rose nor fell: the machine is noisy, and a longer warm-up does not help",
         "close other programs, fix the CPU's frequency, more processes (replicates)",
     )
+
+
+def _by(spread: Number | None) -> str:
+    """By how much medians differed; beyond 100 % the number tells nothing more."""
+    if spread is None:
+        return ", one of them 0"
+    if high(spread) <= 1:
+        return f" by {percent(spread)}"
+    return " by more than 100%" if low(spread) > 1 else f" by {percent(low(spread))} to more than 100%"
 
 
 def _known(f: Figures) -> str:
@@ -133,12 +137,14 @@ def _transfer_bound(f: Figures) -> Advice:
 
 
 def _spread(f: Figures) -> Advice:
-    span = f"{time(f['low_ns'])} to {time(f['high_ns'])} (sd {percent(f['sd'])})"
+    one = low(f["low_ns"]) == high(f["low_ns"]) and low(f["high_ns"]) == high(f["high_ns"])  # else of several cases
+    lie = f"lie from {time(f['low_ns'])} to {time(f['high_ns'])} (sd {percent(f['sd'])})"
+    differ = lie if one else f"differ by an sd of {percent(f['sd'])}"
     hint = "more processes (replicates)"
     if f["boundary"] == "gpu" and not f["graph"]:
         hint += "; cuda_graph: on, if it is many short kernels"
     return Advice(
-        f"process medians of {f['boundary']} lie from {span} though each is known to {_half(f['within'])}: "
+        f"process medians of {f['boundary']} {differ} though each is known to {_half(f['within'])}: "
         "processes differ, and more samples do not help",
         hint,
     )

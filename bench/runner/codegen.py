@@ -46,7 +46,7 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[NetworkPro
         UsageError: no case is selected, a backend of the cases writes no program, or ``out`` has a program already
             or cannot be written.
     """
-    plan.check_some(request.plan)
+    plan.check_some(request.plan, fix="trtbench list says why of each")
     _check_folder(out)
     own = [case for case in request.plan.cases if isinstance(base.load(case.backend), WritesPrograms)]
     stages = _stages(own or request.plan.cases)

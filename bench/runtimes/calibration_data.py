@@ -46,11 +46,16 @@ def batches(case: Case, context: Context, samples: int, data: str) -> Iterator[d
 def _of_file(case: Case, path: Path, batch: int) -> Iterator[Mapping[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files if name in case.resolved}
+            others = [name for name in file.files if name not in case.resolved]
     except OSError as error:
         raise _wrong(case, f"{path.name} cannot be read: {error.strerror or error}") from error
     except (ValueError, zipfile.BadZipFile) as error:
         raise _wrong(case, f"{path.name} is no .npz of plain arrays") from error
+    if absent := [name for name in case.resolved if name not in arrays]:
+        raise _absent(case, absent[0], others or list(arrays))
+    if single := [name for name, array in arrays.items() if not array.ndim]:
+        raise _wrong(case, f"{path.name} has one number for the input {single[0]!r}, and no samples")
     count = min((len(array) for array in arrays.values()), default=0)
     if count < batch:
         raise _wrong(case, f"{path.name} has {count} sample{'s' * (count != 1)}, fewer than a batch of {batch}")
@@ -68,9 +73,10 @@ def _of_function(case: Case, folder: Path, spec: str) -> Iterator[Mapping[str, A
         raise _wrong(case, f"there is no {file!r} beside the suite") from error
     except Exception as error:
         raise _wrong(case, f"{file} cannot be imported: {type(error).__name__}: {error}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
+    if not hasattr(module, name):
         raise _wrong(case, f"{file} has no function {name!r}.{did_you_mean(name, vars(module))}")
+    if not callable(function := getattr(module, name)):
+        raise _wrong(case, f"{name!r} of {file} is no function but of type {type(function).__name__}")
     try:
         yield from function()
     except BenchError:
@@ -81,17 +87,23 @@ def _of_function(case: Case, folder: Path, spec: str) -> Iterator[Mapping[str, A
 
 def _inputs_of(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of the case's inputs."""
+    if not isinstance(arrays, Mapping):
+        raise _wrong(case, f"calibration data: {type(arrays).__name__} for a batch, which is a mapping of its inputs")
     result = {}
     for name, spec in case.resolved.items():
         if name not in arrays:
-            there = ", ".join(list(arrays)[:_SHOWN]) or "nothing"
-            raise _wrong(case, f"calibration data without the input {name!r}; there is {there}")
+            raise _absent(case, name, list(arrays))
         array = np.asarray(arrays[name])
         if array.shape != spec.shape or str(array.dtype) != spec.dtype:
             what = f"{array.dtype}{list(array.shape)} for the input {name!r}, which is {spec.dtype}{list(spec.shape)}"
             raise _wrong(case, f"calibration data: {what}")
         result[name] = array
     return result
+
+
+def _absent(case: Case, name: str, others: list[str]) -> SuiteError:
+    there = ", ".join(map(str, others[:_SHOWN])) or "nothing"
+    return _wrong(case, f"calibration data without the input {name!r}; there is {there}")
 
 
 def _wrong(case: Case, what: str) -> SuiteError:

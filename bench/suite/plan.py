@@ -119,7 +119,8 @@ def check_some(plan_: Plan, fix: str = "the same command with --dry-run says why
     """UsageError, with ``fix``, if the plan has no case because every combination is left out."""
     if not plan_.cases:
         reasons = list(dict.fromkeys(entry.reason for entry in plan_.left_out))
-        more = f"; and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
+        others = len(reasons) - 1
+        more = f"; and {others} more reason{'s' * (others > 1)}" if others else ""
         what = f"there is nothing to run, every combination is left out: {reasons[0]}{more}"
         raise UsageError(what, fix=fix)
 

@@ -100,7 +100,7 @@ def test_an_input_that_is_always_zero_names_its_layer(bench: Bench) -> None:
     [
         ({"precision": "fp16", "options": {"scales": "static"}}, "scales: of precision fp8 alone"),
         ({"precision": "int8", "options": {}}, "PyTorch converts no model to int8"),
-        ({"options": {"scales": "dynamic", "samples": 4}}, "samples: of scales: static"),
+        ({"options": {"scales": "dynamic", "samples": 4}}, "samples: needs scales: static"),
         ({"options": {"autocast": True}}, "autocast needs precision fp16 or bf16"),
         ({"dynamic": {"batch": Range(min=1, opt=4, max=8)}}, "calibration needs fixed sizes"),
     ],

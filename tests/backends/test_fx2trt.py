@@ -157,6 +157,20 @@ def test_codegen_writes_a_folder_for_each_program_and_leaves_those_there_alone(
     assert (tmp_path / "one" / "program.py").is_file()
 
 
+def test_what_no_program_is_written_for_is_named(
+    suite_of: Callable[..., Path], tmp_path: Path, trtbench: Trtbench
+) -> None:
+    suite, out = suite_of(backend="fx2trt, {name: fx2trt, observer: minmax}"), tmp_path / "programs"
+    out.mkdir()
+    (out / "program.py").touch()  # so that nothing is lowered
+    assert trtbench("codegen", suite, "--out", out) == 2
+    assert "net/fx2trt[observer=minmax]/fp32/batch=2: observer: of precision int8 alone" in " ".join(
+        trtbench.err.split()
+    )
+    trtbench("list", suite, "--device", "cpu")
+    assert "observer: of precision int8 alone" in " ".join((trtbench.out + trtbench.err).split())
+
+
 @pytest.mark.torch
 @pytest.mark.long
 def test_programs_of_one_model_that_differ_in_options_are_all_written(

@@ -223,6 +223,19 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
 ]  # fmt: skip
 
 
+def test_one_sentence_for_several_cases_holds_for_each() -> None:
+    noisy = [{"calls": 5, "ns": 1_200_000_000, "spread": spread} for spread in (0.011, 1.4)]
+    sentence, _ = describe(merge([Warning(kind="Noisy", figures=each) for each in noisy]))
+    assert "three windows differed by 1.1% to more than 100%, but neither" in sentence
+    of = {"boundary": "latency", "graph": False}
+    small = of | {"low_ns": 197e3, "high_ns": 220e3, "sd": 0.046, "within": 0.009}
+    large = of | {"low_ns": 71e6, "high_ns": 110e6, "sd": 0.175, "within": 0.069}
+    sentence, _ = describe(merge([Warning(kind="Spread", figures=each) for each in (small, large)]))
+    assert (
+        "process medians of latency differ by an sd of 4.6% to 17.5% though each is known to ±0.9% to 6.9%" in sentence
+    )
+
+
 @pytest.mark.parametrize(("kind", "figures", "said", "hint"), TABLE)
 def test_a_warning_says_what_was_seen_and_what_to_try(kind: str, figures: dict[str, Any], said: str, hint: str) -> None:
     found = describe(Warning(kind=kind, figures=json.loads(json.dumps(figures))))

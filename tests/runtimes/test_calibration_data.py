@@ -45,6 +45,11 @@ def test_a_file_is_read_batch_by_batch(tmp_path: Path) -> None:
     assert len(batches(tmp_path, 2, "data.npz")) == 1
 
 
+def test_arrays_of_a_file_that_are_no_inputs_count_for_nothing(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.ones((4, 3), np.float32), classes=np.arange(1), scale=np.float32(1))
+    assert [list(each) for each in batches(tmp_path, 128, "data.npz")] == [["x"], ["x"]]
+
+
 def test_a_function_yields_batches(tmp_path: Path) -> None:
     (tmp_path / "data.py").write_text(
         "import numpy as np\ndef images():\n    while True:\n        yield {'x': np.ones((2, 3), 'float32')}\n"
@@ -57,6 +62,8 @@ import numpy as np
 def short(): yield {"x": np.ones((1, 3), "float32")}
 def double(): yield {"x": np.ones((2, 3))}
 def other(): yield {"images": np.ones((2, 3), "float32")}
+def items(): yield [np.ones((2, 3), "float32")]
+count = 3
 def raises(): raise ValueError("no images here")
 """
 
@@ -75,12 +82,18 @@ def raises(): raise ValueError("no images here")
         ("data.py:raises", "data.py:raises raised ValueError: no images here"),
         ("data.py:short", r"float32\[1, 3\] for the input 'x', which is float32\[2, 3\]"),
         ("data.py:double", r"float64\[2, 3\] for the input 'x'"),
+        ("data.py:items", "calibration data: list for a batch, which is a mapping of its inputs"),
+        ("data.py:count", "'count' of data.py is no function but of type int"),
+        ("number.npz", "number.npz has one number for the input 'x', and no samples"),
+        ("others.npz", "calibration data without the input 'x'; there is images"),
         ("data.py:other", "calibration data without the input 'x'; there is images"),
     ],
 )
 def test_wrong_data_is_one_error_that_says_what_to_give(tmp_path: Path, data: str, message: str) -> None:
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "few.npz", x=np.ones((1, 3), np.float32))
+    np.savez(tmp_path / "number.npz", x=np.float32(1))
+    np.savez(tmp_path / "others.npz", images=np.ones((4, 3), np.float32))
     (tmp_path / "data.py").write_text(WRONG)
     (tmp_path / "broken.py").write_text("def images(:\n")
     with pytest.raises(SuiteError, match=message) as error:

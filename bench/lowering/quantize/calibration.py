@@ -59,7 +59,7 @@ class Calibration:
                 self.samples += int(values[0].shape[0]) if values and values[0].dim() else 1
                 tell(self.samples)
         if not self.samples:
-            raise SuiteError("there are no inputs to calibrate with", fix="quantize: {samples: 128}, or data")
+            raise SuiteError("there are no inputs to calibrate with", fix="samples: 128, or data that has some")
 
     def tensors(self, ranges: Mapping[str, Range]) -> tuple[TensorRange, ...]:
         """What was seen of each tensor, in the order of the graph; ``ranges`` are those of ``ranges()``."""

@@ -58,7 +58,7 @@ def unsupported(case: Case) -> str | None:
     if is_static(case):
         return "calibration needs fixed sizes, and the case has dynamic ones: scales: dynamic" if case.dynamic else None
     unused = [name for name in given if name in _STATIC]
-    return f"{', '.join(unused)}: of scales: static" if unused else None
+    return f"{', '.join(unused)}: needs scales: static" if unused else None
 
 
 def is_static(case: Case) -> bool:

@@ -22,6 +22,7 @@ Name = Literal["minmax", "moving_average", "percentile", "entropy"]
 BINS = 2048
 _LEVELS = 128  # magnitudes of symmetric int8
 _STEP = 8  # bins between the limits that are tried: 0.4 % of the largest value
+MOST_CLIPPED = 0.01  # of the values, by a limit that the divergence chooses
 _SHOWN = 5  # modules that an error names beside the first
 _FIX = "inputs as the model will get them: data; trtbench quantize --ranges lists what was observed"
 _MOMENTUM = 0.01  # as torch.ao's MovingAverageMinMaxObserver
@@ -175,6 +176,8 @@ class Entropy(Histogram):
 
     The search of TensorRT's entropy calibrator as its authors describe it (S. Migacz, 8-bit Inference with TensorRT,
     GTC 2017): for each number of bins from 128 on (here every eighth), what lies beyond is added to the last one.
+    Limits that clip more than MOST_CLIPPED of the values are left out: the divergence does not see how far those move,
+    and is 0 where all values but those of one bin are clipped.
     """
 
     name = "entropy"
@@ -185,7 +188,10 @@ class Entropy(Histogram):
         counts = self.counts.astype(np.float64)
         counts[0] = counts[1]  # zeros are exact at any scale, and would outweigh the rest
         last = int(np.nonzero(self.counts)[0][-1]) + 1
-        candidates = range(_LEVELS, max(last, _LEVELS) + 1, _STEP)
+        inside = counts.cumsum()
+        least = int(np.searchsorted(inside, (1 - MOST_CLIPPED) * inside[-1])) + 1
+        whole = max(last, _LEVELS)
+        candidates = [*(bins for bins in range(_LEVELS, whole, _STEP) if bins >= least), whole]
         best = min(candidates, key=lambda bins: (divergence(counts, bins), bins))
         return float(min(best, last) * self.width) if last >= _LEVELS else last * self.width
 

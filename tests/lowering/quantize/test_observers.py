@@ -14,7 +14,7 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from bench.errors import Unsupported  # noqa: E402
-from bench.lowering.quantize.observers import BINS, OBSERVERS, Entropy, Histogram, divergence  # noqa: E402
+from bench.lowering.quantize.observers import BINS, MOST_CLIPPED, OBSERVERS, Entropy, Histogram, divergence  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -111,6 +111,15 @@ def test_what_is_wrong_with_a_tensor_is_kept_and_its_other_values_too(name: str,
     assert observer.problem == problem
     finite = [value for each in values for value in each if math.isfinite(value)]
     assert (observer.least, observer.most) == (min(finite, default=math.inf), max(finite, default=-math.inf))
+
+
+@pytest.mark.parametrize("size", [32, 320, 5000])
+def test_entropy_clips_few_values_whose_magnitudes_begin_far_from_0(size: int) -> None:
+    values = torch.linspace(0.1029, 0.3837, size)
+    observer = seen("entropy", values[: size // 2], values[size // 2 :])
+    limit = observer.range().limits[0]
+    assert (values > limit).float().mean() <= MOST_CLIPPED + 1 / size
+    assert observer.clipped(limit) <= MOST_CLIPPED
 
 
 def test_the_entropy_of_a_tensor_with_zeros_is_that_of_the_rest() -> None:
