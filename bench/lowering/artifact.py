@@ -57,6 +57,8 @@ def unsupported(case: Case) -> str | None:
     if case.precision in QUANTIZED:
         if case.precision == "fp8" and case.options.get("placement") == "mended":
             return "placement: mended is of int8; at fp8 the layers end in floating point"
+        if case.precision == "fp8" and case.options.get("observer") == "entropy":
+            return "observer: entropy is of int8, whose steps are of one size: minmax, moving_average or percentile"
         if case.precision == "fp8" and case.options.get("producer", "trtbench") != "trtbench":
             return f"producer: {case.options['producer']} is of int8; at fp8 trtbench observes"
         if case.dynamic:

@@ -36,7 +36,7 @@ NOTHING = (
 LANES = "several requests at once"
 LANES_LEGEND = (
     "p50 and p99: of the latencies of calls in the closed loop, in all processes together; p99 from 662 calls on, "
-    "of which a process stores at most 256: --replicates 7"
+    "of which a process stores at most 256: --replicates, and for slow models throughput_time"
 )
 _BOUNDARIES: tuple[Boundary, ...] = (*HOST, DEVICE, "throughput")
 # Names of artifacts that a note lists.

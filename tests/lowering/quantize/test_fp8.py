@@ -139,6 +139,7 @@ def test_what_is_of_int8_alone_is_refused(bench: Bench) -> None:
     fx: Any = base.load("fx2trt")
     assert fx.unsupported(case(bench), "cuda:0") is None
     assert fx.unsupported(case(bench, placement="mended"), "cuda:0").startswith("placement: mended is of int8")
+    assert fx.unsupported(case(bench, observer="entropy"), "cuda:0").startswith("observer: entropy is of int8")
     for stages in (lambda each: artifact.examination_stages(each, None), fx.values):
         with pytest.raises(UsageError):
             stages(case(bench))
