@@ -19,7 +19,7 @@ _MANY_PROCESSES = 7
 def _not_steady(f: Figures) -> Advice:
     return Advice(
         f"after {number(f['calls'])} warm-up calls in {time(f['ns'])} the medians of three windows still differed"
-        f"{_by(f['spread'])}",
+        f"{_by(f['spread'], zero=', and one of them was 0')}",
         "close other programs, fix the CPU's frequency, or set a longer warmup_limit",
     )
 
@@ -32,10 +32,10 @@ def _noisy(f: Figures) -> Advice:
     )
 
 
-def _by(spread: Number | None) -> str:
-    """By how much medians differed; beyond 100 % the number tells nothing more."""
+def _by(spread: Number | None, zero: str = ", one of them 0") -> str:
+    """By how much medians differed, ``zero`` where one was 0; beyond 100 % the number tells nothing more."""
     if spread is None:
-        return ", one of them 0"
+        return zero
     if high(spread) <= 1:
         return f" by {percent(spread)}"
     return " by more than 100%" if low(spread) > 1 else f" by {percent(low(spread))} to more than 100%"
