@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.samples import SortedSamples
+from bench.model.samples import SortedSamples
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import stdtrit
 
 from bench import stats
-from bench.samples import SortedSamples
+from bench.model.samples import SortedSamples
 
 SAMPLES = st.lists(st.integers(1, 10**9), min_size=1, max_size=200)
 

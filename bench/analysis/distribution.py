@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 
-from bench.samples import SortedSamples
+from bench.model.samples import SortedSamples
 
 MOST_QUANTILES = 64
 

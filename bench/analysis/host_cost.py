@@ -15,8 +15,8 @@ from bench.analysis.speed import CONFIDENCE
 from bench.analysis.verdict import Verdict, verdict
 from bench.model.data import Data, digest
 from bench.model.run import Run
+from bench.model.samples import SortedSamples
 from bench.model.suite import Boundary, Case, named
-from bench.samples import SortedSamples
 
 # Options that say how an artifact is run, and not what it is.
 _RUNNING = ("executor", "tensorrt_include")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from bench.model.run import Failure, Record, Run
+from bench.model.samples import SortedSamples
 from bench.model.suite import Boundary, Case
-from bench.samples import SortedSamples
 from bench.units import NS_PER_S
 
 # Warnings of processes whose calls are not alike: their times depend on how many calls came before.

@@ -26,9 +26,9 @@ from bench.analysis.speed import (
 )
 from bench.analysis.unsteady import unsteady
 from bench.model.run import Failure, Record, Run, Warning
+from bench.model.samples import SortedSamples
 from bench.model.suite import Boundary, Case, named
 from bench.model.telemetry import Telemetry
-from bench.samples import SortedSamples
 
 # The boundary that speed, rank and speed of light are read from: the first one that a model's baseline has.
 PRIMARY: tuple[Boundary, ...] = ("gpu", "latency", "gpu_unheld")

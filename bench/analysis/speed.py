@@ -13,8 +13,8 @@ import msgspec
 from bench import stats
 from bench.analysis.pool import Pool
 from bench.errors import UsageError, did_you_mean
+from bench.model.samples import SortedSamples
 from bench.model.suite import Boundary, Case, named
-from bench.samples import SortedSamples
 
 CONFIDENCE = 0.95
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import stats
-from bench.samples import SortedSamples
+from bench.model.samples import SortedSamples
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from bench.model.run import Accuracy, Header, Measurement, Record
+from bench.model.samples import SortedSamples
 from bench.model.suite import OUTPUT_LIMITS, Boundary, Case, Policy
-from bench.samples import SortedSamples
 
 # Events round to 0 what takes less than their resolution: copies of nothing, launches of nothing.
 MAY_BE_ZERO: tuple[Boundary, ...] = ("enqueue", "h2d", "compute", "d2h")

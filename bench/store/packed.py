@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from bench.model.run import Measurement, Record
+from bench.model.samples import SortedSamples
 from bench.model.suite import Boundary
-from bench.samples import SortedSamples
 
 # A search for 18 digits in a row, by a table that makes all of them one: many times faster than an expression.
 _ONE_DIGIT = bytes.maketrans(b"123456789", b"0" * 9)

@@ -14,7 +14,7 @@ import msgspec
 from bench.errors import StoreError
 from bench.model.folders import RESULTS
 from bench.model.run import Footer, Header, Record, Run
-from bench.samples import SortedSamples
+from bench.model.samples import SortedSamples
 from bench.store import checks, codec
 from bench.store import packed as packing
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.analysis.states import two_states, two_states_of_processes
-from bench.samples import SortedSamples
+from bench.model.samples import SortedSamples
 from bench.stats import drift
 
 PLAIN = {

@@ -11,9 +11,9 @@ import pytest
 
 from bench import store
 from bench.model.run import Measurement
+from bench.model.samples import SortedSamples
 from bench.report import export, text
 from bench.runner.resume import remaining
-from bench.samples import SortedSamples
 from tests.counting import assert_linear
 from tests.report.conftest import example
 from tests.store.kit import FOOTER, GOLDEN, GOLDEN_V1, case, header, record

@@ -9,7 +9,7 @@ import pytest
 
 from bench import store
 from bench.model.run import Measurement, Record
-from bench.samples import SortedSamples
+from bench.model.samples import SortedSamples
 from bench.store import checks, codec, packed
 from tests.store.kit import GOLDEN, case, header, record
 

@@ -9,9 +9,9 @@ from bench import stats
 from bench.analysis.distribution import quantiles
 from bench.analysis.pool import Pool
 from bench.model.run import Record
+from bench.model.samples import SortedSamples
 from bench.report import cells, escape
 from bench.report.html import columns
-from bench.samples import SortedSamples
 
 # The telemetry that a page shows, by group and field.
 TELEMETRY = (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import SuiteError, Unsupported
+from bench.errors import OutOfMemory, SuiteError, Unsupported
 from bench.runtimes.torch import fp8
 from bench.runtimes.torch.fp8 import LARGEST, Scales
 
@@ -162,6 +162,15 @@ def test_a_gpu_without_fp8_is_refused_by_its_compute_capability(monkeypatch: pyt
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
     with pytest.raises(Unsupported, match=r"fp8 needs compute capability 8\.9, and this GPU has 8\.6"):
         fp8.convert(seeded(torch.nn.Linear(16, 16)), DYNAMIC, "cuda:0")
+
+
+def test_a_lack_of_memory_is_no_lack_of_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+
+    monkeypatch.setattr(torch, "_scaled_mm", full, raising=False)
+    with pytest.raises(OutOfMemory, match="Tried to allocate"):
+        fp8.implementation("cpu")
 
 
 def test_an_older_torch_on_a_cpu_multiplies_by_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
