@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.lowering import codegen, normalise, split
-from bench.lowering.passes import batch_norm, constants, matmul, views
+from bench.lowering.passes import batch_norm, constants, masks, matmul, views
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PASSES: tuple[Pass, ...] = (
     views.simplify_views,
     constants.fold_constants,
+    masks.drop_open_masks,
     batch_norm.fold_batch_norms,
     matmul.fold_permutes,
 )

@@ -9,7 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bench.lowering.passes import batch_norm, constants, matmul, views  # noqa: E402
+from bench.lowering import normalise  # noqa: E402
+from bench.lowering.passes import batch_norm, constants, masks, matmul, views  # noqa: E402
 from tests.lowering import kit  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.long]  # each exports a module, which takes a second
@@ -169,3 +170,43 @@ def test_a_permute_of_other_dimensions_stays() -> None:
     module = Function(lambda x, w: x.permute(1, 0, 2) @ w)
     graph = matmul.fold_permutes(kit.normalised(module, kit.example((3, 2, 4))))
     assert kit.ops(graph) == ["permute", "matmul"]
+
+
+def _attention(mask: Callable[[Any, Any], Any]) -> Function:
+    return Function(lambda x, w: nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=mask(x, w)))
+
+
+OPEN = {
+    "all true": lambda x, w: (w < 100).reshape(1, 1, 4, 4),
+    "expanded": lambda x, w: (w < 100)[:1].reshape(1, 1, 1, 4).expand(1 << 9, 1, 1 << 12, 4)[:2, :, :4],
+    "zeros that are added": lambda x, w: (w * 0).reshape(1, 4, 4),
+}
+CLOSED = {
+    "one false": lambda x, w: w < 2,
+    "one that is added": lambda x, w: w.clamp(2.0) - 2.0,
+    "of the input": lambda x, w: (x @ x.mT)[:1, :1] < 100,
+}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_mask_that_hides_nothing_is_dropped(name: str) -> None:
+    module, inputs = _attention(OPEN[name]), kit.example((2, 2, 4, 3))
+    before = constants.fold_constants(kit.normalised(module, inputs))
+    after = masks.drop_open_masks(before)
+    assert kit.ops(after) == ["scaled_dot_product_attention"]
+    assert _mask_of(before) is not None
+    assert _mask_of(after) is None
+    kit.assert_computes(after, module, inputs)
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_mask_that_may_hide_something_stays(name: str) -> None:
+    module, inputs = _attention(CLOSED[name]), kit.example((2, 2, 4, 3))
+    after = masks.drop_open_masks(constants.fold_constants(kit.normalised(module, inputs)))
+    assert _mask_of(after) is not None
+    kit.assert_computes(after, module, inputs)
+
+
+def _mask_of(graph: kit.Graph) -> Any:
+    (node,) = [node for node in graph.graph.nodes if normalise.op_name(node) == "scaled_dot_product_attention"]
+    return node.kwargs["attn_mask"]

@@ -1,13 +1,13 @@
 """What the placement of Q/DQ costs on a GPU: each rule's network of five layers before and after it is mended.
 
-    PYTHONPATH=. python3 tests/selfbench/qdq_gpu.py --out DIR --toolchain PYTHON [RULE ...] [--dry]
+    PYTHONPATH=. python3 tests/selfbench/qdq_gpu.py --out DIR --toolchain PYTHON [--builds N] [RULE ...] [--dry]
 
 ``--toolchain`` is the interpreter with TensorRT 8.6; the running one needs PyTorch. Writes the network programs of all
 variants and a suite that names them, prints its layers (`trtbench layers`) and runs it (`trtbench run`, three builds
-each). ``DIR/qdq.json`` has for each variant the layers of the engine in order with their kinds and times, the median
-`gpu` in ns, and whether the layers that the rule is about are one; the output ends with a table of the same. fp16 is
-the network without Q/DQ. Of ``residual`` there is also ``both``, in which both inputs of the sum are quantized with one
-scale.
+each, or ``--builds``). ``DIR/qdq.json`` has for each variant the layers of the engine in order with their kinds and
+times, the median `gpu` in ns, and whether the layers that the rule is about are one; the output ends with a table of
+the same. fp16 is the network without Q/DQ. Of ``residual`` there is also ``both``, in which both inputs of the sum are
+quantized with one scale.
 
 ``--dry`` stops before a GPU is needed: small networks, the suite's plan, and a build of each program by TensorRT-RTX
 where that is installed. The exit code is 1 if a mended network is slower than the one before by more than 2 %.
@@ -112,7 +112,7 @@ def both(before: Any) -> Any:
     return edit.finished(result)
 
 
-def write_suite(folder: Path, several: Sequence[Variant], size: Size, toolchain: str) -> Path:
+def write_suite(folder: Path, several: Sequence[Variant], size: Size, toolchain: str, builds: int) -> Path:
     """The suite, its models' file, and the programs, which lie in folders beside it."""
     for each in several:
         (folder / each.key).mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,8 @@ def write_suite(folder: Path, several: Sequence[Variant], size: Size, toolchain:
         "models:", *models,
         "matrix:", f"  model: [{', '.join(rules)}]", "  backend: fx2trt", "  precision: fp16", "  toolchain: trt",
         "  include:", *cases,
-        "measure: {boundaries: [gpu], builds: 3, max_time: 3s}", "accuracy: {int8: {cosine: 0.99}}",
+        f"measure: {{boundaries: [gpu], builds: {builds}, replicates: {builds}, max_time: 3s}}",
+        "accuracy: {int8: {cosine: 0.99}}",
     ]  # fmt: skip
     path = folder / "qdq.yaml"
     path.write_text("\n".join(lines) + "\n")
@@ -227,6 +228,7 @@ def main() -> int:
     parser.add_argument("rules", nargs="*", metavar="RULE", help=f"some of {', '.join(get_args(Rule))} (default: all)")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--toolchain", default=sys.executable, help="the interpreter of TensorRT (default: this one)")
+    parser.add_argument("--builds", type=int, default=3, help="engines of each variant (default: 3)")
     parser.add_argument("--dry", action="store_true", help="small networks, and no GPU")
     options = parser.parse_args()
     if unknown := set(options.rules) - set(get_args(Rule)):
@@ -236,7 +238,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         several = [each for rule in options.rules or networks.NETWORKS for each in variants(rule, size)]
-    suite = write_suite(folder, several, size, options.toolchain)
+    suite = write_suite(folder, several, size, options.toolchain, options.builds)
     if options.dry:
         trtbench("list", suite, "--device", "cuda")
         if importlib.util.find_spec("tensorrt_rtx") is not None:
