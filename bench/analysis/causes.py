@@ -11,11 +11,12 @@ from bench.analysis.explain_sides import GENERATED, Unit
 from bench.model.data import Data
 from bench.units import format_time
 
-Kind = Literal["fusion", "reformat", "precision", "kernel", "copy", "extra", "time", "gap", "remainder"]
+Kind = Literal["fusion", "reformat", "cores", "precision", "kernel", "copy", "extra", "time", "gap", "remainder"]
 # What each kind of cause is, in the words of a table.
 MEANINGS: dict[Kind, str] = {
     "fusion": "fused on one side only",
     "reformat": "reformats and casts",
+    "cores": "tensor cores on one side only",
     "precision": "another precision",
     "kernel": "another kernel",
     "copy": "copies",
@@ -120,7 +121,7 @@ def _computing(a: Sequence[Unit], b: Sequence[Unit], cut_a: Sequence[Unit], cut_
     if {unit.family for unit in anchors_a} != {unit.family for unit in anchors_b}:
         return [whole]  # attention has products within it, whose times are no measure of its own
     slower_apart = (_ns(anchors_b) - _ns(anchors_a)) * apart > 0
-    alike = _precisions(anchors_a) == _precisions(anchors_b)
+    alike = _precisions(anchors_a) == _precisions(anchors_b) and not _cores_differ(anchors_a, anchors_b)
     if kind == "fusion" and whole.ns * apart >= 0 and not slower_apart and alike:
         return [whole]
     around = [_cause(kind, text, [*rest_a, *cut_a], [*rest_b, *cut_b])]
@@ -169,9 +170,12 @@ def _fusion(a: Sequence[Unit], b: Sequence[Unit]) -> tuple[Kind, str]:
 
 
 def _of_like(a: Sequence[Unit], b: Sequence[Unit]) -> Cause:
-    """The cause where both sides have the same operators: precision, kernel, or nothing but the time."""
+    """The cause where both sides have the same operators: cores, precision, kernel, or nothing but the time."""
     precisions = [_precisions(side) for side in (a, b)]
     what = _operators(a) or _operators(b)
+    if _cores_differ(a, b):
+        kinds = [f"{'on' if _tensor_cores(side) else 'without'} tensor cores{_in(side)}" for side in (a, b)]
+        return _cause("cores", f"{what} {kinds[0]} in A, {kinds[1]} in B: {_time(a)} against {_time(b)}", a, b)
     if all(precisions) and precisions[0] != precisions[1]:
         text = f"{what} in {' and '.join(precisions[0])} in A, in {' and '.join(precisions[1])} in B"
         return _cause("precision", text, a, b)
@@ -183,6 +187,21 @@ def _of_like(a: Sequence[Unit], b: Sequence[Unit]) -> Cause:
 
 def _precisions(units: Sequence[Unit]) -> tuple[str, ...]:
     return tuple(sorted({unit.precision for unit in units if unit.precision}))
+
+
+def _tensor_cores(units: Sequence[Unit]) -> bool | None:
+    """Whether the convolutions and products among the units compute on tensor cores; None if no name tells."""
+    anchors = [unit for unit in units if unit.family in operators.ANCHORS]
+    uses = {operators.tensor_cores(unit.tactic or unit.name) for unit in anchors} - {None}
+    return True in uses if uses else None
+
+
+def _cores_differ(a: Sequence[Unit], b: Sequence[Unit]) -> bool:
+    return {_tensor_cores(a), _tensor_cores(b)} == {True, False}
+
+
+def _in(units: Sequence[Unit]) -> str:
+    return f" ({' and '.join(_precisions(units))})" if _precisions(units) else ""
 
 
 def _differs(a: Sequence[Unit], b: Sequence[Unit]) -> bool:

@@ -86,6 +86,17 @@ _PRECISIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("fp32", r"f32|float|sgemm|scudnn"),
     )
 )
+# Of convolutions and products: instructions of tensor cores by their shapes (s1688, h16816), libraries whose kernels
+# use nothing else, and those of CUDA's ordinary cores. xmma kernels are of both, told apart by what they multiply.
+_TENSOR_CORES = re.compile(
+    r"tensorop|[a-z](?:884|1688|8816|16816|16832|16864)(?![0-9])|[hi]mma|gmma|wmma|nvjet|flash|fmha|tf32f32"
+    r"|xmma\w*(?:f16f16|bf16bf16|i8i8|e4m3)",
+    re.IGNORECASE,
+)
+_ORDINARY_CORES = re.compile(
+    r"sgemm|(?:im|pre)\w+_convolve|dgrad_engine|wgrad_engine|scudnn|simt|fft2d|xmma\w*f32f32_f32f32|conv_depthwise",
+    re.IGNORECASE,
+)
 
 
 def family(name: str) -> Family:
@@ -107,6 +118,13 @@ def operators(name: str) -> tuple[str, ...]:
 def precision(name: str) -> str:
     """The precision that the name of a convolution's or a product's kernel tells, else empty."""
     return next((each for each, pattern in _PRECISIONS if pattern.search(name)), "")
+
+
+def tensor_cores(name: str) -> bool | None:
+    """Whether a convolution's or a product's kernel computes on tensor cores; None where its name does not tell."""
+    if _TENSOR_CORES.search(name):
+        return True
+    return False if _ORDINARY_CORES.search(name) else None
 
 
 def _generated(kind: str, listed: tuple[str, ...], name: str) -> Family:

@@ -101,6 +101,24 @@ def test_another_precision_and_another_kernel() -> None:
     assert (kernel.causes[0].kind, kernel.causes[0].ns) == ("kernel", 3 * US)
 
 
+def test_tensor_cores_on_one_side_only_come_before_another_precision() -> None:
+    slow = ("void implicit_convolve_sgemm<__half, __half, 1024, 5, 5>(int)", 264, "head")
+    for fast, precision in (
+        ("sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32", "tf32"),
+        ("cutlass_tensorop_f16_s16816fprop", "fp16"),
+    ):
+        a = kernels(("nchwToNhwcKernel", 5, "head"), (fast, 30, "head"), (RELU, 2, "head"))
+        b = kernels(slow, (RELU, 3, "head"))
+        causes = {cause.kind: cause for cause in explain(a, b).parts[0].causes}
+        assert {kind: cause.ns for kind, cause in causes.items()} == {
+            "cores": 234 * US,
+            "time": 1 * US,
+            "reformat": -5 * US,
+        }
+        expected = f"conv on tensor cores ({precision}) in A, without tensor cores (fp16) in B: 30.0 us against 264 us"
+        assert causes["cores"].text == expected
+
+
 def test_the_same_kernel_may_take_another_time() -> None:
     assert first(explain(kernels((CONV, 9, "c")), kernels((CONV, 10, "c")))).kind == "time"
 

@@ -123,3 +123,27 @@ def test_a_generated_kernel_lists_its_operators() -> None:
     assert operators.operators(name) == ("native_batch_norm_legit_no_training", "add", "relu")
     assert operators.operators("graph_0_cpp_fused__softmax_add_3") == ("softmax", "add")
     assert operators.operators("ampere_sgemm_128x64_tn") == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ampere_fp16_s16816gemm_fp16_128x64_ldg8_f2f_stages_64x4_tn", True),
+        ("void cutlass__5x_cudnn::Kernel<cutlass_tensorop_s1688fprop_optimized_tf32_128x128_16x4>(P)", True),
+        ("sm90_xmma_dgrad_implicit_gemm_indexed_f16f16_f16f32_f32_nhwckrsc_nhwc_tilesize128x64x64", True),
+        ("sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_nhwckrsc_nchw_tilesize128x64x32_stage5", True),
+        ("nvjet_sm90_hsh_128x128_64x6_1x2_h_bz_TNT", True),
+        ("sm80_xmma_gemm_f32f32_f32f32_f32_nn_n_tilesize32x32x8_stage3_warpsize1x2x1_ffma_aligna4", False),
+        ("void implicit_convolve_sgemm<__half, __half, 1024, 5, 5, 3, 3, 3, 1, false, false, true>(int)", False),
+        ("void precomputed_convolve_sgemm<__half, 1024, 5, 5, 4, 3, 3, 1, false>(int, int, int)", False),
+        ("void cudnn::detail::dgrad_engine<__half, 512, 6, 5, 3, 3, 3, false>(int, int, int)", False),
+        ("_5x_cudnn_ampere_scudnn_winograd_128x128_ldg1_ldg4_relu_tile148t_nt_v1", False),
+        ("void cutlass::Kernel2<cutlass_80_simt_sgemm_128x128_8x4_tn_align1>(P)", False),
+        ("void gemv2T_kernel_val<int, int, __half, __half, __half, float, 128, 16, 4, 4, false>", None),
+        ("void cublasLt::splitKreduce_kernel<32, 16, int, float, __half, float, __half, true, false>", None),
+        ("triton_tem_fused_mm_3", None),
+        ("CaskConvolution", None),
+    ],
+)
+def test_tensor_cores_are_known_by_the_instruction_in_the_name(name: str, expected: bool | None) -> None:
+    assert operators.tensor_cores(name) is expected

@@ -101,6 +101,7 @@ def blocks(page: Path, command: str) -> list[list[str]]:
     [
         "explain docs/examples/explain-layers.json:whole tapped --across model --top 1",
         "explain bert/eager bert/torchscript --in profile-20261128T184318Z --top 2",
+        "explain eager/fp16 onnxruntime/fp16 --in profile-20261129T101819Z --top 2 --gaps unprofiled",
     ],
 )
 def test_the_page_shows_what_the_committed_files_say(
