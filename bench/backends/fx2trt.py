@@ -45,6 +45,7 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
     tactic_sources: list[str] | None = None
     timing_cache: bool = True
+    tactic_heuristic: bool = False
     max_aux_streams: Annotated[int, msgspec.Meta(ge=0)] | None = None
     hardware_compatible: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
     strongly_typed: bool | None = None

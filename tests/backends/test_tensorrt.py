@@ -99,6 +99,7 @@ OTHERS: list[dict[str, Any]] = [
             {"tactic_sources": ["JIT_CONVOLUTIONS"]},
             {"tactic_sources": []},
             {"timing_cache": False},
+            {"tactic_heuristic": True},
             {"max_aux_streams": 0},
             {"refit": True},
             {"version_compatible": True},

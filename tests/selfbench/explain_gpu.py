@@ -15,9 +15,10 @@ to try the script itself. The exit code is 1 if the lost fusion is not the first
 
 All parts together take ``--budget`` seconds at most: a step that is over its time is ended, the others go on, and a
 table says which. For the detector, whose engine takes longest, ``--size`` is that of its images, ``--level`` TensorRT's
-optimization level, ``--engine-limit`` the time for the engine; it is built beside the exports of the others, which use
-the CPU alone. ``--timings`` is a folder with TensorRT's timing caches, read before and written after: with these a
-second build of the engine times few kernels. ``--cache`` is the artifact cache, by default a folder in DIR.
+optimization level, ``--heuristic`` its flag for faster builds, ``--engine-limit`` the time for the engine; it is built
+beside the exports of the others, which use the CPU alone. ``--timings`` is a folder with TensorRT's timing caches, read
+before and written after: with these a second build of the engine times few kernels. ``--cache`` is the artifact cache,
+by default a folder in DIR.
 """
 
 from __future__ import annotations
@@ -197,6 +198,7 @@ def detector_place(folder: Path, options: argparse.Namespace) -> Place:
         return place("", folder, options)
     shutil.copy(SUITES / "zoo.py", folder)
     level = "" if options.level is None else f", optimization_level: {options.level}"
+    level += ", tactic_heuristic: true" * options.heuristic
     (folder / "detector.yaml").write_text(DETECTOR.format(size=options.size, level=level))
     options.sitting.place = folder  # so that runs have the suite by its name
     return Place("detector.yaml", folder, options.cache or folder / "cache", options.sitting)
@@ -286,6 +288,7 @@ def main() -> int:
     parser.add_argument("--dry", action="store_true", help="a small network on the CPU")
     parser.add_argument("--size", type=int, default=1024, help="height and width of the detector's images")
     parser.add_argument("--level", type=int, choices=range(6), help="TensorRT's optimization level for the detector")
+    parser.add_argument("--heuristic", action="store_true", help="fewer kernels are timed for the detector's engine")
     parser.add_argument("--budget", type=float, default=1800, help="seconds for everything")
     parser.add_argument("--limit", type=float, default=600, help="seconds for a step")
     parser.add_argument("--engine-limit", type=float, default=900, help="seconds for the detector's engine")

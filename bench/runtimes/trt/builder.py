@@ -187,6 +187,7 @@ def _configure(api: library.Api, config: Any, options: EngineOptions, flags: lis
             versions.set_hardware_compatibility(api, config, options.hardware_compatible)
         flags = flags + ["REFIT"] * options.refit + ["VERSION_COMPATIBLE"] * options.version_compatible
         flags += ["DISABLE_TIMING_CACHE"] * (not options.timing_cache)
+        flags += ["ENABLE_TACTIC_HEURISTIC"] * options.tactic_heuristic
     return versions.set_flags(api, config, flags, tf32=tf32)
 
 

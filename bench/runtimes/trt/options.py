@@ -54,6 +54,8 @@ class EngineOptions(QuantizationOptions, frozen=True, kw_only=True):
 class Options(EngineOptions, frozen=True, kw_only=True):
     """Of TensorRT: ``strongly_typed: null`` is wherever the version has it; ``plugins`` lie beside the suite.
 
+    With ``tactic_heuristic`` the builder guesses which kernels are worth timing, which takes it less time: 8.5 and 8.6.
+
     ``calibrator`` is implicit int8, of TensorRT 8 alone, in place of Q/DQ in the file: its builder runs the network on
     ``samples`` inputs, drawn or of ``data``, and chooses the scales; or it takes those of ``calibration_cache``, a file
     beside the suite.
@@ -63,6 +65,7 @@ class Options(EngineOptions, frozen=True, kw_only=True):
     """
 
     timing_cache: bool = True
+    tactic_heuristic: bool = False
     refit: bool = False
     version_compatible: bool = False
     hardware_compatible: Literal["none", "ampere_plus", "same_compute_capability"] = "none"

@@ -174,6 +174,15 @@ def test_every_option_reaches_the_builder(world: World, version: str) -> None:
     assert (built.optimization_level, built.version_compatible) == (5, True)
 
 
+def test_heuristics_choose_the_kernels_to_time_where_the_version_has_them(world: World) -> None:
+    plan, built = world.build(Script(V8), tactic_heuristic=True)
+    assert "ENABLE_TACTIC_HEURISTIC" in plan["flags"]
+    assert "ENABLE_TACTIC_HEURISTIC" in built.flags
+    assert "ENABLE_TACTIC_HEURISTIC" not in world.build(Script(V8))[0]["flags"]
+    with pytest.raises(Unsupported, match="has no builder flag ENABLE_TACTIC_HEURISTIC"):
+        world.build(Script(V11), tactic_heuristic=True)
+
+
 def test_an_unknown_tactic_source_is_told_with_those_that_are_there(world: World) -> None:
     with pytest.raises(Unsupported, match=r"11\.4\.0 has no tactic source 'CUDNN'; it has EDGE_MASK_CONV.*, JIT_CONV"):
         world.build(Script(V11), tactic_sources=["CUDNN"])
