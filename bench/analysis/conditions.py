@@ -240,13 +240,17 @@ def _fallback(subject: Subject) -> dict[str, Any]:
 
 
 def _higher_precision(subject: Subject) -> dict[str, Any]:
-    """Layers that compute in more bits than the precision has, and how many layers compute at all."""
+    """Layers that compute in more bits than the precision has, and of how many: those of the built engine that compute
+    in a floating-point type or int8, so without reformats, constants, and what the inspector reports no type of.
+    ``counts`` has both numbers as a text, which differ from engine to engine.
+    """
     most = _BITS[subject.precision]
     for engine in subject.facts.get("engine", ()):
         counts = {name: int(count) for name, count in engine.get("precisions", {}).items() if name in _BITS}
         wider = {name: count for name, count in counts.items() if _BITS[name] > most}
         if subject.precision != "tf32" and wider:
-            return {"layers": sum(wider.values()), "of": sum(counts.values()), "precisions": tuple(wider)}
+            layers, of = sum(wider.values()), sum(counts.values())
+            return {"layers": layers, "of": of, "precisions": tuple(wider), "counts": (f"{layers} of {of}",)}
     return {}
 
 

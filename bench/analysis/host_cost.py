@@ -33,6 +33,10 @@ class Times(Data, frozen=True, kw_only=True):
 
     ``share_ns`` is Python's time less that of C++, from ``low_ns`` to ``high_ns`` with 95 % confidence (None with one
     process on a side); ``fraction`` is it over Python's time. ``verdict`` is C++ against Python: FASTER if C++ is.
+
+    The interval says how large the share is, the verdict whether there is one: it asks for 99 %, and for a difference
+    that is rare among all deals of the processes. Near the limit the interval may have no 0 while the verdict is
+    INCONCLUSIVE.
     """
 
     python_ns: float
@@ -46,6 +50,16 @@ class Times(Data, frozen=True, kw_only=True):
     def fraction(self) -> float:
         """Of Python's time."""
         return self.share_ns / self.python_ns
+
+    @property
+    def shows_a_share(self) -> bool:
+        """Whether the interval has no 0."""
+        return self.low_ns is not None and self.high_ns is not None and not self.low_ns <= 0 <= self.high_ns
+
+    @property
+    def decided(self) -> bool:
+        """Whether the verdict says that the runners differ, or that they are alike."""
+        return self.verdict.kind != "INCONCLUSIVE"
 
 
 class Loop(Data, frozen=True, kw_only=True):

@@ -144,8 +144,8 @@ def _primary_time(row: Row) -> float:
 
 def _leader(run: str, members: Sequence[Row], pools: Mapping[str, Pool], machine: int) -> Leader:
     first = members[0]
-    ties = [row.case for row in members[1:] if row.fastest]
-    second = next((row for row in members[1:] if not row.fastest), None)
+    ties = [row.case for row in members[1:] if row.tied]
+    second = next((row for row in members[1:] if not row.tied), None)
     margin = None
     if second and first.primary:
         margin = speed_of(pools[first.case], pools[second.case], first.primary, "")

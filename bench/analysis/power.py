@@ -29,7 +29,7 @@ def power(effect: float, process_sd: float, session_sd: float, replicates: int) 
     equally likely values. ValueError for fewer than 2 replicates.
     """
     if replicates < 2:
-        raise ValueError("one process says nothing of how processes differ")
+        raise ValueError("one process does not show how processes differ")
     from scipy.special import ndtr
 
     if replicates <= _FEW and not _is_possible(effect, replicates):

@@ -12,6 +12,7 @@ import msgspec
 from bench import stats
 from bench.analysis.distinct import distinct
 from bench.analysis.host_cost import PythonShare, shares
+from bench.analysis.host_noise import warnings_of
 from bench.analysis.pool import Pool, Score, gather, gather_one
 from bench.analysis.speed import (
     CONFIDENCE,
@@ -69,9 +70,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ``processes`` counts those with measurements, of ``builds`` independent builds, ``failed`` those that ended in a
     failure, ``failure`` is the first.
     ``ranked`` is False for a case that is inaccurate, failed, unmeasured or changes from call to call; ``fastest``
-    marks the lowest primary time among two or more ranked cases of the same model and sizes, and those that it cannot
-    be told from, which are ``tied``: the interval of the ratio contains 1. ``light`` is the achieved fraction of speed
-    of light, ``energy`` joules of the whole card per inference in a saturated loop.
+    marks the lowest primary time among two or more ranked cases of the same model and sizes. ``tied`` are those that
+    cannot be told from it, as the interval of the ratio contains 1, and it itself if there is one. ``light`` is the
+    achieved fraction of speed of light, ``energy`` joules of the whole card per inference in a saturated loop.
     ``cards`` are the ids of those that measured, where a run has several. ``cpu`` is the CPU time of a call of
     ``latency``, nanoseconds of all threads together, where it was read: what others take from the cores is not in it.
     ``python_share`` is that of a case that a C++ program runs too.
@@ -131,15 +132,17 @@ def rows(
     order = sorted(range(len(pools)), key=lambda place: base.case.id if (base := bases[place]) else "")
     made = {n: _row(pools[n], bases[n], primaries[pools[n].case.model], label, distributions) for n in order}
     table = [made[place] for place in range(len(pools))]
-    for place, tied in _leaders(pools, table):
-        table[place] = msgspec.structs.replace(table[place], fastest=True, tied=tied)
+    for first, ties in _leaders(pools, table):
+        table[first] = msgspec.structs.replace(table[first], fastest=True, tied=bool(ties))
+        for place in ties:
+            table[place] = msgspec.structs.replace(table[place], tied=True)
     if of_python := shares(pools):
         table = [msgspec.structs.replace(row, python_share=of_python.get(row.case)) for row in table]
     return tuple(table)
 
 
-def _leaders(pools: Sequence[Pool], table: Sequence[Row]) -> list[tuple[int, bool]]:
-    """The indices of the fastest rows of each model and size, and whether there are several that tie."""
+def _leaders(pools: Sequence[Pool], table: Sequence[Row]) -> list[tuple[int, list[int]]]:
+    """The index of the fastest row of each model and size, and those of the rows that it cannot be told from."""
     ranked: dict[tuple[object, ...], list[int]] = {}
     for index, (pool, row) in enumerate(zip(pools, table, strict=True)):
         if row.ranked:
@@ -151,8 +154,7 @@ def _leaders(pools: Sequence[Pool], table: Sequence[Row]) -> list[tuple[int, boo
         first = min(indices, key=lambda index: _primary_time(table[index]))
         primary = table[first].primary
         assert primary is not None  # of what ranks
-        tied = [n for n in indices if n == first or not is_distinct(pools[n], pools[first], primary)]
-        leaders += [(index, len(tied) > 1) for index in tied]
+        leaders.append((first, [n for n in indices if n != first and not is_distinct(pools[n], pools[first], primary)]))
     return leaders
 
 
@@ -246,7 +248,7 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str,
         telemetry={record.replicate: record.telemetry for record in pool.records},
         cards=tuple(sorted({record.card for record in pool.records} - {""})),
         warnings=(
-            *distinct(warning for record in pool.records for warning in record.warnings),
+            *distinct(warning for record in pool.records for warning in warnings_of(record)),
             *unsteady(pool, primary),
         ),
         failure=pool.failures[0] if pool.failures else None,

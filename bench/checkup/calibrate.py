@@ -124,7 +124,7 @@ def suitable(root: Path, runs: Sequence[Run], across: Sequence[str], name: str =
     if name:
         calibration = calibrations.read(calibrations.resolve(root, name))
         if differ := analysis.mismatch(calibration, environments, across):
-            what = f"the calibration is of another environment: {_texts(differ)}"
+            what = f"the calibration was made in another environment: {_texts(differ)}"
             raise UsageError(what, where=calibration.calibration, fix="calibrate here: trtbench calibrate SUITE")
         return calibration, _uncovered(calibration, environments)
     why = ""
@@ -140,7 +140,7 @@ def suitable(root: Path, runs: Sequence[Run], across: Sequence[str], name: str =
         differ = analysis.mismatch(calibration, environments, across)
         if not differ:
             return calibration, _uncovered(calibration, environments)
-        why = why or f"{calibration.calibration} is of another environment: {_texts(differ)}"
+        why = why or f"{calibration.calibration} was made in another environment: {_texts(differ)}"
     return None, why
 
 

@@ -1,4 +1,4 @@
-"""What the host did while a case was measured: memory, frequency, interruptions; and a warning if it was noisy."""
+"""What the host did while a case was measured: memory, frequency, interruptions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import os
 import resource
 import time
 from pathlib import Path
-from typing import Any
 
-from bench.model.run import Warning
 from bench.model.telemetry import HostFigures
-from bench.units import NS_PER_S
 
 # Counters, told as the difference over the measurement; all else are levels, told as they were at its end.
 _COUNTERS = (
@@ -24,10 +21,6 @@ _COUNTERS = (
     "quota_throttles",
 )
 _BEFORE = ("cpu_mhz", "load_average")
-# Two threads that fight over a core change places every few ms, 100 to 250 times a second.
-NOISY_SWITCHES = 100
-# A thread waits for a core 1 or 2 % of the time on a quiet host, and half of it beside one competitor.
-NOISY_WAIT = 0.05
 
 
 class HostTelemetry:
@@ -90,29 +83,6 @@ def busy_ticks(stat: str) -> int:
     """
     _, user, nice, system, _, _, irq, softirq, steal = stat.partition("\n")[0].split()[:9]
     return sum(map(int, (user, nice, system, irq, softirq, steal)))
-
-
-def host_warnings(figures: HostFigures) -> tuple[Warning, ...]:
-    """``NoisyHost`` and ``Throttled`` from the figures of HostTelemetry.
-
-    The load counts if it was above the cores both before and after: a compiler that has just ended is no noise.
-    """
-    warnings = []
-    window, cores = figures.window_ns or 0, figures.cores or 0
-    seconds = max(window / NS_PER_S, 1)
-    noise: dict[str, Any] = {}
-    if (figures.longest_wait_ns or 0) > NOISY_WAIT * seconds * NS_PER_S:
-        noise["longest_wait_ns"] = figures.longest_wait_ns
-    if (figures.involuntary_switches or 0) > NOISY_SWITCHES * cores * seconds:
-        noise["preemptions"] = figures.involuntary_switches
-    if (load := min(figures.load_average or 0, figures.load_average_before or 0)) > cores:
-        noise |= {"load_average": load, "cores": cores}
-    if noise:
-        warnings.append(Warning(kind="NoisyHost", figures={"window_ns": window, **noise}))
-    for name in ("thermal_throttles", "quota_throttles"):
-        if count := getattr(figures, name):
-            warnings.append(Warning(kind="Throttled", figures={name: count}))
-    return tuple(warnings)
 
 
 def snapshot(proc: Path, sys: Path, process: str = "self") -> dict[str, float]:

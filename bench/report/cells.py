@@ -21,6 +21,8 @@ NONE = "-"
 ALONE = "†"
 # Follows a ratio whose sides ran on different cards or machines.
 ACROSS = "‡"
+# Follows what cannot be told from the fastest.
+TIED = "≈"
 PYTHON_SHARE = "Python's share"
 # ± shows the larger half of an interval. Where the other is shorter by more than this fraction of the value, the error
 # would show in the three digits of a bound, and the bounds are printed instead.
@@ -90,10 +92,19 @@ def ratio(speed: Speed | None, label: str, *, mark: bool = False) -> str:
     return f"{_times(speed.ratio)}x{within}{_marks({ALONE: mark and speed.within, ACROSS: speed.across_devices})}"
 
 
-def tie(table: Iterable[Row]) -> str:
-    """What the legend says where several rows are marked as the fastest of one model and sizes; else empty."""
-    tied = any(row.tied for row in table)
-    return " (several are a tie: the interval of the ratio of their times contains 1)" if tied else ""
+def mark(row: Row, fastest: str) -> str:
+    """``fastest`` behind the fastest of its model and sizes, TIED behind what cannot be told from it."""
+    return fastest if row.fastest else f" {TIED}" if row.tied else ""
+
+
+def lead(table: Iterable[Row]) -> str:
+    """What the legend says of the mark of the fastest, and of TIED where a row has it."""
+    if not any(row.tied for row in table):
+        return "fastest accurate case of its model and sizes"
+    return (
+        f"lowest time of the accurate cases of a model and its sizes; {TIED} cannot be told from it: the interval of "
+        "the ratio of their times contains 1"
+    )
 
 
 def verdict(score: Score | None) -> str:

@@ -23,8 +23,8 @@ JSON_SCHEMA = 1
 DROP = {"first call": 60, "start": 50, "first answer": 40, "case": 10}
 LEGEND = (
     "build: export, engine, package or compiling; start: import, load, deserialize; first answer: all of these and the "
-    "first call; steady: a later request, one in flight; pays back after so many requests, from where on the whole "
-    "took less time than with the baseline"
+    "first call; steady: a later request, one in flight; pays back after: requests from which on all of it took "
+    "less time than with the baseline"
 )
 NOTHING = "no case was measured, so there is no start to show: trtbench show says why"
 # Names of cases that a note lists.
@@ -105,7 +105,7 @@ def notes(paybacks: RunPayback) -> list[str]:
     if any(each.ahead for each in cases):
         lines.append("start is without imports where these were made ahead of the turn; --cold has them")
     if any(each.ratio is not None and each.ratio_low is None and each.outcome != "baseline" for each in cases):
-        lines.append("without an interval: one process says nothing of how processes differ, --replicates 7 does")
+        lines.append("without an interval: one process does not show how processes differ, --replicates 7 does")
     reasons_of: dict[str, list[str]] = {}
     for each in cases:
         if each.why and each.why not in ("cached", "beside"):

@@ -163,7 +163,7 @@ def _first_notes(comparison: Comparison) -> list[str]:
     lines += _unjudged(comparison)
     undecided = [pair.verdict for pair in comparison.pairs if pair.verdict and pair.verdict.kind == "INCONCLUSIVE"]
     if alone := [decided for decided in undecided if decided.basis == "none"]:
-        what = f"{cells.count(len(alone), 'case')} INCONCLUSIVE: one process says nothing of how processes differ"
+        what = f"{cells.count(len(alone), 'case')} INCONCLUSIVE: one process does not show how processes differ"
         lines.append(f"{what}: {_more(comparison, alone, USUAL)}")
     if needed := [decided for decided in undecided if decided.needed]:
         most = max(decided.needed or 0 for decided in needed)
@@ -173,7 +173,7 @@ def _first_notes(comparison: Comparison) -> list[str]:
         what = f"{cells.count(endless, 'case')} INCONCLUSIVE: {MOST:,} processes a side would not decide"
         lines.append(f"{what}, as far as ratio and spread stay as they are")
     if comparison.unfinished:
-        lines.append(f"did not end by itself, so processes may be missing: {', '.join(comparison.unfinished)}")
+        lines.append(f"did not finish, so processes may be missing: {', '.join(comparison.unfinished)}")
     return lines
 
 

@@ -19,7 +19,7 @@ from bench.report import cells, escape, lint, notes, outcome, warnings
 
 # 3: `telemetry` in groups; `warnings` have `figures`.
 # 2: values of `fairness` as stored, in lists; `telemetry`; `speed.across_devices`; `speed.ratio` may be null.
-JSON_SCHEMA = 3
+JSON_SCHEMA = 4
 
 
 def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> str:
@@ -41,8 +41,7 @@ def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> s
         lines += ["", "### Unequal conditions", ""]
         lines += [f"- {_escape(lint.sentence(each))}; try: {_escape(lint.fix(each))}" for each in unequal]
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
-    fastest = f"bold: fastest accurate case of its model and sizes{cells.tie(table)}"
-    bold = fastest if any(row.fastest for row in table) else ""
+    bold = f"bold: {cells.lead(table)}" if any(row.fastest for row in table) else ""
     if last := "; ".join(filter(None, (bold, *notes.evidence(table), left_out))):
         lines += ["", f"{last[0].upper()}{last[1:]}."]
     return escape.lines("\n".join(lines).rstrip(), sys.maxsize) + "\n"
@@ -162,9 +161,9 @@ def _table(members: Sequence[Row], mark: bool) -> list[str]:
         if row.failure and not row.processes:
             empty = [cells.NONE] * (len(texts) - first_figure - 1)
             texts = [*texts[:first_figure], _escape(cells.failure(row.failure)), *empty]
-        if row.fastest and row.primary in columns:
-            bold = list(columns).index(row.primary)
-            texts[bold] = f"**{texts[bold]}**"
+        if row.primary in columns and (row.fastest or row.tied):
+            place = list(columns).index(row.primary)
+            texts[place] = f"**{texts[place]}**" if row.fastest else texts[place] + cells.mark(row, "")
         lines.append(f"| {' | '.join(texts)} |")
     return lines
 

@@ -22,21 +22,23 @@ JSON_SCHEMA = 1
 # Optional columns leave a narrow table in this order, the highest number first; the share of each boundary stays.
 DROP = {
     "QPS of Python": 60, "QPS of C++": 59, "enqueue of Python": 50, "enqueue of C++": 49, "latency of Python": 40,
-    "latency of C++": 39, "gpu": 30, "enqueue: Python's share": 20, "artifact": 10,
+    "latency of C++": 39, "artifact": 35, "intervals in one line": 34, "artifact in whole parts": 33, "gpu": 30,
+    "enqueue: Python's share": 20,
 }  # fmt: skip
 LEGEND = (
-    "Python's share: the host's time per call when Python runs the artifact less that when a C++ program does, with "
-    "its 95% interval, and as a part of Python's; gpu: C++ against Python, SAME if both run the same kernels; "
+    "Python's share: the host's time per call under Python less that under C++, with its 95% interval, and as a "
+    "percentage of that under Python; gpu: the verdict on C++ against Python, SAME if both run the same kernels; "
     "QPS: inferences per second"
 )
 NOTHING = (
     "no case of this run has executor: cpp, so there is nothing to set Python against; in the suite: "
     "backend: [aoti, {name: aoti, executor: cpp}]"
 )
+BEYOND = "the interval of 95% has no 0, but the verdict asks for 99% and does not yet call the two runners different"
 LANES = "several requests at once"
 LANES_LEGEND = (
-    "p50 and p99: of the latencies of calls in the closed loop, in all processes together; p99 from 662 calls on, "
-    "of which a process stores at most 256: --replicates, and for slow models throughput_time"
+    "p50 and p99: of the latencies of calls in the closed loop, in all processes together; p99 needs 662 calls, "
+    "of which a process stores at most 256: more --replicates, for slow models a longer throughput_time"
 )
 _BOUNDARIES: tuple[Boundary, ...] = (*HOST, DEVICE, "throughput")
 # Names of artifacts that a note lists.
@@ -82,17 +84,19 @@ def markdown(costs: RunHostCost) -> str:
 
 
 def csv(several: Sequence[RunHostCost]) -> str:
-    """A line per artifact and boundary of all runs under a header line: raw numbers, empty where there is none. An
-    artifact without times has one line, which says why.
+    """A line per artifact and boundary of all runs under a header line: raw numbers, empty where there is none. Those
+    of ``throughput`` also have the closed loop of each runner, as the table of lanes. An artifact without times has one
+    line, which says why.
     """
     buffer = io.StringIO()
-    writer = csv_format.DictWriter(buffer, [*_FIELDS, *_NUMBERS, "why"], lineterminator="\n", restval="")
+    writer = csv_format.DictWriter(buffer, [*_FIELDS, *_NUMBERS, *_LOOPS, "why"], lineterminator="\n", restval="")
     writer.writeheader()
     for one in several:
         for each in one.artifacts:
             flat = {"run": one.run, **{name: getattr(each, name) for name in _FIELDS[1:]}, "why": each.why}
             for boundary, times in each.times.items() or (("", None),):
                 numbers = {"boundary": boundary, **_numbers(times)} if times else {}
+                numbers |= _loop_numbers(each) if boundary == "throughput" else {}
                 writer.writerow({name: escape.cell(value) for name, value in (flat | numbers).items()})
     return buffer.getvalue()
 
@@ -133,8 +137,11 @@ def notes(costs: RunHostCost) -> list[str]:
         )
     if unsure := [each.label for each in measured if DEVICE in each.times and each.same_kernels is None]:
         lines.append(f"too few processes to say that both run the same kernels, --replicates 7: {_listed(unsure)}")
+    for needed, undecided in _undecided(measured).items():
+        more = f"about {needed} processes a side would: --replicates {needed}" if needed else "more processes may"
+        lines.append(f"{BEYOND}, {more}: {_listed(undecided)}")
     if any(times.low_ns is None for each in measured for times in each.times.values()):
-        lines.append("without an interval: one process says nothing of how processes differ, --replicates 7 does")
+        lines.append("without an interval: one process does not show how processes differ, --replicates 7 does")
     reasons: dict[str, list[str]] = {}
     for each in costs.artifacts:
         if each.why:
@@ -161,6 +168,7 @@ def kernels(times: Times | None) -> str:
 
 _FIELDS = ("run", "label", "model", "artifact", "precision", "lanes", "python", "cpp")
 _NUMBERS = ("boundary", "python_ns", "cpp_ns", "share_ns", "low_ns", "high_ns", "fraction", "verdict")
+_LOOPS = tuple(f"{runner}_{name}" for runner in ("python", "cpp") for name in Loop.__struct_fields__)
 
 
 def _columns(artifacts: Sequence[HostCost]) -> list[Column]:
@@ -170,13 +178,19 @@ def _columns(artifacts: Sequence[HostCost]) -> list[Column]:
     def at(boundary: Boundary) -> list[Times | None]:
         return [each.times.get(boundary) for each in artifacts]
 
-    columns = [table.names("artifact", [escape.name(each.label) for each in artifacts], DROP["artifact"])]
+    labels = [escape.name(each.label) for each in artifacts]
+    columns = [table.names("artifact", labels, DROP["artifact"], DROP["artifact in whole parts"])]
     for boundary in HOST:
         several = at(boundary)
         columns += [
             column(f"{boundary} of Python", [cells.bare(each.python_ns if each else None) for each in several]),
             column(f"{boundary} of C++", [cells.bare(each.cpp_ns if each else None) for each in several]),
-            column(f"{boundary}: Python's share", [share(each) for each in several]),
+            table.with_intervals(
+                (title := f"{boundary}: Python's share"),
+                [share(each) for each in several],
+                DROP["intervals in one line"],
+                DROP.get(title, 0),
+            ),
         ]
     columns.append(column(DEVICE, [kernels(each) for each in at(DEVICE)]))
     rates = at("throughput")
@@ -185,6 +199,20 @@ def _columns(artifacts: Sequence[HostCost]) -> list[Column]:
         column("QPS of C++", [_rate(each.cpp_ns if each else None) for each in rates]),
     ]
     return columns
+
+
+def _undecided(artifacts: Sequence[HostCost]) -> dict[int, list[str]]:
+    """The artifacts and boundaries whose interval has no 0 though the verdict is INCONCLUSIVE, by the processes a side
+    that would decide the first of an artifact; 0 where no number is known.
+    """
+    several: dict[int, list[str]] = {}
+    for each in artifacts:
+        shares = {boundary: each.times[boundary] for boundary in HOST if boundary in each.times}
+        hits = {boundary: times for boundary, times in shares.items() if times.shows_a_share and not times.decided}
+        if hits:
+            needed = max(times.verdict.needed or 0 for times in hits.values())
+            several.setdefault(needed, []).append(f"{each.label} ({', '.join(hits)})")
+    return several
 
 
 def _loops(artifacts: Sequence[HostCost]) -> list[Column]:
@@ -222,6 +250,15 @@ def _rate(ns: float | None) -> str:
 
 def _numbers(times: Times) -> dict[str, Any]:
     return _whole(times) | {"verdict": times.verdict.kind}
+
+
+def _loop_numbers(artifact: HostCost) -> dict[str, Any]:
+    """``python_rate``, ``cpp_p99_ns``, ...: the fields of each runner's loop."""
+    return {
+        f"{runner}_{name}": getattr(loop, name)
+        for runner, loop in artifact.loops.items()
+        for name in loop.__struct_fields__
+    }
 
 
 def _whole(times: Times) -> dict[str, Any]:

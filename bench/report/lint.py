@@ -17,6 +17,7 @@ from bench.analysis.pool import Pool
 from bench.model.run import Run
 from bench.report import cells, escape, table
 from bench.report.document import full
+from bench.report.figures import listed
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -241,17 +242,23 @@ def _fallback(figures: Mapping[str, Any], who: str) -> str:
     return f"{nodes} left to another runtime by {who}{parts}{_reasons(figures, 'operators')}"
 
 
+def _counts(figures: Mapping[str, Any]) -> str:
+    """``3 of 83 and 3 of 66``: of each engine in turn where they differ, or how many more there are."""
+    counts = [str(count) for count in figures["counts"]]
+    more = [f"{len(counts) - _NAMES} more"] if len(counts) > _NAMES else []
+    return listed([*counts[:_NAMES], *more], "and")
+
+
 _HAPPENED: dict[Kind, Callable[[Mapping[str, Any], str], str]] = {
     "graphs_skipped": lambda f, who: (
         f"Inductor captured no CUDA graph of {cells.count(f['skipped'], 'graph')} of {who}" + _reasons(f)
     ),
     "graph_breaks": lambda f, who: f"{cells.count(f['breaks'], 'graph break')} in {who}" + _reasons(f),
-    "recompiles": lambda f, who: f"compiled {cells.count(f['recompiles'], 'time')} again: {who}" + _reasons(f),
+    "recompiles": lambda f, who: f"recompiled {cells.count(f['recompiles'], 'time')}: {who}" + _reasons(f),
     "uncompiled": lambda f, who: f"{cells.count(f['functions'], 'function')} left to Python in {who}",
     "fallback": _fallback,
     "higher_precision": lambda f, who: (
-        f"{f['layers']} of {cells.count(f['of'], 'layer')} run in "
-        f"{' and '.join(f['precisions'])}, more than asked, in {who}"
+        f"{_counts(f)} computing layers run in {' and '.join(f['precisions'])}, wider than the precision, in {who}"
     ),
     "graph_program": lambda f, who: (
         f"a CUDA graph that is another program than the one without it: {who}, up to {f['ratio']:.2f} times as long on "

@@ -118,7 +118,7 @@ class Live(View):
         running = f"{self._running}; {cells.count(others, 'other')} at work" if others > 0 else self._running
         lines = [self._summary(), f"now   {running}", f"last  {self._last}" if self._last else ""]
         lines = [escape.line(line, width + 1) for line in lines]
-        visible = [line if len(line) <= width else line[: width - 1] + "…" for line in lines if line]
+        visible = [line if len(line) <= width else line[: width - 1].rstrip(" ,;") + "…" for line in lines if line]
         return Text("\n".join(visible), no_wrap=True)
 
     def _summary(self) -> str:
@@ -186,8 +186,8 @@ class Plain(View):
     Of the steps only those are written that may take minutes, as they begin: ``... export, compile, latency 1 ms``.
     Those of other workers have lines of their own before the first case, and are not written after that. Of cases that
     several cards work on at once there is a line when each has ended; of a duel there is one per pair and match. What a
-    long phase tells of itself is added every half a minute: ``C++ runner, (3 of 9 steps, 42 s)``. ``now`` gives
-    seconds.
+    long phase tells of itself is added every half a minute: ``C++ runner (3 of 9 steps, 42 s)``. ``now`` gives
+    seconds. A line that ends early ends in a step, and not in a comma.
     """
 
     def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
@@ -197,6 +197,7 @@ class Plain(View):
         self._open = ""
         self._label = ""  # of the case that was started last
         self._phase = ""
+        self._stepped = False  # whether the open line has a step, which a comma follows before more
         self._duel = False
 
     def __exit__(
@@ -219,6 +220,7 @@ class Plain(View):
             case events.Started():
                 self._close()
                 self._open, self._label, self._phase = _name(event.label, event.replicate), event.label, ""
+                self._stepped = False
                 self._write(f"[{min(event.done + 1, event.total)}/{event.total}] {escape.line(self._open)} ...")
             case events.Step():
                 self._step(event)
@@ -247,13 +249,16 @@ class Plain(View):
             return
         if ahead:
             self._line(step)
+        elif step.startswith("("):  # how far it is belongs to the step before
+            self._write(f" {step}")
         else:
-            self._write(f" {step},")
+            self._write(f"{',' if self._stepped else ''} {step}")
+            self._stepped = True
 
     def _show_record(self, event: events.Stored) -> None:
         name = _name(event.record.label, event.record.replicate)
         if self._open == name:
-            self._write(" ")
+            self._write(", " if self._stepped else " ")
             self._open = ""
         else:
             self._close()

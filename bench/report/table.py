@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.report import escape
+from bench.report import escape, folding
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -33,16 +33,15 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One column: ``cells`` has a text per row; ``drop`` 0 always stays, others leave from the highest to the lowest
     (see fit).
 
-    A column with ``narrow`` cells does not leave when its turn comes but changes to those, and ``then`` is its new
-    ``drop``. A cell may have several lines.
+    A column with a ``narrow`` one does not leave when its turn comes: that takes its place, and has a ``drop`` of its
+    own. Title and cells may have several lines.
     """
 
     title: str
     cells: tuple[str, ...]
     drop: int = 0
     align_left: bool = False
-    narrow: tuple[str, ...] = ()
-    then: int = 0
+    narrow: Column | None = None
 
     @functools.cached_property
     def width(self) -> int:
@@ -50,12 +49,35 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return max(len(line) for text in (self.title, *self.cells) for line in text.split("\n"))
 
 
-def names(title: str, cells: Sequence[str], drop: int) -> Column:
+def names(title: str, cells: Sequence[str], drop: int, broken: int = 0) -> Column:
     """A first column of backends with their options, which always stays: at its turn, ``drop``, it takes several lines
-    instead, broken between options.
+    instead, broken between options, and at ``broken`` (0: when nothing else may leave any more) also within them.
     """
-    widest = max((len(piece) for cell in cells for piece in _pieces(cell)), default=0)
-    return Column(title=title, cells=tuple(cells), align_left=True, drop=drop, narrow=_fold(cells, widest))
+    shortest = Column(title=title, cells=folding.names(cells, SHORTEST_NAME), align_left=True)
+    widest = max((len(piece) for cell in cells for piece in folding.pieces(cell)), default=0)
+    parted = Column(
+        title=title,
+        cells=folding.names(cells, widest),
+        align_left=True,
+        drop=broken,
+        narrow=shortest if broken else None,
+    )
+    return Column(title=title, cells=tuple(cells), align_left=True, drop=drop, narrow=parted)
+
+
+def with_intervals(title: str, cells: Sequence[str], drop: int, then: int = 0) -> Column:
+    """A column of figures that at its turn, ``drop``, has the bounds of its intervals on a second line, and from then
+    on leaves at ``then``.
+    """
+    folded_title, folded = folding.intervals(title, cells)
+    narrow = Column(title=folded_title, cells=folded, drop=then)
+    return Column(title=title, cells=tuple(cells), drop=drop, narrow=narrow)
+
+
+def in_words(title: str, cells: Sequence[str], drop: int, room: int, *, align_left: bool = False) -> Column:
+    """A column of words that at its turn, ``drop``, takes lines of ``room`` characters."""
+    narrow = Column(title=title, cells=folding.words(cells, max(room, len(title))), align_left=align_left)
+    return Column(title=title, cells=tuple(cells), drop=drop, align_left=align_left, narrow=narrow)
 
 
 def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
@@ -63,17 +85,33 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
 
     Columns without any content are not shown. If the rest is still too wide, the first column is cut in the middle (one
     of names() is broken into lines instead, so that no two read the same), and then the columns of negative ``drop``
-    leave. Names finally take the width that remains.
+    leave. What was made narrow for the sake of a column that left all the same becomes wide again, the last one first;
+    names finally take the width that remains.
     """
     fitting = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
     first = fitting[0] if fitting else None
-    omitted_titles = _take_out(fitting, width, last=False)
+    folded: list[Column] = []
+    omitted_titles = _take_out(fitting, width, folded, last=False)
     if first and _total(fitting) > width:
         fitting[0] = _narrow(first, SHORTEST_NAME if first.narrow else _room(fitting, width))
-    omitted_titles += _take_out(fitting, width, last=True)
+    omitted_titles += _take_out(fitting, width, folded, last=True)
+    _widen(fitting, folded, width)
     if first and first.narrow:
         fitting[0] = _narrow(first, _room(fitting, width))
     return fitting, omitted_titles
+
+
+def _widen(columns: list[Column], folded: Sequence[Column], width: int) -> None:
+    """Put those of ``folded`` back that have room, the last one first."""
+    for wider in reversed(folded):
+        place = next((n for n, column in enumerate(columns) if _name(column) == _name(wider)), None)
+        if place is not None and _total(columns) - columns[place].width + wider.width <= width:
+            columns[place] = wider
+
+
+def _name(column: Column) -> str:
+    """The title in one line."""
+    return column.title.replace("\n", " ")
 
 
 def _room(columns: Sequence[Column], width: int) -> int:
@@ -83,44 +121,14 @@ def _room(columns: Sequence[Column], width: int) -> int:
 
 def _narrow(column: Column, room: int) -> Column:
     if column.narrow:
-        return msgspec.structs.replace(column, cells=_fold(column.cells, room), narrow=(), drop=0)
+        return msgspec.structs.replace(column, cells=folding.names(column.cells, room), narrow=None, drop=0)
     return msgspec.structs.replace(column, cells=tuple(cut(cell, room) for cell in column.cells))
 
 
-def _pieces(name: str) -> list[str]:
-    """``a[b=1,c=2]`` -> ``a[``, ``  b=1,``, ``  c=2]``: what stays on one line, all but the first indented."""
-    first, *following = re.findall(r"[^\[,]*[\[,]|[^\[,]+", name) or [""]
-    return [first, *("  " + piece for piece in following)]
-
-
-def _fold(names: Sequence[str], room: int) -> tuple[str, ...]:
-    """The names in lines of at most ``room`` characters; a piece that is longer is broken behind a slash, a dash or a
-    blank, and anywhere only where it has none.
+def _take_out(columns: list[Column], width: int, folded: list[Column], *, last: bool) -> list[str]:
+    """Remove the optional columns (``last``: those of negative drop) from ``columns`` until they fit; their titles.
+    ``folded`` is given those that a narrow one took the place of.
     """
-    texts = []
-    for name in names:
-        lines = [""]
-        for piece in _pieces(name):
-            if len(lines[-1]) + len(piece.lstrip()) <= room:
-                lines[-1] += piece.lstrip() if lines[-1] else piece
-                continue
-            lines += [piece] if lines[-1] else []
-            lines[-1] = piece
-            while len(lines[-1]) > room:
-                end = _break(lines[-1], room)
-                lines[-1:] = [lines[-1][:end].rstrip(), "  " + lines[-1][end:]]
-        texts.append("\n".join(lines))
-    return tuple(texts)
-
-
-def _break(line: str, room: int) -> int:
-    """Where to break a line that is longer than ``room``, behind its indentation."""
-    ends = [match.end() for match in re.finditer(r"[/ -]", line[:room]) if line[: match.end()].strip()]
-    return ends[-1] if ends else room
-
-
-def _take_out(columns: list[Column], width: int, *, last: bool) -> list[str]:
-    """Remove the optional columns (``last``: those of negative drop) from ``columns`` until they fit; their titles."""
     titles = []
     while _total(columns) > width:
         optional = [column for column in columns if (column.drop < 0 if last else column.drop > 0)]
@@ -129,9 +137,10 @@ def _take_out(columns: list[Column], width: int, *, last: bool) -> list[str]:
         worst = max(optional, key=lambda column: column.drop)
         place = columns.index(worst)
         if worst.narrow:
-            columns[place] = msgspec.structs.replace(worst, cells=worst.narrow, narrow=(), drop=worst.then)
+            columns[place] = worst.narrow
+            folded.append(worst)
         else:
-            titles.append(columns.pop(place).title)
+            titles.append(_name(columns.pop(place)))
     return titles
 
 
@@ -150,7 +159,7 @@ def draw(
 
     if not columns:
         return []
-    lines = [Text(_line([_pad(column.title, column) for column in columns]), style="dim")]
+    lines = [Text(_line(titles), style="dim") for titles in _titles(columns)]
     lines.append(Text("─" * _total(columns), style="dim"))
     for index in range(len(columns[0].cells)):
         lines += [Text("")] * (index in breaks)
@@ -164,6 +173,17 @@ def draw(
                 line = line if len(line) <= width else line[: width - 1] + "…"
             lines.append(Text(line, style=styles.get(index, "")))
     return lines
+
+
+def _titles(columns: Sequence[Column]) -> list[list[str]]:
+    """The lines of the titles, the last ones side by side."""
+    parts = [column.title.split("\n") for column in columns]
+    height = max(map(len, parts))
+    lines = [[""] * (height - len(of_title)) + of_title for of_title in parts]
+    return [
+        [_pad(of_title[number], column) for of_title, column in zip(lines, columns, strict=True)]
+        for number in range(height)
+    ]
 
 
 def markdown(columns: Sequence[Column]) -> list[str]:

@@ -19,28 +19,30 @@ from bench.report.table import Column
 if TYPE_CHECKING:
     from rich.text import Text
 
-# Optional columns leave a narrow table in this order, the highest number first; what is not named here stays. The
-# negative ones leave last, after long backend names are broken anywhere: an inaccurate row has a note all the same.
+# Optional columns leave a narrow table in this order, the highest number first; what is not named here stays: backend,
+# precision and sizes, the time that speed is of, notes. Before the rate leaves, cells take several lines. Speed and
+# accuracy have negative numbers: they leave last, after long backend names are broken anywhere, and only beside many
+# sizes (an inaccurate row has a note all the same).
 DROP = {
     "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, "cosine": 75, "memory": 70, "energy": 68, "enqueue": 65,
     "QPS in full": 63, "Python's share": 61, "of light": 60,
-    "name in one line": 55, "latency": 50, "gpu": 40, "QPS": 30, "gpu_unheld": 20,
-    "metric": 45, "acc": -1, "speed": -2,
+    "name in one line": 55, "notes in one line": 53, "latency": 50, "metric": 45, "setting in one line": 43, "gpu": 40,
+    "interval in one line": 38, "speed in one line": 37, "name in whole words": 35, "QPS": 30, "gpu_unheld": 20,
+    "acc": -1, "speed": -2,
 }  # fmt: skip
 DROP_PHASES = {"validate": 90, "measure": 85, "warmup": 80, "import": 70, "first_call": 20, "compile": 10, "build": 10}
 DROP_STATISTICS = {"samples": 20, "sd": 10}
 PERCENTILES = (50, 90, 95, 99)
-LEGEND = (
-    "* fastest accurate case of its model and sizes{tie}; ± (larger half) and [ ] are 95% intervals; QPS is inferences "
-    "per second"
-)
+LEGEND = "{lead}± (larger half) and [ ] are 95% intervals; QPS is inferences per second"
 PYTHON_LEGEND = (
-    "Python's share: of the time of a call, what a C++ program that runs the same artifact does not take, with its 95% "
-    "interval and as a part of the time; trtbench show --host-cost has both runners side by side"
+    "Python's share: the time of a call less that of a C++ program which runs the same artifact, with its 95% interval "
+    "and as a percentage of the time; trtbench show --host-cost has both runners side by side"
 )
 UNKNOWN = "±unknown: the interval reaches beyond twice the value; more processes or samples narrow it"
 # As long as `vs torch_tensorrt`: a backend with options would make its column wider than what stands in it.
 LONGEST_TITLE = 17
+# Of a setting and of a row's notes, in a table where these take several lines.
+LONGEST_WORD, LONGEST_MARKS = 16, 5
 
 
 def render(
@@ -94,7 +96,7 @@ def render(
         lines += ["", _bold("unequal conditions"), *unequal]
     lines.append("")
     if any(row.processes for row in all_rows):
-        lines += _dim(table.wrap(LEGEND.format(tie=cells.tie(all_rows)), width))
+        lines += _dim(table.wrap(LEGEND.format(lead=_lead(all_rows)), width))
         is_unknown = any("±unknown" in str(line) for line in lines)
         has_share = any(row.python_share for row in all_rows)
         for line in [PYTHON_LEGEND] * has_share + [UNKNOWN] * is_unknown + notes.evidence(all_rows):
@@ -103,13 +105,18 @@ def render(
     return table.show(lines, color)
 
 
+def _lead(table: Sequence[Row]) -> str:
+    """What the legend says of the fastest; nothing where no row is, as there was no choice."""
+    return f"* {cells.lead(table)}; " if any(row.fastest for row in table) else ""
+
+
 def _identity(members: Sequence[Row], star: str = "") -> tuple[list[Column], str]:
     """The columns that tell the rows of a table apart, and what they all share, for its title; the fastest get
     ``star``.
     """
     shared: list[str] = []
-    names = [row.backend + star * row.fastest for row in members]
-    columns = [table.names("backend", names, DROP["name in one line"])]
+    names = [row.backend + (cells.mark(row, star) if star else "") for row in members]
+    columns = [table.names("backend", names, DROP["name in one line"], DROP["name in whole words"])]
     precisions = {row.precision for row in members}
     if len(precisions) > 1:
         columns.append(Column(title="prec", cells=tuple(row.precision for row in members), align_left=True))
@@ -121,7 +128,9 @@ def _identity(members: Sequence[Row], star: str = "") -> tuple[list[Column], str
             columns.append(Column(title=name, cells=sizes))
         else:
             shared.append(f"{name}={sizes[0]}")
-    columns.append(Column(title="setting", cells=tuple(row.setting for row in members), align_left=True))
+    settings = [row.setting for row in members]
+    room = min(max((len(word) for setting in settings for word in setting.split()), default=0), LONGEST_WORD)
+    columns.append(table.in_words("setting", settings, DROP["setting in one line"], room, align_left=True))
     return columns, " · ".join(shared)
 
 
@@ -189,14 +198,14 @@ def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> li
         Column(
             title="QPS",
             cells=tuple(cells.rate(row.rate) for row in visible),
-            narrow=tuple(cells.rate(row.rate, bare=True) for row in visible),
             drop=DROP["QPS in full"],
-            then=DROP["QPS"],
+            narrow=_column("QPS", [cells.rate(row.rate, bare=True) for row in visible], DROP["QPS"]),
         ),
-        Column(
-            title=_versus(visible, primary),
-            cells=tuple(cells.ratio(row.speed, row.label, mark=mark) for row in visible),
-            drop=DROP["speed"],
+        table.with_intervals(
+            _versus(visible, primary),
+            [cells.ratio(row.speed, row.label, mark=mark) for row in visible],
+            DROP["speed in one line"],
+            DROP["speed"],
         ),
         _column("acc", [cells.verdict(row.score) for row in visible], DROP["acc"]),
         *(
@@ -208,7 +217,7 @@ def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> li
         _column(memory[of.pop()] if len(of) == 1 else "memory", [cells.memory(r) for r in visible], DROP["memory"]),
         _column("energy", [cells.energy(row.energy) for row in visible], DROP["energy"]),
         _column("of light", [cells.share(row.light) for row in visible], DROP["of light"]),
-        _column("note", [marks.get(row.case, "") for row in visible]),
+        table.in_words("note", [marks.get(row.case, "") for row in visible], DROP["notes in one line"], LONGEST_MARKS),
     ]
 
 
@@ -224,10 +233,11 @@ def _versus(visible: Sequence[Row], primary: Boundary | None) -> str:
 
 def _time_column(visible: Sequence[Row], boundary: Boundary, primary: Boundary | None, mark: bool) -> Column:
     """The primary time stays. Plain events are good beside held ones; without, they are of what could not be held."""
-    drop = 0 if boundary == primary else DROP[boundary]
-    if boundary == "gpu_unheld" and primary not in ("gpu", "gpu_unheld"):
-        drop = DROP["gpu"] + 1
-    return _column(boundary, [cells.time(row.times.get(boundary), mark=mark) for row in visible], drop)
+    texts = [cells.time(row.times.get(boundary), mark=mark) for row in visible]
+    if boundary == primary:
+        return table.with_intervals(boundary, texts, DROP["interval in one line"])
+    beside = boundary == "gpu_unheld" and primary not in ("gpu", "gpu_unheld")
+    return _column(boundary, texts, DROP["gpu"] + 1 if beside else DROP[boundary])
 
 
 def _column(title: str, texts: Sequence[str], drop: int = 0) -> Column:

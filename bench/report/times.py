@@ -24,9 +24,9 @@ _SHORT = {"start_up": "start-up", "warmup": "warm-up"}
 DROP = {"processes": 90, "validation": 80, "other": 70, "waiting": 60, "references": 50, "start_up": 40, "label": 10}
 REST, TOTAL = "not of one case", "total"
 LEGEND = (
-    "seconds of wall time; of several workers at work at once each counts an equal part. imports: the start of the "
-    "worker, its imports, loading the model; builds: exports, engines, packages, compiling; warm-up: with the first "
-    "call; other: the runner itself. Not of one case: the start-up, what is made ahead, what lies between turns"
+    "seconds of wall time; where several workers are at work at once, each counts an equal part. imports: the start of "
+    "the worker, its imports, loading the model; builds: exports, engines, packages, compiling; warm-up: with the "
+    "first call; other: the runner itself. Not of one case: the start-up, what is made ahead, what lies between turns"
 )
 _UNITS = (("h", 3600 * NS_PER_S), ("min", 60 * NS_PER_S), ("s", NS_PER_S))
 # A total is shown in the first unit of which it has so many.

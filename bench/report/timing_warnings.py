@@ -125,7 +125,7 @@ def _ran_ahead(f: Figures) -> str:
 
 
 def _host_bound(f: Figures) -> Advice:
-    text = f"issuing a call takes the host {time(f['enqueue_ns'])}, running it the GPU {time(f['gpu_ns'])}"
+    text = f"issuing a call takes the host {time(f['enqueue_ns'])}, running it takes the GPU {time(f['gpu_ns'])}"
     return Advice(f"{text}: the GPU waits", "a larger batch" if f["graph"] else "cuda_graph: on")
 
 

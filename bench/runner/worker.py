@@ -22,10 +22,11 @@ import msgspec
 
 from bench import tensors
 from bench.analysis import fairness
+from bench.analysis.host_noise import host_warnings
 from bench.backends import base
 from bench.errors import BenchError, Unsupported
 from bench.machine import environment, gpu_faults
-from bench.machine.host import HostTelemetry, host_warnings
+from bench.machine.host import HostTelemetry
 from bench.measure import accuracy, host, metric, nvtx, pace, repeat, result
 from bench.measure.clock import HostClock
 from bench.model.lanes import Lane, Prepared, RemotePrepared, SharesInputs

@@ -206,7 +206,7 @@ def test_processes_of_one_case_that_compiled_kernels_or_found_them_show_the_effe
         (
             {"engine": {"precisions": {"fp16": 50, "fp32": 2, "int32": 9}}},
             "higher_precision",
-            {"layers": 2, "of": 52, "precisions": ("fp32",)},
+            {"layers": 2, "of": 52, "precisions": ("fp32",), "counts": ("2 of 52",)},
         ),
     ],
 )
@@ -365,3 +365,12 @@ def test_the_page_on_fairness_lists_every_kind() -> None:
     page = (RESULTS.parent / "docs" / "fairness.md").read_text()
     missing = [kind for kind in get_args(Kind) if f"`{kind}`" not in page.partition("## Findings")[2]]
     assert not missing
+
+
+def test_layers_are_counted_engine_by_engine() -> None:
+    """Of 84 and 67 layers one each is a reformat."""
+    (finding,) = [
+        each for each in lint(committed("20261129T050436Z-int8_centernet")) if each.kind == "higher_precision"
+    ]
+    assert finding.figures["counts"] == ("3 of 83", "3 of 66")
+    assert [len(side.names) for side in finding.sides] == [2]

@@ -109,7 +109,7 @@ def test_the_newest_calibration_of_the_environment_is_used(tmp_path: Path) -> No
     assert chosen.calibration.endswith("aaaaaaa")
     with pytest.raises(StoreError, match="not a calibration"):
         calibrate.suitable(tmp_path, runs, (), newest.calibration)
-    with pytest.raises(UsageError, match="of another environment: driver 570 -> 550"):
+    with pytest.raises(UsageError, match="in another environment: driver 570 -> 550"):
         calibrate.suitable(tmp_path, runs, (), other.calibration)
     with_driver = calibrate.suitable(tmp_path, runs, ("driver",), other.calibration)
     assert with_driver[0] == other
@@ -120,7 +120,7 @@ def test_why_none_is_used_and_what_one_does_not_cover(tmp_path: Path) -> None:
     newer = on_card("B", "c1", libraries={"torch": "2.13.0"})
     chosen, note = calibrate.suitable(tmp_path, [newer], ())
     assert chosen is None
-    assert note == "calibration-20260101T000000Z-aaaaaaa is of another environment: torch 2.11.0 -> 2.13.0"
+    assert note == "calibration-20260101T000000Z-aaaaaaa was made in another environment: torch 2.11.0 -> 2.13.0"
     assert calibrate.of_device(tmp_path, [newer]) is not None  # for a history, over which libraries change
     assert calibrate.suitable(tmp_path, [on_card("B", "c2")], ())[1] == "its sittings are of another card"
     both = [on_card("B", "c1"), on_card("C", "c2")]

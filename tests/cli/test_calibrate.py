@@ -44,9 +44,9 @@ def test_a_suite_is_calibrated_and_compare_quotes_it(trtbench: Trtbench, fake_su
     ]
     elsewhere = [other.stem for other in others]
     assert trtbench("compare", *elsewhere) == 0
-    assert f"not calibrated: {file.stem} is of another environment: numpy " in trtbench.out
+    assert f"not calibrated: {file.stem} was made in another environment: numpy " in trtbench.out
     assert trtbench("compare", *elsewhere, "--calibration", file.stem) == 2
-    assert "the calibration is of another environment: numpy " in trtbench.err
+    assert "the calibration was made in another environment: numpy " in trtbench.err
     assert trtbench("calibrate", "--from", f"{first},{elsewhere[0]}") == 2
     assert "the runs were made in different environments: numpy " in trtbench.err
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.machine.host import HostTelemetry, busy_cores, busy_ticks, host_warnings, snapshot
-from bench.model.telemetry import HostFigures
-from bench.report.warnings import describe
+from bench.machine.host import HostTelemetry, busy_cores, busy_ticks, snapshot
 
 S = 1_000_000_000
 STATUS = "Name:\tpython\nVmPeak:\t    3060 kB\nVmHWM:\t    {peak} kB\nVmRSS:\t    {rss} kB\nThreads:\t1\n"
@@ -113,7 +111,6 @@ def test_what_the_system_does_not_tell_is_left_out(tmp_path: Path) -> None:
     )
     assert {"minor_faults", "window_ns"} <= msgspec.to_builtins(figures).keys()
     assert list(tmp_path.iterdir()) == []
-    assert host_warnings(figures) == ()
 
 
 def test_a_frequency_is_read_from_cpuinfo_where_there_is_no_cpufreq(tmp_path: Path) -> None:
@@ -140,87 +137,6 @@ def test_the_real_host_tells_what_a_process_allocates() -> None:
     assert figures.peak_rss_bytes >= figures.rss_bytes > len(block)
     assert figures.process_peak_rss_bytes >= figures.peak_rss_bytes
     assert figures.minor_faults > 0
-
-
-QUIET = HostFigures(
-    window_ns=2 * S,
-    involuntary_switches=300,
-    longest_wait_ns=S // 20,
-    cores=2,
-    load_average=1.9,
-    load_average_before=1.0,
-    thermal_throttles=0,
-    quota_throttles=0,
-)
-
-
-def noisy(**figures: float) -> HostFigures:
-    return msgspec.structs.replace(QUIET, **figures)
-
-
-def test_a_quiet_host_has_no_warning() -> None:
-    assert host_warnings(QUIET) == ()
-    assert host_warnings(HostFigures(cores=1)) == ()
-
-
-@pytest.mark.parametrize(
-    ("noise", "kind", "figures", "text"),
-    [
-        (
-            {"longest_wait_ns": S},
-            "NoisyHost",
-            {"window_ns": 2 * S, "longest_wait_ns": S},
-            "a thread waited 1.0 s of 2.0 s for a core",
-        ),
-        (
-            {"involuntary_switches": 500},
-            "NoisyHost",
-            {"window_ns": 2 * S, "preemptions": 500},
-            "preempted 500 times in 2.0 s",
-        ),
-        (
-            {"load_average": 7.0, "load_average_before": 6.0},
-            "NoisyHost",
-            {"window_ns": 2 * S, "load_average": 6.0, "cores": 2},
-            "load average was 6.0 on 2 cores",
-        ),
-        ({"thermal_throttles": 3}, "Throttled", {"thermal_throttles": 3}, "a core was throttled 3 times"),
-        (
-            {"quota_throttles": 8},
-            "Throttled",
-            {"quota_throttles": 8},
-            "quota of the container was used up 8 times",
-        ),
-    ],
-)
-def test_noise_and_throttling_are_warnings_that_say_what_to_try(
-    noise: dict[str, float], kind: str, figures: dict[str, float], text: str
-) -> None:
-    (warning,) = host_warnings(noisy(**noise))
-    assert (warning.kind, warning.figures) == (kind, figures)
-    advice = describe(warning)
-    assert text in advice.text
-    assert advice.hint
-
-
-def test_a_load_that_has_just_ended_or_just_begun_is_no_noise() -> None:
-    assert host_warnings(noisy(load_average_before=9.0)) == ()
-    assert host_warnings(noisy(load_average=9.0)) == ()
-
-
-def test_a_few_switches_in_a_very_short_time_are_no_noise() -> None:
-    short = {"window_ns": S // 1000, "involuntary_switches": 20, "longest_wait_ns": S // 2000}
-    assert host_warnings(noisy(**short)) == ()
-
-
-def test_preemption_and_load_together_are_one_warning() -> None:
-    noise = {"involuntary_switches": 999, "longest_wait_ns": S, "load_average": 8.0, "load_average_before": 8.0}
-    (warning,) = host_warnings(noisy(**noise))
-    assert warning.kind == "NoisyHost"
-    assert describe(warning).text == (
-        "a thread waited 1.0 s of 2.0 s for a core and the process was preempted 999 times in 2.0 s and "
-        "the load average was 8.0 on 2 cores"
-    )
 
 
 def test_ticks_of_idle_cores_and_of_waiting_for_a_disk_are_not_busy(tmp_path: Path) -> None:

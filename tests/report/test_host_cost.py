@@ -40,6 +40,8 @@ def test_narrow_tables_keep_the_shares() -> None:
     assert max(map(len, text.splitlines())) <= 90
     assert "latency: Python's share" in text
     assert "not shown at 90 columns: QPS of Python, QPS of C++" in text
+    title = " ".join(host_cost.render(costs(), width=60).splitlines()[2:4])
+    assert title.count("Python's share") == 2  # of enqueue, which is the share itself, and of latency
 
 
 def test_few_processes_and_other_kernels_have_notes() -> None:
@@ -68,6 +70,25 @@ def test_markdown_csv_and_json_have_every_artifact() -> None:
     assert (alone["times"], alone["same_kernels"]) == ({}, None)
 
 
+def test_an_interval_without_0_beside_no_verdict_is_explained() -> None:
+    """Of 5 and 5 processes 20 % apart, at a spread at which 95 % of certainty are reached and 99 % are not."""
+    spread = (0.85, 0.93, 1.0, 1.08, 1.17)
+    records = [record(AOTI, {name: ns * factor for name, ns in PYTHON.items()}, n) for n, factor in enumerate(spread)]
+    slower = {name: ns / 1.22 for name, ns in PYTHON.items()}
+    records += [
+        record(AOTI_CPP, {name: ns * factor for name, ns in slower.items()}, n) for n, factor in enumerate(spread)
+    ]
+    near = analysis.of_run(run(AOTI, AOTI_CPP, records=records))
+    times = near.artifacts[0].times["latency"]
+    assert (times.shows_a_share, times.decided) == (True, False)
+    (note,) = [note for note in host_cost.notes(near) if note.startswith("the interval of 95% has no 0")]
+    needed = max(near.artifacts[0].times[boundary].verdict.needed for boundary in ("enqueue", "latency"))
+    assert f"about {needed} processes a side would: --replicates {needed}: " in note
+    assert note.endswith(f"{AOTI.label} (enqueue, latency)")
+    for far in (costs(), costs(processes=1)):
+        assert not any("has no 0" in note for note in host_cost.notes(far))
+
+
 def loops(processes: int) -> RunHostCost:
     """Two lanes, called by one thread of Python and two of C++; 250 latencies a process, the last ones of 900 us."""
     cases = [kit.case(backend="aoti", streams=2, options=options) for options in ({}, {"executor": "cpp"})]
@@ -94,6 +115,12 @@ def test_several_lanes_have_who_calls_them_their_rate_and_tail() -> None:
     expected = {"threads": 2, "rate": 20_000, "p50_ns": 100_000, "p99_ns": 900_000, "processes": 3}
     assert line["loops"]["cpp"] == pytest.approx(expected)
     assert loops(1).artifacts[0].loops["cpp"].p99_ns is None
+    (row,) = csv.DictReader(io.StringIO(host_cost.csv([several])))
+    assert (row["boundary"], row["lanes"], row["python_threads"], row["cpp_threads"]) == ("throughput", "2", "1", "2")
+    numbers = {
+        name.removeprefix("cpp_"): float(row[name]) for name in row if name.startswith("cpp_") and name != "cpp_ns"
+    }
+    assert numbers == pytest.approx(expected)
     assert host_cost.LANES not in host_cost.render(costs(), width=140)
 
 

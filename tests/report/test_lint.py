@@ -56,7 +56,7 @@ def test_every_kind_is_read_from_a_report() -> None:
     ("kind", "key", "figures", "expected"),
     [
         ("graph_breaks", "graph_breaks", {"breaks": 2, "reasons": ("print",)}, "2 graph breaks in inductor: print"),
-        ("recompiles", "recompiles", {"recompiles": 1}, "compiled 1 time again: inductor"),
+        ("recompiles", "recompiles", {"recompiles": 1}, "recompiled 1 time: inductor"),
         ("uncompiled", "frames_skipped", {"functions": 3}, "3 functions left to Python in inductor"),
         (
             "graphs_skipped",
@@ -74,8 +74,15 @@ def test_every_kind_is_read_from_a_report() -> None:
         (
             "higher_precision",
             "engine",
-            {"layers": 4, "of": 58, "precisions": ("fp32",)},
-            "4 of 58 layers run in fp32, more than asked, in inductor",
+            {"layers": 4, "of": 58, "precisions": ("fp32",), "counts": ("4 of 58", "3 of 25")},
+            "4 of 58 and 3 of 25 computing layers run in fp32, wider than the precision, in inductor",
+        ),
+        (
+            "higher_precision",
+            "engine",
+            {"layers": 1, "of": 9, "precisions": ("fp32",), "counts": tuple(f"1 of {n}" for n in range(9, 15))},
+            "1 of 9, 1 of 10, 1 of 11, 1 of 12 and 2 more computing layers run in fp32, wider than the precision, in "
+            "inductor",
         ),
     ],
 )

@@ -164,10 +164,10 @@ def test_plain_names_steps_that_may_take_minutes_as_they_begin() -> None:
     view(told.Started(label=asked.label, done=0, total=1))
     for phase in ("import", "load", "export", "build: 10 of 20", "build: 11 of 20"):
         view(told.Step(label=asked.label, phase=phase))
-    assert stream.getvalue() == f"[1/1] {asked.label} ... export, build,"
+    assert stream.getvalue() == f"[1/1] {asked.label} ... export, build"
     view(told.Step(label=asked.label, phase="warmup"))
     view(told.Step(label=asked.label, phase="measure", timed=True))
-    assert stream.getvalue().endswith(" build,")
+    assert stream.getvalue().endswith(" build")
     view(told.Stored(record=record(asked, 2.0), done=1, total=1))
     assert " ... export, build, latency " in stream.getvalue()
 
@@ -186,7 +186,7 @@ def test_plain_tells_every_half_a_minute_how_far_a_long_step_is() -> None:
     view(told.Started(label=asked.label, done=0, total=1))
     build(asked.label)
     assert stream.getvalue() == (
-        f"x: C++ runner\nx: C++ runner (6 of 9 steps, 30 s)\n[1/1] {asked.label} ... C++ runner, (6 of 9 steps, 30 s),"
+        f"x: C++ runner\nx: C++ runner (6 of 9 steps, 30 s)\n[1/1] {asked.label} ... C++ runner (6 of 9 steps, 30 s)"
     )
 
 
@@ -198,7 +198,7 @@ def test_plain_names_what_is_made_before_the_first_case_and_nothing_of_others_af
     view(told.Started(label=asked.label, done=0, total=1))
     view(told.Step(label="y", phase="build", worker=2, work="build"))
     view(told.Step(label=asked.label, phase="build", worker=3, work="build"))
-    assert stream.getvalue() == f"x: build\ny: export\n[1/1] {asked.label} ... build,"
+    assert stream.getvalue() == f"x: build\ny: export\n[1/1] {asked.label} ... build"
 
 
 def test_plain_keeps_a_note_in_the_middle_of_a_case_on_a_line_of_its_own() -> None:
@@ -210,6 +210,26 @@ def test_plain_keeps_a_note_in_the_middle_of_a_case_on_a_line_of_its_own() -> No
     first, note, result = stream.getvalue().splitlines()
     assert (first, note) == (f"[1/1] {asked.label} ...", "a note")
     assert result.startswith(f"[1/1] {asked.label} ... latency")
+
+
+def test_no_line_ends_in_a_comma_whatever_ends_it() -> None:
+    stream, asked = io.StringIO(), case("bert", "aoti")
+    with progress.Plain(stream) as view:
+        for done in range(2):
+            view(told.Started(label=asked.label, done=done, total=2))
+            view(told.Step(label=asked.label, phase="export"))
+            view(told.Step(label=asked.label, phase="build"))
+            view(told.Note(text="a note")) if not done else None
+    assert stream.getvalue().splitlines() == [
+        f"[1/2] {asked.label} ... export, build",
+        "a note",
+        f"[2/2] {asked.label} ... export, build",
+    ]
+    after = "now   bert/eager/fp32/batch=1/seq=128: reference"
+    step = told.Step(label=case("bert", "eager").label, phase="compile: 3 of 9 steps", work="reference")
+    for width in range(len(after), len(after) + 12):
+        frames, _ = play(width, [*events()[:3], step])
+        assert not frames[-1].splitlines()[1].rstrip("…").endswith((",", " "))
 
 
 def test_plain_says_why_a_case_is_inaccurate_and_what_warned() -> None:

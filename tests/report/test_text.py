@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from bench import store
 from bench.analysis.rows import rows
 from bench.model.run import Accuracy, Environment, Failure, Footer, Measurement, Phase, Record, Run, Warning
 from bench.model.suite import Case
@@ -166,6 +167,54 @@ def test_a_backend_that_is_too_long_goes_over_several_lines_and_loses_nothing(wi
                "inductor[memory_format=channels_last,mode=reduce-overhead]",
                "tensorrt[network=a_folder/of_networks.py:filled_by_hand]"]  # fmt: skip
     assert [name.replace(" *", "*") for name in names] == [name.replace(" *", "*") for name in starred]
+
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "20261128T145513Z-net",  # a toolchain of 40 digits
+        "20261129T044304Z-deploy",  # uneven intervals and many notes
+        "20261123T160736Z-native_resnet50",  # long options, sizes and settings
+        "20261123T215447Z-transformers",  # a ratio of another time than the first
+        "20261126T184119Z-vision",
+    ],
+)
+def test_at_80_columns_stay_the_backend_its_time_its_speed_and_its_accuracy(name) -> None:
+    (path,) = RESULTS.rglob(f"{name}*.jsonl")
+    lines = text.render(store.read(path), width=80).splitlines()
+    rules = [n for n, line in enumerate(lines) if line and set(line) == {"─"}]
+    tables = [n for n in rules if lines[n - 1].startswith("backend")]
+    assert tables
+    for rule in tables:
+        words = {*lines[rule - 2].split(), *lines[rule - 1].split()}  # of a title of one line or two
+        assert {"acc", "vs"} <= words
+        assert {"gpu", "latency"} & words
+        end = next(n for n in range(rule, len(lines)) if lines[n].startswith(("not shown", "  1 ")))
+        assert max(map(len, lines[rule - 1 : end])) <= 80
+
+
+def test_what_was_folded_for_a_column_that_left_all_the_same_is_not() -> None:
+    names = table.names("case", ["a[first=1,second=2]", "b"], 30)
+    times = table.with_intervals("time", ["464 ms [408, 527]", "1.00 ms ±1.0%"], 20)
+    notes = table.Column(title="a title of thirty characters !", cells=("x", "y"), drop=10)
+    assert table.fit([names, times, notes], 45) == ([*table.fit([names, times], 45)[0]], [notes.title])
+    assert [column.width for column in table.fit([names, times, notes], 45)[0]] == [19, 17]
+    kept, omitted_titles = table.fit([names, times, notes], 61)
+    assert (omitted_titles, kept[1].cells) == ([], ("464 ms\n[408, 527]", "1.00 ms ±1.0%"))
+    shown = [str(line) for line in table.draw(kept, 61, spans={}, styles={})]
+    assert shown[2].split() == ["a[first=1,", "464", "ms", "x"]
+    assert shown[3].split() == ["second=2]", "[408,", "527]"]
+
+
+def test_a_title_of_two_lines_stands_above_its_rule() -> None:
+    column = table.with_intervals("vs eager (latency)", ["1.02x [0.99, 1.05]"], 1)
+    kept, _ = table.fit([table.names("case", ["a"], 2), column], 18)
+    shown = [str(line) for line in table.draw(kept, 18, spans={}, styles={})]
+    assert shown[:2] == ["          vs eager", "case     (latency)"]
+    assert shown[3:] == ["a            1.02x", "      [0.99, 1.05]"]
 
 
 def test_what_a_clock_suite_is_for_stays_at_120_columns_beside_long_names() -> None:
@@ -372,7 +421,8 @@ def test_warnings_that_differ_in_numbers_are_one_note_with_their_span() -> None:
     shown = shown_with(*(Warning(kind="HostBound", figures=each) for each in figures))
     assert shown.count("HostBound") == 1
     assert (
-        "issuing a call takes the host 903 us to 1.02 s, running it the GPU 88.0 ns to 4.20 ms: the GPU waits" in shown
+        "issuing a call takes the host 903 us to 1.02 s, running it takes the GPU 88.0 ns to 4.20 ms: the GPU waits"
+        in shown
     )
     assert "(likewise eager batch=2, eager batch=3, eager batch=4)" in " ".join(shown.split())
     graphs = shown_with(*(Warning(kind="HostBound", figures={**figures[0], "graph": graph}) for graph in (True, False)))

@@ -124,7 +124,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("Unheld", {"cause": "runs_ahead", "shorter_ns": 9_000}, "held for longer, a call takes 9.00 us less", "side."),
     (
         "HostBound", {"enqueue_ns": 144_000, "gpu_ns": 55_800.0, "graph": False},
-        "issuing a call takes the host 144 us, running it the GPU 55.8 us: the GPU waits", "cuda_graph: on",
+        "issuing a call takes the host 144 us, running it takes the GPU 55.8 us: the GPU waits", "cuda_graph: on",
     ),
     ("HostBound", {"enqueue_ns": 144_000, "gpu_ns": 55_800.0, "graph": True}, "the GPU waits", "a larger batch"),
     (

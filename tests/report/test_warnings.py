@@ -166,7 +166,7 @@ def test_numbers_that_differ_are_shown_as_a_span(times: tuple[int, ...], span: s
     warnings = [host_bound(time) for time in times]
     assert len({key(warning) for warning in warnings}) == 1
     text, hint = describe(merge(warnings))
-    assert text == f"issuing a call takes the host {span}, running it the GPU 20.0 us: the GPU waits"
+    assert text == f"issuing a call takes the host {span}, running it takes the GPU 20.0 us: the GPU waits"
     assert hint == "cuda_graph: on"
 
 

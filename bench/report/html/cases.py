@@ -92,7 +92,9 @@ def status(row: Row) -> str:
         return "varies" if row.score.varies else "inaccurate"
     if not row.processes:
         return "waiting"
-    return "fastest" if row.fastest else "ok" if row.ranked else "unranked"
+    if row.fastest or row.tied:
+        return "fastest" if row.fastest else "tied"
+    return "ok" if row.ranked else "unranked"
 
 
 def times(table: Sequence[Row]) -> list[dict[str, Any]]:

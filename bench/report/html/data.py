@@ -22,9 +22,9 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
 ``runs``: id, path, machine, created, suite, status, counts, cases, replicates, version, libraries, toolchains, limits,
     cold, baseline, show (a command), ceilings (a text), fingerprint (of the default toolchain), notes (texts).
 ``cases``: run, machine, device, id, label, model, backend, precision, sizes, batch, setting, toolchain, status
-    (fastest, ok, unranked, inaccurate, varies, failed, unavailable, waiting), ranked, tied, processes, builds, failed,
-    boundary (of time), time, rate, speed, against, accuracy, accuracy_why, cosine, rel_l2, max_abs, sqnr, memory,
-    memory_of, energy, python_share, python_share_of (the boundary), light, flops, bytes, bound, failure,
+    (fastest, tied, ok, unranked, inaccurate, varies, failed, unavailable, waiting), ranked, tied, processes, builds,
+    failed, boundary (of time), time, rate, speed, against, accuracy, accuracy_why, cosine, rel_l2, max_abs, sqnr,
+    memory, memory_of, energy, python_share, python_share_of (the boundary), light, flops, bytes, bound, failure,
     failure_message, failure_hint, failure_log, warnings (their kinds), rerun (a command).
 ``times``: case, boundary, time, minimum, sd, p50, p90, p95, p99, samples, processes.
 ``processes``: case, replicate, build, started, card, failure, and the telemetry's figures by name.

@@ -9,6 +9,7 @@ globalThis.trtbench = globalThis.trtbench || {};
   // Statuses: a sign beside the word, so that no meaning hangs on a colour.
   const STATUS = {
     fastest: { sign: "\u2605", text: "fastest" },
+    tied: { sign: "\u2248", text: "tied" },
     ok: { sign: "\u2713", text: "ok" },
     unranked: { sign: "\u25cb", text: "unranked" },
     inaccurate: { sign: "\u2260", text: "inaccurate" },
