@@ -14,7 +14,7 @@ from bench.analysis.overall import Overall, overall
 from bench.analysis.pool import Pool
 from bench.analysis.rows import PRIMARY, Row, baseline_label, row_of
 from bench.analysis.sides import Levels, Member, build_levels, levels, members, origins, session_level, times
-from bench.analysis.speed import check_baseline
+from bench.analysis.speed import check_baseline, parts_of
 from bench.analysis.verdict import Verdict, verdict
 from bench.errors import UsageError, did_you_mean
 from bench.model.data import digest
@@ -258,12 +258,17 @@ def _across_runs(
 
 
 def _within(side: dict[str, Member], axis: str, baseline: str) -> tuple[list[tuple[Member, Member]], list[str]]:
-    """Each case of one side with the baseline of those that differ from it in the axis alone, by default the first."""
+    """Each case of one side with the baseline of those that differ from it in the axis alone, by default the first.
+
+    A precision that the baseline names decides nothing, as the cases of each comparison have one.
+    """
+    backend, _, toolchain = parts_of(baseline)
     partners, alone = [], []
     for group in _grouped(side, axis).values():
         cases = [member.pool.case for member in group]
-        exact = [n for n, case in enumerate(cases) if named(case.backend, case.options) == baseline]
-        plain = [n for n, case in enumerate(cases) if case.backend == baseline]
+        there = [n for n, case in enumerate(cases) if toolchain in ("", f"@{case.toolchain}")]
+        exact = [n for n in there if named(cases[n].backend, cases[n].options) == backend]
+        plain = [n for n in there if cases[n].backend == backend]
         base = (exact or plain or [0])[0] if axis == "backend" else 0
         alone += [case.label for case in cases] if len(cases) == 1 else []
         partners += [(group[base], member) for n, member in enumerate(group) if n != base]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -106,6 +107,14 @@ def is_baseline(case: Case, baseline: str) -> bool:
     if not baseline.startswith(case.backend):  # as each of the names below does
         return False
     return _exactly(case, baseline) or baseline in _names(case.backend, case)
+
+
+def parts_of(baseline: str) -> tuple[str, str, str]:
+    """The backend of a baseline, with its options, and ``/PRECISION`` and ``@TOOLCHAIN``, empty where it has none."""
+    head, bracket, ending = baseline.rpartition("]")  # options may have a path
+    name, *endings = re.split(r"(?=[/@])", ending)
+    precision, toolchain = (next((each for each in endings if each[0] == mark), "") for mark in "/@")
+    return head + bracket + name, precision, toolchain
 
 
 def with_precision(case: Case, baseline: str) -> bool:

@@ -171,7 +171,8 @@ def _find(name: str) -> Backend:
         return cast(Backend, importlib.import_module(f"bench.backends.{name}").BACKEND)
     points = _outside(name)
     if not points:
-        raise UsageError(f"unknown backend {name!r}.{did_you_mean(name, names())}", fix="trtbench doctor")
+        what = f"unknown backend {name!r}.{did_you_mean(name, names())}"
+        raise UsageError(what, fix=f"known: {', '.join(names())}; trtbench doctor says what each needs")
     return _loaded(name, tuple(sorted(map(_source, points))))
 
 

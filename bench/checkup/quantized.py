@@ -110,10 +110,20 @@ def _stages(
         if stages := needed(backend, case):
             networks.setdefault(digest(stages[-1].key), (case, stages))
     if not networks:
-        able = [name for name in base.names() if isinstance(base.load(name), QuantizesModels)]
-        what = "none of the selected cases has Q/DQ: they are those of int8 in " + ", ".join(able)
-        raise UsageError(what, fix=_fix(request, able))
+        raise _nothing(request)
     return networks
+
+
+def _nothing(request: Request) -> UsageError:
+    """That no case has Q/DQ that are looked at, and what brings cases that have."""
+    able = [name for name in base.names() if isinstance(base.load(name), QuantizesModels)]
+    precisions = {case.precision for case in request.plan.cases}
+    if "fp8" in precisions and "int8" not in precisions:
+        what = "what Q/DQ cost and where they stand is looked at for int8, and the selected cases are at fp8"
+        more = f"; of fp8, `trtbench run {request.suite.path}` says how accurate it is"
+        return UsageError(what, fix=f"{_fix(request, able)}{more}")
+    what = "none of the selected cases has Q/DQ: they are those of int8 in " + ", ".join(able)
+    return UsageError(what, fix=_fix(request, able))
 
 
 def _fix(request: Request, able: Sequence[str]) -> str:
@@ -121,7 +131,12 @@ def _fix(request: Request, able: Sequence[str]) -> str:
     parts = (request.suite.matrix, *request.suite.include)
     backends = {entry["name"] for part in parts for entry in part.get("backend", ())}
     by_others = any(case.precision == "int8" for case in request.plan.cases)
-    backend = [] if backends & set(able) and not by_others else [f"--backend {able[0]}"]
+    suite_is_able = bool(backends & set(able)) and not by_others
+    backend = [] if suite_is_able else [f"--backend {able[0]}"]
+    if request.backend and request.backend not in able:
+        instead = " or ".join(f"--backend {name}" for name in able) + f" in place of {request.backend}"
+        backend = [f"leave --backend {request.backend} out" if suite_is_able else instead]
     if not any("int8" in part.get("precision", ()) for part in parts):
         return ", and ".join([f"`precision: [int8]` in the matrix of {request.suite.path}", *backend])
-    return " ".join([*backend, '--select "precision=int8"'])
+    separator = ", and " if request.backend else " "
+    return separator.join([*backend, '--select "precision=int8"'])

@@ -13,7 +13,6 @@ from bench.cli.options import STORE
 
 if TYPE_CHECKING:
     from bench.api import Request
-    from bench.model.suite import Suite
 
 # What a command of a plan may have: its name here, and in a request.
 _OPTIONS = {"select": "select", "backend": "backend", "device": "device", "baseline": "baseline", "quick": "quick",
@@ -72,7 +71,7 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
         alternative = "; or --device cpu" if arguments.command == "run" else ""
         raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
     if arguments.backend and arguments.backend != "fake":
-        _tell_of_dropped_options(request.suite, arguments.backend)
+        _tell_of_dropped_options(request, arguments.backend)
     needs_none = arguments.command in ("codegen", "quantize", "lint-qdq") or (
         arguments.command == "diverge" and arguments.on == "oracle"
     )
@@ -89,13 +88,17 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
     return request
 
 
-def _tell_of_dropped_options(suite: Suite, backend: str) -> None:
-    """A note on stderr if ``backend`` takes the place of others that have options, and has none in the suite itself."""
-    parts = (suite.matrix, *suite.include)
-    entries = [entry for part in parts for entry in part.get("backend", ())]
-    if any(entry["name"] == backend for entry in entries):
+def _tell_of_dropped_options(request: Request, backend: str) -> None:
+    """A note on stderr if cases have the defaults of ``backend`` where the suite sets options for them."""
+    suite, dropped = request.suite, request.plan.dropped
+    if not dropped:
         return
-    if options := dict.fromkeys(name for entry in entries for name in entry if name != "name"):
-        what = f"the suite has no {backend}: its cases have the defaults of that, without {', '.join(options)}"
-        fix = f"to set options, add {{name: {backend}, ...}} to the backends of {suite.path}"
-        output.complain(f"trtbench: note: {what}\n  {fix}")
+    names = ", ".join(dict.fromkeys(name for several in dropped.values() for name in several))
+    entries = [entry for part in (suite.matrix, *suite.include) for entry in part.get("backend", ())]
+    if any(entry["name"] == backend for entry in entries):
+        count = f"{len(dropped)} of {len(request.plan.cases)}"
+        what = f"cases that stand for others of the suite ({count}) have the defaults of {backend}, without {names}"
+    else:
+        what = f"the suite has no {backend}: its cases have the defaults of that, without {names}"
+    fix = f"to set options, add {{name: {backend}, ...}} to the backends of {suite.path}"
+    output.complain(f"trtbench: note: {what}\n  {fix}")

@@ -105,12 +105,13 @@ def stages(case: Case, min_block_size: int | None = None) -> list[Stage]:
 def calibrate(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
     """Lower the model in float32, run it on the calibration inputs, and write the ranges. ``key`` is the stage's.
 
-    Errors as of ``produce``.
+    Errors as of ``produce``; Unsupported, before anything is run, for weights that have no scale.
     """
     in_float32 = msgspec.structs.replace(case, precision="int8")
     with lowered(in_float32, context) as (graph, _, _):
         if case.precision == "fp8":
             graph.meta[insert.TO] = insert.FP8
+        insert.check_weights(graph)
         quantization.produce(graph, case, context, out, settings(key))
 
 
@@ -196,13 +197,13 @@ def produce(
         Unsupported: torch.export cannot take the model, or it has operators or arguments without a converter.
     """
     from bench.lowering import codegen, normalise, split
-    from bench.lowering.quantize import examination
+    from bench.lowering.quantize import examination, widening
 
     in_parts = min_block_size is not None
     with lowered(case, context, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
         if case.precision in QUANTIZED:
             ranges = quantization.read(context.artifacts[quantization.STAGE])
-            graph = examination.quantized(graph, ranges, placed, floating)
+            graph = widening.widen(examination.quantized(graph, ranges, placed, floating))
         about: dict[str, Any] = {
             "title": _title(case), "precision": case.precision, "profile": shapes.profile(case)
         }  # fmt: skip

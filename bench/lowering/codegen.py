@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SOURCE, WEIGHTS = "program.py", "weights.safetensors"
 Profile = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
 _WIDTH = 116
+_OF_TENSORRT_10 = ("bf16", "fp8")  # precisions whose types TensorRT 8.6 lacks
 
 
 class Program(NamedTuple):
@@ -210,7 +211,8 @@ def _program(
     body = "\n".join("\n".join(f"    {part}" for part in wrapped(line)) if line else "" for line in lines)
     functions = "".join(f"\n\n{source}" for source in _sources(writer.functions))
     source = _TEMPLATE.format(
-        title=title.replace('"""', "'''"), precision=precision, inputs=table(declared), outputs=table(names),
+        title=title.replace('"""', "'''"), first=first_version(precision), precision=precision, inputs=table(declared),
+        outputs=table(names),
         profile=table({name: tuple(tuple(point) for point in points) for name, points in profile.items()}),
         prelude=_prelude(), functions=functions, body=body, main=_main(),
     )  # fmt: skip
@@ -220,6 +222,11 @@ def _program(
         if isinstance(value, Tensor) and value.name in writer.layers
     }
     return Program(source, writer.weights, layers, writer.bfloat16)
+
+
+def first_version(precision: str) -> str:
+    """The first TensorRT that has the types of a program at ``precision``."""
+    return "10" if precision in _OF_TENSORRT_10 else "8.6"
 
 
 def _sources(functions: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
@@ -302,7 +309,7 @@ def _main() -> str:
 _TEMPLATE = '''"""{title}
 
 A network program that trtbench wrote: one layer of TensorRT a line or a short block, named after the module that it
-comes from. It needs TensorRT 8.6 or later (or TensorRT-RTX), NumPy and safetensors:
+comes from. It needs TensorRT {first} or later (or TensorRT-RTX), NumPy and safetensors:
 
     python program.py engine.plan                        # builds the engine with the module tensorrt
     python program.py engine.plan --module tensorrt_rtx

@@ -64,7 +64,8 @@ def generate(
     declared = {name: (str(value.dtype).removeprefix("torch."), static(normalise.spec_of(value).shape))  # type: ignore[union-attr]
                 for name, value in inputs.items()}  # fmt: skip
     source = _TEMPLATE.format(
-        title=title.replace('"""', "'''"), precision=precision, inputs=codegen.table(declared),
+        title=title.replace('"""', "'''"), first=codegen.first_version(precision), precision=precision,
+        inputs=codegen.table(declared),
         outputs=codegen.table({name: name for name in outputs}), engines=codegen.table(ends),
         functions="".join(f"\n\n{_text(lines)}\n" for lines in functions), forward=_text(forward),
         main=codegen.between(Path(__file__).with_name("split_standalone.py").read_text()),
@@ -237,7 +238,7 @@ def _text(lines: Sequence[str]) -> str:
 _TEMPLATE = '''"""{title}
 
 A program in parts that trtbench wrote: what TensorRT has no layers for stays in PyTorch. Each engine is a network
-program in a folder of its own. It needs PyTorch, TensorRT 8.6 or later (or TensorRT-RTX), NumPy and safetensors:
+program in a folder of its own. It needs PyTorch, TensorRT {first} or later (or TensorRT-RTX), NumPy and safetensors:
 
     python program.py                                    # builds the engines with the module tensorrt
     python program.py --module tensorrt_rtx

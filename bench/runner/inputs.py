@@ -1,14 +1,17 @@
-"""Whether the user's files fit the cases of a plan: files of inputs and programs, from their headers alone."""
+"""Whether the user's files fit the cases of a plan: inputs, programs, calibration data, from their headers alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from bench import tensors
+from bench.backends import base
 from bench.errors import SuiteError
 from bench.model.factory import program_of
 from bench.model.suite import Case, Input, Plan, Suite
-from bench.runtimes import onnx_file
+from bench.runtimes import calibration_data, onnx_file
+from bench.runtimes.quantization import QuantizationOptions
+from bench.runtimes.torch.options import Fp8Options
 from bench.suite.reader import locate
 
 
@@ -45,3 +48,23 @@ def _check(suite: Suite, case: Case, folder: Path, headers: dict[str, dict[str, 
             onnx_file.check(case, folder / case.factory)
         except SuiteError as error:
             raise SuiteError(error.what, where=locate(suite, f"models.{case.model}.factory"), fix=error.fix) from error
+
+
+def check_calibration(suite: Suite, plan: Plan) -> None:
+    """SuiteError at the line of its backend for the first calibration data that is not there, or does not fit its case.
+
+    What a function yields is not looked at.
+    """
+    folder = Path(suite.path).parent
+    for case in plan.cases:
+        if data := _calibration_data(case):
+            calibration_data.check(case, folder, data)
+
+
+def _calibration_data(case: Case) -> str:
+    """The file or function that a case is calibrated with; empty where it needs none."""
+    backend = base.load(case.backend)
+    if not case.options.get("data") or not issubclass(backend.options, QuantizationOptions | Fp8Options):
+        return ""
+    data = str(case.options["data"])
+    return data if any(data.partition(":")[0] in stage.files for stage in backend.stages(case)) else ""

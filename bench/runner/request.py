@@ -48,7 +48,7 @@ class Request(Data, frozen=True, kw_only=True):
 
     ``device_missing`` says why the device that the plan is for is not here; empty if it is, or if none is needed.
     ``files_missing`` has the files that the cases' models need and that are not there, each with the place that names
-    it: a rehearsal does without them, and so does a plan.
+    it: a rehearsal does without them, and so does a plan. ``backend`` is the one that takes the place of all others.
     """
 
     suite: Suite
@@ -58,6 +58,7 @@ class Request(Data, frozen=True, kw_only=True):
     settings: Settings
     device_missing: str = ""
     files_missing: dict[str, str] = {}
+    backend: str = ""
 
 
 def new_request(
@@ -84,7 +85,7 @@ def new_request(
         UsageError: an unknown backend or baseline, a plan that is too large, a device that is not here.
         SuiteError, SelectionError: as ``bench.suite.plan.plan``; a file that does not fit its model.
     """
-    if reference := baseline or backend:
+    if reference := baseline or (backend and _in_place(suite.baseline, backend)):
         suite = msgspec.structs.replace(suite, baseline=reference)
     device = device or suite.device
     if device == "cpu" and settings.devices != 1:
@@ -112,7 +113,16 @@ def new_request(
         settings=settings,
         device_missing=missing,
         files_missing=_files_missing(suite, run_plan),
+        backend=backend,
     )
+
+
+def _in_place(baseline: str, backend: str) -> str:
+    """The suite's ``baseline`` with ``backend`` in the place of its own, also at the precision that it names; and in
+    the toolchain, but of a rehearsal, which has none.
+    """
+    _, precision, toolchain = speed.parts_of(baseline)
+    return backend + precision + ("" if base.load(backend).simulated else toolchain)
 
 
 def _files_missing(suite: Suite, run_plan: Plan) -> dict[str, str]:

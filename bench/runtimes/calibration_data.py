@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,24 +44,67 @@ def batches(case: Case, context: Context, samples: int, data: str) -> Iterator[d
         yield _inputs_of(case, arrays)
 
 
+def check(case: Case, folder: Path, data: str) -> None:
+    """SuiteError, that of ``batches``, if the file of ``data`` is not in ``folder``, or an ``.npz`` lacks an input of
+    the case, or has one of another shape or type, by the headers: no value is read, and no function is imported.
+    """
+    if data.endswith(".npz"):
+        _check_headers(case, folder / data)
+        return
+    file = data.partition(":")[0]
+    if not (folder / file).is_file():
+        raise _wrong(case, f"there is no {file!r} beside the suite")
+
+
 def _of_file(case: Case, path: Path, batch: int) -> Iterator[Mapping[str, Any]]:
+    count = _check_headers(case, path)
+    with _opened(case, path) as file:
+        arrays = {name: file[name] for name in case.resolved}
+    for start in range(0, count - batch + 1, batch):
+        yield {name: array[start : start + batch] for name, array in arrays.items()}
+
+
+@contextlib.contextmanager
+def _opened(case: Case, path: Path) -> Iterator[Any]:
+    """The ``.npz``; SuiteError for what cannot be read of it."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name in case.resolved}
-            others = [name for name in file.files if name not in case.resolved]
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with file:
+            yield file
     except OSError as error:
         raise _wrong(case, f"{path.name} cannot be read: {error.strerror or error}") from error
     except (ValueError, zipfile.BadZipFile) as error:
         raise _wrong(case, f"{path.name} is no .npz of plain arrays") from error
-    if absent := [name for name in case.resolved if name not in arrays]:
-        raise _absent(case, absent[0], others or list(arrays))
-    if single := [name for name, array in arrays.items() if not array.ndim]:
-        raise _wrong(case, f"{path.name} has one number for the input {single[0]!r}, and no samples")
-    count = min((len(array) for array in arrays.values()), default=0)
-    if count < batch:
-        raise _wrong(case, f"{path.name} has {count} sample{'s' * (count != 1)}, fewer than a batch of {batch}")
-    for start in range(0, count - batch + 1, batch):
-        yield {name: array[start : start + batch] for name, array in arrays.items()}
+
+
+def _check_headers(case: Case, path: Path) -> int:
+    """How many samples the file has; SuiteError if it lacks an input, or has one of another shape or type."""
+    with _opened(case, path) as file:
+        names = file.files
+        headers = {name: _header(file, name) for name in case.resolved if name in names}
+    if absent := [name for name in case.resolved if name not in headers]:
+        others = [name for name in names if name not in headers]
+        raise _absent(case, absent[0], others or names)
+    for name, (shape, dtype) in headers.items():
+        if not shape:
+            raise _wrong(case, f"{path.name} has one number for the input {name!r}, and no samples")
+        _check_array(case, name, (case.batch, *shape[1:]), dtype)
+    count = min((shape[0] for shape, _ in headers.values()), default=0)
+    if count < case.batch:
+        raise _wrong(case, f"{path.name} has {count} sample{'s' * (count != 1)}, fewer than a batch of {case.batch}")
+    return int(count)
+
+
+def _header(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array of an ``.npz``."""
+    member = f"{name}.npy"
+    with file.zip.open(member if member in file.zip.namelist() else name) as content:
+        is_first = np.lib.format.read_magic(content) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(content)
+        return shape, dtype
 
 
 def _of_function(case: Case, folder: Path, spec: str) -> Iterator[Mapping[str, Any]]:
@@ -90,15 +134,21 @@ def _inputs_of(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(arrays, Mapping):
         raise _wrong(case, f"calibration data: {type(arrays).__name__} for a batch, which is a mapping of its inputs")
     result = {}
-    for name, spec in case.resolved.items():
+    for name in case.resolved:
         if name not in arrays:
             raise _absent(case, name, list(arrays))
         array = np.asarray(arrays[name])
-        if array.shape != spec.shape or str(array.dtype) != spec.dtype:
-            what = f"{array.dtype}{list(array.shape)} for the input {name!r}, which is {spec.dtype}{list(spec.shape)}"
-            raise _wrong(case, f"calibration data: {what}")
+        _check_array(case, name, array.shape, array.dtype)
         result[name] = array
     return result
+
+
+def _check_array(case: Case, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+    """SuiteError unless a batch of an input has this shape and type."""
+    spec = case.resolved[name]
+    if tuple(shape) != tuple(spec.shape) or str(dtype) != spec.dtype:
+        what = f"{dtype}{list(shape)} for the input {name!r}, which is {spec.dtype}{list(spec.shape)}"
+        raise _wrong(case, f"calibration data: {what}")
 
 
 def _absent(case: Case, name: str, others: list[str]) -> SuiteError:

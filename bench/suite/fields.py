@@ -301,7 +301,7 @@ def suite(names: Names) -> tuple[Field, ...]:
             name="baseline",
             kind=text(),
             description="the backend of the matrix that speed is relative to, by its name or label; `eager/fp32` for "
-            "all precisions, `eager@TOOLCHAIN` for all toolchains",
+            "all precisions, `eager@TOOLCHAIN` for all toolchains, or both in either order",
             otherwise="`eager`, where the suite has it",
         ),
         Field(

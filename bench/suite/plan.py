@@ -79,11 +79,12 @@ def plan(
     candidates = [candidate for part in axes for candidate in _candidates(suite, part)]
     exclude = [_exclude(entry, registry) for entry in suite.exclude]
     _check_exclude(suite, exclude, candidates)
-    if select.strip():
-        candidates = _select_candidates(suite, registry, candidates, select)
-    pairs = [(each, each.case) for each in candidates]
+    selected = _select_candidates(suite, registry, candidates, select) if select.strip() else candidates
+    pairs, dropped = [(each, each.case) for each in selected], {}
     if backend_override:
-        pairs = _override(candidates, backend_override, registry)
+        pairs = _override(selected, backend_override, registry)
+        if not _is_simulated(registry[backend_override]):
+            dropped = _dropped(pairs, [each for each in candidates if each.case.backend == backend_override])
     cases: dict[str, Case] = {}
     left_out: dict[str, LeftOut] = {}
     for candidate, case in pairs:
@@ -95,8 +96,12 @@ def plan(
     if {_is_simulated(registry[case.backend]) for case in cases.values()} == {True, False}:
         what, fix = "simulated and real backends cannot share a run", '--backend fake, or --select "backend != fake"'
         raise SuiteError(what, where=locate(suite, "matrix.backend"), fix=fix)
-    # An include entry may bring back what was excluded.
-    return Plan(cases=_in_order(cases), left_out=tuple(entry for key, entry in left_out.items() if key not in cases))
+    return Plan(
+        cases=_in_order(cases),
+        # An include entry may bring back what was excluded.
+        left_out=tuple(entry for key, entry in left_out.items() if key not in cases),
+        dropped={key: names for key, names in dropped.items() if key in cases},
+    )
 
 
 def check_size(plan_: Plan, replicates: int, yes: bool) -> None:
@@ -215,6 +220,18 @@ def _override(
         case = msgspec.structs.replace(each.case, backend=backend, options=options, toolchain=place)
         result.append((each, case))
     return result
+
+
+def _dropped(pairs: Sequence[tuple[Candidate, Case]], own: Sequence[Candidate]) -> dict[str, tuple[str, ...]]:
+    """Of the cases that have the defaults of another backend, by id: the options of the candidates that they stand for,
+    and of those of the backend's ``own`` that were not selected.
+    """
+    replaced = [each for each, case in pairs if each.case.backend != case.backend]
+    options: dict[str, dict[str, None]] = {}
+    for each in (*replaced, *own):
+        options.setdefault(_group(each.case), {}).update(dict.fromkeys(each.case.options))
+    groups = {case.id: _group(each.case) for each, case in pairs if each.case.backend != case.backend}
+    return {key: tuple(options[group]) for key, group in groups.items() if options[group]}
 
 
 def _group(case: Case) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from bench.model.seam import Runtime
 from bench.model.suite import DEFAULT_POLICY, Suite, Toolchain
 from bench.suite import fields, yaml_marks
 from bench.suite.kinds import entries as entries_of
-from bench.suite.kinds import reference
-from bench.suite.matrix import Names, matrix, read_backend, symbols_of
+from bench.suite.matrix import DEFAULTS, Names, matrix, read_backend, symbols_of
 from bench.suite.schema import json_schema, toolchains_schema
 from bench.suite.yaml_marks import Node, fail, mapping
 
@@ -62,7 +62,7 @@ def load(path: Path, registry: Mapping[str, Runtime]) -> Suite:
         accuracy=values.get("accuracy", {}),
         toolchains=toolchains,
         device=values.get("device", "auto"),
-        baseline=_baseline(entries.get("baseline"), labels, toolchains, _precisions([axes, *include])),
+        baseline=_baseline(entries.get("baseline"), labels, toolchains, _precisions(axes, include)),
         lines=_lines(root),
         text=root.document.text,
     )
@@ -108,22 +108,29 @@ def _labels(entries: list[dict[str, tuple[Any, ...]]], registry: Mapping[str, Ru
     return tuple(dict.fromkeys(labels))
 
 
-def _precisions(entries: list[dict[str, tuple[Any, ...]]]) -> list[str]:
-    """The precisions that the suite names."""
-    return list(dict.fromkeys(str(value) for entry in entries for value in entry.get("precision", ())))
+def _precisions(axes: Mapping[str, tuple[Any, ...]], include: Sequence[Mapping[str, tuple[Any, ...]]]) -> list[str]:
+    """The precisions that cases of the suite have."""
+    named = (value for entry in include for value in entry.get("precision", ()))
+    return list(dict.fromkeys(map(str, (*axes.get("precision", (DEFAULTS["precision"],)), *named))))
 
 
 def _baseline(
     node: Node | None, labels: tuple[str, ...], toolchains: Mapping[str, Toolchain], precisions: Collection[str]
 ) -> str:
-    """A backend by its plain name or its label, optionally with its precision, toolchain or both: ``eager/fp32``,
-    ``eager@default``, ``eager/fp32@default``.
+    """A backend by its plain name or its label, optionally with its precision, toolchain or both in either order:
+    ``eager/fp32``, ``eager@default``, ``eager/fp32@default``.
     """
     names = tuple(dict.fromkeys((*labels, *(label.partition("[")[0] for label in labels))))
     if node is None:
         return "eager" if "eager" in names else ""
-    suffixes = [f"@{place}" for place in ("default", *toolchains)]
-    endings = ("", *suffixes, *(f"/{each}{suffix}" for each in precisions for suffix in ("", *suffixes)))
-    if any(str(node.value) == name + ending for name in names for ending in endings):
+    of_toolchain = [f"@{place}" for place in ("default", *toolchains)]
+    of_precision = [f"/{each}" for each in precisions]
+    pairs = list(itertools.product(of_precision, of_toolchain))
+    endings = ("", *of_precision, *of_toolchain, *(a + b for a, b in pairs), *(b + a for a, b in pairs))
+    near = [name for name in names if str(node.value).startswith(name)]
+    known = [name + ending for name in near for ending in endings]
+    if node.value in known:
         return str(node.value)
-    return str(reference(names, "baseline").read(node))
+    what = f"unknown baseline {node.value!r}.{did_you_mean(str(node.value), known or names)}"
+    places = f", and with @TOOLCHAIN: {', '.join(('default', *toolchains))}" if toolchains else ""
+    raise fail(node, what, f"known: {', '.join(names)}; each also with /PRECISION: {', '.join(precisions)}{places}")

@@ -156,6 +156,9 @@ def test_backends_of_a_run_are_compared_with_its_baseline() -> None:
     assert whole.only_a == ("net/inductor/fp16/batch=1",)
     (pair,) = compare.compare([of_run], axis="backend", baseline="inductor").pairs
     assert (pair.label, pair.kind) == (f"{INDUCTOR.label} -> {EAGER.label}", "FASTER")
+    for baseline in ("eager/fp32", "eager@default", "eager@default/fp32"):
+        (pair,) = compare.compare([of_run], axis="backend", baseline=baseline).pairs
+        assert pair.label == f"{EAGER.label} -> {INDUCTOR.label}"
     with pytest.raises(UsageError, match="no two cases differ in cuda_graph alone"):
         compare.compare([of_run], axis="cuda_graph")
 

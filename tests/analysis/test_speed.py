@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.analysis.rows import rows
-from bench.analysis.speed import is_baseline, size, with_precision
+from bench.analysis.speed import is_baseline, parts_of, size, with_precision
 from bench.model.run import Measurement, Record
 from bench.model.suite import Case, named
 from tests.report.conftest import make
@@ -25,6 +26,21 @@ CASES = st.builds(
     streams=st.integers(1, 3),
 )
 NAMES = ("eager", "inductor", "inductor[mode=max-autotune]", "eager/fp16", "eager@old", "inductor@default/fp32")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "parts"),
+    [
+        ("eager", ("eager", "", "")),
+        ("eager@old/fp32", ("eager", "/fp32", "@old")),
+        ("fx2trt[data=a/b@c.npz]/int8@old", ("fx2trt[data=a/b@c.npz]", "/int8", "@old")),
+        ("", ("", "", "")),
+    ],
+)
+def test_a_baseline_has_a_backend_with_options_a_precision_and_a_toolchain(
+    baseline: str, parts: tuple[str, str, str]
+) -> None:
+    assert parts_of(baseline) == parts
 
 
 def nearest(case: Case, others: list[Case], baseline: str) -> Case | None:

@@ -133,6 +133,13 @@ def test_in_place_of_others_it_keeps_the_options_that_the_suite_has_for_it(
     other = "{name: onnxruntime, opset: 17}"
     assert labels(suite_of(backend=f"eager, {other}")) == ["net/fx2trt/fp32/batch=2"]
     assert "note: the suite has no fx2trt: its cases have the defaults of that, without opset" in trtbench.err
+    part = suite_of(backend=f"eager, {other}").read_text()
+    suite = suite_of(backend="eager")
+    suite.write_text(part.replace("batch: [2]", f"batch: [2, 4], include: [{{batch: 4, backend: {own}}}]"))
+    assert labels(suite) == ["net/fx2trt/fp32/batch=2", "net/fx2trt[optimization_level=4]/fp32/batch=4"]
+    assert "note: cases that stand for others of the suite (1 of 2) have the defaults of fx2trt, without opset" in (
+        trtbench.err
+    )
     assert labels(suite_of(backend="eager, inductor")) == ["net/fx2trt/fp32/batch=2"]
     assert "the suite has no" not in trtbench.err
 

@@ -30,8 +30,29 @@ class Net(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+class Audio(nn.Module):
+    """A convolution over one dimension."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv1d(4, 8, 3, padding=1), nn.Linear(8, 10)
+
+    def forward(self, x):
+        return self.head(self.conv(x).relu().mean(2))
+
+
 def net():
     return Net()
+
+
+def audio():
+    return Audio()
+
+
+def zero():
+    model = Net()
+    nn.init.zeros_(model.conv.weight)
+    return model
 
 
 def same(outputs, reference):
@@ -102,6 +123,27 @@ def test_lint_then_the_layers_to_spare_then_the_network_without_them(trtbench: T
     assert f"all quantized  {spared['assigned']['cosine']:10.6g}" in trtbench.out
 
 
+@pytest.mark.torch
+@pytest.mark.workers
+@pytest.mark.long
+def test_a_weight_without_a_scale_is_refused_before_ranges_are_observed(trtbench: Trtbench, suite: Path) -> None:
+    suite.write_text(suite.read_text().replace("zoo.py:net", "zoo.py:zero").replace(f"[{FX}, ", "["))
+    assert trtbench("quantize", suite, "--ranges") == 1
+    assert "calibration: conv: the weight conv.weight is zero or not finite, which has no scale" in trtbench.out
+
+
+@pytest.mark.torch
+@pytest.mark.workers
+@pytest.mark.long
+def test_a_program_has_convolutions_over_one_dimension_at_int8(trtbench: Trtbench, suite: Path, tmp_path: Path) -> None:
+    text = suite.read_text().replace("zoo.py:net", "zoo.py:audio").replace("[batch, 3, 16, 16]", "[batch, 4, 16]")
+    suite.write_text(text.replace(f"[{FX}, ", "["))
+    assert trtbench("codegen", suite, "--out", tmp_path / "program") == 0
+    source = (tmp_path / "program" / "program.py").read_text()
+    assert "conv.weight_2d" in source
+    assert "(1, 3)" in source
+
+
 @pytest.mark.parametrize("command", ["lint-qdq", "quantize"])
 class TestRefusals:
     """Before anything is calibrated."""
@@ -128,6 +170,26 @@ class TestRefusals:
         suite.write_text(f"{head}  precision: [fp16, int8]\n  backend: [{{name: tensorrt, calibrator: entropy}}]\n")
         assert trtbench(command, suite) == 2
         assert 'fix: --backend fx2trt --select "precision=int8"\n' in trtbench.err
+
+    def test_an_fp8_suite(self, trtbench: Trtbench, suite: Path, command: str) -> None:
+        head, _, _ = suite.read_text().partition("  precision")
+        suite.write_text(f"{head}  precision: [fp16, fp8]\n  backend: fx2trt\n")
+        assert trtbench(command, suite) == 2
+        assert "is looked at for int8, and the selected cases are at fp8" in trtbench.err
+        assert f"fix: `precision: [int8]` in the matrix of {suite}; of fp8, `trtbench run" in trtbench.err
+
+    def test_a_backend_in_place_of_others_that_does_not_quantize(
+        self, trtbench: Trtbench, suite: Path, command: str
+    ) -> None:
+        suite.write_text(suite.read_text().replace("precision: int8", "precision: [fp16, int8]"))
+        suite.write_text(suite.read_text().replace(f"[{FX}, ", "[").replace(", samples: 8, observer: minmax", ""))
+        suite.write_text(suite.read_text().replace(", placement: mended", ""))
+        assert trtbench(command, suite, "--backend", "eager") == 2
+        assert 'fix: leave --backend eager out, and --select "precision=int8"\n' in trtbench.err
+        suite.write_text(suite.read_text().replace("fx2trt", "inductor"))
+        assert trtbench(command, suite, "--backend", "eager") == 2
+        assert "fix: --backend fx2trt or --backend onnxruntime or " in trtbench.err
+        assert ' in place of eager, and --select "precision=int8"\n' in trtbench.err
 
     def test_no_suite(self, trtbench: Trtbench, command: str) -> None:
         assert trtbench(command) == 2

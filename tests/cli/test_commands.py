@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import store
+from bench import api, store
 from bench.cli import commands
 from tests.conftest import Trtbench
 
@@ -65,6 +65,7 @@ BAD = {
     "no suite to list": ("", ["list"], "trtbench list suites/smoke.yaml"),
     "no self-test of a GPU that is hidden": ("", ["selftest", "--gpu"], "fix: unset CUDA_VISIBLE_DEVICES\n"),
     "an unknown backend for all": ("", ["run", "{suite}", "--backend", "fkae"], "Did you mean 'fake'?"),
+    "a backend that there is not": ("", ["run", "{suite}", "--backend", "nosuch"], "fix: known: aoti, eager, fake, "),
     "no GPU": ("backend: [fake]=backend: [eager]", ["run", "{suite}", "--device", "cuda"], "--device cpu"),
 }
 
@@ -368,6 +369,34 @@ def test_the_plan_of_a_gpu_suite_is_read_where_there_is_no_gpu(
     assert trtbench("run", suite) == 2
     assert "fix: unset CUDA_VISIBLE_DEVICES; or --device cpu" in trtbench.err
     assert not trtbench.store.exists()
+
+
+@pytest.mark.parametrize(
+    ("baseline", "backend", "expected"),
+    [
+        ("eager", "fake", "fake"),
+        ("eager/fp16", "fake", "fake/fp16"),
+        ("onnxruntime[exporter=legacy]/fp16", "fake", "fake/fp16"),
+        ("eager/fp16@old", "fake", "fake/fp16"),
+        ("eager@old/fp16", "inductor", "inductor/fp16@old"),
+    ],
+)
+def test_a_backend_in_place_of_others_takes_the_precision_of_the_baseline(
+    trtbench: Trtbench, fake_suite: Suite, baseline: str, backend: str, expected: str
+) -> None:
+    suite = fake_suite("[eager, {name: onnxruntime, exporter: legacy}]")
+    text = suite.read_text().replace("batch: [1, 8]", "batch: 1\n  precision: [fp32, fp16]")
+    suite.write_text(f"{text}toolchains: {{old: {{python: python3}}}}\nbaseline: {baseline}\n")
+    assert api.request(suite, backend=backend, device="cpu").suite.baseline == expected
+
+
+@pytest.mark.workers
+def test_the_tables_of_a_rehearsal_have_the_baseline_of_the_suite(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[eager]")
+    text = suite.read_text().replace("batch: [1, 8]", "batch: 1\n  precision: [fp32, fp16]")
+    suite.write_text(f"{text}baseline: eager/fp16\n")
+    assert trtbench("run", suite, "--backend", "fake") == 0
+    assert "vs fake/fp16" in trtbench.out
 
 
 @pytest.mark.workers

@@ -65,6 +65,7 @@ def test_a_program_computes_what_the_function_computes(name: str) -> None:
     function, inputs, weights = FUNCTIONS[name]
     program = kit.check(function, *inputs, weights=weights, versions=VERSIONS)
     assert 'PRECISION = "bf16"' in program.source
+    assert "It needs TensorRT 10 or later" in program.source
     assert program.bfloat16 == set(program.weights)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.backends import base
 from bench.errors import SuiteError
 from bench.runner import inputs
 from bench.suite import plan, reader
+from tests.conftest import Trtbench
 from tests.suite.kit import REGISTRY
 
 SUITE = """\
@@ -64,3 +66,80 @@ def test_a_file_that_does_not_is_told_at_the_line_that_names_it(
     assert what in caught.value.what
     assert caught.value.where.endswith(f"suite.yaml:{line}")
     assert caught.value.fix
+
+
+CALIBRATED = """\
+schema: 1
+models:
+  net:
+    factory: zoo.py:net
+    inputs: {{x: {{shape: [batch, 3]}}, mask: {{shape: [batch], dtype: int64, range: [0, 1]}}}}
+matrix:
+  precision: int8
+  batch: [2, 4]
+  backend: [{{name: onnxruntime, data: "{data}"}}]
+"""
+
+
+@pytest.fixture
+def calibrated(folder: Path) -> Path:
+    """The folder with calibration data that fits, and data that does not."""
+    mask = np.zeros(4, np.int64)
+    np.savez(folder / "right.npz", x=np.zeros((4, 3), np.float32), mask=mask, names=np.array(["a", "b"]))
+    np.savez(folder / "wide.npz", x=np.zeros((4, 5), np.float32), mask=mask)
+    np.savez(folder / "double.npz", x=np.zeros((4, 3)), mask=mask)
+    np.savez(folder / "other.npz", image=np.zeros((4, 3), np.float32), mask=mask)
+    np.savez(folder / "short.npz", x=np.zeros((3, 3), np.float32), mask=mask)
+    with (folder / "array.npz").open("wb") as file:
+        np.save(file, np.zeros((4, 3), np.float32))
+    (folder / "data.py").write_text("raise ValueError('whoever runs it reports that')\n")
+    return folder
+
+
+def check_calibration(folder: Path, data: str) -> None:
+    path = folder / "suite.yaml"
+    path.write_text(CALIBRATED.format(data=data))
+    registry = base.registry()
+    suite = reader.load(path, registry)
+    inputs.check_calibration(suite, plan.plan(suite, registry, device="cpu"))
+
+
+@pytest.mark.parametrize("data", ["right.npz", "data.py:images"])
+def test_calibration_data_that_may_fit_passes_and_no_function_is_run(calibrated: Path, data: str) -> None:
+    check_calibration(calibrated, data)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ("none.npz", "none.npz cannot be read: No such file or directory"),
+        ("none.py:images", "there is no 'none.py' beside the suite"),
+        ("wide.npz", "float32[2, 5] for the input 'x', which is float32[2, 3]"),
+        ("double.npz", "float64[2, 3] for the input 'x', which is float32[2, 3]"),
+        ("other.npz", "calibration data without the input 'x'; there is image"),
+        ("short.npz", "short.npz has 3 samples, fewer than a batch of 4"),
+        ("array.npz", "array.npz is no .npz of plain arrays"),
+        ("net.onnx.npz", "net.onnx.npz is no .npz of plain arrays"),
+    ],
+)
+def test_calibration_data_that_does_not_is_told_at_the_line_of_its_backend(
+    calibrated: Path, data: str, what: str
+) -> None:
+    (calibrated / "net.onnx.npz").write_bytes(b"no archive")
+    with pytest.raises(SuiteError) as caught:
+        check_calibration(calibrated, data)
+    assert what in caught.value.what
+    assert caught.value.where.endswith("suite.yaml:9: data")
+    assert caught.value.fix
+
+
+def test_a_run_with_wrong_calibration_data_measures_nothing(trtbench: Trtbench, calibrated: Path) -> None:
+    path = calibrated / "suite.yaml"
+    head, _, _ = CALIBRATED.format(data="").partition("matrix")
+    include = "{precision: int8, backend: [{name: onnxruntime, data: wide.npz}]}"
+    path.write_text(f"{head}matrix: {{backend: eager, batch: 2,\n  include: [{include}]}}\n")
+    for command in (["run", path], ["duel", path, "--select", "net/eager", "--against", "net/onnxruntime"]):
+        assert trtbench(*command) == 2
+        assert f"{path}:7: data: calibration data: float32[2, 5] for the input 'x'" in trtbench.err
+        assert trtbench.out == ""
+        assert not trtbench.store.exists()

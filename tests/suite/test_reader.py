@@ -197,9 +197,20 @@ def test_the_name_and_the_models_default_to_those_of_the_file(tmp_path: Path) ->
 
 
 def test_a_baseline_may_name_its_precision(tmp_path: Path) -> None:
-    for name in ("eager/fp32", "eager/fp32@default", "inductor[mode=max-autotune]/fp32"):
+    for name in ("eager/fp32", "eager/fp32@default", "eager@default/fp32", "inductor[mode=max-autotune]/fp32"):
         assert load(tmp_path, TEXT + f"baseline: {name}\n").baseline == name
-    assert "unknown baseline 'eager/bf16'" in str(wrong(tmp_path, TEXT + "baseline: eager/bf16\n"))
+    without = changed("  precision: [fp32, fp16]\n", "")
+    assert load(tmp_path, without + "baseline: eager/fp32\n").baseline == "eager/fp32"
+
+
+def test_a_baseline_of_a_precision_that_the_suite_lacks_is_told_with_those_that_it_has(tmp_path: Path) -> None:
+    error = wrong(tmp_path, TEXT + "baseline: eager/bf16\n")
+    assert error.what == "unknown baseline 'eager/bf16'. Did you mean 'eager/fp16'?"
+    assert error.fix == "known: eager, inductor, inductor[mode=max-autotune]; each also with /PRECISION: fp32, fp16"
+    tools = "toolchains: {old: {python: python3}}\n"
+    error = wrong(tmp_path, TWO_TOOLCHAINS + tools + "baseline: eager@odl/fp32\n")
+    assert error.what == "unknown baseline 'eager@odl/fp32'. Did you mean 'eager@old/fp32'?"
+    assert error.fix.endswith(", and with @TOOLCHAIN: default, old")
 
 
 def test_a_baseline_is_the_label_of_a_backend_with_its_options(tmp_path: Path) -> None:

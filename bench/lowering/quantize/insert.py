@@ -6,6 +6,7 @@ point.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,6 +103,13 @@ def activations(module: torch.fx.GraphModule) -> tuple[torch.fx.Node, ...]:
     return tuple(nodes)
 
 
+def check_weights(module: torch.fx.GraphModule) -> None:
+    """Unsupported for the first weight that would be quantized and has no scale, as ``insert`` raises it."""
+    for site in sites(module):
+        if site.weight is not None:
+            _largest(module, site.weight, site.node)
+
+
 def insert(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule:
     """The graph with a pair on each tensor that a site reads or returns, and on its weights by output channel.
 
@@ -142,11 +150,9 @@ def _insert_fp8(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphM
         if source not in pairs:
             with result.graph.inserting_before(_next_call(source)):
                 pairs[source] = pair(result, source, ranges[source.name].limits[0] / LARGEST_FP8, None, to=FP8)
-        limit, where = float(result.get_buffer(str(weight.target)).abs().max()), site.node.meta.get("path")
-        if not 0 < limit < float("inf"):
-            raise Unsupported(f"{where}: the weight {weight.target} is zero or not finite, which has no scale")
+        limit = _largest(result, weight, site.node)
         with result.graph.inserting_before(site.node):
-            dq = pair(result, weight, limit / LARGEST_FP8, None, str(where or site.node.name), to=FP8)
+            dq = pair(result, weight, limit / LARGEST_FP8, None, _where(site.node), to=FP8)
         site.node.replace_input_with(source, pairs[source])
         site.node.replace_input_with(weight, dq)
     if not pairs:
@@ -192,20 +198,28 @@ def pair_on_weight(
     """A pair on the constant ``weight`` before ``reader``, with a scale for each index of the dimension ``axis``; the
     DQ. Unsupported for a weight of zeros alone.
     """
-    import torch
-
     values = module.get_buffer(str(weight.target)).float()
     limits = values.abs().amax(dim=[dim for dim in range(values.dim()) if dim != axis])
-    where = reader.meta.get("path") or reader.name
-    if not torch.isfinite(limits).all() or not limits.any():
-        raise Unsupported(f"{where}: the weight {weight.target} is zero or not finite, which has no scale")
-    limits = limits.clamp_min(float(limits.max()) * _SMALLEST_CHANNEL)
+    limits = limits.clamp_min(_largest(module, weight, reader) * _SMALLEST_CHANNEL)
     name = unused(module, f"{weight.target}_scale")
     edit.add(module, name, limits / LARGEST)
     with module.graph.inserting_before(reader):
         scale = module.graph.get_attr(name)
         scale.meta["val"] = limits
-        return pair(module, weight, scale, axis, where)
+        return pair(module, weight, scale, axis, _where(reader))
+
+
+def _largest(module: torch.fx.GraphModule, weight: torch.fx.Node, reader: torch.fx.Node) -> float:
+    """The largest magnitude of a constant that ``reader`` reads. Unsupported for one that has no scale."""
+    limit = float(module.get_buffer(str(weight.target)).abs().max())
+    if not 0 < limit < math.inf:
+        what = f"{_where(reader)}: the weight {weight.target} is zero or not finite, which has no scale"
+        raise Unsupported(what, fix="check the checkpoint")
+    return limit
+
+
+def _where(node: torch.fx.Node) -> str:
+    return str(node.meta.get("path") or node.name)
 
 
 def unused(module: torch.fx.GraphModule, name: str) -> str:

@@ -90,6 +90,7 @@ def test_the_graph_agrees_with_float32_and_is_not_float16(quantized: kit.Graph) 
 
 def test_the_program_is_what_the_graph_computes_and_tensorrt_8_has_none(quantized: kit.Graph, tmp_path: Path) -> None:
     written = codegen.generate(quantized, ["y"], title="net", precision="fp8")
+    assert "It needs TensorRT 10 or later" in written.source
     written.write(tmp_path)
     module = userfile.execute(tmp_path / "program.py", "_fp8_program")
     weights = tensors.read(tmp_path / "weights.safetensors")

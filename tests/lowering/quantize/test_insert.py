@@ -124,6 +124,17 @@ def test_weights_of_zero_have_no_scale() -> None:
     zero = graph(module)
     with pytest.raises(Unsupported, match=r"fc: the weight fc.weight is zero or not finite"):
         insert.insert(zero, calibration.calibrate(zero, batches(1)))
+    with pytest.raises(Unsupported, match=r"fc: the weight fc.weight is zero or not finite"):
+        insert.check_weights(zero)
+
+
+def test_weights_that_are_no_numbers_are_told_before_anything_is_run(block: kit.Graph) -> None:
+    insert.check_weights(block)
+    module = Block()
+    with torch.no_grad():
+        module.up.weight[0, 0] = float("nan")
+    with pytest.raises(Unsupported, match=r"up: the weight up.weight is zero or not finite"):
+        insert.check_weights(graph(module))
 
 
 def test_one_channel_of_zeros_has_a_small_scale() -> None:
