@@ -240,18 +240,29 @@ def _fallback(subject: Subject) -> dict[str, Any]:
 
 
 def _higher_precision(subject: Subject) -> dict[str, Any]:
-    """Layers that compute in more bits than the precision has, and of how many: those of the built engine that compute
-    in a floating-point type or int8, so without reformats, constants, and what the inspector reports no type of.
-    ``counts`` has both numbers as a text, which differ from engine to engine.
+    """Layers that compute in more bits than the precision has, and of how many: those of a built engine that compute in
+    a floating-point type or int8, so without reformats, constants, and what the inspector reports no type of.
+    ``layers`` and ``of`` are of the engine with most, ``counts`` has both numbers of each engine that differs, as text.
     """
+    if subject.precision == "tf32":
+        return {}
     most = _BITS[subject.precision]
+    numbers, precisions = dict[tuple[int, int], None](), dict[str, None]()
     for engine in subject.facts.get("engine", ()):
         counts = {name: int(count) for name, count in engine.get("precisions", {}).items() if name in _BITS}
         wider = {name: count for name, count in counts.items() if _BITS[name] > most}
-        if subject.precision != "tf32" and wider:
-            layers, of = sum(wider.values()), sum(counts.values())
-            return {"layers": layers, "of": of, "precisions": tuple(wider), "counts": (f"{layers} of {of}",)}
-    return {}
+        if wider:
+            numbers[sum(wider.values()), sum(counts.values())] = None
+            precisions |= dict.fromkeys(wider)
+    if not numbers:
+        return {}
+    layers, of = max(numbers)
+    return {
+        "layers": layers,
+        "of": of,
+        "precisions": tuple(precisions),
+        "counts": tuple(f"{some} of {all_}" for some, all_ in numbers),
+    }
 
 
 FACTS = (

@@ -243,9 +243,9 @@ def _fallback(figures: Mapping[str, Any], who: str) -> str:
 
 
 def _counts(figures: Mapping[str, Any]) -> str:
-    """``3 of 83 and 3 of 66``: of each engine in turn where they differ, or how many more there are."""
+    """``3 of 83 and 3 of 66``: of each engine in turn where they differ."""
     counts = [str(count) for count in figures["counts"]]
-    more = [f"{len(counts) - _NAMES} more"] if len(counts) > _NAMES else []
+    more = [cells.count(len(counts) - _NAMES, "other count")] if len(counts) > _NAMES else []
     return listed([*counts[:_NAMES], *more], "and")
 
 
@@ -258,7 +258,7 @@ _HAPPENED: dict[Kind, Callable[[Mapping[str, Any], str], str]] = {
     "uncompiled": lambda f, who: f"{cells.count(f['functions'], 'function')} left to Python in {who}",
     "fallback": _fallback,
     "higher_precision": lambda f, who: (
-        f"{_counts(f)} computing layers run in {' and '.join(f['precisions'])}, wider than the precision, in {who}"
+        f"layers that compute in {' and '.join(f['precisions'])}, wider than the precision: {_counts(f)} in {who}"
     ),
     "graph_program": lambda f, who: (
         f"a CUDA graph that is another program than the one without it: {who}, up to {f['ratio']:.2f} times as long on "

@@ -367,6 +367,15 @@ def test_the_page_on_fairness_lists_every_kind() -> None:
     assert not missing
 
 
+def test_builds_of_one_case_whose_engines_differ_are_all_counted() -> None:
+    of = case("bert", "tensorrt", "fp16")
+    precisions = ({"fp16": 50}, {"fp16": 49, "fp32": 1}, {"fp16": 48, "fp32": 3}, {"fp16": 49, "fp32": 1})
+    records = [measured(of, 1.0, n, gpu=True, engine={"precisions": each}) for n, each in enumerate(precisions)]
+    (finding,) = lint(make([of], records))
+    expected = {"layers": 3, "of": 51, "precisions": ("fp32",), "counts": ("1 of 50", "3 of 51")}
+    assert finding.figures == expected
+
+
 def test_layers_are_counted_engine_by_engine() -> None:
     """Of 84 and 67 layers one each is a reformat."""
     (finding,) = [

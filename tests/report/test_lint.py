@@ -75,14 +75,14 @@ def test_every_kind_is_read_from_a_report() -> None:
             "higher_precision",
             "engine",
             {"layers": 4, "of": 58, "precisions": ("fp32",), "counts": ("4 of 58", "3 of 25")},
-            "4 of 58 and 3 of 25 computing layers run in fp32, wider than the precision, in inductor",
+            "layers that compute in fp32, wider than the precision: 4 of 58 and 3 of 25 in inductor",
         ),
         (
             "higher_precision",
             "engine",
             {"layers": 1, "of": 9, "precisions": ("fp32",), "counts": tuple(f"1 of {n}" for n in range(9, 15))},
-            "1 of 9, 1 of 10, 1 of 11, 1 of 12 and 2 more computing layers run in fp32, wider than the precision, in "
-            "inductor",
+            "layers that compute in fp32, wider than the precision: 1 of 9, 1 of 10, 1 of 11, 1 of 12 and 2 other "
+            "counts in inductor",
         ),
     ],
 )
