@@ -13,7 +13,9 @@ MOST_ROWS = 200
 
 
 def tables(run: Run) -> str:
-    """A heading with the machine, and a table per model as in the terminal; the first ``MOST_ROWS`` rows of a run."""
+    """A heading with the machine, and a table per model as in the terminal; the first ``MOST_ROWS`` rows of a run. Bold
+    and ``≈`` are explained below them.
+    """
     table = [cells.printable_row(row) for row in rows(run)]
     mark = has_replicates(table)
     parts = [
@@ -21,6 +23,8 @@ def tables(run: Run) -> str:
     ]
     for model, members in models(table[:MOST_ROWS]).items():
         parts += [f"<h4>{_text(model)}</h4>", _table(members, mark)]
+    if any(row.fastest for row in table):
+        parts.append(f"<p>bold: {html.escape(cells.lead(table))}</p>")
     if len(table) > MOST_ROWS:
         more = cells.count(len(table) - MOST_ROWS, "more case")
         parts.append(f"<p>and {more}: bench.write_report(run) shows all</p>")
@@ -48,7 +52,10 @@ def _table(members: Sequence[Row], mark: bool) -> str:
             figures = [cells.failure(row.failure), *[cells.NONE] * (len(heads) - len(names) - 1)]
         else:
             figures = [
-                *(cells.time(row.times.get(boundary), mark=mark) for boundary in boundaries),
+                *(
+                    cells.time(row.times.get(boundary), mark=mark) + cells.mark(row, "") * (boundary == row.primary)
+                    for boundary in boundaries
+                ),
                 cells.rate(row.rate),
                 cells.ratio(row.speed, row.label, mark=mark),
                 cells.verdict(row.score),

@@ -25,6 +25,15 @@ def test_a_notebook_shows_the_tables(run: Run) -> None:
     assert re.findall(r"<h4>([^<]*)", shown) == ["bert", "resnet18"]
 
 
+def test_the_fastest_is_bold_and_a_tie_has_its_mark() -> None:
+    cases = [case("bert", backend) for backend in ("eager", "inductor", "aoti")]
+    shown = notebook.tables(make(cases, [record(of, ms) for of, ms in zip(cases, (1.0, 1.0, 9.0), strict=True)]))
+    first, tied, slow = re.findall(r"<tr>(?:(?!</tr>).)*</tr>", shown)[1:]
+    assert ("<th>eager" in first, "<td>inductor" in tied, "<td>aoti" in slow) == (True, True, True)
+    assert [line.count("≈") for line in (first, tied, slow)] == [0, 1, 0]
+    assert "≈ cannot be told from it" in shown
+
+
 def test_names_are_texts_and_large_runs_are_cut() -> None:
     cases = [case("<img src=x>", "eager", batch=n) for n in range(1, 212)]
     shown = notebook.tables(make(cases, [record(of, 1.0) for of in cases[:3]]))
