@@ -4,6 +4,9 @@ A thread that is ready to run and gets no core waits: that is what other program
 counts it (``longest_wait_ns``, from /proc/PID/task/TID/schedstat). Switches and the load say less. A thread that spins
 and yields (``sched_yield``) is switched 100,000 times a second and loses nothing by it, and the load average is that of
 the whole host, of which the process may use one core. docs/measuring.md has what the committed runs say of each.
+
+Waits are of a thread, switches of the whole process: one that yields 200,000 times a second gets no warning, whatever
+takes its cores.
 """
 
 from __future__ import annotations
