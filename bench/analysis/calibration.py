@@ -138,7 +138,7 @@ def mark(comparison: Comparison, calibration: Calibration | None, note: str, *, 
         )
     shared = ", ".join(dict.fromkeys(pair.boundary or "" for pair in judged))
     of_one = any(level.boundary in {pair.boundary for pair in judged} for level in calibration.boundaries)
-    why = "is of one sitting, which says nothing of how runs differ" if of_one else f"has no {shared}"
+    why = "is of one sitting, which does not show how runs differ" if of_one else f"has no {shared}"
     return msgspec.structs.replace(comparison, calibration_note=f"{calibration.calibration} {why}" if judged else "")
 
 

@@ -76,7 +76,7 @@ def remarks(calibration: Calibration) -> list[str]:
     lines = [f"left out, {why}: {_some(several)}" for why, several in labels.items()]
     sittings = len(calibration.sittings)
     if sittings == 1:
-        what = "one sitting says nothing of how sittings differ: only cases of one run are compared by it"
+        what = "one sitting does not show how sittings differ: only cases of one run are compared by it"
         lines.append(f"{what}: trtbench calibrate SUITE --from {calibration.sittings[0]}")
     elif sittings < _FEW_SITTINGS:
         what = f"{sittings} sittings say little of how sittings differ (see the interval of session sd)"

@@ -17,6 +17,7 @@ from bench.model.run import Run
 from bench.model.suite import Boundary
 from bench.report import cells, escape, lint, notes, outcome, warnings
 
+# 4: `fastest` is the lowest time alone.
 # 3: `telemetry` in groups; `warnings` have `figures`.
 # 2: values of `fairness` as stored, in lists; `telemetry`; `speed.across_devices`; `speed.ratio` may be null.
 JSON_SCHEMA = 4

@@ -110,8 +110,9 @@ def _labels(entries: list[dict[str, tuple[Any, ...]]], registry: Mapping[str, Ru
 
 def _precisions(axes: Mapping[str, tuple[Any, ...]], include: Sequence[Mapping[str, tuple[Any, ...]]]) -> list[str]:
     """The precisions that cases of the suite have."""
-    named = (value for entry in include for value in entry.get("precision", ()))
-    return list(dict.fromkeys(map(str, (*axes.get("precision", (DEFAULTS["precision"],)), *named))))
+    of_matrix = axes.get("precision", (DEFAULTS["precision"],))
+    of_include = (value for entry in include for value in entry.get("precision", ()))
+    return list(dict.fromkeys(map(str, (*of_matrix, *of_include))))
 
 
 def _baseline(

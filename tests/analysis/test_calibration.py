@@ -199,7 +199,7 @@ def test_a_calibration_of_one_sitting_says_nothing_of_two_runs() -> None:
     assert whole.pairs[0].kind == "INCONCLUSIVE"
     marked = known.mark(whole, alone, "", sittings=True)
     assert (marked.calibration, marked.session_sd) == ("", {})
-    assert marked.calibration_note == "calibration-1 is of one sitting, which says nothing of how runs differ"
+    assert marked.calibration_note == "calibration-1 is of one sitting, which does not show how runs differ"
     gpu = msgspec.structs.replace(alone, boundaries=())
     assert known.mark(whole, gpu, "", sittings=True).calibration_note == "calibration-1 has no latency"
 

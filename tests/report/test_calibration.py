@@ -39,7 +39,7 @@ def test_labels_are_broken_between_their_words() -> None:
 def test_one_sitting_and_what_is_left_out_are_told() -> None:
     alone = calibration(sitting("A"), sittings=("A",), left_out={"net\x1b[2J": "it failed: Crash"})
     text = view.render(alone, width=120)
-    assert "one sitting says nothing of how sittings differ" in text
+    assert "one sitting does not show how sittings differ" in text
     assert "left out, it failed: Crash: net\\x1b[2J" in text
     assert "(" not in text.split("all cases")[0].partition("for 5%")[2]
 
