@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from itertools import pairwise
+from typing import TypeAlias
 
 NS_PER_S = 1_000_000_000
 
@@ -67,29 +67,37 @@ def _digits(value: float, digits: int) -> str:
     return f"{value:.{_decimals(value, digits)}f}"
 
 
-def _in_unit(value: float, steps: tuple[tuple[int, str], ...], digits: int) -> str:
-    """In the first unit (they rise) in which the rounded number stays below one of the next."""
+# Units that rise: the factor and the name of each, and the factor of the next.
+_Steps: TypeAlias = tuple[tuple[int, str, float], ...]
+_TIME_STEPS: _Steps = (
+    (1, "ns", 10**3), (10**3, "us", 10**6), (10**6, "ms", NS_PER_S), (NS_PER_S, "s", math.inf),
+)  # fmt: skip
+_SIZE_STEPS: _Steps = ((1, "B", 2**10), (2**10, "KiB", 2**20), (2**20, "MiB", 2**30), (2**30, "GiB", math.inf))
+
+
+def _in_unit(value: float, steps: _Steps, digits: int) -> str:
+    """In the first unit in which the rounded number stays below one of the next."""
     size = abs(value)
-    for (factor, unit), (above, _) in pairwise(steps):
+    for factor, unit, above in steps:
         if size >= above:  # and no rounding makes it less
             continue
         text = _digits(value / factor, digits)
         if size < 0.9 * above or abs(float(text)) * factor < above:
             return f"{text} {unit}"
-    factor, unit = steps[-1]
+    factor, unit, _ = steps[-1]
     return f"{_digits(value / factor, digits)} {unit}"
 
 
 def format_time(ns: float, digits: int = 3) -> str:
     """1234567 -> ``"1.23 ms"``: ``digits`` significant digits in ns, us, ms or s."""
-    return _in_unit(ns, ((1, "ns"), (10**3, "us"), (10**6, "ms"), (10**9, "s")), digits)
+    return _in_unit(ns, _TIME_STEPS, digits)
 
 
 def format_size(size: float, digits: int = 3) -> str:
     """98_000_000 -> ``"93.5 MiB"`` (binary units); a number of bytes below 1 KiB is whole."""
     if abs(size) < 2**10 and size == int(size):
         return f"{size:.0f} B"
-    return _in_unit(size, ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB")), digits)
+    return _in_unit(size, _SIZE_STEPS, digits)
 
 
 def format_rate(per_second: float) -> str:

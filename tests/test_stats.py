@@ -47,21 +47,13 @@ def test_the_ratio_interval_covers_the_ratio_with_unequal_spread_and_number(n: i
     assert 0.92 <= coverage(draw, math.exp(0.2), 2000) <= 0.98
 
 
-def test_the_bootstrap_interval_covers_the_ratio_of_medians_of_independent_samples() -> None:
-    def draw(rng: np.random.Generator) -> stats.Ratio | None:
-        a, b = np.exp(rng.normal(0.2, 0.1, 80)), np.exp(rng.normal(0.0, 0.1, 61))
-        return stats.bootstrap_ratio(a.tolist(), b.tolist(), seed=int(rng.integers(1 << 30)))
-
-    assert 0.92 <= coverage(draw, math.exp(0.2), 600) <= 0.98
-
-
 def test_a_wider_confidence_gives_a_wider_interval() -> None:
     rng = np.random.default_rng(1)
     a, b = np.exp(rng.normal(1, 0.1, 40)).tolist(), np.exp(rng.normal(0, 0.1, 40)).tolist()
     for of in (stats.median_interval, stats.process_interval):
         assert of(a, 0.99)[0] < of(a, 0.90)[0] < of(a, 0.90)[2] < of(a, 0.99)[2]
-    for of in (stats.ratio_interval, stats.bootstrap_ratio):
-        assert of(a, b, 0.99).low < of(a, b, 0.90).low < of(a, b, 0.90).high < of(a, b, 0.99).high
+    one, other = (stats.ratio_interval(a, b, confidence) for confidence in (0.99, 0.90))
+    assert one.low < other.low < other.high < one.high
 
 
 def test_too_few_samples_give_no_interval() -> None:
@@ -71,13 +63,11 @@ def test_too_few_samples_give_no_interval() -> None:
     assert stats.process_interval([5.0]) is None
     assert stats.ratio_interval([1.0, 2.0], [1.0]) is None
     assert stats.ratio_interval([], []) is None
-    assert stats.bootstrap_ratio([1.0] * 5, [1.0] * 50) is None
 
 
 def test_values_without_a_logarithm_give_no_interval() -> None:
     assert stats.process_interval([0.0, 1.0]) is None
     assert stats.ratio_interval([1.0, 2.0], [0.0, 1.0]) is None
-    assert stats.bootstrap_ratio([1.0] * 9, [0.0] * 9) is None
 
 
 @pytest.mark.parametrize("n", range(6, 60))
@@ -120,23 +110,6 @@ def test_the_two_sides_of_a_ratio_swapped_give_the_inverse() -> None:
     assert one is not None
     assert other is not None
     assert (1 / other.high, 1 / other.ratio, 1 / other.low) == pytest.approx((one.low, one.ratio, one.high))
-
-
-@pytest.mark.parametrize("n", [7, 8])
-def test_the_bootstrap_draws_medians_as_resampling_does(n: int) -> None:
-    x, one = np.exp(np.random.default_rng(3).normal(0, 0.3, n)), [1.0] * 9
-    resampled = np.median(np.random.default_rng(4).choice(x, (40_000, n)), axis=1)
-    expected = np.quantile(resampled, [0.05, 0.95])
-    found = stats.bootstrap_ratio(x.tolist(), one, 0.90)
-    assert found is not None
-    assert (found.low, found.high) == pytest.approx(expected, rel=0.03)
-
-
-def test_the_bootstrap_is_the_same_for_the_same_seed_only() -> None:
-    rng = np.random.default_rng(5)
-    a, b = rng.normal(10, 1, 50).tolist(), rng.normal(9, 1, 50).tolist()
-    assert stats.bootstrap_ratio(a, b, seed=1) == stats.bootstrap_ratio(a, b, seed=1)
-    assert stats.bootstrap_ratio(a, b, seed=1) != stats.bootstrap_ratio(a, b, seed=2)
 
 
 @given(SAMPLES, st.floats(0, 1))
@@ -191,34 +164,7 @@ def test_packed_samples_give_the_same_figures_to_the_last_bit(one: list[int], ot
     packed, beside = SortedSamples(one), SortedSamples(other)
     for figure in (stats.median, stats.percentiles, stats.deviation, stats.median_interval):
         assert figure(packed) == figure(one)
-    assert stats.bootstrap_ratio(packed, beside) == stats.bootstrap_ratio(one, other)
     assert stats.process_spread([packed, beside, packed]) == stats.process_spread([one, other, one])
-
-
-@given(SAMPLES, SAMPLES)
-def test_what_two_order_statistics_say_is_what_the_bootstrap_says(one: list[int], other: list[int]) -> None:
-    for a, b in ((one, other), (one, one), (other, [*other, *one])):
-        interval = stats.bootstrap_ratio(a, b)
-        if stats.is_not_above(SortedSamples(a), SortedSamples(b)):
-            assert interval is not None
-            assert interval.low <= 1
-
-
-@pytest.mark.parametrize("n", [6, 7, 40, 256, 257])
-def test_a_series_is_not_above_itself_and_one_that_is_twice_it_is(n: int) -> None:
-    series = SortedSamples(range(1000, 1000 + n))
-    assert stats.is_not_above(series, series)
-    assert not stats.is_not_above(SortedSamples([2 * value for value in series]), series)
-    assert not stats.is_not_above(SortedSamples([1] * 5), series)
-
-
-@given(st.lists(SAMPLES, min_size=2, max_size=5))
-def test_a_series_has_the_same_intervals_beside_whichever_others_and_in_either_place(several: list[list[int]]) -> None:
-    packed = [SortedSamples(each) for each in several]
-    pairs = [(a, b) for a in range(len(packed)) for b in range(len(packed))]
-    expected = {(a, b): stats.bootstrap_ratio(several[a], several[b]) for a, b in pairs}
-    for order in (pairs, sorted(pairs, key=lambda pair: pair[::-1])):
-        assert {(a, b): stats.bootstrap_ratio(packed[a], packed[b]) for a, b in order} == expected
 
 
 @given(st.lists(st.floats(1e-3, 1e18), min_size=2, max_size=12))
@@ -232,20 +178,8 @@ def test_the_error_over_processes_is_that_of_exact_fractions(medians: list[float
     assert interval.high == math.exp(statistics.fmean(logs) + half)
 
 
-@given(SAMPLES, SAMPLES)
-def test_the_bootstrap_is_that_of_numpys_quantiles_and_means(one: list[int], other: list[int]) -> None:
-    if min(len(one), len(other)) < stats.BOOTSTRAP_SAMPLES:
-        return
-    rng, medians = np.random.default_rng(0), []
-    for samples in (one, other):
-        n, middle = len(samples), (len(samples) + 1) // 2
-        u = v = rng.beta(middle, n + 1 - middle, 2000)
-        if n % 2 == 0:
-            v = 1 - (1 - u) * rng.random(2000) ** (1 / (n - middle))
-        picks = np.minimum((np.stack([u, v]) * n).astype(np.int64), n - 1)
-        medians.append(np.sort(np.asarray(samples, np.float64))[picks].mean(axis=0))
-    tail = (1 - 0.95) / 2
-    low, high = np.quantile(medians[0] / medians[1], [tail, 1 - tail])
-    interval = stats.bootstrap_ratio(one, other)
-    assert interval is not None
-    assert (interval.low, interval.high) == (low, high)
+@given(st.lists(SAMPLES, min_size=1, max_size=3), st.integers(0, 9))
+def test_many_series_have_the_intervals_of_the_median_that_each_has_alone(some: list[list[int]], zeros: int) -> None:
+    several = [*some, *([0] * zeros + each for each in some)] * 4
+    expected = [stats.median_interval(each) for each in several]
+    assert stats.median_intervals([SortedSamples(each) for each in several]) == expected

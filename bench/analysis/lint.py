@@ -77,8 +77,9 @@ def lint(run: Run, only: Collection[str] | None = None, pools: Sequence[Pool] | 
     for subject in subjects:
         groups.setdefault(subject.group, []).append(subject)
     findings, readings = [], Readings(subjects)
+    unequal = [group for group in groups.values() if not readings.equal(group)]
     for condition in CONDITIONS:
-        differing = [sides for group in groups.values() if (sides := _sides(condition, group, readings))]
+        differing = [sides for group in unequal if (sides := _sides(condition, group, readings))]
         findings += [_finding(condition, sides, subjects) for sides in _merged(differing)]
     for fact in FACTS:
         seen = [(subject, figures) for subject in subjects if (figures := readings.figures(fact, subject))]

@@ -53,8 +53,12 @@ class Pool(msgspec.Struct, frozen=True):
     @property
     def sound(self) -> bool:
         """Measured, accurate as far as checked, with calls that are alike, and no process failed."""
-        alike = not any(warning.kind in CHANGING for record in self.records for warning in record.warnings)
-        return bool(self.samples) and not self.failures and alike and (self.score is None or self.score.ok)
+        if not self.samples or (self.score is not None and not self.score.ok):
+            return False
+        for record in self.records:
+            if record.failure or any(warning.kind in CHANGING for warning in record.warnings):
+                return False
+        return True
 
 
 def gather(run: Run) -> list[Pool]:

@@ -43,6 +43,10 @@ class Readings:
         different = {self._kinds[subject.case]: subject for subject in group}
         return len({self.values(condition, subject) for subject in different.values()} - {()}) < 2
 
+    def equal(self, group: Iterable[Subject]) -> bool:
+        """Whether all of ``group`` share what is read, so that they are alike in every condition."""
+        return len({self._kinds[subject.case] for subject in group}) < 2
+
 
 def _content(subject: Subject) -> Hashable:
     return subject.precision, subject.on_gpu, msgspec.json.encode(subject.facts), tuple(subject.flags.items())

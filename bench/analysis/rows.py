@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -23,7 +23,7 @@ from bench.analysis.speed import (
     is_baseline,
     is_distinct,
     size,
-    speed_of,
+    speeds_of,
 )
 from bench.analysis.unsteady import unsteady
 from bench.model.run import Failure, Record, Run, Warning
@@ -124,14 +124,14 @@ def rows(
     """
     check_baseline(run.header.cases, baseline)
     pools = gather(run) if pools is None else pools
+    SortedSamples.read_all(series for pool in pools for of in SHOWN for series in pool.samples.get(of, ()))
     label = baseline_label(run, baseline)
     primaries = {model: _primary(members, label) for model, members in _by_model(pools).items()}
-    index = baselines_of(pools, label)
-    bases = [baseline_of(pool, index) for pool in pools]
-    # Those of one baseline one after the other: its resamples are kept for the ratios that come next.
-    order = sorted(range(len(pools)), key=lambda place: base.case.id if (base := bases[place]) else "")
-    made = {n: _row(pools[n], bases[n], primaries[pools[n].case.model], label, distributions) for n in order}
-    table = [made[place] for place in range(len(pools))]
+    speeds = _speeds(pools, primaries, label)
+    table = [
+        _row(pool, primaries[pool.case.model], times, speeds.get(pool.case.id))
+        for pool, times in zip(pools, _times(pools, distributions), strict=True)
+    ]
     for first, ties in _leaders(pools, table):
         table[first] = msgspec.structs.replace(table[first], fastest=True, tied=bool(ties))
         for place in ties:
@@ -139,6 +139,18 @@ def rows(
     if of_python := shares(pools):
         table = [msgspec.structs.replace(row, python_share=of_python.get(row.case)) for row in table]
     return tuple(table)
+
+
+def _speeds(pools: Sequence[Pool], primaries: Mapping[str, Boundary | None], baseline: str) -> dict[str, Speed | None]:
+    """By case (id) the speed of those that are ranked and have a baseline."""
+    bases = baselines_of(pools, baseline)
+    pairs = [
+        (pool, base, primary)
+        for pool in pools
+        if (primary := primaries[pool.case.model]) and _ranks(pool, primary) and (base := baseline_of(pool, bases))
+    ]
+    speeds = speeds_of(pairs, baseline)
+    return {pool.case.id: speed for (pool, _, _), speed in zip(pairs, speeds, strict=True)}
 
 
 def _leaders(pools: Sequence[Pool], table: Sequence[Row]) -> list[tuple[int, list[int]]]:
@@ -205,21 +217,20 @@ def in_order(sequences: Iterable[Sequence[str]]) -> list[str]:
 def summarise(record: Record) -> tuple[dict[Boundary, Figure], Figure | None, Score | None]:
     """One process alone: its times by boundary, its inferences per second, its accuracy."""
     pool = gather_one(Case(model="", factory="", inputs={}, backend=""), [record])
-    return _times(pool), _rate(pool), pool.score
+    return _times([pool])[0], _rate(pool), pool.score
 
 
 def row_of(pool: Pool, primary: Boundary | None) -> Row:
     """The row of one case alone: ranked if it is sound and has the boundary ``primary``, without speed or a leader."""
-    return _row(pool, None, primary, "")
+    return _row(pool, primary, _times([pool])[0], None)
 
 
 # ------------------------------------------------------------------------------------------------ figures of a row
 
 
-def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str, distributions: bool = True) -> Row:
-    case, times = pool.case, _times(pool, distributions)
+def _row(pool: Pool, primary: Boundary | None, times: dict[Boundary, Figure], speed: Speed | None) -> Row:
+    case = pool.case
     memory, memory_of = _memory(pool)
-    ranked = pool.sound and primary in times
     return Row(
         case=case.id,
         label=case.label,
@@ -234,19 +245,19 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str,
         primary=primary,
         times=times,
         rate=_rate(pool),
-        speed=speed_of(pool, base, primary, baseline) if ranked and base and primary else None,
+        speed=speed,
         score=pool.score,
         memory=memory,
         memory_of=memory_of,
         light=_light(pool, primary),
         energy=_energy(pool),
-        ranked=ranked,
+        ranked=_ranks(pool, primary),
         fastest=False,
         tied=False,
         phases=_phases(pool),
         fairness=_fairness(pool),
         telemetry={record.replicate: record.telemetry for record in pool.records},
-        cards=tuple(sorted({record.card for record in pool.records} - {""})),
+        cards=tuple(sorted({record.card for record in pool.records if record.card})),
         warnings=(
             *distinct(warning for record in pool.records for warning in warnings_of(record)),
             *unsteady(pool, primary),
@@ -256,14 +267,25 @@ def _row(pool: Pool, base: Pool | None, primary: Boundary | None, baseline: str,
     )
 
 
-def _times(pool: Pool, distributions: bool = True) -> dict[Boundary, Figure]:
-    return {boundary: _time(pool.samples[boundary], distributions) for boundary in SHOWN if boundary in pool.samples}
+def _ranks(pool: Pool, primary: Boundary | None) -> bool:
+    return pool.sound and primary in pool.samples
 
 
-def _time(processes: tuple[SortedSamples, ...], distributions: bool) -> Figure:
+def _times(pools: Sequence[Pool], distributions: bool = True) -> list[dict[Boundary, Figure]]:
+    """Of each of ``pools`` its times by boundary."""
+    every = [{of: pool.samples[of] for of in SHOWN if of in pool.samples} for pool in pools]
+    alone = [processes[0] for of_pool in every for processes in of_pool.values() if len(processes) == 1]
+    intervals = iter(stats.median_intervals(alone, CONFIDENCE))
+    return [{of: _time(processes, intervals, distributions) for of, processes in each.items()} for each in every]
+
+
+def _time(
+    processes: tuple[SortedSamples, ...], intervals: Iterator[stats.Interval | None], distributions: bool
+) -> Figure:
+    """``intervals`` are those of the processes that are alone, in their order."""
     if len(processes) > 1:
         low, centre, high = _over([float(stats.median(series)) for series in processes])
-    elif interval := stats.median_interval(processes[0], CONFIDENCE):
+    elif interval := next(intervals):
         low, centre, high = interval
     else:
         low, centre, high = None, stats.median(processes[0]), None
@@ -325,11 +347,13 @@ def _energy(pool: Pool) -> float | None:
 
 def _memory(pool: Pool) -> tuple[int | None, Literal["gpu", "host", ""]]:
     """The highest peak of all processes: of the GPU where the telemetry has it, else of resident host memory."""
-    telemetries = [record.telemetry for record in pool.records]
-    if gpu := max((int(t.gpu.gpu_memory_bytes or 0) for t in telemetries if t.gpu), default=0):
-        return gpu, "gpu"
-    rss = max((int(t.host.peak_rss_bytes or 0) for t in telemetries if t.host), default=0)
-    return rss or None, "host" if rss else ""
+    gpu, rss = 0, 0
+    for record in pool.records:
+        if of_gpu := record.telemetry.gpu:
+            gpu = max(gpu, int(of_gpu.gpu_memory_bytes or 0))
+        if host := record.telemetry.host:
+            rss = max(rss, int(host.peak_rss_bytes or 0))
+    return (gpu, "gpu") if gpu else (rss, "host") if rss else (None, "")
 
 
 def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
@@ -342,15 +366,20 @@ def _phases(pool: Pool) -> tuple[PhaseTime, ...]:
             totals[phase.name, phase.cold] = totals.get((phase.name, phase.cold), 0) + phase.ns
         for (name, cold), ns in totals.items():
             spent.setdefault(name, {}).setdefault(cold, []).append(ns)
+    order = _order_of({tuple([phase.name for phase in record.phases]): None for record in pool.records})
     return tuple(
-        PhaseTime(
-            name=name,
-            cold_ns=float(statistics.median(spent[name][True])) if True in spent[name] else None,
-            warm_ns=float(statistics.median(spent[name][False])) if False in spent[name] else None,
-        )
-        for name in _order_of({tuple(phase.name for phase in record.phases): None for record in pool.records})
-        if name in spent
+        [
+            PhaseTime(name=name, cold_ns=_median(spent[name].get(True)), warm_ns=_median(spent[name].get(False)))
+            for name in order
+            if name in spent
+        ]
     )
+
+
+def _median(times: list[int] | None) -> float | None:
+    if not times:
+        return None
+    return float(times[0] if len(times) == 1 else statistics.median(times))
 
 
 def _order_of(sequences: Mapping[tuple[str, ...], object]) -> Sequence[str]:
@@ -371,9 +400,7 @@ def _fairness(pool: Pool) -> dict[str, tuple[Any, ...]]:
 def _setting(case: Case) -> str:
     """What the label says after model, backend, precision and symbols; the ranges of dynamic symbols first."""
     spans = [f"{name} in {span.min}..{span.max}" for name, span in case.dynamic.items()]
-    fixed = 3 + len(case.symbols)
-    bare = msgspec.structs.replace(case, model="m", backend="b", options={}, source="")
-    return " ".join(spans + bare.label.split("/")[fixed:])
+    return " ".join(spans + case.settings)
 
 
 def _by_model(pools: Iterable[Pool]) -> dict[str, list[Pool]]:

@@ -6,12 +6,13 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
 
 from bench import stats
+from bench.analysis import bootstrap
 from bench.analysis.pool import Pool
 from bench.errors import UsageError, did_you_mean
 from bench.model.samples import SortedSamples
@@ -77,7 +78,7 @@ def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:
         slow, quick = SortedSamples.joined(ours), SortedSamples.joined(theirs)
         if _far_apart(slow, quick):
             return True
-        if stats.is_not_above(slow, quick, CONFIDENCE):
+        if bootstrap.is_not_above(slow, quick, CONFIDENCE):
             return False
     interval, _ = _ratio(pool, best, boundary)
     return interval is not None and interval.low > 1
@@ -85,7 +86,7 @@ def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:
 
 def _far_apart(slow: SortedSamples, quick: SortedSamples) -> bool:
     """Whether a bootstrap need not be drawn: its medians lie within 5 deviations of ranks, half the root of n each."""
-    if min(len(slow), len(quick)) < stats.BOOTSTRAP_SAMPLES:
+    if min(len(slow), len(quick)) < bootstrap.LEAST:
         return False
     return slow[_around_median(len(slow))[0]] > quick[_around_median(len(quick))[1]]
 
@@ -180,36 +181,58 @@ def speed_of(pool: Pool, base: Pool, boundary: Boundary, baseline: str) -> Speed
     """Welch's interval of the ratio of process medians; with one process on a side, bootstrap within processes; no
     ratio where neither can be computed.
     """
-    if boundary not in base.samples:
-        return None
-    one = Speed(
-        ratio=1.0,
-        low=None,
-        high=None,
-        boundary=boundary,
-        against=base.case.label,
-        backend=named(base.case.backend, base.case.options),
-        toolchain=base.case.toolchain,
-        precision=base.case.precision if with_precision(base.case, baseline) else "",
-        within=False,
-        across_devices=base is not pool and not _places(base) & _places(pool),
-    )
-    if base is pool:
-        return one
-    interval, within = _ratio(base, pool, boundary)
-    if interval is None:
-        return msgspec.structs.replace(one, ratio=None, within=True)
-    return msgspec.structs.replace(one, ratio=interval.ratio, low=interval.low, high=interval.high, within=within)
+    return speeds_of([(pool, base, boundary)], baseline)[0]
+
+
+def speeds_of(pairs: Sequence[tuple[Pool, Pool, Boundary]], baseline: str) -> list[Speed | None]:
+    """``speed_of`` of each pool, its base and the boundary, in less time than one by one."""
+    sides = [(base, pool, boundary) for pool, base, boundary in pairs if base is not pool and boundary in base.samples]
+    ratios = iter(_ratios(sides))
+    speeds: list[Speed | None] = []
+    for pool, base, boundary in pairs:
+        if boundary not in base.samples:
+            speeds.append(None)
+            continue
+        interval, within = (None, False) if base is pool else next(ratios)
+        speeds.append(
+            Speed(
+                ratio=1.0 if base is pool else interval and interval.ratio,
+                low=interval and interval.low,
+                high=interval and interval.high,
+                boundary=boundary,
+                against=base.case.label,
+                backend=named(base.case.backend, base.case.options),
+                toolchain=base.case.toolchain,
+                precision=base.case.precision if with_precision(base.case, baseline) else "",
+                within=within,
+                across_devices=base is not pool and not _places(base) & _places(pool),
+            )
+        )
+    return speeds
 
 
 def _ratio(above: Pool, below: Pool, boundary: Boundary) -> tuple[stats.Ratio | None, bool]:
     """The time of ``above`` over that of ``below`` with its interval, and whether that is within processes only."""
-    tops, bottoms = above.samples[boundary], below.samples[boundary]
-    if min(len(tops), len(bottoms)) > 1:
-        a, b = ([stats.median(samples) for samples in side] for side in (tops, bottoms))
-        if (interval := stats.ratio_interval(a, b, CONFIDENCE)) is not None:
-            return interval, False
-    return stats.bootstrap_ratio(SortedSamples.joined(tops), SortedSamples.joined(bottoms), CONFIDENCE), True
+    return _ratios([(above, below, boundary)])[0]
+
+
+def _ratios(sides: Iterable[tuple[Pool, Pool, Boundary]]) -> list[tuple[stats.Ratio | None, bool]]:
+    """As _ratio, of each two pools at a boundary."""
+    ratios: list[tuple[stats.Ratio | None, bool]] = []
+    within: dict[int, tuple[SortedSamples, SortedSamples]] = {}
+    for place, (above, below, boundary) in enumerate(sides):
+        tops, bottoms = above.samples[boundary], below.samples[boundary]
+        interval = None
+        if min(len(tops), len(bottoms)) > 1:
+            a, b = ([stats.median(samples) for samples in side] for side in (tops, bottoms))
+            interval = stats.ratio_interval(a, b, CONFIDENCE)
+        if interval is None:
+            within[place] = SortedSamples.joined(tops), SortedSamples.joined(bottoms)
+        ratios.append((interval, interval is None))
+    bootstrapped = bootstrap.bootstrap_ratios(list(within.values()), CONFIDENCE)
+    for place, ratio in zip(within, bootstrapped, strict=True):
+        ratios[place] = ratio, True
+    return ratios
 
 
 def _places(pool: Pool) -> set[str]:

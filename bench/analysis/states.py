@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -63,10 +64,17 @@ def _may_have_two(ascending: np.ndarray[Any, np.dtype[Any]]) -> bool:
     """Whether a twentieth of the times has a seventh of the range of nine tenths of them: so much has the gap of two
     states at least, and of most others, for which nothing else need be computed, none.
     """
-    n = len(ascending)
-    ranked = ascending[[n * step // 20 for step in range(1, 20)]].tolist()
+    ranked = ascending.take(_twentieths(len(ascending))).tolist()
     widest = max(map(operator.sub, ranked[2:-1], ranked[1:-2]))
     return bool(widest >= 0.14 * (ranked[-1] - ranked[0]) and ranked[-1] >= (1 + LEAST) * ranked[0])
+
+
+@functools.lru_cache(maxsize=1024)
+def _twentieths(n: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """The ranks, from 0, of all twentieths of n times."""
+    import numpy as np
+
+    return n * np.arange(1, 20) // 20
 
 
 def two_states_of_processes(medians: Sequence[float]) -> States | None:

@@ -187,6 +187,10 @@ class Fake:
         _fail(options.fail_profile)
         return simulated.profile(case, iterations, parse_time(options.time))
 
+    def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
+        """Nothing: its workers are forked from one that has imported this package alone."""
+        return ()
+
     def preload(self, case: Case, suite_dir: Path) -> None:
         """Nothing to import, but it may fail."""
         _import(base.options_of(self, case), ahead=True)

@@ -199,12 +199,21 @@ class Case(Data, frozen=True, kw_only=True, dict=True):
         for name, size in self.symbols.items():
             span = self.dynamic.get(name)
             parts.append(f"{name}={size}" + (f" of {span.min}..{span.max}" if span else ""))
-        parts += ["graph"] * self.cuda_graph
-        parts += [f"streams={self.streams}"] * (self.streams != 1)
-        parts += [f"l2={self.l2}"] * (self.l2 != "warm")
-        parts += ["no-transfers"] * (not self.transfers)
-        parts += [f"@{self.toolchain}"] * (self.toolchain != "default")
-        return "/".join(parts)
+        return "/".join(parts + self.settings)
+
+    @property
+    def settings(self) -> list[str]:
+        """What the label says after the sizes: ``graph``, ``streams=2``, ``l2=cold``, ``no-transfers``, ``@name``."""
+        texts = ["graph"] if self.cuda_graph else []
+        if self.streams != 1:
+            texts.append(f"streams={self.streams}")
+        if self.l2 != "warm":
+            texts.append(f"l2={self.l2}")
+        if not self.transfers:
+            texts.append("no-transfers")
+        if self.toolchain != "default":
+            texts.append(f"@{self.toolchain}")
+        return texts
 
 
 @functools.cache

@@ -48,8 +48,8 @@ def time(figure: Figure | None, *, mark: bool = False) -> str:
     if figure is None:
         return NONE
     text = format_time(figure.value)
-    around = _within(text, figure.value, figure.low, figure.high)
-    return text + around + (_marks({ALONE: figure.processes == 1}) if mark else "")
+    text += _within(text, figure.value, figure.low, figure.high)
+    return f"{text} {ALONE}" if mark and figure.processes == 1 else text
 
 
 def within(ns: float, low: float | None, high: float | None) -> str:
@@ -59,7 +59,11 @@ def within(ns: float, low: float | None, high: float | None) -> str:
 
 def _within(text: str, ns: float, low: float | None, high: float | None) -> str:
     """The interval of the time that is shown as ``text``."""
-    return _interval(ns, low, high, lambda bound: format_rate(bound / _unit(text.rpartition(" ")[2])))
+    around = _around(ns, low, high)
+    if around is None and low is not None and high is not None:
+        unit = _unit(text.rpartition(" ")[2])
+        return f" [{format_rate(low / unit)}, {format_rate(high / unit)}]"
+    return around or ""
 
 
 @functools.cache
@@ -253,13 +257,21 @@ def _interval(value: float, low: float | None, high: float | None, bound: Callab
     """`` ±0.4%``, or the bounds where its halves are uneven, or `` ±unknown`` where it reaches beyond twice the value
     (leading blank); empty without an interval.
     """
+    around = _around(value, low, high)
+    if around is None and low is not None and high is not None:
+        return f" [{bound(low)}, {bound(high)}]"
+    return around or ""
+
+
+def _around(value: float, low: float | None, high: float | None) -> str | None:
+    """As _interval; None where the bounds are to be shown."""
     if low is None or high is None or not value:
         return ""
     below, above = (value - low) / value, (high - value) / value
     if above > WIDEST:
         return " ±unknown"
     if abs(above - below) > UNEVEN:
-        return f" [{bound(low)}, {bound(high)}]"
+        return None
     half = max(below, above)
     if half < 0.0005:
         return " ±<0.1%"

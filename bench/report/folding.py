@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import textwrap
 from collections.abc import Sequence
 
 
-def pieces(name: str) -> list[str]:
+@functools.lru_cache(maxsize=1024)
+def pieces(name: str) -> tuple[str, ...]:
     """``a[b=1,c=2]`` -> ``a[``, ``  b=1,``, ``  c=2]``: what stays on one line, all but the first indented."""
     first, *following = re.findall(r"[^\[,]*[\[,]|[^\[,]+", name) or [""]
-    return [first, *("  " + piece for piece in following)]
+    return (first, *("  " + piece for piece in following))
 
 
 def names(texts: Sequence[str], room: int) -> tuple[str, ...]:
     """Names in lines of at most ``room`` characters; a piece that is longer is broken behind a slash, a dash or a
     blank, and anywhere only where it has none.
     """
-    folded = []
-    for name in texts:
-        lines = [""]
-        for piece in pieces(name):
-            if len(lines[-1]) + len(piece.lstrip()) <= room:
-                lines[-1] += piece.lstrip() if lines[-1] else piece
-                continue
-            lines += [piece] if lines[-1] else []
-            lines[-1] = piece
-            while len(lines[-1]) > room:
-                end = _break(lines[-1], room)
-                lines[-1:] = [lines[-1][:end].rstrip(), "  " + lines[-1][end:]]
-        folded.append("\n".join(lines))
-    return tuple(folded)
+    return tuple(_name(text, room) for text in texts)
+
+
+@functools.lru_cache(maxsize=1024)
+def _name(name: str, room: int) -> str:
+    lines = [""]
+    for piece in pieces(name):
+        if len(lines[-1]) + len(piece.lstrip()) <= room:
+            lines[-1] += piece.lstrip() if lines[-1] else piece
+            continue
+        lines += [piece] if lines[-1] else []
+        lines[-1] = piece
+        while len(lines[-1]) > room:
+            end = _break(lines[-1], room)
+            lines[-1:] = [lines[-1][:end].rstrip(), "  " + lines[-1][end:]]
+    return "\n".join(lines)
 
 
 def _break(line: str, room: int) -> int:
@@ -55,4 +59,9 @@ def _at_bounds(text: str) -> str:
 
 def words(texts: Sequence[str], room: int) -> tuple[str, ...]:
     """Cells of words in lines of at most ``room`` characters; a longer word is broken anywhere."""
-    return tuple("\n".join(textwrap.wrap(text, room, break_on_hyphens=False)) for text in texts)
+    return tuple(_words(text, room) for text in texts)
+
+
+@functools.lru_cache(maxsize=1024)
+def _words(text: str, room: int) -> str:
+    return "\n".join(textwrap.wrap(text, room, break_on_hyphens=False))

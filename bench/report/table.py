@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -27,6 +27,21 @@ _PROSE = ("there", "in", "or", "and", "to", "with", "for", "if", "then")
 # An option, a path, a version, an assignment, or the name of a run.
 _ARGUMENT = re.compile(r"[-'/.~$<]|\S*[/=_]|\d{8}T|\S+\.(yaml|jsonl|py)\b")
 SHORTEST_NAME = 16
+# The cells of columns that are not shown.
+_EMPTY = frozenset({"", "-"})
+
+
+class Line(str):
+    """A line, and the ``style`` that it has where there are colours: as Rich's Text, and quicker made."""
+
+    __slots__ = ("style",)
+    style: str
+
+    def __new__(cls, text: str, style: str = "") -> Self:
+        """The line ``text``."""
+        line = super().__new__(cls, text)
+        line.style = style
+        return line
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -46,7 +61,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @functools.cached_property
     def width(self) -> int:
         """Characters of the widest of title and lines of cells."""
-        return max(len(line) for text in (self.title, *self.cells) for line in text.split("\n"))
+        return max(map(len, "\n".join((self.title, *self.cells)).split("\n")))
 
 
 def names(title: str, cells: Sequence[str], drop: int, broken: int = 0) -> Column:
@@ -88,7 +103,7 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
     leave. What was made narrow for the sake of a column that left all the same becomes wide again, the last one first;
     names finally take the width that remains.
     """
-    fitting = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
+    fitting = [column for column in columns if not _EMPTY.issuperset(column.cells)]
     first = fitting[0] if fitting else None
     folded: list[Column] = []
     omitted_titles = _take_out(fitting, width, folded, last=False)
@@ -151,27 +166,24 @@ def draw(
     spans: Mapping[int, tuple[int, str]],
     styles: Mapping[int, str],
     breaks: Collection[int] = (),
-) -> list[Text]:
+) -> list[Line]:
     """Title line, rule, and a line per row. ``styles`` gives a row's style; ``spans`` puts a text over a row from a
     column on, as (column, text), cut at ``width``; ``breaks`` are rows with a blank line before them.
     """
-    from rich.text import Text
-
     if not columns:
         return []
-    lines = [Text(_line(titles), style="dim") for titles in _titles(columns)]
-    lines.append(Text("─" * _total(columns), style="dim"))
-    for index in range(len(columns[0].cells)):
-        lines += [Text("")] * (index in breaks)
-        lines_of_cells = zip_longest(*(column.cells[index].split("\n") for column in columns), fillvalue="")
-        for number, texts in enumerate(lines_of_cells):
-            cells = [_pad(text, column) for text, column in zip(texts, columns, strict=True)]
+    lines = [Line(_line(titles), "dim") for titles in _titles(columns)]
+    lines.append(Line("─" * _total(columns), "dim"))
+    folded = {index for column in columns for index, cell in enumerate(column.cells) if "\n" in cell}
+    for index, whole in enumerate(zip(*map(_padded, columns), strict=True)):
+        lines += [Line("")] * (index in breaks)
+        for number, cells in enumerate(_unfolded(columns, index) if index in folded else [whole]):
             line = _line(cells)
             if index in spans and number == 0:
                 start, text = spans[index]
                 line = _line([*cells[:start], text])
                 line = line if len(line) <= width else line[: width - 1] + "…"
-            lines.append(Text(line, style=styles.get(index, "")))
+            lines.append(Line(line, styles.get(index, "")))
     return lines
 
 
@@ -186,9 +198,21 @@ def _titles(columns: Sequence[Column]) -> list[list[str]]:
     ]
 
 
+def _padded(column: Column) -> list[str]:
+    """The cells of a column, each as wide as the column if it is one line."""
+    width = column.width
+    return [cell.ljust(width) if column.align_left else cell.rjust(width) for cell in column.cells]
+
+
+def _unfolded(columns: Sequence[Column], index: int) -> list[list[str]]:
+    """The lines of a row, some of whose cells have several."""
+    lines = zip_longest(*(column.cells[index].split("\n") for column in columns), fillvalue="")
+    return [[_pad(text, column) for text, column in zip(texts, columns, strict=True)] for texts in lines]
+
+
 def markdown(columns: Sequence[Column]) -> list[str]:
     """The lines of a table in GitHub's flavour, without columns that are empty."""
-    filled = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
+    filled = [column for column in columns if not _EMPTY.issuperset(column.cells)]
     lines = ["| " + " | ".join(column.title for column in filled) + " |"]
     lines.append("|" + "|".join("---" if column.align_left else "---:" for column in filled) + "|")
     for row in zip(*(column.cells for column in filled), strict=True):
@@ -260,9 +284,9 @@ def _safe(line: Text | str) -> Text | str:
     from rich.text import Text
 
     plain = escape.line(str(line), _LONGEST_LINE)
-    if plain == str(line):
-        return line
-    return Text(plain, style=line.style) if isinstance(line, Text) else plain
+    if isinstance(line, str):
+        return Text(plain, style=line.style) if isinstance(line, Line) else plain
+    return line if plain == str(line) else Text(plain, style=line.style)
 
 
 def _pad(cell: str, column: Column) -> str:

@@ -14,7 +14,7 @@ from bench.analysis.rows import SHOWN, Row, against, has_replicates, in_order, m
 from bench.model.run import Run
 from bench.model.suite import Boundary
 from bench.report import cells, duel, escape, lint, notes, outcome, plan, table
-from bench.report.table import Column
+from bench.report.table import Column, Line
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -326,10 +326,8 @@ def _statistics(model: str, members: Sequence[Row], width: int) -> list[Text | s
     return lines
 
 
-def _bold(text: str) -> Text:
-    from rich.text import Text
-
-    return Text(text, style="bold")
+def _bold(text: str) -> Line:
+    return Line(text, "bold")
 
 
 def _dim(lines: Sequence[str]) -> list[Text | str]:
@@ -337,6 +335,4 @@ def _dim(lines: Sequence[str]) -> list[Text | str]:
 
 
 def _styled(lines: Sequence[Text | str], style: str) -> list[Text | str]:
-    from rich.text import Text
-
-    return [Text(str(line), style=style) for line in lines]
+    return [Line(str(line), style) for line in lines]

@@ -39,6 +39,8 @@ from bench.system.signals import stoppable
 
 # Turns that may be prepared for, and builds that are looked at together: of all turns, with several cards.
 _AHEAD, _ALL = 256, 1 << 62
+# A rehearsal of more processes than these forks its workers.
+_MANY = 32
 
 
 class Rig:
@@ -79,9 +81,8 @@ class Rig:
         self._suite_changed = False
         self._stack = contextlib.ExitStack()
         self._templates: Templates | None = None
-        self._forks = False
-        if self.size > 1 and self.kind != "fake":
-            self._forks = not settings.cold if settings.fork is None else settings.fork
+        self._forks = self._forks_workers()
+        if self._forks or (self.size > 1 and self.kind != "fake"):
             self._templates = Templates(self.on_event, measure=self._forks)
             self._stack.callback(self._templates.close)
 
@@ -108,6 +109,17 @@ class Rig:
         if self.settings.prestart:
             return self.settings.prestart
         return 1 if self.settings.cold or self.kind == "fake" else capacity.workers()
+
+    def _forks_workers(self) -> bool:
+        """Whether workers that measure are forked: as the settings say, else unless true starts are wanted. Where one
+        is at work none are, but those of a rehearsal of many processes, whose starts are nearly all of its time.
+        """
+        if self.kind != "fake":
+            possible, usual = self.size > 1, not self.settings.cold
+        else:
+            many = len(self.header.cases) * self.header.policy.replicates > _MANY
+            possible, usual = not self.settings.cold, many
+        return possible and (usual if self.settings.fork is None else self.settings.fork)
 
     def on_event(self, event: Event) -> None:
         """Pass an event on: one at a time, as workers are at work side by side."""

@@ -18,6 +18,7 @@ _LONGEST_NS = 10**17  # three years
 _MOST = 2**31  # replicates, builds, lanes, sizes
 _LARGEST = 2**63  # integers that other programs can read
 _ROUNDING = 1e-6
+_COUNTS = ("calls", "window_ns", "cpu_ns", "preemptions")
 
 
 def of_header(header: Header) -> str:
@@ -69,25 +70,23 @@ def of_record(record: Record, cases: Mapping[str, Case], *, long_numbers: bool =
     case = cases.get(record.case)
     if case is not None and not record.label.startswith(f"{case.model}/{case.backend}"):
         return f"its label is {record.label[:80]!r}, its id that of {case.label}"
-    for name in ("replicate", "build"):
-        if not 0 <= getattr(record, name) < _MOST:
-            return f"{name} is {number(getattr(record, name))}"
+    for name, value in (("replicate", record.replicate), ("build", record.build)):
+        if not 0 <= value < _MOST:
+            return f"{name} is {number(value)}"
     boundaries = [m.boundary for m in record.measurements]
     if len(set(boundaries)) < len(boundaries):
         return f"a boundary is there twice: {', '.join(boundaries)}"
-    times = (("wall", record.wall_ns), *((phase.name, phase.ns) for phase in record.phases))
-    for name, ns in times:
+    for name, ns in (("wall", record.wall_ns), *[(phase.name, phase.ns) for phase in record.phases]):
         if not 0 <= ns <= _LONGEST_NS:
             return f"the time of {name} is {number(ns)} ns"
-    for problem in (
-        of_times(record.times),
-        *(_measurement(m, case) for m in record.measurements),
-        _accuracy(record.accuracy) if record.accuracy else "",
-        _others(record, long_numbers),
-    ):
-        if problem:
+    if problem := of_times(record.times):
+        return problem
+    for measured in record.measurements:
+        if problem := _measurement(measured, case):
             return problem
-    return ""
+    if record.accuracy and (problem := _accuracy(record.accuracy)):
+        return problem
+    return _others(record, long_numbers)
 
 
 def of_times(times: Mapping[str, int]) -> str:
@@ -97,22 +96,18 @@ def of_times(times: Mapping[str, int]) -> str:
 
 
 def _measurement(measured: Measurement, case: Case | None) -> str:
-    name, least = measured.boundary, 0 if measured.boundary in MAY_BE_ZERO else 1
-    series = ((name, measured.samples, least), *((part, values, 0) for part, values in measured.parts.items()))
-    for what, values, limit in series:
-        if isinstance(values, SortedSamples) and values.unread:
-            continue  # packed.decode has looked at the text
-        if values and not (limit <= _smallest(values) and _largest(values) <= _LONGEST_NS):
-            wrong = next(value for value in values if not limit <= value <= _LONGEST_NS)
-            return f"a time of {what} is {number(wrong)} ns"
-    for what in ("calls", "window_ns", "cpu_ns", "preemptions"):
-        if not 0 <= (getattr(measured, what) or 0) < _LARGEST:
-            return f"{what} of {name} is {number(getattr(measured, what))}"
+    name = measured.boundary
+    if (measured.parts or not _is_text(measured.samples)) and (problem := _of_samples(measured)):
+        return problem
+    counts = (measured.calls, measured.window_ns, measured.cpu_ns or 0, measured.preemptions or 0)
+    if min(counts) < 0 or max(counts) >= _LARGEST:
+        what, value = next(item for item in zip(_COUNTS, counts, strict=True) if not 0 <= item[1] < _LARGEST)
+        return f"{what} of {name} is {number(value)}"
     if measured.window_ns and not measured.calls:
         return f"{name} has a window without calls"
-    if min(measured.totals.values(), default=0) < 0:
+    if measured.totals and min(measured.totals.values()) < 0:
         return f"a total of {name} is negative"
-    if case is not None and measured.samples and measured.batch != case.batch:
+    if case is not None and measured.batch != case.batch and measured.samples:
         return f"{name} is of batch {number(measured.batch)}, the case of {case.batch}"
     if not 1 <= measured.batch < _MOST:
         return f"the batch of {name} is {number(measured.batch)}"
@@ -120,6 +115,25 @@ def _measurement(measured: Measurement, case: Case | None) -> str:
         return f"the blocks of {name} are not its samples"
     if measured.marked and not 0 <= min(measured.marked) <= max(measured.marked) < len(measured.samples):
         return f"{name} marks samples that it does not have"
+    return ""
+
+
+def _is_text(samples: Sequence[int]) -> bool:
+    """Whether packed.decode has looked at them."""
+    return isinstance(samples, SortedSamples) and samples.unread
+
+
+def _of_samples(measured: Measurement) -> str:
+    """What is wrong with the times of a measurement, but for those that are still text."""
+    name, samples = measured.boundary, measured.samples
+    series: list[tuple[str, Sequence[int], int]] = []
+    if not _is_text(samples):
+        series.append((name, samples, 0 if name in MAY_BE_ZERO else 1))
+    series += [(part, values, 0) for part, values in measured.parts.items()]
+    for what, values, least in series:
+        if values and not (least <= _smallest(values) and _largest(values) <= _LONGEST_NS):
+            wrong = next(value for value in values if not least <= value <= _LONGEST_NS)
+            return f"a time of {what} is {number(wrong)} ns"
     return ""
 
 

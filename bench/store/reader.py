@@ -120,8 +120,9 @@ def lines(
                 if only is not None and line.startswith(_CASE_START) and _case_of(line) not in only:
                     continue  # not even decoded
                 digits = packing.digits_of(line)
+                long_times = packing.LONG_TIME in digits
                 try:
-                    item = _quickly(line, digits, schema) if packed else None
+                    item = _quickly(line, long_times, schema) if packed else None
                     item = item or codec.decode(line, schema, where)
                 except StoreError as error:
                     damage.append(f"{where}: skipped, {error.what}")
@@ -130,7 +131,7 @@ def lines(
                     rest = sum(1 for _ in file)
                     damage.append(f"{where}: a second run begins here, {item.run[:80]}: its {rest} lines are skipped")
                     return
-                long_numbers = packing.LONG_NUMBER in digits
+                long_numbers = long_times and packing.LONG_NUMBER in digits
                 as_written = item
                 if packed and isinstance(item, Record):
                     item = _packed(item)
@@ -146,11 +147,11 @@ def _case_of(line: bytes) -> str:
     return line[len(_CASE_START) :].partition(b'"')[0].decode(errors="replace")
 
 
-def _quickly(line: bytes, digits: bytes, schema: int) -> codec.Line | None:
+def _quickly(line: bytes, long_times: bool, schema: int) -> codec.Line | None:
     """The record of a line, its samples unread; None for what is to be decoded in full."""
     if schema != codec.SCHEMA or not line.startswith(RECORD_START):
         return None
-    return packing.decode(line, digits, checks.MAY_BE_ZERO)
+    return packing.decode(line, long_times, checks.MAY_BE_ZERO)
 
 
 def _packed(record: Record) -> Record:

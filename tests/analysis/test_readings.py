@@ -48,6 +48,7 @@ def test_each_case_is_read_as_by_itself(content: list[tuple[dict[str, Any], str,
         alone = [conditions.values(condition, each) for each in subjects]
         assert [readings.values(condition, each) for each in subjects] == alone
         assert readings.alike(condition, subjects) == (len({texts for texts in alone if texts}) < 2)
+        assert readings.alike(condition, subjects) or not readings.equal(subjects)
     for fact in FACTS:
         assert [readings.figures(fact, each) for each in subjects] == [conditions.figures(fact, e) for e in subjects]
 
@@ -62,4 +63,6 @@ def test_cases_with_one_report_are_read_once() -> None:
     readings, condition = Readings(subjects), Condition("tf32", "a", read)
     assert [readings.values(condition, each) for each in subjects] == [("on",)] * 10
     assert readings.alike(condition, subjects)
+    assert readings.equal(subjects[::2])
+    assert not readings.equal(subjects)
     assert reads == ["0", "1"]

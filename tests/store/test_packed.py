@@ -14,8 +14,12 @@ from bench.store import checks, codec, packed
 from tests.store.kit import GOLDEN, case, header, record
 
 
+def _decode(line: bytes) -> Record | None:
+    return packed.decode(line, packed.LONG_TIME in packed.digits_of(line), checks.MAY_BE_ZERO)
+
+
 def _read(line: bytes) -> Measurement | None:
-    of = packed.decode(line, packed.digits_of(line), checks.MAY_BE_ZERO)
+    of = _decode(line)
     return of.measurements[0] if of else None
 
 
@@ -38,7 +42,11 @@ def test_samples_are_text_until_the_first_is_read(samples: tuple[int, ...]) -> N
 def test_all_but_the_order_of_samples_and_parts_is_as_decoded_in_full() -> None:
     decoded = 0
     for line in GOLDEN.read_bytes().splitlines(keepends=True):
-        of = packed.decode(line, packed.digits_of(line), checks.MAY_BE_ZERO) if b'"line":"record"' in line else None
+        of = (
+            packed.decode(line, packed.LONG_TIME in packed.digits_of(line), checks.MAY_BE_ZERO)
+            if b'"line":"record"' in line
+            else None
+        )
         if of is None:
             continue
         whole = codec.decode(line)
@@ -72,3 +80,13 @@ def test_a_time_of_zero_is_possible_where_events_round_to_it() -> None:
     measured = _read(line)
     assert measured is not None
     assert list(measured.samples) == [0, 4]
+
+
+def test_every_field_of_a_measurement_is_kept() -> None:
+    values = {"boundary": "throughput", "samples": (7, 9), "parts": {}, "stop": "max_samples", "totals": {"h2d": 5}}
+    fields = {"marked": (1,), "blocks": ()} | values  # blocks are left to the full decoder
+    numbers = (name for name in Measurement.__struct_fields__ if name not in fields)
+    measured = Measurement(**fields, **{name: number for number, name in enumerate(numbers, 2)})
+    of = _decode(codec.encode(msgspec.structs.replace(record(), measurements=(measured,))))
+    assert of is not None
+    assert of.measurements == (measured,)
