@@ -14,7 +14,9 @@
         ├── Unavailable           a package, compiler or device is not there
         ├── Unsupported           the runtime cannot do what the case asks for
         ├── OutOfMemory           the device or the host has no memory left
-        └── CudaFailure           a CUDA call failed; after an illegal access every later one of its process fails too
+        ├── CudaFailure           a CUDA call failed; after an illegal access every later one of its process fails too
+        ├── Crash                 a process of the case ended by itself
+        └── Timeout               a process of the case did not answer in time
 """
 
 from __future__ import annotations
@@ -98,6 +100,14 @@ class OutOfMemory(CaseError):
 
 class CudaFailure(CaseError):
     """A CUDA call failed; after an illegal access every later call of the process fails too."""
+
+
+class Crash(CaseError):
+    """A process that the case needs ended by itself, or wrote what is no reply."""
+
+
+class Timeout(CaseError):
+    """A process that the case needs did not answer in time."""
 
 
 # What runtimes and the driver write where a device's memory ran out, and where that of the device or the host did.

@@ -31,14 +31,21 @@ def test_the_users_mistakes_are_apart_from_what_ends_one_case_only() -> None:
     for kind in (errors.SuiteError, errors.SelectionError, errors.UsageError, errors.StoreError):
         assert issubclass(kind, errors.InputError)
         assert not issubclass(kind, errors.CaseError)
-    for kind in (errors.Unavailable, errors.Unsupported, errors.OutOfMemory, errors.CudaFailure):
+    for kind in (
+        errors.Unavailable,
+        errors.Unsupported,
+        errors.OutOfMemory,
+        errors.CudaFailure,
+        errors.Crash,
+        errors.Timeout,
+    ):
         assert issubclass(kind, errors.CaseError)
         assert not issubclass(kind, errors.InputError)
 
 
 def test_the_docstring_draws_every_error() -> None:
     named = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(named) == 13
+    assert len(named) == 15
     assert all(name in (errors.__doc__ or "") for name in named)
 
 

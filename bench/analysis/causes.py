@@ -107,6 +107,8 @@ def _computing(a: Sequence[Unit], b: Sequence[Unit], cut_a: Sequence[Unit], cut_
     kind, text = _fusion(a, b)
     if not text and not cuts:
         return _of_likes(a, b)
+    if kind == "kernel" and not cuts and _cores_differ(a, b):
+        return [_of_cores(a, b)]
     if cuts:
         kind = "fusion"
         also = f"{_count(cuts, 'reformat')} of the tensors between ({_time(cuts)})"
@@ -171,11 +173,10 @@ def _fusion(a: Sequence[Unit], b: Sequence[Unit]) -> tuple[Kind, str]:
 
 def _of_like(a: Sequence[Unit], b: Sequence[Unit]) -> Cause:
     """The cause where both sides have the same operators: cores, precision, kernel, or nothing but the time."""
+    if _cores_differ(a, b):
+        return _of_cores(a, b)
     precisions = [_precisions(side) for side in (a, b)]
     what = _operators(a) or _operators(b)
-    if _cores_differ(a, b):
-        kinds = [f"{'on' if _tensor_cores(side) else 'without'} tensor cores{_in(side)}" for side in (a, b)]
-        return _cause("cores", f"{what} {kinds[0]} in A, {kinds[1]} in B: {_time(a)} against {_time(b)}", a, b)
     if all(precisions) and precisions[0] != precisions[1]:
         text = f"{what} in {' and '.join(precisions[0])} in A, in {' and '.join(precisions[1])} in B"
         return _cause("precision", text, a, b)
@@ -198,6 +199,12 @@ def _tensor_cores(units: Sequence[Unit]) -> bool | None:
 
 def _cores_differ(a: Sequence[Unit], b: Sequence[Unit]) -> bool:
     return {_tensor_cores(a), _tensor_cores(b)} == {True, False}
+
+
+def _of_cores(a: Sequence[Unit], b: Sequence[Unit]) -> Cause:
+    kinds = [f"{'on' if _tensor_cores(side) else 'without'} tensor cores{_in(side)}" for side in (a, b)]
+    what = _operators(a) or _operators(b)
+    return _cause("cores", f"{what} {kinds[0]} in A, {kinds[1]} in B: {_time(a)} against {_time(b)}", a, b)
 
 
 def _in(units: Sequence[Unit]) -> str:

@@ -129,6 +129,7 @@ def _identity(case: Case, key: str) -> tuple[object, ...]:
         tuple(sorted(case.symbols.items())),
         tuple(sorted(case.dynamic)),
         case.streams,
+        case.lanes,
         case.l2,
         case.transfers,
         case.toolchain,

@@ -63,7 +63,8 @@ class Times(Data, frozen=True, kw_only=True):
 
 
 class Loop(Data, frozen=True, kw_only=True):
-    """The closed loop of ``throughput`` of one runner: ``threads`` of its process call the lanes (0: not recorded).
+    """The closed loop of ``throughput`` of one runner: ``threads`` of the host call the lanes (0: not recorded), in
+    ``lane_processes``.
 
     ``rate`` is inferences per second, the geometric mean over processes. ``p50_ns`` and ``p99_ns`` are of the latencies
     of calls in the loop, of all ``processes`` together; None where these are too few (stats.percentiles).
@@ -74,14 +75,17 @@ class Loop(Data, frozen=True, kw_only=True):
     p50_ns: float | None
     p99_ns: float | None
     processes: int
+    lane_processes: int = 1
 
 
 class HostCost(Data, frozen=True, kw_only=True):
     """One artifact and its two runners; ``artifact`` is the backend with the options that it depends on.
 
     ``python`` and ``cpp`` are labels of the cases, empty where the run has none. ``times`` are those at the boundaries
-    that both have; ``lanes`` is the number of them in ``throughput``, and ``loops`` says by ``python`` and ``cpp`` who
-    calls them and how fast. ``why`` says why there are no times, empty where there are.
+    that both have; ``lanes`` is the number of them in ``throughput``, and ``loops`` says by ``python``, ``processes``
+    (Python with a process for each lane) and ``cpp`` who calls them and how fast. ``why`` says why there are no times,
+    ``why_no_processes`` why the case with processes, if there is one, has no loop; empty where there are.
+    ``overhead_ns`` is what the loop of the C++ program adds to a call, the median over its processes.
     """
 
     model: str
@@ -95,6 +99,8 @@ class HostCost(Data, frozen=True, kw_only=True):
     times: dict[Boundary, Times] = {}
     loops: dict[str, Loop] = {}
     why: str = ""
+    why_no_processes: str = ""
+    overhead_ns: float | None = None
 
     @property
     def same_kernels(self) -> bool | None:
@@ -140,7 +146,7 @@ def of_run(run: Run, only: Set[str] | None = None, pools: Sequence[Pool] | None 
         run=run.header.run,
         suite=run.header.suite_path,
         deployed=bool(groups),
-        artifacts=tuple(_line(*pair) for group in chosen for pair in _pairs(group)),
+        artifacts=tuple(_line(*runners) for group in chosen for runners in _runners(group)),
     )
 
 
@@ -151,7 +157,7 @@ def shares(pools: Sequence[Pool]) -> dict[str, PythonShare]:
     """
     by_case: dict[str, PythonShare] = {}
     for group in _groups(pools):
-        for python, program in _pairs(group):
+        for python, program, _ in _runners(group):
             if python is None or program is None or python.case.id in by_case:
                 continue
             if share := _share(_line(python, program), any(each in python.samples for each in _OF_GPU)):
@@ -172,9 +178,12 @@ def _settings(case: Case) -> dict[str, Any]:
 
 
 def _artifact(case: Case) -> str:
-    """The same for cases that differ in the runner alone."""
+    """The same for cases that differ in the runner alone, or in whether lanes are processes."""
     fields = msgspec.to_builtins(case)
-    return digest({name: value for name, value in fields.items() if name != "source"} | {"options": _settings(case)})
+    return digest(
+        {name: value for name, value in fields.items() if name not in ("source", "lanes")}
+        | {"options": _settings(case)}
+    )
 
 
 def _groups(pools: Sequence[Pool]) -> list[list[Pool]]:
@@ -187,13 +196,17 @@ def _groups(pools: Sequence[Pool]) -> list[list[Pool]]:
     return list(groups.values())
 
 
-def _pairs(group: Sequence[Pool]) -> list[tuple[Pool | None, Pool | None]]:
-    """Python's runner beside each C++ runner of one artifact; what has no partner by itself."""
+def _runners(group: Sequence[Pool]) -> list[tuple[Pool | None, Pool | None, Pool | None]]:
+    """Python's runner beside each C++ runner of one artifact, and Python's with processes; what has no partner by
+    itself.
+    """
     pythons = [pool for pool in group if not is_cpp(pool.case)]
     programs = [pool for pool in group if is_cpp(pool.case)]
+    processes = next((pool for pool in pythons if pool.case.lanes == "processes"), None)
+    pythons = [pool for pool in pythons if pool is not processes] or pythons
     if not programs:
-        return [(pool, None) for pool in pythons]
-    return [(pythons[0] if pythons else None, program) for program in programs]
+        return [(pool, None, processes) for pool in pythons]
+    return [(pythons[0] if pythons else None, program, processes) for program in programs]
 
 
 def _share(line: HostCost, on_gpu: bool) -> PythonShare | None:
@@ -206,7 +219,7 @@ def _share(line: HostCost, on_gpu: bool) -> PythonShare | None:
     )
 
 
-def _line(python: Pool | None, program: Pool | None) -> HostCost:
+def _line(python: Pool | None, program: Pool | None, processes: Pool | None = None) -> HostCost:
     known = python or program
     assert known is not None
     case = known.case
@@ -216,9 +229,11 @@ def _line(python: Pool | None, program: Pool | None) -> HostCost:
         precision=case.precision,
         symbols=dict(case.symbols),
         lanes=case.streams,
-        label=msgspec.structs.replace(case, options=_settings(case)).label,
+        label=msgspec.structs.replace(case, options=_settings(case), lanes="threads").label,
         python=python.case.label if python else "",
         cpp=program.case.label if program else "",
+        why_no_processes=_unsound("multi-process Python", processes) if processes else "",
+        overhead_ns=_overhead(program) if program else None,
     )
     if why := _unsound("Python", python) or _unsound("C++", program):
         return msgspec.structs.replace(alone, why=why)
@@ -227,7 +242,12 @@ def _line(python: Pool | None, program: Pool | None) -> HostCost:
     several = {boundary: _times(python, program, boundary) for boundary in (*HOST, DEVICE, "throughput")}
     both = {boundary: each for boundary, each in several.items() if each is not None}
     why = "" if both else "no boundary that both runners have"
-    loops = {name: loop for name, pool in (("python", python), ("cpp", program)) if (loop := _loop(pool))}
+    by_name = {
+        "python": python if python is not processes else None,
+        "processes": processes if not alone.why_no_processes else None,
+        "cpp": program,
+    }
+    loops = {name: loop for name, pool in by_name.items() if pool is not None and (loop := _loop(pool))}
     return msgspec.structs.replace(alone, times=both, loops=loops, why=why)
 
 
@@ -257,7 +277,14 @@ def _loop(pool: Pool) -> Loop | None:
         p50_ns=ranked.get(50),
         p99_ns=ranked.get(99),
         processes=len(rates),
+        lane_processes=max(m.processes for record in pool.records for m in record.measurements if m.window_ns),
     )
+
+
+def _overhead(pool: Pool) -> float | None:
+    """The median of the processes' medians; None of records that have none."""
+    several = [ns for record in pool.records if (ns := record.telemetry.loop_overhead_ns) is not None]
+    return statistics.median(several) if several else None
 
 
 def _times(python: Pool, program: Pool, boundary: Boundary) -> Times | None:

@@ -174,7 +174,8 @@ def _of_pool(pool: Pool, environments: Mapping[str, Environment]) -> Subject:
             if value not in (values := facts.setdefault(key, [])):
                 values.append(value)
     here = environments.get(case.toolchain) or environments.get("default")
-    setting = " ".join(["graph"] * case.cuda_graph + [f"streams={case.streams}"] * (case.streams != 1))
+    lanes = [f"streams={case.streams}"] * (case.streams != 1) + [f"lanes={case.lanes}"] * (case.lanes != "threads")
+    setting = " ".join(["graph"] * case.cuda_graph + lanes)
     place = f"@{case.toolchain}" if case.toolchain != "default" else ""
     return Subject(
         case=case.id,

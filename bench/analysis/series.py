@@ -125,7 +125,7 @@ def scales(table: Sequence[Row], cases: Mapping[str, Case]) -> dict[str, Scale]:
     for row in table:
         case = cases[row.case]
         if row.ranked and "batch" in case.symbols:
-            what = row.backend, row.precision, row.setting, case.toolchain, case.cuda_graph, case.streams
+            what = row.backend, row.precision, row.setting, case.toolchain, case.cuda_graph, case.streams, case.lanes
             groups.setdefault((*_but_batch(case), *what), []).append(row)
     found: dict[str, Scale] = {}
     for key, members in enumerate(groups.values()):

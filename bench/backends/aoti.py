@@ -190,9 +190,8 @@ def _load(path: Path, case: Case, device: str) -> Any:
     from torch._inductor.package import load_package
 
     if device == "cpu":
-        return (
-            load_package(str(path), "model", num_runners=case.streams) if case.streams > 1 else load_package(str(path))
-        )
+        runners = case.streams_per_process
+        return load_package(str(path), "model", num_runners=runners) if runners > 1 else load_package(str(path))
     return load_package(str(path), "model", run_single_threaded=True)
 
 

@@ -38,8 +38,8 @@ class TensorRT(quantized_file.QuantizesGraphs):
         """A CPU device, fp8 without a network function, and int8 without a file that can be written with Q/DQ."""
         if device == "cpu":
             return "TensorRT needs a CUDA device"
-        if deployed.is_deployed(case) and case.cuda_graph:
-            return "executor: cpp captures no CUDA graphs; cuda_graph: off, or executor: python"
+        if refusal := deployed.unsupported(case):
+            return refusal
         return no_route(case) or quantized_file.no_file(case)
 
     def stages(self, case: Case) -> Sequence[Stage]:

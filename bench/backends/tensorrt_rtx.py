@@ -13,14 +13,17 @@ from bench.backends.tensorrt import file_stages
 from bench.errors import UsageError
 from bench.lowering import artifact, filling, quantized_file
 from bench.model.distributions import TENSORRT_RTX
+from bench.model.lanes import Prepared
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import packages, shapes
+from bench.runtimes.cpp import building
 from bench.runtimes.torch import weights
-from bench.runtimes.trt import builder, execution, layers, library, rtx
+from bench.runtimes.trt import builder, deployed, execution, layers, library, rtx
 from bench.runtimes.trt.options import RtxOptions, no_route
 
-_RUNNING = ("runtime_cache", "kernel_specialization", "cuda_graph_strategy")  # options that no engine depends on
+# Options that no engine depends on.
+_RUNNING = ("runtime_cache", "kernel_specialization", "cuda_graph_strategy", *deployed.RUNNING)
 
 
 class TensorRTRtx(quantized_file.QuantizesGraphs):
@@ -38,6 +41,8 @@ class TensorRTRtx(quantized_file.QuantizesGraphs):
         """A CPU device, graphs by two at once, and precisions that no network can be made of."""
         if device == "cpu":
             return "TensorRT-RTX runs on a CUDA device"
+        if refusal := deployed.unsupported(case):
+            return refusal
         if case.cuda_graph and case.options.get("cuda_graph_strategy") == "whole_graph_capture":
             return "cuda_graph: on and cuda_graph_strategy: whole_graph_capture both capture CUDA graphs"
         if case.options.get("route") == "fx2trt":
@@ -46,7 +51,7 @@ class TensorRTRtx(quantized_file.QuantizesGraphs):
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference, the ONNX file (for a function the weights, on the other route the network program unless it is
-        the user's), and the engine.
+        the user's), and the engine; with ``executor: cpp`` also what runs it.
         """
         options = msgspec.convert(case.options, RtxOptions)
         files: tuple[str, ...] = ()
@@ -70,7 +75,8 @@ class TensorRTRtx(quantized_file.QuantizesGraphs):
             per_device=options.compute_capabilities == "current",
             toolchain=case.toolchain,
         )
-        return [shapes.reference_stage(case), *source, build]
+        stages = [shapes.reference_stage(case), *source, build]
+        return [*stages, deployed.runner_stage(case, options, library.RTX)] if options.executor == "cpp" else stages
 
     def layers(self, case: Case) -> Stage:
         """The pass that times every layer, at the case's own sizes."""
@@ -95,17 +101,21 @@ class TensorRTRtx(quantized_file.QuantizesGraphs):
         return msgspec.structs.replace(case, options=options)
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """Import the bindings and load their libraries."""
-        library.preload(library.RTX)
+        """Import the bindings and load their libraries; nothing where a C++ program runs the engine."""
+        if not deployed.is_deployed(case):
+            library.preload(library.RTX)
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
-        """The bindings, which load their libraries."""
-        return ("tensorrt_rtx",)
+        """The bindings, which load their libraries; nothing for the C++ program."""
+        without = stage.name == building.STAGE if stage else deployed.is_deployed(case)
+        return () if without else ("tensorrt_rtx",)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """The engine, or the times of its layers."""
+        """The engine, the times of its layers, or what runs it."""
         options = msgspec.convert(case.options, RtxOptions)
-        if stage.kind == "engine":
+        if stage.name == building.STAGE:
+            deployed.produce_runner(options, context, out, library.RTX)
+        elif stage.kind == "engine":
             fill = _program(case, options, context) if options.route == "fx2trt" else None
             builder.build(case, options, context, out, library.RTX, fill=fill)
         elif stage.kind == "layers":
@@ -119,12 +129,16 @@ class TensorRTRtx(quantized_file.QuantizesGraphs):
             raise UsageError(f"tensorrt_rtx makes no {stage.name}")
 
     @contextlib.contextmanager
-    def prepare(self, case: Case, options: RtxOptions, context: Context) -> Iterator[execution.EnginePrepared]:
+    def prepare(self, case: Case, options: RtxOptions, context: Context) -> Iterator[Prepared]:
         """Phases: import, deserialize, compile.
 
         Kernels are compiled for the GPU when a context is made and in its first call, so one call is made here, as
         phase ``compile``; those of an earlier process are loaded in it.
         """
+        if options.executor == "cpp":
+            with deployed.prepare_rtx(case, options, context) as in_program:
+                yield in_program
+            return
         with contextlib.ExitStack() as stack:
             api, engine, info, digest = stack.enter_context(_open_engine(context))
             with context.phase("compile"), rtx.open_settings(api, engine, digest, options, context) as settings:

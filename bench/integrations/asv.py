@@ -161,6 +161,7 @@ def _axes(suite: Suite, cases: Sequence[Case]) -> list[dict[str, Any]]:
                 "dynamic": " ".join(spans) or "off",
                 "cuda_graph": "on" if case.cuda_graph else "off",
                 "streams": case.streams,
+                "lanes": case.lanes,
                 "l2": case.l2,
                 "transfers": "on" if case.transfers else "off",
                 "toolchain": case.toolchain,

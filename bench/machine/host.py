@@ -6,7 +6,10 @@ import contextlib
 import os
 import resource
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+import msgspec
 
 from bench.model.telemetry import HostFigures
 
@@ -19,6 +22,15 @@ _COUNTERS = (
     "involuntary_switches",
     "thermal_throttles",
     "quota_throttles",
+)
+# Those that are of one process, so that those of several can be summed.
+_OF_PROCESS = (
+    "rss_bytes",
+    "peak_rss_bytes",
+    "process_peak_rss_bytes",
+    "major_faults",
+    "minor_faults",
+    "voluntary_switches",
 )
 _BEFORE = ("cpu_mhz", "load_average")
 
@@ -64,6 +76,20 @@ class HostTelemetry:
         if "peak_rss_bytes" in figures:
             figures["process_peak_rss_bytes"] = max(figures["peak_rss_bytes"], self._before.get("peak_rss_bytes", 0))
         return HostFigures(**figures)
+
+
+def together(own: HostFigures, others: Sequence[HostFigures]) -> HostFigures:
+    """The figures of several processes that worked on one thing: their memory, faults and voluntary switches summed,
+    the longest wait of all with the involuntary switches of the process that waited, as one is judged by the other;
+    the host's own as ``own`` has them.
+    """
+    figures = msgspec.structs.asdict(own)
+    for name in _OF_PROCESS:
+        values = [value for each in (own, *others) if (value := getattr(each, name)) is not None]
+        figures[name] = sum(values) if values else None
+    waited = max((own, *others), key=lambda each: -1 if each.longest_wait_ns is None else each.longest_wait_ns)
+    figures |= {name: getattr(waited, name) for name in ("longest_wait_ns", "involuntary_switches")}
+    return HostFigures(**figures)
 
 
 def busy_cores(proc: Path = Path("/proc"), seconds: float = 0.2) -> float:

@@ -84,6 +84,11 @@ class GpuTelemetry:
         if self._worker is not None:
             self._read(now_ns, slow=now_ns - self._slow_at >= SLOW_NS)
 
+    def look(self, now_ns: int) -> None:
+        """Read everything now: other processes than before may be on the GPU."""
+        if self._worker is not None:
+            self._read(now_ns, slow=True)
+
     def begin_loop(self, now_ns: int) -> None:
         """The measurement has ended and a saturated loop begins, once per object: its energy is counted."""
         if self._worker is not None and not self._loop:

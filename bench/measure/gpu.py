@@ -14,10 +14,11 @@ from bench.errors import Unsupported
 from bench.measure import cuda, gpu_samples, pace, result
 from bench.measure.cuda import CudaClock, HoldBroken
 from bench.measure.gpu_samples import NullLane
-from bench.measure.host import Phase
+from bench.measure.host import Beside, Phase
 from bench.measure.loop import WINDOWS, frozen, sample, warm_up
 from bench.measure.nvtx import range_
 from bench.measure.stray_work import Escapes
+from bench.measure.together import Others
 from bench.model.lanes import HasBareCall, Lane
 from bench.model.run import Measurement, Warning
 from bench.model.seam import Clock
@@ -44,8 +45,10 @@ _CAUSES = {cuda.BLOCKING: "launch_blocking", cuda.SERIAL_LAUNCHES: "profiler"}
 
 
 def lanes_needed(case: Case, policy: Policy) -> int:
-    """How many lanes: two for each stream in ``throughput``, so that copies overlap the calls (depth 2)."""
-    return case.streams * DEPTH if case.l2 != "cold" and _loops(policy) else 1
+    """How many lanes of this process: two for each of its streams in ``throughput``, so that copies overlap the calls
+    (depth 2).
+    """
+    return case.streams_per_process * DEPTH if case.l2 != "cold" and _loops(policy) else 1
 
 
 def _loops(policy: Policy) -> tuple[str, ...]:
@@ -65,9 +68,10 @@ def measure(
     *,
     captured: bool = False,
     pacing: pace.Pace = pace.ALONE,
+    beside: Beside = None,
 ) -> result.CaseMeasurements:
     """Warm up and measure the lanes of a case at the boundaries of ``policy``; ``captured``: calls replay CUDA graphs;
-    ``pacing`` says when samples are taken.
+    ``pacing`` says when samples are taken; ``beside`` opens the other lanes' processes, for loops alone.
 
     Unsupported if a call leaves work on other streams that its own does not wait for.
 
@@ -83,7 +87,8 @@ def measure(
     ``throughput`` and energy are left out with the warning ``NotCold``. Unsupported if no other boundary is asked for.
     """
     boundaries, loops = policy.boundaries or DEFAULT, _loops(policy)
-    measuring = _Measuring(lanes, case, policy, clock, host_clock, captured=captured or case.cuda_graph, pacing=pacing)
+    captured = captured or case.cuda_graph
+    measuring = _Measuring(lanes, case, policy, clock, host_clock, captured=captured, pacing=pacing, beside=beside)
     if case.l2 == "cold" and loops:
         if set(boundaries) == {"throughput"}:
             raise Unsupported(_OVERLAP, fix="l2: warm, or other boundaries, e.g. [gpu, latency]")
@@ -91,21 +96,12 @@ def measure(
         loops = ()
     with phase("warmup"):
         measuring.warm_up("gpu" in boundaries)
-    with phase("measure"):
-        measuring.back_to_back()
-        if "enqueue" in boundaries or "gpu" in boundaries:
-            measuring.enqueue()
-        if "gpu" in boundaries:
-            measuring.held()
-        if "gpu_unheld" in boundaries and "gpu_unheld" not in measuring.medians:
-            measuring.unheld()
-        if "latency" in boundaries:
-            measuring.latency()
-        if "throughput" in loops:
-            measuring.throughput()
-    measuring.compare()
-    if "energy" in loops:
-        measuring.saturate(phase("saturate"))
+    with measuring.stack:
+        with phase("measure"):
+            measuring.at(boundaries, loops)
+        measuring.compare()
+        if "energy" in loops:
+            measuring.saturate(phase("saturate"))
     return result.CaseMeasurements(
         measurements=tuple(measuring.measurements),
         warnings=tuple(measuring.warnings),
@@ -145,8 +141,12 @@ class _Measuring:
         *,
         captured: bool,
         pacing: pace.Pace,
+        beside: Beside,
     ) -> None:
         self.pacing = pacing
+        self.stack = contextlib.ExitStack()
+        self.beside = beside
+        self.others: Others | None = None
         self.lanes = lanes
         self.case = case
         self.policy = policy
@@ -161,6 +161,20 @@ class _Measuring:
         self.escapes = Escapes(lanes[0], clock, host_clock)
         self.broken = False
         self._ahead = pacing is pace.ALONE
+
+    def at(self, boundaries: Sequence[Boundary], loops: Sequence[str]) -> None:
+        """All that is asked for, but for the saturated loop."""
+        self.back_to_back()
+        if "enqueue" in boundaries or "gpu" in boundaries:
+            self.enqueue()
+        if "gpu" in boundaries:
+            self.held()
+        if "gpu_unheld" in boundaries and "gpu_unheld" not in self.medians:
+            self.unheld()
+        if "latency" in boundaries:
+            self.latency()
+        if "throughput" in loops:
+            self.throughput()
 
     def take(self, boundary: Boundary, take: gpu_samples.Take) -> Measurement:
         """One series of samples under the stop rule."""
@@ -369,8 +383,11 @@ class _Measuring:
         self.facts |= {"saturated_inferences": measured.calls * self.case.batch, "saturated_ns": measured.window_ns}
 
     def _loop(self, policy: Policy, during_window: AbstractContextManager[Any] = gpu_samples.NOTHING) -> Measurement:
-        depth = DEPTH if len(self.lanes) >= DEPTH * self.case.streams else 1
-        lanes = self.lanes[: self.case.streams * depth]
+        if self.beside is not None and self.others is None:
+            self.others = self.stack.enter_context(self.beside())
+        streams = self.case.streams_per_process
+        depth = DEPTH if len(self.lanes) >= DEPTH * streams else 1
+        lanes = self.lanes[: streams * depth]
         transfers, batch = self.case.transfers, self.case.batch
         return gpu_samples.throughput(
             lanes,
@@ -381,4 +398,5 @@ class _Measuring:
             depth=depth,
             transfers=transfers,
             during_window=during_window,
+            others=self.others,
         )

@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from bench.errors import Unsupported
 from bench.measure.cuda import CudaClock, Driver
 from bench.measure.loop import evenly, quiet
 from bench.measure.result import WINDOW, most_calls
+from bench.measure.together import ALONE, Others, Share, Start
 from bench.model.lanes import Buffer, Lane, RemoteLane
 from bench.model.run import Measurement
 from bench.model.seam import Clock
@@ -221,6 +223,7 @@ def throughput(
     depth: int,
     transfers: bool,
     during_window: AbstractContextManager[Any] = NOTHING,
+    others: Others | None = None,
 ) -> Measurement:
     """Closed loop over ``lanes``: each issues H2D, call and D2H, on three streams, as soon as its last D2H is done.
 
@@ -230,14 +233,50 @@ def throughput(
     Counts calls over the GPU's time from the first H2D start to the last D2H end. ``parts`` are what trtexec shows: the
     host's time of each enqueue, and event times of each H2D, compute and D2H, inside the loop. Of samples and parts at
     most 256 (or ``max_samples``) are kept, evenly spaced and of the same calls; ``totals`` are of all calls.
+
+    With ``others`` each process has as many lanes and a window of its own; the whole one is from the first start of all
+    to the last end, with the starts set against each other by the host's clock.
     """
     if isinstance(lanes[0], RemoteLane):
         return _remote_throughput(lanes, policy, batch, depth, transfers, during_window)
+    if others is not None:
+        others.lead_in(policy)
+    share = loop_share(
+        lanes, clock, host_clock, policy, others or ALONE, transfers=transfers, during_window=during_window
+    )
+    shares = [share, *(others.shares() if others is not None else ())]
+    parts, window_ns = _joined(shares)
+    count = len(shares)
+    whole = _throughput_of(parts, window_ns, count * len(lanes), policy, batch, depth, threads=count)
+    return msgspec.structs.replace(whole, processes=count)
+
+
+def loop_share(
+    lanes: Sequence[Lane],
+    clock: CudaClock,
+    host_clock: Clock,
+    policy: Policy,
+    start: Start,
+    *,
+    transfers: bool,
+    during_window: AbstractContextManager[Any] = NOTHING,
+) -> Share:
+    """The loop of this process, which begins with the others' at ``start``."""
     with contextlib.closing(_Loop(lanes, clock, host_clock, transfers=transfers)) as loop, quiet():
         loop.lead_in(policy)
+        start.gather()
         with during_window:
-            loop.run(policy.throughput_ns)
-    return _throughput_of(loop.parts, loop.window_ns, len(lanes), policy, batch, depth, threads=1)
+            start.begin()
+            begun = loop.run(policy.throughput_ns)
+    return {name: np.array(values, np.int64) for name, values in {"begun": [begun], **loop.parts}.items()}
+
+
+def _joined(shares: Sequence[Share]) -> tuple[dict[str, list[int]], int]:
+    """The parts of all calls in the order of their ends, and the window from the first start to the last end, ns."""
+    ends = np.concatenate([share["begun"] + share["ends"] for share in shares])
+    order = np.argsort(ends, kind="stable")
+    parts = {name: np.concatenate([share[name] for share in shares])[order].tolist() for name in _LOOP_PARTS}
+    return parts, int(ends.max() - min(share["begun"][0] for share in shares))
 
 
 def _remote_throughput(
@@ -304,9 +343,8 @@ class _Loop:
         self.clock = clock
         self.host_clock = host_clock
         self.driver = clock.driver
-        self.parts: dict[str, list[int]] = {name: [] for name in _LOOP_PARTS}
+        self.parts: dict[str, list[int]] = {name: [] for name in (*_LOOP_PARTS, "ends")}
         self.first = clock.event()
-        self.window_ns = 0
         self.slots: list[_Slot] = []
         with Cleanup() as undo:
             self.up = self.driver.stream()
@@ -334,16 +372,20 @@ class _Loop:
         for samples in self.parts.values():
             samples.clear()
 
-    def run(self, window_ns: int) -> None:
-        """Go round the slots until the window has passed, then let the calls in flight finish."""
+    def run(self, window_ns: int) -> int:
+        """Go round the slots until the window has passed, then let the calls in flight finish; the host's time at which
+        the window began.
+        """
+        begun = self.host_clock.now()
         self.driver.record(self.first, self.up)
-        deadline = self.host_clock.now() + window_ns
+        deadline = begun + window_ns
         while self.host_clock.now() < deadline:
             for slot in self.slots:
                 self._collect(slot)
                 self._issue(slot)
         for slot in self.slots:
             self._collect(slot)
+        return begun
 
     def _issue(self, slot: _Slot) -> None:
         stream, record = stream_of(slot.lane), self.driver.record
@@ -372,7 +414,7 @@ class _Loop:
         self.clock.wait(down1)
         for name, a, b in (("total", up0, down1), ("h2d", up0, up1), ("compute", run0, run1), ("d2h", down0, down1)):
             self.parts[name].append(self.clock.elapsed(a, b))
-        self.window_ns = self.clock.elapsed(self.first, down1)
+        self.parts["ends"].append(self.clock.elapsed(self.first, down1))
         slot.busy = False
 
     def close(self) -> None:

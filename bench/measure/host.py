@@ -6,7 +6,7 @@ import threading
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from bench.measure import pace, result, stop
 from bench.measure.clock import Usage
 from bench.measure.loop import Take, evenly, frozen, quiet, sample, warm_up
 from bench.measure.nvtx import each, range_
+from bench.measure.together import Others, Start
 from bench.model.lanes import Lane, RemoteLane
 from bench.model.run import Measurement, Warning
 from bench.model.seam import Clock
@@ -30,11 +31,13 @@ _LANE_CALLS, _ALONE_CALLS = 10, 3
 # Per lane the time of its start and of each call's end: nanoseconds, shape (1 + calls,).
 Stamps = np.ndarray[Any, np.dtype[np.int64]]
 Phase = Callable[[str], AbstractContextManager[Any]]
+# Opens the processes of the other lanes, which end with the block.
+Beside = Callable[[], AbstractContextManager[Others]] | None
 
 
 def lanes_needed(case: Case, policy: Policy) -> int:
-    """How many lanes a case is measured with on a CPU: one thread each in ``throughput``."""
-    return case.streams if "throughput" in (policy.boundaries or HOST) else 1
+    """How many lanes of this process a case is measured with on a CPU: one thread each in ``throughput``."""
+    return case.streams_per_process if "throughput" in (policy.boundaries or HOST) else 1
 
 
 @frozen()
@@ -47,11 +50,13 @@ def measure(
     *,
     ranged: bool = False,
     pacing: pace.Pace = pace.ALONE,
+    beside: Beside = None,
 ) -> result.CaseMeasurements:
     """Warm up and measure a case's lanes at the boundaries of ``policy`` that their device has.
 
     ``phase`` is entered for ``warmup`` and ``measure``; ``ranged`` puts an NVTX range around every call, for profiled
-    runs; ``pacing`` says when samples are taken. Unsupported if no boundary asked for exists here, or if the lanes run
+    runs; ``pacing`` says when samples are taken; ``beside`` opens the other lanes' processes, for ``throughput`` alone,
+    where lanes are processes. Unsupported if no boundary asked for exists here, or if the lanes run
     on a GPU.
     """
     boundaries = [boundary for boundary in HOST if boundary in (policy.boundaries or HOST)]
@@ -60,7 +65,9 @@ def measure(
         raise Unsupported(f"a CPU has no boundary {names}", fix="boundaries: [latency, throughput]")
     if any(lane.stream is not None for lane in lanes):
         raise Unsupported("the host's clock cannot time a lane that runs on a GPU stream", fix="device: cpu")
-    return measure_host(lanes, case, policy, clock, phase, wanted=boundaries, ranged=ranged, pacing=pacing)
+    return measure_host(
+        lanes, case, policy, clock, phase, wanted=boundaries, ranged=ranged, pacing=pacing, beside=beside
+    )
 
 
 def measure_host(
@@ -73,6 +80,7 @@ def measure_host(
     wanted: Sequence[Boundary] = HOST,
     ranged: bool = False,
     pacing: pace.Pace = pace.ALONE,
+    beside: Beside = None,
 ) -> result.CaseMeasurements:
     """``wanted`` boundaries of lanes whose calls are finished on return."""
     measurements: list[Measurement] = []
@@ -96,9 +104,14 @@ def measure_host(
             warnings += [*result.imprecise(measurements[-1], policy), *result.drifts(measurements[-1])]
         if "throughput" in wanted:
             pacing.wait()
-            measurements.append(throughput(lanes, clock, policy, case.batch, ranged=ranged))
-            if len(lanes) < case.streams:
-                warnings.append(result.fewer_lanes(len(lanes), case.streams))
+            with ExitStack() as stack:
+                others = stack.enter_context(beside()) if beside else None
+                measured = throughput(lanes, clock, policy, case.batch, ranged=ranged, others=others)
+            if case.lanes == "processes" and beside is None:  # simulated, where no process is started
+                measured = msgspec.structs.replace(measured, processes=measured.lanes)
+            measurements.append(measured)
+            if measured.lanes < case.streams:
+                warnings.append(result.fewer_lanes(measured.lanes, case.streams))
     return result.CaseMeasurements(measurements=tuple(measurements), warnings=tuple(warnings))
 
 
@@ -133,7 +146,13 @@ def latency(lane: Lane, clock: Clock, *, ranged: bool = False, ahead: bool = Tru
 
 
 def throughput(
-    lanes: Sequence[Lane], clock: Clock, policy: Policy, batch: int = 1, *, ranged: bool = False
+    lanes: Sequence[Lane],
+    clock: Clock,
+    policy: Policy,
+    batch: int = 1,
+    *,
+    ranged: bool = False,
+    others: Others | None = None,
 ) -> Measurement:
     """Closed loop with a thread per lane, each calling back to back; one lane runs in the caller's thread.
 
@@ -142,13 +161,18 @@ def throughput(
     ``max_time_ns`` (``MaxTime``).
     All calls count: ``calls`` over ``window_ns``, from the first start to the last end. Of their latencies the
     samples are at most 256 (``max_samples``, if that is more), evenly spaced in the order in which the calls ended.
-    What a lane raises ends the other lanes and is raised here.
+    What a lane raises ends the other lanes and is raised here. With ``others`` one lane is this process's, and each of
+    them has another.
     """
     with quiet():
-        stamps = _closed_loops(lanes, clock, policy, ranged)
+        if others is None:
+            stamps = _closed_loops(lanes, clock, policy, ranged)
+        else:
+            others.lead_in(policy)
+            stamps = [loop_beside(lanes[0], clock, policy, others), *(share["stamps"] for share in others.shares())]
     ends = np.concatenate([lane[1:] for lane in stamps])
     latencies = np.concatenate([np.diff(lane) for lane in stamps])[np.argsort(ends, kind="stable")]
-    least = _least_calls(lanes)
+    least = _least_calls(stamps)
     in_time = all(lane[-1] - lane[0] >= policy.throughput_ns and len(lane) > least for lane in stamps)
     return Measurement(
         boundary="throughput",
@@ -157,12 +181,23 @@ def throughput(
         stop=result.WINDOW if in_time else stop.MAX_TIME,
         calls=len(latencies),
         window_ns=int(max(lane[-1] for lane in stamps) - min(lane[0] for lane in stamps)),
-        lanes=len(lanes),
-        threads=len(lanes),
+        lanes=len(stamps),
+        threads=len(stamps),
+        processes=1 if others is None else len(stamps),
     )
 
 
-def _least_calls(lanes: Sequence[Lane]) -> int:
+def loop_beside(lane: Lane, clock: Clock, policy: Policy, start: Start) -> Stamps:
+    """The closed loop of a process whose lane is one of several: calls that do not count, the common start, and calls
+    until the window is full.
+    """
+    _lead_in(lane.call, policy, clock)
+    start.gather()
+    start.begin()
+    return _closed_loop(lane.call, policy, clock, (), _LANE_CALLS)
+
+
+def _least_calls(lanes: Sequence[object]) -> int:
     return _LANE_CALLS if len(lanes) > 1 else _ALONE_CALLS
 
 

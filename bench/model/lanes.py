@@ -182,6 +182,11 @@ class RemotePrepared(Protocol):
         """The process."""
         ...
 
+    @property
+    def overhead_ns(self) -> int:
+        """What its loop adds to a call: the median of what samples of a call that does nothing read, ns."""
+        ...
+
     def driver(self, gate: int) -> Any:
         """CUDA as that process has it (``bench.measure.cuda.Driver``); ``gate`` is the descriptor of the page that
         holds streams.

@@ -28,9 +28,9 @@ class Measurement(Data, frozen=True, kw_only=True):
 
     ``samples`` are nanoseconds of one call each, in the order taken, none dropped; ``marked`` are the indices taken
     while throttled. ``throughput`` also has the window it was computed from: ``calls`` in ``window_ns``, by
-    ``lanes`` lanes with ``depth`` calls in flight each, issued by ``threads`` of the host (0: not recorded); its
-    samples are the latencies of calls inside the loop, and on a GPU ``parts`` holds what enqueue, h2d, compute and d2h
-    of the same calls took, ``totals`` their sums over all.
+    ``lanes`` lanes with ``depth`` calls in flight each, issued by ``threads`` of the host (0: not recorded) in
+    ``processes``; its samples are the latencies of calls inside the loop, and on a GPU ``parts`` holds what enqueue,
+    h2d, compute and d2h of the same calls took, ``totals`` their sums over all.
     ``cpu_ns`` is the CPU time of the process, all its threads, over all samples of ``latency`` on a CPU,
     ``preemptions`` how often one of them lost its core meanwhile; None where they were not read. ``blocks`` are the
     numbers of samples of each block where the process took turns with others, empty elsewhere.
@@ -51,6 +51,7 @@ class Measurement(Data, frozen=True, kw_only=True):
     preemptions: int | None = None
     blocks: tuple[int, ...] = ()
     threads: int = 0
+    processes: int = 1
 
 
 class OutputError(Data, frozen=True, kw_only=True):

@@ -13,6 +13,9 @@ from bench.model.data import Data, digest
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
+# What the lanes of a case are: threads of one process, or processes.
+Lanes = Literal["threads", "processes"]
+LANES: tuple[Lanes, ...] = ("threads", "processes")
 
 Boundary = Literal["gpu", "gpu_unheld", "enqueue", "latency", "h2d", "compute", "d2h", "throughput"]
 # The definitions are part of the fingerprint: change a text only when the meaning changes.
@@ -150,9 +153,9 @@ class Case(Data, frozen=True, kw_only=True, dict=True):
 
     ``options`` are the backend's, without those that equal their default. ``symbols`` maps each symbol of the
     input shapes to the size measured; ``dynamic`` holds the ranges of those the backend must keep dynamic.
-    ``streams`` is the number of lanes in ``throughput`` (threads on a CPU). ``arguments`` are those of ``forward``
-    that are no tensors. ``source`` is ``suites/x.yaml:14``
-    and no part of the identity.
+    ``streams`` is the number of lanes in ``throughput``, which are ``lanes`` of one process, or a process each.
+    ``arguments`` are those of ``forward`` that are no tensors. ``source`` is ``suites/x.yaml:14`` and no part of the
+    identity.
     """
 
     model: str
@@ -166,6 +169,7 @@ class Case(Data, frozen=True, kw_only=True, dict=True):
     precision: Precision = "fp32"
     cuda_graph: bool = False
     streams: int = 1
+    lanes: Lanes = "threads"
     l2: Literal["warm", "cold"] = "warm"
     transfers: bool = True
     toolchain: str = "default"
@@ -192,6 +196,11 @@ class Case(Data, frozen=True, kw_only=True, dict=True):
         """Inferences in one call: the symbol ``batch``, 1 without one."""
         return self.symbols.get("batch", 1)
 
+    @property
+    def streams_per_process(self) -> int:
+        """How many of the streams one process has."""
+        return self.streams if self.lanes == "threads" else 1
+
     @functools.cached_property
     def label(self) -> str:
         """``resnet50/tensorrt[optimization_level=4]/fp16/batch=32/graph``."""
@@ -203,10 +212,14 @@ class Case(Data, frozen=True, kw_only=True, dict=True):
 
     @property
     def settings(self) -> list[str]:
-        """What the label says after the sizes: ``graph``, ``streams=2``, ``l2=cold``, ``no-transfers``, ``@name``."""
+        """What the label says after the sizes: ``graph``, ``streams=2``, ``lanes=processes``, ``l2=cold``,
+        ``no-transfers``, ``@name``.
+        """
         texts = ["graph"] if self.cuda_graph else []
         if self.streams != 1:
             texts.append(f"streams={self.streams}")
+        if self.lanes != "threads":
+            texts.append(f"lanes={self.lanes}")
         if self.l2 != "warm":
             texts.append(f"l2={self.l2}")
         if not self.transfers:

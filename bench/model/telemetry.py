@@ -10,7 +10,8 @@ Number = int | float
 
 
 class HostFigures(Data, frozen=True, kw_only=True):
-    """The worker's process and its host, over a window of ``window_ns``.
+    """The worker's process and its host, over a window of ``window_ns``; where lanes are processes, memory, page faults
+    and switches are the sums over these, and the longest wait is that of any.
 
     ``rss_bytes`` and ``peak_rss_bytes`` are resident memory at the end and its peak in the window,
     ``process_peak_rss_bytes`` the peak since the process began. ``cpu_mhz`` is the fastest core, ``load_average`` that
@@ -96,10 +97,11 @@ class ClockFigures(Data, frozen=True, kw_only=True):
 class Telemetry(Data, frozen=True, kw_only=True):
     """All of one process.
 
-    ``torch_peak_bytes`` is the peak of torch's allocator on the GPU, ``inference_j`` the joules of the whole card per
-    inference in the saturated loop. ``gpu_reason`` says why nothing watched the GPU. ``resumed_on`` is the card, or the
-    machine where cards are not known, that resumed the run, if another began it. ``other`` has what earlier versions
-    stored under names that are not known any more.
+    ``torch_peak_bytes`` is the peak of torch's allocator on the GPU, of lanes in processes the sum; ``inference_j`` the
+    joules of the whole card per inference in the saturated loop. ``gpu_reason`` says why nothing watched the GPU.
+    ``resumed_on`` is the card, or the machine where cards are not known, that resumed the run, if another began it.
+    ``loop_overhead_ns`` is what the loop of the C++ program adds to a call, the median of a call that does nothing.
+    ``other`` has what earlier versions stored under names that are not known any more.
     """
 
     host: HostFigures | None = None
@@ -107,6 +109,7 @@ class Telemetry(Data, frozen=True, kw_only=True):
     clock: ClockFigures | None = None
     torch_peak_bytes: Number | None = None
     inference_j: Number | None = None
+    loop_overhead_ns: Number | None = None
     gpu_reason: str = ""
     resumed_on: str = ""
     other: dict[str, Any] = {}

@@ -142,6 +142,13 @@ def notes(costs: RunHostCost) -> list[str]:
         lines.append(f"{BEYOND}, {more}: {_listed(undecided)}")
     if any(times.low_ns is None for each in measured for times in each.times.values()):
         lines.append("without an interval: one process does not show how processes differ, --replicates 7 does")
+    if overheads := [each.overhead_ns for each in measured if each.overhead_ns is not None]:
+        low, high = cells.bare(min(overheads)), cells.bare(max(overheads))
+        span = low if low == high else f"{low} to {high}"
+        lines.append(f"the C++ loop itself adds {span} to a call, the median of a call that does nothing")
+    if silent := [each for each in costs.artifacts if each.why_no_processes]:
+        why = "; ".join(f"{each.why_no_processes} ({escape.name(each.label)})" for each in silent[:_LABELS])
+        lines.append(f"no row with a process for each lane: {escape.line(why)}")
     reasons: dict[str, list[str]] = {}
     for each in costs.artifacts:
         if each.why:
@@ -168,7 +175,7 @@ def kernels(times: Times | None) -> str:
 
 _FIELDS = ("run", "label", "model", "artifact", "precision", "lanes", "python", "cpp")
 _NUMBERS = ("boundary", "python_ns", "cpp_ns", "share_ns", "low_ns", "high_ns", "fraction", "verdict")
-_LOOPS = tuple(f"{runner}_{name}" for runner in ("python", "cpp") for name in Loop.__struct_fields__)
+_LOOPS = tuple(f"{runner}_{name}" for runner in ("python", "processes", "cpp") for name in Loop.__struct_fields__)
 
 
 def _columns(artifacts: Sequence[HostCost]) -> list[Column]:
@@ -220,7 +227,7 @@ def _loops(artifacts: Sequence[HostCost]) -> list[Column]:
     several = [
         (each.label, each.lanes, name, each.loops[key])
         for each in artifacts
-        for key, name in (("python", "Python"), ("cpp", "C++"))
+        for key, name in (("python", "Python"), ("processes", "Python"), ("cpp", "C++"))
         if each.lanes > 1 and key in each.loops
     ]
     if not several:
@@ -240,7 +247,9 @@ def _loops(artifacts: Sequence[HostCost]) -> list[Column]:
 
 
 def _callers(name: str, loop: Loop) -> str:
-    """``2 C++ threads``; ``Python`` where the record does not say of how many."""
+    """``2 C++ threads``, ``2 Python processes``; ``Python`` where the record does not say of how many."""
+    if loop.lane_processes > 1:
+        return cells.count(loop.lane_processes, f"{name} process")
     return cells.count(loop.threads, f"{name} thread") if loop.threads else name
 
 

@@ -57,11 +57,15 @@ def json(plan: Plan, *, replicates: int, estimate: tuple[int, int]) -> str:
     """One object: ``schema``, ``cases``, ``left_out``, ``replicates``, ``measurements``, and ``estimate`` with the
     least and most seconds, ``low_s`` and ``high_s``, without exports and builds.
     """
-    fields = ("model", "backend", "options", "precision", "symbols", "cuda_graph", "streams", "l2", "transfers")
+    fields = ("model", "backend", "options", "precision", "symbols", "cuda_graph", "streams", "lanes", "l2")
     whole = {
         "schema": JSON_SCHEMA,
         "cases": [
-            {"case": case.id, "label": case.label, **{name: getattr(case, name) for name in (*fields, "toolchain")}}
+            {
+                "case": case.id,
+                "label": case.label,
+                **{name: getattr(case, name) for name in (*fields, "transfers", "toolchain")},
+            }
             for case in plan.cases
         ],
         "left_out": [{"label": item.label, "reason": item.reason} for item in plan.left_out],

@@ -89,7 +89,7 @@ def level(cases: Contests, copies: Set[str]) -> Contests:
 
 # ------------------------------------------------------------------------------------------------------------------
 
-_KEYS = ("model", "backend", "precision", "cuda_graph", "streams", "l2", "transfers", "toolchain")
+_KEYS = ("model", "backend", "precision", "cuda_graph", "streams", "lanes", "l2", "transfers", "toolchain")
 
 
 def _again_of(toolchain: str) -> str:

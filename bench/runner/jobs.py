@@ -11,6 +11,7 @@ from bench.model.profile import Tool
 from bench.model.run import Environment, Phase, Record, Work
 from bench.model.seam import Missing, Reading, Stage
 from bench.model.suite import Case, Policy, Threshold
+from bench.model.telemetry import HostFigures
 
 # The exit code of a worker whose reply pipe is not there any more.
 PIPE_GONE = 74
@@ -155,6 +156,17 @@ class Measured(Reply, frozen=True, kw_only=True):
     spans: dict[str, tuple[int, int]] = {}
 
 
+class Arrived(Reply, frozen=True, kw_only=True):
+    """A lane's process has its lanes ready, or has made the calls that do not count: it waits for a line."""
+
+
+class Looped(Reply, frozen=True, kw_only=True):
+    """A lane's process has called back to back; what it measured is in its scratch folder."""
+
+    host: HostFigures
+    torch_peak_bytes: int | None = None
+
+
 class Profiled(Reply, frozen=True, kw_only=True):
     """The iterations were made; fields as of ``bench.measure.profiled.ProfileResult``."""
 
@@ -228,6 +240,8 @@ ReplyType = (
     | Described
     | Read
     | Preloaded
+    | Arrived
+    | Looped
 )
 
 # What answers a job, unless it failed.

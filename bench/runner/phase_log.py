@@ -82,4 +82,4 @@ class PhaseLog:
 
     def tell(self, text: str) -> None:
         """Show how far the phase has come."""
-        self._wire.send(jobs.Doing(phase=f"{self.current}: {text}"))
+        self._wire.send(jobs.Doing(phase=f"{self.current}: {text}", timed=self.current in TIMED))

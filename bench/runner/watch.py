@@ -59,10 +59,13 @@ class GpuWatch(Watch):
 
     def step(self, phase: str) -> None:
         """Telemetry covers the phases ``measure`` and ``saturate``, tells them apart, and ends with ``validate``. The
-        energy that it counts is from ``saturate`` to the next phase, whichever that is.
+        energy that it counts is from ``saturate`` to the next phase, whichever that is. How far ``measure`` has come is
+        told where lanes are processes: as they come to the GPU.
         """
         now = time.monotonic_ns()
-        phase = phase.partition(":")[0]  # without how far it has come
+        phase, _, progress = phase.partition(":")
+        if phase == "measure" and progress:
+            self._telemetry.look(now)
         if phase != "saturate":
             self._telemetry.end_loop(now)
         if phase == "measure" and self._worker:

@@ -31,8 +31,10 @@ from bench.measure import accuracy, host, metric, nvtx, pace, repeat, result
 from bench.measure.clock import HostClock
 from bench.model.lanes import Lane, Prepared, RemotePrepared, SharesInputs
 from bench.model.run import Failure, Record, Warning
+from bench.model.suite import Case
 from bench.model.telemetry import Telemetry
 from bench.runner import forking, jobs
+from bench.runner.lane_processes import Beside
 from bench.runner.phase_log import PhaseLog, Wire
 from bench.runner.worker_jobs import context_of, inspect, preload, produce, profile
 from bench.system import modules, template
@@ -61,13 +63,16 @@ def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
     fields: dict[str, Any] = {}
     try:
         with nvtx.range_(job.case.label):
-            _measure_into(fields, job, log, watcher)
+            _measure_into(fields, job, log, watcher, start)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything; each is a row
-        fields["failure"] = _failure(error, log.current)
+        fields["failure"] = failure_of(error, log.current)
+    beside: Beside | None = fields.pop("beside", None)
     if not base.load(job.case.backend).simulated:
-        figures = watcher.finish()
+        figures, peak = watcher.finish(), torch_peak_bytes()
+        if beside is not None:
+            figures, peak = beside.with_theirs(figures, peak)
         telemetry = fields.get("telemetry", Telemetry())
-        fields["telemetry"] = msgspec.structs.replace(telemetry, host=figures, torch_peak_bytes=_torch_peak_bytes())
+        fields["telemetry"] = msgspec.structs.replace(telemetry, host=figures, torch_peak_bytes=peak)
         fields["warnings"] = (*fields.get("warnings", ()), *host_warnings(figures))
     fields["phases"] = tuple(log.phases)
     fields["wall_ns"] = clock.now() - start
@@ -75,7 +80,9 @@ def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
     return jobs.Measured(record=msgspec.structs.replace(draft, **fields), spans=spans)
 
 
-def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watcher: HostTelemetry) -> None:
+def _measure_into(
+    fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watcher: HostTelemetry, began_ns: int
+) -> None:
     case, backend = job.case, base.load(job.case.backend)
     reference = Path(job.artifacts["reference"])
     context = context_of(
@@ -100,10 +107,15 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
 
             needed = gpu.lanes_needed(case, job.policy)
         else:
-            needed = host.lanes_needed(case, job.policy)
+            # In a rehearsal no process is started: all lanes are this one's.
+            needed = host.lanes_needed(_in_threads(case) if backend.simulated else case, job.policy)
         lanes, fewer = _all_lanes(prepared, needed)
+        in_processes = case.lanes == "processes" and not backend.simulated
+        beside = fields["beside"] = Beside(job, log, began_ns) if in_processes else None
         pacing = pace.InTurn(log.wait, job.rounds) if job.rounds else pace.ALONE
+        overhead_ns = None
         if isinstance(prepared, RemotePrepared):
+            overhead_ns = prepared.overhead_ns
             watcher.process = str(prepared.pid)
         watcher.start()
         log.current = "measure"  # whatever of it comes between its phases
@@ -111,18 +123,19 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
             with _cuda_clock(job.gate, prepared) as clock:
                 captured = prepared.fairness().get("graph_capture", "none") != "none"
                 measured = gpu.measure(
-                    lanes, case, job.policy, clock, context.clock, log, captured=captured, pacing=pacing
+                    lanes, case, job.policy, clock, context.clock, log, captured=captured, pacing=pacing, beside=beside
                 )
         else:
-            measured = host.measure(lanes, case, job.policy, context.clock, log, pacing=pacing)
+            measured = host.measure(lanes, case, job.policy, context.clock, log, pacing=pacing, beside=beside)
         watcher.stop()
+        fewer += beside.warnings if beside is not None else ()
         fields["measurements"] = measured.measurements
         fields["warnings"] = (
             *repeat.warnings(*changes),
             *fewer,
             *(w for w in measured.warnings if not fewer or w.kind != fewer[0].kind),
         )
-        fields["telemetry"] = Telemetry(clock=measured.facts)
+        fields["telemetry"] = Telemetry(clock=measured.facts, loop_overhead_ns=overhead_ns)
         fields["spans"] = measured.spans
         fields["fairness"] = prepared.fairness() | _dtypes(lanes[0])  # of what was timed, whatever validating it meets
         fields["warnings"] += fairness.warnings(fields["fairness"], case)
@@ -135,6 +148,11 @@ def _measure_into(fields: dict[str, Any], job: jobs.Measure, log: PhaseLog, watc
             if case.metric:  # last: it is the user's code
                 value = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
                 fields["accuracy"] = metric.judge(verdict, value, job.threshold.metric, case.metric)
+
+
+def _in_threads(case: Case) -> Case:
+    """The same with all lanes in one process."""
+    return msgspec.structs.replace(case, lanes="threads")
 
 
 def _all_lanes(prepared: Prepared, asked: int) -> tuple[Sequence[Lane], tuple[Warning, ...]]:
@@ -175,7 +193,7 @@ def _cuda_clock(gate: int, prepared: Prepared) -> Iterator[CudaClock]:
         yield clock
 
 
-def _torch_peak_bytes() -> int | None:
+def torch_peak_bytes() -> int | None:
     """The peak of torch's allocator on the GPU, where torch was used there."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
@@ -234,7 +252,7 @@ def main() -> None:
     """Read the job, answer, and leave without running the libraries' exit handlers, which may hang."""
     worker = template.Worker(os.getppid(), int(sys.argv[-1]))
     while True:
-        _die_with(worker.keeper)
+        die_with(worker.keeper)
         worker = _work(Wire(worker.reply))
 
 
@@ -264,22 +282,27 @@ def _work(wire: Wire) -> template.Worker:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         reply = do(job, log)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, with its traceback
-        failure = _failure(error, log.current)
-        reply = jobs.Failed(
-            kind=failure.kind,
-            stage=failure.stage,
-            message=failure.message,
-            where=error.where if isinstance(error, BenchError) else "",
-            hint=failure.hint,
-            trace=failure.log,
-        )
+        reply = refusal(error, log.current)
     wire.send(reply)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _failure(error: BaseException, stage: str) -> Failure:
+def refusal(error: BaseException, stage: str) -> jobs.Failed:
+    """The reply that tells of an exception."""
+    failure = failure_of(error, stage)
+    return jobs.Failed(
+        kind=failure.kind,
+        stage=failure.stage,
+        message=failure.message,
+        where=error.where if isinstance(error, BenchError) else "",
+        hint=failure.hint,
+        trace=failure.log,
+    )
+
+
+def failure_of(error: BaseException, stage: str) -> Failure:
     """An exception as a row: what the error tree knows, or the exception's class, first lines and traceback."""
     trace = "".join(traceback.format_exception(error))[-LONGEST_MESSAGE * 2 :]
     if isinstance(error, BenchError):
@@ -292,7 +315,7 @@ def _failure(error: BaseException, stage: str) -> Failure:
     return Failure(kind=type(error).__name__, stage=stage, message=message, hint=hint, log=trace)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Linux: be killed when the parent dies, and be the kernel's first choice when memory runs out."""
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -72,6 +72,7 @@ def _measurement(text: _Text, samples: SortedSamples) -> Measurement:
         preemptions=text.preemptions,
         blocks=text.blocks,
         threads=text.threads,
+        processes=text.processes,
     )
 
 

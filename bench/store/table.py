@@ -34,6 +34,7 @@ _INTEGERS = (
     "lanes",
     "depth",
     "threads",
+    "processes",
     "ok",
     "failure",
     "card",
@@ -116,7 +117,8 @@ class _Table:
             for m in record.measurements or (_NO_MEASUREMENT,):
                 boundary = _BOUNDARY_CODES[m.boundary] if m is not _NO_MEASUREMENT else 0
                 keys = (self._records, self._row_of[record.case], record.replicate, boundary, len(m.samples))
-                integers.extend((*keys, m.calls, m.window_ns, m.lanes, m.depth, m.threads, ok, failure, card))
+                integers.extend((*keys, m.calls, m.window_ns, m.lanes, m.depth, m.threads))
+                integers.extend((m.processes, ok, failure, card))
                 rate = m.calls * m.batch / m.window_ns * NS_PER_S if m.window_ns else math.nan
                 numbers.extend((*_statistics(m.samples), rate))
         except (OverflowError, struct.error):
@@ -150,7 +152,7 @@ class _Table:
                 "boundary": np.array(_BOUNDARY_NAMES, dtype=object)[by_name["boundary"]],
                 "n": by_name["n"],
                 **dict(zip(_NUMBERS[:-1], numbers.T, strict=False)),
-                **{name: by_name[name] for name in ("calls", "window_ns", "lanes", "depth", "threads")},
+                **{name: by_name[name] for name in ("calls", "window_ns", "lanes", "depth", "threads", "processes")},
                 "qps": numbers[:, -1],
                 "ok": pd.array(by_name["ok"] == 1, dtype="boolean"),
                 "failure": np.array(list(self._failures), dtype=object)[by_name["failure"]],

@@ -12,7 +12,7 @@ import msgspec
 
 from bench.errors import did_you_mean
 from bench.model.seam import Runtime
-from bench.model.suite import PRECISIONS, Model, Range, named
+from bench.model.suite import LANES, PRECISIONS, Model, Range, named
 from bench.suite.kinds import SWITCH, Field, Kind, Schema, listing, one_of, record, reference, several, whole
 from bench.suite.yaml_marks import Node, expected, fail, mapping, sequence
 
@@ -255,6 +255,13 @@ _FIXED = (
         kind=several(whole()),
         description="independent lanes in `throughput` (threads on a CPU)",
         default=1,
+    ),
+    Field(
+        name="lanes",
+        kind=several(one_of(LANES, "lanes")),
+        description="threads, processes: whether one process calls all lanes, or each lane is a process that loads the "
+        "model; see [deploy.md](deploy.md#lanes-in-processes)",
+        default="threads",
     ),
     Field(
         name="l2",

@@ -11,7 +11,7 @@ import msgspec
 
 from bench.errors import SelectionError, SuiteError, UsageError, did_you_mean
 from bench.model.seam import Runtime
-from bench.model.suite import PRECISIONS, Case, LeftOut, Model, Plan, Range, Suite
+from bench.model.suite import LANES, PRECISIONS, Case, LeftOut, Model, Plan, Range, Suite
 from bench.suite import selection
 from bench.suite.matrix import AXES, DEFAULTS, BackendEntry, read_backend, symbols_of
 from bench.suite.reader import locate
@@ -333,6 +333,8 @@ def _is_simulated(runtime: Runtime) -> bool:
 def _impossible(case: Case, registry: Mapping[str, Runtime], device: str) -> str:
     """Why the case can never run on the device, or nothing; a simulated backend rehearses everything."""
     runtime = registry[case.backend]
+    if case.lanes == "processes" and case.streams == 1:
+        return "with streams: 1 there is one lane, and one process: lanes: processes is for streams: 2 and more"
     if device == "cpu" and not _is_simulated(runtime):
         if case.cuda_graph:
             return "cuda_graph needs a CUDA device"
@@ -382,6 +384,7 @@ def _match_each(
             "model": tuple(dict.fromkeys(models)),
             "backend": tuple(dict.fromkeys([*(each.label for each in entries), *registry])),
             "precision": PRECISIONS,
+            "lanes": LANES,
         },
     )
     expression = selection.parse(select, vocabulary)

@@ -26,7 +26,7 @@ from bench.errors import SelectionError, did_you_mean
 from bench.model.suite import Case, named
 
 Op = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
-TEXTS = ("model", "backend", "precision", "l2", "toolchain", "id", "label")
+TEXTS = ("model", "backend", "precision", "lanes", "l2", "toolchain", "id", "label")
 SWITCHES = ("cuda_graph", "transfers", "dynamic")
 _ON = {"on": True, "true": True, "off": False, "false": False}
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {

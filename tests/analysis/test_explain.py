@@ -119,6 +119,12 @@ def test_tensor_cores_on_one_side_only_come_before_another_precision() -> None:
         assert causes["cores"].text == expected
 
 
+def test_tensor_cores_are_the_cause_also_where_a_side_takes_more_steps() -> None:
+    a = kernels(("nvjet_sm90_hsh_128x128_64x6", 10, "conv"), ("cublasLt::splitKreduce_kernel", 2, "conv"))
+    b = kernels(("void precomputed_convolve_sgemm<__half, 1024>(int)", 130, "conv"))
+    assert [(cause.kind, cause.ns) for cause in explain(a, b).parts[0].causes] == [("cores", 118 * US)]
+
+
 def test_the_same_kernel_may_take_another_time() -> None:
     assert first(explain(kernels((CONV, 9, "c")), kernels((CONV, 10, "c")))).kind == "time"
 

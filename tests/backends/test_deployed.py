@@ -91,6 +91,7 @@ def test_programs_and_packages_are_measured_and_correct_without_python(trtbench:
         lanes = 2 if "streams=2" in label else 1
         assert boundaries["throughput"].threads == boundaries["throughput"].lanes == lanes
         assert (boundaries["latency"].cpu_ns or 0) > 0
+        assert (record.telemetry.loop_overhead_ns or 0) > 0
         assert "runner" in [phase.name for phase in record.phases]
     colds = [phase.cold for record in records.values() for phase in record.phases if phase.name == "runner"]
     assert sum(colds) == 1, "one program for all of them"

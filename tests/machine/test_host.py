@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.machine.host import HostTelemetry, busy_cores, busy_ticks, snapshot
+from bench.machine.host import HostTelemetry, busy_cores, busy_ticks, snapshot, together
+from bench.model.telemetry import HostFigures
 
 S = 1_000_000_000
 STATUS = "Name:\tpython\nVmPeak:\t    3060 kB\nVmHWM:\t    {peak} kB\nVmRSS:\t    {rss} kB\nThreads:\t1\n"
@@ -145,3 +146,13 @@ def test_ticks_of_idle_cores_and_of_waiting_for_a_disk_are_not_busy(tmp_path: Pa
     assert busy_cores(tmp_path, seconds=0.01) == 0  # no such system
     (tmp_path / "stat").write_text("something else\n")
     assert busy_cores(tmp_path, seconds=0.01) == 0
+
+
+def test_of_several_processes_the_one_that_waited_longest_has_the_switches_that_it_is_judged_by() -> None:
+    own = HostFigures(window_ns=9, cores=2, rss_bytes=10, longest_wait_ns=5, involuntary_switches=200_000)
+    other = HostFigures(window_ns=8, cores=1, rss_bytes=30, longest_wait_ns=70, involuntary_switches=3)
+    both = together(own, [other, HostFigures(minor_faults=4)])
+    assert (both.longest_wait_ns, both.involuntary_switches) == (70, 3)
+    assert (both.rss_bytes, both.minor_faults) == (40, 4)
+    assert (both.window_ns, both.cores) == (9, 2)
+    assert together(own, []) == own

@@ -25,6 +25,7 @@ CHANGES: list[dict[str, Any]] = [
     {"precision": "fp16"},
     {"cuda_graph": True},
     {"streams": 2},
+    {"lanes": "processes"},
     {"l2": "cold"},
     {"transfers": False},
     {"toolchain": "old"},
@@ -87,6 +88,7 @@ def test_a_case_read_back_from_json_is_the_same_case() -> None:
             "net/fake/fp32/batch=8 of 1..32",
         ),
         ({"streams": 4, "l2": "cold", "transfers": False}, "net/fake/fp32/streams=4/l2=cold/no-transfers"),
+        ({"streams": 2, "lanes": "processes"}, "net/fake/fp32/streams=2/lanes=processes"),
         ({"toolchain": "trt86"}, "net/fake/fp32/@trt86"),
     ],
 )

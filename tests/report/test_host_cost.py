@@ -6,11 +6,13 @@ import csv
 import io
 import json
 
+import msgspec
 import pytest
 
 from bench.analysis import host_cost as analysis
 from bench.analysis.host_cost import RunHostCost
-from bench.model.run import Measurement, Record
+from bench.model.run import Failure, Measurement, Record
+from bench.model.telemetry import Telemetry
 from bench.report import host_cost
 from tests.analysis.test_host_cost import AOTI, AOTI_CPP, CPP, PYTHON, record, run
 from tests.store import kit
@@ -90,13 +92,16 @@ def test_an_interval_without_0_beside_no_verdict_is_explained() -> None:
 
 
 def loops(processes: int) -> RunHostCost:
-    """Two lanes, called by one thread of Python and two of C++; 250 latencies a process, the last ones of 900 us."""
+    """Two lanes, called by one thread of Python, two of C++ and two processes of Python; 250 latencies a process, the
+    last ones of 900 us.
+    """
     cases = [kit.case(backend="aoti", streams=2, options=options) for options in ({}, {"executor": "cpp"})]
+    cases.append(kit.case(backend="aoti", streams=2, lanes="processes"))
     records = []
-    for of, ns, threads in zip(cases, (200_000, 100_000), (1, 2), strict=True):
+    for of, ns, threads in zip(cases, (200_000, 100_000, 125_000), (1, 2, 2), strict=True):
         loop = Measurement(
             boundary="throughput", samples=(ns,) * 240 + (900_000,) * 10, batch=1, calls=500, window_ns=ns * 250,
-            lanes=2, threads=threads,
+            lanes=2, threads=threads, processes=2 if of.lanes == "processes" else 1,
         )  # fmt: skip
         records += [Record(case=of.id, label=of.label, replicate=n, measurements=(loop,)) for n in range(processes)]
     return analysis.of_run(run(*cases, records=records))
@@ -108,6 +113,7 @@ def test_several_lanes_have_who_calls_them_their_rate_and_tail() -> None:
     rows = [line.split("  ") for line in text.partition(host_cost.LANES)[2].splitlines() if "net/aoti" in line]
     assert [[cell.strip() for cell in row if cell.strip()][1:] for row in rows] == [
         ["2", "1 Python thread", "10,000", "200 us", "900 us"],
+        ["2", "2 Python processes", "16,000", "125 us", "900 us"],
         ["2", "2 C++ threads", "20,000", "100 us", "900 us"],
     ]
     assert "| 2 C++ threads |" in host_cost.markdown(several)
@@ -120,8 +126,24 @@ def test_several_lanes_have_who_calls_them_their_rate_and_tail() -> None:
     numbers = {
         name.removeprefix("cpp_"): float(row[name]) for name in row if name.startswith("cpp_") and name != "cpp_ns"
     }
-    assert numbers == pytest.approx(expected)
+    assert numbers == pytest.approx(expected | {"lane_processes": 1})
     assert host_cost.LANES not in host_cost.render(costs(), width=140)
+
+
+def test_processes_that_failed_are_a_note_and_the_loop_of_cpp_tells_what_it_adds() -> None:
+    cases = [kit.case(backend="aoti", streams=2, options=options) for options in ({}, {"executor": "cpp"})]
+    processes = kit.case(backend="aoti", streams=2, lanes="processes")
+    records = [record(case, PYTHON, n) for case in cases for n in range(3)]
+    for place, ns in ((3, 24), (4, 26), (5, 40)):
+        records[place] = msgspec.structs.replace(records[place], telemetry=Telemetry(loop_overhead_ns=ns))
+    crash = Failure(kind="Crash", stage="measure", message="the process of lane 2 of 2 was ended by SIGKILL")
+    records.append(Record(case=processes.id, label=processes.label, failure=crash))
+    several = analysis.of_run(run(*cases, processes, records=records))
+    text = host_cost.render(several, width=200)
+    assert "the C++ loop itself adds 26.0 ns to a call" in text
+    assert f"the multi-process Python runner failed: Crash ({cases[0].label})" in text
+    (line,) = json.loads(host_cost.json([several]))["runs"][0]["artifacts"]
+    assert (line["overhead_ns"], line["why"]) == (26, "")
 
 
 def test_a_run_without_cpp_cases_says_how_to_get_one() -> None:

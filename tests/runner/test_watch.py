@@ -338,3 +338,22 @@ def test_without_nvml_the_record_says_why_and_is_measured_all_the_same() -> None
     assert record.telemetry == Telemetry(gpu_reason="NVML says: Insufficient Permissions")
     assert record.warnings == ()
     gate.close()
+
+
+def test_processes_of_lanes_are_counted_though_they_live_between_two_looks_at_the_list() -> None:
+    gib = 2**30
+    fake, gate = FakeNvml(), create_gate()
+    watched = watch.GpuWatch(gate, nvml.GpuTelemetry(0, fake, lambda pid: 100))
+    assert watched.tick is not None
+    watched.tick(100)
+    fake.pids = {100: 3 * gib}
+    watched.step("measure")
+    fake.pids = {100: 3 * gib, 101: 2 * gib}
+    watched.step("measure: loop")
+    fake.pids = {100: 3 * gib}
+    watched.step("validate")
+    gpu = watched.complete(Record(case="c", label="l"), {}).telemetry.gpu
+    assert gpu is not None
+    assert gpu.process_memory_bytes == 5 * gib
+    assert gpu.foreign_processes == 0
+    gate.close()

@@ -89,7 +89,7 @@ def test_text_and_number_options_that_equal_their_default_vanish_too(tmp_path: P
 
 
 def test_an_axis_at_its_default_gives_the_case_without_the_axis_here_and_in_a_worker(tmp_path: Path) -> None:
-    said = {"precision": ["fp32"], "l2": "warm", "toolchain": "default", "streams": 1, "transfers": True}
+    said = {"precision": ["fp32"], "l2": "warm", "toolchain": "default", "streams": 1, "lanes": "threads"}
     (plain,) = planned(tmp_path, matrix()).cases
     (spelt,) = planned(tmp_path, matrix(**said)).cases
     job = jobs.decode_job(jobs.encode(jobs.Inspect(device="cpu", cases=(spelt,))))
@@ -99,10 +99,18 @@ def test_an_axis_at_its_default_gives_the_case_without_the_axis_here_and_in_a_wo
 
 def test_every_other_axis_reaches_its_case(tmp_path: Path) -> None:
     tools = "toolchains: {old: {python: python3}}\n"
-    axes = {"cuda_graph": True, "streams": 4, "l2": "cold", "transfers": False, "toolchain": "old"}
+    axes = {"cuda_graph": True, "streams": 4, "lanes": "processes", "l2": "cold", "transfers": False}
+    axes |= {"toolchain": "old"}
     (case,) = planned(tmp_path, matrix(**axes) + tools).cases
     assert {axis: getattr(case, axis) for axis in axes} == axes
-    assert case.label == "resnet/eager/fp32/batch=1/graph/streams=4/l2=cold/no-transfers/@old"
+    assert case.label == "resnet/eager/fp32/batch=1/graph/streams=4/lanes=processes/l2=cold/no-transfers/@old"
+
+
+def test_one_lane_is_no_case_of_lanes_in_processes(tmp_path: Path) -> None:
+    found = planned(tmp_path, matrix(streams=[1, 2], lanes=["threads", "processes"]))
+    assert [(case.streams, case.lanes) for case in found.cases] == [(1, "threads"), (2, "threads"), (2, "processes")]
+    (left,) = found.left_out
+    assert "lanes: processes is for streams: 2 and more" in left.reason
 
 
 def test_a_dynamic_symbol_is_measured_at_its_points_in_a_range_that_the_points_do_not_change(tmp_path: Path) -> None:

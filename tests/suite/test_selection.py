@@ -76,6 +76,7 @@ def chosen(text: str | Expression) -> str:
         ("seq!=128", "tuned plain"),
         ("seq>1", "eager"),
         ("streams=4", "tuned"),
+        ("lanes=threads", "eager tuned plain"),
         ("cuda_graph=on", "tuned"),
         ("cuda_graph!=On", "eager plain"),
         ("dynamic=true", "tuned"),

@@ -31,7 +31,7 @@ PROGRAM = "trtbench-runner"
 # The commands that built it, beside the program: a script to run where the sources are.
 COMMANDS = "build.sh"
 SOURCES = Path(__file__).parent
-Runtime = Literal["torch", "tensorrt", "empty"]
+Runtime = Literal["torch", "tensorrt", "tensorrt_rtx", "empty"]
 # Variables that change what CMake and the compilers make.
 _FLAGS = ("CXXFLAGS", "LDFLAGS", "CMAKE_GENERATOR", "CMAKE_BUILD_TYPE", "CMAKE_PREFIX_PATH", "CMAKE_TOOLCHAIN_FILE")
 _COMPILERS = ("c++", "g++", "clang++")
@@ -57,6 +57,15 @@ class _Info(msgspec.Struct, frozen=True):
     """What is written beside the program: the version of the library that it was built against."""
 
     version: str
+
+
+def unsupported(case: Case) -> str | None:
+    """What the program does not do of a case that it is to run, or None."""
+    if case.lanes == "processes":
+        return "the lanes of executor: cpp are threads of one program; lanes: threads, or executor: python"
+    if case.cuda_graph:
+        return "executor: cpp captures no CUDA graphs; cuda_graph: off, or executor: python"
+    return None
 
 
 def stage(case: Case, runtime: Runtime, producer: str, libraries: tuple[str, ...], **key: Any) -> Stage:
@@ -211,6 +220,8 @@ _HEADERS: Mapping[str, str] = {
     "torch": "a torch package with headers, and a compiler with a C++20 library: apt-get install g++",
     "tensorrt": "the option tensorrt_include, or TENSORRT_INCLUDE=FOLDER, with the folder of NvInfer.h; "
     "CUDA_HOME=FOLDER for cuda_runtime_api.h",
+    "tensorrt_rtx": "the option tensorrt_include, or TENSORRT_RTX_INCLUDE=FOLDER, with the folder of TensorRT-RTX's "
+    "NvInfer.h; CUDA_HOME=FOLDER for cuda_runtime_api.h",
 }
 
 

@@ -32,7 +32,8 @@ _DTYPES = {
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """What the program loads: ``artifact`` by ``runtime``, whose outputs have these names in their order.
 
-    ``tensors`` are names in an engine by those in the suite; ``host_code``: the engine may run code on the host.
+    ``tensors`` are names in an engine by those in the suite; ``host_code``: the engine may run code on the host;
+    ``strategies`` are settings of TensorRT-RTX.
     """
 
     runtime: str
@@ -44,6 +45,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     plugins: tuple[Path, ...] = ()
     tensors: Mapping[str, str] = {}
     host_code: bool = False
+    strategies: Mapping[str, str] = {}
 
 
 class CppLane:
@@ -167,6 +169,8 @@ class CppPrepared:
             runner.ask("set", "plugin", plugin)
         for name, tensor in model.tensors.items():
             runner.ask("set", "tensor", name, tensor)
+        for name, value in model.strategies.items():
+            runner.ask("set", "strategy", name, value)
         on_gpu, optimized = context.device != "cpu", model.optimize_for_inference
         flags = (on_gpu, model.channels_last, model.by_name, optimized, model.host_code)
         runner.ask("load", model.runtime, model.artifact, inputs, case.precision, case.streams, *map(int, flags))
@@ -175,6 +179,11 @@ class CppPrepared:
     def pid(self) -> int:
         """The program's process."""
         return self._runner.pid
+
+    @property
+    def overhead_ns(self) -> int:
+        """What one sample of a call that does nothing reads there: the median of 10,001."""
+        return self._runner.number("overhead")
 
     def driver(self, gate: int) -> RemoteDriver:
         """CUDA as the program has it."""

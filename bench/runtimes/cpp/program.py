@@ -15,7 +15,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from bench.errors import LESS_MEMORY, CaseError, CudaFailure, OutOfMemory, Unavailable, Unsupported
+from bench.errors import LESS_MEMORY, CaseError, Crash, CudaFailure, OutOfMemory, Unavailable, Unsupported
 from bench.tensors import Array
 
 # What runs an artifact: the worker's own Python, or this program.
@@ -31,10 +31,6 @@ _LOG_TAIL = 8192
 _ENDING_S = 10
 # What the dynamic linker writes where the libraries are not those that the program was linked with.
 _LINKER = re.compile(r"symbol lookup error: .*|error while loading shared libraries: .*|version `[^']*' not found.*")
-
-
-class Crash(CaseError):
-    """The program ended by itself, or wrote what is no reply."""
 
 
 class Runner:

@@ -28,9 +28,7 @@ def runner_stage(case: Case) -> Stage:
 
 def unsupported(case: Case) -> str | None:
     """What the C++ program does not do, or None."""
-    if is_deployed(case) and case.cuda_graph:
-        return "executor: cpp captures no CUDA graphs; cuda_graph: off, or executor: python"
-    return None
+    return building.unsupported(case) if is_deployed(case) else None
 
 
 def without_executor(options: dict[str, Any]) -> dict[str, Any]:

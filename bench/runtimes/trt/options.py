@@ -92,7 +92,8 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
     ``compute_capabilities`` are the GPUs that an engine is for: ``current``, numbers as ``[8.6, 8.9]``, or ``null`` for
     those of the builder's own default. The others say how the engine runs, and are no part of it: whether kernels that
     were compiled just in time are kept for the next process, when kernels are compiled for the sizes of a dynamic case,
-    and whether the runtime captures CUDA graphs itself.
+    and whether the runtime captures CUDA graphs itself. ``executor`` and ``tensorrt_include`` are as of TensorRT, with
+    the environment variable TENSORRT_RTX_INCLUDE; the C++ program keeps no kernels.
     """
 
     route: Route = "onnx"
@@ -101,6 +102,8 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
     runtime_cache: bool = True
     kernel_specialization: Strategy | None = None
     cuda_graph_strategy: GraphStrategy | None = None
+    executor: Executor = "python"
+    tensorrt_include: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

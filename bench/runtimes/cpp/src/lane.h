@@ -74,6 +74,8 @@ struct Settings {
     // Names in the engine by those in the suite.
     std::map<std::string, std::string> tensors;
     bool host_code = false;
+    // How TensorRT-RTX runs an engine, by the names of the suite's options.
+    std::map<std::string, std::string> strategies;
 };
 
 using Facts = std::vector<std::pair<std::string, std::string>>;

@@ -10,9 +10,12 @@
 
 #include "errors.h"
 #include "host_timing.h"
+#include "overhead.h"
 
 namespace trtbench {
 namespace {
+
+constexpr int kOverheadCalls = 10'001;
 
 std::vector<std::int64_t> numbers_in(const std::string& text) {
     std::vector<std::int64_t> numbers;
@@ -105,6 +108,8 @@ void Server::add_host_requests() {
             settings_.plugins.push_back(request.text(1));
         } else if (name == "tensor") {
             settings_.tensors[request.text(1)] = request.text(2);
+        } else if (name == "strategy") {
+            settings_.strategies[request.text(1)] = request.text(2);
         } else {
             throw RunnerError("CaseError", "the C++ runner has no setting '" + name + "'");
         }
@@ -115,6 +120,9 @@ void Server::add_host_requests() {
     set("read", &Server::read);
     set("loop", &Server::loop);
     verbs_["facts"] = [this](const Request&) { channel_.succeed(lines_of(model_->facts())); };
+    verbs_["overhead"] = [this](const Request&) {
+        channel_.succeed(std::vector<std::int64_t>{loop_overhead(kOverheadCalls)});
+    };
     verbs_["usage"] = [this](const Request&) { channel_.succeed(usage()); };
     verbs_["call"] = [this](const Request& request) {
         for (std::int64_t left = request.number(1); left > 0; --left) {

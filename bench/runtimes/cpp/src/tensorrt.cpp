@@ -1,4 +1,5 @@
-// TensorRT 8.6 and later: an engine that IRuntime deserializes, one execution context for each lane.
+// TensorRT 8.6 and later, and TensorRT-RTX: an engine that IRuntime deserializes, one execution context for each lane.
+// What the two do not have in common is in Contexts and the lines before it.
 #include <NvInfer.h>
 #include <dlfcn.h>
 
@@ -16,8 +17,23 @@
 #include "errors.h"
 #include "lane.h"
 
+#if defined(TRTBENCH_RTX) != defined(TRT_MAJOR_RTX)
+#error "NvInfer.h of TensorRT where TensorRT-RTX is meant, or the other way round"
+#endif
+#if defined(TRTBENCH_RTX) || NV_TENSORRT_MAJOR >= 10
+#define TRTBENCH_NEWER_TYPES
+#endif
+
 namespace trtbench {
 namespace {
+
+#ifdef TRTBENCH_RTX
+constexpr const char* kRuntime = "tensorrt_rtx";
+constexpr int kVersion[] = {TRT_MAJOR_RTX, TRT_MINOR_RTX, TRT_PATCH_RTX};
+#else
+constexpr const char* kRuntime = "tensorrt";
+constexpr int kVersion[] = {NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, NV_TENSORRT_PATCH};
+#endif
 
 class Log final : public nvinfer1::ILogger {
   public:
@@ -68,7 +84,7 @@ Type type_of(nvinfer1::DataType type) {
             return {"uint8", 1};
         case nvinfer1::DataType::kBOOL:
             return {"bool", 1};
-#if NV_TENSORRT_MAJOR >= 10
+#ifdef TRTBENCH_NEWER_TYPES
         case nvinfer1::DataType::kBF16:
             return {"bfloat16", 2};
         case nvinfer1::DataType::kINT64:
@@ -101,12 +117,61 @@ std::vector<char> read_part(const std::string& path, std::size_t offset, std::si
     return part;
 }
 
+#ifdef TRTBENCH_RTX
+// Makes the contexts of an engine, with the strategies that the case asks for. Kernels are compiled in each process.
+class Contexts {
+  public:
+    Contexts(Log& log, nvinfer1::ICudaEngine& engine, const Settings& settings)
+        : engine_(engine), config_(engine.createRuntimeConfig()) {
+        if (config_ == nullptr) {
+            refuse(log, "TensorRT-RTX makes no runtime configuration");
+        }
+        for (const auto& [name, value] : settings.strategies) {
+            if (name == "kernel_specialization") {
+                config_->setDynamicShapesKernelSpecializationStrategy(specialization(value));
+            } else if (name != "cuda_graph_strategy" || !config_->setCudaGraphStrategy(graphs(value))) {
+                refuse(log, "TensorRT-RTX does not take " + name + ": " + value);
+            }
+        }
+    }
+
+    [[nodiscard]] nvinfer1::IExecutionContext* create() { return engine_.createExecutionContext(config_.get()); }
+
+  private:
+    using Specialization = nvinfer1::DynamicShapesKernelSpecializationStrategy;
+
+    static Specialization specialization(const std::string& value) {
+        if (value == "eager") {
+            return Specialization::kEAGER;
+        }
+        return value == "none" ? Specialization::kNONE : Specialization::kLAZY;
+    }
+    static nvinfer1::CudaGraphStrategy graphs(const std::string& value) {
+        using Strategy = nvinfer1::CudaGraphStrategy;
+        return value == "whole_graph_capture" ? Strategy::kWHOLE_GRAPH_CAPTURE : Strategy::kDISABLED;
+    }
+
+    nvinfer1::ICudaEngine& engine_;
+    std::unique_ptr<nvinfer1::IRuntimeConfig> config_;
+};
+#else
+class Contexts {
+  public:
+    Contexts(Log& /*log*/, nvinfer1::ICudaEngine& engine, const Settings& /*settings*/) : engine_(engine) {}
+
+    [[nodiscard]] nvinfer1::IExecutionContext* create() { return engine_.createExecutionContext(); }
+
+  private:
+    nvinfer1::ICudaEngine& engine_;
+};
+#endif
+
 class EngineLane final : public Lane {
   public:
-    EngineLane(Log& log, nvinfer1::ICudaEngine& engine, const Settings& settings, Driver& driver)
+    EngineLane(Log& log, nvinfer1::ICudaEngine& engine, Contexts& contexts, const Settings& settings, Driver& driver)
         : log_(log), driver_(driver), stream_(driver.new_stream()) {
         try {
-            context_.reset(engine.createExecutionContext());
+            context_.reset(contexts.create());
             if (context_ == nullptr) {
                 refuse(log_, "TensorRT makes no execution context");
             }
@@ -292,10 +357,11 @@ class EngineModel final : public Model {
         if (engine_ == nullptr) {
             refuse(log_, "TensorRT cannot deserialize the engine");
         }
+        contexts_.emplace(log_, *engine_, settings_);
     }
 
     std::unique_ptr<Lane> new_lane(int /*number*/, Driver* driver) override {
-        return std::make_unique<EngineLane>(log_, *engine_, settings_, *driver);
+        return std::make_unique<EngineLane>(log_, *engine_, *contexts_, settings_, *driver);
     }
     [[nodiscard]] Facts facts() const override { return {}; }
 
@@ -304,12 +370,13 @@ class EngineModel final : public Model {
     Log log_;
     std::unique_ptr<nvinfer1::IRuntime> runtime_;
     std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+    std::optional<Contexts> contexts_;
 };
 
 }  // namespace
 
 std::unique_ptr<Model> load_model(const std::string& runtime, const Settings& settings) {
-    if (runtime != "tensorrt") {
+    if (runtime != kRuntime) {
         throw RunnerError("CaseError", "this C++ runner has no runtime '" + runtime + "'");
     }
     if (!settings.on_gpu) {
@@ -319,8 +386,8 @@ std::unique_ptr<Model> load_model(const std::string& runtime, const Settings& se
 }
 
 Facts build_facts() {
-    const std::string version = std::to_string(NV_TENSORRT_MAJOR) + "." + std::to_string(NV_TENSORRT_MINOR) + "." +
-                                std::to_string(NV_TENSORRT_PATCH);
+    const std::string version =
+        std::to_string(kVersion[0]) + "." + std::to_string(kVersion[1]) + "." + std::to_string(kVersion[2]);
     return {{"tensorrt", version}, {"compiler", __VERSION__}};
 }
 
