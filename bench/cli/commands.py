@@ -9,6 +9,7 @@ import io
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import (
@@ -115,11 +116,9 @@ def _run(arguments: argparse.Namespace) -> int:
         _refuse_beside_resume(arguments)
         path = typed.run_file(arguments, arguments.resume, "run", "--resume")
         api.check_baseline(api.cases(path, cache=arguments.cache), arguments.baseline)
-        caches = {name: getattr(arguments, name) for name in ("cache", "rebuild", "prestart", "devices")}
 
         def measure(on_event: api.OnEvent) -> api.Run:
-            size = {"replicates": arguments.replicates or 0, "allow_large": arguments.yes}
-            return api.resume(path, select=arguments.select or "", on_event=on_event, **size, **caches)
+            return _resume(path, arguments, on_event)
     else:
         request = typed.request(
             arguments,
@@ -146,6 +145,9 @@ def _run(arguments: argparse.Namespace) -> int:
             run, rescued = error.run, error
         except api.Interrupted as error:
             run, interrupted = error.run, True
+        except KeyboardInterrupt:
+            output.complain("trtbench: interrupted before the first case; nothing is stored")
+            return 130
     if arguments.progress != "json":
         with output.reader_may_leave(sys.stdout, errors):
             show.print_tables(run, arguments)
@@ -154,6 +156,35 @@ def _run(arguments: argparse.Namespace) -> int:
         keeping.keep(arguments, request)
     _tell_of_end(arguments, run, errors, interrupted=interrupted, rescued=rescued)
     return 130 if interrupted else int(bool(errors or rescued) or not api.succeeded(run, strict=arguments.strict))
+
+
+def _resume(path: Path, arguments: argparse.Namespace, on_event: api.OnEvent) -> Run:
+    """Measure what is missing, and say so on stderr if that is nothing."""
+    from bench import api
+    from bench.model.events import Event, Stored
+
+    stored = 0
+
+    def count(event: Event) -> None:
+        nonlocal stored
+        stored += isinstance(event, Stored)
+        on_event(event)
+
+    run = api.resume(
+        path,
+        select=arguments.select or "",
+        replicates=arguments.replicates or 0,
+        allow_large=arguments.yes,
+        cache=arguments.cache,
+        rebuild=arguments.rebuild,
+        prestart=arguments.prestart,
+        devices=arguments.devices,
+        on_event=count,
+    )
+    if not stored:
+        part = "what is selected of " if arguments.select else ""
+        output.complain(f"nothing is missing of {part}{run.header.run}; more processes of each case: --replicates N")
+    return run
 
 
 def _tell_of_end(

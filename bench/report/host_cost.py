@@ -34,7 +34,9 @@ NOTHING = (
     "no case of this run has executor: cpp, so there is nothing to set Python against; in the suite: "
     "backend: [aoti, {name: aoti, executor: cpp}]"
 )
-BEYOND = "the interval of 95% has no 0, but the verdict asks for 99% and does not yet call the two runners different"
+BEYOND = (
+    "the interval of 95% has no 0, but the verdict, which asks for 99%, does not yet call the two runners different"
+)
 LANES = "several requests at once"
 LANES_LEGEND = (
     "p50 and p99: of the latencies of calls in the closed loop, in all processes together; p99 needs 662 calls, "
@@ -138,8 +140,8 @@ def notes(costs: RunHostCost) -> list[str]:
     if unsure := [each.label for each in measured if DEVICE in each.times and each.same_kernels is None]:
         lines.append(f"too few processes to say that both run the same kernels, --replicates 7: {_listed(unsure)}")
     for needed, undecided in _undecided(measured).items():
-        more = f"about {needed} processes a side would: --replicates {needed}" if needed else "more processes may"
-        lines.append(f"{BEYOND}, {more}: {_listed(undecided)}")
+        more = f"--replicates {needed}" if needed else "more processes"
+        lines.append(f"{BEYOND} ({more} may): {_listed(undecided)}")
     if any(times.low_ns is None for each in measured for times in each.times.values()):
         lines.append("without an interval: one process does not show how processes differ, --replicates 7 does")
     if overheads := [each.overhead_ns for each in measured if each.overhead_ns is not None]:
@@ -210,7 +212,7 @@ def _columns(artifacts: Sequence[HostCost]) -> list[Column]:
 
 def _undecided(artifacts: Sequence[HostCost]) -> dict[int, list[str]]:
     """The artifacts and boundaries whose interval has no 0 though the verdict is INCONCLUSIVE, by the processes a side
-    that would decide the first of an artifact; 0 where no number is known.
+    that would decide all of an artifact; 0 where no number is known.
     """
     several: dict[int, list[str]] = {}
     for each in artifacts:

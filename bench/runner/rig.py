@@ -39,7 +39,7 @@ from bench.system.signals import stoppable
 
 # Turns that may be prepared for, and builds that are looked at together: of all turns, with several cards.
 _AHEAD, _ALL = 256, 1 << 62
-# A rehearsal of more processes than these forks its workers.
+# A rehearsal of more processes than these forks its workers; a small one rehearses their start too.
 _MANY = 32
 
 

@@ -84,8 +84,7 @@ def _length(series: bytes, long_times: bool, zero: bool) -> int | None:
     length = len(commas) - 1
     if commas != b"[" + b"," * (length - 1) + b"]":
         return None
-    if not zero and (
-        series.startswith(b"[0") or series.endswith(b",0]") or series.rfind(b",0,") >= 0
-    ):  # not slow as `in`
+    # rfind takes about half the time that ``in`` does.
+    if not zero and (series.startswith(b"[0") or series.endswith(b",0]") or series.rfind(b",0,") >= 0):
         return None
     return None if long_times and LONG_TIME in digits_of(series) else length

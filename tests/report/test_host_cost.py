@@ -85,7 +85,7 @@ def test_an_interval_without_0_beside_no_verdict_is_explained() -> None:
     assert (times.shows_a_share, times.decided) == (True, False)
     (note,) = [note for note in host_cost.notes(near) if note.startswith("the interval of 95% has no 0")]
     needed = max(near.artifacts[0].times[boundary].verdict.needed for boundary in ("enqueue", "latency"))
-    assert f"about {needed} processes a side would: --replicates {needed}: " in note
+    assert f"(--replicates {needed} may): " in note
     assert note.endswith(f"{AOTI.label} (enqueue, latency)")
     for far in (costs(), costs(processes=1)):
         assert not any("has no 0" in note for note in host_cost.notes(far))

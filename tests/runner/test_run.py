@@ -135,6 +135,10 @@ def test_resume_runs_exactly_what_is_missing(trtbench: Trtbench, fake_suite: Sui
     assert len(run.records) == 6
     assert len({(r.case, r.replicate) for r in run.records}) == 6
     assert path.read_bytes().startswith(b"".join(kept))
+    assert "nothing is missing" not in trtbench.err
+    assert trtbench("run", "--resume", path.stem) == 0
+    assert f"nothing is missing of {path.stem}; more processes of each case: --replicates N" in trtbench.err
+    assert len(store.read(path).records) == 6
 
 
 def test_resume_with_a_selection_runs_only_that_and_the_run_is_whole_when_nothing_is_missing(

@@ -144,11 +144,23 @@ class Contexts {
         if (value == "eager") {
             return Specialization::kEAGER;
         }
-        return value == "none" ? Specialization::kNONE : Specialization::kLAZY;
+        if (value == "none") {
+            return Specialization::kNONE;
+        }
+        if (value == "lazy") {
+            return Specialization::kLAZY;
+        }
+        throw RunnerError("CaseError", "TensorRT-RTX has no kernel_specialization '" + value + "'");
     }
     static nvinfer1::CudaGraphStrategy graphs(const std::string& value) {
         using Strategy = nvinfer1::CudaGraphStrategy;
-        return value == "whole_graph_capture" ? Strategy::kWHOLE_GRAPH_CAPTURE : Strategy::kDISABLED;
+        if (value == "whole_graph_capture") {
+            return Strategy::kWHOLE_GRAPH_CAPTURE;
+        }
+        if (value == "disabled") {
+            return Strategy::kDISABLED;
+        }
+        throw RunnerError("CaseError", "TensorRT-RTX has no cuda_graph_strategy '" + value + "'");
     }
 
     nvinfer1::ICudaEngine& engine_;
