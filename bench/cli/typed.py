@@ -90,13 +90,13 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
 
 def _tell_of_dropped_options(request: Request, backend: str) -> None:
     """A note on stderr if cases have the defaults of ``backend`` where the suite sets options for them."""
-    suite, dropped = request.suite, request.plan.dropped
-    if not dropped:
+    suite, lost = request.suite, request.plan.options_lost
+    if not lost:
         return
-    names = ", ".join(dict.fromkeys(name for several in dropped.values() for name in several))
+    names = ", ".join(dict.fromkeys(name for several in lost.values() for name in several))
     entries = [entry for part in (suite.matrix, *suite.include) for entry in part.get("backend", ())]
     if any(entry["name"] == backend for entry in entries):
-        count = f"{len(dropped)} of {len(request.plan.cases)}"
+        count = f"{len(lost)} of {len(request.plan.cases)}"
         what = f"cases that stand for others of the suite ({count}) have the defaults of {backend}, without {names}"
     else:
         what = f"the suite has no {backend}: its cases have the defaults of that, without {names}"

@@ -247,13 +247,13 @@ class LeftOut(Data, frozen=True, kw_only=True):
 class Plan(Data, frozen=True, kw_only=True):
     """The cases of a run in the order in which they are measured, and what was left out.
 
-    ``dropped`` has the cases, by id, that have the defaults of a backend in the place of others, although the suite
-    sets options for them: the names of these options.
+    ``options_lost`` has the cases, by id, that have the defaults of a backend in the place of others, although the
+    suite sets options for them: the names of these options.
     """
 
     cases: tuple[Case, ...]
     left_out: tuple[LeftOut, ...] = ()
-    dropped: dict[str, tuple[str, ...]] = {}
+    options_lost: dict[str, tuple[str, ...]] = {}
 
 
 class Toolchain(Data, frozen=True, kw_only=True):

@@ -48,8 +48,8 @@ def intervals(title: str, texts: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     wider than the column then is.
     """
     room = max(len(line) for text in (title, *texts) for line in _at_bounds(text).split("\n"))
-    folded = [text if len(text) <= room else _at_bounds(text) for text in (title, *texts)]
-    return folded[0], tuple(folded[1:])
+    first, *others = [text if len(text) <= room else _at_bounds(text) for text in (title, *texts)]
+    return first, tuple(others)
 
 
 def _at_bounds(text: str) -> str:

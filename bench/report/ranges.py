@@ -96,7 +96,7 @@ def _facts(ranges: NetworkRanges) -> str:
 
 def _columns(tensors: Sequence[TensorRange]) -> list[Column]:
     several = {module for module, count in Counter(each.module for each in tensors).items() if count > 1}
-    clipped = [f"{each.clipped:.2%}" if each.clipped else "" for each in tensors]
+    clipped = [_share(each.clipped) for each in tensors]
     return [
         Column(title="tensor of", cells=tuple(escape.line(each.module) for each in tensors), align_left=True),
         Column(
@@ -110,6 +110,11 @@ def _columns(tensors: Sequence[TensorRange]) -> list[Column]:
         Column(title="histogram", cells=tuple(map(bars, tensors)), align_left=True, drop=_DROP["histogram"]),
         Column(title="note", cells=tuple(_WORDS.get(each.problem or "", "") for each in tensors), align_left=True),
     ]  # fmt: skip
+
+
+def _share(part: float) -> str:
+    """Empty where nothing is clipped; what would round to nothing is told."""
+    return "" if not part else "<0.01%" if part < 5e-5 else f"{part:.2%}"
 
 
 def _number(value: float | None) -> str:

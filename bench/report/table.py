@@ -70,22 +70,22 @@ def names(title: str, cells: Sequence[str], drop: int, broken: int = 0) -> Colum
     """
     shortest = Column(title=title, cells=folding.names(cells, SHORTEST_NAME), align_left=True)
     widest = max((len(piece) for cell in cells for piece in folding.pieces(cell)), default=0)
-    parted = Column(
+    lines = Column(
         title=title,
         cells=folding.names(cells, widest),
         align_left=True,
         drop=broken,
         narrow=shortest if broken else None,
     )
-    return Column(title=title, cells=tuple(cells), align_left=True, drop=drop, narrow=parted)
+    return Column(title=title, cells=tuple(cells), align_left=True, drop=drop, narrow=lines)
 
 
 def with_intervals(title: str, cells: Sequence[str], drop: int, then: int = 0) -> Column:
     """A column of figures that at its turn, ``drop``, has the bounds of its intervals on a second line, and from then
     on leaves at ``then``.
     """
-    folded_title, folded = folding.intervals(title, cells)
-    narrow = Column(title=folded_title, cells=folded, drop=then)
+    short_title, lines = folding.intervals(title, cells)
+    narrow = Column(title=short_title, cells=lines, drop=then)
     return Column(title=title, cells=tuple(cells), drop=drop, narrow=narrow)
 
 
@@ -105,20 +105,20 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
     """
     fitting = [column for column in columns if not _EMPTY.issuperset(column.cells)]
     first = fitting[0] if fitting else None
-    folded: list[Column] = []
-    omitted_titles = _take_out(fitting, width, folded, last=False)
+    wide: list[Column] = []
+    omitted_titles = _take_out(fitting, width, wide, last=False)
     if first and _total(fitting) > width:
         fitting[0] = _narrow(first, SHORTEST_NAME if first.narrow else _room(fitting, width))
-    omitted_titles += _take_out(fitting, width, folded, last=True)
-    _widen(fitting, folded, width)
+    omitted_titles += _take_out(fitting, width, wide, last=True)
+    _widen(fitting, wide, width)
     if first and first.narrow:
         fitting[0] = _narrow(first, _room(fitting, width))
     return fitting, omitted_titles
 
 
-def _widen(columns: list[Column], folded: Sequence[Column], width: int) -> None:
-    """Put those of ``folded`` back that have room, the last one first."""
-    for wider in reversed(folded):
+def _widen(columns: list[Column], wide: Sequence[Column], width: int) -> None:
+    """Put those of ``wide`` back that have room, the last one first."""
+    for wider in reversed(wide):
         place = next((n for n, column in enumerate(columns) if _name(column) == _name(wider)), None)
         if place is not None and _total(columns) - columns[place].width + wider.width <= width:
             columns[place] = wider
@@ -140,9 +140,9 @@ def _narrow(column: Column, room: int) -> Column:
     return msgspec.structs.replace(column, cells=tuple(cut(cell, room) for cell in column.cells))
 
 
-def _take_out(columns: list[Column], width: int, folded: list[Column], *, last: bool) -> list[str]:
+def _take_out(columns: list[Column], width: int, wide: list[Column], *, last: bool) -> list[str]:
     """Remove the optional columns (``last``: those of negative drop) from ``columns`` until they fit; their titles.
-    ``folded`` is given those that a narrow one took the place of.
+    ``wide`` is given those that a narrow one took the place of.
     """
     titles = []
     while _total(columns) > width:
@@ -153,7 +153,7 @@ def _take_out(columns: list[Column], width: int, folded: list[Column], *, last: 
         place = columns.index(worst)
         if worst.narrow:
             columns[place] = worst.narrow
-            folded.append(worst)
+            wide.append(worst)
         else:
             titles.append(_name(columns.pop(place)))
     return titles
@@ -174,10 +174,10 @@ def draw(
         return []
     lines = [Line(_line(titles), "dim") for titles in _titles(columns)]
     lines.append(Line("─" * _total(columns), "dim"))
-    folded = {index for column in columns for index, cell in enumerate(column.cells) if "\n" in cell}
+    tall = {index for column in columns for index, cell in enumerate(column.cells) if "\n" in cell}
     for index, whole in enumerate(zip(*map(_padded, columns), strict=True)):
         lines += [Line("")] * (index in breaks)
-        for number, cells in enumerate(_unfolded(columns, index) if index in folded else [whole]):
+        for number, cells in enumerate(_unfolded(columns, index) if index in tall else [whole]):
             line = _line(cells)
             if index in spans and number == 0:
                 start, text = spans[index]

@@ -80,11 +80,11 @@ def plan(
     exclude = [_exclude(entry, registry) for entry in suite.exclude]
     _check_exclude(suite, exclude, candidates)
     selected = _select_candidates(suite, registry, candidates, select) if select.strip() else candidates
-    pairs, dropped = [(each, each.case) for each in selected], {}
+    pairs, lost = [(each, each.case) for each in selected], {}
     if backend_override:
         pairs = _override(selected, backend_override, registry)
         if not _is_simulated(registry[backend_override]):
-            dropped = _dropped(pairs, [each for each in candidates if each.case.backend == backend_override])
+            lost = _options_lost(pairs, [each for each in candidates if each.case.backend == backend_override])
     cases: dict[str, Case] = {}
     left_out: dict[str, LeftOut] = {}
     for candidate, case in pairs:
@@ -100,7 +100,7 @@ def plan(
         cases=_in_order(cases),
         # An include entry may bring back what was excluded.
         left_out=tuple(entry for key, entry in left_out.items() if key not in cases),
-        dropped={key: names for key, names in dropped.items() if key in cases},
+        options_lost={key: names for key, names in lost.items() if key in cases},
     )
 
 
@@ -222,7 +222,7 @@ def _override(
     return result
 
 
-def _dropped(pairs: Sequence[tuple[Candidate, Case]], own: Sequence[Candidate]) -> dict[str, tuple[str, ...]]:
+def _options_lost(pairs: Sequence[tuple[Candidate, Case]], own: Sequence[Candidate]) -> dict[str, tuple[str, ...]]:
     """Of the cases that have the defaults of another backend, by id: the options of the candidates that they stand for,
     and of those of the backend's ``own`` that were not selected.
     """

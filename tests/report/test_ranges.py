@@ -45,6 +45,13 @@ def test_a_line_for_each_tensor_with_a_stroke_at_its_limit_and_a_note() -> None:
     assert "logarithms" in " ".join(legend)
 
 
+@pytest.mark.parametrize(("part", "shown"), [(0.0, ""), (1e-6, "<0.01%"), (4.9e-5, "<0.01%"), (5.1e-5, "0.01%")])
+def test_a_part_that_is_clipped_is_never_shown_as_nothing(part: float, shown: str) -> None:
+    tensor = TensorRange(name="x", module="x", least=-2.0, most=4.0, limit=2.0, clipped=part)
+    line = ranges.render([case(tensor)], most=0, width=160).splitlines()[5]
+    assert ("".join(word for word in line.split() if "%" in word)) == shown
+
+
 def test_of_many_the_wrong_and_the_most_clipped_are_shown_in_the_order_of_the_network() -> None:
     more = tuple(
         TensorRange(name=f"n{index}", module=f"m{index}", limit=1.0, clipped=index / 100) for index in range(20)

@@ -270,19 +270,19 @@ def test_a_backend_in_place_of_others_keeps_its_own_cases_with_their_options(tmp
 
 
 def test_a_backend_in_place_of_others_names_the_options_that_its_defaults_drop(tmp_path: Path) -> None:
-    def dropped(text: str, backend: str = "inductor", **more: str) -> dict[str, tuple[str, ...]]:
-        found = planned(tmp_path, text, backend_override=backend, **more)
-        return {case.label: found.dropped[case.id] for case in found.cases if case.id in found.dropped}
+    def lost(text: str, backend: str = "inductor", **more: str) -> dict[str, tuple[str, ...]]:
+        outcome = planned(tmp_path, text, backend_override=backend, **more)
+        return {case.label: outcome.options_lost[case.id] for case in outcome.cases if case.id in outcome.options_lost}
 
     mode, threads = {"name": "inductor", "mode": "max-autotune"}, {"name": "inductor", "threads": 2}
     text = matrix(backend=["eager", mode], batch=[1, 2], include=[{"backend": "onnxruntime", "batch": 1}])
-    assert dropped(text) == {}
-    assert dropped(text, "fake") == {}
-    assert dropped(text, "onnxruntime") == {"resnet/onnxruntime/fp32/batch=2": ("mode",)}
+    assert lost(text) == {}
+    assert lost(text, "fake") == {}
+    assert lost(text, "onnxruntime") == {"resnet/onnxruntime/fp32/batch=2": ("mode",)}
     # Not selected, so its options are dropped as well.
-    assert dropped(text, select="backend=eager and batch=1") == {"resnet/inductor/fp32/batch=1": ("mode",)}
+    assert lost(text, select="backend=eager and batch=1") == {"resnet/inductor/fp32/batch=1": ("mode",)}
     part = matrix(backend="eager", batch=[1, 2], include=[{"backend": threads, "batch": 2}])
-    assert dropped(part) == {}
+    assert lost(part) == {}
 
 
 def test_what_is_not_selected_is_neither_a_case_nor_left_out(tmp_path: Path) -> None:

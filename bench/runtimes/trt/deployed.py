@@ -184,7 +184,7 @@ def _version(product: library.Product) -> str:
 def _installation(include: str, product: library.Product) -> building.Installation:
     """The library of this interpreter's package, and headers of its major version. Unavailable without."""
     kit, name = _KITS[product], product.name
-    found, version = _library(product), _version(product)
+    library_file, version = _library(product), _version(product)
     places = [place for place in (include, os.environ.get(kit.variable, "")) if place] or list(kit.system)
     folder = next((Path(place) for place in places if (Path(place) / HEADER).is_file()), None)
     if folder is None:
@@ -200,7 +200,7 @@ def _installation(include: str, product: library.Product) -> building.Installati
     if major and version and major[1] != version.partition(".")[0]:
         what = f"the headers in {folder} are of {name} {major[1]}, and the package here is {version}"
         raise Unavailable(what, fix=f"headers of {name} {version.partition('.')[0]}: {kit.headers_from}")
-    definitions = {"TENSORRT_INCLUDE": str(folder), "TENSORRT_LIBRARY": str(found), "CUDA_INCLUDE": str(_cuda())}
+    definitions = {"TENSORRT_INCLUDE": str(folder), "TENSORRT_LIBRARY": str(library_file), "CUDA_INCLUDE": str(_cuda())}
     return building.Installation(definitions=definitions, version=version)
 
 
