@@ -26,6 +26,8 @@ _TICK_S = 1.0
 _LONG = ("prestart", "export", "compile", "build")
 # What is made, where a reader knows it by another name.
 _NAMES = {"runner": "C++ runner"}
+# What comes before the first case, where a reader of a log would see nothing for seconds.
+_BEFORE = {"inspect": "counting the work of the models", "ceilings": "measuring the ceilings of this machine"}
 # How often a log is told how far a phase is that takes so long.
 _BEAT_S = 30.0
 
@@ -233,6 +235,9 @@ class Plain(View):
 
     def _step(self, event: events.Step) -> None:
         phase, _, far = event.phase.partition(":")
+        if event.work == "preflight" and phase in _BEFORE and not self._open and self._phase != phase:
+            self._phase = phase
+            self._line(_BEFORE[phase])
         if phase not in _LONG:
             return
         name = _NAMES.get(event.work, phase)

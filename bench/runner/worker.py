@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 LONGEST_MESSAGE = 2000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MORE_ROOM = "free some disk space, or choose another place: TMPDIR=DIR, --cache DIR"
+_REFERENCE = "the model by itself does not run at fp32 (the reference): correct its `inputs` in the suite, or the model"
 
 
 def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
@@ -283,6 +284,8 @@ def _work(wire: Wire) -> template.Worker:
         reply = do(job, log)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, with its traceback
         reply = refusal(error, log.current)
+        if isinstance(job, jobs.Produce) and job.stage.name == "reference" and not reply.hint:
+            reply = msgspec.structs.replace(reply, hint=_REFERENCE, where=reply.where or job.case.source)
     wire.send(reply)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -158,6 +158,19 @@ def test_plain_tells_what_is_running_before_it_has_finished() -> None:
     assert stream.getvalue() == "[1/3] bert/eager/fp32 ..."
 
 
+def test_plain_says_what_comes_before_the_first_case() -> None:
+    stream = io.StringIO()
+    view = progress.Plain(stream)
+    for phase in ("start", "inspect", "inspect"):
+        view(told.Step(label="models", phase=phase, work="preflight"))
+    view(told.Step(label="this machine's ceilings", phase="ceilings", work="preflight"))
+    expected = ["counting the work of the models", "measuring the ceilings of this machine"]
+    assert stream.getvalue().splitlines() == expected
+    view(told.Started(label="net/eager/fp32", done=0, total=2))
+    view(told.Step(label="models", phase="inspect", work="preflight"))  # beside a case: its line stays whole
+    assert stream.getvalue().splitlines() == [*expected, "[1/2] net/eager/fp32 ..."]
+
+
 def test_plain_names_steps_that_may_take_minutes_as_they_begin() -> None:
     stream, asked = io.StringIO(), case("bert", "aoti")
     view = progress.Plain(stream)

@@ -68,3 +68,17 @@ def test_each_is_a_row_and_the_next_case_is_measured(
     assert not (tmp_path / "notes").exists() or (tmp_path / "notes").read_bytes() == b""
     with pytest.raises(OSError, match="No such device or address"):  # nobody reads it any more
         os.open(tmp_path / "held", os.O_WRONLY | os.O_NONBLOCK)
+
+
+def test_a_model_that_does_not_take_its_inputs_says_that_it_fails_by_itself(
+    trtbench: Trtbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo.py").write_text("import torch\n\ndef net():\n    return torch.nn.Linear(32, 3)\n")
+    models = "models: {net: {factory: 'zoo.py:net', inputs: {input: {shape: [2, 33]}}}}"
+    (tmp_path / "s.yaml").write_text(f"schema: 1\n{models}\nmatrix: {{backend: [eager, torchscript]}}\n")
+    monkeypatch.chdir(tmp_path)
+    assert trtbench("run", "s.yaml", "--quick") == 1
+    (run,) = trtbench.runs()
+    failures = [record.failure for record in run.records if record.failure]
+    assert [failure.kind for failure in failures] == ["RuntimeError"] * 2
+    assert all("mat1 and mat2" in failure.message and "the model by itself" in failure.hint for failure in failures)
