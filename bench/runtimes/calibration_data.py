@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import itertools
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from bench.system import userfile
 # Seeds of calibration inputs follow this one, so that no input is also one that accuracy is checked with.
 _FIRST_SEED = 1_000
 _SHOWN = 5
+_SOURCE = "an .npz with the inputs, or file.py:function"
+_FEWER = "an .npz with more samples, or a smaller batch"
+# A file with one of these may define names that its text does not show.
+_DYNAMIC = {"__getattr__", "exec", "globals", "setattr", "*"}
 
 
 def batches(case: Case, context: Context, samples: int, data: str) -> Iterator[dict[str, tensors.Array]]:
@@ -46,14 +51,39 @@ def batches(case: Case, context: Context, samples: int, data: str) -> Iterator[d
 
 def check(case: Case, folder: Path, data: str) -> None:
     """SuiteError, that of ``batches``, if the file of ``data`` is not in ``folder``, or an ``.npz`` lacks an input of
-    the case, or has one of another shape or type, by the headers: no value is read, and no function is imported.
+    the case, or has one of another shape or type, by the headers, or the file's text does not define the function: no
+    value is read, and nothing is imported.
     """
     if data.endswith(".npz"):
         _check_headers(case, folder / data)
         return
-    file = data.partition(":")[0]
+    file, _, function = data.partition(":")
+    if not function:
+        raise _wrong(case, f"{data!r} names no function of the file")
     if not (folder / file).is_file():
         raise _wrong(case, f"there is no {file!r} beside the suite")
+    names = _names_in(case, folder / file)
+    if function not in names and not names & _DYNAMIC:
+        raise _no_function(case, file, function, names)
+
+
+def _names_in(case: Case, path: Path) -> set[str]:
+    """What the text of a Python file may define, and what it mentions; SuiteError if it is no Python."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:  # ValueError: null bytes
+        raise _unusable(case, path.name, error) from error
+    except OSError as error:
+        raise _wrong(case, f"{path.name} cannot be read: {error.strerror or error}") from error
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+    return names
 
 
 def _of_file(case: Case, path: Path, batch: int) -> Iterator[Mapping[str, Any]]:
@@ -93,7 +123,8 @@ def _check_headers(case: Case, path: Path) -> int:
         _check_array(case, name, (case.batch, *shape[1:]), dtype)
     count = min((shape[0] for shape, _ in headers.values()), default=0)
     if count < case.batch:
-        raise _wrong(case, f"{path.name} has {count} sample{'s' * (count != 1)}, fewer than a batch of {case.batch}")
+        what = f"{path.name} has {count} sample{'s' * (count != 1)}, fewer than a batch of {case.batch}"
+        raise _wrong(case, what, _FEWER)
     return int(count)
 
 
@@ -116,9 +147,9 @@ def _of_function(case: Case, folder: Path, spec: str) -> Iterator[Mapping[str, A
     except FileNotFoundError as error:
         raise _wrong(case, f"there is no {file!r} beside the suite") from error
     except Exception as error:
-        raise _wrong(case, f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+        raise _unusable(case, file, error) from error
     if not hasattr(module, name):
-        raise _wrong(case, f"{file} has no function {name!r}.{did_you_mean(name, vars(module))}")
+        raise _no_function(case, file, name, vars(module))
     if not callable(function := getattr(module, name)):
         raise _wrong(case, f"{name!r} of {file} is no function but of type {type(function).__name__}")
     try:
@@ -126,7 +157,8 @@ def _of_function(case: Case, folder: Path, spec: str) -> Iterator[Mapping[str, A
     except BenchError:
         raise
     except Exception as error:
-        raise _wrong(case, f"{spec} raised {type(error).__name__}: {error}") from error
+        what = f"{spec} raised {type(error).__name__}: {error}"
+        raise _wrong(case, what, f"correct the function in {file}, or leave `data` out: inputs are drawn") from error
 
 
 def _inputs_of(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +180,8 @@ def _check_array(case: Case, name: str, shape: Sequence[int], dtype: np.dtype[An
     spec = case.resolved[name]
     if tuple(shape) != tuple(spec.shape) or str(dtype) != spec.dtype:
         what = f"{dtype}{list(shape)} for the input {name!r}, which is {spec.dtype}{list(spec.shape)}"
-        raise _wrong(case, f"calibration data: {what}")
+        fix = f"arrays of {spec.dtype} and the shape {list(spec.shape)}; in an .npz the first size counts all samples"
+        raise _wrong(case, f"calibration data: {what}", fix)
 
 
 def _absent(case: Case, name: str, others: list[str]) -> SuiteError:
@@ -156,5 +189,14 @@ def _absent(case: Case, name: str, others: list[str]) -> SuiteError:
     return _wrong(case, f"calibration data without the input {name!r}; there is {there}")
 
 
-def _wrong(case: Case, what: str) -> SuiteError:
-    return SuiteError(what, where=f"{case.source}: data", fix="an .npz with the inputs, or file.py:function")
+def _no_function(case: Case, file: str, name: str, names: Iterable[str]) -> SuiteError:
+    return _wrong(case, f"{file} has no function {name!r}.{did_you_mean(name, names)}", f"name a function of {file}")
+
+
+def _unusable(case: Case, file: str, error: Exception) -> SuiteError:
+    what = f"{file} cannot be imported: {type(error).__name__}: {error}"
+    return _wrong(case, what, f"correct {file}, or leave `data` out: inputs are drawn")
+
+
+def _wrong(case: Case, what: str, fix: str = _SOURCE) -> SuiteError:
+    return SuiteError(what, where=f"{case.source}: data", fix=fix)

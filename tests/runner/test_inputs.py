@@ -92,7 +92,7 @@ def calibrated(folder: Path) -> Path:
     np.savez(folder / "short.npz", x=np.zeros((3, 3), np.float32), mask=mask)
     with (folder / "array.npz").open("wb") as file:
         np.save(file, np.zeros((4, 3), np.float32))
-    (folder / "data.py").write_text("raise ValueError('whoever runs it reports that')\n")
+    (folder / "data.py").write_text("raise ValueError('whoever runs it reports that')\ndef images(): ...\n")
     return folder
 
 
@@ -114,6 +114,7 @@ def test_calibration_data_that_may_fit_passes_and_no_function_is_run(calibrated:
     [
         ("none.npz", "none.npz cannot be read: No such file or directory"),
         ("none.py:images", "there is no 'none.py' beside the suite"),
+        ("data.py:image", "data.py has no function 'image'. Did you mean 'images'?"),
         ("wide.npz", "float32[2, 5] for the input 'x', which is float32[2, 3]"),
         ("double.npz", "float64[2, 3] for the input 'x', which is float32[2, 3]"),
         ("other.npz", "calibration data without the input 'x'; there is image"),

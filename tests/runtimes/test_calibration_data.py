@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,4 +99,40 @@ def test_wrong_data_is_one_error_that_says_what_to_give(tmp_path: Path, data: st
     (tmp_path / "broken.py").write_text("def images(:\n")
     with pytest.raises(SuiteError, match=message) as error:
         batches(tmp_path, 2, data)
-    assert "npz" in (error.value.fix or "")
+    hints = {
+        "data.py:raises": "correct the function in data.py",
+        "broken.py:images": "correct broken.py",
+        "data.py:image": "name a function of data.py",
+    }
+    assert hints.get(data, "npz") in (error.value.fix or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def images(): ...",
+        "if True:\n    from somewhere import others as images",
+        "images = make()",
+        "from somewhere import *",
+        "globals()['images'] = make()",
+        "def __getattr__(name): ...",
+    ],
+)
+def test_a_function_that_the_text_may_define_is_left_to_the_run(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data.py").write_text(text)
+    calibration_data.check(CASE, tmp_path, "data.py:images")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def image(): ...", "data.py has no function 'images'. Did you mean 'image'?"),
+        ("raise SystemExit", "data.py has no function 'images'"),
+        ("def images(:", "data.py cannot be imported: SyntaxError"),
+        ("\0", "data.py cannot be imported: "),
+    ],
+)
+def test_a_function_that_cannot_be_there_is_refused_and_nothing_is_run(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "data.py").write_text(text)
+    with pytest.raises(SuiteError, match=re.escape(message)):
+        calibration_data.check(CASE, tmp_path, "data.py:images")
