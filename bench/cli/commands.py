@@ -8,8 +8,8 @@ import gc
 import io
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import (
@@ -110,15 +110,18 @@ def _sentence(error: BaseException) -> str:
 
 def _run(arguments: argparse.Namespace) -> int:
     from bench import api
+    from bench.model.events import Begin, Event, Stored
 
     errors: list[OSError] = []
     if arguments.resume:
         _refuse_beside_resume(arguments)
         path = typed.run_file(arguments, arguments.resume, "run", "--resume")
         api.check_baseline(api.cases(path, cache=arguments.cache), arguments.baseline)
+        caches = {name: getattr(arguments, name) for name in ("cache", "rebuild", "prestart", "devices")}
 
         def measure(on_event: api.OnEvent) -> api.Run:
-            return _resume(path, arguments, on_event)
+            size = {"replicates": arguments.replicates or 0, "allow_large": arguments.yes}
+            return api.resume(path, select=arguments.select or "", on_event=on_event, **size, **caches)
     else:
         request = typed.request(
             arguments,
@@ -139,14 +142,22 @@ def _run(arguments: argparse.Namespace) -> int:
     interrupted = False
     rescued: api.Rescued | None = None
     with output.progress_view(arguments.progress, errors) as view:
+        counted: Counter[type[Event]] = Counter()
+
+        def on_event(event: Event) -> None:
+            counted[type(event)] += 1
+            view(event)
+
         try:
-            run = measure(view)
+            run = measure(on_event)
         except api.Rescued as error:
             run, rescued = error.run, error
         except api.Interrupted as error:
             run, interrupted = error.run, True
         except KeyboardInterrupt:
-            output.complain("trtbench: interrupted before the first case; nothing is stored")
+            if counted[Begin]:
+                raise
+            output.complain("trtbench: interrupted before the first case; nothing new is stored")
             return 130
     if arguments.progress != "json":
         with output.reader_may_leave(sys.stdout, errors):
@@ -154,43 +165,20 @@ def _run(arguments: argparse.Namespace) -> int:
             _print_times(run)
     if not arguments.resume and not interrupted:
         keeping.keep(arguments, request)
-    _tell_of_end(arguments, run, errors, interrupted=interrupted, rescued=rescued)
+    _tell_of_end(arguments, run, errors, stored=counted[Stored], interrupted=interrupted, rescued=rescued)
     return 130 if interrupted else int(bool(errors or rescued) or not api.succeeded(run, strict=arguments.strict))
 
 
-def _resume(path: Path, arguments: argparse.Namespace, on_event: api.OnEvent) -> Run:
-    """Measure what is missing, and say so on stderr if that is nothing."""
-    from bench import api
-    from bench.model.events import Event, Stored
-
-    stored = 0
-
-    def count(event: Event) -> None:
-        nonlocal stored
-        stored += isinstance(event, Stored)
-        on_event(event)
-
-    run = api.resume(
-        path,
-        select=arguments.select or "",
-        replicates=arguments.replicates or 0,
-        allow_large=arguments.yes,
-        cache=arguments.cache,
-        rebuild=arguments.rebuild,
-        prestart=arguments.prestart,
-        devices=arguments.devices,
-        on_event=count,
-    )
-    if not stored:
-        part = "what is selected of " if arguments.select else ""
-        output.complain(f"nothing is missing of {part}{run.header.run}; more processes of each case: --replicates N")
-    return run
-
-
 def _tell_of_end(
-    arguments: argparse.Namespace, run: Run, errors: list[OSError], *, interrupted: bool, rescued: api.Rescued | None
+    arguments: argparse.Namespace,
+    run: Run,
+    errors: list[OSError],
+    *,
+    stored: int,
+    interrupted: bool,
+    rescued: api.Rescued | None,
 ) -> None:
-    """What went wrong in a run as a whole, on stderr."""
+    """What went wrong in a run as a whole, or that there was nothing to do, on stderr; ``stored`` are new records."""
     from bench import api
 
     with output.reader_may_leave(sys.stderr, []):
@@ -202,6 +190,10 @@ def _tell_of_end(
             output.complain(output.error(rescued))
         if interrupted:
             output.complain(f"interrupted; resume it with: {api.resume_command(run)}")
+        elif arguments.resume and not stored:
+            part = "what is selected of " if arguments.select else ""
+            more = "more processes of each case: --replicates N"
+            output.complain(f"nothing is missing of {part}{run.header.run}; {more}")
         elif api.nothing_available(run):
             what = "nothing was measured: every case lacks a package or a device"
             output.complain(f"trtbench: {what}\n  fix: trtbench doctor says what to install")

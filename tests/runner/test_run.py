@@ -15,7 +15,9 @@ import pytest
 
 import bench
 from bench import store
+from bench.model.events import End, Event
 from bench.model.run import Record, Warning
+from bench.report import progress
 from bench.report.warnings import describe
 from tests.conftest import Trtbench
 from tests.runner.kit import started_with
@@ -333,6 +335,27 @@ def test_signals_that_the_starter_ignores_stay_ignored(
     assert child.returncode == 0
     (path,) = store.runs(tmp_path / "r", rehearsals=True)
     assert len(store.read(path).records) == 2
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupt_says_that_nothing_is_stored_only_where_that_is_so(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """Before a run has its file, or when its last event is told."""
+
+    def interrupt(view: progress.Json, event: Event) -> None:
+        if isinstance(event, End):
+            raise KeyboardInterrupt
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.Json, "__call__", interrupt)
+    if not begun:
+        monkeypatch.setattr("bench.runner.rig.Rig.__init__", interrupted)
+    assert trtbench("run", fake_suite(), "--progress", "json") == 130
+    assert ("interrupted before the first case; nothing new is stored" in trtbench.err) is not begun
+    assert bool(store.runs(trtbench.store, rehearsals=True)) is begun
 
 
 @pytest.mark.parametrize("signals", [1, 3])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
-oracle = pytest.importorskip("bench.lowering.oracle")
+pytest.importorskip("bench.lowering.oracle")
 
 from torch import nn  # noqa: E402
 
@@ -16,6 +15,7 @@ from bench.errors import SuiteError, Unsupported  # noqa: E402
 from bench.lowering import codegen, lower  # noqa: E402
 from bench.lowering.quantize import calibration, insert  # noqa: E402
 from tests.lowering import kit  # noqa: E402
+from tests.lowering.converters.kit import run as run_program  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -94,14 +94,10 @@ def test_weights_have_a_scale_for_each_output_channel_also_of_a_transposed_convo
 @pytest.mark.parametrize("version", ["8.6.1", "10.13.3", "11.4.0"])
 def test_the_program_computes_what_the_reference_model_computes(quantized: kit.Graph, version: str) -> None:
     program = codegen.generate(quantized, ["y"], title="net", precision="int8")
-    trt = oracle.Module(version)
-    network = oracle.Network(trt, INPUTS)
-    names: dict[str, Any] = {"__name__": "program"}
-    exec(compile(program.source, "program.py", "exec"), names)
-    names["build"](trt, network, program.weights)
+    (actual,) = run_program(program, list(INPUTS.values()), version, list(INPUTS))
     with torch.no_grad():
         (expected,) = quantized(*INPUTS.values())
-    assert cosine(network.results()["y"], expected) > 0.9999
+    assert cosine(actual, expected) > 0.9999
 
 
 @pytest.mark.parametrize("observer", ["minmax", "moving_average", "percentile", "entropy"])

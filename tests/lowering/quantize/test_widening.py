@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from torch import nn  # noqa: E402
 from bench.lowering import codegen, lower  # noqa: E402
 from bench.lowering.quantize import calibration, insert, placement, widening  # noqa: E402
 from tests.lowering import kit  # noqa: E402
+from tests.lowering.converters.kit import run as run_program  # noqa: E402
 
 pytestmark = pytest.mark.torch
 INPUTS = kit.example((2, 4, 32))
@@ -74,18 +74,12 @@ def test_other_graphs_are_left_as_they_are() -> None:
 @pytest.mark.parametrize("mended", [False, True])
 @pytest.mark.parametrize("version", ["8.6.1", "10.13.3", "11.4.0"])
 def test_the_oracle_computes_the_program(quantized: kit.Graph, version: str, mended: bool) -> None:
-    from bench.lowering import oracle
-
     graph = placement.mend(quantized) if mended else quantized
     program = written(graph)
-    trt = oracle.Module(version)
-    network = oracle.Network(trt, INPUTS)
-    names: dict[str, Any] = {"__name__": "program"}
-    exec(compile(program.source, "program.py", "exec"), names)
-    names["build"](trt, network, program.weights)
+    (actual,) = run_program(program, list(INPUTS.values()), version, list(INPUTS))
     with torch.no_grad():
         (expected,) = graph(*INPUTS.values())
-    torch.testing.assert_close(network.results()["y"], expected)
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.long
