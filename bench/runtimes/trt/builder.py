@@ -40,6 +40,7 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     before the builder fuses them. ``profile`` holds min, opt and max of each dynamic input, by its name in the suite.
     ``compute_capabilities`` are those that were requested, none where a runtime has no such setting or its own default.
     ``calibration`` says who quantized and by how many samples.
+    ``slowest_layers`` are those that the builder of TensorRT 8 spent most time on, in ns, while it timed kernels.
     ``warnings`` are TensorRT's, ``export_warnings`` those of the exporter that made the ONNX file.
     """
 
@@ -64,6 +65,7 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     profile: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
     warnings: tuple[str, ...] = ()
     export_warnings: tuple[ExportWarning, ...] = ()
+    slowest_layers: dict[str, int] = {}
 
 
 def libraries(options: EngineOptions, suite_dir: Path) -> list[Path]:
@@ -121,14 +123,14 @@ def build(
             definition = networks.parse(api, empty, context)
             networks.fix_sizes(definition.network, case)
         profile = _add_profile(api, builder, config, definition, case)
-    versions.progress(api, config, context.tell)
+    tactics = versions.progress(api, config, context.tell, context.clock)
     plain = options if isinstance(options, Options) else Options()
     with (
         _timing_cache(api, config, options, context) as cache,
         calibrators.calibration(api, config, case, plain, context, definition.inputs, out) as calibrated,
     ):
         start, earlier = context.clock.now(), len(api.log.lines)
-        with context.phase("build"):
+        with context.phase("build"), api.log.read_by(tactics.read if tactics else None):
             plan = builder.build_serialized_network(definition.network, config)
             if plan is None and _cache_refused(api, earlier):
                 cache |= _empty_cache(api, config)
@@ -153,6 +155,7 @@ def build(
         compute_capabilities=rtx.capabilities(config) if isinstance(options, RtxOptions) else (),
         profile=profile,
         warnings=tuple(api.log.warnings()[:_MAX_WARNINGS]),
+        slowest_layers=tactics.times() if tactics else {},
         **definition.fields,
         **cache,
         **calibrated,

@@ -257,6 +257,7 @@ class EnginePrepared:
                 "reformats": sum(layer.reformat for layer in layers),
                 "aux_streams": int(self._engine.num_aux_streams),
                 "build_s": round(self._info.build_ns / 1e9, 1),
+                **({"slowest_layers_s": slowest} if (slowest := _seconds(self._info.slowest_layers)) else {}),
                 "warnings": len(self._info.warnings),
                 **({"errors": errors[-_SHOWN_ERRORS:]} if (errors := self._api.log.errors()) else {}),
             },
@@ -317,3 +318,8 @@ def _outside(api: library.Api, engine: Any, tensor: str, name: str, shape: tuple
 
 def _raise_closed() -> object:
     raise CaseError("the engine is closed")
+
+
+def _seconds(times: dict[str, int]) -> dict[str, float]:
+    """Times of the builder, given in ns, that are a tenth of a second at least."""
+    return {name: round(ns / 1e9, 1) for name, ns in times.items() if ns >= 1e8}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +74,8 @@ class Log:
 
     def __init__(self, trt: Any) -> None:
         self.lines: deque[Line] = deque(maxlen=_MAX_LINES)
-        lines = self.lines
+        self._reader: Callable[[str], None] | None = None
+        log, lines = self, self.lines
 
         class Logger(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -82,8 +84,19 @@ class Log:
             def log(self, severity: Any, text: str) -> None:  # called from TensorRT's threads
                 if severity.name in ("WARNING", "ERROR", "INTERNAL_ERROR"):
                     lines.append(Line(severity.name, text.strip()))
+                elif log._reader is not None:
+                    log._reader(text)
 
         self.logger = Logger()
+
+    @contextlib.contextmanager
+    def read_by(self, reader: Callable[[str], None] | None) -> Iterator[None]:
+        """Call ``reader`` with the text of each message below WARNING that comes in the block."""
+        self._reader = reader
+        try:
+            yield
+        finally:
+            self._reader = None
 
     def errors(self) -> list[str]:
         """The messages above WARNING, oldest first, each once, less those that follow any other without a driver."""

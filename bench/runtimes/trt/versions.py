@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.errors import Unsupported
 from bench.runtimes.trt.library import NOISE, Api, create, numbers, refusal
+from bench.runtimes.trt.tactics import TacticLog
 
 # TensorRT's type -> the name that numpy, or ml_dtypes where numpy has none, gives it.
 _DTYPES = {
@@ -146,10 +147,10 @@ def share_profiles(api: Api, config: Any) -> None:
         config.set_preview_feature(feature, True)
 
 
-def progress(api: Api, config: Any, tell: Callable[[str], None]) -> None:
-    """Have the builder report the progress of its phases through ``tell``; 8.6 cannot."""
+def progress(api: Api, config: Any, tell: Callable[[str], None], clock: Any) -> TacticLog | None:
+    """Have the builder report its progress through ``tell``; what has to read its log for it: 8.6."""
     if not hasattr(api.module, "IProgressMonitor"):
-        return
+        return TacticLog(clock, tell)
     base: Any = api.module.IProgressMonitor
 
     class Monitor(base):  # type: ignore[misc]
@@ -170,6 +171,7 @@ def progress(api: Api, config: Any, tell: Callable[[str], None]) -> None:
             self._steps.pop(phase, None)
 
     config.progress_monitor = Monitor()
+    return None
 
 
 # ----------------------------------------------------------------------------------------------------------- the parser

@@ -456,6 +456,21 @@ def test_progress_is_told_where_the_version_tells_it(world: World) -> None:
     assert len(world.told) == 104
 
 
+def test_the_log_of_tensorrt_8_says_how_far_a_build_is_and_which_layers_take_its_time(world: World) -> None:
+    lines = [
+        "--------------- Timing Runner: conv1 + relu (CaskConvolution[0x80000009])",
+        "conv1 + relu Set Tactic Name: sm80_xmma_fprop Tactic: 0x12",
+        "--------------- Timing Runner: conv1 + relu (CudnnConvolution)",
+        "--------------- Timing Runner: {ForeignNode[a...b]} (Myelin[0x80000023])",
+    ]
+    log = [("VERBOSE", line) for line in lines]
+    _, info = world.build(Script(V8, build_log=log))
+    assert world.told == ["1 timed, conv1 + relu", "3 timed, {ForeignNode[a...b]}"]
+    assert set(info.slowest_layers) == {"conv1 + relu", "{ForeignNode[a...b]}"}
+    _, info = world.build(Script(V11, build_log=log))
+    assert info.slowest_layers == {}
+
+
 def test_plugin_libraries_are_loaded_before_the_network_is_made(world: World) -> None:
     script = Script(V8)
     world.build(script, plugins=["libmine.so", "liblisted.so"])

@@ -1,0 +1,51 @@
+"""Which layers take the time of a build, read from the log of TensorRT 8, which has no other sign of progress."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+_RUNNER = re.compile(r"-+ Timing Runner: (?P<layer>.+) \((?P<runner>[^()]+)\)\s*$")
+_MOST = 10  # layers that are kept
+_WIDTH = 60  # characters of a layer's name in the progress
+
+
+class TacticLog:
+    """Reads the builder's messages; ``runners`` counts what it has timed: a layer in one format by one kind of kernel.
+
+    ``clock`` tells the time in ns; ``tell`` is called with the progress whenever another layer begins.
+    """
+
+    def __init__(self, clock: Any, tell: Callable[[str], None]) -> None:
+        self.runners = 0
+        self._clock, self._tell = clock, tell
+        self._layer, self._start = "", 0
+        self._times: Counter[str] = Counter()
+
+    def read(self, text: str) -> None:
+        """Take one message, of any severity."""
+        match = _RUNNER.search(text)
+        if not match:
+            return
+        self.runners += 1
+        if match["layer"] != self._layer:
+            self._end_layer()
+            self._layer = match["layer"]
+            self._tell(f"{self.runners:,} timed, {_shorten(self._layer)}")
+
+    def times(self) -> dict[str, int]:
+        """ns of the layers that took longest, the longest first; the time of one ends when the next begins."""
+        self._end_layer()
+        return dict(self._times.most_common(_MOST))
+
+    def _end_layer(self) -> None:
+        now = self._clock.now()
+        if self._layer:
+            self._times[self._layer] += now - self._start
+        self._start = now
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _WIDTH else name[: _WIDTH - 3] + "..."
