@@ -25,7 +25,7 @@ from bench.runtimes.trt import builder, library
 from bench.runtimes.trt import options as trt_options
 from bench.units import parse_size
 
-_OWN = ("program", "fallback", "min_block_size", *QUANTIZATION)  # options that those of ``tensorrt`` do not have
+_OWN = ("program", "fallback", "min_block_size")  # options that those of ``tensorrt`` do not have
 _MIN_BLOCK_SIZE = 5
 
 
@@ -35,7 +35,8 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
     ``program`` is a network program beside the suite that takes the place of the one that is written for the case, e.g.
     one that was edited. With ``fallback: torch`` operators that have no converter stay in PyTorch, and engines of fewer
     than ``min_block_size`` ops with them (default 5); without, they are refused. Those of ``QuantizationOptions`` are
-    of precision int8 alone, the others those of ``tensorrt``.
+    of precision int8 alone, the others those of ``tensorrt``. With ``calibrator`` the program is that of float32, and
+    TensorRT 8 chooses the scales.
     """
 
     program: str = ""
@@ -49,9 +50,12 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
     max_aux_streams: Annotated[int, msgspec.Meta(ge=0)] | None = None
     hardware_compatible: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
     strongly_typed: bool | None = None
+    calibrator: Literal["entropy", "minmax"] | None = None
+    calibration_cache: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        trt_options.check_calibrator(self, self.calibrator, self.calibration_cache)
         try:
             size = parse_size(self.workspace) if isinstance(self.workspace, str) else self.workspace
         except ValueError as error:
@@ -71,8 +75,9 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
         return None if self.fallback == "none" else self.min_block_size or _MIN_BLOCK_SIZE
 
     def engine(self) -> trt_options.Options:
-        """The same as options of ``tensorrt``."""
-        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _OWN}
+        """The same as options of ``tensorrt``: how Q/DQ are made is that of the program, unless TensorRT calibrates."""
+        own = _OWN if self.calibrator else (*_OWN, *QUANTIZATION)
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name not in own}
         return trt_options.Options(**fields)
 
 
@@ -83,7 +88,7 @@ class Fx2trt(TensorRT):
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """A CPU device, programs that are no module, and precisions that no model is converted to."""
-        if (reason := artifact.unsupported(case)) is not None:
+        if (reason := _not_calibrated(case) or artifact.unsupported(artifact.as_written(case))) is not None:
             return reason
         if device == "cpu":
             return "TensorRT needs a CUDA device (trtbench codegen writes the program without one)"
@@ -91,7 +96,7 @@ class Fx2trt(TensorRT):
 
     def program(self, case: Case) -> Sequence[Stage]:
         """The network program of the case, at int8 after its calibration."""
-        return artifact.stages(case, msgspec.convert(case.options, Options).block_size)
+        return artifact.stages(artifact.as_written(case), msgspec.convert(case.options, Options).block_size)
 
     def ops(self) -> Sequence[SupportedOp]:
         """The ops that have a converter."""
@@ -113,8 +118,8 @@ class Fx2trt(TensorRT):
         """The reference, the program (unless it is the user's), and the engine."""
         options = msgspec.convert(case.options, Options)
         in_bytes = msgspec.structs.replace(options, workspace=options.engine().workspace_bytes)
-        source = [] if options.program else artifact.stages(case, options.block_size)
-        files = artifact.files_of(options.program)
+        source = [] if options.program else artifact.stages(artifact.as_written(case), options.block_size)
+        files = (*artifact.files_of(options.program), *trt_options.calibration_files(options.engine()))
         build = Stage(
             name="build",
             kind="engine",
@@ -173,7 +178,8 @@ class Fx2trt(TensorRT):
         """The program, the engine, or the times of its layers."""
         if stage.kind == "program":
             placed, floating = stage.key.get("placement", "fx"), stage.key.get("floating", ())
-            artifact.produce(case, context, out, stage.key.get("min_block_size"), placed, floating)
+            as_written = artifact.as_written(case)
+            artifact.produce(as_written, context, out, stage.key.get("min_block_size"), placed, floating)
             return
         if stage.kind == "calibration":
             artifact.calibrate(case, context, out, stage.key)
@@ -202,12 +208,13 @@ class Fx2trt(TensorRT):
             raise Unsupported(what, fix="fallback: none, or trtbench profile")
         elif stage.kind == "engine":
             folder = context.artifacts.get(artifact.STAGE) or (context.suite_dir / options.program).parent
+            as_written = artifact.as_written(case)
             builder.build(
                 case,
                 options.engine(),
                 context,
                 out,
-                fill=lambda api, network: filling.fill(api, network, case, folder, options.program),
+                fill=lambda api, network: filling.fill(api, network, as_written, folder, options.program),
             )
         elif stage.kind == "layers":
             super().produce(stage, self._as_engine(case), context, out)
@@ -240,6 +247,15 @@ class Fx2trt(TensorRT):
         """The case with the options of its engine alone."""
         options = msgspec.convert(case.options, Options).engine()
         return msgspec.structs.replace(case, options=msgspec.to_builtins(options))
+
+
+def _not_calibrated(case: Case) -> str | None:
+    """Why TensorRT's calibrator cannot choose the scales of a case; None if it may, or none is asked for."""
+    if not (calibrator := case.options.get("calibrator")):
+        return None
+    if case.precision != "int8" or case.dynamic or case.options.get("fallback") == "torch":
+        return f"calibrator: {calibrator} is of precision int8, of one engine with fixed sizes"
+    return None
 
 
 def _source(program: str, context: Context) -> marking.Source:

@@ -20,7 +20,7 @@ from bench.runtimes import onnx, onnx_values, packages, shapes
 from bench.runtimes.cpp import building
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import builder, deployed, execution, layers, library
-from bench.runtimes.trt.options import EngineOptions, Options, no_route
+from bench.runtimes.trt.options import EngineOptions, Options, calibration_files, no_route
 
 
 class TensorRT(quantized_file.QuantizesGraphs):
@@ -62,7 +62,7 @@ class TensorRT(quantized_file.QuantizesGraphs):
             },
             needs=(source[-1].name,),
             libraries=TENSORRT,
-            files=(*([function] if function else []), *options.plugins, *_calibration_files(options)),
+            files=(*([function] if function else []), *options.plugins, *calibration_files(options)),
             per_device=True,
             per_build=True,
             times_kernels_on=("cuda",),
@@ -161,12 +161,6 @@ def file_stages(case: Case, options: EngineOptions) -> list[Stage]:
     if quantized_file.is_quantized(case):
         return quantized_file.stages(case, options.opset)
     return [onnx.stage(case, options.exporter, options.opset)]
-
-
-def _calibration_files(options: Options) -> list[str]:
-    """The files beside the suite that implicit int8 reads."""
-    data = (options.data or "").partition(":")[0]
-    return [name for name in (data, options.calibration_cache) if name] if options.calibrator else []
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.quantization import quantization_given, settings
+from bench.runtimes.quantization import quantization_given, settings, without_quantization
 from bench.runtimes.torch.exports import ExportWarning
 
 if TYPE_CHECKING:
@@ -66,6 +66,13 @@ def unsupported(case: Case) -> str | None:
         if case.options.get("fallback") == "torch":
             return "a model in parts is not quantized: fallback: none"
     return None
+
+
+def as_written(case: Case) -> Case:
+    """The case whose program is written for ``case``: that of float32 where TensorRT's calibrator chooses the scales."""
+    if not case.options.get("calibrator"):
+        return case
+    return msgspec.structs.replace(case, precision="fp32", options=without_quantization(case.options))
 
 
 def stage(case: Case, min_block_size: int | None = None) -> Stage:

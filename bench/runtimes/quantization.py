@@ -54,6 +54,13 @@ def quantization_given(case: Case) -> str:
     return ", ".join(name for name in QUANTIZATION if case.options.get(name))
 
 
+def without_quantization(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A case's options without these and TensorRT's calibrator."""
+    return {
+        name: value for name, value in options.items() if name not in (*QUANTIZATION, "calibrator", "calibration_cache")
+    }
+
+
 class Settings(Data, frozen=True, kw_only=True):
     """How a case at int8 is quantized. ``producer`` is who observes the activations: this package, torchao's PT2E, or
     NVIDIA ModelOpt.

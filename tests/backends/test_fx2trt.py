@@ -69,6 +69,30 @@ def test_the_engine_is_made_of_the_program_in_the_toolchain_that_measures(bench:
     assert FX.layers(case(bench)).producer == "fx2trt"
 
 
+def test_implicit_int8_calibrates_the_program_of_float32(bench: Bench) -> None:
+    options = {"calibrator": "entropy", "samples": 16, "data": "data.py:batches", "calibration_cache": "scales.cache"}
+    calibrated = case(bench, precision="int8", options=options)
+    assert FX.unsupported(calibrated, "cuda:0") is None
+    _, source, build = FX.stages(calibrated)
+    assert [source] == FX.program(calibrated) == FX.program(case(bench, precision="fp32"))
+    assert (build.key["precision"], build.files) == ("int8", ("data.py", "scales.cache"))
+    engine = msgspec.convert(options, FX.options).engine()
+    assert (engine.calibrator, engine.samples, engine.data) == ("entropy", 16, "data.py:batches")
+    assert FX.placement(calibrated) == []
+    explicit = msgspec.convert({"samples": 16}, FX.options).engine()
+    assert explicit.samples is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"precision": "fp16"}, {"dynamic": {"batch": Range(min=1, opt=2, max=4)}}, {"options": {"fallback": "torch"}}],
+)
+def test_implicit_int8_is_of_one_engine_with_fixed_sizes(bench: Bench, fields: dict[str, Any]) -> None:
+    options = {"calibrator": "entropy"} | fields.get("options", {})
+    refused = FX.unsupported(case(bench, **({"precision": "int8"} | fields | {"options": options})), "cuda:0")
+    assert refused == "calibrator: entropy is of precision int8, of one engine with fixed sizes"
+
+
 def test_a_program_of_the_users_takes_the_place_of_the_one_that_is_written(bench: Bench) -> None:
     _, build = FX.stages(case(bench, options={"program": "edited/program.py"}))
     assert build.files == ("edited/program.py", "edited/weights.safetensors")

@@ -78,10 +78,21 @@ class Options(EngineOptions, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.calibrator is None and self.calibration_cache:
-            raise ValueError("calibration_cache is of a calibrator: entropy or minmax")
-        if self.calibrator is not None and (self.producer or self.observer or self.placement or self.floating):
-            raise ValueError("producer, observer, placement and floating are of Q/DQ: leave calibrator out")
+        check_calibrator(self, self.calibrator, self.calibration_cache)
+
+
+def check_calibrator(options: QuantizationOptions, calibrator: str | None, cache: str) -> None:
+    """ValueError for a cache without a calibrator, and for options of Q/DQ beside one."""
+    if calibrator is None and cache:
+        raise ValueError("calibration_cache is of a calibrator: entropy or minmax")
+    if calibrator is not None and (options.producer or options.observer or options.placement or options.floating):
+        raise ValueError("producer, observer, placement and floating are of Q/DQ: leave calibrator out")
+
+
+def calibration_files(options: Options) -> list[str]:
+    """The files beside the suite that implicit int8 reads."""
+    data = (options.data or "").partition(":")[0]
+    return [name for name in (data, options.calibration_cache) if name] if options.calibrator else []
 
 
 class RtxOptions(EngineOptions, frozen=True, kw_only=True):
