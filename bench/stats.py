@@ -69,12 +69,12 @@ class Drift(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """A confidence interval of a ratio; ``dof`` are the degrees of freedom of its t, None if it was bootstrapped."""
+    """A confidence interval of a ratio; ``dof`` are the degrees of freedom of its t."""
 
     low: float
     ratio: float
     high: float
-    dof: float | None
+    dof: float
 
 
 def _ranked(samples: Sequence[float]) -> Callable[[int], float]:

@@ -1,4 +1,4 @@
-"""Two sides of a comparison: which cases are partners, whether they may be compared, and the verdict on each pair."""
+"""Two sides of a comparison: whether partners may be compared, and the verdict on each pair."""
 
 from __future__ import annotations
 
@@ -11,24 +11,15 @@ import msgspec
 from bench import stats
 from bench.analysis.differences import Difference, check_named, differences, is_named, told
 from bench.analysis.overall import Overall, overall
+from bench.analysis.partners import of_axis, partners
 from bench.analysis.pool import Pool
-from bench.analysis.rows import PRIMARY, Row, baseline_label, row_of
-from bench.analysis.sides import Levels, Member, build_levels, levels, members, origins, session_level, times
-from bench.analysis.speed import check_baseline, parts_of
+from bench.analysis.rows import PRIMARY, Row, row_of
+from bench.analysis.sides import Levels, Member, build_levels, levels, origins, session_level, times
 from bench.analysis.verdict import Verdict, verdict
-from bench.errors import UsageError, did_you_mean
-from bench.model.data import digest
 from bench.model.run import Run
-from bench.model.suite import Boundary, Case, named
+from bench.model.suite import Boundary, Case
 
 Kind = Literal["FASTER", "SLOWER", "SAME", "INCONCLUSIVE", "REFUSED", "NONE"]
-# What a pair may differ in, and the fields of a case that this stands for.
-AXES: dict[str, tuple[str, ...]] = {
-    "backend": ("backend", "options", "toolchain"),
-    "toolchain": ("toolchain",),
-    "precision": ("precision",),
-    "cuda_graph": ("cuda_graph",),
-}
 # SM clocks that differ by so much are shown with the times in cycles.
 CLOCKS = 0.01
 _MADE = ("export", "compile", "build")
@@ -134,8 +125,9 @@ def compare(
 ) -> Comparison:
     """The runs ``b`` against the runs ``a``; those of one side are pooled.
 
-    Cases are partners if their ids are equal; with ``axis`` (one of AXES) if they are equal but for that. Without ``b``
-    the cases of ``a`` are compared with each other along the axis: all against ``baseline`` (a backend), or the first.
+    Cases are partners if their ids are equal; with ``axis`` (one of partners.AXES) if they are equal but for that.
+    Without ``b`` the cases of ``a`` are compared with each other along the axis: all against ``baseline`` (a backend),
+    or the first.
     ``only`` are ids of cases of ``a``: pairs without one are left out.
     ``session_sd`` and ``process_sd`` are standard deviations of logs of times, for the verdict; ``spread`` gives those
     of each pair in their place.
@@ -143,28 +135,17 @@ def compare(
     UsageError for an unknown axis, dimension or baseline, for several candidates as a partner, or if nothing has a
     partner.
     """
-    _check(across, axis, bool(b))
-    if baseline:
-        check_baseline((case for run in a for case in run.header.cases), baseline)
-    sides = members(a), members(b) if b else {}
-    if b:
-        partners, only_a, only_b = _across_runs(*sides, axis)
-    else:
-        partners, only_a = _within(sides[0], axis, baseline or baseline_label(a[0]))
-        only_b = []
-    if not partners:
-        what = "the two sides have no case in common" if b else f"no two cases differ in {axis} alone"
-        other = _requests_differ(*sides)
-        raise UsageError(what + other, where=_names(a, b), fix=_nothing_in_common(bool(b), other))
+    check_named(across)
+    matches, only_a, only_b = partners(a, b, axis, baseline)
     if only is not None:
-        partners = [pair for pair in partners if any(member.pool.case.id in only for member in pair)]
+        matches = [pair for pair in matches if any(member.pool.case.id in only for member in pair)]
         only_a, only_b = [], []
     crossed: dict[Difference, None] = {}
-    known = _levels(partners, boundary)
+    known = _levels(matches, boundary)
     pairs = []
-    for first, second in partners:
+    for first, second in matches:
         differ = _of_members(first, second)
-        names = (*across, *_of_axis(first.pool.case, second.pool.case, axis))
+        names = (*across, *of_axis(first.pool.case, second.pool.case, axis))
         unnamed = tuple(each for each in differ if not is_named(each.dimension, names))
         crossed |= dict.fromkeys(each for each in differ if each not in unnamed)
         pairs.append(_pair(first, second, boundary, unnamed, known, spread or (lambda *_: (session_sd, process_sd))))
@@ -181,98 +162,6 @@ def compare(
         crossed=tuple(crossed),
         told=tuple(dict.fromkeys(told((*a, *b)))),
     )
-
-
-# ---------------------------------------------------------------------------------------------------------- partners
-
-
-def _check(across: Sequence[str], axis: str, several: bool) -> None:
-    check_named(across)
-    if axis and axis not in AXES:
-        what = f"unknown axis {axis!r}.{did_you_mean(axis, AXES)}"
-        raise UsageError(what, where="axis", fix=f"known: {', '.join(AXES)}")
-    if not axis and not several:
-        raise UsageError("one run is compared with nothing", fix="name a second run, or an axis: --axis backend")
-
-
-def _of_axis(first: Case, second: Case, axis: str) -> tuple[str, ...]:
-    """The dimension that the axis names, where the toolchains of two cases are part of it."""
-    return ("toolchain",) if first.toolchain != second.toolchain and "toolchain" in AXES.get(axis, ()) else ()
-
-
-def _names(a: Sequence[Run], b: Sequence[Run]) -> str:
-    return " and ".join(",".join(run.header.run for run in side) for side in (a, b) if side)
-
-
-def _requests_differ(a: dict[str, Member], b: dict[str, Member]) -> str:
-    """In which fields the first cases differ that have one label and two ids; empty if there are none."""
-    cases = {member.pool.case.label: member.pool.case for member in a.values()}
-    pairs = [(cases[m.pool.case.label], m.pool.case) for m in b.values() if m.pool.case.label in cases]
-    if not pairs:
-        return ""
-    first, second = (msgspec.to_builtins(case) for case in pairs[0])
-    fields = [name for name in {**first, **second} if first.get(name) != second.get(name) and name != "source"]
-    return f"; {len(pairs)} have the same label, and ask for other {' and '.join(fields)}"
-
-
-def _nothing_in_common(several: bool, differ: str = "") -> str:
-    if differ:
-        return "measure both with one suite and one version of trtbench"
-    if several:
-        return "name two runs of one suite, or what they differ in: --axis backend"
-    return "name a second run, or another axis"
-
-
-def _identity(case: Case, axis: str) -> str:
-    """The same for cases that differ in the axis alone."""
-    if not axis:
-        return case.id
-    fields = msgspec.to_builtins(case)
-    return digest({name: value for name, value in fields.items() if name not in ("source", *AXES[axis])})
-
-
-def _grouped(side: dict[str, Member], axis: str) -> dict[str, list[Member]]:
-    groups: dict[str, list[Member]] = {}
-    for member in side.values():
-        groups.setdefault(_identity(member.pool.case, axis), []).append(member)
-    return groups
-
-
-def _across_runs(
-    a: dict[str, Member], b: dict[str, Member], axis: str
-) -> tuple[list[tuple[Member, Member]], list[str], list[str]]:
-    """The partners, and the labels of what has none."""
-    first, second = _grouped(a, axis), _grouped(b, axis)
-    common = [key for key in first if key in second]
-    for key in common:
-        for several in (first[key], second[key]):
-            if len(several) > 1:
-                labels = " and ".join(member.pool.case.label for member in several[:2])
-                fix = f"compare runs with one of them each, or one run alone: --axis {axis}"
-                raise UsageError(f"{labels} would have the same partner", where=f"axis {axis}", fix=fix)
-    return (
-        [(first[key][0], second[key][0]) for key in common],
-        [member.pool.case.label for key, members in first.items() if key not in second for member in members],
-        [member.pool.case.label for key, members in second.items() if key not in first for member in members],
-    )
-
-
-def _within(side: dict[str, Member], axis: str, baseline: str) -> tuple[list[tuple[Member, Member]], list[str]]:
-    """Each case of one side with the baseline of those that differ from it in the axis alone, by default the first.
-
-    A precision that the baseline names decides nothing, as the cases of each comparison have one.
-    """
-    backend, _, toolchain = parts_of(baseline)
-    partners, alone = [], []
-    for group in _grouped(side, axis).values():
-        cases = [member.pool.case for member in group]
-        there = [n for n, case in enumerate(cases) if toolchain in ("", f"@{case.toolchain}")]
-        exact = [n for n in there if named(cases[n].backend, cases[n].options) == backend]
-        plain = [n for n in there if cases[n].backend == backend]
-        base = (exact or plain or [0])[0] if axis == "backend" else 0
-        alone += [case.label for case in cases] if len(cases) == 1 else []
-        partners += [(group[base], member) for n, member in enumerate(group) if n != base]
-    return partners, alone
 
 
 # ------------------------------------------------------------------------------------------------------------- pairs
@@ -337,10 +226,10 @@ def _shared(first: Member, second: Member, boundary: Boundary | None) -> Boundar
     return boundary or next((b for b in PRIMARY if b in first.pool.samples and b in second.pool.samples), None)
 
 
-def _levels(partners: Sequence[tuple[Member, Member]], boundary: Boundary | None) -> Levels:
+def _levels(matches: Sequence[tuple[Member, Member]], boundary: Boundary | None) -> Levels:
     """From each member at each boundary once, as along an axis one is the partner of several."""
     sides: dict[tuple[int, Boundary | None], tuple[Member, Boundary | None]] = {}
-    for pair in partners:
+    for pair in matches:
         shared = _shared(*pair, boundary)
         sides |= {(id(member), shared): (member, shared) for member in pair}
     return levels(sides.values())

@@ -14,7 +14,7 @@ from bench.analysis.speed import speed_of
 from bench.model.data import Data
 from bench.model.suite import Boundary, Case
 
-# Whose times an effect is read from, and how many pairs are computed at most, as each may need a bootstrap.
+# Whose times an effect is read from, and how many pairs are computed at most.
 BOUNDARIES: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "latency")
 MOST = 8
 # Keys of conditions that processes of one case may differ in.
@@ -36,8 +36,8 @@ _MODES = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagra
 
 
 class Effect(Data, frozen=True, kw_only=True):
-    """The time of case ``a`` over that of case ``b`` (ids) at ``boundary``, with its 95 % interval; they differ in the
-    condition alone, which is ``a_value`` and ``b_value``.
+    """The time of case ``a`` over that of case ``b`` (ids) at ``boundary``, with its 95 % interval, None where a side
+    has one process; they differ in the condition alone, which is ``a_value`` and ``b_value``.
 
     Of one case whose processes differ in it, ``a`` and ``b`` are the same.
     """
@@ -48,8 +48,8 @@ class Effect(Data, frozen=True, kw_only=True):
     b_value: str
     boundary: Boundary
     ratio: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def shortest_first(text: str) -> tuple[int, str]:
@@ -85,7 +85,8 @@ def of_slower_graphs(pools: Mapping[str, Pool], subjects: Mapping[str, Subject],
         captured, plain = sorted(pair, key=lambda each: each[1] != CAPTURED)
         times = [_median(pool, "gpu") for pool, _ in (captured, plain)]
         if times[1] and times[0] / times[1] >= least:  # an interval costs more than two medians
-            slower += [e for e in _effects(condition, captured, plain) if e.boundary == "gpu" and e.low >= least]
+            at_gpu = [effect for effect in _effects(condition, captured, plain) if effect.boundary == "gpu"]
+            slower += [effect for effect in at_gpu if effect.low is not None and effect.low >= least]
     return tuple(slower)
 
 
@@ -157,7 +158,7 @@ def _effects(condition: Condition, a: _Valued, b: _Valued) -> Iterator[Effect]:
         if boundary not in a[0].samples or boundary not in b[0].samples:
             continue
         speed = speed_of(b[0], a[0], boundary, "")
-        if speed and speed.ratio is not None and speed.low is not None and speed.high is not None:
+        if speed and speed.ratio is not None:
             yield Effect(
                 a=a[0].case.id,
                 b=b[0].case.id,

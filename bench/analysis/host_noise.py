@@ -5,8 +5,9 @@ counts it (``longest_wait_ns``, from /proc/PID/task/TID/schedstat). Switches and
 and yields (``sched_yield``) is switched 100,000 times a second and loses nothing by it, and the load average is that of
 the whole host, of which the process may use one core. docs/measuring.md has what the committed runs say of each.
 
-Waits are of a thread, switches of the whole process: one that yields 200,000 times a second gets no warning, whatever
-takes its cores.
+Waits are of the thread that waited most, switches of all threads of its process, yields among them. So a process whose
+threads yield 200,000 times a second gets no warning, whatever takes its cores: no thread can wait 5 us for each. And a
+thread that computes nothing counts like one that does.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from bench.units import NS_PER_S
 
 # A thread waits for a core 1 or 2 % of the time on a quiet host, and half of it beside one competitor.
 NOISY_WAIT = 0.05
-# Least wait per involuntary switch of the process, ns: one that another program took the core from waits for a part of
-# that one's slice, 60 us and more in all committed runs, one that yielded for less than 1 us.
+# Least wait per involuntary switch of the process, ns: a thread that another program took the core from waits for a
+# part of that one's slice, 60 us and more in all committed runs, one that yielded for less than 1 us.
 NOISY_SLICE_NS = 5_000
 # Where waits are not counted. Two threads that fight over a core change places every few ms, 100 to 250 times a second.
 NOISY_SWITCHES = 100

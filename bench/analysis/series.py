@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from bench.analysis import compare, differences
+from bench.analysis.figures import Figure, PhaseTime
 from bench.analysis.pool import Pool
-from bench.analysis.rows import Figure, PhaseTime, Row, baseline_label
+from bench.analysis.rows import Row, baseline_label
 from bench.analysis.speed import Speed, baseline_of, baselines_of, speed_of
 from bench.errors import UsageError
 from bench.model.data import Data

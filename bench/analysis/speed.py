@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable
+from statistics import geometric_mean
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from bench import stats
-from bench.analysis import bootstrap
 from bench.analysis.pool import Pool
 from bench.errors import UsageError, did_you_mean
-from bench.model.samples import SortedSamples
 from bench.model.suite import Boundary, Case, named
 
 CONFIDENCE = 0.95
+# Bounds that are further apart than this, with 1 between them, leave open which side is faster and by how much: from a
+# third less to half as much again, as seen from the middle.
+VAGUE = 2.0
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
     """Time of the baseline over time of the case at ``boundary``: above 1 the case is faster.
 
     ``against`` is the label of the baseline's case, ``backend`` its backend with options, ``toolchain`` its toolchain;
-    the baseline's own row is against itself, with ratio 1 and no interval. All others have an interval or no ratio.
+    the baseline's own row is against itself, with ratio 1 and no interval. There is no ratio of a time of 0.
     ``precision`` is the one that the baseline was named with, empty where each case has that of its own precision.
-    ``within`` says that a side has one process: the interval, if any, is of samples and not of process medians.
+    ``within`` says that a side has one process: nothing is known of how its processes differ, so there is no interval,
+    and the ratio decides nothing.
     ``across_devices`` says that no card or machine is known to have measured both sides, so that what differs between
     two of a kind may be in the ratio and is not in its interval.
     """
@@ -71,31 +72,17 @@ def check_baseline(cases: Iterable[Case], baseline: str) -> None:
 
 def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:
     """Whether ``pool`` is slower than ``best`` by more than the interval of their ratio leaves open; False where there
-    is too little for an interval.
+    is none, as with one process on a side.
     """
-    ours, theirs = pool.samples[boundary], best.samples[boundary]
-    if min(len(ours), len(theirs)) == 1:  # a bootstrap, which most pairs need not draw
-        slow, quick = SortedSamples.joined(ours), SortedSamples.joined(theirs)
-        if _far_apart(slow, quick):
-            return True
-        if bootstrap.is_not_above(slow, quick, CONFIDENCE):
-            return False
-    interval, _ = _ratio(pool, best, boundary)
-    return interval is not None and interval.low > 1
+    ratio = _ratio(pool, best, boundary)
+    return ratio is not None and ratio.low is not None and ratio.low > 1
 
 
-def _far_apart(slow: SortedSamples, quick: SortedSamples) -> bool:
-    """Whether a bootstrap need not be drawn: its medians lie within 5 deviations of ranks, half the root of n each."""
-    if min(len(slow), len(quick)) < bootstrap.LEAST:
-        return False
-    return slow[_around_median(len(slow))[0]] > quick[_around_median(len(quick))[1]]
-
-
-@functools.lru_cache(maxsize=4096)
-def _around_median(n: int) -> tuple[int, int]:
-    """The ranks, from 0, of n samples that lie 5 deviations on both sides of the median, or the outermost."""
-    far = 5 * math.sqrt(n) / 2 + 1
-    return max(math.floor(n / 2 - far), 0), min(math.ceil(n / 2 + far), n - 1)
+def is_undecided(low: float | None, high: float | None) -> bool:
+    """Whether a ratio with the interval ``low`` to ``high`` says neither which side is faster nor by how much: the
+    interval is not known, or contains 1 and is wider than a factor of VAGUE.
+    """
+    return low is None or high is None or (low <= 1 <= high and high > VAGUE * low)
 
 
 def size(case: Case) -> tuple[object, ...]:
@@ -178,61 +165,42 @@ def baseline_of(pool: Pool, bases: Bases) -> Pool | None:
 
 
 def speed_of(pool: Pool, base: Pool, boundary: Boundary, baseline: str) -> Speed | None:
-    """Welch's interval of the ratio of process medians; with one process on a side, bootstrap within processes; no
-    ratio where neither can be computed.
+    """The speed of ``pool`` against ``base`` with Welch's interval of the ratio of process medians; without one where a
+    side has one process. None if ``base`` has no time at ``boundary``.
     """
-    return speeds_of([(pool, base, boundary)], baseline)[0]
+    if boundary not in base.samples:
+        return None
+    ratio = _Ratio(1.0) if base is pool else _ratio(base, pool, boundary)
+    return Speed(
+        ratio=ratio and ratio.centre,
+        low=ratio and ratio.low,
+        high=ratio and ratio.high,
+        boundary=boundary,
+        against=base.case.label,
+        backend=named(base.case.backend, base.case.options),
+        toolchain=base.case.toolchain,
+        precision=base.case.precision if with_precision(base.case, baseline) else "",
+        within=base is not pool and min(len(base.samples[boundary]), len(pool.samples[boundary])) == 1,
+        across_devices=base is not pool and not _places(base) & _places(pool),
+    )
 
 
-def speeds_of(pairs: Sequence[tuple[Pool, Pool, Boundary]], baseline: str) -> list[Speed | None]:
-    """``speed_of`` of each pool, its base and the boundary, in less time than one by one."""
-    sides = [(base, pool, boundary) for pool, base, boundary in pairs if base is not pool and boundary in base.samples]
-    ratios = iter(_ratios(sides))
-    speeds: list[Speed | None] = []
-    for pool, base, boundary in pairs:
-        if boundary not in base.samples:
-            speeds.append(None)
-            continue
-        interval, within = (None, False) if base is pool else next(ratios)
-        speeds.append(
-            Speed(
-                ratio=1.0 if base is pool else interval and interval.ratio,
-                low=interval and interval.low,
-                high=interval and interval.high,
-                boundary=boundary,
-                against=base.case.label,
-                backend=named(base.case.backend, base.case.options),
-                toolchain=base.case.toolchain,
-                precision=base.case.precision if with_precision(base.case, baseline) else "",
-                within=within,
-                across_devices=base is not pool and not _places(base) & _places(pool),
-            )
-        )
-    return speeds
+class _Ratio(NamedTuple):
+    """Of two times, with its interval."""
+
+    centre: float
+    low: float | None = None
+    high: float | None = None
 
 
-def _ratio(above: Pool, below: Pool, boundary: Boundary) -> tuple[stats.Ratio | None, bool]:
-    """The time of ``above`` over that of ``below`` with its interval, and whether that is within processes only."""
-    return _ratios([(above, below, boundary)])[0]
-
-
-def _ratios(sides: Iterable[tuple[Pool, Pool, Boundary]]) -> list[tuple[stats.Ratio | None, bool]]:
-    """As _ratio, of each two pools at a boundary."""
-    ratios: list[tuple[stats.Ratio | None, bool]] = []
-    within: dict[int, tuple[SortedSamples, SortedSamples]] = {}
-    for place, (above, below, boundary) in enumerate(sides):
-        tops, bottoms = above.samples[boundary], below.samples[boundary]
-        interval = None
-        if min(len(tops), len(bottoms)) > 1:
-            a, b = ([stats.median(samples) for samples in side] for side in (tops, bottoms))
-            interval = stats.ratio_interval(a, b, CONFIDENCE)
-        if interval is None:
-            within[place] = SortedSamples.joined(tops), SortedSamples.joined(bottoms)
-        ratios.append((interval, interval is None))
-    bootstrapped = bootstrap.bootstrap_ratios(list(within.values()), CONFIDENCE)
-    for place, ratio in zip(within, bootstrapped, strict=True):
-        ratios[place] = ratio, True
-    return ratios
+def _ratio(above: Pool, below: Pool, boundary: Boundary) -> _Ratio | None:
+    """The time of ``above`` over that of ``below``, of geometric means over processes; None if one has a time of 0."""
+    a, b = ([float(stats.median(samples)) for samples in pool.samples[boundary]] for pool in (above, below))
+    if min(*a, *b) <= 0:
+        return None
+    if interval := stats.ratio_interval(a, b, CONFIDENCE):
+        return _Ratio(interval.ratio, interval.low, interval.high)
+    return _Ratio(geometric_mean(a) / geometric_mean(b))
 
 
 def _places(pool: Pool) -> set[str]:

@@ -18,7 +18,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from bench import api
     from bench.errors import UsageError
     from bench.report import compare as view
-    from bench.report import escape
+    from bench.report import compare_notes, escape
 
     if arguments.confirm and arguments.fail_on is None:
         raise UsageError("--confirm measures again what --fail-on would fail for", fix="--fail-on slower:2%")
@@ -40,8 +40,8 @@ def compare(arguments: argparse.Namespace) -> int:
     else:
         output.say(getattr(view, arguments.format)(comparison), end="")
     if comparison.refused:
-        what = f"REFUSED: the environments differ in {view.texts(comparison.refused)}"
-        dimensions = view.across(comparison.refused)
+        what = f"REFUSED: the environments differ in {compare_notes.texts(comparison.refused)}"
+        dimensions = compare_notes.across(comparison.refused)
         raise UsageError(what, fix=typed.again(arguments, dimensions) if dimensions.startswith("--") else dimensions)
     return _gate(arguments, comparison) if arguments.fail_on else 0
 

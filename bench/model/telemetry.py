@@ -11,7 +11,8 @@ Number = int | float
 
 class HostFigures(Data, frozen=True, kw_only=True):
     """The worker's process and its host, over a window of ``window_ns``; where lanes are processes, memory, page faults
-    and switches are the sums over these, and the longest wait is that of any.
+    and voluntary switches are the sums over these, the longest wait is that of any, and involuntary switches are those
+    of the process that waited so long.
 
     ``rss_bytes`` and ``peak_rss_bytes`` are resident memory at the end and its peak in the window,
     ``process_peak_rss_bytes`` the peak since the process began. ``cpu_mhz`` is the fastest core, ``load_average`` that

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from bench.analysis.figures import Figure
 from bench.analysis.host_cost import PythonShare
 from bench.analysis.pool import Score
-from bench.analysis.rows import Figure, Row, summarise
-from bench.analysis.speed import Speed
+from bench.analysis.rows import Row, has_replicates, leads, summarise
+from bench.analysis.speed import Speed, is_undecided
 from bench.model.run import Failure, Record
 from bench.model.suite import Boundary
 from bench.report import escape
@@ -21,6 +22,8 @@ NONE = "-"
 ALONE = "†"
 # Follows a ratio whose sides ran on different cards or machines.
 ACROSS = "‡"
+# In place of an interval that nothing is known of, and of a ratio that leaves everything open.
+UNKNOWN, UNDECIDED = "±unknown", "undecided"
 # Follows what cannot be told from the fastest.
 TIED = "≈"
 PYTHON_SHARE = "Python's share"
@@ -85,30 +88,52 @@ def rate(figure: Figure | None, *, bare: bool = False) -> str:
 
 
 def ratio(speed: Speed | None, label: str, *, mark: bool = False) -> str:
-    """``1.53x ±2.3%`` or ``1.53x [1.20, 2.10]``, never without an interval; ``baseline`` for the case that the others
-    are compared with; ``mark`` adds ALONE where a side has one process. ACROSS is added wherever it is true.
+    """``1.53x ±2.3%`` or ``1.53x [1.20, 2.10]``; ``474x ±unknown`` where a side has one process, and ``undecided [0.34,
+    1.47]`` where the interval says neither which is faster nor by how much; ``baseline`` for the case that the others
+    are compared with. ``mark`` adds ALONE where a side has one process. ACROSS is added wherever it is true.
     """
     if speed is None or speed.ratio is None:
         return NONE
     if speed.against == label:
         return "baseline"
-    within = _interval(speed.ratio, speed.low, speed.high, _times)
-    return f"{_times(speed.ratio)}x{within}{_marks({ALONE: mark and speed.within, ACROSS: speed.across_devices})}"
+    shown = _ratio(speed.ratio, speed.low, speed.high)
+    return shown + _marks({ALONE: mark and speed.within, ACROSS: speed.across_devices})
+
+
+def _ratio(value: float, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"{_times(value)}x {UNKNOWN}"
+    bounds = f"[{_times(low)}, {_times(high)}]"
+    if is_undecided(low, high):
+        return f"{UNDECIDED} {bounds}"
+    around = _around(value, low, high)
+    return f"{_times(value)}x {bounds}" if around is None or UNKNOWN in around else f"{_times(value)}x{around}"
 
 
 def mark(row: Row, fastest: str) -> str:
-    """``fastest`` behind the fastest of its model and sizes, TIED behind what cannot be told from it."""
-    return fastest if row.fastest else f" {TIED}" if row.tied else ""
+    """``fastest`` behind the lowest time of its model and sizes, if it is of several processes; TIED behind what cannot
+    be told from the lowest. Of a run with one process a case neither is shown.
+    """
+    return fastest if leads(row) else f" {TIED}" if row.tied else ""
 
 
-def lead(table: Iterable[Row]) -> str:
-    """What the legend says of the mark of the fastest, and of TIED where a row has it."""
-    if not any(row.tied for row in table):
-        return "fastest accurate case of its model and sizes"
-    return (
-        f"lowest time of the accurate cases of a model and its sizes; {TIED} cannot be told from it: the interval of "
-        "the ratio of their times contains 1"
+def lead(table: Sequence[Row], fastest: str) -> str:
+    """What the legend says of ``fastest``, the mark of the lowest time, and of TIED; empty where no row has one."""
+    if not has_replicates(table):
+        return ""
+    leading, tied = any(map(leads, table)), any(row.tied and not leads(row) for row in table)
+    best = "lowest time of the accurate cases of a model and its sizes"
+    lowest = f"{fastest} {best if tied else 'fastest accurate case of its model and sizes'}"
+    open_ended = (
+        f"{TIED} cannot be told from {'it' if leading else f'the {best}'}: the interval of the ratio of their times "
+        "contains 1 or is unknown"
     )
+    return "; ".join([lowest] * leading + [open_ended] * tied)
+
+
+def is_vague(figure: Figure | None) -> bool:
+    """Whether a time or rate is shown with UNKNOWN in place of its interval."""
+    return figure is not None and UNKNOWN in (_around(figure.value, figure.low, figure.high) or "")
 
 
 def verdict(score: Score | None) -> str:
@@ -269,7 +294,7 @@ def _around(value: float, low: float | None, high: float | None) -> str | None:
         return ""
     below, above = (value - low) / value, (high - value) / value
     if above > WIDEST:
-        return " ±unknown"
+        return f" {UNKNOWN}"
     if abs(above - below) > UNEVEN:
         return None
     half = max(below, above)

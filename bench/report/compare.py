@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bench.analysis.compare import Comparison, Pair
-from bench.analysis.differences import WHOLE, Difference
-from bench.analysis.lint import lint_pairs
 from bench.analysis.pool import Score
-from bench.analysis.verdict import MOST, USUAL, Verdict
-from bench.model.run import Warning
-from bench.report import cells, escape, lint, table, warnings
+from bench.analysis.speed import VAGUE, is_undecided
+from bench.report import cells, compare_notes, escape, table
 from bench.report.table import Column
 from bench.units import format_time
 
@@ -30,7 +26,6 @@ DROP = {
     "time of": 20, "B": 12, "A": 11,
 }  # fmt: skip
 _STYLES = {"SLOWER": "red", "FASTER": "green", "SAME": "", "INCONCLUSIVE": "", "REFUSED": "yellow", "NONE": "dim"}
-_UNSTEADY = ("TwoStates", "Drift")
 _UNCHANGED, _UNDECIDED = "No case changed.", "No case is known to have changed."
 LEGEND = (
     "ratio is time of B / time of A with its 95% interval; a difference: the 99% interval excludes 1, by 1% or more;"
@@ -50,14 +45,15 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False) -> s
         lines += table.wrap(line, width)
     if dropped:
         lines += table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width)
-    for line in notes(comparison):
+    for line in compare_notes.notes(comparison):
         lines += table.wrap(line, width, " " * 4, "  - ")
-    lines += ["", *table.wrap(LEGEND, width)]
+    lines += ["", *table.wrap(_legend(comparison), width)]
     return table.show(lines, color)
 
 
 def markdown(comparison: Comparison) -> str:
     """One table, its notes as a list below."""
+    legend = _legend(comparison)
     lines = [
         *(escape.markdown(line) + "  " for line in _heading(comparison)),
         "",
@@ -66,7 +62,11 @@ def markdown(comparison: Comparison) -> str:
     ]
     if averages := means(comparison):
         lines += [*(escape.markdown(line) + "  " for line in averages), ""]
-    lines += [*(f"- {escape.markdown(note)}" for note in notes(comparison)), "", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
+    lines += [
+        *(f"- {escape.markdown(note)}" for note in compare_notes.notes(comparison)),
+        "",
+        f"{legend[0].upper()}{legend[1:]}.",
+    ]
     return escape.lines("\n".join(lines), sys.maxsize) + "\n"
 
 
@@ -76,7 +76,7 @@ def github(comparison: Comparison) -> str:
     grid = escape.lines("\n".join(table.markdown(_columns(changed))), sys.maxsize) if changed else _UNCHANGED
     open_ended = any(pair.kind == "INCONCLUSIVE" for pair in comparison.pairs)
     grid = _UNDECIDED if open_ended and not changed else grid
-    why = [f"- {escape.markdown(note)}" for note in _first_notes(comparison)]
+    why = [f"- {escape.markdown(note)}" for note in compare_notes.first_notes(comparison)]
     lines = [f"**trtbench: {counts(comparison)}**", "", grid, "", *why, *[""] * bool(why)]
     lines += [line for mean in means(comparison) for line in (escape.markdown(mean), "")]
     return "\n".join([*lines, "<details><summary>all cases</summary>", "", markdown(comparison), "</details>"]) + "\n"
@@ -135,128 +135,7 @@ def means(comparison: Comparison) -> list[str]:
     ]
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """What a reader of the table has to know, one sentence each."""
-    lines = _first_notes(comparison)
-    calibrated = sum(pair.verdict.basis == "calibration" for pair in comparison.pairs if pair.verdict)
-    if calibrated:
-        lines.append(f"the interval of {cells.count(calibrated, 'case')} is from the calibrated spread of processes")
-    lines += [*_calibration(comparison), *_levels(comparison), *_unsteady(comparison)]
-    for each in lint_pairs(comparison.pairs):
-        pairs = cells.count(len(each.sides[-1].cases), "case")
-        lines.append(f"unequal conditions ({pairs}): {lint.sentence(each)}")
-    for side, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
-        if labels:
-            lines.append(f"only in {side}: {_labels(labels)}")
-    if comparison.crossed:
-        lines.append(f"compared across {texts(comparison.crossed)}")
-    if comparison.told:
-        lines.append(f"the runs also differ in {texts(comparison.told)}")
-    return lines
-
-
-def _first_notes(comparison: Comparison) -> list[str]:
-    """Why cases have no verdict, and what to do for one."""
-    lines = []
-    if refused := comparison.refused:
-        lines.append(f"REFUSED: the environments differ in {texts(refused)}; try: {across(refused)}")
-    lines += _unjudged(comparison)
-    undecided = [pair.verdict for pair in comparison.pairs if pair.verdict and pair.verdict.kind == "INCONCLUSIVE"]
-    if alone := [decided for decided in undecided if decided.basis == "none"]:
-        what = f"{cells.count(len(alone), 'case')} INCONCLUSIVE: one process does not show how processes differ"
-        lines.append(f"{what}: {_more(comparison, alone, USUAL)}")
-    if needed := [decided for decided in undecided if decided.needed]:
-        most = max(decided.needed or 0 for decided in needed)
-        what = f"{cells.count(len(needed), 'case')} INCONCLUSIVE: {most} processes a side would decide"
-        lines.append(f"{what} each with 90% probability: {_more(comparison, needed, most)}")
-    if endless := len(undecided) - len(alone) - len(needed):
-        what = f"{cells.count(endless, 'case')} INCONCLUSIVE: {MOST:,} processes a side would not decide"
-        lines.append(f"{what}, as far as ratio and spread stay as they are")
-    if comparison.unfinished:
-        lines.append(f"did not finish, so processes may be missing: {', '.join(comparison.unfinished)}")
-    return lines
-
-
-def _more(comparison: Comparison, verdicts: list[Verdict], processes: int) -> str:
-    """The commands that give each side so many processes, of the sides that have fewer."""
-    sides = [comparison.a] if comparison.a == comparison.b else [comparison.a, comparison.b]
-    short = [
-        side[-1]
-        for index, side in enumerate(sides)
-        if any(min(v.processes) < processes if len(sides) == 1 else v.processes[index] < processes for v in verdicts)
-    ]
-    return ", ".join(f"trtbench run --resume {run} --replicates {processes}" for run in short)
-
-
-def _calibration(comparison: Comparison) -> list[str]:
-    """Which calibration the verdicts use, or why they use none that is stored."""
-    note = escape.line(comparison.calibration_note)
-    if not comparison.calibration:
-        return [f"not calibrated: {note}"] if note else []
-    sds = ", ".join(
-        f"{low:.2%} of {boundary}" if low == high else f"{low:.2%} to {high:.2%} of {boundary}"
-        for boundary, (low, high) in comparison.session_sd.items()
-    )
-    spread = f": session sd {sds}" if sds else ""
-    return [f"calibrated by {comparison.calibration}{spread}" + (f"; {note}" if note else "")]
-
-
-def across(differences: tuple[Difference, ...]) -> str:
-    """The options that name the dimensions of ``differences``."""
-    names = dict.fromkeys(each.dimension for each in differences)
-    if "boundaries" in names:
-        return "measure both again with one version: a boundary is defined otherwise"
-    for whole, parts in WHOLE.items():
-        inside = [name for name in names if name == whole or name.partition(":")[0] in parts]
-        if whole in names or len(inside) > 2:
-            names = dict.fromkeys([whole, *(name for name in names if name not in inside)])
-    return " ".join(f"--across {shlex.quote(name)}" for name in names)
-
-
-def texts(differences: tuple[Difference, ...], most: int = 6) -> str:
-    """``torch 2.11.0 -> 2.13.0, driver 550 -> 570``."""
-    more = f" and {len(differences) - most} more" if len(differences) > most else ""
-    return ", ".join(escape.line(each.text) for each in differences[:most]) + more
-
-
 # ------------------------------------------------------------------------------------------------------------------
-
-
-def _unjudged(comparison: Comparison) -> list[str]:
-    """Why pairs have no verdict, each reason once."""
-    reasons: dict[str, list[str]] = {}
-    for pair in comparison.pairs:
-        if pair.why:
-            reasons.setdefault(pair.why, []).append(_label(pair))
-    return [f"not judged, {why}: {_labels(labels)}" for why, labels in reasons.items()]
-
-
-def _levels(comparison: Comparison) -> list[str]:
-    """What sessions and builds differ by, where the runs tell."""
-    levels = comparison.levels
-    parts = [("sessions", levels.session)] if levels.session else []
-    parts += [(f"builds of {escape.name(backend)}", component) for backend, component in levels.builds.items()]
-    lines = []
-    for name, of in parts:
-        told = f"by {100 * of.sd:.2g}% (sd): part of the intervals" if of.sd else "by no more than their processes do"
-        lines.append(f"{name} differ {told} ({cells.count(of.dof, 'degree')} of freedom)")
-    return lines
-
-
-def _unsteady(comparison: Comparison) -> list[str]:
-    """Where the times of a side have two states or drift, alike ones together."""
-    groups: dict[tuple[str, ...], list[tuple[str, Warning]]] = {}
-    for pair in comparison.pairs:
-        for side, row in (("A", pair.a), ("B", pair.b)):
-            for warning in row.warnings:
-                if warning.kind in _UNSTEADY:
-                    groups.setdefault((side, *warnings.key(warning)), []).append((row.label, warning))
-    lines = []
-    for (side, *_), members in groups.items():
-        text, hint = warnings.describe(warnings.merge([warning for _, warning in members]))
-        labels = list(dict.fromkeys(label for label, _ in members))
-        lines.append(f"{side}, {_labels(labels, 3)}: {text}; try: {hint}")
-    return lines
 
 
 def _heading(comparison: Comparison) -> list[str]:
@@ -273,7 +152,7 @@ def _columns(pairs: tuple[Pair, ...]) -> list[Column]:
         return Column(title=title, cells=tuple(texts), align_left=left, drop=DROP.get(title, 0))
 
     return [
-        table.names("case", [escape.name(_label(pair)) for pair in pairs], 70),
+        table.names("case", [escape.name(compare_notes.label(pair)) for pair in pairs], 70),
         column("time of", [pair.boundary or "-" for pair in pairs], left=True),
         column("A", [_time(pair.a_ns) for pair in pairs]),
         column("B", [_time(pair.b_ns) for pair in pairs]),
@@ -319,8 +198,21 @@ def _ratio(pair: Pair) -> str:
 
 
 def _interval(ratio: float, low: float | None, high: float | None) -> str:
+    """``0.953 [0.948, 0.958]``, ``0.500 ±unknown`` or ``undecided [0.336, 1.470]``."""
+    if low is None or high is None:
+        return f"{_quotient(ratio)} {cells.UNKNOWN}"
+    shown = cells.UNDECIDED if is_undecided(low, high) else _quotient(ratio)
+    return f"{shown} [{_quotient(low)}, {_quotient(high)}]"
+
+
+def _legend(comparison: Comparison) -> str:
+    """That of the table; of what stands in place of a ratio only where it does."""
+    intervals = [(each.low, each.high) for each in (*(pair.verdict for pair in comparison.pairs), *comparison.overall)
+                 if each is not None]  # fmt: skip
+    if not any(low is not None and is_undecided(low, high) for low, high in intervals):
+        return LEGEND
     return (
-        _quotient(ratio) if low is None or high is None else f"{_quotient(ratio)} [{_quotient(low)}, {_quotient(high)}]"
+        f"{LEGEND}; {cells.UNDECIDED}: the interval contains 1, and its ends differ by more than a factor of {VAGUE:g}"
     )
 
 
@@ -332,21 +224,6 @@ def _quotient(value: float) -> str:
 def _processes(pair: Pair) -> str:
     a, b = pair.a.processes, pair.b.processes
     return str(a) if a == b else f"{a}, {b}"
-
-
-def _label(pair: Pair) -> str:
-    """What both cases have in common, and in what they differ: ``net/fp32/batch=1: eager -> inductor``."""
-    a, b = pair.a.label.split("/"), pair.b.label.split("/")
-    if a == b:
-        return pair.label
-    common = "/".join(part for part in a if part in b)
-    left, right = ("/".join(part for part in side if part not in other) for side, other in ((a, b), (b, a)))
-    return f"{common}: {left or _without(right)} -> {right or _without(left)}"
-
-
-def _without(setting: str) -> str:
-    """What the side is that does not have the ``setting`` of the other: ``@torch22``, ``graph``."""
-    return "@default" if setting.startswith("@") else f"no {setting}"
 
 
 def _verdict(pair: Pair) -> str:
@@ -363,11 +240,6 @@ def _change(pair: Pair) -> str:
 
 def _of(a: float | None, b: float | None) -> str:
     return _quotient(b / a) if a and b is not None else "-"
-
-
-def _labels(labels: tuple[str, ...] | list[str], most: int = 8) -> str:
-    more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return ", ".join(escape.line(label) for label in labels[:most]) + more
 
 
 def _flat(pair: Pair) -> dict[str, Any]:
@@ -398,7 +270,7 @@ def _flat(pair: Pair) -> dict[str, Any]:
         "rate_low": pair.rate.low if pair.rate else None,
         "rate_high": pair.rate.high if pair.rate else None,
         "cycles": pair.cycles,
-        "why": pair.why or texts(pair.differences),
+        "why": pair.why or compare_notes.texts(pair.differences),
         **sides,
     }
 

@@ -10,6 +10,7 @@ import msgspec
 
 from bench.analysis import sequential
 from bench.analysis.duel import Match, matches
+from bench.analysis.speed import is_undecided
 from bench.model.run import Run
 from bench.model.suite import BETWEEN_PARTS
 from bench.report import cells, escape, table
@@ -128,7 +129,7 @@ def _columns(every: Sequence[Match]) -> list[Column]:
         column("time of", [match.boundary for match in every], left=True),
         column("A", [_time(match.a_ns) for match in every]),
         column("B", [_time(match.b_ns) for match in every]),
-        column("ratio", [ratio(*_numbers(match)) for match in every], left=True),
+        column("ratio", [_ratio(*_numbers(match)) for match in every], left=True),
         column("spread", [_spread(match.standing.sd) for match in every]),
         column("pairs", [str(match.standing.pairs) for match in every]),
         column("verdict", ["-" if match.kind == "NONE" else match.kind for match in every], left=True),
@@ -152,6 +153,15 @@ def ratio(centre: float | None, low: float | None, high: float | None) -> str:
     if centre is None:
         return "-"
     return f"{centre:.3f}" if low is None or high is None else f"{centre:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _ratio(centre: float | None, low: float | None, high: float | None) -> str:
+    """As ratio(), of what has ended: ``0.523 ±unknown`` or ``undecided [0.132, 2.074]`` where nothing is known."""
+    if centre is None:
+        return "-"
+    if low is None or high is None:
+        return f"{centre:.3f} {cells.UNKNOWN}"
+    return f"{cells.UNDECIDED} [{low:.3f}, {high:.3f}]" if is_undecided(low, high) else ratio(centre, low, high)
 
 
 def _time(ns: float | None) -> str:

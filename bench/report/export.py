@@ -10,12 +10,15 @@ from typing import Any
 
 import msgspec
 
+from bench.analysis.figures import SHOWN, in_order
 from bench.analysis.lint import has_effect
 from bench.analysis.lint import lint as lint_run
-from bench.analysis.rows import PRIMARY, SHOWN, Row, against, has_replicates, in_order, models, rows
+from bench.analysis.rows import PRIMARY, Row, against, has_replicates, leads, models, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, escape, lint, notes, outcome, warnings
+from bench.report import cells, escape, lint, notes, outcome, table_notes, warnings
+from bench.report.evidence import evidence
+from bench.report.note import Note
 
 # 4: `fastest` is the lowest time alone.
 # 3: `telemetry` in groups; `warnings` have `figures`.
@@ -32,7 +35,7 @@ def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> s
     if whole := outcome.of_run(run):
         lines += ["", *(f"- {_note(note)}" for note in whole)]
     table = _rows(run, baseline, only)
-    mark, reference = has_replicates(table), notes.reference(run, baseline)
+    mark, reference = has_replicates(table), table_notes.reference(run, baseline)
     for model, members in models(table).items():
         lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure], mark)]
         places = {row.case: place for place, row in enumerate(members)}
@@ -42,8 +45,7 @@ def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> s
         lines += ["", "### Unequal conditions", ""]
         lines += [f"- {_escape(lint.sentence(each))}; try: {_escape(lint.fix(each))}" for each in unequal]
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
-    bold = f"bold: {cells.lead(table)}" if any(row.fastest for row in table) else ""
-    if last := "; ".join(filter(None, (bold, *notes.evidence(table), left_out))):
+    if last := "; ".join(filter(None, (cells.lead(table, "bold:"), *evidence(table), left_out))):
         lines += ["", f"{last[0].upper()}{last[1:]}."]
     return escape.lines("\n".join(lines).rstrip(), sys.maxsize) + "\n"
 
@@ -162,16 +164,16 @@ def _table(members: Sequence[Row], mark: bool) -> list[str]:
         if row.failure and not row.processes:
             empty = [cells.NONE] * (len(texts) - first_figure - 1)
             texts = [*texts[:first_figure], _escape(cells.failure(row.failure)), *empty]
-        if row.primary in columns and (row.fastest or row.tied):
+        if mark and row.primary in columns and (row.fastest or row.tied):
             place = list(columns).index(row.primary)
-            texts[place] = f"**{texts[place]}**" if row.fastest else texts[place] + cells.mark(row, "")
+            texts[place] = f"**{texts[place]}**" if leads(row) else texts[place] + cells.mark(row, "")
         lines.append(f"| {' | '.join(texts)} |")
     return lines
 
 
-def _note(note: notes.Note, members: Sequence[Row] = (), places: Mapping[str, int] = {}) -> str:
+def _note(note: Note, members: Sequence[Row] = (), places: Mapping[str, int] = {}) -> str:
     """A line of a list; ``places`` are those of the ``members`` by case."""
-    who = notes.names([members[place] for place in sorted(places[case] for case in note.about)])
+    who = table_notes.names([members[place] for place in sorted(places[case] for case in note.about)])
     fix = f"; try: {note.fix}" if note.fix else ""
     return _escape(f"{note.kind}{f' ({who})' if who else ''}: {note.text}{fix}")
 

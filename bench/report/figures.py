@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from bench.units import NS_PER_S, format_time
+from bench.units import format_time
 
 
 class Span(NamedTuple):
@@ -40,11 +40,6 @@ def percent(value: Number, form: str = ".1%") -> str:
 def number(value: Number, form: str = ".0f") -> str:
     """A plain number; ``form`` is Python's format specification."""
     return format_span(value, lambda number: format(number, form))
-
-
-def seconds(value: Number) -> str:
-    """Nanoseconds in seconds, with one decimal."""
-    return format_span(value, lambda ns: f"{ns / NS_PER_S:.1f} s")
 
 
 def times(count: Number) -> str:

@@ -38,9 +38,9 @@ def _name(name: str, room: int) -> str:
 
 
 def _break(line: str, room: int) -> int:
-    """Where to break a line that is longer than ``room``, behind its indentation."""
-    ends = [match.end() for match in re.finditer(r"[/ -]", line[:room]) if line[: match.end()].strip()]
-    return ends[-1] if ends else room
+    """Where to break a line that is longer than ``room``, behind its indentation; an arrow (``->``) stays whole."""
+    ends = [match.end() for match in re.finditer(r"[/ ]|-(?!>)", line) if line[: match.end()].strip()]
+    return max((end for end in ends if end <= room), default=room)
 
 
 def intervals(title: str, texts: Sequence[str]) -> tuple[str, tuple[str, ...]]:

@@ -194,7 +194,9 @@ def _who(side: Side) -> str:
 
 
 def _effects(effects: Sequence[Effect]) -> list[str]:
-    """``time of not captured / captured: 1.03 to 1.25 at gpu, 1.14 to 4.89 at latency (8 pairs measured)``."""
+    """``time of not captured / captured: 1.03 to 1.25 at gpu, 1.14 to 4.89 at latency (8 pairs measured)``, and whether
+    one process was all that a side had.
+    """
     if not effects:
         return []
     values = {(effect.a_value, effect.b_value) for effect in effects}
@@ -205,7 +207,8 @@ def _effects(effects: Sequence[Effect]) -> list[str]:
         parts.append(f"{low if low == high else f'{low} to {high}'} at {boundary}")
     pairs = len({(effect.a, effect.b) for effect in effects})
     of = f"{_value(effects[0].a_value)} / {_value(effects[0].b_value)}" if len(values) == 1 else "one / the other"
-    return [f"time of {of}: {', '.join(parts)} ({cells.count(pairs, 'pair')} measured)"]
+    alone = ", one process on a side" if any(effect.low is None for effect in effects) else ""
+    return [f"time of {of}: {', '.join(parts)} ({cells.count(pairs, 'pair')} measured{alone})"]
 
 
 def _value(text: str) -> str:
@@ -225,10 +228,12 @@ def _cases(finding: Finding, labels: Mapping[str, str]) -> str:
 
 
 def _pair(effect: Effect, labels: Mapping[str, str]) -> str:
-    """``a / b, gpu: 1.25 [1.24, 1.26]``."""
+    """``a / b, gpu: 1.250 [1.240, 1.260]``, or ``1.250 ±unknown`` where a side has one process."""
     a, b = labels.get(effect.a, effect.a), labels.get(effect.b, effect.b)
     who = f"{a} / {b}" if effect.a != effect.b else f"{a}, {effect.a_value} / {effect.b_value}"
-    return f"{who}, {effect.boundary}: {effect.ratio:.3f} [{effect.low:.3f}, {effect.high:.3f}]"
+    unknown = effect.low is None or effect.high is None
+    interval = cells.UNKNOWN if unknown else f"[{effect.low:.3f}, {effect.high:.3f}]"
+    return f"{who}, {effect.boundary}: {effect.ratio:.3f} {interval}"
 
 
 def _reasons(figures: Mapping[str, Any], name: str = "reasons") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.report.advice import Advice, Figures, Sentence
-from bench.report.figures import format_span, high, inside, listed, low, number, seconds
+from bench.report.figures import format_span, high, inside, listed, low, number, time
 from bench.units import format_size
 
 _COOL = "better cooling, or a clock that the card can keep (nvidia-smi -lgc MHZ)"
@@ -12,14 +12,16 @@ _THROTTLE_HINTS = {"SwPowerCap": _POWER, "HwSlowdown": _COOL, "SwThermalSlowdown
 
 
 def _noisy_host(f: Figures) -> Advice:
-    reasons, window = [], seconds(f["window_ns"])
+    """A wait is that of one thread; switches are those of all threads, yields among them; a load is the host's."""
+    reasons, window = [], time(f["window_ns"])
     if "longest_wait_ns" in f:
-        reasons.append(f"a thread waited {seconds(f['longest_wait_ns'])} of {window} for a core")
+        reasons.append(f"the thread that waited most had no core for {time(f['longest_wait_ns'])} of {window}")
     if "preemptions" in f:
-        reasons.append(f"the process was preempted {number(f['preemptions'])} times in {window}")
+        reasons.append(f"all threads together lost their core {number(f['preemptions'])} times in {window}")
     if "load_average" in f:
         cores = f"{number(f['cores'])} core{'s' * (f['cores'] != 1)}"
-        reasons.append(f"the load average was {number(f['load_average'], '.1f')} on {cores}")
+        load = number(f["load_average"], ".1f")
+        reasons.append(f"the load average of the whole host was {load}, where the process may use {cores}")
     hint = "close other programs; fewer streams, or fewer threads per call (OMP_NUM_THREADS), if they are the load"
     return Advice(" and ".join(reasons), hint)
 

@@ -5,57 +5,19 @@ from __future__ import annotations
 import itertools
 import string
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
-from pathlib import Path
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
 from typing import TypeAlias
 
-import msgspec
-
-from bench import store
-from bench.analysis import conditions
 from bench.analysis.distinct import key_of_warning
-from bench.analysis.rows import PRIMARY, Row, baseline_label, has_replicates
-from bench.analysis.speed import is_baseline
+from bench.analysis.rows import Row
 from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
 from bench.model.run import Environment, Run, Warning
-from bench.report import cells, escape, warnings
+from bench.report import cells, warnings
+from bench.report.note import Note, printable_note
+from bench.report.table_notes import LONGEST_VALUE, SHOWN_ROWS, Reference, general
 
-LONGEST_VALUE = 60
-SHOWN_ROWS = 3
 # What notes that are shown as one have in common.
 Key: TypeAlias = tuple[str, ...]
-_NO_CONDITION = ("engine", "mode", "ir", "export_warnings")
-
-
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """``mark`` is the number that rows carry in their notes column, empty for what concerns the whole table.
-
-    ``about`` are the cases (ids) it concerns, ``fix`` is what to try or type, ``log`` a failure's last output.
-    """
-
-    kind: str
-    text: str
-    fix: str = ""
-    log: str = ""
-    mark: str = ""
-    about: tuple[str, ...] = ()
-
-
-class Reference(msgspec.Struct, frozen=True):
-    """What the rows of a run's tables were made with: the ``baseline``, whether a case of the run is of it, and the
-    command that resumes the run.
-    """
-
-    baseline: str
-    exists: bool
-    resume: str
-
-
-def reference(run: Run, baseline: str = "") -> Reference:
-    """That of ``run`` with ``baseline``, as for rows()."""
-    label = baseline_label(run, baseline)
-    exists = any(is_baseline(case, label) for case in run.header.cases)
-    return Reference(label, exists, store.resume_command(Path(run.path)))
 
 
 def collect(table: Sequence[Row], of: Reference, verbose: bool = False, without: Set[Key] = frozenset()) -> list[Note]:
@@ -64,7 +26,7 @@ def collect(table: Sequence[Row], of: Reference, verbose: bool = False, without:
     ``of`` is what its rows were made with; ``without`` are the notes that shared() has.
     """
     numbered = _numbered(table, verbose, lambda key: key not in without, map(str, itertools.count(1)))
-    return numbered + [printable_note(note) for note in _general(table, of)]
+    return numbered + [printable_note(note) for note in general(table, of)]
 
 
 def shared(tables: Iterable[Sequence[Row]]) -> tuple[frozenset[Key], list[Note]]:
@@ -113,17 +75,6 @@ def _numbered(table: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool]
     return [printable_note(note) for note in numbered]
 
 
-def printable_note(note: Note) -> Note:
-    """The note with texts that a terminal or page can show; logs were cut by the worker."""
-    return msgspec.structs.replace(
-        note,
-        kind=escape.name(note.kind),
-        text=escape.lines(note.text),
-        fix=escape.lines(note.fix),
-        log=escape.lines(note.log, 1 << 20),
-    )
-
-
 def marks(notes: Iterable[Note]) -> dict[str, str]:
     """By case (id) the numbers of the notes that concern it: ``1 3``."""
     numbers: dict[str, list[str]] = {}
@@ -131,29 +82,6 @@ def marks(notes: Iterable[Note]) -> dict[str, str]:
         for case in note.about if note.mark else ():
             numbers.setdefault(case, []).append(note.mark)
     return {case: " ".join(of_case) for case, of_case in numbers.items()}
-
-
-def evidence(table: Sequence[Row]) -> list[str]:
-    """What the intervals leave out where figures rest on one process or on different cards, and what cells.ALONE and
-    cells.ACROSS say; a line each, none if there is nothing to say.
-    """
-    lines, left_out = [], "spread between processes is not in the interval"
-    if not has_replicates(table):
-        lines += [f"1 process: {left_out}s"] if any(row.processes for row in table) else []
-    elif alone := sum(map(_alone, table)):
-        who = f"one process, or in a ratio one on a side ({cells.count(alone, 'case')})"
-        lines.append(f"{cells.ALONE} {who}: {left_out}")
-    if across := sum(bool(row.speed and row.speed.across_devices) for row in table):
-        who = f"no card or machine is known to have run both sides ({cells.count(across, 'case')})"
-        lines.append(f"{cells.ACROSS} {who}: how two of them differ is not in the interval")
-    return lines
-
-
-def _alone(row: Row) -> bool:
-    """Whether a time of ``row``, or a side of its speed, has one process. The row may have more of them: those that
-    could not hold the stream have no ``gpu``.
-    """
-    return any(figure.processes == 1 for figure in row.times.values()) or (row.speed is not None and row.speed.within)
 
 
 # Kind, text and hint of a note, and the rows that it concerns.
@@ -236,166 +164,6 @@ class _Titles:
         precision = [row.precision] if self._several_precisions else []
         sizes = [f"{name}={size}" for name, size in row.symbols.items() if name in self._telling]
         return " ".join(filter(None, [*model, row.backend, *precision, *sizes, row.setting]))
-
-
-# -------------------------------------------------------------------------------------------- of the table as a whole
-
-
-def _general(table: Sequence[Row], of: Reference) -> list[Note]:
-    measured = [row for row in table if row.processes]
-    return [
-        *_not_run(table, of),
-        *_baselines(measured),
-        *_no_speed(measured, of),
-        *_no_interval(measured),
-        *_read_at(measured, of),
-        *_other_boundary(measured),
-        *_fairness(measured),
-    ]
-
-
-def _not_run(table: Sequence[Row], of: Reference) -> list[Note]:
-    waiting = [row for row in table if not row.processes and not row.failure]
-    if not waiting:
-        return []
-    return [Note(kind="not run", text=f"{cells.count(len(waiting), 'case')} not measured yet", fix=of.resume)]
-
-
-def _baselines(measured: Sequence[Row]) -> list[Note]:
-    """Speeds against another precision or toolchain than a row would think of mislead unless said."""
-    precisions = {row.label: row.precision for row in measured}
-    others: dict[str, list[Row]] = {}
-    for row in measured:
-        if row.speed and not row.speed.precision and precisions.get(row.speed.against) != row.precision:
-            others.setdefault(row.speed.against, []).append(row)
-    notes = [
-        Note(kind="baseline", text=f"{names(rows)} against {against}: no baseline has their precision")
-        for against, rows in others.items()
-    ]
-    places = {row.speed.toolchain: row.speed.backend for row in measured if row.speed}
-    if len(places) > 1:
-        place, backend = next(iter(places.items()))
-        text = "each toolchain against the baseline of its own"
-        notes.append(Note(kind="baseline", text=text, fix=f"one for all: --baseline {backend}@{place}"))
-    return notes
-
-
-def _no_speed(measured: Sequence[Row], of: Reference) -> list[Note]:
-    """Why rows that rank have no speed: the run lacks the baseline, or a sound one of their sizes."""
-    lacking = [row for row in measured if row.ranked and not row.speed]
-    if not lacking:
-        return []
-    name = of.baseline
-    there = dict.fromkeys(row.backend.partition("[")[0] for row in measured if row.ranked)
-    others = [backend for backend in there if backend != name]
-    if of.exists:
-        text = f"no accurate {name} of the same sizes and precision (or fp32) at {lacking[0].primary}"
-    else:
-        text = f"this run has no {name}"
-    fix = f"--baseline with one of: {', '.join(others)}" if others else ""
-    return [Note(kind="baseline", text=f"{names(lacking)}: {text}, so no speed", fix=fix)]
-
-
-def _no_interval(measured: Sequence[Row]) -> list[Note]:
-    lacking = [row for row in measured if row.speed and row.speed.ratio is None]
-    if not lacking:
-        return []
-    text = f"{names(lacking)}: an interval needs 6 samples on each side, so no speed"
-    return [Note(kind="baseline", text=text)]
-
-
-def _read_at(measured: Sequence[Row], of: Reference) -> list[Note]:
-    """Where speeds are of another time than a reader would take them for, as the baseline lacks that one."""
-    primary = next((row.speed.boundary for row in measured if row.speed), None)
-    if primary is None:
-        return []
-    lacked = [b for b in PRIMARY[: PRIMARY.index(primary)] if any(b in row.times for row in measured)]
-    if not lacked:
-        return []
-    text = f"speed, rank and speed of light are read from {primary}, as {of.baseline} has no {lacked[0]}"
-    return [Note(kind="boundary", text=text)]
-
-
-def _other_boundary(measured: Sequence[Row]) -> list[Note]:
-    lacking = [row for row in measured if row.primary and row.primary not in row.times]
-    if not lacking:
-        return []
-    text = f"{names(lacking)}: no time at {lacking[0].primary}, so neither speed nor rank"
-    return [Note(kind="boundary", text=text)]
-
-
-def _fairness(measured: Sequence[Row]) -> list[Note]:
-    """Rows of equal precision and sizes that ran under unequal conditions; a key that a row does not tell is no
-    difference. Reasons are told by the warnings that they belong to; what describes an engine is no condition, nor what
-    the row's name says: which mode or frontend it is. Nor what ``bench.analysis.lint`` says of the whole run.
-    """
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in measured:
-        groups.setdefault((row.precision, str(row.symbols)), []).append(row)
-    differing: dict[str, dict[str, list[Row]]] = {}
-    for members in groups.values():
-        by_key: dict[str, list[tuple[Row, str]]] = {}
-        for row in members:
-            for key, values in row.fairness.items():
-                if _is_condition(key):
-                    for name, parts in _parts(key, values):
-                        by_key.setdefault(name, []).append((row, " or ".join(map(_plain, parts))))
-        for key, told in by_key.items():
-            if len({value for _, value in told}) > 1:
-                for row, value in told:
-                    differing.setdefault(key, {}).setdefault(value, []).append(row)
-    return [Note(kind="unequal", text=f"{key}: {_values(values)}") for key, values in differing.items()]
-
-
-def _is_condition(key: str) -> bool:
-    return key not in _NO_CONDITION and key not in conditions.KEYS and not key.endswith("_reasons")
-
-
-def _parts(key: str, values: Sequence[object]) -> Iterator[tuple[str, Sequence[object]]]:
-    """A condition with its values in the processes of a row; the entries of mappings are conditions of their own, as
-    ``calibration.samples``.
-    """
-    if not all(isinstance(value, Mapping) for value in values):
-        yield key, values
-        return
-    mappings = [value for value in values if isinstance(value, Mapping)]
-    for name in dict.fromkeys(name for value in mappings for name in value):
-        different = {_plain(value[name]): value[name] for value in mappings if name in value}
-        yield from _parts(f"{key}.{name}", list(different.values()))
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, list | tuple):
-        return "+".join(map(_plain, value)) or "none"
-    if value is None or value == "":
-        return "none"
-    return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
-
-
-def _values(values: dict[str, list[Row]]) -> str:
-    """``4 (onnxruntime), 2 (the others)``: the most frequent value last."""
-    *odd, (usual, many) = sorted(values.items(), key=lambda item: len(item[1]))
-    parts = [f"{_short(value)} ({names(rows)})" for value, rows in odd]
-    who = "the others" if len({_name(row) for row in many}) > SHOWN_ROWS else names(many)
-    return ", ".join([*parts, f"{_short(usual)} ({who})"])
-
-
-def names(rows: Sequence[Row]) -> str:
-    """Backends with their setting for short, each once: ``eager, inductor graph and 3 more``."""
-    backends = list(dict.fromkeys(_name(row) for row in rows))
-    if len(backends) <= SHOWN_ROWS:
-        return ", ".join(backends)
-    return f"{', '.join(backends[:SHOWN_ROWS])} and {len(backends) - SHOWN_ROWS} more"
-
-
-def _name(row: Row) -> str:
-    return f"{row.backend} {row.setting}".rstrip()
-
-
-def _short(value: str) -> str:
-    return value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 1] + "…"
 
 
 def machine(run: Run) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import store
 from bench.model.run import Failure, Run
 from bench.report import cells
-from bench.report.notes import Note, printable_note
+from bench.report.note import Note, printable_note
 
 
 def of_run(run: Run) -> list[Note]:

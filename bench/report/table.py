@@ -130,8 +130,9 @@ def _name(column: Column) -> str:
 
 
 def _room(columns: Sequence[Column], width: int) -> int:
-    """The width that the other columns leave for the first."""
-    return max(width - _total(columns) + columns[0].width, SHORTEST_NAME)
+    """The width that the other columns leave for the first; at least SHORTEST_NAME, or what it takes now."""
+    first = columns[0].width
+    return max(width - _total(columns) + first, min(first, SHORTEST_NAME))
 
 
 def _narrow(column: Column, room: int) -> Column:

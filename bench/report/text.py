@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import store
+from bench.analysis.figures import SHOWN, in_order
 from bench.analysis.lint import lint as lint_run
 from bench.analysis.pool import gather
-from bench.analysis.rows import SHOWN, Row, against, has_replicates, in_order, models, rows
+from bench.analysis.rows import Row, against, has_replicates, leads, models, rows
 from bench.model.run import Run
 from bench.model.suite import Boundary
-from bench.report import cells, duel, escape, lint, notes, outcome, plan, table
+from bench.report import cells, duel, escape, lint, notes, outcome, plan, table, table_notes
+from bench.report.evidence import evidence
+from bench.report.note import Note
 from bench.report.table import Column, Line
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ PYTHON_LEGEND = (
     "Python's share: the time of a call less that of a C++ program which runs the same artifact, with its 95% interval "
     "and as a percentage of the time; trtbench show --host-cost has both runners side by side"
 )
-UNKNOWN = "±unknown: the interval reaches beyond twice the value; more processes or samples narrow it"
+VAGUE = f"{cells.UNKNOWN} of a time or rate: the interval reaches beyond twice the value; more processes narrow it"
 # As long as `vs torch_tensorrt`: a backend with options would make its column wider than what stands in it.
 LONGEST_TITLE = 17
 # Of a setting and of a row's notes, in a table where these take several lines.
@@ -78,7 +81,7 @@ def render(
     mark = has_replicates(all_rows)
     tables = models(all_rows)
     keys, shared = notes.shared([] if verbose else tables.values())
-    reference = notes.reference(run, baseline)
+    reference = table_notes.reference(run, baseline)
     own = {model: notes.collect(members, reference, verbose, keys) for model, members in tables.items()}
     repeated = notes.repeated([] if verbose else own.values())
     common = {(note.kind, note.text, note.fix) for note in repeated}
@@ -97,17 +100,18 @@ def render(
     lines.append("")
     if any(row.processes for row in all_rows):
         lines += _dim(table.wrap(LEGEND.format(lead=_lead(all_rows)), width))
-        is_unknown = any("±unknown" in str(line) for line in lines)
+        is_vague = any(cells.is_vague(figure) for row in all_rows for figure in (*row.times.values(), row.rate))
         has_share = any(row.python_share for row in all_rows)
-        for line in [PYTHON_LEGEND] * has_share + [UNKNOWN] * is_unknown + notes.evidence(all_rows):
+        for line in [PYTHON_LEGEND] * has_share + [VAGUE] * is_vague + evidence(all_rows):
             lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)
     return table.show(lines, color)
 
 
 def _lead(table: Sequence[Row]) -> str:
-    """What the legend says of the fastest; nothing where no row is, as there was no choice."""
-    return f"* {cells.lead(table)}; " if any(row.fastest for row in table) else ""
+    """What the legend says of the fastest; nothing where none is marked."""
+    text = cells.lead(table, "*")
+    return f"{text}; " if text else ""
 
 
 def _identity(members: Sequence[Row], star: str = "") -> tuple[list[Column], str]:
@@ -157,7 +161,7 @@ def _model(
     model: str,
     members: Sequence[Row],
     marks: Mapping[str, str],
-    below: Sequence[notes.Note],
+    below: Sequence[Note],
     width: int,
     verbose: bool,
     mark: bool,
@@ -167,7 +171,7 @@ def _model(
     if not visible:
         nothing = f"  0 of {cells.count(len(members), 'case')} measured"
         return [_bold(model), *(_below(below, width, verbose) or [nothing])]
-    same, shared = _identity(visible, star=" *")
+    same, shared = _identity(visible, star=" *" if mark else "")
     columns, dropped = table.fit([*same, *_figures(visible, marks, mark)], width)
     start = sum(column.title in {c.title for c in same} for column in columns)
     spans = {index: (start, text) for index, row in enumerate(visible) if (text := _instead(row, marks))}
@@ -263,10 +267,10 @@ def _instead(row: Row, marks: Mapping[str, str]) -> str:
 def _style(row: Row) -> str:
     if not row.processes:
         return "red" if row.failure else "dim"
-    return "bold" if row.fastest else "red" if not row.ranked else ""
+    return "bold" if leads(row) else "red" if not row.ranked else ""
 
 
-def _below(row_notes: Sequence[notes.Note], width: int, verbose: bool) -> list[Text | str]:
+def _below(row_notes: Sequence[Note], width: int, verbose: bool) -> list[Text | str]:
     lines: list[Text | str] = []
     for note in row_notes:
         lines += _note(note, width)
@@ -275,7 +279,7 @@ def _below(row_notes: Sequence[notes.Note], width: int, verbose: bool) -> list[T
     return lines
 
 
-def _note(note: notes.Note, width: int) -> list[Text | str]:
+def _note(note: Note, width: int) -> list[Text | str]:
     lead = f"{note.mark:>3} " if note.mark else "  - "
     lines: list[Text | str] = [*table.wrap(f"{note.kind}: {note.text}", width, " " * 4, lead)]
     if note.fix:

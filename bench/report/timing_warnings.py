@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.report.advice import Advice, Figures, Sentence
-from bench.report.figures import Number, high, low, number, percent, time
+from bench.report.figures import Number, Span, high, low, number, percent, time
 from bench.units import NS_PER_S
 
 _WAITS = (
@@ -71,11 +71,27 @@ def _imprecise(f: Figures) -> Advice:
     )
 
 
+def _graph(f: Figures, otherwise: str = "cuda_graph: on") -> str:
+    """The advice to take a graph, ``otherwise`` where this run has not measured the same case with one; where it has,
+    with what it did, and against it where it was slower.
+    """
+    twin = f.get("graph_twin")
+    if twin is None:
+        return otherwise
+    lead = f"{'not ' * twin['slower']}cuda_graph: on, which was {'slower' if twin['slower'] else 'faster'} here"
+    if isinstance(twin["speed"], Span):
+        return f"{lead}: {number(twin['speed'], '.2f')} times as fast in {twin['boundary']}"
+    if twin["boundary"] == "latency":
+        return f"{lead}: latency {time(twin['with_ns'])} with it, {time(twin['without_ns'])} without"
+    rates = number(twin["with_rate"], ",.0f"), number(twin["without_rate"], ",.0f")
+    return f"{lead}: {rates[0]} inferences/s with it, {rates[1]} without"
+
+
 def _host_drift(f: Figures) -> Advice:
     return Advice(
         f"issuing a call took {time(f['enqueue_ns'])}, and a whole request, measured seconds later, "
         f"{time(f['latency_ns'])}: the host's speed changed between them",
-        "cuda_graph: on, close other programs, more processes",
+        f"{_graph(f)}{'; ' if 'graph_twin' in f else ', '}close other programs, more processes",
     )
 
 
@@ -83,7 +99,7 @@ def _no_overlap(f: Figures) -> Advice:
     return Advice(
         f"with calls in flight together each takes {time(f['in_flight_ns'])}, a request alone {time(f['alone_ns'])}: "
         "overlapping gains nothing",
-        "cuda_graph: on, if the host is the limit",
+        _graph(f, "cuda_graph: on, if the host is the limit"),
     )
 
 
@@ -126,7 +142,10 @@ def _ran_ahead(f: Figures) -> str:
 
 def _host_bound(f: Figures) -> Advice:
     text = f"issuing a call takes the host {time(f['enqueue_ns'])}, running it takes the GPU {time(f['gpu_ns'])}"
-    return Advice(f"{text}: the GPU waits", "a larger batch" if f["graph"] else "cuda_graph: on")
+    if f["graph"]:
+        return Advice(f"{text}: the GPU waits", "a larger batch")
+    batch = "; a larger batch" if f.get("graph_twin", {}).get("slower") else ""
+    return Advice(f"{text}: the GPU waits", _graph(f) + batch)
 
 
 def _transfer_bound(f: Figures) -> Advice:

@@ -126,6 +126,15 @@ def test_a_run_that_is_no_duel_has_no_matches() -> None:
         matches(msgspec.structs.replace(run, header=msgspec.structs.replace(run.header, duel=None)))
 
 
+def test_a_ratio_that_decides_nothing_does_not_look_like_one_that_does() -> None:
+    few = duel(*pair(0, 1, 2))
+    wild = duel(*(each for n in range(6) for each in pair(n, 1, (0.1, 8)[n % 2])), pairs=6)
+    for shown in (view.render, view.markdown):
+        assert "2.000 ±unknown" in shown(few)
+        assert "undecided" in shown(wild)
+    assert json.loads(view.json(wild))["matches"][0]["low"] < 0.5
+
+
 def test_what_would_decide_is_told() -> None:
     few = duel(*pair(0, 1, 2))
     assert "too few to say" in view.render(few, width=400)

@@ -47,19 +47,19 @@ UNCOUNTED = {"longest_wait_ns": None}
             {"longest_wait_ns": S},
             "NoisyHost",
             {"window_ns": 2 * S, "longest_wait_ns": S},
-            "a thread waited 1.0 s of 2.0 s for a core",
+            "the thread that waited most had no core for 1.00 s of 2.00 s",
         ),
         (
             {**UNCOUNTED, "involuntary_switches": 500},
             "NoisyHost",
             {"window_ns": 2 * S, "preemptions": 500},
-            "preempted 500 times in 2.0 s",
+            "all threads together lost their core 500 times in 2.00 s",
         ),
         (
             {**UNCOUNTED, "load_average": 7.0, "load_average_before": 6.0},
             "NoisyHost",
             {"window_ns": 2 * S, "load_average": 6.0, "cores": 2},
-            "load average was 6.0 on 2 cores",
+            "the load average of the whole host was 6.0, where the process may use 2 cores",
         ),
         ({"thermal_throttles": 3}, "Throttled", {"thermal_throttles": 3}, "a core was throttled 3 times"),
         (
@@ -78,6 +78,12 @@ def test_noise_and_throttling_are_warnings_that_say_what_to_try(
     advice = describe(warning)
     assert text in advice.text
     assert advice.hint
+
+
+def test_a_wait_just_above_the_limit_is_told_in_its_own_digits() -> None:
+    """0.051 s of 1 s would round to 0.1 s, twice as much."""
+    (warning,) = host_warnings(noisy(window_ns=S, longest_wait_ns=51_000_000, involuntary_switches=500))
+    assert describe(warning).text == "the thread that waited most had no core for 51.0 ms of 1.00 s"
 
 
 def test_where_waits_are_counted_switches_and_the_load_of_the_host_are_no_noise() -> None:
@@ -111,7 +117,8 @@ def test_preemption_and_load_together_are_one_warning() -> None:
     (warning,) = host_warnings(noisy(**UNCOUNTED, **noise))
     assert warning.kind == "NoisyHost"
     assert describe(warning).text == (
-        "the process was preempted 999 times in 2.0 s and the load average was 8.0 on 2 cores"
+        "all threads together lost their core 999 times in 2.00 s and the load average of the whole host was 8.0, "
+        "where the process may use 2 cores"
     )
 
 

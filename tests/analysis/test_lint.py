@@ -82,12 +82,11 @@ def graphs(captured: str) -> dict[str, Any]:
 
 def test_graphs_that_one_backend_captured_touch_what_the_host_does_and_have_the_effect_that_was_measured() -> None:
     plain, graph, other = case("bert", "eager"), case("bert", "eager", cuda_graph=True), case("bert", "aoti")
-    records = [
-        measured(plain, 2.0, gpu=True, **graphs("none")),
-        measured(graph, 1.0, gpu=True, **graphs("harness")),
-        measured(other, 1.5, gpu=True, **graphs("none")),
-    ]
-    (finding,) = lint(make([plain, graph, other], records))
+    several = [(plain, 2.0, "none"), (graph, 1.0, "harness"), (other, 1.5, "none")]
+    records = [measured(of, ms, n, gpu=True, **graphs(captured)) for n in range(3) for of, ms, captured in several]
+    (alone,) = lint(make([plain, graph, other], records[:3]))
+    assert [(each.low, each.high) for each in alone.effects] == [(None, None)] * 2
+    (finding,) = lint(make([plain, graph, other], records, 3))
     assert sides(finding) == [(("not captured",), ("aoti",)), (("captured", "not captured"), ("eager",))]
     assert finding.option == "cuda_graph: on"
     assert [(each.a, each.b, each.boundary) for each in finding.effects] == [

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from bench.analysis.compare import Comparison, compare
-from bench.model.run import Accuracy, Failure, Measurement, OutputError
+from bench.model.run import Accuracy, Failure, Measurement, OutputError, Run
 from bench.model.telemetry import GpuFigures, Telemetry
 from bench.report import compare as view
-from bench.report import escape
+from bench.report import compare_notes, escape
 from tests.analysis.test_compare import EAGER, HERE, INDUCTOR, case, record, run
 
 FAILED = case("aoti")
@@ -49,6 +49,13 @@ def test_a_narrow_terminal_keeps_the_verdict(whole: Comparison) -> None:
     assert max(map(len, text.splitlines())) <= 64
     assert "SLOWER" in text
     assert "not shown at 64 columns: " in text
+
+
+def test_a_name_is_not_broken_within_its_arrow() -> None:
+    pair = run([(case("eager"), 1.0), (case("a_backend_with_a_long_name"), 1.0)])
+    for width in range(40, 120):
+        text = view.render(compare([pair], axis="backend"), width=width)
+        assert not any(line.lstrip().startswith(">") for line in text.splitlines())
 
 
 def test_json_and_csv_have_raw_numbers(whole: Comparison) -> None:
@@ -89,6 +96,54 @@ def test_how_many_processes_would_decide_is_said() -> None:
     assert "the interval of 1 case is from the calibrated spread" in text
 
 
+def spread(name: str, *ms: float) -> Run:
+    """A run of one case whose processes take these milliseconds."""
+    empty = run([(EAGER, 1.0)], name, processes=0)
+    return msgspec.structs.replace(empty, records=tuple(record(EAGER, each, n) for n, each in enumerate(ms)))
+
+
+def test_more_processes_than_anybody_runs_are_no_advice() -> None:
+    """Processes that differ by 30 %, and sides by 2 %: some 3,000 processes a side would tell them apart."""
+    noisy = (1.0, 1.5, 0.8, 1.2, 0.7, 1.4, 0.9)
+    whole = compare([spread("A", *noisy)], [spread("B", *(1.02 * each for each in noisy))])
+    text = " ".join(view.render(whole, width=160).split())
+    assert "1 case INCONCLUSIVE: processes differ by too much for so small a difference, more than 50 a side" in text
+    assert "try: a quieter host (close other programs, fix clocks), or trtbench duel" in text
+    assert "would decide each" not in text
+    assert "--replicates" not in text + view.github(whole)
+    assert "(needs" not in text
+    assert json.loads(view.json(whole))["pairs"][0]["needed"] is None
+
+
+def test_sessions_that_differ_are_no_matter_of_more_processes() -> None:
+    calm = [1.0 + n / 10_000 for n in range(7)]
+    whole = compare([spread("A", *calm)], [spread("B", *(1.03 * each for each in calm))], session_sd=0.02)
+    text = " ".join(view.render(whole, width=160).split())
+    assert "1 case INCONCLUSIVE: sessions differ by too much for so small a difference" in text
+    assert "more runs of each side, trtbench compare A1,A2 B1,B2: net/eager/fp32/batch=1" in text
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "ratio"),
+    [
+        ((1.0,), (474.0,) * 7, "474 ±unknown"),
+        ((1.0, 40.0, 3.0), (2.0, 1.0, 0.1), "undecided ["),
+        ((1.0, 1.1, 0.9), (1.0, 1.1, 0.9), "1.000 ["),
+    ],
+)
+def test_a_ratio_that_decides_nothing_does_not_look_like_one_that_does(
+    a: tuple[float, ...], b: tuple[float, ...], ratio: str
+) -> None:
+    whole = compare([spread("A", *a)], [spread("B", *b)])
+    for shown in (view.render(whole, width=160), view.markdown(whole), view.github(whole)):
+        assert ratio in shown.replace("\\[", "[")
+        assert ("undecided: the interval contains 1, and its ends differ by more than a factor of 2" in shown) == (
+            "undecided" in ratio
+        )
+    (row,) = csv.DictReader(io.StringIO(view.csv(whole)))
+    assert (row["verdict"], row["low"] == "") == ("INCONCLUSIVE", "unknown" in ratio)
+
+
 @pytest.mark.parametrize(
     ("fields", "label"),
     [
@@ -107,7 +162,7 @@ def test_a_label_says_in_what_partners_differ(fields: dict[str, Any], label: str
 def test_more_dimensions_than_two_of_a_toolchain_are_named_as_one() -> None:
     other = msgspec.structs.replace(HERE, python="3.99", libraries={"numpy": "9", "torch": "9"})
     refused = compare([run([(EAGER, 1.0)], "A")], [run([(EAGER, 1.0)], "B", other)]).refused
-    assert view.across(refused) == "--across toolchain"
+    assert compare_notes.across(refused) == "--across toolchain"
 
 
 @pytest.mark.parametrize(("factor", "text"), [(2e-5, "2e-05 ["), (3e3, "3e+03 [")])

@@ -17,8 +17,10 @@ from bench.model.run import Accuracy, Environment, Failure, Footer, Measurement,
 from bench.model.suite import Case
 from bench.model.telemetry import Telemetry
 from bench.report import export, table, text
+from bench.report.html import notebook
 
 from .conftest import accuracy, case, deployed, example, make, record
+from .html.kit import page_of, rows_of
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
 
@@ -76,7 +78,7 @@ def test_no_line_of_a_table_is_longer_than_the_terminal(run, width) -> None:
 )
 def test_a_ratio_and_its_interval_keep_digits_that_tell_something(slower, ratio, interval) -> None:
     cases = [case("bert", "eager"), case("bert", "inductor")]
-    even = [record(cases[0], 2.0), record(cases[1], 2.0 * slower)]
+    even = [record(each, ms, n) for n in range(7) for each, ms in zip(cases, (2.0, 2.0 * slower), strict=True)]
     assert re.search(rf" {ratio} ±0\.\d% ", text.render(make(cases, even), width=200))
     apart = [record(cases[0], 2.0 + n / 4, n) for n in range(3)] + [record(cases[1], 2.2 * slower, n) for n in range(3)]
     assert re.search(rf" {ratio} \[{interval}\] ", text.render(make(cases, apart, 3), width=200))
@@ -102,14 +104,14 @@ def test_an_interval_is_a_percentage_only_where_its_halves_are_alike(samples, sh
     run = make([case("bert", "eager")], [timed(case("bert", "eager"), *samples)])
     printed = text.render(run, width=200)
     assert f" {shown} " in printed
-    assert (text.UNKNOWN in printed) == shown.endswith("±unknown")
+    assert (text.VAGUE in printed) == shown.endswith("±unknown")
     assert f"| {shown} |" in export.markdown(run)
 
 
-def test_a_ratio_without_an_interval_is_not_shown_and_the_note_says_why() -> None:
+def test_a_time_of_0_has_no_ratio_and_the_note_says_why() -> None:
     cases = [case("bert", "eager"), case("bert", "inductor")]
-    run = make(cases, [timed(cases[0], *[10_000] * 3), timed(cases[1], *[1_800_000] * 3)])
-    note = "baseline: inductor: an interval needs 6 samples on each side, so no speed"
+    run = make(cases, [timed(cases[0], *[0] * 9), timed(cases[1], *[1_800_000] * 9)])
+    note = "baseline: inductor: a time of 0, its own or the baseline's, has no ratio, so no speed"
     for shown in (text.render(run, width=200), export.markdown(run)):
         (row,) = [line for line in shown.splitlines() if "1.80 ms" in line]
         assert not re.search(r"\dx", row)
@@ -156,7 +158,8 @@ def test_a_backend_that_is_too_long_goes_over_several_lines_and_loses_nothing(wi
     cases.append(
         case("bert", "tensorrt", options={"network": "a_folder/of_networks.py:filled_by_hand"}, symbols={"batch": 1})
     )
-    shown = text.render(make(cases, [record(c, n + 1.0) for n, c in enumerate(cases)]), width=width)
+    records = [record(c, n + 1.0, replicate) for n, c in enumerate(cases) for replicate in range(3)]
+    shown = text.render(make(cases, records, 3), width=width)
     body = shown.partition("───\n")[2].partition("not shown")[0]
     assert max(map(len, body.splitlines())) <= width
     rows = re.split(r"\n(?=inductor|tensorrt)", body)
@@ -167,6 +170,16 @@ def test_a_backend_that_is_too_long_goes_over_several_lines_and_loses_nothing(wi
                "inductor[memory_format=channels_last,mode=reduce-overhead]",
                "tensorrt[network=a_folder/of_networks.py:filled_by_hand]"]  # fmt: skip
     assert [name.replace(" *", "*") for name in names] == [name.replace(" *", "*") for name in starred]
+
+
+def test_a_short_name_that_was_broken_to_fit_stays_broken() -> None:
+    columns = [
+        table.names("backend", ["fake", "fake[noise=0.1]"], 55, 35),
+        table.Column(title="t", cells=("1" * 46,) * 2),
+    ]
+    fitting, _ = table.fit(columns, 60)
+    assert fitting[0].cells == ("fake", "fake[\n  noise=0.1]")
+    assert max(map(len, table.draw(fitting, 60, spans={}, styles={}))) <= 60
 
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -301,15 +314,16 @@ def test_a_note_of_several_processes_of_one_row_does_not_name_it_as_another() ->
 def test_a_ratio_of_two_cards_is_marked_everywhere() -> None:
     base, here, there = (case("bert", name) for name in ("eager", "inductor", "torchscript"))
     moved = (Warning(kind="ResumedElsewhere", figures={"what": "card"}),)
-    run = make([base, here, there], [record(base, 2.0), record(here, 1.0), record(there, 1.5, warnings=moved)])
+    several = [[record(base, 2.0, n), record(here, 1.0, n), record(there, 1.5, n, warnings=moved)] for n in range(3)]
+    run = make([base, here, there], [each for of_process in several for each in of_process], 3)
     legend = (
         "‡ no card or machine is known to have run both sides (1 case): how two of them differ is not in the interval"
     )
     shown = text.render(run, width=200)
     assert legend in shown.splitlines()
-    assert re.search(r"torchscript .* ±0\.\d% ‡ ", shown)
+    assert re.search(r"torchscript .*x ±\d\.\d% ‡ ", shown)
     assert not re.search(r"inductor .*‡", shown)
-    assert re.search(r"torchscript .* ±0\.\d% ‡ \|", export.markdown(run))
+    assert re.search(r"torchscript .*x ±\d\.\d% ‡ \|", export.markdown(run))
     assert legend in export.markdown(run)
     assert [row["speed"]["across_devices"] for row in json.loads(export.json(run))["rows"]] == [False, False, True]
     told = [line["speed_across_devices"] for line in csv.DictReader(io.StringIO(export.csv(run)))]
@@ -479,9 +493,9 @@ def test_conditions_that_only_differ_between_precisions_are_not_called_unequal()
 
 
 def test_one_process_is_said_not_to_show_the_spread_between_processes() -> None:
-    footnote = "1 process: spread between processes is not in the intervals"
-    assert footnote in text.render(example(1))
-    assert footnote not in text.render(example(3))
+    footnote = "1 process: spread between processes is not in the intervals, and no case is marked as the fastest"
+    assert footnote in text.render(example(1), width=200)
+    assert footnote not in text.render(example(3), width=200)
 
 
 def test_figures_of_one_process_are_marked_where_others_have_several() -> None:
@@ -496,7 +510,7 @@ def test_figures_of_one_process_are_marked_where_others_have_several() -> None:
     assert mark in shown.splitlines()
     by_name = {line.split()[0]: line for line in shown.splitlines() if " ok " in line}
     assert "†" not in by_name["eager"]
-    assert re.search(r"us ±\S+ † .*x ±\S+ † ", by_name["inductor"])
+    assert re.search(r"us ±\S+ † .*x ±unknown † ", by_name["inductor"])
     assert by_name["inductor"].count("†") == 2  # its latency has three processes
     assert max(map(len, text.render(run, width=80).splitlines())) <= 80
     assert re.search(r"x ±\S+ †", text.render(run, width=80))
@@ -514,7 +528,54 @@ def test_a_ratio_against_a_baseline_of_one_process_is_marked_too() -> None:
 
 
 def test_a_run_of_one_process_per_case_says_so_once_and_marks_nothing() -> None:
-    assert "†" not in text.render(example(1), width=200) + export.markdown(example(1))
+    printed = text.render(example(1), width=200) + export.markdown(example(1)) + notebook.tables(example(1))
+    assert not re.search(r"[†≈*]", printed)
+    assert "bold" not in printed
+    assert "<th>inductor" not in printed
+
+
+def test_a_baseline_of_one_process_on_a_noisy_host_decides_nothing_in_any_output() -> None:
+    """The samples of that process say its median to 1 %, and nothing of what another one would take."""
+    eager, other = case("bert", "eager"), case("bert", "inductor")
+    noise = Warning(kind="NoisyHost", figures={"window_ns": 2_000 * 1_000_000, "longest_wait_ns": 1_900 * 1_000_000})
+    found = [record(eager, 474.0, warnings=(noise,)), *(record(other, 1.0, replicate) for replicate in range(3))]
+    run = make([eager, other], found, replicates=3)
+    legend = (
+        "±unknown of a ratio: a side has one process, which does not show how processes differ (--replicates 3 does)"
+    )
+    for shown in (text.render(run, width=200), export.markdown(run)):
+        (row,) = [line for line in shown.splitlines() if "inductor" in line and " ok " in line]
+        assert re.search(r"4\d\dx ±unknown †", row)
+        assert legend in shown
+    assert re.search(r"4\d\dx ±unknown †", notebook.tables(run))
+    _, judged = json.loads(export.json(run))["rows"]
+    assert judged["speed"]["ratio"] == pytest.approx(474, rel=0.02)
+    assert (judged["speed"]["low"], judged["speed"]["high"], judged["speed"]["within"]) == (None, None, True)
+    assert (judged["fastest"], judged["tied"]) == (True, True)
+    _, line = csv.DictReader(io.StringIO(export.csv(run)))
+    assert (line["speed_low"], line["speed_high"], line["speed_within"]) == ("", "", "True")
+    ((_, dashboard),) = [rows_of(page_of(run)["cases"])]
+    assert (dashboard["speed_low"], dashboard["speed_text"][-9:]) == (None, " ±unknown")
+
+
+@pytest.mark.parametrize(
+    ("times", "shown"),
+    [
+        ((1.0, 4.0, 0.3), r"undecided \[0\.\d+, \d+\.?\d*\]"),  # neither which is faster nor by how much
+        ((0.995, 1.0, 1.005), r"[12]\.\d\dx ±\d\.\d%"),
+        ((0.4, 0.41, 0.9), r"3\.\d\dx \[1\.\d\d, \d+\.\d+\]"),  # faster, but nobody knows by how much
+    ],
+)
+def test_a_ratio_whose_interval_leaves_all_open_is_called_undecided(times, shown) -> None:
+    eager, other = case("bert", "eager"), case("bert", "inductor")
+    found = [record(of, ms, n) for n, of_other in enumerate(times) for of, ms in ((eager, 2.0), (other, of_other))]
+    run = make([eager, other], found, replicates=3)
+    printed = text.render(run, width=200)
+    assert re.search(rf" {shown} ", printed)
+    assert re.search(rf" {shown} \|", export.markdown(run))
+    legend = "undecided: the interval of the ratio contains 1, and its ends differ by more than a factor of 2"
+    assert (legend in printed) == (legend in export.markdown(run)) == ("undecided" in shown)
+    assert json.loads(export.json(run))["rows"][1]["speed"]["low"] > 0
 
 
 def test_left_out_combinations_are_counted_and_told_with_reasons_on_demand(run) -> None:
@@ -563,10 +624,10 @@ def test_a_run_without_the_baseline_says_so_and_names_what_it_has() -> None:
     cases = [case("bert", "inductor"), case("bert", "torchscript"), case("bert", "inductor[mode=max-autotune]")]
     run = make(cases, [record(c, 2.0) for c in cases])
     shown = text.render(run, width=200)
-    assert "baseline: inductor, torchscript, inductor[mode=max-autotune]: this run has no eager, so no speed" in shown
+    assert "baseline: no speed, as this run has no eager\n" in shown
     assert "try: --baseline with one of: inductor, torchscript\n" in shown
-    assert "this run has no eager, so no speed" in export.markdown(run)
-    assert "so no speed" not in text.render(run, baseline="inductor")
+    assert "no speed, as this run has no eager; try" in export.markdown(run)
+    assert "no speed" not in text.render(run, baseline="inductor")
     header = msgspec.structs.replace(run.header, baseline="aoti")
     assert "this run has no aoti" in text.render(msgspec.structs.replace(run, header=header), width=200)
 
@@ -576,8 +637,40 @@ def test_a_baseline_that_is_not_sound_at_the_sizes_of_a_row_is_told_as_that() ->
     wrong = record(cases[0], 2.0, accuracy=accuracy(False, 0.2, why="cosine 0.2 is below 0.999"))
     run = make(cases, [wrong, record(cases[1], 1.0), record(cases[2], 9.0)])
     shown = text.render(run, width=200)
-    assert "inductor: no accurate eager of the same sizes and precision (or fp32) at latency, so no speed" in shown
+    assert "baseline: inductor: no speed, as the baseline eager is inaccurate\n" in shown
     assert "try: --baseline with one of: inductor\n" in shown
+
+
+def test_a_baseline_that_failed_is_one_sentence_on_what_failed_and_why_and_what_to_do() -> None:
+    run = example(3)
+    shown = text.render(run, width=200, baseline="aoti")
+    first = (
+        "  - baseline: eager, inductor, inductor[mode=max-autotune] and 1 more: no speed, as the baseline aoti failed "
+        "(Timeout in compile: no result within 1200 s)\n    try: --baseline with one of: eager, inductor, torchscript"
+    )
+    assert first in shown
+    assert "no speed, as the baseline aoti was not measured yet\n" in shown  # resnet18
+    page = export.markdown(run, "aoti")
+    assert (
+        "no speed, as the baseline aoti failed (Timeout in compile: no result within 1200 s); try: --baseline" in page
+    )
+    alone = msgspec.structs.replace(
+        run, records=tuple(each for each in run.records if each.case != run.records[0].case)
+    )
+    waiting = text.render(alone, width=200)
+    assert "no speed, as the baseline eager was not measured yet" in waiting
+
+
+def test_a_failed_baseline_of_other_sizes_is_no_reason() -> None:
+    failure = Failure(kind="Crash", stage="measure", message="signal 11")
+    of, base, other = case("bert", "inductor"), case("bert", "eager", batch=8), case("bert", "eager", "fp16")
+    crashed = [Record(case=each.id, label=each.label, failure=failure) for each in (base, other)]
+    shown = text.render(make([of, base, other], [record(of, 1.0), *crashed]), width=200)
+    assert "no speed, as there is no accurate eager of the same sizes and precision (or fp32) at latency\n" in shown
+    cold = case("bert", "eager", l2="cold")
+    crash = Record(case=cold.id, label=cold.label, failure=failure)
+    shown = text.render(make([of, cold], [record(of, 1.0), crash]), width=200)
+    assert "no speed, as there is no accurate eager of the same sizes" in shown
 
 
 def test_an_interrupted_or_damaged_run_says_so_and_how_to_go_on(run) -> None:

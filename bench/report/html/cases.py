@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from bench.analysis.figures import Figure
 from bench.analysis.pool import Pool
-from bench.analysis.rows import Figure, Row
+from bench.analysis.rows import Row, leads
 from bench.model.run import Accuracy, Record
 from bench.report import cells, escape
 
@@ -92,8 +93,10 @@ def status(row: Row) -> str:
         return "varies" if row.score.varies else "inaccurate"
     if not row.processes:
         return "waiting"
-    if row.fastest or row.tied:
-        return "fastest" if row.fastest else "tied"
+    if leads(row):
+        return "fastest"
+    if row.tied and row.primary and row.times[row.primary].processes > 1:
+        return "tied"
     return "ok" if row.ranked else "unranked"
 
 

@@ -60,6 +60,7 @@ from bench.model.run import Run
 from bench.model.suite import BOUNDARIES, Case
 from bench.report import cells, escape, lint, notes, outcome, warnings
 from bench.report.html import cases, columns, plots, processes, profiles
+from bench.report.note import Note, printable_note
 from bench.units import format_rate
 
 FORMAT = 1
@@ -246,7 +247,7 @@ def _notes(shown: _Shown) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
             groups.setdefault(warnings.key(warning), []).append(warning)
         for group in groups.values():
             text, fix = warnings.describe(warnings.merge(group))
-            note = notes.printable_note(notes.Note(kind=group[0].kind, text=text, fix=fix))
+            note = printable_note(Note(kind=group[0].kind, text=text, fix=fix))
             key = note.kind, note.text, note.fix
             pairs.append({"case": case, "note": places.setdefault(key, len(places))})
     return [{"kind": kind, "text": text, "fix": fix} for kind, text, fix in places], pairs

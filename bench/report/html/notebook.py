@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from bench.analysis.rows import PRIMARY, Row, against, has_replicates, models, rows
+from bench.analysis.rows import PRIMARY, Row, against, has_replicates, leads, models, rows
 from bench.model.run import Run
 from bench.report import cells, escape, notes, outcome
 
@@ -23,8 +23,8 @@ def tables(run: Run) -> str:
     ]
     for model, members in models(table[:MOST_ROWS]).items():
         parts += [f"<h4>{_text(model)}</h4>", _table(members, mark)]
-    if any(row.fastest for row in table):
-        parts.append(f"<p>bold: {html.escape(cells.lead(table))}</p>")
+    if legend := cells.lead(table, "bold:"):
+        parts.append(f"<p>{html.escape(legend)}</p>")
     if len(table) > MOST_ROWS:
         more = cells.count(len(table) - MOST_ROWS, "more case")
         parts.append(f"<p>and {more}: bench.write_report(run) shows all</p>")
@@ -53,14 +53,14 @@ def _table(members: Sequence[Row], mark: bool) -> str:
         else:
             figures = [
                 *(
-                    cells.time(row.times.get(boundary), mark=mark) + cells.mark(row, "") * (boundary == row.primary)
-                    for boundary in boundaries
+                    cells.time(row.times.get(of), mark=mark) + cells.mark(row, "") * (mark and of == row.primary)
+                    for of in boundaries
                 ),
                 cells.rate(row.rate),
                 cells.ratio(row.speed, row.label, mark=mark),
                 cells.verdict(row.score),
             ]
-        tag = "th" if row.fastest else "td"  # bold where the notebook has no styles for more
+        tag = "th" if leads(row) else "td"  # bold where the notebook has no styles for more
         texts = [f"<{tag}>{_text(name)}</{tag}>" for name in names]
         texts += [f'<{tag} style="text-align: right">{_text(figure)}</{tag}>' for figure in figures]
         lines.append(f"<tr>{''.join(texts)}</tr>")

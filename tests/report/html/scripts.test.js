@@ -106,6 +106,8 @@ test("figures read as in the terminal", () => {
   assert.strictEqual(app.ratio(1.234), "1.23x");
   assert.strictEqual(app.ratio(0.05), "0.0500x");
   assert.strictEqual(app.ratio(1234.5), "1,235x");
+  const short = { "1.53x ±2.3% ‡": "1.53x", "3.67x [1.50, 9.00]": "3.67x", "474x ±unknown ‡": "474x ±unknown", "undecided [0.34, 1.47]": "undecided", baseline: "baseline" };
+  for (const [text, shown] of Object.entries(short)) assert.strictEqual(app.ratioInShort(text), shown);
   assert.strictEqual(app.plural(2, "process"), "2 processes");
 });
 

@@ -46,7 +46,8 @@ def test_every_case_has_one_status(run: Run) -> None:
     assert statuses["bert/aoti/fp32/batch=1/seq=128"] == "failed"
     assert statuses["resnet18/aoti/fp32/batch=1"] == "waiting"
     assert statuses["bert/onnxruntime/fp32/batch=1/seq=128"] == "inaccurate"
-    assert statuses["bert/inductor[mode=max-autotune]/fp32/batch=1/seq=128"] == "fastest"
+    best = "fastest" if run.header.policy.replicates > 1 else "ok"  # one process is told from nothing
+    assert statuses["bert/inductor[mode=max-autotune]/fp32/batch=1/seq=128"] == best
     assert statuses["bert/eager/fp32/batch=1/seq=128"] == "ok"
 
 
@@ -74,7 +75,7 @@ def test_a_warning_is_there_once_with_its_sentence_and_the_cases_that_have_it(ru
 
 
 def test_selected_cases_alone_are_shown_with_their_rank_in_the_whole_run() -> None:
-    run = example(1)
+    run = example(3)
     best = next(of for of in run.header.cases if of.options and of.model == "bert" and of.batch == 1)
     page = page_of(run, only=[{best.id}])
     (of,) = rows_of(page["cases"])

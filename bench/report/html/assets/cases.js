@@ -44,7 +44,7 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   function cellOf(page, column, row, place, x) {
     if (column.name === "model") return app.caseLink(page, place, row.model);
-    if (column.name === "chart") return x && row.speed_text !== "baseline" ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : "";
+    if (column.name === "chart") return x && app.isNumber(row.speed_low) ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : "";
     if (column.name === "backend") return [app.breakable(row.backend), row.setting && h("span", { class: "soft" }, ` ${row.setting}`)];
     if (column.cell) return column.cell(row);
     if (column.name === "rate") return (row.rate_text || app.NONE).split(" ")[0];

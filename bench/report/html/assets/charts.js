@@ -140,7 +140,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       distinctNames(panel.rows);
       for (const row of panel.rows) {
         row.end = Math.max(1, row.speed, row.speed_high || 0);
-        row.short = row.speed_text === "baseline" ? "baseline" : app.ratio(row.speed);
+        row.short = app.ratioInShort(row.speed_text);
         row.figure = `${row.short}, ${app.time(row.time)}`;
       }
     },

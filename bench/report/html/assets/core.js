@@ -112,6 +112,9 @@ globalThis.trtbench = globalThis.trtbench || {};
     return value < 99.5 ? `${value.toFixed(2)}x` : `${count(Math.round(value))}x`;
   }
 
+  // A ratio's text without its interval, which is drawn beside it; one whose interval is unknown says so.
+  const ratioInShort = (text) => (text.includes("±unknown") ? text.replace(/ [†‡]+$/, "") : text.split(" ")[0]);
+
   const small = (value) => (isNumber(value) ? (value === 0 ? "0" : value.toExponential(1)) : NONE);
 
   const plain = (value) => (isNumber(value) ? Number(value.toPrecision(4)).toLocaleString("en-US") : value || NONE);
@@ -187,6 +190,6 @@ globalThis.trtbench = globalThis.trtbench || {};
   }
 
   Object.assign(app, {
-    Table, open, fromSteps, time, size, count, ratio, small, plain, plural, isNumber, h, s, grid, longGrid, boxed, breakable, NONE,
+    Table, open, fromSteps, time, size, count, ratio, ratioInShort, small, plain, plural, isNumber, h, s, grid, longGrid, boxed, breakable, NONE,
   });
 })(globalThis.trtbench);

@@ -22,9 +22,9 @@ globalThis.trtbench = globalThis.trtbench || {};
       title: "Largest gain",
       figure: (f) => app.ratio(f.value),
       text: (page, f) => [caseLink(page, f.case), " against ", app.breakable(page.cases.get(f.case, "against") || "its baseline"),
-        ` (${page.cases.get(f.case, "speed_text")}). ${f.count} of ${app.plural(f.of, "leading case")} beat their baseline.`],
+        ` (${page.cases.get(f.case, "speed_text")}). ${f.count} of ${app.plural(f.of, "leading case")} are known to beat their baseline.`],
       zero: "none", // a gain is a ratio, not a number of cases
-      none: "No leading case is faster than its baseline, or no run has one.",
+      none: "No leading case is known to be faster than its baseline, or no run has one.",
     },
     host_bound: {
       title: "Host-bound cases",
@@ -89,12 +89,13 @@ globalThis.trtbench = globalThis.trtbench || {};
         return [
           row.model, row.sizes || app.NONE,
           [caseLink(page, leader.case, choice(page, leader.case)),
-            ties ? h("span", { class: "soft", title: leader.ties.map((tie) => cases.get(tie, "label")).join("\n") }, ` tied with ${app.plural(ties, "other")}`) : ""],
+            ties ? h("span", { class: "soft", title: leader.ties.map((tie) => cases.get(tie, "label")).join("\n") },
+              row.status === "fastest" ? ` tied with ${app.plural(ties, "other")}` : " lowest time, of one process: not decided") : ""],
           figure(row.time_text), figure(row.rate_text),
           row.speed_text === "baseline" ? h("span", { class: "soft" }, "baseline") : figure(row.speed_text),
-          x && row.speed_text !== "baseline" ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : "",
+          x && app.isNumber(row.speed_low) ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : "",
           leader.margin_text && next !== null ? figure(leader.margin_text) : app.NONE,
-          next !== null ? caseLink(page, next, choice(page, next)) : h("span", { class: "soft" }, leader.rivals > 1 ? "all are tied" : "the only one"),
+          next !== null ? caseLink(page, next, choice(page, next)) : h("span", { class: "soft" }, leader.rivals === 1 ? "the only one" : row.status === "fastest" ? "all are tied" : "not decided"),
         ];
       };
       const sources = new Set(indices.map((index) => runs.get(cases.get(leaders.get(index, "case"), "run"), "id")));
