@@ -216,11 +216,11 @@ def _differs(a: Sequence[Unit], b: Sequence[Unit]) -> bool:
 
 
 def _cause(kind: Kind, text: str, a: Sequence[Unit], b: Sequence[Unit]) -> Cause:
-    kernels = [tuple(dict.fromkeys(_kernel(unit) for unit in side)) for side in (a, b)]
+    kernels = [tuple(dict.fromkeys(kernel_name(unit) for unit in side)) for side in (a, b)]
     return Cause(kind=kind, ns=_ns(b) - _ns(a), text=text, kernels_a=kernels[0], kernels_b=kernels[1])
 
 
-def _kernel(unit: Unit) -> str:
+def kernel_name(unit: Unit) -> str:
     """A layer with the kernel that was chosen for it, as a layer's own name is not that of its kernel."""
     return f"{unit.name} [{unit.tactic}]" if unit.tactic and unit.tactic != unit.name else unit.name
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from bench.analysis import blocks, causes
+from bench.analysis import blocks, causes, explain_notes, folded
 from bench.analysis.causes import Cause
 from bench.analysis.explain_sides import Side, without_profiler
 from bench.errors import UsageError
 from bench.model.data import Data
-from bench.model.suite import BETWEEN_PARTS
-from bench.units import format_time
 
-Across = Literal["model", "size"]
-ACROSS: tuple[Across, ...] = ("model", "size")
-Gaps = Literal["profiled", "unprofiled"]
-GAPS: tuple[Gaps, ...] = ("profiled", "unprofiled")
-_SIZE = re.compile(r"^[^\[\]=@]+=")
-_SETTINGS = ("streams=", "l2=")
-# By how much kernels may take longer than the whole without a profiler before it is told.
-_DOUBT = 0.02
+Gaps = Literal["auto", "measured", "unprofiled", "profiled"]
+GAPS: tuple[Gaps, ...] = ("auto", "measured", "unprofiled", "profiled")
 _GRAPH = 0.5  # of the units: more of them in a graph, and the case runs as one
 
 
@@ -50,8 +41,10 @@ class Part(Data, frozen=True, kw_only=True):
 class Explanation(Data, frozen=True, kw_only=True):
     """Why B takes longer than A, or less long. The differences of ``parts``, largest first, add up to ``difference``.
 
-    ``by`` is what blocks were aligned by; ``gaps`` whether those are as the profiler saw them, or as long as they are
-    without one; ``notes`` say what the figures do not.
+    ``by`` is what blocks were aligned by. ``gaps`` are what ``latency`` of a run leaves beside the work, ``measured``,
+    or the time of the profiled process before the profiler started, ``unprofiled``; or they are as the profiler saw
+    them, ``profiled``, and then the last of the parts. ``run`` is the one that ``measured`` of both sides is from;
+    ``notes`` say what the figures do not.
     """
 
     a: Side
@@ -59,6 +52,7 @@ class Explanation(Data, frozen=True, kw_only=True):
     by: blocks.By
     parts: tuple[Part, ...]
     gaps: Gaps = "profiled"
+    run: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,13 +62,24 @@ class Explanation(Data, frozen=True, kw_only=True):
 
     @property
     def totals(self) -> tuple[tuple[causes.Kind, int, int], ...]:
-        """Each kind of cause with its sum, ns, and the number of parts that have it; largest first."""
+        """Each kind of cause with its sum, ns, and the number of parts that have it; largest first, but for gaps as the
+        profiler saw them, which come last.
+        """
         sums: dict[causes.Kind, int] = {}
         counts: Counter[causes.Kind] = Counter()
         for cause in (cause for part in self.parts for cause in part.causes):
             sums[cause.kind] = sums.get(cause.kind, 0) + cause.ns
             counts[cause.kind] += 1
-        return tuple((kind, sums[kind], counts[kind]) for kind in sorted(sums, key=lambda kind: -abs(sums[kind])))
+        order = sorted(sums, key=lambda kind: (self._is_doubtful(kind), -abs(sums[kind])))
+        return tuple((kind, sums[kind], counts[kind]) for kind in order)
+
+    @property
+    def without_gaps(self) -> int:
+        """How much longer all of B takes that is no gap, ns."""
+        return self.difference - sum(part.difference for part in self.parts if part.kind == "gap")
+
+    def _is_doubtful(self, kind: str) -> bool:
+        return kind == "gap" and self.gaps == "profiled"
 
     @property
     def same(self) -> bool:
@@ -84,40 +89,55 @@ class Explanation(Data, frozen=True, kw_only=True):
         ]
 
 
-def explain(a: Side, b: Side, across: Sequence[str] = (), gaps: str = "profiled") -> Explanation:
+def explain(a: Side, b: Side, across: Sequence[str] = (), gaps: str = "auto", run: str = "") -> Explanation:
     """Why one inference of ``b`` takes longer than one of ``a``.
 
-    A profiler slows the host, and so makes gaps longer: with ``gaps`` unprofiled they are in proportion what the time
-    without it leaves for them.
+    A profiler slows the host, and so makes gaps longer: with ``gaps`` measured and unprofiled they are in proportion
+    what a time without it leaves for them, see Explanation; auto is the first of these that both sides have, else
+    profiled. ``run`` is where ``measured`` of the sides is from.
 
     UsageError for cases of different models or sizes, unless ``across`` names that; for a CPU against a GPU; for gaps
-    that cannot be told.
+    that nothing tells.
     """
-    _check(a, b, across)
-    seen = (a, b)
+    explain_notes.check(a, b, across)
     if gaps not in GAPS:
-        raise UsageError(f"gaps are {' or '.join(GAPS)}, not {gaps!r}", fix="--gaps unprofiled")
-    if gaps == "unprofiled":
-        a, b = _unprofiled(a), _unprofiled(b)
+        raise UsageError(f"gaps are {', '.join(GAPS[:-1])} or {GAPS[-1]}, not {gaps!r}", fix="--gaps auto")
+    basis = _basis(a, b) if gaps == "auto" else next(each for each in GAPS if each == gaps)
+    profiled = a, b = folded.with_convolutions(a, b)
+    if basis != "profiled":
+        a, b = _without_profiler(a, basis), _without_profiler(b, basis)
     alignment = blocks.align(a.units, b.units)
     parts = [_part(block, a, b) for block in alignment.blocks]
     parts += _gaps(a, b)
     if a.remainder or b.remainder:
         parts.append(_remainder(a, b))
-    parts.sort(key=lambda part: (-abs(part.difference), part.kind))
-    return Explanation(
-        a=a, b=b, by=alignment.by, parts=tuple(parts), gaps=gaps, notes=_notes(seen, (a, b), alignment.by)
-    )
+    doubtful = basis == "profiled"
+    parts.sort(key=lambda part: (doubtful and part.kind == "gap", -abs(part.difference), part.kind))
+    texts = explain_notes.notes(profiled, (a, b), alignment.by, run if basis == "measured" else "")
+    return Explanation(a=a, b=b, by=alignment.by, parts=tuple(parts), gaps=basis, run=run, notes=texts)
 
 
-def _unprofiled(side: Side) -> Side:
+def _basis(a: Side, b: Side) -> Gaps:
+    """What tells the gaps of both sides."""
+    if any(side.kind != "kernel" for side in (a, b)):
+        return "profiled"
+    if all(side.measured.get("latency") for side in (a, b)):
+        return "measured"
+    return "unprofiled" if a.unprofiled and b.unprofiled else "profiled"
+
+
+def _without_profiler(side: Side, basis: Gaps) -> Side:
     if side.kind != "kernel":
         what = f"{side.label} has no gaps: its {side.kind}s are all that its profile has"
         raise UsageError(what, fix="leave --gaps out")
-    try:
-        return without_profiler(side)
-    except ValueError as error:
-        raise UsageError(str(error), fix="profile it again, or leave --gaps out") from error
+    whole = side.measured.get("latency", 0) if basis == "measured" else side.unprofiled
+    if whole:
+        return without_profiler(side, whole)
+    if basis == "measured":
+        what = f"no run on the device of its profile has measured latency of {side.label} and of the other case"
+        raise UsageError(what, fix="measure both: trtbench run SUITE, or leave --gaps out")
+    what = f"the profile of {side.label} does not say how long it takes without a profiler"
+    raise UsageError(what, fix="profile it again, or leave --gaps out")
 
 
 def _part(block: blocks.Block, a: Side, b: Side) -> Part:
@@ -156,7 +176,7 @@ def _issue(side: Side) -> str:
     if inside > _GRAPH * kernels:
         outside = f" and issues {kernels - inside} more" if inside < kernels else ""
         return f"replays {inside} kernels as a CUDA graph{outside}"
-    return f"issues {kernels} kernels one by one"
+    return f"issues {kernels} kernel{'s' if kernels > 1 else ''} one by one"
 
 
 def _remainder(a: Side, b: Side) -> Part:
@@ -170,71 +190,3 @@ def _remainder(a: Side, b: Side) -> Part:
         )
     cause = Cause(kind="remainder", ns=difference, text=what)
     return Part(kind="remainder", name=name, a=a.remainder, b=b.remainder, causes=(cause,) if difference else ())
-
-
-# ------------------------------------------------------------------------------------------------------------- checks
-
-
-def _check(a: Side, b: Side, across: Sequence[str]) -> None:
-    for name in across:
-        if name not in ACROSS:
-            raise UsageError(f"cases are explained across {' or '.join(ACROSS)}, not {name!r}", fix="--across model")
-    if "operator" in (a.kind, b.kind) and a.kind != b.kind:
-        cpu, gpu = (a, b) if a.kind == "operator" else (b, a)
-        what = f"{cpu.label} was profiled on a CPU, {gpu.label} on a GPU: they share no kernels to compare"
-        raise UsageError(what, fix="two cases of one device")
-    for side in (a, b):
-        if not side.units:
-            what = f"the profile of {side.label} has no kernels, layers or operators"
-            raise UsageError(what, fix="another tool, or another backend: this one shows that profiler nothing")
-    (model_a, sizes_a), (model_b, sizes_b) = map(_identity, (a.label, b.label))
-    if model_a != model_b and "model" not in across:
-        what = f"the cases are of different models: {model_a} and {model_b}"
-        raise UsageError(what, fix="two cases of one model, or --across model if they differ in a detail")
-    if sizes_a != sizes_b and "size" not in across:
-        what = f"the cases have different sizes: {sizes_a or 'none'} and {sizes_b or 'none'}"
-        raise UsageError(what, fix="two cases of one size, or --across size")
-
-
-def _identity(label: str) -> tuple[str, str]:
-    """The model and the sizes in a label."""
-    model, *rest = BETWEEN_PARTS.split(label)
-    return model, "/".join(part for part in rest if _SIZE.match(part) and not part.startswith(_SETTINGS))
-
-
-def _hint(a: Side, b: Side) -> str:
-    both = all(side.kind == "kernel" and side.gaps for side in (a, b))
-    return "; --gaps unprofiled leaves out what it adds to gaps" if both else "; profile again"
-
-
-def _of_scaled(name: str, seen: Side, used: Side) -> str:
-    before, after = (format_time(sum(gap.ns for gap in side.gaps)) for side in (seen, used))
-    text = f"{name} takes {format_time(seen.unprofiled)} without a profiler: its gaps are {after} in place of {before}"
-    more = used.window - seen.unprofiled
-    return text + (
-        f"; its kernels and copies alone take {format_time(more)} longer" if more > seen.unprofiled * _DOUBT else ""
-    )
-
-
-def _notes(seen: tuple[Side, Side], used: tuple[Side, Side], by: blocks.By) -> tuple[str, ...]:
-    notes, (a, b) = [], used
-    if seen != used:
-        notes = [_of_scaled(name, *pair) for name, pair in zip("AB", zip(seen, used, strict=True), strict=True)]
-    elif a.unprofiled and b.unprofiled:
-        more = b.unprofiled - a.unprofiled
-        times = f"A takes {format_time(a.unprofiled)}, B {format_time(b.unprofiled)}"
-        turned = (more > 0) != (b.window > a.window) and more and b.window != a.window
-        doubt = f": the other way round, so what is below is the profiler's or noise{_hint(a, b)}" if turned else ""
-        notes.append(f"without a profiler {times}, {format_time(abs(more))} {'longer' if more >= 0 else 'less'}{doubt}")
-    if by == "operators":
-        notes.append(
-            "no names of modules or nodes that both sides have: blocks are matched by the order of their operators"
-        )
-    if a.kind != b.kind:
-        notes.append(
-            f"A are {a.kind}s as {a.tool} saw them, B {b.kind}s of {b.tool}: each profiler slows what it times"
-        )
-    elif a.tool.partition(" ")[0] != b.tool.partition(" ")[0]:
-        notes.append(f"A was profiled by {a.tool}, B by {b.tool}")
-    notes += [f"{name}: {note}" for name, side in (("A", a), ("B", b)) for note in side.notes]
-    return tuple(notes)

@@ -62,7 +62,8 @@ class Side(Data, frozen=True, kw_only=True):
     """One case with all that its profile says of one inference: ``window`` = units + gaps + remainder, ns.
 
     ``kind`` is what the units are: ``kernel``, ``layer`` or ``operator``. ``unprofiled`` is the median of the same
-    inferences without the profiler, 0 where it is not known.
+    inferences without the profiler, 0 where it is not known. ``measured`` has the medians of a run of the same case, ns
+    by boundary; empty where there is none.
     """
 
     case: str
@@ -74,6 +75,17 @@ class Side(Data, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...] = ()
     unprofiled: int = 0
     notes: tuple[str, ...] = ()
+    measured: dict[str, float] = {}
+
+    @property
+    def work(self) -> int:
+        """The sum of all units but copies between host and device: what the boundary ``gpu`` has, without its gaps."""
+        return sum(unit.ns for unit in self.units if not unit.transfer)
+
+    @property
+    def idle(self) -> int:
+        """The sum of all gaps."""
+        return sum(gap.ns for gap in self.gaps)
 
     @property
     def busy(self) -> int:
@@ -83,23 +95,19 @@ class Side(Data, frozen=True, kw_only=True):
     @property
     def remainder(self) -> int:
         """What of the window neither a unit nor a gap has; negative where units ran at the same time."""
-        return self.window - self.busy - sum(gap.ns for gap in self.gaps)
+        return self.window - self.busy - self.idle
 
 
-def without_profiler(side: Side) -> Side:
-    """The side as if no profiler had run: its gaps, in proportion, so that the whole takes ``unprofiled``. Kernels and
+def without_profiler(side: Side, whole: float) -> Side:
+    """The side as if no profiler had run: its gaps, in proportion, so that the whole takes ``whole`` ns. Kernels and
     copies are left as they are, as a profiler slows the host. Where these alone take longer there are no gaps.
-
-    ValueError if the time without a profiler is not known.
     """
-    if not side.unprofiled:
-        raise ValueError(f"the profile of {side.label} does not say how long it takes without a profiler")
-    idle = sum(gap.ns for gap in side.gaps)
-    if not idle:
+    if not side.idle:
         return side
-    left = max(side.unprofiled - (side.window - idle), 0)
-    gaps = tuple(msgspec.structs.replace(gap, ns=round(gap.ns * left / idle)) for gap in side.gaps)
-    return msgspec.structs.replace(side, gaps=gaps, window=side.window - idle + sum(gap.ns for gap in gaps))
+    busy = side.window - side.idle
+    left = max(whole - busy, 0)
+    gaps = tuple(msgspec.structs.replace(gap, ns=round(gap.ns * left / side.idle)) for gap in side.gaps)
+    return msgspec.structs.replace(side, gaps=gaps, window=busy + sum(gap.ns for gap in gaps))
 
 
 def of_layers(case: str, label: str, engine: Layers) -> Side:

@@ -142,20 +142,21 @@ def explain(
     *,
     file: str | os.PathLike[str] = "",
     across: str | Sequence[str] = (),
-    gaps: Gaps = "profiled",
+    gaps: Gaps = "auto",
     store: str | os.PathLike[str] = RESULTS,
 ) -> Explanation:
     """Why case ``b`` takes longer than case ``a``, or less long: by parts of the model, with causes and kernels.
 
     Args:
         a: ``FILE:CASE``, where FILE has profiles, or layers as ``trtbench layers --format json`` prints them; FILE
-            alone if it has one case, CASE alone of ``file``. A CASE is a label, an id or the beginning of one, or parts
-            of a label that no other case has.
+            alone if it has one case, CASE alone of ``file``. A CASE is a label, an id or the beginning of one, or a
+            part of a label that no other case has.
         b: likewise; by default of the same file.
         file: a file of profiles by its path, its name or the beginning of that; the newest in ``store`` by default.
         across: ``model`` or ``size``, in which the cases may differ.
-        gaps: ``profiled``: as long as the profiler saw them, which made them longer; ``unprofiled``: what the time
-            without a profiler leaves for them.
+        gaps: how long the times are in which the GPU is idle, as a profiler makes them longer. ``measured``: what
+            ``latency`` of the newest run with both cases leaves beside the work; ``unprofiled``: what the time before
+            the profiler started does; ``profiled``: as it saw them; ``auto``: the first of these that both cases have.
         store: the folder of runs and profiles.
 
     Raises:
@@ -168,8 +169,8 @@ def explain(
 
     check_choice("gaps", gaps, get_args(explain.Gaps))
     named = (across,) if isinstance(across, str) else tuple(across)
-    found = sides.find(a, b, Path(store), os.fspath(file))
-    return explain.explain(*found, across=[name for name in named if name], gaps=gaps)
+    pair = sides.find(a, b, Path(store), os.fspath(file))
+    return explain.explain(pair.a, pair.b, across=[name for name in named if name], gaps=gaps, run=pair.run)
 
 
 def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select: str | Set[str] = "") -> RunWaterfalls:

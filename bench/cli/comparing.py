@@ -122,5 +122,6 @@ def explain(arguments: argparse.Namespace) -> int:
     elif arguments.format == "markdown":
         output.say(view.markdown(explanation, most=arguments.top), end="")
     else:
-        output.say(view.render(explanation, most=arguments.top, **output.screen()), end="")
+        options = {"most": arguments.top, "verbose": arguments.verbose}
+        output.say(view.render(explanation, **options, **output.screen()), end="")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from bench.cli.options import (
@@ -86,31 +87,59 @@ def trace(commands: Commands) -> None:
     )
 
 
+_EXPLAIN = """\
+A and B are cases of profiles, which `trtbench profile` makes. To explain why Inductor is faster or slower than eager:
+
+  trtbench profile suites/vision.yaml --select "model=resnet50 and precision=fp16" --modules
+  trtbench explain resnet50/eager resnet50/inductor
+
+An inference is taken apart into its work (the kernels that a GPU runs; the layers of an engine; the operators of a CPU)
+and gaps (the GPU is idle while the host prepares and launches the next work). Where a run has measured both cases, its
+times are shown beside the profile's. docs/explain.md says how to read it."""
+
+
 def explain(commands: Commands) -> None:
     """Add the command `explain`."""
     explain = commands.add_parser(
         "explain",
         parents=[store_option(), common_options()],
         help="why case B takes longer than case A, by the parts of the model and their kernels",
+        description=_EXPLAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="exit codes: 0 explained; 2 bad input, or cases of different models or sizes.",
     )
     explain.add_argument(
         "a",
         type=word,
         metavar="A",
-        help="a case of profiles: FILE:CASE, or CASE of the newest file, e.g. resnet50/eager/batch=1; FILE may also be "
-        "what `trtbench layers --format json` printed",
+        help="CASE of the newest profiles in the store, or FILE:CASE. CASE is a label, a part of one that no other "
+        "case has, or an id; FILE has profiles, or what `trtbench layers --format json` printed",
     )
     explain.add_argument("b", type=word, metavar="B", help="likewise; CASE alone is of A's file")
-    explain.add_argument("--in", dest="file", type=word, metavar="FILE", help="the profiles that CASE alone is of")
     explain.add_argument(
-        "--across", choices=("model", "size"), action="append", default=[], help="although the cases differ in it"
+        "--in", dest="file", type=word, metavar="FILE", help="the profiles that A is of, by path, name or its beginning"
+    )
+    explain.add_argument(
+        "--across",
+        choices=("model", "size"),
+        action="append",
+        default=[],
+        help="explain cases of two models, or of two sizes, which are refused otherwise",
     )
     explain.add_argument(
         "--gaps",
-        choices=("profiled", "unprofiled"),
-        default="profiled",
-        help="times in which the GPU is idle: as profiled, or scaled to what the time without a profiler leaves",
+        choices=("auto", "measured", "unprofiled", "profiled"),
+        default="auto",
+        help="how long gaps are, as a profiler slows the host and makes them longer. measured: what latency of a run "
+        "leaves beside the work; unprofiled: what the time before the profiler started does; profiled: as it saw them; "
+        "auto (default): the first of these that both cases have",
     )
-    explain.add_argument("--top", type=positive, default=10, metavar="N", help="the N parts that differ most")
-    explain.add_argument("--format", choices=("text", "json", "markdown"), default="text")
+    explain.add_argument(
+        "--top", type=positive, default=0, metavar="N", help="the N parts that differ most (default: 3; 10 if verbose)"
+    )
+    explain.add_argument(
+        "--verbose", action="store_true", help="every cause of a part, whole names of kernels, and all notes"
+    )
+    explain.add_argument(
+        "--format", choices=("text", "json", "markdown"), default="text", help="json has all parts (default: text)"
+    )

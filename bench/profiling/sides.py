@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,7 +13,9 @@ from bench.analysis import attribution, explain_sides
 from bench.analysis.explain_sides import Side
 from bench.errors import StoreError, UsageError, did_you_mean
 from bench.model.profile import CaseProfile, CondensedProfile, Layers, Profile
+from bench.model.run import Environment
 from bench.model.suite import BETWEEN_PARTS
+from bench.profiling import measured
 from bench.store import profiles
 
 _LEAST_DIGITS = 4
@@ -34,29 +37,58 @@ class _Printed(msgspec.Struct):
     cases: list[_Engine]
 
 
-def find(a: str, b: str, store: Path, file: str = "") -> tuple[Side, Side]:
-    """The sides that ``a`` and ``b`` name: FILE:CASE, FILE of a single case, or CASE of ``file`` (by default A's file,
-    else the newest profiles in ``store``).
+class Pair(NamedTuple):
+    """Two sides. ``run`` is the one that ``measured`` of both is from; empty without one."""
 
-    A CASE is a label, an id or the beginning of one, or parts of a label that no other case has. StoreError for a file
+    a: Side
+    b: Side
+    run: str = ""
+
+
+class _File(NamedTuple):
+    """The cases of a file, and the machine that they were profiled on, if it says so."""
+
+    cases: list[CaseProfile]
+    environment: Environment | None = None
+
+
+def find(a: str, b: str, store: Path, file: str = "") -> Pair:
+    """The sides that ``a`` and ``b`` name: FILE:CASE, FILE of a single case, or CASE of ``file`` (by default A's file,
+    else the newest profiles in ``store``), with what the newest run beside the profiles or in ``store`` measured of
+    both, if they are of one model of device.
+
+    A CASE is a label, an id or the beginning of one, or a part of a label that no other case has. StoreError for a file
     that cannot be read; UsageError if no case or several fit, or if it failed.
     """
-    path, case = _split(a, store)
+    path, name_a = _split(a, store)
     first = path or profiles.resolve(store, file or None)
-    side = _side(_choose(read(first), case, first), first)
-    path, case = _split(b, store)
+    of_a = _read(first)
+    case_a = _choose(of_a.cases, name_a, first)
+    side_a = _side(case_a, first)
+    path, name_b = _split(b, store)
     second = path or first
-    return side, _side(_choose(read(second), case, second), second)
+    of_b = of_a if second == first else _read(second)
+    case_b = _choose(of_b.cases, name_b, second)
+    side_b = _side(case_b, second)
+    one, other = of_a.environment, of_b.environment
+    if one is None or other is None or (one.arch, one.slug) != (other.arch, other.slug):
+        return Pair(side_a, side_b)
+    folders = {folder.absolute() for folder in (first.parent, second.parent, store / one.arch / one.slug)}
+    run = measured.newest(folders, one, case_a.case, case_b.case)
+    return Pair(
+        msgspec.structs.replace(side_a, measured=run.a), msgspec.structs.replace(side_b, measured=run.b), run.run
+    )
 
 
-def read(path: Path) -> list[CaseProfile]:
+def _read(path: Path) -> _File:
     """The cases of a file. StoreError if it has neither profiles nor layers."""
     try:
         with path.open("rb") as file:
             printed = msgspec.json.decode(file.read(_LARGEST_FILE), type=_Printed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
-        return list(profiles.read(path).cases)  # whose errors are about profiles, the usual kind
-    return [
+        whole = profiles.read(path)  # whose errors are about profiles, the usual kind
+        return _File(list(whole.cases), whole.environments.get("default"))
+    cases = [
         CaseProfile(
             case=engine.case,
             label=engine.label,
@@ -66,6 +98,7 @@ def read(path: Path) -> list[CaseProfile]:
         )
         for engine in printed.cases
     ]
+    return _File(cases)
 
 
 def _split(text: str, store: Path) -> tuple[Path | None, str]:
@@ -99,6 +132,8 @@ def _choose(cases: Sequence[CaseProfile], text: str, path: Path) -> CaseProfile:
     if not fitting:
         parts = set(BETWEEN_PARTS.split(text))
         fitting = [case for case in cases if parts <= set(BETWEEN_PARTS.split(case.label))]
+    if not fitting:
+        fitting = [case for case in cases if text in case.label]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

@@ -3,73 +3,86 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.analysis.causes import MEANINGS
+from bench.analysis.causes import MEANINGS, Cause, kernel_name
 from bench.analysis.explain import Explanation, Part
-from bench.analysis.explain_sides import Side
-from bench.report import cells, document, escape, table
+from bench.analysis.explain_sides import Side, Unit
+from bench.report import cells, document, escape, explain_tables, kernels, table
+from bench.report.explain_groups import Group, groups
+from bench.report.explain_tables import signed
 from bench.report.table import Column
-from bench.units import format_time
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 JSON_SCHEMA = 1
-MOST = 10  # parts that are shown unless more are asked for
-_SHORTEST_NAME = 30
+MOST, MOST_VERBOSE = 3, 10  # parts that are shown unless more are asked for
+_CAUSES = 4  # kinds of causes in the short form
+_NOTES = 3
 _KERNELS = 3  # named for a cause and side
-_DROP = {"A": 12, "B": 11, "parts": 10, "share": 5, "cause": 20}
-LEGEND = "times are of one inference; B - A is how much longer B takes, and its share is of the whole difference"
+LEGEND = "times are of one inference; shares are of the difference without gaps; parts that differ alike are one row"
 NOTHING = "nothing differs: the same kernels, the same times"
 
 
-def render(explanation: Explanation, *, width: int = 80, color: bool = False, most: int = MOST) -> str:
-    """Both cases, the causes, the ``most`` parts that differ most with their sentences, in lines of at most ``width``
-    characters where names allow it.
+def render(
+    explanation: Explanation, *, width: int = 80, color: bool = False, most: int = 0, verbose: bool = False
+) -> str:
+    """Both cases, the verdict, the causes and the ``most`` parts that differ most (0: MOST) with their kernels, in
+    lines of at most ``width`` characters where names allow it: a screenful. ``verbose`` has all causes of a part, whole
+    names of kernels, and all notes.
     """
     lines: list[Text | str] = []
-    for line in _heading(explanation):
+    for line in explain_tables.heading(explanation):
         lines += table.wrap(line, width)
     if explanation.same:
         return table.show([*lines, NOTHING], color)
-    shown, rest = _shown(explanation, most)
-    for columns in (_totals(explanation), _parts(explanation, shown, rest)):
-        fitting, dropped = _fit(columns, width)
-        lines += ["", *table.draw(fitting, width, spans={}, styles={len(columns[0].cells) - 1: "bold"})]
-        if dropped:
-            lines += table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width)
-    lines.append("")
-    for number, part in enumerate(shown, 1):
-        lines += table.wrap(f"{part.name}, {signed(part.difference)}", width, " " * 4, f"{number:>3} ")
-        for text in _sentences(part):
-            lines += table.wrap(text, width, " " * 8, " " * 6)
-    for note in explanation.notes:
-        lines += table.wrap(note, width, " " * 4, "  - ")
+    for sentence in explain_tables.verdict(explanation):
+        lines += table.wrap(sentence, width)
+    several = groups(explanation)
+    most = most or (MOST_VERBOSE if verbose else MOST)
+    shown, rest = several[:most], several[most:]
+    lines += ["", *_drawn(explain_tables.sides(explanation), width, "one inference")]
+    lines += ["", *_drawn(explain_tables.totals(explanation, 0 if verbose else _CAUSES), width, "difference")]
+    lines += ["", *_drawn(explain_tables.parts(explanation, shown, rest), width), ""]
+    for number, group in enumerate(shown, 1):
+        lines += _whole(number, group, width) if verbose else _short(explanation, number, group, width)
+    lines += _endings(explanation, rest, len(several), width, verbose)
     return table.show([*lines, *table.wrap(LEGEND, width)], color)
 
 
-def markdown(explanation: Explanation, *, most: int = MOST) -> str:
-    """Two tables, and a list of the sentences."""
-    lines = [*(f"{escape.markdown(line)}  " for line in _heading(explanation)), ""]
+def markdown(explanation: Explanation, *, most: int = 0) -> str:
+    """Three tables, and a list of the sentences of the ``most`` parts that differ most (0: MOST_VERBOSE)."""
+    lines = [*(f"{escape.markdown(line)}  " for line in explain_tables.heading(explanation)), ""]
     if explanation.same:
-        return escape.lines("\n".join([*lines, f"{NOTHING[0].upper()}{NOTHING[1:]}."]), sys.maxsize) + "\n"
-    shown, rest = _shown(explanation, most)
-    lines += [*table.markdown(_totals(explanation)), "", *table.markdown(_parts(explanation, shown, rest)), ""]
-    for number, part in enumerate(shown, 1):
-        lines.append(f"{number}. {escape.markdown(part.name)}, {signed(part.difference)}")
-        lines += [f"   - {escape.markdown(text)}" for text in _sentences(part)]
+        return escape.lines("\n".join([*lines, f"{_sentence(NOTHING)}."]), sys.maxsize) + "\n"
+    several = groups(explanation)
+    most = most or MOST_VERBOSE
+    shown, rest = several[:most], several[most:]
+    lines += [f"{_sentence(escape.markdown(line))}.  " for line in explain_tables.verdict(explanation)]
+    for columns in (
+        explain_tables.sides(explanation),
+        explain_tables.totals(explanation),
+        explain_tables.parts(explanation, shown, rest),
+    ):
+        lines += ["", *table.markdown(columns)]
+    lines.append("")
+    for number, group in enumerate(shown, 1):
+        lines.append(f"{number}. {escape.markdown(group.name)}, {signed(group.difference)}")
+        lines += [f"   - {escape.markdown(text)}" for text in _sentences(group.parts[0])]
     lines += ["", *(f"- {escape.markdown(note)}" for note in explanation.notes)]
-    lines += ["", f"{LEGEND[0].upper()}{LEGEND[1:]}."]
+    lines += ["", f"{_sentence(LEGEND)}."]
     return escape.lines("\n".join(lines), sys.maxsize) + "\n"
 
 
 def json(explanation: Explanation) -> str:
     """One object: ``schema``, ``same``, the sides ``a`` and ``b`` with units and gaps, ``difference`` (ns, B - A),
-    ``by``, ``gaps``, ``totals`` of the causes, ``parts`` (largest difference first) and ``notes``.
+    ``without_gaps`` (the same but for gaps), ``by``, ``gaps``, ``run``, ``totals`` of the causes, ``parts`` (largest
+    difference first) and ``notes``.
     """
     whole = {
         "schema": JSON_SCHEMA,
@@ -79,6 +92,8 @@ def json(explanation: Explanation) -> str:
         "same": explanation.same,
         "by": explanation.by,
         "gaps": explanation.gaps,
+        "without_gaps": explanation.without_gaps,
+        "run": explanation.run,
         "totals": [{"kind": kind, "ns": ns, "parts": count} for kind, ns, count in explanation.totals],
         "parts": [{**document.full(part), "difference": part.difference} for part in explanation.parts],
         "notes": explanation.notes,
@@ -86,104 +101,91 @@ def json(explanation: Explanation) -> str:
     return escape.in_json(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n"
 
 
-def signed(ns: int) -> str:
-    """``+55.0 us``, ``-1.20 ms``, ``0 ns``."""
-    return f"{'+' if ns > 0 else '-' if ns < 0 else ''}{format_time(abs(ns))}"
-
-
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def _heading(explanation: Explanation) -> list[str]:
-    a, b, difference = explanation.a, explanation.b, explanation.difference
-    lines = [
-        f"{name}  {side.label}: {format_time(side.window)}, {_consists(side)}" for name, side in (("A", a), ("B", b))
-    ]
-    if difference:
-        word = "longer" if difference > 0 else "less"
-        ratio = f", {b.window / a.window:.2f} times A" if a.window else ""
-        lines.append(f"B takes {format_time(abs(difference))} {word}{ratio}")
-    return lines
-
-
-def _consists(side: Side) -> str:
-    return f"{cells.count(len(side.units), side.kind)} ({side.tool})"
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _side(side: Side) -> dict[str, object]:
     return {**document.full(side), "busy": side.busy, "remainder": side.remainder}
 
 
-def _shown(explanation: Explanation, most: int) -> tuple[list[Part], list[Part]]:
-    differing = [part for part in explanation.parts if part.difference or part.causes]
-    return differing[:most], differing[most:]
+def _drawn(columns: Sequence[Column], width: int, bold: str = "") -> list[Text | str]:
+    """A table with the row ``bold`` in bold, and what is left out of it."""
+    fitting, dropped = explain_tables.fit(columns, width)
+    names = next(column.cells for column in columns if column.align_left)
+    styles = {at: "bold" for at, name in enumerate(names) if name == bold}
+    lines: list[Text | str] = [*table.draw(fitting, width, spans={}, styles=styles)]
+    return lines + (table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width) if dropped else [])
 
 
-def _totals(explanation: Explanation) -> list[Column]:
-    totals = explanation.totals
-    whole = explanation.difference
-    return [
-        Column(title="cause", cells=(*(MEANINGS[kind] for kind, _, _ in totals), "difference"), align_left=True),
-        Column(title="B - A", cells=(*(signed(ns) for _, ns, _ in totals), signed(whole))),
-        Column(title="share", cells=(*(_share(ns, whole) for _, ns, _ in totals), ""), drop=_DROP["share"]),
-        Column(title="parts", cells=(*(str(count) for _, _, count in totals), ""), drop=_DROP["parts"]),
-    ]
+def _short(explanation: Explanation, number: int, group: Group, width: int) -> list[str]:
+    """The largest cause of the largest part of a group, and the kernel of each side that takes longest, in a line."""
+    part = group.parts[0]
+    if not part.causes:
+        return []
+    cause = part.causes[0]
+    text = f"{part.name}: {cause.text}" if len(group.parts) > 1 else cause.text
+    lines = table.wrap(text, width, " " * 4, f"{number:>3} ")
+    a = _longest(cause.kernels_a, [explanation.a.units[at] for at in part.units_a])
+    b = _longest(cause.kernels_b, [explanation.b.units[at] for at in part.units_b])
+    if a and a == b:
+        return [*lines, _kernel("A and B", a, cause.kernels_a, width)]
+    lines += [_kernel("A", a, cause.kernels_a, width)] if a else []
+    return lines + ([_kernel("B", b, cause.kernels_b, width)] if b else [])
 
 
-def _parts(explanation: Explanation, shown: Sequence[Part], rest: Sequence[Part]) -> list[Column]:
-    """The parts that are shown, the sum of those left out, and the whole."""
-    whole = explanation.difference
-    rows = [(part.name, part.a, part.b) for part in shown]
-    if rest:
-        rows.append((f"{len(rest)} more", sum(part.a for part in rest), sum(part.b for part in rest)))
-    a = explanation.a.window - sum(row[1] for row in rows)
-    b = explanation.b.window - sum(row[2] for row in rows)
-    if a or b:
-        rows.append(("what does not differ", a, b))
-    rows.append(("one inference", explanation.a.window, explanation.b.window))
-    empty = [""] * (len(rows) - len(shown))
-    differences = [b - a for _, a, b in rows]
-    return [
-        Column(title="#", cells=(*(str(number) for number in range(1, len(shown) + 1)), *empty)),
-        Column(title="where", cells=tuple(name for name, _, _ in rows), align_left=True),
-        Column(title="A", cells=tuple(format_time(a) for _, a, _ in rows), drop=_DROP["A"]),
-        Column(title="B", cells=tuple(format_time(b) for _, _, b in rows), drop=_DROP["B"]),
-        Column(title="B - A", cells=tuple(map(signed, differences))),
-        Column(title="share", cells=(*(_share(ns, whole) for ns in differences[:-1]), ""), drop=_DROP["share"]),
-        Column(title="cause", cells=(*map(_why, shown), *empty), align_left=True, drop=_DROP["cause"]),
-    ]
+def _kernel(side: str, name: str, several: Sequence[str], width: int) -> str:
+    more = f" and {len(several) - 1} more" if len(several) > 1 else ""
+    room = max(width - len(side) - len(more) - 8, table.SHORTEST_NAME)
+    return f"      {side}: {table.cut(kernels.short(name), room)}{more}"
 
 
-def _fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
-    """The columns that fit beside names of some length, the names as wide as these leave them; the titles of others."""
-    names = next(column for column in columns if column.title in ("where", "cause"))
-    least = _cut(names, min(names.width, _SHORTEST_NAME))
-    fitting, dropped = table.fit([least if column is names else column for column in columns], width)
-    beside = sum(column.width + table.GAP for column in fitting if column is not least)
-    room = max(width - beside, table.SHORTEST_NAME)
-    return [_cut(names, room) if each is least else each for each in fitting], dropped
+def _whole(number: int, group: Group, width: int) -> list[str]:
+    """Every cause of the largest part of a group, with the whole names of its kernels."""
+    part = group.parts[0]
+    several = f", of which {part.name} {signed(part.difference)}" if len(group.parts) > 1 else ""
+    lines = table.wrap(f"{group.name}, {signed(group.difference)}{several}", width, " " * 4, f"{number:>3} ")
+    for text in _sentences(part):
+        lines += table.wrap(text, width, " " * 8, " " * 6)
+    return lines
 
 
-def _cut(column: Column, room: int) -> Column:
-    return msgspec.structs.replace(column, cells=tuple(table.cut(cell, room) for cell in column.cells))
+def _endings(explanation: Explanation, rest: Sequence[Group], count: int, width: int, verbose: bool) -> list[str]:
+    """The notes, and how to see what is not shown."""
+    notes = explanation.notes if verbose else explanation.notes[:_NOTES]
+    lines = [line for note in notes for line in table.wrap(note, width, " " * 4, "  - ")]
+    hidden = [f"{cells.count(len(rest), 'row')} more: --top {count}"] if rest else []
+    if not verbose:
+        more = len(explanation.notes) - len(notes)
+        also = f", {cells.count(more, 'more note')}" if more else ""
+        hidden.append(f"every cause of a part, whole names of kernels{also}: --verbose")
+    return lines + (table.wrap("; ".join(hidden), width) if hidden else [])
 
 
-def _why(part: Part) -> str:
-    """The kind of the largest cause; a gap and the remainder are their own."""
-    return MEANINGS[part.causes[0].kind] if part.causes and part.kind == "block" else ""
-
-
-def _share(ns: int, whole: int) -> str:
-    return cells.share(ns / whole + 0.0) if whole else cells.NONE
+def _longest(names: Sequence[str], units: Sequence[Unit]) -> str:
+    """Of some kernels that which takes most time among the units; empty without any."""
+    times: Counter[str] = Counter()
+    for unit in units:
+        times[kernel_name(unit)] += unit.ns
+    return max(names, key=lambda name: times[name], default="")
 
 
 def _sentences(part: Part) -> list[str]:
     lines = []
     for cause in part.causes:
         lines.append(f"{MEANINGS[cause.kind]}, {signed(cause.ns)}: {cause.text}")
-        for name, kernels in (("A", cause.kernels_a), ("B", cause.kernels_b)):
-            if kernels:
-                more = f" and {len(kernels) - _KERNELS} more" if len(kernels) > _KERNELS else ""
-                names = ", ".join(table.cut(escape.name(kernel), 160) for kernel in kernels[:_KERNELS])
-                lines.append(f"{name}: {names}{more}")
+        lines += _names(cause)
+    return lines
+
+
+def _names(cause: Cause) -> list[str]:
+    lines = []
+    for name, own in (("A", cause.kernels_a), ("B", cause.kernels_b)):
+        if own:
+            more = f" and {len(own) - _KERNELS} more" if len(own) > _KERNELS else ""
+            names = ", ".join(table.cut(escape.name(kernel), 160) for kernel in own[:_KERNELS])
+            lines.append(f"{name}: {names}{more}")
     return lines

@@ -152,23 +152,54 @@ def test_copies() -> None:
 
 def test_launch_gaps_name_how_each_side_is_issued() -> None:
     rows = [(CONV, 9.0, "c"), (RELU, 2.0, "r")]
-    explanation = explain(kernels(*rows, gap_us=40), kernels(*rows, graph=True))
+    explanation = explain(
+        kernels(*rows, gap_us=40, unprofiled_us=51), kernels(*rows, graph=True, gap_us=3, unprofiled_us=11)
+    )
     assert (explanation.parts[0].kind, explanation.parts[0].name) == ("gap", "launch")
     assert first(explanation).ns == -40 * US
     assert first(explanation).text.endswith("A issues 2 kernels one by one, B replays 2 kernels as a CUDA graph")
+
+
+def test_gaps_as_the_profiler_saw_them_come_last_and_a_note_says_so() -> None:
+    a, b = kernels(("sgemm", 30), gap_us=70), kernels(("sgemm", 32), gap_us=10)
+    explanation = explain(a, b)
+    assert (explanation.gaps, explanation.difference, explanation.without_gaps) == ("profiled", -58 * US, 2 * US)
+    assert [part.kind for part in explanation.parts] == ["block", "gap"]
+    assert [kind for kind, _, _ in explanation.totals] == ["time", "gap"]
+    what = "gaps are as long as the profiler made them, and how long they are without it is not known"
+    assert explanation.notes[0] == what
+
+
+def test_gaps_are_what_the_measured_latency_leaves_where_a_run_has_both() -> None:
+    a = kernels(("sgemm", 30), gap_us=70, unprofiled_us=40)
+    b = kernels(("sgemm", 32), gap_us=20, unprofiled_us=80)
+    a = msgspec.structs.replace(a, measured={"gpu": 33.0 * US, "latency": 50.0 * US})
+    b = msgspec.structs.replace(b, measured={"gpu": 34.0 * US, "latency": 45.0 * US})
+    explanation = explain(a, b, run="20261128T1-net")
+    assert (explanation.gaps, explanation.run) == ("measured", "20261128T1-net")
+    assert (explanation.a.window, explanation.b.window) == (50 * US, 45 * US)
+    assert "that latency of 20261128T1-net leaves beside the work" in explanation.notes[0]
+    assert explain(a, b, gaps="unprofiled").difference == 40 * US
+
+
+def test_a_run_that_measures_the_opposite_is_a_note() -> None:
+    a, b = kernels((CONV, 30, "c")), kernels((CONV, 33, "c"))
+    a = msgspec.structs.replace(a, measured={"gpu": 40.0 * US})
+    b = msgspec.structs.replace(b, measured={"gpu": 35.0 * US})
+    assert [note for note in explain(a, b).notes if "opposite: gpu of B is 5.00 us less" in note]
 
 
 def test_gaps_may_be_what_the_time_without_a_profiler_leaves_for_them() -> None:
     """30 us of kernels each: 70 us of gaps become 10 in A, 20 become 0 in B, whose kernels alone take longer."""
     a = kernels(("sgemm", 30), gap_us=70, unprofiled_us=40)
     b = kernels(("sgemm", 30), gap_us=20, unprofiled_us=25)
-    assert explain(a, b).difference == -50 * US
-    scaled = explain(a, b, gaps="unprofiled")
+    assert explain(a, b, gaps="profiled").difference == -50 * US
+    scaled = explain(a, b)
     assert (scaled.a.window, scaled.b.window, scaled.gaps) == (40 * US, 30 * US, "unprofiled")
     assert [(part.name, part.difference) for part in scaled.parts if part.difference] == [("launch", -10 * US)]
     assert scaled.a.units == a.units
-    assert "A takes 40.0 us without a profiler: its gaps are 10.0 us in place of 70.0 us" in scaled.notes
-    assert "its kernels and copies alone take 5.00 us longer" in scaled.notes[1]
+    assert scaled.notes[0].startswith("a profiler slows the host: it saw gaps of 70.0 us in A and 20.0 us in B; above")
+    assert "kernels and copies of B alone take 5.00 us longer" in scaled.notes[1]
     without = kernels(("sgemm", 30), unprofiled_us=40)
     assert explain(without, without, gaps="unprofiled").same
 
@@ -180,13 +211,16 @@ def test_gaps_that_cannot_be_told_are_refused() -> None:
     timed = engine(layer("/a/Conv", 5))
     with pytest.raises(UsageError, match="has no gaps: its layers"):
         explain(timed, timed, gaps="unprofiled")
-    with pytest.raises(UsageError, match="gaps are profiled or unprofiled, not 'none'"):
+    with pytest.raises(UsageError, match="no run on the device of its profile has measured latency"):
+        explain(known, known, gaps="measured")
+    with pytest.raises(UsageError, match="gaps are auto, measured, unprofiled or profiled, not 'none'"):
         explain(known, known, gaps="none")
 
 
 def test_an_engine_of_which_layers_were_timed_has_no_known_gaps() -> None:
     explanation = explain(kernels((CONV, 9, "l"), gap_us=40), engine(layer("/l/Conv", 9), label="net/trt/fp16/batch=1"))
-    assert "B is an engine whose layers were timed, and no gaps between them" in first(explanation).text
+    assert explanation.parts[-1].kind == "gap"
+    assert "B is an engine whose layers were timed, and no gaps between" in explanation.parts[-1].causes[0].text
 
 
 @pytest.mark.parametrize(
@@ -343,8 +377,8 @@ def test_everything_adds_up_and_turns_with_the_sides(a: Side, b: Side) -> None:
     assert sum(part.a for part in explanation.parts) == a.window
     for part in explanation.parts:
         assert sum(cause.ns for cause in part.causes) == part.difference
-    sizes = [abs(part.difference) for part in explanation.parts]
-    assert sizes == sorted(sizes, reverse=True)
+    order = [(part.kind == "gap", -abs(part.difference)) for part in explanation.parts]
+    assert order == sorted(order)
     assert sum(ns for _, ns, _ in explanation.totals) == explanation.difference
     mirrored = [(part.name, -part.difference) for part in turned.parts]
     assert sorted(mirrored) == sorted((part.name, part.difference) for part in explanation.parts)

@@ -101,16 +101,35 @@ def blocks(page: Path, command: str) -> list[list[str]]:
     [
         "explain docs/examples/explain-layers.json:whole tapped --across model --top 1",
         "explain bert/eager bert/torchscript --in profile-20261128T184318Z --top 2",
-        "explain eager/fp16 onnxruntime/fp16 --in profile-20261129T101819Z --top 2 --gaps unprofiled",
+        "explain eager/fp16 onnxruntime/fp16 --in profile-20261129T101819Z",
     ],
 )
 def test_the_page_shows_what_the_committed_files_say(
     trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "120")
     words = command.split()
     assert trtbench(*words, *([] if "docs" in command else ["--store", ROOT / "results"])) == 0
     (lines,) = blocks(ROOT / "docs" / "explain.md", command)
     shown = {line.rstrip() for line in trtbench.out.splitlines()}
     assert [line for line in lines if line.strip("─ ") and line not in shown] == []
+
+
+def test_the_answer_is_a_screenful(trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    words = (
+        "explain",
+        "eager/fp16",
+        "onnxruntime/fp16",
+        "--in",
+        "profile-20261129T101819Z",
+        "--store",
+        ROOT / "results",
+    )
+    assert trtbench(*words) == 0
+    assert len(trtbench.out.splitlines()) <= 45
+    assert max(map(len, trtbench.out.splitlines())) <= 120
+    assert "19 rows more: --top 22" in trtbench.out
+    assert trtbench(*words, "--top", "22") == 0
+    assert "rows more" not in trtbench.out

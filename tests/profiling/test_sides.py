@@ -53,7 +53,7 @@ def store(tmp_path: Path) -> Path:
     "text", [LABELS[0], "net/eager", "eager", "0" * 12, "0000", "profile-20261128T1:eager", "20261128T100000Z:0000"]
 )
 def test_a_case_is_named_by_its_label_its_parts_or_its_id(store: Path, text: str) -> None:
-    a, b = sides.find(text, LABELS[2], store)
+    a, b, _ = sides.find(text, LABELS[2], store)
     assert (a.label, b.label) == (LABELS[0], LABELS[2])
 
 
@@ -63,7 +63,7 @@ def test_kernels_have_the_modules_around_their_launches(store: Path) -> None:
 
 def test_a_file_is_named_by_its_path_and_b_is_of_the_same(store: Path) -> None:
     (path,) = store.glob("*/*/*.json")
-    a, b = sides.find(f"{path}:eager", LABELS[2], Path("nowhere"))
+    a, b, _ = sides.find(f"{path}:eager", LABELS[2], Path("nowhere"))
     assert (a.label, b.label) == (LABELS[0], LABELS[2])
     assert sides.find("eager", LABELS[1], Path("nowhere"), str(path))[1].label == LABELS[1]
 
@@ -73,7 +73,7 @@ def test_printed_layers_are_sides_too(tmp_path: Path) -> None:
     cases = [{"case": "c" * 12, "label": LABELS[1], **msgspec.to_builtins(engine)}]
     path = tmp_path / "layers.json"
     path.write_text(json.dumps({"schema": 1, "cases": cases}))
-    side, _ = sides.find(str(path), str(path), tmp_path)
+    side, _, _ = sides.find(str(path), str(path), tmp_path)
     assert (side.kind, side.tool, side.label, len(side.units)) == ("layer", "TensorRT 8.6.1", LABELS[1], 3)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from bench.analysis.explain import explain
@@ -17,6 +18,7 @@ B = engine(*residual("layer1.0"), *residual("layer1.1", broken=True), layer("/he
 def test_the_largest_difference_comes_first_with_its_cause_and_kernels() -> None:
     shown = view.render(explain(A, B), width=120)
     assert "B takes 54.0 us longer, 1.24 times A" in shown
+    assert "the largest cause in the work: fused on one side only, +55.0 us in 1 part" in shown
     assert "1  layer1.1: conv3 + relu_2  60.0 us   115 us  +55.0 us   102%  fused on one side only" in shown
     assert "2  head                      5.00 us  4.00 us  -1.00 us  -1.9%  another kernel" in shown
     assert "B in 2, with Add + Relu apart" in shown
@@ -24,11 +26,53 @@ def test_the_largest_difference_comes_first_with_its_cause_and_kernels() -> None
     assert shown.count("what does not differ") == 1
 
 
+def test_of_several_kernels_the_short_form_names_the_one_that_takes_longest() -> None:
+    a = kernels(("tiny_conv", 1, "l.conv"), ("long_conv<4, int>(int)", 30, "l.conv"))
+    shown = view.render(explain(a, kernels(("other_conv", 9, "l.conv"))), width=120)
+    assert "      A: long_conv<4, int> and 1 more\n      B: other_conv\n" in shown
+
+
+def test_parts_that_differ_alike_are_one_row() -> None:
+    rows = [(f"{part}_conv", 9.0, f"layer.{block}.{part}") for block in range(12) for part in ("key", "value")]
+    slow = [(f"slow_{name}", 9.5 if "key" in name else 12.0, module) for name, _, module in rows]
+    explanation = explain(kernels(*rows), kernels(*slow))
+    shown = view.render(explanation, width=120)
+    assert "1  layer.*.value (12 parts)  108 us  144 us  +36.0 us" in shown
+    assert "2  layer.*.key (12 parts)    108 us  114 us  +6.00 us" in shown
+    assert "1 layer.0.value: another kernel for conv: 9.00 us in A, 12.0 us in B" in shown
+    assert len(json.loads(view.json(explanation))["parts"]) == 24
+
+
+def test_what_is_not_shown_is_behind_an_option() -> None:
+    rows = [(f"{name}_conv", 9.0, name) for name in "abcde"]
+    explanation = explain(
+        kernels(*rows), kernels(*((f"x_{name}", us + at, part) for at, (name, us, part) in enumerate(rows, 1)))
+    )
+    shown = view.render(explanation, width=120)
+    assert "2 rows more: --top 5; every cause of a part, whole names of kernels: --verbose" in shown
+    assert "2 more" in shown
+    verbose = view.render(explanation, width=120, verbose=True)
+    assert "2 more parts" not in verbose
+    assert "--verbose" not in verbose
+    assert "  3 c, +3.00 us\n      another kernel, +3.00 us: another kernel for conv" in verbose
+
+
+def test_what_a_run_measured_stands_beside_the_profile() -> None:
+    a = msgspec.structs.replace(kernels(("sgemm", 5), gap_us=9), measured={"gpu": 6_000.0, "latency": 12_000.0})
+    b = msgspec.structs.replace(kernels(("sgemm", 7), gap_us=1), measured={"gpu": 9_000.0, "latency": 11_000.0})
+    shown = view.render(explain(a, b, run="20261128T1-net"), width=160)
+    assert "run 20261128T1-net measured: gpu 3.00 us longer, 1.50 times A; latency 1.00 us less, 0.92 times A" in shown
+    assert "B takes 1.00 us less, 0.92 times A: its work 2.00 us longer, its gaps without work 3.00 us less" in shown
+    assert "measured: gpu        6.00 us  9.00 us  +3.00 us" in shown
+    unknown = view.render(explain(kernels(("sgemm", 5), gap_us=9), kernels(("sgemm", 7))), width=160)
+    assert "(under the profiler, which makes gaps longer)" in unknown
+    assert "measured" not in unknown
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_tables_keep_to_the_width(width: int) -> None:
     lines = view.render(explain(A, B), width=width).splitlines()
-    ends = next(at for at, line in enumerate(lines) if line.startswith("  1 "))
-    assert max(map(len, lines[:ends])) <= width
+    assert max(map(len, lines)) <= width
     assert any(line.startswith(f"not shown at {width} columns") for line in lines) == (width < 120)
 
 
@@ -75,9 +119,6 @@ def test_notes_say_what_the_figures_do_not() -> None:
     assert "blocks are matched by the order of their operators" in shown
     assert "A are kernels as nsys 2025.1 saw them, B layers of TensorRT 8.6.1" in shown
     assert "A: no stacks" in shown
-    fast, slow = kernels(("sgemm", 5), unprofiled_us=4), kernels(("sgemm", 9), unprofiled_us=7)
-    assert "without a profiler A takes 4.00 us, B 7.00 us, 3.00 us longer" in view.render(
-        explain(fast, slow), width=200
-    )
-    slow = kernels(("sgemm", 9), unprofiled_us=3)
-    assert "1.00 us less: the other way round" in view.render(explain(fast, slow), width=200)
+    fast, slow = kernels(("sgemm", 5), gap_us=4, unprofiled_us=6), kernels(("sgemm", 9), unprofiled_us=12)
+    shown = view.render(explain(fast, slow, gaps="profiled"), width=200)
+    assert "without it A takes 6.00 us, B 12.0 us, 6.00 us longer" in shown

@@ -244,7 +244,8 @@ def compare(here: Place, pairs: list[Pair]) -> bool:
         show(here.folder, pair.name, explanation)
         a, b = (medians.get(side.label) for side in (explanation.a, explanation.b))
         both = view.signed(round(b - a)) if a and b else "unknown"
-        lines.append(f"{pair.name}: explained {view.signed(explanation.difference)}, measured {both}")
+        work = explanation.b.work - explanation.a.work
+        lines.append(f"{pair.name}: work explained {view.signed(work)}, gpu measured {both}")
         lines += [f"    {kind}: {view.signed(ns)} in {count} parts" for kind, ns, count in explanation.totals[:5]]
         lines += [f"    by {explanation.by}; largest: {part.name} {view.signed(part.difference)}"
                   for part in explanation.parts[:3]]  # fmt: skip

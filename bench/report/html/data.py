@@ -136,7 +136,7 @@ def page_data(
         "findings": columns.table(
             [_finding(finding, shown.place) for finding in overview.findings(runs, tables, chosen)], ("kind",)
         ),
-        **profiles.tables(chosen_profiles, shown.cases),
+        **profiles.tables(chosen_profiles, shown.cases, shown.rows, [run.header.run for run in runs]),
         "plots": plots.plots(
             plots.Source(
                 runs=runs, tables=tables, gathered=pools, baselines=baselines, machines=places, rows=shown.rows,

@@ -12,8 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from bench.analysis import causes, explain, explain_sides, waterfall
+from bench.analysis.rows import Row
 from bench.analysis.top_kernels import top_kernels
+from bench.analysis.waterfalls import BESIDE
 from bench.errors import UsageError
 from bench.model.profile import CaseProfile, CondensedProfile, Copy, Kernel, Profile, ProfileRun
 from bench.model.run import Run
@@ -95,9 +99,11 @@ def _what(case: CaseProfile) -> str:
     return "events" if case.condensed.parts or case.condensed.profile.kernels else "layers"
 
 
-def tables(chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def tables(
+    chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]], rows: Sequence[Row], runs: Sequence[str]
+) -> dict[str, Any]:
     """``profiles``, ``timelines``, ``kernels``, ``layers``, ``copies``, ``explanations``, how many ``pairs`` there are
-    to explain, and the ``names`` in tables.
+    to explain, and the ``names`` in tables. ``rows`` are those of ``cases``, ``runs`` the ids of the page's runs.
     """
     names = Names()
     timed = sum(_what(each.case) == "events" for each in chosen)
@@ -108,7 +114,7 @@ def tables(chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]]) 
         "kernels": columns.table([*_kernels(chosen, names)], ("profile",)),
         "layers": columns.table([*_layers(chosen, names)], ("profile",)),
         "copies": columns.table([*_copies(chosen)], ("profile",)),
-        **explanations(chosen, cases),
+        **explanations(chosen, cases, rows, runs),
         "names": names.texts,
     }
 
@@ -317,12 +323,16 @@ def waterfalls(chosen: Sequence[PlacedProfile]) -> Iterator[dict[str, Any]]:
 # ------------------------------------------------------------------------------------------------------- explanations
 
 
-def explanations(chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def explanations(
+    chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]], rows: Sequence[Row], runs: Sequence[str]
+) -> dict[str, Any]:
     """``pairs``, how many cases and their baselines were both profiled, and ``explanations`` of why they differ: of
     MOST_PAIRS, the most different first, as far as their kernels are few enough to be compared in seconds.
 
-    Each has ``case`` and ``base`` (places), ``ns`` and ``base_ns`` (of one inference), ``by`` (what parts were aligned
-    by), ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in it) and ``notes``.
+    Each has ``case`` and ``base`` (places), ``ns`` and ``base_ns`` (of one inference), ``work`` and ``base_work``,
+    ``gaps`` (what these are as long as: see explain), ``measured`` (boundary and the medians of both), ``by`` (what
+    parts were aligned by), ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in
+    it) and ``notes``.
     """
     profiled: dict[int, PlacedProfile] = {}
     for each in sorted(chosen, key=lambda each: _what(each.case)):  # events before layers
@@ -340,12 +350,19 @@ def explanations(chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, A
     several: list[dict[str, Any]] = []
     compared = 0
     for ours, place, theirs, base in pairs:
-        a, b = _side(theirs), _side(ours)
+        measured = [
+            {name: rows[at].times[name].value for name in BESIDE if name in rows[at].times} for at in (base, place)
+        ]
+        shared = [name for name in measured[0] if name in measured[1]]
+        a, b = (
+            msgspec.structs.replace(_side(each), measured={name: times[name] for name in shared})
+            for each, times in zip((theirs, ours), measured, strict=True)
+        )
         compared += len(a.units) * len(b.units)
         if several and (len(several) == MOST_PAIRS or compared > MOST_COMPARED):
             break
         with contextlib.suppress(UsageError):  # they have nothing in common, as of a GPU and of a CPU
-            several.append(_explanation(explain.explain(a, b), place, base))
+            several.append(_explanation(explain.explain(a, b, run=runs[cases[place]["run"]]), place, base))
     return {"pairs": len(pairs), "explanations": several}
 
 
@@ -356,6 +373,10 @@ def _explanation(whole: explain.Explanation, place: int, base: int) -> dict[str,
         "base": base,
         "ns": whole.b.window,
         "base_ns": whole.a.window,
+        "work": whole.b.work,
+        "base_work": whole.a.work,
+        "gaps": whole.gaps if whole.a.idle or whole.b.idle else None,
+        "measured": [[name, whole.a.measured[name], whole.b.measured[name]] for name in whole.a.measured],
         "by": whole.by,
         "totals": [[causes.MEANINGS[kind], ns, count] for kind, ns, count in whole.totals],
         "parts": [_part(part) for part in differing[:MOST_PARTS]],

@@ -171,3 +171,10 @@ test("a view never leaves the inference", () => {
   assert.deepStrictEqual(app.moved([250, 750], whole, 1), [500, 1000]);
   assert.deepStrictEqual(app.span([500, 1000], whole, 0.5, 0.25), [625, 750]);
 });
+
+test("a hash of 40 digits is shown by its first 12, and other texts as they are", () => {
+  const hash = "72397d5c0cf55b7cceaf7651f7a21607bd06bf5b";
+  assert.strictEqual(app.shortened(`net/eager/fp32/@${hash}`), "net/eager/fp32/@72397d5c0cf5");
+  assert.strictEqual(app.shortened(`${hash} and ${hash}`), "72397d5c0cf5 and 72397d5c0cf5");
+  for (const text of ["net/eager", hash.slice(1), `${hash}0`, ""]) assert.strictEqual(app.shortened(text), text);
+});

@@ -203,6 +203,16 @@ def test_no_view_is_wider_than_the_screen(view, committed, screen) -> None:
     assert "backend199_" in shown.page.locator("#facets").inner_text()
 
 
+@pytest.mark.parametrize("width", [1000, 1300])
+def test_the_best_runtimes_are_seen_up_to_what_comes_next(view, committed, width) -> None:
+    page = view(*committed, screen={"viewport": {"width": width, "height": 900}}).go("#/overview")
+    tables = page.locator(".scroll:has(table.best)")
+    assert tables.count()
+    widths = tables.evaluate_all("each => each.map(one => [one.scrollWidth, one.clientWidth])")
+    assert [inner for inner, outer in widths if inner > outer] == []
+    assert page.locator("table.best thead th").last.inner_text() == "next"
+
+
 def test_a_page_without_runs_or_results_says_what_would_fill_it(view) -> None:
     page = view(place="results", problems=["results/x.jsonl: the file is empty"]).go("#/overview")
     assert "There are no runs in results yet" in page.locator("main").inner_text()

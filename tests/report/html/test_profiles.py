@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.analysis import waterfall
 from bench.model.profile import CaseProfile, CondensedProfile, Layer, Layers, Profile, ProfileRun, Tensor
 from bench.model.run import Failure, Run
 from bench.profiling.condense import condense
@@ -143,8 +142,14 @@ def test_a_case_is_explained_against_its_baseline_where_both_have_a_profile() ->
     run = run_of(EAGER, COMPILED)
     (pair,) = shown(run, both)["explanations"]
     assert (pair["case"], pair["base"]) == (1, 0)
-    windows = [waterfall.parts(each.profile())[0].window for each in (replayed(kernel_ns=10 * US), eager())]
-    assert [pair["ns"], pair["base_ns"]] == windows
+    ((boundary, base, of_case),) = pair["measured"]
+    assert (boundary, pair["gaps"]) == ("latency", "measured")
+    # The run measured more than the profile's kernels take, so all else is gaps.
+    assert [pair["base_ns"], pair["ns"]] == pytest.approx([base, of_case], abs=1)
+    assert [pair["base_work"], pair["work"]] == [
+        sum(kernel.end - kernel.start for kernel in of.profile().kernels) // 3
+        for of in (eager(), replayed(kernel_ns=10 * US))
+    ]
     assert sum(ns for _, ns, _ in pair["totals"]) == pair["ns"] - pair["base_ns"]
     assert pair["parts"]
     assert shown(run, file_of(profiled(COMPILED, replayed())))["explanations"] == []

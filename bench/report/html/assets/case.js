@@ -19,7 +19,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     const row = page.cases.row(place);
     main.append(
       h("p", { class: "crumbs" }, h("a", { href: app.address("cases") }, "Cases"), " / ", h("a", { href: app.address("cases", [], [["model", row.model]]) }, row.model)),
-      h("h1", { class: "label" }, app.breakable(row.label)),
+      h("h1", { class: "label", title: row.label }, app.breakable(row.label)),
       h("p", { class: "lead" }, app.badge(row.status), ` on ${row.device}, `, h("a", { href: app.address("cases", [], [["run", run]]) }, run)),
       headline(row),
       row.failure ? failure(row) : "",
@@ -52,7 +52,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       ["accuracy", row.accuracy, row.accuracy_why],
       [row.memory_of === "host" ? "peak host memory" : "peak GPU memory", row.memory_text],
       ["energy per inference", row.energy_text],
-      [`Python's share of ${row.python_share_of}`, row.python_share_text, "what a C++ program that runs the same does not take"],
+      [`Python's share of ${row.python_share_of}`, row.python_share_text, "the host's time per call under Python less that under C++, as a percentage of that under Python"],
       ["of the speed of light", row.light_text, row.bound ? `${row.bound}-bound` : ""],
     ].filter(([, text]) => text && text !== "-");
     return facts.length ? h("dl", { class: "facts" }, facts.map(([name, text, more]) =>

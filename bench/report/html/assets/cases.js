@@ -22,7 +22,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     { name: "status", title: "status", text: (row) => app.STATUS[row.status].text, cell: (row) => app.badge(row.status) },
     { name: "rate", title: "rate /s", align: "right", figure: "rate_text", note: "Inferences per second" },
     { name: "accuracy", title: "accuracy", text: (row) => row.accuracy || app.NONE },
-    { name: "python_share", title: "Python's share", align: "right", figure: "python_share_text", note: "Of the host's time of a call, what a C++ program that runs the same artifact does not take: of enqueue on a GPU, of latency on a CPU" },
+    { name: "python_share", title: "Python's share", align: "right", figure: "python_share_text", note: "The host's time per call under Python less that under C++, as a percentage of that under Python: of enqueue on a GPU, of latency on a CPU" },
     { name: "memory", title: "memory", align: "right", text: (row) => row.memory_text },
     { name: "energy", title: "energy", align: "right", text: (row) => row.energy_text },
     { name: "light", title: "of light", align: "right", text: (row) => row.light_text, note: "Fraction of the machine's roofline" },
@@ -45,7 +45,7 @@ globalThis.trtbench = globalThis.trtbench || {};
   function cellOf(page, column, row, place, x) {
     if (column.name === "model") return app.caseLink(page, place, row.model);
     if (column.name === "chart") return x && app.isNumber(row.speed_low) ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : "";
-    if (column.name === "backend") return [app.breakable(row.backend), row.setting && h("span", { class: "soft" }, ` ${row.setting}`)];
+    if (column.name === "backend") return [app.breakable(row.backend), row.setting && h("span", { class: "soft", title: row.setting }, ` ${app.shortened(row.setting)}`)];
     if (column.cell) return column.cell(row);
     if (column.name === "rate") return (row.rate_text || app.NONE).split(" ")[0];
     if (column.figure) return row[column.figure] === "baseline" ? h("span", { class: "soft" }, "baseline") : app.figure(row[column.figure]);
@@ -193,7 +193,7 @@ globalThis.trtbench = globalThis.trtbench || {};
         const id = `facet-${name}-${options.indexOf(value)}`;
         return h("li", null, h("label", { class: number ? "" : "none", for: id },
           h("input", { type: "checkbox", id, checked: chosen.has(value), onchange: () => toggle(name, value) }),
-          h("span", { class: "value", title: value }, name === "status" ? app.STATUS[value].text : value), h("span", { class: "number" }, app.count(number))));
+          h("span", { class: "value", title: value }, name === "status" ? app.STATUS[value].text : app.shortened(value)), h("span", { class: "number" }, app.count(number))));
       });
       const rest = options.length - visible.length;
       return h("fieldset", null, h("legend", null, title), h("ul", null, boxes),

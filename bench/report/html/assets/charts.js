@@ -82,7 +82,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     return rows;
   }
 
-  const choiceOf = (row) => [row.backend, row.precision, row.setting].filter(Boolean).join(" ");
+  const choiceOf = (row) => app.shortened([row.backend, row.precision, row.setting].filter(Boolean).join(" "));
   const otherSizes = (row) => (row.sizes || "").split(", ").filter((part) => part && !part.startsWith("batch=")).join(", ");
 
   function complete(row) {

@@ -146,9 +146,12 @@ globalThis.trtbench = globalThis.trtbench || {};
     return element;
   }
 
+  // The hash of a commit, as in the name of a toolchain, by its first 12 digits.
+  const shortened = (text) => String(text).replace(/\b([0-9a-f]{12})[0-9a-f]{28}\b/g, "$1");
+
   // A name with places at which a line may break, so that it never breaks within a word if it need not.
   function breakable(text) {
-    return String(text).split(/(?<=[[,/=_:])/).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
+    return shortened(text).split(/(?<=[[,/=_:])/).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
   }
 
   // A cell of several parts as one, which a phone lays out beside its title.
@@ -157,7 +160,7 @@ globalThis.trtbench = globalThis.trtbench || {};
   // A table of texts or elements: `columns` are {title, align, note}, `rows` arrays of cells.
   function grid(columns, rows, attributes) {
     const head = columns.map((column) =>
-      h("th", { scope: "col", class: column.align === "right" ? "figure" : null, title: column.note }, column.title));
+      h("th", { scope: "col", class: column.align === "right" ? "figure" : column.title ? null : column.style, title: column.note }, column.title));
     const body = rows.map((cells) =>
       h("tr", { class: cells.style }, cells.map((cell, index) =>
         h(index === 0 ? "th" : "td", {
@@ -190,6 +193,6 @@ globalThis.trtbench = globalThis.trtbench || {};
   }
 
   Object.assign(app, {
-    Table, open, fromSteps, time, size, count, ratio, ratioInShort, small, plain, plural, isNumber, h, s, grid, longGrid, boxed, breakable, NONE,
+    Table, open, fromSteps, time, size, count, ratio, ratioInShort, small, plain, plural, isNumber, h, s, grid, longGrid, boxed, breakable, shortened, NONE,
   });
 })(globalThis.trtbench);

@@ -7,6 +7,13 @@ globalThis.trtbench = globalThis.trtbench || {};
   const { h } = app;
   const BY = { modules: "modules of the model", operators: "the order of operators", nodes: "nodes of the model" };
 
+  const GAPS = {
+    measured: "Gaps are what the measured latency leaves beside the work.", unprofiled: "Gaps are what the time without the profiler leaves beside the work.",
+    profiled: "Gaps are as long as the profiler made them.",
+  };
+
+  const longer = (ns) => (ns ? `${app.time(Math.abs(ns))} ${ns > 0 ? "longer" : "less"}` : "as long");
+
   const signed = (ns) => `${ns > 0 ? "+" : ns < 0 ? "\u2212" : ""}${app.time(Math.abs(ns))}`;
 
   const pairOf = (page, place) => page.explanations.find((each) => each.case === place);
@@ -14,10 +21,10 @@ globalThis.trtbench = globalThis.trtbench || {};
   const addressOf = (page, pair) => app.address("explain", [page.runs.get(page.cases.get(pair.case, "run"), "id"), page.cases.get(pair.case, "id")]);
 
   function heading(page, pair) {
-    const word = pair.ns > pair.base_ns ? "longer" : "less";
-    const difference = pair.ns - pair.base_ns;
-    return h("p", null, "Under the profiler one inference of A, ", app.caseLink(page, pair.base), `, took ${app.time(pair.base_ns)}, one of B, this case, ${app.time(pair.ns)}: `,
-      difference ? `${app.time(Math.abs(difference))} ${word}.` : "no difference.");
+    const work = pair.work - pair.base_work;
+    return [h("p", null, "One inference of A, ", app.caseLink(page, pair.base), `, takes ${app.time(pair.base_ns)}, one of B, this case, ${app.time(pair.ns)}: ${longer(pair.ns - pair.base_ns)}`,
+      pair.gaps ? `, of which its work on the GPU ${longer(work)}. ${GAPS[pair.gaps]}` : ". These are times under the profiler."),
+    pair.measured.length ? h("p", null, "The run measured without a profiler: ", pair.measured.map(([boundary, a, b]) => `${boundary} ${app.time(a)} \u2192 ${app.time(b)}, ${longer(b - a)}`).join("; "), ".") : ""];
   }
 
   function totals(pair) {
@@ -36,7 +43,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     return [heading(page, pair), pair.totals.length ? totals(pair) : h("p", { class: "empty" }, "Nothing differs: the same kernels, the same times."),
       h("ol", { class: "parts" }, pair.parts.map(part)),
       pair.others ? h("p", { class: "note" }, `${app.plural(pair.others, "other part")} differ less; trtbench explain prints all of them.`) : "",
-      h("p", { class: "note" }, `Parts were matched by ${BY[pair.by] || pair.by}. Differences are those of profiled times.`),
+      h("p", { class: "note" }, `Parts were matched by ${BY[pair.by] || pair.by}.`),
       pair.notes.length ? h("ul", { class: "notes" }, pair.notes.map((note) => h("li", null, note))) : ""];
   }
 
@@ -65,7 +72,7 @@ globalThis.trtbench = globalThis.trtbench || {};
         "Any two profiles are explained by trtbench explain A B."));
       return;
     }
-    card.append(h("p", { class: "lead" }, "Both were profiled; times are those under the profiler. The most different come first.",
+    card.append(h("p", { class: "lead" }, "Both were profiled; gaps in which the GPU waits are without what the profiler adds, where that is known. The most different come first.",
       page.pairs > page.explanations.length ? ` Of ${app.plural(page.pairs, "pair")} these are explained; trtbench explain A B does any other.` : ""),
       app.longGrid([{ title: "case", style: "wrap" }, { title: "baseline", style: "wrap" }, { title: "difference", align: "right" }, { title: "largest cause", style: "wrap" }, { title: "where most of it lies", style: "wrap" }],
         page.explanations.length, (index) => {

@@ -11,7 +11,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     app.address("case", [page.runs.get(page.cases.get(row, "run"), "id"), page.cases.get(row, "id")]);
 
   const caseLink = (page, row, text) =>
-    (row === null || row === undefined ? app.NONE : h("a", { href: caseAddress(page, row) }, app.breakable(text || page.cases.get(row, "label"))));
+    (row === null || row === undefined ? app.NONE : h("a", { href: caseAddress(page, row), title: page.cases.get(row, "label") }, app.breakable(text || page.cases.get(row, "label"))));
 
   // Backend, precision and setting: what a reader chooses among.
   const choice = (page, row) =>

@@ -1,0 +1,117 @@
+"""What a reader of an explanation has to know of its figures, and which cases cannot be explained at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from bench.analysis import blocks
+from bench.analysis.explain_sides import Side
+from bench.errors import UsageError
+from bench.model.suite import BETWEEN_PARTS
+from bench.units import format_time
+
+Across = Literal["model", "size"]
+ACROSS: tuple[Across, ...] = ("model", "size")
+_SIZE = re.compile(r"^[^\[\]=@]+=")
+_SETTINGS = ("streams=", "l2=")
+# By how much kernels may take longer than the whole without a profiler, and work than ``gpu``, before a note says so.
+_DOUBT = 0.02
+
+
+def check(a: Side, b: Side, across: Sequence[str]) -> None:
+    """UsageError for cases of different models or sizes, unless ``across`` names that; for a CPU against a GPU; for a
+    profile without units.
+    """
+    for name in across:
+        if name not in ACROSS:
+            raise UsageError(f"cases are explained across {' or '.join(ACROSS)}, not {name!r}", fix="--across model")
+    if "operator" in (a.kind, b.kind) and a.kind != b.kind:
+        cpu, gpu = (a, b) if a.kind == "operator" else (b, a)
+        what = f"{cpu.label} was profiled on a CPU, {gpu.label} on a GPU: they share no kernels to compare"
+        raise UsageError(what, fix="two cases of one device")
+    for side in (a, b):
+        if not side.units:
+            what = f"the profile of {side.label} has no kernels, layers or operators"
+            raise UsageError(what, fix="another tool, or another backend: this one shows that profiler nothing")
+    (model_a, sizes_a), (model_b, sizes_b) = map(_identity, (a.label, b.label))
+    if model_a != model_b and "model" not in across:
+        what = f"the cases are of different models: {model_a} and {model_b}"
+        raise UsageError(what, fix="two cases of one model, or --across model if they differ in a detail")
+    if sizes_a != sizes_b and "size" not in across:
+        what = f"the cases have different sizes: {sizes_a or 'none'} and {sizes_b or 'none'}"
+        raise UsageError(what, fix="two cases of one size, or --across size")
+
+
+def _identity(label: str) -> tuple[str, str]:
+    """The model and the sizes in a label."""
+    model, *rest = BETWEEN_PARTS.split(label)
+    return model, "/".join(part for part in rest if _SIZE.match(part) and not part.startswith(_SETTINGS))
+
+
+def notes(profiled: tuple[Side, Side], used: tuple[Side, Side], by: blocks.By, run: str = "") -> tuple[str, ...]:
+    """A sentence each. ``profiled`` are the sides as the profiler saw them, ``used`` those that are explained; ``run``
+    is the one whose latency tells their gaps, if one does.
+    """
+    a, b = used
+    several = _of_gaps(profiled, used, run) + _of_measured(used)
+    if by == "operators":
+        several.append(
+            "no names of modules or nodes that both sides have: blocks are matched by the order of their operators"
+        )
+    if a.kind != b.kind:
+        several.append(
+            f"A are {a.kind}s as {a.tool} saw them, B {b.kind}s of {b.tool}: each profiler slows what it times"
+        )
+    elif a.tool.partition(" ")[0] != b.tool.partition(" ")[0]:
+        several.append(f"A was profiled by {a.tool}, B by {b.tool}")
+    for note in dict.fromkeys((*a.notes, *b.notes)):
+        names = [name for name, side in (("A", a), ("B", b)) if note in side.notes]
+        several.append(f"{' and '.join(names)}: {note}")
+    return tuple(several)
+
+
+def _of_gaps(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> list[str]:
+    """What the gaps are, and whether they hold."""
+    if profiled != used:
+        seen, left = ([format_time(side.idle) for side in sides] for sides in (profiled, used))
+        whole = f"latency of {run}" if run else "the time without it"
+        several = [
+            f"a profiler slows the host: it saw gaps of {seen[0]} in A and {seen[1]} in B; above are the {left[0]} and "
+            f"{left[1]} that {whole} leaves beside the work"
+        ]
+        for name, side in zip("AB", used, strict=True):
+            time = side.measured.get("latency", 0) if run else side.unprofiled
+            if (more := side.window - time) > time * _DOUBT:
+                several.append(
+                    f"kernels and copies of {name} alone take {format_time(more)} longer than all of it without a "
+                    "profiler, so it has no gaps left"
+                )
+        return several
+    if not any(side.idle for side in used):
+        return []
+    a, b = used
+    if a.unprofiled and b.unprofiled:
+        more = b.unprofiled - a.unprofiled
+        word = "longer" if more >= 0 else "less"
+        hint = "; --gaps unprofiled has them without it" if all(side.kind == "kernel" for side in used) else ""
+        return [
+            f"gaps are as long as the profiler made them{hint}: without it A takes {format_time(a.unprofiled)}, "
+            f"B {format_time(b.unprofiled)}, {format_time(abs(more))} {word}"
+        ]
+    return ["gaps are as long as the profiler made them, and how long they are without it is not known"]
+
+
+def _of_measured(used: tuple[Side, Side]) -> list[str]:
+    """Where a run's ``gpu`` says the opposite of the profile's work."""
+    a, b = used
+    if not all("gpu" in side.measured for side in used):
+        return []
+    measured, seen = b.measured["gpu"] - a.measured["gpu"], b.work - a.work
+    if measured * seen >= 0 or abs(measured) < _DOUBT * a.measured["gpu"]:
+        return []
+    return [
+        f"the run measures the opposite: gpu of B is {format_time(abs(measured))} "
+        f"{'longer' if measured > 0 else 'less'}; so small a difference in work may be the profiler's"
+    ]

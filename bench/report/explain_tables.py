@@ -1,0 +1,166 @@
+"""The tables of an explanation, and the sentence that sums it up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bench.analysis.causes import MEANINGS
+from bench.analysis.explain import Explanation, Part
+from bench.report import cells, table
+from bench.report.explain_groups import Group
+from bench.report.table import Column
+from bench.units import format_time
+
+_SHORTEST_NAME = 30
+_DROP = {"A": 12, "B": 11, "parts": 10, "share": 5, "cause": 20}
+# Shares of a difference that is less than this of what it is the balance of say nothing.
+_LEAST_BALANCE = 0.1
+# What the units of each kind of side are, in the words of a table.
+WORK = {"kernel": "work on the GPU", "layer": "layers", "operator": "operators"}
+
+
+def signed(ns: float) -> str:
+    """``+55.0 us``, ``-1.20 ms``, ``0 ns``."""
+    return f"{'+' if ns > 0 else '-' if ns < 0 else ''}{format_time(abs(ns))}"
+
+
+def heading(explanation: Explanation) -> list[str]:
+    """A line for each side: what it is, and what of."""
+    return [
+        f"{name}  {side.label}: {cells.count(len(side.units), side.kind)} ({side.tool})"
+        for name, side in (("A", explanation.a), ("B", explanation.b))
+    ]
+
+
+def verdict(explanation: Explanation) -> list[str]:
+    """How much longer B takes, where, by what above all, and what a run measured."""
+    a, b, whole = explanation.a, explanation.b, explanation.difference
+    sentences = [f"B takes {_longer(whole)}{_ratio(a.window, b.window)}"]
+    if a.idle or b.idle:
+        work, gaps = explanation.without_gaps, whole - explanation.without_gaps
+        sentences[0] += f": its work {_longer(work)}, its gaps without work {_longer(gaps)}"
+        if explanation.gaps == "profiled":
+            sentences[0] += " (under the profiler, which makes gaps longer)"
+    causes = [(kind, ns, count) for kind, ns, count in explanation.totals if kind not in ("gap", "remainder")]
+    if causes:
+        kind, ns, count = causes[0]
+        where = f"{signed(ns)} in {cells.count(count, 'part')}"
+        sentences.append(f"the largest cause in the work: {MEANINGS[kind]}, {where}")
+    if measured := _measured(explanation):
+        sentences.append(measured)
+    return sentences
+
+
+def _longer(ns: float) -> str:
+    return f"{format_time(abs(ns))} {'longer' if ns > 0 else 'less'}" if ns else "as long"
+
+
+def _ratio(a: float, b: float) -> str:
+    return f", {b / a:.2f} times A" if a and a != b else ""
+
+
+def _measured(explanation: Explanation) -> str:
+    a, b = explanation.a.measured, explanation.b.measured
+    if not a or not b:
+        return ""
+    texts = [f"{boundary} {_longer(b[boundary] - a[boundary])}{_ratio(a[boundary], b[boundary])}" for boundary in a]
+    return f"run {explanation.run} measured: {'; '.join(texts)}"
+
+
+def sides(explanation: Explanation) -> list[Column]:
+    """What an inference of each side consists of, and what a run measured of it."""
+    a, b = explanation.a, explanation.b
+    kind = WORK[a.kind] if a.kind == b.kind else "work"
+    outside = "outside of operators" if a.kind == "operator" else "remainder"
+    rows: list[tuple[str, float, float]] = [(kind, a.work, b.work)]
+    rows += [("copies from and to the host", a.busy - a.work, b.busy - b.work)]
+    rows += [("gaps without work", a.idle, b.idle), (outside, a.remainder, b.remainder)]
+    rows = [row for at, row in enumerate(rows) if at == 0 or row[1] or row[2]]
+    rows.append(("one inference", a.window, b.window))
+    for boundary in a.measured:
+        if boundary != "latency" or explanation.gaps != "measured":  # else it is the row above
+            rows.append((f"measured: {boundary}", a.measured[boundary], b.measured[boundary]))
+    return [
+        Column(title="where the time goes", cells=tuple(row[0] for row in rows), align_left=True),
+        Column(title="A", cells=tuple(format_time(row[1]) for row in rows)),
+        Column(title="B", cells=tuple(format_time(row[2]) for row in rows)),
+        Column(title="B - A", cells=tuple(signed(row[2] - row[1]) for row in rows)),
+    ]
+
+
+def totals(explanation: Explanation, most: int = 0) -> list[Column]:
+    """Each kind of cause, the largest ``most`` of them (0: all) and the sum of the others."""
+    rows = [(MEANINGS[kind], ns, str(count), str(kind)) for kind, ns, count in explanation.totals]
+    if most and len(rows) > most + 1:
+        rest = rows[most:]
+        rows = [*rows[:most], (f"{len(rest)} other causes", sum(row[1] for row in rest), "", "")]
+    rows.append(("difference", explanation.difference, "", "gap"))
+    shares = [_share(explanation, ns) if kind != "gap" else "" for _, ns, _, kind in rows]
+    return [
+        Column(title="cause", cells=tuple(row[0] for row in rows), align_left=True),
+        Column(title="B - A", cells=tuple(signed(row[1]) for row in rows)),
+        Column(title="share", cells=tuple(shares), drop=_DROP["share"]),
+        Column(title="parts", cells=tuple(row[2] for row in rows), drop=_DROP["parts"]),
+    ]
+
+
+def parts(explanation: Explanation, shown: Sequence[Group], rest: Sequence[Group]) -> list[Column]:
+    """The parts that are shown, the sum of those left out, and of what does not differ."""
+    rows = [(group.name, group.a, group.b, str(group.parts[0].kind)) for group in shown]
+    if rest:
+        count = sum(len(group.parts) for group in rest)
+        rows.append(
+            (cells.count(count, "more part"), sum(group.a for group in rest), sum(group.b for group in rest), "")
+        )
+    a = explanation.a.window - sum(row[1] for row in rows)
+    b = explanation.b.window - sum(row[2] for row in rows)
+    if a or b:
+        rows.append(("what does not differ", a, b, ""))
+    empty = [""] * (len(rows) - len(shown))
+    shares = [_share(explanation, b - a) if kind != "gap" else "" for _, a, b, kind in rows]
+    if any(group.parts[0].kind == "gap" for group in rest):
+        shares[len(shown)] = ""  # shares are of the work
+    return [
+        Column(title="#", cells=(*(str(number) for number in range(1, len(shown) + 1)), *empty)),
+        Column(title="where", cells=tuple(row[0] for row in rows), align_left=True),
+        Column(title="A", cells=tuple(format_time(row[1]) for row in rows), drop=_DROP["A"]),
+        Column(title="B", cells=tuple(format_time(row[2]) for row in rows), drop=_DROP["B"]),
+        Column(title="B - A", cells=tuple(signed(row[2] - row[1]) for row in rows)),
+        Column(title="share", cells=tuple(shares), drop=_DROP["share"]),
+        Column(
+            title="cause",
+            cells=(*(_why(group.parts[0]) for group in shown), *empty),
+            align_left=True,
+            drop=_DROP["cause"],
+        ),
+    ]
+
+
+def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+    """The columns that fit beside names of some length, the names as wide as these leave them; the titles of others."""
+    names = next(column for column in columns if column.align_left)
+    least = _cut(names, min(names.width, _SHORTEST_NAME))
+    fitting, dropped = table.fit([least if column is names else column for column in columns], width)
+    beside = sum(column.width + table.GAP for column in fitting if column is not least)
+    room = max(width - beside, table.SHORTEST_NAME)
+    return [_cut(names, room) if each is least else each for each in fitting], dropped
+
+
+def _cut(column: Column, room: int) -> Column:
+    return msgspec.structs.replace(column, cells=tuple(table.cut(cell, room) for cell in column.cells))
+
+
+def _why(part: Part) -> str:
+    """The kind of the largest cause; the remainder is its own."""
+    return MEANINGS[part.causes[0].kind] if part.causes and part.kind != "remainder" else ""
+
+
+def _share(explanation: Explanation, ns: int) -> str:
+    """Of the difference without gaps, which a profiler makes longer; nothing where that is a balance of large sums."""
+    whole = explanation.without_gaps
+    causes = sum(abs(total) for kind, total, _ in explanation.totals if kind != "gap")
+    if not whole or abs(whole) < _LEAST_BALANCE * causes:
+        return ""
+    return cells.share(ns / whole + 0.0)
