@@ -161,7 +161,8 @@ def _fusion(a: Sequence[Unit], b: Sequence[Unit]) -> tuple[Kind, str]:
     if not separate:
         return "kernel", ""  # several kernels for one operator
     composed = {unit.family for unit in few} - {unit.family for unit in many}  # attention, of products and a softmax
-    if any(family in operators.ANCHORS for family in surplus) and "attention" not in composed:
+    more_anchors = any(family in operators.ANCHORS for family in surplus)
+    if more_anchors and "attention" not in composed and not _takes_in(few, separate):
         return "kernel", f"{apart} takes {_count(many)} for what {fused} does in {_count(few)}: {_listed(many)}"
     if {operator for unit in separate for operator in unit.operators} == {GENERATED}:
         return "extra", f"only {apart} has {GENERATED} beside {_operators(few)} ({_time(separate)})"
@@ -169,6 +170,15 @@ def _fusion(a: Sequence[Unit], b: Sequence[Unit]) -> tuple[Kind, str]:
         f"{fused} computes {_operators(many)} in {_count(few)}, {apart} in {len(many)}, with {_operators(separate)} "
         f"apart ({_time(separate)})"
     )
+
+
+def _takes_in(few: Sequence[Unit], separate: Sequence[Unit]) -> bool:
+    """Whether the convolutions or products of one side have within them what stands ``separate`` on the other: further
+    nodes, or a normalisation that an exporter has folded into their weights.
+    """
+    wide = any(unit.family in operators.ANCHORS and len(unit.names) > 1 for unit in few)
+    folded = any(unit.family == "norm" for unit in separate) and not any(unit.family == "norm" for unit in few)
+    return wide or folded
 
 
 def _of_like(a: Sequence[Unit], b: Sequence[Unit]) -> Cause:

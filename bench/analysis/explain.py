@@ -8,12 +8,12 @@ from typing import Literal
 
 from bench.analysis import blocks, causes, explain_notes, folded
 from bench.analysis.causes import Cause
-from bench.analysis.explain_sides import Side, without_profiler
+from bench.analysis.explain_sides import Side, as_measured, without_profiler
 from bench.errors import UsageError
 from bench.model.data import Data
 
-Gaps = Literal["auto", "measured", "unprofiled", "profiled"]
-GAPS: tuple[Gaps, ...] = ("auto", "measured", "unprofiled", "profiled")
+Gaps = Literal["auto", "gpu", "measured", "unprofiled", "profiled"]
+GAPS: tuple[Gaps, ...] = ("auto", "gpu", "measured", "unprofiled", "profiled")
 _GRAPH = 0.5  # of the units: more of them in a graph, and the case runs as one
 
 
@@ -41,10 +41,11 @@ class Part(Data, frozen=True, kw_only=True):
 class Explanation(Data, frozen=True, kw_only=True):
     """Why B takes longer than A, or less long. The differences of ``parts``, largest first, add up to ``difference``.
 
-    ``by`` is what blocks were aligned by. ``gaps`` are what ``latency`` of a run leaves beside the work, ``measured``,
-    or the time of the profiled process before the profiler started, ``unprofiled``; or they are as the profiler saw
-    them, ``profiled``, and then the last of the parts. ``run`` is the one that ``measured`` of both sides is from;
-    ``notes`` say what the figures do not.
+    ``by`` is what blocks were aligned by. ``gaps`` are what ``latency`` of a run leaves beside the work, ``measured``;
+    what ``gpu`` of a run does, to which layers of an engine are shortened, ``gpu``; what the time of the profiled
+    process before the profiler started does, ``unprofiled``; or they are as the profiler saw them, ``profiled``, and
+    then the last of the parts. ``run`` is the one that ``measured`` of both sides is from; ``notes`` say what the
+    figures do not.
     """
 
     a: Side
@@ -93,8 +94,9 @@ def explain(a: Side, b: Side, across: Sequence[str] = (), gaps: str = "auto", ru
     """Why one inference of ``b`` takes longer than one of ``a``.
 
     A profiler slows the host, and so makes gaps longer: with ``gaps`` measured and unprofiled they are in proportion
-    what a time without it leaves for them, see Explanation; auto is the first of these that both sides have, else
-    profiled. ``run`` is where ``measured`` of the sides is from.
+    what a time without it leaves for them, and with gpu the gaps between kernels, see Explanation. auto is gpu where a
+    side is an engine whose layers were timed and both have it; else the first of measured and unprofiled that both
+    sides have, else profiled. ``run`` is where ``measured`` of the sides is from.
 
     UsageError for cases of different models or sizes, unless ``across`` names that; for a CPU against a GPU; for gaps
     that nothing tells.
@@ -113,20 +115,26 @@ def explain(a: Side, b: Side, across: Sequence[str] = (), gaps: str = "auto", ru
         parts.append(_remainder(a, b))
     doubtful = basis == "profiled"
     parts.sort(key=lambda part: (doubtful and part.kind == "gap", -abs(part.difference), part.kind))
-    texts = explain_notes.notes(profiled, (a, b), alignment.by, run if basis == "measured" else "")
+    texts = explain_notes.notes(profiled, (a, b), alignment.by, run if basis in ("gpu", "measured") else "", basis)
     return Explanation(a=a, b=b, by=alignment.by, parts=tuple(parts), gaps=basis, run=run, notes=texts)
 
 
 def _basis(a: Side, b: Side) -> Gaps:
     """What tells the gaps of both sides."""
     if any(side.kind != "kernel" for side in (a, b)):
-        return "profiled"
+        is_engine = any(side.kind == "layer" for side in (a, b))
+        return "gpu" if is_engine and all(side.measured.get("gpu") for side in (a, b)) else "profiled"
     if all(side.measured.get("latency") for side in (a, b)):
         return "measured"
     return "unprofiled" if a.unprofiled and b.unprofiled else "profiled"
 
 
 def _without_profiler(side: Side, basis: Gaps) -> Side:
+    if basis == "gpu":
+        if side.measured.get("gpu"):
+            return as_measured(side, side.measured["gpu"])
+        what = f"no run on the device of its profile has measured gpu of {side.label} and of the other case"
+        raise UsageError(what, fix="measure both: trtbench run SUITE, or leave --gaps out")
     if side.kind != "kernel":
         what = f"{side.label} has no gaps: its {side.kind}s are all that its profile has"
         raise UsageError(what, fix="leave --gaps out")
@@ -168,7 +176,7 @@ def _gaps(a: Side, b: Side) -> list[Part]:
 def _issue(side: Side) -> str:
     """How the host issues a side: ``replays a CUDA graph of 120 kernels``, ``issues 300 kernels one by one``."""
     if side.kind == "layer":
-        return "is an engine whose layers were timed, and no gaps between them"
+        return "is an engine, whose layers were timed and not the gaps between them"
     own = [unit for unit in side.units if unit.family != "copy"]
     kernels, inside = len(own), sum(unit.graph for unit in own)
     if not kernels:

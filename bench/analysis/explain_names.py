@@ -29,6 +29,7 @@ _CLONE = re.compile(r" ?(?:_clone_\d+|\[[\w ]*\]|_\d+ \d+)$")
 # A constant is no module.
 _PARAMETER = re.compile(r"(?:^|\.)(?:weight|bias|running_mean|running_var)$")
 _NUMBERED = re.compile(r"_\d+$")
+_TOP_LEVEL = re.compile(r"[A-Z][A-Za-z]*_\d+")
 
 
 class Name(Data, frozen=True):
@@ -78,6 +79,8 @@ def one(text: str) -> Name | None:
         return Name(exact, path_of(scopes), _NUMBERED.sub("", operator))
     if "/" in exact:  # names of other exporters
         return Name(exact, operator=_NUMBERED.sub("", exact.rpartition("/")[2]))
+    if _TOP_LEVEL.fullmatch(exact):  # of the legacy exporter, outside of all modules: Identity_0
+        return Name(exact, operator=_NUMBERED.sub("", exact))
     if exact.startswith("node_"):
         return Name(exact, operator=_NUMBERED.sub("", exact.removeprefix("node_")))
     return Name(exact, exact)

@@ -50,12 +50,15 @@ def _identity(label: str) -> tuple[str, str]:
     return model, "/".join(part for part in rest if _SIZE.match(part) and not part.startswith(_SETTINGS))
 
 
-def notes(profiled: tuple[Side, Side], used: tuple[Side, Side], by: blocks.By, run: str = "") -> tuple[str, ...]:
+def notes(
+    profiled: tuple[Side, Side], used: tuple[Side, Side], by: blocks.By, run: str = "", basis: str = "measured"
+) -> tuple[str, ...]:
     """A sentence each. ``profiled`` are the sides as the profiler saw them, ``used`` those that are explained; ``run``
-    is the one whose latency tells their gaps, if one does.
+    is the one whose latency, or by its ``basis`` whose ``gpu``, tells their gaps, if one does.
     """
     a, b = used
-    several = _of_gaps(profiled, used, run) + _of_measured(used)
+    of_gaps = _of_gpu(profiled, used, run) if basis == "gpu" else _of_gaps(profiled, used, run)
+    several = of_gaps + _of_measured(used)
     if by == "operators":
         several.append(
             "no names of modules or nodes that both sides have: blocks are matched by the order of their operators"
@@ -101,6 +104,22 @@ def _of_gaps(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> 
             f"B {format_time(b.unprofiled)}, {format_time(abs(more))} {word}"
         ]
     return ["gaps are as long as the profiler made them, and how long they are without it is not known"]
+
+
+def _of_gpu(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> list[str]:
+    """How the sides became what ``gpu`` of a run says."""
+    several = []
+    for name, seen, side in zip("AB", profiled, used, strict=True):
+        gpu = side.measured["gpu"]
+        if side.kind == "layer":
+            more = (seen.window - gpu) / len(seen.units)
+            several.append(
+                f"layers of {name}, which TensorRT's profiler times one by one, take {format_time(seen.window)}, and "
+                f"the engine {format_time(gpu)} by gpu of {run}: each is shown {format_time(max(more, 0))} shorter"
+            )
+        elif side.gaps:
+            several.append(f"gaps of {name} are what its gpu in {run}, {format_time(gpu)}, leaves beside its kernels")
+    return several
 
 
 def _of_measured(used: tuple[Side, Side]) -> list[str]:

@@ -110,6 +110,40 @@ def without_profiler(side: Side, whole: float) -> Side:
     return msgspec.structs.replace(side, gaps=gaps, window=busy + sum(gap.ns for gap in gaps))
 
 
+def as_measured(side: Side, gpu: float) -> Side:
+    """The side as the boundary ``gpu`` of a run has it, ns: kernels as they are, without copies from and to the host,
+    and one gap with what is left of that time; layers shortened by the same time each, as TensorRT's profiler takes
+    time at each of them.
+    """
+    if side.kind == "layer":
+        units = _shortened(side.units, round(gpu))
+        return msgspec.structs.replace(side, units=units, gaps=(), window=sum(unit.ns for unit in units))
+    units = tuple(unit for unit in side.units if not unit.transfer)
+    left = max(round(gpu) - side.work, 0)
+    gaps = (Gap(name="between kernels", ns=left, meaning="the GPU is idle between kernels, all launched before"),)
+    return msgspec.structs.replace(side, units=units, gaps=gaps if left else (), window=side.work + left)
+
+
+def _shortened(units: Sequence[Unit], whole: int) -> tuple[Unit, ...]:
+    """The units, each less the same time but none below 0, so that they sum to ``whole``; as they are if they already
+    take no longer.
+    """
+    times = sorted(unit.ns for unit in units)
+    excess, cut = sum(times) - whole, 0.0
+    if excess <= 0:
+        return tuple(units)
+    for place, ns in enumerate(times):
+        cut = excess / (len(times) - place)
+        if ns >= cut:
+            break
+        excess -= ns
+    several = [msgspec.structs.replace(unit, ns=max(round(unit.ns - cut), 0)) for unit in units]
+    longest = max(range(len(several)), key=lambda place: several[place].ns)
+    rest = whole - sum(unit.ns for unit in several)  # of rounding
+    several[longest] = msgspec.structs.replace(several[longest], ns=several[longest].ns + rest)
+    return tuple(several)
+
+
 def of_layers(case: str, label: str, engine: Layers) -> Side:
     """The side of an engine: its layers that take time. The window is the median of whole calls."""
     timed = [layer for layer in engine.layers if any(layer.ns)]

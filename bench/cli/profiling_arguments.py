@@ -128,11 +128,12 @@ def explain(commands: Commands) -> None:
     )
     explain.add_argument(
         "--gaps",
-        choices=("auto", "measured", "unprofiled", "profiled"),
+        choices=("auto", "gpu", "measured", "unprofiled", "profiled"),
         default="auto",
         help="how long gaps are, as a profiler slows the host and makes them longer. measured: what latency of a run "
-        "leaves beside the work; unprofiled: what the time before the profiler started does; profiled: as it saw them; "
-        "auto (default): the first of these that both cases have",
+        "leaves beside the work; gpu: what its gpu leaves, to which layers of an engine are shortened; unprofiled: "
+        "what the time before the profiler started leaves; profiled: as it saw them; auto (default): gpu for an "
+        "engine's layers, else the first of measured, unprofiled and profiled that both cases have",
     )
     explain.add_argument(
         "--top", type=positive, default=0, metavar="N", help="the N parts that differ most (default: 3; 10 if verbose)"

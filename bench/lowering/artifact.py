@@ -69,7 +69,7 @@ def unsupported(case: Case) -> str | None:
 
 
 def as_written(case: Case) -> Case:
-    """The case whose program is written for ``case``: that of float32 where TensorRT's calibrator chooses the scales."""
+    """The case whose program is written for ``case``: at float32 where TensorRT's calibrator chooses the scales."""
     if not case.options.get("calibrator"):
         return case
     return msgspec.structs.replace(case, precision="fp32", options=without_quantization(case.options))

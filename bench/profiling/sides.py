@@ -70,7 +70,8 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     of_b = of_a if second == first else _read(second)
     case_b = _choose(of_b.cases, name_b, second)
     side_b = _side(case_b, second)
-    one, other = of_a.environment, of_b.environment
+    # Printed layers do not name their device: a run that has both cases is of the other side's.
+    one, other = of_a.environment or of_b.environment, of_b.environment or of_a.environment
     if one is None or other is None or (one.arch, one.slug) != (other.arch, other.slug):
         return Pair(side_a, side_b)
     folders = {folder.absolute() for folder in (first.parent, second.parent, store / one.arch / one.slug)}

@@ -213,14 +213,55 @@ def test_gaps_that_cannot_be_told_are_refused() -> None:
         explain(timed, timed, gaps="unprofiled")
     with pytest.raises(UsageError, match="no run on the device of its profile has measured latency"):
         explain(known, known, gaps="measured")
-    with pytest.raises(UsageError, match="gaps are auto, measured, unprofiled or profiled, not 'none'"):
+    with pytest.raises(UsageError, match="gaps are auto, gpu, measured, unprofiled or profiled, not 'none'"):
         explain(known, known, gaps="none")
 
 
 def test_an_engine_of_which_layers_were_timed_has_no_known_gaps() -> None:
     explanation = explain(kernels((CONV, 9, "l"), gap_us=40), engine(layer("/l/Conv", 9), label="net/trt/fp16/batch=1"))
     assert explanation.parts[-1].kind == "gap"
-    assert "B is an engine whose layers were timed, and no gaps between" in explanation.parts[-1].causes[0].text
+    assert (
+        "B is an engine, whose layers were timed and not the gaps between them" in explanation.parts[-1].causes[0].text
+    )
+
+
+def test_with_a_run_an_engine_is_explained_by_the_boundary_gpu() -> None:
+    """Of 4 + 8 + 12 us the run has 15: 3 us less each. Of eager's 40 us 13 are between its kernels."""
+    copies = (Copy(start=0, end=5 * US, kind="h2d", size=8),)
+    a = kernels((CONV, 20, "l.a"), (CONV, 7, "l.b"), gap_us=90, copies=copies)
+    b = engine(layer("/l/a/Conv", 8), layer("/l/b/Conv", 12), layer("/l/c/Relu", 4), label="net/trt/fp16/batch=1")
+    a = msgspec.structs.replace(a, measured={"gpu": 40.0 * US})
+    b = msgspec.structs.replace(b, measured={"gpu": 15.0 * US})
+    explanation = explain(a, b, run="20261128T1-net")
+    assert (explanation.gaps, explanation.difference) == ("gpu", -25 * US)
+    assert [unit.ns for unit in explanation.b.units] == [5 * US, 9 * US, 1 * US]
+    assert [(gap.name, gap.ns) for gap in explanation.a.gaps] == [("between kernels", 13 * US)]
+    assert not any(unit.transfer for unit in explanation.a.units)
+    assert "gaps of A are what its gpu in 20261128T1-net, 40.0 us, leaves" in explanation.notes[0]
+    assert (
+        "take 24.0 us, and the engine 15.0 us by gpu of 20261128T1-net: each is shown 3.00 us" in explanation.notes[1]
+    )
+    with pytest.raises(UsageError, match="no run on the device of its profile has measured gpu of net/eager"):
+        explain(kernels((CONV, 9, "l.a")), b, gaps="gpu")
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30), st.integers(1, 10**7))
+def test_shortened_layers_sum_to_what_the_engine_takes(times: list[int], whole: int) -> None:
+    side = engine(*(layer(f"/l{n}/Conv", ns / US) for n, ns in enumerate(times, 1)), layer("/l/Conv", 1))
+    units = explain_sides.as_measured(side, whole).units
+    assert sum(unit.ns for unit in units) == min(whole, side.busy)
+    assert all(0 <= unit.ns <= before.ns + 1 for unit, before in zip(units, side.units, strict=True))
+
+
+def test_what_a_convolution_takes_in_is_a_fusion_though_the_other_side_has_more_kernels_for_it() -> None:
+    """Eager's convolution is two kernels, and its normalisation apart: one cause for each."""
+    eager = kernels((CONV, 9, "l.conv1"), (CONV, 4, "l.conv1"), (BN, 3, "l.bn1"), (RELU, 2, "l.relu"))
+    folded = engine(layer("/l/conv1/Conv + /l/relu/Relu", 10))
+    causes = {cause.kind: cause.ns for cause in explain(eager, folded).parts[0].causes}
+    assert causes == {"fusion": -5 * US, "kernel": -3 * US}
+    plain = engine(layer("/l/conv1/Conv", 10))
+    several = kernels((CONV, 9, "l.conv1"), (CONV, 4, "l.conv1"))
+    assert {cause.kind for cause in explain(several, plain).parts[0].causes} == {"kernel"}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ PATHS = {
     "backbone.conv.weight + /backbone/conv/QuantizeLinear + /backbone/conv/Conv": ["backbone.conv", "backbone.conv"],
     "fc + (Unnamed Layer* 16) [ElementWise]": ["fc"],
     "node_Conv_64 + node_relu": ["", ""],
+    "Identity_49 + /head/Conv": ["", "head"],
     "__myl_AddResTranMulSoft_myl0_2": [],
     "": [],
 }
