@@ -92,18 +92,22 @@ def _of_gaps(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> 
                     "profiler, so it has no gaps left"
                 )
         return several
-    if not any(side.idle for side in used):
-        return []
     a, b = used
-    if a.unprofiled and b.unprofiled:
-        more = b.unprofiled - a.unprofiled
-        word = "longer" if more >= 0 else "less"
-        hint = "; --gaps unprofiled has them without it" if all(side.kind == "kernel" for side in used) else ""
-        return [
-            f"gaps are as long as the profiler made them{hint}: without it A takes {format_time(a.unprofiled)}, "
-            f"B {format_time(b.unprofiled)}, {format_time(abs(more))} {word}"
-        ]
-    return ["gaps are as long as the profiler made them, and how long they are without it is not known"]
+    gaps = "gaps are as long as the profiler made them" if a.idle or b.idle else ""
+    if not a.unprofiled or not b.unprofiled:
+        return [f"{gaps}, and how long they are without it is not known"] if gaps else []
+    if not gaps:
+        gaps = "times are those under the profiler"
+    elif a.kind == b.kind == "kernel":
+        gaps += "; --gaps unprofiled has them without it"
+    more = b.unprofiled - a.unprofiled
+    turned = (
+        ", the other way round, so that what is above may be the profiler's" if more * (b.window - a.window) < 0 else ""
+    )
+    return [
+        f"{gaps}: without it A takes {format_time(a.unprofiled)}, B {format_time(b.unprofiled)}, "
+        f"{format_time(abs(more))} {'longer' if more >= 0 else 'less'}{turned}"
+    ]
 
 
 def _of_gpu(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> list[str]:

@@ -20,6 +20,7 @@ from bench.store import profiles
 
 _LEAST_DIGITS = 4
 _LISTED = 8
+_SEARCHED = 20  # files of profiles that are read to say where a case is
 _LARGEST_FILE = 1 << 28  # bytes
 
 
@@ -63,12 +64,12 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     path, name_a = _split(a, store)
     first = path or profiles.resolve(store, file or None)
     of_a = _read(first)
-    case_a = _choose(of_a.cases, name_a, first)
+    case_a = _choose(of_a.cases, name_a, first, store)
     side_a = _side(case_a, first)
     path, name_b = _split(b, store)
     second = path or first
     of_b = of_a if second == first else _read(second)
-    case_b = _choose(of_b.cases, name_b, second)
+    case_b = _choose(of_b.cases, name_b, second, store)
     side_b = _side(case_b, second)
     # Printed layers do not name their device: a run that has both cases is of the other side's.
     one, other = of_a.environment or of_b.environment, of_b.environment or of_a.environment
@@ -83,6 +84,10 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
 
 def _read(path: Path) -> _File:
     """The cases of a file. StoreError if it has neither profiles nor layers."""
+    if path.suffix == ".jsonl":
+        raise StoreError(
+            "a run, which has no profiles", where=str(path), fix="profile its cases: trtbench profile SUITE"
+        )
     try:
         with path.open("rb") as file:
             printed = msgspec.json.decode(file.read(_LARGEST_FILE), type=_Printed)
@@ -119,7 +124,7 @@ def _split(text: str, store: Path) -> tuple[Path | None, str]:
     return None, text
 
 
-def _choose(cases: Sequence[CaseProfile], text: str, path: Path) -> CaseProfile:
+def _choose(cases: Sequence[CaseProfile], text: str, path: Path, store: Path) -> CaseProfile:
     labels = [case.label for case in cases]
     listed = ", ".join(labels[:_LISTED]) + (f" and {len(labels) - _LISTED} more" if len(labels) > _LISTED else "")
     if not text:
@@ -127,14 +132,7 @@ def _choose(cases: Sequence[CaseProfile], text: str, path: Path) -> CaseProfile:
             return cases[0]
         what = f"it has {len(cases)} cases: {listed}" if cases else "it has no cases"
         raise UsageError(what, where=str(path), fix=f"name one: {path}:{labels[0]}" if cases else "name another file")
-    fitting = [case for case in cases if text in (case.label, case.case)]
-    if not fitting and len(text) >= _LEAST_DIGITS:
-        fitting = [case for case in cases if case.case.startswith(text)]
-    if not fitting:
-        parts = set(BETWEEN_PARTS.split(text))
-        fitting = [case for case in cases if parts <= set(BETWEEN_PARTS.split(case.label))]
-    if not fitting:
-        fitting = [case for case in cases if text in case.label]
+    fitting = _fitting(cases, text)
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -142,8 +140,33 @@ def _choose(cases: Sequence[CaseProfile], text: str, path: Path) -> CaseProfile:
         raise UsageError(
             f"{text!r} fits {len(fitting)} cases: {several}", where=str(path), fix="a whole label, or an id"
         )
+    if other := _elsewhere(text, path, store):
+        raise UsageError(f"no case {text!r}, which {other} has", where=str(path), fix=f"{other}:{text}")
     what = f"no case {text!r}.{did_you_mean(text, labels)}"
     raise UsageError(what, where=str(path), fix=f"it has {listed}" if labels else "name another file")
+
+
+def _fitting(cases: Sequence[CaseProfile], text: str) -> list[CaseProfile]:
+    """The cases that a text names: by the whole label or id, else the beginning of an id, parts, or a piece of one."""
+    fitting = [case for case in cases if text in (case.label, case.case)]
+    if not fitting and len(text) >= _LEAST_DIGITS:
+        fitting = [case for case in cases if case.case.startswith(text)]
+    if not fitting:
+        parts = set(BETWEEN_PARTS.split(text))
+        fitting = [case for case in cases if parts <= set(BETWEEN_PARTS.split(case.label))]
+    return fitting or [case for case in cases if text in case.label]
+
+
+def _elsewhere(text: str, path: Path, store: Path) -> str:
+    """The name of the newest other profiles in the store with such a case; empty if there are none."""
+    for other in profiles.files(store)[:_SEARCHED]:
+        if other.name != path.name:
+            try:
+                if _fitting(profiles.read(other).cases, text):
+                    return other.stem
+            except StoreError:
+                continue  # it is for a hint alone
+    return ""
 
 
 def _side(case: CaseProfile, path: Path) -> Side:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.analysis.causes import MEANINGS
+from bench.analysis.causes import MEANINGS, Kind
 from bench.analysis.explain import Explanation, Part
 from bench.report import cells, table
 from bench.report.explain_groups import Group
@@ -69,11 +69,18 @@ def _measured(explanation: Explanation) -> str:
     return f"run {explanation.run} measured: {'; '.join(texts)}"
 
 
+def cause_name(explanation: Explanation, kind: Kind) -> str:
+    """A kind of cause in the words of a table: what is left of the whole on a CPU is outside of operators."""
+    if kind == "remainder" and explanation.a.kind == "operator":
+        return "outside of operators"
+    return MEANINGS[kind]
+
+
 def sides(explanation: Explanation) -> list[Column]:
     """What an inference of each side consists of, and what a run measured of it."""
     a, b = explanation.a, explanation.b
     kind = WORK[a.kind] if a.kind == b.kind else "work"
-    outside = "outside of operators" if a.kind == "operator" else "remainder"
+    outside = cause_name(explanation, "remainder")
     rows: list[tuple[str, float, float]] = [(kind, a.work, b.work)]
     rows += [("copies from and to the host", a.busy - a.work, b.busy - b.work)]
     rows += [("gaps without work", a.idle, b.idle), (outside, a.remainder, b.remainder)]
@@ -92,7 +99,7 @@ def sides(explanation: Explanation) -> list[Column]:
 
 def totals(explanation: Explanation, most: int = 0) -> list[Column]:
     """Each kind of cause, the largest ``most`` of them (0: all) and the sum of the others."""
-    rows = [(MEANINGS[kind], ns, str(count), str(kind)) for kind, ns, count in explanation.totals]
+    rows = [(cause_name(explanation, kind), ns, str(count), str(kind)) for kind, ns, count in explanation.totals]
     if most and len(rows) > most + 1:
         rest = rows[most:]
         rows = [*rows[:most], (f"{len(rest)} other causes", sum(row[1] for row in rest), "", "")]

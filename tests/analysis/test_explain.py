@@ -348,6 +348,20 @@ def test_operators_of_a_cpu_and_what_compiled_code_does_between_them() -> None:
     assert (side.kind, side.window, side.remainder) == ("operator", 100 * US, 20 * US)
 
 
+def test_of_a_cpu_a_note_has_the_times_without_the_profiler() -> None:
+    a, b = (msgspec.structs.replace(on_cpu(), unprofiled=us * US) for us in (60, 70))
+    assert (
+        "times are those under the profiler: without it A takes 60.0 us, B 70.0 us, 10.0 us longer"
+        in explain(a, b).notes
+    )
+    faster = msgspec.structs.replace(b, window=b.window - 5 * US)
+    assert (
+        explain(a, faster)
+        .notes[0]
+        .endswith("10.0 us longer, the other way round, so that what is above may be the profiler's")
+    )
+
+
 def test_a_cpu_and_a_gpu_are_not_compared() -> None:
     with pytest.raises(UsageError, match="on a CPU"):
         explain(on_cpu(), kernels((CONV, 9), label="net/eager/fp32/batch=1"))

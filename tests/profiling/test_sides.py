@@ -95,6 +95,31 @@ def test_bad_names_are_one_error(store: Path, name: str) -> None:
     assert caught.value.fix
 
 
+def test_a_case_of_older_profiles_is_named_with_their_file(store: Path) -> None:
+    (path,) = store.glob("*/*/*.json")
+    other = CaseProfile(
+        case="9" * 12, label="other/eager/fp16/batch=1", condensed=condensed("other/eager/fp16/batch=1")
+    )
+    newer = ProfileRun(created="2026-11-29T10:00:00+00:00", version="1", tool="torch", cases=(other,))
+    profiles.write(path.with_name("profile-20261129T100000Z-other-abc1234.json"), newer)
+    with pytest.raises(
+        UsageError, match="no case 'net/eager', which profile-20261128T100000Z-net-abc1234 has"
+    ) as caught:
+        sides.find("net/eager", "net/tensorrt", store)
+    assert caught.value.fix == "profile-20261128T100000Z-net-abc1234:net/eager"
+
+
+def test_a_run_has_no_profiles(tmp_path: Path) -> None:
+    path = tmp_path / "20261128T100000Z-net-abc1234.jsonl"
+    path.write_text("{}")
+    with pytest.raises(StoreError, match="a run, which has no profiles"):
+        sides.find(f"{path}:a", "b", tmp_path)
+
+
+def test_a_piece_of_a_label_that_no_other_case_has_names_it(store: Path) -> None:
+    assert sides.find("network=n.py", "eager", store).a.label == LABELS[2]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "cases": [{}]}', "\x00\xff"])
 def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "x.json"

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bench.analysis import causes, explain, explain_sides, waterfall
+from bench.analysis import explain, explain_sides, waterfall
 from bench.analysis.rows import Row
 from bench.analysis.top_kernels import top_kernels
 from bench.analysis.waterfalls import BESIDE
 from bench.errors import UsageError
 from bench.model.profile import CaseProfile, CondensedProfile, Copy, Kernel, Profile, ProfileRun
 from bench.model.run import Run
-from bench.report import cells, escape, kernels
+from bench.report import cells, escape, explain_tables, kernels
 from bench.report.html import columns
 
 # The parts of a window in the order of a bar: of a GPU's inference, of a CPU's.
@@ -378,7 +378,7 @@ def _explanation(whole: explain.Explanation, place: int, base: int) -> dict[str,
         "gaps": whole.gaps if whole.a.idle or whole.b.idle else None,
         "measured": [[name, whole.a.measured[name], whole.b.measured[name]] for name in whole.a.measured],
         "by": whole.by,
-        "totals": [[causes.MEANINGS[kind], ns, count] for kind, ns, count in whole.totals],
+        "totals": [[explain_tables.cause_name(whole, kind), ns, count] for kind, ns, count in whole.totals],
         "parts": [_part(part) for part in differing[:MOST_PARTS]],
         "others": max(len(differing) - MOST_PARTS, 0),
         "notes": [escape.line(note) for note in whole.notes],
