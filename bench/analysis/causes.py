@@ -120,7 +120,7 @@ def _computing(a: Sequence[Unit], b: Sequence[Unit], cut_a: Sequence[Unit], cut_
     (anchors_a, rest_a), (anchors_b, rest_b) = _split(a), _split(b)
     if not anchors_a or not anchors_b:
         return [whole] if whole.ns * apart >= 0 or cuts else _of_likes(a, b)
-    if {unit.family for unit in anchors_a} != {unit.family for unit in anchors_b}:
+    if any(unit.family == "attention" for unit in anchors_a) != any(unit.family == "attention" for unit in anchors_b):
         return [whole]  # attention has products within it, whose times are no measure of its own
     slower_apart = (_ns(anchors_b) - _ns(anchors_a)) * apart > 0
     alike = _precisions(anchors_a) == _precisions(anchors_b) and not _cores_differ(anchors_a, anchors_b)
@@ -201,10 +201,17 @@ def _precisions(units: Sequence[Unit]) -> tuple[str, ...]:
 
 
 def _tensor_cores(units: Sequence[Unit]) -> bool | None:
-    """Whether the convolutions and products among the units compute on tensor cores; None if no name tells."""
-    anchors = [unit for unit in units if unit.family in operators.ANCHORS]
-    uses = {operators.tensor_cores(unit.tactic or unit.name) for unit in anchors} - {None}
-    return True in uses if uses else None
+    """Whether the convolutions and products among the units compute on tensor cores, for most of the time of those
+    whose names tell; None if none does.
+    """
+    times = {True: 0, False: 0}
+    known = False
+    for unit in units:
+        uses = operators.tensor_cores(unit.tactic or unit.name) if unit.family in operators.ANCHORS else None
+        if uses is not None:
+            times[uses] += unit.ns
+            known = True
+    return times[True] >= times[False] if known else None
 
 
 def _cores_differ(a: Sequence[Unit], b: Sequence[Unit]) -> bool:
