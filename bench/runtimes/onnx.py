@@ -23,7 +23,7 @@ from bench.model.distributions import install
 from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
-from bench.runtimes import onnx_file, shapes
+from bench.runtimes import onnx_constants, onnx_file, shapes
 from bench.runtimes.torch import errors, exports, models, session
 from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.torch.options import TorchOptions
@@ -105,6 +105,7 @@ def stage(case: Case, exporter: Exporter, opset: int | None) -> Stage:
             "precision": _file_precision(unquantized(case).precision),
             "exporter": exporter,
             "opset": opset,
+            **({"constants": "separate"} if exporter == "legacy" else {}),
         },
         libraries=shapes.libraries(case, "onnx", "onnxscript"),
     )
@@ -187,6 +188,8 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
                     opset_version=opset,
                     **arguments,
                 )
+            if exporter == "legacy":
+                onnx_constants.separate(out / MODEL)
             _check_outputs(out / MODEL, names)
             if case.dynamic:
                 trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)
