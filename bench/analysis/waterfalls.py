@@ -16,7 +16,7 @@ from bench.model.run import Failure, Run
 from bench.model.suite import Boundary
 
 BESIDE: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "latency")
-ELSEWHERE = "its profile is of another environment than the run: a library, the driver or a limit of the device differs"
+ELSEWHERE = "the profile is of another environment than the run: a library, the driver or a limit of the device differs"
 
 
 class RunWaterfalls(Data, frozen=True, kw_only=True):

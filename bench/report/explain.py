@@ -157,7 +157,7 @@ def _endings(explanation: Explanation, rest: Sequence[Group], count: int, width:
     """The notes, and how to see what is not shown."""
     notes = explanation.notes if verbose else explanation.notes[:_NOTES]
     lines = [line for note in notes for line in table.wrap(note, width, " " * 4, "  - ")]
-    hidden = [f"{cells.count(len(rest), 'row')} more: --top {count}"] if rest else []
+    hidden = [f"{cells.count(len(rest), 'more row')}: --top {count}"] if rest else []
     if not verbose:
         more = len(explanation.notes) - len(notes)
         also = f", {cells.count(more, 'more note')}" if more else ""

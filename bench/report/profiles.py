@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.model.profile import CaseProfile, CondensedProfile, ProfileRun
 from bench.model.run import Failure
-from bench.report import escape, failures, layers, ncu, waterfall
+from bench.report import escape, failures, layers, ncu, table, waterfall
 
 _VIEWERS = {
     "torch": "ui.perfetto.dev or chrome://tracing opens the .json files in {raw}",
@@ -20,7 +20,8 @@ def render(run: ProfileRun, *, width: int = 80, color: bool = False) -> str:
     """A table of the cases, notes on each, and what failed."""
     seen = [(case, case.condensed) for case in run.cases if case.condensed is not None]
     lines = [_tables(run, seen, width, color)] if seen else []
-    lines += [text for case, condensed in seen for text in _notes(case, condensed)]
+    for text in _notes(seen):
+        lines += table.wrap(text, width)
     lines += [text for case in run.cases if case.failure for text in _failure(case)]
     return "\n".join(line.rstrip("\n") for line in lines) + "\n"
 
@@ -39,8 +40,14 @@ def _tables(run: ProfileRun, seen: Sequence[tuple[CaseProfile, CondensedProfile]
     return waterfall.render(run, width=width, color=color)
 
 
-def _notes(case: CaseProfile, condensed: CondensedProfile) -> list[str]:
-    return [escape.line(f"{case.label}: {note}") for note in condensed.profile.notes]
+def _notes(seen: Sequence[tuple[CaseProfile, CondensedProfile]]) -> list[str]:
+    """Each note once, with the cases that it is of."""
+    labels: dict[str, list[str]] = {}
+    for case, condensed in seen:
+        for note in condensed.profile.notes:
+            labels.setdefault(escape.line(note), []).append(escape.name(case.label))
+    every = [escape.name(case.label) for case, _ in seen]
+    return [f"{waterfall.whom(own, every)}: {text}" for text, own in labels.items()]
 
 
 def _failure(case: CaseProfile) -> list[str]:

@@ -42,6 +42,7 @@ _MEANINGS = {
     "unexplained": "none of these",
 }
 _WAITS = 3
+_NAMED = 3  # cases that a note names
 
 
 def render(profiles: ProfileRun, *, width: int = 80, color: bool = False) -> str:
@@ -119,9 +120,24 @@ def legend(several: Sequence[Waterfall]) -> str:
     return f"of the median inference of each profile: {'; '.join(parts)}; profiled: over the time without a profiler"
 
 
+def whom(labels: Sequence[str], every: Sequence[str]) -> str:
+    """The cases that a note is of: ``all 5 cases``, the labels, or some of many."""
+    if len(labels) > 1 and set(every) <= set(labels):
+        return f"all {cells.count(len(labels), 'case')}"
+    if len(labels) <= _NAMED:
+        return ", ".join(labels)
+    return f"{', '.join(labels[:_NAMED])} and {cells.count(len(labels) - _NAMED, 'more case')}"
+
+
 def notes(several: Sequence[Waterfall], make: str = "") -> list[str]:
-    """What a reader has to know, one sentence each."""
-    texts = [text for each in several for text in _notes(each)]
+    """What a reader has to know, one sentence each, which names all cases that it is true of."""
+    labels: dict[str, list[str]] = {}
+    for each in several:
+        for text in _notes(each):
+            labels.setdefault(text, []).append(escape.name(each.label))
+    profiled = [escape.name(each.label) for each in several if each.parts]
+    texts = [f"{whom(own, profiled)}: {text}" for text, own in labels.items()]
+    texts += _slowed(several)
     missing = sum(each.parts is None and each.failure is None for each in several)
     if missing and make:
         texts.append(f"{cells.count(missing, 'case')} without a profile; make one: {make}")
@@ -199,31 +215,39 @@ def _instead(each: Waterfall) -> str:
 
 
 def _notes(each: Waterfall) -> list[str]:
-    label = escape.name(each.label)
     if each.failure:
         hint = f"; try: {each.failure.hint}" if each.failure.hint else ""
-        return [f"{label}: {cells.message(each.failure)}{hint}"]
-    texts = [f"{label}: {escape.line(note)}" for note in each.notes]
+        return [f"{cells.message(each.failure)}{hint}"]
+    texts = [escape.line(note) for note in each.notes]
     if each.parts and each.parts.unexplained > MUCH_UNEXPLAINED * each.parts.window:
         share = cells.share(each.parts.unexplained / each.parts.window)
-        texts.append(f"{label}: no event explains {share} of the window")
+        texts.append(f"no event explains {share} of the window")
     if each.attributed is not None and each.attributed < ATTRIBUTED:
-        texts.append(f"{label}: {cells.share(1 - each.attributed)} of the time of all kernels belongs to no inference")
-    if each.ratio is not None and each.ratio > SLOWED:
-        texts.append(
-            f"{label}: takes {each.ratio:.2f} times as long under the profiler, which slows the host above all"
-        )
+        texts.append(f"{cells.share(1 - each.attributed)} of the time of all kernels belongs to no inference")
     if each.busy_ns is not None and "gpu_unheld" in each.times and "gpu" not in each.times:
         gpu = f"the GPU is busy for {_time(each.busy_ns)} of its gpu_unheld of {_time(each.times['gpu_unheld'])}"
-        texts.append(f"{label}: its stream cannot be held, so it has no gpu; {gpu}")
+        texts.append(f"its stream cannot be held, so it has no gpu; {gpu}")
     for wait in each.waits[:_WAITS]:
         often = "once" if wait.count == 1 else f"{wait.count} times"
         place = f" at {escape.line(wait.where)}" if wait.where else ""
         idle = f", the GPU idle for {format_time(wait.idle_ns)} of it" if wait.idle_ns else ""
-        texts.append(f"{label}: each inference waits {often} in {wait.name}{place}: {format_time(wait.ns)}{idle}")
+        texts.append(f"each inference waits {often} in {wait.name}{place}: {format_time(wait.ns)}{idle}")
     if len(each.waits) > _WAITS:
-        texts.append(f"{label}: waits at {len(each.waits) - _WAITS} more places, which --format json has")
+        texts.append(f"waits at {len(each.waits) - _WAITS} more places, which --format json has")
     return texts
+
+
+def _slowed(several: Sequence[Waterfall]) -> list[str]:
+    """One sentence on all cases that the profiler slows by much: each has its ratio in the table."""
+    slow = [each for each in several if each.ratio is not None and each.ratio > SLOWED]
+    if not slow:
+        return []
+    most = max(each.ratio or 0 for each in slow)
+    label = whom(
+        [escape.name(each.label) for each in slow], [escape.name(each.label) for each in several if each.parts]
+    )
+    much = f"{'up to ' if len(slow) > 1 else ''}{most:.2f} times as long"
+    return [f"{label}: takes {much} under the profiler, which slows the host above all"]
 
 
 def _whole(each: Waterfall) -> dict[str, Any]:

@@ -132,6 +132,6 @@ def test_the_answer_is_a_screenful(trtbench: Trtbench, monkeypatch: pytest.Monke
     assert trtbench(*words) == 0
     assert len(trtbench.out.splitlines()) <= 45
     assert max(map(len, trtbench.out.splitlines())) <= 120
-    assert "19 rows more: --top 22" in trtbench.out
+    assert "19 more rows: --top 22" in trtbench.out
     assert trtbench(*words, "--top", "22") == 0
-    assert "rows more" not in trtbench.out
+    assert "more rows" not in trtbench.out

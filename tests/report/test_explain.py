@@ -49,7 +49,7 @@ def test_what_is_not_shown_is_behind_an_option() -> None:
         kernels(*rows), kernels(*((f"x_{name}", us + at, part) for at, (name, us, part) in enumerate(rows, 1)))
     )
     shown = view.render(explanation, width=120)
-    assert "2 rows more: --top 5; every cause of a part, whole names of kernels: --verbose" in shown
+    assert "2 more rows: --top 5; every cause of a part, whole names of kernels: --verbose" in shown
     assert "2 more" in shown
     verbose = view.render(explanation, width=120, verbose=True)
     assert "2 more parts" not in verbose

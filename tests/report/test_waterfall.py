@@ -181,3 +181,17 @@ def test_texts_of_a_file_cannot_steer_a_terminal() -> None:
     shown = waterfall.render(each)
     assert "\x1b" not in shown
     assert "a\\x1b]8;;b" in shown
+
+
+def test_a_note_of_several_cases_is_one_sentence_that_names_them() -> None:
+    slow = msgspec.structs.replace(profile_kit.eager(3).profile(), unprofiled_ns=(10_000,) * 3, notes=("no stacks",))
+    calm = msgspec.structs.replace(profile_kit.eager(3).profile(), notes=("no stacks",))
+    several = waterfalls.of_profiles(file(eager=slow, inductor=slow, aoti=calm))
+    first, second = waterfall.notes(several)
+    assert first == "all 3 cases: no stacks"
+    ratio = max(each.ratio or 0 for each in several)
+    assert second.startswith(
+        f"{CASES['eager'].label}, {CASES['inductor'].label}: takes up to {ratio:.2f} times as long"
+    )
+    assert waterfall.whom(list("abcde"), list("abcdef")) == "a, b, c and 2 more cases"
+    assert waterfall.whom(["a"], ["a"]) == "a"

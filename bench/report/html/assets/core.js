@@ -148,6 +148,7 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   // The hash of a commit, as in the name of a toolchain, by its first 12 digits.
   const shortened = (text) => String(text).replace(/\b([0-9a-f]{12})[0-9a-f]{28}\b/g, "$1");
+  app.shortened = shortened;
 
   // A name with places at which a line may break, so that it never breaks within a word if it need not.
   function breakable(text) {
@@ -193,6 +194,6 @@ globalThis.trtbench = globalThis.trtbench || {};
   }
 
   Object.assign(app, {
-    Table, open, fromSteps, time, size, count, ratio, ratioInShort, small, plain, plural, isNumber, h, s, grid, longGrid, boxed, breakable, shortened, NONE,
+    Table, open, fromSteps, time, size, count, ratio, ratioInShort, small, plain, plural, isNumber, h, s, grid, longGrid, boxed, breakable, NONE,
   });
 })(globalThis.trtbench);
