@@ -16,6 +16,7 @@
         ├── OutOfMemory           the device or the host has no memory left
         ├── CudaFailure           a CUDA call failed; after an illegal access every later one of its process fails too
         ├── Crash                 a process of the case ended by itself
+        ├── ProcessFailed         a process of the case met an error of the model or a library
         └── Timeout               a process of the case did not answer in time
 """
 
@@ -104,6 +105,14 @@ class CudaFailure(CaseError):
 
 class Crash(CaseError):
     """A process that the case needs ended by itself, or wrote what is no reply."""
+
+
+class ProcessFailed(CaseError):
+    """A process that the case needs met an error of the model or a library, a ``kind`` that is none of these."""
+
+    def __init__(self, what: str, *, kind: str, where: str = "", fix: str = "") -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.kind = kind
 
 
 class Timeout(CaseError):

@@ -121,7 +121,7 @@ def selected(run: Results | Sequence[Results], select: str | Set[str]) -> frozen
         SelectionError: the expression is wrong, or matches no case.
     """
     from bench.backends import base
-    from bench.suite import plan
+    from bench.suite.case_filter import select_cases
 
     if not select:
         return None
@@ -129,7 +129,7 @@ def selected(run: Results | Sequence[Results], select: str | Set[str]) -> frozen
     cases = {case.id: case for each in several for case in each.header.cases}
     if not isinstance(select, str):
         return frozenset(cases.keys() & select)
-    return frozenset(case.id for case in plan.select_cases(tuple(cases.values()), base.registry(), select))
+    return frozenset(case.id for case in select_cases(tuple(cases.values()), base.registry(), select))
 
 
 def runs(*, store: str | os.PathLike[str] = RESULTS, rehearsals: bool = False) -> list[Summary]:

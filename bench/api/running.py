@@ -67,10 +67,10 @@ def resume(
     """
     from bench.backends import base
     from bench.runner import resume as resuming
-    from bench.suite import plan
+    from bench.suite.case_filter import select_cases
 
     path = find(run, store=store)
-    selected = plan.select_cases(cases(path, cache=cache), base.registry(), select) if select else None
+    selected = select_cases(cases(path, cache=cache), base.registry(), select) if select else None
     settings = settings_of(store, cache, rebuild=rebuild, prestart=prestart, devices=count_of(devices))
     finished = resuming.resume(
         path, settings, on_event or ignore, selected, replicates=replicates, allow_large=allow_large

@@ -40,6 +40,9 @@ _LEVELS = {
 }
 _NO_PROVIDER = "this onnxruntime has no {}"
 _GPU_BUILD = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+# What helps where a provider has no kernel for an operator of the file.
+_NO_KERNEL = "another precision, opset or provider"
+_NO_BFLOAT16 = "precision: fp32 or fp16; eager, inductor and aoti run bf16"
 _RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
 _SHOWN_OPERATORS = 5
 
@@ -282,7 +285,7 @@ def _placement(session: Any, search: str) -> dict[str, Any]:
     operators = list(dict.fromkeys(on_cpu))[:_SHOWN_OPERATORS]
     if nodes and len(on_cpu) == len(nodes):
         what = f"ONNX Runtime runs all {len(nodes)} nodes on the CPU: the provider has no {', '.join(operators)}"
-        raise Unsupported(what, fix="another precision, opset or provider; or --device cpu")
+        raise Unsupported(what, fix=f"{_NO_KERNEL}; or --device cpu")
     told: dict[str, Any] = {"fallback_nodes": len(on_cpu)} | ({"fallback_ops": operators} if on_cpu else {})
     searches = any(name == _PROVIDERS["cuda"] and "Conv" in node.op_type for name, node in nodes)
     return told | ({"cudnn_search": search} if searches else {})
@@ -321,7 +324,8 @@ def _errors(folder: Path) -> Iterator[None]:
         if OUT_OF_MEMORY.search(text):
             case_error = OutOfMemory(text, fix=LESS_MEMORY)
         elif type(error).__name__ in ("NotImplemented", "InvalidGraph", "EPFail", "ModelRequiresCompilation"):
-            case_error = Unsupported(f"ONNX Runtime cannot run this file: {text}")
+            fix = _NO_BFLOAT16 if "bfloat16" in text.lower() else _NO_KERNEL
+            case_error = Unsupported(f"ONNX Runtime cannot run this file: {text}", fix=fix)
         if case_error is None:
             raise
         raise case_error from error

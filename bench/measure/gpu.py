@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.errors import Unsupported
-from bench.measure import cuda, gpu_samples, pace, result
+from bench.measure import cuda, gpu_loop, gpu_samples, pace, result
 from bench.measure.cuda import CudaClock, HoldBroken
 from bench.measure.gpu_samples import NullLane
+from bench.measure.gpu_transfer import stream_of
 from bench.measure.host import Beside, Phase
 from bench.measure.loop import WINDOWS, frozen, sample, warm_up
 from bench.measure.nvtx import range_
@@ -325,7 +326,7 @@ class _Measuring:
             yield None
             return
         driver, nbytes = self.clock.driver, 2 * self.clock.driver.l2_bytes()
-        memory, stream = driver.allocate(nbytes), gpu_samples.stream_of(lane)
+        memory, stream = driver.allocate(nbytes), stream_of(lane)
         with Cleanup() as cleanup:
             cleanup.callback(driver.free, memory)
             cleanup.callback(driver.synchronize)
@@ -358,7 +359,7 @@ class _Measuring:
         if "compute" in self.medians:
             longest = max(self.medians[part] for part in ("h2d", "compute", "d2h"))
             self.facts["throughput_of_bound"] = measured.calls * longest / measured.window_ns
-        lanes = measured.lanes * measured.depth
+        lanes = measured.lane_count * measured.depth
         if lanes < self.case.streams:
             self.warnings.append(result.fewer_lanes(lanes, self.case.streams))
 
@@ -382,14 +383,14 @@ class _Measuring:
         measured = self._loop(msgspec.structs.replace(self.policy, throughput_ns=self.policy.energy_ns), counted)
         self.facts |= {"saturated_inferences": measured.calls * self.case.batch, "saturated_ns": measured.window_ns}
 
-    def _loop(self, policy: Policy, during_window: AbstractContextManager[Any] = gpu_samples.NOTHING) -> Measurement:
+    def _loop(self, policy: Policy, during_window: AbstractContextManager[Any] = gpu_loop.NOTHING) -> Measurement:
         if self.beside is not None and self.others is None:
             self.others = self.stack.enter_context(self.beside())
         streams = self.case.streams_per_process
         depth = DEPTH if len(self.lanes) >= DEPTH * streams else 1
         lanes = self.lanes[: streams * depth]
         transfers, batch = self.case.transfers, self.case.batch
-        return gpu_samples.throughput(
+        return gpu_loop.throughput(
             lanes,
             self.clock,
             self.host_clock,

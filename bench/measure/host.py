@@ -108,10 +108,10 @@ def measure_host(
                 others = stack.enter_context(beside()) if beside else None
                 measured = throughput(lanes, clock, policy, case.batch, ranged=ranged, others=others)
             if case.lanes == "processes" and beside is None:  # simulated, where no process is started
-                measured = msgspec.structs.replace(measured, processes=measured.lanes)
+                measured = msgspec.structs.replace(measured, processes=measured.lane_count)
             measurements.append(measured)
-            if measured.lanes < case.streams:
-                warnings.append(result.fewer_lanes(measured.lanes, case.streams))
+            if measured.lane_count < case.streams:
+                warnings.append(result.fewer_lanes(measured.lane_count, case.streams))
     return result.CaseMeasurements(measurements=tuple(measurements), warnings=tuple(warnings))
 
 
@@ -181,7 +181,7 @@ def throughput(
         stop=result.WINDOW if in_time else stop.MAX_TIME,
         calls=len(latencies),
         window_ns=int(max(lane[-1] for lane in stamps) - min(lane[0] for lane in stamps)),
-        lanes=len(stamps),
+        lane_count=len(stamps),
         threads=len(stamps),
         processes=1 if others is None else len(stamps),
     )

@@ -161,7 +161,7 @@ def _on_gpu(lane: Lane, case: Case, driver: Driver) -> Iterator[Issue]:
 
     Measured requests ask the driver again and again whether they are done: a profiler would record each question.
     """
-    from bench.measure.gpu_samples import Transfer, stream_of
+    from bench.measure.gpu_transfer import Transfer, stream_of
 
     stream = stream_of(lane)
     wait = _wait(driver, stream)

@@ -86,7 +86,7 @@ def drifted(enqueue: Measurement, latency: Measurement) -> list[Warning]:
 
 def no_overlap(throughput: Measurement, latency: Measurement) -> list[Warning]:
     """A warning if calls in flight together take more time each than one request alone."""
-    if not throughput.calls or throughput.lanes * throughput.depth == 1:  # one at a time
+    if not throughput.calls or throughput.lane_count * throughput.depth == 1:  # one at a time
         return []
     each, alone = throughput.window_ns / throughput.calls, median(latency.samples)
     if each <= _OVERLAPPED * alone:

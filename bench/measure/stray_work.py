@@ -9,8 +9,8 @@ import contextlib
 from statistics import median
 from typing import Any, NamedTuple
 
-from bench.measure import gpu_samples
 from bench.measure.cuda import CudaClock
+from bench.measure.gpu_transfer import stream_of
 from bench.model.lanes import Lane, RemoteLane
 from bench.model.seam import Clock
 from bench.units import NS_PER_S
@@ -46,7 +46,7 @@ class Escapes:
         self._clock = clock
         self._driver = clock.driver
         self._host_clock = host_clock
-        self._stream = gpu_samples.stream_of(lane)
+        self._stream = stream_of(lane)
         self._start, self._end = clock.event(), clock.event()
 
     def back_to_back(self) -> float:

@@ -23,14 +23,14 @@ class Phase(Data, frozen=True, kw_only=True):
     beside: bool = False
 
 
-class Measurement(Data, frozen=True, kw_only=True):
+class Measurement(Data, frozen=True, kw_only=True, rename={"lane_count": "lanes"}):
     """The raw samples of one boundary in one process.
 
     ``samples`` are nanoseconds of one call each, in the order taken, none dropped; ``marked`` are the indices taken
     while throttled. ``throughput`` also has the window it was computed from: ``calls`` in ``window_ns``, by
-    ``lanes`` lanes with ``depth`` calls in flight each, issued by ``threads`` of the host (0: not recorded) in
-    ``processes``; its samples are the latencies of calls inside the loop, and on a GPU ``parts`` holds what enqueue,
-    h2d, compute and d2h of the same calls took, ``totals`` their sums over all.
+    ``lane_count`` lanes (in files: ``lanes``) with ``depth`` calls in flight each, issued by ``threads`` of the host
+    (0: not recorded) in ``processes``; its samples are the latencies of calls inside the loop, and on a GPU ``parts``
+    holds what enqueue, h2d, compute and d2h of the same calls took, ``totals`` their sums over all.
     ``cpu_ns`` is the CPU time of the process, all its threads, over all samples of ``latency`` on a CPU,
     ``preemptions`` how often one of them lost its core meanwhile; None where they were not read. ``blocks`` are the
     numbers of samples of each block where the process took turns with others, empty elsewhere.
@@ -42,7 +42,7 @@ class Measurement(Data, frozen=True, kw_only=True):
     stop: str = ""
     calls: int = 0
     window_ns: int = 0
-    lanes: int = 1
+    lane_count: int = 1
     depth: int = 1
     marked: tuple[int, ...] = ()
     parts: dict[str, tuple[int, ...]] = {}

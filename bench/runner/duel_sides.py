@@ -11,7 +11,7 @@ import msgspec
 from bench.errors import SelectionError, UsageError, did_you_mean
 from bench.model.seam import Runtime
 from bench.model.suite import BETWEEN_PARTS, Case, Toolchain, named
-from bench.suite import plan
+from bench.suite.case_filter import select_cases
 
 # The toolchain of the second side where a case of the running interpreter is compared with itself.
 AGAIN = "again"
@@ -30,7 +30,7 @@ def select(cases: Sequence[Case], registry: Mapping[str, Runtime], text: str, op
     parts = BETWEEN_PARTS.split(text)
     if (len(parts) == 1 and _OPERATOR.search(re.sub(r"\[.*\]", "", text))) or _is_test(parts[0]):
         try:
-            return plan.select_cases(cases, registry, text)
+            return select_cases(cases, registry, text)
         except SelectionError as error:
             raise SelectionError(error.what, where=error.where.replace("--select", option), fix=error.fix) from error
     exact = tuple(case for case in cases if all(part in _parts(case) for part in parts))

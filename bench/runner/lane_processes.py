@@ -14,15 +14,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 import numpy as np
 
-from bench import errors
-from bench.errors import CaseError, Crash, Timeout
+from bench.errors import CaseError, Crash, CudaFailure, OutOfMemory, ProcessFailed, Timeout, Unavailable, Unsupported
 from bench.machine import host
 from bench.measure import result
 from bench.measure.together import Share, wait_until
@@ -43,8 +42,12 @@ _MARGIN_NS = 5 * NS_PER_S
 _ENDING_S = 10
 _CHUNK = 1 << 16
 _THREADS = "lanes: threads runs all lanes in one process"
+# Errors that a lane's process may tell of; others are of the model, or of a library.
+_CASE_ERRORS: dict[str, type[CaseError]] = {
+    kind.__name__: kind for kind in (Crash, CudaFailure, OutOfMemory, Timeout, Unavailable, Unsupported)
+}
 # As of a worker: the folder that it is started in is none to import from.
-_START = "import sys; sys.path[:] = [p for p in sys.path if p]; from bench.runner.lane_process import main; main()"
+_START = "import sys; sys.path[:] = [p for p in sys.path if p]; from bench.runner.lane_worker import main; main()"
 
 
 class Beside:
@@ -75,7 +78,7 @@ class Beside:
                 try:
                     process.hear(jobs.Arrived)
                     able.append(process)
-                except errors.OutOfMemory:
+                except OutOfMemory:
                     process.end()
             if len(able) < len(processes):
                 self.warnings = (result.no_room(1 + len(able), count),)
@@ -237,10 +240,10 @@ def _signal(number: int) -> str:
 
 
 def _error(name: str, failed: jobs.Failed) -> CaseError:
-    """What a process tells of as an error of this one."""
-    known = getattr(errors, failed.kind, None)
-    kind: Callable[..., CaseError] = CaseError
-    if isinstance(known, type) and issubclass(known, CaseError):
-        kind = known
+    """The error of this process that one of another stands for: of the same class, where it is one of a case."""
     sys.stderr.write(failed.trace)
-    return kind(f"{name} failed in {failed.stage!r}: {failed.message}", where=failed.where, fix=failed.hint or _THREADS)
+    what, fix = f"{name} failed in {failed.stage!r}: {failed.message}", failed.hint or _THREADS
+    kind = _CASE_ERRORS.get(failed.kind)
+    if kind is not None:
+        return kind(what, where=failed.where, fix=fix)
+    return ProcessFailed(what, kind=failed.kind, where=failed.where, fix=fix)

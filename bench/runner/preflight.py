@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bench.model.run import Environment, Failure, Work
 from bench.model.suite import Case
 from bench.runner import jobs, sources
 from bench.store import artifacts
+from bench.units import NS_PER_S
 
 # Raise it when the way of measuring ceilings changes.
 CEILINGS = 4
@@ -25,10 +27,33 @@ CEILINGS = 4
 WORK = 1
 # The cores in use before we measure, as a fraction of all, above which other programs are assumed to compute here too.
 _BUSY = 0.25
+# For so long the rates that were measured beside other programs stand in for better ones, ns: on a host that is always
+# busy each run would spend ten seconds on them.
+_STAND_IN_NS = 3600 * NS_PER_S
 # The precisions whose rates are measured.
 RATED = ("fp32", "tf32", "fp16", "bf16")
 
 RunJob = Callable[[jobs.JobType, str], jobs.ReplyType | Failure]
+
+
+class _StandIn(msgspec.Struct, frozen=True):
+    """Rates that are too low, by name, and when the first of them were measured, ns since 1970."""
+
+    rates: dict[str, float] = {}
+    measured_ns: int = 0
+
+    def is_fresh(self, now: int) -> bool:
+        """Whether they may stand in still."""
+        return 0 <= now - self.measured_ns < _STAND_IN_NS
+
+    def with_rates(self, rates: Mapping[str, float], now: int) -> _StandIn:
+        """These with what was measured ``now``, of each the higher: what was once reached is possible. Fresh ones stay
+        no longer than they would have.
+        """
+        fresh = self.is_fresh(now)
+        names = rates.keys() | (self.rates.keys() if fresh else set())
+        highest = {name: max(rates.get(name, 0.0), self.rates.get(name, 0.0)) for name in sorted(names)}
+        return _StandIn(rates=highest, measured_ns=self.measured_ns if fresh else now)
 
 
 class Preflight:
@@ -45,6 +70,7 @@ class Preflight:
         on_event: Callable[[Event], None],
         load: Callable[[], float] = host.busy_cores,
         gpu: Callable[[], gpus.State] = gpus.state,
+        now: Callable[[], int] = time.time_ns,
     ) -> None:
         self._cache = cache
         self._suite_dir = suite_dir
@@ -55,6 +81,7 @@ class Preflight:
         self._on_event = on_event
         self._load = load
         self._gpu = gpu
+        self._now = now
 
     def work(self, cases: Sequence[Case], factories: Mapping[str, str], seed: int) -> dict[str, Work]:
         """Work by case id; a model whose package is missing has none.
@@ -82,13 +109,18 @@ class Preflight:
         """The rates of this machine that ``cases`` need: FLOP/s by precision and bytes/s of a copy, measured once and
         stored. Empty, with a note, where they cannot be measured, e.g. on a full GPU.
 
-        Rates that are measured while other programs compute are too low: they are used for this run only.
+        Rates that are measured while other programs compute are too low. They are kept apart, and used for an hour
+        while the device stays busy; a run that finds it idle measures anew.
         """
+        needed = {case.precision for case in cases if case.precision in RATED}
         stored = self._stored_ceilings()
-        absent = tuple(sorted({case.precision for case in cases if case.precision in RATED} - stored.keys()))
+        absent = tuple(sorted(needed - stored.keys()))
         if not cases or ("copy" in stored and not absent):
             return _known(stored)
         busy = self._busy()
+        stand_in = self._stand_in()
+        if busy and stand_in.is_fresh(self._now()) and needed | {"copy"} <= stand_in.rates.keys():
+            return _known(stand_in.rates)
         reply = self._answer(jobs.Ceilings(device=self._device, precisions=absent), "this machine's ceilings")
         if isinstance(reply, Failure):
             self._on_event(
@@ -99,17 +131,24 @@ class Preflight:
         if self._device != "cpu":  # where our own load is not mistaken for that of others
             busy = busy or self._busy()
         rates = stored | dict.fromkeys(absent, 0.0) | reply.ceilings
-        if not busy:
-            artifacts.drop(self._cache, "ceilings", self._ceilings_key())
-            self._keep("ceilings", self._ceilings_key(), "rates.json", msgspec.json.encode(rates))
+        if busy:
+            stand_in = stand_in.with_rates(rates, self._now())
+            rates = dict(stand_in.rates)
+            self._replace("busy-ceilings", stand_in)
+        else:
+            artifacts.drop(self._cache, "busy-ceilings", self._ceilings_key())
+            self._replace("ceilings", rates)
         return _known(rates)
 
     def forget(self, ceilings: Mapping[str, float], label: str) -> None:
         """Remove these ``ceilings`` from the cache, with a note, as the case ``label`` is faster than they allow; the
         next run measures them again. Newer ceilings in the cache, possible when a run is resumed, stay.
         """
-        if _known(self._stored_ceilings()) == ceilings:
-            artifacts.drop(self._cache, "ceilings", self._ceilings_key())
+        kinds = {"ceilings": self._stored_ceilings(), "busy-ceilings": self._stand_in().rates}
+        disproved = [kind for kind, rates in kinds.items() if rates and _known(rates) == ceilings]
+        for kind in disproved:
+            artifacts.drop(self._cache, kind, self._ceilings_key())
+        if disproved:
             what = f"{label} is faster than this machine's ceilings allow"
             self._on_event(Note(text=f"{what}: they are removed from the cache, and the next run measures them again"))
 
@@ -119,6 +158,17 @@ class Preflight:
         if artifact is None:
             return {}
         return msgspec.json.decode((artifact.path / "rates.json").read_bytes(), type=dict[str, float])
+
+    def _stand_in(self) -> _StandIn:
+        """The rates that were measured beside other programs, with those that were stored then."""
+        artifact, _ = artifacts.find(self._cache, "busy-ceilings", self._ceilings_key())
+        if artifact is None:
+            return _StandIn()
+        return msgspec.json.decode((artifact.path / "rates.json").read_bytes(), type=_StandIn)
+
+    def _replace(self, kind: str, rates: dict[str, float] | _StandIn) -> None:
+        artifacts.drop(self._cache, kind, self._ceilings_key())
+        self._keep(kind, self._ceilings_key(), "rates.json", msgspec.json.encode(rates))
 
     def _ceilings_key(self) -> dict[str, Any]:
         return {"environment": self._environment.fingerprint, "method": CEILINGS}

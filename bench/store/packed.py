@@ -64,7 +64,7 @@ def _measurement(text: _Text, samples: SortedSamples) -> Measurement:
         stop=text.stop,
         calls=text.calls,
         window_ns=text.window_ns,
-        lanes=text.lanes,
+        lane_count=text.lane_count,
         depth=text.depth,
         marked=text.marked,
         totals=text.totals,

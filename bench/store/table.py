@@ -42,7 +42,7 @@ _INTEGERS = (
 _NUMBERS = ("min_ns", "median_ns", "p90_ns", "p95_ns", "qps")
 _BOUNDARY_NAMES: tuple[str, ...] = ("", *BOUNDARIES)
 _BOUNDARY_CODES = {name: code for code, name in enumerate(_BOUNDARY_NAMES)}
-_NO_MEASUREMENT = Measurement(boundary="latency", samples=(), lanes=0, depth=0)
+_NO_MEASUREMENT = Measurement(boundary="latency", samples=(), lane_count=0, depth=0)
 
 
 def frame(runs: Iterable[Run]) -> pd.DataFrame:
@@ -117,7 +117,7 @@ class _Table:
             for m in record.measurements or (_NO_MEASUREMENT,):
                 boundary = _BOUNDARY_CODES[m.boundary] if m is not _NO_MEASUREMENT else 0
                 keys = (self._records, self._row_of[record.case], record.replicate, boundary, len(m.samples))
-                integers.extend((*keys, m.calls, m.window_ns, m.lanes, m.depth, m.threads))
+                integers.extend((*keys, m.calls, m.window_ns, m.lane_count, m.depth, m.threads))
                 integers.extend((m.processes, ok, failure, card))
                 rate = m.calls * m.batch / m.window_ns * NS_PER_S if m.window_ns else math.nan
                 numbers.extend((*_statistics(m.samples), rate))

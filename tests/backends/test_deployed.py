@@ -89,7 +89,7 @@ def test_programs_and_packages_are_measured_and_correct_without_python(trtbench:
         assert record.fairness["executor"] == "cpp"
         boundaries = {measurement.boundary: measurement for measurement in record.measurements}
         lanes = 2 if "streams=2" in label else 1
-        assert boundaries["throughput"].threads == boundaries["throughput"].lanes == lanes
+        assert boundaries["throughput"].threads == boundaries["throughput"].lane_count == lanes
         assert (boundaries["latency"].cpu_ns or 0) > 0
         assert (record.telemetry.loop_overhead_ns or 0) > 0
         assert "runner" in [phase.name for phase in record.phases]

@@ -134,6 +134,7 @@ def test_a_type_that_the_provider_lacks_is_unsupported_without_the_path_of_the_f
     with pytest.raises(Unsupported, match=r"ONNX Runtime cannot run this file.*bfloat16") as caught:
         bench.run(bench.case("onnxruntime", precision="bf16"))
     assert str(bench.root) not in caught.value.what
+    assert "precision: fp32" in caught.value.fix
 
 
 def test_a_file_for_tf32_is_the_file_for_fp32(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""A simulated GPU for each test that asks for one."""
+"""A simulated GPU for each test that asks for one, and a clock on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from bench.measure.gate import create_gate
 
-from .simulated import SimulatedGpu
+from .simulated import Rig, SimulatedGpu
 
 
 @pytest.fixture
@@ -16,3 +16,11 @@ def gpu() -> Iterator[SimulatedGpu]:
     gate = create_gate()
     yield SimulatedGpu(gate)
     gate.close()
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.clock.close()
+    rig.gate.close()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bench.measure.cuda import CudaClock
-from bench.measure.gate import FLAG, Gate
+from bench.measure.gate import FLAG, Gate, create_gate
 from bench.measure.gpu import measure
 from bench.measure.result import CaseMeasurements
 from bench.model.lanes import Buffer
@@ -230,3 +230,15 @@ def run(gpu: SimulatedGpu, lanes: list[SimulatedLane], policy: Policy = POLICY, 
         return measure(lanes, asked, policy, clock, gpu.host)
     finally:
         clock.close()
+
+
+class Rig:
+    """A gate, a simulated GPU and the clock under test."""
+
+    def __init__(self) -> None:
+        self.gate = create_gate()
+        self.gpu = SimulatedGpu(self.gate)
+        self.clock = CudaClock(self.gpu, self.gate)
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.gpu.log]

@@ -22,8 +22,8 @@ WORDS = {"cudaLaunchKernel", "cudaProfilerApi"}
 
 def _used(path: Path) -> set[str]:
     """Attributes, and strings that are such a name as a whole."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    found, source = set(), path.read_text()
+    for node in ast.walk(ast.parse(source)) if NAME.search(source) or ATTRIBUTE.search(source) else ():
         text = node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str):
             if NAME.fullmatch(text):

@@ -343,7 +343,7 @@ def test_calls_that_win_nothing_by_overlapping_are_told(gpu: SimulatedGpu) -> No
 )
 def test_one_call_at_a_time_has_nothing_to_overlap_with(lanes: int, depth: int, calls: int, told: int) -> None:
     latency = Measurement(boundary="latency", samples=(100, 100, 100))
-    loop = Measurement(boundary="throughput", samples=(), lanes=lanes, depth=depth, calls=calls, window_ns=2_000)
+    loop = Measurement(boundary="throughput", samples=(), lane_count=lanes, depth=depth, calls=calls, window_ns=2_000)
     assert len(result.no_overlap(loop, latency)) == told
 
 

@@ -78,7 +78,7 @@ def test_latency_and_throughput_are_measured_unless_told_otherwise() -> None:
     assert (latency.boundary, set(latency.samples), latency.stop) == ("latency", {MS}, "TargetReached")
     assert (latency.batch, throughput.batch) == (8, 8)
     assert (throughput.boundary, throughput.calls, throughput.window_ns) == ("throughput", 1000, 1000 * MS)
-    assert (throughput.lanes, throughput.depth, throughput.stop) == (1, 1, "Window")
+    assert (throughput.lane_count, throughput.depth, throughput.stop) == (1, 1, "Window")
 
 
 def test_only_what_is_asked_for_is_measured() -> None:
@@ -149,7 +149,7 @@ def test_each_of_several_lanes_runs_in_a_thread_of_its_own() -> None:
     assert [len(names) for names in threads] == [1, 1, 1]
     assert len(set().union(*threads)) == 3
     (throughput,) = found.measurements
-    assert (throughput.lanes, throughput.calls, throughput.window_ns) == (3, 3000, 1000 * MS)
+    assert (throughput.lane_count, throughput.calls, throughput.window_ns) == (3, 3000, 1000 * MS)
 
 
 def test_several_lanes_really_run_at_the_same_time() -> None:
@@ -321,7 +321,7 @@ def test_a_steady_precise_case_has_no_warning() -> None:
 def test_fewer_lanes_than_streams_are_told() -> None:
     clock = FakeClock()
     found = run(Prepared(clock, most=1), case(streams=4), POLICY, clock)
-    assert found.measurements[-1].lanes == 1
+    assert found.measurements[-1].lane_count == 1
     (fewer,) = found.warnings
     assert (fewer.kind, fewer.figures) == ("FewerLanes", {"cause": "backend", "lanes": 1, "requested": 4})
     assert describe(fewer).hint == "streams: 1"

@@ -30,8 +30,15 @@ class Queued(SimulatedGpu):
         queue.append(self._free[stream])
 
 
-@pytest.mark.parametrize(("launches", "each"), [(1, 5_000_000), (10, 20_000), (300, 20_000)])
-@pytest.mark.parametrize("boundary", ["gpu", "gpu_unheld", "enqueue", "latency", "throughput"])
+@pytest.mark.parametrize(
+    ("boundary", "launches", "each"),
+    [
+        *((boundary, 1, 5_000_000) for boundary in ("gpu", "gpu_unheld", "enqueue", "latency", "throughput")),
+        *((boundary, 10, 20_000) for boundary in ("gpu", "gpu_unheld", "enqueue", "latency", "throughput")),
+        ("gpu", 300, 20_000),
+        ("enqueue", 300, 20_000),
+    ],
+)
 def test_work_that_no_stream_waits_for_is_refused_whatever_is_asked_for(
     boundary: Boundary, launches: int, each: int
 ) -> None:

@@ -79,7 +79,7 @@ def test_on_a_cpu_calls_of_all_processes_count_from_the_first_start_to_the_last_
     found = host.measure([lane], CASE, POLICY, clock, beside=other)
     (loop,) = found.measurements
     assert other.log == ORDER
-    assert (loop.lanes, loop.threads, loop.processes) == (2, 2, 2)
+    assert (loop.lane_count, loop.threads, loop.processes) == (2, 2, 2)
     assert loop.calls == 10 + 30
     assert sorted(set(loop.samples)) == [MS, 2 * MS]
     assert loop.window_ns >= 30 * MS
@@ -95,7 +95,7 @@ def test_on_a_gpu_the_starts_are_set_against_each_other_by_the_hosts_clock(gpu: 
     with contextlib.closing(CudaClock(gpu, gpu.gate)) as clock:
         (loop,) = measure(lanes, CASE, POLICY, clock, gpu.host, beside=other).measurements
     assert other.log == ORDER
-    assert (loop.lanes, loop.depth, loop.threads, loop.processes) == (2, 2, 2, 2)
+    assert (loop.lane_count, loop.depth, loop.threads, loop.processes) == (2, 2, 2, 2)
     own = loop.calls - 4
     assert own > 50
     assert loop.totals["enqueue"] > 4 * 7

@@ -101,7 +101,7 @@ def loops(processes: int) -> RunHostCost:
     for of, ns, threads in zip(cases, (200_000, 100_000, 125_000), (1, 2, 2), strict=True):
         loop = Measurement(
             boundary="throughput", samples=(ns,) * 240 + (900_000,) * 10, batch=1, calls=500, window_ns=ns * 250,
-            lanes=2, threads=threads, processes=2 if of.lanes == "processes" else 1,
+            lane_count=2, threads=threads, processes=2 if of.lanes == "processes" else 1,
         )  # fmt: skip
         records += [Record(case=of.id, label=of.label, replicate=n, measurements=(loop,)) for n in range(processes)]
     return analysis.of_run(run(*cases, records=records))

@@ -227,6 +227,7 @@ def test_a_module_that_is_another_in_a_worker_is_an_error_of_the_model(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.long  # four processes import torch
 def test_a_module_is_benchmarked_with_its_own_weights(tmp_path: Path) -> None:
     torch.manual_seed(1)
     run = bench.benchmark(

@@ -19,6 +19,7 @@ from bench.backends import base
 from bench.errors import DeviceUnavailable
 from bench.model.events import Event, Started
 from tests.conftest import Trtbench
+from tests.runner.kit import started_with
 
 pytestmark = pytest.mark.workers
 
@@ -151,16 +152,16 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("way", FAILURES)
-def test_a_stage_that_fails_is_a_row_and_the_others_go_on(way: str, trtbench: Trtbench, fake_suite: Suite) -> None:
-    suite = fake_suite(f"[{{name: fake, tactics: 0.1, fail_build: {way}}}, {{name: fake, tactics: 0.1}}]")
-    failed, made = built(trtbench, suite, "--select", "batch=1", code=1)["cases"]
-    kind, message = FAILURES[way]
-    assert (failed["failed"], failed["failure"]["kind"], failed["stages"]) == ("build", kind, [])
-    assert message in failed["failure"]["message"]
+def test_a_stage_that_fails_is_a_row_and_the_others_go_on(trtbench: Trtbench, fake_suite: Suite) -> None:
+    ways = [f"{{name: fake, tactics: 0.1, fail_build: {way}}}" for way in FAILURES]
+    suite = fake_suite(f"[{', '.join(ways)}, {{name: fake, tactics: 0.1}}]")
+    *failed, made = built(trtbench, suite, "--select", "batch=1", code=1)["cases"]
+    for case, (kind, message) in zip(failed, FAILURES.values(), strict=True):
+        assert (case["failed"], case["failure"]["kind"], case["stages"]) == ("build", kind, [])
+        assert message in case["failure"]["message"]
+        assert message in trtbench.err  # as it happened
     assert made["failure"] is None
     assert len(made["stages"]) == 1
-    assert message in trtbench.err  # as it happened
 
 
 def test_the_table_names_what_failed_and_what_to_do(trtbench: Trtbench, fake_suite: Suite) -> None:
@@ -177,11 +178,12 @@ def test_what_lacks_a_package_fails_only_if_strict_or_if_nothing_is_built(
 ) -> None:
     lacking, made = "{name: fake, tactics: 0.1, fail_build: unavailable}", "{name: fake, tactics: 0.1}"
     suite = fake_suite(f"[{lacking}, {made}]")
-    assert trtbench("build", suite) == 0
-    assert "2 of 4 cases built, 2 without a package or a device" in trtbench.out
+    one_size = ("--select", "batch=1")
+    assert trtbench("build", suite, *one_size) == 0
+    assert "1 of 2 cases built, 1 without a package or a device" in trtbench.out
     assert "fix: pip install fake" in trtbench.out
-    assert trtbench("build", suite, "--strict") == 1
-    assert trtbench("build", fake_suite(f"[{lacking}]")) == 1
+    assert trtbench("build", suite, *one_size, "--strict") == 1
+    assert trtbench("build", fake_suite(f"[{lacking}]"), *one_size) == 1
     assert "trtbench doctor says what to install" in trtbench.out
 
 
@@ -201,7 +203,9 @@ def test_what_was_built_before_an_interrupt_is_kept(trtbench: Trtbench, fake_sui
 def test_ctrl_c_ends_a_build_that_hangs_and_prints_the_others(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite("[{name: fake, tactics: 0.1}, {name: fake, tactics: 0.1, fail_build: hang}]", timeout="600s")
     command = [sys.executable, "-m", "bench", "build", str(suite), "--select", "batch=1", "--progress", "plain"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    with started_with(signal.SIGINT, signal.SIG_DFL):
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with child:
         assert child.stdout is not None
         assert child.stderr is not None
         seen = ""

@@ -13,7 +13,7 @@ from bench.model.run import Record
 from bench.model.suite import DEFAULT_THRESHOLDS, Case, Input, Precision
 from bench.report import text
 from tests.report.conftest import make
-from tests.runner.test_worker import SHORT, measured
+from tests.runner.test_worker_measure import SHORT, measured
 
 pytestmark = [pytest.mark.workers, pytest.mark.torch]
 pytest.importorskip("torch")

@@ -38,7 +38,7 @@ def stored_before_kill(command: list[str], env: dict[str, str], delay: float) ->
     return told, child.returncode == 0
 
 
-@pytest.mark.parametrize(("kills", "batches"), [(8, 6), pytest.param(200, 40, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("kills", "batches"), [(4, 6), pytest.param(200, 40, marks=pytest.mark.long)])
 def test_kills_lose_nothing_and_resume_runs_exactly_the_rest(
     tmp_path: Path, fake_suite: Callable[..., Path], kills: int, batches: int
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import CaseError, Crash, Timeout
+from bench.errors import CaseError, Crash, ProcessFailed, Timeout, Unsupported
 from bench.measure.together import Others, Share
 from bench.model.run import Record
 from bench.model.suite import DEFAULT_POLICY, Case, Input, Threshold
@@ -20,13 +20,15 @@ from bench.model.telemetry import HostFigures
 from bench.runner import jobs, lane_processes
 from bench.runner.lane_processes import Beside, LaneProcesses
 from bench.runner.phase_log import PhaseLog, Wire
+from bench.runner.worker_failures import failure_of
 from tests.backends.gpu_kit import Suite
 from tests.conftest import Trtbench
+from tests.runner.kit import started_with
 
 pytestmark = [pytest.mark.workers]
 S = 1_000_000_000
 CASE = Case(model="m", factory="f:m", inputs={"x": Input(shape=(1,))}, backend="fake", streams=3, lanes="processes")
-# Takes the place of bench.runner.lane_process: answers as `answer` says, once it has its job.
+# Takes the place of bench.runner.lane_worker: answers as `answer` says, once it has its job.
 SCRIPT = """\
 import os, signal, sys
 job, reply = sys.stdin.buffer.readline(), int(sys.argv[2])
@@ -68,8 +70,13 @@ def looped(others: Others) -> Sequence[Share]:
         ("sys.stdin.buffer.readline()", Timeout, "lane 2 of 3 has not answered in 'load'"),
         (
             "say(reply='failed', kind='ValueError', stage='load', message='no such file', hint='look'); os._exit(0)",
-            CaseError,
+            ProcessFailed,
             "lane 2 of 3 failed in 'load': no such file",
+        ),
+        (
+            "say(reply='failed', kind='Unsupported', stage='load', message='no such layer'); os._exit(0)",
+            Unsupported,
+            "lane 2 of 3 failed in 'load': no such layer",
         ),
     ],
 )
@@ -91,6 +98,18 @@ def test_what_goes_wrong_in_one_names_it_and_ends_all(
     assert raised.value.fix
     assert len(started) == 2
     assert all(process.returncode is not None for process in started)
+
+
+@pytest.mark.parametrize("kind", ["ValueError", "SuiteError", "Crash"])
+def test_the_row_of_what_one_of_them_met_has_its_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    answer = f"say(reply='failed', kind={kind!r}, stage='load', message='no such file'); os._exit(0)"
+    with pytest.raises(CaseError) as raised, beside(tmp_path, monkeypatch, answer)():
+        pass
+    failure = failure_of(raised.value, "throughput")
+    assert (failure.kind, failure.stage) == (kind, "throughput")
+    assert "lane 2 of 3 failed in 'load': no such file" in failure.message
 
 
 def test_a_lane_without_room_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +158,7 @@ MODELS = """
 import os, signal, sys, torch
 
 def another():
-    return "bench.runner.lane_process" in sys.modules
+    return "bench.runner.lane_worker" in sys.modules
 
 class Net(torch.nn.Module):
     def __init__(self, how):
@@ -179,7 +198,7 @@ def test_lanes_in_processes_are_measured_and_a_dead_one_is_a_row(trtbench: Trtbe
     well, dies = records["well"], records["dies"]
     assert well.failure is None, well.failure
     loop = next(each for each in well.measurements if each.boundary == "throughput")
-    assert (loop.lanes, loop.processes, loop.threads) == (2, 2, 2)
+    assert (loop.lane_count, loop.processes, loop.threads) == (2, 2, 2)
     assert loop.calls >= 20
     assert loop.window_ns >= 100_000_000
     assert well.telemetry.host is not None
@@ -201,7 +220,9 @@ def test_an_interrupt_leaves_no_process_of_a_lane(tmp_path: Path) -> None:
     os.mkfifo(held)
     env = {**os.environ, "HELD": str(held), "TRTBENCH_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "bench", "run", "s.yaml", "--store", "results", "--select", "model=hangs"]
-    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+    with started_with(signal.SIGINT, signal.SIG_DFL):
+        child = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with child:
         # Opened when the lane's process reads it: from then on it hangs.
         writer = os.open(held, os.O_WRONLY)
         child.send_signal(signal.SIGINT)
@@ -222,7 +243,10 @@ def test_on_a_gpu_each_lane_has_a_context_and_copies_that_overlap(tmp_path: Path
     processes = run("well", "lanes=processes")
     (threads,) = [record for record in run.records if record.label.endswith("well/eager/fp32/streams=2")]
     loops = [next(m for m in record.measurements if m.boundary == "throughput") for record in (threads, processes)]
-    assert [(loop.lanes, loop.depth, loop.threads, loop.processes) for loop in loops] == [(2, 2, 1, 1), (2, 2, 2, 2)]
+    assert [(loop.lane_count, loop.depth, loop.threads, loop.processes) for loop in loops] == [
+        (2, 2, 1, 1),
+        (2, 2, 2, 2),
+    ]
     assert loops[1].window_ns >= 1_000_000_000
     assert all(len(part) == len(loops[1].samples) for part in loops[1].parts.values())
     first, second = threads.telemetry, processes.telemetry
@@ -247,5 +271,5 @@ def test_a_rehearsal_has_all_lanes_and_starts_no_process(
     assert trtbench("run", str(suite)) == 0, trtbench.err
     (run,) = trtbench.runs()
     loops = [each for record in run.records for each in record.measurements if each.boundary == "throughput"]
-    assert {(loop.lanes, loop.processes) for loop in loops} == {(3, 3)}
+    assert {(loop.lane_count, loop.processes) for loop in loops} == {(3, 3)}
     assert not [warning for record in run.records for warning in record.warnings if warning.kind == "FewerLanes"]

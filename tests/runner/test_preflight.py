@@ -1,4 +1,4 @@
-"""What is found out before a run: the machine's rates are kept, unless others computed or a case is past them."""
+"""What is found out before a run: the machine's rates, which are kept; those of a busy one for an hour."""
 
 from __future__ import annotations
 
@@ -35,8 +35,14 @@ class Asked:
         return jobs.Rates(ceilings={"fp32": 1e9 * self.times, "copy": 1e9})
 
 
-def survey(cache: Path, asked: Asked, load: float, device: str = "cpu") -> Preflight:
-    return Preflight(cache, cache, "s.yaml", device, describe("fake"), asked, print, lambda: load)
+HOUR = 3600 * 10**9
+BUSY = 1e6  # cores in use
+
+
+def survey(cache: Path, asked: RunJob, load: float, device: str = "cpu", now: int = 0) -> Preflight:
+    return Preflight(
+        cache, cache, "s.yaml", device, describe("fake"), asked, print, lambda: load, now=lambda: 10 * HOUR + now
+    )
 
 
 def test_rates_are_measured_once_and_kept(tmp_path: Path) -> None:
@@ -67,17 +73,42 @@ def test_only_rates_that_cases_need_are_measured_and_added_to_those_kept(tmp_pat
     assert precisions == [("fp32",), ("bf16",), ("fp16",)]
 
 
-@pytest.mark.parametrize(("device", "times"), [("cpu", 3), ("cuda:0", 1)])
-def test_rates_of_a_busy_cpu_are_for_one_run_only(tmp_path: Path, device: str, times: int) -> None:
+@pytest.mark.parametrize(("device", "times"), [("cpu", 2), ("cuda:0", 1)])
+def test_rates_of_a_busy_cpu_stand_in_until_one_finds_it_idle(tmp_path: Path, device: str, times: int) -> None:
     asked = Asked()
-    for load in (1e6, 1e6, 0.0, 1e6):
-        survey(tmp_path, asked, load, device).ceilings([CASE])
+    found = [survey(tmp_path, asked, load, device).ceilings([CASE])["fp32"] for load in (BUSY, BUSY, 0.0, BUSY)]
     assert asked.times == times
+    assert found == [1e9, 1e9, times * 1e9, times * 1e9]
 
 
-def test_rates_of_a_gpu_that_others_use_are_for_one_run_only(tmp_path: Path) -> None:
+def test_stand_ins_are_measured_again_after_an_hour_and_never_fall(tmp_path: Path) -> None:
+    speeds = iter([3e9, 2e9, 4e9])
+
+    def ask(job: jobs.JobType, label: str) -> jobs.ReplyType:
+        assert isinstance(job, jobs.Ceilings)
+        return jobs.Rates(ceilings={**dict.fromkeys(job.precisions, next(speeds)), "copy": 1e9})
+
+    found = [survey(tmp_path, ask, BUSY, now=now).ceilings([CASE])["fp32"] for now in (0, HOUR - 1, HOUR, 2 * HOUR)]
+    assert found == [3e9, 3e9, 3e9, 4e9]
+
+
+def test_further_precisions_join_stand_ins_and_do_not_prolong_them(tmp_path: Path) -> None:
+    precisions: list[tuple[str, ...]] = []
+
+    def ask(job: jobs.JobType, label: str) -> jobs.ReplyType:
+        assert isinstance(job, jobs.Ceilings)
+        precisions.append(job.precisions)
+        return jobs.Rates(ceilings={**dict.fromkeys(job.precisions, 1e9), "copy": 1e9})
+
+    half = msgspec.structs.replace(CASE, precision="fp16")
+    for now, case in ((0, CASE), (HOUR // 2, half), (HOUR // 2, CASE), (HOUR - 1, half), (HOUR, half)):
+        assert case.precision in survey(tmp_path, ask, BUSY, now=now).ceilings([case])
+    assert precisions == [("fp32",), ("fp16",), ("fp16",)]
+
+
+def test_rates_of_a_gpu_that_others_use_stand_in_until_it_is_idle(tmp_path: Path) -> None:
     asked = Asked()
-    for processes in ({7: 1 << 30}, {}, {7: 1 << 30}):
+    for processes in ({7: 1 << 30}, {7: 1 << 30}, {}, {7: 1 << 30}):
         state = gpus.State(processes=processes)
         Preflight(
             tmp_path, tmp_path, "s.yaml", "cuda:0", describe("fake"), asked, print, gpu=lambda state=state: state
@@ -102,11 +133,15 @@ def test_disproved_rates_are_forgotten_once_and_measured_anew(tmp_path: Path) ->
     assert len(notes) == 1
 
 
-def test_rates_that_were_not_kept_are_not_forgotten(tmp_path: Path) -> None:
+def test_disproved_stand_ins_are_forgotten_and_rates_that_are_not_kept_are_no_news(tmp_path: Path) -> None:
     asked, notes = Asked(), list[Event]()
-    busy = Preflight(tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: 1e6)
-    busy.forget(busy.ceilings([CASE]), "a")
+    busy = Preflight(tmp_path, tmp_path, "s.yaml", "cpu", describe("fake"), asked, notes.append, lambda: BUSY)
+    first = busy.ceilings([CASE])
+    busy.forget({"fp32": 7e9, "copy": 1e9}, "a")
     assert notes == []
+    busy.forget(first, "a")
+    assert len(notes) == 1
+    assert busy.ceilings([CASE])["fp32"] == 2e9
 
 
 def told(cache: Path, failure: Failure, bad: str, *names: str) -> tuple[dict[str, Work], list[str]]:

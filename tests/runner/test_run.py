@@ -207,27 +207,25 @@ def test_what_another_version_resumes_is_measured_and_marked(trtbench: Trtbench,
     assert describe(mark).text == f"{message} differ"
 
 
-@pytest.mark.parametrize(
-    ("word", "given"),
-    [
-        ("SUITE", ["suite.yaml"]),
-        ("--backend", ["--backend", "fake"]),
-        ("--device", ["--device", "cpu"]),
-        ("--quick", ["--quick"]),
-        ("--yes", ["--yes"]),
-        ("--seed", ["--seed", 0]),
-        ("--cold", ["--cold"]),
-        ("--dry-run", ["--dry-run"]),
-    ],
-)
-def test_what_a_run_was_planned_with_is_refused_when_it_is_resumed(
-    trtbench: Trtbench, fake_suite: Suite, word: str, given: list[object]
-) -> None:
+PLANNED: dict[str, list[object]] = {
+    "SUITE": ["suite.yaml"],
+    "--backend": ["--backend", "fake"],
+    "--device": ["--device", "cpu"],
+    "--quick": ["--quick"],
+    "--yes": ["--yes"],
+    "--seed": ["--seed", 0],
+    "--cold": ["--cold"],
+    "--dry-run": ["--dry-run"],
+}
+
+
+def test_what_a_run_was_planned_with_is_refused_when_it_is_resumed(trtbench: Trtbench, fake_suite: Suite) -> None:
     path = begun(trtbench, fake_suite())
     before = path.read_bytes()
-    assert trtbench("run", *given, "--resume", path.stem) == 2
-    assert f"--resume takes the run as it was planned, without {word}\n" in trtbench.err
-    assert path.read_bytes() == before
+    for word, arguments in PLANNED.items():
+        assert trtbench("run", *arguments, "--resume", path.stem) == 2, word
+        assert f"--resume takes the run as it was planned, without {word}\n" in trtbench.err
+        assert path.read_bytes() == before, word
 
 
 def begun(trtbench: Trtbench, *arguments: object) -> Path:
@@ -290,25 +288,20 @@ def test_a_run_is_resumed_where_its_suite_is(
     assert "go to the folder that the run was started in" in trtbench.err
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
+def test_a_run_of_another_trtbench_is_refused_with_what_it_has(trtbench: Trtbench, fake_suite: Suite) -> None:
+    path = begun(trtbench, fake_suite("[{name: fake, time: 2 ms}]"))
+    text = path.read_text().replace('"time":"2 ms"', '"time":"1 ms"')
+    for old, new, message in (
         ('"backend":"fake"', '"backend":"gone"', "unknown backend 'gone'"),
         ('"time":"1 ms"', '"tyme":"1 ms"', "tyme"),
         ('"default":{', '"other":{', "does not say where it was made"),
-    ],
-)
-def test_a_run_of_another_trtbench_is_refused_with_what_it_has(
-    trtbench: Trtbench, fake_suite: Suite, old: str, new: str, message: str
-) -> None:
-    path = begun(trtbench, fake_suite("[{name: fake, time: 2 ms}]"))
-    text = path.read_text().replace('"time":"2 ms"', '"time":"1 ms"')
-    assert old in text
-    path.write_text(text.replace(old, new))
-    for select in ([], ["--select", "model=net"]):
-        assert trtbench("run", "--resume", path.stem, *select) == 2
-        assert message in trtbench.err
-        assert "Traceback" not in trtbench.err
+    ):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        for select in ([], ["--select", "model=net"]):
+            assert trtbench("run", "--resume", path.stem, *select) == 2, new
+            assert message in trtbench.err
+            assert "Traceback" not in trtbench.err
 
 
 def test_resume_measures_nothing_for_a_baseline_that_is_not_there(trtbench: Trtbench, fake_suite: Suite) -> None:
@@ -358,8 +351,7 @@ def test_an_interrupt_says_that_nothing_is_stored_only_where_that_is_so(
     assert bool(store.runs(trtbench.store, rehearsals=True)) is begun
 
 
-@pytest.mark.parametrize("signals", [1, 3])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "signals"), [(signal.SIGINT, 1), (signal.SIGINT, 3), (signal.SIGTERM, 1)])
 def test_an_interrupt_even_repeated_finishes_the_file(
     tmp_path: Path, fake_suite: Suite, number: signal.Signals, signals: int
 ) -> None:
@@ -466,7 +458,7 @@ def test_a_build_is_made_again_where_its_toolchain_sets_other_variables(
     compilers = ("A: 2, CXX: clang", "A: 2, CXX: clang, TORCHINDUCTOR_FREEZING: 1")
     for builds, env in ((1, "A: 1"), (1, "A: 1"), (2, "A: 2"), *enumerate(compilers, 3)):
         (tmp_path / "toolchains.yaml").write_text(f"own: {{env: {{{env}}}}}")
-        assert trtbench("run", suite) == 0
+        assert trtbench("build", suite) == 0
         assert len(list((tmp_path / "cache" / "fake-build").iterdir())) == builds
 
 

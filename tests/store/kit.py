@@ -102,7 +102,7 @@ def _golden_records(plain: Case, bert: Case) -> tuple[Record, ...]:
                 stop="max_time",
                 calls=1800,
                 window_ns=1_000_000_123,
-                lanes=2,
+                lane_count=2,
                 depth=2,
             ),
         ),

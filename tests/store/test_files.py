@@ -489,7 +489,7 @@ def measured_run(root: Path) -> Path:
     old = environment(arch="sm_80", device="A100", slug="a100")
     writer = store.create(root, header((FAST, SLOW), environments={"default": environment(), "old": old}))
     loop = Measurement(
-        boundary="throughput", samples=(5, 7), batch=8, calls=100, window_ns=2_000_000_000, lanes=2, depth=2,
+        boundary="throughput", samples=(5, 7), batch=8, calls=100, window_ns=2_000_000_000, lane_count=2, depth=2,
         threads=2,
     )  # fmt: skip
     series = tuple(int(value) for value in np.random.default_rng(0).integers(1, 10**6, 101))

@@ -1,15 +1,20 @@
-"""A registry without runtimes, and a way to read a suite from text; shared by the suite, plan and selection tests."""
+"""A registry without runtimes, and ways to read and plan a suite from text; shared by the tests of suites."""
 
 from __future__ import annotations
 
+import functools
+import json
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, Literal
 
+import jsonschema
+
+from bench.backends import base
 from bench.model import seam
 from bench.model.seam import Missing
-from bench.model.suite import Case, Suite
-from bench.suite import reader
+from bench.model.suite import Case, Plan, Suite
+from bench.suite import plan, reader
 
 
 class NoOptions(seam.Options, frozen=True, kw_only=True):
@@ -78,3 +83,34 @@ def write(folder: Path, text: str, name: str = "x.yaml") -> Path:
 
 def load(folder: Path, text: str) -> Suite:
     return reader.load(write(folder, text), REGISTRY)
+
+
+@functools.cache
+def editors_schema() -> jsonschema.Draft202012Validator:
+    """The schema of suites with the backends of REGISTRY, itself checked: as editors apply it."""
+    return _checked(reader.json_schema(REGISTRY))
+
+
+@functools.cache
+def shipped_schema() -> jsonschema.Draft202012Validator:
+    """The schema of suites with trtbench's own backends, itself checked."""
+    return _checked(reader.json_schema(base.registry()))
+
+
+def _checked(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def planned(folder: Path, text: str, device: str = "cuda:0", **more: str) -> Plan:
+    return plan.plan(load(folder, text), REGISTRY, device=device, **more)
+
+
+def labels(found: Plan) -> list[str]:
+    return [case.label for case in found.cases]
+
+
+def matrix(**axes: Any) -> str:
+    """The tiny suite with another matrix (JSON is YAML)."""
+    start = TEXT[: TEXT.index("matrix:")]
+    return f"{start}matrix: {json.dumps({'backend': 'eager', 'model': 'resnet', 'batch': 1} | axes)}\n"

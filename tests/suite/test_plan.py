@@ -1,3 +1,5 @@
+"""The plan as a whole: its order, a backend in place of others, its size."""
+
 from __future__ import annotations
 
 import copy
@@ -10,26 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.backends import base
-from bench.errors import SelectionError, SuiteError, UsageError
-from bench.model.suite import Case, Plan, Range, Suite
-from bench.runner import jobs
-from bench.suite import plan, reader
-from tests.suite.kit import REGISTRY, TEXT, load, write
-
-
-def planned(folder: Path, text: str, device: str = "cuda:0", **more: str) -> Plan:
-    return plan.plan(load(folder, text), REGISTRY, device=device, **more)
-
-
-def labels(found: Plan) -> list[str]:
-    return [case.label for case in found.cases]
-
-
-def matrix(**axes: Any) -> str:
-    """The tiny suite with another matrix (JSON is YAML)."""
-    start = TEXT[: TEXT.index("matrix:")]
-    return f"{start}matrix: {json.dumps({'backend': 'eager', 'model': 'resnet', 'batch': 1} | axes)}\n"
+from bench.errors import SuiteError, UsageError
+from bench.model.suite import Case, Plan, Suite
+from bench.suite import plan
+from tests.suite.kit import REGISTRY, TEXT, labels, load, matrix, planned
 
 
 def test_the_model_is_outermost_and_the_backend_innermost(tmp_path: Path) -> None:
@@ -47,192 +33,9 @@ def test_the_model_is_outermost_and_the_backend_innermost(tmp_path: Path) -> Non
     ]
 
 
-def test_what_is_excluded_is_left_out_with_the_line_that_says_so(tmp_path: Path) -> None:
-    found = planned(tmp_path, TEXT, select="model=resnet and precision=fp32")
-    line = TEXT.splitlines().index("    - {backend: eager, batch: 32}") + 1
-    assert [(entry.label, entry.reason) for entry in found.left_out] == [
-        ("resnet/eager/fp32/batch=32", f"excluded at {tmp_path}/x.yaml:{line}")
-    ]
-
-
-def test_a_case_knows_its_resolved_shapes_and_the_line_of_its_backend(tmp_path: Path) -> None:
-    case = planned(tmp_path, TEXT, select="model=bert and option.mode=max-autotune and batch=32").cases[0]
-    assert case.resolved["ids"].shape == (32, 128)
-    assert case.symbols == {"batch": 32, "seq": 128}
-    assert case.config == {"transformers": "BertConfig", "layer_norm_eps": 1e-12}
-    line = TEXT.splitlines().index("    - {name: inductor, mode: max-autotune}") + 1
-    assert case.source == f"{tmp_path}/x.yaml:{line}"
-
-
-def test_a_symbol_multiplies_only_the_models_that_use_it(tmp_path: Path) -> None:
-    found = labels(planned(tmp_path, matrix(model=["resnet", "bert"], seq=[16, 64])))
-    assert found == ["resnet/eager/fp32/batch=1", "bert/eager/fp32/batch=1/seq=16", "bert/eager/fp32/batch=1/seq=64"]
-
-
-def test_the_matrix_wins_over_the_models_own_size(tmp_path: Path) -> None:
-    assert labels(planned(tmp_path, matrix(model="bert", seq=16))) == ["bert/eager/fp32/batch=1/seq=16"]
-
-
-def test_options_that_equal_their_default_vanish_and_duplicates_with_them(tmp_path: Path) -> None:
-    backends = ["inductor", {"name": "inductor", "mode": "default"}, {"name": "inductor", "fullgraph": False}]
-    found = planned(tmp_path, matrix(backend=backends))
-    assert [(case.label, case.options) for case in found.cases] == [("resnet/inductor/fp32/batch=1", {})]
-    assert found.left_out == ()
-
-
-def test_text_and_number_options_that_equal_their_default_vanish_too(tmp_path: Path) -> None:
-    entries: list[Any] = ["fake", {"name": "fake", "time": "1 ms", "noise": 0.01}, {"name": "fake", "time": "2 ms"}]
-    registry = {**REGISTRY, "fake": base.load("fake")}
-    read = reader.load(write(tmp_path, matrix(backend=entries)), registry)
-    found = plan.plan(read, registry, device="cpu")
-    assert [case.options for case in found.cases] == [{}, {"time": "2 ms"}]
-
-
-def test_an_axis_at_its_default_gives_the_case_without_the_axis_here_and_in_a_worker(tmp_path: Path) -> None:
-    said = {"precision": ["fp32"], "l2": "warm", "toolchain": "default", "streams": 1, "lanes": "threads"}
-    (plain,) = planned(tmp_path, matrix()).cases
-    (spelt,) = planned(tmp_path, matrix(**said)).cases
-    job = jobs.decode_job(jobs.encode(jobs.Inspect(device="cpu", cases=(spelt,))))
-    assert isinstance(job, jobs.Inspect)
-    assert plain.id == spelt.id == job.cases[0].id
-
-
-def test_every_other_axis_reaches_its_case(tmp_path: Path) -> None:
-    tools = "toolchains: {old: {python: python3}}\n"
-    axes = {"cuda_graph": True, "streams": 4, "lanes": "processes", "l2": "cold", "transfers": False}
-    axes |= {"toolchain": "old"}
-    (case,) = planned(tmp_path, matrix(**axes) + tools).cases
-    assert {axis: getattr(case, axis) for axis in axes} == axes
-    assert case.label == "resnet/eager/fp32/batch=1/graph/streams=4/lanes=processes/l2=cold/no-transfers/@old"
-
-
-def test_one_lane_is_no_case_of_lanes_in_processes(tmp_path: Path) -> None:
-    found = planned(tmp_path, matrix(streams=[1, 2], lanes=["threads", "processes"]))
-    assert [(case.streams, case.lanes) for case in found.cases] == [(1, "threads"), (2, "threads"), (2, "processes")]
-    (left,) = found.left_out
-    assert "lanes: processes is for streams: 2 and more" in left.reason
-
-
-def test_a_dynamic_symbol_is_measured_at_its_points_in_a_range_that_the_points_do_not_change(tmp_path: Path) -> None:
-    def text(points: str) -> str:
-        base = matrix(dynamic=["on", "off"]).replace('"batch": 1, ', "").replace(', "batch": 1', "")
-        return f"{base}dynamic: {{batch: {{min: 1, opt: 8, max: 32{points}}}}}\n"
-
-    found = planned(tmp_path, text(""))
-    assert [(case.symbols["batch"], bool(case.dynamic)) for case in found.cases] == list(
-        itertools.product([1, 8, 32], [True, False])
-    )
-    assert found.cases[0].dynamic == {"batch": Range(min=1, opt=8, max=32)}
-    assert found.cases[0].label == "resnet/eager/fp32/batch=1 of 1..32"
-    more = planned(tmp_path, text(", at: [1, 4, 8, 32]"))
-    assert {case.id for case in found.cases} < {case.id for case in more.cases}
-
-
-def test_a_model_without_the_dynamic_symbol_is_planned_once(tmp_path: Path) -> None:
-    text = matrix(model=["resnet", "bert"]) + "dynamic: {seq: {min: 1, opt: 2, max: 3}}\n"
-    assert [case.model for case in planned(tmp_path, text).cases] == ["resnet", "bert", "bert", "bert"]
-
-
-def test_an_include_entry_is_measured_at_all_points_of_a_dynamic_symbol(tmp_path: Path) -> None:
-    text = matrix(model="bert", include=[{"backend": "inductor", "model": "bert"}])
-    found = planned(tmp_path, text + "dynamic: {seq: {min: 1, opt: 2, max: 3}}\n", select="backend=inductor")
-    assert [case.symbols["seq"] for case in found.cases] == [1, 2, 3]
-
-
-def test_an_include_entry_adds_combinations_and_takes_first_values_for_the_rest(tmp_path: Path) -> None:
-    include = [{"model": "bert", "backend": ["inductor", {"name": "inductor", "fullgraph": True}], "batch": [1, 64]}]
-    found = planned(tmp_path, matrix(precision=["fp16", "fp32"], batch=[8, 16], include=include))
-    assert labels(found)[4:] == [
-        "bert/inductor/fp16/batch=1/seq=128",
-        "bert/inductor[fullgraph=on]/fp16/batch=1/seq=128",
-        "bert/inductor/fp16/batch=64/seq=128",
-        "bert/inductor[fullgraph=on]/fp16/batch=64/seq=128",
-    ]
-
-
 def test_an_included_case_stands_beside_those_it_compares_with(tmp_path: Path) -> None:
     found = planned(tmp_path, matrix(batch=[1, 2], include=[{"backend": "inductor", "batch": 1}]))
     assert labels(found) == ["resnet/eager/fp32/batch=1", "resnet/inductor/fp32/batch=1", "resnet/eager/fp32/batch=2"]
-
-
-def test_an_include_entry_brings_back_what_was_excluded(tmp_path: Path) -> None:
-    found = planned(tmp_path, matrix(batch=[1, 2], exclude=[{"backend": "eager"}], include=[{"batch": 2}]))
-    assert labels(found) == ["resnet/eager/fp32/batch=2"]
-    assert [entry.label for entry in found.left_out] == ["resnet/eager/fp32/batch=1"]
-
-
-@pytest.mark.parametrize(
-    ("entry", "kept"),
-    [
-        ({"backend": "inductor"}, []),
-        ({"backend": {"name": "inductor", "mode": "default"}}, ["inductor[mode=max-autotune]"]),
-        ({"backend": {"name": "inductor", "mode": "max-autotune"}}, ["inductor", "inductor[fullgraph=on]"]),
-        ({"backend": ["eager", "inductor"]}, []),
-        ({"cuda_graph": False, "dynamic": False, "model": "resnet"}, []),
-    ],
-)
-def test_an_exclude_entry_agrees_in_all_that_it_names(tmp_path: Path, entry: dict[str, Any], kept: list[str]) -> None:
-    backends = ["inductor", {"name": "inductor", "fullgraph": True}, {"name": "inductor", "mode": "max-autotune"}]
-    if "dynamic" in entry:
-        text = matrix(backend=backends, exclude=[entry]) + "dynamic: {seq: {min: 1, opt: 2, max: 3}}\n"
-    else:
-        text = matrix(backend=backends, exclude=[entry])
-    assert labels(planned(tmp_path, text)) == [f"resnet/{name}/fp32/batch=1" for name in kept]
-
-
-@pytest.mark.parametrize(
-    ("entry", "axis", "there"),
-    [
-        ({"backend": "onnxruntime"}, "backend", "eager, inductor[mode=max-autotune]"),
-        ({"backend": {"name": "inductor", "mode": "default"}}, "backend", "eager, inductor[mode=max-autotune]"),
-        ({"batch": 32, "cuda_graph": False}, "batch", "1, 2"),
-        ({"batch": 1, "cuda_graph": True}, "cuda_graph", "off"),
-        ({"backend": "eager", "seq": 128}, "seq", "none"),
-        ({"toolchain": "default", "streams": 2}, "streams", "1"),
-    ],
-)
-def test_an_exclude_entry_that_takes_nothing_away_is_told_with_its_line(
-    tmp_path: Path, entry: dict[str, Any], axis: str, there: str
-) -> None:
-    backends = ["eager", {"name": "inductor", "mode": "max-autotune"}]
-    start, line = matrix(backend=backends, batch=[1, 2], exclude=[{"batch": 2}, entry]).rstrip("\n").split("matrix: ")
-    head, tail = line.split('{"batch": 2}, ')
-    text = start + "matrix:\n  " + head + '{"batch": 2},\n    ' + tail + "\n"
-    with pytest.raises(SuiteError) as caught:
-        planned(tmp_path, text)
-    assert f"no combination of the matrix agrees with its {axis}" in caught.value.what
-    assert caught.value.fix.endswith(f"there {axis} is: {there}")
-    assert caught.value.where == f"{tmp_path}/x.yaml:{len(text.splitlines())}"
-
-
-def test_an_exclude_entry_is_judged_by_the_suite_as_it_is_written(tmp_path: Path) -> None:
-    text = matrix(backend=["eager", "onnxruntime"], batch=[1, 2], exclude=[{"backend": "eager", "batch": 2}])
-    assert labels(planned(tmp_path, text, select="batch=1")) == [
-        "resnet/eager/fp32/batch=1",
-        "resnet/onnxruntime/fp32/batch=1",
-    ]
-    assert len(planned(tmp_path, text, backend_override="fake").cases) == 2
-    only = matrix(batch=1, include=[{"batch": 2}], exclude=[{"batch": 2}])
-    with pytest.raises(SuiteError, match="takes nothing away"):  # an include entry stands above it
-        planned(tmp_path, only)
-
-
-def test_what_cannot_run_on_the_device_is_left_out_with_the_reason(tmp_path: Path) -> None:
-    text = matrix(backend=["eager", "onnxruntime"], precision=["fp32", "bf16"], cuda_graph=["off", "on"])
-    found = planned(tmp_path, text, device="cpu")
-    assert labels(found) == [
-        "resnet/eager/fp32/batch=1", "resnet/onnxruntime/fp32/batch=1", "resnet/eager/bf16/batch=1",
-    ]  # fmt: skip
-    reasons = {entry.label: entry.reason for entry in found.left_out}
-    assert reasons["resnet/eager/fp32/batch=1/graph"] == "cuda_graph needs a CUDA device"
-    assert reasons["resnet/onnxruntime/bf16/batch=1"] == "no bf16 on cpu"
-    assert len(planned(tmp_path, text).cases) == 6
-
-
-def test_a_cold_l2_is_for_gpus_only(tmp_path: Path) -> None:
-    found = planned(tmp_path, matrix(l2=["warm", "cold"]), device="cpu")
-    assert labels(found) == ["resnet/eager/fp32/batch=1"]
-    assert found.left_out[0].reason == "l2: cold needs a CUDA device"
 
 
 def test_a_rehearsal_replaces_every_backend_and_keeps_one_row_of_each(tmp_path: Path) -> None:
@@ -283,22 +86,6 @@ def test_a_backend_in_place_of_others_names_the_options_that_its_defaults_drop(t
     assert lost(text, select="backend=eager and batch=1") == {"resnet/inductor/fp32/batch=1": ("mode",)}
     part = matrix(backend="eager", batch=[1, 2], include=[{"backend": threads, "batch": 2}])
     assert lost(part) == {}
-
-
-def test_what_is_not_selected_is_neither_a_case_nor_left_out(tmp_path: Path) -> None:
-    found = planned(tmp_path, TEXT, select="not backend=eager")
-    assert found.left_out == ()
-    assert {case.backend for case in found.cases} == {"inductor"}
-    assert planned(tmp_path, TEXT, select="  ") == planned(tmp_path, TEXT)
-
-
-def test_a_selection_that_matches_nothing_lists_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(SelectionError, match="no case matches") as caught:
-        planned(tmp_path, TEXT, select="precision=int8 and batch>64 and backend=onnxruntime and cuda_graph=on")
-    assert caught.value.fix == (
-        "the suite has precision: fp32, fp16; batch: 1, 32; backend: eager, inductor, inductor[mode=max-autotune]; "
-        "cuda_graph: off"
-    )
 
 
 def test_a_billion_combinations_fail_before_they_are_built(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bench.errors import InputError, SuiteError
 from bench.model.suite import DEFAULT_POLICY, DEFAULT_THRESHOLDS, Policy, Range, Threshold, Toolchain
 from bench.suite import plan, reader
-from tests.suite.kit import REGISTRY, TEXT, load, write
+from tests.suite.kit import REGISTRY, TEXT, editors_schema, load, write
 
 TWO_TOOLCHAINS = TEXT.replace("batch: [1, 32]", "batch: [1, 32]\n  toolchain: [default, old]")
 LINE_OF = {line.strip(): number for number, line in enumerate(TEXT.splitlines(), 1)}
@@ -518,7 +518,7 @@ def test_what_the_loader_takes_the_json_schema_takes(tmp_path: Path, data: Any) 
         reader.load(path, REGISTRY)
     except SuiteError:
         return
-    jsonschema.validate(yaml.load(path.read_text(), Editor), reader.json_schema(REGISTRY))
+    editors_schema().validate(yaml.load(path.read_text(), Editor))
 
 
 @pytest.mark.parametrize(
@@ -543,16 +543,14 @@ def test_what_the_loader_takes_the_json_schema_takes(tmp_path: Path, data: Any) 
     ],
 )
 def test_the_json_schema_refuses_what_an_editor_should_underline(path: tuple[str, ...], value: Any) -> None:
-    schema = reader.json_schema(REGISTRY)
-    jsonschema.Draft202012Validator.check_schema(schema)
     data = copy.deepcopy(DATA)
-    jsonschema.validate(data, schema)
+    editors_schema().validate(data)
     place = data
     for part in path[:-1]:
         place = place[part]
     place[path[-1]] = value
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, schema)
+        editors_schema().validate(data)
 
 
 def test_the_json_schema_without_a_registry_takes_any_backend() -> None:

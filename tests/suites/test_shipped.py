@@ -8,13 +8,13 @@ import types
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
 from bench.backends import base
 from bench.model.suite import Plan, Suite
 from bench.suite import plan, reader
+from tests.suite.kit import shipped_schema
 
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
@@ -70,7 +70,7 @@ def test_a_shipped_suite_plans_every_backend_and_model_it_names(name: str) -> No
 @each
 def test_a_shipped_suite_fits_the_schema_that_editors_use(name: str) -> None:
     data = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    jsonschema.validate(data, reader.json_schema(base.registry()))
+    shipped_schema().validate(data)
 
 
 @each

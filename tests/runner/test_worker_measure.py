@@ -15,9 +15,10 @@ from bench.model.run import Record
 from bench.model.suite import Case, Policy, Precision, Threshold
 from bench.report import export, text
 from bench.report.warnings import describe
-from bench.runner import jobs, worker
+from bench.runner import jobs
 from bench.runner.phase_log import PhaseLog, Wire
 from bench.runner.worker_jobs import produce
+from bench.runner.worker_measure import measure
 from bench.runtimes.torch import lane
 from tests.backends.kit import HERE, IMAGES
 from tests.report.conftest import make
@@ -50,7 +51,7 @@ def measured(case: Case, root: Path, policy: Policy = SHORT, threshold: Threshol
         produce(jobs.Produce(stage=stage, artifacts=made, out=str(out), **common), log)
         made = {**made, stage.name: str(out)}
     job = jobs.Measure(policy=policy, threshold=threshold, artifacts=made, **common)
-    return worker.measure(job, log).record
+    return measure(job, log).record
 
 
 @pytest.mark.torch
@@ -107,7 +108,7 @@ def test_a_further_lane_that_finds_no_memory_is_done_without(tmp_path: Path, mon
     policy = msgspec.structs.replace(SHORT, boundaries=("throughput",), throughput_ns=1)
     record = measured(case, tmp_path, policy)
     assert record.failure is None
-    assert [m.lanes for m in record.measurements] == [2]
+    assert [m.lane_count for m in record.measurements] == [2]
     assert "FewerLanes" in [warning.kind for warning in record.warnings]
 
 
@@ -131,7 +132,7 @@ def test_a_further_lane_whose_first_call_finds_no_memory_is_done_without(
     case = Case(model="net", factory="zoo.py:net", inputs=IMAGES, backend="eager", streams=2)
     record = measured(case, tmp_path, msgspec.structs.replace(SHORT, boundaries=("throughput",), throughput_ns=1))
     assert record.failure is None
-    assert [m.lanes for m in record.measurements] == [1]
+    assert [m.lane_count for m in record.measurements] == [1]
     (fewer,) = [warning for warning in record.warnings if warning.kind == "FewerLanes"]
     assert fewer.figures == {"cause": "memory", "lanes": 1, "requested": 2}
     assert describe(fewer).text.startswith("memory had room for 1 of 2 lanes")

@@ -31,7 +31,9 @@ from bench.model.suite import Policy
 from bench.runner import jobs, worker
 from bench.runner.lane_processes import SHARE
 from bench.runner.phase_log import PhaseLog, Wire
+from bench.runner.worker_failures import refusal
 from bench.runner.worker_jobs import context_of
+from bench.runner.worker_measure import torch_peak_bytes
 
 if TYPE_CHECKING:
     from bench.measure.cuda import CudaClock
@@ -72,7 +74,7 @@ def main() -> None:
         wire.ticket = job.ticket
         _serve(job, log, wire, requests)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the worker, whose row it becomes
-        wire.send(worker.refusal(error, log.current))
+        wire.send(refusal(error, log.current))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -95,7 +97,7 @@ def _serve(job: jobs.Measure, log: PhaseLog, wire: Wire, requests: IO[bytes]) ->
                 share = _loop(lanes, job, policy, context.clock, _Signal(wire, requests))
             watcher.stop()
             np.savez(Path(job.scratch) / SHARE, allow_pickle=False, **share)
-            wire.send(jobs.Looped(host=watcher.finish(), torch_peak_bytes=worker.torch_peak_bytes()))
+            wire.send(jobs.Looped(host=watcher.finish(), torch_peak_bytes=torch_peak_bytes()))
 
 
 def _lanes(prepared: Prepared, job: jobs.Measure) -> Sequence[Lane]:
@@ -122,10 +124,10 @@ def _loop(lanes: Sequence[Lane], job: jobs.Measure, policy: Policy, clock: Clock
     if job.device == "cpu":
         with quiet():
             return {"stamps": host.loop_beside(lanes[0], clock, policy, start)}
-    from bench.measure import gpu_samples
+    from bench.measure import gpu_loop
 
     with _cuda_clock() as cuda_clock:
-        return gpu_samples.loop_share(lanes, cuda_clock, clock, policy, start, transfers=job.case.transfers)
+        return gpu_loop.loop_share(lanes, cuda_clock, clock, policy, start, transfers=job.case.transfers)
 
 
 @contextlib.contextmanager

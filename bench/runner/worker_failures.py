@@ -1,0 +1,41 @@
+"""Exceptions in a worker as what is told of them: a row of the run, or the reply to a job."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+
+from bench.errors import BenchError, ProcessFailed
+from bench.model.run import Failure
+from bench.runner import jobs
+
+LONGEST_MESSAGE = 2000
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MORE_ROOM = "free some disk space, or choose another place: TMPDIR=DIR, --cache DIR"
+
+
+def refusal(error: BaseException, stage: str) -> jobs.Failed:
+    """The reply that tells of an exception."""
+    failure = failure_of(error, stage)
+    return jobs.Failed(
+        kind=failure.kind,
+        stage=failure.stage,
+        message=failure.message,
+        where=error.where if isinstance(error, BenchError) else "",
+        hint=failure.hint,
+        trace=failure.log,
+    )
+
+
+def failure_of(error: BaseException, stage: str) -> Failure:
+    """An exception as a row: what the error tree knows, or the exception's class, first lines and traceback."""
+    trace = "".join(traceback.format_exception(error))[-LONGEST_MESSAGE * 2 :]
+    if isinstance(error, BenchError):
+        kind = error.kind if isinstance(error, ProcessFailed) else type(error).__name__
+        return Failure(kind=kind, stage=stage, message=error.what, hint=error.fix, log=trace)
+    if isinstance(error, MemoryError):
+        hint = "a smaller batch, or a machine with more memory"
+        return Failure(kind="OutOfMemory", stage=stage, message="host memory ran out", hint=hint, log=trace)
+    message = f"{type(error).__name__}: {error}".strip()[:LONGEST_MESSAGE]
+    hint = _MORE_ROOM if isinstance(error, OSError) and error.errno in _NO_ROOM else ""
+    return Failure(kind=type(error).__name__, stage=stage, message=message, hint=hint, log=trace)
