@@ -45,6 +45,7 @@ LANES_LEGEND = (
 _BOUNDARIES: tuple[Boundary, ...] = (*HOST, DEVICE, "throughput")
 # Names of artifacts that a note lists.
 _LABELS = 8
+_PROCESSES = 7  # a side: what a verdict is usually made of
 
 
 def render(costs: RunHostCost, *, width: int = 80, color: bool = False) -> str:
@@ -137,13 +138,20 @@ def notes(costs: RunHostCost) -> list[str]:
         lines.append(
             f"the GPU takes another time under C++, so that Python's share has more in it than Python: {labels}"
         )
-    if unsure := [each.label for each in measured if DEVICE in each.times and each.same_kernels is None]:
-        lines.append(f"too few processes to say that both run the same kernels, --replicates 7: {_listed(unsure)}")
+    unsure = [each for each in measured if DEVICE in each.times and each.same_kernels is None]
+    enough = [each.label for each in unsure if min(each.times[DEVICE].verdict.processes) >= _PROCESSES]
+    if few := [each.label for each in unsure if each.label not in enough]:
+        what = f"too few processes to say that both run the same kernels, --replicates {_PROCESSES}"
+        lines.append(f"{what}: {_listed(few)}")
+    if enough:
+        what = f"{DEVICE} differs too much between processes to say that both run the same kernels"
+        lines.append(f"{what}; larger sizes or a quieter host may: {_listed(enough)}")
     for needed, undecided in _undecided(measured).items():
         more = f"--replicates {needed}" if needed else "more processes"
         lines.append(f"{BEYOND} ({more} may): {_listed(undecided)}")
     if any(times.low_ns is None for each in measured for times in each.times.values()):
-        lines.append("without an interval: one process does not show how processes differ, --replicates 7 does")
+        what = "without an interval: one process does not show how processes differ"
+        lines.append(f"{what}, --replicates {_PROCESSES} does")
     if overheads := [each.overhead_ns for each in measured if each.overhead_ns is not None]:
         low, high = cells.bare(min(overheads)), cells.bare(max(overheads))
         span = low if low == high else f"{low} to {high}"

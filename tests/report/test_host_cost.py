@@ -50,6 +50,10 @@ def test_few_processes_and_other_kernels_have_notes() -> None:
     text = host_cost.render(costs(processes=1), width=400)
     assert f"too few processes to say that both run the same kernels, --replicates 7: {AOTI.label}" in text
     assert "without an interval: one process" in text
+    noisy = [record(case, PYTHON | {"gpu": 40.0 + 9 * (n % 3)}, n) for case in (AOTI, AOTI_CPP) for n in range(7)]
+    text = host_cost.render(analysis.of_run(run(AOTI, AOTI_CPP, records=noisy)), width=400)
+    assert "too few processes" not in text
+    assert "gpu differs too much between processes to say that both run the same kernels; larger sizes" in text
     other = host_cost.notes(costs(cpp=CPP | {"gpu": 50.0, "latency": 130.0}))
     assert other[0].startswith("the GPU takes another time under C++")
     (line,) = costs(cpp=CPP | {"latency": 130.0}).artifacts[:1]
