@@ -3,11 +3,11 @@
     PYTHONPATH=. python3 tests/selfbench/qdq_gpu.py --out DIR --toolchain PYTHON [--builds N] [RULE ...] [--dry]
 
 ``--toolchain`` is the interpreter with TensorRT 8.6; the running one needs PyTorch. Writes the network programs of all
-variants and a suite that names them, prints its layers (`trtbench layers`) and runs it (`trtbench run`, three builds
-each, or ``--builds``). ``DIR/qdq.json`` has for each variant the layers of the engine in order with their kinds and
-times, the median `gpu` in ns, and whether the layers that the rule is about are one; the output ends with a table of
-the same. fp16 is the network without Q/DQ. Of ``residual`` there is also ``both``, in which both inputs of the sum are
-quantized with one scale.
+variants and a suite that names them; runs it (`trtbench run`, three builds each, or ``--builds``) and prints its layers
+(`trtbench layers`), one rule after the other, so that what was measured is kept if the time ends. ``DIR/qdq.json`` has
+for each variant the layers of the engine in order with their kinds and times, the median `gpu` in ns, and whether the
+layers that the rule is about are one; the output ends with a table of the same. fp16 is the network without Q/DQ. Of
+``residual`` there is also ``both``, in which both inputs of the sum are quantized with one scale.
 
 ``--dry`` stops before a GPU is needed: small networks, the suite's plan, and a build of each program by TensorRT-RTX
 where that is installed. The exit code is 1 if a mended network is slower than the one before by more than 2 %.
@@ -170,14 +170,27 @@ def is_one_layer(names: Sequence[str], chain: Sequence[str]) -> bool | None:
     return any(all(pattern.search(name) for pattern in patterns) for name in names)
 
 
-def results(folder: Path, several: Sequence[Variant]) -> list[dict[str, Any]]:
-    """What was measured of each variant, and of fp16, in the order of the suite."""
+def measure(folder: Path, suite: Path, several: Sequence[Variant]) -> list[dict[str, Any]]:
+    """Run the variants of one rule, take the layers of their engines, and return what ``results`` does."""
+    rule = several[0].rule
+    common = ("--cache", folder / "cache", "--progress", "plain", "--select", f"model={rule}")
+    layers = folder / f"layers-{rule}.json"
+    trtbench("run", suite, *common, "--store", folder / "results", check=False)
+    trtbench("layers", suite, *common, "--format", "json", out=layers, check=False)
+    return results(folder, layers, several)
+
+
+def results(folder: Path, printed: Path, several: Sequence[Variant]) -> list[dict[str, Any]]:
+    """What the newest run measured of each variant, and of fp16, with the ``printed`` layers, in the suite's order; what
+    failed has neither.
+    """
     medians: dict[str, int] = {}
     for row in bench.rows(bench.read(store=folder / "results")):
         figure = row.times.get("gpu") or row.times.get("gpu_unheld")
         if figure is not None:
             medians[row.label] = round(figure.value)
-    layers = {each["label"]: each["layers"] for each in json.loads((folder / "layers.json").read_text())["cases"]}
+    cases = json.loads(printed.read_text() or '{"cases": []}')["cases"]
+    layers = {each["label"]: each["layers"] for each in cases}
     documents = []
     for rule in dict.fromkeys(each.rule for each in several):
         chosen = [each for each in several if each.rule == rule]
@@ -244,11 +257,10 @@ def main() -> int:
         if importlib.util.find_spec("tensorrt_rtx") is not None:
             build_by_rtx(folder, several)
         return 0
-    common = ("--cache", folder / "cache", "--progress", "plain")
-    trtbench("layers", suite, *common, "--format", "json", out=folder / "layers.json", check=False)
-    trtbench("run", suite, *common, "--store", folder / "results", check=False)
-    documents = results(folder, several)
-    (folder / "qdq.json").write_text(json.dumps(documents, indent=1))
+    documents: list[dict[str, Any]] = []
+    for rule in dict.fromkeys(each.rule for each in several):
+        documents += measure(folder, suite, [each for each in several if each.rule == rule])
+        (folder / "qdq.json").write_text(json.dumps(documents, indent=1))
     return 0 if table(documents) else 1
 
 
