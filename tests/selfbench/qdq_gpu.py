@@ -181,9 +181,7 @@ def measure(folder: Path, suite: Path, several: Sequence[Variant]) -> list[dict[
 
 
 def results(folder: Path, printed: Path, several: Sequence[Variant]) -> list[dict[str, Any]]:
-    """What the newest run measured of each variant, and of fp16, with the ``printed`` layers, in the suite's order; what
-    failed has neither.
-    """
+    """What the newest run measured of each variant and of fp16, in the suite's order, with the ``printed`` layers."""
     medians: dict[str, int] = {}
     for row in bench.rows(bench.read(store=folder / "results")):
         figure = row.times.get("gpu") or row.times.get("gpu_unheld")
