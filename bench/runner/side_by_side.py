@@ -11,6 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 # Threads per slot: those that wait for an artifact that another makes hold no slot.
 _THREADS = 4
+_AWAKE_S = 1.0  # how long a signal may wait that the system gives to another thread than the one which handles it
 
 
 class Slots:
@@ -74,7 +75,11 @@ class Threads:
 
     def results(self, futures: Sequence[Future[T]]) -> list[T]:
         """What the tasks return, once all have ended. The first error of any is raised."""
-        wait(futures, return_when=FIRST_EXCEPTION)
+        # Python handles signals in the main thread alone, and one that comes to another thread does not wake it.
+        while True:
+            ended, pending = wait(futures, timeout=_AWAKE_S, return_when=FIRST_EXCEPTION)
+            if not pending or any(future.exception() is not None for future in ended):
+                break
         return [future.result() for future in sorted(futures, key=lambda future: not future.done())]
 
     def __enter__(self) -> Threads:
