@@ -23,7 +23,7 @@ LOG_TAIL = 8192
 # Bytes of one reply. A record has some ten kilobytes, what is counted of 10,000 cases a few megabytes.
 LINE_LIMIT = 1 << 24
 _CHUNK = 1 << 16
-_LONGEST_SLEEP_NS = 3600 * NS_PER_S  # a selector takes no time beyond some weeks
+_LONGEST_SLEEP_NS = NS_PER_S  # a signal that comes to another thread does not wake the one which handles it
 _KEEPER_LIMIT_S = 30
 
 
