@@ -204,14 +204,12 @@ def _tensor_cores(units: Sequence[Unit]) -> bool | None:
     """Whether the convolutions and products among the units compute on tensor cores, for most of the time of those
     whose names tell; None if none does.
     """
-    times = {True: 0, False: 0}
-    known = False
+    times: dict[bool, int] = {}
     for unit in units:
         uses = operators.tensor_cores(unit.tactic or unit.name) if unit.family in operators.ANCHORS else None
         if uses is not None:
-            times[uses] += unit.ns
-            known = True
-    return times[True] >= times[False] if known else None
+            times[uses] = times.get(uses, 0) + unit.ns
+    return max(times, key=lambda uses: (times[uses], uses)) if times else None
 
 
 def _cores_differ(a: Sequence[Unit], b: Sequence[Unit]) -> bool:

@@ -68,9 +68,10 @@ class Explanation(Data, frozen=True, kw_only=True):
         """
         sums: dict[causes.Kind, int] = {}
         counts: Counter[causes.Kind] = Counter()
-        for cause in (cause for part in self.parts for cause in part.causes):
-            sums[cause.kind] = sums.get(cause.kind, 0) + cause.ns
-            counts[cause.kind] += 1
+        for part in self.parts:
+            for cause in part.causes:
+                sums[cause.kind] = sums.get(cause.kind, 0) + cause.ns
+            counts.update({cause.kind for cause in part.causes})
         order = sorted(sums, key=lambda kind: (self._is_doubtful(kind), -abs(sums[kind])))
         return tuple((kind, sums[kind], counts[kind]) for kind in order)
 

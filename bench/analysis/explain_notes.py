@@ -116,13 +116,17 @@ def _of_gpu(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> l
     for name, seen, side in zip("AB", profiled, used, strict=True):
         gpu = side.measured["gpu"]
         if side.kind == "layer":
-            more = (seen.window - gpu) / len(seen.units)
+            cut = max(before.ns - after.ns for before, after in zip(seen.units, side.units, strict=True))
+            shown = f"each is shown up to {format_time(cut)} shorter" if cut > 0 else "the remainder has the rest"
             several.append(
-                f"layers of {name}, which TensorRT's profiler times one by one, take {format_time(seen.window)}, and "
-                f"the engine {format_time(gpu)} by gpu of {run}: each is shown {format_time(max(more, 0))} shorter"
+                f"layers of {name}, which TensorRT's profiler times one by one, take {format_time(seen.busy)}, and "
+                f"the engine {format_time(gpu)} by gpu of {run}: {shown}"
             )
         elif side.gaps:
             several.append(f"gaps of {name} are what its gpu in {run}, {format_time(gpu)}, leaves beside its kernels")
+        else:
+            more = format_time(side.work - gpu)
+            several.append(f"kernels of {name} alone take {more} longer than its gpu in {run}: the remainder has that")
     return several
 
 

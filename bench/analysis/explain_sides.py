@@ -113,18 +113,17 @@ def without_profiler(side: Side, whole: float) -> Side:
 def as_measured(side: Side, gpu: float) -> Side:
     """The side as the boundary ``gpu`` of a run has it, ns: kernels as they are, without copies from and to the host,
     and one gap with what is left of that time; layers shortened by the same time each, as TensorRT's profiler takes
-    time at each of them.
+    time at each of them. Where they take less than that, or kernels more, the remainder has the rest.
     """
     if side.kind == "layer":
-        units = _shortened(side.units, round(gpu))
-        return msgspec.structs.replace(side, units=units, gaps=(), window=sum(unit.ns for unit in units))
+        return msgspec.structs.replace(side, units=_shorten(side.units, round(gpu)), gaps=(), window=round(gpu))
     units = tuple(unit for unit in side.units if not unit.transfer)
     left = max(round(gpu) - side.work, 0)
     gaps = (Gap(name="between kernels", ns=left, meaning="the GPU is idle between kernels, all launched before"),)
-    return msgspec.structs.replace(side, units=units, gaps=gaps if left else (), window=side.work + left)
+    return msgspec.structs.replace(side, units=units, gaps=gaps if left else (), window=round(gpu))
 
 
-def _shortened(units: Sequence[Unit], whole: int) -> tuple[Unit, ...]:
+def _shorten(units: Sequence[Unit], whole: int) -> tuple[Unit, ...]:
     """The units, each less the same time but none below 0, so that they sum to ``whole``; as they are if they already
     take no longer.
     """

@@ -23,7 +23,7 @@ def with_convolutions(a: Side, b: Side) -> tuple[Side, Side]:
 
 
 def _with_convolutions(side: Side, other: Side) -> Side:
-    folded = _folded(side.units, other.units)
+    folded = _folds(side.units, other.units)
     if not folded:
         return side
     return msgspec.structs.replace(side, units=tuple(_with_names(unit, folded) for unit in side.units))
@@ -38,7 +38,7 @@ def _with_names(unit: Unit, folded: dict[str, str]) -> Unit:
     return unit if len(names) == len(unit.names) else msgspec.structs.replace(unit, names=tuple(dict.fromkeys(names)))
 
 
-def _folded(units: Sequence[Unit], others: Sequence[Unit]) -> dict[str, str]:
+def _folds(units: Sequence[Unit], others: Sequence[Unit]) -> dict[str, str]:
     """The module of the convolution for each module of a normalisation that ``units`` name one by."""
     own = {name.path for unit in units for name in unit.names}
     convolving = _paths(units, ANCHORS)
@@ -47,18 +47,24 @@ def _folded(units: Sequence[Unit], others: Sequence[Unit]) -> dict[str, str]:
 
 
 def _feeding(units: Sequence[Unit]) -> dict[str, str]:
-    """For each module that normalises, and convolves nothing, that of the last convolution or product before it."""
+    """For each module that normalises, and convolves nothing, that of the last convolution or product before it in the
+    same module.
+    """
     norms = _paths(units, ("norm",)) - _paths(units, ANCHORS)
     feeding: dict[str, str] = {}
-    before = ""
+    before: dict[str, str] = {}
     for unit in units:
         paths = [name.path for name in unit.names if name.path]
-        if unit.family in ANCHORS and len(paths) == 1:
-            before = paths[0]
-        elif unit.family == "norm" and len(paths) == 1 and paths[0] in norms and before:
-            feeding.setdefault(paths[0], before)
-            before = ""  # a convolution is folded with one normalisation at most
+        if unit.family in ANCHORS:
+            before |= {_parent(path): path if len(paths) == 1 else "" for path in paths}
+        elif unit.family == "norm" and len(paths) == 1 and paths[0] in norms and before.get(_parent(paths[0])):
+            # A convolution is folded with one normalisation at most.
+            feeding.setdefault(paths[0], before.pop(_parent(paths[0])))
     return feeding
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(".")[0]
 
 
 def _paths(units: Sequence[Unit], families: Sequence[Family]) -> set[str]:

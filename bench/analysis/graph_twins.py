@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from bench.analysis.rows import Row
 
 # The kinds whose advice is a graph.
-ADVISED = ("HostBound", "HostDrift", "NoOverlap")
+GRAPH_ADVICE = ("HostBound", "HostDrift", "NoOverlap")
+# A factor that is no reason for a graph, nor against one: that of verdicts.
+_NOTHING = 1.02
 
 
 def with_graph_twins(table: Iterable[Row], cases: Iterable[Case]) -> list[Row]:
     """The rows of a run, where those warnings have the figure ``graph_twin`` if the run measured the case with a graph,
     too: ``boundary``, the ``with_ns`` and ``without_ns`` of ``latency`` or the ``with_rate`` and ``without_rate`` of
-    ``throughput`` (inferences per second), the ``speed`` with it as a factor, and whether that is ``slower``.
+    ``throughput`` (inferences per second), the ``speed`` with it as a factor, and the ``effect``: slower, faster, none.
 
     ``gpu`` says nothing of it: on a held stream the host's time, which a graph saves, is not in it.
     """
@@ -30,17 +32,19 @@ def with_graph_twins(table: Iterable[Row], cases: Iterable[Case]) -> list[Row]:
 
 
 def _with_twin(row: Row, case: Case, ranked: Mapping[str, Row]) -> Row:
-    if case.cuda_graph or not any(warning.kind in ADVISED for warning in row.warnings):
+    if case.cuda_graph or not any(warning.kind in GRAPH_ADVICE for warning in row.warnings):
         return row
     twin = ranked.get(msgspec.structs.replace(case, cuda_graph=True).id)
     figures = _figures(twin, row) if twin else None
     if figures is None:
         return row
-    warnings = [_told(warning, figures) if warning.kind in ADVISED else warning for warning in row.warnings]
+    warnings = [
+        _with_figures(warning, figures) if warning.kind in GRAPH_ADVICE else warning for warning in row.warnings
+    ]
     return msgspec.structs.replace(row, warnings=tuple(warnings))
 
 
-def _told(warning: Warning, figures: dict[str, Any]) -> Warning:
+def _with_figures(warning: Warning, figures: dict[str, Any]) -> Warning:
     """A warning of schema 1 has its own sentence and no figures."""
     if warning.message:
         return warning
@@ -57,4 +61,5 @@ def _figures(twin: Row, row: Row) -> dict[str, Any] | None:
         boundary, speed = "throughput", values[0] / values[1] if values[1] else 0.0
     else:
         return None
-    return {"boundary": boundary, **dict(zip(names, values, strict=True)), "speed": speed, "slower": speed < 1}
+    effect = "slower" if speed < 1 / _NOTHING else "faster" if speed > _NOTHING else "none"
+    return {"boundary": boundary, **dict(zip(names, values, strict=True)), "speed": speed, "effect": effect}

@@ -178,7 +178,8 @@ class Fx2trt(TensorRT):
         """The program, the engine, or the times of its layers."""
         if stage.kind == "program":
             placed, floating = stage.key.get("placement", "fx"), stage.key.get("floating", ())
-            as_written = artifact.as_written(case)
+            # The program of a case that TensorRT calibrates is at another precision than the case.
+            as_written = msgspec.structs.replace(case, precision=stage.key["precision"])
             artifact.produce(as_written, context, out, stage.key.get("min_block_size"), placed, floating)
             return
         if stage.kind == "calibration":
@@ -254,7 +255,7 @@ def _not_calibrated(case: Case) -> str | None:
     if not (calibrator := case.options.get("calibrator")):
         return None
     if case.precision != "int8" or case.dynamic or case.options.get("fallback") == "torch":
-        return f"calibrator: {calibrator} is of precision int8, of one engine with fixed sizes"
+        return f"calibrator: {calibrator} needs precision: int8, fixed sizes and fallback: none"
     return None
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from bench.analysis.causes import MEANINGS, Kind
 from bench.analysis.explain import Explanation, Part
+from bench.analysis.explain_sides import Side
 from bench.report import cells, table
 from bench.report.explain_groups import Group
 from bench.report.table import Column
@@ -29,9 +30,16 @@ def signed(ns: float) -> str:
 def heading(explanation: Explanation) -> list[str]:
     """A line for each side: what it is, and what of."""
     return [
-        f"{name}  {side.label}: {cells.count(len(side.units), side.kind)} ({side.tool})"
+        f"{name}  {side.label}: {_count(side)} ({side.tool})"
         for name, side in (("A", explanation.a), ("B", explanation.b))
     ]
+
+
+def _count(side: Side) -> str:
+    """``383 kernels and 9 copies``, as the sentences count them."""
+    copies = sum(unit.family == "copy" for unit in side.units) if side.kind == "kernel" else 0
+    work = cells.count(len(side.units) - copies, side.kind)
+    return f"{work} and {copies} {'copy' if copies == 1 else 'copies'}" if copies else work
 
 
 def verdict(explanation: Explanation) -> list[str]:
@@ -40,7 +48,7 @@ def verdict(explanation: Explanation) -> list[str]:
     sentences = [f"B takes {_longer(whole)}{_ratio(a.window, b.window)}"]
     if a.idle or b.idle:
         work, gaps = explanation.without_gaps, whole - explanation.without_gaps
-        sentences[0] += f": its work {_longer(work)}, its gaps without work {_longer(gaps)}"
+        sentences[0] += f": its gaps without work {_longer(gaps)}, all else {_longer(work)}"
         if explanation.gaps == "profiled":
             sentences[0] += " (under the profiler, which makes gaps longer)"
     causes = [(kind, ns, count) for kind, ns, count in explanation.totals if kind not in ("gap", "remainder")]
@@ -101,8 +109,10 @@ def totals(explanation: Explanation, most: int = 0) -> list[Column]:
     """Each kind of cause, the largest ``most`` of them (0: all) and the sum of the others."""
     rows = [(cause_name(explanation, kind), ns, str(count), str(kind)) for kind, ns, count in explanation.totals]
     if most and len(rows) > most + 1:
-        rest = rows[most:]
-        rows = [*rows[:most], (f"{len(rest)} other causes", sum(row[1] for row in rest), "", "")]
+        rest = [row for row in rows[most:] if row[3] != "gap"]  # which has a row of its own, as it has no share
+        gaps = [row for row in rows[most:] if row[3] == "gap"]
+        several = (cells.count(len(rest), "other cause"), sum(row[1] for row in rest), "", "")
+        rows = [*rows[:most], *([several] if len(rest) > 1 else rest), *gaps]
     rows.append(("difference", explanation.difference, "", "gap"))
     shares = [_share(explanation, ns) if kind != "gap" else "" for _, ns, _, kind in rows]
     return [

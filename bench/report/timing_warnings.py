@@ -78,7 +78,8 @@ def _graph(f: Figures, otherwise: str = "cuda_graph: on") -> str:
     twin = f.get("graph_twin")
     if twin is None:
         return otherwise
-    lead = f"{'not ' * twin['slower']}cuda_graph: on, which was {'slower' if twin['slower'] else 'faster'} here"
+    effect = {"none": "made no difference"}.get(twin["effect"], f"was {twin['effect']}")
+    lead = f"{'' if twin['effect'] == 'faster' else 'not '}cuda_graph: on, which {effect} here"
     if isinstance(twin["speed"], Span):
         return f"{lead}: {number(twin['speed'], '.2f')} times as fast in {twin['boundary']}"
     if twin["boundary"] == "latency":
@@ -144,7 +145,7 @@ def _host_bound(f: Figures) -> Advice:
     text = f"issuing a call takes the host {time(f['enqueue_ns'])}, running it takes the GPU {time(f['gpu_ns'])}"
     if f["graph"]:
         return Advice(f"{text}: the GPU waits", "a larger batch")
-    batch = "; a larger batch" if f.get("graph_twin", {}).get("slower") else ""
+    batch = "; a larger batch" if f.get("graph_twin", {}).get("effect", "faster") != "faster" else ""
     return Advice(f"{text}: the GPU waits", _graph(f) + batch)
 
 

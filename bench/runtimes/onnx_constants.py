@@ -19,17 +19,19 @@ def separate(path: Path) -> None:
     model = onnx.load(os.fspath(path), load_external_data=False)
     graph = model.graph
     constants = {each.name: each for each in graph.initializer}
-    outputs = {each.name for each in graph.output}
+    ends = {each.name for each in (*graph.input, *graph.output)}  # an input's constant is its default
     nodes, several = [], []
     for node in graph.node:
         source = constants.get(node.input[0]) if node.op_type == "Identity" else None
-        if source is None or source.external_data or source.ByteSize() > _LARGEST or node.output[0] in outputs:
+        is_large = source is not None and (source.external_data or source.ByteSize() > _LARGEST)
+        if source is None or is_large or {source.name, node.output[0]} & ends:
             nodes.append(node)
             continue
         own = onnx.TensorProto()
         own.CopyFrom(source)
         own.name = node.output[0]
         several.append(own)
+        constants[own.name] = own
     if several:
         del graph.node[:]
         graph.node.extend(nodes)

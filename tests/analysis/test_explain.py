@@ -239,7 +239,8 @@ def test_with_a_run_an_engine_is_explained_by_the_boundary_gpu() -> None:
     assert not any(unit.transfer for unit in explanation.a.units)
     assert "gaps of A are what its gpu in 20261128T1-net, 40.0 us, leaves" in explanation.notes[0]
     assert (
-        "take 24.0 us, and the engine 15.0 us by gpu of 20261128T1-net: each is shown 3.00 us" in explanation.notes[1]
+        "take 24.0 us, and the engine 15.0 us by gpu of 20261128T1-net: each is shown up to 3.00 us"
+        in explanation.notes[1]
     )
     with pytest.raises(UsageError, match="no run on the device of its profile has measured gpu of net/eager"):
         explain(kernels((CONV, 9, "l.a")), b, gaps="gpu")
@@ -248,9 +249,21 @@ def test_with_a_run_an_engine_is_explained_by_the_boundary_gpu() -> None:
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30), st.integers(1, 10**7))
 def test_shortened_layers_sum_to_what_the_engine_takes(times: list[int], whole: int) -> None:
     side = engine(*(layer(f"/l{n}/Conv", ns / US) for n, ns in enumerate(times, 1)), layer("/l/Conv", 1))
-    units = explain_sides.as_measured(side, whole).units
-    assert sum(unit.ns for unit in units) == min(whole, side.busy)
+    measured = explain_sides.as_measured(side, whole)
+    units = measured.units
+    assert (measured.window, sum(unit.ns for unit in units)) == (whole, min(whole, side.busy))
     assert all(0 <= unit.ns <= before.ns + 1 for unit, before in zip(units, side.units, strict=True))
+
+
+@given(st.integers(1, 90), st.integers(1, 90))
+def test_what_is_explained_is_what_was_measured(gpu_a: int, gpu_b: int) -> None:
+    a = msgspec.structs.replace(kernels((CONV, 20, "l.a"), (CONV, 20, "l.b")), measured={"gpu": float(gpu_a * US)})
+    b = engine(layer("/l/a/Conv", 8), layer("/l/b/Conv", 12), label="net/trt/fp16/batch=1")
+    b = msgspec.structs.replace(b, measured={"gpu": float(gpu_b * US)})
+    explanation = explain(a, b)
+    assert explanation.difference == (gpu_b - gpu_a) * US == sum(part.difference for part in explanation.parts)
+    assert ("longer than its gpu" in explanation.notes[0]) == (gpu_a <= 40)
+    assert ("the remainder has the rest" in explanation.notes[1]) == (gpu_b >= 20)
 
 
 def test_what_a_convolution_takes_in_is_a_fusion_though_the_other_side_has_more_kernels_for_it() -> None:

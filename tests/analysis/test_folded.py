@@ -54,3 +54,13 @@ def test_a_normalisation_without_a_convolution_before_it_folds_nothing() -> None
     first = kernels((BN, 3, "l.bn0"), (CONV, 9, "l.conv1"), (BN, 3, "l.bn1"), (BN, 3, "l.bn2"))
     other = kernels((CONV, 3, "/l.bn0/Conv"), (CONV, 9, "/l.bn2/Conv"))
     assert folded.with_convolutions(first, other) == (first, other)
+
+
+def test_a_normalisation_is_folded_with_the_convolution_of_its_own_module() -> None:
+    """Of two branches whose convolutions run first, and not with one before a convolution without a name of its own."""
+    branches = kernels((CONV, 9, "a.conv"), (CONV, 9, "b.conv"), (BN, 3, "a.bn"), (BN, 3, "b.bn"))
+    _, side = folded.with_convolutions(branches, kernels((CONV, 9, "/a.bn/Conv"), (CONV, 9, "/b.bn/Conv")))
+    assert [[name.path for name in unit.names] for unit in side.units] == [["a.conv", "a.bn"], ["b.conv", "b.bn"]]
+    unknown = kernels((CONV, 9, "l.conv1"), (CONV, 9, "l.conv2+l.x"), (BN, 3, "l.bn2"))
+    _, side = folded.with_convolutions(unknown, kernels((CONV, 20, "/l.bn2/Conv")))
+    assert [name.path for name in side.units[0].names] == ["l.bn2"]

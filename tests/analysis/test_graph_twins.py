@@ -44,6 +44,11 @@ def test_a_graph_that_was_slower_in_the_same_run_is_not_advised(boundaries: tupl
         assert "not cuda_graph: on, which was slower here: latency 2.0" in shown
 
 
+def test_a_graph_that_changes_next_to_nothing_is_neither_advised_nor_called_slower() -> None:
+    assert hint(run(1.0, 1.001)).startswith("not cuda_graph: on, which made no difference here: latency 1.0")
+    assert hint(run(1.001, 1.0)).endswith("; a larger batch")
+
+
 def test_the_time_of_the_gpu_alone_says_nothing_of_what_the_host_saves() -> None:
     """A graph's kernels may take longer, and its requests a third of the time: those are what the warning is about."""
     both = run(3.0, 1.0)

@@ -90,7 +90,7 @@ def test_implicit_int8_calibrates_the_program_of_float32(bench: Bench) -> None:
 def test_implicit_int8_is_of_one_engine_with_fixed_sizes(bench: Bench, fields: dict[str, Any]) -> None:
     options = {"calibrator": "entropy"} | fields.get("options", {})
     refused = FX.unsupported(case(bench, **({"precision": "int8"} | fields | {"options": options})), "cuda:0")
-    assert refused == "calibrator: entropy is of precision int8, of one engine with fixed sizes"
+    assert refused == "calibrator: entropy needs precision: int8, fixed sizes and fallback: none"
 
 
 def test_a_program_of_the_users_takes_the_place_of_the_one_that_is_written(bench: Bench) -> None:
@@ -200,6 +200,18 @@ def test_what_no_program_is_written_for_is_named(
     )
     trtbench("list", suite, "--device", "cpu")
     assert "observer: of precision int8 alone" in " ".join((trtbench.out + trtbench.err).split())
+
+
+@pytest.mark.torch
+@pytest.mark.long
+def test_codegen_of_a_case_that_tensorrt_calibrates_writes_the_program_of_float32(
+    suite_of: Callable[..., Path], tmp_path: Path, trtbench: Trtbench
+) -> None:
+    suite = suite_of(backend="{name: fx2trt, calibrator: entropy}", precision="int8")
+    assert trtbench("codegen", suite, "--out", tmp_path / "out") == 0, trtbench.err
+    text = (tmp_path / "out" / "program.py").read_text()
+    assert 'PRECISION = "fp32"' in text
+    assert "add_quantize" not in text
 
 
 @pytest.mark.torch

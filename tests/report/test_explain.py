@@ -62,7 +62,7 @@ def test_what_a_run_measured_stands_beside_the_profile() -> None:
     b = msgspec.structs.replace(kernels(("sgemm", 7), gap_us=1), measured={"gpu": 9_000.0, "latency": 11_000.0})
     shown = view.render(explain(a, b, run="20261128T1-net"), width=160)
     assert "run 20261128T1-net measured: gpu 3.00 us longer, 1.50 times A; latency 1.00 us less, 0.92 times A" in shown
-    assert "B takes 1.00 us less, 0.92 times A: its work 2.00 us longer, its gaps without work 3.00 us less" in shown
+    assert "B takes 1.00 us less, 0.92 times A: its gaps without work 3.00 us less, all else 2.00 us longer" in shown
     assert "measured: gpu        6.00 us  9.00 us  +3.00 us" in shown
     unknown = view.render(explain(kernels(("sgemm", 5), gap_us=9), kernels(("sgemm", 7))), width=160)
     assert "(under the profiler, which makes gaps longer)" in unknown

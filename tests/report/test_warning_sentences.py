@@ -22,8 +22,8 @@ MEBIBYTE = 2**20
 PLATEAU = "more samples did not narrow it: the time drifts or jumps"
 CAPPED = {"reasons": {"SwPowerCap": 0.644, "HwSlowdown": 0.25}, "readings": 11}
 CLOCKS = {"sm_mhz_min": 1515, "sm_mhz_max": 1980}
-GAIN = {"boundary": "latency", "with_ns": 471_000.0, "without_ns": 2_069_000.0, "speed": 4.39, "slower": False}
-LOSS = {"boundary": "throughput", "with_rate": 13_507.8, "without_rate": 14_219.1, "speed": 0.95, "slower": True}
+GAIN = {"boundary": "latency", "with_ns": 471_000.0, "without_ns": 2_069_000.0, "speed": 4.39, "effect": "faster"}
+LOSS = {"boundary": "throughput", "with_rate": 13_507.8, "without_rate": 14_219.1, "speed": 0.95, "effect": "slower"}
 TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     (
         "NotSteady", {"calls": 40, "ns": 10_000_000_000, "spread": 0.034},
@@ -309,7 +309,7 @@ def test_the_advice_of_several_warnings_helps_each_of_them() -> None:
 
 def test_graphs_that_gained_in_several_cases_are_told_by_how_much() -> None:
     bound = {"enqueue_ns": 144_000, "gpu_ns": 55_800.0, "graph": False}
-    twins = [LOSS | {"speed": speed, "slower": False} for speed in (1.26, 8.4)]
+    twins = [LOSS | {"speed": speed, "effect": "faster"} for speed in (1.26, 8.4)]
     merged = merge([Warning(kind="HostBound", figures={**bound, "graph_twin": twin}) for twin in twins])
     assert describe(merged).hint == "cuda_graph: on, which was faster here: 1.26 to 8.40 times as fast in throughput"
 

@@ -57,7 +57,26 @@ def test_what_the_exporter_shares_becomes_a_constant_of_its_own(tmp_path: Path) 
     assert all(np.array_equal(one, other) for one, other in zip(expected, outputs(path), strict=True))
 
 
-def test_large_constants_stay_shared_and_a_file_without_shared_ones_as_it_is(tmp_path: Path) -> None:
+def test_a_constant_of_a_constant_is_one_and_the_default_of_an_input_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    of = onnx.helper
+    small = [onnx.numpy_helper.from_array(np.arange(3, dtype=np.float32), name) for name in ("c", "d")]
+    info = {name: of.make_tensor_value_info(name, 1, [3]) for name in ("x", "y", "d")}
+    nodes = [
+        of.make_node("Identity", ["c"], ["c1"]),
+        of.make_node("Identity", ["c1"], ["c2"]),
+        of.make_node("Identity", ["d"], ["d1"]),
+        of.make_node("Sum", ["x", "c2", "d1"], ["y"]),
+    ]
+    graph = of.make_graph(nodes, "g", [info["x"], info["d"]], [info["y"]], small)
+    onnx.save(of.make_model(graph), str(path))
+    onnx_constants.separate(path)
+    after = onnx.load(str(path)).graph
+    assert [node.output[0] for node in after.node] == ["d1", "y"]
+    assert {each.name for each in after.initializer} == {"c", "d", "c1", "c2"}
+
+
+def test_large_constants_stay_shared_and_a_file_without_small_ones_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     of = onnx.helper
     large = onnx.numpy_helper.from_array(np.zeros(1 << 19, np.float32), "w")

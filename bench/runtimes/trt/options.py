@@ -84,9 +84,9 @@ class Options(EngineOptions, frozen=True, kw_only=True):
 def check_calibrator(options: QuantizationOptions, calibrator: str | None, cache: str) -> None:
     """ValueError for a cache without a calibrator, and for options of Q/DQ beside one."""
     if calibrator is None and cache:
-        raise ValueError("calibration_cache is of a calibrator: entropy or minmax")
+        raise ValueError("calibration_cache needs a calibrator, too: calibrator: entropy or minmax")
     if calibrator is not None and (options.producer or options.observer or options.placement or options.floating):
-        raise ValueError("producer, observer, placement and floating are of Q/DQ: leave calibrator out")
+        raise ValueError("producer, observer, placement and floating choose Q/DQ: leave them or calibrator out")
 
 
 def calibration_files(options: Options) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+
+from bench.model.seam import Clock
 
 _RUNNER = re.compile(r"-+ Timing Runner: (?P<layer>.+) \((?P<runner>[^()]+)\)\s*$")
+_END = "Formats and tactics selection completed"
 _MOST = 10  # layers that are kept
 _WIDTH = 60  # characters of a layer's name in the progress
 
@@ -18,7 +20,7 @@ class TacticLog:
     ``clock`` tells the time in ns; ``tell`` is called with the progress whenever another layer begins.
     """
 
-    def __init__(self, clock: Any, tell: Callable[[str], None]) -> None:
+    def __init__(self, clock: Clock, tell: Callable[[str], None]) -> None:
         self.runners = 0
         self._clock, self._tell = clock, tell
         self._layer, self._start = "", 0
@@ -26,6 +28,9 @@ class TacticLog:
 
     def read(self, text: str) -> None:
         """Take one message, of any severity."""
+        if _END in text:
+            self._end_layer()
+            self._layer = ""
         match = _RUNNER.search(text)
         if not match:
             return
@@ -36,7 +41,9 @@ class TacticLog:
             self._tell(f"{self.runners:,} timed, {_shorten(self._layer)}")
 
     def times(self) -> dict[str, int]:
-        """ns of the layers that took longest, the longest first; the time of one ends when the next begins."""
+        """ns of the layers that took longest, the longest first. The time of one ends when the next begins, that of the
+        last when the builder says that it has chosen.
+        """
         self._end_layer()
         return dict(self._times.most_common(_MOST))
 

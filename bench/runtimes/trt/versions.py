@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.errors import Unsupported
+from bench.model.seam import Clock
 from bench.runtimes.trt.library import NOISE, Api, create, numbers, refusal
 from bench.runtimes.trt.tactics import TacticLog
 
@@ -147,8 +148,10 @@ def share_profiles(api: Api, config: Any) -> None:
         config.set_preview_feature(feature, True)
 
 
-def progress(api: Api, config: Any, tell: Callable[[str], None], clock: Any) -> TacticLog | None:
-    """Have the builder report its progress through ``tell``; what has to read its log for it: 8.6."""
+def progress(api: Api, config: Any, tell: Callable[[str], None], clock: Clock) -> TacticLog | None:
+    """Have the builder report its progress through ``tell``: the reader of its log that does so where TensorRT has no
+    monitor (8.6), else None.
+    """
     if not hasattr(api.module, "IProgressMonitor"):
         return TacticLog(clock, tell)
     base: Any = api.module.IProgressMonitor

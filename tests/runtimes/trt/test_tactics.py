@@ -18,6 +18,8 @@ def test_the_time_of_a_layer_ends_when_the_next_begins() -> None:
         log.read(f"--------------- Timing Runner: {layer} ({runner})")
         clock.advance(ns)
     log.read("Fastest Tactic: 0x1 Time: 0.1")
+    log.read("Formats and tactics selection completed in 9.4 seconds.")
+    clock.advance(1_000)  # the rest of the build is of no layer
     assert log.times() == {"b": 20, "a (1)": 13}
     assert list(log.times()) == ["b", "a (1)"]
     assert told == ["1 timed, a (1)", "3 timed, b", "4 timed, a (1)"]
