@@ -209,11 +209,13 @@ def _legend(comparison: Comparison) -> str:
     """That of the table; of what stands in place of a ratio only where it does."""
     intervals = [(each.low, each.high) for each in (*(pair.verdict for pair in comparison.pairs), *comparison.overall)
                  if each is not None]  # fmt: skip
-    if not any(low is not None and is_undecided(low, high) for low, high in intervals):
-        return LEGEND
-    return (
-        f"{LEGEND}; {cells.UNDECIDED}: the interval contains 1, and its ends differ by more than a factor of {VAGUE:g}"
-    )
+    parts = [LEGEND]
+    if any(low is None or high is None for low, high in intervals):
+        parts.append(f"{cells.UNKNOWN}: a side has one process, which does not show how processes differ")
+    if any(is_undecided(low, high) for low, high in intervals if low is not None and high is not None):
+        what = f"the interval contains 1, and its ends differ by more than a factor of {VAGUE:g}"
+        parts.append(f"{cells.UNDECIDED}: {what}")
+    return "; ".join(parts)
 
 
 def _quotient(value: float) -> str:

@@ -142,6 +142,7 @@ def test_a_ratio_that_decides_nothing_does_not_look_like_one_that_does(
         )
     (row,) = csv.DictReader(io.StringIO(view.csv(whole)))
     assert (row["verdict"], row["low"] == "") == ("INCONCLUSIVE", "unknown" in ratio)
+    assert ("±unknown: a side has one process" in " ".join(shown.split())) == ("unknown" in ratio)
 
 
 @pytest.mark.parametrize(
