@@ -64,12 +64,12 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     path, name_a = _split(a, store)
     first = path or profiles.resolve(store, file or None)
     of_a = _read(first)
-    case_a = _choose(of_a.cases, name_a, first, store)
-    side_a = _side(case_a, first)
     path, name_b = _split(b, store)
     second = path or first
+    case_a = _choose(of_a.cases, name_a, first, store, beside="" if path else name_b)
+    side_a = _side(case_a, first)
     of_b = of_a if second == first else _read(second)
-    case_b = _choose(of_b.cases, name_b, second, store)
+    case_b = _choose(of_b.cases, name_b, second, store, beside="" if path else name_a)
     side_b = _side(case_b, second)
     # Printed layers do not name their device: a run that has both cases is of the other side's.
     one, other = of_a.environment or of_b.environment, of_b.environment or of_a.environment
@@ -124,7 +124,8 @@ def _split(text: str, store: Path) -> tuple[Path | None, str]:
     return None, text
 
 
-def _choose(cases: Sequence[CaseProfile], text: str, path: Path, store: Path) -> CaseProfile:
+def _choose(cases: Sequence[CaseProfile], text: str, path: Path, store: Path, beside: str = "") -> CaseProfile:
+    """The case that ``text`` names; ``beside`` is the name of the other one, which is to be of the same file."""
     labels = [case.label for case in cases]
     listed = ", ".join(labels[:_LISTED]) + (f" and {len(labels) - _LISTED} more" if len(labels) > _LISTED else "")
     if not text:
@@ -140,7 +141,10 @@ def _choose(cases: Sequence[CaseProfile], text: str, path: Path, store: Path) ->
         raise UsageError(
             f"{text!r} fits {len(fitting)} cases: {several}", where=str(path), fix="a whole label, or an id"
         )
-    if other := _elsewhere(text, path, store):
+    if beside and (other := _elsewhere([text, beside], path, store)):
+        what = f"no case {text!r}; {other} has both"
+        raise UsageError(what, where=str(path), fix=f"--in {other}")
+    if other := _elsewhere([text], path, store):
         raise UsageError(f"no case {text!r}, which {other} has", where=str(path), fix=f"{other}:{text}")
     what = f"no case {text!r}.{did_you_mean(text, labels)}"
     raise UsageError(what, where=str(path), fix=f"it has {listed}" if labels else "name another file")
@@ -157,12 +161,13 @@ def _fitting(cases: Sequence[CaseProfile], text: str) -> list[CaseProfile]:
     return fitting or [case for case in cases if text in case.label]
 
 
-def _elsewhere(text: str, path: Path, store: Path) -> str:
-    """The name of the newest other profiles in the store with such a case; empty if there are none."""
+def _elsewhere(texts: Sequence[str], path: Path, store: Path) -> str:
+    """The name of the newest other profiles in the store with such cases; empty if there are none."""
     for other in profiles.files(store)[:_SEARCHED]:
         if other.name != path.name:
             try:
-                if _fitting(profiles.read(other).cases, text):
+                cases = profiles.read(other).cases
+                if all(_fitting(cases, text) for text in texts):
                     return other.stem
             except StoreError:
                 continue  # it is for a hint alone

@@ -102,11 +102,14 @@ def test_a_case_of_older_profiles_is_named_with_their_file(store: Path) -> None:
     )
     newer = ProfileRun(created="2026-11-29T10:00:00+00:00", version="1", tool="torch", cases=(other,))
     profiles.write(path.with_name("profile-20261129T100000Z-other-abc1234.json"), newer)
-    with pytest.raises(
-        UsageError, match="no case 'net/eager', which profile-20261128T100000Z-net-abc1234 has"
-    ) as caught:
+    older = "profile-20261128T100000Z-net-abc1234"
+    with pytest.raises(UsageError, match=f"no case 'net/eager'; {older} has both") as caught:
         sides.find("net/eager", "net/tensorrt", store)
-    assert caught.value.fix == "profile-20261128T100000Z-net-abc1234:net/eager"
+    assert caught.value.fix == f"--in {older}"
+    for b in ("other/eager", f"{older}:net/tensorrt"):
+        with pytest.raises(UsageError, match=f"no case 'net/eager', which {older} has") as caught:
+            sides.find("net/eager", b, store)
+        assert caught.value.fix == f"{older}:net/eager"
 
 
 def test_a_run_has_no_profiles(tmp_path: Path) -> None:
