@@ -144,13 +144,18 @@ def test_a_program_has_convolutions_over_one_dimension_at_int8(trtbench: Trtbenc
     assert "(1, 3)" in source
 
 
+def set_matrix(suite: Path, precision: str, backend: str) -> None:
+    """Put these in place of the suite's precision and all that follows it."""
+    head, _, _ = suite.read_text().partition("  precision")
+    suite.write_text(f"{head}  precision: {precision}\n  backend: {backend}\n")
+
+
 @pytest.mark.parametrize("command", ["lint-qdq", "quantize"])
 class TestRefusals:
     """Before anything is calibrated."""
 
     def test_no_int8_case(self, trtbench: Trtbench, suite: Path, command: str) -> None:
-        head, _, _ = suite.read_text().partition("  precision")
-        suite.write_text(f"{head}  precision: fp16\n  backend: fx2trt\n")
+        set_matrix(suite, "fp16", "fx2trt")
         assert trtbench(command, suite) == 2
         assert "they are those of int8 in fx2trt" in trtbench.err
         assert f"fix: `precision: [int8]` in the matrix of {suite}\n" in trtbench.err
@@ -166,14 +171,12 @@ class TestRefusals:
         assert 'fix: --select "precision=int8"\n' in trtbench.err
 
     def test_int8_cases_of_backends_that_do_not_quantize(self, trtbench: Trtbench, suite: Path, command: str) -> None:
-        head, _, _ = suite.read_text().partition("  precision")
-        suite.write_text(f"{head}  precision: [fp16, int8]\n  backend: [{{name: tensorrt, calibrator: entropy}}]\n")
+        set_matrix(suite, "[fp16, int8]", "[{name: tensorrt, calibrator: entropy}]")
         assert trtbench(command, suite) == 2
         assert 'fix: --backend fx2trt --select "precision=int8"\n' in trtbench.err
 
     def test_an_fp8_suite(self, trtbench: Trtbench, suite: Path, command: str) -> None:
-        head, _, _ = suite.read_text().partition("  precision")
-        suite.write_text(f"{head}  precision: [fp16, fp8]\n  backend: fx2trt\n")
+        set_matrix(suite, "[fp16, fp8]", "fx2trt")
         assert trtbench(command, suite) == 2
         assert "is looked at for int8, and the selected cases are at fp8" in trtbench.err
         assert f"fix: `precision: [int8]` in the matrix of {suite}; of fp8, `trtbench run" in trtbench.err

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from bench.model.seam import Clock
 
-_RUNNER = re.compile(r"-+ Timing Runner: (?P<layer>.+) \((?P<runner>[^()]+)\)\s*$")
+_BEGIN = "Timing Runner: "
+_RUNNER = re.compile(rf"-+ {_BEGIN}(?P<layer>.+) \((?P<runner>[^()]+)\)\s*$")
 _END = "Formats and tactics selection completed"
 _MOST = 10  # layers that are kept
 _WIDTH = 60  # characters of a layer's name in the progress
@@ -31,7 +32,8 @@ class TacticLog:
         if _END in text:
             self._end_layer()
             self._layer = ""
-        match = _RUNNER.search(text)
+        # The builder writes many messages for each kernel that it times, and waits until each is read.
+        match = _RUNNER.search(text) if _BEGIN in text else None
         if not match:
             return
         self.runners += 1
