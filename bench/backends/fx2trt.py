@@ -88,7 +88,7 @@ class Fx2trt(TensorRT):
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """A CPU device, programs that are no module, and precisions that no model is converted to."""
-        if (reason := _not_calibrated(case) or artifact.unsupported(artifact.as_written(case))) is not None:
+        if (reason := _not_calibrated(case) or artifact.unsupported(artifact.program_case(case))) is not None:
             return reason
         if device == "cpu":
             return "TensorRT needs a CUDA device (trtbench codegen writes the program without one)"
@@ -96,7 +96,7 @@ class Fx2trt(TensorRT):
 
     def program(self, case: Case) -> Sequence[Stage]:
         """The network program of the case, at int8 after its calibration."""
-        return artifact.stages(artifact.as_written(case), msgspec.convert(case.options, Options).block_size)
+        return artifact.stages(artifact.program_case(case), msgspec.convert(case.options, Options).block_size)
 
     def ops(self) -> Sequence[SupportedOp]:
         """The ops that have a converter."""
@@ -118,7 +118,7 @@ class Fx2trt(TensorRT):
         """The reference, the program (unless it is the user's), and the engine."""
         options = msgspec.convert(case.options, Options)
         in_bytes = msgspec.structs.replace(options, workspace=options.engine().workspace_bytes)
-        source = [] if options.program else artifact.stages(artifact.as_written(case), options.block_size)
+        source = [] if options.program else artifact.stages(artifact.program_case(case), options.block_size)
         files = (*artifact.files_of(options.program), *trt_options.calibration_files(options.engine()))
         build = Stage(
             name="build",
@@ -179,8 +179,8 @@ class Fx2trt(TensorRT):
         if stage.kind == "program":
             placed, floating = stage.key.get("placement", "fx"), stage.key.get("floating", ())
             # The program of a case that TensorRT calibrates is at another precision than the case.
-            as_written = msgspec.structs.replace(case, precision=stage.key["precision"])
-            artifact.produce(as_written, context, out, stage.key.get("min_block_size"), placed, floating)
+            of_program = msgspec.structs.replace(case, precision=stage.key["precision"])
+            artifact.produce(of_program, context, out, stage.key.get("min_block_size"), placed, floating)
             return
         if stage.kind == "calibration":
             artifact.calibrate(case, context, out, stage.key)
@@ -209,13 +209,13 @@ class Fx2trt(TensorRT):
             raise Unsupported(what, fix="fallback: none, or trtbench profile")
         elif stage.kind == "engine":
             folder = context.artifacts.get(artifact.STAGE) or (context.suite_dir / options.program).parent
-            as_written = artifact.as_written(case)
+            of_program = artifact.program_case(case)
             builder.build(
                 case,
                 options.engine(),
                 context,
                 out,
-                fill=lambda api, network: filling.fill(api, network, as_written, folder, options.program),
+                fill=lambda api, network: filling.fill(api, network, of_program, folder, options.program),
             )
         elif stage.kind == "layers":
             super().produce(stage, self._as_engine(case), context, out)

@@ -68,7 +68,7 @@ def unsupported(case: Case) -> str | None:
     return None
 
 
-def as_written(case: Case) -> Case:
+def program_case(case: Case) -> Case:
     """The case whose program is written for ``case``: at float32 where TensorRT's calibrator chooses the scales."""
     if not case.options.get("calibrator"):
         return case
