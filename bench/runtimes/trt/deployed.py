@@ -26,7 +26,8 @@ from bench.runtimes.trt.options import Options, RtxOptions
 HEADER = "NvInfer.h"
 _VERSIONS = "NvInferVersion.h"
 _SYSTEM = ("/usr/include/x86_64-linux-gnu", "/usr/include/aarch64-linux-gnu", "/usr/include")
-_CUDA_HEADER = "cuda_runtime_api.h"
+# What NvInfer.h includes, and what that includes: packages of Python have the two in different distributions.
+_CUDA_HEADERS = ("cuda_runtime_api.h", "crt/host_defines.h")
 _MAJOR = re.compile(r"#define\s+(?:NV_TENSORRT_MAJOR|TRT_MAJOR_ENTERPRISE)\s+(\d+)")
 _MAJOR_RTX = re.compile(r"#define\s+TRT_MAJOR_RTX\s+(\d+)")
 # Options that no engine depends on.
@@ -160,7 +161,7 @@ def _report(case: Case, info: builder.BuildInfo, runner: Runner, product: librar
     """The keys of the fairness report that do not need the bindings in Python."""
     tf32 = case.precision == "tf32"
     return {
-        "runtime": f"{product.name} {runner.facts.get('tensorrt', '')}",
+        "runtime": library.full_name(product, _version(product), library.version_text(int(runner.facts["library"]))),
         "tf32": {"matmul": tf32, "cudnn": tf32},
         "memory_format": "contiguous",
         **({"exporter": info.exporter, "opset": info.opset} if info.exporter else {}),
@@ -200,7 +201,7 @@ def _installation(include: str, product: library.Product) -> building.Installati
     if major and version and major[1] != version.partition(".")[0]:
         what = f"the headers in {folder} are of {name} {major[1]}, and the package here is {version}"
         raise Unavailable(what, fix=f"headers of {name} {version.partition('.')[0]}: {kit.headers_from}")
-    definitions = {"TENSORRT_INCLUDE": str(folder), "TENSORRT_LIBRARY": str(library_file), "CUDA_INCLUDE": str(_cuda())}
+    definitions = {"TENSORRT_INCLUDE": str(folder), "TENSORRT_LIBRARY": str(library_file), "CUDA_INCLUDE": _cuda()}
     return building.Installation(definitions=definitions, version=version)
 
 
@@ -222,15 +223,20 @@ def _library(product: library.Product) -> Path:
     raise Unavailable(f"{product.library}.so is not here", fix=install(product.module))
 
 
-def _cuda() -> Path:
-    """The folder of CUDA's runtime headers, which those of TensorRT include."""
+def _cuda() -> str:
+    """The folder of CUDA's runtime headers, which those of TensorRT include; two, as CMake lists them, where a package
+    has a part of them.
+    """
     homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)] or ["/usr/local/cuda"]
-    places = [Path(home) / "include" for home in homes]
+    places = [[Path(home) / "include"] for home in homes]
     spec = importlib.util.find_spec("nvidia")
     for place in (spec.submodule_search_locations or []) if spec else []:
-        places += sorted(Path(place).glob("cu*/include"))
-    for folder in (*places, Path("/usr/include")):
-        if (folder / _CUDA_HEADER).is_file():
-            return folder
-    what = f"CUDA's headers are not here: no {_CUDA_HEADER} in {', '.join(map(str, places))}"
-    raise Unavailable(what, fix="CUDA_HOME=FOLDER of a CUDA toolkit, or pip install nvidia-cuda-runtime")
+        places.append(sorted(Path(place).glob("cu*/include")))
+    for folders in (*places, [Path("/usr/include")]):
+        owners = [next((each for each in folders if (each / name).is_file()), None) for name in _CUDA_HEADERS]
+        if None not in owners:
+            return ";".join(dict.fromkeys(map(str, owners)))
+    searched = ", ".join(str(folder) for folders in places for folder in folders)
+    what = f"CUDA's headers are not here: no {' and '.join(_CUDA_HEADERS)} in {searched}"
+    fix = "CUDA_HOME=FOLDER of a CUDA toolkit, or pip install nvidia-cuda-runtime nvidia-cuda-crt"
+    raise Unavailable(what, fix=fix)

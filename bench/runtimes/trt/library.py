@@ -125,8 +125,15 @@ class Api(msgspec.Struct, frozen=True, eq=False):
     @property
     def name(self) -> str:
         """``TensorRT 8.6.1``, with the library's version where it is another."""
-        same = not self.library or numbers(self.library) == numbers(self.version)
-        return f"{self.product.name} {self.version}" + ("" if same else f" ({self.product.library} {self.library})")
+        return full_name(self.product, self.version, self.library)
+
+
+def full_name(product: Product, version: str, library: str) -> str:
+    """``TensorRT 8.6.1 (libnvinfer 8.6.0)`` for a package of ``version``; without what is in brackets where both are
+    the same, or that of the ``library`` is not known.
+    """
+    same = not library or numbers(library) == numbers(version)
+    return f"{product.name} {version}" + ("" if same else f" ({product.library} {library})")
 
 
 # --------------------------------------------------------------------------------------------------------- opening it
@@ -197,10 +204,14 @@ def _import(product: Product) -> Any:
 def _library_version(product: Product, major: int) -> str:
     """The version of the loaded library; empty if it is not found under its standard name."""
     try:
-        number = int(ctypes.CDLL(f"{product.library}.so.{major}").getInferLibVersion())
+        return version_text(int(ctypes.CDLL(f"{product.library}.so.{major}").getInferLibVersion()))
     except (OSError, AttributeError):
         return ""
-    base = 1000 if number < 10_000 else 10_000  # 8600, but 101601
+
+
+def version_text(number: int) -> str:
+    """``8.6.0`` for what ``getInferLibVersion`` returns: 8600, but 101601 of version 10.16.1."""
+    base = 1000 if number < 10_000 else 10_000
     return f"{number // base}.{number % base // 100}.{number % 100}"
 
 

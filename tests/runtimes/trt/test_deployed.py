@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import importlib.util
+import os
+import struct
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.backends import base
 from bench.errors import Unavailable
 from bench.runtimes.cpp import building
-from bench.runtimes.trt import deployed, library
+from bench.runtimes.cpp.program import Runner
+from bench.runtimes.trt import builder, deployed, library
 from bench.runtimes.trt.options import Options, RtxOptions
 from tests.backends.kit import Bench
+from tests.runtimes.cpp.test_program import SCRIPT
 
 ENTERPRISE = "#define TRT_MAJOR_ENTERPRISE 10\n#define NV_TENSORRT_MAJOR TRT_MAJOR_ENTERPRISE\n"
 RTX = "#define TRT_MAJOR_RTX 1\n#define NV_TENSORRT_MAJOR TRT_MAJOR_RTX\n"
 PRODUCTS = pytest.mark.parametrize("product", [library.TENSORRT, library.RTX])
 Built = list[tuple[Any, ...]]
+# One lane, with neither inputs nor outputs.
+ANSWER = """\
+    if verb == "read":
+        open(fields[2], "wb").close()
+    reply("stream=1\\n" if verb == "lanes" else "")"""
 
 
 class Machine:
@@ -36,6 +48,7 @@ class Machine:
             meta = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
             self.write(f"site/{name.replace('-', '_')}-{version}.dist-info/METADATA", meta)
         self.write("cuda/include/cuda_runtime_api.h", "")
+        self.write("cuda/include/crt/host_defines.h", "")
         monkeypatch.syspath_prepend(str(root / "site"))
         monkeypatch.setenv("CUDA_HOME", str(root / "cuda"))
         for name in ("TENSORRT_INCLUDE", "TENSORRT_RTX_INCLUDE"):
@@ -92,6 +105,54 @@ def test_each_is_built_with_its_own_headers_and_library(
     assert installed.definitions["CUDA_INCLUDE"] == str(machine.root / "cuda/include")
 
 
+def test_cuda_headers_are_taken_from_packages_that_have_a_part_each(
+    bench: Bench, machine: Machine, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine.root / "cuda/include/crt/host_defines.h").unlink()
+    machine.write("site/nvidia/cuda_nvcc/include/crt/host_defines.h", "")
+    machine.write("site/nvidia/cuda_runtime/include/cuda_runtime_api.h", "")
+    nvidia = importlib.machinery.ModuleSpec("nvidia", None, is_package=True)
+    nvidia.submodule_search_locations = [str(machine.root / "site/nvidia")]
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: nvidia if name == "nvidia" else find_spec(name))
+    produce(bench, library.TENSORRT, machine.headers("trt", ENTERPRISE))
+    packages = machine.root / "site/nvidia"
+    expected = f"{packages / 'cuda_runtime/include'};{packages / 'cuda_nvcc/include'}"
+    assert built[0][1].definitions["CUDA_INCLUDE"] == expected
+
+
+def test_cuda_headers_that_lack_a_part_are_named(
+    bench: Bench, machine: Machine, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine.root / "cuda/include/crt/host_defines.h").unlink()
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "nvidia" else find_spec(name))
+    if Path("/usr/include/crt/host_defines.h").is_file():
+        pytest.skip("the system has CUDA's headers")
+    with pytest.raises(Unavailable, match=r"no cuda_runtime_api\.h and crt/host_defines\.h in ") as raised:
+        produce(bench, library.TENSORRT, machine.headers("trt", ENTERPRISE))
+    assert "CUDA_HOME=FOLDER" in raised.value.fix
+    assert not built
+
+
+@pytest.mark.long
+@PRODUCTS
+def test_real_headers_build_a_program_that_starts(bench: Bench, product: library.Product) -> None:
+    variable = "TENSORRT_RTX_INCLUDE" if product is library.RTX else "TENSORRT_INCLUDE"
+    if variable not in os.environ or not importlib.util.find_spec(product.module):
+        pytest.skip(f"{product.name} and its headers, named by {variable}, are not here")
+    case = bench.case(product.module, options={"executor": "cpp"})
+    folder = bench.folder()
+    stage = base.load(product.module).stages(case)[-1]
+    base.load(product.module).produce(stage, case, bench.context(case, {}), folder)
+    runner = Runner(folder / building.PROGRAM)
+    try:
+        headers, installed = runner.facts["headers"], library.version_text(int(runner.facts["library"]))
+        assert library.numbers(headers)[0] == library.numbers(installed)[0]
+    finally:
+        runner.close()
+
+
 @PRODUCTS
 def test_without_headers_it_says_where_they_are_from(
     bench: Bench, machine: Machine, built: Built, product: library.Product
@@ -134,6 +195,23 @@ def test_without_the_package_it_says_what_to_install(
     with pytest.raises(Unavailable, match=rf"{product.library}\.so is not here") as raised:
         produce(bench, product)
     assert product.module.replace("_", "-") in raised.value.fix
+
+
+def test_the_report_has_the_versions_of_the_package_and_of_the_library(bench: Bench, machine: Machine) -> None:
+    info = builder.BuildInfo(
+        runtime="", plan_bytes=1, build_ns=1, inputs={}, outputs={}, layers=1, strongly_typed=True, optimization_level=3
+    )
+    machine.write(f"build/{builder.BUILD_INFO}", msgspec.json.encode(info).decode())
+    machine.write("runner/info.json", '{"version": "10.7.0"}')
+    script = SCRIPT.format(python=sys.executable, answer=ANSWER).replace("compiler=script", "library=100701")
+    machine.write(f"runner/{building.PROGRAM}", script)
+    (machine.root / "runner" / building.PROGRAM).chmod(0o755)
+    machine.write("reference/inputs.safetensors", struct.pack("<Q", 2).decode() + "{}")
+    case = bench.case("tensorrt", options={"executor": "cpp"})
+    artifacts = {name: machine.root / name for name in ("build", "runner", "reference")}
+    with deployed.prepare(case, Options(executor="cpp"), bench.context(case, artifacts)) as prepared:
+        prepared.lanes(1)
+        assert prepared.fairness()["runtime"] == "TensorRT 10.7.0 (libnvinfer 10.7.1)"
 
 
 @PRODUCTS

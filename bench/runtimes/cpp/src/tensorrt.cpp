@@ -187,10 +187,7 @@ class EngineLane final : public Lane {
             if (context_ == nullptr) {
                 refuse(log_, "TensorRT makes no execution context");
             }
-            if (!context_->setOptimizationProfileAsync(0, raw_stream())) {
-                refuse(log_, "a lane cannot use the engine's optimization profile");
-            }
-            driver_.synchronize();
+            choose_profile();
             context_->setNvtxVerbosity(nvinfer1::ProfilingVerbosity::kLAYER_NAMES_ONLY);
             bind_inputs(engine, settings);
             bind_outputs(engine, settings);
@@ -235,6 +232,17 @@ class EngineLane final : public Lane {
     }
 
   private:
+    // 8.6 sets a profile for the first context alone.
+    void choose_profile() {
+        if (context_->getOptimizationProfile() == 0) {
+            return;
+        }
+        if (!context_->setOptimizationProfileAsync(0, raw_stream())) {
+            refuse(log_, "a further lane cannot use the engine's optimization profile");
+        }
+        driver_.synchronize();
+    }
+
     [[nodiscard]] cudaStream_t raw_stream() const { return reinterpret_cast<cudaStream_t>(stream_); }
 
     static const std::string& tensor_of(const Settings& settings, const std::string& name) {
@@ -260,8 +268,9 @@ class EngineLane final : public Lane {
             write(inputs_.back(), values);
             set_address(tensor, inputs_.back());
         }
-        if (context_->inferShapes(0, nullptr) != 0) {
-            refuse(log_, "TensorRT lacks the shape of an input");
+        const char* lacking = nullptr;
+        if (context_->inferShapes(1, &lacking) != 0) {
+            refuse(log_, "TensorRT lacks the shape of " + (lacking ? "'" + std::string(lacking) + "'" : "an input"));
         }
     }
 
@@ -400,7 +409,7 @@ std::unique_ptr<Model> load_model(const std::string& runtime, const Settings& se
 Facts build_facts() {
     const std::string version =
         std::to_string(kVersion[0]) + "." + std::to_string(kVersion[1]) + "." + std::to_string(kVersion[2]);
-    return {{"tensorrt", version}, {"compiler", __VERSION__}};
+    return {{"headers", version}, {"library", std::to_string(getInferLibVersion())}, {"compiler", __VERSION__}};
 }
 
 }  // namespace trtbench
