@@ -41,13 +41,14 @@ def cause(finding: WrongLayer, graph: Graph, precision: Precision) -> Cause:
     if held := [name for name in check.node.weights if name in graph.infinite]:
         what = f"the weight {held[0]} is infinite at {precision}: it has values beyond {LARGEST:,.0f}"
         return Cause(kind="weight overflow", what=what, fix="keep that module in float32, or scale the weight")
-    if finding.vanishes:
+    overflows = precision == "fp16" and check.reference.largest > LARGEST and _new_non_finite(check) > 0
+    if finding.vanishes and not overflows:  # as an output of its own TensorRT may keep it in float32
         what = "it is right as soon as it is an output: the layers are wrong only where the builder fuses them"
         return Cause(kind="fusion", what=what, fix="trtbench layers shows what they were fused to; keep the output")
     before = max((each.rel_l2 or 0.0 for each in finding.inputs), default=0.0)
-    if check.dtype == "float16" and (at_an_end := _beyond_float16(check, finding.inputs)):
+    if (overflows or check.dtype == "float16") and (at_an_end := _beyond_float16(check, finding.inputs)):
         return at_an_end
-    if check.network.nan + check.network.infinite > check.reference.nan + check.reference.infinite:
+    if _new_non_finite(check) > 0:
         return Cause(kind="layer", what="values that are not finite come from finite ones, and are in no type's way")
     if precision == "fp32" and (fallback := _fallback(check, before)):
         return fallback
@@ -72,14 +73,19 @@ def cause(finding: WrongLayer, graph: Graph, precision: Precision) -> Cause:
     return Cause(kind="layer", what=what, fix="compare the layer's lines in the program with the module")
 
 
+def _new_non_finite(check: Check) -> int:
+    """How many values more than in the reference are not finite."""
+    network, reference = check.network, check.reference
+    return network.nan + network.infinite - reference.nan - reference.infinite
+
+
 def _beyond_float16(check: Check, inputs: tuple[Check, ...]) -> Cause | None:
     """Overflow and underflow."""
     network, reference = check.network, check.reference
-    new = network.nan + network.infinite - reference.nan - reference.infinite
     if reference.largest > LARGEST:
         what = f"the values reach {reference.largest:.4g}, and float16 ends at {LARGEST:,.0f}"
         return Cause(kind="overflow", what=what, fix=f"{_KEEP}; or bf16, where the backend has it")
-    if new > 0:
+    if _new_non_finite(check) > 0:
         reads = max((each.reference.largest for each in inputs), default=0.0)
         what = (
             f"the values stay within {reference.largest:.4g}, of inputs within {reads:.4g}: a sum or a product inside "

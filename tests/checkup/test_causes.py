@@ -86,6 +86,13 @@ def test_weights_and_fusion_come_before_what_the_values_say() -> None:
     assert kind(broken, vanishes=True) == "fusion"
 
 
+def test_a_tensor_beyond_float16_overflows_though_it_is_right_as_an_output() -> None:
+    """An engine of TensorRT 8.6: float32 as an output of its own, infinite where float16 holds it within the network."""
+    network = values(-4524.0, 65504.0, infinite=26)
+    assert kind(check(values(-546e3, 699e3), network, dtype="float32"), vanishes=True) == "overflow"
+    assert kind(check(values(-546e3, 699e3), network, dtype="float32"), precision="bf16", vanishes=True) == "fusion"
+
+
 def test_the_figures_of_a_tensor() -> None:
     side = causes.side(np.array([[0.0, -3.0, np.inf], [np.nan, 2.0, 0.0]], np.float32))
     assert side == Side(low=-3.0, high=2.0, nan=1, infinite=1, zeros=2, size=6)
