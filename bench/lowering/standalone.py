@@ -44,8 +44,11 @@ def new_network(trt: Any, builder: Any) -> Any:
     return builder.create_network(sum(1 << int(getattr(flags, name)) for name in names))
 
 
-def build_engine(trt: Any, weights: Any, logger: Any) -> Any:
-    """The serialised engine of this program; None where TensorRT cannot build it, and its log says why."""
+def build_engine(trt: Any, weights: Any, logger: Any, level: int | None = None) -> Any:
+    """The serialised engine of this program; None where TensorRT cannot build it, and its log says why.
+
+    ``level`` is TensorRT's optimization level, 0 (few kernels are timed) to 5; None is its default.
+    """
     builder = trt.Builder(logger)
     net = new_network(trt, builder)
     alive = build(trt, net, weights)
@@ -56,6 +59,8 @@ def build_engine(trt: Any, weights: Any, logger: Any) -> Any:
             config.set_flag(getattr(trt.BuilderFlag, name))
     if PRECISION != "tf32":
         config.clear_flag(trt.BuilderFlag.TF32)
+    if level is not None:
+        config.builder_optimization_level = level
     if PROFILE:
         profile = builder.create_optimization_profile()
         for name, points in PROFILE.items():
@@ -71,6 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the TensorRT engine of this network program.")
     parser.add_argument("plan", type=Path, help="the file to write")
     parser.add_argument("--module", default="tensorrt", help="tensorrt or tensorrt_rtx")
+    parser.add_argument("--level", type=int, choices=range(6), help="optimization level; 0 builds fastest")
     arguments = parser.parse_args()
     if not arguments.plan.absolute().parent.is_dir():
         parser.error(f"there is no folder {arguments.plan.parent}")
@@ -81,7 +87,7 @@ def main() -> int:
         parser.error(f"{error}; install it, or name the module of TensorRT that is here: --module tensorrt_rtx")
     except OSError as error:
         parser.error(f"weights.safetensors, which belongs beside this file, cannot be read: {error}")
-    plan = build_engine(trt, weights, trt.Logger(trt.Logger.WARNING))
+    plan = build_engine(trt, weights, trt.Logger(trt.Logger.WARNING), arguments.level)
     if plan is None:
         print("TensorRT could not build the engine; its messages above say why", file=sys.stderr)
         return 1

@@ -87,7 +87,7 @@ def test_weights_and_fusion_come_before_what_the_values_say() -> None:
 
 
 def test_a_tensor_beyond_float16_overflows_though_it_is_right_as_an_output() -> None:
-    """An engine of TensorRT 8.6: float32 as an output of its own, infinite where float16 holds it within the network."""
+    """As of an engine of TensorRT 8.6, which holds it in float16 within the network and in float32 as an output."""
     network = values(-4524.0, 65504.0, infinite=26)
     assert kind(check(values(-546e3, 699e3), network, dtype="float32"), vanishes=True) == "overflow"
     assert kind(check(values(-546e3, 699e3), network, dtype="float32"), precision="bf16", vanishes=True) == "fusion"

@@ -22,7 +22,12 @@ toolchains: {torch22: {python: $TORCH22_PYTHON}}
 models:
   grows: {factory: "zoo.py:grows", inputs: {x: {shape: [batch, 16]}}}
   block: {factory: "zoo.py:block", inputs: {x: {shape: [batch, 8]}}}
-matrix: {model: [grows, block], backend: [fx2trt, tensorrt], precision: fp16, batch: [2], toolchain: torch22}
+matrix:
+  model: [grows, block]
+  backend: [{name: fx2trt, optimization_level: 0}, {name: tensorrt, optimization_level: 0}]
+  precision: fp16
+  batch: [2]
+  toolchain: torch22
 """
 
 
