@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from bench.analysis import explain_names, operators
+from bench.analysis import explain_names, operator_order, operators, unit_keys
 from bench.analysis.explain_sides import Unit
+from bench.analysis.unit_keys import Keys
 from bench.model.data import Data
 
 By = Literal["nodes", "modules", "operators"]
-# How much of the smaller set of names the two sides must share to be aligned by them.
-_SHARED = 0.5
 _LONGEST_NAME = 4
 _TRANSFERS = {"h2d": "inputs to the device", "d2h": "outputs to the host"}
 
@@ -29,9 +28,6 @@ class Alignment(Data, frozen=True, kw_only=True):
 
     by: By
     blocks: tuple[Block, ...]
-
-
-Keys = list[tuple[str, ...]]  # of each unit: the nodes or modules that it computes, as both sides call them
 
 
 def align(a: Sequence[Unit], b: Sequence[Unit]) -> Alignment:
@@ -63,53 +59,24 @@ def _content(units: Sequence[Unit]) -> list[tuple[str, int, tuple[str, ...]]]:
 
 
 def _align(a: Sequence[Unit], b: Sequence[Unit]) -> Alignment:
-    exact = (_visited(a, exact=True), _visited(b, exact=True))
-    visited = (_visited(a, exact=False), _visited(b, exact=False))
+    uneven = unit_keys.uneven(a, b)
+    exact = (unit_keys.visited(a, uneven, exact=True), unit_keys.visited(b, uneven, exact=True))
+    visited = (unit_keys.visited(a, uneven, exact=False), unit_keys.visited(b, uneven, exact=False))
     plain = tuple([tuple(name.path for name in unit.names if name.path) for unit in side] for side in (a, b))
     for by, (keys_a, keys_b) in (("nodes", exact), ("modules", visited), ("modules", (plain[0], plain[1]))):
-        for pair in ((keys_a, keys_b), (_without_root(keys_a), _without_root(keys_b))):
-            if _shares(*pair):
-                nodes = by == "nodes" and any(name.operator for unit in (*a, *b) for name in unit.names)
-                return _by_keys(a, b, *pair, "nodes" if nodes else "modules")
+        nodes = by == "nodes" and any(name.operator for unit in (*a, *b) for name in unit.names)
+        kind: By = "nodes" if nodes else "modules"
+        if not (unit_keys.tells(a, keys_a) and unit_keys.tells(b, keys_b)):
+            continue
+        if unit_keys.shares(keys_a, keys_b):
+            return _by_keys(a, b, keys_a, keys_b, kind)
+        without = unit_keys.without_root(keys_a), unit_keys.without_root(keys_b)
+        if unit_keys.shares(*without):
+            return _by_keys(unit_keys.without_wrapper(a), unit_keys.without_wrapper(b), *without, kind)
     return _by_operators(a, b)
 
 
 # ---------------------------------------------------------------------------------------------------------- by names
-
-
-def _visited(units: Sequence[Unit], *, exact: bool) -> Keys:
-    """The keys of each unit. A module that computes several times has one for each: ``relu``, ``relu_1``, as exporters
-    to ONNX call them.
-    """
-    visits: dict[str, int] = {}
-    last: dict[str, int] = {}
-    keys: Keys = []
-    for unit in units:
-        own = []
-        for name in unit.names:
-            if name.operator:
-                own += [name.exact] if exact else [name.path] if name.path else []
-                continue
-            before = last.get(name.path)
-            visits[name.path] = 0 if before is None else visits[name.path] + (before < len(keys) - 1)
-            last[name.path] = len(keys)
-            own.append(f"{name.path}_{visits[name.path]}" if visits[name.path] else name.path)
-        if not own and keys:  # what has no name does not end a visit
-            last = {path: len(keys) if at == len(keys) - 1 else at for path, at in last.items()}
-        keys.append(tuple(dict.fromkeys(own)))
-    return keys
-
-
-def _without_root(keys: Keys) -> Keys:
-    """Keys without the module that all of them lie in: one side may have a wrapper around the model."""
-    every = [key for own in keys for key in own if key != "."]
-    root = explain_names.common(every) if every and not every[0].startswith("/") else ""
-    return [tuple(key.removeprefix(root).removeprefix(".") or "." for key in own) for own in keys] if root else keys
-
-
-def _shares(a: Keys, b: Keys) -> bool:
-    sets = [{key for own in keys for key in own} for keys in (a, b)]
-    return bool(sets[0] and sets[1]) and len(sets[0] & sets[1]) >= _SHARED * min(map(len, sets))
 
 
 class _Union:
@@ -217,69 +184,16 @@ def _filled(units: Sequence[Unit], keys: Keys) -> list[str]:
 
 
 def _by_operators(a: Sequence[Unit], b: Sequence[Unit]) -> Alignment:
-    anchors = [[at for at, unit in enumerate(side) if unit.family in operators.ANCHORS] for side in (a, b)]
-    if not anchors[0] or not anchors[1]:
-        anchors = [[at for at, unit in enumerate(side) if unit.family not in operators.MOVES] for side in (a, b)]
-    pairs = _matches([a[at] for at in anchors[0]], [b[at] for at in anchors[1]])
-    if not pairs:
+    several = operator_order.matched(a, b)
+    if not several:
         return Alignment(by="operators", blocks=_whole(a, b))
-    starts = [[anchors[side][pair[side]] for pair in pairs] for side in (0, 1)]
-    homes = [_homes((a, b)[side], starts[side], set(anchors[side])) for side in (0, 1)]
-    blocks = []
-    for number in range(len(pairs)):
-        own = [[at for at, home in enumerate(homes[side]) if home == number] for side in (0, 1)]
-        blocks.append(Block(name=_name(a, b, *own), a=tuple(own[0]), b=tuple(own[1])))
+    blocks = [Block(name=_name(a, b, *own), a=tuple(own[0]), b=tuple(own[1])) for own in several]
     return Alignment(by="operators", blocks=tuple(_numbered(blocks)))
 
 
 def _whole(a: Sequence[Unit], b: Sequence[Unit]) -> tuple[Block, ...]:
     own = (tuple(range(len(a))), tuple(range(len(b))))
     return (Block(name="all", a=own[0], b=own[1]),) if a or b else ()
-
-
-def _homes(units: Sequence[Unit], starts: Sequence[int], anchors: set[int]) -> list[int]:
-    """The number of the block of each unit: of the last start before it, or of the next for what prepares it."""
-    homes, block = [], 0
-    following = -1
-    ahead = [0] * len(units)
-    for at in range(len(units) - 1, -1, -1):
-        following = at if at in anchors else following
-        ahead[at] = following
-    number = {start: index for index, start in enumerate(starts)}
-    for at, unit in enumerate(units):
-        block = number.get(at, block)
-        prepares = unit.family in operators.MOVES and "nhwctonchw" not in unit.name.lower()
-        homes.append(number.get(ahead[at], block) if prepares else block)
-    return homes
-
-
-def _matches(a: Sequence[Unit], b: Sequence[Unit]) -> list[tuple[int, int]]:
-    """Pairs of the same family in the order of both sides: as many as possible, of like times where several fit.
-
-    The longest common subsequence, where a pair counts more the nearer its times are to each other.
-    """
-    best = [[0.0] * (len(b) + 1) for _ in range(len(a) + 1)]
-    for i in range(len(a) - 1, -1, -1):
-        row, below, unit = best[i], best[i + 1], a[i]
-        for j in range(len(b) - 1, -1, -1):
-            least = max(row[j + 1], below[j])
-            if unit.family == b[j].family:
-                least = max(least, below[j + 1] + _likeness(unit, b[j]))
-            row[j] = least
-    pairs, i, j = [], 0, 0
-    while i < len(a) and j < len(b):
-        if a[i].family == b[j].family and best[i][j] == best[i + 1][j + 1] + _likeness(a[i], b[j]):
-            pairs.append((i, j))
-            i, j = i + 1, j + 1
-        elif best[i][j] == best[i + 1][j]:
-            i += 1
-        else:
-            j += 1
-    return pairs
-
-
-def _likeness(a: Unit, b: Unit) -> float:
-    return 1 + 0.25 * (min(a.ns, b.ns) + 1) / (max(a.ns, b.ns) + 1)
 
 
 # -------------------------------------------------------------------------------------------------------------- names

@@ -100,11 +100,13 @@ def explain(a: Side, b: Side, across: Sequence[str] = (), gaps: str = "auto", ru
     sides have, else profiled. ``run`` is where ``measured`` of the sides is from.
 
     UsageError for cases of different models or sizes, unless ``across`` names that; for a CPU against a GPU; for gaps
-    that nothing tells.
+    that nothing tells, and for profiled ones of kernels beside an engine whose layers alone were timed.
     """
     explain_notes.check(a, b, across)
     if gaps not in GAPS:
         raise UsageError(f"gaps are {', '.join(GAPS[:-1])} or {GAPS[-1]}, not {gaps!r}", fix="--gaps auto")
+    if gaps == "profiled":
+        explain_notes.check_profiled(a, b)
     basis = _basis(a, b) if gaps == "auto" else next(each for each in GAPS if each == gaps)
     profiled = a, b = folded.with_convolutions(a, b)
     if basis != "profiled":
@@ -156,7 +158,7 @@ def _part(block: blocks.Block, a: Side, b: Side) -> Part:
         name=block.name,
         a=sum(unit.ns for unit in units_a),
         b=sum(unit.ns for unit in units_b),
-        causes=causes.of_block(units_a, units_b),
+        causes=causes.of_block(units_a, units_b, block.a, block.b),
         units_a=block.a,
         units_b=block.b,
     )
@@ -197,5 +199,5 @@ def _remainder(a: Side, b: Side) -> Part:
             "remainder",
             "medians that do not add up, and kernels that ran at the same time (which count twice)",
         )
-    cause = Cause(kind="remainder", ns=difference, text=what)
+    cause = Cause(kind="remainder", ns=difference, text=what, a=a.remainder, b=b.remainder)
     return Part(kind="remainder", name=name, a=a.remainder, b=b.remainder, causes=(cause,) if difference else ())

@@ -44,6 +44,17 @@ def check(a: Side, b: Side, across: Sequence[str]) -> None:
         raise UsageError(what, fix="two cases of one size, or --across size")
 
 
+def check_profiled(a: Side, b: Side) -> None:
+    """UsageError where gaps as the profiler saw them are asked for and one side, of timed layers, has none recorded."""
+    if a.kind != b.kind:
+        engine, other = (a, b) if a.kind == "layer" else (b, a)
+        what = (
+            f"the profile of {engine.label} has layers, and not the gaps between them: the gaps that a profiler saw in "
+            f"{other.label} have nothing to be compared with"
+        )
+        raise UsageError(what, fix="--gaps gpu, once trtbench run SUITE has measured both cases, or leave --gaps out")
+
+
 def _identity(label: str) -> tuple[str, str]:
     """The model and the sizes in a label."""
     model, *rest = BETWEEN_PARTS.split(label)
@@ -78,12 +89,9 @@ def notes(
 def _of_gaps(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> list[str]:
     """What the gaps are, and whether they hold."""
     if profiled != used:
-        seen, left = ([format_time(side.idle) for side in sides] for sides in (profiled, used))
-        whole = f"latency of {run}" if run else "the time without it"
-        several = [
-            f"a profiler slows the host: it saw gaps of {seen[0]} in A and {seen[1]} in B; above are the {left[0]} and "
-            f"{left[1]} that {whole} leaves beside the work"
-        ]
+        seen = [format_time(side.idle) for side in profiled]
+        whole = f"latency of {run}" if run else "the time without a profiler"
+        several = [f"gaps are what {whole} leaves; the profiler saw {seen[0]} in A, {seen[1]} in B"]
         for name, side in zip("AB", used, strict=True):
             time = side.measured.get("latency", 0) if run else side.unprofiled
             if (more := side.window - time) > time * _DOUBT:
@@ -93,6 +101,13 @@ def _of_gaps(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> 
                 )
         return several
     a, b = used
+    if a.kind != b.kind and (a.idle or b.idle):
+        name, engine = ("A", "B") if a.idle else ("B", "A")
+        idle = format_time(a.idle or b.idle)
+        return [
+            f"gaps of {engine}, an engine, are not known, so that those of {name}, {idle} under the profiler, count in "
+            "full: compare the work, or measure both cases with trtbench run SUITE"
+        ]
     gaps = "gaps are as long as the profiler made them" if a.idle or b.idle else ""
     if not a.unprofiled or not b.unprofiled:
         return [f"{gaps}, and how long they are without it is not known"] if gaps else []

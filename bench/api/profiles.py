@@ -156,8 +156,9 @@ def explain(
         across: ``model`` or ``size``, in which the cases may differ.
         gaps: how long the times are in which the GPU is idle, as a profiler makes them longer. ``measured``: what
             ``latency`` of the newest run with both cases leaves beside the work; ``gpu``: what ``gpu`` of it does, to
-            which layers of an engine are shortened, too; ``unprofiled``: what the time before
-            the profiler started does; ``profiled``: as it saw them; ``auto``: the first of these that both cases have.
+            which layers of an engine are shortened, too; ``unprofiled``: what the time before the profiler started
+            does; ``profiled``: as it saw them, not of an engine beside kernels; ``auto``: the first of these that both
+            cases have.
         store: the folder of runs and profiles.
 
     Raises:

@@ -132,14 +132,15 @@ def explain(commands: Commands) -> None:
         default="auto",
         help="how long gaps are, as a profiler slows the host and makes them longer. measured: what latency of a run "
         "leaves beside the work; gpu: what its gpu leaves, to which layers of an engine are shortened; unprofiled: "
-        "what the time before the profiler started leaves; profiled: as it saw them; auto (default): gpu for an "
-        "engine's layers, else the first of measured, unprofiled and profiled that both cases have",
+        "what the time before the profiler started leaves; profiled: as it saw them, not of an engine beside kernels; "
+        "auto (default): gpu for an engine's layers, else the first of measured, unprofiled and profiled that both "
+        "cases have",
     )
     explain.add_argument(
-        "--top", type=positive, default=0, metavar="N", help="the N parts that differ most (default: 3; 10 if verbose)"
+        "--top", type=positive, default=0, metavar="N", help="the N rows that differ most (default: 3; 10 if verbose)"
     )
     explain.add_argument(
-        "--verbose", action="store_true", help="every cause of a part, whole names of kernels, and all notes"
+        "--verbose", action="store_true", help="the sentences of all causes, whole names of kernels, and all notes"
     )
     explain.add_argument(
         "--format", choices=("text", "json", "markdown"), default="text", help="json has all parts (default: text)"

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.analysis.causes import MEANINGS, Cause, kernel_name
-from bench.analysis.explain import Explanation, Part
-from bench.analysis.explain_sides import Side, Unit
+from bench.analysis.causes import MEANINGS
+from bench.analysis.explain import Explanation
+from bench.analysis.explain_sides import Side
 from bench.report import cells, document, escape, explain_tables, kernels, table
 from bench.report.explain_groups import Group, groups
-from bench.report.explain_tables import signed
+from bench.report.explain_words import kernels_of, sentence, signed
 from bench.report.table import Column
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ MOST, MOST_VERBOSE = 3, 10  # parts that are shown unless more are asked for
 _CAUSES = 4  # kinds of causes in the short form
 _NOTES = 3
 _KERNELS = 3  # named for a cause and side
-LEGEND = "times are of one inference; shares are of the difference without gaps; parts that differ alike are one row"
+LEGEND = "times are of one inference, those of a cause of its kernels; shares are of the difference without gaps"
 NOTHING = "nothing differs: the same kernels, the same times"
 
 
@@ -41,8 +40,8 @@ def render(
         lines += table.wrap(line, width)
     if explanation.same:
         return table.show([*lines, NOTHING], color)
-    for sentence in explain_tables.verdict(explanation):
-        lines += table.wrap(sentence, width)
+    for line in explain_tables.verdict(explanation):
+        lines += table.wrap(line, width)
     several = groups(explanation)
     most = most or (MOST_VERBOSE if verbose else MOST)
     shown, rest = several[:most], several[most:]
@@ -50,7 +49,7 @@ def render(
     lines += ["", *_drawn(explain_tables.totals(explanation, 0 if verbose else _CAUSES), width, "difference")]
     lines += ["", *_drawn(explain_tables.parts(explanation, shown, rest), width), ""]
     for number, group in enumerate(shown, 1):
-        lines += _whole(number, group, width) if verbose else _short(explanation, number, group, width)
+        lines += _whole(explanation, number, group, width) if verbose else _short(explanation, number, group, width)
     lines += _endings(explanation, rest, len(several), width, verbose)
     return table.show([*lines, *table.wrap(LEGEND, width)], color)
 
@@ -73,7 +72,7 @@ def markdown(explanation: Explanation, *, most: int = 0) -> str:
     lines.append("")
     for number, group in enumerate(shown, 1):
         lines.append(f"{number}. {escape.markdown(group.name)}, {signed(group.difference)}")
-        lines += [f"   - {escape.markdown(text)}" for text in _sentences(group.parts[0])]
+        lines += [f"   - {escape.markdown(text)}" for text in _sentences(explanation, group)]
     lines += ["", *(f"- {escape.markdown(note)}" for note in explanation.notes)]
     lines += ["", f"{_sentence(LEGEND)}."]
     return escape.lines("\n".join(lines), sys.maxsize) + "\n"
@@ -122,33 +121,23 @@ def _drawn(columns: Sequence[Column], width: int, bold: str = "") -> list[Text |
 
 
 def _short(explanation: Explanation, number: int, group: Group, width: int) -> list[str]:
-    """The largest cause of the largest part of a group, and the kernel of each side that takes longest, in a line."""
-    part = group.parts[0]
-    if not part.causes:
+    """The largest cause of a group in a sentence, and the kernel of each side that takes longest of it, in a line."""
+    if not group.causes:
         return []
-    cause = part.causes[0]
-    text = f"{part.name}: {cause.text}" if len(group.parts) > 1 else cause.text
-    lines = table.wrap(text, width, " " * 4, f"{number:>3} ")
-    a = _longest(cause.kernels_a, [explanation.a.units[at] for at in part.units_a])
-    b = _longest(cause.kernels_b, [explanation.b.units[at] for at in part.units_b])
-    if a and a == b:
-        return [*lines, _kernel("A and B", a, cause.kernels_a, width)]
-    lines += [_kernel("A", a, cause.kernels_a, width)] if a else []
-    return lines + ([_kernel("B", b, cause.kernels_b, width)] if b else [])
+    cause = group.causes[0]
+    lines = table.wrap(sentence(cause, group), width, " " * 4, f"{number:>3} ")
+    for side, several in kernels_of(explanation, cause):
+        longest, *others = several
+        more = f" and {len(others)} more" if others else ""
+        room = max(width - len(side) - len(longest.figures) - len(more) - 8, table.SHORTEST_NAME)
+        lines.append(f"      {side}: {table.cut(kernels.short(longest.name), room)}{longest.figures}{more}")
+    return lines
 
 
-def _kernel(side: str, name: str, several: Sequence[str], width: int) -> str:
-    more = f" and {len(several) - 1} more" if len(several) > 1 else ""
-    room = max(width - len(side) - len(more) - 8, table.SHORTEST_NAME)
-    return f"      {side}: {table.cut(kernels.short(name), room)}{more}"
-
-
-def _whole(number: int, group: Group, width: int) -> list[str]:
-    """Every cause of the largest part of a group, with the whole names of its kernels."""
-    part = group.parts[0]
-    several = f", of which {part.name} {signed(part.difference)}" if len(group.parts) > 1 else ""
-    lines = table.wrap(f"{group.name}, {signed(group.difference)}{several}", width, " " * 4, f"{number:>3} ")
-    for text in _sentences(part):
+def _whole(explanation: Explanation, number: int, group: Group, width: int) -> list[str]:
+    """Every cause of a group, with the whole names of its kernels."""
+    lines = table.wrap(f"{group.name}, {signed(group.difference)}", width, " " * 4, f"{number:>3} ")
+    for text in _sentences(explanation, group):
         lines += table.wrap(text, width, " " * 8, " " * 6)
     return lines
 
@@ -161,31 +150,16 @@ def _endings(explanation: Explanation, rest: Sequence[Group], count: int, width:
     if not verbose:
         more = len(explanation.notes) - len(notes)
         also = f", {cells.count(more, 'more note')}" if more else ""
-        hidden.append(f"every cause of a part, whole names of kernels{also}: --verbose")
+        hidden.append(f"the sentences of all causes, whole names of kernels{also}: --verbose")
     return lines + (table.wrap("; ".join(hidden), width) if hidden else [])
 
 
-def _longest(names: Sequence[str], units: Sequence[Unit]) -> str:
-    """Of some kernels that which takes most time among the units; empty without any."""
-    times: Counter[str] = Counter()
-    for unit in units:
-        times[kernel_name(unit)] += unit.ns
-    return max(names, key=lambda name: times[name], default="")
-
-
-def _sentences(part: Part) -> list[str]:
+def _sentences(explanation: Explanation, group: Group) -> list[str]:
     lines = []
-    for cause in part.causes:
-        lines.append(f"{MEANINGS[cause.kind]}, {signed(cause.ns)}: {cause.text}")
-        lines += _names(cause)
-    return lines
-
-
-def _names(cause: Cause) -> list[str]:
-    lines = []
-    for name, own in (("A", cause.kernels_a), ("B", cause.kernels_b)):
-        if own:
-            more = f" and {len(own) - _KERNELS} more" if len(own) > _KERNELS else ""
-            names = ", ".join(table.cut(escape.name(kernel), 160) for kernel in own[:_KERNELS])
-            lines.append(f"{name}: {names}{more}")
+    for cause in group.causes:
+        lines.append(f"{MEANINGS[cause.kind]}, {signed(cause.ns)}: {sentence(cause, group)}")
+        for name, several in kernels_of(explanation, cause):
+            more = f" and {len(several) - _KERNELS} more" if len(several) > _KERNELS else ""
+            names = [f"{table.cut(escape.name(each.name), 160)}{each.figures}" for each in several[:_KERNELS]]
+            lines.append(f"{name}: {', '.join(names)}{more}")
     return lines

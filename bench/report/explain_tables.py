@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from bench.analysis.causes import MEANINGS, Kind
-from bench.analysis.explain import Explanation, Part
+from bench.analysis.explain import Explanation
 from bench.analysis.explain_sides import Side
 from bench.report import cells, table
-from bench.report.explain_groups import Group
+from bench.report.explain_groups import CauseSum, Group
+from bench.report.explain_words import signed
 from bench.report.table import Column
 from bench.units import format_time
 
 _SHORTEST_NAME = 30
-_DROP = {"A": 12, "B": 11, "parts": 10, "share": 5, "cause": 20}
+_DROP = {"A": 12, "B": 11, "parts": 10, "share": 5}
+# Causes of a row that have one of their own: so many, and at least this of the sum of all.
+_CAUSES, _LEAST_CAUSE = 3, 0.08
 # Shares of a difference that is less than this of what it is the balance of say nothing.
 _LEAST_BALANCE = 0.1
 # What the units of each kind of side are, in the words of a table.
 WORK = {"kernel": "work on the GPU", "layer": "layers", "operator": "operators"}
-
-
-def signed(ns: float) -> str:
-    """``+55.0 us``, ``-1.20 ms``, ``0 ns``."""
-    return f"{'+' if ns > 0 else '-' if ns < 0 else ''}{format_time(abs(ns))}"
 
 
 def heading(explanation: Explanation) -> list[str]:
@@ -123,36 +122,66 @@ def totals(explanation: Explanation, most: int = 0) -> list[Column]:
     ]
 
 
+class _Line(NamedTuple):
+    """A row of the table of parts: of a group, or of a cause within it."""
+
+    where: str
+    a: int
+    b: int
+    share: str
+    number: str = ""
+
+
 def parts(explanation: Explanation, shown: Sequence[Group], rest: Sequence[Group]) -> list[Column]:
-    """The parts that are shown, the sum of those left out, and of what does not differ."""
-    rows = [(group.name, group.a, group.b, str(group.parts[0].kind)) for group in shown]
+    """The parts that are shown, each with its difference by cause, the sum of those left out, and of what does not
+    differ.
+    """
+    rows: list[_Line] = []
+    for number, group in enumerate(shown, 1):
+        rows += _group(explanation, group, str(number))
     if rest:
-        count = sum(len(group.parts) for group in rest)
-        rows.append(
-            (cells.count(count, "more part"), sum(group.a for group in rest), sum(group.b for group in rest), "")
-        )
-    a = explanation.a.window - sum(row[1] for row in rows)
-    b = explanation.b.window - sum(row[2] for row in rows)
+        a, b = (sum(getattr(group, side) for group in rest) for side in "ab")
+        gap = any(group.kind == "gap" for group in rest)  # shares are of the work
+        share = "" if gap else _share(explanation, b - a)
+        rows.append(_Line(cells.count(sum(len(group.parts) for group in rest), "more part"), a, b, share))
+    every = (*shown, *rest)
+    a = explanation.a.window - sum(group.a for group in every)
+    b = explanation.b.window - sum(group.b for group in every)
     if a or b:
-        rows.append(("what does not differ", a, b, ""))
-    empty = [""] * (len(rows) - len(shown))
-    shares = [_share(explanation, b - a) if kind != "gap" else "" for _, a, b, kind in rows]
-    if any(group.parts[0].kind == "gap" for group in rest):
-        shares[len(shown)] = ""  # shares are of the work
+        rows.append(_Line("what does not differ", a, b, _share(explanation, b - a)))
     return [
-        Column(title="#", cells=(*(str(number) for number in range(1, len(shown) + 1)), *empty)),
-        Column(title="where", cells=tuple(row[0] for row in rows), align_left=True),
-        Column(title="A", cells=tuple(format_time(row[1]) for row in rows), drop=_DROP["A"]),
-        Column(title="B", cells=tuple(format_time(row[2]) for row in rows), drop=_DROP["B"]),
-        Column(title="B - A", cells=tuple(signed(row[2] - row[1]) for row in rows)),
-        Column(title="share", cells=tuple(shares), drop=_DROP["share"]),
-        Column(
-            title="cause",
-            cells=(*(_why(group.parts[0]) for group in shown), *empty),
-            align_left=True,
-            drop=_DROP["cause"],
-        ),
+        Column(title="#", cells=tuple(row.number for row in rows)),
+        Column(title="where, and by which cause", cells=tuple(row.where for row in rows), align_left=True),
+        Column(title="A", cells=tuple(format_time(row.a) for row in rows), drop=_DROP["A"]),
+        Column(title="B", cells=tuple(format_time(row.b) for row in rows), drop=_DROP["B"]),
+        Column(title="B - A", cells=tuple(signed(row.b - row.a) for row in rows)),
+        Column(title="share", cells=tuple(row.share for row in rows), drop=_DROP["share"]),
     ]
+
+
+def _group(explanation: Explanation, group: Group, number: str) -> list[_Line]:
+    if group.kind == "gap":
+        return [_Line(f"{group.name}: {MEANINGS['gap']}", group.a, group.b, "", number)]
+    rows = [_Line(group.name, group.a, group.b, _share(explanation, group.difference), number)]
+    if group.kind == "remainder":
+        return rows
+    shares, rest = shown_causes(group)
+    for each in shares:
+        where = f" in {each.parts} of them" if each.parts < len(group.parts) else ""
+        rows.append(_Line(f"  {MEANINGS[each.kind]}{where}", each.a, each.b, _share(explanation, each.ns)))
+    if rest:
+        a, b = (sum(getattr(each, side) for each in rest) for side in "ab")
+        rows.append(_Line(f"  {cells.count(len(rest), 'other cause')}", a, b, _share(explanation, b - a)))
+    return rows
+
+
+def shown_causes(group: Group) -> tuple[tuple[CauseSum, ...], tuple[CauseSum, ...]]:
+    """The causes of a group that have a row of their own, and those that share one: small ones, if they are several."""
+    causes = group.causes
+    least = _LEAST_CAUSE * sum(abs(each.ns) for each in causes)
+    large = max(sum(abs(each.ns) >= least for each in causes[:_CAUSES]), 1)
+    large = len(causes) if len(causes) - large == 1 else large
+    return causes[:large], causes[large:]
 
 
 def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
@@ -167,11 +196,6 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
 
 def _cut(column: Column, room: int) -> Column:
     return msgspec.structs.replace(column, cells=tuple(table.cut(cell, room) for cell in column.cells))
-
-
-def _why(part: Part) -> str:
-    """The kind of the largest cause; the remainder is its own."""
-    return MEANINGS[part.causes[0].kind] if part.causes and part.kind != "remainder" else ""
 
 
 def _share(explanation: Explanation, ns: int) -> str:

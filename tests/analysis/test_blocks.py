@@ -82,6 +82,50 @@ def test_without_names_convolutions_and_products_are_matched_in_order() -> None:
     assert [(block.a, block.b) for block in alignment.blocks] == [((0, 1, 2, 3), (0,)), ((4,), (1, 2)), ((5,), (3,))]
 
 
+def test_what_a_module_computes_between_its_parts_is_one_call_of_it() -> None:
+    """B runs the projection of the values between the products of the attention, A before it."""
+    a = kernels(("sgemm", 9, "self.key"), ("sgemm", 9, "self.value"), ("flash_fprop_f16", 9, "self"))
+    steps = [
+        ("h16816gemm", 5, "self"),
+        ("softmax_warp", 3, "self"),
+        ("sgemm", 9, "self.value"),
+        ("h16816gemm", 5, "self"),
+    ]
+    b = kernels(("sgemm", 9, "self.key"), *steps)
+    alignment = blocks.align(a.units, b.units)
+    assert {block.name: (block.a, block.b) for block in alignment.blocks} == {
+        "self.key": ((0,), (0,)), "self.value": ((1,), (3,)), "self": ((2,), (1, 2, 4)),
+    }  # fmt: skip
+
+
+def test_weights_that_one_side_prepares_ahead_do_not_shift_the_calls_of_their_modules() -> None:
+    block = [(CONV, 9, "l.conv1"), (BN, 1, "l.bn1"), (RELU, 1, "l.relu"), (CONV, 8, "l.conv2"), (BN, 1, "l.bn2")]
+    weights = [("triton_poi_fused_convolution_relu_0", 1, "l.bn1+l.relu+l.conv2"), (CONV, 5, "stem")]
+    fused = [(CONV, 9, "l.conv1"), ("triton_poi_fused_relu_1", 1, "l.bn1+l.relu"), *block[3:]]
+    a, b = kernels((CONV, 5, "stem"), *block), kernels(*weights, *fused)
+    assert {frozenset(block.a): frozenset(block.b) for block in blocks.align(a.units, b.units).blocks} == {
+        frozenset({0}): {1}, frozenset({1}): {2}, frozenset({2, 3, 4}): {0, 3, 4}, frozenset({5}): {5},
+    }  # fmt: skip
+
+
+def test_a_module_around_the_model_on_one_side_is_not_in_the_names() -> None:
+    a = kernels((CONV, 9, "net.l.conv"), (BN, 1, "net.l.bn"), (RELU, 1, "net.l.relu"), ("sgemm", 3, "net.head"))
+    b = engine(layer("/l/conv/Conv + /l/relu/Relu", 10), layer("/head/Gemm", 3))
+    for pair in ((a, b), (b, a)):
+        names = [block.name for block in blocks.align(*(side.units for side in pair)).blocks]
+        assert [sorted(name.replace("l: ", "").split(" + ")) for name in names] == [["bn", "conv", "relu"], ["head"]]
+        assert names[0].startswith("l: ")
+
+
+def test_names_that_products_do_not_have_are_not_used() -> None:
+    """The runtime has put new nodes in place of the products, and kept the names of what moves values around them."""
+    a = kernels(("view", 1, "l.0"), ("sgemm", 9, "l.0.fc"), ("view", 1, "l.1"), ("sgemm", 90, "l.1.fc"))
+    b = kernels(("view", 1, "l.0"), ("sgemm", 9), ("sgemm", 90), ("view", 1, "l.1"))
+    alignment = blocks.align(a.units, b.units)
+    assert alignment.by == "operators"
+    assert [(1 in block.a, 1 in block.b) for block in alignment.blocks] == [(True, True), (False, False)]
+
+
 def test_of_several_matches_the_one_of_like_times_is_taken() -> None:
     a, b = kernels((CONV, 5), (CONV, 100), (CONV, 7)), kernels((CONV, 99), (CONV, 7))
     assert [(block.a, block.b) for block in blocks.align(a.units, b.units).blocks] == [((0, 1), (0,)), ((2,), (1,))]

@@ -130,7 +130,7 @@ def test_the_answer_is_a_screenful(trtbench: Trtbench, monkeypatch: pytest.Monke
         ROOT / "results",
     )
     assert trtbench(*words) == 0
-    assert len(trtbench.out.splitlines()) <= 45
+    assert len(trtbench.out.splitlines()) <= 48
     assert max(map(len, trtbench.out.splitlines())) <= 120
     assert "19 more rows: --top 22" in trtbench.out
     assert trtbench(*words, "--top", "22") == 0

@@ -10,7 +10,7 @@ A page holds one JSON object::
      "phases": TABLE, "outputs": TABLE, "conditions": TABLE, "notes": TABLE, "case_notes": TABLE, "left_out": TABLE,
      "leaders": TABLE, "findings": TABLE,
      "profiles": TABLE, "kernels": TABLE, "layers": TABLE, "copies": TABLE, "timelines": [...], "explanations": [...],
-     "names": [...], "pairs": 0,                                # bench.report.html.profiles
+     "names": [...], "pairs": 0,                                # bench.report.html.profiles, timelines, explanations
      "plots": [...]}                                            # bench.report.html.plots
 
 TABLE is ``{"rows": n, "columns": {name: COLUMN}}``, COLUMN one of ``[value, ...]``, ``{"same": value}`` and
@@ -39,7 +39,7 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
 ``kernels``: profile, name, full, module (places in ``names``), count, ns, each, share; the last of a profile has
     ``others``, how many it stands for. ``layers``: profile, at, name, tactic (places in ``names``), kind, precision,
     reformat, format, ns, share. ``copies``: profile, kind, count, bytes, ns.
-``timelines``, one for each profile, and ``explanations``: see there.
+``timelines``, one for each profile: bench.report.html.timelines. ``explanations``: bench.report.html.explanations.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from bench.model.profile import ProfileRun
 from bench.model.run import Run
 from bench.model.suite import BOUNDARIES, Case
 from bench.report import cells, escape, lint, notes, outcome, warnings
-from bench.report.html import cases, columns, plots, processes, profiles
+from bench.report.html import cases, columns, placed, plots, processes, profiles
 from bench.report.note import Note, printable_note
 from bench.units import format_rate
 
@@ -103,7 +103,7 @@ def page_data(
     baselines = baselines or [""] * len(runs)
     tables = [rows(*of) for of in zip(runs, baselines, pools, strict=True)]
     shown = _Shown(runs, tables, pools, only, places, labels)
-    chosen_profiles = profiles.select(runs, shown.place, profiled)
+    chosen_profiles = placed.select(runs, shown.place, profiled)
     records = sum(len(run.records) for run in runs)
     every_note, case_notes = _notes(shown)
     chosen = [

@@ -35,7 +35,8 @@ from bench.model.suite import Case
 from bench.report import cells, cold_start, escape
 from bench.report.html import columns
 from bench.report.html.page import asset
-from bench.report.html.profiles import PlacedProfile, waterfalls
+from bench.report.html.placed import PlacedProfile
+from bench.report.html.profiles import waterfalls
 
 
 class Source(NamedTuple):

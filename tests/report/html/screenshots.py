@@ -30,11 +30,13 @@ SHOTS = (
     ("phone", "#/overview", 390, 844, "light"),
     ("phone-case", f"#/case/{CLOCK}/{{case}}", 390, 844, "dark"),
 )
-# Of the case whose time differs most from its baseline's under a profiler; none where results/ has no such pair.
+# A case with few kernels, and one whose parts differ from its baseline's by several causes each; none where results/
+# has no such pairs.
+SHORT, DETECTOR = "resnet18/inductor/fp16/batch=1", "centernet/onnxruntime/fp16/batch=1"
 PROFILED = (
     ("profile", "#/case/{explained}", 1280, 1300, "light"),
     ("plot-waterfall", "#/plots/waterfall", 1280, 800, "light"),
-    ("explain", "#/explain/{explained}", 1280, 1000, "dark"),
+    ("explain", "#/explain/{detector}", 1280, 1300, "dark"),
 )
 
 
@@ -45,13 +47,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, started() as browser:
         report = bench.write_report(out=Path(folder, "report.html"), store=ROOT / "results", title="trtbench results")
         run = bench.read(CLOCK, store=ROOT / "results", packed=True)
-        explained = _explained(Path(report.path))
-        for name, address, width, height, theme in SHOTS + (PROFILED if explained else ()):
+        explained, detector = (_explained(Path(report.path), label) for label in (SHORT, DETECTOR))
+        for name, address, width, height, theme in SHOTS + (PROFILED if explained and detector else ()):
             if names and name not in names:
                 continue
             screen = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
             shown = View(browser, Path(report.path), **screen)
-            page = shown.go(address.format(case=run.header.cases[0].id, explained=explained))
+            page = shown.go(address.format(case=run.header.cases[0].id, explained=explained, detector=detector))
             if name == "profile":
                 page.get_by_role("heading", name="Profile", exact=True).evaluate("each => each.scrollIntoView()")
             file = OUT / f"{name}.png"
@@ -61,12 +63,13 @@ def main() -> None:
             print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1000:.0f} kB")
 
 
-def _explained(report: Path) -> str:
-    """The run and the id of the first case that the page explains; empty if there is none."""
+def _explained(report: Path, label: str) -> str:
+    """Run and id of the case with a label, if the page explains it; else empty."""
     data = data_of(report.read_text(encoding="utf-8"))
     for pair in data["explanations"]:
         case = rows_of(data["cases"])[pair["case"]]
-        return f"{rows_of(data['runs'])[case['run']]['id']}/{case['id']}"
+        if case["label"] == label:
+            return f"{rows_of(data['runs'])[case['run']]['id']}/{case['id']}"
     return ""
 
 

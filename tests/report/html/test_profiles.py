@@ -10,7 +10,7 @@ import pytest
 from bench.model.profile import CaseProfile, CondensedProfile, Layer, Layers, Profile, ProfileRun, Tensor
 from bench.model.run import Failure, Run
 from bench.profiling.condense import condense
-from bench.report.html import page, profiles, write
+from bench.report.html import explanations, page, profiles, write
 from bench.store import profiles as stored
 from tests.profile_kit import US, Timeline, eager, replayed
 from tests.report.conftest import case, make, record
@@ -152,6 +152,11 @@ def test_a_case_is_explained_against_its_baseline_where_both_have_a_profile() ->
     ]
     assert sum(ns for _, ns, _ in pair["totals"]) == pair["ns"] - pair["base_ns"]
     assert pair["parts"]
+    for part in pair["parts"]:
+        assert sum(cause["ns"] - cause["base_ns"] for cause in part["causes"]) == part["ns"] - part["base_ns"]
+    assert {kernel for part in pair["parts"] for cause in part["causes"] for kernel in cause["case"]} >= {
+        "gemm_0 (10.0 us)"
+    }
     assert shown(run, file_of(profiled(COMPILED, replayed())))["explanations"] == []
 
 
@@ -162,7 +167,7 @@ def test_pairs_beyond_what_can_be_compared_are_counted(monkeypatch: pytest.Monke
     run = run_of(*bases, *others)
     whole = shown(run, both)
     assert (whole["pairs"], len(whole["explanations"])) == (2, 2)
-    monkeypatch.setattr(profiles, "MOST_COMPARED", 40)
+    monkeypatch.setattr(explanations, "MOST_COMPARED", 40)
     few = shown(run, both)
     assert (few["pairs"], len(few["explanations"])) == (2, 1)
 

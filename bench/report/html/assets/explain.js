@@ -32,11 +32,15 @@ globalThis.trtbench = globalThis.trtbench || {};
       pair.totals.map(([kind, ns, parts]) => [kind, signed(ns), app.count(parts)]), { caption: "Causes of the difference, the largest first" });
   }
 
+  // A table of the causes of parts that differ alike, which add up to their difference, and a sentence for each.
   function part(each) {
     const sides = (cause) => [["A", cause.base], ["B", cause.case]].filter(([, names]) => names.length)
       .map(([title, names]) => h("li", null, h("span", { class: "soft" }, `${title}: `), names.map((name, index) => [index ? ", " : "", h("code", null, app.breakable(name))])));
+    const heading = [{ title: "cause" }, { title: "A", align: "right" }, { title: "B", align: "right" }, { title: "B \u2212 A", align: "right" }, { title: "parts", align: "right" }];
+    const rows = each.causes.map((cause) => [cause.kind, app.time(cause.base_ns), app.time(cause.ns), signed(cause.ns - cause.base_ns), app.count(cause.count)]);
     return h("li", null, h("p", null, h("strong", null, app.breakable(each.name)), ` ${signed(each.ns - each.base_ns)} (${app.time(each.base_ns)} \u2192 ${app.time(each.ns)})`),
-      each.causes.map((cause) => [h("p", { class: "cause" }, `${signed(cause.ns)}: ${cause.text}`), h("ul", { class: "sides" }, sides(cause))]));
+      rows.length > 1 ? app.grid(heading, rows, { caption: "By cause, of the kernels that belong to it" }) : "",
+      each.causes.map((cause) => [h("p", { class: "cause" }, `${cause.kind}, ${signed(cause.ns - cause.base_ns)}: ${cause.text}`), h("ul", { class: "sides" }, sides(cause))]));
   }
 
   function bodyOf(page, pair) {
