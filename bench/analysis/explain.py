@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from bench.analysis import blocks, causes, explain_notes, folded
@@ -44,8 +44,8 @@ class Explanation(Data, frozen=True, kw_only=True):
     ``by`` is what blocks were aligned by. ``gaps`` are what ``latency`` of a run leaves beside the work, ``measured``;
     what ``gpu`` of a run does, to which layers of an engine are shortened, ``gpu``; what the time of the profiled
     process before the profiler started does, ``unprofiled``; or they are as the profiler saw them, ``profiled``, and
-    then the last of the parts. ``run`` is the one that ``measured`` of both sides is from; ``notes`` say what the
-    figures do not.
+    then the last of the parts. ``runs`` are those that ``measured`` of both sides is from, by boundary, and ``run`` is
+    the one whose time tells the gaps, else the first of them; ``notes`` say what the figures do not.
     """
 
     a: Side
@@ -54,6 +54,7 @@ class Explanation(Data, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     gaps: Gaps = "profiled"
     run: str = ""
+    runs: dict[str, str] = {}
     notes: tuple[str, ...] = ()
 
     @property
@@ -91,13 +92,15 @@ class Explanation(Data, frozen=True, kw_only=True):
         ]
 
 
-def explain(a: Side, b: Side, across: Sequence[str] = (), gaps: str = "auto", run: str = "") -> Explanation:
+def explain(
+    a: Side, b: Side, across: Sequence[str] = (), gaps: str = "auto", run: str | Mapping[str, str] = ""
+) -> Explanation:
     """Why one inference of ``b`` takes longer than one of ``a``.
 
     A profiler slows the host, and so makes gaps longer: with ``gaps`` measured and unprofiled they are in proportion
     what a time without it leaves for them, and with gpu the gaps between kernels, see Explanation. auto is gpu where a
     side is an engine whose layers were timed and both have it; else the first of measured and unprofiled that both
-    sides have, else profiled. ``run`` is where ``measured`` of the sides is from.
+    sides have, else profiled. ``run`` is where ``measured`` of the sides is from, or that by boundary.
 
     UsageError for cases of different models or sizes, unless ``across`` names that; for a CPU against a GPU; for gaps
     that nothing tells, and for profiled ones of kernels beside an engine whose layers alone were timed.
@@ -118,8 +121,11 @@ def explain(a: Side, b: Side, across: Sequence[str] = (), gaps: str = "auto", ru
         parts.append(_remainder(a, b))
     doubtful = basis == "profiled"
     parts.sort(key=lambda part: (doubtful and part.kind == "gap", -abs(part.difference), part.kind))
-    texts = explain_notes.notes(profiled, (a, b), alignment.by, run if basis in ("gpu", "measured") else "", basis)
-    return Explanation(a=a, b=b, by=alignment.by, parts=tuple(parts), gaps=basis, run=run, notes=texts)
+    runs = dict.fromkeys(a.measured, run) if isinstance(run, str) else dict(run)
+    of_gaps = runs.get({"gpu": "gpu", "measured": "latency"}.get(basis, ""), "")
+    texts = explain_notes.notes(profiled, (a, b), alignment.by, of_gaps, basis)
+    whole = of_gaps or next(iter(runs.values()), "")
+    return Explanation(a=a, b=b, by=alignment.by, parts=tuple(parts), gaps=basis, run=whole, runs=runs, notes=texts)
 
 
 def _basis(a: Side, b: Side) -> Gaps:

@@ -11,6 +11,11 @@ from bench.analysis.speed import Speed, size, speed_of
 from bench.model.data import Data
 from bench.model.run import Environment, Run
 
+# From how many processes of a case on its ratios have intervals.
+_SEVERAL = 2
+# A run with more than this share of the cases and backends of the broadest one compares about as much.
+_BROAD = 0.5
+
 FindingKind = Literal["gain", "host_bound", "fast_inaccurate"]
 
 
@@ -27,8 +32,9 @@ class Leader(Data, frozen=True, kw_only=True):
     """The fastest sound case (its id) of one model and size in one run; ``machine`` is the place of its machine.
 
     ``ties`` are the others that it cannot be told from. ``runner_up`` is the fastest that it can be told from, and
-    ``margin`` the time of that over its own: above 1. ``rivals`` is how many cases ranked there, ``elsewhere`` how many
-    other runs of the same machine rank the same model and size.
+    ``margin`` the time of that over its own: above 1. ``rivals`` is how many cases ranked there, of so many
+    ``backends``, ``elsewhere`` how many other runs of the same machine rank the same model and size. ``replicated``: it
+    and another of them were measured in two processes or more, so that their ratio has an interval.
     """
 
     run: str
@@ -38,7 +44,9 @@ class Leader(Data, frozen=True, kw_only=True):
     runner_up: str
     margin: Speed | None
     rivals: int
+    backends: int
     elsewhere: int = 0
+    replicated: bool = False
 
 
 class Highlight(Data, frozen=True, kw_only=True):
@@ -157,13 +165,15 @@ def _leader(run: str, members: Sequence[Row], pools: Mapping[str, Pool], machine
         runner_up=second.case if second else "",
         margin=margin,
         rivals=len(members),
+        backends=len({pools[row.case].case.backend for row in members}),
+        replicated=first.processes >= _SEVERAL and any(row.processes >= _SEVERAL for row in members[1:]),
     )
 
 
 def best(
     runs: Sequence[Run], tables: Sequence[Sequence[Row]], pools: Sequence[Sequence[Pool]], places: Sequence[int]
 ) -> list[Leader]:
-    """One leader for each machine, model and size: of the run that ranks the most cases there, the latest of several.
+    """One leader for each machine, model and size: that of the run which ``_choose`` takes.
 
     ``tables`` are the rows() of the runs, ``pools`` their cases as gathered, ``places`` those of their machines().
     Times of different runs are not ranked against each other: what differs between sessions would be in the difference.
@@ -176,10 +186,21 @@ def best(
     created = {run.header.run: run.header.created for run in runs}
     chosen = []
     for several in candidates.values():
-        top = max(several, key=lambda leader: (leader.rivals, created[leader.run]))
+        top = _choose(several, created)
         fields = {name: getattr(top, name) for name in top.__struct_fields__}
         chosen.append(Leader(**(fields | {"elsewhere": len(several) - 1})))
     return chosen
+
+
+def _choose(several: Sequence[Leader], created: Mapping[str, str]) -> Leader:
+    """Of the runs that are broad the latest, ``replicated`` ones first.
+
+    Broad ones rank more than half as many cases, and backends, as any. A run of fewer cases with intervals so takes the
+    place of one without, but not one that sets a backend against itself. ``created`` has the time of each run.
+    """
+    cases, backends = (_BROAD * max(getattr(leader, name) for leader in several) for name in ("rivals", "backends"))
+    broad = [leader for leader in several if leader.rivals > cases and leader.backends > backends] or several
+    return max(broad, key=lambda leader: (leader.replicated, created[leader.run], leader.rivals))
 
 
 def findings(runs: Sequence[Run], tables: Sequence[Sequence[Row]], chosen: Sequence[Leader]) -> list[Highlight]:

@@ -121,9 +121,10 @@ def cases_of(profiles: ProfileRun, case: str = "") -> tuple[CaseProfile, ...]:
 
 def write_trace(profile: CaseProfile, out: str | os.PathLike[str]) -> Path:
     """Write what a tool saw of a case as a trace for ui.perfetto.dev or chrome://tracing; the file, which replaces one
-    that is there. UsageError for a profile without events, OSError if it cannot be written.
+    that is there. UsageError for a profile without events, or if it cannot be written.
     """
     from bench.report import trace
+    from bench.store import output
 
     if profile.condensed is None:
         raise UsageError(f"{profile.label} has no profile", fix="profile it again")
@@ -132,7 +133,7 @@ def write_trace(profile: CaseProfile, out: str | os.PathLike[str]) -> Path:
     except ValueError as error:
         raise UsageError(f"{profile.label}: {error}", fix="trtbench profile SUITE --tool torch, or nsys") from error
     path = Path(out)
-    path.write_text(text, encoding="utf-8")
+    output.write(path, text.encode())
     return path
 
 
@@ -155,10 +156,10 @@ def explain(
         file: a file of profiles by its path, its name or the beginning of that; the newest in ``store`` by default.
         across: ``model`` or ``size``, in which the cases may differ.
         gaps: how long the times are in which the GPU is idle, as a profiler makes them longer. ``measured``: what
-            ``latency`` of the newest run with both cases leaves beside the work; ``gpu``: what ``gpu`` of it does, to
-            which layers of an engine are shortened, too; ``unprofiled``: what the time before the profiler started
-            does; ``profiled``: as it saw them, not of an engine beside kernels; ``auto``: the first of these that both
-            cases have.
+            ``latency`` of the newest run that has it of both cases leaves beside the work; ``gpu``: what ``gpu`` of
+            the newest with that does, to which layers of an engine are shortened, too; ``unprofiled``: what the time
+            before the profiler started does; ``profiled``: as it saw them, not of an engine beside kernels; ``auto``:
+            the first of these that both cases have.
         store: the folder of runs and profiles.
 
     Raises:
@@ -172,7 +173,7 @@ def explain(
     check_choice("gaps", gaps, get_args(explain.Gaps))
     named = (across,) if isinstance(across, str) else tuple(across)
     pair = sides.find(a, b, Path(store), os.fspath(file))
-    return explain.explain(pair.a, pair.b, across=[name for name in named if name], gaps=gaps, run=pair.run)
+    return explain.explain(pair.a, pair.b, across=[name for name in named if name], gaps=gaps, run=pair.runs)
 
 
 def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select: str | Set[str] = "") -> RunWaterfalls:

@@ -15,7 +15,7 @@ from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import repeats
-from bench.runtimes.torch import factories, models, session, weights
+from bench.runtimes.torch import calls, factories, models, session, weights
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchPrepared
 from bench.runtimes.torch.options import Fp8Options
@@ -51,8 +51,9 @@ class Eager(TorchBackend[Fp8Options]):
             linear_inputs.produce(case, context, out, stage.key)
             return
         plain = msgspec.structs.replace(case, precision="fp32", options={}, cuda_graph=False, dynamic={})
-        with _Reference(out).prepare(plain, Fp8Options(), context) as prepared:
-            with context.phase("run"):
+        reference = _Reference(out)
+        with reference.prepare(plain, Fp8Options(), context) as prepared:
+            with context.phase("run"), calls.names_checked(reference.model, case):
                 lane = prepared.lanes(1)[0]
                 lane.call()
             outputs = lane.read()
@@ -82,7 +83,9 @@ class Eager(TorchBackend[Fp8Options]):
 
 
 class _Reference(Eager):
-    """Eager, which leaves the fingerprint of the model in ``out``."""
+    """Eager, which leaves the fingerprint of the model in ``out``; ``model`` is what the factory made."""
+
+    model: torch.nn.Module
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -91,6 +94,7 @@ class _Reference(Eager):
         """The module as the factory made it, but for floats narrower than float32."""
         model = factories.build_model(case, context, device="cpu")
         weights.write_fingerprint(model, self._out)
+        self.model = model
         return models.to_measured(model, case, options, context.device), {}
 
 

@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.model.distributions import TENSORRT, TENSORRT_RTX, TORCH_TENSORRT
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
-from bench.runtimes.torch import custom_ops, errors, exports, lane, models
+from bench.runtimes.torch import calls, custom_ops, errors, exports, lane, models
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.session import own_warnings_filtered, torch_session
@@ -160,7 +160,8 @@ def _build(
     """The compiled module, its example inputs and its description. Phases: load, export (not for fx), build."""
     with context.phase("load"):
         model, example = models.load_with_example(case, TorchOptions(), context)
-        module, names = modules.with_parameters(model, example)
+        with calls.names_checked(calls.own_module(model), case):
+            module, names = modules.with_parameters(model, example)
     cache = _compiler.cache_file(api, context)
     cache_state = "warm" if cache.is_file() else "cold"
     report = {"strongly_typed": False, "optimization_level": _compiler.BUILDER_LEVEL, "timing_cache": cache_state}

@@ -100,6 +100,8 @@ def _sentence(error: BaseException) -> str:
     reasons = {
         errno.EMFILE: "let it open more files: ulimit -n 1024",
         errno.ENFILE: "end programs that hold many files open",
+        errno.EROFS: "make it writable, or choose another place: TMPDIR=DIR, --cache DIR, --store DIR",
+        errno.EACCES: "make it readable and writable for you, or choose another place: --cache DIR, --store DIR",
         errno.ENOSPC: "free some disk space, or choose another place: TMPDIR=DIR, --cache DIR, --store DIR",
         errno.EDQUOT: "raise the quota, or choose another place: TMPDIR=DIR, --cache DIR, --store DIR",
         errno.EAGAIN: "end other processes, or raise their number: ulimit -u",

@@ -31,6 +31,7 @@ STAGE, MARKED = "program", "marked"
 PLACEMENT_STAGE, ACCURACY_STAGE = "placement", "accuracy"
 SOURCE, WEIGHTS, MANIFEST = "program.py", "weights.safetensors", "manifest.json"
 QUANTIZED = ("int8", "fp8")
+_BROKEN = "the model by itself does not run with these inputs: correct its `inputs` in the suite, or the model"
 _FIRST_TORCH = (2, 6)
 _TRACED = "the backend tensorrt, whose exporter traces one path; or torch.where in place of a branch on values"
 
@@ -236,7 +237,7 @@ def lowered(
     Of a case at int8 in float32, at fp8 in float16. Phases: import, load, export, lower. Raises what ``produce`` does.
     """
     from bench.lowering import lower, normalise
-    from bench.runtimes.torch import errors, exports, models, session
+    from bench.runtimes.torch import calls, errors, exports, models, session
     from bench.runtimes.torch.options import TorchOptions
     from bench.runtimes.torch.outputs import positional_unrun
 
@@ -255,10 +256,11 @@ def lowered(
         with (
             context.phase("export"),
             torch.no_grad(),
-            _with_place(module),
+            _with_place(module, tuple(example.values())),
             errors.translate("torch.export cannot take this model", fix=_TRACED),
             exports.recorded_warnings() as warnings,
             exports.size_refusals(case),
+            calls.names_checked(calls.own_module(model), case),
         ):
             exported = normalise.export(module, tuple(example.values()), shapes.dynamic_dims(case))
             exports.check_program(exported, case)
@@ -277,13 +279,27 @@ def lowered(
 
 
 @contextlib.contextmanager
-def _with_place(module: torch.nn.Module) -> Iterator[None]:
-    """Have an Unsupported begin with the module whose code raised its cause, and the line."""
+def _with_place(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Iterator[None]:
+    """Have an Unsupported begin with the module whose code raised its cause, and the line. Its advice is about exports
+    only where the module itself runs.
+    """
     try:
         yield
     except Unsupported as error:
         place = _place(module, error.__cause__)
-        raise Unsupported(f"{place}{error.what}", where=error.where, fix=error.fix) from error.__cause__
+        fix = error.fix if error.fix != _TRACED or _runs(module, inputs) else _BROKEN
+        raise Unsupported(f"{place}{error.what}", where=error.where, fix=fix) from error.__cause__
+
+
+def _runs(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> bool:
+    import torch
+
+    try:
+        with torch.no_grad():
+            module(*inputs)
+    except Exception:  # noqa: BLE001 - whatever the user's model raises; the export's error is the one that is told
+        return False
+    return True
 
 
 def _place(module: torch.nn.Module, error: BaseException | None) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, CaseError, SuiteError
+from bench.errors import BenchError, CaseError
 from bench.model.run import Work
 from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes.torch import factories
+from bench.runtimes.torch import calls, factories
 from bench.runtimes.torch.outputs import flatten_outputs
 from bench.runtimes.torch.precision import tf32
 from bench.units import NS_PER_S
@@ -48,24 +47,21 @@ def count(case: Case, context: Context) -> Work:
 
     size = ITEMSIZE[case.precision]
     for device in ("meta", "cpu"):
-        has_model = False
         try:
             with torch.device(device):
                 model = factories.build_model(case, context, device=device)
-            has_model = True
             inputs = {
                 name: torch.empty([int(n) for n in spec.shape], dtype=getattr(torch, spec.dtype), device=device).zero_()
                 for name, spec in case.resolved.items()
             }
             # On a CPU attention is counted only where it is written as two matrix products.
             attention = contextlib.nullcontext() if device == "meta" else _attention_as_products()
-            with FlopCounterMode(display=False) as counter, torch.no_grad(), attention:
+            names_checked = calls.names_checked(model, case, where=case.source)
+            with FlopCounterMode(display=False) as counter, torch.no_grad(), attention, names_checked:
                 outputs = flatten_outputs(model(**inputs, **case.arguments))
         except BenchError:
             raise
         except Exception as error:  # on meta tensors an operator or a .item(); on zeros anything that a model may do
-            if has_model and isinstance(error, TypeError):
-                _check_names(model, case, error)
             if device == "cpu":
                 raise CaseError(f"the model cannot be run on zeros: {error}") from error
             continue
@@ -73,18 +69,6 @@ def count(case: Case, context: Context) -> Work:
     weights = [*model.parameters(), *model.buffers()]
     traffic = sum(_bytes(t, size) for t in (*weights, *inputs.values(), *outputs.values()))
     return Work(flops=counter.get_total_flops(), bytes=traffic, parameters=sum(p.numel() for p in model.parameters()))
-
-
-def _check_names(model: torch.nn.Module, case: Case, error: TypeError) -> None:
-    """SuiteError if the call failed because ``forward`` has no parameters of the inputs' names, or requires more.
-
-    Checked only after an error: hooks and wrappers may take what the signature does not show.
-    """
-    try:
-        inspect.signature(model.forward).bind(**case.inputs, **case.arguments)
-    except TypeError:
-        fix = f"correct `inputs` of the model {case.model!r}"
-        raise SuiteError(f"the model does not take these inputs: {error}", where=case.source, fix=fix) from error
 
 
 def _attention_as_products() -> contextlib.AbstractContextManager[Any]:

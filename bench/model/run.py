@@ -101,7 +101,10 @@ class Warning(Data, frozen=True, kw_only=True):
 
 
 class Failure(Data, frozen=True, kw_only=True):
-    """Why a case has no result. ``kind`` is an error class name or Timeout, Crash, Inaccurate; ``log`` is the tail."""
+    """Why a case has no result. ``kind`` is an error class name or Timeout, Crash, Inaccurate; ``log`` is the tail.
+
+    ``details`` are figures of what failed: ``slowest_layers_s`` of a build, seconds by layer, the longest first.
+    """
 
     kind: str
     stage: str
@@ -109,6 +112,7 @@ class Failure(Data, frozen=True, kw_only=True):
     hint: str = ""
     log: str = ""
     where: str = ""
+    details: dict[str, Any] = {}
 
 
 class Work(Data, frozen=True, kw_only=True):

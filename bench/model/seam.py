@@ -5,7 +5,7 @@ Those of a prepared model and its lanes are in ``bench.model.lanes``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -97,9 +97,11 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
 
     ``inputs`` are the seeded host arrays at the suite's dtypes; ``artifacts`` maps stage names to folders;
     ``phase`` times a step and shows it in NVTX and in the progress, ``tell`` reports progress within a long step;
-    ``scratch`` is empty and deleted afterwards, ``shared`` is for a backend's own caches and outlives the run (not when
-    ``cold``). ``build`` counts independent builds of one model: only build 0 may use caches of an earlier build.
-    ``profiled``: runtimes that can (``RecordsNodes``) write down which nodes they run, which takes time.
+    ``tell_layers`` what layers of a build have taken, ns, and which is being timed from now on (empty: none), for the
+    record of one that fails; ``scratch`` is empty and deleted afterwards, ``shared`` is for a backend's own caches and
+    outlives the run (not when ``cold``). ``build`` counts independent builds of one model: only build 0 may use caches
+    of an earlier build. ``profiled``: runtimes that can (``RecordsNodes``) write down which nodes they run, which takes
+    time.
     """
 
     device: str
@@ -116,6 +118,7 @@ class Context(msgspec.Struct, kw_only=True, frozen=True):
     shared: Path | None = None
     profiled: bool = False
     tell: Callable[[str], None] = lambda text: None
+    tell_layers: Callable[[Mapping[str, int], str], None] = lambda layers, current: None
 
 
 class KernelSources(Protocol):

@@ -131,22 +131,25 @@ def _check(request: Request, options: ProfileOptions, kind: str) -> None:
         raise UsageError(what, where=f"--tool {options.tool}", fix="--tool torch")
     elif kind != "fake" and (missing := tools.recording(options.tool, options.kernel).missing()):
         raise UsageError(missing.reason, where=f"--tool {options.tool}", fix=missing.fix)
-    if options.raw:
-        _check_raw(Path(options.raw))
     if options.path and Path(options.path).is_dir():
         raise UsageError(
             "this is a folder", where=options.path, fix="--out FILE, or --store DIR for a folder of results"
         )
-    check_writable(Path(options.path).absolute().parent if options.path else Path(request.settings.store))
+    if options.path:
+        check_writable(Path(options.path).absolute().parent, "another --out FILE")
+    else:
+        check_writable(Path(request.settings.store))
     artifacts.check_writable(Path(request.settings.cache))
+    if options.raw:  # the last, as it makes the folder
+        _check_raw(Path(options.raw))
 
 
 def _check_raw(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot be created: {error.strerror}", where=str(folder), fix="--raw DIR") from error
-    check_writable(folder)
+        raise UsageError(f"cannot be created: {error.strerror}", where=str(folder), fix="another --raw DIR") from error
+    check_writable(folder, "another --raw DIR")
 
 
 def _profiles(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,11 +39,11 @@ class _Printed(msgspec.Struct):
 
 
 class Pair(NamedTuple):
-    """Two sides. ``run`` is the one that ``measured`` of both is from; empty without one."""
+    """Two sides. ``runs`` are those that ``measured`` of both is from, by boundary; empty without one."""
 
     a: Side
     b: Side
-    run: str = ""
+    runs: Mapping[str, str] = {}
 
 
 class _File(NamedTuple):
@@ -55,7 +55,7 @@ class _File(NamedTuple):
 
 def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     """The sides that ``a`` and ``b`` name: FILE:CASE, FILE of a single case, or CASE of ``file`` (by default A's file,
-    else the newest profiles in ``store``), with what the newest run beside the profiles or in ``store`` measured of
+    else the newest profiles in ``store``), with what the newest runs beside the profiles or in ``store`` measured of
     both, if they are of one model of device.
 
     A CASE is a label, an id or the beginning of one, or a part of a label that no other case has. StoreError for a file
@@ -76,9 +76,9 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     if one is None or other is None or (one.arch, one.slug) != (other.arch, other.slug):
         return Pair(side_a, side_b)
     folders = {folder.absolute() for folder in (first.parent, second.parent, store / one.arch / one.slug)}
-    run = measured.newest(folders, one, case_a.case, case_b.case)
+    times = measured.newest(folders, one, case_a.case, case_b.case)
     return Pair(
-        msgspec.structs.replace(side_a, measured=run.a), msgspec.structs.replace(side_b, measured=run.b), run.run
+        msgspec.structs.replace(side_a, measured=times.a), msgspec.structs.replace(side_b, measured=times.b), times.runs
     )
 
 

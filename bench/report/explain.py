@@ -80,8 +80,8 @@ def markdown(explanation: Explanation, *, most: int = 0) -> str:
 
 def json(explanation: Explanation) -> str:
     """One object: ``schema``, ``same``, the sides ``a`` and ``b`` with units and gaps, ``difference`` (ns, B - A),
-    ``without_gaps`` (the same but for gaps), ``by``, ``gaps``, ``run``, ``totals`` of the causes, ``parts`` (largest
-    difference first) and ``notes``.
+    ``without_gaps`` (the same but for gaps), ``by``, ``gaps``, ``run``, ``runs`` (by boundary), ``totals`` of the
+    causes, ``parts`` (largest difference first) and ``notes``.
     """
     whole = {
         "schema": JSON_SCHEMA,
@@ -93,6 +93,7 @@ def json(explanation: Explanation) -> str:
         "gaps": explanation.gaps,
         "without_gaps": explanation.without_gaps,
         "run": explanation.run,
+        "runs": explanation.runs,
         "totals": [{"kind": kind, "ns": ns, "parts": count} for kind, ns, count in explanation.totals],
         "parts": [{**document.full(part), "difference": part.difference} for part in explanation.parts],
         "notes": explanation.notes,

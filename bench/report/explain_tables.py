@@ -72,8 +72,11 @@ def _measured(explanation: Explanation) -> str:
     a, b = explanation.a.measured, explanation.b.measured
     if not a or not b:
         return ""
-    texts = [f"{boundary} {_longer(b[boundary] - a[boundary])}{_ratio(a[boundary], b[boundary])}" for boundary in a]
-    return f"run {explanation.run} measured: {'; '.join(texts)}"
+    texts: dict[str, list[str]] = {}
+    for boundary in a:
+        text = f"{boundary} {_longer(b[boundary] - a[boundary])}{_ratio(a[boundary], b[boundary])}"
+        texts.setdefault(explanation.runs.get(boundary, ""), []).append(text)
+    return "; ".join(f"run {run} measured: {'; '.join(several)}" for run, several in texts.items())
 
 
 def cause_name(explanation: Explanation, kind: Kind) -> str:

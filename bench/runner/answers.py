@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -16,21 +18,37 @@ from bench.system import process
 _LONGEST = 4000
 _MAX_NS = 1 << 63
 _SHOWN = 60
+_MOST_LAYERS = 10
 
 
 class Answer:
     """Takes the lines of a reply pipe: each step of the job, and its one final ``reply``.
 
     ``job`` is the job as it is to be sent. ``problem`` says what is wrong with what came, empty if nothing is; what
-    comes after is not read. ``pauses`` counts how often the worker has waited for its turn.
+    comes after is not read. ``pauses`` counts how often the worker has waited for its turn. ``now`` tells the time, ns.
     """
 
-    def __init__(self, job: jobs.Job, on_step: Callable[[jobs.Doing], None] = lambda step: None) -> None:
+    def __init__(
+        self,
+        job: jobs.Job,
+        on_step: Callable[[jobs.Doing], None] = lambda step: None,
+        now: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self.job = msgspec.structs.replace(job, ticket=secrets.token_hex(8))
         self.reply: jobs.ReplyType | None = None
         self.problem = ""
         self.pauses = 0
         self._on_step = on_step
+        self._now = now
+        self._layers = jobs.LayersTimed(layers={})
+        self._layers_told = 0
+
+    def slowest_layers(self) -> dict[str, int]:
+        """What layers of a build have taken until now, ns, the longest first, that which is being timed among them."""
+        times = Counter(self._layers.layers)
+        if self._layers.current:
+            times[self._layers.current] += self._now() - self._layers_told
+        return dict(times.most_common(_MOST_LAYERS))
 
     @property
     def encoded(self) -> bytes:
@@ -63,6 +81,10 @@ class Answer:
             return
         if isinstance(reply, jobs.Doing):
             self._on_step(msgspec.structs.replace(reply, phase=_short(reply.phase)))
+        elif isinstance(reply, jobs.LayersTimed):
+            layers = {_short(name): ns for name, ns in reply.layers.items()}
+            self._layers = jobs.LayersTimed(layers=layers, current=_short(reply.current))
+            self._layers_told = self._now()
         elif isinstance(reply, jobs.Paused):
             self.pauses += 1
         else:
@@ -78,14 +100,13 @@ class Answer:
         expected = jobs.ANSWERS[type(self.job)]
         if isinstance(reply, jobs.Paused) and isinstance(self.job, jobs.Measure) and self.job.rounds:
             return ""
-        if not isinstance(reply, jobs.Doing | jobs.Failed | expected):
+        between = jobs.Doing | jobs.LayersTimed if isinstance(self.job, jobs.Produce) else jobs.Doing
+        if not isinstance(reply, between | jobs.Failed | expected):
             return f"{name} where {expected.__name__} answers"
         if isinstance(reply, jobs.Measured):
             assert isinstance(self.job, jobs.Measure)
             return _wrong_record(reply, self.job)
-        if isinstance(reply, jobs.Profiled) and not all(0 <= ns < _MAX_NS for ns in reply.unprofiled_ns):
-            return "a time that cannot be"
-        if isinstance(reply, jobs.Produced) and any(not 0 <= phase.ns < _MAX_NS for phase in reply.phases):
+        if any(not 0 <= ns < _MAX_NS for ns in _times(reply)):
             return "a time that cannot be"
         if isinstance(reply, jobs.Inspected):
             assert isinstance(self.job, jobs.Inspect)
@@ -96,6 +117,18 @@ class Answer:
         if isinstance(reply, jobs.Rates) and not all(rate > 0 for rate in reply.ceilings.values()):
             return "a rate that cannot be"
         return ""
+
+
+def _times(reply: jobs.ReplyType) -> Iterable[int]:
+    """The times in a reply that has no record."""
+    match reply:
+        case jobs.LayersTimed():
+            return reply.layers.values()
+        case jobs.Profiled():
+            return reply.unprofiled_ns
+        case jobs.Produced():
+            return (phase.ns for phase in reply.phases)
+    return ()
 
 
 def _wrong_record(reply: jobs.Measured, job: jobs.Measure) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -104,20 +107,40 @@ def _plain(case: Case) -> Case:
 
 
 def _copy(made: Path, folder: Path) -> None:
-    """Copy what belongs to a program, its engines' folders too."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in (path for pattern in _WRITTEN for path in made.glob(pattern)):
-        if path.is_dir():
-            shutil.copytree(path, folder / path.name, copy_function=shutil.copyfile, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(path, folder / path.name)
+    """Copy what belongs to a program, its engines' folders too: all of it, or nothing where an OSError is raised."""
+    new = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
+    part = folder / f".{PROGRAM}.part"
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    try:
+        part.mkdir(parents=True)
+        for path in (path for pattern in _WRITTEN for path in made.glob(pattern)):
+            if path.is_dir():
+                shutil.copytree(path, part / path.name, copy_function=shutil.copyfile)
+            else:
+                shutil.copyfile(path, part / path.name)
+        # The program comes last: a folder that has one is complete.
+        for path in sorted(part.iterdir(), key=lambda path: path.name == PROGRAM):
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, copy_function=os.replace, dirs_exist_ok=True)
+            else:
+                path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        for path in new:
+            with contextlib.suppress(OSError):
+                path.rmdir()  # which only an empty one lets
 
 
 def _check_folder(out: Path) -> None:
-    """Refuse a path that is a file, or lies below one, before anything is lowered."""
+    """Refuse a path that is a file, or lies below one or where nothing can be written, before anything is lowered."""
     nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise UsageError(f"{nearest} is a file, no folder", where="--out", fix=_ELSEWHERE)
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise UsageError(f"{nearest} cannot be written: {error.strerror}", where="--out", fix=_ELSEWHERE) from error
 
 
 def _stages(cases: Sequence[Case]) -> dict[str, _Program]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,12 +18,14 @@ from bench.runner.answers import Answer
 from bench.runner.toolchains import Interpreter
 from bench.runner.watch import Watch
 from bench.system import process
-from bench.units import format_time
+from bench.units import NS_PER_S, format_time
 
 OnEvent = Callable[[Event], None]
 UNWATCHED = Watch()
 # What the worker wrote is in its record.
 _READ = "--verbose shows what it wrote last"
+# Of the layers of a build: from when on one is kept, how many a hint names, and by how many characters.
+_LEAST_NS, _SHOWN_LAYERS, _LONGEST_NAME = NS_PER_S // 10, 3, 80
 _FOREIGN_WRITER = "let the model, and what it imports, use no file descriptor that it has not opened itself"
 
 
@@ -121,7 +123,7 @@ class Dispatcher:
             except gpus.DeviceLost as error:
                 end = Failure(kind="DeviceLost", stage=stage, message=error.what)
             else:
-                end = judge(answer, outcome, stage, self._limit_ns)
+                end = with_layers(judge(answer, outcome, stage, self._limit_ns), answer.slowest_layers())
         return self.explain(end, job, label)
 
     @property
@@ -202,6 +204,23 @@ def judge(answer: Answer, outcome: process.Outcome, stage: str, limit_ns: int) -
         failure = msgspec.structs.replace(failure, log=(log + failure.log)[-process.LOG_TAIL :])
         return msgspec.structs.replace(reply, record=msgspec.structs.replace(reply.record, failure=failure))
     return reply
+
+
+def with_layers(end: jobs.ReplyType | Failure, layers: Mapping[str, int]) -> jobs.ReplyType | Failure:
+    """A failed build with the ``layers`` that its builder timed longest, ns, the longest first; else as it is."""
+    seconds = {name: round(ns / NS_PER_S, 1) for name, ns in layers.items() if ns >= _LEAST_NS}
+    if not isinstance(end, Failure) or not seconds:
+        return end
+    several = [f"{_short(name)} ({each:.1f} s)" for name, each in list(seconds.items())[:_SHOWN_LAYERS]]
+    hint = f"the builder spent most time on {', '.join(several)}"
+    if end.kind == "Timeout":
+        hint += ": a lower `optimization_level` times fewer kernels"
+    hint = f"{end.hint}; {hint}" if end.hint else hint
+    return msgspec.structs.replace(end, hint=hint, details={**end.details, "slowest_layers_s": seconds})
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
 
 
 def crash(outcome: process.Outcome, stage: str, limit_ns: int, *, replied: bool = False) -> Failure:

@@ -24,7 +24,7 @@ from bench.model.data import Data
 from bench.model.events import Compared, Started, Stored
 from bench.model.run import Duel, Header, Record, Run
 from bench.model.suite import ASKABLE, Boundary, Case, Plan, Suite, Toolchain
-from bench.runner import duel_sides, inputs, revision
+from bench.runner import duel_sides, revision
 from bench.runner.ahead import Turn
 from bench.runner.dispatch import OnEvent
 from bench.runner.refusals import refuse_contradictions
@@ -162,7 +162,6 @@ def run(challenge: Challenge, on_event: OnEvent) -> RunResult:
     """Measure a duel and store its records as a run. InputError, before anything is written, if something is wrong."""
     request, settings = challenge.request, challenge.request.settings
     refuse_contradictions(settings)
-    inputs.check_calibration(request.suite, request.plan)
     store.check_writable(Path(settings.store))
     artifacts.check_writable(Path(settings.cache))
     with contextlib.ExitStack() as stack:

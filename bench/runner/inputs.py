@@ -16,15 +16,22 @@ from bench.suite.reader import locate
 
 
 def check(suite: Suite, plan: Plan) -> None:
-    """SuiteError at the line of the suite for the first file that is not there, or does not have what a case takes."""
+    """SuiteError at the line of the suite for the first file that is not there, or does not have what a case takes.
+
+    Of calibration data that a function yields nothing is looked at.
+    """
     folder = Path(suite.path).parent
     headers: dict[str, dict[str, Input]] = {}
-    checked: set[tuple[str, tuple[tuple[str, int], ...]]] = set()
+    checked: set[tuple[str, ...]] = set()
     for case in plan.cases:
-        sizes = case.model, tuple(sorted(case.symbols.items()))
+        sizes = case.model, *(f"{name}={size}" for name, size in sorted(case.symbols.items()))
         if sizes not in checked:
             checked.add(sizes)
             _check(suite, case, folder, headers)
+        data = _calibration_data(case)
+        if data and (*sizes, data) not in checked:
+            checked.add((*sizes, data))
+            calibration_data.check(case, folder, data)
 
 
 def _check(suite: Suite, case: Case, folder: Path, headers: dict[str, dict[str, Input]]) -> None:
@@ -48,17 +55,6 @@ def _check(suite: Suite, case: Case, folder: Path, headers: dict[str, dict[str, 
             onnx_file.check(case, folder / case.factory)
         except SuiteError as error:
             raise SuiteError(error.what, where=locate(suite, f"models.{case.model}.factory"), fix=error.fix) from error
-
-
-def check_calibration(suite: Suite, plan: Plan) -> None:
-    """SuiteError at the line of its backend for the first calibration data that is not there, or does not fit its case.
-
-    What a function yields is not looked at.
-    """
-    folder = Path(suite.path).parent
-    for case in plan.cases:
-        if data := _calibration_data(case):
-            calibration_data.check(case, folder, data)
 
 
 def _calibration_data(case: Case) -> str:

@@ -133,7 +133,7 @@ JobType = Measure | Profile | Produce | Inspect | CheckMetrics | Ceilings | Desc
 
 
 class Reply(Data, frozen=True, kw_only=True, tag_field="reply", tag=str.lower):
-    """Base of all replies; ``Doing`` may come many times, one of the others comes last."""
+    """Base of all replies; ``Doing`` and ``LayersTimed`` may come many times, one of the others comes last."""
 
     ticket: str = ""
 
@@ -143,6 +143,15 @@ class Doing(Reply, frozen=True, kw_only=True):
 
     phase: str
     timed: bool = False
+
+
+class LayersTimed(Reply, frozen=True, kw_only=True):
+    """What layers of a build have taken until now, ns, those that took longest; ``current`` is the one that is being
+    timed since this message, empty where none is.
+    """
+
+    layers: dict[str, int]
+    current: str = ""
 
 
 class Paused(Reply, frozen=True, kw_only=True):
@@ -229,6 +238,7 @@ class Read(Reply, frozen=True, kw_only=True):
 
 ReplyType = (
     Doing
+    | LayersTimed
     | Paused
     | Measured
     | Profiled

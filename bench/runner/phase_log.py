@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import msgspec
@@ -83,3 +83,7 @@ class PhaseLog:
     def tell(self, text: str) -> None:
         """Show how far the phase has come."""
         self._wire.send(jobs.Doing(phase=f"{self.current}: {text}", timed=self.current in TIMED))
+
+    def tell_layers(self, layers: Mapping[str, int], current: str) -> None:
+        """Leave with the parent what layers of a build have taken, which has no other trace if it ends now."""
+        self._wire.send(jobs.LayersTimed(layers=dict(layers), current=current))

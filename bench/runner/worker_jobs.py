@@ -136,4 +136,5 @@ def context_of(
         build=job.build if isinstance(job, jobs.Measure | jobs.Produce) else 0,
         shared=Path(job.shared) if isinstance(job, jobs.Measure | jobs.Profile | jobs.Produce) and job.shared else None,
         tell=log.tell,
+        tell_layers=log.tell_layers if isinstance(job, jobs.Produce) else lambda layers, current: None,
     )

@@ -24,7 +24,7 @@ from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import onnx_constants, onnx_file, shapes
-from bench.runtimes.torch import errors, exports, models, session
+from bench.runtimes.torch import calls, errors, exports, models, session
 from bench.runtimes.torch.exports import ExportWarning
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import positional
@@ -162,7 +162,8 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
 
         with context.phase("load"):
             model, example = models.load_with_example(case, TorchOptions(), on_cpu)
-            module, names = positional(model, example)
+            with calls.names_checked(calls.own_module(model), case):
+                module, names = positional(model, example)
         knows_both = "dynamo" in inspect.signature(torch.onnx.export).parameters  # since torch 2.5
         if exporter == "dynamo" and not knows_both:
             raise Unavailable(

@@ -98,8 +98,11 @@ def resume_command(path: Path) -> str:
     return f"trtbench run --resume {run_argument(path)}"
 
 
-def check_writable(root: Path) -> None:
-    """StoreError if runs cannot be written under ``root`` (created when needed); leaves nothing behind."""
+def check_writable(root: Path, then: str = "choose another folder: --store DIR") -> None:
+    """StoreError if files cannot be written under ``root`` (created when needed); leaves nothing behind.
+
+    ``then`` says how another place is named.
+    """
     folder = next(path for path in (root, *root.absolute().parents) if os.path.lexists(path))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -107,7 +110,7 @@ def check_writable(root: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise store_error(error, root, "choose another folder: --store DIR") from error
+        raise store_error(error, root, then) from error
 
 
 def is_full(error: BaseException) -> bool:

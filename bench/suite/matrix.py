@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import msgspec
 
@@ -14,7 +12,8 @@ from bench.errors import did_you_mean
 from bench.model.seam import Runtime
 from bench.model.suite import LANES, PRECISIONS, Model, Range, named
 from bench.suite.kinds import SWITCH, Field, Kind, Schema, listing, one_of, record, reference, several, whole
-from bench.suite.yaml_marks import Node, expected, fail, mapping, sequence
+from bench.suite.option_errors import bad_option
+from bench.suite.yaml_marks import Node, fail, mapping, sequence
 
 Entry = dict[str, tuple[Any, ...]]
 
@@ -141,7 +140,7 @@ def _backend(registry: Mapping[str, Runtime], node: Node) -> dict[str, Any]:
     try:
         read_backend(node.value, registry)
     except msgspec.ValidationError as error:
-        raise _bad_option(node, name, fields, error) from error
+        raise bad_option(node, name, fields, error) from error
     return dict(node.value)
 
 
@@ -177,32 +176,6 @@ def options_schema(name: str, runtime: Runtime) -> tuple[Schema, Schema]:
     _, parts = msgspec.json.schema_components((runtime.options,), ref_template=template)
     options = parts.pop(runtime.options.__name__)
     return options, {f"{name}.{part}": schema for part, schema in parts.items()}
-
-
-def _bad_option(node: Node, name: str, fields: Mapping[str, Any], error: Exception) -> Exception:
-    """``Invalid enum value 'max' - at `$.mode``` as an error at the line of ``mode``, with the nearest value."""
-    message, _, path = str(error).partition(" - at `$.")
-    option = (re.match(r"\w+", path) or [""])[0]
-    if option not in fields:
-        return fail(node, f"options of {name}: {message}")
-    entry = mapping(node)[option]
-    choices, others = _choices(fields[option])
-    if not choices or (others and not isinstance(entry.value, str)):
-        return fail(entry, f"option {option!r} of {name}: {message}")
-    if not isinstance(entry.value, str):
-        return expected(entry, f"one of {', '.join(choices)}", "put it in quotes")
-    what = f"unknown value {entry.value!r} of the option {option!r} of {name}.{did_you_mean(entry.value, choices)}"
-    known = [*(value or repr(value) for value in choices), *filter(None, others)]
-    return fail(entry, what, f"known: {', '.join(known)}")
-
-
-def _choices(kind: Any) -> tuple[list[str], list[str]]:
-    """The texts that an option of this type may have, where they are listed, and in words what else it may be."""
-    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    texts = [value for each in kinds if get_origin(each) is Literal for value in get_args(each)]
-    words = {list: "a list", type(None): "null"}
-    others = [words.get(get_origin(each) or each, "") for each in kinds if get_origin(each) is not Literal]
-    return [value for value in texts if isinstance(value, str)], others
 
 
 # ------------------------------------------------------------------------------------------------ the table of axes

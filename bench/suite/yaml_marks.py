@@ -229,10 +229,11 @@ def fail(node: Node, what: str, fix: str = "") -> SuiteError:
 
 def expected(node: Node, description: str, fix: str = "") -> SuiteError:
     """The error to raise when the value of ``node`` does not match ``description``."""
-    return fail(node, f"{node.key or 'the suite'}: expected {description}, got {_describe(node.value)}", fix)
+    return fail(node, f"{node.key or 'the suite'}: expected {description}, got {describe(node.value)}", fix)
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
+    """A value of a suite as errors name it, in at most 60 characters."""
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     if value is None or isinstance(value, bool):

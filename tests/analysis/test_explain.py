@@ -198,6 +198,11 @@ def test_gaps_are_what_the_measured_latency_leaves_where_a_run_has_both() -> Non
         "gaps are what latency of 20261128T1-net leaves; the profiler saw 70.0 us in A, 20.0 us in B"
     )
     assert explain(a, b, gaps="unprofiled").difference == 40 * US
+    two = explain(a, b, run={"gpu": "other", "latency": "20261128T1-net"})
+    assert (two.run, two.runs) == ("20261128T1-net", {"gpu": "other", "latency": "20261128T1-net"})
+    assert "that latency of 20261128T1-net leaves" in two.notes[0]
+    assert "that gpu" not in two.notes[0]
+    assert explain(a, b, run={"gpu": "other"}, gaps="unprofiled").run == "other"
 
 
 def test_a_run_that_measures_the_opposite_is_a_note() -> None:

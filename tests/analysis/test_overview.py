@@ -43,14 +43,49 @@ def test_cases_that_cannot_be_told_from_the_leader_are_ties_and_not_the_next() -
     assert leader.runner_up == far.id
 
 
-def test_of_several_runs_the_one_with_most_rivals_counts_then_the_latest() -> None:
-    whole = example(1)
-    later = renamed(whole, "20261125T000000Z-smoke-1a2b3c4", created="2026-11-25T00:00:00+00:00")
-    few = msgspec.structs.replace(whole, records=whole.records[:1])
-    few = renamed(few, "20261126T000000Z-smoke-1a2b3c4", created="2026-11-26T00:00:00+00:00")
-    chosen, _ = looked_at(few, whole, later)
-    assert {leader.run for leader in chosen} == {"20261125T000000Z-smoke-1a2b3c4"}
-    assert [leader.elsewhere for leader in chosen] == [2, 1, 1]
+def on_day(day: int, processes: dict[str, int]) -> Run:
+    """A run of a day with so many processes of each backend."""
+    cases = [case("net", backend) for backend in processes]
+    records = [record(of, 1.0 + at, n) for at, of in enumerate(cases) for n in range(processes[of.backend])]
+    created = f"2026-11-{day}T00:00:00+00:00"
+    return renamed(make(cases, records, max(processes.values())), f"202611{day}T000000Z-net-1a2b3c4", created=created)
+
+
+BACKENDS = ("eager", "inductor", "torchscript", "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("runs", "day"),
+    [
+        # The latest, if it ranks more than half of the cases of any.
+        ([(20, dict.fromkeys(BACKENDS, 1)), (21, dict.fromkeys(BACKENDS[:3], 1))], 21),
+        ([(21, dict.fromkeys(BACKENDS, 1)), (20, dict.fromkeys(BACKENDS, 1))], 21),
+        ([(20, dict.fromkeys(BACKENDS, 1)), (21, dict.fromkeys(BACKENDS[:2], 1))], 20),
+        # Of these one whose ratios have intervals before a later and a broader one without.
+        ([(20, dict.fromkeys(BACKENDS[:3], 2)), (21, dict.fromkeys(BACKENDS, 1))], 20),
+        ([(20, dict.fromkeys(BACKENDS, 3)), (21, dict.fromkeys(BACKENDS[:3], 2)), (22, {"eager": 1})], 21),
+        ([(20, dict.fromkeys(BACKENDS, 1)), (21, dict.fromkeys(BACKENDS[:2], 7))], 20),
+        # Several processes of one side alone give a ratio no interval.
+        ([(20, dict.fromkeys(BACKENDS, 1)), (21, {"eager": 7, "inductor": 1, "torchscript": 1})], 21),
+        ([(20, {"eager": 2, "inductor": 2}), (21, {"eager": 7, "inductor": 1, "torchscript": 1})], 20),
+        ([(20, {"eager": 2, "inductor": 2}), (21, {"eager": 1, "inductor": 7, "torchscript": 7})], 20),
+    ],
+)
+def test_of_several_runs_the_latest_broad_one_whose_ratios_have_intervals_counts(
+    runs: list[tuple[int, dict[str, int]]], day: int
+) -> None:
+    (leader,), _ = looked_at(*(on_day(*run) for run in runs))
+    assert leader.run.startswith(f"202611{day}")
+    assert leader.elsewhere == len(runs) - 1
+
+
+def test_a_run_that_sets_a_backend_against_itself_is_not_broad() -> None:
+    broad = on_day(20, {"eager": 1, "inductor": 1})
+    pair = [case("net", "eager"), case("net", "eager", streams=2)]
+    records = [record(of, 1.0 + at, n) for at, of in enumerate(pair) for n in range(7)]
+    alone = renamed(make(pair, records, 7), "20261121T000000Z-net-1a2b3c4", created="2026-11-21T00:00:00+00:00")
+    (leader,), _ = looked_at(broad, alone)
+    assert (leader.run, leader.backends, leader.rivals) == (broad.header.run, 2, 2)
 
 
 def test_the_largest_gain_is_that_of_a_leader_over_its_baseline() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,71 @@ def test_a_model_that_does_not_export_is_told(
     assert re.search(r"head \(Branches\), zoo\.py:\d+: torch\.export cannot take this model", message)
     assert "fix: the backend tensorrt" in trtbench.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.torch
+@pytest.mark.long
+def test_a_model_that_does_not_run_by_itself_gets_no_advice_on_exports(
+    trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    suite = suite_of()
+    suite.write_text(suite.read_text().replace("[batch, 3, 8, 8]", "[batch, 4, 8, 8]"))
+    assert trtbench("codegen", suite, "--out", tmp_path / "out") == 1
+    assert "torch.export cannot take this model" in " ".join(trtbench.err.split())
+    assert "fix: the model by itself does not run with these inputs: correct its `inputs`" in trtbench.err
+
+
+@pytest.mark.torch
+@pytest.mark.long
+@pytest.mark.parametrize("command", [("codegen", "--backend", "fx2trt"), ("diverge", "--backend", "tensorrt")])
+def test_an_input_that_the_model_does_not_have_is_told_with_those_that_it_has(
+    trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Of a network program, and of an ONNX file."""
+    suite = suite_of()
+    suite.write_text(suite.read_text().replace("inputs: {x:", "inputs: {xx:"))
+    out = ("--out", tmp_path / "out") if command[0] == "codegen" else ()
+    assert trtbench(*command, suite, *out) == 2
+    message = " ".join((trtbench.err + trtbench.out).split())
+    assert f"{suite}: models.net.inputs: Net.forward has no parameter 'xx', which is an input of the suite" in message
+    assert "fix: name the inputs of the model 'net' as its parameters: x" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.torch
+@pytest.mark.long
+def test_a_program_is_written_whole_or_not_at_all(
+    trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for a full disk; the program is in the cache, so it is only copied."""
+    suite, there = suite_of(), tmp_path / "there"
+    assert trtbench("codegen", suite, "--out", tmp_path / "first") == 0, trtbench.err
+    there.mkdir()
+    (there / "notes.txt").write_text("mine")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for out in (tmp_path / "new" / "program", there):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        try:
+            assert trtbench("codegen", suite, "--out", out) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert f"--out: {out} cannot be written" in trtbench.err
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in there.iterdir()] == ["notes.txt"]
+    (there / "engine_0").mkdir()
+    (there / "engine_0" / "mine.txt").touch()
+    assert trtbench("codegen", suite, "--out", there) == 0, trtbench.err
+    written = {path.name for path in (tmp_path / "first").iterdir()}
+    assert {path.name for path in there.iterdir()} == {*written, "notes.txt", "engine_0"}
+    assert (there / "engine_0" / "mine.txt").exists()
+
+
+def test_codegen_where_nothing_can_be_written_is_refused_before_anything_is_lowered(
+    trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert trtbench("codegen", suite_of(), "--out", "/proc/programs") == 2
+    assert "--out: /proc cannot be written" in trtbench.err
+    assert "lower" not in trtbench.err
 
 
 def test_codegen_for_a_backend_that_writes_none_is_refused(

@@ -169,7 +169,7 @@ BAD = {
     "no iterations": (["--iterations", "0"], "'0' is not an integer of 1 or more"),
     "a selection that matches nothing": (["--select", "batch=3"], "batch"),
     "a raw folder that is a file": (["--raw", __file__], "cannot be created: File exists"),
-    "an output in a folder that is a file": (["--out", f"{__file__}/p.json"], "cannot be written"),
+    "an output in a folder that is a file": (["--out", f"{__file__}/p.json"], "fix: another --out FILE"),
     "an output that is a folder": (["--out", Path(__file__).parent], "this is a folder"),
     "layers of what has none": (["--tool", "layers", "--backend", "eager", "--device", "cpu"], "cannot report layers"),
 }
@@ -182,6 +182,14 @@ def test_bad_input_is_one_message(trtbench: Trtbench, fake_suite: Suite, name: s
     assert expected in trtbench.err
     assert "Traceback" not in trtbench.err
     assert not trtbench.store.exists()
+
+
+def test_the_folder_for_reports_is_not_made_where_the_file_cannot_be_written(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path: Path
+) -> None:
+    assert trtbench("profile", fake_suite(), "--raw", tmp_path / "raw", "--out", f"{__file__}/p.json") == 2
+    assert "cannot be written" in trtbench.err
+    assert not (tmp_path / "raw").exists()
 
 
 def test_a_suite_must_be_named(trtbench: Trtbench) -> None:

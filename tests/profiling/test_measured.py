@@ -8,6 +8,7 @@ import pytest
 
 from bench import store
 from bench.model.run import Footer, Measurement, Record
+from bench.model.suite import Boundary, Policy
 from bench.profiling import measured
 from tests.store import kit
 
@@ -15,16 +16,20 @@ A, B, C = (kit.case(backend=backend) for backend in ("eager", "inductor", "aoti"
 RUN = "2026112{day}T101500Z-small-1a2b3c4"
 
 
-def write(root: Path, day: int, gpu: dict[str, int], **header: object) -> Path:
-    """A run of a day with ``gpu`` of each backend, ns, and a latency of twice that."""
+def write(
+    root: Path, day: int, gpu: dict[str, int], boundaries: tuple[Boundary, ...] = ("gpu", "latency"), **header: object
+) -> Path:
+    """A run of a day with ``gpu`` of each backend, ns, and a latency of twice that, as far as they are ``boundaries``;
+    backends without ``gpu`` have failed.
+    """
     cases = tuple(case for case in (A, B, C) if case.backend in gpu)
     writer = store.create(root, kit.header(cases, run=RUN.format(day=day), **header))
     for case in cases:
         ns = gpu[case.backend]
         several = tuple(
             Measurement(boundary=boundary, samples=(times * ns,) * 9)
-            for boundary, times in (("gpu", 1), ("latency", 2))
-            if ns
+            for boundary, times in (("gpu", 1), ("gpu_unheld", 1), ("latency", 2))
+            if ns and boundary in boundaries
         )
         writer.append(Record(case=case.id, label=case.label, measurements=several))
     writer.finish(Footer(finished="", status="complete", records=len(cases)))
@@ -37,7 +42,38 @@ def test_the_newest_run_with_both_cases_tells(tmp_path: Path) -> None:
     write(tmp_path, 5, {"eager": 300, "aoti": 70})
     write(tmp_path, 6, {"eager": 300, "inductor": 0})
     run = measured.newest([folder], kit.environment(), A.id, B.id)
-    assert run == (RUN.format(day=4), {"gpu": 200, "latency": 400}, {"gpu": 90, "latency": 180})
+    runs = dict.fromkeys(("gpu", "latency"), RUN.format(day=4))
+    assert run == (runs, {"gpu": 200, "latency": 400}, {"gpu": 90, "latency": 180})
+
+
+def test_of_each_boundary_the_newest_run_that_has_it_of_both_cases_tells(tmp_path: Path) -> None:
+    both = {"eager": 100, "inductor": 60}
+    write(tmp_path, 1, {"eager": 900, "inductor": 900})
+    write(tmp_path, 2, both)
+    write(tmp_path, 3, {"eager": 300, "inductor": 90}, ("latency",))
+    write(tmp_path, 4, {"eager": 400, "inductor": 0})
+    folder = write(tmp_path, 5, {"eager": 500, "inductor": 80}, ("gpu_unheld",))
+    times = measured.newest([folder], kit.environment(kind="cuda"), A.id, B.id)
+    assert times.runs == {each: RUN.format(day=day) for each, day in (("gpu", 2), ("gpu_unheld", 5), ("latency", 3))}
+    assert times.a == {"gpu": 100, "gpu_unheld": 500, "latency": 600}
+    assert times.b == {"gpu": 60, "gpu_unheld": 80, "latency": 180}
+
+
+def test_a_run_that_was_not_to_measure_what_is_still_needed_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = {"eager": 100, "inductor": 60}
+    write(tmp_path, 1, both, policy=Policy(boundaries=("gpu",)))
+    write(tmp_path, 2, both, ("latency",), policy=Policy(boundaries=("latency",)))
+    folder = write(tmp_path, 3, both, ("latency",), policy=Policy(boundaries=("latency",)))
+    read: list[str] = []
+    monkeypatch.setattr(measured.reader, "read", lambda path, **how: read.append(path.stem) or store.read(path, **how))
+    times = measured.newest([folder], kit.environment(kind="cuda"), A.id, B.id)
+    assert times.runs == {"gpu": RUN.format(day=1), "latency": RUN.format(day=3)}
+    assert read == [RUN.format(day=3), RUN.format(day=1)]
+    read.clear()
+    times = measured.newest([folder], kit.environment(kind="cpu"), A.id, B.id)
+    assert (times.runs, read) == ({"latency": RUN.format(day=3)}, [RUN.format(day=3)])
 
 
 def test_another_device_a_file_that_is_no_run_and_none_at_all_tell_nothing(tmp_path: Path) -> None:
@@ -45,7 +81,7 @@ def test_another_device_a_file_that_is_no_run_and_none_at_all_tell_nothing(tmp_p
     folder = write(tmp_path, 3, {"eager": 100, "inductor": 60}, environments={"default": other})
     (folder / f"{RUN.format(day=9)}.jsonl").write_text("not a run\n")
     assert measured.newest([folder], kit.environment(), A.id, B.id) == measured.NOTHING
-    assert measured.newest([folder], other, A.id, B.id).run == RUN.format(day=3)
+    assert measured.newest([folder], other, A.id, B.id).runs["gpu"] == RUN.format(day=3)
     assert measured.newest([tmp_path / "gone"], other, A.id, B.id) == measured.NOTHING
 
 

@@ -119,6 +119,8 @@ def test_what_a_run_measured_stands_beside_the_profile() -> None:
     assert "run 20261128T1-net measured: gpu 3.00 us longer, 1.50 times A; latency 1.00 us less, 0.92 times A" in shown
     assert "B takes 1.00 us less, 0.92 times A: its gaps without work 3.00 us less, all else 2.00 us longer" in shown
     assert "measured: gpu        6.00 us  9.00 us  +3.00 us" in shown
+    two = view.render(explain(a, b, run={"gpu": "older", "latency": "newer"}), width=160)
+    assert "run older measured: gpu 3.00 us longer, 1.50 times A; run newer measured: latency 1.00 us less" in two
     unknown = view.render(explain(kernels(("sgemm", 5), gap_us=9), kernels(("sgemm", 7))), width=160)
     assert "(under the profiler, which makes gaps longer)" in unknown
     assert "measured" not in unknown

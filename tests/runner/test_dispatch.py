@@ -17,7 +17,8 @@ from bench.model.run import Failure, Measurement, Phase, Record, Warning, Work
 from bench.model.seam import Stage
 from bench.model.suite import Case, Policy, Threshold
 from bench.runner import jobs
-from bench.runner.dispatch import Dispatcher
+from bench.runner.answers import Answer
+from bench.runner.dispatch import Dispatcher, judge, with_layers
 from bench.runner.toolchains import Interpreter
 from bench.runner.watch import Watch
 from bench.store import privacy
@@ -34,6 +35,7 @@ CASE = Case(model="m", factory="f:m", inputs={}, backend="eager")
 MEASURE = jobs.Measure(
     device="cuda:0", case=CASE, policy=Policy(), threshold=Threshold(), artifacts={}, scratch="", replicate=0
 )
+STAGE = Stage(name="reference", kind="reference", producer="eager", key={})
 
 
 def answer(reply: jobs.Reply) -> str:
@@ -76,8 +78,7 @@ class Parent:
         interpreter = Interpreter(
             name="default", command=(sys.executable, "-c", first + code), env={}, environment=describe("fake")
         )
-        stage = Stage(name="reference", kind="reference", producer="eager", key={})
-        job = job or jobs.Produce(device=device, case=CASE, stage=stage, artifacts={}, out="", scratch="")
+        job = job or jobs.Produce(device=device, case=CASE, stage=STAGE, artifacts={}, out="", scratch="")
         return self._dispatcher.run(interpreter, job, label, watch or Watch(), worker)
 
     def fail(self, kind: str, message: str) -> Failure:
@@ -323,6 +324,64 @@ def test_messages_and_phases_of_a_worker_are_bounded(parent: Parent) -> None:
     assert isinstance(found, Failure)
     assert max(len(text) for text in (found.message, found.stage)) < 5000
     assert all(len(getattr(event, "phase", "")) < 5000 for event in parent.told)
+
+
+# ------------------------------------------------------------------------------------------------ layers of a build
+
+LAYERS = jobs.LayersTimed(layers={"conv1 + relu": 41_200_000_000, "fc": 99_000_000, "{ForeignNode[a]}": 3_000_000_000})
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "hint"),
+    [
+        (
+            answer(jobs.Failed(kind="Unsupported", stage="build", message="no", hint="another")),
+            "Unsupported",
+            "another; ",
+        ),
+        ("os.abort()", "Crash", "a native library crashed"),
+    ],
+)
+def test_a_build_that_fails_keeps_the_layers_that_took_longest(parent: Parent, end: str, kind: str, hint: str) -> None:
+    found = parent.ask(f"{answer(LAYERS)}\n{end}", device="cpu")
+    assert isinstance(found, Failure)
+    assert found.kind == kind
+    assert found.details == {"slowest_layers_s": {"conv1 + relu": 41.2, "{ForeignNode[a]}": 3.0}}
+    assert found.hint.startswith(hint)
+    assert found.hint.endswith("the builder spent most time on conv1 + relu (41.2 s), {ForeignNode[a]} (3.0 s)")
+
+
+def test_the_layer_that_a_build_was_at_as_its_time_ended_is_among_them() -> None:
+    now = iter([1_000_000_000, 8_000_000_000])
+    waiting = Answer(
+        jobs.Produce(device="cpu", case=CASE, stage=STAGE, artifacts={}, out="", scratch=""), now=lambda: next(now)
+    )
+    told = jobs.LayersTimed(ticket=waiting.job.ticket, layers={"a": 2_000_000_000}, current="b" * 500)
+    waiting.hear(jobs.encode(told))
+    end = judge(waiting, process.Outcome(code=-9, timed_out=True, log=""), "build", 60_000_000_000)
+    failure = with_layers(end, waiting.slowest_layers())
+    assert isinstance(failure, Failure)
+    assert failure.kind == "Timeout"
+    assert failure.details["slowest_layers_s"] == {"b" * 500: 7.0, "a": 2.0}
+    assert f"most time on {'b' * 77}... (7.0 s), a (2.0 s): a lower `optimization_level`" in failure.hint
+
+
+def test_a_build_without_such_layers_and_one_that_ended_well_are_as_they_were(parent: Parent) -> None:
+    brief = parent.ask(f"{answer(jobs.LayersTimed(layers={'a': 5}))}\nos.abort()", device="cpu")
+    assert isinstance(brief, Failure)
+    assert brief.details == {}
+    assert isinstance(parent.ask(f"{answer(LAYERS)}\n{answer(jobs.Produced(phases=()))}"), jobs.Produced)
+
+
+def test_layers_of_what_is_no_build_and_times_that_cannot_be_are_refused(parent: Parent) -> None:
+    wrong = jobs.LayersTimed(layers={"a": -1})
+    for job, reply, what in ((MEASURE, LAYERS, "LayersTimed where Measured"), (None, wrong, "a time that cannot be")):
+        found = parent.ask(answer(reply), job=job)
+        assert isinstance(found, Failure)
+        assert what in found.message
+
+
+# -------------------------------------------------------------------------------------------------------------- texts
 
 
 def test_half_a_surrogate_pair_in_a_message_reaches_the_parent_escaped(parent: Parent) -> None:

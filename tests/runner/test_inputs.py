@@ -101,7 +101,7 @@ def check_calibration(folder: Path, data: str) -> None:
     path.write_text(CALIBRATED.format(data=data))
     registry = base.registry()
     suite = reader.load(path, registry)
-    inputs.check_calibration(suite, plan.plan(suite, registry, device="cpu"))
+    inputs.check(suite, plan.plan(suite, registry, device="cpu"))
 
 
 @pytest.mark.parametrize("data", ["right.npz", "data.py:images"])
@@ -144,3 +144,39 @@ def test_a_run_with_wrong_calibration_data_measures_nothing(trtbench: Trtbench, 
         assert f"{path}:7: data: calibration data: float32[2, 5] for the input 'x'" in trtbench.err
         assert trtbench.out == ""
         assert not trtbench.store.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["list", "--device", "cpu"],
+        ["run", "--dry-run", "--device", "cpu"],
+        ["profile", "--tool", "torch", "--device", "cpu"],
+        ["build", "--device", "cpu"],
+        ["codegen", "--out", "programs"],
+        ["quantize"],
+        ["lint-qdq"],
+        ["diverge"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_of_a_suite_refuses_wrong_calibration_data_before_it_begins(
+    trtbench: Trtbench, calibrated: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(calibrated)
+    path = calibrated / "suite.yaml"
+    backend = "onnxruntime" if "cpu" in command else "fx2trt"
+    path.write_text(CALIBRATED.format(data="wide.npz").replace("onnxruntime", backend))
+    before = set(calibrated.iterdir())
+    assert trtbench(*command, path) == 2
+    (problem, fix) = trtbench.err.splitlines()
+    assert problem.startswith(f"trtbench: {path}:9: data: calibration data: float32[2, 5] for the input 'x'")
+    assert fix.startswith("  fix: arrays of float32 and the shape [2, 3]")
+    assert trtbench.out == ""
+    assert set(calibrated.iterdir()) == before
+
+
+def test_a_rehearsal_needs_no_calibration_data(trtbench: Trtbench, calibrated: Path) -> None:
+    path = calibrated / "suite.yaml"
+    path.write_text(CALIBRATED.format(data="wide.npz"))
+    assert trtbench("list", path, "--backend", "fake") == 0

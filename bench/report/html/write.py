@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
-import tempfile
 from collections.abc import Sequence, Set
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from bench.model.folders import RESULTS
 from bench.model.profile import ProfileRun
 from bench.model.run import Run
 from bench.report.html import data, page
-from bench.store import calibrations
+from bench.store import calibrations, output
 from bench.store import profiles as stored
 
 
@@ -110,7 +108,7 @@ def write(
         calibrations=calibrated,
     )
     text = page.render(shown).encode()
-    _replace(out, text)
+    output.write(out, text)
     cases = shown["cases"]["rows"]
     return Report(path=str(out), bytes=len(text), runs=len(runs), cases=cases, problems=tuple(every))
 
@@ -138,27 +136,3 @@ def _baselines(runs: Sequence[Run], baseline: str) -> list[str]:
     if errors and len(errors) == len(runs):
         raise errors[0]
     return names
-
-
-def _replace(path: Path, text: bytes) -> None:
-    """Whoever reads ``path`` sees the old page or the new one."""
-    if path.exists() and not path.is_file():  # a terminal, a pipe: nothing to replace
-        path.write_bytes(text)
-        return
-    target = path.resolve()
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-        os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_mask())
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _mask() -> int:
-    """The process's mask of permissions, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import keyword
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError, did_you_mean
+from bench.errors import BenchError, SuiteError, UsageError, did_you_mean
+from bench.model.suite import Case
+
+if TYPE_CHECKING:
+    import torch
 
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+_SHOWN = 6  # parameters that an error lists
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -63,7 +69,7 @@ def _check_names(model: Any, named: Mapping[str, Any]) -> None:
     if positional:
         what = f"{title} takes {', '.join(positional)} by position only, and inputs are passed by name"
         raise UsageError(what, fix="remove the / from its signature, or give a module that calls it")
-    names = [name for name, each in parameters.items() if each.kind in _BY_NAME]
+    names = _names(parameters)
     for name in named:
         if name not in names and inspect.Parameter.VAR_KEYWORD not in kinds:
             what = f"{title} has no parameter {name!r}.{did_you_mean(name, names)}"
@@ -78,6 +84,65 @@ def _check_names(model: Any, named: Mapping[str, Any]) -> None:
     except TypeError as error:
         what = f"{title} is wrapped by a function that takes no inputs by name: {error}"
         raise UsageError(what, fix="pass **keywords on in the wrapper") from error
+
+
+@contextlib.contextmanager
+def names_checked(model: torch.nn.Module, case: Case, where: str = "") -> Iterator[None]:
+    """SuiteError in place of what the block raises, if ``model``, which it calls, has no parameters of the names of the
+    case's inputs, or requires more. ``where`` is the place of the model's inputs in the suite.
+
+    Names are looked at after an error of a call alone: hooks and wrappers may take what the signature does not show.
+    """
+    try:
+        yield
+    except (BenchError, MemoryError):
+        raise
+    except Exception as error:
+        # Dynamo has exceptions of its own for what the code that it traces raises.
+        is_of_call = isinstance(error, TypeError | ValueError) or "dynamo" in type(error).__module__
+        problem = _problem(model, case) if is_of_call else ""
+        if not problem:
+            raise
+        suite = case.source.rpartition(":")[0]
+        place = where or f"{suite}: models.{case.model}.inputs".removeprefix(": ")
+        names = _names(_parameters(model) or {})
+        listed = ", ".join(names[:_SHOWN]) + (f" (and {len(names) - _SHOWN} more)" if len(names) > _SHOWN else "")
+        fix = f"name the inputs of the model {case.model!r} as its parameters: {listed}" if names else ""
+        raise SuiteError(problem, where=place, fix=fix or f"correct `inputs` of the model {case.model!r}") from error
+
+
+def own_module(model: torch.nn.Module) -> torch.nn.Module:
+    """The user's module, which ``models.load_model`` may have wrapped to pass arguments or for autocast."""
+    while getattr(model, "passes_inputs_on", False):
+        model = model.model
+    return model
+
+
+def _problem(model: torch.nn.Module, case: Case) -> str:
+    """What is wrong with the names of a case's inputs, or of its arguments; empty where nothing is seen to be.
+
+    A forward that takes any keyword tells only of those that are close to a name of its own.
+    """
+    parameters = _parameters(model)
+    if parameters is None:
+        return ""
+    title, names = _title(model), _names(parameters)
+    takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    for kind, several in (("input", case.inputs), ("argument", case.arguments)):
+        for name in several:
+            guess = did_you_mean(name, [each for each in names if each not in case.inputs])
+            if name not in names and (guess or not takes_any):
+                return f"{title} has no parameter {name!r}, which is an {kind} of the suite.{guess}"
+    passed = {*case.inputs, *case.arguments}
+    missing = [name for name in names if name not in passed and parameters[name].default is inspect.Parameter.empty]
+    if missing:
+        return f"the suite has no input {missing[0]!r}, which {title} needs"
+    return ""
+
+
+def _names(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    """Those that can be passed by name."""
+    return [name for name, each in parameters.items() if each.kind in _BY_NAME]
 
 
 def _function(model: Any) -> Any:

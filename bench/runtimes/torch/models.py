@@ -73,6 +73,8 @@ def _autocast(model: torch.nn.Module, device_type: str, to: torch.dtype) -> torc
     import torch
 
     class Autocast(torch.nn.Module):  # type: ignore[misc]
+        passes_inputs_on = True
+
         def __init__(self) -> None:
             super().__init__()
             self.model = model

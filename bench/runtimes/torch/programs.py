@@ -250,6 +250,8 @@ def bind(model: torch.nn.Module, case: Case) -> torch.nn.Module:
     arguments = dict(case.arguments)
 
     class Bound(torch.nn.Module):  # type: ignore[misc]
+        passes_inputs_on = True
+
         def __init__(self) -> None:
             super().__init__()
             self.model = model

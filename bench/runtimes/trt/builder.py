@@ -123,7 +123,7 @@ def build(
             definition = networks.parse(api, empty, context)
             networks.fix_sizes(definition.network, case)
         profile = _add_profile(api, builder, config, definition, case)
-    tactics = versions.progress(api, config, context.tell, context.clock)
+    tactics = versions.progress(api, config, context)
     plain = options if isinstance(options, Options) else Options()
     with (
         _timing_cache(api, config, options, context) as cache,

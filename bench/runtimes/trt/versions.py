@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.errors import Unsupported
-from bench.model.seam import Clock
+from bench.model.seam import Context
 from bench.runtimes.trt.library import NOISE, Api, create, numbers, refusal
 from bench.runtimes.trt.tactics import TacticLog
 
@@ -148,12 +148,13 @@ def share_profiles(api: Api, config: Any) -> None:
         config.set_preview_feature(feature, True)
 
 
-def progress(api: Api, config: Any, tell: Callable[[str], None], clock: Clock) -> TacticLog | None:
-    """Have the builder report its progress through ``tell``: the reader of its log that does so where TensorRT has no
+def progress(api: Api, config: Any, context: Context) -> TacticLog | None:
+    """Have the builder report its progress to ``context``: the reader of its log that does so where TensorRT has no
     monitor (8.6), else None.
     """
+    tell = context.tell
     if not hasattr(api.module, "IProgressMonitor"):
-        return TacticLog(clock, tell)
+        return TacticLog(context.clock, tell, context.tell_layers)
     base: Any = api.module.IProgressMonitor
 
     class Monitor(base):  # type: ignore[misc]

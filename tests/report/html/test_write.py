@@ -124,6 +124,7 @@ def test_a_copy_of_a_run_in_the_store_is_shown_once(root: Path, tmp_path: Path) 
     [
         (["--out", "nowhere/page.html"], "there is no folder nowhere"),
         (["--out", "."], "is a folder"),
+        (["--out", "/proc/page.html"], "--out: /proc/page.html cannot be written: "),
         (["--store", "nowhere"], "there is no folder nowhere"),
         (["--select", "model=resnet19"], "unknown model 'resnet19'. Did you mean 'resnet18'?"),
         (["--baseline", "tensorrt"], "no case has the backend 'tensorrt'"),

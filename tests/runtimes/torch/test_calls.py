@@ -6,7 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bench.errors import UsageError  # noqa: E402 - needs torch
+from bench.errors import SuiteError, Unsupported, UsageError  # noqa: E402 - needs torch
+from bench.model.suite import Case, Input  # noqa: E402
 from bench.runtimes.torch import calls  # noqa: E402
 from tests.runtimes.torch import modules, saved_zoo  # noqa: E402
 
@@ -83,3 +84,51 @@ def test_weights_of_several_kinds_need_a_choice(model: object, message: str) -> 
     with pytest.raises(UsageError, match=message) as caught:
         calls.precision_of(model)
     assert 'pass precision="fp32"' in caught.value.fix
+
+
+class _Any(torch.nn.Module):
+    """Takes whatever keyword, and complains of what it lacks, as models of transformers do."""
+
+    def forward(self, input_ids: torch.Tensor | None = None, **more: object) -> torch.Tensor:
+        if input_ids is None:
+            raise ValueError("input_ids are needed")
+        return input_ids
+
+
+def _call(model: torch.nn.Module, *inputs: str, **arguments: bool) -> None:
+    """Call a model as a case with these inputs and arguments does."""
+    specs = {name: Input(shape=(4, 8)) for name in inputs}
+    case = Case(model="net", factory="net.py:make", inputs=specs, arguments=arguments, backend="x", source="s.yaml:9")
+    with calls.names_checked(model, case):
+        model(**dict.fromkeys(inputs, X), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "arguments", "message", "fix"),
+    [
+        (modules.Plain(), ["X"], {}, "Plain.forward has no parameter 'X', which is an input of the suite", "meters: x"),
+        (_Any(), ["input_id"], {}, "'input_id', which is an input of the suite. Did you mean 'input_ids'", "input_ids"),
+        (saved_zoo.ByKeyword(), [], {}, "the suite has no input 'x', which ByKeyword.forward needs", "meters: x"),
+        (modules.Plain(), ["x"], {"fast": True}, "no parameter 'fast', which is an argument of the suite", "meters: x"),
+    ],
+)
+def test_a_call_with_inputs_of_other_names_is_the_suites_fault(
+    model: torch.nn.Module, inputs: list[str], arguments: dict[str, bool], message: str, fix: str
+) -> None:
+    with pytest.raises(SuiteError) as caught:
+        _call(model, *inputs, **arguments)
+    assert message in caught.value.what
+    assert fix in caught.value.fix
+    assert caught.value.where == "s.yaml: models.net.inputs"
+
+
+def test_what_a_model_may_take_is_not_refused() -> None:
+    with pytest.raises(ValueError, match="input_ids are needed"):
+        _call(_Any(), "pixels")
+
+
+def test_an_error_that_is_not_of_the_call_passes() -> None:
+    case = Case(model="net", factory="net.py:make", inputs={"y": Input(shape=(4,))}, backend="eager", source="s.yaml:9")
+    for error in (RuntimeError("no kernel"), Unsupported("told already")):
+        with pytest.raises(type(error)), calls.names_checked(modules.Plain(), case):
+            raise error

@@ -40,6 +40,7 @@ class World:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         self.told: list[str] = []
+        self.layers: list[tuple[dict[str, int], str]] = []
         self.phases: list[str] = []
         self._monkeypatch = monkeypatch
         (root / "export").mkdir()
@@ -69,6 +70,7 @@ class World:
             phase=phase,
             shared=self.root,
             tell=self.told.append,
+            tell_layers=lambda layers, current: self.layers.append((dict(layers), current)),
             **fields,
         )
 
@@ -467,6 +469,10 @@ def test_the_log_of_tensorrt_8_says_how_far_a_build_is_and_which_layers_take_its
     _, info = world.build(Script(V8, build_log=log))
     assert world.told == ["1 timed, conv1 + relu", "3 timed, {ForeignNode[a...b]}"]
     assert set(info.slowest_layers) == {"conv1 + relu", "{ForeignNode[a...b]}"}
+    assert [(set(layers), current) for layers, current in world.layers] == [
+        (set(), "conv1 + relu"),
+        ({"conv1 + relu"}, "{ForeignNode[a...b]}"),
+    ]
     _, info = world.build(Script(V11, build_log=log))
     assert info.slowest_layers == {}
 

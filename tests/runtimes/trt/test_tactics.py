@@ -25,6 +25,16 @@ def test_the_time_of_a_layer_ends_when_the_next_begins() -> None:
     assert told == ["1 timed, a (1)", "3 timed, b", "4 timed, a (1)"]
 
 
+def test_what_layers_have_taken_is_told_as_each_begins_and_when_the_last_has_ended() -> None:
+    clock, told = FakeClock(), list[tuple[dict[str, int], str]]()
+    log = TacticLog(clock, lambda text: None, lambda layers, current: told.append((dict(layers), current)))
+    for layer, ns in (("a", 5), ("b", 20)):
+        log.read(f"--------------- Timing Runner: {layer} (Cask)")
+        clock.advance(ns)
+    log.read("Formats and tactics selection completed in 9.4 seconds.")
+    assert told == [({}, "a"), ({"a": 5}, "b"), ({"b": 20, "a": 5}, "")]
+
+
 def test_a_long_name_is_shortened_in_the_progress_and_whole_in_the_times() -> None:
     clock, told = FakeClock(), list[str]()
     log = TacticLog(clock, told.append)
