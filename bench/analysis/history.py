@@ -12,10 +12,10 @@ import msgspec
 
 from bench import stats
 from bench.analysis import differences, sides, steps
-from bench.analysis.calibration import Spreads
 from bench.analysis.differences import Difference
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import PRIMARY
+from bench.analysis.spreads import Spreads
 from bench.analysis.verdict import LEAST
 from bench.model.calibration import Calibration
 from bench.model.run import Environment, Run

@@ -171,8 +171,7 @@ def compare(
         UsageError: nothing has a partner, a run is named twice, an unknown axis, dimension or boundary, or the
             calibration is of another environment.
     """
-    from bench.analysis import calibration as spreads
-    from bench.analysis import compare
+    from bench.analysis import compare, spreads
     from bench.checkup import calibrate
 
     if boundary is not None:

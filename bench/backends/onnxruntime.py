@@ -19,32 +19,31 @@ from bench.model.factory import program_of
 from bench.model.profile import Range
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
-from bench.runtimes import memory, onnx, onnx_nodes, ort_plugin, ort_profile, packages, shapes
+from bench.runtimes import (
+    memory,
+    onnx,
+    onnx_manifest,
+    onnx_nodes,
+    ort_plugin,
+    ort_profile,
+    ort_providers,
+    packages,
+    shapes,
+)
 from bench.runtimes.ort_lane import OrtLane
+from bench.runtimes.ort_providers import GPU_BUILD
 from bench.runtimes.quantization import QuantizationOptions
 from bench.runtimes.torch import exports, factories
 from bench.system.cleanup import Cleanup
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx"]
-_PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "tensorrt_rtx": ort_plugin.PROVIDER,
-}
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
     "basic": "ORT_ENABLE_BASIC",
     "disabled": "ORT_DISABLE_ALL",
 }
-_NO_PROVIDER = "this onnxruntime has no {}"
-_GPU_BUILD = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
-# What helps where a provider has no kernel for an operator of the file.
-_NO_KERNEL = "another precision, opset or provider"
 _NO_BFLOAT16 = "precision: fp32 or fp16; eager, inductor and aoti run bf16"
 _RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
-_SHOWN_OPERATORS = 5
 
 
 class Options(QuantizationOptions, frozen=True, kw_only=True):
@@ -55,7 +54,7 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
     ``QuantizationOptions`` are of precision int8 alone.
     """
 
-    provider: Provider = "auto"
+    provider: ort_providers.Provider = "auto"
     exporter: onnx.Exporter = "dynamo"
     opset: Annotated[int, msgspec.Meta(ge=7)] | None = None
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
@@ -76,8 +75,8 @@ class OnnxRuntime(quantized_file.QuantizesGraphs):
         """
         export = ("onnx", "onnxscript") if importlib.util.find_spec("torch") is not None else ()
         missing = packages.first_missing("onnxruntime", *export)
-        if missing is None and device != "cpu" and not _has_cuda() and not ort_plugin.is_installed():
-            return Missing(reason=_NO_PROVIDER.format("CUDAExecutionProvider"), fix=_GPU_BUILD)
+        if missing is None and device != "cpu" and not ort_providers.has_cuda() and not ort_plugin.is_installed():
+            return Missing(reason=ort_providers.NO_PROVIDER.format("CUDAExecutionProvider"), fix=GPU_BUILD)
         return missing
 
     def unsupported(self, case: Case, device: str) -> str | None:
@@ -151,8 +150,8 @@ class OnnxRuntime(quantized_file.QuantizesGraphs):
             import onnxruntime
         if provider == "tensorrt_rtx":
             ort_plugin.devices(context)
-        elif _PROVIDERS[provider] not in onnxruntime.get_available_providers():
-            raise Unavailable(_NO_PROVIDER.format(_PROVIDERS[provider]), fix=_GPU_BUILD)
+        elif ort_providers.NAMES[provider] not in onnxruntime.get_available_providers():
+            raise Unavailable(ort_providers.NO_PROVIDER.format(ort_providers.NAMES[provider]), fix=GPU_BUILD)
         if provider in ("cuda", "tensorrt") and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         with _errors(context.artifacts["export"]):
@@ -174,13 +173,13 @@ class OrtPrepared:
         self._context = context
         self._provider = provider
         self._folder = context.artifacts["export"]
-        self._manifest = onnx.read_manifest(self._folder)
+        self._manifest = onnx_manifest.read_manifest(self._folder)
         self._threads = options.threads or default_threads()
         self._lanes: list[OrtLane] = []
         self._kernels = {"runtime_cache": ort_plugin.cache_state(context)} if provider == "tensorrt_rtx" else {}
         self._stream = None if provider == "cpu" else self._new_stream()
         self._session: Any = self._load(self._stream)
-        self._placement = {} if provider == "cpu" else _placement(self._session, options.cudnn_search)
+        self._placement = {} if provider == "cpu" else ort_providers.placement(self._session, options.cudnn_search)
 
     def lanes(self, count: int) -> Sequence[OrtLane]:
         """The first ``count`` lanes. OutOfMemory where there is no room for one."""
@@ -222,8 +221,8 @@ class OrtPrepared:
         start = self._session.get_profiling_start_time_ns()
         written = Path(self._session.end_profiling())
         try:
-            wrapper = "" if self._manifest.own_names else onnx.WRAPPER
-            return ort_profile.read(written, start, onnx_nodes.read(self._folder / onnx.MODEL, wrapper))
+            wrapper = "" if self._manifest.own_names else onnx_manifest.WRAPPER
+            return ort_profile.read(written, start, onnx_nodes.read(self._folder / onnx_manifest.MODEL, wrapper))
         finally:
             written.unlink(missing_ok=True)
 
@@ -262,53 +261,13 @@ class OrtPrepared:
             settings.add_provider_for_devices(devices, ort_plugin.options(self._case, self._context, stream))
         else:
             device, search = self._context.device, self._options.cudnn_search
-            providers = _provider_options(self._case, device, self._provider, stream, search)
-        session = onnxruntime.InferenceSession(str(self._folder / onnx.MODEL), settings, providers=providers)
+            providers = ort_providers.options(self._case, device, self._provider, stream, search)
+        session = onnxruntime.InferenceSession(str(self._folder / onnx_manifest.MODEL), settings, providers=providers)
         running = session.get_providers()[0]
-        if running != _PROVIDERS[self._provider]:
-            what = f"onnxruntime fell back to {running}: {_PROVIDERS[self._provider]} could not be loaded"
+        if running != ort_providers.NAMES[self._provider]:
+            what = f"onnxruntime fell back to {running}: {ort_providers.NAMES[self._provider]} could not be loaded"
             raise Unavailable(what, fix="install the CUDA, cuDNN and TensorRT versions that this onnxruntime-gpu names")
         return session
-
-
-def _placement(session: Any, search: str) -> dict[str, Any]:
-    """For the fairness report: how many nodes run on the CPU though a GPU's provider was chosen, and their operators;
-    how the CUDA provider chooses algorithms, ``search``, if it runs convolutions.
-
-    Unsupported if all run on the CPU, as the row would measure that. Before onnxruntime 1.24, which does not tell who
-    runs what, the search alone.
-    """
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return {"cudnn_search": search}
-    nodes = [(part.ep_name, node) for part in session.get_provider_graph_assignment_info() for node in part.get_nodes()]
-    on_cpu = [node.op_type for name, node in nodes if name == _PROVIDERS["cpu"]]
-    operators = list(dict.fromkeys(on_cpu))[:_SHOWN_OPERATORS]
-    if nodes and len(on_cpu) == len(nodes):
-        what = f"ONNX Runtime runs all {len(nodes)} nodes on the CPU: the provider has no {', '.join(operators)}"
-        raise Unsupported(what, fix=f"{_NO_KERNEL}; or --device cpu")
-    told: dict[str, Any] = {"fallback_nodes": len(on_cpu)} | ({"fallback_ops": operators} if on_cpu else {})
-    searches = any(name == _PROVIDERS["cuda"] and "Conv" in node.op_type for name, node in nodes)
-    return told | ({"cudnn_search": search} if searches else {})
-
-
-def _provider_options(case: Case, device: str, provider: str, stream: int | None, search: str) -> list[Any]:
-    """Providers in the order of preference, each with its options. ONNX Runtime's own default is TF32 on."""
-    if provider == "cpu":
-        return [_PROVIDERS["cpu"]]
-    common = {"device_id": device.partition(":")[2] or "0", "user_compute_stream": str(stream)}
-    graph = "1" if case.cuda_graph else "0"
-    tf32 = "1" if case.precision == "tf32" else "0"
-    cuda = common | {"use_tf32": tf32, "enable_cuda_graph": graph, "cudnn_conv_algo_search": search.upper()}
-    if provider == "cuda":
-        return [(_PROVIDERS["cuda"], cuda), _PROVIDERS["cpu"]]
-    engine = common | {"trt_cuda_graph_enable": graph}
-    if case.precision in ("fp16", "bf16"):
-        engine[f"trt_{case.precision}_enable"] = "1"
-    return [
-        (_PROVIDERS["tensorrt"], engine),
-        (_PROVIDERS["cuda"], cuda | {"enable_cuda_graph": "0"}),
-        _PROVIDERS["cpu"],
-    ]
 
 
 @contextlib.contextmanager
@@ -324,7 +283,7 @@ def _errors(folder: Path) -> Iterator[None]:
         if OUT_OF_MEMORY.search(text):
             case_error = OutOfMemory(text, fix=LESS_MEMORY)
         elif type(error).__name__ in ("NotImplemented", "InvalidGraph", "EPFail", "ModelRequiresCompilation"):
-            fix = _NO_BFLOAT16 if "bfloat16" in text.lower() else _NO_KERNEL
+            fix = _NO_BFLOAT16 if "bfloat16" in text.lower() else ort_providers.NO_KERNEL
             case_error = Unsupported(f"ONNX Runtime cannot run this file: {text}", fix=fix)
         if case_error is None:
             raise
@@ -344,13 +303,6 @@ def default_threads() -> int:
         except OSError:
             return len(cpus)
     return len(cores)
-
-
-def _has_cuda() -> bool:
-    """Whether the installed build has the CUDA provider, which is a library of its own; nothing is imported."""
-    spec = importlib.util.find_spec("onnxruntime")
-    folders = spec.submodule_search_locations if spec else None
-    return any(any(Path(folder, "capi").glob("*onnxruntime_providers_cuda*")) for folder in folders or ())
 
 
 BACKEND = OnnxRuntime()

@@ -11,6 +11,7 @@ import msgspec
 import bench
 from bench.analysis import calibration as analysis
 from bench.analysis import differences
+from bench.analysis.spreads import mismatch
 from bench.analysis.verdict import USUAL
 from bench.errors import StoreError, UsageError
 from bench.machine.environment import describe
@@ -123,7 +124,7 @@ def suitable(root: Path, runs: Sequence[Run], across: Sequence[str], name: str =
     environments = [default_environment(run) for run in runs if run.header.environments]
     if name:
         calibration = calibrations.read(calibrations.resolve(root, name))
-        if differ := analysis.mismatch(calibration, environments, across):
+        if differ := mismatch(calibration, environments, across):
             what = f"the calibration was made in another environment: {_texts(differ)}"
             raise UsageError(what, where=calibration.calibration, fix="calibrate here: trtbench calibrate SUITE")
         return calibration, _uncovered(calibration, environments)
@@ -137,7 +138,7 @@ def suitable(root: Path, runs: Sequence[Run], across: Sequence[str], name: str =
         except StoreError as error:  # the comparison can do without it
             why = why or str(error)
             continue
-        differ = analysis.mismatch(calibration, environments, across)
+        differ = mismatch(calibration, environments, across)
         if not differ:
             return calibration, _uncovered(calibration, environments)
         why = why or f"{calibration.calibration} was made in another environment: {_texts(differ)}"

@@ -14,9 +14,10 @@ import numpy as np
 from bench import tensors
 from bench.errors import Unsupported
 from bench.lowering import normalise, prelude, registry
+from bench.lowering.calls import Spec, Tensor, inner_dtype
 from bench.lowering.passes import edit
 from bench.lowering.sizes import static
-from bench.lowering.writer import Array, Spec, Tensor, Writer, inner_dtype
+from bench.lowering.writer import Array, Writer
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +139,7 @@ def _input(writer: Writer, node: torch.fx.Node) -> Tensor:
     name, value = node.meta["input"], node.meta["val"]
     spec = normalise.spec_of(value)
     assert isinstance(spec, Spec)
-    tensor = Tensor(writer.variable(name), spec.shape, spec.dtype)
+    tensor = Tensor(writer.names.variable(name), spec.shape, spec.dtype)
     dtype = str(value.dtype).removeprefix("torch.")
     writer.lines.append(f"{tensor.name} = p.input({writer.arguments((name, dtype, static(spec.shape)), {})})")
     writer.declare(tensor)

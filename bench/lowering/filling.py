@@ -11,7 +11,7 @@ from typing import Any
 from bench import tensors
 from bench.errors import BenchError, SuiteError
 from bench.lowering import artifact
-from bench.lowering.writer import output_name
+from bench.lowering.calls import output_name
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.trt import library, networks

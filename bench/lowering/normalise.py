@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import Unsupported
 from bench.lowering import deformable, registry
+from bench.lowering.calls import Spec, inner_dtype
 from bench.lowering.sizes import Size, shape_of, size_of
-from bench.lowering.writer import Spec, inner_dtype
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from bench.model.placement import Placement
 from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
-from bench.runtimes import onnx, shapes
+from bench.runtimes import onnx_manifest, shapes
 from bench.runtimes.quantization import quantization_given
 from bench.runtimes.torch import errors
 
@@ -122,10 +122,12 @@ def export(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> N
             onnx_export.write(
                 graph,
                 [torch.from_numpy(arrays[name]) for name in inputs],
-                [onnx.input_name(index) for index in range(len(inputs))],
-                [onnx.output_name(index) for index in range(len(names))],
-                out / onnx.MODEL,
+                [onnx_manifest.input_name(index) for index in range(len(inputs))],
+                [onnx_manifest.output_name(index) for index in range(len(names))],
+                out / onnx_manifest.MODEL,
                 key["opset"],
             )
         who = quantization.facts(context.artifacts[quantization.STAGE]) | {"placement": key["placement"]}
-        onnx.write_manifest(onnx.Manifest(inputs, names, "legacy", key["opset"], warnings, quantization=who), out)
+        onnx_manifest.write_manifest(
+            onnx_manifest.Manifest(inputs, names, "legacy", key["opset"], warnings, quantization=who), out
+        )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import keyword
 import math
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from bench.errors import Unsupported
 from bench.lowering import prelude
+from bench.lowering.calls import Layer, Network, Spec, Tensor, Text, inner_dtype, output_name, reshape_dims
+from bench.lowering.names import Names
 from bench.lowering.sizes import Shape, Size
 
 Array = np.ndarray[Any, Any]
@@ -26,91 +26,6 @@ _SIZE_OPERATIONS = {
     "Max": "MAX",
     "Min": "MIN",
 }
-_DTYPES = {"int64": "int32", "float64": "float32"}
-
-
-def inner_dtype(name: str) -> str:
-    """The type within a network of what is ``name`` in the model: int64 is int32, float64 float32."""
-    return _DTYPES.get(name, name)
-
-
-class Spec(NamedTuple):
-    """What a node returns: sizes, and its type within the network."""
-
-    shape: Shape
-    dtype: str
-
-    @property
-    def rank(self) -> int:
-        """The number of dimensions."""
-        return len(self.shape)
-
-
-class Text(str):
-    """A piece of source; an attribute of it is another."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Text:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Text(f"{self}.{name}")
-
-
-class Tensor:
-    """A tensor of the network: ``name`` is its variable, ``constant`` its key among the weights where it is one."""
-
-    def __init__(self, name: str, shape: Shape, dtype: str, constant: str = "") -> None:
-        self.name = name
-        self.shape = shape
-        self.dtype = dtype
-        self.constant = constant
-
-    def __repr__(self) -> str:
-        return f"Tensor({self.name or self.constant!r}, {self.shape}, {self.dtype})"
-
-    @property
-    def rank(self) -> int:
-        """The number of dimensions."""
-        return len(self.shape)
-
-
-class Layer:
-    """A call of the network that adds a layer, and what is set on the layer before its outputs are taken."""
-
-    call: str
-    settings: list[tuple[str, str]]
-    inputs: list[str]
-    _writer: Writer
-
-    def __init__(self, writer: Writer, call: str) -> None:
-        object.__setattr__(self, "_writer", writer)
-        object.__setattr__(self, "call", call)
-        object.__setattr__(self, "settings", [])
-        object.__setattr__(self, "inputs", [])
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self.settings.append((name, self._writer.source(value)))
-
-    def set_input(self, index: int, tensor: Tensor | Text) -> None:
-        """Give the layer another input."""
-        self.inputs.append(f"layer.set_input({index}, {self._writer.source(tensor)})")
-
-
-class Network:
-    """Records calls of an INetworkDefinition."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-
-    def __getattr__(self, name: str) -> Callable[..., Layer]:
-        if not name.startswith("add_"):
-            raise AttributeError(name)
-
-        def add(*args: Any, **kwargs: Any) -> Layer:
-            return Layer(self._writer, f"net.{name}({self._writer.arguments(args, kwargs)})")
-
-        return add
 
 
 class Writer:
@@ -127,8 +42,7 @@ class Writer:
         self.layers: dict[str, str] = {}  # variables -> names of the layers that compute them, ``topk[1]``
         self._all_weights = dict(weights)
         self._bfloat16 = set(bfloat16)  # which of them are of that type, and float32 for NumPy
-        self._variables: set[str] = {"net", "trt", "weights", "p", "layer", "np"}
-        self._layers: set[str] = set()
+        self.names = Names()
         self._constants: dict[tuple[str, Shape], str] = {}
         self._sizes: dict[str, Tensor] = {}
         self._symbols: dict[str, tuple[Tensor, int]] = {}
@@ -190,32 +104,13 @@ class Writer:
 
     def _assign(self, name: str, text: str, shape: Shape | None, dtype: str, index: int = 0) -> Tensor:
         spec = self.result[0] if isinstance(self.result, list) else self.result
-        tensor = Tensor(self.variable(name), spec.shape if shape is None else shape, dtype or spec.dtype)
+        tensor = Tensor(self.names.variable(name), spec.shape if shape is None else shape, dtype or spec.dtype)
         self.lines.append(f"{tensor.name} = {text}")
         self.layers[tensor.name] = output_name(name, index)
         return tensor
 
     def _layer_name(self, suffix: str) -> str:
-        return self._unique(f"{self._base}.{suffix}" if suffix else self._base)
-
-    def _unique(self, base: str) -> str:
-        """A name that no layer has yet: TensorRT refuses a second one."""
-        name, count = base, 1
-        while name in self._layers:
-            name, count = f"{base}_{count}", count + 1
-        self._layers.add(name)
-        return name
-
-    def variable(self, name: str) -> str:
-        """A variable that is new: the last parts of ``name``, as many as make it unique."""
-        parts = name.split(".")
-        words = ["_".join(parts[-count:]) for count in range(min(2, len(parts)), len(parts) + 1)]
-        words = [re.sub(r"\W+", "_", word).strip("_") or "tensor" for word in words]
-        words = [word for word in words if not word[0].isdigit()] or [f"_{words[-1]}"]
-        words += [f"{words[-1]}_{count}" for count in range(1, len(self._variables) + 2)]
-        word = next(word for word in words if word not in self._variables and not keyword.iskeyword(word))
-        self._variables.add(word)
-        return word
+        return self.names.layer(f"{self._base}.{suffix}" if suffix else self._base)
 
     # -------------------------------------------------------------------------------------------------------- source
 
@@ -249,11 +144,11 @@ class Writer:
             return tensor.name
         key = tensor.constant, tensor.shape
         if key not in self._constants:
-            name, array = self.variable(tensor.constant), self._array(tensor)
+            name, array = self.names.variable(tensor.constant), self._array(tensor)
             if tensor.shape != self.value(tensor).shape:
                 array += f".reshape({tensor.shape})"
             kind = f", {self.source(tensor.dtype)}" if tensor.dtype == "bfloat16" else ""
-            layer = self._unique(tensor.constant)
+            layer = self.names.layer(tensor.constant)
             self.lines.append(f"{name} = p.constant({array}, {self.source(layer)}{kind})")
             self._constants[key] = name
         return self._constants[key]
@@ -393,24 +288,3 @@ class Writer:
             layer = self.net.add_elementwise(first, other, getattr(self.trt.ElementWiseOperation, operation))
             first = self.out(layer, "size", shape=(1,), dtype="int32")
         return first
-
-
-def output_name(layer: str, index: int) -> str:
-    """What an output of a layer is called: ``conv1``, but ``topk[1]``."""
-    return f"{layer}[{index}]" if index else layer
-
-
-def reshape_dims(before: Shape, after: Shape) -> tuple[int, ...] | None:
-    """``after`` as numbers for a shuffle: 0 keeps the size of that dimension, one -1 stands for what remains.
-
-    None if more than one size is neither.
-    """
-    dims: list[int] = []
-    for axis, size in enumerate(after):
-        if isinstance(size, int):
-            dims.append(size)
-        elif axis < len(before) and before[axis] == size:
-            dims.append(0)
-        else:
-            dims.append(-1)
-    return tuple(dims) if dims.count(-1) <= 1 and 0 not in after else None

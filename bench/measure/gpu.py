@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.errors import Unsupported
-from bench.measure import cuda, gpu_loop, gpu_samples, pace, result
+from bench.measure import bare_calls, cuda, gpu_loop, gpu_samples, gpu_warm_up, pace, result
+from bench.measure.cold_l2 import cold
 from bench.measure.cuda import CudaClock, HoldBroken
 from bench.measure.gpu_samples import NullLane
-from bench.measure.gpu_transfer import stream_of
 from bench.measure.host import Beside, Phase
-from bench.measure.loop import WINDOWS, frozen, sample, warm_up
+from bench.measure.loop import frozen, sample
 from bench.measure.nvtx import range_
 from bench.measure.stray_work import Escapes
 from bench.measure.together import Others
@@ -25,20 +25,11 @@ from bench.model.run import Measurement, Warning
 from bench.model.seam import Clock
 from bench.model.suite import Boundary, Case, Policy
 from bench.model.telemetry import ClockFigures
-from bench.stats import median_interval
-from bench.system.cleanup import Cleanup
-from bench.units import NS_PER_S, format_time
+from bench.units import format_time
 
 DEFAULT: tuple[Boundary, ...] = ("gpu", "enqueue", "latency", "throughput")
 DEPTH = 2
 _FLOOR_CALLS = 20
-_PAIRS = 50
-_ADDED_WITHIN = 1_000
-_COMPARING = NS_PER_S // 4
-# A call that takes longer is not compared: six pairs of it would take a second.
-_COMPARABLE = NS_PER_S // 12
-# As few samples have a 95 % interval of their median.
-_FEWEST = 6
 _OVERLAP = "with l2: cold the L2 cache is flushed before each call, which cannot be where calls overlap"
 # Why a stream is not held, beside what the driver says.
 _WAITS = {"cause": "waits"}
@@ -205,74 +196,27 @@ class _Measuring:
         return measurement
 
     def warm_up(self, held: bool) -> None:
-        """Plain calls first, so that every kernel has run; then, where streams are held, held ones until steady.
-
-        Each for half of the least time. Plain times of a program that is bound by the host never settle: they are the
-        host's.
-        """
-        plain = gpu_samples.gpu(self.lanes[0], self.clock, hold=False)
-        if held and not self.clock.can_hold():
-            policy = msgspec.structs.replace(self.policy, warmup_ns=self.policy.warmup_ns // 2)
-            self._run_every_kernel(plain, policy)
-            take = gpu_samples.gpu(self.lanes[0], self.clock, hold=True)
-            try:
-                warm = self.clock.twice(lambda: warm_up(take, policy, self.host_clock))
-            except HoldBroken:
-                self.broken = True
-                warm = warm_up(plain, self.policy, self.host_clock)
-        else:
-            warm = warm_up(plain, self.policy, self.host_clock)
+        """Calls until they are steady, ``held`` where ``gpu`` is measured; a warning where they did not become so."""
+        warm, self.broken = gpu_warm_up.run(self.lanes[0], self.clock, self.host_clock, self.policy, held=held)
         if not warm.steady:
             self.warnings.append(result.not_steady(warm))
-
-    def _run_every_kernel(self, plain: gpu_samples.Take, policy: Policy) -> None:
-        """As many plain calls as a warm-up by ``policy`` has at least, within its limit."""
-        start, calls = self.host_clock.now(), 0
-        while calls < policy.warmup_calls or self.host_clock.now() - start < policy.warmup_ns:
-            plain()
-            calls += 1
-            if calls >= WINDOWS and self.host_clock.now() - start >= policy.warmup_limit_ns:
-                break
 
     def enqueue(self) -> None:
         """``enqueue``, and what the runtime's own call takes where the lane tells of it."""
         lane = self.lanes[0]
         measured = self.take("enqueue", gpu_samples.enqueue(lane, self.clock, self.host_clock, ahead=self._ahead))
         start, end = self.spans["enqueue"]
-        if isinstance(lane, HasBareCall) and end - start < _COMPARABLE * len(measured.samples):
+        if isinstance(lane, HasBareCall) and end - start < bare_calls.COMPARABLE * len(measured.samples):
             whole, bare = (
                 gpu_samples.enqueue(lane, self.clock, self.host_clock, call) for call in (None, lane.bare_call())
             )
-            self._compare(whole, bare)
-
-    def _compare(self, whole: gpu_samples.Take, bare: gpu_samples.Take) -> None:
-        """What a call adds to the ``bare`` one, until it is known to +-1 us or a quarter of a second has passed.
-
-        In turn, and each first every other time: the host's speed differs by more from one second to the next.
-        """
-        differences: list[int] = []
-        alone: list[int] = []
-        start = self.host_clock.now()
-        while True:
-            first, second, third, fourth = whole(), bare(), bare(), whole()
-            differences += [first - second, fourth - third]
-            alone += [second, third]
-            over = self.host_clock.now() - start >= _COMPARING and len(differences) >= _FEWEST
-            if over or len(differences) % _PAIRS == 0:
-                interval = median_interval(differences)
-                if over or (interval is not None and interval.high - interval.low <= 2 * _ADDED_WITHIN):
-                    break
-        if interval is None:
-            return
-        self.facts["enqueue_bare_ns"] = median(alone)
-        self.facts["enqueue_added_ns"] = interval.centre
-        self.facts |= {"enqueue_added_low_ns": interval.low, "enqueue_added_high_ns": interval.high}
+            self.facts |= bare_calls.compare(whole, bare, self.host_clock)
 
     def held(self) -> None:
         """``gpu``, or ``gpu_unheld`` with the warning that says why."""
         lane = self.lanes[0]
         why: dict[str, Any] = dict(_WAITS) if self.broken else _refusal(self.clock)
-        with self._cold(lane) as before:
+        with cold(lane, self.clock, self.case) as before:
             if not why:
                 try:
                     why = self.clock.twice(lambda: self._held(before))
@@ -299,7 +243,7 @@ class _Measuring:
 
     def unheld(self) -> None:
         """``gpu_unheld``, because it was asked for."""
-        with self._cold(self.lanes[0]) as before:
+        with cold(self.lanes[0], self.clock, self.case) as before:
             self.take("gpu_unheld", gpu_samples.gpu(self.lanes[0], self.clock, hold=False, before=before))
 
     def back_to_back(self) -> None:
@@ -319,24 +263,11 @@ class _Measuring:
                 "torch.cuda.current_stream().wait_stream(side)",
             )
 
-    @contextlib.contextmanager
-    def _cold(self, lane: Lane) -> Iterator[gpu_samples.Before]:
-        """What to issue before each sample so that the L2 holds none of the case's data (``l2: cold``)."""
-        if self.case.l2 != "cold":
-            yield None
-            return
-        driver, nbytes = self.clock.driver, 2 * self.clock.driver.l2_bytes()
-        memory, stream = driver.allocate(nbytes), stream_of(lane)
-        with Cleanup() as cleanup:
-            cleanup.callback(driver.free, memory)
-            cleanup.callback(driver.synchronize)
-            yield lambda: driver.fill(memory, 0x5A, nbytes, stream)
-
     def latency(self) -> None:
         """``latency`` and its parts."""
         lane, transfers = self.lanes[0], self.case.transfers
         with (
-            self._cold(lane) as before,
+            cold(lane, self.clock, self.case) as before,
             gpu_samples.latency(
                 lane, self.clock, self.host_clock, transfers=transfers, before=before, ahead=self._ahead
             ) as (take, parts),

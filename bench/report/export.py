@@ -183,20 +183,6 @@ def _escape(text: str) -> str:
 
 
 def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary], phases: Sequence[str]) -> dict[str, Any]:
-    times: dict[str, float | None] = {}
-    for boundary in boundaries:
-        figure = row.times.get(boundary)
-        times[f"{boundary}_ns"] = figure.value if figure else None
-        times[f"{boundary}_low_ns"] = figure.low if figure else None
-        times[f"{boundary}_high_ns"] = figure.high if figure else None
-        times[f"{boundary}_min_ns"] = figure.minimum if figure else None
-        times[f"{boundary}_sd_ns"] = figure.sd if figure else None
-        for percent in (90, 95, 99):
-            times[f"{boundary}_p{percent}_ns"] = figure.percentiles.get(percent) if figure else None
-    spent = {phase.name: phase for phase in row.phases}
-    for name in phases:
-        times[f"phase_{name}_ns"] = spent[name].cold_ns if name in spent else None
-        times[f"phase_{name}_warm_ns"] = spent[name].warm_ns if name in spent else None
     rate, speed, score, failure, python = row.rate, row.speed, row.score, row.failure, row.python_share
     return {
         "case": row.case,
@@ -209,7 +195,8 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary], phas
         "processes": row.processes,
         "builds": row.builds,
         "failed": row.failed,
-        **times,
+        **_flat_times(row, boundaries),
+        **_flat_phases(row, phases),
         "rate": rate and rate.value,
         "rate_low": rate and rate.low,
         "rate_high": rate and rate.high,
@@ -242,3 +229,26 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary], phas
         "failure_stage": failure and failure.stage,
         "failure_message": failure and failure.message,
     }
+
+
+def _flat_times(row: Row, boundaries: Sequence[Boundary]) -> dict[str, float | None]:
+    times: dict[str, float | None] = {}
+    for boundary in boundaries:
+        figure = row.times.get(boundary)
+        times[f"{boundary}_ns"] = figure.value if figure else None
+        times[f"{boundary}_low_ns"] = figure.low if figure else None
+        times[f"{boundary}_high_ns"] = figure.high if figure else None
+        times[f"{boundary}_min_ns"] = figure.minimum if figure else None
+        times[f"{boundary}_sd_ns"] = figure.sd if figure else None
+        for percent in (90, 95, 99):
+            times[f"{boundary}_p{percent}_ns"] = figure.percentiles.get(percent) if figure else None
+    return times
+
+
+def _flat_phases(row: Row, phases: Sequence[str]) -> dict[str, float | None]:
+    times: dict[str, float | None] = {}
+    of_row = {phase.name: phase for phase in row.phases}
+    for name in phases:
+        times[f"phase_{name}_ns"] = of_row[name].cold_ns if name in of_row else None
+        times[f"phase_{name}_warm_ns"] = of_row[name].warm_ns if name in of_row else None
+    return times

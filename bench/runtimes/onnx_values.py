@@ -15,7 +15,7 @@ from bench.model.distributions import install
 from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Graph, MarkedRun, Node
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
-from bench.runtimes import onnx, onnx_nodes, shapes
+from bench.runtimes import onnx, onnx_manifest, onnx_nodes, shapes
 
 _LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 
@@ -46,8 +46,8 @@ def produce(case: Case, context: Context, out: Path, exporter: onnx.Exporter, op
         folder = context.scratch / "float32"
         folder.mkdir()
         onnx.export(msgspec.structs.replace(case, precision="fp32"), context, folder, exporter, opset)
-    nodes = onnx_nodes.nodes_of(out / onnx.MODEL)
-    shared = {name for node in onnx_nodes.nodes_of(folder / onnx.MODEL) for name in node.outputs if name}
+    nodes = onnx_nodes.nodes_of(out / onnx_manifest.MODEL)
+    shared = {name for node in onnx_nodes.nodes_of(folder / onnx_manifest.MODEL) for name in node.outputs if name}
     names = [name for node in nodes for name in node.outputs if name in shared]
     arrays, _ = _run(context, folder, names)
     values = {name: arrays[MARK + name] for name in names if arrays[MARK + name].dtype.kind == "f"}
@@ -79,8 +79,8 @@ def _run(context: Context, folder: Path, marks: Sequence[str]) -> tuple[dict[str
     import onnx as onnx_package
     from onnx import numpy_helper
 
-    manifest = onnx.read_manifest(folder)
-    model = onnx_package.load(str(folder / onnx.MODEL))
+    manifest = onnx_manifest.read_manifest(folder)
+    model = onnx_package.load(str(folder / onnx_manifest.MODEL))
     values = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     for name, of_file in manifest.file_inputs.items():
         values[of_file] = context.inputs[name]
@@ -155,7 +155,7 @@ def _graph(folder: Path, nodes: Sequence[onnx_nodes.Node], compared: set[str], d
                 result.append(
                     Node(name=name, op=node.operator, module=module, inputs=reads, weights=infinite, dtype=dtype)
                 )
-    outputs = onnx.read_manifest(folder).file_outputs
+    outputs = onnx_manifest.read_manifest(folder).file_outputs
     of_output = {name: of_file for name, of_file in outputs.items() if of_file in compared}
     return Graph(nodes=tuple(result), outputs=of_output, infinite=tuple(weights))
 
@@ -163,7 +163,7 @@ def _graph(folder: Path, nodes: Sequence[onnx_nodes.Node], compared: set[str], d
 def _module(node: onnx_nodes.Node) -> str:
     """The path of a node's module in the model, by its scopes, or by a name as ``/model/layer1/conv1/Conv``."""
     path = node.scope or ".".join(node.name.split("/")[1:-1])
-    return path.removeprefix(onnx.WRAPPER).removeprefix(".")
+    return path.removeprefix(onnx_manifest.WRAPPER).removeprefix(".")
 
 
 def _infinite(folder: Path) -> list[str]:
@@ -171,7 +171,7 @@ def _infinite(folder: Path) -> list[str]:
     import onnx as onnx_package
     from onnx import numpy_helper
 
-    model = onnx_package.load(str(folder / onnx.MODEL))
+    model = onnx_package.load(str(folder / onnx_manifest.MODEL))
     arrays: Mapping[str, Any] = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     return [name for name, array in arrays.items() if array.dtype.kind == "f" and bool(np.isposinf(array).any())]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.errors import Unsupported
 from bench.model.lanes import Buffer
-from bench.runtimes import memory, onnx
+from bench.runtimes import memory
+from bench.runtimes.onnx_manifest import Manifest
 from bench.system.cleanup import Cleanup
 from bench.tensors import Array
 
@@ -20,7 +21,12 @@ class OrtLane:
     """Bound memory over a session; on CUDA with a stream of its own."""
 
     def __init__(
-        self, session: Any, manifest: onnx.Manifest, arrays: Mapping[str, Array], device: str, stream: int | None
+        self,
+        session: Any,
+        manifest: Manifest,
+        arrays: Mapping[str, Array],
+        device: str,
+        stream: int | None,
     ) -> None:
         import onnxruntime
 
@@ -95,7 +101,7 @@ class OrtLane:
         if self.stream is not None:
             memory.cuda("cudaStreamSynchronize", self.stream)
 
-    def _bind_inputs(self, manifest: onnx.Manifest, arrays: Mapping[str, Array]) -> dict[str, int]:
+    def _bind_inputs(self, manifest: Manifest, arrays: Mapping[str, Array]) -> dict[str, int]:
         """Bind the inputs that the file has (an exporter drops unused ones); the sizes of its named dimensions."""
         sizes: dict[str, int] = {}
         nodes = {node.name: node for node in self._session.get_inputs()}
@@ -111,7 +117,7 @@ class OrtLane:
                 self._binding.bind_input(file_name, self._kind, self._index, _element(dtype), buffer.shape, buffer.ptr)
         return sizes
 
-    def _bind_outputs(self, manifest: onnx.Manifest, sizes: Mapping[str, int]) -> None:
+    def _bind_outputs(self, manifest: Manifest, sizes: Mapping[str, int]) -> None:
         for name, node in zip(manifest.outputs, self._session.get_outputs(), strict=True):
             shape = tuple(sizes.get(dim, dim) for dim in node.shape)
             if not all(isinstance(size, int) for size in shape):

@@ -10,9 +10,10 @@ import pytest
 from bench.analysis import history
 from bench.analysis.history import History
 from bench.model.run import Failure, Run
-from tests.analysis.test_calibration import calibration, sitting
+from tests.analysis.test_calibration import sitting
 from tests.analysis.test_compare import EAGER, HERE, INDUCTOR, MS, record
 from tests.analysis.test_compare import run as run_of
+from tests.analysis.test_spreads import calibration
 
 
 def series(levels: list[float], sd: float = 0.002, here=HERE, first: int = 0, commits: bool = True) -> list[Run]:

@@ -10,7 +10,7 @@ import pytest
 
 from bench.backends import base
 from bench.lowering import marking
-from bench.runtimes import onnx, onnx_nodes
+from bench.runtimes import onnx, onnx_manifest, onnx_nodes
 from bench.runtimes.trt import builder, library, networks, versions
 from bench.runtimes.trt.options import RtxOptions
 from tests.backends.kit import Bench, cosine
@@ -103,7 +103,7 @@ def test_with_tensors_within_an_onnx_file_as_outputs(here: Bench) -> None:
     of = here.case("tensorrt", inputs=IMAGES, symbols={"batch": 2}, precision="fp16")
     folder, out = here.folder(), here.folder()
     onnx.export(of, here.context(of), folder, "legacy", 17)
-    names = [name for node in onnx_nodes.nodes_of(folder / onnx.MODEL) for name in node.outputs]
+    names = [name for node in onnx_nodes.nodes_of(folder / onnx_manifest.MODEL) for name in node.outputs]
     context = here.context(of, {"export": folder})
     fill = marking.MarkedFile(of, context, [names[0], "nothing"])
     builder.build(of, RtxOptions(), context, out, library.RTX, fill=fill)

@@ -25,7 +25,7 @@ from bench.analysis import explain_names
 from bench.backends import base
 from bench.errors import CaseError, OutOfMemory, Unavailable, Unsupported
 from bench.model.suite import Input, Range
-from bench.runtimes import memory, onnx
+from bench.runtimes import memory, onnx_manifest
 from tests.backends import zoo
 from tests.backends.kit import Bench
 from tests.runtimes.trt.runtime_standin import Cuda, Steps
@@ -93,7 +93,7 @@ def test_names_integers_and_sizes_known_only_afterwards_come_through(bench: Benc
     found, wanted = bench.run(case), bench.reference(case)
     assert list(found) == ["x", "best", "positive"]
     assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
-    assert onnx.read_manifest(bench.artifacts(case)["export"]).exporter == exporter
+    assert onnx_manifest.read_manifest(bench.artifacts(case)["export"]).exporter == exporter
 
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor to a Python boolean")  # torch's own checks, traced

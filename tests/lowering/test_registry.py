@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from bench.lowering import converters, prelude, registry, standalone
-from bench.lowering.sizes import Size
-from bench.lowering.writer import reshape_dims
 
 
 @pytest.mark.parametrize("name", registry.ops())
@@ -56,20 +54,3 @@ def test_what_a_program_carries_imports_only_what_is_there(module: object) -> No
 def test_an_operator_is_registered_once() -> None:
     with pytest.raises(ValueError, match="stands for relu already"):
         registry.variant("aten.relu.default", of="tanh")(lambda result: {})
-
-
-N, M = Size("n"), Size("m")
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "dims"),
-    [
-        ((2, 6), (3, 4), (3, 4)),
-        ((N, 6), (N, 2, 3), (0, 2, 3)),
-        ((N, 6), (2, N, 3), (2, -1, 3)),
-        ((N, M, 6), (M, N, 6), None),
-        ((N, 2), (0, N), None),
-    ],
-)
-def test_a_reshape_keeps_sizes_by_zero_and_computes_one_by_minus_one(before: tuple, after: tuple, dims: object) -> None:  # type: ignore[type-arg]
-    assert reshape_dims(before, after) == dims

@@ -8,7 +8,13 @@ from typing import Any, ClassVar
 
 import pynvml
 
+from bench.machine.nvml import GpuTelemetry, warnings
+from bench.model.telemetry import GpuFigures
+
 GIB = 1 << 30
+S = 1_000_000_000
+WORKER, HELPER, STRANGER, LATECOMER = 100, 101, 7, 8
+IDLE, POWER_CAP, APPLICATION, THERMAL = 0x1, 0x4, 0x2, 0x20
 
 
 def _by_uuid(fake: FakeNvml, uuid: str) -> str:
@@ -120,3 +126,30 @@ def _is_reading(name: str) -> bool:
     return name.startswith(
         ("nvmlDeviceGetClock", "nvmlDeviceGetCurrent", "nvmlDeviceGetMemory", "nvmlDeviceGetCompute")
     )
+
+
+def group_of(pid: int) -> int:
+    """The process groups of this made-up system; other PIDs are of another PID namespace."""
+    groups = {WORKER: WORKER, HELPER: WORKER, STRANGER: STRANGER, LATECOMER: LATECOMER}
+    if pid not in groups:
+        raise ProcessLookupError(pid)
+    return groups[pid]
+
+
+def watch(fake: FakeNvml, *steps: dict[str, object]) -> GpuTelemetry:
+    """Start, one tick per step half a second apart with the attributes set before it, and stop at the last step."""
+    watched = GpuTelemetry(0, fake, group_of)
+    for index, step in enumerate(steps):
+        for name, value in step.items():
+            setattr(fake, name, value)
+        if index == 0:
+            watched.start(WORKER, 0)
+        elif index == len(steps) - 1:
+            watched.stop(index * S // 2)
+        else:
+            watched.tick(index * S // 2)
+    return watched
+
+
+def kinds(figures: GpuFigures) -> list[str]:
+    return [warning.kind for warning in warnings(figures)]

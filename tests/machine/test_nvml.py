@@ -8,46 +8,28 @@ import re
 import msgspec
 import pynvml
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench.machine import gpus, nvml
-from bench.machine.nvml import GpuTelemetry, mark, warnings
+from bench.machine.nvml import GpuTelemetry, warnings
 from bench.model.telemetry import GpuFigures
-from bench.report.warnings import Advice, describe
-from tests.machine.nvml_kit import ANSWERS, CONSTANTS, GIB, FakeNvml
-
-S = 1_000_000_000
-WORKER, HELPER, STRANGER, LATECOMER = 100, 101, 7, 8
-IDLE, POWER_CAP, APPLICATION, THERMAL = 0x1, 0x4, 0x2, 0x20
-
-
-def group_of(pid: int) -> int:
-    """The process groups of this made-up system; other PIDs are of another PID namespace."""
-    groups = {WORKER: WORKER, HELPER: WORKER, STRANGER: STRANGER, LATECOMER: LATECOMER}
-    if pid not in groups:
-        raise ProcessLookupError(pid)
-    return groups[pid]
-
-
-def watch(fake: FakeNvml, *steps: dict[str, object]) -> GpuTelemetry:
-    """Start, one tick per step half a second apart with the attributes set before it, and stop at the last step."""
-    watched = GpuTelemetry(0, fake, group_of)
-    for index, step in enumerate(steps):
-        for name, value in step.items():
-            setattr(fake, name, value)
-        if index == 0:
-            watched.start(WORKER, 0)
-        elif index == len(steps) - 1:
-            watched.stop(index * S // 2)
-        else:
-            watched.tick(index * S // 2)
-    return watched
-
-
-def kinds(figures: GpuFigures) -> list[str]:
-    return [warning.kind for warning in warnings(figures)]
-
+from bench.report.warnings import describe
+from tests.machine.nvml_kit import (
+    ANSWERS,
+    CONSTANTS,
+    GIB,
+    HELPER,
+    IDLE,
+    LATECOMER,
+    POWER_CAP,
+    STRANGER,
+    THERMAL,
+    WORKER,
+    FakeNvml,
+    S,
+    group_of,
+    kinds,
+    watch,
+)
 
 # ------------------------------------------------------------------------------------------------- names and bits
 
@@ -379,177 +361,6 @@ def test_a_second_start_changes_nothing() -> None:
     assert watched.finish() == figures
 
 
-# ------------------------------------------------------------------------------------------------------ throttling
-
-
-def test_throttling_midway_is_told_by_name_with_its_spans_and_what_to_try() -> None:
-    states = [0, 0, POWER_CAP, POWER_CAP | THERMAL, 0, 0, 0, THERMAL, 0, 0]
-    watched = watch(FakeNvml(), *({"reasons": bits, "sm": 1500 if bits else 1980} for bits in states))
-    figures = watched.finish()
-    assert figures.throttle_reasons == {"SwPowerCap": 0.2, "SwThermalSlowdown": 0.2}
-    assert watched.throttled_spans() == [(S // 2, 2 * S), (3 * S, 4 * S)]
-    (warning,) = warnings(figures)
-    assert warning.kind == "Throttled"
-    assert warning.figures == {
-        "reasons": {"SwPowerCap": 0.2, "SwThermalSlowdown": 0.2},
-        "readings": 10,
-        "boundaries": {},
-        "sm_mhz_min": 1500,
-        "sm_mhz_max": 1980,
-    }
-    text, hint = describe(warning)
-    assert "SwPowerCap in 20 %" in text
-    assert "between 1500 and 1980 MHz" in text
-    assert "nvidia-smi -pl" in hint
-    assert "cooling" in hint
-
-
-def test_throttling_at_the_first_and_last_reading_reaches_no_further() -> None:
-    watched = watch(FakeNvml(), {"reasons": POWER_CAP}, {"reasons": 0}, {}, {"reasons": POWER_CAP})
-    assert watched.throttled_spans() == [(0, S // 2), (S, 3 * S // 2)]
-
-
-@pytest.mark.parametrize("bits", [IDLE, APPLICATION, 0x100, IDLE | POWER_CAP, APPLICATION | 0x100])
-def test_settings_and_an_idle_gpu_are_no_throttling(bits: int) -> None:
-    watched = watch(FakeNvml(), {"reasons": bits}, {}, {}, {})
-    assert watched.finish().throttle_reasons == {}
-    assert watched.throttled_spans() == []
-    assert warnings(watched.finish()) == ()
-
-
-@pytest.mark.parametrize("bit", [2, 3, 4, 5, 6, 7, 9, 10, 13])
-def test_each_other_bit_is_throttling_also_one_that_has_no_name_yet(bit: int) -> None:
-    figures = watch(FakeNvml(), {"reasons": 1 << bit | APPLICATION}, {}).finish()
-    assert figures.throttle_reasons == {(*nvml.REASONS, "Reason11", "Reason12", "Reason13")[bit]: 1.0}
-    (warning,) = warnings(figures)
-    assert describe(warning).hint
-
-
-CLOCKS = "the SM clock was between 1500 and 1980 MHz"
-CLOCK_FIGURES = {"sm_mhz_min": 1500, "sm_mhz_max": 1980}
-LOCK = "lock the clock (nvidia-smi -lgc MHZ), and let nothing else set clocks during a run"
-
-
-@pytest.mark.parametrize(
-    ("throttled", "where"),
-    [
-        ({}, ""),
-        ({"gpu": False, "latency": False, "throughput": True}, " in throughput, not in gpu or latency"),
-        ({"gpu": True, "latency": True, "throughput": False}, " in gpu and latency, not in throughput"),
-        (
-            {"enqueue": True, "gpu": False, "gpu_unheld": True, "latency": False, "throughput": True},
-            " in enqueue, gpu_unheld and throughput, not in gpu or latency",
-        ),
-        ({"enqueue": False, "gpu": False, "latency": False, "throughput": True},
-         " in throughput, not in enqueue, gpu or latency"),
-        ({"gpu": True, "latency": True}, " in every boundary"),
-    ],
-)  # fmt: skip
-def test_throttling_is_told_with_the_boundaries_that_it_hit_and_those_it_did_not(
-    throttled: dict[str, bool], where: str
-) -> None:
-    figures = watch(FakeNvml(), {}, {}, {"reasons": POWER_CAP, "sm": 1500}, {"reasons": 0, "sm": 1980}).finish()
-    (warning,) = warnings(figures, throttled)
-    assert warning.figures == {"reasons": {"SwPowerCap": 0.25}, "readings": 4, "boundaries": throttled, **CLOCK_FIGURES}
-    assert describe(warning).text == f"the GPU was throttled (SwPowerCap in 25 % of 4 readings){where}; {CLOCKS}"
-
-
-def test_throttling_that_hit_no_sample_is_no_reason_to_warn_nor_is_the_clock_that_it_explains() -> None:
-    watched = watch(FakeNvml(), {}, {}, {"reasons": POWER_CAP, "sm": 1500}, {"reasons": 0, "sm": 1980})
-    figures = watched.finish()
-    assert figures.throttle_reasons == {"SwPowerCap": 0.25}
-    assert watched.low_clocks() == []
-    assert warnings(figures, {"gpu": False, "latency": False}, {"gpu": False, "latency": False}) == ()
-
-
-def test_throttling_that_hit_no_sample_explains_no_other_change_of_the_clock() -> None:
-    watched = watch(FakeNvml(), {}, {"reasons": POWER_CAP}, {"reasons": 0}, {}, {"sm": 1500}, {"sm": 1980})
-    assert len(watched.low_clocks()) == 1
-    (warning,) = warnings(watched.finish(), {"gpu": False, "latency": False}, {"gpu": True, "latency": False})
-    assert warning.kind == "ClockChanged"
-    assert warning.figures == {"boundaries": {"gpu": True, "latency": False}, **CLOCK_FIGURES}
-    assert describe(warning) == Advice(f"{CLOCKS} under load, seen low in gpu", LOCK)
-
-
-# --------------------------------------------------------------------------------------------------- clock changes
-
-
-@pytest.mark.parametrize(
-    ("low", "where"),
-    [
-        ({}, ""),
-        ({"gpu": False, "latency": False}, ""),
-        ({"gpu": False, "latency": True, "throughput": True}, ", seen low in latency and throughput"),
-        ({"gpu": True, "latency": False}, ", seen low in gpu"),
-        ({"gpu": True, "latency": True}, ", seen low in every boundary"),
-    ],
-)
-def test_a_changed_clock_is_told_with_the_boundaries_in_which_it_was_read(low: dict[str, bool], where: str) -> None:
-    figures = watch(FakeNvml(), {}, {}, {"sm": 1500}, {"sm": 1980}).finish()
-    (warning,) = warnings(figures, dict.fromkeys(low, False), low)
-    assert (warning.kind, warning.figures) == (
-        "ClockChanged",
-        {"boundaries": low if any(low.values()) else {}, **CLOCK_FIGURES},
-    )
-    assert describe(warning) == Advice(f"{CLOCKS} under load{where}", LOCK)
-
-
-def test_the_times_of_a_low_clock_are_those_of_readings_under_load_below_the_highest() -> None:
-    watched = watch(FakeNvml(), {"sm": 345, "percent": 0}, {"sm": 1980, "percent": 90}, {}, {"sm": 1880}, {"sm": 1881})
-    assert watched.low_clocks() == [3 * S // 2]
-    assert watch(FakeNvml(), {}, {}, {}).low_clocks() == []
-
-
-def test_a_clock_that_rises_from_idle_is_no_change() -> None:
-    figures = watch(
-        FakeNvml(),
-        {"reasons": IDLE, "sm": 345, "percent": 0},
-        {},
-        {"reasons": 0, "sm": 1200, "percent": 40},
-        {"sm": 1980},
-        {"sm": 1980},
-    ).finish()
-    assert (figures.sm_mhz_min, figures.sm_mhz_max) == (1980, 1980)
-    assert kinds(figures) == []
-
-
-def test_a_first_reading_that_utilisation_lags_behind_is_not_under_load() -> None:
-    figures = watch(FakeNvml(), {"sm": 345, "percent": 0}, {"sm": 1200, "percent": 9}, {"sm": 1980}, {}).finish()
-    assert figures.sm_mhz_min == 1980
-
-
-def test_a_clock_that_changes_under_load_for_no_told_reason_is_warned_of() -> None:
-    figures = watch(FakeNvml(), {}, {}, {}, {"sm": 1700}, {}, {}).finish()
-    (warning,) = warnings(figures)
-    assert warning.kind == "ClockChanged"
-    assert warning.figures == {"boundaries": {}, "sm_mhz_min": 1700, "sm_mhz_max": 1980}
-    assert "between 1700 and 1980 MHz" in describe(warning).text
-
-
-@pytest.mark.parametrize(("low", "expected"), [(1881, []), (1880, ["ClockChanged"])])
-def test_five_percent_is_where_the_warning_begins(low: int, expected: list[str]) -> None:
-    assert kinds(watch(FakeNvml(), {}, {}, {"sm": low}, {}).finish()) == expected
-
-
-def test_a_change_with_a_reason_is_throttling_only() -> None:
-    assert kinds(watch(FakeNvml(), {}, {}, {"sm": 1500, "reasons": POWER_CAP}, {}).finish()) == ["Throttled"]
-
-
-def test_where_load_cannot_be_told_the_clock_is_but_no_change_of_it() -> None:
-    unsupported = pynvml.NVML_ERROR_NOT_SUPPORTED
-    functions = ("CurrentClocksEventReasons", "CurrentClocksThrottleReasons", "UtilizationRates")
-    fake = FakeNvml({f"nvmlDeviceGet{name}": unsupported for name in functions})
-    figures = watch(fake, {"sm": 345}, {"sm": 1980}, {}, {}).finish()
-    assert figures.sm_mhz_median == 1980
-    assert msgspec.to_builtins(figures).keys() & {"sm_mhz_min", "sm_mhz_max", "throttle_reasons"} == set()
-    assert kinds(figures) == []
-
-
-def test_a_single_busy_reading_is_preferred_to_idle_ones_for_the_median() -> None:
-    watched = watch(FakeNvml(), {"reasons": IDLE, "sm": 345}, {"reasons": 0, "sm": 1980}, {"reasons": IDLE, "sm": 345})
-    assert watched.finish().sm_mhz_median == 1980
-
-
 # -------------------------------------------------------------------------------------------------------- processes
 
 
@@ -630,56 +441,3 @@ def test_memory_that_the_driver_does_not_tell_of_a_process_is_left_out() -> None
 
 def test_warnings_of_nothing_are_none() -> None:
     assert warnings(GpuFigures()) == ()
-
-
-# ------------------------------------------------------------------------------------------------------------ mark
-
-TIMES = st.integers(0, 10**6)
-SPANS = st.lists(st.tuples(TIMES, TIMES).map(sorted).map(tuple), max_size=4)
-
-
-def test_mark_gives_the_samples_whose_share_of_the_time_was_throttled() -> None:
-    assert mark(10, 1000, 2000, [(1250, 1400)]) == (2, 3)
-    assert mark(10, 1000, 2000, [(0, 1001), (1999, 9000)]) == (0, 9)
-    assert mark(10, 1000, 2000, [(1200, 1300)]) == (2,)
-    assert mark(10, 1000, 2000, [(0, 1000), (2000, 3000)]) == ()
-    assert mark(0, 1000, 2000, [(0, 3000)]) == ()
-
-
-@given(count=st.integers(0, 60), start=TIMES, width=st.integers(1, 10**6), spans=SPANS)
-def test_marks_are_rising_indices_and_those_of_each_span_together(
-    count: int, start: int, width: int, spans: list[tuple[int, int]]
-) -> None:
-    marked = mark(count, start, start + width, spans)
-    assert list(marked) == sorted(set(marked))
-    assert set(marked) <= set(range(count))
-    assert set(marked) == {i for span in spans for i in mark(count, start, start + width, [span])}
-
-
-@given(count=st.integers(1, 60), start=TIMES, width=st.integers(1, 10**6), span=st.tuples(TIMES, TIMES))
-def test_a_span_marks_one_run_of_samples_as_long_as_its_share(
-    count: int, start: int, width: int, span: tuple[int, int]
-) -> None:
-    first, last = min(span), max(span)
-    marked = mark(count, start, start + width, [(first, last)])
-    inside = max(0, min(last, start + width) - max(first, start))
-    assert marked == tuple(range(marked[0], marked[-1] + 1)) if marked else inside == 0
-    if marked and inside:
-        assert inside * count <= len(marked) * width < inside * count + 2 * width
-
-
-@given(count=st.integers(1, 60), start=TIMES, width=st.integers(1, 10**6), before=TIMES, after=TIMES)
-def test_a_span_that_covers_all_marks_all_and_one_outside_marks_none(
-    count: int, start: int, width: int, before: int, after: int
-) -> None:
-    end = start + width
-    assert mark(count, start, end, [(start - before, end + after)]) == tuple(range(count))
-    assert mark(count, start, end, [(start - before, start), (end, end + after)]) == ()
-
-
-@given(count=st.integers(1, 60), start=TIMES, width=st.integers(1, 10**6), spans=SPANS, shift=TIMES)
-def test_marks_do_not_depend_on_when_the_clock_began(
-    count: int, start: int, width: int, spans: list[tuple[int, int]], shift: int
-) -> None:
-    moved = [(first + shift, last + shift) for first, last in spans]
-    assert mark(count, start + shift, start + width + shift, moved) == mark(count, start, start + width, spans)

@@ -6,8 +6,9 @@ the order in which the harness works and the numbers that this order gives.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -242,3 +243,17 @@ class Rig:
 
     def names(self) -> list[str]:
         return [name for name, _ in self.gpu.log]
+
+
+class Counting:
+    """Calls and seconds of each phase."""
+
+    def __init__(self, lane: SimulatedLane) -> None:
+        self.lane = lane
+        self.calls: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        before = self.lane.calls
+        yield
+        self.calls[name] = self.lane.calls - before

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
-from bench.errors import Unsupported
 from bench.measure import cuda, result
 from bench.measure.cuda import CudaClock
 from bench.measure.gate import Gate, create_gate
 from bench.measure.gpu import lanes_needed, measure
 from bench.measure.pace import BLOCKS, InTurn
 from bench.model.run import Measurement
-from bench.model.suite import Boundary, Case, Input, Policy
+from bench.model.suite import Case, Input, Policy
 from bench.report.warnings import describe
 
 from . import simulated
-from .simulated import ISSUE, SimulatedGpu, SimulatedLane, run
+from .simulated import Counting, SimulatedGpu, SimulatedLane, run
 
 
 def test_every_boundary_is_measured_with_its_parts(gpu: SimulatedGpu) -> None:
@@ -150,20 +147,6 @@ def test_collecting_garbage_is_no_part_of_the_time_that_samples_may_take(gpu: Si
     assert [m.stop for m in found.measurements] == ["TargetReached"] * 2
 
 
-class Counting:
-    """Calls and seconds of each phase."""
-
-    def __init__(self, lane: SimulatedLane) -> None:
-        self.lane = lane
-        self.calls: dict[str, int] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        before = self.lane.calls
-        yield
-        self.calls[name] = self.lane.calls - before
-
-
 class WithBare(SimulatedLane):
     def bare_call(self) -> Callable[[], object]:
         return super().call
@@ -182,36 +165,6 @@ def test_a_slow_model_is_called_a_few_times(monkeypatch: pytest.MonkeyPatch, mad
     assert phases.calls["warmup"] <= 6
     assert phases.calls["measure"] <= 4
     gate.close()
-
-
-def test_plain_and_held_calls_share_the_least_time_of_the_warm_up(gpu: SimulatedGpu) -> None:
-    lane = SimulatedLane(gpu, kernel_ns=1_000_000)
-    phases = Counting(lane)
-    asked = Case(model="m", factory="f:m", inputs={}, backend="b")
-    measure([lane], asked, Policy(boundaries=("gpu",)), CudaClock(gpu, gpu.gate), gpu.host, phases)
-    assert 150 < phases.calls["warmup"] <= 202  # of 200 ms
-
-
-def test_a_call_that_waits_is_warmed_up_until_it_is_steady_too(
-    gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(simulated, "POLL", 10_000)
-    parent = Gate(os.dup(gpu.gate.fd))
-
-    class Settling(SimulatedLane):
-        """1 ms, and at first up to twice that; it settles within some seconds."""
-
-        def call(self) -> None:
-            self._kernel_ns = int(1_000_000 * (1 + math.exp(-self.gpu.host.time / 2e9)))
-            super().call()
-            if parent.stuck is not None:
-                parent.trip()
-
-    found = run(gpu, [Settling(gpu)], Policy(boundaries=("gpu",)))
-    parent.close()
-    unheld = found.measurements[-1]
-    assert unheld.boundary == "gpu_unheld"
-    assert unheld.samples[-1] < 1_100_000
 
 
 class NoHold(SimulatedGpu):
@@ -247,51 +200,6 @@ def test_a_graph_that_the_host_bounds_is_not_told_to_be_a_graph(gpu: SimulatedGp
     (bound,) = found.warnings
     assert (bound.kind, bound.figures["graph"]) == ("HostBound", True)
     assert describe(bound).hint == "a larger batch"
-
-
-def test_a_cold_l2_is_filled_before_each_sample_outside_the_interval(gpu: SimulatedGpu) -> None:
-    found = run(
-        gpu, [SimulatedLane(gpu, kernel_ns=70_000)], Policy(boundaries=("gpu",), warmup_ns=1_000_000), l2="cold"
-    )
-    assert {m.boundary: set(m.samples) for m in found.measurements}["gpu"] == {70_000}
-    assert ("fill", found.measurements[0].samples[0]) not in gpu.log
-    assert sum(name == "fill" for name, _ in gpu.log) >= 50
-
-
-def fills(gpu: SimulatedGpu) -> int:
-    return sum(name == "fill" for name, _ in gpu.log)
-
-
-@pytest.mark.parametrize("boundary", ["gpu", "gpu_unheld", "latency"])
-def test_a_cold_l2_is_filled_before_each_sample_of_a_boundary_and_in_none(
-    gpu: SimulatedGpu, boundary: Boundary
-) -> None:
-    policy = Policy(boundaries=(boundary,), warmup_ns=1_000_000)
-    warm = {m.boundary: m for m in run(gpu, [SimulatedLane(gpu, kernel_ns=70_000)], policy).measurements}
-    assert fills(gpu) == 0
-    cold = {m.boundary: m for m in run(gpu, [SimulatedLane(gpu, kernel_ns=70_000)], policy, l2="cold").measurements}
-    assert fills(gpu) >= len(cold[boundary].samples)
-    assert cold.keys() == warm.keys()
-    for name, measured in cold.items():
-        assert measured.samples == warm[name].samples
-
-
-def test_a_cold_case_has_no_throughput_or_energy_and_says_what_to_do(gpu: SimulatedGpu) -> None:
-    lane = SimulatedLane(gpu, kernel_ns=200_000)
-    found = run(gpu, [lane], Policy(warmup_ns=1_000_000, energy_ns=5_000_000_000), l2="cold")
-    assert [m.boundary for m in found.measurements] == ["enqueue", "gpu", "latency", "h2d", "compute", "d2h"]
-    assert found.facts.saturated_ns is None
-    (warning,) = found.warnings
-    assert (warning.kind, warning.figures) == ("NotCold", {"left_out": ["throughput", "energy"]})
-    assert describe(warning).hint == "the same case with l2: warm"
-    assert "throughput and energy left out" in describe(warning).text
-
-
-def test_a_cold_case_of_throughput_alone_is_unsupported(gpu: SimulatedGpu) -> None:
-    policy = Policy(boundaries=("throughput",))
-    with pytest.raises(Unsupported, match="cold") as raised:
-        run(gpu, [SimulatedLane(gpu)], policy, l2="cold")
-    assert "l2: warm" in raised.value.fix
 
 
 def test_copies_longer_than_the_call_are_told(gpu: SimulatedGpu) -> None:
@@ -367,46 +275,3 @@ def test_a_saturated_loop_tells_how_many_inferences_it_made_and_how_long_it_took
 def test_energy_needs_as_many_lanes_as_throughput() -> None:
     asked = Case(model="m", factory="f:m", inputs={}, backend="b", streams=2)
     assert lanes_needed(asked, Policy(boundaries=("gpu",), energy_ns=5_000_000_000)) == 4
-
-
-def test_what_a_lane_adds_to_its_runtimes_own_call_can_be_read_off(gpu: SimulatedGpu) -> None:
-    class Wrapping(SimulatedLane):
-        def call(self) -> None:
-            self.gpu.host.time += 3_000
-            super().call()
-
-        def bare_call(self) -> Callable[[], object]:
-            return super().call
-
-    found = run(gpu, [Wrapping(gpu)], Policy(boundaries=("enqueue",), warmup_ns=1_000_000))
-    (enqueue,) = found.measurements
-    assert set(enqueue.samples) == {3_000 + ISSUE}
-    assert found.facts.enqueue_bare_ns == ISSUE
-    assert found.facts.enqueue_added_ns == 3_000
-    assert found.facts.enqueue_added_low_ns == found.facts.enqueue_added_high_ns == 3_000
-
-
-@pytest.mark.parametrize(("jitter", "known"), [(6_000, True), (900_000, False)])
-def test_what_a_lane_adds_is_compared_until_it_is_known_or_a_quarter_of_a_second_has_passed(
-    gpu: SimulatedGpu, jitter: int, known: bool
-) -> None:
-    rng = random.Random(0)
-
-    class Uneven(SimulatedLane):
-        def call(self) -> None:
-            self.gpu.host.time += 3_000 + rng.randrange(jitter)
-            super().call()
-
-        def bare_call(self) -> Callable[[], object]:
-            def alone() -> None:
-                self.gpu.host.time += rng.randrange(jitter)
-                SimulatedLane.call(self)
-
-            return alone
-
-    start = gpu.host.time
-    found = run(gpu, [Uneven(gpu)], Policy(boundaries=("enqueue",), warmup_ns=1_000_000, max_time_ns=1_000_000))
-    low, high = found.facts.enqueue_added_low_ns, found.facts.enqueue_added_high_ns
-    assert low <= 3_000 <= high
-    assert (high - low <= 2_000) is known
-    assert (gpu.host.time - start > 250_000_000) is not known

@@ -7,7 +7,8 @@ import json
 import msgspec
 
 from bench.report import calibration as view
-from tests.analysis.test_calibration import CALIBRATION, calibration, sitting
+from tests.analysis.test_calibration import sitting
+from tests.analysis.test_spreads import CALIBRATION, calibration
 
 
 def test_the_tables_have_the_figures_and_the_legend() -> None:

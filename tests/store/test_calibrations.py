@@ -10,7 +10,7 @@ import pytest
 from bench.errors import StoreError
 from bench.model.calibration import Calibration
 from bench.store import calibrations
-from tests.analysis.test_calibration import CALIBRATION as EXAMPLE
+from tests.analysis.test_spreads import CALIBRATION as EXAMPLE
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "calibration-v1.json"
 NAME = "calibration-20261128T120000Z-0123abc"

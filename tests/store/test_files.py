@@ -7,7 +7,6 @@ import datetime
 import errno
 import os
 import random
-import re
 import resource
 import signal
 import subprocess
@@ -16,16 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bench import store
 from bench.errors import StoreError
-from bench.model.run import Accuracy, Failure, Footer, Header, Measurement, Record
+from bench.model.run import Footer, Header
 from bench.store import codec
-from tests.store.kit import FOOTER, GOLDEN, case, environment, golden_run, header, record
+from tests.store.kit import FOOTER, GOLDEN, environment, golden_run, header, record
 
 
 def started(root: Path, replicates: int = 3, top: Header | None = None) -> Path:
@@ -390,191 +386,6 @@ def test_an_interrupt_at_any_moment_splits_no_line(tmp_path: Path) -> None:
     assert writer.rescues == []
     assert run.footer == msgspec.structs.replace(footer, records=len(run.records))
     assert set(appended) <= {found.replicate for found in run.records}
-
-
-# -------------------------------------------------------------------------------------------------------------- reading
-
-
-@given(st.integers(0, len(GOLDEN.read_bytes())))
-def test_a_file_cut_anywhere_yields_every_whole_record_before_the_cut(tmp_path_factory, offset: int) -> None:
-    content = GOLDEN.read_bytes()[:offset]
-    path = tmp_path_factory.mktemp("cut") / "run.jsonl"
-    path.write_bytes(content)
-    whole = content.count(b"\n")
-    if whole == 0:
-        with pytest.raises(StoreError):
-            store.read(path)
-        return
-    run = store.read(path)
-    assert run.header == golden_run().header
-    assert run.records == golden_run().records[: whole - 1]
-    assert (run.footer is not None) == (whole == 4)
-    assert bool(run.damage) == (not content.endswith(b"\n"))
-
-
-@settings(max_examples=300)
-@given(st.lists(st.tuples(st.integers(0, len(GOLDEN.read_bytes()) - 1), st.integers(0, 255)), min_size=1, max_size=8))
-def test_a_file_with_any_bytes_changed_is_read_or_refused(tmp_path_factory, changes: list[tuple[int, int]]) -> None:
-    content = bytearray(GOLDEN.read_bytes())
-    for offset, value in changes:
-        content[offset] = value
-    path = tmp_path_factory.mktemp("flipped") / "run.jsonl"
-    path.write_bytes(content)
-    try:
-        run = store.read(path)
-    except StoreError as error:
-        message = str(error)
-    else:
-        assert len(store.load_frame([path])) == len(store.frame([run]))
-        return
-    assert message.startswith(str(path))
-    with pytest.raises(StoreError):
-        store.load_frame([path])
-
-
-def test_a_bad_line_in_the_middle_is_skipped_and_told(tmp_path: Path) -> None:
-    path = started(tmp_path, 3)
-    lines = path.read_bytes().splitlines(keepends=True)
-    lines[2] = b"rubbish\n"
-    path.write_bytes(b"".join(lines))
-    run = store.read(path)
-    assert [found.replicate for found in run.records] == [0, 2]
-    assert f"{path}:3: skipped, not a line of a trtbench run" in run.damage
-
-
-def test_much_damage_is_summed_up(tmp_path: Path) -> None:
-    path = started(tmp_path, 1)
-    with path.open("ab") as file:
-        file.write(b"?\n" * 1000)
-    run = store.read(path)
-    assert run.damage.endswith("; and 995 more")
-    assert run.damage.count("skipped") == 5
-    assert len(run.records) == 1
-
-
-def test_of_two_records_of_one_case_and_replicate_the_last_counts(tmp_path: Path) -> None:
-    writer = store.create(tmp_path, header())
-    for samples in ((1,), (2,)):
-        writer.append(record(samples=samples))
-        writer.append(record(replicate=1, samples=samples))
-    writer.append(record(case(backend="other")))
-    writer.close()
-    run = store.read(writer.path)
-    assert [found.measurements[0].samples for found in run.records] == [(2,), (2,), (10, 20, 30)]
-    for table in (store.load_frame([writer.path]), store.frame([run])):
-        assert table["median_ns"].tolist() == [2, 2, 20]
-
-
-def test_the_last_footer_counts_unless_records_follow_it(tmp_path: Path) -> None:
-    stopped = Footer(finished="1", status="interrupted", records=0)
-    writer = store.create(tmp_path, header())
-    writer.finish(stopped)
-    assert store.read(writer.path).footer == stopped
-    writer, _ = store.reopen(writer.path)
-    writer.append(record())
-    assert store.read(writer.path).footer is None
-    writer.finish(FOOTER)
-    assert store.read(writer.path).footer == FOOTER
-
-
-# --------------------------------------------------------------------------------------------------------------- frames
-
-SLOW = case(
-    "bert", backend="inductor", options={"mode": "max-autotune"}, symbols={"batch": 8, "seq": 128}, toolchain="old"
-)
-FAST = case("net", symbols={"batch": 2, "run": 5})
-
-
-def measured_run(root: Path) -> Path:
-    old = environment(arch="sm_80", device="A100", slug="a100")
-    writer = store.create(root, header((FAST, SLOW), environments={"default": environment(), "old": old}))
-    loop = Measurement(
-        boundary="throughput", samples=(5, 7), batch=8, calls=100, window_ns=2_000_000_000, lane_count=2, depth=2,
-        threads=2,
-    )  # fmt: skip
-    series = tuple(int(value) for value in np.random.default_rng(0).integers(1, 10**6, 101))
-    latency = Measurement(boundary="latency", samples=series, batch=8)
-    slow = msgspec.structs.replace(record(SLOW), measurements=(latency, loop), accuracy=Accuracy(ok=False, outputs=()))
-    writer.append(slow)
-    writer.append(
-        msgspec.structs.replace(record(FAST, samples=()), failure=Failure(kind="Crash", stage="x", message=""))
-    )
-    writer.append(msgspec.structs.replace(record(FAST, replicate=1), accuracy=Accuracy(ok=True, outputs=())))
-    writer.finish(FOOTER)
-    return writer.path
-
-
-def test_a_frame_has_one_row_per_record_and_boundary(tmp_path: Path) -> None:
-    table = store.load_frame([measured_run(tmp_path)])
-    assert table["boundary"].tolist() == ["latency", "throughput", "", "latency"]
-    assert table["label"].tolist() == [SLOW.label, SLOW.label, FAST.label, FAST.label]
-    assert table["replicate"].tolist() == [0, 0, 0, 1]
-    assert table["batch"].tolist() == [8, 8, 2, 2]
-    assert table["options"].tolist() == ["mode=max-autotune", "mode=max-autotune", "", ""]
-    assert table["seq"].dropna().tolist() == [128, 128]
-    assert table["symbol_run"].dropna().tolist() == [5, 5]
-    assert table["run"].unique().tolist() == [header().run]
-    assert table["device"].tolist() == ["A100", "A100", "simulated", "simulated"]
-    assert table["environment"].nunique() == 2
-    assert table["failure"].tolist() == ["", "", "Crash", ""]
-    assert table["ok"].isna().tolist() == [False, False, True, False]
-    assert table["ok"].dropna().tolist() == [False, False, True]
-
-
-def test_a_frames_statistics_are_those_of_numpy(tmp_path: Path) -> None:
-    path = measured_run(tmp_path)
-    first = store.load_frame([path]).iloc[0]
-    series = store.read(path).records[0].measurements[0].samples
-    expected = np.quantile(series, [0, 0.5, 0.9, 0.95])
-    assert first[["min_ns", "median_ns", "p90_ns", "p95_ns"]].tolist() == pytest.approx(expected.tolist())
-    assert first["n"] == 101
-
-
-def test_a_frames_rate_is_inferences_over_the_window(tmp_path: Path) -> None:
-    table = store.load_frame([measured_run(tmp_path)])
-    assert table["qps"].dropna().tolist() == [400.0]
-    loop = table.loc[table["boundary"] == "throughput", ["calls", "lanes", "depth", "threads"]]
-    assert loop.iloc[0].tolist() == [100, 2, 2, 2]
-
-
-def test_frames_of_values_and_of_files_are_the_same_over_several_runs(tmp_path: Path) -> None:
-    import pandas as pd
-
-    paths = [measured_run(tmp_path), GOLDEN]
-    loaded = store.load_frame(paths)
-    pd.testing.assert_frame_equal(loaded, store.frame(store.read(path) for path in paths))
-    assert loaded["run"].nunique() == 2
-
-
-def test_the_page_describes_every_column_of_a_frame() -> None:
-    page = Path(__file__).parents[2].joinpath("docs", "results-format.md").read_text()
-    section = page.partition("## As a pandas frame")[2].partition("\n## ")[0]
-    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
-    assert set(store.frame([]).columns) == {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
-
-
-def test_a_frame_of_nothing_has_the_columns_and_no_row() -> None:
-    table = store.frame([])
-    assert len(table) == 0
-    assert {"run", "case", "boundary", "median_ns", "qps", "ok", "failure"} <= set(table.columns)
-
-
-def test_a_frame_tells_what_could_not_be_read_and_keeps_records_of_unknown_cases(tmp_path: Path) -> None:
-    path = started(tmp_path, 1)
-    stray = Record(case="feedfeedfeed", label="stray", measurements=(Measurement(boundary="gpu", samples=()),))
-    huge = Measurement(boundary="gpu", samples=(2**70,))
-    with path.open("ab") as file:
-        file.write(
-            codec.encode(stray) + codec.encode(msgspec.structs.replace(stray, replicate=1, measurements=(huge,)))
-        )
-        file.write(b"torn")
-    for table in (store.load_frame([path]), store.frame([store.read(path)])):
-        assert table["label"].tolist() == [case().label, "stray"]
-        assert table["model"].tolist() == ["net", ""]
-        assert table["n"].tolist() == [3, 0]
-        damage = " ".join(table.attrs["damage"])
-        assert "a time of gpu is 2^70 or more" in damage
-        assert "is torn" in damage
 
 
 def test_a_store_that_may_not_be_read_is_not_told_as_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

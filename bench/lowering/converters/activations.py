@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from bench.lowering import prelude_pointwise
+from bench.lowering.calls import Tensor
 from bench.lowering.converters.elementwise import activation, binary
 from bench.lowering.registry import converter, variant
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter("aten.gelu.default", layers="IActivationLayer GELU_ERF, GELU_TANH; 8.6: IUnaryLayer ERF, IElementWiseLayer")

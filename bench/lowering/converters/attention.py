@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from bench.lowering import prelude_attention
+from bench.lowering.calls import Tensor
 from bench.lowering.registry import converter
 from bench.lowering.sizes import Shape, Size
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 # What a masked score is: so low that its share of the softmax is 0, and finite, so that no row becomes NaN.
 _MASKED = {"float16": -65504.0, "bfloat16": -3.3e38, "float32": -3.4e38}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.lowering.calls import Spec, Tensor, Text
 from bench.lowering.registry import converter, variant
 from bench.lowering.sizes import fixed
-from bench.lowering.writer import Spec, Tensor, Text, Writer
+from bench.lowering.writer import Writer
 
 
 @converter("aten.convolution.default", layers="IConvolutionLayer, IDeconvolutionLayer")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bench.lowering import prelude_attention
+from bench.lowering.calls import Tensor
 from bench.lowering.converters.shapes import expanded, slice_layer
 from bench.lowering.registry import converter, variant
 from bench.lowering.sizes import Size
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 _MODES = {"constant": "FILL", "reflect": "REFLECT", "replicate": "CLAMP", "circular": "WRAP"}
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from bench.lowering import prelude_sums
+from bench.lowering.calls import Tensor
 from bench.lowering.converters.elementwise import Operand
 from bench.lowering.converters.reductions import topk_of
 from bench.lowering.converters.shapes import expanded, slice_layer
 from bench.lowering.registry import converter, variant
 from bench.lowering.sizes import Size
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter("aten.embedding.default", layers="IGatherLayer")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.lowering.calls import Tensor
 from bench.lowering.registry import converter, variant
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter("aten.linear.default", layers="IMatrixMultiplyLayer, IElementWiseLayer SUM")

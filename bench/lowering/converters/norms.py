@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bench.lowering import prelude_norms
+from bench.lowering.calls import Tensor
 from bench.lowering.registry import converter, variant
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter("aten.layer_norm.default", layers="INormalizationLayer")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.lowering.calls import Tensor
 from bench.lowering.registry import converter
 from bench.lowering.sizes import Shape, Size, fixed
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter(

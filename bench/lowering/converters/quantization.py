@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bench.lowering.calls import Tensor
 from bench.lowering.prelude_quantize import emit_dequantize, emit_quantize
 from bench.lowering.registry import converter
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter("trtbench.quantize.default", layers="IQuantizeLayer")

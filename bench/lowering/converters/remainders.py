@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bench.lowering.calls import Tensor
 from bench.lowering.converters.elementwise import Operand
 from bench.lowering.registry import converter
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter(

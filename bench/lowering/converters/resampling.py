@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.lowering.calls import Tensor
 from bench.lowering.registry import converter, variant
 from bench.lowering.sizes import Size
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.lowering.calls import Spec, Tensor
 from bench.lowering.registry import converter, variant
 from bench.lowering.sizes import Shape, Size
-from bench.lowering.writer import Spec, Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter("aten.reshape.default", layers="IShuffleLayer")

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from bench.lowering.calls import Tensor
 from bench.lowering.converters.indexing import index_vectors, permuted
 from bench.lowering.converters.shapes import expanded, slice_layer
 from bench.lowering.registry import converter
 from bench.lowering.sizes import Shape
-from bench.lowering.writer import Tensor, Writer
+from bench.lowering.writer import Writer
 
 
 @converter(

@@ -105,10 +105,7 @@ def page_data(
     shown = _Shown(runs, tables, pools, only, places, labels)
     chosen_profiles = placed.select(runs, shown.place, profiled)
     records = sum(len(run.records) for run in runs)
-    every_note, case_notes = _notes(shown)
-    chosen = [
-        leader for leader in overview.best(runs, tables, pools, places) if (leader.run, leader.case) in shown.place
-    ]
+    best = overview.best(runs, tables, pools, places)
     return {
         "format": FORMAT,
         "version": __version__,
@@ -118,10 +115,7 @@ def page_data(
         "refresh": refresh,
         "problems": [escape.lines(problem) for problem in problems],
         "boundaries": BOUNDARIES,
-        "machines": columns.table(
-            [{"device": m.device, "arch": m.arch, "kind": m.kind, "label": label}
-             for m, label in zip(machines, labels, strict=True)], ("device", "arch", "kind", "label")
-        ),
+        "machines": _machines(machines, labels),
         "runs": columns.table([_run(*of) for of in zip(runs, places, pools, strict=True)], ("id", "created")),
         "cases": columns.table(shown.cases, cases.COLUMNS),
         "times": columns.table(cases.times(shown.rows), ("case", "boundary", "time")),
@@ -129,13 +123,9 @@ def page_data(
         "phases": columns.table(cases.phases(shown.rows), ("case", "name", "cold", "warm")),
         "outputs": columns.table(cases.outputs(shown.pools), ("case", "name")),
         "conditions": columns.table(cases.conditions(shown.rows), ("case", "name", "value")),
-        "notes": columns.table(every_note, ("kind", "text", "fix")),
-        "case_notes": columns.table(case_notes, ("case", "note")),
+        **_note_tables(shown),
         "left_out": columns.table(_left_out(runs), ("run", "label", "reason", "count")),
-        "leaders": columns.table([_leader(leader, shown.place) for leader in chosen], ("case", "margin")),
-        "findings": columns.table(
-            [_finding(finding, shown.place) for finding in overview.findings(runs, tables, chosen)], ("kind",)
-        ),
+        **_verdicts(runs, tables, [leader for leader in best if (leader.run, leader.case) in shown.place], shown.place),
         **profiles.tables(chosen_profiles, shown.cases, shown.rows, [run.header.run for run in runs]),
         "plots": plots.plots(
             plots.Source(
@@ -145,6 +135,36 @@ def page_data(
             )
         ),
     }  # fmt: skip
+
+
+def _machines(machines: Sequence[overview.Machine], labels: Sequence[str]) -> dict[str, Any]:
+    fields = [
+        {"device": machine.device, "arch": machine.arch, "kind": machine.kind, "label": label}
+        for machine, label in zip(machines, labels, strict=True)
+    ]
+    return columns.table(fields, ("device", "arch", "kind", "label"))
+
+
+def _note_tables(shown: _Shown) -> dict[str, Any]:
+    every_note, case_notes = _notes(shown)
+    return {
+        "notes": columns.table(every_note, ("kind", "text", "fix")),
+        "case_notes": columns.table(case_notes, ("case", "note")),
+    }
+
+
+def _verdicts(
+    runs: Sequence[Run],
+    tables: Sequence[Sequence[Row]],
+    leaders: Sequence[overview.Leader],
+    place: Mapping[tuple[str, str], int],
+) -> dict[str, Any]:
+    """The tables of the fastest cases that are shown, and of what is to be said of them."""
+    findings = overview.findings(runs, tables, leaders)
+    return {
+        "leaders": columns.table([_leader(leader, place) for leader in leaders], ("case", "margin")),
+        "findings": columns.table([_finding(finding, place) for finding in findings], ("kind",)),
+    }
 
 
 def quantiles_for(records: int) -> int:

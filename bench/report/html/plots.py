@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.analysis import history, payback, series
-from bench.analysis.calibration import mismatch
 from bench.analysis.pool import Pool
 from bench.analysis.rows import Row
+from bench.analysis.spreads import mismatch
 from bench.model.calibration import Calibration
 from bench.model.run import Run
 from bench.model.suite import Case

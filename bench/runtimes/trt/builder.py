@@ -1,32 +1,27 @@
-"""Builds TensorRT engines: settings, optimization profile, timing cache, description."""
+"""Builds TensorRT engines: settings, optimization profile, description."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from bench.errors import CaseError, Unsupported
-from bench.machine.environment import slugify
 from bench.model.data import Data
 from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
-from bench.runtimes import memory, shapes
+from bench.runtimes import shapes
 from bench.runtimes.torch.exports import ExportWarning
-from bench.runtimes.trt import calibrators, library, networks, rtx, versions
+from bench.runtimes.trt import calibrators, library, networks, rtx, timing_cache, versions
 from bench.runtimes.trt.options import EngineOptions, Options, RtxOptions
 from bench.units import format_size
 
 PLAN = "engine.plan"
 BUILD_INFO = "build.json"
 _MAX_WARNINGS = 20  # warnings that are kept
-_CACHE_REFUSED = "The timing cache will not be used"
 _NOT_CONSISTENT = re.compile(r"Profile k(MIN|OPT|MAX) values are not self-consistent\.\s*(.*)", re.DOTALL)
 
 Fill = Callable[[library.Api, Any], networks.Network]
@@ -107,35 +102,23 @@ def build(
         rtx.check_device(options, context.device)
     with context.phase("import"):
         api = library.open_api(libraries(options, context.suite_dir), context.device, product)
-        trt = api.module
-        builder = library.create(api, "a builder", lambda: trt.Builder(api.log.logger))
+        builder = library.create(api, "a builder", lambda: api.module.Builder(api.log.logger))
         config = library.create(api, "a builder configuration", builder.create_builder_config)
     strong = versions.strongly_typed(api, options.strongly_typed if isinstance(options, Options) else None)
     flags = versions.precision_flags(api, case.precision, strong)
     flags = _configure(api, config, options, flags, tf32=case.precision == "tf32")
     with context.phase("parse"):
-        empty = versions.new_network(api, builder, strong)
-        if fill is not None:
-            definition = fill(api, empty)
-        elif options.network:
-            definition = networks.from_function(api, empty, case, options.network, context)
-        else:
-            definition = networks.parse(api, empty, context)
-            networks.fix_sizes(definition.network, case)
+        definition = _define(api, versions.new_network(api, builder, strong), case, options, context, fill)
         profile = _add_profile(api, builder, config, definition, case)
     tactics = versions.progress(api, config, context)
     plain = options if isinstance(options, Options) else Options()
     with (
-        _timing_cache(api, config, options, context) as cache,
+        timing_cache.opened(api, config, options, context) as cache,
         calibrators.calibration(api, config, case, plain, context, definition.inputs, out) as calibrated,
     ):
-        start, earlier = context.clock.now(), len(api.log.lines)
+        start = context.clock.now()
         with context.phase("build"), api.log.read_by(tactics.read if tactics else None):
-            plan = builder.build_serialized_network(definition.network, config)
-            if plan is None and _cache_refused(api, earlier):
-                cache |= _empty_cache(api, config)
-                earlier = len(api.log.lines)
-                plan = builder.build_serialized_network(definition.network, config)
+            plan, earlier = _serialized(api, builder, definition, config, cache)
         if plan is None:
             raise library.refusal(api, f"{api.name} could not build this engine")
         _check_ends(list(api.log.lines)[earlier:], case)
@@ -148,18 +131,47 @@ def build(
         outputs=definition.outputs,
         layers=definition.network.num_layers,
         strongly_typed=strong,
-        optimization_level=config.builder_optimization_level,
-        tactic_sources=tuple(versions.names_in(trt.TacticSource, config.get_tactic_sources())),
         flags=tuple(flags),
-        version_compatible=isinstance(options, Options) and options.version_compatible,
-        compute_capabilities=rtx.capabilities(config) if isinstance(options, RtxOptions) else (),
         profile=profile,
         warnings=tuple(api.log.warnings()[:_MAX_WARNINGS]),
         slowest_layers=tactics.times() if tactics else {},
+        **_settings_in_force(api, config, options),
         **definition.fields,
         **cache,
         **calibrated,
     )
+    _write(plan, info, out)
+
+
+def _define(
+    api: library.Api, empty: Any, case: Case, options: EngineOptions, context: Context, fill: Fill | None
+) -> networks.Network:
+    """The network: by ``fill``, by the function that the options name, or from the ONNX file."""
+    if fill is not None:
+        return fill(api, empty)
+    if options.network:
+        return networks.from_function(api, empty, case, options.network, context)
+    definition = networks.parse(api, empty, context)
+    networks.fix_sizes(definition.network, case)
+    return definition
+
+
+def _serialized(
+    api: library.Api, builder: Any, definition: networks.Network, config: Any, cache: dict[str, Any]
+) -> tuple[Any, int]:
+    """The plan, None if TensorRT builds none, and the number of the log's lines before that build. Built again with an
+    empty timing cache if that of earlier builds may be why there is none; ``cache`` then says so.
+    """
+    earlier = len(api.log.lines)
+    plan = builder.build_serialized_network(definition.network, config)
+    if plan is None and timing_cache.is_refused(api, earlier):
+        cache |= timing_cache.empty(api, config)
+        earlier = len(api.log.lines)
+        plan = builder.build_serialized_network(definition.network, config)
+    return plan, earlier
+
+
+def _write(plan: Any, info: BuildInfo, out: Path) -> None:
     try:
         with (out / PLAN).open("wb") as file:
             file.write(plan)
@@ -192,6 +204,16 @@ def _configure(api: library.Api, config: Any, options: EngineOptions, flags: lis
         flags += ["DISABLE_TIMING_CACHE"] * (not options.timing_cache)
         flags += ["ENABLE_TACTIC_HEURISTIC"] * options.tactic_heuristic
     return versions.set_flags(api, config, flags, tf32=tf32)
+
+
+def _settings_in_force(api: library.Api, config: Any, options: EngineOptions) -> dict[str, Any]:
+    """Fields of ``BuildInfo``: what the builder works with, be it requested or its own default."""
+    return {
+        "optimization_level": config.builder_optimization_level,
+        "tactic_sources": tuple(versions.names_in(api.module.TacticSource, config.get_tactic_sources())),
+        "version_compatible": isinstance(options, Options) and options.version_compatible,
+        "compute_capabilities": rtx.capabilities(config) if isinstance(options, RtxOptions) else (),
+    }
 
 
 def _add_profile(
@@ -234,72 +256,3 @@ def _check_ends(lines: Iterable[library.Line], case: Case) -> None:
             sizes = ", ".join(f"{name}={getattr(span, match[1].lower())}" for name, span in case.dynamic.items())
             what = f"the model does not run with {sizes}, which is in the range of its engine: {match[2]}"
             raise Unsupported(what, fix="a range in `dynamic` that the model takes, or the other exporter")
-
-
-# -------------------------------------------------------------------------------------------------------- timing cache
-
-
-@contextlib.contextmanager
-def _timing_cache(api: library.Api, config: Any, options: EngineOptions, context: Context) -> Iterator[dict[str, Any]]:
-    """Kernel times of earlier builds, for the build in the block; afterwards its own times are stored.
-
-    TensorRT-RTX times no kernels while it builds.
-
-    Only build 0 uses and keeps one, so that further builds are independent. Yields fields of ``BuildInfo``, which
-    are complete once the block has ended.
-    """
-    fields: dict[str, Any] = {}
-    if not isinstance(options, Options) or not options.timing_cache:
-        yield fields
-        return
-    path = _cache_path(api, context) if context.shared and context.build == 0 else None
-    data = path.read_bytes() if path and path.exists() else b""
-    # None for data that another version wrote, False for those of another GPU.
-    earlier = len(api.log.lines)
-    cache = config.create_timing_cache(data)
-    if cache is None or not config.set_timing_cache(cache, False) or _cache_refused(api, earlier):
-        fields |= _empty_cache(api, config)
-    else:
-        fields["timing_cache"] = "warm" if data else "cold"
-    yield fields
-    timings = config.get_timing_cache()
-    fields["timing_cache_bytes"] = timings.serialize().nbytes
-    if path:
-        _keep(config, timings, path)
-
-
-def _cache_refused(api: library.Api, earlier: int) -> bool:
-    """Whether TensorRT has said so in the lines since ``earlier``. 8.5 and 8.6 write caches with times of Myelin, their
-    compiler for what no kernel fits, that they then cannot read, and may build nothing with such a one.
-    """
-    return any(_CACHE_REFUSED in line.text for line in list(api.log.lines)[earlier:])
-
-
-def _empty_cache(api: library.Api, config: Any) -> dict[str, Any]:
-    """Put an empty cache in place of the one of earlier builds; the field of ``BuildInfo`` that says so."""
-    cache = library.create(api, "a timing cache", lambda: config.create_timing_cache(b""))
-    config.set_timing_cache(cache, False)
-    return {"timing_cache": "cold"}
-
-
-def _keep(config: Any, addition: Any, path: Path) -> None:
-    """Merge ``mine`` into the file; of two builders at once, none loses what it measured."""
-    with path.with_suffix(".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        total = config.create_timing_cache(path.read_bytes()) if path.exists() else None
-        if total is None or not total.combine(addition, False):
-            total = addition
-        scratch = path.with_suffix(f".{os.getpid()}")
-        with scratch.open("wb") as file:
-            file.write(total.serialize())
-        scratch.replace(path)
-
-
-def _cache_path(api: library.Api, context: Context) -> Path:
-    """One file for each GPU model and version: TensorRT refuses any other."""
-    assert context.shared is not None
-    properties = memory.cuda("cudaGetDeviceProperties", int(context.device.partition(":")[2] or 0))
-    name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
-    folder = context.shared / "tensorrt"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"sm_{properties.major}{properties.minor}-{slugify(name)}-{api.library or api.version}.timing"

@@ -11,7 +11,7 @@ import msgspec
 from bench.errors import BenchError, CaseError, SuiteError, Unsupported
 from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
-from bench.runtimes import onnx, shapes
+from bench.runtimes import onnx_manifest, shapes
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import library, versions
 from bench.system import userfile
@@ -39,9 +39,9 @@ class Network(msgspec.Struct, frozen=True, eq=False):
 def parse(api: library.Api, network: Any, context: Context) -> Network:
     """Fill ``network`` from the exported ONNX file. Unsupported with every node that the parser refuses."""
     folder = context.artifacts["export"]
-    manifest = onnx.read_manifest(folder)
+    manifest = onnx_manifest.read_manifest(folder)
     parser = versions.new_parser(api, network)
-    if not parser.parse_from_file(str(folder / onnx.MODEL)):
+    if not parser.parse_from_file(str(folder / onnx_manifest.MODEL)):
         messages = versions.parser_errors(api, parser)
         if not messages:
             raise library.refusal(api, f"{api.name} cannot read the ONNX file")

@@ -2,100 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
-from bench import tensors
 from bench.backends import base
-from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
-from bench.model.seam import Context, CountsLayers
+from bench.errors import OutOfMemory, Unavailable, Unsupported
+from bench.model.seam import CountsLayers
 from bench.model.suite import Case, Input, Range
-from bench.runtimes import onnx
-from bench.runtimes.torch import weights
-from bench.runtimes.torch.exports import ExportWarning
-from bench.runtimes.trt import builder
+from bench.runtimes import onnx_manifest
 from bench.runtimes.trt.options import Options
-from tests.backends.kit import StillClock
-from tests.runtimes.trt import builder_standin as trt_builder
-from tests.runtimes.trt.builder_standin import ParseError, Script
+from tests.runtimes.trt.builder_standin import Script
+from tests.runtimes.trt.builder_world import MODEL, OUTPUTS, TRACED, World
 from tests.runtimes.trt.names import VERSIONS
 
 V8, V10, V11 = VERSIONS
-# Names in the file are neutral; the manifest has those of the model.
-OUTPUTS = [["output_0", "HALF", [4, 5]], ["output_1", "HALF", [4]]]
-MODEL = {"inputs": [["input_0", "HALF", [4, 3]]], "outputs": OUTPUTS}
-TRACED = ExportWarning(kind="TracerWarning", text="a Python boolean", place="net.py:9")
-
-
-class World:
-    """A folder with a suite, artifacts and shared caches, in which engines of one case after the other are built."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root = root
-        self.told: list[str] = []
-        self.layers: list[tuple[dict[str, int], str]] = []
-        self.phases: list[str] = []
-        self._monkeypatch = monkeypatch
-        (root / "export").mkdir()
-        self.model(MODEL)
-        self.manifest(onnx.Manifest(("x", "mask"), ("logits", "map"), "legacy", 17, (TRACED,)))
-
-    def manifest(self, manifest: onnx.Manifest) -> None:
-        (self.root / "export/manifest.json").write_bytes(msgspec.json.encode(manifest))
-
-    def model(self, model: dict[str, Any]) -> None:
-        (self.root / "export/model.onnx").write_text(json.dumps(model))
-
-    def context(self, **fields: Any) -> Context:
-        @contextlib.contextmanager
-        def phase(name: str) -> Any:
-            self.phases.append(name)
-            yield
-
-        artifacts = {name: self.root / name for name in ("export", "weights")}
-        return Context(
-            device="cuda:0",
-            inputs={},
-            artifacts=artifacts,
-            scratch=self.root,
-            suite_dir=self.root,
-            clock=StillClock(),
-            phase=phase,
-            shared=self.root,
-            tell=self.told.append,
-            tell_layers=lambda layers, current: self.layers.append((dict(layers), current)),
-            **fields,
-        )
-
-    def build(
-        self,
-        script: Script,
-        precision: str = "fp16",
-        case: dict[str, Any] | None = None,
-        build: int = 0,
-        **options: Any,
-    ) -> tuple[dict[str, Any], builder.BuildInfo]:
-        """What the builder was asked for, and what is kept of it."""
-        trt_builder.install(self._monkeypatch, script, libraries=["libmine.so", "liblisted.so"])
-        fields: dict[str, Any] = {"inputs": {"x": Input(shape=(4, 3))}, "precision": precision} | (case or {})
-        out = self.root / f"out{len(list(self.root.glob('out*')))}"
-        out.mkdir()
-        asked = Case(model="m", factory="zoo.py:net", backend="tensorrt", source="s.yaml:3", **fields)
-        builder.build(asked, msgspec.convert(options, Options), self.context(build=build), out)
-        plan, built = builder.read(out)
-        return json.loads(plan), built
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
 
 
 # -------------------------------------------------------------------------------------------------- by version
@@ -263,7 +186,7 @@ def test_fixed_shapes_need_no_profile(world: World) -> None:
 
 
 def test_sizes_that_a_file_leaves_open_are_those_of_a_case_that_does_not(world: World) -> None:
-    world.manifest(onnx.Manifest(("x",), ("output_0", "output_1"), "", 17, own_names=True))
+    world.manifest(onnx_manifest.Manifest(("x",), ("output_0", "output_1"), "", 17, own_names=True))
     world.model({"inputs": [["x", "HALF", [-1, -1]]], "outputs": OUTPUTS})
     plan, built = world.build(Script(V10))
     assert (plan["inputs"]["x"][1], plan["profiles"], built.profile) == ([4, 3], [], {})
@@ -293,122 +216,6 @@ def test_an_engine_that_does_not_run_at_an_end_of_its_range_is_not_kept(world: W
     ) as caught:
         world.build(Script(V11, build_log=[("WARNING", line)]), case=DYNAMIC)
     assert "`dynamic`" in caught.value.fix
-
-
-# ------------------------------------------------------------------------------------------------------ the parser
-
-ERRORS = [
-    ParseError(3, "no importer for Frob\n", "Frob", "/layer1/frob/Frob", ("main", "Layer_1")),
-    ParseError(7, "bad axis", "Einsum", "/head/Einsum"),
-]
-LOG_OF_86 = [
-    'ModelImporter.cpp:771: While parsing node number 3 [Frob -> "12"]:',
-    "ModelImporter.cpp:772: --- Begin node ---",
-    'ModelImporter.cpp:773: input: "11"\noutput: "12"\nname: "/layer1/frob/Frob"\nop_type: "Frob"\n',
-]
-
-
-def test_errors_of_the_parser_are_told_node_by_node_with_their_place_in_the_model(world: World) -> None:
-    wanted = (
-        r"TensorRT 10\.16\.1 refuses the model: Frob /layer1/frob/Frob \(node 3\) in main > Layer_1: no importer "
-        r"for Frob; Einsum /head/Einsum \(node 7\): bad axis"
-    )
-    with pytest.raises(Unsupported, match=wanted):
-        world.build(Script(V10, parse_errors=ERRORS))
-
-
-def test_the_parser_of_8_6_tells_operator_and_name_in_its_log_only(world: World) -> None:
-    with pytest.raises(
-        Unsupported, match=r"Frob /layer1/frob/Frob \(node 3\): no importer for Frob; \(node 7\): bad axis"
-    ):
-        world.build(Script(V8, parse_errors=ERRORS, parse_log=LOG_OF_86))
-
-
-def test_of_many_parser_errors_the_first_are_shown(world: World) -> None:
-    with pytest.raises(Unsupported, match=r"op4 \(node 4\): no; and 4 more\n") as caught:
-        world.build(Script(V11, parse_errors=[ParseError(n, "no", "Op", f"op{n}") for n in range(9)]))
-    assert "op5" not in caught.value.what
-
-
-def test_a_file_that_is_no_model_shows_the_log(world: World) -> None:
-    with pytest.raises(Unsupported, match="cannot read the ONNX file: Failed to parse ModelProto"):
-        world.build(Script(V10, parse_log=["Failed to parse ModelProto"]))
-
-
-def test_only_8_6_is_told_to_have_instance_normalisation_as_a_layer(world: World) -> None:
-    for version, asked in ((V8, ["parser NATIVE_INSTANCENORM"]), (V10, []), (V11, [])):
-        script = Script(version)
-        world.build(script)
-        assert [call for call in script.calls if call.startswith("parser")] == asked
-
-
-# ------------------------------------------------------------------------------------------------ the timing cache
-
-
-def test_a_timing_cache_is_cold_then_warm_and_grows(world: World) -> None:
-    plan, first = world.build(Script(V10, entries=["conv"]))
-    assert (plan["cache"], first.timing_cache) == ([], "cold")
-    assert first.timing_cache_bytes > 0
-    plan, second = world.build(Script(V10, entries=["gemm"]))
-    assert (plan["cache"], second.timing_cache) == (["conv"], "warm")
-    plan, _ = world.build(Script(V10))
-    assert plan["cache"] == ["conv", "gemm"]
-    (file,) = (world.root / "tensorrt").glob("*.timing")
-    assert file.name == "sm_90-nvidia-example-80gb-10.16.1.timing"
-
-
-def test_what_another_builder_wrote_meanwhile_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.build(Script(V10, entries=["conv"]))
-    (file,) = (world.root / "tensorrt").glob("*.timing")
-
-    class Interrupted(Script):
-        """Another builder ends while this one builds."""
-
-        @property
-        def steps(self) -> Any:  # type: ignore[override]
-            file.write_text(json.dumps([V10, ["conv", "theirs"]]))
-            return ()
-
-        @steps.setter
-        def steps(self, value: Any) -> None: ...
-
-    world.build(Interrupted(V10, entries=["ours"]))
-    assert json.loads(file.read_text())[1] == ["conv", "ours", "theirs"]
-    assert not [path for path in file.parent.iterdir() if path.suffix not in (".timing", ".lock")]
-
-
-def test_an_engine_that_is_not_built_with_a_timing_cache_is_built_without(world: World) -> None:
-    world.build(Script(V8, entries=["conv"]))
-    plan, built = world.build(Script(V8, entries=["myelin"], fails_with_times=True))
-    assert (plan["cache"], built.timing_cache) == ([], "cold")
-    (file,) = (world.root / "tensorrt").glob("*.timing")
-    assert json.loads(file.read_text()) == [V8, ["conv", "myelin"]]
-    with pytest.raises(Unsupported, match="could not build this engine"):
-        world.build(Script(V8, fails=True))
-
-
-def test_a_further_build_neither_uses_nor_leaves_a_timing_cache(world: World) -> None:
-    world.build(Script(V10, entries=["conv"]))
-    plan, built = world.build(Script(V10, entries=["other"]), build=1)
-    assert (plan["cache"], built.timing_cache) == ([], "cold")
-    plan, _ = world.build(Script(V10))
-    assert plan["cache"] == ["conv"]
-
-
-def test_a_timing_cache_can_be_off(world: World) -> None:
-    plan, built = world.build(Script(V8), timing_cache=False)
-    assert (plan["cache"], built.timing_cache) == (None, "off")
-    assert "DISABLE_TIMING_CACHE" in plan["flags"]
-    assert not (world.root / "tensorrt").exists()
-
-
-def test_a_timing_cache_that_is_refused_is_made_anew(world: World) -> None:
-    world.build(Script(V10, entries=["conv"]))
-    (file,) = (world.root / "tensorrt").glob("*.timing")
-    file.write_text(json.dumps(["10.16.0", ["old"]]))
-    plan, built = world.build(Script(V10, entries=["conv"]))
-    assert (plan["cache"], built.timing_cache) == ([], "cold")
-    assert json.loads(file.read_text()) == [V10, ["conv"]]
 
 
 # ---------------------------------------------------------------------------------------------- what goes wrong
@@ -485,86 +292,6 @@ def test_plugin_libraries_are_loaded_before_the_network_is_made(world: World) ->
         world.build(Script(V8), plugins=["libabsent.so"])
     with pytest.raises(Unsupported, match=r"cannot register the plugins of liblisted\.so"):
         world.build(Script(V8, plugins=False), plugins=["liblisted.so"])
-
-
-# ----------------------------------------------------------------------------------------------- networks by hand
-
-BY_HAND = """
-def build(network, inputs, weights, trt):
-    constant = network.add_constant((5, 3), weights["linear.weight"]).get_output(0)
-    return {"logits": constant, "x": inputs["x"], "ids": inputs["ids"]}
-
-def raises(network, inputs, weights, trt):
-    return {"logits": weights["no.such.weight"]}
-
-def nothing(network, inputs, weights, trt):
-    return None
-
-def wide(network, inputs, weights, trt):
-    return {"logits": network.add_cast(inputs["x"], trt.DataType.FLOAT).get_output(0)}
-"""
-IDS = {"inputs": {"x": Input(shape=(4, 3)), "ids": Input(shape=(4,), dtype="int64")}}
-
-
-@pytest.fixture
-def by_hand(world: World) -> Callable[..., Any]:
-    (world.root / "weights").mkdir()
-    arrays = {"linear.weight": np.ones((5, 3), np.float32), "steps": np.array(3)}
-    tensors.write(world.root / "weights/weights.safetensors", arrays)
-    assert set(weights.read_weights(world.root / "weights")) == set(arrays)
-    (world.root / "nets.py").write_text(BY_HAND)
-    return lambda script, name="build", precision="fp16": world.build(
-        script, precision, case=IDS, network=f"nets.py:{name}"
-    )
-
-
-@pytest.mark.parametrize(("version", "ids"), [(V8, "INT32"), (V10, "INT64"), (V11, "INT64")])
-def test_a_function_fills_the_network_by_hand(by_hand: Callable[..., Any], version: str, ids: str) -> None:
-    plan, built = by_hand(Script(version))
-    assert plan["inputs"] == {"x": ["HALF", [4, 3], 1], "ids": [ids, [4], 1]}
-    assert plan["outputs"] == {"logits": ["HALF", [5, 3], 1], "out.x": ["HALF", [4, 3], 1], "out.ids": [ids, [4], 1]}
-    assert built.outputs == {"logits": "logits", "x": "out.x", "ids": "out.ids"}
-    assert (built.network, built.exporter, built.opset) == ("nets.py:build", "", 0)
-
-
-@pytest.mark.parametrize(
-    ("precision", "kind"), [("fp16", "HALF"), ("bf16", "BF16"), ("tf32", "FLOAT"), ("fp8", "FLOAT")]
-)
-def test_outputs_of_a_function_are_cast_to_the_precision(
-    by_hand: Callable[..., Any], precision: str, kind: str
-) -> None:
-    plan, _ = by_hand(Script(V10), "wide", precision)
-    assert plan["outputs"]["logits"][0] == kind
-
-
-def test_int8_by_hand_is_two_flags_where_networks_have_no_types(by_hand: Callable[..., Any]) -> None:
-    assert by_hand(Script(V8), "wide", "int8")[0]["flags"] == ["FP16", "INT8"]
-    assert by_hand(Script(V11), "wide", "int8")[0]["flags"] == []
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("raises", r"nets\.py:raises raised KeyError: 'no\.such\.weight'"),
-        ("nothing", r"nets\.py:nothing returned None, not a dict of ITensors"),
-        ("absent", r"nets\.py has no function 'absent'"),
-    ],
-)
-def test_a_wrong_function_is_the_suites_fault(by_hand: Callable[..., Any], name: str, message: str) -> None:
-    with pytest.raises(SuiteError, match=message) as caught:
-        by_hand(Script(V10), name)
-    assert caught.value.where == "s.yaml:3"
-
-
-def test_a_file_that_needs_what_the_toolchain_lacks_is_told(world: World, by_hand: Callable[..., Any]) -> None:
-    (world.root / "nets.py").write_text("import no_such_package")
-    with pytest.raises(
-        SuiteError, match=r"nets\.py cannot be imported in the toolchain 'default': ModuleNotFoundError"
-    ):
-        by_hand(Script(V10))
-    (world.root / "nets.py").unlink()
-    with pytest.raises(SuiteError, match=r"'nets\.py' is not beside the suite"):
-        by_hand(Script(V10))
 
 
 def test_an_engine_tells_its_layers_without_tensorrt(tmp_path: Path) -> None:

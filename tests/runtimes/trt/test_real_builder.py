@@ -18,7 +18,7 @@ import pytest
 from bench.backends import base
 from bench.errors import CaseError, Unavailable, Unsupported
 from bench.model.suite import Case, Input, Range
-from bench.runtimes import onnx as exports
+from bench.runtimes import onnx_manifest
 from bench.runtimes.trt import builder, library
 from bench.suite import plan as planning
 from bench.suite import reader
@@ -173,8 +173,8 @@ def parse(here: Bench, data: bytes) -> None:
     """What becomes of an ONNX file."""
     case = vocabulary_case("linear", precision="fp16")
     export = here.folder()
-    (export / exports.MODEL).write_bytes(data)
-    manifest = exports.Manifest(("x",), ("y",), "legacy", 17, own_names=True)
+    (export / onnx_manifest.MODEL).write_bytes(data)
+    manifest = onnx_manifest.Manifest(("x",), ("y",), "legacy", 17, own_names=True)
     (export / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     options = base.options_of(base.load("tensorrt_rtx"), case)
     builder.build(case, options, here.context(case, {"export": export}), here.folder(), library.RTX)  # type: ignore[arg-type]

@@ -1,0 +1,167 @@
+"""Which columns of the tables stay at a width, and how long names are broken."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench import store
+from bench.model.run import Failure, Record, Warning
+from bench.report import table, text
+
+from .conftest import case, make, record
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
+def test_no_line_of_a_table_is_longer_than_the_terminal(run, width) -> None:
+    shown = text.render(run, width=width, phases=True, verbose=True)
+    long = [line for line in shown.splitlines() if len(line) > width]
+    assert all(line.lstrip().startswith("trtbench ") for line in long)  # a command is one line, to be pasted
+
+
+def test_a_wider_terminal_only_adds_columns(run) -> None:
+    def titles(width):
+        return [line.split() for line in text.render(run, width=width).splitlines() if line.startswith("backend")]
+
+    for narrow, wide in zip(titles(80), titles(160), strict=True):
+        assert set(narrow) < set(wide)
+
+
+def test_columns_that_do_not_fit_are_named_below_and_none_is_at_full_width(run) -> None:
+    assert "not shown at 80 columns: rel L2, cosine" in text.render(run, width=80)
+    assert "not shown" not in text.render(run, width=160)
+
+
+@pytest.mark.parametrize("width", [40, 60, 72, 80, 100])
+def test_a_backend_that_is_too_long_goes_over_several_lines_and_loses_nothing(width) -> None:
+    spare = {"memory_format": "channels_last"}
+    modes = ("max-autotune-no-cudagraphs", "max-autotune", "reduce-overhead")
+    cases = [case("bert", "inductor", options=spare | {"mode": mode}, symbols={"batch": 1}) for mode in modes]
+    cases.append(
+        case("bert", "tensorrt", options={"network": "a_folder/of_networks.py:filled_by_hand"}, symbols={"batch": 1})
+    )
+    records = [record(c, n + 1.0, replicate) for n, c in enumerate(cases) for replicate in range(3)]
+    shown = text.render(make(cases, records, 3), width=width)
+    body = shown.partition("───\n")[2].partition("not shown")[0]
+    assert max(map(len, body.splitlines())) <= width
+    rows = re.split(r"\n(?=inductor|tensorrt)", body)
+    names = ["".join(line.split("  ", 1)[0] if not n else line.strip() for n, line in enumerate(row.splitlines()))
+             for row in rows]  # fmt: skip
+    starred = ["inductor[memory_format=channels_last,mode=max-autotune-no-cudagraphs] *",
+               "inductor[memory_format=channels_last,mode=max-autotune]",
+               "inductor[memory_format=channels_last,mode=reduce-overhead]",
+               "tensorrt[network=a_folder/of_networks.py:filled_by_hand]"]  # fmt: skip
+    assert [name.replace(" *", "*") for name in names] == [name.replace(" *", "*") for name in starred]
+
+
+def test_a_short_name_that_was_broken_to_fit_stays_broken() -> None:
+    columns = [
+        table.names("backend", ["fake", "fake[noise=0.1]"], 55, 35),
+        table.Column(title="t", cells=("1" * 46,) * 2),
+    ]
+    fitting, _ = table.fit(columns, 60)
+    assert fitting[0].cells == ("fake", "fake[\n  noise=0.1]")
+    assert max(map(len, table.draw(fitting, 60, spans={}, styles={}))) <= 60
+
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "20261128T145513Z-net",  # a toolchain of 40 digits
+        "20261129T044304Z-deploy",  # uneven intervals and many notes
+        "20261123T160736Z-native_resnet50",  # long options, sizes and settings
+        "20261123T215447Z-transformers",  # a ratio of another time than the first
+        "20261126T184119Z-vision",
+    ],
+)
+def test_at_80_columns_stay_the_backend_its_time_its_speed_and_its_accuracy(name) -> None:
+    (path,) = RESULTS.rglob(f"{name}*.jsonl")
+    lines = text.render(store.read(path), width=80).splitlines()
+    rules = [n for n, line in enumerate(lines) if line and set(line) == {"─"}]
+    tables = [n for n in rules if lines[n - 1].startswith("backend")]
+    assert tables
+    for rule in tables:
+        words = {*lines[rule - 2].split(), *lines[rule - 1].split()}  # of a title of one line or two
+        assert {"acc", "vs"} <= words
+        assert {"gpu", "latency"} & words
+        end = next(n for n in range(rule, len(lines)) if lines[n].startswith(("not shown", "  1 ")))
+        assert max(map(len, lines[rule - 1 : end])) <= 80
+
+
+def test_what_was_folded_for_a_column_that_left_all_the_same_is_not() -> None:
+    names = table.names("case", ["a[first=1,second=2]", "b"], 30)
+    times = table.with_intervals("time", ["464 ms [408, 527]", "1.00 ms ±1.0%"], 20)
+    notes = table.Column(title="a title of thirty characters !", cells=("x", "y"), drop=10)
+    assert table.fit([names, times, notes], 45) == ([*table.fit([names, times], 45)[0]], [notes.title])
+    assert [column.width for column in table.fit([names, times, notes], 45)[0]] == [19, 17]
+    kept, omitted_titles = table.fit([names, times, notes], 61)
+    assert (omitted_titles, kept[1].cells) == ([], ("464 ms\n[408, 527]", "1.00 ms ±1.0%"))
+    shown = [str(line) for line in table.draw(kept, 61, spans={}, styles={})]
+    assert shown[2].split() == ["a[first=1,", "464", "ms", "x"]
+    assert shown[3].split() == ["second=2]", "[408,", "527]"]
+
+
+def test_a_title_of_two_lines_stands_above_its_rule() -> None:
+    column = table.with_intervals("vs eager (latency)", ["1.02x [0.99, 1.05]"], 1)
+    kept, _ = table.fit([table.names("case", ["a"], 2), column], 18)
+    shown = [str(line) for line in table.draw(kept, 18, spans={}, styles={})]
+    assert shown[:2] == ["          vs eager", "case     (latency)"]
+    assert shown[3:] == ["a            1.02x", "      [0.99, 1.05]"]
+
+
+def test_what_a_clock_suite_is_for_stays_at_120_columns_beside_long_names() -> None:
+    options = [{"memory_format": "channels_last"}, {"memory_format": "channels_last", "mode": "reduce-overhead"}]
+    cases = [case("resnet", "eager", options=o, symbols={"batch": 32}) for o in options]
+    boundaries = ("gpu", "gpu_unheld", "latency", "enqueue", "h2d", "compute", "d2h")
+    found = [record(c, 2.0, n, boundaries) for c in cases for n in range(3)]
+    (titles,) = [line for line in text.render(make(cases, found, 3), width=120).splitlines() if " gpu " in line]
+    assert {"gpu", "gpu_unheld", "QPS", "vs baseline", "acc"} <= set(re.split(r"\s{2,}", titles))
+
+
+def test_the_number_of_a_failure_s_note_is_never_cut_off() -> None:
+    options = {"network": "engine_zoo.py:branches_by_hand", "max_aux_streams": 3}
+    cases = [case("bert", name, options=options, streams=2, cuda_graph=True) for name in ("tensorrt", "fake")]
+    failed = Failure(kind="Unsupported", stage="deserialize", message="x")
+    run = make(cases, [record(cases[0], 2.0), Record(case=cases[1].id, label=cases[1].label, failure=failed)])
+    for width in (60, 80, 100, 200):
+        assert " note 1: " in text.render(run, width=width)
+
+
+def test_the_widest_identity_still_fits_80_columns_and_keeps_its_time_and_note() -> None:
+    options = {"mode": "max-autotune-no-cudagraphs", "fullgraph": True}
+    cases = [case("bert", "inductor", precision, batch, options=options, symbols={"batch": batch, "seq": 64 * batch},
+                  streams=2, cuda_graph=True) for precision in ("fp32", "fp16") for batch in (1, 256)]  # fmt: skip
+    warned = (Warning(kind="NotSteady", figures={"calls": 1, "ns": 1, "spread": 0.1}),)
+    boundaries = ("gpu", "latency", "enqueue", "h2d", "compute", "d2h")
+    found = [record(c, 2.0, boundaries=boundaries, warnings=warned) for c in cases]
+    lines = text.render(make(cases, found), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    (titles,) = [line.split() for line in lines if line.startswith("backend")]
+    assert {"prec", "batch", "seq", "setting", "gpu", "note"} <= set(titles)
+
+
+COMMANDS = [
+    "trtbench run --resume 20261123T101500Z-a-suite-with-a-long-name-1a2b3c4",
+    "trtbench run suites/smoke.yaml --select 'model=resnet50 and batch=32' --backend fake --store DIR",
+    "pip install -c constraints.txt torch transformers nvidia-cuda-runtime-cu12",
+    "nvidia-smi -lgc MHZ",
+    "apt-get install g++",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_a_command_that_can_be_pasted_is_never_broken(command, width) -> None:
+    for said in (f"try: {command}, or something else that takes some words", f"it helps ({command}) or so; and more"):
+        lines = table.wrap(said, width, "    ")
+        assert [line for line in lines if command in line]
+        assert " ".join(line.strip() for line in lines) == said
+        assert all(len(line) <= width for line in lines if not any(c[:9] in line for c in COMMANDS))
+
+
+def test_prose_around_a_command_is_wrapped() -> None:
+    lines = table.wrap("trtbench doctor says what to install where it is missing, and so it goes on", 20, "")
+    assert lines[0] == "trtbench doctor says"
