@@ -27,7 +27,7 @@ from bench.model.run import Run
 from bench.model.suite import Boundary
 
 # What `compare` compares, and the host's part beside it.
-SHOWN: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "latency", "throughput", "enqueue")
+BOUNDARIES: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "latency", "throughput", "enqueue")
 EFFECTS = (0.01, 0.02, 0.03, 0.05)
 # Fewer processes in a sitting than this give no spread worth a number: sd from 3 has a 95 % interval of 0.5 to 6 of it.
 LEAST_PROCESSES = 3
@@ -44,12 +44,12 @@ def levels(runs: Sequence[Run], replicates: int, seed: int = 0) -> tuple[list[Le
         for pool in gather(run):
             pools.setdefault(pool.case.id, {})[number] = pool
     labels = {key: next(iter(sittings.values())).case.label for key, sittings in pools.items()}
-    series: dict[Boundary, dict[str, Sittings]] = {boundary: {} for boundary in SHOWN}
+    series: dict[Boundary, dict[str, Sittings]] = {boundary: {} for boundary in BOUNDARIES}
     left_out: dict[str, str] = {}
     for key, of_case in pools.items():
         why = _unsound(of_case.values())
         usable: dict[Boundary, Sittings] = (
-            {} if why else {b: parts for b in SHOWN if (parts := _processes(of_case, b, len(runs)))}
+            {} if why else {b: parts for b in BOUNDARIES if (parts := _processes(of_case, b, len(runs)))}
         )
         for boundary, parts in usable.items():
             series[boundary][key] = parts

@@ -196,8 +196,8 @@ def _pair(
         kind="NONE",
         a_ns=_centre(tops),
         b_ns=_centre(bottoms),
-        a_made_ns=_made(a),
-        b_made_ns=_made(b),
+        a_made_ns=_making_time(a),
+        b_made_ns=_making_time(b),
         rate=_rate(first.pool.rates, second.pool.rates),
         cycles=_cycles(a, b, shared, _centre(tops), _centre(bottoms)),
         why=_unsound("the first", first.pool)
@@ -304,6 +304,6 @@ def _has_failed(row: Row) -> bool:
     return row.failure is not None or not row.processes or (row.score is not None and not row.score.ok)
 
 
-def _made(row: Row) -> float | None:
+def _making_time(row: Row) -> float | None:
     spent = [phase.cold_ns for phase in row.phases if phase.name in _MADE and phase.cold_ns is not None]
     return sum(spent) if spent else None

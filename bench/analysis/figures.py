@@ -66,7 +66,7 @@ def _time(
         return Figure(
             value=float(centre), low=low, high=high, processes=len(processes), samples=sum(map(len, processes))
         )
-    samples = SortedSamples.joined(processes)
+    samples = SortedSamples.join(processes)
     return Figure(
         value=float(centre),
         low=low,

@@ -270,7 +270,7 @@ def _loop(pool: Pool) -> Loop | None:
     if not rates:
         return None
     samples = pool.samples.get("throughput", ())
-    ranked = stats.percentiles(SortedSamples.joined(samples)) if samples else {}
+    ranked = stats.percentiles(SortedSamples.join(samples)) if samples else {}
     return Loop(
         threads=max(m.threads for record in pool.records for m in record.measurements if m.window_ns),
         rate=statistics.geometric_mean(rates),

@@ -252,10 +252,10 @@ def _merged(groups: Iterable[tuple[Side, ...]]) -> list[tuple[Side, ...]]:
         names |= own
         for side in sides:
             several.setdefault(side.values, []).append(side)
-    return [tuple(_joined(values, parts) for values, parts in several.items()) for several, _ in merged]
+    return [tuple(_join(values, parts) for values, parts in several.items()) for several, _ in merged]
 
 
-def _joined(values: tuple[str, ...], parts: Sequence[Side]) -> Side:
+def _join(values: tuple[str, ...], parts: Sequence[Side]) -> Side:
     return Side(
         values=values,
         names=tuple(dict.fromkeys(name for side in parts for name in side.names)),

@@ -41,12 +41,12 @@ def partners(a: Sequence[Run], b: Sequence[Run], axis: str, baseline: str) -> Pa
     if baseline:
         check_baseline((case for run in a for case in run.header.cases), baseline)
     sides = members(a), members(b) if b else {}
-    found = _across_runs(*sides, axis) if b else _within(sides[0], axis, baseline or baseline_label(a[0]))
-    if not found.pairs:
+    pairing = _across_runs(*sides, axis) if b else _within(sides[0], axis, baseline or baseline_label(a[0]))
+    if not pairing.pairs:
         what = "the two sides have no case in common" if b else f"no two cases differ in {axis} alone"
         other = _requests_differ(*sides)
         raise UsageError(what + other, where=_names(a, b), fix=_nothing_in_common(bool(b), other))
-    return found
+    return pairing
 
 
 def of_axis(first: Case, second: Case, axis: str) -> tuple[str, ...]:

@@ -172,12 +172,12 @@ def of_machines(runs: Sequence[Run], places: Sequence[int]) -> list[Ratio]:
     of: dict[int, list[Run]] = {}
     for run, place in zip(runs, places, strict=True):
         of.setdefault(place, []).append(run)
-    asked = {place: {case.id for run in several for case in run.header.cases} for place, several in of.items()}
-    order = sorted(of, key=lambda place: -len(asked[place]))
+    case_ids = {place: {case.id for run in several for case in run.header.cases} for place, several in of.items()}
+    order = sorted(of, key=lambda place: -len(case_ids[place]))
     ratios = []
     for index, place in enumerate(order[1:], 1):
-        base = max(order[:index], key=lambda other: len(asked[other] & asked[place]))
-        if asked[base] & asked[place]:
+        base = max(order[:index], key=lambda other: len(case_ids[other] & case_ids[place]))
+        if case_ids[base] & case_ids[place]:
             ratios += _ratios(of[base], of[place], axis="")
     return ratios
 

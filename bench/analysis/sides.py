@@ -49,7 +49,7 @@ def members(runs: Sequence[Run]) -> dict[str, Member]:
             environments.setdefault(pool.case.id, []).extend([here] if here else [])
     return {
         key: Member(
-            _joined([pool for _, pool in several]),
+            _join([pool for _, pool in several]),
             tuple(environments[key]),
             tuple(name for name, pool in several for _ in pool.records),
         )
@@ -57,7 +57,7 @@ def members(runs: Sequence[Run]) -> dict[str, Member]:
     }
 
 
-def _joined(pools: Sequence[Pool]) -> Pool:
+def _join(pools: Sequence[Pool]) -> Pool:
     if len(pools) == 1:
         return pools[0]
     records: list[Record] = [record for pool in pools for record in pool.records]

@@ -40,5 +40,5 @@ def all_built(run: BuildRun, *, strict: bool = False) -> bool:
 def nothing_to_build_with(run: BuildRun) -> bool:
     """Whether nothing was made, because every case that needs something lacks a package or a device."""
     failures = [case.failure for case in run.cases if case.failure is not None]
-    made = any(case.stages for case in run.cases)
-    return bool(failures) and not made and all(failure.kind == "Unavailable" for failure in failures)
+    has_artifacts = any(case.stages for case in run.cases)
+    return bool(failures) and not has_artifacts and all(failure.kind == "Unavailable" for failure in failures)

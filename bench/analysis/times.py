@@ -41,8 +41,8 @@ def category(work: str, phase: str) -> str:
     """
     if work == PREFLIGHT:
         return "start_up"
-    made = "references" if work == REFERENCE else "builds"
-    return _OF_PHASE.get(phase.partition(":")[0], made)
+    artifacts = "references" if work == REFERENCE else "builds"
+    return _OF_PHASE.get(phase.partition(":")[0], artifacts)
 
 
 class CaseTimes(Data, frozen=True, kw_only=True):

@@ -104,7 +104,7 @@ class _Examination:
 
     def divergence(self, at_once: int) -> Divergence:
         """Compare the model's outputs, and if one is wrong, search for where it begins to be."""
-        folders = self._made(self._stages)
+        folders = self._artifacts(self._stages)
         self._reference = tensors.read(folders["reference"] / _OUTPUTS)
         self._graph = msgspec.json.decode((folders["values"] / GRAPH).read_bytes(), type=Graph)
         self._nodes = {node.name: node for node in self._graph.nodes}
@@ -156,12 +156,12 @@ class _Examination:
 
     def _network(self, marks: Sequence[str]) -> tuple[MarkedRun, Mapping[str, Array]]:
         stage = self._backend.marked(self._original, tuple(marks), self._on)
-        folder = self._made([*self._stages, stage])[stage.name]
+        folder = self._artifacts([*self._stages, stage])[stage.name]
         self.networks += 1
         run_ = msgspec.json.decode((folder / RUN).read_bytes(), type=MarkedRun)
         return run_, tensors.read(folder / VALUES)
 
-    def _made(self, stages: Sequence[Stage]) -> dict[str, Path]:
+    def _artifacts(self, stages: Sequence[Stage]) -> dict[str, Path]:
         """The folders of artifacts. Raises _Stop for one that cannot be made."""
         ready = self._session.artifacts(self._case, stages)
         if isinstance(ready, Failure):

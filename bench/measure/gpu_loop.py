@@ -59,7 +59,7 @@ def throughput(
         lanes, clock, host_clock, policy, others or ALONE, transfers=transfers, during_window=during_window
     )
     shares = [share, *(others.shares() if others is not None else ())]
-    parts, window_ns = _joined(shares)
+    parts, window_ns = _join(shares)
     count = len(shares)
     whole = _throughput_of(parts, window_ns, count * len(lanes), policy, batch, depth, threads=count)
     return msgspec.structs.replace(whole, processes=count)
@@ -85,7 +85,7 @@ def loop_share(
     return {name: np.array(values, np.int64) for name, values in {"begun": [begun], **loop.parts}.items()}
 
 
-def _joined(shares: Sequence[Share]) -> tuple[dict[str, list[int]], int]:
+def _join(shares: Sequence[Share]) -> tuple[dict[str, list[int]], int]:
     """The parts of all calls in the order of their ends, and the window from the first start to the last end, ns."""
     ends = np.concatenate([share["begun"] + share["ends"] for share in shares])
     order = np.argsort(ends, kind="stable")

@@ -85,7 +85,7 @@ class SortedSamples(Sequence[int]):
                     part[place]._values, part[place]._text = own, b""
 
     @classmethod
-    def joined(cls, parts: Sequence[SortedSamples]) -> SortedSamples:
+    def join(cls, parts: Sequence[SortedSamples]) -> SortedSamples:
         """The numbers of all ``parts``."""
         import numpy as np
 

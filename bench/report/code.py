@@ -68,9 +68,9 @@ def calls(case: CaseCode) -> str:
 
 def summary(index: CodeIndex, folder: Path) -> str:
     """One line for the terminal."""
-    kept = [case for case in index.cases if case.folder]
-    text = f"{folder / TEXT}: the code of {cells.count(len(kept), 'case')} of {len(index.cases)}"
-    return text if kept else f"{text}; it says why of each"
+    with_code = [case for case in index.cases if case.folder]
+    text = f"{folder / TEXT}: the code of {cells.count(len(with_code), 'case')} of {len(index.cases)}"
+    return text if with_code else f"{text}; it says why of each"
 
 
 def _about(case: CaseCode) -> list[str]:

@@ -122,8 +122,8 @@ def json(comparison: Comparison) -> str:
 def counts(comparison: Comparison) -> str:
     """``2 SLOWER, 10 SAME``."""
     names = {"NONE": "not judged"}
-    found = {kind: sum(pair.kind == kind for pair in comparison.pairs) for kind in _STYLES}
-    return ", ".join(f"{number} {names.get(kind, kind)}" for kind, number in found.items() if number)
+    counts = {kind: sum(pair.kind == kind for pair in comparison.pairs) for kind in _STYLES}
+    return ", ".join(f"{number} {names.get(kind, kind)}" for kind, number in counts.items() if number)
 
 
 def means(comparison: Comparison) -> list[str]:

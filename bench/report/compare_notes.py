@@ -153,8 +153,8 @@ def _levels(comparison: Comparison) -> list[str]:
     parts += [(f"builds of {escape.name(backend)}", component) for backend, component in levels.builds.items()]
     lines = []
     for name, of in parts:
-        told = f"by {100 * of.sd:.2g}% (sd): part of the intervals" if of.sd else "by no more than their processes do"
-        lines.append(f"{name} differ {told} ({cells.count(of.dof, 'degree')} of freedom)")
+        amount = f"by {100 * of.sd:.2g}% (sd): part of the intervals" if of.sd else "by no more than their processes do"
+        lines.append(f"{name} differ {amount} ({cells.count(of.dof, 'degree')} of freedom)")
     return lines
 
 

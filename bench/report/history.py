@@ -76,7 +76,7 @@ def json(histories: Sequence[History]) -> str:
 
 def notes(history: History) -> list[str]:
     """Each step with what changed, what no point stands for, and why there are no steps."""
-    lines = [_told(step) for step in history.steps]
+    lines = [_sentence(step) for step in history.steps]
     if history.basis == "none" and history.points:
         runs = cells.count(len(history.points), "run")
         what = f"{runs}: steps are looked for from {LEAST_RUNS} runs on with a calibration, from {steps.LEAST} without"
@@ -157,7 +157,7 @@ def _change(step: Step | None) -> str:
     return f"{step.ratio - 1:+.1%}" if step else ""
 
 
-def _told(step: Step) -> str:
+def _sentence(step: Step) -> str:
     within = f" [{step.low:.3f}, {step.high:.3f}]" if step.low is not None and step.high is not None else ""
     times = f"{format_time(step.before_ns)} -> {format_time(step.after_ns)}, {step.ratio:.3f}x{within}"
     shown = step.changes[:6]

@@ -184,19 +184,19 @@ def _in_threads(case: Case) -> Case:
     return msgspec.structs.replace(case, lanes="threads")
 
 
-def _all_lanes(prepared: Prepared, asked: int) -> tuple[Sequence[Lane], tuple[Warning, ...]]:
-    """``asked`` lanes, each called once, or as many as memory has room for: it may have weights of its own, and most
-    allocate in their first call.
+def _all_lanes(prepared: Prepared, requested: int) -> tuple[Sequence[Lane], tuple[Warning, ...]]:
+    """``requested`` lanes, each called once, or as many as memory has room for: it may have weights of its own, and
+    most allocate in their first call.
     """
-    asked = min(asked, prepared.max_lanes or asked)
+    requested = min(requested, prepared.max_lanes or requested)
     lanes = prepared.lanes(1)
-    for count in range(2, asked + 1):
+    for count in range(2, requested + 1):
         try:
             prepared.lanes(count)[-1].call()
         except Exception as error:
             if not gpu_faults.out_of_memory(error):
                 raise
-            return lanes, (result.no_room(len(lanes), asked),)
+            return lanes, (result.no_room(len(lanes), requested),)
         lanes = prepared.lanes(count)
     return lanes, ()
 

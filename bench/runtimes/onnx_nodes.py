@@ -89,9 +89,9 @@ class Nodes:
         chain, first = [node], node
         for _ in range(_MOST_FUSED):
             before = [self._by_output[name] for name in first.inputs if name in self._by_output]
-            found = [each for each in before if each.operator == operator]
-            if found:
-                return [found[0], *chain]
+            matches = [each for each in before if each.operator == operator]
+            if matches:
+                return [matches[0], *chain]
             if not before:
                 break
             first = before[0]

@@ -40,10 +40,9 @@ def check(path: Path, case: Case, trial: exports.Trial, names: Sequence[str]) ->
     for value, name, *at in zip(model.graph.output, names, *trial.shapes(), strict=True):
         for size, *sizes in zip(_shape(value), *at, strict=False):
             if isinstance(size, int) and len(set(sizes)) > 1:
-                given = " and ".join(str(list(shape)) for shape in at)
-                text = (
-                    f"the exporter fixed a size: output {name!r} is {_shape(value)} in the file, {given} in the model"
-                )
+                in_model = " and ".join(str(list(shape)) for shape in at)
+                in_file = f"output {name!r} is {_shape(value)} in the file"
+                text = f"the exporter fixed a size: {in_file}, {in_model} in the model"
                 raise Unsupported(text, fix=exports.FIXED_FIX)
     if (run := _runner(path)) is not None:
         trial.check(run, "the exported file")

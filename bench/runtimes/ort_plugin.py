@@ -48,13 +48,13 @@ def devices(context: Context) -> list[Any]:
         except Exception as error:  # ONNX Runtime's have no common base
             text = " ".join(str(error).split())
             raise Unavailable(f"the provider of TensorRT-RTX cannot be loaded: {text}", fix=_DRIVER) from error
-    found = [device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER]
+    usable = [device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER]
     number = int(context.device.partition(":")[2] or 0)
-    if number >= len(found):
-        gpus = f"{len(found)} GPU{'s' * (len(found) != 1)}"
+    if number >= len(usable):
+        gpus = f"{len(usable)} GPU{'s' * (len(usable) != 1)}"
         what = f"TensorRT-RTX supports {gpus} here, {context.device} is none of them"
         raise Unavailable(what, fix=_DRIVER)
-    return [found[number]]
+    return [usable[number]]
 
 
 def options(case: Case, context: Context, stream: int | None) -> dict[str, str]:

@@ -79,6 +79,6 @@ class Settings(Data, frozen=True, kw_only=True):
 
 def settings(options: Mapping[str, Any]) -> Settings:
     """Those among a case's options, or a stage's key; defaults where there are none."""
-    given = {name: value for name in QUANTIZATION if (value := options.get(name)) is not None}
-    producer = given.get("producer", "trtbench")
-    return msgspec.convert({"observer": OBSERVERS[producer][0]} | given, Settings)
+    requested = {name: value for name in QUANTIZATION if (value := options.get(name)) is not None}
+    producer = requested.get("producer", "trtbench")
+    return msgspec.convert({"observer": OBSERVERS[producer][0]} | requested, Settings)

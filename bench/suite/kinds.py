@@ -84,10 +84,10 @@ def record(
     by_name = {field.name: field for field in fields}
 
     def read(node: Node) -> Any:
-        found = entries(node, fields, noun)
-        if example and not found:
+        parts = entries(node, fields, noun)
+        if example and not parts:
             raise fail(node, f"{node.key} is empty", f"name at least one {noun}, e.g. {example}")
-        values = {by_name[name].attribute or name: by_name[name].kind.read(entry) for name, entry in found.items()}
+        values = {by_name[name].attribute or name: by_name[name].kind.read(entry) for name, entry in parts.items()}
         return make(values, node)
 
     schema: Schema = {

@@ -14,7 +14,7 @@ from bench.model.samples import SortedSamples
 @given(st.lists(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=9), min_size=1, max_size=3))
 def test_packed_samples_are_the_numbers_in_order_of_whatever_size(parts: list[list[int]]) -> None:
     whole = [number for part in parts for number in part]
-    packed = SortedSamples.joined([SortedSamples(part) for part in parts])
+    packed = SortedSamples.join([SortedSamples(part) for part in parts])
     assert list(packed) == sorted(whole)
     assert packed == sorted(whole)
     assert (packed[0], packed[-1], len(packed)) == (min(whole), max(whole), len(whole))

@@ -52,12 +52,12 @@ class Calibration(Data, frozen=True, kw_only=True):
 
 def unsupported(case: Case) -> str | None:
     """Why the options of a case do not fit its precision, or its sizes no calibration; None if they do."""
-    given = [name for name in ("scales", *_STATIC, "floating") if case.options.get(name)]
+    requested = [name for name in ("scales", *_STATIC, "floating") if case.options.get(name)]
     if case.precision != "fp8":
-        return f"{', '.join(given)}: of precision fp8 alone" if given else None
+        return f"{', '.join(requested)}: of precision fp8 alone" if requested else None
     if is_static(case):
         return "calibration needs fixed sizes, and the case has dynamic ones: scales: dynamic" if case.dynamic else None
-    unused = [name for name in given if name in _STATIC]
+    unused = [name for name in requested if name in _STATIC]
     return f"{', '.join(unused)}: needs scales: static" if unused else None
 
 

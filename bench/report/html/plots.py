@@ -115,9 +115,9 @@ def _trades(source: Source) -> Iterator[dict[str, Any]]:
 
 def _scales(source: Source) -> Iterator[dict[str, Any]]:
     for run, table in zip(source.runs, source.tables, strict=True):
-        found = series.scales(table, _cases(run))
+        of_rows = series.scales(table, _cases(run))
         for row in table:
-            place, scale = source.place.get((run.header.run, row.case)), found.get(row.case)
+            place, scale = source.place.get((run.header.run, row.case)), of_rows.get(row.case)
             if place is not None and scale:
                 yield {
                     "case": place,
