@@ -60,10 +60,10 @@ def _content(units: Sequence[Unit]) -> list[tuple[str, int, tuple[str, ...]]]:
 
 def _align(a: Sequence[Unit], b: Sequence[Unit]) -> Alignment:
     uneven = unit_keys.uneven(a, b)
-    exact = (unit_keys.visited(a, uneven, exact=True), unit_keys.visited(b, uneven, exact=True))
-    visited = (unit_keys.visited(a, uneven, exact=False), unit_keys.visited(b, uneven, exact=False))
+    by_nodes = (unit_keys.by_call(a, uneven, exact=True), unit_keys.by_call(b, uneven, exact=True))
+    by_modules = (unit_keys.by_call(a, uneven, exact=False), unit_keys.by_call(b, uneven, exact=False))
     plain = tuple([tuple(name.path for name in unit.names if name.path) for unit in side] for side in (a, b))
-    for by, (keys_a, keys_b) in (("nodes", exact), ("modules", visited), ("modules", (plain[0], plain[1]))):
+    for by, (keys_a, keys_b) in (("nodes", by_nodes), ("modules", by_modules), ("modules", (plain[0], plain[1]))):
         nodes = by == "nodes" and any(name.operator for unit in (*a, *b) for name in unit.names)
         kind: By = "nodes" if nodes else "modules"
         if not (unit_keys.tells(a, keys_a) and unit_keys.tells(b, keys_b)):
@@ -184,7 +184,7 @@ def _filled(units: Sequence[Unit], keys: Keys) -> list[str]:
 
 
 def _by_operators(a: Sequence[Unit], b: Sequence[Unit]) -> Alignment:
-    several = operator_order.matched(a, b)
+    several = operator_order.match(a, b)
     if not several:
         return Alignment(by="operators", blocks=_whole(a, b))
     blocks = [Block(name=_name(a, b, *own), a=tuple(own[0]), b=tuple(own[1])) for own in several]

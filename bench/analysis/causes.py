@@ -188,7 +188,8 @@ def _of_like(a: Sequence[Unit], b: Sequence[Unit]) -> _Draft:
     precisions = [precisions_of(side) for side in (a, b)]
     own = [operators_of(side) for side in (a, b)]
     if all(precisions) and precisions[0] != precisions[1]:
-        text = f"{own[0]} in {' and '.join(precisions[0])} in A, in {' and '.join(precisions[1])} in B"
+        other = f"{own[1]} " if own[0] != own[1] else ""
+        text = f"{own[0]} in {' and '.join(precisions[0])} in A, {other}in {' and '.join(precisions[1])} in B"
         return _draft("precision", text, a, b)
     names = [[unit.tactic or unit.name for unit in side] for side in (a, b)]
     if names[0] != names[1]:

@@ -26,7 +26,7 @@ class _Anchor(NamedTuple):
     ns: int
 
 
-def matched(a: Sequence[Unit], b: Sequence[Unit]) -> list[tuple[list[int], list[int]]]:
+def match(a: Sequence[Unit], b: Sequence[Unit]) -> list[tuple[list[int], list[int]]]:
     """For each operator that both sides have, the units of A and of B (indices) that belong to it: what follows an
     operator belongs to it, what only moves values to the one after. All units are in one of them, unless it is empty.
 

@@ -34,7 +34,8 @@ class Leader(Data, frozen=True, kw_only=True):
     ``ties`` are the others that it cannot be told from. ``runner_up`` is the fastest that it can be told from, and
     ``margin`` the time of that over its own: above 1. ``rivals`` is how many cases ranked there, of so many
     ``backends``, ``elsewhere`` how many other runs of the same machine rank the same model and size. ``replicated``: it
-    and another of them were measured in two processes or more, so that their ratio has an interval.
+    and another of them were measured in two processes or more, so that their ratio has an interval. ``has_baseline``:
+    the run measured its baseline there, which may be the case itself.
     """
 
     run: str
@@ -47,6 +48,7 @@ class Leader(Data, frozen=True, kw_only=True):
     backends: int
     elsewhere: int = 0
     replicated: bool = False
+    has_baseline: bool = False
 
 
 class Highlight(Data, frozen=True, kw_only=True):
@@ -167,6 +169,7 @@ def _leader(run: str, members: Sequence[Row], pools: Mapping[str, Pool], machine
         rivals=len(members),
         backends=len({pools[row.case].case.backend for row in members}),
         replicated=first.processes >= _SEVERAL and any(row.processes >= _SEVERAL for row in members[1:]),
+        has_baseline=first.speed is not None,
     )
 
 
@@ -193,14 +196,15 @@ def best(
 
 
 def _choose(several: Sequence[Leader], created: Mapping[str, str]) -> Leader:
-    """Of the runs that are broad the latest, ``replicated`` ones first.
+    """Of the runs that are broad the latest, those with a baseline first, then ``replicated`` ones.
 
     Broad ones rank more than half as many cases, and backends, as any. A run of fewer cases with intervals so takes the
-    place of one without, but not one that sets a backend against itself. ``created`` has the time of each run.
+    place of one without, but not one that sets a backend against itself, nor one that lacks what its cases are to beat.
+    ``created`` has the time of each run.
     """
     cases, backends = (_BROAD * max(getattr(leader, name) for leader in several) for name in ("rivals", "backends"))
     broad = [leader for leader in several if leader.rivals > cases and leader.backends > backends] or several
-    return max(broad, key=lambda leader: (leader.replicated, created[leader.run], leader.rivals))
+    return max(broad, key=lambda leader: (leader.has_baseline, leader.replicated, created[leader.run], leader.rivals))
 
 
 def findings(runs: Sequence[Run], tables: Sequence[Sequence[Row]], chosen: Sequence[Leader]) -> list[Highlight]:

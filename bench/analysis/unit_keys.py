@@ -39,7 +39,7 @@ def _in_pieces(units: Sequence[Unit]) -> Iterator[list[tuple[str, int]]]:
         yield own
 
 
-def visited(units: Sequence[Unit], uneven: frozenset[str], *, exact: bool) -> Keys:
+def by_call(units: Sequence[Unit], uneven: frozenset[str], *, exact: bool) -> Keys:
     """The keys of each unit. A module that computes several times has one for each, ``relu``, ``relu_1``, as exporters
     to ONNX call them; but not one of ``uneven``.
     """

@@ -41,13 +41,13 @@ class Answer:
         self._on_step = on_step
         self._now = now
         self._layers = jobs.LayersTimed(layers={})
-        self._layers_told = 0
+        self._layers_since = 0
 
     def slowest_layers(self) -> dict[str, int]:
         """What layers of a build have taken until now, ns, the longest first, that which is being timed among them."""
         times = Counter(self._layers.layers)
         if self._layers.current:
-            times[self._layers.current] += self._now() - self._layers_told
+            times[self._layers.current] += self._now() - self._layers_since
         return dict(times.most_common(_MOST_LAYERS))
 
     @property
@@ -84,7 +84,7 @@ class Answer:
         elif isinstance(reply, jobs.LayersTimed):
             layers = {_short(name): ns for name, ns in reply.layers.items()}
             self._layers = jobs.LayersTimed(layers=layers, current=_short(reply.current))
-            self._layers_told = self._now()
+            self._layers_since = self._now()
         elif isinstance(reply, jobs.Paused):
             self.pauses += 1
         else:

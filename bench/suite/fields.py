@@ -147,7 +147,8 @@ MEASURE = (
         name="timeout",
         attribute="timeout_ns",
         kind=duration(),
-        description="limit for one process, compilation included; then the row is `Timeout`",
+        description="limit for one process, compilation included; then the row is `Timeout`, and of a build by "
+        "TensorRT 8 its hint names the layers that took longest",
         default="20min",
     ),
 )

@@ -100,6 +100,8 @@ def test_another_precision_and_another_kernel() -> None:
     assert (precision.causes[0].kind, precision.causes[0].ns) == ("precision", 11 * US)
     assert precision.causes[0].text == "conv in fp16 in A, in tf32 in B"
     assert (kernel.causes[0].kind, kernel.causes[0].ns) == ("kernel", 3 * US)
+    a = kernels((CONV, 9, "c", "aten::convolution"), ("sgemm", 9, "d"))
+    assert first(explain(a, b)).text == "aten::convolution in fp16 in A, conv in tf32 in B"
 
 
 def test_tensor_cores_on_one_side_only_come_before_another_precision() -> None:
@@ -200,8 +202,8 @@ def test_gaps_are_what_the_measured_latency_leaves_where_a_run_has_both() -> Non
     assert explain(a, b, gaps="unprofiled").difference == 40 * US
     two = explain(a, b, run={"gpu": "other", "latency": "20261128T1-net"})
     assert (two.run, two.runs) == ("20261128T1-net", {"gpu": "other", "latency": "20261128T1-net"})
-    assert "that latency of 20261128T1-net leaves" in two.notes[0]
-    assert "that gpu" not in two.notes[0]
+    assert "gaps are what latency of 20261128T1-net leaves" in two.notes[0]
+    assert "other" not in two.notes[0]
     assert explain(a, b, run={"gpu": "other"}, gaps="unprofiled").run == "other"
 
 

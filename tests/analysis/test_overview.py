@@ -88,6 +88,15 @@ def test_a_run_that_sets_a_backend_against_itself_is_not_broad() -> None:
     assert (leader.run, leader.backends, leader.rivals) == (broad.header.run, 2, 2)
 
 
+def test_a_run_without_its_baseline_does_not_take_the_place_of_one_that_has_it() -> None:
+    whole = on_day(20, {"eager": 1, "inductor": 1, "torchscript": 1})
+    without = on_day(21, {"inductor": 7, "torchscript": 7})
+    (leader,), _ = looked_at(whole, without)
+    assert (leader.run, leader.has_baseline) == (whole.header.run, True)
+    (alone,), _ = looked_at(without)
+    assert (alone.run, alone.has_baseline) == (without.header.run, False)
+
+
 def test_the_largest_gain_is_that_of_a_leader_over_its_baseline() -> None:
     _, findings = looked_at(example(3))
     gain = findings[0]

@@ -19,6 +19,7 @@ DOCS = Path(standalone.__file__).parents[2] / "docs"
     ("arguments", "message"),
     [
         (["engine.plan", "--module", "no_such_tensorrt"], "No module named 'no_such_tensorrt'; install it, or name"),
+        (["engine.plan", "--level", "6"], "argument --level: invalid choice: 6"),
         (["nowhere/engine.plan", "--module", "json"], "there is no folder nowhere"),
         (["engine.plan", "--module", "json"], "weights.safetensors, which belongs beside this file, cannot be read"),
     ],

@@ -102,7 +102,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       return [
         h("h3", null, device),
         app.longGrid(columns, indices.length, line, { caption: `Best accurate runtime per model on ${device}`, class: "best" }),
-        h("p", { class: "note" }, `From ${app.plural(sources.size, "run")}: for each model and size the one that ranks the most cases, the latest of several; times of different runs are not ranked against each other.`),
+        h("p", { class: "note" }, `From ${app.plural(sources.size, "run")}: for each model and size the latest that ranks more than half as many cases and backends as any, one with its baseline and with an interval before others; times of different runs are not ranked against each other.`),
       ];
     });
   }
