@@ -101,7 +101,7 @@ def _say(report: Report) -> None:
     from bench.report import escape
 
     for problem in report.problems:
-        output.complain(f"trtbench: {escape.line(problem)}")
+        output.complain(f"trtbench: {escape.lines(problem)}")
     output.say(_line(report))
 
 

@@ -105,7 +105,7 @@ def _opened(case: Case, path: Path) -> Iterator[Any]:
             yield file
     except OSError as error:
         raise _wrong(case, f"{path.name} cannot be read: {error.strerror or error}") from error
-    except (ValueError, zipfile.BadZipFile) as error:
+    except (EOFError, ValueError, zipfile.BadZipFile) as error:  # EOFError: an empty file
         raise _wrong(case, f"{path.name} is no .npz of plain arrays") from error
 
 

@@ -74,6 +74,7 @@ def raises(): raise ValueError("no images here")
     [
         ("absent.npz", "absent.npz cannot be read"),
         ("text.npz", "text.npz is no .npz of plain arrays"),
+        ("empty.npz", "empty.npz is no .npz of plain arrays"),
         ("few.npz", "few.npz has 1 sample, fewer than a batch of 2"),
         ("absent.py:images", "there is no 'absent.py' beside the suite"),
         ("data.py:image", "data.py has no function 'image'"),
@@ -92,6 +93,7 @@ def raises(): raise ValueError("no images here")
 )
 def test_wrong_data_is_one_error_that_says_what_to_give(tmp_path: Path, data: str, message: str) -> None:
     (tmp_path / "text.npz").write_text("no archive")
+    (tmp_path / "empty.npz").touch()
     np.savez(tmp_path / "few.npz", x=np.ones((1, 3), np.float32))
     np.savez(tmp_path / "number.npz", x=np.float32(1))
     np.savez(tmp_path / "others.npz", images=np.ones((4, 3), np.float32))

@@ -118,10 +118,10 @@ def build(
     ):
         start = context.clock.now()
         with context.phase("build"), api.log.read_by(tactics.read if tactics else None):
-            plan, earlier = _serialized(api, builder, definition, config, cache)
+            plan, mark = _serialized(api, builder, definition, config, cache)
         if plan is None:
             raise library.refusal(api, f"{api.name} could not build this engine")
-        _check_ends(list(api.log.lines)[earlier:], case)
+        _check_ends(api.log.since(mark), case)
         build_ns = context.clock.now() - start
     info = BuildInfo(
         runtime=api.name,
@@ -158,17 +158,17 @@ def _define(
 
 def _serialized(
     api: library.Api, builder: Any, definition: networks.Network, config: Any, cache: dict[str, Any]
-) -> tuple[Any, int]:
-    """The plan, None if TensorRT builds none, and the number of the log's lines before that build. Built again with an
+) -> tuple[Any, library.Line | None]:
+    """The plan, None if TensorRT builds none, and the log's newest line before that build. Built again with an
     empty timing cache if that of earlier builds may be why there is none; ``cache`` then says so.
     """
-    earlier = len(api.log.lines)
+    mark = api.log.newest()
     plan = builder.build_serialized_network(definition.network, config)
-    if plan is None and timing_cache.is_refused(api, earlier):
+    if plan is None and timing_cache.is_refused(api, mark):
         cache |= timing_cache.empty(api, config)
-        earlier = len(api.log.lines)
+        mark = api.log.newest()
         plan = builder.build_serialized_network(definition.network, config)
-    return plan, earlier
+    return plan, mark
 
 
 def _write(plan: Any, info: BuildInfo, out: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import importlib
+import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +98,14 @@ class Log:
             yield
         finally:
             self._reader = None
+
+    def newest(self) -> Line | None:
+        """The last message, for ``since``; None where there is none."""
+        return self.lines[-1] if self.lines else None
+
+    def since(self, mark: Line | None) -> list[Line]:
+        """The messages after ``mark``, oldest first: all that are kept if it is None, or no longer among these."""
+        return list(itertools.takewhile(lambda line: line is not mark, reversed(tuple(self.lines))))[::-1]
 
     def errors(self) -> list[str]:
         """The messages above WARNING, oldest first, each once, less those that follow any other without a driver."""

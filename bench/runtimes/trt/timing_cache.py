@@ -34,9 +34,9 @@ def opened(api: library.Api, config: Any, options: EngineOptions, context: Conte
     path = _cache_path(api, context) if context.shared and context.build == 0 else None
     data = path.read_bytes() if path and path.exists() else b""
     # None for data that another version wrote, False for those of another GPU.
-    earlier = len(api.log.lines)
+    mark = api.log.newest()
     cache = config.create_timing_cache(data)
-    if cache is None or not config.set_timing_cache(cache, False) or is_refused(api, earlier):
+    if cache is None or not config.set_timing_cache(cache, False) or is_refused(api, mark):
         fields |= empty(api, config)
     else:
         fields["timing_cache"] = "warm" if data else "cold"
@@ -47,12 +47,12 @@ def opened(api: library.Api, config: Any, options: EngineOptions, context: Conte
         _merge(config, timings, path)
 
 
-def is_refused(api: library.Api, earlier: int) -> bool:
-    """Whether TensorRT has said in the log's lines since ``earlier`` that it does not use the cache. 8.5 and 8.6 write
+def is_refused(api: library.Api, mark: library.Line | None) -> bool:
+    """Whether TensorRT has said in the log's lines after ``mark`` that it does not use the cache. 8.5 and 8.6 write
     caches with times of Myelin, their compiler for what no kernel fits, that they then cannot read, and may build
     nothing with such a one.
     """
-    return any(_REFUSED in line.text for line in list(api.log.lines)[earlier:])
+    return any(_REFUSED in line.text for line in api.log.since(mark))
 
 
 def empty(api: library.Api, config: Any) -> dict[str, Any]:

@@ -40,6 +40,16 @@ def test_without_names_all_runs_are_shown_the_newest_first(root: Path, tmp_path:
     assert capsys.readouterr().out.startswith(f"{out}: 34 cases of 2 runs, ")
 
 
+def test_a_cut_profile_is_a_message_of_two_lines(root: Path, tmp_path: Path, capsys) -> None:
+    next(root.glob("*/*/*.jsonl")).with_name("profile-20261128T120000Z-x-1a2b3c4.json").write_text(
+        '{"line": 1', "utf-8"
+    )
+    assert main(["report", "--store", str(root), "--out", str(tmp_path / "page.html")]) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert "not a file of profiles" in first
+    assert second.startswith("  fix: ")
+
+
 def test_named_runs_alone_are_shown_in_their_order(root: Path, tmp_path: Path) -> None:
     report = bench.write_report("20261123", tmp_path / "page.html", store=root)
     assert (report.runs, report.cases) == (1, 17)
