@@ -52,7 +52,7 @@ def _policy(policy: Policy) -> str:
 
 def _case(case: Case) -> str:
     for name, size in case.symbols.items():
-        if not 0 <= size < _MOST:
+        if not 0 <= size < _LARGEST:
             return f"the size {name} is {number(size)}"
     for spec in case.inputs.values():
         for part in spec.shape:

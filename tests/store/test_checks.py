@@ -125,6 +125,12 @@ def test_a_process_that_is_there_twice_is_told_unless_it_failed_before(tmp_path:
     assert store.read(run_of(tmp_path, codec.encode(header()), lost, codec.encode(record()))).damage == ""
 
 
+def test_a_size_that_no_machine_has_room_for_is_read(tmp_path: Path) -> None:
+    """A suite takes it, and its rows say that memory ran out."""
+    huge = changed(codec.encode(header()), lambda h: h["cases"][0].update(symbols={"batch": 10**11}))
+    assert store.read(run_of(tmp_path, huge)).header.cases[0].symbols == {"batch": 10**11}
+
+
 @pytest.mark.parametrize(("says", "told"), [(2, False), (1, True), (3, True), (0, True), (-1, True), (10**30, True)])
 def test_the_footer_is_compared_with_what_is_there(tmp_path: Path, says: int, told: bool) -> None:
     footer = Footer(finished="now", status="complete", records=says)
