@@ -12,10 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from bench.errors import Unavailable, Unsupported
-from bench.machine.environment import slugify
 from bench.model.seam import Context
-from bench.runtimes import memory
 from bench.runtimes.trt import library, versions
+from bench.runtimes.trt.cache_files import gpu_file
 from bench.runtimes.trt.options import RtxOptions
 
 _SM = "SM"
@@ -104,7 +103,7 @@ def open_settings(
     cache, path = None, None
     state: Literal["cold", "warm", "off"] = "off"
     if options.runtime_cache:
-        path = _cache_path(api, digest, context) if context.shared and context.build == 0 else None
+        path = gpu_file(context, "tensorrt_rtx", f"{digest}-{{gpu}}-{api.version}.kernels")
         data = path.read_bytes() if path and path.exists() else b""
         cache = library.create(api, "a runtime cache", runtime_config.create_runtime_cache)
         # False for kernels of another version, GPU or driver.
@@ -127,13 +126,3 @@ def _keep(cache: Any, path: Path) -> None:
     with scratch.open("wb") as file:
         file.write(cache.serialize())
     scratch.replace(path)
-
-
-def _cache_path(api: library.Api, digest: str, context: Context) -> Path:
-    """One file for each engine, GPU model and version, so that ``warm`` says that its own kernels are there."""
-    assert context.shared is not None
-    properties = memory.cuda("cudaGetDeviceProperties", int(context.device.partition(":")[2] or 0))
-    name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
-    folder = context.shared / "tensorrt_rtx"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{digest}-sm_{properties.major}{properties.minor}-{slugify(name)}-{api.version}.kernels"

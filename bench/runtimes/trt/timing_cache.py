@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.machine.environment import slugify
 from bench.model.seam import Context
-from bench.runtimes import memory
 from bench.runtimes.trt import library
+from bench.runtimes.trt.cache_files import gpu_file
 from bench.runtimes.trt.options import EngineOptions, Options
 
 _REFUSED = "The timing cache will not be used"
@@ -31,7 +30,7 @@ def opened(api: library.Api, config: Any, options: EngineOptions, context: Conte
     if not isinstance(options, Options) or not options.timing_cache:
         yield fields
         return
-    path = _cache_path(api, context) if context.shared and context.build == 0 else None
+    path = gpu_file(context, "tensorrt", f"{{gpu}}-{api.library or api.version}.timing")
     data = path.read_bytes() if path and path.exists() else b""
     # None for data that another version wrote, False for those of another GPU.
     mark = api.log.newest()
@@ -73,13 +72,3 @@ def _merge(config: Any, addition: Any, path: Path) -> None:
         with scratch.open("wb") as file:
             file.write(total.serialize())
         scratch.replace(path)
-
-
-def _cache_path(api: library.Api, context: Context) -> Path:
-    """One file for each GPU model and version: TensorRT refuses any other."""
-    assert context.shared is not None
-    properties = memory.cuda("cudaGetDeviceProperties", int(context.device.partition(":")[2] or 0))
-    name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
-    folder = context.shared / "tensorrt"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"sm_{properties.major}{properties.minor}-{slugify(name)}-{api.library or api.version}.timing"

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 from bench.runtimes.trt import library
 
 
 class ILogger:
     """TensorRT's base of loggers."""
-
-    def log(self, severity: Any, text: str) -> None:
-        raise NotImplementedError
 
 
 WARNING = SimpleNamespace(name="WARNING")
