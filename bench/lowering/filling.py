@@ -83,7 +83,7 @@ def fill(
     fields: dict[str, Any] = {"network": source or artifact.SOURCE}
     if manifest.is_file():
         about = artifact.read_manifest(folder)
-        fields |= {"export_warnings": about.warnings, "calibration": about.quantization}
+        fields |= {"export_warnings": about.warnings, **({"calibration": q} if (q := about.quantization) else {})}
     return networks.Network(
         network=network,
         inputs={name: name for name in case.inputs if name in inputs},

@@ -136,9 +136,8 @@ def build(
         warnings=tuple(api.log.warnings()[:_MAX_WARNINGS]),
         slowest_layers=tactics.times() if tactics else {},
         **_settings_in_force(api, config, options),
-        **definition.fields,
-        **cache,
-        **calibrated,
+        # What TensorRT chose while it calibrated stands in place of what the program says of Q/DQ.
+        **(definition.fields | cache | calibrated),
     )
     _write(plan, info, out)
 

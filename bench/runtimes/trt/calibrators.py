@@ -119,7 +119,11 @@ def create(api: library.Api, name: Name, feed: Feed, batch: int, cache: bytes | 
     class Calibrator(base):  # type: ignore[misc]
         def __init__(self) -> None:
             base.__init__(self)
-            self.written = b""
+            self._written = b""
+
+        @property
+        def written(self) -> bytes:
+            return self._written
 
         def get_batch_size(self) -> int:
             return batch
@@ -131,7 +135,7 @@ def create(api: library.Api, name: Name, feed: Feed, batch: int, cache: bytes | 
             return cache
 
         def write_calibration_cache(self, written: Any) -> None:
-            self.written = bytes(written)
+            self._written = bytes(written)
 
     return Calibrator()
 

@@ -250,6 +250,7 @@ class IBuilderConfig(Named):
     profiling_verbosity = kept("profiling_verbosity", None)
     hardware_compatibility_level = kept("hardware_compatibility_level", None)
     progress_monitor = kept("progress_monitor", None)
+    int8_calibrator = kept("int8_calibrator", None)
 
     def set_flag(self, flag: Any) -> None:
         self._flags.add(flag)
@@ -323,6 +324,8 @@ class Builder(Named):
             monitor.phase_start(phase, parent, steps)
             assert all(monitor.step_complete(phase, step) for step in range(steps))
             monitor.phase_finish(phase)
+        if self._script.major < 10 and config.int8_calibrator:
+            _calibrate(network, config.int8_calibrator)
         if self._script.fails:
             return None
         if self._script.fails_with_times and config._cache and config._cache._entries:
@@ -332,6 +335,22 @@ class Builder(Named):
         if config._cache:
             config._cache._entries.update(self._script.entries)
         return HostMemory(json.dumps(_plan(self._trt, network, config, before), sort_keys=True).encode())
+
+
+class IInt8EntropyCalibrator2(Named):
+    def __init__(self) -> None:
+        pass
+
+
+def _calibrate(network: Any, calibrator: Any) -> None:
+    """Take the calibration cache, or read all batches and write one."""
+    if calibrator.read_calibration_cache():
+        return
+    names = [tensor.name for tensor in network._inputs]
+    while calibrator.get_batch(names) is not None:
+        pass
+    scales = "".join(f"{name}: 3c010a14\n" for name in names)
+    calibrator.write_calibration_cache(f"TRT-8601-EntropyCalibration2\n{scales}".encode())
 
 
 class Runtime(Named):
@@ -352,9 +371,11 @@ class IPluginRegistry(Named):
         return object() if self._script.plugins else None
 
 
+_OBJECTS = ("progress_monitor", "int8_calibrator")  # of settings, the ones that a plan does not hold
+
 _STAND_INS = (
     ILogger, IProgressMonitor, ITensor, INetworkDefinition, OnnxParser, ParserError, ITimingCache, IOptimizationProfile,
-    IBuilderConfig, Builder, Runtime, IPluginRegistry,
+    IBuilderConfig, Builder, IInt8EntropyCalibrator2, Runtime, IPluginRegistry,
 )  # fmt: skip
 
 
@@ -390,7 +411,7 @@ def _plan(trt: Any, network: Any, config: Any, cache: list[str] | None) -> dict[
         "pools": {pool.name: size for pool, size in config._pools.items()},
         "profiles": [profile._shapes for profile in config._profiles],
         "preview": config._preview,
-        "set": {name: str(getattr(v, "name", v)) for name, v in config._set.items() if name != "progress_monitor"},
+        "set": {name: str(getattr(v, "name", v)) for name, v in config._set.items() if name not in _OBJECTS},
         "cache": cache,
     }
 

@@ -248,6 +248,19 @@ def test_a_builder_without_a_gpu_is_unavailable(world: World) -> None:
     assert "nvidia-smi" in caught.value.fix
 
 
+def test_what_tensorrt_chose_while_it_calibrated_stands_in_place_of_what_the_file_says(world: World) -> None:
+    written = onnx_manifest.Manifest(("x", "mask"), ("logits", "map"), "legacy", 17, (TRACED,))
+    world.manifest(msgspec.structs.replace(written, quantization={"quantizer": "another"}))
+    (world.root / "scales.cache").write_text("TRT-8601-EntropyCalibration2\ninput_0: 3c010a14\ninput_1: 3c010a14\n")
+    _, built = world.build(Script(V8), "int8", calibrator="entropy", calibration_cache="scales.cache")
+    assert built.calibration == {
+        "quantizer": "TensorRT 8.6.1", "calibrator": "entropy", "samples": 0, "from_cache": "scales.cache"
+    }  # fmt: skip
+    assert "INT8" in built.flags
+    with pytest.raises(Unsupported, match=r"TensorRT 10\.16\.1 is not calibrated: implicit int8 is of TensorRT 8"):
+        world.build(Script(V10), "int8", calibrator="entropy", calibration_cache="scales.cache")
+
+
 def test_warnings_are_kept_each_once_and_not_all(world: World) -> None:
     log = [("WARNING", "twice"), ("INFO", "chatter"), ("WARNING", "twice")]
     _, built = world.build(Script(V10, build_log=log + [("WARNING", f"w{n}") for n in range(40)]))
