@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
-from bench.analysis import waterfall
+from bench.analysis import held_calls, waterfall
+from bench.analysis.held_calls import Comparison
 from bench.analysis.rows import rows
 from bench.analysis.waits import Wait, waits
 from bench.model.data import Data
@@ -35,8 +36,9 @@ class Waterfall(Data, frozen=True, kw_only=True):
     ``span_ns`` and ``held_ns`` are medians over all ``iterations``, as is the ratio of profiled to unprofiled time.
 
     ``attributed`` is the fraction of the time of all kernels of the capture that belongs to an iteration. ``times`` has
-    the medians that the run measured of BESIDE, ns. ``waits`` are the calls that wait inside of the
-    inference. ``created`` and ``tool`` are those of the profile.
+    the medians that the run measured of BESIDE, ns, in other processes than the profiled one, whose own ``gpu`` is in
+    ``own``. ``waits`` are the calls that wait inside of the inference. ``created`` and ``tool`` are those of the
+    profile.
     """
 
     case: str
@@ -53,6 +55,7 @@ class Waterfall(Data, frozen=True, kw_only=True):
     held_ns: float | None = None
     attributed: float | None = None
     times: dict[str, float] = {}
+    own: Comparison = Comparison()
     waits: tuple[Wait, ...] = ()
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
@@ -117,6 +120,7 @@ def _of(case: CaseProfile, profiles: ProfileRun) -> Waterfall:
         busy_ns=_median([each.busy for each in parts]) if on_gpu else None,
         span_ns=_median([each.span for each in parts]) if on_gpu else None,
         held_ns=_median([each.held for each in parts]) if on_gpu else None,
+        own=held_calls.compare(condensed),
         attributed=condensed.attribution.share if condensed.attribution else None,
         waits=waits(profile),
         notes=profile.notes,

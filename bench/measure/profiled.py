@@ -1,12 +1,12 @@
 """One case under a profiler: calls without it for comparison, then iterations that every tool shows by the same names.
 
-Nothing of this is a measurement of the case: a profiler slows what it looks at, each in another way.
+Nothing of this is a measurement of the case: a profiler slows what it looks at, each in another way. What the process
+measures before its profiler starts stands beside the profile alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -18,6 +18,7 @@ import msgspec
 
 from bench.measure.host import Phase
 from bench.measure.loop import quiet, warm_up
+from bench.measure.profiled_gpu import HeldCalls, Ranged, blocking_wait
 from bench.measure.profilers import NODES, STARTS, Profiler
 from bench.model import ranges
 from bench.model.data import Data
@@ -29,7 +30,7 @@ from bench.system.cleanup import Cleanup
 from bench.units import NS_PER_S
 
 if TYPE_CHECKING:
-    from bench.measure.cuda import Driver
+    from bench.measure.cuda import CudaClock, Driver
 
 PHASE = "profile"
 LEAST = 3
@@ -38,16 +39,20 @@ _LONGEST = 5 * NS_PER_S
 # A runtime that writes down each node does so from its start on, hundreds of bytes for each.
 _LONGEST_WARMUP = NS_PER_S // 2
 
-Ranged = Callable[[RangeKind, str], AbstractContextManager[Any]]
 Issue = Callable[[Ranged], None]
 _MODULES_UNKNOWN = "a call runs no Python modules (a compiled program or a captured graph), so modules have no ranges"
 _WARM_L2 = "l2: cold is not kept up here: the L2 cache is not flushed between iterations"
 
 
 class ProfileResult(Data, frozen=True, kw_only=True):
-    """What a worker knows of a profile beside what the tool saw: the same calls without it, in ns, and notes."""
+    """What a worker knows of a profile beside what the tool saw: the same calls without it, in ns, and notes.
+
+    ``gpu_ns`` and ``recorded_gpu_ns`` as of ``bench.model.profile.Profile``.
+    """
 
     unprofiled_ns: tuple[int, ...]
+    gpu_ns: tuple[int, ...] = ()
+    recorded_gpu_ns: tuple[int, ...] = ()
     tool_version: str = ""
     notes: tuple[str, ...] = ()
 
@@ -64,18 +69,21 @@ def profile(
     iterations: int,
     modules: bool = False,
     narrated: bool = False,
-    driver: Driver | None = None,
+    gpu: CudaClock | None = None,
+    holds: bool = True,
 ) -> ProfileResult:
     """Warm up, time ``iterations`` calls, and make as many again while ``profiler`` records them.
 
     An iteration on a GPU is the copy of the inputs to it, one call, the copy of the outputs back, and one wait for all
     of that; on a CPU it is the call. Calls that take long are fewer, 3 at least. Everything the profiler does is in the
     phase ``profile``. With ``modules`` each module that a call runs in Python has a range by its path. ``narrated``:
-    the runtime was asked to write down its nodes. ``driver`` is that of the GPU, None on a CPU.
+    the runtime was asked to write down its nodes. ``gpu`` is the clock of the GPU, None on a CPU; with ``holds`` its
+    boundary ``gpu`` is measured before all that, and after the iterations as many calls are recorded on a held stream.
     """
     lane, notes = prepared.lanes(1)[0], []
     with contextlib.ExitStack() as stack:
-        issue = stack.enter_context(_on_gpu(lane, case, driver)) if driver is not None else _on_cpu(lane)
+        issue = stack.enter_context(_on_gpu(lane, case, gpu.driver)) if gpu is not None else _on_cpu(lane)
+        held = HeldCalls(lane, gpu if holds else None)
 
         def take() -> int:
             start = clock.now()
@@ -84,6 +92,8 @@ def profile(
 
         # One that writes down its nodes goes on until these are read: it is timed without a record after that.
         narrator = prepared if narrated and isinstance(prepared, RecordsNodes) else None
+        if narrator is None:
+            held.measure(case, policy, clock, phase)
         with phase("warmup"):
             warm_up(take, _short(policy) if narrator else policy, clock)
         with phase("unprofiled"), quiet():
@@ -99,13 +109,21 @@ def profile(
             notes.append(_MODULES_UNKNOWN)
         starts: list[int] = []
         with phase(PHASE):
-            notes += _record(profiler, issue, case, out, count, by_path, starts)
+            profiler.early()
+            notes += _record(profiler, issue, case, out, count, by_path, starts, held)
         if narrator:
             (out / NODES).write_bytes(msgspec.json.encode(narrator.nodes()))
             (out / STARTS).write_bytes(msgspec.json.encode(starts))
             with phase("unprofiled"), quiet():
                 unprofiled = [take() for _ in range(count)]
-    return ProfileResult(unprofiled_ns=tuple(unprofiled), tool_version=profiler.version, notes=tuple(notes))
+            held.measure(case, policy, clock, phase)
+    return ProfileResult(
+        unprofiled_ns=tuple(unprofiled),
+        gpu_ns=held.gpu_ns,
+        recorded_gpu_ns=held.recorded_gpu_ns,
+        tool_version=profiler.version,
+        notes=(*notes, *held.notes),
+    )
 
 
 def _short(policy: Policy) -> Policy:
@@ -120,18 +138,22 @@ def _record(
     count: int,
     modules: Mapping[str, Any],
     starts: list[int],
+    held: HeldCalls,
 ) -> list[str]:
-    """The iterations with the profiler on, and one more with Python's frames; notes of what did not work.
+    """The iterations and the ``held`` calls with the profiler on, and one more iteration with Python's frames; notes of
+    what did not work.
 
     ``starts`` gets when each iteration began, ns since 1970: the clock that runtimes write their nodes down by.
     """
     with quiet(), _named(modules, profiler.range_):
-        with profiler.on(out), profiler.range_("case", case.label), profiler.range_("phase", PHASE):
-            for number in range(count):
-                before = time.time_ns()
-                with profiler.range_("iteration", str(number)):
-                    starts.append((before + time.time_ns()) // 2)
-                    issue(profiler.range_)
+        with profiler.on(out), profiler.range_("case", case.label):
+            with profiler.range_("phase", PHASE):
+                for number in range(count):
+                    before = time.time_ns()
+                    with profiler.range_("iteration", str(number)):
+                        starts.append((before + time.time_ns()) // 2)
+                        issue(profiler.range_)
+            held.record(count, profiler.range_)
         recording = profiler.stacks(out)
         if recording is None:
             return []
@@ -157,14 +179,11 @@ def _on_cpu(lane: Lane) -> Issue:
 
 @contextlib.contextmanager
 def _on_gpu(lane: Lane, case: Case, driver: Driver) -> Iterator[Issue]:
-    """One request: copies between pinned memory and the device around the call, and one wait that blocks.
-
-    Measured requests ask the driver again and again whether they are done: a profiler would record each question.
-    """
+    """One request: copies between pinned memory and the device around the call, and one wait that blocks."""
     from bench.measure.gpu_transfer import Transfer, stream_of
 
     stream = stream_of(lane)
-    wait = _wait(driver, stream)
+    wait = blocking_wait(driver, stream)
     copies = Transfer(driver, lane, on=case.transfers)
 
     def issue(range_: Ranged) -> None:
@@ -182,17 +201,6 @@ def _on_gpu(lane: Lane, case: Case, driver: Driver) -> Iterator[Issue]:
         cleanup.callback(copies.close)
         cleanup.callback(driver.synchronize)
         yield issue
-
-
-def _wait(driver: Driver, stream: int) -> Callable[[], object]:
-    """Wait for the stream by torch's CUDA runtime where it is in use, as torch.profiler does not see calls of the
-    driver; else for the device.
-    """
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return driver.synchronize
-    waits: Callable[[], object] = torch.cuda.ExternalStream(stream).synchronize
-    return waits
 
 
 @contextlib.contextmanager

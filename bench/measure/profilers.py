@@ -36,7 +36,7 @@ class Profiler(Protocol):
     version: str
 
     def early(self) -> None:
-        """Load what has to be there before a CUDA graph is captured."""
+        """Load what has to be there before a CUDA graph is captured; once is enough."""
         ...
 
     def range_(self, kind: RangeKind, name: str) -> AbstractContextManager[Any]:
@@ -78,12 +78,16 @@ class TorchProfiler:
 
         self.version = f"torch {torch.__version__}"
         self._on_gpu = on_gpu
+        self._loaded = False
 
     def early(self) -> None:
-        """Record nothing once: libcupti must be loaded before a graph is captured, or its kernels are not seen."""
-        if self._on_gpu:
+        """Record nothing once: libcupti must be loaded before a graph is captured, or its kernels are not seen. From
+        then on it stays attached to the process.
+        """
+        if self._on_gpu and not self._loaded:
             with self._profile():
                 pass
+            self._loaded = True
 
     def range_(self, kind: RangeKind, name: str) -> AbstractContextManager[Any]:
         """record_function."""

@@ -141,6 +141,10 @@ class Profile(Data, frozen=True, kw_only=True):
     same process before the profiler started, for the ratio. ``device`` is ``cuda`` or ``cpu``. On a CPU kernels and
     copies are empty: operators are ranges. ``figures`` are those of the kernel that ``ncu`` looked at. ``notes`` say
     what the tool could not tell.
+
+    ``gpu_ns`` are samples of the boundary ``gpu`` in the same process before the profiler started (after it ended, of a
+    runtime that writes down its nodes); ``recorded_gpu_ns`` those of the calls on a held stream that the profiler
+    recorded. Both are by CUDA events, and empty where no stream can be held.
     """
 
     schema: int = 1
@@ -156,6 +160,8 @@ class Profile(Data, frozen=True, kw_only=True):
     layers: Layers | None = None
     figures: tuple[KernelFigures, ...] = ()
     unprofiled_ns: tuple[int, ...] = ()
+    gpu_ns: tuple[int, ...] = ()
+    recorded_gpu_ns: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -208,18 +214,29 @@ class Attribution(Data, frozen=True, kw_only=True):
         return self.iteration_ns / self.total_ns if self.total_ns else None
 
 
+class HeldCall(Data, frozen=True, kw_only=True):
+    """One call on a held stream as the tool saw it, ns: ``span`` from the start of its first kernel or copy to the end
+    of the last one, ``busy`` the part of that in which at least one of them ran.
+    """
+
+    span: int
+    busy: int
+
+
 class CondensedProfile(Data, frozen=True, kw_only=True):
     """A profile small enough to keep: the events of its typical iteration, and what all iterations say.
 
     ``profile`` holds the events of the iteration whose window is the median, from zero on. ``parts`` has one element
     for each iteration. ``kernel_ns`` are the medians over iterations of each kernel of ``profile``, in its order; empty
-    where iterations ran different kernels. ``attribution`` is of all kernels of the capture.
+    where iterations ran different kernels. ``attribution`` is of all kernels of the iterations' capture. ``held`` are
+    the calls that were recorded on a held stream, which are no iterations: those of ``profile.recorded_gpu_ns``.
     """
 
     profile: Profile
     parts: tuple[Parts, ...] = ()
     kernel_ns: tuple[int, ...] = ()
     attribution: Attribution | None = None
+    held: tuple[HeldCall, ...] = ()
 
 
 class CaseProfile(Data, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ _PREFIX = "trtbench"
 _KINDS = get_args(RangeKind)
 # The parts of an iteration, ranges of kind phase on the thread that issues it.
 H2D, CALL, D2H, WAIT = "h2d", "call", "d2h", "wait"
+# With a number: one call on a held stream, beside the iterations.
+HELD = "held"
 
 
 def text(kind: RangeKind, name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 import bench
-from bench.analysis import attribution
+from bench.analysis import attribution, held_calls
 from bench.analysis.provenance import name_kernels
 from bench.backends import base
 from bench.errors import CaseError, StoreError, UsageError
@@ -21,7 +21,7 @@ from bench.measure.profiled import PHASE
 from bench.measure.profilers import SIMULATED
 from bench.model.data import Data, digest
 from bench.model.events import Note, Started
-from bench.model.profile import CaseProfile, CondensedProfile, Profile, ProfileRun, Tool
+from bench.model.profile import CaseProfile, CondensedProfile, HeldCall, Profile, ProfileRun, Tool
 from bench.model.run import Failure
 from bench.model.seam import Stage
 from bench.model.suite import Case
@@ -35,6 +35,7 @@ from bench.runner.run import new_session
 from bench.runner.session import Session
 from bench.runner.stages import Ready
 from bench.runner.toolchains import Interpreter, locate_failure
+from bench.runner.watch import Watch, open_watch
 from bench.store import artifacts, profiles
 from bench.store.files import check_writable, is_full
 from bench.store.privacy import plain_text
@@ -202,7 +203,8 @@ def _profile(
         return ready
     assert isinstance(ready, Ready)
     interpreter = session.interpreters[case.toolchain]
-    with scratch.folder() as out, scratch.folder() as own:
+    kind, card = session.header.environments["default"].kind, session.stations[0].card
+    with scratch.folder() as out, scratch.folder() as own, open_watch(kind, visible=card.visible) as watch:
         job = jobs.Profile(
             case=case,
             policy=session.header.policy,
@@ -217,13 +219,15 @@ def _profile(
             suite_dir=str(session.suite_dir),
             seed=session.settings.seed,
             cold=session.settings.cold,
+            gate=watch.gate,
         )
-        worker = _Worker(session, options, out, on_event, simulated=base.load(case.backend).simulated)
+        worker = _Worker(session, options, out, on_event, watch, simulated=base.load(case.backend).simulated)
         try:
             reply = worker.run(interpreter, job)
             if isinstance(reply, Failure):
                 return locate_failure(reply, interpreter, case)
-            profile = name_kernels(worker.read(case), provenance.read(out))
+            profile, held = held_calls.split(worker.read(case))
+            profile = name_kernels(profile, provenance.read(out))
             profile = msgspec.structs.replace(
                 profile,
                 case=case.id,
@@ -231,9 +235,13 @@ def _profile(
                 tool=options.tool,
                 tool_version=profile.tool_version or reply.tool_version,
                 unprofiled_ns=reply.unprofiled_ns,
+                gpu_ns=reply.gpu_ns or profile.gpu_ns,
+                recorded_gpu_ns=reply.recorded_gpu_ns or profile.recorded_gpu_ns,
                 notes=(*profile.notes, *reply.notes),
             )
-            condensed = CondensedProfile(profile=profile) if profile.figures else _condensed(profile)
+            if not profile.recorded_gpu_ns:  # a hold has broken
+                held = ()
+            condensed = CondensedProfile(profile=profile) if profile.figures else _condensed(profile, held)
         except CaseError as error:
             return _unreadable(type(error).__name__, error.what, error.fix, out)
         except ValueError as error:
@@ -250,10 +258,10 @@ def _unreadable(kind: str, what: str, fix: str, folder: Path) -> Failure:
     return Failure(kind=kind, stage="read", message=what, hint=fix)
 
 
-def _condensed(profile: Profile) -> CondensedProfile:
+def _condensed(profile: Profile, held: tuple[HeldCall, ...]) -> CondensedProfile:
     named = attribution.attribute(profile)
     share = attribution.share(named) if named.kernels else None
-    return msgspec.structs.replace(condense(named), attribution=share)
+    return msgspec.structs.replace(condense(named), attribution=share, held=held)
 
 
 def _stages(case: Case) -> Sequence[Stage]:
@@ -261,23 +269,24 @@ def _stages(case: Case) -> Sequence[Stage]:
 
 
 class _Worker:
-    """The worker of one case, an ordinary new process with the tool's words before its command."""
+    """The worker of one case, an ordinary new process with the tool's words before its command; ``watch`` opens its
+    gate.
+    """
 
     def __init__(
-        self, session: Session, options: ProfileOptions, out: Path, on_event: OnEvent, *, simulated: bool
+        self, session: Session, options: ProfileOptions, out: Path, on_event: OnEvent, watch: Watch, *, simulated: bool
     ) -> None:
         self._session = session
         self._options = options
         self._out = out
         self._on_event = on_event
+        self._watch = watch
         self._tool = None if simulated else tools.recording(options.tool, options.kernel)
         self._child: process.Child | None = None
 
     def run(self, interpreter: Interpreter, job: jobs.Profile) -> jobs.Profiled | Failure:
         """Its reply; a failure says whether the case ran without the tool."""
-        reply = self._dispatcher(self._tool.prefix(self._out) if self._tool else ()).run(
-            interpreter, job, job.case.label
-        )
+        reply = self._dispatch(self._tool.prefix(self._out) if self._tool else (), interpreter, job)
         if isinstance(reply, Failure):
             return self._with_comparison(reply, interpreter, job)
         assert isinstance(reply, jobs.Profiled)
@@ -306,14 +315,15 @@ class _Worker:
                 self._on_event(Note(text=text))
                 yield text
 
-    def _dispatcher(self, prefix: Sequence[str]) -> Dispatcher:
+    def _dispatch(self, prefix: Sequence[str], interpreter: Interpreter, job: jobs.Profile) -> jobs.ReplyType | Failure:
         def start(interpreter: Interpreter, job: jobs.Job, keep: Sequence[int], env: dict[str, str]) -> process.Child:
             self._child = process.Child([*prefix, *interpreter.command], env, keep=keep)
             return self._child
 
         session = self._session
         limit_ns, state = session.header.policy.timeout_ns, session.stations[0].card.state
-        return Dispatcher(limit_ns, session.settings.cold, self._on_event, state, start)
+        dispatcher = Dispatcher(limit_ns, session.settings.cold, self._on_event, state, start)
+        return dispatcher.run(interpreter, job, job.case.label, self._watch)
 
     def _with_comparison(self, failure: Failure, interpreter: Interpreter, job: jobs.Profile) -> Failure:
         """A failure, with what the tool says and whether the case runs without it.
@@ -324,7 +334,7 @@ class _Worker:
         around = self._tool is not None and tool in tools.AROUND and failure.kind != "Unavailable"
         if failure.stage.partition(":")[0] == PHASE:
             how = f"with {tool} recording; without it the case had run"
-        elif around and isinstance(self._dispatcher(()).run(interpreter, job, job.case.label), jobs.Profiled):
+        elif around and isinstance(self._dispatch((), interpreter, job), jobs.Profiled):
             how = f"under {tool}; without it the case runs"
         else:
             return failure

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bench.analysis.held_calls import Comparison, is_close
 from bench.analysis.waterfalls import BESIDE, RunWaterfalls, Waterfall, of_profiles
 from bench.model.profile import Parts, ProfileRun
 from bench.report import cells, escape, table
@@ -26,7 +27,8 @@ REST = {"unexplained": "?"}
 SIGNS = ON_GPU | ON_CPU | REST
 BAR = 20
 # Optional columns leave a narrow table in this order, the highest number first.
-DROP = {"latency": 80, "unheld": 75, "gpu": 70, "busy": 65, "parts": 60, "case": 55, "profiled": 40}
+DROP = {"latency": 80, "unheld": 75, "gpu": 70, "own gpu": 68, "held": 67, "busy": 65, "parts": 60, "case": 55}
+DROP |= {"profiled": 40}
 # Beyond these a figure is to be doubted: the share that nothing explains, profiled over unprofiled time, and kernel
 # time that belongs to an iteration.
 MUCH_UNEXPLAINED, SLOWED, ATTRIBUTED = 0.05, 1.25, 0.99
@@ -78,6 +80,8 @@ def csv(several: Sequence[RunWaterfalls]) -> str:
         "attributed",
         *(f"{name}_ns" for name in BESIDE),
         "failure_kind",
+        "held_ns",
+        *(f"own_{name}_ns" for name in Comparison.__struct_fields__),
     ]
     buffer = io.StringIO()
     writer = csv_format.DictWriter(buffer, titles, lineterminator="\n", restval="")
@@ -87,6 +91,7 @@ def csv(several: Sequence[RunWaterfalls]) -> str:
             row: dict[str, Any] = {name: getattr(each, name) for name in titles if name in each.__struct_fields__}
             row |= {f"{name}_ns": getattr(each.parts, name) for name in names} if each.parts else {}
             row |= {f"{name}_ns": value for name, value in each.times.items()}
+            row |= {f"own_{name}_ns": getattr(each.own, name) for name in Comparison.__struct_fields__}
             row |= {"run": run.run, "failure_kind": each.failure.kind if each.failure else ""}
             writer.writerow({name: escape.cell("" if value is None else value) for name, value in row.items()})
     return buffer.getvalue()
@@ -175,6 +180,8 @@ def _columns(several: Sequence[Waterfall], *, times: bool = True) -> list[Column
         *(_part(several, name, times=times) for name in names),
         _column("profiled", [_times(each.ratio) for each in several]),
         _column("busy", [_time(each.busy_ns) for each in several]),
+        _column("held", [_time(each.own.span) for each in several]),
+        _column("own gpu", [_time(each.own.gpu) for each in several]),
         *(
             # A row without a profile shows why, across these columns.
             _column(title, [_time(each.times.get(boundary) if each.parts else None) for each in several])
@@ -227,6 +234,7 @@ def _notes(each: Waterfall) -> list[str]:
     if each.busy_ns is not None and "gpu_unheld" in each.times and "gpu" not in each.times:
         gpu = f"the GPU is busy for {_time(each.busy_ns)} of its gpu_unheld of {_time(each.times['gpu_unheld'])}"
         texts.append(f"its stream cannot be held, so it has no gpu; {gpu}")
+    texts += _processes(each)
     for wait in each.waits[:_WAITS]:
         often = "once" if wait.count == 1 else f"{wait.count} times"
         place = f" at {escape.line(wait.where)}" if wait.where else ""
@@ -235,6 +243,27 @@ def _notes(each: Waterfall) -> list[str]:
     if len(each.waits) > _WAITS:
         texts.append(f"waits at {len(each.waits) - _WAITS} more places, which --format json has")
     return texts
+
+
+def _processes(each: Waterfall) -> Iterator[str]:
+    """How the held calls of a profile differ from ``gpu``, of the same calls, process, and run; nothing where they
+    agree.
+    """
+    own, gpu = each.own, each.times.get("gpu")
+    if own.span is not None and own.recorded_gpu is not None and not is_close(own.span, own.recorded_gpu):
+        off = _off(own.span, own.recorded_gpu)
+        yield f"a recorded call on a held stream: {_time(own.span)}, by events {_time(own.recorded_gpu)} ({off})"
+    if own.span is not None and own.gpu is not None and not is_close(own.span, own.gpu):
+        off = _off(own.span, own.gpu)
+        yield f"a recorded call on a held stream: {_time(own.span)}, gpu of its process {_time(own.gpu)} ({off})"
+    if own.gpu is not None and gpu is not None and not is_close(own.gpu, gpu):
+        off = _off(own.gpu, gpu)
+        yield f"gpu of the profiled process: {_time(own.gpu)}, of the run, other processes: {_time(gpu)} ({off})"
+
+
+def _off(value: float, base: float) -> str:
+    """``+7.3%``: by how much the first is above the second."""
+    return f"{value / base - 1:+.1%}" if base else cells.NONE
 
 
 def _slowed(several: Sequence[Waterfall]) -> list[str]:
@@ -254,7 +283,8 @@ def _whole(each: Waterfall) -> dict[str, Any]:
     """All fields, also those that equal their defaults."""
     whole = {name: getattr(each, name) for name in each.__struct_fields__}
     parts = each.parts and {name: getattr(each.parts, name) for name in each.parts.__struct_fields__}
-    return whole | {"parts": parts, "waits": [msgspec.structs.asdict(wait) for wait in each.waits]}
+    own = {name: getattr(each.own, name) for name in each.own.__struct_fields__}
+    return whole | {"parts": parts, "own": own, "waits": [msgspec.structs.asdict(wait) for wait in each.waits]}
 
 
 def _dim(text: str, width: int) -> list[Text | str]:

@@ -53,7 +53,8 @@ class Measure(Job, frozen=True, kw_only=True):
 class Profile(Job, frozen=True, kw_only=True):
     """Let ``tool`` look at some ``iterations`` of a case; what it records goes to the folder ``out``.
 
-    ``modules``: ranges for the modules of the model. Other fields as of ``Measure``.
+    ``modules``: ranges for the modules of the model. Other fields as of ``Measure``; with the ``gate`` the worker
+    measures ``gpu`` too.
     """
 
     case: Case
@@ -65,6 +66,7 @@ class Profile(Job, frozen=True, kw_only=True):
     iterations: int
     modules: bool = False
     shared: str = ""
+    gate: int = -1
 
 
 class Produce(Job, frozen=True, kw_only=True):
@@ -180,6 +182,8 @@ class Profiled(Reply, frozen=True, kw_only=True):
     """The iterations were made; fields as of ``bench.measure.profiled.ProfileResult``."""
 
     unprofiled_ns: tuple[int, ...]
+    gpu_ns: tuple[int, ...] = ()
+    recorded_gpu_ns: tuple[int, ...] = ()
     tool_version: str = ""
     notes: tuple[str, ...] = ()
 

@@ -1,9 +1,11 @@
-"""The jobs of a worker that measure nothing: imports ahead of its turn, artifacts, profiles, the work of models."""
+"""The jobs of a worker that measure no case: imports ahead of its turn, artifacts, profiles, the work of models."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +15,14 @@ from bench import tensors
 from bench.backends import base
 from bench.errors import CaseError, Unavailable, Unsupported
 from bench.measure.clock import FakeClock, HostClock
-from bench.model.lanes import RemotePrepared
+from bench.model.lanes import Prepared, RecordsNodes, RemotePrepared
 from bench.model.seam import Backend, Context, PreloadsImports
 from bench.model.suite import Case
 from bench.runner import jobs
 from bench.runner.phase_log import PhaseLog
 
 if TYPE_CHECKING:
-    from bench.measure.cuda import Driver
+    from bench.measure.cuda import CudaClock
 
 PRESTART = "prestart"
 
@@ -59,29 +61,43 @@ def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
     narrated = job.tool in ("torch", "nsys")  # on whose axes of time the nodes of a runtime can be put
     context = msgspec.structs.replace(context, profiled=narrated)
     profiler = profilers.profiler(job.tool, job.device, backend, case)
-    profiler.early()
     recorded = provenance.recorded(backend, Path(job.out))
     with recorded, backend.prepare(case, base.options_of(backend, case), context) as prepared:
         if isinstance(prepared, RemotePrepared):
             what = "a profiler looks at the worker, and executor: cpp runs the model in another process"
             raise Unsupported(what, fix="executor: python, which runs the same artifact")
+        if _needs_profiler_early(case, prepared):
+            profiler.early()
         with log("first_call"):
             prepared.lanes(1)[0].call()
             prepared.lanes(1)[0].read()
-        end = profiled.profile(
-            prepared, case, job.policy, profiler, context.clock, log, Path(job.out),
-            iterations=job.iterations, modules=job.modules, narrated=narrated, driver=_driver(job.device, backend),
-        )  # fmt: skip
-    return jobs.Profiled(unprofiled_ns=end.unprofiled_ns, tool_version=end.tool_version, notes=end.notes)
+        with _clock(job, backend) as gpu:
+            end = profiled.profile(
+                prepared, case, job.policy, profiler, context.clock, log, Path(job.out),
+                iterations=job.iterations, modules=job.modules, narrated=narrated,
+                gpu=gpu, holds=job.tool != "ncu",  # which replays each kernel by itself
+            )  # fmt: skip
+    return jobs.Profiled(**msgspec.structs.asdict(end))
 
 
-def _driver(device: str, backend: Backend) -> Driver | None:
-    """That of the GPU; None where there is none."""
-    if device == "cpu" or backend.simulated:
-        return None
-    from bench.measure.cuda import CudaDriver
+def _needs_profiler_early(case: Case, prepared: Prepared) -> bool:
+    """Whether the profiler has to be loaded before the first call: where graphs are captured, as these are seen only
+    then, and beside a runtime that records its nodes by itself. Others are measured before it is attached.
+    """
+    return case.cuda_graph or prepared.captures_graphs or isinstance(prepared, RecordsNodes)
 
-    return CudaDriver()
+
+@contextlib.contextmanager
+def _clock(job: jobs.Profile, backend: Backend) -> Iterator[CudaClock | None]:
+    """The clock of the GPU behind the gate that the parent watches; None where there is no GPU."""
+    if job.device == "cpu" or backend.simulated:
+        yield None
+        return
+    from bench.measure import cuda
+    from bench.measure.gate import Gate
+
+    with contextlib.closing(cuda.CudaClock(cuda.CudaDriver(), Gate(job.gate))) as clock:
+        yield clock
 
 
 def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:

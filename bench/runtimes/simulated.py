@@ -20,11 +20,15 @@ _ISSUING = 20
 _STREAM = 7
 # Between two iterations, in thousandths of one.
 _PAUSE = 50
+# Of a call on a held stream the gap between two kernels, and what events see beside its kernels; in thousandths too.
+_GAP, _EVENTS = 5, 4
 _STACK = ("zoo.py:12 forward", "zoo.py:30 __call__")
 
 
 def profile(case: Case, iterations: int, ns: int) -> Profile:
-    """``iterations`` of about ``ns`` each: every third is one per cent shorter, and the one after it longer."""
+    """``iterations`` of about ``ns`` each: every third is one per cent shorter, and the one after it longer. As many
+    calls on a held stream, with the times that events would give.
+    """
     begin = 0
     ranges_: list[Range] = []
     calls: list[HostCall] = []
@@ -38,8 +42,19 @@ def profile(case: Case, iterations: int, ns: int) -> Profile:
         copies += one.copies(sum(_sizes(case)))
         calls += one.calls()
         begin += window + ns * _PAUSE // 1000
+    end = begin
+    for number in range(iterations):
+        call = _held_kernels(end, ns, case.precision)
+        last = call[-1].end + ns * _PAUSE // 1000
+        ranges_.append(Range(name=f"{ranges.HELD} {number}", kind="phase", start=end, end=last, thread=1))
+        kernels += call
+        end = last + 1
     whole: tuple[tuple[RangeKind, str], ...] = (("case", case.label), ("phase", "profile"))
-    around = [Range(name=name, kind=kind, start=0, end=begin, thread=1) for kind, name in whole]
+    around = [
+        Range(name=name, kind=kind, start=0, end=until, thread=1)
+        for (kind, name), until in zip(whole, (end, begin), strict=True)
+    ]
+    gpu_ns = sum(last - first for _, first, last, *_ in _KERNELS) + (len(_KERNELS) - 1) * _GAP + _EVENTS
     return Profile(
         tool="torch",
         tool_version="simulated",
@@ -49,7 +64,19 @@ def profile(case: Case, iterations: int, ns: int) -> Profile:
         calls=tuple(calls),
         kernels=tuple(kernels),
         copies=tuple(copies),
+        gpu_ns=(ns * gpu_ns // 1000,) * iterations,
+        recorded_gpu_ns=(ns * gpu_ns // 1000,) * iterations,
     )
+
+
+def _held_kernels(begin: int, ns: int, precision: str) -> list[Kernel]:
+    """The kernels of a call on a held stream, one right after the other."""
+    kernels, now = [], begin + ns * _PAUSE // 1000
+    for _, first, last, _, _, kind in _KERNELS:
+        end = now + ns * (last - first) // 1000
+        kernels.append(Kernel(name=f"simulated_{kind}_{precision}", start=now, end=end, stream=_STREAM))
+        now = end + ns * _GAP // 1000
+    return kernels
 
 
 def _sizes(case: Case) -> list[int]:

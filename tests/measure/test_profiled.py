@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ import msgspec
 import pytest
 
 from bench.measure.clock import FakeClock
+from bench.measure.cuda import CudaClock
+from bench.measure.gate import Gate
 from bench.measure.profiled import profile
 from bench.measure.profilers import NODES, STARTS
 from bench.model.lanes import Buffer
@@ -68,7 +71,7 @@ class Log:
         return {}
 
     def early(self) -> None:
-        raise AssertionError
+        self.events.append("early")
 
     def stacks(self, out: Path) -> None:
         return None
@@ -139,7 +142,7 @@ def test_calls_without_the_profiler_come_first(tmp_path: Path) -> None:
     iteration = ["phase call", "call", "end phase", "end iteration"]
     assert log.events[begin:] == [
         "in unprofiled", "plain call", "plain call",
-        "in profile", "on", f"case {CASE.label}", "phase profile",
+        "in profile", "early", "on", f"case {CASE.label}", "phase profile",
         "iteration 0", *iteration, "iteration 1", *iteration,
         "end phase", "end case", "off",
     ]  # fmt: skip
@@ -190,11 +193,19 @@ def test_calls_that_take_long_are_fewer(tmp_path: Path, call_ns: int, expected: 
     assert bool(end.notes) == (expected < 20)
 
 
+def profiled_on(
+    gpu: SimulatedGpu, lane: SimulatedLane, log: Log, tmp_path: Path, case: Case = CASE, **options: Any
+) -> Any:
+    """The profile of a lane on the simulated GPU; of whose calls ``log`` has the beginning of their ranges."""
+    log.lanes = lambda count: [lane]  # type: ignore[method-assign]
+    log.clock = gpu.host  # type: ignore[assignment]
+    with contextlib.closing(CudaClock(gpu, gpu.gate)) as clock:
+        return profile(log, case, POLICY, log, gpu.host, log.phase, tmp_path, iterations=3, gpu=clock, **options)
+
+
 @pytest.mark.parametrize("transfers", [True, False])
 def test_an_iteration_on_a_gpu_is_a_request_with_one_wait(tmp_path: Path, gpu: SimulatedGpu, transfers: bool) -> None:
     lane, log = SimulatedLane(gpu, kernels=2, up=1000, down=500), Log()
-    log.lanes = lambda count: [lane]  # type: ignore[method-assign]
-    log.clock = gpu.host  # type: ignore[assignment]
     case = msgspec.structs.replace(CASE, transfers=transfers)
     marks: list[int] = []
     ranges = log.range_
@@ -207,7 +218,7 @@ def test_an_iteration_on_a_gpu_is_a_request_with_one_wait(tmp_path: Path, gpu: S
             yield
 
     log.range_ = range_  # type: ignore[method-assign]
-    end = profile(log, case, POLICY, log, gpu.host, log.phase, tmp_path, iterations=3, driver=gpu)
+    end = profiled_on(gpu, lane, log, tmp_path, case, holds=False)
     iteration = [name for name, _ in gpu.log[marks[0] : marks[1]]]
     copies = ["copy"] if transfers else []
     assert iteration == [*copies, "kernel", "kernel", *copies, "synchronize"]
@@ -220,3 +231,77 @@ def test_an_iteration_on_a_gpu_is_a_request_with_one_wait(tmp_path: Path, gpu: S
 def test_an_iteration_with_a_cold_cache_is_no_promise(tmp_path: Path) -> None:
     (note,) = profiled(Log(), tmp_path, case=msgspec.structs.replace(CASE, l2="cold")).notes
     assert note.startswith("l2: cold is not kept up")
+
+
+def test_gpu_is_measured_before_the_profiler_is_there_and_again_while_it_records(
+    tmp_path: Path, gpu: SimulatedGpu
+) -> None:
+    lane, log = SimulatedLane(gpu, kernels=3), Log()
+    before = set(gpu.live)
+    end = profiled_on(gpu, lane, log, tmp_path, msgspec.structs.replace(CASE, l2="cold"))
+    assert set(end.gpu_ns) == set(end.recorded_gpu_ns) == {30_000}
+    assert len(end.recorded_gpu_ns) == 3
+    assert gpu.live == before  # no event is left
+    phases = [event for event in log.events if event.startswith("in ")]
+    assert phases == ["in warmup", "in measure", "in warmup", "in unprofiled", "in profile"]
+    held = [f"phase held {number}" for number in range(3)]
+    recorded = log.events[log.events.index("early") :]
+    assert [event for event in recorded if event in held] == held
+    assert recorded.index("end phase", recorded.index("iteration 2")) < recorded.index(held[0]) < recorded.index("off")
+    assert "fill" not in [name for name, _ in gpu.log]  # l2: cold is not kept up, so neither is it here
+
+
+def test_a_recorded_call_is_issued_whole_before_its_stream_goes_on(tmp_path: Path, gpu: SimulatedGpu) -> None:
+    """The host is slower than the GPU: gaps between the kernels of a call show only where the stream is not held."""
+    lane, log = SimulatedLane(gpu, kernels=3, host_ns=50_000), Log()
+    end = profiled_on(gpu, lane, log, tmp_path)
+    assert min(end.unprofiled_ns) > 150_000
+    assert set(end.gpu_ns) == set(end.recorded_gpu_ns) == {30_000}
+
+
+class Waiting(SimulatedLane):
+    """A call that waits for the GPU, from ``since`` on: the parent opens the gate."""
+
+    def __init__(self, gpu: SimulatedGpu, parent: Gate, since: str, log: Log) -> None:
+        super().__init__(gpu)
+        self._parent, self._since, self._log = parent, since, log
+
+    def call(self) -> None:
+        super().call()
+        if self._parent.stuck is not None and self._since in ["", *self._log.events]:
+            self._parent.trip()
+
+
+@pytest.mark.parametrize(("since", "own"), [("", set()), ("on", {10_000})])
+def test_where_no_stream_can_be_held_nothing_is_compared(
+    tmp_path: Path, gpu: SimulatedGpu, since: str, own: set[int]
+) -> None:
+    log, parent = Log(), Gate(os.dup(gpu.gate.fd))
+    end = profiled_on(gpu, Waiting(gpu, parent, since, log), log, tmp_path)
+    parent.close()
+    assert set(end.gpu_ns) == own
+    assert end.recorded_gpu_ns == ()
+    assert log.events.count("phase call") == len(end.unprofiled_ns) == 3  # the profile is there all the same
+    assert len(end.notes) == bool(own)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_no_held_call_where_the_tool_or_the_driver_forbids_it(
+    tmp_path: Path, gpu: SimulatedGpu, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if refused:
+        monkeypatch.setattr(gpu, "can_hold", lambda: "not here")
+    log = Log()
+    end = profiled_on(gpu, SimulatedLane(gpu), log, tmp_path, holds=refused)
+    assert (end.gpu_ns, end.recorded_gpu_ns, end.notes) == ((), (), ())
+    assert "hold" not in [name for name, _ in gpu.log]
+
+
+def test_a_runtime_that_writes_down_its_nodes_has_its_gpu_measured_after_that(
+    tmp_path: Path, gpu: SimulatedGpu
+) -> None:
+    log = Narrator()
+    end = profiled_on(gpu, SimulatedLane(gpu), log, tmp_path, narrated=True)
+    assert set(end.gpu_ns) == set(end.recorded_gpu_ns) == {10_000}
+    phases = [event for event in log.events if event.startswith("in ") or event == "nodes"]
+    assert phases == ["in warmup", "in unprofiled", "in profile", "nodes", "in unprofiled", "in warmup", "in measure"]
