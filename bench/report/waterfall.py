@@ -43,6 +43,10 @@ _MEANINGS = {
     "python": "none runs: Python, and code that the tool does not see",
     "unexplained": "none of these",
 }
+_OWN = (
+    "held: a call on a held stream in the profile; own gpu: the same in that process before the profiler started; gpu, "
+    "unheld, latency: of the run, other processes"
+)
 _WAITS = 3
 _NAMED = 3  # cases that a note names
 
@@ -118,11 +122,14 @@ def bar(parts: Parts, width: int = BAR) -> str:
     return "".join(sign * count for sign, count in zip(SIGNS.values(), counts, strict=True))
 
 
-def legend(several: Sequence[Waterfall]) -> str:
-    """What the parts are that any of the cases has, with their signs."""
+def legend(several: Sequence[Waterfall], *, own: bool = True) -> str:
+    """What the parts are that any of the cases has, with their signs, and with ``own`` which time is of which process."""
     names = [name for name in SIGNS if any(each.parts and getattr(each.parts, name) for each in several)]
     parts = [f"{SIGNS[name]} {name}: {_MEANINGS[name]}" for name in names]
-    return f"of the median inference of each profile: {'; '.join(parts)}; profiled: over the time without a profiler"
+    text = f"of the median inference of each profile: {'; '.join(parts)}; profiled: over the time without a profiler"
+    if own and any(each.own.gpu is not None for each in several):
+        text += f"; {_OWN}"
+    return text
 
 
 def whom(labels: Sequence[str], every: Sequence[str]) -> str:
@@ -163,7 +170,8 @@ def _lines(several: Sequence[Waterfall], make: str, width: int) -> list[Text | s
     lines: list[Text | str] = [*table.draw(columns, width, spans=spans, styles=styles), ""]
     if omitted_titles:
         lines += _dim(f"not shown at {width} columns: {', '.join(omitted_titles)}", width)
-    lines += _dim(legend(several), width) if any(each.parts for each in several) else []
+    if any(each.parts for each in several):
+        lines += _dim(legend(several, own="own gpu" not in omitted_titles), width)
     for text in notes(several, make):
         lines += [_text(part, "yellow") for part in table.wrap(text, width)]
     return lines

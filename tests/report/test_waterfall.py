@@ -13,7 +13,7 @@ import pytest
 from bench.analysis import waterfall as parts_of
 from bench.analysis import waterfalls
 from bench.analysis.waterfalls import ELSEWHERE, RunWaterfalls
-from bench.model.profile import CaseProfile, CondensedProfile, Parts, Profile, ProfileRun
+from bench.model.profile import CaseProfile, CondensedProfile, HeldCall, Parts, Profile, ProfileRun
 from bench.model.run import Failure, Measurement, Record, Run
 from bench.model.suite import Case
 from bench.report import waterfall
@@ -34,6 +34,15 @@ def of(case: Case, end: Profile | Failure | None) -> CaseProfile:
     if isinstance(end, Failure):
         return CaseProfile(case=case.id, label=case.label, failure=end)
     return CaseProfile(case=case.id, label=case.label, condensed=condensed(end) if end else None)
+
+
+def beside(condensed: CondensedProfile, gpu: float, recorded_gpu: float, span: float) -> CondensedProfile:
+    """A profile with the medians of its process, in us."""
+    profile = msgspec.structs.replace(
+        condensed.profile, gpu_ns=(round(gpu * US),) * 3, recorded_gpu_ns=(round(recorded_gpu * US),) * 3
+    )
+    held = 3 * (HeldCall(span=round(span * US), busy=round(span * US / 2)),)
+    return msgspec.structs.replace(condensed, profile=profile, held=held)
 
 
 def file(**profiles: Profile | Failure | None) -> ProfileRun:
@@ -77,6 +86,12 @@ def several() -> RunWaterfalls:
         aoti=failure,
         tensorrt=profile_kit.replayed(3, kernels=6).profile(unprofiled_ns=(150 * US,)),
     )
+    eager, inductor, aoti, tensorrt = profiles.cases
+    assert eager.condensed is not None
+    assert tensorrt.condensed is not None
+    eager = msgspec.structs.replace(eager, condensed=beside(eager.condensed, 92, 93, 91))
+    tensorrt = msgspec.structs.replace(tensorrt, condensed=beside(tensorrt.condensed, 120, 131, 132.5))
+    profiles = msgspec.structs.replace(profiles, cases=(eager, inductor, aoti, tensorrt))
     cases = waterfalls.of_run(run(), [profiles])
     return RunWaterfalls(run="20261123T101500Z-small-1a2b3c4", cases=cases, make="trtbench profile suites/small.yaml")
 
@@ -102,10 +117,19 @@ def test_csv_and_json_have_raw_numbers(several: RunWaterfalls) -> None:
         (CASES["tensorrt"].label, "144000", "", ""),
     ]
     assert (rows[0]["busy_ns"], rows[0]["run"]) == ("80000", several.run)
+    own = {name: ns for name, ns in rows[0].items() if name.startswith("own_")}
+    assert own == {
+        "own_gpu_ns": "92000",
+        "own_recorded_gpu_ns": "93000",
+        "own_span_ns": "91000",
+        "own_busy_ns": "45500",
+    }
+    assert {rows[1][name] for name in own} == {""}
     document = json.loads(waterfall.json([several]))["runs"][0]
     assert document["run"] == several.run
     eager, inductor, *_ = document["cases"]
     assert (eager["parts"]["kernels"], eager["parts"]["wait"]) == (80 * US, 0)
+    assert eager["own"] == {"gpu": 92 * US, "recorded_gpu": 93 * US, "span": 91 * US, "busy": 45.5 * US}
     assert inductor["waits"][0]["where"] == "model.py:7 forward"
 
 
@@ -163,6 +187,28 @@ def test_what_is_to_be_doubted_has_a_note() -> None:
     assert any("times as long" in note for note in notes(profile))
     assert notes(calm) == []
     assert any("no event explains" in note for note in notes(unknown))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "recorded_gpu", "span", "texts"),
+    [
+        (90, 94.9, 90, []),
+        (90, 96, 90, ["a recorded call on a held stream: 90.0 us, by events 96.0 us (-6.2%)"]),
+        (80, 90, 90, ["held stream: 90.0 us, gpu of its process 80.0 us (+12.5%)", "of the run, other processes"]),
+        (96, 96, 96, ["gpu of the profiled process: 96.0 us, of the run, other processes: 90.0 us (+6.7%)"]),
+    ],
+)
+def test_a_profile_is_set_beside_gpu_of_its_own_process_and_that_beside_the_run(
+    gpu: float, recorded_gpu: float, span: float, texts: list[str]
+) -> None:
+    profiles = file(eager=profile_kit.eager(3).profile())
+    (case,) = profiles.cases
+    assert case.condensed is not None
+    case = msgspec.structs.replace(case, condensed=beside(case.condensed, gpu, recorded_gpu, span))
+    several = waterfalls.of_run(run(), [msgspec.structs.replace(profiles, cases=(case,))], {case.case})
+    shown = waterfall.notes(several)
+    assert len(shown) == len(texts)
+    assert all(text in note for text, note in zip(texts, shown, strict=True))
 
 
 def notes(profile: Profile) -> list[str]:

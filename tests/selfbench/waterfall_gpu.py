@@ -1,12 +1,24 @@
-"""Do profiles explain what a run measured? Unexplained time, attributed kernels and `gpu` against the profile, by case.
+"""Do profiles explain what is measured? Unexplained time, attributed kernels and `gpu` against the profile, by case.
 
     PYTHONPATH=. python3 tests/selfbench/waterfall_gpu.py --out DIR [--toolchain PYTHON] [--select EXPR] [--dry]
+        [--tool torch|nsys ...] [--replicates N]
     PYTHONPATH=. python3 tests/selfbench/waterfall_gpu.py --run RUN --store DIR
 
 The first runs the suite beside this file, profiles its cases with the tool torch (those of TensorRT, whose interpreter
 need not have torch, with nsys alone) and then all of them with nsys, and prints a line per case and tool; DIR keeps the
 store. The second reads a run and the newest profiles of its cases. The exit code is 1 if a case misses a limit.
-``--dry`` rehearses the commands with simulated cases.
+``--dry`` rehearses the commands with simulated cases. ``--replicates 0`` profiles without a run.
+
+The last table has, in us, medians of one call:
+
+    run        `gpu` of the run: other processes, as many as replicates
+    process    `gpu` of the profiled process, before its profiler started
+    recorded   calls on a held stream while the profiler recorded, by the same events
+    profile    these calls as the profiler saw them, from the first kernel's start to the last one's end
+    busy       of that, the time in which a kernel or a copy ran
+
+and by how much the profile is off: from ``process``, which tells what the profiler does to the GPU too, and from
+``recorded``, the events around the same calls, which tells of the clock alone. Beyond max(2 %, 5 us) it says OFF.
 """
 
 from __future__ import annotations
@@ -18,14 +30,22 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import bench
+from bench.analysis.held_calls import is_close
+from bench.analysis.waterfalls import RunWaterfalls, Waterfall, of_profiles
 
 UNEXPLAINED, ATTRIBUTED = 0.05, 0.99
-# Of `gpu` against the profile: the larger of a fraction and ns.
-CLOSE, CLOSE_NS = 0.02, 5_000
 # As runs have it: no path of this machine gets into results.
 SUITE = os.path.relpath(Path(__file__).resolve().with_suffix(".yaml"))
+
+
+class Judged(NamedTuple):
+    """A case under a tool, and the limits that it misses."""
+
+    case: Waterfall
+    wrong: tuple[str, ...]
 
 
 def trtbench(*words: object) -> None:
@@ -37,50 +57,77 @@ def trtbench(*words: object) -> None:
     print(f"  took {time.monotonic() - began:.0f} s, exit code {done.returncode}", flush=True)
 
 
-def take(folder: Path, select: str, *, dry: bool) -> int:
-    """Run, profile by both tools, and judge each; the number of cases that miss a limit."""
+def take(folder: Path, select: str, tools: Sequence[str], replicates: int | None, *, dry: bool) -> list[Judged]:
+    """Run, profile by each tool, and judge."""
     store = folder / "results"
     common = [SUITE, "--cache", folder / "cache", "--store", store, *(["--backend", "fake"] if dry else [])]
     chosen = ["--select", select] if select else []
-    trtbench("run", *common, *chosen)
-    run = str(max(store.rglob("*.jsonl")))  # the newest; a rehearsal is read by its file alone
-    misses = 0
-    for tool in ("torch",) if dry else ("torch", "nsys"):
+    if replicates != 0:
+        trtbench("run", *common, *chosen, *([] if replicates is None else ["--replicates", replicates]))
+    judged = []
+    for tool in ("torch",) if dry else tools:
         own = f"not backend=tensorrt{f' and ({select})' if select else ''}" if tool == "torch" and not dry else ""
         words = ["--select", own] if own else chosen
         trtbench("profile", *common, *words, "--tool", tool, "--modules")
-        misses += judge(run, store)
-    return misses
+        judged += judge(read(store if replicates == 0 else newest_run(store), store))
+    return judged
 
 
-def judge(run: str | None, store: str | os.PathLike[str]) -> int:
-    """A line for each case of a run; the number of those that miss a limit."""
-    several = bench.waterfalls(bench.read(run, store=store, packed=True), store=store)
-    titles = " ".join(f"{title:>9}" for title in ("busy us", "held us", "gpu us"))
-    print(f"{'case':60} {'tool':6} {'other':>7} {'named':>7} {'ratio':>6} {titles} {'off':>7}")
-    misses = 0
-    for each in several.cases:
+def newest_run(store: Path) -> str:
+    """Its file, as a rehearsal is read by that alone."""
+    return str(max(store.rglob("*.jsonl")))
+
+
+def read(run: str | os.PathLike[str] | None, store: str | os.PathLike[str]) -> Sequence[Waterfall]:
+    """The waterfalls of a run's cases; of a store's newest profiles where ``run`` is the store."""
+    if run == store:
+        return of_profiles(bench.read_profiles(store=store))
+    several: RunWaterfalls = bench.waterfalls(bench.read(run, store=store, packed=True), store=store)  # type: ignore[arg-type]
+    return several.cases
+
+
+def judge(several: Sequence[Waterfall]) -> list[Judged]:
+    """A line for each case, and what is wrong with it."""
+    print(f"{'case':60} {'tool':6} {'other':>7} {'named':>7} {'ratio':>6}")
+    judged = []
+    for each in several:
         if each.parts is None:
             print(f"{each.label:60} {each.failure.kind if each.failure else 'no profile'}")
             continue
         other = each.parts.unexplained / each.parts.window if each.parts.window else 0.0
-        named, gpu, held = each.attributed or 0.0, each.times.get("gpu"), each.held_ns or 0.0
-        close = gpu is None or abs(held - gpu) <= max(CLOSE * gpu, CLOSE_NS)
-        wrong = [
-            name
-            for name, bad in {
-                "other": other > UNEXPLAINED,
-                "named": each.device == "cuda" and named < ATTRIBUTED,
-                "gpu": not close,
-            }.items()
-            if bad
-        ]
-        misses += bool(wrong)
-        off = f"{held / gpu - 1:+7.1%}" if gpu else f"{'-':>7}"
-        figures = f"{(each.busy_ns or 0) / 1e3:9.1f} {held / 1e3:9.1f} {(gpu or 0) / 1e3:9.1f} {off}"
+        named, own = each.attributed or 0.0, each.own
+        misses = {
+            "other": other > UNEXPLAINED,
+            "named": each.device == "cuda" and named < ATTRIBUTED,
+            "gpu": own.span is not None and own.gpu is not None and not is_close(own.span, own.gpu),
+            "clock": own.span is not None and own.recorded_gpu is not None and not is_close(own.span, own.recorded_gpu),
+            "held": own.gpu is not None and own.span is None,
+        }
+        wrong = tuple(name for name, is_missed in misses.items() if is_missed)
         ratio = f"{each.ratio:6.2f}" if each.ratio else f"{'-':>6}"
-        print(f"{each.label:60} {each.tool:6} {other:7.1%} {named:7.1%} {ratio} {figures} {' '.join(wrong)}")
-    return misses
+        print(f"{each.label:60} {each.tool:6} {other:7.1%} {named:7.1%} {ratio} {' '.join(wrong)}")
+        judged.append(Judged(each, wrong))
+    return judged
+
+
+def compare(judged: Sequence[Judged]) -> None:
+    """The table of `gpu` and profiles."""
+    titles = " ".join(f"{title:>9}" for title in ("run", "process", "recorded", "profile", "busy"))
+    width = max((len(each.case.label) for each in judged), default=0)
+    print(f"\n{'medians, us':{width}} {'tool':5} {titles}  {'profile - process':>21}  {'profile - recorded':>21}")
+    for each, _ in judged:
+        own = each.own
+        times = (each.times.get("gpu"), own.gpu, own.recorded_gpu, own.span, own.busy)
+        figures = " ".join(f"{'-' if ns is None else f'{ns / 1e3:.1f}':>9}" for ns in times)
+        differences = f"{off(own.span, own.gpu):>21}  {off(own.span, own.recorded_gpu):>21}"
+        print(f"{each.label:{width}} {each.tool:5} {figures}  {differences}")
+
+
+def off(profile: float | None, gpu: float | None) -> str:
+    """``+2.4 us  +0.5%  ok``."""
+    if profile is None or not gpu:
+        return "-"
+    return f"{(profile - gpu) / 1e3:+.1f} us {profile / gpu - 1:+6.1%} {'ok' if is_close(profile, gpu) else 'OFF':>3}"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -89,6 +136,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="run and profile the suite, and keep everything there")
     parser.add_argument("--toolchain", help="the interpreter of TensorRT 8.6 (default: $TORCH22_PYTHON)")
     parser.add_argument("--select", default="", help="cases of the suite")
+    parser.add_argument("--tool", action="append", choices=("torch", "nsys"), help="this tool alone (default: both)")
+    parser.add_argument("--replicates", type=int, help="processes of the run (default: the suite's), 0: no run")
     parser.add_argument("--dry", action="store_true", help="simulated cases")
     parser.add_argument("--run", help="a run that is there")
     parser.add_argument("--store", default="results")
@@ -97,8 +146,12 @@ def main(words: Sequence[str] | None = None) -> int:
         os.environ["TORCH22_PYTHON"] = options.toolchain
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        return int(take(options.out, options.select, dry=options.dry) > 0)
-    return int(judge(options.run, options.store) > 0)
+        tools = options.tool or ("torch", "nsys")
+        judged = take(options.out, options.select, tools, options.replicates, dry=options.dry)
+    else:
+        judged = judge(read(options.run, options.store))
+    compare(judged)
+    return int(any(each.wrong for each in judged))
 
 
 if __name__ == "__main__":

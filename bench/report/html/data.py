@@ -35,7 +35,8 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
 ``leaders``: case, ties (places of cases), runner_up, margin, margin_low, margin_high, rivals, elsewhere.
 ``findings``: kind, count, of, case, other, value (bench.analysis.overview).
 ``profiles``: case, places (of the case in all runs of its machine), tool, version, created, device, notes, failure,
-    message, runtime (of layers), window, iterations, unprofiled, ratio, and the parts of the window by name.
+    message, runtime (of layers), window, iterations, unprofiled, ratio, of calls on a held stream held, own_gpu and
+    recorded_gpu (bench.analysis.held_calls: span, gpu, recorded_gpu), and the parts of the window by name.
 ``kernels``: profile, name, full, module (places in ``names``), count, ns, each, share; the last of a profile has
     ``others``, how many it stands for. ``layers``: profile, at, name, tactic (places in ``names``), kind, precision,
     reformat, format, ns, share. ``copies``: profile, kind, count, bytes, ns.

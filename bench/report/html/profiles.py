@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.analysis import waterfall
+from bench.analysis import held_calls, waterfall
 from bench.analysis.rows import Row
 from bench.analysis.top_kernels import top_kernels
 from bench.model.profile import Copy
@@ -71,6 +71,8 @@ def _profile(each: PlacedProfile) -> dict[str, Any]:
         row["ratio"] = waterfall.ratio(parts, profile.unprofiled_ns)
         row |= {name: getattr(middle, name) for name in PARTS}
         row["unprofiled"] = statistics.median(profile.unprofiled_ns) if profile.unprofiled_ns else None
+        own = held_calls.compare(each.condensed)
+        row |= {"held": own.span, "own_gpu": own.gpu, "recorded_gpu": own.recorded_gpu}
     return row
 
 

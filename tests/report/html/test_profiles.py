@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.model.profile import CaseProfile, CondensedProfile, Layer, Layers, Profile, ProfileRun, Tensor
+from bench.model.profile import CaseProfile, CondensedProfile, HeldCall, Layer, Layers, Profile, ProfileRun, Tensor
 from bench.model.run import Failure, Run
 from bench.profiling.condense import condense
 from bench.report.html import explanations, page, profiles, write
@@ -49,6 +49,15 @@ def test_the_parts_of_the_median_inference_add_up_to_its_window() -> None:
     bars = rows_of(plot["rows"])
     assert sum(bar["ns"] for bar in bars) == row["window"]
     assert {bar["step"]: bar["ns"] for bar in bars}["kernels"] == 4 * 20 * US
+
+
+def test_a_profile_has_the_gpu_time_of_its_own_process_beside_its_held_calls() -> None:
+    case = profiled(EAGER, eager())
+    assert case.condensed is not None
+    whole = msgspec.structs.replace(case.condensed.profile, gpu_ns=(90 * US,), recorded_gpu_ns=(95 * US,))
+    condensed = msgspec.structs.replace(case.condensed, profile=whole, held=(HeldCall(span=93 * US, busy=80 * US),))
+    (row,) = rows_of(shown(run_of(EAGER), file_of(msgspec.structs.replace(case, condensed=condensed)))["profiles"])
+    assert (row["own_gpu"], row["recorded_gpu"], row["held"]) == (90 * US, 95 * US, 93 * US)
 
 
 def test_the_newest_profile_of_a_case_is_shown_and_a_failure_only_where_there_is_none() -> None:

@@ -50,6 +50,8 @@ globalThis.trtbench = globalThis.trtbench || {};
     const others = [
       app.isNumber(row.window) ? `one inference took ${app.time(row.window)} under the profiler (the median of ${row.iterations})` : "",
       app.isNumber(row.ratio) ? `${app.ratio(row.ratio)} of the time without it` : "",
+      app.isNumber(row.held) ? `a call on a held stream ${app.time(row.held)}` : "",
+      app.isNumber(row.own_gpu) ? `gpu of the same process before the profiler started ${app.time(row.own_gpu)}` : "",
     ].filter(Boolean).join(", ");
     return h("div", { class: "profile" },
       h("p", { class: "note" }, [row.version && row.version.startsWith(row.tool) ? row.version : `${row.tool} ${row.version || ""}`.trim(), app.when(row.created), others].filter(Boolean).join(" \u00b7 ")),
