@@ -123,7 +123,7 @@ def bar(parts: Parts, width: int = BAR) -> str:
 
 
 def legend(several: Sequence[Waterfall], *, own: bool = True) -> str:
-    """What the parts are that any of the cases has, with their signs, and with ``own`` which time is of which process."""
+    """What the parts are that any of the cases has, with their signs; with ``own`` of which process a time is."""
     names = [name for name in SIGNS if any(each.parts and getattr(each.parts, name) for each in several)]
     parts = [f"{SIGNS[name]} {name}: {_MEANINGS[name]}" for name in names]
     text = f"of the median inference of each profile: {'; '.join(parts)}; profiled: over the time without a profiler"

@@ -12,8 +12,12 @@ import pytest
 
 import bench
 from bench.errors import StoreError, UsageError
+from bench.measure.gate import create_gate
 from bench.model.events import Event, Started
+from bench.profiling import collect
+from bench.runner.watch import Watch
 from bench.store import profiles
+from bench.system import process
 from tests.conftest import Trtbench
 
 Suite = Callable[..., Path]
@@ -52,10 +56,36 @@ def test_the_cases_of_a_suite_are_profiled_into_one_file(trtbench: Trtbench, fak
         for parts in each.condensed.parts:
             assert sum(getattr(parts, name) for name in GPU_PARTS) == parts.window
         assert each.condensed.kernel_ns == (100_000, 200_000, 100_000, 200_000)
+        # Calls on a held stream are beside the iterations, and no kernel of theirs counts as lost.
+        assert [(call.busy, call.span) for call in each.condensed.held] == 3 * [(600_000, 615_000)]
+        assert len(profile.gpu_ns) == len(profile.recorded_gpu_ns) == 3
+        assert each.condensed.attribution is not None
+        assert each.condensed.attribution.share == 1
     assert len([*raw.iterdir()]) == 2
     # Nothing that reads runs takes it for one.
     assert trtbench("runs", "--rehearsals") == 2
     assert "there are no runs" in trtbench.err
+
+
+@pytest.mark.workers
+def test_a_worker_has_the_gate_of_its_watch(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[int, ...]] = []
+    child = process.Child
+
+    def start(command: list[str], env: dict[str, str], *, keep: tuple[int, ...] = ()) -> process.Child:
+        started.append(keep)
+        return child(command, env, keep=keep)
+
+    with contextlib.closing(create_gate()) as gate:
+        watch = Watch()
+        watch.gate, watch.descriptors = gate.fd, (gate.fd,)
+        monkeypatch.setattr(collect, "open_watch", lambda kind, *, visible: contextlib.nullcontext(watch))
+        monkeypatch.setattr(process, "Child", start)
+        request = bench.request(fake_suite(), select="batch=1", store=trtbench.store)
+        assert len(bench.profile(request, iterations=3).cases) == 1
+        assert started[-1] == (gate.fd,)
 
 
 @pytest.mark.workers

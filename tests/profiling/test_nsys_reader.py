@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bench.analysis import held_calls
 from bench.errors import CaseError
-from bench.model.profile import Copy, HostCall, Kernel, Profile, Range
+from bench.model.profile import Copy, HeldCall, HostCall, Kernel, Profile, Range
 from bench.profiling import nsys_reader
 from tests.profiling.nsys_kit import MAIN, PROCESS, Report
 
@@ -414,3 +415,14 @@ def test_a_report_without_kernels_says_what_nsys_warned_of(path: Path) -> None:
     report.add("DIAGNOSTIC_EVENT", severity=2, text="Not all CUDA events might have been collected.")
     report.add("DIAGNOSTIC_EVENT", severity=2, text="CUDA profiling might have not been started correctly.")
     assert refusal(report.close()).what.endswith(" (nsys: CUDA profiling might have not been started correctly.)")
+
+
+@pytest.mark.parametrize(("text", "domain"), [("held 0", 3), ("trtbench phase held 0", 0)])
+def test_a_call_on_a_held_stream_is_told_apart_from_iterations(path: Path, text: str, domain: int) -> None:
+    report = capture(path)
+    report.range(text, 6_000, 8_000, domain=domain, registered=False)
+    launch(report, 2_000, 11)
+    launch(report, 6_100, 12)
+    profile, held = held_calls.split(read(report.close()))
+    assert held == (HeldCall(span=400, busy=400),)
+    assert [kernel.start for kernel in profile.kernels] == [2_500]
