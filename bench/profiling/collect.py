@@ -25,7 +25,7 @@ from bench.model.profile import CaseProfile, CondensedProfile, HeldCall, Profile
 from bench.model.run import Failure
 from bench.model.seam import Stage
 from bench.model.suite import Case
-from bench.profiling import layers, tools
+from bench.profiling import layers, plain, tools
 from bench.profiling.condense import condense
 from bench.profiling.document import Document
 from bench.runner import jobs
@@ -38,7 +38,6 @@ from bench.runner.toolchains import Interpreter, locate_failure
 from bench.runner.watch import Watch, open_watch
 from bench.store import artifacts, profiles
 from bench.store.files import check_writable, is_full
-from bench.store.privacy import plain_text
 from bench.system import process, scratch
 from bench.system.signals import stoppable
 
@@ -166,9 +165,9 @@ def _profiles(
                 raise
             end = _no_room(error)
         if isinstance(end, Failure):
-            yield CaseProfile(case=case.id, label=case.label, failure=_plain_failure(end, session.suite_dir))
+            yield CaseProfile(case=case.id, label=case.label, failure=plain.failure(end, session.suite_dir))
         else:
-            yield CaseProfile(case=case.id, label=case.label, condensed=_plain(end, session.suite_dir))
+            yield CaseProfile(case=case.id, label=case.label, condensed=plain.condensed(end, session.suite_dir))
 
 
 def _no_room(error: OSError | StoreError) -> Failure:
@@ -354,21 +353,3 @@ class _Worker:
 
 def _slug(case: Case) -> str:
     return re.sub(r"[^A-Za-z0-9_.=+-]+", "-", case.label)[:100].strip("-") + f"-{case.id[:8]}"
-
-
-def _plain_failure(failure: Failure, suite_dir: Path) -> Failure:
-    texts = {name: plain_text(getattr(failure, name), suite_dir) for name in ("message", "hint", "log", "where")}
-    return msgspec.structs.replace(failure, **texts)
-
-
-def _plain(condensed: CondensedProfile, suite_dir: Path) -> CondensedProfile:
-    """Without paths of this machine, which stacks have."""
-    profile = condensed.profile
-    calls = [
-        msgspec.structs.replace(call, stack=tuple(plain_text(frame, suite_dir) for frame in call.stack))
-        if call.stack
-        else call
-        for call in profile.calls
-    ]
-    notes = tuple(plain_text(note, suite_dir) for note in profile.notes)
-    return msgspec.structs.replace(condensed, profile=msgspec.structs.replace(profile, calls=tuple(calls), notes=notes))
