@@ -7,7 +7,9 @@
 The first runs the suite beside this file, profiles its cases with the tool torch (those of TensorRT, whose interpreter
 need not have torch, with nsys alone) and then all of them with nsys, and prints a line per case and tool; DIR keeps the
 store. The second reads a run and the newest profiles of its cases. The exit code is 1 if a case misses a limit.
-``--dry`` rehearses the commands with simulated cases. ``--replicates 0`` profiles without a run.
+``--dry`` rehearses the commands with simulated cases. ``--replicates 0`` profiles without a run. A line ends with the
+limits that are missed: ``other`` and ``named`` of the profile, ``gpu`` and ``clock`` of the differences in the last
+table, and ``held`` where there is nothing to compare although a stream can be held.
 
 The last table has, in us, medians of one call:
 
@@ -93,6 +95,8 @@ def judge(several: Sequence[Waterfall]) -> list[Judged]:
     for each in several:
         if each.parts is None:
             print(f"{each.label:60} {each.failure.kind if each.failure else 'no profile'}")
+            if each.failure:
+                judged.append(Judged(each, ("failed",)))
             continue
         other = each.parts.unexplained / each.parts.window if each.parts.window else 0.0
         named, own = each.attributed or 0.0, each.own
@@ -101,7 +105,7 @@ def judge(several: Sequence[Waterfall]) -> list[Judged]:
             "named": each.device == "cuda" and named < ATTRIBUTED,
             "gpu": own.span is not None and own.gpu is not None and not is_close(own.span, own.gpu),
             "clock": own.span is not None and own.recorded_gpu is not None and not is_close(own.span, own.recorded_gpu),
-            "held": own.gpu is not None and own.span is None,
+            "held": own.span is None and (own.gpu is not None or "gpu" in each.times),
         }
         wrong = tuple(name for name, is_missed in misses.items() if is_missed)
         ratio = f"{each.ratio:6.2f}" if each.ratio else f"{'-':>6}"
