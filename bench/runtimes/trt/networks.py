@@ -11,7 +11,7 @@ import msgspec
 from bench.errors import BenchError, CaseError, SuiteError, Unsupported
 from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
-from bench.runtimes import onnx_manifest, shapes
+from bench.runtimes import onnx_file, onnx_manifest, shapes
 from bench.runtimes.torch import weights
 from bench.runtimes.trt import library, versions
 from bench.system import userfile
@@ -56,6 +56,8 @@ def parse(api: library.Api, network: Any, context: Context) -> Network:
     outputs = [network.get_output(index).name for index in range(network.num_outputs)]
     if sorted(outputs) != sorted(manifest.file_outputs.values()):
         raise Unsupported(f"the model has {len(manifest.outputs)} outputs, its network has {', '.join(outputs)}")
+    if not versions.strongly_typed(api, None):
+        _keep_output_types(api, network, folder / onnx_manifest.MODEL)
     _make_linear(api, network)
     return Network(
         network=network,
@@ -69,6 +71,29 @@ def parse(api: library.Api, network: Any, context: Context) -> Network:
             **({"calibration": about} if (about := manifest.quantization) else {}),
         },
     )
+
+
+def _keep_output_types(api: library.Api, network: Any, file: Path) -> None:
+    """Give narrow float outputs of a network of TensorRT 8 the types that the file declares, as network programs do.
+
+    An output is float32 there unless its type is set. The parser sets it, and yet the engine of BERT in float16, a
+    network without float inputs, had float32 outputs, and that of its program, in which each output comes from a layer
+    of its own, did not. So outputs get such a layer where their type is another one, or no input is a float.
+    """
+    declared = {value.name: value.dtype for value in onnx_file.describe(file).outputs}
+    has_floats = any(
+        versions.dtype_name(network.get_input(index).dtype) in _FLOATS for index in range(network.num_inputs)
+    )
+    for tensor in [network.get_output(index) for index in range(network.num_outputs)]:
+        name = tensor.name
+        if declared.get(name) not in ("float16", "bfloat16"):
+            continue
+        kind = versions.dtype(api, declared[name])
+        if kind == tensor.dtype and has_floats:
+            continue
+        network.unmark_output(tensor)
+        tensor.name = f"{name} of the model"
+        _mark_typed(api, network, tensor, kind, name)
 
 
 def fix_sizes(network: Any, case: Case) -> None:
@@ -127,13 +152,21 @@ def _mark(api: library.Api, network: Any, case: Case, name: str, tensor: Any) ->
     kind = tensor.dtype
     if versions.dtype_name(kind) in _FLOATS:
         kind = _io_dtype(api, case, "float32")
+    own = f"out.{name}" if name in case.inputs else name
+    _mark_typed(api, network, tensor, kind, own)
+    return own
+
+
+def _mark_typed(api: library.Api, network: Any, tensor: Any, kind: Any, name: str) -> None:
+    """Mark ``tensor`` as an output of the type ``kind``, through a layer of its own."""
     layer = network.add_identity(tensor) if kind == tensor.dtype else network.add_cast(tensor, kind)
     if layer is None:
         raise library.refusal(api, f"TensorRT cannot mark the output {name!r}")
     output = layer.get_output(0)
-    output.name = f"out.{name}" if name in case.inputs else name
+    output.name = name
     network.mark_output(output)
-    return str(output.name)
+    if not versions.strongly_typed(api, None):
+        output.dtype = kind  # which is float32 otherwise, whatever the layer gives
 
 
 def _make_linear(api: library.Api, network: Any) -> None:

@@ -1,7 +1,7 @@
 """A TensorRT that builds nothing, in the names of one real version: networks, settings, caches and plans as text.
 
-What a build was asked for can be read back from its plan; the script says what goes wrong. ``model.onnx`` is JSON here:
-``{"inputs": [[name, type, shape]], "outputs": [[name, type, shape]]}``.
+What a build was asked for can be read back from its plan; the script says what goes wrong. ``model.onnx`` is what
+``onnx_standin`` makes of ``{"inputs": [[name, type, shape]], "outputs": [[name, type, shape]]}``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ import pytest
 
 from bench.runtimes import memory
 from tests.runtimes.trt import names as trt_names
+from tests.runtimes.trt import onnx_standin
+
+_NARROW = ("HALF", "BF16")  # an output of 8.6 has these types only where they are set
 
 
 @dataclasses.dataclass
@@ -37,6 +40,7 @@ class Script:
     entries: Sequence[str] = ("conv",)
     refused: Sequence[str] = ()  # properties of the configuration that keep their value
     steps: Sequence[tuple[str, str | None, int]] = ()
+    untyped_outputs: bool = False  # the parser leaves the outputs of the network with the type that they have
     calls: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -94,6 +98,7 @@ class ITensor(Named):
     allowed_formats = 0
     dtype: Any = None
     shape: tuple[int, ...] = ()
+    _parsed = False
 
 
 class Layer:
@@ -144,7 +149,13 @@ class INetworkDefinition(Named):
         return self._layer(self._trt.DataType.HALF if weights.dtype == "float16" else self._trt.DataType.FLOAT, shape)
 
     def mark_output(self, tensor: Any) -> None:
+        assert tensor.name not in [output.name for output in self._outputs]
+        if self._script.major < 10 and tensor.dtype.name in _NARROW:
+            tensor.dtype = self._trt.DataType.FLOAT
         self._outputs.append(tensor)
+
+    def unmark_output(self, tensor: Any) -> None:
+        self._outputs.remove(tensor)
 
     def _layer(self, dtype: Any, shape: Sequence[int]) -> Layer:
         self._layers.append(Layer(self._tensor(f"layer {len(self._layers)}", dtype, shape)))
@@ -171,13 +182,16 @@ class OnnxParser(Named):
             self._logger.log(self._severity.ERROR, line)
         if self._script.parse_errors or self._script.parse_log:
             return False
-        found = json.loads(Path(model).read_text())
+        found = onnx_standin.read(Path(model))
         for name, dtype, shape in found["inputs"]:
             self._network.add_input(name, self._trt.DataType[dtype], shape)
         for name, dtype, shape in found["outputs"]:
             output = self._network._layer(self._trt.DataType[dtype], shape).get_output(0)
             output.name = name
             self._network.mark_output(output)
+            if not self._script.untyped_outputs:
+                output.dtype = self._trt.DataType[dtype]
+            output._parsed = True
         return True
 
 
@@ -400,6 +414,9 @@ def module(script: Script) -> Any:
 def _plan(trt: Any, network: Any, config: Any, cache: list[str] | None) -> dict[str, Any]:
     """What the build was asked for."""
     creation = trt.NetworkDefinitionCreationFlag
+    if not hasattr(creation, "STRONGLY_TYPED") and {t.dtype.name for t in network._inputs} <= {"INT32", "BOOL"}:
+        for tensor in network._outputs:  # as seen of BERT, whose output types the parser had set
+            tensor.dtype = trt.DataType.FLOAT if tensor._parsed and tensor.dtype.name in _NARROW else tensor.dtype
     ends = {
         kind: {t.name: [t.dtype.name, list(t.shape), t.allowed_formats] for t in tensors}
         for kind, tensors in (("inputs", network._inputs), ("outputs", network._outputs))

@@ -18,6 +18,7 @@ from bench.runtimes.trt import builder
 from bench.runtimes.trt.options import Options
 from tests.backends.kit import StillClock
 from tests.runtimes.trt import builder_standin as trt_builder
+from tests.runtimes.trt import onnx_standin
 from tests.runtimes.trt.builder_standin import Script
 
 # Names in the file are neutral; the manifest has those of the model.
@@ -43,7 +44,7 @@ class World:
         (self.root / "export/manifest.json").write_bytes(msgspec.json.encode(manifest))
 
     def model(self, model: dict[str, Any]) -> None:
-        (self.root / "export/model.onnx").write_text(json.dumps(model))
+        (self.root / "export/model.onnx").write_bytes(onnx_standin.encode(model))
 
     def context(self, **fields: Any) -> Context:
         @contextlib.contextmanager

@@ -11,6 +11,7 @@ import pytest
 from bench import tensors
 from bench.errors import SuiteError, Unsupported
 from bench.model.suite import Input
+from bench.runtimes import onnx_manifest
 from bench.runtimes.torch import weights
 from tests.runtimes.trt.builder_standin import ParseError, Script
 from tests.runtimes.trt.builder_world import World
@@ -64,6 +65,24 @@ def test_only_8_6_is_told_to_have_instance_normalisation_as_a_layer(world: World
         script = Script(version)
         world.build(script)
         assert [call for call in script.calls if call.startswith("parser")] == asked
+
+
+MIXED = [["output_0", "HALF", [4, 5]], ["output_1", "FLOAT", [4]], ["output_2", "INT32", [4]]]
+MIXED_TYPES = {name: [dtype, shape, 1] for name, dtype, shape in MIXED}
+
+
+@pytest.mark.parametrize("untyped", [False, True])
+@pytest.mark.parametrize("input_type", ["HALF", "INT32"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_outputs_have_the_types_that_the_file_declares(
+    world: World, version: str, input_type: str, untyped: bool
+) -> None:
+    world.manifest(onnx_manifest.Manifest(("x",), ("a", "b", "c"), "legacy", 17))
+    world.model({"inputs": [["input_0", input_type, [4, 3]]], "outputs": MIXED})
+    plan, info = world.build(Script(version, untyped_outputs=untyped))
+    assert plan["outputs"] == MIXED_TYPES
+    own_layers = version == V8 and (untyped or input_type == "INT32")
+    assert info.layers == len(MIXED) + own_layers
 
 
 BY_HAND = """

@@ -18,8 +18,8 @@ import pytest
 from bench.backends import base
 from bench.errors import CaseError, Unavailable, Unsupported
 from bench.model.suite import Case, Input, Range
-from bench.runtimes import onnx_manifest
-from bench.runtimes.trt import builder, library
+from bench.runtimes import onnx_file, onnx_manifest
+from bench.runtimes.trt import builder, library, networks, versions
 from bench.suite import plan as planning
 from bench.suite import reader
 from tests.backends.kit import Bench
@@ -77,6 +77,21 @@ def test_a_module_converts_in_half_precision(here: Bench, name: str) -> None:
 def test_a_module_converts_in_the_other_precisions(here: Bench, name: str, precision: str) -> None:
     info = build(here, vocabulary_case(name, precision=precision))
     assert ("TF32" in info.flags) == (precision == "tf32")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32"])
+def test_outputs_have_the_types_that_the_file_declares(here: Bench, precision: str) -> None:
+    case = vocabulary_case("lstm", precision=precision)
+    context = here.context(case, {"export": here.artifacts(case)["export"]})
+    api = library.open_api([], "cpu", library.RTX)
+    network = versions.new_network(api, api.module.Builder(api.log.logger), True)
+    definition = networks.parse(api, network, context)
+    declared = onnx_file.describe(context.artifacts["export"] / onnx_manifest.MODEL).outputs
+    outputs = [network.get_output(index) for index in range(network.num_outputs)]
+    types = {tensor.name: versions.dtype_name(tensor.dtype) for tensor in outputs}
+    assert types == {value.name: value.dtype for value in declared}
+    assert set(definition.outputs.values()) == set(types)
+    assert {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}[precision] in types.values()
 
 
 SUITES = HERE.parents[2] / "suites"
