@@ -241,7 +241,7 @@ A program in parts that trtbench wrote: what TensorRT has no layers for stays in
 program in a folder of its own. It needs PyTorch, TensorRT {first} or later (or TensorRT-RTX), NumPy and safetensors:
 
     python program.py                                    # builds the engines with the module tensorrt
-    python program.py --module tensorrt_rtx
+    python program.py --module tensorrt_rtx --level 0    # 0 to 5: the optimization level, of which 0 builds fastest
     python program.py --inputs inputs.safetensors --outputs outputs.safetensors    # and runs the model on a GPU
 
 Edit the functions, or the program of an engine, and run it again. The weights of what stays in PyTorch are in

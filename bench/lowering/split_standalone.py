@@ -68,15 +68,18 @@ def block_program(name: str) -> Any:
     return module
 
 
-def build_engines(trt: Any, logger: Any) -> dict[str, Any]:
-    """The serialised engine of each block. RuntimeError if TensorRT cannot build one; its log says why."""
+def build_engines(trt: Any, logger: Any, level: int | None = None) -> dict[str, Any]:
+    """The serialised engine of each block. RuntimeError if TensorRT cannot build one; its log says why.
+
+    ``level`` is TensorRT's optimization level, 0 (few kernels are timed) to 5; None is its default.
+    """
     plans = {}
     for name in ENGINES:
         program = block_program(name)
         weights = program.read_weights(Path(__file__).parent / name / "weights.safetensors")
-        plans[name] = program.build_engine(trt, weights, logger)
+        plans[name] = program.build_engine(trt, weights, logger, level)
         if plans[name] is None:
-            raise RuntimeError(f"TensorRT could not build {name}")
+            raise RuntimeError(f"TensorRT could not build {name}; its messages above say why")
     return plans
 
 
@@ -84,16 +87,26 @@ def main() -> int:
     """Build the engines beside this file; then run the model, if there are inputs."""
     parser = argparse.ArgumentParser(description="Build the engines of this model, and run it.")
     parser.add_argument("--module", default="tensorrt", help="tensorrt or tensorrt_rtx")
+    parser.add_argument("--level", type=int, choices=range(6), help="optimization level; 0 builds fastest")
     parser.add_argument("--inputs", type=Path, help="a safetensors file of inputs by name: run the model on a GPU")
     parser.add_argument("--outputs", type=Path, help="the safetensors file to write its outputs to")
     arguments = parser.parse_args()
     if (arguments.inputs is None) != (arguments.outputs is None):
         parser.error("--inputs and --outputs belong together")
-    import safetensors.torch
+    try:
+        import safetensors.torch
 
-    trt = importlib.import_module(arguments.module)
+        trt = importlib.import_module(arguments.module)
+    except ImportError as error:
+        parser.error(f"{error}; install it, or name the module of TensorRT that is here: --module tensorrt_rtx")
     logger = trt.Logger(trt.Logger.WARNING)
-    plans = build_engines(trt, logger)
+    try:
+        plans = build_engines(trt, logger, arguments.level)
+    except OSError as error:
+        parser.error(f"a file of an engine's program cannot be read: {error}")
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
     for name, plan in plans.items():
         (Path(__file__).parent / name / "engine.plan").write_bytes(memoryview(plan))
     if arguments.inputs is None:

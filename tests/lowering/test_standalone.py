@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.lowering import standalone
+from bench.system import userfile
 
 PROGRAM = Path(standalone.__file__).read_text()
 DOCS = Path(standalone.__file__).parents[2] / "docs"
@@ -33,6 +36,67 @@ def test_what_is_not_there_is_one_error(arguments: list[str], message: str, tmp_
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
+
+
+BLOCK = """
+def read_weights(path):
+    return {"path": path.read_text()}
+
+def build_engine(trt, weights, logger, level=None):
+    return f"{weights['path']} at {level}".encode() if level != 5 else None
+"""
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The command line of a program in two engines, which a module called ``standin`` builds."""
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    source = Path(standalone.__file__).with_name("split_standalone.py")
+    (tmp_path / "program.py").write_text(source.read_text())
+    program = userfile.execute(tmp_path / "program.py", "_tested_command_line")
+    program.ENGINES |= {"engine_0": ((), ()), "engine_1": ((), ())}
+    for name in program.ENGINES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "program.py").write_text(BLOCK)
+        (tmp_path / name / "weights.safetensors").write_text(name)
+    logger = type("Logger", (), {"WARNING": 2, "__init__": lambda self, severity: None})
+    monkeypatch.setitem(sys.modules, "standin", types.SimpleNamespace(Logger=logger))
+
+    def main(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["program.py", *arguments])
+        return int(program.main())
+
+    return main
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("arguments", "level"), [((), "None"), (("--level", "0"), "0")])
+def test_each_engine_of_a_program_in_parts_is_built_at_the_level(
+    parts: Callable[..., int], arguments: tuple[str, ...], level: str, tmp_path: Path
+) -> None:
+    assert parts("--module", "standin", *arguments) == 0
+    for name in ("engine_0", "engine_1"):
+        assert (tmp_path / name / "engine.plan").read_text() == f"{name} at {level}"
+
+
+@pytest.mark.torch
+def test_what_goes_wrong_with_a_program_in_parts_is_one_line(
+    parts: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parts("--module", "standin", "--level", "5") == 1
+    assert capsys.readouterr().err == "TensorRT could not build engine_0; its messages above say why\n"
+    (tmp_path / "engine_1" / "weights.safetensors").unlink()
+    for arguments, message in (
+        (["--module", "no_such_tensorrt"], "No module named 'no_such_tensorrt'; install it, or name"),
+        (["--module", "standin", "--level", "6"], "argument --level: invalid choice: 6"),
+        (["--module", "standin"], "a file of an engine's program cannot be read"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            parts(*arguments)
+        assert caught.value.code == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("*/engine.plan"))
 
 
 def test_the_documented_program_is_what_is_written_today_and_the_page_quotes_it() -> None:
