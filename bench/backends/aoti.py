@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import logging
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,6 @@ from bench.runtimes.torch.lane import TorchPrepared
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import positional
 from bench.runtimes.torch.session import own_warnings_filtered, torch_session
-from bench.system import scratch
 
 _PACKAGE = "model.pt2"
 _FIRST_TORCH = (2, 6)
@@ -85,18 +85,11 @@ class Aoti(TorchBackend[Options]):
         return [*stages, deployed.runner_stage(case)] if deployed.is_deployed(case) else stages
 
     def preload(self, case: Case, suite_dir: Path) -> None:
-        """Import torch, the factory's library and the package loader, and detect the CPU's vector extensions.
-
-        To find out which vector extensions work, torch compiles a program for each and runs it in a Python of its own
-        that imports torch: once in every process. Locks in its cache would have workers do that one by one.
-        """
+        """Import torch, the factory's library and the package loader."""
         if deployed.is_deployed(case):
             return
         super().preload(case, suite_dir)
         importlib.import_module("torch._inductor.package")
-        isa = importlib.import_module("torch._inductor.cpu_vec_isa")
-        with scratch.folder() as folder, caches.caches_in(folder):
-            isa.pick_vec_isa()
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:
         """torch and the package loader; to build one also the library of the case's factory, and Inductor."""
@@ -189,10 +182,39 @@ def _load(path: Path, case: Case, device: str) -> Any:
     """
     from torch._inductor.package import load_package
 
-    if device == "cpu":
-        runners = case.streams_per_process
-        return load_package(str(path), "model", num_runners=runners) if runners > 1 else load_package(str(path))
-    return load_package(str(path), "model", run_single_threaded=True)
+    with _undetected_extensions():
+        if device == "cpu":
+            runners = case.streams_per_process
+            return load_package(str(path), "model", num_runners=runners) if runners > 1 else load_package(str(path))
+        return load_package(str(path), "model", run_single_threaded=True)
+
+
+@contextlib.contextmanager
+def _undetected_extensions() -> Iterator[None]:
+    """The CPU counts as one without vector extensions for the block, which compiles nothing.
+
+    torch's loader compares them with those that a package was compiled for, and warns where they differ. It finds them
+    out by up to eleven test programs, each loaded in a Python of its own, which imports torch in 2.11: seconds in every
+    process. A package made here is for the CPU that is here, so nothing is lost.
+    """
+    config = importlib.import_module("torch._inductor.config")
+    extensions = importlib.import_module("torch._inductor.cpu_vec_isa").valid_vec_isa_list
+    if extensions.cache_info().currsize or not hasattr(config.cpp, "vec_isa_ok"):
+        yield
+        return
+    logger = logging.getLogger("torch.export.pt2_archive._package")
+    logger.addFilter(_is_no_mismatch)
+    try:
+        with config.patch({"cpp.vec_isa_ok": False}):
+            yield
+    finally:
+        logger.removeFilter(_is_no_mismatch)
+        extensions.cache_clear()
+
+
+def _is_no_mismatch(record: logging.LogRecord) -> bool:
+    """Whether a line of the loader's log is not about vector extensions."""
+    return "AOTI_CPU_ISA" not in record.getMessage()
 
 
 def _check_linked(package: Path) -> None:

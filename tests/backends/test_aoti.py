@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import logging
 import os
+import platform
 import shutil
 import zipfile
 from pathlib import Path
@@ -100,6 +102,43 @@ def test_a_worker_runs_a_package_with_own_operators_and_functions(
     assert record.failure is None
     assert record.accuracy is not None
     assert record.accuracy.ok
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other CPUs have one kind of vector extensions")
+def test_loading_a_package_does_not_try_out_vector_extensions(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import cpu_vec_isa
+
+    trials: list[str] = []
+    lines: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lines.append)
+    logger = logging.getLogger("torch.export.pt2_archive._package")
+
+    class Extension(cpu_vec_isa.VecISA):  # type: ignore[misc]
+        """One that every CPU has, as far as the CPU tells."""
+
+        def __str__(self) -> str:
+            return ""
+
+        def check_build(self, code: str) -> bool:
+            trials.append(code)
+            return True
+
+    case = bench.case("aoti")
+    bench.artifacts(case)
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
+    monkeypatch.setattr(cpu_vec_isa, "supported_vec_isa_list", [Extension()])
+    cpu_vec_isa.valid_vec_isa_list.cache_clear()
+    logger.addHandler(handler)
+    try:
+        bench.run(case)
+        assert not trials
+        assert not lines
+        assert isinstance(cpu_vec_isa.pick_vec_isa(), Extension)  # as whoever compiles next in this process finds out
+        assert len(trials) == 1
+    finally:
+        logger.removeHandler(handler)
+        cpu_vec_isa.valid_vec_isa_list.cache_clear()
 
 
 def test_a_model_that_branches_on_values_is_unsupported(bench: Bench) -> None:
