@@ -1,8 +1,9 @@
 """How long Python loads a package of AOTInductor, and what of that are the trials of the CPU's vector extensions.
 
-``PYTHONPATH=. python3 -m tests.selfbench.aoti_load_gpu`` compiles one package for the GPU and loads it in new processes:
-as a user's program does with each value of TORCHINDUCTOR_VEC_ISA_OK, and as trtbench does. It prints the seconds of
-each phase and how many processes were started. ``--dry`` does so on the CPU. ``--package FILE`` takes one that is there.
+``PYTHONPATH=. python3 -m tests.selfbench.aoti_load_gpu`` compiles one package for the GPU and loads it in new
+processes: as a user's program does with each value of TORCHINDUCTOR_VEC_ISA_OK, and as trtbench does. It prints the
+seconds of each phase and how many processes each one starts. ``--dry`` does so on the CPU; ``--package FILE`` takes a
+package that is there.
 """
 
 from __future__ import annotations
