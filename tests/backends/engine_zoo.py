@@ -58,3 +58,21 @@ def determinant() -> Any:
             return torch.linalg.det(x)
 
     return Determinant()
+
+
+def tokens() -> Any:
+    """A language model in small: ids [batch, seq] in, ``states`` [batch, seq, 64] and ``pooled`` [batch, 64] out."""
+    import torch
+
+    class Tokens(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(100, 64)
+            self.norm = torch.nn.LayerNorm(64)
+            self.pooler = torch.nn.Linear(64, 64)
+
+        def forward(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+            states = self.norm(self.embedding(ids))
+            return {"states": states, "pooled": self.pooler(states[:, 0]).tanh()}
+
+    return Tokens()

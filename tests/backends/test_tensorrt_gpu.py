@@ -22,6 +22,7 @@ models:
   ranged: {factory: engine_zoo.py:branches, inputs: {x: {shape: [batch, 32, 32, 32]}}}
   fixed: {factory: engine_zoo.py:branches, inputs: {x: {shape: [4, 32, 32, 32]}}}
   gelu: {factory: engine_zoo.py:gelu, inputs: {input: {shape: [4, 64, 64]}}}
+  tokens: {factory: engine_zoo.py:tokens, inputs: {ids: {shape: [4, 16], dtype: int64, range: [0, 100]}}}
   det: {factory: engine_zoo.py:determinant, inputs: {x: {shape: [4, 4, 4]}}}
 dynamic: {batch: {min: 1, opt: 8, max: 16, at: [1, 16]}}
 matrix:
@@ -42,6 +43,7 @@ matrix:
       cuda_graph: on
       streams: 2
     - {model: gelu, backend: {name: tensorrt, network: engine_zoo.py:gelu_by_plugin, plugins: [libown.so]}}
+    - {model: tokens, backend: [*plain, {name: fx2trt}]}
     - {model: det, backend: *plain, precision: fp32}
     - {model: fixed, backend: *plain, precision: bf16}
 measure: {replicates: 1, max_time: 1s}
@@ -75,6 +77,13 @@ def test_a_graph_captures_the_streams_that_tensorrt_adds(engines: Suite) -> None
 
 def test_a_network_by_hand_can_use_a_plugin_of_its_own_library(engines: Suite) -> None:
     measured(engines("gelu"))
+
+
+@pytest.mark.parametrize(
+    "label", ["tokens/tensorrt", "tokens/fx2trt", "fixed/tensorrt[network=engine_zoo.py:branches_by_hand,refit=on]"]
+)
+def test_outputs_have_the_type_of_the_precision_by_every_route(engines: Suite, label: str) -> None:
+    assert measured(engines(label))["output_dtypes"] == ["float16"]
 
 
 def test_a_node_that_the_parser_refuses_is_named(engines: Suite) -> None:
