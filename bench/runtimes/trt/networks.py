@@ -162,6 +162,7 @@ def _mark_typed(api: library.Api, network: Any, tensor: Any, kind: Any, name: st
     layer = network.add_identity(tensor) if kind == tensor.dtype else network.add_cast(tensor, kind)
     if layer is None:
         raise library.refusal(api, f"TensorRT cannot mark the output {name!r}")
+    layer.name = f"output {name}"
     output = layer.get_output(0)
     output.name = name
     network.mark_output(output)
