@@ -19,6 +19,7 @@ CHANGING = ("StateChanges", "OutputsChange")
 class Score(msgspec.Struct, frozen=True, kw_only=True):
     """The least accurate process of a case, the worst of its outputs in each figure; None is infinite or undefined.
 
+    Those against the quantized reference are also None where the case has none.
     ``varies`` says that outputs change from call to call, so that they are not ok whatever the backend.
     """
 
@@ -31,6 +32,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     metric: dict[str, float]
     why: str
     varies: bool
+    quantized_cosine: float | None = None
+    quantized_sqnr: float | None = None
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -94,6 +97,7 @@ def _score(records: Sequence[Record]) -> Score | None:
         if accuracy := record.accuracy:
             outputs = accuracy.outputs
             sqnr = [output.sqnr for output in outputs if output.sqnr is not None]
+            quantized_sqnr = [output.quantized_sqnr for output in outputs if output.quantized_sqnr is not None]
             score = Score(
                 ok=accuracy.ok,
                 cosine=_extreme(min, [output.cosine for output in outputs]),
@@ -104,6 +108,8 @@ def _score(records: Sequence[Record]) -> Score | None:
                 metric=accuracy.metric,
                 why=accuracy.why,
                 varies=accuracy.varies,
+                quantized_cosine=_extreme(min, [output.quantized_cosine for output in outputs]),
+                quantized_sqnr=min(quantized_sqnr, default=None),
             )
             scores.append(score)
     return min(scores, key=lambda s: (s.ok, -math.inf if s.cosine is None else s.cosine), default=None)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 
 from bench.model.data import Data
 from bench.model.run import Record, Run
+from bench.model.seam import REFERENCES
 
 # In the order in which a run comes to them:
 #   start_up    everything before the first case: toolchains, the check of models, ceilings
@@ -18,7 +19,7 @@ from bench.model.run import Record, Run
 CATEGORIES = (
     "start_up", "imports", "references", "builds", "warmup", "measuring", "validation", "waiting", "other",
 )  # fmt: skip
-PREFLIGHT, REFERENCE = "preflight", "reference"
+PREFLIGHT = "preflight"
 _OF_PHASE = {
     "start": "imports",
     "prestart": "imports",
@@ -41,7 +42,7 @@ def category(work: str, phase: str) -> str:
     """
     if work == PREFLIGHT:
         return "start_up"
-    artifacts = "references" if work == REFERENCE else "builds"
+    artifacts = "references" if work in REFERENCES else "builds"
     return _OF_PHASE.get(phase.partition(":")[0], artifacts)
 
 

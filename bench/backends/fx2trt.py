@@ -11,12 +11,12 @@ import msgspec
 
 from bench.backends.tensorrt import TensorRT
 from bench.errors import Unavailable, Unsupported, UsageError
-from bench.lowering import artifact, filling, marking, parts, quantized_file, registry, values
+from bench.lowering import artifact, filling, marking, parts, quantized_file, quantized_reference, registry, values
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
 from bench.model.lanes import Prepared
 from bench.model.program import SupportedOp
-from bench.model.seam import Context, Stage
+from bench.model.seam import QUANTIZED_REFERENCE, Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.quantization import QUANTIZATION, QuantizationOptions
@@ -27,6 +27,9 @@ from bench.units import parse_size
 
 _OWN = ("program", "fallback", "min_block_size")  # options that those of ``tensorrt`` do not have
 _MIN_BLOCK_SIZE = 5
+_EXAMINED = (artifact.PLACEMENT_STAGE, artifact.ACCURACY_STAGE)
+# The kinds of stages that PyTorch makes.
+_BY_TORCH = ("program", "values", "calibration", "onnx", QUANTIZED_REFERENCE, *_EXAMINED)
 
 
 class Options(QuantizationOptions, frozen=True, kw_only=True):
@@ -115,7 +118,7 @@ class Fx2trt(TensorRT):
         ]
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference, the program (unless it is the user's), and the engine."""
+        """The reference, the program (unless it is the user's), at int8 the quantized reference, and the engine."""
         options = msgspec.convert(case.options, Options)
         in_bytes = msgspec.structs.replace(options, workspace=options.engine().workspace_bytes)
         source = [] if options.program else artifact.stages(artifact.program_case(case), options.block_size)
@@ -137,7 +140,7 @@ class Fx2trt(TensorRT):
             times_kernels_on=("cuda",),
             toolchain=case.toolchain,
         )
-        return [shapes.reference_stage(case), *source, build]
+        return [shapes.reference_stage(case), *source, *quantized_reference.stages(case), build]
 
     def layers(self, case: Case) -> Stage:
         """The pass that times every layer, at the case's own sizes."""
@@ -162,7 +165,7 @@ class Fx2trt(TensorRT):
         """TensorRT's bindings; to write the program torch and the library of the case's factory."""
         if stage is not None and stage.kind == "marked" and stage.key.get("on") == "oracle":
             return ("torch",)
-        if stage is not None and stage.kind in ("program", "values", "calibration", "placement", "accuracy", "onnx"):
+        if stage is not None and stage.kind in _BY_TORCH:
             return ("torch", *factories.library_of(case))
         if stage is None and case.options.get("fallback") == "torch":
             return ("torch", *super().imports(case, stage))
@@ -176,23 +179,8 @@ class Fx2trt(TensorRT):
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
         """The program, the engine, or the times of its layers."""
-        if stage.kind == "program":
-            placed, floating = stage.key.get("placement", "fx"), stage.key.get("floating", ())
-            # The program of a case that TensorRT calibrates is at another precision than the case.
-            of_program = msgspec.structs.replace(case, precision=stage.key["precision"])
-            artifact.produce(of_program, context, out, stage.key.get("min_block_size"), placed, floating)
-            return
-        if stage.kind == "calibration":
-            artifact.calibrate(case, context, out, stage.key)
-            return
-        if stage.kind == "onnx":  # for the backends that read such a file
-            quantized_file.export(case, context, out, stage.key)
-            return
-        if stage.kind in (artifact.PLACEMENT_STAGE, artifact.ACCURACY_STAGE):
-            artifact.examine(case, context, out, stage.key)
-            return
-        if stage.kind == "values":
-            values.produce(case, context, out)
+        if stage.kind in _BY_TORCH:
+            _produce_by_torch(stage, case, context, out)
             return
         if stage.kind == "marked" and stage.key.get("on") == "oracle":  # whatever backend the case is given to
             source = _source(stage.key["program"], context)
@@ -248,6 +236,26 @@ class Fx2trt(TensorRT):
         """The case with the options of its engine alone."""
         options = msgspec.convert(case.options, Options).engine()
         return msgspec.structs.replace(case, options=msgspec.to_builtins(options))
+
+
+def _produce_by_torch(stage: Stage, case: Case, context: Context, out: Path) -> None:
+    """What is made of the lowered graph without TensorRT, also for other backends: a stage of the kinds _BY_TORCH."""
+    match stage.kind:
+        case "program":
+            placed, floating = stage.key.get("placement", "fx"), stage.key.get("floating", ())
+            # The program of a case that TensorRT calibrates is at another precision than the case.
+            of_program = msgspec.structs.replace(case, precision=stage.key["precision"])
+            artifact.produce(of_program, context, out, stage.key.get("min_block_size"), placed, floating)
+        case "calibration":
+            artifact.calibrate(case, context, out, stage.key)
+        case "onnx":
+            quantized_file.export(case, context, out, stage.key)
+        case "values":
+            values.produce(case, context, out)
+        case artifact.PLACEMENT_STAGE | artifact.ACCURACY_STAGE:
+            artifact.examine(case, context, out, stage.key)
+        case _:
+            quantized_reference.produce(case, context, out, stage.key)
 
 
 def _not_calibrated(case: Case) -> str | None:

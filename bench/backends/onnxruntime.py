@@ -13,7 +13,7 @@ import msgspec
 
 from bench import tensors
 from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
-from bench.lowering import quantized_file
+from bench.lowering import quantized_file, quantized_reference
 from bench.model.distributions import ONNXRUNTIME_RTX
 from bench.model.factory import program_of
 from bench.model.profile import Range
@@ -99,10 +99,11 @@ class OnnxRuntime(quantized_file.QuantizesGraphs):
         return None
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference and the ONNX file."""
+        """The reference and the ONNX file; at int8 also the quantized reference."""
         exporter, opset = case.options.get("exporter", "dynamo"), case.options.get("opset")
         if quantized_file.is_quantized(case):
-            return [shapes.reference_stage(case), *quantized_file.stages(case, opset)]
+            file = quantized_file.stages(case, opset)
+            return [shapes.reference_stage(case), *file, *quantized_reference.stages(case)]
         return [shapes.reference_stage(case), onnx.stage(case, exporter, opset)]
 
     def imports(self, case: Case, stage: Stage | None = None) -> tuple[str, ...]:

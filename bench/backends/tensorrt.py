@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import UsageError
-from bench.lowering import marking, quantized_file
+from bench.lowering import marking, quantized_file, quantized_reference
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
 from bench.model.lanes import Prepared
@@ -43,8 +43,8 @@ class TensorRT(quantized_file.QuantizesGraphs):
         return no_route(case) or quantized_file.no_file(case)
 
     def stages(self, case: Case) -> Sequence[Stage]:
-        """The reference, the ONNX file (or for a function the weights), and the engine; with ``executor: cpp`` also
-        what runs it.
+        """The reference, the ONNX file (or for a function the weights), at int8 the quantized reference, and the
+        engine; with ``executor: cpp`` also what runs it.
         """
         options = msgspec.convert(case.options, Options)
         source = [weights.weights_stage(case)] if options.network else file_stages(case, options)
@@ -70,7 +70,7 @@ class TensorRT(quantized_file.QuantizesGraphs):
             times_kernels_on=("cuda",),
             toolchain=case.toolchain,
         )
-        stages = [shapes.reference_stage(case), *source, build]
+        stages = [shapes.reference_stage(case), *source, *quantized_reference.stages(case), build]
         return [*stages, deployed.runner_stage(case, options)] if options.executor == "cpp" else stages
 
     def layers(self, case: Case) -> Stage:

@@ -11,7 +11,7 @@ import msgspec
 
 from bench.backends.tensorrt import file_stages
 from bench.errors import UsageError
-from bench.lowering import artifact, filling, quantized_file
+from bench.lowering import artifact, filling, quantized_file, quantized_reference
 from bench.model.distributions import TENSORRT_RTX
 from bench.model.lanes import Prepared
 from bench.model.seam import Context, Missing, Stage
@@ -51,7 +51,7 @@ class TensorRTRtx(quantized_file.QuantizesGraphs):
 
     def stages(self, case: Case) -> Sequence[Stage]:
         """The reference, the ONNX file (for a function the weights, on the other route the network program unless it is
-        the user's), and the engine; with ``executor: cpp`` also what runs it.
+        the user's), at int8 the quantized reference, and the engine; with ``executor: cpp`` also what runs it.
         """
         options = msgspec.convert(case.options, RtxOptions)
         files: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class TensorRTRtx(quantized_file.QuantizesGraphs):
             per_device=options.compute_capabilities == "current",
             toolchain=case.toolchain,
         )
-        stages = [shapes.reference_stage(case), *source, build]
+        stages = [shapes.reference_stage(case), *source, *quantized_reference.stages(case), build]
         return [*stages, deployed.runner_stage(case, options, library.RTX)] if options.executor == "cpp" else stages
 
     def layers(self, case: Case) -> Stage:

@@ -19,6 +19,9 @@ Array = np.ndarray[Any, Any]
 # Elements that are converted to float64 at a time: some temporaries of 2 MiB, whatever the size of an output.
 _CHUNK = 1 << 18
 _SHOWN = 3
+# Two programs that round the same network at the same places to 8 bits differ where a value lies near the middle of two
+# steps, and stay above it (docs/quantization.md); one that rounds elsewhere, or not at all, need not.
+QUANTIZED_COSINE = 0.999
 # What a precision cannot tell from zero: the least number of float16, which runtimes of 8 bits compute in too; of
 # float32 and bfloat16 all subnormals, which are zero where a device or a setting says so.
 _STEPS = {"fp16": 2.0**-24, "int8": 2.0**-24, "fp8": 2.0**-24}
@@ -67,6 +70,46 @@ def compare(
         broken += [f"output {name!r}: {reason}" for reason in reasons]
     broken += [f"output {name!r} is not in the reference" for name in outputs if name not in reference]
     return Accuracy(ok=not broken, outputs=tuple(errors), threshold=threshold, why=_few(broken))
+
+
+def compare_quantized(
+    verdict: Accuracy, outputs: Mapping[str, Array], quantized: Mapping[str, Array]
+) -> tuple[Accuracy, tuple[Warning, ...]]:
+    """``verdict`` with cosine and SQNR of each output against ``quantized``, the outputs of the quantized reference.
+
+    With a limit ``quantized_cosine`` an output below it is not ok, nor is one whose cosine is undefined. Without, there
+    is ``NotAsQuantized`` for those below ``QUANTIZED_COSINE``. Of outputs that ``compare`` has refused for what they
+    are (NaN, another shape) nothing more is said.
+    """
+    limit = verdict.threshold.quantized_cosine
+    least = QUANTIZED_COSINE if limit is None else limit
+    known = {each.name: each for each in compare(outputs, quantized, Threshold()).outputs}
+    errors: list[OutputError] = []
+    low: dict[str, dict[str, float]] = {}
+    undefined: list[str] = []
+    for error in verdict.outputs:
+        other = known.get(error.name)
+        cosine, sqnr = (other.cosine, other.sqnr) if other is not None else (None, None)
+        errors.append(msgspec.structs.replace(error, quantized_cosine=cosine, quantized_sqnr=sqnr))
+        if error.cosine is not None and cosine is None:
+            undefined.append(error.name)
+        elif error.cosine is not None and cosine is not None and cosine < least:
+            low[error.name] = {"cosine": cosine, "fp32_cosine": error.cosine}
+    verdict = msgspec.structs.replace(verdict, outputs=tuple(errors))
+    if not low and not undefined:
+        return verdict, ()
+    if limit is not None:
+        broken = [f"output {name!r}: quantized_cosine {each['cosine']:.6g} is below {limit:.6g}"
+                  for name, each in low.items()]  # fmt: skip
+        broken += [f"output {name!r}: quantized_cosine is undefined" for name in undefined]
+        why = "; ".join(filter(None, [verdict.why, _few(broken)]))
+        return msgspec.structs.replace(verdict, ok=False, why=why), ()
+    worst = sorted(low, key=lambda name: low[name]["cosine"])[:_SHOWN]
+    figures = {
+        "outputs": {name: low[name] for name in worst}, "undefined": undefined[:_SHOWN], "least": least,
+        "more": len(low) - len(worst) + len(undefined[_SHOWN:]),
+    }  # fmt: skip
+    return verdict, (Warning(kind="NotAsQuantized", figures=figures),)
 
 
 def warnings(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:

@@ -59,6 +59,8 @@ class OutputError(Data, frozen=True, kw_only=True):
 
     ``slice`` is the part that differs most of those that are judged by themselves (``[:, 4]``, or ``values below 0.03
     (20% of all)``), ``slice_rel_l2`` its relative error; empty and None where no part is, or none differs.
+    ``quantized_cosine`` and ``quantized_sqnr`` are against the quantized reference, the same network with Q/DQ as
+    PyTorch runs it; None where a case has none.
     """
 
     name: str
@@ -69,6 +71,8 @@ class OutputError(Data, frozen=True, kw_only=True):
     nan: int = 0
     slice: str = ""
     slice_rel_l2: float | None = None
+    quantized_cosine: float | None = None
+    quantized_sqnr: float | None = None
 
 
 class Accuracy(Data, frozen=True, kw_only=True):

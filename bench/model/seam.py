@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from bench.model.sensitivity import Question
 
 
+# The stages whose artifacts outputs are compared with. They are no part of what a case takes to be ready.
+REFERENCE, QUANTIZED_REFERENCE = "reference", "quantized_reference"
+REFERENCES = (REFERENCE, QUANTIZED_REFERENCE)
+
+
 class Missing(Data, frozen=True, kw_only=True):
     """Why a backend cannot run here, and the command that makes it run."""
 

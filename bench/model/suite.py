@@ -87,6 +87,8 @@ class Range(Data, frozen=True, kw_only=True):
 class Threshold(Data, frozen=True, kw_only=True):
     """Limits an output must keep against the fp32 reference; ``None`` is not checked.
 
+    ``quantized_cosine`` is one against the quantized reference, where a case has one.
+
     ``cosine`` and ``sqnr`` (dB) are lower limits, ``max_abs`` and ``rel_l2`` upper ones, as is ``slice_rel_l2``: the
     ``rel_l2`` of each slice and group of small values that is judged by itself. ``metric`` has those of the model's own
     metric, by the names of its numbers.
@@ -97,6 +99,7 @@ class Threshold(Data, frozen=True, kw_only=True):
     max_abs: float | None = None
     rel_l2: float | None = None
     slice_rel_l2: float | None = None
+    quantized_cosine: float | None = None
     metric: dict[str, Limit] = {}
 
 

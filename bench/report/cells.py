@@ -27,6 +27,8 @@ UNKNOWN, UNDECIDED = "±unknown", "undecided"
 # Follows what cannot be told from the fastest.
 TIED = "≈"
 PYTHON_SHARE = "Python's share"
+QUANTIZED_COSINE = "cosine (int8)"
+QUANTIZED_LEGEND = f"{QUANTIZED_COSINE}: with the outputs of the quantized model that PyTorch runs, in place of fp32's"
 # ± shows the larger half of an interval. Where the other is shorter by more than this fraction of the value, the error
 # would show in the three digits of a bound, and the bounds are printed instead.
 UNEVEN = 0.01
@@ -144,6 +146,11 @@ def verdict(score: Score | None) -> str:
 def cosine(score: Score | None) -> str:
     """That of the worst output, as in similarity()."""
     return NONE if score is None else similarity(score.cosine)
+
+
+def quantized_cosine(score: Score | None) -> str:
+    """That of the worst output with the quantized reference."""
+    return NONE if score is None else similarity(score.quantized_cosine)
 
 
 def similarity(cosine: float | None) -> str:

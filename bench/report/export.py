@@ -212,6 +212,8 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary], phas
         "rel_l2": score and score.rel_l2,
         "max_abs": score and score.max_abs,
         "sqnr": score and score.sqnr,
+        "quantized_cosine": score and score.quantized_cosine,
+        "quantized_sqnr": score and score.quantized_sqnr,
         "memory_bytes": row.memory,
         "memory_of": row.memory_of,
         "light": row.light,

@@ -101,6 +101,20 @@ def _blind_reference(f: Figures) -> Advice:
     )
 
 
+def _not_as_quantized(f: Figures) -> Advice:
+    seen = [
+        f"{number(each['cosine'], '.6g')} for output {name!r} ({number(each['fp32_cosine'], '.6g')} with fp32)"
+        for name, each in f["outputs"].items()
+    ]
+    seen += [f"undefined for output {name!r}" for name in f["undefined"]]
+    text = "the runtime computes other outputs than the quantized model in PyTorch: their cosine is"
+    return Advice(
+        f"{text} {_with_more(seen, f['more'])}, where at least {number(f['least'], 'g')} is expected",
+        "trtbench layers shows in which precision the layers of an engine run; onnxruntime with graph_optimization: "
+        "disabled runs the file as it is",
+    )
+
+
 def _faster_than_light(f: Figures) -> Advice:
     return Advice(
         f"{f['boundary']} is at {percent(f['fraction'], '.0%')} of the ceiling for {f['precision']}: that was read "
@@ -117,6 +131,7 @@ SENTENCES: dict[str, Sentence] = {
     "GraphsByBackend": _graphs_by_backend,
     "GraphsSkipped": _graphs_skipped,
     "LoggedErrors": _logged_errors,
+    "NotAsQuantized": _not_as_quantized,
     "OutputsChange": _outputs_change,
     "Recompiled": _recompiled,
     "StateChanges": _state_changes,

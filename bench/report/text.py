@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 # accuracy have negative numbers: they leave last, after long backend names are broken anywhere, and only beside many
 # sizes (an inaccurate row has a note all the same).
 DROP = {
-    "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, "cosine": 75, "memory": 70, "energy": 68, "enqueue": 65,
-    "QPS in full": 63, "Python's share": 61, "of light": 60,
+    "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, cells.QUANTIZED_COSINE: 78, "cosine": 75, "memory": 70,
+    "energy": 68, "enqueue": 65, "QPS in full": 63, "Python's share": 61, "of light": 60,
     "name in one line": 55, "notes in one line": 53, "latency": 50, "metric": 45, "setting in one line": 43, "gpu": 40,
     "interval in one line": 38, "speed in one line": 37, "name in whole words": 35, "QPS": 30, "gpu_unheld": 20,
     "acc": -1, "speed": -2,
@@ -102,7 +102,9 @@ def render(
         lines += _dim(table.wrap(LEGEND.format(lead=_lead(all_rows)), width))
         is_vague = any(cells.is_vague(figure) for row in all_rows for figure in (*row.times.values(), row.rate))
         has_share = any(row.python_share for row in all_rows)
-        for line in [PYTHON_LEGEND] * has_share + [VAGUE] * is_vague + evidence(all_rows):
+        quantized = any(row.score and row.score.quantized_cosine is not None for row in all_rows)
+        more = [PYTHON_LEGEND] * has_share + [cells.QUANTIZED_LEGEND] * quantized + [VAGUE] * is_vague
+        for line in more + evidence(all_rows):
             lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)
     return table.show(lines, color)
@@ -217,6 +219,11 @@ def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> li
             for name in cells.metrics(visible)
         ),
         _column("cosine", [cells.cosine(row.score) for row in visible], DROP["cosine"]),
+        _column(
+            cells.QUANTIZED_COSINE,
+            [cells.quantized_cosine(row.score) for row in visible],
+            DROP[cells.QUANTIZED_COSINE],
+        ),
         _column("rel L2", [cells.small(row.score.rel_l2 if row.score else None) for row in visible], DROP["rel L2"]),
         _column(memory[of.pop()] if len(of) == 1 else "memory", [cells.memory(r) for r in visible], DROP["memory"]),
         _column("energy", [cells.energy(row.energy) for row in visible], DROP["energy"]),

@@ -15,7 +15,7 @@ from bench.model.build import BuildRun, BuiltStage, CaseBuild
 from bench.model.data import Data
 from bench.model.events import Note, Started
 from bench.model.run import Failure
-from bench.model.seam import BuildsForCapabilities, CompilesAhead, CountsLayers, Stage
+from bench.model.seam import REFERENCES, BuildsForCapabilities, CompilesAhead, CountsLayers, Stage
 from bench.model.suite import Case
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
@@ -26,7 +26,6 @@ from bench.store import artifacts
 from bench.suite import plan
 from bench.system.signals import stoppable
 
-_REFERENCE = "reference"
 _META = "meta.json"
 _NO_GPU = "a machine with a GPU"
 _WHY = "trtbench list with the same suite and options says why of each; --device cuda is for a GPU, also one elsewhere"
@@ -132,8 +131,8 @@ def _needs(case: Case, device_missing: str, suite_dir: Path) -> list[_Need]:
             _Need(stage=need.stage, lacking=device_missing, absent=_absent(need.stage, suite_dir))
             for need in needs[first : first + 1]
         ]
-    if all(need.stage.name == _REFERENCE or need.lacking for need in needs):
-        return [need for need in needs if need.lacking]  # the reference alone would say nothing
+    if all(need.stage.name in REFERENCES or need.lacking for need in needs):
+        return [need for need in needs if need.lacking]  # references alone would say nothing
     return needs
 
 
@@ -155,7 +154,7 @@ def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEve
             on_event(Note(text=f"{case.label}: {end.kind} in {failed or end.stage}: {message}"))
             return CaseBuild(case=case.id, label=case.label, stages=tuple(built), failure=end, failed=failed)
         assert isinstance(end, Ready)  # what is made alone is not postponed
-        if need.stage.name != _REFERENCE:
+        if need.stage.name not in REFERENCES:
             built.append(_built(need, end))
     return CaseBuild(case=case.id, label=case.label, stages=tuple(built))
 

@@ -14,7 +14,7 @@ from bench.errors import CaseError, SuiteError
 from bench.model.data import Data, digest
 from bench.model.events import Event, Note, Step
 from bench.model.run import Failure, Phase
-from bench.model.seam import Stage
+from bench.model.seam import REFERENCES, Stage
 from bench.model.suite import Case
 from bench.runner import jobs, sources
 from bench.runner.side_by_side import Slots
@@ -52,7 +52,7 @@ class Postponed(Data, frozen=True, kw_only=True):
 
 
 class Ready(Data, frozen=True, kw_only=True):
-    """The folders of a case's artifacts by stage, and the time to produce them (without the reference)."""
+    """The folders of a case's artifacts by stage, and the time to produce them (without the references)."""
 
     folders: dict[str, str]
     phases: tuple[Phase, ...] = ()
@@ -125,7 +125,7 @@ class Maker:
             meta = result.artifact.meta
             keys[stage.name] = digest([key, meta.files])  # two builds of one key need not be the same
             folders[stage.name] = str(result.artifact.path)
-            if stage.name != "reference":
+            if stage.name not in REFERENCES:
                 ns = sum(phase.ns for phase in meta.phases)
                 phases.append(Phase(name=stage.name, ns=ns, cold=result.new, beside=meta.beside))
         return Ready(folders=folders, phases=tuple(phases))
@@ -169,7 +169,7 @@ class Maker:
             return _Artifact(artifact=end, new=True)
 
     def _root_of(self, stage: Stage) -> Path:
-        return self._cold_root if self._cold_root and stage.name != "reference" else self._root
+        return self._cold_root if self._cold_root and stage.name not in REFERENCES else self._root
 
     def _drop_once(self, root: Path, stage: Stage, name: str, key: dict[str, Any]) -> None:
         """Remove a build of an earlier run from the cache, where builds are to be made once more."""

@@ -22,7 +22,7 @@ from bench.measure import accuracy, host, metric, nvtx, pace, repeat, result
 from bench.measure.clock import HostClock
 from bench.model.lanes import Lane, Prepared, RemotePrepared, SharesInputs
 from bench.model.run import Record, Warning
-from bench.model.seam import Clock
+from bench.model.seam import QUANTIZED_REFERENCE, Clock
 from bench.model.suite import Case
 from bench.model.telemetry import Telemetry
 from bench.runner import jobs
@@ -171,6 +171,11 @@ def _validate_into(
     case = job.case
     outputs = _once_more(lane)
     verdict = accuracy.compare(outputs, expected, job.threshold, case.precision)
+    if QUANTIZED_REFERENCE in job.artifacts:
+        quantized = tensors.read(Path(job.artifacts[QUANTIZED_REFERENCE]) / "outputs.safetensors")
+        verdict, differing = accuracy.compare_quantized(verdict, outputs, quantized)
+        if not any(changes):  # else no two calls need agree
+            fields["warnings"] += differing
     verdict = fields["accuracy"] = repeat.explain(verdict, *changes)
     if not simulated:  # whose outputs are no model's
         fields["warnings"] += accuracy.warnings(expected, case.batch)

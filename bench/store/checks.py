@@ -18,6 +18,7 @@ _LONGEST_NS = 10**17  # three years
 _MOST = 2**31  # replicates, builds, lanes, sizes
 _LARGEST = 2**63  # integers that other programs can read
 _ROUNDING = 1e-6
+_LOWER_LIMITS = ("cosine", "sqnr", "quantized_cosine")
 _COUNTS = ("calls", "window_ns", "cpu_ns", "preemptions")
 
 
@@ -147,8 +148,9 @@ def _largest(values: Sequence[int]) -> int:
 
 def _accuracy(accuracy: Accuracy) -> str:
     for output in accuracy.outputs:
-        if output.cosine is not None and not abs(output.cosine) <= 1 + _ROUNDING:
-            return f"the cosine of {output.name[:80]!r} is {output.cosine}"
+        for cosine in (output.cosine, output.quantized_cosine):
+            if cosine is not None and not abs(cosine) <= 1 + _ROUNDING:
+                return f"the cosine of {output.name[:80]!r} is {cosine}"
         for name in ("max_abs", "rel_l2", "nan"):
             value = getattr(output, name)
             if value is not None and not value >= 0:
@@ -157,11 +159,11 @@ def _accuracy(accuracy: Accuracy) -> str:
             continue
         if output.nan:
             return f"{output.name[:80]!r} is called accurate and has NaN"
-        for name in OUTPUT_LIMITS:
+        for name in (*OUTPUT_LIMITS, "quantized_cosine"):
             value, limit = getattr(output, name), getattr(accuracy.threshold, name)
             if value is None or limit is None:
                 continue
-            if value < limit if name in ("cosine", "sqnr") else value > limit:
+            if value < limit if name in _LOWER_LIMITS else value > limit:
                 return f"{output.name[:80]!r} is called accurate with {name} {value:.6g}, the limit is {limit:.6g}"
     return ""
 

@@ -33,7 +33,8 @@ from bench.suite.models import INPUT, LIMIT, MODEL, read_model
 from bench.suite.yaml_marks import Node, expected, fail, mapping, sequence
 from bench.units import NS_PER_S
 
-__all__ = ["DYNAMIC", "INPUT", "LIMIT", "LIMITS", "MEASURE", "MODEL", "TOOLCHAIN", "TOOLCHAINS", "VERSION", "suite"]
+__all__ = ["DYNAMIC", "INPUT", "LIMIT", "LIMITS", "MEASURE", "MODEL", "QUANTIZED_LIMITS", "TOOLCHAIN", "TOOLCHAINS",
+           "VERSION", "suite"]  # fmt: skip
 
 VERSION = 1
 LEAST_ENERGY_NS = 5 * NS_PER_S
@@ -196,6 +197,12 @@ LIMITS = (
     ),
 )
 
+_SAME_MODEL = "of `int8`: minimum cosine with the quantized model that PyTorch runs"
+QUANTIZED_LIMITS = (  # of int8, whose networks have a quantized reference
+    *LIMITS,
+    Field(name="quantized_cosine", kind=LIMITS[0].kind, description=_SAME_MODEL, otherwise="a warning below 0.999"),
+)
+
 
 def _thresholds(values: dict[str, Any], node: Node) -> dict[str, Any]:
     """A limit that is not named keeps its default, ``null`` switches it off; a slice may differ like the whole."""
@@ -215,7 +222,7 @@ _ACCURACY = record(
     [
         Field(
             name=precision,
-            kind=record(LIMITS, noun="limit"),
+            kind=record(QUANTIZED_LIMITS if precision == "int8" else LIMITS, noun="limit"),
             description=f"limits for {precision}; `null` switches a default limit off",
         )
         for precision in PRECISIONS

@@ -16,8 +16,9 @@ ORT = base.load("onnxruntime")
 def test_a_case_at_int8_reads_the_file_that_fx2trt_quantizes(bench: Bench) -> None:
     case = bench.case("onnxruntime", precision="int8", options={"placement": "mended", "samples": 16})
     assert ORT.unsupported(case, "cpu") is None
-    reference, calibration, file = ORT.stages(case)
+    reference, calibration, file, quantized = ORT.stages(case)
     assert (reference.kind, calibration.name, file.name) == ("reference", "calibration", "export")
+    assert (quantized.name, quantized.needs) == ("quantized_reference", ("reference", "calibration"))
     assert (file.producer, file.needs) == ("fx2trt", ("calibration",))
     assert (file.key["placement"], file.key["opset"], calibration.key["samples"]) == ("mended", 17, 16)
 

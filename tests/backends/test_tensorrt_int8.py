@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.backends import base
-from bench.model.seam import QuantizesModels
+from bench.model.seam import QUANTIZED_REFERENCE, QuantizesModels, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case, Range
 from tests.backends.kit import Bench
@@ -24,9 +24,9 @@ def refusal(case: Case) -> str:
 def test_an_engine_at_int8_is_made_from_the_file_that_onnx_runtime_reads(bench: Bench, backend: str) -> None:
     case = bench.case(backend, precision="int8", options=HOW)
     assert not refusal(case)
-    _, calibration, file, build = base.load(backend).stages(case)
+    _, calibration, file, quantized, build = base.load(backend).stages(case)
     of_runtime = bench.case("onnxruntime", precision="int8", options=HOW)
-    assert [calibration, file] == list(base.load("onnxruntime").stages(of_runtime))[1:]
+    assert [calibration, file, quantized] == list(base.load("onnxruntime").stages(of_runtime))[1:]
     assert (calibration.files, build.needs, build.files) == (("data.npz",), ("export",), ())
     assert file.key["placement"] == "mended"
 
@@ -38,7 +38,8 @@ def test_placements_of_an_engine_share_a_calibration(bench: Bench) -> None:
     )
     assert plain[1] == mended[1]
     assert plain[2].key != mended[2].key
-    assert plain[3].key != mended[3].key
+    assert plain[3].key != mended[3].key  # the quantized reference
+    assert plain[4].key != mended[4].key
 
 
 def test_the_route_of_fx2trt_at_int8_takes_how_to_quantize(bench: Bench) -> None:
@@ -47,7 +48,7 @@ def test_the_route_of_fx2trt_at_int8_takes_how_to_quantize(bench: Bench) -> None
     assert not refusal(case)
     stages = base.load("tensorrt_rtx").stages(case)
     of_program = base.load("fx2trt").stages(bench.case("fx2trt", precision="int8", options=HOW))
-    assert list(stages[1:3]) == list(of_program[1:3])
+    assert list(stages[1:4]) == list(of_program[1:4])
     assert refusal(bench.case("tensorrt_rtx", precision="fp16", options=options)).endswith("of precision int8 alone")
 
 
@@ -74,7 +75,39 @@ def test_what_something_else_quantizes_is_planned_and_has_no_pairs_to_look_at(
     assert not refusal(case)
     assert isinstance(backend, QuantizesModels)
     assert list(backend.placement(case)) == list(backend.accuracy(case, Question())) == []
-    assert "calibration" not in [stage.name for stage in backend.stages(case)]
+    assert {"calibration", "quantized_reference"}.isdisjoint(stage.name for stage in backend.stages(case))
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt_rtx", "onnxruntime", "fx2trt"])
+def test_the_quantized_reference_is_one_for_all_backends_of_one_placement(bench: Bench, backend: str) -> None:
+    def stage(name: str, **options: Any) -> Stage:
+        case = bench.case(name, precision="int8", options=HOW | options)
+        return next(each for each in base.load(name).stages(case) if each.name == QUANTIZED_REFERENCE)
+
+    assert stage(backend) == stage("fx2trt")
+    assert (stage(backend).toolchain, stage(backend).per_device) == ("default", False)
+    for other in ({"placement": "fx"}, {"floating": ["linear"]}, {"observer": "entropy"}):
+        assert stage(backend, **other).key != stage(backend).key
+
+
+@pytest.mark.parametrize(
+    ("backend", "fields"),
+    [
+        ("fx2trt", {"options": {"program": "edited/program.py"}}),
+        ("fx2trt", {"options": {"calibrator": "minmax"}}),
+        ("fx2trt", {"precision": "fp8"}),
+        ("fx2trt", {"precision": "fp16"}),
+        ("tensorrt", {"options": {"network": "zoo.py:build"}}),
+        ("tensorrt", {"factory": "net.onnx"}),
+        ("tensorrt_rtx", {"options": {"route": "fx2trt", "program": "edited/program.py"}}),
+        ("onnxruntime", {"factory": "net.onnx"}),
+    ],
+)
+def test_what_is_not_quantized_here_has_no_quantized_reference(
+    bench: Bench, backend: str, fields: dict[str, Any]
+) -> None:
+    stages = base.load(backend).stages(bench.case(backend, **{"precision": "int8", **fields}))
+    assert QUANTIZED_REFERENCE not in [stage.name for stage in stages]
 
 
 @pytest.mark.parametrize("backend", BOTH)

@@ -306,3 +306,56 @@ def test_only_the_first_outputs_that_say_nothing_are_named() -> None:
     (found,) = accuracy.warnings({str(n): np.zeros(3, np.float32) for n in range(5)}, 1)
     assert found.figures["constant"] == dict.fromkeys("01234", 0)
     assert describe(found).text.endswith("output '2' is 0 everywhere; and 2 more")
+
+
+def against(x: Any, quantized: Any, limit: float | None = None) -> tuple[Accuracy, tuple[Warning, ...]]:
+    """X's verdict as fp32 and ``x`` as the outputs of a runtime, against those of a quantized reference."""
+    outputs = {"y": np.asarray(x)}
+    verdict = accuracy.compare(outputs, {"y": X}, Threshold(quantized_cosine=limit))
+    return accuracy.compare_quantized(verdict, outputs, {"y": np.asarray(quantized)})
+
+
+def test_an_output_as_the_quantized_reference_has_it_keeps_both_figures() -> None:
+    found, told = against(X + 0.01, X + 0.01)
+    assert (found.ok, told) == (True, ())
+    assert (only(found).quantized_cosine, only(found).quantized_sqnr) == (1.0, None)
+    assert only(found).cosine != 1.0
+
+
+def at_cosine(value: float) -> Any:
+    """X with as much of what is orthogonal to it that the cosine between both is ``value``."""
+    other = np.random.default_rng(2).normal(size=X.shape)
+    other -= X * (X * other).sum() / (X * X).sum()
+    return X * value + other * math.sqrt(1 - value**2) * np.linalg.norm(X) / np.linalg.norm(other)
+
+
+@pytest.mark.parametrize(("cosine", "is_told"), [(0.9991, False), (0.9989, True)])
+def test_below_a_thousandth_there_is_a_warning_and_the_verdict_stays(cosine: float, is_told: bool) -> None:
+    found, told = against(X, at_cosine(cosine))
+    assert found.ok
+    assert only(found).quantized_cosine == pytest.approx(cosine, abs=1e-6)
+    assert [warning.kind for warning in told] == ["NotAsQuantized"] * is_told
+    for warning in told:
+        assert (
+            "cosine is 0.9989 for output 'y' (1 with fp32), where at least 0.999 is expected" in describe(warning).text
+        )
+
+
+@pytest.mark.parametrize(("cosine", "ok"), [(0.96, True), (0.94, False)])
+def test_a_limit_decides_in_place_of_the_warning(cosine: float, ok: bool) -> None:
+    found, told = against(X, at_cosine(cosine), limit=0.95)
+    assert (found.ok, told) == (ok, ())
+    assert found.why == ("" if ok else "output 'y': quantized_cosine 0.94 is below 0.95")
+
+
+def test_a_quantized_reference_that_is_not_finite_is_told() -> None:
+    found, (warning,) = against(X, X * np.inf)
+    assert (found.ok, only(found).quantized_cosine) == (True, None)
+    assert "their cosine is undefined for output 'y'" in describe(warning).text
+    found, told = against(X, X * np.inf, limit=0.95)
+    assert (found.ok, told, found.why) == (False, (), "output 'y': quantized_cosine is undefined")
+
+
+def test_of_an_output_that_is_nan_the_verdict_says_all() -> None:
+    found, told = against(X * np.nan, X)
+    assert (found.ok, told, only(found).quantized_cosine) == (False, (), None)

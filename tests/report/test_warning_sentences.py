@@ -157,6 +157,13 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "samples", "initialise the last layer in the model's factory, or load a checkpoint",
     ),
     (
+        "NotAsQuantized",
+        {"outputs": {"y": {"cosine": 0.9962, "fp32_cosine": 0.9951}}, "undefined": ["z"], "least": 0.999, "more": 1},
+        "the runtime computes other outputs than the quantized model in PyTorch: their cosine is 0.9962 for output 'y' "
+        "(0.9951 with fp32), undefined for output 'z' and 1 more, where at least 0.999 is expected",
+        "graph_optimization: disabled runs the file as it is",
+    ),
+    (
         "FasterThanLight", {"boundary": "gpu", "fraction": 3.34, "precision": "fp16"},
         "gpu is at 334% of the ceiling for fp16: that was read too low", "a new run, which measures the ceilings again",
     ),

@@ -52,6 +52,11 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("NoOverlap", {"in_flight_ns": 120_000.0, "alone_ns": 90_000}),
     ("NoisyHost", {"window_ns": 2 * 10**9, "longest_wait_ns": 10**9}),
     ("NoisyHost", {"window_ns": 2 * 10**9, "preemptions": 500, "load_average": 6.0, "cores": 2}),
+    (
+        "NotAsQuantized",
+        {"outputs": {"y": {"cosine": 0.99, "fp32_cosine": 0.98}}, "undefined": [], "least": 0.999, "more": 0},
+    ),
+    ("NotAsQuantized", {"outputs": {}, "undefined": ["y"], "least": 0.999, "more": 2}),
     ("NotCold", {"left_out": ["throughput", "energy"]}),
     ("Imprecise", {"boundary": "latency", "half_width": 0.05, "samples": 34}),
     ("Noisy", {"calls": 90, "ns": 10**9, "spread": 0.031}),

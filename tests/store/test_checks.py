@@ -66,6 +66,20 @@ WRONG: dict[str, tuple[Change, str]] = {
         lambda r: r.update(accuracy={"ok": True, "outputs": [OUTPUT | {"nan": 3}]}),
         "'y' is called accurate and has NaN",
     ),
+    "ok with a cosine below its limit against the quantized reference": (
+        lambda r: r.update(
+            accuracy={
+                "ok": True,
+                "outputs": [OUTPUT | {"quantized_cosine": 0.9}],
+                "threshold": {"quantized_cosine": 0.99},
+            }
+        ),
+        "'y' is called accurate with quantized_cosine 0.9, the limit is 0.99",
+    ),
+    "a cosine of 7 with the quantized reference": (
+        lambda r: r.update(accuracy={"ok": False, "outputs": [OUTPUT | {"quantized_cosine": 7}]}),
+        "the cosine of 'y' is 7",
+    ),
     "a cosine of 7": (
         lambda r: r.update(accuracy={"ok": False, "outputs": [OUTPUT | {"cosine": 7}]}),
         "the cosine of 'y' is 7",

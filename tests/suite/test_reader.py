@@ -312,6 +312,7 @@ def test_what_is_wrong_is_told_with_what_to_write(tmp_path: Path, old: str, new:
         ("dynamic: {seq: {min: 1, opt: 8, max: 32, at: [64]}}", "expected a point within 1 to 32, got 64"),
         ("dynamic: {seq: {min: 1, opt: 8}}", "has no `max`"),
         ("accuracy: {fp17: {cosine: 1}}", "unknown precision 'fp17'"),
+        ("accuracy: {fp16: {quantized_cosine: 0.9}}", "unknown limit 'quantized_cosine'"),
         ("accuracy: {fp16: {cosine: 2}}", "expected a number of -1 to 1, got 2"),
         ("accuracy: {fp16: {rel_l2: .nan}}", ".nan cannot be stored"),
         ("device: gpu", "unknown device 'gpu'"),

@@ -62,6 +62,8 @@ def fields(row: Row, pool: Pool) -> dict[str, Any]:
         "rel_l2": score and score.rel_l2,
         "max_abs": score and score.max_abs,
         "sqnr": score and score.sqnr,
+        "quantized_cosine": score and score.quantized_cosine,
+        "quantized_sqnr": score and score.quantized_sqnr,
         "memory": row.memory,
         "memory_text": cells.memory(row),
         "memory_of": row.memory_of or None,
@@ -133,8 +135,8 @@ def outputs(pools: Sequence[Pool]) -> list[dict[str, Any]]:
     table = []
     for case, pool in enumerate(pools):
         for output in _least_accurate(pool.records):
-            texts = {"name": escape.name(output["name"]), "cosine_text": cells.similarity(output["cosine"])}
-            table.append({"case": case, **output, **texts})
+            texts = {f"{of}_text": cells.similarity(output[of]) for of in ("cosine", "quantized_cosine")}
+            table.append({"case": case, **output, **texts, "name": escape.name(output["name"])})
     return table
 
 

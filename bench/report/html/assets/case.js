@@ -127,13 +127,19 @@ globalThis.trtbench = globalThis.trtbench || {};
     const { outputs } = page;
     const lines = outputs.where("case", place);
     if (!lines.length) return page.cases.get(place, "processes") ? none("The outputs were not checked.") : "";
+    const decibels = (value) => (app.isNumber(value) ? value.toFixed(1) : app.NONE);
+    // Against the quantized model in PyTorch, which cases that trtbench has quantized have.
+    const quantized = lines.some((line) => app.isNumber(outputs.get(line, "quantized_cosine")));
+    const titles = ["cosine", "relative L2", "max abs", "SQNR dB", "NaN", ...(quantized ? ["cosine (int8)", "SQNR dB (int8)"] : [])];
+    const caption = "Accuracy of each output against the fp32 reference" + (quantized ? "; (int8): against the quantized model that PyTorch runs" : "");
     return [row.accuracy_why ? h("p", null, row.accuracy_why) : "",
-      app.grid([{ title: "output", style: "wrap" }, ...["cosine", "relative L2", "max abs", "SQNR dB", "NaN"].map((title) => ({ title, align: "right" })), { title: "worst part", style: "wrap" }],
+      app.grid([{ title: "output", style: "wrap" }, ...titles.map((title) => ({ title, align: "right" })), { title: "worst part", style: "wrap" }],
         lines.map((line) => {
           const each = outputs.row(line);
-          return [each.name, each.cosine_text, app.small(each.rel_l2), app.small(each.max_abs), app.isNumber(each.sqnr) ? each.sqnr.toFixed(1) : app.NONE, app.count(each.nan),
+          return [each.name, each.cosine_text, app.small(each.rel_l2), app.small(each.max_abs), decibels(each.sqnr), app.count(each.nan),
+            ...(quantized ? [each.quantized_cosine_text, decibels(each.quantized_sqnr)] : []),
             each.slice ? `${each.slice}: relative L2 ${app.small(each.slice_rel_l2)}` : ""];
-        }), { caption: "Accuracy of each output against the fp32 reference" })];
+        }), { caption })];
   }
 
   const TELEMETRY = [
