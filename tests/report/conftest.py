@@ -136,6 +136,16 @@ def deployed(boundaries=("gpu", "enqueue", "latency"), replicates: int = 3) -> R
     return make(cases, records, replicates)
 
 
+def quantized() -> Run:
+    """A case at fp32, and one at int8 whose output was also compared with the quantized model in PyTorch."""
+    cases = [case("resnet18", "eager"), case("resnet18", "onnxruntime", "int8")]
+    whole = accuracy(cosine=0.99998)
+    (output,) = whole.outputs
+    output = msgspec.structs.replace(output, quantized_cosine=0.9999995, quantized_sqnr=60.7)
+    int8 = record(cases[1], 1.9, accuracy=msgspec.structs.replace(whole, outputs=(output,)))
+    return make(cases, [record(cases[0], 5.7), int8])
+
+
 def slower(measured: Measurement, factor: float) -> Measurement:
     """With each sample, or the window of a loop, so many times as long."""
     samples = tuple(round(ns * factor) for ns in measured.samples)

@@ -20,6 +20,7 @@ from bench.runner import jobs
 from bench.runner.phase_log import PhaseLog
 from bench.runner.worker_jobs import produce
 from bench.runner.worker_measure import measure
+from tests.conftest import Trtbench
 from tests.report.conftest import make
 from tests.runner.test_worker_measure import SHORT, Silent
 
@@ -140,3 +141,18 @@ def test_the_table_the_csv_and_the_json_have_the_cosine(worker: Worker) -> None:
     assert f'"quantized_cosine":{cosine}' in export.json(run).replace(" ", "")
     (line,) = csv.DictReader(io.StringIO(export.csv(run)))
     assert float(line["quantized_cosine"]) == cosine
+
+
+@pytest.mark.long
+def test_both_placements_of_the_shipped_suite_agree_with_the_quantized_model(trtbench: Trtbench) -> None:
+    suite = SUITES / "int8_cpu.yaml"
+    assert trtbench("run", suite, "--quick", "--select", "precision=int8") == 0
+    (run,) = trtbench.runs()
+    cosines = [output.quantized_cosine or 0.0 for record in run.records if record.accuracy
+               for output in record.accuracy.outputs]  # fmt: skip
+    assert len(cosines) == 2
+    assert min(cosines) >= 0.999
+    assert not [warning for record in run.records for warning in unlike(record)]
+    assert trtbench("build", suite, "--select", "precision=int8") == 0
+    assert "onnx" in trtbench.out
+    assert QUANTIZED_REFERENCE not in trtbench.out

@@ -13,7 +13,7 @@ import pytest
 
 from bench.machine.environment import describe
 from bench.model.run import Failure
-from bench.model.seam import Stage
+from bench.model.seam import REFERENCES, Stage
 from bench.model.suite import Case
 from bench.runner import jobs
 from bench.runner.cards import Card
@@ -148,3 +148,22 @@ def test_rebuild_makes_the_program_of_all_models_once_more_too(tmp_path: Path) -
             assert isinstance(maker.ready(CASE, stages, here.interpreters, lambda event: None), Ready)
         asked.append("/")
     assert asked == ["export", "build", "runner", "/", "/", "build", "runner", "/"]
+
+
+def test_references_are_no_part_of_getting_ready_and_stay_in_the_cache_of_a_cold_run(tmp_path: Path) -> None:
+    def run_job(interpreter: Interpreter, job: jobs.JobType, label: str) -> jobs.Produced:
+        assert isinstance(job, jobs.Produce)
+        (Path(job.out) / "outputs").write_text("1")
+        produced.append(job.stage.name)
+        return jobs.Produced(phases=())
+
+    produced: list[str] = []
+    stages = [msgspec.structs.replace(STAGE, name=name, kind=name) for name in (*REFERENCES, "export")]
+    (here, _) = stations()
+    for number in range(2):
+        maker = Maker(tmp_path / "cache", tmp_path / f"cold{number}", tmp_path, "cpu", 0, run_job)
+        ready = maker.ready(CASE, stages, here.interpreters, lambda event: None)
+        assert isinstance(ready, Ready)
+        assert list(ready.folders) == ["reference", "quantized_reference", "export"]
+        assert [phase.name for phase in ready.phases] == ["export"]
+    assert produced == ["reference", "quantized_reference", "export", "export"]

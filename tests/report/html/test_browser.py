@@ -11,7 +11,7 @@ import pytest
 from bench.analysis.rows import rows
 from bench.model.run import Failure, Record
 from bench.report import cells
-from tests.report.conftest import case, make, record
+from tests.report.conftest import case, make, quantized, record
 from tests.report.html.kit import ASSETS, renamed
 
 pytestmark = pytest.mark.long
@@ -126,6 +126,21 @@ def test_a_case_has_the_figures_of_the_store_and_the_distribution_of_each_proces
     assert all(warning.kind in notes for warning in row.warnings)
     commands = page.locator(".command").all_inner_texts()
     assert any(f"trtbench run {run.header.suite_path} --select id={row.case}" in command for command in commands)
+
+
+def test_a_case_that_was_quantized_here_has_its_accuracy_against_both_references(view) -> None:
+    run = quantized()
+    shown = view(run)
+    titles = {}
+    for of in run.header.cases:
+        page = shown.go(f"#/case/{run.header.run}/{of.id}")
+        table = page.get_by_role("table", name="Accuracy of each output against the fp32 reference")
+        cells_of = table.locator("tbody tr").first.locator("th, td").all_inner_texts()
+        titles[of.precision] = dict(zip(table.locator("thead th").all_inner_texts(), cells_of, strict=True))
+    assert "cosine (int8)" not in titles["fp32"]
+    assert titles["int8"]["cosine"] == "0.999980"
+    assert titles["int8"]["cosine (int8)"] == ">0.999999"
+    assert titles["int8"]["SQNR dB (int8)"] == "60.7"
 
 
 def test_two_modes_of_a_distribution_are_seen(view) -> None:

@@ -12,7 +12,7 @@ from bench.analysis.rows import rows
 from bench.model.run import Run
 from bench.report import cells
 from bench.report.html.data import quantiles_for
-from tests.report.conftest import case, deployed, example, make, record
+from tests.report.conftest import case, deployed, example, make, quantized, record
 from tests.report.html.kit import page_of, renamed, rows_of
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -30,6 +30,14 @@ def test_cases_have_the_figures_and_the_texts_of_the_tables(run: Run) -> None:
         assert of["time_text"] == cells.time(figure)
         assert of["time"] == (figure and pytest.approx(figure.value, rel=1e-5))
         assert of["warnings"].split() == [warning.kind for warning in row.warnings]
+
+
+def test_outputs_have_both_references_where_a_case_was_quantized_here() -> None:
+    run = quantized()
+    plain, int8 = rows_of(page_of(run)["outputs"])
+    assert (plain["quantized_cosine"], plain["quantized_cosine_text"]) == (None, cells.NONE)
+    assert (int8["quantized_cosine_text"], int8["quantized_sqnr"]) == (">0.999999", 60.7)
+    assert [of["quantized_cosine"] for of in rows_of(page_of(run)["cases"])] == [None, int8["quantized_cosine"]]
 
 
 def test_a_case_that_a_program_runs_too_has_pythons_share() -> None:
