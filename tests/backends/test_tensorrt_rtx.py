@@ -66,7 +66,8 @@ def test_the_route_of_fx2trt_has_its_program_in_place_of_an_onnx_file(bench: Ben
     assert build.needs == ()
     assert build.files == ("edited/program.py", "edited/weights.safetensors")
     assert RTX.unsupported(case(), "cuda:0") is None
-    assert [stage.name for stage in RTX.stages(case("int8"))] == ["reference", "calibration", "program", "build"]
+    names = [stage.name for stage in RTX.stages(case("int8"))]
+    assert names == ["reference", "calibration", "program", "quantized_reference", "build"]
     assert [stage.name for stage in RTX.stages(case("fp8"))] == ["reference", "calibration", "program", "build"]
     assert RTX.unsupported(case("fp8"), "cuda:0") is None
     assert "torchscript" in (RTX.unsupported(case(factory="net.pt"), "cuda:0") or "")
