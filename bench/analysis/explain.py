@@ -199,7 +199,7 @@ def _issue(side: Side) -> str:
 def _remainder(a: Side, b: Side) -> Part:
     difference = b.remainder - a.remainder
     if a.kind == "operator":
-        name, what = "outside of operators", "Python, the framework and waiting"
+        name, what = "outside of operators", "Python, the framework, waiting, and code that reports no operators"
     else:
         name, what = (
             "remainder",

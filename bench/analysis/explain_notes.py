@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from bench.analysis import blocks
+from bench.analysis import blocks, coverage
 from bench.analysis.explain_sides import Side
 from bench.errors import UsageError
 from bench.model.suite import BETWEEN_PARTS
@@ -22,7 +22,7 @@ _DOUBT = 0.02
 
 def check(a: Side, b: Side, across: Sequence[str]) -> None:
     """UsageError for cases of different models or sizes, unless ``across`` names that; for a CPU against a GPU; for a
-    profile without units.
+    profile without units, or on a CPU without most of what the case computes.
     """
     for name in across:
         if name not in ACROSS:
@@ -35,6 +35,7 @@ def check(a: Side, b: Side, across: Sequence[str]) -> None:
         if not side.units:
             what = f"the profile of {side.label} has no kernels, layers or operators"
             raise UsageError(what, fix="another tool, or another backend: this one shows that profiler nothing")
+    coverage.check(a, b)
     (model_a, sizes_a), (model_b, sizes_b) = map(_identity, (a.label, b.label))
     if model_a != model_b and "model" not in across:
         what = f"the cases are of different models: {model_a} and {model_b}"

@@ -73,6 +73,12 @@ _MOVING = {
     "squeeze",
     "unsqueeze",
 }
+# Operators of torch that give a tensor another shape or make an empty one, and those that only ask.
+_NO_WORK = re.compile(
+    r"aten::_?(empty\w*|new_empty\w*|resize_?|set_|view(_as)?|reshape(_as|_alias)?|unsafe_view|expand(_as)?|permute"
+    r"|transpose_?|numpy_T|t|(un)?squeeze_?|flatten|slice|select|narrow|split\w*|chunk|unbind|as_strided_?|alias|detach_?"
+    r"|lift_fresh|resolve_(conj|neg)|result_type|item|local_scalar_dense|is_nonzero|dropout_?|identity)$"
+)
 # Precisions in the names of kernels; what is read from and written to comes after what is computed in.
 _PRECISIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
@@ -106,6 +112,13 @@ def family(name: str) -> Family:
     if _CPP.search(name):
         return _generated("per" if _reduces(operators(name)) else "poi", operators(name), name)
     return next((each for each, pattern in _FAMILIES if pattern.search(name)), "other")
+
+
+def computes(name: str, of: Family) -> bool:
+    """Whether an operator on a CPU, of this name and family, computes values: not if it moves them, is a view of them or
+    makes room for some.
+    """
+    return of not in MOVES and not _NO_WORK.search(name)
 
 
 def operators(name: str) -> tuple[str, ...]:

@@ -82,6 +82,15 @@ def test_bad_input_is_one_message(trtbench: Trtbench, printed: Path, name: str) 
     assert trtbench.out == ""
 
 
+@pytest.mark.parametrize("pair", [("bert/eager", "bert/aoti"), ("bert/aoti", "bert/inductor")])
+def test_a_runtime_that_reports_no_operators_is_refused(trtbench: Trtbench, pair: tuple[str, str]) -> None:
+    file = "profile-20261128T221311Z-smoke-e2ec3d7"
+    assert trtbench("explain", *pair, "--in", file, "--store", ROOT / "results") == 2
+    assert "the profile of bert/aoti/fp32/batch=1/seq=64 shows no operator that computes" in trtbench.err
+    assert "fix: compare the times alone: trtbench compare RUN --axis backend" in trtbench.err
+    assert trtbench.out == ""
+
+
 @pytest.mark.workers
 def test_profiles_of_simulated_cases(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite("[fake, {name: fake, time: 2 ms}]")
