@@ -34,9 +34,9 @@ def check(a: Side, b: Side) -> None:
             continue
         seen = f"only {_names(own)}" if own else "no operator that computes"
         what = (
-            f"the profile of {side.label} shows {seen}: {format_time(side.remainder)} of {format_time(side.window)} are "
-            "in code that reports none to the profiler, as packages of AOTInductor do on a CPU, so that nothing says "
-            "where it differs"
+            f"the profile of {side.label} shows {seen}: {format_time(side.remainder)} of {format_time(side.window)} "
+            "are in code that reports none to the profiler, as packages of AOTInductor do on a CPU, so that nothing "
+            "says where it differs"
         )
         raise UsageError(what, fix=_FIX)
 

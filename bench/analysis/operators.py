@@ -115,8 +115,8 @@ def family(name: str) -> Family:
 
 
 def computes(name: str, of: Family) -> bool:
-    """Whether an operator on a CPU, of this name and family, computes values: not if it moves them, is a view of them or
-    makes room for some.
+    """Whether an operator on a CPU, of this name and family, computes values: not if it moves them, is a view of them
+    or makes room for some.
     """
     return of not in MOVES and not _NO_WORK.search(name)
 

@@ -17,6 +17,8 @@ _SEVERAL = 2
 _BROAD = 0.5
 
 FindingKind = Literal["gain", "host_bound", "fast_inaccurate"]
+LevelZero = Literal["", "first", "all"]
+_LEVEL = "optimization_level"
 
 
 class Machine(Data, frozen=True, kw_only=True):
@@ -35,7 +37,9 @@ class Leader(Data, frozen=True, kw_only=True):
     ``margin`` the time of that over its own: above 1. ``rivals`` is how many cases ranked there, of so many
     ``backends``, ``elsewhere`` how many other runs of the same machine rank the same model and size. ``replicated``: it
     and another of them were measured in two processes or more, so that their ratio has an interval. ``has_baseline``:
-    the run measured its baseline there, which may be the case itself.
+    the run measured its baseline there, which may be the case itself. ``level_zero``: it is an engine of optimization
+    level 0, which is built to be ready soon and not to be fast, and none of a higher level ranked there (``first``), or
+    nothing but such engines did (``all``).
     """
 
     run: str
@@ -49,6 +53,7 @@ class Leader(Data, frozen=True, kw_only=True):
     elsewhere: int = 0
     replicated: bool = False
     has_baseline: bool = False
+    level_zero: LevelZero = ""
 
 
 class Highlight(Data, frozen=True, kw_only=True):
@@ -170,13 +175,29 @@ def _leader(run: str, members: Sequence[Row], pools: Mapping[str, Pool], machine
         backends=len({pools[row.case].case.backend for row in members}),
         replicated=first.processes >= _SEVERAL and any(row.processes >= _SEVERAL for row in members[1:]),
         has_baseline=first.speed is not None,
+        level_zero=_level_zero(members, pools),
     )
+
+
+def _level_zero(members: Sequence[Row], pools: Mapping[str, Pool]) -> LevelZero:
+    """What Leader says of the levels of engines among these cases, the fastest first."""
+    levels = [_levels(row, pools[row.case]) for row in members]
+    if all(0 in own for own in levels):
+        return "all"
+    return "first" if 0 in levels[0] and not any(max(own, default=0) > 0 for own in levels) else ""
+
+
+def _levels(row: Row, pool: Pool) -> set[int]:
+    """The optimization levels of a case's engines, as their builder told them and the suite asks; none of others."""
+    values = (*row.fairness.get(_LEVEL, ()), pool.case.options.get(_LEVEL))
+    return {value for value in values if isinstance(value, int) and not isinstance(value, bool)}
 
 
 def best(
     runs: Sequence[Run], tables: Sequence[Sequence[Row]], pools: Sequence[Sequence[Pool]], places: Sequence[int]
 ) -> list[Leader]:
-    """One leader for each machine, model and size: that of the run which ``_choose`` takes.
+    """One leader for each machine, model and size: that of the run which ``_choose`` takes. Of a run whose engines are
+    all of optimization level 0 only where there is no other.
 
     ``tables`` are the rows() of the runs, ``pools`` their cases as gathered, ``places`` those of their machines().
     Times of different runs are not ranked against each other: what differs between sessions would be in the difference.
@@ -200,8 +221,11 @@ def _choose(several: Sequence[Leader], created: Mapping[str, str]) -> Leader:
 
     Broad ones rank more than half as many cases, and backends, as any. A run of fewer cases with intervals so takes the
     place of one without, but not one that sets a backend against itself, nor one that lacks what its cases are to beat.
-    ``created`` has the time of each run.
+    ``created`` has the time of each run. Those that a level-0 engine leads, for lack of better ones, come after all
+    that compare backends, and those of level-0 engines alone last.
     """
+    compared = [leader for leader in several if not leader.level_zero and leader.backends > 1]
+    several = compared or [leader for leader in several if leader.level_zero != "all"] or several
     cases, backends = (_BROAD * max(getattr(leader, name) for leader in several) for name in ("rivals", "backends"))
     broad = [leader for leader in several if leader.rivals > cases and leader.backends > backends] or several
     return max(broad, key=lambda leader: (leader.has_baseline, leader.replicated, created[leader.run], leader.rivals))

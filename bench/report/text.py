@@ -43,7 +43,7 @@ PYTHON_LEGEND = (
 )
 VAGUE = f"{cells.UNKNOWN} of a time or rate: the interval reaches beyond twice the value; more processes narrow it"
 # As long as `vs torch_tensorrt`: a backend with options would make its column wider than what stands in it.
-LONGEST_TITLE = 17
+LONGEST_TITLE, UNNAMED = 17, "vs baseline"
 # Of a setting and of a row's notes, in a table where these take several lines.
 LONGEST_WORD, LONGEST_MARKS = 16, 5
 
@@ -183,6 +183,8 @@ def _model(
         _bold(title),
         *table.draw(columns, width, spans=spans, styles=styles, breaks=_breaks(visible)),
     ]
+    if any(column.title.startswith(UNNAMED) for column in columns):
+        lines += _dim(table.wrap(f"the baseline is {against(visible)}", width))
     if dropped:
         lines += _dim(table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width))
     return lines + _below(below, width, verbose)
@@ -237,7 +239,7 @@ def _versus(visible: Sequence[Row], primary: Boundary | None) -> str:
     base = against(visible)
     if not base:
         return "speed"
-    title = f"vs {base}" if len(f"vs {base}") <= LONGEST_TITLE else "vs baseline"
+    title = f"vs {base}" if len(f"vs {base}") <= LONGEST_TITLE else UNNAMED
     first = next((boundary for boundary in SHOWN if any(boundary in row.times for row in visible)), primary)
     return title if primary == first else f"{title} ({primary})"
 

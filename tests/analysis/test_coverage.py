@@ -36,7 +36,7 @@ def test_operators_that_compute_nothing_are_no_side(turned: bool) -> None:
 
 
 def test_convolutions_alone_are_not_all_of_a_network() -> None:
-    with pytest.raises(UsageError, match="net/aoti shows only aten::_convolution: 80.0 us of 160 us"):
+    with pytest.raises(UsageError, match=r"net/aoti shows only aten::_convolution: 80\.0 us of 160 us"):
         explain(EAGER, on_cpu("aoti", *("aten::_convolution",) * 8, idle_us=80))
 
 

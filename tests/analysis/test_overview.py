@@ -97,6 +97,47 @@ def test_a_run_without_its_baseline_does_not_take_the_place_of_one_that_has_it()
     assert (alone.run, alone.has_baseline) == (without.header.run, False)
 
 
+def of_level(day: int, *levels: int | None, asked: bool = True) -> Run:
+    """A run of a day with an engine of each level, the lower the faster, and eager for None.
+
+    The suite asks for the levels, or the builder alone tells them.
+    """
+    cases, records = [], []
+    for at, level in enumerate(levels):
+        options = {"optimization_level": level} if asked else {}
+        of = case("net", "eager" if level is None else "tensorrt", options={} if level is None else options | {"n": at})
+        fairness = {} if level is None or asked else {"optimization_level": level}
+        cases.append(of)
+        records += [record(of, 8.0 if level is None else 1.0 + level, n, fairness=fairness) for n in range(2)]
+    created = f"2026-11-{day}T00:00:00+00:00"
+    return renamed(make(cases, records, 2), f"202611{day}T000000Z-net-1a2b3c4", created=created)
+
+
+@pytest.mark.parametrize(
+    ("runs", "day", "level_zero"),
+    [
+        ([(20, None, 3), (21, None, 0)], 20, ""),  # an engine that was built to be fast, though the other is later
+        ([(20, None, 3), (21, None, 0, 0)], 20, ""),  # whatever the other has more
+        ([(20, None), (21, None, 0)], 21, "first"),  # eager alone is compared with nothing
+        ([(20, 0), (21, None, 0)], 21, "first"),
+        ([(20, None, 0), (21, 0)], 20, "first"),
+        ([(20, None, 0)], 20, "first"),
+        ([(20, 0)], 20, "all"),
+        ([(20, None, 0, 5)], 20, ""),  # it is faster than one of the highest level
+    ],
+)
+def test_engines_of_optimization_level_0_do_not_lead_where_there_are_others(
+    runs: list[tuple[int, int | None]], day: int, level_zero: str
+) -> None:
+    (leader,), _ = looked_at(*(of_level(*run) for run in runs))
+    assert (leader.run[:8], leader.level_zero) == (f"202611{day}", level_zero)
+
+
+def test_the_level_is_the_builders_where_the_suite_does_not_say_it() -> None:
+    (leader,), _ = looked_at(of_level(20, None, 0, asked=False))
+    assert leader.level_zero == "first"
+
+
 def test_the_largest_gain_is_that_of_a_leader_over_its_baseline() -> None:
     _, findings = looked_at(example(3))
     gain = findings[0]

@@ -216,7 +216,10 @@ def test_a_baseline_with_a_path_among_its_options_is_named_in_full() -> None:
     cases += [case("bert", "eager", toolchain=p) for p in places]
     run = make(cases, [record(c, 2.0) for c in cases])
     name = "tensorrt[network=nets/@x.py:resnet]"
-    assert " vs baseline " in text.render(run, width=200, baseline="tensorrt")  # a title never widens its column
+    shown = text.render(run, width=200, baseline="tensorrt")
+    assert " vs baseline " in shown  # a title never widens its column
+    assert f"the baseline is {name}" in shown.splitlines()
+    assert "the baseline is" not in text.render(run, width=200, baseline="eager")
     assert f"| vs {name} (latency) |" in export.markdown(run, "tensorrt")
     assert f"one for all: --baseline {name}@default" in text.render(run, width=200, baseline="tensorrt")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -85,6 +85,18 @@ def fields(row: Row, pool: Pool) -> dict[str, Any]:
         "failure_log": escape.lines(failure.log[-_LOG:]) if failure and failure.log else None,
         "warnings": " ".join(dict.fromkeys(escape.name(warning.kind) for warning in row.warnings)),
     }
+
+
+def baseline(row: Row, pool: Pool, table: Mapping[str, Row]) -> str | None:
+    """What the speed of a case is against, as a title has it: ``eager``, with the precision and the toolchain where
+    they are not the case's own, ``eager/fp32``. ``table`` are the rows of its run by label. None without a speed.
+    """
+    if (speed := row.speed) is None:
+        return None
+    base = table.get(speed.against)
+    precision = base.precision if base and base.precision != row.precision else speed.precision
+    toolchain = f"@{speed.toolchain}" if speed.toolchain != pool.case.toolchain else ""
+    return escape.name(speed.backend + (f"/{precision}" if precision else "") + toolchain)
 
 
 def status(row: Row) -> str:

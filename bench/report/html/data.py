@@ -23,10 +23,9 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
     cold, baseline, show (a command), ceilings (a text), fingerprint (of the default toolchain), notes (texts).
 ``cases``: run, machine, device, id, label, model, backend, precision, sizes, batch, setting, toolchain, status
     (fastest, tied, ok, unranked, inaccurate, varies, failed, unavailable, waiting), ranked, tied, processes, builds,
-    failed, boundary (of time), time, rate, speed, against, accuracy, accuracy_why, cosine, rel_l2, max_abs, sqnr,
-    quantized_cosine, quantized_sqnr (against the quantized reference), memory, memory_of, energy, python_share,
-    python_share_of (the boundary), light, flops, bytes, bound, failure, failure_message, failure_hint, failure_log,
-    warnings (their kinds), rerun (a command).
+    failed, boundary (of time), time, rate, speed, against (a label), baseline (its backend), accuracy, accuracy_why,
+    cosine, rel_l2, max_abs, sqnr, memory, memory_of, energy, python_share, python_share_of (the boundary), light,
+    flops, bytes, bound, failure, failure_message, failure_hint, failure_log, warnings (their kinds), rerun (a command).
 ``times``: case, boundary, time, minimum, sd, p50, p90, p95, p99, samples, processes.
 ``processes``: case, replicate, build, started, card, failure, and the telemetry's figures by name.
 ``distributions``: process, boundary, samples, marked, stop, median, steps (of at most 64 quantiles: columns.steps).
@@ -34,7 +33,8 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
 ``outputs``: case, name, cosine, max_abs, rel_l2, sqnr, nan, slice, slice_rel_l2, quantized_cosine, quantized_sqnr
     of the least accurate process.
 ``notes``: kind, text, fix; ``case_notes``: case, note. ``left_out``: run, label, reason, count.
-``leaders``: case, ties (places of cases), runner_up, margin, margin_low, margin_high, rivals, elsewhere.
+``leaders``: case, ties (places of cases), runner_up, margin, margin_low, margin_high, rivals, elsewhere,
+    level_zero (bench.analysis.overview).
 ``findings``: kind, count, of, case, other, value (bench.analysis.overview).
 ``profiles``: case, places (of the case in all runs of its machine), tool, version, created, device, notes, failure,
     message, runtime (of layers), window, iterations, unprofiled, ratio, of calls on a held stream held, own_gpu and
@@ -192,7 +192,7 @@ class _Shown:
         self.cases: list[dict[str, Any]] = []
         self.place: dict[tuple[str, str], int] = {}
         for number, (run, table, of_run, wanted) in enumerate(zip(runs, tables, pools, only, strict=True)):
-            rerun = _Rerun(run)
+            rerun, by_label = _Rerun(run), {row.label: row for row in table}
             for row, pool in zip(table, of_run, strict=True):
                 if wanted is not None and row.case not in wanted:
                     continue
@@ -200,7 +200,8 @@ class _Shown:
                 self.rows.append(row)
                 self.pools.append(pool)
                 of = {"run": number, "machine": places[number], "device": labels[places[number]]}
-                self.cases.append(of | cases.fields(row, pool) | {"rerun": rerun.of(pool.case)})
+                also = {"baseline": cases.baseline(row, pool, by_label), "rerun": rerun.of(pool.case)}
+                self.cases.append(of | cases.fields(row, pool) | also)
 
 
 class _Rerun:
@@ -300,6 +301,7 @@ def _leader(leader: overview.Leader, place: Mapping[tuple[str, str], int]) -> di
         "margin_text": cells.ratio(margin, ""),
         "rivals": leader.rivals,
         "elsewhere": leader.elsewhere,
+        "level_zero": leader.level_zero,
     }
 
 

@@ -41,6 +41,14 @@ test("columns of all three forms are unpacked", () => {
   assert.deepStrictEqual(page.cases.where("model", "none"), []);
 });
 
+test("titles of times and speeds say what they are of, where all rows have the same", () => {
+  const { cases } = app.open({ cases: { rows: 4, columns: { boundary: ["gpu", "gpu", "latency", null], baseline: ["eager", null, "aoti", null] } } });
+  const titles = (rows) => { const { time, speed } = app.meaning(cases, rows); return [time, speed]; };
+  assert.deepStrictEqual(titles([0, 1, 3]), ["time (gpu)", "vs eager"]);
+  assert.deepStrictEqual(titles([0, 2]), ["time", "vs baseline"]);
+  assert.deepStrictEqual(titles([3]), ["time", "vs baseline"]);
+});
+
 test("steps are numbers again", () => {
   assert.deepStrictEqual(app.fromSteps([10, 100, 0, 2, 5]), [100, 100, 120, 170]);
   assert.deepStrictEqual(app.fromSteps([]), []);

@@ -228,6 +228,33 @@ def test_the_best_runtimes_are_seen_up_to_what_comes_next(view, committed, width
     assert page.locator("table.best thead th").last.inner_text() == "next"
 
 
+def test_times_and_speeds_of_the_best_say_what_they_are_of(view, runs) -> None:
+    page = view(*runs).go("#/overview")
+    assert page.locator("table.best thead th").all_inner_texts()[3:6:2] == ["time (latency)", "vs eager"]
+    of = [case("net", "eager"), case("net", "inductor"), case("other", "eager"), case("other", "inductor")]
+    records = [
+        record(each, 1.0 + (each.backend == "eager"), n, boundaries=("gpu",) if each.model == "net" else ("latency",))
+        for each in of
+        for n in range(3)
+    ]
+    page = view(make(of, records, 3)).go("#/overview")
+    lines = [line.locator("th, td").all_inner_texts() for line in page.locator("table.best tbody tr").all()]
+    assert [line[3].split()[-1] for line in lines] == ["gpu", "latency"]
+    assert page.locator("table.best thead th").all_inner_texts()[3:6:2] == ["time", "vs eager"]
+
+
+def test_engines_of_level_0_alone_are_named_below_the_best(view) -> None:
+    options = {"optimization_level": 0}
+    alone, beside = case("a", "tensorrt", options=options), case("b", "tensorrt", options=options)
+    cases = [alone, beside, case("b", "eager")]
+    run = make(cases, [record(of, 2.0 + (of.backend == "eager"), n) for of in cases for n in range(3)], 3)
+    page = view(run).go("#/overview")
+    (line,) = (each.locator("th, td").all_inner_texts() for each in page.locator("table.best tbody tr").all())
+    assert line[0] == "b"
+    assert line[2].endswith("built at optimization level 0, which is not its fastest")
+    assert "only engines of optimization level 0 were measured: a batch=1." in page.locator("main").inner_text()
+
+
 def test_a_page_without_runs_or_results_says_what_would_fill_it(view) -> None:
     page = view(place="results", problems=["results/x.jsonl: the file is empty"]).go("#/overview")
     assert "There are no runs in results yet" in page.locator("main").inner_text()

@@ -138,3 +138,13 @@ def test_one_record_is_a_page() -> None:
     assert (shown["status"], shown["speed_text"]) == ("ok", "baseline")
     (leader,) = rows_of(page["leaders"])
     assert (leader["rivals"], leader["runner_up"], leader["margin"]) == (1, None, None)
+
+
+def test_a_speed_names_its_baseline_with_what_is_not_the_cases_own() -> None:
+    eager = [case("net", "eager"), case("net", "eager", toolchain="old")]
+    others = [case("net", "inductor"), case("net", "inductor", precision="fp16"), case("net", "aoti", toolchain="new")]
+    run = make([*eager, *others], [record(of, 1.0) for of in (*eager, *others)])
+    shown = {of["label"]: of["baseline"] for of in rows_of(page_of(run)["cases"])}
+    assert list(shown.values()) == ["eager", "eager", "eager", "eager/fp32", "eager@default"]
+    alone = make(others[:1], [record(others[0], 1.0)])
+    assert [of["baseline"] for of in rows_of(page_of(alone)["cases"])] == [None]

@@ -18,6 +18,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     { name: "setting", title: "setting", text: (row) => row.setting, hidden: true }, // beside the backend, and in copies
     { name: "time", title: "time", align: "right", figure: "time_text" },
     { name: "speed", title: "vs baseline", align: "right", figure: "speed_text", note: "Time of the baseline over time of the case" },
+    { name: "baseline", title: "baseline", text: (row) => row.baseline || "", hidden: true }, // beside the speed
     { name: "chart", title: "", style: "chart-cell" },
     { name: "status", title: "status", text: (row) => app.STATUS[row.status].text, cell: (row) => app.badge(row.status) },
     { name: "rate", title: "rate /s", align: "right", figure: "rate_text", note: "Inferences per second" },
@@ -27,7 +28,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     { name: "energy", title: "energy", align: "right", text: (row) => row.energy_text },
     { name: "light", title: "of light", align: "right", text: (row) => row.light_text, note: "Fraction of the machine's roofline" },
     { name: "warnings", title: "notes", align: "right", text: (row) => (row.warnings ? String(row.warnings.split(" ").length) : ""), note: "Warnings: their number" },
-    { name: "boundary", title: "time of", text: (row) => row.boundary || app.NONE, note: "The boundary that time and speed are of" },
+    { name: "boundary", title: "time of", text: (row) => row.boundary || app.NONE, hidden: true, note: "The boundary that time and speed are of" },
     { name: "device", title: "device", text: (row) => row.device },
   ];
 
@@ -37,7 +38,10 @@ globalThis.trtbench = globalThis.trtbench || {};
       const values = new Set(page.cases.column(name));
       return values.size <= 1;
     }));
-    return COLUMNS.filter((column) => !silent.has(column.name));
+    const of = app.meaning(page.cases, page.cases.column("id").map((_, row) => row));
+    if (of.baseline || page.cases.column("baseline").every((name) => !name)) silent.add("baseline"); // the title has it
+    return COLUMNS.filter((column) => !silent.has(column.name)).map((column) =>
+      (column.name === "time" || column.name === "speed" ? { ...column, title: of[column.name], of } : column));
   }
 
   const textOf = (column, row) => (column.figure ? row[column.figure] : column.text ? column.text(row) : "");
@@ -48,7 +52,9 @@ globalThis.trtbench = globalThis.trtbench || {};
     if (column.name === "backend") return [app.breakable(row.backend), row.setting && h("span", { class: "soft", title: row.setting }, ` ${app.shortened(row.setting)}`)];
     if (column.cell) return column.cell(row);
     if (column.name === "rate") return (row.rate_text || app.NONE).split(" ")[0];
-    if (column.figure) return row[column.figure] === "baseline" ? h("span", { class: "soft" }, "baseline") : app.figure(row[column.figure]);
+    if (column.name === "time") return app.timeOf(column.of, row);
+    if (column.name === "speed") return app.speedOf(column.of, row);
+    if (column.figure) return app.figure(row[column.figure]);
     if (column.name === "warnings" && row.warnings) return h("span", { title: row.warnings.split(" ").join("\n") }, textOf(column, row));
     return textOf(column, row);
   }

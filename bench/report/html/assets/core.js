@@ -122,6 +122,18 @@ globalThis.trtbench = globalThis.trtbench || {};
   const plural = (number, noun) =>
     `${count(number)} ${number === 1 ? noun : noun + (noun.endsWith("s") ? "es" : "s")}`;
 
+  const only = (values) => {
+    const distinct = new Set(values.filter(Boolean));
+    return distinct.size === 1 ? [...distinct][0] : null;
+  };
+
+  // What times and speeds of these cases are of, for the titles of their columns: null where that differs by row.
+  function meaning(cases, rows) {
+    const boundary = only(rows.map((row) => cases.get(row, "boundary")));
+    const baseline = only(rows.map((row) => cases.get(row, "baseline")));
+    return { boundary, baseline, time: boundary ? `time (${boundary})` : "time", speed: baseline ? `vs ${baseline}` : "vs baseline" };
+  }
+
   // ----------------------------------------------------------------------------------------------------- elements
 
   // An element; texts become text nodes, so that nothing in the data is ever read as HTML.
@@ -194,6 +206,6 @@ globalThis.trtbench = globalThis.trtbench || {};
   }
 
   Object.assign(app, {
-    Table, open, fromSteps, time, size, count, ratio, ratioInShort, small, plain, plural, isNumber, h, s, grid, longGrid, boxed, breakable, NONE,
+    Table, open, fromSteps, time, size, count, ratio, ratioInShort, small, plain, plural, isNumber, meaning, h, s, grid, longGrid, boxed, breakable, NONE,
   });
 })(globalThis.trtbench);

@@ -62,6 +62,8 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   // ------------------------------------------------------------------------------------------------------- the best
 
+  const LEVEL_ZERO = "A builder at level 0 takes the first kernel that works: to check outputs soon, and not to be fast.";
+
   function bestTable(page) {
     const { leaders, cases, runs } = page;
     if (!leaders.rows) return h("p", { class: "empty" }, "No case is measured, accurate and ranked yet: nothing to choose from. Failures and their reasons are below.");
@@ -71,12 +73,15 @@ globalThis.trtbench = globalThis.trtbench || {};
       if (!groups.has(device)) groups.set(device, []);
       groups.get(device).push(index);
     }
-    const columns = [
-      { title: "model" }, { title: "sizes" }, { title: "best accurate runtime", style: "wrap" },
-      { title: "time", align: "right" }, { title: "rate /s", align: "right" }, { title: "vs baseline", align: "right" },
-      { title: "", style: "chart-cell" }, { title: "margin to the next", align: "right" }, { title: "next", style: "wrap" },
-    ];
-    return [...groups].map(([device, indices]) => {
+    return [...groups].map(([device, every]) => {
+      const without = every.filter((index) => leaders.get(index, "level_zero") === "all");
+      const indices = every.filter((index) => !without.includes(index));
+      const of = app.meaning(cases, indices.map((index) => leaders.get(index, "case")));
+      const columns = [
+        { title: "model" }, { title: "sizes" }, { title: "best accurate runtime", style: "wrap" },
+        { title: of.time, align: "right" }, { title: "rate /s", align: "right" }, { title: of.speed, align: "right" },
+        { title: "", style: "chart-cell" }, { title: "margin to the next", align: "right" }, { title: "next", style: "wrap" },
+      ];
       const speeds = indices.flatMap((index) => ["speed_low", "speed_high"].map((name) => cases.get(leaders.get(index, "case"), name)))
         .filter(app.isNumber);
       const x = speeds.length ? app.scale(Math.min(1, ...speeds) / 1.02, Math.max(1, ...speeds) * 1.02, WIDTH) : null;
@@ -90,22 +95,30 @@ globalThis.trtbench = globalThis.trtbench || {};
           row.model, row.sizes || app.NONE,
           [caseLink(page, leader.case, choice(page, leader.case)),
             ties ? h("span", { class: "soft", title: leader.ties.map((tie) => cases.get(tie, "label")).join("\n") },
-              row.status === "fastest" ? ` tied with ${app.plural(ties, "other")}` : " lowest time, of one process: not decided") : ""],
-          figure(row.time_text), figure(row.rate_text),
-          row.speed_text === "baseline" ? h("span", { class: "soft" }, "baseline") : figure(row.speed_text),
+              row.status === "fastest" ? ` tied with ${app.plural(ties, "other")}` : " lowest time, of one process: not decided") : "",
+            leader.level_zero ? h("span", { class: "soft", title: LEVEL_ZERO }, " built at optimization level 0, which is not its fastest") : ""],
+          timeOf(of, row), figure(row.rate_text), speedOf(of, row),
           x && app.isNumber(row.speed_low) ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : "",
           leader.margin_text && next !== null ? figure(leader.margin_text) : app.NONE,
           next !== null ? caseLink(page, next, choice(page, next)) : h("span", { class: "soft" }, leader.rivals === 1 ? "the only one" : row.status === "fastest" ? "all are tied" : "not decided"),
         ];
       };
+      const left = without.map((index) => cases.row(leaders.get(index, "case"))).sort((a, b) => a.model.localeCompare(b.model)).map((row) => [row.model, row.sizes].filter(Boolean).join(" "));
       const sources = new Set(indices.map((index) => runs.get(cases.get(leaders.get(index, "case"), "run"), "id")));
       return [
         h("h3", null, device),
-        app.longGrid(columns, indices.length, line, { caption: `Best accurate runtime per model on ${device}`, class: "best" }),
-        h("p", { class: "note" }, `From ${app.plural(sources.size, "run")}: for each model and size the latest that ranks more than half as many cases and backends as any, one with its baseline and with an interval before others; times of different runs are not ranked against each other.`),
+        indices.length ? app.longGrid(columns, indices.length, line, { caption: `Best accurate runtime per model on ${device}`, class: "best" }) : "",
+        left.length ? h("p", { class: "note" }, `Left out, as only engines of optimization level 0 were measured: ${left.join(", ")}. ${LEVEL_ZERO}`) : "",
+        indices.length && h("p", { class: "note" }, `From ${app.plural(sources.size, "run")}: for each model and size the latest that ranks more than half as many cases and backends as any, one with its baseline and with an interval before others; times of different runs are not ranked against each other.`),
       ];
     });
   }
+
+  // The time of a case and its speed, each with what it is of where the title of its column does not say it.
+  const timeOf = (of, row) => [figure(row.time_text), !of.boundary && row.boundary ? h("small", { class: "of" }, row.boundary) : ""];
+
+  const speedOf = (of, row) => [row.speed_text === "baseline" ? h("span", { class: "soft" }, "baseline") : figure(row.speed_text),
+    !of.baseline && row.baseline && row.speed_text !== "baseline" ? h("small", { class: "of" }, "vs ", app.breakable(row.baseline)) : ""];
 
   const order = (page, a, b) =>
     `${page.cases.get(a, "model")}`.localeCompare(page.cases.get(b, "model")) || a - b;
@@ -225,5 +238,5 @@ globalThis.trtbench = globalThis.trtbench || {};
       h("section", { class: "card" }, h("h2", null, "Runs"), runsTable(page)));
   }
 
-  Object.assign(app, { showOverview, caseLink, caseAddress, choice, figure, firstLine, when });
+  Object.assign(app, { showOverview, caseLink, caseAddress, choice, figure, timeOf, speedOf, firstLine, when });
 })(globalThis.trtbench);
