@@ -153,7 +153,8 @@ def explain(
             alone if it has one case, CASE alone of ``file``. A CASE is a label, an id or the beginning of one, or a
             part of a label that no other case has.
         b: likewise; by default of the same file.
-        file: a file of profiles by its path, its name or the beginning of that; the newest in ``store`` by default.
+        file: a file of profiles by its path, its name or the beginning of that; the newest in ``store`` by default, or
+            older ones where that is cut off, as the first of the notes then says.
         across: ``model`` or ``size``, in which the cases may differ.
         gaps: how long the times are in which the GPU is idle, as a profiler makes them longer. ``measured``: what
             ``latency`` of the newest run that has it of both cases leaves beside the work; ``gpu``: what ``gpu`` of
@@ -173,7 +174,8 @@ def explain(
     check_choice("gaps", gaps, get_args(explain.Gaps))
     named = (across,) if isinstance(across, str) else tuple(across)
     pair = sides.find(a, b, Path(store), os.fspath(file))
-    return explain.explain(pair.a, pair.b, across=[name for name in named if name], gaps=gaps, run=pair.runs)
+    whole = explain.explain(pair.a, pair.b, across=[name for name in named if name], gaps=gaps, run=pair.runs)
+    return msgspec.structs.replace(whole, notes=(pair.source, *whole.notes)) if pair.source else whole
 
 
 def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select: str | Set[str] = "") -> RunWaterfalls:

@@ -39,47 +39,91 @@ class _Printed(msgspec.Struct):
 
 
 class Pair(NamedTuple):
-    """Two sides. ``runs`` are those that ``measured`` of both is from, by boundary; empty without one."""
+    """Two sides. ``runs`` are those that ``measured`` of both is from, by boundary; empty without one. ``source`` says
+    why they are not of the newest profiles, empty where they are or a file was named.
+    """
 
     a: Side
     b: Side
     runs: Mapping[str, str] = {}
+    source: str = ""
 
 
 class _File(NamedTuple):
-    """The cases of a file, and the machine that they were profiled on, if it says so."""
+    """The cases of a file, and the machine and the suite that they were profiled on and from, if it says so."""
 
     cases: list[CaseProfile]
     environment: Environment | None = None
+    suite: str = ""
 
 
 def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     """The sides that ``a`` and ``b`` name: FILE:CASE, FILE of a single case, or CASE of ``file`` (by default A's file,
-    else the newest profiles in ``store``), with what the newest runs beside the profiles or in ``store`` measured of
+    else the newest profiles in ``store``, or older ones that are complete where those are cut off: a file that ends
+    early, a case that failed or had no turn), with what the newest runs beside the profiles or in ``store`` measured of
     both, if they are of one model of device.
 
     A CASE is a label, an id or the beginning of one, or a part of a label that no other case has. StoreError for a file
     that cannot be read; UsageError if no case or several fit, or if it failed.
     """
-    path, name_a = _split(a, store)
-    first = path or profiles.resolve(store, file or None)
+    path_a, name_a = _split(a, store)
+    path_b, name_b = _split(b, store)
+    first, source = path_a or profiles.resolve(store, file or None), ""
+    if path_a is None and not file:
+        first, source = _complete(first, [name_a] if path_b else [name_a, name_b], store)
     of_a = _read(first)
-    path, name_b = _split(b, store)
-    second = path or first
-    case_a = _choose(of_a.cases, name_a, first, store, beside="" if path else name_b)
+    second = path_b or first
+    case_a = _choose(of_a.cases, name_a, first, store, beside="" if path_b else name_b)
     side_a = _side(case_a, first)
     of_b = of_a if second == first else _read(second)
-    case_b = _choose(of_b.cases, name_b, second, store, beside="" if path else name_a)
+    case_b = _choose(of_b.cases, name_b, second, store, beside="" if path_b else name_a)
     side_b = _side(case_b, second)
     # Printed layers do not name their device: a run that has both cases is of the other side's.
     one, other = of_a.environment or of_b.environment, of_b.environment or of_a.environment
     if one is None or other is None or (one.arch, one.slug) != (other.arch, other.slug):
-        return Pair(side_a, side_b)
+        return Pair(side_a, side_b, source=source)
     folders = {folder.absolute() for folder in (first.parent, second.parent, store / one.arch / one.slug)}
     times = measured.newest(folders, one, case_a.case, case_b.case)
     return Pair(
-        msgspec.structs.replace(side_a, measured=times.a), msgspec.structs.replace(side_b, measured=times.b), times.runs
+        msgspec.structs.replace(side_a, measured=times.a),
+        msgspec.structs.replace(side_b, measured=times.b),
+        times.runs,
+        source,
     )
+
+
+def _complete(newest: Path, texts: Sequence[str], store: Path) -> tuple[Path, str]:
+    """The newest profiles that have these cases where the ``newest`` are cut off, and a sentence on that; else these.
+
+    A case that they lack was cut off if older ones of the same suite have it.
+    """
+    suite, lack = "", ""
+    try:
+        whole = _read(newest)
+    except StoreError as error:
+        lack = f"cannot be read ({error.what})"
+    else:
+        if whole.suite and not all(_fitting(whole.cases, text) for text in texts):
+            suite, lack = whole.suite, "have not all of these cases"
+        elif failed := [each for text in texts if (each := _failed(whole.cases, text))]:
+            lack = f"have no profile of {failed[0].label}, which failed"
+    for older in profiles.files(store)[:_SEARCHED] if lack else ():
+        if older == newest:
+            continue
+        try:
+            whole = _read(older)
+        except StoreError:
+            continue  # cut off as well
+        complete = all(_fitting(whole.cases, text) and not _failed(whole.cases, text) for text in texts)
+        if complete and suite in ("", whole.suite):
+            return older, f"profiles are those of {older.stem}, as the newest, {newest.stem}, {lack}"
+    return newest, ""
+
+
+def _failed(cases: Sequence[CaseProfile], text: str) -> CaseProfile | None:
+    """The case that a text names, if it has no profile; None where it names several."""
+    several = _fitting(cases, text)
+    return several[0] if len(several) == 1 and several[0].condensed is None else None
 
 
 def _read(path: Path) -> _File:
@@ -93,7 +137,7 @@ def _read(path: Path) -> _File:
             printed = msgspec.json.decode(file.read(_LARGEST_FILE), type=_Printed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
         whole = profiles.read(path)  # whose errors are about profiles, the usual kind
-        return _File(list(whole.cases), whole.environments.get("default"))
+        return _File(list(whole.cases), whole.environments.get("default"), whole.suite)
     cases = [
         CaseProfile(
             case=engine.case,

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import bench
 from bench.errors import InputError, StoreError, UsageError
 from bench.model.profile import CaseProfile, CondensedProfile, HostCall, Kernel, Layers, Profile, ProfileRun, Range
 from bench.model.run import Failure
@@ -53,7 +54,7 @@ def store(tmp_path: Path) -> Path:
     "text", [LABELS[0], "net/eager", "eager", "0" * 12, "0000", "profile-20261128T1:eager", "20261128T100000Z:0000"]
 )
 def test_a_case_is_named_by_its_label_its_parts_or_its_id(store: Path, text: str) -> None:
-    a, b, _ = sides.find(text, LABELS[2], store)
+    a, b, *_ = sides.find(text, LABELS[2], store)
     assert (a.label, b.label) == (LABELS[0], LABELS[2])
 
 
@@ -63,7 +64,7 @@ def test_kernels_have_the_modules_around_their_launches(store: Path) -> None:
 
 def test_a_file_is_named_by_its_path_and_b_is_of_the_same(store: Path) -> None:
     (path,) = store.glob("*/*/*.json")
-    a, b, _ = sides.find(f"{path}:eager", LABELS[2], Path("nowhere"))
+    a, b, *_ = sides.find(f"{path}:eager", LABELS[2], Path("nowhere"))
     assert (a.label, b.label) == (LABELS[0], LABELS[2])
     assert sides.find("eager", LABELS[1], Path("nowhere"), str(path))[1].label == LABELS[1]
 
@@ -73,7 +74,7 @@ def test_printed_layers_are_sides_too(tmp_path: Path) -> None:
     cases = [{"case": "c" * 12, "label": LABELS[1], **msgspec.to_builtins(engine)}]
     path = tmp_path / "layers.json"
     path.write_text(json.dumps({"schema": 1, "cases": cases}))
-    side, _, _ = sides.find(str(path), str(path), tmp_path)
+    side, *_ = sides.find(str(path), str(path), tmp_path)
     assert (side.kind, side.tool, side.label, len(side.units)) == ("layer", "TensorRT 8.6.1", LABELS[1], 3)
 
 
@@ -110,6 +111,79 @@ def test_a_case_of_older_profiles_is_named_with_their_file(store: Path) -> None:
         with pytest.raises(UsageError, match=f"no case 'net/eager', which {older} has") as caught:
             sides.find("net/eager", b, store)
         assert caught.value.fix == f"{older}:net/eager"
+
+
+NEWER = "profile-20261129T100000Z-net-abc1234"
+
+
+def newer(store: Path, *cases: CaseProfile, suite: str = "net") -> Path:
+    """Profiles of the same suite that are a day younger; the path of their file."""
+    (path,) = store.glob("*/*/*.json")
+    profiles.write(path, msgspec.structs.replace(profiles.read(path), suite="net"))
+    run = ProfileRun(created="2026-11-29T10:00:00+00:00", version="1", tool="torch", suite=suite, cases=cases)
+    profiles.write(path.with_name(f"{NEWER}.json"), run)
+    return path.with_name(f"{NEWER}.json")
+
+
+def whole(number: int) -> CaseProfile:
+    return CaseProfile(case=f"{number}" * 12, label=LABELS[number], condensed=condensed(LABELS[number]))
+
+
+def without(number: int) -> CaseProfile:
+    failure = Failure(kind="Timeout", stage="profile", message="no result within 60 s")
+    return CaseProfile(case=f"{number}" * 12, label=LABELS[number], failure=failure)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+CUT = {
+    "a file that ends early": (
+        (whole(0), whole(2)),
+        "cannot be read (not a file of profiles: Input data was truncated)",
+    ),
+    "a case that failed": ((whole(0), without(2)), f"have no profile of {LABELS[2]}, which failed"),
+    "cases that had no turn": ((whole(0),), "have not all of these cases"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_profiles_that_were_cut_off_give_way_to_the_newest_complete_ones(store: Path, name: str) -> None:
+    cases, lack = CUT[name]
+    path = newer(store, *cases)
+    if "ends early" in name:
+        cut(path)
+    pair = sides.find(LABELS[0], LABELS[2], store)
+    assert (pair.a.label, pair.b.label) == (LABELS[0], LABELS[2])
+    assert pair.source == (
+        f"profiles are those of profile-20261128T100000Z-net-abc1234, as the newest, {NEWER}, {lack}"
+    )
+    explanation = bench.explain(LABELS[0], LABELS[2], store=store)
+    assert explanation.notes[0] == pair.source
+
+
+def test_complete_profiles_and_named_files_are_what_is_read(store: Path) -> None:
+    path = newer(store, whole(0), without(2))
+    assert sides.find(LABELS[0], LABELS[0], store).source == ""
+    with pytest.raises(UsageError, match="could not be profiled: no result within 60 s"):
+        sides.find(LABELS[0], LABELS[2], store, NEWER)
+    cut(path)
+    for names in ((f"{NEWER}:eager", LABELS[2]), (str(path), LABELS[2])):
+        with pytest.raises(StoreError, match="not a file of profiles"):
+            sides.find(*names, store)
+
+
+def test_profiles_of_another_suite_are_not_cut_off(store: Path) -> None:
+    newer(store, whole(0), suite="other")
+    with pytest.raises(UsageError, match=f"no case {LABELS[1]!r}; profile-20261128T100000Z-net-abc1234 has both"):
+        sides.find(LABELS[0], LABELS[1], store)
+
+
+def test_a_case_that_failed_everywhere_is_reported_of_the_newest(store: Path) -> None:
+    newer(store, without(0), CaseProfile(case="f" * 12, label="net/aoti/fp16/batch=1", failure=without(0).failure))
+    with pytest.raises(UsageError, match="could not be profiled: no result within 60 s"):
+        sides.find("aoti", "aoti", store)
 
 
 def test_a_run_has_no_profiles(tmp_path: Path) -> None:
