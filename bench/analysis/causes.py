@@ -7,7 +7,7 @@ from typing import Literal
 
 from bench.analysis import fusing, operators
 from bench.analysis.explain_sides import Unit
-from bench.analysis.unit_words import counted, names_of, operators_of, precisions_of, tensor_cores_of
+from bench.analysis.unit_words import counted, in_precisions, names_of, operators_of, precisions_of, tensor_cores_of
 from bench.model.data import Data
 
 Kind = Literal["fusion", "reformat", "cores", "precision", "kernel", "copy", "extra", "time", "gap", "remainder"]
@@ -188,9 +188,7 @@ def _of_like(a: Sequence[Unit], b: Sequence[Unit]) -> _Draft:
     precisions = [precisions_of(side) for side in (a, b)]
     own = [operators_of(side) for side in (a, b)]
     if all(precisions) and precisions[0] != precisions[1]:
-        other = f"{own[1]} " if own[0] != own[1] else ""
-        text = f"{own[0]} in {' and '.join(precisions[0])} in A, {other}in {' and '.join(precisions[1])} in B"
-        return _draft("precision", text, a, b)
+        return _draft("precision", f"A computes {in_precisions(a)}, B {in_precisions(b)}", a, b)
     names = [[unit.tactic or unit.name for unit in side] for side in (a, b)]
     if names[0] != names[1]:
         counts = f", {len(a)} in A and {len(b)} in B" if len(a) != len(b) else ""
@@ -215,7 +213,8 @@ def _of_cores(a: Sequence[Unit], b: Sequence[Unit]) -> _Draft:
 
 
 def _in(units: Sequence[Unit]) -> str:
-    return f" ({' and '.join(precisions_of(units))})" if precisions_of(units) else ""
+    precisions = precisions_of(units)
+    return f" ({in_precisions(units) if len(precisions) > 1 else precisions[0]})" if precisions else ""
 
 
 def _differs(a: Sequence[Unit], b: Sequence[Unit]) -> bool:

@@ -8,7 +8,15 @@ from typing import Literal
 
 from bench.analysis import operators
 from bench.analysis.explain_sides import GENERATED, Unit
-from bench.analysis.unit_words import counted, listed, names_of, operators_of, precisions_of, tensor_cores_of
+from bench.analysis.unit_words import (
+    counted,
+    in_precisions,
+    listed,
+    names_of,
+    operators_of,
+    precisions_of,
+    tensor_cores_of,
+)
 
 
 def is_of_cut(unit: Unit, others: Sequence[Unit]) -> bool:
@@ -48,7 +56,7 @@ def fusion(a: Sequence[Unit], b: Sequence[Unit]) -> tuple[Literal["fusion", "ker
     if {operator for unit in separate for operator in unit.operators} == {GENERATED}:
         return "extra", f"only {apart} has {GENERATED} beside {operators_of(few)}"
     text = _sentence(fused, few, apart, many, separate)
-    return "fusion", text + (_products(apart, few, many) if "attention" in composed else "")
+    return "fusion", text + (_products(fused, few, apart, many) if "attention" in composed else "")
 
 
 def _sentence(fused: str, few: Sequence[Unit], apart: str, many: Sequence[Unit], separate: Sequence[Unit]) -> str:
@@ -60,15 +68,16 @@ def _sentence(fused: str, few: Sequence[Unit], apart: str, many: Sequence[Unit],
     return f"{fused} runs {operators_of(few)} in {counted(few)}, {apart} {what} in {counted(many)}{also}"
 
 
-def _products(apart: str, few: Sequence[Unit], many: Sequence[Unit]) -> str:
-    """How the products of an attention in steps are computed, where the other side's attention is not so."""
+def _products(fused: str, few: Sequence[Unit], apart: str, many: Sequence[Unit]) -> str:
+    """How the products of an attention in steps are computed, and the other side's attention, where that is not so."""
     products = [unit for unit in many if unit.family in operators.ANCHORS]
     without = tensor_cores_of(products) is False
     precisions = precisions_of(products)
     if not products or not (without or (precisions and precisions != precisions_of(few))):
         return ""
     how = f" in {' and '.join(precisions)}" if precisions else ""
-    return f"; products of {apart}{how}{' without tensor cores' if without else ''}"
+    whole = f", {fused} {in_precisions(few)}" if precisions_of(few) else ""
+    return f"; {apart} computes {operators_of(products)}{how}{' without tensor cores' if without else ''}{whole}"
 
 
 def _takes_in(few: Sequence[Unit], separate: Sequence[Unit]) -> bool:

@@ -35,6 +35,15 @@ def precisions_of(units: Sequence[Unit]) -> tuple[str, ...]:
     return tuple(sorted({unit.precision for unit in units if unit.precision}))
 
 
+def in_precisions(units: Sequence[Unit]) -> str:
+    """``Conv + Add in fp16 and Softmax in fp32``: the operators of the units in each precision that is told of some."""
+    groups: dict[str, list[Unit]] = {}
+    for unit in units:
+        if unit.precision:
+            groups.setdefault(unit.precision, []).append(unit)
+    return " and ".join(f"{operators_of(own)} in {precision}" for precision, own in groups.items())
+
+
 def tensor_cores_of(units: Sequence[Unit]) -> bool | None:
     """Whether the convolutions and products among the units compute on tensor cores, for most of the time of those
     whose names tell; None if none does.

@@ -98,10 +98,20 @@ def test_another_precision_and_another_kernel() -> None:
     b = kernels(("sm80_xmma_fprop_implicit_gemm_tf32f32", 20, "c"), ("ampere_sgemm_128x64", 12, "d"))
     precision, kernel = explain(a, b).parts
     assert (precision.causes[0].kind, precision.causes[0].ns) == ("precision", 11 * US)
-    assert precision.causes[0].text == "conv in fp16 in A, in tf32 in B"
+    assert precision.causes[0].text == "A computes conv in fp16, B conv in tf32"
     assert (kernel.causes[0].kind, kernel.causes[0].ns) == ("kernel", 3 * US)
     a = kernels((CONV, 9, "c", "aten::convolution"), ("sgemm", 9, "d"))
-    assert first(explain(a, b)).text == "aten::convolution in fp16 in A, conv in tf32 in B"
+    assert first(explain(a, b)).text == "A computes aten::convolution in fp16, B conv in tf32"
+
+
+def test_of_several_operators_each_has_its_precision() -> None:
+    a = kernels((CONV, 9, "m"), ("sm80_xmma_gemm_tf32f32_tf32f32", 9, "m"))
+    b = kernels((CONV, 9, "m"), ("ampere_h16816gemm", 5, "m"))
+    assert first(explain(a, b)).text == "A computes conv in fp16 and gemm in tf32, B conv + gemm in fp16"
+    ordinary = kernels(("void implicit_convolve_sgemm<__half>", 90, "m"), ("ampere_sgemm_128x64", 50, "m"))
+    assert first(explain(b, ordinary)).text == (
+        "conv + gemm on tensor cores (fp16) in A, without tensor cores (conv in fp16 and gemm in fp32) in B"
+    )
 
 
 def test_tensor_cores_on_one_side_only_come_before_another_precision() -> None:
@@ -156,7 +166,7 @@ def test_each_side_of_an_attention_is_named_by_its_own_operators() -> None:
     whole = kernels(("flash_fprop_wgmma_f16", 9, "attn", "aten::_cudnn_attention_forward"))
     assert first(explain(whole, steps)).text == (
         "A runs aten::_cudnn_attention_forward in one step, B aten::bmm + aten::_softmax in 3 steps (aten::_softmax "
-        "apart); products of B in fp32 without tensor cores"
+        "apart); B computes aten::bmm in fp32 without tensor cores, A aten::_cudnn_attention_forward in fp16"
     )
 
 
