@@ -123,7 +123,7 @@ class Dispatcher:
             except gpus.DeviceLost as error:
                 end = Failure(kind="DeviceLost", stage=stage, message=error.what)
             else:
-                end = with_layers(judge(answer, outcome, stage, self._limit_ns), answer.slowest_layers())
+                end = with_layers(judge(answer, outcome, stage, self._limit_ns), answer.slowest_layers(), job)
         return self.explain(end, job, label)
 
     @property
@@ -206,17 +206,25 @@ def judge(answer: Answer, outcome: process.Outcome, stage: str, limit_ns: int) -
     return reply
 
 
-def with_layers(end: jobs.ReplyType | Failure, layers: Mapping[str, int]) -> jobs.ReplyType | Failure:
-    """A failed build with the ``layers`` that its builder timed longest, ns, the longest first; else as it is."""
+def with_layers(end: jobs.ReplyType | Failure, layers: Mapping[str, int], job: jobs.Job) -> jobs.ReplyType | Failure:
+    """A failed build with the ``layers`` that its builder timed longest, ns, the longest first; else as it is. Where
+    its time ended, the hint names them, and what has the builder time fewer kernels, if ``job`` leaves anything.
+    """
     seconds = {name: round(ns / NS_PER_S, 1) for name, ns in layers.items() if ns >= _LEAST_NS}
     if not isinstance(end, Failure) or not seconds:
         return end
+    details = {**end.details, "slowest_layers_s": seconds}
+    if end.kind != "Timeout":  # for a reason that has nothing to do with how long layers took
+        return msgspec.structs.replace(end, details=details)
     several = [f"{_short(name)} ({each:.1f} s)" for name, each in list(seconds.items())[:_SHOWN_LAYERS]]
-    hint = f"the builder spent most time on {', '.join(several)}"
-    if end.kind == "Timeout":
-        hint += ": a lower `optimization_level` times fewer kernels"
-    hint = f"{end.hint}; {hint}" if end.hint else hint
-    return msgspec.structs.replace(end, hint=hint, details={**end.details, "slowest_layers_s": seconds})
+    lowest = isinstance(job, jobs.Produce) and job.case.options.get("optimization_level") == 0
+    also = (
+        "`optimization_level: 0` has it time the fewest kernels already"
+        if lowest
+        else "a lower `optimization_level` times fewer kernels"
+    )
+    hint = f"{end.hint}; the builder spent most time on {', '.join(several)}: {also}"
+    return msgspec.structs.replace(end, hint=hint, details=details)
 
 
 def _short(name: str) -> str:
