@@ -7,7 +7,7 @@ from typing import Literal
 
 from bench.analysis import fusing, operators
 from bench.analysis.explain_sides import Unit
-from bench.analysis.unit_words import counted, in_precisions, names_of, operators_of, precisions_of, tensor_cores_of
+from bench.analysis.unit_words import count_of, in_precisions, names_of, operators_of, precisions_of, tensor_cores_of
 from bench.model.data import Data
 
 Kind = Literal["fusion", "reformat", "cores", "precision", "kernel", "copy", "extra", "time", "gap", "remainder"]
@@ -136,7 +136,7 @@ def _computing(a: Sequence[Unit], b: Sequence[Unit], cut_a: Sequence[Unit], cut_
         return []
     if not a or not b:
         side, units = ("A", a) if a else ("B", b)
-        text = f"only {side} computes {operators_of(units)}, in {counted(units)}"
+        text = f"only {side} computes {operators_of(units)}, in {count_of(units)}"
         return [_draft("extra", text, [*a, *cut_a], [*b, *cut_b])]
     cuts = (*cut_a, *cut_b)
     kind, text = fusing.fusion(a, b)
@@ -146,7 +146,7 @@ def _computing(a: Sequence[Unit], b: Sequence[Unit], cut_a: Sequence[Unit], cut_
         return [_of_cores(a, b)]
     if cuts:
         kind = "fusion"
-        also = f"{counted(cuts, 'reformat')} of the tensors between"
+        also = f"{count_of(cuts, 'reformat')} of the tensors between"
         text = f"{text}, and {also}" if text else f"only one side has {also}"
     whole = _draft(kind, text, [*a, *cut_a], [*b, *cut_b])
     apart = len(b) - len(a)  # positive: B does it in more steps

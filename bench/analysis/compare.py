@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from bench import stats
-from bench.analysis.differences import Difference, check_named, differences, is_named, told
+from bench.analysis.differences import Difference, check_named, differences, is_named, minor_differences
 from bench.analysis.overall import Overall, overall
 from bench.analysis.partners import of_axis, partners
 from bench.analysis.pool import Pool
@@ -66,12 +66,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """All pairs of two sides, in the order of the first; ``a`` and ``b`` are the ids of its runs.
 
     ``axis`` is what partners differ in, empty if in nothing. ``only_a`` and ``only_b`` are the labels of cases without
-    a partner; ``unfinished`` the runs that did not end by themselves; ``crossed`` what was named and differs; ``told``
-    how else the runs differ (policy, fork, cold, seed, version, files of models, card). ``overall`` are the geometric
-    means of the ratios, along an axis one for each value of the second side; ``levels`` is what several sessions and
-    builds of a side add to intervals. ``calibration`` is the name of
-    that whose spreads the verdicts use, with the least and the largest ``session_sd`` that they add at each boundary;
-    ``calibration_note`` says why one that is stored was not used, or what it does not cover.
+    a partner; ``unfinished`` the runs that did not end by themselves; ``named_differences`` what was named and differs;
+    ``minor_differences`` how else the runs differ (policy, fork, cold, seed, version, files of models, card).
+    ``overall`` are the geometric means of the ratios, along an axis one for each value of the second side; ``levels``
+    is what several sessions and builds of a side add to intervals. ``calibration`` is the name of that whose spreads
+    the verdicts use, with the least and the largest ``session_sd`` that they add at each boundary; ``calibration_note``
+    says why one that is stored was not used, or what it does not cover.
     """
 
     a: tuple[str, ...]
@@ -83,8 +83,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     only_b: tuple[str, ...] = ()
     axis: str = ""
     unfinished: tuple[str, ...] = ()
-    crossed: tuple[Difference, ...] = ()
-    told: tuple[Difference, ...] = ()
+    named_differences: tuple[Difference, ...] = ()
+    minor_differences: tuple[Difference, ...] = ()
     calibration: str = ""
     session_sd: dict[Boundary, tuple[float, float]] = {}
     calibration_note: str = ""
@@ -159,8 +159,8 @@ def compare(
         only_b=tuple(only_b),
         axis=axis,
         unfinished=tuple(run.header.run for run in (*a, *b) if not run.footer or run.footer.status != "complete"),
-        crossed=tuple(crossed),
-        told=tuple(dict.fromkeys(told((*a, *b)))),
+        named_differences=tuple(crossed),
+        minor_differences=tuple(dict.fromkeys(minor_differences((*a, *b)))),
     )
 
 

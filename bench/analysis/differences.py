@@ -75,7 +75,7 @@ def is_named(dimension: str, across: Sequence[str]) -> bool:
     return any(dimension == name or whole == name or whole in WHOLE.get(name, ()) for name in across)
 
 
-def told(runs: Iterable[Run]) -> Iterator[Difference]:
+def minor_differences(runs: Iterable[Run]) -> Iterator[Difference]:
     """How the runs differ from the first one in what does not make them incomparable."""
     first, *others = runs
     for run in others:

@@ -9,10 +9,10 @@ from typing import Literal
 from bench.analysis import operators
 from bench.analysis.explain_sides import GENERATED, Unit
 from bench.analysis.unit_words import (
-    counted,
+    count_of,
     in_precisions,
-    listed,
     names_of,
+    operator_list,
     operators_of,
     precisions_of,
     tensor_cores_of,
@@ -43,7 +43,7 @@ def fusion(a: Sequence[Unit], b: Sequence[Unit]) -> tuple[Literal["fusion", "ker
         known = all(unit.names for unit in (*a, *b))
         if len(a) < 2 or not nodes or not known or groups[0] == groups[1]:
             return "kernel", ""
-        return "fusion", f"fused in another way: A runs {listed(a)}, B {listed(b)}"
+        return "fusion", f"fused in another way: A runs {operator_list(a)}, B {operator_list(b)}"
     (fused, few), (apart, many) = (("A", a), ("B", b)) if len(a) < len(b) else (("B", b), ("A", a))
     surplus = Counter(unit.family for unit in many) - Counter(unit.family for unit in few)
     separate = [unit for unit in many if unit.family in surplus and unit.family not in operators.ANCHORS]
@@ -52,7 +52,10 @@ def fusion(a: Sequence[Unit], b: Sequence[Unit]) -> tuple[Literal["fusion", "ker
     composed = {unit.family for unit in few} - {unit.family for unit in many}  # attention, of products and a softmax
     more_anchors = any(family in operators.ANCHORS for family in surplus)
     if more_anchors and "attention" not in composed and not _takes_in(few, separate):
-        return "kernel", f"{apart} takes {counted(many)} for what {fused} does in {counted(few)}: {listed(many)}"
+        return (
+            "kernel",
+            f"{apart} takes {count_of(many)} for what {fused} does in {count_of(few)}: {operator_list(many)}",
+        )
     if {operator for unit in separate for operator in unit.operators} == {GENERATED}:
         return "extra", f"only {apart} has {GENERATED} beside {operators_of(few)}"
     text = _sentence(fused, few, apart, many, separate)
@@ -61,11 +64,11 @@ def fusion(a: Sequence[Unit], b: Sequence[Unit]) -> tuple[Literal["fusion", "ker
 
 def _sentence(fused: str, few: Sequence[Unit], apart: str, many: Sequence[Unit], separate: Sequence[Unit]) -> str:
     if set(names_of(few)) == set(names_of(many)):
-        return f"{fused} computes {operators_of(few)} in {counted(few)}, {apart} in {len(many)}: {listed(many)}"
+        return f"{fused} computes {operators_of(few)} in {count_of(few)}, {apart} in {len(many)}: {operator_list(many)}"
     what = operators_of(many)
     rest = operators_of(separate)
     also = f" ({rest} apart)" if rest != what else ""
-    return f"{fused} runs {operators_of(few)} in {counted(few)}, {apart} {what} in {counted(many)}{also}"
+    return f"{fused} runs {operators_of(few)} in {count_of(few)}, {apart} {what} in {count_of(many)}{also}"
 
 
 def _products(fused: str, few: Sequence[Unit], apart: str, many: Sequence[Unit]) -> str:

@@ -242,4 +242,4 @@ def _changes(before: Run, after: Run) -> tuple[Difference, ...]:
     for name, here in after.header.environments.items():
         if was := before.header.environments.get(name):
             differ += differences.differences(was, here)
-    return tuple(dict.fromkeys([*differ, *differences.told([before, after])]))
+    return tuple(dict.fromkeys([*differ, *differences.minor_differences([before, after])]))

@@ -20,12 +20,12 @@ def names_of(units: Sequence[Unit]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(operator for unit in units for operator in (unit.operators or (unit.family,))))
 
 
-def listed(units: Sequence[Unit]) -> str:
+def operator_list(units: Sequence[Unit]) -> str:
     """``Conv, Add + Relu``: the operators of each unit."""
     return _joined([operators_of([unit]) for unit in units], ", ")
 
 
-def counted(units: Sequence[Unit], noun: str = "step") -> str:
+def count_of(units: Sequence[Unit], noun: str = "step") -> str:
     """``one step``, ``3 steps``."""
     return f"one {noun}" if len(units) == 1 else f"{len(units)} {noun}s"
 

@@ -151,7 +151,7 @@ class Fx2trt(TensorRT):
         quantized_file.refuse_values(case)
         return artifact.values_stage(case)
 
-    def marked(self, case: Case, marks: Sequence[str], on: On) -> Stage:
+    def marked_stage(self, case: Case, marks: Sequence[str], on: On) -> Stage:
         """The oracle's values, or those of an engine that has the marks as outputs."""
         options = msgspec.convert(case.options, Options)
         if on == "oracle":

@@ -97,7 +97,7 @@ class TensorRT(quantized_file.QuantizesGraphs):
         quantized_file.refuse_values(case)
         return onnx_values.stage(case, options.exporter, options.opset)
 
-    def marked(self, case: Case, marks: Sequence[str], on: On) -> Stage:
+    def marked_stage(self, case: Case, marks: Sequence[str], on: On) -> Stage:
         """The values of ONNX Runtime's CPU in place of the oracle, or those of an engine with the marks as outputs."""
         if on == "oracle":
             return onnx_values.marked_stage(marks)

@@ -108,7 +108,9 @@ def make(runs: Sequence[Run], replicates: int, seed: int = 0) -> Calibration:
         cards=_distinct(each.observed.get("card", "") for each in environments),
         hosts=_distinct(each.host for each in environments),
         left_out=left_out,
-        told=_distinct(each.text for each in differences.told(runs) if each.what not in _NO_MATTER),
+        minor_differences=_distinct(
+            each.text for each in differences.minor_differences(runs) if each.what not in _NO_MATTER
+        ),
         seed=seed,
     )
 

@@ -155,7 +155,7 @@ class _Examination:
         }  # fmt: skip
 
     def _network(self, marks: Sequence[str]) -> tuple[MarkedRun, Mapping[str, Array]]:
-        stage = self._backend.marked(self._original, tuple(marks), self._on)
+        stage = self._backend.marked_stage(self._original, tuple(marks), self._on)
         folder = self._artifacts([*self._stages, stage])[stage.name]
         self.networks += 1
         run_ = msgspec.json.decode((folder / RUN).read_bytes(), type=MarkedRun)

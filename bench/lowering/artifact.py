@@ -19,7 +19,7 @@ from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.quantization import quantization_given, settings, without_quantization
+from bench.runtimes.quantization import quantization_options, settings, without_quantization
 from bench.runtimes.torch.exports import ExportWarning
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def unsupported(case: Case) -> str | None:
     """Why no program can be written for a case; None if one may."""
     if kind := program_of(case.factory):
         return f"{case.factory} is a program of {kind}, of which torch.export makes no graph"
-    if case.precision not in QUANTIZED and (given := quantization_given(case)):
-        return f"{given}: of precision int8 alone"
+    if case.precision not in QUANTIZED and (options := quantization_options(case)):
+        return f"{options}: of precision int8 alone"
     if case.precision in QUANTIZED:
         if case.precision == "fp8" and case.options.get("placement") == "mended":
             return "placement: mended is of int8; at fp8 the layers end in floating point"
@@ -116,7 +116,7 @@ def calibrate(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -
     Errors as of ``produce``; Unsupported, before anything is run, for weights that have no scale.
     """
     in_float32 = msgspec.structs.replace(case, precision="int8")
-    with lowered(in_float32, context) as (graph, _, _):
+    with lowered_graph(in_float32, context) as (graph, _, _):
         if case.precision == "fp8":
             graph.meta[insert.TO] = insert.FP8
         insert.check_weights(graph)
@@ -147,7 +147,7 @@ def examine(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
     """
     from bench.lowering.quantize import examination, sensitivity
 
-    with lowered(case, context) as (graph, names, _):
+    with lowered_graph(case, context) as (graph, names, _):
         with context.phase("quantize"):
             ranges = quantization.read(context.artifacts[quantization.STAGE])
             with_pairs = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))
@@ -208,7 +208,7 @@ def produce(
     from bench.lowering.quantize import examination, widening
 
     in_parts = min_block_size is not None
-    with lowered(case, context, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
+    with lowered_graph(case, context, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
         if case.precision in QUANTIZED:
             ranges = quantization.read(context.artifacts[quantization.STAGE])
             graph = widening.widen(examination.quantized(graph, ranges, placed, floating))
@@ -229,7 +229,7 @@ def produce(
 
 
 @contextlib.contextmanager
-def lowered(
+def lowered_graph(
     case: Case, context: Context, *, in_parts: bool = False
 ) -> Iterator[tuple[torch.fx.GraphModule, tuple[str, ...], tuple[ExportWarning, ...]]]:
     """The graph of a case's model after all passes, the names of its outputs, and the warnings of torch.export.

@@ -17,7 +17,7 @@ from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import onnx_manifest, shapes
-from bench.runtimes.quantization import quantization_given
+from bench.runtimes.quantization import quantization_options
 from bench.runtimes.torch import errors
 
 _FIRST_OPSET = 13  # scales by channel
@@ -43,8 +43,8 @@ def no_file(case: Case) -> str | None:
     if case.precision == "fp8" and program_of(case.factory) != "onnx":
         return "the exporter writes no fp8 model"
     if not is_quantized(case):
-        given = quantization_given(case)
-        return f"{given}: of precision int8, of a model that is no ONNX file" if given else None
+        options = quantization_options(case)
+        return f"{options}: of precision int8, of a model that is no ONNX file" if options else None
     if "exporter" in case.options:
         return "exporter: a file at int8 is written from the lowered graph, by no exporter of choice"
     if (case.options.get("opset") or _OPSET) < _FIRST_OPSET:
@@ -110,7 +110,7 @@ def export(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> N
         raise Unavailable("exporting to ONNX needs the package 'onnx'", fix=install("onnx"))
     from bench.lowering.quantize import examination, onnx_export
 
-    with artifact.lowered(case, context) as (graph, names, warnings):
+    with artifact.lowered_graph(case, context) as (graph, names, warnings):
         import torch
 
         with context.phase("quantize"):

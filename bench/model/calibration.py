@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from bench.model.data import Data
 from bench.model.run import Environment
 from bench.model.suite import Boundary
@@ -88,8 +90,8 @@ class Calibration(Data, frozen=True, kw_only=True):
     measured them and ``hosts`` those of the machines.
 
     ``replicates`` are the processes a side that effects and alarms are for. ``levels`` has every case at every
-    boundary, ``boundaries`` one of each boundary. ``left_out`` says which cases have no figures, and why; ``told`` in
-    what else the sittings differ (policy, version, seed, files of models).
+    boundary, ``boundaries`` one of each boundary. ``left_out`` says which cases have no figures, and why;
+    ``minor_differences``, in files ``told``, in what else the sittings differ (policy, version, seed, files of models).
     """
 
     schema: int
@@ -104,5 +106,5 @@ class Calibration(Data, frozen=True, kw_only=True):
     cards: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     left_out: dict[str, str] = {}
-    told: tuple[str, ...] = ()
+    minor_differences: tuple[str, ...] = msgspec.field(default=(), name="told")
     seed: int = 0

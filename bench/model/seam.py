@@ -206,7 +206,7 @@ class MarksTensors(Protocol):
         """
         ...
 
-    def marked(self, case: Case, marks: Sequence[str], on: On) -> Stage:
+    def marked_stage(self, case: Case, marks: Sequence[str], on: On) -> Stage:
         """The stage, after that, with the model's outputs and the tensors ``marks`` as the network computes them on
         ``on``: ``RUN`` and ``VALUES``. On ``oracle`` it needs no device.
         """

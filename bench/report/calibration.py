@@ -84,10 +84,9 @@ def remarks(calibration: Calibration) -> list[str]:
     for name, several in (("cards", calibration.cards), ("hosts", calibration.hosts)):
         if len(several) > 1:
             lines.append(f"the sittings are of {len(several)} {name}: the session sd has what these differ by")
-    if calibration.told:
-        lines.append(
-            f"the sittings also differ, and the session sd has what that changes: {', '.join(calibration.told)}"
-        )
+    if calibration.minor_differences:
+        differences = ", ".join(calibration.minor_differences)
+        lines.append(f"the sittings also differ, and the session sd has what that changes: {differences}")
     never = [need.effect for level in calibration.levels for need in level.needs if need.one_sitting is None]
     if 0.01 in never:
         lines.append("1% is never found in 9 of 10: the verdict calls nothing below 1%, and half of such ratios are")

@@ -19,7 +19,7 @@ from bench.units import format_time
 if TYPE_CHECKING:
     from rich.text import Text
 
-JSON_SCHEMA = 1
+JSON_SCHEMA = 2
 # As in report.text: the highest leaves first.
 DROP = {
     "build": 60, "energy": 50, "memory": 40, "QPS": 35, "processes": 33, "rel L2": 30, "cycles": 25, "CPU": 24,
@@ -95,7 +95,7 @@ def csv(comparison: Comparison) -> str:
 def json(comparison: Comparison) -> str:
     """One object: ``schema``, ``a``, ``b``, ``pairs`` (as in CSV, with ``differences``), ``geometric_means`` of their
     ratios, ``sessions`` and ``builds`` (what they differ by), ``only_a``, ``only_b``, ``axis``, ``unfinished``,
-    ``crossed``, ``told``, ``calibration``, ``session_sd``, ``calibration_note``.
+    ``named_differences``, ``minor_differences``, ``calibration``, ``session_sd``, ``calibration_note``.
     """
     levels = comparison.levels
     whole = {
@@ -110,8 +110,8 @@ def json(comparison: Comparison) -> str:
         "only_b": comparison.only_b,
         "axis": comparison.axis,
         "unfinished": comparison.unfinished,
-        "crossed": comparison.crossed,
-        "told": comparison.told,
+        "named_differences": comparison.named_differences,
+        "minor_differences": comparison.minor_differences,
         "calibration": comparison.calibration,
         "session_sd": comparison.session_sd,
         "calibration_note": comparison.calibration_note,

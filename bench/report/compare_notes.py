@@ -36,10 +36,10 @@ def notes(comparison: Comparison) -> list[str]:
     for side, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             lines.append(f"only in {side}: {_labels(labels)}")
-    if comparison.crossed:
-        lines.append(f"compared across {texts(comparison.crossed)}")
-    if comparison.told:
-        lines.append(f"the runs also differ in {texts(comparison.told)}")
+    if comparison.named_differences:
+        lines.append(f"compared across {texts(comparison.named_differences)}")
+    if comparison.minor_differences:
+        lines.append(f"the runs also differ in {texts(comparison.minor_differences)}")
     return lines
 
 

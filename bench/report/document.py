@@ -11,7 +11,8 @@ import msgspec
 def full(value: Any) -> Any:
     """A struct as a mapping with all fields, also those that have their defaults; no number that JSON lacks."""
     if isinstance(value, msgspec.Struct):
-        return {name: full(getattr(value, name)) for name in value.__struct_fields__}
+        names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+        return {in_file: full(getattr(value, name)) for name, in_file in names}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return [full(each) for each in value] if isinstance(value, tuple) else value

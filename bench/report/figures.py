@@ -63,11 +63,13 @@ def because(reasons: Iterable[str]) -> str:
     return (f": {first}" if first else "") + (f" (and {len(others)} more)" if others else "")
 
 
-def listed(names: Sequence[str], last: str) -> str:
+def enumeration(names: Sequence[str], last: str) -> str:
     """``a, b and c``, with ``last`` as the last word between."""
     return f" {last} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def inside(hits: Mapping[str, bool]) -> str:
     """``in throughput``, the boundaries that were hit."""
-    return "in every boundary" if all(hits.values()) else f"in {listed([b for b, hit in hits.items() if hit], 'and')}"
+    return (
+        "in every boundary" if all(hits.values()) else f"in {enumeration([b for b, hit in hits.items() if hit], 'and')}"
+    )

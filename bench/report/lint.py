@@ -17,7 +17,7 @@ from bench.analysis.pool import Pool
 from bench.model.run import Run
 from bench.report import cells, escape, table
 from bench.report.document import full
-from bench.report.figures import listed
+from bench.report.figures import enumeration
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -251,7 +251,7 @@ def _counts(figures: Mapping[str, Any]) -> str:
     """``3 of 83 and 3 of 66``: of each engine in turn where they differ."""
     counts = [str(count) for count in figures["counts"]]
     more = [cells.count(len(counts) - _NAMES, "other count")] if len(counts) > _NAMES else []
-    return listed([*counts[:_NAMES], *more], "and")
+    return enumeration([*counts[:_NAMES], *more], "and")
 
 
 _HAPPENED: dict[Kind, Callable[[Mapping[str, Any], str], str]] = {

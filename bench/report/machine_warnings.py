@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.report.advice import Advice, Figures, Sentence
-from bench.report.figures import format_span, high, inside, listed, low, number, time
+from bench.report.figures import enumeration, format_span, high, inside, low, number, time
 from bench.units import format_size
 
 _COOL = "better cooling, or a clock that the card can keep (nvidia-smi -lgc MHZ)"
@@ -48,7 +48,7 @@ def _throttled(f: Figures) -> Advice:
     where, hits = "", f["boundaries"]
     if hits:
         clean = [boundary for boundary, hit in hits.items() if not hit]
-        where = f" {inside(hits)}" + (f", not in {listed(clean, 'or')}" if clean else "")
+        where = f" {inside(hits)}" + (f", not in {enumeration(clean, 'or')}" if clean else "")
     hint = "; ".join(dict.fromkeys(_THROTTLE_HINTS.get(name, "nvidia-smi -q -d PERFORMANCE") for name in f["reasons"]))
     text = f"the GPU was throttled ({reasons} of {number(f['readings'])} readings){where}; {_clocks(f)}"
     return Advice(text, hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.advice import Advice, Figures, Sentence
-from bench.report.figures import Number, because, format_span, listed, number, percent, times
+from bench.report.figures import Number, because, enumeration, format_span, number, percent, times
 
 _MOST_OUTPUTS = 3
 # What a normalisation layer counts while it is in training.
@@ -73,7 +73,7 @@ def _said(f: Figures) -> str:
     """The first text of a tracer's or exporter's warnings, and where."""
     text = str(f["text"])
     sentence, stop, _ = text.partition(". ")
-    others = f"; and at {listed(list(f['others']), 'and')}" if f["others"] else ""
+    others = f"; and at {enumeration(list(f['others']), 'and')}" if f["others"] else ""
     return f"warned {times(f['warnings'])}: {sentence if stop else text.rstrip('.')} ({f['place']}{others})"
 
 

@@ -49,7 +49,7 @@ class QuantizationOptions(seam.Options, frozen=True, kw_only=True):
 QUANTIZATION = QuantizationOptions.__struct_fields__
 
 
-def quantization_given(case: Case) -> str:
+def quantization_options(case: Case) -> str:
     """The names of those that a case has, separated by commas."""
     return ", ".join(name for name in QUANTIZATION if case.options.get(name))
 

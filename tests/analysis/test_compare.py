@@ -99,7 +99,7 @@ def test_another_environment_is_refused_unless_its_dimension_is_named(dimension:
     for name in (dimension, whole):
         named = compare.compare([a], [b], across=[name])
         assert [pair.kind for pair in named.pairs] == ["SLOWER"]
-        assert [each.text for each in named.crossed] == [text]
+        assert [each.text for each in named.named_differences] == [text]
 
 
 def test_another_definition_of_boundaries_cannot_be_named() -> None:
@@ -113,13 +113,13 @@ def test_host_and_clocks_observed_refuse_nothing() -> None:
     there = msgspec.structs.replace(HERE, host="b", observed={"card": "GPU-2"}, memory=HERE.memory + 1)
     whole = compare.compare([run([(EAGER, 1.0)])], [run([(EAGER, 1.0)], "B", there)])
     assert whole.pairs[0].kind == "SAME"
-    assert [each.what for each in whole.told] == ["card"]
+    assert [each.what for each in whole.minor_differences] == ["card"]
 
 
 def test_other_settings_are_told() -> None:
     b = run([(EAGER, 1.0)], "B", fork=True, cold=True, sources={"zoo.py": "ab"}, policy=Policy(replicates=9))
     whole = compare.compare([run([(EAGER, 1.0)], sources={"zoo.py": "cd"})], [b])
-    texts = [each.text for each in whole.told]
+    texts = [each.text for each in whole.minor_differences]
     assert texts == ["measure.replicates 7 -> 9", "fork off -> on", "cold off -> on", "zoo.py cd -> ab"]
     assert whole.pairs[0].kind == "SAME"
 

@@ -30,7 +30,7 @@ def test_the_limits_are_what_the_layers_saw_in_calibration(bench: Bench) -> None
     calibration = linear_inputs.read(bench.artifacts(each)["calibration"])
     ranges = calibration.ranges
     assert sorted(ranges) == ["head", "stack.0", "stack.2", "stack.4"]
-    model, drawn = models.as_made(each, bench.context(each)), []
+    model, drawn = models.load_original(each, bench.context(each)), []
     with torch.no_grad():
         for arrays in calibration_data.batches(each, bench.context(each), 8, ""):
             drawn.append(float(model.conv(torch.from_numpy(arrays["x"])).abs().max()))

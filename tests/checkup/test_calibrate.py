@@ -34,7 +34,7 @@ def test_sittings_are_told_with_what_they_differ_in() -> None:
     made = calibrate.make([msgspec.structs.replace(other, header=header), on_card("A", "c1")], 5)
     assert made.sittings == ("A", "B")  # in the order of time
     assert (made.cards, made.replicates, made.left_out) == (("c1", "c2"), 5, {})
-    assert made.told == ("seed 0 -> 1", "trtbench 0.2.0 -> 0.3.0")
+    assert made.minor_differences == ("seed 0 -> 1", "trtbench 0.2.0 -> 0.3.0")
     assert made.environment.fingerprint == HERE.fingerprint
     again = calibrate.make([on_card("A", "c1")], 5)
     assert again.calibration != made.calibration

@@ -41,7 +41,7 @@ def values(zoo: Bench, of: Any) -> tuple[Path, Graph]:
 
 def run(zoo: Bench, of: Any, folder: Path, marks: tuple[str, ...]) -> tuple[MarkedRun, dict[str, tensors.Array]]:
     out = zoo.folder()
-    FX.produce(FX.marked(of, marks, "oracle"), of, zoo.context(of, {"values": folder}), out)
+    FX.produce(FX.marked_stage(of, marks, "oracle"), of, zoo.context(of, {"values": folder}), out)
     return msgspec.json.decode((out / RUN).read_bytes(), type=MarkedRun), tensors.read(out / VALUES)
 
 

@@ -51,8 +51,16 @@ def test_cases_that_are_left_out_for_one_reason_are_one_line() -> None:
     assert line == "left out, too few: net/a, net/b, net/c and 2 more"
 
 
+def test_differences_of_settings_have_the_name_that_files_have() -> None:
+    differing = msgspec.structs.replace(CALIBRATION, minor_differences=("seed 0 -> 1",))
+    assert json.loads(view.json(differing))["told"] == ["seed 0 -> 1"]
+    assert msgspec.json.decode(msgspec.json.encode(differing), type=type(differing)) == differing
+
+
 def test_other_cards_and_settings_are_told() -> None:
-    text = view.render(msgspec.structs.replace(CALIBRATION, cards=("a", "b"), told=("seed 0 -> 1",)), width=120)
+    text = view.render(
+        msgspec.structs.replace(CALIBRATION, cards=("a", "b"), minor_differences=("seed 0 -> 1",)), width=120
+    )
     assert "the sittings are of 2 cards" in text
     assert "the sittings also differ, and the session sd has what that changes: seed 0 -> 1" in text
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def load_model(case: Case, options: TorchOptions, context: Context, device: str) -> torch.nn.Module:
     """The case's model as it is measured: precision, memory format and autocast applied, on ``device``.
 
-    Errors as of ``as_made``.
+    Errors as of ``load_original``.
     """
-    return to_measured(as_made(case, context), case, options, device)
+    return to_measured(load_original(case, context), case, options, device)
 
 
-def as_made(case: Case, context: Context) -> torch.nn.Module:
+def load_original(case: Case, context: Context) -> torch.nn.Module:
     """The case's model on the CPU with the types that its factory gave it.
 
     Its weights are those of the weights artifact, if the case has one; else CaseError if they are not those of the
@@ -45,9 +45,9 @@ def load_fp8(
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """As ``load_model`` on the case's device, of a case at fp8; and what of it is at fp8, for the fairness report.
 
-    Errors as of ``as_made`` and ``fp8.convert``.
+    Errors as of ``load_original`` and ``fp8.convert``.
     """
-    model = programs.bind(as_made(case, context), case)
+    model = programs.bind(load_original(case, context), case)
     replacements, report = fp8.convert(model, scales, context.device)
     model = to_measured(model, msgspec.structs.replace(case, arguments={}), options, context.device)
     return fp8.replace(model, replacements), report

@@ -10,7 +10,7 @@ from bench.model.factory import program_of
 from bench.model.suite import Case
 from bench.runtimes import onnx
 from bench.runtimes.cpp.program import Executor
-from bench.runtimes.quantization import QuantizationOptions, quantization_given
+from bench.runtimes.quantization import QuantizationOptions, quantization_options
 from bench.units import parse_size
 
 Strategy = Literal["lazy", "eager", "none"]
@@ -145,8 +145,8 @@ def no_route(case: Case) -> str | None:
                 f"calibrator: {calibrator} is of precision int8, of a model with fixed sizes, without a network by hand"
             )
         return None
-    if by_hand and (given := quantization_given(case)):
-        return f"{given}: a network by hand has the Q/DQ that its function adds"
+    if by_hand and (names := quantization_options(case)):
+        return f"{names}: a network by hand has the Q/DQ that its function adds"
     if case.precision == "fp8" and not by_hand and not is_file:
         return "the exporter writes no fp8 model; a function can: network: FILE.py:function"
     return None
