@@ -13,10 +13,11 @@ import numpy as np
 
 from bench import tensors
 from bench.errors import Unsupported
-from bench.lowering import normalise, prelude, registry
+from bench.lowering import exported_weights, normalise, prelude, registry
 from bench.lowering.calls import Spec, Tensor, inner_dtype
 from bench.lowering.passes import edit
 from bench.lowering.sizes import static
+from bench.lowering.source_text import table, wrapped
 from bench.lowering.writer import Array, Writer
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 SOURCE, WEIGHTS = "program.py", "weights.safetensors"
 Profile = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
-_WIDTH = 116
 _OF_TENSORRT_10 = ("bf16", "fp8")  # precisions whose types TensorRT 8.6 lacks
 
 
@@ -125,7 +125,7 @@ def as_array(name: str, value: torch.Tensor) -> Array:
 
     if value.is_complex():
         raise Unsupported(f"the weight {name!r} is {value.dtype}, which a network program cannot hold")
-    normalise.check_numbers(name, value)
+    exported_weights.check_numbers(name, value)
     value = value.detach().cpu()
     array: Array = (value.float() if value.dtype == torch.bfloat16 else value).contiguous().numpy()
     if array.dtype == np.float64:
@@ -244,52 +244,6 @@ def _sources(functions: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
             other = getattr(module, name, None)
             if inspect.isfunction(other):
                 pending.append(other)
-
-
-def quoted(text: str) -> str:
-    """A string as source."""
-    return Writer({}).source(text)
-
-
-def table(values: Mapping[str, Any]) -> str:
-    """A dict with a line for each entry."""
-    source = Writer({}).source
-    lines = [f"    {source(key)}: {source(value)},\n" for key, value in values.items()]
-    return "".join(["{\n", *lines, "}"]) if values else "{}"
-
-
-def wrapped(line: str, width: int = _WIDTH) -> list[str]:
-    """A line of source in several of at most ``width`` columns, broken between the arguments of its outer call, and of
-    calls among these that are longer.
-    """
-    start = line.find("(") + 1
-    if len(line) <= width or not start or not line.endswith((")", "),")):
-        return [line]
-    lines = [line[:start]]
-    end = line[line.rindex(")") :]
-    for each in _arguments(line[start : line.rindex(")")]):
-        if len(lines) > 1 and len(lines[-1]) + 1 + len(each) <= width:
-            lines[-1] += f" {each}"
-        else:
-            lines += [f"    {part}" for part in wrapped(each, width - 4)]
-    return [*lines, end]
-
-
-def _arguments(text: str) -> list[str]:
-    """The arguments of a call, each with the comma behind it."""
-    pieces, depth, quote, piece = [], 0, "", ""
-    for before, char in zip(" " + text, text, strict=False):
-        if quote:
-            quote = "" if char == quote and before != "\\" else quote
-        elif char in "'\"":
-            quote = char
-        else:
-            depth += (char in "([{") - (char in ")]}")
-        piece += char
-        if char == "," and not depth and not quote:
-            pieces.append(piece.strip())
-            piece = ""
-    return [*pieces, piece.strip()] if piece.strip() else pieces
 
 
 def between(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Unsupported
-from bench.lowering import deformable, registry
+from bench.lowering import deformable, exported_weights, registry
 from bench.lowering.calls import Spec, inner_dtype
 from bench.lowering.sizes import Size, shape_of, size_of
 
@@ -78,7 +78,7 @@ def normalise(
     graph = torch.fx.Graph()
     state: dict[str, torch.Tensor] = {}
     nodes: dict[torch.fx.Node, torch.fx.Node] = {}
-    sources = _sources(program)
+    sources = exported_weights.sources(program)
     tokens = _tokens(program)
     users = 0
     for node in program.graph.nodes:
@@ -113,7 +113,7 @@ def normalise(
             new.meta |= {"val": node.meta["val"][0], "first": True}
         new.meta["path"], new.meta["module"] = module_of(node, below)
         nodes[node] = new
-    return torch.fx.GraphModule(_holder(state), graph)
+    return torch.fx.GraphModule(exported_weights.holder(state), graph)
 
 
 def check_supported(program: Any, below: str = "") -> None:
@@ -142,12 +142,6 @@ def check_supported(program: Any, below: str = "") -> None:
         f"no converter for {len(places)} operator{'s' * (len(places) > 1)}: {'; '.join(texts)}",
         fix="trtbench ops lists those that have one; docs/fx2trt.md shows how to write one; or the backend tensorrt",
     )
-
-
-def check_numbers(name: str, value: torch.Tensor) -> None:
-    """Unsupported if the weight ``name`` is NaN anywhere."""
-    if value.is_floating_point() and bool(value.isnan().any()):
-        raise Unsupported(f"the weight {name!r} has values that are no numbers (NaN)", fix="check the checkpoint")
 
 
 def function_of(op: registry.Op) -> Callable[..., Any]:
@@ -340,34 +334,3 @@ def number_of(value: Any) -> Any:
     import torch
 
     return size_of(value) if isinstance(value, torch.SymInt) else value
-
-
-# ------------------------------------------------------------------------------------------------------------- weights
-
-
-def _sources(program: Any) -> dict[str, tuple[str, Any]]:
-    """The weights and constants by the names of their placeholders: their names in the model, and tensors."""
-    signature = program.graph_signature
-    sources = {}
-    for placeholder, name in (signature.inputs_to_parameters | signature.inputs_to_buffers).items():
-        value = program.state_dict[name] if name in program.state_dict else program.constants[name]
-        sources[placeholder] = (name, value)
-    for placeholder, name in signature.inputs_to_lifted_tensor_constants.items():
-        sources[placeholder] = (name, program.constants[name])
-    return sources
-
-
-def _holder(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
-    """A module that has the tensors under their dotted names."""
-    import torch
-
-    root = torch.nn.Module()
-    for name, value in state.items():
-        *parents, last = name.split(".")
-        module = root
-        for part in parents:
-            if not hasattr(module, part):
-                module.add_module(part, torch.nn.Module())
-            module = getattr(module, part)
-        module.register_buffer(last, value)
-    return root

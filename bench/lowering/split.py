@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import Unsupported
-from bench.lowering import codegen, normalise, remainder
+from bench.lowering import codegen, exported_weights, normalise, remainder, source_text
 from bench.lowering.partition import Block, divide, is_size, symbols
 from bench.lowering.passes import edit
 from bench.lowering.sizes import Size, size_of, static
@@ -58,15 +58,15 @@ def generate(
             functions.append(remainder.function(block, weights, lambda node: module.get_buffer(str(node.target))))
     forward = _forward(module, blocks, outputs, weights)
     for name, value in weights.items():
-        normalise.check_numbers(name, value)
+        exported_weights.check_numbers(name, value)
     ends = {block.name: (_names(block.inputs), _names(block.outputs)) for block in blocks if block.is_engine}
     inputs = {node.meta["input"]: node.meta["val"] for node in _placeholders(module)}
     declared = {name: (str(value.dtype).removeprefix("torch."), static(normalise.spec_of(value).shape))  # type: ignore[union-attr]
                 for name, value in inputs.items()}  # fmt: skip
     source = _TEMPLATE.format(
         title=title.replace('"""', "'''"), first=codegen.first_version(precision), precision=precision,
-        inputs=codegen.table(declared),
-        outputs=codegen.table({name: name for name in outputs}), engines=codegen.table(ends),
+        inputs=source_text.table(declared),
+        outputs=source_text.table({name: name for name in outputs}), engines=source_text.table(ends),
         functions="".join(f"\n\n{_text(lines)}\n" for lines in functions), forward=_text(forward),
         main=codegen.between(Path(__file__).with_name("split_standalone.py").read_text()),
     )  # fmt: skip
@@ -185,14 +185,14 @@ def _forward(
     lines = []
     placeholders = _placeholders(module)
     for node in placeholders:
-        lines.append(f"    {remainder.variable(node)} = inputs[{codegen.quoted(node.meta['input'])}]")
+        lines.append(f"    {remainder.variable(node)} = inputs[{source_text.quoted(node.meta['input'])}]")
     first = remainder.variable(placeholders[0])
     lines.append(f"    device = {first}.device")
     for block in blocks:
         arguments = ", ".join(remainder.variable(node) for node in block.inputs)
         results = "".join(f"{remainder.variable(node)}, " for node in block.outputs).strip()
         if block.is_engine:
-            call = f"engines[{codegen.quoted(block.name)}]({arguments})"
+            call = f"engines[{source_text.quoted(block.name)}]({arguments})"
         else:
             call = f"{block.name}({', '.join(part for part in ('weights', 'device', arguments) if part)})"
         lines.append(f"    {results.removesuffix(',') if len(block.outputs) > 1 else f'({results})'} = {call}")
@@ -203,8 +203,8 @@ def _forward(
         text = remainder.variable(node)
         if node.op == "get_attr":
             weights[str(node.target)] = module.get_buffer(str(node.target))
-            text = f"weights[{codegen.quoted(str(node.target))}]"
-        lines.append(f"        {codegen.quoted(name)}: {text},")
+            text = f"weights[{source_text.quoted(str(node.target))}]"
+        lines.append(f"        {source_text.quoted(name)}: {text},")
     return [*lines, "    }"]
 
 
@@ -231,7 +231,7 @@ def _text(lines: Sequence[str]) -> str:
     for line in lines:
         inner = line.lstrip()
         indent = line[: len(line) - len(inner)]
-        wrapped += [f"{indent}{part}" for part in (codegen.wrapped(inner) if indent else [line])]
+        wrapped += [f"{indent}{part}" for part in (source_text.wrapped(inner) if indent else [line])]
     return "\n".join(wrapped)
 
 

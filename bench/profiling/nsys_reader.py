@@ -9,31 +9,23 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from bench.errors import CaseError
-from bench.measure.nvtx import DOMAIN
-from bench.model.profile import Copy, CopyKind, HostCall, Kernel, Profile, Range, RangeKind
+from bench.model.profile import Copy, CopyKind, HostCall, Kernel, Profile, Range
 from bench.profiling.nsys_names import Functions, Kernels
+from bench.profiling.nsys_ranges import Threads, Window, close_ranges, ranges_of, window_of
 from bench.profiling.nsys_schema import Export, open_export
 
-_LAYERS = "TensorRT"  # the domain in which its runtime has a range for each layer
-_OPERATORS = ("aten::", "prims::", "prim::", "torchvision::")
-_THREAD = (1 << 24) - 1  # a serialized id: hardware, virtual machine, process (24 bits), thread (24 bits)
-_NEVER = (1 << 63) - 1
 _NOTES = 3
 _ABOUT_CUDA = re.compile(r"nsys: (?!Not all).*(CUPTI|CUDA)")
 _KERNELS, _GRAPHS = "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
 _COPYING = {"CUPTI_ACTIVITY_KIND_MEMCPY": "bytes, copyKind", "CUPTI_ACTIVITY_KIND_MEMSET": "bytes, NULL"}
 _WORK = (_KERNELS, _GRAPHS, *_COPYING)
 # Where the export has no enumerations: the numbers of all versions so far.
-_PUSH_POP, _START_END, _NEW_DOMAIN = 59, 60, 75
 _COPIES = {1: "HTOD", 2: "DTOH", 3: "HTOA", 4: "ATOH", 5: "ATOA", 6: "ATOD", 7: "DTOA", 8: "DTOD", 10: "PTOP"}
 _COPIES |= {11: "UVM_HTOD", 12: "UVM_DTOH", 13: "UVM_DTOD"}
 _ON_DEVICE = ("DTOD", "PTOP", "ATOA", "ATOD", "DTOA")
-# Our ranges name their kind where it is one of these; without the package nvtx torch's ranges say all of it.
-_WORDS: dict[str, RangeKind] = {"iteration": "iteration", "module": "module"}
-_KINDS: dict[str, RangeKind] = {kind: kind for kind in get_args(RangeKind)}
 
 
 class _Place(NamedTuple):
@@ -47,21 +39,6 @@ _NOWHERE = _Place()
 _Places = dict[int | None, _Place]
 
 
-class _Window(NamedTuple):
-    """The case's range: ``process`` is its serialized id, with thread 0, ``domain`` the number that trtbench's has in
-    it, None if the ranges are torch's; ``end`` is _NEVER if the capture ended before.
-    """
-
-    process: int
-    domain: int | None
-    start: int
-    end: int
-
-    @property
-    def threads(self) -> tuple[int, int]:
-        return self.process, self.process | _THREAD
-
-
 def read(path: Path, *, case: str, label: str) -> Profile:
     """The profile of case ``case`` from the export at ``path``: what happened within the last range called ``label``
     in the domain ``trtbench``, in its process.
@@ -73,8 +50,8 @@ def read(path: Path, *, case: str, label: str) -> Profile:
     """
     with open_export(path) as export, _uncollected():
         strings = dict(export.database.execute("SELECT id, value FROM StringIds"))
-        window = _window(export, label)
-        ranges = _ranges(export, window, strings, label)
+        window = window_of(export, label)
+        ranges = ranges_of(export, window, strings, label)
         if not any(span.kind == "iteration" for span in ranges):
             raise CaseError(f"the range of {label} has no iteration", where=str(path), fix="profile the case again")
         calls, launches = _calls(export, window, strings)
@@ -93,7 +70,7 @@ def read(path: Path, *, case: str, label: str) -> Profile:
             tool_version=export.version,
             case=case,
             label=label,
-            ranges=tuple(ranges if window.end != _NEVER else _closed(ranges, calls, kernels)),
+            ranges=tuple(close_ranges(ranges, calls, kernels) if window.is_open else ranges),
             calls=tuple(calls),
             kernels=tuple(kernels),
             copies=tuple(copies),
@@ -117,122 +94,10 @@ def _start(event: Kernel | Copy) -> int:
     return event.start
 
 
-# ranges
-
-
-def _event_types(export: Export) -> tuple[int, int, int]:
-    """The numbers of push/pop ranges, start/end ranges, and new domains."""
-    numbers = {name: number for number, name in export.labels("ENUM_NSYS_EVENT_TYPE").items()}
-    names = {"NvtxPushPopRange": _PUSH_POP, "NvtxStartEndRange": _START_END, "NvtxDomainCreate": _NEW_DOMAIN}
-    push_pop, start_end, new_domain = (numbers.get(name, usual) for name, usual in names.items())
-    return push_pop, start_end, new_domain
-
-
-def _domains(export: Export) -> dict[tuple[int, int], str]:
-    """The names of domains by process and number."""
-    rows = export.database.execute(
-        "SELECT e.globalTid, e.domainId, COALESCE(e.text, s.value, '') FROM NVTX_EVENTS e "
-        "LEFT JOIN StringIds s ON s.id = e.textId WHERE e.eventType = ?",
-        (_event_types(export)[2],),
-    )
-    return {((tid or 0) & ~_THREAD, number): name for tid, number, name in rows}
-
-
-def _window(export: Export, label: str) -> _Window:
-    """The last range of the case. A domain that was created before the capture may have no name in it."""
-    if not export.has("NVTX_EVENTS"):
-        raise CaseError(
-            "the report has no NVTX ranges", where=str(export.path), fix="pip install nvtx where the case runs"
-        )
-    push_pop, start_end, _ = _event_types(export)
-    domains, torchs = _domains(export), f"{DOMAIN} case {label}"  # torch has no registered texts
-    rows = export.database.execute(
-        'SELECT start, "end", globalTid, domainId, COALESCE(text, ?) FROM NVTX_EVENTS WHERE eventType IN (?, ?) AND '
-        "(text IN (?, ?) OR textId IN (SELECT id FROM StringIds WHERE value = ?)) ORDER BY start",
-        (label, push_pop, start_end, label, torchs, label),
-    )
-    windows = [
-        _Window(tid & ~_THREAD, domain if name == label else None, start, _NEVER if end is None else end)
-        for start, end, tid, domain, name in rows
-        if name == torchs or domains.get((tid & ~_THREAD, domain), DOMAIN) == DOMAIN
-    ]
-    if windows:
-        return windows[-1]
-    if DOMAIN in domains.values():
-        raise CaseError(f"the report has no range of {label}: it is of another case", where=str(export.path))
-    raise CaseError(
-        f"the report has no ranges of trtbench (NVTX domain {DOMAIN})",
-        where=str(export.path),
-        fix="record it by trtbench profile --tool nsys, with the package nvtx where the case runs",
-    )
-
-
-def _ranges(export: Export, window: _Window, strings: dict[int, str], label: str) -> list[Range]:
-    """All ranges that start within the case's, of its process, by start, outer ones first."""
-    push_pop, start_end, _ = _event_types(export)
-    domains = _domains(export)
-    rows = export.database.execute(
-        'SELECT start, "end", globalTid, domainId, text, textId FROM NVTX_EVENTS WHERE eventType IN (?, ?) '
-        "AND start BETWEEN ? AND ? AND globalTid BETWEEN ? AND ? ORDER BY start",
-        (push_pop, start_end, window.start, window.end, *window.threads),
-    )
-    ranges: list[Range] = []
-    kinds: dict[tuple[int, int | str], tuple[RangeKind, str]] = {}
-    threads, last, ties = _Threads(), -1, False
-    for start, end, tid, number, text, text_id in rows:
-        key = number, text_id if text is None else text
-        known = kinds.get(key)
-        if known is None:
-            domain = DOMAIN if number == window.domain else domains.get((window.process, number), "")
-            known = kinds[key] = _kind(domain, strings.get(text_id, "") if text is None else text, label)
-        if end is None:
-            end = window.end
-        ties, last = ties or start == last, start
-        ranges.append(Range(name=known[1], kind=known[0], start=start, end=end, thread=threads[tid]))
-    if ties:
-        ranges.sort(key=lambda span: (span.start, -span.end))
-    return ranges
-
-
-class _Threads(dict[int, int]):
-    """The number of a thread by its serialized id: one object for all of its events."""
-
-    def __missing__(self, tid: int) -> int:
-        self[tid] = tid & _THREAD
-        return self[tid]
-
-
-def _kind(domain: str, name: str, label: str) -> tuple[RangeKind, str]:
-    """What a range of that domain is, and the name that it has in a Profile."""
-    word, _, rest = name.partition(" ")
-    if domain == DOMAIN:
-        if name == label:
-            return "case", name
-        return (_WORDS[word], rest) if word in _WORDS else ("phase", name)
-    if word == DOMAIN:
-        second, _, rest = rest.partition(" ")
-        return _KINDS.get(second, "other"), rest
-    if domain == _LAYERS and not name.startswith("ExecutionContext::"):
-        return "layer", name
-    if name.startswith(_OPERATORS):  # torch appends `, seq = 3, op_id = 7`
-        return "operator", name.partition(", ")[0]
-    return "other", name
-
-
-def _closed(ranges: Sequence[Range], calls: Sequence[HostCall], kernels: Sequence[Kernel]) -> Iterator[Range]:
-    """The ranges, those without an end ending with the last event."""
-    last = max((event.end for events in (calls, kernels) for event in events), default=0)
-    for span in ranges:
-        if span.end != _NEVER:
-            yield span
-        else:
-            yield Range(name=span.name, kind=span.kind, start=span.start, end=max(last, span.start), thread=span.thread)
-
-
 # host calls
 
 
-def _calls(export: Export, window: _Window, strings: dict[int, str]) -> tuple[list[HostCall], dict[int, int]]:
+def _calls(export: Export, window: Window, strings: dict[int, str]) -> tuple[list[HostCall], dict[int, int]]:
     """The calls of the runtime and driver API by start, and the places in that list of those that gave the GPU work,
     by correlation id.
     """
@@ -243,7 +108,7 @@ def _calls(export: Export, window: _Window, strings: dict[int, str]) -> tuple[li
         "WHERE start BETWEEN ? AND ? AND globalTid BETWEEN ? AND ? ORDER BY start",
         (window.start, window.end, *window.threads),
     )
-    calls, correlations, names, threads = [], array("q"), Functions(strings), _Threads()
+    calls, correlations, names, threads = [], array("q"), Functions(strings), Threads()
     for start, end, tid, correlation, name_id in rows:
         calls.append(HostCall(name=names[name_id], start=start, end=end, thread=threads[tid]))
         correlations.append(correlation)
@@ -287,7 +152,7 @@ def _places(ranges: Sequence[Range], calls: Sequence[HostCall], launches: dict[i
 # work on the GPU
 
 
-def _work(export: Export, window: _Window, table: str, columns: str) -> Iterator[tuple[int, ...]]:
+def _work(export: Export, window: Window, table: str, columns: str) -> Iterator[tuple[int, ...]]:
     """Rows of a table of GPU work of the process, by start: start, end, stream, correlation, node, and ``columns``."""
     if not export.has(table):
         return iter(())
@@ -301,7 +166,7 @@ def _work(export: Export, window: _Window, table: str, columns: str) -> Iterator
 
 
 def _kernels(
-    export: Export, window: _Window, strings: dict[int, str], launches: dict[int, int], places: _Places
+    export: Export, window: Window, strings: dict[int, str], launches: dict[int, int], places: _Places
 ) -> list[Kernel]:
     kernels = []
     names = Kernels(strings)
@@ -326,7 +191,7 @@ def _kernels(
     return kernels
 
 
-def _graphs(export: Export, window: _Window, launches: dict[int, int], known: set[int | None]) -> list[Kernel]:
+def _graphs(export: Export, window: Window, launches: dict[int, int], known: set[int | None]) -> list[Kernel]:
     """CUDA graphs that were recorded as wholes, each as one kernel, unless its kernels are there."""
     graphs = []
     for start, end, stream, correlation, _, number in _work(export, window, _GRAPHS, "graphId"):
@@ -337,7 +202,7 @@ def _graphs(export: Export, window: _Window, launches: dict[int, int], known: se
     return graphs
 
 
-def _copies(export: Export, window: _Window, launches: dict[int, int], places: _Places) -> Iterator[Copy]:
+def _copies(export: Export, window: Window, launches: dict[int, int], places: _Places) -> Iterator[Copy]:
     labels = export.labels("ENUM_CUDA_MEMCPY_OPER") or _COPIES
     kinds = {number: _copy_kind(label) for number, label in labels.items()}
     for table, columns in _COPYING.items():

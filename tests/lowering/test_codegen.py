@@ -10,7 +10,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bench.errors import Unsupported  # noqa: E402
-from bench.lowering import codegen  # noqa: E402
 from tests.lowering import kit, modules  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.long]
@@ -114,10 +113,3 @@ def test_layers_have_names_of_their_own() -> None:
 def test_an_unused_input_is_one_of_the_network_all_the_same() -> None:
     program = kit.program(modules.Net(lambda _, x, y: x + 1), kit.example((2, 8), (2, 3)))
     assert 'p.input("y", "float32", (2, 3))' in program.source
-
-
-@pytest.mark.parametrize("line", ["short(1, 2)", "f(" + "a_long_name, " * 20 + "(1, 2))", 'f("' + "b, " * 60 + '", 3)'])
-def test_long_lines_are_wrapped_between_arguments(line: str) -> None:
-    wrapped = codegen.wrapped(line)
-    assert ast.dump(ast.parse("\n".join(wrapped))) == ast.dump(ast.parse(line))
-    assert len(wrapped) == 1 or all(len(each) <= 120 or '"' in each for each in wrapped)

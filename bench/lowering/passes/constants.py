@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.lowering import normalise
+from bench.lowering import exported_weights, normalise
 from bench.lowering.passes import edit
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def fold_constants(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
         if any(value is None for value in inputs.values()):
             continue
         for each, tensor in inputs.items():  # a weight, whose name is lost with it
-            normalise.check_numbers(str(each.target), tensor)
+            exported_weights.check_numbers(str(each.target), tensor)
         with torch.no_grad():
             value = node.target(**torch.fx.map_arg(dict(node.kwargs), inputs.__getitem__))
         size = sum(tensor.numel() * tensor.element_size() for tensor in inputs.values() if tensor is not None)
