@@ -6,23 +6,15 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from statistics import median
 from typing import Any
 
 from bench.errors import Unavailable
 from bench.machine import gpus
+from bench.machine.gpu_readings import Readings, figures_of, peaks_of, throttle_bits, under_load
 from bench.model.run import Warning
 from bench.model.telemetry import GpuFigures
 from bench.units import NS_PER_S
 
-# The bits of nvmlClocksEventReasons, lowest first, by the names that NVML gives them.
-REASONS = (
-    "GpuIdle", "ApplicationsClocksSetting", "SwPowerCap", "HwSlowdown", "SyncBoost", "SwThermalSlowdown",
-    "HwThermalSlowdown", "HwPowerBrakeSlowdown", "DisplayClockSetting", "BoardLimit", "Reliability",
-)  # fmt: skip
-IDLE = 1
-# Settings hold for the whole run: they are limits of the environment, nothing that befell a sample.
-SETTINGS = 1 << 1 | 1 << 8
 CLOCK_CHANGED = 0.05
 # Listing processes takes milliseconds on some drivers, under a lock that launches need too: not at every tick.
 SLOW_NS = 5 * NS_PER_S
@@ -34,9 +26,6 @@ SATURATED = ("readings", "sm_mhz_median", "throttle_reasons")
 # Codes of NVMLError for what is answered the same every time: NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND,
 # ARGUMENT_VERSION_MISMATCH and DEPRECATED.
 _NEVER = (3, 4, 13, 25, 26)
-
-Reading = dict[str, Any]
-Readings = list[tuple[int, Reading]]
 
 
 class GpuTelemetry:
@@ -119,18 +108,18 @@ class GpuTelemetry:
             return None
         measured, saturated = self._parts()
         figures: dict[str, Any] = {"lost": True} if self.lost else {}
-        figures |= {"span_ns": measured[-1][0] - measured[0][0]} | _figures(measured)
+        figures |= {"span_ns": measured[-1][0] - measured[0][0]} | figures_of(measured)
         if len(self._loop) == 2:
             figures |= self._power()
         if saturated:
-            figures |= {f"saturated_{key}": value for key, value in _figures(saturated).items() if key in SATURATED}
-        return GpuFigures(**(figures | _peaks(self._readings) | self._memory_users()))
+            figures |= {f"saturated_{key}": value for key, value in figures_of(saturated).items() if key in SATURATED}
+        return GpuFigures(**(figures | peaks_of(self._readings) | self._memory_users()))
 
     def throttled_spans(self) -> list[tuple[int, int]]:
         """From tick to tick of the measurement, joined where they touch: those with a throttle reason at either end."""
         spans: list[tuple[int, int]] = []
         for (start, before), (end, after) in pairwise(self._parts()[0]):
-            if _throttle(before) or _throttle(after):
+            if throttle_bits(before) or throttle_bits(after):
                 first = spans.pop()[0] if spans and spans[-1][1] == start else start
                 spans.append((first, end))
         return spans
@@ -139,9 +128,9 @@ class GpuTelemetry:
         """When the measurement's SM clock was read, under load, as more than 5 % below its highest, and no throttle
         reason with it.
         """
-        clocks = [(now, reading) for now, reading in _loaded(self._parts()[0]) if "sm_mhz" in reading]
+        clocks = [(now, reading) for now, reading in under_load(self._parts()[0]) if "sm_mhz" in reading]
         highest = max((reading["sm_mhz"] for _, reading in clocks), default=0)
-        return [now for now, reading in clocks if _changed(reading["sm_mhz"], highest) and not _throttle(reading)]
+        return [now for now, reading in clocks if _changed(reading["sm_mhz"], highest) and not throttle_bits(reading)]
 
     def _parts(self) -> tuple[Readings, Readings]:
         """The readings of the measurement, and those of a saturated loop; what came after it is in neither."""
@@ -294,64 +283,3 @@ def _calls(nvml: Any, gpu: Any, part: Any) -> dict[str, list[Callable[[], Any]]]
         ],
         **(whole if part is None else {}),
     }
-
-
-def _throttle(reading: Reading) -> int:
-    """The bits that slow a running GPU down; on an idle one they slow nothing."""
-    bits: int = reading.get("reasons", 0)
-    return 0 if bits & IDLE else bits & ~SETTINGS
-
-
-def _busy(reading: Reading) -> bool:
-    """Something ran, as far as the card tells; utilisation is that of up to 1 s before, so it lags."""
-    if "reasons" not in reading and "utilisation_percent" not in reading:
-        return False
-    return not reading.get("reasons", 0) & IDLE and reading.get("utilisation_percent", 1) > 0
-
-
-def _loaded(readings: Readings) -> Readings:
-    """Those under load: without the first busy one, where the clock may still rise from idle."""
-    return [after for before, after in pairwise(readings) if _busy(before[1]) and _busy(after[1])]
-
-
-def _figures(timeline: Readings) -> dict[str, Any]:
-    """How many readings there are, and figures over them."""
-    readings = [reading for _, reading in timeline]
-    loaded = [reading for _, reading in _loaded(timeline)]
-    busy = [reading for reading in readings if _busy(reading)]
-
-    def values(key: str, *choices: list[Reading]) -> list[float]:
-        """Of the first choice that has any."""
-        return next(filter(None, ([r[key] for r in choice if key in r] for choice in choices)), [])
-
-    best = (loaded, busy, readings)
-    statistics: dict[str, tuple[Callable[[list[float]], float], list[float]]] = {
-        "sm_mhz_min": (min, values("sm_mhz", loaded)),
-        "sm_mhz_median": (median, values("sm_mhz", *best)),
-        "sm_mhz_max": (max, values("sm_mhz", loaded)),
-        "memory_mhz": (median, values("memory_mhz", *best)),
-        "power_w_median": (median, values("power_w", *best)),
-        "utilisation_percent": (median, values("utilisation_percent", readings)),
-    }
-    figures: dict[str, Any] = {"readings": len(readings)}
-    figures |= {key: figure(of) for key, (figure, of) in statistics.items() if of} | _throttling(readings)
-    if "energy_j" in readings[0] and "energy_j" in readings[-1]:
-        figures["energy_j"] = readings[-1]["energy_j"] - readings[0]["energy_j"]
-    return figures
-
-
-def _peaks(readings: Readings) -> dict[str, float]:
-    """The highest of each figure whose highest matters."""
-    names = {"power_w": "power_w_max", "temperature_c": "temperature_c_max", "gpu_memory_bytes": "gpu_memory_bytes"}
-    seen = {name: [reading[key] for _, reading in readings if key in reading] for key, name in names.items()}
-    return {name: max(values) for name, values in seen.items() if values}
-
-
-def _throttling(readings: Sequence[Reading]) -> dict[str, Any]:
-    """How often each throttle reason was seen; a bit that has no name here is told by its number."""
-    reasons = [_throttle(reading) for reading in readings if "reasons" in reading]
-    if not reasons:
-        return {}
-    names = (*REASONS, *(f"Reason{bit}" for bit in range(len(REASONS), 64)))
-    counts = {name: sum(bits >> bit & 1 for bits in reasons) for bit, name in enumerate(names)}
-    return {"throttle_reasons": {name: count / len(reasons) for name, count in counts.items() if count}}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from bench.model import events
-from bench.model.run import Record
-from bench.report import cells, duel, escape
+from bench.report import cells, escape
+from bench.report.progress_words import NAMES, failure_of, indent, phase_of, process_name, standing
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _TICK_S = 1.0
 # Phases that may take minutes.
 _LONG = ("prestart", "export", "compile", "build")
-# What is made, where a reader knows it by another name.
-_NAMES = {"runner": "C++ runner"}
 # What comes before the first case, where a reader of a log would see nothing for seconds.
 _BEFORE = {"inspect": "counting the work of the models", "ceilings": "measuring the ceilings of this machine"}
 # How often a log is told how far a phase is that takes so long.
@@ -142,22 +140,22 @@ class Live(View):
                 self._count, self._total, self._phase = event.done, event.total, ""
                 self._workers.pop(0, None)
                 self._duel = bool(event.against)
-                self._running = _name(event.label, event.replicate)
+                self._running = process_name(event.label, event.replicate)
             case events.Step():
                 self._phase = event.phase
                 self._workers[event.worker] = event.timed or event.phase == "warmup"
                 if event.worker:
                     self._workers.pop(0, None)
-                self._running = f"{event.label}: {_doing(event)}"
+                self._running = f"{event.label}: {phase_of(event)}"
             case events.Ended():
                 self._workers.pop(event.worker, None)
             case events.Stored():
                 self._records += 1
                 self._count, self._total, self._phase = event.done, event.total, ""
                 self._workers.pop(0, None)
-                self._last = f"{_name(event.record.label, event.record.replicate)}  {cells.result(event.record)}"
+                self._last = f"{process_name(event.record.label, event.record.replicate)}  {cells.result(event.record)}"
                 if event.record.failure:
-                    self._print(_failure(event.record))
+                    self._print(failure_of(event.record))
             case events.Waiting():
                 self._workers.pop(0, None)
                 self._running = f"waiting for {event.device}, held by {event.holder}"
@@ -170,16 +168,16 @@ class Live(View):
         """Of a duel only where each match stands is shown, and what failed."""
         if isinstance(event, events.Stored):
             if event.record.failure:
-                self._print(_failure(event.record))
+                self._print(failure_of(event.record))
             return
         self._records += 1
         self._count, self._total, self._phase = event.pair, event.pairs, ""
-        self._last = _standing(event)
+        self._last = standing(event)
         if event.over:
             self._print(self._last)
 
     def _print(self, text: str) -> None:
-        self._console.print(_indented(text), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(indent(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class Plain(View):
@@ -213,15 +211,16 @@ class Plain(View):
             case events.Started() if event.against:
                 self._duel, self._label = True, event.label
             case events.Compared():
-                self._line(f"[{event.pair}/{event.pairs}] {_standing(event)}")
+                self._line(f"[{event.pair}/{event.pairs}] {standing(event)}")
             case events.Stored() if self._duel:
                 if event.record.failure:
-                    self._line(_failure(event.record))
+                    self._line(failure_of(event.record))
             case events.Started() if event.card:  # of several at once: a line when it has ended
                 self._label = event.label
             case events.Started():
                 self._close()
-                self._open, self._label, self._phase = _name(event.label, event.replicate), event.label, ""
+                self._open = process_name(event.label, event.replicate)
+                self._label, self._phase = event.label, ""
                 self._stepped = False
                 self._write(f"[{min(event.done + 1, event.total)}/{event.total}] {escape.line(self._open)} ...")
             case events.Step():
@@ -240,7 +239,7 @@ class Plain(View):
             self._line(_BEFORE[phase])
         if phase not in _LONG:
             return
-        name = _NAMES.get(event.work, phase)
+        name = NAMES.get(event.work, phase)
         ahead = not self._label
         if not ahead and not (self._open and event.label == self._label):
             return
@@ -261,20 +260,20 @@ class Plain(View):
             self._stepped = True
 
     def _show_record(self, event: events.Stored) -> None:
-        name = _name(event.record.label, event.record.replicate)
+        name = process_name(event.record.label, event.record.replicate)
         if self._open == name:
             self._write(", " if self._stepped else " ")
             self._open = ""
         else:
             self._close()
             self._write(f"[{event.done}/{event.total}] {escape.line(name)} ... ")
-        self._write(f"{_indented(cells.result(event.record))}\n")
+        self._write(f"{indent(cells.result(event.record))}\n")
         if event.record.failure and event.record.failure.hint:
-            self._write(f"    try: {_indented(event.record.failure.hint)}\n")
+            self._write(f"    try: {indent(event.record.failure.hint)}\n")
 
     def _line(self, text: str) -> None:
         self._close()
-        self._write(f"{_indented(text)}\n")
+        self._write(f"{indent(text)}\n")
 
     def _close(self) -> None:
         if self._open:
@@ -318,36 +317,3 @@ class GuardedView(View):
         """Show the event if somebody still reads."""
         with self._guard():
             self._view(event)
-
-
-def _indented(text: str) -> str:
-    """``text`` without control characters; what follows its first line cannot be taken for a line of ours."""
-    return escape.lines(text).replace("\n", "\n    ")
-
-
-def _name(label: str, replicate: int) -> str:
-    """The label, with the number of the process from the second on."""
-    return f"{label} #{replicate + 1}" if replicate else label
-
-
-def _doing(step: events.Step) -> str:
-    """The phase, of what is made with its name: ``build, import``."""
-    if step.phase == "warmup":
-        return "warmup, then measure"
-    stage = "" if step.work in ("", "measure", "preflight", step.phase) else f"{_NAMES.get(step.work, step.work)}, "
-    return f"{stage}{step.phase}"
-
-
-def _standing(event: events.Compared) -> str:
-    """``0.713 [0.688, 0.739] FASTER  net/fp32: inductor against eager``: a narrow screen cuts the names."""
-    names = escape.line(duel.title(event.label, event.against))
-    if event.why:
-        return f"not judged  {names}: {escape.line(event.why)}"
-    verdict = event.kind if event.over else ""
-    return f"{f'{duel.ratio(event.ratio, event.low, event.high)} {verdict}'.rstrip()}  {names}"
-
-
-def _failure(record: Record) -> str:
-    text = f"{_name(record.label, record.replicate)}  {cells.result(record)}"
-    hint = record.failure.hint if record.failure else ""
-    return f"{text}\ntry: {hint}" if hint else text

@@ -9,7 +9,7 @@ import msgspec
 import pynvml
 import pytest
 
-from bench.machine import gpus, nvml
+from bench.machine import gpu_readings, gpus, nvml
 from bench.machine.nvml import GpuTelemetry, warnings
 from bench.model.telemetry import GpuFigures
 from bench.report.warnings import describe
@@ -43,7 +43,7 @@ def test_every_function_and_constant_asked_for_is_in_the_installed_library() -> 
 
 def test_each_reason_bit_has_the_name_that_the_library_gives_it() -> None:
     theirs = vars(pynvml)
-    for bit, name in enumerate(nvml.REASONS):
+    for bit, name in enumerate(gpu_readings.REASONS):
         value = theirs.get(f"nvmlClocksEventReason{name}", theirs.get(f"nvmlClocksThrottleReason{name}"))
         assert value == 1 << bit, name
 

@@ -6,7 +6,7 @@ import msgspec
 import pynvml
 import pytest
 
-from bench.machine import nvml
+from bench.machine import gpu_readings
 from bench.machine.nvml import warnings
 from bench.report.warnings import Advice, describe
 from tests.machine.nvml_kit import (
@@ -59,7 +59,7 @@ def test_settings_and_an_idle_gpu_are_no_throttling(bits: int) -> None:
 @pytest.mark.parametrize("bit", [2, 3, 4, 5, 6, 7, 9, 10, 13])
 def test_each_other_bit_is_throttling_also_one_that_has_no_name_yet(bit: int) -> None:
     figures = watch(FakeNvml(), {"reasons": 1 << bit | APPLICATION}, {}).finish()
-    assert figures.throttle_reasons == {(*nvml.REASONS, "Reason11", "Reason12", "Reason13")[bit]: 1.0}
+    assert figures.throttle_reasons == {(*gpu_readings.REASONS, "Reason11", "Reason12", "Reason13")[bit]: 1.0}
     (warning,) = warnings(figures)
     assert describe(warning).hint
 
