@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.analysis import explain_sides
+from bench.analysis.causes import Cause
+from bench.analysis.explain import Explanation
 from bench.analysis.explain_sides import Side
 from bench.model.profile import CondensedProfile, Copy, Kernel, Layer, Layers, Parts, Profile
 
 US = 1_000
+CONV, BN, RELU = "sm80_xmma_fprop_implicit_gemm_f16f16", "bn_fw_inf_1C11_kernel_NCHW", "relu_elementwise_kernel"
+
+
+def first(explanation: Explanation) -> Cause:
+    return explanation.parts[0].causes[0]
 
 
 def layer(name: str, us: float, kind: str = "CaskConvolution", tactic: str = "k", precision: str = "fp16") -> Layer:

@@ -6,90 +6,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from bench import store
 from bench.machine import gpu_faults, gpus
-from bench.machine.environment import describe
-from bench.model.events import Ended, Event, Step
-from bench.model.run import Failure, Measurement, Phase, Record, Warning, Work
-from bench.model.seam import Stage
-from bench.model.suite import Case, Policy, Threshold
+from bench.model.run import Failure, Record, Warning
 from bench.runner import jobs
-from bench.runner.answers import Answer
-from bench.runner.dispatch import Dispatcher, judge, with_layers
-from bench.runner.toolchains import Interpreter
 from bench.runner.watch import Watch
 from bench.store import privacy
 from bench.system import process
-from bench.units import NS_PER_S
 from tests.conftest import Trtbench
 from tests.machine.nvml_kit import GIB
+from tests.runner.dispatch_kit import CASE, HEALTHY, LOST, MEASURE, Parent, answer
 
 pytestmark = pytest.mark.workers
-
-HEALTHY = gpus.State(used=GIB // 2, total=80 * GIB)
-LOST = gpus.State(lost="NVML says: GPU is lost")
-CASE = Case(model="m", factory="f:m", inputs={}, backend="eager")
-MEASURE = jobs.Measure(
-    device="cuda:0", case=CASE, policy=Policy(), threshold=Threshold(), artifacts={}, scratch="", replicate=0
-)
-STAGE = Stage(name="reference", kind="reference", producer="eager", key={})
-
-
-def answer(reply: jobs.Reply) -> str:
-    return f"reply({jobs.encode(reply).decode() + chr(10)!r})"
-
-
-WORKER = """
-import json, os, sys
-ticket = json.loads(sys.stdin.readline())["ticket"]
-write = lambda data: os.write(int(sys.argv[1]), data)
-reply = lambda text: write(text.replace('"reply":', f'"ticket":"{ticket}","reply":', 1).encode())
-"""
-
-
-class Parent:
-    """A dispatcher whose GPU is in a state that a test sets; ``started`` counts the workers by what they wrote."""
-
-    def __init__(self, folder: Path, state: gpus.State = HEALTHY) -> None:
-        self.state = state
-        self.started = folder / "started"
-        self.started.touch()
-        self.told: list[Event] = []
-        self._dispatcher = Dispatcher(60_000_000_000, False, self.told.append, lambda: self.state)
-
-    def ask(
-        self,
-        script: str,
-        *,
-        device: str = "cuda:0",
-        watch: Watch | None = None,
-        label: str = "case",
-        worker: process.Child | None = None,
-        job: jobs.JobType | None = None,
-    ) -> jobs.ReplyType | Failure:
-        """What comes of a worker that runs ``script``, where ``reply(text)`` answers the job and ``write(data)`` writes
-        to the same pipe.
-        """
-        code = f"{WORKER}\n{script}"
-        first = f"open({str(self.started)!r}, 'a').write('x')\n"
-        interpreter = Interpreter(
-            name="default", command=(sys.executable, "-c", first + code), env={}, environment=describe("fake")
-        )
-        job = job or jobs.Produce(device=device, case=CASE, stage=STAGE, artifacts={}, out="", scratch="")
-        return self._dispatcher.run(interpreter, job, label, watch or Watch(), worker)
-
-    def fail(self, kind: str, message: str) -> Failure:
-        found = self.ask(answer(jobs.Failed(kind=kind, stage="measure", message=message, hint="")))
-        assert isinstance(found, Failure)
-        return found
-
-
-@pytest.fixture
-def parent(tmp_path: Path) -> Parent:
-    return Parent(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -211,184 +141,6 @@ def test_out_of_memory_tells_who_uses_the_gpu(parent: Parent) -> None:
 
 def test_out_of_memory_on_a_gpu_that_nobody_else_uses_is_the_cases_own(parent: Parent) -> None:
     assert parent.fail("OutOfMemory", "the GPU has no memory left").message == "the GPU has no memory left"
-
-
-# ------------------------------------------------------------------------------------------- a pipe that is not trusted
-
-TIMED = Measurement(boundary="latency", samples=(5, 6))
-GOOD = Record(case=CASE.id, label=CASE.label, measurements=(TIMED,))
-
-
-def changed(**fields: object) -> jobs.Measured:
-    return jobs.Measured(record=msgspec.structs.replace(GOOD, **fields))
-
-
-@pytest.mark.parametrize(
-    ("script", "told"),
-    [
-        (r"write(b'\xff\xfe\0garbage\n')", "which is no reply"),
-        ("write(b'[' * 100_000 + b'\\n')", "which is no reply"),
-        ("write(b'[1, 2]\\n')", "which is no reply"),
-        ('reply(\'{"reply":"measured","record":7}\\n\')', "which is no reply"),
-        ('reply(\'{"reply":"measured"}\\n\')', "which is no reply"),
-        ('reply(\'{"reply":"unheard"}\\n\')', "which is no reply"),
-        (f"write({jobs.encode(changed()) + chr(10).encode()!r})", "none to its job"),
-        (f"write(b'x' * {process.LINE_LIMIT + 100})", "a line of more than"),
-    ],
-)
-def test_what_is_no_reply_is_a_row(parent: Parent, script: str, told: str) -> None:
-    found = parent.ask(f"{script}\nimport signal; signal.pause()", job=MEASURE)
-    assert isinstance(found, Failure)
-    assert (found.kind, told in found.message) == ("Crash", True)
-    assert "file descriptor" in found.hint
-
-
-def test_the_events_say_which_worker_does_what_and_when_it_has_ended(parent: Parent) -> None:
-    doing = "".join(answer(jobs.Doing(phase=phase)) + "; " for phase in ("import", "load"))
-    parent.ask(doing + answer(jobs.Produced(phases=())))
-    parent.ask("", job=MEASURE, label="other")
-    first, second = (event.worker for event in parent.told if isinstance(event, Step) and event.phase == "start")
-    assert first != second
-    assert parent.told == [
-        *(Step(label="case", phase=p, worker=first, work="reference") for p in ("start", "import", "load")),
-        Ended(label="case", worker=first),
-        Step(label="other", phase="start", worker=second, work="measure"),
-        Ended(label="other", worker=second),
-    ]
-
-
-def test_a_worker_that_cannot_be_started_has_ended_too(parent: Parent) -> None:
-    gone = Interpreter(name="default", command=("/nowhere/python",), env={}, environment=describe("fake"))
-    told: list[Event] = []
-    with pytest.raises(OSError, match="nowhere"):
-        Dispatcher(NS_PER_S, False, told.append).run(gone, MEASURE, "case")
-    assert [type(event) for event in told] == [Step, Ended]
-
-
-@pytest.mark.parametrize(
-    ("reply", "told"),
-    [
-        (changed(case="0123456789ab"), "another case"),
-        (changed(label="m/other/fp32"), "another label"),
-        (changed(replicate=1), "another replicate"),
-        (changed(build=3), "another build"),
-        (changed(toolchain="other"), "another toolchain"),
-        (changed(measurements=()), "without measurements"),
-        (changed(wall_ns=-1), "a time that cannot be"),
-        (changed(phases=(Phase(name="load", ns=-5),)), "a time that cannot be"),
-        (changed(measurements=(Measurement(boundary="latency", samples=(5, -6)),)), "a time that cannot be"),
-        (changed(measurements=(TIMED, TIMED)), "a boundary twice"),
-        (jobs.Produced(phases=()), "Produced where Measured answers"),
-        (jobs.Preloaded(), "Preloaded where Measured answers"),
-        (jobs.Rates(ceilings={"fp32": 1.0}), "Rates where Measured answers"),
-    ],
-)
-def test_a_reply_of_another_job_or_an_impossible_record_is_a_row(parent: Parent, reply: jobs.Reply, told: str) -> None:
-    found = parent.ask(answer(reply), job=MEASURE)
-    assert isinstance(found, Failure)
-    assert (found.kind, told in found.message) == ("Crash", True)
-
-
-def test_only_what_belongs_to_the_job_is_taken_from_inspection_and_ceilings(parent: Parent) -> None:
-    inspect = jobs.Inspect(device="cpu", cases=(CASE,))
-    work = Work(flops=1, bytes=1)
-    assert isinstance(parent.ask(answer(jobs.Inspected(work={CASE.id: work})), job=inspect), jobs.Inspected)
-    for wrong in (jobs.Inspected(work={"x": work}), jobs.Inspected(work={CASE.id: Work(flops=-1, bytes=1)})):
-        assert isinstance(parent.ask(answer(wrong), job=inspect), Failure)
-    ceilings = jobs.Ceilings(device="cpu")
-    assert isinstance(parent.ask(answer(jobs.Rates(ceilings={"fp32": 2.0})), job=ceilings), jobs.Rates)
-    assert isinstance(parent.ask(answer(jobs.Rates(ceilings={"fp32": -2.0})), job=ceilings), Failure)
-
-
-@pytest.mark.parametrize(
-    ("after", "told"),
-    [
-        ("sys.exit(3)", "exit code 3 after it had answered"),
-        ("os.abort()", "SIGABRT after it had answered"),
-        (answer(changed()), "more after its reply (Measured)"),
-        (answer(jobs.Doing(phase="measure")), "more after its reply (Doing)"),
-    ],
-)
-def test_a_reply_counts_only_if_the_worker_ends_with_it(parent: Parent, after: str, told: str) -> None:
-    found = parent.ask(f"{answer(changed())}\n{after}", job=MEASURE)
-    assert isinstance(found, Failure)
-    assert told in found.message
-    kept = parent.ask(answer(changed()), job=MEASURE)
-    assert isinstance(kept, jobs.Measured)
-    assert kept.record == GOOD
-
-
-def test_messages_and_phases_of_a_worker_are_bounded(parent: Parent) -> None:
-    long = "x" * 20_000
-    found = parent.ask(answer(jobs.Doing(phase=long)) + "\n" + answer(jobs.Failed(kind="E", stage=long, message=long)))
-    assert isinstance(found, Failure)
-    assert max(len(text) for text in (found.message, found.stage)) < 5000
-    assert all(len(getattr(event, "phase", "")) < 5000 for event in parent.told)
-
-
-# ------------------------------------------------------------------------------------------------ layers of a build
-
-LAYERS = jobs.LayersTimed(layers={"conv1 + relu": 41_200_000_000, "fc": 99_000_000, "{ForeignNode[a]}": 3_000_000_000})
-
-
-@pytest.mark.parametrize(
-    ("end", "kind", "hint"),
-    [
-        (
-            answer(jobs.Failed(kind="Unsupported", stage="build", message="no", hint="another")),
-            "Unsupported",
-            "another",
-        ),
-        ("os.abort()", "Crash", "a native library crashed; --verbose shows what it wrote last"),
-    ],
-)
-def test_a_build_that_fails_keeps_the_layers_that_took_longest_and_its_own_hint(
-    parent: Parent, end: str, kind: str, hint: str
-) -> None:
-    found = parent.ask(f"{answer(LAYERS)}\n{end}", device="cpu")
-    assert isinstance(found, Failure)
-    assert found.kind == kind
-    assert found.details == {"slowest_layers_s": {"conv1 + relu": 41.2, "{ForeignNode[a]}": 3.0}}
-    assert found.hint == hint
-
-
-@pytest.mark.parametrize(
-    ("level", "advice"),
-    [
-        (None, "a lower `optimization_level` times fewer kernels"),
-        (2, "a lower `optimization_level` times fewer kernels"),
-        (0, "`optimization_level: 0` has it time the fewest kernels already"),
-    ],
-)
-def test_the_layer_that_a_build_was_at_as_its_time_ended_is_among_them(level: int | None, advice: str) -> None:
-    now = iter([1_000_000_000, 8_000_000_000])
-    case = msgspec.structs.replace(CASE, options={"optimization_level": level})
-    job = jobs.Produce(device="cpu", case=case, stage=STAGE, artifacts={}, out="", scratch="")
-    waiting = Answer(job, now=lambda: next(now))
-    told = jobs.LayersTimed(ticket=waiting.job.ticket, layers={"a": 2_000_000_000}, current="b" * 500)
-    waiting.hear(jobs.encode(told))
-    end = judge(waiting, process.Outcome(code=-9, timed_out=True, log=""), "build", 60_000_000_000)
-    failure = with_layers(end, waiting.slowest_layers(), job)
-    assert isinstance(failure, Failure)
-    assert failure.kind == "Timeout"
-    assert failure.details["slowest_layers_s"] == {"b" * 500: 7.0, "a": 2.0}
-    assert failure.hint.endswith(f"; the builder spent most time on {'b' * 77}... (7.0 s), a (2.0 s): {advice}")
-    assert failure.hint.startswith("raise `measure: {timeout: ...}` in the suite")
-
-
-def test_a_build_without_such_layers_and_one_that_ended_well_are_as_they_were(parent: Parent) -> None:
-    brief = parent.ask(f"{answer(jobs.LayersTimed(layers={'a': 5}))}\nos.abort()", device="cpu")
-    assert isinstance(brief, Failure)
-    assert brief.details == {}
-    assert isinstance(parent.ask(f"{answer(LAYERS)}\n{answer(jobs.Produced(phases=()))}"), jobs.Produced)
-
-
-def test_layers_of_what_is_no_build_and_times_that_cannot_be_are_refused(parent: Parent) -> None:
-    wrong = jobs.LayersTimed(layers={"a": -1})
-    for job, reply, what in ((MEASURE, LAYERS, "LayersTimed where Measured"), (None, wrong, "a time that cannot be")):
-        found = parent.ask(answer(reply), job=job)
-        assert isinstance(found, Failure)
-        assert what in found.message
 
 
 # -------------------------------------------------------------------------------------------------------------- texts
