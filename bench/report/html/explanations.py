@@ -4,7 +4,6 @@ them.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,8 +24,9 @@ MOST_COMPARED = 8_000_000  # pairs of kernels of both sides
 def explanations(
     chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]], rows: Sequence[Row], runs: Sequence[str]
 ) -> dict[str, Any]:
-    """``pairs``, how many cases and their baselines were both profiled, and ``explanations`` of why they differ: of
-    MOST_PAIRS, the most different first, as far as their kernels are few enough to be compared in seconds.
+    """``pairs``, how many cases and their baselines were both profiled and can be compared, and ``explanations`` of why
+    they differ: of MOST_PAIRS, the most different first, as far as their kernels are few enough to be compared in
+    seconds.
 
     Each has ``case`` and ``base`` (places), ``ns`` and ``base_ns`` (of one inference), ``work`` and ``base_work``,
     ``gaps`` (what these are as long as: see explain), ``measured`` (boundary and the medians of both), ``by`` (what
@@ -49,7 +49,7 @@ def explanations(
             pairs.append((each, place, profiled[base], base))
     pairs.sort(key=lambda pair: -abs(1 - (cases[pair[1]]["speed"] or 1)))
     several: list[dict[str, Any]] = []
-    compared = 0
+    compared = refused = 0
     for ours, place, theirs, base in pairs:
         measured = [
             {name: rows[at].times[name].value for name in BESIDE if name in rows[at].times} for at in (base, place)
@@ -62,9 +62,13 @@ def explanations(
         compared += len(a.units) * len(b.units)
         if several and (len(several) == MOST_PAIRS or compared > MOST_COMPARED):
             break
-        with contextlib.suppress(UsageError):  # they have nothing in common, as of a GPU and of a CPU
-            several.append(_explanation(explain.explain(a, b, run=runs[cases[place]["run"]]), place, base))
-    return {"pairs": len(pairs), "explanations": several}
+        try:
+            whole = explain.explain(a, b, run=runs[cases[place]["run"]])
+        except UsageError:  # they have nothing in common, as of a GPU and of a CPU
+            refused += 1
+        else:
+            several.append(_explanation(whole, place, base))
+    return {"pairs": len(pairs) - refused, "explanations": several}
 
 
 def _explanation(whole: explain.Explanation, place: int, base: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bench.model.run import Failure, Run
 from bench.profiling.condense import condense
 from bench.report.html import explanations, page, profiles, write
 from bench.store import profiles as stored
-from tests.profile_kit import US, Timeline, eager, replayed
+from tests.profile_kit import US, Timeline, eager, on_cpu, replayed
 from tests.report.conftest import case, make, record
 from tests.report.html.kit import data_of, page_of, rows_of
 from tests.report.html.kit import stored as stored_run
@@ -179,6 +179,12 @@ def test_pairs_beyond_what_can_be_compared_are_counted(monkeypatch: pytest.Monke
     monkeypatch.setattr(explanations, "MOST_COMPARED", 40)
     few = shown(run, both)
     assert (few["pairs"], len(few["explanations"])) == (2, 1)
+
+
+def test_pairs_that_cannot_be_compared_are_not_counted() -> None:
+    both = file_of(profiled(EAGER, eager()), profiled(COMPILED, on_cpu().profile(device="cpu")))
+    whole = shown(run_of(EAGER, COMPILED), both)
+    assert (whole["pairs"], whole["explanations"]) == (0, [])
 
 
 def test_names_of_kernels_end_no_script() -> None:
