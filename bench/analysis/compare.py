@@ -210,7 +210,7 @@ def _pair(
     if whole.why:
         return whole
     session_sd, process_sd = spread((first.pool.case, second.pool.case), shared)
-    if session_sd or known.known:
+    if session_sd or known.is_known:
         groups = origins(first, shared), origins(second, shared)
         backends = first.pool.case.backend, second.pool.case.backend
         session = session_level(known, groups, session_sd)

@@ -46,7 +46,7 @@ class Match(Data, frozen=True, kw_only=True):
     @property
     def over(self) -> bool:
         """Whether more pairs are of no use."""
-        return bool(self.why) or self.standing.decided
+        return bool(self.why) or self.standing.is_decided
 
     def slower(self, threshold: float = 0.0) -> bool:
         """Whether the second side is SLOWER by more than ``threshold``, a fraction."""

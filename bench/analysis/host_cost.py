@@ -57,7 +57,7 @@ class Times(Data, frozen=True, kw_only=True):
         return self.low_ns is not None and self.high_ns is not None and not self.low_ns <= 0 <= self.high_ns
 
     @property
-    def decided(self) -> bool:
+    def is_decided(self) -> bool:
         """Whether the verdict says that the runners differ, or that they are alike."""
         return self.verdict.kind != "INCONCLUSIVE"
 

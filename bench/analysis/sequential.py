@@ -59,7 +59,7 @@ class Standing(Data, frozen=True, kw_only=True):
     needed: int | None = None
 
     @property
-    def decided(self) -> bool:
+    def is_decided(self) -> bool:
         """Whether more pairs are of no use."""
         return self.kind != "INCONCLUSIVE"
 
@@ -81,7 +81,7 @@ def judge(logs: Sequence[float], most: int) -> Standing:
     standing = Standing(kind="INCONCLUSIVE", ratio=math.exp(fmean(logs)), low=None, high=None, pairs=len(logs))
     for look in range(FIRST, min(len(logs), most) + 1):
         standing = _look(logs[:look], most)
-        if standing.decided:
+        if standing.is_decided:
             break
     return standing
 

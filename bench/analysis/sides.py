@@ -33,7 +33,7 @@ class Levels(msgspec.Struct, frozen=True, kw_only=True):
     builds: dict[str, Component] = {}
 
     @property
-    def known(self) -> bool:
+    def is_known(self) -> bool:
         """Whether there are any."""
         return bool(self.session or self.builds)
 

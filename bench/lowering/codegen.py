@@ -17,7 +17,7 @@ from bench.lowering import exported_weights, normalise, prelude, registry
 from bench.lowering.calls import Spec, Tensor, inner_dtype
 from bench.lowering.passes import edit
 from bench.lowering.sizes import static
-from bench.lowering.source_text import table, wrapped
+from bench.lowering.source_text import table, wrap
 from bench.lowering.writer import Array, Writer
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _program(
         name: (str(value.dtype).removeprefix("torch."), static(normalise.spec_of(value).shape))  # type: ignore[union-attr]
         for name, value in inputs.items()
     }
-    body = "\n".join("\n".join(f"    {part}" for part in wrapped(line)) if line else "" for line in lines)
+    body = "\n".join("\n".join(f"    {part}" for part in wrap(line)) if line else "" for line in lines)
     functions = "".join(f"\n\n{source}" for source in _sources(writer.functions))
     source = _TEMPLATE.format(
         title=title.replace('"""', "'''"), first=first_version(precision), precision=precision, inputs=table(declared),

@@ -10,7 +10,7 @@ from bench.lowering.writer import Writer
 _WIDTH = 116
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A string as source."""
     return Writer({}).source(text)
 
@@ -22,7 +22,7 @@ def table(values: Mapping[str, Any]) -> str:
     return "".join(["{\n", *lines, "}"]) if values else "{}"
 
 
-def wrapped(line: str, width: int = _WIDTH) -> list[str]:
+def wrap(line: str, width: int = _WIDTH) -> list[str]:
     """A line of source in several of at most ``width`` columns, broken between the arguments of its outer call, and of
     calls among these that are longer.
     """
@@ -35,7 +35,7 @@ def wrapped(line: str, width: int = _WIDTH) -> list[str]:
         if len(lines) > 1 and len(lines[-1]) + 1 + len(each) <= width:
             lines[-1] += f" {each}"
         else:
-            lines += [f"    {part}" for part in wrapped(each, width - 4)]
+            lines += [f"    {part}" for part in wrap(each, width - 4)]
     return [*lines, end]
 
 

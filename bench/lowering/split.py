@@ -185,14 +185,14 @@ def _forward(
     lines = []
     placeholders = _placeholders(module)
     for node in placeholders:
-        lines.append(f"    {remainder.variable(node)} = inputs[{source_text.quoted(node.meta['input'])}]")
+        lines.append(f"    {remainder.variable(node)} = inputs[{source_text.quote(node.meta['input'])}]")
     first = remainder.variable(placeholders[0])
     lines.append(f"    device = {first}.device")
     for block in blocks:
         arguments = ", ".join(remainder.variable(node) for node in block.inputs)
         results = "".join(f"{remainder.variable(node)}, " for node in block.outputs).strip()
         if block.is_engine:
-            call = f"engines[{source_text.quoted(block.name)}]({arguments})"
+            call = f"engines[{source_text.quote(block.name)}]({arguments})"
         else:
             call = f"{block.name}({', '.join(part for part in ('weights', 'device', arguments) if part)})"
         lines.append(f"    {results.removesuffix(',') if len(block.outputs) > 1 else f'({results})'} = {call}")
@@ -203,8 +203,8 @@ def _forward(
         text = remainder.variable(node)
         if node.op == "get_attr":
             weights[str(node.target)] = module.get_buffer(str(node.target))
-            text = f"weights[{source_text.quoted(str(node.target))}]"
-        lines.append(f"        {source_text.quoted(name)}: {text},")
+            text = f"weights[{source_text.quote(str(node.target))}]"
+        lines.append(f"        {source_text.quote(name)}: {text},")
     return [*lines, "    }"]
 
 
@@ -231,7 +231,7 @@ def _text(lines: Sequence[str]) -> str:
     for line in lines:
         inner = line.lstrip()
         indent = line[: len(line) - len(inner)]
-        wrapped += [f"{indent}{part}" for part in (source_text.wrapped(inner) if indent else [line])]
+        wrapped += [f"{indent}{part}" for part in (source_text.wrap(inner) if indent else [line])]
     return "\n".join(wrapped)
 
 

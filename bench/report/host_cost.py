@@ -225,7 +225,7 @@ def _undecided(artifacts: Sequence[HostCost]) -> dict[int, list[str]]:
     several: dict[int, list[str]] = {}
     for each in artifacts:
         shares = {boundary: each.times[boundary] for boundary in HOST if boundary in each.times}
-        hits = {boundary: times for boundary, times in shares.items() if times.shows_a_share and not times.decided}
+        hits = {boundary: times for boundary, times in shares.items() if times.shows_a_share and not times.is_decided}
         if hits:
             needed = max(times.verdict.needed or 0 for times in hits.values())
             several.setdefault(needed, []).append(f"{each.label} ({', '.join(hits)})")

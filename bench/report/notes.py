@@ -23,13 +23,13 @@ Key: TypeAlias = tuple[str, ...]
 def collect(table: Sequence[Row], of: Reference, verbose: bool = False, without: Set[Key] = frozenset()) -> list[Note]:
     """The notes of one table: numbered ones (failures, accuracy, warnings) first, then general ones.
 
-    ``of`` is what its rows were made with; ``without`` are the notes that shared() has.
+    ``of`` is what its rows were made with; ``without`` are the notes that shared_notes() has.
     """
     numbered = _numbered(table, verbose, lambda key: key not in without, map(str, itertools.count(1)))
     return numbered + [printable_note(note) for note in general(table, of)]
 
 
-def shared(tables: Iterable[Sequence[Row]]) -> tuple[frozenset[Key], list[Note]]:
+def shared_notes(tables: Iterable[Sequence[Row]]) -> tuple[frozenset[Key], list[Note]]:
     """The notes that several of the ``tables`` have, each once with a letter for its mark, and what collect() is to
     leave out for them.
     """
@@ -48,7 +48,7 @@ def _keys(table: Sequence[Row]) -> set[Key]:
     return results | {warnings.key(warning) for row in table for warning in row.warnings}
 
 
-def repeated(general: Iterable[Sequence[Note]]) -> list[Note]:
+def repeated_notes(general: Iterable[Sequence[Note]]) -> list[Note]:
     """The notes without a mark that stand word by word below several tables, each once."""
     times = Counter((note.kind, note.text, note.fix) for notes in general for note in notes if not note.mark)
     return [Note(kind=kind, text=text, fix=fix) for (kind, text, fix), count in times.items() if count > 1]

@@ -80,10 +80,10 @@ def render(
         lines.append(f"{len(all_rows)} of {cells.count(len(run.header.cases), 'case')} shown")
     mark = has_replicates(all_rows)
     tables = models(all_rows)
-    keys, shared = notes.shared([] if verbose else tables.values())
+    keys, shared = notes.shared_notes([] if verbose else tables.values())
     reference = table_notes.reference(run, baseline)
     own = {model: notes.collect(members, reference, verbose, keys) for model, members in tables.items()}
-    repeated = notes.repeated([] if verbose else own.values())
+    repeated = notes.repeated_notes([] if verbose else own.values())
     common = {(note.kind, note.text, note.fix) for note in repeated}
     marks = notes.marks([*shared, *(note for notes_of_table in own.values() for note in notes_of_table)])
     for model, members in tables.items():

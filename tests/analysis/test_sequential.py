@@ -136,7 +136,7 @@ def test_what_would_decide_is_more_than_there_are_and_decides() -> None:
     assert standing.needed is not None
     assert standing.needed > 8
     more = judge(logs * 10, 80)
-    assert more.decided
+    assert more.is_decided
     assert more.pairs <= standing.needed * 1.5
 
 

@@ -86,7 +86,7 @@ def test_an_interval_without_0_beside_no_verdict_is_explained() -> None:
     ]
     near = analysis.of_run(run(AOTI, AOTI_CPP, records=records))
     times = near.artifacts[0].times["latency"]
-    assert (times.shows_a_share, times.decided) == (True, False)
+    assert (times.shows_a_share, times.is_decided) == (True, False)
     (note,) = [note for note in host_cost.notes(near) if note.startswith("the interval of 95% has no 0")]
     needed = max(near.artifacts[0].times[boundary].verdict.needed for boundary in ("enqueue", "latency"))
     assert f"(--replicates {needed} may): " in note

@@ -102,14 +102,14 @@ def variants(rule: Rule, size: Size) -> list[Variant]:
 
 def both(before: Any) -> Any:
     """The residual network in which the inputs of the sum have the larger of their scales."""
-    result = edit.copied(before)
+    result = edit.copy_module(before)
     add = next(node for node in result.graph.nodes if normalise.op_name(node) == "add")
     several = [node.kwargs["input"] for node in add.all_input_nodes]
     scale = max(q.kwargs["scale"] for q in several)
     for q in several:
         for node in (q, *q.users):
             node.kwargs = node.kwargs | {"scale": scale}
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def write_suite(folder: Path, several: Sequence[Variant], size: Size, toolchain: str, builds: int) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.lowering import prelude_attention
 from bench.lowering.calls import Tensor
-from bench.lowering.converters.shapes import expanded, slice_layer
+from bench.lowering.converters.shapes import expand_to, slice_layer
 from bench.lowering.registry import converter, variant
 from bench.lowering.sizes import Size
 from bench.lowering.writer import Writer
@@ -67,7 +67,7 @@ def _before(size: int | Size) -> int | Size:
 @converter("aten.full.default", layers="IConstantLayer, ISliceLayer with stride 0")
 def full(w: Writer, *, size: Any, fill_value: float, dtype: str | None) -> Tensor:
     """One number everywhere."""
-    return expanded(w, w.scalar(fill_value, w.result.dtype, w.result.rank), w.result.shape)
+    return expand_to(w, w.scalar(fill_value, w.result.dtype, w.result.rank), w.result.shape)
 
 
 def _as_full(result: Any, value: float, dtype: Any, like: Any = None) -> dict[str, Any]:

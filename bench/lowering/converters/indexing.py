@@ -10,7 +10,7 @@ from bench.lowering import prelude_sums
 from bench.lowering.calls import Tensor
 from bench.lowering.converters.elementwise import Operand
 from bench.lowering.converters.reductions import topk_of
-from bench.lowering.converters.shapes import expanded, slice_layer
+from bench.lowering.converters.shapes import expand_to, slice_layer
 from bench.lowering.registry import converter, variant
 from bench.lowering.sizes import Size
 from bench.lowering.writer import Writer
@@ -57,13 +57,13 @@ def index(w: Writer, *, input: Tensor, indices: list[Tensor | None]) -> Tensor:
     others = [axis for axis in range(input.rank) if axis not in places]
     x = input
     if places != list(range(len(places))):
-        x = permuted(w, input, [*places, *others], "first")
+        x = permute_dims(w, input, [*places, *others], "first")
     rest = tuple(input.shape[axis] for axis in others)
     result = w.out(w.net.add_gather_v2(x, vectors, w.trt.GatherMode.ND), "values", shape=(*shape, *rest))
     start = places[0]
     if start and places[-1] - start == len(places) - 1:  # the indices stand where those dimensions stood
         order = [*range(rank, rank + start), *range(rank), *range(rank + start, result.rank)]
-        return permuted(w, result, order, "")
+        return permute_dims(w, result, order, "")
     return result
 
 
@@ -72,7 +72,7 @@ def index_vectors(w: Writer, input: Tensor, tensors: list[Tensor], places: list[
     lead = [_from_start(w, each, input.shape[axis]) for each, axis in zip(tensors, places, strict=True)]
     rank = max(each.rank for each in lead)
     shape = _common(w, lead, rank)
-    columns = [w.reshape(expanded(w, each, shape), (*shape, 1), "column") for each in lead]
+    columns = [w.reshape(expand_to(w, each, shape), (*shape, 1), "column") for each in lead]
     if len(columns) == 1:
         return columns[0]
     layer = w.net.add_concatenation(columns)
@@ -89,7 +89,7 @@ def _common(w: Writer, tensors: list[Tensor], rank: int) -> tuple[int | Size, ..
     return tuple(sizes)
 
 
-def permuted(w: Writer, x: Tensor, order: list[int], suffix: str) -> Tensor:
+def permute_dims(w: Writer, x: Tensor, order: list[int], suffix: str) -> Tensor:
     """Dimensions in another order."""
     layer = w.net.add_shuffle(x)
     layer.first_transpose = tuple(order)
@@ -122,7 +122,7 @@ def scatter(w: Writer, *, input: Tensor, dim: int, index: Tensor, src: Tensor) -
 @converter("aten.scatter.value", layers="IScatterLayer ELEMENT, ISliceLayer")
 def scatter_value(w: Writer, *, input: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
     """``input`` with one value written over the places that ``index`` says."""
-    return _scatter(w, input, dim, index, expanded(w, w.scalar(value, input.dtype, index.rank), index.shape))
+    return _scatter(w, input, dim, index, expand_to(w, w.scalar(value, input.dtype, index.rank), index.shape))
 
 
 def _scatter(w: Writer, input: Tensor, dim: int, index: Tensor, updates: Tensor) -> Tensor:

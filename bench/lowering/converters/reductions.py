@@ -13,7 +13,7 @@ from bench.lowering.writer import Writer
 Dims = list[int] | int | None
 
 
-def reduced(w: Writer, operation: str, input: Tensor, dims: Dims, keepdim: bool, suffix: str = "") -> Tensor:
+def reduce_dims(w: Writer, operation: str, input: Tensor, dims: Dims, keepdim: bool, suffix: str = "") -> Tensor:
     """One reduction layer over ``dims``, or over all dimensions where there are none."""
     axes = axes_of(input, dims)
     if not axes:
@@ -38,7 +38,7 @@ def shape_without(input: Tensor, axes: list[int], keepdim: bool) -> Shape:
 @converter("aten.sum.dim_IntList", layers="IReduceLayer SUM")
 def sum_(w: Writer, *, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """The sum over dimensions."""
-    return reduced(w, "SUM", w.cast(input, w.result.dtype), dim, keepdim)
+    return reduce_dims(w, "SUM", w.cast(input, w.result.dtype), dim, keepdim)
 
 
 @variant("aten.sum.default", of="sum")
@@ -49,7 +49,7 @@ def _sum(result: Any, *, input: Any, dtype: Any) -> dict[str, Any]:
 @converter("aten.mean.dim", layers="IReduceLayer AVG")
 def mean(w: Writer, *, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """The mean over dimensions."""
-    return reduced(w, "AVG", w.cast(input, w.result.dtype), dim, keepdim)
+    return reduce_dims(w, "AVG", w.cast(input, w.result.dtype), dim, keepdim)
 
 
 @variant("aten.mean.default", of="mean")
@@ -60,13 +60,13 @@ def _mean(result: Any, *, input: Any, dtype: Any) -> dict[str, Any]:
 @converter("aten.amax.default", layers="IReduceLayer MAX")
 def amax(w: Writer, *, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """The largest value over dimensions."""
-    return reduced(w, "MAX", input, dim, keepdim)
+    return reduce_dims(w, "MAX", input, dim, keepdim)
 
 
 @converter("aten.amin.default", layers="IReduceLayer MIN")
 def amin(w: Writer, *, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """The smallest value over dimensions."""
-    return reduced(w, "MIN", input, dim, keepdim)
+    return reduce_dims(w, "MIN", input, dim, keepdim)
 
 
 @variant("aten.max.default", of="amax")
@@ -82,7 +82,7 @@ def _min(result: Any, *, input: Any) -> dict[str, Any]:
 @converter("aten.prod.dim_int", layers="IReduceLayer PROD")
 def prod(w: Writer, *, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """The product over a dimension."""
-    return reduced(w, "PROD", w.cast(input, w.result.dtype), dim, keepdim)
+    return reduce_dims(w, "PROD", w.cast(input, w.result.dtype), dim, keepdim)
 
 
 @converter("aten.any.dims", layers="ICastLayer, IReduceLayer MAX")
@@ -99,7 +99,7 @@ def all_(w: Writer, *, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
 
 def _logical(w: Writer, operation: str, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     number = w.cast(w.cast(input, "bool"), "int32")
-    return w.cast(reduced(w, operation, number, dim, keepdim, "count"), "bool")
+    return w.cast(reduce_dims(w, operation, number, dim, keepdim, "count"), "bool")
 
 
 @variant("aten.any.dim", of="any")
@@ -133,7 +133,7 @@ def std(w: Writer, *, input: Tensor, dim: Dims, correction: float | None, keepdi
 @converter("aten.var_mean.correction", layers="IReduceLayer AVG, IElementWiseLayer")
 def var_mean(w: Writer, *, input: Tensor, dim: Dims, correction: float | None, keepdim: bool) -> list[Tensor]:
     """The variance and the mean over dimensions."""
-    return [_variance(w, input, dim, correction, keepdim, "variance"), reduced(w, "AVG", input, dim, keepdim)]
+    return [_variance(w, input, dim, correction, keepdim, "variance"), reduce_dims(w, "AVG", input, dim, keepdim)]
 
 
 def _variance(w: Writer, input: Tensor, dim: Dims, correction: float | None, keepdim: bool, suffix: str = "") -> Tensor:
@@ -142,14 +142,14 @@ def _variance(w: Writer, input: Tensor, dim: Dims, correction: float | None, kee
     less = 1.0 if correction is None else float(correction)
     if less and not all(isinstance(size, int) for size in sizes):
         raise w.refuse("an unbiased variance over a dynamic size; pass correction=0")
-    average = reduced(w, "AVG", input, axes, True, "mean")
+    average = reduce_dims(w, "AVG", input, axes, True, "mean")
     operation = w.trt.ElementWiseOperation
     centred = w.out(w.net.add_elementwise(input, average, operation.SUB), "centred", shape=input.shape)
     square = w.out(w.net.add_elementwise(centred, centred, operation.PROD), "square", shape=input.shape)
     if not less:
-        return reduced(w, "AVG", square, axes, keepdim, suffix)
+        return reduce_dims(w, "AVG", square, axes, keepdim, suffix)
     count = math.prod(size for size in sizes if isinstance(size, int))
-    value = reduced(w, "AVG", square, axes, keepdim, "mean square")
+    value = reduce_dims(w, "AVG", square, axes, keepdim, "mean square")
     factor = count / (count - less) if count > less else math.nan
     if not value.rank:
         value = w.reshape(value, (1,))
@@ -166,21 +166,21 @@ def linalg_vector_norm(w: Writer, *, input: Tensor, ord: float, dim: Dims, keepd
     x = w.cast(input, w.result.dtype)
     if ord == 2:
         square = w.out(w.net.add_elementwise(x, x, w.trt.ElementWiseOperation.PROD), "square", shape=x.shape)
-        total = reduced(w, "SUM", square, dim, True, "sum")
+        total = reduce_dims(w, "SUM", square, dim, True, "sum")
         root = w.out(w.net.add_unary(total, w.trt.UnaryOperation.SQRT), "root", shape=total.shape)
         return w.reshape(root, w.result.shape, "")
     size = w.out(w.net.add_unary(x, w.trt.UnaryOperation.ABS), "abs", shape=x.shape)
-    return reduced(w, "SUM" if ord == 1 else "MAX", size, dim, keepdim)
+    return reduce_dims(w, "SUM" if ord == 1 else "MAX", size, dim, keepdim)
 
 
 @converter("aten.logsumexp.default", layers="IReduceLayer MAX, SUM, IElementWiseLayer, IUnaryLayer EXP, LOG")
 def logsumexp(w: Writer, *, input: Tensor, dim: list[int], keepdim: bool) -> Tensor:
     """log(sum(exp(x))), as max + log(sum(exp(x - max)))."""
-    top = reduced(w, "MAX", input, dim, True, "max")
+    top = reduce_dims(w, "MAX", input, dim, True, "max")
     operation = w.trt.ElementWiseOperation
     shifted = w.out(w.net.add_elementwise(input, top, operation.SUB), "shifted", shape=input.shape)
     powers = w.out(w.net.add_unary(shifted, w.trt.UnaryOperation.EXP), "exp", shape=input.shape)
-    total = reduced(w, "SUM", powers, dim, True, "sum")
+    total = reduce_dims(w, "SUM", powers, dim, True, "sum")
     log = w.out(w.net.add_unary(total, w.trt.UnaryOperation.LOG), "log", shape=total.shape)
     return w.reshape(
         w.out(w.net.add_elementwise(log, top, operation.SUM), "total", shape=total.shape), w.result.shape, ""

@@ -56,7 +56,7 @@ def _t(result: Spec, *, input: Any) -> dict[str, Any]:
 @converter("aten.expand.default", layers="ISliceLayer with stride 0")
 def expand(w: Writer, *, input: Tensor, size: Any) -> Tensor:
     """Dimensions of size 1 repeated."""
-    return expanded(w, input, w.result.shape)
+    return expand_to(w, input, w.result.shape)
 
 
 @variant("aten.expand_as.default", of="expand")
@@ -64,7 +64,7 @@ def _expand_as(result: Spec, *, input: Any, other: Any) -> dict[str, Any]:
     return {"input": input, "size": list(result.shape)}
 
 
-def expanded(w: Writer, input: Tensor, shape: Shape) -> Tensor:
+def expand_to(w: Writer, input: Tensor, shape: Shape) -> Tensor:
     """``input`` broadcast to ``shape``."""
     x = w.broadcast(input, len(shape))
     if x.shape == shape:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from bench.lowering.calls import Tensor
-from bench.lowering.converters.indexing import index_vectors, permuted
-from bench.lowering.converters.shapes import expanded, slice_layer
+from bench.lowering.converters.indexing import index_vectors, permute_dims
+from bench.lowering.converters.shapes import expand_to, slice_layer
 from bench.lowering.registry import converter
 from bench.lowering.sizes import Shape
 from bench.lowering.writer import Writer
@@ -33,23 +33,23 @@ def index_put(w: Writer, *, input: Tensor, indices: list[Tensor | None], values:
     rest = tuple(input.shape[axis] for axis in others)
     order = [*places, *others]
     moves = order != list(range(input.rank))
-    x = permuted(w, input, order, "first") if moves else input
+    x = permute_dims(w, input, order, "first") if moves else input
     layer = w.net.add_scatter(x, vectors, _updates(w, values, common, rest, places), w.trt.ScatterMode.ND)
     if not moves:
         return w.out(layer)
     written = w.out(layer, "written", shape=x.shape)
-    return permuted(w, written, [order.index(axis) for axis in range(input.rank)], "")
+    return permute_dims(w, written, [order.index(axis) for axis in range(input.rank)], "")
 
 
 def _updates(w: Writer, values: Tensor, common: Shape, rest: Shape, places: list[int]) -> Tensor:
     """The values broadcast to what indexing reads, with the indices' dimensions first."""
     start, together = places[0], places[-1] - places[0] == len(places) - 1
     if not start or not together:
-        return expanded(w, values, (*common, *rest))
+        return expand_to(w, values, (*common, *rest))
     shape = (*rest[:start], *common, *rest[start:])
     axes = range(start, start + len(common))
     order = [*axes, *(axis for axis in range(len(shape)) if axis not in axes)]
-    return permuted(w, expanded(w, values, shape), order, "values")
+    return permute_dims(w, expand_to(w, values, shape), order, "values")
 
 
 def _masked(w: Writer, input: Tensor, places: list[int], tensors: list[Tensor], values: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def slice_scatter(w: Writer, *, input: Tensor, src: Tensor, dim: int, start: Any
 @converter("aten.copy.default", layers="ISliceLayer with stride 0, ICastLayer")
 def copy(w: Writer, *, input: Tensor, src: Tensor) -> Tensor:
     """``src`` in the shape and type of ``input``: what is left of a write into a view."""
-    return expanded(w, w.cast(src, input.dtype), input.shape)
+    return expand_to(w, w.cast(src, input.dtype), input.shape)
 
 
 @converter("aten.select_scatter.default", layers="ISliceLayer, IConcatenationLayer")
@@ -97,7 +97,7 @@ def _insert(w: Writer, x: Tensor, src: Tensor, axis: int, places: range) -> Tens
     if not places:
         return x
     size, before, after = _fixed(w, x, axis), x.shape[:axis], x.shape[axis + 1 :]
-    src = expanded(w, w.cast(src, x.dtype), (*before, len(places), *after))
+    src = expand_to(w, w.cast(src, x.dtype), (*before, len(places), *after))
     if places.step > 1 and len(places) > 1:
         layer = w.net.add_concatenation([x, src])
         layer.axis = axis
@@ -134,4 +134,4 @@ def unfold(w: Writer, *, input: Tensor, dimension: int, size: int, step: int) ->
     layer = w.net.add_gather(input, w.constant(windows.astype(np.int32)), axis)
     read = w.out(layer, "windows", shape=(*before, *windows.shape, *after))
     order = [axis_ for axis_ in range(read.rank) if axis_ != axis + 1] + [axis + 1]
-    return read if order == list(range(read.rank)) else permuted(w, read, order, "")
+    return read if order == list(range(read.rank)) else permute_dims(w, read, order, "")

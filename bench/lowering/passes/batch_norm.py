@@ -16,14 +16,14 @@ def fold_batch_norms(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
     Where the convolution's result is used by the normalisation alone, and all of their tensors are constants.
     """
-    result = edit.copied(module)
+    result = edit.copy_module(module)
     for node in list(result.graph.nodes):
         if normalise.op_name(node) != "batch_norm":
             continue
         conv = node.kwargs["input"]
         if normalise.op_name(conv) == "convolution" and len(conv.users) == 1 and not node.kwargs["training"]:
             fold(result, conv, node)
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def fold(module: torch.fx.GraphModule, conv: torch.fx.Node, norm: torch.fx.Node) -> None:

@@ -18,7 +18,7 @@ def fold_constants(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """Each op whose inputs are all constants becomes one, called after its module and op, unless that is far larger."""
     import torch
 
-    result = edit.copied(module)
+    result = edit.copy_module(module)
     for node in list(result.graph.nodes):
         name = normalise.op_name(node)
         if not name or isinstance(node.meta.get("val"), tuple | list) or not _is_static(node):
@@ -41,7 +41,7 @@ def fold_constants(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
             new = result.graph.get_attr(constant)
         new.meta = dict(node.meta)
         node.replace_all_uses_with(new)
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def _is_static(node: torch.fx.Node) -> bool:

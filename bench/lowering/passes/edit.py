@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def copied(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+def copy_module(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """A graph of its own over the same tensors."""
     import torch
 
@@ -59,7 +59,7 @@ def add(root: torch.nn.Module, name: str, value: torch.Tensor) -> None:
     root.register_buffer(last, value)
 
 
-def finished(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+def finish(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """The module after an edit: without nodes that nothing uses, its code up to date."""
     module.graph.eliminate_dead_code()
     module.graph.lint()

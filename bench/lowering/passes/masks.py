@@ -19,11 +19,11 @@ def drop_open_masks(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
     TensorRT computes the selection for each score even if the mask never selects, and reads the mask for it.
     """
-    result = edit.copied(module)
+    result = edit.copy_module(module)
     for node in result.graph.nodes:
         if normalise.op_name(node) == "scaled_dot_product_attention" and _is_open(result, node.kwargs["attn_mask"]):
             node.kwargs = node.kwargs | {"attn_mask": None}
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def _is_open(module: torch.fx.GraphModule, mask: object) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def fold_permutes(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """``a b^T`` without a layer for the transpose."""
-    result = edit.copied(module)
+    result = edit.copy_module(module)
     for node in list(result.graph.nodes):
         if normalise.op_name(node) != "matmul":
             continue
@@ -22,7 +22,7 @@ def fold_permutes(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
             if normalise.op_name(permute) == "permute" and _swaps_last(permute.kwargs["dims"]):
                 flag = f"transpose_{name}"
                 node.kwargs = node.kwargs | {name: permute.kwargs["input"], flag: not node.kwargs.get(flag, False)}
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def _swaps_last(dims: list[int]) -> bool:

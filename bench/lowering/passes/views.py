@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 def simplify_views(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """A reshape of a reshape is one, a permute of a permute another, and one that changes nothing is none."""
-    result = edit.copied(module)
+    result = edit.copy_module(module)
     for node in list(result.graph.nodes):
         name = normalise.op_name(node)
         if name in ("reshape", "permute"):
             _merge(node, name)
         if _changes_nothing(node, name):
             node.replace_all_uses_with(node.kwargs["input"])
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def _merge(node: torch.fx.Node, name: str) -> None:

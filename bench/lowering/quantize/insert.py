@@ -121,7 +121,7 @@ def insert(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule
     """
     if module.meta.get(TO) == FP8:
         return _insert_fp8(module, ranges)
-    result = edit.copied(module)
+    result = edit.copy_module(module)
     pairs: dict[torch.fx.Node, torch.fx.Node] = {}
     for site in list(sites(result)):
         if not all(each.name in ranges for each in site.inputs):
@@ -133,7 +133,7 @@ def insert(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule
             _quantize_weight(result, site)
         if site.result.name in ranges and site.result not in pairs and _is_read(site.result):
             pairs[site.result] = _pair(result, site.result, ranges[site.result.name].scales[0])
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def _insert_fp8(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule:
@@ -141,7 +141,7 @@ def _insert_fp8(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphM
 
     Unsupported for a graph without sites, and for a weight of zeros alone.
     """
-    result = edit.copied(module)
+    result = edit.copy_module(module)
     result.meta[TO] = FP8
     pairs: dict[torch.fx.Node, torch.fx.Node] = {}
     for site in [each for each in sites(result) if each.inputs[0].name in ranges]:
@@ -158,7 +158,7 @@ def _insert_fp8(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphM
     if not pairs:
         what = "no layer of the model can run at fp8: it has no convolution or linear layer with constant weights"
         raise Unsupported(what, fix="precision: fp16")
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def _is_read(node: torch.fx.Node) -> bool:

@@ -51,13 +51,13 @@ def mend(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
     What lacks the range of a tensor stays as it is, and ``lint`` goes on naming it.
     """
-    result = edit.copied(module)
+    result = edit.copy_module(module)
     times: Counter[tuple[str, str, str]] = Counter()
     while (match := _next(result, times)) is not None:
         times[match.key] += 1
         _MENDING[match.rule, match.kind](result, match)
         result.graph.eliminate_dead_code()
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def _next(module: torch.fx.GraphModule, times: Mapping[tuple[str, str, str], int]) -> Match | None:

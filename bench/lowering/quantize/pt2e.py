@@ -82,7 +82,7 @@ def positional(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
     from bench.lowering.passes import edit
 
-    result, mode = edit.copied(graph), FakeTensorMode()
+    result, mode = edit.copy_module(graph), FakeTensorMode()
     for node in result.graph.nodes:
         if node.op == "call_function" and node.kwargs:
             sources = tuple(node.all_input_nodes)

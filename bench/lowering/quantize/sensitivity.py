@@ -197,7 +197,7 @@ def left_floating(quantized: torch.fx.GraphModule, names: Collection[str]) -> to
     """The graph in which the layers ``names`` read input and weights as they are. Pairs that then serve no quantized
     layer are removed; with all layers named, no pair is left.
     """
-    result = edit.copied(quantized)
+    result = edit.copy_module(quantized)
     for vertex in graph_view.of_graph(result):
         if vertex.name in names:
             for operand in vertex.operands:
@@ -206,7 +206,7 @@ def left_floating(quantized: torch.fx.GraphModule, names: Collection[str]) -> to
     result.graph.eliminate_dead_code()
     while _remove_one(result):
         result.graph.eliminate_dead_code()
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def _remove_one(graph: torch.fx.GraphModule) -> bool:

@@ -24,11 +24,11 @@ def widen(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """The graph with each convolution over one dimension whose kernel is quantized as one over two, between reshapes;
     it computes the same. Kernels have the shape (maps, channels, 1, size), of Q and DQ too.
     """
-    result = edit.copied(module)
+    result = edit.copy_module(module)
     nodes = [node for node in result.graph.nodes if _is_narrow(node)]
     for node in nodes:
         _widen(result, node)
-    return views.simplify_views(edit.finished(result)) if nodes else module
+    return views.simplify_views(edit.finish(result)) if nodes else module
 
 
 def _is_narrow(node: torch.fx.Node) -> bool:

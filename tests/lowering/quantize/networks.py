@@ -122,7 +122,7 @@ def quantized(graph: Graph, inputs: Sequence[torch.Tensor], behind: Sequence[str
     whose input has one. Scales are of 99.95 % of the values of one run, as a histogram's would be.
     """
     values = _values(graph, inputs)
-    result = edit.copied(graph)
+    result = edit.copy_module(graph)
     nodes = {node.name: node for node in result.graph.nodes}
     for name in behind:
         node = nodes[name]
@@ -136,7 +136,7 @@ def quantized(graph: Graph, inputs: Sequence[torch.Tensor], behind: Sequence[str
     for node in list(result.graph.nodes):
         if normalise.op_name(node) == "convolution" and normalise.op_name(node.kwargs["input"]) == "dequantize":
             _quantize_weight(result, node, coarse=coarse)
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def _quantize_weight(graph: Graph, node: torch.fx.Node, *, coarse: bool) -> None:

@@ -143,19 +143,19 @@ def test_folded_weights_have_the_values_that_the_normalisation_gives() -> None:
 
 def without(graph: Any, name: str) -> Any:
     """The graph without the pair on the result of ``name``, for the op ``reader`` alone where that is given."""
-    result = edit.copied(graph)
+    result = edit.copy_module(graph)
     for node in list(result.graph.nodes):
         if normalise.op_name(node) == "dequantize" and node.kwargs["input"].kwargs["input"].name == name:
             node.replace_all_uses_with(node.kwargs["input"].kwargs["input"])
-    return edit.finished(result)
+    return edit.finish(result)
 
 
 def test_a_shortcut_that_is_not_quantized_takes_the_pair_of_another_use() -> None:
-    graph = edit.copied(before("residual"))
+    graph = edit.copy_module(before("residual"))
     add = next(node for node in graph.graph.nodes if normalise.op_name(node) == "add")
     dq = add.kwargs["other"]
     add.replace_input_with(dq, dq.kwargs["input"].kwargs["input"])
-    graph = edit.finished(graph)
+    graph = edit.finish(graph)
     findings = [each for each in placement.lint(graph) if "other input" in each.what]
     assert [each.can_mend for each in findings] == [True]
     after = placement.mend(graph)
@@ -164,12 +164,12 @@ def test_a_shortcut_that_is_not_quantized_takes_the_pair_of_another_use() -> Non
 
 
 def test_a_shortcut_of_unknown_range_is_named_and_left() -> None:
-    graph = edit.copied(before("residual"))
+    graph = edit.copy_module(before("residual"))
     add = next(node for node in graph.graph.nodes if normalise.op_name(node) == "add")
     with graph.graph.inserting_before(add):
         other = normalise.call(graph.graph, "sigmoid", add, input=add.kwargs["other"])
     add.replace_input_with(add.kwargs["other"], other)
-    graph = edit.finished(graph)
+    graph = edit.finish(graph)
     (finding,) = [each for each in placement.lint(graph) if not each.can_mend]
     assert "calibrated" in finding.fix
     assert other.name in finding.nodes
@@ -186,13 +186,13 @@ def test_weights_that_alone_are_quantized_are_quantized_no_more() -> None:
 
 
 def test_one_scale_for_a_tensor_that_had_two() -> None:
-    graph = edit.copied(before("residual"))
+    graph = edit.copy_module(before("residual"))
     add = next(node for node in graph.graph.nodes if normalise.op_name(node) == "add")
     relu = next(node for node in graph.graph.nodes if node.name == "relu")
     with graph.graph.inserting_before(add):
         dq = networks.pair(graph, relu, 0.5)
     add.replace_input_with(add.kwargs["other"], dq)
-    graph = edit.finished(graph)
+    graph = edit.finish(graph)
     assert any("quantized with 2 scales (" in each.what for each in placement.lint(graph))
     after = placement.mend(graph)
     assert placement.lint(after) == []

@@ -49,7 +49,7 @@ def examined() -> sensitivity.Networks:
     dq = layer.kwargs["weight"]
     for node in (dq, dq.kwargs["input"]):
         node.kwargs = node.kwargs | {"scale": 0.08, "axis": None}
-    return sensitivity.Networks(graph, edit.finished(quantized), ["y"])
+    return sensitivity.Networks(graph, edit.finish(quantized), ["y"])
 
 
 @functools.cache
