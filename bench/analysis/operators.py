@@ -73,11 +73,12 @@ _MOVING = {
     "squeeze",
     "unsqueeze",
 }
-# Operators of torch that give a tensor another shape or make an empty one, and those that only ask.
+# Operators that give a tensor another shape or make an empty one, and those that only ask: of torch, and of ONNX.
 _NO_WORK = re.compile(
     r"aten::_?(empty\w*|new_empty\w*|resize_?|set_|view(_as)?|reshape(_as|_alias)?|unsafe_view|expand(_as)?|permute"
     r"|transpose_?|numpy_T|t|(un)?squeeze_?|flatten|slice|select|narrow|split\w*|chunk|unbind|as_strided_?|alias|detach_?"
     r"|lift_fresh|resolve_(conj|neg)|result_type|item|local_scalar_dense|is_nonzero|dropout_?|identity)$"
+    r"|^(Reshape|Shape|Size|Squeeze|Unsqueeze|Flatten|Identity|Constant|ConstantOfShape|Expand|Range)$"
 )
 # Precisions in the names of kernels; what is read from and written to comes after what is computed in.
 _PRECISIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
