@@ -39,14 +39,14 @@ def stages(case: Case) -> list[Stage]:
 
 def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
     """Run the quantized graph once on the case's inputs, on the CPU in float32, and write ``outputs.safetensors``: the
-    outputs by name, as those of the reference. ``key`` is the stage's. Phases of ``artifact.lowered``, quantize, run.
+    outputs by name, as those of the reference. ``key`` is the stage's. Phases of ``artifact.lowered_graph``, quantize, run.
 
     Errors as of ``artifact.produce``.
     """
     from bench.lowering.quantize import examination
     from bench.runtimes.torch import models
 
-    with artifact.lowered(case, context) as (graph, names, _):
+    with artifact.lowered_graph(case, context) as (graph, names, _):
         with context.phase("quantize"):
             ranges = quantization.read(context.artifacts[quantization.STAGE])
             graph = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.model.profile import Profile
+from bench.profiling import nsys_reader
+
 # Columns in their order; `?` marks those that may be NULL, `TEXT` and `REAL` those that are no integers.
 _GPU = "start end deviceId contextId greenContextId? streamId correlationId? globalPid?"
 _LABELS = "id name:TEXT? label:TEXT?"
@@ -32,6 +35,8 @@ TABLES = {
     "ENUM_CUDA_MEMCPY_OPER": _LABELS,
     "ENUM_DIAGNOSTIC_SEVERITY_LEVEL": _LABELS,
 }
+LABEL = "net/eager/fp32/batch=1"
+RECORDED = Path(__file__).parents[1] / "golden" / "nsys"
 PROCESS = (1 << 56) | (4242 << 24)
 MAIN = PROCESS | 4242
 EVENTS = {33: "NvtxCategory", 34: "NvtxMark", 59: "NvtxPushPopRange", 60: "NvtxStartEndRange", 75: "NvtxDomainCreate"}
@@ -131,3 +136,22 @@ class Report:
         self.database.commit()
         self.database.close()
         return self.path
+
+
+def read(path: Path) -> Profile:
+    return nsys_reader.read(path, case="c0ffee", label=LABEL)
+
+
+def capture(path: Path, **versions: str) -> Report:
+    """A report with our domain, the case's range and one iteration, from 1000 to 9000 ns."""
+    report = Report(path, **versions)
+    report.domain("trtbench", 3)
+    report.range(LABEL, 1_000, 9_000, domain=3)
+    report.range("iteration 0", 1_100, 8_900, domain=3)
+    return report
+
+
+def launch(report: Report, start: int, correlation: int, **fields: int) -> None:
+    """A call that launches the kernel `gemm`, which runs 500 ns after it began."""
+    report.call("cudaLaunchKernel_v7000", start, start + 100, correlation)
+    report.kernel("gemm<float, 4>(float*)", start + 500, start + 900, correlation, **fields)
