@@ -15,7 +15,7 @@ from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import repeats
-from bench.runtimes.torch import calls, factories, models, session, weights
+from bench.runtimes.torch import calls, factories, models, prebuilt, session, weights
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchPrepared
 from bench.runtimes.torch.options import Fp8Options
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Eager(TorchBackend[Fp8Options]):
+class Eager(prebuilt.BuildsModules, TorchBackend[Fp8Options]):
     """Calls the module under inference_mode."""
 
     options = Fp8Options

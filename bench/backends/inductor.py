@@ -18,7 +18,7 @@ from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, code, exports, models, provenance, session
+from bench.runtimes.torch import caches, code, exports, models, prebuilt, provenance, session
 from bench.runtimes.torch.backend import TorchBackend
 from bench.runtimes.torch.lane import TorchLane, TorchPrepared
 from bench.runtimes.torch.options import Fp8Options
@@ -50,7 +50,7 @@ class Options(Fp8Options, frozen=True, kw_only=True):
     cpp_wrapper: bool = False
 
 
-class Inductor(TorchBackend[Options]):
+class Inductor(prebuilt.BuildsModules, TorchBackend[Options]):
     """``torch.compile(model)``. Errors are not suppressed: a graph that does not compile is a failed case."""
 
     options = Options

@@ -39,7 +39,8 @@ def stages(case: Case) -> list[Stage]:
 
 def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
     """Run the quantized graph once on the case's inputs, on the CPU in float32, and write ``outputs.safetensors``: the
-    outputs by name, as those of the reference. ``key`` is the stage's. Phases of ``artifact.lowered_graph``, quantize, run.
+    outputs by name, as those of the reference. ``key`` is the stage's. Phases: those of ``artifact.lowered_graph``,
+    quantize, run.
 
     Errors as of ``artifact.produce``.
     """

@@ -278,6 +278,21 @@ class ListsImports(Protocol):
         ...
 
 
+@runtime_checkable
+class BuildsModels(Protocol):
+    """A backend whose workers can be forked from a process that has built the model that they measure."""
+
+    def model_key(self, case: Case) -> str:
+        """The same text for cases whose ``prepare`` begins with the same model, and no others, for one seed."""
+        ...
+
+    def build_model(self, case: Case, context: Context) -> None:
+        """Build the model of ``case`` on the CPU, and keep it for the ``prepare`` of a process that is forked from this
+        one. Starts no device and no thread; raises what ``prepare`` would.
+        """
+        ...
+
+
 class Runtime(Protocol):
     """The part of a backend that the planner uses, without importing a runtime library."""
 

@@ -12,7 +12,7 @@ from bench.model.events import Event, Note
 from bench.model.run import Failure
 from bench.model.seam import CompilesAhead, ListsImports, Stage
 from bench.model.suite import Case
-from bench.runner import toolchains
+from bench.runner import models_ahead, toolchains
 from bench.runner.prestart import IdleWorker, Prestart
 from bench.runner.side_by_side import Slots, Threads
 from bench.runner.stages import Postponed, Ready
@@ -56,6 +56,7 @@ class Ahead:
         window: int | None = None,
     ) -> None:
         self._window = _WINDOW * size if window is None else window
+        self._alone = window is None  # of several cards each begins its own models, before the first turn
         self._size = size
         self._builds = builds
         self._prestart = prestart
@@ -86,6 +87,8 @@ class Ahead:
         else:
             self._prestart.begin((turn for turn in turns() if not _forks(turn[0])), interpreters)
             self.begin_imports((case for case, _ in builds), interpreters)
+            if builds and self._alone:
+                self.begin_models(turns(), interpreters, [case for case, _ in builds])
         tasks = list(meanwhile)
         if builds or tasks:
             with Threads(self._slots, self._halt) as threads:
@@ -105,6 +108,28 @@ class Ahead:
         for case in cases:
             if _forks(case) and toolchains.missing(interpreters[case.toolchain], case.backend) is None:
                 self._templates.warm(interpreters[case.toolchain], imports_of(case))
+
+    def begin_models(
+        self,
+        turns: Iterable[Turn],
+        interpreters: Mapping[str, Interpreter],
+        cases: Iterable[Case] | None = None,
+    ) -> None:
+        """Begin to build, beside what the caller does, the models that several of ``turns`` measure: all of them, or
+        those of ``cases``, and then give up those that ``turns`` do not need any more.
+        """
+        if self._templates is None:
+            return
+        suite_dir = self._templates.suite_dir
+        models = models_ahead.shared(turns, suite_dir)
+        if cases is None:
+            now = set(models)
+        else:
+            now = models.keys() & {models_ahead.model_of(case, suite_dir) for case in cases}
+            self._templates.keep_models(models)
+        for model, case in models.items():
+            if model in now and toolchains.missing(interpreters[case.toolchain], case.backend) is None:
+                self._templates.build(interpreters[case.toolchain], model, case)
 
     def ready(self, case: Case, build: int) -> Ready | Failure:
         """The artifacts of a turn: those made ahead when it is the first of them, else looked up, or made alone."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 # Host memory of a worker that has imported torch and compiles or exports a model; what fails is made again alone.
-_WORKER_BYTES = 2 << 30
+WORKER_BYTES = 2 << 30
 MOST = 8
 
 
@@ -14,7 +14,7 @@ def workers(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -
     """One per core that this process may use and per 2 GiB of memory that is free to it, from 1 to 8."""
     cores = len(os.sched_getaffinity(0))
     room = available_bytes(proc, cgroup)
-    return max(1, min(MOST, cores, MOST if room is None else room // _WORKER_BYTES))
+    return max(1, min(MOST, cores, MOST if room is None else room // WORKER_BYTES))
 
 
 def available_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:

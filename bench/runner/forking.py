@@ -12,6 +12,7 @@ import ctypes
 import gc
 import importlib
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +39,12 @@ def prepare(imports: tuple[str, ...]) -> None:
             value = importlib.import_module(module)
             if name:
                 getattr(value, name)
-    problem = obstacle()
+    settle("an import")
+
+
+def settle(cause: str) -> None:
+    """Get this process ready to be forked after ``cause``, as messages name it; Unsupported if it cannot be."""
+    problem = obstacle(cause)
     if problem:
         raise Unsupported(problem)
     gc.collect()
@@ -55,33 +61,57 @@ def refresh() -> None:
         sys.modules["torch"].default_generator.seed()
 
 
-def obstacle() -> str:
-    """Why a fork of this process would not be whole; empty if it would."""
+@contextlib.contextmanager
+def memory_limit(room: int) -> Iterator[None]:
+    """At most ``room`` bytes more of memory for this process in the block, without a limit where it is 0: what asks for
+    more fails, before the system has none.
+    """
+    used = _data_bytes()
+    if not room or used is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [used + room, *(each for each in (soft, hard) if each != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _data_bytes() -> int | None:
+    """What counts against RLIMIT_DATA: memory that is no file's, used or only reserved. None if it is not known."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmData:")), None)
+
+
+def obstacle(cause: str = "an import") -> str:
+    """Why a fork of this process would not be whole after ``cause``; empty if it would."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     if children.exists() and children.read_text().split():
-        return "an import has started processes"
+        return f"{cause} has started processes"
     for owner in _owners_of_threads():
         if not any(name in owner for name in _RESTARTING):
-            return f"an import has started a thread{owner and f' of {owner}'}"
-    return _started_device()
+            return f"{cause} has started a thread{owner and f' of {owner}'}"
+    return _started_device(cause)
 
 
-def _started_device() -> str:
+def _started_device(cause: str) -> str:
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             target = os.readlink(f"/proc/self/fd/{fd}")
             if target.startswith("/dev/nvidia"):
-                return f"an import has opened {target}"
+                return f"{cause} has opened {target}"
     torch = sys.modules.get("torch")
     if torch is not None and (torch.cuda.is_initialized() or _in_a_fork(torch.cuda._is_in_bad_fork)):
-        return "an import has started CUDA"
+        return f"{cause} has started CUDA"
     try:
         driver = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
     except OSError:  # it is not loaded
         return ""
     count = ctypes.c_int()
     if driver.cuDeviceGetCount(ctypes.byref(count)) != _NOT_INITIALISED:
-        return "an import has initialised the CUDA driver"
+        return f"{cause} has initialised the CUDA driver"
     return ""
 
 

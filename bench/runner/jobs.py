@@ -106,12 +106,15 @@ class Preload(Job, frozen=True, kw_only=True):
 
 
 class Template(Job, frozen=True, kw_only=True):
-    """Import ``imports``, each ``module`` or ``module:name``, and fork workers for the other end of the socket
-    ``control``, a descriptor. No other job follows.
+    """Import ``imports``, each ``module`` or ``module:name``, build the model of the case ``model`` if there is one, in
+    up to ``room`` bytes of memory (0: no limit), and fork workers for the other end of the socket ``control``, a
+    descriptor. No other job follows.
     """
 
     imports: tuple[str, ...]
     control: int
+    model: Case | None = None
+    room: int = 0
 
 
 class Describe(Job, frozen=True, kw_only=True):

@@ -83,7 +83,9 @@ class Rig:
         self._templates: Templates | None = None
         self._forks = self._forks_workers()
         if self._forks or (self.size > 1 and self.kind != "fake"):
-            self._templates = Templates(self.on_event, measure=self._forks)
+            self._templates = Templates(
+                self.on_event, measure=self._forks, suite_dir=self.suite_dir, seed=settings.seed, size=self.size
+            )
             self._stack.callback(self._templates.close)
 
     def __enter__(self) -> Self:
@@ -208,6 +210,8 @@ class Rig:
             if self._several:  # each card has workers of its own: none of them imports beside the others' measurements
                 for station in self.stations:
                     station.ahead.begin_imports((c for c in station.cases if c.id in wanted), station.interpreters)
+                    coming = Turns(station.cases, self.header.policy.replicates, wanted, self.before).coming()
+                    station.ahead.begin_models(coming, station.interpreters)
             self.ahead.prepare(soon, self.interpreters, (self._check_metrics, self._count_work))
             if self.begun:
                 return self.header

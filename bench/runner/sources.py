@@ -52,6 +52,11 @@ def of_case(case: Case, suite_dir: Path) -> dict[str, str]:
     return {name: digest_of(name, suite_dir) for name in names} | of_model(case, suite_dir)
 
 
+def names_files(case: Case, suite_dir: Path) -> bool:
+    """Whether a text in ``args`` or ``config`` is the path of a file, e.g. of a checkpoint."""
+    return any(_is_file(suite_dir / name) for name in (*_texts(case.args), *_texts(case.config)))
+
+
 def missing(case: Case, suite_dir: Path) -> dict[str, str]:
     """The files that ``case`` names and that are not there, each with the key of the model that names it, ``factory``
     or ``metric``, or nothing for an option of the backend; the content of checkpoints is not read.

@@ -1,7 +1,8 @@
 """Templates of workers: processes that have imported libraries and started no device, from which workers are forked.
 
 Most of the time of a worker is its imports. The templates of an interpreter are a tree: one that has imported nothing
-but the worker's own code, below it one that has imported torch, below that one with a library of models too.
+but the worker's own code, below it one that has imported torch, below that one with a library of models too; and below
+what a runtime imports one for each model that several workers measure, which has built it.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 import msgspec
 
 from bench.backends import base
-from bench.model.events import Event, Note
+from bench.model.events import Event, Note, Step
 from bench.model.seam import ListsImports, Stage
 from bench.model.suite import Case
-from bench.runner import jobs
+from bench.runner import jobs, models_ahead, timeline
 from bench.runner.answers import Answer
+from bench.runner.models_ahead import Model
+from bench.runner.template_nodes import Key, Node, key_of
 from bench.runner.toolchains import Interpreter
 from bench.system import process
 from bench.system.template import Template
@@ -30,28 +33,34 @@ _LIMIT_NS = 300 * NS_PER_S
 _TURN_NS = NS_PER_S // 4  # how soon an import is given up when the run ends
 
 
-class _Key(NamedTuple):
-    """What makes templates equal: the command and environment of their interpreter, and what they have imported."""
-
-    command: tuple[str, ...]
-    env: frozenset[tuple[str, str]]
-    imports: tuple[str, ...]
-
-
 class Templates:
     """Starts workers, by forking where a template for the job can be made, else as a new process.
 
-    ``measure`` says whether workers that measure are forked too; ``limit_ns`` is that of one import. All methods can be
-    called by several threads, and notes come from threads of its own.
+    ``measure`` says whether workers that measure are forked too; ``limit_ns`` is that of one import, or of building one
+    model. Models are drawn with ``seed``, up to ``size`` at once. All methods can be called by several threads, and
+    events come from threads of its own.
     """
 
-    def __init__(self, on_event: Callable[[Event], None], *, measure: bool = False, limit_ns: int = _LIMIT_NS) -> None:
+    def __init__(
+        self,
+        on_event: Callable[[Event], None],
+        *,
+        measure: bool = False,
+        limit_ns: int = _LIMIT_NS,
+        suite_dir: Path = Path(),
+        seed: int = 0,
+        size: int = 1,
+    ) -> None:
         self._on_event = on_event
         self._measure = measure
         self._limit_ns = limit_ns
+        self._seed = seed
+        self._size = size
+        self._building = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
-        self._nodes: dict[_Key, _Node] = {}
+        self._nodes: dict[Key, Node] = {}
         self._closed = threading.Event()
+        self.suite_dir = suite_dir
 
     def start(
         self, interpreter: Interpreter, job: jobs.Job, keep: Sequence[int] = (), env: dict[str, str] | None = None
@@ -64,7 +73,9 @@ class Templates:
         names = imports(job, measure=self._measure)
         own_env = interpreter.env if env is None else env
         if names is not None and own_env == interpreter.env and not job.cold:
-            worker = self.fork(interpreter, names, keep)
+            model = models_ahead.model_of(job.case, self.suite_dir) if isinstance(job, jobs.Measure) else None
+            worker = None if model is None else self._fork_with(interpreter, model, keep)
+            worker = worker or self.fork(interpreter, names, keep)
             if worker is not None:
                 return worker
         return process.Child(interpreter.command, own_env, keep=keep)
@@ -74,26 +85,52 @@ class Templates:
 
         Waits for what is to be imported.
         """
-        chain = [self._node(interpreter, names[:count]) for count in range(len(names), -1, -1)]
-        for node in chain:
-            template = node.result()
-            if template is None:
-                continue
-            try:
-                return template.fork(keep)
-            except ConnectionError as error:
-                if node.give_up():
-                    self._tell(interpreter, node.names, f"its template is lost: {error.strerror or error}")
-            except OSError:  # of this request only: too little memory, a file of its own under a number of `keep`
-                continue
+        for count in range(len(names), -1, -1):
+            node = self._node(interpreter, names[:count])
+            lost, worker = _forked(node, keep)
+            if worker is not None:
+                return worker
+            if lost and node.give_up():
+                self._tell(interpreter, names[:count], f"its template is lost: {lost}")
         return None
+
+    def _fork_with(self, interpreter: Interpreter, model: Model, keep: Sequence[int]) -> process.Child | None:
+        """A worker that has ``model`` in its memory; None if no template has it, or it cannot be forked."""
+        with self._lock:
+            node = self._nodes.get(key_of(interpreter, model.imports, model.key))
+        if node is None:
+            return None
+        lost, worker = _forked(node, keep)
+        if lost and node.give_up():
+            with timeline.at_work(self._on_event, node.label, timeline.PRELOAD) as number:
+                self._tell_of_model(node.label, number, f"its template is lost: {lost}")
+        return worker
 
     def warm(self, interpreter: Interpreter, names: tuple[str, ...]) -> None:
         """Have the templates that import ``names`` made now, beside others and what the caller does."""
         self._node(interpreter, names)
 
+    def build(self, interpreter: Interpreter, model: Model, case: Case) -> None:
+        """Have the template made now that has built ``model``, that of ``case``, beside others and what the caller
+        does. Where it cannot be, workers build it themselves.
+        """
+        key = key_of(interpreter, model.imports, model.key)
+        above = self._node(interpreter, model.imports)
+        with self._lock:
+            if key not in self._nodes:
+                self._nodes[key] = Node(case.label, lambda: self._make_with(interpreter, case, above))
+
+    def keep_models(self, models: Collection[Model]) -> None:
+        """End the templates of all models but these. No worker of them may be at work."""
+        kept = {(model.imports, model.key) for model in models}
+        with self._lock:
+            over = [key for key in self._nodes if key.model and (key.imports, key.model) not in kept]
+            nodes = [self._nodes.pop(key) for key in over]
+        for node in nodes:
+            node.close()
+
     def wait(self) -> None:
-        """Wait until nothing is imported any more."""
+        """Wait until nothing is imported or built any more."""
         with self._lock:
             nodes = list(self._nodes.values())
         for node in nodes:
@@ -107,8 +144,8 @@ class Templates:
         for node in reversed(nodes):
             node.close()
 
-    def _node(self, interpreter: Interpreter, names: tuple[str, ...]) -> _Node:
-        key = _Key(tuple(interpreter.command), frozenset(interpreter.env.items()), names)
+    def _node(self, interpreter: Interpreter, names: tuple[str, ...]) -> Node:
+        key = key_of(interpreter, names)
         with self._lock:
             node = self._nodes.get(key)
         if node is not None:
@@ -116,34 +153,69 @@ class Templates:
         above = self._node(interpreter, names[:-1]) if names else None
         with self._lock:
             if key not in self._nodes:
-                self._nodes[key] = _Node(names, lambda: self._make(interpreter, names, above))
+                self._nodes[key] = Node(" ".join(names[-1:]), lambda: self._make(interpreter, names, above))
             return self._nodes[key]
 
-    def _make(self, interpreter: Interpreter, names: tuple[str, ...], above: _Node | None) -> Template | None:
+    def _make(self, interpreter: Interpreter, names: tuple[str, ...], above: Node | None) -> Template | None:
         """The template of ``names``; None, with a note, if there can be none."""
         origin = None if above is None else above.result()
         if self._closed.is_set() or (above is not None and origin is None):
             return None  # there was a note
+        job = jobs.Template(device="cpu", imports=names[-1:] or _own_code(), control=-1)
+        template = self._started(interpreter, origin, job, "the import")
+        if isinstance(template, str):
+            self._tell(interpreter, names, template)
+            return None
+        return template
+
+    def _make_with(self, interpreter: Interpreter, case: Case, above: Node) -> Template | None:
+        """The template that has built the model of ``case``; None, with an event that says why, if there is none."""
+        origin = above.result()
+        if origin is None:
+            return None  # there was a note
+        with self._building, timeline.at_work(self._on_event, case.label, timeline.PRELOAD) as number:
+            room = models_ahead.room(self._size)
+            template: Template | str
+            if room is None:
+                template = "there is too little memory"
+            elif self._closed.is_set():
+                return None
+            else:
+                self._on_event(Step(label=case.label, phase="load", worker=number, work=timeline.PRELOAD))
+                suite_dir = str(self.suite_dir)
+                job = jobs.Template(
+                    device="cpu", imports=(), control=-1, model=case, room=room, seed=self._seed, suite_dir=suite_dir
+                )
+                template = self._started(interpreter, origin, job, "building it")
+            if isinstance(template, str):
+                self._tell_of_model(case.label, number, template)
+                return None
+            return template
+
+    def _started(
+        self, interpreter: Interpreter, origin: Template | None, job: jobs.Template, doing: str
+    ) -> Template | str:
+        """A template that has done what ``job`` says, a new process or a fork of ``origin``; what went wrong if there
+        is none. ``doing`` names what it does.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with contextlib.ExitStack() as clean:
             clean.callback(ours.close)
-            answer = Answer(jobs.Template(device="cpu", imports=names[-1:] or _own_code(), control=theirs.fileno()))
+            answer = Answer(msgspec.structs.replace(job, control=theirs.fileno()))
             try:
                 with theirs:
                     child = _begin(interpreter, origin, (theirs.fileno(),))
             except OSError as error:
-                self._tell(interpreter, names, str(error))
-                return None
+                return str(error)
             clean.callback(child.close)
-            problem = self._import(child, answer)
+            problem = self._await(child, answer, doing)
             if problem:
-                self._tell(interpreter, names, problem)
-                return None
+                return problem
             clean.pop_all()
         return Template(child, ours)
 
-    def _import(self, child: process.Child, answer: Answer) -> str:
-        """Have a template import what the job says; what went wrong, empty if nothing did."""
+    def _await(self, child: process.Child, answer: Answer, doing: str) -> str:
+        """Have a template do what the job says; what went wrong, empty if nothing did."""
         child.say(answer.encoded)
         over: Callable[[], bool] = lambda: answer.complete or answer.refused() or self._closed.is_set()  # noqa: E731
         deadline = time.monotonic_ns() + self._limit_ns
@@ -154,7 +226,7 @@ class Templates:
         if isinstance(answer.reply, jobs.Failed):
             return answer.reply.message.partition("\n")[0]
         if answer.reply is None:
-            return f"the import takes more than {format_time(self._limit_ns)}" if child.alive else "the import ends it"
+            return f"{doing} takes more than {format_time(self._limit_ns)}" if child.alive else f"{doing} ends it"
         return ""
 
     def _tell(self, interpreter: Interpreter, names: tuple[str, ...], why: str) -> None:
@@ -164,37 +236,22 @@ class Templates:
         what = f"imports {names[-1]} itself, and is not forked after it" if names else "is started, not forked"
         self._on_event(Note(text=f"each worker{where} {what}: {why}"))
 
+    def _tell_of_model(self, label: str, number: int, why: str) -> None:
+        """Say why workers build a model themselves: by a step, for a log of events, as nobody has to act on it."""
+        if not self._closed.is_set():
+            text = f"load: each worker builds the model itself: {why}"
+            self._on_event(Step(label=label, phase=text, worker=number, work=timeline.PRELOAD))
 
-class _Node:
-    """The template of ``names``, which a thread of its own makes."""
 
-    def __init__(self, names: tuple[str, ...], make: Callable[[], Template | None]) -> None:
-        self.names = names
-        self._template: Template | None = None
-        self._lost = False
-        self._thread = threading.Thread(target=self._run, args=(make,), name="template", daemon=True)
-        self._thread.start()
-
-    def _run(self, make: Callable[[], Template | None]) -> None:
-        self._template = make()
-
-    def result(self) -> Template | None:
-        """Wait for it; None if there can be none."""
-        self._thread.join()
-        return None if self._lost else self._template
-
-    def give_up(self) -> bool:
-        """Have none from now on, though workers of it may still be at work; False if there was none."""
-        if self._lost:
-            return False
-        self._lost = True
-        return True
-
-    def close(self) -> None:
-        """Wait for it, and end it."""
-        self._thread.join()
-        if self._template is not None:
-            self._template.close()
+def _forked(node: Node, keep: Sequence[int]) -> tuple[str, process.Child | None]:
+    """Why the template of ``node`` is lost, empty if it is not; and a worker forked from it, None if there is none."""
+    template = node.result()
+    try:
+        return "", None if template is None else template.fork(keep)
+    except ConnectionError as error:
+        return error.strerror or str(error), None
+    except OSError:  # of this request only: too little memory, a file of its own under a number of `keep`
+        return "", None
 
 
 def _own_code() -> tuple[str, ...]:

@@ -18,10 +18,11 @@ import msgspec
 from bench.backends import base
 from bench.machine import environment
 from bench.measure import metric
+from bench.model.seam import BuildsModels
 from bench.runner import forking, jobs
 from bench.runner.phase_log import PhaseLog, Wire
 from bench.runner.worker_failures import refusal
-from bench.runner.worker_jobs import inspect, preload, produce, profile
+from bench.runner.worker_jobs import context_of, inspect, preload, produce, profile
 from bench.runner.worker_measure import measure
 from bench.system import modules, template
 
@@ -75,7 +76,7 @@ def _work(wire: Wire) -> template.Worker:
     wire.ticket = job.ticket
     try:
         if isinstance(job, jobs.Template):
-            forking.prepare(job.imports)
+            _become_template(job, log)
             wire.send(jobs.Preloaded())
             worker = template.serve(job.control, [wire.fd])
             forking.refresh()
@@ -101,6 +102,18 @@ def _work(wire: Wire) -> template.Worker:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _become_template(job: jobs.Template, log: PhaseLog) -> None:
+    """Import and build what the job says. Unsupported if this process cannot be forked after that."""
+    forking.prepare(job.imports)
+    if job.model is None:
+        return
+    backend, context = base.load(job.model.backend), context_of(job, job.model, {}, log, Path(job.suite_dir), {})
+    assert isinstance(backend, BuildsModels)
+    with forking.memory_limit(job.room):
+        backend.build_model(job.model, context)
+    forking.settle("building it")
 
 
 def die_with(parent: int) -> None:

@@ -1,4 +1,5 @@
-"""What forking saves: the time from a worker's start to its first call, started by itself and forked from a template.
+"""What forking saves: the time from a worker's start to its first call, started by itself, forked from a template of
+libraries, and where there can be one, from a template that has built the model.
 
     python -m tests.selfbench.forked_start [SUITE] [--select EXPRESSION] [--device cuda:0] [--times N]
 
@@ -16,9 +17,10 @@ from pathlib import Path
 
 from bench.backends import base
 from bench.machine.environment import describe
+from bench.model.events import Event, Note, Step
 from bench.model.seam import Stage
 from bench.model.suite import Case, Policy, Threshold
-from bench.runner import jobs, toolchains
+from bench.runner import jobs, models_ahead, toolchains
 from bench.runner.answers import Answer
 from bench.runner.dispatch import UNWATCHED
 from bench.runner.templates import Templates
@@ -38,7 +40,7 @@ class Starts:
         self.root = root
         self.kind = device.partition(":")[0]
         self.common = {"device": device, "suite_dir": str(suite_dir)}
-        self.templates = Templates(lambda event: print(f"  {event}"), measure=True)
+        self.templates = Templates(self.show, measure=True, suite_dir=suite_dir)
         self.interpreter = toolchains.Interpreter(
             name="default",
             command=toolchains.worker_command(""),
@@ -46,6 +48,18 @@ class Starts:
             environment=describe("cpu"),
         )
         self._count = 0
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Note) or (isinstance(event, Step) and event.phase.startswith("load:")):
+            print(f"  {event}")
+
+    def build(self, case: Case) -> bool:
+        """Have a template build the model of a case; False for one that each worker builds."""
+        model = models_ahead.model_of(case, Path(self.common["suite_dir"]))
+        if model is not None:
+            self.templates.build(self.interpreter, model, case)
+            self.templates.wait()
+        return model is not None
 
     def folder(self) -> str:
         self._count += 1
@@ -121,7 +135,7 @@ def main() -> None:
 
 
 def compare(starts: Starts, case: Case, times: int) -> None:
-    """Print the medians of both kinds of start, which take turns."""
+    """Print the medians of each kind of start; those that draw their weights take turns."""
     artifacts = starts.artifacts(case)
     first = starts.measure(case, artifacts, forks=True)  # makes the templates, and fills the caches
     seconds: dict[bool, list[dict[str, float]]] = {False: [], True: []}
@@ -129,10 +143,17 @@ def compare(starts: Starts, case: Case, times: int) -> None:
         for forks, phases in seconds.items():
             phases.append(starts.measure(case, artifacts, forks=forks))
     print(f"{case.label}: with its templates {first['first_call']:.2f} s")
-    for forks, phases in seconds.items():
-        medians = {name: statistics.median(each[name] for each in phases) for name in ("load", "first_call", "end")}
-        text = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
-        print(f"  {'forked' if forks else 'by itself':9s}  {text}")
+    show("by itself", seconds[False])
+    show("forked", seconds[True])
+    if starts.build(case):
+        show("with its model", [starts.measure(case, artifacts, forks=True) for _ in range(times)])
+
+
+def show(kind: str, starts: list[dict[str, float]]) -> None:
+    """Print the medians of some starts."""
+    medians = {name: statistics.median(each[name] for each in starts) for name in ("load", "first_call", "end")}
+    text = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
+    print(f"  {kind:14s}  {text}")
 
 
 if __name__ == "__main__":

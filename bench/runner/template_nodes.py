@@ -1,0 +1,58 @@
+"""The tree of templates: what each has that the one above it has not, and the thread that makes it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bench.runner.toolchains import Interpreter
+from bench.system.template import Template
+
+
+class Key(NamedTuple):
+    """What makes templates equal: the command and environment of their interpreter, what they have imported, and the
+    model that they have built, empty without one.
+    """
+
+    command: tuple[str, ...]
+    env: frozenset[tuple[str, str]]
+    imports: tuple[str, ...]
+    model: str = ""
+
+
+def key_of(interpreter: Interpreter, imports: tuple[str, ...], model: str = "") -> Key:
+    """The key of a template of ``interpreter``."""
+    return Key(tuple(interpreter.command), frozenset(interpreter.env.items()), imports, model)
+
+
+class Node:
+    """A template that ``make``, called in a thread of its own, makes; ``label`` names it in messages."""
+
+    def __init__(self, label: str, make: Callable[[], Template | None]) -> None:
+        self.label = label
+        self._template: Template | None = None
+        self._lost = False
+        self._thread = threading.Thread(target=self._run, args=(make,), name="template", daemon=True)
+        self._thread.start()
+
+    def _run(self, make: Callable[[], Template | None]) -> None:
+        self._template = make()
+
+    def result(self) -> Template | None:
+        """Wait for it; None if there can be none."""
+        self._thread.join()
+        return None if self._lost else self._template
+
+    def give_up(self) -> bool:
+        """Have none from now on, though workers of it may still be at work; False if there was none."""
+        if self._lost:
+            return False
+        self._lost = True
+        return True
+
+    def close(self) -> None:
+        """Wait for it, and end it."""
+        self._thread.join()
+        if self._template is not None:
+            self._template.close()

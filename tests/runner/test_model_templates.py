@@ -1,0 +1,337 @@
+"""Models built once, in a template: which they are, what workers find, and what they do where it cannot be built."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench import store
+from bench.backends import base
+from bench.model.events import Ended, Event, Note, Step
+from bench.model.suite import Case, Input, Policy, Threshold
+from bench.runner import jobs, models_ahead
+from bench.runner.models_ahead import Model
+from tests.conftest import Trtbench
+from tests.runner.test_templates import Runner
+
+BERT = Case(model="m", factory="transformers:BertModel", inputs={}, backend="eager")
+CORE = ("torch", "transformers.modeling_utils")
+NET = Case(model="net", factory="timm:net", inputs={"x": Input(shape=(2,))}, backend="ahead")
+
+
+# ---------------------------------------------------------------------------------------------------- which models
+
+
+def model_of(**changes: Any) -> Model | None:
+    return models_ahead.model_of(msgspec.structs.replace(BERT, **changes), Path(__file__).parent)
+
+
+def test_a_library_s_models_are_built_ahead_for_the_runtimes_that_measure_the_module() -> None:
+    eager, inductor = model_of(), model_of(backend="inductor")
+    assert eager is not None
+    assert inductor is not None
+    assert (eager.toolchain, eager.imports) == ("default", CORE)
+    assert inductor.imports[:2] == CORE
+    assert eager.key == inductor.key
+    assert model_of(precision="fp16", symbols={"batch": 8}, options={"autocast": True}) == eager
+    for changes in ({"config": {"hidden_size": 8}}, {"args": {"x": 1}}, {"factory": "transformers:GPT2Model"}):
+        other = model_of(**changes)
+        assert other is not None
+        assert other.key != eager.key
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"factory": "zoo.py:net"},
+        {"factory": "mypkg.models:net"},
+        {"factory": "net.pt2"},
+        {"factory": "transformers"},
+        {"backend": "torchscript"},
+        {"backend": "onnxruntime"},
+        {"backend": "fake"},
+        {"args": {"checkpoint_path": "kit.py"}},  # a file beside the suite
+        {"config": {"nested": ["kit.py"]}},
+    ],
+)
+def test_what_the_user_wrote_and_what_other_runtimes_measure_is_not(changes: dict[str, Any]) -> None:
+    assert model_of(**changes) is None
+
+
+def test_a_model_is_worth_a_template_from_two_processes_on() -> None:
+    once, twice = BERT, msgspec.structs.replace(BERT, factory="timm:dla34")
+    large = msgspec.structs.replace(twice, symbols={"batch": 8})
+    mine = msgspec.structs.replace(BERT, factory="zoo.py:net")
+    turns = [(mine, 0), (twice, 0), (once, 0), (large, 0), (mine, 1)]
+    shared = models_ahead.shared(turns, Path())
+    assert list(shared.values()) == [twice]
+    assert models_ahead.shared([(once, 0), (once, 1)], Path()).keys() == {models_ahead.model_of(once, Path())}
+
+
+def test_each_may_take_its_part_of_the_memory_that_workers_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, size, room in ((None, 2, 0), (5 << 30, 2, 1 << 29), (4 << 30, 2, None), (1 << 30, 2, None)):
+        monkeypatch.setattr(models_ahead.capacity, "available_bytes", lambda free=free: free)
+        assert models_ahead.room(size) == room
+
+
+# ------------------------------------------------------------------------------------------------------ templates
+
+# A backend of another distribution, which builds what the case's ``args`` say: it needs no torch.
+BACKEND = """
+import contextlib, os, threading, time
+from pathlib import Path
+from bench.backends.fake import Fake
+built = {}
+class Ahead(Fake):
+    def imports(self, case, stage=None):
+        return ()
+    def model_key(self, case):
+        return str([case.factory, case.args])
+    def build_model(self, case, context):
+        way = case.args.get("way")
+        if way == "raises":
+            raise ValueError("no such layer")
+        if way == "thread":
+            threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+        if way == "dies":
+            os.kill(os.getpid(), 9)
+        if way == "hangs":
+            open(case.args["pipe"], "w").close()
+            time.sleep(600)
+        built[case.args.get("name", "")] = bytearray(case.args.get("bytes", 1))
+        built["pid"], built["seed"], built["device"] = os.getpid(), context.seed, context.device
+    @contextlib.contextmanager
+    def prepare(self, case, options, context):
+        (Path(__file__).parent / f"measured-{os.getpid()}").write_text(f"{case.args['name']} {list(built)[:1]}")
+        with super().prepare(case, options, context) as prepared:
+            yield prepared
+BACKEND = Ahead()
+"""
+LOOK = """
+import json, os, sys
+own = sys.modules.get("trtbench_ahead")
+built = own.built if own else {}
+built = {key: len(value) if isinstance(value, bytearray) else value for key, value in built.items()}
+open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.json"), "w").write(json.dumps(built))
+def metric(outputs, reference): return 0.0
+"""
+
+
+class ModelRunner(Runner):
+    """Templates of an interpreter that has the backend ``ahead``; its steps are kept."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.steps: list[str] = []
+        self.at_work: set[int] = set()
+        super().__init__(folder, seed=7, suite_dir=folder, **settings)
+        self.look_at(LOOK)
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case Step():
+                assert (event.work, event.label) == ("preload", NET.label)
+                self.steps.append(event.phase)
+                self.at_work.add(event.worker)
+            case Ended():
+                self.at_work.remove(event.worker)
+            case Note():
+                self.notes.append(event.text)
+
+    def build(self, **args: Any) -> Case:
+        """Have a template build the model of a case with these arguments; the case."""
+        case = msgspec.structs.replace(NET, args=args)
+        model = models_ahead.model_of(case, self.folder)
+        assert model is not None
+        self.templates.build(self.interpreter, model, case)
+        return case
+
+    def found(self, case: Case, **settings: Any) -> dict[str, Any]:
+        """What a worker that measures ``case`` finds."""
+        job = jobs.Measure(
+            device="cpu",
+            case=case,
+            policy=Policy(),
+            threshold=Threshold(),
+            artifacts={},
+            scratch="",
+            seed=7,
+            **settings,
+        )
+        return self.look(self.templates.start(self.interpreter, job))
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelRunner]:
+    info = tmp_path / "ahead-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ahead\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{base.GROUP}]\nahead = trtbench_ahead:BACKEND\n")
+    (tmp_path / "trtbench_ahead.py").write_text(BACKEND)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "trtbench_ahead", raising=False)
+    importlib.invalidate_caches()
+    base._entry_points_on.cache_clear()  # as in a new process
+    base._loaded.cache_clear()
+    runner = ModelRunner(tmp_path, measure=True, size=2)
+    yield runner
+    runner.templates.close()
+    assert not runner.at_work
+    base._entry_points_on.cache_clear()
+    base._loaded.cache_clear()
+
+
+def refusals(runner: ModelRunner) -> list[str]:
+    own = "load: each worker builds the model itself: "
+    return [step.removeprefix(own) for step in runner.steps if step.startswith(own)]
+
+
+@pytest.mark.workers
+def test_all_workers_of_a_model_find_what_its_template_has_built(runner: ModelRunner) -> None:
+    case, other = runner.build(name="one"), runner.build(name="other")
+    seen = [runner.found(case) for _ in range(2)]
+    assert seen[0] == seen[1]
+    assert (seen[0]["one"], seen[0]["seed"], seen[0]["device"]) == (1, 7, "cpu")
+    beside = runner.found(other)
+    assert "one" not in beside
+    assert beside["pid"] != seen[0]["pid"]
+    assert runner.steps == ["start", "load"] * 2
+    assert runner.notes == []
+    assert runner.found(msgspec.structs.replace(NET, args={"name": "third"})) == {}
+    assert runner.found(case, cold=True) == {}
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [
+        ("raises", "ValueError: no such layer"),
+        ("thread", "building it has started a thread"),
+        ("dies", "building it ends it"),
+    ],
+)
+def test_workers_build_a_model_themselves_where_a_template_cannot(runner: ModelRunner, way: str, why: str) -> None:
+    case = runner.build(way=way)
+    assert [runner.found(case) for _ in range(2)] == [{}] * 2
+    [refusal] = refusals(runner)
+    assert why in refusal
+    assert runner.notes == []  # nobody has to act on it
+
+
+@pytest.mark.workers
+def test_a_model_without_room_is_not_built(runner: ModelRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models_ahead, "room", lambda size: 64 << 20)
+    assert runner.found(runner.build(name="small", bytes=1 << 20))["small"] == 1 << 20
+    assert runner.found(runner.build(name="large", bytes=1 << 30)) == {}
+    [refusal] = refusals(runner)
+    assert "MemoryError" in refusal or "memory" in refusal
+    monkeypatch.setattr(models_ahead, "room", lambda size: None)
+    assert runner.found(runner.build(name="any")) == {}
+    assert refusals(runner)[1:] == ["there is too little memory"]
+
+
+@pytest.mark.workers
+def test_after_the_end_of_its_template_workers_are_forked_without_the_model(runner: ModelRunner) -> None:
+    case = runner.build(name="one")
+    os.kill(runner.found(case)["pid"], signal.SIGKILL)
+    assert [runner.found(case) for _ in range(2)] == [{}] * 2
+    [refusal] = refusals(runner)
+    assert refusal.startswith("its template is lost")
+
+
+@pytest.mark.workers
+def test_templates_of_models_that_nobody_needs_any_more_end(runner: ModelRunner) -> None:
+    one, other = runner.build(name="one"), runner.build(name="other")
+    pids = [runner.found(case)["pid"] for case in (one, other)]
+    model = models_ahead.model_of(other, runner.folder)
+    assert model is not None
+    runner.templates.keep_models([model])
+    assert runner.found(one) == {}
+    assert runner.found(other)["pid"] == pids[1]
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
+@pytest.mark.workers
+def test_closing_gives_up_a_model_that_is_being_built(runner: ModelRunner) -> None:
+    pipe = runner.folder / "begun"
+    os.mkfifo(pipe)
+    runner.build(way="hangs", pipe=str(pipe))
+    pipe.read_bytes()
+    runner.templates.close()
+    assert refusals(runner) == []
+    assert not runner.at_work
+
+
+# ------------------------------------------------------------------------------------------------------ whole runs
+
+REHEARSAL = """\
+schema: 1
+name: ahead
+models:
+  twice: {factory: "timm:net", args: {name: twice}, inputs: {x: {shape: [batch, 2]}}}
+  once: {factory: "timm:net", args: {name: once}, inputs: {x: {shape: [1, 2]}}}
+matrix: {model: [twice], batch: [1, 2], backend: ahead, include: [{model: once, backend: ahead}]}
+measure: {replicates: 1, max_time: 1s}
+"""
+
+
+@pytest.mark.workers
+def test_in_a_run_the_workers_that_share_a_model_find_it(
+    trtbench: Trtbench, runner: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = runner.folder / "ahead.yaml"
+    suite.write_text(REHEARSAL)
+    monkeypatch.setenv("PYTHONPATH", str(runner.folder))
+    assert trtbench("run", suite, "--prestart", 2, "--fork", "--progress", "json") == 0, trtbench.err
+    measured = sorted(path.read_text() for path in runner.folder.glob("measured-*"))
+    assert measured == ["once []", "twice ['twice']", "twice ['twice']"]
+    built = [event for event in trtbench.events() if event["event"] == "step" and event.get("work") == "preload"]
+    assert [(event["label"], event["phase"]) for event in built] == [
+        ("twice/ahead/fp32/batch=1", phase) for phase in ("start", "load")
+    ]
+    (run,) = trtbench.runs()
+    assert [record.failure for record in run.records] == [None] * 3
+    assert trtbench("run", suite, "--prestart", 2, "--no-fork") == 0
+    assert len(list(runner.folder.glob("measured-*"))) == 6
+    assert sorted(path.read_text() for path in runner.folder.glob("measured-*"))[-1] == "twice []"
+
+
+SUITE = """\
+schema: 1
+name: ahead
+device: cpu
+models:
+  bert:
+    factory: transformers:BertModel
+    config: {transformers: BertConfig, num_hidden_layers: 1, hidden_size: 64, num_attention_heads: 2, vocab_size: 99}
+    inputs: {input_ids: {shape: [batch, 8], dtype: int64, range: [0, 99]}}
+matrix: {backend: eager, batch: [1, 2]}
+measure: {boundaries: [latency], replicates: 2, max_time: 1s}
+"""
+
+
+@pytest.mark.long
+@pytest.mark.workers
+@pytest.mark.torch
+def test_a_run_builds_a_model_once_and_counts_the_time(trtbench: Trtbench, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    suite = tmp_path / "ahead.yaml"
+    suite.write_text(SUITE)
+    assert trtbench("run", suite, "--prestart", 2, "--fork", "--progress", "json") == 0
+    events = [event for event in trtbench.events() if event["event"] == "step"]
+    built = [event["phase"] for event in events if event.get("work") == "preload" and event["phase"] == "load"]
+    assert built == ["load"]
+    assert not [event for event in trtbench.events() if event["event"] == "note"]
+    run = store.read(store.runs(trtbench.store)[0])
+    assert len(run.records) == 4
+    assert all(record.accuracy is not None and record.accuracy.ok for record in run.records)
+    assert all("load" in {phase.name for phase in record.phases} for record in run.records)
+    [end] = [event for event in trtbench.events() if event["event"] == "end"]
+    assert sum(end["times"].values()) > sum(sum(record.times.values()) for record in run.records)  # type: ignore[attr-defined]
