@@ -27,6 +27,9 @@ _RESTARTING = ("openblas",)
 _WHILE_IMPORTING = {"TORCH_WARM_POOL": "0"}
 _NOT_INITIALISED = 3  # CUDA_ERROR_NOT_INITIALIZED
 _STACK = 1 << 14
+# A word whose lower half is a small number, e.g. the operation of a futex, has the upper half of an older address: it
+# is none itself, though a library may lie across that 4 GiB boundary.
+_LOW_HALF, _SMALL = 0xFFFFFFFF, 1 << 16
 _LOOKS, _BETWEEN_LOOKS_S = 5, 0.02
 _NOBODYS = ("libc.so", "libpthread", "ld-linux", "[")  # code on the stack of every thread
 
@@ -137,6 +140,8 @@ def _owner(thread: str, code: list[tuple[int, int, str]]) -> str:
     for _ in range(_LOOKS):
         with contextlib.suppress(OSError):  # it has ended
             for word in _stack(thread):
+                if word & _LOW_HALF < _SMALL:
+                    continue
                 index = bisect.bisect_right(code, (word, sys.maxsize, "")) - 1
                 if index >= 0 and word < code[index][1] and not code[index][2].startswith(_NOBODYS):
                     return code[index][2]
