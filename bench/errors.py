@@ -13,6 +13,7 @@
     └── CaseError                 one case cannot continue; becomes a Failure row, the run goes on
         ├── Unavailable           a package, compiler or device is not there
         ├── Unsupported           the runtime cannot do what the case asks for
+        ├── ModelError            the factory of the model raises: the case has no model
         ├── OutOfMemory           the device or the host has no memory left
         ├── CudaFailure           a CUDA call failed; after an illegal access every later one of its process fails too
         ├── Crash                 a process of the case ended by itself
@@ -93,6 +94,10 @@ class Unavailable(CaseError):
 
 class Unsupported(CaseError):
     """The runtime is there but cannot do what the case asks for."""
+
+
+class ModelError(CaseError):
+    """The factory of a model is there and raises when it is called: no case of the model can run."""
 
 
 class OutOfMemory(CaseError):

@@ -13,7 +13,7 @@ import msgspec
 
 from bench import tensors
 from bench.backends import base
-from bench.errors import CaseError, Unavailable, Unsupported
+from bench.errors import CaseError, ModelError, Unavailable, Unsupported
 from bench.measure.clock import FakeClock, HostClock
 from bench.model.lanes import Prepared, RecordsNodes, RemotePrepared
 from bench.model.seam import Backend, Context, PreloadsImports
@@ -101,7 +101,7 @@ def _clock(job: jobs.Profile, backend: Backend) -> Iterator[CudaClock | None]:
 
 
 def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:
-    """Count the work of each case once per model, sizes and precision; SuiteError if a factory is wrong."""
+    """Count the work of each case once per model, sizes and precision; SuiteError if the suite is wrong."""
     from bench.measure import roofline
 
     work, failed = {}, {}
@@ -110,7 +110,7 @@ def inspect(job: jobs.Inspect, log: PhaseLog) -> jobs.Inspected:
             context = context_of(job, case, {}, log, Path(job.suite_dir), {})
             try:
                 work[case.id] = roofline.count(case, context)
-            except Unavailable:  # its rows say so
+            except (ModelError, Unavailable):  # its rows say so
                 continue
             except CaseError as error:
                 failed[case.id] = error.what

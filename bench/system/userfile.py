@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+
+# What may lie within the folder of a suite and is no file of the user's: installed packages, and this one.
+_INSTALLED = {"site-packages", "dist-packages"}
+_OWN = Path(__file__).parents[1]
 
 
 class SourceLoader(SourceFileLoader):
@@ -76,6 +81,15 @@ def hidden_sibling(module: str, folder: Path) -> Path | None:
     top = module.partition(".")[0]
     path = folder / f"{top}.py"
     return path if top and path.is_file() and not _is_sibling_module(top, folder) else None
+
+
+def innermost_line(error: BaseException, folder: Path) -> str:
+    """``zoo.py:14``: where the innermost call of an exception's traceback is in a file of ``folder``; empty if none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(folder) and not path.is_relative_to(_OWN) and not _INSTALLED & set(path.parts):
+            return f"{path.relative_to(folder)}:{frame.lineno}"
+    return ""
 
 
 def _is_sibling_module(top: str, folder: Path) -> bool:

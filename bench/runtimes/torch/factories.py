@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, SuiteError, Unavailable, did_you_mean
+from bench.errors import BenchError, ModelError, SuiteError, Unavailable, did_you_mean
 from bench.model.distributions import install, is_known
 from bench.model.factory import LIBRARIES
 from bench.model.seam import Context
@@ -45,7 +45,8 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
 
     Raises:
         Unavailable: a package is absent, or there but broken on import.
-        SuiteError: the factory does not exist, does not fit its arguments, raises, or makes no module.
+        SuiteError: the factory does not exist, does not take the arguments of the suite, or makes no module.
+        ModelError: the factory raises.
         Exception: on ``meta`` whatever the factory raises: it may need values, which meta tensors do not have.
     """
     import torch
@@ -63,14 +64,14 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
         raise _absent(error, context.suite_dir) from error
     except (ImportError, urllib.error.URLError) as error:
         if isinstance(error, ImportError) and userfile.hidden_sibling(error.name or "", context.suite_dir):
-            raise _wrong(case, f"{case.factory} {_raised(error)}", _fix_of(error, case, context.suite_dir)) from error
+            raise _raises(case, error, context.suite_dir) from error
         raise Unavailable(f"{case.factory} cannot be built here: {error}", fix=_fix_in(str(error))) from error
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:
         if device == "meta" and isinstance(error, Exception):
             raise
-        raise _wrong(case, f"{case.factory} {_raised(error)}", fix=_fix_of(error, case, context.suite_dir)) from error
+        raise _raises(case, error, context.suite_dir) from error
     if not isinstance(model, torch.nn.Module):
         raise _wrong(case, f"{case.factory} made a {type(model).__name__}, not a torch.nn.Module")
     return model
@@ -104,6 +105,7 @@ def _maker(case: Case, suite_dir: Path) -> Callable[[], Any]:
     kind, colon, name = case.factory.partition(":")
     if colon and kind.endswith(".py"):
         function = _from_file(case, suite_dir / kind, name)
+        programs.check_arguments(case, function)
         return lambda: function(**case.args)
     make = programs.maker(case, suite_dir)
     if make is not None:
@@ -272,6 +274,16 @@ def _fix_in(message: str) -> str:
 
 def _unknown(case: Case, library: str, name: str, names: Iterable[str]) -> SuiteError:
     return _wrong(case, f"{library} has no {name!r}.{did_you_mean(name, names)}")
+
+
+def _raises(case: Case, error: BaseException, suite_dir: Path) -> ModelError:
+    """The exception of a factory's call, with the innermost line of the user's own files that it went through."""
+    what = f"the model {case.model!r} cannot be built: {case.factory} {_raised(error)}"
+    line = userfile.innermost_line(error, suite_dir)
+    if line:
+        what = f"{what} ({line})"
+    fix = _fix_of(error, case, suite_dir) or f"correct {line or f'the model {case.model!r}'}"
+    return ModelError(what, where=case.source, fix=fix)
 
 
 def _wrong(case: Case, what: str, fix: str = "") -> SuiteError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import sys
 import warnings
 import zipfile
@@ -74,7 +75,20 @@ def _imported(case: Case, suite_dir: Path) -> Callable[..., Any]:
     if not callable(value):
         raise _wrong(case, f"{case.factory} is a {type(value).__name__}, which cannot be called")
     function: Callable[..., Any] = value
+    check_arguments(case, function)
     return function
+
+
+def check_arguments(case: Case, function: Callable[..., Any]) -> None:
+    """SuiteError if ``function`` does not take the ``args`` of a case, where it says which it takes."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a compiled function: its call tells
+        return
+    try:
+        signature.bind(**case.args)
+    except TypeError as error:
+        raise _wrong(case, f"{case.factory}: {error}", f"correct `args` of the model {case.model!r}") from error
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import pytest
 
 from bench import tensors
 from bench.backends import base
-from bench.errors import OutOfMemory, SuiteError, Unavailable, Unsupported
+from bench.errors import ModelError, OutOfMemory, SuiteError, Unavailable, Unsupported
 from bench.model.suite import Case, Input, Range
 from bench.runtimes import shapes
 from bench.runtimes.torch import caches, errors, factories, lane, precision, session
@@ -79,7 +79,6 @@ def test_a_model_can_be_made_without_memory(bench: Bench) -> None:
     [
         ("zoo.py:nett", "Did you mean 'net'?"),
         ("zooo.py:net", "not beside the suite"),
-        ("zoo.py:raises", "ValueError: no such size"),
         ("zoo.py:number", "made a int"),
         ("resnet50", "none of torchvision:"),
     ],
@@ -90,9 +89,16 @@ def test_a_wrong_factory_is_told_with_its_line(bench: Bench, factory: str, told:
     assert caught.value.where == "suite.yaml:7"
 
 
+def test_a_factory_that_raises_is_no_fault_of_the_suite_and_told_with_its_line(bench: Bench) -> None:
+    with pytest.raises(ModelError, match=r"raised ValueError: no such size \(zoo\.py:\d+\)") as caught:
+        build(bench, "zoo.py:raises")
+    assert caught.value.where == "suite.yaml:7"
+
+
 def test_a_factory_with_wrong_arguments_is_told(bench: Bench) -> None:
-    with pytest.raises(SuiteError, match="unexpected keyword argument 'classes'"):
+    with pytest.raises(SuiteError, match=r"zoo\.py:net: got an unexpected keyword argument 'classes'") as caught:
         build(bench, "zoo.py:net", args={"classes": 3})
+    assert (caught.value.where, caught.value.fix) == ("suite.yaml:7", "correct `args` of the model 'net'")
 
 
 def test_a_package_that_the_factory_needs_is_unavailable_with_its_command(bench: Bench) -> None:

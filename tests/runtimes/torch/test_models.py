@@ -14,7 +14,7 @@ import pytest
 
 from bench import tensors
 from bench.backends import base
-from bench.errors import CaseError, SuiteError, Unavailable, Unsupported
+from bench.errors import BenchError, CaseError, ModelError, SuiteError, Unavailable, Unsupported
 from bench.model.suite import Case, Input
 from bench.runtimes.torch import factories, models, seeding, weights
 from bench.runtimes.torch.options import TorchOptions
@@ -226,9 +226,17 @@ def test_a_file_that_parses_arguments_gets_its_defaults(
     assert sys.argv == ["worker", "7"]
 
 
-@pytest.mark.parametrize("where", ["parser.parse_args()\ndef make(): pass", "def make(): parser.parse_args()"])
-def test_a_file_that_needs_arguments_says_what_to_change(bench: Bench, zoo: Zoo, where: str) -> None:
-    with pytest.raises(SuiteError, match=r"ended Python \(exit code 2\)") as caught:
+@pytest.mark.parametrize(
+    ("where", "kind"),
+    [
+        ("parser.parse_args()\ndef make(): pass", SuiteError),
+        ("def make(): parser.parse_args()", ModelError),
+    ],
+)
+def test_a_file_that_needs_arguments_says_what_to_change(
+    bench: Bench, zoo: Zoo, where: str, kind: type[BenchError]
+) -> None:
+    with pytest.raises(kind, match=r"ended Python \(exit code 2\)") as caught:
         load(bench, zoo(ARGUMENTS.format(", required=True") + where))
     assert "__name__ == '__main__'" in caught.value.fix
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench import tensors
 from bench.backends import base
-from bench.errors import BenchError, SuiteError, Unavailable, Unsupported
+from bench.errors import BenchError, ModelError, SuiteError, Unavailable, Unsupported
 from bench.model.suite import Case, Input
 from bench.runtimes.torch import factories, session
 from tests.backends.kit import Bench
@@ -125,7 +125,7 @@ def test_whatever_can_be_imported_and_called_makes_a_model(
         ("userpkg.models:Net.large", SuiteError, "Net has no 'large'"),
         ("userpkg.models:NET", SuiteError, "is a module that was made at import"),
         ("userpkg.models:SIZE", SuiteError, "is a int, which cannot be called"),
-        ("userpkg.models:fails", SuiteError, "raised ValueError: no weights"),
+        ("userpkg.models:fails", ModelError, "userpkg.models:fails raised ValueError: no weights (userpkg/"),
         ("userpkg.modles:Net", SuiteError, "no module 'userpkg.modles' in the package 'userpkg'"),
         ("userpkg.broken:Net", SuiteError, "userpkg.broken cannot be imported: ZeroDivisionError"),
         ("beside:net", SuiteError, "'beside' is no module, but a file beside the suite"),

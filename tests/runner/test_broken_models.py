@@ -1,0 +1,83 @@
+"""Models whose factories raise are failed rows beside the others; a factory that is not there ends the run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.api import plan
+from bench.runner import jobs, worker_jobs
+from bench.runner.phase_log import PhaseLog, Wire
+from tests.conftest import Trtbench
+
+pytestmark = [pytest.mark.workers, pytest.mark.torch]
+pytest.importorskip("torch")
+
+ZOO = """\
+import torch
+
+class Broken(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = layer_of(width)
+
+def layer_of(width):
+    raise ValueError(f"no layer of {width}")
+
+def good():
+    return torch.nn.Linear(3, 3)
+"""
+MODELS = {"broken": "factory: 'zoo.py:Broken', args: {width: 7}", "good": "factory: 'zoo.py:good'"}
+FAILURE = "the model 'broken' cannot be built: zoo.py:Broken raised ValueError: no layer of 7 (zoo.py:9)"
+
+
+def write(folder: Path, backend: str, models: dict[str, str]) -> Path:
+    (folder / "zoo.py").write_text(ZOO)
+    texts = "\n".join(f"  {name}: {{{text}, inputs: {{input: {{shape: [2, 3]}}}}}}" for name, text in models.items())
+    measure = "measure: {replicates: 1, max_time: 1s, warmup: 0s, boundaries: [latency]}"
+    path = folder / "s.yaml"
+    path.write_text(f"schema: 1\nmodels:\n{texts}\nmatrix: {{backend: [{backend}]}}\n{measure}\n")
+    return path
+
+
+@pytest.mark.long
+def test_a_model_that_cannot_be_built_is_a_failed_row_and_the_others_are_measured(
+    trtbench: Trtbench, tmp_path: Path
+) -> None:
+    assert trtbench("run", write(tmp_path, "eager", MODELS)) == 1, trtbench.err
+    (run,) = trtbench.runs()
+    rows = {record.label.split("/")[0]: record for record in run.records}
+    failure = rows["broken"].failure
+    assert failure is not None
+    assert (failure.kind, failure.message, failure.hint) == ("ModelError", FAILURE, "correct zoo.py:9")
+    assert failure.stage
+    assert "in layer_of" in failure.log
+    assert rows["good"].failure is None
+    assert rows["good"].measurements
+    assert FAILURE in " ".join(trtbench.out.split())
+
+
+def test_codegen_of_two_models_writes_the_one_that_can_be_built(trtbench: Trtbench, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert trtbench("codegen", write(tmp_path, "fx2trt", MODELS), "--out", out) == 1
+    assert [path.parent.name for path in out.rglob("program.py")] == ["good-fp32"]
+    assert FAILURE in trtbench.err
+
+
+def test_the_work_of_the_other_models_is_counted(tmp_path: Path) -> None:
+    cases = plan(write(tmp_path, "eager", MODELS)).cases
+    job = jobs.Inspect(cases=cases, device="cpu", suite_dir=str(tmp_path))
+    reply = worker_jobs.inspect(job, PhaseLog(Wire(os.open(os.devnull, os.O_WRONLY))))
+    good = next(case.id for case in cases if case.model == "good")
+    assert (list(reply.work), reply.failed) == ([good], {})
+
+
+def test_a_factory_that_the_suite_names_wrongly_ends_the_run_before_anything_is_measured(
+    trtbench: Trtbench, tmp_path: Path
+) -> None:
+    suite = write(tmp_path, "eager", {**MODELS, "wrong": "factory: 'zoo.py:goood'"})
+    assert trtbench("run", suite) == 2
+    assert f"{suite}:5: zoo.py has no function 'goood'. Did you mean 'good'?" in trtbench.err
+    assert not trtbench.runs()
