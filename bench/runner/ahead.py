@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -91,7 +92,7 @@ class Ahead:
                 self.begin_models(turns(), interpreters, [case for case, _ in builds])
         tasks = list(meanwhile)
         if builds or tasks:
-            with Threads(self._slots, self._halt) as threads:
+            with Threads(self._slots, self._halt) as threads, self._interrupts_told():
                 others = [threads.submit(task) for task in tasks]
                 work = [threads.submit(functools.partial(self._build, *build)) for build in builds]
                 work += [threads.submit(functools.partial(self._compile, *build)) for build in _compiling(builds)]
@@ -148,6 +149,15 @@ class Ahead:
     def close(self) -> None:
         """End what waits."""
         self._prestart.close()
+
+    @contextlib.contextmanager
+    def _interrupts_told(self) -> Iterator[None]:
+        """An interrupt of the block is told at once: ending the workers takes a moment on a busy machine."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._on_event(Note(text="interrupted: the workers that prepare cases are ended"))
+            raise
 
     def _next_builds(self, turns: Iterator[Turn]) -> list[Turn]:
         """The builds that are to be looked at now: none, if that of the first turn has been, else a window of them."""

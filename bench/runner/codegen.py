@@ -74,7 +74,7 @@ def _write_all(
         request, plan=msgspec.structs.replace(request.plan, cases=cases), device="cpu", device_missing=""
     )
     tell = rounds.relabel(on_event, labels)
-    for case, ready in run.make(on_cpu, tell, lambda case: list(programs[case.id].stages)):
+    for case, ready in run.make(on_cpu, tell, lambda case: list(programs[case.id].stages), measures=False):
         original, stages = programs[case.id]
         if isinstance(ready, Failure):
             yield NetworkProgram(case=original, failure=ready)
@@ -109,10 +109,8 @@ def _plain(case: Case) -> Case:
 def _copy(made: Path, folder: Path) -> None:
     """Copy what belongs to a program, its engines' folders too: all of it, or nothing where an OSError is raised."""
     new = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
-    part = folder / f".{PROGRAM}.part"
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-    try:
-        part.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with scratch.folder(folder, prefix=_PART) as part:
         for path in (path for pattern in _WRITTEN for path in made.glob(pattern)):
             if path.is_dir():
                 shutil.copytree(path, part / path.name, copy_function=shutil.copyfile)

@@ -22,7 +22,7 @@ from bench.model.factory import module_of
 from bench.model.run import Failure, Header, Record, Warning, Work
 from bench.model.seam import Stage
 from bench.model.suite import Case
-from bench.runner import capacity, cards, jobs, sources, timeline, toolchains, watch
+from bench.runner import capacity, cards, jobs, sources, temporary, timeline, toolchains, watch
 from bench.runner.ahead import Turn
 from bench.runner.dispatch import UNWATCHED, OnEvent
 from bench.runner.fleet import Fleet
@@ -91,6 +91,8 @@ class Rig:
     def __enter__(self) -> Self:
         own = self._stack.enter_context(scratch.folder())
         self.link = toolchains.package_link(own)
+        if self.kind != "fake":
+            self._stack.enter_context(temporary.folder(own))
         cold = own / "cold" if self.settings.cold else None
         self._cold_root = cold
         self.maker = self._new_maker(self.suite_dir)
@@ -128,8 +130,10 @@ class Rig:
         with self._event_lock:
             self._on_event(event)
 
-    def open(self) -> None:
-        """Start the interpreter of every toolchain that is wanted once, and take the device's lock."""
+    def open(self, *, measures: bool = True) -> None:
+        """Start the interpreter of every toolchain that is wanted once, and take the device's lock, unless nothing is
+        measured on it.
+        """
         self.interpreters = {"default": self._default()}
         here = self.header.environments["default"]
         for name in toolchains.foreign(self.wanted):
@@ -149,10 +153,10 @@ class Rig:
             self.interpreters[name] = interpreter
         environments = {name: interpreter.environment for name, interpreter in self.interpreters.items()}
         self.header = msgspec.structs.replace(self.header, environments=environments)
-        self._take_cards()
+        self._take_cards(lock=measures)
 
-    def _take_cards(self) -> None:
-        """Deal the cases to cards, and lock those that have any."""
+    def _take_cards(self, *, lock: bool) -> None:
+        """Deal the cases to cards, and ``lock`` those that have any."""
         available = cards.find(self.kind, self.settings.devices, self.on_event)
         self.homes = cards.Homes(self.header, available, self.before)
         wanted = {case.id for case in self.wanted}
@@ -165,7 +169,8 @@ class Rig:
         self.interpreters, self.dispatcher = first.interpreters, first.dispatcher
         self._dispatchers = {each.interpreters["default"].card: each.dispatcher for each in self.stations}
         self.ahead = equipment.before_all(first)
-        self._stack.enter_context(cards.hold((card for card, _ in shares), self.name, self.on_event))
+        if lock:
+            self._stack.enter_context(cards.hold((card for card, _ in shares), self.name, self.on_event))
         for station in self.stations:
             self._stack.callback(station.ahead.close)
 
@@ -200,7 +205,7 @@ class Rig:
                 self.device,
                 default.environment,
                 lambda job, label: self.dispatcher.run(default, job, label),
-                self.on_event,
+                lambda event: None if self.dispatcher.halted else self.on_event(event),
                 gpu=self.stations[0].card.state,
             )
         wanted = {case.id for case in self.wanted}

@@ -78,15 +78,15 @@ def run(request: Request, on_event: OnEvent) -> RunResult:
 
 
 def make(
-    request: Request, on_event: OnEvent, needed: Callable[[Case], Sequence[Stage]]
+    request: Request, on_event: OnEvent, needed: Callable[[Case], Sequence[Stage]], *, measures: bool = True
 ) -> Iterator[tuple[Case, stages.Ready | Failure]]:
-    """The artifacts that ``needed`` names of each case of a plan, from the cache or made as in a run; nothing measured.
+    """The artifacts that ``needed`` names of each case of a plan, from the cache or made as in a run.
 
-    A folder that was made ``cold`` lasts until the iterator is closed.
+    The device is locked unless none of them ``measures`` anything on it. A folder that was made ``cold`` lasts until the iterator is closed.
     """
     cases = request.plan.cases
     with new_session(request, on_event) as session:
-        session.open()
+        session.open(measures=measures)
         for index, case in enumerate(cases):
             on_event(Started(label=case.label, done=index, total=len(cases)))
             end = session.artifacts(case, needed(case))

@@ -147,6 +147,8 @@ class Session(Rig):
         """End the jobs of all cards."""
         for station in self.stations:
             station.dispatcher.halt()
+        if self._templates is not None:
+            self._templates.halt()
 
     def _recorder(self, station: Station) -> Recorder:
         return Recorder(

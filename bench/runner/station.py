@@ -88,4 +88,10 @@ class Equipment(NamedTuple):
     ) -> Ahead:
         templates = self.templates if self.fork else None
         make = functools.partial(self.make, interpreters)
-        return Ahead(self.size, self.builds, imports, templates, make, dispatcher.halt, self.on_event, window)
+
+        def halt() -> None:
+            dispatcher.halt()
+            if self.templates is not None:  # else who waits for one would wait until it has imported everything
+                self.templates.halt()
+
+        return Ahead(self.size, self.builds, imports, templates, make, halt, self.on_event, window)

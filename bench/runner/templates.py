@@ -136,6 +136,10 @@ class Templates:
         for node in nodes:
             node.result()
 
+    def halt(self) -> None:
+        """Let no template be made any more: what is being imported ends, and nobody waits for it."""
+        self._closed.set()
+
     def close(self) -> None:
         """End all templates with the workers that they have forked, and what is being imported."""
         with self._lock:

@@ -21,7 +21,7 @@ from bench.model.distributions import WORKER
 from bench.model.run import Environment, Failure
 from bench.model.seam import Missing
 from bench.model.suite import Case, Toolchain
-from bench.runner import jobs
+from bench.runner import jobs, temporary
 from bench.runner.answers import Answer
 from bench.system import process
 from bench.units import NS_PER_S, format_time
@@ -71,8 +71,12 @@ def worker_command(python: str) -> tuple[str, ...]:
 
 
 def worker_env(link: Path, variables: Mapping[str, str]) -> dict[str, str]:
-    """The running environment with the package first on PYTHONPATH and the toolchain's variables last."""
+    """The running environment with the package first on PYTHONPATH and the toolchain's variables last; temporary files
+    lie beside the ``link`` where there is a folder for them, unless a variable of the toolchain says where.
+    """
     env = dict(os.environ) | dict(variables)
+    if "TMPDIR" not in variables:
+        env |= temporary.variables(link.parent, env)
     env["PYTHONPATH"] = os.pathsep.join(part for part in (str(link), env.get("PYTHONPATH", "")) if part)
     env["PYTHONUNBUFFERED"] = "1"
     env.setdefault("PYTHONHASHSEED", "0")  # a set of names has one order in every process, and layers made from it

@@ -197,6 +197,8 @@ class Child:
     ) -> bool:
         """Wait for ``enough``, or the end of the child and all it started; True if the limit passed first."""
         deadline = time.monotonic_ns() + limit_ns
+        if enough():
+            return False
         with selectors.DefaultSelector() as selector:
             for fd in (*self._pipes.readable, self._ends):
                 selector.register(fd, selectors.EVENT_READ)

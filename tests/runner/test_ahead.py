@@ -116,9 +116,10 @@ def test_an_interrupt_ends_all_that_are_at_work_and_leaves_nothing(
         while begun < 4:  # each build hangs once its worker is there
             begun += "build (fake-build)" in child.stdout.readline()
         child.send_signal(number)
-        _, err = child.communicate()
+        out, err = child.communicate()
     assert child.returncode == 130, err
     assert "Traceback" not in err
+    assert out.count('"interrupted: the workers that prepare cases are ended"') == 1
     assert list((tmp_path / "tmp").rglob("trtbench-*")) in ([], [tmp_path / "tmp" / f"trtbench-{os.geteuid()}"])
     assert not list((tmp_path / "cache").glob("*/.making-*"))
     assert not (tmp_path / "results").exists() or not list((tmp_path / "results").rglob("*.jsonl"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ pytestmark = [pytest.mark.workers, pytest.mark.torch]
 pytest.importorskip("torch")
 
 ZOO = """\
+import tempfile
 import torch
 
 class Broken(torch.nn.Module):
@@ -27,10 +29,11 @@ def layer_of(width):
     raise ValueError(f"no layer of {width}")
 
 def good():
+    tempfile.mkstemp(prefix="left-by-a-model")
     return torch.nn.Linear(3, 3)
 """
 MODELS = {"broken": "factory: 'zoo.py:Broken', args: {width: 7}", "good": "factory: 'zoo.py:good'"}
-FAILURE = "the model 'broken' cannot be built: zoo.py:Broken raised ValueError: no layer of 7 (zoo.py:9)"
+FAILURE = "the model 'broken' cannot be built: zoo.py:Broken raised ValueError: no layer of 7 (zoo.py:10)"
 
 
 def write(folder: Path, backend: str, models: dict[str, str]) -> Path:
@@ -51,12 +54,13 @@ def test_a_model_that_cannot_be_built_is_a_failed_row_and_the_others_are_measure
     rows = {record.label.split("/")[0]: record for record in run.records}
     failure = rows["broken"].failure
     assert failure is not None
-    assert (failure.kind, failure.message, failure.hint) == ("ModelError", FAILURE, "correct zoo.py:9")
+    assert (failure.kind, failure.message, failure.hint) == ("ModelError", FAILURE, "correct zoo.py:10")
     assert failure.stage
     assert "in layer_of" in failure.log
     assert rows["good"].failure is None
     assert rows["good"].measurements
     assert FAILURE in " ".join(trtbench.out.split())
+    assert not list(Path(tempfile.gettempdir()).rglob("left-by-a-model*"))
 
 
 def test_codegen_of_two_models_writes_the_one_that_can_be_built(trtbench: Trtbench, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,24 @@ def test_closing_ends_all_and_gives_up_what_is_being_imported(tmp_path: Path) ->
     assert runner.fork() is None
 
 
+def test_halting_lets_nobody_wait_for_what_is_being_imported(tmp_path: Path) -> None:
+    runner = Runner(tmp_path)
+    os.mkfifo(tmp_path / "begun")
+    name = runner.module("hangs", f"open({str(tmp_path / 'begun')!r}, 'w').close()\nimport signal; signal.pause()")
+    workers: list[process.Child | None] = []
+    waiting = threading.Thread(target=lambda: workers.append(runner.fork(name)))
+    waiting.start()
+    (tmp_path / "begun").read_bytes()
+    runner.templates.halt()
+    waiting.join(60)
+    runner.templates.close()
+    assert len(workers) == 1
+    for worker in workers:
+        if worker is not None:  # of the template before
+            worker.close()
+    assert runner.notes == []
+
+
 def test_templates_are_made_side_by_side(runner: Runner, tmp_path: Path) -> None:
     for name in ("here", "there"):
         os.mkfifo(tmp_path / name)
@@ -245,6 +264,7 @@ def test_an_interpreter_in_which_no_worker_starts_has_no_templates(runner: Runne
 
 PARENT = """
 import sys
+import threading
 from pathlib import Path
 from tests.runner.test_templates import Runner
 runner = Runner(Path(sys.argv[1]))

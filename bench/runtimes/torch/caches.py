@@ -16,6 +16,8 @@ from unittest import mock
 from bench.model.seam import Context
 from bench.system import variables
 
+# The variable by which Inductor's caches lie in another folder.
+FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 _AUTOTUNE_VARIABLES = (
     "TORCHINDUCTOR_MAX_AUTOTUNE",
     "TORCHINDUCTOR_MAX_AUTOTUNE_GEMM",
@@ -39,7 +41,7 @@ def fresh_caches(context: Context) -> Iterator[None]:
 @contextlib.contextmanager
 def caches_in(root: Path) -> Iterator[None]:
     """Inductor's and Triton's caches in folders of ``root`` for the block."""
-    folders = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+    folders = {FOLDER: "inductor", "TRITON_CACHE_DIR": "triton"}
     with variables.override({name: str(root / folder) for name, folder in folders.items()}):
         yield
 
@@ -48,7 +50,7 @@ def identity() -> str:
     """What changes when Inductor's cache is another folder, or was removed: a random text in a file of it, which is
     created, as the folder is.
     """
-    folder = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or _default_folder())
+    folder = Path(os.environ.get(FOLDER) or default_folder())
     file = folder / ".trtbench"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,13 +61,13 @@ def identity() -> str:
         return str(folder)
 
 
-def _default_folder() -> str:
-    """As torch chooses it (``torch._inductor.runtime.cache_dir_utils``)."""
+def default_folder() -> Path:
+    """Where Inductor keeps what it compiles by default, as torch chooses it (``torch._inductor.runtime.cache_dir_utils``)."""
     try:
         user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
     except (KeyError, OSError):
         user = f"uid_{os.getuid()}"
-    return os.path.join(tempfile.gettempdir(), f"torchinductor_{user}")
+    return Path(tempfile.gettempdir(), f"torchinductor_{user}")
 
 
 @contextlib.contextmanager
