@@ -117,11 +117,16 @@ def reader_may_leave(stream: TextIO, errors: list[OSError]) -> Iterator[None]:
         errors.append(error)
 
 
+# Options by the names that arguments of the API have in errors.
+_OPTIONS = {"out": "--out"}
+
+
 def error(error: BenchError) -> str:
     """An error as all are printed; nothing in it can steer the terminal or look like a line of another one."""
     from bench.report import escape
 
-    what = f"{error.where}: {error.what}" if error.where else error.what
+    where = _OPTIONS.get(error.where, error.where)
+    what = f"{where}: {error.what}" if where else error.what
     texts = [escape.lines(text).replace("\n", "\n    ") for text in (what, error.fix)]
     return "\n  fix: ".join(["trtbench: " + texts[0], *filter(None, texts[1:])])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -25,10 +26,12 @@ from bench.runner import rounds, run
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
 from bench.suite import plan
+from bench.system import scratch
 
 PROGRAM = "program.py"
+_PART = f".{PROGRAM}."
 _WRITTEN = (PROGRAM, "weights.safetensors", "manifest.json", "engine_*")  # a folder for each engine of several
-_ELSEWHERE = "another --out DIR"
+_ELSEWHERE = "name another folder"
 _MODULES = "eager"  # the backend whose packages are all that a program is written with
 
 
@@ -56,8 +59,7 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[NetworkPro
     folders = _folders([case for case, _ in stages.values()], out)
     for folder in folders.values():
         if (folder / PROGRAM).exists():
-            what = f"{folder} has a program already, which may have been edited"
-            raise UsageError(what, fix="another --out DIR, or remove that folder")
+            raise _has_one(folder)
     done = 0
     for several in _rounds(list(stages.values())):
         yield from _write_all(request, several, folders, rounds.count_from(on_event, done, len(stages)))
@@ -83,7 +85,7 @@ def _write_all(
         try:
             _copy(Path(ready.folders[stages[-1].name]), folder)
         except OSError as error:
-            raise UsageError(f"{folder} cannot be written: {error.strerror}", where="--out", fix=_ELSEWHERE) from error
+            raise UsageError(f"{folder} cannot be written: {error.strerror}", where="out", fix=_ELSEWHERE) from error
         yield NetworkProgram(case=original, folder=str(folder))
 
 
@@ -107,38 +109,65 @@ def _plain(case: Case) -> Case:
 
 
 def _copy(made: Path, folder: Path) -> None:
-    """Copy what belongs to a program, its engines' folders too: all of it, or nothing where an OSError is raised."""
+    """Copy what belongs to a program, its engines' folders too: all of it, or nothing where an OSError is raised.
+
+    UsageError if another process has written a program there meanwhile, which stays.
+    """
     new = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    with scratch.folder(folder, prefix=_PART) as part:
-        for path in (path for pattern in _WRITTEN for path in made.glob(pattern)):
-            if path.is_dir():
-                shutil.copytree(path, part / path.name, copy_function=shutil.copyfile)
-            else:
-                shutil.copyfile(path, part / path.name)
-        # The program comes last: a folder that has one is complete.
-        for path in sorted(part.iterdir(), key=lambda path: path.name == PROGRAM):
-            if path.is_dir():
-                shutil.copytree(path, folder / path.name, copy_function=os.replace, dirs_exist_ok=True)
-            else:
-                path.replace(folder / path.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with scratch.folder(folder, _PART) as part:
+            for path in (path for pattern in _WRITTEN for path in made.glob(pattern)):
+                if path.is_dir():
+                    shutil.copytree(path, part / path.name, copy_function=shutil.copyfile)
+                else:
+                    shutil.copyfile(path, part / path.name)
+            with _alone_in(folder):
+                if (folder / PROGRAM).exists():
+                    raise _has_one(folder)
+                _move(part, folder)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
         for path in new:
             with contextlib.suppress(OSError):
                 path.rmdir()  # which only an empty one lets
+
+
+def _move(part: Path, folder: Path) -> None:
+    """Move a whole program. Its source comes last: a folder that has one is complete."""
+    for path in sorted(part.iterdir(), key=lambda path: path.name == PROGRAM):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, copy_function=os.replace, dirs_exist_ok=True)
+        else:
+            path.replace(folder / path.name)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """No other process moves a program into ``folder`` in the block, where its file system has locks."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _has_one(folder: Path) -> UsageError:
+    what = f"{folder} has a program already, which may have been edited"
+    return UsageError(what, where="out", fix="name another folder, or remove that one")
 
 
 def _check_folder(out: Path) -> None:
     """Refuse a path that is a file, or lies below one or where nothing can be written, before anything is lowered."""
     nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        raise UsageError(f"{nearest} is a file, no folder", where="--out", fix=_ELSEWHERE)
+        raise UsageError(f"{nearest} is a file, no folder", where="out", fix=_ELSEWHERE)
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        raise UsageError(f"{nearest} cannot be written: {error.strerror}", where="--out", fix=_ELSEWHERE) from error
+        raise UsageError(f"{nearest} cannot be written: {error.strerror}", where="out", fix=_ELSEWHERE) from error
 
 
 def _stages(cases: Sequence[Case]) -> dict[str, _Program]:

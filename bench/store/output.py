@@ -14,13 +14,13 @@ from bench.store.files import is_full
 def write(path: Path, content: bytes) -> None:
     """Write ``path``; who reads it sees the old file or the new one. Permissions of the old one stay.
 
-    UsageError if it cannot be written, with the option ``--out`` as its place.
+    UsageError if it cannot be written, at ``out``, as the argument of the API is named.
     """
     try:
         _write(path, content)
     except OSError as error:
-        fix = "free some disk space, or another --out FILE" if is_full(error) else "another --out FILE"
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}", where="--out", fix=fix) from error
+        fix = "free some disk space, or name another file" if is_full(error) else "name another file"
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}", where="out", fix=fix) from error
 
 
 def _write(path: Path, content: bytes) -> None:

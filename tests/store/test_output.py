@@ -34,8 +34,8 @@ def test_what_cannot_be_written_leaves_the_file_and_the_folder_as_they_were(tmp_
             output.write(file, bytes(10_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (caught.value.what, caught.value.where) == (f"{file} cannot be written: File too large", "--out")
-    assert "another --out FILE" in caught.value.fix
+    assert (caught.value.what, caught.value.where) == (f"{file} cannot be written: File too large", "out")
+    assert "name another file" in caught.value.fix
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
