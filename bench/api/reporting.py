@@ -94,10 +94,10 @@ def write_report(
         select: which cases, as in ``request``; runs without a match are left out.
         baseline: as in ``rows``, for the runs that have it.
         title: of the page.
-        refresh: after how many seconds the page loads itself again, 0 for never.
+        refresh: after how many seconds the page loads itself again, 0 for never. Such a page may have no run yet.
 
     Raises:
-        StoreError: a run that is named cannot be read.
+        StoreError: a run that is named cannot be read, or the store has none that can.
         SelectionError: no run has a case that ``select`` matches.
         UsageError: no run has the ``baseline``, or a run is named twice.
     """
@@ -112,6 +112,8 @@ def write_report(
         write.refuse_twice(every)
     else:
         every, problems = write.read_store(Path(store))
+        if not every and not refresh:
+            write.refuse_nothing(Path(store), problems)
     return write.write(
         every,
         Path(out),

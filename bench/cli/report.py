@@ -58,7 +58,10 @@ def watch(arguments: argparse.Namespace, wait: Callable[[], bool]) -> None:
                 output.say(_line(report))
             before = now
     finally:
-        _write(arguments, 0)
+        try:
+            _write(arguments, 0)
+        except BenchError as error:  # there is still no run
+            output.complain(output.error(error))
 
 
 def _write(arguments: argparse.Namespace, refresh: int) -> Report:

@@ -82,7 +82,9 @@ def make(
 ) -> Iterator[tuple[Case, stages.Ready | Failure]]:
     """The artifacts that ``needed`` names of each case of a plan, from the cache or made as in a run.
 
-    The device is locked unless none of them ``measures`` anything on it. A folder that was made ``cold`` lasts until the iterator is closed.
+    The device is locked unless none of them ``measures`` anything on it.
+
+    A folder that was made ``cold`` lasts until the iterator is closed.
     """
     cases = request.plan.cases
     with new_session(request, on_event) as session:

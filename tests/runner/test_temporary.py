@@ -18,7 +18,7 @@ NAME = f"torchinductor_{getpass.getuser()}"
 @pytest.fixture
 def usual(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder for temporary files of this process: a short one, as the system's is."""
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t-") as folder:  # noqa: S108
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t-") as folder:
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setattr(tempfile, "tempdir", None)
         monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)

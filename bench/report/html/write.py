@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections.abc import Sequence, Set
 from pathlib import Path
 
@@ -60,6 +61,20 @@ def read_store(root: Path) -> tuple[list[Run], list[str]]:
         seen[run.header.run] = str(path)
         runs.append(run)
     return runs, problems
+
+
+def refuse_nothing(root: Path, problems: Sequence[str]) -> None:
+    """StoreError that says why ``root`` has no run to show: no file, rehearsals alone, or none that can be read."""
+    if problems:
+        what = f"no run in {root} can be read: {problems[0]}"
+        if more := len(problems) - 1:
+            what += f"; and {more} more"
+        listing = f"trtbench runs --store {shlex.quote(str(root))}"
+        raise StoreError(what, fix=f"{listing} says why of each; trtbench run suites/smoke.yaml, or --store DIR")
+    if rehearsals := store.runs(root, rehearsals=True):
+        fix = f"name it: trtbench report {store.run_argument(rehearsals[0])}; or trtbench run suites/smoke.yaml"
+        raise StoreError(f"there are only rehearsals in {root}", fix=fix)
+    raise StoreError(f"there are no runs in {root}", fix="trtbench run suites/smoke.yaml, or --store DIR")
 
 
 def refuse_twice(runs: Sequence[Run]) -> None:

@@ -62,7 +62,7 @@ def identity() -> str:
 
 
 def default_folder() -> Path:
-    """Where Inductor keeps what it compiles by default, as torch chooses it (``torch._inductor.runtime.cache_dir_utils``)."""
+    """Where Inductor keeps what it compiles, as torch chooses it (``torch._inductor.runtime.cache_dir_utils``)."""
     try:
         user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
     except (KeyError, OSError):

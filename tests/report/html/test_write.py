@@ -86,12 +86,41 @@ def test_a_selection_is_about_the_cases_of_all_runs_together(tmp_path: Path, cap
     assert [main([*named, option]) for option in ("--time", "--cold-start", "--as=trtexec")] == [0, 0, 0]
 
 
-def test_an_empty_store_makes_a_page_that_says_so(tmp_path: Path, capsys) -> None:
-    (tmp_path / "results").mkdir()
+def test_a_store_without_a_run_that_can_be_read_is_an_error_and_the_page_of_before_stays(
+    tmp_path: Path, capsys
+) -> None:
+    store = tmp_path / "results"
+    store.mkdir()
     out = tmp_path / "page.html"
-    assert main(["report", "--store", str(tmp_path / "results"), "--out", str(out)]) == 0
-    assert ids(out) == []
-    assert capsys.readouterr().out.startswith(f"{out}: 0 cases of 0 runs")
+    out.write_text("before")
+    report = ["report", "--store", str(store), "--out", str(out)]
+    assert main(report) == 2
+    told = f"trtbench: there are no runs in {store}\n  fix: trtbench run suites/smoke.yaml, or --store DIR\n"
+    assert capsys.readouterr().err == told
+    path = stored(store, example(1))
+    path.write_text("no run\n")
+    assert main(report) == 2
+    told = capsys.readouterr().err
+    assert f"no run in {store} can be read: {path}:" in told
+    assert f"fix: trtbench runs --store {store} says why of each; " in told
+    assert out.read_text() == "before"
+
+
+def test_a_page_that_is_watched_waits_for_the_first_run(tmp_path: Path) -> None:
+    store, out = tmp_path / "results", tmp_path / "page.html"
+    store.mkdir()
+    assert bench.write_report(out=out, store=store, refresh=10).runs == 0
+    arguments = parse(["report", "--store", str(store), "--out", str(out), "--watch"])
+    steps = iter([True, False])
+
+    def wait() -> bool:
+        goes_on = next(steps)
+        if goes_on:
+            stored(store, example(1))
+        return goes_on
+
+    command.watch(arguments, wait)
+    assert len(ids(out)) == 1
 
 
 def test_a_torn_file_and_one_of_another_kind_are_problems_that_the_page_names(
