@@ -42,7 +42,7 @@ from bench.api.results import (
 from bench.api.results import OnEvent as OnEvent
 from bench.api.running import benchmark, cases, execute, layers, resume, run
 from bench.api.suites import DEVICES as DEVICES
-from bench.api.suites import estimate, load, plan, request, schema
+from bench.api.suites import check_boundaries, estimate, load, plan, request, schema
 from bench.api.suites import import_runner as import_runner
 from bench.runner.request import Request
 
@@ -64,6 +64,7 @@ __all__ = [
     "cases",
     "cases_of",
     "check_baseline",
+    "check_boundaries",
     "codegen",
     "compare",
     "confirm",

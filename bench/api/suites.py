@@ -139,6 +139,13 @@ def schema(*, toolchains: bool = False) -> dict[str, Any]:
     return reader.toolchains_schema() if toolchains else reader.json_schema(base.registry())
 
 
+def check_boundaries(request: Request) -> None:
+    """UsageError, as by ``run``, if the device of a request has none of the boundaries that its suite asks for."""
+    from bench.runner import refusals
+
+    refusals.check_boundaries(request)
+
+
 def estimate(request: Request) -> tuple[int, int]:
     """The least and the most nanoseconds that the measurements of a request take, without exports and builds."""
     from bench.analysis import duration

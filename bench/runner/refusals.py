@@ -8,8 +8,12 @@ import tempfile
 from pathlib import Path
 
 from bench import store
+from bench.backends import base
 from bench.errors import StoreError, UsageError
-from bench.runner.request import Settings
+from bench.machine import environment
+from bench.measure.host import HOST
+from bench.runner.request import Request, Settings
+from bench.suite.reader import locate
 
 
 def refuse_contradictions(settings: Settings) -> None:
@@ -23,6 +27,20 @@ def refuse_contradictions(settings: Settings) -> None:
     if settings.cold and settings.devices != 1:
         what = "a --cold run is for true starts, and those on several GPUs at once slow each other"
         raise UsageError(what, fix="leave one of --cold and --devices out")
+
+
+def check_boundaries(request: Request) -> None:
+    """UsageError, at its line, for a suite that asks a CPU for boundaries of a GPU alone. A rehearsal has no device."""
+    boundaries = request.policy.boundaries
+    if not boundaries or set(boundaries) & set(HOST) or not request.plan.cases:
+        return
+    if any(base.load(case.backend).simulated for case in request.plan.cases):
+        return
+    if request.device_missing or environment.describe(request.device).kind != "cpu":
+        return
+    what = f"a CPU has no boundary {', '.join(boundaries)}, and this run is on the CPU"
+    fix = f"boundaries: [{', '.join(HOST)}], or --device cuda on a machine with a GPU"
+    raise UsageError(what, where=locate(request.suite, "measure.boundaries"), fix=fix)
 
 
 def refuse_other_than_text(suite_path: Path, settings: Settings) -> None:

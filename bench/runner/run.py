@@ -17,7 +17,7 @@ from bench.model.seam import Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case
 from bench.runner import sources, stages, toolchains
 from bench.runner.dispatch import OnEvent
-from bench.runner.refusals import refuse_contradictions, refuse_other_than_text
+from bench.runner.refusals import check_boundaries, refuse_contradictions, refuse_other_than_text
 from bench.runner.request import Request
 from bench.runner.session import RunResult, Session
 from bench.store import artifacts, privacy
@@ -67,6 +67,7 @@ def new_session(
 def run(request: Request, on_event: OnEvent) -> RunResult:
     """Measure a plan and store the results. InputError, before anything is written, if suite or store are wrong."""
     refuse_contradictions(request.settings)
+    check_boundaries(request)
     root = Path(request.settings.store)
     store.check_writable(root)
     artifacts.check_writable(Path(request.settings.cache))

@@ -89,6 +89,24 @@ def test_bad_input_is_one_message_and_nothing_is_written(
     assert not trtbench.store.exists()
 
 
+@pytest.mark.parametrize("option", ["--quick", "--dry-run"])
+def test_a_boundary_of_a_gpu_alone_is_refused_on_a_cpu_before_any_work(
+    trtbench: Trtbench, fake_suite: Suite, option: str
+) -> None:
+    suite = fake_suite()
+    text = (
+        suite.read_text().replace("[fake]", "[eager]").replace("measure: {", "measure: {boundaries: [gpu, enqueue], ")
+    )
+    suite.write_text(text)
+    assert trtbench("run", suite, "--device", "cpu", option) == 2
+    assert f"{suite}:11: a CPU has no boundary gpu, enqueue, and this run is on the CPU" in trtbench.err
+    assert "fix: boundaries: [latency, throughput], or --device cuda on a machine with a GPU" in trtbench.err
+    assert trtbench.out == ""
+    assert not trtbench.store.exists()
+    suite.write_text(text.replace("[gpu, enqueue]", "[gpu, latency]"))
+    assert trtbench("run", suite, "--device", "cpu", "--dry-run") == 0
+
+
 def test_traceback_shows_where_an_error_came_from(trtbench: Trtbench, tmp_path: Path) -> None:
     assert trtbench("run", tmp_path / "nope.yaml", "--traceback") == 2
     assert "bench.errors.SuiteError: " in trtbench.err
