@@ -20,7 +20,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """The least accurate process of a case, the worst of its outputs in each figure; None is infinite or undefined.
 
     Those against the quantized reference are also None where the case has none.
-    ``varies`` says that outputs change from call to call, so that they are not ok whatever the backend.
+    ``varies`` says that outputs change from call to call, so that they are not ok whatever the backend; ``empty`` that
+    no output has an element, and no metric was computed either: nothing was compared.
     """
 
     ok: bool
@@ -34,6 +35,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     varies: bool
     quantized_cosine: float | None = None
     quantized_sqnr: float | None = None
+    empty: bool = False
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -95,7 +97,7 @@ def _score(records: Sequence[Record]) -> Score | None:
     scores = []
     for record in records:
         if accuracy := record.accuracy:
-            outputs = accuracy.outputs
+            outputs = [output for output in accuracy.outputs if not output.empty]
             sqnr = [output.sqnr for output in outputs if output.sqnr is not None]
             quantized_sqnr = [output.quantized_sqnr for output in outputs if output.quantized_sqnr is not None]
             score = Score(
@@ -110,6 +112,7 @@ def _score(records: Sequence[Record]) -> Score | None:
                 varies=accuracy.varies,
                 quantized_cosine=_extreme(min, [output.quantized_cosine for output in outputs]),
                 quantized_sqnr=min(quantized_sqnr, default=None),
+                empty=accuracy.empty and not accuracy.metric,
             )
             scores.append(score)
     return min(scores, key=lambda s: (s.ok, -math.inf if s.cosine is None else s.cosine), default=None)

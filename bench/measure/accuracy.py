@@ -56,7 +56,7 @@ def compare(
     number of a type, are equal and in none of the sums. A limit of ``threshold`` that is None is not checked; without
     any limit neither are integers. Never ok, whatever the limits: NaN, infinity in one of the two, an output that is
     missing or not in the reference, unequal shapes; with any limit, integers or booleans that are not all equal.
-    ``why`` names output, figure, value, limit.
+    ``why`` names output, figure, value, limit. An output without an element has no figures, and is ok.
     """
     errors: list[OutputError] = []
     broken: list[str] = []
@@ -69,7 +69,8 @@ def compare(
         errors.append(error)
         broken += [f"output {name!r}: {reason}" for reason in reasons]
     broken += [f"output {name!r} is not in the reference" for name in outputs if name not in reference]
-    return Accuracy(ok=not broken, outputs=tuple(errors), threshold=threshold, why=_few(broken))
+    empty = bool(errors) and all(error.empty for error in errors)
+    return Accuracy(ok=not broken, outputs=tuple(errors), threshold=threshold, why=_few(broken), empty=empty)
 
 
 def compare_quantized(
@@ -116,7 +117,15 @@ def warnings(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
     """``BlindReference`` if an output of ``reference`` says nothing of the inputs: values that are all the same, or
     the same for each of ``batch`` samples along the first dimension. Any program that computes the last layer is then
     accurate there, whatever comes before; e.g. where a model's last layer begins as zeros, so that each class is 0.
+    ``EmptyOutput`` if one has no element: nothing of it is compared.
     """
+    empty = [name for name, output in reference.items() if not np.asarray(output).size]
+    figures = {"empty": empty, "outputs": len(reference)}
+    nothing = (Warning(kind="EmptyOutput", figures=figures),) if empty else ()
+    return (*nothing, *_blind(reference, batch))
+
+
+def _blind(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
     constant: dict[str, float | str] = {}
     repeated: list[str] = []
     compared = 0
@@ -155,6 +164,8 @@ def _one(
         return unknown, [f"shape {output.shape}, expected {reference.shape}"]
     if (output.dtype.kind == "c") != (reference.dtype.kind == "c"):
         return unknown, [f"dtype {output.dtype}, expected {reference.dtype}"]
+    if not reference.size:
+        return msgspec.structs.replace(unknown, empty=True), []
     integers = reference.dtype.kind in "iub"
     parts = None if integers or threshold.slice_rel_l2 is None else Parts(reference.shape, threshold.slice_rel_l2, step)
     sums = _sums(output, reference, parts)

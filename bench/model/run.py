@@ -58,7 +58,8 @@ class OutputError(Data, frozen=True, kw_only=True):
     """One output against the fp32 reference; ``sqnr`` in dB, infinite values are None, ``nan`` counts NaNs.
 
     ``slice`` is the part that differs most of those that are judged by themselves (``[:, 4]``, or ``values below 0.03
-    (20% of all)``), ``slice_rel_l2`` its relative error; empty and None where no part is, or none differs.
+    (20% of all)``), ``slice_rel_l2`` its relative error; empty and None where no part is, or none differs. An ``empty``
+    output has no element, so that nothing was compared: all its figures are None.
     ``quantized_cosine`` and ``quantized_sqnr`` are against the quantized reference, the same network with Q/DQ as
     PyTorch runs it; None where a case has none.
     """
@@ -73,10 +74,12 @@ class OutputError(Data, frozen=True, kw_only=True):
     slice_rel_l2: float | None = None
     quantized_cosine: float | None = None
     quantized_sqnr: float | None = None
+    empty: bool = False
 
 
 class Accuracy(Data, frozen=True, kw_only=True):
-    """All outputs of a case; ``ok`` is the verdict against ``threshold``, ``why`` says what failed.
+    """All outputs of a case; ``ok`` is the verdict against ``threshold``, ``why`` says what failed. It is of
+    shapes alone where all outputs are ``empty``.
 
     ``varies`` says that it is not ok, and that outputs or state change from call to call, so that they have no
     reference.
@@ -88,6 +91,7 @@ class Accuracy(Data, frozen=True, kw_only=True):
     metric: dict[str, float] = {}
     why: str = ""
     varies: bool = False
+    empty: bool = False
 
 
 class Warning(Data, frozen=True, kw_only=True):

@@ -139,8 +139,14 @@ def is_vague(figure: Figure | None) -> bool:
 
 
 def verdict(score: Score | None) -> str:
-    """``ok``, ``FAIL``, or ``varies`` where each call of the model has other outputs."""
-    return NONE if score is None else "ok" if score.ok else "varies" if score.varies else "FAIL"
+    """``ok``, ``FAIL``, ``varies`` where each call of the model has other outputs, or ``empty`` where outputs have no
+    element to compare.
+    """
+    if score is None:
+        return NONE
+    if score.ok:
+        return "empty" if score.empty else "ok"
+    return "varies" if score.varies else "FAIL"
 
 
 def cosine(score: Score | None) -> str:
@@ -250,7 +256,7 @@ def result(record: Record) -> str:
     if per_second:
         parts.append(f"{format_rate(per_second.value)}/s")
     if score:
-        parts.append("accuracy ok" if score.ok else f"accuracy {verdict(score)}: {score.why}")
+        parts.append(f"accuracy {verdict(score)}" + ("" if score.ok else f": {score.why}"))
     if kinds := dict.fromkeys(warning.kind for warning in record.warnings):
         parts.append(f"warnings: {' '.join(kinds)}")
     return ", ".join(parts) or "nothing was measured"

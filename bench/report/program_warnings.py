@@ -115,6 +115,17 @@ def _not_as_quantized(f: Figures) -> Advice:
     )
 
 
+def _empty_output(f: Figures) -> Advice:
+    names: Sequence[str] = f["empty"]
+    shown = ", ".join(repr(name) for name in names[:_MOST_OUTPUTS])
+    more = f" and {len(names) - _MOST_OUTPUTS} more" if len(names) > _MOST_OUTPUTS else ""
+    what = "nothing could be compared" if len(names) == f["outputs"] else "nothing of it could be compared"
+    return Advice(
+        f"{what}: the reference has no element in {'output' if len(names) == 1 else 'outputs'} {shown}{more}",
+        "inputs of which the model makes some (`inputs: {NAME: {file: FILE}}`), or a checkpoint",
+    )
+
+
 def _faster_than_light(f: Figures) -> Advice:
     return Advice(
         f"{f['boundary']} is at {percent(f['fraction'], '.0%')} of the ceiling for {f['precision']}: that was read "
@@ -125,6 +136,7 @@ def _faster_than_light(f: Figures) -> Advice:
 
 SENTENCES: dict[str, Sentence] = {
     "BlindReference": _blind_reference,
+    "EmptyOutput": _empty_output,
     "ExporterWarning": _exporter_warning,
     "FasterThanLight": _faster_than_light,
     "GraphBreaks": _graph_breaks,

@@ -111,7 +111,9 @@ class _Table:
         kind = record.failure.kind if record.failure else ""
         failure = self._failures.setdefault(kind, len(self._failures))
         card = self._cards.setdefault(record.card, len(self._cards))
-        ok = -1 if record.accuracy is None else int(record.accuracy.ok)
+        accuracy = record.accuracy
+        unchecked = accuracy is None or (accuracy.ok and accuracy.empty and not accuracy.metric)
+        ok = -1 if accuracy is None or unchecked else int(accuracy.ok)
         integers, numbers = array("q"), array("d")
         try:
             for m in record.measurements or (_NO_MEASUREMENT,):

@@ -104,6 +104,17 @@ def begins_at_zero() -> torch.nn.Module:
     return model
 
 
+class DetectsNothing(torch.nn.Module):
+    """Returns an output without an element, as a detector without a detection."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"boxes": x[:0] * 2}
+
+
+def detects_nothing() -> torch.nn.Module:
+    return DetectsNothing()
+
+
 def net() -> torch.nn.Module:
     return Net()
 

@@ -164,6 +164,15 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "graph_optimization: disabled runs the file as it is",
     ),
     (
+        "EmptyOutput", {"empty": ["boxes", "scores"], "outputs": 2},
+        "nothing could be compared: the reference has no element in outputs 'boxes', 'scores'",
+        "inputs of which the model makes some (`inputs: {NAME: {file: FILE}}`), or a checkpoint",
+    ),
+    (
+        "EmptyOutput", {"empty": ["boxes"], "outputs": 2},
+        "nothing of it could be compared: the reference has no element in output 'boxes'", "or a checkpoint",
+    ),
+    (
         "FasterThanLight", {"boundary": "gpu", "fraction": 3.34, "precision": "fp16"},
         "gpu is at 334% of the ceiling for fp16: that was read too low", "a new run, which measures the ceilings again",
     ),

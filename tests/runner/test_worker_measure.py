@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -180,6 +183,23 @@ def test_a_model_whose_last_layer_is_zero_is_told(tmp_path: Path) -> None:
     assert (blind.figures["constant"], blind.figures["repeated"]) == ({"logits": 0}, [])
     assert "output 'logits' is 0 everywhere" in describe(blind).text
     assert "map" not in describe(blind).text
+
+
+@pytest.mark.torch
+def test_outputs_without_an_element_are_told_in_the_record_the_table_and_the_json(tmp_path: Path) -> None:
+    case = Case(model="net", factory="zoo.py:detects_nothing", inputs=IMAGES, backend="eager")
+    record = measured(case, tmp_path)
+    assert record.accuracy is not None
+    assert (record.accuracy.ok, record.accuracy.empty) == (True, True)
+    run = make([case], [record])
+    table = text.render(run, width=160)
+    assert " empty " in table
+    assert " ok " not in table
+    assert "EmptyOutput: nothing could be compared: the reference has no element in output 'boxes'" in table
+    (row,) = json.loads(export.json(run))["rows"]
+    assert row["score"]["empty"] is True
+    (line,) = csv.DictReader(io.StringIO(export.csv(run)))
+    assert (line["accurate"], line["cosine"]) == ("", "")
 
 
 @pytest.mark.torch

@@ -162,7 +162,8 @@ def _least_accurate(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 def _soundness(accuracy: Accuracy) -> tuple[bool, float]:
     """Lower for worse: what is not ok first, then by the lowest cosine, where undefined is lowest of all."""
-    cosines = [-math.inf if output.cosine is None else output.cosine for output in accuracy.outputs]
+    compared = [output for output in accuracy.outputs if not output.empty]
+    cosines = [-math.inf if output.cosine is None else output.cosine for output in compared]
     return accuracy.ok, min(cosines, default=1.0)
 
 
