@@ -26,7 +26,10 @@ _models: dict[tuple[str, int], torch.nn.Module] = {}
 
 
 class BuildsModules:
-    """The part of a PyTorch backend that is ``bench.model.seam.BuildsModels``; ``models.load_original`` finds the models."""
+    """The part of a PyTorch backend that is ``bench.model.seam.BuildsModels``.
+
+    ``models.load_original`` finds the models.
+    """
 
     def model_key(self, case: Case) -> str:
         """What the factory is called with."""

@@ -98,7 +98,6 @@ class ITensor(Named):
     allowed_formats = 0
     dtype: Any = None
     shape: tuple[int, ...] = ()
-    _parsed = False
 
 
 class Layer:
@@ -191,7 +190,6 @@ class OnnxParser(Named):
             self._network.mark_output(output)
             if not self._script.untyped_outputs:
                 output.dtype = self._trt.DataType[dtype]
-            output._parsed = True
         return True
 
 
@@ -414,9 +412,6 @@ def module(script: Script) -> Any:
 def _plan(trt: Any, network: Any, config: Any, cache: list[str] | None) -> dict[str, Any]:
     """What the build was asked for."""
     creation = trt.NetworkDefinitionCreationFlag
-    if not hasattr(creation, "STRONGLY_TYPED") and {t.dtype.name for t in network._inputs} <= {"INT32", "BOOL"}:
-        for tensor in network._outputs:  # as seen of BERT, whose output types the parser had set
-            tensor.dtype = trt.DataType.FLOAT if tensor._parsed and tensor.dtype.name in _NARROW else tensor.dtype
     ends = {
         kind: {t.name: [t.dtype.name, list(t.shape), t.allowed_formats] for t in tensors}
         for kind, tensors in (("inputs", network._inputs), ("outputs", network._outputs))
