@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from tests.lowering.quantize import networks
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOWER = 1.02
+PYTHON = "TENSORRT_PYTHON"  # the variable that names the interpreter of TensorRT
 # The nodes of a mended graph that are to be one layer of the engine.
 CHAINS: Mapping[Rule, Sequence[str]] = {
     "weights": ("convolution_1", "relu_1"),
@@ -112,7 +114,7 @@ def both(before: Any) -> Any:
     return edit.finish(result)
 
 
-def write_suite(folder: Path, several: Sequence[Variant], size: Size, toolchain: str, builds: int) -> Path:
+def write_suite(folder: Path, several: Sequence[Variant], size: Size, builds: int) -> Path:
     """The suite, its models' file, and the programs, which lie in folders beside it."""
     for each in several:
         (folder / each.key).mkdir(parents=True, exist_ok=True)
@@ -128,7 +130,8 @@ def write_suite(folder: Path, several: Sequence[Variant], size: Size, toolchain:
         for each in several
     ]
     lines = [
-        "schema: 1", "name: qdq", "device: cuda", f"toolchains: {{trt: {{python: {json.dumps(toolchain)}}}}}",
+        "schema: 1", "name: qdq", "device: cuda",
+        f"toolchains: {{trt: {{python: ${PYTHON}}}}}",  # by its name, as runs keep the suite and no path of a machine
         "models:", *models,
         "matrix:", f"  model: [{', '.join(rules)}]", "  backend: fx2trt", "  precision: fp16", "  toolchain: trt",
         "  include:", *cases,
@@ -249,7 +252,8 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         several = [each for rule in options.rules or networks.NETWORKS for each in variants(rule, size)]
-    suite = write_suite(folder, several, size, options.toolchain, options.builds)
+    suite = write_suite(folder, several, size, options.builds)
+    os.environ[PYTHON] = options.toolchain
     if options.dry:
         trtbench("list", suite, "--device", "cuda")
         if importlib.util.find_spec("tensorrt_rtx") is not None:
