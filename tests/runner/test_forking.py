@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import platform
 import resource
 import threading
 from collections.abc import Iterator
@@ -28,7 +30,31 @@ def test_a_thread_is_that_of_the_first_address_on_its_stack(
     monkeypatch: pytest.MonkeyPatch, words: tuple[int, ...], owner: str
 ) -> None:
     monkeypatch.setattr(forking, "_stack", lambda thread: iter(words))
+    monkeypatch.setattr(forking, "follows_call", lambda address: True)
     assert forking._owner("1", CODE) == owner
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the encodings are those of x86-64")
+@pytest.mark.parametrize(
+    ("code", "calls"),
+    [
+        ("0000e844332211", True),  # call rel32
+        ("0000000000ffd0", True),  # call rax
+        ("000000000041ffd2"[2:], True),  # call r10
+        ("00000000ff5018", True),  # call [rax + 0x18]
+        ("00ff1544332211", True),  # call [rip + 0x11223344]
+        ("90909090909090", False),
+        ("00000000ffe0c3", False),  # jmp rax; ret
+        ("ffffffffffffff", False),
+    ],
+)
+def test_an_address_to_return_to_lies_behind_a_call(code: str, calls: bool) -> None:
+    memory = ctypes.create_string_buffer(bytes.fromhex(code), 7)
+    assert forking.follows_call(ctypes.addressof(memory) + 7) is calls
+
+
+def test_what_lies_before_an_address_without_memory_decides_nothing() -> None:
+    assert forking.follows_call(64)
 
 
 @pytest.fixture
