@@ -21,6 +21,9 @@ from bench.model.suite import Case, Input, resolve_shapes
 
 Array = np.ndarray[Any, Any]
 
+# The outputs of a reference by name; and of a quantized one also those with values rounded between its layers.
+OUTPUTS, ROUNDING = "outputs.safetensors", "rounding.safetensors"
+
 _CODES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "BOOL": "|b1", "C64": "<c8",

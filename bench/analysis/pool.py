@@ -19,7 +19,7 @@ CHANGING = ("StateChanges", "OutputsChange")
 class Score(msgspec.Struct, frozen=True, kw_only=True):
     """The least accurate process of a case, the worst of its outputs in each figure; None is infinite or undefined.
 
-    Those against the quantized reference are also None where the case has none.
+    Those against the quantized reference, and its own ``rounding_cosine``, are also None where the case has none.
     ``varies`` says that outputs change from call to call, so that they are not ok whatever the backend; ``empty`` that
     no output has an element, and no metric was computed either: nothing was compared.
     """
@@ -35,6 +35,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     varies: bool
     quantized_cosine: float | None = None
     quantized_sqnr: float | None = None
+    rounding_cosine: float | None = None
     empty: bool = False
 
 
@@ -112,6 +113,7 @@ def _score(records: Sequence[Record]) -> Score | None:
                 varies=accuracy.varies,
                 quantized_cosine=_extreme(min, [output.quantized_cosine for output in outputs]),
                 quantized_sqnr=min(quantized_sqnr, default=None),
+                rounding_cosine=_extreme(min, [output.rounding_cosine for output in outputs]),
                 empty=accuracy.empty and not accuracy.metric,
             )
             scores.append(score)

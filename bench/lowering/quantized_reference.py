@@ -1,4 +1,6 @@
-"""What the quantized graph of a case at int8 answers in PyTorch: what runtimes should compute, rounding included."""
+"""What the quantized graph of a case at int8 answers in PyTorch: what runtimes should compute, rounding included; and
+what it answers where values are rounded between its layers, which is how closely a runtime can be held to that.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,14 @@ def stages(case: Case) -> list[Stage]:
 
 
 def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
-    """Run the quantized graph once on the case's inputs, on the CPU in float32, and write ``outputs.safetensors``: the
-    outputs by name, as those of the reference. ``key`` is the stage's. Phases: those of ``artifact.lowered_graph``,
+    """Run the quantized graph on the case's inputs, on the CPU in float32, and write ``outputs.safetensors``: the
+    outputs by name, as those of the reference. Then run it again with values rounded between its layers, and write the
+    same outputs as ``rounding.safetensors``. ``key`` is the stage's. Phases: those of ``artifact.lowered_graph``,
     quantize, run.
 
     Errors as of ``artifact.produce``.
     """
-    from bench.lowering.quantize import examination
+    from bench.lowering.quantize import examination, rounding
     from bench.runtimes.torch import models
 
     with artifact.lowered_graph(case, context) as (graph, names, _):
@@ -54,9 +57,10 @@ def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
         with context.phase("run"):
             in_float32 = msgspec.structs.replace(case, precision="fp32")
             inputs = models.to_tensors(context.inputs, in_float32, "contiguous", "cpu")
-            results = graph(*(inputs[node.meta["input"]] for node in graph.graph.nodes if node.op == "placeholder"))
-            outputs = {name: _array(value) for name, value in zip(names, results, strict=True)}
-        tensors.write(out / "outputs.safetensors", outputs)
+            args = [inputs[node.meta["input"]] for node in graph.graph.nodes if node.op == "placeholder"]
+            for file, run in ((tensors.OUTPUTS, graph), (tensors.ROUNDING, rounding.InFloat16(graph).run)):
+                outputs = {name: _array(value) for name, value in zip(names, run(*args), strict=True)}
+                tensors.write(out / file, outputs)
 
 
 def _array(value: torch.Tensor) -> tensors.Array:

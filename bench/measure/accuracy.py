@@ -22,6 +22,10 @@ _SHOWN = 3
 # Two programs that round the same network at the same places to 8 bits differ where a value lies near the middle of two
 # steps, and stay above it (docs/quantization.md); one that rounds elsewhere, or not at all, need not.
 QUANTIZED_COSINE = 0.999
+# A runtime computes something else where it is more than so many times as far from the quantized model as rounding to
+# float16 takes that from itself. The distance is 1 - cosine, half the squared relative error, in which independent
+# errors add up: a runtime that rounds at two places for each one of the model (weights and results, say) has twice it.
+ROUNDING_FACTOR = 2
 # What a precision cannot tell from zero: the least number of float16, which runtimes of 8 bits compute in too; of
 # float32 and bfloat16 all subnormals, which are zero where a device or a setting says so.
 _STEPS = {"fp16": 2.0**-24, "int8": 2.0**-24, "fp8": 2.0**-24}
@@ -74,43 +78,63 @@ def compare(
 
 
 def compare_quantized(
-    verdict: Accuracy, outputs: Mapping[str, Array], quantized: Mapping[str, Array]
+    verdict: Accuracy, outputs: Mapping[str, Array], quantized: Mapping[str, Array], rounded: Mapping[str, Array] = {}
 ) -> tuple[Accuracy, tuple[Warning, ...]]:
-    """``verdict`` with cosine and SQNR of each output against ``quantized``, the outputs of the quantized reference.
+    """``verdict`` with cosine and SQNR of each output against ``quantized``, the outputs of the quantized reference,
+    and the cosine of ``rounded`` with it: its outputs with values rounded between the layers, which may be missing.
 
     With a limit ``quantized_cosine`` an output below it is not ok, nor is one whose cosine is undefined. Without, there
-    is ``NotAsQuantized`` for those below ``QUANTIZED_COSINE``. Of outputs that ``compare`` has refused for what they
-    are (NaN, another shape) nothing more is said.
+    is ``NotAsQuantized`` for those below ``QUANTIZED_COSINE`` that are more than ``ROUNDING_FACTOR`` times as far from
+    the reference as ``rounded`` is, or for which there is no such figure. Of the others below the limit or
+    ``QUANTIZED_COSINE`` there is ``AmplifiesRounding``. Of outputs that ``compare`` has refused for what they are (NaN,
+    another shape) nothing more is said.
     """
     limit = verdict.threshold.quantized_cosine
     least = QUANTIZED_COSINE if limit is None else limit
     known = {each.name: each for each in compare(outputs, quantized, Threshold()).outputs}
+    rounding = {each.name: each.cosine for each in compare(rounded, quantized, Threshold()).outputs}
     errors: list[OutputError] = []
     low: dict[str, dict[str, float]] = {}
+    amplified: list[str] = []
     undefined: list[str] = []
     for error in verdict.outputs:
         other = known.get(error.name)
         cosine, sqnr = (other.cosine, other.sqnr) if other is not None else (None, None)
-        errors.append(msgspec.structs.replace(error, quantized_cosine=cosine, quantized_sqnr=sqnr))
+        by_rounding = rounding.get(error.name)
+        errors.append(
+            msgspec.structs.replace(error, quantized_cosine=cosine, quantized_sqnr=sqnr, rounding_cosine=by_rounding)
+        )
         if error.cosine is not None and cosine is None:
             undefined.append(error.name)
         elif error.cosine is not None and cosine is not None and cosine < least:
             low[error.name] = {"cosine": cosine, "fp32_cosine": error.cosine}
+            if by_rounding is not None:
+                low[error.name]["rounding_cosine"] = by_rounding
+                if 1 - cosine <= ROUNDING_FACTOR * (1 - by_rounding):
+                    amplified.append(error.name)
     verdict = msgspec.structs.replace(verdict, outputs=tuple(errors))
-    if not low and not undefined:
-        return verdict, ()
-    if limit is not None:
+    notes: list[Warning] = []
+    if amplified:
+        figures = _worst({name: low[name] for name in amplified})
+        notes.append(Warning(kind="AmplifiesRounding", figures=figures | {"least": least}))
+    if limit is not None and (low or undefined):
         broken = [f"output {name!r}: quantized_cosine {each['cosine']:.6g} is below {limit:.6g}"
                   for name, each in low.items()]  # fmt: skip
         broken += [f"output {name!r}: quantized_cosine is undefined" for name in undefined]
         why = "; ".join(filter(None, [verdict.why, _few(broken)]))
-        return msgspec.structs.replace(verdict, ok=False, why=why), ()
-    worst = sorted(low, key=lambda name: low[name]["cosine"])[:_SHOWN]
-    figures = {
-        "outputs": {name: low[name] for name in worst}, "undefined": undefined[:_SHOWN], "least": least,
-        "more": len(low) - len(worst) + len(undefined[_SHOWN:]),
-    }  # fmt: skip
-    return verdict, (Warning(kind="NotAsQuantized", figures=figures),)
+        verdict = msgspec.structs.replace(verdict, ok=False, why=why)
+    elif undefined or len(low) > len(amplified):
+        figures = _worst({name: low[name] for name in low if name not in amplified})
+        figures["more"] += len(undefined[_SHOWN:])
+        figures |= {"undefined": undefined[:_SHOWN], "least": least}
+        notes.append(Warning(kind="NotAsQuantized", figures=figures))
+    return verdict, tuple(notes)
+
+
+def _worst(outputs: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """The outputs with the lowest cosines, and how many there are more."""
+    names = sorted(outputs, key=lambda name: outputs[name]["cosine"])[:_SHOWN]
+    return {"outputs": {name: outputs[name] for name in names}, "more": len(outputs) - len(names)}
 
 
 def warnings(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:

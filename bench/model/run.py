@@ -61,7 +61,9 @@ class OutputError(Data, frozen=True, kw_only=True):
     (20% of all)``), ``slice_rel_l2`` its relative error; empty and None where no part is, or none differs. An ``empty``
     output has no element, so that nothing was compared: all its figures are None.
     ``quantized_cosine`` and ``quantized_sqnr`` are against the quantized reference, the same network with Q/DQ as
-    PyTorch runs it; None where a case has none.
+    PyTorch runs it; None where a case has none. ``rounding_cosine`` is of that network alone, the cosine of its output
+    with values rounded to float16 between the layers and the one without: how far any runtime can be expected to agree.
+    None also where no such output was kept, or it is not finite.
     """
 
     name: str
@@ -74,6 +76,7 @@ class OutputError(Data, frozen=True, kw_only=True):
     slice_rel_l2: float | None = None
     quantized_cosine: float | None = None
     quantized_sqnr: float | None = None
+    rounding_cosine: float | None = None
     empty: bool = False
 
 

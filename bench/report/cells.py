@@ -15,6 +15,7 @@ from bench.analysis.speed import Speed, is_undecided
 from bench.model.run import Failure, Record
 from bench.model.suite import Boundary
 from bench.report import escape
+from bench.report.figures import Span, format_span
 from bench.units import format_rate, format_size, format_time, parse_time
 
 NONE = "-"
@@ -28,7 +29,6 @@ UNKNOWN, UNDECIDED = "±unknown", "undecided"
 TIED = "≈"
 PYTHON_SHARE = "Python's share"
 QUANTIZED_COSINE = "cosine (int8)"
-QUANTIZED_LEGEND = f"{QUANTIZED_COSINE}: with the outputs of the quantized model that PyTorch runs, in place of fp32's"
 # ± shows the larger half of an interval. Where the other is shorter by more than this fraction of the value, the error
 # would show in the three digits of a bound, and the bounds are printed instead.
 UNEVEN = 0.01
@@ -157,6 +157,20 @@ def cosine(score: Score | None) -> str:
 def quantized_cosine(score: Score | None) -> str:
     """That of the worst output with the quantized reference."""
     return NONE if score is None else similarity(score.quantized_cosine)
+
+
+def quantized_legend(table: Iterable[Row]) -> list[str]:
+    """What the column of ``quantized_cosine`` is, and what rounding alone does to the quantized models of ``table``;
+    nothing where no row has one.
+    """
+    scores = [row.score for row in table if row.score and row.score.quantized_cosine is not None]
+    if not scores:
+        return []
+    text = f"{QUANTIZED_COSINE}: with the outputs of the quantized model that PyTorch runs, in place of fp32's"
+    if rounding := [score.rounding_cosine for score in scores if score.rounding_cosine is not None]:
+        span = format_span(Span(min(rounding), max(rounding)), similarity)
+        text += f"; with float16 between its layers that model has {span} with itself"
+    return [text]
 
 
 def similarity(cosine: float | None) -> str:

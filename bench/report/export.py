@@ -214,6 +214,7 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary], phas
         "sqnr": score and score.sqnr,
         "quantized_cosine": score and score.quantized_cosine,
         "quantized_sqnr": score and score.quantized_sqnr,
+        "rounding_cosine": score and score.rounding_cosine,
         "memory_bytes": row.memory,
         "memory_of": row.memory_of,
         "light": row.light,

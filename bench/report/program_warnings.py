@@ -102,16 +102,32 @@ def _blind_reference(f: Figures) -> Advice:
 
 
 def _not_as_quantized(f: Figures) -> Advice:
-    seen = [
-        f"{number(each['cosine'], '.6g')} for output {name!r} ({number(each['fp32_cosine'], '.6g')} with fp32)"
-        for name, each in f["outputs"].items()
-    ]
+    seen = []
+    for name, each in f["outputs"].items():
+        others = f"{number(each['fp32_cosine'], '.6g')} with fp32"
+        if "rounding_cosine" in each:
+            others += f"; that model with float16 between its layers has {number(each['rounding_cosine'], '.6g')}"
+        seen.append(f"{number(each['cosine'], '.6g')} for output {name!r} ({others})")
     seen += [f"undefined for output {name!r}" for name in f["undefined"]]
     text = "the runtime computes other outputs than the quantized model in PyTorch: their cosine is"
     return Advice(
         f"{text} {_with_more(seen, f['more'])}, where at least {number(f['least'], 'g')} is expected",
         "trtbench layers shows in which precision the layers of an engine run; onnxruntime with graph_optimization: "
         "disabled runs the file as it is",
+    )
+
+
+def _amplifies_rounding(f: Figures) -> Advice:
+    seen = [
+        f"{number(each['rounding_cosine'], '.6g')} for output {name!r} (the runtime has "
+        f"{number(each['cosine'], '.6g')}, and {number(each['fp32_cosine'], '.6g')} with fp32)"
+        for name, each in f["outputs"].items()
+    ]
+    return Advice(
+        "the network amplifies rounding: with float16 between its layers the quantized model in PyTorch has a cosine "
+        f"with itself of {_with_more(seen, f['more'])}, so less than {number(f['least'], 'g')} here is no sign that "
+        "the runtime computes something else",
+        "a checkpoint in place of random weights; a `metric` of the model says what its outputs are worth",
     )
 
 
@@ -135,6 +151,7 @@ def _faster_than_light(f: Figures) -> Advice:
 
 
 SENTENCES: dict[str, Sentence] = {
+    "AmplifiesRounding": _amplifies_rounding,
     "BlindReference": _blind_reference,
     "EmptyOutput": _empty_output,
     "ExporterWarning": _exporter_warning,

@@ -102,8 +102,7 @@ def render(
         lines += _dim(table.wrap(LEGEND.format(lead=_lead(all_rows)), width))
         is_vague = any(cells.is_vague(figure) for row in all_rows for figure in (*row.times.values(), row.rate))
         has_share = any(row.python_share for row in all_rows)
-        quantized = any(row.score and row.score.quantized_cosine is not None for row in all_rows)
-        more = [PYTHON_LEGEND] * has_share + [cells.QUANTIZED_LEGEND] * quantized + [VAGUE] * is_vague
+        more = [PYTHON_LEGEND] * has_share + cells.quantized_legend(all_rows) + [VAGUE] * is_vague
         for line in more + evidence(all_rows):
             lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)

@@ -79,7 +79,7 @@ def _measure_into(
     with backend.prepare(case, base.options_of(backend, case), context) as prepared:
         lane = prepared.lanes(1)[0]
         first = _first_call(lane, log)
-        expected = tensors.read(reference / "outputs.safetensors")
+        expected = tensors.read(reference / tensors.OUTPUTS)
         changes = (repeat.Changes(), repeat.Changes())
         if not backend.simulated:
             changes = (repeat.observe(lane, first, case.precision), repeat.of_reference(reference, expected))
@@ -172,8 +172,8 @@ def _validate_into(
     outputs = _once_more(lane)
     verdict = accuracy.compare(outputs, expected, job.threshold, case.precision)
     if QUANTIZED_REFERENCE in job.artifacts:
-        quantized = tensors.read(Path(job.artifacts[QUANTIZED_REFERENCE]) / "outputs.safetensors")
-        verdict, differing = accuracy.compare_quantized(verdict, outputs, quantized)
+        quantized, rounded = _quantized_reference(Path(job.artifacts[QUANTIZED_REFERENCE]))
+        verdict, differing = accuracy.compare_quantized(verdict, outputs, quantized, rounded)
         if not any(changes):  # else no two calls need agree
             fields["warnings"] += differing
     verdict = fields["accuracy"] = repeat.explain(verdict, *changes)
@@ -182,6 +182,12 @@ def _validate_into(
     if case.metric:  # last: it is the user's code
         value = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
         fields["accuracy"] = metric.judge(verdict, value, job.threshold.metric, case.metric)
+
+
+def _quantized_reference(folder: Path) -> tuple[dict[str, tensors.Array], dict[str, tensors.Array]]:
+    """Its outputs, and those with values rounded between its layers: none in an artifact that has no such file."""
+    rounding = folder / tensors.ROUNDING
+    return tensors.read(folder / tensors.OUTPUTS), tensors.read(rounding) if rounding.exists() else {}
 
 
 def _in_threads(case: Case) -> Case:

@@ -148,7 +148,7 @@ def _largest(values: Sequence[int]) -> int:
 
 def _accuracy(accuracy: Accuracy) -> str:
     for output in accuracy.outputs:
-        for cosine in (output.cosine, output.quantized_cosine):
+        for cosine in (output.cosine, output.quantized_cosine, output.rounding_cosine):
             if cosine is not None and not abs(cosine) <= 1 + _ROUNDING:
                 return f"the cosine of {output.name[:80]!r} is {cosine}"
         for name in ("max_abs", "rel_l2", "nan"):

@@ -317,11 +317,17 @@ def test_only_the_first_outputs_that_say_nothing_are_named() -> None:
     assert describe(found).text.endswith("output '2' is 0 everywhere; and 2 more")
 
 
-def against(x: Any, quantized: Any, limit: float | None = None) -> tuple[Accuracy, tuple[Warning, ...]]:
-    """X's verdict as fp32 and ``x`` as the outputs of a runtime, against those of a quantized reference."""
+def against(
+    x: Any, quantized: Any, limit: float | None = None, rounded: Any = None
+) -> tuple[Accuracy, tuple[Warning, ...]]:
+    """X's verdict as fp32 and ``x`` as the outputs of a runtime, against those of a quantized reference, which has also
+    outputs ``rounded`` between its layers if there are some.
+    """
     outputs = {"y": np.asarray(x)}
     verdict = accuracy.compare(outputs, {"y": X}, Threshold(quantized_cosine=limit))
-    return accuracy.compare_quantized(verdict, outputs, {"y": np.asarray(quantized)})
+    if rounded is None:
+        return accuracy.compare_quantized(verdict, outputs, {"y": np.asarray(quantized)})
+    return accuracy.compare_quantized(verdict, outputs, {"y": np.asarray(quantized)}, {"y": np.asarray(rounded)})
 
 
 def test_an_output_as_the_quantized_reference_has_it_keeps_both_figures() -> None:
@@ -355,6 +361,56 @@ def test_a_limit_decides_in_place_of_the_warning(cosine: float, ok: bool) -> Non
     found, told = against(X, at_cosine(cosine), limit=0.95)
     assert (found.ok, told) == (ok, ())
     assert found.why == ("" if ok else "output 'y': quantized_cosine 0.94 is below 0.95")
+
+
+@pytest.mark.parametrize(
+    ("cosine", "rounding", "kind"),
+    [
+        (0.9991, 0.9, ""),  # agrees, though rounding would not
+        (0.98, 0.99, "AmplifiesRounding"),
+        (0.9799, 0.99, "NotAsQuantized"),  # more than twice as far
+        (0.9985, 0.9992, "AmplifiesRounding"),
+        (0.5, 0.999995, "NotAsQuantized"),
+        (-1, 0.3, "NotAsQuantized"),
+        (0.1, 0.05, "AmplifiesRounding"),
+    ],
+)
+def test_what_rounding_explains_is_not_blamed_on_the_runtime(cosine: float, rounding: float, kind: str) -> None:
+    found, told = against(at_cosine(cosine), X, rounded=at_cosine(rounding))
+    assert found.ok
+    assert only(found).rounding_cosine == pytest.approx(rounding, abs=1e-6)
+    assert [warning.kind for warning in told] == [kind] * bool(kind)
+    for warning in told:
+        (seen,) = warning.figures["outputs"].values()
+        assert seen["cosine"] == pytest.approx(cosine, abs=1e-6)
+        assert seen["rounding_cosine"] == only(found).rounding_cosine
+        assert format(rounding, ".6g") in describe(warning).text
+
+
+def test_each_output_is_judged_by_its_own_rounding() -> None:
+    quantized, outputs = dict.fromkeys("abc", X), dict.fromkeys("abc", at_cosine(0.99))
+    rounded = {"a": at_cosine(0.98), "b": at_cosine(0.9999)}  # c has none
+    verdict = accuracy.compare(outputs, quantized, Threshold())
+    found, told = accuracy.compare_quantized(verdict, outputs, quantized, rounded)
+    assert found.outputs[2].rounding_cosine is None
+    assert {warning.kind: [*warning.figures["outputs"]] for warning in told} == {
+        "AmplifiesRounding": ["a"],
+        "NotAsQuantized": ["b", "c"],
+    }
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_rounding_that_is_not_finite_excuses_nothing(value: float) -> None:
+    found, (warning,) = against(at_cosine(0.99), X, rounded=X * value)
+    assert (only(found).rounding_cosine, warning.kind) == (None, "NotAsQuantized")
+
+
+def test_a_limit_stays_one_whatever_rounding_does() -> None:
+    found, (warning,) = against(at_cosine(0.94), X, limit=0.95, rounded=at_cosine(0.93))
+    assert (found.ok, found.why) == (False, "output 'y': quantized_cosine 0.94 is below 0.95")
+    assert (warning.kind, warning.figures["least"]) == ("AmplifiesRounding", 0.95)
+    assert against(at_cosine(0.96), X, limit=0.95, rounded=at_cosine(0.93))[1] == ()
+    assert against(at_cosine(0.8), X, limit=0.95, rounded=at_cosine(0.93))[1] == ()
 
 
 def test_a_quantized_reference_that_is_not_finite_is_told() -> None:

@@ -164,6 +164,27 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "graph_optimization: disabled runs the file as it is",
     ),
     (
+        "NotAsQuantized",
+        {
+            "outputs": {"y": {"cosine": 0.9962, "fp32_cosine": 0.9951, "rounding_cosine": 0.99994}}, "undefined": [],
+            "least": 0.999, "more": 0,
+        },
+        "their cosine is 0.9962 for output 'y' (0.9951 with fp32; that model with float16 between its layers has "
+        "0.99994), where at least 0.999 is expected",
+        "trtbench layers shows in which precision",
+    ),
+    (
+        "AmplifiesRounding",
+        {
+            "outputs": {"y": {"cosine": 0.858, "fp32_cosine": 0.81, "rounding_cosine": 0.819}}, "least": 0.999,
+            "more": 1,
+        },
+        "the network amplifies rounding: with float16 between its layers the quantized model in PyTorch has a cosine "
+        "with itself of 0.819 for output 'y' (the runtime has 0.858, and 0.81 with fp32) and 1 more, so less than "
+        "0.999 here is no sign that the runtime computes something else",
+        "a checkpoint in place of random weights",
+    ),
+    (
         "EmptyOutput", {"empty": ["boxes", "scores"], "outputs": 2},
         "nothing could be compared: the reference has no element in outputs 'boxes', 'scores'",
         "inputs of which the model makes some (`inputs: {NAME: {file: FILE}}`), or a checkpoint",

@@ -58,6 +58,10 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
         {"outputs": {"y": {"cosine": 0.99, "fp32_cosine": 0.98}}, "undefined": [], "least": 0.999, "more": 0},
     ),
     ("NotAsQuantized", {"outputs": {}, "undefined": ["y"], "least": 0.999, "more": 2}),
+    (
+        "AmplifiesRounding",
+        {"outputs": {"y": {"cosine": 0.9, "fp32_cosine": 0.8, "rounding_cosine": 0.85}}, "least": 0.999, "more": 0},
+    ),
     ("NotCold", {"left_out": ["throughput", "energy"]}),
     ("Imprecise", {"boundary": "latency", "half_width": 0.05, "samples": 34}),
     ("Noisy", {"calls": 90, "ns": 10**9, "spread": 0.031}),

@@ -25,6 +25,28 @@ from tests.report.conftest import make
 from tests.runner.test_worker_measure import SHORT, Silent
 
 SUITES = Path(__file__).parents[2] / "suites"
+# Each layer multiplies a difference until values that began alike have nothing in common.
+WAVES = """
+import torch
+
+class Waves(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.layers = torch.nn.ModuleList(
+            torch.nn.Conv2d(32 if n else 3, 32, 3, padding=1, bias=False) for n in range(16)
+        )
+        for layer in self.layers:
+            torch.nn.init.normal_(layer.weight, 0, 4 / (9 * layer.in_channels) ** 0.5, generator=draw)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.sin(layer(x))
+        return x
+
+def waves():
+    return Waves()
+"""
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -42,14 +64,14 @@ def case(**options: Any) -> Case:
 class Worker:
     """Makes the artifacts of a case and measures it, as workers would, in this process."""
 
-    def __init__(self, root: Path, of: Case) -> None:
+    def __init__(self, root: Path, of: Case, suite_dir: Path = SUITES) -> None:
         self.case, self.root = of, root
         self.log = PhaseLog(Silent())
         self.artifacts: dict[str, str] = {}
         scratch = root / "scratch"
         scratch.mkdir()
         self.common: dict[str, Any] = {
-            "device": "cpu", "case": of, "scratch": str(scratch), "suite_dir": str(SUITES), "cold": True,
+            "device": "cpu", "case": of, "scratch": str(scratch), "suite_dir": str(suite_dir), "cold": True,
         }  # fmt: skip
         for stage in base.load(of.backend).stages(of):
             self.make(stage.name)
@@ -73,8 +95,28 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Worker:
     return Worker(tmp_path_factory.mktemp("agreeing"), case(placement="mended"))
 
 
+@pytest.fixture(scope="module")
+def amplifying(tmp_path_factory: pytest.TempPathFactory) -> Worker:
+    folder = tmp_path_factory.mktemp("amplifying")
+    (folder / "waves.py").write_text(WAVES)
+    of = case(samples=1)
+    of = msgspec.structs.replace(of, factory="waves.py:waves", inputs={"x": Input(shape=(1, 3, 32, 32))})
+    return Worker(folder, of, folder)
+
+
 def unlike(record: Record) -> list[Warning]:
-    return [warning for warning in record.warnings if warning.kind == "NotAsQuantized"]
+    """The warnings about the cosine with the quantized model."""
+    return [warning for warning in record.warnings if warning.kind in ("NotAsQuantized", "AmplifiesRounding")]
+
+
+def other_reference(worker: Worker, sign: int, *files: str) -> Path:
+    """The quantized reference in a new folder with the named files alone, their values times ``sign``."""
+    folder = worker.root / f"other{len(list(worker.root.iterdir()))}"
+    folder.mkdir()
+    for file in files:
+        values = tensors.read(Path(worker.artifacts[QUANTIZED_REFERENCE]) / file)
+        tensors.write(folder / file, {name: sign * value for name, value in values.items()})
+    return folder
 
 
 def test_onnx_runtime_computes_what_the_quantized_model_computes_in_pytorch(worker: Worker) -> None:
@@ -89,15 +131,14 @@ def test_onnx_runtime_computes_what_the_quantized_model_computes_in_pytorch(work
     assert output.quantized_sqnr is not None
     assert output.sqnr is not None
     assert output.quantized_sqnr > output.sqnr
+    assert output.rounding_cosine is not None
+    assert 0.999 <= output.rounding_cosine < 1
     assert not unlike(record)
 
 
 def test_a_runtime_that_computes_something_else_has_a_warning_or_breaks_the_limit(worker: Worker) -> None:
     agreeing = worker.artifacts
-    expected = tensors.read(Path(agreeing[QUANTIZED_REFERENCE]) / "outputs.safetensors")
-    other = worker.root / "other"
-    other.mkdir(exist_ok=True)
-    tensors.write(other / "outputs.safetensors", {name: -value for name, value in expected.items()})
+    other = other_reference(worker, -1, tensors.OUTPUTS, tensors.ROUNDING)
     worker.artifacts = {**agreeing, QUANTIZED_REFERENCE: str(other)}
     try:
         warned, refused = worker.record(), worker.record(Threshold(quantized_cosine=0.9999))
@@ -106,13 +147,47 @@ def test_a_runtime_that_computes_something_else_has_a_warning_or_breaks_the_limi
     assert warned.accuracy is not None
     assert warned.accuracy.ok
     (warning,) = unlike(warned)
-    (name,) = expected
-    assert warning.figures["outputs"][name]["cosine"] == warned.accuracy.outputs[0].quantized_cosine
+    (output,) = warned.accuracy.outputs
+    assert warning.kind == "NotAsQuantized"
+    assert warning.figures["outputs"][output.name]["cosine"] == output.quantized_cosine
+    assert warning.figures["outputs"][output.name]["rounding_cosine"] == output.rounding_cosine
     assert refused.accuracy is not None
     assert not refused.accuracy.ok
-    assert f"output {name!r}: quantized_cosine " in refused.accuracy.why
+    assert f"output {output.name!r}: quantized_cosine " in refused.accuracy.why
     assert "is below 0.9999" in refused.accuracy.why
     assert not unlike(refused)
+
+
+def test_where_rounding_takes_the_quantized_model_as_far_the_runtime_is_not_blamed(amplifying: Worker) -> None:
+    record, refused = amplifying.record(), amplifying.record(Threshold(quantized_cosine=0.99))
+    assert record.accuracy is not None
+    (output,) = record.accuracy.outputs
+    assert record.accuracy.ok
+    assert output.rounding_cosine is not None
+    assert output.rounding_cosine < 0.5
+    (warning,) = unlike(record)
+    assert warning.kind == "AmplifiesRounding"
+    assert warning.figures["outputs"][output.name]["rounding_cosine"] == output.rounding_cosine
+    shown = " ".join(text.render(make([amplifying.case], [record]), width=200, verbose=True).split())
+    assert "the network amplifies rounding" in shown
+    assert f"with float16 between its layers that model has {output.rounding_cosine:.6f} with itself" in shown
+    assert refused.accuracy is not None
+    assert not refused.accuracy.ok
+    assert "is below 0.99" in refused.accuracy.why
+
+
+def test_a_quantized_reference_without_rounded_outputs_is_compared_as_before(amplifying: Worker) -> None:
+    own = amplifying.artifacts
+    amplifying.artifacts = {**own, QUANTIZED_REFERENCE: str(other_reference(amplifying, 1, tensors.OUTPUTS))}
+    try:
+        record = amplifying.record()
+    finally:
+        amplifying.artifacts = own
+    assert record.accuracy is not None
+    (output,) = record.accuracy.outputs
+    assert output.quantized_cosine is not None
+    assert output.rounding_cosine is None
+    assert [warning.kind for warning in unlike(record)] == ["NotAsQuantized"]
 
 
 def test_the_reference_is_of_the_cases_own_placement_and_floating_layers(tmp_path: Path, worker: Worker) -> None:
@@ -139,7 +214,11 @@ def test_the_table_the_csv_and_the_json_have_the_cosine(worker: Worker) -> None:
     assert record.accuracy is not None
     cosine = record.accuracy.outputs[0].quantized_cosine
     assert f'"quantized_cosine":{cosine}' in export.json(run).replace(" ", "")
+    rounding = record.accuracy.outputs[0].rounding_cosine
+    assert f"with float16 between its layers that model has {rounding:.6f} with itself" in " ".join(shown.split())
+    assert f'"rounding_cosine":{rounding}' in export.json(run).replace(" ", "")
     (line,) = csv.DictReader(io.StringIO(export.csv(run)))
+    assert float(line["rounding_cosine"]) == rounding
     assert float(line["quantized_cosine"]) == cosine
 
 

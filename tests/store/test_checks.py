@@ -80,6 +80,10 @@ WRONG: dict[str, tuple[Change, str]] = {
         lambda r: r.update(accuracy={"ok": False, "outputs": [OUTPUT | {"quantized_cosine": 7}]}),
         "the cosine of 'y' is 7",
     ),
+    "a cosine of 7 of the quantized reference with itself": (
+        lambda r: r.update(accuracy={"ok": False, "outputs": [OUTPUT | {"rounding_cosine": 7}]}),
+        "the cosine of 'y' is 7",
+    ),
     "a cosine of 7": (
         lambda r: r.update(accuracy={"ok": False, "outputs": [OUTPUT | {"cosine": 7}]}),
         "the cosine of 'y' is 7",

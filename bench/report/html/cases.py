@@ -64,6 +64,7 @@ def fields(row: Row, pool: Pool) -> dict[str, Any]:
         "sqnr": score and score.sqnr,
         "quantized_cosine": score and score.quantized_cosine,
         "quantized_sqnr": score and score.quantized_sqnr,
+        "rounding_cosine": score and score.rounding_cosine,
         "memory": row.memory,
         "memory_text": cells.memory(row),
         "memory_of": row.memory_of or None,
@@ -147,7 +148,8 @@ def outputs(pools: Sequence[Pool]) -> list[dict[str, Any]]:
     table = []
     for case, pool in enumerate(pools):
         for output in _least_accurate(pool.records):
-            texts = {f"{of}_text": cells.similarity(output[of]) for of in ("cosine", "quantized_cosine")}
+            cosines = ("cosine", "quantized_cosine", "rounding_cosine")
+            texts = {f"{of}_text": cells.similarity(output[of]) for of in cosines}
             table.append({"case": case, **output, **texts, "name": escape.name(output["name"])})
     return table
 

@@ -24,15 +24,16 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
 ``cases``: run, machine, device, id, label, model, backend, precision, sizes, batch, setting, toolchain, status
     (fastest, tied, ok, unranked, inaccurate, varies, failed, unavailable, waiting), ranked, tied, processes, builds,
     failed, boundary (of time), time, rate, speed, against (a label), baseline (its backend), accuracy, accuracy_why,
-    cosine, rel_l2, max_abs, sqnr, quantized_cosine, quantized_sqnr (against the quantized model), memory, memory_of,
-    energy, python_share, python_share_of (the boundary), light, flops, bytes, bound, failure, failure_message,
-    failure_hint, failure_log, warnings (their kinds), rerun (a command).
+    cosine, rel_l2, max_abs, sqnr, quantized_cosine, quantized_sqnr (against the quantized model), rounding_cosine (of
+    that model, with float16 between its layers and without), memory, memory_of, energy, python_share, python_share_of
+    (the boundary), light, flops, bytes, bound, failure, failure_message, failure_hint, failure_log,
+    warnings (their kinds), rerun (a command).
 ``times``: case, boundary, time, minimum, sd, p50, p90, p95, p99, samples, processes.
 ``processes``: case, replicate, build, started, card, failure, and the telemetry's figures by name.
 ``distributions``: process, boundary, samples, marked, stop, median, steps (of at most 64 quantiles: columns.steps).
 ``phases``: case, name, cold, warm. ``conditions``: case, name, value.
-``outputs``: case, name, cosine, max_abs, rel_l2, sqnr, nan, slice, slice_rel_l2, quantized_cosine, quantized_sqnr
-    of the least accurate process.
+``outputs``: case, name, cosine, max_abs, rel_l2, sqnr, nan, slice, slice_rel_l2, quantized_cosine, quantized_sqnr,
+    rounding_cosine of the least accurate process.
 ``notes``: kind, text, fix; ``case_notes``: case, note. ``left_out``: run, label, reason, count.
 ``leaders``: case, ties (places of cases), runner_up, margin, margin_low, margin_high, rivals, elsewhere,
     level_zero (bench.analysis.overview).

@@ -141,6 +141,8 @@ def test_a_case_that_was_quantized_here_has_its_accuracy_against_both_references
     assert titles["int8"]["cosine"] == "0.999980"
     assert titles["int8"]["cosine (int8)"] == ">0.999999"
     assert titles["int8"]["SQNR dB (int8)"] == "60.7"
+    assert titles["int8"]["cosine (rounding)"] == "0.987600"
+    assert "cosine (rounding)" not in titles["fp32"]
 
 
 def test_two_modes_of_a_distribution_are_seen(view) -> None:

@@ -37,7 +37,9 @@ def test_outputs_have_both_references_where_a_case_was_quantized_here() -> None:
     plain, int8 = rows_of(page_of(run)["outputs"])
     assert (plain["quantized_cosine"], plain["quantized_cosine_text"]) == (None, cells.NONE)
     assert (int8["quantized_cosine_text"], int8["quantized_sqnr"]) == (">0.999999", 60.7)
-    assert [of["quantized_cosine"] for of in rows_of(page_of(run)["cases"])] == [None, int8["quantized_cosine"]]
+    assert (plain["rounding_cosine"], int8["rounding_cosine_text"]) == (None, "0.987600")
+    for name in ("quantized_cosine", "rounding_cosine"):
+        assert [of[name] for of in rows_of(page_of(run)["cases"])] == [None, int8[name]]
 
 
 def test_a_case_that_a_program_runs_too_has_pythons_share() -> None:

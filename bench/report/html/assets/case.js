@@ -130,14 +130,19 @@ globalThis.trtbench = globalThis.trtbench || {};
     const decibels = (value) => (app.isNumber(value) ? value.toFixed(1) : app.NONE);
     // Against the quantized model in PyTorch, which cases that trtbench has quantized have.
     const quantized = lines.some((line) => app.isNumber(outputs.get(line, "quantized_cosine")));
-    const titles = ["cosine", "relative L2", "max abs", "SQNR dB", "NaN", ...(quantized ? ["cosine (int8)", "SQNR dB (int8)"] : [])];
-    const caption = "Accuracy of each output against the fp32 reference" + (quantized ? "; (int8): against the quantized model that PyTorch runs" : "");
+    // Of that model with itself, which records of later versions have.
+    const rounding = lines.some((line) => app.isNumber(outputs.get(line, "rounding_cosine")));
+    const titles = ["cosine", "relative L2", "max abs", "SQNR dB", "NaN", ...(quantized ? ["cosine (int8)", "SQNR dB (int8)"] : []),
+      ...(rounding ? ["cosine (rounding)"] : [])];
+    const caption = "Accuracy of each output against the fp32 reference" + (quantized ? "; (int8): against the quantized model that PyTorch runs" : "")
+      + (rounding ? "; (rounding): of that model with float16 between its layers, with itself" : "");
     return [row.accuracy_why ? h("p", null, row.accuracy_why) : "",
       app.grid([{ title: "output", style: "wrap" }, ...titles.map((title) => ({ title, align: "right" })), { title: "worst part", style: "wrap" }],
         lines.map((line) => {
           const each = outputs.row(line);
           return [each.name, each.cosine_text, app.small(each.rel_l2), app.small(each.max_abs), decibels(each.sqnr), app.count(each.nan),
             ...(quantized ? [each.quantized_cosine_text, decibels(each.quantized_sqnr)] : []),
+            ...(rounding ? [each.rounding_cosine_text] : []),
             each.slice ? `${each.slice}: relative L2 ${app.small(each.slice_rel_l2)}` : ""];
         }), { caption })];
   }
