@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from bench.backends import base
-from bench.errors import CaseError, SuiteError
+from bench.errors import CaseError, ModelError
 from bench.model.seam import BuildsModels, Context
 from bench.model.suite import Case, Input
 from bench.runtimes.torch import factories, models, prebuilt, weights
@@ -136,7 +136,7 @@ def test_what_was_built_is_taken_once_and_by_its_own_case_and_seed(ahead: Ahead)
 
 def test_a_model_that_needs_inputs_to_be_built_is_refused(ahead: Ahead) -> None:
     case, context = ahead
-    with pytest.raises(SuiteError):
+    with pytest.raises(ModelError):
         prebuilt.build(msgspec.structs.replace(case, factory="ahead_zoo.py:lazy", inputs={}), context)
     assert prebuilt.take(case, context) is None
 
