@@ -1,5 +1,8 @@
 """Tiny models that the backends' tests name as ``zoo.py:function``."""
 
+import functools
+from collections.abc import Callable
+
 import torch
 
 
@@ -161,6 +164,19 @@ def text() -> torch.nn.Module:
 
 def number() -> int:
     return 3
+
+
+def _with_width(factory: Callable[[int], torch.nn.Module]) -> Callable[[], torch.nn.Module]:
+    @functools.wraps(factory)
+    def wrapper() -> torch.nn.Module:
+        return factory(4)
+
+    return wrapper
+
+
+@_with_width
+def decorated(width: int) -> torch.nn.Module:
+    return torch.nn.Linear(width, width)
 
 
 def raises() -> torch.nn.Module:

@@ -82,7 +82,7 @@ def _imported(case: Case, suite_dir: Path) -> Callable[..., Any]:
 def check_arguments(case: Case, function: Callable[..., Any]) -> None:
     """SuiteError if ``function`` does not take the ``args`` of a case, where it says which it takes."""
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, follow_wrapped=False)  # a wrapper may add what it wraps needs
     except (TypeError, ValueError):  # of a compiled function: its call tells
         return
     try:

@@ -101,6 +101,12 @@ def test_a_factory_with_wrong_arguments_is_told(bench: Bench) -> None:
     assert (caught.value.where, caught.value.fix) == ("suite.yaml:7", "correct `args` of the model 'net'")
 
 
+def test_a_decorator_may_give_a_factory_its_arguments(bench: Bench) -> None:
+    assert build(bench, "zoo.py:decorated").in_features == 4
+    with pytest.raises(SuiteError, match="unexpected keyword argument 'width'"):
+        build(bench, "zoo.py:decorated", args={"width": 3})
+
+
 def test_a_package_that_the_factory_needs_is_unavailable_with_its_command(bench: Bench) -> None:
     with pytest.raises(Unavailable) as caught:
         build(bench, "zoo.py:needs_a_package")
