@@ -122,15 +122,14 @@ class Ahead:
         if self._templates is None:
             return
         suite_dir = self._templates.suite_dir
-        models = models_ahead.shared(turns, suite_dir)
-        if cases is None:
-            now = set(models)
-        else:
-            now = models.keys() & {models_ahead.model_of(case, suite_dir) for case in cases}
-            self._templates.keep_models(models)
-        for model, case in models.items():
-            if model in now and toolchains.missing(interpreters[case.toolchain], case.backend) is None:
-                self._templates.build(interpreters[case.toolchain], model, case)
+        uses = models_ahead.uses(turns, suite_dir)
+        now = uses.keys() if cases is None else {models_ahead.model_of(case, suite_dir) for case in cases}
+        if cases is not None:
+            self._templates.keep_models(uses)
+        for model, (case, *others) in uses.items():
+            here = interpreters[case.toolchain]
+            if others and model in now and toolchains.missing(here, case.backend) is None:
+                self._templates.build(here, model, case)
 
     def ready(self, case: Case, build: int) -> Ready | Failure:
         """The artifacts of a turn: those made ahead when it is the first of them, else looked up, or made alone."""

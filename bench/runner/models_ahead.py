@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -40,19 +39,17 @@ def model_of(case: Case, suite_dir: Path) -> Model | None:
     return Model(case.toolchain, tuple(backend.imports(case)), backend.model_key(case))
 
 
-def shared(turns: Iterable[tuple[Case, int]], suite_dir: Path) -> dict[Model, Case]:
-    """The models that at least two of ``turns`` measure, each with the first of its cases."""
+def uses(turns: Iterable[tuple[Case, int]], suite_dir: Path) -> dict[Model, list[Case]]:
+    """The models that ``turns`` measure, each with the cases of its turns in their order."""
     models: dict[str, Model | None] = {}
-    first: dict[Model, Case] = {}
-    counts: Counter[Model] = Counter()
+    cases: dict[Model, list[Case]] = {}
     for case, _ in turns:
         if case.id not in models:
             models[case.id] = model_of(case, suite_dir)
         model = models[case.id]
         if model is not None:
-            counts[model] += 1
-            first.setdefault(model, case)
-    return {model: case for model, case in first.items() if counts[model] > 1}
+            cases.setdefault(model, []).append(case)
+    return cases
 
 
 def room(size: int) -> int | None:

@@ -18,7 +18,10 @@ from bench.backends import base
 from bench.model.events import Ended, Event, Note, Step
 from bench.model.suite import Case, Input, Policy, Threshold
 from bench.runner import jobs, models_ahead
+from bench.runner.ahead import Ahead
 from bench.runner.models_ahead import Model
+from bench.runner.prestart import Prestart
+from bench.runner.stages import Ready
 from tests.conftest import Trtbench
 from tests.runner.test_templates import Runner
 
@@ -66,14 +69,12 @@ def test_what_the_user_wrote_and_what_other_runtimes_measure_is_not(changes: dic
     assert model_of(**changes) is None
 
 
-def test_a_model_is_worth_a_template_from_two_processes_on() -> None:
+def test_a_model_is_that_of_all_turns_which_begin_with_it() -> None:
     once, twice = BERT, msgspec.structs.replace(BERT, factory="timm:dla34")
     large = msgspec.structs.replace(twice, symbols={"batch": 8})
     mine = msgspec.structs.replace(BERT, factory="zoo.py:net")
     turns = [(mine, 0), (twice, 0), (once, 0), (large, 0), (mine, 1)]
-    shared = models_ahead.shared(turns, Path())
-    assert list(shared.values()) == [twice]
-    assert models_ahead.shared([(once, 0), (once, 1)], Path()).keys() == {models_ahead.model_of(once, Path())}
+    assert list(models_ahead.uses(turns, Path()).values()) == [[twice, large], [once]]
 
 
 def test_each_may_take_its_part_of_the_memory_that_workers_leave(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +257,17 @@ def test_templates_of_models_that_nobody_needs_any_more_end(runner: ModelRunner)
     assert runner.found(one) == {}
     assert runner.found(other)["pid"] == pids[1]
     assert not Path(f"/proc/{pids[0]}").exists()
+
+
+@pytest.mark.workers
+def test_a_model_is_built_for_two_turns_and_kept_until_the_last_of_them(runner: ModelRunner) -> None:
+    twice, once = (msgspec.structs.replace(NET, args={"name": name}) for name in ("twice", "once"))
+    prestart = Prestart(2, "fake", runner.folder, runner.notes.append, gates=False)
+    ahead = Ahead(2, 1, prestart, runner.templates, lambda *_: Ready(folders={}), lambda: None, runner.notes.append)
+    turns = [(twice, 0), (once, 0), (twice, 1)]
+    for place, is_there in enumerate((True, True, True, False)):
+        ahead.begin_models(turns[place:], {"default": runner.interpreter}, [twice, once])
+        assert [bool(runner.found(case)) for case in (twice, once)] == [is_there, False]
 
 
 @pytest.mark.workers
