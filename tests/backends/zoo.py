@@ -179,6 +179,10 @@ def decorated(width: int) -> torch.nn.Module:
     return torch.nn.Linear(width, width)
 
 
+def hands_on(**args: int) -> torch.nn.Module:
+    return torch.nn.Linear(3, 3, **args)
+
+
 def raises() -> torch.nn.Module:
     raise ValueError("no such size")
 

@@ -69,6 +69,8 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:
+        if _refuses_arguments(error, case):
+            raise programs.wrong_arguments(case, error) from error
         if device == "meta" and isinstance(error, Exception):
             raise
         raise _raises(case, error, context.suite_dir) from error
@@ -274,6 +276,12 @@ def _fix_in(message: str) -> str:
 
 def _unknown(case: Case, library: str, name: str, names: Iterable[str]) -> SuiteError:
     return _wrong(case, f"{library} has no {name!r}.{did_you_mean(name, names)}")
+
+
+def _refuses_arguments(error: BaseException, case: Case) -> bool:
+    """Whether a call refused a name of ``args``: a library hands them on to constructors, whose error alone tells."""
+    names = [f"unexpected keyword argument {name!r}" for name in case.args]
+    return isinstance(error, TypeError) and any(name in str(error) for name in names)
 
 
 def _raises(case: Case, error: BaseException, suite_dir: Path) -> ModelError:

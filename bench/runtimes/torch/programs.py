@@ -88,7 +88,12 @@ def check_arguments(case: Case, function: Callable[..., Any]) -> None:
     try:
         signature.bind(**case.args)
     except TypeError as error:
-        raise _wrong(case, f"{case.factory}: {error}", f"correct `args` of the model {case.model!r}") from error
+        raise wrong_arguments(case, error) from error
+
+
+def wrong_arguments(case: Case, error: BaseException) -> SuiteError:
+    """The error for ``args`` that the factory of a case refused by ``error``."""
+    return _wrong(case, f"{case.factory}: {error}", f"correct `args` of the model {case.model!r}")
 
 
 @contextlib.contextmanager

@@ -101,6 +101,13 @@ def test_a_factory_with_wrong_arguments_is_told(bench: Bench) -> None:
     assert (caught.value.where, caught.value.fix) == ("suite.yaml:7", "correct `args` of the model 'net'")
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_arguments_that_are_refused_where_a_factory_hands_them_on_are_told(bench: Bench, device: str) -> None:
+    with pytest.raises(SuiteError, match=r"zoo\.py:hands_on: .*unexpected keyword argument 'classes'") as caught:
+        build(bench, "zoo.py:hands_on", device, args={"classes": 3})
+    assert (caught.value.where, caught.value.fix) == ("suite.yaml:7", "correct `args` of the model 'net'")
+
+
 def test_a_decorator_may_give_a_factory_its_arguments(bench: Bench) -> None:
     assert build(bench, "zoo.py:decorated").in_features == 4
     with pytest.raises(SuiteError, match="unexpected keyword argument 'width'"):
