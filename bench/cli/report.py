@@ -42,7 +42,7 @@ def watch(arguments: argparse.Namespace, wait: Callable[[], bool]) -> None:
     """Write the page again whenever a file of a run has changed; ``wait`` returns when it is time to look again, False
     to stop. A page that stays, after that or Ctrl-C, does not load itself again.
     """
-    from bench.errors import BenchError
+    from bench.errors import BenchError, StoreError
 
     before = _state(arguments)
     try:
@@ -60,7 +60,7 @@ def watch(arguments: argparse.Namespace, wait: Callable[[], bool]) -> None:
     finally:
         try:
             _write(arguments, 0)
-        except BenchError as error:  # there is still no run
+        except StoreError as error:  # there is still no run
             output.complain(output.error(error))
 
 

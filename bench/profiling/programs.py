@@ -34,7 +34,7 @@ _CAUSES = (
         "(NVreg_RestrictProfilingToAdminUsers=0): developer.nvidia.com/ERR_NVGPUCTRPERM",
     ),
     (r"No space left on device|Disk quota exceeded", "free some disk space, or TMPDIR=DIR with more of it"),
-    (r"Permission denied", "TMPDIR=DIR of your own: by default files lie in /tmp/nvidia, which may be another user's"),
+    (r"Permission denied", "TMPDIR=DIR of your own, which this user may write to"),
     (
         r"driver resource was unavailable|CUPTI_ERROR_(UNKNOWN|MULTIPLE_SUBSCRIBERS\w*|HARDWARE_BUSY)",
         "end other profilers of this GPU (DCGM: dcgmi profile --pause), then profile the case again",

@@ -92,7 +92,7 @@ class Ahead:
                 self.begin_models(turns(), interpreters, [case for case, _ in builds])
         tasks = list(meanwhile)
         if builds or tasks:
-            with Threads(self._slots, self._halt) as threads, self._interrupts_told():
+            with Threads(self._slots, self._halt) as threads, self._announced_interrupt():
                 others = [threads.submit(task) for task in tasks]
                 work = [threads.submit(functools.partial(self._build, *build)) for build in builds]
                 work += [threads.submit(functools.partial(self._compile, *build)) for build in _compiling(builds)]
@@ -125,7 +125,7 @@ class Ahead:
         uses = models_ahead.uses(turns, suite_dir)
         now = uses.keys() if cases is None else {models_ahead.model_of(case, suite_dir) for case in cases}
         if cases is not None:
-            self._templates.keep_models(uses)
+            self._templates.keep_models(uses, interpreters)
         for model, (case, *others) in uses.items():
             here = interpreters[case.toolchain]
             if others and model in now and toolchains.missing(here, case.backend) is None:
@@ -150,7 +150,7 @@ class Ahead:
         self._prestart.close()
 
     @contextlib.contextmanager
-    def _interrupts_told(self) -> Iterator[None]:
+    def _announced_interrupt(self) -> Iterator[None]:
         """An interrupt of the block is told at once: ending the workers takes a moment on a busy machine."""
         try:
             yield

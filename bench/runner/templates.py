@@ -11,7 +11,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -120,11 +120,13 @@ class Templates:
             if key not in self._nodes:
                 self._nodes[key] = Node(case.label, lambda: self._make_with(interpreter, case, above))
 
-    def keep_models(self, models: Collection[Model]) -> None:
-        """End the templates of all models but these. No worker of them may be at work."""
-        kept = {(model.imports, model.key) for model in models}
+    def keep_models(self, models: Collection[Model], interpreters: Mapping[str, Interpreter]) -> None:
+        """End the templates of all models but these, of the ``interpreters`` by toolchain. No worker of them may be at
+        work.
+        """
+        kept = {key_of(interpreters[model.toolchain], model.imports, model.key) for model in models}
         with self._lock:
-            over = [key for key in self._nodes if key.model and (key.imports, key.model) not in kept]
+            over = [key for key in self._nodes if key.model and key not in kept]
             nodes = [self._nodes.pop(key) for key in over]
         for node in nodes:
             node.close()

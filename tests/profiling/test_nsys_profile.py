@@ -170,7 +170,7 @@ ENDED = "The target application terminated with signal 4 (SIGILL)"
         (
             f"{NOWHERE}\n",
             f": {NOWHERE}",
-            "TMPDIR=DIR of your own: by default files lie in /tmp/nvidia, which may be another user's",
+            "TMPDIR=DIR of your own, which this user may write to",
         ),
         (
             "Subscribe returned 999: CUPTI_ERROR_UNKNOWN\n",

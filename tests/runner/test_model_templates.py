@@ -154,7 +154,7 @@ class ModelRunner(Runner):
         self.templates.build(self.interpreter, model, case)
         return case
 
-    def found(self, case: Case, **settings: Any) -> dict[str, Any]:
+    def models_in_worker(self, case: Case, **settings: Any) -> dict[str, Any]:
         """What a worker that measures ``case`` finds."""
         job = jobs.Measure(
             device="cpu",
@@ -197,16 +197,16 @@ def refusals(runner: ModelRunner) -> list[str]:
 @pytest.mark.workers
 def test_all_workers_of_a_model_find_what_its_template_has_built(runner: ModelRunner) -> None:
     case, other = runner.build(name="one"), runner.build(name="other")
-    seen = [runner.found(case) for _ in range(2)]
+    seen = [runner.models_in_worker(case) for _ in range(2)]
     assert seen[0] == seen[1]
     assert (seen[0]["one"], seen[0]["seed"], seen[0]["device"]) == (1, 7, "cpu")
-    beside = runner.found(other)
+    beside = runner.models_in_worker(other)
     assert "one" not in beside
     assert beside["pid"] != seen[0]["pid"]
     assert sorted(runner.steps) == ["load", "load", "start", "start"]  # built side by side
     assert runner.notes == []
-    assert runner.found(msgspec.structs.replace(NET, args={"name": "third"})) == {}
-    assert runner.found(case, cold=True) == {}
+    assert runner.models_in_worker(msgspec.structs.replace(NET, args={"name": "third"})) == {}
+    assert runner.models_in_worker(case, cold=True) == {}
 
 
 @pytest.mark.workers
@@ -220,7 +220,7 @@ def test_all_workers_of_a_model_find_what_its_template_has_built(runner: ModelRu
 )
 def test_workers_build_a_model_themselves_where_a_template_cannot(runner: ModelRunner, way: str, why: str) -> None:
     case = runner.build(way=way)
-    assert [runner.found(case) for _ in range(2)] == [{}] * 2
+    assert [runner.models_in_worker(case) for _ in range(2)] == [{}] * 2
     [refusal] = refusals(runner)
     assert why in refusal
     assert runner.notes == []  # nobody has to act on it
@@ -229,20 +229,20 @@ def test_workers_build_a_model_themselves_where_a_template_cannot(runner: ModelR
 @pytest.mark.workers
 def test_a_model_without_room_is_not_built(runner: ModelRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models_ahead, "room", lambda size: 64 << 20)
-    assert runner.found(runner.build(name="small", bytes=1 << 20))["small"] == 1 << 20
-    assert runner.found(runner.build(name="large", bytes=1 << 30)) == {}
+    assert runner.models_in_worker(runner.build(name="small", bytes=1 << 20))["small"] == 1 << 20
+    assert runner.models_in_worker(runner.build(name="large", bytes=1 << 30)) == {}
     [refusal] = refusals(runner)
     assert "MemoryError" in refusal or "memory" in refusal
     monkeypatch.setattr(models_ahead, "room", lambda size: None)
-    assert runner.found(runner.build(name="any")) == {}
+    assert runner.models_in_worker(runner.build(name="any")) == {}
     assert refusals(runner)[1:] == ["there is too little memory"]
 
 
 @pytest.mark.workers
 def test_after_the_end_of_its_template_workers_are_forked_without_the_model(runner: ModelRunner) -> None:
     case = runner.build(name="one")
-    os.kill(runner.found(case)["pid"], signal.SIGKILL)
-    assert [runner.found(case) for _ in range(2)] == [{}] * 2
+    os.kill(runner.models_in_worker(case)["pid"], signal.SIGKILL)
+    assert [runner.models_in_worker(case) for _ in range(2)] == [{}] * 2
     [refusal] = refusals(runner)
     assert refusal.startswith("its template is lost")
 
@@ -250,12 +250,12 @@ def test_after_the_end_of_its_template_workers_are_forked_without_the_model(runn
 @pytest.mark.workers
 def test_templates_of_models_that_nobody_needs_any_more_end(runner: ModelRunner) -> None:
     one, other = runner.build(name="one"), runner.build(name="other")
-    pids = [runner.found(case)["pid"] for case in (one, other)]
+    pids = [runner.models_in_worker(case)["pid"] for case in (one, other)]
     model = models_ahead.model_of(other, runner.folder)
     assert model is not None
-    runner.templates.keep_models([model])
-    assert runner.found(one) == {}
-    assert runner.found(other)["pid"] == pids[1]
+    runner.templates.keep_models([model], {model.toolchain: runner.interpreter})
+    assert runner.models_in_worker(one) == {}
+    assert runner.models_in_worker(other)["pid"] == pids[1]
     assert not Path(f"/proc/{pids[0]}").exists()
 
 
@@ -267,7 +267,7 @@ def test_a_model_is_built_for_two_turns_and_kept_until_the_last_of_them(runner: 
     turns = [(twice, 0), (once, 0), (twice, 1)]
     for place, is_there in enumerate((True, True, True, False)):
         ahead.begin_models(turns[place:], {"default": runner.interpreter}, [twice, once])
-        assert [bool(runner.found(case)) for case in (twice, once)] == [is_there, False]
+        assert [bool(runner.models_in_worker(case)) for case in (twice, once)] == [is_there, False]
 
 
 @pytest.mark.workers

@@ -75,7 +75,7 @@ def to_own_memory(model: torch.nn.Module) -> None:
     """
     import torch
 
-    memory: dict[int, Any] = {}
+    memory: dict[tuple[int, int], Any] = {}
     for tensor in {id(each): each for each in module_tensors(model)}.values():
         if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
             continue
@@ -84,10 +84,11 @@ def to_own_memory(model: torch.nn.Module) -> None:
         storage = tensor.untyped_storage()
         if not storage.nbytes():
             continue
-        if storage.data_ptr() not in memory:
-            memory[storage.data_ptr()] = storage.clone()
+        key = storage.data_ptr(), storage.nbytes()
+        if key not in memory:
+            memory[key] = storage.clone()
         place = tensor.storage_offset(), tensor.shape, tensor.stride()
-        tensor.data = torch.empty(0, dtype=tensor.dtype).set_(memory[storage.data_ptr()], *place)
+        tensor.data = torch.empty(0, dtype=tensor.dtype).set_(memory[key], *place)
 
 
 def load_fp8(

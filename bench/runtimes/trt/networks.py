@@ -56,7 +56,7 @@ def parse(api: library.Api, network: Any, context: Context) -> Network:
     outputs = [network.get_output(index).name for index in range(network.num_outputs)]
     if sorted(outputs) != sorted(manifest.file_outputs.values()):
         raise Unsupported(f"the model has {len(manifest.outputs)} outputs, its network has {', '.join(outputs)}")
-    if not versions.strongly_typed(api, None):
+    if not versions.is_strongly_typed(api, network):
         _keep_output_types(api, network, folder / onnx_manifest.MODEL)
     _make_linear(api, network)
     return Network(
@@ -162,7 +162,7 @@ def _mark_typed(api: library.Api, network: Any, tensor: Any, kind: Any, name: st
     output = layer.get_output(0)
     output.name = name
     network.mark_output(output)
-    if not versions.strongly_typed(api, None):
+    if not versions.is_strongly_typed(api, network):
         output.dtype = kind  # which is float32 otherwise, whatever the layer gives
 
 

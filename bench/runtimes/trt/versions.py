@@ -62,6 +62,12 @@ def device_memory(engine: Any) -> int:
 # ------------------------------------------------------------------------------------------------- building by version
 
 
+def is_strongly_typed(api: Api, network: Any) -> bool:
+    """Whether ``network`` was made with the types of its layers alone."""
+    flag = getattr(api.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return flag is not None and bool(network.get_flag(flag))
+
+
 def strongly_typed(api: Api, choice: bool | None) -> bool:
     """Whether types are those of the network alone: since 10 unless ``choice`` is False, always since 11."""
     flag = getattr(api.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)

@@ -134,6 +134,9 @@ class INetworkDefinition(Named):
     def get_output(self, index: int) -> Any:
         return self._outputs[index]
 
+    def get_flag(self, flag: Any) -> bool:
+        return bool(self._flags >> int(flag) & 1)
+
     def add_input(self, name: str, dtype: Any, shape: Sequence[int]) -> Any:
         self._inputs.append(self._tensor(name, dtype, shape))
         return self._inputs[-1]
