@@ -65,7 +65,8 @@ def device_memory(engine: Any) -> int:
 def is_strongly_typed(api: Api, network: Any) -> bool:
     """Whether ``network`` was made with the types of its layers alone."""
     flag = getattr(api.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    return flag is not None and bool(network.get_flag(flag))
+    get_flag = getattr(network, "get_flag", None)
+    return flag is not None and get_flag is not None and bool(get_flag(flag))
 
 
 def strongly_typed(api: Api, choice: bool | None) -> bool:
