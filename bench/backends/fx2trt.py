@@ -12,11 +12,12 @@ import msgspec
 from bench.backends.tensorrt import TensorRT
 from bench.errors import Unavailable, Unsupported, UsageError
 from bench.lowering import artifact, filling, marking, parts, quantized_file, quantized_reference, registry, values
+from bench.model import seam
 from bench.model.distributions import TENSORRT
 from bench.model.divergence import On
 from bench.model.lanes import Prepared
 from bench.model.program import SupportedOp
-from bench.model.seam import QUANTIZED_REFERENCE, Context, Stage
+from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.quantization import QUANTIZATION, QuantizationOptions
@@ -29,7 +30,7 @@ _OWN = ("program", "fallback", "min_block_size")  # options that those of ``tens
 _MIN_BLOCK_SIZE = 5
 _EXAMINED = (artifact.PLACEMENT_STAGE, artifact.ACCURACY_STAGE)
 # The kinds of stages that PyTorch makes.
-_BY_TORCH = ("program", "values", "calibration", "onnx", QUANTIZED_REFERENCE, *_EXAMINED)
+_BY_TORCH = ("program", "values", "calibration", "onnx", seam.QUANTIZED_REFERENCE, *_EXAMINED)
 
 
 class Options(QuantizationOptions, frozen=True, kw_only=True):
@@ -254,8 +255,10 @@ def _produce_by_torch(stage: Stage, case: Case, context: Context, out: Path) -> 
             values.produce(case, context, out)
         case artifact.PLACEMENT_STAGE | artifact.ACCURACY_STAGE:
             artifact.examine(case, context, out, stage.key)
-        case _:
+        case seam.QUANTIZED_REFERENCE:
             quantized_reference.produce(case, context, out, stage.key)
+        case _:
+            raise ValueError(f"PyTorch makes no stage of the kind {stage.kind!r}")
 
 
 def _not_calibrated(case: Case) -> str | None:

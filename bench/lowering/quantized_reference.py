@@ -35,6 +35,8 @@ def stages(case: Case) -> list[Stage]:
             key=artifact.stage(case).key,
             needs=(REFERENCE, quantization.STAGE),
             libraries=shapes.libraries(case),
+            limit="quantized_cosine",
+            absence="NoQuantizedReference",
         )
     ]
 

@@ -71,6 +71,8 @@ class Stage(Data, frozen=True, kw_only=True):
     is then made with the device ``cpu``. ``needs`` names stages of this case made before.
     ``times_kernels_on`` are the kinds of device (``cpu``, ``cuda``) on which making it times kernels to choose among
     them: there it is made alone. What is not ``of_model`` is the same for all models, and for all seeds.
+    ``limit`` names the one limit of ``Threshold`` that is checked with it: without that limit in the suite a case for
+    which it cannot be made is measured, with a warning of the kind ``absence``. No other stage may need such a one.
     """
 
     name: str
@@ -85,6 +87,8 @@ class Stage(Data, frozen=True, kw_only=True):
     times_kernels_on: tuple[str, ...] = ()
     toolchain: str = "default"
     of_model: bool = True
+    limit: str = ""
+    absence: str = ""
 
 
 class Clock(Protocol):

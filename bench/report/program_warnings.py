@@ -117,6 +117,13 @@ def _not_as_quantized(f: Figures) -> Advice:
     )
 
 
+def _no_quantized_reference(f: Figures) -> Advice:
+    place = f" in {f['in']}" if f["in"] else ""
+    text = "the outputs were not compared with those of the quantized model in PyTorch, which could not be computed"
+    fail = "a limit `quantized_cosine` of int8 in the suite's `accuracy` makes it a failed row, which has the log"
+    return Advice(f"{text}: {f['failure']}{place}: {f['message']}", "; ".join(filter(None, [f["hint"], fail])))
+
+
 def _amplifies_rounding(f: Figures) -> Advice:
     seen = [
         f"{number(each['rounding_cosine'], '.6g')} for output {name!r} (the runtime has "
@@ -160,6 +167,7 @@ SENTENCES: dict[str, Sentence] = {
     "GraphsByBackend": _graphs_by_backend,
     "GraphsSkipped": _graphs_skipped,
     "LoggedErrors": _logged_errors,
+    "NoQuantizedReference": _no_quantized_reference,
     "NotAsQuantized": _not_as_quantized,
     "OutputsChange": _outputs_change,
     "Recompiled": _recompiled,

@@ -154,7 +154,11 @@ def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEve
             on_event(Note(text=f"{case.label}: {end.kind} in {failed or end.stage}: {message}"))
             return CaseBuild(case=case.id, label=case.label, stages=tuple(built), failure=end, failed=failed)
         assert isinstance(end, Ready)  # what is made alone is not postponed
-        if need.stage.name not in REFERENCES:
+        if need.stage.name not in end.folders:  # the last of its warnings says why
+            why = end.warnings[-1].figures
+            text = f"{why['failure']} in {need.stage.name}: {why['message']}"
+            on_event(Note(text=f"{case.label}: {text}; the case is measured without it"))
+        elif need.stage.name not in REFERENCES:
             built.append(_built(need, end))
     return CaseBuild(case=case.id, label=case.label, stages=tuple(built))
 

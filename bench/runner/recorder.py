@@ -215,7 +215,9 @@ class Recorder:
             return bout.watched.complete(msgspec.structs.replace(bout.blank, failure=reply), {})
         assert isinstance(reply, jobs.Measured)
         record = bout.watched.complete(reply.record, reply.spans)
-        record = msgspec.structs.replace(record, phases=bout.ready.phases + record.phases)
+        record = msgspec.structs.replace(
+            record, phases=bout.ready.phases + record.phases, warnings=bout.ready.warnings + record.warnings
+        )
         if record.failure:
             failure = toolchains.locate_failure(record.failure, bout.interpreter, bout.case)
             record = msgspec.structs.replace(record, failure=failure)

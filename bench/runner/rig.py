@@ -21,7 +21,7 @@ from bench.model.events import Event, Note
 from bench.model.factory import module_of
 from bench.model.run import Failure, Header, Record, Warning, Work
 from bench.model.seam import Stage
-from bench.model.suite import Case
+from bench.model.suite import Case, Threshold
 from bench.runner import capacity, cards, jobs, sources, temporary, timeline, toolchains, watch
 from bench.runner.ahead import Turn
 from bench.runner.dispatch import UNWATCHED, OnEvent
@@ -304,7 +304,8 @@ class Rig:
         if folder := self.folders.get(case.toolchain):  # whose code makes all that is of it
             maker = self._makers.setdefault(case.toolchain, self._new_maker(folder))
             interpreters = {**interpreters, "default": interpreter}
-        return maker.ready(case, needed, interpreters, self.on_event, build, slots)
+        limits = self.header.thresholds.get(case.precision, Threshold())
+        return maker.ready(case, needed, interpreters, self.on_event, build, slots, limits)
 
     def _make(
         self,

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from bench.errors import CaseError, SuiteError
 from bench.model.data import Data, digest
 from bench.model.events import Event, Note, Step
-from bench.model.run import Failure, Phase
+from bench.model.run import Failure, Phase, Warning
 from bench.model.seam import REFERENCES, Stage
-from bench.model.suite import Case
+from bench.model.suite import Case, Threshold
 from bench.runner import jobs, sources
 from bench.runner.side_by_side import Slots
 from bench.runner.toolchains import Interpreter, locate_failure
@@ -52,10 +52,13 @@ class Postponed(Data, frozen=True, kw_only=True):
 
 
 class Ready(Data, frozen=True, kw_only=True):
-    """The folders of a case's artifacts by stage, and the time to produce them (without the references)."""
+    """The folders of a case's artifacts by stage, and the time to produce them (without the references). ``warnings``
+    are of those that could not be made and that the case does without.
+    """
 
     folders: dict[str, str]
     phases: tuple[Phase, ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
 
 class _Artifact(Data, frozen=True, kw_only=True):
@@ -103,8 +106,10 @@ class Maker:
         on_event: Callable[[Event], None],
         build: int = 0,
         beside: Slots | None = None,
+        limits: Threshold = Threshold(),
     ) -> Ready | Failure | Postponed:
-        """All artifacts of ``case``, or why one cannot be made; ``build`` is which independent build of its model.
+        """All artifacts of ``case``, or why one cannot be made; ``build`` is which independent build of its model. What
+        only a limit would need that is not in ``limits`` may be absent.
 
         ``beside`` are the slots of workers that make artifacts side by side: what times kernels is then postponed, and
         so is what failed as it may have for want of memory or time. Without them nothing is.
@@ -112,6 +117,7 @@ class Maker:
         folders: dict[str, str] = {}
         keys: dict[str, str] = {}
         phases: list[Phase] = []
+        warnings: list[Warning] = []
         for stage in stages:
             interpreter = interpreters[stage.toolchain]
             number = build if stage.per_build else 0
@@ -120,6 +126,9 @@ class Maker:
             except OSError as error:
                 return _unreadable(stage, case, error)
             result = self._artifact(case, stage, key, folders, interpreter, on_event, number, beside)
+            if isinstance(result, Failure) and _does_without(stage, result, limits):
+                warnings.append(_absence(stage, result))
+                continue
             if not isinstance(result, _Artifact):
                 return result
             meta = result.artifact.meta
@@ -128,7 +137,7 @@ class Maker:
             if stage.name not in REFERENCES:
                 ns = sum(phase.ns for phase in meta.phases)
                 phases.append(Phase(name=stage.name, ns=ns, cold=result.new, beside=meta.beside))
-        return Ready(folders=folders, phases=tuple(phases))
+        return Ready(folders=folders, phases=tuple(phases), warnings=tuple(warnings))
 
     def _artifact(
         self,
@@ -247,6 +256,18 @@ class Maker:
             key["limits"] = {name: environment.limits.get(name, "") for name in ("isa", "cores")}
             key["env"] = interpreter.variables | environment.flags | _compilers(interpreter.env)
         return key
+
+
+def _does_without(stage: Stage, failure: Failure, limits: Threshold) -> bool:
+    """Whether a case can be measured without this ``stage``. A lost device is no failure of the stage."""
+    return bool(stage.limit) and getattr(limits, stage.limit) is None and failure.kind != "DeviceLost"
+
+
+def _absence(stage: Stage, failure: Failure) -> Warning:
+    """The warning of a case that does without ``stage``, from the first line of why it could not be made."""
+    message = failure.message.removeprefix(f"{failure.kind}: ").partition("\n")[0]
+    figures = {"failure": failure.kind, "in": failure.stage, "message": message, "hint": failure.hint}
+    return Warning(kind=stage.absence, figures=figures)
 
 
 def _unreadable(stage: Stage, case: Case, error: OSError) -> Failure:

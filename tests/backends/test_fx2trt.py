@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bench.backends import fx2trt
 from bench.errors import SuiteError, Unsupported, UsageError
 from bench.lowering import filling
 from bench.machine import nvml
@@ -52,6 +53,16 @@ def test_what_it_cannot_run_is_left_out(bench: Bench) -> None:
     assert FX.unsupported(case(bench, precision="bf16"), "cuda:0") is None
     refused = FX.unsupported(case(bench, options={"observer": "minmax"}), "cuda:0")
     assert refused == "observer: of precision int8 alone"
+
+
+def test_a_kind_of_stage_that_pytorch_is_to_make_has_its_own_producer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fx2trt, "_BY_TORCH", (*fx2trt._BY_TORCH, "other"))
+    asked = case(bench, precision="int8")
+    stage = msgspec.structs.replace(FX.stages(asked)[0], kind="other")
+    with pytest.raises(ValueError, match="PyTorch makes no stage of the kind 'other'"):
+        FX.produce(stage, asked, bench.context(asked), tmp_path)
 
 
 def test_tensors_at_int8_are_not_held_against_eager(bench: Bench) -> None:

@@ -185,6 +185,13 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "a checkpoint in place of random weights",
     ),
     (
+        "NoQuantizedReference",
+        {"failure": "Timeout", "in": "run", "message": "no answer within 60 s", "hint": "raise the timeout"},
+        "the outputs were not compared with those of the quantized model in PyTorch, which could not be computed: "
+        "Timeout in run: no answer within 60 s",
+        "raise the timeout; a limit `quantized_cosine` of int8 in the suite's `accuracy` makes it a failed row, which",
+    ),
+    (
         "EmptyOutput", {"empty": ["boxes", "scores"], "outputs": 2},
         "nothing could be compared: the reference has no element in outputs 'boxes', 'scores'",
         "inputs of which the model makes some (`inputs: {NAME: {file: FILE}}`), or a checkpoint",

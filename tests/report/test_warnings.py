@@ -26,6 +26,7 @@ COMPUTED = {
     ("measure/result.py", "'Imprecise' if enough else measurement.stop"): {"Imprecise", stop.PLATEAU, stop.MAX_TIME},
     ("measure/result.py", "'Noisy' if warm.noisy else 'NotSteady'"): {"Noisy", "NotSteady"},
     ("report/warnings.py", "first.kind"): set(),
+    ("runner/stages.py", "stage.absence"): {"NoQuantizedReference"},
 }
 # Figures as they are produced, of each form that a kind has.
 EXAMPLES: list[tuple[str, dict[str, Any]]] = [
@@ -62,6 +63,8 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
         "AmplifiesRounding",
         {"outputs": {"y": {"cosine": 0.9, "fp32_cosine": 0.8, "rounding_cosine": 0.85}}, "least": 0.999, "more": 0},
     ),
+    ("NoQuantizedReference", {"failure": "Crash", "in": "", "message": "SIGKILL", "hint": ""}),
+    ("NoQuantizedReference", {"failure": "OutOfMemory", "in": "run", "message": "no memory", "hint": "more of it"}),
     ("NotCold", {"left_out": ["throughput", "energy"]}),
     ("Imprecise", {"boundary": "latency", "half_width": 0.05, "samples": 34}),
     ("Noisy", {"calls": 90, "ns": 10**9, "spread": 0.031}),
