@@ -30,6 +30,9 @@ def check(a: Side, b: Side) -> None:
         if side.kind != "operator" or side.remainder < _MUCH * side.window:
             continue
         own, others = _computing(side), _computing(other)
+        # Names without a namespace of PyTorch are of code that a compiler or a runtime reports itself, all of it.
+        if any("::" not in unit.name for unit in own):
+            continue
         if own and _beside_anchors(own) * _MANY >= _beside_anchors(others):
             continue
         seen = f"only {_names(own)}" if own else "no operator that computes"

@@ -45,6 +45,7 @@ def test_convolutions_alone_are_not_all_of_a_network() -> None:
     [
         on_cpu("eager", *("aten::conv2d", "aten::batch_norm", "aten::relu") * 8, idle_us=5_000),
         on_cpu("onnxruntime", *("Conv+Relu",) * 8, idle_us=20),
+        on_cpu("onnxruntime", "Gemm+Relu", "Gemm", idle_us=200),
         on_cpu("onnxruntime", *("Conv+Relu", *("Shape", "Unsqueeze", "Reshape") * 20) * 8, idle_us=20),
         on_cpu("inductor", *("aten::convolution", "graph_0_cpp_fused_relu_0") * 8, idle_us=500),
     ],

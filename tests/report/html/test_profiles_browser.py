@@ -38,6 +38,7 @@ def test_the_parts_of_an_inference_are_a_bar_and_a_table(shown) -> None:
     tab = page.go("#/plots/waterfall")
     tab.locator("details.beside summary").click()
     body = tab.locator("details.beside tbody tr", has_text="kernels")
+    body.first.wait_for()
     assert sorted(body.nth(n).locator("td").nth(1).inner_text() for n in range(body.count())) == [
         cells.bare(40 * US), cells.bare(80 * US),
     ]  # fmt: skip
@@ -80,6 +81,7 @@ def test_the_longest_events_kernels_and_copies_are_tables(shown) -> None:
     tab = page.go(f"#/case{address}")
     tab.locator("details.events summary").click()
     rows = tab.get_by_role("table", name="Events, the longest first").locator("tbody tr")
+    rows.first.wait_for()
     lanes = {rows.nth(n).locator("td").first.inner_text() for n in range(rows.count())}
     assert lanes == {"phases", "host calls", "stream 7"}
     kernels = tab.get_by_role("table", name="The kernels of one inference").locator("tbody tr")
