@@ -80,7 +80,9 @@ def _unsound(sittings: Iterable[Pool]) -> str:
         if pool.failures:
             return f"it failed: {pool.failures[0].kind}"
         if not pool.sound:
-            return "it is inaccurate" if pool.score and not pool.score.ok else "its calls are not alike"
+            if pool.score and not pool.score.ok:
+                return "it is inaccurate"
+            return "its outputs are empty" if pool.score and pool.score.empty else "its calls are not alike"
     return "" if measured else "it was not measured"
 
 

@@ -100,8 +100,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failed(self) -> list[Pair]:
-        """The pairs whose second side failed, is inaccurate or was not measured, while the first has a result."""
-        return [p for p in self.pairs if p.kind == "NONE" and _has_failed(p.b) and not _has_failed(p.a)]
+        """The pairs whose second side failed, is inaccurate, was not measured or returns nothing where the first was
+        compared, while the first has a result.
+        """
+        lost = [p for p in self.pairs if p.kind == "NONE" and not _has_failed(p.a)]
+        return [p for p in lost if _has_failed(p.b) or (_is_empty(p.b) and p.a.score and not _is_empty(p.a))]
 
     def fails(self, *, slower: float | None = None, failed: bool = False, inconclusive: bool = False) -> bool:
         """Whether there is a pair of the kinds named: SLOWER by more than ``slower``, ``failed``, INCONCLUSIVE."""
@@ -287,6 +290,8 @@ def _unsound(side: str, pool: Pool) -> str:
         return f"{side} was not measured"
     if pool.score is not None and not pool.score.ok:
         return f"{side} is inaccurate"
+    if pool.score is not None and pool.score.empty:
+        return f"outputs of {side} are empty, so that nothing was compared"
     return ""
 
 
@@ -302,6 +307,10 @@ def _unlike(side: str, pool: Pool) -> str:
 
 def _has_failed(row: Row) -> bool:
     return row.failure is not None or not row.processes or (row.score is not None and not row.score.ok)
+
+
+def _is_empty(row: Row) -> bool:
+    return row.score is not None and row.score.empty
 
 
 def _making_time(row: Row) -> float | None:

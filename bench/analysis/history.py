@@ -188,7 +188,9 @@ def _unsound(pool: Pool, times: Sequence[float], boundary: Boundary) -> str:
     if not pool.records:
         return "not measured"
     if not pool.sound:
-        return "inaccurate" if pool.score and not pool.score.ok else "calls are not alike"
+        if pool.score and not pool.score.ok:
+            return "inaccurate"
+        return "outputs are empty" if pool.score and pool.score.empty else "calls are not alike"
     if not times:
         return f"no {boundary}"
     return "" if all(time > 0 and math.isfinite(time) for time in times) else "times of 0"

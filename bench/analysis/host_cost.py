@@ -261,6 +261,8 @@ def _unsound(name: str, pool: Pool | None) -> str:
         return f"the {name} runner failed: {pool.failures[0].kind}"
     if pool.score is not None and not pool.score.ok:
         return f"the {name} runner is inaccurate"
+    if pool.score is not None and pool.score.empty:
+        return f"outputs of the {name} runner are empty"
     return "" if pool.sound else f"the calls of the {name} runner are not alike"
 
 

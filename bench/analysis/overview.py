@@ -274,7 +274,7 @@ def _fast_inaccurate(runs: Sequence[Run], tables: Sequence[Sequence[Row]]) -> Hi
             if row.ranked and (of not in leader or _primary_time(row) < _primary_time(leader[of])):
                 leader[of] = row
         for row in table:
-            checked += row.score is not None
+            checked += row.score is not None and row.score.accurate is not None
             best_row = leader.get(size(cases[row.case]))
             if row.score is None or row.score.ok or best_row is None or row.primary not in row.times:
                 continue

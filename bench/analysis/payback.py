@@ -197,6 +197,8 @@ def _unsound(pool: Pool, base: Pool | None, boundary: Boundary | None, baseline:
         return pool.failures[0].kind
     if pool.score is not None and not pool.score.ok:
         return "inaccurate"
+    if pool.score is not None and pool.score.empty:
+        return "its outputs are empty"
     if not pool.sound:
         return "its calls are not alike"
     if base is None:

@@ -38,6 +38,11 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     rounding_cosine: float | None = None
     empty: bool = False
 
+    @property
+    def accurate(self) -> bool | None:
+        """The verdict; None where nothing was compared."""
+        return None if self.ok and self.empty else self.ok
+
 
 class Pool(msgspec.Struct, frozen=True):
     """A case and the last record of each replicate.
@@ -58,8 +63,10 @@ class Pool(msgspec.Struct, frozen=True):
 
     @property
     def sound(self) -> bool:
-        """Measured, accurate as far as checked, with calls that are alike, and no process failed."""
-        if not self.samples or (self.score is not None and not self.score.ok):
+        """Measured, accurate as far as checked, not without any output to compare, with calls that are alike, and no
+        process failed.
+        """
+        if not self.samples or (self.score is not None and (not self.score.ok or self.score.empty)):
             return False
         for record in self.records:
             if record.failure or any(warning.kind in CHANGING for warning in record.warnings):
@@ -94,7 +101,9 @@ def gather_one(case: Case, records: Iterable[Record]) -> Pool:
 
 
 def _score(records: Sequence[Record]) -> Score | None:
-    """The worst process: an inaccurate one first, then the lowest cosine, where undefined is lowest of all."""
+    """The worst process: an inaccurate one first, then one that returned nothing, then the lowest cosine, where
+    undefined is lowest of all.
+    """
     scores = []
     for record in records:
         if accuracy := record.accuracy:
@@ -117,7 +126,9 @@ def _score(records: Sequence[Record]) -> Score | None:
                 empty=accuracy.empty and not accuracy.metric,
             )
             scores.append(score)
-    return min(scores, key=lambda s: (s.ok, -math.inf if s.cosine is None else s.cosine), default=None)
+    cosines = [-math.inf if score.cosine is None else score.cosine for score in scores]
+    keys = [(score.ok, not score.empty, cosine) for score, cosine in zip(scores, cosines, strict=True)]
+    return scores[keys.index(min(keys))] if scores else None
 
 
 def _extreme(pick: Callable[[list[float]], float], values: list[float | None]) -> float | None:

@@ -278,5 +278,5 @@ def _flat(pair: Pair) -> dict[str, Any]:
 
 
 def _accuracy(score: Score | None) -> dict[str, Any]:
-    fields = ("ok", "cosine", "rel_l2", "max_abs")
-    return {field: getattr(score, field) if score else None for field in fields}
+    figures = {field: getattr(score, field) if score else None for field in ("cosine", "rel_l2", "max_abs")}
+    return {"ok": score.accurate if score else None, **figures}

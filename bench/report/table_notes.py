@@ -117,6 +117,8 @@ def _fault(base: Row) -> str:
         return f"failed ({cells.failure(base.failure)}: {_short(message)})"
     if base.score and not base.score.ok:
         return "has other outputs in each call" if base.score.varies else "is inaccurate"
+    if base.score and base.score.empty:
+        return "returns no element to compare"
     if not base.processes:
         return "was not measured yet"
     if base.primary and base.primary not in base.times:

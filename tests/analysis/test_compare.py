@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import numpy as np
 import pytest
 
 from bench.analysis import compare
 from bench.errors import UsageError
-from bench.model.run import Accuracy, Environment, Failure, Header, Measurement, Phase, Record, Run, Warning
+from bench.model.run import (
+    Accuracy,
+    Environment,
+    Failure,
+    Header,
+    Measurement,
+    OutputError,
+    Phase,
+    Record,
+    Run,
+    Warning,
+)
 from bench.model.suite import Case, Policy
+from bench.report import compare as view
 
 HERE = Environment(
     kind="cuda", arch="sm_90", device="H100", slug="h100", memory=80 << 30, driver="550", python="3.12.1",
@@ -295,3 +309,36 @@ def test_builds_are_a_source_of_variance_of_their_backend() -> None:
     assert pair.verdict is not None
     assert pair.verdict.error == pytest.approx(0.029 * (2 / 3) ** 0.5, rel=0.1)
     assert pair.verdict.dof == pytest.approx(4, abs=0.5)
+
+
+NO_ELEMENT = OutputError(name="y", cosine=None, max_abs=None, rel_l2=None, sqnr=None, empty=True)
+ELEMENTS = OutputError(name="y", cosine=1.0, max_abs=0.0, rel_l2=0.0, sqnr=None)
+EMPTY = Accuracy(ok=True, outputs=(NO_ELEMENT,), empty=True)
+COMPARED = Accuracy(ok=True, outputs=(ELEMENTS,))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "side", "fails"),
+    [
+        (COMPARED, EMPTY, "the second", True),
+        (EMPTY, EMPTY, "the first", False),
+        (EMPTY, COMPARED, "the first", False),
+        (None, EMPTY, "the second", False),
+    ],
+)
+def test_a_side_that_returns_nothing_is_not_judged(a, b, side: str, fails: bool) -> None:
+    """And fails the gate where the other one was compared."""
+    sides = [run([(EAGER, 1.0)], name, record_fields={"accuracy": of}) for name, of in (("A", a), ("B", b))]
+    whole = compare.compare(sides[:1], sides[1:])
+    (pair,) = whole.pairs
+    assert (pair.kind, pair.why) == ("NONE", f"outputs of {side} are empty, so that nothing was compared")
+    assert whole.fails(slower=0.0, failed=True) is fails
+    (flat,) = json.loads(view.json(whole))["pairs"]
+    assert [flat[name] for name in ("a_ok", "b_ok")] == [True if of == COMPARED else None for of in (a, b)]
+
+
+def test_a_metric_of_empty_outputs_is_a_comparison() -> None:
+    judged = msgspec.structs.replace(EMPTY, metric={"boxes": 0.0})
+    (pair,) = compare.compare([run([(EAGER, 1.0)], record_fields={"accuracy": judged})],
+                              [run([(EAGER, 1.0)], "B", record_fields={"accuracy": judged})]).pairs  # fmt: skip
+    assert pair.kind == "SAME"

@@ -99,6 +99,7 @@ def test_throughput_is_compared_as_time_per_inference() -> None:
 
 FAILURE = Failure(kind="Timeout", stage="measure", message="no result within 1 s", hint="raise it")
 WRONG = Accuracy(ok=False, outputs=(), why="cosine 0.1 is below 0.9")
+EMPTY = Accuracy(ok=True, outputs=(), empty=True)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,7 @@ WRONG = Accuracy(ok=False, outputs=(), why="cosine 0.1 is below 0.9")
     [
         (Record(case=B.id, label=B.label, replicate=2, failure=FAILURE), "failed: Timeout"),
         (record(B, 2, 1, accuracy=WRONG), "is inaccurate: cosine 0.1 is below 0.9"),
+        (record(B, 2, 1, accuracy=EMPTY), "are empty, so that nothing was compared"),
         (record(B, 2, 1, warnings=(Warning(kind="OutputsChange"),)), "are not alike"),
         (Record(case=B.id, label=B.label, replicate=2), "has no latency"),
     ],

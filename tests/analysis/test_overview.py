@@ -34,6 +34,17 @@ def test_a_leader_is_the_fastest_accurate_case_with_the_margin_to_the_next() -> 
     assert first.rivals == 4
 
 
+def test_a_case_without_an_output_to_compare_does_not_lead() -> None:
+    cases = [case("bert", backend) for backend in ("eager", "inductor", "torchscript")]
+    output = msgspec.structs.replace(accuracy(cosine=None).outputs[0], empty=True)
+    empty = msgspec.structs.replace(accuracy(), outputs=(output,), empty=True)
+    scores = (empty, accuracy(), accuracy())
+    records = [record(of, 1.0 + n, replicate, accuracy=score)
+               for n, (of, score) in enumerate(zip(cases, scores, strict=True)) for replicate in range(3)]  # fmt: skip
+    leaders, _ = looked_at(make(cases, records, replicates=3))
+    assert [leader.case for leader in leaders] == [cases[1].id]
+
+
 def test_cases_that_cannot_be_told_from_the_leader_are_ties_and_not_the_next() -> None:
     near, same, far = case("net", "eager"), case("net", "inductor"), case("net", "torchscript")
     records = [record(of, ms, n) for n in range(3) for of, ms in ((near, 1.0), (same, 1.0), (far, 2.0))]

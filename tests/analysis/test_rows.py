@@ -373,3 +373,24 @@ def test_a_baseline_named_with_a_precision_serves_all_precisions() -> None:
     assert "no baseline has their precision" not in shown
     with pytest.raises(UsageError, match=r"eager/bf16.*Did you mean 'eager/fp16'"):
         rows(run, "eager/bf16")
+
+
+def test_a_case_that_returns_nothing_to_compare_is_not_ranked() -> None:
+    """Neither is it a baseline: the lowest time of a program without an output is no result."""
+    output = msgspec.structs.replace(
+        accuracy().outputs[0], cosine=None, max_abs=None, rel_l2=None, sqnr=None, empty=True
+    )
+    empty = msgspec.structs.replace(accuracy(), outputs=(output,), empty=True)
+    cases = [case("bert", backend) for backend in ("eager", "inductor", "torchscript")]
+    times = [(cases[0], 1.0, empty), (cases[1], 2.0, accuracy()), (cases[2], 3.0, accuracy())]
+    run = make(cases, [record(of, ms, n, accuracy=score) for of, ms, score in times for n in range(3)], replicates=3)
+    table = rows(run)
+    assert [(row.ranked, row.fastest, row.tied) for row in table] == [
+        (False,) * 3,
+        (True, True, False),
+        (True, False, False),
+    ]
+    assert all(row.speed is None for row in table)
+    assert "the baseline eager returns no element to compare" in " ".join(text.render(run, width=160).split())
+    lines = list(csv.DictReader(io.StringIO(export.csv(run))))
+    assert [(line["ranked"], line["accurate"]) for line in lines] == [("False", ""), ("True", "True"), ("True", "True")]
