@@ -134,7 +134,6 @@ def _run(arguments: argparse.Namespace) -> int:
             devices=arguments.devices,
         )
         if arguments.dry_run:
-            api.check_boundaries(request)
             return _print_plan(request)
 
         keeping.check(arguments)

@@ -70,6 +70,9 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
         # Layers are those of engines, which a CPU does not have.
         alternative = "; or --device cpu" if arguments.command == "run" else ""
         raise UsageError(error.what, where=error.where, fix=f"{error.fix}{alternative}") from error
+    planned = arguments.command == "list" or getattr(arguments, "dry_run", False)
+    if planned:
+        api.check_boundaries(request)
     if arguments.backend and arguments.backend != "fake":
         _tell_of_dropped_options(request, arguments.backend)
     needs_none = arguments.command in ("codegen", "quantize", "lint-qdq") or (
@@ -81,8 +84,7 @@ def request(arguments: argparse.Namespace, **options: Any) -> Request:
             what = "what can be made without it is built"
         output.complain(f"trtbench: note: {escape.line(request.device_missing)}\n  {what}")
     # A run on a real backend says so by itself, and in its rows.
-    only_planned = arguments.command == "list" or getattr(arguments, "dry_run", False) or arguments.backend == "fake"
-    for name, place in request.files_missing.items() if only_planned else ():
+    for name, place in request.files_missing.items() if planned or arguments.backend == "fake" else ():
         what = f"{place}: there is no file {name!r} in the suite's folder"
         output.complain(f"trtbench: note: {escape.line(what)}\n  a run needs it")
     return request

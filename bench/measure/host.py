@@ -21,7 +21,7 @@ from bench.measure.together import Others, Start
 from bench.model.lanes import Lane, RemoteLane
 from bench.model.run import Measurement, Warning
 from bench.model.seam import Clock
-from bench.model.suite import Boundary, Case, Policy
+from bench.model.suite import BOUNDARIES, Boundary, Case, Policy
 
 HOST: tuple[Boundary, ...] = ("latency", "throughput")
 # A lane makes at least as many calls in the window: several end up to one call apart, an error of at most a tenth; of
@@ -51,15 +51,19 @@ def measure(
     ranged: bool = False,
     pacing: pace.Pace = pace.ALONE,
     beside: Beside = None,
+    simulated: bool = False,
 ) -> result.CaseMeasurements:
     """Warm up and measure a case's lanes at the boundaries of ``policy`` that their device has.
+
+    Where the runtime is ``simulated`` that is each one which the policy names: those of a GPU are times of a call too.
 
     ``phase`` is entered for ``warmup`` and ``measure``; ``ranged`` puts an NVTX range around every call, for profiled
     runs; ``pacing`` says when samples are taken; ``beside`` opens the other lanes' processes, for ``throughput`` alone,
     where lanes are processes. Unsupported if no boundary asked for exists here, or if the lanes run
     on a GPU.
     """
-    boundaries = [boundary for boundary in HOST if boundary in (policy.boundaries or HOST)]
+    has = BOUNDARIES if simulated else HOST
+    boundaries = [boundary for boundary in has if boundary in (policy.boundaries or HOST)]
     if not boundaries:
         names = ", ".join(policy.boundaries)
         raise Unsupported(f"a CPU has no boundary {names}", fix="boundaries: [latency, throughput]")
@@ -91,14 +95,16 @@ def measure_host(
     if not warm.steady:
         warnings.append(result.not_steady(warm))
     with phase("measure"):
-        if "latency" in wanted:
+        for boundary in wanted:
+            if boundary == "throughput":  # the last one
+                continue
             rule = pacing.rule(policy, clock)
             usage = _usage_of(lanes[0], clock)
             before = usage() if usage else None
             samples, blocks = sample(take, rule), pace.blocks_of(rule)
             after = usage() if usage else None
             measured = Measurement(
-                boundary="latency", samples=samples, batch=case.batch, stop=rule.reason, blocks=blocks
+                boundary=boundary, samples=samples, batch=case.batch, stop=rule.reason, blocks=blocks
             )
             measurements.append(_with_usage(measured, before, after))
             warnings += [*result.imprecise(measurements[-1], policy), *result.drifts(measurements[-1])]

@@ -11,6 +11,7 @@ from bench.backends import base
 from bench.errors import DeviceUnavailable, UsageError
 from bench.machine import environment
 from bench.machine.environment import Device
+from bench.measure.host import HOST
 from bench.model.data import Data
 from bench.model.suite import Plan, Policy, Suite, named
 from bench.runner import inputs, sources
@@ -79,7 +80,7 @@ def new_request(
     ``backend`` takes the place of every other backend of the suite (see ``plan``), ``device`` that of the suite's
     device, ``replicates`` that of its number of processes per case. ``quick`` is ``quick_policy``. A plan of more than
     10,000 cases needs ``allow_large``. With ``plan_only`` a device that is not here is no error, but
-    ``device_missing``.
+    ``device_missing``; nor is a GPU that only the boundaries of the suite need.
 
     Raises:
         UsageError: an unknown backend or baseline, a plan that is too large, a device that is not here.
@@ -87,7 +88,7 @@ def new_request(
     """
     if reference := baseline or (backend and _in_place(suite.baseline, backend)):
         suite = msgspec.structs.replace(suite, baseline=reference)
-    device = device or suite.device
+    device, measure = device or suite.device, suite.measure
     if device == "cpu" and settings.devices != 1:
         raise UsageError("--devices is for GPUs, and this run is on the CPU", fix="leave --devices out")
     address, missing = _FIRST_GPU, ""
@@ -98,10 +99,13 @@ def new_request(
             if not plan_only:
                 raise
             missing = error.what
+        if plan_only and device == "auto" and address == "cpu" and _is_for_gpu(suite):
+            missing = f"there is no GPU, and the suite asks for its boundaries alone: {', '.join(measure.boundaries)}"
+            device, address = "cuda", _FIRST_GPU
     run_plan = plan.plan(suite, base.registry(), device=address, select=select, backend_override=backend)
     inputs.check(suite, run_plan)
     speed.check_baseline(run_plan.cases, baseline)
-    policy = quick_policy(suite.measure) if quick else suite.measure
+    policy = quick_policy(measure) if quick else measure
     if replicates:
         policy = msgspec.structs.replace(policy, replicates=replicates)
     plan.check_size(run_plan, policy.replicates, allow_large)
@@ -115,6 +119,13 @@ def new_request(
         files_missing=_files_missing(suite, run_plan),
         backend=backend,
     )
+
+
+def _is_for_gpu(suite: Suite) -> bool:
+    """Whether a suite asks for boundaries of a GPU alone, and for no simulated backend, which has all."""
+    entries = [entry for part in (suite.matrix, *suite.include) for entry in part.get("backend", ())]
+    simulated = any(base.load(entry["name"]).simulated for entry in entries)
+    return bool(suite.measure.boundaries) and not set(suite.measure.boundaries) & set(HOST) and not simulated
 
 
 def _in_place(baseline: str, backend: str) -> str:

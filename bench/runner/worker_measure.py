@@ -148,7 +148,7 @@ def _measure_lanes(
     """All boundaries that the policy asks for, by the GPU's clock or the host's."""
     pacing = pace.InTurn(log.wait, job.rounds) if job.rounds else pace.ALONE
     if not _holds_streams(job, simulated):
-        return host.measure(lanes, job.case, job.policy, clock, log, pacing=pacing, beside=beside)
+        return host.measure(lanes, job.case, job.policy, clock, log, pacing=pacing, beside=beside, simulated=simulated)
     from bench.measure import gpu
 
     captured = prepared.fairness().get("graph_capture", "none") != "none"

@@ -29,6 +29,40 @@ def test_the_plan_of_a_gpu_suite_is_read_where_there_is_no_gpu(
     assert not trtbench.store.exists()
 
 
+def test_a_suite_of_a_gpus_boundaries_alone_has_a_plan_and_no_run_where_there_is_no_gpu(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    suite = fake_suite("[eager]")
+    suite.write_text(suite.read_text().replace("measure: {", "measure: {boundaries: [gpu, enqueue], "))
+    outputs = []
+    for command in (["list", suite], ["run", suite, "--dry-run"]):
+        assert trtbench(*command) == 0
+        expected = (
+            "there is no GPU, and the suite asks for its boundaries alone: gpu, enqueue\n  the plan is that of a CUDA"
+        )
+        assert trtbench.err.startswith(f"trtbench: note: {expected}")
+        outputs.append(trtbench.out)
+    assert outputs[0] == outputs[1]
+    assert trtbench("run", suite) == 2
+    assert "a CPU has no boundary gpu, enqueue, and this run is on the CPU" in trtbench.err
+    assert not trtbench.store.exists()
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_suite_of_a_gpus_boundaries_alone_is_rehearsed(trtbench: Trtbench, fake_suite: Suite, device: str) -> None:
+    suite = fake_suite("[eager]")
+    text = suite.read_text().replace("measure: {", "measure: {boundaries: [gpu, enqueue], ")
+    suite.write_text(f"{text}device: {device}\n")
+    assert trtbench("run", suite, "--backend", "fake", "--select", "batch=1") == 0
+    (run,) = trtbench.runs()
+    assert [[m.boundary for m in record.measurements] for record in run.records] == [["gpu", "enqueue"]] * len(
+        run.records
+    )
+    assert run.records
+
+
 @pytest.mark.parametrize(
     ("baseline", "backend", "expected"),
     [

@@ -67,10 +67,14 @@ def run(
 
 
 def measure(
-    times: Callable[[int], float] = lambda _: MS, policy: Policy = POLICY, streams: int = 1, batch: int = 1
+    times: Callable[[int], float] = lambda _: MS,
+    policy: Policy = POLICY,
+    streams: int = 1,
+    batch: int = 1,
+    **more: bool,
 ) -> result.CaseMeasurements:
     clock = FakeClock()
-    return run(Prepared(clock, times), case(streams, batch), policy, clock)
+    return run(Prepared(clock, times), case(streams, batch), policy, clock, **more)
 
 
 def test_latency_and_throughput_are_measured_unless_told_otherwise() -> None:
@@ -95,6 +99,14 @@ def test_a_gpus_boundaries_are_passed_over_on_a_cpu() -> None:
 def test_asking_only_for_a_gpus_boundaries_is_unsupported_on_a_cpu() -> None:
     with pytest.raises(Unsupported, match="no boundary gpu, enqueue"):
         measure(policy=Policy(boundaries=("gpu", "enqueue")))
+
+
+def test_a_rehearsal_has_every_boundary_of_its_suite() -> None:
+    for named in (("gpu", "enqueue"), ("gpu", "gpu_unheld", "latency", "throughput")):
+        found = measure(policy=Policy(boundaries=named), simulated=True).measurements
+        assert tuple(m.boundary for m in found) == named
+        assert all(m.samples for m in found)
+    assert [m.boundary for m in measure(simulated=True).measurements] == ["latency", "throughput"]
 
 
 def test_a_lane_with_a_stream_is_not_timed_by_the_hosts_clock() -> None:
