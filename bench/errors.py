@@ -10,6 +10,7 @@
     │   │   ├── DeviceUnavailable the requested device is not here
     │   │   └── SourceChanged     a model's file was edited while its run went on
     │   └── StoreError            a results file or folder that cannot be read or written
+    │       └── NoRuns            a folder of results has no run that can be shown
     └── CaseError                 one case cannot continue; becomes a Failure row, the run goes on
         ├── Unavailable           a package, compiler or device is not there
         ├── Unsupported           the runtime cannot do what the case asks for
@@ -82,6 +83,10 @@ class SourceChanged(UsageError):
 
 class StoreError(InputError):
     """A results file or folder cannot be read or written."""
+
+
+class NoRuns(StoreError):
+    """A folder of results has no run that can be shown: a page that is watched waits for the first one."""
 
 
 class CaseError(BenchError):

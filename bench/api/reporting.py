@@ -94,7 +94,8 @@ def write_report(
         select: which cases, as in ``request``; runs without a match are left out.
         baseline: as in ``rows``, for the runs that have it.
         title: of the page.
-        refresh: after how many seconds the page loads itself again, 0 for never. Such a page may have no run yet.
+        refresh: after how many seconds the page loads itself again, 0 for never. Such a page may have no run yet,
+            where none is there whose place it would take.
 
     Raises:
         StoreError: a run that is named cannot be read, or the store has none that can.
@@ -112,7 +113,7 @@ def write_report(
         write.refuse_twice(every)
     else:
         every, problems = write.read_store(Path(store))
-        if not every and not refresh:
+        if not every and (not refresh or Path(out).exists()):
             write.refuse_nothing(Path(store), problems)
     return write.write(
         every,

@@ -19,15 +19,21 @@ REFRESH = 10
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the page, say where it lies and what it lacks."""
-    from bench.errors import UsageError
+    from bench.errors import NoRuns, UsageError
 
     out = arguments.out
     if out.is_dir():
         raise UsageError(f"{out} is a folder", where="--out", fix=f"--out {out / 'report.html'}")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {out.parent}", where="--out", fix=f"mkdir -p {out.parent}")
-    report = _write(arguments, REFRESH if arguments.watch else 0)
-    _say(report)
+    try:
+        _say(_write(arguments, REFRESH if arguments.watch else 0))
+    except NoRuns as error:
+        if not arguments.watch:
+            raise
+        from bench.report import escape
+
+        output.complain(f"trtbench: note: {escape.line(error.what)}; {escape.line(str(out))} stays until there is one")
     if arguments.open:
         import webbrowser
 

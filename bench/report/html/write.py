@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import store
 from bench.analysis import siblings
 from bench.analysis.speed import check_baseline
-from bench.errors import StoreError, UsageError
+from bench.errors import NoRuns, StoreError, UsageError
 from bench.model.data import Data
 from bench.model.folders import RESULTS
 from bench.model.profile import ProfileRun
@@ -64,17 +64,17 @@ def read_store(root: Path) -> tuple[list[Run], list[str]]:
 
 
 def refuse_nothing(root: Path, problems: Sequence[str]) -> None:
-    """StoreError that says why ``root`` has no run to show: no file, rehearsals alone, or none that can be read."""
+    """NoRuns that says why ``root`` has no run to show: no file, rehearsals alone, or none that can be read."""
     if problems:
         what = f"no run in {root} can be read: {problems[0]}"
         if more := len(problems) - 1:
             what += f"; and {more} more"
         listing = f"trtbench runs --store {shlex.quote(str(root))}"
-        raise StoreError(what, fix=f"{listing} says why of each; trtbench run suites/smoke.yaml, or --store DIR")
+        raise NoRuns(what, fix=f"{listing} says why of each; trtbench run suites/smoke.yaml, or --store DIR")
     if rehearsals := store.runs(root, rehearsals=True):
         fix = f"name it: trtbench report {store.run_argument(rehearsals[0])}; or trtbench run suites/smoke.yaml"
-        raise StoreError(f"there are only rehearsals in {root}", fix=fix)
-    raise StoreError(f"there are no runs in {root}", fix="trtbench run suites/smoke.yaml, or --store DIR")
+        raise NoRuns(f"there are only rehearsals in {root}", fix=fix)
+    raise NoRuns(f"there are no runs in {root}", fix="trtbench run suites/smoke.yaml, or --store DIR")
 
 
 def refuse_twice(runs: Sequence[Run]) -> None:

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -121,6 +122,32 @@ def test_a_page_that_is_watched_waits_for_the_first_run(tmp_path: Path) -> None:
 
     command.watch(arguments, wait)
     assert len(ids(out)) == 1
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_a_page_that_is_there_stays_until_there_is_a_run(tmp_path: Path, capsys, monkeypatch, unreadable: bool) -> None:
+    store, out = tmp_path / "results", tmp_path / "page.html"
+    store.mkdir()
+    if unreadable:
+        stored(store, example(1)).write_text("no run\n")
+    out.write_text("before")
+    seen: list[str] = []
+
+    def wait(_: threading.Event, seconds: float) -> bool:
+        """Whether it ends: after the look that finds a run."""
+        seen.append(out.read_text())
+        if len(seen) == 1:
+            stored(store, renamed(example(1), "20261124T101500Z-smoke-1a2b3c4"))
+        return len(seen) == 2
+
+    monkeypatch.setattr(threading.Event, "wait", wait)
+    assert main(["report", "--store", str(store), "--out", str(out), "--watch"]) == 0
+    assert seen[0] == "before"
+    assert ids(out) == ["20261124T101500Z-smoke-1a2b3c4"]
+    note, *_ = capsys.readouterr().err.splitlines()
+    why = f"no run in {store} can be read: " if unreadable else f"there are no runs in {store}; "
+    assert note.startswith(f"trtbench: note: {why}")
+    assert note.endswith(f"; {out} stays until there is one")
 
 
 def test_a_torn_file_and_one_of_another_kind_are_problems_that_the_page_names(
