@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import msgspec
 from bench.analysis import attribution, explain_sides
 from bench.analysis.explain_sides import Side
 from bench.errors import StoreError, UsageError, did_you_mean
+from bench.model.folders import RESULTS
 from bench.model.profile import CaseProfile, CondensedProfile, Layers, Profile
 from bench.model.run import Environment
 from bench.model.suite import BETWEEN_PARTS
@@ -49,6 +51,14 @@ class Pair(NamedTuple):
     source: str = ""
 
 
+class _Word(NamedTuple):
+    """A side as it was typed: the whole word, the case's name in it, and the file, where it names one."""
+
+    text: str
+    name: str
+    path: Path | None
+
+
 class _File(NamedTuple):
     """The cases of a file, and the machine and the suite that they were profiled on and from, if it says so."""
 
@@ -64,7 +74,7 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     both, if they are of one model of device.
 
     A CASE is a label, an id or the beginning of one, or a part of a label that no other case has. StoreError for a file
-    that cannot be read; UsageError if no case or several fit, or if it failed.
+    that cannot be read; UsageError if no case or several fit, if it failed, or if both are one.
     """
     path_a, name_a = _split(a, store)
     path_b, name_b = _split(b, store)
@@ -73,11 +83,17 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
         first, source = _complete(first, [name_a] if path_b else [name_a, name_b], store)
     of_a = _read(first)
     second = path_b or first
-    case_a = _choose(of_a.cases, name_a, first, store, beside="" if path_b else name_b)
+    wanted = [_Word(a, name_a, path_a), _Word(b, name_b, path_b)]
+    _refuse_elsewhere(of_a.cases, wanted, first, store)
+    case_a = _choose(of_a.cases, name_a, first)
     side_a = _side(case_a, first)
     of_b = of_a if second == first else _read(second)
-    case_b = _choose(of_b.cases, name_b, second, store, beside="" if path_b else name_a)
+    case_b = _choose(of_b.cases, name_b, second)
     side_b = _side(case_b, second)
+    if case_a.case == case_b.case and first.resolve() == second.resolve():
+        others = ", ".join([case.label for case in of_a.cases if case.case != case_a.case][:_LISTED])
+        fix = f"name another: {others}" if others else "name a case of another file: FILE:CASE"
+        raise UsageError(f"A and B are one and the same case, {case_a.label}", where=str(first), fix=fix)
     # Printed layers do not name their device: a run that has both cases is of the other side's.
     one, other = of_a.environment or of_b.environment, of_b.environment or of_a.environment
     if one is None or other is None or (one.arch, one.slug) != (other.arch, other.slug):
@@ -168,8 +184,33 @@ def _split(text: str, store: Path) -> tuple[Path | None, str]:
     return None, text
 
 
-def _choose(cases: Sequence[CaseProfile], text: str, path: Path, store: Path, beside: str = "") -> CaseProfile:
-    """The case that ``text`` names; ``beside`` is the name of the other one, which is to be of the same file."""
+def _refuse_elsewhere(cases: Sequence[CaseProfile], words: Sequence[_Word], path: Path, store: Path) -> None:
+    """UsageError, with the command to type, if a case that is to be of this file is in another one, or in none."""
+    of_file = [words[0], *(word for word in words[1:] if word.path is None)]
+    lacking = [word.name for word in of_file if word.name and not _fitting(cases, word.name)]
+    if not lacking:
+        return
+    command = ["trtbench", "explain"]
+    options = [] if store == Path(RESULTS) else ["--store", str(store)]
+    names = [word.name for word in words]
+    if not any(word.path for word in words) and (other := _elsewhere(names, path, store)):
+        fix = shlex.join([*command, *names, "--in", other, *options])
+        raise UsageError(f"no case {lacking[0]!r}; {other} has both", where=str(path), fix=fix)
+    homes = {name: _elsewhere([name], path, store) for name in lacking}
+    if nowhere := [name for name, home in homes.items() if not home]:
+        _choose(cases, nowhere[0], path)
+    here = path.stem if path in profiles.files(store) else str(path)
+    for word in words:
+        if word in of_file and word.name in homes:
+            command.append(f"{homes[word.name]}:{word.name}")
+        else:
+            command.append(word.text if word.path else f"{here}:{word.name}")
+    what = f"no case {lacking[0]!r}, which {homes[lacking[0]]} has"
+    raise UsageError(what, where=str(path), fix=shlex.join([*command, *options]))
+
+
+def _choose(cases: Sequence[CaseProfile], text: str, path: Path) -> CaseProfile:
+    """The case that ``text`` names."""
     labels = [case.label for case in cases]
     listed = ", ".join(labels[:_LISTED]) + (f" and {len(labels) - _LISTED} more" if len(labels) > _LISTED else "")
     if not text:
@@ -185,11 +226,6 @@ def _choose(cases: Sequence[CaseProfile], text: str, path: Path, store: Path, be
         raise UsageError(
             f"{text!r} fits {len(fitting)} cases: {several}", where=str(path), fix="a whole label, or an id"
         )
-    if beside and (other := _elsewhere([text, beside], path, store)):
-        what = f"no case {text!r}; {other} has both"
-        raise UsageError(what, where=str(path), fix=f"--in {other}")
-    if other := _elsewhere([text], path, store):
-        raise UsageError(f"no case {text!r}, which {other} has", where=str(path), fix=f"{other}:{text}")
     what = f"no case {text!r}.{did_you_mean(text, labels)}"
     raise UsageError(what, where=str(path), fix=f"it has {listed}" if labels else "name another file")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import msgspec
 import pytest
 
 import bench
+from bench.cli.arguments import parse
 from bench.errors import InputError, StoreError, UsageError
 from bench.model.profile import CaseProfile, CondensedProfile, HostCall, Kernel, Layers, Profile, ProfileRun, Range
 from bench.model.run import Failure
@@ -59,7 +61,7 @@ def test_a_case_is_named_by_its_label_its_parts_or_its_id(store: Path, text: str
 
 
 def test_kernels_have_the_modules_around_their_launches(store: Path) -> None:
-    assert [name.path for name in sides.find("eager", "eager", store)[0].units[0].names] == ["stem"]
+    assert [name.path for name in sides.find("eager", LABELS[1], store)[0].units[0].names] == ["stem"]
 
 
 def test_a_file_is_named_by_its_path_and_b_is_of_the_same(store: Path) -> None:
@@ -74,7 +76,9 @@ def test_printed_layers_are_sides_too(tmp_path: Path) -> None:
     cases = [{"case": "c" * 12, "label": LABELS[1], **msgspec.to_builtins(engine)}]
     path = tmp_path / "layers.json"
     path.write_text(json.dumps({"schema": 1, "cases": cases}))
-    side, *_ = sides.find(str(path), str(path), tmp_path)
+    copy = tmp_path / "copy.json"
+    copy.write_bytes(path.read_bytes())
+    side, *_ = sides.find(str(path), str(copy), tmp_path)
     assert (side.kind, side.tool, side.label, len(side.units)) == ("layer", "TensorRT 8.6.1", LABELS[1], 3)
 
 
@@ -106,11 +110,34 @@ def test_a_case_of_older_profiles_is_named_with_their_file(store: Path) -> None:
     older = "profile-20261128T100000Z-net-abc1234"
     with pytest.raises(UsageError, match=f"no case 'net/eager'; {older} has both") as caught:
         sides.find("net/eager", "net/tensorrt", store)
-    assert caught.value.fix == f"--in {older}"
-    for b in ("other/eager", f"{older}:net/tensorrt"):
+    assert fitting(caught.value, store) == (LABELS[0], LABELS[1])
+    newest = "profile-20261129T100000Z-other-abc1234"
+    for a, b, words in (
+        ("net/eager", "other/eager", [f"{older}:net/eager", f"{newest}:other/eager"]),
+        ("net/eager", f"{older}:net/tensorrt", [f"{older}:net/eager", f"{older}:net/tensorrt"]),
+        ("other/eager", "net/eager", [f"{newest}:other/eager", f"{older}:net/eager"]),
+    ):
         with pytest.raises(UsageError, match=f"no case 'net/eager', which {older} has") as caught:
-            sides.find("net/eager", b, store)
-        assert caught.value.fix == f"{older}:net/eager"
+            sides.find(a, b, store)
+        assert shlex.split(caught.value.fix)[2:4] == words
+        fitting(caught.value, store)
+    with pytest.raises(UsageError, match="no case 'nothing'"):
+        sides.find("net/eager", "nothing", store)
+
+
+def fitting(error: UsageError, store: Path) -> tuple[str, str]:
+    """The labels that the command finds which an error names."""
+    arguments = parse(shlex.split(error.fix)[1:])
+    assert (arguments.command, arguments.store) == ("explain", store)
+    pair = sides.find(arguments.a, arguments.b, store, arguments.file or "")
+    return pair.a.label, pair.b.label
+
+
+@pytest.mark.parametrize(("a", "b"), [("eager", "eager"), (LABELS[0], "0000"), ("profile-20261128T1:eager", "eager")])
+def test_one_case_is_not_compared_with_itself(store: Path, a: str, b: str) -> None:
+    with pytest.raises(UsageError, match=f"A and B are one and the same case, {LABELS[0]}") as caught:
+        sides.find(a, b, store)
+    assert LABELS[1] in caught.value.fix
 
 
 NEWER = "profile-20261129T100000Z-net-abc1234"
@@ -164,8 +191,8 @@ def test_profiles_that_were_cut_off_give_way_to_the_newest_complete_ones(store: 
 
 
 def test_complete_profiles_and_named_files_are_what_is_read(store: Path) -> None:
-    path = newer(store, whole(0), without(2))
-    assert sides.find(LABELS[0], LABELS[0], store).source == ""
+    path = newer(store, whole(0), whole(1), without(2))
+    assert sides.find(LABELS[0], LABELS[1], store).source == ""
     with pytest.raises(UsageError, match="could not be profiled: no result within 60 s"):
         sides.find(LABELS[0], LABELS[2], store, NEWER)
     cut(path)
