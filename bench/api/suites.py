@@ -93,27 +93,31 @@ def request(
     Raises:
         SuiteError: the suite is wrong.
         SelectionError: ``select`` is wrong or matches nothing.
-        UsageError: an unknown backend or baseline, a plan that is too large, a device that is not here.
+        UsageError: an unknown backend or baseline, a plan that is too large, a device that is not here, settings that
+            contradict each other (``cold`` and ``fork``).
     """
     from bench.backends import base
+    from bench.runner import refusals
     from bench.runner.request import new_request
 
     if backend:
         base.load(backend)
     check_device(device)
+    settings = settings_of(
+        store,
+        cache,
+        needed=not plan_only,
+        cold=cold,
+        rebuild=rebuild,
+        prestart=prestart,
+        fork=fork,
+        devices=count_of(devices),
+        seed=seed,
+    )
+    refusals.refuse_contradictions(settings)
     return new_request(
         suite if isinstance(suite, Suite) else load(suite),
-        settings_of(
-            store,
-            cache,
-            needed=not plan_only,
-            cold=cold,
-            rebuild=rebuild,
-            prestart=prestart,
-            fork=fork,
-            devices=count_of(devices),
-            seed=seed,
-        ),
+        settings,
         select=select,
         backend=backend,
         device=device,

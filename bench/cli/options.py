@@ -219,12 +219,12 @@ def natural(text: str) -> int:
 
 def workers(text: str) -> int | None:
     """A number of workers; None for ``auto``."""
-    return None if text == "auto" else positive(text)
+    return None if text == "auto" else _number_or("auto", text)
 
 
 def devices(text: str) -> int | str:
     """A number of devices, or ``all``."""
-    return text if text == "all" else positive(text)
+    return text if text == "all" else _number_or("all", text)
 
 
 def capabilities(text: str) -> tuple[str, ...]:
@@ -234,6 +234,14 @@ def capabilities(text: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[1-9]\d?\.\d", each):
             raise argparse.ArgumentTypeError(f"{each!r} is no compute capability, e.g. 8.9")
     return several
+
+
+def _number_or(word: str, text: str) -> int:
+    """An integer of 1 or more, where ``word`` is allowed too."""
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {word} nor an integer of 1 or more") from error
 
 
 def positive(text: str) -> int:

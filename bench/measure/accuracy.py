@@ -118,8 +118,10 @@ def compare_quantized(
         figures = _worst({name: low[name] for name in amplified})
         notes.append(Warning(kind="AmplifiesRounding", figures=figures | {"least": least}))
     if limit is not None and (low or undefined):
-        broken = [f"output {name!r}: quantized_cosine {each['cosine']:.6g} is below {limit:.6g}"
-                  for name, each in low.items()]  # fmt: skip
+        broken = [
+            f"output {name!r}: {beside_limit('quantized_cosine', each['cosine'], 'is below', limit)}"
+            for name, each in low.items()
+        ]
         broken += [f"output {name!r}: quantized_cosine is undefined" for name in undefined]
         why = "; ".join(filter(None, [verdict.why, _few(broken)]))
         verdict = msgspec.structs.replace(verdict, ok=False, why=why)
@@ -229,15 +231,21 @@ def _beyond(figures: Mapping[str, float], threshold: Threshold) -> list[str]:
         limit = getattr(threshold, key)
         lower = key in ("cosine", "sqnr")
         if limit is not None and not (value >= limit if lower else value <= limit):
-            reasons.append(f"{key} {value:.6g} is {'below' if lower else 'above'} {limit:.6g}")
+            reasons.append(beside_limit(key, value, "is below" if lower else "is above", limit))
     return reasons
+
+
+def beside_limit(name: str, value: float, side: str, limit: float) -> str:
+    """``cosine 0.94 is below 0.95``: six digits, or as many as tell the value from the limit."""
+    digits = next((n for n in range(6, 17) if f"{value:.{n}g}" != f"{limit:.{n}g}"), 17)
+    return f"{name} {value:.{digits}g} {side} {limit:.{digits}g}"
 
 
 def _beyond_in(part: Part, threshold: Threshold) -> list[str]:
     limit = threshold.slice_rel_l2
     if limit is None or part.rel_l2 <= limit:
         return []
-    return [f"slice_rel_l2 {part.rel_l2:.6g} of {part.name} is above {limit:.6g}"]
+    return [beside_limit("slice_rel_l2", part.rel_l2, f"of {part.name} is above", limit)]
 
 
 def _sums(output: Array, reference: Array, parts: Parts | None) -> _Sums:

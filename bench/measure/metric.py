@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from bench.errors import SuiteError, did_you_mean
+from bench.measure.accuracy import beside_limit
 from bench.model.run import Accuracy
 from bench.model.suite import Limit
 from bench.system import userfile
@@ -73,9 +74,9 @@ def judge(accuracy: Accuracy, values: Mapping[str, float], limits: Mapping[str, 
             fix = f"limits: those of {', '.join(values) or 'what it returns, which is nothing'}"
             raise SuiteError(what, fix=fix)
         if limit.min is not None and values[name] < limit.min:
-            reasons.append(f"metric {name} {values[name]:.6g} is below {limit.min:.6g}")
+            reasons.append(beside_limit(f"metric {name}", values[name], "is below", limit.min))
         if limit.max is not None and values[name] > limit.max:
-            reasons.append(f"metric {name} {values[name]:.6g} is above {limit.max:.6g}")
+            reasons.append(beside_limit(f"metric {name}", values[name], "is above", limit.max))
     return msgspec.structs.replace(accuracy, metric=dict(values), ok=not reasons, why="; ".join(reasons))
 
 

@@ -29,6 +29,11 @@ UNKNOWN, UNDECIDED = "±unknown", "undecided"
 TIED = "≈"
 PYTHON_SHARE = "Python's share"
 QUANTIZED_COSINE = "cosine (int8)"
+PYTHON_LEGEND = (
+    "Python's share: the time of a call less that of a C++ program which runs the same artifact, with its 95% interval "
+    "and as a percentage of the time; trtbench show --host-cost has both runners side by side"
+)
+VAGUE_LEGEND = f"{UNKNOWN} of a time or rate: the interval reaches beyond twice the value; more processes narrow it"
 # ± shows the larger half of an interval. Where the other is shorter by more than this fraction of the value, the error
 # would show in the three digits of a bound, and the bounds are printed instead.
 UNEVEN = 0.01

@@ -63,6 +63,17 @@ BAD = {
     "no self-test of a GPU that is hidden": ("", ["selftest", "--gpu"], "fix: unset CUDA_VISIBLE_DEVICES\n"),
     "an unknown backend for all": ("", ["run", "{suite}", "--backend", "fkae"], "Did you mean 'fake'?"),
     "a backend that there is not": ("", ["run", "{suite}", "--backend", "nosuch"], "fix: known: aoti, eager, fake, "),
+    "forks of true starts": ("", ["run", "{suite}", "--cold", "--fork", "--dry-run"], "leave one of --cold and --fork"),
+    "no number of workers": (
+        "",
+        ["run", "{suite}", "--prestart", "x"],
+        "'x' is neither auto nor an integer of 1 or more",
+    ),
+    "no number of devices": (
+        "",
+        ["run", "{suite}", "--devices", "0"],
+        "'0' is neither all nor an integer of 1 or more",
+    ),
     "no GPU": ("backend: [fake]=backend: [eager]", ["run", "{suite}", "--device", "cuda"], "--device cpu"),
 }
 
@@ -89,16 +100,16 @@ def test_bad_input_is_one_message_and_nothing_is_written(
     assert not trtbench.store.exists()
 
 
-@pytest.mark.parametrize("option", ["--quick", "--dry-run"])
+@pytest.mark.parametrize(("command", "option"), [("run", "--quick"), ("run", "--dry-run"), ("list", "--format=json")])
 def test_a_boundary_of_a_gpu_alone_is_refused_on_a_cpu_before_any_work(
-    trtbench: Trtbench, fake_suite: Suite, option: str
+    trtbench: Trtbench, fake_suite: Suite, command: str, option: str
 ) -> None:
     suite = fake_suite()
     text = (
         suite.read_text().replace("[fake]", "[eager]").replace("measure: {", "measure: {boundaries: [gpu, enqueue], ")
     )
     suite.write_text(text)
-    assert trtbench("run", suite, "--device", "cpu", option) == 2
+    assert trtbench(command, suite, "--device", "cpu", option) == 2
     assert f"{suite}:11: a CPU has no boundary gpu, enqueue, and this run is on the CPU" in trtbench.err
     assert "fix: boundaries: [latency, throughput], or --device cuda on a machine with a GPU" in trtbench.err
     assert trtbench.out == ""

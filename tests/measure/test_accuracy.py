@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tracemalloc
 from typing import Any
 
@@ -411,6 +412,16 @@ def test_a_limit_stays_one_whatever_rounding_does() -> None:
     assert (warning.kind, warning.figures["least"]) == ("AmplifiesRounding", 0.95)
     assert against(at_cosine(0.96), X, limit=0.95, rounded=at_cosine(0.93))[1] == ()
     assert against(at_cosine(0.8), X, limit=0.95, rounded=at_cosine(0.93))[1] == ()
+
+
+def test_a_value_beyond_its_limit_has_the_digits_that_show_it() -> None:
+    assert accuracy.beside_limit("cosine", 0.94, "is below", 0.95) == "cosine 0.94 is below 0.95"
+    close = accuracy.beside_limit("quantized_cosine", 0.9999999999999973, "is below", 1.0)
+    assert close == "quantized_cosine 0.999999999999997 is below 1"
+    found, _ = against(X, at_cosine(1 - 1e-9), limit=1.0)
+    shown = re.fullmatch(r"output 'y': quantized_cosine (0\.9{6}\d+) is below 1", found.why)
+    assert shown
+    assert float(shown[1]) < 1
 
 
 def test_a_quantized_reference_that_is_not_finite_is_told() -> None:

@@ -14,9 +14,9 @@ import pytest
 from bench.analysis.rows import rows
 from bench.model.run import Failure, Footer, Measurement, Phase, Record
 from bench.model.suite import Case
-from bench.report import export, text
+from bench.report import cells, export, text
 
-from .conftest import accuracy, case, deployed, example, make, record
+from .conftest import accuracy, case, deployed, example, make, quantized, record
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
 
@@ -41,7 +41,14 @@ def test_pythons_share_without_an_interval_is_marked_beside_figures_of_several_p
     )
     (line,) = [line for line in text.render(alone, width=200).splitlines() if line.startswith("aoti ")]
     assert re.search(r" \d+ us, \d\d% †", line)
-    assert text.PYTHON_LEGEND.partition(":")[0] not in text.render(run, width=200)
+    assert cells.PYTHON_LEGEND.partition(":")[0] not in text.render(run, width=200)
+
+
+@pytest.mark.parametrize("width", [60, 160])
+def test_a_column_is_explained_only_where_it_is_shown(width: int) -> None:
+    printed = " ".join(text.render(quantized(), width=width).split())
+    assert (f"{cells.QUANTIZED_COSINE}: with the outputs" in printed) == (width == 160)
+    assert (f"not shown at {width} columns" in printed) == (width == 60)
 
 
 def test_programs_have_pythons_share_in_numbers() -> None:
@@ -76,7 +83,7 @@ def test_an_interval_is_a_percentage_only_where_its_halves_are_alike(samples, sh
     run = make([case("bert", "eager")], [timed(case("bert", "eager"), *samples)])
     printed = text.render(run, width=200)
     assert f" {shown} " in printed
-    assert (text.VAGUE in printed) == shown.endswith("±unknown")
+    assert (cells.VAGUE_LEGEND in printed) == shown.endswith("±unknown")
     assert f"| {shown} |" in export.markdown(run)
 
 
