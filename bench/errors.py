@@ -149,6 +149,19 @@ def is_input(kind: str) -> bool:
     return isinstance(member, type) and issubclass(member, InputError)
 
 
+def text_of(error: BaseException) -> str:
+    """The text of any exception; empty where it has none, or cannot make it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a class of a model's file may do anything in __str__; its name is left
+        return ""
+
+
+def class_and_text(error: BaseException) -> str:
+    """``ValueError: no such size``, or the class alone, as of most MemoryErrors."""
+    return f"{type(error).__name__}: {text_of(error)}".strip().removesuffix(":")
+
+
 _LONGEST_WORD = 200
 
 

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from bench.errors import LESS_MEMORY, OUT_OF_DEVICE_MEMORY, OutOfMemory
+from bench.errors import LESS_MEMORY, OUT_OF_DEVICE_MEMORY, OutOfMemory, text_of
 from bench.machine.gpus import State
 from bench.model.run import Failure
 from bench.units import format_size
@@ -92,7 +92,7 @@ def out_of_memory(error: Exception) -> bool:
     is_python_error = (
         isinstance(error, OutOfMemory | MemoryError) or type(error).__name__ == "OutOfMemoryError"
     )  # torch's
-    return is_python_error or _read(str(error))[0] == "OutOfMemory"
+    return is_python_error or _read(text_of(error))[0] == "OutOfMemory"
 
 
 def explain(failure: Failure, gpu: State) -> Failure:

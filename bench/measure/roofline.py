@@ -13,7 +13,7 @@ from bench.errors import BenchError, CaseError
 from bench.model.run import Work
 from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes.torch import calls, factories
+from bench.runtimes.torch import calls, errors, factories
 from bench.runtimes.torch.outputs import flatten_outputs
 from bench.runtimes.torch.precision import tf32
 from bench.units import NS_PER_S
@@ -63,7 +63,7 @@ def count(case: Case, context: Context) -> Work:
             raise
         except Exception as error:  # on meta tensors an operator or a .item(); on zeros anything that a model may do
             if device == "cpu":
-                raise CaseError(f"the model cannot be run on zeros: {error}") from error
+                raise CaseError(f"the model cannot be run on zeros: {errors.brief(error)}") from error
             continue
         break
     weights = [*model.parameters(), *model.buffers()]

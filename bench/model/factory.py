@@ -23,6 +23,11 @@ NAMES: dict[Program, str] = {
 }
 
 
+def step_of(model: str) -> str:
+    """The step of a worker in which the factory of ``model`` is called, as progress and timeouts name it."""
+    return f"factory of {model}"
+
+
 def program_of(factory: str) -> Program | None:
     """Which kind of program the file ``factory`` holds, by its suffix; None for all that makes a module."""
     return None if ":" in factory else SUFFIXES.get(PurePosixPath(factory).suffix)

@@ -24,7 +24,8 @@ def phase_of(step: events.Step) -> str:
     """The phase, of what is made with its name: ``build, import``."""
     if step.phase == "warmup":
         return "warmup, then measure"
-    stage = "" if step.work in ("", "measure", "preflight", step.phase) else f"{NAMES.get(step.work, step.work)}, "
+    plain = step.work in ("", "measure", "preflight", step.phase.partition(":")[0])
+    stage = "" if plain else f"{NAMES.get(step.work, step.work)}, "
     return f"{stage}{step.phase}"
 
 

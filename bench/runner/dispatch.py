@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import msgspec
 
 from bench.machine import gpu_faults, gpus
 from bench.model.events import Event, Step
+from bench.model.factory import step_of
 from bench.model.run import Failure
 from bench.runner import jobs, timeline
 from bench.runner.answers import Answer
@@ -96,11 +98,11 @@ class Dispatcher:
             if worker is not None:
                 worker.close()
             return over
-        stage, work = "start", _work(job)
+        stage, since, work = "start", time.monotonic_ns(), _work(job)
 
         def on_step(step: jobs.Doing) -> None:
-            nonlocal stage
-            stage = step.phase
+            nonlocal stage, since
+            stage, since = step.phase, time.monotonic_ns()
             watch.step(stage)
             self._on_event(Step(label=label, phase=step.phase, timed=step.timed, worker=number, work=work))
 
@@ -123,7 +125,11 @@ class Dispatcher:
             except gpus.DeviceLost as error:
                 end = Failure(kind="DeviceLost", stage=stage, message=error.what)
             else:
-                end = with_layers(judge(answer, outcome, stage, self._limit_ns), answer.slowest_layers(), job)
+                end = judge(answer, outcome, stage, self._limit_ns)
+                if outcome.timed_out and isinstance(end, Failure):
+                    figures = {"stage_ns": time.monotonic_ns() - since, "limit_ns": self._limit_ns}
+                    end = msgspec.structs.replace(end, details=figures)
+                end = with_layers(end, answer.slowest_layers(), job)
         return self.explain(end, job, label)
 
     @property
@@ -168,6 +174,16 @@ class Dispatcher:
         if isinstance(end, jobs.Measured):
             return msgspec.structs.replace(end, record=msgspec.structs.replace(end.record, failure=failure))
         return failure
+
+
+def in_factory(failure: Failure, model: str) -> bool:
+    """Whether the time of a worker ended in the factory of ``model``, which had at least half of it.
+
+    What else such a worker does first, imports above all, may be slow beside others.
+    """
+    figures = failure.details
+    inside = failure.kind == "Timeout" and failure.stage.endswith(f": {step_of(model)}")
+    return inside and 2 * figures.get("stage_ns", 0) >= figures.get("limit_ns", 0) > 0
 
 
 def _work(job: jobs.JobType) -> str:

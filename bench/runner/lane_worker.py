@@ -34,6 +34,7 @@ from bench.runner.phase_log import PhaseLog, Wire
 from bench.runner.worker_failures import refusal
 from bench.runner.worker_jobs import context_of
 from bench.runner.worker_measure import torch_peak_bytes
+from bench.system import signals
 
 if TYPE_CHECKING:
     from bench.measure.cuda import CudaClock
@@ -64,6 +65,7 @@ def main() -> None:
     """Load the model, loop on request, and leave without the libraries' exit handlers."""
     parent, reply = map(int, sys.argv[-2:])
     worker.die_with(parent)
+    signals.end_by_interrupts()
     wire = Wire(reply)
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -73,7 +75,7 @@ def main() -> None:
         assert isinstance(job, jobs.Measure)
         wire.ticket = job.ticket
         _serve(job, log, wire, requests)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the worker, whose row it becomes
+    except BaseException as error:  # noqa: BLE001 - told to the worker, whose row it becomes
         wire.send(refusal(error, log.current))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -81,8 +81,9 @@ class PhaseLog:
         self._paused_ns += self._clock.now() - start
 
     def tell(self, text: str) -> None:
-        """Show how far the phase has come."""
-        self._wire.send(jobs.Doing(phase=f"{self.current}: {text}", timed=self.current in TIMED))
+        """Show how far the phase has come; with an empty ``text`` the phase alone."""
+        phase = f"{self.current}: {text}" if text else self.current
+        self._wire.send(jobs.Doing(phase=phase, timed=self.current in TIMED))
 
     def tell_layers(self, layers: Mapping[str, int], current: str) -> None:
         """Leave with the parent what layers of a build have taken, which has no other trace if it ends now."""

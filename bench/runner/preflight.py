@@ -18,6 +18,7 @@ from bench.model.events import Event, Note
 from bench.model.run import Environment, Failure, Work
 from bench.model.suite import Case
 from bench.runner import jobs, sources
+from bench.runner.dispatch import in_factory
 from bench.store import artifacts
 from bench.units import NS_PER_S
 
@@ -71,6 +72,7 @@ class Preflight:
         load: Callable[[], float] = host.busy_cores,
         gpu: Callable[[], gpus.State] = gpus.state,
         now: Callable[[], int] = time.time_ns,
+        hung: Callable[[Case], Failure | None] = lambda case: None,
     ) -> None:
         self._cache = cache
         self._suite_dir = suite_dir
@@ -82,6 +84,7 @@ class Preflight:
         self._load = load
         self._gpu = gpu
         self._now = now
+        self._hung = hung
 
     def work(self, cases: Sequence[Case], factories: Mapping[str, str], seed: int) -> dict[str, Work]:
         """Work by case id; a model whose package is missing has none.
@@ -190,20 +193,33 @@ class Preflight:
             artifacts.keep(self._cache, folder, kind, key, (), created)
 
     def _inspect(self, cases: tuple[Case, ...], seed: int) -> dict[str, Work]:
-        """Work by case id. Where a model ends the worker, each is counted alone, and that one has none, with a note."""
+        """Work by case id. Where a model ends the worker, each is counted alone, and that one has none, with a note.
+        A model whose factory does not return, here or where its artifacts are made, is not counted again.
+        """
+        hung = {case.id: failure.message for case in cases if (failure := self._hung(case))}
+        self._tell(cases, hung)
+        cases = tuple(case for case in cases if case.id not in hung)
         if not cases:
             return {}
         job = jobs.Inspect(cases=cases, device=self._device, suite_dir=str(self._suite_dir), seed=seed)
         reply = self._answer(job, "models")
         assert isinstance(reply, jobs.Inspected | Failure)
-        if isinstance(reply, Failure) and len(cases) > 1:
-            return {key: work for case in cases for key, work in self._inspect((case,), seed).items()}
-        failures = {cases[0].id: reply.message} if isinstance(reply, Failure) else reply.failed
+        if isinstance(reply, jobs.Inspected):
+            self._tell(cases, reply.failed)
+            return reply.work
+        failed = [case for case in cases if in_factory(reply, case.model)] or cases[: len(cases) == 1]
+        self._tell(cases, {case.id: reply.message for case in failed})
+        others = tuple(case for case in cases if case not in failed)
+        if failed:
+            return self._inspect(others, seed)
+        return {key: work for case in others for key, work in self._inspect((case,), seed).items()}
+
+    def _tell(self, cases: Sequence[Case], failures: Mapping[str, str]) -> None:
+        """Why the work of some of ``cases`` is not known, by their ids."""
         for case in cases:
             if case.id in failures:
                 what = f"{case.model}/{case.precision}: no speed of light, as its work cannot be counted"
                 self._on_event(Note(text=f"{what}: {failures[case.id]}"))
-        return {} if isinstance(reply, Failure) else reply.work
 
     def _busy(self) -> bool:
         """Whether other programs compute on the device."""

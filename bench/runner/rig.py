@@ -207,6 +207,7 @@ class Rig:
                 lambda job, label: self.dispatcher.run(default, job, label),
                 lambda event: None if self.dispatcher.halted else self.on_event(event),
                 gpu=self.stations[0].card.state,
+                hung=lambda case: self.maker.hung(case, default),
             )
         wanted = {case.id for case in self.wanted}
         turns = Turns(self.header.cases, self.header.policy.replicates, wanted, self.before)

@@ -17,6 +17,7 @@ from bench.model.run import Failure, Phase, Warning
 from bench.model.seam import REFERENCES, Stage
 from bench.model.suite import Case, Threshold
 from bench.runner import jobs, sources
+from bench.runner.dispatch import in_factory
 from bench.runner.side_by_side import Slots
 from bench.runner.toolchains import Interpreter, locate_failure
 from bench.store import artifacts
@@ -30,7 +31,8 @@ _INDUCTOR = "TORCHINDUCTOR_"
 _FOLDERS = "_CACHE_DIR"
 
 
-# What a lack of memory, or of time, beside others may have caused: it is tried again alone.
+# What a lack of memory, or of time, beside others may have caused: it is tried again alone, but for a factory that does
+# not return.
 _MAYBE_OTHERS = ("OutOfMemory", "Crash", "Timeout")
 
 
@@ -95,6 +97,7 @@ class Maker:
         self._seed = seed
         self._run_job = run_job
         self._failures: dict[str, Failure] = {}
+        self._hung: dict[str, Failure] = {}  # timeouts of factories, by ``_factory_key``
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
 
@@ -112,7 +115,8 @@ class Maker:
         only a limit would need that is not in ``limits`` may be absent.
 
         ``beside`` are the slots of workers that make artifacts side by side: what times kernels is then postponed, and
-        so is what failed as it may have for want of memory or time. Without them nothing is.
+        so is what failed as it may have for want of memory or time. Without them nothing is. A factory that does not
+        return within the time is not called again, whatever is to be made of its model.
         """
         folders: dict[str, str] = {}
         keys: dict[str, str] = {}
@@ -168,9 +172,14 @@ class Maker:
             with beside.one() if beside is not None else contextlib.nullcontext(True) as room:
                 if not room:
                     return Postponed(stage=stage.name)
+                if stage.of_model and (hung := self.hung(case, interpreter)):  # perhaps while this waited for a slot
+                    return hung
                 end = self._make(root, case, stage, key, folders, interpreter, on_event, build, beside is not None)
+                hangs = isinstance(end, Failure) and in_factory(end, case.model)
+                if isinstance(end, Failure) and hangs:
+                    self._hung[_factory_key(case, interpreter)] = end
             if isinstance(end, Failure):
-                if beside is not None and (beside.halted or end.kind in _MAYBE_OTHERS):
+                if not hangs and beside is not None and (beside.halted or end.kind in _MAYBE_OTHERS):
                     return Postponed(stage=stage.name, failure=None if beside.halted else end)
                 if end.kind != "DeviceLost":  # another card may make it
                     self._failures[name] = end
@@ -224,6 +233,10 @@ class Maker:
             except CaseError as error:
                 return Failure(kind="CaseError", stage=stage.name, message=error.what)
 
+    def hung(self, case: Case, interpreter: Interpreter) -> Failure | None:
+        """The timeout of the factory of ``case`` in this run, if it has not returned within the time."""
+        return self._hung.get(_factory_key(case, interpreter))
+
     def shared(self) -> Path:
         """The folder of backends' own caches: beside the artifacts, or for this run only if it is cold."""
         folder = (self._cold_root or self._root) / "shared"
@@ -258,16 +271,9 @@ class Maker:
         return key
 
 
-def _does_without(stage: Stage, failure: Failure, limits: Threshold) -> bool:
-    """Whether a case can be measured without this ``stage``. A lost device is no failure of the stage."""
-    return bool(stage.limit) and getattr(limits, stage.limit) is None and failure.kind != "DeviceLost"
-
-
-def _absence(stage: Stage, failure: Failure) -> Warning:
-    """The warning of a case that does without ``stage``, from the first line of why it could not be made."""
-    message = failure.message.removeprefix(f"{failure.kind}: ").partition("\n")[0]
-    figures = {"failure": failure.kind, "in": failure.stage, "message": message, "hint": failure.hint}
-    return Warning(kind=stage.absence, figures=figures)
+def _factory_key(case: Case, interpreter: Interpreter) -> str:
+    """What decides how long the factory of a case takes, within a run."""
+    return digest([case.factory, case.args, case.config, interpreter.name])
 
 
 def _unreadable(stage: Stage, case: Case, error: OSError) -> Failure:

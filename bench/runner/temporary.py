@@ -9,10 +9,10 @@ from pathlib import Path
 
 from bench.runtimes.torch import caches
 
-_NAME = "tmp"
-# Bytes of a path from which workers keep the folder that this process has: the address of a UNIX socket has 107, of
-# which names that libraries give to theirs take up to 40.
-_LONGEST = 64
+_NAME = "t"
+# Bytes of a path above which workers keep the folder that this process has: the address of a UNIX socket has 107, of
+# which `/torch-shm-dir-XXXXXX/manager.sock`, the longest name that a library here gives to one, takes 34.
+_LONGEST = 72
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from bench.runner.phase_log import PhaseLog, Wire
 from bench.runner.worker_failures import refusal
 from bench.runner.worker_jobs import context_of, inspect, preload, produce, profile
 from bench.runner.worker_measure import measure
-from bench.system import modules, template
+from bench.system import modules, signals, template
 
 _REFERENCE = "the model by itself does not run at fp32 (the reference): correct its `inputs` in the suite, or the model"
 
@@ -63,6 +63,7 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
 
 def main() -> None:
     """Read the job, answer, and leave without running the libraries' exit handlers, which may hang."""
+    signals.end_by_interrupts()
     worker = template.Worker(os.getppid(), int(sys.argv[-1]))
     while True:
         die_with(worker.keeper)
@@ -94,7 +95,7 @@ def _work(wire: Wire) -> template.Worker:
             log.turns = os.fdopen(os.dup(0), "rb", buffering=0)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         reply = do(job, log)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, with its traceback
+    except BaseException as error:  # noqa: BLE001 - told to the parent, with its traceback
         reply = refusal(error, log.current)
         if isinstance(job, jobs.Produce) and job.stage.name == "reference" and not reply.hint:
             reply = msgspec.structs.replace(reply, hint=_REFERENCE, where=reply.where or job.case.source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import traceback
 
-from bench.errors import BenchError, ProcessFailed
+from bench.errors import BenchError, ProcessFailed, class_and_text
 from bench.model.run import Failure
 from bench.runner import jobs
 
@@ -36,6 +36,6 @@ def failure_of(error: BaseException, stage: str) -> Failure:
     if isinstance(error, MemoryError):
         hint = "a smaller batch, or a machine with more memory"
         return Failure(kind="OutOfMemory", stage=stage, message="host memory ran out", hint=hint, log=trace)
-    message = f"{type(error).__name__}: {error}".strip()[:LONGEST_MESSAGE]
+    message = class_and_text(error)[:LONGEST_MESSAGE]
     hint = _MORE_ROOM if isinstance(error, OSError) and error.errno in _NO_ROOM else ""
     return Failure(kind=type(error).__name__, stage=stage, message=message, hint=hint, log=trace)

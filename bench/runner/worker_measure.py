@@ -52,7 +52,7 @@ def measure(job: jobs.Measure, log: PhaseLog) -> jobs.Measured:
     try:
         with nvtx.range_(job.case.label):
             _measure_into(fields, job, log, watcher, start)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything; each is a row
+    except BaseException as error:  # noqa: BLE001 - a model may raise anything; each is a row
         fields["failure"] = failure_of(error, log.current)
     beside: Beside | None = fields.pop("beside", None)
     if not base.load(job.case.backend).simulated:

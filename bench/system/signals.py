@@ -11,6 +11,17 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def raises_interrupts() -> bool:
+    """Whether SIGINT can raise KeyboardInterrupt in this process; where not, a program has raised it by itself."""
+    return callable(signal.getsignal(signal.SIGINT))
+
+
+def end_by_interrupts() -> None:
+    """Let SIGINT end this process at once, where Python would raise KeyboardInterrupt."""
+    if raises_interrupts():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def stoppable() -> Iterator[Callable[[], None]]:
     """SIGTERM and SIGHUP interrupt the block as Ctrl-C does; what it yields is a function that ignores all three.

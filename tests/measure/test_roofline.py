@@ -62,6 +62,13 @@ class Broken(torch.nn.Module):
 
 def broken():
     return Broken()
+
+class Large(torch.nn.Module):
+    def forward(self, x):
+        raise MemoryError
+
+def large():
+    return Large()
 """
 
 
@@ -123,10 +130,13 @@ def test_inputs_of_other_names_are_the_suites_fault(context: Context) -> None:
 
 
 @pytest.mark.torch
-def test_a_model_that_runs_neither_without_memory_nor_on_the_cpu_is_told(context: Context) -> None:
+@pytest.mark.parametrize(("factory", "what"), [("broken", "no kernel anywhere"), ("large", "MemoryError")])
+def test_a_model_that_runs_neither_without_memory_nor_on_the_cpu_is_told(
+    context: Context, factory: str, what: str
+) -> None:
     pytest.importorskip("torch")
-    case = Case(model="m", factory="zoo.py:broken", inputs={"x": Input(shape=(2, 8))}, backend="eager")
-    with pytest.raises(CaseError, match="cannot be run on zeros: no kernel anywhere"):
+    case = Case(model="m", factory=f"zoo.py:{factory}", inputs={"x": Input(shape=(2, 8))}, backend="eager")
+    with pytest.raises(CaseError, match=f"cannot be run on zeros: {what}"):
         roofline.count(case, context)
 
 

@@ -85,7 +85,10 @@ def test_what_others_may_have_caused_is_tried_again_alone(
     (note,) = [event["text"] for event in trtbench.events() if event["event"] == "note"]
     assert f"build ended in {kind} beside other workers; it is made again alone, and from now on at most 2" in str(note)
     (run,) = trtbench.runs()
-    assert [record.failure.kind if record.failure else "" for record in run.records] == [kind, ""]
+    failures = [record.failure for record in run.records]
+    assert [failure.kind if failure else "" for failure in failures] == [kind, ""]
+    assert failures[0] is not None
+    assert failures[0].details.keys() == ({"stage_ns", "limit_ns"} if kind == "Timeout" else set())
 
 
 @pytest.mark.workers

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.workers, pytest.mark.torch, pytest.mark.long]
 pytest.importorskip("torch")
 
 MODELS = """
-import os, stat, subprocess, torch
+import os, signal, stat, subprocess, torch
 
 LINES = {"garbage": bytes([255, 254, 10]), "forged": b'{"reply":"produced","phases":[]}' + bytes([10])}
 
@@ -21,6 +21,13 @@ def pipes():
     for fd in map(int, os.listdir("/proc/self/fd")):
         if fd > 2 and os.path.exists(f"/proc/self/fd/{fd}") and stat.S_ISFIFO(os.stat(fd).st_mode):
             yield fd
+
+class Ends(BaseException):
+    pass
+
+class Call(torch.nn.Module):
+    def forward(self, input):
+        raise Ends("no more")
 
 def net(how):
     for fd in list(pipes()):
@@ -35,6 +42,12 @@ def net(how):
         os.closerange(3, 256)
     elif how == "daemon":
         subprocess.Popen(["setsid", "cat", os.environ["HELD"]])
+    elif how == "interrupt":
+        raise KeyboardInterrupt
+    elif how == "call":
+        return Call()
+    elif how == "signal":
+        os.kill(os.getpid(), signal.SIGINT)
     elif how == "exit":
         os._exit(0)
     return torch.nn.Linear(3, 3)
@@ -45,6 +58,9 @@ WAYS = {
     "closed": "was closed, or another file",
     "replaced": "was closed, or another file",
     "exit": "exit code 0 and no answer",
+    "interrupt": "cannot be built: zoo.py:net raised KeyboardInterrupt (zoo.py:",
+    "call": "Ends: no more",
+    "signal": "the worker was ended by SIGINT",
     "daemon": "",
 }
 

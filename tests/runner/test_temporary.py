@@ -50,10 +50,15 @@ def test_folders_that_the_user_names_are_kept(usual: Path, monkeypatch: pytest.M
         assert toolchains.worker_env(link, {"TMPDIR": "theirs"})["TMPDIR"] == "theirs"
 
 
-def test_a_path_in_which_sockets_would_have_no_room_is_not_used(usual: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = usual / ("d" * 60)
+@pytest.mark.parametrize(("length", "is_own"), [(52, True), (53, False)])
+def test_a_path_in_which_sockets_would_have_no_room_is_not_used(
+    usual: Path, monkeypatch: pytest.MonkeyPatch, length: int, is_own: bool
+) -> None:
+    deep = usual / ("d" * (length - len(str(usual)) - 1))
     deep.mkdir()
     monkeypatch.setenv("TMPDIR", str(deep))
     monkeypatch.setattr(tempfile, "tempdir", None)
     with scratch.folder() as own, temporary.folder(own):
-        assert toolchains.worker_env(toolchains.package_link(own), {})["TMPDIR"] == str(deep)
+        folder = toolchains.worker_env(toolchains.package_link(own), {})["TMPDIR"]
+    assert (folder == str(deep)) is not is_own
+    assert len(f"{folder}/torch-shm-dir-abcdef/manager.sock") < 108

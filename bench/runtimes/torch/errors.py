@@ -6,7 +6,16 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from bench.errors import LESS_MEMORY, OUT_OF_MEMORY, BenchError, CaseError, OutOfMemory, Unavailable, Unsupported
+from bench.errors import (
+    LESS_MEMORY,
+    OUT_OF_MEMORY,
+    BenchError,
+    CaseError,
+    OutOfMemory,
+    Unavailable,
+    Unsupported,
+    text_of,
+)
 from bench.model.distributions import install
 
 _NO_KERNEL = re.compile(
@@ -40,14 +49,20 @@ def translate(refusal: str = "", *, fix: str = "") -> Iterator[None]:
 def _translate(error: Exception) -> CaseError | None:
     # By name: the exception classes moved between torch versions, and some modules are slow to import.
     names = {cls.__name__ for cls in type(error).__mro__}
-    text = str(error)
-    if "OutOfMemoryError" in names or OUT_OF_MEMORY.search(text):
+    text = text_of(error)
+    if out_of_memory(error):
         return OutOfMemory(brief(error), fix=LESS_MEMORY)
     if _NO_COMPILER.search(text) or names & {"InvalidCxxCompiler", "TritonMissing"}:
         return Unavailable(brief(error), fix=f"apt-get install g++, and for CUDA: {install('triton')}")
     if _NO_KERNEL.search(text) or names & {"TorchDynamoException", "OnnxExporterError", "UnsupportedOperatorException"}:
         return Unsupported(brief(error))
     return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python or torch says that memory of the host or a device ran out."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"} or OUT_OF_MEMORY.search(text_of(error)))
 
 
 def brief(error: BaseException) -> str:
@@ -59,6 +74,6 @@ def brief(error: BaseException) -> str:
     while "OnnxExporterError" in names and error.__cause__ is not None:
         error = error.__cause__
         names = {cls.__name__ for cls in type(error).__mro__}
-    text = _COLOURS.sub("", str(error))
+    text = _COLOURS.sub("", text_of(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:3])[:500]

@@ -14,13 +14,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, ModelError, SuiteError, Unavailable, did_you_mean
+from bench.errors import (
+    LESS_MEMORY,
+    BenchError,
+    CaseError,
+    ModelError,
+    OutOfMemory,
+    SuiteError,
+    Unavailable,
+    class_and_text,
+    did_you_mean,
+    text_of,
+)
 from bench.model.distributions import install, is_known
-from bench.model.factory import LIBRARIES
+from bench.model.factory import LIBRARIES, step_of
 from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes.torch import inference, programs, seeding
-from bench.system import userfile
+from bench.runtimes.torch import errors, inference, programs, seeding
+from bench.system import signals, userfile
 
 if TYPE_CHECKING:
     import torch
@@ -45,12 +56,14 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
 
     Raises:
         Unavailable: a package is absent, or there but broken on import.
-        SuiteError: the factory does not exist, does not take the arguments of the suite, or makes no module.
-        ModelError: the factory raises.
+        SuiteError: the factory does not exist, or does not take the arguments of the suite.
+        ModelError: the factory raises, or returns no module.
+        OutOfMemory: the factory finds no memory.
         Exception: on ``meta`` whatever the factory raises: it may need values, which meta tensors do not have.
     """
     import torch
 
+    context.tell(step_of(case.model))
     try:
         with seeding.seeded(context.seed), _as_script(case, context.suite_dir):
             make = _maker(case, context.suite_dir)
@@ -65,17 +78,20 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
     except (ImportError, urllib.error.URLError) as error:
         if isinstance(error, ImportError) and userfile.hidden_sibling(error.name or "", context.suite_dir):
             raise _raises(case, error, context.suite_dir) from error
-        raise Unavailable(f"{case.factory} cannot be built here: {error}", fix=_fix_in(str(error))) from error
-    except MemoryError:
-        raise
-    except (Exception, SystemExit) as error:
+        text = text_of(error)
+        raise Unavailable(f"{case.factory} cannot be built here: {text}", fix=_fix_in(text)) from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and signals.raises_interrupts():
+            raise
         if _refuses_arguments(error, case):
             raise programs.wrong_arguments(case, error) from error
         if device == "meta" and isinstance(error, Exception):
             raise
         raise _raises(case, error, context.suite_dir) from error
+    finally:
+        context.tell("")
     if not isinstance(model, torch.nn.Module):
-        raise _wrong(case, f"{case.factory} made a {type(model).__name__}, not a torch.nn.Module")
+        raise _no_module(case, model)
     return model
 
 
@@ -228,10 +244,16 @@ def _execute(case: Case, path: Path, unique: str) -> ModuleType:
         return userfile.execute(path, unique)
     except ModuleNotFoundError as error:
         raise _absent(error, path.parent) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and signals.raises_interrupts():
+            raise
         fix = _fix_of(error, case, path.parent)
-        what = _raised(error) if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
-        raise _wrong(case, f"{path.name} cannot be imported: {what}", fix=fix) from error
+        line = userfile.innermost_line(error, path.parent)
+        what = _raised(error) if isinstance(error, SystemExit) else class_and_text(error)
+        what = f"{path.name} cannot be imported: {what}" + (f" ({line})" if line else "")
+        if errors.out_of_memory(error):
+            raise OutOfMemory(what, where=case.source, fix=LESS_MEMORY) from error
+        raise _wrong(case, what, fix=fix or (f"correct {line}" if line else "")) from error
 
 
 @contextlib.contextmanager
@@ -245,7 +267,7 @@ def _as_script(case: Case, suite_dir: Path) -> Iterator[None]:
 def _raised(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"ended Python (exit code {error.code})"
-    return f"raised {type(error).__name__}: {error}"
+    return f"raised {class_and_text(error)}"
 
 
 def _fix_of(error: BaseException, case: Case, suite_dir: Path) -> str:
@@ -281,16 +303,27 @@ def _unknown(case: Case, library: str, name: str, names: Iterable[str]) -> Suite
 def _refuses_arguments(error: BaseException, case: Case) -> bool:
     """Whether a call refused a name of ``args``: a library hands them on to constructors, whose error alone tells."""
     names = [f"unexpected keyword argument {name!r}" for name in case.args]
-    return isinstance(error, TypeError) and any(name in str(error) for name in names)
+    return isinstance(error, TypeError) and any(name in text_of(error) for name in names)
 
 
-def _raises(case: Case, error: BaseException, suite_dir: Path) -> ModelError:
+def _raises(case: Case, error: BaseException, suite_dir: Path) -> CaseError:
     """The exception of a factory's call, with the innermost line of the user's own files that it went through."""
     what = f"the model {case.model!r} cannot be built: {case.factory} {_raised(error)}"
     line = userfile.innermost_line(error, suite_dir)
     if line:
         what = f"{what} ({line})"
+    if errors.out_of_memory(error):
+        return OutOfMemory(what, where=case.source, fix=LESS_MEMORY)
     fix = _fix_of(error, case, suite_dir) or f"correct {line or f'the model {case.model!r}'}"
+    return ModelError(what, where=case.source, fix=fix)
+
+
+def _no_module(case: Case, made: Any) -> ModelError:
+    """The error of a factory that returned ``made``."""
+    returned = f"the class {made.__name__}" if isinstance(made, type) else f"an object of type {type(made).__name__!r}"
+    returned = "None" if made is None else returned
+    what = f"the model {case.model!r} cannot be built: {case.factory} returned {returned}, not a torch.nn.Module"
+    fix = f"return {made.__name__}(...) there" if isinstance(made, type) else f"return the module in {case.factory}"
     return ModelError(what, where=case.source, fix=fix)
 
 

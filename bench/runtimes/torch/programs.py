@@ -12,12 +12,21 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, SuiteError, Unavailable, Unsupported, did_you_mean
+from bench.errors import (
+    LESS_MEMORY,
+    BenchError,
+    OutOfMemory,
+    SuiteError,
+    Unavailable,
+    Unsupported,
+    class_and_text,
+    did_you_mean,
+)
 from bench.model.distributions import install, is_known
 from bench.model.factory import LIBRARIES, NAMES, module_of, program_of
 from bench.model.suite import Case
 from bench.runtimes.torch import errors
-from bench.system import modules
+from bench.system import modules, signals
 
 if TYPE_CHECKING:
     import torch
@@ -60,10 +69,13 @@ def _imported(case: Case, suite_dir: Path) -> Callable[..., Any]:
             value: Any = importlib.import_module(path)
     except ModuleNotFoundError as error:
         raise _not_here(case, path, error.name or "", suite_dir) from error
-    except MemoryError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise _wrong(case, f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and signals.raises_interrupts():
+            raise
+        what = f"{path} cannot be imported: {class_and_text(error)}"
+        if errors.out_of_memory(error):
+            raise OutOfMemory(what, where=case.source, fix=LESS_MEMORY) from error
+        raise _wrong(case, what) from error
     for part in name.split("."):
         if not hasattr(value, part):
             owner = getattr(value, "__name__", path)

@@ -79,7 +79,6 @@ def test_a_model_can_be_made_without_memory(bench: Bench) -> None:
     [
         ("zoo.py:nett", "Did you mean 'net'?"),
         ("zooo.py:net", "not beside the suite"),
-        ("zoo.py:number", "made a int"),
         ("resnet50", "none of torchvision:"),
     ],
 )
