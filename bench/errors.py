@@ -14,7 +14,7 @@
     └── CaseError                 one case cannot continue; becomes a Failure row, the run goes on
         ├── Unavailable           a package, compiler or device is not there
         ├── Unsupported           the runtime cannot do what the case asks for
-        ├── ModelError            the factory of the model raises: the case has no model
+        ├── ModelError            the factory raises or returns no module: the case has no model
         ├── OutOfMemory           the device or the host has no memory left
         ├── CudaFailure           a CUDA call failed; after an illegal access every later one of its process fails too
         ├── Crash                 a process of the case ended by itself
@@ -102,7 +102,7 @@ class Unsupported(CaseError):
 
 
 class ModelError(CaseError):
-    """The factory of a model is there and raises when it is called: no case of the model can run."""
+    """The factory of a model is there, and raises or returns no module: no case of the model can run."""
 
 
 class OutOfMemory(CaseError):

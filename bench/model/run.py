@@ -115,7 +115,7 @@ class Failure(Data, frozen=True, kw_only=True):
     """Why a case has no result. ``kind`` is an error class name or Timeout, Crash, Inaccurate; ``log`` is the tail.
 
     ``details`` are figures of what failed: ``slowest_layers_s`` of a build, seconds by layer, the longest first; of a
-    Timeout ``limit_ns``, and ``stage_ns``, how much of it went by in ``stage``.
+    Timeout ``limit_ns``, and ``stage_ns``, how much of it went by in ``stage``; not of a worker that took turns.
     """
 
     kind: str

@@ -271,6 +271,18 @@ class Maker:
         return key
 
 
+def _does_without(stage: Stage, failure: Failure, limits: Threshold) -> bool:
+    """Whether a case can be measured without this ``stage``. A lost device is no failure of the stage."""
+    return bool(stage.limit) and getattr(limits, stage.limit) is None and failure.kind != "DeviceLost"
+
+
+def _absence(stage: Stage, failure: Failure) -> Warning:
+    """The warning of a case that does without ``stage``, from the first line of why it could not be made."""
+    message = failure.message.removeprefix(f"{failure.kind}: ").partition("\n")[0]
+    figures = {"failure": failure.kind, "in": failure.stage, "message": message, "hint": failure.hint}
+    return Warning(kind=stage.absence, figures=figures)
+
+
 def _factory_key(case: Case, interpreter: Interpreter) -> str:
     """What decides how long the factory of a case takes, within a run."""
     return digest([case.factory, case.args, case.config, interpreter.name])
