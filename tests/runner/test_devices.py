@@ -81,8 +81,8 @@ def test_resume_on_one_card_says_what_was_begun_on_another(trtbench: Trtbench, f
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        (("--devices", "0"), "'0' is not an integer of 1 or more"),
-        (("--devices", "some"), "'some' is not an integer of 1 or more"),
+        (("--devices", "0"), "'0' is neither all nor an integer of 1 or more"),
+        (("--devices", "some"), "'some' is neither all nor an integer of 1 or more"),
         (("--devices", "2", "--cold"), "a --cold run is for true starts"),
         (("--devices", "2", "--device", "cpu"), "--devices is for GPUs, and this run is on the CPU"),
     ],
