@@ -236,11 +236,14 @@ def test_what_is_not_installed_is_skipped(
 
 
 @pytest.mark.long
-def test_a_boundary_that_a_case_lacks_is_named(
-    tmp_path: Path, fake_suite: SuiteFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = fake_suite()
-    path.write_text(path.read_text().replace("measure: {", "measure: {boundaries: [gpu, latency], "))
+def test_a_boundary_that_a_case_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "zoo.py").write_text("import torch\n\n\ndef net():\n    return torch.nn.Linear(3, 2)\n")
+    path = tmp_path / "on_cpu.yaml"
+    path.write_text(
+        "schema: 1\nname: on_cpu\ndevice: cpu\n"
+        "models: {net: {factory: 'zoo.py:net', inputs: {input: {shape: [2, 3]}}}}\n"
+        "matrix: {backend: [eager]}\nmeasure: {boundaries: [gpu, latency], replicates: 1, max_time: 100ms}\n"
+    )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="measured at latency, and not at gpu"):
         run(from_suite(path), "time_gpu")

@@ -34,7 +34,10 @@ def rehearse(trtbench: Trtbench, folder: Path, backends: str, sizes: int, *optio
 
 def timeless(record: Record) -> Record:
     """Without what the wall clock and the system say."""
-    failure = record.failure and msgspec.structs.replace(record.failure, log="", message="")
+    failure = record.failure
+    if failure:
+        details = {name: value for name, value in failure.details.items() if name != "stage_ns"}
+        failure = msgspec.structs.replace(failure, log="", message="", details=details)
     phases = tuple(msgspec.structs.replace(phase, ns=0) for phase in record.phases)
     return msgspec.structs.replace(record, started="", wall_ns=0, times={}, phases=phases, failure=failure)
 
