@@ -11,7 +11,7 @@ from bench.runtimes.torch import caches
 
 _NAME = "t"
 # Bytes of a path above which workers keep the folder that this process has: the address of a UNIX socket has 107, of
-# which `/torch-shm-dir-XXXXXX/manager.sock`, the longest name that a library here gives to one, takes 34.
+# which the longest name that a library here gives to one takes 34: `/torch-shm-dir-`, six letters, `/manager.sock`.
 _LONGEST = 72
 
 

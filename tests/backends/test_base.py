@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from bench.checkup import doctor
 from bench.errors import SuiteError, UsageError
 from bench.machine import environment
 from bench.suite import reader
+from tests import distribution_kit
 from tests.conftest import Trtbench
+from tests.distribution_kit import distribution
 
 BACKEND = """
 from bench.model import seam
@@ -69,29 +71,17 @@ matrix: {{backend: {backend}}}
 """
 
 
-def distribution(folder: Path, name: str, version: str, points: str) -> None:
-    """What an installer leaves of a distribution with these entry points."""
-    path = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-    path.mkdir()
-    (path / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (path / "entry_points.txt").write_text(f"[{base.GROUP}]\n{points}\n")
-
-
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of packages of its own on the search path."""
     path = tmp_path / "site"
-    path.mkdir()
-    (path / "trtbench_tiny.py").write_text(BACKEND)
-    (path / "trtbench_broken.py").write_text("import package_that_is_nowhere")
-    (path / "trtbench_exits.py").write_text("raise SystemExit('no license')")
-    monkeypatch.syspath_prepend(str(path))
-    monkeypatch.setenv("PYTHONPATH", str(path))
-    for name in ("trtbench_tiny", "trtbench_broken", "trtbench_exits"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    importlib.invalidate_caches()
-    base._entry_points_on.cache_clear()  # as in a new process
-    return path
+    modules = {
+        "trtbench_tiny": BACKEND,
+        "trtbench_broken": "import package_that_is_nowhere",
+        "trtbench_exits": "raise SystemExit('no license')",
+    }
+    with distribution_kit.on_search_path(path, modules, monkeypatch):
+        yield path
 
 
 def suite(tmp_path: Path, backend: str) -> Path:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bench
-from bench.backends import base
 from bench.errors import DeviceUnavailable
 from bench.model.events import Event, Started
+from tests import distribution_kit
 from tests.conftest import Trtbench
 from tests.runner.kit import started_with
 
@@ -78,21 +77,12 @@ BACKEND = Cross()
 
 
 @pytest.fixture
-def without_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def without_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The backend ``cross`` of another distribution, on a machine without a GPU."""
-    site = tmp_path / "site"
-    info = site / "cross-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cross\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{base.GROUP}]\ncross = trtbench_cross:BACKEND\n")
-    (site / "trtbench_cross.py").write_text(CROSS)
     (tmp_path / "zoo.py").write_text("def net():\n    raise AssertionError('no test makes it')\n")
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.delitem(sys.modules, "trtbench_cross", raising=False)
-    importlib.invalidate_caches()
-    base._entry_points_on.cache_clear()  # as in a new process
+    with distribution_kit.installed(tmp_path / "site", "cross", CROSS, monkeypatch):
+        yield
 
 
 def built(trtbench: Trtbench, *arguments: object, code: int = 0) -> dict[str, Any]:

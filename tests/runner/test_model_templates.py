@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import msgspec
 import pytest
 
 from bench import store
-from bench.backends import base
 from bench.model.events import Ended, Event, Note, Step
 from bench.model.suite import Case, Input, Policy, Threshold
 from bench.runner import jobs, models_ahead
@@ -22,6 +19,7 @@ from bench.runner.ahead import Ahead
 from bench.runner.models_ahead import Model
 from bench.runner.prestart import Prestart
 from bench.runner.stages import Ready
+from tests import distribution_kit
 from tests.conftest import Trtbench
 from tests.runner.test_templates import Runner
 
@@ -87,7 +85,7 @@ def test_each_may_take_its_part_of_the_memory_that_workers_leave(monkeypatch: py
 
 # A backend of another distribution, which builds what the case's ``args`` say: it needs no torch.
 BACKEND = """
-import contextlib, os, threading, time
+import contextlib, os, signal, threading
 from pathlib import Path
 from bench.backends.fake import Fake
 built = {}
@@ -101,12 +99,12 @@ class Ahead(Fake):
         if way == "raises":
             raise ValueError("no such layer")
         if way == "thread":
-            threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
         if way == "dies":
             os.kill(os.getpid(), 9)
         if way == "hangs":
             open(case.args["pipe"], "w").close()
-            time.sleep(600)
+            signal.pause()
         built[case.args.get("name", "")] = bytearray(case.args.get("bytes", 1))
         built["pid"], built["seed"], built["device"] = os.getpid(), context.seed, context.device
     @contextlib.contextmanager
@@ -171,22 +169,11 @@ class ModelRunner(Runner):
 
 @pytest.fixture
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelRunner]:
-    info = tmp_path / "ahead-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ahead\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{base.GROUP}]\nahead = trtbench_ahead:BACKEND\n")
-    (tmp_path / "trtbench_ahead.py").write_text(BACKEND)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "trtbench_ahead", raising=False)
-    importlib.invalidate_caches()
-    base._entry_points_on.cache_clear()  # as in a new process
-    base._loaded.cache_clear()
-    runner = ModelRunner(tmp_path, measure=True, size=2)
-    yield runner
-    runner.templates.close()
-    assert not runner.at_work
-    base._entry_points_on.cache_clear()
-    base._loaded.cache_clear()
+    with distribution_kit.installed(tmp_path, "ahead", BACKEND, monkeypatch):
+        runner = ModelRunner(tmp_path, measure=True, size=2)
+        yield runner
+        runner.templates.close()
+        assert not runner.at_work
 
 
 def refusals(runner: ModelRunner) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from bench.runner import jobs
 from bench.runner.side_by_side import Slots
 from bench.runner.stages import Maker, Postponed, Ready
 from bench.runner.toolchains import Interpreter
+from tests import distribution_kit
 from tests.conftest import Trtbench
 
 pytestmark = pytest.mark.workers
@@ -75,21 +74,8 @@ LIMIT = "accuracy: {int8: {quantized_cosine: 0.99}}\n"
 @pytest.fixture
 def informed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of a suite, with the backend ``informed`` of another distribution."""
-    site = tmp_path / "site"
-    info = site / "informed-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: informed\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{base.GROUP}]\ninformed = trtbench_informed:BACKEND\n")
-    (site / "trtbench_informed.py").write_text(INFORMED)
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("PYTHONPATH", str(site))
-    monkeypatch.delitem(sys.modules, "trtbench_informed", raising=False)
-    importlib.invalidate_caches()
-    base._entry_points_on.cache_clear()  # as in a new process
-    base._loaded.cache_clear()
-    yield tmp_path
-    base._entry_points_on.cache_clear()
-    base._loaded.cache_clear()
+    with distribution_kit.installed(tmp_path / "site", "informed", INFORMED, monkeypatch):
+        yield tmp_path
 
 
 def write(folder: Path, way: str, more: str = "", replicates: int = 1) -> Path:
