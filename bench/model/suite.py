@@ -190,6 +190,11 @@ class Case(Data, frozen=True, kw_only=True, dict=True):
         return digest({name: getattr(self, name) for name in (*required, *others)})[:12]
 
     @property
+    def factory_key(self) -> str:
+        """The same for cases whose factory is called with the same, whatever their sizes, precision and backend."""
+        return digest([self.factory, self.args, self.config])
+
+    @property
     def resolved(self) -> dict[str, Input]:
         """The inputs with the sizes of this case: every shape a tuple of ints."""
         return resolve_shapes(self.inputs, self.symbols)

@@ -97,7 +97,7 @@ class Maker:
         self._seed = seed
         self._run_job = run_job
         self._failures: dict[str, Failure] = {}
-        self._hung: dict[str, Failure] = {}  # timeouts of factories, by ``_factory_key``
+        self._hung: dict[tuple[str, str], Failure] = {}  # timeouts of factories, by interpreter
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
 
@@ -177,7 +177,7 @@ class Maker:
                 end = self._make(root, case, stage, key, folders, interpreter, on_event, build, beside is not None)
                 hangs = isinstance(end, Failure) and in_factory(end, case.model)
                 if isinstance(end, Failure) and hangs:
-                    self._hung[_factory_key(case, interpreter)] = end
+                    self._hung[interpreter.name, case.factory_key] = end
             if isinstance(end, Failure):
                 if not hangs and beside is not None and (beside.halted or end.kind in _MAYBE_OTHERS):
                     return Postponed(stage=stage.name, failure=None if beside.halted else end)
@@ -235,7 +235,7 @@ class Maker:
 
     def hung(self, case: Case, interpreter: Interpreter) -> Failure | None:
         """The timeout of the factory of ``case`` in this run, if it has not returned within the time."""
-        return self._hung.get(_factory_key(case, interpreter))
+        return self._hung.get((interpreter.name, case.factory_key))
 
     def shared(self) -> Path:
         """The folder of backends' own caches: beside the artifacts, or for this run only if it is cold."""
@@ -281,11 +281,6 @@ def _absence(stage: Stage, failure: Failure) -> Warning:
     message = failure.message.removeprefix(f"{failure.kind}: ").partition("\n")[0]
     figures = {"failure": failure.kind, "in": failure.stage, "message": message, "hint": failure.hint}
     return Warning(kind=stage.absence, figures=figures)
-
-
-def _factory_key(case: Case, interpreter: Interpreter) -> str:
-    """What decides how long the factory of a case takes, within a run."""
-    return digest([case.factory, case.args, case.config, interpreter.name])
 
 
 def _unreadable(stage: Stage, case: Case, error: OSError) -> Failure:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.model.data import digest
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes.torch import factories
@@ -33,16 +32,11 @@ class BuildsModules:
 
     def model_key(self, case: Case) -> str:
         """What the factory is called with."""
-        return key_of(case)
+        return case.factory_key
 
     def build_model(self, case: Case, context: Context) -> None:
         """As ``build``."""
         build(case, context)
-
-
-def key_of(case: Case) -> str:
-    """The same for cases whose factory makes the same module from one seed, whatever their sizes and precision."""
-    return digest([case.factory, case.args, case.config])
 
 
 def build(case: Case, context: Context) -> None:
@@ -53,14 +47,14 @@ def build(case: Case, context: Context) -> None:
     """
     alone = msgspec.structs.replace(case, inputs={}, arguments={})
     with _one_thread():
-        _models[key_of(case), context.seed] = factories.build_model(alone, context, device="cpu")
+        _models[case.factory_key, context.seed] = factories.build_model(alone, context, device="cpu")
 
 
 def take(case: Case, context: Context) -> torch.nn.Module | None:
     """The module of ``case`` that was built before this process was forked, None without one; once, as who takes it may
     change it.
     """
-    return _models.pop((key_of(case), context.seed), None)
+    return _models.pop((case.factory_key, context.seed), None)
 
 
 @contextlib.contextmanager
