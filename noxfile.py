@@ -50,7 +50,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(name="long")
 def long_tests(session: nox.Session) -> None:
     """What takes minutes: compilers, hundreds of kills, whole models, the wheel; TensorRT-RTX's builder on x86-64."""
-    session.install(*CONSTRAINTS, "torchao")
+    session.install(*CONSTRAINTS, "torchao", "pyarrow")
     if platform.machine() == "x86_64":
         session.install(*CONSTRAINTS, "tensorrt-rtx-cu13")
     _pytest(session, *PARALLEL, "-m", "long and not gpu", "--hypothesis-profile", "long", env=_axe(session))

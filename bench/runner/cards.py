@@ -24,6 +24,9 @@ ALL = 0
 # How many cards a rehearsal has with `--devices all`, and at most.
 _SIMULATED, _MOST_SIMULATED = 2, 64
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+# Threads of one call: OpenMP's, which PyTorch and ONNX Runtime follow. Those of two workers on the same cores wait for
+# each other in every parallel loop.
+_THREADS = "OMP_NUM_THREADS"
 # What cards of one kind have in common, with their limits: what a fingerprint covers.
 _KIND = ("device", "arch", "memory")
 
@@ -123,14 +126,18 @@ def _waiting(card: Card, on_event: Callable[[Event], None]) -> Callable[[str], N
     return lambda holder: on_event(Waiting(device=card.name, holder=holder))
 
 
-def interpreters_on(card: Card, interpreters: Mapping[str, Interpreter]) -> dict[str, Interpreter]:
-    """The interpreters whose workers see this card alone. UsageError for a toolchain that chooses a GPU itself."""
+def interpreters_on(card: Card, interpreters: Mapping[str, Interpreter], count: int = 1) -> dict[str, Interpreter]:
+    """The interpreters whose workers see this card alone, one of ``count`` at work, and have as many threads as its
+    share of the cores, if nothing else is set. UsageError for a toolchain that chooses a GPU itself.
+    """
+    threads = str(max(1, len(os.sched_getaffinity(0)) // count))
     moved = {}
     for name, interpreter in interpreters.items():
         if card.visible is not None and _VISIBLE in interpreter.variables:
             what = f"the toolchain {name!r} sets {_VISIBLE}, and --devices gives each worker its GPU"
             raise UsageError(what, fix="leave one of them out")
-        env = interpreter.env if card.visible is None else interpreter.env | {_VISIBLE: card.visible}
+        env = {_THREADS: threads} | interpreter.env if count > 1 else interpreter.env
+        env = env if card.visible is None else env | {_VISIBLE: card.visible}
         moved[name] = msgspec.structs.replace(interpreter, env=env, card=card.id)
     return moved
 

@@ -1,7 +1,7 @@
 """What a template does before it forks, and a forked worker before it works: imports, and checks that a copy is whole.
 
 A fork has one thread. Those that were started by imports are missing in it, and a device cannot be used that the
-template has started: such a template is refused.
+template has started: such a template is refused. Whether there is a GPU is looked up by a fork of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib
 import os
@@ -22,11 +23,13 @@ from pathlib import Path
 from bench.errors import Unsupported
 from bench.system import template, variables
 
-# Libraries that end their threads before a fork and start them again when they are needed.
-_RESTARTING = ("openblas",)
+# Libraries that prepare their threads for a fork, and start them again in it when they are needed: OpenBLAS, and Apache
+# Arrow with its jemalloc, which pandas imports, and scikit-learn by it, and so several models of transformers.
+_RESTARTING = ("openblas", "libarrow")
 # Before torch 2.9 importing Inductor starts the processes that compile for it, which else start when there is work.
 _WHILE_IMPORTING = {"TORCH_WARM_POOL": "0"}
 _NOT_INITIALISED = 3  # CUDA_ERROR_NOT_INITIALIZED
+_NO, _YES = 10, 11  # exit codes of a fork that answers a question
 _STACK = 1 << 14
 # A word whose lower half is a small number, e.g. the operation of a futex, has the upper half of an older address: it
 # is none itself, though a library may lie across that 4 GiB boundary.
@@ -37,13 +40,31 @@ _NOBODYS = ("libc.so", "libpthread", "ld-linux", "[")  # code on the stack of ev
 
 def prepare(imports: tuple[str, ...]) -> None:
     """Import each ``module`` or ``module:name``, and get this process ready to be forked. Unsupported if it is not."""
-    with variables.override(_WHILE_IMPORTING):
+    with variables.override(_WHILE_IMPORTING), no_device():
         for spec in imports:
             module, _, name = spec.partition(":")
             value = importlib.import_module(module)
             if name:
                 getattr(value, name)
     settle("an import")
+
+
+@contextlib.contextmanager
+def no_device() -> Iterator[None]:
+    """``torch.cuda.is_available`` starts no device in the block, if torch is imported before: a fork answers, once.
+
+    It initialises the driver, and importing Inductor of torch 2.11 calls it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch.cuda, "is_available"):
+        yield
+        return
+    is_available = torch.cuda.is_available
+    torch.cuda.is_available = functools.cache(lambda: _answer_of_a_fork(is_available, otherwise=False))
+    try:
+        yield
+    finally:
+        torch.cuda.is_available = is_available
 
 
 def settle(cause: str) -> None:
@@ -94,9 +115,10 @@ def obstacle(cause: str = "an import") -> str:
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     if children.exists() and children.read_text().split():
         return f"{cause} has started processes"
-    for owner in _owners_of_threads():
-        if not any(name in owner for name in _RESTARTING):
-            return f"{cause} has started a thread{owner and f' of {owner}'}"
+    owners = [each for each in _owners_of_threads() if not any(name in each for name in _RESTARTING)]
+    if owners:
+        known = ", ".join(sorted({each for each in owners if each}))
+        return f"{cause} has started a thread{known and f' of {known}'}"
     return _started_device(cause)
 
 
@@ -107,7 +129,9 @@ def _started_device(cause: str) -> str:
             if target.startswith("/dev/nvidia"):
                 return f"{cause} has opened {target}"
     torch = sys.modules.get("torch")
-    if torch is not None and (torch.cuda.is_initialized() or _in_a_fork(torch.cuda._is_in_bad_fork)):
+    if torch is not None and (
+        torch.cuda.is_initialized() or _answer_of_a_fork(torch.cuda._is_in_bad_fork, otherwise=True)
+    ):
         return f"{cause} has started CUDA"
     try:
         driver = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
@@ -119,15 +143,16 @@ def _started_device(cause: str) -> str:
     return ""
 
 
-def _in_a_fork(question: Callable[[], bool]) -> bool:
-    """The answer that a fork of this process gives; True if it cannot."""
+def _answer_of_a_fork(question: Callable[[], bool], *, otherwise: bool) -> bool:
+    """The answer that a fork of this process gives; ``otherwise`` if it gives none."""
     pid = template.fork()
     if not pid:
-        answer = True
+        code = 1
         with contextlib.suppress(Exception):
-            answer = question()
-        os._exit(answer)
-    return os.waitpid(pid, 0)[1] != 0
+            code = _YES if question() else _NO
+        os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return {_NO: False, _YES: True}.get(code, otherwise)
 
 
 def _owners_of_threads() -> list[str]:

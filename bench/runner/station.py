@@ -74,7 +74,7 @@ class Equipment(NamedTuple):
         start = new_process if self.templates is None else self.templates.start
         dispatcher = Dispatcher(self.limit_ns, self.cold, self.on_event, card.state, start, wakes=self.several)
         imports = self.new_imports(max(1, self.size // count), self.halted if self.several else None)
-        own = cards.interpreters_on(card, interpreters) if self.several else interpreters
+        own = cards.interpreters_on(card, interpreters, count) if self.several else interpreters
         return Station(card, cases, own, dispatcher, self._ahead(imports, own, dispatcher, 0 if self.several else None))
 
     def before_all(self, first: Station) -> Ahead:

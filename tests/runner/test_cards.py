@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -151,11 +152,22 @@ def test_workers_see_their_card_alone_and_a_toolchain_may_not_choose() -> None:
     interpreter = toolchains.Interpreter(name="default", command=("python",), env={"A": "1"}, environment=HERE)
     moved = cards.interpreters_on(card, {"default": interpreter})["default"]
     assert (moved.card, moved.env) == ("a", {"A": "1", "CUDA_VISIBLE_DEVICES": SECOND})
+    assert interpreter.env == {"A": "1"}
     own = toolchains.Interpreter(
         name="own", command=("python",), env={}, environment=HERE, variables={"CUDA_VISIBLE_DEVICES": "1"}
     )
     with pytest.raises(UsageError, match="the toolchain 'own' sets CUDA_VISIBLE_DEVICES"):
         cards.interpreters_on(card, {"own": own})
+
+
+@pytest.mark.parametrize(("cores", "count", "threads"), [(32, 2, "16"), (3, 2, "1"), (2, 8, "1"), (16, 1, None)])
+def test_cards_share_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, count: int, threads: str | None) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    interpreter = toolchains.Interpreter(name="default", command=("python",), env={}, environment=HERE)
+    user = toolchains.Interpreter(name="own", command=("python",), env={"OMP_NUM_THREADS": "5"}, environment=HERE)
+    moved = cards.interpreters_on(Card(id="a"), {"default": interpreter, "own": user}, count)
+    assert moved["default"].env.get("OMP_NUM_THREADS") == threads
+    assert moved["own"].env["OMP_NUM_THREADS"] == "5"
 
 
 # ------------------------------------------------------------------------------------------------ which cases where

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -322,6 +323,55 @@ def test_a_template_in_which_torch_has_started_cuda_is_refused(runner: Runner) -
         name = runner.module("torch", TORCH.format(initialised))
         assert runner.look(runner.fork(name))["modules"] == []
     assert [note.partition(": ")[2] for note in runner.notes] == ["an import has started CUDA"] * 2
+
+
+# As torch has it: the question whether there is a GPU initialises the driver, which no fork can use after that.
+DRIVER = """
+import os, sys, types
+calls = []
+def is_available():
+    calls.append(os.getpid())
+    if {fails}:
+        raise OSError("no driver")
+    return {here}
+cuda = types.SimpleNamespace(is_initialized=lambda: bool(calls), _is_in_bad_fork=lambda: False)
+cuda.is_available = is_available
+generator = types.SimpleNamespace(seed=lambda: 1)
+sys.modules["torch"] = types.SimpleNamespace(cuda=cuda, default_generator=generator, initial_seed=lambda: 1)
+"""
+# As Inductor has it, which chooses by that when it is imported.
+CHOICE = """
+import sys
+cuda = sys.modules["torch"].cuda
+answers = [cuda.is_available(), cuda.is_available()]
+assert answers == [{here}] * 2, answers
+"""
+
+
+@pytest.mark.parametrize(("here", "fails"), [(True, False), (False, False), (False, True)])
+def test_an_import_that_looks_for_a_gpu_starts_none(runner: Runner, here: bool, fails: bool) -> None:
+    torch = runner.module("torch", DRIVER.format(here=here, fails=fails))
+    choice = runner.module("choice", CHOICE.format(here=here))
+    assert runner.look(runner.fork(torch, choice))["modules"] == [torch, choice]
+    assert runner.notes == []
+
+
+ARROW = """
+import pyarrow, pyarrow.compute
+def sums(rows):
+    table = pyarrow.table({"key": [n % 7 for n in range(rows)], "value": list(range(rows))})
+    return table.group_by("key").aggregate([("value", "sum")]).num_rows
+"""
+
+
+@pytest.mark.long
+def test_a_worker_may_use_arrow_which_its_template_has_imported(runner: Runner) -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        pytest.skip("pyarrow is not installed")
+    module = runner.module("arrow", ARROW)
+    runner.look_at(LOOK + f"import {module}\nassert {module}.sums(100_000) == 7\n")
+    assert module in runner.look(runner.fork(module))["modules"]
+    assert runner.notes == []
 
 
 # ------------------------------------------------------------------------------------------------------ jobs and names
