@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from bench.analysis import attribution, explain_sides
+from bench.analysis import profile_sources, siblings
 from bench.analysis.explain_sides import Side
 from bench.errors import StoreError, UsageError, did_you_mean
 from bench.model.folders import RESULTS
@@ -123,17 +123,38 @@ def _complete(newest: Path, texts: Sequence[str], store: Path) -> tuple[Path, st
             suite, lack = whole.suite, "have not all of these cases"
         elif failed := [each for text in texts if (each := _failed(whole.cases, text))]:
             lack = f"have no profile of {failed[0].label}, which failed"
-    for older in profiles.files(store)[:_SEARCHED] if lack else ():
-        if older == newest:
-            continue
+    if not lack:
+        return newest, ""
+    others = [path for path in profiles.files(store)[:_SEARCHED] if path != newest]
+    complete = ((path, file) for path, file in _readable(others) if suite in ("", file.suite))
+    older, other = profile_sources.sources(complete, _names_profile, texts[0], texts[-1])
+    if older is None or older is not other:
+        return newest, ""
+    # By their ids the cases may have a newer profile in another suite's file, which the dashboard takes too.
+    ids = [_fitting(older[1].cases, text)[0].case for text in texts]
+    beside = [path for path in others if path.parent == older[0].parent]
+    file, _ = profile_sources.sources(_readable(beside), _has_profile, ids[0], ids[-1])
+    path = file[0] if file else older[0]
+    return path, f"profiles are those of {path.stem}, as the newest, {newest.stem}, {lack}"
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[tuple[Path, _File]]:
+    """The files that can be read, each when its turn comes."""
+    for path in paths:
         try:
-            whole = _read(older)
+            yield path, _read(path)
         except StoreError:
-            continue  # cut off as well
-        complete = all(_fitting(whole.cases, text) and not _failed(whole.cases, text) for text in texts)
-        if complete and suite in ("", whole.suite):
-            return older, f"profiles are those of {older.stem}, as the newest, {newest.stem}, {lack}"
-    return newest, ""
+            continue  # cut off as well, or for a hint alone
+
+
+def _has_profile(file: tuple[Path, _File], case: str) -> bool:
+    """Whether a file has a profile of the case with this id."""
+    return any(each.case == case and each.condensed is not None for each in file[1].cases)
+
+
+def _names_profile(file: tuple[Path, _File], text: str) -> bool:
+    """Whether a text names cases of a file, but no single one without a profile."""
+    return bool(_fitting(file[1].cases, text)) and not _failed(file[1].cases, text)
 
 
 def _failed(cases: Sequence[CaseProfile], text: str) -> CaseProfile | None:
@@ -152,7 +173,7 @@ def _read(path: Path) -> _File:
         with path.open("rb") as file:
             printed = msgspec.json.decode(file.read(_LARGEST_FILE), type=_Printed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
-        whole = profiles.read(path)  # whose errors are about profiles, the usual kind
+        whole = siblings.with_names(profiles.read(path))  # whose errors are about profiles, the usual kind
         return _File(list(whole.cases), whole.environments.get("default"), whole.suite)
     cases = [
         CaseProfile(
@@ -242,21 +263,14 @@ def _fitting(cases: Sequence[CaseProfile], text: str) -> list[CaseProfile]:
 
 
 def _elsewhere(texts: Sequence[str], path: Path, store: Path) -> str:
-    """The name of the newest other profiles in the store with such cases; empty if there are none."""
-    for other in profiles.files(store)[:_SEARCHED]:
-        if other.name != path.name:
-            try:
-                cases = profiles.read(other).cases
-                if all(_fitting(cases, text) for text in texts):
-                    return other.stem
-            except StoreError:
-                continue  # it is for a hint alone
-    return ""
+    """The name of the newest other profiles in the store of such cases; empty if there are none."""
+    others = (other for other in profiles.files(store)[:_SEARCHED] if other.name != path.name)
+    file, other = profile_sources.sources(_readable(others), _names_profile, texts[0], texts[-1])
+    return file[0].stem if file and file is other else ""
 
 
 def _side(case: CaseProfile, path: Path) -> Side:
     if case.condensed is None:
         what = f"{case.label} could not be profiled" + (f": {case.failure.message}" if case.failure else "")
         raise UsageError(what, where=str(path), fix="profile it again: trtbench profile SUITE")
-    named = msgspec.structs.replace(case.condensed, profile=attribution.attribute(case.condensed.profile))
-    return explain_sides.of_condensed(case.case, case.label, named)
+    return profile_sources.side(case)

@@ -131,7 +131,10 @@ def page_data(
         **_note_tables(shown),
         "left_out": columns.table(_left_out(runs), ("run", "label", "reason", "count")),
         **_verdicts(runs, tables, [leader for leader in best if (leader.run, leader.case) in shown.place], shown.place),
-        **profiles.tables(chosen_profiles, shown.cases, shown.rows, [run.header.run for run in runs]),
+        **profiles.tables(
+            chosen_profiles, shown.cases, shown.rows, [run.header.run for run in runs],
+            [profiled.get(str(Path(run.path).parent), ()) if run.path else () for run in runs], place,
+        ),
         "plots": plots.plots(
             plots.Source(
                 runs=runs, tables=tables, gathered=pools, baselines=baselines, machines=places, rows=shown.rows,

@@ -4,15 +4,19 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import datetime
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
-from bench.analysis import explain, explain_sides
+from bench.analysis import explain, profile_sources
 from bench.analysis.rows import Row
 from bench.analysis.waterfalls import BESIDE
 from bench.errors import UsageError
+from bench.model.folders import RESULTS
+from bench.model.profile import CaseProfile, ProfileRun
 from bench.report import escape, explain_groups, explain_tables, explain_words
 from bench.report.html.placed import PlacedProfile
 from bench.report.html.timelines import short_name
@@ -21,54 +25,108 @@ MOST_PAIRS, MOST_GROUPS, MOST_NAMES = 40, 10, 3
 MOST_COMPARED = 8_000_000  # pairs of kernels of both sides
 
 
+class _Pair(NamedTuple):
+    """A case and its baseline, by their places, and the files of profiles that each is explained from."""
+
+    place: int
+    base: int
+    ours: ProfileRun
+    theirs: ProfileRun
+
+
 def explanations(
-    chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]], rows: Sequence[Row], runs: Sequence[str]
+    chosen: Sequence[PlacedProfile],
+    cases: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
+    runs: Sequence[str],
+    files: Sequence[Sequence[ProfileRun]],
+    store: str = "",
 ) -> dict[str, Any]:
     """``pairs``, how many cases and their baselines were both profiled and can be compared, and ``explanations`` of why
     they differ: of MOST_PAIRS, the most different first, as far as their kernels are few enough to be compared in
-    seconds.
+    seconds. Each case is explained at its newest run. ``files`` are for each of ``runs`` the profiles beside it, newest
+    first: those of a pair are the ones that `trtbench explain` takes of them.
 
     Each has ``case`` and ``base`` (places), ``ns`` and ``base_ns`` (of one inference), ``work`` and ``base_work``,
     ``gaps`` (what these are as long as: see explain), ``measured`` (boundary and the medians of both), ``by`` (what
     parts were aligned by), ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in
-    it) and ``notes``. ``parts`` are those that differ alike, as one: ``name``, ``base_ns``, ``ns``, and their
-    ``causes``, whose differences add up to theirs: ``kind`` in words, ``base_ns`` and ``ns`` of the kernels that belong
-    to it, ``count`` of parts, ``text``, and the kernels of ``base`` and of ``case``.
+    it), ``notes``, ``made`` (when each file of profiles was, the baseline's first; one if it has both) and ``command``
+    (which explains them in a terminal; ``store`` is its folder of runs). ``parts`` are those that differ alike, as one:
+    ``name``, ``base_ns``, ``ns``, and their ``causes``, whose differences add up to theirs: ``kind`` in words,
+    ``base_ns`` and ``ns`` of the kernels that belong to it, ``count`` of parts, ``text``, and the kernels of ``base``
+    and of ``case``.
     """
-    profiled: dict[int, PlacedProfile] = {}
-    for each in sorted(chosen, key=lambda each: each.kind):  # events before layers
-        if each.condensed is not None:
-            for at in each.places:
-                profiled.setdefault(at, each)
-    places = {(case["run"], case["label"]): at for at, case in enumerate(cases)}
-    pairs = []
-    for place, each in profiled.items():
-        case = cases[place]
-        base = places.get((case["run"], case["against"])) if case["against"] else None
-        if place == each.place and base is not None and base != place and base in profiled:
-            pairs.append((each, place, profiled[base], base))
-    pairs.sort(key=lambda pair: -abs(1 - (cases[pair[1]]["speed"] or 1)))
     several: list[dict[str, Any]] = []
     compared = refused = 0
-    for ours, place, theirs, base in pairs:
-        measured = [
-            {name: rows[at].times[name].value for name in BESIDE if name in rows[at].times} for at in (base, place)
-        ]
+    pairs = [*_pairs(chosen, cases, rows, files)]
+    pairs.sort(key=lambda pair: -abs(1 - (cases[pair.place]["speed"] or 1)))
+    for pair in pairs:
+        places = pair.base, pair.place
+        measured = [{name: rows[at].times[name].value for name in BESIDE if name in rows[at].times} for at in places]
         shared = [name for name in measured[0] if name in measured[1]]
         a, b = (
-            msgspec.structs.replace(_side(each), measured={name: times[name] for name in shared})
-            for each, times in zip((theirs, ours), measured, strict=True)
+            msgspec.structs.replace(
+                profile_sources.side(_profiles(file)[rows[at].case]), measured={name: times[name] for name in shared}
+            )
+            for file, at, times in zip((pair.theirs, pair.ours), places, measured, strict=True)
         )
         compared += len(a.units) * len(b.units)
         if several and (len(several) == MOST_PAIRS or compared > MOST_COMPARED):
             break
         try:
-            whole = explain.explain(a, b, run=runs[cases[place]["run"]])
+            whole = explain.explain(a, b, run=runs[cases[pair.place]["run"]])
         except UsageError:  # they have nothing in common, as of a GPU and of a CPU
             refused += 1
         else:
-            several.append(_explanation(whole, place, base))
+            several.append(_explanation(whole, pair.place, pair.base) | _source(whole, pair, store))
     return {"pairs": len(pairs) - refused, "explanations": several}
+
+
+def _pairs(
+    chosen: Sequence[PlacedProfile],
+    cases: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
+    files: Sequence[Sequence[ProfileRun]],
+) -> Iterator[_Pair]:
+    """The profiled cases at their newest runs that have a profiled baseline there."""
+    places = {(case["run"], case["label"]): at for at, case in enumerate(cases)}
+    for place in dict.fromkeys(each.place for each in chosen if each.condensed is not None):
+        case = cases[place]
+        base = places.get((case["run"], case["against"])) if case["against"] else None
+        if base is None or base == place:
+            continue
+        theirs, ours = profile_sources.sources(files[case["run"]], _has_profile, rows[base].case, rows[place].case)
+        if ours is not None and theirs is not None:
+            yield _Pair(place, base, ours, theirs)
+
+
+def _has_profile(file: ProfileRun, case: str) -> bool:
+    return case in _profiles(file)
+
+
+def _profiles(file: ProfileRun) -> dict[str, CaseProfile]:
+    """The cases of a file that have a profile, by id."""
+    return {each.case: each for each in file.cases if each.condensed is not None}
+
+
+def _source(whole: explain.Explanation, pair: _Pair, store: str) -> dict[str, Any]:
+    """When the files of a pair were made, and the command; that is empty if a file has no such time."""
+    files = [pair.theirs] if pair.theirs is pair.ours else [pair.theirs, pair.ours]
+    names = [whole.a.label, whole.b.label]
+    try:
+        times = [_begins(each) for each in files]
+    except ValueError:
+        command = ""
+    else:
+        words = [*names, "--in", *times] if len(files) == 1 else map(":".join, zip(times, names, strict=True))
+        options = [] if store in ("", RESULTS) else ["--store", store]
+        command = escape.line(shlex.join(["trtbench", "explain", *words, *options]))
+    return {"made": [escape.name(each.created) for each in files], "command": command}
+
+
+def _begins(file: ProfileRun) -> str:
+    """What the file's name begins with, after its prefix."""
+    return f"{datetime.datetime.fromisoformat(file.created).astimezone(datetime.UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _explanation(whole: explain.Explanation, place: int, base: int) -> dict[str, Any]:
@@ -88,11 +146,6 @@ def _explanation(whole: explain.Explanation, place: int, base: int) -> dict[str,
         "others": sum(len(group.parts) for group in groups[MOST_GROUPS:]),
         "notes": [escape.line(note) for note in whole.notes],
     }
-
-
-def _side(profiled: PlacedProfile) -> explain_sides.Side:
-    assert profiled.condensed is not None
-    return explain_sides.of_condensed(profiled.case.case, profiled.case.label, profiled.condensed)
 
 
 def _group(whole: explain.Explanation, group: explain_groups.Group) -> dict[str, Any]:

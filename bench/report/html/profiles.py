@@ -10,7 +10,7 @@ from typing import Any
 from bench.analysis import held_calls, waterfall
 from bench.analysis.rows import Row
 from bench.analysis.top_kernels import top_kernels
-from bench.model.profile import Copy
+from bench.model.profile import Copy, ProfileRun
 from bench.report import cells, escape
 from bench.report.html import columns
 from bench.report.html.explanations import explanations
@@ -25,10 +25,16 @@ MOST_KERNELS, MOST_LAYERS, MOST_NAMES = 20, 400, 3
 
 
 def tables(
-    chosen: Sequence[PlacedProfile], cases: Sequence[Mapping[str, Any]], rows: Sequence[Row], runs: Sequence[str]
+    chosen: Sequence[PlacedProfile],
+    cases: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
+    runs: Sequence[str],
+    files: Sequence[Sequence[ProfileRun]],
+    store: str = "",
 ) -> dict[str, Any]:
     """``profiles``, ``timelines``, ``kernels``, ``layers``, ``copies``, ``explanations``, how many ``pairs`` there are
-    to explain, and the ``names`` in tables. ``rows`` are those of ``cases``, ``runs`` the ids of the page's runs.
+    to explain, and the ``names`` in tables. ``rows`` are those of ``cases``, ``runs`` the ids of the page's runs,
+    ``files`` for each of these the profiles beside it, newest first, and ``store`` is the folder of all.
     """
     names = Names()
     timed = sum(each.kind == "events" for each in chosen)
@@ -39,7 +45,7 @@ def tables(
         "kernels": columns.table([*_kernels(chosen, names)], ("profile",)),
         "layers": columns.table([*_layers(chosen, names)], ("profile",)),
         "copies": columns.table([*_copies(chosen)], ("profile",)),
-        **explanations(chosen, cases, rows, runs),
+        **explanations(chosen, cases, rows, runs, files, store),
         "names": names.texts,
     }
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import bench
+from bench.errors import UsageError
 from bench.model.profile import CaseProfile, CondensedProfile, HeldCall, Layer, Layers, Profile, ProfileRun, Tensor
 from bench.model.run import Failure, Run
 from bench.profiling.condense import condense
 from bench.report.html import explanations, page, profiles, write
 from bench.store import profiles as stored
+from tests.conftest import Trtbench
 from tests.profile_kit import US, Timeline, eager, on_cpu, replayed
 from tests.report.conftest import case, make, record
 from tests.report.html.kit import data_of, page_of, rows_of
@@ -167,6 +172,64 @@ def test_a_case_is_explained_against_its_baseline_where_both_have_a_profile() ->
         "gemm_0 (10.0 us)"
     }
     assert shown(run, file_of(profiled(COMPILED, replayed())))["explanations"] == []
+
+
+def store_of(root: Path, run: Run, *files: ProfileRun) -> Path:
+    """A store of the run and of files of profiles beside it, which were made on its device."""
+    path = stored_run(root, run)
+    for each in files:
+        whole = msgspec.structs.replace(each, suite="smoke", environments=run.header.environments)
+        day = whole.created[:10].replace("-", "")
+        stored.write(path.with_name(f"profile-{day}T120000Z-smoke-1a2b3c4.json"), whole)
+    return root
+
+
+def shown_in(root: Path) -> dict:
+    bench.write_report(out=root / "page.html", store=root)
+    return data_of((root / "page.html").read_text(encoding="utf-8"))
+
+
+TOGETHER = file_of(profiled(EAGER, eager(kernel_ns=30 * US)), profiled(COMPILED, replayed(kernel_ns=10 * US)))
+LATER, LAST = "2026-11-29T12:00:00+00:00", "2026-11-30T12:00:00+00:00"
+CRASH = CaseProfile(case=COMPILED.id, label=COMPILED.label, failure=Failure(kind="Crash", stage="x", message="x"))
+OF_EAGER = file_of(profiled(EAGER, eager()), created=LATER)
+LATER_FILES = {
+    "the newest has one of them": ([OF_EAGER], TOGETHER.created),
+    "the newest lacks one profile": ([file_of(profiled(EAGER, eager()), CRASH, created=LATER)], TOGETHER.created),
+    "each has a newer one alone": (
+        [OF_EAGER, file_of(profiled(COMPILED, replayed()), created=LAST)],
+        TOGETHER.created,
+    ),
+    "the newest has both": ([file_of(profiled(EAGER, eager()), profiled(COMPILED, replayed()), created=LATER)], LATER),
+}
+
+
+@pytest.mark.parametrize(("files", "made"), LATER_FILES.values(), ids=LATER_FILES)
+def test_a_pair_is_explained_from_the_profiles_that_the_command_takes(
+    tmp_path: Path, trtbench: Trtbench, files: list[ProfileRun], made: str
+) -> None:
+    store = store_of(tmp_path / "store", run_of(EAGER, COMPILED), TOGETHER, *files)
+    (pair,) = shown_in(store)["explanations"]
+    assert pair["made"] == [made]
+    by_labels = bench.explain(EAGER.label, COMPILED.label, store=store)
+    assert (pair["base_ns"], pair["ns"]) == (by_labels.a.window, by_labels.b.window)
+    assert (pair["base_work"], pair["work"]) == (by_labels.a.work, by_labels.b.work)
+    assert [ns for _, ns, _ in pair["totals"]] == [ns for _, ns, _ in by_labels.totals]
+    name, *words = shlex.split(pair["command"])
+    assert name == "trtbench"
+    assert trtbench(*words, "--format", "json") == 0
+    assert [each["ns"] for each in json.loads(trtbench.out)["totals"]] == [ns for _, ns, _ in pair["totals"]]
+
+
+def test_without_a_file_of_both_each_case_has_its_newest_profile(tmp_path: Path, trtbench: Trtbench) -> None:
+    alone = file_of(profiled(EAGER, eager()), created=LATER), file_of(profiled(COMPILED, replayed()), created=LAST)
+    store = store_of(tmp_path / "store", run_of(EAGER, COMPILED), file_of(profiled(EAGER, eager(2))), *alone)
+    (pair,) = shown_in(store)["explanations"]
+    assert pair["made"] == [LATER, LAST]
+    assert trtbench(*shlex.split(pair["command"])[1:]) == 0
+    with pytest.raises(UsageError) as caught:
+        bench.explain(EAGER.label, COMPILED.label, store=store)
+    assert caught.value.fix.split()[2].startswith("profile-20261129T120000Z")
 
 
 def test_pairs_beyond_what_can_be_compared_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

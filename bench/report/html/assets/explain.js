@@ -43,11 +43,18 @@ globalThis.trtbench = globalThis.trtbench || {};
       each.causes.map((cause) => [h("p", { class: "cause" }, `${cause.kind}, ${signed(cause.ns - cause.base_ns)}: ${cause.text}`), h("ul", { class: "sides" }, sides(cause))]));
   }
 
+  // Which profiles these are, and the command that explains the same ones.
+  function source(pair) {
+    const [a, b] = pair.made.map(app.when);
+    return [b ? `Profiles of A are of ${a}, those of B of ${b} UTC, as no file has both.` : `Both profiles are of one file, of ${a} UTC, the newest that has both.`,
+      pair.command ? [" In a terminal: ", h("code", null, app.breakable(pair.command))] : ""];
+  }
+
   function bodyOf(page, pair) {
     return [heading(page, pair), pair.totals.length ? totals(pair) : h("p", { class: "empty" }, "Nothing differs: the same kernels, the same times."),
       h("ol", { class: "parts" }, pair.parts.map(part)),
       pair.others ? h("p", { class: "note" }, `${app.plural(pair.others, "other part")} differ less; trtbench explain prints all of them.`) : "",
-      h("p", { class: "note" }, `Parts were matched by ${BY[pair.by] || pair.by}.`),
+      h("p", { class: "note" }, `Parts were matched by ${BY[pair.by] || pair.by}. `, source(pair)),
       pair.notes.length ? h("ul", { class: "notes" }, pair.notes.map((note) => h("li", null, note))) : ""];
   }
 
