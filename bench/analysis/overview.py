@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from bench.analysis.pool import Pool
+from bench.analysis.leaders import Leader, primary_time
 from bench.analysis.rows import Row
-from bench.analysis.speed import Speed, size, speed_of
+from bench.analysis.speed import size
 from bench.model.data import Data
 from bench.model.run import Environment, Run
 
-# From how many processes of a case on its ratios have intervals.
-_SEVERAL = 2
-# A run with more than this share of the cases and backends of the broadest one compares about as much.
-_BROAD = 0.5
-
 FindingKind = Literal["gain", "host_bound", "fast_inaccurate"]
-LevelZero = Literal["", "first", "all"]
-_LEVEL = "optimization_level"
 
 
 class Machine(Data, frozen=True, kw_only=True):
@@ -28,32 +21,6 @@ class Machine(Data, frozen=True, kw_only=True):
     arch: str
     kind: str
     differs: str = ""
-
-
-class Leader(Data, frozen=True, kw_only=True):
-    """The fastest sound case (its id) of one model and size in one run; ``machine`` is the place of its machine.
-
-    ``ties`` are the others that it cannot be told from. ``runner_up`` is the fastest that it can be told from, and
-    ``margin`` the time of that over its own: above 1. ``rivals`` is how many cases ranked there, of so many
-    ``backends``, ``elsewhere`` how many other runs of the same machine rank the same model and size. ``replicated``: it
-    and another of them were measured in two processes or more, so that their ratio has an interval. ``has_baseline``:
-    the run measured its baseline there, which may be the case itself. ``level_zero``: it is an engine of optimization
-    level 0, which is built to be ready soon and not to be fast, and none of a higher level ranked there (``first``), or
-    nothing but such engines did (``all``).
-    """
-
-    run: str
-    case: str
-    machine: int
-    ties: tuple[str, ...]
-    runner_up: str
-    margin: Speed | None
-    rivals: int
-    backends: int
-    elsewhere: int = 0
-    replicated: bool = False
-    has_baseline: bool = False
-    level_zero: LevelZero = ""
 
 
 class Highlight(Data, frozen=True, kw_only=True):
@@ -135,102 +102,6 @@ def _unequal(environment: Environment, others: Sequence[Environment]) -> list[tu
     ]
 
 
-def leaders(run: Run, table: Sequence[Row], pools: Sequence[Pool], machine: int = 0) -> list[Leader]:
-    """The fastest sound case of each model and size of a run, in their order; ``table`` are the rows() and ``pools``
-    the cases as gathered.
-    """
-    of = {pool.case.id: pool for pool in pools}
-    return [_leader(run.header.run, members, of, machine) for members in _ranked(table, of).values()]
-
-
-def _ranked(table: Iterable[Row], pools: Mapping[str, Pool]) -> dict[tuple[object, ...], list[Row]]:
-    """The ranked rows of each model and size, the fastest first."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in table:
-        if row.ranked:
-            groups.setdefault(size(pools[row.case].case), []).append(row)
-    return {key: sorted(members, key=_primary_time) for key, members in groups.items()}
-
-
-def _primary_time(row: Row) -> float:
-    assert row.primary is not None  # of what ranks
-    return row.times[row.primary].value
-
-
-def _leader(run: str, members: Sequence[Row], pools: Mapping[str, Pool], machine: int) -> Leader:
-    first = members[0]
-    ties = [row.case for row in members[1:] if row.tied]
-    second = next((row for row in members[1:] if not row.tied), None)
-    margin = None
-    if second and first.primary:
-        margin = speed_of(pools[first.case], pools[second.case], first.primary, "")
-    return Leader(
-        run=run,
-        case=first.case,
-        machine=machine,
-        ties=tuple(ties),
-        runner_up=second.case if second else "",
-        margin=margin,
-        rivals=len(members),
-        backends=len({pools[row.case].case.backend for row in members}),
-        replicated=first.processes >= _SEVERAL and any(row.processes >= _SEVERAL for row in members[1:]),
-        has_baseline=first.speed is not None,
-        level_zero=_level_zero(members, pools),
-    )
-
-
-def _level_zero(members: Sequence[Row], pools: Mapping[str, Pool]) -> LevelZero:
-    """What Leader says of the levels of engines among these cases, the fastest first."""
-    levels = [_levels(row, pools[row.case]) for row in members]
-    if all(0 in own for own in levels):
-        return "all"
-    return "first" if 0 in levels[0] and not any(max(own, default=0) > 0 for own in levels) else ""
-
-
-def _levels(row: Row, pool: Pool) -> set[int]:
-    """The optimization levels of a case's engines, as their builder told them and the suite asks; none of others."""
-    values = (*row.fairness.get(_LEVEL, ()), pool.case.options.get(_LEVEL))
-    return {value for value in values if isinstance(value, int) and not isinstance(value, bool)}
-
-
-def best(
-    runs: Sequence[Run], tables: Sequence[Sequence[Row]], pools: Sequence[Sequence[Pool]], places: Sequence[int]
-) -> list[Leader]:
-    """One leader for each machine, model and size: that of the run which ``_choose`` takes. Of a run whose engines are
-    all of optimization level 0 only where there is no other.
-
-    ``tables`` are the rows() of the runs, ``pools`` their cases as gathered, ``places`` those of their machines().
-    Times of different runs are not ranked against each other: what differs between sessions would be in the difference.
-    """
-    candidates: dict[tuple[object, ...], list[Leader]] = {}
-    for run, table, of, place in zip(runs, tables, pools, places, strict=True):
-        cases = {case.id: case for case in run.header.cases}
-        for leader in leaders(run, table, of, place):
-            candidates.setdefault((place, size(cases[leader.case])), []).append(leader)
-    created = {run.header.run: run.header.created for run in runs}
-    chosen = []
-    for several in candidates.values():
-        top = _choose(several, created)
-        fields = {name: getattr(top, name) for name in top.__struct_fields__}
-        chosen.append(Leader(**(fields | {"elsewhere": len(several) - 1})))
-    return chosen
-
-
-def _choose(several: Sequence[Leader], created: Mapping[str, str]) -> Leader:
-    """Of the runs that are broad the latest, those with a baseline first, then ``replicated`` ones.
-
-    Broad ones rank more than half as many cases, and backends, as any. A run of fewer cases with intervals so takes the
-    place of one without, but not one that sets a backend against itself, nor one that lacks what its cases are to beat.
-    ``created`` has the time of each run. Those that a level-0 engine leads, for lack of better ones, come after all
-    that compare backends, and those of level-0 engines alone last.
-    """
-    compared = [leader for leader in several if not leader.level_zero and leader.backends > 1]
-    several = compared or [leader for leader in several if leader.level_zero != "all"] or several
-    cases, backends = (_BROAD * max(getattr(leader, name) for leader in several) for name in ("rivals", "backends"))
-    broad = [leader for leader in several if leader.rivals > cases and leader.backends > backends] or several
-    return max(broad, key=lambda leader: (leader.has_baseline, leader.replicated, created[leader.run], leader.rivals))
-
-
 def findings(runs: Sequence[Run], tables: Sequence[Sequence[Row]], chosen: Sequence[Leader]) -> list[Highlight]:
     """The largest gain of the ``chosen`` leaders, the host-bound cases and the fast inaccurate ones of all runs."""
     rows = {(run.header.run, row.case): row for run, table in zip(runs, tables, strict=True) for row in table}
@@ -271,14 +142,14 @@ def _fast_inaccurate(runs: Sequence[Run], tables: Sequence[Sequence[Row]]) -> Hi
         leader: dict[tuple[object, ...], Row] = {}
         for row in table:
             of = size(cases[row.case])
-            if row.ranked and (of not in leader or _primary_time(row) < _primary_time(leader[of])):
+            if row.ranked and (of not in leader or primary_time(row) < primary_time(leader[of])):
                 leader[of] = row
         for row in table:
             checked += row.score is not None and row.score.accurate is not None
             best_row = leader.get(size(cases[row.case]))
             if row.score is None or row.score.ok or best_row is None or row.primary not in row.times:
                 continue
-            if (value := _primary_time(best_row) / row.times[row.primary].value) > 1:
+            if (value := primary_time(best_row) / row.times[row.primary].value) > 1:
                 fast.append((value, run.header.run, row.case, best_row.case))
     if not fast:
         return Highlight(kind="fast_inaccurate", count=0, of=checked)

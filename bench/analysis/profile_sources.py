@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -13,11 +13,21 @@ from bench.model.profile import CaseProfile
 File = TypeVar("File")
 
 
-def sources(
-    files: Iterable[File], has_profile: Callable[[File, str], bool], a: str, b: str
-) -> tuple[File | None, File | None]:
+class Sources(NamedTuple, Generic[File]):
+    """The files that the profiles of two cases are in; None where none has it."""
+
+    a: File | None
+    b: File | None
+
+    @property
+    def both(self) -> File | None:
+        """The file that has the profiles of both, None if they are of two."""
+        return self.a if self.a is self.b else None
+
+
+def sources(files: Iterable[File], has_profile: Callable[[File, str], bool], a: str, b: str) -> Sources[File]:
     """The file of each of two cases: the first of ``files`` with a profile of both, as times of one sitting can be set
-    against each other; where none has both the first that has each, None where none has it.
+    against each other; where none has both the first that has each.
 
     ``files`` are in order of preference, the newest first, and read no further than needed. ``has_profile`` says
     whether a file has the profile of the case that ``a`` or ``b`` names.
@@ -27,10 +37,10 @@ def sources(
     for file in files:
         has_a, has_b = has_profile(file, a), has_profile(file, b)
         if has_a and has_b:
-            return file, file
+            return Sources(file, file)
         of_a = file if has_a and of_a is None else of_a
         of_b = file if has_b and of_b is None else of_b
-    return of_a, of_b
+    return Sources(of_a, of_b)
 
 
 def side(case: CaseProfile) -> explain_sides.Side:

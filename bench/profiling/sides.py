@@ -127,13 +127,13 @@ def _complete(newest: Path, texts: Sequence[str], store: Path) -> tuple[Path, st
         return newest, ""
     others = [path for path in profiles.files(store)[:_SEARCHED] if path != newest]
     complete = ((path, file) for path, file in _readable(others) if suite in ("", file.suite))
-    older, other = profile_sources.sources(complete, _names_profile, texts[0], texts[-1])
-    if older is None or older is not other:
+    older = profile_sources.sources(complete, _names_profile, texts[0], texts[-1]).both
+    if older is None:
         return newest, ""
     # By their ids the cases may have a newer profile in another suite's file, which the dashboard takes too.
     ids = [_fitting(older[1].cases, text)[0].case for text in texts]
     beside = [path for path in others if path.parent == older[0].parent]
-    file, _ = profile_sources.sources(_readable(beside), _has_profile, ids[0], ids[-1])
+    file = profile_sources.sources(_readable(beside), _has_profile, ids[0], ids[-1]).both
     path = file[0] if file else older[0]
     return path, f"profiles are those of {path.stem}, as the newest, {newest.stem}, {lack}"
 
@@ -265,8 +265,8 @@ def _fitting(cases: Sequence[CaseProfile], text: str) -> list[CaseProfile]:
 def _elsewhere(texts: Sequence[str], path: Path, store: Path) -> str:
     """The name of the newest other profiles in the store of such cases; empty if there are none."""
     others = (other for other in profiles.files(store)[:_SEARCHED] if other.name != path.name)
-    file, other = profile_sources.sources(_readable(others), _names_profile, texts[0], texts[-1])
-    return file[0].stem if file and file is other else ""
+    file = profile_sources.sources(_readable(others), _names_profile, texts[0], texts[-1]).both
+    return file[0].stem if file else ""
 
 
 def _side(case: CaseProfile, path: Path) -> Side:

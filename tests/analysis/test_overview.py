@@ -5,18 +5,19 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bench.analysis import overview
+from bench.analysis import leaders, overview
 from bench.analysis.pool import gather
 from bench.analysis.rows import rows
-from bench.model.run import Run, Warning
+from bench.model.run import Run, Warning, Work
+from bench.model.suite import Input
 from tests.report.conftest import accuracy, case, example, make, record
 from tests.report.html.kit import renamed
 
 
-def looked_at(*runs: Run) -> tuple[list[overview.Leader], list[overview.Highlight]]:
+def looked_at(*runs: Run) -> tuple[list[leaders.Leader], list[overview.Highlight]]:
     tables = [rows(run) for run in runs]
     pools = [gather(run) for run in runs]
-    chosen = overview.best(runs, tables, pools, overview.machines(runs)[1])
+    chosen = leaders.best(runs, tables, pools, overview.machines(runs)[1])
     return chosen, overview.findings(runs, tables, chosen)
 
 
@@ -41,8 +42,8 @@ def test_a_case_without_an_output_to_compare_does_not_lead() -> None:
     scores = (empty, accuracy(), accuracy())
     records = [record(of, 1.0 + n, replicate, accuracy=score)
                for n, (of, score) in enumerate(zip(cases, scores, strict=True)) for replicate in range(3)]  # fmt: skip
-    leaders, _ = looked_at(make(cases, records, replicates=3))
-    assert [leader.case for leader in leaders] == [cases[1].id]
+    chosen, _ = looked_at(make(cases, records, replicates=3))
+    assert [leader.case for leader in chosen] == [cases[1].id]
 
 
 def test_cases_that_cannot_be_told_from_the_leader_are_ties_and_not_the_next() -> None:
@@ -106,6 +107,80 @@ def test_a_run_without_its_baseline_does_not_take_the_place_of_one_that_has_it()
     assert (leader.run, leader.has_baseline) == (whole.header.run, True)
     (alone,), _ = looked_at(without)
     assert (alone.run, alone.has_baseline) == (without.header.run, False)
+
+
+def timed(day: int, times: dict[str, float], processes: int = 1, flops: int = 1, side: int = 224) -> Run:
+    """A run of a day with these backends, each of so many ms, of a model of so many FLOPs with images of that size."""
+    inputs = {"x": Input(shape=("batch", 3, side, side))}
+    cases = [msgspec.structs.replace(case("net", backend), inputs=inputs) for backend in times]
+    work = Work(flops=flops, bytes=1)
+    records = [
+        record(of, ms, n, work=work) for of, ms in zip(cases, times.values(), strict=True) for n in range(processes)
+    ]
+    created = f"2026-11-{day}T00:00:00+00:00"
+    return renamed(make(cases, records, processes), f"202611{day}T000000Z-net-1a2b3c4", created=created)
+
+
+COMPILED = {"eager": 4.0, "inductor": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("other", "day"),
+    [
+        (timed(20, {"eager": 4.0, "onnxruntime": 1.0}), 20),  # earlier and of one process, and far faster
+        (timed(20, {"eager": 4.0, "onnxruntime": 1.96}), 21),  # sessions differ by as much
+        (timed(20, {"eager": 4.0, "onnxruntime": 1.0}, flops=2), 21),  # another network of the same name
+        (timed(20, {"eager": 4.0, "inductor": 1.0}), 21),  # the later time of the same case counts
+    ],
+)
+def test_a_run_with_a_much_faster_case_of_its_own_counts_before_a_later_one(other: Run, day: int) -> None:
+    (leader,), _ = looked_at(timed(21, COMPILED, processes=3), other)
+    assert leader.run.startswith(f"202611{day}")
+    assert leader.lower is None
+
+
+def test_of_runs_that_are_faster_by_about_as_much_the_latest_counts() -> None:
+    (leader,), _ = looked_at(
+        timed(19, {"eager": 4.0, "onnxruntime": 1.00}),
+        timed(20, {"eager": 4.0, "torchscript": 1.02}),
+        timed(21, COMPILED),
+    )
+    assert leader.run.startswith("20261120")
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (timed(20, {"onnxruntime": 1.0}), "narrow"),
+        (timed(20, {"onnxruntime": 1.0, "torchscript": 1.1}), "no_baseline"),
+        (timed(20, {"onnxruntime": 1.96}), ""),
+        (timed(20, {"onnxruntime": 1.0}, flops=2), ""),
+        (timed(20, {"inductor": 1.0}), ""),
+    ],
+)
+def test_a_lower_time_of_a_run_that_does_not_count_is_named_with_the_reason(other: Run, why: str) -> None:
+    (leader,), _ = looked_at(timed(21, COMPILED, processes=3), other)
+    assert leader.run.startswith("20261121")
+    assert (leader.lower.why if leader.lower else "") == why
+    if leader.lower:
+        assert (leader.lower.run, leader.lower.rivals) == (other.header.run, len(other.header.cases))
+
+
+def test_a_lower_time_of_an_engine_of_level_0_is_named_so() -> None:
+    (leader,), _ = looked_at(of_level(20, None, 3), of_level(21, 0))
+    assert leader.lower is not None
+    assert leader.lower.why == "level_zero"
+
+
+def test_images_of_another_size_are_another_line_even_if_symbols_are_the_same() -> None:
+    large = timed(20, {"eager": 40.0, "onnxruntime": 30.0}, flops=9, side=1024)
+    chosen, _ = looked_at(timed(21, COMPILED), large)
+    assert [(leader.run[:8], leader.shapes) for leader in chosen] == [
+        ("20261121", ((1, 3, 224, 224),)),
+        ("20261120", ((1, 3, 1024, 1024),)),
+    ]
+    (alone,), _ = looked_at(large)
+    assert alone.shapes == ()
 
 
 def of_level(day: int, *levels: int | None, asked: bool = True) -> Run:

@@ -36,7 +36,7 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
     rounding_cosine of the least accurate process.
 ``notes``: kind, text, fix; ``case_notes``: case, note. ``left_out``: run, label, reason, count.
 ``leaders``: case, ties (places of cases), runner_up, margin, margin_low, margin_high, rivals, elsewhere,
-    level_zero (bench.analysis.overview).
+    level_zero, shapes (a text), lower (a case), lower_why, lower_rivals, lower_backends (bench.analysis.leaders).
 ``findings``: kind, count, of, case, other, value (bench.analysis.overview).
 ``profiles``: case, places (of the case in all runs of its machine), tool, version, created, device, notes, failure,
     message, runtime (of layers), window, iterations, unprofiled, ratio, of calls on a held stream held, own_gpu and
@@ -55,6 +55,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__, store
+from bench.analysis import leaders as leading
 from bench.analysis import overview
 from bench.analysis.distribution import MOST_QUANTILES
 from bench.analysis.pool import Pool, gather
@@ -110,7 +111,7 @@ def page_data(
     shown = _Shown(runs, tables, pools, only, places, labels)
     chosen_profiles = placed.select(runs, shown.place, profiled)
     records = sum(len(run.records) for run in runs)
-    best = overview.best(runs, tables, pools, places)
+    best = leading.best(runs, tables, pools, places)
     return {
         "format": FORMAT,
         "version": __version__,
@@ -164,7 +165,7 @@ def _note_tables(shown: _Shown) -> dict[str, Any]:
 def _verdicts(
     runs: Sequence[Run],
     tables: Sequence[Sequence[Row]],
-    leaders: Sequence[overview.Leader],
+    leaders: Sequence[leading.Leader],
     place: Mapping[tuple[str, str], int],
 ) -> dict[str, Any]:
     """The tables of the fastest cases that are shown, and of what is to be said of them."""
@@ -294,7 +295,7 @@ def _left_out(runs: Sequence[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def _leader(leader: overview.Leader, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+def _leader(leader: leading.Leader, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     margin = leader.margin
     return {
         "case": place[leader.run, leader.case],
@@ -307,6 +308,22 @@ def _leader(leader: overview.Leader, place: Mapping[tuple[str, str], int]) -> di
         "rivals": leader.rivals,
         "elsewhere": leader.elsewhere,
         "level_zero": leader.level_zero,
+        "shapes": ", ".join("x".join(map(str, shape)) for shape in leader.shapes),
+        **_lower(leader, place),
+    }
+
+
+def _lower(leader: leading.Leader, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    """The columns of a lower time of another run, None where there is none that the page shows."""
+    lower = leader.lower
+    case = place.get((lower.run, lower.case)) if lower else None
+    if lower is None or case is None:
+        return dict.fromkeys(("lower", "lower_why", "lower_rivals", "lower_backends"))
+    return {
+        "lower": case,
+        "lower_why": lower.why,
+        "lower_rivals": lower.rivals,
+        "lower_backends": lower.backends,
     }
 
 

@@ -95,9 +95,9 @@ def _pairs(
         base = places.get((case["run"], case["against"])) if case["against"] else None
         if base is None or base == place:
             continue
-        theirs, ours = profile_sources.sources(files[case["run"]], _has_profile, rows[base].case, rows[place].case)
-        if ours is not None and theirs is not None:
-            yield _Pair(place, base, ours, theirs)
+        pair = profile_sources.sources(files[case["run"]], _has_profile, rows[base].case, rows[place].case)
+        if pair.a is not None and pair.b is not None:
+            yield _Pair(place, base, ours=pair.b, theirs=pair.a)
 
 
 def _has_profile(file: ProfileRun, case: str) -> bool:

@@ -13,6 +13,7 @@ from bench.model.run import Failure, Record
 from bench.report import cells
 from tests.report.conftest import case, make, quantized, record
 from tests.report.html.kit import ASSETS, renamed
+from tests.report.html.test_data import pair_of_runs
 
 pytestmark = pytest.mark.long
 EVIL = "</script><img src=x onerror=alert(1)>"
@@ -41,6 +42,16 @@ def test_the_overview_names_the_fastest_accurate_case_of_each_model_with_its_mar
         figure(page.locator(".finding .big").first.inner_text())
         == f"{max(row.speed.ratio for row in rows(runs[0]) if row.fastest):.2f}x"
     )
+
+
+def test_a_lower_time_that_does_not_lead_stands_below_with_its_reason(view) -> None:
+    page = view(*pair_of_runs()).go("#/overview")
+    (line,) = page.locator("table.best tbody tr").all()
+    assert "inductor fp32" in line.locator("td").nth(1).inner_text()
+    lower = line.locator(".lower")
+    assert re.search(r"s ±.* by onnxruntime fp32 in another run, which ranks only 1 case", lower.inner_text())
+    lower.locator("a").click()
+    assert "onnxruntime" in page.locator("h1").inner_text()
 
 
 def test_what_failed_and_what_is_inaccurate_is_told_with_its_reason(view, runs) -> None:

@@ -95,6 +95,24 @@ def test_selected_cases_alone_are_shown_with_their_rank_in_the_whole_run() -> No
     assert leader["margin"] > 1
 
 
+def pair_of_runs() -> list[Run]:
+    """A run against a baseline, and a later one of one backend that is faster."""
+    cases, alone = [case("net", "eager"), case("net", "inductor")], case("net", "onnxruntime")
+    broad = make(cases, [record(of, 4.0 - at) for at, of in enumerate(cases)])
+    later = renamed(make([alone], [record(alone, 1.0)]), "20261124T101500Z-smoke-1a2b3c4")
+    return [broad, later]
+
+
+def test_a_lower_time_of_a_run_that_does_not_lead_is_a_case_with_its_reason() -> None:
+    page = page_of(*pair_of_runs())
+    (leader,) = rows_of(page["leaders"])
+    labels = [of["label"].split("/")[1] for of in rows_of(page["cases"])]
+    assert (labels[leader["case"]], labels[leader["lower"]]) == ("inductor", "onnxruntime")
+    assert [leader[f"lower_{name}"] for name in ("why", "rivals", "backends")] == ["narrow", 1, 1]
+    of_first = pair_of_runs()[0]
+    assert rows_of(page_of(of_first)["leaders"])[0]["lower"] is None
+
+
 def test_what_the_plan_left_out_is_grouped_by_reason(run: Run) -> None:
     (left_out,) = rows_of(page_of(run)["left_out"])
     assert (left_out["reason"], left_out["count"]) == ("CUDA graphs need a GPU", 5)

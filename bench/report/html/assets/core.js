@@ -119,6 +119,9 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   const plain = (value) => (isNumber(value) ? Number(value.toPrecision(4)).toLocaleString("en-US") : value || NONE);
 
+  // "a", "a and b", "a, b and c".
+  const listed = (texts) => (texts.length < 2 ? texts.join("") : `${texts.slice(0, -1).join(", ")} and ${texts[texts.length - 1]}`);
+
   const plural = (number, noun) =>
     `${count(number)} ${number === 1 ? noun : noun + (noun.endsWith("s") ? "es" : "s")}`;
 
@@ -206,6 +209,6 @@ globalThis.trtbench = globalThis.trtbench || {};
   }
 
   Object.assign(app, {
-    Table, open, fromSteps, time, size, count, ratio, ratioInShort, small, plain, plural, isNumber, meaning, h, s, grid, longGrid, boxed, breakable, NONE,
+    Table, open, fromSteps, time, size, count, ratio, ratioInShort, small, plain, listed, plural, isNumber, meaning, h, s, grid, longGrid, boxed, breakable, NONE,
   });
 })(globalThis.trtbench);

@@ -64,6 +64,19 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   const LEVEL_ZERO = "A builder at level 0 takes the first kernel that works: to check outputs soon, and not to be fast.";
 
+  // Why a lower time of another run does not lead.
+  const LOWER = {
+    narrow: (leader) => `ranks only ${app.plural(leader.lower_rivals, "case")} of ${app.plural(leader.lower_backends, "backend")}`,
+    no_baseline: () => "did not measure its baseline",
+    level_zero: () => "has engines of optimization level 0 alone",
+  };
+
+  function lowerOf(page, leader) {
+    const place = leader.lower;
+    if (place === null || place === undefined) return "";
+    return h("small", { class: "of lower" }, `${page.cases.get(place, "time_text")} by `, caseLink(page, place, choice(page, place)), ` in another run, which ${LOWER[leader.lower_why](leader)}`);
+  }
+
   function bestTable(page) {
     const { leaders, cases, runs } = page;
     if (!leaders.rows) return h("p", { class: "empty" }, "No case is measured, accurate and ranked yet: nothing to choose from. Failures and their reasons are below.");
@@ -92,11 +105,12 @@ globalThis.trtbench = globalThis.trtbench || {};
         const ties = leader.ties.length;
         const next = leader.runner_up;
         return [
-          row.model, row.sizes || app.NONE,
+          row.model, [row.sizes || app.NONE, leader.shapes ? h("small", { class: "of" }, leader.shapes) : ""],
           [caseLink(page, leader.case, choice(page, leader.case)),
             ties ? h("span", { class: "soft", title: leader.ties.map((tie) => cases.get(tie, "label")).join("\n") },
               row.status === "fastest" ? ` tied with ${app.plural(ties, "other")}` : " lowest time, of one process: not decided") : "",
-            leader.level_zero ? h("span", { class: "soft", title: LEVEL_ZERO }, " built at optimization level 0, which is not its fastest") : ""],
+            leader.level_zero ? h("span", { class: "soft", title: LEVEL_ZERO }, " built at optimization level 0, which is not its fastest") : "",
+            lowerOf(page, leader)],
           timeOf(of, row), figure(row.rate_text), speedOf(of, row),
           x && app.isNumber(row.speed_low) ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : "",
           leader.margin_text && next !== null ? figure(leader.margin_text) : app.NONE,
@@ -109,7 +123,7 @@ globalThis.trtbench = globalThis.trtbench || {};
         h("h3", null, device),
         indices.length ? app.longGrid(columns, indices.length, line, { caption: `Best accurate runtime per model on ${device}`, class: "best" }) : "",
         left.length ? h("p", { class: "note" }, `Left out, as only engines of optimization level 0 were measured: ${left.join(", ")}. ${LEVEL_ZERO}`) : "",
-        indices.length && h("p", { class: "note" }, `From ${app.plural(sources.size, "run")}: for each model and size the latest that ranks more than half as many cases and backends as any, one with its baseline and with an interval before others; times of different runs are not ranked against each other.`),
+        indices.length && h("p", { class: "note" }, `From ${app.plural(sources.size, "run")}: for each model and size one that ranks more than half as many cases and backends as any. Of these one with its baseline counts, and the one whose case is the fastest by more than 5%; else one with an interval, else the latest. A lower time of a run that does not count stands below. Times of different runs are not ranked against each other. A bar is the 95% interval of the speed, the dotted line is the baseline's.`),
       ];
     });
   }
@@ -125,7 +139,8 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   // "1.23 ms ±0.4%": the interval is set apart, so that the numbers themselves align.
   function figure(text) {
-    const [, value, rest] = /^(\S+(?: [a-zA-Z]+)?)(.*)$/.exec(text || "") || [null, text || app.NONE, ""];
+    if (!text || text === "-") return app.NONE;
+    const [, value, rest] = /^(\S+(?: [a-zA-Z]+)?)(.*)$/.exec(text) || [null, text, ""];
     return [value, rest && " ", rest ? h("span", { class: "range" }, rest.trim()) : ""];
   }
 
@@ -231,7 +246,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       return;
     }
     main.append(
-      h("p", { class: "lead" }, `${app.plural(cases.rows, "case")} of ${app.plural(models, "model")} by ${app.plural(backends, "backend")} (each set of options is one), in ${app.plural(runs.rows, "run")} on ${machines.column("label").join(" and ")}.`),
+      h("p", { class: "lead" }, `${app.plural(cases.rows, "case")} of ${app.plural(models, "model")} by ${app.plural(backends, "backend")} (each set of options is one), in ${app.plural(runs.rows, "run")} on ${app.listed(machines.column("label"))}.`),
       findings(page),
       h("section", { class: "card" }, h("h2", null, "Best accurate runtime"), bestTable(page)),
       h("section", { class: "card" }, h("h2", null, "Without a usable result"), withoutResult(page)),
