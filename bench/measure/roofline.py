@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, CaseError
+from bench.measure.weight_reads import weight_reads
 from bench.model.run import Work
 from bench.model.seam import Context
 from bench.model.suite import Case
@@ -38,7 +39,8 @@ Kernel = tuple[tuple[str, ...], Callable[[], float]]
 
 def count(case: Case, context: Context) -> Work:
     """FLOPs of one call by torch.utils.flop_counter on meta tensors, where attention is counted on any machine, and
-    bytes = parameters and buffers + inputs + outputs, each once, floats at the case's precision.
+    bytes = what operators read of parameters and buffers (weight_reads) + inputs + outputs, each once, floats at the
+    case's precision.
 
     A model that cannot be built or run without memory is built and run once on the CPU instead.
     """
@@ -57,7 +59,11 @@ def count(case: Case, context: Context) -> Work:
             # On a CPU attention is counted only where it is written as two matrix products.
             attention = contextlib.nullcontext() if device == "meta" else _attention_as_products()
             names_checked = calls.names_checked(model, case, where=case.source)
-            with FlopCounterMode(display=False) as counter, torch.no_grad(), attention, names_checked:
+            weights = weight_reads([*model.parameters(), *model.buffers()], lambda tensor: _itemsize(tensor, size))
+            with (
+                weights as bytes_read, FlopCounterMode(display=False) as counter, torch.no_grad(), attention,
+                names_checked,
+            ):  # fmt: skip
                 outputs = flatten_outputs(model(**inputs, **case.arguments))
         except BenchError:
             raise
@@ -66,8 +72,7 @@ def count(case: Case, context: Context) -> Work:
                 raise CaseError(f"the model cannot be run on zeros: {errors.brief(error)}") from error
             continue
         break
-    weights = [*model.parameters(), *model.buffers()]
-    traffic = sum(_bytes(t, size) for t in (*weights, *inputs.values(), *outputs.values()))
+    traffic = bytes_read() + sum(t.numel() * _itemsize(t, size) for t in (*inputs.values(), *outputs.values()))
     return Work(flops=counter.get_total_flops(), bytes=traffic, parameters=sum(p.numel() for p in model.parameters()))
 
 
@@ -198,5 +203,5 @@ def _best(call: Callable[[], Any], device: str) -> float:
     return min(seconds)
 
 
-def _bytes(tensor: torch.Tensor, size: int) -> int:
-    return int(tensor.numel() * (size if tensor.is_floating_point() else tensor.element_size()))
+def _itemsize(tensor: torch.Tensor, size: int) -> int:
+    return size if tensor.is_floating_point() else tensor.element_size()

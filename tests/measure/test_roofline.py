@@ -52,6 +52,33 @@ def hooked():
     model.register_forward_pre_hook(rename, with_kwargs=True)
     return model
 
+class Lookup(torch.nn.Module):
+    def __init__(self, kind, rows=1000):
+        super().__init__()
+        self.kind = kind
+        self.bag = torch.nn.EmbeddingBag(rows, 8)
+        self.table = self.bag.weight
+        self.register_buffer("positions", torch.arange(64).reshape(1, 64))
+
+    def forward(self, x):
+        if self.kind == "bag":
+            return self.bag(x)
+        if self.kind == "select":
+            return self.table.index_select(0, x.flatten())
+        if self.kind == "index":
+            return self.table[x]
+        if self.kind == "gather":
+            return torch.gather(self.table, 0, x.reshape(-1, 1).expand(-1, 8))
+        if self.kind == "view":
+            return torch.nn.functional.embedding(x, self.table[:500])
+        rows = torch.nn.functional.embedding(x, self.table)
+        if self.kind == "slice":
+            return rows + self.positions[:, : x.shape[1], None]
+        return rows @ self.table.t() if self.kind == "tied" else rows
+
+def lookup(kind="embedding", rows=1000):
+    return Lookup(kind, rows)
+
 def values():
     rates = torch.linspace(0, 0.5, 2).numpy()  # meta tensors have none, which is a TypeError
     return torch.nn.Sequential(Wrapped(8, 8), torch.nn.Dropout(float(rates[1])))
@@ -101,6 +128,42 @@ def test_flops_and_bytes_are_those_counted_by_hand(context: Context, item: bool,
     assert work.flops == project + attend
     assert work.parameters == 8 * 24
     assert work.bytes == size * (8 * 24 + 2 * 5 * 8 + 2 * 5 * 8)
+
+
+ROW = 8 * 2  # bytes of a row of the table in fp16
+INDICES = 2 * 5
+LOOKUPS = {  # what is read of the weights, and the bytes of the output
+    "embedding": (INDICES * ROW, INDICES * ROW),
+    "bag": (INDICES * ROW, 2 * ROW),
+    "select": (INDICES * ROW, INDICES * ROW),
+    "index": (INDICES * ROW, INDICES * ROW),
+    "gather": (INDICES * ROW, INDICES * ROW),
+    "view": (INDICES * ROW, INDICES * ROW),
+    "slice": (INDICES * ROW + 5 * 8, INDICES * ROW),  # and 5 int64 positions of 64
+    "tied": (1000 * ROW, INDICES * 1000 * 2),  # a product with the table reads all of it
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", LOOKUPS)
+def test_a_lookup_reads_the_rows_that_it_takes_of_a_table(context: Context, kind: str) -> None:
+    pytest.importorskip("torch")
+    inputs = {"x": Input(shape=(2, 5), dtype="int64", range=(0, 400))}
+    case = Case(
+        model="m", factory="zoo.py:lookup", args={"kind": kind}, inputs=inputs, backend="eager", precision="fp16"
+    )
+    read, returned = LOOKUPS[kind]
+    assert roofline.count(case, context).bytes == read + INDICES * 8 + returned
+
+
+@pytest.mark.torch
+def test_a_lookup_reads_no_more_than_the_whole_table(context: Context) -> None:
+    pytest.importorskip("torch")
+    inputs = {"x": Input(shape=(2, 5), dtype="int64", range=(0, 3))}
+    case = Case(model="m", factory="zoo.py:lookup", args={"rows": 3}, inputs=inputs, backend="eager")
+    work = roofline.count(case, context)
+    assert work.parameters == 3 * 8
+    assert work.bytes == 3 * 8 * 4 + INDICES * 8 + INDICES * 8 * 4
 
 
 @pytest.mark.torch
