@@ -10,6 +10,7 @@ import pytest
 
 import bench
 from bench.backends import base
+from bench.cli import commands
 from bench.suite import reader
 
 ROOT = Path(bench.__file__).parent.parent
@@ -35,3 +36,15 @@ def test_the_section_install_brings_all_that_the_smoke_suite_needs(line: int) ->
         needed |= PACKAGES.get(name, {"torch"})
     assert needed <= installed(line)
     assert "g++" in INSTALL  # inductor and aoti compile
+
+
+@pytest.mark.parametrize("run", re.findall(r"\((results/\S+\.jsonl)\)", (ROOT / "README.md").read_text()))
+def test_tables_have_the_figures_of_the_committed_runs(capsys: pytest.CaptureFixture[str], run: str) -> None:
+    text = (ROOT / "README.md").read_text().partition(f"({run})")[2]
+    rows = re.split(r"\n(?!\||\n|#)", text[text.index("\n|") :])[0].splitlines()
+    figures = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows if row.startswith("|")]
+    assert commands.main(["show", str(ROOT / run), "--format", "markdown"]) == 0
+    shown = [[cell.strip() for cell in row.split("|")[1:-1]] for row in capsys.readouterr().out.splitlines()]
+    assert len(figures) > 3
+    for row in figures[2:]:
+        assert any(set(row) <= set(other) for other in shown), row
