@@ -19,6 +19,8 @@ _SEVERAL = 2
 _BROAD = 0.5
 # The part of its time by which a case has to be faster than that of a preferred run: sessions differ by some percent.
 _FASTER = 0.05
+# The part of their FLOPs in which models of one name may differ to be of the same work.
+_SAME_WORK = 0.001
 
 LevelZero = Literal["", "first", "all"]
 LowerWhy = Literal["", "narrow", "no_baseline", "level_zero"]
@@ -71,13 +73,13 @@ class Leader(Data, frozen=True, kw_only=True):
 
 class _Candidate(NamedTuple):
     """The leader of a run with what is needed to choose among runs: its row, the ``labels`` that rank there, the
-    ``work`` of one call (FLOPs and parameters; None if unknown), and when the run was made.
+    FLOPs of one call (None if unknown), and when the run was made.
     """
 
     leader: Leader
     row: Row
     labels: frozenset[str]
-    work: tuple[int, int] | None
+    flops: int | None
     created: str
 
     @property
@@ -173,7 +175,7 @@ def best(
                 leader=leader,
                 row=of_run[leader.case],
                 labels=frozenset(row.label for row in table if row.ranked and size(cases[row.case]) == size(case)),
-                work=_work(case, of),
+                flops=_flops(case, of),
                 created=run.header.created,
             )
             candidates.setdefault((place, size(case), _shapes(case)), []).append(candidate)
@@ -196,11 +198,10 @@ def _shapes(case: Case) -> Shapes:
     return tuple(sorted((each.shape for each in case.resolved.values()), key=repr))
 
 
-def _work(case: Case, pools: Sequence[Pool]) -> tuple[int, int] | None:
-    """FLOPs and parameters as counted for the first case of the same model and size that has them."""
+def _flops(case: Case, pools: Sequence[Pool]) -> int | None:
+    """The FLOPs as counted for the first case of the same model and size that has them."""
     same = (pool.records for pool in pools if size(pool.case) == size(case))
-    works = (record.work for records in same for record in records if record.work is not None)
-    return next(((work.flops, work.parameters) for work in works), None)
+    return next((record.work.flops for records in same for record in records if record.work is not None), None)
 
 
 def _choose(several: Sequence[_Candidate]) -> _Choice:
@@ -231,13 +232,20 @@ def _preference(candidate: _Candidate) -> tuple[object, ...]:
 
 
 def _is_faster(candidate: _Candidate, other: _Candidate) -> bool:
-    """Whether a case that the other's run does not rank does the same work by a time that is clearly lower."""
+    """Whether a case does the same work by a time that is clearly lower; one that the other's run ranks, too, if its
+    time is the later one.
+    """
     return (
         candidate.row.primary == other.row.primary
-        and (candidate.work == other.work or candidate.work is None or other.work is None)
-        and candidate.row.label not in other.labels
+        and _same_work(candidate.flops, other.flops)
+        and (candidate.row.label not in other.labels or candidate.created > other.created)
         and candidate.time < other.time * (1 - _FASTER)
     )
+
+
+def _same_work(a: int | None, b: int | None) -> bool:
+    """Whether two models of one name do the same, as far as that is known, but for a head of other classes."""
+    return a is None or b is None or abs(a - b) <= _SAME_WORK * max(a, b)
 
 
 def _lower(several: Sequence[_Candidate], choice: _Choice) -> Lower | None:

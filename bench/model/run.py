@@ -130,8 +130,8 @@ class Failure(Data, frozen=True, kw_only=True):
 class Work(Data, frozen=True, kw_only=True):
     """Arithmetic and traffic of one call, for speed of light.
 
-    ``flops`` counts a multiply-add as two; ``bytes`` = weights + inputs + outputs at the case's precision, of tables the
-    rows that lookups read (``bench.measure.weight_reads``).
+    ``flops`` counts a multiply-add as two; ``bytes`` = weights + inputs + outputs at the case's precision, of tables
+    the rows that lookups read (``bench.measure.weight_reads``).
     ``fraction`` maps a boundary to max(flops / ceiling, bytes / bandwidth) / median time; ``bound`` says which won.
     """
 

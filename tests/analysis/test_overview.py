@@ -109,7 +109,7 @@ def test_a_run_without_its_baseline_does_not_take_the_place_of_one_that_has_it()
     assert (alone.run, alone.has_baseline) == (without.header.run, False)
 
 
-def timed(day: int, times: dict[str, float], processes: int = 1, flops: int = 1, side: int = 224) -> Run:
+def timed(day: int, times: dict[str, float], processes: int = 1, flops: int = 100_000, side: int = 224) -> Run:
     """A run of a day with these backends, each of so many ms, of a model of so many FLOPs with images of that size."""
     inputs = {"x": Input(shape=("batch", 3, side, side))}
     cases = [msgspec.structs.replace(case("net", backend), inputs=inputs) for backend in times]
@@ -129,7 +129,8 @@ COMPILED = {"eager": 4.0, "inductor": 2.0}
     [
         (timed(20, {"eager": 4.0, "onnxruntime": 1.0}), 20),  # earlier and of one process, and far faster
         (timed(20, {"eager": 4.0, "onnxruntime": 1.96}), 21),  # sessions differ by as much
-        (timed(20, {"eager": 4.0, "onnxruntime": 1.0}, flops=2), 21),  # another network of the same name
+        (timed(20, {"eager": 4.0, "onnxruntime": 1.0}, flops=99_000), 21),  # another network of the same name
+        (timed(20, {"eager": 4.0, "onnxruntime": 1.0}, flops=99_901), 20),  # it, but for its last layer
         (timed(20, {"eager": 4.0, "inductor": 1.0}), 21),  # the later time of the same case counts
     ],
 )
@@ -137,6 +138,11 @@ def test_a_run_with_a_much_faster_case_of_its_own_counts_before_a_later_one(othe
     (leader,), _ = looked_at(timed(21, COMPILED, processes=3), other)
     assert leader.run.startswith(f"202611{day}")
     assert leader.lower is None
+
+
+def test_the_later_time_of_a_case_counts_before_an_earlier_one_with_an_interval() -> None:
+    (leader,), _ = looked_at(timed(20, COMPILED, processes=3), timed(21, {"eager": 4.0, "inductor": 1.0}))
+    assert leader.run.startswith("20261121")
 
 
 def test_of_runs_that_are_faster_by_about_as_much_the_latest_counts() -> None:
@@ -154,7 +160,7 @@ def test_of_runs_that_are_faster_by_about_as_much_the_latest_counts() -> None:
         (timed(20, {"onnxruntime": 1.0}), "narrow"),
         (timed(20, {"onnxruntime": 1.0, "torchscript": 1.1}), "no_baseline"),
         (timed(20, {"onnxruntime": 1.96}), ""),
-        (timed(20, {"onnxruntime": 1.0}, flops=2), ""),
+        (timed(20, {"onnxruntime": 1.0}, flops=99_000), ""),
         (timed(20, {"inductor": 1.0}), ""),
     ],
 )

@@ -173,16 +173,20 @@ globalThis.trtbench = globalThis.trtbench || {};
   // A cell of several parts as one, which a phone lays out beside its title.
   const boxed = (cell) => (Array.isArray(cell) ? h("span", null, cell) : cell);
 
+  // Whether a cell says nothing, which a phone leaves out.
+  const isBlank = (cell) => (Array.isArray(cell) ? cell.every(isBlank) : cell === null || cell === undefined || ["", "-", NONE].includes(cell));
+
   // A table of texts or elements: `columns` are {title, align, note}, `rows` arrays of cells.
   function grid(columns, rows, attributes) {
     const head = columns.map((column) =>
-      h("th", { scope: "col", class: column.align === "right" ? "figure" : column.title ? null : column.style, title: column.note }, column.title));
+      h("th", { scope: "col", class: column.align === "right" ? "figure" : column.title && column.style !== "chart-cell" ? null : column.style, title: column.note }, column.title));
     const body = rows.map((cells) =>
       h("tr", { class: cells.style }, cells.map((cell, index) =>
         h(index === 0 ? "th" : "td", {
           scope: index === 0 ? "row" : null,
           class: columns[index].align === "right" ? "figure" : columns[index].style,
           "data-title": columns[index].title || null,
+          "data-blank": isBlank(cell) || null,
         }, boxed(cell)))));
     const caption = attributes && attributes.caption;
     return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || "table" },

@@ -12,6 +12,9 @@ globalThis.trtbench = globalThis.trtbench || {};
     profiled: "Gaps are as long as the profiler made them.",
   };
 
+  // Gaps, which are parts too, in words.
+  const IDLE = { launch: "the GPU waits for launches", wait: "the GPU waits for the host", tail: "after the last work" };
+
   const longer = (ns) => (ns ? `${app.time(Math.abs(ns))} ${ns > 0 ? "longer" : "less"}` : "as long");
 
   const signed = (ns) => `${ns > 0 ? "+" : ns < 0 ? "\u2212" : ""}${app.time(Math.abs(ns))}`;
@@ -51,10 +54,10 @@ globalThis.trtbench = globalThis.trtbench || {};
   }
 
   function bodyOf(page, pair) {
-    return [heading(page, pair), pair.totals.length ? totals(pair) : h("p", { class: "empty" }, "Nothing differs: the same kernels, the same times."),
+    return [heading(page, pair), h("p", { class: "note" }, source(pair)), pair.totals.length ? totals(pair) : h("p", { class: "empty" }, "Nothing differs: the same kernels, the same times."),
       h("ol", { class: "parts" }, pair.parts.map(part)),
       pair.others ? h("p", { class: "note" }, `${app.plural(pair.others, "other part")} differ less; trtbench explain prints all of them.`) : "",
-      h("p", { class: "note" }, `Parts were matched by ${BY[pair.by] || pair.by}. `, source(pair)),
+      h("p", { class: "note" }, `Parts were matched by ${BY[pair.by] || pair.by}.`),
       pair.notes.length ? h("ul", { class: "notes" }, pair.notes.map((note) => h("li", null, note))) : ""];
   }
 
@@ -70,7 +73,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     const chosen = page.explanations.find((each) => page.cases.get(each.case, "id") === id && page.runs.get(page.cases.get(each.case, "run"), "id") === run);
     if (chosen) {
       main.append(h("p", { class: "crumbs" }, h("a", { href: app.address("explain") }, "Explain"), " / ", app.caseLink(page, chosen.case, "the case")),
-        h("h1", { class: "label" }, "Why ", app.breakable(page.cases.get(chosen.case, "label")), " takes another time"),
+        h("h1", { class: "label" }, "Why ", app.breakable(page.cases.get(chosen.case, "label")), " takes a different time"),
         h("section", { class: "card" }, h("h2", null, "Where the difference lies"), bodyOf(page, chosen)));
       return;
     }
@@ -85,13 +88,14 @@ globalThis.trtbench = globalThis.trtbench || {};
     }
     card.append(h("p", { class: "lead" }, "Both were profiled; gaps in which the GPU waits are without what the profiler adds, where that is known. The most different come first.",
       page.pairs > page.explanations.length ? ` Of ${app.plural(page.pairs, "pair")} these are explained; trtbench explain A B does any other.` : ""),
-      app.longGrid([{ title: "case", style: "wrap" }, { title: "baseline", style: "wrap" }, { title: "difference", align: "right" }, { title: "largest cause", style: "wrap" }, { title: "where most of it lies", style: "wrap" }],
+      app.longGrid([{ title: "case", style: "wrap" }, { title: "baseline", style: "wrap" }, { title: "difference", align: "right", note: "Of one inference, as the profiles explain it" }, { title: "measured", align: "right", note: "The difference of latency, without a profiler" }, { title: "largest cause", style: "wrap" }, { title: "where most of it lies", style: "wrap" }],
         page.explanations.length, (index) => {
           const pair = page.explanations[index];
           const [cause] = pair.totals;
-          return [h("a", { href: addressOf(page, pair) }, app.breakable(page.cases.get(pair.case, "label"))), h("span", null, app.breakable(page.cases.get(pair.base, "label"))), signed(pair.ns - pair.base_ns),
-            cause ? `${cause[0]}, ${signed(cause[1])}` : "nothing differs", pair.parts.length ? h("span", null, app.breakable(pair.parts[0].name)) : ""];
-        }, { caption: "Profiled cases and their baselines" }));
+          const latency = pair.measured.find(([boundary]) => boundary === "latency");
+          return [h("a", { href: addressOf(page, pair) }, app.breakable(page.cases.get(pair.case, "label"))), h("span", null, app.breakable(page.cases.get(pair.base, "label"))), [signed(pair.ns - pair.base_ns), pair.gaps ? "" : h("small", { class: "of" }, "under the profiler")], latency ? signed(latency[2] - latency[1]) : app.NONE,
+            cause ? `${cause[0]}, ${signed(cause[1]).replace(" ", "\u00a0")}` : "nothing differs", pair.parts.length ? h("span", null, app.breakable(IDLE[pair.parts[0].name] || pair.parts[0].name)) : ""];
+        }, { caption: "Profiled cases and their baselines", class: "explained" }));
   }
 
   Object.assign(app, { explanationOf, showExplain });

@@ -64,6 +64,10 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   const LEVEL_ZERO = "A builder at level 0 takes the first kernel that works: to check outputs soon, and not to be fast.";
 
+  const CHOICE = "Times of different runs are not ranked against each other: for each model and size one run counts that ranks more than half as many cases and backends as any. "
+    + "Of these one with its baseline comes first, then the one whose case is the fastest by more than 5%, then one whose ratios have an interval, then the latest. "
+    + "A lower time of a run that does not count stands below, with the reason.";
+
   // Why a lower time of another run does not lead.
   const LOWER = {
     narrow: (leader) => `ranks only ${app.plural(leader.lower_rivals, "case")} of ${app.plural(leader.lower_backends, "backend")}`,
@@ -90,14 +94,16 @@ globalThis.trtbench = globalThis.trtbench || {};
       const without = every.filter((index) => leaders.get(index, "level_zero") === "all");
       const indices = every.filter((index) => !without.includes(index));
       const of = app.meaning(cases, indices.map((index) => leaders.get(index, "case")));
-      const columns = [
-        { title: "model" }, { title: "sizes" }, { title: "best accurate runtime", style: "wrap" },
-        { title: of.time, align: "right" }, { title: "rate /s", align: "right" }, { title: of.speed, align: "right" },
-        { title: "", style: "chart-cell" }, { title: "margin to the next", align: "right" }, { title: "next", style: "wrap" },
-      ];
       const speeds = indices.flatMap((index) => ["speed_low", "speed_high"].map((name) => cases.get(leaders.get(index, "case"), name)))
         .filter(app.isNumber);
       const x = speeds.length ? app.scale(Math.min(1, ...speeds) / 1.02, Math.max(1, ...speeds) * 1.02, WIDTH) : null;
+      const drawn = (cell) => (x ? [cell] : []); // only where there is an interval to draw
+      const columns = [
+        { title: "model" }, { title: "sizes" }, { title: "best accurate runtime", style: "wrap" },
+        { title: of.time, align: "right" }, { title: "rate /s", align: "right" }, { title: of.speed, align: "right" },
+        ...drawn({ title: "interval", style: "chart-cell", note: "The 95% interval of the speed; the dotted line is the baseline" }),
+        { title: "margin to the next", align: "right" }, { title: "next", style: "wrap" },
+      ];
       indices.sort((a, b) => order(page, leaders.get(a, "case"), leaders.get(b, "case")));
       const line = (number) => {
         const leader = leaders.row(indices[number]);
@@ -112,7 +118,7 @@ globalThis.trtbench = globalThis.trtbench || {};
             leader.level_zero ? h("span", { class: "soft", title: LEVEL_ZERO }, " built at optimization level 0, which is not its fastest") : "",
             lowerOf(page, leader)],
           timeOf(of, row), figure(row.rate_text), speedOf(of, row),
-          x && app.isNumber(row.speed_low) ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : "",
+          ...drawn(app.isNumber(row.speed_low) ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : ""),
           leader.margin_text && next !== null ? figure(leader.margin_text) : app.NONE,
           next !== null ? caseLink(page, next, choice(page, next)) : h("span", { class: "soft" }, leader.rivals === 1 ? "the only one" : row.status === "fastest" ? "all are tied" : "not decided"),
         ];
@@ -123,7 +129,7 @@ globalThis.trtbench = globalThis.trtbench || {};
         h("h3", null, device),
         indices.length ? app.longGrid(columns, indices.length, line, { caption: `Best accurate runtime per model on ${device}`, class: "best" }) : "",
         left.length ? h("p", { class: "note" }, `Left out, as only engines of optimization level 0 were measured: ${left.join(", ")}. ${LEVEL_ZERO}`) : "",
-        indices.length && h("p", { class: "note" }, `From ${app.plural(sources.size, "run")}: for each model and size one that ranks more than half as many cases and backends as any. Of these one with its baseline counts, and the one whose case is the fastest by more than 5%; else one with an interval, else the latest. A lower time of a run that does not count stands below. Times of different runs are not ranked against each other. A bar is the 95% interval of the speed, the dotted line is the baseline's.`),
+        indices.length && h("p", { class: "note" }, `From ${app.plural(sources.size, "run")}.`),
       ];
     });
   }
@@ -211,7 +217,7 @@ globalThis.trtbench = globalThis.trtbench || {};
   function runsTable(page) {
     const { runs, machines } = page;
     const columns = [
-      { title: "run", style: "wrap" }, { title: "device", style: "wrap" }, { title: "made" }, { title: "state", style: "wrap wide" },
+      { title: "run", style: "wrap" }, { title: "device", style: "wrap" }, { title: "made (UTC)" }, { title: "state", style: "wrap wide" },
       { title: "processes", align: "right", note: "Fresh processes per case" }, { title: "libraries", style: "wrap" },
     ];
     const lines = [];
@@ -248,7 +254,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     main.append(
       h("p", { class: "lead" }, `${app.plural(cases.rows, "case")} of ${app.plural(models, "model")} by ${app.plural(backends, "backend")} (each set of options is one), in ${app.plural(runs.rows, "run")} on ${app.listed(machines.column("label"))}.`),
       findings(page),
-      h("section", { class: "card" }, h("h2", null, "Best accurate runtime"), bestTable(page)),
+      h("section", { class: "card" }, h("h2", null, "Best accurate runtime"), page.leaders.rows && runs.rows > 1 ? h("p", { class: "note" }, CHOICE) : "", bestTable(page)),
       h("section", { class: "card" }, h("h2", null, "Without a usable result"), withoutResult(page)),
       h("section", { class: "card" }, h("h2", null, "Runs"), runsTable(page)));
   }
