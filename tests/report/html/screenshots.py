@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -44,9 +45,10 @@ def main() -> None:
     """Write all of them, or those that are named."""
     names = sys.argv[1:]
     OUT.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, started() as browser:
-        report = bench.write_report(out=Path(folder, "report.html"), store=ROOT / "results", title="trtbench results")
-        run = bench.read(CLOCK, store=ROOT / "results", packed=True)
+    # Beside the store, so that commands on the page name no folder of this machine.
+    with tempfile.TemporaryDirectory() as folder, started() as browser, contextlib.chdir(ROOT):
+        report = bench.write_report(out=Path(folder, "report.html"), title="trtbench results")
+        run = bench.read(CLOCK, packed=True)
         explained, detector = (_explained(Path(report.path), label) for label in (SHORT, DETECTOR))
         for name, address, width, height, theme in SHOTS + (PROFILED if explained and detector else ()):
             if names and name not in names:

@@ -101,7 +101,7 @@ def test_a_search_a_sort_and_the_way_back(view, committed) -> None:
     page.get_by_role("button", name="time", exact=True).click()
     shown_times = [text.split(" ±")[0].split(" [")[0] for text in shown.texts('td[data-title="time"]')]
     times = sorted(row.times[row.primary].value for row in of if row.primary in row.times)
-    assert [figure(text) for text in shown_times if text != "-"] == [cells.bare(time) for time in times]
+    assert [figure(text) for text in shown_times if text != "\u2013"] == [cells.bare(time) for time in times]
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("time")
     page.locator("[data-sort=time]").click()
     assert page.evaluate("location.hash").endswith("sort=-time")

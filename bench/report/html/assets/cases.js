@@ -20,7 +20,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     { name: "speed", title: "vs baseline", align: "right", figure: "speed_text", note: "Time of the baseline over time of the case" },
     { name: "baseline", title: "baseline", text: (row) => row.baseline || "", hidden: true }, // beside the speed
     { name: "chart", title: "", style: "chart-cell" },
-    { name: "status", title: "status", text: (row) => app.STATUS[row.status].text, cell: (row) => app.badge(row.status) },
+    { name: "status", title: "status", text: (row) => app.STATUS[row.status].text, cell: (row) => app.badge(row.status), note: "Fastest and tied are of the accurate cases of one model and its sizes in one run" },
     { name: "rate", title: "rate /s", align: "right", figure: "rate_text", note: "Inferences per second" },
     { name: "accuracy", title: "accuracy", text: (row) => row.accuracy || app.NONE },
     { name: "python_share", title: "Python's share", align: "right", figure: "python_share_text", note: "The host's time per call under Python less that under C++, as a percentage of that under Python: of enqueue on a GPU, of latency on a CPU" },
@@ -51,7 +51,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     if (column.name === "chart") return x && app.isNumber(row.speed_low) ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : "";
     if (column.name === "backend") return [app.breakable(row.backend), row.setting && h("span", { class: "soft", title: row.setting }, ` ${app.shortened(row.setting)}`)];
     if (column.cell) return column.cell(row);
-    if (column.name === "rate") return (row.rate_text || app.NONE).split(" ")[0];
+    if (column.name === "rate") return row.rate_text && row.rate_text !== "-" ? row.rate_text.split(" ")[0] : app.NONE;
     if (column.name === "time") return app.timeOf(column.of, row);
     if (column.name === "speed") return app.speedOf(column.of, row);
     if (column.figure) return app.figure(row[column.figure]);
@@ -108,7 +108,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       const x = speeds.length ? app.scale(Math.min(1, ...speeds) / 1.02, Math.max(1, ...speeds) * 1.02, WIDTH) : null;
       const drawn = columns.filter((column) => !column.hidden);
       const head = drawn.map((column) => {
-        if (column.name === "chart") return h("th", { scope: "col" }, h("span", { class: "unseen" }, "interval"));
+        if (column.name === "chart") return h("th", { scope: "col", title: "The 95% interval of the speed; the dotted line is the baseline" }, "interval");
         const active = state.sort === column.name;
         const direction = active ? (state.descending ? "descending" : "ascending") : "none";
         return h("th", { scope: "col", "aria-sort": direction, class: column.align === "right" ? "figure" : null, title: column.note },
