@@ -207,6 +207,16 @@ def test_profiles_of_another_suite_are_not_cut_off(store: Path) -> None:
         sides.find(LABELS[0], LABELS[1], store)
 
 
+def test_profiles_that_were_cut_off_give_way_to_the_newest_of_both_cases_whatever_their_suite(store: Path) -> None:
+    path = newer(store, whole(0))
+    other = ProfileRun(
+        created="2026-11-28T20:00:00+00:00", version="1", tool="torch", suite="other", cases=(whole(0), whole(2))
+    )
+    profiles.write(path.with_name("profile-20261128T200000Z-other-abc1234.json"), other)
+    pair = sides.find(LABELS[0], LABELS[2], store)
+    assert pair.source.startswith("profiles are those of profile-20261128T200000Z-other-abc1234,")
+
+
 def test_a_case_that_failed_everywhere_is_reported_of_the_newest(store: Path) -> None:
     newer(store, without(0), CaseProfile(case="f" * 12, label="net/aoti/fp16/batch=1", failure=without(0).failure))
     with pytest.raises(UsageError, match="could not be profiled: no result within 60 s"):
