@@ -19,7 +19,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     { name: "time", title: "time", align: "right", figure: "time_text" },
     { name: "speed", title: "vs baseline", align: "right", figure: "speed_text", note: "Time of the baseline over time of the case" },
     { name: "baseline", title: "baseline", text: (row) => row.baseline || "", hidden: true }, // beside the speed
-    { name: "chart", title: "", style: "chart-cell" },
+    { name: "chart", title: "interval", style: "chart-cell" },
     { name: "status", title: "status", text: (row) => app.STATUS[row.status].text, cell: (row) => app.badge(row.status), note: "Fastest and tied are of the accurate cases of one model and its sizes in one run" },
     { name: "rate", title: "rate /s", align: "right", figure: "rate_text", note: "Inferences per second" },
     { name: "accuracy", title: "accuracy", text: (row) => row.accuracy || app.NONE },
@@ -108,7 +108,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       const x = speeds.length ? app.scale(Math.min(1, ...speeds) / 1.02, Math.max(1, ...speeds) * 1.02, WIDTH) : null;
       const drawn = columns.filter((column) => !column.hidden);
       const head = drawn.map((column) => {
-        if (column.name === "chart") return h("th", { scope: "col", title: "The 95% interval of the speed; the dotted line is the baseline" }, "interval");
+        if (column.name === "chart") return h("th", { scope: "col", title: "The 95% interval of the speed; the dotted line is the baseline" }, column.title);
         const active = state.sort === column.name;
         const direction = active ? (state.descending ? "descending" : "ascending") : "none";
         return h("th", { scope: "col", "aria-sort": direction, class: column.align === "right" ? "figure" : null, title: column.note },
@@ -118,7 +118,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       const lines = rows.slice(0, shown).map((place) => {
         const row = page.cases.row(place);
         return h("tr", { class: row.status, "data-case": row.id }, drawn.map((column, index) =>
-          h(index === 0 ? "th" : "td", { scope: index === 0 ? "row" : null, class: column.align === "right" ? "figure" : column.style, "data-title": column.title || null, "data-blank": ["-", "", app.NONE].includes(textOf(column, row)) || null },
+          h(index === 0 ? "th" : "td", { scope: index === 0 ? "row" : null, class: column.align === "right" ? "figure" : column.style, "data-title": column.title || null, "data-blank": (column.name === "chart" ? !app.isNumber(row.speed_low) : ["-", "", app.NONE].includes(textOf(column, row))) || null },
             app.boxed(cellOf(page, column, row, place, x)))));
       });
       const more = rows.length - shown;
