@@ -147,7 +147,7 @@ def _unsound(records: Sequence[Record], label: str, boundary: Boundary) -> tuple
             return f"{label} failed: {record.failure.kind}", record.failure
         if record.accuracy and not record.accuracy.ok:
             return f"{label} is inaccurate: {record.accuracy.why}", None
-        if record.accuracy and record.accuracy.empty and not record.accuracy.metric:
+        if record.accuracy and record.accuracy.accurate is None:
             return f"outputs of {label} are empty, so that nothing was compared", None
         if any(warning.kind in CHANGING for warning in record.warnings):
             return f"calls of {label} are not alike", None

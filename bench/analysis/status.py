@@ -1,4 +1,4 @@
-"""Whether a run succeeded: no case failed, all outputs are accurate; and whether everything was built."""
+"""Whether a run succeeded: no case failed, is inaccurate or unchecked; and whether everything was built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bench.model.run import Run
 
 
 def succeeded(run: Run, *, strict: bool = False) -> bool:
-    """Whether no case failed or is inaccurate.
+    """Whether no case failed or is inaccurate, and none has only empty outputs, of which nothing was compared.
 
     A case that lacks a package or a device counts as failed if ``strict``, or where every case lacks one. Where a case
     was measured again after its GPU was lost, its last record counts.
@@ -17,7 +17,7 @@ def succeeded(run: Run, *, strict: bool = False) -> bool:
     for record in {(record.case, record.replicate): record for record in run.records}.values():
         if record.failure is not None and (strict or record.failure.kind != "Unavailable"):
             return False
-        if record.accuracy is not None and not record.accuracy.ok:
+        if record.accuracy is not None and not record.accuracy.accurate:
             return False
     return True
 

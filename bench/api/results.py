@@ -147,7 +147,9 @@ def check_baseline(cases: Sequence[Case], baseline: str) -> None:
 
 
 def succeeded(run: Results, *, strict: bool = False) -> bool:
-    """Whether no case failed or is inaccurate; a missing package or device counts only if ``strict``."""
+    """Whether no case failed, is inaccurate or has only empty outputs; a missing package or device counts only if
+    ``strict``.
+    """
     from bench.analysis import status
 
     return status.succeeded(run, strict=strict)

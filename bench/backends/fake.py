@@ -38,6 +38,7 @@ Way = Literal[
     "fork",
     "nan",
     "wrong",
+    "empty",
     "import",
     "preload",
 ]
@@ -49,7 +50,8 @@ _FACTOR = "factor.json"
 class Options(seam.Options, frozen=True, kw_only=True):
     """``time`` is the simulated duration of a call. ``noise``, ``drift`` and ``tactics`` are the standard deviations of
     its logarithm between calls, processes and builds (``tactics: 0``: nothing is built). ``fail`` is how the first call
-    fails; ``import`` fails before it, ``preload`` only when the worker is started ahead of its turn. ``fail_build`` is
+    fails; ``import`` fails before it, ``preload`` only when the worker is started ahead of its turn, and with ``empty``
+    no output has an element, nor has the reference. ``fail_build`` is
     how making the build fails, ``fail_profile`` how the case fails under a profiler only.
     """
 
@@ -78,7 +80,7 @@ class FakeLane:
         self._first_call = True
         self._ns = parse_time(options.time) * scale
         self._inputs = {name: array.copy() for name, array in context.inputs.items()}
-        self._outputs = {f"{name}.tanh": np.zeros(array.shape, np.float32) for name, array in self._inputs.items()}
+        self._outputs = _zeros(self._inputs, empty=options.fail == "empty")
 
     def call(self) -> None:
         """Advance the clock by one lognormal draw and write the outputs, or fail in the way that ``fail`` names."""
@@ -86,13 +88,14 @@ class FakeLane:
             self._first_call = False
             _fail(self._options.fail)
         self._clock.advance(round(self._ns * float(np.exp(self._rng.normal(0.0, self._options.noise)))))
-        for (name, array), out in zip(self._inputs.items(), self._outputs.values(), strict=True):
+        for array, out in zip(self._inputs.values(), self._outputs.values(), strict=True):
+            if self._options.fail == "empty":
+                continue
             np.tanh(array, out=out, casting="unsafe")
             if self._options.fail == "nan":
                 out[...] = np.nan
             elif self._options.fail == "wrong":
                 out *= -1
-            assert out.shape == self._inputs[name].shape
 
     def inputs(self) -> Mapping[str, Buffer]:
         """The resident input arrays."""
@@ -155,6 +158,8 @@ class Fake:
     def stages(self, case: Case) -> Sequence[Stage]:
         """A reference of its own kind, as there is no model; where builds differ, one build."""
         key = {"inputs": digest({name: spec.shape for name, spec in case.resolved.items()})}
+        if case.options.get("fail") == "empty":
+            key["outputs"] = "empty"
         reference = Stage(name="reference", kind="fake-reference", producer="fake", key=key)
         if not case.options.get("tactics"):
             return [reference]
@@ -208,7 +213,10 @@ class Fake:
             factor = float(np.exp(rng.normal(0.0, case.options["tactics"])))
             (out / _FACTOR).write_bytes(msgspec.json.encode(factor))
             return
-        answer = {f"{name}.tanh": np.tanh(array).astype(np.float32) for name, array in context.inputs.items()}
+        if "outputs" in stage.key:
+            answer = _zeros(context.inputs, empty=True)
+        else:
+            answer = {f"{name}.tanh": np.tanh(array).astype(np.float32) for name, array in context.inputs.items()}
         tensors.write(out / "outputs.safetensors", answer)
 
     @contextlib.contextmanager
@@ -218,6 +226,12 @@ class Fake:
         with context.phase("load"):
             prepared = FakePrepared(case, options, context)
         yield prepared
+
+
+def _zeros(inputs: Mapping[str, tensors.Array], *, empty: bool) -> dict[str, tensors.Array]:
+    """Outputs for ``inputs``: of equal shapes, or ``empty``."""
+    shapes = {name: (0, *array.shape[1:]) if empty else array.shape for name, array in inputs.items()}
+    return {f"{name}.tanh": np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
 def _buffer(array: tensors.Array) -> Buffer:
@@ -257,7 +271,7 @@ def _import(options: seam.Options, *, ahead: bool = False) -> None:
 
 
 def _fail(way: Way) -> None:
-    """End this call, or this process, as ``way`` says; the lane itself produces ``nan`` and ``wrong``."""
+    """End this call, or this process, as ``way`` says; the lane itself produces ``nan``, ``wrong`` and ``empty``."""
     if way == "unavailable":
         raise Unavailable("the fake package is not installed", fix="pip install fake")
     if way == "unsupported":

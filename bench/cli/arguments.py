@@ -30,8 +30,8 @@ from bench.cli.options import (
 )
 
 EPILOG = """exit codes: 0 every case has a result, or lacks a package or device (--strict counts that too);
-1 a case failed or is inaccurate, or all of them lack a package or device; 2 bad input, nothing written;
-130 interrupted (the run can be taken up again with --resume)."""
+1 a case failed, is inaccurate or has only empty outputs, or all of them lack a package or device; 2 bad input,
+nothing written; 130 interrupted (the run can be taken up again with --resume)."""
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -30,6 +30,7 @@ import msgspec
 
 import bench
 from bench.errors import BenchError, StoreError, UsageError
+from bench.integrations.case_result import inaccuracy
 from bench.model.run import Record, Run
 from bench.model.suite import BOUNDARIES, Boundary, Case, Plan, Suite, named
 from bench.units import NS_PER_S
@@ -321,8 +322,7 @@ def _remove_old_commits() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.touch()
     if folder.parent != Path.cwd():
-        commits = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in commits[:-_COMMITS]:
+        for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-_COMMITS]:
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -331,8 +331,8 @@ def _sample_of(record: Record) -> _Sample:
         lines = [f"{record.label}: {failure.kind} ({failure.stage}): {failure.message}"]
         lines += [f"  fix: {failure.hint}"] if failure.hint else []
         return _Sample(error="\n".join(lines), unavailable=failure.kind == "Unavailable")
-    if record.accuracy and not record.accuracy.ok:
-        return _Sample(error=f"{record.label}: inaccurate: {record.accuracy.why}")
+    if why := inaccuracy(record.label, record.accuracy):
+        return _Sample(error=why)
     figures: dict[str, float] = {}
     for m in record.measurements:
         if m.window_ns:

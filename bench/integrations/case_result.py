@@ -42,8 +42,8 @@ class CaseResult(msgspec.Struct, frozen=True):
             lines = [f"{self.case.label}: {place}: {failure.message.removeprefix(f'{failure.kind}: ')}"]
             lines += [f"  fix: {failure.hint}"] if failure.hint else []
             return "\n".join([*lines, *(f"  | {line}" for line in failure.log.splitlines()[-20:])])
-        if score is not None and not score.ok:
-            return f"{self.case.label}: inaccurate: {score.why}"
+        if why := inaccuracy(self.case.label, score):
+            return why
         return "" if self.row.processes else f"{self.case.label}: it was not measured"
 
     @property
@@ -100,6 +100,18 @@ class CaseResult(msgspec.Struct, frozen=True):
         """Those of a boundary that have what it is computed from, one per process."""
         several = [each for record in self.records for each in record.measurements if each.boundary == boundary]
         return [each for each in several if (each.window_ns if boundary == _THROUGHPUT else each.samples)]
+
+
+def inaccuracy(label: str, accuracy: Any) -> str:
+    """Why the outputs of the case ``label`` do not pass, by the ``accuracy`` of a record or the score of a row; empty
+    if they do, or if there is none.
+    """
+    if accuracy is None or accuracy.accurate:
+        return ""
+    if accuracy.accurate is None:
+        fix = "inputs of which the model makes some, a checkpoint, or a `metric`"
+        return f"{label}: its outputs are empty, so that nothing was compared\n  fix: {fix}"
+    return f"{label}: inaccurate: {accuracy.why}"
 
 
 def of_run(run: api.Run) -> dict[str, CaseResult]:

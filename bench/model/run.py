@@ -96,6 +96,11 @@ class Accuracy(Data, frozen=True, kw_only=True):
     varies: bool = False
     empty: bool = False
 
+    @property
+    def accurate(self) -> bool | None:
+        """The verdict; None where nothing was compared: no output has an element, and no metric was computed."""
+        return None if self.ok and self.empty and not self.metric else self.ok
+
 
 class Warning(Data, frozen=True, kw_only=True):
     """Something to know before trusting a number: ``HostBound``, ``NotSteady``, ...

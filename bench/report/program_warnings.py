@@ -142,10 +142,15 @@ def _empty_output(f: Figures) -> Advice:
     names: Sequence[str] = f["empty"]
     shown = ", ".join(repr(name) for name in names[:_MOST_OUTPUTS])
     more = f" and {len(names) - _MOST_OUTPUTS} more" if len(names) > _MOST_OUTPUTS else ""
-    what = "nothing could be compared" if len(names) == f["outputs"] else "nothing of it could be compared"
+    if len(names) != f["outputs"]:
+        what, judge = "nothing of it could be compared", ""
+    elif "metric" in f:
+        what, judge = f"only {f['metric']} judges the outputs", ""
+    else:
+        what, judge = "nothing could be compared, so the case does not pass", ", or a `metric` of the model"
     return Advice(
         f"{what}: the reference has no element in {'output' if len(names) == 1 else 'outputs'} {shown}{more}",
-        "inputs of which the model makes some (`inputs: {NAME: {file: FILE}}`), or a checkpoint",
+        f"inputs of which the model makes some (`inputs: {{NAME: {{file: FILE}}}}`), or a checkpoint{judge}",
     )
 
 

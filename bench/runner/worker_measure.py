@@ -177,8 +177,8 @@ def _validate_into(
         if not any(changes):  # else no two calls need agree
             fields["warnings"] += differing
     verdict = fields["accuracy"] = repeat.explain(verdict, *changes)
-    if not simulated:  # whose outputs are no model's
-        fields["warnings"] += accuracy.warnings(expected, case.batch)
+    if not simulated or verdict.empty:  # the outputs of a simulation are no model's
+        fields["warnings"] += accuracy.warnings(expected, case.batch, case.metric)
     if case.metric:  # last: it is the user's code
         value = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
         fields["accuracy"] = metric.judge(verdict, value, job.threshold.metric, case.metric)

@@ -111,9 +111,8 @@ class _Table:
         kind = record.failure.kind if record.failure else ""
         failure = self._failures.setdefault(kind, len(self._failures))
         card = self._cards.setdefault(record.card, len(self._cards))
-        accuracy = record.accuracy
-        unchecked = accuracy is None or (accuracy.ok and accuracy.empty and not accuracy.metric)
-        ok = -1 if accuracy is None or unchecked else int(accuracy.ok)
+        accurate = record.accuracy.accurate if record.accuracy else None
+        ok = -1 if accurate is None else int(accurate)
         integers, numbers = array("q"), array("d")
         try:
             for m in record.measurements or (_NO_MEASUREMENT,):

@@ -166,6 +166,14 @@ def test_without_pytest_benchmark_items_pass_or_fail_beside_the_tables_of_trtben
 
 
 @pytest.mark.long
+def test_a_case_with_empty_outputs_fails(start: Pytest, tmp_path: Path) -> None:
+    suite = tmp_path / "project" / "nothing.yaml"
+    suite.write_text(re.sub("backend: .*", "backend: [{name: fake, fail: empty}]", SUITE))
+    ran = start("nothing.yaml", "--trtbench-quick", "--junitxml=report.xml", alone=True)
+    assert list(outcomes(tmp_path / "project" / "report.xml").values()) == ["failure"], ran.stdout
+    assert "its outputs are empty, so that nothing was compared" in ran.stdout
+
+
 def test_with_benchmarks_disabled_one_short_process_shows_that_a_case_works(start: Pytest, tmp_path: Path) -> None:
     (tmp_path / "project" / "pytest.ini").write_text("[pytest]\ntrtbench_suites =\n  suite.yaml\n")
     ran = start("-k", "not fail", "--benchmark-disable", "-v")

@@ -202,9 +202,14 @@ def test_of_empty_outputs_nothing_is_compared() -> None:
     assert not compare(empty, np.zeros((1, 4))).ok
     one_of_two = accuracy.compare({"y": empty, "x": X}, {"y": empty, "x": X}, Threshold(cosine=0.9))
     assert (one_of_two.ok, one_of_two.empty) == (True, False)
-    for outputs, told in ({"y": empty}, "nothing could"), ({"y": empty, "x": X}, "nothing of it could"):
+    for outputs, told in (
+        ({"y": empty}, "nothing could be compared, so the case does not pass"),
+        ({"y": empty, "x": X}, "nothing of it could be compared"),
+    ):
         (warning,) = accuracy.warnings(outputs, 1)
-        assert describe(warning).text == f"{told} be compared: the reference has no element in output 'y'"
+        assert describe(warning).text == f"{told}: the reference has no element in output 'y'"
+    (judged,) = accuracy.warnings({"y": empty}, 1, metric="zoo.py:count")
+    assert describe(judged).text == "only zoo.py:count judges the outputs: the reference has no element in output 'y'"
 
 
 def test_scalars_are_compared() -> None:

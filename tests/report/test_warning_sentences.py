@@ -193,8 +193,13 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "EmptyOutput", {"empty": ["boxes", "scores"], "outputs": 2},
-        "nothing could be compared: the reference has no element in outputs 'boxes', 'scores'",
-        "inputs of which the model makes some (`inputs: {NAME: {file: FILE}}`), or a checkpoint",
+        "nothing could be compared, so the case does not pass: the reference has no element in outputs 'boxes', "
+        "'scores'",
+        "inputs of which the model makes some (`inputs: {NAME: {file: FILE}}`), or a checkpoint, or a `metric` of the",
+    ),
+    (
+        "EmptyOutput", {"empty": ["boxes"], "outputs": 1, "metric": "zoo.py:count"},
+        "only zoo.py:count judges the outputs: the reference has no element in output 'boxes'", "or a checkpoint",
     ),
     (
         "EmptyOutput", {"empty": ["boxes"], "outputs": 2},

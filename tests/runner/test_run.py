@@ -28,11 +28,12 @@ Suite = Callable[..., Path]
 
 
 def outcomes(records: tuple[Record, ...]) -> dict[str, str]:
-    """Backend label -> failure kind, or ok / inaccurate."""
+    """Backend label -> failure kind, or ok / inaccurate / empty."""
     found = {}
     for record in records:
-        ok = record.accuracy is not None and record.accuracy.ok
-        found[record.label.split("/")[1]] = record.failure.kind if record.failure else ("ok" if ok else "inaccurate")
+        accurate = record.accuracy.accurate if record.accuracy else False
+        verdict = {True: "ok", False: "inaccurate", None: "empty"}[accurate]
+        found[record.label.split("/")[1]] = record.failure.kind if record.failure else verdict
     return found
 
 
@@ -75,8 +76,18 @@ WAYS = {
     "fork": "ok",
     "nan": "inaccurate",
     "wrong": "inaccurate",
+    "empty": "empty",
     "import": "Unavailable",
 }
+
+
+def test_a_case_of_which_nothing_was_compared_does_not_pass(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, fail: empty}]")
+    assert trtbench("run", suite, "--select", "batch=1") == 1
+    (run,) = trtbench.runs()
+    assert outcomes(run.records) == {"fake": "ok", "fake[fail=empty]": "empty"}
+    assert "nothing could be compared, so the case does not pass" in " ".join(trtbench.out.split())
+    assert not bench.succeeded(run)
 
 
 def test_every_way_to_fail_is_a_row_and_the_rest_runs(trtbench: Trtbench, fake_suite: Suite) -> None:
