@@ -4,7 +4,7 @@
 
     BenchError                    what, where, fix
     ├── InputError                the user's input; the command ends with exit code 2, nothing written
-    │   ├── SuiteError            a suite file or a model factory it names (where = file:line)
+    │   ├── SuiteError            a suite file, or a factory that it names wrongly (where = file:line)
     │   ├── SelectionError        a --select expression (where = the expression and a column)
     │   ├── UsageError            a command line that does not fit together
     │   │   ├── DeviceUnavailable the requested device is not here
@@ -14,7 +14,7 @@
     └── CaseError                 one case cannot continue; becomes a Failure row, the run goes on
         ├── Unavailable           a package, compiler or device is not there
         ├── Unsupported           the runtime cannot do what the case asks for
-        ├── ModelError            the factory raises or returns no module: the case has no model
+        ├── ModelError            the factory, or its file, raises, or returns no module: the case has no model
         ├── OutOfMemory           the device or the host has no memory left
         ├── CudaFailure           a CUDA call failed; after an illegal access every later one of its process fails too
         ├── Crash                 a process of the case ended by itself
@@ -102,7 +102,9 @@ class Unsupported(CaseError):
 
 
 class ModelError(CaseError):
-    """The factory of a model is there, and raises or returns no module: no case of the model can run."""
+    """The factory of a model is there, and it or its file raises, or it returns no module: the model has no case that
+    can run.
+    """
 
 
 class OutOfMemory(CaseError):

@@ -84,12 +84,21 @@ def hidden_sibling(module: str, folder: Path) -> Path | None:
 
 
 def innermost_line(error: BaseException, folder: Path) -> str:
-    """``zoo.py:14``: where the innermost call of an exception's traceback is in a file of ``folder``; empty if none."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
+    """``zoo.py:14``: the line of a file in ``folder`` that an exception comes from, the innermost call of its traceback
+    there, or what is no Python; empty if none.
+    """
+    for path, line in places(error):
         if path.is_relative_to(folder) and not path.is_relative_to(_OWN) and not _INSTALLED & set(path.parts):
-            return f"{path.relative_to(folder)}:{frame.lineno}"
+            return f"{path.relative_to(folder)}:{line}"
     return ""
+
+
+def places(error: BaseException) -> Iterator[tuple[Path, int | None]]:
+    """The files and lines that an exception went through, the innermost first: of a SyntaxError, what is no Python."""
+    if isinstance(error, SyntaxError) and error.filename:
+        yield Path(error.filename), error.lineno
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        yield Path(frame.filename), frame.lineno
 
 
 def _is_sibling_module(top: str, folder: Path) -> bool:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from bench.errors import (
     LESS_MEMORY,
     OUT_OF_MEMORY,
     BenchError,
     CaseError,
+    ModelError,
     OutOfMemory,
+    SuiteError,
     Unavailable,
     Unsupported,
+    class_and_text,
     text_of,
 )
 from bench.model.distributions import install
+from bench.model.suite import Case
 
 _NO_KERNEL = re.compile(
     r"not implemented for '|Low precision dtypes not supported|Could not run '\S+' with arguments from the|"
@@ -63,6 +68,24 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an exception of Python or torch says that memory of the host or a device ran out."""
     names = {cls.__name__ for cls in type(error).__mro__}
     return bool(names & {"MemoryError", "OutOfMemoryError"} or OUT_OF_MEMORY.search(text_of(error)))
+
+
+def of_import(case: Case, name: str, error: BaseException, line: str, *, fix: str = "") -> BenchError:
+    """What ended the import of ``name``, the file or module that the factory of ``case`` names. ``line`` is that of the
+    user's file where it was raised, empty if it is not known; ``fix`` what else to do than to correct it.
+
+    OutOfMemory and ModelError are rows of the model's cases. A file that is no Python is a SuiteError.
+    """
+    if isinstance(error, SystemExit):
+        text = f"it ended Python (exit code {error.code})"
+    else:
+        text = f"SyntaxError: {error.msg}" if isinstance(error, SyntaxError) else class_and_text(error)
+    what = f"{name} cannot be imported: {text}" + (f" ({line})" if line else "")
+    if out_of_memory(error):
+        return OutOfMemory(what, where=case.source, fix=LESS_MEMORY)
+    fix = fix or f"correct {line or f'the model {case.model!r}'}"
+    no_python = isinstance(error, SyntaxError) and line.endswith(f"{Path(error.filename or '').name}:{error.lineno}")
+    return (SuiteError if no_python else ModelError)(what, where=case.source, fix=fix)
 
 
 def brief(error: BaseException) -> str:

@@ -56,9 +56,9 @@ def build_model(case: Case, context: Context, *, device: str) -> torch.nn.Module
 
     Raises:
         Unavailable: a package is absent, or there but broken on import.
-        SuiteError: the factory does not exist, or does not take the arguments of the suite.
-        ModelError: the factory raises, or returns no module.
-        OutOfMemory: the factory finds no memory.
+        SuiteError: the factory does not exist, does not take the arguments of the suite, or its file is no Python.
+        ModelError: the factory, or the import of its file, raises, or it returns no module.
+        OutOfMemory: the factory, or its file, finds no memory.
         Exception: on ``meta`` whatever the factory raises: it may need values, which meta tensors do not have.
     """
     import torch
@@ -247,13 +247,8 @@ def _execute(case: Case, path: Path, unique: str) -> ModuleType:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and signals.raises_interrupts():
             raise
-        fix = _fix_of(error, case, path.parent)
-        line = userfile.innermost_line(error, path.parent)
-        what = _raised(error) if isinstance(error, SystemExit) else class_and_text(error)
-        what = f"{path.name} cannot be imported: {what}" + (f" ({line})" if line else "")
-        if errors.out_of_memory(error):
-            raise OutOfMemory(what, where=case.source, fix=LESS_MEMORY) from error
-        raise _wrong(case, what, fix=fix or (f"correct {line}" if line else "")) from error
+        line, fix = userfile.innermost_line(error, path.parent), _fix_of(error, case, path.parent)
+        raise errors.of_import(case, path.name, error, line, fix=fix) from error
 
 
 @contextlib.contextmanager

@@ -13,20 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import (
-    LESS_MEMORY,
     BenchError,
-    OutOfMemory,
     SuiteError,
     Unavailable,
     Unsupported,
-    class_and_text,
     did_you_mean,
 )
 from bench.model.distributions import install, is_known
 from bench.model.factory import LIBRARIES, NAMES, module_of, program_of
 from bench.model.suite import Case
 from bench.runtimes.torch import errors
-from bench.system import modules, signals
+from bench.system import modules, signals, userfile
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +56,8 @@ def maker(case: Case, suite_dir: Path) -> Callable[[], Any] | None:
 def _imported(case: Case, suite_dir: Path) -> Callable[..., Any]:
     """The callable of an import path.
 
-    Unavailable if its package is not here, or lacks one that it needs; SuiteError if the path is wrong or raises.
+    Unavailable if its package is not here, or lacks one that it needs; SuiteError if the path is wrong or names what
+    is no Python; ModelError if importing it raises.
     """
     import torch
 
@@ -72,10 +70,8 @@ def _imported(case: Case, suite_dir: Path) -> Callable[..., Any]:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and signals.raises_interrupts():
             raise
-        what = f"{path} cannot be imported: {class_and_text(error)}"
-        if errors.out_of_memory(error):
-            raise OutOfMemory(what, where=case.source, fix=LESS_MEMORY) from error
-        raise _wrong(case, what) from error
+        line = userfile.innermost_line(error, suite_dir) or _line_in(path.partition(".")[0], error)
+        raise errors.of_import(case, path, error, line) from error
     for part in name.split("."):
         if not hasattr(value, part):
             owner = getattr(value, "__name__", path)
@@ -89,6 +85,14 @@ def _imported(case: Case, suite_dir: Path) -> Callable[..., Any]:
     function: Callable[..., Any] = value
     check_arguments(case, function)
     return function
+
+
+def _line_in(package: str, error: BaseException) -> str:
+    """The file and line of ``package`` that an exception comes from; empty if none is."""
+    for path, line in userfile.places(error):
+        if package in path.with_suffix("").parts:
+            return f"{path}:{line}"
+    return ""
 
 
 def check_arguments(case: Case, function: Callable[..., Any]) -> None:

@@ -120,8 +120,10 @@ def test_an_interrupt_of_a_process_that_has_them_is_none_of_the_model(bench: Ben
 @pytest.mark.parametrize(
     ("line", "kind", "what", "fix"),
     [
-        ("raise ValueError('no weights')", SuiteError, "ValueError: no weights (zoo.py:2)", "correct zoo.py:2"),
-        ("raise KeyboardInterrupt", SuiteError, "KeyboardInterrupt (zoo.py:2)", "correct zoo.py:2"),
+        ("raise ValueError('no weights')", ModelError, "ValueError: no weights (zoo.py:2)", "correct zoo.py:2"),
+        ("raise KeyboardInterrupt", ModelError, "KeyboardInterrupt (zoo.py:2)", "correct zoo.py:2"),
+        ("def net(:", SuiteError, "SyntaxError: invalid syntax (zoo.py:2)", "correct zoo.py:2"),
+        ("compile('1 +', 'none.py', 'exec')", ModelError, "SyntaxError: invalid syntax (zoo.py:2)", "correct zoo.py:2"),
         ("raise MemoryError", OutOfMemory, "MemoryError (zoo.py:2)", LESS_MEMORY),
     ],
 )

@@ -127,7 +127,11 @@ def test_whatever_can_be_imported_and_called_makes_a_model(
         ("userpkg.models:SIZE", SuiteError, "is a int, which cannot be called"),
         ("userpkg.models:fails", ModelError, "userpkg.models:fails raised ValueError: no weights (userpkg/"),
         ("userpkg.modles:Net", SuiteError, "no module 'userpkg.modles' in the package 'userpkg'"),
-        ("userpkg.broken:Net", SuiteError, "userpkg.broken cannot be imported: ZeroDivisionError"),
+        (
+            "userpkg.broken:Net",
+            ModelError,
+            "userpkg.broken cannot be imported: ZeroDivisionError: division by zero (userpkg/broken.py:1)",
+        ),
         ("beside:net", SuiteError, "'beside' is no module, but a file beside the suite"),
         ("userpkg.needy:Net", Unavailable, "needs the module 'package_that_is_nowhere', which is not here"),
         ("package_that_is_nowhere.models:net", Unavailable, "no module 'package_that_is_nowhere' can be imported"),
