@@ -28,6 +28,7 @@ _CALLS_BEFORE_CAPTURE = 3
 # What torch says where a model computes gradients in its forward and they are switched off.
 _NEEDS_GRADIENTS = re.compile(r"inference tensor|requires?_grad|require grad|grad_fn|used in the graph", re.IGNORECASE)
 _NO_CAPTURE = "the call cannot be captured in a CUDA graph (cuda_graph: off runs it without)"
+_NOT_CALLED = object()
 
 
 class TorchLane:
@@ -68,7 +69,7 @@ class TorchLane:
         self._inputs = inputs
         self._fresh_inputs = fresh_inputs
         self._program_tensors = program_tensors
-        self._latest: Any = None
+        self._latest: Any = _NOT_CALLED
         self._graph: Any = None
         self._program = program
         self._fixed_outputs = fixed_outputs
@@ -85,7 +86,7 @@ class TorchLane:
             with self._mode:
                 self._latest = self._run(self._inputs)
         except RuntimeError as error:
-            if self._latest is not None or not self._modes or not _NEEDS_GRADIENTS.search(str(error)):
+            if self._latest is not _NOT_CALLED or not self._modes or not _NEEDS_GRADIENTS.search(str(error)):
                 raise
             self._mode = self._modes.pop()
             self.call()
@@ -193,7 +194,7 @@ class TorchLane:
             ]
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        if self._latest is None:
+        if self._latest is _NOT_CALLED:
             raise CaseError("the lane has no outputs before its first call")
         outputs = flatten_outputs(self._latest)
         return dict(zip(self._names, outputs.values(), strict=True)) if self._names else outputs

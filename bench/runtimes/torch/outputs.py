@@ -26,7 +26,8 @@ def flatten_outputs(out: Any) -> dict[str, torch.Tensor]:
     outputs: dict[str, torch.Tensor] = {}
     _flatten_into(outputs, out, "")
     if not outputs:
-        raise Unsupported(f"the model returned a {type(out).__name__} without a tensor")
+        returned = "None" if out is None else f"a {type(out).__name__} without a tensor"
+        raise Unsupported(f"the model returned {returned}", fix="return the outputs in its forward")
     return outputs
 
 

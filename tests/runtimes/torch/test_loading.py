@@ -189,6 +189,17 @@ def test_an_output_that_is_no_tensor_is_unsupported(bench: Bench, backend: str) 
         bench.run(case, artifacts={"reference": bench.root})
 
 
+@pytest.mark.parametrize(("value", "returned"), [("None", "None"), ("{}", "a dict without a tensor")])
+def test_a_model_without_an_output_is_told_what_it_returned(tmp_path: Path, value: str, returned: str) -> None:
+    text = "import torch\n\nclass Net(torch.nn.Module):\n    def forward(self, x):\n"
+    (tmp_path / "zoo.py").write_text(f"{text}        return {value}\n")
+    own = Bench(tmp_path, suite_dir=tmp_path)
+    case = own.case("eager", "zoo.py:Net")
+    with pytest.raises(Unsupported, match=f"the model returned {returned}") as caught:
+        own.reference(case)
+    assert caught.value.fix == "return the outputs in its forward"
+
+
 def test_poison_spares_an_output_that_is_an_input(bench: Bench) -> None:
     case = bench.case("eager", "zoo.py:nested")
     with bench.prepared(case) as prepared:
