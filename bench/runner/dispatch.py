@@ -19,7 +19,7 @@ from bench.runner import jobs, timeline
 from bench.runner.answers import Answer
 from bench.runner.toolchains import Interpreter
 from bench.runner.watch import Watch
-from bench.system import process
+from bench.system import process, signals
 from bench.units import NS_PER_S, format_time
 
 OnEvent = Callable[[Event], None]
@@ -258,12 +258,9 @@ def crash(outcome: process.Outcome, stage: str, limit_ns: int, *, replied: bool 
             log=outcome.log,
         )
     if outcome.code < 0:
-        name = _signal(-outcome.code)
-        hint = "the kernel's out-of-memory killer, most likely: a smaller batch" if name == "SIGKILL" else ""
-        hint = hint or f"a native library crashed; {_READ}"
         after = " after it had answered" if replied else ""
-        message = f"the worker was ended by {name}{after}"
-        return Failure(kind="Crash", stage=stage, message=message, hint=hint, log=outcome.log)
+        message = f"the worker was ended by {signals.text_of(-outcome.code)}{after}"
+        return Failure(kind="Crash", stage=stage, message=message, hint=_after_signal(-outcome.code), log=outcome.log)
     if outcome.code == jobs.PIPE_GONE:
         message = "the pipe by which the worker answers was closed, or another file put in its place"
         return Failure(kind="Crash", stage=stage, message=message, hint=_FOREIGN_WRITER, log=outcome.log)
@@ -272,9 +269,10 @@ def crash(outcome: process.Outcome, stage: str, limit_ns: int, *, replied: bool 
     return Failure(kind="Crash", stage=stage, message=message, hint=_READ, log=outcome.log)
 
 
-def _signal(number: int) -> str:
-    """``SIGSEGV``, or ``signal 40`` for the real-time ones, which have no names."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def _after_signal(number: int) -> str:
+    """What to do about a worker that the signal ``number`` has ended."""
+    if number == signal.SIGKILL:
+        return "the kernel's out-of-memory killer, most likely: a smaller batch"
+    if signals.is_from_outside(number):
+        return "the case itself may be sound: a new run measures it again"
+    return f"a native library crashed; {_READ}" if signals.is_crash(number) else _READ

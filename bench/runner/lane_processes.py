@@ -30,6 +30,7 @@ from bench.model.suite import Policy
 from bench.model.telemetry import HostFigures
 from bench.runner import jobs
 from bench.runner.phase_log import PhaseLog
+from bench.system import signals
 from bench.units import NS_PER_S
 
 AnyReply = TypeVar("AnyReply", bound=jobs.Reply)
@@ -227,16 +228,10 @@ class _LaneProcess:
 
     def _crash(self) -> Crash:
         code = self._process.wait()
-        end = f"was ended by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
+        stage = f"in {self._stage!r}"
+        end = f"was ended {stage} by {signals.text_of(-code)}" if code < 0 else f"ended with exit code {code} {stage}"
         memory = "the kernel's out-of-memory killer, most likely: fewer streams, or " if code == -signal.SIGKILL else ""
-        return Crash(f"{self.name} {end} in {self._stage!r}", fix=f"{memory}{_THREADS}; --verbose shows what it wrote")
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        return Crash(f"{self.name} {end}", fix=f"{memory}{_THREADS}; --verbose shows what it wrote")
 
 
 def _error(name: str, failed: jobs.Failed) -> CaseError:

@@ -1,4 +1,6 @@
-"""Signals that end a run: interrupts while it works, nothing while it cleans up."""
+"""Signals that end a run: interrupts while it works, nothing while it cleans up; and what those say that ended another
+process.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,30 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What somebody else sends, and what a process ends by that has gone wrong itself.
+_FROM_OUTSIDE = (*SIGNALS, signal.SIGKILL)
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+
+
+def is_from_outside(number: int) -> bool:
+    """Whether a process that the signal ``number`` ended was ended by another one, or by the kernel for its memory."""
+    return number in _FROM_OUTSIDE
+
+
+def is_crash(number: int) -> bool:
+    """Whether the signal ``number`` tells of an error in native code."""
+    return number in _CRASHES
+
+
+def text_of(number: int) -> str:
+    """``SIGSEGV``, ``SIGTERM from outside (kill, out-of-memory killer, container stop)``, or ``signal 40`` for the
+    real-time ones, which have no names.
+    """
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    return f"{name} from outside (kill, out-of-memory killer, container stop)" if is_from_outside(number) else name
 
 
 def raises_interrupts() -> bool:

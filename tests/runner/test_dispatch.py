@@ -20,6 +20,7 @@ from tests.machine.nvml_kit import GIB
 from tests.runner.dispatch_kit import CASE, HEALTHY, LOST, MEASURE, Parent, answer
 
 pytestmark = pytest.mark.workers
+OUTSIDE = "from outside (kill, out-of-memory killer, container stop)"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,26 @@ def test_a_crash_is_explained_by_what_it_printed(parent: Parent) -> None:
     assert isinstance(found, Failure)
     assert (found.kind, found.message) == ("Crash", "the worker was ended by SIGABRT")
     assert "compute-sanitizer" in found.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "hint"),
+    [
+        ("SIGTERM", f"SIGTERM {OUTSIDE}", "a new run measures it again"),
+        ("SIGHUP", f"SIGHUP {OUTSIDE}", "a new run measures it again"),
+        ("SIGINT", f"SIGINT {OUTSIDE}", "a new run measures it again"),
+        ("SIGKILL", f"SIGKILL {OUTSIDE}", "a smaller batch"),
+        *((name, name, "a native library crashed") for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE")),
+        ("SIGPIPE", "SIGPIPE", "--verbose shows what it wrote last"),
+    ],
+)
+def test_a_signal_from_outside_is_no_crash_of_a_library(parent: Parent, name: str, end: str, hint: str) -> None:
+    script = f"import signal; signal.signal(signal.{name}, signal.SIG_DFL) if '{name}' != 'SIGKILL' else None"
+    failure = parent.ask(f"{script}; os.kill(os.getpid(), signal.{name})", device="cpu")
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.message) == ("Crash", f"the worker was ended by {end}")
+    assert hint in failure.hint
+    assert ("native library" in failure.hint) == ("native library" in hint)
 
 
 def test_a_worker_that_a_signal_without_a_name_ends_is_a_crash_too(parent: Parent) -> None:

@@ -62,7 +62,7 @@ def looped(others: Others) -> Sequence[Share]:
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
-        ("os.kill(os.getpid(), 9)", Crash, "lane 2 of 3 was ended by SIGKILL in 'load'"),
+        ("os.kill(os.getpid(), 9)", Crash, "lane 2 of 3 was ended in 'load' by SIGKILL"),
         ("os._exit(3)", Crash, "lane 2 of 3 ended with exit code 3 in 'load'"),
         ("os.write(reply, b'hello\\n'); sys.stdin.read()", Crash, "wrote b'hello', which is no reply"),
         ("say(reply='arrived', ticket='x'); sys.stdin.read()", Crash, "a reply that is none to its job"),
@@ -133,7 +133,7 @@ int(sys.stdin.buffer.readline())
 os.kill(os.getpid(), signal.SIGSEGV) if number == 3 else (say(reply='looped', host={}), sys.stdin.read())
 """
     opened = beside(tmp_path, monkeypatch, answer)
-    with pytest.raises(Crash, match="lane 3 of 3 was ended by SIGSEGV in 'loop'"), opened() as others:
+    with pytest.raises(Crash, match="lane 3 of 3 was ended in 'loop' by SIGSEGV"), opened() as others:
         looped(others)
 
 
@@ -205,7 +205,7 @@ def test_lanes_in_processes_are_measured_and_a_dead_one_is_a_row(trtbench: Trtbe
     assert (well.telemetry.host.rss_bytes or 0) > 2 * 50_000_000, "an interpreter with torch each"
     assert dies.failure is not None
     assert dies.failure.kind == "Crash"
-    assert "the process of lane 2 of 2 was ended by SIGKILL in 'first_call'" in dies.failure.message
+    assert "the process of lane 2 of 2 was ended in 'first_call' by SIGKILL from outside" in dies.failure.message
     assert "lanes: threads" in dies.failure.hint
     assert [each.boundary for each in dies.measurements] == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import IO, Literal
 import numpy as np
 
 from bench.errors import LESS_MEMORY, CaseError, Crash, CudaFailure, OutOfMemory, Unavailable, Unsupported
+from bench.system import signals
 from bench.tensors import Array
 
 # What runs an artifact: the worker's own Python, or this program.
@@ -132,9 +132,9 @@ class Runner:
         if problem := _LINKER.search(log):
             what = f"the C++ runner does not fit the libraries that are here: {problem[0].strip()}"
             return Unavailable(what, fix="--rebuild builds it again; CXX=g++ of the system where another compiler did")
-        end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        end = signals.text_of(-code) if code < 0 else f"exit code {code}"
         last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
-        what = f"the C++ runner ended with {end} in {verb!r}" + (f": {last[:300]}" if last else "")
+        what = f"the C++ runner ended in {verb!r} with {end}" + (f": {last[:300]}" if last else "")
         return Crash(what, fix=f"the log has its last lines; {PYTHON}")
 
     def _forward(self) -> None:

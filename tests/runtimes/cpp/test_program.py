@@ -74,9 +74,12 @@ def test_an_error_of_the_program_is_one_of_the_tree(tmp_path: Path, kind: str, e
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "ended with SIGSEGV in 'load'"),
-        ("os.write(2, b'first\\\\nterminate called\\\\n'); os._exit(3)", "exit code 3 in 'load': terminate called"),
-        ("os.write(replies, b'ok 10\\\\nabc'); os._exit(0)", "ended with exit code 0 in 'load'"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "ended in 'load' with SIGSEGV"),
+        (
+            "os.write(2, b'first\\\\nterminate called\\\\n'); os._exit(3)",
+            "ended in 'load' with exit code 3: terminate called",
+        ),
+        ("os.write(replies, b'ok 10\\\\nabc'); os._exit(0)", "ended in 'load' with exit code 0"),
         ("os.write(replies, b'hello from a library\\\\n')", "which is no reply"),
         ("os.write(replies, b'x' * 500)", "which is no reply"),
     ],
