@@ -26,6 +26,7 @@ _TICK_S = 1.0
 _LONG = ("prestart", "export", "compile", "build")
 # What comes before the first case, where a reader of a log would see nothing for seconds.
 _BEFORE = {"inspect": "counting the work of the models", "ceilings": "measuring the ceilings of this machine"}
+_GETTING_READY = "getting ready"
 # How often a log is told how far a phase is that takes so long.
 _BEAT_S = 30.0
 
@@ -58,7 +59,8 @@ class Live(View):
         self._now = now
         self._start = now()
         self._records = self._count = self._total = 0
-        self._running = self._phase = self._last = ""
+        self._phase = self._last = ""
+        self._running = _GETTING_READY
         self._duel = False
         self._workers: dict[int, bool] = {}  # whether each that is at work must not be disturbed
         self._live: RichLive | None = None
@@ -160,7 +162,7 @@ class Live(View):
                 self._workers.pop(0, None)
                 self._running = f"waiting for {event.device}, held by {event.holder}"
             case events.Locked():
-                self._running = ""
+                self._running = _GETTING_READY
             case events.Note():
                 self._print(event.text)
 

@@ -27,17 +27,19 @@ def key_of(interpreter: Interpreter, imports: tuple[str, ...], model: str = "") 
 
 
 class Node:
-    """A template that ``make``, called in a thread of its own, makes; ``label`` names it in messages."""
+    """A template that ``make``, called in a thread of its own, makes. It gives up soon after the function that it is
+    given returns true.
+    """
 
-    def __init__(self, label: str, make: Callable[[], Template | None]) -> None:
-        self.label = label
+    def __init__(self, make: Callable[[Callable[[], bool]], Template | None]) -> None:
         self._template: Template | None = None
         self._lost = False
+        self._halted = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(make,), name="template", daemon=True)
         self._thread.start()
 
-    def _run(self, make: Callable[[], Template | None]) -> None:
-        self._template = make()
+    def _run(self, make: Callable[[Callable[[], bool]], Template | None]) -> None:
+        self._template = make(self._halted.is_set)
 
     def result(self) -> Template | None:
         """Wait for it; None if there can be none."""
@@ -51,8 +53,14 @@ class Node:
         self._lost = True
         return True
 
+    def halt(self) -> None:
+        """Have it given up if it is still being made, without waiting for that; nobody has it any more."""
+        self._lost = True
+        self._halted.set()
+
     def close(self) -> None:
-        """Wait for it, and end it."""
+        """End it, or what is making it; a second time does nothing."""
+        self.halt()
         self._thread.join()
         if self._template is not None:
             self._template.close()

@@ -60,6 +60,7 @@ class Templates:
         self._lock = threading.Lock()
         self._nodes: dict[Key, Node] = {}
         self._closed = threading.Event()
+        self._built_by_workers: set[str] = set()  # models by name, of which there was a note
         self.suite_dir = suite_dir
 
     def start(
@@ -73,8 +74,7 @@ class Templates:
         names = imports(job, measure=self._measure)
         own_env = interpreter.env if env is None else env
         if names is not None and own_env == interpreter.env and not job.cold:
-            model = models_ahead.model_of(job.case, self.suite_dir) if isinstance(job, jobs.Measure) else None
-            worker = None if model is None else self._fork_with(interpreter, model, keep)
+            worker = self._fork_with(interpreter, job.case, keep) if isinstance(job, jobs.Measure) else None
             worker = worker or self.fork(interpreter, names, keep)
             if worker is not None:
                 return worker
@@ -94,16 +94,18 @@ class Templates:
                 self._tell(interpreter, names[:count], f"its template is lost: {lost}")
         return None
 
-    def _fork_with(self, interpreter: Interpreter, model: Model, keep: Sequence[int]) -> process.Child | None:
-        """A worker that has ``model`` in its memory; None if no template has it, or it cannot be forked."""
+    def _fork_with(self, interpreter: Interpreter, case: Case, keep: Sequence[int]) -> process.Child | None:
+        """A worker that has the model of ``case`` in its memory; None if no template has it, or it cannot be forked."""
+        model = models_ahead.model_of(case, self.suite_dir)
+        if model is None:
+            return None
         with self._lock:
             node = self._nodes.get(key_of(interpreter, model.imports, model.key))
         if node is None:
             return None
         lost, worker = _forked(node, keep)
         if lost and node.give_up():
-            with timeline.at_work(self._on_event, node.label, timeline.PRELOAD) as number:
-                self._tell_of_model(node.label, number, f"its template is lost: {lost}")
+            self._tell_of_model(case.model, f"its template is lost: {lost}")
         return worker
 
     def warm(self, interpreter: Interpreter, names: tuple[str, ...]) -> None:
@@ -118,18 +120,19 @@ class Templates:
         above = self._node(interpreter, model.imports)
         with self._lock:
             if key not in self._nodes:
-                self._nodes[key] = Node(case.label, lambda: self._make_with(interpreter, case, above))
+                self._nodes[key] = Node(lambda over: self._make_with(interpreter, case, above, over))
 
     def keep_models(self, models: Collection[Model], interpreters: Mapping[str, Interpreter]) -> None:
-        """End the templates of all models but these, of the ``interpreters`` by toolchain. No worker of them may be at
-        work.
+        """End the templates of all models but these, of the ``interpreters`` by toolchain, also one that is still being
+        built. No worker of them may be at work.
         """
         kept = {key_of(interpreters[model.toolchain], model.imports, model.key) for model in models}
         with self._lock:
-            over = [key for key in self._nodes if key.model and key not in kept]
-            nodes = [self._nodes.pop(key) for key in over]
-        for node in nodes:
-            node.close()
+            over = {key: node for key, node in self._nodes.items() if key.model and key not in kept}
+        _close(list(over.values()))
+        with self._lock:  # not before: what an interrupt leaves of them is for close()
+            for key in over:
+                del self._nodes[key]
 
     def wait(self) -> None:
         """Wait until nothing is imported or built any more."""
@@ -147,8 +150,7 @@ class Templates:
         with self._lock:
             self._closed.set()
             nodes = list(self._nodes.values())
-        for node in reversed(nodes):
-            node.close()
+        _close(nodes[::-1])
 
     def _node(self, interpreter: Interpreter, names: tuple[str, ...]) -> Node:
         key = key_of(interpreter, names)
@@ -159,23 +161,29 @@ class Templates:
         above = self._node(interpreter, names[:-1]) if names else None
         with self._lock:
             if key not in self._nodes:
-                self._nodes[key] = Node(" ".join(names[-1:]), lambda: self._make(interpreter, names, above))
+                self._nodes[key] = Node(lambda over: self._make(interpreter, names, above, over))
             return self._nodes[key]
 
-    def _make(self, interpreter: Interpreter, names: tuple[str, ...], above: Node | None) -> Template | None:
+    def _make(
+        self, interpreter: Interpreter, names: tuple[str, ...], above: Node | None, over: Callable[[], bool]
+    ) -> Template | None:
         """The template of ``names``; None, with a note, if there can be none."""
         origin = None if above is None else above.result()
         if self._closed.is_set() or (above is not None and origin is None):
             return None  # there was a note
+        label = names[-1].partition(":")[0] if names else "trtbench"
+        self._on_event(Step(label=label, phase="import, once for all workers"))
         job = jobs.Template(device="cpu", imports=names[-1:] or _own_code(), control=-1)
-        template = self._started(interpreter, origin, job, "the import")
+        template = self._started(interpreter, origin, job, "the import", over)
         if isinstance(template, str):
             self._tell(interpreter, names, template)
             return None
         return template
 
-    def _make_with(self, interpreter: Interpreter, case: Case, above: Node) -> Template | None:
-        """The template that has built the model of ``case``; None, with an event that says why, if there is none."""
+    def _make_with(
+        self, interpreter: Interpreter, case: Case, above: Node, over: Callable[[], bool]
+    ) -> Template | None:
+        """The template that has built the model of ``case``; None, with a note, if there is none."""
         origin = above.result()
         if origin is None:
             return None  # there was a note
@@ -184,7 +192,7 @@ class Templates:
             template: Template | str
             if room is None:
                 template = "there is too little memory"
-            elif self._closed.is_set():
+            elif self._closed.is_set() or over():
                 return None
             else:
                 self._on_event(Step(label=case.label, phase="load", worker=number, work=timeline.PRELOAD))
@@ -192,17 +200,23 @@ class Templates:
                 job = jobs.Template(
                     device="cpu", imports=(), control=-1, model=case, room=room, seed=self._seed, suite_dir=suite_dir
                 )
-                template = self._started(interpreter, origin, job, "building it")
+                template = self._started(interpreter, origin, job, "building it", over)
             if isinstance(template, str):
-                self._tell_of_model(case.label, number, template)
+                if not over():
+                    self._tell_of_model(case.model, template)
                 return None
             return template
 
     def _started(
-        self, interpreter: Interpreter, origin: Template | None, job: jobs.Template, doing: str
+        self,
+        interpreter: Interpreter,
+        origin: Template | None,
+        job: jobs.Template,
+        doing: str,
+        over: Callable[[], bool],
     ) -> Template | str:
         """A template that has done what ``job`` says, a new process or a fork of ``origin``; what went wrong if there
-        is none. ``doing`` names what it does.
+        is none. ``doing`` names what it does. It is given up when ``over`` becomes true.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with contextlib.ExitStack() as clean:
@@ -214,19 +228,22 @@ class Templates:
             except OSError as error:
                 return str(error)
             clean.callback(child.close)
-            problem = self._await(child, answer, doing)
+            problem = self._await(child, answer, doing, over)
             if problem:
                 return problem
             clean.pop_all()
         return Template(child, ours)
 
-    def _await(self, child: process.Child, answer: Answer, doing: str) -> str:
-        """Have a template do what the job says; what went wrong, empty if nothing did."""
+    def _await(self, child: process.Child, answer: Answer, doing: str, over: Callable[[], bool]) -> str:
+        """Have a template do what the job says, until ``over``; what went wrong, empty if nothing did."""
         child.say(answer.encoded)
-        over: Callable[[], bool] = lambda: answer.complete or answer.refused() or self._closed.is_set()  # noqa: E731
+
+        def enough() -> bool:
+            return answer.complete or answer.refused() or self._closed.is_set() or over()
+
         deadline = time.monotonic_ns() + self._limit_ns
-        while not over() and child.alive and time.monotonic_ns() < deadline:
-            child.hear(min(_TURN_NS, self._limit_ns), answer.hear, over)
+        while not enough() and child.alive and time.monotonic_ns() < deadline:
+            child.hear(min(_TURN_NS, self._limit_ns), answer.hear, enough)
         if answer.problem:
             return f"it wrote {answer.problem}"
         if isinstance(answer.reply, jobs.Failed):
@@ -242,11 +259,21 @@ class Templates:
         what = f"imports {names[-1]} itself, and is not forked after it" if names else "is started, not forked"
         self._on_event(Note(text=f"each worker{where} {what}: {why}"))
 
-    def _tell_of_model(self, label: str, number: int, why: str) -> None:
-        """Say why workers build a model themselves: by a step, for a log of events, as nobody has to act on it."""
-        if not self._closed.is_set():
-            text = f"load: each worker builds the model itself: {why}"
-            self._on_event(Step(label=label, phase=text, worker=number, work=timeline.PRELOAD))
+    def _tell_of_model(self, name: str, why: str) -> None:
+        """Say why workers build the model of this name themselves, once for all runtimes that measure it."""
+        with self._lock:
+            is_news = name not in self._built_by_workers
+            self._built_by_workers.add(name)
+        if is_news and not self._closed.is_set():
+            self._on_event(Note(text=f"each worker builds {name} itself: {why}"))
+
+
+def _close(nodes: Sequence[Node]) -> None:
+    """End templates, and at once all that are being made."""
+    for node in nodes:
+        node.halt()
+    for node in nodes:
+        node.close()
 
 
 def _forked(node: Node, keep: Sequence[int]) -> tuple[str, process.Child | None]:

@@ -128,6 +128,7 @@ def test_live_draws_nothing_of_others_while_one_is_timed() -> None:
 def test_live_waits_for_a_device_until_it_holds_it() -> None:
     frames, _ = play(shown=[told.Waiting(device="cpu", holder="another"), told.Locked(device="cpu")])
     assert "waiting for cpu" in frames[0]
+    assert frames[1].splitlines()[1] == "now   getting ready"
     assert "waiting" not in frames[1]
 
 

@@ -103,7 +103,8 @@ class Ahead(Fake):
         if way == "dies":
             os.kill(os.getpid(), 9)
         if way == "hangs":
-            open(case.args["pipe"], "w").close()
+            with open(case.args["pipe"], "w") as pipe:
+                pipe.write(str(os.getpid()))
             signal.pause()
         built[case.args.get("name", "")] = bytearray(case.args.get("bytes", 1))
         built["pid"], built["seed"], built["device"] = os.getpid(), context.seed, context.device
@@ -135,6 +136,8 @@ class ModelRunner(Runner):
 
     def _hear(self, event: Event) -> None:
         match event:
+            case Step(worker=0):
+                pass
             case Step():
                 assert (event.work, event.label) == ("preload", NET.label)
                 self.steps.append(event.phase)
@@ -177,8 +180,9 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelRun
 
 
 def refusals(runner: ModelRunner) -> list[str]:
-    own = "load: each worker builds the model itself: "
-    return [step.removeprefix(own) for step in runner.steps if step.startswith(own)]
+    own = "each worker builds net itself: "
+    assert all(note.startswith(own) for note in runner.notes)
+    return [note.removeprefix(own) for note in runner.notes]
 
 
 @pytest.mark.workers
@@ -210,7 +214,6 @@ def test_workers_build_a_model_themselves_where_a_template_cannot(runner: ModelR
     assert [runner.models_in_worker(case) for _ in range(2)] == [{}] * 2
     [refusal] = refusals(runner)
     assert why in refusal
-    assert runner.notes == []  # nobody has to act on it
 
 
 @pytest.mark.workers
@@ -220,9 +223,16 @@ def test_a_model_without_room_is_not_built(runner: ModelRunner, monkeypatch: pyt
     assert runner.models_in_worker(runner.build(name="large", bytes=1 << 30)) == {}
     [refusal] = refusals(runner)
     assert "MemoryError" in refusal or "memory" in refusal
+
+
+@pytest.mark.workers
+def test_that_workers_build_a_model_themselves_is_told_once(
+    runner: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(models_ahead, "room", lambda size: None)
     assert runner.models_in_worker(runner.build(name="any")) == {}
-    assert refusals(runner)[1:] == ["there is too little memory"]
+    assert runner.models_in_worker(runner.build(way="raises")) == {}  # of the same name
+    assert refusals(runner) == ["there is too little memory"]
 
 
 @pytest.mark.workers
@@ -258,13 +268,18 @@ def test_a_model_is_built_for_two_turns_and_kept_until_the_last_of_them(runner: 
 
 
 @pytest.mark.workers
-def test_closing_gives_up_a_model_that_is_being_built(runner: ModelRunner) -> None:
+@pytest.mark.parametrize("end", ["close", "not needed"])
+def test_a_model_that_is_being_built_is_given_up(runner: ModelRunner, end: str) -> None:
     pipe = runner.folder / "begun"
     os.mkfifo(pipe)
     runner.build(way="hangs", pipe=str(pipe))
-    pipe.read_bytes()
-    runner.templates.close()
-    assert refusals(runner) == []
+    pid = pipe.read_text()
+    if end == "close":
+        runner.templates.close()
+    else:
+        runner.templates.keep_models([], {"default": runner.interpreter})
+    assert not Path(f"/proc/{pid}").exists()
+    assert refusals(runner) == []  # as there would be one after the limit
     assert not runner.at_work
 
 
@@ -297,9 +312,22 @@ def test_in_a_run_the_workers_that_share_a_model_find_it(
     ]
     (run,) = trtbench.runs()
     assert [record.failure for record in run.records] == [None] * 3
+    assert "note" not in {event["event"] for event in trtbench.events()}
     assert trtbench("run", suite, "--prestart", 2, "--no-fork") == 0
     assert len(list(runner.folder.glob("measured-*"))) == 6
     assert sorted(path.read_text() for path in runner.folder.glob("measured-*"))[-1] == "twice []"
+
+
+@pytest.mark.workers
+def test_a_log_says_once_which_model_each_worker_builds_itself(
+    trtbench: Trtbench, runner: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = runner.folder / "ahead.yaml"
+    suite.write_text(REHEARSAL.replace("args: {name: twice}", "args: {name: twice, way: raises}"))
+    monkeypatch.setenv("PYTHONPATH", str(runner.folder))
+    assert trtbench("run", suite, "--prestart", 2, "--fork", "--progress", "plain") == 0, trtbench.err
+    assert trtbench.err.count("each worker builds twice itself: ValueError: no such layer\n") == 1
+    assert "once itself" not in trtbench.err
 
 
 SUITE = """\

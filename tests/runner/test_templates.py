@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from bench.machine.environment import describe
-from bench.model.events import Event, Note
+from bench.model.events import Event, Note, Step
 from bench.model.seam import Stage
 from bench.model.suite import Case, Policy, Threshold
 from bench.runner import jobs, templates, toolchains
@@ -56,6 +56,7 @@ class Runner:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
         self.notes: list[str] = []
+        self.imports: list[str] = []
         self.templates = Templates(self._hear, **settings)
         env = toolchains.worker_env(toolchains.package_link(folder), {})
         env["PYTHONPATH"] += os.pathsep + str(folder)
@@ -65,8 +66,12 @@ class Runner:
         self.look_at(LOOK)
 
     def _hear(self, event: Event) -> None:
-        assert isinstance(event, Note)
-        self.notes.append(event.text)
+        if isinstance(event, Note):
+            self.notes.append(event.text)
+        else:
+            assert isinstance(event, Step)
+            assert (event.worker, event.phase) == (0, "import, once for all workers")
+            self.imports.append(event.label)
 
     def look_at(self, code: str) -> None:
         (self.folder / "look.py").write_text(code)
@@ -112,6 +117,7 @@ def shared_runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 @pytest.fixture
 def runner(shared_runner: Runner) -> Runner:
     shared_runner.notes.clear()
+    shared_runner.imports.clear()
     shared_runner.look_at(LOOK)
     return shared_runner
 
@@ -130,6 +136,7 @@ def test_what_is_named_is_imported_once_and_in_order_for_all_workers(runner: Run
     assert len(runner.importers(first)) == len(runner.importers(second)) == 1
     assert len({each["pid"] for each in (*seen, shorter)}) == 4
     assert runner.notes == []
+    assert runner.imports[-2:] == [first, second]  # told, as nothing else may be at work meanwhile
 
 
 def test_a_name_in_a_module_is_looked_up_as_libraries_import_what_they_name_then(runner: Runner) -> None:
