@@ -18,8 +18,13 @@ SENTENCES: dict[str, Sentence] = {
 }
 # What a sentence meets in figures that it was not written for: others, or of another type, or too large to format.
 _UNKNOWN = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+# What a number after it names, and does not count: texts with other ones tell of another failure.
+_CODES = ("exit code ", "exit code -", "error code ", "status ", "signal ", "errno ", "Errno ", ".py:", "line ")
 # A number in a text, with its unit of time or size, as that changes with it; conv2d and fp16 are names.
-_NUMBER = re.compile(r"0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?")
+_NUMBER = re.compile(
+    "".join(f"(?<!{re.escape(code)})" for code in _CODES)
+    + r"(?:0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?)"
+)
 
 
 def describe(warning: Warning) -> Advice:
@@ -42,8 +47,8 @@ def key(warning: Warning) -> tuple[str, ...]:
 
 
 def mask_numbers(text: str) -> str:
-    """``text`` without its numbers: for texts that come without figures, which are messages of failures (a runtime's
-    words) and the warnings of schema 1.
+    """``text`` without its numbers, but for codes and lines of files: for texts that come without figures, which are
+    messages of failures (a runtime's words) and the warnings of schema 1.
     """
     return _NUMBER.sub("#", text)
 

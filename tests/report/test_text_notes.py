@@ -1,5 +1,7 @@
 """The notes below tables: failures, warnings and unequal conditions, each told once."""
 
+import pytest
+
 from bench.model.run import Accuracy, Failure, Record, Run, Warning
 from bench.model.telemetry import Telemetry
 from bench.report import export, text
@@ -87,6 +89,22 @@ def test_failures_of_one_kind_that_say_different_things_are_both_told() -> None:
     assert "tokenizer vocabulary exhausted at position 17\n" in shown
     names = shown_with(failure("no converter of conv2d"), failure("no converter of conv3d"))
     assert "like it" not in names
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ("the worker ended with exit code 3 and no answer", "the worker ended with exit code 14 and no answer"),
+        ("the worker was ended by signal 40", "the worker was ended by signal 41"),
+        ("zoo.py:Net raised ValueError: none (zoo.py:10)", "zoo.py:Net raised ValueError: none (zoo.py:12)"),
+        ("OSError: [Errno 28] it failed", "OSError: [Errno 12] it failed"),
+    ],
+)
+def test_failures_of_other_codes_or_lines_are_each_told(first: str, other: str) -> None:
+    shown = shown_with(failure(first), failure(other), failure(first))
+    assert f"{first}\n" in shown
+    assert f"{other}\n" in shown
+    assert "like" not in shown
 
 
 def test_warnings_that_differ_in_numbers_are_one_note_with_their_span() -> None:
