@@ -23,6 +23,8 @@ _FIRST_SEED = 1_000
 _SHOWN = 5
 _SOURCE = "an .npz with the inputs, or file.py:function"
 _FEWER = "an .npz with more samples, or a smaller batch"
+# The types that arrays of a narrow float may have: NumPy alone has no bfloat16.
+_NARROW = {"float16": ("float16", "float32"), "bfloat16": ("float32",)}
 # A file with one of these may define names that its text does not show.
 _DYNAMIC = {"__getattr__", "exec", "globals", "setattr", "*"}
 
@@ -31,17 +33,19 @@ def batches(case: Case, context: Context, samples: int, data: str) -> Iterator[d
     """Inputs of the case's sizes by name, as many batches as hold ``samples`` or as there are: each batch is whole.
 
     ``data`` is an ``.npz`` beside the suite with an array for each input, all samples along its first dimension, or
-    ``file.py:function``, which yields mappings of the inputs of one batch; if it is empty, inputs are drawn.
+    ``file.py:function``, which yields mappings of the inputs of one batch; if it is empty, inputs are drawn. Floats
+    narrower than float32 are float32, as in a case's inputs: what is quantized computes with that.
 
     Raises:
         SuiteError: the file or function is not there, lacks an input, or has one of another shape or type.
     """
     calls = -(-samples // case.batch)
     if not data:
-        every: Iterator[Mapping[str, Any]] = (
-            tensors.seeded_inputs(case.resolved, _FIRST_SEED + context.seed + index) for index in range(calls)
-        )
-    elif data.endswith(".npz"):
+        for index in range(calls):
+            yield tensors.seeded_inputs(case.resolved, _FIRST_SEED + context.seed + index)
+        return
+    every: Iterator[Mapping[str, Any]]
+    if data.endswith(".npz"):
         every = _of_file(case, context.suite_dir / data, case.batch)
     else:
         every = _of_function(case, context.suite_dir, data)
@@ -162,7 +166,7 @@ def _of_function(case: Case, folder: Path, spec: str) -> Iterator[Mapping[str, A
 
 
 def _inputs_of(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """The arrays of the case's inputs."""
+    """The arrays of the case's inputs, narrow floats as float32."""
     if not isinstance(arrays, Mapping):
         raise _wrong(case, f"calibration data: {type(arrays).__name__} for a batch, which is a mapping of its inputs")
     result = {}
@@ -171,16 +175,17 @@ def _inputs_of(case: Case, arrays: Mapping[str, Any]) -> dict[str, Any]:
             raise _absent(case, name, list(arrays))
         array = np.asarray(arrays[name])
         _check_array(case, name, array.shape, array.dtype)
-        result[name] = array
+        result[name] = array.astype(np.float32) if case.resolved[name].dtype in _NARROW else array
     return result
 
 
 def _check_array(case: Case, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
     """SuiteError unless a batch of an input has this shape and type."""
     spec = case.resolved[name]
-    if tuple(shape) != tuple(spec.shape) or str(dtype) != spec.dtype:
+    if tuple(shape) != tuple(spec.shape) or str(dtype) not in (spec.dtype, *_NARROW.get(spec.dtype, ())):
         what = f"{dtype}{list(shape)} for the input {name!r}, which is {spec.dtype}{list(spec.shape)}"
-        fix = f"arrays of {spec.dtype} and the shape {list(spec.shape)}; in an .npz the first size counts all samples"
+        dtypes = " or ".join(_NARROW.get(spec.dtype, (spec.dtype,)))
+        fix = f"arrays of {dtypes} and the shape {list(spec.shape)}; in an .npz the first size counts all samples"
         raise _wrong(case, f"calibration data: {what}", fix)
 
 

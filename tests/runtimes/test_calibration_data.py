@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -21,9 +22,13 @@ CASE = Case(
 )  # fmt: skip
 
 
-def batches(folder: Path, samples: int, data: str = "") -> list[dict[str, Any]]:
+def batches(folder: Path, samples: int, data: str = "", case: Case = CASE) -> list[dict[str, Any]]:
     context: Any = SimpleNamespace(suite_dir=folder, seed=0)
-    return list(calibration_data.batches(CASE, context, samples, data))
+    return list(calibration_data.batches(case, context, samples, data))
+
+
+def with_input(dtype: str) -> Case:
+    return msgspec.structs.replace(CASE, inputs={"x": Input(shape=("batch", 3), dtype=dtype)})
 
 
 def test_drawn_inputs_are_whole_batches_that_differ_and_are_those_of_every_call(tmp_path: Path) -> None:
@@ -31,6 +36,23 @@ def test_drawn_inputs_are_whole_batches_that_differ_and_are_those_of_every_call(
     assert [each["x"].shape for each in drawn] == [(2, 3)] * 3
     assert len({each["x"].tobytes() for each in drawn}) == 3
     assert all(np.array_equal(a["x"], b["x"]) for a, b in zip(drawn, batches(tmp_path, 5), strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_floats_are_float32_as_in_a_case_s_inputs(tmp_path: Path, dtype: str) -> None:
+    case = with_input(dtype)
+    (drawn,) = batches(tmp_path, 2, case=case)
+    assert drawn["x"].dtype == np.float32
+    stored = np.arange(6, dtype=np.float32 if dtype == "bfloat16" else dtype).reshape(2, 3)
+    np.savez(tmp_path / "data.npz", x=stored)
+    calibration_data.check(case, tmp_path, "data.npz")
+    (read,) = batches(tmp_path, 2, "data.npz", case)
+    assert read["x"].dtype == np.float32
+    assert np.array_equal(read["x"], stored)
+    np.savez(tmp_path / "other.npz", x=np.ones((2, 3)))
+    with pytest.raises(SuiteError, match=f"float64.* for the input 'x', which is {dtype}") as error:
+        batches(tmp_path, 2, "other.npz", case)
+    assert "or float32" in (error.value.fix or "") or "arrays of float32" in (error.value.fix or "")
 
 
 def test_none_of_them_is_what_accuracy_is_checked_with(tmp_path: Path) -> None:
