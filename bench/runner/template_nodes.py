@@ -9,6 +9,8 @@ from typing import NamedTuple
 from bench.runner.toolchains import Interpreter
 from bench.system.template import Template
 
+TURN_S = 0.25  # how soon what makes a template looks if it is to give up
+
 
 class Key(NamedTuple):
     """What makes templates equal: the command and environment of their interpreter, what they have imported, and the
@@ -41,9 +43,12 @@ class Node:
     def _run(self, make: Callable[[Callable[[], bool]], Template | None]) -> None:
         self._template = make(self._halted.is_set)
 
-    def result(self) -> Template | None:
-        """Wait for it; None if there can be none."""
-        self._thread.join()
+    def result(self, over: Callable[[], bool] | None = None) -> Template | None:
+        """Wait for it; None if there can be none, or soon after ``over`` has become true before."""
+        while self._thread.is_alive():
+            self._thread.join(None if over is None else TURN_S)
+            if over is not None and over():
+                return None
         return None if self._lost else self._template
 
     def give_up(self) -> bool:

@@ -23,14 +23,14 @@ from bench.model.suite import Case
 from bench.runner import jobs, models_ahead, timeline
 from bench.runner.answers import Answer
 from bench.runner.models_ahead import Model
-from bench.runner.template_nodes import Key, Node, key_of
+from bench.runner.template_nodes import TURN_S, Key, Node, key_of
 from bench.runner.toolchains import Interpreter
 from bench.system import process
 from bench.system.template import Template
 from bench.units import NS_PER_S, format_time
 
 _LIMIT_NS = 300 * NS_PER_S
-_TURN_NS = NS_PER_S // 4  # how soon an import is given up when the run ends
+_TURN_NS = round(TURN_S * NS_PER_S)
 
 
 class Templates:
@@ -168,7 +168,7 @@ class Templates:
         self, interpreter: Interpreter, names: tuple[str, ...], above: Node | None, over: Callable[[], bool]
     ) -> Template | None:
         """The template of ``names``; None, with a note, if there can be none."""
-        origin = None if above is None else above.result()
+        origin = None if above is None else above.result(over)
         if self._closed.is_set() or (above is not None and origin is None):
             return None  # there was a note
         label = names[-1].partition(":")[0] if names else "trtbench"
@@ -184,10 +184,15 @@ class Templates:
         self, interpreter: Interpreter, case: Case, above: Node, over: Callable[[], bool]
     ) -> Template | None:
         """The template that has built the model of ``case``; None, with a note, if there is none."""
-        origin = above.result()
+        origin = above.result(over)
         if origin is None:
-            return None  # there was a note
-        with self._building, timeline.at_work(self._on_event, case.label, timeline.PRELOAD) as number:
+            return None  # there was a note, or it is over
+        while not self._building.acquire(timeout=TURN_S):
+            if self._closed.is_set() or over():
+                return None
+        with contextlib.ExitStack() as clean:
+            clean.callback(self._building.release)
+            number = clean.enter_context(timeline.at_work(self._on_event, case.label, timeline.PRELOAD))
             room = models_ahead.room(self._size)
             template: Template | str
             if room is None:

@@ -268,6 +268,20 @@ def test_a_model_is_built_for_two_turns_and_kept_until_the_last_of_them(runner: 
 
 
 @pytest.mark.workers
+def test_a_model_that_waits_to_be_built_is_given_up_beside_those_that_are(runner: ModelRunner) -> None:
+    models = []
+    for name in ("one", "other"):  # as many as are built at once
+        os.mkfifo(pipe := runner.folder / name)
+        case = runner.build(way="hangs", pipe=str(pipe))
+        pipe.read_bytes()
+        models.append(models_ahead.model_of(case, runner.folder))
+    runner.build(name="third")
+    runner.templates.keep_models([each for each in models if each], {"default": runner.interpreter})
+    assert len(runner.at_work) == 2
+    assert refusals(runner) == []  # as there would be for both after the limit
+
+
+@pytest.mark.workers
 @pytest.mark.parametrize("end", ["close", "not needed"])
 def test_a_model_that_is_being_built_is_given_up(runner: ModelRunner, end: str) -> None:
     pipe = runner.folder / "begun"
