@@ -10,6 +10,7 @@ from statistics import fmean
 import msgspec
 
 from bench.analysis import false_alarms, sides
+from bench.analysis.flaws import UNMEASURED
 from bench.analysis.pool import Pool, gather
 from bench.analysis.power import replicates_needed, smallest_effect
 from bench.analysis.variance import (
@@ -76,14 +77,8 @@ def _unsound(sittings: Iterable[Pool]) -> str:
     measured = [pool for pool in sittings if pool.records]
     if any(pool.case.toolchain != "default" for pool in measured):
         return "it is of another toolchain"
-    for pool in measured:
-        if pool.failures:
-            return f"it failed: {pool.failures[0].kind}"
-        if not pool.sound:
-            if pool.score and not pool.score.ok:
-                return "it is inaccurate"
-            return "its outputs are empty" if pool.score and pool.score.empty else "its calls are not alike"
-    return "" if measured else "it was not measured"
+    flaw = next((flaw for pool in measured if (flaw := pool.flaw)), None if measured else UNMEASURED)
+    return f"it {flaw.text}" if flaw else ""
 
 
 def _processes(sittings: Mapping[int, Pool], boundary: Boundary, number: int) -> Sittings:

@@ -206,9 +206,7 @@ def _pair(
         why=_unsound("the first", first.pool)
         or _unsound("the second", second.pool)
         or _without_times("the first", tops, shared)
-        or _without_times("the second", bottoms, shared)
-        or _unlike("the first", first.pool)
-        or _unlike("the second", second.pool),
+        or _without_times("the second", bottoms, shared),
     )
     if whole.why:
         return whole
@@ -284,25 +282,13 @@ def _clock(row: Row) -> float | None:
 
 def _unsound(side: str, pool: Pool) -> str:
     """Why a side has no figure to judge by, whatever the boundary; empty if it has."""
-    if pool.failures:
-        return f"{side} failed: {pool.failures[0].kind}"
-    if not pool.records:
-        return f"{side} was not measured"
-    if pool.score is not None and not pool.score.ok:
-        return f"{side} is inaccurate"
-    if pool.score is not None and pool.score.empty:
-        return f"outputs of {side} are empty, so that nothing was compared"
-    return ""
+    return f"{side} {flaw.text}" if (flaw := pool.flaw) else ""
 
 
 def _without_times(side: str, medians: Sequence[float], boundary: Boundary | None) -> str:
     if not medians:
         return f"{side} has no {boundary}" if boundary else "no boundary in common"
     return f"{side} has times of 0" if min(medians) <= 0 else ""
-
-
-def _unlike(side: str, pool: Pool) -> str:
-    return "" if pool.sound else f"calls of {side} are not alike"
 
 
 def _has_failed(row: Row) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from bench import stats
 from bench.analysis import sequential
-from bench.analysis.pool import CHANGING
+from bench.analysis.flaws import flaw_of
 from bench.analysis.sequential import Standing
 from bench.model.data import Data
 from bench.model.run import Failure, Measurement, Record, Run
@@ -143,14 +143,9 @@ def _block_medians(measured: Measurement) -> tuple[float, ...]:
 def _unsound(records: Sequence[Record], label: str, boundary: Boundary) -> tuple[str, Failure | None]:
     """Why a side is not judged, with the failure if it is one; empty and None if it is."""
     for record in records:
-        if record.failure:
-            return f"{label} failed: {record.failure.kind}", record.failure
-        if record.accuracy and not record.accuracy.ok:
-            return f"{label} is inaccurate: {record.accuracy.why}", None
-        if record.accuracy and record.accuracy.accurate is None:
-            return f"outputs of {label} are empty, so that nothing was compared", None
-        if any(warning.kind in CHANGING for warning in record.warnings):
-            return f"calls of {label} are not alike", None
+        if flaw := flaw_of(record):
+            why = record.accuracy.why if record.accuracy and flaw.kind in ("inaccurate", "varying") else ""
+            return f"{label} {flaw.text}" + (f": {why}" if why else ""), record.failure
         if not _times([record], boundary):
             return f"{label} has no {boundary}", None
     return "", None

@@ -183,17 +183,11 @@ def _of(moments: Sequence[_Moment], boundary: Boundary) -> tuple[History, list[R
 
 def _unsound(pool: Pool, times: Sequence[float], boundary: Boundary) -> str:
     """Why a run has no point; empty if it has."""
-    if pool.failures:
-        return f"failed: {pool.failures[0].kind}"
-    if not pool.records:
-        return "not measured"
-    if not pool.sound:
-        if pool.score and not pool.score.ok:
-            return "inaccurate"
-        return "outputs are empty" if pool.score and pool.score.empty else "calls are not alike"
+    if flaw := pool.flaw:
+        return f"it {flaw.text}"
     if not times:
-        return f"no {boundary}"
-    return "" if all(time > 0 and math.isfinite(time) for time in times) else "times of 0"
+        return f"it has no {boundary}"
+    return "" if all(time > 0 and math.isfinite(time) for time in times) else "it has times of 0"
 
 
 def _known(history: History, calibration: Calibration | None) -> list[float] | None:

@@ -255,15 +255,7 @@ def _unsound(name: str, pool: Pool | None) -> str:
     """Why a runner has no figures; empty if it has."""
     if pool is None:
         return f"no case runs it in {name}"
-    if not pool.records:
-        return f"the {name} runner was not measured"
-    if pool.failures:
-        return f"the {name} runner failed: {pool.failures[0].kind}"
-    if pool.score is not None and not pool.score.ok:
-        return f"the {name} runner is inaccurate"
-    if pool.score is not None and pool.score.empty:
-        return f"outputs of the {name} runner are empty"
-    return "" if pool.sound else f"the calls of the {name} runner are not alike"
+    return f"the {name} runner {flaw.text}" if (flaw := pool.flaw) else ""
 
 
 def _loop(pool: Pool) -> Loop | None:

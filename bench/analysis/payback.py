@@ -193,14 +193,8 @@ def _bounds(extra: float, steady: float, low: float | None, high: float | None) 
 
 def _unsound(pool: Pool, base: Pool | None, boundary: Boundary | None, baseline: str) -> str:
     """Why a case cannot be set against its baseline; empty if it can."""
-    if pool.failures:
-        return pool.failures[0].kind
-    if pool.score is not None and not pool.score.ok:
-        return "inaccurate"
-    if pool.score is not None and pool.score.empty:
-        return "its outputs are empty"
-    if not pool.sound:
-        return "its calls are not alike"
+    if flaw := pool.flaw:
+        return f"it {flaw.text}"
     if base is None:
         return f"no sound {baseline} of its model and sizes"
     return "" if boundary else "no latency"

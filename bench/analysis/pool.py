@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from bench.analysis.flaws import ORDER, UNMEASURED, UNSAMPLED, Flaw, flaw_of
 from bench.model.run import Failure, Record, Run
 from bench.model.samples import SortedSamples
 from bench.model.suite import Boundary, Case
 from bench.units import NS_PER_S
-
-# Warnings of processes whose calls are not alike: their times depend on how many calls came before.
-CHANGING = ("StateChanges", "OutputsChange")
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,16 +60,21 @@ class Pool(msgspec.Struct, frozen=True):
         return [record.failure for record in self.records if record.failure]
 
     @property
+    def flaw(self) -> Flaw | None:
+        """Why its times cannot be used, the gravest reason of all processes; None if they can."""
+        if not self.records:
+            return UNMEASURED
+        flaws = [flaw for record in self.records if (flaw := flaw_of(record))]
+        if not self.samples:
+            flaws.append(UNSAMPLED)
+        return min(flaws, key=lambda flaw: ORDER.index(flaw.kind), default=None)
+
+    @property
     def sound(self) -> bool:
         """Measured, accurate as far as checked, not without any output to compare, with calls that are alike, and no
         process failed.
         """
-        if not self.samples or (self.score is not None and (not self.score.ok or self.score.empty)):
-            return False
-        for record in self.records:
-            if record.failure or any(warning.kind in CHANGING for warning in record.warnings):
-                return False
-        return True
+        return self.flaw is None
 
 
 def gather(run: Run) -> list[Pool]:

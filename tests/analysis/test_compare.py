@@ -141,8 +141,9 @@ def test_other_settings_are_told() -> None:
 UNSOUND = {
     "the second failed: Crash": {"failure": Failure(kind="Crash", stage="measure", message="")},
     "the second is inaccurate": {"accuracy": Accuracy(ok=False, outputs=())},
-    "calls of the second are not alike": {"warnings": (Warning(kind="StateChanges"),)},
-    "no boundary in common": {"measurements": ()},
+    "the second has calls that are not alike": {"warnings": (Warning(kind="StateChanges"),)},
+    "the second has no samples": {"measurements": ()},
+    "no boundary in common": {"measurements": (Measurement(boundary="enqueue", samples=(1,)),)},
 }
 
 
@@ -331,7 +332,7 @@ def test_a_side_that_returns_nothing_is_not_judged(a, b, side: str, fails: bool)
     sides = [run([(EAGER, 1.0)], name, record_fields={"accuracy": of}) for name, of in (("A", a), ("B", b))]
     whole = compare.compare(sides[:1], sides[1:])
     (pair,) = whole.pairs
-    assert (pair.kind, pair.why) == ("NONE", f"outputs of {side} are empty, so that nothing was compared")
+    assert (pair.kind, pair.why) == ("NONE", f"{side} has only empty outputs")
     assert whole.fails(slower=0.0, failed=True) is fails
     (flat,) = json.loads(view.json(whole))["pairs"]
     assert [flat[name] for name in ("a_ok", "b_ok")] == [True if of == COMPARED else None for of in (a, b)]

@@ -107,8 +107,8 @@ EMPTY = Accuracy(ok=True, outputs=(), empty=True)
     [
         (Record(case=B.id, label=B.label, replicate=2, failure=FAILURE), "failed: Timeout"),
         (record(B, 2, 1, accuracy=WRONG), "is inaccurate: cosine 0.1 is below 0.9"),
-        (record(B, 2, 1, accuracy=EMPTY), "are empty, so that nothing was compared"),
-        (record(B, 2, 1, warnings=(Warning(kind="OutputsChange"),)), "are not alike"),
+        (record(B, 2, 1, accuracy=EMPTY), "has only empty outputs"),
+        (record(B, 2, 1, warnings=(Warning(kind="OutputsChange"),)), "has calls that are not alike"),
         (Record(case=B.id, label=B.label, replicate=2), "has no latency"),
     ],
 )

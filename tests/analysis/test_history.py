@@ -93,7 +93,7 @@ def test_what_has_no_sound_time_is_a_gap() -> None:
     runs[1] = msgspec.structs.replace(runs[1], records=tuple(failed))
     runs[2] = msgspec.structs.replace(runs[2], records=())
     whole = only(runs)
-    assert whole.gaps == (("R001", "failed: Crash"), ("R002", "not measured"))
+    assert whole.gaps == (("R001", "it failed: Crash"), ("R002", "it was not measured"))
     assert [point.run for point in whole.points] == ["R000", "R003", "R004"]
 
 

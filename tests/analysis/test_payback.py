@@ -131,8 +131,8 @@ def test_requests_have_an_interval_where_the_ratio_has_one() -> None:
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"failure": Failure(kind="Timeout", stage="compile", message=""), "measurements": ()}, "Timeout"),
-        ({"accuracy": Accuracy(ok=False, outputs=())}, "inaccurate"),
+        ({"failure": Failure(kind="Timeout", stage="compile", message=""), "measurements": ()}, "it failed: Timeout"),
+        ({"accuracy": Accuracy(ok=False, outputs=())}, "it is inaccurate"),
     ],
 )
 def test_a_case_without_a_sound_result_is_unknown(fields: dict[str, object], why: str) -> None:

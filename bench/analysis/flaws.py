@@ -1,0 +1,41 @@
+"""Why records cannot be used: one reason for a process, said in the same words wherever a reader meets it; pure."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from bench.model.run import Record
+
+# Warnings of processes whose calls are not alike: their times depend on how many calls came before.
+CHANGING = ("StateChanges", "OutputsChange")
+
+# From the gravest on: a pool has the gravest flaw of its processes.
+FlawKind = Literal["failed", "unmeasured", "inaccurate", "varying", "empty", "unsampled", "changing"]
+ORDER: tuple[FlawKind, ...] = ("failed", "unmeasured", "inaccurate", "varying", "empty", "unsampled", "changing")
+
+
+class Flaw(NamedTuple):
+    """One reason. ``text`` is a predicate: a case, a side or a runner ``is inaccurate``, or ``failed: Crash``."""
+
+    kind: FlawKind
+    text: str
+
+
+UNMEASURED = Flaw("unmeasured", "was not measured")
+UNSAMPLED = Flaw("unsampled", "has no samples")
+_INACCURATE = Flaw("inaccurate", "is inaccurate")
+_VARYING = Flaw("varying", "has other outputs in each call")
+_EMPTY = Flaw("empty", "has only empty outputs")
+_CHANGING = Flaw("changing", "has calls that are not alike")
+
+
+def flaw_of(record: Record) -> Flaw | None:
+    """That of one process, whatever it measured; None if it is sound."""
+    if record.failure:
+        return Flaw("failed", f"failed: {record.failure.kind}")
+    if accuracy := record.accuracy:
+        if not accuracy.ok:
+            return _VARYING if accuracy.varies else _INACCURATE
+        if accuracy.empty and not accuracy.metric:
+            return _EMPTY
+    return _CHANGING if any(warning.kind in CHANGING for warning in record.warnings) else None
