@@ -11,18 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple, Protocol
 
 from bench.model.data import Data
 from bench.system import keeper
+from bench.system.channel import Channel, Descriptors, pipe
 from bench.units import NS_PER_S
 
 LOG_TAIL = 8192
 # Bytes of one reply. A record has some ten kilobytes, what is counted of 10,000 cases a few megabytes.
 LINE_LIMIT = 1 << 24
-_CHUNK = 1 << 16
 _LONGEST_SLEEP_NS = NS_PER_S  # a signal that comes to another thread does not wake the one which handles it
 _KEEPER_LIMIT_S = 30
 
@@ -108,9 +107,9 @@ class Child:
         return child
 
     def _start(self, start: Callable[[Pipes], Keeper], program: str, env: Mapping[str, str] | None) -> None:
-        theirs, ours = _Descriptors(), _Descriptors()
+        theirs, ours = Descriptors(), Descriptors()
         try:
-            stdin, reply, log, life, ends = (_pipe(theirs, ours, reads) for reads in (False, True, True, False, True))
+            stdin, reply, log, life, ends = (pipe(theirs, ours, reads) for reads in (False, True, True, False, True))
             self._keeper = start(Pipes(*theirs.fds))
             theirs.close()
             try:
@@ -127,16 +126,16 @@ class Child:
             raise
         self._life, self._ends = life, ends
         self._code: int | None = None
-        self._pipes = _Pipes(stdin, reply, log)
+        self._channel = Channel(stdin, reply, log, line_limit=LINE_LIMIT, log_tail=LOG_TAIL)
 
     @property
     def log(self) -> str:
         """The end of what it has written to stdout and stderr."""
-        return self._pipes.log
+        return self._channel.log
 
     def say(self, line: bytes) -> None:
         """Send it one line; more can follow. What its pipe does not take now it gets while it is heard."""
-        self._pipes.send(line + b"\n", last=False)
+        self._channel.send(line + b"\n", last=False)
 
     def hear(
         self,
@@ -147,7 +146,7 @@ class Child:
         tick: Callable[[int], None] | None = None,
     ) -> bool:
         """Wait until ``enough``; False if it ends or the limit passes first. ``tick`` is that of ``finish``."""
-        self._pipes.on_line = on_line
+        self._channel.on_line = on_line
         late = self._watch(limit_ns, tick, NS_PER_S // 2 if tick else limit_ns, enough)
         return enough() and not late and self.alive
 
@@ -165,14 +164,14 @@ class Child:
 
         ``tick`` is called with its process id at once and every ``tick_ns``.
         """
-        self._pipes.on_line = on_line
+        self._channel.on_line = on_line
         try:
-            self._pipes.send(job, last=True)
+            self._channel.send(job, last=True)
             timed_out = self._watch(limit_ns, tick, tick_ns, stop)
         finally:
             self._end()
         assert self._code is not None
-        return Outcome(code=self._code, timed_out=timed_out, log=self._pipes.log)
+        return Outcome(code=self._code, timed_out=timed_out, log=self._channel.log)
 
     def run_on(self, cores: Set[int]) -> None:
         """Let its main thread run on these cores alone, by the numbers of Linux; nothing if it has ended.
@@ -190,7 +189,7 @@ class Child:
     def close(self) -> None:
         """End it, however far it is, and close the pipes; a second time does nothing."""
         self._end()
-        self._pipes.close()
+        self._channel.close()
 
     def _watch(
         self, limit_ns: int, tick: Callable[[int], None] | None, tick_ns: int, enough: Callable[[], bool]
@@ -200,10 +199,10 @@ class Child:
         if enough():
             return False
         with selectors.DefaultSelector() as selector:
-            for fd in (*self._pipes.readable, self._ends):
+            for fd in (*self._channel.readable, self._ends):
                 selector.register(fd, selectors.EVENT_READ)
-            if self._pipes.unsent:
-                selector.register(self._pipes.stdin, selectors.EVENT_WRITE)
+            if self._channel.unsent:
+                selector.register(self._channel.stdin, selectors.EVENT_WRITE)
             alive, due = True, time.monotonic_ns()
             while alive:
                 now = time.monotonic_ns()
@@ -217,11 +216,11 @@ class Child:
                 for fd in ready:
                     if fd == self._ends:
                         alive = False
-                    elif not self._pipes.advance(fd):
+                    elif not self._channel.advance(fd):
                         selector.unregister(fd)
                 if enough():
                     return False
-        self._pipes.drain()
+        self._channel.drain()
         return False
 
     def _end(self) -> None:
@@ -242,107 +241,6 @@ class Child:
             self._code = self._keeper.returncode or -signal.SIGKILL
         else:
             self._code = os.waitstatus_to_exitcode(status)
-
-
-class _Pipes:
-    """The pipes of a child: what is sent to it waits until it reads; whole lines of replies go to ``on_line``, of the
-    log a tail is kept.
-    """
-
-    def __init__(self, stdin: int, reply: int, log: int) -> None:
-        self.stdin = stdin
-        self.readable: tuple[int, ...] = (reply, log)
-        self.unsent = bytearray()
-        self.on_line: Callable[[bytes], None] = lambda line: None
-        self._last = False
-        self._reply = reply
-        self._partial_line = bytearray()
-        self._tail: deque[bytes] = deque(maxlen=64)
-        for fd in (stdin, *self.readable):
-            os.set_blocking(fd, False)
-
-    @property
-    def log(self) -> str:
-        """The end of what it wrote to stdout and stderr."""
-        return b"".join(self._tail)[-LOG_TAIL:].decode(errors="replace")
-
-    def send(self, data: bytes, *, last: bool) -> None:
-        """Write what the pipe takes now; the rest is written by ``advance``."""
-        self.unsent += data
-        self._last = last
-        self._write()
-
-    def advance(self, fd: int) -> bool:
-        """Read or write once; False when there is nothing more to do there."""
-        return self._write() if fd == self.stdin else self._read(fd) is not False
-
-    def drain(self) -> None:
-        """Read what is there."""
-        for fd in self.readable:
-            budget = 4096  # chunks; what cannot be killed may write for ever
-            while budget and self._read(fd):
-                budget -= 1
-
-    def close(self) -> None:
-        fds, self.readable = self.readable, ()
-        for fd in (*fds, self.stdin):
-            if fd >= 0:
-                os.close(fd)
-        self.stdin = -1
-
-    def _write(self) -> bool:
-        if self.stdin < 0:
-            return False
-        try:
-            while self.unsent:
-                del self.unsent[: os.write(self.stdin, self.unsent[:_CHUNK])]
-        except BlockingIOError:
-            return True
-        except BrokenPipeError:
-            self.unsent.clear()  # the exit code of a child that died at once says why
-        if self._last:
-            os.close(self.stdin)
-            self.stdin = -1
-        return False
-
-    def _read(self, fd: int) -> bool | None:
-        """Read once; False at the end, None when there is nothing now."""
-        try:
-            chunk = os.read(fd, _CHUNK)
-        except BlockingIOError:
-            return None
-        if fd != self._reply:
-            self._tail.append(chunk)
-            return bool(chunk)
-        *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            self.on_line(bytes(self._partial_line + line))
-            self._partial_line.clear()
-        self._partial_line += rest
-        if len(self._partial_line) > LINE_LIMIT:
-            self.on_line(bytes(self._partial_line))
-            self._partial_line.clear()
-        return bool(chunk)
-
-
-class _Descriptors:
-    """Open file descriptors, closed together, once."""
-
-    def __init__(self) -> None:
-        self.fds: list[int] = []
-
-    def close(self) -> None:
-        while self.fds:
-            os.close(self.fds.pop())
-
-
-def _pipe(theirs: _Descriptors, ours: _Descriptors, reads: bool) -> int:
-    """A pipe that this process ``reads`` or writes: its own end; both are noted with whose they are."""
-    r, w = os.pipe()
-    own, other = (r, w) if reads else (w, r)
-    ours.fds.append(own)
-    theirs.fds.append(other)
-    return own
 
 
 def _send_environment(fd: int, env: Mapping[str, str]) -> None:
