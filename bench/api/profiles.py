@@ -71,9 +71,10 @@ def profile(
         StoreError: the file cannot be written. A profile that there is no room for is the failure of its case.
     """
     from bench.profiling import collect, tools
+    from bench.profiling.options import ProfileOptions
 
     check_choice("tool", tool, tools.NAMES)
-    options = collect.ProfileOptions(
+    options = ProfileOptions(
         tool=tool, iterations=iterations, modules=modules, kernel=kernel, raw=os.fspath(raw), path=os.fspath(out)
     )
     end = collect.collect(request, options, on_event or ignore)

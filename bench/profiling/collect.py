@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,52 +14,37 @@ import bench
 from bench.analysis import attribution, held_calls
 from bench.analysis.provenance import name_kernels
 from bench.backends import base
-from bench.errors import CaseError, StoreError, UsageError
+from bench.errors import CaseError, StoreError
 from bench.measure import provenance
-from bench.measure.profiled import PHASE
-from bench.measure.profilers import SIMULATED
 from bench.model.data import Data, digest
 from bench.model.events import Note, Started
-from bench.model.profile import CaseProfile, CondensedProfile, HeldCall, Profile, ProfileRun, Tool
+from bench.model.profile import CaseProfile, CondensedProfile, HeldCall, Profile, ProfileRun
 from bench.model.run import Failure
 from bench.model.seam import Stage
 from bench.model.suite import Case
-from bench.profiling import layers, plain, tools
+from bench.profiling import layers, plain
 from bench.profiling.condense import condense
 from bench.profiling.document import Document
+from bench.profiling.options import ProfileOptions, check
+from bench.profiling.worker import Worker
 from bench.runner import jobs
-from bench.runner.dispatch import Dispatcher, OnEvent
+from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
 from bench.runner.run import new_session
 from bench.runner.session import Session
 from bench.runner.stages import Ready
-from bench.runner.toolchains import Interpreter, locate_failure
-from bench.runner.watch import Watch, open_watch
-from bench.store import artifacts, profiles
-from bench.store.files import check_writable, is_full
-from bench.system import process, scratch
+from bench.runner.toolchains import locate_failure
+from bench.runner.watch import open_watch
+from bench.store import profiles
+from bench.store.files import is_full
+from bench.system import scratch
 from bench.system.signals import stoppable
 
-ITERATIONS = 10
 # A file system with less than this is taken for full.
 _ROOM_BYTES = 1 << 16
 _MORE_ROOM = "free some disk space, or TMPDIR=DIR with more of it"
 # A file of so many cases is large, and making it takes long.
 MANY = 50
-
-
-class ProfileOptions(Data, frozen=True, kw_only=True):
-    """What is asked of a tool: ``iterations`` of each case, ranges for ``modules``, the ``kernel`` that ncu looks at,
-    and where its own reports are kept (``raw``, empty: nowhere). ``path`` is the file to write, empty for one in the
-    store.
-    """
-
-    tool: Tool
-    iterations: int = ITERATIONS
-    modules: bool = False
-    kernel: str = ""
-    raw: str = ""
-    path: str = ""
 
 
 class Collection(Data, frozen=True, kw_only=True):
@@ -85,7 +69,7 @@ def collect(request: Request, options: ProfileOptions, on_event: OnEvent) -> Col
     with new_session(request, on_event) as session:
         created = datetime.datetime.now(datetime.UTC)
         here = session.header.environments["default"]
-        _check(request, options, here.kind)
+        check(request, options, here.kind)
         if len(cases) > MANY:
             on_event(Note(text=f"{len(cases)} cases are profiled, one after the other: --select EXPR chooses some"))
         identity = digest([request.suite.text, [case.id for case in cases], options.tool, created.isoformat()])
@@ -113,43 +97,6 @@ def collect(request: Request, options: ProfileOptions, on_event: OnEvent) -> Col
     if not run.cases:
         raise KeyboardInterrupt
     return Collection(profiles=run, path=str(path), interrupted=interrupted, missing_reports=tuple(missing_reports))
-
-
-def _check(request: Request, options: ProfileOptions, kind: str) -> None:
-    """Everything that can be refused before the first worker starts on a device of ``kind``."""
-    if options.iterations < 1:
-        raise UsageError(f"{options.iterations} iterations", where="iterations", fix="--iterations 10")
-    if options.kernel and options.tool != "ncu":
-        raise UsageError(f"--kernel is for --tool ncu, not {options.tool}", fix="leave --kernel out, or --tool ncu")
-    if options.tool == "ncu" and not options.kernel:
-        fix = "--kernel NAME; --tool nsys or --tool torch show the names"
-        raise UsageError("ncu replays a kernel many times, so it looks at one by its name", fix=fix)
-    if options.tool == "layers":
-        layers.check_any(request.plan.cases)
-    elif kind == "cpu" and options.tool in tools.AROUND:
-        what = f"{options.tool} looks at what runs on a GPU, and this is on the CPU"
-        raise UsageError(what, where=f"--tool {options.tool}", fix="--tool torch")
-    elif kind != "fake" and (missing := tools.recording(options.tool, options.kernel).missing()):
-        raise UsageError(missing.reason, where=f"--tool {options.tool}", fix=missing.fix)
-    if options.path and Path(options.path).is_dir():
-        raise UsageError(
-            "this is a folder", where=options.path, fix="--out FILE, or --store DIR for a folder of results"
-        )
-    if options.path:
-        check_writable(Path(options.path).absolute().parent, "another --out FILE")
-    else:
-        check_writable(Path(request.settings.store))
-    artifacts.check_writable(Path(request.settings.cache))
-    if options.raw:  # the last, as it makes the folder
-        _check_raw(Path(options.raw))
-
-
-def _check_raw(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot be created: {error.strerror}", where=str(folder), fix="another --raw DIR") from error
-    check_writable(folder, "another --raw DIR")
 
 
 def _profiles(
@@ -220,7 +167,7 @@ def _profile(
             cold=session.settings.cold,
             gate=watch.gate,
         )
-        worker = _Worker(session, options, out, on_event, watch, simulated=base.load(case.backend).simulated)
+        worker = Worker(session, options, out, on_event, watch, simulated=base.load(case.backend).simulated)
         try:
             reply = worker.run(interpreter, job)
             if isinstance(reply, Failure):
@@ -265,91 +212,3 @@ def _condensed(profile: Profile, held: tuple[HeldCall, ...]) -> CondensedProfile
 
 def _stages(case: Case) -> Sequence[Stage]:
     return base.load(case.backend).stages(case)
-
-
-class _Worker:
-    """The worker of one case, an ordinary new process with the tool's words before its command; ``watch`` opens its
-    gate.
-    """
-
-    def __init__(
-        self, session: Session, options: ProfileOptions, out: Path, on_event: OnEvent, watch: Watch, *, simulated: bool
-    ) -> None:
-        self._session = session
-        self._options = options
-        self._out = out
-        self._on_event = on_event
-        self._watch = watch
-        self._tool = None if simulated else tools.recording(options.tool, options.kernel)
-        self._child: process.Child | None = None
-
-    def run(self, interpreter: Interpreter, job: jobs.Profile) -> jobs.Profiled | Failure:
-        """Its reply; a failure says whether the case ran without the tool."""
-        reply = self._dispatch(self._tool.prefix(self._out) if self._tool else (), interpreter, job)
-        if isinstance(reply, Failure):
-            return self._with_comparison(reply, interpreter, job)
-        assert isinstance(reply, jobs.Profiled)
-        return reply
-
-    def read(self, case: Case) -> Profile:
-        """What it recorded."""
-        if self._tool is None:
-            return msgspec.json.decode((self._out / SIMULATED).read_bytes(), type=Profile)
-        log = self._child.log if self._child else ""
-        return self._tool.read(self._out, case.id, case.label, log)
-
-    def keep_raw(self, case: Case) -> Iterator[str]:
-        """Copy the tool's own reports to the folder for them; a sentence for each that cannot be written there."""
-        if not self._options.raw:
-            return
-        paths = self._tool.raw(self._out) if self._tool else [self._out / SIMULATED]
-        for path in filter(Path.exists, paths):
-            target = Path(self._options.raw) / f"{_slug(case)}.{path.name}"
-            try:
-                shutil.copyfile(path, target)
-            except OSError as error:
-                with contextlib.suppress(OSError):
-                    target.unlink()
-                text = f"{target}: the report of {case.label} cannot be written: {error.strerror or error}"
-                self._on_event(Note(text=text))
-                yield text
-
-    def _dispatch(self, prefix: Sequence[str], interpreter: Interpreter, job: jobs.Profile) -> jobs.ReplyType | Failure:
-        def start(interpreter: Interpreter, job: jobs.Job, keep: Sequence[int], env: dict[str, str]) -> process.Child:
-            self._child = process.Child([*prefix, *interpreter.command], env, keep=keep)
-            return self._child
-
-        session = self._session
-        limit_ns, state = session.header.policy.timeout_ns, session.stations[0].card.state
-        dispatcher = Dispatcher(limit_ns, session.settings.cold, self._on_event, state, start)
-        return dispatcher.run(interpreter, job, job.case.label, self._watch)
-
-    def _with_comparison(self, failure: Failure, interpreter: Interpreter, job: jobs.Profile) -> Failure:
-        """A failure, with what the tool says and whether the case runs without it.
-
-        In the phase in which a tool records it has run already; else, of one that the worker runs under, it is tried.
-        """
-        tool = self._options.tool
-        around = self._tool is not None and tool in tools.AROUND and failure.kind != "Unavailable"
-        if failure.stage.partition(":")[0] == PHASE:
-            how = f"with {tool} recording; without it the case had run"
-        elif around and isinstance(self._dispatch((), interpreter, job), jobs.Profiled):
-            how = f"under {tool}; without it the case runs"
-        else:
-            return failure
-        failure = msgspec.structs.replace(failure, message=f"{failure.message} ({how})")
-        return self._with_reason(failure, job.case) if around and not failure.hint else failure
-
-    def _with_reason(self, failure: Failure, case: Case) -> Failure:
-        """A failure with what the tool wrote to the log, or why it left no report."""
-        assert self._tool is not None
-        try:
-            self._tool.read(self._out, case.id, case.label, failure.log)
-        except CaseError as error:
-            message = f"{failure.message}: {error.what}"
-            return msgspec.structs.replace(failure, message=message, hint=error.fix)
-        return failure
-
-
-def _slug(case: Case) -> str:
-    return re.sub(r"[^A-Za-z0-9_.=+-]+", "-", case.label)[:100].strip("-") + f"-{case.id[:8]}"
