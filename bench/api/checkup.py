@@ -16,8 +16,8 @@ from bench.runner.request import Request
 
 if TYPE_CHECKING:
     from bench.model.calibration import Calibration
+    from bench.model.checkup import Check, Reading
     from bench.model.run import Environment
-    from bench.model.seam import Check, Reading
 
 
 def doctor(file: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> list[Check]:

@@ -147,7 +147,7 @@ def quantization_cost(
 def ops() -> list[SupportedOp]:
     """The ops that network programs can be written of, by name. No runtime is imported."""
     from bench.backends import base
-    from bench.model.seam import WritesPrograms
+    from bench.model.abilities import WritesPrograms
 
     backends = [backend for backend in base.registry().values() if isinstance(backend, WritesPrograms)]
     return sorted({op.name: op for backend in backends for op in backend.ops()}.values(), key=lambda op: op.name)

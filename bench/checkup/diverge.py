@@ -14,10 +14,11 @@ from bench.checkup import causes
 from bench.checkup.bisection import Search, WrongLayer
 from bench.errors import UsageError
 from bench.measure import accuracy
+from bench.model.abilities import MarksTensors
 from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Cause, Check, Divergence, Graph, MarkedRun, Node, On
 from bench.model.events import Started
 from bench.model.run import Failure
-from bench.model.seam import MarksTensors, Stage
+from bench.model.seam import Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case, Precision, Threshold
 from bench.runner import rounds, run
 from bench.runner.dispatch import OnEvent

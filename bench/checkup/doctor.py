@@ -19,9 +19,10 @@ from bench import store
 from bench.backends import base
 from bench.errors import StoreError, UsageError
 from bench.machine import environment
+from bench.model.checkup import Check
 from bench.model.distributions import PACKAGES, install
 from bench.model.run import Environment
-from bench.model.seam import Check, Missing
+from bench.model.seam import Missing
 from bench.model.suite import Case, Toolchain
 from bench.runner import toolchains
 from bench.runtimes import ort_plugin

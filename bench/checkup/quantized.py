@@ -9,10 +9,11 @@ import msgspec
 
 from bench.backends import base
 from bench.errors import SuiteError, UsageError
+from bench.model.abilities import QuantizesModels
 from bench.model.data import digest
 from bench.model.placement import PLACEMENT, Placement
 from bench.model.run import Failure
-from bench.model.seam import QuantizesModels, Stage
+from bench.model.seam import Stage
 from bench.model.sensitivity import ACCURACY, Accuracy, QuantizationCost, Question, parse_target
 from bench.model.suite import Case
 from bench.model.tensor_ranges import SUMMARY, CaseRanges, NetworkRanges

@@ -13,9 +13,9 @@ from pathlib import Path
 from bench.errors import CaseError, Unavailable, UsageError
 from bench.machine import environment
 from bench.measure.selftest.readings import GRAPH_KERNEL_NS, GRAPH_KERNELS
+from bench.model.checkup import Reading
 from bench.model.events import Note, Started, Waiting
 from bench.model.run import Environment, Failure
-from bench.model.seam import Reading
 from bench.profiling import nsys
 from bench.runner import cards, jobs, toolchains
 from bench.runner.dispatch import Dispatcher, OnEvent

@@ -71,8 +71,8 @@ def refuse_values(case: Case) -> None:
 
 
 class QuantizesGraphs:
-    """What a backend whose networks are quantized here offers of ``seam.QuantizesModels``. UsageError for a case whose
-    model is an ONNX file.
+    """What a backend whose networks are quantized here offers of ``abilities.QuantizesModels``. UsageError for a case
+    whose model is an ONNX file.
     """
 
     def placement(self, case: Case) -> Sequence[Stage]:

@@ -19,9 +19,9 @@ import msgspec
 from bench.errors import Unavailable, Unsupported
 from bench.measure.nvtx import DOMAIN
 from bench.model import ranges
+from bench.model.abilities import SimulatesProfiles
 from bench.model.distributions import install
 from bench.model.profile import RangeKind, Tool
-from bench.model.seam import SimulatesProfiles
 from bench.model.suite import Case
 
 # What the profilers of this module leave in a job's folder.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from bench.model.abilities import TracesKernels
 from bench.model.provenance import FILE, Provenance
-from bench.model.seam import TracesKernels
 
 
 @contextlib.contextmanager

@@ -9,9 +9,10 @@ import msgspec
 
 from bench.backends import base
 from bench.errors import UsageError
+from bench.model.abilities import TimesLayers
 from bench.model.profile import FILE, Layers
 from bench.model.run import Failure
-from bench.model.seam import Stage, TimesLayers
+from bench.model.seam import Stage
 from bench.model.suite import Case
 from bench.runner import run
 from bench.runner.dispatch import OnEvent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.model.seam import Check
+from bench.model.checkup import Check
 from bench.report import cells, table
 
 if TYPE_CHECKING:

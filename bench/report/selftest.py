@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import bench
+from bench.model.checkup import Reading
 from bench.model.run import Environment
-from bench.model.seam import Reading
 from bench.report import escape, notes
 from bench.units import format_time
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from bench.backends import base
+from bench.model.abilities import CompilesAhead, ListsImports
 from bench.model.events import Event, Note
 from bench.model.run import Failure
-from bench.model.seam import CompilesAhead, ListsImports, Stage
+from bench.model.seam import Stage
 from bench.model.suite import Case
 from bench.runner import models_ahead, toolchains
 from bench.runner.prestart import IdleWorker, Prestart

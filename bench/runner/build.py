@@ -11,11 +11,12 @@ import msgspec
 import bench
 from bench.backends import base
 from bench.errors import DeviceUnavailable, UsageError
+from bench.model.abilities import BuildsForCapabilities, CompilesAhead, CountsLayers
 from bench.model.build import BuildRun, BuiltStage, CaseBuild
 from bench.model.data import Data
 from bench.model.events import Note, Started
 from bench.model.run import Failure
-from bench.model.seam import REFERENCES, BuildsForCapabilities, CompilesAhead, CountsLayers, Stage
+from bench.model.seam import REFERENCES, Stage
 from bench.model.suite import Case
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request

@@ -13,10 +13,11 @@ import msgspec
 import bench
 from bench.backends import base
 from bench.errors import StoreError
+from bench.model.abilities import WritesCode
 from bench.model.code import ABOUT, FILES, CaseCode, Code, CodeFile, CodeIndex
 from bench.model.events import Started
 from bench.model.run import Failure
-from bench.model.seam import Stage, WritesCode
+from bench.model.seam import Stage
 from bench.model.suite import Case
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request

@@ -17,10 +17,11 @@ import msgspec
 
 from bench.backends import base
 from bench.errors import UsageError
+from bench.model.abilities import WritesPrograms
 from bench.model.data import digest
 from bench.model.program import NetworkProgram
 from bench.model.run import Failure
-from bench.model.seam import Stage, WritesPrograms
+from bench.model.seam import Stage
 from bench.model.suite import Case
 from bench.runner import rounds, run
 from bench.runner.dispatch import OnEvent

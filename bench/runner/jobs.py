@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
+from bench.model.checkup import Reading
 from bench.model.data import Data
 from bench.model.profile import Tool
 from bench.model.run import Environment, Phase, Record, Work
-from bench.model.seam import Missing, Reading, Stage
+from bench.model.seam import Missing, Stage
 from bench.model.suite import Case, Policy, Threshold
 from bench.model.telemetry import HostFigures
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.backends import base
+from bench.model.abilities import BuildsModels, ListsImports
 from bench.model.factory import LIBRARIES
-from bench.model.seam import BuildsModels, ListsImports
 from bench.model.suite import Case
 from bench.runner import capacity, sources
 

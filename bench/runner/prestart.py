@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from bench.backends import base
 from bench.measure.gate import Gate, create_gate
+from bench.model.abilities import PreloadsImports
 from bench.model.data import digest
 from bench.model.events import Event, Note, Step
-from bench.model.seam import PreloadsImports
 from bench.model.suite import Case
 from bench.runner import jobs, timeline, toolchains
 from bench.runner.answers import Answer

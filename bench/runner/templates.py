@@ -17,8 +17,9 @@ from pathlib import Path
 import msgspec
 
 from bench.backends import base
+from bench.model.abilities import ListsImports
 from bench.model.events import Event, Note, Step
-from bench.model.seam import ListsImports, Stage
+from bench.model.seam import Stage
 from bench.model.suite import Case
 from bench.runner import jobs, models_ahead, timeline
 from bench.runner.answers import Answer

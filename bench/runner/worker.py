@@ -18,7 +18,7 @@ import msgspec
 from bench.backends import base
 from bench.machine import environment
 from bench.measure import metric
-from bench.model.seam import BuildsModels
+from bench.model.abilities import BuildsModels
 from bench.runner import forking, jobs
 from bench.runner.phase_log import PhaseLog, Wire
 from bench.runner.worker_failures import refusal

@@ -15,8 +15,9 @@ from bench import tensors
 from bench.backends import base
 from bench.errors import CaseError, ModelError, Unavailable, Unsupported
 from bench.measure.clock import FakeClock, HostClock
+from bench.model.abilities import PreloadsImports
 from bench.model.lanes import Prepared, RecordsNodes, RemotePrepared
-from bench.model.seam import Backend, Context, PreloadsImports
+from bench.model.seam import Backend, Context
 from bench.model.suite import Case
 from bench.runner import jobs
 from bench.runner.phase_log import PhaseLog

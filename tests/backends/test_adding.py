@@ -16,7 +16,7 @@ import pytest
 import bench as package
 from bench.backends import base
 from bench.errors import UsageError
-from bench.model import seam
+from bench.model import abilities, seam
 from bench.model.seam import Missing
 from tests.backends.kit import Bench, cosine
 
@@ -110,7 +110,7 @@ def test_the_examples_have_every_member_of_the_protocol(tmp_path: Path) -> None:
 def test_the_page_describes_every_member_of_a_backend() -> None:
     optional = {
         name
-        for part in (seam.TimesLayers, seam.PreloadsImports, seam.ListsImports)
+        for part in (abilities.TimesLayers, abilities.PreloadsImports, abilities.ListsImports)
         for name in vars(part)
         if not name.startswith("_")
     }

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from bench.backends import base
+from bench.model.abilities import CompilesAhead
 from bench.model.lanes import SharesInputs
-from bench.model.seam import CompilesAhead, Missing
+from bench.model.seam import Missing
 from bench.model.suite import Case
 from tests.backends.kit import Bench, cosine
 

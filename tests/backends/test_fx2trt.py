@@ -16,7 +16,7 @@ from bench.backends import fx2trt
 from bench.errors import SuiteError, Unsupported, UsageError
 from bench.lowering import filling
 from bench.machine import nvml
-from bench.model.seam import WritesPrograms
+from bench.model.abilities import WritesPrograms
 from bench.model.suite import Range
 from bench.runtimes.trt import library
 from tests.backends.kit import Bench

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bench.backends import base
-from bench.model.seam import QUANTIZED_REFERENCE, QuantizesModels, Stage
+from bench.model.abilities import QuantizesModels
+from bench.model.seam import QUANTIZED_REFERENCE, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case, Range
 from tests.backends.kit import Bench

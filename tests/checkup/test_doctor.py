@@ -10,7 +10,7 @@ import pytest
 
 from bench.checkup import doctor
 from bench.machine import environment
-from bench.model.seam import Check
+from bench.model.checkup import Check
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from bench.errors import CaseError
 from bench.measure.gate import create_gate
 from bench.measure.selftest import readings
 from bench.model import events
+from bench.model.checkup import Reading
 from bench.model.run import Environment
-from bench.model.seam import Reading
 from bench.model.suite import Policy
 from bench.report import progress
 from bench.runner import jobs

@@ -2,7 +2,7 @@
 
 import re
 
-from bench.model import seam
+from bench.model.checkup import Check
 from bench.model.suite import LeftOut, Plan
 from bench.report import doctor, plan
 
@@ -13,9 +13,9 @@ PLAN = Plan(
     left_out=tuple(LeftOut(label=f"bert/eager/fp32/batch={n}/graph", reason="needs a GPU") for n in range(5)),
 )
 CHECKS = [
-    seam.Check(group="machine", name="cpu", state="ready", detail="Example CPU, 2 cores", fix="never shown"),
-    seam.Check(group="backends", name="tensorrt", state="missing", detail="not installed", fix="pip install tensorrt"),
-    seam.Check(group="backends", name="aoti", state="broken", detail="g++ fails", fix="apt-get install g++"),
+    Check(group="machine", name="cpu", state="ready", detail="Example CPU, 2 cores", fix="never shown"),
+    Check(group="backends", name="tensorrt", state="missing", detail="not installed", fix="pip install tensorrt"),
+    Check(group="backends", name="aoti", state="broken", detail="g++ fails", fix="apt-get install g++"),
 ]
 
 
@@ -60,7 +60,7 @@ def test_doctor_colours_only_the_state() -> None:
 
 
 def test_doctor_wraps_long_details_under_themselves() -> None:
-    long = seam.Check(group="backends", name="aoti", state="broken", detail="word " * 40)
+    long = Check(group="backends", name="aoti", state="broken", detail="word " * 40)
     lines = doctor.render([long], width=60).splitlines()
     assert max(map(len, lines)) <= 60
     assert all(line.startswith(" " * 17) for line in lines[2:4])

@@ -1,8 +1,8 @@
 """The self-test's table says what was off, by how much, and how many checks held."""
 
 import bench
+from bench.model.checkup import Reading
 from bench.model.run import Environment
-from bench.model.seam import Reading
 from bench.report import selftest
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from bench.measure import gpu_samples
 from bench.measure.cuda import CudaClock, CudaDriver, HoldBroken
 from bench.measure.selftest.spin import GraphLane, SpinLane
+from bench.model.checkup import Reading
 from bench.model.lanes import Lane
-from bench.model.seam import Reading
 
 LAUNCHES = 2_000  # a queue takes 1,024
 _BLOCK = 64 << 20

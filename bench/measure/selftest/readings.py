@@ -19,8 +19,8 @@ from bench.measure.gate import Gate, create_gate
 from bench.measure.loop import sample, warm_up
 from bench.measure.selftest import holds, spin
 from bench.measure.stop import StopRule
+from bench.model.checkup import Reading
 from bench.model.lanes import Lane
-from bench.model.seam import Reading
 from bench.model.suite import Policy
 from bench.units import format_time
 

@@ -25,7 +25,7 @@ _models: dict[tuple[str, int], torch.nn.Module] = {}
 
 
 class BuildsModules:
-    """The part of a PyTorch backend that is ``bench.model.seam.BuildsModels``.
+    """The part of a PyTorch backend that is ``bench.model.abilities.BuildsModels``.
 
     ``models.load_original`` finds the models.
     """

@@ -18,7 +18,8 @@ import pytest
 
 from bench.backends import base
 from bench.errors import CaseError, ModelError
-from bench.model.seam import BuildsModels, Context
+from bench.model.abilities import BuildsModels
+from bench.model.seam import Context
 from bench.model.suite import Case, Input
 from bench.runtimes.torch import factories, models, prebuilt, weights
 from tests.backends.kit import Bench

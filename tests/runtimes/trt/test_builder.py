@@ -10,7 +10,7 @@ import pytest
 
 from bench.backends import base
 from bench.errors import OutOfMemory, Unavailable, Unsupported
-from bench.model.seam import CountsLayers
+from bench.model.abilities import CountsLayers
 from bench.model.suite import Case, Input, Range
 from bench.runtimes import onnx_manifest
 from bench.runtimes.trt.options import Options
