@@ -1,4 +1,4 @@
-"""Findings on fairness: from synthetic records each kind and its absence, and from the runs in results/."""
+"""Findings on fairness: from synthetic records each kind and its absence."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from bench import store
 from bench.analysis.compare import compare
 from bench.analysis.conditions import Kind
 from bench.analysis.lint import Finding, has_effect, lint, lint_pairs
-from bench.model.run import Measurement, Record, Run
+from bench.model.run import Measurement, Record
 from bench.model.suite import Case
 from bench.model.telemetry import GpuFigures, Telemetry
 from tests.report.conftest import case, make, record
@@ -290,40 +289,6 @@ def test_what_happened_on_one_side_of_a_comparison_is_named_by_its_backend_along
     assert (finding.kind, sides(finding)) == ("graph_breaks", [((), ("inductor",))])
 
 
-# ----------------------------------------------------------------------------------------------------- committed runs
-
-
-def committed(name: str) -> Run:
-    (path,) = RESULTS.rglob(f"{name}*.jsonl")
-    return store.read(path)
-
-
-# What the committed runs say, each checked against the suite and the records by hand.
-EXPECTED = {
-    "20261124T014303Z-smoke": [],
-    "20261128T144205Z-smoke": [],
-    "20261123T213336Z-vision": ["graphs"],
-    "20261127T044128Z-vision": [],
-    "20261124T031036Z-compile_modes": ["graphs"],
-    "20261123T160736Z-native_resnet50": ["graphs", "inputs_copied", "autotune", "higher_precision"],
-    "20261123T160138Z-engines": ["graphs", "autotune", "higher_precision"],
-    "20261127T051709Z-axes": [],
-    "20261128T115659Z-clock_gpu": [],
-}
-
-
-@pytest.mark.parametrize(("name", "kinds"), EXPECTED.items())
-def test_a_committed_run_has_the_findings_that_are_true_of_it(name: str, kinds: list[str]) -> None:
-    assert [finding.kind for finding in lint(committed(name))] == kinds
-
-
-def test_a_committed_run_tells_what_graphs_do_to_inductors_times() -> None:
-    (finding,) = lint(committed("20261124T031036Z-compile_modes"))
-    at_gpu = [each.ratio for each in finding.effects if each.boundary == "gpu"]
-    assert len(at_gpu) == 4
-    assert 1.09 < min(at_gpu) < max(at_gpu) < 1.18
-
-
 def test_a_graph_that_keeps_the_gpu_busy_for_longer_is_another_program() -> None:
     def taking(plain: float, captured: float, **fields: Any) -> list[Finding]:
         cases = [case("bert", "eager", "fp16", **fields), case("bert", "eager", "fp16", cuda_graph=True, **fields)]
@@ -341,13 +306,6 @@ def test_a_graph_that_keeps_the_gpu_busy_for_longer_is_another_program() -> None
     assert [(each.boundary, each.a_value) for each in finding.effects] == [("gpu", "captured")]
     assert finding.boundaries == ("gpu", "latency", "throughput")
     assert taking(2.0, 1.9) == taking(2.0, 2.1) == []
-
-
-def test_committed_runs_of_bert_have_another_program_in_its_graph_and_those_of_resnets_have_not() -> None:
-    (finding,) = (each for each in lint(committed("20261128T174351Z-devices")) if each.kind == "graph_program")
-    assert 2.3 < finding.figures["ratio"] < 2.4
-    cases = {each.id: each.label for each in committed("20261128T174351Z-devices").header.cases}
-    assert {cases[case].partition("/")[0] for case in finding.cases} == {"bert", "distilbert"}
 
 
 def test_algorithms_that_one_runtime_times_and_another_does_not_are_a_finding() -> None:
@@ -373,12 +331,3 @@ def test_builds_of_one_case_whose_engines_differ_are_all_counted() -> None:
     (finding,) = lint(make([of], records))
     expected = {"layers": 3, "of": 51, "precisions": ("fp32",), "counts": ("1 of 50", "3 of 51")}
     assert finding.figures == expected
-
-
-def test_layers_are_counted_engine_by_engine() -> None:
-    """Of 84 and 67 layers one each is a reformat."""
-    (finding,) = [
-        each for each in lint(committed("20261129T050436Z-int8_centernet")) if each.kind == "higher_precision"
-    ]
-    assert finding.figures["counts"] == ("3 of 83", "3 of 66")
-    assert [len(side.names) for side in finding.sides] == [2]

@@ -16,8 +16,8 @@ from bench.errors import Unavailable
 from bench.model.suite import Case
 from bench.runtimes import ort_plugin
 from tests.backends.kit import Bench
-from tests.backends.test_onnxruntime import OnHost
-from tests.runtimes.trt.runtime_standin import Cuda, Steps
+from tests.backends.onnxruntime_standin import OnHost
+from tests.runtimes.trt.cuda_standin import Cuda, Steps
 
 ort = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.torch

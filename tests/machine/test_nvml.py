@@ -12,22 +12,16 @@ import pytest
 from bench.machine import gpu_readings, gpus, nvml
 from bench.machine.nvml import GpuTelemetry, warnings
 from bench.model.telemetry import GpuFigures
-from bench.report.warnings import describe
 from tests.machine.nvml_kit import (
     ANSWERS,
     CONSTANTS,
     GIB,
-    HELPER,
-    IDLE,
-    LATECOMER,
     POWER_CAP,
-    STRANGER,
     THERMAL,
     WORKER,
     FakeNvml,
     S,
     group_of,
-    kinds,
     watch,
 )
 
@@ -257,101 +251,6 @@ def test_a_tick_makes_four_calls_and_lists_processes_only_every_five_seconds() -
     assert listed == [10, 20]
 
 
-# -------------------------------------------------------------------------------------------------- saturated loop
-
-
-def test_the_power_of_a_saturated_loop_comes_from_the_energy_counter_around_it() -> None:
-    fake = FakeNvml()
-    watched = GpuTelemetry(0, fake, group_of)
-    watched.begin_loop(0)  # before the measurement: the worker may not be on the GPU yet
-    watched.start(WORKER, S)
-    fake.mj = 1_000_000
-    watched.begin_loop(2 * S)
-    fake.mj = 4_500_000
-    watched.end_loop(7 * S)
-    fake.mj = 9_000_000
-    watched.end_loop(8 * S)
-    watched.begin_loop(9 * S)
-    watched.end_loop(10 * S)
-    watched.stop(11 * S)
-    assert watched.finish().saturated_power_w == 700.0
-    watched.close()
-
-
-def test_what_a_saturated_loop_does_to_the_clock_is_told_apart_from_the_measurement() -> None:
-    fake = FakeNvml()
-    fake.pids = {WORKER: GIB}
-    watched = GpuTelemetry(0, fake, group_of)
-    watched.start(WORKER, 0)
-    watched.tick(S // 2)
-    watched.begin_loop(S)
-    fake.sm, fake.reasons, fake.mw, fake.celsius, fake.used, fake.mj = 1500, POWER_CAP, 690_000, 80, 3 * GIB, 9_000_000
-    fake.pids = {WORKER: GIB, STRANGER: GIB}
-    watched.tick(2 * S)
-    watched.tick(6 * S)
-    watched.end_loop(6 * S)
-    fake.sm, fake.reasons, fake.percent = 345, IDLE, 0
-    watched.tick(13 * S // 2)
-    watched.stop(7 * S)
-    figures = watched.finish()
-    quiet = watch(FakeNvml(), {"pids": {WORKER: GIB}}, {}, {}).finish()
-    assert msgspec.to_builtins(figures) == msgspec.to_builtins(quiet) | {
-        "saturated_power_w": 800.0,
-        "saturated_readings": 2,
-        "saturated_sm_mhz_median": 1500,
-        "saturated_throttle_reasons": {"SwPowerCap": 1.0},
-        "power_w_max": 690.0,
-        "temperature_c_max": 80,
-        "gpu_memory_bytes": 3 * GIB,
-        "foreign_processes": 1,
-        "foreign_memory_bytes": GIB,
-    }
-    assert msgspec.json.decode(msgspec.json.encode(figures), type=GpuFigures) == figures
-    assert (watched.throttled_spans(), watched.low_clocks()) == ([], [])
-    assert kinds(figures) == ["ForeignProcess"]
-
-
-def test_a_saturated_loop_that_is_not_throttled_says_so() -> None:
-    watched = GpuTelemetry(0, FakeNvml(), group_of)
-    watched.start(WORKER, 0)
-    watched.begin_loop(S)
-    watched.tick(2 * S)
-    watched.end_loop(3 * S)
-    watched.stop(4 * S)
-    assert watched.finish().saturated_throttle_reasons == {}
-
-
-def test_a_saturated_loop_shorter_than_a_tick_has_its_power_alone() -> None:
-    fake = FakeNvml()
-    watched = GpuTelemetry(0, fake, group_of)
-    watched.start(WORKER, 0)
-    watched.begin_loop(S)
-    fake.mj += 1
-    watched.end_loop(S + 1)
-    watched.stop(2 * S)
-    figures = watched.finish()
-    assert {key for key in msgspec.to_builtins(figures) if key.startswith("saturated")} == {"saturated_power_w"}
-    assert (figures.readings, figures.span_ns) == (2, S)
-
-
-def test_throttling_of_the_measurement_is_as_often_whether_a_loop_follows_or_not() -> None:
-    fake = FakeNvml()
-    fake.reasons = POWER_CAP
-    watched = GpuTelemetry(0, fake, group_of)
-    watched.start(WORKER, 0)
-    fake.reasons = 0
-    for at in (1, 2, 3):
-        watched.tick(at * S)
-    watched.begin_loop(4 * S)
-    for at in range(5, 25):
-        watched.tick(at * S)
-    watched.end_loop(25 * S)
-    watched.stop(26 * S)
-    figures = watched.finish()
-    assert (figures.readings, figures.throttle_reasons) == (5, {"SwPowerCap": 0.2})
-    assert watched.throttled_spans() == [(0, S)]
-
-
 def test_a_second_start_changes_nothing() -> None:
     watched = watch(FakeNvml(), {}, {}, {})
     figures = watched.finish()
@@ -359,84 +258,6 @@ def test_a_second_start_changes_nothing() -> None:
     watched.start(WORKER, 9 * S)
     watched.tick(10 * S)
     assert watched.finish() == figures
-
-
-# -------------------------------------------------------------------------------------------------------- processes
-
-
-def test_others_on_the_gpu_are_counted_with_their_memory_and_the_workers_group_is_not() -> None:
-    fake = FakeNvml()
-    fake.pids = {STRANGER: 3 * GIB}
-    figures = watch(
-        fake,
-        {"pids": {STRANGER: 3 * GIB, WORKER: GIB, HELPER: GIB}},
-        {"pids": {STRANGER: 3 * GIB, WORKER: 2 * GIB, HELPER: GIB, LATECOMER: GIB}},
-    ).finish()
-    assert figures.foreign_processes == 2
-    assert figures.foreign_memory_bytes == 4 * GIB
-    assert figures.process_memory_bytes == 3 * GIB
-    (warning,) = warnings(figures)
-    assert warning.kind == "ForeignProcess"
-    assert warning.figures == {"processes": 2, "memory_bytes": 4 * GIB}
-    assert "2 other processes were on the GPU, with 4.00 GiB" in describe(warning).text
-
-
-def test_one_that_came_and_went_between_slow_ticks_is_counted() -> None:
-    fake = FakeNvml()
-    watched = GpuTelemetry(0, fake, group_of)
-    fake.pids = {WORKER: GIB}
-    watched.start(WORKER, 0)
-    fake.pids = {WORKER: GIB, LATECOMER: None}
-    watched.tick(5 * S)
-    fake.pids = {WORKER: GIB}
-    watched.stop(10 * S)
-    figures = watched.finish()
-    assert figures.foreign_processes == 1
-    assert figures.foreign_memory_bytes is None
-    (warning,) = warnings(figures)
-    assert warning.figures == {"processes": 1}
-    assert describe(warning).text == "1 other process was on the GPU"
-
-
-def test_one_that_left_before_the_start_is_not_counted() -> None:
-    fake = FakeNvml()
-    fake.pids = {STRANGER: GIB}
-    assert watch(fake, {"pids": {WORKER: GIB}}, {}).finish().foreign_processes == 0
-
-
-def test_with_pids_of_another_namespace_the_worker_is_not_taken_for_a_foreigner() -> None:
-    fake = FakeNvml()
-    watched = watch(fake, {"pids": {4242: GIB}}, {})
-    figures = watched.finish()
-    assert figures.foreign_processes == 0
-    assert figures.process_memory_bytes is None
-    assert kinds(figures) == []
-
-
-def test_with_pids_of_another_namespace_those_before_the_worker_and_after_the_start_are_foreign() -> None:
-    fake = FakeNvml()
-    fake.pids = {4000: GIB}
-    figures = watch(fake, {"pids": {4000: GIB, 4242: GIB}}, {"pids": {4000: GIB, 4242: GIB, 4300: 2 * GIB}}).finish()
-    assert (figures.foreign_processes, figures.foreign_memory_bytes) == (2, 3 * GIB)
-
-
-@pytest.mark.parametrize("pids", [{}, None])
-def test_where_no_process_can_be_listed_nothing_is_said_of_them(pids: dict[int, int] | None) -> None:
-    names = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2")
-    fake = FakeNvml(dict.fromkeys(names, pynvml.NVML_ERROR_NO_PERMISSION) if pids is None else {})
-    figures = watch(fake, {"pids": pids or {}}, {}).finish()
-    assert not [key for key in msgspec.to_builtins(figures) if key.startswith(("foreign", "process"))]
-
-
-def test_the_most_memory_that_the_worker_was_seen_to_use_counts() -> None:
-    figures = watch(FakeNvml(), {"pids": {WORKER: 3 * GIB}}, {"pids": {WORKER: GIB}}).finish()
-    assert figures.process_memory_bytes == 3 * GIB
-
-
-def test_memory_that_the_driver_does_not_tell_of_a_process_is_left_out() -> None:
-    figures = watch(FakeNvml(), {"pids": {WORKER: None}}, {}).finish()
-    assert figures.foreign_processes == 0
-    assert figures.process_memory_bytes is None
 
 
 def test_warnings_of_nothing_are_none() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import store
 from bench.model.run import (
     Accuracy,
     Environment,
@@ -192,3 +193,16 @@ def golden_run() -> Run:
     )
     footer = Footer(finished="2026-11-23T10:20:00+00:00", status="interrupted", records=2)
     return Run(path=str(GOLDEN), header=top, records=_golden_records(plain, bert), footer=footer)
+
+
+def started(root: Path, replicates: int = 3, top: Header | None = None) -> Path:
+    """A run with ``replicates`` records and no footer."""
+    writer = store.create(root, top or header())
+    for replicate in range(replicates):
+        writer.append(record(replicate=replicate))
+    writer.close()
+    return writer.path
+
+
+def replicates(path: Path) -> list[int]:
+    return [found.replicate for found in store.read(path).records]

@@ -9,8 +9,10 @@ from textwrap import dedent
 from typing import Any, Literal
 
 import jsonschema
+import pytest
 
 from bench.backends import base
+from bench.errors import SuiteError
 from bench.model import seam
 from bench.model.seam import Missing
 from bench.model.suite import Case, Plan, Suite
@@ -114,3 +116,14 @@ def matrix(**axes: Any) -> str:
     """The tiny suite with another matrix (JSON is YAML)."""
     start = TEXT[: TEXT.index("matrix:")]
     return f"{start}matrix: {json.dumps({'backend': 'eager', 'model': 'resnet', 'batch': 1} | axes)}\n"
+
+
+def wrong(folder: Path, text: str) -> SuiteError:
+    with pytest.raises(SuiteError) as caught:
+        load(folder, text)
+    return caught.value
+
+
+def changed(old: str, new: str) -> str:
+    assert TEXT.count(old) == 1, old
+    return TEXT.replace(old, new)

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from bench.errors import InputError, SuiteError
 from bench.suite import plan, reader
-from tests.suite.kit import REGISTRY, TEXT, editors_schema
-from tests.suite.test_reader import wrong
+from tests.suite.kit import REGISTRY, TEXT, editors_schema, wrong
 
 DATA: dict[str, Any] = {
     "schema": 1,

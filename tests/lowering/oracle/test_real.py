@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.lowering import oracle
-from tests.lowering.oracle import kit
+from tests.lowering.oracle import kit, layers
 
 pytestmark = [
     pytest.mark.long,
@@ -110,12 +110,12 @@ def by_oracle(one: kit.One) -> list[tuple[tuple[int, ...], str]] | str:
         return str(error)
 
 
-@pytest.mark.parametrize("name", kit.LAYERS)
+@pytest.mark.parametrize("name", layers.LAYERS)
 def test_both_take_and_refuse_the_same_layers(real: Real, name: str) -> None:
     taken = 0
 
     @settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False)
-    @given(kit.LAYERS[name])
+    @given(layers.LAYERS[name])
     def check(one: kit.One) -> None:
         nonlocal taken
         expected, result = real.outputs(one), by_oracle(one)
@@ -257,7 +257,7 @@ def test_the_defaults_of_settings_are_those_of_the_builder(real: Real) -> None:
 @pytest.mark.parametrize("name", sorted({"window", "normalization", "resize", "gather", "topk", "matmul", "slice"}))
 def test_what_the_oracle_takes_builds(real: Real, name: str) -> None:
     @settings(max_examples=8, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False)
-    @given(kit.LAYERS[name].filter(lambda one: not isinstance(by_oracle(one), str)))
+    @given(layers.LAYERS[name].filter(lambda one: not isinstance(by_oracle(one), str)))
     def check(one: kit.One) -> None:
         net, layer = real.add(one)
         layer.get_output(0).name = "y"

@@ -66,6 +66,11 @@ class Buffers(Holder):
             self.register_buffer(name, value)
 
 
+def buffers(*values: torch.Tensor) -> torch.nn.Module:
+    """A module with these values as its buffers b0, b1 and so on."""
+    return Buffers(**{f"b{index}": value for index, value in enumerate(values)})
+
+
 class Slots(Holder):
     __slots__ = ("factor",)
 

@@ -7,7 +7,6 @@ What a build was asked for can be read back from its plan; the script says what 
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import json
 import sys
 import types
@@ -19,44 +18,8 @@ import pytest
 
 from bench.runtimes import memory
 from tests.runtimes.trt import names as trt_names
-from tests.runtimes.trt import onnx_standin
-
-_NARROW = ("HALF", "BF16")  # an output of 8.6 has these types only where they are set
-
-
-@dataclasses.dataclass
-class Script:
-    """One version, and what it does: see the fields' names. ``entries`` are what the build adds to its timing cache."""
-
-    version: str
-    gpu: bool = True
-    plugins: bool = True
-    parse_errors: Sequence[ParseError] = ()
-    parse_log: Sequence[str] = ()
-    build_log: Sequence[tuple[str, str]] = ()
-    load_log: Sequence[str] = ()
-    fails: bool = False
-    fails_with_times: bool = False  # builds nothing with a timing cache of Myelin's, and says so
-    entries: Sequence[str] = ("conv",)
-    refused: Sequence[str] = ()  # properties of the configuration that keep their value
-    steps: Sequence[tuple[str, str | None, int]] = ()
-    untyped_outputs: bool = False  # the parser leaves the outputs of the network with the type that they have
-    calls: list[str] = dataclasses.field(default_factory=list)
-
-    @property
-    def major(self) -> int:
-        return int(self.version.split(".")[0])
-
-
-@dataclasses.dataclass
-class ParseError:
-    """An error as the parser of 10 tells it; 8.6 has the number and the text alone."""
-
-    number: int
-    text: str
-    operator: str = ""
-    name: str = ""
-    stack: Sequence[str] = ()
+from tests.runtimes.trt.network_standin import INetworkDefinition, ITensor, OnnxParser, ParserError
+from tests.runtimes.trt.script import Named, Script
 
 
 class HostMemory(bytes):
@@ -67,22 +30,6 @@ class HostMemory(bytes):
         return len(self)
 
 
-class Named:
-    """Base of the stand-ins: the module and the script that each is made for."""
-
-    _trt: Any
-    _script: Script
-
-    @property
-    def _severity(self) -> Any:
-        return trt_names.enum_of("ILogger.Severity", self._script.version)
-
-    def _tensor(self, name: str, dtype: Any, shape: Sequence[int]) -> Any:
-        made = self._trt.ITensor()
-        made.name, made.dtype, made.shape = name, dtype, tuple(shape)
-        return made
-
-
 class ILogger(Named):
     def __init__(self) -> None:
         pass
@@ -91,129 +38,6 @@ class ILogger(Named):
 class IProgressMonitor(Named):
     def __init__(self) -> None:
         pass
-
-
-class ITensor(Named):
-    name = ""
-    allowed_formats = 0
-    dtype: Any = None
-    shape: tuple[int, ...] = ()
-
-
-class Layer:
-    def __init__(self, output: Any) -> None:
-        self._output = output
-
-    def get_output(self, index: int) -> Any:
-        assert index == 0
-        return self._output
-
-
-class INetworkDefinition(Named):
-    def __init__(self) -> None:
-        self._flags = 0
-        self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
-        self._layers: list[Any] = []
-
-    @property
-    def num_inputs(self) -> int:
-        return len(self._inputs)
-
-    @property
-    def num_outputs(self) -> int:
-        return len(self._outputs)
-
-    @property
-    def num_layers(self) -> int:
-        return len(self._layers)
-
-    def get_input(self, index: int) -> Any:
-        return self._inputs[index]
-
-    def get_output(self, index: int) -> Any:
-        return self._outputs[index]
-
-    def get_flag(self, flag: Any) -> bool:
-        return bool(self._flags >> int(flag) & 1)
-
-    def add_input(self, name: str, dtype: Any, shape: Sequence[int]) -> Any:
-        self._inputs.append(self._tensor(name, dtype, shape))
-        return self._inputs[-1]
-
-    def add_identity(self, input: Any) -> Any:
-        return self._layer(input.dtype, input.shape)
-
-    def add_cast(self, input: Any, to_type: Any) -> Any:
-        return self._layer(to_type, input.shape)
-
-    def add_constant(self, shape: Sequence[int], weights: Any) -> Any:
-        return self._layer(self._trt.DataType.HALF if weights.dtype == "float16" else self._trt.DataType.FLOAT, shape)
-
-    def mark_output(self, tensor: Any) -> None:
-        assert tensor.name not in [output.name for output in self._outputs]
-        if self._script.major < 10 and tensor.dtype.name in _NARROW:
-            tensor.dtype = self._trt.DataType.FLOAT
-        self._outputs.append(tensor)
-
-    def unmark_output(self, tensor: Any) -> None:
-        self._outputs.remove(tensor)
-
-    def _layer(self, dtype: Any, shape: Sequence[int]) -> Layer:
-        self._layers.append(Layer(self._tensor(f"layer {len(self._layers)}", dtype, shape)))
-        return self._layers[-1]
-
-
-class OnnxParser(Named):
-    def __init__(self, network: Any, logger: Any) -> None:
-        self._network = network
-        self._logger = logger
-
-    @property
-    def num_errors(self) -> int:
-        return len(self._script.parse_errors)
-
-    def get_error(self, index: int) -> Any:
-        return self._trt.ParserError(self._script.parse_errors[index])
-
-    def set_flag(self, flag: Any) -> None:
-        self._script.calls.append(f"parser {flag.name}")
-
-    def parse_from_file(self, model: str) -> bool:
-        for line in self._script.parse_log:
-            self._logger.log(self._severity.ERROR, line)
-        if self._script.parse_errors or self._script.parse_log:
-            return False
-        found = onnx_standin.read(Path(model))
-        for name, dtype, shape in found["inputs"]:
-            self._network.add_input(name, self._trt.DataType[dtype], shape)
-        for name, dtype, shape in found["outputs"]:
-            output = self._network._layer(self._trt.DataType[dtype], shape).get_output(0)
-            output.name = name
-            self._network.mark_output(output)
-            if not self._script.untyped_outputs:
-                output.dtype = self._trt.DataType[dtype]
-        return True
-
-
-class ParserError(Named):
-    def __init__(self, error: ParseError) -> None:
-        self._error = error
-
-    def node(self) -> int:
-        return self._error.number
-
-    def desc(self) -> str:
-        return self._error.text
-
-    def node_operator(self) -> str:
-        return self._error.operator
-
-    def node_name(self) -> str:
-        return self._error.name
-
-    def local_function_stack(self) -> list[str]:
-        return list(self._error.stack)
 
 
 class ITimingCache(Named):

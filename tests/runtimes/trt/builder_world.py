@@ -19,7 +19,7 @@ from bench.runtimes.trt.options import Options
 from tests.backends.kit import StillClock
 from tests.runtimes.trt import builder_standin as trt_builder
 from tests.runtimes.trt import onnx_standin
-from tests.runtimes.trt.builder_standin import Script
+from tests.runtimes.trt.script import Script
 
 # Names in the file are neutral; the manifest has those of the model.
 OUTPUTS = [["output_0", "HALF", [4, 5]], ["output_1", "HALF", [4]]]

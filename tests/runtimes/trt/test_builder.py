@@ -14,9 +14,9 @@ from bench.model.abilities import CountsLayers
 from bench.model.suite import Case, Input, Range
 from bench.runtimes import onnx_manifest
 from bench.runtimes.trt.options import Options
-from tests.runtimes.trt.builder_standin import Script
 from tests.runtimes.trt.builder_world import MODEL, OUTPUTS, TRACED, World
 from tests.runtimes.trt.names import VERSIONS
+from tests.runtimes.trt.script import Script
 
 V8, V10, V11 = VERSIONS
 

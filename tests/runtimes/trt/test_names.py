@@ -15,6 +15,7 @@ import pytest
 import bench
 from tests.runtimes.trt import builder_standin
 from tests.runtimes.trt import names as trt_names
+from tests.runtimes.trt.script import Script
 
 ALL = (*trt_names.VERSIONS, trt_names.RTX_FIRST, trt_names.RTX)
 FILES = sorted((Path(bench.__file__).parent / "runtimes" / "trt").glob("*.py"))
@@ -123,7 +124,7 @@ def test_a_stand_in_has_what_its_version_has() -> None:
 
 
 def test_the_stand_in_for_the_builder_fits_the_bindings_of_tensorrt_rtx() -> None:
-    trt = builder_standin.module(builder_standin.Script(trt_names.RTX))
+    trt = builder_standin.module(Script(trt_names.RTX))
     assert hasattr(trt.Builder, "build_serialized_network")
     assert not hasattr(trt.BuilderFlag, "FP16")
 

@@ -13,9 +13,9 @@ from bench.errors import SuiteError, Unsupported
 from bench.model.suite import Input
 from bench.runtimes import onnx_manifest
 from bench.runtimes.torch import weights
-from tests.runtimes.trt.builder_standin import ParseError, Script
 from tests.runtimes.trt.builder_world import World
 from tests.runtimes.trt.names import VERSIONS
+from tests.runtimes.trt.script import ParseError, Script
 
 V8, V10, V11 = VERSIONS
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench.errors import Unsupported
-from tests.runtimes.trt.builder_standin import Script
 from tests.runtimes.trt.builder_world import World
 from tests.runtimes.trt.names import VERSIONS
+from tests.runtimes.trt.script import Script
 
 V8, V10, _ = VERSIONS
 

@@ -1,0 +1,135 @@
+"""Networks of the stand-in for TensorRT: tensors, layers, and the parser of what stands for an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.runtimes.trt import onnx_standin
+from tests.runtimes.trt.script import Named, ParseError
+
+_NARROW = ("HALF", "BF16")  # an output of 8.6 has these types only where they are set
+
+
+class ITensor(Named):
+    name = ""
+    allowed_formats = 0
+    dtype: Any = None
+    shape: tuple[int, ...] = ()
+
+
+class Layer:
+    def __init__(self, output: Any) -> None:
+        self._output = output
+
+    def get_output(self, index: int) -> Any:
+        assert index == 0
+        return self._output
+
+
+class INetworkDefinition(Named):
+    def __init__(self) -> None:
+        self._flags = 0
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._layers: list[Any] = []
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self._inputs)
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self._outputs)
+
+    @property
+    def num_layers(self) -> int:
+        return len(self._layers)
+
+    def get_input(self, index: int) -> Any:
+        return self._inputs[index]
+
+    def get_output(self, index: int) -> Any:
+        return self._outputs[index]
+
+    def get_flag(self, flag: Any) -> bool:
+        return bool(self._flags >> int(flag) & 1)
+
+    def add_input(self, name: str, dtype: Any, shape: Sequence[int]) -> Any:
+        self._inputs.append(self._tensor(name, dtype, shape))
+        return self._inputs[-1]
+
+    def add_identity(self, input: Any) -> Any:
+        return self._layer(input.dtype, input.shape)
+
+    def add_cast(self, input: Any, to_type: Any) -> Any:
+        return self._layer(to_type, input.shape)
+
+    def add_constant(self, shape: Sequence[int], weights: Any) -> Any:
+        return self._layer(self._trt.DataType.HALF if weights.dtype == "float16" else self._trt.DataType.FLOAT, shape)
+
+    def mark_output(self, tensor: Any) -> None:
+        assert tensor.name not in [output.name for output in self._outputs]
+        if self._script.major < 10 and tensor.dtype.name in _NARROW:
+            tensor.dtype = self._trt.DataType.FLOAT
+        self._outputs.append(tensor)
+
+    def unmark_output(self, tensor: Any) -> None:
+        self._outputs.remove(tensor)
+
+    def _layer(self, dtype: Any, shape: Sequence[int]) -> Layer:
+        self._layers.append(Layer(self._tensor(f"layer {len(self._layers)}", dtype, shape)))
+        return self._layers[-1]
+
+
+class OnnxParser(Named):
+    def __init__(self, network: Any, logger: Any) -> None:
+        self._network = network
+        self._logger = logger
+
+    @property
+    def num_errors(self) -> int:
+        return len(self._script.parse_errors)
+
+    def get_error(self, index: int) -> Any:
+        return self._trt.ParserError(self._script.parse_errors[index])
+
+    def set_flag(self, flag: Any) -> None:
+        self._script.calls.append(f"parser {flag.name}")
+
+    def parse_from_file(self, model: str) -> bool:
+        for line in self._script.parse_log:
+            self._logger.log(self._severity.ERROR, line)
+        if self._script.parse_errors or self._script.parse_log:
+            return False
+        found = onnx_standin.read(Path(model))
+        for name, dtype, shape in found["inputs"]:
+            self._network.add_input(name, self._trt.DataType[dtype], shape)
+        for name, dtype, shape in found["outputs"]:
+            output = self._network._layer(self._trt.DataType[dtype], shape).get_output(0)
+            output.name = name
+            self._network.mark_output(output)
+            if not self._script.untyped_outputs:
+                output.dtype = self._trt.DataType[dtype]
+        return True
+
+
+class ParserError(Named):
+    def __init__(self, error: ParseError) -> None:
+        self._error = error
+
+    def node(self) -> int:
+        return self._error.number
+
+    def desc(self) -> str:
+        return self._error.text
+
+    def node_operator(self) -> str:
+        return self._error.operator
+
+    def node_name(self) -> str:
+        return self._error.name
+
+    def local_function_stack(self) -> list[str]:
+        return list(self._error.stack)
