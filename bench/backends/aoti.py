@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from bench.errors import Unavailable, Unsupported
+from bench.errors import Unavailable
 from bench.model.factory import program_of
 from bench.model.lanes import Prepared
 from bench.model.seam import Context, Missing, Stage
@@ -103,10 +103,7 @@ class Aoti(TorchBackend[Options]):
         return msgspec.structs.replace(build, name="code", key={}, needs=("build",), per_build=False)
 
     def produce(self, stage: Stage, case: Case, context: Context, out: Path) -> None:
-        """Export and compile; Unavailable if the package cannot be loaded. Phases: import, load, export, compile.
-
-        Under no_grad, as torch.export rejects inference_mode.
-        """
+        """Export and compile; Unavailable if the package cannot be loaded. Phases: import, load, export, compile."""
         if stage.kind == "code":
             code.of_package(context.artifacts["build"] / _PACKAGE, out)
             return
@@ -117,21 +114,16 @@ class Aoti(TorchBackend[Options]):
             with context.phase("load"):
                 model, example = models.load_with_example(case, options, context)
                 module, names = positional(model, example)
-            with context.phase("export"), torch.no_grad(), errors.translate("torch.export cannot take this model"):
-                dims = shapes.dynamic_dims(case)
-                # The one parameter of the module is *values, so its dynamic shapes are one tuple.
-                dynamic = None if dims is None else (dims,)
-                with exports.recorded_warnings() as warnings, exports.size_refusals(case):
-                    program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dynamic)
-                exports.check_program(program, case)
-                operators = custom_ops.names_in(program)
+            dims = shapes.dynamic_dims(case)
+            # The one parameter of the module is *values, so its dynamic shapes are one tuple.
+            exported = exports.export_model(module, example, case, context, None if dims is None else (dims,))
             with context.phase("compile"), torch.no_grad(), errors.translate("AOTInductor cannot compile this model"):
                 caches.reset_counters()
-                torch._inductor.aoti_compile_and_package(program, package_path=str(out / _PACKAGE))
+                torch._inductor.aoti_compile_and_package(exported.program, package_path=str(out / _PACKAGE))
                 cache_report = caches.report(autotunes=_autotunes())
             _check_linked(out / _PACKAGE)
             (out / "outputs.json").write_bytes(
-                msgspec.json.encode(Outputs(names, cache_report, tuple(warnings), operators))
+                msgspec.json.encode(Outputs(names, cache_report, exported.warnings, exported.operators))
             )
 
     @contextlib.contextmanager
@@ -143,9 +135,7 @@ class Aoti(TorchBackend[Options]):
             return
         folder = context.artifacts["build"]
         outputs = msgspec.json.decode((folder / "outputs.json").read_bytes(), type=Outputs)
-        if outputs.operators:
-            what = f"the operator {outputs.operators[0]} is defined in Python, which a C++ program does not run"
-            raise Unsupported(what, fix="executor: python, or define it in a library of C++")
+        deployed.refuse_operators(outputs.operators)
         channels_last = options.memory_format == "channels_last"
         model = Model(runtime="aoti", artifact=folder / _PACKAGE, outputs=outputs.names, channels_last=channels_last)
         more = outputs.caches | exports.warning_report(outputs.warnings)

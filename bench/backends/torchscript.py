@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bench.errors import Unsupported
 from bench.model.lanes import Prepared
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
@@ -93,9 +92,7 @@ class TorchScript(TorchBackend[Options]):
                 _, example = models.load_with_example(case, options, context)
                 with torch.no_grad():
                     names = tuple(flatten_outputs(program(**example)))
-            if operators := custom_ops.names_in_script(program):
-                what = f"the operator {operators[0]} is defined in Python, which a C++ program does not run"
-                raise Unsupported(what, fix="executor: python, or define it in a library of C++")
+            deployed.refuse_operators(custom_ops.names_in_script(program))
             with context.phase("compile"):
                 # Optimised for inference it may hold tensors of oneDNN, which no file takes: the C++ program does it.
                 saved = _optimise(program, msgspec.structs.replace(options, optimize_for_inference=False))

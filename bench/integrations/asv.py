@@ -30,15 +30,13 @@ import msgspec
 
 import bench
 from bench.errors import BenchError, StoreError, UsageError
-from bench.integrations.case_result import inaccuracy
+from bench.integrations.asv_command import CONFIGURATIONS, INSTALL, main
 from bench.model.run import Record, Run
 from bench.model.suite import BOUNDARIES, Boundary, Case, Plan, Suite, named
 from bench.units import NS_PER_S
 
 # Processes of a case. asv's Mann-Whitney test calls two sides different at p < 0.002, which 6 against 6 cannot reach.
 PROCESSES = 7
-CONFIGURATIONS = ("asv.conf.json", "asv.conf.jsonc")
-INSTALL = 'pip install "trtbench[asv]"'
 # A case is made in up to three stages before it is measured, each within the time limit of the suite.
 _STAGES = 4
 # Commits whose engines, packages and runs are left in an environment's folder.
@@ -345,6 +343,4 @@ def _sample_of(record: Record) -> _Sample:
 
 
 if __name__ == "__main__":
-    from bench.integrations.asv_command import main
-
     sys.exit(main(sys.argv[1:]))

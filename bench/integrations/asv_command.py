@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, UsageError
-from bench.integrations.asv import CONFIGURATIONS, INSTALL
 
+CONFIGURATIONS = ("asv.conf.json", "asv.conf.jsonc")
+INSTALL = 'pip install "trtbench[asv]"'
 # Commands of asv that measure commits.
 _MEASURE = ("run", "continuous", "find")
 _MACHINE = Path("~/.asv-machine.json")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.errors import Unavailable
+from bench.errors import Unavailable, Unsupported
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes.cpp import building
@@ -34,6 +34,13 @@ def unsupported(case: Case) -> str | None:
 def without_executor(options: dict[str, Any]) -> dict[str, Any]:
     """The options that an artifact depends on: both executors run the same one."""
     return {name: value for name, value in options.items() if name != "executor"}
+
+
+def refuse_operators(names: Sequence[str]) -> None:
+    """Unsupported for a program with operators that its model's file defines."""
+    if names:
+        what = f"the operator {names[0]} is defined in Python, which a C++ program does not run"
+        raise Unsupported(what, fix="executor: python, or define it in a library of C++")
 
 
 @contextlib.contextmanager

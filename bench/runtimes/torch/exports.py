@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import tensors
 from bench.errors import BenchError, Unsupported
@@ -16,7 +16,7 @@ from bench.model.data import Data
 from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import shapes
-from bench.runtimes.torch import errors, models
+from bench.runtimes.torch import custom_ops, errors, models
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.session import own_warnings_filtered
 
@@ -55,6 +55,14 @@ class ExportWarning(Data, frozen=True, kw_only=True):
     text: str
     place: str
     count: int = 1
+
+
+class ExportedModel(NamedTuple):
+    """A program of torch.export, what the export warned of, and the operators in it that are not torch's."""
+
+    program: Any
+    warnings: tuple[ExportWarning, ...]
+    operators: tuple[str, ...]
 
 
 # ------------------------------------------------------------------------------------------------------------ warnings
@@ -277,6 +285,23 @@ def check_program(program: Any, case: Case) -> None:
             span = case.dynamic[symbol]
             if shape is not None and isinstance(shape[axis], int) and span.min < span.max:
                 raise fixed_size(name, symbol, shape)
+
+
+def export_model(
+    module: torch.nn.Module, example: Mapping[str, torch.Tensor], case: Case, context: Context, dynamic_shapes: Any
+) -> ExportedModel:
+    """What torch.export makes of a module that takes the tensors of ``example`` by position. Phase: export.
+
+    Unsupported for a model that it cannot take, or not at all sizes of the case. Under no_grad, as torch.export rejects
+    inference_mode.
+    """
+    import torch
+
+    with context.phase("export"), torch.no_grad(), errors.translate("torch.export cannot take this model"):
+        with recorded_warnings() as messages, size_refusals(case):
+            program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dynamic_shapes)
+        check_program(program, case)
+        return ExportedModel(program, tuple(messages), custom_ops.names_in(program))
 
 
 def _at(sizes: Mapping[str, int]) -> str:

@@ -101,15 +101,10 @@ def compile_dynamo(
     import torch
     import torch_tensorrt
 
-    with context.phase("export"), torch.no_grad(), errors.translate("torch.export cannot take this model"):
-        dims = shapes.dynamic_dims(case)
-        with exports.recorded_warnings() as warnings, exports.size_refusals(case):
-            program = torch.export.export(module, tuple(example.values()), dynamic_shapes=dims)
-        exports.check_program(program, case)
-        operators = custom_ops.names_in(program)
+    exported = exports.export_model(module, example, case, context, shapes.dynamic_dims(case))
     with context.phase("build"), torch.no_grad():
-        result = torch_tensorrt.dynamo.compile(program, specs(case, example), **settings)
-    return CompiledModule(result, warnings, operators)
+        result = torch_tensorrt.dynamo.compile(exported.program, specs(case, example), **settings)
+    return CompiledModule(result, exported.warnings, exported.operators)
 
 
 def compile_ts(
