@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench.cli import output
+from bench.cli import output, typed
 
 if TYPE_CHECKING:
     from bench.report.html.write import Report
@@ -19,13 +19,10 @@ REFRESH = 10
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the page, say where it lies and what it lacks."""
-    from bench.errors import NoRuns, UsageError
+    from bench.errors import NoRuns
 
     out = arguments.out
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder", where="--out", fix=f"--out {out / 'report.html'}")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {out.parent}", where="--out", fix=f"mkdir -p {out.parent}")
+    typed.check_file(out, "report.html")
     try:
         _say(_write(arguments, REFRESH if arguments.watch else 0))
     except NoRuns as error:

@@ -28,6 +28,16 @@ def command(arguments: argparse.Namespace, *words: str) -> str:
     return shlex.join(["trtbench", *words, *store_option])
 
 
+def check_file(out: Path, name: str) -> None:
+    """UsageError for an --out that is a folder (the fix is the file ``name`` in it), or that lies in none."""
+    from bench.errors import UsageError
+
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder", where="--out", fix=f"--out {out / name}")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {out.parent}", where="--out", fix=f"mkdir -p {out.parent}")
+
+
 def run_file(arguments: argparse.Namespace, name: str | None, *words: str) -> Path:
     """The file of the run ``name``. UsageError for a --store that would not be looked into, as ``name`` is a file."""
     from bench import api

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Set
 from typing import TYPE_CHECKING
 
-from bench.cli import output
+from bench.cli import output, typed
 
 if TYPE_CHECKING:
     from bench.api import Run
@@ -44,10 +44,7 @@ def trace(arguments: argparse.Namespace) -> int:
     from bench.errors import UsageError
 
     out = arguments.out
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder", where="--out", fix=f"--out {out / 'trace.json'}")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {out.parent}", where="--out", fix=f"mkdir -p {out.parent}")
+    typed.check_file(out, "trace.json")
     cases = _cases(arguments)
     if len(cases) > 1:
         labels = ", ".join(each.label for each in cases)
