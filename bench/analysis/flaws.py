@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from bench.model.run import Record
 
 # Warnings of processes whose calls are not alike: their times depend on how many calls came before.
 CHANGING = ("StateChanges", "OutputsChange")
 
-# From the gravest on: a pool has the gravest flaw of its processes.
 FlawKind = Literal["failed", "unmeasured", "inaccurate", "varying", "empty", "unsampled", "changing"]
-ORDER: tuple[FlawKind, ...] = ("failed", "unmeasured", "inaccurate", "varying", "empty", "unsampled", "changing")
+# From the gravest on: a pool has the gravest flaw of its processes.
+ORDER: tuple[FlawKind, ...] = get_args(FlawKind)
 
 
 class Flaw(NamedTuple):
