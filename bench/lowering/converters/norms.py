@@ -30,7 +30,9 @@ def group_norm(
     w: Writer, *, input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
     """Mean 0 and variance 1 over the channels of a group and all places, then scale and bias; in float32."""
-    x = input if input.rank > 2 else w.reshape(input, (*input.shape, 1), "place")
+    # With groups TensorRT 8.6 takes two spatial dimensions and more.
+    missing = max(0, (4 if num_groups > 1 else 3) - input.rank)
+    x = w.reshape(input, (*input.shape, *(1,) * missing), "place")
     axes = sum(1 << axis for axis in range(2, x.rank)) | (2 if num_groups == 1 else 0)
     scale, shift = (_by_channel(w, each, x.rank) for each in (weight, bias))
     more: dict[str, Any] = {}

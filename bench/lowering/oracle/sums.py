@@ -80,7 +80,8 @@ class Normalization(Layer):
             self._require_repeatable(scale, tuple(x.shape))
             return [(self._normal(x, axes) * scale + bias).to(self.value(0).dtype)]
         spatial = list(range(2, x.dim()))
-        self.require(x.dim() >= 3 and axes == spatial, f"axes {axes} with groups; it takes the spatial ones, {spatial}")
+        self.require(x.dim() >= 4, f"{x.dim()} dimensions with groups; it takes four and more")
+        self.require(axes == spatial, f"axes {axes} with groups; it takes the spatial ones, {spatial}")
         self.require(x.shape[1] % groups == 0, f"{x.shape[1]} channels in {groups} groups")
         split = x.reshape(x.shape[0], groups, -1, *x.shape[2:])
         normal = self._normal(split, list(range(2, split.dim())))

@@ -33,7 +33,7 @@ STRICTER = (
     "ZeroDivisionError", "it takes 1 to 3840", "one of the last four", "axis -1", "no axis is set", "axes [",
     "of the 1 values", "values of dimension", "padding alone", "a window of", "of a result of", "sizes (",
     "takes the last", "does not build", "elements", "differ beyond axis", "scale and bias of shape",
-    "dimension 0 is empty", "of different ranks",
+    "dimension 0 is empty", "of different ranks", "dimensions with groups",
 )  # fmt: skip
 
 
