@@ -117,8 +117,9 @@ class Ahead:
         interpreters: Mapping[str, Interpreter],
         cases: Iterable[Case] | None = None,
     ) -> None:
-        """Begin to build, beside what the caller does, the models that several of ``turns`` measure: all of them, or
-        those of ``cases``, and then give up those that ``turns`` do not need any more.
+        """Begin to build, beside what the caller does, the models that ``turns`` measure: all of them, or those of
+        ``cases``, and then give up those that ``turns`` do not need any more. A single one that one turn measures is
+        built by its worker as soon.
         """
         if self._templates is None:
             return
@@ -129,7 +130,7 @@ class Ahead:
             self._templates.keep_models(uses, interpreters)
         for model, (case, *others) in uses.items():
             here = interpreters[case.toolchain]
-            if others and model in now and toolchains.missing(here, case.backend) is None:
+            if (others or len(uses) > 1) and model in now and toolchains.missing(here, case.backend) is None:
                 self._templates.build(here, model, case)
 
     def ready(self, case: Case, build: int) -> Ready | Failure:

@@ -2,7 +2,7 @@
 
 Most of the time of a worker is its imports. The templates of an interpreter are a tree: one that has imported nothing
 but the worker's own code, below it one that has imported torch, below that one with a library of models too; and below
-what a runtime imports one for each model that several workers measure, which has built it.
+what a runtime imports one for each model, which has built it: several are built side by side.
 """
 
 from __future__ import annotations

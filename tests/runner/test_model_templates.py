@@ -257,14 +257,23 @@ def test_templates_of_models_that_nobody_needs_any_more_end(runner: ModelRunner)
 
 
 @pytest.mark.workers
-def test_a_model_is_built_for_two_turns_and_kept_until_the_last_of_them(runner: ModelRunner) -> None:
+def test_models_are_built_side_by_side_and_kept_until_the_last_of_their_turns(runner: ModelRunner) -> None:
     twice, once = (msgspec.structs.replace(NET, args={"name": name}) for name in ("twice", "once"))
     prestart = Prestart(2, "fake", runner.folder, runner.notes.append, gates=False)
     ahead = Ahead(2, 1, prestart, runner.templates, lambda *_: Ready(folders={}), lambda: None, runner.notes.append)
     turns = [(twice, 0), (once, 0), (twice, 1)]
-    for place, is_there in enumerate((True, True, True, False)):
+    for place, are_there in enumerate(([True, True], [True, True], [True, False], [False, False])):
         ahead.begin_models(turns[place:], {"default": runner.interpreter}, [twice, once])
-        assert [bool(runner.models_in_worker(case)) for case in (twice, once)] == [is_there, False]
+        assert [bool(runner.models_in_worker(case)) for case in (twice, once)] == are_there
+
+
+@pytest.mark.workers
+def test_the_only_model_of_one_turn_is_built_by_its_worker(runner: ModelRunner) -> None:
+    only = msgspec.structs.replace(NET, args={"name": "only"})
+    prestart = Prestart(2, "fake", runner.folder, runner.notes.append, gates=False)
+    ahead = Ahead(2, 1, prestart, runner.templates, lambda *_: Ready(folders={}), lambda: None, runner.notes.append)
+    ahead.begin_models([(only, 0)], {"default": runner.interpreter}, [only])
+    assert runner.models_in_worker(only) == {}
 
 
 @pytest.mark.workers
@@ -311,7 +320,7 @@ measure: {replicates: 1, max_time: 1s}
 
 
 @pytest.mark.workers
-def test_in_a_run_the_workers_that_share_a_model_find_it(
+def test_in_a_run_workers_find_their_models(
     trtbench: Trtbench, runner: ModelRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite = runner.folder / "ahead.yaml"
@@ -319,10 +328,10 @@ def test_in_a_run_the_workers_that_share_a_model_find_it(
     monkeypatch.setenv("PYTHONPATH", str(runner.folder))
     assert trtbench("run", suite, "--prestart", 2, "--fork", "--progress", "json") == 0, trtbench.err
     measured = sorted(path.read_text() for path in runner.folder.glob("measured-*"))
-    assert measured == ["once []", "twice ['twice']", "twice ['twice']"]
+    assert measured == ["once ['once']", "twice ['twice']", "twice ['twice']"]
     built = [event for event in trtbench.events() if event["event"] == "step" and event.get("work") == "preload"]
-    assert [(event["label"], event["phase"]) for event in built] == [
-        ("twice/ahead/fp32/batch=1", phase) for phase in ("start", "load")
+    assert sorted((event["label"], event["phase"]) for event in built) == [
+        (label, phase) for label in ("once/ahead/fp32", "twice/ahead/fp32/batch=1") for phase in ("load", "start")
     ]
     (run,) = trtbench.runs()
     assert [record.failure for record in run.records] == [None] * 3
