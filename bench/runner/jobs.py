@@ -71,7 +71,9 @@ class Profile(Job, frozen=True, kw_only=True):
 
 
 class Produce(Job, frozen=True, kw_only=True):
-    """Make one artifact of a case in the folder ``out``."""
+    """Make one artifact of a case in the folder ``out``, with ``threads`` of the CPU in a loop, if they are not set by
+    OMP_NUM_THREADS; 0 is a library's own number.
+    """
 
     case: Case
     stage: Stage
@@ -80,6 +82,7 @@ class Produce(Job, frozen=True, kw_only=True):
     scratch: str
     shared: str = ""
     build: int = 0
+    threads: int = 0
 
 
 class Inspect(Job, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -174,7 +175,7 @@ class Maker:
                     return Postponed(stage=stage.name)
                 if stage.of_model and (hung := self.hung(case, interpreter)):  # perhaps while this waited for a slot
                     return hung
-                end = self._make(root, case, stage, key, folders, interpreter, on_event, build, beside is not None)
+                end = self._make(root, case, stage, key, folders, interpreter, on_event, build, beside)
                 hangs = isinstance(end, Failure) and in_factory(end, case.model)
                 if isinstance(end, Failure) and hangs:
                     self._hung[interpreter.name, case.factory_key] = end
@@ -206,7 +207,7 @@ class Maker:
         interpreter: Interpreter,
         on_event: Callable[[Event], None],
         build: int,
-        beside: bool,
+        beside: Slots | None,
     ) -> artifacts.Artifact | Failure:
         on_event(Step(label=case.label, phase=f"{stage.name} ({stage.kind})"))
         with artifacts.scratch(root, stage.kind) as out, scratch.folder() as temporary:
@@ -222,6 +223,7 @@ class Maker:
                 cold=self._cold_root is not None,
                 shared=str(self.shared()),
                 build=build,
+                threads=0 if beside is None else _threads(stage, beside.limit),
             )
             reply = self._run_job(interpreter, job, case.label)
             if isinstance(reply, Failure):
@@ -229,7 +231,7 @@ class Maker:
             assert isinstance(reply, jobs.Produced)
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             try:
-                return artifacts.keep(root, out, stage.kind, key, reply.phases, created, beside=beside)
+                return artifacts.keep(root, out, stage.kind, key, reply.phases, created, beside=beside is not None)
             except CaseError as error:
                 return Failure(kind="CaseError", stage=stage.name, message=error.what)
 
@@ -297,3 +299,11 @@ def _compilers(env: Mapping[str, str]) -> dict[str, str]:
         for name, value in env.items()
         if name in _COMPILERS or (name.startswith(_INDUCTOR) and not name.endswith(_FOLDERS))
     }
+
+
+def _threads(stage: Stage, count: int) -> int:
+    """The threads of a worker that makes ``stage``, one of ``count`` side by side: with all cores for each they wait for
+    each other in every parallel loop. 0, its own number, for what is built for a device, as Inductor's code for a CPU
+    has that number in it.
+    """
+    return 0 if stage.per_device else max(1, len(os.sched_getaffinity(0)) // count)

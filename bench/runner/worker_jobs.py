@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
     """Make one artifact; a reference also keeps the inputs it was made from."""
     out, case = Path(job.out), job.case
     log.current = job.stage.name  # between the producer's own phases
+    _limit_threads(job.threads)
     backend = base.load(job.stage.producer)
     if "reference" in job.artifacts:
         inputs = tensors.read(Path(job.artifacts["reference"]) / "inputs.safetensors")
@@ -50,6 +52,14 @@ def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
     backend.produce(job.stage, case, context, out)
     # The wait of a worker that was started ahead is no part of what making it takes.
     return jobs.Produced(phases=tuple(phase for phase in log.phases if phase.name != PRESTART))
+
+
+def _limit_threads(count: int) -> None:
+    """At most ``count`` threads of this process in a loop, unless 0 or the user has set a number."""
+    if count and "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(count)  # for what is not loaded yet
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(count)
 
 
 def profile(job: jobs.Profile, log: PhaseLog) -> jobs.Profiled:
