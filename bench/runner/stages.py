@@ -302,8 +302,8 @@ def _compilers(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _threads(stage: Stage, count: int) -> int:
-    """The threads of a worker that makes ``stage``, one of ``count`` side by side: with all cores for each they wait for
-    each other in every parallel loop. 0, its own number, for what is built for a device, as Inductor's code for a CPU
-    has that number in it.
+    """The threads of a worker that makes ``stage``, one of ``count`` side by side: with all cores for each of them they
+    wait for each other in every parallel loop. 0, its own number, for what is built for a device, as Inductor's code
+    for a CPU has that number in it.
     """
     return 0 if stage.per_device else max(1, len(os.sched_getaffinity(0)) // count)
