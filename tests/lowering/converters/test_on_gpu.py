@@ -55,3 +55,18 @@ def test_a_run_that_is_cut_short_says_what_it_has_and_what_is_left(
 
 def test_a_run_without_failures_is_0(tmp_path: Path) -> None:
     assert on_gpu.run(places(tmp_path, "good", "good"), TRT, build_only=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(-np.inf, ""), (np.finfo(np.float32).min, ""), (1.0, "in 1 of 2 values: 1 for -inf"), (np.nan, "nan for -inf")],
+)
+def test_a_mask_may_have_the_lowest_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: float, message: str
+) -> None:
+    (place,) = places(tmp_path, "good")
+    tensors.write(place / "inputs.safetensors", {})
+    tensors.write(place / "outputs.safetensors", {"y": np.array([0.5, -np.inf], np.float32)})
+    monkeypatch.setattr(on_gpu, "_run_engine", lambda *_: {"y": np.array([0.5, value], np.float32)})
+    assert on_gpu.run([place], TRT) == bool(message)
+    assert message in capsys.readouterr().out
