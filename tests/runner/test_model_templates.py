@@ -21,7 +21,7 @@ from bench.runner.prestart import Prestart
 from bench.runner.stages import Ready
 from tests import distribution_kit
 from tests.conftest import Trtbench
-from tests.runner.test_templates import Runner
+from tests.runner.template_kit import Runner
 
 BERT = Case(model="m", factory="transformers:BertModel", inputs={}, backend="eager")
 CORE = ("torch", "transformers.modeling_utils")
