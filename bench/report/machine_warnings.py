@@ -87,6 +87,8 @@ def _shared_host(f: Figures) -> Advice:
     text = (
         f"{cards} at work on this host meanwhile: enqueue, latency and throughput, which need the host, may be longer"
     )
+    if "threads" in f:
+        text += f"; a process had {number(f['threads'])} threads of the CPU, its share"
     return Advice(text, "--devices 1 for times that need the host; gpu is measured apart from it")
 
 

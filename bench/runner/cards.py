@@ -171,7 +171,8 @@ class Homes:
         """
         warnings = [*record.warnings]
         if others and any(m.boundary in _OF_THE_HOST for m in record.measurements):
-            warnings.append(Warning(kind="SharedHost", figures={"others": others}))
+            threads = {name: record.fairness[name] for name in ("threads",) if name in record.fairness}
+            warnings.append(Warning(kind="SharedHost", figures={"others": others} | threads))
         if self._told and record.measurements:
             warnings = [each for each in warnings if each != _ON_ANOTHER_CARD]
             moved = self.of_group.get(group(case), card.id) != card.id

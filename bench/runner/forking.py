@@ -1,7 +1,7 @@
 """What a template does before it forks, and a forked worker before it works: imports, and checks that a copy is whole.
 
 A fork has one thread. Those that were started by imports are missing in it, and a device cannot be used that the
-template has started: such a template is refused. Whether there is a GPU is looked up by a fork of its own.
+template has started: such a template is refused. How many GPUs there are is looked up by a fork of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _RESTARTING = ("openblas", "libarrow")
 # Before torch 2.9 importing Inductor starts the processes that compile for it, which else start when there is work.
 _WHILE_IMPORTING = {"TORCH_WARM_POOL": "0"}
 _NOT_INITIALISED = 3  # CUDA_ERROR_NOT_INITIALIZED
-_NO, _YES = 10, 11  # exit codes of a fork that answers a question
+_COUNT = "_cuda_getDeviceCount"
+_MOST, _NO_ANSWER = 200, 255  # exit codes of a fork that answers a question
 _STACK = 1 << 14
 # A word whose lower half is a small number, e.g. the operation of a futex, has the upper half of an older address: it
 # is none itself, though a library may lie across that 4 GiB boundary.
@@ -40,7 +41,7 @@ _NOBODYS = ("libc.so", "libpthread", "ld-linux", "[")  # code on the stack of ev
 
 def prepare(imports: tuple[str, ...]) -> None:
     """Import each ``module`` or ``module:name``, and get this process ready to be forked. Unsupported if it is not."""
-    with variables.override(_WHILE_IMPORTING), no_device():
+    with variables.override(_WHILE_IMPORTING), devices_counted_in_a_fork():
         for spec in imports:
             module, _, name = spec.partition(":")
             value = importlib.import_module(module)
@@ -50,21 +51,22 @@ def prepare(imports: tuple[str, ...]) -> None:
 
 
 @contextlib.contextmanager
-def no_device() -> Iterator[None]:
-    """``torch.cuda.is_available`` starts no device in the block, if torch is imported before: a fork answers, once.
+def devices_counted_in_a_fork() -> Iterator[None]:
+    """In the block torch counts its CUDA devices, as for ``torch.cuda.is_available``, by a fork, if it is imported.
 
-    It initialises the driver, and importing Inductor of torch 2.11 calls it.
+    To count them initialises the driver, and importing Inductor of torch 2.11 does. Torch's public functions stay as
+    they are, as Dynamo keeps tables of them.
     """
-    torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch.cuda, "is_available"):
+    own = getattr(sys.modules.get("torch"), "_C", None)
+    count = getattr(own, _COUNT, None)  # a build for CPUs has none
+    if count is None:
         yield
         return
-    is_available = torch.cuda.is_available
-    torch.cuda.is_available = functools.cache(lambda: _answer_of_a_fork(is_available, otherwise=False))
+    setattr(own, _COUNT, functools.cache(lambda: _answer_of_a_fork(count, otherwise=0)))
     try:
         yield
     finally:
-        torch.cuda.is_available = is_available
+        setattr(own, _COUNT, count)
 
 
 def settle(cause: str) -> None:
@@ -143,16 +145,17 @@ def _started_device(cause: str) -> str:
     return ""
 
 
-def _answer_of_a_fork(question: Callable[[], bool], *, otherwise: bool) -> bool:
-    """The answer that a fork of this process gives; ``otherwise`` if it gives none."""
+def _answer_of_a_fork(question: Callable[[], int], *, otherwise: int) -> int:
+    """The answer, up to 200, that a fork of this process gives; ``otherwise`` if it gives none."""
     pid = template.fork()
     if not pid:
-        code = 1
-        with contextlib.suppress(Exception):
-            code = _YES if question() else _NO
-        os._exit(code)
+        code = _NO_ANSWER
+        try:
+            code = min(question(), _MOST)
+        finally:
+            os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return {_NO: False, _YES: True}.get(code, otherwise)
+    return code if 0 <= code <= _MOST else otherwise
 
 
 def _owners_of_threads() -> list[str]:

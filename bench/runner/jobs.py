@@ -71,8 +71,8 @@ class Profile(Job, frozen=True, kw_only=True):
 
 
 class Produce(Job, frozen=True, kw_only=True):
-    """Make one artifact of a case in the folder ``out``, with ``threads`` of the CPU in a loop, if they are not set by
-    OMP_NUM_THREADS; 0 is a library's own number.
+    """Make one artifact of a case in the folder ``out``, with at most ``threads`` threads in a parallel loop; 0 leaves
+    their number to the libraries.
     """
 
     case: Case

@@ -112,7 +112,7 @@ def _become_template(job: jobs.Template, log: PhaseLog) -> None:
         return
     backend, context = base.load(job.model.backend), context_of(job, job.model, {}, log, Path(job.suite_dir), {})
     assert isinstance(backend, BuildsModels)
-    with forking.memory_limit(job.room), forking.no_device():
+    with forking.memory_limit(job.room), forking.devices_counted_in_a_fork():
         backend.build_model(job.model, context)
     forking.settle("building it")
 

@@ -55,8 +55,9 @@ def produce(job: jobs.Produce, log: PhaseLog) -> jobs.Produced:
 
 
 def _limit_threads(count: int) -> None:
-    """At most ``count`` threads of this process in a loop, unless 0 or the user has set a number."""
-    if count and "OMP_NUM_THREADS" not in os.environ:
+    """At most ``count`` threads of this process in a loop, unless it is 0 or OMP_NUM_THREADS is less."""
+    own = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # one number for each level of nesting
+    if count and not (own.isdecimal() and int(own) <= count):
         os.environ["OMP_NUM_THREADS"] = str(count)  # for what is not loaded yet
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(count)

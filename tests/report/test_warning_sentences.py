@@ -268,6 +268,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("ForeignProcess", {"processes": 1}, "1 other process was on the GPU", "nvidia-smi"),
     ("SharedHost", {"others": 1}, "1 other card was at work on this host", "--devices 1"),
     ("SharedHost", {"others": 3}, "3 other cards were at work on this host", "--devices 1"),
+    ("SharedHost", {"others": 1, "threads": 16}, "a process had 16 threads of the CPU, its share", "--devices 1"),
     ("ResumedElsewhere", {"what": "card"}, "resumed on another card of the same kind", "one sitting"),
     (
         "ResumedByAnother", {"version": "0.2.0", "begun_by": "0.1.0"},

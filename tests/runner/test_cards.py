@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -262,5 +263,7 @@ def test_what_needs_the_host_is_marked_while_other_cards_are_at_work() -> None:
     homes = cards.Homes(header(a), TWO, ())
     (warning,) = homes.mark(measured(a), a, TWO[0], 1).warnings
     assert (warning.kind, warning.figures) == ("SharedHost", {"others": 1})
+    counted = msgspec.structs.replace(measured(a), fairness={"threads": 16, "tf32": False})
+    assert homes.mark(counted, a, TWO[0], 1).warnings[0].figures == {"others": 1, "threads": 16}
     held = Record(case=a.id, label=a.label, measurements=(Measurement(boundary="gpu", samples=(1, 2)),))
     assert homes.mark(held, a, TWO[0], 1).warnings == ()

@@ -50,19 +50,20 @@ def test_a_template_in_which_torch_has_started_cuda_is_refused(runner: Runner) -
     assert [note.partition(": ")[2] for note in runner.notes] == ["an import has started CUDA"] * 2
 
 
-# As torch has it: the question whether there is a GPU initialises the driver, which no fork can use after that.
+# As torch has it: to count the devices initialises the driver, which no fork can use after that.
 DRIVER = """
 import os, sys, types
 calls = []
-def is_available():
+def _cuda_getDeviceCount():
     calls.append(os.getpid())
     if {fails}:
         raise OSError("no driver")
-    return {here}
+    return {count}
+own = types.SimpleNamespace(_cuda_getDeviceCount=_cuda_getDeviceCount)
 cuda = types.SimpleNamespace(is_initialized=lambda: bool(calls), _is_in_bad_fork=lambda: False)
-cuda.is_available = is_available
+cuda.is_available = lambda: own._cuda_getDeviceCount() > 0
 generator = types.SimpleNamespace(seed=lambda: 1)
-sys.modules["torch"] = types.SimpleNamespace(cuda=cuda, default_generator=generator, initial_seed=lambda: 1)
+sys.modules["torch"] = types.SimpleNamespace(_C=own, cuda=cuda, default_generator=generator, initial_seed=lambda: 1)
 """
 # As Inductor has it, which chooses by that when it is imported.
 CHOICE = """
@@ -73,11 +74,29 @@ assert answers == [{here}] * 2, answers
 """
 
 
-@pytest.mark.parametrize(("here", "fails"), [(True, False), (False, False), (False, True)])
-def test_an_import_that_looks_for_a_gpu_starts_none(runner: Runner, here: bool, fails: bool) -> None:
-    torch = runner.module("torch", DRIVER.format(here=here, fails=fails))
-    choice = runner.module("choice", CHOICE.format(here=here))
+@pytest.mark.parametrize(("count", "fails"), [(2, False), (0, False), (1000, False), (1, True)])
+def test_an_import_that_looks_for_a_gpu_starts_none(runner: Runner, count: int, fails: bool) -> None:
+    torch = runner.module("torch", DRIVER.format(count=count, fails=fails))
+    choice = runner.module("choice", CHOICE.format(here=count > 0 and not fails))
     assert runner.look(runner.fork(torch, choice))["modules"] == [torch, choice]
+    assert runner.notes == []
+
+
+ASKS = """
+import torch
+from torch._dynamo.variables.torch import constant_fold_functions
+assert torch.cuda.is_available in constant_fold_functions
+net = torch.compile(lambda x: x + 1 if torch.cuda.is_available() else x - 1, fullgraph=True, backend="eager")
+assert net(torch.zeros(2)).tolist() in ([-1, -1], [1, 1])
+"""
+
+
+@pytest.mark.long
+@pytest.mark.torch
+def test_a_model_that_looks_for_a_gpu_compiles_in_a_fork(runner: Runner) -> None:
+    pytest.importorskip("torch")
+    runner.look_at(LOOK + ASKS)
+    runner.look(runner.fork("torch", "bench.runtimes.torch.first_compile"))
     assert runner.notes == []
 
 

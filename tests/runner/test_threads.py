@@ -47,8 +47,11 @@ def test_workers_side_by_side_share_the_cores(
     assert seen == [threads]
 
 
-@pytest.mark.parametrize(("own", "threads", "left"), [(None, 3, "3"), (None, 0, None), ("5", 3, "5")])
-def test_a_worker_has_so_many_threads_unless_the_user_has_set_a_number(
+@pytest.mark.parametrize(
+    ("own", "threads", "left"),
+    [(None, 3, "3"), (None, 0, None), ("5", 3, "3"), ("2,1", 3, "2,1"), ("two", 3, "3"), ("5", 0, "5")],
+)
+def test_a_worker_has_so_many_threads_unless_the_user_has_set_fewer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: str | None, threads: int, left: str | None
 ) -> None:
     limits: list[int] = []
@@ -62,4 +65,4 @@ def test_a_worker_has_so_many_threads_unless_the_user_has_set_a_number(
     )
     produce(job, PhaseLog(Silent()))
     assert os.environ.get("OMP_NUM_THREADS") == left
-    assert limits == ([threads] if left == str(threads) else [])
+    assert limits == ([threads] if left == str(threads) and own != left else [])
