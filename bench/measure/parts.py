@@ -15,10 +15,17 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 # A slice with this many values that matter is judged whatever its size beside others: rounding errors of larger values
-# do not leave so many small ones by chance.
+# do not leave so many small ones by chance, unless these are nearly one value.
 _MATTER = 8
 # Any other slice must differ by this many times what the rest of the output differs by.
 _NOISE = 4.0
+# Slices are nearly one value each where this share of their values matters. It is 1 for constants, 0.74 where values
+# deviate by 30 % of their mean, 0.56 for a uniform distribution from zero on, 0.33 for a normal one around zero.
+_EVEN = 0.8
+# The density of a normal distribution at zero, both signs together, in units of its root mean square; and how far
+# below the root mean square of others a norm must be to be one of their small ones.
+_DENSITY, _BELOW = 0.8, 1.5
+_IMPROBABLE = 6.0  # minus the natural logarithm of a probability that is no chance any more
 # Octaves of magnitude that make a group, and the least shares of all values for a group, and for one of a single value.
 _OCTAVES = 3
 _SHARE, _SHARE_OF_ONE = 1 / 200, 1 / 8
@@ -82,14 +89,27 @@ class Parts:
         beyond = np.maximum(np.sqrt(errors) - self._step * np.sqrt(counts), 0)
         return np.where(beyond > 0, beyond / np.sqrt(references), 0)
 
+    def _is_even(self, axis: int) -> bool:
+        """Whether the larger slices along ``axis`` are nearly one value each, so that by chance one may be small."""
+        _, references, fourths = self._slices[axis]
+        count = self._size // self._shape[axis]
+        return bool(_matter(references, fourths) @ references > _EVEN * count * references.sum())
+
     def _worst_slices(self) -> list[Part]:
         parts = []
         for axis, (errors, references, fourths) in self._slices.items():
             length = self._shape[axis]
             count = self._size // length
             rest = (errors.sum() - errors) / (length - 1)
-            matter = np.where(fourths > 0, references * references / fourths, 0)
-            judged = (matter >= _MATTER) | (errors > _NOISE**2 * rest)
+            judged, loud = _matter(references, fourths) >= _MATTER, errors > _NOISE**2 * rest
+            if self._is_even(axis):
+                large = references > references.mean() / 4
+                natural, counts = _small_by_chance(np.sqrt(references))
+                judged &= large | _is_improbable(counts, natural)
+                # Errors too are one draw per slice, so that some are large: of normal ones, Student's tail says how many.
+                tail = (1 + errors / rest / (length - 1)) ** (-(length - 1) / 2)
+                loud &= large | _is_improbable(1, natural * tail)
+            judged |= loud
             relative = np.where(judged, self._excess(errors, references, count), 0)
             where = int(relative.argmax())
             index = ", ".join(str(where) if other == axis else ":" for other in range(len(self._shape)))
@@ -99,7 +119,7 @@ class Parts:
     def _worst_groups(self) -> list[Part]:
         """Groups of small values with more wrong ones than larger values account for, which rounding errors of their
         size make wrong where they are near zero. Of these each octave has half as many as the next where a
-        distribution is smooth, and 0.71 times as many of squares.
+        distribution is smooth, and 0.71 times as many of squares. Values of a slice that are nearly one count as one.
         """
         used = np.flatnonzero(self._octaves[3])
         if used.size < 2:
@@ -109,14 +129,39 @@ class Parts:
         errors, references, wrong, counts = (np.convolve(row, np.ones(_OCTAVES), "valid") for row in octaves)
         relative = self._excess(errors, references, counts)
         members = octaves[3][_OCTAVES - 1 :]
+        alike = max((self._size // self._shape[axis] for axis in self._slices if self._is_even(axis)), default=1)
         smooth, fade = members[-1] / math.sqrt(2), sum(2 ** (-octave / 2) for octave in range(_OCTAVES))
+        halves, halving = members[-1] / 2, sum(2.0**-octave for octave in range(_OCTAVES))
         parts = []
         for octave in range(len(members) - 2, -1, -1):
             natural = fade * smooth
             least = max(self._size * (_SHARE if wrong[octave] > 1 else _SHARE_OF_ONE), natural + 4 * math.sqrt(natural))
-            if members[octave] and wrong[octave] >= least:
+            chance = alike > 1 and not _is_improbable(wrong[octave] / alike, halving * halves / alike)
+            if members[octave] and wrong[octave] >= least and not chance:
                 bound = 2.0 ** (low + octave - 1022)
                 name = f"values below {bound:.2g} ({counts[octave] / self._size:.0%} of all)"
                 parts.append(Part(name=name, rel_l2=float(relative[octave])))
             smooth = (smooth + members[octave]) / math.sqrt(2)
+            halves = (halves + members[octave]) / 2
         return parts
+
+
+def _matter(squares: Array, fourths: Array) -> Array:
+    """How many values weigh in the norm of each slice, from its sums of squares and of fourth powers."""
+    return np.where(fourths > 0, squares * squares / fourths, 0)
+
+
+def _small_by_chance(norms: Array) -> tuple[Array, Array]:
+    """How many of ``norms`` are expected up to each of them where their density is smooth, and how many there are."""
+    order = np.sort(norms[norms > 0])
+    numbers = np.arange(1, order.size + 1)
+    sizes = np.sqrt(np.cumsum(order * order) / numbers)
+    # The highest density that any number of the smallest norms implies: those above may be of another kind.
+    densities = np.maximum.accumulate((numbers / sizes)[::-1])[::-1]
+    first = np.minimum(np.searchsorted(sizes, _BELOW * norms), order.size - 1)
+    return _DENSITY * norms * densities[first], np.searchsorted(order, norms, "right")
+
+
+def _is_improbable(counts: Any, natural: Any) -> Any:
+    """Whether ``counts`` or more are improbable where ``natural`` are expected: Chernoff's bound of Poisson's law."""
+    return (counts > natural) & (counts * np.log(counts / natural) - counts + natural > _IMPROBABLE)
