@@ -22,10 +22,10 @@ _NOISE = 4.0
 # Slices are nearly one value each where this share of their values matters. It is 1 for constants, 0.74 where values
 # deviate by 30 % of their mean, 0.56 for a uniform distribution from zero on, 0.33 for a normal one around zero.
 _EVEN = 0.8
-# The density of a normal distribution at zero, both signs together, in units of its root mean square; and how far
-# below the root mean square of others a norm must be to be one of their small ones.
+# The density of a normal distribution at zero, both signs together, in units of its root mean square; and how many
+# times smaller than the root mean square of others a norm must be to be one of their small ones.
 _DENSITY, _BELOW = 0.8, 1.5
-_IMPROBABLE = 6.0  # minus the natural logarithm of a probability that is no chance any more
+_IMPROBABLE = 6.0  # minus the natural logarithm of the probability below which nothing is chance
 # Octaves of magnitude that make a group, and the least shares of all values for a group, and for one of a single value.
 _OCTAVES = 3
 _SHARE, _SHARE_OF_ONE = 1 / 200, 1 / 8
@@ -101,15 +101,15 @@ class Parts:
             length = self._shape[axis]
             count = self._size // length
             rest = (errors.sum() - errors) / (length - 1)
-            judged, loud = _matter(references, fourths) >= _MATTER, errors > _NOISE**2 * rest
+            judged, outlying = _matter(references, fourths) >= _MATTER, errors > _NOISE**2 * rest
             if self._is_even(axis):
                 large = references > references.mean() / 4
                 natural, counts = _small_by_chance(np.sqrt(references))
                 judged &= large | _is_improbable(counts, natural)
-                # Errors too are one draw per slice, so that some are large: of normal ones, Student's tail says how many.
+                # Errors too are one draw per slice, so that some are large: Student's tail says how many.
                 tail = (1 + errors / rest / (length - 1)) ** (-(length - 1) / 2)
-                loud &= large | _is_improbable(1, natural * tail)
-            judged |= loud
+                outlying &= large | _is_improbable(1, natural * tail)
+            judged |= outlying
             relative = np.where(judged, self._excess(errors, references, count), 0)
             where = int(relative.argmax())
             index = ", ".join(str(where) if other == axis else ":" for other in range(len(self._shape)))
@@ -129,6 +129,7 @@ class Parts:
         errors, references, wrong, counts = (np.convolve(row, np.ones(_OCTAVES), "valid") for row in octaves)
         relative = self._excess(errors, references, counts)
         members = octaves[3][_OCTAVES - 1 :]
+        # Values that are one draw: of those that the larger ones account for, the number is as uncertain as of so few.
         alike = max((self._size // self._shape[axis] for axis in self._slices if self._is_even(axis)), default=1)
         smooth, fade = members[-1] / math.sqrt(2), sum(2 ** (-octave / 2) for octave in range(_OCTAVES))
         halves, halving = members[-1] / 2, sum(2.0**-octave for octave in range(_OCTAVES))

@@ -38,6 +38,13 @@ def detector(seed: int, boxes: int, scores: int, others: tuple[int, ...], size: 
     )
 
 
+def nearly_constant(seed: int, values: Array, spread: float) -> Array:
+    """``values`` as the first of each column, but for deviations of ``spread`` of it."""
+    noise = np.random.default_rng([seed, 7]).normal(size=values.shape)
+    first = values.reshape(-1, values.shape[-1])[0]
+    return (np.maximum(np.abs(first), 0.2) * (1 + spread * noise)).astype(np.float32)
+
+
 LAYOUTS: dict[str, Callable[[Array, Array], Array]] = {
     "last": lambda b, s: np.concatenate([b, s], -1),
     "first": lambda b, s: np.concatenate([b, s], -1).swapaxes(-1, -2),
@@ -48,13 +55,15 @@ LAYOUTS: dict[str, Callable[[Array, Array], Array]] = {
 
 @pytest.mark.parametrize("precision", HALF)
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("spread", [None, 0.02])
 @pytest.mark.parametrize(
     ("boxes", "scores", "others"), [(4, 4, (32, 1)), (4, 4, (1, 1)), (4, 2, (2, 50)), (4, 81, (1, 20))]
 )
 def test_scores_of_zero_beside_boxes_are_not_ok_wherever_they_lie(
-    precision: str, layout: str, boxes: int, scores: int, others: tuple[int, ...]
+    precision: str, layout: str, spread: float | None, boxes: int, scores: int, others: tuple[int, ...]
 ) -> None:
     b, s = detector(1, boxes, scores, others)
+    s = s if spread is None else nearly_constant(1, s, spread)
     join = LAYOUTS[layout]
     right, wrong = rounded(join(b, s), precision), rounded(join(b, np.zeros_like(s)), precision)
     assert judge(right, join(b, s), precision).ok
@@ -65,6 +74,32 @@ def test_scores_of_zero_beside_boxes_are_not_ok_wherever_they_lie(
     assert error.rel_l2 is not None
     assert error.rel_l2 < 0.02  # one norm does not see it
     assert error.slice_rel_l2 == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("spread", [None, 0.02])
+@pytest.mark.parametrize("others", [(32, 1), (2, 50), (1, 8400)])
+def test_one_score_of_zero_beside_four_boxes_is_not_ok(
+    precision: str, layout: str, spread: float | None, others: tuple[int, ...]
+) -> None:
+    b, s = detector(1, 4, 1, others)
+    s = s if spread is None else nearly_constant(1, s, spread)
+    x = b + np.random.default_rng(2).normal(size=b.shape) * (2.0 if precision == "int8" else 0.5)
+    join = LAYOUTS[layout]
+    assert judge(join(x, s), join(b, s), precision).ok
+    (error,) = judge(join(x, np.zeros_like(s)), join(b, s), precision).outputs
+    assert error.slice == ("[:, :, 4]" if layout == "last" else "[:, 4, :]")
+    assert error.slice_rel_l2 == pytest.approx(1)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("scores", [4, 80])
+def test_scores_of_zero_are_not_ok_where_boxes_too_are_nearly_constant(precision: str, scores: int) -> None:
+    b, s = (nearly_constant(3, values, 0.02) for values in detector(3, 4, scores, (32,)))
+    x = b + np.random.default_rng(4).normal(size=b.shape).astype(np.float32)
+    assert judge(np.concatenate([x, s], -1), np.concatenate([b, s], -1), precision).ok
+    assert "slice_rel_l2 1 of" in judge(np.concatenate([x, s * 0], -1), np.concatenate([b, s], -1), precision).why
 
 
 def test_the_slice_is_named_by_axis_and_index() -> None:
@@ -171,3 +206,86 @@ def test_digits_that_a_precision_cannot_show_are_no_error() -> None:
     limit = Threshold(slice_rel_l2=0.3)
     assert accuracy.compare({"y": x}, {"y": r}, limit, "fp16").ok
     assert not accuracy.compare({"y": x}, {"y": r}, limit, "bf16").ok  # which could show them
+
+
+def alike(seed: int, classes: int, deviation: str, errors: str) -> tuple[Array, Array]:
+    """Logits of 32 images that hardly differ, which deviate by 1 to 5 % of the class's own mean or of all classes', and
+    the same with errors of 2 %, which may be common to all images as well.
+    """
+    rng = np.random.default_rng([seed, classes])
+    mean = rng.normal(size=classes)
+    size = np.abs(mean) if deviation == "own" else 1.0
+    r = mean + (0.01, 0.03, 0.05)[seed % 3] * size * rng.normal(size=(32, classes))
+    error = rng.normal(size=r.shape) * (0.1 if errors == "common" else 1)
+    if errors == "common":
+        error += rng.normal(size=classes)
+    return r + 0.02 * np.sqrt((r * r).mean()) * error, r
+
+
+@pytest.mark.parametrize("deviation", ["own", "typical"])
+@pytest.mark.parametrize("errors", ["independent", "common"])
+@pytest.mark.parametrize(("classes", "seeds"), [(2, 100), (10, 100), (100, 100), (1000, 100), (21843, 6)])
+def test_columns_that_are_small_by_chance_are_not_taken_for_wrong(
+    deviation: str, errors: str, classes: int, seeds: int
+) -> None:
+    verdicts = [judge(*alike(seed, classes, deviation, errors), "int8") for seed in range(seeds)]
+    assert sum(not verdict.ok for verdict in verdicts) <= seeds // 100
+
+
+@pytest.mark.parametrize("deviation", ["own", "typical"])
+@pytest.mark.parametrize("classes", [10, 100, 1000, 21843])
+def test_a_wrong_column_among_those_small_by_chance_is_named(deviation: str, classes: int) -> None:
+    for seed in range(20 if classes < 2000 else 3):
+        x, r = alike(seed, classes, deviation, "independent")
+        norms = np.sqrt((r * r).mean(0) / (r * r).mean())
+        wrong = int(np.flatnonzero(norms > 0.25)[seed % 3])
+        x[:, wrong] = 0
+        found = judge(x, r, "int8")
+        (error,) = found.outputs
+        assert not found.ok
+        assert (error.slice, error.slice_rel_l2) == (f"[:, {wrong}]", pytest.approx(1))
+
+
+def test_a_wrong_column_that_is_small_by_chance_is_named_where_errors_are_smaller() -> None:
+    r = alike(1, 1000, "own", "independent")[1]
+    wrong = int(np.abs(np.sqrt((r * r).mean(0)) - 0.02).argmin())
+    x = rounded(r, "fp16")
+    assert judge(x, r, "fp16").ok
+    x[:, wrong] *= -1
+    (error,) = judge(x, r, "fp16").outputs
+    assert (error.slice, error.slice_rel_l2) == (f"[:, {wrong}]", pytest.approx(2, rel=0.01))
+
+
+def test_columns_of_zero_that_are_more_than_chance_makes_so_small_are_not_ok() -> None:
+    for seed in range(10):
+        x, r = alike(seed, 1000, "own", "independent")
+        few = np.random.default_rng(seed).choice(1000, 4, replace=False)
+        r[:, few] *= 1e-5 / np.sqrt((r[:, few] ** 2).mean(0))
+        x[:, few] = 0
+        found = judge(x, r, "int8")
+        (error,) = found.outputs
+        assert not found.ok
+        assert error.slice in [f"[:, {column}]" for column in few]
+
+
+def test_columns_of_usual_size_are_judged_where_many_are_wrong() -> None:
+    x, r = alike(1, 100, "own", "independent")
+    x[:, np.flatnonzero(np.square(r).mean(0) > 0.5 * np.square(r).mean())[::2]] *= -1
+    assert "slice_rel_l2" in accuracy.compare({"y": x}, {"y": r}, Threshold(slice_rel_l2=1.8), "int8").why
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["logits", "softmax", "sigmoid", "relu", "silu", "square", "cube", "gate", "offset", "centred", "zero columns"],
+)
+def test_networks_of_8_bits_whose_inputs_hardly_differ_have_no_wrong_parts(end: str) -> None:
+    limit = Threshold(slice_rel_l2=DEFAULT_THRESHOLDS["int8"].slice_rel_l2)
+    step = lambda values: np.rint(values / (np.abs(values).max() / 127)) * (np.abs(values).max() / 127)  # noqa: E731
+    for seed in range(15):
+        rows, columns = ((32, 10), (32, 100), (16, 1000))[seed % 3]
+        rng = np.random.default_rng([seed, 1])
+        x, w = rng.normal(size=32) + 0.03 * rng.normal(size=(rows, 32)), rng.normal(size=(32, 48)) / 32**0.5
+        v = rng.normal(size=(48, columns)) / 48**0.5
+        r = ENDS[end](np.tanh(x @ w) @ v)
+        y = ENDS[end](step(np.tanh(step(step(x) @ step(w)))) @ step(v))
+        assert accuracy.compare({"y": y}, {"y": r}, limit, "int8").ok
