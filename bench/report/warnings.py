@@ -18,13 +18,12 @@ SENTENCES: dict[str, Sentence] = {
 }
 # What a sentence meets in figures that it was not written for: others, or of another type, or too large to format.
 _UNKNOWN = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
-# What a number after it names, and does not count: texts with other ones tell of another failure.
-_CODES = ("exit code ", "exit code -", "error code ", "status ", "signal ", "errno ", "Errno ", ".py:", "line ")
+# A whole number that names something and counts nothing, with the word that says so: it stays, as texts with other ones
+# are about another failure.
+_CODE = r"(?i:\b(?:exit code|error code|error|status|signal|errno|line) (?:0x[0-9a-f]+|-?\d+)\b(?![.,]\d)|\.py:\d+)"
 # A number in a text, with its unit of time or size, as that changes with it; conv2d and fp16 are names.
-_NUMBER = re.compile(
-    "".join(f"(?<!{re.escape(code)})" for code in _CODES)
-    + r"(?:0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?)"
-)
+_NUMBER = r"0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?"
+_CODE_OR_NUMBER = re.compile(f"(?P<code>{_CODE})|{_NUMBER}")
 
 
 def describe(warning: Warning) -> Advice:
@@ -50,7 +49,7 @@ def mask_numbers(text: str) -> str:
     """``text`` without its numbers, but for codes and lines of files: for texts that come without figures, which are
     messages of failures (a runtime's words) and the warnings of schema 1.
     """
-    return _NUMBER.sub("#", text)
+    return _CODE_OR_NUMBER.sub(lambda match: match["code"] or "#", text)
 
 
 def merge(warnings: Sequence[Warning]) -> Warning:

@@ -174,6 +174,7 @@ def test_a_case_with_empty_outputs_fails(start: Pytest, tmp_path: Path) -> None:
     assert "its outputs are empty, so that nothing was compared" in ran.stdout
 
 
+@pytest.mark.long
 def test_with_benchmarks_disabled_one_short_process_shows_that_a_case_works(start: Pytest, tmp_path: Path) -> None:
     (tmp_path / "project" / "pytest.ini").write_text("[pytest]\ntrtbench_suites =\n  suite.yaml\n")
     ran = start("-k", "not fail", "--benchmark-disable", "-v")

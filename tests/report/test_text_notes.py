@@ -98,6 +98,11 @@ def test_failures_of_one_kind_that_say_different_things_are_both_told() -> None:
         ("the worker was ended by signal 40", "the worker was ended by signal 41"),
         ("zoo.py:Net raised ValueError: none (zoo.py:10)", "zoo.py:Net raised ValueError: none (zoo.py:12)"),
         ("OSError: [Errno 28] it failed", "OSError: [Errno 12] it failed"),
+        ("the compiler ended with status -1", "the compiler ended with status -2"),
+        ("the builder failed with error code -3", "the builder failed with error code -4"),
+        ("a call ended with CUDA error 700", "a call ended with CUDA error 2"),
+        ("a library ended with status 0xC0000005", "a library ended with status 0xC0000006"),
+        ("net.onnx, line 3 is empty", "net.onnx, line 4 is empty"),
     ],
 )
 def test_failures_of_other_codes_or_lines_are_each_told(first: str, other: str) -> None:
@@ -105,6 +110,20 @@ def test_failures_of_other_codes_or_lines_are_each_told(first: str, other: str) 
     assert f"{first}\n" in shown
     assert f"{other}\n" in shown
     assert "like" not in shown
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ("the deadline 5 s is over", "the deadline 6 s is over"),
+        ("a baseline 3 times as fast", "a baseline 4 times as fast"),
+        ("relative error 0.25 is above the limit", "relative error 0.375 is above the limit"),
+    ],
+)
+def test_failures_that_differ_in_amounts_are_one_note(first: str, other: str) -> None:
+    shown = shown_with(failure(first), failure(other))
+    assert f"{first} (likewise eager batch=2)" in shown
+    assert other not in shown
 
 
 def test_warnings_that_differ_in_numbers_are_one_note_with_their_span() -> None:
