@@ -23,12 +23,12 @@ _FASTER = 0.05
 _SAME_WORK = 0.001
 
 LevelZero = Literal["", "first", "all"]
-LowerWhy = Literal["", "narrow", "no_baseline", "level_zero"]
+ExclusionReason = Literal["narrow", "no_baseline", "level_zero"]
 Shapes = tuple[tuple[int | str, ...], ...]
 _LEVEL = "optimization_level"
 
 
-class Lower(Data, frozen=True, kw_only=True):
+class FasterElsewhere(Data, frozen=True, kw_only=True):
     """A case (its id) of another run that leads there by a lower time than the one that leads a page, and why it does
     not: its run is ``narrow``, as it ranks few of the cases or backends that others do (``rivals`` of so many
     ``backends``), it has no time of its baseline (``no_baseline``), or it has engines of optimization level 0 alone.
@@ -36,7 +36,7 @@ class Lower(Data, frozen=True, kw_only=True):
 
     run: str
     case: str
-    why: LowerWhy
+    why: ExclusionReason
     rivals: int
     backends: int
 
@@ -50,7 +50,7 @@ class Leader(Data, frozen=True, kw_only=True):
     and another of them were measured in two processes or more, so that their ratio has an interval. ``has_baseline``:
     the run measured its baseline there, which may be the case itself. ``level_zero``: it is an engine of optimization
     level 0, which is built to be ready soon and not to be fast, and none of a higher level ranked there (``first``), or
-    nothing but such engines did (``all``). ``lower``: the fastest case of another run whose time for the same work is
+    nothing but such engines did (``all``). ``faster``: the fastest case of another run whose time for the same work is
     lower, by more than sessions differ. ``shapes`` are those of the inputs where the machine ranks the same model and
     symbols with others, too.
     """
@@ -67,7 +67,7 @@ class Leader(Data, frozen=True, kw_only=True):
     replicated: bool = False
     has_baseline: bool = False
     level_zero: LevelZero = ""
-    lower: Lower | None = None
+    faster: FasterElsewhere | None = None
     shapes: Shapes = ()
 
 
@@ -185,7 +185,7 @@ def best(
         choice = _choose(several)
         also = {
             "elsewhere": len(several) - 1,
-            "lower": _lower(several, choice),
+            "faster": _faster_elsewhere(several, choice),
             "shapes": key[2] if sizes[key[:2]] > 1 else (),
         }
         fields = {name: getattr(choice.top.leader, name) for name in Leader.__struct_fields__}
@@ -248,12 +248,12 @@ def _same_work(a: int | None, b: int | None) -> bool:
     return a is None or b is None or abs(a - b) <= _SAME_WORK * max(a, b)
 
 
-def _lower(several: Sequence[_Candidate], choice: _Choice) -> Lower | None:
+def _faster_elsewhere(several: Sequence[_Candidate], choice: _Choice) -> FasterElsewhere | None:
     """The fastest case of another run that is faster than the one that was chosen."""
     faster = [each for each in several if _is_faster(each, choice.top) and _is_faster(each, choice.first)]
     if not faster:
         return None
     least = min(faster, key=lambda each: each.time)
     leader = least.leader
-    why: LowerWhy = "level_zero" if leader.level_zero else "no_baseline" if least in choice.broad else "narrow"
-    return Lower(run=leader.run, case=leader.case, why=why, rivals=leader.rivals, backends=leader.backends)
+    why: ExclusionReason = "level_zero" if leader.level_zero else "no_baseline" if least in choice.broad else "narrow"
+    return FasterElsewhere(run=leader.run, case=leader.case, why=why, rivals=leader.rivals, backends=leader.backends)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from bench.analysis.leaders import Leader, primary_time
+from bench.analysis.leaders import Leader, leaders, primary_time
+from bench.analysis.pool import Pool
 from bench.analysis.rows import Row
 from bench.analysis.speed import size
 from bench.model.data import Data
@@ -29,7 +30,8 @@ class Highlight(Data, frozen=True, kw_only=True):
     ``gain``: the leader with the largest speed against its baseline, the lower bound of its interval decides;
     ``value`` is the speed. ``host_bound``: cases whose host takes longer to issue a call than the GPU to run it;
     ``value`` is the ratio of these times. ``fast_inaccurate``: cases whose outputs are wrong and that are faster than
-    the leader, ``other``; ``value`` is the leader's time over theirs.
+    the leader, ``other``; ``value`` is the leader's time over theirs. It leaves out sizes where nothing but engines of
+    optimization level 0 ranked: those are not built to be fast.
     """
 
     kind: FindingKind
@@ -102,10 +104,15 @@ def _unequal(environment: Environment, others: Sequence[Environment]) -> list[tu
     ]
 
 
-def findings(runs: Sequence[Run], tables: Sequence[Sequence[Row]], chosen: Sequence[Leader]) -> list[Highlight]:
-    """The largest gain of the ``chosen`` leaders, the host-bound cases and the fast inaccurate ones of all runs."""
+def findings(
+    runs: Sequence[Run], tables: Sequence[Sequence[Row]], pools: Sequence[Sequence[Pool]], chosen: Sequence[Leader]
+) -> list[Highlight]:
+    """The largest gain of the ``chosen`` leaders, the host-bound cases and the fast inaccurate ones of all runs.
+
+    ``tables`` are the rows() of the runs, ``pools`` their cases as gathered.
+    """
     rows = {(run.header.run, row.case): row for run, table in zip(runs, tables, strict=True) for row in table}
-    return [_gain(rows, chosen), _host_bound(rows), _fast_inaccurate(runs, tables)]
+    return [_gain(rows, chosen), _host_bound(rows), _fast_inaccurate(runs, tables, pools)]
 
 
 def _gain(rows: Mapping[tuple[str, str], Row], chosen: Sequence[Leader]) -> Highlight:
@@ -135,22 +142,23 @@ def _host_bound(rows: Mapping[tuple[str, str], Row]) -> Highlight:
     return Highlight(kind="host_bound", count=len(shares), of=len(on_gpu), run=run, case=case, value=value or None)
 
 
-def _fast_inaccurate(runs: Sequence[Run], tables: Sequence[Sequence[Row]]) -> Highlight:
+def _fast_inaccurate(
+    runs: Sequence[Run], tables: Sequence[Sequence[Row]], pools: Sequence[Sequence[Pool]]
+) -> Highlight:
     fast, checked = [], 0
-    for run, table in zip(runs, tables, strict=True):
-        cases = {case.id: case for case in run.header.cases}
-        leader: dict[tuple[object, ...], Row] = {}
+    for run, table, of_run in zip(runs, tables, pools, strict=True):
+        sizes = {case.id: size(case) for case in run.header.cases}
+        first = {sizes[leader.case]: leader for leader in leaders(run, table, of_run)}
+        of = {row.case: row for row in table}
         for row in table:
-            of = size(cases[row.case])
-            if row.ranked and (of not in leader or primary_time(row) < primary_time(leader[of])):
-                leader[of] = row
-        for row in table:
-            checked += row.score is not None and row.score.accurate is not None
-            best_row = leader.get(size(cases[row.case]))
-            if row.score is None or row.score.ok or best_row is None or row.primary not in row.times:
+            leader = first.get(sizes[row.case])
+            if row.score is None or (leader and leader.level_zero == "all"):
                 continue
-            if (value := primary_time(best_row) / row.times[row.primary].value) > 1:
-                fast.append((value, run.header.run, row.case, best_row.case))
+            checked += row.score.accurate is not None
+            if row.score.ok or leader is None or row.primary not in row.times:
+                continue
+            if (value := primary_time(of[leader.case]) / row.times[row.primary].value) > 1:
+                fast.append((value, run.header.run, row.case, leader.case))
     if not fast:
         return Highlight(kind="fast_inaccurate", count=0, of=checked)
     value, name, case, other = max(fast)

@@ -18,7 +18,7 @@ def looked_at(*runs: Run) -> tuple[list[leaders.Leader], list[overview.Highlight
     tables = [rows(run) for run in runs]
     pools = [gather(run) for run in runs]
     chosen = leaders.best(runs, tables, pools, overview.machines(runs)[1])
-    return chosen, overview.findings(runs, tables, chosen)
+    return chosen, overview.findings(runs, tables, pools, chosen)
 
 
 def test_a_leader_is_the_fastest_accurate_case_with_the_margin_to_the_next() -> None:
@@ -137,7 +137,7 @@ COMPILED = {"eager": 4.0, "inductor": 2.0}
 def test_a_run_with_a_much_faster_case_of_its_own_counts_before_a_later_one(other: Run, day: int) -> None:
     (leader,), _ = looked_at(timed(21, COMPILED, processes=3), other)
     assert leader.run.startswith(f"202611{day}")
-    assert leader.lower is None
+    assert leader.faster is None
 
 
 def test_the_later_time_of_a_case_counts_before_an_earlier_one_with_an_interval() -> None:
@@ -167,15 +167,15 @@ def test_of_runs_that_are_faster_by_about_as_much_the_latest_counts() -> None:
 def test_a_lower_time_of_a_run_that_does_not_count_is_named_with_the_reason(other: Run, why: str) -> None:
     (leader,), _ = looked_at(timed(21, COMPILED, processes=3), other)
     assert leader.run.startswith("20261121")
-    assert (leader.lower.why if leader.lower else "") == why
-    if leader.lower:
-        assert (leader.lower.run, leader.lower.rivals) == (other.header.run, len(other.header.cases))
+    assert (leader.faster.why if leader.faster else "") == why
+    if leader.faster:
+        assert (leader.faster.run, leader.faster.rivals) == (other.header.run, len(other.header.cases))
 
 
 def test_a_lower_time_of_an_engine_of_level_0_is_named_so() -> None:
     (leader,), _ = looked_at(of_level(20, None, 3), of_level(21, 0))
-    assert leader.lower is not None
-    assert leader.lower.why == "level_zero"
+    assert leader.faster is not None
+    assert leader.faster.why == "level_zero"
 
 
 def test_images_of_another_size_are_another_line_even_if_symbols_are_the_same() -> None:
@@ -262,6 +262,20 @@ def test_a_fast_inaccurate_case_is_set_against_the_leader() -> None:
     found = findings[2]
     assert (found.count, found.of, found.case, found.other) == (1, 3, wrong.id, good.id)
     assert found.value == pytest.approx(2.0, rel=0.05)
+
+
+def test_engines_of_optimization_level_0_alone_have_no_fast_inaccurate_one() -> None:
+    def beside(level: int | None) -> overview.Highlight:
+        engines = [case("net", "tensorrt", options={"optimization_level": 0, "n": n}) for n in range(2)]
+        records = [record(engines[0], 2.0), record(engines[1], 1.0, accuracy=accuracy(False, 0.5))]
+        if level is not None:
+            engines.append(case("net", "tensorrt", options={"optimization_level": level}))
+            records.append(record(engines[-1], 4.0))
+        return looked_at(make(engines, records))[1][2]
+
+    alone, with_another = beside(None), beside(3)
+    assert (alone.count, alone.of) == (0, 0)
+    assert (with_another.count, with_another.of) == (1, 3)
 
 
 def test_nothing_stands_out_of_a_run_without_results() -> None:

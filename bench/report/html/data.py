@@ -36,7 +36,7 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
     rounding_cosine of the least accurate process.
 ``notes``: kind, text, fix; ``case_notes``: case, note. ``left_out``: run, label, reason, count.
 ``leaders``: case, ties (places of cases), runner_up, margin, margin_low, margin_high, rivals, elsewhere,
-    level_zero, shapes (a text), lower (a case), lower_why, lower_rivals, lower_backends (bench.analysis.leaders).
+    level_zero, shapes (a text), faster (a case), faster_why, faster_rivals, faster_backends (bench.analysis.leaders).
 ``findings``: kind, count, of, case, other, value (bench.analysis.overview).
 ``profiles``: case, places (of the case in all runs of its machine), tool, version, created, device, notes, failure,
     message, runtime (of layers), window, iterations, unprofiled, ratio, of calls on a held stream held, own_gpu and
@@ -55,8 +55,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__, store
-from bench.analysis import leaders as leading
-from bench.analysis import overview
+from bench.analysis import leaders, overview
 from bench.analysis.distribution import MOST_QUANTILES
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import Row, rows
@@ -111,7 +110,7 @@ def page_data(
     shown = _Shown(runs, tables, pools, only, places, labels)
     chosen_profiles = placed.select(runs, shown.place, profiled)
     records = sum(len(run.records) for run in runs)
-    best = leading.best(runs, tables, pools, places)
+    best = leaders.best(runs, tables, pools, places)
     return {
         "format": FORMAT,
         "version": __version__,
@@ -131,7 +130,9 @@ def page_data(
         "conditions": columns.table(cases.conditions(shown.rows), ("case", "name", "value")),
         **_note_tables(shown),
         "left_out": columns.table(_left_out(runs), ("run", "label", "reason", "count")),
-        **_verdicts(runs, tables, [leader for leader in best if (leader.run, leader.case) in shown.place], shown.place),
+        **_verdicts(
+            runs, tables, pools, [leader for leader in best if (leader.run, leader.case) in shown.place], shown.place
+        ),
         **profiles.tables(
             chosen_profiles, shown.cases, shown.rows, [run.header.run for run in runs],
             [profiled.get(str(Path(run.path).parent), ()) if run.path else () for run in runs], place,
@@ -165,13 +166,14 @@ def _note_tables(shown: _Shown) -> dict[str, Any]:
 def _verdicts(
     runs: Sequence[Run],
     tables: Sequence[Sequence[Row]],
-    leaders: Sequence[leading.Leader],
+    pools: Sequence[Sequence[Pool]],
+    chosen: Sequence[leaders.Leader],
     place: Mapping[tuple[str, str], int],
 ) -> dict[str, Any]:
     """The tables of the fastest cases that are shown, and of what is to be said of them."""
-    findings = overview.findings(runs, tables, leaders)
+    findings = overview.findings(runs, tables, pools, chosen)
     return {
-        "leaders": columns.table([_leader(leader, place) for leader in leaders], ("case", "margin")),
+        "leaders": columns.table([_leader(leader, place) for leader in chosen], ("case", "margin")),
         "findings": columns.table([_finding(finding, place) for finding in findings], ("kind",)),
     }
 
@@ -295,7 +297,7 @@ def _left_out(runs: Sequence[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def _leader(leader: leading.Leader, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+def _leader(leader: leaders.Leader, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     margin = leader.margin
     return {
         "case": place[leader.run, leader.case],
@@ -309,21 +311,21 @@ def _leader(leader: leading.Leader, place: Mapping[tuple[str, str], int]) -> dic
         "elsewhere": leader.elsewhere,
         "level_zero": leader.level_zero,
         "shapes": ", ".join("x".join(map(str, shape)) for shape in leader.shapes),
-        **_lower(leader, place),
+        **_faster(leader, place),
     }
 
 
-def _lower(leader: leading.Leader, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    """The columns of a lower time of another run, None where there is none that the page shows."""
-    lower = leader.lower
-    case = place.get((lower.run, lower.case)) if lower else None
-    if lower is None or case is None:
-        return dict.fromkeys(("lower", "lower_why", "lower_rivals", "lower_backends"))
+def _faster(leader: leaders.Leader, place: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    """The columns of the faster case of another run, None where there is none that the page shows."""
+    faster = leader.faster
+    case = place.get((faster.run, faster.case)) if faster else None
+    if faster is None or case is None:
+        return dict.fromkeys(("faster", "faster_why", "faster_rivals", "faster_backends"))
     return {
-        "lower": case,
-        "lower_why": lower.why,
-        "lower_rivals": lower.rivals,
-        "lower_backends": lower.backends,
+        "faster": case,
+        "faster_why": faster.why,
+        "faster_rivals": faster.rivals,
+        "faster_backends": faster.backends,
     }
 
 

@@ -107,10 +107,10 @@ def test_a_lower_time_of_a_run_that_does_not_lead_is_a_case_with_its_reason() ->
     page = page_of(*pair_of_runs())
     (leader,) = rows_of(page["leaders"])
     labels = [of["label"].split("/")[1] for of in rows_of(page["cases"])]
-    assert (labels[leader["case"]], labels[leader["lower"]]) == ("inductor", "onnxruntime")
-    assert [leader[f"lower_{name}"] for name in ("why", "rivals", "backends")] == ["narrow", 1, 1]
+    assert (labels[leader["case"]], labels[leader["faster"]]) == ("inductor", "onnxruntime")
+    assert [leader[f"faster_{name}"] for name in ("why", "rivals", "backends")] == ["narrow", 1, 1]
     of_first = pair_of_runs()[0]
-    assert rows_of(page_of(of_first)["leaders"])[0]["lower"] is None
+    assert rows_of(page_of(of_first)["leaders"])[0]["faster"] is None
 
 
 def test_what_the_plan_left_out_is_grouped_by_reason(run: Run) -> None:

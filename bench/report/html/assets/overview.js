@@ -40,7 +40,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       text: (page, f) => [f.count === 1 ? "case is" : "cases are", " faster than the best accurate one, with wrong outputs. Most of all ",
         caseLink(page, f.case), `, ${app.ratio(f.value)} as fast as `, caseLink(page, f.other), "."],
       none: (f) => (f.of ? `Of ${app.plural(f.of, "case")} that were checked none is both faster than the best and inaccurate.`
-        : "No outputs were checked."),
+        : "No outputs were checked, or only those of engines of optimization level 0."),
     },
   };
 
@@ -68,17 +68,17 @@ globalThis.trtbench = globalThis.trtbench || {};
     + "Of these one with its baseline comes first, then the one whose case is the fastest by more than 5%, then one whose ratios have an interval, then the latest. "
     + "A lower time of a run that does not count stands below, with the reason.";
 
-  // Why a lower time of another run does not lead.
-  const LOWER = {
-    narrow: (leader) => `ranks only ${app.plural(leader.lower_rivals, "case")} of ${app.plural(leader.lower_backends, "backend")}`,
+  // Why a faster case of another run does not lead.
+  const EXCLUSIONS = {
+    narrow: (leader) => `ranks only ${app.plural(leader.faster_rivals, "case")} of ${app.plural(leader.faster_backends, "backend")}`,
     no_baseline: () => "did not measure its baseline",
     level_zero: () => "has engines of optimization level 0 alone",
   };
 
-  function lowerOf(page, leader) {
-    const place = leader.lower;
+  function fasterCase(page, leader) {
+    const place = leader.faster;
     if (place === null || place === undefined) return "";
-    return h("small", { class: "of lower" }, `${page.cases.get(place, "time_text")} by `, caseLink(page, place, choice(page, place)), ` in another run, which ${LOWER[leader.lower_why](leader)}`);
+    return h("small", { class: "of faster" }, `${page.cases.get(place, "time_text")} by `, caseLink(page, place, choice(page, place)), ` in another run, which ${EXCLUSIONS[leader.faster_why](leader)}`);
   }
 
   function bestTable(page) {
@@ -116,7 +116,7 @@ globalThis.trtbench = globalThis.trtbench || {};
             ties ? h("span", { class: "soft", title: leader.ties.map((tie) => cases.get(tie, "label")).join("\n") },
               row.status === "fastest" ? ` tied with ${app.plural(ties, "other")}` : " lowest time, of one process: not decided") : "",
             leader.level_zero ? h("span", { class: "soft", title: LEVEL_ZERO }, " built at optimization level 0, which is not its fastest") : "",
-            lowerOf(page, leader)],
+            fasterCase(page, leader)],
           timeOf(of, row), figure(row.rate_text), speedOf(of, row),
           ...drawn(app.isNumber(row.speed_low) ? app.interval(row.speed, row.speed_low, row.speed_high, x, WIDTH, true) : ""),
           leader.margin_text && next !== null ? figure(leader.margin_text) : app.NONE,
