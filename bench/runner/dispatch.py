@@ -259,7 +259,7 @@ def crash(outcome: process.Outcome, stage: str, limit_ns: int, *, replied: bool 
         )
     if outcome.code < 0:
         after = " after it had answered" if replied else ""
-        message = f"the worker was ended by {signals.text_of(-outcome.code)}{after}"
+        message = f"the worker was ended by {signals.describe(-outcome.code)}{after}"
         return Failure(kind="Crash", stage=stage, message=message, hint=_after_signal(-outcome.code), log=outcome.log)
     if outcome.code == jobs.PIPE_GONE:
         message = "the pipe by which the worker answers was closed, or another file put in its place"

@@ -229,7 +229,7 @@ class _LaneProcess:
     def _crash(self) -> Crash:
         code = self._process.wait()
         stage = f"in {self._stage!r}"
-        end = f"was ended {stage} by {signals.text_of(-code)}" if code < 0 else f"ended with exit code {code} {stage}"
+        end = f"was ended {stage} by {signals.describe(-code)}" if code < 0 else f"ended with exit code {code} {stage}"
         memory = "the kernel's out-of-memory killer, most likely: fewer streams, or " if code == -signal.SIGKILL else ""
         return Crash(f"{self.name} {end}", fix=f"{memory}{_THREADS}; --verbose shows what it wrote")
 

@@ -11,9 +11,15 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# What somebody else sends, and what a process ends by that has gone wrong itself.
-_FROM_OUTSIDE = (*SIGNALS, signal.SIGKILL)
-_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+# What somebody else sends, with where each usually comes from, and what a process ends by that has gone wrong itself.
+_FROM_OUTSIDE = {
+    signal.SIGINT: "Ctrl-C, kill -INT",
+    signal.SIGTERM: "kill, job scheduler, container stop",
+    signal.SIGHUP: "terminal closed, kill -HUP",
+    signal.SIGKILL: "out-of-memory killer, kill -KILL, container stop",
+}
+# SIGTRAP is that of __builtin_trap on arm64.
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)
 
 
 def is_from_outside(number: int) -> bool:
@@ -26,15 +32,15 @@ def is_crash(number: int) -> bool:
     return number in _CRASHES
 
 
-def text_of(number: int) -> str:
-    """``SIGSEGV``, ``SIGTERM from outside (kill, out-of-memory killer, container stop)``, or ``signal 40`` for the
-    real-time ones, which have no names.
+def describe(number: int) -> str:
+    """``SIGSEGV``, ``SIGTERM from outside (kill, job scheduler, container stop)``, or ``signal 40`` for the real-time
+    ones, which have no names.
     """
     try:
-        name = signal.Signals(number).name
+        known = signal.Signals(number)
     except ValueError:
         return f"signal {number}"
-    return f"{name} from outside (kill, out-of-memory killer, container stop)" if is_from_outside(number) else name
+    return f"{known.name} from outside ({_FROM_OUTSIDE[known]})" if known in _FROM_OUTSIDE else known.name
 
 
 def raises_interrupts() -> bool:

@@ -20,7 +20,6 @@ from tests.machine.nvml_kit import GIB
 from tests.runner.dispatch_kit import CASE, HEALTHY, LOST, MEASURE, Parent, answer
 
 pytestmark = pytest.mark.workers
-OUTSIDE = "from outside (kill, out-of-memory killer, container stop)"
 
 
 @pytest.mark.parametrize(
@@ -120,11 +119,11 @@ def test_a_crash_is_explained_by_what_it_printed(parent: Parent) -> None:
 @pytest.mark.parametrize(
     ("name", "end", "hint"),
     [
-        ("SIGTERM", f"SIGTERM {OUTSIDE}", "a new run measures it again"),
-        ("SIGHUP", f"SIGHUP {OUTSIDE}", "a new run measures it again"),
-        ("SIGINT", f"SIGINT {OUTSIDE}", "a new run measures it again"),
-        ("SIGKILL", f"SIGKILL {OUTSIDE}", "a smaller batch"),
-        *((name, name, "a native library crashed") for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE")),
+        ("SIGTERM", "SIGTERM from outside (kill, job scheduler, container stop)", "a new run measures it again"),
+        ("SIGHUP", "SIGHUP from outside (terminal closed, kill -HUP)", "a new run measures it again"),
+        ("SIGINT", "SIGINT from outside (Ctrl-C, kill -INT)", "a new run measures it again"),
+        ("SIGKILL", "SIGKILL from outside (out-of-memory killer, kill -KILL, container stop)", "a smaller batch"),
+        *((name, name, "a native library crashed") for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP")),
         ("SIGPIPE", "SIGPIPE", "--verbose shows what it wrote last"),
     ],
 )

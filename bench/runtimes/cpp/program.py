@@ -132,7 +132,7 @@ class Runner:
         if problem := _LINKER.search(log):
             what = f"the C++ runner does not fit the libraries that are here: {problem[0].strip()}"
             return Unavailable(what, fix="--rebuild builds it again; CXX=g++ of the system where another compiler did")
-        end = signals.text_of(-code) if code < 0 else f"exit code {code}"
+        end = signals.describe(-code) if code < 0 else f"exit code {code}"
         last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
         what = f"the C++ runner ended in {verb!r} with {end}" + (f": {last[:300]}" if last else "")
         return Crash(what, fix=f"the log has its last lines; {PYTHON}")
