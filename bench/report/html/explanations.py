@@ -25,13 +25,20 @@ MOST_PAIRS, MOST_GROUPS, MOST_NAMES = 40, 10, 3
 MOST_COMPARED = 8_000_000  # pairs of kernels of both sides
 
 
+class _File(NamedTuple):
+    """A file of profiles, and its cases that have one, by id."""
+
+    run: ProfileRun
+    cases: Mapping[str, CaseProfile]
+
+
 class _Pair(NamedTuple):
     """A case and its baseline, by their places, and the files of profiles that each is explained from."""
 
     place: int
     base: int
-    ours: ProfileRun
-    theirs: ProfileRun
+    ours: _File
+    theirs: _File
 
 
 def explanations(
@@ -50,15 +57,15 @@ def explanations(
     Each has ``case`` and ``base`` (places), ``ns`` and ``base_ns`` (of one inference), ``work`` and ``base_work``,
     ``gaps`` (what these are as long as: see explain), ``measured`` (boundary and the medians of both), ``by`` (what
     parts were aligned by), ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in
-    it), ``notes``, ``made`` (when each file of profiles was, the baseline's first; one if it has both) and ``command``
-    (which explains them in a terminal; ``store`` is its folder of runs). ``parts`` are those that differ alike, as one:
-    ``name``, ``base_ns``, ``ns``, and their ``causes``, whose differences add up to theirs: ``kind`` in words,
-    ``base_ns`` and ``ns`` of the kernels that belong to it, ``count`` of parts, ``text``, and the kernels of ``base``
-    and of ``case``.
+    it), ``notes``, ``profiles_created`` (when each file of them was, the baseline's first; one if it has both) and
+    ``command`` (which explains them in a terminal; ``store`` is its folder of runs). ``parts`` are those that differ
+    alike, as one: ``name``, ``base_ns``, ``ns``, and their ``causes``, whose differences add up to theirs: ``kind`` in
+    words, ``base_ns`` and ``ns`` of the kernels that belong to it, ``count`` of parts, ``text``, and the kernels of
+    ``base`` and of ``case``.
     """
     several: list[dict[str, Any]] = []
     compared = refused = 0
-    pairs = [*_pairs(chosen, cases, rows, files)]
+    pairs = [*_pairs(chosen, cases, rows, _with_cases(files))]
     pairs.sort(key=lambda pair: -abs(1 - (cases[pair.place]["speed"] or 1)))
     for pair in pairs:
         places = pair.base, pair.place
@@ -66,7 +73,7 @@ def explanations(
         shared = [name for name in measured[0] if name in measured[1]]
         a, b = (
             msgspec.structs.replace(
-                profile_sources.side(_profiles(file)[rows[at].case]), measured={name: times[name] for name in shared}
+                profile_sources.side(file.cases[rows[at].case]), measured={name: times[name] for name in shared}
             )
             for file, at, times in zip((pair.theirs, pair.ours), places, measured, strict=True)
         )
@@ -86,7 +93,7 @@ def _pairs(
     chosen: Sequence[PlacedProfile],
     cases: Sequence[Mapping[str, Any]],
     rows: Sequence[Row],
-    files: Sequence[Sequence[ProfileRun]],
+    files: Sequence[Sequence[_File]],
 ) -> Iterator[_Pair]:
     """The profiled cases at their newest runs that have a profiled baseline there."""
     places = {(case["run"], case["label"]): at for at, case in enumerate(cases)}
@@ -100,18 +107,23 @@ def _pairs(
             yield _Pair(place, base, ours=pair.b, theirs=pair.a)
 
 
-def _has_profile(file: ProfileRun, case: str) -> bool:
-    return case in _profiles(file)
+def _with_cases(files: Sequence[Sequence[ProfileRun]]) -> list[list[_File]]:
+    """The files of each run; one beside several runs is one object."""
+    different = {id(file): file for beside in files for file in beside}
+    by_id = {
+        key: _File(file, {each.case: each for each in file.cases if each.condensed is not None})
+        for key, file in different.items()
+    }
+    return [[by_id[id(file)] for file in beside] for beside in files]
 
 
-def _profiles(file: ProfileRun) -> dict[str, CaseProfile]:
-    """The cases of a file that have a profile, by id."""
-    return {each.case: each for each in file.cases if each.condensed is not None}
+def _has_profile(file: _File, case: str) -> bool:
+    return case in file.cases
 
 
 def _source(whole: explain.Explanation, pair: _Pair, store: str) -> dict[str, Any]:
-    """When the files of a pair were made, and the command; that is empty if a file has no such time."""
-    files = [pair.theirs] if pair.theirs is pair.ours else [pair.theirs, pair.ours]
+    """When the files of a pair were created, and the command; that is empty if a file has no such time."""
+    files = [pair.theirs.run] if pair.theirs is pair.ours else [pair.theirs.run, pair.ours.run]
     names = [whole.a.label, whole.b.label]
     try:
         times = [_begins(each) for each in files]
@@ -121,7 +133,7 @@ def _source(whole: explain.Explanation, pair: _Pair, store: str) -> dict[str, An
         words = [*names, "--in", *times] if len(files) == 1 else map(":".join, zip(times, names, strict=True))
         options = [] if store in ("", RESULTS) else ["--store", store]
         command = escape.line(shlex.join(["trtbench", "explain", *words, *options]))
-    return {"made": [escape.name(each.created) for each in files], "command": command}
+    return {"profiles_created": [escape.name(each.created) for each in files], "command": command}
 
 
 def _begins(file: ProfileRun) -> str:

@@ -98,7 +98,10 @@ def test_a_case_is_explained_in_the_list_on_its_page_and_part_by_part(shown) -> 
     page.drawn()
     assert tab.evaluate("location.hash") == f"#/explain{address}"
     assert EAGER.label in tab.locator("#main").inner_text()
-    assert tab.locator("ol.parts > li").count() >= 2
+    names = tab.locator("ol.parts > li > p > strong").all_inner_texts()
+    assert len(names) >= 2
+    assert "the GPU waits for launches" in names
+    assert "launch" not in names
     tab = page.go(f"#/case{address}")
     tab.get_by_role("link", name="Part by part").click()
     page.drawn()

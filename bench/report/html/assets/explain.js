@@ -15,6 +15,8 @@ globalThis.trtbench = globalThis.trtbench || {};
   // Gaps, which are parts too, in words.
   const IDLE = { launch: "the GPU waits for launches", wait: "the GPU waits for the host", tail: "after the last work" };
 
+  const partName = (part) => app.breakable(Object.hasOwn(IDLE, part.name) ? IDLE[part.name] : part.name);
+
   const longer = (ns) => (ns ? `${app.time(Math.abs(ns))} ${ns > 0 ? "longer" : "less"}` : "as long");
 
   const signed = (ns) => `${ns > 0 ? "+" : ns < 0 ? "\u2212" : ""}${app.time(Math.abs(ns))}`;
@@ -41,14 +43,14 @@ globalThis.trtbench = globalThis.trtbench || {};
       .map(([title, names]) => h("li", null, h("span", { class: "soft" }, `${title}: `), names.map((name, index) => [index ? ", " : "", h("code", null, app.breakable(name))])));
     const heading = [{ title: "cause" }, { title: "A", align: "right" }, { title: "B", align: "right" }, { title: "B \u2212 A", align: "right" }, { title: "parts", align: "right" }];
     const rows = each.causes.map((cause) => [cause.kind, app.time(cause.base_ns), app.time(cause.ns), signed(cause.ns - cause.base_ns), app.count(cause.count)]);
-    return h("li", null, h("p", null, h("strong", null, app.breakable(each.name)), ` ${signed(each.ns - each.base_ns)} (${app.time(each.base_ns)} \u2192 ${app.time(each.ns)})`),
+    return h("li", null, h("p", null, h("strong", null, partName(each)), ` ${signed(each.ns - each.base_ns)} (${app.time(each.base_ns)} \u2192 ${app.time(each.ns)})`),
       rows.length > 1 ? app.grid(heading, rows, { caption: "By cause, of the kernels that belong to it" }) : "",
       each.causes.map((cause) => [h("p", { class: "cause" }, `${cause.kind}, ${signed(cause.ns - cause.base_ns)}: ${cause.text}`), h("ul", { class: "sides" }, sides(cause))]));
   }
 
   // Which profiles these are, and the command that explains the same ones.
   function source(pair) {
-    const [a, b] = pair.made.map(app.when);
+    const [a, b] = pair.profiles_created.map(app.when);
     return [b ? `Profiles of A are of ${a}, those of B of ${b} UTC, as no file has both.` : `Both profiles are of one file, of ${a} UTC, the newest that has both.`,
       pair.command ? [" In a terminal: ", h("code", null, app.breakable(pair.command))] : ""];
   }
@@ -94,7 +96,7 @@ globalThis.trtbench = globalThis.trtbench || {};
           const [cause] = pair.totals;
           const latency = pair.measured.find(([boundary]) => boundary === "latency");
           return [h("a", { href: addressOf(page, pair) }, app.breakable(page.cases.get(pair.case, "label"))), h("span", null, app.breakable(page.cases.get(pair.base, "label"))), [signed(pair.ns - pair.base_ns), pair.gaps ? "" : h("small", { class: "of" }, "under the profiler")], latency ? signed(latency[2] - latency[1]) : app.NONE,
-            cause ? `${cause[0]}, ${signed(cause[1]).replace(" ", "\u00a0")}` : "nothing differs", pair.parts.length ? h("span", null, app.breakable(IDLE[pair.parts[0].name] || pair.parts[0].name)) : ""];
+            cause ? `${cause[0]}, ${signed(cause[1]).replace(" ", "\u00a0")}` : "nothing differs", pair.parts.length ? h("span", null, partName(pair.parts[0])) : ""];
         }, { caption: "Profiled cases and their baselines", class: "explained" }));
   }
 
