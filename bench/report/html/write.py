@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from bench import store
 from bench.analysis import siblings
 from bench.analysis.speed import check_baseline
 from bench.errors import NoRuns, StoreError, UsageError
+from bench.model.calibration import Calibration
 from bench.model.data import Data
 from bench.model.folders import RESULTS
 from bench.model.profile import ProfileRun
 from bench.model.run import Run
-from bench.report.html import data, page
+from bench.report.html import data, page, places
 from bench.store import calibrations, output
 from bench.store import profiles as stored
 
@@ -98,26 +99,30 @@ def write(
     """Write the page of ``runs`` to ``out``; the file that was there is replaced when the page is whole.
 
     ``only`` are the ids of the cases to show, None for all: runs that have none of them are left out. A run without the
-    ``baseline`` has its own. ``refresh`` is after how many seconds the page loads itself again, 0 for never.
+    ``baseline`` has its own. ``place`` is the folder of the runs. ``refresh`` is after how many seconds the page
+    loads itself again, 0 for never.
 
     UsageError if no run has the baseline; OSError if the file cannot be written.
     """
     every = [*problems, *(run.damage for run in runs if run.damage)]
     if only is not None:
         runs = [run for run in runs if any(case.id in only for case in run.header.cases)]
-    profiled, torn = _profiles(runs)
+    named = [places.of_run(run) for run in runs]
+    folders = {_folder(run): _folder(other) for run, other in zip(runs, named, strict=True) if run.path}
+    profiled, torn = _profiles(folders)
     every += torn
-    calibrated = {folder: calibrations.beside(Path(folder)) for folder in profiled}
+    calibrated = _calibrations(folders)
     baselines = _baselines(runs, baseline)
+    names = folders | ({place: places.of_store(place)} if place else {})
     made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     shown = data.page_data(
-        runs,
+        named,
         made=made,
         baselines=baselines,
         only=[only] * len(runs),
-        problems=every,
+        problems=[places.of_text(problem, names) for problem in every],
         title=title or data.TITLE,
-        place=place,
+        place=places.of_store(place),
         refresh=refresh,
         profiled=profiled,
         calibrations=calibrated,
@@ -128,13 +133,32 @@ def write(
     return Report(path=str(out), bytes=len(text), runs=len(runs), cases=cases, problems=tuple(every))
 
 
-def _profiles(runs: Sequence[Run]) -> tuple[dict[str, list[ProfileRun]], list[str]]:
-    """The profiles in the folders of ``runs``, newest first, by folder, and what is wrong with files."""
+def _folder(run: Run) -> str:
+    return str(Path(run.path).parent)
+
+
+def _by_name(folders: Mapping[str, str]) -> dict[str, list[Path]]:
+    """The folders by the names that the page has for them, each once, however it is written."""
+    by_name: dict[str, dict[Path, Path]] = {}
+    for folder, name in folders.items():
+        by_name.setdefault(name, {})[Path(folder).resolve()] = Path(folder)
+    return {name: [*several.values()] for name, several in by_name.items()}
+
+
+def _profiles(folders: Mapping[str, str]) -> tuple[dict[str, list[ProfileRun]], list[str]]:
+    """The profiles in ``folders``, newest first, by the names of these, and what is wrong with files."""
     problems: list[str] = []
-    folders = dict.fromkeys(str(Path(run.path).parent) for run in runs if run.path)
     return {
-        folder: [siblings.with_names(each) for each in stored.newest([Path(folder)], problems)] for folder in folders
+        name: [siblings.with_names(each) for each in stored.newest(several, problems)]
+        for name, several in _by_name(folders).items()
     }, problems
+
+
+def _calibrations(folders: Mapping[str, str]) -> dict[str, list[Calibration]]:
+    """The calibrations in ``folders``, newest first, by the names of these."""
+    by_name = _by_name(folders).items()
+    several = {name: [each for path in paths for each in calibrations.beside(path)] for name, paths in by_name}
+    return {name: sorted(each, key=lambda one: one.created, reverse=True) for name, each in several.items()}
 
 
 def _baselines(runs: Sequence[Run], baseline: str) -> list[str]:

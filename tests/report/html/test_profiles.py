@@ -204,32 +204,55 @@ LATER_FILES = {
 }
 
 
-@pytest.mark.parametrize(("files", "made"), LATER_FILES.values(), ids=LATER_FILES)
+@pytest.mark.parametrize(("files", "created"), LATER_FILES.values(), ids=LATER_FILES)
 def test_a_pair_is_explained_from_the_profiles_that_the_command_takes(
-    tmp_path: Path, trtbench: Trtbench, files: list[ProfileRun], made: str
+    tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch, files: list[ProfileRun], created: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     store = store_of(tmp_path / "store", run_of(EAGER, COMPILED), TOGETHER, *files)
     (pair,) = shown_in(store)["explanations"]
-    assert pair["made"] == [made]
+    assert pair["profiles_created"] == [created]
     by_labels = bench.explain(EAGER.label, COMPILED.label, store=store)
     assert (pair["base_ns"], pair["ns"]) == (by_labels.a.window, by_labels.b.window)
     assert (pair["base_work"], pair["work"]) == (by_labels.a.work, by_labels.b.work)
     assert [ns for _, ns, _ in pair["totals"]] == [ns for _, ns, _ in by_labels.totals]
     name, *words = shlex.split(pair["command"])
-    assert name == "trtbench"
+    assert (name, words[-2:]) == ("trtbench", ["--store", "store"])
     assert trtbench(*words, "--format", "json") == 0
     assert [each["ns"] for each in json.loads(trtbench.out)["totals"]] == [ns for _, ns, _ in pair["totals"]]
 
 
-def test_without_a_file_of_both_each_case_has_its_newest_profile(tmp_path: Path, trtbench: Trtbench) -> None:
+def test_without_a_file_of_both_each_case_has_its_newest_profile(
+    tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     alone = file_of(profiled(EAGER, eager()), created=LATER), file_of(profiled(COMPILED, replayed()), created=LAST)
     store = store_of(tmp_path / "store", run_of(EAGER, COMPILED), file_of(profiled(EAGER, eager(2))), *alone)
     (pair,) = shown_in(store)["explanations"]
-    assert pair["made"] == [LATER, LAST]
+    assert pair["profiles_created"] == [LATER, LAST]
     assert trtbench(*shlex.split(pair["command"])[1:]) == 0
     with pytest.raises(UsageError) as caught:
         bench.explain(EAGER.label, COMPILED.label, store=store)
     assert caught.value.fix.split()[2].startswith("profile-20261129T120000Z")
+
+
+def test_a_page_of_a_store_elsewhere_has_commands_for_the_default_one_and_no_folder_of_the_machine(
+    tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(tmp_path / "elsewhere" / "runs", run_of(EAGER, COMPILED), TOGETHER)
+    (cut,) = store.glob("*/*/profile-*.json")
+    cut.with_name("profile-20261129T120000Z-cut-1a2b3c4.json").write_text("{")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    data = shown_in(store)
+    assert str(tmp_path) not in json.dumps(data)
+    assert (data["store"], len(data["problems"])) == ("results", 1)
+    ((run,), (pair,)) = rows_of(data["runs"]), data["explanations"]
+    assert run["show"] == f"trtbench show {run['id']}"
+    store.rename(tmp_path / "here" / "results")
+    assert trtbench(*shlex.split(pair["command"])[1:]) == 0
+    trtbench.store = Path("results")
+    assert trtbench(*shlex.split(run["show"])[1:]) == 0
 
 
 def test_pairs_beyond_what_can_be_compared_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
