@@ -12,11 +12,7 @@ if TYPE_CHECKING:
 # Operators that read of their first tensor as many elements as they return.
 _LOOKUPS = ("aten.embedding", "aten.index", "aten.index_select", "aten.gather", "aten.take")
 # Those whose result is smaller or larger than what they read: the second argument has the places of rows.
-_BAGS = (
-    "aten._embedding_bag",
-    "aten._embedding_bag_forward_only",
-    "aten.embedding_renorm_",
-)  # fmt: skip
+_BAGS = ("aten._embedding_bag", "aten._embedding_bag_forward_only", "aten.embedding_renorm_")
 
 
 @contextlib.contextmanager

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from bench.model.data import Data
-
-if TYPE_CHECKING:
-    pass
 
 
 class Check(Data, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from bench.profiling import layers, plain
 from bench.profiling.condense import condense
 from bench.profiling.document import Document
 from bench.profiling.options import ProfileOptions, check
-from bench.profiling.worker import Worker
+from bench.profiling.worker import ProfiledWorker
 from bench.runner import jobs
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
@@ -167,7 +167,7 @@ def _profile(
             cold=session.settings.cold,
             gate=watch.gate,
         )
-        worker = Worker(session, options, out, on_event, watch, simulated=base.load(case.backend).simulated)
+        worker = ProfiledWorker(session, options, out, on_event, watch, simulated=base.load(case.backend).simulated)
         try:
             reply = worker.run(interpreter, job)
             if isinstance(reply, Failure):

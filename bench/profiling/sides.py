@@ -62,6 +62,7 @@ class _Word(NamedTuple):
 class _File(NamedTuple):
     """The cases of a file, and the machine and the suite that they were profiled on and from, if it says so."""
 
+    path: Path
     cases: list[CaseProfile]
     environment: Environment | None = None
     suite: str = ""
@@ -126,35 +127,34 @@ def _complete(newest: Path, texts: Sequence[str], store: Path) -> tuple[Path, st
     if not lack:
         return newest, ""
     others = [path for path in profiles.files(store)[:_SEARCHED] if path != newest]
-    complete = ((path, file) for path, file in _readable(others) if suite in ("", file.suite))
+    complete = (file for file in _readable(others) if suite in ("", file.suite))
     older = profile_sources.sources(complete, _names_profile, texts[0], texts[-1]).both
     if older is None:
         return newest, ""
     # By their ids the cases may have a newer profile in another suite's file, which the dashboard takes too.
-    ids = [_fitting(older[1].cases, text)[0].case for text in texts]
-    beside = [path for path in others if path.parent == older[0].parent]
-    file = profile_sources.sources(_readable(beside), _has_profile, ids[0], ids[-1]).both
-    path = file[0] if file else older[0]
+    ids = [_fitting(older.cases, text)[0].case for text in texts]
+    beside = [path for path in others if path.parent == older.path.parent]
+    path = (profile_sources.sources(_readable(beside), _has_profile, ids[0], ids[-1]).both or older).path
     return path, f"profiles are those of {path.stem}, as the newest, {newest.stem}, {lack}"
 
 
-def _readable(paths: Iterable[Path]) -> Iterator[tuple[Path, _File]]:
+def _readable(paths: Iterable[Path]) -> Iterator[_File]:
     """The files that can be read, each when its turn comes."""
     for path in paths:
         try:
-            yield path, _read(path)
+            yield _read(path)
         except StoreError:
             continue  # cut off as well, or for a hint alone
 
 
-def _has_profile(file: tuple[Path, _File], case: str) -> bool:
+def _has_profile(file: _File, case: str) -> bool:
     """Whether a file has a profile of the case with this id."""
-    return any(each.case == case and each.condensed is not None for each in file[1].cases)
+    return any(each.case == case and each.condensed is not None for each in file.cases)
 
 
-def _names_profile(file: tuple[Path, _File], text: str) -> bool:
-    """Whether a text names cases of a file, but no single one without a profile."""
-    return bool(_fitting(file[1].cases, text)) and not _failed(file[1].cases, text)
+def _names_profile(file: _File, text: str) -> bool:
+    """Whether a text names several cases of a file, or one that has a profile."""
+    return bool(_fitting(file.cases, text)) and not _failed(file.cases, text)
 
 
 def _failed(cases: Sequence[CaseProfile], text: str) -> CaseProfile | None:
@@ -174,7 +174,7 @@ def _read(path: Path) -> _File:
             printed = msgspec.json.decode(file.read(_LARGEST_FILE), type=_Printed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
         whole = siblings.with_names(profiles.read(path))  # whose errors are about profiles, the usual kind
-        return _File(list(whole.cases), whole.environments.get("default"), whole.suite)
+        return _File(path, list(whole.cases), whole.environments.get("default"), whole.suite)
     cases = [
         CaseProfile(
             case=engine.case,
@@ -185,7 +185,7 @@ def _read(path: Path) -> _File:
         )
         for engine in printed.cases
     ]
-    return _File(cases)
+    return _File(path, cases)
 
 
 def _split(text: str, store: Path) -> tuple[Path | None, str]:
@@ -266,7 +266,7 @@ def _elsewhere(texts: Sequence[str], path: Path, store: Path) -> str:
     """The name of the newest other profiles in the store of such cases; empty if there are none."""
     others = (other for other in profiles.files(store)[:_SEARCHED] if other.name != path.name)
     file = profile_sources.sources(_readable(others), _names_profile, texts[0], texts[-1]).both
-    return file[0].stem if file else ""
+    return file.path.stem if file else ""
 
 
 def _side(case: CaseProfile, path: Path) -> Side:

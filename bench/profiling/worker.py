@@ -27,7 +27,7 @@ from bench.runner.watch import Watch
 from bench.system import process
 
 
-class Worker:
+class ProfiledWorker:
     """The worker of one case, an ordinary new process with the tool's words before its command; ``watch`` opens its
     gate.
     """
