@@ -139,14 +139,18 @@ def _worst(outputs: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     return {"outputs": {name: outputs[name] for name in names}, "more": len(outputs) - len(names)}
 
 
-def warnings(reference: Mapping[str, Array], batch: int, metric: str = "") -> tuple[Warning, ...]:
+def warnings(
+    reference: Mapping[str, Array], batch: int, metric: str = "", *, metric_is_silent: bool = False
+) -> tuple[Warning, ...]:
     """``BlindReference`` if an output of ``reference`` says nothing of the inputs: values that are all the same, or
     the same for each of ``batch`` samples along the first dimension. Any program that computes the last layer is then
     accurate there, whatever comes before; e.g. where a model's last layer begins as zeros, so that each class is 0.
-    ``EmptyOutput`` if one has no element: nothing of it is compared, but perhaps by the ``metric`` of the model.
+    ``EmptyOutput`` if one has no element: nothing of it is compared, but perhaps by the ``metric`` of the model,
+    unless that is silent: it returned no number.
     """
     empty = [name for name, output in reference.items() if not np.asarray(output).size]
     figures = {"empty": empty, "outputs": len(reference)} | ({"metric": metric} if metric else {})
+    figures |= {"metric_numbers": 0} if metric_is_silent else {}
     nothing = (Warning(kind="EmptyOutput", figures=figures),) if empty else ()
     return (*nothing, *_blind(reference, batch))
 

@@ -144,6 +144,9 @@ def _empty_output(f: Figures) -> Advice:
     more = f" and {len(names) - _MOST_OUTPUTS} more" if len(names) > _MOST_OUTPUTS else ""
     if len(names) != f["outputs"]:
         what, judge = "nothing of it could be compared", ""
+    elif "metric_numbers" in f:  # 0: else it says something of the outputs
+        what = f"nothing could be compared, and {f['metric']} returned no number, so the case does not pass"
+        judge = ", or a number that the `metric` returns for such outputs"
     elif "metric" in f:
         what, judge = f"only {f['metric']} judges the outputs", ""
     else:

@@ -118,7 +118,7 @@ def _fault(base: Row) -> str:
     if base.score and not base.score.ok:
         return "has other outputs in each call" if base.score.varies else "is inaccurate"
     if base.score and base.score.empty:
-        return "returns no element to compare"
+        return "has only empty outputs"
     if not base.processes:
         return "was not measured yet"
     if base.primary and base.primary not in base.times:

@@ -177,11 +177,15 @@ def _validate_into(
         if not any(changes):  # else no two calls need agree
             fields["warnings"] += differing
     verdict = fields["accuracy"] = repeat.explain(verdict, *changes)
+    others = fields["warnings"]
     if not simulated or verdict.empty:  # the outputs of a simulation are no model's
-        fields["warnings"] += accuracy.warnings(expected, case.batch, case.metric)
+        fields["warnings"] = others + accuracy.warnings(expected, case.batch, case.metric)
     if case.metric:  # last: it is the user's code
-        value = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
-        fields["accuracy"] = metric.judge(verdict, value, job.threshold.metric, case.metric)
+        numbers = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
+        fields["accuracy"] = metric.judge(verdict, numbers, job.threshold.metric, case.metric)
+        if verdict.empty and not numbers:
+            silent = accuracy.warnings(expected, case.batch, case.metric, metric_is_silent=True)
+            fields["warnings"] = others + silent
 
 
 def _quantized_reference(folder: Path) -> tuple[dict[str, tensors.Array], dict[str, tensors.Array]]:

@@ -202,6 +202,11 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "only zoo.py:count judges the outputs: the reference has no element in output 'boxes'", "or a checkpoint",
     ),
     (
+        "EmptyOutput", {"empty": ["boxes"], "outputs": 1, "metric": "zoo.py:count", "metric_numbers": 0},
+        "nothing could be compared, and zoo.py:count returned no number, so the case does not pass: the reference has "
+        "no element in output 'boxes'", "or a number that the `metric` returns for such outputs",
+    ),
+    (
         "EmptyOutput", {"empty": ["boxes"], "outputs": 2},
         "nothing of it could be compared: the reference has no element in output 'boxes'", "or a checkpoint",
     ),

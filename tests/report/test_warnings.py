@@ -33,6 +33,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("BlindReference", {"constant": {"y": 0.5, "z": 0.0}, "repeated": ["w"], "samples": 4, "outputs": 3}),
     ("EmptyOutput", {"empty": ["boxes"], "outputs": 3}),
     ("EmptyOutput", {"empty": ["boxes"], "outputs": 1, "metric": "zoo.py:count"}),
+    ("EmptyOutput", {"empty": ["boxes"], "outputs": 1, "metric": "zoo.py:count", "metric_numbers": 0}),
     ("BlindReference", {"constant": {"y": "-inf"}, "repeated": [], "samples": 1, "outputs": 2}),
     ("ClockChanged", {"sm_mhz_min": 1500, "sm_mhz_max": 1980, "boundaries": {"gpu": True, "latency": False}}),
     ("ClockChanged", {"sm_mhz_min": 1500, "sm_mhz_max": 1980, "boundaries": {}}),

@@ -203,6 +203,25 @@ def test_outputs_without_an_element_are_told_in_the_record_the_table_and_the_jso
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize(
+    ("metric", "accurate", "text"),
+    [
+        ("zoo.py:totals", True, "only zoo.py:totals judges the outputs"),
+        ("zoo.py:says_nothing", None, "zoo.py:says_nothing returned no number, so the case does not pass"),
+    ],
+)
+def test_a_metric_judges_empty_outputs_by_the_numbers_that_it_returns(
+    tmp_path: Path, metric: str, accurate: bool | None, text: str
+) -> None:
+    case = Case(model="net", factory="zoo.py:detects_nothing", inputs=IMAGES, backend="eager", metric=metric)
+    record = measured(case, tmp_path)
+    assert record.accuracy is not None
+    assert record.accuracy.accurate is accurate
+    (empty,) = [warning for warning in record.warnings if warning.kind == "EmptyOutput"]
+    assert text in describe(empty).text
+
+
+@pytest.mark.torch
 @pytest.mark.long  # the C++ compiler, whose first run alone takes half a minute
 def test_a_graph_break_is_a_warning_in_the_record_the_table_the_markdown_and_the_json(tmp_path: Path) -> None:
     case = Case(model="net", factory="zoo.py:breaks", inputs=IMAGES, backend="inductor")
