@@ -250,3 +250,14 @@ def test_a_failure_of_every_model_is_told_once_and_its_rows_refer_to_it() -> Non
     shown = text.render(make(cases, records), width=100)
     assert shown.count("tensorrt is not installed") == 1
     assert shown.count("note A: Unavailable in start") == 2
+
+
+def test_the_log_of_a_failure_stands_below_its_own_note_alone() -> None:
+    asked = case("bert", "eager")
+    failure = Failure(kind="Crash", stage="measure", message="ended by SIGSEGV", log="the last words")
+    warned = (Warning(kind="GraphsByBackend"),)
+    run = make([asked], [record(asked, 2.0, 0, warnings=warned), record(asked, 2.0, 1, failure=failure)], 2)
+    lines = text.render(run, width=200, verbose=True).splitlines()
+    assert sum("the last words" in line for line in lines) == 1
+    at = next(index for index, line in enumerate(lines) if "the last words" in line)
+    assert "SIGSEGV" in lines[at - 1]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import bench
-from bench.model.run import Failure, Warning
+from bench.model.run import Warning
 from bench.report import export, text
-from bench.report.warnings import SENTENCES, describe, merge
+from bench.report.warnings import SENTENCES, describe
 
 from .conftest import case, make, record
 
@@ -299,19 +299,6 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
 ]  # fmt: skip
 
 
-def test_one_sentence_for_several_cases_holds_for_each() -> None:
-    noisy = [{"calls": 5, "ns": 1_200_000_000, "spread": spread} for spread in (0.011, 1.4)]
-    sentence, _ = describe(merge([Warning(kind="Noisy", figures=each) for each in noisy]))
-    assert "three windows differed by 1.1% to more than 100%, but neither" in sentence
-    of = {"boundary": "latency", "graph": False}
-    small = of | {"low_ns": 197e3, "high_ns": 220e3, "sd": 0.046, "within": 0.009}
-    large = of | {"low_ns": 71e6, "high_ns": 110e6, "sd": 0.175, "within": 0.069}
-    sentence, _ = describe(merge([Warning(kind="Spread", figures=each) for each in (small, large)]))
-    assert (
-        "process medians of latency differ by an sd of 4.6% to 17.5% though each is known to ±0.9% to 6.9%" in sentence
-    )
-
-
 @pytest.mark.parametrize(("kind", "figures", "said", "hint"), TABLE)
 def test_a_warning_says_what_was_seen_and_what_to_try(kind: str, figures: dict[str, Any], said: str, hint: str) -> None:
     found = describe(Warning(kind=kind, figures=json.loads(json.dumps(figures))))
@@ -349,32 +336,3 @@ def test_figures_that_a_sentence_does_not_expect_are_shown_as_they_are(kind: str
     assert f"{kind}: {said}"[:80] in text.render(run, width=1000)
     assert f"{kind} (eager): {said}"[:80] in export.markdown(run)
     assert [each["kind"] for each in json.loads(export.json(run))["rows"][0]["warnings"]] == [kind]
-
-
-def test_the_advice_of_several_warnings_helps_each_of_them() -> None:
-    common = {"boundary": "latency", "half_width": 0.03, "samples": 100}
-    limits = ((1, 15_000_000_000), (8, 1_000_000_000))
-    merged = merge([Warning(kind="MaxTime", figures={**common, "batch": n, "max_time_ns": ns}) for n, ns in limits])
-    assert describe(merged).hint == "a longer max_time, or no --quick, which allows 1 s, or a smaller batch"
-    lanes = [Warning(kind="FewerLanes", figures={"cause": "backend", "lanes": n, "requested": 4}) for n in (2, 3)]
-    assert describe(merge(lanes)) == (
-        "throughput is of 2 to 3 lanes, not of the 4 streams requested: the backend has no more", "streams: 2"
-    )  # fmt: skip
-
-
-def test_graphs_that_gained_in_several_cases_are_told_by_how_much() -> None:
-    bound = {"enqueue_ns": 144_000, "gpu_ns": 55_800.0, "graph": False}
-    twins = [LOSS | {"speed": speed, "effect": "faster"} for speed in (1.26, 8.4)]
-    merged = merge([Warning(kind="HostBound", figures={**bound, "graph_twin": twin}) for twin in twins])
-    assert describe(merged).hint == "cuda_graph: on, which was faster here: 1.26 to 8.40 times as fast in throughput"
-
-
-def test_the_log_of_a_failure_stands_below_its_own_note_alone() -> None:
-    asked = case("bert", "eager")
-    failure = Failure(kind="Crash", stage="measure", message="ended by SIGSEGV", log="the last words")
-    warned = (Warning(kind="GraphsByBackend"),)
-    run = make([asked], [record(asked, 2.0, 0, warnings=warned), record(asked, 2.0, 1, failure=failure)], 2)
-    lines = text.render(run, width=200, verbose=True).splitlines()
-    assert sum("the last words" in line for line in lines) == 1
-    at = next(index for index, line in enumerate(lines) if "the last words" in line)
-    assert "SIGSEGV" in lines[at - 1]

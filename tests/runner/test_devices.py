@@ -15,8 +15,8 @@ import pytest
 
 from bench import store
 from tests.conftest import Trtbench
+from tests.runner.kit import started_with
 from tests.runner.test_prestart import children
-from tests.runner.test_run import started_with
 
 pytestmark = pytest.mark.workers
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
-import msgspec
 import pytest
 
 import bench
@@ -14,42 +12,10 @@ from bench.cli import commands
 from bench.errors import UsageError
 from bench.measure.pace import BLOCKS
 from bench.model.events import Compared, Event, Started
-from bench.model.suite import named
 from tests.conftest import Trtbench
+from tests.runner.duel_kit import backend, write
 
 pytestmark = pytest.mark.workers
-
-SUITE = """\
-schema: 1
-name: sparring
-models:
-  net:
-    factory: zoo.py:net
-    inputs: {x: {shape: [batch, 3], dtype: float32}}
-    metric: zoo.py:version
-matrix:
-  model: [net]
-  backend:
-    - {name: fake, drift: 0, noise: 0.001}
-    - {name: fake, drift: 0, noise: 0.001, time: 1.05 ms}
-    - {name: fake, drift: 0, noise: 0.001, time: 0.9 ms}
-    - {name: fake, fail: segfault}
-    - {name: fake, fail: wrong}
-  batch: [1]
-measure: {max_time: 1s, timeout: 60s, warmup: 0s}
-"""
-ZOO = "def version(outputs, reference):\n    return {'version': 1.0}\n"
-
-
-def write(folder: Path) -> Path:
-    (folder / "zoo.py").write_text(ZOO)
-    (folder / "sparring.yaml").write_text(SUITE)
-    return folder / "sparring.yaml"
-
-
-def backend(part: str) -> str:
-    """The expression for the backend that has ``part`` among its options, and nothing else that another has."""
-    return f'label~"*{part}*"'
 
 
 @pytest.fixture(scope="module")
@@ -223,154 +189,3 @@ def test_one_case_cannot_be_the_second_side_of_several(tmp_path: Path) -> None:
         )
     assert "--select" in caught.value.fix
     assert not (tmp_path / "results").exists()
-
-
-# ------------------------------------------------------------------------------------------------- two revisions
-
-
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with the suite, whose metric is 1 in the branch ``main`` and 2 in the working tree."""
-    for name in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{name}_NAME", "n")
-        monkeypatch.setenv(f"GIT_{name}_EMAIL", "n@example.org")
-    suites = tmp_path / "repository" / "suites"
-    suites.mkdir(parents=True)
-    suite = write(suites)
-    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "one"]):
-        subprocess.run(["git", "-C", str(suites.parent), *words], check=True, capture_output=True)
-    (suites / "zoo.py").write_text(ZOO.replace("1.0", "2.0"))
-    (suites / "results.jsonl").write_text("")  # not tracked, and no change of either side
-    return suite
-
-
-def worktrees(suite: Path) -> int:
-    listed = subprocess.run(["git", "-C", str(suite.parent), "worktree", "list"], check=True, capture_output=True)
-    return len(listed.stdout.splitlines())
-
-
-@pytest.mark.long
-def test_a_revision_is_measured_with_its_own_code_and_its_checkout_removed(
-    trtbench: Trtbench, repository: Path
-) -> None:
-    words = ["duel", repository, "--select", backend("time=0.9"), "--against-rev", "main", "--max-time", "1ms"]
-    assert trtbench(*words) == 0
-    assert "1 uncommitted change; second side: main" in trtbench.err
-    assert "INCONCLUSIVE after 1 pair, as the time was over" in trtbench.out.replace("\n     ", "")
-    (run,) = trtbench.runs()
-    versions = {
-        record.toolchain: record.accuracy.metric["version"] for record in run.records if record.accuracy is not None
-    }
-    assert versions == {"here": 2.0, "main": 1.0}
-    assert worktrees(repository) == 1
-    assert run.header.duel is not None
-    assert len(run.header.duel.commit) == 40
-    assert "/revision" not in Path(run.path).read_text()
-
-
-def test_what_cannot_be_checked_out_or_installed_is_an_error_and_leaves_nothing(
-    trtbench: Trtbench, repository: Path
-) -> None:
-    words = ["duel", repository, "--select", backend("time=0.9"), "--against-rev"]
-    assert trtbench(*words, "mian") == 2
-    assert "branches and tags: main" in trtbench.err
-    root = repository.parents[1]
-    (root / "pyproject.toml").write_text("[project]\nname = 'x'\ndependencies = ['numpy']\n")
-    (root / "suites" / "inner").mkdir()
-    inner = write(root / "suites" / "inner")
-    assert trtbench("duel", inner, "--select", backend("time=0.9"), "--against-rev", "main") == 2
-    assert "main has no folder suites/inner" in trtbench.err
-    subprocess.run(["git", "-C", str(root), "add", "-A"], check=True)
-    subprocess.run(["git", "-C", str(root), "commit", "-qm", "two"], check=True)
-    (root / "pyproject.toml").write_text("[project\n")
-    assert trtbench(*words, "main") == 2
-    assert "pyproject.toml of the working tree cannot be read" in trtbench.err
-    assert worktrees(repository) == 1
-
-
-# ------------------------------------------------------------------------------------------------- confirmation
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[bench.Run, Path]:
-    """A run of two backends, the second 5 % slower, of four processes each: the fewest that decide."""
-    root = tmp_path_factory.mktemp("measured")
-    suite = write(root)
-    select = 'not label~"*time=0.9*" and not label~"*fail*"'
-    run = bench.run(suite, select=select, replicates=4, store=root / "results", cache=root / "cache")
-    return run, suite
-
-
-def test_what_is_slower_is_measured_again_before_it_fails(
-    measured: tuple[bench.Run, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, suite = measured
-    monkeypatch.setenv("TRTBENCH_CACHE", str(suite.parent / "cache"))
-    words = ["compare", run.header.run, "--axis", "backend", "--store", str(suite.parent / "results")]
-    assert commands.main([*words, "--fail-on", "slower", "--confirm", str(suite)]) == 1
-    shown = capsys.readouterr()
-    assert "confirmed: 1 of 1" in shown.err
-    assert "duel" in shown.out
-    assert commands.main([*words, "--confirm", str(suite)]) == 2
-    assert "--fail-on" in capsys.readouterr().err
-
-
-@pytest.mark.long
-def test_what_is_not_slower_again_does_not_fail(measured: tuple[bench.Run, Path]) -> None:
-    run, suite = measured
-    first, second = run.header.cases
-    slow = [record for record in run.records if record.case == second.id]
-    swapped = [msgspec.structs.replace(record, case=first.id, label=first.label) for record in slow]
-    fast = [record for record in run.records if record.case == first.id]
-    swapped += [msgspec.structs.replace(record, case=second.id, label=second.label) for record in fast]
-    base = named(second.backend, second.options)
-    doubtful = bench.compare(msgspec.structs.replace(run, records=tuple(swapped)), axis="backend", baseline=base)
-    assert len(doubtful.slower()) == 1
-    root = suite.parent
-    (again,) = bench.confirm(doubtful, suite, store=root / "again", cache=root / "cache")
-    (match,) = bench.matches(again)
-    assert not match.slower()
-    assert match.standing.pairs <= 8
-
-
-def test_two_times_of_one_case_cannot_be_measured_again(measured: tuple[bench.Run, Path]) -> None:
-    run, suite = measured
-    records = tuple(
-        msgspec.structs.replace(
-            record,
-            measurements=tuple(
-                msgspec.structs.replace(m, samples=tuple(2 * ns for ns in m.samples)) for m in record.measurements
-            ),
-        )
-        for record in run.records
-    )
-    header = msgspec.structs.replace(run.header, run=f"{run.header.run}0")
-    doubled = msgspec.structs.replace(run, records=records, header=header)
-    with pytest.raises(UsageError, match="one case, measured at two times"):
-        bench.confirm(bench.compare(run, doubled), suite)
-    same = msgspec.structs.replace(run, header=header)
-    assert bench.confirm(bench.compare(run, same), suite) == ()
-
-
-@pytest.mark.long
-def test_a_revision_with_other_dependencies_has_an_environment_of_its_own_or_an_error(
-    trtbench: Trtbench, repository: Path, tmp_path: Path
-) -> None:
-    root = repository.parents[1]
-    project = root / "pyproject.toml"
-    words = ["duel", repository, "--select", backend("time=0.9"), "--against-rev"]
-
-    def commit(text: str, name: str) -> None:
-        project.write_text(text)
-        subprocess.run(["git", "-C", str(root), "add", "-A"], check=True)
-        subprocess.run(["git", "-C", str(root), "commit", "-qm", name], check=True)
-        subprocess.run(["git", "-C", str(root), "tag", name], check=True)
-
-    # The build backend lies in the tree, so that nothing else is downloaded for it.
-    build = "[build-system]\nrequires = []\nbuild-backend = 'no_such_backend'\n"
-    commit(f"{build}[project]\nname = 'x'\nversion = '1'\ndependencies = ['numpy']\n", "broken")
-    project.write_text("[project]\nname = 'x'\nversion = '1'\n")
-    assert trtbench(*words, "broken") == 2
-    assert "broken does not install" in trtbench.err
-    assert not list((tmp_path / "cache" / "environments").iterdir())
-    assert worktrees(repository) == 1

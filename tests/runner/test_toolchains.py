@@ -12,7 +12,6 @@ import jsonschema
 import msgspec
 import pytest
 
-from bench import store
 from bench.errors import UsageError
 from bench.machine import environment
 from bench.model.run import Environment, Failure
@@ -23,26 +22,12 @@ from bench.runner.dispatch import Dispatcher
 from bench.runtimes.torch import weights
 from bench.units import NS_PER_S
 from tests.conftest import Trtbench
+from tests.runner.toolchain_kit import both, script
 
 pytestmark = pytest.mark.workers
 
 Suite = Callable[..., Path]
 HERE = environment.describe("fake")
-
-
-def script(folder: Path, text: str, name: str = "python") -> Path:
-    """An executable that stands for an interpreter; ``PYTHON`` in its text is the running one."""
-    path = folder / name
-    path.write_text("#!/bin/sh\n" + text.replace("PYTHON", sys.executable) + "\n")
-    path.chmod(0o755)
-    return path
-
-
-def both(suite: Path, toolchains_yaml: str) -> Path:
-    """The suite in two toolchains, of which the file beside it defines ``old``."""
-    suite.write_text(suite.read_text().replace("batch: [1, 8]", "batch: 1\n  toolchain: [default, old]"))
-    (suite.parent / "toolchains.yaml").write_text(toolchains_yaml + "\n")
-    return suite
 
 
 def test_a_backend_and_a_package_are_those_of_the_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,71 +205,6 @@ def test_paths_and_variables_mean_what_they_mean_in_the_folder_of_their_file(
     env = {"LD_LIBRARY_PATH": "${PLACE}/lib:/usr/lib", "COST": "5$$", "BARE": "a$ b"}
     expected = {"LD_LIBRARY_PATH": "/opt/x/lib:/usr/lib", "COST": "5$", "BARE": "a$ b"}
     assert toolchains.resolve(Toolchain(env=env), Path("/suites")).env == expected
-
-
-def test_resume_starts_the_toolchains_only_while_the_suite_defines_them(trtbench: Trtbench, fake_suite: Suite) -> None:
-    suite = both(fake_suite(replicates=2), "old: {env: {OMP_NUM_THREADS: 7}}")
-    trtbench("run", suite)
-    path = store.runs(trtbench.store, rehearsals=True)[0]
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
-    definitions, elsewhere = suite.with_name("toolchains.yaml"), suite.with_name("elsewhere")
-    before = definitions.read_text()
-    for other in (before.replace("7", "8"), before.replace("old", "new")):
-        definitions.write_text(other)
-        assert trtbench("run", "--resume", path.stem) == 2
-        assert "the run" in trtbench.err
-    definitions.write_text(before)
-    suite.rename(elsewhere)
-    assert trtbench("run", "--resume", path.stem) == 2
-    assert "the run needs the toolchain 'old', and its suite cannot be read" in trtbench.err
-    elsewhere.rename(suite)
-    assert trtbench("run", "--resume", path.stem) == 0
-    run = store.read(path)
-    assert [record.toolchain for record in run.records] == ["default", "old", "default", "old"]
-
-
-def test_resume_refuses_a_toolchain_that_has_changed(
-    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("THREADS", "7")
-    trtbench("run", both(fake_suite(), "old: {env: {OMP_NUM_THREADS: $THREADS}}"))
-    path = store.runs(trtbench.store, rehearsals=True)[0]
-    before = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
-    path.write_bytes(before)
-    monkeypatch.setenv("THREADS", "8")
-    assert trtbench("run", "--resume", path.stem) == 2
-    assert "another environment of the toolchain 'old': OMP_NUM_THREADS 7 -> 8\n" in trtbench.err
-    assert path.read_bytes() == before
-
-
-def test_resume_of_a_part_needs_only_the_toolchains_of_that_part(trtbench: Trtbench, fake_suite: Suite) -> None:
-    suite = both(fake_suite(), "old: {python: ./python}")
-    script(suite.parent, 'exec PYTHON "$@"')
-    trtbench("run", suite)
-    path = store.runs(trtbench.store, rehearsals=True)[0]
-    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
-    (suite.parent / "python").unlink()
-    assert trtbench("run", "--resume", path.stem, "--select", "toolchain=default") == 0
-    assert [record.toolchain for record in store.read(path).records] == ["default"]
-    assert trtbench("run", "--resume", path.stem) == 2
-    assert "toolchain 'old'" in trtbench.err
-
-
-def test_resume_needs_only_the_toolchains_of_what_is_missing(trtbench: Trtbench, fake_suite: Suite) -> None:
-    suite = both(fake_suite(replicates=2), "old: {python: ./python}")
-    script(suite.parent, 'exec PYTHON "$@"')
-    trtbench("run", suite)
-    path = store.runs(trtbench.store, rehearsals=True)[0]
-    header, first, old, _, last, _ = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(header + first + old + last)
-    (suite.parent / "python").unlink()
-    assert trtbench("run", "--resume", path.stem) == 0
-    assert [(r.toolchain, r.replicate) for r in store.read(path).records] == [
-        ("default", 0),
-        ("old", 0),
-        ("old", 1),
-        ("default", 1),
-    ]
 
 
 def test_a_broken_package_of_a_toolchain_is_missed_there(tmp_path: Path) -> None:

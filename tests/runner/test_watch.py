@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 
-import msgspec
 import pynvml
 import pytest
 
@@ -14,12 +12,12 @@ from bench.measure import cuda
 from bench.measure.gate import Gate, create_gate
 from bench.measure.gpu import measure
 from bench.model.run import Measurement, Record
-from bench.model.suite import Boundary, Case, Input, Policy
-from bench.model.telemetry import ClockFigures, Telemetry
-from bench.report.warnings import describe
+from bench.model.suite import Case, Input, Policy
+from bench.model.telemetry import Telemetry
 from bench.runner import watch
 from tests.machine.nvml_kit import FakeNvml
 from tests.measure.simulated import SimulatedGpu, SimulatedLane
+from tests.runner.watch_kit import POWER_CAP, THREE, Events, kinds_and_texts, play
 
 
 class Throttled(nvml.GpuTelemetry):
@@ -80,121 +78,13 @@ def test_throttling_marks_the_parts_of_latency_as_it_marks_latency() -> None:
     gate.close()
 
 
-S = 1_000_000_000
-POWER_CAP = 0x4
-# What happens at what second: the worker enters a phase, or attributes of the card change.
-Events = dict[float, str | dict[str, object]]
-THREE = {"gpu": (1, 4), "latency": (4, 7), "throughput": (7, 9)}
-
-
-def played(
-    monkeypatch: pytest.MonkeyPatch,
-    events: Events,
-    spans: dict[str, tuple[float, float]] | None = None,
-    facts: ClockFigures | None = None,
-    errors: dict[str, int] | None = None,
-) -> Record:
-    """The record of a case, with a tick every half a second; ``spans`` are in seconds too."""
-    now, fake, gate = [0.0], FakeNvml(errors), create_gate()
-    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic_ns=lambda: round(now[0] * S)))
-    telemetry = nvml.GpuTelemetry(0, fake, lambda pid: pid)
-    watched = watch.GpuWatch(gate, telemetry)
-    assert watched.tick is not None
-    ticks = [tick / 2 for tick in range(int(2 * max(events)) + 1)]
-    for at in sorted({*ticks, *events}):
-        now[0], event = at, events.get(at, {})
-        if isinstance(event, str):
-            watched.step(event)
-        else:
-            vars(fake).update(event)
-        if at in ticks:
-            watched.tick(100)
-    telemetry.close()
-    gate.close()
-    parts: tuple[Boundary, ...] = ("enqueue", "gpu", "latency", "h2d", "compute", "d2h", "throughput")
-    boundaries = [boundary for boundary in parts if boundary in (spans or {})]
-    taken = tuple(Measurement(boundary=boundary, samples=tuple(range(100))) for boundary in boundaries)
-    record = Record(case="c", label="l", measurements=taken, telemetry=Telemetry(clock=facts))
-    return watched.complete(record, {b: (round(s * S), round(e * S)) for b, (s, e) in (spans or {}).items()})
-
-
-def told(record: Record) -> list[tuple[str, str]]:
-    return [(warning.kind, describe(warning).text) for warning in record.warnings]
-
-
-# ------------------------------------------------------------------------------------------------------- energy
-
-
-@pytest.mark.parametrize("following", ["saturated", "measure", "energy", "validate"])
-def test_energy_is_that_from_the_loops_beginning_to_the_next_phase_whichever_that_is(
-    monkeypatch: pytest.MonkeyPatch, following: str
-) -> None:
-    events: Events = {
-        0.9: "measure",
-        2.8: {"mj": 1_000_000},
-        2.9: "saturate",
-        4.1: "saturate: almost done",
-        7.8: {"mj": 3_000_000},
-        7.9: following,
-        8.8: {"mj": 9_000_000},
-        8.9: "validate",
-        9.4: {"mj": 19_000_000},
-    }
-    facts = ClockFigures(saturated_ns=5 * S, saturated_inferences=10_000)
-    telemetry = played(monkeypatch, events, facts=facts).telemetry
-    assert telemetry.gpu.saturated_power_w == pytest.approx(400)
-    assert telemetry.inference_j == pytest.approx(0.2)
-    assert (telemetry.gpu.readings, telemetry.gpu.span_ns) == (6, 2 * S)
-    assert telemetry.gpu.saturated_readings == 10
-
-
-def test_without_a_saturated_loop_the_counter_tells_nothing_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = ClockFigures(saturated_ns=5 * S, saturated_inferences=10_000)
-    telemetry = played(monkeypatch, {0.9: "measure", 2.9: "validate"}, facts=facts).telemetry
-    assert telemetry.gpu is not None
-    assert not {key for key in msgspec.to_builtins(telemetry.gpu) if key.startswith("saturated")}
-    assert telemetry.clock == facts
-    assert telemetry.inference_j is None
-
-
-def test_telemetry_of_a_loop_whose_size_is_unknown_has_no_energy_of_an_inference(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    events: Events = {0.9: "measure", 2.9: "saturate", 7.8: {"mj": 9_000_000}, 7.9: "saturated", 8: "validate"}
-    telemetry = played(monkeypatch, events).telemetry
-    assert telemetry.gpu.saturated_power_w > 0
-    assert telemetry.inference_j is None
-
-
-@pytest.mark.parametrize(
-    ("errors", "reason"),
-    [({}, "the card's energy counter did not move"), ({"nvmlDeviceGetTotalEnergyConsumption": 3}, "tells no energy")],
-)
-def test_a_loop_without_energy_says_why_and_is_no_inference_for_nothing(
-    monkeypatch: pytest.MonkeyPatch, errors: dict[str, int], reason: str
-) -> None:
-    events: Events = {0.9: "measure", 2.9: "saturate", 7.9: "saturated", 8: "validate"}
-    facts = ClockFigures(saturated_ns=5 * S, saturated_inferences=10_000)
-    record = played(monkeypatch, events, facts=facts, errors=errors)
-    assert (record.telemetry.gpu.saturated_power_w, record.telemetry.inference_j) == (None, None)
-    (warning,) = [warning for warning in record.warnings if warning.kind == "NoEnergy"]
-    assert reason in warning.figures["reason"] == record.telemetry.gpu.saturated_power_reason
-    assert reason in describe(warning).text
-
-
-def test_a_loop_that_did_not_end_has_no_energy_and_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    telemetry = played(monkeypatch, {0.9: "measure", 2.9: "saturate"}).telemetry
-    assert telemetry.gpu is not None
-    assert not {key for key in msgspec.to_builtins(telemetry.gpu) if key.startswith("saturated_power")}
-
-
 # --------------------------------------------------------------------------------------- which boundaries it hit
 
 
 def test_a_card_that_is_throttled_in_the_energy_loop_alone_is_no_reason_to_warn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record = played(
+    record = play(
         monkeypatch,
         {
             0.9: "measure",
@@ -207,7 +97,7 @@ def test_a_card_that_is_throttled_in_the_energy_loop_alone_is_no_reason_to_warn(
         },
         THREE,
     )
-    assert told(record) == []
+    assert kinds_and_texts(record) == []
     assert [m.marked for m in record.measurements] == [(), (), ()]
     assert (record.telemetry.gpu.throttle_reasons, record.telemetry.gpu.sm_mhz_min) == ({}, 1980)
     assert record.telemetry.gpu.saturated_throttle_reasons == {"SwPowerCap": 1.0}
@@ -216,8 +106,8 @@ def test_a_card_that_is_throttled_in_the_energy_loop_alone_is_no_reason_to_warn(
 
 def test_a_clock_that_is_lower_in_the_energy_loop_alone_is_no_reason_to_warn(monkeypatch: pytest.MonkeyPatch) -> None:
     events: Events = {0.9: "measure", 9.1: "saturate", 9.2: {"sm": 1700}}
-    record = played(monkeypatch, events | {14.05: {"mj": 9_000_000}, 14.1: "saturated", 15.1: "validate"}, THREE)
-    assert told(record) == []
+    record = play(monkeypatch, events | {14.05: {"mj": 9_000_000}, 14.1: "saturated", 15.1: "validate"}, THREE)
+    assert kinds_and_texts(record) == []
     assert record.telemetry.gpu.saturated_sm_mhz_median == 1700
 
 
@@ -235,52 +125,52 @@ def test_throttling_is_told_with_the_boundaries_whose_samples_are_marked_and_the
     monkeypatch: pytest.MonkeyPatch, begins: float, ends: float, percent: int, where: str
 ) -> None:
     phases: Events = {0.9: "measure", 12.1: "validate"}
-    record = played(monkeypatch, phases | {begins: {"reasons": POWER_CAP}, ends: {"reasons": 0}}, THREE)
+    record = play(monkeypatch, phases | {begins: {"reasons": POWER_CAP}, ends: {"reasons": 0}}, THREE)
     often = f"SwPowerCap in {percent} % of 25 readings"
     message = f"the GPU was throttled ({often}) {where}; the SM clock was at 1980 MHz"
-    assert told(record) == [("Throttled", message)]
+    assert kinds_and_texts(record) == [("Throttled", message)]
     hit = [name for name in THREE if f" {name}" in where.partition(", not")[0] or where == "in every boundary"]
     assert [m.boundary for m in record.measurements if m.marked] == hit
 
 
 def test_throttling_outside_every_boundary_is_a_fact_and_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     events: Events = {0.9: "measure", 12.1: "validate", 9.7: {"reasons": POWER_CAP}, 10.2: {"reasons": 0}}
-    record = played(monkeypatch, events, THREE)
-    assert told(record) == []
+    record = play(monkeypatch, events, THREE)
+    assert kinds_and_texts(record) == []
     assert record.telemetry.gpu.throttle_reasons == {"SwPowerCap": 0.04}
 
 
 def test_throttling_between_the_last_tick_and_the_energy_loop_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     phases: Events = {0.9: "measure", 9.2: "saturate", 14.05: {"mj": 9_000_000}, 14.1: "saturated", 15.1: "validate"}
     spans = {**THREE, "throughput": (7, 9.15)}
-    record = played(monkeypatch, phases | {9.1: {"reasons": POWER_CAP}, 9.3: {"reasons": 0}}, spans)
+    record = play(monkeypatch, phases | {9.1: {"reasons": POWER_CAP}, 9.3: {"reasons": 0}}, spans)
     often = "the GPU was throttled (SwPowerCap in 5 % of 19 readings) in throughput, not in gpu or latency"
-    assert told(record) == [("Throttled", f"{often}; the SM clock was at 1980 MHz")]
+    assert kinds_and_texts(record) == [("Throttled", f"{often}; the SM clock was at 1980 MHz")]
     assert record.measurements[-1].marked == (93, 94, 95, 96, 97, 98, 99)
     assert record.telemetry.gpu.saturated_throttle_reasons == {}
 
 
 def test_throttling_before_the_energy_loop_is_told_without_what_the_loop_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     phases: Events = {0.9: "measure", 9.1: "saturate", 14.05: {"mj": 9_000_000}, 14.1: "saturated", 15.1: "validate"}
-    record = played(monkeypatch, phases | {7.7: {"reasons": POWER_CAP, "sm": 1700}, 9.2: {"sm": 1500}}, THREE)
+    record = play(monkeypatch, phases | {7.7: {"reasons": POWER_CAP, "sm": 1700}, 9.2: {"sm": 1500}}, THREE)
     often = "the GPU was throttled (SwPowerCap in 21 % of 19 readings) in throughput, not in gpu or latency"
-    assert told(record) == [("Throttled", f"{often}; the SM clock was between 1700 and 1980 MHz")]
+    assert kinds_and_texts(record) == [("Throttled", f"{often}; the SM clock was between 1700 and 1980 MHz")]
     assert record.telemetry.gpu.saturated_sm_mhz_median == 1500
 
 
 def test_the_parts_of_latency_are_not_named_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     spans = {**THREE, "enqueue": (0.95, 1), **dict.fromkeys(("h2d", "compute", "d2h"), THREE["latency"])}
     phases: Events = {0.9: "measure", 12.1: "validate"}
-    record = played(monkeypatch, phases | {4.6: {"reasons": POWER_CAP}, 5.2: {"reasons": 0}}, spans)
-    assert ") in latency, not in enqueue, gpu or throughput;" in told(record)[0][1]
+    record = play(monkeypatch, phases | {4.6: {"reasons": POWER_CAP}, 5.2: {"reasons": 0}}, spans)
+    assert ") in latency, not in enqueue, gpu or throughput;" in kinds_and_texts(record)[0][1]
     assert [m.boundary for m in record.measurements if m.marked] == ["latency", "h2d", "compute", "d2h"]
 
 
 def test_of_a_case_that_failed_the_throttling_is_told_without_boundaries(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = played(monkeypatch, {0.9: "measure", 1.2: {"reasons": POWER_CAP}, 4.2: {}})
+    record = play(monkeypatch, {0.9: "measure", 1.2: {"reasons": POWER_CAP}, 4.2: {}})
     clock = "the SM clock was at 1980 MHz"
     message = f"the GPU was throttled (SwPowerCap in 75 % of 8 readings); {clock}"
-    assert told(record) == [("Throttled", message)]
+    assert kinds_and_texts(record) == [("Throttled", message)]
 
 
 @pytest.mark.parametrize(
@@ -298,8 +188,10 @@ def test_a_changed_clock_is_told_with_the_boundaries_in_whose_time_it_was_read(
     events: Events = {0.9: "measure", 12.1: "validate"}
     for at in low:
         events |= {at - 0.1: {"sm": 1700}, at + 0.1: {"sm": 1980}}
-    record = played(monkeypatch, events, THREE)
-    assert told(record) == [("ClockChanged", f"the SM clock was between 1700 and 1980 MHz under load{where}")]
+    record = play(monkeypatch, events, THREE)
+    assert kinds_and_texts(record) == [
+        ("ClockChanged", f"the SM clock was between 1700 and 1980 MHz under load{where}")
+    ]
 
 
 def test_a_cpu_is_not_watched() -> None:

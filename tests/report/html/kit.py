@@ -54,3 +54,8 @@ def stored(root: Path, run: Run) -> Path:
 def renamed(run: Run, name: str, **header: Any) -> Run:
     """The run as another one, with fields of its header changed."""
     return msgspec.structs.replace(run, header=msgspec.structs.replace(run.header, run=name, **header))
+
+
+def figure(text: str) -> str:
+    """A figure with its interval, whatever blanks the layout has."""
+    return " ".join(text.split())
