@@ -36,6 +36,6 @@ def flaw_of(record: Record) -> Flaw | None:
     if accuracy := record.accuracy:
         if not accuracy.ok:
             return _VARYING if accuracy.varies else _INACCURATE
-        if accuracy.empty and not accuracy.metric:
+        if accuracy.accurate is None:
             return _EMPTY
     return _CHANGING if any(warning.kind in CHANGING for warning in record.warnings) else None

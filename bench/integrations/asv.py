@@ -31,6 +31,7 @@ import msgspec
 import bench
 from bench.errors import BenchError, StoreError, UsageError
 from bench.integrations.asv_command import CONFIGURATIONS, INSTALL, main
+from bench.integrations.case_result import inaccuracy
 from bench.model.run import Record, Run
 from bench.model.suite import BOUNDARIES, Boundary, Case, Plan, Suite, named
 from bench.units import NS_PER_S

@@ -76,7 +76,7 @@ def test_a_warning_that_has_its_own_sentence_keeps_it() -> None:
 
 
 def test_a_committed_run_advises_graphs_where_they_gained_and_nowhere_else() -> None:
-    (path,) = RESULTS.rglob("20261129T094008Z-devices*.jsonl")
+    (path,) = RESULTS.rglob("20261129T233631Z-devices*.jsonl")
     of_case: dict[str, Row] = {row.label: row for row in rows(store.read(path))}
 
     def advice(label: str) -> str:
@@ -84,7 +84,7 @@ def test_a_committed_run_advises_graphs_where_they_gained_and_nowhere_else() -> 
         return describe(warning).hint
 
     assert advice("distilbert/eager/fp16/batch=1/seq=128").startswith(
-        "cuda_graph: on, which was faster here: 2,569 inferences/s with it"
+        "cuda_graph: on, which was faster here: 2,617 inferences/s with it"
     )
     assert advice("distilbert/eager/fp16/batch=32/seq=128").startswith(
         "not cuda_graph: on, which was slower here: 13,5"
