@@ -38,6 +38,11 @@ def test_the_section_install_brings_all_that_the_smoke_suite_needs(line: int) ->
     assert "g++" in INSTALL  # inductor and aoti compile
 
 
+def test_the_table_of_suites_has_them_all() -> None:
+    named = re.findall(r"\(suites/(\S+\.yaml)\) ?[|,]", (ROOT / "README.md").read_text())
+    assert sorted(named) == sorted(path.name for path in (ROOT / "suites").glob("*.yaml"))
+
+
 @pytest.mark.parametrize("run", re.findall(r"\((results/\S+\.jsonl)\)", (ROOT / "README.md").read_text()))
 def test_tables_have_the_figures_of_the_committed_runs(capsys: pytest.CaptureFixture[str], run: str) -> None:
     text = (ROOT / "README.md").read_text().partition(f"({run})")[2]
