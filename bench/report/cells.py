@@ -39,6 +39,8 @@ VAGUE_LEGEND = f"{UNKNOWN} of a time or rate: the interval reaches beyond twice 
 UNEVEN = 0.01
 # The half of an interval, as a fraction of the value, beyond which it tells nothing.
 WIDEST = 1.0
+# A bound of an undecided ratio beyond these says no more than that it lies there.
+_LEAST_BOUND, _MOST_BOUND = 0.01, 100
 
 
 def printable_row(row: Row) -> Row:
@@ -110,11 +112,18 @@ def ratio(speed: Speed | None, label: str, *, mark: bool = False) -> str:
 def _ratio(value: float, low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return f"{_times(value)}x {UNKNOWN}"
-    bounds = f"[{_times(low)}, {_times(high)}]"
     if is_undecided(low, high):
-        return f"{UNDECIDED} {bounds}"
-    around = _around(value, low, high)
+        return undecided(low, high)
+    bounds, around = f"[{_times(low)}, {_times(high)}]", _around(value, low, high)
     return f"{_times(value)}x {bounds}" if around is None or UNKNOWN in around else f"{_times(value)}x{around}"
+
+
+def undecided(low: float, high: float) -> str:
+    """``undecided [0.34, 1.47]``: in place of a ratio whose interval leaves all open; ``<0.01`` and ``>100`` stand for
+    bounds beyond these, as two processes can give an interval over many powers of ten.
+    """
+    least = f"<{_LEAST_BOUND}" if low < _LEAST_BOUND else f"{low:.2f}"
+    return f"{UNDECIDED} [{least}, {f'>{_MOST_BOUND}' if high > _MOST_BOUND else f'{high:.2f}'}]"
 
 
 def mark(row: Row, fastest: str) -> str:

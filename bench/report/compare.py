@@ -198,11 +198,12 @@ def _ratio(pair: Pair) -> str:
 
 
 def _interval(ratio: float, low: float | None, high: float | None) -> str:
-    """``0.953 [0.948, 0.958]``, ``0.500 ±unknown`` or ``undecided [0.336, 1.470]``."""
+    """``0.953 [0.948, 0.958]``, ``0.500 ±unknown`` or ``undecided [0.34, 1.47]``."""
     if low is None or high is None:
         return f"{_quotient(ratio)} {cells.UNKNOWN}"
-    shown = cells.UNDECIDED if is_undecided(low, high) else _quotient(ratio)
-    return f"{shown} [{_quotient(low)}, {_quotient(high)}]"
+    if is_undecided(low, high):
+        return cells.undecided(low, high)
+    return f"{_quotient(ratio)} [{_quotient(low)}, {_quotient(high)}]"
 
 
 def _legend(comparison: Comparison) -> str:

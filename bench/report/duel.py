@@ -149,19 +149,20 @@ def title(b: str, a: str) -> str:
 
 
 def ratio(centre: float | None, low: float | None, high: float | None) -> str:
-    """``1.052 [1.013, 1.092]``."""
-    if centre is None:
-        return "-"
-    return f"{centre:.3f}" if low is None or high is None else f"{centre:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _ratio(centre: float | None, low: float | None, high: float | None) -> str:
-    """As ratio(), of what has ended: ``0.523 ±unknown`` or ``undecided [0.132, 2.074]`` where nothing is known."""
+    """``1.052 [1.013, 1.092]``, ``undecided [0.13, 2.07]`` where that leaves all open, and 1.052 alone while no interval
+    is known.
+    """
     if centre is None:
         return "-"
     if low is None or high is None:
-        return f"{centre:.3f} {cells.UNKNOWN}"
-    return f"{cells.UNDECIDED} [{low:.3f}, {high:.3f}]" if is_undecided(low, high) else ratio(centre, low, high)
+        return f"{centre:.3f}"
+    return cells.undecided(low, high) if is_undecided(low, high) else f"{centre:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _ratio(centre: float | None, low: float | None, high: float | None) -> str:
+    """As ratio(), of what has ended: ``0.523 ±unknown`` where no interval is known."""
+    is_known = centre is None or (low is not None and high is not None)
+    return ratio(centre, low, high) + ("" if is_known else f" {cells.UNKNOWN}")
 
 
 def _time(ns: float | None) -> str:

@@ -127,7 +127,8 @@ def test_sessions_that_differ_are_no_matter_of_more_processes() -> None:
     ("a", "b", "ratio"),
     [
         ((1.0,), (474.0,) * 7, "474 ±unknown"),
-        ((1.0, 40.0, 3.0), (2.0, 1.0, 0.1), "undecided ["),
+        ((1.0, 40.0, 3.0), (2.0, 1.0, 0.1), "undecided [<0.01, 6.45]"),
+        ((1.0, 40.0), (40.0, 1.0), "undecided [<0.01, >100]"),
         ((1.0, 1.1, 0.9), (1.0, 1.1, 0.9), "1.000 ["),
     ],
 )
@@ -136,7 +137,7 @@ def test_a_ratio_that_decides_nothing_does_not_look_like_one_that_does(
 ) -> None:
     whole = compare([spread("A", *a)], [spread("B", *b)])
     for shown in (view.render(whole, width=160), view.markdown(whole), view.github(whole)):
-        assert ratio in shown.replace("\\[", "[")
+        assert ratio in shown.replace("\\", "").replace("&lt;", "<")
         assert ("undecided: the interval contains 1, and its ends differ by more than a factor of 2" in shown) == (
             "undecided" in ratio
         )
