@@ -203,10 +203,10 @@ def _pair(
         b_made_ns=_making_time(b),
         rate=_rate(first.pool.rates, second.pool.rates),
         cycles=_cycles(a, b, shared, _centre(tops), _centre(bottoms)),
-        why=_unsound("the first", first.pool)
-        or _unsound("the second", second.pool)
-        or _without_times("the first", tops, shared)
-        or _without_times("the second", bottoms, shared),
+        why=_unsound("A", first.pool)
+        or _unsound("B", second.pool)
+        or _without_times("A", tops, shared)
+        or _without_times("B", bottoms, shared),
     )
     if whole.why:
         return whole

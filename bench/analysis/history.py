@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import pairwise
 from statistics import median
 from typing import Literal
@@ -92,8 +92,8 @@ class _Moment(msgspec.Struct, frozen=True):
 def histories(
     runs: Sequence[Run], cases: Sequence[Case], boundaries: Sequence[Boundary] = ()
 ) -> list[tuple[History, list[Run]]]:
-    """A history of each case on each device at each of ``boundaries`` (by default the first of PRIMARY that it has),
-    without steps, and the run of each point.
+    """A history of each case on each device at each of ``boundaries`` (by default the first of PRIMARY that it has
+    or was to have), without steps, and the run of each point.
     """
     moments: dict[tuple[str, str, str], list[_Moment]] = {}
     wanted = {case.id: case for case in cases}
@@ -106,7 +106,7 @@ def histories(
     whole = []
     for several in moments.values():
         measured = {boundary for each in several for boundary in each.pool.samples}
-        chosen = boundaries or [next((b for b in PRIMARY if b in measured), "throughput")]
+        chosen = boundaries or [_primary(several, measured)]
         whole += [_of(several, boundary) for boundary in chosen if boundary in measured or not boundaries]
     return whole
 
@@ -144,6 +144,13 @@ def matches(cases: Sequence[Case], name: str) -> list[Case]:
 
 
 # ------------------------------------------------------------------------------------------------------------------
+
+
+def _primary(moments: Sequence[_Moment], measured: Set[Boundary]) -> Boundary:
+    """The boundary of a case: the first of PRIMARY that is ``measured``, or was to be where no run has measured it."""
+    wanted = measured or {boundary for each in moments for boundary in each.run.header.policy.boundaries}
+    default: Boundary = "gpu" if moments[0].here.kind == "cuda" else "latency"
+    return next((b for b in PRIMARY if b in wanted), "throughput" if wanted else default)
 
 
 def _of(moments: Sequence[_Moment], boundary: Boundary) -> tuple[History, list[Run]]:

@@ -31,7 +31,7 @@ import msgspec
 import bench
 from bench.errors import BenchError, StoreError, UsageError
 from bench.integrations.asv_command import CONFIGURATIONS, INSTALL, main
-from bench.integrations.case_result import inaccuracy
+from bench.integrations.case_result import inaccuracy, reason
 from bench.model.run import Record, Run
 from bench.model.suite import BOUNDARIES, Boundary, Case, Plan, Suite, named
 from bench.units import NS_PER_S
@@ -327,9 +327,7 @@ def _remove_old_commits() -> None:
 
 def _sample_of(record: Record) -> _Sample:
     if failure := record.failure:
-        lines = [f"{record.label}: {failure.kind} ({failure.stage}): {failure.message}"]
-        lines += [f"  fix: {failure.hint}"] if failure.hint else []
-        return _Sample(error="\n".join(lines), unavailable=failure.kind == "Unavailable")
+        return _Sample(error=reason(record.label, failure), unavailable=failure.kind == "Unavailable")
     if why := inaccuracy(record.label, record.accuracy):
         return _Sample(error=why)
     figures: dict[str, float] = {}

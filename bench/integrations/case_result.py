@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bench import api
-from bench.model.run import Measurement, Record
+from bench.model.run import Failure, Measurement, Record
 from bench.model.suite import Case
 from bench.units import NS_PER_S
 
@@ -38,10 +38,8 @@ class CaseResult(msgspec.Struct, frozen=True):
         """Why the case has no sound result; empty if it has."""
         failure, score = self.row.failure, self.row.score
         if failure is not None:
-            place = f"{failure.kind} in {failure.stage}" if failure.stage else failure.kind
-            lines = [f"{self.case.label}: {place}: {failure.message.removeprefix(f'{failure.kind}: ')}"]
-            lines += [f"  fix: {failure.hint}"] if failure.hint else []
-            return "\n".join([*lines, *(f"  | {line}" for line in failure.log.splitlines()[-20:])])
+            log = [f"  | {line}" for line in failure.log.splitlines()[-20:]]
+            return "\n".join([reason(self.case.label, failure), *log])
         if why := inaccuracy(self.case.label, score):
             return why
         return "" if self.row.processes else f"{self.case.label}: it was not measured"
@@ -102,6 +100,13 @@ class CaseResult(msgspec.Struct, frozen=True):
         return [each for each in several if (each.window_ns if boundary == _THROUGHPUT else each.samples)]
 
 
+def reason(label: str, failure: Failure) -> str:
+    """How the case ``label`` failed, and on a second line what to do, if that is known."""
+    place = f"{failure.kind} in {failure.stage}" if failure.stage else failure.kind
+    fix = f"\n  fix: {failure.hint}" if failure.hint else ""
+    return f"{label}: {place}: {failure.message.removeprefix(f'{failure.kind}: ')}{fix}"
+
+
 def inaccuracy(label: str, accuracy: Any) -> str:
     """Why the outputs of the case ``label`` do not pass, by the ``accuracy`` of a record or the score of a row; empty
     if they do, or if there is none.
@@ -110,7 +115,7 @@ def inaccuracy(label: str, accuracy: Any) -> str:
         return ""
     if accuracy.accurate is None:
         fix = "inputs of which the model makes some, a checkpoint, or a `metric`"
-        return f"{label}: its outputs are empty, so that nothing was compared\n  fix: {fix}"
+        return f"{label}: it has only empty outputs\n  fix: {fix}"
     return f"{label}: inaccurate: {accuracy.why}"
 
 

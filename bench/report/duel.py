@@ -75,7 +75,7 @@ def notes(run: Run, every: Sequence[Match]) -> list[str]:
     lines = [f"not judged, {match.why}: {_names(match)}" for match in every if match.why]
     for match in every:
         if match.failure:
-            lines.append(f"{match.failure.kind} at {match.failure.stage}: {match.failure.message}")
+            lines.append(f"{cells.failure(match.failure)}: {cells.message(match.failure)}")
             lines += [f"try: {match.failure.hint}"] if match.failure.hint else []
     lines += [_undecided(run, match) for match in every if match.kind == "INCONCLUSIVE"]
     duel = run.header.duel
@@ -129,8 +129,8 @@ def _columns(every: Sequence[Match]) -> list[Column]:
         column("time of", [match.boundary for match in every], left=True),
         column("A", [_time(match.a_ns) for match in every]),
         column("B", [_time(match.b_ns) for match in every]),
-        column("ratio", [_ratio(*_numbers(match)) for match in every], left=True),
-        column("spread", [_spread(match.standing.sd) for match in every]),
+        column("ratio", ["-" if match.why else _ratio(*_numbers(match)) for match in every], left=True),
+        column("spread", ["-" if match.why else _spread(match.standing.sd) for match in every]),
         column("pairs", [str(match.standing.pairs) for match in every]),
         column("verdict", ["-" if match.kind == "NONE" else match.kind for match in every], left=True),
     ]
@@ -174,7 +174,7 @@ def _spread(sd: float | None) -> str:
 
 
 def _flat(match: Match) -> dict[str, Any]:
-    standing = match.standing
+    standing, (centre, low, high) = match.standing, (None, None, None) if match.why else _numbers(match)
     return {
         "a": match.a_label,
         "b": match.b_label,
@@ -182,9 +182,9 @@ def _flat(match: Match) -> dict[str, Any]:
         "b_case": match.b,
         "boundary": match.boundary,
         "verdict": match.kind,
-        "ratio": standing.ratio,
-        "low": standing.low,
-        "high": standing.high,
+        "ratio": centre,
+        "low": low,
+        "high": high,
         "pairs": standing.pairs,
         "sd": standing.sd,
         "needed": standing.needed,

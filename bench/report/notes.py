@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Se
 from typing import TypeAlias
 
 from bench.analysis.distinct import key_of_warning
+from bench.analysis.flaws import CHANGING
 from bench.analysis.rows import Row
 from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
 from bench.model.run import Environment, Run, Warning
@@ -45,7 +46,7 @@ def shared_notes(tables: Iterable[Sequence[Row]]) -> tuple[frozenset[Key], list[
 def _keys(table: Sequence[Row]) -> set[Key]:
     """What the notes of a table have in common with like ones of another."""
     results = {(kind, warnings.mask_numbers(text), hint) for row in table for kind, text, hint in _results_of(row)}
-    return results | {warnings.key(warning) for row in table for warning in row.warnings}
+    return results | {warnings.key(warning) for row in table for warning in _warnings_of(row)}
 
 
 def repeated_notes(general: Iterable[Sequence[Note]]) -> list[Note]:
@@ -112,8 +113,19 @@ def _results_of(row: Row) -> list[tuple[str, str, str]]:
         notes.append((cells.failure(row.failure), text, row.failure.hint))
     if row.score and not row.score.ok:
         kind = "Varies" if row.score.varies else "Inaccurate"
-        notes.append((kind, f"{row.score.why or 'outputs differ from the reference'}; not ranked", ""))
+        hint = next((warnings.describe(each).hint for each in row.warnings if _repeats_accuracy(each, row)), "")
+        notes.append((kind, f"{row.score.why or 'outputs differ from the reference'}; not ranked", hint))
     return notes
+
+
+def _warnings_of(row: Row) -> list[Warning]:
+    """Those that are worth a note of their own."""
+    return [warning for warning in row.warnings if not _repeats_accuracy(warning, row)]
+
+
+def _repeats_accuracy(warning: Warning, row: Row) -> bool:
+    """Whether the note on the accuracy of ``row`` says what the warning does: that calls are not alike."""
+    return row.score is not None and row.score.varies and warning.kind in CHANGING
 
 
 def _warnings(table: Sequence[Row], titles: _Titles, verbose: bool, wanted: Callable[[Key], bool]) -> _Numbered:
@@ -122,7 +134,7 @@ def _warnings(table: Sequence[Row], titles: _Titles, verbose: bool, wanted: Call
     """
     groups: dict[tuple[object, ...], list[tuple[Warning, Row]]] = {}
     for row in table:
-        for number, warning in enumerate(row.warnings):
+        for number, warning in enumerate(_warnings_of(row)):
             common = warnings.key(warning)
             if wanted(common):
                 groups.setdefault((row.case, number) if verbose else common, []).append((warning, row))

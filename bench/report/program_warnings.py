@@ -145,12 +145,12 @@ def _empty_output(f: Figures) -> Advice:
     if len(names) != f["outputs"]:
         what, judge = "nothing of it could be compared", ""
     elif "metric_numbers" in f:  # 0: else it says something of the outputs
-        what = f"nothing could be compared, and {f['metric']} returned no number, so the case does not pass"
+        what = f"the case has only empty outputs, and {f['metric']} returned no number, so the case does not pass"
         judge = ", or a number that the `metric` returns for such outputs"
     elif "metric" in f:
         what, judge = f"only {f['metric']} judges the outputs", ""
     else:
-        what, judge = "nothing could be compared, so the case does not pass", ", or a `metric` of the model"
+        what, judge = "the case has only empty outputs, so it does not pass", ", or a `metric` of the model"
     return Advice(
         f"{what}: the reference has no element in {'output' if len(names) == 1 else 'outputs'} {shown}{more}",
         f"inputs of which the model makes some (`inputs: {{NAME: {{file: FILE}}}}`), or a checkpoint{judge}",

@@ -139,10 +139,10 @@ def test_other_settings_are_told() -> None:
 
 
 UNSOUND = {
-    "the second failed: Crash": {"failure": Failure(kind="Crash", stage="measure", message="")},
-    "the second is inaccurate": {"accuracy": Accuracy(ok=False, outputs=())},
-    "the second has calls that are not alike": {"warnings": (Warning(kind="StateChanges"),)},
-    "the second has no samples": {"measurements": ()},
+    "B failed: Crash": {"failure": Failure(kind="Crash", stage="measure", message="")},
+    "B is inaccurate": {"accuracy": Accuracy(ok=False, outputs=())},
+    "B has calls that are not alike": {"warnings": (Warning(kind="StateChanges"),)},
+    "B has no samples": {"measurements": ()},
     "no boundary in common": {"measurements": (Measurement(boundary="enqueue", samples=(1,)),)},
 }
 
@@ -212,7 +212,7 @@ def test_a_side_that_failed_alone_is_a_regression_and_one_that_failed_before_is_
         whole = compare.compare([good], [broken])
         assert whole.failed == list(whole.pairs)
         assert whole.fails(failed=True)
-        assert whole.pairs[0].why == ("the second failed: Crash" if broken is bad else "the second is inaccurate")
+        assert whole.pairs[0].why == ("B failed: Crash" if broken is bad else "B is inaccurate")
         assert not whole.fails(slower=0.0, inconclusive=True)
         assert not compare.compare([broken], [good]).fails(failed=True)
         assert not compare.compare([broken], [bad if broken is inaccurate else inaccurate]).fails(failed=True)
@@ -321,10 +321,10 @@ COMPARED = Accuracy(ok=True, outputs=(ELEMENTS,))
 @pytest.mark.parametrize(
     ("a", "b", "side", "fails"),
     [
-        (COMPARED, EMPTY, "the second", True),
-        (EMPTY, EMPTY, "the first", False),
-        (EMPTY, COMPARED, "the first", False),
-        (None, EMPTY, "the second", False),
+        (COMPARED, EMPTY, "B", True),
+        (EMPTY, EMPTY, "A", False),
+        (EMPTY, COMPARED, "A", False),
+        (None, EMPTY, "B", False),
     ],
 )
 def test_a_side_that_returns_nothing_is_not_judged(a, b, side: str, fails: bool) -> None:

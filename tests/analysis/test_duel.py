@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -119,7 +120,13 @@ def test_a_side_that_cannot_be_judged_ends_its_match_with_the_reason(record_of_b
     assert why in b.why
     assert b.failure == record_of_b.failure
     assert not c.why
-    assert f"not judged, {b.why}" in view.render(run, width=400)
+    shown = view.render(run, width=400)
+    assert f"not judged, {b.why}" in shown
+    (row,) = [line for line in shown.splitlines() if line.startswith(view.title(B.label, A.label))]
+    assert re.search(r" ms  - +2  -$", row)  # neither ratio nor spread, as in compare
+    flat = json.loads(view.json(run))["matches"][0]
+    assert (flat["ratio"], flat["low"], len(flat["ratios"])) == (None, None, 2)
+    assert ("Timeout in measure: no result within 1 s" in shown) == (b.failure is not None)
 
 
 def test_a_run_that_is_no_duel_has_no_matches() -> None:

@@ -97,6 +97,25 @@ def test_what_has_no_sound_time_is_a_gap() -> None:
     assert [point.run for point in whole.points] == ["R000", "R003", "R004"]
 
 
+@pytest.mark.parametrize(
+    ("boundaries", "kind", "expected"),
+    [
+        (("latency",), "cuda", "latency"),
+        (("throughput",), "cuda", "throughput"),
+        ((), "cuda", "gpu"),
+        ((), "cpu", "latency"),
+    ],
+)
+def test_a_case_that_no_run_could_measure_has_the_boundary_that_it_was_to_have(boundaries, kind, expected) -> None:
+    here = msgspec.structs.replace(HERE, kind=kind)
+    (one,) = series([1.0], here=here)
+    failed = record(EAGER, 1.0, failure=Failure(kind="ModelError", stage="load", message="x"), measurements=())
+    policy = msgspec.structs.replace(one.header.policy, boundaries=boundaries)
+    header = msgspec.structs.replace(one.header, policy=policy)
+    whole = only([msgspec.structs.replace(one, header=header, records=(failed,))])
+    assert (whole.boundary, whole.gaps) == (expected, (("R000", "it failed: ModelError"),))
+
+
 def test_boundaries_that_were_not_measured_have_no_history() -> None:
     runs = series([1.0] * 3)
     assert only(runs).boundary == "latency"

@@ -74,7 +74,7 @@ def test_a_gate_that_could_not_fail_is_an_error(trtbench: Trtbench, fake_suite: 
     (run,) = trtbench.runs()
     name = run.header.run
     assert trtbench("compare", name, "--axis", "backend") == 0
-    assert "not judged, the second failed: " in trtbench.out
+    assert "not judged, B failed: " in trtbench.out
     assert "net/fp32/batch=1: fake -> fake[fail=raise]" in trtbench.out
     assert trtbench("compare", name, "--axis", "backend", "--fail-on", "slower") == 2
     assert "no case was judged" in trtbench.err

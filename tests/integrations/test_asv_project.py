@@ -186,7 +186,7 @@ def test_what_is_installed_is_measured_where_an_environment_exists(
     module = (sys.executable, "-m", "bench.integrations.asv", "run", "--record-samples", "--set-commit-hash", commit)
     code, printed = run(*module)
     assert code == 2, printed
-    assert "net/fake[fail=unsupported]/fp32/batch=8: Unsupported (first_call): the fake runtime has no such" in printed
+    assert "net/fake[fail=unsupported]/fp32/batch=8: Unsupported in first_call: the fake runtime has no such" in printed
     (file,) = (tmp_path / "asv").rglob(f"{commit[:8]}-*.json")
     stored = json.loads(file.read_text())
     rates = dict(zip(stored["result_columns"], stored["results"]["small.Small.track_qps"], strict=False))

@@ -94,7 +94,7 @@ def test_a_commit_that_is_slower_by_5_percent_fails_and_one_that_changes_nothing
     code, comment, log = repository.gate(same, broken)
     assert code == 1, log
     assert "1 not judged" in comment
-    assert "not judged, the second failed: ValueError: net/fake/fp32/batch=1" in comment
+    assert "not judged, B failed: ValueError: net/fake/fp32/batch=1" in comment
 
 
 @pytest.mark.long

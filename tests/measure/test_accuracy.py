@@ -197,7 +197,7 @@ def test_of_empty_outputs_nothing_is_compared() -> None:
     one_of_two = accuracy.compare({"y": empty, "x": X}, {"y": empty, "x": X}, Threshold(cosine=0.9))
     assert (one_of_two.ok, one_of_two.empty) == (True, False)
     for outputs, told in (
-        ({"y": empty}, "nothing could be compared, so the case does not pass"),
+        ({"y": empty}, "the case has only empty outputs, so it does not pass"),
         ({"y": empty, "x": X}, "nothing of it could be compared"),
     ):
         (warning,) = accuracy.warnings(outputs, 1)

@@ -39,7 +39,7 @@ def test_text_has_times_ratio_verdict_and_notes(whole: Comparison) -> None:
     assert "SLOWER" in row
     assert "- -> 2.0e-05" in row
     assert "3 cases: 1 SLOWER, 1 SAME, 1 not judged" in text
-    assert f"not judged, the second failed: Crash: {FAILED.label}" in text
+    assert f"not judged, B failed: Crash: {FAILED.label}" in text
     assert "only in A: net/fake/fp32/batch=1" in text
     assert "the runs also differ in cold on -> off" in text
 
@@ -64,7 +64,7 @@ def test_json_and_csv_have_raw_numbers(whole: Comparison) -> None:
     assert (pairs[0]["verdict"], row["verdict"]) == ("SLOWER", "SLOWER")
     assert float(row["ratio"]) == pairs[0]["ratio"] == pytest.approx(1.1, rel=1e-3)
     assert (pairs[0]["a_processes"], pairs[0]["b_rel_l2"], row["b_rel_l2"]) == (7, 2e-5, "2e-05")
-    assert pairs[2]["why"] == "the second failed: Crash"
+    assert pairs[2]["why"] == "B failed: Crash"
 
 
 def test_markdown_and_github_have_the_table(whole: Comparison) -> None:

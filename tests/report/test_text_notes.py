@@ -39,6 +39,19 @@ def test_a_note_of_several_processes_of_one_row_does_not_name_it_as_another() ->
     assert "likewise" not in shown
 
 
+def test_outputs_that_vary_have_one_note_with_the_advice_of_the_warning() -> None:
+    asked, figures = case("bert", "eager"), {"outputs": {"y": 1.0}, "more": 0, "by": "program"}
+    change = (Warning(kind="OutputsChange", figures=figures),)
+    varying = Accuracy(ok=False, outputs=(), varies=True, why="outputs change from call to call ('y')")
+    run = make([asked], [record(asked, 2.0, accuracy=varying, warnings=change)])
+    shown = text.render(run, width=200)
+    assert "1 Varies: outputs change from call to call ('y'); not ranked" in shown
+    assert "try: a factory without dropout or noise in forward" in shown
+    assert "OutputsChange" not in shown
+    sound = text.render(make([asked], [record(asked, 2.0, warnings=change)]), width=200)
+    assert "1 OutputsChange: two calls on equal inputs return other values" in sound
+
+
 def test_notes_of_the_report_itself_use_the_sign_of_its_tables() -> None:
     asked = case("bert", "eager")
     shown = text.render(make([asked], [record(asked, 2.0 + n % 2, n) for n in range(4)], 4), width=200)

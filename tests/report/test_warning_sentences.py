@@ -193,7 +193,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "EmptyOutput", {"empty": ["boxes", "scores"], "outputs": 2},
-        "nothing could be compared, so the case does not pass: the reference has no element in outputs 'boxes', "
+        "the case has only empty outputs, so it does not pass: the reference has no element in outputs 'boxes', "
         "'scores'",
         "inputs of which the model makes some (`inputs: {NAME: {file: FILE}}`), or a checkpoint, or a `metric` of the",
     ),
@@ -203,7 +203,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "EmptyOutput", {"empty": ["boxes"], "outputs": 1, "metric": "zoo.py:count", "metric_numbers": 0},
-        "nothing could be compared, and zoo.py:count returned no number, so the case does not pass: the reference has "
+        "the case has only empty outputs, and zoo.py:count returned no number, so the case does not pass: the reference has "
         "no element in output 'boxes'", "or a number that the `metric` returns for such outputs",
     ),
     (

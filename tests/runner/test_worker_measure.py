@@ -195,7 +195,7 @@ def test_outputs_without_an_element_are_told_in_the_record_the_table_and_the_jso
     table = text.render(run, width=160)
     assert " empty " in table
     assert " ok " not in table
-    assert "EmptyOutput: nothing could be compared, so the case does not pass: the reference has no element" in table
+    assert "EmptyOutput: the case has only empty outputs, so it does not pass: the reference has no element" in table
     (row,) = json.loads(export.json(run))["rows"]
     assert row["score"]["empty"] is True
     (line,) = csv.DictReader(io.StringIO(export.csv(run)))
