@@ -149,8 +149,8 @@ def title(b: str, a: str) -> str:
 
 
 def ratio(centre: float | None, low: float | None, high: float | None) -> str:
-    """``1.052 [1.013, 1.092]``, ``undecided [0.13, 2.07]`` where that leaves all open, and 1.052 alone while no interval
-    is known.
+    """``1.052 [1.013, 1.092]``, ``undecided [0.13, 2.07]`` where that leaves all open, or 1.052 alone without an
+    interval.
     """
     if centre is None:
         return "-"

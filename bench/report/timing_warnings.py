@@ -14,6 +14,11 @@ _WAITS = (
 )
 _FORK = "let each other stream wait for the call's at first: in PyTorch side.wait_stream(torch.cuda.current_stream())"
 _MANY_PROCESSES = 7
+# The part of the times in the slower of two states within which neither state is clearly the more frequent.
+_EVEN = (0.4, 0.6)
+# Kinds whose two times are read as a change or a gap: of several cases the span of their ratio says what the spans of
+# each of the times do not.
+RATIOS = {"Drift": ("last_ns", "first_ns"), "TwoStates": ("high_ns", "low_ns")}
 
 
 def _not_steady(f: Figures) -> Advice:
@@ -172,11 +177,16 @@ def _spread(f: Figures) -> Advice:
 
 def _two_states(f: Figures) -> Advice:
     part, states = percent(f["share"], ".0%"), f"{time(f['low_ns'])} and {time(f['high_ns'])}"
+    if "ratio" in f:
+        states = f"the slower one {number(f['ratio'], '.3g')} times the faster"
     if f["level"] == "processes":
-        text = f"processes are in one of two states of {f['boundary']}, {states} ({part} of {number(f['processes'])})"
+        share = f"{part} of {number(f['processes'])} in the slower"
+        text = f"processes are in one of two states of {f['boundary']}, {states} ({share})"
         hint = f"{_MANY_PROCESSES} or more processes (replicates), so that both sides of a comparison have both states"
     else:
-        text = f"calls have two states of {f['boundary']}, {states} ({part}): the median shows the more frequent"
+        is_even = high(f["share"]) >= _EVEN[0] and low(f["share"]) <= _EVEN[1]
+        shown = "the time shown may be of either, or lie between" if is_even else "the median shows the more frequent"
+        text = f"calls have two states of {f['boundary']}, {states} ({part} in the slower): {shown}"
         hint = "--stats shows how far percentiles lie apart; look for what alternates: an algorithm, a clock, a core"
     if f["boundary"] == "gpu" and not f["graph"]:
         hint += "; cuda_graph: on fixes what is launched"
@@ -184,12 +194,23 @@ def _two_states(f: Figures) -> Advice:
 
 
 def _drift(f: Figures) -> Advice:
-    change = f"from {time(f['first_ns'])} to {time(f['last_ns'])}"
+    change = _change(f["ratio"]) if "ratio" in f else f"went from {time(f['first_ns'])} to {time(f['last_ns'])}"
     if f["level"] == "processes":
-        text = f"process medians of {f['boundary']} went {change} in the course of the run"
+        text = f"process medians of {f['boundary']} {change} in the course of the run"
         return Advice(text, "measure again once the machine has settled; lock the clock (nvidia-smi -lgc MHZ)")
-    text = f"{f['boundary']} went {change} within a process"
+    text = f"{f['boundary']} {change} within a process"
     return Advice(text, "a longer warmup, a locked clock (nvidia-smi -lgc MHZ), or fewer other programs")
+
+
+def _change(ratio: Number) -> str:
+    """``rose by 2.0% to 8.0%``, of several cases by the ratio of the last time to the first."""
+    least, most = low(ratio) - 1, high(ratio) - 1
+    if least >= 0:
+        return f"rose{_by(Span(least, most))}"
+    if most <= 0:
+        return f"fell{_by(Span(-most, -least))}"
+    largest = max(most, -least)
+    return f"rose in some and fell in others, by {'more than 100%' if largest > 1 else f'up to {largest:.1%}'}"
 
 
 SENTENCES: dict[str, Sentence] = {

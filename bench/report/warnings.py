@@ -53,11 +53,18 @@ def mask_numbers(text: str) -> str:
 
 
 def merge(warnings: Sequence[Warning]) -> Warning:
-    """One warning for several of one ``key``: numbers that differ become Spans."""
+    """One warning for several of one ``key``: numbers that differ become Spans. Of a kind of ``RATIOS`` it then has
+    also ``ratio``, that of its two times.
+    """
     first = warnings[0]
     if first.message or len(warnings) == 1:
         return first
     merged = {name: _merged([warning.figures[name] for warning in warnings]) for name in first.figures}
+    above, below = timing_warnings.RATIOS.get(first.kind, ("", ""))
+    if isinstance(merged.get(above), Span) or isinstance(merged.get(below), Span):
+        times = [(warning.figures[above], warning.figures[below]) for warning in warnings]
+        if all(other > 0 for _, other in times):
+            merged["ratio"] = _merged([time / other for time, other in times])
     return Warning(kind=first.kind, figures=merged)
 
 

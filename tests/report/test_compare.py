@@ -233,7 +233,7 @@ def test_two_states_of_a_side_are_a_note() -> None:
         compare([run([(EAGER, 1.0)])], [msgspec.structs.replace(states, records=tuple(records))]), width=300
     )
     assert (
-        f"B, {EAGER.label}: processes are in one of two states of latency, 1.00 ms and 1.03 ms (43% of 7); try: 7"
-        in text
+        f"B, {EAGER.label}: processes are in one of two states of latency, 1.00 ms and 1.03 ms (43% of 7 in the slower)"
+        "; try: 7" in text
     )
     assert "INCONCLUSIVE" in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bench.model.run import Warning
 from bench.report.warnings import describe, merge
 
@@ -17,6 +19,33 @@ def test_one_sentence_for_several_cases_holds_for_each() -> None:
     assert (
         "process medians of latency differ by an sd of 4.6% to 17.5% though each is known to ±0.9% to 6.9%" in sentence
     )
+
+
+@pytest.mark.parametrize(
+    ("times", "change"),
+    [
+        (((6.91, 7.05), (2500, 2700)), "latency rose by 2.0% to 8.0% within a process"),
+        (((6.91, 6.5), (2500, 2310)), "latency fell by 5.9% to 7.6% within a process"),
+        (((6.91, 6.5), (2500, 2550)), "latency rose in some and fell in others, by up to 5.9% within a process"),
+        (((6.91, 2500), (6.91, 7.05)), "latency rose by 2.0% to more than 100% within a process"),
+        (((6.91, 2500), (2500, 6.91)), "rose in some and fell in others, by more than 100% within a process"),
+        (((6.91, 7.05), (6.91, 7.05)), "latency went from 6.91 us to 7.05 us within a process"),
+    ],
+)
+def test_drifts_of_unlike_cases_are_told_by_their_change(times, change: str) -> None:
+    figures = [{"level": "samples", "boundary": "latency", "first_ns": a * 1e3, "last_ns": b * 1e3} for a, b in times]
+    assert change in describe(merge([Warning(kind="Drift", figures=each) for each in figures])).text
+
+
+def test_two_states_of_unlike_cases_are_told_by_how_far_they_lie_apart() -> None:
+    common = {"boundary": "latency", "processes": 2, "graph": False}
+    several = [(11.1e3, 19.8e3, 0.2), (53.2e3, 2.12e6, 0.3)]
+    for level, text in (
+        ("samples", "calls have two states of latency, the slower one 1.78 to 39.8 times the faster (20% to 30% in"),
+        ("processes", "one of two states of latency, the slower one 1.78 to 39.8 times the faster (20% to 30% of 2 in"),
+    ):
+        figures = [common | {"level": level, "low_ns": a, "high_ns": b, "share": part} for a, b, part in several]
+        assert text in describe(merge([Warning(kind="TwoStates", figures=each) for each in figures])).text
 
 
 def test_the_advice_of_several_warnings_helps_each_of_them() -> None:

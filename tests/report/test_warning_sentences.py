@@ -203,8 +203,8 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "EmptyOutput", {"empty": ["boxes"], "outputs": 1, "metric": "zoo.py:count", "metric_numbers": 0},
-        "the case has only empty outputs, and zoo.py:count returned no number, so the case does not pass: the reference has "
-        "no element in output 'boxes'", "or a number that the `metric` returns for such outputs",
+        "the case has only empty outputs, and zoo.py:count returned no number, so the case does not pass: the "
+        "reference has no element in output 'boxes'", "or a number that the `metric` returns for such outputs",
     ),
     (
         "EmptyOutput", {"empty": ["boxes"], "outputs": 2},
@@ -226,7 +226,8 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
             "level": "processes", "boundary": "gpu", "low_ns": 531_000.0, "high_ns": 548_000.0, "share": 0.43,
             "processes": 7, "graph": True,
         },
-        "processes are in one of two states of gpu, 531 us and 548 us (43% of 7)", "7 or more processes (replicates)",
+        "processes are in one of two states of gpu, 531 us and 548 us (43% of 7 in the slower)",
+        "7 or more processes (replicates)",
     ),
     (
         "TwoStates",
@@ -234,7 +235,16 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
             "level": "samples", "boundary": "latency", "low_ns": 531_000.0, "high_ns": 548_000.0, "share": 0.43,
             "processes": 2, "graph": False,
         },
-        "calls have two states of latency, 531 us and 548 us (43%)", "look for what alternates",
+        "calls have two states of latency, 531 us and 548 us (43% in the slower): the time shown may be of either, or "
+        "lie between", "look for what alternates",
+    ),
+    (
+        "TwoStates",
+        {
+            "level": "samples", "boundary": "latency", "low_ns": 531_000.0, "high_ns": 548_000.0, "share": 0.2,
+            "processes": 2, "graph": False,
+        },
+        "531 us and 548 us (20% in the slower): the median shows the more frequent", "look for what alternates",
     ),
     (
         "Drift", {"level": "samples", "boundary": "latency", "first_ns": 531_000.0, "last_ns": 552_000.0},
