@@ -26,6 +26,8 @@ _TAKES = (*_PROGRAMS, "install")
 _PROSE = ("there", "in", "or", "and", "to", "with", "for", "if", "then")
 # An option, a path, a version, an assignment, or the name of a run.
 _ARGUMENT = re.compile(r"[-'/.~$<]|\S*[/=_]|\d{8}T|\S+\.(yaml|jsonl|py)\b")
+# In a word that is a command or a path, or that may be one.
+_COPIED = re.compile(rf"[/\\{_BLANK}]")
 SHORTEST_NAME = 16
 # The cells of columns that are not shown.
 _EMPTY = frozenset({"", "-"})
@@ -223,13 +225,14 @@ def markdown(columns: Sequence[Column]) -> list[str]:
 
 def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str]:
     """``text`` in lines of at most ``width``, the first after ``first``, the others after ``indent``; its own line
-    breaks are kept. Words and commands are never broken, so that a command or path can be copied.
+    breaks are kept. Commands and what may be a path are never broken, so that they can be copied; of other words those
+    are that are longer than a line.
     """
     lines: list[str] = []
     for part in text.splitlines() or [""]:
         lead = first if not lines else indent
         part_lines = textwrap.wrap(
-            _glue(part),
+            _with_breaks(_glue(part), max(width - max(len(indent), len(first)), 1)),
             width,
             initial_indent=lead,
             subsequent_indent=indent,
@@ -238,6 +241,16 @@ def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str
         )
         lines += [line.replace(_BLANK, " ") for line in part_lines] or [lead.rstrip()]
     return lines
+
+
+def _with_breaks(text: str, room: int) -> str:
+    """``text`` with a blank after every ``room`` characters of a word that has more, and is neither command nor path."""
+    if len(text) <= room:
+        return text
+    return " ".join(
+        " ".join(textwrap.wrap(word, room)) if len(word) > room and not _COPIED.search(word) else word
+        for word in text.split(" ")
+    )
 
 
 def _glue(text: str) -> str:

@@ -162,6 +162,14 @@ def test_a_command_that_can_be_pasted_is_never_broken(command, width) -> None:
         assert all(len(line) <= width for line in lines if not any(c[:9] in line for c in COMMANDS))
 
 
+def test_a_word_longer_than_a_line_is_broken_unless_it_may_be_a_path() -> None:
+    word, path = "x" * 130, f"/{'y' * 70}/zoo.py"
+    lines = table.wrap(f"ValueError: {word} in {path}: and so on", 60, "    ", "  1 ")
+    assert lines == [
+        "  1 ValueError:", f"    {'x' * 56}", f"    {'x' * 56}", f"    {'x' * 18} in", f"    {path}:", "    and so on"
+    ]  # fmt: skip
+
+
 def test_prose_around_a_command_is_wrapped() -> None:
     lines = table.wrap("trtbench doctor says what to install where it is missing, and so it goes on", 20, "")
     assert lines[0] == "trtbench doctor says"
