@@ -244,7 +244,7 @@ def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str
 
 
 def _with_breaks(text: str, room: int) -> str:
-    """``text`` with a blank after every ``room`` characters of a word that has more, and is neither command nor path."""
+    """``text`` with a blank after every ``room`` characters of a longer word that is neither command nor path."""
     if len(text) <= room:
         return text
     return " ".join(
