@@ -18,6 +18,8 @@ _SIZE = re.compile(r"^[^\[\]=@]+=")
 _SETTINGS = ("streams=", "l2=")
 # By how much kernels may take longer than the whole without a profiler, and work than ``gpu``, before a note says so.
 _DOUBT = 0.02
+# Differences of which one is more than so many times the other are not alike.
+_UNLIKE = 2
 
 
 def check(a: Side, b: Side, across: Sequence[str]) -> None:
@@ -126,6 +128,24 @@ def _of_gaps(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> 
     ]
 
 
+def measured_otherwise(a: Side, b: Side) -> str:
+    """How the difference of two cases on a CPU by ``latency`` of a run is not that of their profiles: the opposite, or
+    less than half or more than twice as much; empty where it is alike or too small to tell.
+    """
+    if not (a.kind == b.kind == "operator" and all(side.measured.get("latency") for side in (a, b))):
+        return ""
+    measured, seen = b.measured["latency"] - a.measured["latency"], b.window - a.window
+    if max(abs(measured) / a.measured["latency"], abs(seen) / a.window) < _DOUBT:
+        return ""
+    if min(abs(measured), abs(seen)) * _UNLIKE >= max(abs(measured), abs(seen)) and measured * seen > 0:
+        return ""
+    if measured * seen < 0:
+        of = "the opposite"
+    else:
+        of = "a smaller difference" if abs(measured) < abs(seen) else "a larger difference"
+    return f"the run measures {of}: latency of B is {format_time(abs(measured))} {'longer' if measured > 0 else 'less'}"
+
+
 def _of_gpu(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> list[str]:
     """How the sides became what ``gpu`` of a run says."""
     several = []
@@ -147,8 +167,10 @@ def _of_gpu(profiled: tuple[Side, Side], used: tuple[Side, Side], run: str) -> l
 
 
 def _of_measured(used: tuple[Side, Side]) -> list[str]:
-    """Where a run's ``gpu`` says the opposite of the profile's work."""
+    """Where a run's ``gpu`` says the opposite of the profile's work, or on a CPU its ``latency`` something else."""
     a, b = used
+    if a.kind == b.kind == "operator":
+        return [f"{text}: times under the profiler have its own in them"] if (text := measured_otherwise(a, b)) else []
     if not all("gpu" in side.measured for side in used):
         return []
     measured, seen = b.measured["gpu"] - a.measured["gpu"], b.work - a.work

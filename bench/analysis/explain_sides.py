@@ -63,7 +63,8 @@ class Side(Data, frozen=True, kw_only=True):
 
     ``kind`` is what the units are: ``kernel``, ``layer`` or ``operator``. ``unprofiled`` is the median of the same
     inferences without the profiler, 0 where it is not known. ``measured`` has the medians of a run of the same case, ns
-    by boundary; empty where there is none.
+    by boundary; empty where there is none. ``flaw`` says why that run cannot judge the case, a predicate as ``has only
+    empty outputs in RUN``; empty where it can.
     """
 
     case: str
@@ -76,6 +77,7 @@ class Side(Data, frozen=True, kw_only=True):
     unprofiled: int = 0
     notes: tuple[str, ...] = ()
     measured: dict[str, float] = {}
+    flaw: str = ""
 
     @property
     def work(self) -> int:

@@ -102,8 +102,8 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     folders = {folder.absolute() for folder in (first.parent, second.parent, store / one.arch / one.slug)}
     times = measured.newest(folders, one, case_a.case, case_b.case)
     return Pair(
-        msgspec.structs.replace(side_a, measured=times.a),
-        msgspec.structs.replace(side_b, measured=times.b),
+        msgspec.structs.replace(side_a, measured=times.a, flaw=times.flaw_a),
+        msgspec.structs.replace(side_b, measured=times.b, flaw=times.flaw_b),
         times.runs,
         source,
     )

@@ -21,7 +21,7 @@ _DROP = {"A": 12, "B": 11, "parts": 10, "share": 5}
 # Causes of a row that have one of their own: so many, and at least this of the sum of all.
 _CAUSES, _LEAST_CAUSE = 3, 0.08
 # Shares of a difference that is less than this of what it is the balance of say nothing.
-_LEAST_BALANCE = 0.1
+_LEAST_BALANCE = 0.25
 # What the units of each kind of side are, in the words of a table.
 WORK = {"kernel": "work on the GPU", "layer": "layers", "operator": "operators"}
 
@@ -44,28 +44,43 @@ def _count(side: Side) -> str:
 def verdict(explanation: Explanation) -> list[str]:
     """How much longer B takes, where, by what above all, and what a run measured."""
     a, b, whole = explanation.a, explanation.b, explanation.difference
-    sentences = [f"B takes {_longer(whole)}{_ratio(a.window, b.window)}"]
+    sentences = [f"B takes {_longer(whole)}{_ratio(explanation, a.window, b.window)}"]
     if a.idle or b.idle:
         work, gaps = explanation.without_gaps, whole - explanation.without_gaps
         sentences[0] += f": its gaps without work {_longer(gaps)}, all else {_longer(work)}"
         if explanation.gaps == "profiled":
             sentences[0] += " (under the profiler, which makes gaps longer)"
-    causes = [(kind, ns, count) for kind, ns, count in explanation.totals if kind not in ("gap", "remainder")]
-    if causes:
-        kind, ns, count = causes[0]
-        where = f"{signed(ns)} in {cells.count(count, 'part')}"
-        sentences.append(f"the largest cause in the work: {MEANINGS[kind]}, {where}")
+    if largest := _largest(explanation):
+        sentences.append(largest)
     if measured := _measured(explanation):
         sentences.append(measured)
+    if flaws := [f"{name} {side.flaw}" for name, side in (("A", a), ("B", b)) if side.flaw]:
+        sentences.append(f"no ratio is given: {', and '.join(flaws)}")
     return sentences
+
+
+def _largest(explanation: Explanation) -> str:
+    """The largest cause in the work; on a CPU, after what lies outside of operators where that is larger."""
+    totals = [(kind, ns, count) for kind, ns, count in explanation.totals if kind != "gap"]
+    causes = [each for each in totals if each[0] != "remainder"]
+    before = ""
+    if explanation.a.kind == "operator" and totals and totals[0][0] == "remainder":
+        before = f"the largest cause: {cause_name(explanation, 'remainder')}, {signed(totals[0][1])}"
+    if not causes:
+        return before
+    kind, ns, count = causes[0]
+    cause = f"{MEANINGS[kind]}, {signed(ns)} in {cells.count(count, 'part')}"
+    return f"{before}; in the operators: {cause}" if before else f"the largest cause in the work: {cause}"
 
 
 def _longer(ns: float) -> str:
     return f"{format_time(abs(ns))} {'longer' if ns > 0 else 'less'}" if ns else "as long"
 
 
-def _ratio(a: float, b: float) -> str:
-    return f", {b / a:.2f} times A" if a and a != b else ""
+def _ratio(explanation: Explanation, a: float, b: float) -> str:
+    """``, 1.23 times A``; empty where a run cannot judge one of the cases."""
+    is_judged = not (explanation.a.flaw or explanation.b.flaw)
+    return f", {b / a:.2f} times A" if is_judged and a and a != b else ""
 
 
 def _measured(explanation: Explanation) -> str:
@@ -74,7 +89,7 @@ def _measured(explanation: Explanation) -> str:
         return ""
     texts: dict[str, list[str]] = {}
     for boundary in a:
-        text = f"{boundary} {_longer(b[boundary] - a[boundary])}{_ratio(a[boundary], b[boundary])}"
+        text = f"{boundary} {_longer(b[boundary] - a[boundary])}{_ratio(explanation, a[boundary], b[boundary])}"
         texts.setdefault(explanation.runs.get(boundary, ""), []).append(text)
     return "; ".join(f"run {run} measured: {'; '.join(several)}" for run, several in texts.items())
 

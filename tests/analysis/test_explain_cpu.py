@@ -55,6 +55,22 @@ def test_of_a_cpu_a_note_has_the_times_without_the_profiler() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("latencies", "note"),
+    [
+        ((60, 50), "the run measures the opposite: latency of B is 10.0 us less"),
+        ((60, 65), "the run measures a smaller difference: latency of B is 5.00 us longer"),
+        ((60, 160), "the run measures a larger difference: latency of B is 100 us longer"),
+        ((60, 75), ""),
+    ],
+)
+def test_of_a_cpu_a_note_says_where_a_run_measured_something_else(latencies: tuple[int, int], note: str) -> None:
+    a, b = (msgspec.structs.replace(on_cpu(), measured={"latency": float(us * US)}) for us in latencies)
+    b = msgspec.structs.replace(b, window=b.window + 20 * US)
+    notes = [each for each in explain(a, b).notes if each.startswith("the run measures")]
+    assert notes == ([f"{note}: times under the profiler have its own in them"] if note else [])
+
+
 def test_a_cpu_and_a_gpu_are_not_compared() -> None:
     with pytest.raises(UsageError, match="on a CPU"):
         explain(on_cpu(), kernels((CONV, 9), label="net/eager/fp32/batch=1"))

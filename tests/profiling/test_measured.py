@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import store
-from bench.model.run import Footer, Measurement, Record
+from bench.model.run import Accuracy, Footer, Measurement, Record
 from bench.model.suite import Boundary, Policy
 from bench.profiling import measured
 from tests.store import kit
@@ -43,7 +43,8 @@ def test_the_newest_run_with_both_cases_tells(tmp_path: Path) -> None:
     write(tmp_path, 6, {"eager": 300, "inductor": 0})
     run = measured.newest([folder], kit.environment(), A.id, B.id)
     runs = dict.fromkeys(("gpu", "latency"), RUN.format(day=4))
-    assert run == (runs, {"gpu": 200, "latency": 400}, {"gpu": 90, "latency": 180})
+    assert run[:3] == (runs, {"gpu": 200, "latency": 400}, {"gpu": 90, "latency": 180})
+    assert (run.flaw_a, run.flaw_b) == ("", "")
 
 
 def test_of_each_boundary_the_newest_run_that_has_it_of_both_cases_tells(tmp_path: Path) -> None:
@@ -74,6 +75,24 @@ def test_a_run_that_was_not_to_measure_what_is_still_needed_is_not_read(
     read.clear()
     times = measured.newest([folder], kit.environment(kind="cpu"), A.id, B.id)
     assert (times.runs, read) == ({"latency": RUN.format(day=3)}, [RUN.format(day=3)])
+
+
+def test_a_run_that_cannot_judge_a_case_says_why(tmp_path: Path) -> None:
+    header = kit.header((A, B), run=RUN.format(day=2))
+    writer = store.create(tmp_path, header)
+    for case, ok in ((A, True), (B, False)):
+        record = Record(
+            case=case.id,
+            label=case.label,
+            measurements=(Measurement(boundary="latency", samples=(100,) * 9),),
+            accuracy=Accuracy(ok=ok, outputs=(), varies=not ok),
+        )
+        writer.append(record)
+    writer.finish(Footer(finished="", status="complete", records=2))
+    (path,) = tmp_path.glob("*/*/*.jsonl")
+    times = measured.newest([path.parent], kit.environment(), A.id, B.id)
+    assert times.runs == {"latency": RUN.format(day=2)}
+    assert times.flaw_b == f"has other outputs in each call in {RUN.format(day=2)}"
 
 
 def test_another_device_a_file_that_is_no_run_and_none_at_all_tell_nothing(tmp_path: Path) -> None:

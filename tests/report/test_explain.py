@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from bench.analysis.explain import explain
-from bench.analysis.explain_sides import Side
+from bench.analysis.explain_sides import Side, Unit
 from bench.report import explain as view
 from bench.report.explain_groups import groups
-from tests.analysis.explain_kit import engine, kernels, layer, residual
+from tests.analysis.explain_kit import US, engine, kernels, layer, residual
 
 A = engine(*residual("layer1.0"), *residual("layer1.1"), layer("/head/Conv", 5))
 B = engine(*residual("layer1.0"), *residual("layer1.1", broken=True), layer("/head/Conv", 4, tactic="other"))
@@ -124,6 +124,41 @@ def test_what_a_run_measured_stands_beside_the_profile() -> None:
     unknown = view.render(explain(kernels(("sgemm", 5), gap_us=9), kernels(("sgemm", 7))), width=160)
     assert "(under the profiler, which makes gaps longer)" in unknown
     assert "measured" not in unknown
+
+
+def test_a_case_that_its_run_cannot_judge_has_no_ratio_and_the_reason() -> None:
+    a, b = (
+        msgspec.structs.replace(kernels(("sgemm", us), gap_us=9), measured={"latency": us * 3_000.0}) for us in (5, 7)
+    )
+    assert "times A" in view.render(explain(a, b, run="R"), width=160)
+    for side in ("A", "B"):
+        sides = [
+            msgspec.structs.replace(each, flaw="has only empty outputs in R" if name == side else "")
+            for name, each in (("A", a), ("B", b))
+        ]
+        for shown in (view.render(explain(*sides, run="R"), width=160), view.markdown(explain(*sides, run="R"))):
+            assert "times A" not in shown
+            assert f"o ratio is given: {side} has only empty outputs in R" in shown
+    assert json.loads(view.json(explain(*sides, run="R")))["b"]["flaw"] == "has only empty outputs in R"
+
+
+def of_cpu(busy_us: int, window_us: int, latency_us: int) -> Side:
+    unit = Unit(name="aten::addmm", ns=busy_us * US, family="gemm", operators=("addmm",), tactic="aten::addmm")
+    return Side(
+        case="c", label="net/eager/fp32/batch=1", tool="torch", kind="operator", window=window_us * US, units=(unit,),
+        measured={"latency": float(latency_us * US)},
+    )  # fmt: skip
+
+
+def test_on_a_cpu_the_largest_cause_may_lie_outside_of_operators() -> None:
+    shown = view.render(explain(of_cpu(40, 90, 60), of_cpu(47, 60, 40)), width=160)
+    assert (
+        "the largest cause: outside of operators, -37.0 us; in the operators: the same kernels, another time, +7.00 us"
+        in shown
+    )
+    assert "%" not in view.render(explain(of_cpu(40, 90, 60), of_cpu(80, 85, 40)), width=160)  # of a small balance
+    inside = view.render(explain(of_cpu(40, 50, 60), of_cpu(20, 31, 40)), width=160)
+    assert "the largest cause in the work: the same kernels, another time, -20.0 us" in inside
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
