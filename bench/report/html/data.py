@@ -64,7 +64,7 @@ from bench.model.profile import ProfileRun
 from bench.model.run import Run
 from bench.model.suite import BOUNDARIES, Case
 from bench.report import cells, escape, lint, notes, outcome, warnings
-from bench.report.html import cases, columns, placed, plots, processes, profiles
+from bench.report.html import cases, columns, explanations, placed, plots, processes, profiles
 from bench.report.note import Note, printable_note
 from bench.units import format_rate
 
@@ -134,7 +134,7 @@ def page_data(
             runs, tables, pools, [leader for leader in best if (leader.run, leader.case) in shown.place], shown.place
         ),
         **profiles.tables(
-            chosen_profiles, shown.cases, shown.rows, [run.header.run for run in runs],
+            chosen_profiles, shown.cases, shown.rows, explanations.timed(runs, tables, pools),
             [profiled.get(str(Path(run.path).parent), ()) if run.path else () for run in runs], place,
         ),
         "plots": plots.plots(

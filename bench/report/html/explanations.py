@@ -5,24 +5,33 @@ them.
 from __future__ import annotations
 
 import datetime
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from bench.analysis import explain, profile_sources
+from bench.analysis import explain, explain_notes, measured, profile_sources
+from bench.analysis.pool import Pool
 from bench.analysis.rows import Row
-from bench.analysis.waterfalls import BESIDE
 from bench.errors import UsageError
 from bench.model.folders import RESULTS
 from bench.model.profile import CaseProfile, ProfileRun
+from bench.model.run import Header, Run
 from bench.report import escape, explain_groups, explain_tables, explain_words
 from bench.report.html.placed import PlacedProfile
 from bench.report.html.timelines import short_name
 
 MOST_PAIRS, MOST_GROUPS, MOST_NAMES = 40, 10, 3
 MOST_COMPARED = 8_000_000  # pairs of kernels of both sides
+
+
+class TimedRun(NamedTuple):
+    """A run of the page, and what it measured of all its cases, by id, whether the page shows them or not."""
+
+    header: Header
+    cases: Mapping[str, measured.OfCase]
 
 
 class _File(NamedTuple):
@@ -41,24 +50,37 @@ class _Pair(NamedTuple):
     theirs: _File
 
 
+def timed(runs: Sequence[Run], tables: Sequence[Sequence[Row]], pools: Sequence[Sequence[Pool]]) -> list[TimedRun]:
+    """Each of ``runs`` with what it measured; ``tables`` are their rows() and ``pools`` their cases as gathered."""
+    return [
+        TimedRun(
+            run.header,
+            {row.case: measured.OfCase(row.times, pool.flaw) for row, pool in zip(table, of_run, strict=True)},
+        )
+        for run, table, of_run in zip(runs, tables, pools, strict=True)
+    ]
+
+
 def explanations(
     chosen: Sequence[PlacedProfile],
     cases: Sequence[Mapping[str, Any]],
     rows: Sequence[Row],
-    runs: Sequence[str],
+    runs: Sequence[TimedRun],
     files: Sequence[Sequence[ProfileRun]],
     store: str = "",
 ) -> dict[str, Any]:
     """``pairs``, how many cases and their baselines were both profiled and can be compared, and ``explanations`` of why
-    they differ: of MOST_PAIRS, the most different first, as far as their kernels are few enough to be compared in
-    seconds. Each case is explained at its newest run. ``files`` are for each of ``runs`` the profiles beside it, newest
-    first: those of a pair are the ones that `trtbench explain` takes of them.
+    they differ: of MOST_PAIRS, the largest speed-ups and slow-downs first, as far as their kernels are few enough to
+    be compared in seconds. Each case is explained at its newest run. ``files`` are for each of ``runs`` the profiles beside it, newest
+    first: those of a pair are the ones that `trtbench explain` takes of them, and so are the runs whose times stand
+    beside them and tell the gaps: of each boundary the newest of ``runs`` that has it of both cases.
 
     Each has ``case`` and ``base`` (places), ``ns`` and ``base_ns`` (of one inference), ``work`` and ``base_work``,
-    ``gaps`` (what these are as long as: see explain), ``measured`` (boundary and the medians of both), ``by`` (what
-    parts were aligned by), ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in
-    it), ``notes``, ``profiles_created`` (when each file of them was, the baseline's first; one if it has both) and
-    ``command`` (which explains them in a terminal; ``store`` is its folder of runs). ``parts`` are those that differ
+    ``gaps`` (what these are as long as: see explain), ``measured`` (boundary, the medians of both, the run),
+    ``otherwise`` (on a CPU in what the run's difference is not the profile's), ``by`` (what parts were aligned by),
+    ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in it), ``notes``,
+    ``profiles_created`` (when each file of them was, the baseline's first; one if it has both) and ``command`` (which
+    explains them in a terminal; ``store`` is its folder of runs). ``parts`` are those that differ
     alike, as one: ``name``, ``base_ns``, ``ns``, and their ``causes``, whose differences add up to theirs: ``kind`` in
     words, ``base_ns`` and ``ns`` of the kernels that belong to it, ``count`` of parts, ``text``, and the kernels of
     ``base`` and of ``case``.
@@ -66,27 +88,41 @@ def explanations(
     several: list[dict[str, Any]] = []
     compared = refused = 0
     pairs = [*_pairs(chosen, cases, rows, _with_cases(files))]
-    pairs.sort(key=lambda pair: -abs(1 - (cases[pair.place]["speed"] or 1)))
+    pairs.sort(key=lambda pair: -abs(math.log(cases[pair.place]["speed"] or 1)))
+    newest_first = sorted(runs, key=lambda run: run.header.run, reverse=True)
     for pair in pairs:
         places = pair.base, pair.place
-        measured = [{name: rows[at].times[name].value for name in BESIDE if name in rows[at].times} for at in places]
-        shared = [name for name in measured[0] if name in measured[1]]
         a, b = (
-            msgspec.structs.replace(
-                profile_sources.side(file.cases[rows[at].case]), measured={name: times[name] for name in shared}
-            )
-            for file, at, times in zip((pair.theirs, pair.ours), places, measured, strict=True)
+            profile_sources.side(file.cases[rows[at].case])
+            for file, at in zip((pair.theirs, pair.ours), places, strict=True)
         )
         compared += len(a.units) * len(b.units)
         if several and (len(several) == MOST_PAIRS or compared > MOST_COMPARED):
             break
         try:
-            whole = explain.explain(a, b, run=runs[cases[pair.place]["run"]])
+            times = _measured(newest_first, runs[cases[pair.place]["run"]].header, a.case, b.case)
+            whole = explain.explain(
+                msgspec.structs.replace(a, measured=times.a, flaw=times.flaw_a),
+                msgspec.structs.replace(b, measured=times.b, flaw=times.flaw_b),
+                run=times.runs,
+            )
         except UsageError:  # they have nothing in common, as of a GPU and of a CPU
             refused += 1
         else:
             several.append(_explanation(whole, pair.place, pair.base) | _source(whole, pair, store))
     return {"pairs": len(pairs) - refused, "explanations": several}
+
+
+def _measured(newest_first: Sequence[TimedRun], header: Header, a: str, b: str) -> measured.Measured:
+    """The medians of two cases (ids) by the runs of the device that ``header`` is of."""
+    environment = header.environments.get("default")
+    if environment is None:
+        return measured.NOTHING
+    several = measured.Newest(environment, a, b)
+    for run in newest_first:
+        if several.missing and several.may_have(run.header):
+            several.add(run.header.run, run.cases[a], run.cases[b])
+    return several.measured
 
 
 def _pairs(
@@ -131,7 +167,10 @@ def _source(whole: explain.Explanation, pair: _Pair, store: str) -> dict[str, An
         command = ""
     else:
         words = [*names, "--in", *times] if len(files) == 1 else map(":".join, zip(times, names, strict=True))
-        options = [] if store in ("", RESULTS) else ["--store", store]
+        # A page of some runs may lack the one that the command would take times from.
+        of_kernels = whole.a.kind == whole.b.kind == "kernel"
+        options = ["--gaps", whole.gaps] if of_kernels and whole.gaps in ("unprofiled", "profiled") else []
+        options += [] if store in ("", RESULTS) else ["--store", store]
         command = escape.line(shlex.join(["trtbench", "explain", *words, *options]))
     return {"profiles_created": [escape.name(each.created) for each in files], "command": command}
 
@@ -151,13 +190,23 @@ def _explanation(whole: explain.Explanation, place: int, base: int) -> dict[str,
         "work": whole.b.work,
         "base_work": whole.a.work,
         "gaps": whole.gaps if whole.a.idle or whole.b.idle else None,
-        "measured": [[name, whole.a.measured[name], whole.b.measured[name]] for name in whole.a.measured],
+        "measured": [
+            [name, whole.a.measured[name], whole.b.measured[name], escape.name(whole.runs.get(name, ""))]
+            for name in whole.a.measured
+        ],
+        "otherwise": explain_notes.measured_otherwise(whole.a, whole.b),
         "by": whole.by,
         "totals": [[explain_tables.cause_name(whole, kind), ns, count] for kind, ns, count in whole.totals],
         "parts": [_group(whole, group) for group in groups[:MOST_GROUPS]],
         "others": sum(len(group.parts) for group in groups[MOST_GROUPS:]),
-        "notes": [escape.line(note) for note in whole.notes],
+        "notes": [escape.line(note) for note in (*_flaws(whole), *whole.notes)],
     }
+
+
+def _flaws(whole: explain.Explanation) -> list[str]:
+    return [
+        f"{name} {side.flaw}, so that no ratio holds" for name, side in (("A", whole.a), ("B", whole.b)) if side.flaw
+    ]
 
 
 def _group(whole: explain.Explanation, group: explain_groups.Group) -> dict[str, Any]:

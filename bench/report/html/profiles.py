@@ -13,7 +13,7 @@ from bench.analysis.top_kernels import top_kernels
 from bench.model.profile import Copy, ProfileRun
 from bench.report import cells, escape
 from bench.report.html import columns
-from bench.report.html.explanations import explanations
+from bench.report.html.explanations import TimedRun, explanations
 from bench.report.html.placed import PlacedProfile
 from bench.report.html.timelines import Names, short_name, timeline
 
@@ -28,12 +28,12 @@ def tables(
     chosen: Sequence[PlacedProfile],
     cases: Sequence[Mapping[str, Any]],
     rows: Sequence[Row],
-    runs: Sequence[str],
+    runs: Sequence[TimedRun],
     files: Sequence[Sequence[ProfileRun]],
     store: str = "",
 ) -> dict[str, Any]:
     """``profiles``, ``timelines``, ``kernels``, ``layers``, ``copies``, ``explanations``, how many ``pairs`` there are
-    to explain, and the ``names`` in tables. ``rows`` are those of ``cases``, ``runs`` the ids of the page's runs,
+    to explain, and the ``names`` in tables. ``rows`` are those of ``cases``, ``runs`` the page's runs,
     ``files`` for each of these the profiles beside it, newest first, and ``store`` is the folder of all.
     """
     names = Names()

@@ -19,7 +19,7 @@ from bench.store import profiles as stored
 from tests.conftest import Trtbench
 from tests.profile_kit import US, Timeline, eager, on_cpu, replayed
 from tests.report.conftest import case, make, record
-from tests.report.html.kit import data_of, page_of, rows_of
+from tests.report.html.kit import data_of, page_of, renamed, rows_of, unpack
 from tests.report.html.kit import stored as stored_run
 
 EVIL = "</script><img src=x onerror=alert(1)>"
@@ -156,8 +156,8 @@ def test_a_case_is_explained_against_its_baseline_where_both_have_a_profile() ->
     run = run_of(EAGER, COMPILED)
     (pair,) = shown(run, both)["explanations"]
     assert (pair["case"], pair["base"]) == (1, 0)
-    ((boundary, base, of_case),) = pair["measured"]
-    assert (boundary, pair["gaps"]) == ("latency", "measured")
+    ((boundary, base, of_case, name),) = pair["measured"]
+    assert (boundary, pair["gaps"], name) == ("latency", "measured", run.header.run)
     # The run measured more than the profile's kernels take, so all else is gaps.
     assert [pair["base_ns"], pair["ns"]] == pytest.approx([base, of_case], abs=1)
     assert [pair["base_work"], pair["work"]] == [
@@ -220,6 +220,42 @@ def test_a_pair_is_explained_from_the_profiles_that_the_command_takes(
     assert (name, words[-2:]) == ("trtbench", ["--store", "store"])
     assert trtbench(*words, "--format", "json") == 0
     assert [each["ns"] for each in json.loads(trtbench.out)["totals"]] == [ns for _, ns, _ in pair["totals"]]
+
+
+@pytest.mark.parametrize(
+    ("older", "gaps"), [(("gpu", "latency"), "measured"), (("gpu",), "unprofiled")], ids=["latency", "no latency"]
+)
+def test_the_command_of_a_pair_takes_the_times_of_the_runs_that_the_page_takes(
+    tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch, older: tuple[str, ...], gaps: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = EAGER, COMPILED
+    first = make(both, [record(of, 1.0 + n, boundaries=older) for n, of in enumerate(both)])
+    store = store_of(tmp_path / "results", renamed(first, "20261122T101500Z-smoke-1a2b3c4"), TOGETHER)
+    later = make(both, [record(of, 3.0 + n, boundaries=("gpu",)) for n, of in enumerate(both)])
+    stored_run(store, renamed(later, "20261123T101500Z-smoke-1a2b3c4"))
+    (pair,) = shown_in(store)["explanations"]
+    by_command = bench.explain(EAGER.label, COMPILED.label, store=store)
+    assert (pair["gaps"], by_command.gaps) == (gaps, gaps)
+    assert trtbench(*shlex.split(pair["command"])[1:], "--format", "json") == 0
+    told = json.loads(trtbench.out)
+    assert (pair["ns"] - pair["base_ns"], pair["notes"]) == (told["difference"], told["notes"])
+    assert {name: run for name, _, _, run in pair["measured"]} == told["runs"]
+    assert [each[1:3] for each in pair["measured"]] == [
+        [told[side]["measured"][name] for side in "ab"] for name in told["runs"]
+    ]
+
+
+def test_pairs_come_by_the_size_of_their_speed_and_say_where_the_run_measured_something_else() -> None:
+    of = {backend: case("net", backend) for backend in ("eager", "inductor", "aoti", "torchscript")}
+    times = dict(zip(of, (4.0, 3.0, 1.0, 24.0), strict=True))
+    run = make([*of.values()], [record(of[name], ms) for name, ms in times.items()])
+    run = msgspec.structs.replace(run, path=f"{FOLDER}/{run.header.run}.jsonl")
+    whole = shown(run, file_of(*(profiled(each, on_cpu().profile(device="cpu")) for each in of.values())))
+    labels = unpack(whole["cases"]["columns"]["label"], len(of))
+    pairs = whole["explanations"]
+    assert [labels[pair["case"]].split("/")[1] for pair in pairs] == ["torchscript", "aoti", "inductor"]
+    assert pairs[0]["otherwise"].startswith("the run measures a larger difference: latency of B is 20.")
 
 
 def test_without_a_file_of_both_each_case_has_its_newest_profile(

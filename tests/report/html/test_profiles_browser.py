@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 
+from bench.analysis.rows import rows
 from bench.model.profile import CaseProfile
 from bench.profiling.condense import condense
 from bench.report import cells
-from tests.profile_kit import US, Timeline, eager, replayed
+from tests.profile_kit import US, Timeline, eager, on_cpu, replayed
+from tests.report.conftest import case, make, record
 from tests.report.html.test_profiles import COMPILED, EAGER, EVIL, FOLDER, file_of, profiled, run_of
 
 pytestmark = pytest.mark.long
@@ -108,6 +111,25 @@ def test_a_case_is_explained_in_the_list_on_its_page_and_part_by_part(shown) -> 
     assert tab.evaluate("location.hash") == f"#/explain{address}"
     tab = page.go("#/explain/no/such")
     assert "no such pair" in tab.locator("#main").inner_text()
+
+
+def test_the_list_has_the_speed_that_it_is_sorted_by_and_a_remark_where_the_run_measured_something_else(view) -> None:
+    cases = [case("net", backend) for backend in ("eager", "aoti", "inductor")]
+    run = make(cases, [record(of, ms) for of, ms in zip(cases, (4.0, 1.0, 12.0), strict=True)])
+    run = msgspec.structs.replace(run, path=f"{FOLDER}/{run.header.run}.jsonl")
+    profiles = file_of(*(profiled(of, on_cpu().profile(device="cpu")) for of in cases))
+    page = view(run, profiled={FOLDER: [profiles]})
+    tab = page.go("#/explain")
+    lines = [" ".join(text.split()) for text in page.texts("table.explained tbody tr")]
+    assert [re.findall(r"[\d.]+x", line) for line in lines] == [
+        [re.sub("x.*", "x", cells.ratio(row.speed, row.label))] for row in rows(run)[1:]
+    ]
+    assert all(line.count("a larger difference") == 1 for line in lines)
+    tab.get_by_role("link", name=cases[1].label).click()
+    page.drawn()
+    text = tab.locator("#main").inner_text()
+    assert "The run measures a larger difference: latency of B is" in text
+    assert run.header.run in text
 
 
 def test_without_profiles_each_view_says_what_would_fill_it(view) -> None:

@@ -9,7 +9,7 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   const GAPS = {
     measured: "Gaps are what the measured latency leaves beside the work.", unprofiled: "Gaps are what the time without the profiler leaves beside the work.",
-    profiled: "Gaps are as long as the profiler made them.",
+    profiled: "Gaps are as long as the profiler made them.", gpu: "Gaps are what the measured gpu leaves beside the kernels, and layers of an engine are shortened to it.",
   };
 
   // Gaps, which are parts too, in words.
@@ -29,8 +29,19 @@ globalThis.trtbench = globalThis.trtbench || {};
     const work = pair.work - pair.base_work;
     return [h("p", null, "One inference of A, ", app.caseLink(page, pair.base), `, takes ${app.time(pair.base_ns)}, one of B, this case, ${app.time(pair.ns)}: ${longer(pair.ns - pair.base_ns)}`,
       pair.gaps ? `, of which its work on the GPU ${longer(work)}. ${GAPS[pair.gaps]}` : ". These are times under the profiler."),
-    pair.measured.length ? h("p", null, "The run measured without a profiler: ", pair.measured.map(([boundary, a, b]) => `${boundary} ${app.time(a)} \u2192 ${app.time(b)}, ${longer(b - a)}`).join("; "), ".") : ""];
+    measuredBy(page, pair)];
   }
+
+  // What runs measured of both, each boundary with the run that it is of.
+  function measuredBy(page, pair) {
+    if (!pair.measured.length) return "";
+    const runs = [...new Set(pair.measured.map(([, , , run]) => run))];
+    return runs.map((run) => h("p", null, "Measured without a profiler in ", h("a", { href: app.address("cases", [], [["run", run]]) }, run), ": ",
+      pair.measured.filter(([, , , of]) => of === run).map(([boundary, a, b]) => `${boundary} ${app.time(a)} \u2192 ${app.time(b)}, ${longer(b - a)}`).join("; "), ".",
+      pair.otherwise ? h("strong", null, ` ${remark(pair)}.`) : ""));
+  }
+
+  const remark = (pair) => pair.otherwise.charAt(0).toUpperCase() + pair.otherwise.slice(1);
 
   function totals(pair) {
     return app.grid([{ title: "cause" }, { title: "B \u2212 A", align: "right" }, { title: "parts", align: "right" }],
@@ -88,14 +99,14 @@ globalThis.trtbench = globalThis.trtbench || {};
         "Any two profiles are explained by trtbench explain A B."));
       return;
     }
-    card.append(h("p", { class: "lead" }, "Both were profiled; gaps in which the GPU waits are without what the profiler adds, where that is known. The most different come first.",
+    card.append(h("p", { class: "lead" }, "Both were profiled; gaps in which the GPU waits are without what the profiler adds, where that is known. The largest speed-ups and slow-downs, as the case's run has them, come first.",
       page.pairs > page.explanations.length ? ` Of ${app.plural(page.pairs, "pair")} these are explained; trtbench explain A B does any other.` : ""),
-      app.longGrid([{ title: "case", style: "wrap" }, { title: "baseline", style: "wrap" }, { title: "difference", align: "right", note: "Of one inference, as the profiles explain it" }, { title: "measured", align: "right", note: "The difference of latency, without a profiler" }, { title: "largest cause", style: "wrap" }, { title: "where most of it lies", style: "wrap" }],
+      app.longGrid([{ title: "case", style: "wrap" }, { title: "baseline", style: "wrap" }, { title: "speed", align: "right", note: "Against the baseline, in the case's run, without a profiler" }, { title: "difference", align: "right", note: "Of one inference, as the profiles explain it" }, { title: "measured", align: "right", note: "The difference of latency, without a profiler" }, { title: "largest cause", style: "wrap" }, { title: "where most of it lies", style: "wrap" }],
         page.explanations.length, (index) => {
           const pair = page.explanations[index];
           const [cause] = pair.totals;
           const latency = pair.measured.find(([boundary]) => boundary === "latency");
-          return [h("a", { href: addressOf(page, pair) }, app.breakable(page.cases.get(pair.case, "label"))), h("span", null, app.breakable(page.cases.get(pair.base, "label"))), [signed(pair.ns - pair.base_ns), pair.gaps ? "" : h("small", { class: "of" }, "under the profiler")], latency ? signed(latency[2] - latency[1]) : app.NONE,
+          return [h("a", { href: addressOf(page, pair) }, app.breakable(page.cases.get(pair.case, "label"))), h("span", null, app.breakable(page.cases.get(pair.base, "label"))), [app.figure(page.cases.get(pair.case, "speed_text")), h("small", { class: "of" }, page.cases.get(pair.case, "boundary"))], [signed(pair.ns - pair.base_ns), pair.gaps ? "" : h("small", { class: "of" }, "under the profiler")], latency ? [signed(latency[2] - latency[1]), pair.otherwise ? h("small", { class: "of warn", title: remark(pair) }, pair.otherwise.replace(/^the run measures /, "").replace(/:.*/, "")) : ""] : app.NONE,
             cause ? `${cause[0]}, ${signed(cause[1]).replace(" ", "\u00a0")}` : "nothing differs", pair.parts.length ? h("span", null, partName(pair.parts[0])) : ""];
         }, { caption: "Profiled cases and their baselines", class: "explained" }));
   }
