@@ -251,6 +251,21 @@ def test_host_bound_cases_are_counted_and_the_worst_is_named() -> None:
     )
 
 
+@pytest.mark.parametrize(("outputs", "gains"), [(1, 1), (2, 2)], ids=["all", "one of two"])
+def test_a_leader_whose_accuracy_says_nothing_is_no_gain(outputs: int, gains: int) -> None:
+    figures = {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": outputs}
+    blind = (Warning(kind="BlindReference", figures=figures),)
+    cases = [case(model, backend) for model in ("net", "zeros") for backend in ("eager", "inductor")]
+    times = (2.0, 1.0, 9.0, 1.0)
+    records = [
+        record(of, ms, n, warnings=blind if of.model == "zeros" else ())
+        for of, ms in zip(cases, times, strict=True)
+        for n in range(3)
+    ]
+    _, (gain, *_) = looked_at(make(cases, records, 3))
+    assert (gain.count, gain.of, gain.case) == (gains, gains, cases[1 if gains == 1 else 3].id)
+
+
 def test_a_fast_inaccurate_case_is_set_against_the_leader() -> None:
     good, wrong, slow = case("net", "eager"), case("net", "inductor"), case("net", "torchscript")
     records = [

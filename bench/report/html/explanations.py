@@ -71,9 +71,9 @@ def explanations(
 ) -> dict[str, Any]:
     """``pairs``, how many cases and their baselines were both profiled and can be compared, and ``explanations`` of why
     they differ: of MOST_PAIRS, the largest speed-ups and slow-downs first, as far as their kernels are few enough to
-    be compared in seconds. Each case is explained at its newest run. ``files`` are for each of ``runs`` the profiles beside it, newest
-    first: those of a pair are the ones that `trtbench explain` takes of them, and so are the runs whose times stand
-    beside them and tell the gaps: of each boundary the newest of ``runs`` that has it of both cases.
+    be compared in seconds. Each case is explained at its newest run. ``files`` are for each of ``runs`` the profiles
+    beside it, newest first: those of a pair are the ones that `trtbench explain` takes of them, and so are the runs
+    whose times stand beside them and tell the gaps: of each boundary the newest of ``runs`` that has it of both cases.
 
     Each has ``case`` and ``base`` (places), ``ns`` and ``base_ns`` (of one inference), ``work`` and ``base_work``,
     ``gaps`` (what these are as long as: see explain), ``measured`` (boundary, the medians of both, the run),

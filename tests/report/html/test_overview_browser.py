@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from bench.analysis.rows import rows
+from bench.model.run import Warning
 from bench.report import cells
-from tests.report.conftest import case, make, record
+from tests.report.conftest import accuracy, case, make, record
 from tests.report.html.kit import figure, renamed
 from tests.report.html.test_data import pair_of_runs
 
@@ -56,6 +57,29 @@ def test_what_failed_and_what_is_inaccurate_is_told_with_its_reason(view, runs) 
     asked = page.locator("table.runs").inner_text()
     assert "suites/smoke.yaml, 17 cases set against eager" in asked
     assert "2 processes of cases that failed" in asked
+
+
+def test_what_cannot_be_ranked_is_told_with_its_reason_and_a_blind_reference_at_its_leader(view) -> None:
+    empty, changing, good = (case(model, "eager") for model in ("empty", "changing", "net"))
+    slow = case("net", "torchscript")
+    output = msgspec.structs.replace(accuracy(cosine=None).outputs[0], empty=True)
+    nothing = msgspec.structs.replace(accuracy(), outputs=(output,), empty=True)
+    note = Warning(kind="EmptyOutput", figures={"empty": ["y"], "outputs": 1})
+    zero = Warning(kind="BlindReference", figures={"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": 1})
+    states = Warning(kind="OutputsChange", figures={"outputs": {"y": 0.5}, "by": "program", "more": 0})
+    records = [
+        record(empty, 1.0, accuracy=nothing, warnings=(note,)),
+        record(changing, 1.0, warnings=(states,)),
+        record(good, 1.0, warnings=(zero,)),
+        record(slow, 2.0, warnings=(zero,)),
+    ]
+    page = view(make([empty, changing, good, slow], records)).go("#/overview")
+    lines = [" ".join(line.split()) for line in page.locator("table.reasons tbody tr").all_inner_texts()]
+    assert ["unranked" in line for line in lines] == [True, True, False]
+    assert "unranked 1 it has only empty outputs Try: inputs" in lines[0]
+    assert "it has calls that are not alike Try: a factory without dropout" in lines[1]
+    (leader,) = page.locator("table.best tbody tr").all_inner_texts()
+    assert "its accuracy says nothing: the reference does not depend on the inputs" in leader
 
 
 @pytest.mark.parametrize("width", [1000, 1300])

@@ -66,7 +66,7 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   const CHOICE = "Times of different runs are not ranked against each other: for each model and size one run counts that ranks more than half as many cases and backends as any. "
     + "Of these one with its baseline comes first, then the one whose case is the fastest by more than 5%, then one whose ratios have an interval, then the latest. "
-    + "A lower time of a run that does not count stands below, with the reason.";
+    + "A time of a run that does not count stands below if it is lower by more than 5%, with the reason; sessions differ by less.";
 
   // Why a faster case of another run does not lead.
   const EXCLUSIONS = {
@@ -115,6 +115,7 @@ globalThis.trtbench = globalThis.trtbench || {};
           [caseLink(page, leader.case, choice(page, leader.case)),
             ties ? h("span", { class: "soft", title: leader.ties.map((tie) => cases.get(tie, "label")).join("\n") },
               row.status === "fastest" ? ` tied with ${app.plural(ties, "other")}` : " lowest time, of one process: not decided") : "",
+            row.blind ? h("span", { class: "soft" }, " its accuracy says nothing: the reference does not depend on the inputs") : "",
             leader.level_zero ? h("span", { class: "soft", title: LEVEL_ZERO }, " built at optimization level 0, which is not its fastest") : "",
             fasterCase(page, leader)],
           timeOf(of, row), figure(row.rate_text), speedOf(of, row),
@@ -157,7 +158,11 @@ globalThis.trtbench = globalThis.trtbench || {};
     ["unavailable", "failure", "failure_message", "failure_hint"],
     ["inaccurate", null, "accuracy_why", null],
     ["varies", null, "accuracy_why", null],
+    ["unranked", null, "flaw", null],
   ];
+
+  // Notes that say why times cannot be used.
+  const UNUSABLE = ["EmptyOutput", "StateChanges", "OutputsChange"];
 
   function withoutResult(page) {
     const { cases } = page;
@@ -165,6 +170,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     for (const [status, kind, text, hint] of REASONS) {
       const groups = new Map();
       for (const row of cases.where("status", status)) {
+        if (status === "unranked" && !cases.get(row, text)) continue; // sound, and without the boundary that ranks
         const words = (cases.get(row, text) || "").replace(/\d[\d.,e+-]*/g, "#");
         const key = `${kind ? cases.get(row, kind) : ""}\n${words}`;
         if (!groups.has(key)) groups.set(key, []);
@@ -172,11 +178,12 @@ globalThis.trtbench = globalThis.trtbench || {};
       }
       for (const rows of [...groups.values()].sort((a, b) => b.length - a.length)) {
         const first = rows[0];
-        const fix = hint && cases.get(first, hint);
+        const fix = hint ? cases.get(first, hint) : status === "unranked" && fixOf(page, first);
+        const why = status === "unranked" ? `it ${cases.get(first, text)}` : cases.get(first, text);
         lines.push([
           app.badge(status), app.count(rows.length),
           [kind && h("strong", null, cases.get(first, kind)), kind && " ",
-            firstLine(cases.get(first, text) || (status === "inaccurate" ? "outputs differ from the reference" : "outputs change from call to call")),
+            firstLine(why || (status === "inaccurate" ? "outputs differ from the reference" : "outputs change from call to call")),
             fix && h("span", { class: "try" }, `Try: ${fix}`)],
           rows.length === 1 ? caseLink(page, first)
             : h("a", { href: app.address("cases", [], sharedQuery(page, rows, status)) }, `${app.count(rows.length)} cases`),
@@ -195,6 +202,13 @@ globalThis.trtbench = globalThis.trtbench || {};
     if (!lines.length) return h("p", { class: "empty" }, "Every case of every plan has an accurate result.");
     const columns = [{ title: "what" }, { title: "cases", align: "right" }, { title: "why", style: "wrap" }, { title: "which", style: "wrap" }];
     return app.longGrid(columns, lines.length, (index) => lines[index], { caption: "What has no usable result", class: "reasons" });
+  }
+
+  // What the note of a case that is not ranked advises.
+  function fixOf(page, row) {
+    const notes = page.case_notes.where("case", row).map((at) => page.notes.row(page.case_notes.get(at, "note")));
+    const note = notes.find((each) => UNUSABLE.includes(each.kind));
+    return note && note.fix;
   }
 
   // The filter that leads to these cases: their status, and what else they all share.
