@@ -66,20 +66,36 @@ def test_each_plot_is_drawn_with_its_table_and_without_a_complaint(view, everyth
     assert said == []
 
 
+BEYOND = """() => [...document.querySelectorAll(".chart svg.marks")].flatMap((chart) => {
+  const box = chart.getBoundingClientRect();
+  return [...chart.querySelectorAll("text")].filter((text) => {
+    const at = text.getBoundingClientRect();
+    const seen = at.width && text.getAttribute("opacity") !== "0";
+    return seen && (at.left < box.left - 1 || at.right > box.right + 1);
+  }).map((text) => text.textContent);
+})"""
+
+
 def test_no_text_of_a_chart_is_cut_off_at_its_edge(view, everything) -> None:
     shown = view(*everything)
     for plot in ("speed", "start", "machines", "toolchains", "roof"):
-        page = shown.go(f"#/plots/{plot}")
-        beyond = page.evaluate(
-            """() => [...document.querySelectorAll(".chart svg.marks")].flatMap((chart) => {
-              const box = chart.getBoundingClientRect();
-              return [...chart.querySelectorAll("text")].filter((text) => {
-                const at = text.getBoundingClientRect();
-                return at.width && (at.left < box.left - 1 || at.right > box.right + 1);
-              }).map((text) => text.textContent);
-            })"""
-        )
-        assert beyond == [], plot
+        assert shown.go(f"#/plots/{plot}").evaluate(BEYOND) == [], plot
+
+
+def test_on_a_phone_no_date_is_cut_off_and_times_stand_beside_the_names(view, runs) -> None:
+    several = [
+        renamed(runs[1], f"2026112{day}T101500Z-smoke-1a2b3c4", created=f"2026-11-2{day}T10:15:00+00:00")
+        for day in range(1, 6)
+    ]
+    shown = view(*several, screen=PHONE)
+    page = shown.go("#/plots/history?model=resnet18&run=*")
+    assert page.locator(".chart svg.marks").count() > 1
+    assert page.evaluate(BEYOND) == []
+    page = shown.go("#/plots/speed")
+    assert page.evaluate(BEYOND) == []
+    row = next(row for row in rows(several[-1]) if row.label.startswith("resnet18/torchscript"))
+    texts = page.locator(".chart svg.marks text").all_text_contents()
+    assert f"torchscript fp32, {cells.bare(row.times['latency'].value)}" in texts
 
 
 def test_without_a_filter_the_fullest_run_is_shown_and_any_other_can_be_chosen(view, committed) -> None:

@@ -141,7 +141,8 @@ globalThis.trtbench = globalThis.trtbench || {};
       for (const row of panel.rows) {
         row.end = Math.max(1, row.speed, row.speed_high || 0);
         row.short = app.ratioInShort(row.speed_text);
-        row.figure = `${row.short}, ${app.time(row.time)}`;
+        row.aside = app.time(row.time); // above the bar, where there is no room beside it
+        row.figure = `${row.short}, ${row.aside}`;
       }
     },
     trade(panel) {

@@ -43,6 +43,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     const narrow = width < NARROW;
     const room = narrow ? width : Math.floor(width * 0.44);
     for (const row of rows) {
+      if (narrow && row.aside) row.name = `${row.name}, ${row.aside}`;
       row.name = row.name.includes("\n") && !narrow ? row.name : folded(row.name.replace("\n", ", "), room);
       if (narrow && row.short) row.figure = row.short;
     }
@@ -131,10 +132,11 @@ globalThis.trtbench = globalThis.trtbench || {};
   }
 
   // So much more of the axis that a figure fits right of the longest bar.
-  function stretched(plot, domain, rows, width) {
+  function stretched(plot, domain, rows, width, narrow) {
     const figures = rows.map((row) => row.figure).filter(Boolean);
     if (!figures.length || (plot.id !== "speed" && !(plot.id in app.STACKS))) return domain;
-    const more = width / Math.max(width - widest(figures) - 12, width * 0.4);
+    const beside = narrow ? 32 : 12; // the tick's label left of the bars, and a scrollbar that comes later
+    const more = width / Math.max(width - widest(figures) - beside, width * 0.4);
     const { x0, x1 } = domain;
     return { ...domain, x1: plot.id in app.STACKS ? x1 * more : x0 * (x1 / x0) ** more };
   }
@@ -150,7 +152,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       if (named && !names) names = namesOf(rows, width); // of all panels, so that their axes stand in one line
       const labels = names ? names.labels : 0;
       const own = {};
-      const domain = stretched(plot, shared || app.domains(plot, panel.rows), shared ? rows : panel.rows, width - labels);
+      const domain = stretched(plot, shared || app.domains(plot, panel.rows), shared ? rows : panel.rows, width - labels, names && names.narrow);
       if (plot.id === "roof") {
         own["@ceilings"] = ceilings(panel.rows, domain);
         for (const line of own["@ceilings"]) domain.y1 = Math.max(domain.y1, line.achieved * 1.6);
