@@ -154,8 +154,8 @@ def explain(
             alone if it has one case, CASE alone of ``file``. A CASE is a label, an id or the beginning of one, or a
             part of a label that no other case has.
         b: likewise; by default of the same file.
-        file: a file of profiles by its path, its name or the beginning of that; the newest in ``store`` by default, or
-            older ones where that is cut off, as the first of the notes then says.
+        file: a file of profiles by its path, its name or the beginning of that; by default the newest in
+            ``store`` that has both cases, as the first of the notes says where that is not the newest of all.
         across: ``model`` or ``size``, in which the cases may differ.
         gaps: how long the times are in which the GPU is idle, as a profiler makes them longer. ``measured``: what
             ``latency`` of the newest run that has it of both cases leaves beside the work; ``gpu``: what ``gpu`` of

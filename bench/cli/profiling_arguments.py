@@ -112,8 +112,8 @@ def explain(commands: Commands) -> None:
         "a",
         type=word,
         metavar="A",
-        help="CASE of the newest profiles in the store, or FILE:CASE. CASE is a label, a part of one that no other "
-        "case has, or an id; FILE has profiles, or what `trtbench layers --format json` printed",
+        help="CASE of the newest profiles in the store that have both, or FILE:CASE. CASE is a label, a part of one "
+        "that no other case has, or an id; FILE has profiles, or what `trtbench layers --format json` printed",
     )
     explain.add_argument("b", type=word, metavar="B", help="likewise; CASE alone is of A's file")
     explain.add_argument(

@@ -60,19 +60,17 @@ class _Word(NamedTuple):
 
 
 class _File(NamedTuple):
-    """The cases of a file, and the machine and the suite that they were profiled on and from, if it says so."""
+    """The cases of a file, and the machine that they were profiled on, if it says so."""
 
     path: Path
     cases: list[CaseProfile]
     environment: Environment | None = None
-    suite: str = ""
 
 
 def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     """The sides that ``a`` and ``b`` name: FILE:CASE, FILE of a single case, or CASE of ``file`` (by default A's file,
-    else the newest profiles in ``store``, or older ones that are complete where those are cut off: a file that ends
-    early, a case that failed or had no turn), with what the newest runs beside the profiles or in ``store`` measured of
-    both, if they are of one model of device.
+    else the newest in ``store`` that have both cases, or the newest of all if none have), with what the newest runs
+    beside the profiles or in ``store`` measured of both, if they are of one model of device.
 
     A CASE is a label, an id or the beginning of one, or a part of a label that no other case has. StoreError for a file
     that cannot be read; UsageError if no case or several fit, if it failed, or if both are one.
@@ -110,28 +108,26 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
 
 
 def _complete(newest: Path, texts: Sequence[str], store: Path) -> tuple[Path, str]:
-    """The newest profiles that have these cases where the ``newest`` are cut off, and a sentence on that; else these.
-
-    A case that they lack was cut off if older ones of the same suite have it.
+    """The newest profiles that have both of these cases, as the dashboard takes them, and a sentence where they are not
+    the ``newest``; those where none have.
     """
-    suite, lack = "", ""
+    lack = ""
     try:
         whole = _read(newest)
     except StoreError as error:
         lack = f"cannot be read ({error.what})"
     else:
-        if whole.suite and not all(_fitting(whole.cases, text) for text in texts):
-            suite, lack = whole.suite, "have not all of these cases"
+        if not all(_fitting(whole.cases, text) for text in texts):
+            lack = "have not all of these cases"
         elif failed := [each for text in texts if (each := _failed(whole.cases, text))]:
             lack = f"have no profile of {failed[0].label}, which failed"
     if not lack:
         return newest, ""
     others = [path for path in profiles.files(store)[:_SEARCHED] if path != newest]
-    complete = (file for file in _readable(others) if suite in ("", file.suite))
-    older = profile_sources.sources(complete, _names_profile, texts[0], texts[-1]).both
+    older = profile_sources.sources(_readable(others), _names_profile, texts[0], texts[-1]).both
     if older is None:
         return newest, ""
-    # By their ids the cases may have a newer profile in another suite's file, which the dashboard takes too.
+    # By their ids the cases may have a newer profile in a file where their names fit several.
     ids = [_fitting(older.cases, text)[0].case for text in texts]
     beside = [path for path in others if path.parent == older.path.parent]
     path = (profile_sources.sources(_readable(beside), _has_profile, ids[0], ids[-1]).both or older).path
@@ -174,7 +170,7 @@ def _read(path: Path) -> _File:
             printed = msgspec.json.decode(file.read(_LARGEST_FILE), type=_Printed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
         whole = siblings.with_names(profiles.read(path))  # whose errors are about profiles, the usual kind
-        return _File(path, list(whole.cases), whole.environments.get("default"), whole.suite)
+        return _File(path, list(whole.cases), whole.environments.get("default"))
     cases = [
         CaseProfile(
             case=engine.case,

@@ -108,13 +108,13 @@ def test_a_case_of_older_profiles_is_named_with_their_file(store: Path) -> None:
     newer = ProfileRun(created="2026-11-29T10:00:00+00:00", version="1", tool="torch", cases=(other,))
     profiles.write(path.with_name("profile-20261129T100000Z-other-abc1234.json"), newer)
     older = "profile-20261128T100000Z-net-abc1234"
-    with pytest.raises(UsageError, match=f"no case 'net/eager'; {older} has both") as caught:
-        sides.find("net/eager", "net/tensorrt", store)
-    assert fitting(caught.value, store) == (LABELS[0], LABELS[1])
     newest = "profile-20261129T100000Z-other-abc1234"
+    assert sides.find("net/eager", f"{older}:net/tensorrt", store).a.label == LABELS[0]
+    with pytest.raises(UsageError, match=f"no case 'net/eager'; {older} has both") as caught:
+        sides.find("net/eager", "net/tensorrt", store, newest)
+    assert fitting(caught.value, store) == (LABELS[0], LABELS[1])
     for a, b, words in (
         ("net/eager", "other/eager", [f"{older}:net/eager", f"{newest}:other/eager"]),
-        ("net/eager", f"{older}:net/tensorrt", [f"{older}:net/eager", f"{older}:net/tensorrt"]),
         ("other/eager", "net/eager", [f"{newest}:other/eager", f"{older}:net/eager"]),
     ):
         with pytest.raises(UsageError, match=f"no case 'net/eager', which {older} has") as caught:
@@ -201,10 +201,14 @@ def test_complete_profiles_and_named_files_are_what_is_read(store: Path) -> None
             sides.find(*names, store)
 
 
-def test_profiles_of_another_suite_are_not_cut_off(store: Path) -> None:
+def test_newer_profiles_of_another_suite_give_way_too_unless_they_are_named(store: Path) -> None:
     newer(store, whole(0), suite="other")
-    with pytest.raises(UsageError, match=f"no case {LABELS[1]!r}; profile-20261128T100000Z-net-abc1234 has both"):
-        sides.find(LABELS[0], LABELS[1], store)
+    older = "profile-20261128T100000Z-net-abc1234"
+    assert sides.find(LABELS[0], LABELS[1], store).source == (
+        f"profiles are those of {older}, as the newest, {NEWER}, have not all of these cases"
+    )
+    with pytest.raises(UsageError, match=f"no case {LABELS[1]!r}; {older} has both"):
+        sides.find(LABELS[0], LABELS[1], store, NEWER)
 
 
 def test_profiles_that_were_cut_off_give_way_to_the_newest_of_both_cases_whatever_their_suite(store: Path) -> None:
