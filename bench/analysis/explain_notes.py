@@ -170,7 +170,8 @@ def _of_measured(used: tuple[Side, Side]) -> list[str]:
     """Where a run's ``gpu`` says the opposite of the profile's work, or on a CPU its ``latency`` something else."""
     a, b = used
     if a.kind == b.kind == "operator":
-        return [f"{text}: times under the profiler have its own in them"] if (text := measured_otherwise(a, b)) else []
+        text = measured_otherwise(a, b)
+        return [f"{text}; the profile has the profiler's own time in it"] if text else []
     if not all("gpu" in side.measured for side in used):
         return []
     measured, seen = b.measured["gpu"] - a.measured["gpu"], b.work - a.work

@@ -68,7 +68,7 @@ def test_of_a_cpu_a_note_says_where_a_run_measured_something_else(latencies: tup
     a, b = (msgspec.structs.replace(on_cpu(), measured={"latency": float(us * US)}) for us in latencies)
     b = msgspec.structs.replace(b, window=b.window + 20 * US)
     notes = [each for each in explain(a, b).notes if each.startswith("the run measures")]
-    assert notes == ([f"{note}: times under the profiler have its own in them"] if note else [])
+    assert notes == ([f"{note}; the profile has the profiler's own time in it"] if note else [])
 
 
 def test_a_cpu_and_a_gpu_are_not_compared() -> None:

@@ -18,7 +18,7 @@ from bench.report.html import explanations, page, profiles, write
 from bench.store import profiles as stored
 from tests.conftest import Trtbench
 from tests.profile_kit import US, Timeline, eager, on_cpu, replayed
-from tests.report.conftest import case, make, record
+from tests.report.conftest import accuracy, case, make, record
 from tests.report.html.kit import data_of, page_of, renamed, rows_of, unpack
 from tests.report.html.kit import stored as stored_run
 
@@ -244,6 +244,26 @@ def test_the_command_of_a_pair_takes_the_times_of_the_runs_that_the_page_takes(
     assert [each[1:3] for each in pair["measured"]] == [
         [told[side]["measured"][name] for side in "ab"] for name in told["runs"]
     ]
+
+
+def test_the_page_and_the_command_say_why_a_run_that_tells_times_judges_no_case(
+    tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = EAGER, COMPILED
+    name = "20261122T101500Z-smoke-1a2b3c4"
+    newest = make(both, [record(of, 1.0 + n, boundaries=("gpu",)) for n, of in enumerate(both)])
+    store = store_of(tmp_path / "results", newest, TOGETHER)
+    assert trtbench("explain", EAGER.label, COMPILED.label, "--store", "results") == 0
+    assert "times A" in trtbench.out
+    varying = msgspec.structs.replace(accuracy(ok=False), varies=True)
+    records = [record(EAGER, 2.0), record(COMPILED, 1.0, accuracy=varying)]
+    stored_run(store, renamed(make(both, records), name))
+    assert trtbench("explain", EAGER.label, COMPILED.label, "--store", "results") == 0
+    assert "times A" not in trtbench.out
+    assert f"no ratio is given: B has other outputs in each call in {name}" in " ".join(trtbench.out.split())
+    (pair,) = shown_in(store)["explanations"]
+    assert pair["notes"][0] == f"B has other outputs in each call in {name}, so that no ratio holds"
 
 
 def test_pairs_come_by_the_size_of_their_speed_and_say_where_the_run_measured_something_else() -> None:
