@@ -120,7 +120,9 @@ class Failure(Data, frozen=True, kw_only=True):
     """Why a case has no result. ``kind`` is an error class name or Timeout, Crash, Inaccurate; ``log`` is the tail.
 
     ``details`` are figures of what failed: ``slowest_layers_s`` of a build, seconds by layer, the longest first; of a
-    Timeout ``limit_ns``, and ``stage_ns``, how much of it went by in ``stage``; not of a worker that took turns.
+    Timeout ``limit_ns``, and ``stage_ns``, how much of it went by in ``stage``; not of a worker that took turns. Of a
+    Crash by a signal that usually comes from outside they are its name, ``signal``, and ``attempts``, how many
+    processes in a row it has ended.
     """
 
     kind: str
@@ -130,6 +132,16 @@ class Failure(Data, frozen=True, kw_only=True):
     log: str = ""
     where: str = ""
     details: dict[str, Any] = {}
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a signal has ended its process, for the first time in a row: from outside, as far as is known."""
+        return "signal" in self.details and self.details.get("attempts") == 1
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it tells of its case, which is not tried again: a lost GPU and a process that is stopped do not."""
+        return self.kind != "DeviceLost" and not self.is_stopped
 
 
 class Work(Data, frozen=True, kw_only=True):

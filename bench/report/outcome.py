@@ -80,7 +80,7 @@ def _fails(failure: Failure | None) -> bool:
 
 def _settles(failure: Failure | None) -> bool:
     """Whether a case that ended like this is not tried again."""
-    return failure is not None and failure.kind != "DeviceLost"
+    return failure is not None and failure.is_final
 
 
 def _untried(run: Run, cases: Set[str]) -> int:

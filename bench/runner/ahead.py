@@ -193,9 +193,11 @@ class Ahead:
         """Let fewer work at once, with a note, if something failed because of that, or may have."""
         if end.failure is None:
             return
-        fewer = self._slots.halve()
         what = f"{case.label}: {end.stage} ended in {end.failure.kind} beside other workers; it is made again alone"
-        self._on_event(Note(text=f"{what}, and from now on at most {fewer} are at work at once"))
+        before = self._slots.limit
+        if not end.failure.is_stopped and (fewer := self._slots.halve()) < before:
+            what = f"{what}, and from now on at most {fewer} are at work at once"
+        self._on_event(Note(text=what))
 
 
 def _forks(case: Case) -> bool:

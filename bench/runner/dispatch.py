@@ -26,6 +26,7 @@ OnEvent = Callable[[Event], None]
 UNWATCHED = Watch()
 # What the worker wrote is in its record.
 _READ = "--verbose shows what it wrote last"
+_SILENT = "it has written nothing: look for os._exit in the model and what it imports"
 # Of the layers of a build: from when on one is kept, how many a hint names, and by how many characters.
 _LEAST_NS, _SHOWN_LAYERS, _LONGEST_NAME = NS_PER_S // 10, 3, 80
 _FOREIGN_WRITER = "let the model, and what it imports, use no file descriptor that it has not opened itself"
@@ -260,19 +261,24 @@ def crash(outcome: process.Outcome, stage: str, limit_ns: int, *, replied: bool 
     if outcome.code < 0:
         after = " after it had answered" if replied else ""
         message = f"the worker was ended by {signals.describe(-outcome.code)}{after}"
-        return Failure(kind="Crash", stage=stage, message=message, hint=_after_signal(-outcome.code), log=outcome.log)
+        stops = signals.is_request(-outcome.code)
+        details = {"signal": signal.Signals(-outcome.code).name, "attempts": 1} if stops else {}
+        hint = _after_signal(-outcome.code, outcome.log)
+        return Failure(kind="Crash", stage=stage, message=message, hint=hint, log=outcome.log, details=details)
     if outcome.code == jobs.PIPE_GONE:
         message = "the pipe by which the worker answers was closed, or another file put in its place"
         return Failure(kind="Crash", stage=stage, message=message, hint=_FOREIGN_WRITER, log=outcome.log)
     answer = "after it had answered" if replied else "and no answer"
     message = f"the worker ended with exit code {outcome.code} {answer}"
-    return Failure(kind="Crash", stage=stage, message=message, hint=_READ, log=outcome.log)
+    hint = _READ if outcome.log.strip() else _SILENT
+    return Failure(kind="Crash", stage=stage, message=message, hint=hint, log=outcome.log)
 
 
-def _after_signal(number: int) -> str:
-    """What to do about a worker that the signal ``number`` has ended."""
+def _after_signal(number: int, log: str) -> str:
+    """What to do about a worker that the signal ``number`` has ended, and that has written ``log``."""
     if number == signal.SIGKILL:
         return "the kernel's out-of-memory killer, most likely: a smaller batch"
     if signals.is_from_outside(number):
-        return "the case itself may be sound: a new run measures it again"
-    return f"a native library crashed; {_READ}" if signals.is_crash(number) else _READ
+        return "the case itself may be sound: trtbench run --resume, or a new run measures it again"
+    hints = ["a native library crashed"] * signals.is_crash(number) + [_READ] * bool(log.strip())
+    return "; ".join(hints)

@@ -18,6 +18,7 @@ from bench.model.events import Begin, End, Note, Started, Stored
 from bench.model.run import Footer, Record
 from bench.model.suite import Case
 from bench.runner.ahead import Turn
+from bench.runner.attempts import Attempts
 from bench.runner.recorder import Recorder
 from bench.runner.refusals import cannot_continue
 from bench.runner.rig import Rig
@@ -63,6 +64,8 @@ class Session(Rig):
         nothing of its plan is missing.
         """
         policy, work = self.header.policy, []
+        self._attempts = Attempts(before)
+        self._ends = {(record.case, record.replicate): record.failure for record in before}
         for station in self.stations:
             work.append((station, Turns(station.cases, policy.replicates, wanted, before)))
         interrupted = False
@@ -81,7 +84,7 @@ class Session(Rig):
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             status: Literal["complete", "interrupted"]
             status = "complete"
-            if interrupted or problem or any(turns.left for _, turns in work):
+            if interrupted or problem or any(turns.left for _, turns in work) or self._has_stopped():
                 status = "interrupted"
             times = self.timeline.end()
             writer.finish(Footer(finished=now, status=status, records=writer.records, times=times))
@@ -128,13 +131,21 @@ class Session(Rig):
             record = msgspec.structs.replace(record, warnings=warnings, telemetry=telemetry)
         record = privacy.without_paths(self.homes.mark(record, case, card, others), self.suite_dir)
         record = msgspec.structs.replace(record, times=self.timeline.end_turn(name, case.label))
-        if record.failure:
+        failure = self._attempts.judge(case.id, record.failure)
+        record = msgspec.structs.replace(record, failure=failure)
+        if failure and not failure.is_stopped:
             turns.drop(case)
             station.ahead.drop(case)
         with self.fleet.one_at_a_time:
+            self._ends[case.id, record.replicate] = failure
             self._store(writer, record)
             done = self.fleet.count(name, position + 1)
             self.on_event(Stored(record=record, done=done, total=total))
+
+    def _has_stopped(self) -> bool:
+        """Whether a process is to be measured again, as a signal has ended it that says nothing of its case."""
+        failed = {case for (case, _), failure in self._ends.items() if failure and failure.is_final}
+        return any(failure and failure.is_stopped and case not in failed for (case, _), failure in self._ends.items())
 
     def _group_of(self, case: Case) -> str:
         """What cases that are measured in turn have in common: all but the backend; else each is by itself."""

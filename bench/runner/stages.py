@@ -18,6 +18,7 @@ from bench.model.run import Failure, Phase, Warning
 from bench.model.seam import REFERENCES, Stage
 from bench.model.suite import Case, Threshold
 from bench.runner import jobs, sources
+from bench.runner.attempts import Attempts
 from bench.runner.dispatch import in_factory
 from bench.runner.side_by_side import Slots
 from bench.runner.toolchains import Interpreter, locate_failure
@@ -98,6 +99,7 @@ class Maker:
         self._seed = seed
         self._run_job = run_job
         self._failures: dict[str, Failure] = {}
+        self._attempts = Attempts()
         self._hung: dict[tuple[str, str], Failure] = {}  # timeouts of factories, by interpreter
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
@@ -176,13 +178,15 @@ class Maker:
                 if stage.of_model and (hung := self.hung(case, interpreter)):  # perhaps while this waited for a slot
                     return hung
                 end = self._make(root, case, stage, key, folders, interpreter, on_event, build, beside)
+                if judged := self._attempts.judge(name, end if isinstance(end, Failure) else None):
+                    end = judged
                 hangs = isinstance(end, Failure) and in_factory(end, case.model)
                 if isinstance(end, Failure) and hangs:
                     self._hung[interpreter.name, case.factory_key] = end
             if isinstance(end, Failure):
                 if not hangs and beside is not None and (beside.halted or end.kind in _MAYBE_OTHERS):
                     return Postponed(stage=stage.name, failure=None if beside.halted else end)
-                if end.kind != "DeviceLost":  # another card may make it
+                if end.is_final:  # else another card may make it, or another attempt
                     self._failures[name] = end
                 return end
             return _Artifact(artifact=end, new=True)

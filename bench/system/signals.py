@@ -27,6 +27,11 @@ def is_from_outside(number: int) -> bool:
     return number in _FROM_OUTSIDE
 
 
+def is_request(number: int) -> bool:
+    """Whether the signal ``number`` asks a process to end, which usually another one sends, or the terminal."""
+    return number in SIGNALS
+
+
 def is_crash(number: int) -> bool:
     """Whether the signal ``number`` tells of an error in native code."""
     return number in _CRASHES

@@ -124,7 +124,7 @@ def test_a_crash_is_explained_by_what_it_printed(parent: Parent) -> None:
         ("SIGINT", "SIGINT from outside (Ctrl-C, kill -INT)", "a new run measures it again"),
         ("SIGKILL", "SIGKILL from outside (out-of-memory killer, kill -KILL, container stop)", "a smaller batch"),
         *((name, name, "a native library crashed") for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP")),
-        ("SIGPIPE", "SIGPIPE", "--verbose shows what it wrote last"),
+        ("SIGPIPE", "SIGPIPE", ""),
     ],
 )
 def test_a_signal_from_outside_is_no_crash_of_a_library(parent: Parent, name: str, end: str, hint: str) -> None:
@@ -134,13 +134,18 @@ def test_a_signal_from_outside_is_no_crash_of_a_library(parent: Parent, name: st
     assert (failure.kind, failure.message) == ("Crash", f"the worker was ended by {end}")
     assert hint in failure.hint
     assert ("native library" in failure.hint) == ("native library" in hint)
+    assert "--verbose" not in failure.hint  # it has written nothing
 
 
 def test_a_worker_that_a_signal_without_a_name_ends_is_a_crash_too(parent: Parent) -> None:
-    found = parent.ask("os.kill(os.getpid(), 40)", device="cpu")
+    found = parent.ask("print('a word', flush=True); os.kill(os.getpid(), 40)", device="cpu")
     assert isinstance(found, Failure)
     assert (found.kind, found.message) == ("Crash", "the worker was ended by signal 40")
-    assert "--verbose" in found.hint
+    assert found.hint == "--verbose shows what it wrote last"
+    ended = parent.ask("os._exit(3)", device="cpu")
+    assert isinstance(ended, Failure)
+    assert ended.message == "the worker ended with exit code 3 and no answer"
+    assert "nothing: look for os._exit" in ended.hint
 
 
 def test_after_an_illegal_access_the_next_worker_starts_clean(parent: Parent) -> None:
