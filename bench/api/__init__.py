@@ -44,6 +44,7 @@ from bench.api.running import benchmark, cases, execute, layers, resume, run
 from bench.api.suites import DEVICES as DEVICES
 from bench.api.suites import check_boundaries, estimate, load, plan, request, schema
 from bench.api.suites import import_runner as import_runner
+from bench.api.suites import interruptible as interruptible
 from bench.runner.request import Request
 
 if TYPE_CHECKING:

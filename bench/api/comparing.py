@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.api.results import RESULTS, OnEvent, Run, check_boundary, ignore, read, run_argument, selected, stored_run
-from bench.api.suites import check_device, load, settings_of
+from bench.api.suites import check_device, interruptible, load, settings_of
 from bench.errors import UsageError
 from bench.model.run import Run as Results
 from bench.model.suite import Boundary, Suite
@@ -81,7 +81,8 @@ def duel(
         max_time_ns=max_time_ns,
         device=device,
     )
-    return stored_run(duel.run(challenge, on_event or ignore))
+    with interruptible():
+        return stored_run(duel.run(challenge, on_event or ignore))
 
 
 def confirm(

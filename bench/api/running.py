@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.results import RESULTS, OnEvent, Run, find, ignore, stored_run
-from bench.api.suites import count_of, keywords_of, request, settings_of
+from bench.api.suites import count_of, interruptible, keywords_of, request, settings_of
 from bench.errors import SuiteError, UsageError
 from bench.model.run import Run as Results
 from bench.model.suite import Case, Precision, Suite
@@ -40,8 +40,8 @@ def execute(request: Request, *, on_event: OnEvent | None = None) -> Run:
     from bench.suite import plan
 
     plan.check_some(request.plan)
-    finished = run(request, on_event or ignore)
-    return stored_run(finished)
+    with interruptible():
+        return stored_run(run(request, on_event or ignore))
 
 
 def resume(
@@ -72,10 +72,11 @@ def resume(
     path = find(run, store=store)
     selected = select_cases(cases(path, cache=cache), base.registry(), select) if select else None
     settings = settings_of(store, cache, rebuild=rebuild, prestart=prestart, devices=count_of(devices))
-    finished = resuming.resume(
-        path, settings, on_event or ignore, selected, replicates=replicates, allow_large=allow_large
-    )
-    return stored_run(finished)
+    with interruptible():
+        finished = resuming.resume(
+            path, settings, on_event or ignore, selected, replicates=replicates, allow_large=allow_large
+        )
+        return stored_run(finished)
 
 
 def benchmark(

@@ -6,6 +6,7 @@ import inspect
 import os
 import shlex
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,13 @@ def estimate(request: Request) -> tuple[int, int]:
 def import_runner() -> None:
     """Import what plans and runs need, before something is started that an interrupt would have to end."""
     from bench.runner import run  # noqa: F401
+
+
+def interruptible() -> AbstractContextManager[object]:
+    """A block that Ctrl-C, SIGTERM or SIGHUP interrupts once: those that follow until its end are ignored."""
+    from bench.runner import run
+
+    return run.interruptible()
 
 
 def settings_of(

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 def duel(arguments: argparse.Namespace) -> int:
     """Measure a duel, print where its matches stand, and return the exit code."""
     from bench import api
+
+    with api.interruptible():
+        return _duel(arguments)
+
+
+def _duel(arguments: argparse.Namespace) -> int:
+    from bench import api
     from bench.report import duel as view
 
     names = ("against", "against_rev", "boundary", "pairs", "max_time", "device", "store", "cache", "seed")

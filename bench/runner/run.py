@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import bench
@@ -23,6 +24,7 @@ from bench.runner.session import RunResult, Session
 from bench.store import artifacts, privacy
 from bench.suite.reader import locate, place_of_toolchain
 from bench.system import repository
+from bench.system.signals import stoppable
 
 
 def _environment(request: Request, device: Device) -> Environment:
@@ -62,6 +64,11 @@ def new_session(
     places = {name: place_of_toolchain(suite, name) for name in used}
     factories = {name: locate(suite, f"models.{name}.factory") for name in suite.models}
     return kind(header, settings, on_event, places, factories, name=suite.name)
+
+
+def interruptible() -> AbstractContextManager[object]:
+    """A block that Ctrl-C, SIGTERM or SIGHUP interrupts once: what follows until its end is ignored."""
+    return stoppable()
 
 
 def run(request: Request, on_event: OnEvent) -> RunResult:

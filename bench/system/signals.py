@@ -59,11 +59,15 @@ def end_by_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+_blocks: list[list[bool]] = []  # of each `stoppable` of the main thread that has begun: whether it was interrupted
+
+
 @contextlib.contextmanager
 def stoppable() -> Iterator[Callable[[], None]]:
     """SIGTERM and SIGHUP interrupt the block as Ctrl-C does; what it yields is a function that ignores all three.
 
-    Outside the main thread, where Python runs no signal handlers, nothing changes.
+    One interrupts it: those that follow are ignored until the outermost of such blocks has ended, and with it what it
+    does about the first. Outside the main thread, where Python runs no signal handlers, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -71,6 +75,8 @@ def stoppable() -> Iterator[Callable[[], None]]:
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         ignore()  # a second Ctrl-C must not interrupt the clean-up of the first
+        for block in _blocks:
+            block[0] = True
         raise KeyboardInterrupt
 
     def ignore() -> None:
@@ -79,10 +85,14 @@ def stoppable() -> Iterator[Callable[[], None]]:
 
     # What the parent process ignores stays ignored: SIGHUP under nohup, SIGINT of a script's background job.
     before = {n: signal.getsignal(n) for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, interrupt)
+    interrupted = [False]
+    _blocks.append(interrupted)
     try:
+        for number in before:
+            signal.signal(number, interrupt)
         yield ignore
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _blocks.pop()
+        if not (interrupted[0] and _blocks):
+            for number, handler in before.items():
+                signal.signal(number, handler)
