@@ -25,6 +25,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 
@@ -143,6 +144,23 @@ _ANY_MEMORY = (
 OUT_OF_DEVICE_MEMORY = re.compile(_DEVICE_MEMORY, re.IGNORECASE)
 OUT_OF_MEMORY = re.compile(_ANY_MEMORY, re.IGNORECASE)
 LESS_MEMORY = "a smaller batch, a narrower precision, or a device with more memory"
+# Where a library or a model alone does not fit: no batch has been made yet.
+MORE_MEMORY = "end other programs, raise the limit (ulimit -v, or the container's), or use a machine with more memory"
+# What the loader writes of a library for which no memory could be mapped, or that lies where none may be executed.
+_UNMAPPED = re.compile(r"(\S+): failed to map segment from shared object(: Cannot allocate memory)?")
+
+
+def is_unmapped(text: str) -> bool:
+    """Whether ``text`` says that a shared library was not loaded for want of memory; a file system without execution
+    has the loader write the same.
+    """
+    match = _UNMAPPED.search(text)
+    if match is None or match[2]:
+        return match is not None
+    try:
+        return not os.statvfs(match[1]).f_flag & os.ST_NOEXEC
+    except OSError:  # its name is not whole
+        return True
 
 
 def is_input(kind: str) -> bool:

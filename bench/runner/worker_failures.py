@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import traceback
 
-from bench.errors import BenchError, ProcessFailed, class_and_text
+from bench.errors import MORE_MEMORY, BenchError, ProcessFailed, Unavailable, class_and_text, is_unmapped, text_of
 from bench.model.run import Failure
 from bench.runner import jobs
 
 LONGEST_MESSAGE = 2000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MORE_ROOM = "free some disk space, or choose another place: TMPDIR=DIR, --cache DIR"
+
+
+_NO_EXIT = "raise an error, or return, where sys.exit is called"
 
 
 def refusal(error: BaseException, stage: str) -> jobs.Failed:
@@ -30,12 +33,23 @@ def refusal(error: BaseException, stage: str) -> jobs.Failed:
 def failure_of(error: BaseException, stage: str) -> Failure:
     """An exception as a row: what the error tree knows, or the exception's class, first lines and traceback."""
     trace = "".join(traceback.format_exception(error))[-LONGEST_MESSAGE * 2 :]
+    if isinstance(error, Unavailable | ImportError | OSError) and is_unmapped(text_of(error)):
+        return Failure(
+            kind="OutOfMemory", stage=stage, message=f"host memory ran out: {_what(error)}", hint=MORE_MEMORY, log=trace
+        )
     if isinstance(error, BenchError):
         kind = error.kind if isinstance(error, ProcessFailed) else type(error).__name__
         return Failure(kind=kind, stage=stage, message=error.what, hint=error.fix, log=trace)
     if isinstance(error, MemoryError):
         hint = "a smaller batch, or a machine with more memory"
         return Failure(kind="OutOfMemory", stage=stage, message="host memory ran out", hint=hint, log=trace)
+    if isinstance(error, SystemExit):
+        message = f"the model, or a library, ended Python (exit code {error.code})"
+        return Failure(kind="SystemExit", stage=stage, message=message, hint=_NO_EXIT, log=trace)
     message = class_and_text(error)[:LONGEST_MESSAGE]
     hint = _MORE_ROOM if isinstance(error, OSError) and error.errno in _NO_ROOM else ""
     return Failure(kind=type(error).__name__, stage=stage, message=message, hint=hint, log=trace)
+
+
+def _what(error: BaseException) -> str:
+    return error.what if isinstance(error, BenchError) else text_of(error)

@@ -195,6 +195,18 @@ def test_one_worker_makes_nothing_ahead_but_does_the_other_work() -> None:
     assert (makers.made, other) == ([], [1])
 
 
+def test_that_fewer_work_at_once_is_told_where_it_is_so() -> None:
+    memory = Failure(kind="OutOfMemory", stage="build", message="")
+    stopped = Failure(kind="Crash", stage="build", message="", details={"signal": "SIGTERM", "attempts": 1})
+    makers = Makers([Postponed(stage="build", failure=each) for each in (stopped, memory, memory)])
+    ahead(makers, 2).prepare(lambda: iter([(case, 0) for case in cases(3)]), {})
+    assert sorted(text.partition("made again alone")[2] for text in makers.notes) == [
+        "",
+        "",
+        ", and from now on at most 1 are at work at once",
+    ]
+
+
 def test_what_was_postponed_is_made_alone_and_fewer_work_after_a_failure() -> None:
     failure = Failure(kind="OutOfMemory", stage="export", message="")
     makers = Makers(

@@ -1,4 +1,4 @@
-"""Workers that a signal ends: the case is tried again, by its next process and by --resume, unless it does so itself."""
+"""Workers that a signal ends: the case is tried again, by its next process and by --resume, unless it is its own."""
 
 from __future__ import annotations
 

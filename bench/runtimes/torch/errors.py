@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.errors import (
     LESS_MEMORY,
+    MORE_MEMORY,
     OUT_OF_MEMORY,
     BenchError,
     CaseError,
@@ -82,7 +83,7 @@ def of_import(case: Case, name: str, error: BaseException, line: str, *, fix: st
         text = f"SyntaxError: {error.msg}" if isinstance(error, SyntaxError) else class_and_text(error)
     what = f"{name} cannot be imported: {text}" + (f" ({line})" if line else "")
     if out_of_memory(error):
-        return OutOfMemory(what, where=case.source, fix=LESS_MEMORY)
+        return OutOfMemory(what, where=case.source, fix=MORE_MEMORY)
     fix = fix or f"correct {line or f'the model {case.model!r}'}"
     no_python = isinstance(error, SyntaxError) and line.endswith(f"{Path(error.filename or '').name}:{error.lineno}")
     return (SuiteError if no_python else ModelError)(what, where=case.source, fix=fix)

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import (
-    LESS_MEMORY,
+    MORE_MEMORY,
     BenchError,
     CaseError,
     ModelError,
@@ -308,7 +308,7 @@ def _raises(case: Case, error: BaseException, suite_dir: Path) -> CaseError:
     if line:
         what = f"{what} ({line})"
     if errors.out_of_memory(error):
-        return OutOfMemory(what, where=case.source, fix=LESS_MEMORY)
+        return OutOfMemory(what, where=case.source, fix=MORE_MEMORY)
     fix = _fix_of(error, case, suite_dir) or f"correct {line or f'the model {case.model!r}'}"
     return ModelError(what, where=case.source, fix=fix)
 

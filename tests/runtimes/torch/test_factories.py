@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.errors import LESS_MEMORY, BenchError, ModelError, OutOfMemory, SuiteError
+from bench.errors import MORE_MEMORY, BenchError, ModelError, OutOfMemory, SuiteError
 from bench.runtimes.torch import factories
 from bench.system import signals
 from tests.backends.kit import Bench
@@ -105,7 +105,7 @@ def test_whatever_a_factory_ends_in_is_an_error_of_its_model(
 )
 def test_memory_that_runs_out_in_a_factory_is_told_as_such(bench: Bench, tmp_path: Path, how: str, what: str) -> None:
     error, _ = error_of(bench, tmp_path, how)
-    assert (type(error), error.fix) == (OutOfMemory, LESS_MEMORY)
+    assert (type(error), error.fix) == (OutOfMemory, MORE_MEMORY)
     with pytest.raises(OutOfMemory, match=what):
         raise error
 
@@ -124,7 +124,7 @@ def test_an_interrupt_of_a_process_that_has_them_is_none_of_the_model(bench: Ben
         ("raise KeyboardInterrupt", ModelError, "KeyboardInterrupt (zoo.py:2)", "correct zoo.py:2"),
         ("def net(:", SuiteError, "SyntaxError: invalid syntax (zoo.py:2)", "correct zoo.py:2"),
         ("compile('1 +', 'none.py', 'exec')", ModelError, "SyntaxError: invalid syntax (zoo.py:2)", "correct zoo.py:2"),
-        ("raise MemoryError", OutOfMemory, "MemoryError (zoo.py:2)", LESS_MEMORY),
+        ("raise MemoryError", OutOfMemory, "MemoryError (zoo.py:2)", MORE_MEMORY),
     ],
 )
 def test_a_file_that_raises_is_told_with_its_line(

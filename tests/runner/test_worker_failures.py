@@ -1,0 +1,48 @@
+"""What exceptions in a worker are called: a lack of memory is no missing package, and an exit of Python says so."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.errors import MORE_MEMORY, Unavailable
+from bench.runner.worker_failures import failure_of
+
+UNMAPPED = "failed to map segment from shared object"
+
+
+def exits(code: object) -> BaseException:
+    try:
+        sys.exit(code)  # type: ignore[arg-type]
+    except SystemExit as error:
+        return error
+
+
+@pytest.mark.parametrize("kind", [Unavailable, ImportError, OSError])
+@pytest.mark.parametrize("reason", ["", ": Cannot allocate memory"])
+def test_a_library_that_memory_has_no_room_for_is_no_missing_package(
+    tmp_path: Path, kind: type[Exception], reason: str
+) -> None:
+    text = f"transformers.BertModel cannot be imported: {tmp_path}: {UNMAPPED}{reason}"
+    failure = failure_of(kind(text), "load")
+    assert (failure.kind, failure.hint) == ("OutOfMemory", MORE_MEMORY)
+    assert failure.message == f"host memory ran out: {text}"
+
+
+def test_a_library_on_a_file_system_without_execution_is_not_available() -> None:
+    if not os.statvfs("/proc").f_flag & os.ST_NOEXEC:
+        pytest.skip("/proc may be executed here")
+    assert failure_of(Unavailable(f"/proc/version: {UNMAPPED}", fix="mount"), "load").kind == "Unavailable"
+    for text in ("the package 'timm' is not installed", "libcuda.so.1: cannot open shared object file"):
+        assert failure_of(Unavailable(text), "load").kind == "Unavailable"
+
+
+@pytest.mark.parametrize("code", [0, 3, None])
+def test_a_model_that_ends_python_says_so(code: int | None) -> None:
+    failure = failure_of(exits(code), "run")
+    assert (failure.kind, failure.stage) == ("SystemExit", "run")
+    assert failure.message == f"the model, or a library, ended Python (exit code {code})"
+    assert "sys.exit" in failure.hint
