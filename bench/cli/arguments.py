@@ -77,13 +77,15 @@ def _run(commands: Commands) -> None:
         type=workers,
         default=None,
         metavar="{auto,N}",
-        help="N workers import, export and build at once while nothing is measured (default: auto, by the machine)",
+        help="N workers import, export and build at once while nothing is measured (default: auto, by the machine); "
+        "with 1 workers that measure are not forked, unless --fork is given",
     )
     run.add_argument(
         "--fork",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="fork the workers that measure from processes that have imported their runtimes (the default)",
+        help="fork the workers that measure from processes that have imported their runtimes (the default, "
+        "but with --cold, --prestart 1, or where the machine has room for one worker)",
     )
     run.add_argument(
         "--devices",

@@ -29,8 +29,8 @@ class Settings(Data, frozen=True, kw_only=True):
     ``store`` is the folder of runs, ``cache`` that of artifacts. A ``cold`` run takes nothing from caches, ``rebuild``
     makes engines and packages anew with the caches of earlier builds. ``prestart`` workers are at work side by side
     before the first of them is measured: they import, and make artifacts (None: as many as the machine has room for).
-    With ``fork`` those that measure are forked from processes that have imported their runtimes (None: unless
-    ``cold``), if more than one is at work; in a rehearsal also one (None: if it has many). ``devices`` is how many GPUs
+    With ``fork`` those that measure are forked from processes that have imported their runtimes (None: unless the run
+    is ``cold``, or one is at work; in a rehearsal of many processes). ``devices`` is how many GPUs
     of one kind measure side by side (0: all). ``seed`` is that of inputs and weights.
     """
 

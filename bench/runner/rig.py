@@ -115,15 +115,15 @@ class Rig:
         return 1 if self.settings.cold or self.kind == "fake" else capacity.workers()
 
     def _forks_workers(self) -> bool:
-        """Whether workers that measure are forked: as the settings say, else unless true starts are wanted. Where one
-        is at work none are, but those of a rehearsal of many processes, whose starts are nearly all of its time.
+        """Whether workers that measure are forked: as the settings say, else unless true starts are wanted, or one is
+        at work. In a rehearsal those of many processes are, whose starts are nearly all of its time.
         """
-        if self.kind != "fake":
-            possible, usual = self.size > 1, not self.settings.cold
-        else:
+        if self.settings.fork is not None:
+            return self.settings.fork
+        if self.kind == "fake":
             many = len(self.header.cases) * self.header.policy.replicates > _MANY
-            possible, usual = not self.settings.cold, many
-        return possible and (usual if self.settings.fork is None else self.settings.fork)
+            return many and not self.settings.cold
+        return self.size > 1 and not self.settings.cold
 
     def on_event(self, event: Event) -> None:
         """Pass an event on: one at a time, as workers are at work side by side."""

@@ -46,9 +46,16 @@ def test_workers_are_forked_unless_they_are_not_to_be(trtbench: Trtbench, suite:
 
 
 @pytest.mark.long
-def test_a_single_worker_is_a_new_process(trtbench: Trtbench, suite: Path) -> None:
-    assert trtbench("run", suite, "--select", "batch=1", "--prestart", 1, "--fork") == 0
-    assert not store.read(store.runs(trtbench.store)[0]).header.fork
+@pytest.mark.parametrize(("words", "fork"), [((), False), (("--fork",), True)])
+def test_a_single_worker_is_a_new_process_unless_it_is_to_be_forked(
+    trtbench: Trtbench, suite: Path, words: tuple[str, ...], fork: bool
+) -> None:
+    assert trtbench("run", suite, "--prestart", 1, *words, "--progress", "json") == 0
+    (run,) = trtbench.runs()
+    assert run.header.fork is fork
+    assert [record.failure for record in run.records] == [None, None]
+    imports = [event["label"] for event in trtbench.events() if event.get("phase") == "import, once for all workers"]
+    assert ("torch" in imports) is fork
 
 
 def test_a_run_that_goes_on_starts_its_workers_as_it_was_begun(trtbench: Trtbench, suite: Path) -> None:
