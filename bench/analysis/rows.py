@@ -40,7 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     ``setting`` holds what the label says beyond model, backend, precision and symbols (``graph``, ``streams=2``).
     ``processes`` counts those with measurements, of ``builds`` independent builds, ``failed`` those that ended in a
-    failure, ``failure`` is the first.
+    failure, ``failure`` is the first that tells of the case, else the first.
     ``ranked`` is False for a case that is inaccurate, failed, unmeasured, changes from call to call or returns nothing
     to compare; ``fastest`` marks the lowest primary time among two or more ranked cases of the same model and sizes.
     ``tied`` are those that cannot be told from it, as the interval of the ratio contains 1, and it itself if there is
@@ -221,7 +221,7 @@ def _row(pool: Pool, primary: Boundary | None, times: dict[Boundary, Figure], sp
             *distinct(warning for record in pool.records for warning in warnings_of(record)),
             *unsteady(pool, primary),
         ),
-        failure=pool.failures[0] if pool.failures else None,
+        failure=next((each for each in pool.failures if each.is_final), next(iter(pool.failures), None)),
         cpu=figures.cpu(pool),
     )
 

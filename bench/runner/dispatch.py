@@ -279,6 +279,6 @@ def _after_signal(number: int, log: str) -> str:
     if number == signal.SIGKILL:
         return "the kernel's out-of-memory killer, most likely: a smaller batch"
     if signals.is_from_outside(number):
-        return "the case itself may be sound: trtbench run --resume, or a new run measures it again"
+        return "the case itself may be sound: trtbench run --resume RUN measures it again, or a new run"
     hints = ["a native library crashed"] * signals.is_crash(number) + [_READ] * bool(log.strip())
     return "; ".join(hints)

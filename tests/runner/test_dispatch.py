@@ -119,9 +119,9 @@ def test_a_crash_is_explained_by_what_it_printed(parent: Parent) -> None:
 @pytest.mark.parametrize(
     ("name", "end", "hint"),
     [
-        ("SIGTERM", "SIGTERM from outside (kill, job scheduler, container stop)", "a new run measures it again"),
-        ("SIGHUP", "SIGHUP from outside (terminal closed, kill -HUP)", "a new run measures it again"),
-        ("SIGINT", "SIGINT from outside (Ctrl-C, kill -INT)", "a new run measures it again"),
+        ("SIGTERM", "SIGTERM from outside (kill, job scheduler, container stop)", "--resume RUN measures it again"),
+        ("SIGHUP", "SIGHUP from outside (terminal closed, kill -HUP)", "--resume RUN measures it again"),
+        ("SIGINT", "SIGINT from outside (Ctrl-C, kill -INT)", "--resume RUN measures it again"),
         ("SIGKILL", "SIGKILL from outside (out-of-memory killer, kill -KILL, container stop)", "a smaller batch"),
         *((name, name, "a native library crashed") for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP")),
         ("SIGPIPE", "SIGPIPE", ""),
