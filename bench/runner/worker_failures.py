@@ -12,8 +12,6 @@ from bench.runner import jobs
 LONGEST_MESSAGE = 2000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MORE_ROOM = "free some disk space, or choose another place: TMPDIR=DIR, --cache DIR"
-
-
 _NO_EXIT = "raise an error, or return, where sys.exit is called"
 
 
@@ -33,10 +31,10 @@ def refusal(error: BaseException, stage: str) -> jobs.Failed:
 def failure_of(error: BaseException, stage: str) -> Failure:
     """An exception as a row: what the error tree knows, or the exception's class, first lines and traceback."""
     trace = "".join(traceback.format_exception(error))[-LONGEST_MESSAGE * 2 :]
-    if isinstance(error, Unavailable | ImportError | OSError) and is_unmapped(text_of(error)):
-        return Failure(
-            kind="OutOfMemory", stage=stage, message=f"host memory ran out: {_what(error)}", hint=MORE_MEMORY, log=trace
-        )
+    if isinstance(error, Unavailable | ImportError | OSError) and _lacks_memory(error):
+        message = f"host memory ran out: {error.what if isinstance(error, BenchError) else text_of(error)}"
+        message = message[:LONGEST_MESSAGE].rstrip(": ")
+        return Failure(kind="OutOfMemory", stage=stage, message=message, hint=MORE_MEMORY, log=trace)
     if isinstance(error, BenchError):
         kind = error.kind if isinstance(error, ProcessFailed) else type(error).__name__
         return Failure(kind=kind, stage=stage, message=error.what, hint=error.fix, log=trace)
@@ -45,11 +43,15 @@ def failure_of(error: BaseException, stage: str) -> Failure:
         return Failure(kind="OutOfMemory", stage=stage, message="host memory ran out", hint=hint, log=trace)
     if isinstance(error, SystemExit):
         message = f"the model, or a library, ended Python (exit code {error.code})"
-        return Failure(kind="SystemExit", stage=stage, message=message, hint=_NO_EXIT, log=trace)
+        return Failure(kind="SystemExit", stage=stage, message=message[:LONGEST_MESSAGE], hint=_NO_EXIT, log=trace)
     message = class_and_text(error)[:LONGEST_MESSAGE]
     hint = _MORE_ROOM if isinstance(error, OSError) and error.errno in _NO_ROOM else ""
     return Failure(kind=type(error).__name__, stage=stage, message=message, hint=hint, log=trace)
 
 
-def _what(error: BaseException) -> str:
-    return error.what if isinstance(error, BenchError) else text_of(error)
+def _lacks_memory(error: BaseException) -> bool:
+    """Whether what cannot be imported or opened lacks memory, as its text says, or what it comes from."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, MemoryError):
+        cause = cause.__cause__
+    return cause is not None or is_unmapped(text_of(error))

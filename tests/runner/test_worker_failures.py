@@ -32,6 +32,16 @@ def test_a_library_that_memory_has_no_room_for_is_no_missing_package(
     assert failure.message == f"host memory ran out: {text}"
 
 
+def test_nor_is_one_that_finds_no_memory_while_it_is_imported() -> None:
+    error = Unavailable("transformers is installed but cannot be imported: ", fix="pip install --upgrade transformers")
+    assert failure_of(error, "load").kind == "Unavailable"
+    error.__cause__ = RuntimeError("in a lazy import")
+    error.__cause__.__cause__ = MemoryError()
+    failure = failure_of(error, "load")
+    assert (failure.kind, failure.hint) == ("OutOfMemory", MORE_MEMORY)
+    assert failure.message == "host memory ran out: transformers is installed but cannot be imported"
+
+
 def test_a_library_on_a_file_system_without_execution_is_not_available() -> None:
     if not os.statvfs("/proc").f_flag & os.ST_NOEXEC:
         pytest.skip("/proc may be executed here")
