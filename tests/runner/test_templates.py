@@ -65,7 +65,7 @@ def test_each_has_what_a_new_process_would_have(runner: Runner) -> None:
         ("import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()", "a thread"),
         ("import subprocess\nsubprocess.Popen(['sleep', '600'])", "started processes"),
         ("os.kill(os.getpid(), 11)", "the import ends it"),
-        ("raise SystemExit(0)", "SystemExit"),
+        ("raise SystemExit(0)", "a library, ended Python (exit code 0)"),
     ],
 )
 def test_what_cannot_be_forked_is_told_once_and_its_workers_are_of_the_template_before(
