@@ -79,5 +79,5 @@ def _storage(value: Any) -> int | None:
         return None
     try:
         return int(value.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):
+    except NotImplementedError:  # sparse tensors, those of oneDNN, and those within vmap: torch has no question for it
         return None

@@ -228,7 +228,7 @@ def _tensor(tensor: torch.Tensor, *, room: bool) -> StateEntry:
         if room and tensor.is_floating_point() and 0 < tensor.numel() * tensor.element_size() <= _COPIED:
             return StateEntry(text, checksum, tensor.to("cpu", copy=True))
         return StateEntry(text, checksum)
-    except (RuntimeError, NotImplementedError, TypeError, AttributeError, KeyError):
+    except (RuntimeError, TypeError, AttributeError, KeyError):
         # Quantised, fake and meta tensors have no bytes to read: their shape is compared. What failed on the device
         # itself fails again in the calls that follow, which are not guarded.
         return StateEntry(text)
