@@ -251,7 +251,7 @@ def mapping(node: Node, keys: Collection[str] | None = None, noun: str = "key") 
         if keys is not None and name not in keys:
             place = f" in {node.key}" if node.key else ""
             what = f"unknown {noun} {name!r}{place}.{did_you_mean(name, keys)}"
-            raise fail(entry, what, f"known: {', '.join(keys)}")
+            raise fail(entry, what, f"known: {', '.join(keys)}" if keys else f"leave it out: there is no {noun} here")
     return entries
 
 

@@ -197,6 +197,13 @@ def test_a_baseline_of_a_precision_that_the_suite_lacks_is_told_with_those_that_
     assert error.fix.endswith(", and with @TOOLCHAIN: default, old")
 
 
+def test_a_symbol_of_inputs_without_any_is_to_be_left_out(tmp_path: Path) -> None:
+    text = "models: {m: {factory: 'zoo.py:m', inputs: {x: {shape: [1, 3]}}, symbols: {seq: 8}}}\n"
+    error = wrong(tmp_path, "schema: 1\nname: s\n" + text + "matrix: {backend: [eager]}\n")
+    assert error.what == "unknown symbol 'seq' in models.m.symbols"
+    assert error.fix == "leave it out: there is no symbol here"
+
+
 def test_a_baseline_is_the_label_of_a_backend_with_its_options(tmp_path: Path) -> None:
     assert load(tmp_path, TEXT + "baseline: inductor[mode=max-autotune]\n").baseline == "inductor[mode=max-autotune]"
     assert load(tmp_path, changed("    - eager\n", "").replace("eager", "inductor")).baseline == ""
