@@ -58,6 +58,15 @@ def test_each_has_what_a_new_process_would_have(runner: Runner) -> None:
     assert one["score"].strip() == "1000"
 
 
+def test_templates_import_without_the_garbage_collector(runner: Runner) -> None:
+    note = runner.folder / "collects.txt"
+    code = f"import gc\nwith open({str(note)!r}, 'a') as f: f.write(f'{{gc.isenabled()}}\\n')"
+    upper = runner.module("upper", code)
+    lower = runner.module("lower", code)
+    assert runner.look(runner.fork(upper, lower))["collects"]
+    assert note.read_text().split() == ["False", "False"]
+
+
 @pytest.mark.parametrize(
     ("code", "told"),
     [

@@ -42,6 +42,7 @@ def run_suite(repo: Path, folder: Path, options: argparse.Namespace) -> dict[str
     """Run the suite with the code of ``repo`` and the caches in ``folder``: seconds, exit code, cases, categories."""
     search = os.pathsep.join(part for part in (str(repo), os.environ.get("PYTHONPATH", "")) if part)
     env = os.environ | caches(folder) | {"PYTHONPATH": search}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     store = folder / "store"
     earlier = set(store.rglob("*.jsonl"))
     suite = os.path.relpath(options.suite, repo)  # no path of this machine gets into the run

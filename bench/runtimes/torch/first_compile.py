@@ -1,6 +1,6 @@
 """Importing this module does what torch.compile does in its first call of a process whatever the model: imports, the
-digest of torch's own sources, and on a build for CPUs the look for vector extensions. That takes longer than a small
-model from a warm cache. No device is started.
+digests of torch's and Triton's own files, and on a build for CPUs the look for vector extensions. That takes longer
+than a small model from a warm cache. No device is started.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def _call(module: str, name: str) -> None:
 _import()
 _call("torch._inductor.codegen.common", "init_backend_registration")  # imports the generators of all devices
 _call("torch._inductor.codecache", "torch_key")
+_call("triton.runtime.cache", "triton_key")
 if importlib.import_module("torch").version.cuda is None:  # else it looks for a device, which initialises the driver
     importlib.import_module("torch.utils.cpp_extension")
     _call("torch._inductor.cpu_vec_isa", "pick_vec_isa")
