@@ -102,8 +102,8 @@ class TorchLane:
         graph = torch.cuda.CUDAGraph()
         try:
             with (
-                self._mode,
                 torch.cuda.graph(graph, stream=self._on, capture_error_mode="thread_local"),
+                self._mode,  # not before: a replay of torch 2.2 writes to tensors that the graph was begun with
                 errors.translate(_NO_CAPTURE),
             ):
                 self._latest = self._run(self._inputs)
