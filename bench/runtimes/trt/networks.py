@@ -74,18 +74,22 @@ def parse(api: library.Api, network: Any, context: Context) -> Network:
 
 
 def _keep_output_types(api: library.Api, network: Any, file: Path) -> None:
-    """Give narrow float outputs of a network of TensorRT 8 the types that the file declares.
+    """Give narrow float outputs of a network of TensorRT 8 the types that the file declares, as network programs do.
 
-    An output is float32 there unless its type is set, as the parser of 8.6 does. Where it has not, the output comes
-    from a layer of its own with that type, as in network programs.
+    An output is float32 there unless its type is set. The parser sets it, and yet the engine of BERT-base in float16,
+    a network without float inputs, had float32 outputs, and that of its program, in which each output comes from a
+    layer of its own, had not. So outputs get such a layer where their type is another one, or no input is a float.
     """
     declared = {value.name: value.dtype for value in onnx_file.describe(file).outputs}
+    has_floats = any(
+        versions.dtype_name(network.get_input(index).dtype) in _FLOATS for index in range(network.num_inputs)
+    )
     for tensor in [network.get_output(index) for index in range(network.num_outputs)]:
         name = tensor.name
         if declared.get(name) not in ("float16", "bfloat16"):
             continue
         kind = versions.dtype(api, declared[name])
-        if kind == tensor.dtype:
+        if kind == tensor.dtype and has_floats:
             continue
         network.unmark_output(tensor)
         tensor.name = f"{name} of the model"

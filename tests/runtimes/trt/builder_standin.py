@@ -18,7 +18,7 @@ import pytest
 
 from bench.runtimes import memory
 from tests.runtimes.trt import names as trt_names
-from tests.runtimes.trt.network_standin import INetworkDefinition, ITensor, OnnxParser, ParserError
+from tests.runtimes.trt.network_standin import NARROW, INetworkDefinition, ITensor, OnnxParser, ParserError
 from tests.runtimes.trt.script import Named, Script
 
 
@@ -239,6 +239,9 @@ def module(script: Script) -> Any:
 def _plan(trt: Any, network: Any, config: Any, cache: list[str] | None) -> dict[str, Any]:
     """What the build was asked for."""
     creation = trt.NetworkDefinitionCreationFlag
+    if not hasattr(creation, "STRONGLY_TYPED") and {t.dtype.name for t in network._inputs} <= {"INT32", "BOOL"}:
+        for tensor in network._outputs:  # as seen of BERT-base, whose output types the parser had set
+            tensor.dtype = trt.DataType.FLOAT if tensor._parsed and tensor.dtype.name in NARROW else tensor.dtype
     ends = {
         kind: {t.name: [t.dtype.name, list(t.shape), t.allowed_formats] for t in tensors}
         for kind, tensors in (("inputs", network._inputs), ("outputs", network._outputs))

@@ -9,7 +9,7 @@ from typing import Any
 from tests.runtimes.trt import onnx_standin
 from tests.runtimes.trt.script import Named, ParseError
 
-_NARROW = ("HALF", "BF16")  # an output of 8.6 has these types only where they are set
+NARROW = ("HALF", "BF16")  # an output of 8.6 has these types only where they are set
 
 
 class ITensor(Named):
@@ -17,6 +17,7 @@ class ITensor(Named):
     allowed_formats = 0
     dtype: Any = None
     shape: tuple[int, ...] = ()
+    _parsed = False
 
 
 class Layer:
@@ -71,7 +72,7 @@ class INetworkDefinition(Named):
 
     def mark_output(self, tensor: Any) -> None:
         assert tensor.name not in [output.name for output in self._outputs]
-        if self._script.major < 10 and tensor.dtype.name in _NARROW:
+        if self._script.major < 10 and tensor.dtype.name in NARROW:
             tensor.dtype = self._trt.DataType.FLOAT
         self._outputs.append(tensor)
 
@@ -112,6 +113,7 @@ class OnnxParser(Named):
             self._network.mark_output(output)
             if not self._script.untyped_outputs:
                 output.dtype = self._trt.DataType[dtype]
+            output._parsed = True
         return True
 
 
