@@ -30,8 +30,9 @@ ROUNDING_FACTOR = 2
 # float32 and bfloat16 all subnormals, which are zero where a device or a setting says so.
 _STEPS = {"fp16": 2.0**-24, "int8": 2.0**-24, "fp8": 2.0**-24}
 _STEP = 2.0**-126
-# The lowest numbers of float16, bfloat16, float32 and float64, which stand for minus infinity in masks.
-_LOWEST = (-65504.0, -3.3895313892515355e38, -3.4028234663852886e38, -1.7976931348623157e308)
+# What stands for minus infinity in masks: the lowest numbers of float16, bfloat16, float32 and float64, and -1e38 in
+# float32, which TensorRT 8.6 gives for it.
+_LOWEST = (-65504.0, -3.3895313892515355e38, -3.4028234663852886e38, -1.7976931348623157e308, float(np.float32(-1e38)))
 
 
 class _Sums(msgspec.Struct):
