@@ -18,9 +18,9 @@ from tests.suite.kit import shipped_schema
 
 FOLDER = Path(__file__).parents[2] / "suites"
 SHIPPED = [
-    "axes", "centernet", "clock", "compile_modes", "deploy", "explain", "fp8_transformers", "fx2trt_resnet18",
-    "int8_centernet", "int8_cpu", "int8_resnet50", "native_resnet50", "network_accuracy", "network_programs", "overlap",
-    "smoke", "tensorrt_rtx", "transformers", "vision",
+    "axes", "centernet", "clock", "compile_modes", "deformable", "deploy", "explain", "fp8_transformers",
+    "fx2trt_resnet18", "int8_centernet", "int8_cpu", "int8_resnet50", "native_resnet50", "network_accuracy",
+    "network_programs", "overlap", "smoke", "tensorrt_rtx", "transformers", "vision",
 ]  # fmt: skip
 # Of suites about one runtime alone.
 BASELINES = {
