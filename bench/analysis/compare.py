@@ -100,11 +100,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failed(self) -> list[Pair]:
-        """The pairs whose second side failed, is inaccurate, was not measured or returns nothing where the first was
-        compared, while the first has a result.
+        """The pairs whose second side failed, is inaccurate, was not measured or has nothing that judges its outputs
+        where the first has, while the first has a result.
         """
         lost = [p for p in self.pairs if p.kind == "NONE" and not _has_failed(p.a)]
-        return [p for p in lost if _has_failed(p.b) or (_is_empty(p.b) and p.a.score and not _is_empty(p.a))]
+        return [p for p in lost if _has_failed(p.b) or (_is_unjudged(p.b) and p.a.score and not _is_unjudged(p.a))]
 
     def fails(self, *, slower: float | None = None, failed: bool = False, inconclusive: bool = False) -> bool:
         """Whether there is a pair of the kinds named: SLOWER by more than ``slower``, ``failed``, INCONCLUSIVE."""
@@ -295,8 +295,9 @@ def _has_failed(row: Row) -> bool:
     return row.failure is not None or not row.processes or (row.score is not None and not row.score.ok)
 
 
-def _is_empty(row: Row) -> bool:
-    return row.score is not None and row.score.empty
+def _is_unjudged(row: Row) -> bool:
+    """Whether its outputs are empty, or are compared with what does not depend on the inputs."""
+    return row.score is not None and (row.score.empty or row.score.blind)
 
 
 def _making_time(row: Row) -> float | None:

@@ -28,8 +28,8 @@ class Highlight(Data, frozen=True, kw_only=True):
     """Something that stands out. ``count`` cases of ``of`` have it, ``case`` of ``run`` has most of it.
 
     ``gain``: the leader with the largest speed against its baseline, the lower bound of its interval decides; ``value``
-    is the speed. It leaves out leaders whose accuracy says nothing (is_blind), also from ``of``. ``host_bound``: cases
-    whose host takes longer to issue a call than the GPU to run it; ``value`` is the ratio of these times.
+    is the speed. ``host_bound``: cases whose host takes longer to issue a call than the GPU to run it; ``value`` is the
+    ratio of these times.
     ``fast_inaccurate``: cases whose outputs are wrong and that are faster than the leader, ``other``; ``value`` is the
     leader's time over theirs. It leaves out sizes where nothing but engines of optimization level 0 ranked: those are
     not built to be fast.
@@ -116,15 +116,8 @@ def findings(
     return [_gain(rows, chosen), _host_bound(rows), _fast_inaccurate(runs, tables, pools)]
 
 
-def is_blind(row: Row) -> bool:
-    """Whether the accuracy of a case says nothing, as no output of its reference depends on the inputs."""
-    figures = [warning.figures for warning in row.warnings if warning.kind == "BlindReference"]
-    return any(len(each["constant"]) + len(each["repeated"]) == each["outputs"] for each in figures)
-
-
 def _gain(rows: Mapping[tuple[str, str], Row], chosen: Sequence[Leader]) -> Highlight:
     gains = []
-    chosen = [leader for leader in chosen if not is_blind(rows[leader.run, leader.case])]
     for leader in chosen:
         speed = rows[leader.run, leader.case].speed
         if speed and speed.ratio is not None and speed.low is not None and speed.low > 1:

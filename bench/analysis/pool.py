@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from bench.analysis.flaws import ORDER, UNMEASURED, UNSAMPLED, Flaw, flaw_of
+from bench.analysis.flaws import ORDER, UNMEASURED, UNSAMPLED, Flaw, flaw_of, is_blind
 from bench.model.run import Failure, Record, Run
 from bench.model.samples import SortedSamples
 from bench.model.suite import Boundary, Case
@@ -19,7 +19,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     Those against the quantized reference, and its own ``rounding_cosine``, are also None where the case has none.
     ``varies`` says that outputs change from call to call, so that they are not ok whatever the backend; ``empty`` that
-    no output has an element, and no metric was computed either: nothing was compared.
+    no output has an element, and no metric was computed either: nothing was compared; ``blind`` that what it was
+    compared with does not depend on the inputs, so that this says nothing.
     """
 
     ok: bool
@@ -35,11 +36,12 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     quantized_sqnr: float | None = None
     rounding_cosine: float | None = None
     empty: bool = False
+    blind: bool = False
 
     @property
     def accurate(self) -> bool | None:
-        """The verdict; None where nothing was compared."""
-        return None if self.ok and self.empty else self.ok
+        """The verdict; None where nothing was compared, or only with a reference that says nothing."""
+        return None if self.ok and (self.empty or self.blind) else self.ok
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -71,8 +73,8 @@ class Pool(msgspec.Struct, frozen=True):
 
     @property
     def sound(self) -> bool:
-        """Measured, accurate as far as checked, not without any output to compare, with calls that are alike, and no
-        process failed.
+        """Measured, accurate as far as checked, not without any output to compare, with a reference that depends on
+        the inputs and calls that are alike, and no process failed.
         """
         return self.flaw is None
 
@@ -104,8 +106,8 @@ def gather_one(case: Case, records: Iterable[Record]) -> Pool:
 
 
 def _score(records: Sequence[Record]) -> Score | None:
-    """The worst process: an inaccurate one first, then one that returned nothing, then the lowest cosine, where
-    undefined is lowest of all.
+    """The worst process: an inaccurate one first, then one that returned nothing, then one with a blind reference, then
+    the lowest cosine, where undefined is lowest of all.
     """
     scores = []
     for record in records:
@@ -127,10 +129,11 @@ def _score(records: Sequence[Record]) -> Score | None:
                 quantized_sqnr=min(quantized_sqnr, default=None),
                 rounding_cosine=_extreme(min, [output.rounding_cosine for output in outputs]),
                 empty=accuracy.empty and not accuracy.metric,
+                blind=is_blind(record),
             )
             scores.append(score)
     cosines = [-math.inf if score.cosine is None else score.cosine for score in scores]
-    keys = [(score.ok, not score.empty, cosine) for score, cosine in zip(scores, cosines, strict=True)]
+    keys = [(score.ok, not score.empty, not score.blind, cosine) for score, cosine in zip(scores, cosines, strict=True)]
     return scores[keys.index(min(keys))] if scores else None
 
 

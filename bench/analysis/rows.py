@@ -41,11 +41,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ``setting`` holds what the label says beyond model, backend, precision and symbols (``graph``, ``streams=2``).
     ``processes`` counts those with measurements, of ``builds`` independent builds, ``failed`` those that ended in a
     failure, ``failure`` is the first that tells of the case, else the first.
-    ``ranked`` is False for a case that is inaccurate, failed, unmeasured, changes from call to call or returns nothing
-    to compare; ``fastest`` marks the lowest primary time among two or more ranked cases of the same model and sizes.
-    ``tied`` are those that cannot be told from it, as the interval of the ratio contains 1, and it itself if there is
-    one. ``light`` is the achieved fraction of speed of light, ``energy`` joules of the whole card per inference in a
-    saturated loop.
+    ``ranked`` is False for a case that is inaccurate, failed, unmeasured, changes from call to call, returns nothing to
+    compare or has a reference that does not depend on the inputs; ``fastest`` marks the lowest primary time among two
+    or more ranked cases of the same model and sizes. ``tied`` are those that cannot be told from it, as the interval of
+    the ratio contains 1, and it itself if there is one. ``light`` is the achieved fraction of speed of light,
+    ``energy`` joules of the whole card per inference in a saturated loop.
     ``cards`` are the ids of those that measured, where a run has several. ``cpu`` is the CPU time of a call of
     ``latency``, nanoseconds of all threads together, where it was read: what others take from the cores is not in it.
     ``python_share`` is that of a case that a C++ program runs too.

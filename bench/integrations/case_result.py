@@ -111,9 +111,9 @@ def inaccuracy(label: str, accuracy: Any) -> str:
     """Why the outputs of the case ``label`` do not pass, by the ``accuracy`` of a record or the score of a row; empty
     if they do, or if there is none.
     """
-    if accuracy is None or accuracy.accurate:
+    if accuracy is None or accuracy.accurate or (accuracy.ok and not accuracy.empty):
         return ""
-    if accuracy.accurate is None:
+    if accuracy.ok:
         fix = "inputs of which the model makes some, a checkpoint, or a `metric`"
         return f"{label}: it has only empty outputs\n  fix: {fix}"
     return f"{label}: inaccurate: {accuracy.why}"

@@ -146,23 +146,28 @@ def warnings(
     """``BlindReference`` if an output of ``reference`` says nothing of the inputs: values that are all the same, or
     the same for each of ``batch`` samples along the first dimension. Any program that computes the last layer is then
     accurate there, whatever comes before; e.g. where a model's last layer begins as zeros, so that each class is 0.
-    ``EmptyOutput`` if one has no element: nothing of it is compared, but perhaps by the ``metric`` of the model,
+    ``EmptyOutput`` if one has no element. Of neither anything is known, but perhaps by the ``metric`` of the model,
     unless that is silent: it returned no number.
     """
     empty = [name for name, output in reference.items() if not np.asarray(output).size]
-    figures = {"empty": empty, "outputs": len(reference)} | ({"metric": metric} if metric else {})
-    figures |= {"metric_numbers": 0} if metric_is_silent else {}
+    judge: dict[str, Any] = {"metric": metric} if metric else {}
+    judge |= {"metric_numbers": 0} if metric_is_silent else {}
+    figures = {"empty": empty, "outputs": len(reference)} | judge
     nothing = (Warning(kind="EmptyOutput", figures=figures),) if empty else ()
-    return (*nothing, *_blind(reference, batch))
+    return (*nothing, *_blind(reference, batch, judge))
 
 
-def _blind(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
+def _blind(reference: Mapping[str, Array], batch: int, judge: Mapping[str, Any]) -> tuple[Warning, ...]:
+    """``outputs`` of its figures counts those of two elements or more, and ``single`` those of one, of which it cannot
+    be told; that one is left out where there is none.
+    """
     constant: dict[str, float | str] = {}
     repeated: list[str] = []
-    compared = 0
+    compared = single = 0
     for name, output in reference.items():
         values = np.asarray(output)
         if values.size < 2:
+            single += values.size
             continue
         compared += 1
         if (values == values.flat[0]).all():
@@ -172,7 +177,8 @@ def _blind(reference: Mapping[str, Array], batch: int) -> tuple[Warning, ...]:
     if not constant and not repeated:
         return ()
     figures = {"constant": constant, "repeated": repeated, "samples": batch, "outputs": compared}
-    return (Warning(kind="BlindReference", figures=figures),)
+    figures |= {"single": single} if single else {}
+    return (Warning(kind="BlindReference", figures={**figures, **judge}),)
 
 
 def _plain(value: Any) -> float | str:

@@ -153,13 +153,13 @@ def is_vague(figure: Figure | None) -> bool:
 
 
 def verdict(score: Score | None) -> str:
-    """``ok``, ``FAIL``, ``varies`` where each call of the model has other outputs, or ``empty`` where outputs have no
-    element to compare.
+    """``ok``, ``FAIL``, ``varies`` where each call of the model has other outputs, ``empty`` where outputs have no
+    element to compare, or ``blind`` where the reference does not depend on the inputs.
     """
     if score is None:
         return NONE
     if score.ok:
-        return "empty" if score.empty else "ok"
+        return "empty" if score.empty else "blind" if score.blind else "ok"
     return "varies" if score.varies else "FAIL"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.analysis.flaws import hides_all
 from bench.report.advice import Advice, Figures, Sentence
 from bench.report.figures import Number, because, enumeration, format_span, number, percent, times
 
@@ -93,11 +94,19 @@ def _blind_reference(f: Figures) -> Advice:
     constant = {n: value if isinstance(value, str) else number(value, ".6g") for n, value in f["constant"].items()}
     reasons = [f"output {name!r} is {value} everywhere" for name, value in constant.items()]
     reasons += [f"output {name!r} is the same for all {number(f['samples'])} samples" for name in f["repeated"]]
-    what = "nothing" if len(reasons) == f["outputs"] else "little"
     more = f"; and {len(reasons) - _MOST_OUTPUTS} more" if len(reasons) > _MOST_OUTPUTS else ""
+    if not hides_all(f):
+        what, judge = "the accuracy says little", ""
+    elif "metric_numbers" in f:  # 0: else it says something of the outputs
+        what = f"the accuracy says nothing, and {f['metric']} returned no number, so the case does not rank"
+        judge = ", or a number that the `metric` returns for such outputs"
+    elif "metric" in f:
+        what, judge = f"only {f['metric']} judges the outputs", ""
+    else:
+        what, judge = "the accuracy says nothing, so the case does not rank", ", or a `metric` of the model"
     return Advice(
-        f"the accuracy says {what}: in the reference {'; '.join(reasons[:_MOST_OUTPUTS])}{more}",
-        "initialise the last layer in the model's factory, or load a checkpoint",
+        f"{what}: in the reference {'; '.join(reasons[:_MOST_OUTPUTS])}{more}",
+        f"initialise the last layer in the model's factory, or load a checkpoint{judge}",
     )
 
 

@@ -119,6 +119,8 @@ def _fault(base: Row) -> str:
         return "has other outputs in each call" if base.score.varies else "is inaccurate"
     if base.score and base.score.empty:
         return "has only empty outputs"
+    if base.score and base.score.blind:
+        return "has a reference that does not depend on the inputs"
     if not base.processes:
         return "was not measured yet"
     if base.primary and base.primary not in base.times:

@@ -183,7 +183,7 @@ def _validate_into(
     if case.metric:  # last: it is the user's code
         numbers = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
         fields["accuracy"] = metric.judge(verdict, numbers, job.threshold.metric, case.metric)
-        if verdict.empty and not numbers:
+        if not numbers and (verdict.empty or not simulated):
             silent = accuracy.warnings(expected, case.batch, case.metric, metric_is_silent=True)
             fields["warnings"] = others + silent
 

@@ -15,6 +15,7 @@ from tests.store import kit
 CASE = kit.case()
 SOUND = kit.record(CASE)
 FAILURE = Failure(kind="Crash", stage="measure", message="SIGSEGV")
+ZEROS = {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": 1}
 # From the gravest on.
 UNSOUND = {
     "failed: Crash": msgspec.structs.replace(SOUND, failure=FAILURE, measurements=()),
@@ -23,6 +24,9 @@ UNSOUND = {
         SOUND, accuracy=Accuracy(ok=False, outputs=(), varies=True)
     ),
     "has only empty outputs": msgspec.structs.replace(SOUND, accuracy=Accuracy(ok=True, outputs=(), empty=True)),
+    "has a reference that does not depend on the inputs": msgspec.structs.replace(
+        SOUND, accuracy=Accuracy(ok=True, outputs=()), warnings=(Warning(kind="BlindReference", figures=ZEROS),)
+    ),
     "has calls that are not alike": msgspec.structs.replace(SOUND, warnings=(Warning(kind="StateChanges"),)),
 }
 
@@ -52,6 +56,31 @@ def test_a_pool_has_the_gravest_flaw_of_its_processes() -> None:
             flaw = pool(*several).flaw
             assert flaw is not None
             assert flaw.text == text
+
+
+@pytest.mark.parametrize(
+    ("figures", "accuracy", "is_blind"),
+    [
+        ({}, Accuracy(ok=True, outputs=()), True),
+        ({"constant": {}, "repeated": ["y"], "samples": 4}, Accuracy(ok=True, outputs=()), True),
+        ({"outputs": 2}, Accuracy(ok=True, outputs=()), False),
+        ({"single": 1}, Accuracy(ok=True, outputs=()), False),
+        ({}, Accuracy(ok=True, outputs=(), metric={"score": 0.0}), False),
+        ({}, None, False),
+    ],
+    ids=["all is constant", "all is repeated", "one of two", "another of one element", "a metric", "not compared"],
+)
+def test_a_reference_is_blind_if_nothing_tells_whether_the_model_is_computed(figures, accuracy, is_blind) -> None:
+    warning = Warning(kind="BlindReference", figures=ZEROS | figures)
+    record = msgspec.structs.replace(SOUND, accuracy=accuracy, warnings=(warning,))
+    assert flaws.is_blind(record) is is_blind
+    assert pool(record).sound is not is_blind
+
+
+def test_a_warning_without_figures_hides_nothing() -> None:
+    warning = Warning(kind="BlindReference", message="the accuracy says nothing")  # of schema 1
+    scored = msgspec.structs.replace(SOUND, accuracy=Accuracy(ok=True, outputs=()), warnings=(warning,))
+    assert pool(scored).flaw is None
 
 
 def test_a_pool_without_samples_is_unsound_too() -> None:

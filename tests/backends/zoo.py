@@ -108,6 +108,17 @@ def begins_at_zero() -> torch.nn.Module:
     return model
 
 
+class Zeros(torch.nn.Module):
+    """Its one output does not depend on the inputs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 0
+
+
+def zeros() -> torch.nn.Module:
+    return Zeros()
+
+
 class DetectsNothing(torch.nn.Module):
     """Returns an output without an element, as a detector without a detection."""
 

@@ -308,8 +308,25 @@ def test_a_reference_that_says_nothing_of_the_inputs_is_told(output: Any, batch:
     assert [(w.kind, told in describe(w).text) for w in found] == [("BlindReference", True)] * bool(told)
     assert all("says little:" in describe(w).text for w in found)
     alone = accuracy.warnings({"y": output}, batch)
-    assert all("says nothing:" in describe(w).text for w in alone)
+    assert all("says nothing, so the case does not rank:" in describe(w).text for w in alone)
     assert len(alone) == len(found)
+
+
+def test_of_an_output_of_one_element_it_cannot_be_told_whether_it_depends_on_the_inputs() -> None:
+    zeros = np.zeros((1, 10), np.float32)
+    (found,) = accuracy.warnings({"y": zeros, "loss": np.ones((), np.float32)}, 1)
+    assert found.figures["single"] == 1
+    assert "says little:" in describe(found).text
+
+
+@pytest.mark.parametrize(
+    ("is_silent", "text"),
+    [(False, "only zoo.py:map judges the outputs: in"), (True, "and zoo.py:map returned no number, so the case does")],
+)
+def test_a_metric_judges_what_a_blind_reference_does_not(is_silent: bool, text: str) -> None:
+    zeros = {"y": np.zeros((1, 10), np.float32)}
+    (found,) = accuracy.warnings(zeros, 1, "zoo.py:map", metric_is_silent=is_silent)
+    assert text in describe(found).text
 
 
 def test_only_the_first_outputs_that_say_nothing_are_named() -> None:

@@ -183,6 +183,29 @@ def test_a_model_whose_last_layer_is_zero_is_told(tmp_path: Path) -> None:
     assert (blind.figures["constant"], blind.figures["repeated"]) == ({"logits": 0}, [])
     assert "output 'logits' is 0 everywhere" in describe(blind).text
     assert "map" not in describe(blind).text
+    assert " ok " in text.render(make([case], [record]), width=160)  # as another output depends on the inputs
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("metric", "ranks", "sentence"),
+    [
+        ("", False, "the accuracy says nothing, so the case does not rank"),
+        ("zoo.py:totals", True, "only zoo.py:totals judges the outputs"),
+        ("zoo.py:says_nothing", False, "zoo.py:says_nothing returned no number, so the case does not rank"),
+    ],
+)
+def test_only_a_metric_judges_outputs_that_do_not_depend_on_the_inputs(
+    tmp_path: Path, metric: str, ranks: bool, sentence: str
+) -> None:
+    case = Case(model="net", factory="zoo.py:zeros", inputs=IMAGES, backend="eager", metric=metric)
+    record = measured(case, tmp_path)
+    (blind,) = [warning for warning in record.warnings if warning.kind == "BlindReference"]
+    assert sentence in describe(blind).text
+    run = make([case], [record])
+    (row,) = json.loads(export.json(run))["rows"]
+    assert row["ranked"] is ranks
+    assert (" ok " if ranks else " blind ") in text.render(run, width=160)
 
 
 @pytest.mark.torch

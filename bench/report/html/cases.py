@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from bench.analysis.figures import Figure
-from bench.analysis.overview import is_blind
 from bench.analysis.pool import Pool
 from bench.analysis.rows import Row, leads
 from bench.model.run import Accuracy, Record
@@ -59,7 +58,6 @@ def fields(row: Row, pool: Pool) -> dict[str, Any]:
         "against": escape.name(speed.against) if speed else None,
         "accuracy": cells.verdict(score),
         "accuracy_why": escape.line(score.why) if score and score.why else None,
-        "blind": is_blind(row) or None,
         "flaw": escape.line(flaw.text) if (flaw := pool.flaw) else None,
         "cosine": score and score.cosine,
         "rel_l2": score and score.rel_l2,

@@ -115,7 +115,6 @@ globalThis.trtbench = globalThis.trtbench || {};
           [caseLink(page, leader.case, choice(page, leader.case)),
             ties ? h("span", { class: "soft", title: leader.ties.map((tie) => cases.get(tie, "label")).join("\n") },
               row.status === "fastest" ? ` tied with ${app.plural(ties, "other")}` : " lowest time, of one process: not decided") : "",
-            row.blind ? h("small", { class: "of" }, "its accuracy says nothing: the reference does not depend on the inputs") : "",
             leader.level_zero ? h("span", { class: "soft", title: LEVEL_ZERO }, " built at optimization level 0, which is not its fastest") : "",
             fasterCase(page, leader)],
           timeOf(of, row), figure(row.rate_text), speedOf(of, row),
@@ -162,7 +161,7 @@ globalThis.trtbench = globalThis.trtbench || {};
   ];
 
   // Notes that say why times cannot be used.
-  const UNUSABLE = ["EmptyOutput", "StateChanges", "OutputsChange"];
+  const UNUSABLE = ["EmptyOutput", "BlindReference", "StateChanges", "OutputsChange"];
 
   function withoutResult(page) {
     const { cases } = page;
