@@ -145,6 +145,7 @@ def explain(
     file: str | os.PathLike[str] = "",
     across: str | Sequence[str] = (),
     gaps: Gaps = "auto",
+    runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     store: str | os.PathLike[str] = RESULTS,
 ) -> Explanation:
     """Why case ``b`` takes longer than case ``a``, or less long: by parts of the model, with causes and kernels.
@@ -162,11 +163,12 @@ def explain(
             the newest with that does, to which layers of an engine are shortened, too; ``unprofiled``: what the time
             before the profiler started does; ``profiled``: as it saw them, not of an engine beside kernels; ``auto``:
             the first of these that both cases have.
+        runs: those whose times are taken, by path, name or its beginning, in place of the newest that have both cases.
         store: the folder of runs and profiles.
 
     Raises:
-        UsageError: no case or several fit, the case failed, the two are of different models or sizes, or the profile
-            does not tell the time without a profiler.
+        UsageError: no case or several fit, the case failed, the two are of different models or sizes, the profile does
+            not tell the time without a profiler, or one of ``runs`` has no time of both cases.
         StoreError: the file cannot be read.
     """
     from bench.analysis import explain
@@ -174,7 +176,8 @@ def explain(
 
     check_choice("gaps", gaps, get_args(explain.Gaps))
     named = (across,) if isinstance(across, str) else tuple(across)
-    pair = sides.find(a, b, Path(store), os.fspath(file))
+    from_runs = [runs] if isinstance(runs, str | os.PathLike) else runs
+    pair = sides.find(a, b, Path(store), os.fspath(file), [os.fspath(each) for each in from_runs])
     whole = explain.explain(pair.a, pair.b, across=[name for name in named if name], gaps=gaps, run=pair.runs)
     return msgspec.structs.replace(whole, notes=(pair.source, *whole.notes)) if pair.source else whole
 

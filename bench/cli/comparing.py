@@ -115,7 +115,7 @@ def explain(arguments: argparse.Namespace) -> int:
     from bench.report import explain as view
 
     options = {"file": arguments.file or "", "across": arguments.across, "gaps": arguments.gaps}
-    options["store"] = arguments.store
+    options |= {"runs": arguments.runs, "store": arguments.store}
     explanation = api.explain(arguments.a, arguments.b, **options)
     if arguments.format == "json":
         output.say(view.json(explanation), end="")

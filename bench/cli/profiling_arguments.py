@@ -120,6 +120,16 @@ def explain(commands: Commands) -> None:
         "--in", dest="file", type=word, metavar="FILE", help="the profiles that A is of, by path, name or its beginning"
     )
     explain.add_argument(
+        "--run",
+        dest="runs",
+        type=word,
+        metavar="RUN",
+        action="append",
+        default=[],
+        help="take measured times from this run, by path, name or its beginning, in place of the newest that have both "
+        "cases; several times for several runs",
+    )
+    explain.add_argument(
         "--across",
         choices=("model", "size"),
         action="append",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.analysis import rows
 from bench.analysis.measured import NOTHING, Measured, Newest, OfCase
 from bench.analysis.pool import gather
-from bench.errors import StoreError
+from bench.errors import StoreError, UsageError
 from bench.model.run import Environment
 from bench.store import reader
 
-__all__ = ["NOTHING", "Measured", "newest"]
+__all__ = ["NOTHING", "Measured", "newest", "of_runs"]
 
 
 def newest(folders: Iterable[Path], environment: Environment, a: str, b: str) -> Measured:
@@ -32,6 +32,23 @@ def newest(folders: Iterable[Path], environment: Environment, a: str, b: str) ->
         several.add(header.run, of[a], of[b])
         if not several.missing:
             break
+    return several.measured
+
+
+def of_runs(paths: Sequence[Path], environment: Environment, a: str, b: str) -> Measured:
+    """The medians of the cases ``a`` and ``b`` (ids), each boundary by the newest of the runs at ``paths`` that has it
+    of both. StoreError for a file that cannot be read, UsageError for a run that tells nothing.
+    """
+    several = Newest(environment, a, b)
+    headers = {path: reader.read_header(path) for path in paths}
+    for path, header in sorted(headers.items(), key=lambda each: each[1].run, reverse=True):
+        if several.may_have(header):
+            of = _of_run(path, a, b)
+            several.add(header.run, of[a], of[b])
+    sources = several.measured.runs.values()
+    if others := [path for path, header in headers.items() if header.run not in sources]:
+        what = f"the run has no time of both cases on {environment.device} that a newer one of those named has not"
+        raise UsageError(what, where=str(others[0]), fix="leave this --run out, or name a run of both cases")
     return several.measured
 
 

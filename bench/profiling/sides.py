@@ -18,7 +18,7 @@ from bench.model.profile import CaseProfile, CondensedProfile, Layers, Profile
 from bench.model.run import Environment
 from bench.model.suite import BETWEEN_PARTS
 from bench.profiling import measured
-from bench.store import profiles
+from bench.store import files, profiles
 
 _LEAST_DIGITS = 4
 _LISTED = 8
@@ -67,14 +67,17 @@ class _File(NamedTuple):
     environment: Environment | None = None
 
 
-def find(a: str, b: str, store: Path, file: str = "") -> Pair:
+def find(a: str, b: str, store: Path, file: str = "", runs: Sequence[str] = ()) -> Pair:
     """The sides that ``a`` and ``b`` name: FILE:CASE, FILE of a single case, or CASE of ``file`` (by default A's file,
-    else the newest in ``store`` that have both cases, or the newest of all if none have), with what the newest runs
-    beside the profiles or in ``store`` measured of both, if they are of one model of device.
+    else the newest in ``store`` that have both cases, or the newest of all if none have), with what the newest of
+    ``runs`` measured of both, by default the newest beside the profiles or in ``store``, if they are of one model of
+    device.
 
     A CASE is a label, an id or the beginning of one, or a part of a label that no other case has. StoreError for a file
-    that cannot be read; UsageError if no case or several fit, if it failed, or if both are one.
+    that cannot be read; UsageError if no case or several fit, if it failed, if both are one, or if one of ``runs`` has
+    not measured both.
     """
+    paths = [files.resolve(store, name) for name in runs]
     path_a, name_a = _split(a, store)
     path_b, name_b = _split(b, store)
     first, source = path_a or profiles.resolve(store, file or None), ""
@@ -96,9 +99,13 @@ def find(a: str, b: str, store: Path, file: str = "") -> Pair:
     # Printed layers do not name their device: a run that has both cases is of the other side's.
     one, other = of_a.environment or of_b.environment, of_b.environment or of_a.environment
     if one is None or other is None or (one.arch, one.slug) != (other.arch, other.slug):
+        if paths:
+            what = "the two cases were not profiled on one device, as far as is known, so no run has measured both"
+            raise UsageError(what, where="--run", fix="leave --run out")
         return Pair(side_a, side_b, source=source)
     folders = {folder.absolute() for folder in (first.parent, second.parent, store / one.arch / one.slug)}
-    times = measured.newest(folders, one, case_a.case, case_b.case)
+    of = case_a.case, case_b.case
+    times = measured.of_runs(paths, one, *of) if paths else measured.newest(folders, one, *of)
     return Pair(
         msgspec.structs.replace(side_a, measured=times.a, flaw=times.flaw_a),
         msgspec.structs.replace(side_b, measured=times.b, flaw=times.flaw_b),

@@ -67,11 +67,14 @@ def test_the_function_returns_what_the_command_prints(printed: Path) -> None:
     assert bench.explain(f"{printed}:whole", f"{copy}:whole").same
 
 
+RUN = str(next((ROOT / "results").glob("*/*/*-net-*.jsonl")))
 BAD = {
     "one case": (["whole", "whole"], "A and B are one and the same case, whole/tensorrt/fp16/batch=1"),
     "another model": (["whole", "tapped"], "fix: two cases of one model, or --across model"),
     "no such case": (["whole", "nothing"], "no case 'nothing'"),
     "half a command": (["whole"], "the following arguments are required: B"),
+    "a run of layers": (["whole", "tapped", "--across", "model", "--run", RUN], "were not profiled on one device, as"),
+    "no such run": (["whole", "tapped", "--run", "20200101"], "no run '20200101'"),
     "no part": (["whole", "whole", "--top", "0"], "'0' is not an integer of 1 or more"),
 }
 

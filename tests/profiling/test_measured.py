@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import store
+from bench.errors import StoreError, UsageError
 from bench.model.run import Accuracy, Footer, Measurement, Record
 from bench.model.suite import Boundary, Policy
 from bench.profiling import measured
@@ -108,3 +109,30 @@ def test_another_device_a_file_that_is_no_run_and_none_at_all_tell_nothing(tmp_p
 def test_one_case_alone_is_not_enough(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path, 3, {name: 100, "aoti": 60})
     assert measured.newest([folder], kit.environment(), A.id, B.id) == measured.NOTHING
+
+
+def test_runs_that_are_named_tell_and_no_newer_ones(tmp_path: Path) -> None:
+    both = {"eager": 100, "inductor": 60}
+    for day, boundaries in ((1, ("gpu", "latency")), (2, ("gpu",)), (3, ("gpu", "latency"))):
+        folder = write(tmp_path, day, {name: ns * day for name, ns in both.items()}, boundaries)
+    first, second = (folder / f"{RUN.format(day=day)}.jsonl" for day in (1, 2))
+    times = measured.of_runs([first, second], kit.environment(kind="cuda"), A.id, B.id)
+    assert times.runs == {"gpu": RUN.format(day=2), "latency": RUN.format(day=1)}
+    assert times.a == {"gpu": 200, "latency": 200}
+    assert measured.of_runs([first], kit.environment(), A.id, B.id).b == {"gpu": 60, "latency": 120}
+
+
+def test_a_named_run_that_tells_nothing_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, 1, {"eager": 100, "inductor": 60})
+    write(tmp_path, 2, {"eager": 100, "inductor": 60})
+    write(tmp_path, 3, {"eager": 100, "aoti": 60})
+    older, newer, other = (folder / f"{RUN.format(day=day)}.jsonl" for day in (1, 2, 3))
+    for paths in ([newer, other], [newer, older]):
+        with pytest.raises(UsageError, match="the run has no time of both cases on ") as caught:
+            measured.of_runs(paths, kit.environment(), A.id, B.id)
+        assert caught.value.where == str(paths[1])
+    with pytest.raises(UsageError, match="no time of both cases"):
+        measured.of_runs([newer], kit.environment(slug="another"), A.id, B.id)
+    newer.write_text("not a run\n")
+    with pytest.raises(StoreError):
+        measured.of_runs([newer], kit.environment(), A.id, B.id)

@@ -8,6 +8,7 @@ import datetime
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,9 +29,12 @@ MOST_COMPARED = 8_000_000  # pairs of kernels of both sides
 
 
 class TimedRun(NamedTuple):
-    """A run of the page, and what it measured of all its cases, by id, whether the page shows them or not."""
+    """A run of the page, its file as the page names it (empty if it has none), and what it measured of all its cases,
+    by id, whether the page shows them or not.
+    """
 
     header: Header
+    path: str
     cases: Mapping[str, measured.OfCase]
 
 
@@ -55,6 +59,7 @@ def timed(runs: Sequence[Run], tables: Sequence[Sequence[Row]], pools: Sequence[
     return [
         TimedRun(
             run.header,
+            run.path,
             {row.case: measured.OfCase(row.times, pool.flaw) for row, pool in zip(table, of_run, strict=True)},
         )
         for run, table, of_run in zip(runs, tables, pools, strict=True)
@@ -80,14 +85,15 @@ def explanations(
     ``otherwise`` (on a CPU in what the run's difference is not the profile's), ``by`` (what parts were aligned by),
     ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in it), ``notes``,
     ``profiles_created`` (when each file of them was, the baseline's first; one if it has both) and ``command`` (which
-    explains them in a terminal; ``store`` is its folder of runs). ``parts`` are those that differ
-    alike, as one: ``name``, ``base_ns``, ``ns``, and their ``causes``, whose differences add up to theirs: ``kind`` in
-    words, ``base_ns`` and ``ns`` of the kernels that belong to it, ``count`` of parts, ``text``, and the kernels of
-    ``base`` and of ``case``.
+    explains them in a terminal, by the times of the same runs; ``store`` is its folder of runs). ``parts`` are those
+    that differ alike, as one: ``name``, ``base_ns``, ``ns``, and their ``causes``, whose differences add up to theirs:
+    ``kind`` in words, ``base_ns`` and ``ns`` of the kernels that belong to it, ``count`` of parts, ``text``, and the
+    kernels of ``base`` and of ``case``.
     """
     several: list[dict[str, Any]] = []
     compared = refused = 0
     pairs = [*_pairs(chosen, cases, rows, _with_cases(files))]
+    paths = {run.header.run: run.path for run in runs}
     pairs.sort(key=lambda pair: -abs(math.log(cases[pair.place]["speed"] or 1)))
     newest_first = sorted(runs, key=lambda run: run.header.run, reverse=True)
     for pair in pairs:
@@ -109,7 +115,7 @@ def explanations(
         except UsageError:  # they have nothing in common, as of a GPU and of a CPU
             refused += 1
         else:
-            several.append(_explanation(whole, pair.place, pair.base) | _source(whole, pair, store))
+            several.append(_explanation(whole, pair.place, pair.base) | _source(whole, pair, store, paths))
     return {"pairs": len(pairs) - refused, "explanations": several}
 
 
@@ -157,8 +163,10 @@ def _has_profile(file: _File, case: str) -> bool:
     return case in file.cases
 
 
-def _source(whole: explain.Explanation, pair: _Pair, store: str) -> dict[str, Any]:
-    """When the files of a pair were created, and the command; that is empty if a file has no such time."""
+def _source(whole: explain.Explanation, pair: _Pair, store: str, paths: Mapping[str, str]) -> dict[str, Any]:
+    """When the files of a pair were created, and the command; that is empty if a file has no such time. ``paths`` are
+    those of the page's runs by their ids.
+    """
     files = [pair.theirs.run] if pair.theirs is pair.ours else [pair.theirs.run, pair.ours.run]
     names = [whole.a.label, whole.b.label]
     try:
@@ -167,12 +175,20 @@ def _source(whole: explain.Explanation, pair: _Pair, store: str) -> dict[str, An
         command = ""
     else:
         words = [*names, "--in", *times] if len(files) == 1 else map(":".join, zip(times, names, strict=True))
-        # A page of some runs may lack the one that the command would take times from.
+        # A page of some runs may lack the newest, and an older page does.
+        runs = dict.fromkeys(whole.runs.values())
+        options = [word for run in runs for word in ("--run", _named(run, paths[run], store))]
         of_kernels = whole.a.kind == whole.b.kind == "kernel"
-        options = ["--gaps", whole.gaps] if of_kernels and whole.gaps in ("unprofiled", "profiled") else []
+        if not runs and of_kernels and whole.gaps in ("unprofiled", "profiled"):
+            options += ["--gaps", whole.gaps]
         options += [] if store in ("", RESULTS) else ["--store", store]
         command = escape.line(shlex.join(["trtbench", "explain", *words, *options]))
     return {"profiles_created": [escape.name(each.created) for each in files], "command": command}
+
+
+def _named(run: str, path: str, store: str) -> str:
+    """The run as a word of a command: its id where it lies in the folder of runs, else its file."""
+    return run if not path or Path(path).match(f"{store or RESULTS}/*/*/{run}.jsonl") else path
 
 
 def _begins(file: ProfileRun) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.report.html.plots import PLOTS
 from tests.profile_kit import eager, replayed
-from tests.report.html.test_profiles import COMPILED, EAGER, FOLDER, file_of, profiled, run_of
+from tests.report.html.profiles_kit import COMPILED, EAGER, FOLDER, file_of, profiled, run_of
 
 pytestmark = pytest.mark.long
 # Color contrast and best practices too: whatever axe-core calls serious or critical.

@@ -21,7 +21,7 @@ from bench.report.html.plots import PLOTS
 from tests.profile_kit import eager
 from tests.report.conftest import MS, case, example, make, record
 from tests.report.html.kit import ASSETS, page_of, renamed, rows_of
-from tests.report.html.test_profiles import file_of
+from tests.report.html.profiles_kit import file_of
 
 # Columns of a row that the page's script adds for the screen.
 DRAWN = {

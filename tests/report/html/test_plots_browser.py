@@ -15,7 +15,7 @@ from bench.report.html.plots import PLOTS
 from tests.profile_kit import eager
 from tests.report.conftest import case, make, record
 from tests.report.html.kit import renamed
-from tests.report.html.test_profiles import FOLDER, file_of
+from tests.report.html.profiles_kit import FOLDER, file_of
 
 pytestmark = pytest.mark.long
 EVIL = "</script><img src=x onerror=alert(1)>"

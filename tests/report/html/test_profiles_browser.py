@@ -13,7 +13,7 @@ from bench.profiling.condense import condense
 from bench.report import cells
 from tests.profile_kit import US, Timeline, eager, on_cpu, replayed
 from tests.report.conftest import case, make, record
-from tests.report.html.test_profiles import COMPILED, EAGER, EVIL, FOLDER, file_of, profiled, run_of
+from tests.report.html.profiles_kit import COMPILED, EAGER, EVIL, FOLDER, file_of, profiled, run_of
 
 pytestmark = pytest.mark.long
 PHONE = {"viewport": {"width": 390, "height": 844}}
