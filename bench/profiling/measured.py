@@ -47,8 +47,9 @@ def of_runs(paths: Sequence[Path], environment: Environment, a: str, b: str) -> 
             several.add(header.run, of[a], of[b])
     sources = several.measured.runs.values()
     if others := [path for path, header in headers.items() if header.run not in sources]:
-        what = f"the run has no time of both cases on {environment.device} that a newer one of those named has not"
-        raise UsageError(what, where=str(others[0]), fix="leave this --run out, or name a run of both cases")
+        what = f"the run has no time of both cases on {environment.device}"
+        what += ", or a newer one of those named has it" if len(paths) > 1 else ""
+        raise UsageError(what, where=str(others[0]), fix="leave this run out, or name another, of both cases")
     return several.measured
 
 
