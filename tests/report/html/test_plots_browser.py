@@ -276,13 +276,33 @@ def test_a_name_that_a_specification_uses_is_a_name(view) -> None:
 
 
 def test_a_chart_takes_the_colours_of_the_theme_and_of_print(view, runs) -> None:
-    page = view(*runs, screen={"color_scheme": "light"}).go("#/plots/speed?model=resnet18")
-    color = "getComputedStyle(document.querySelector('.chart .role-mark.mark-text text')).fill"
-    light = page.evaluate(color)
+    shown = view(*runs, screen={"color_scheme": "light"})
+    page = shown.go("#/plots/speed?model=resnet18")
+    # The view is drawn again some time after a change of the theme, and until then there may be no chart.
+    text = "document.querySelector('.chart .role-mark.mark-text text')"
+    color = f"const text = {text}; const fill = text && getComputedStyle(text).fill"
+    light = page.evaluate(f"() => {{ {color}; return fill; }}")
     page.emulate_media(color_scheme="dark")
-    page.wait_for_selector("body[data-ready=yes] .chart .mark-text text")
-    assert page.evaluate(color) != light
+    page.wait_for_function(f"(light) => {{ {color}; return fill && fill !== light; }}", arg=light)
     page.emulate_media(color_scheme="dark", media="print")
-    page.wait_for_selector("body[data-ready=yes] .chart .mark-text text")
-    assert page.evaluate(color) == "rgb(0, 0, 0)"
+    page.wait_for_function(f"() => {{ {color}; return fill === 'rgb(0, 0, 0)'; }}")
     assert not page.locator(".pills").is_visible()
+
+
+THREE_THEMES = """() => {
+  const charts = () => document.querySelectorAll(".chart svg.marks").length;
+  window.standing = [];
+  new MutationObserver(() => { if (document.body.dataset.ready === "yes") window.standing.push(charts()); })
+    .observe(document.body, { attributes: true, attributeFilter: ["data-ready"] });
+  for (let n = 0; n < 3; n += 1) document.getElementById("theme").click();
+}"""
+
+
+def test_a_view_that_is_drawn_again_and_again_is_ready_with_all_charts_alone(view, runs) -> None:
+    shown = view(*runs)
+    page = shown.go("#/plots/speed?run=*")
+    charts = page.locator(".chart svg.marks").count()
+    assert charts > 1
+    page.evaluate(THREE_THEMES)
+    page.wait_for_function("() => standing.length")
+    assert set(page.evaluate("standing")) == {charts}

@@ -25,7 +25,10 @@ globalThis.trtbench = globalThis.trtbench || {};
     hiding = setTimeout(() => toast.classList.remove("shown"), 3000);
   };
 
+  let showing = 0;
   async function show(page, focus) {
+    showing += 1;
+    const mine = showing;
     const route = app.parse(location.hash);
     for (const action of leaving.splice(0)) action();
     document.body.dataset.ready = "no";
@@ -48,7 +51,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       }
       await drawn;
     } finally {
-      document.body.dataset.ready = "yes";
+      if (mine === showing) document.body.dataset.ready = "yes"; // not for a view that was left while it was drawn
     }
   }
 

@@ -198,7 +198,7 @@ globalThis.trtbench = globalThis.trtbench || {};
         : card.append(nothing(plot, all, () => { state.facets = {}; state.search = ""; update(); }));
       drawing += 1;
       const mine = drawing;
-      return Promise.resolve(drawn).finally(() => { if (mine === drawing) document.body.dataset.ready = "yes"; });
+      return Promise.resolve(drawn).finally(() => { if (mine === drawing && card.isConnected) document.body.dataset.ready = "yes"; });
     }
 
     await draw();
