@@ -54,8 +54,9 @@ def printable_row(row: Row) -> Row:
 
 
 def time(figure: Figure | None, *, mark: bool = False) -> str:
-    """``1.23 ms ±0.4%`` or ``24.3 us [6.85, 86.5]``, the bounds in the unit of the time; without an interval only the
-    time; ``mark`` adds ALONE to that of one process.
+    """``1.23 ms ±0.4%``, ``24.3 us [16.8, 36.5]`` where the halves of the interval are uneven, the bounds in the unit
+    of the time, or ``24.3 us ±unknown`` where it tells nothing (WIDEST); without an interval only the time. ``mark``
+    adds ALONE to that of one process.
     """
     if figure is None:
         return NONE
@@ -65,7 +66,7 @@ def time(figure: Figure | None, *, mark: bool = False) -> str:
 
 
 def within(ns: float, low: float | None, high: float | None) -> str:
-    """The interval of a time, in the unit in which this is shown, with a leading blank; empty without one."""
+    """The interval of a time as time() has it, with a leading blank; empty without one."""
     return _within(format_time(ns), ns, low, high)
 
 
@@ -90,7 +91,9 @@ def bare(ns: float | None) -> str:
 
 
 def rate(figure: Figure | None, *, bare: bool = False) -> str:
-    """``1,234 ±0.4%`` or ``1,234 [1,000, 1,500]`` inferences per second, or only the number."""
+    """``1,234 ±0.4%``, ``1,234 [1,000, 1,500]`` or ``1,234 ±unknown`` inferences per second, as time() has intervals;
+    ``bare`` only the number, as without an interval.
+    """
     if figure is None:
         return NONE
     return format_rate(figure.value) + ("" if bare else _interval(figure.value, figure.low, figure.high, format_rate))
@@ -128,7 +131,7 @@ def undecided(low: float, high: float) -> str:
 
 def mark(row: Row, fastest: str) -> str:
     """``fastest`` behind the lowest time of its model and sizes, if it is of several processes; TIED behind what cannot
-    be told from the lowest. Of a run with one process a case neither is shown.
+    be told from the lowest, as any time of one process cannot. Tables without replicates show neither.
     """
     return fastest if leads(row) else f" {TIED}" if row.tied else ""
 
