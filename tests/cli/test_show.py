@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.conftest import Trtbench
+from tests.report.conftest import example
+from tests.report.html.kit import renamed, stored
 
 Suite = Callable[..., Path]
 
@@ -36,6 +39,19 @@ def test_runs_can_be_listed_shown_together_and_in_part(trtbench: Trtbench, fake_
     assert [len(one["rows"]) for one in json.loads(trtbench.out)] == [2, 2]
     assert trtbench("show", name, "--format", "csv", "--stats") == 2
     assert "--stats would change nothing of csv" in trtbench.err
+
+
+def test_without_a_name_the_latest_run_is_shown_and_says_that_it_was_cut_off(trtbench: Trtbench) -> None:
+    whole, name = example(3), "20261124T101500Z-smoke-1a2b3c4"
+    stored(trtbench.store, whole)
+    cut = renamed(whole, name)
+    stored(trtbench.store, msgspec.structs.replace(cut, records=cut.records[:5], footer=None))
+    assert trtbench("show") == 0
+    shown = trtbench.out.splitlines()
+    assert shown[0] == name
+    assert "5 of 51 measured" in shown[2]
+    assert "unfinished: the run has no end: it is still going on or was killed" in shown[3]
+    assert "try: trtbench run --resume" in " ".join(trtbench.out.split())
 
 
 def test_a_plan_as_json_has_its_cases_and_how_long_they_take(trtbench: Trtbench, fake_suite: Suite) -> None:
