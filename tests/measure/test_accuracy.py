@@ -309,6 +309,7 @@ def test_a_reference_that_says_nothing_of_the_inputs_is_told(output: Any, batch:
     assert all("says little:" in describe(w).text for w in found)
     alone = accuracy.warnings({"y": output}, batch)
     assert all("says nothing, so the case does not rank:" in describe(w).text for w in alone)
+    assert all(describe(w).hint.endswith("checkpoint, or a `metric` of the model") for w in alone)
     assert len(alone) == len(found)
 
 

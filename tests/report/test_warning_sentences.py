@@ -157,11 +157,6 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "samples", "initialise the last layer in the model's factory, or load a checkpoint",
     ),
     (
-        "BlindReference", {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": 1},
-        "the accuracy says nothing, so the case does not rank: in the reference output 'y' is 0 everywhere",
-        "initialise the last layer in the model's factory, or load a checkpoint, or a `metric` of the model",
-    ),
-    (
         "NotAsQuantized",
         {"outputs": {"y": {"cosine": 0.9962, "fp32_cosine": 0.9951}}, "undefined": ["z"], "least": 0.999, "more": 1},
         "the runtime computes other outputs than the quantized model in PyTorch: their cosine is 0.9962 for output 'y' "
