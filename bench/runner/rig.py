@@ -84,7 +84,12 @@ class Rig:
         self._forks = self._forks_workers()
         if self._forks or (self.size > 1 and self.kind != "fake"):
             self._templates = Templates(
-                self.on_event, measure=self._forks, suite_dir=self.suite_dir, seed=settings.seed, size=self.size
+                self.on_event,
+                measure=self._forks,
+                case_limit_ns=header.policy.timeout_ns,
+                suite_dir=self.suite_dir,
+                seed=settings.seed,
+                size=self.size,
             )
             self._stack.callback(self._templates.close)
 

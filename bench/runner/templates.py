@@ -37,9 +37,10 @@ _TURN_NS = round(TURN_S * NS_PER_S)
 class Templates:
     """Starts workers, by forking where a template for the job can be made, else as a new process.
 
-    ``measure`` says whether workers that measure are forked too; ``limit_ns`` is that of one import, or of building one
-    model. Models are drawn with ``seed``, up to ``size`` at once. All methods can be called by several threads, and
-    events come from threads of its own.
+    ``measure`` says whether workers that measure are forked too; ``limit_ns`` is that of one import, and of building
+    one model too unless ``case_limit_ns``, that of a worker which builds it itself, is less. Models are drawn with
+    ``seed``, up to ``size`` at once. All methods can be called by several threads, and events come from threads of its
+    own.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Templates:
         *,
         measure: bool = False,
         limit_ns: int = _LIMIT_NS,
+        case_limit_ns: int = _LIMIT_NS,
         suite_dir: Path = Path(),
         seed: int = 0,
         size: int = 1,
@@ -55,6 +57,7 @@ class Templates:
         self._on_event = on_event
         self._measure = measure
         self._limit_ns = limit_ns
+        self._model_limit_ns = min(limit_ns, case_limit_ns)
         self._seed = seed
         self._size = size
         self._building = threading.BoundedSemaphore(size)
@@ -242,20 +245,22 @@ class Templates:
 
     def _await(self, child: process.Child, answer: Answer, doing: str, over: Callable[[], bool]) -> str:
         """Have a template do what the job says, until ``over``; what went wrong, empty if nothing did."""
+        builds = isinstance(answer.job, jobs.Template) and answer.job.model is not None
+        limit_ns = self._model_limit_ns if builds else self._limit_ns
         child.say(answer.encoded)
 
         def enough() -> bool:
             return answer.complete or answer.refused() or self._closed.is_set() or over()
 
-        deadline = time.monotonic_ns() + self._limit_ns
+        deadline = time.monotonic_ns() + limit_ns
         while not enough() and child.alive and time.monotonic_ns() < deadline:
-            child.hear(min(_TURN_NS, self._limit_ns), answer.hear, enough)
+            child.hear(min(_TURN_NS, limit_ns), answer.hear, enough)
         if answer.problem:
             return f"it wrote {answer.problem}"
         if isinstance(answer.reply, jobs.Failed):
             return answer.reply.message.partition("\n")[0]
         if answer.reply is None:
-            return f"{doing} takes more than {format_time(self._limit_ns)}" if child.alive else f"{doing} ends it"
+            return f"{doing} takes more than {format_time(limit_ns)}" if child.alive else f"{doing} ends it"
         return ""
 
     def _tell(self, interpreter: Interpreter, names: tuple[str, ...], why: str) -> None:

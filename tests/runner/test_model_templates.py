@@ -18,6 +18,7 @@ from bench.runner import jobs, models_ahead
 from bench.runner.ahead import Ahead
 from bench.runner.prestart import Prestart
 from bench.runner.stages import Ready
+from bench.units import NS_PER_S
 from tests import distribution_kit
 from tests.conftest import Trtbench
 from tests.runner.template_kit import Runner
@@ -42,6 +43,8 @@ class Ahead(Fake):
             threading.Thread(target=threading.Event().wait, daemon=True).start()
         if way == "dies":
             os.kill(os.getpid(), 9)
+        if way == "stops":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if way == "hangs":
             with open(case.args["pipe"], "w") as pipe:
                 pipe.write(str(os.getpid()))
@@ -50,6 +53,8 @@ class Ahead(Fake):
         built["pid"], built["seed"], built["device"] = os.getpid(), context.seed, context.device
     @contextlib.contextmanager
     def prepare(self, case, options, context):
+        if case.args.get("way") == "stops":
+            self.build_model(case, context)
         (Path(__file__).parent / f"measured-{os.getpid()}").write_text(f"{case.args['name']} {list(built)[:1]}")
         with super().prepare(case, options, context) as prepared:
             yield prepared
@@ -163,6 +168,16 @@ def test_a_model_without_room_is_not_built(runner: ModelRunner, monkeypatch: pyt
     assert runner.models_in_worker(runner.build(name="large", bytes=1 << 30)) == {}
     [refusal] = refusals(runner)
     assert "MemoryError" in refusal or "memory" in refusal
+
+
+@pytest.mark.workers
+def test_a_model_that_takes_longer_than_a_case_may_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with distribution_kit.installed(tmp_path, "ahead", BACKEND, monkeypatch):
+        runner = ModelRunner(tmp_path, measure=True, case_limit_ns=2 * NS_PER_S)
+        case = runner.build(way="stops")
+        assert runner.models_in_worker(case) == {}
+        assert refusals(runner) == ["building it takes more than 2.00 s"]
+        runner.templates.close()
 
 
 @pytest.mark.workers
@@ -291,6 +306,22 @@ def test_a_log_says_once_which_model_each_worker_builds_itself(
     assert trtbench("run", suite, "--prestart", 2, "--fork", "--progress", "plain") == 0, trtbench.err
     assert trtbench.err.count("each worker builds twice itself: ValueError: no such layer\n") == 1
     assert "once itself" not in trtbench.err
+
+
+@pytest.mark.long
+@pytest.mark.workers
+def test_a_model_that_stops_its_process_is_a_timeout_and_the_others_are_measured(
+    trtbench: Trtbench, runner: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = runner.folder / "ahead.yaml"
+    stops = REHEARSAL.replace("args: {name: twice}", "args: {name: twice, way: stops}")
+    suite.write_text(stops.replace("batch: [1, 2]", "batch: 1").replace("max_time: 1s", "max_time: 1s, timeout: 10s"))
+    monkeypatch.setenv("PYTHONPATH", str(runner.folder))
+    assert trtbench("run", suite, "--prestart", 2, "--fork", "--progress", "plain") == 1, trtbench.err
+    assert trtbench.err.count("each worker builds twice itself: building it takes more than 10.0 s\n") == 1
+    (run,) = trtbench.runs()
+    kinds = {record.label.partition("/")[0]: record.failure and record.failure.kind for record in run.records}
+    assert kinds == {"twice": "Timeout", "once": None}
 
 
 SUITE = """\

@@ -75,8 +75,10 @@ def test_a_signal_is_a_negative_code() -> None:
     assert outcome.code == -11
 
 
-def test_a_child_that_hangs_is_killed_at_its_limit_with_all_it_forked() -> None:
-    code = "pid = os.fork()\nif pid: os.write(fd, b'%d\\n' % pid)\nimport signal\nsignal.pause()"
+@pytest.mark.parametrize("way", ["signal.pause()", "os.kill(os.getpid(), signal.SIGSTOP)", "os.wait()"])
+def test_a_child_that_hangs_is_killed_at_its_limit_with_all_it_forked(way: str) -> None:
+    parent = f"if pid: os.write(fd, b'%d\\n' % pid); {way}"
+    code = f"import signal\npid = os.fork()\n{parent}\nos.kill(os.getpid(), signal.SIGSTOP)"
     outcome, lines = run(code, limit_s=1)
     assert outcome.timed_out
     assert outcome.code == -9
