@@ -42,7 +42,8 @@ _NOBODYS = ("libc.so", "libpthread", "ld-linux", "[")  # code on the stack of ev
 def prepare(imports: tuple[str, ...]) -> None:
     """Import each ``module`` or ``module:name``, and get this process ready to be forked. Unsupported if it is not.
 
-    Without the garbage collector, which finds little in imports and takes a quarter of their time; workers have it.
+    Without the garbage collector, which finds little in imports and takes a quarter of their time; workers have it, and
+    what builds a model (``collecting``).
     """
     gc.disable()
     with variables.override(_WHILE_IMPORTING), devices_counted_in_a_fork():
@@ -71,6 +72,18 @@ def devices_counted_in_a_fork() -> Iterator[None]:
         yield
     finally:
         setattr(own, _COUNT, count)
+
+
+@contextlib.contextmanager
+def collecting() -> Iterator[None]:
+    """The garbage collector works in the block, and leaves nothing at its end: what is garbage when ``settle`` freezes
+    all objects stays in the memory of each worker, and building a model may leave whole tensors. It looks only at what
+    came after the last ``settle``, so it takes little time.
+    """
+    gc.enable()
+    yield
+    gc.collect()
+    gc.disable()
 
 
 def settle(cause: str) -> None:

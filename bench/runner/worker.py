@@ -112,7 +112,7 @@ def _become_template(job: jobs.Template, log: PhaseLog) -> None:
         return
     backend, context = base.load(job.model.backend), context_of(job, job.model, {}, log, Path(job.suite_dir), {})
     assert isinstance(backend, BuildsModels)
-    with forking.memory_limit(job.room), forking.devices_counted_in_a_fork():
+    with forking.memory_limit(job.room), forking.devices_counted_in_a_fork(), forking.collecting():
         backend.build_model(job.model, context)
     forking.settle("building it")
 

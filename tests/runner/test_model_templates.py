@@ -26,10 +26,13 @@ from tests.runner.template_kit import Runner
 NET = Case(model="net", factory="timm:net", inputs={"x": Input(shape=(2,))}, backend="ahead")
 # A backend of another distribution, which builds what the case's ``args`` say: it needs no torch.
 BACKEND = """
-import contextlib, os, signal, threading
+import contextlib, gc, os, signal, threading, weakref
 from pathlib import Path
 from bench.backends.fake import Fake
-built = {}
+built, cycles = {}, []
+class Cycle:
+    def __init__(self):
+        self.own, self.memory = self, bytearray(1 << 15)
 class Ahead(Fake):
     def imports(self, case, stage=None):
         return ()
@@ -45,6 +48,8 @@ class Ahead(Fake):
             os.kill(os.getpid(), 9)
         if way == "stops":
             os.kill(os.getpid(), signal.SIGSTOP)
+        if way == "cycles":
+            cycles.extend(weakref.ref(Cycle()) for _ in range(10_000))
         if way == "hangs":
             with open(case.args["pipe"], "w") as pipe:
                 pipe.write(str(os.getpid()))
@@ -61,10 +66,13 @@ class Ahead(Fake):
 BACKEND = Ahead()
 """
 LOOK = """
-import json, os, sys
+import gc, json, os, sys
 own = sys.modules.get("trtbench_ahead")
 built = own.built if own else {}
 built = {key: len(value) if isinstance(value, bytearray) else value for key, value in built.items()}
+if own and own.cycles:
+    built["cycles"] = sum(each() is not None for each in own.cycles)
+    built["collects"] = gc.isenabled()
 open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.json"), "w").write(json.dumps(built))
 def metric(outputs, reference): return 0.0
 """
@@ -168,6 +176,16 @@ def test_a_model_without_room_is_not_built(runner: ModelRunner, monkeypatch: pyt
     assert runner.models_in_worker(runner.build(name="large", bytes=1 << 30)) == {}
     [refusal] = refusals(runner)
     assert "MemoryError" in refusal or "memory" in refusal
+
+
+@pytest.mark.workers
+def test_what_building_a_model_leaves_in_cycles_is_freed_meanwhile_and_at_its_end(
+    runner: ModelRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models_ahead, "room", lambda size: 64 << 20)  # the cycles have 320 MiB
+    seen = runner.models_in_worker(runner.build(name="net", way="cycles"))
+    assert runner.notes == []
+    assert (seen["net"], seen["cycles"], seen["collects"]) == (1, 0, True)
 
 
 @pytest.mark.workers
