@@ -137,13 +137,15 @@ def preload(job: jobs.Preload, log: PhaseLog) -> None:
     backend = base.load(job.case.backend)
     assert isinstance(backend, PreloadsImports)
     gc.disable()  # it finds little in imports, and takes a quarter of their time
-    with log(PRESTART):
-        backend.preload(job.case, Path(job.suite_dir))
+    try:
+        with log(PRESTART):
+            backend.preload(job.case, Path(job.suite_dir))
+        gc.freeze()  # what was imported stays: no later collection has to look at it
+    finally:
+        gc.enable()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         raise RuntimeError(f"what {job.case.label} imports starts CUDA")
-    gc.freeze()  # what was imported stays: no later collection has to look at it
-    gc.enable()
 
 
 def context_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -144,6 +145,7 @@ def test_an_import_that_starts_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) 
                 preload(job, log)
         else:
             preload(job, log)
+        assert gc.isenabled()
 
 
 def test_one_that_dies_while_it_waits_is_started_as_usual(tmp_path: Path) -> None:
