@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,6 +114,67 @@ def test_a_model_that_needs_gradients_which_nothing_gives_fails_with_its_own_err
     of = lane(lambda x: torch.autograd.grad((x.detach() * 2).sum(), x))
     with pytest.raises(RuntimeError, match="does not require grad"):
         of.call()
+
+
+def with_gradients(x: Any) -> Any:
+    with torch.enable_grad():
+        x = (x * 1).requires_grad_(True)
+        return torch.autograd.grad((x**3).sum(), x)[0]
+
+
+def with_gradients_that_the_caller_enables(x: Any) -> Any:
+    x = x.clone().requires_grad_(True)
+    return torch.autograd.grad((x**3).sum(), x)[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "inference", "gradients"),
+    [
+        (lambda x: x * 3, True, False),
+        (with_gradients, False, False),
+        (with_gradients_that_the_caller_enables, False, True),
+    ],
+)
+def test_a_graph_is_begun_and_ended_outside_of_inference_mode_and_its_model_captured_as_it_is_called(
+    monkeypatch: pytest.MonkeyPatch, model: Callable[[Any], Any], inference: bool, gradients: bool
+) -> None:
+    modes: list[tuple[str, bool, bool]] = []
+
+    def note(what: str) -> None:
+        modes.append((what, torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+
+    @contextlib.contextmanager
+    def graph(graph: object, **settings: object) -> Iterator[None]:
+        note("begin")
+        yield
+        note("end")
+
+    stream = SimpleNamespace(cuda_stream=1, synchronize=lambda: None)
+    for name, stand_in in {
+        "graph": graph,
+        "CUDAGraph": lambda: SimpleNamespace(replay=lambda: note("replay")),
+        "Stream": lambda device: stream,
+        "set_stream": lambda stream: None,
+        "synchronize": lambda device: None,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    memory = torch.ones(2, 3)
+
+    def run(inputs: object) -> Any:
+        output = model(memory)
+        note("run")
+        return output
+
+    on_a_gpu: Any = SimpleNamespace(device=torch.device("cuda"))
+    with torch.no_grad():  # as torch_session has it
+        of = TorchLane(run, {"x": on_a_gpu}, tuple, ())
+        of.call()
+        modes.clear()
+        of.capture()
+        of.call()
+    mode = ("run", inference, gradients)
+    outside = [(what, False, False) for what in ("begin", "end", "replay")]
+    assert modes == [mode, mode, mode, outside[0], mode, *outside[1:]]
 
 
 # ------------------------------------------------------------------------------------------------------------ on a GPU
