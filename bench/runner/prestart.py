@@ -24,19 +24,28 @@ from bench.runner.answers import Answer
 from bench.system import process
 from bench.units import NS_PER_S
 
-_LIMIT_NS = 300 * NS_PER_S
+_LEAST_NS, _LIMIT_NS = 60 * NS_PER_S, 300 * NS_PER_S
 _TURN_NS = NS_PER_S // 4  # how soon an import is given up when the run ends
+
+
+def import_limit_ns(case_limit_ns: int) -> int:
+    """How long an import ahead of its case's turn may take: as long as the case may, but a minute at least, as others
+    import beside it, and five at most.
+    """
+    return min(max(case_limit_ns, _LEAST_NS), _LIMIT_NS)
 
 
 class IdleWorker(NamedTuple):
     """A worker that waits for its job, the gate that it was started with, if it is for a GPU, and what it answers to
-    the request to import; ``importing`` lasts, as an event says, until that is here.
+    the request to import; ``importing`` lasts, as an event says, until that is here, and may until ``deadline_ns`` of
+    the monotonic clock.
     """
 
     worker: process.Child
     gate: Gate | None
     answer: Answer
     importing: contextlib.ExitStack
+    deadline_ns: int
 
     def close(self) -> None:
         """End the worker."""
@@ -47,8 +56,8 @@ class IdleWorker(NamedTuple):
 
 
 class Prestart:
-    """Up to ``size`` workers of the next turns; a turn is a case and its replicate. ``halted`` says that the run is
-    over, where that is for another thread to know.
+    """Up to ``size`` workers of the next turns; a turn is a case and its replicate. ``limit_ns`` is that of one import.
+    ``halted`` says that the run is over, where that is for another thread to know.
     """
 
     def __init__(
@@ -60,8 +69,10 @@ class Prestart:
         *,
         gates: bool,
         halted: Callable[[], bool] | None = None,
+        limit_ns: int = _LIMIT_NS,
     ) -> None:
         self._halted = halted
+        self._limit_ns = limit_ns
         self._size = size
         self._gates = gates
         self._device = device
@@ -140,7 +151,8 @@ class Prestart:
             raise
         answer = Answer(jobs.Preload(device=self._device, suite_dir=str(self._suite_dir), case=case))
         importing = contextlib.ExitStack()
-        self._waiting[case.id, replicate] = IdleWorker(worker, gate, answer, importing)
+        deadline = time.monotonic_ns() + self._limit_ns
+        self._waiting[case.id, replicate] = IdleWorker(worker, gate, answer, importing, deadline)
         importing.enter_context(timeline.at_work(self._on_event, case.label, timeline.PRELOAD))
         self._importing[case.id, replicate] = case
         worker.say(answer.encoded)
@@ -151,7 +163,7 @@ class Prestart:
         """
         waiting = self._waiting[turn]
         answer = waiting.answer
-        imported = self._hear(waiting.worker, answer)
+        imported = self._hear(waiting.worker, answer, waiting.deadline_ns)
         waiting.importing.close()
         if imported and isinstance(answer.reply, jobs.Preloaded) and not answer.problem:
             return
@@ -165,12 +177,15 @@ class Prestart:
         what = "its worker, and what imports the same, is started in its turn, as it cannot be started ahead"
         self._on_event(Note(text=f"{case.label}: {what}: {why}"))
 
-    def _hear(self, worker: process.Child, answer: Answer) -> bool:
-        """Whether the worker has answered in time, and the run is not over."""
+    def _hear(self, worker: process.Child, answer: Answer, deadline: int) -> bool:
+        """Whether the worker has answered in time, and the run is not over. What it has said before is heard, however
+        late that is.
+        """
         over: Callable[[], bool] = lambda: answer.complete or answer.refused()  # noqa: E731
+        left = max(deadline - time.monotonic_ns(), _TURN_NS)
         if self._halted is None:
-            return worker.hear(_LIMIT_NS, answer.hear, over)
-        deadline = time.monotonic_ns() + _LIMIT_NS
+            return worker.hear(left, answer.hear, over)
+        deadline = time.monotonic_ns() + left
         while worker.alive and not self._halted() and time.monotonic_ns() < deadline:
             if worker.hear(_TURN_NS, answer.hear, over):
                 return True

@@ -27,7 +27,7 @@ from bench.runner.ahead import Turn
 from bench.runner.dispatch import UNWATCHED, OnEvent
 from bench.runner.fleet import Fleet
 from bench.runner.preflight import Preflight
-from bench.runner.prestart import Prestart
+from bench.runner.prestart import Prestart, import_limit_ns
 from bench.runner.request import Settings
 from bench.runner.side_by_side import Slots
 from bench.runner.stages import Maker, Postponed, Ready
@@ -86,6 +86,7 @@ class Rig:
             self._templates = Templates(
                 self.on_event,
                 measure=self._forks,
+                limit_ns=import_limit_ns(header.policy.timeout_ns),
                 case_limit_ns=header.policy.timeout_ns,
                 suite_dir=self.suite_dir,
                 seed=settings.seed,
@@ -180,7 +181,7 @@ class Rig:
             self._stack.callback(station.ahead.close)
 
     def _equipment(self) -> Equipment:
-        gates = self.kind == "cuda"
+        gates, limit_ns = self.kind == "cuda", import_limit_ns(self.header.policy.timeout_ns)
         return Equipment(
             size=self.size,
             builds=self.header.policy.builds,
@@ -191,7 +192,7 @@ class Rig:
             templates=self._templates,
             make=self._make,
             new_imports=lambda size, halted: Prestart(
-                size, self.device, self.suite_dir, self.on_event, gates=gates, halted=halted
+                size, self.device, self.suite_dir, self.on_event, gates=gates, halted=halted, limit_ns=limit_ns
             ),
             halted=lambda: self.fleet.halted,
             on_event=self.on_event,

@@ -11,16 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from bench.machine.environment import describe
-from bench.model.events import Event
+from bench.model.events import Event, Note
 from bench.model.run import Record
 from bench.model.suite import Case
 from bench.runner import jobs, toolchains
 from bench.runner.phase_log import PhaseLog
-from bench.runner.prestart import Prestart
+from bench.runner.prestart import Prestart, import_limit_ns
 from bench.runner.worker_jobs import preload
+from bench.units import NS_PER_S
+from tests import distribution_kit
 from tests.conftest import Trtbench
 
 pytestmark = pytest.mark.workers
@@ -148,15 +151,52 @@ def test_an_import_that_starts_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) 
         assert gc.isenabled()
 
 
-def test_one_that_dies_while_it_waits_is_started_as_usual(tmp_path: Path) -> None:
-    events: list[Event] = []
-    interpreter = toolchains.Interpreter(
+def interpreter_with(backend: str, folder: Path) -> toolchains.Interpreter:
+    return toolchains.Interpreter(
         name="default",
         command=toolchains.worker_command(""),
-        env=toolchains.worker_env(toolchains.package_link(tmp_path), {}),
+        env=toolchains.worker_env(toolchains.package_link(folder), {}),
         environment=describe("fake"),
-        backends={"fake": None},
+        backends={backend: None},
     )
+
+
+@pytest.mark.parametrize(("case", "limit"), [(8, 60), (120, 120), (1200, 300)])
+def test_an_import_has_the_time_of_a_case_within_bounds(case: int, limit: int) -> None:
+    assert import_limit_ns(case * NS_PER_S) == limit * NS_PER_S
+
+
+STOPS = """
+import os, signal
+from bench.backends.fake import Fake
+class Stops(Fake):
+    def preload(self, case, suite_dir):
+        os.kill(os.getpid(), signal.SIGSTOP)
+BACKEND = Stops()
+"""
+
+
+def test_workers_whose_import_stops_them_are_given_up_at_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with distribution_kit.installed(tmp_path / "site", "stops", STOPS, monkeypatch):
+        events: list[Event] = []
+        interpreter = interpreter_with("stops", tmp_path)
+        case = msgspec.structs.replace(CASE, backend="stops")
+        before = children()
+        workers = Prestart(2, "cpu", tmp_path, events.append, gates=False, limit_ns=NS_PER_S)
+        turns = [(case, 0), (case, 1)]
+        workers.begin(turns, {"default": interpreter})
+        workers.wait()
+        assert [workers.take(*turn) for turn in turns] == [None, None]
+        assert children() == before
+        [note] = [event.text for event in events if isinstance(event, Note)]
+        assert note.endswith("as it cannot be started ahead: it ended, or hangs")
+
+
+def test_one_that_dies_while_it_waits_is_started_as_usual(tmp_path: Path) -> None:
+    events: list[Event] = []
+    interpreter = interpreter_with("fake", tmp_path)
     before = children()
     workers = Prestart(2, "cpu", tmp_path, events.append, gates=True)
     turns = [(CASE, 0), (CASE, 1)]
