@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +21,8 @@ _NAMED = {"libraries": "library", "limits": "limit", "flags": "flag"}
 WHOLE = {"device": ("device", "limit"), "toolchain": ("python", "library", "flag")}
 # All that can be named; library, limit and flag also with one name: library:torch.
 DIMENSIONS = ("toolchain", "device", "driver", "python", "library", "limit", "flag")
+
+_Item = TypeVar("_Item")
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +76,33 @@ def is_named(dimension: str, across: Sequence[str]) -> bool:
     """Whether ``across`` names the dimension, or one that includes it."""
     whole = dimension.partition(":")[0]
     return any(dimension == name or whole == name or whole in WHOLE.get(name, ()) for name in across)
+
+
+def can_be_named(dimension: str) -> bool:
+    """Whether a comparison across the dimension can be asked for. Not across the definitions of boundaries: times by
+    two of them are times of different things.
+    """
+    return is_named(dimension, DIMENSIONS)
+
+
+def redefinitions(before: Environment, here: Environment) -> list[Difference]:
+    """Those of differences() across which nothing is comparable, whatever is named."""
+    return [each for each in differences(before, here) if not can_be_named(each.dimension)]
+
+
+def by_definition(items: Iterable[_Item], environment_of: Callable[[_Item], Environment]) -> list[list[_Item]]:
+    """The items in groups by the definitions of boundaries in their environments: redefinitions() of two of one group
+    are none. Groups are in the order of their first items.
+    """
+    groups: list[list[_Item]] = []
+    for item in items:
+        here = environment_of(item)
+        same = (group for group in groups if not redefinitions(environment_of(group[0]), here))
+        if (group := next(same, None)) is None:
+            groups.append([item])
+        else:
+            group.append(item)
+    return groups
 
 
 def minor_differences(runs: Iterable[Run]) -> Iterator[Difference]:

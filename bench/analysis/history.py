@@ -63,7 +63,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """The points of one case at one boundary on one device, by time. ``sd`` is the noise of one run (of logs) that
+    """The points of one case at one boundary on one device, by time, all by one ``definition`` of boundaries (that of
+    their environments). Where there were others before, ``redefined`` is what differs from the history before, which
+    this one does not continue. ``sd`` is the noise of one run (of logs) that
     steps were looked for with, and ``basis`` where it is from; ``none`` where there are too few runs for steps.
 
     ``gaps`` are runs in which the case has no sound time, and why; ``unread`` are files that could not be read.
@@ -74,7 +76,9 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     arch: str
     boundary: Boundary
-    points: tuple[Point, ...]
+    definition: str = ""
+    redefined: tuple[Difference, ...] = ()
+    points: tuple[Point, ...] = ()
     steps: tuple[Step, ...] = ()
     sd: float | None = None
     basis: Literal["calibration", "runs", "none"] = "none"
@@ -93,21 +97,22 @@ def histories(
     runs: Sequence[Run], cases: Sequence[Case], boundaries: Sequence[Boundary] = ()
 ) -> list[tuple[History, list[Run]]]:
     """A history of each case on each device at each of ``boundaries`` (by default the first of PRIMARY that it has
-    or was to have), without steps, and the run of each point.
+    or was to have) by each definition of them, without steps, and the run of each point.
     """
     moments: dict[tuple[str, str, str], list[_Moment]] = {}
     wanted = {case.id: case for case in cases}
     for run in sorted(runs, key=lambda run: (run.header.created, run.header.run)):
         for pool in gather(run):
-            environments = run.header.environments
-            here = environments.get(pool.case.toolchain) or environments.get("default")
+            here = sides.environment_of(run.header, pool.case)
             if pool.case.id in wanted and here:
                 moments.setdefault((pool.case.id, here.arch, here.device), []).append(_Moment(run, pool, here))
     whole = []
     for several in moments.values():
         measured = {boundary for each in several for boundary in each.pool.samples}
-        chosen = boundaries or [_primary(several, measured)]
-        whole += [_of(several, boundary) for boundary in chosen if boundary in measured or not boundaries]
+        groups = differences.by_definition(several, lambda each: each.here)
+        for boundary in boundaries or [_primary(several, measured)]:
+            if boundary in measured or not boundaries:
+                whole += [_of(group, boundary, before) for before, group in pairwise([[], *groups])]
     return whole
 
 
@@ -153,7 +158,8 @@ def _primary(moments: Sequence[_Moment], measured: Set[Boundary]) -> Boundary:
     return next((b for b in PRIMARY if b in wanted), "throughput" if wanted else default)
 
 
-def _of(moments: Sequence[_Moment], boundary: Boundary) -> tuple[History, list[Run]]:
+def _of(moments: Sequence[_Moment], boundary: Boundary, before: Sequence[_Moment]) -> tuple[History, list[Run]]:
+    """The history of ``moments``, which are by one definition; those ``before`` are by another."""
     points, runs, gaps = [], [], []
     for each in moments:
         times = sides.times(each.pool, boundary)
@@ -183,6 +189,8 @@ def _of(moments: Sequence[_Moment], boundary: Boundary) -> tuple[History, list[R
         device=first.here.device,
         arch=first.here.arch,
         boundary=boundary,
+        definition=first.here.boundaries,
+        redefined=tuple(differences.redefinitions(before[-1].here, first.here)) if before else (),
         points=tuple(points),
         gaps=tuple(gaps),
     ), runs

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
-from bench.analysis import compare, differences
+from bench.analysis import compare, differences, sides
+from bench.analysis.differences import Difference
 from bench.analysis.figures import Figure, PhaseTime
 from bench.analysis.pool import Pool
 from bench.analysis.rows import Row, baseline_label
 from bench.analysis.speed import Speed, baseline_of, baselines_of, speed_of
 from bench.errors import UsageError
 from bench.model.data import Data
-from bench.model.run import Run
+from bench.model.run import Environment, Run
 from bench.model.suite import Case
 from bench.units import NS_PER_S
 
@@ -189,21 +191,48 @@ def of_toolchains(run: Run) -> list[Ratio]:
     return _ratios([run], (), axis="toolchain")
 
 
-def of_runs(runs: Sequence[Run], tables: Sequence[Sequence[Row]], places: Sequence[int]) -> list[list[tuple[str, str]]]:
-    """The cases that were ranked in two or more runs of one machine at one boundary: (run, case) from old to new.
+class Part(NamedTuple):
+    """The (run, case) of a history by one definition of boundaries, from old to new; ``redefined`` is in what that
+    differs from the definition of the part before.
+    """
+
+    points: list[tuple[str, str]]
+    redefined: tuple[Difference, ...]
+
+
+def of_runs(runs: Sequence[Run], tables: Sequence[Sequence[Row]], places: Sequence[int]) -> list[list[Part]]:
+    """The cases that were ranked in two or more runs of one machine at one boundary, in parts by its definition.
 
     What makes a step of such a history is for analysis.history to say.
     """
-    groups: dict[tuple[object, ...], list[tuple[str, str, str]]] = {}
+    groups: dict[tuple[object, ...], list[_Moment]] = {}
     for run, table, place in zip(runs, tables, places, strict=True):
+        cases = {case.id: case for case in run.header.cases}
         for row in table:
-            if row.ranked:
-                points = groups.setdefault((place, row.case, row.primary), [])
-                points.append((run.header.created, run.header.run, row.case))
-    return [[point[1:] for point in sorted(points)] for points in groups.values() if len(points) > 1]
+            if row.ranked and (here := sides.environment_of(run.header, cases[row.case])):
+                moments = groups.setdefault((place, row.case, row.primary), [])
+                moments.append(_Moment(run.header.created, run.header.run, row.case, here))
+    return [_parts(moments) for moments in groups.values() if len(moments) > 1]
 
 
 # ------------------------------------------------------------------------------------------------------------------
+
+
+class _Moment(NamedTuple):
+    created: str
+    run: str
+    case: str
+    here: Environment
+
+
+def _parts(moments: Sequence[_Moment]) -> list[Part]:
+    ordered = sorted(moments, key=lambda each: (each.created, each.run))
+    groups = differences.by_definition(ordered, lambda each: each.here)
+    changes = [differences.redefinitions(before[-1].here, group[0].here) for before, group in pairwise(groups)]
+    return [
+        Part([(each.run, each.case) for each in group], tuple(redefined))
+        for group, redefined in zip(groups, [[], *changes], strict=True)
+    ]
 
 
 def _but_batch(case: Case) -> tuple[object, ...]:

@@ -11,8 +11,8 @@ from bench import stats
 from bench.analysis.components import Component, Sample, components, share
 from bench.analysis.pool import Pool, gather, gather_one
 from bench.analysis.verdict import Level
-from bench.model.run import Environment, Measurement, Record, Run
-from bench.model.suite import Boundary
+from bench.model.run import Environment, Header, Measurement, Record, Run
+from bench.model.suite import Boundary, Case
 from bench.units import NS_PER_S
 
 
@@ -45,7 +45,7 @@ def members(runs: Sequence[Run]) -> dict[str, Member]:
     for run in runs:
         for pool in gather(run):
             pools.setdefault(pool.case.id, []).append((run.header.run, pool))
-            here = run.header.environments.get(pool.case.toolchain) or run.header.environments.get("default")
+            here = environment_of(run.header, pool.case)
             environments.setdefault(pool.case.id, []).extend([here] if here else [])
     return {
         key: Member(
@@ -55,6 +55,11 @@ def members(runs: Sequence[Run]) -> dict[str, Member]:
         )
         for key, several in pools.items()
     }
+
+
+def environment_of(header: Header, case: Case) -> Environment | None:
+    """That of the case's toolchain, else the default one; None of a file that has neither."""
+    return header.environments.get(case.toolchain) or header.environments.get("default")
 
 
 def _join(pools: Sequence[Pool]) -> Pool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 
 from bench.analysis.compare import Comparison, Pair
-from bench.analysis.differences import WHOLE, Difference
+from bench.analysis.differences import WHOLE, Difference, can_be_named
 from bench.analysis.lint import lint_pairs
 from bench.analysis.verdict import MOST, USUAL, Verdict
 from bench.model.run import Warning
 from bench.report import cells, escape, lint, warnings
 
+# What a difference means that no option names.
+REDEFINED = "a boundary is defined otherwise"
 _UNSTEADY = ("TwoStates", "Drift")
 # What keeps pairs undecided that no sane number of processes would decide, and what to do.
 _NOISE = (
@@ -66,8 +68,8 @@ def first_notes(comparison: Comparison) -> list[str]:
 def across(differences: tuple[Difference, ...]) -> str:
     """The options that name the dimensions of ``differences``."""
     names = dict.fromkeys(each.dimension for each in differences)
-    if "boundaries" in names:
-        return "measure both again with one version: a boundary is defined otherwise"
+    if not all(map(can_be_named, names)):
+        return f"measure both again with one version: {REDEFINED}"
     for whole, parts in WHOLE.items():
         inside = [name for name in names if name == whole or name.partition(":")[0] in parts]
         if whole in names or len(inside) > 2:

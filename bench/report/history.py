@@ -12,7 +12,7 @@ import msgspec
 
 from bench.analysis import steps
 from bench.analysis.history import LEAST_RUNS, History, Point, Step
-from bench.report import cells, document, escape, table
+from bench.report import cells, compare_notes, document, escape, table
 from bench.report.table import Column
 from bench.units import format_time
 
@@ -56,13 +56,13 @@ def markdown(histories: Sequence[History]) -> str:
 def csv(histories: Sequence[History]) -> str:
     """One line per point under a header line; times are nanoseconds, ``step`` is the ratio at a new level."""
     buffer = io.StringIO()
-    fields = ["case", "label", "device", "arch", "boundary", *_POINT, "step"]
+    fields = [*_OF_ALL, *_POINT, "step"]
     writer = csv_format.DictWriter(buffer, fields, lineterminator="\n")
     writer.writeheader()
     for history in histories:
         at = {step.index: step.ratio for step in history.steps}
         for index, point in enumerate(history.points):
-            flat = {name: getattr(history, name) for name in ("case", "label", "device", "arch", "boundary")}
+            flat = {name: getattr(history, name) for name in _OF_ALL}
             flat |= {name: getattr(point, name) for name in _POINT} | {"step": at.get(index)}
             writer.writerow({name: escape.cell(value) for name, value in flat.items()})
     return buffer.getvalue()
@@ -75,8 +75,16 @@ def json(histories: Sequence[History]) -> str:
 
 
 def notes(history: History) -> list[str]:
-    """Each step with what changed, what no point stands for, and why there are no steps."""
-    lines = [_sentence(step) for step in history.steps]
+    """Why it does not go on with the history before, each step with what changed, what no point stands for, and why
+    there are no steps.
+    """
+    lines = []
+    if history.redefined:
+        lines.append(
+            f"{compare_notes.texts(history.redefined)}: {compare_notes.REDEFINED}, so these times do not go on with "
+            "those of the history before, and trtbench compare refuses the two"
+        )
+    lines += [_sentence(step) for step in history.steps]
     if history.basis == "none" and history.points:
         runs = cells.count(len(history.points), "run")
         what = f"{runs}: steps are looked for from {LEAST_RUNS} runs on with a calibration, from {steps.LEAST} without"
@@ -91,6 +99,7 @@ def notes(history: History) -> list[str]:
 
 # ------------------------------------------------------------------------------------------------------------------
 
+_OF_ALL = ("case", "label", "device", "arch", "boundary", "definition")
 _POINT = ("run", "created", "commit", "version", "fingerprint", "processes", "ns", "low", "high", "level_ns", "apart")
 
 

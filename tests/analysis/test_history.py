@@ -7,7 +7,7 @@ import random
 import msgspec
 import pytest
 
-from bench.analysis import history
+from bench.analysis import compare, differences, history
 from bench.analysis.history import History
 from bench.model.run import Failure, Run
 from tests.analysis.test_calibration import sitting
@@ -85,6 +85,29 @@ def test_each_device_has_a_history_of_its_own() -> None:
     other = msgspec.structs.replace(HERE, device="H200", slug="h200")
     both = history.histories(series([1.0] * 3) + series([0.5] * 2, here=other, first=3), [EAGER])
     assert [(whole.device, len(whole.points)) for whole, _ in both] == [("H100", 3), ("H200", 2)]
+
+
+def test_a_boundary_that_is_defined_otherwise_begins_another_history() -> None:
+    before, here = (msgspec.structs.replace(HERE, boundaries=digest) for digest in ("aaaa", "bbbb"))
+    runs = series([1.0] * 3, here=before) + series([1.4] * 2, here=here, first=3) + series([1.0], here=before, first=5)
+    (first, of_first), (second, of_second) = history.histories(runs, [EAGER])
+    assert [point.run for point in first.points] == ["R000", "R001", "R002", "R005"]  # by the definition, not in a row
+    assert [point.run for point in second.points] == ["R003", "R004"]
+    assert (first.definition, second.definition) == ("aaaa", "bbbb")
+    assert (first.redefined, [each.text for each in second.redefined]) == ((), ["boundaries aaaa -> bbbb"])
+
+    def kinds(a: Run, b: Run) -> set[str]:
+        return {pair.kind for pair in compare.compare([a], [b], across=differences.DIMENSIONS).pairs}
+
+    # As compare has it, whatever is named.
+    assert kinds(of_first[0], of_second[0]) == {"REFUSED"}
+    assert "REFUSED" not in kinds(of_first[0], of_first[-1])
+
+
+def test_what_can_be_named_does_not_break_a_history() -> None:
+    newer = msgspec.structs.replace(HERE, libraries={"torch": "2.13.0"}, driver="580", python="3.13", flags={"A": "1"})
+    (whole,) = history.histories(series([1.0] * 2) + series([1.0], here=newer, first=2), [EAGER])
+    assert len(whole[0].points) == 3
 
 
 def test_what_has_no_sound_time_is_a_gap() -> None:

@@ -161,5 +161,6 @@ def test_a_history_has_the_runs_of_one_machine_from_old_to_new() -> None:
     new = make([of, other], [record(of, 1.0), record(other, 1.0)])
     old = renamed(make([of], [record(of, 1.1)]), "20261101T101500Z-smoke-1a2b3c4", created="2026-11-01T10:15:00+00:00")
     tables = [rows(new), rows(old)]
-    assert series.of_runs([new, old], tables, [0, 0]) == [[(old.header.run, of.id), (new.header.run, of.id)]]
+    ((whole,),) = series.of_runs([new, old], tables, [0, 0])
+    assert whole == ([(old.header.run, of.id), (new.header.run, of.id)], ())
     assert series.of_runs([new, old], tables, [0, 1]) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import bench
 from bench import store
 from bench.model.run import Footer
 from tests.analysis.test_compare import EAGER, HERE, INDUCTOR
@@ -52,6 +53,23 @@ def test_a_history_of_files_in_every_format(trtbench: Trtbench) -> None:
     assert "no run has gpu of " in trtbench.err
     assert trtbench("history", "net/eagr/fp32/batch=1") == 2
     assert f"has the case 'net/eagr/fp32/batch=1'. Did you mean '{EAGER.label}' or " in trtbench.err
+
+
+def test_runs_that_compare_refuses_are_in_no_line_together(trtbench: Trtbench) -> None:
+    case, trtbench.store = "resnet18/eager/tf32/batch=1/graph", Path(__file__).parents[2] / "results"
+    before, after = "20261128T120005Z-clock_gpu-817ba4f", "20261128T210815Z-clock_gpu-251a428"
+    assert trtbench("history", case) == 0
+    parts = [part for part in trtbench.out.split(f"{case} (") if before in part or after in part]
+    assert len(parts) == 2
+    assert "boundaries cd34e8079965 -> 94d1f9315c92: a boundary is defined otherwise" in " ".join(parts[1].split())
+    assert "noise of a run" in parts[0]  # the calibration is of its runs, and not of those of the other definition
+    lines = [{point.run for point in each.points} for each in bench.history(case, store=trtbench.store)]
+    assert sum({before, after} <= line for line in lines) == 0
+    assert trtbench("history", case, "--format", "csv") == 0
+    rows = {row["run"]: row["definition"] for row in csv.DictReader(io.StringIO(trtbench.out))}
+    assert (rows[before], rows[after]) == ("cd34e8079965", "94d1f9315c92")
+    assert trtbench("compare", before, after) == 2
+    assert "REFUSED: the environments differ in boundaries cd34e8079965 -> 94d1f9315c92" in trtbench.err
 
 
 def test_a_duel_is_no_point(trtbench: Trtbench) -> None:

@@ -32,7 +32,7 @@ from bench.analysis.spreads import mismatch
 from bench.model.calibration import Calibration
 from bench.model.run import Run
 from bench.model.suite import Case
-from bench.report import cells, cold_start, escape
+from bench.report import cells, cold_start, compare_notes, escape
 from bench.report.html import columns
 from bench.report.html.page import asset
 from bench.report.html.placed import PlacedProfile
@@ -198,16 +198,22 @@ def _ratios(source: Source, ratios: Sequence[series.Ratio], what: str) -> Iterat
 
 
 def _histories(source: Source) -> Iterator[dict[str, Any]]:
-    """Also ``level``, the median between two steps, and at a step its ratio; times are in the table of cases."""
+    """Also ``level``, the median between two steps, and at a step its ratio; times are in the table of cases. A line
+    has a ``part`` for each definition of boundaries, with what was ``redefined`` at the first point of the next one.
+    """
     lines = series.of_runs(source.runs, source.tables, source.machines)
-    levels = _levels(source, {case for points in lines for _, case in points})
-    for line, points in enumerate(lines):
-        shown = [point for point in points if point in source.place]
-        known = levels if all(point in levels for point in points) else {}
-        if len(shown) > 1:
-            for point in shown:
+    levels = _levels(source, {case for parts in lines for part in parts for _, case in part.points})
+    for line, parts in enumerate(lines):
+        shown = [[point for point in part.points if point in source.place] for part in parts]
+        if sum(map(len, shown)) < 2:
+            continue
+        for number, (part, points) in enumerate(zip(parts, shown, strict=True)):
+            known = levels if all(point in levels for point in part.points) else {}
+            redefined = compare_notes.texts(part.redefined) or None
+            for index, point in enumerate(points):
                 level, step = known.get(point, (None, None))
-                yield {"case": source.place[point], "line": line, "level": level, "step": step}
+                of_step = {"level": level, "step": step, "redefined": None if index else redefined}
+                yield {"case": source.place[point], "line": line, "part": number, **of_step}
 
 
 def _levels(source: Source, ids: Set[str]) -> dict[tuple[str, str], tuple[float, float | None]]:

@@ -132,6 +132,20 @@ def test_a_history_that_steps_has_its_levels() -> None:
     assert table[6]["step"] == pytest.approx(1.2, rel=0.01)
 
 
+def test_a_history_breaks_where_a_boundary_is_defined_otherwise() -> None:
+    of = case("net", "eager")
+    series = []
+    for day, definition in enumerate(["aaaa", "aaaa", "bbbb"], 1):
+        run = make([of], [record(of, 1.0, n) for n in range(3)])
+        here = msgspec.structs.replace(run.header.environments["default"], boundaries=definition)
+        created = f"2026-11-{day:02}T10:15:00+00:00"
+        name = f"202611{day:02}T101500Z-smoke-1a2b3c4"
+        series.append(renamed(run, name, created=created, environments={"default": here}))
+    table = rows_of(by_id(page_of(*series))["history"]["rows"])
+    assert [(row["line"], row["part"]) for row in table] == [(0, 0), (0, 0), (0, 1)]  # one panel
+    assert [row["redefined"] for row in table] == [None, None, "boundaries aaaa -> bbbb"]
+
+
 def test_the_calibration_of_a_device_finds_the_steps_of_few_runs() -> None:
     of = case("net", "eager")
 
