@@ -18,7 +18,7 @@ from bench.analysis.rows import PRIMARY
 from bench.analysis.spreads import Spreads
 from bench.analysis.verdict import LEAST
 from bench.model.calibration import Calibration
-from bench.model.run import Environment, Run
+from bench.model.run import Environment, Header, Run
 from bench.model.suite import Boundary, Case
 
 # Runs from which steps are looked for where a calibration says what noise is; without one, from steps.LEAST on.
@@ -93,15 +93,21 @@ class _Moment(msgspec.Struct, frozen=True):
     here: Environment
 
 
+def is_point(header: Header) -> bool:
+    """Whether a run is a point of the histories of its cases: the processes of a duel take turns with others."""
+    return header.duel is None
+
+
 def histories(
     runs: Sequence[Run], cases: Sequence[Case], boundaries: Sequence[Boundary] = ()
 ) -> list[tuple[History, list[Run]]]:
     """A history of each case on each device at each of ``boundaries`` (by default the first of PRIMARY that it has
-    or was to have) by each definition of them, without steps, and the run of each point.
+    or was to have) by each definition of them, without steps, and the run of each point. Only of runs that is_point().
     """
     moments: dict[tuple[str, str, str], list[_Moment]] = {}
     wanted = {case.id: case for case in cases}
-    for run in sorted(runs, key=lambda run: (run.header.created, run.header.run)):
+    counted = (run for run in runs if is_point(run.header))
+    for run in sorted(counted, key=lambda run: (run.header.created, run.header.run)):
         for pool in gather(run):
             here = sides.environment_of(run.header, pool.case)
             if pool.case.id in wanted and here:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from bench.analysis import compare, differences, sides
+from bench.analysis import compare, differences, history, sides
 from bench.analysis.differences import Difference
 from bench.analysis.figures import Figure, PhaseTime
 from bench.analysis.pool import Pool
@@ -203,12 +203,12 @@ class Part(NamedTuple):
 def of_runs(runs: Sequence[Run], tables: Sequence[Sequence[Row]], places: Sequence[int]) -> list[list[Part]]:
     """The cases that were ranked in two or more runs of one machine at one boundary, in parts by its definition.
 
-    What makes a step of such a history is for analysis.history to say.
+    What makes a step of such a history is for analysis.history to say, and which runs are points of one.
     """
     groups: dict[tuple[object, ...], list[_Moment]] = {}
     for run, table, place in zip(runs, tables, places, strict=True):
         cases = {case.id: case for case in run.header.cases}
-        for row in table:
+        for row in table if history.is_point(run.header) else ():
             if row.ranked and (here := sides.environment_of(run.header, cases[row.case])):
                 moments = groups.setdefault((place, row.case, row.primary), [])
                 moments.append(_Moment(run.header.created, run.header.run, row.case, here))

@@ -229,7 +229,7 @@ def history(
     boundaries = [boundary] if isinstance(boundary, str) else list(boundary)
     for each in boundaries:
         check_boundary(each)
-    of_case = histories.load(Path(store), case, history.matches, rehearsals=rehearsals)
+    of_case = histories.load(Path(store), case, history.matches, history.is_point, rehearsals=rehearsals)
     whole = []
     for bare, runs in history.histories(of_case.runs, of_case.cases, boundaries):
         chosen = calibrate.of_device(Path(store), runs[-1:], calibration) if runs else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import StoreError, UsageError
-from bench.model.run import Run
+from bench.model.run import Header, Run
 from bench.model.suite import Case
 from bench.store.files import runs
 from bench.store.reader import read, read_header
@@ -28,9 +28,15 @@ class CaseRuns(NamedTuple):
 
 
 def load(
-    root: Path, name: str, matches: Callable[[Sequence[Case], str], list[Case]], *, rehearsals: bool = False
+    root: Path,
+    name: str,
+    matches: Callable[[Sequence[Case], str], list[Case]],
+    is_point: Callable[[Header], bool],
+    *,
+    rehearsals: bool = False,
 ) -> CaseRuns:
-    """All runs under ``root``, duels left out, with a case that ``matches`` finds by ``name``.
+    """All runs under ``root`` that ``is_point`` accepts, with a case that ``matches`` finds by ``name``; the others are
+    duels.
 
     StoreError without any run, UsageError with the nearest names if none has such a case.
     """
@@ -46,7 +52,7 @@ def load(
         try:
             header = read_header(path)
             every = header.cases
-            if header.duel is not None:  # its processes were measured in turn with others
+            if not is_point(header):
                 duels += bool(matches(every, name))
                 continue
             labels |= dict.fromkeys(case.label for case in every)

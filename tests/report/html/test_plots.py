@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.analysis import payback
+from bench.analysis import history, payback
 from bench.analysis.rows import rows
 from bench.checkup import calibrate
 from bench.model.profile import CaseProfile
-from bench.model.run import Phase, Run
+from bench.model.run import Duel, Phase, Run
 from bench.profiling.condense import condense
 from bench.report import cold_start
 from bench.report.html.plots import PLOTS
@@ -144,6 +144,19 @@ def test_a_history_breaks_where_a_boundary_is_defined_otherwise() -> None:
     table = rows_of(by_id(page_of(*series))["history"]["rows"])
     assert [(row["line"], row["part"]) for row in table] == [(0, 0), (0, 0), (0, 1)]  # one panel
     assert [row["redefined"] for row in table] == [None, None, "boundaries aaaa -> bbbb"]
+
+
+def test_a_duel_is_no_point_of_a_history() -> None:
+    sides = [case("net", "eager"), case("net", "aoti")]
+    run = make(sides, [record(of, 1.0, n) for of in sides for n in range(3)], 3)
+    duel = Duel(contests=(tuple(of.id for of in sides),), boundary="latency", pairs=3)
+    kinds = {"20261101": None, "20261102": duel, "20261103": None, "20261104": duel}
+    runs = [renamed(run, f"{day}T101500Z-smoke-1a2b3c4", created=day, duel=of) for day, of in kinds.items()]
+    page = page_of(*runs)
+    cases, table = rows_of(page["cases"]), rows_of(by_id(page)["history"]["rows"])
+    assert [cases[row["case"]]["run"] for row in table] == [0, 2] * 2
+    assert rows_of(by_id(page_of(runs[0], runs[1]))["history"]["rows"]) == []  # one point is no line
+    assert [len(whole.points) for whole, _ in history.histories(runs, sides)] == [2, 2]  # of the command, too
 
 
 def test_the_calibration_of_a_device_finds_the_steps_of_few_runs() -> None:
