@@ -99,8 +99,10 @@ class _Choice(NamedTuple):
 
 def leaders(run: Run, table: Sequence[Row], pools: Sequence[Pool], machine: int = 0) -> list[Leader]:
     """The fastest sound case of each model and size of a run, in their order; ``table`` are the rows() and ``pools``
-    the cases as gathered.
+    the cases as gathered. A duel has none: its pairs say which side is faster.
     """
+    if run.header.duel is not None:
+        return []
     of = {pool.case.id: pool for pool in pools}
     return [_leader(run.header.run, members, of, machine) for members in _ranked(table, of).values()]
 

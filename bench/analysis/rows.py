@@ -44,7 +44,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ``ranked`` is False for a case that is inaccurate, failed, unmeasured, changes from call to call, returns nothing to
     compare or has a reference that does not depend on the inputs; ``fastest`` marks the lowest primary time among two
     or more ranked cases of the same model and sizes. ``tied`` are those that cannot be told from it, as the interval of
-    the ratio contains 1, and it itself if there is one. ``light`` is the achieved fraction of speed of light,
+    the ratio contains 1, and it itself if there is one; neither is of a duel, whose pairs say which side is faster.
+    ``light`` is the achieved fraction of speed of light,
     ``energy`` joules of the whole card per inference in a saturated loop.
     ``cards`` are the ids of those that measured, where a run has several. ``cpu`` is the CPU time of a call of
     ``latency``, nanoseconds of all threads together, where it was read: what others take from the cores is not in it.
@@ -105,7 +106,8 @@ def rows(
         _row(pool, primaries[pool.case.model], times, speeds.get(pool.case.id))
         for pool, times in zip(pools, figures.times(pools, distributions), strict=True)
     ]
-    for first, ties in _leaders(pools, table):
+    # The processes of a duel are pairs: taken as independent, they may say otherwise than its verdict.
+    for first, ties in [] if run.header.duel else _leaders(pools, table):
         table[first] = msgspec.structs.replace(table[first], fastest=True, tied=bool(ties))
         for place in ties:
             table[place] = msgspec.structs.replace(table[place], tied=True)

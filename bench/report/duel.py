@@ -70,6 +70,19 @@ def json(run: Run) -> str:
     return escape.in_json(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n"
 
 
+def verdicts(run: Run) -> list[str]:
+    """What a page says of each match in place of marks: ``torchscript against eager: 0.551 [0.412, 0.735], FASTER``;
+    nothing of a run that is no duel.
+    """
+    if run.header.duel is None:
+        return []
+    return [
+        f"{_names(match)}: "
+        + (f"not judged, {escape.line(match.why)}" if match.why else f"{_ratio(*_numbers(match))}, {match.kind}")
+        for match in matches(run)
+    ]
+
+
 def notes(run: Run, every: Sequence[Match]) -> list[str]:
     """What a reader of the table has to know, one sentence each."""
     lines = [f"not judged, {match.why}: {_names(match)}" for match in every if match.why]

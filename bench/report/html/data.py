@@ -20,7 +20,8 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
 
 ``machines``: device, arch, kind, label.
 ``runs``: id, path, machine, created, suite, status, counts, cases, replicates, version, libraries, toolchains, limits,
-    cold, baseline, show (a command), ceilings (a text), fingerprint (of the default toolchain), notes (texts).
+    cold, baseline, show (a command), ceilings (a text), fingerprint (of the default toolchain), notes (texts),
+    verdicts (of a duel, texts).
 ``cases``: run, machine, device, id, label, model, backend, precision, sizes, batch, setting, toolchain, status
     (fastest, tied, ok, unranked, inaccurate, varies, failed, unavailable, waiting), ranked, tied, processes, builds,
     failed, boundary (of time), time, rate, speed, against (a label), baseline (its backend), accuracy, accuracy_why,
@@ -63,7 +64,7 @@ from bench.model.calibration import Calibration
 from bench.model.profile import ProfileRun
 from bench.model.run import Run
 from bench.model.suite import BOUNDARIES, Case
-from bench.report import cells, escape, lint, notes, outcome, warnings
+from bench.report import cells, duel, escape, lint, notes, outcome, warnings
 from bench.report.html import cases, columns, explanations, placed, plots, processes, profiles
 from bench.report.note import Note, printable_note
 from bench.units import format_rate
@@ -256,6 +257,7 @@ def _run(run: Run, machine: int, pools: Sequence[Pool]) -> dict[str, Any]:
         "baseline": escape.name(header.baseline or "eager"),
         "show": f"trtbench show {store.run_argument(Path(run.path))}",
         "notes": whole,
+        "verdicts": duel.verdicts(run),
     }
 
 

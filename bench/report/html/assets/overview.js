@@ -83,7 +83,9 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   function bestTable(page) {
     const { leaders, cases, runs } = page;
-    if (!leaders.rows) return h("p", { class: "empty" }, "No case is measured, accurate and ranked yet: nothing to choose from. Failures and their reasons are below.");
+    if (!leaders.rows) return h("p", { class: "empty" }, runs.rows && runs.column("verdicts").every((texts) => texts.length)
+      ? "Of a duel its pairs say which side is faster: in the list of runs, below."
+      : "No case is measured, accurate and ranked yet: nothing to choose from. Failures and their reasons are below.");
     const groups = new Map();
     for (let index = 0; index < leaders.rows; index += 1) {
       const device = cases.get(leaders.get(index, "case"), "device");
@@ -241,7 +243,7 @@ globalThis.trtbench = globalThis.trtbench || {};
           h("span", { class: "try" }, [run.suite, `${app.plural(run.cases, "case")} set against ${run.baseline}`].filter(Boolean).join(", "))],
         machines.get(run.machine, "label"), when(run.created),
         [h("span", { class: run.status === "complete" ? "" : "warn" }, run.status === "complete" ? "" : `${run.status}: `), run.counts,
-          (run.notes || []).map((note) => h("span", { class: "try" }, note))],
+          run.verdicts.map((text) => h("span", { class: "try" }, text)), (run.notes || []).map((note) => h("span", { class: "try" }, note))],
         app.count(run.replicates), [run.libraries.replace(/^.*?\), ?/, ""), (run.toolchains || []).map((line) => h("span", { class: "try" }, line))],
       ]);
     }
