@@ -62,10 +62,13 @@ class Rescued(StoreError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, SIGTERM or SIGHUP ended the run; ``run`` has the records stored until then, and can be resumed."""
+    """Ctrl-C, SIGTERM or SIGHUP ended the run; ``run`` has the records stored until then, and can be resumed unless it
+    is a duel.
+    """
 
     def __init__(self, run: Run) -> None:
-        super().__init__(f"interrupted; resume it with: {resume_command(run)}")
+        what = "resume it with" if run.header.duel is None else "a duel is not resumed, run it again"
+        super().__init__(f"interrupted; {what}: {resume_command(run)}")
         self.run = run
 
 
@@ -170,10 +173,10 @@ def run_argument(run: Results) -> str:
 
 
 def resume_command(run: Results) -> str:
-    """The command that resumes a run."""
+    """The command that resumes a run, or runs a duel again, which is not resumed."""
     from bench import store
 
-    return store.resume_command(Path(run.path))
+    return store.continuation(Path(run.path), run.header)
 
 
 def check_boundary(boundary: str) -> None:

@@ -264,6 +264,11 @@ class Plan(Data, frozen=True, kw_only=True):
     options_lost: dict[str, tuple[str, ...]] = {}
 
 
+# The toolchain of the second side where a duel compares a case of the running interpreter with itself; of another
+# toolchain's case it is ``NAME-again``.
+AGAIN = "again"
+
+
 class Toolchain(Data, frozen=True, kw_only=True):
     """An interpreter and environment variables that a stage runs in; an empty ``python`` is the running one."""
 

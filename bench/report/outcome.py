@@ -8,6 +8,7 @@ from collections.abc import Set
 from pathlib import Path
 
 from bench import store
+from bench.analysis.duel import matches
 from bench.model.run import Failure, Run
 from bench.report import cells
 from bench.report.note import Note, printable_note
@@ -18,13 +19,9 @@ def of_run(run: Run) -> list[Note]:
     notes = []
     if run.damage:
         notes.append(Note(kind="damaged", text=run.damage))
-    resume = store.resume_command(Path(run.path))
-    if run.footer is None:
-        notes.append(Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume))
-    elif run.footer.status == "interrupted":
-        notes.append(Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume))
+    notes += _of_duel(run) if run.header.duel else _of_plan(run)
     failed = {case for (case, _), failure in _last(run).items() if _fails(failure) and _settles(failure)}
-    if untried := _untried(run, failed):
+    if run.header.duel is None and (untried := _untried(run, failed)):
         text = (
             f"{cells.count(untried, 'process')} of cases that failed: a case is not tried again once one "
             "of its processes has failed, nor does --resume"
@@ -43,17 +40,53 @@ def of_run(run: Run) -> list[Note]:
     return [printable_note(note) for note in notes]
 
 
+def _of_plan(run: Run) -> list[Note]:
+    """Whether a run ended by itself; what is missing of it --resume measures."""
+    resume = store.continuation(Path(run.path), run.header)
+    if run.footer is None:
+        return [Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume)]
+    if run.footer.status == "complete":
+        return []
+    if _count(run).total() == _planned(run):
+        return [Note(kind="interrupted", text="the run was ended when all of its plan was measured")]
+    return [Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume)]
+
+
+def _of_duel(run: Run) -> list[Note]:
+    """Whether a duel ended by itself. It misses no plan: it ends when all is decided, or after its pairs."""
+    duel = run.header.duel
+    assert duel is not None
+    every = matches(run)
+    still_open = sum(not match.over and match.standing.pairs < duel.pairs for match in every)
+    again = (
+        f"a duel is not resumed, run it again: {store.continuation(Path(run.path), run.header)}" if still_open else ""
+    )
+    left = f"{still_open} of {cells.count(len(every), 'match')}" if len(every) > 1 else "it"
+    if run.footer is None:
+        text = "the duel has no end: it is still going on or was killed"
+        return [Note(kind="unfinished", text=text, fix=again)]
+    if run.footer.status == "complete":
+        return []
+    was = f"before {left} was decided" if still_open else "when all was decided, or had its pairs"
+    return [Note(kind="interrupted", text=f"the duel was ended {was}", fix=again)]
+
+
 def counts(run: Run) -> str:
     """How much of the plan is done, and how it ended: ``8 of 8 measured``, ``96 of 96 done: 80 measured, 16
     unavailable``, ``1 of 3 done: 1 failed; 2 not tried``.
     """
     totals = _count(run)
     untried = totals.pop("not tried", 0)
-    total = f"{totals.total()} of {len(run.header.cases) * run.header.policy.replicates}"
+    total = f"{totals.total()} of {_planned(run)}"
     if set(totals) <= {"measured"}:
         return f"{total} measured"
     summary = ", ".join(f"{totals[how]} {how}" for how in ("measured", "unavailable", "failed") if totals[how])
     return f"{total} done: {summary}" + (f"; {untried} not tried" if untried else "")
+
+
+def _planned(run: Run) -> int:
+    """The processes of the plan."""
+    return len(run.header.cases) * run.header.policy.replicates
 
 
 def _count(run: Run) -> Counter[str]:

@@ -22,13 +22,13 @@ _NO_CONDITION = ("engine", "mode", "ir", "export_warnings")
 
 class Reference(msgspec.Struct, frozen=True):
     """What the rows of a run's tables were made with: the ``baseline``, the cases (ids) of the run that are of it, for
-    each case what must be equal for two times to be of the same work, and the command that resumes the run.
+    each case what must be equal for two times to be of the same work, and the command that goes on with the run.
     """
 
     baseline: str
     cases: frozenset[str]
     sizes: Mapping[str, tuple[object, ...]]
-    resume: str
+    continuation: str
 
 
 def reference(run: Run, baseline: str = "") -> Reference:
@@ -36,7 +36,7 @@ def reference(run: Run, baseline: str = "") -> Reference:
     label = baseline_label(run, baseline)
     cases = frozenset(case.id for case in run.header.cases if is_baseline(case, label))
     sizes = {case.id: size(case) for case in run.header.cases}
-    return Reference(label, cases, sizes, store.resume_command(Path(run.path)))
+    return Reference(label, cases, sizes, store.continuation(Path(run.path), run.header))
 
 
 def general(table: Sequence[Row], of: Reference) -> list[Note]:
@@ -57,7 +57,7 @@ def _not_run(table: Sequence[Row], of: Reference) -> list[Note]:
     waiting = [row for row in table if not row.processes and not row.failure]
     if not waiting:
         return []
-    return [Note(kind="not run", text=f"{cells.count(len(waiting), 'case')} not measured yet", fix=of.resume)]
+    return [Note(kind="not run", text=f"{cells.count(len(waiting), 'case')} not measured yet", fix=of.continuation)]
 
 
 def _baselines(measured: Sequence[Row]) -> list[Note]:

@@ -10,11 +10,9 @@ import msgspec
 
 from bench.errors import SelectionError, UsageError, did_you_mean
 from bench.model.seam import Runtime
-from bench.model.suite import BETWEEN_PARTS, Case, Toolchain, named
+from bench.model.suite import AGAIN, BETWEEN_PARTS, Case, Toolchain, named
 from bench.suite.case_filter import select_cases
 
-# The toolchain of the second side where a case of the running interpreter is compared with itself.
-AGAIN = "again"
 # That of the first side, where the second is in a copy of the running interpreter.
 HERE = "here"
 _OPERATOR = re.compile(r"[=<>~]")

@@ -12,6 +12,7 @@ from bench.backends import base
 from bench.errors import StoreError, UsageError
 from bench.machine import environment
 from bench.measure.host import HOST
+from bench.model.run import Header
 from bench.runner.request import Request, Settings
 from bench.suite.reader import locate
 
@@ -54,10 +55,10 @@ def refuse_other_than_text(suite_path: Path, settings: Settings) -> None:
             raise UsageError(what, fix="rename it, or use a locale of UTF-8: LC_ALL=C.UTF-8") from error
 
 
-def cannot_continue(error: OSError, path: Path) -> StoreError:
+def cannot_continue(error: OSError, path: Path, header: Header) -> StoreError:
     """The error of a run that the system stops; its file ends with the last record."""
     place = f"{error.filename}: " if error.filename else ""
     what = f"the run cannot go on: {place}{error.strerror or error}; its records are stored"
     hints = {errno.ENOSPC: "free some disk space", errno.EDQUOT: "raise the quota", errno.EMFILE: "ulimit -n 1024"}
     hint = hints.get(error.errno or 0, "see to it that it can be written, or choose another place: TMPDIR=DIR")
-    return StoreError(what, where=str(path), fix=f"{hint}; then: {store.resume_command(path)}")
+    return StoreError(what, where=str(path), fix=f"{hint}; then: {store.continuation(path, header)}")

@@ -57,7 +57,7 @@ def _own(header: Header, path: Path, cache: Path | None) -> Header:
     """The header with what it names on this machine, after all that is checked of it."""
     if header.duel is not None:
         what = "a duel is not resumed: where it stopped is part of its rule"
-        raise UsageError(what, where=str(path), fix=f"start a new one: trtbench duel {shlex.quote(header.suite_path)}")
+        raise UsageError(what, where=str(path), fix=f"start a new one: {store.continuation(path, header)}")
     _refuse_unknown(header, path)
     headers.refuse_impossible(header, path)
     header = headers.own(header, path, cache)

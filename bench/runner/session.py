@@ -77,7 +77,7 @@ class Session(Rig):
             except KeyboardInterrupt:
                 interrupted = True
             except OSError as error:  # no room for temporary files, no descriptors: no fault of the case
-                raise cannot_continue(error, writer.path) from error
+                raise cannot_continue(error, writer.path, self.header) from error
             except SourceChanged as error:
                 problem = error
             ignore_signals()
@@ -89,7 +89,9 @@ class Session(Rig):
             times = self.timeline.end()
             writer.finish(Footer(finished=now, status=status, records=writer.records, times=times))
         if problem:
-            problem.fix = f"restore it, then {store.resume_command(writer.path)}; or start a new run with it as it is"
+            problem.fix = (
+                f"restore it, then {store.continuation(writer.path, self.header)}; or start a new run with it as it is"
+            )
             raise problem
         return RunResult(path=str(writer.path), interrupted=interrupted, rescues=tuple(writer.rescues)), status
 

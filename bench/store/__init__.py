@@ -4,6 +4,7 @@ A run is one file ``ROOT/ARCH/DEVICE/RUN.jsonl``. A line is appended with one wr
 the last line only. A torn line is skipped when read, and moved to ``RUN.torn`` when the run is resumed.
 """
 
+from bench.store.continuation import continuation
 from bench.store.files import (
     check_writable,
     resolve,
@@ -21,6 +22,7 @@ from bench.store.writer import Writer, create, reopen
 __all__ = [
     "Writer",
     "check_writable",
+    "continuation",
     "create",
     "frame",
     "load_frame",

@@ -6,8 +6,8 @@ import pytest
 
 from bench.backends import base
 from bench.errors import SelectionError, UsageError
-from bench.model.suite import Case, Input, Toolchain
-from bench.runner.duel_sides import AGAIN, HERE, again, contests, level, select
+from bench.model.suite import AGAIN, Case, Input, Toolchain
+from bench.runner.duel_sides import HERE, again, contests, level, select
 
 
 def case(model: str, backend: str = "eager", batch: int = 1, **fields: object) -> Case:

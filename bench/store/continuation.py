@@ -1,0 +1,56 @@
+"""The command that goes on with a run: it resumes it, or begins a duel again, which is not resumed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.model.run import Duel, Header
+from bench.model.suite import AGAIN, Case, Toolchain
+from bench.store.files import resume_command
+from bench.units import NS_PER_S
+
+
+def continuation(path: Path, header: Header) -> str:
+    """What to type to have measured what the run at ``path``, which has that ``header``, lacks."""
+    return resume_command(path) if header.duel is None else "; ".join(duel_commands(header))
+
+
+def duel_commands(header: Header) -> list[str]:
+    """Those that begin a duel again: one for each of its contests, so that each has the sides that it had. Cases are
+    named by their ids in the suite. Without a suite file it is the function that began it.
+    """
+    duel = header.duel
+    if duel is None:
+        return []
+    if not header.suite_path.endswith((".yaml", ".yml")):
+        return ["bench.duel with the same suite"]
+    cases = {case.id: case for case in header.cases}
+    contests = [[cases[side] for side in sides if side in cases] for sides in duel.contests]
+    return [shlex.join(_words(header, duel, sides)) for sides in contests if len(sides) > 1]
+
+
+def _words(header: Header, duel: Duel, sides: Sequence[Case]) -> Iterator[str]:
+    first, *others = sides
+    yield from ("trtbench", "duel", header.suite_path, "--select", f"id={_id_in_suite(first, header)}")
+    if duel.revision:
+        yield from ("--against-rev", duel.commit or duel.revision)
+    else:
+        for case in others:
+            yield from ("--against", f"id={_id_in_suite(case, header)}")
+    yield from ("--boundary", duel.boundary, "--pairs", str(duel.pairs))
+    if duel.max_time_ns:
+        yield from ("--max-time", f"{duel.max_time_ns / NS_PER_S:g}s")
+
+
+def _id_in_suite(case: Case, header: Header) -> str:
+    """The id without the toolchain that a duel has put a case in, to set it against itself or in a copy."""
+    name = case.toolchain
+    if header.toolchains.get(name) == Toolchain():
+        name = "default"
+    elif (own := name.removesuffix(f"-{AGAIN}")) in header.toolchains:
+        name = own
+    return msgspec.structs.replace(case, toolchain=name).id
