@@ -279,9 +279,9 @@ class Header(Data, frozen=True, kw_only=True):
 class Footer(Data, frozen=True, kw_only=True):
     """The last line: how the run ended. ``resumed`` footers may follow one another; the last one counts.
 
-    ``replicates`` is the number of processes per case where a resumed run was given more than its header has (0: not).
-    It holds from then on, whatever follows. ``times`` says where the wall time went since the run was begun or resumed,
-    nanoseconds by category.
+    ``replicates`` is the number of processes per case of a resumed run, which may have been given more than its header
+    has (0: not told). It holds from then on, whatever follows. ``times`` says where the wall time went since the run
+    was begun or resumed, nanoseconds by category.
     """
 
     finished: str

@@ -12,6 +12,7 @@ from bench.analysis.duel import matches
 from bench.model.run import Failure, Run
 from bench.report import cells
 from bench.report.note import Note, printable_note
+from bench.store import progress
 
 
 def of_run(run: Run) -> list[Note]:
@@ -47,7 +48,7 @@ def _of_plan(run: Run) -> list[Note]:
         return [Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume)]
     if run.footer.status == "complete":
         return []
-    if _count(run).total() == _planned(run):
+    if _count(run).total() == progress.planned(run.header):
         return [Note(kind="interrupted", text="the run was ended when all of its plan was measured")]
     return [Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume)]
 
@@ -77,16 +78,11 @@ def counts(run: Run) -> str:
     """
     totals = _count(run)
     untried = totals.pop("not tried", 0)
-    total = f"{totals.total()} of {_planned(run)}"
+    total = f"{totals.total()} of {progress.planned(run.header)}"
     if set(totals) <= {"measured"}:
         return f"{total} measured"
     summary = ", ".join(f"{totals[how]} {how}" for how in ("measured", "unavailable", "failed") if totals[how])
     return f"{total} done: {summary}" + (f"; {untried} not tried" if untried else "")
-
-
-def _planned(run: Run) -> int:
-    """The processes of the plan."""
-    return len(run.header.cases) * run.header.policy.replicates
 
 
 def _count(run: Run) -> Counter[str]:
@@ -103,8 +99,8 @@ def _count(run: Run) -> Counter[str]:
 
 def _last(run: Run) -> dict[tuple[str, int], Failure | None]:
     """How each process of the plan ended the last time that it was tried."""
-    cases = {case.id for case in run.header.cases}
-    return {(record.case, record.replicate): record.failure for record in run.records if record.case in cases}
+    last = {(record.case, record.replicate): record.failure for record in run.records}
+    return {process: last[process] for process in progress.of_plan(run.header, last)}
 
 
 def _fails(failure: Failure | None) -> bool:

@@ -19,7 +19,7 @@ DROP = {"version": 40, "arch": 30, "made": 20, "device": 10}  # the name begins 
 
 
 def render(runs: Sequence[Summary], *, width: int = 80, color: bool = False) -> str:
-    """A line per run: name, time, device, cases, records of its plan's processes, and state."""
+    """A line per run: name, time, device, cases, how many of its plan's processes are done, and state."""
     columns = [
         _column("run", [run.run for run in runs], left=True),
         _column("made", [run.created[:16].replace("T", " ") for run in runs], left=True),
@@ -27,7 +27,7 @@ def render(runs: Sequence[Summary], *, width: int = 80, color: bool = False) -> 
         _column("arch", [run.arch for run in runs], left=True),
         _column("version", [run.version for run in runs], left=True),
         _column("cases", [str(run.cases) if run.state != "unreadable" else "-" for run in runs]),
-        _column("records", [f"{run.records}/{run.processes}" if run.processes else "-" for run in runs]),
+        _column("done", [f"{run.records}/{run.processes}" if run.processes else "-" for run in runs]),
         _column("state", [f"{run.state}, duel" if run.duel else run.state for run in runs], left=True),
     ]
     fitting, omitted_titles = table.fit(columns, width)

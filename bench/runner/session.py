@@ -87,7 +87,11 @@ class Session(Rig):
             if interrupted or problem or any(turns.left for _, turns in work) or self._has_stopped():
                 status = "interrupted"
             times = self.timeline.end()
-            writer.finish(Footer(finished=now, status=status, records=writer.records, times=times))
+            # Where the number may be another than the header's, also on the last line: who reads that alone has it.
+            replicates = policy.replicates if self.begun else 0
+            writer.finish(
+                Footer(finished=now, status=status, records=writer.records, replicates=replicates, times=times)
+            )
         if problem:
             problem.fix = (
                 f"restore it, then {store.continuation(writer.path, self.header)}; or start a new run with it as it is"

@@ -15,7 +15,7 @@ from bench.errors import StoreError
 from bench.model.folders import RESULTS
 from bench.model.run import Footer, Header, Record, Run
 from bench.model.samples import SortedSamples
-from bench.store import checks, codec
+from bench.store import checks, codec, progress
 from bench.store import packed as packing
 
 _HEADER_LIMIT = 1 << 28  # bytes; a file of another kind may have no newline at all
@@ -44,22 +44,19 @@ def read(path: Path, *, packed: bool = False, only: Set[str] | None = None) -> R
         items = lines(path, damage, packed=packed, only=only)
         header = next(items)
         assert isinstance(header, Header)
-        replicates = header.policy.replicates
+        raised = 0
         for item in items:
             if isinstance(item, Record):
                 records[item.case, item.replicate] = item
                 footer = None
             elif isinstance(item, Footer):
                 footer = item
-                replicates = max(replicates, item.replicates)
+                raised = max(raised, item.replicates)
                 for name, ns in item.times.items():
                     times[name] = times.get(name, 0) + ns
-    if header.duel is not None and records:  # which ends as soon as it is decided
-        replicates = 1 + max(replicate for _, replicate in records)
-    header = msgspec.structs.replace(header, policy=msgspec.structs.replace(header.policy, replicates=replicates))
     return Run(
         path=str(path),
-        header=header,
+        header=progress.effective_header(header, raised, (replicate for _, replicate in records)),
         records=tuple(records.values()),
         footer=footer,
         damage=_summary(damage),

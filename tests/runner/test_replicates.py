@@ -36,6 +36,9 @@ def test_a_finished_run_is_given_more_processes_and_keeps_its_records(trtbench: 
     assert (run.header.policy.replicates, run.damage) == (3, "")
     assert run.footer is not None
     assert (run.footer.status, run.footer.records) == ("complete", 3)
+    (listed,) = store.summaries(trtbench.store, rehearsals=True)
+    assert (listed.records, listed.processes, listed.state) == (3, 3, "complete")
+    assert run.footer.replicates == 3  # on the last line too, which is all that is read of a complete run
     # The number stays: a later resume has nothing to do, and one with fewer is refused.
     assert trtbench("run", "--resume", path.stem) == 0
     assert trtbench("run", "--resume", path.stem, "--replicates", 2) == 2

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from bench import store
-from bench.model.run import Footer
-from bench.model.suite import Policy
+from bench.model.run import Failure, Footer
+from bench.model.suite import Case, Policy
+from bench.report import outcome
 from bench.report import runs as view
+from bench.store import codec
 from tests.store.kit import case, environment, header, record
 
 HERE = environment(kind="cpu", arch="cpu-x86_64", device="Example CPU", slug="example")
@@ -42,6 +48,73 @@ def test_every_state_is_told(tmp_path: Path) -> None:
     writer.close()
     assert [one.state for one in store.summaries(tmp_path)][1] == "unfinished"
     assert [one.rehearsal for one in store.summaries(tmp_path, rehearsals=True)] == [True] + [False] * 5
+
+
+def shown(path: Path) -> str:
+    """How many of how many processes are done, as `show` says, and the state."""
+    run = store.read(path)
+    numbers = re.match(r"(\d+) of (\d+) ", outcome.counts(run))
+    assert numbers
+    return f"{'/'.join(numbers.groups())} {run.footer.status if run.footer else 'unfinished'}"
+
+
+def listed(root: Path) -> str:
+    (one,) = store.summaries(root)
+    return f"{one.records}/{one.processes} {one.state}"
+
+
+def line(replicate: int, of: Case | None = None, failure: Failure | None = None) -> bytes:
+    one = record(of, replicate)
+    return codec.encode(msgspec.structs.replace(one, failure=failure, measurements=()) if failure else one)
+
+
+def footer(status: str, records: int, replicates: int = 0) -> bytes:
+    return codec.encode(Footer(finished="", status=status, records=records, replicates=replicates))  # type: ignore[arg-type]
+
+
+LOST, CRASH = (Failure(kind=kind, stage="measure", message="x") for kind in ("DeviceLost", "Crash"))
+OTHER, STRANGER = case("other"), case("stranger")
+# What follows the records 0 and 1 of the first case, of two cases x 2, and what both say of it.
+ENDS = {
+    "nothing": (b"", "2/4 unfinished"),
+    "a torn record": (line(0, OTHER)[:-40], "2/4 unfinished"),
+    "a footer and a torn record": (footer("interrupted", 2) + line(0, OTHER)[:40], "2/4 interrupted"),
+    "a torn footer": (footer("complete", 2)[:-1], "2/4 unfinished"),
+    "more processes": (footer("interrupted", 2, 8) + line(2) + line(3) + footer("interrupted", 4), "4/16 interrupted"),
+    "more processes, killed": (footer("interrupted", 2, 8) + line(2), "3/16 unfinished"),
+    "a plan that grew and is done": (
+        footer("interrupted", 2, 3) + line(2) + b"".join(line(n, OTHER) for n in range(3)) + footer("complete", 6),
+        "6/6 complete",
+    ),
+    "a failure that ends its case": (line(0, OTHER, CRASH) + footer("complete", 3), "3/4 complete"),
+    "a lost process that was tried again": (
+        line(0, OTHER, LOST) + line(1, OTHER) + line(0, OTHER) + footer("complete", 5),
+        "4/4 complete",
+    ),
+    "a case outside the plan": (line(0, STRANGER) + footer("interrupted", 3), "2/4 interrupted"),
+    "a line that is none": (b"rubbish\n" + line(0, OTHER) + footer("interrupted", 3), "3/4 interrupted"),
+    "a second run": (b'{"line":"header","schema":2,"run":"x"}\n' + line(0, OTHER), "2/4 unfinished"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_is_done_is_counted_as_it_is_shown(tmp_path: Path, end: str) -> None:
+    writer = make(tmp_path, 11, 2)
+    writer.close()
+    lines, expected = ENDS[end]
+    writer.path.write_bytes(writer.path.read_bytes() + lines)
+    assert listed(tmp_path) == expected
+    if end != "a second run":  # of which a reader needs the whole header
+        assert shown(writer.path) == expected
+
+
+def test_of_a_complete_run_only_the_ends_are_read(tmp_path: Path) -> None:
+    path = make(tmp_path, 11, 4, "complete").path
+    top, *records, end = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(top + b"".join(b"?" * (len(record) - 1) + b"\n" for record in records) + end)
+    assert listed(tmp_path) == "4/4 complete"
+    path.write_bytes(top + b"".join(b"?" * (len(record) - 1) + b"\n" for record in records))
+    assert listed(tmp_path) == "0/4 unfinished"
 
 
 def test_a_duel_is_listed_as_one(tmp_path: Path) -> None:
