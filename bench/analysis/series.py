@@ -169,11 +169,12 @@ def of_machines(runs: Sequence[Run], places: Sequence[int]) -> list[Ratio]:
     which it shares the most.
 
     ``places`` are those of the runs' machines. The runs of a machine are pooled; what differs between sessions is in
-    the ratio and not in its interval.
+    the ratio and not in its interval. Duels are left out, as by `compare`.
     """
     of: dict[int, list[Run]] = {}
     for run, place in zip(runs, places, strict=True):
-        of.setdefault(place, []).append(run)
+        if run.header.duel is None:
+            of.setdefault(place, []).append(run)
     case_ids = {place: {case.id for run in several for case in run.header.cases} for place, several in of.items()}
     order = sorted(of, key=lambda place: -len(case_ids[place]))
     ratios = []
@@ -185,8 +186,8 @@ def of_machines(runs: Sequence[Run], places: Sequence[int]) -> list[Ratio]:
 
 
 def of_toolchains(run: Run) -> list[Ratio]:
-    """Each question that a run has in several toolchains: all against the first."""
-    if len({case.toolchain for case in run.header.cases}) < 2:
+    """Each question that a run has in several toolchains: all against the first. Of a duel its verdicts say it."""
+    if run.header.duel is not None or len({case.toolchain for case in run.header.cases}) < 2:
         return []
     return _ratios([run], (), axis="toolchain")
 

@@ -54,6 +54,12 @@ def test_a_page_has_the_verdicts_of_a_duel_and_no_fastest_case(duel: str) -> Non
     ]
 
 
+@pytest.mark.parametrize("duel", DUELS)
+def test_no_plot_judges_the_sides_of_a_duel_otherwise(duel: str) -> None:
+    plots = {plot["id"]: rows_of(plot["rows"]) for plot in page_of(bench.read(duel, store=RESULTS))["plots"]}
+    assert [plots[name] for name in ("toolchains", "machines", "history")] == [[], [], []]
+
+
 def test_a_duel_does_not_lead_the_runs_beside_it(tmp_path: Path) -> None:
     runs = [bench.read(name, store=RESULTS) for name in ("20261128T210903Z-smoke-a900ddc", DUELS[3])]
     bench.write_report(runs, tmp_path / "report.html")
