@@ -72,7 +72,8 @@ def notes(
     """
     a, b = used
     of_gaps = _of_gpu(profiled, used, run) if basis == "gpu" else _of_gaps(profiled, used, run)
-    several = of_gaps + _of_measured(used)
+    several = [f"{name}: {side.spread}" for name, side in (("A", a), ("B", b)) if side.spread]
+    several += of_gaps + _of_measured(used)
     if by == "operators":
         several.append(
             "no names of modules or nodes that both sides have: blocks are matched by the order of their operators"

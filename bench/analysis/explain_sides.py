@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.analysis import explain_names, operators
+from bench.analysis import explain_names, operators, waterfall
 from bench.analysis.operators import Family
 from bench.model.data import Data
 from bench.model.profile import CondensedProfile, Copy, Kernel, Layer, Layers, Profile, Range
@@ -64,7 +64,8 @@ class Side(Data, frozen=True, kw_only=True):
     ``kind`` is what the units are: ``kernel``, ``layer`` or ``operator``. ``unprofiled`` is the median of the same
     inferences without the profiler, 0 where it is not known. ``measured`` has the medians of a run of the same case, ns
     by boundary; empty where there is none. ``flaw`` says why that run cannot judge the case, a predicate as ``has only
-    empty outputs in RUN``; empty where it can.
+    empty outputs in RUN``; empty where it can. ``spread`` says that the windows of the profile lie far
+    apart; empty where they do not.
     """
 
     case: str
@@ -78,6 +79,7 @@ class Side(Data, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     measured: dict[str, float] = {}
     flaw: str = ""
+    spread: str = ""
 
     @property
     def work(self) -> int:
@@ -179,6 +181,7 @@ def of_condensed(case: str, label: str, condensed: CondensedProfile) -> Side:
         gaps=tuple(gaps),
         unprofiled=round(statistics.median(profile.unprofiled_ns or (0,))),
         notes=profile.notes,
+        spread=waterfall.spread([parts.window for parts in condensed.parts]),
     )
 
 

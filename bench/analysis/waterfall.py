@@ -26,11 +26,14 @@ from typing import NamedTuple
 from bench.analysis import host_calls
 from bench.analysis.spans import Spans
 from bench.model.profile import Copy, HostCall, Kernel, Parts, Profile, Range
+from bench.units import format_time
 
 # From a launch to the start of its work pass some 2 to 10 us, more where every node of a graph is traced.
 DISPATCH_LIMIT = 50_000
 # Between two kernels in the queue of a stream, where a profile has no such pair to tell.
 USUAL_GAP = 1_000
+# The slowest window is more than so many times the typical one: times within one then say little.
+APART = 2
 # Ranges of kind phase within an iteration, in which the host gives the GPU work, or waits for it.
 ISSUING, WAITING = ("h2d", "call", "d2h"), ("wait",)
 
@@ -49,17 +52,35 @@ def iterations(profile: Profile) -> list[Range]:
 
 
 def typical(parts: Sequence[Parts]) -> int:
-    """The index of the iteration whose window is the median, of two the shorter. ValueError without any."""
+    """The index of the iteration that is shown: its window is the median, of an even number the shorter of the two
+    middle ones. ValueError without any.
+    """
     if not parts:
         raise ValueError("no iterations")
     windows = [each.window for each in parts]
     return windows.index(statistics.median_low(windows))
 
 
+def rank(count: int) -> int:
+    """Of so many windows the typical one is the how many-th by time, the fastest first, from 1 on."""
+    return (count + 1) // 2
+
+
 def ratio(parts: Sequence[Parts], unprofiled_ns: Sequence[int]) -> float | None:
-    """Median window over median time of the same inferences without a profiler; None where one is missing."""
+    """The typical window over the median time of the same inferences without a profiler; None where one is missing."""
     without = statistics.median(unprofiled_ns) if unprofiled_ns else 0
-    return statistics.median(each.window for each in parts) / without if parts and without else None
+    return parts[typical(parts)].window / without if parts and without else None
+
+
+def spread(windows: Sequence[int]) -> str:
+    """That these, ns, lie far apart, for a note; empty where they do not."""
+    if not windows or max(windows) <= APART * statistics.median_low(windows):
+        return ""
+    times = f"{format_time(min(windows))} to {format_time(max(windows))}"
+    return (
+        f"the {len(windows)} windows of the profile lie far apart, {times}, so that times within one say little: "
+        "profile it again while nothing else runs"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- GPU

@@ -12,7 +12,7 @@ from bench.analysis.held_calls import Comparison
 from bench.analysis.rows import rows
 from bench.analysis.waits import Wait, waits
 from bench.model.data import Data
-from bench.model.profile import CaseProfile, Parts, ProfileRun
+from bench.model.profile import CaseProfile, CondensedProfile, Parts, ProfileRun
 from bench.model.run import Failure, Run
 from bench.model.suite import Boundary
 
@@ -32,8 +32,9 @@ class RunWaterfalls(Data, frozen=True, kw_only=True):
 
 
 class Waterfall(Data, frozen=True, kw_only=True):
-    """One case. ``parts`` are those of its typical inference, None without a profile; of GPU work ``busy_ns``,
-    ``span_ns`` and ``held_ns`` are medians over all ``iterations``, as is the ratio of profiled to unprofiled time.
+    """One case. ``parts`` are those of its typical inference, None without a profile, and ``ratio`` is the window of
+    that over the median without a profiler; of GPU work ``busy_ns``, ``span_ns`` and ``held_ns`` are medians over all
+    ``iterations``.
 
     ``attributed`` is the fraction of the time of all kernels of the capture that belongs to an iteration. ``times`` has
     the medians that the run measured of BESIDE, ns, in other processes than the profiled one, whose own ``gpu`` is in
@@ -123,8 +124,14 @@ def _of(case: CaseProfile, profiles: ProfileRun) -> Waterfall:
         own=held_calls.compare(condensed),
         attributed=condensed.attribution.share if condensed.attribution else None,
         waits=waits(profile),
-        notes=profile.notes,
+        notes=profile_notes(condensed),
     )
+
+
+def profile_notes(condensed: CondensedProfile) -> tuple[str, ...]:
+    """What the tool could not tell of a case, and that its windows lie far apart where they do."""
+    spread = waterfall.spread([each.window for each in condensed.parts])
+    return (*condensed.profile.notes, *([spread] if spread else []))
 
 
 def _median(values: Sequence[int]) -> float | None:

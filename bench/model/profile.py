@@ -226,10 +226,11 @@ class HeldCall(Data, frozen=True, kw_only=True):
 class CondensedProfile(Data, frozen=True, kw_only=True):
     """A profile small enough to keep: the events of its typical iteration, and what all iterations say.
 
-    ``profile`` holds the events of the iteration whose window is the median, from zero on. ``parts`` has one element
-    for each iteration. ``kernel_ns`` are the medians over iterations of each kernel of ``profile``, in its order; empty
-    where iterations ran different kernels. ``attribution`` is of all kernels of the iterations' capture. ``held`` are
-    the calls that were recorded on a held stream, which are no iterations: those of ``profile.recorded_gpu_ns``.
+    ``profile`` holds the events of the iteration whose window is the median (of an even number the lower of the middle
+    two), from zero on. ``parts`` has one element for each iteration. ``kernel_ns`` are the medians over iterations of
+    each kernel of ``profile``, in its order; empty where iterations ran different kernels. ``attribution`` is of all
+    kernels of the iterations' capture. ``held`` are the calls that were recorded on a held stream, which are no
+    iterations: those of ``profile.recorded_gpu_ns``.
     """
 
     profile: Profile

@@ -14,6 +14,7 @@ from bench.analysis.top_kernels import TopKernel, top_kernels
 from bench.model.profile import CaseProfile
 from bench.report import cells, escape, table
 from bench.report.table import Column
+from bench.report.waterfall import middle_window
 from bench.units import format_time
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 JSON_SCHEMA = 1
 TOP = 15
-LEGEND = (
-    "of the median inference; each: the median of its launches; share: of the sum of all; an operator is without those "
+_LEGEND = (
+    "each: the median of its launches; share: of the sum of all; an operator is without those "
     "within it; names are without parameters and inner template arguments, which --format json has"
 )
 NOTHING = "no kernel was recorded"
@@ -45,7 +46,7 @@ def render(cases: Sequence[CaseProfile], *, top: int = TOP, width: int = 80, col
             lines += [*table.draw(columns, width, spans={}, styles={}), ""]
         else:
             lines += [NOTHING, ""]
-    lines += [_text(part, "dim") for part in table.wrap(LEGEND, width)]
+    lines += [_text(part, "dim") for part in table.wrap(legend(cases), width)]
     return table.show(lines, color)
 
 
@@ -60,7 +61,8 @@ def markdown(cases: Sequence[CaseProfile], *, top: int = TOP) -> str:
             *(table.markdown(columns) if columns else [NOTHING]),
         ]
         lines.append("")
-    lines.append(f"{LEGEND[0].upper()}{LEGEND[1:]}.")
+    text = legend(cases)
+    lines.append(f"{text[0].upper()}{text[1:]}.")
     return "\n".join(escape.line(text, 10_000) for text in lines) + "\n"
 
 
@@ -85,6 +87,15 @@ def json(cases: Sequence[CaseProfile]) -> str:
     ]
     document = {"schema": JSON_SCHEMA, "cases": several}
     return escape.in_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()) + "\n"
+
+
+def legend(cases: Sequence[CaseProfile]) -> str:
+    """Of which window the kernels are, what the columns mean, and how names are shortened."""
+    several = [case.condensed for case in cases if case.condensed and case.condensed.parts]
+    text = f"of {middle_window({len(each.parts) for each in several})}" if several else "of one inference"
+    if any(each.kernel_ns for each in several):
+        text += ", a launch as long as its median over all windows"
+    return f"{text}; {_LEGEND}"
 
 
 def short(name: str) -> str:

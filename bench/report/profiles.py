@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.analysis.waterfalls import profile_notes
 from bench.model.profile import CaseProfile, CondensedProfile, ProfileRun
 from bench.model.run import Failure
 from bench.report import escape, failures, layers, ncu, table, waterfall
@@ -44,7 +45,7 @@ def _notes(seen: Sequence[tuple[CaseProfile, CondensedProfile]]) -> list[str]:
     """Each note once, with the cases that it is of."""
     labels: dict[str, list[str]] = {}
     for case, condensed in seen:
-        for note in condensed.profile.notes:
+        for note in profile_notes(condensed):
             labels.setdefault(escape.line(note), []).append(escape.name(case.label))
     every = [escape.name(case.label) for case, _ in seen]
     return [f"{waterfall.whom(own, every)}: {text}" for text, own in labels.items()]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bench.analysis import waterfall
 from bench.analysis.held_calls import Comparison, is_close
 from bench.analysis.waterfalls import BESIDE, RunWaterfalls, Waterfall, of_profiles
 from bench.model.profile import Parts, ProfileRun
@@ -126,10 +127,27 @@ def legend(several: Sequence[Waterfall], *, own: bool = True) -> str:
     """What the parts are that any of the cases has, with their signs; with ``own`` of which process a time is."""
     names = [name for name in SIGNS if any(each.parts and getattr(each.parts, name) for each in several)]
     parts = [f"{SIGNS[name]} {name}: {_MEANINGS[name]}" for name in names]
-    text = f"of the median inference of each profile: {'; '.join(parts)}; profiled: over the time without a profiler"
+    windows = middle_window({each.iterations for each in several if each.parts})
+    profiled = "profiled: that window over the median time without a profiler"
+    text = f"of {windows} of each profile: {'; '.join(parts)}; {profiled}"
     if own and any(each.own.gpu is not None for each in several):
         text += f"; {_OWN}"
     return text
+
+
+def middle_window(counts: Set[int]) -> str:
+    """Which window is shown of profiles with so many: ``the 5th fastest of 10 windows``."""
+    if len(counts) != 1:
+        return "the middle window (of two the faster)"
+    (count,) = counts
+    rank = waterfall.rank(count)
+    return f"the {_ordinal(rank)} fastest of {count} windows" if count > 1 else "the only window"
+
+
+def _ordinal(number: int) -> str:
+    """``1st``, ``2nd``, ``11th``."""
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number // 10 % 10 == 1 else endings.get(number % 10, 'th')}"
 
 
 def whom(labels: Sequence[str], every: Sequence[str]) -> str:

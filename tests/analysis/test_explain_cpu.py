@@ -13,7 +13,8 @@ from bench.model.profile import CondensedProfile, Parts, Profile, Range
 from tests.analysis.explain_kit import CONV, US, kernels
 
 
-def on_cpu() -> Side:
+def on_cpu(*windows: int) -> Side:
+    """A side; its profile has these windows, us."""
     ranges = [
         Range(name="0", kind="iteration", start=0, end=100 * US),
         Range(name="Torch-Compiled Region: 0/0", kind="operator", start=5 * US, end=95 * US),
@@ -25,7 +26,9 @@ def on_cpu() -> Side:
     ]
     profile = Profile(tool="torch", case="c", label="net/inductor/fp32/batch=1", device="cpu", ranges=tuple(ranges))
     return explain_sides.of_condensed(
-        "c", profile.label, CondensedProfile(profile=profile, parts=(Parts(window=90 * US),))
+        "c",
+        profile.label,
+        CondensedProfile(profile=profile, parts=tuple(Parts(window=us * US) for us in windows or (90,))),
     )
 
 
@@ -53,6 +56,12 @@ def test_of_a_cpu_a_note_has_the_times_without_the_profiler() -> None:
         .notes[0]
         .endswith("10.0 us longer, the other way round, so that what is above may be the profiler's")
     )
+
+
+def test_windows_that_lie_far_apart_are_the_first_note() -> None:
+    calm, apart = on_cpu(), on_cpu(100, 100, 450)
+    assert explain(calm, apart).notes[0].startswith("B: the 3 windows of the profile lie far apart, 100 us to 450 us")
+    assert not any("far apart" in note for note in explain(calm, calm).notes)
 
 
 @pytest.mark.parametrize(

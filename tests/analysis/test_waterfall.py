@@ -179,10 +179,26 @@ def test_on_a_cpu_time_outside_of_all_ranges_is_unexplained() -> None:
 def test_the_typical_iteration_has_the_median_window() -> None:
     parts = [Parts(window=window) for window in (9, 1, 5, 7)]
     assert waterfall.typical(parts) == 2
-    assert waterfall.ratio(parts, (2, 4)) == 2.0
+    assert waterfall.rank(len(parts)) == 2  # 1 5 7 9: the 2nd fastest
+    assert waterfall.ratio(parts, (2, 3)) == 2.0  # of that window, not of the median of all
     assert waterfall.ratio(parts, ()) is None
     with pytest.raises(ValueError, match="no iterations"):
         waterfall.typical([])
+
+
+@pytest.mark.parametrize(
+    ("windows", "text"),
+    [
+        ((), ""),
+        ((100,), ""),
+        ((100, 100, 200, 50), ""),
+        ((100, 100, 201, 50), "the 4 windows of the profile lie far apart, 50.0 ns to 201 ns, so that times"),
+    ],
+)
+def test_windows_that_lie_far_apart(windows: tuple[int, ...], text: str) -> None:
+    spread = waterfall.spread(windows)
+    assert spread.startswith(text)
+    assert bool(spread) == bool(text)
 
 
 # ---------------------------------------------------------------------------------------------------------- in general

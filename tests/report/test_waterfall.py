@@ -16,7 +16,7 @@ from bench.analysis.waterfalls import ELSEWHERE, RunWaterfalls
 from bench.model.profile import CaseProfile, CondensedProfile, HeldCall, Parts, Profile, ProfileRun
 from bench.model.run import Failure, Measurement, Record, Run
 from bench.model.suite import Case
-from bench.report import waterfall
+from bench.report import profiles, waterfall
 from tests import profile_kit
 from tests.profile_kit import US, Timeline
 from tests.store import kit
@@ -241,3 +241,33 @@ def test_a_note_of_several_cases_is_one_sentence_that_names_them() -> None:
     )
     assert waterfall.whom(list("abcde"), list("abcdef")) == "a, b, c and 2 more cases"
     assert waterfall.whom(["a"], ["a"]) == "a"
+
+
+def test_figures_are_of_the_window_that_is_shown() -> None:
+    windows = (10, 10, 40, 50)  # us
+    parts = tuple(Parts(window=ns * US, operators=ns * US) for ns in windows)
+    profile = Profile(tool="torch", case="c", label="net/eager", device="cpu", unprofiled_ns=(20 * US, 30 * US))
+    case = CaseProfile(case="c", label="net/eager", condensed=CondensedProfile(profile=profile, parts=parts))
+    each = ProfileRun(created="", version="", tool="torch", cases=(case,))
+    (shown,) = waterfalls.of_profiles(each)
+    assert (shown.parts, shown.ratio) == (parts[0], 10 / 25)
+    text = " ".join(waterfall.render(each, width=100).split())
+    assert "of the 2nd fastest of 4 windows of each profile" in text
+    assert "0.40x" in text
+    noted = " ".join(profiles.render(each, width=100).split())
+    assert "net/eager: the 4 windows of the profile lie far apart, 10.0 us to 50.0 us" in noted
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({1}, "the only window"),
+        ({2}, "the 1st fastest of 2 windows"),
+        ({5}, "the 3rd fastest of 5 windows"),
+        ({22}, "the 11th fastest of 22 windows"),
+        ({42}, "the 21st fastest of 42 windows"),
+        ({3, 10}, "the middle window (of two the faster)"),
+    ],
+)
+def test_which_window_is_shown(counts: set[int], text: str) -> None:
+    assert waterfall.middle_window(counts) == text

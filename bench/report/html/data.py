@@ -40,7 +40,8 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
     level_zero, shapes (a text), faster (a case), faster_why, faster_rivals, faster_backends (bench.analysis.leaders).
 ``findings``: kind, count, of, case, other, value (bench.analysis.overview).
 ``profiles``: case, places (of the case in all runs of its machine), tool, version, created, device, notes, failure,
-    message, runtime (of layers), window, iterations, unprofiled, ratio, of calls on a held stream held, own_gpu and
+    message, runtime (of layers), window, iterations, which (of them the window
+    is), unprofiled, ratio, of calls on a held stream held, own_gpu and
     recorded_gpu (bench.analysis.held_calls: span, gpu, recorded_gpu), and the parts of the window by name.
 ``kernels``: profile, name, full, module (places in ``names``), count, ns, each, share; the last of a profile has
     ``others``, how many it stands for. ``layers``: profile, at, name, tactic (places in ``names``), kind, precision,

@@ -10,12 +10,14 @@ from typing import Any
 from bench.analysis import held_calls, waterfall
 from bench.analysis.rows import Row
 from bench.analysis.top_kernels import top_kernels
+from bench.analysis.waterfalls import profile_notes
 from bench.model.profile import Copy, ProfileRun
 from bench.report import cells, escape
 from bench.report.html import columns
 from bench.report.html.explanations import TimedRun, explanations
 from bench.report.html.placed import PlacedProfile
 from bench.report.html.timelines import Names, short_name, timeline
+from bench.report.waterfall import middle_window
 
 # The parts of a window in the order of a bar: of a GPU's inference, of a CPU's.
 PARTS = ("kernels", "copies", "launch", "wait", "tail", "operators", "threads", "python", "unexplained")
@@ -68,12 +70,12 @@ def _profile(each: PlacedProfile) -> dict[str, Any]:
     row |= {
         "version": escape.name(profile.tool_version),
         "device": profile.device,
-        "notes": [escape.line(note) for note in profile.notes],
+        "notes": [escape.line(note) for note in profile_notes(each.condensed)],
         "runtime": escape.name(profile.layers.runtime) if profile.layers else None,
     }
     if parts:
         middle = parts[waterfall.typical(parts)]
-        row |= {"window": middle.window, "iterations": len(parts)}
+        row |= {"window": middle.window, "iterations": len(parts), "which": middle_window({len(parts)})}
         row["ratio"] = waterfall.ratio(parts, profile.unprofiled_ns)
         row |= {name: getattr(middle, name) for name in PARTS}
         row["unprofiled"] = statistics.median(profile.unprofiled_ns) if profile.unprofiled_ns else None

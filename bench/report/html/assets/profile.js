@@ -48,7 +48,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     const left = lanes.reduce((sum, lane) => sum + lane.left, 0);
     const width = Math.max(300, Math.min((document.getElementById("main").clientWidth || 800) - 44, 1200));
     const others = [
-      app.isNumber(row.window) ? `one inference took ${app.time(row.window)} under the profiler (the median of ${row.iterations})` : "",
+      app.isNumber(row.window) ? `one inference took ${app.time(row.window)} under the profiler (${row.which})` : "",
       app.isNumber(row.ratio) ? `${app.ratio(row.ratio)} of the time without it` : "",
       app.isNumber(row.held) ? `a call on a held stream ${app.time(row.held)}` : "",
       app.isNumber(row.own_gpu) ? `gpu of the same process before the profiler started ${app.time(row.own_gpu)}` : "",
