@@ -24,7 +24,7 @@ from bench.model.data import Data
 from bench.model.events import Compared, Started, Stored
 from bench.model.run import Duel, Header, Record, Run
 from bench.model.suite import ASKABLE, Boundary, Case, Plan, Suite, Toolchain
-from bench.runner import duel_sides, revision
+from bench.runner import duel_sides, functions, revision
 from bench.runner.ahead import Turn
 from bench.runner.dispatch import OnEvent
 from bench.runner.refusals import refuse_contradictions
@@ -164,6 +164,8 @@ def run(challenge: Challenge, on_event: OnEvent) -> RunResult:
     refuse_contradictions(settings)
     store.check_writable(Path(settings.store))
     artifacts.check_writable(Path(settings.cache))
+    if not challenge.revision:  # of whose files only its own folder tells
+        functions.check(request.suite, request.plan.cases)
     with contextlib.ExitStack() as stack:
         duel, folders = challenge.duel, {}
         if challenge.revision:

@@ -16,7 +16,7 @@ from bench.model.events import Started
 from bench.model.run import Environment, Failure, Header
 from bench.model.seam import Stage
 from bench.model.suite import DEFAULT_THRESHOLDS, Case
-from bench.runner import sources, stages, toolchains
+from bench.runner import functions, sources, stages, toolchains
 from bench.runner.dispatch import OnEvent
 from bench.runner.refusals import check_boundaries, refuse_contradictions, refuse_other_than_text
 from bench.runner.request import Request
@@ -75,6 +75,7 @@ def run(request: Request, on_event: OnEvent) -> RunResult:
     """Measure a plan and store the results. InputError, before anything is written, if suite or store are wrong."""
     refuse_contradictions(request.settings)
     check_boundaries(request)
+    functions.check(request.suite, request.plan.cases)  # not only once the device is free
     root = Path(request.settings.store)
     store.check_writable(root)
     artifacts.check_writable(Path(request.settings.cache))

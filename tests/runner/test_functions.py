@@ -1,0 +1,102 @@
+"""What a suite names and is not there is told before a run waits for its device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.errors import InputError
+from bench.model.events import Event, Waiting
+from bench.runner import functions
+from bench.system import locks
+from tests.conftest import Trtbench
+
+SUITE = """\
+schema: 1
+models:
+  net:
+    factory: {factory}
+    inputs: {{x: {{shape: [2, 3]}}}}
+    metric: {metric}
+matrix: {{backend: {backend}}}
+"""
+GOOD = """\
+from torch import nn
+import numpy as np
+
+if True:
+    def net(): return nn.Tanh().eval()
+
+def score(outputs, reference): return {}
+"""
+
+
+def write(folder: Path, factory: str = "zoo.py:net", metric: str = "zoo.py:score", backend: str = "eager") -> Path:
+    (folder / "zoo.py").write_text(GOOD)
+    (folder / "broken.py").write_text("def net():\n    return (1,\n")
+    path = folder / "suite.yaml"
+    path.write_text(SUITE.format(factory=factory, metric=metric, backend=backend))
+    return path
+
+
+def never_waits(event: Event) -> None:
+    assert not isinstance(event, Waiting), "it waits for the device"
+
+
+@pytest.mark.parametrize(
+    ("names", "line", "what"),
+    [
+        ({"factory": "nope.py:net"}, 4, "the factory's file 'nope.py' is not beside the suite"),
+        ({"factory": "zoo.py:nett"}, 4, "zoo.py has no function 'nett'. Did you mean 'net'?"),
+        ({"factory": "broken.py:net"}, 4, "broken.py cannot be imported: SyntaxError: '(' was never closed"),
+        ({"metric": "nope.py:score"}, 6, "the metric's file 'nope.py' is not there"),
+        ({"metric": "zoo.py:scores"}, 6, "zoo.py has no function 'scores'. Did you mean 'score'?"),
+    ],
+)
+def test_what_the_suite_names_wrongly_is_told_while_another_run_has_the_device(
+    tmp_path: Path, names: dict[str, str], line: int, what: str
+) -> None:
+    suite = write(tmp_path, **names)
+    with locks.hold(locks.lock_path("cpu"), "another run", lambda holder: None), pytest.raises(InputError) as caught:
+        bench.run(suite, device="cpu", store=tmp_path / "r", cache=tmp_path / "c", on_event=never_waits)
+    assert caught.value.what.startswith(what)
+    assert caught.value.where == f"{suite}:{line}"
+    assert caught.value.fix
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("folder", ["store", "cache"])
+def test_a_folder_that_cannot_be_written_is_told_while_another_run_has_the_device(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).write_text("a file")
+    places = {name: tmp_path / name for name in ("store", "cache")}
+    with locks.hold(locks.lock_path("cpu"), "another run", lambda holder: None), pytest.raises(InputError) as caught:
+        bench.run(write(tmp_path), device="cpu", on_event=never_waits, **places)  # type: ignore[arg-type]
+    assert str(tmp_path / folder) in caught.value.where
+
+
+@pytest.mark.workers
+def test_a_rehearsal_needs_no_factory(trtbench: Trtbench, tmp_path: Path) -> None:
+    assert trtbench("run", write(tmp_path, factory="nope.py:net", backend="fake")) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("import a.b, c as d; from e import f as g", {"a", "d", "g"}),
+        ("x, (y, *z) = 1, (2, 3); w: int = 1; v += 1", {"x", "y", "z", "w", "v"}),
+        ("def f():\n    global h\n    inner = 1\nclass C:\n    attribute = 1", {"f", "h", "C"}),
+        ("with a as b:\n    for c in d: (e := 1)", {"b", "c", "e"}),
+        ("match a:\n    case [b, *c]: pass\n    case {'k': d, **e}: pass", {"b", "c", "d", "e"}),
+        ("def f(model): return model.eval(), model.modules()", {"f"}),
+        ("from a import *", None),
+        ("def __getattr__(name): ...", None),
+        ("globals()['f'] = 1", None),
+        ("import sys\nsetattr(sys.modules[__name__], 'f', 1)", None),
+        ("import sys\nsys.modules[__name__].f = 1", None),
+    ],
+)
+def test_names_that_a_file_binds(tmp_path: Path, text: str, names: set[str] | None) -> None:
+    (tmp_path / "net.py").write_text(text)
+    assert functions.names_in(tmp_path / "net.py") == names
