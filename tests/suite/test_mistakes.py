@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.suite.kit import TEXT, changed, wrong
+from bench.errors import SuiteError
+from bench.suite import reader
+from tests.suite.kit import REGISTRY, TEXT, changed, wrong
 
 RESNET_SHAPE = "inputs: {x: {shape: [batch, 3, 224, 224]}}"
 BAD = [
@@ -124,3 +126,11 @@ def test_wrong_sections_are_told_with_their_line(tmp_path: Path, extra: str, mes
     error = wrong(tmp_path, f"{TEXT}{extra}\n")
     assert message in str(error)
     assert error.where == f"{tmp_path}/x.yaml:{len(TEXT.splitlines()) + 1}"
+
+
+def test_of_a_newer_schema_nothing_else_is_told(tmp_path: Path) -> None:
+    for text in ("schema: 99\n", "schema: 99\nnmae: x\nmatrix: 3\n"):
+        (tmp_path / "suite.yaml").write_text(text)
+        with pytest.raises(SuiteError, match="written in schema 99; this trtbench reads up to schema 1") as caught:
+            reader.load(tmp_path / "suite.yaml", REGISTRY)
+        assert caught.value.where == f"{tmp_path / 'suite.yaml'}:1"
