@@ -58,7 +58,7 @@ def imprecise(measurement: Measurement, policy: Policy) -> list[Warning]:
         "samples": len(measurement.samples),
     }
     if measurement.stop == stop.MAX_TIME:
-        figures |= {"max_time_ns": policy.max_time_ns, "batch": measurement.batch}
+        figures |= {"max_time_ns": policy.max_time_ns, "batch": measurement.batch, "quick": policy.quick}
     return [Warning(kind="Imprecise" if enough else measurement.stop, figures=figures)]
 
 

@@ -63,8 +63,9 @@ def _plateau(f: Figures) -> Advice:
 
 
 def _max_time(f: Figures) -> Advice:
-    hints = ["a longer max_time"]
-    hints += ["no --quick, which allows 1 s"] * (low(f["max_time_ns"]) <= NS_PER_S)
+    quick = f.get("quick")  # runs before it was recorded do not tell
+    hints = [f"no --quick, which allows {time(f['max_time_ns'])}"] if quick else ["a longer max_time"]
+    hints += ["no --quick, if the run was made with it"] * (quick is None and low(f["max_time_ns"]) <= NS_PER_S)
     hints += ["a smaller batch"] * (high(f["batch"]) > 1)
     return Advice(f"{_known(f)} when {time(f['max_time_ns'])} were over", ", or ".join(hints))
 

@@ -21,6 +21,8 @@ from bench.units import NS_PER_S
 
 # The address of the first GPU, which a plan is made for where none is needed yet.
 _FIRST_GPU = "cuda:0"
+# What --quick allows for the samples of one boundary.
+_QUICK_NS = NS_PER_S
 
 
 class Settings(Data, frozen=True, kw_only=True):
@@ -153,6 +155,7 @@ def quick_policy(policy: Policy) -> Policy:
         policy,
         replicates=1,
         target_ci=0.02,
-        max_time_ns=min(policy.max_time_ns, NS_PER_S),
+        max_time_ns=min(policy.max_time_ns, _QUICK_NS),
         throughput_ns=min(policy.throughput_ns, NS_PER_S // 2),
+        quick=policy.max_time_ns > _QUICK_NS,
     )

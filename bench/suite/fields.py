@@ -113,7 +113,12 @@ MEASURE = (
         description="stop when the 95 % interval of the median is within ± this fraction",
         default="0.5%",
     ),
-    Field(name="min_samples", kind=whole(), description="minimum samples per boundary and process", default=10),
+    Field(
+        name="min_samples",
+        kind=whole(),
+        description="minimum samples per boundary and process",
+        default=10,
+    ),
     Field(name="max_samples", kind=whole(), description="maximum samples per boundary and process", default=100),
     Field(
         name="max_time",

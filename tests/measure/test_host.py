@@ -114,7 +114,14 @@ def test_a_warm_up_with_a_median_of_zero_is_a_warning_that_a_file_can_hold() -> 
 def test_too_little_time_warns_with_what_is_known() -> None:
     few = measure(lambda _: 5000 * MS, Policy(boundaries=("latency",)))
     assert [warning.kind for warning in few.warnings] == ["MaxTime"]
-    figures = {"boundary": "latency", "half_width": None, "samples": 3, "max_time_ns": 15_000 * MS, "batch": 1}
+    figures = {
+        "boundary": "latency",
+        "half_width": None,
+        "samples": 3,
+        "max_time_ns": 15_000 * MS,
+        "batch": 1,
+        "quick": False,
+    }
     assert few.warnings[0].figures == figures
     assert "not known to any interval from 3 samples when 15.0 s were over" in describe(few.warnings[0]).text
     some = measure(jitter(400 * MS), Policy(boundaries=("latency",)))

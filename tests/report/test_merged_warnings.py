@@ -52,7 +52,7 @@ def test_the_advice_of_several_warnings_helps_each_of_them() -> None:
     common = {"boundary": "latency", "half_width": 0.03, "samples": 100}
     limits = ((1, 15_000_000_000), (8, 1_000_000_000))
     merged = merge([Warning(kind="MaxTime", figures={**common, "batch": n, "max_time_ns": ns}) for n, ns in limits])
-    assert describe(merged).hint == "a longer max_time, or no --quick, which allows 1 s, or a smaller batch"
+    assert describe(merged).hint == "a longer max_time, or no --quick, if the run was made with it, or a smaller batch"
     lanes = [Warning(kind="FewerLanes", figures={"cause": "backend", "lanes": n, "requested": 4}) for n in (2, 3)]
     assert describe(merge(lanes)) == (
         "throughput is of 2 to 3 lanes, not of the 4 streams requested: the backend has no more", "streams: 2"

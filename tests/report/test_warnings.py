@@ -52,6 +52,10 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("HostDrift", {"enqueue_ns": 120_000.0, "latency_ns": 90_000.0}),
     ("LoggedErrors", {"errors": ["first", "last"]}),
     ("MaxTime", {"boundary": "gpu", "half_width": None, "samples": 3, "max_time_ns": 10**9, "batch": 1}),
+    (
+        "MaxTime",
+        {"boundary": "gpu", "half_width": 0.02, "samples": 9, "max_time_ns": 10**9, "batch": 1, "quick": True},
+    ),
     ("MaxTime", {"boundary": "gpu", "half_width": 0.02, "samples": 30, "max_time_ns": 15 * 10**9, "batch": 8}),
     ("NoEnergy", {"reason": "the card's energy counter did not move"}),
     ("NoOverlap", {"in_flight_ns": 120_000.0, "alone_ns": 90_000}),
