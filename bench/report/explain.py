@@ -24,7 +24,6 @@ MOST, MOST_VERBOSE = 3, 10  # parts that are shown unless more are asked for
 _CAUSES = 4  # kinds of causes in the short form
 _NOTES = 3
 _KERNELS = 3  # named for a cause and side
-LEGEND = "times are of one inference, those of a cause of its kernels; shares are of the difference without gaps"
 NOTHING = "nothing differs: the same kernels, the same times"
 
 
@@ -51,7 +50,18 @@ def render(
     for number, group in enumerate(shown, 1):
         lines += _whole(explanation, number, group, width) if verbose else _short(explanation, number, group, width)
     lines += _endings(explanation, rest, len(several), width, verbose)
-    return table.show([*lines, *table.wrap(LEGEND, width)], color)
+    return table.show([*lines, *table.wrap(legend(explanation), width)], color)
+
+
+def legend(explanation: Explanation) -> str:
+    """What times and shares are of: without a part that is a gap, as on a CPU, shares are of the whole difference."""
+    gaps = any(part.kind == "gap" for part in explanation.parts)
+    work = {"kernel": "kernels", "layer": "layers", "operator": "operators"}
+    kinds = " or ".join(dict.fromkeys(work[side.kind] for side in (explanation.a, explanation.b)))
+    of = "the difference without gaps" if gaps else "the whole difference"
+    if any(part.kind == "remainder" for part in explanation.parts) and explanation.a.kind == "operator":
+        of += ", with what is outside of operators"
+    return f"times are of one inference, those of a cause of its {kinds}; shares are of {of}"
 
 
 def markdown(explanation: Explanation, *, most: int = 0) -> str:
@@ -74,7 +84,7 @@ def markdown(explanation: Explanation, *, most: int = 0) -> str:
         lines.append(f"{number}. {escape.markdown(group.name)}, {signed(group.difference)}")
         lines += [f"   - {escape.markdown(text)}" for text in _sentences(explanation, group)]
     lines += ["", *(f"- {escape.markdown(note)}" for note in explanation.notes)]
-    lines += ["", f"{_sentence(LEGEND)}."]
+    lines += ["", f"{_sentence(legend(explanation))}."]
     return escape.lines("\n".join(lines), sys.maxsize) + "\n"
 
 

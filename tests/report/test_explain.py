@@ -214,3 +214,17 @@ def test_notes_say_what_the_figures_do_not() -> None:
     fast, slow = kernels(("sgemm", 5), gap_us=4, unprofiled_us=6), kernels(("sgemm", 9), unprofiled_us=12)
     shown = view.render(explain(fast, slow, gaps="profiled"), width=200)
     assert "without it A takes 6.00 us, B 12.0 us, 6.00 us longer" in shown
+
+
+def test_the_legend_says_what_shares_are_of() -> None:
+    assert view.render(explain(A, B), width=120).endswith(
+        "times are of one inference, those of a cause of its layers; shares are of the whole difference\n"
+    )
+    unit = Unit(name="aten::addmm", ns=90 * US, family="gemm", operators=("addmm",))
+    slow, fast = (
+        Side(case=str(us), label="net/eager/batch=1", tool="torch", kind="operator", window=us * US, units=(unit,))
+        for us in (120, 100)
+    )
+    assert view.render(explain(slow, fast), width=160).endswith(
+        "its operators; shares are of the whole difference, with what is outside of operators\n"
+    )
