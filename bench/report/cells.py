@@ -150,11 +150,6 @@ def lead(table: Sequence[Row], fastest: str) -> str:
     return "; ".join([lowest] * leading + [open_ended] * tied)
 
 
-def is_vague(figure: Figure | None) -> bool:
-    """Whether a time or rate is shown with UNKNOWN in place of its interval."""
-    return figure is not None and UNKNOWN in (_around(figure.value, figure.low, figure.high) or "")
-
-
 def verdict(score: Score | None) -> str:
     """``ok``, ``FAIL``, ``varies`` where each call of the model has other outputs, ``empty`` where outputs have no
     element to compare, or ``blind`` where the reference does not depend on the inputs.

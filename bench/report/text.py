@@ -36,7 +36,7 @@ DROP = {
 DROP_PHASES = {"validate": 90, "measure": 85, "warmup": 80, "import": 70, "first_call": 20, "compile": 10, "build": 10}
 DROP_STATISTICS = {"samples": 20, "sd": 10}
 PERCENTILES = (50, 90, 95, 99)
-LEGEND = "{lead}± (larger half) and [ ] are 95% intervals; QPS is inferences per second"
+LEGEND, QPS_LEGEND = "{lead}± (larger half) and [ ] are 95% intervals", "; QPS is inferences per second"
 # As long as `vs torch_tensorrt`: a backend with options would make its column wider than what stands in it.
 LONGEST_TITLE, UNNAMED = 17, "vs baseline"
 # Of a setting and of a row's notes, in a table where these take several lines.
@@ -81,12 +81,12 @@ def render(
     repeated = notes.repeated_notes([] if verbose else own.values())
     common = {(note.kind, note.text, note.fix) for note in repeated}
     marks = notes.marks([*shared, *(note for notes_of_table in own.values() for note in notes_of_table)])
-    titles: set[str] = set()
+    columns: list[Column] = []
     for model, members in tables.items():
         below = [note for note in own[model] if note.mark or (note.kind, note.text, note.fix) not in common]
         drawn, of_model = _model(model, members, marks, below, width, verbose, mark)
         lines += ["", *drawn]
-        titles |= of_model
+        columns += of_model
         if phases:
             lines += ["", *_phases(model, members, width)]
         if stats:
@@ -97,12 +97,13 @@ def render(
         lines += ["", _bold("unequal conditions"), *unequal]
     lines.append("")
     if any(row.processes for row in all_rows):
-        lines += _dim(table.wrap(LEGEND.format(lead=_lead(all_rows)), width))
-        is_vague = any(cells.is_vague(figure) for row in all_rows for figure in (*row.times.values(), row.rate))
-        has_share = any(row.python_share for row in all_rows)
-        quantized = cells.quantized_legend(all_rows) if cells.QUANTIZED_COSINE in titles else []
-        more = [cells.PYTHON_LEGEND] * has_share + quantized + [cells.VAGUE_LEGEND] * is_vague
-        for line in more + evidence(all_rows):
+        titles = [column.title for column in columns]
+        legend = LEGEND.format(lead=_lead(all_rows)) + QPS_LEGEND * ("QPS" in titles)
+        timed = [cell for column in columns if column.title in (*SHOWN, "QPS") for cell in column.cells]
+        more = [cells.PYTHON_LEGEND] * any(title.startswith(cells.PYTHON_SHARE) for title in titles)
+        more += cells.quantized_legend(all_rows) if cells.QUANTIZED_COSINE in titles else []
+        more += [cells.VAGUE_LEGEND] * any(cells.UNKNOWN in cell for cell in timed)
+        for line in [legend, *more, *evidence(all_rows)]:
             lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)
     return table.show(lines, color)
@@ -110,8 +111,7 @@ def render(
 
 def _lead(table: Sequence[Row]) -> str:
     """What the legend says of the fastest; nothing where none is marked."""
-    text = cells.lead(table, "*")
-    return f"{text}; " if text else ""
+    return f"{text}; " if (text := cells.lead(table, "*")) else ""
 
 
 def _identity(members: Sequence[Row], star: str = "") -> tuple[list[Column], str]:
@@ -165,12 +165,12 @@ def _model(
     width: int,
     verbose: bool,
     mark: bool,
-) -> tuple[list[Text | str], set[str]]:
-    """A table and its columns' titles: rows have the ``marks`` of notes, by case, and ``below`` stands below it."""
+) -> tuple[list[Text | str], list[Column]]:
+    """A table and its columns: rows have the ``marks`` of notes, by case, and ``below`` stands below it."""
     visible = [row for row in members if verbose or row.processes or row.failure]
     if not visible:
         nothing = f"  0 of {cells.count(len(members), 'case')} measured"
-        return [_bold(model), *(_below(below, width, verbose) or [nothing])], set()
+        return [_bold(model), *(_below(below, width, verbose) or [nothing])], []
     same, shared = _identity(visible, star=" *" if mark else "")
     columns, dropped = table.fit([*same, *_figures(visible, marks, mark)], width)
     start = sum(column.title in {c.title for c in same} for column in columns)
@@ -185,7 +185,7 @@ def _model(
         lines += _dim(table.wrap(f"the baseline is {against(visible)}", width))
     if dropped:
         lines += _dim(table.wrap(f"not shown at {width} columns: {', '.join(dropped)}", width))
-    return lines + _below(below, width, verbose), {column.title for column in columns}
+    return lines + _below(below, width, verbose), columns
 
 
 def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> list[Column]:

@@ -88,6 +88,21 @@ def test_an_interval_is_a_percentage_only_where_its_halves_are_alike(samples, sh
     assert f"| {shown} |" in export.markdown(run)
 
 
+def test_a_legend_explains_only_what_is_on_the_screen() -> None:
+    of_case = case("bert", "eager")
+    vague = Measurement(boundary="enqueue", samples=(6_900, 7_000, 24_000, 24_600, 80_000, 86_500))
+    times = (
+        Measurement(boundary="gpu", samples=(1_000,) * 60),
+        vague,
+        Measurement(boundary="latency", samples=(2_000,) * 60),
+    )
+    run = make([of_case], [record(of_case, 1.0, measurements=times)])
+    for width in (60, 200):
+        printed = text.render(run, width=width)
+        assert ("24.3 us ±unknown" in printed) == (cells.VAGUE_LEGEND in " ".join(printed.split())) == (width == 200)
+        assert "QPS" not in printed
+
+
 @pytest.mark.parametrize(
     ("cosine", "shown"),
     [
