@@ -109,11 +109,20 @@ def _over(medians: list[float]) -> tuple[float | None, float, float | None]:
     return interval or (None, statistics.median(medians), None)
 
 
-def light(pool: Pool, primary: Boundary | None) -> float | None:
-    """The achieved fraction of speed of light at ``primary``, the median of the processes."""
-    works = [record.work for record in pool.records if record.work is not None]
-    fractions = [work.fraction[primary] for work in works if primary in work.fraction] if primary else []
-    return statistics.median(fractions) if fractions else None
+def light(pool: Pool, boundary: Boundary | None, time: Figure | None) -> float | None:
+    """The fraction of speed of light that a call reaches which takes ``time`` at ``boundary``: what it would take at
+    the machine's ceiling, over that. Each process recorded the fraction of its own median.
+    """
+    if time is None or not time.value:
+        return None
+    at_ceiling = [
+        record.work.fraction[boundary] * statistics.median(measurement.samples)
+        for record in pool.records
+        for measurement in record.measurements
+        if measurement.boundary == boundary and measurement.samples
+        if record.work is not None and boundary in record.work.fraction
+    ]
+    return statistics.median(at_ceiling) / time.value if at_ceiling else None
 
 
 def energy(pool: Pool) -> float | None:

@@ -196,6 +196,15 @@ def test_a_case_without_a_record_is_a_row_without_figures() -> None:
     assert (row.processes, row.failure, row.times, row.rate, row.ranked) == (0, None, {}, None, False)
 
 
+def test_light_is_of_the_time_that_is_shown() -> None:
+    asked = case("bert", "eager")
+    for several in ((1.0, 4.0, 4.0), (1.0, 2.0), (3.0,)):
+        run = make([asked], [record(asked, ms, n) for n, ms in enumerate(several)], replicates=len(several))
+        (row,) = rows(run)
+        assert row.light is not None
+        assert row.light * row.times["latency"].value == pytest.approx(0.5e6, rel=0.02)  # ns at the ceiling
+
+
 def test_fastest_is_told_per_size_and_only_where_there_is_a_choice() -> None:
     cases = [case("bert", "eager"), case("bert", "inductor"), case("bert", "eager", batch=8)]
     found = rows(make(cases, [record(c, ms) for c, ms in zip(cases, (2.0, 1.0, 0.5), strict=True)]))
