@@ -116,7 +116,7 @@ MEASURE = (
     Field(
         name="min_samples",
         kind=whole(),
-        description="minimum samples per boundary and process",
+        description="minimum samples per boundary and process, unless `max_time` is over first",
         default=10,
     ),
     Field(name="max_samples", kind=whole(), description="maximum samples per boundary and process", default=100),
