@@ -40,6 +40,7 @@ VERSION = 1
 LEAST_ENERGY_NS = 5 * NS_PER_S
 _SIZE = whole()
 _MODELS = "models: {NAME: {factory: ..., inputs: ...}}"
+_MIN_SAMPLES = "minimum samples per boundary and process, unless `max_time` is over first"
 
 
 # ----------------------------------------------------------------------------------------------------------- dynamic
@@ -113,12 +114,7 @@ MEASURE = (
         description="stop when the 95 % interval of the median is within ± this fraction",
         default="0.5%",
     ),
-    Field(
-        name="min_samples",
-        kind=whole(),
-        description="minimum samples per boundary and process, unless `max_time` is over first",
-        default=10,
-    ),
+    Field(name="min_samples", kind=whole(), description=_MIN_SAMPLES, default=10),
     Field(name="max_samples", kind=whole(), description="maximum samples per boundary and process", default=100),
     Field(
         name="max_time",

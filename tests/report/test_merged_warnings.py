@@ -59,6 +59,13 @@ def test_the_advice_of_several_warnings_helps_each_of_them() -> None:
     )  # fmt: skip
 
 
+def test_a_limit_of_time_is_told_by_what_set_it() -> None:
+    common = {"boundary": "gpu", "half_width": 0.03, "samples": 9, "max_time_ns": 1_000_000_000, "batch": 8}
+    for quick, hint in ((True, "no --quick, which allows 1.00 s"), (False, "a longer max_time")):
+        warning = Warning(kind="MaxTime", figures=common | {"quick": quick})
+        assert describe(warning).hint == f"{hint}, or a smaller batch"
+
+
 def test_graphs_that_gained_in_several_cases_are_told_by_how_much() -> None:
     bound = {"enqueue_ns": 144_000, "gpu_ns": 55_800.0, "graph": False}
     twins = [

@@ -65,18 +65,6 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "a longer max_time, or no --quick, if the run was made with it, or a smaller batch",
     ),
     (
-        "MaxTime",
-        {"boundary": "gpu", "half_width": 0.03, "samples": 9, "max_time_ns": 10**9, "batch": 1, "quick": True},
-        "the median of gpu is known to ±3.0% from 9 samples when 1.00 s were over",
-        "no --quick, which allows 1.00 s",
-    ),
-    (
-        "MaxTime",
-        {"boundary": "gpu", "half_width": 0.03, "samples": 9, "max_time_ns": 10**9, "batch": 8, "quick": False},
-        "the median of gpu is known to ±3.0% from 9 samples when 1.00 s were over",
-        "a longer max_time, or a smaller batch",
-    ),
-    (
         "MaxTime", {"boundary": "gpu", "half_width": None, "samples": 3, "max_time_ns": 15_000_000_000, "batch": 1},
         "the median of gpu is not known to any interval from 3 samples when 15.0 s were over", "a longer max_time",
     ),
