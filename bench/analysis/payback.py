@@ -8,12 +8,12 @@ import statistics
 from collections.abc import Iterable, Sequence, Set
 from typing import Literal
 
-from bench import stats
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import baseline_label
 from bench.analysis.sides import times
-from bench.analysis.speed import CONFIDENCE, baseline_of, baselines_of, check_baseline
+from bench.analysis.speed import baseline_of, baselines_of, check_baseline
 from bench.analysis.times import category
+from bench.analysis.verdict import ratio_interval
 from bench.model.data import Data
 from bench.model.run import Record, Run
 from bench.model.suite import Boundary
@@ -155,7 +155,7 @@ def _against(alone: Payback, pool: Pool, base: Pool, cold: bool, comparable: boo
     steady, own = _centre(tops), _centre(bottoms)
     assert steady is not None
     assert own is not None
-    interval = stats.ratio_interval(tops, bottoms, CONFIDENCE)
+    interval = ratio_interval(bottoms, tops)
     low, high = (interval.low, interval.high) if interval else (None, None)
     alone = _replace(alone, ratio=steady / own, ratio_low=low, ratio_high=high)
     records = [record for record in base.records if record.measurements]

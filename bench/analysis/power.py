@@ -51,17 +51,20 @@ def _is_possible(effect: float, replicates: int) -> bool:
 
 
 def _limits(process_sd: float, session_sd: float, replicates: int) -> tuple[np.ndarray[Any, Any], float]:
-    """Half of the interval of the rule for each pair of spreads on the grid, and the true standard error."""
+    """Half of the interval of the rule for each pair of spreads on the grid, which sessions only widen, and the true
+    standard error.
+    """
     import numpy as np
     from scipy.special import stdtrit
 
     freedom, between = replicates - 1, 2 * session_sd**2
     a, b = (variances * process_sd**2 / replicates for variances in _grid(freedom))
-    seen = a + b + between
-    with np.errstate(invalid="ignore", divide="ignore"):  # of no spread at all there is nothing to be unsure of
-        dof = np.nan_to_num(freedom * seen**2 / (a**2 + b**2), nan=np.inf, posinf=np.inf)
-    error = math.sqrt(2 * process_sd**2 / replicates + between)
-    return stdtrit(np.minimum(dof, _KNOWN), (1 + DIFFERENT) / 2) * np.sqrt(seen), error
+    halves = []
+    for seen in (a + b, a + b + between):
+        with np.errstate(invalid="ignore", divide="ignore"):  # of no spread at all there is nothing to be unsure of
+            dof = np.nan_to_num(freedom * seen**2 / (a**2 + b**2), nan=np.inf, posinf=np.inf)
+        halves.append(stdtrit(np.minimum(dof, _KNOWN), (1 + DIFFERENT) / 2) * np.sqrt(seen))
+    return np.maximum(*halves), math.sqrt(2 * process_sd**2 / replicates + between)
 
 
 @functools.lru_cache(maxsize=256)

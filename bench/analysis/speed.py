@@ -12,6 +12,7 @@ import msgspec
 
 from bench import stats
 from bench.analysis.pool import Pool
+from bench.analysis.verdict import ratio_interval
 from bench.errors import UsageError, did_you_mean
 from bench.model.suite import Boundary, Case, named
 
@@ -198,8 +199,8 @@ def _ratio(above: Pool, below: Pool, boundary: Boundary) -> _Ratio | None:
     a, b = ([float(stats.median(samples)) for samples in pool.samples[boundary]] for pool in (above, below))
     if min(*a, *b) <= 0:
         return None
-    if interval := stats.ratio_interval(a, b, CONFIDENCE):
-        return _Ratio(interval.ratio, interval.low, interval.high)
+    if interval := ratio_interval(b, a):
+        return _Ratio(interval.centre, interval.low, interval.high)
     return _Ratio(geometric_mean(a) / geometric_mean(b))
 
 

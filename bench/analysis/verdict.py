@@ -75,16 +75,34 @@ class Level(NamedTuple):
         return self.sd**2 * sum(self.shares)
 
 
-class _Difference(NamedTuple):
-    """The difference of the means of logs, its standard error and its degrees of freedom."""
+class _Error(NamedTuple):
+    """A standard error of the difference of the means of logs, and its degrees of freedom."""
 
-    log: float
     error: float
     dof: float
 
     def half(self, confidence: float) -> float:
         """Half of the interval."""
         return stats.critical(self.dof, confidence) * self.error
+
+
+class _Difference(NamedTuple):
+    """The difference of the means of logs, and its standard error by several estimates: ``whole`` ones with all levels,
+    and those of ``processes`` alone; of each the spreads as measured, and no less than the rounding.
+
+    What is added to a variance, be it the floor or a level whose sd is known, also adds degrees of freedom, and of few
+    processes these can narrow an interval by more than the variance widens it: 2 and 2 with sds of 0 and s have a half
+    of 12.7 s / sqrt(2), with s and s one of 4.3 s. But what is added cannot tell more of the processes than they do, so
+    the interval is the widest of all.
+    """
+
+    log: float
+    whole: tuple[_Error, ...]
+    processes: tuple[_Error, ...]
+
+    def half(self, confidence: float) -> float:
+        """Half of the interval."""
+        return max(each.half(confidence) for each in {*self.whole, *self.processes})
 
 
 def verdict(
@@ -128,7 +146,7 @@ def verdict(
     spreads = [_spread(side, of_side, process_sd) for side, of_side in zip(logs, labels, strict=True)]
     difference = _difference(fmean(logs[1]) - fmean(logs[0]), spreads, processes, levels)
     kind = _kind(difference, *logs, known=min(processes) < 2)
-    half = difference.half(SHOWN)
+    half, error = difference.half(SHOWN), _widest(difference.whole, SHOWN)
     return Verdict(
         kind=kind,
         ratio=ratio,
@@ -137,10 +155,25 @@ def verdict(
         needed=_needed(difference.log, spreads, levels) if kind == "INCONCLUSIVE" else None,
         processes=processes,
         basis="processes" if min(processes) > 1 else "calibration",
-        error=difference.error,
-        dof=difference.dof,
+        error=error.error,
+        dof=error.dof,
         shared=math.sqrt(levels[0].variance),
     )
+
+
+def ratio_interval(a: Sequence[float], b: Sequence[float]) -> stats.Interval | None:
+    """B / A with the 95 % interval that ``verdict`` has for sides of one session and build; times as there.
+
+    None for fewer than two processes on a side.
+    """
+    _check(a, b, {})
+    if min(len(a), len(b)) < 2:
+        return None
+    logs = [math.log(time) for time in a], [math.log(time) for time in b]
+    spreads = [_spread(side, (0,) * len(side), None) for side in logs]
+    difference = _difference(fmean(logs[1]) - fmean(logs[0]), spreads, (len(a), len(b)), ())
+    half = difference.half(SHOWN)
+    return stats.Interval(*(math.exp(difference.log + side * half) for side in (-1, 0, 1)))
 
 
 def _check(a: Sequence[float], b: Sequence[float], sds: dict[str, float]) -> None:
@@ -160,8 +193,13 @@ def _check(a: Sequence[float], b: Sequence[float], sds: dict[str, float]) -> Non
 class _Spread(NamedTuple):
     """The standard deviation of a side's processes, and its degrees of freedom per process beyond the first."""
 
-    sd: float
+    measured: float
     known_by: float
+
+    @property
+    def sd(self) -> float:
+        """No less than that of the rounding of times."""
+        return max(self.measured, _ROUNDING)
 
     def dof(self, n: int) -> float:
         """Those of n processes."""
@@ -173,38 +211,48 @@ def _spread(logs: Sequence[float], groups: Sequence[Hashable], process_sd: float
     n = len(logs)
     if n < 2:
         assert process_sd is not None
-        return _Spread(max(process_sd, _ROUNDING), _KNOWN)
+        return _Spread(process_sd, _KNOWN)
     members: dict[Hashable, list[float]] = {}
     for log, group in zip(logs, groups, strict=True):
         members.setdefault(group, []).append(log)
     within = list(members.values()) if len(members) < n else [list(logs)]
     squares = sum((log - centre) ** 2 for of in within for centre in (fmean(of),) for log in of)
     dof = n - len(within)
-    return _Spread(max(math.sqrt(squares / dof), _ROUNDING), dof / (n - 1))
+    return _Spread(math.sqrt(squares / dof), dof / (n - 1))
 
 
 def _difference(log: float, spreads: Sequence[_Spread], n: tuple[int, int], levels: Sequence[Level]) -> _Difference:
+    dofs = [spread.dof(count) for spread, count in zip(spreads, n, strict=True)]
+    sds = [spread.measured for spread in spreads], [spread.sd for spread in spreads]
+    whole, processes = (tuple(_error(each, dofs, n, added) for each in sds) for added in (levels, ()))
+    return _Difference(log, whole, processes)
+
+
+def _error(sds: Sequence[float], dofs: Sequence[float], n: tuple[int, int], levels: Sequence[Level]) -> _Error:
     """With the variances of processes and levels, and the degrees of freedom of Satterthwaite, "An approximate
     distribution of estimates of variance components", Biometrics Bulletin 2 (1946) 110.
     """
-    parts = [(spread.sd**2 / count, spread.dof(count)) for spread, count in zip(spreads, n, strict=True)]
-    welch, uncertain = sum(part for part, _ in parts), sum(part**2 / dof for part, dof in parts)
-    of_processes = max(welch, _pooled(spreads, n))
+    parts = [sd**2 / count for sd, count in zip(sds, n, strict=True)]
+    welch, uncertain = sum(parts), sum(part**2 / dof for part, dof in zip(parts, dofs, strict=True))
+    of_processes = max(welch, _pooled(sds, dofs, n))
     variance = of_processes + sum(level.variance for level in levels)
-    uncertain *= (of_processes / welch) ** 2
+    uncertain *= (of_processes / welch) ** 2 if welch else 1.0
     uncertain += sum(level.variance**2 / level.dof for level in levels)
-    return _Difference(log, math.sqrt(variance), variance**2 / uncertain if uncertain else _KNOWN)
+    return _Error(math.sqrt(variance), variance**2 / uncertain if uncertain else _KNOWN)
 
 
-def _pooled(spreads: Sequence[_Spread], n: tuple[int, int]) -> float:
+def _pooled(sds: Sequence[float], dofs: Sequence[float], n: tuple[int, int]) -> float:
     """The variance of the difference if both sides have one spread, that of all their processes; of equal numbers it is
     Welch's. Two processes may be alike by chance, which the many of the other side contradict.
     """
-    dofs = [spread.dof(count) for spread, count in zip(spreads, n, strict=True)]
     if n[0] == n[1] or math.isinf(sum(dofs)):
         return 0.0
-    variance = sum(dof * spread.sd**2 for dof, spread in zip(dofs, spreads, strict=True)) / sum(dofs)
+    variance = sum(dof * sd**2 for dof, sd in zip(dofs, sds, strict=True)) / sum(dofs)
     return variance * (1 / n[0] + 1 / n[1])
+
+
+def _widest(errors: Sequence[_Error], confidence: float) -> _Error:
+    return max(errors, key=lambda each: each.half(confidence))
 
 
 def _kind(difference: _Difference, a: Sequence[float], b: Sequence[float], known: bool) -> Kind:
@@ -255,11 +303,9 @@ class _Plan:
     """What is to be expected of so many processes a side, whose difference and spreads are these."""
 
     def __init__(self, log: float, spreads: Sequence[_Spread], levels: Sequence[Level]) -> None:
-        self._log = log
-        self._process = sum(spread.sd**2 for spread in spreads)
-        self._process_squared = sum(spread.sd**4 / spread.known_by for spread in spreads)
-        self._above = sum(level.variance for level in levels)
-        self._above_squared = sum(level.variance**2 / level.dof for level in levels)
+        # Processes that are measured say themselves how they differ, also where these had a spread that is given.
+        self._spreads = [spread if spread.known_by < _KNOWN else _Spread(spread.measured, 1.0) for spread in spreads]
+        self._log, self._levels = log, levels
 
     def differs(self, n: int) -> float:
         """The probability of FASTER or SLOWER: that a noncentral t exceeds the limit, by the approximation of Johnson
@@ -269,28 +315,29 @@ class _Plan:
         effect = abs(self._log)
         if n < 2 or not (_can_be_rare(n, n) or (n >= FEW and abs(math.expm1(self._log)) >= _FAR)):
             return 0.0
-        error, dof = self._error(n)
-        limit = stats.critical(dof, DIFFERENT)
+        error, limit = self._expected(n, DIFFERENT)
+        half, dof = limit.half(DIFFERENT), limit.dof
         least = math.log1p(LEAST) if self._log > 0 else -math.log1p(-LEAST)
-        beyond = (effect / error - limit * (1 - 1 / (4 * dof))) / math.sqrt(1 + limit**2 / (2 * dof))
+        beyond = (effect - half * (1 - 1 / (4 * dof))) / math.sqrt(error**2 + half**2 / (2 * dof))
         return _below(min(beyond, (effect - least) / error))
 
     def is_same(self, n: int) -> float:
         """The probability of SAME, with the standard error as expected."""
-        if n < 2 and self._process_squared:
+        if n < 2:
             return 0.0
-        error, dof = self._error(n)
-        half = stats.critical(dof, SAME) * error
+        error, limit = self._expected(n, SAME)
+        half = limit.half(SAME)
         low, high = math.log1p(-ALIKE) + half, math.log1p(ALIKE) - half
         return _below((high - self._log) / error) - _below((low - self._log) / error) if low < high else 0.0
 
-    def _error(self, n: int) -> tuple[float, float]:
-        """The standard error and its degrees of freedom, rounded, as critical values of few are soon known."""
-        variance = self._process / n + self._above
-        uncertain = self._above_squared + (self._process_squared / n**2 / (n - 1) if self._process_squared else 0.0)
-        dof = variance**2 / uncertain if uncertain else _KNOWN
-        error = max(math.sqrt(variance), _ROUNDING / math.sqrt(n))
-        return error, dof if math.isinf(dof) else float(max(1, round(dof)))
+    def _expected(self, n: int, confidence: float) -> tuple[float, _Error]:
+        """The standard error, and the estimate that makes the interval, whose degrees of freedom are rounded, as
+        critical values of few are soon known.
+        """
+        difference = _difference(self._log, self._spreads, (n, n), self._levels)
+        limit = _widest((*difference.whole, *difference.processes), confidence)
+        dof = limit.dof if math.isinf(limit.dof) else float(max(1, round(limit.dof)))
+        return max(each.error for each in difference.whole), _Error(limit.error, dof)
 
 
 def _below(z: float) -> float:

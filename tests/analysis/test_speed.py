@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.analysis.compare import compare
 from bench.analysis.rows import rows
 from bench.analysis.speed import is_baseline, parts_of, size, with_precision
 from bench.model.run import Measurement, Record
@@ -80,3 +81,37 @@ def test_a_speed_is_against_the_nearest_case_of_the_baseline(cases: list[Case], 
     for case, row in zip(cases, rows(make(cases, records), baseline), strict=True):
         expected = nearest(case, cases, baseline)
         assert (row.speed.against if row.speed else None) == (expected.label if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("eager", "inductor"),
+    [
+        ([2_190_000, 2_190_001], [2_330_000, 2_332_000]),
+        ([1_000_000, 1_000_000], [1_000_000, 1_000_000]),
+        ([1_000_000, 1_010_000], [900_000, 901_000, 902_000, 930_000]),
+    ],
+)
+def test_a_table_and_a_comparison_have_one_interval_of_a_ratio(eager: list[int], inductor: list[int]) -> None:
+    sides = {"eager": eager, "inductor": inductor}
+    cases = {name: Case(model="net", factory="zoo.py:net", inputs={}, backend=name) for name in sides}
+    records = [
+        Record(
+            case=cases[name].id,
+            label=cases[name].label,
+            replicate=replicate,
+            measurements=(Measurement(boundary="latency", samples=(ns,) * 8),),
+        )
+        for name, times in sides.items()
+        for replicate, ns in enumerate(times)
+    ]
+    run = make(list(cases.values()), records)
+    speed = rows(run, "eager")[1].speed
+    (pair,) = compare([run], axis="backend").pairs
+    assert speed is not None
+    assert pair.verdict is not None
+    assert pair.verdict.low is not None
+    assert pair.verdict.high is not None
+    assert speed.low is not None
+    assert speed.low < speed.ratio < speed.high
+    expected = pair.verdict.high, pair.verdict.ratio, pair.verdict.low
+    assert (1 / speed.low, 1 / speed.ratio, 1 / speed.high) == pytest.approx(expected)

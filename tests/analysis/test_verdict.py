@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from bench.analysis.verdict import Level, Verdict, verdict
+from bench import stats
+from bench.analysis.verdict import Level, Verdict, ratio_interval, verdict
 
 RNG_SEED = 20261128
 
@@ -138,6 +139,40 @@ def test_sessions_that_differ_widen_the_interval_until_no_number_decides() -> No
     assert verdict(a, b).kind == "SLOWER"
     apart = verdict(a, b, session_sd=0.01)
     assert (apart.kind, apart.needed) == ("INCONCLUSIVE", None)
+
+
+@pytest.mark.parametrize("n", [(2, 2), (3, 3), (2, 7), (4, 3)])
+@pytest.mark.parametrize("sds", [(1e-5, 6e-4), (1e-4, 1e-4), (0.0, 1e-3), (2e-4, 0.01)])
+def test_the_floor_on_spread_never_narrows_an_interval(n: tuple[int, int], sds: tuple[float, float]) -> None:
+    rng = np.random.default_rng(RNG_SEED)
+    for _ in range(50):
+        a, b = (np.exp(sd * rng.standard_normal(count)).tolist() for sd, count in zip(sds, n, strict=True))
+        decided, measured = verdict(a, b), stats.ratio_interval(b, a)
+        assert decided.low is not None
+        assert decided.high is not None
+        assert measured is not None
+        assert decided.low <= measured.low * (1 + 1e-12)
+        assert decided.high >= measured.high * (1 - 1e-12)
+        floor = stats.critical(math.inf, 0.95) * 1e-3 / math.sqrt(12) * math.sqrt(1 / n[0] + 1 / n[1])
+        assert math.log(decided.high / decided.ratio) >= floor
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7])
+def test_sessions_never_narrow_an_interval(n: int) -> None:
+    a, b = [1 + 1e-5 * k for k in range(n)], [1.03 * (1 + 1e-3 * k) for k in range(n)]
+    alone = verdict(a, b)
+    for session_sd in (1e-5, 1e-4, 3e-4, 1e-3, 1e-2):
+        apart = verdict(a, b, session_sd=session_sd)
+        assert apart.low <= alone.low < alone.high <= apart.high
+    assert apart.high > alone.high
+
+
+def test_the_interval_of_two_sides_is_that_of_their_verdict() -> None:
+    a, b = [2.19, 2.1901], [2.33, 2.332]
+    decided = verdict(a, b)
+    assert ratio_interval(a, b) == pytest.approx((decided.low, decided.ratio, decided.high))
+    assert 1 / np.array(ratio_interval(b, a)) == pytest.approx((decided.high, decided.ratio, decided.low))
+    assert ratio_interval([1.0], [1.0, 2.0]) is None
 
 
 def test_times_without_any_spread_are_judged_by_their_rounding() -> None:
