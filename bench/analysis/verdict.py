@@ -122,13 +122,14 @@ def verdict(
     SLOWER if the 99 % interval of the ratio excludes 1, the ratio differs from 1 by 1 % or more, and at most 1.6 % of
     all ways to deal the processes to the sides have means as far apart; SAME if the 90 % interval lies within 2 %; else
     INCONCLUSIVE. Of three processes against three to five no difference is that rare: there 20 % or more decide, and of
-    two against two to ten none.
+    two against two to nine none. One process on a side decides nothing.
 
     ``session_sd`` is the standard deviation of the log of a level from one session to another, for sides that were
     measured in one session each; ``session`` says it of several, ``builds`` of several builds, and ``groups`` says of
     each process in which session and build it was, so that these are left out of the spread of processes.
-    ``process_sd`` is that between processes, from a calibration: it is used for a side of one process, whose own
-    samples are no evidence of it.
+    ``process_sd`` is that between processes, from a calibration: it gives the interval of a side of one process, whose
+    own samples are no evidence of it. It is no verdict: the spread may be that of another case, and by two processes
+    nothing as far apart would be called different.
 
     ValueError without a process on a side, for a time that is not a positive finite number, or for a standard deviation
     that is negative or no number.
@@ -145,7 +146,7 @@ def verdict(
     labels = groups or ((0,) * len(a), (0,) * len(b))
     spreads = [_spread(side, of_side, process_sd) for side, of_side in zip(logs, labels, strict=True)]
     difference = _difference(fmean(logs[1]) - fmean(logs[0]), spreads, processes, levels)
-    kind = _kind(difference, *logs, known=min(processes) < 2)
+    kind = _kind(difference, *logs) if min(processes) > 1 else "INCONCLUSIVE"
     half, error = difference.half(SHOWN), _widest(difference.whole, SHOWN)
     return Verdict(
         kind=kind,
@@ -255,9 +256,9 @@ def _widest(errors: Sequence[_Error], confidence: float) -> _Error:
     return max(errors, key=lambda each: each.half(confidence))
 
 
-def _kind(difference: _Difference, a: Sequence[float], b: Sequence[float], known: bool) -> Kind:
+def _kind(difference: _Difference, a: Sequence[float], b: Sequence[float]) -> Kind:
     log = difference.log
-    if abs(log) > difference.half(DIFFERENT) and abs(math.expm1(log)) >= LEAST and (known or _is_rare(log, a, b)):
+    if abs(log) > difference.half(DIFFERENT) and abs(math.expm1(log)) >= LEAST and _is_rare(log, a, b):
         return "FASTER" if log < 0 else "SLOWER"
     half = difference.half(SAME)
     if math.exp(log - half) >= 1 - ALIKE and math.exp(log + half) <= 1 + ALIKE:

@@ -57,6 +57,9 @@ def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
     if not fails and not any(pair.verdict for pair in comparison.pairs):
         what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
         raise UsageError(what, fix="trtbench show of both runs says what failed; --boundary NAME chooses other times")
+    if threshold is not None and all(min(pair.verdict.processes) < 2 for pair in comparison.pairs if pair.verdict):
+        what = "no case can be SLOWER, as each has a side of one process"
+        output.complain(f"trtbench: note: {what}\n  measure both sides with more, e.g. --replicates 7")
     return int(fails)
 
 

@@ -194,7 +194,8 @@ def _time(ns: float | None) -> str:
 def _ratio(pair: Pair) -> str:
     if not (decided := pair.verdict):
         return "-"
-    return _interval(decided.ratio, decided.low, decided.high)
+    shown = _interval(decided.ratio, decided.low, decided.high)
+    return f"{shown} {cells.ALONE}" if decided.basis == "calibration" else shown
 
 
 def _interval(ratio: float, low: float | None, high: float | None) -> str:

@@ -30,7 +30,8 @@ def notes(comparison: Comparison) -> list[str]:
     lines = first_notes(comparison)
     calibrated = sum(pair.verdict.basis == "calibration" for pair in comparison.pairs if pair.verdict)
     if calibrated:
-        lines.append(f"the interval of {cells.count(calibrated, 'case')} is from the calibrated spread of processes")
+        what = "a side has one process, so the interval is from the calibrated spread of processes and decides nothing"
+        lines.append(f"{cells.ALONE} {what} ({cells.count(calibrated, 'case')})")
     lines += [*_calibration(comparison), *_levels(comparison), *_unsteady(comparison)]
     for each in lint_pairs(comparison.pairs):
         pairs = cells.count(len(each.sides[-1].cases), "case")

@@ -62,11 +62,16 @@ def test_a_calibration_of_one_sitting_says_nothing_of_two_runs() -> None:
     assert spreads.mark(whole, gpu, "", sittings=True).calibration_note == "calibration-1 has no latency"
 
 
-def test_the_backends_of_one_run_are_judged_by_one_process_each() -> None:
+def test_the_backends_of_one_run_by_one_process_each_have_an_interval_and_no_verdict() -> None:
     alone = calibration(sitting("A", cases=(EAGER,)))
     run = run_of([(EAGER, 1.0), (INDUCTOR, 0.8)], processes=1)
     whole = compare.compare([run], axis="backend", spread=spreads.spread_of(alone, sittings=False))
-    assert [pair.kind for pair in whole.pairs] == ["FASTER"]
+    (pair,) = whole.pairs
+    assert (pair.kind, pair.verdict.basis) == ("INCONCLUSIVE", "calibration")
+    assert pair.verdict.high < 0.9
+    assert pair.verdict.needed == 4
+    assert not whole.fails(slower=0.0)
+    assert whole.fails(inconclusive=True)
     assert spreads.mark(whole, alone, "", sittings=False).calibration == "calibration-1"
     several = compare.compare([run_of([(EAGER, 1.0), (INDUCTOR, 0.8)])], axis="backend")  # 7 processes each
     assert spreads.mark(several, alone, "", sittings=False) == several

@@ -125,13 +125,35 @@ def test_one_process_has_no_interval_of_its_own() -> None:
     assert (alone.ratio, alone.needed, alone.processes) == (pytest.approx(2.0), None, (1, 3))
 
 
-def test_one_process_is_judged_by_a_calibrated_spread() -> None:
-    clear, close = (verdict([1.0], [time], process_sd=0.01) for time in (1.1, 1.015))
-    assert (clear.kind, clear.basis) == ("SLOWER", "calibration")
+def test_one_process_has_the_interval_of_a_calibrated_spread_and_no_verdict() -> None:
+    clear, close, same = (verdict([1.0], [time], process_sd=0.01) for time in (1.1, 1.015, 1.0))
+    assert {each.kind for each in (clear, close, same)} == {"INCONCLUSIVE"}
+    assert clear.basis == "calibration"
+    assert clear.needed == 4
     assert clear.high is not None
     assert math.log(clear.high / clear.ratio) == pytest.approx(1.96 * 0.01 * math.sqrt(2), rel=1e-3)
-    assert close.kind == "INCONCLUSIVE"
     assert close.needed is not None
+    assert close.needed > 4
+    assert same.needed is not None
+    assert same.needed >= 2
+
+
+@pytest.mark.parametrize("processes", [1, 2, 9])
+@pytest.mark.parametrize("effect", [0.0, 0.002, 0.03, 0.5])
+@pytest.mark.parametrize("process_sd", [0.0, 0.001, 0.02])
+def test_fewer_processes_never_give_a_stronger_verdict(processes: int, effect: float, process_sd: float) -> None:
+    many = [1 + effect] * processes
+    for a, b in (([1.0], many), (many, [1.0])):
+        decided = verdict(a, b, process_sd=process_sd)
+        assert decided.kind == "INCONCLUSIVE"
+        assert decided.needed is None or decided.needed >= 2
+
+
+def test_processes_that_are_to_decide_measure_their_own_spread() -> None:
+    """A spread that is given has no degrees of freedom to lose; that of the processes that will be measured has."""
+    needed = verdict([1.0], [1.03], process_sd=0.009).needed
+    assert needed is not None
+    assert rate(draws(1000, needed, 0.009, 0.03), "SLOWER") >= 0.85
 
 
 def test_sessions_that_differ_widen_the_interval_until_no_number_decides() -> None:
@@ -199,7 +221,7 @@ def test_a_standard_deviation_that_cannot_be_is_an_error(wrong: float) -> None:
 def test_a_side_of_one_process_has_the_calibrated_spread_and_the_other_its_own() -> None:
     tight, loose = (verdict([1.0], [1.1 * (1 + d * n) for n in (-1, 0, 1, 2)], process_sd=0.01) for d in (0.001, 0.05))
     assert tight.error == pytest.approx(math.hypot(0.01, 0.001 * math.sqrt(5 / 3 / 4)), rel=0.01)
-    assert (tight.kind, loose.kind, tight.basis) == ("SLOWER", "INCONCLUSIVE", "calibration")
+    assert (tight.kind, loose.kind, tight.basis) == ("INCONCLUSIVE", "INCONCLUSIVE", "calibration")
     assert loose.error is not None
     assert loose.error > 3 * 0.01
     assert loose.dof is not None

@@ -61,6 +61,26 @@ def test_a_suite_is_calibrated_and_compare_quotes_it(trtbench: Trtbench, fake_su
 
 
 @pytest.mark.workers
+def test_a_gate_fails_for_no_case_with_one_process_on_a_side(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, time: 2 ms}]", replicates=3)
+    assert trtbench("run", suite, "--select", "batch=1") == 0
+    (run,) = trtbench.runs()
+    assert trtbench("calibrate", "--from", run.header.run) == 0
+    assert trtbench("compare", run.header.run, "--axis", "backend", "--fail-on", "slower") == 1
+
+    of_one = copy_of(run.path, "20990101T000000Z-rehearsal-0000000")
+    slow = run.header.cases[-1].id
+    lines = of_one.read_text().splitlines(keepends=True)
+    later = (f'"case":"{slow}"', '"replicate":')
+    of_one.write_text("".join(x for x in lines if not all(word in x for word in later) or '"replicate":0' in x))
+    assert trtbench("compare", of_one.stem, "--axis", "backend", "--fail-on", "slower") == 0
+    assert "1 case: 1 INCONCLUSIVE" in trtbench.out
+    assert "] †  INCONCLUSIVE (needs 3)" in trtbench.out
+    assert "no case can be SLOWER, as each has a side of one process" in trtbench.err
+    assert trtbench("compare", of_one.stem, "--axis", "backend", "--fail-on", "inconclusive") == 1
+
+
+@pytest.mark.workers
 def test_too_few_processes_and_failures(trtbench: Trtbench, fake_suite: Suite) -> None:
     suite = fake_suite("[fake, {name: fake, fail: raise}]")
     assert trtbench("run", suite, "--select", "batch=1") == 1

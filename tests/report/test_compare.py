@@ -93,7 +93,20 @@ def test_how_many_processes_would_decide_is_said() -> None:
     text = view.render(one, width=160)
     assert "INCONCLUSIVE (needs 9)" in text
     assert "--replicates 9\n" in text
-    assert "the interval of 1 case is from the calibrated spread" in text
+    assert "† a side has one process, so the interval is from the calibrated spread" in text
+
+
+def test_the_row_of_one_process_is_marked_where_its_interval_is_calibrated() -> None:
+    a, b = run([(EAGER, 1.0), (INDUCTOR, 1.0)]), run([(EAGER, 1.2), (INDUCTOR, 1.2)], "B")
+    short = msgspec.structs.replace(b, records=tuple(r for r in b.records if r.case == EAGER.id or not r.replicate))
+    whole = compare([a], [short], process_sd=0.001)
+    assert [pair.kind for pair in whole.pairs] == ["SLOWER", "INCONCLUSIVE"]
+    for text in (view.render(whole, width=160), view.markdown(whole), view.github(whole)):
+        rows = {of.id: next(line for line in text.splitlines() if of.label in line) for of in (EAGER, INDUCTOR)}
+        assert "†" not in rows[EAGER.id]
+        assert "†" in rows[INDUCTOR.id] or "<details>" in text
+    assert "] †" in next(line for line in view.markdown(whole).splitlines() if INDUCTOR.label in line)
+    assert [pair["basis"] for pair in json.loads(view.json(whole))["pairs"]] == ["processes", "calibration"]
 
 
 def spread(name: str, *ms: float) -> Run:
