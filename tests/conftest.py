@@ -8,6 +8,7 @@ import getpass
 import io
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -112,6 +113,15 @@ class Trtbench:
         )
         if argv[0] in stored:
             argv += ["--store", str(self.store)]
+        return self._main(argv)
+
+    def paste(self, command: str) -> int:
+        """Run a command that trtbench has printed, as it is."""
+        program, *argv = shlex.split(command)
+        assert program == "trtbench"
+        return self._main(argv)
+
+    def _main(self, argv: list[str]) -> int:
         try:
             code = commands.main(argv)
         except SystemExit as error:

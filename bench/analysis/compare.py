@@ -63,7 +63,8 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """All pairs of two sides, in the order of the first; ``a`` and ``b`` are the ids of its runs.
+    """All pairs of two sides, in the order of the first; ``a`` and ``b`` are the ids of its runs, ``paths`` the files
+    that they were read from.
 
     ``axis`` is what partners differ in, empty if in nothing. ``only_a`` and ``only_b`` are the labels of cases without
     a partner; ``unfinished`` the runs that did not end by themselves; ``named_differences`` what was named and differs;
@@ -77,6 +78,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     a: tuple[str, ...]
     b: tuple[str, ...]
     pairs: tuple[Pair, ...]
+    paths: dict[str, str] = {}
     overall: tuple[Overall, ...] = ()
     levels: Levels = Levels()
     only_a: tuple[str, ...] = ()
@@ -156,6 +158,7 @@ def compare(
         a=tuple(run.header.run for run in a),
         b=tuple(run.header.run for run in b or a),
         pairs=tuple(pairs),
+        paths={run.header.run: run.path for run in (*a, *b) if run.path},
         overall=_overall(pairs, axis),
         levels=known,
         only_a=tuple(only_a),

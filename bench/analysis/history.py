@@ -68,7 +68,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     this one does not continue. ``sd`` is the noise of one run (of logs) that
     steps were looked for with, and ``basis`` where it is from; ``none`` where there are too few runs for steps.
 
-    ``gaps`` are runs in which the case has no sound time, and why; ``unread`` are files that could not be read.
+    ``gaps`` are runs in which the case has no sound time, and why; ``unread`` are files that could not be read;
+    ``suite`` is the file of the suite of the last run.
     """
 
     case: str
@@ -85,6 +86,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     calibration: str = ""
     gaps: tuple[tuple[str, str], ...] = ()
     unread: tuple[str, ...] = ()
+    suite: str = ""
 
 
 class _Moment(msgspec.Struct, frozen=True):
@@ -199,6 +201,7 @@ def _of(moments: Sequence[_Moment], boundary: Boundary, before: Sequence[_Moment
         redefined=tuple(differences.redefinitions(before[-1].here, first.here)) if before else (),
         points=tuple(points),
         gaps=tuple(gaps),
+        suite=moments[-1].run.header.suite_path,
     ), runs
 
 

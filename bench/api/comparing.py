@@ -224,7 +224,7 @@ def history(
     """
     from bench.analysis import history
     from bench.checkup import calibrate
-    from bench.store import histories
+    from bench.store import histories, store_option
 
     boundaries = [boundary] if isinstance(boundary, str) else list(boundary)
     for each in boundaries:
@@ -237,7 +237,8 @@ def history(
         whole.append(msgspec.structs.replace(with_steps, unread=of_case.unread))
     if not whole:
         what = f"no run has {' or '.join(boundaries)} of {case}" if boundaries else f"{case} has no times"
-        raise UsageError(what, where="boundary", fix=f"trtbench history {shlex.quote(case)}")
+        options = f"{' --rehearsals' if rehearsals else ''}{store_option(Path(store))}"
+        raise UsageError(what, where="boundary", fix=f"trtbench history {shlex.quote(case)}{options}")
     return whole
 
 

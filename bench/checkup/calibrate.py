@@ -14,16 +14,16 @@ from bench.analysis import differences
 from bench.analysis.spreads import mismatch
 from bench.analysis.verdict import USUAL
 from bench.errors import StoreError, UsageError
-from bench.machine.environment import describe
 from bench.model.calibration import Calibration, Level
 from bench.model.data import digest
 from bench.model.run import Environment, Run
 from bench.model.suite import Policy
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
+from bench.runner.run import environment_of
 from bench.runner.run import run as run_plan
 from bench.runner.session import RunResult
-from bench.store import calibrations
+from bench.store import calibrations, resume_command
 
 # What sittings may differ in: how many processes each has, and the card, which is told by itself.
 _NO_MATTER = ("measure.replicates", "card")
@@ -66,7 +66,7 @@ def check(runs: Sequence[Run], request: Request) -> None:
     """UsageError if no calibration can be made of stored runs, or none of them with what ``request`` would measure."""
     if not runs:
         return
-    there, here = make(runs, USUAL).environment, describe(request.device)
+    there, here = make(runs, USUAL).environment, environment_of(request, request.device)
     if (there.arch, there.slug) != (here.arch, here.slug):
         what = f"the runs were made on {there.device}, and this is {here.device}"
         raise UsageError(what, where="--from", fix="name runs of this device, or leave the suite out")
@@ -84,14 +84,14 @@ def make(runs: Sequence[Run], replicates: int, seed: int = 0) -> Calibration:
         raise UsageError(f"the run {twice} is named twice", where="--from", fix="name each sitting once")
     if duel := next((run.header.run for run in runs if run.header.duel is not None), ""):
         what = "this is a duel, whose processes are measured in turn, as those of no run are"
-        raise UsageError(what, where=duel, fix="name runs, see trtbench runs")
+        raise UsageError(what, where=duel, fix="leave it out, and name runs")
     here = _environment(runs)
     levels, boundaries, left_out = analysis.levels(runs, replicates, seed)
     if not levels:
         why = "; ".join(f"{label}: {reason}" for label, reason in list(left_out.items())[:3])
         what = f"nothing to calibrate by: {why or 'no case was measured'}"
         raise UsageError(what, where=", ".join(names), fix=f"measure more: --processes {LEAST} or more")
-    _check_shares(names, boundaries)
+    _check_shares(runs, boundaries)
     created = datetime.datetime.now(datetime.UTC)
     environments = [default_environment(run) for run in runs]
     name = f"calibration-{created:%Y%m%dT%H%M%SZ}-{digest([names, replicates, seed])[:7]}"
@@ -163,12 +163,14 @@ def _environment(runs: Sequence[Run]) -> Environment:
     return first
 
 
-def _check_shares(names: Sequence[str], boundaries: Sequence[Level]) -> None:
+def _check_shares(runs: Sequence[Run], boundaries: Sequence[Level]) -> None:
     """UsageError if a sitting gives no case a spread, or if two of them share no case: they would count for nothing."""
-    for number, name in enumerate(names):
+    names = [run.header.run for run in runs]
+    for number, (name, run) in enumerate(zip(names, runs, strict=True)):
         if not any(level.processes[number] for level in boundaries):
             what = f"no case of this run has {analysis.LEAST_PROCESSES} processes of one build, so it shows no spread"
-            raise UsageError(what, where=name, fix=f"leave it out, or --resume {name} --replicates {USUAL}")
+            more = f"{resume_command(Path(run.path or name))} --replicates {USUAL}"
+            raise UsageError(what, where=name, fix=f"leave it out, or measure more: {more}")
     if len(names) > 1 and not any(level.session for level in boundaries):
         what = "the runs share no case, so they do not show how sittings differ"
         raise UsageError(what, where=", ".join(names), fix="name runs of one suite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 from bench.cli import duel, output, typed
@@ -11,6 +12,7 @@ from bench.cli.options import STORE
 
 if TYPE_CHECKING:
     from bench import api
+    from bench.model.calibration import Calibration
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -49,6 +51,7 @@ def compare(arguments: argparse.Namespace) -> int:
 def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
     """The exit code of what --fail-on names; what is slower is measured again first if --confirm names a suite."""
     from bench.errors import UsageError
+    from bench.report import compare_notes
 
     threshold, *flags = arguments.fail_on
     fails = comparison.fails(failed=flags[0], inconclusive=flags[1])
@@ -56,7 +59,8 @@ def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
         return duel.confirm(arguments, comparison) or int(fails) if arguments.confirm else 1
     if not fails and not any(pair.verdict for pair in comparison.pairs):
         what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
-        raise UsageError(what, fix="trtbench show of both runs says what failed; --boundary NAME chooses other times")
+        fix = f"--boundary NAME for other times; or see what failed: {compare_notes.show_commands(comparison)}"
+        raise UsageError(what, fix=fix)
     if threshold is not None and all(min(pair.verdict.processes) < 2 for pair in comparison.pairs if pair.verdict):
         what = "no case can be SLOWER, as each has a side of one process"
         output.complain(f"trtbench: note: {what}\n  measure both sides with more, e.g. --replicates 7")
@@ -71,7 +75,8 @@ def calibrate(arguments: argparse.Namespace) -> int:
 
     sources = typed.names_of(arguments.sources) if arguments.sources else []
     if arguments.suite is None and not sources:
-        raise UsageError("neither a suite nor a run is named", fix=arguments.example)
+        fix = typed.in_store(arguments, "calibrate", "suites/smoke.yaml")
+        raise UsageError("neither a suite nor a run is named", fix=fix)
     planned = {name: getattr(arguments, name) for name in ("processes", "sittings")}
     sizes = {name: value for name, value in planned.items() if value is not None}
     if arguments.suite is None:
@@ -79,7 +84,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
         ignored = [*sizes, *(name for name in options if getattr(arguments, name) is not None)]
         ignored += [name for name in ("cold", "rebuild") if getattr(arguments, name)]
         if ignored:
-            fix = typed.command(arguments, "calibrate", "SUITE", "--from", arguments.sources)
+            fix = typed.in_store(arguments, "calibrate", "SUITE", "--from", arguments.sources)
             raise UsageError(f"--{ignored[0]} is of a suite that is measured, and none is named", fix=fix)
     request = typed.request(arguments, store=arguments.store) if arguments.suite else None
     runs = [api.read(name, store=arguments.store, packed=True) for name in sources]
@@ -89,13 +94,29 @@ def calibrate(arguments: argparse.Namespace) -> int:
             calibration = api.calibrate(request, runs=runs, store=arguments.store, on_event=on_event, **sizes)
         except api.Interrupted as error:
             output.complain(f"interrupted; resume this sitting with: {api.resume_command(error.run)}")
-            output.complain("then name all sittings, as `trtbench runs` lists them: trtbench calibrate --from RUN,RUN")
+            listing, whole = (
+                typed.in_store(arguments, *words) for words in (["runs"], ["calibrate", "--from", "RUN,RUN"])
+            )
+            output.complain(f"then name all sittings, as `{listing}` lists them: {whole}")
             return 130
+    more = _more_sittings(arguments, calibration, dict(zip(sources, runs, strict=True)))
     if arguments.format == "text":
-        output.say(view.render(calibration, arguments.store, **output.screen()), end="")
+        output.say(view.render(calibration, arguments.store, more=more, **output.screen()), end="")
+    elif arguments.format == "markdown":
+        output.say(view.markdown(calibration, more=more), end="")
     else:
-        output.say(getattr(view, arguments.format)(calibration), end="")
+        output.say(view.json(calibration), end="")
     return int(bool(calibration.left_out))
+
+
+def _more_sittings(arguments: argparse.Namespace, calibration: Calibration, runs: dict[str, api.Run]) -> str:
+    """The command as it was typed that adds sittings to those of ``calibration``, of which ``runs`` were named."""
+    from bench.report import calibration as view
+
+    files = {run.header.run: name for name, run in runs.items() if os.path.isfile(name)}
+    sittings = ",".join(files.get(name, name) for name in calibration.sittings)
+    suite = "" if arguments.suite else f" {view.suite_of(next(iter(runs.values())))}"
+    return typed.again(arguments, f"--from {shlex.quote(sittings)}{suite}", without="--from")
 
 
 def history(arguments: argparse.Namespace) -> int:
@@ -106,7 +127,10 @@ def history(arguments: argparse.Namespace) -> int:
     options = {name: getattr(arguments, name) for name in ("store", "boundary", "rehearsals")}
     histories = api.history(arguments.case, calibration=arguments.calibration or "", **options)
     if arguments.format == "text":
-        output.say("\n".join(view.render(each, **output.screen()) for each in histories), end="")
+        texts = [view.render(each, store=arguments.store, **output.screen()) for each in histories]
+        output.say("\n".join(texts), end="")
+    elif arguments.format == "markdown":
+        output.say(view.markdown(histories, store=arguments.store), end="")
     else:
         output.say(getattr(view, arguments.format)(histories), end="")
     return 0

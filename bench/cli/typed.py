@@ -28,6 +28,11 @@ def command(arguments: argparse.Namespace, *words: str) -> str:
     return shlex.join(["trtbench", *words, *store_option])
 
 
+def in_store(arguments: argparse.Namespace, *words: str) -> str:
+    """The command of ``words`` with the --store of this one, also where a word is a file: for what is to be stored."""
+    return shlex.join(["trtbench", *words, *(["--store", str(arguments.store)] if arguments.store != STORE else [])])
+
+
 def check_file(out: Path, name: str) -> None:
     """UsageError for an --out that is a folder (the fix is the file ``name`` in it), or that lies in none."""
     from bench.errors import UsageError

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.model.calibration import Alarms, Calibration, Component, Level, Need
+from bench.model.run import Run
 from bench.report import cells, document, escape, notes, table
 from bench.report.table import Column
+from bench.store import suite_argument
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -29,8 +31,12 @@ _NAMED = 3
 _FEW_SITTINGS = 5
 
 
-def render(calibration: Calibration, store: Path | str | None = None, *, width: int = 80, color: bool = False) -> str:
-    """A table of cases and one of boundaries in lines of at most ``width`` characters; ``store`` says where it lies."""
+def render(
+    calibration: Calibration, store: Path | str | None = None, *, more: str = "", width: int = 80, color: bool = False
+) -> str:
+    """A table of cases and one of boundaries in lines of at most ``width`` characters; ``store`` says where it lies,
+    ``more`` is the command that adds sittings.
+    """
     lines: list[Text | str] = []
     for line in _heading(calibration):
         lines += table.wrap(line, width)
@@ -38,7 +44,7 @@ def render(calibration: Calibration, store: Path | str | None = None, *, width: 
         fitting, omitted = table.fit(columns, width)
         lines += ["", *table.draw(fitting, width, spans={}, styles={})]
         lines += table.wrap(f"not shown at {width} columns: {', '.join(omitted)}", width) if omitted else []
-    for line in remarks(calibration):
+    for line in remarks(calibration, more):
         lines += table.wrap(line, width, " " * 4, "  - ")
     lines += ["", *table.wrap(LEGEND, width)]
     if store is not None:
@@ -48,13 +54,13 @@ def render(calibration: Calibration, store: Path | str | None = None, *, width: 
     return table.show(lines, color)
 
 
-def markdown(calibration: Calibration) -> str:
-    """The tables, and the remarks as a list."""
+def markdown(calibration: Calibration, more: str = "") -> str:
+    """The tables, and the remarks as a list; ``more`` as in ``render``."""
     lines = [*(f"{escape.markdown(line)}  " for line in _heading(calibration)), ""]
     for columns in (_of_cases(calibration), _of_boundaries(calibration)):
         lines += [*table.markdown(columns), ""]
     lines += [
-        *(f"- {escape.markdown(remark)}" for remark in remarks(calibration)),
+        *(f"- {escape.markdown(remark)}" for remark in remarks(calibration, more)),
         "",
         f"{LEGEND[0].upper()}{LEGEND[1:]}.",
     ]
@@ -68,8 +74,14 @@ def json(calibration: Calibration) -> str:
     )
 
 
-def remarks(calibration: Calibration) -> list[str]:
-    """What a reader of the tables has to know, one sentence each."""
+def suite_of(sitting: Run) -> str:
+    """The suite of a sitting as an argument of a command."""
+    return suite_argument(sitting.header.suite_path)
+
+
+def remarks(calibration: Calibration, more: str = "") -> list[str]:
+    """What a reader of the tables has to know, one sentence each; ``more`` as in ``render``."""
+    more = escape.line(more) or f"trtbench calibrate SUITE --from {','.join(map(escape.line, calibration.sittings))}"
     labels: dict[str, list[str]] = {}
     for label, why in calibration.left_out.items():
         labels.setdefault(why, []).append(escape.line(label))
@@ -77,10 +89,10 @@ def remarks(calibration: Calibration) -> list[str]:
     sittings = len(calibration.sittings)
     if sittings == 1:
         what = "one sitting does not show how sittings differ: only cases of one run are compared by it"
-        lines.append(f"{what}: trtbench calibrate SUITE --from {calibration.sittings[0]}")
+        lines.append(f"{what}: {more}")
     elif sittings < _FEW_SITTINGS:
         what = f"{sittings} sittings say little of how sittings differ (see the interval of session sd)"
-        lines.append(f"{what}; more: trtbench calibrate SUITE --from {','.join(calibration.sittings)}")
+        lines.append(f"{what}; more: {more}")
     for name, several in (("cards", calibration.cards), ("hosts", calibration.hosts)):
         if len(several) > 1:
             lines.append(f"the sittings are of {len(several)} {name}: the session sd has what these differ by")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
+from bench import store
 from bench.analysis.compare import Comparison, Pair
 from bench.analysis.differences import WHOLE, Difference, can_be_named
 from bench.analysis.lint import lint_pairs
@@ -21,7 +23,7 @@ _NOISE = (
 )
 _SESSIONS = (
     "sessions differ by too much for so small a difference, which more processes do not change; try: more runs of each "
-    "side, trtbench compare A1,A2 B1,B2"
+    "side, each named in its place: A1,A2 B1,B2"
 )
 
 
@@ -99,6 +101,12 @@ def _without(setting: str) -> str:
     return "@default" if setting.startswith("@") else f"no {setting}"
 
 
+def show_commands(comparison: Comparison) -> str:
+    """The commands that show each run."""
+    runs = dict.fromkeys((*comparison.a, *comparison.b))
+    return "; ".join(f"trtbench show {store.run_argument(Path(comparison.paths.get(run, run)))}" for run in runs)
+
+
 # ------------------------------------------------------------------------------------------------------------------
 
 
@@ -110,7 +118,8 @@ def _more(comparison: Comparison, verdicts: list[Verdict], processes: int) -> st
         for index, side in enumerate(sides)
         if any(min(v.processes) < processes if len(sides) == 1 else v.processes[index] < processes for v in verdicts)
     ]
-    return ", ".join(f"trtbench run --resume {run} --replicates {processes}" for run in short)
+    paths = [Path(comparison.paths.get(run, run)) for run in short]
+    return "; ".join(escape.line(f"{store.resume_command(path)} --replicates {processes}") for path in paths)
 
 
 def _hopeless(comparison: Comparison) -> list[str]:

@@ -6,14 +6,17 @@ import csv as csv_format
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench.analysis import steps
 from bench.analysis.history import LEAST_RUNS, History, Point, Step
+from bench.model.folders import RESULTS
 from bench.report import cells, compare_notes, document, escape, table
 from bench.report.table import Column
+from bench.store import store_option, suite_argument
 from bench.units import format_time
 
 if TYPE_CHECKING:
@@ -27,8 +30,10 @@ _PLOT = 24
 _STYLES = {True: "red", False: "green"}  # of a step to a longer time, and to a shorter one
 
 
-def render(history: History, *, width: int = 80, color: bool = False) -> str:
-    """A heading with a curve, one line per run in lines of at most ``width`` characters, and a note per step."""
+def render(history: History, *, store: Path | str = RESULTS, width: int = 80, color: bool = False) -> str:
+    """A heading with a curve, one line per run in lines of at most ``width`` characters, and a note per step; ``store``
+    is that of its commands.
+    """
     lines: list[Text | str] = []
     for line in _heading(history):
         lines += table.wrap(line, width)
@@ -37,18 +42,18 @@ def render(history: History, *, width: int = 80, color: bool = False) -> str:
         styles = {step.index: _STYLES[step.ratio > 1] for step in history.steps}
         lines += ["", *table.draw(columns, width, spans={}, styles=styles)]
         lines += table.wrap(f"not shown at {width} columns: {', '.join(omitted)}", width) if omitted else []
-    for note in notes(history):
+    for note in notes(history, store):
         lines += table.wrap(note, width, " " * 4, "  - ")
     return table.show(lines, color)
 
 
-def markdown(histories: Sequence[History]) -> str:
-    """A table per history, its notes as a list below."""
+def markdown(histories: Sequence[History], *, store: Path | str = RESULTS) -> str:
+    """A table per history, its notes as a list below; ``store`` as in ``render``."""
     parts = []
     for history in histories:
         lines = [*(escape.markdown(line) + "  " for line in _heading(history)), ""]
         lines += [*table.markdown(_columns(history)), ""] if history.points else []
-        lines += [f"- {escape.markdown(note)}" for note in notes(history)]
+        lines += [f"- {escape.markdown(note)}" for note in notes(history, store)]
         parts.append("\n".join(lines) + "\n")
     return escape.lines("\n".join(parts), sys.maxsize)
 
@@ -74,9 +79,9 @@ def json(histories: Sequence[History]) -> str:
     return escape.in_json(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n"
 
 
-def notes(history: History) -> list[str]:
+def notes(history: History, store: Path | str = RESULTS) -> list[str]:
     """Why it does not go on with the history before, each step with what changed, what no point stands for, and why
-    there are no steps.
+    there are no steps; ``store`` as in ``render``.
     """
     lines = []
     if history.redefined:
@@ -88,7 +93,8 @@ def notes(history: History) -> list[str]:
     if history.basis == "none" and history.points:
         runs = cells.count(len(history.points), "run")
         what = f"{runs}: steps are looked for from {LEAST_RUNS} runs on with a calibration, from {steps.LEAST} without"
-        lines.append(f"{what}: trtbench calibrate SUITE")
+        command = f"trtbench calibrate {suite_argument(history.suite)}{store_option(store)}"
+        lines.append(f"{what}: {escape.line(command)}")
     apart = [point.run for point in history.points if point.apart]
     if apart:
         lines.append(f"apart from their level, and no step: {', '.join(map(escape.line, apart))}")

@@ -13,6 +13,8 @@ from bench.store.files import (
     run_id,
     run_path,
     runs,
+    store_option,
+    suite_argument,
 )
 from bench.store.listing import summaries
 from bench.store.reader import read, read_header
@@ -35,5 +37,7 @@ __all__ = [
     "run_id",
     "run_path",
     "runs",
+    "store_option",
+    "suite_argument",
     "summaries",
 ]

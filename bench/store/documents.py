@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from bench.errors import UPGRADE, StoreError, did_you_mean
-from bench.store.files import store_error
+from bench.store.files import store_error, store_option
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ def resolve(root: Path, kind: Kind, name: str | None = None) -> Path:
     if name and os.path.isfile(name):
         return Path(name)
     names = {path.stem: path for path in files(root, kind)}
-    make = f"make one: {kind.command}"
+    make = f"make one: {kind.command}{store_option(root)}"
     if name is None:
         if not names:
             raise StoreError(f"there are no {kind.no} in {root}", fix=make)

@@ -98,6 +98,22 @@ def resume_command(path: Path) -> str:
     return f"trtbench run --resume {run_argument(path)}"
 
 
+def store_option(root: Path | str) -> str:
+    """`` --store ROOT`` at the end of a command that is to use the store ``root``; empty where it does anyway."""
+    return "" if Path(root) == Path(RESULTS) else f" --store {shlex.quote(str(root))}"
+
+
+def suite_argument(suite_path: str) -> str:
+    """The suite of a run, as its header has it, as an argument of a command: the home folder is left to the shell.
+
+    ``SUITE`` for one that lies in no folder of the user's.
+    """
+    if not suite_path or suite_path.startswith("$"):  # of benchmark(), in a cache that may be anywhere
+        return "SUITE"
+    home = "~/" if suite_path.startswith("~/") else ""
+    return home + shlex.quote(suite_path.removeprefix(home))
+
+
 def check_writable(root: Path, then: str = "choose another folder: --store DIR") -> None:
     """StoreError if files cannot be written under ``root`` (created when needed); leaves nothing behind.
 

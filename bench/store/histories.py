@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bench.errors import StoreError, UsageError
 from bench.model.run import Header, Run
 from bench.model.suite import Case
-from bench.store.files import runs
+from bench.store.files import run_argument, runs, store_option, suite_argument
 from bench.store.reader import read, read_header
 
 _MAX_NAMES = 3
@@ -47,13 +47,13 @@ def load(
     cases: dict[str, Case] = {}
     whole: list[Run] = []
     unread: list[str] = []
-    duels = 0
+    duels: list[Header] = []
     for path in paths:
         try:
             header = read_header(path)
             every = header.cases
             if not is_point(header):
-                duels += bool(matches(every, name))
+                duels += [header] if matches(every, name) else []
                 continue
             labels |= dict.fromkeys(case.label for case in every)
             if wanted := {case.id: case for case in matches(every, name)}:
@@ -68,7 +68,9 @@ def load(
         guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         if duels:
             what = f"only duels in {root} have the case {name[:_LONGEST_NAME]!r}, and they are no points of a history"
-            raise UsageError(what, fix="measure it in a run: trtbench run SUITE")
+            command = f"trtbench run {suite_argument(duels[0].suite_path)}{store_option(root)}"
+            raise UsageError(what, fix=f"measure it in a run: {command}")
         what = f"no run in {root} has the case {name[:_LONGEST_NAME]!r}.{guess}"
-        raise UsageError(what, fix="name a case as `trtbench show RUN` does, by its whole label, or by its id")
+        command = f"trtbench show {run_argument(paths[0])}"
+        raise UsageError(what, fix=f"name a case as `{command}` does, by its whole label, or by its id")
     return CaseRuns(whole, list(cases.values()), tuple(unread))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +60,39 @@ def test_a_suite_is_calibrated_and_compare_quotes_it(trtbench: Trtbench, fake_su
     assert "is named twice" in trtbench.err
     assert trtbench("calibrate", "--from", first, "--replicates", 1) == 2
     assert "one process a side gives no verdict" in trtbench.err
+
+
+@pytest.mark.workers
+def test_the_command_for_more_sittings_works_as_printed(trtbench: Trtbench, fake_suite: Suite) -> None:
+    suite = fake_suite("[fake, {name: fake, time: 2 ms}]", replicates=3)
+    assert trtbench("run", suite, "--select", "batch=1") == 0
+    (run,) = trtbench.runs()
+    few = ["--processes", 6, "--sittings", 2, "--select", "backend=fake and batch=1"]
+    assert trtbench("calibrate", "--from", run.path, "--replicates", 4) == 0
+    (line,) = (" ".join(x.split()) for x in lines_with(trtbench.out, "trtbench calibrate "))
+    command = line[line.index("trtbench calibrate") :]
+    assert command == f"trtbench calibrate --replicates 4 --store {trtbench.store} --from {run.path} {suite}"
+    assert trtbench.paste(f"{command} {shlex.join(map(str, few))}") == 0, trtbench.err
+    assert len(trtbench.runs()) == 3
+    (line,) = lines_with(trtbench.out, "trtbench calibrate ")
+    command = line[line.index("trtbench calibrate") :].strip()
+    names = sorted(x.header.run for x in trtbench.runs())
+    assert len(re.search(r"--from (\S+)", command)[1].split(",")) == len(names)
+    assert trtbench.paste(command) == 0  # also with its --select
+    assert len(trtbench.runs()) == 5
+
+    assert trtbench("calibrate") == 2
+    assert f"fix: trtbench calibrate suites/smoke.yaml --store {trtbench.store}\n" in trtbench.err
+    short = copy_of(run.path, "20990101T000000Z-rehearsal-0000000")
+    kept = [x for x in short.read_text().splitlines(keepends=True) if '"replicate":2' not in x]
+    short.write_text("".join(kept))
+    assert trtbench("calibrate", "--from", f"{names[0]},{short.stem}") == 2
+    assert trtbench.paste(trtbench.err[trtbench.err.index("trtbench run --resume") :].strip()) == 0
+    assert trtbench("calibrate", "--from", f"{names[0]},{short.stem}") == 0
+
+
+def lines_with(text: str, part: str) -> list[str]:
+    return [line for line in text.splitlines() if part in line]
 
 
 @pytest.mark.workers

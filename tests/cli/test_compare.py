@@ -78,6 +78,8 @@ def test_a_gate_that_could_not_fail_is_an_error(trtbench: Trtbench, fake_suite: 
     assert "net/fp32/batch=1: fake -> fake[fail=raise]" in trtbench.out
     assert trtbench("compare", name, "--axis", "backend", "--fail-on", "slower") == 2
     assert "no case was judged" in trtbench.err
+    assert trtbench.paste(trtbench.err[trtbench.err.rindex("trtbench show") :].strip()) == 0
+    assert name in trtbench.out
     assert trtbench("compare", name, "--axis", "backend", "--baseline", "fak") == 2
     assert "Did you mean 'fake'?" in trtbench.err
     assert trtbench("compare", name, "", "--axis", "backend") == 2
@@ -101,9 +103,13 @@ def test_what_would_decide_names_the_run_that_is_short(trtbench: Trtbench, fake_
     one, two = sorted(trtbench.runs(), key=lambda run: len(run.records))
     assert trtbench("compare", two.header.run, one.header.run, "--format", "github") == 0
     assert "No case is known to have changed." in trtbench.out
-    assert f"trtbench run --resume {one.header.run} --replicates 7" in trtbench.out.replace("\\_", "_")
+    command = f"trtbench run --resume {one.path} --replicates 7"
+    assert command in trtbench.out.replace("\\_", "_")
     assert trtbench("compare", two.header.run, one.header.run, "--select", "batch=1") == 0
     assert "processes" in trtbench.out
+    assert command in trtbench.out
+    assert trtbench.paste(command) == 0
+    assert {len(run.records) for run in trtbench.runs()} == {2, 7}
 
 
 @pytest.mark.parametrize("words", [["slow"], ["slower:"], ["slower:fast"], ["slower:2"], ["slower,crashed"]])
