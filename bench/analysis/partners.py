@@ -85,7 +85,7 @@ def _nothing_in_common(several: bool, differ: str = "") -> str:
     return "name a second run, or another axis"
 
 
-def _identity(case: Case, axis: str) -> str:
+def identity(case: Case, axis: str) -> str:
     """The same for cases that differ in the axis alone."""
     if not axis:
         return case.id
@@ -96,7 +96,7 @@ def _identity(case: Case, axis: str) -> str:
 def _grouped(side: dict[str, Member], axis: str) -> dict[str, list[Member]]:
     groups: dict[str, list[Member]] = {}
     for member in side.values():
-        groups.setdefault(_identity(member.pool.case, axis), []).append(member)
+        groups.setdefault(identity(member.pool.case, axis), []).append(member)
     return groups
 
 

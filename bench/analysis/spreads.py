@@ -9,8 +9,10 @@ import msgspec
 from bench.analysis import differences
 from bench.analysis.compare import Comparison, SpreadOf
 from bench.analysis.differences import Difference
+from bench.analysis.partners import identity
+from bench.analysis.rows import PRIMARY, Row
 from bench.model.calibration import Calibration
-from bench.model.run import Environment
+from bench.model.run import Environment, Run
 from bench.model.suite import Boundary, Case
 
 
@@ -52,6 +54,25 @@ def spread_of(calibration: Calibration, *, sittings: bool) -> SpreadOf:
         return (0.0, None) if session_sd is None else (session_sd, process_sd)
 
     return of_pair
+
+
+def knows_more(calibration: Calibration, run: Run, table: Sequence[Row]) -> bool:
+    """Whether a comparison of the backends of ``run`` has an interval by the calibration where the ratio of a row of
+    its ``table`` has none, as a side has one process.
+    """
+    here = run.header.environments.get("default")
+    if here is None or run.header.duel is not None or mismatch(calibration, [here], ()):
+        return False
+    spread = spread_of(calibration, sittings=False)
+    cases, bases = {case.id: case for case in run.header.cases}, {row.label: row for row in table}
+    for row in table:
+        base = bases.get(row.speed.against) if row.speed and row.speed.within else None
+        if base is None or identity(cases[base.case], "backend") != identity(cases[row.case], "backend"):
+            continue
+        boundary = next((each for each in PRIMARY if each in row.times and each in base.times), None)
+        if spread((cases[base.case], cases[row.case]), boundary)[1] is not None:
+            return True
+    return False
 
 
 def mark(comparison: Comparison, calibration: Calibration | None, note: str, *, sittings: bool) -> Comparison:

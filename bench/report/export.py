@@ -45,7 +45,7 @@ def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> s
         lines += ["", "### Unequal conditions", ""]
         lines += [f"- {_escape(lint.sentence(each))}; try: {_escape(lint.fix(each))}" for each in unequal]
     left_out = f"{cells.count(len(header.left_out), 'combination')} left out" if header.left_out else ""
-    if last := "; ".join(filter(None, (cells.lead(table, "bold:"), *evidence(table), left_out))):
+    if last := "; ".join(filter(None, (cells.lead(table, "bold:"), *evidence(table, run, baseline), left_out))):
         lines += ["", f"{last[0].upper()}{last[1:]}."]
     return escape.lines("\n".join(lines).rstrip(), sys.maxsize) + "\n"
 

@@ -103,7 +103,7 @@ def render(
         more = [cells.PYTHON_LEGEND] * any(title.startswith(cells.PYTHON_SHARE) for title in titles)
         more += cells.quantized_legend(all_rows) if cells.QUANTIZED_COSINE in titles else []
         more += [cells.VAGUE_LEGEND] * any(cells.UNKNOWN in cell for cell in timed)
-        for line in [legend, *more, *evidence(all_rows)]:
+        for line in [legend, *more, *evidence(all_rows, run, baseline)]:
             lines += _dim(table.wrap(line, width))
     lines += plan.left_out(run.header.left_out, width, verbose=verbose)
     return table.show(lines, color)

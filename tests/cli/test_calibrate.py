@@ -114,6 +114,22 @@ def test_a_gate_fails_for_no_case_with_one_process_on_a_side(trtbench: Trtbench,
     assert "no case can be SLOWER, as each has a side of one process" in trtbench.err
     assert trtbench("compare", of_one.stem, "--axis", "backend", "--fail-on", "inconclusive") == 1
 
+    assert trtbench("show", of_one.stem, "--baseline", "fake") == 0
+    (command,) = lines_with(trtbench.out, "trtbench compare ")
+    assert trtbench("show", of_one.stem, "--baseline", "fake", "--format", "markdown") == 0
+    assert (
+        f"with the calibration of this kind of machine: trtbench compare {of_one.stem} --axis backend" in trtbench.out
+    )
+    assert trtbench.paste(command) == 0
+    assert "] †  INCONCLUSIVE" in trtbench.out
+    assert trtbench("show", run.header.run, "--baseline", "fake") == 0  # which has no such ratio
+    assert "trtbench compare" not in trtbench.out
+    for file in trtbench.store.glob("*/*/calibration-*"):
+        file.unlink()
+    assert trtbench("show", of_one.stem, "--baseline", "fake") == 0
+    assert "±unknown of a ratio: a side has one process" in trtbench.out
+    assert "trtbench compare" not in trtbench.out
+
 
 @pytest.mark.workers
 def test_too_few_processes_and_failures(trtbench: Trtbench, fake_suite: Suite) -> None:
