@@ -61,9 +61,12 @@ def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
         what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
         fix = f"--boundary NAME for other times; or see what failed: {compare_notes.show_commands(comparison)}"
         raise UsageError(what, fix=fix)
-    if threshold is not None and all(min(pair.verdict.processes) < 2 for pair in comparison.pairs if pair.verdict):
-        what = "no case can be SLOWER, as each has a side of one process"
-        output.complain(f"trtbench: note: {what}\n  measure both sides with more, e.g. --replicates 7")
+    single = all(min(pair.verdict.processes) < 2 for pair in comparison.pairs if pair.verdict)
+    if not fails and threshold is not None and single:
+        what = (
+            "no case can be SLOWER, as each has a side of one process, so --fail-on would pass whatever the times are"
+        )
+        raise UsageError(what, fix="measure both sides with more processes, e.g. --replicates 7")
     return int(fails)
 
 

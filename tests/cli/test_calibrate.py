@@ -96,7 +96,9 @@ def lines_with(text: str, part: str) -> list[str]:
 
 
 @pytest.mark.workers
-def test_a_gate_fails_for_no_case_with_one_process_on_a_side(trtbench: Trtbench, fake_suite: Suite) -> None:
+def test_a_gate_refuses_to_pass_where_each_case_has_a_side_of_one_process(
+    trtbench: Trtbench, fake_suite: Suite
+) -> None:
     suite = fake_suite("[fake, {name: fake, time: 2 ms}]", replicates=3)
     assert trtbench("run", suite, "--select", "batch=1") == 0
     (run,) = trtbench.runs()
@@ -108,7 +110,7 @@ def test_a_gate_fails_for_no_case_with_one_process_on_a_side(trtbench: Trtbench,
     lines = of_one.read_text().splitlines(keepends=True)
     later = (f'"case":"{slow}"', '"replicate":')
     of_one.write_text("".join(x for x in lines if not all(word in x for word in later) or '"replicate":0' in x))
-    assert trtbench("compare", of_one.stem, "--axis", "backend", "--fail-on", "slower") == 0
+    assert trtbench("compare", of_one.stem, "--axis", "backend", "--fail-on", "slower") == 2
     assert "1 case: 1 INCONCLUSIVE" in trtbench.out
     assert "] †  INCONCLUSIVE (needs 3)" in trtbench.out
     assert "no case can be SLOWER, as each has a side of one process" in trtbench.err
