@@ -249,4 +249,4 @@ def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_store_without_profiles_says_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         sides.find("a", "b", tmp_path)
-    assert caught.value.fix == "make one: trtbench profile SUITE"
+    assert caught.value.fix == f"make one: trtbench profile SUITE --store {shlex.quote(str(tmp_path))}"
