@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Hashable, Sequence
 from statistics import fmean
@@ -88,7 +89,7 @@ class _Error(NamedTuple):
 
 class _Difference(NamedTuple):
     """The difference of the means of logs, and its standard error by several estimates: ``whole`` ones with all levels,
-    and those of ``processes`` alone; of each the spreads as measured, and no less than the rounding.
+    and ``partial`` ones with some or none; of each the spreads as measured, and no less than the rounding.
 
     What is added to a variance, be it the floor or a level whose sd is known, also adds degrees of freedom, and of few
     processes these can narrow an interval by more than the variance widens it: 2 and 2 with sds of 0 and s have a half
@@ -98,11 +99,11 @@ class _Difference(NamedTuple):
 
     log: float
     whole: tuple[_Error, ...]
-    processes: tuple[_Error, ...]
+    partial: tuple[_Error, ...]
 
     def half(self, confidence: float) -> float:
         """Half of the interval."""
-        return max(each.half(confidence) for each in {*self.whole, *self.processes})
+        return max(each.half(confidence) for each in {*self.whole, *self.partial})
 
 
 def verdict(
@@ -177,6 +178,11 @@ def ratio_interval(a: Sequence[float], b: Sequence[float]) -> stats.Interval | N
     return stats.Interval(*(math.exp(difference.log + side * half) for side in (-1, 0, 1)))
 
 
+def can_differ(a: int, b: int) -> bool:
+    """Whether ``a`` and ``b`` processes can be called FASTER or SLOWER, however far apart they are."""
+    return min(a, b) >= FEW or (min(a, b) > 1 and _can_be_rare(a, b))
+
+
 def _check(a: Sequence[float], b: Sequence[float], sds: dict[str, float]) -> None:
     for name, sd in sds.items():
         if not 0 <= sd < math.inf:
@@ -225,8 +231,10 @@ def _spread(logs: Sequence[float], groups: Sequence[Hashable], process_sd: float
 def _difference(log: float, spreads: Sequence[_Spread], n: tuple[int, int], levels: Sequence[Level]) -> _Difference:
     dofs = [spread.dof(count) for spread, count in zip(spreads, n, strict=True)]
     sds = [spread.measured for spread in spreads], [spread.sd for spread in spreads]
-    whole, processes = (tuple(_error(each, dofs, n, added) for each in sds) for added in (levels, ()))
-    return _Difference(log, whole, processes)
+    present = [level for level in levels if level.variance]
+    fewer = [some for size in range(len(present)) for some in itertools.combinations(present, size)]
+    partial = tuple(_error(each, dofs, n, some) for some in fewer for each in sds)
+    return _Difference(log, tuple(_error(each, dofs, n, present) for each in sds), partial)
 
 
 def _error(sds: Sequence[float], dofs: Sequence[float], n: tuple[int, int], levels: Sequence[Level]) -> _Error:
@@ -336,7 +344,7 @@ class _Plan:
         critical values of few are soon known.
         """
         difference = _difference(self._log, self._spreads, (n, n), self._levels)
-        limit = _widest((*difference.whole, *difference.processes), confidence)
+        limit = _widest((*difference.whole, *difference.partial), confidence)
         dof = limit.dof if math.isinf(limit.dof) else float(max(1, round(limit.dof)))
         return max(each.error for each in difference.whole), _Error(limit.error, dof)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shlex
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
     """The exit code of what --fail-on names; what is slower is measured again first if --confirm names a suite."""
+    from bench.analysis.verdict import can_differ
     from bench.errors import UsageError
     from bench.report import compare_notes
 
@@ -61,11 +63,10 @@ def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
         what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
         fix = f"--boundary NAME for other times; or see what failed: {compare_notes.show_commands(comparison)}"
         raise UsageError(what, fix=fix)
-    single = all(min(pair.verdict.processes) < 2 for pair in comparison.pairs if pair.verdict)
-    if not fails and threshold is not None and single:
-        what = (
-            "no case can be SLOWER, as each has a side of one process, so --fail-on would pass whatever the times are"
-        )
+    sides = [pair.verdict.processes for pair in comparison.pairs if pair.verdict]
+    if not fails and threshold is not None and not any(itertools.starmap(can_differ, sides)):
+        most = "{} and {}".format(*max(sides, key=min))
+        what = f"no case can be SLOWER by {most} processes, so --fail-on would pass whatever the times are"
         raise UsageError(what, fix="measure both sides with more processes, e.g. --replicates 7")
     return int(fails)
 

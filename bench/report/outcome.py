@@ -48,7 +48,8 @@ def _of_plan(run: Run) -> list[Note]:
         return [Note(kind="unfinished", text="the run has no end: it is still going on or was killed", fix=resume)]
     if run.footer.status == "complete":
         return []
-    if _count(run).total() == progress.planned(run.header):
+    retried = any(failure is not None and not failure.is_final for failure in _last(run).values())
+    if not retried and _count(run).total() == progress.planned(run.header):
         return [Note(kind="interrupted", text="the run was ended when all of its plan was measured")]
     return [Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume)]
 

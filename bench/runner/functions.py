@@ -12,8 +12,11 @@ from bench.model.factory import file_of
 from bench.model.suite import Case, Suite
 from bench.suite.reader import locate
 
-# By these a file can get names that no statement of it binds.
-_DYNAMIC = frozenset({"globals", "locals", "vars", "exec", "eval", "setattr"})
+# By these a file can get names that no statement of it binds: as names, and as attributes of anything.
+_NAMES = frozenset({"globals", "locals", "vars", "exec", "eval", "setattr", "__import__", "currentframe", "_getframe"})
+_ATTRIBUTES = frozenset({"globals", "__dict__", "f_globals", "currentframe", "_getframe", "import_module"})
+# A larger file takes seconds to parse, and whoever runs it reports what it lacks.
+_MOST_BYTES = 1 << 20
 _METRIC = "metric: zoo.py:function"
 
 
@@ -22,16 +25,16 @@ def check(suite: Suite, cases: Iterable[Case]) -> None:
     metrics alone are looked at: nothing calls its factories.
     """
     folder = Path(suite.path).parent
-    checked: set[tuple[str, str]] = set()
+    checked: set[tuple[str, str, bool]] = set()
     for case in cases:
-        simulated = base.load(case.backend).simulated
+        simulated, here = base.load(case.backend).simulated, case.toolchain == "default"
         for key, name in {"metric": case.metric, "factory": "" if simulated else case.factory}.items():
-            if file_of(name).endswith(".py") and (key, name) not in checked:
-                checked.add((key, name))
-                _check(folder, name, key, locate(suite, f"models.{case.model}.{key}"), case.model)
+            if file_of(name).endswith(".py") and (key, name, here) not in checked:
+                checked.add((key, name, here))
+                _check(folder, name, key, locate(suite, f"models.{case.model}.{key}"), case.model, here=here)
 
 
-def _check(folder: Path, name: str, key: str, where: str, model: str) -> None:
+def _check(folder: Path, name: str, key: str, where: str, model: str, *, here: bool) -> None:
     file, _, function = name.partition(":")
     path = folder / file
     if not path.is_file():
@@ -40,6 +43,8 @@ def _check(folder: Path, name: str, key: str, where: str, model: str) -> None:
     try:
         names = names_in(path)
     except SyntaxError as error:
+        if not here:  # the interpreter that runs it may know what this one does not
+            return
         place = f"{file}:{error.lineno}" if error.lineno else file
         what = f"{file} cannot be imported: SyntaxError: {error.msg} ({place})"
         raise SuiteError(what, where=where, fix=f"correct {place}") from error
@@ -49,39 +54,58 @@ def _check(folder: Path, name: str, key: str, where: str, model: str) -> None:
 
 
 def names_in(path: Path) -> set[str] | None:
-    """The names that a Python file binds at its top level; None where only running it tells: it cannot be read, imports
-    ``*``, or makes names by other means. SyntaxError if it is no Python.
+    """The names that a Python file binds at its top level; None where only running it tells: it cannot be read, is very
+    large, imports ``*``, or may make names by other means. SyntaxError if it is no Python.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            return None
         tree = ast.parse(path.read_bytes())
     except (OSError, ValueError, RecursionError, MemoryError):  # whoever runs the file reports that
         return None
     names: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
-            return None
-        if isinstance(node, ast.Name) and node.id in _DYNAMIC:
-            return None
-        if isinstance(node, ast.Attribute) and (node.attr == "__dict__" or ast.unparse(node) == "sys.modules"):
+        if _may_make_names(node):
             return None
         if isinstance(node, ast.Global):
             names.update(node.names)
-    names.update(name for statement in tree.body for name in _bound(statement))
-    return None if "__getattr__" in names else names
+        elif isinstance(node, ast.NamedExpr):  # also in a decorator or a default, which the file itself evaluates
+            names.add(node.target.id)
+    names.update(_bound(tree))
+    return None if "__getattr__" in names or "*" in names else names
 
 
-def _bound(node: ast.AST) -> Iterator[str]:
-    """The names that a statement binds where it stands, and not in the functions and classes that it defines."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-        return
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-        yield node.id
-    elif isinstance(node, ast.alias):
-        yield node.asname or node.name.partition(".")[0]
-    elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
-        yield node.name
-    elif isinstance(node, ast.MatchMapping) and node.rest:
-        yield node.rest
-    for child in ast.iter_child_nodes(node):
-        yield from _bound(child)
+def _may_make_names(node: ast.AST) -> bool:
+    """Whether the file may get names by this expression or import that no statement shows."""
+    match node:
+        case ast.Name(id=name):
+            return name in _NAMES
+        case ast.Attribute(value=ast.Name(id="sys"), attr="modules"):
+            return True
+        case ast.Attribute(attr=name):
+            return name in _ATTRIBUTES
+        case ast.Import(names=names):
+            return any(alias.name == "sys" and alias.asname for alias in names)
+        case ast.ImportFrom(module=module, names=names):
+            own = {("sys", "modules"), ("importlib", "import_module")}
+            return any((module, alias.name) in own or alias.name in _NAMES for alias in names)
+    return False
+
+
+def _bound(tree: ast.Module) -> Iterator[str]:
+    """The names that statements bind where they stand, and not in the functions and classes that they define."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name.partition(".")[0]
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            yield node.name
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            yield node.rest
+        pending.extend(ast.iter_child_nodes(node))

@@ -10,18 +10,19 @@ import msgspec
 
 from bench.model.run import Duel, Header
 from bench.model.suite import AGAIN, Case, Toolchain
-from bench.store.files import resume_command
+from bench.store.files import resume_command, run_path, store_option, suite_argument
 from bench.units import NS_PER_S
 
 
 def continuation(path: Path, header: Header) -> str:
     """What to type to have measured what the run at ``path``, which has that ``header``, lacks."""
-    return resume_command(path) if header.duel is None else "; ".join(duel_commands(header))
+    return resume_command(path) if header.duel is None else "; ".join(duel_commands(header, path))
 
 
-def duel_commands(header: Header) -> list[str]:
-    """Those that begin a duel again: one for each of its contests, so that each has the sides that it had. Cases are
-    named by their ids in the suite. Without a suite file it is the function that began it.
+def duel_commands(header: Header, path: Path | None = None) -> list[str]:
+    """Those that begin a duel again: one for each of its contests, so that each has the sides that it had, in the store
+    that the duel at ``path`` lies in. Cases are named by their ids in the suite. Without a suite file it is the
+    function that began it.
     """
     duel = header.duel
     if duel is None:
@@ -30,12 +31,17 @@ def duel_commands(header: Header) -> list[str]:
         return ["bench.duel with the same suite"]
     cases = {case.id: case for case in header.cases}
     contests = [[cases[side] for side in sides if side in cases] for sides in duel.contests]
-    return [shlex.join(_words(header, duel, sides)) for sides in contests if len(sides) > 1]
+    begin = f"trtbench duel {suite_argument(header.suite_path)} "
+    here = header.environments.get("default")
+    root = path.parents[2] if path is not None and len(path.parents) > 2 else None
+    in_store = root is not None and here is not None and path == run_path(root, here, header.run)
+    into = store_option(root) if root is not None and in_store else ""
+    return [begin + shlex.join(_words(header, duel, sides)) + into for sides in contests if len(sides) > 1]
 
 
 def _words(header: Header, duel: Duel, sides: Sequence[Case]) -> Iterator[str]:
     first, *others = sides
-    yield from ("trtbench", "duel", header.suite_path, "--select", f"id={_id_in_suite(first, header)}")
+    yield from ("--select", f"id={_id_in_suite(first, header)}")
     if duel.revision:
         yield from ("--against-rev", duel.commit or duel.revision)
     else:
@@ -44,6 +50,8 @@ def _words(header: Header, duel: Duel, sides: Sequence[Case]) -> Iterator[str]:
     yield from ("--boundary", duel.boundary, "--pairs", str(duel.pairs))
     if duel.max_time_ns:
         yield from ("--max-time", f"{duel.max_time_ns / NS_PER_S:g}s")
+    if header.seed:
+        yield from ("--seed", str(header.seed))
 
 
 def _id_in_suite(case: Case, header: Header) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench import stats
-from bench.analysis.verdict import Level, Verdict, ratio_interval, verdict
+from bench.analysis.verdict import Level, Verdict, can_differ, ratio_interval, verdict
 
 RNG_SEED = 20261128
 
@@ -187,6 +187,27 @@ def test_sessions_never_narrow_an_interval(n: int) -> None:
         apart = verdict(a, b, session_sd=session_sd)
         assert apart.low <= alone.low < alone.high <= apart.high
     assert apart.high > alone.high
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_known_level_never_narrows_the_interval_of_an_uncertain_one(share: float) -> None:
+    a, b = [100, 101, 100.4, 100.8], [102.9, 103.9, 103.2, 103.6]
+    builds = [Level(0.005, 2, (share, share))]
+    alone = verdict(a, b, builds=builds)
+    for session_sd in (1e-4, 1e-3, 1e-2):
+        both = verdict(a, b, builds=builds, session_sd=session_sd)
+        assert both.low <= alone.low < alone.high <= both.high
+    assert alone.kind == verdict(a, b, builds=builds, session_sd=1e-3).kind == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("n", "can"), [((1, 9), False), ((2, 2), False), ((2, 9), False), ((2, 10), True), ((3, 3), True), ((7, 7), True)]
+)
+def test_few_processes_can_never_be_called_different(n: tuple[int, int], can: bool) -> None:
+    assert can_differ(*n) is can_differ(*n[::-1]) is can
+    if min(n) > 1:
+        a, b = [1 + 1e-6 * k for k in range(n[0])], [9 + 1e-6 * k for k in range(n[1])]
+        assert (verdict(a, b).kind == "SLOWER") is can
 
 
 def test_the_interval_of_two_sides_is_that_of_their_verdict() -> None:

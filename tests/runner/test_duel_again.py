@@ -12,7 +12,7 @@ import pytest
 import bench
 from bench import store
 from bench.cli.arguments import parse
-from bench.model.run import Footer, Header, Measurement, Record, Run
+from bench.model.run import Failure, Footer, Header, Measurement, Record, Run
 from bench.model.suite import Policy
 from bench.report import outcome
 from bench.runner.duel import Challenge, new_challenge
@@ -133,7 +133,11 @@ def test_a_run_that_was_ended_when_all_was_measured_lacks_nothing(trtbench: Trtb
     assert [note.text for note in outcome.of_run(ended)][:1] == ["the run was ended when all of its plan was measured"]
     assert not any("--resume" in note.fix for note in outcome.of_run(ended))
     fewer = msgspec.structs.replace(ended, records=ended.records[1:])
-    assert outcome.of_run(fewer)[0].fix == f"trtbench run --resume {store.run_argument(Path(run.path))}"
+    stopped = Failure(kind="Crash", stage="load", message="", details={"signal": "SIGTERM", "attempts": 1})
+    last = msgspec.structs.replace(ended.records[-1], failure=stopped)
+    tried_again = msgspec.structs.replace(ended, records=(*ended.records[:-1], last))
+    for lacking in (fewer, tried_again):
+        assert outcome.of_run(lacking)[0].fix == f"trtbench run --resume {store.run_argument(Path(run.path))}"
 
 
 @pytest.mark.parametrize("name", ["20261128T214421Z-more_work-615753d", "20261128T212602Z-more_work-4f2888c"])
@@ -144,6 +148,6 @@ def test_no_page_advises_to_resume_a_duel(trtbench: Trtbench, name: str) -> None
     command = (
         "trtbench duel tests/selfbench/more_work/more_work.yaml --select id=47aba331c68d --against id=47aba331c68d"
     )
-    assert f"{command} --boundary latency --pairs 25\n" in trtbench.out
+    assert f"{command} --boundary latency --pairs 25 --store {shlex.quote(str(trtbench.store))}\n" in trtbench.out
     assert trtbench("run", "--resume", name) == 2
     assert command in trtbench.err

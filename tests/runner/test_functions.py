@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import bench
+from bench.backends import base
 from bench.errors import InputError
 from bench.model.events import Event, Waiting
+from bench.model.suite import Case, Suite
 from bench.runner import functions
+from bench.suite import plan, reader
 from bench.system import locks
 from tests.conftest import Trtbench
 
@@ -95,8 +99,34 @@ def test_a_rehearsal_needs_no_factory(trtbench: Trtbench, tmp_path: Path) -> Non
         ("globals()['f'] = 1", None),
         ("import sys\nsetattr(sys.modules[__name__], 'f', 1)", None),
         ("import sys\nsys.modules[__name__].f = 1", None),
+        ("import sys as s\ns.modules[__name__].f = 1", None),
+        ("from sys import modules\nmodules[__name__].f = 1", None),
+        ("import importlib\nimportlib.import_module(__name__).f = 1", None),
+        ("import inspect\ninspect.currentframe().f_globals['f'] = 1", None),
+        ("def f(x=(g := 1)): ...\n@(h := print)\ndef i(): ...", {"f", "g", "h", "i"}),
+        (f"x = {' + '.join(['1'] * 5000)}\ndef f(): ...", None),  # no parser goes so deep
+        (f"def f(m): return m{'.a()' * 300}", {"f"}),
     ],
 )
 def test_names_that_a_file_binds(tmp_path: Path, text: str, names: set[str] | None) -> None:
     (tmp_path / "net.py").write_text(text)
     assert functions.names_in(tmp_path / "net.py") == names
+
+
+def test_a_very_large_file_is_left_to_who_runs_it(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(f"def f(): ...\n{'#' * (1 << 20)}")
+    assert functions.names_in(tmp_path / "net.py") is None
+
+
+def test_only_the_running_interpreter_refuses_a_file_for_its_syntax(tmp_path: Path) -> None:
+    suite = write(tmp_path, metric="broken.py:score")
+    with pytest.raises(InputError, match="SyntaxError"):
+        functions.check(*plan_of(suite))
+    text = suite.read_text().replace("matrix: {", "toolchains: {other: {}}\nmatrix: {toolchain: other, ")
+    suite.write_text(text)
+    functions.check(*plan_of(suite))
+
+
+def plan_of(path: Path) -> tuple[Suite, Sequence[Case]]:
+    suite = reader.load(path, base.registry())
+    return suite, plan.plan(suite, base.registry(), device="cpu").cases
