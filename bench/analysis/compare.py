@@ -15,7 +15,7 @@ from bench.analysis.partners import of_axis, partners
 from bench.analysis.pool import Pool
 from bench.analysis.rows import PRIMARY, Row, row_of
 from bench.analysis.sides import Levels, Member, build_levels, levels, origins, session_level, times
-from bench.analysis.verdict import Verdict, verdict
+from bench.analysis.verdict import Verdict, can_differ, verdict
 from bench.model.run import Run
 from bench.model.suite import Boundary, Case
 
@@ -99,6 +99,13 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def slower(self, threshold: float = 0.0) -> list[Pair]:
         """The pairs whose second side is SLOWER by more than ``threshold``, a fraction."""
         return [p for p in self.pairs if p.kind == "SLOWER" and p.verdict and p.verdict.ratio - 1 > threshold]
+
+    def too_few(self) -> tuple[int, int] | None:
+        """The processes of the sides of the pair that has most, if no judged pair has enough to be SLOWER, however far
+        its sides are apart; else None.
+        """
+        sides = [pair.verdict.processes for pair in self.pairs if pair.verdict]
+        return max(sides, key=min, default=None) if not any(can_differ(*each) for each in sides) else None
 
     @property
     def failed(self) -> list[Pair]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import shlex
 from typing import TYPE_CHECKING
@@ -51,7 +50,6 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
     """The exit code of what --fail-on names; what is slower is measured again first if --confirm names a suite."""
-    from bench.analysis.verdict import can_differ
     from bench.errors import UsageError
     from bench.report import compare_notes
 
@@ -63,10 +61,9 @@ def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
         what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
         fix = f"--boundary NAME for other times; or see what failed: {compare_notes.show_commands(comparison)}"
         raise UsageError(what, fix=fix)
-    sides = [pair.verdict.processes for pair in comparison.pairs if pair.verdict]
-    if not fails and threshold is not None and not any(itertools.starmap(can_differ, sides)):
-        most = "{} and {}".format(*max(sides, key=min))
-        what = f"no case can be SLOWER by {most} processes, so --fail-on would pass whatever the times are"
+    if not fails and threshold is not None and (few := comparison.too_few()):
+        sides = f"{few[0]} and {few[1]} processes"
+        what = f"no case can be SLOWER by {sides}, so --fail-on would pass whatever the times are"
         raise UsageError(what, fix="measure both sides with more processes, e.g. --replicates 7")
     return int(fails)
 
