@@ -18,6 +18,7 @@ import pytest
 
 from bench.system import process
 from bench.system.template import Template
+from tests.system.descriptors import open_at
 from tests.system.test_process import DAEMON, SECOND, Holders, alive
 
 # A template that has imported nothing; a worker runs the code on the first line of its input.
@@ -214,12 +215,8 @@ def test_a_descriptor_to_keep_is_the_parents_file_and_reaches_what_the_worker_st
 
 
 def test_a_number_that_the_template_uses_itself_is_refused(forks: Forks) -> None:
-    high = os.dup2(0, 200)  # that of its requests
-    try:
-        with pytest.raises(OSError, match="busy") as caught:
-            forks.template.fork((high,))
-    finally:
-        os.close(high)
+    with open_at(200) as number, pytest.raises(OSError, match="busy") as caught:  # that of its requests
+        forks.template.fork((number,))
     assert caught.value.errno == errno.EBUSY
     assert forks.run("")[0].code == 0
 
