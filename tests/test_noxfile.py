@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
+from tests.modules import module_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,11 +16,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def sessions() -> ModuleType:
     pytest.importorskip("nox", reason="no nox: pip install nox")
-    spec = importlib.util.spec_from_file_location("_noxfile", ROOT / "noxfile.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module: ModuleType = module_of(ROOT / "noxfile.py")
     return module
 
 

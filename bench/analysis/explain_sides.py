@@ -64,8 +64,8 @@ class Side(Data, frozen=True, kw_only=True):
     ``kind`` is what the units are: ``kernel``, ``layer`` or ``operator``. ``unprofiled`` is the median of the same
     inferences without the profiler, 0 where it is not known. ``measured`` has the medians of a run of the same case, ns
     by boundary; empty where there is none. ``flaw`` says why that run cannot judge the case, a predicate as ``has only
-    empty outputs in RUN``; empty where it can. ``spread`` says that the windows of the profile lie far
-    apart; empty where they do not.
+    empty outputs in RUN``; empty where it can. ``spread`` says that the windows of the profile lie far apart; empty
+    where they do not.
     """
 
     case: str

@@ -65,8 +65,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """The points of one case at one boundary on one device, by time, all by one ``definition`` of boundaries (that of
     their environments). Where there were others before, ``redefined`` is what differs from the history before, which
-    this one does not continue. ``sd`` is the noise of one run (of logs) that
-    steps were looked for with, and ``basis`` where it is from; ``none`` where there are too few runs for steps.
+    this one does not continue. ``sd`` is the noise of one run (of logs) that steps were looked for with, and ``basis``
+    where it is from; ``none`` where there are too few runs for steps.
 
     ``gaps`` are runs in which the case has no sound time, and why; ``unread`` are files that could not be read;
     ``suite`` is the file of the suite of the last run.

@@ -90,20 +90,26 @@ def _exporter_warning(f: Figures) -> Advice:
     return Advice(f"the exporter {_said(f)}", "look at whether the file does what the model does; another exporter")
 
 
+def _judge(f: Figures, nothing: str, result: str, case: str = "the case") -> tuple[str, str]:
+    """What is known of outputs of which the reference says ``nothing``, by whether the model has a metric, with the
+    ``result`` for the ``case``; and what else could judge them, for the advice.
+    """
+    if "metric_numbers" in f:  # 0: else it says something of the outputs
+        what = f"{nothing}, and {f['metric']} returned no number, so the case {result}"
+        return what, ", or a number that the `metric` returns for such outputs"
+    if "metric" in f:
+        return f"only {f['metric']} judges the outputs", ""
+    return f"{nothing}, so {case} {result}", ", or a `metric` of the model"
+
+
 def _blind_reference(f: Figures) -> Advice:
     constant = {n: value if isinstance(value, str) else number(value, ".6g") for n, value in f["constant"].items()}
     reasons = [f"output {name!r} is {value} everywhere" for name, value in constant.items()]
     reasons += [f"output {name!r} is the same for all {number(f['samples'])} samples" for name in f["repeated"]]
     more = f"; and {len(reasons) - _MOST_OUTPUTS} more" if len(reasons) > _MOST_OUTPUTS else ""
-    if not hides_all(f):
-        what, judge = "the accuracy says little", ""
-    elif "metric_numbers" in f:  # 0: else it says something of the outputs
-        what = f"the accuracy says nothing, and {f['metric']} returned no number, so the case does not rank"
-        judge = ", or a number that the `metric` returns for such outputs"
-    elif "metric" in f:
-        what, judge = f"only {f['metric']} judges the outputs", ""
-    else:
-        what, judge = "the accuracy says nothing, so the case does not rank", ", or a `metric` of the model"
+    what, judge = "the accuracy says little", ""
+    if hides_all(f):
+        what, judge = _judge(f, "the accuracy says nothing", "does not rank")
     return Advice(
         f"{what}: in the reference {'; '.join(reasons[:_MOST_OUTPUTS])}{more}",
         f"initialise the last layer in the model's factory, or load a checkpoint{judge}",
@@ -151,15 +157,9 @@ def _empty_output(f: Figures) -> Advice:
     names: Sequence[str] = f["empty"]
     shown = ", ".join(repr(name) for name in names[:_MOST_OUTPUTS])
     more = f" and {len(names) - _MOST_OUTPUTS} more" if len(names) > _MOST_OUTPUTS else ""
-    if len(names) != f["outputs"]:
-        what, judge = "nothing of it could be compared", ""
-    elif "metric_numbers" in f:  # 0: else it says something of the outputs
-        what = f"the case has only empty outputs, and {f['metric']} returned no number, so the case does not pass"
-        judge = ", or a number that the `metric` returns for such outputs"
-    elif "metric" in f:
-        what, judge = f"only {f['metric']} judges the outputs", ""
-    else:
-        what, judge = "the case has only empty outputs, so it does not pass", ", or a `metric` of the model"
+    what, judge = "nothing of it could be compared", ""
+    if len(names) == f["outputs"]:
+        what, judge = _judge(f, "the case has only empty outputs", "does not pass", "it")
     return Advice(
         f"{what}: the reference has no element in {'output' if len(names) == 1 else 'outputs'} {shown}{more}",
         f"inputs of which the model makes some (`inputs: {{NAME: {{file: FILE}}}}`), or a checkpoint{judge}",

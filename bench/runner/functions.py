@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bench.backends import base
@@ -26,22 +27,33 @@ def check(suite: Suite, cases: Iterable[Case]) -> None:
     """
     folder = Path(suite.path).parent
     checked: set[tuple[str, str, bool]] = set()
+    names = functools.cache(names_in)  # a file with the models of a whole suite is parsed once
     for case in cases:
         simulated, here = base.load(case.backend).simulated, case.toolchain == "default"
         for key, name in {"metric": case.metric, "factory": "" if simulated else case.factory}.items():
             if file_of(name).endswith(".py") and (key, name, here) not in checked:
                 checked.add((key, name, here))
-                _check(folder, name, key, locate(suite, f"models.{case.model}.{key}"), case.model, here=here)
+                where = locate(suite, f"models.{case.model}.{key}")
+                _check(names, folder, name, key, where, case.model, here=here)
 
 
-def _check(folder: Path, name: str, key: str, where: str, model: str, *, here: bool) -> None:
+def _check(
+    names_of: Callable[[Path], set[str] | None],
+    folder: Path,
+    name: str,
+    key: str,
+    where: str,
+    model: str,
+    *,
+    here: bool,
+) -> None:
     file, _, function = name.partition(":")
     path = folder / file
     if not path.is_file():
         what = f"the {key}'s file {file!r} is not {'beside the suite' if key == 'factory' else 'there'}"
         raise SuiteError(what, where=where, fix=f"create {path}" if key == "factory" else _METRIC)
     try:
-        names = names_in(path)
+        names = names_of(path)
     except SyntaxError as error:
         if not here:  # the interpreter that runs it may know what this one does not
             return

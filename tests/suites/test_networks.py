@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.modules import module_of
 
 torch = pytest.importorskip("torch")
 
@@ -17,12 +18,7 @@ pytestmark = pytest.mark.torch
 
 
 def networks() -> Any:
-    spec = importlib.util.spec_from_file_location("shipped_networks", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(FILE)
 
 
 class Layer:

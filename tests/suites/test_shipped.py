@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import re
 import sys
@@ -14,6 +13,7 @@ import yaml
 from bench.backends import base
 from bench.model.suite import Plan, Suite
 from bench.suite import plan, reader
+from tests.modules import module_of
 from tests.suite.kit import shipped_schema
 
 FOLDER = Path(__file__).parents[2] / "suites"
@@ -43,12 +43,7 @@ def planned(name: str, **more: str) -> Plan:
 
 
 def zoo(file: str = "zoo.py") -> Any:
-    spec = importlib.util.spec_from_file_location("shipped_zoo", FOLDER / file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(FOLDER / file)
 
 
 def test_every_shipped_suite_is_tested_here() -> None:
