@@ -16,7 +16,6 @@ __all__ = [
     "P99_SAMPLES",
     "Drift",
     "Interval",
-    "Ratio",
     "Spread",
     "deviation",
     "drift",
@@ -30,7 +29,6 @@ __all__ = [
     "process_interval",
     "process_spread",
     "quantile",
-    "ratio_interval",
 ]
 
 P99_SAMPLES = 662
@@ -66,15 +64,6 @@ class Drift(NamedTuple):
     first: float
     last: float
     score: float
-
-
-class Ratio(NamedTuple):
-    """A confidence interval of a ratio; ``dof`` are the degrees of freedom of its t."""
-
-    low: float
-    ratio: float
-    high: float
-    dof: float
 
 
 def _ranked(samples: Sequence[float]) -> Callable[[int], float]:
@@ -249,43 +238,6 @@ def process_interval(medians: Sequence[float], confidence: float = 0.95) -> Inte
     centre, error = fmean(logs), _stdev(logs) / math.sqrt(len(logs))
     half = critical(len(logs) - 1, confidence) * error
     return Interval(math.exp(centre - half), math.exp(centre), math.exp(centre + half))
-
-
-def ratio_interval(a_medians: Sequence[float], b_medians: Sequence[float], confidence: float = 0.95) -> Ratio | None:
-    """Interval of the ratio a / b of geometric means over processes: Welch's t on the logs of the process medians.
-
-    Welch, "The generalization of Student's problem when several different population variances are involved",
-    Biometrika 34 (1947) 28, with Satterthwaite's degrees of freedom. If ``b`` is the case and ``a`` its baseline, a
-    ratio above 1 says that the case takes less time. None for fewer than two processes on a side or a value that has
-    no logarithm.
-    """
-    if min(len(a_medians), len(b_medians)) < 2 or min(*a_medians, *b_medians) <= 0:
-        return None
-    logs = [[math.log(value) for value in medians] for medians in (a_medians, b_medians)]
-    parts = [_stdev(side) ** 2 / len(side) for side in logs]  # squared standard errors
-    variance, spread = sum(parts), sum(part**2 / (len(side) - 1) for part, side in zip(parts, logs, strict=True))
-    dof = variance**2 / spread if spread else float(len(logs[0]) + len(logs[1]) - 2)
-    centre, half = fmean(logs[0]) - fmean(logs[1]), critical(dof, confidence) * math.sqrt(variance)
-    return Ratio(math.exp(centre - half), math.exp(centre), math.exp(centre + half), dof)
-
-
-def difference_interval(
-    a_medians: Sequence[float], b_medians: Sequence[float], confidence: float = 0.95
-) -> Interval | None:
-    """Interval of the difference a - b of geometric means over processes, whose centre is that of ``ratio_interval``.
-
-    Welch's t as there; the standard error of a geometric mean is it times that of the logs (delta method). None for
-    fewer than two processes on a side or a value that has no logarithm.
-    """
-    if min(len(a_medians), len(b_medians)) < 2 or min(*a_medians, *b_medians) <= 0:
-        return None
-    logs = [[math.log(value) for value in medians] for medians in (a_medians, b_medians)]
-    centres = [math.exp(fmean(side)) for side in logs]
-    parts = [(centre * _stdev(side)) ** 2 / len(side) for centre, side in zip(centres, logs, strict=True)]
-    variance, spread = sum(parts), sum(part**2 / (len(side) - 1) for part, side in zip(parts, logs, strict=True))
-    dof = variance**2 / spread if spread else float(len(logs[0]) + len(logs[1]) - 2)
-    centre, half = centres[0] - centres[1], critical(dof, confidence) * math.sqrt(variance)
-    return Interval(centre - half, centre, centre + half)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from bench import stats
 from bench.analysis.differences import Difference, check_named, differences, is_named, minor_differences
+from bench.analysis.intervals import Sources, ratio_interval
 from bench.analysis.overall import Overall, overall
 from bench.analysis.partners import of_axis, partners
 from bench.analysis.pool import Pool
@@ -28,8 +28,8 @@ SpreadOf = Callable[[Sequence[Case], Boundary | None], tuple[float, float | None
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """Inferences per second of B over those of A, geometric means over processes: above 1, B does more; with its 95 %
-    interval, None with fewer than two processes on a side.
+    """Inferences per second of B over those of A, geometric means over processes: above 1, B does more; with the 95 %
+    interval of the verdict on ``throughput``, None where that has none.
     """
 
     ratio: float
@@ -153,14 +153,16 @@ def compare(
         matches = [pair for pair in matches if any(member.pool.case.id in only for member in pair)]
         only_a, only_b = [], []
     crossed: dict[Difference, None] = {}
-    known = _levels(matches, boundary)
+    known, of_rates = _levels(matches, boundary), _levels(matches, "throughput")
+    sds = spread or (lambda *_: (session_sd, process_sd))
     pairs = []
     for first, second in matches:
         differ = _of_members(first, second)
         names = (*across, *of_axis(first.pool.case, second.pool.case, axis))
         unnamed = tuple(each for each in differ if not is_named(each.dimension, names))
         crossed |= dict.fromkeys(each for each in differ if each not in unnamed)
-        pairs.append(_pair(first, second, boundary, unnamed, known, spread or (lambda *_: (session_sd, process_sd))))
+        rate = None if unnamed else _rate(first, second, of_rates, sds)
+        pairs.append(_pair(first, second, boundary, unnamed, known, sds, rate))
     return Comparison(
         a=tuple(run.header.run for run in a),
         b=tuple(run.header.run for run in b or a),
@@ -196,6 +198,7 @@ def _pair(
     unnamed: tuple[Difference, ...],
     known: Levels,
     spread: SpreadOf,
+    rate: Rate | None,
 ) -> Pair:
     shared = _shared(first, second, boundary)
     a, b = (row_of(_at(member.pool, shared), shared) for member in (first, second))
@@ -211,7 +214,7 @@ def _pair(
         b_ns=_centre(bottoms),
         a_made_ns=_making_time(a),
         b_made_ns=_making_time(b),
-        rate=_rate(first.pool.rates, second.pool.rates),
+        rate=rate,
         cycles=_cycles(a, b, shared, _centre(tops), _centre(bottoms)),
         why=_unsound("A", first.pool)
         or _unsound("B", second.pool)
@@ -220,16 +223,19 @@ def _pair(
     )
     if whole.why:
         return whole
-    session_sd, process_sd = spread((first.pool.case, second.pool.case), shared)
-    if session_sd or known.is_known:
-        groups = origins(first, shared), origins(second, shared)
-        backends = first.pool.case.backend, second.pool.case.backend
-        session = session_level(known, groups, session_sd)
-        builds = build_levels(known, backends, groups)
-        decided = verdict(tops, bottoms, process_sd=process_sd, session=session, builds=builds, groups=groups)
-    else:
-        decided = verdict(tops, bottoms, process_sd=process_sd)
+    decided = verdict(tops, bottoms, **_sources(first, second, shared, known, spread))
     return msgspec.structs.replace(whole, kind=decided.kind, verdict=decided)
+
+
+def _sources(first: Member, second: Member, boundary: Boundary | None, known: Levels, spread: SpreadOf) -> Sources:
+    """What is known at a boundary of the variance of two sides beyond their times."""
+    session_sd, process_sd = spread((first.pool.case, second.pool.case), boundary)
+    if not session_sd and not known.is_known:
+        return Sources(process_sd=process_sd)
+    groups = origins(first, boundary), origins(second, boundary)
+    backends = first.pool.case.backend, second.pool.case.backend
+    session = session_level(known, groups, session_sd)
+    return Sources(process_sd=process_sd, session=session, builds=build_levels(known, backends, groups), groups=groups)
 
 
 def _shared(first: Member, second: Member, boundary: Boundary | None) -> Boundary | None:
@@ -266,12 +272,16 @@ def _centre(medians: Sequence[float]) -> float | None:
     return statistics.geometric_mean(medians) if medians and min(medians) > 0 else None
 
 
-def _rate(a: Sequence[float], b: Sequence[float]) -> Rate | None:
-    above, below = _centre(b), _centre(a)
+def _rate(first: Member, second: Member, known: Levels, spread: SpreadOf) -> Rate | None:
+    """The reciprocal of the ratio of times per inference; None where a side has no rate, or one of 0. ``known`` are the
+    levels at ``throughput``.
+    """
+    above, below = _centre(second.pool.rates), _centre(first.pool.rates)
     if above is None or below is None:
         return None
-    interval = stats.ratio_interval(b, a)
-    low, high = (interval.low, interval.high) if interval else (None, None)
+    sources = _sources(first, second, "throughput", known, spread)
+    interval = ratio_interval(times(first.pool, "throughput"), times(second.pool, "throughput"), **sources)
+    low, high = (1 / interval.high, 1 / interval.low) if interval else (None, None)
     return Rate(ratio=above / below, low=low, high=high)
 
 

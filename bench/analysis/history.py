@@ -13,6 +13,7 @@ import msgspec
 from bench import stats
 from bench.analysis import differences, sides, steps
 from bench.analysis.differences import Difference
+from bench.analysis.intervals import ratio_interval
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import PRIMARY
 from bench.analysis.spreads import Spreads
@@ -242,7 +243,7 @@ def _step(history: History, runs: Sequence[Run], place: int, places: Sequence[in
     start = max([0, *(other for other in places if other < place)])
     end = min([len(history.points), *(other for other in places if other > place)])
     before, after = ([point.ns for point in history.points[a:b]] for a, b in ((start, place), (place, end)))
-    interval = stats.ratio_interval(after, before)
+    interval = ratio_interval(before, after)
     return Step(
         index=place,
         run=history.points[place].run,

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from bench import stats
+from bench.analysis.intervals import difference_interval
 from bench.analysis.pool import Pool, gather
 from bench.analysis.sides import times
-from bench.analysis.speed import CONFIDENCE
 from bench.analysis.verdict import Verdict, verdict
 from bench.model.data import Data, digest
 from bench.model.run import Run
@@ -287,7 +287,7 @@ def _times(python: Pool, program: Pool, boundary: Boundary) -> Times | None:
     if not a or not b or min(*a, *b) <= 0:
         return None
     above, below = statistics.geometric_mean(a), statistics.geometric_mean(b)
-    interval = stats.difference_interval(a, b, CONFIDENCE)
+    interval = difference_interval(a, b)
     return Times(
         python_ns=above,
         cpp_ns=below,

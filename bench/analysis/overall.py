@@ -9,7 +9,8 @@ from statistics import fmean
 import msgspec
 
 from bench import stats
-from bench.analysis.verdict import SHOWN, Verdict
+from bench.analysis.intervals import SHOWN
+from bench.analysis.verdict import Verdict
 
 
 class Overall(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,12 @@ import statistics
 from collections.abc import Iterable, Sequence, Set
 from typing import Literal
 
+from bench.analysis.intervals import ratio_interval
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import baseline_label
 from bench.analysis.sides import times
 from bench.analysis.speed import baseline_of, baselines_of, check_baseline
 from bench.analysis.times import category
-from bench.analysis.verdict import ratio_interval
 from bench.model.data import Data
 from bench.model.run import Record, Run
 from bench.model.suite import Boundary

@@ -25,7 +25,8 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from bench import stats
-from bench.analysis.verdict import ALIKE, DIFFERENT, LEAST, SAME, SHOWN
+from bench.analysis.intervals import ROUNDING, SHOWN
+from bench.analysis.verdict import ALIKE, DIFFERENT, LEAST, SAME
 from bench.model.data import Data
 
 # Fewer pairs have no standard deviation that a decision could rest on.
@@ -33,8 +34,6 @@ FIRST = 3
 # Pairs that a duel has at most unless it is told otherwise: +5 % with a spread of pairs of 5 % is decided within them.
 USUAL = 25
 MOST = 200
-# Of pairs without any spread the times are rounded, as in bench.analysis.verdict.
-_ROUNDING = 1e-3 / math.sqrt(12)
 _ADVICE = 10_000
 # The part of the probability that is spent: the rest covers that the standard deviation is estimated.
 _SPENT = 0.8
@@ -111,7 +110,7 @@ class _Mean(NamedTuple):
 
 def _look(logs: Sequence[float], most: int) -> Standing:
     n, centre = len(logs), fmean(logs)
-    sd = max(math.sqrt(sum((log - centre) ** 2 for log in logs) / (n - 1)), _ROUNDING)
+    sd = max(math.sqrt(sum((log - centre) ** 2 for log in logs) / (n - 1)), ROUNDING)
     mean = _Mean(centre, sd / math.sqrt(n), n)
     kind, shown = _kind(mean, most), mean.half(SHOWN, most)
     return Standing(

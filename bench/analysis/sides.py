@@ -9,8 +9,8 @@ import msgspec
 
 from bench import stats
 from bench.analysis.components import Component, Sample, components, share
+from bench.analysis.intervals import Level
 from bench.analysis.pool import Pool, gather, gather_one
-from bench.analysis.verdict import Level
 from bench.model.run import Environment, Header, Measurement, Record, Run
 from bench.model.suite import Boundary, Case
 from bench.units import NS_PER_S

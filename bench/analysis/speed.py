@@ -11,8 +11,8 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from bench import stats
+from bench.analysis.intervals import ratio_interval
 from bench.analysis.pool import Pool
-from bench.analysis.verdict import ratio_interval
 from bench.errors import UsageError, did_you_mean
 from bench.model.suite import Boundary, Case, named
 

@@ -9,6 +9,7 @@ import pytest
 
 from bench.analysis import compare, differences, history
 from bench.analysis.history import History
+from bench.analysis.verdict import verdict
 from bench.model.run import Failure, Run
 from tests.analysis.test_calibration import sitting
 from tests.analysis.test_compare import EAGER, HERE, INDUCTOR, MS, record
@@ -46,6 +47,17 @@ def test_a_step_is_located_and_told_with_what_changed() -> None:
     assert [point.commit for point in whole.points][:2] == ["000000000000", "000000000001"]
     assert whole.points[0].level_ns == pytest.approx(MS, rel=0.005)
     assert whole.points[6].level_ns == step.after_ns
+
+
+def test_runs_that_are_alike_by_chance_make_the_interval_of_a_step_no_narrower_than_a_verdict_has_it() -> None:
+    """Two runs before the step are the same to a tick, those after it spread by 1 %."""
+    after = [1.3 * (1 + n / 100) for n in (0, 1, -1, 0.5, -0.5, 0.7, -0.7, 0.3)]
+    whole = only(series([1.0] * 2, sd=0.0) + series(after, sd=0.0, first=2))
+    (step,) = whole.steps
+    times = [point.ns for point in whole.points]
+    decided = verdict(times[:2], times[2:])
+    assert (step.low, step.high) == pytest.approx((decided.low, decided.high))
+    assert step.high / step.low > 1 + 4 * 0.007 / 2**0.5  # more than the errors of two runs that spread like the others
 
 
 def test_a_change_of_less_than_one_per_cent_is_no_step() -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-
-import numpy as np
 import pytest
 
-from bench import stats
 from bench.analysis import host_cost
 from bench.analysis.host_cost import HostCost
 from bench.analysis.pool import gather
@@ -172,16 +168,3 @@ def test_selecting_one_runner_brings_its_partner_along() -> None:
     whole = run(AOTI, AOTI_CPP, other, records=[record(case, PYTHON) for case in (AOTI, AOTI_CPP, other)])
     (line,) = host_cost.of_run(whole, only={AOTI_CPP.id}).artifacts
     assert set(line.times) == set(PYTHON)
-
-
-def test_the_interval_of_a_difference_covers_the_truth() -> None:
-    draws = np.random.default_rng(7)
-    covered = 0
-    for _ in range(400):
-        a, b = np.exp(draws.normal(np.log(40), 0.02, 5)), np.exp(draws.normal(np.log(25), 0.05, 7))
-        interval = stats.difference_interval(a.tolist(), b.tolist())
-        assert interval is not None
-        assert interval.centre == pytest.approx(statistics.geometric_mean(a) - statistics.geometric_mean(b))
-        covered += interval.low <= 15 <= interval.high
-    assert 0.92 <= covered / 400 <= 0.98
-    assert stats.difference_interval([1.0], [2.0, 3.0]) is None
