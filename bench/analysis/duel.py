@@ -13,7 +13,7 @@ from bench.analysis import sequential
 from bench.analysis.flaws import flaw_of
 from bench.analysis.sequential import Standing
 from bench.model.data import Data
-from bench.model.run import Failure, Measurement, Record, Run
+from bench.model.run import Duel, Failure, Measurement, Record, Run
 from bench.model.suite import Boundary
 
 
@@ -53,6 +53,15 @@ class Match(Data, frozen=True, kw_only=True):
         return self.kind == "SLOWER" and (self.standing.ratio or 1.0) - 1 > threshold
 
 
+class PairRatio(NamedTuple):
+    """A ratio of ``pairs`` with its repeated 95 % interval, None where these are too few."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+    pairs: int
+
+
 def matches(run: Run) -> tuple[Match, ...]:
     """The matches of a duel, in their order. ValueError for a run that is none."""
     duel = run.header.duel
@@ -69,14 +78,33 @@ def matches(run: Run) -> tuple[Match, ...]:
     )
 
 
+def pair_ratio(duel: Duel, a: Sequence[Record], b: Sequence[Record], boundary: Boundary) -> PairRatio | None:
+    """Of two cases of one contest, given by their records, the ratio B / A of their pairs as a match of them has it.
+
+    None where they have no pairs at ``boundary``: they are of different contests, or the duel is of another boundary.
+    """
+    sides = tuple({record.case: None for record in (*a, *b)})
+    contest = next((each for each in duel.contests if {*sides} <= {*each}), ())
+    if boundary != duel.boundary or len(sides) < 2 or not contest:
+        return None
+    # A match is of a later side against an earlier one: the rule may stop at another pair the other way round.
+    is_match = contest.index(sides[0]) < contest.index(sides[1])
+    tops, bottoms = (_times(side, boundary) for side in ((a, b) if is_match else (b, a)))
+    of = sequential.judge([*_log_ratios(tops, bottoms, duel.pairs).values()], duel.pairs)
+    if of.ratio is None:
+        return None
+    if is_match:
+        return PairRatio(of.ratio, of.low, of.high, of.pairs)
+    return PairRatio(1 / of.ratio, of.high and 1 / of.high, of.low and 1 / of.low, of.pairs)
+
+
 def _match(
     a: str, b: str, labels: dict[str, str], records: dict[str, list[Record]], boundary: Boundary, most: int
 ) -> Match:
     tops, bottoms = (_times(records.get(side, []), boundary) for side in (a, b))
-    pairs = sorted(tops.keys() & bottoms.keys())[:most]
-    logs = [_log_ratio(tops[pair], bottoms[pair]) for pair in pairs]
-    standing = sequential.judge(logs, most)
-    pairs = pairs[: standing.pairs]
+    logs = _log_ratios(tops, bottoms, most)
+    standing = sequential.judge([*logs.values()], most)
+    pairs = [*logs][: standing.pairs]
     why, failure = "", None
     for side in (a, b):
         reason, ending = _unsound(records.get(side, []), labels[side], boundary)
@@ -88,7 +116,7 @@ def _match(
         b_label=labels[b],
         boundary=boundary,
         standing=standing,
-        ratios=tuple(math.exp(log) for log in logs[: standing.pairs]),
+        ratios=tuple(math.exp(logs[pair]) for pair in pairs),
         a_ns=statistics.geometric_mean([tops[pair].whole for pair in pairs]) if pairs else None,
         b_ns=statistics.geometric_mean([bottoms[pair].whole for pair in pairs]) if pairs else None,
         why=why,
@@ -103,6 +131,11 @@ class _Times(NamedTuple):
 
     whole: float
     blocks: tuple[float, ...]
+
+
+def _log_ratios(a: dict[int, _Times], b: dict[int, _Times], most: int) -> dict[int, float]:
+    """Those of the pairs of which both processes have times, in their order."""
+    return {pair: _log_ratio(a[pair], b[pair]) for pair in sorted(a.keys() & b.keys())[:most]}
 
 
 def _log_ratio(a: _Times, b: _Times) -> float:

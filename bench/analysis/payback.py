@@ -8,11 +8,10 @@ import statistics
 from collections.abc import Iterable, Sequence, Set
 from typing import Literal
 
-from bench.analysis.intervals import ratio_interval
 from bench.analysis.pool import Pool, gather
 from bench.analysis.rows import baseline_label
 from bench.analysis.sides import times
-from bench.analysis.speed import baseline_of, baselines_of, check_baseline
+from bench.analysis.speed import baseline_of, baselines_of, check_baseline, ratio_of
 from bench.analysis.times import category
 from bench.model.data import Data
 from bench.model.run import Record, Run
@@ -151,12 +150,15 @@ def _of_case(pool: Pool, base: Pool | None, baseline: str, cold: bool) -> Paybac
 
 def _against(alone: Payback, pool: Pool, base: Pool, cold: bool, comparable: bool) -> Payback:
     """The case with its outcome against ``base``."""
-    tops, bottoms = times(base, alone.boundary), times(pool, alone.boundary)
-    steady, own = _centre(tops), _centre(bottoms)
+    assert alone.boundary is not None
+    ratio = ratio_of(base, pool, alone.boundary)
+    steady, own = _centre(times(base, alone.boundary)), alone.steady_ns
+    assert ratio is not None
     assert steady is not None
     assert own is not None
-    interval = ratio_interval(bottoms, tops)
-    low, high = (interval.low, interval.high) if interval else (None, None)
+    if ratio.pairs:  # of a duel, whose ratio is not that of the two times
+        own = steady / ratio.ratio
+    low, high = ratio.low, ratio.high
     alone = _replace(alone, ratio=steady / own, ratio_low=low, ratio_high=high)
     records = [record for record in base.records if record.measurements]
     making, base_build = _making(records, cold)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from bench.analysis.flaws import ORDER, UNMEASURED, UNSAMPLED, Flaw, flaw_of, is_blind
-from bench.model.run import Failure, Record, Run
+from bench.model.run import Duel, Failure, Record, Run
 from bench.model.samples import SortedSamples
 from bench.model.suite import Boundary, Case
 from bench.units import NS_PER_S
@@ -47,7 +47,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 class Pool(msgspec.Struct, frozen=True):
     """A case and the last record of each replicate.
 
-    ``samples`` are nanoseconds by boundary and process, ``rates`` inferences per second by process.
+    ``samples`` are nanoseconds by boundary and process, ``rates`` inferences per second by process. ``duel`` is that of
+    the run, whose processes of one replicate are pairs.
     """
 
     case: Case
@@ -55,6 +56,7 @@ class Pool(msgspec.Struct, frozen=True):
     samples: dict[Boundary, tuple[SortedSamples, ...]]
     rates: tuple[float, ...]
     score: Score | None
+    duel: Duel | None = None
 
     @property
     def failures(self) -> list[Failure]:
@@ -85,11 +87,11 @@ def gather(run: Run) -> list[Pool]:
     for record in run.records:  # a case that was measured again after a failure counts once per replicate
         records.setdefault(record.case, {})[record.replicate] = record
     cases = {case.id: case for case in run.header.cases}
-    return [gather_one(case, records.get(key, {}).values()) for key, case in cases.items()]
+    return [gather_one(case, records.get(key, {}).values(), run.header.duel) for key, case in cases.items()]
 
 
-def gather_one(case: Case, records: Iterable[Record]) -> Pool:
-    """The pool of one case; each record is one process."""
+def gather_one(case: Case, records: Iterable[Record], duel: Duel | None = None) -> Pool:
+    """The pool of one case; each record is one process, of a pair in a ``duel``."""
     records = tuple(records)
     samples: dict[Boundary, list[SortedSamples]] = {}
     rates: list[float] = []
@@ -102,7 +104,7 @@ def gather_one(case: Case, records: Iterable[Record]) -> Pool:
             if m.window_ns:
                 rates.append(m.calls * m.batch / m.window_ns * NS_PER_S)
     by_boundary = {boundary: tuple(processes) for boundary, processes in samples.items()}
-    return Pool(case=case, records=records, samples=by_boundary, rates=tuple(rates), score=_score(records))
+    return Pool(case=case, records=records, samples=by_boundary, rates=tuple(rates), score=_score(records), duel=duel)
 
 
 def _score(records: Sequence[Record]) -> Score | None:

@@ -106,7 +106,7 @@ def rows(
         _row(pool, primaries[pool.case.model], times, speeds.get(pool.case.id))
         for pool, times in zip(pools, figures.times(pools, distributions), strict=True)
     ]
-    # The processes of a duel are pairs: taken as independent, they may say otherwise than its verdict.
+    # Of a duel its verdicts say which side is faster, by a rule that an interval of 95 % does not follow.
     for first, ties in [] if run.header.duel else _leaders(pools, table):
         table[first] = msgspec.structs.replace(table[first], fastest=True, tied=bool(ties))
         for place in ties:

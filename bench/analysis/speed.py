@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from bench import stats
-from bench.analysis.intervals import ratio_interval
+from bench.analysis import intervals
+from bench.analysis.duel import pair_ratio
 from bench.analysis.pool import Pool
 from bench.errors import UsageError, did_you_mean
 from bench.model.suite import Boundary, Case, named
@@ -32,6 +33,8 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     and the ratio decides nothing.
     ``across_devices`` says that no card or machine is known to have measured both sides, so that what differs between
     two of a kind may be in the ratio and is not in its interval.
+    ``pairs`` is of how many pairs of a duel the ratio is, with the interval of such a match: without one where they are
+    too few. None where the processes of both sides are independent.
     """
 
     ratio: float | None
@@ -44,6 +47,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     within: bool
     across_devices: bool
+    pairs: int | None = None
 
 
 def baselines(cases: Iterable[Case]) -> list[str]:
@@ -75,7 +79,7 @@ def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:
     """Whether ``pool`` is slower than ``best`` by more than the interval of their ratio leaves open; False where there
     is none, as with one process on a side.
     """
-    ratio = _ratio(pool, best, boundary)
+    ratio = ratio_of(pool, best, boundary)
     return ratio is not None and ratio.low is not None and ratio.low > 1
 
 
@@ -166,14 +170,14 @@ def baseline_of(pool: Pool, bases: Bases) -> Pool | None:
 
 
 def speed_of(pool: Pool, base: Pool, boundary: Boundary, baseline: str) -> Speed | None:
-    """The speed of ``pool`` against ``base`` with Welch's interval of the ratio of process medians; without one where a
-    side has one process. None if ``base`` has no time at ``boundary``.
+    """The speed of ``pool`` against ``base`` with the interval of ratio_of(). None if ``base`` has no time at
+    ``boundary``.
     """
     if boundary not in base.samples:
         return None
-    ratio = _Ratio(1.0) if base is pool else _ratio(base, pool, boundary)
+    ratio = Quotient(1.0) if base is pool else ratio_of(base, pool, boundary)
     return Speed(
-        ratio=ratio and ratio.centre,
+        ratio=ratio and ratio.ratio,
         low=ratio and ratio.low,
         high=ratio and ratio.high,
         boundary=boundary,
@@ -183,25 +187,33 @@ def speed_of(pool: Pool, base: Pool, boundary: Boundary, baseline: str) -> Speed
         precision=base.case.precision if with_precision(base.case, baseline) else "",
         within=base is not pool and min(len(base.samples[boundary]), len(pool.samples[boundary])) == 1,
         across_devices=base is not pool and not _places(base) & _places(pool),
+        pairs=ratio and ratio.pairs,
     )
 
 
-class _Ratio(NamedTuple):
-    """Of two times, with its interval."""
+class Quotient(NamedTuple):
+    """Of two times, with its 95 % interval if it is known; of so many pairs of a duel, or None."""
 
-    centre: float
+    ratio: float
     low: float | None = None
     high: float | None = None
+    pairs: int | None = None
 
 
-def _ratio(above: Pool, below: Pool, boundary: Boundary) -> _Ratio | None:
-    """The time of ``above`` over that of ``below``, of geometric means over processes; None if one has a time of 0."""
+def ratio_of(above: Pool, below: Pool, boundary: Boundary) -> Quotient | None:
+    """The time of ``above`` over that of ``below``; None if one has a time of 0.
+
+    Of cases that took turns in a duel it is that of their pairs, with the interval that holds at every look. Else it is
+    that of geometric means over processes, with the interval of ``verdict``, or without one where a side has one.
+    """
+    if below.duel and (of_pairs := pair_ratio(below.duel, below.records, above.records, boundary)):
+        return Quotient(*of_pairs)
     a, b = ([float(stats.median(samples)) for samples in pool.samples[boundary]] for pool in (above, below))
     if min(*a, *b) <= 0:
         return None
-    if interval := ratio_interval(b, a):
-        return _Ratio(interval.centre, interval.low, interval.high)
-    return _Ratio(geometric_mean(a) / geometric_mean(b))
+    if interval := intervals.ratio_interval(b, a):
+        return Quotient(interval.centre, interval.low, interval.high)
+    return Quotient(geometric_mean(a) / geometric_mean(b))
 
 
 def _places(pool: Pool) -> set[str]:

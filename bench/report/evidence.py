@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.analysis.rows import Row, has_replicates
+from bench.analysis.sequential import FIRST
 from bench.analysis.speed import VAGUE, Speed, is_undecided
 from bench.analysis.spreads import knows_more, mismatch
 from bench.model.run import Run
@@ -30,6 +31,8 @@ def evidence(table: Sequence[Row], run: Run, baseline: str = "") -> list[str]:
         who = f"no card or machine is known to have run both sides ({cells.count(across, 'case')})"
         lines.append(f"{cells.ACROSS} {who}: how two of them differ is not in the interval")
     speeds = [row.speed for row in table if row.speed and row.speed.against != row.label]
+    if any(speed.pairs for speed in speeds):
+        lines.append("a ratio to the baseline is of the pairs of the duel, with an interval that holds at every look")
     return lines + _undecided(speeds, lambda: _calibrated(table, run, baseline))
 
 
@@ -49,7 +52,9 @@ def _calibrated(table: Sequence[Row], run: Run, baseline: str) -> str:
 def _undecided(speeds: Sequence[Speed], command: Callable[[], str]) -> list[str]:
     """What stands in place of the interval of a ratio, or of the ratio, that decides nothing."""
     lines, ratios = [], [speed for speed in speeds if speed.ratio is not None]
-    if any(speed.low is None for speed in ratios):
+    if any(speed.low is None and speed.pairs for speed in ratios):
+        lines.append(f"{cells.UNKNOWN} of a ratio: fewer than {FIRST} pairs do not show how pairs differ")
+    if any(speed.low is None and not speed.pairs for speed in ratios):
         lines.append(
             f"{cells.UNKNOWN} of a ratio: a side has one process, which does not show how processes differ "
             "(--replicates 3 does)"

@@ -207,6 +207,7 @@ def _flat(row: Row, symbols: Sequence[str], boundaries: Sequence[Boundary], phas
         "speed_across_devices": speed and speed.across_devices,
         "speed_boundary": speed and speed.boundary,
         "speed_against": speed and speed.against,
+        "speed_pairs": speed and speed.pairs,
         "accurate": score and score.accurate,
         "cosine": score and score.cosine,
         "rel_l2": score and score.rel_l2,

@@ -8,10 +8,14 @@ import re
 import msgspec
 import pytest
 
+from bench.analysis import payback
 from bench.analysis.duel import matches
+from bench.analysis.rows import rows
+from bench.analysis.speed import Speed
 from bench.model.run import Accuracy, Duel, Failure, Footer, Header, Measurement, Record, Run, Warning
 from bench.model.suite import Case, Input
 from bench.report import duel as view
+from bench.report import text
 
 A, B, C = (
     Case(model="net", factory="f:m", inputs={"x": Input(shape=(1,))}, backend=name)
@@ -127,6 +131,81 @@ def test_a_side_that_cannot_be_judged_ends_its_match_with_the_reason(record_of_b
     flat = json.loads(view.json(run))["matches"][0]
     assert (flat["ratio"], flat["low"], len(flat["ratios"])) == (None, None, 2)
     assert ("Timeout in measure: no result within 1 s" in shown) == (b.failure is not None)
+
+
+# ----------------------------------------------------------------------------------- the speeds of the table below
+
+# The host is up to ten times slower from pair to pair; B takes four fifths of A's time, C six, each give or take 1 %.
+HOST = ((1, 1.0), (10, 1.01), (3, 0.99), (5, 1.0))
+
+
+def busy(*hosts: tuple[float, float], contests: tuple[tuple[str, ...], ...] = ((A.id, B.id, C.id),)) -> Run:
+    run = duel(*(each for n, (host, noise) in enumerate(hosts) for each in pair(n, host, 0.8 * host * noise, 6 * host)))
+    of = msgspec.structs.replace(run.header, duel=msgspec.structs.replace(run.header.duel, contests=contests))
+    return msgspec.structs.replace(run, header=of)
+
+
+def speed(run: Run, case: Case, baseline: str = "") -> Speed:
+    (of,) = (row.speed for row in rows(run, baseline) if row.case == case.id)
+    assert of is not None
+    return of
+
+
+def test_the_speed_of_a_side_is_its_verdict_inverted() -> None:
+    run = busy(*HOST)
+    b, c = matches(run)
+    for match, case in ((b, B), (c, C)):
+        of, back = speed(run, case), speed(run, A, case.backend)
+        at = match.standing
+        assert (1 / of.ratio, 1 / of.high, 1 / of.low) == pytest.approx((at.ratio, at.low, at.high))
+        assert (back.ratio, back.low, back.high) == pytest.approx((at.ratio, at.low, at.high))
+        assert (of.pairs, back.pairs) == (at.pairs, at.pairs)
+    assert b.standing.high / b.standing.low < 1.2  # that of independent processes spans a factor of 40
+
+
+def test_two_sides_without_a_match_of_their_own_are_compared_by_their_pairs() -> None:
+    of, back = speed(busy(*HOST), C, "aoti"), speed(busy(*HOST), B, "fake")
+    assert of.ratio == pytest.approx(0.8 / 6, rel=0.01)
+    assert 1.0 < of.high / of.low < 1.2
+    assert (back.ratio, back.low, back.high) == pytest.approx((1 / of.ratio, 1 / of.high, 1 / of.low))
+
+
+def test_the_rule_of_a_duel_stops_the_ratio_of_its_table_too() -> None:
+    """Pairs after the first decision are of another match, and do not count in either."""
+    run = busy(*HOST, (7, 4.0))
+    (b, _), of = matches(run), speed(run, B)
+    assert (b.standing.pairs, of.pairs) == (3, 3)
+    assert 1 / of.ratio == pytest.approx(b.standing.ratio)
+    assert len([row for row in rows(run) if row.processes == 5]) == 3
+
+
+def test_sides_of_two_contests_are_independent() -> None:
+    apart = speed(busy(*HOST, contests=((A.id, C.id), (B.id, C.id))), B)
+    assert apart.pairs is None
+    assert apart.high / apart.low > 10
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_too_few_pairs_have_a_ratio_without_an_interval(pairs: int) -> None:
+    run = busy(*HOST[:pairs])
+    of = speed(run, B)
+    assert (of.low, of.high, of.pairs) == (None, None, pairs)
+    shown = text.render(run, width=200)
+    assert "±unknown of a ratio: fewer than 3 pairs do not show how pairs differ" in shown
+    assert "--replicates" not in shown
+
+
+def test_the_table_says_that_its_ratios_are_of_pairs() -> None:
+    line = "a ratio to the baseline is of the pairs of the duel"
+    assert line in text.render(busy(*HOST), width=200)
+    assert line not in text.render(busy(*HOST, contests=((A.id,), (B.id,), (C.id,))), width=200)
+
+
+def test_a_case_of_a_duel_pays_back_by_the_ratio_of_its_pairs() -> None:
+    run = busy(*HOST)
+    (of,) = (each for each in payback.of_run(run).cases if each.case == B.id)
+    at = matches(run)[0].standing
+    assert (1 / of.ratio, 1 / of.ratio_high, 1 / of.ratio_low) == pytest.approx((at.ratio, at.low, at.high))
 
 
 def test_a_run_that_is_no_duel_has_no_matches() -> None:

@@ -42,6 +42,21 @@ def test_no_case_of_a_duel_is_marked(shown: Trtbench, duel: str) -> None:
     assert "<strong>" not in notebook.tables(run).partition("</p>")[2]
 
 
+@pytest.mark.parametrize("duel", DUELS[:4])  # the last is of two models
+def test_the_ratios_of_a_duels_table_are_those_of_its_verdicts(shown: Trtbench, duel: str) -> None:
+    for match in bench.matches(bench.read(duel, store=RESULTS)):
+        *_, toolchain = match.a_label.split("/")
+        baseline = f"eager{toolchain if toolchain.startswith('@') else '@default'}"
+        assert shown("show", duel, "--format", "csv", "--baseline", baseline) == 0
+        rows = {row["case"]: row for row in csv.DictReader(io.StringIO(shown.out))}
+        row = rows[match.b]
+        assert row["speed_against"] == match.a_label
+        shown_ratio = [1 / float(row[name]) for name in ("speed", "speed_high", "speed_low")]
+        standing = match.standing
+        assert shown_ratio == pytest.approx([standing.ratio, standing.low, standing.high])
+        assert int(row["speed_pairs"]) == standing.pairs
+
+
 @pytest.mark.parametrize("duel", DUELS)
 def test_a_page_has_the_verdicts_of_a_duel_and_no_fastest_case(duel: str) -> None:
     page = page_of(bench.read(duel, store=RESULTS))
