@@ -14,6 +14,7 @@ from bench.model.samples import SortedSamples
 
 __all__ = [
     "P99_SAMPLES",
+    "ROUNDING",
     "Drift",
     "Interval",
     "Spread",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 P99_SAMPLES = 662
+# The least standard deviation of the logs of processes: times are rounded, to a tick of 32 ns or less of calls of 10 us
+# or more.
+ROUNDING = 1e-3 / math.sqrt(12)
 # Series of one length: of fewer it does not pay to join the arrays, and so many stay in a core's cache.
 _FEW, _TOGETHER = 4, 32
 # A drift: of so many values, or medians of groups of them, a score of so many standard deviations of what order says by
@@ -229,13 +233,13 @@ def process_interval(medians: Sequence[float], confidence: float = 0.95) -> Inte
     """Student's t interval over processes: of the logs of their medians, back on the scale of the medians.
 
     The centre is the geometric mean. The process is the unit: each value is the median (or the rate) of one fresh
-    process. Student, "The probable error of a mean", Biometrika 6 (1908) 1. None for fewer than two processes or a
-    value that has no logarithm.
+    process. Their standard deviation is taken to be ROUNDING at least. Student, "The probable error of a mean",
+    Biometrika 6 (1908) 1. None for fewer than two processes or a value that has no logarithm.
     """
     if len(medians) < 2 or min(medians) <= 0:
         return None
     logs = [math.log(value) for value in medians]
-    centre, error = fmean(logs), _stdev(logs) / math.sqrt(len(logs))
+    centre, error = fmean(logs), max(_stdev(logs), ROUNDING) / math.sqrt(len(logs))
     half = critical(len(logs) - 1, confidence) * error
     return Interval(math.exp(centre - half), math.exp(centre), math.exp(centre + half))
 

@@ -16,8 +16,6 @@ from bench import stats
 
 # The confidence of the intervals that are shown.
 SHOWN = 0.95
-# Of two sides without any spread the times are rounded: to a tick of 32 ns or less, of calls of 10 us or more.
-ROUNDING = 1e-3 / math.sqrt(12)
 KNOWN = math.inf  # degrees of freedom of a standard deviation that is given
 
 
@@ -72,7 +70,7 @@ class Spread(NamedTuple):
     @property
     def sd(self) -> float:
         """No less than that of the rounding of times."""
-        return max(self.measured, ROUNDING)
+        return max(self.measured, stats.ROUNDING)
 
     def dof(self, n: int) -> float:
         """Those of n processes."""

@@ -25,7 +25,7 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from bench import stats
-from bench.analysis.intervals import ROUNDING, SHOWN
+from bench.analysis.intervals import SHOWN
 from bench.analysis.verdict import ALIKE, DIFFERENT, LEAST, SAME
 from bench.model.data import Data
 
@@ -110,7 +110,7 @@ class _Mean(NamedTuple):
 
 def _look(logs: Sequence[float], most: int) -> Standing:
     n, centre = len(logs), fmean(logs)
-    sd = max(math.sqrt(sum((log - centre) ** 2 for log in logs) / (n - 1)), ROUNDING)
+    sd = max(math.sqrt(sum((log - centre) ** 2 for log in logs) / (n - 1)), stats.ROUNDING)
     mean = _Mean(centre, sd / math.sqrt(n), n)
     kind, shown = _kind(mean, most), mean.half(SHOWN, most)
     return Standing(
