@@ -28,12 +28,13 @@ from bench import stats
 from bench.analysis.intervals import SHOWN
 from bench.analysis.verdict import ALIKE, DIFFERENT, LEAST, SAME
 from bench.model.data import Data
+from bench.model.run import FEWEST_PAIRS, MOST_PAIRS
 
-# Fewer pairs have no standard deviation that a decision could rest on.
-FIRST = 3
+# The pairs of the first look.
+FIRST = FEWEST_PAIRS
 # Pairs that a duel has at most unless it is told otherwise: +5 % with a spread of pairs of 5 % is decided within them.
 USUAL = 25
-MOST = 200
+MOST = MOST_PAIRS
 _ADVICE = 10_000
 # The part of the probability that is spent: the rest covers that the standard deviation is estimated.
 _SPENT = 0.8

@@ -224,6 +224,10 @@ class Environment(Data, frozen=True, kw_only=True):
         return round(self.memory / 2**30)
 
 
+# How many pairs a duel may have at most: fewer have no standard deviation that its rule could rest on.
+FEWEST_PAIRS, MOST_PAIRS = 3, 200
+
+
 class Duel(Data, frozen=True, kw_only=True):
     """What a duel compares, by the ids of cases: in each contest the first with each other, at ``boundary``.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bench.model.run import Accuracy, Header, Measurement, Record
+from bench.model.run import FEWEST_PAIRS, MOST_PAIRS, Accuracy, Duel, Header, Measurement, Record
 from bench.model.samples import SortedSamples
 from bench.model.suite import OUTPUT_LIMITS, Boundary, Case, Policy
 
@@ -32,7 +32,19 @@ def of_header(header: Header) -> str:
     for name, value in header.ceilings.items():
         if not value > 0:
             return f"the ceiling {name} is {value}"
+    if header.duel and (problem := _duel(header.duel, header.cases)):
+        return problem
     return "" if 0 <= header.seed < _LARGEST else "the seed is out of range"
+
+
+def _duel(duel: Duel, cases: Sequence[Case]) -> str:
+    if not FEWEST_PAIRS <= duel.pairs <= MOST_PAIRS:
+        return f"the pairs of the duel are {number(duel.pairs)}"
+    ids = {case.id for case in cases}
+    for contest in duel.contests:
+        if not contest or not ids.issuperset(contest):
+            return "a side of the duel is none of its cases"
+    return ""
 
 
 def _policy(policy: Policy) -> str:

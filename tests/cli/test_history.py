@@ -84,7 +84,7 @@ def test_a_duel_is_no_point(trtbench: Trtbench) -> None:
     write(trtbench.store, [1.0] * 3)
     path = trtbench.store / "sm_90" / "h100" / "20260103T000000Z-net-0000000.jsonl"
     text = path.read_text()
-    duel = f'"duel":{{"contests":[["{EAGER.id}","{INDUCTOR.id}"]],"boundary":"latency","pairs":2}},"suite":'
+    duel = f'"duel":{{"contests":[["{EAGER.id}","{INDUCTOR.id}"]],"boundary":"latency","pairs":3}},"suite":'
     assert '"suite":' in text
     path.write_text(text.replace('"suite":', duel, 1))
     assert trtbench("history", EAGER.label) == 0

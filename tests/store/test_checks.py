@@ -158,6 +158,7 @@ def test_the_footer_is_compared_with_what_is_there(tmp_path: Path, says: int, to
     assert run.footer == footer
 
 
+DUEL: dict[str, object] = {"contests": [], "boundary": "latency", "pairs": 25}
 BAD_HEADERS: dict[str, tuple[Change, str]] = {
     "no builds": (lambda h: h.update(policy={"builds": 0}), "builds is 0"),
     "a huge timeout": (lambda h: h.update(policy={"timeout_ns": 10**30}), r"timeout_ns is 2\^99 or more"),
@@ -165,6 +166,13 @@ BAD_HEADERS: dict[str, tuple[Change, str]] = {
     "an unknown symbol": (lambda h: h["cases"][0]["inputs"]["x"].update(shape=["n", 3]), "'n', a size of an input"),
     "a name that leaves its folder": (lambda h: h.update(run="../../x"), "is no name of a run"),
     "a huge size": (lambda h: h["cases"][0].update(symbols={"batch": 10**20}), "the size batch is"),
+    "a duel of two pairs": (lambda h: h.update(duel=DUEL | {"pairs": 2}), "the pairs of the duel are 2"),
+    "a duel of too many pairs": (lambda h: h.update(duel=DUEL | {"pairs": 201}), "the pairs of the duel are 201"),
+    "a duel of nothing": (
+        lambda h: h.update(duel=DUEL | {"contests": [[]]}),
+        "a side of the duel is none of its cases",
+    ),
+    "a duel of others": (lambda h: h.update(duel=DUEL | {"contests": [["a"]]}), "a side of the duel is none of its"),
 }
 
 
