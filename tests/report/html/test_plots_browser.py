@@ -164,6 +164,18 @@ def test_the_front_is_listed_with_links(view, committed) -> None:
     assert page.locator("h1").inner_text() == "resnet18/inductor[mode=reduce-overhead]/fp16/batch=1"
 
 
+# The colours of the points as red, green and blue: what an opaque pixel of each has.
+COLOURS = """() => {
+  const brush = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const points = [...document.querySelectorAll(".chart .mark-symbol path")].map((path) => getComputedStyle(path).fill);
+  return points.filter((fill) => fill !== "none" && fill !== "rgba(0, 0, 0, 0)").map((fill) => {
+    brush.fillStyle = fill;
+    brush.fillRect(0, 0, 1, 1);
+    return `rgb(${[...brush.getImageData(0, 0, 1, 1).data].slice(0, 3).join(", ")})`;
+  });
+}"""
+
+
 def test_points_can_be_coloured_by_what_they_cost(view, committed) -> None:
     shown = view(*committed)
     page = shown.go("#/plots/trade?model=resnet18")
@@ -171,12 +183,12 @@ def test_points_can_be_coloured_by_what_they_cost(view, committed) -> None:
     shown.drawn()
     assert page.evaluate("location.hash").endswith("color=memory")
     assert page.locator(".key").inner_text().startswith("memory: ")
-    fills = {
-        path.get_attribute("fill")
-        for path in page.locator(".chart .mark-symbol path").all()
-        if path.get_attribute("fill")
-    }
-    assert len(fills) > 3
+    light = page.evaluate(COLOURS)
+    assert {"rgb(169, 203, 232)", "rgb(8, 48, 107)"} < set(light)  # the ends of the ramp in the key
+    assert len(set(light)) > 3
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(COLOURS)
+    assert {"rgb(63, 127, 181)", "rgb(255, 242, 194)"} < set(dark)
     page.get_by_label("Colour").select_option("energy per inference")
     shown.drawn()
     assert "energy per inference: not recorded" in page.locator(".key").inner_text()
@@ -278,23 +290,39 @@ def test_a_name_that_a_specification_uses_is_a_name(view) -> None:
 def test_a_chart_takes_the_colours_of_the_theme_and_of_print(view, runs) -> None:
     shown = view(*runs, screen={"color_scheme": "light"})
     page = shown.go("#/plots/speed?model=resnet18")
-    # The view is drawn again some time after a change of the theme, and until then there may be no chart.
     text = "document.querySelector('.chart .role-mark.mark-text text')"
-    color = f"const text = {text}; const fill = text && getComputedStyle(text).fill"
-    light = page.evaluate(f"() => {{ {color}; return fill; }}")
+    color = f"getComputedStyle({text}).fill"
+    light = page.evaluate(color)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"(light) => {{ {color}; return fill && fill !== light; }}", arg=light)
+    assert page.evaluate(color) != light
     page.emulate_media(color_scheme="dark", media="print")
-    page.wait_for_function(f"() => {{ {color}; return fill === 'rgb(0, 0, 0)'; }}")
+    assert page.evaluate(color) == "rgb(0, 0, 0)"
     assert not page.locator(".pills").is_visible()
 
 
-THREE_THEMES = """() => {
+def test_a_change_of_the_theme_leaves_a_view_as_it_is(view, runs) -> None:
+    page = view(*runs, screen={"color_scheme": "light"}).go("#/plots/speed?model=resnet18")
+    open_table(page)
+    page.evaluate("() => { window.chart = document.querySelector('.chart svg.marks'); }")
+    light = page.evaluate("getComputedStyle(document.querySelector('.chart .mark-rect path')).fill")
+    page.locator("#theme").click()  # auto, light
+    page.locator("#theme").click()  # dark
+    assert page.evaluate("getComputedStyle(document.querySelector('.chart .mark-rect path')).fill") != light
+    assert page.evaluate("window.chart.isConnected")
+    assert page.locator("details.beside tbody tr").first.is_visible()
+    box = page.locator(".chart svg.marks").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 60, box["y"] + 14)
+    page.locator("#vg-tooltip-element.visible").wait_for()
+    paper = page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor")
+    assert page.evaluate("getComputedStyle(document.getElementById('vg-tooltip-element')).backgroundColor") == paper
+
+
+DRAWN_THREE_TIMES = """() => {
   const charts = () => document.querySelectorAll(".chart svg.marks").length;
   window.standing = [];
   new MutationObserver(() => { if (document.body.dataset.ready === "yes") window.standing.push(charts()); })
     .observe(document.body, { attributes: true, attributeFilter: ["data-ready"] });
-  for (let n = 0; n < 3; n += 1) document.getElementById("theme").click();
+  for (let n = 0; n < 3; n += 1) dispatchEvent(new Event("hashchange"));
 }"""
 
 
@@ -303,6 +331,6 @@ def test_a_view_that_is_drawn_again_and_again_is_ready_with_all_charts_alone(vie
     page = shown.go("#/plots/speed?run=*")
     charts = page.locator(".chart svg.marks").count()
     assert charts > 1
-    page.evaluate(THREE_THEMES)
+    page.evaluate(DRAWN_THREE_TIMES)
     page.wait_for_function("() => standing.length")
     assert set(page.evaluate("standing")) == {charts}

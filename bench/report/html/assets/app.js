@@ -11,10 +11,6 @@ globalThis.trtbench = globalThis.trtbench || {};
   let leaving = [];
 
   app.onLeave = (action) => leaving.push(action);
-  app.isDark = () => {
-    const theme = document.documentElement.dataset.theme;
-    return theme === "dark" || (theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
-  };
 
   let hiding = 0;
   app.toast = (text) => {
@@ -55,7 +51,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     }
   }
 
-  function themes(redraw) {
+  function themes() {
     const button = document.getElementById("theme");
     let kept = "auto";
     try {
@@ -75,9 +71,7 @@ globalThis.trtbench = globalThis.trtbench || {};
     set(THEMES.includes(kept) ? kept : "auto");
     button.addEventListener("click", () => {
       set(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length]);
-      redraw();
     });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   }
 
   // A page that is written again while a run goes on loads itself again, unless something in it has the keyboard.
@@ -102,9 +96,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       h("p", null, "Times are medians with 95% intervals; the process is the unit of evidence. ",
         "\u2021 no card or machine is known to have run both sides: how two of them differ is not in the interval."),
       h("p", null, `Made ${app.when(page.made)} UTC by trtbench ${page.version}. This page requests nothing from anywhere.`));
-    themes(() => {
-      if (app.parse(location.hash).view === "plots") show(page, false);
-    });
+    themes();
     addEventListener("hashchange", () => show(page, true));
     if (page.refresh) refresh(page.refresh);
     show(page, false);

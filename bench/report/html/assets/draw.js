@@ -73,12 +73,14 @@ globalThis.trtbench = globalThis.trtbench || {};
   function colorBy(by, rows, hues) {
     const number = app.BY.find((each) => each.name === by && each.form);
     if (!number) return { field: "hue", type: "nominal", legend: null, scale: { domain: hues.map((hue) => hue.name), range: hues.map((hue) => hue.color) } };
-    const style = getComputedStyle(document.documentElement);
     const values = rows.filter((row) => row.sound).map((row) => row[by]).filter((value) => app.isNumber(value) && (!number.log || value > 0));
     if (!values.length) return { value: "var(--soft)" };
-    const range = ["--ramp-low", "--ramp-high"].map((name) => style.getPropertyValue(name).trim());
     const [low, high] = [Math.min(...values), Math.max(...values)];
-    return { condition: { test: `isValid(datum['${by}'])`, field: by, type: "quantitative", legend: null, scale: { type: number.log && low < high ? "log" : "linear", domain: [low, high], range, zero: false } }, value: "var(--edge)" };
+    const place = (value) => (number.log ? `log(${value})` : value);
+    const part = low < high ? `(${place(`datum['${by}']`)} - ${place(low)}) / (${place(high)} - ${place(low)})` : "1";
+    // Mixed by the browser, so that it follows the theme without being drawn again.
+    const expr = `'color-mix(in srgb, var(--ramp-high) ' + format(100 * clamp(${part}, 0, 1), '.1f') + '%, var(--ramp-low))'`;
+    return { condition: { test: `isValid(datum['${by}'])`, value: { expr } }, value: "var(--edge)" };
   }
 
   // The lines of the roofline over the whole width, one for each precision of the panel.
@@ -170,7 +172,7 @@ globalThis.trtbench = globalThis.trtbench || {};
       };
       try {
         const result = await globalThis.vegaEmbed(element, spec, {
-          ast: true, actions: false, renderer: "svg", tooltip: { theme: app.isDark() ? "dark" : "light" },
+          ast: true, actions: false, renderer: "svg", tooltip: { theme: "page" },
         });
         element.querySelector("svg").setAttribute("aria-hidden", "true");
         result.view.addEventListener("click", (event, item) => {
