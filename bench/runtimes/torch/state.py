@@ -10,6 +10,7 @@ import collections
 import contextlib
 import ctypes
 import functools
+import logging
 import sys
 import types
 import weakref
@@ -33,6 +34,8 @@ _ROW = 4096
 # A tensor computed anew differs by rounding where a kernel adds in any order: by at most so much of its largest value.
 _ROUNDING = {8: 1e-12, 4: 1e-5, 2: 0.03}
 _OPAQUE = {"torch", "numpy", "builtins", *sys.stdlib_module_names} - {"types"}
+# Libraries put their own class in place of Logger, for every logger of the process.
+_NO_STATE = (type, types.ModuleType, logging.Logger)
 
 Snapshot = Mapping[str, "StateEntry"]
 
@@ -152,7 +155,7 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
         yield from [("", value.__self__), ("", value.__func__)]
     elif isinstance(value, types.FunctionType):
         yield from _of_function(value)
-    elif not isinstance(value, type | types.ModuleType) and _package(type(value)) not in _OPAQUE:
+    elif not isinstance(value, _NO_STATE) and _package(type(value)) not in _OPAQUE:
         yield from getattr(value, "__dict__", {}).items()
         for cls in type(value).__mro__:
             slots = vars(cls).get("__slots__", ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -87,13 +88,12 @@ def test_a_structure_without_end_is_followed_to_its_bound() -> None:
     assert len(state.snapshot(many)) < 50_000
 
 
-def test_what_a_library_logs_or_locks_is_no_state() -> None:
-    import logging
-
+@pytest.mark.parametrize("kind", [logging.Logger, type("Logger", (logging.Logger,), {"__module__": "a_library"})])
+def test_what_a_library_logs_or_locks_is_no_state(kind: type[logging.Logger]) -> None:
     class Logs(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.logger = logging.getLogger("a model's")
+            self.logger = kind("a model's")
 
         def forward(self, x: Any) -> Any:
             self.logger.setLevel(self.logger.level + 1)
