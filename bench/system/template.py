@@ -13,6 +13,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -29,8 +30,9 @@ from bench.system import keeper, process
 
 _REQUEST = 4096
 _MOST_DESCRIPTORS = 64
-# A process that is made by forking has its own descriptors here and above: the numbers below are for those of workers.
-_FIRST_OWN = 200
+# The highest of the numbers from which a process that is made by forking has its own descriptors: the kernel copies a
+# table as long as the largest at each fork.
+_HIGHEST_FIRST_OWN = 4096
 _ANSWER_LIMIT_S = 60
 _MIDDLING = 500  # the template's OOM score: the kernel ends a worker, which has 1000, before it
 
@@ -218,9 +220,17 @@ def fork() -> int:
         return os.fork()
 
 
+def first_own() -> int:
+    """The number from which a process that is made by forking has its own descriptors. Those below are for workers,
+    which have the numbers of the process that asks: three quarters of as many as it may have.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(limit * 3 // 4, _HIGHEST_FIRST_OWN)
+
+
 def _above(fd: int) -> int:
     """``fd`` under a number that no worker needs."""
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN)
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first_own())
     os.close(fd)
     return moved
 

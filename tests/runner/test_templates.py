@@ -15,6 +15,7 @@ import pytest
 from bench.machine.environment import describe
 from bench.runner import jobs, toolchains
 from bench.system import process
+from bench.system.template import first_own
 from bench.units import format_time
 from tests.runner.template_kit import LIMIT_NS, Runner
 from tests.system.descriptors import open_at
@@ -163,7 +164,7 @@ def test_after_its_template_has_ended_a_worker_comes_from_the_one_before(runner:
 
 def test_a_number_that_a_template_uses_itself_is_left_to_a_new_process(runner: Runner) -> None:
     job = jobs.CheckMetrics(device="cpu", metrics=())
-    with open_at(200) as number:  # that of its requests
+    with open_at(first_own()) as number:  # that of its requests
         worker = runner.templates.start(runner.interpreter, job, keep=(number,))
     assert runner.look(worker)["frozen"] == 0
     assert runner.look(runner.templates.start(runner.interpreter, job))["frozen"] > 0

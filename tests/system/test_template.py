@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from bench.system import process
-from bench.system.template import Template
+from bench.system.template import Template, first_own
 from tests.system.descriptors import open_at
 from tests.system.test_process import DAEMON, SECOND, Holders, alive
 
@@ -215,10 +216,16 @@ def test_a_descriptor_to_keep_is_the_parents_file_and_reaches_what_the_worker_st
 
 
 def test_a_number_that_the_template_uses_itself_is_refused(forks: Forks) -> None:
-    with open_at(200) as number, pytest.raises(OSError, match="busy") as caught:  # that of its requests
+    with open_at(first_own()) as number, pytest.raises(OSError, match="busy") as caught:  # that of its requests
         forks.template.fork((number,))
     assert caught.value.errno == errno.EBUSY
     assert forks.run("")[0].code == 0
+
+
+def test_a_parent_with_some_hundred_files_has_its_numbers_in_workers(forks: Forks) -> None:
+    with contextlib.ExitStack() as files:
+        numbers = [files.enter_context(open_at(number)) for number in range(200, 210)]
+        assert forks.run(f"[os.fstat(n) for n in {numbers}]", keep=numbers)[0].code == 0
 
 
 def test_megabytes_pass_both_ways(forks: Forks) -> None:
