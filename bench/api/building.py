@@ -36,6 +36,7 @@ def build(
     Raises:
         UsageError: nothing to build; a compute capability that is none, that a backend does not know, or that no
             backend of the cases takes; DeviceUnavailable where nothing can be made without the device.
+        SuiteError: a file or a function that the suite names is not there, before the device is waited for.
         StoreError: the cache cannot be written.
     """
     from bench.runner import build as building

@@ -68,6 +68,7 @@ def profile(
 
     Raises:
         UsageError: the tool is not here or cannot look at any of the cases, before anything is made.
+        SuiteError: a file or a function that the suite names is not there, before the device is waited for.
         StoreError: the file cannot be written. A profile that there is no room for is the failure of its case.
     """
     from bench.profiling import collect, tools

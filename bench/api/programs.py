@@ -63,6 +63,7 @@ def diverge(
 
     Raises:
         UsageError: no or too many cases, or a backend whose networks cannot be looked into.
+        SuiteError: a file or a function that the suite names is not there, before the device is waited for.
         StoreError: the cache cannot be written.
     """
     from bench.checkup import diverge

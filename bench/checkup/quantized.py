@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from bench.backends import base
-from bench.errors import SuiteError, UsageError
+from bench.errors import UsageError
 from bench.model.abilities import QuantizesModels
 from bench.model.data import digest
 from bench.model.placement import PLACEMENT, Placement
@@ -17,7 +17,7 @@ from bench.model.seam import Stage
 from bench.model.sensitivity import ACCURACY, Accuracy, QuantizationCost, Question, parse_target
 from bench.model.suite import Case
 from bench.model.tensor_ranges import SUMMARY, CaseRanges, NetworkRanges
-from bench.runner import rounds, run
+from bench.runner import functions, rounds, run
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
 from bench.suite import plan
@@ -48,14 +48,13 @@ def lint_file(path: Path) -> Placement:
 def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterator[QuantizationCost]:
     """What quantizing costs in each network of a plan, once for cases that share one. It is computed on the CPU.
 
-    UsageError if no case has Q/DQ, or the target is none; SuiteError if the metric's file is not there.
+    UsageError if no case has Q/DQ, or the target is none; SuiteError if the metric's file or function is not there.
     """
     if question.target:
         parse_target(question.target)
-    file = question.metric.partition(":")[0]
-    if file and not (Path(request.suite.path).parent / file).is_file():
-        what = f"the metric's file {file!r} is not beside the suite"
-        raise SuiteError(what, where="--metric", fix="FILE.py:FUNCTION, a path relative to the suite")
+    if question.metric:
+        fix = "FILE.py:FUNCTION, a path relative to the suite"
+        functions.check_metric(Path(request.suite.path).parent, question.metric, "--metric", fix)
     for case, folder, failure in _folders(request, lambda backend, case: backend.accuracy(case, question), on_event):
         if failure is not None:
             yield QuantizationCost(case=case, failure=failure)
@@ -86,8 +85,9 @@ def _folders(
     Cases of one model that differ in options alone are one case where they are looked at, so they come one by one.
     """
     networks = _stages(request, needed)
+    functions.check(request.suite, [_plain(case) for case, _ in networks.values()], metrics=False)
     for done, (original, stages) in enumerate(networks.values()):
-        case = msgspec.structs.replace(original, backend=_MODULES, options={}, toolchain="default", cuda_graph=False)
+        case = _plain(original)
         one = msgspec.structs.replace(request.plan, cases=(case,))
         on_cpu = msgspec.structs.replace(request, plan=one, device="cpu", device_missing="")
         tell = rounds.relabel(rounds.count_from(on_event, done, len(networks)), {case.label: original.label})
@@ -96,6 +96,11 @@ def _folders(
                 yield original, Path(), ready
             else:
                 yield original, Path(ready.folders[stages[-1].name]), None
+
+
+def _plain(case: Case) -> Case:
+    """The case whose worker looks at the network of ``case``: without the device and its packages."""
+    return msgspec.structs.replace(case, backend=_MODULES, options={}, toolchain="default", cuda_graph=False)
 
 
 def _stages(

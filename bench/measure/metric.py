@@ -46,7 +46,8 @@ def load(spec: str, suite_dir: Path) -> Callable[..., Any]:
     file, _, name = spec.partition(":")
     path = suite_dir / file
     if not path.is_file():
-        raise SuiteError(f"the metric's file {file!r} is not there", where=str(path), fix="metric: zoo.py:function")
+        what = f"the metric's file {file!r} is not beside the suite"
+        raise SuiteError(what, where=str(path), fix="metric: zoo.py:function")
     module = _run_user_code(lambda: userfile.execute(path, f"_metric_{path.stem}"), file, path)
     function = getattr(module, name, None)
     if not callable(function):

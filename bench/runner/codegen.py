@@ -23,7 +23,7 @@ from bench.model.program import NetworkProgram
 from bench.model.run import Failure
 from bench.model.seam import Stage
 from bench.model.suite import Case
-from bench.runner import rounds, run
+from bench.runner import functions, rounds, run
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
 from bench.suite import plan
@@ -61,6 +61,7 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[NetworkPro
     for folder in folders.values():
         if (folder / PROGRAM).exists():
             raise _has_one(folder)
+    functions.check(request.suite, [_plain(case) for case, _ in stages.values()], metrics=False)
     done = 0
     for several in _rounds(list(stages.values())):
         yield from _write_all(request, several, folders, rounds.count_from(on_event, done, len(stages)))

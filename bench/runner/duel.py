@@ -164,8 +164,8 @@ def run(challenge: Challenge, on_event: OnEvent) -> RunResult:
     refuse_contradictions(settings)
     store.check_writable(Path(settings.store))
     artifacts.check_writable(Path(settings.cache))
-    if not challenge.revision:  # of whose files only its own folder tells
-        functions.check(request.suite, request.plan.cases)
+    here = [case for case in request.plan.cases if case.toolchain != challenge.duel.revision]
+    functions.check(request.suite, here)  # before a revision is checked out
     with contextlib.ExitStack() as stack:
         duel, folders = challenge.duel, {}
         if challenge.revision:
@@ -180,7 +180,7 @@ def run(challenge: Challenge, on_event: OnEvent) -> RunResult:
             # What imports ahead of its turn does so where the suite lies.
             settings = msgspec.structs.replace(settings, prestart=1)
             request = msgspec.structs.replace(request, suite=suite, settings=settings)
-        session = stack.enter_context(new_session(request, on_event, DuelSession))
+        session = stack.enter_context(new_session(request, on_event, DuelSession, metrics=True, folders=folders))
         assert isinstance(session, DuelSession)
         session.begin(duel, folders)
         session.open()

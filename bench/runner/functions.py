@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bench.backends import base
-from bench.errors import SuiteError, did_you_mean
+from bench.errors import SuiteError, UsageError, did_you_mean
 from bench.model.factory import file_of
 from bench.model.suite import Case, Suite
 from bench.suite.reader import locate
@@ -21,37 +21,50 @@ _MOST_BYTES = 1 << 20
 _METRIC = "metric: zoo.py:function"
 
 
-def check(suite: Suite, cases: Iterable[Case]) -> None:
+def check(
+    suite: Suite, cases: Iterable[Case], folders: Mapping[str, Path] | None = None, *, metrics: bool = True
+) -> None:
     """SuiteError at the line of the suite for the first file that is not there, or has no such function. Of a rehearsal
-    metrics alone are looked at: nothing calls its factories.
+    ``metrics`` alone are looked at: nothing calls its factories.
+
+    ``folders`` are those of suites by toolchain where that is another one's: UsageError for what the revision there
+    does not have.
     """
-    folder = Path(suite.path).parent
-    checked: set[tuple[str, str, bool]] = set()
+    checked: set[tuple[Path, str, str, bool]] = set()
     names = functools.cache(names_in)  # a file with the models of a whole suite is parsed once
     for case in cases:
         simulated, here = base.load(case.backend).simulated, case.toolchain == "default"
-        for key, name in {"metric": case.metric, "factory": "" if simulated else case.factory}.items():
-            if file_of(name).endswith(".py") and (key, name, here) not in checked:
-                checked.add((key, name, here))
-                where = locate(suite, f"models.{case.model}.{key}")
-                _check(names, folder, name, key, where, case.model, here=here)
+        of_revision = (folders or {}).get(case.toolchain)
+        folder = of_revision or Path(suite.path).parent
+        references = {"metric": case.metric if metrics else "", "factory": "" if simulated else case.factory}
+        for key, name in references.items():
+            if not file_of(name).endswith(".py") or (folder, key, name, here) in checked:
+                continue
+            checked.add((folder, key, name, here))
+            where = locate(suite, f"models.{case.model}.{key}")
+            fix = _METRIC if key == "metric" else f"correct the model {case.model!r}"
+            try:
+                _check(names, folder, name, key, where, fix, here=here)
+            except SuiteError as error:
+                if of_revision is None:
+                    raise
+                what, fix = f"at {case.toolchain}: {error.what}", "name a revision that has it"
+                raise UsageError(what, where="--against-rev", fix=fix) from error
+
+
+def check_metric(folder: Path, name: str, where: str, fix: str) -> None:
+    """SuiteError at ``where`` if the file of the metric ``name`` is not in ``folder``, or has no such function."""
+    _check(names_in, folder, name, "metric", where, fix, here=True)
 
 
 def _check(
-    names_of: Callable[[Path], set[str] | None],
-    folder: Path,
-    name: str,
-    key: str,
-    where: str,
-    model: str,
-    *,
-    here: bool,
+    names_of: Callable[[Path], set[str] | None], folder: Path, name: str, key: str, where: str, fix: str, *, here: bool
 ) -> None:
     file, _, function = name.partition(":")
     path = folder / file
     if not path.is_file():
-        what = f"the {key}'s file {file!r} is not {'beside the suite' if key == 'factory' else 'there'}"
-        raise SuiteError(what, where=where, fix=f"create {path}" if key == "factory" else _METRIC)
+        what = f"the {key}'s file {file!r} is not beside the suite"
+        raise SuiteError(what, where=where, fix=f"create {path}" if key == "factory" else fix)
     try:
         names = names_of(path)
     except SyntaxError as error:
@@ -62,7 +75,7 @@ def _check(
         raise SuiteError(what, where=where, fix=f"correct {place}") from error
     if names is not None and function not in names:
         what = f"{file} has no function {function!r}.{did_you_mean(function, sorted(names))}".removesuffix(".")
-        raise SuiteError(what, where=where, fix=f"correct the model {model!r}" if key == "factory" else _METRIC)
+        raise SuiteError(what, where=where, fix=fix)
 
 
 def names_in(path: Path) -> set[str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -35,10 +35,21 @@ def environment_of(request: Request, device: Device) -> Environment:
 
 
 def new_session(
-    request: Request, on_event: OnEvent, kind: type[Session] = Session, *, device: Device | None = None
+    request: Request,
+    on_event: OnEvent,
+    kind: type[Session] = Session,
+    *,
+    device: Device | None = None,
+    metrics: bool = False,
+    folders: Mapping[str, Path] | None = None,
 ) -> Session:
-    """A session of a ``kind`` with the header of a new run, on ``device`` in place of the request's."""
+    """A session of a ``kind`` with the header of a new run, on ``device`` in place of the request's.
+
+    SuiteError for a file or a function that the cases name and that is not there, also those of ``metrics`` where these
+    are called: here, and not only once the device is free. ``folders`` are as in ``functions.check``.
+    """
     suite, plan, settings = request.suite, request.plan, request.settings
+    functions.check(suite, plan.cases, folders, metrics=metrics)
     refuse_other_than_text(Path(suite.path).resolve(), settings)
     here = environment_of(request, device or request.device)
     used = {name: suite.toolchains[name] for name in toolchains.foreign(plan.cases)}
@@ -75,11 +86,10 @@ def run(request: Request, on_event: OnEvent) -> RunResult:
     """Measure a plan and store the results. InputError, before anything is written, if suite or store are wrong."""
     refuse_contradictions(request.settings)
     check_boundaries(request)
-    functions.check(request.suite, request.plan.cases)  # not only once the device is free
     root = Path(request.settings.store)
     store.check_writable(root)
     artifacts.check_writable(Path(request.settings.cache))
-    with new_session(request, on_event) as session:
+    with new_session(request, on_event, metrics=True) as session:
         session.open()
         header = privacy.without_home(session.prepare(), Path(request.settings.cache))
         with contextlib.closing(store.create(root, header)) as writer:

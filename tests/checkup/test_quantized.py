@@ -55,6 +55,10 @@ def zero():
     return model
 
 
+def raises():
+    raise ValueError("no net")
+
+
 def same(outputs, reference):
     (name,) = reference
     return {"same": float((outputs[name] == reference[name]).mean())}
@@ -221,8 +225,8 @@ def test_data_that_is_not_there_is_wrong_input_at_the_line_that_names_it(trtbenc
 @pytest.mark.torch
 @pytest.mark.workers
 def test_progress_counts_the_cases_of_all_networks(trtbench: Trtbench, suite: Path) -> None:
-    suite.write_text(suite.read_text().replace("zoo.py:net", "zoo.py:absent"))
-    assert trtbench("lint-qdq", suite, "--progress", "plain") == 2
+    suite.write_text(suite.read_text().replace("zoo.py:net", "zoo.py:raises"))
+    assert trtbench("lint-qdq", suite, "--progress", "plain") == 1
     assert [line.partition(" ")[0] for line in trtbench.err.splitlines() if line.startswith("[")] == ["[1/2]", "[2/2]"]
 
 
@@ -231,6 +235,7 @@ def test_progress_counts_the_cases_of_all_networks(trtbench: Trtbench, suite: Pa
     [
         (("--target", "top1 = 3"), "'top1 = 3' is no target"),
         (("--metric", "gone.py:f"), "the metric's file 'gone.py' is not beside the suite"),
+        (("--metric", "zoo.py:sane"), "zoo.py has no function 'sane'. Did you mean 'same'?"),
         (("--ranges", "--rank"), "--rank: --ranges shows what the calibration observed, and compares no outputs"),
     ],
 )

@@ -43,7 +43,7 @@ def test_the_metric_sees_outputs_and_reference(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("gone.py:top1", "is not there"),
+        ("gone.py:top1", "is not beside the suite"),
         ("zoo.py:top2", "no function 'top2'"),
         ("zoo.py:words", "returned str"),
         ("zoo.py:unbounded", "no finite number for 'x'"),

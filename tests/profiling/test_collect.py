@@ -208,7 +208,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_message(trtbench: Trtbench, fake_suite: Suite, name: str) -> None:
     arguments, expected = BAD[name]
-    assert trtbench("profile", fake_suite(), *arguments) == 2
+    suite = fake_suite()
+    (suite.parent / "zoo.py").write_text("def net(): ...")
+    assert trtbench("profile", suite, *arguments) == 2
     assert expected in trtbench.err
     assert "Traceback" not in trtbench.err
     assert not trtbench.store.exists()

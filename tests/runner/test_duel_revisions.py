@@ -73,6 +73,18 @@ def test_what_cannot_be_checked_out_or_installed_is_an_error_and_leaves_nothing(
     assert worktrees(repository) == 1
 
 
+def test_a_revision_without_a_function_that_the_suite_names_is_an_error_before_the_device_is_taken(
+    trtbench: Trtbench, repository: Path
+) -> None:
+    (repository.parent / "zoo.py").write_text(ZOO.replace("version(", "newer("))
+    repository.write_text(repository.read_text().replace("zoo.py:version", "zoo.py:newer"))
+    assert trtbench("duel", repository, "--select", backend("time=0.9"), "--against-rev", "main") == 2
+    assert "--against-rev: at main: zoo.py has no function 'newer'" in trtbench.err
+    assert "fix: name a revision that has it" in trtbench.err
+    assert not trtbench.runs()
+    assert worktrees(repository) == 1
+
+
 @pytest.mark.long
 def test_a_revision_with_other_dependencies_has_an_environment_of_its_own_or_an_error(
     trtbench: Trtbench, repository: Path, tmp_path: Path

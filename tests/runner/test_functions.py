@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import bench
 from bench.backends import base
 from bench.errors import InputError
+from bench.model.divergence import On
 from bench.model.events import Event, Waiting
 from bench.model.suite import Case, Suite
 from bench.runner import functions
+from bench.runner.request import Request
 from bench.suite import plan, reader
 from bench.system import locks
 from tests.conftest import Trtbench
@@ -56,7 +60,7 @@ def never_waits(event: Event) -> None:
         ({"factory": "nope.py:net"}, 4, "the factory's file 'nope.py' is not beside the suite"),
         ({"factory": "zoo.py:nett"}, 4, "zoo.py has no function 'nett'. Did you mean 'net'?"),
         ({"factory": "broken.py:net"}, 4, "broken.py cannot be imported: SyntaxError: '(' was never closed"),
-        ({"metric": "nope.py:score"}, 6, "the metric's file 'nope.py' is not there"),
+        ({"metric": "nope.py:score"}, 6, "the metric's file 'nope.py' is not beside the suite"),
         ({"metric": "zoo.py:scores"}, 6, "zoo.py has no function 'scores'. Did you mean 'score'?"),
     ],
 )
@@ -70,6 +74,55 @@ def test_what_the_suite_names_wrongly_is_told_while_another_run_has_the_device(
     assert caught.value.where == f"{suite}:{line}"
     assert caught.value.fix
     assert not (tmp_path / "r").exists()
+
+
+def diverges(request: Request, folder: Path, on: On) -> object:
+    return bench.diverge(request, on=on, on_event=never_waits)
+
+
+COMMANDS: dict[str, tuple[str, Callable[[Request, Path], object]]] = {
+    "profile": ("eager", lambda request, folder: bench.profile(request, on_event=never_waits)),
+    "build": ("eager", lambda request, folder: bench.build(request, on_event=never_waits)),
+    "build --keep-code": ("inductor", lambda request, folder: bench.keep_code(request, folder, on_event=never_waits)),
+    "codegen": ("fx2trt", lambda request, folder: bench.codegen(request, folder, on_event=never_waits)),
+    "diverge": ("fx2trt", functools.partial(diverges, on="oracle")),
+    "diverge --on engine": ("fx2trt", functools.partial(diverges, on="engine")),
+    "lint-qdq": ("fx2trt", lambda request, folder: bench.lint_qdq(request, on_event=never_waits)),
+    "quantize": ("fx2trt", lambda request, folder: bench.quantization_cost(request, on_event=never_waits)),
+    "quantize --ranges": ("fx2trt", lambda request, folder: bench.calibration_ranges(request, on_event=never_waits)),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_tells_a_factory_that_is_not_there_while_another_run_has_the_device(
+    tmp_path: Path, command: str
+) -> None:
+    backend, call = COMMANDS[command]
+    suite = write(tmp_path, factory="zoo.py:nett", metric="nope.py:unused", backend=backend)
+    suite.write_text(suite.read_text().replace("matrix: {", "matrix: {precision: [fp32, int8], "))
+    where = {"store": tmp_path / "r", "cache": tmp_path / "c", "plan_only": True}
+    request = bench.request(suite, device="cuda" if backend == "fx2trt" else "cpu", **where)  # type: ignore[arg-type]
+    with locks.hold(locks.lock_path("cpu"), "another run", lambda holder: None), pytest.raises(InputError) as caught:
+        call(msgspec.structs.replace(request, device="cpu"), tmp_path / "out")
+    assert caught.value.what == "zoo.py has no function 'nett'. Did you mean 'net'?"
+    assert caught.value.where == f"{suite}:4"
+    assert not (tmp_path / "r").exists()
+    assert not (tmp_path / "out" / "program.py").exists()
+
+
+def test_a_duel_tells_it_too(tmp_path: Path) -> None:
+    suite = write(tmp_path, factory="zoo.py:nett", backend="[eager, torchscript]")
+    folders = {"store": tmp_path / "r", "cache": tmp_path / "c"}
+    with locks.hold(locks.lock_path("cpu"), "another run", lambda holder: None), pytest.raises(InputError) as caught:
+        bench.duel(
+            suite, select="backend=eager", against="backend=torchscript", device="cpu", on_event=never_waits, **folders
+        )
+    assert caught.value.what.startswith("zoo.py has no function 'nett'.")
+
+
+def test_only_what_calls_metrics_asks_for_them(tmp_path: Path) -> None:
+    suite = write(tmp_path, metric="nope.py:score", backend="fake")
+    assert not any(case.failure for case in bench.build(bench.request(suite, cache=tmp_path / "c")).cases)
 
 
 @pytest.mark.parametrize("folder", ["store", "cache"])

@@ -32,7 +32,7 @@ def suite(folder: Path, *lines: str) -> Path:
 @pytest.mark.parametrize(
     ("metric", "what"),
     [
-        ("none.py:score", "the metric's file 'none.py' is not there"),
+        ("none.py:score", "the metric's file 'none.py' is not beside the suite"),
         ("metric.py:scor", "metric.py has no function 'scor'. Did you mean 'score'?"),
         ("metric.py:one", "metric.py:one cannot be called with outputs and reference"),
     ],
