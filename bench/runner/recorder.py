@@ -180,12 +180,12 @@ class Recorder:
     def _bout(self, case: Case, replicate: int, ready: Ready, *, taking_turns: bool = False) -> Iterator[_Bout]:
         """What it takes to measure a case once; its folders and its gate last as long as the block."""
         blank = self._blank(case, replicate)
-        started = self.ahead.take(case, replicate)
         with (
             scratch.folder() as own,
             self._output_folder(case) as kept,
             contextlib.ExitStack() as stack,
         ):
+            started = self.ahead.take(case, replicate)  # not before: a disk that is full ends the run with it
             if started is not None:
                 stack.callback(started.worker.close)  # the gate is the watch's
             gate = started.gate if started else None

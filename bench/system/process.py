@@ -227,7 +227,9 @@ class Child:
         """End the keeper, and with it everything below it."""
         if self._code is not None:
             return
-        os.close(self._life)
+        life, self._life = self._life, -1
+        if life >= 0:  # else an interrupt came while this waited before
+            os.close(life)
         try:
             self._keeper.wait(_KEEPER_LIMIT_S)
         except subprocess.TimeoutExpired:

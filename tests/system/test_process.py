@@ -108,6 +108,21 @@ def test_a_program_that_does_not_exist_raises_and_leaks_no_pipe() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_child_whose_end_is_interrupted_is_ended_by_the_next_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    before = os.listdir("/proc/self/fd")
+    child = process.Child([sys.executable, "-c", "import signal; signal.pause()"], os.environ)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess.Popen, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            child.close()
+    child.close()
+    assert not child.alive
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
 def test_a_child_can_be_given_lines_and_heard_before_its_last() -> None:
     code = "import sys\nfor line in sys.stdin: open(int(sys.argv[-1]), 'w', closefd=False).write('got ' + line)"
     heard: list[bytes] = []
