@@ -120,9 +120,9 @@ class Failure(Data, frozen=True, kw_only=True):
     """Why a case has no result. ``kind`` is an error class name or Timeout, Crash, Inaccurate; ``log`` is the tail.
 
     ``details`` are figures of what failed: ``slowest_layers_s`` of a build, seconds by layer, the longest first; of a
-    Timeout ``limit_ns``, and ``stage_ns``, how much of it went by in ``stage``; not of a worker that took turns. Of a
-    Crash by a signal that usually comes from outside they are its name, ``signal``, and ``attempts``, how many
-    processes in a row it has ended.
+    Timeout ``limit_ns``, and ``stage_ns``, how much of it went by in ``stage``; not of a worker that had begun to take
+    turns, nor of a case that was not begun, as its factory had not returned in another. Of a Crash by a signal that
+    usually comes from outside they are its name, ``signal``, and ``attempts``: how many processes in a row ended so.
     """
 
     kind: str

@@ -45,9 +45,14 @@ class ProfiledWorker:
 
     def run(self, interpreter: Interpreter, job: jobs.Profile) -> jobs.Profiled | Failure:
         """Its reply; a failure says whether the case ran without the tool."""
+        hung, case = self._session.hung, job.case
+        if failure := hung.failure_of_measuring(case, case.toolchain):
+            return failure
         reply = self._dispatch(self._tool.prefix(self._out) if self._tool else (), interpreter, job)
         if isinstance(reply, Failure):
-            return self._with_comparison(reply, interpreter, job)
+            failure = self._with_comparison(reply, interpreter, job)
+            hung.add(case, case.toolchain, failure, measuring=True)
+            return failure
         assert isinstance(reply, jobs.Profiled)
         return reply
 

@@ -13,10 +13,10 @@ import msgspec
 
 from bench.machine import gpu_faults, gpus
 from bench.model.events import Event, Step
-from bench.model.factory import step_of
 from bench.model.run import Failure
 from bench.runner import jobs, timeline
 from bench.runner.answers import Answer
+from bench.runner.hung_factories import HungFactories
 from bench.runner.toolchains import Interpreter
 from bench.runner.watch import Watch
 from bench.system import process, signals
@@ -51,6 +51,7 @@ class Dispatcher:
     """Starts workers, reports their steps, and turns every end into a reply or a Failure.
 
     ``gpu`` reads the state of the GPU after a job on it has failed. Once it is lost, nothing is started on it any more.
+    No case is measured whose factory is among the ``hung``, to which one is added that hangs as a case is measured.
     ``start`` starts a worker for a job. With ``wakes`` jobs that are timed can be halted too: this process wakes twice
     a second for that, as it does anyway while it watches a GPU.
     """
@@ -63,8 +64,10 @@ class Dispatcher:
         gpu: Callable[[], gpus.State] = gpus.state,
         start: Start = new_process,
         *,
+        hung: HungFactories | None = None,
         wakes: bool = False,
     ) -> None:
+        self._hung = HungFactories() if hung is None else hung
         self._start = start
         self._wakes = wakes
         self._limit_ns = limit_ns
@@ -139,10 +142,12 @@ class Dispatcher:
         return self._limit_ns
 
     def refusal(self, job: jobs.Job) -> Failure | None:
-        """Why no job is begun any more: the run is over, or the GPU lost; None where it can be."""
+        """Why the job is not begun: the run is over, the GPU lost, or its factory hangs; None where it can be."""
         if self._halted.is_set():
             return Failure(kind="Crash", stage="start", message="the run has ended")
-        return self._loss if job.device != "cpu" else None
+        if self._loss is not None and job.device != "cpu":
+            return self._loss
+        return self._hung.failure_of_measuring(job.case, job.case.toolchain) if isinstance(job, jobs.Measure) else None
 
     def start(self, interpreter: Interpreter, job: jobs.Job, watch: Watch) -> process.Child:
         """A new worker for ``job``. OSError if there is none."""
@@ -163,11 +168,16 @@ class Dispatcher:
         )
 
     def explain(self, end: jobs.ReplyType | Failure, job: jobs.Job, label: str) -> jobs.ReplyType | Failure:
-        """The end of a job, with a failure on the GPU classified by its state."""
-        if job.device == "cpu":
-            return end
+        """The end of a job, with a failure on the GPU classified by its state. What that of a measurement tells of the
+        factory is remembered.
+        """
         failure = end if isinstance(end, Failure) else end.record.failure if isinstance(end, jobs.Measured) else None
-        if failure is None:
+        if isinstance(job, jobs.Measure):
+            if failure is None:
+                self._hung.has_measured(job.case.id)
+            else:
+                self._hung.add(job.case, job.case.toolchain, failure, measuring=True)
+        if failure is None or job.device == "cpu":
             return end
         failure = gpu_faults.explain(failure, self._gpu())
         if failure.kind == "DeviceLost":
@@ -175,16 +185,6 @@ class Dispatcher:
         if isinstance(end, jobs.Measured):
             return msgspec.structs.replace(end, record=msgspec.structs.replace(end.record, failure=failure))
         return failure
-
-
-def in_factory(failure: Failure, model: str) -> bool:
-    """Whether the time of a worker ended in the factory of ``model``, which had at least half of it.
-
-    What else such a worker does first, imports above all, may be slow beside others.
-    """
-    figures = failure.details
-    inside = failure.kind == "Timeout" and failure.stage.endswith(f": {step_of(model)}")
-    return inside and 2 * figures.get("stage_ns", 0) >= figures.get("limit_ns", 0) > 0
 
 
 def _work(job: jobs.JobType) -> str:

@@ -8,6 +8,8 @@ import random
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from bench.machine import gpus
 from bench.model.events import Step
 from bench.model.run import Failure
@@ -43,7 +45,7 @@ class Player:
         self._job = job
         self._watch = watch
         self._worker = worker
-        self._stage = "start"
+        self._stage, self._since = "start", time.monotonic_ns()
         self._number = 0
         self._remaining_ns = dispatcher.limit_ns
         self._answer = Answer(job, self._on_step)
@@ -118,14 +120,18 @@ class Player:
             tick=self._watch.tick,
             stop=lambda: answer.refused() or self._dispatcher.halted,
         )
-        self._finish(judge(answer, outcome, self._stage, self._dispatcher.limit_ns))
+        end = judge(answer, outcome, self._stage, self._dispatcher.limit_ns)
+        if outcome.timed_out and not answer.pauses and isinstance(end, Failure):  # else others had turns in that time
+            figures = {"stage_ns": time.monotonic_ns() - self._since, "limit_ns": self._dispatcher.limit_ns}
+            end = msgspec.structs.replace(end, details=figures)
+        self._finish(end)
 
     def _finish(self, end: jobs.ReplyType | Failure) -> None:
         self.end = self._dispatcher.explain(end, self._job, self.label)
         self.close()
 
     def _on_step(self, step: jobs.Doing) -> None:
-        self._stage = step.phase
+        self._stage, self._since = step.phase, time.monotonic_ns()
         self._watch.step(self._stage)
         # Before its first turn it does not measure yet: it waits.
         self._tell(step.phase, timed=step.timed)

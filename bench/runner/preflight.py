@@ -18,7 +18,7 @@ from bench.model.events import Event, Note
 from bench.model.run import Environment, Failure, Work
 from bench.model.suite import Case
 from bench.runner import jobs, sources
-from bench.runner.dispatch import in_factory
+from bench.runner.hung_factories import in_factory
 from bench.store import artifacts
 from bench.units import NS_PER_S
 

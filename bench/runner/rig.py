@@ -26,6 +26,7 @@ from bench.runner import capacity, cards, jobs, sources, temporary, timeline, to
 from bench.runner.ahead import Turn
 from bench.runner.dispatch import UNWATCHED, OnEvent
 from bench.runner.fleet import Fleet
+from bench.runner.hung_factories import HungFactories
 from bench.runner.preflight import Preflight
 from bench.runner.prestart import Prestart, import_limit_ns
 from bench.runner.request import Settings
@@ -77,6 +78,7 @@ class Rig:
         self.marks: tuple[Warning, ...] = ()
         self.place = ""
         self.folders: Mapping[str, Path] = {}  # of suites, by toolchain, where it is not this one
+        self.hung = HungFactories()
         self._makers: dict[str, Maker] = {}
         self._suite_changed = False
         self._stack = contextlib.ExitStack()
@@ -99,14 +101,14 @@ class Rig:
         self.link = toolchains.package_link(own)
         if self.kind != "fake":
             self._stack.enter_context(temporary.folder(own))
-        cold = own / "cold" if self.settings.cold else None
-        self._cold_root = cold
+        self._cold_root = own / "cold" if self.settings.cold else None
         self.maker = self._new_maker(self.suite_dir)
         return self
 
     def _new_maker(self, suite_dir: Path) -> Maker:
-        root, seed, rebuild = Path(self.settings.cache), self.settings.seed, self.settings.rebuild
-        return Maker(root, self._cold_root, suite_dir, self.device, seed, self._run_job, rebuild=rebuild)
+        root, cold, seed = Path(self.settings.cache), self._cold_root, self.settings.seed
+        rebuild, hung = self.settings.rebuild, self.hung
+        return Maker(root, cold, suite_dir, self.device, seed, self._run_job, rebuild=rebuild, hung=hung)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -191,6 +193,7 @@ class Rig:
             several=self._several,
             templates=self._templates,
             make=self._make,
+            hung=self.hung,
             new_imports=lambda size, halted: Prestart(
                 size, self.device, self.suite_dir, self.on_event, gates=gates, halted=halted, limit_ns=limit_ns
             ),
@@ -213,7 +216,7 @@ class Rig:
                 lambda job, label: self.dispatcher.run(default, job, label),
                 lambda event: None if self.dispatcher.halted else self.on_event(event),
                 gpu=self.stations[0].card.state,
-                hung=lambda case: self.maker.hung(case, default),
+                hung=lambda case: self.hung.failure(case, default.name),
             )
         wanted = {case.id for case in self.wanted}
         turns = Turns(self.header.cases, self.header.policy.replicates, wanted, self.before)

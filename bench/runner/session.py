@@ -66,6 +66,9 @@ class Session(Rig):
         policy, work = self.header.policy, []
         self._attempts = Attempts(before)
         self._ends = {(record.case, record.replicate): record.failure for record in before}
+        for record in before:
+            if record.failure is None:
+                self.hung.has_measured(record.case)
         for station in self.stations:
             work.append((station, Turns(station.cases, policy.replicates, wanted, before)))
         interrupted = False

@@ -19,7 +19,7 @@ from bench.model.seam import REFERENCES, Stage
 from bench.model.suite import Case, Threshold
 from bench.runner import jobs, sources
 from bench.runner.attempts import Attempts
-from bench.runner.dispatch import in_factory
+from bench.runner.hung_factories import HungFactories
 from bench.runner.side_by_side import Slots
 from bench.runner.toolchains import Interpreter, locate_failure
 from bench.store import artifacts
@@ -89,6 +89,7 @@ class Maker:
         run_job: RunJob,
         *,
         rebuild: bool = False,
+        hung: HungFactories | None = None,
     ) -> None:
         self._root = root
         self._rebuild = rebuild
@@ -100,7 +101,7 @@ class Maker:
         self._run_job = run_job
         self._failures: dict[str, Failure] = {}
         self._attempts = Attempts()
-        self._hung: dict[tuple[str, str], Failure] = {}  # timeouts of factories, by interpreter
+        self._hung = HungFactories() if hung is None else hung
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
 
@@ -175,14 +176,12 @@ class Maker:
             with beside.one() if beside is not None else contextlib.nullcontext(True) as room:
                 if not room:
                     return Postponed(stage=stage.name)
-                if stage.of_model and (hung := self.hung(case, interpreter)):  # perhaps while this waited for a slot
-                    return hung
+                if stage.of_model and (hung := self._hung.failure(case, interpreter.name)):
+                    return hung  # perhaps it hung while this waited for a slot
                 end = self._make(root, case, stage, key, folders, interpreter, on_event, build, beside)
                 if judged := self._attempts.judge(name, end if isinstance(end, Failure) else None):
                     end = judged
-                hangs = isinstance(end, Failure) and in_factory(end, case.model)
-                if isinstance(end, Failure) and hangs:
-                    self._hung[interpreter.name, case.factory_key] = end
+                hangs = isinstance(end, Failure) and self._hung.add(case, interpreter.name, end)
             if isinstance(end, Failure):
                 if not hangs and beside is not None and (beside.halted or end.kind in _MAYBE_OTHERS):
                     return Postponed(stage=stage.name, failure=None if beside.halted else end)
@@ -238,10 +237,6 @@ class Maker:
                 return artifacts.keep(root, out, stage.kind, key, reply.phases, created, beside=beside is not None)
             except CaseError as error:
                 return Failure(kind="CaseError", stage=stage.name, message=error.what)
-
-    def hung(self, case: Case, interpreter: Interpreter) -> Failure | None:
-        """The timeout of the factory of ``case`` in this run, if it has not returned within the time."""
-        return self._hung.get((interpreter.name, case.factory_key))
 
     def shared(self) -> Path:
         """The folder of backends' own caches: beside the artifacts, or for this run only if it is cold."""

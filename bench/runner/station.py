@@ -14,6 +14,7 @@ from bench.runner import cards
 from bench.runner.ahead import Ahead
 from bench.runner.cards import Card
 from bench.runner.dispatch import Dispatcher, new_process
+from bench.runner.hung_factories import HungFactories
 from bench.runner.prestart import Prestart
 from bench.runner.side_by_side import Slots
 from bench.runner.stages import Postponed, Ready
@@ -54,7 +55,7 @@ class Equipment(NamedTuple):
     """What stations are made of: up to ``size`` workers side by side in all, by ``templates`` if there are any, which
     with ``fork`` also those that measure come from. With ``several`` cards a station sees its own alone; all artifacts
     are made before the first turn, as compilers beside a measurement would disturb it, and only imports are left to the
-    stations. ``halted`` says that the run is over for all of them.
+    stations. ``halted`` says that the run is over for all of them; ``hung`` has the factories that do not return.
     """
 
     size: int
@@ -65,6 +66,7 @@ class Equipment(NamedTuple):
     several: bool
     templates: Templates | None
     make: MakeOn
+    hung: HungFactories
     new_imports: Callable[[int, Callable[[], bool] | None], Prestart]
     halted: Callable[[], bool]
     on_event: Callable[[Event], None]
@@ -72,7 +74,9 @@ class Equipment(NamedTuple):
     def station(self, card: Card, cases: tuple[Case, ...], interpreters: Interpreters, count: int) -> Station:
         """One of ``count`` stations."""
         start = new_process if self.templates is None else self.templates.start
-        dispatcher = Dispatcher(self.limit_ns, self.cold, self.on_event, card.state, start, wakes=self.several)
+        dispatcher = Dispatcher(
+            self.limit_ns, self.cold, self.on_event, card.state, start, hung=self.hung, wakes=self.several
+        )
         imports = self.new_imports(max(1, self.size // count), self.halted if self.several else None)
         own = cards.interpreters_on(card, interpreters, count) if self.several else interpreters
         return Station(card, cases, own, dispatcher, self._ahead(imports, own, dispatcher, 0 if self.several else None))

@@ -17,6 +17,7 @@ from bench.model.seam import REFERENCES, Stage
 from bench.model.suite import Case
 from bench.runner import jobs
 from bench.runner.cards import Card
+from bench.runner.hung_factories import HungFactories
 from bench.runner.prestart import Prestart
 from bench.runner.side_by_side import Slots
 from bench.runner.stages import Maker, Postponed, Ready
@@ -67,7 +68,8 @@ def new_imports(size: int, halted: Callable[[], bool] | None) -> Prestart:
 def stations(size: int = 1) -> list[Station]:
     equipment = Equipment(
         size=size, builds=1, limit_ns=60_000_000_000, cold=False, fork=False, several=True, templates=None,
-        make=never_made, new_imports=new_imports, halted=lambda: False, on_event=lambda event: None,
+        make=never_made, hung=HungFactories(), new_imports=new_imports, halted=lambda: False,
+        on_event=lambda event: None,
     )  # fmt: skip
     interpreter = Interpreter(
         name="default", command=(sys.executable, "-c", FAILS), env={}, environment=describe("fake")
