@@ -20,7 +20,7 @@ from bench.model.run import Environment, Run
 from bench.model.suite import Policy
 from bench.runner.dispatch import OnEvent
 from bench.runner.request import Request
-from bench.runner.run import environment_of
+from bench.runner.run import describe_environment
 from bench.runner.run import run as run_plan
 from bench.runner.session import RunResult
 from bench.store import calibrations, resume_command
@@ -66,7 +66,7 @@ def check(runs: Sequence[Run], request: Request) -> None:
     """UsageError if no calibration can be made of stored runs, or none of them with what ``request`` would measure."""
     if not runs:
         return
-    there, here = make(runs, USUAL).environment, environment_of(request, request.device)
+    there, here = make(runs, USUAL).environment, describe_environment(request, request.device)
     if (there.arch, there.slug) != (here.arch, here.slug):
         what = f"the runs were made on {there.device}, and this is {here.device}"
         raise UsageError(what, where="--from", fix="name runs of this device, or leave the suite out")

@@ -27,7 +27,7 @@ from bench.system import repository
 from bench.system.signals import stoppable
 
 
-def environment_of(request: Request, device: Device) -> Environment:
+def describe_environment(request: Request, device: Device) -> Environment:
     """The environment that a request runs in on ``device``; simulated backends need none."""
     backends = {case.backend for case in request.plan.cases}
     simulated = any(base.load(name).simulated for name in backends)
@@ -51,7 +51,7 @@ def new_session(
     suite, plan, settings = request.suite, request.plan, request.settings
     functions.check(suite, plan.cases, folders, metrics=metrics)
     refuse_other_than_text(Path(suite.path).resolve(), settings)
-    here = environment_of(request, device or request.device)
+    here = describe_environment(request, device or request.device)
     used = {name: suite.toolchains[name] for name in toolchains.foreign(plan.cases)}
     header = Header(
         run="",
