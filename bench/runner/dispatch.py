@@ -169,21 +169,24 @@ class Dispatcher:
 
     def explain(self, end: jobs.ReplyType | Failure, job: jobs.Job, label: str) -> jobs.ReplyType | Failure:
         """The end of a job, with a failure on the GPU classified by its state. What that of a measurement tells of the
-        factory is remembered.
+        model's factory is remembered.
         """
         failure = end if isinstance(end, Failure) else end.record.failure if isinstance(end, jobs.Measured) else None
+        if failure is not None and job.device != "cpu":
+            failure = self._classify(failure, label)
         if isinstance(job, jobs.Measure):
             if failure is None:
                 self._hung.has_measured(job.case.id)
             else:
                 self._hung.add(job.case, job.case.toolchain, failure, measuring=True)
-        if failure is None or job.device == "cpu":
-            return end
+        if isinstance(end, jobs.Measured):
+            return msgspec.structs.replace(end, record=msgspec.structs.replace(end.record, failure=failure))
+        return end if failure is None else failure
+
+    def _classify(self, failure: Failure, label: str) -> Failure:
         failure = gpu_faults.explain(failure, self._gpu())
         if failure.kind == "DeviceLost":
             self._loss = gpu_faults.after_loss(failure, label)
-        if isinstance(end, jobs.Measured):
-            return msgspec.structs.replace(end, record=msgspec.structs.replace(end.record, failure=failure))
         return failure
 
 

@@ -164,8 +164,8 @@ def run(challenge: Challenge, on_event: OnEvent) -> RunResult:
     refuse_contradictions(settings)
     store.check_writable(Path(settings.store))
     artifacts.check_writable(Path(settings.cache))
-    here = [case for case in request.plan.cases if case.toolchain != challenge.duel.revision]
-    functions.check(request.suite, here)  # before a revision is checked out
+    of_suite = [case for case in request.plan.cases if case.toolchain != challenge.duel.revision]
+    functions.check(request.suite, of_suite)  # before a revision is checked out
     with contextlib.ExitStack() as stack:
         duel, folders = challenge.duel, {}
         if challenge.revision:
