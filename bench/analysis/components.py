@@ -17,11 +17,14 @@ class Sample(NamedTuple):
 
 
 class Component(NamedTuple):
-    """The standard deviation of the logs of one level, its degrees of freedom, and how many sets tell of it."""
+    """The standard deviation of the logs of one level, its degrees of freedom, and how many sets tell of it; and the
+    variance of the means of its groups, in which that of what is below is too.
+    """
 
     sd: float
     dof: int
     sets: int
+    of_means: float
 
 
 class Components(NamedTuple):
@@ -43,11 +46,11 @@ def components(sets: Iterable[Sequence[Sample]]) -> Components:
     variance of their processes. A component below 0 is 0.
     """
     tables = [_Table(samples) for samples in sets if samples]
-    process = _pooled([(t.process_squares, t.process_dof, t.process_dof) for t in tables])
-    build = _pooled([(t.build_excess, t.build_weight, t.build_dof) for t in tables if t.process_dof])
+    process = _pooled([(t.process_squares, t.process_squares, t.process_dof, t.process_dof) for t in tables])
+    build = _pooled([(t.build_squares, t.build_excess, t.build_weight, t.build_dof) for t in tables if t.process_dof])
     build_variance = build.sd**2 if build else 0.0
     above = [
-        (t.session_excess - t.session_of_build * build_variance, t.session_weight, t.session_dof)
+        (t.session_squares, t.session_excess - t.session_of_build * build_variance, t.session_weight, t.session_dof)
         for t in tables
         if t.process_dof
     ]
@@ -66,13 +69,15 @@ def share(groups: Iterable[Hashable]) -> float:
     return sum(size**2 for size in sizes.values()) / total**2
 
 
-def _pooled(parts: Sequence[tuple[float, float, int]]) -> Component | None:
-    """Of sums of squares, what the variance is multiplied by in them, and their degrees of freedom."""
-    usable = [(squares, weight, dof) for squares, weight, dof in parts if dof]
+def _pooled(parts: Sequence[tuple[float, float, float, int]]) -> Component | None:
+    """Of sums of squares, what is left of them without the levels below, what the variance is multiplied by in them,
+    and their degrees of freedom.
+    """
+    usable = [each for each in parts if each[-1]]
     if not usable:
         return None
-    variance = sum(squares for squares, _, _ in usable) / sum(weight for _, weight, _ in usable)
-    return Component(math.sqrt(max(variance, 0.0)), sum(dof for _, _, dof in usable), len(usable))
+    squares, excess, weight, dof = (sum(column) for column in zip(*usable, strict=True))
+    return Component(math.sqrt(max(excess / weight, 0.0)), int(dof), len(usable), squares / weight)
 
 
 class _Table:
@@ -95,6 +100,7 @@ class _Table:
             for logs in of_session.values()
         )
         self.build_dof = len(builds) - len(sessions)
+        self.build_squares = between_builds
         self.build_excess = between_builds - self.build_dof * variance
         # How often the variance between builds is in the sums of squares.
         in_sessions = sum(
@@ -103,9 +109,9 @@ class _Table:
         )
         in_all = sum(len(logs) ** 2 for logs in builds) / n
         self.build_weight = n - in_sessions
-        between_sessions = sum(len(whole) * (fmean(whole) - centre) ** 2 for whole in by_session)
+        self.session_squares = sum(len(whole) * (fmean(whole) - centre) ** 2 for whole in by_session)
         self.session_dof = len(sessions) - 1
-        self.session_excess = between_sessions - self.session_dof * variance
+        self.session_excess = self.session_squares - self.session_dof * variance
         self.session_of_build = in_sessions - in_all
         self.session_weight = n - sum(len(whole) ** 2 for whole in by_session) / n
 

@@ -22,12 +22,14 @@ KNOWN = math.inf  # degrees of freedom of a standard deviation that is given
 class Level(NamedTuple):
     """A source of variance above the process: the standard deviation ``sd`` of a group's log, its degrees of freedom,
     and of each side the sum of the squares of its groups' shares: 1 for one group, 1/k for k equal, 0 where the side
-    does not have this source.
+    does not have this source. ``of_means`` is the variance of the means of groups,
+    in which that of what is below is too; None where the ``sd`` is given, not estimated.
     """
 
     sd: float
     dof: float = KNOWN
     shares: tuple[float, float] = (1.0, 1.0)
+    of_means: float | None = None
 
     @property
     def variance(self) -> float:
@@ -79,12 +81,13 @@ class Spread(NamedTuple):
 
 class Estimates(NamedTuple):
     """A difference of two means, and its standard error by several estimates: ``whole`` ones with all levels, and
-    ``partial`` ones with some or none; of each the spreads as measured, and no less than the rounding.
+    ``partial`` ones with some or none, or without a side whose spread is given; of each the spreads as measured, and no
+    less than the rounding. The last ``partial`` ones are those of groups, where their level is estimated.
 
     What is added to a variance, be it the floor or a level whose sd is known, also adds degrees of freedom, and of few
     processes these can narrow an interval by more than the variance widens it: 2 and 2 with sds of 0 and s have a half
-    of 12.7 s / sqrt(2), with s and s one of 4.3 s. But what is added cannot tell more of the processes than they do, so
-    the interval is the widest of all.
+    of 12.7 s / sqrt(2), with s and s one of 4.3 s. But what is added cannot tell more of the processes than they do,
+    nor many processes what few groups differ by, so the interval is the widest of all.
     """
 
     centre: float
@@ -198,8 +201,16 @@ def estimates(
     shares = scales[0] ** 2 / n[0], scales[1] ** 2 / n[1]
     present = [level for level in levels if level.variance]
     fewer = [some for size in range(len(present)) for some in itertools.combinations(present, size)]
-    partial = tuple(_error(each, dofs, shares, n[0] == n[1], some) for some in fewer for each in sds)
-    return Estimates(centre, tuple(_error(each, dofs, shares, n[0] == n[1], present) for each in sds), partial)
+
+    def errors(sds: Sequence[Sequence[float]], levels: Sequence[Level]) -> list[Error]:
+        return [_error(each, dofs, shares, n[0] == n[1], levels) for each in sds]
+
+    partial = [error for some in fewer for error in errors(sds, some)]
+    if len({math.isinf(dof) for dof in dofs}) > 1:  # one side's spread is given: the other side alone
+        measured = [[0.0 if math.isinf(dof) else sd for sd, dof in zip(each, dofs, strict=True)] for each in sds]
+        partial += [error for some in (*fewer, present) for error in errors(measured, some)]
+    partial += [error for each in sds if (error := _error_of_groups(each, dofs, shares, levels))]
+    return Estimates(centre, tuple(errors(sds, present)), tuple(partial))
 
 
 def _error(
@@ -215,6 +226,28 @@ def _error(
     variance = of_processes + sum(level.variance for level in levels)
     uncertain *= (of_processes / welch) ** 2 if welch else 1.0
     uncertain += sum(level.variance**2 / level.dof for level in levels)
+    return Error(math.sqrt(variance), variance**2 / uncertain if uncertain else KNOWN)
+
+
+def _error_of_groups(
+    sds: Sequence[float], dofs: Sequence[float], shares: tuple[float, float], levels: Sequence[Level]
+) -> Error | None:
+    """By how far the means of groups lie apart, sessions before builds, which are within them; with the degrees of
+    freedom of the groups. So it also holds where few groups are closer together, by chance, than they usually are: many
+    processes tell nothing of that. None without a level that is estimated.
+    """
+    parts: dict[Level | int, float] = {}  # of the variance, by what tells of it: a level, or the processes of a side
+    given = 0.0
+    for side, (sd, share) in enumerate(zip(sds, shares, strict=True)):
+        teller = next((level for level in levels if level.of_means is not None and level.shares[side]), None)
+        variance = sd**2 * share if teller is None else (teller.of_means or 0.0) * teller.shares[side]
+        key = side if teller is None else teller
+        parts[key] = parts.get(key, 0.0) + variance
+        given += sum(level.sd**2 * level.shares[side] for level in levels if level.of_means is None)
+    if not any(isinstance(key, Level) for key in parts):
+        return None
+    variance = sum(parts.values()) + given
+    uncertain = sum(part**2 / (key.dof if isinstance(key, Level) else dofs[key]) for key, part in parts.items())
     return Error(math.sqrt(variance), variance**2 / uncertain if uncertain else KNOWN)
 
 

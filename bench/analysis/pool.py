@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from bench import stats
+from bench.analysis.components import Component, Sample, components
 from bench.analysis.flaws import ORDER, UNMEASURED, UNSAMPLED, Flaw, flaw_of, is_blind
 from bench.model.run import Duel, Failure, Record, Run
 from bench.model.samples import SortedSamples
@@ -48,7 +50,8 @@ class Pool(msgspec.Struct, frozen=True):
     """A case and the last record of each replicate.
 
     ``samples`` are nanoseconds by boundary and process, ``rates`` inferences per second by process. ``duel`` is that of
-    the run, whose processes of one replicate are pairs.
+    the run, whose processes of one replicate are pairs. ``builds`` says by boundary how far the builds of this backend
+    lie apart in the run, where it has several.
     """
 
     case: Case
@@ -57,6 +60,16 @@ class Pool(msgspec.Struct, frozen=True):
     rates: tuple[float, ...]
     score: Score | None
     duel: Duel | None = None
+    builds: dict[Boundary, Component] = {}
+
+    def builds_at(self, boundary: Boundary) -> list[int]:
+        """The build of each of the processes that ``samples`` has at a boundary."""
+        return [
+            record.build
+            for record in self.records
+            for measurement in record.measurements
+            if measurement.samples and measurement.boundary == boundary
+        ]
 
     @property
     def failures(self) -> list[Failure]:
@@ -87,7 +100,25 @@ def gather(run: Run) -> list[Pool]:
     for record in run.records:  # a case that was measured again after a failure counts once per replicate
         records.setdefault(record.case, {})[record.replicate] = record
     cases = {case.id: case for case in run.header.cases}
-    return [gather_one(case, records.get(key, {}).values(), run.header.duel) for key, case in cases.items()]
+    pools = [gather_one(case, records.get(key, {}).values(), run.header.duel) for key, case in cases.items()]
+    return _with_builds(pools) if any(record.build for record in run.records) else pools
+
+
+def _with_builds(pools: Sequence[Pool]) -> list[Pool]:
+    """The same, each with what builds of its backend differ by, estimated from all its cases."""
+    sets: dict[tuple[str, Boundary], list[list[Sample]]] = {}
+    for pool in pools:
+        for boundary, processes in pool.samples.items():
+            medians = [float(stats.median(samples)) for samples in processes]
+            if min(medians) > 0:
+                builds = pool.builds_at(boundary)
+                samples = [Sample(math.log(time), build=build) for time, build in zip(medians, builds, strict=True)]
+                sets.setdefault((pool.case.backend, boundary), []).append(samples)
+    known: dict[str, dict[Boundary, Component]] = {}
+    for (backend, boundary), several in sets.items():
+        if component := components(several).build:
+            known.setdefault(backend, {})[boundary] = component
+    return [msgspec.structs.replace(pool, builds=known.get(pool.case.backend, {})) for pool in pools]
 
 
 def gather_one(case: Case, records: Iterable[Record], duel: Duel | None = None) -> Pool:

@@ -125,7 +125,7 @@ def session_level(known: Levels, origins: Sequence[Sequence[tuple[str, int]]], s
     a, b = (share(session for session, _ in side) for side in origins)
     if session_sd or known.session is None:
         return Level(session_sd, math.inf, (a, b))
-    return Level(known.session.sd, known.session.dof, (a, b))
+    return Level(known.session.sd, known.session.dof, (a, b), known.session.of_means)
 
 
 def build_levels(known: Levels, backends: tuple[str, str], origins: Sequence[Sequence[tuple[str, int]]]) -> list[Level]:
@@ -133,7 +133,7 @@ def build_levels(known: Levels, backends: tuple[str, str], origins: Sequence[Seq
     a, b = (share(side) for side in origins)
     sides = {backends[0]: (a, b)} if backends[0] == backends[1] else {backends[0]: (a, 0.0), backends[1]: (0.0, b)}
     return [
-        Level(known.builds[backend].sd, known.builds[backend].dof, shares)
+        Level(component.sd, component.dof, shares, component.of_means)
         for backend, shares in sides.items()
-        if backend in known.builds
+        if (component := known.builds.get(backend))
     ]

@@ -13,7 +13,9 @@ import msgspec
 from bench import stats
 from bench.analysis import intervals
 from bench.analysis.duel import pair_ratio
+from bench.analysis.intervals import Sources
 from bench.analysis.pool import Pool
+from bench.analysis.sides import Levels, build_levels
 from bench.errors import UsageError, did_you_mean
 from bench.model.suite import Boundary, Case, named
 
@@ -204,16 +206,27 @@ def ratio_of(above: Pool, below: Pool, boundary: Boundary) -> Quotient | None:
     """The time of ``above`` over that of ``below``; None if one has a time of 0.
 
     Of cases that took turns in a duel it is that of their pairs, with the interval that holds at every look. Else it is
-    that of geometric means over processes, with the interval of ``verdict``, or without one where a side has one.
+    that of geometric means over processes, with the interval of ``verdict``, in which is what builds differ by where
+    the run has several, or without one where a side has one process.
     """
     if below.duel and (of_pairs := pair_ratio(below.duel, below.records, above.records, boundary)):
         return Quotient(*of_pairs)
     a, b = ([float(stats.median(samples)) for samples in pool.samples[boundary]] for pool in (above, below))
     if min(*a, *b) <= 0:
         return None
-    if interval := intervals.ratio_interval(b, a):
+    if interval := intervals.ratio_interval(b, a, **_sources(below, above, boundary)):
         return Quotient(interval.centre, interval.low, interval.high)
     return Quotient(geometric_mean(a) / geometric_mean(b))
+
+
+def _sources(a: Pool, b: Pool, boundary: Boundary) -> Sources:
+    """What the builds of both add to the spread of processes at a boundary."""
+    builds = {pool.case.backend: pool.builds[boundary] for pool in (a, b) if boundary in pool.builds}
+    if not builds:
+        return Sources()
+    groups = [[("", build) for build in pool.builds_at(boundary)] for pool in (a, b)]
+    levels = build_levels(Levels(builds=builds), (a.case.backend, b.case.backend), groups)
+    return Sources(builds=levels, groups=(groups[0], groups[1]))
 
 
 def _places(pool: Pool) -> set[str]:

@@ -39,7 +39,8 @@ class Verdict(Data, frozen=True, kw_only=True):
     95 % interval, None where there is none.
 
     ``error`` is the standard error of the ratio's log with ``dof`` degrees of freedom, ``shared`` the part of it that
-    sessions have, which other cases of the same runs share. ``basis`` is what they rest on: the spread of these
+    sessions have, which other cases of the same runs share. ``errors`` are these three by several estimates: that one,
+    the one without sessions, and the one whose interval this is. ``basis`` is what they rest on: the spread of these
     processes, a calibrated one, or nothing. ``needed`` are processes per side that would decide with a probability of
     90 % if ratio and spreads are what they seem; None where it is decided, where MOST would not, or without a basis.
     """
@@ -54,6 +55,7 @@ class Verdict(Data, frozen=True, kw_only=True):
     error: float | None = None
     dof: float | None = None
     shared: float = 0.0
+    errors: tuple[tuple[float, float, float], ...] = ()
 
 
 def verdict(
@@ -97,7 +99,10 @@ def verdict(
     spreads = intervals.spreads(logs, groups, process_sd)
     difference = intervals.estimates(fmean(logs[1]) - fmean(logs[0]), spreads, processes, levels)
     kind = _kind(difference, *logs) if min(processes) > 1 else "INCONCLUSIVE"
-    (low, log, high), error = difference.interval(SHOWN), intervals.widest(difference.whole, SHOWN)
+    low, log, high = difference.interval(SHOWN)
+    error, shared = intervals.widest(difference.whole, SHOWN), math.sqrt(levels[0].variance)
+    own = intervals.estimates(log, spreads, processes, builds) if levels[0] != Level(0.0) else difference
+    widest = intervals.widest((*difference.whole, *difference.partial), SHOWN)
     return Verdict(
         kind=kind,
         ratio=ratio,
@@ -108,7 +113,8 @@ def verdict(
         basis="processes" if min(processes) > 1 else "calibration",
         error=error.error,
         dof=error.dof,
-        shared=math.sqrt(levels[0].variance),
+        shared=shared,
+        errors=((*error, shared), (*intervals.widest(own.whole, SHOWN), 0.0), (*widest, shared)),
     )
 
 

@@ -130,7 +130,7 @@ def means(comparison: Comparison) -> list[str]:
     """``geometric mean of 12 ratios: 0.953 [0.948, 0.958]``; along an axis a line for each second side."""
     return [
         f"geometric mean of {cells.count(mean.pairs, 'ratio')}{f' of {escape.name(mean.of)}' if mean.of else ''}: "
-        + _interval(mean.ratio, mean.low, mean.high)
+        + _marked(mean.ratio, mean.low, mean.high, calibrated=bool(mean.calibrated))
         for mean in comparison.overall
     ]
 
@@ -194,8 +194,12 @@ def _time(ns: float | None) -> str:
 def _ratio(pair: Pair) -> str:
     if not (decided := pair.verdict):
         return "-"
-    shown = _interval(decided.ratio, decided.low, decided.high)
-    return f"{shown} {cells.ALONE}" if decided.basis == "calibration" else shown
+    return _marked(decided.ratio, decided.low, decided.high, calibrated=decided.basis == "calibration")
+
+
+def _marked(ratio: float, low: float | None, high: float | None, *, calibrated: bool) -> str:
+    shown = _interval(ratio, low, high)
+    return f"{shown} {cells.ALONE}" if calibrated else shown
 
 
 def _interval(ratio: float, low: float | None, high: float | None) -> str:

@@ -40,8 +40,8 @@ def test_two_sessions_by_hand() -> None:
     # Means 1 and 3 of two processes each; variance within 2; between (2 * (1 + 1) - 2) / 2 = 1.
     samples = [Sample(0.0, "a"), Sample(2.0, "a"), Sample(2.0, "b"), Sample(4.0, "b")]
     whole = components([samples])
-    assert whole.process == Component(pytest.approx(2**0.5), 2, 1)
-    assert whole.session == Component(pytest.approx(1.0), 1, 1)
+    assert whole.process == Component(pytest.approx(2**0.5), 2, 1, pytest.approx(2.0))
+    assert whole.session == Component(pytest.approx(1.0), 1, 1, pytest.approx(2.0))  # of the means 1 and 3
     assert whole.build is None
 
 
@@ -51,7 +51,7 @@ def test_a_level_without_two_groups_has_no_component() -> None:
     # One process in each session: what is between sessions cannot be told from what is between processes.
     assert components([[Sample(1.0, 0), Sample(2.0, 1)]]) == (None, None, None)
     alike = components([[Sample(1.0, session) for session in (0, 0, 1, 1)]])
-    assert (alike.process, alike.session) == (Component(0.0, 2, 1), Component(0.0, 1, 1))
+    assert (alike.process, alike.session) == (Component(0.0, 2, 1, 0.0), Component(0.0, 1, 1, 0.0))
 
 
 def test_sets_may_differ_in_their_processes() -> None:

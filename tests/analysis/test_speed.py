@@ -115,3 +115,33 @@ def test_a_table_and_a_comparison_have_one_interval_of_a_ratio(eager: list[int],
     assert speed.low < speed.ratio < speed.high
     expected = pair.verdict.high, pair.verdict.ratio, pair.verdict.low
     assert (1 / speed.low, 1 / speed.ratio, 1 / speed.high) == pytest.approx(expected)
+
+
+# Milliseconds and builds.
+BUILDS = {
+    "eager": [(1.0, 0), (1.001, 0), (1.03, 1), (1.031, 1)],
+    "inductor": [(0.95, 0), (0.951, 0), (0.92, 1), (0.921, 1)],
+}
+
+
+def test_a_table_has_the_interval_of_a_comparison_where_a_run_has_several_builds() -> None:
+    """And marks none as the fastest whose builds differ by more."""
+    cases = {name: Case(model="net", factory="zoo.py:net", inputs={}, backend=name) for name in BUILDS}
+    records = [
+        Record(
+            case=cases[name].id,
+            label=cases[name].label,
+            replicate=replicate,
+            build=build,
+            measurements=(Measurement(boundary="latency", samples=(round(ms * 1e6),) * 8),),
+        )
+        for name, times in BUILDS.items()
+        for replicate, (ms, build) in enumerate(times)
+    ]
+    run = make(list(cases.values()), records, 4)
+    (pair,) = compare([run], axis="backend").pairs
+    first, second = rows(run, "eager")
+    assert (second.speed.low, second.speed.high) == pytest.approx((1 / pair.verdict.high, 1 / pair.verdict.low))
+    assert second.speed.low < 1 < second.speed.high
+    assert first.tied
+    assert second.tied

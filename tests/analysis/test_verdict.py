@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench import stats
+from bench.analysis.components import Sample, components, share
 from bench.analysis.intervals import Level
 from bench.analysis.verdict import Verdict, can_differ, verdict
 
@@ -201,6 +202,49 @@ def test_a_known_level_never_narrows_the_interval_of_an_uncertain_one(share: flo
         both = verdict(a, b, builds=builds, session_sd=session_sd)
         assert both.low <= alone.low < alone.high <= both.high
     assert alone.kind == verdict(a, b, builds=builds, session_sd=1e-3).kind == "INCONCLUSIVE"
+
+
+def of_sessions(rng, runs: int, n: int, between: float, within: float) -> list[Sample]:
+    levels = rng.normal(0, between, runs)
+    return [Sample(levels[k] + rng.normal(0, within), k) for k in range(runs) for _ in range(n)]
+
+
+@pytest.mark.parametrize("runs", [(2, 1), (2, 2), (3, 3)])
+@pytest.mark.parametrize("between", [0.01, 0.02])
+def test_few_sessions_of_one_case_are_rarely_called_different(runs: tuple[int, int], between: float) -> None:
+    """Many processes tell nothing of what few sessions differ by."""
+    rng, verdicts = np.random.default_rng(3), []
+    for _ in range(1000):
+        sides = [of_sessions(rng, count, 7, between, 0.01) for count in runs]
+        known = components([side for side, count in zip(sides, runs, strict=True) if count > 1]).session
+        shares = tuple(share(sample.session for sample in side) for side in sides)
+        level = Level(known.sd, known.dof, shares, known.of_means)
+        a, b = ([math.exp(sample.log) for sample in side] for side in sides)
+        groups = tuple([sample.session for sample in side] for side in sides)
+        verdicts.append(verdict(a, b, session=level, groups=groups))
+    assert rate(verdicts, "FASTER", "SLOWER") <= 0.01 + 3 * (0.01 / 1000) ** 0.5
+    assert 0.93 <= sum(each.low <= 1 <= each.high for each in verdicts) / 1000 <= 0.98
+
+
+@pytest.mark.parametrize("within", [0.0, 0.002, 0.01])
+def test_more_spread_of_processes_never_narrows_what_few_sessions_leave_open(within: float) -> None:
+    groups = [0] * 4 + [1] * 4, [0] * 4
+    a = [math.exp(0.01 * (n // 4) + within * (-1) ** n) for n in range(8)]
+    b = [math.exp(within * (-1) ** n) for n in range(4)]
+    known = components([[Sample(math.log(time), group) for time, group in zip(a, groups[0], strict=True)]]).session
+    decided = verdict(a, b, session=Level(known.sd, 1, (0.5, 1.0), known.of_means), groups=groups)
+    few = stats.critical(1, 0.95) * 0.01 * math.sqrt(1.5 / 2)  # of two sessions alone
+    assert math.log(decided.high / decided.low) / 2 >= few * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("sd", [(0.002, 0.01), (0.005, 0.01), (0.01, 0.01)])
+def test_a_calibrated_side_never_narrows_what_few_processes_of_the_other_leave_open(sd: tuple[float, float]) -> None:
+    rng, inside = np.random.default_rng(4), 0
+    for _ in range(1000):
+        a, b = ([math.exp(log) for log in rng.normal(0, each, n)] for each, n in zip(sd, (1, 2), strict=True))
+        decided = verdict(a, b, process_sd=sd[0])
+        inside += decided.low <= 1 <= decided.high
+    assert inside / 1000 >= 0.95 - 3 * (0.95 * 0.05 / 1000) ** 0.5
 
 
 @pytest.mark.parametrize(
