@@ -21,8 +21,9 @@ def continuation(path: Path, header: Header) -> str:
 
 def duel_commands(header: Header, path: Path | None = None) -> list[str]:
     """Those that begin a duel again: one for each of its contests, so that each has the sides that it had, in the store
-    that the duel at ``path`` lies in. Cases are named by their ids in the suite. Without a suite file it is the
-    function that began it.
+    that the duel at ``path`` lies in, and on a device of its kind: which one was asked for is not in the header, and
+    the suite's may be another. Cases are named by their ids in the suite. Without a suite file it is the function that
+    began it.
     """
     duel = header.duel
     if duel is None:
@@ -48,6 +49,8 @@ def _words(header: Header, duel: Duel, sides: Sequence[Case]) -> Iterator[str]:
         for case in others:
             yield from ("--against", f"id={_id_in_suite(case, header)}")
     yield from ("--boundary", duel.boundary, "--pairs", str(duel.pairs))
+    if (here := header.environments.get("default")) is not None:
+        yield from ("--device", here.address.partition(":")[0])
     if duel.max_time_ns:
         yield from ("--max-time", f"{duel.max_time_ns / NS_PER_S:g}s")
     if header.seed:

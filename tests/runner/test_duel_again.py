@@ -94,6 +94,19 @@ def test_the_command_asks_for_the_same_duel(tmp_path: Path, words: list[str]) ->
     assert after.request.plan == before.request.plan
 
 
+@pytest.mark.workers
+def test_the_command_begins_a_duel_of_another_device_than_the_suites(trtbench: Trtbench, tmp_path: Path) -> None:
+    suite = write(tmp_path)
+    suite.write_text(f"device: cuda\n{suite.read_text()}")
+    trtbench.store = tmp_path / "st x"
+    assert trtbench("duel", suite, "--select", PLAIN, "--against", SLOW, "--pairs", "3", "--device", "cpu") == 0
+    (path,) = trtbench.store.glob("*/*/*.jsonl")
+    command = store.continuation(path, store.read_header(path))
+    assert "--device cpu" in command
+    assert trtbench.paste(command) == 0
+    assert len(trtbench.runs()) == 2
+
+
 def test_a_revision_is_named_by_its_commit(tmp_path: Path) -> None:
     before = challenge_of([str(write(tmp_path)), "--select", PLAIN, "--against-rev", "a/b"], tmp_path)
     (command,) = commands_of(run_of(before, 1))
@@ -148,6 +161,7 @@ def test_no_page_advises_to_resume_a_duel(trtbench: Trtbench, name: str) -> None
     command = (
         "trtbench duel tests/selfbench/more_work/more_work.yaml --select id=47aba331c68d --against id=47aba331c68d"
     )
-    assert f"{command} --boundary latency --pairs 25 --store {shlex.quote(str(trtbench.store))}\n" in trtbench.out
+    options = f"--boundary latency --pairs 25 --device cuda --store {shlex.quote(str(trtbench.store))}"
+    assert f"{command} {options}\n" in trtbench.out
     assert trtbench("run", "--resume", name) == 2
     assert command in trtbench.err
