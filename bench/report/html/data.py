@@ -137,7 +137,7 @@ def page_data(
         ),
         **profiles.tables(
             chosen_profiles, shown.cases, shown.rows, explanations.timed(runs, tables, pools),
-            [profiled.get(str(Path(run.path).parent), ()) if run.path else () for run in runs], place,
+            [profiled.get(str(Path(run.path).parent), ()) if run.path else () for run in runs],
         ),
         "plots": plots.plots(
             plots.Source(

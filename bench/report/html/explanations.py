@@ -4,6 +4,7 @@ them.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 import shlex
@@ -72,7 +73,6 @@ def explanations(
     rows: Sequence[Row],
     runs: Sequence[TimedRun],
     files: Sequence[Sequence[ProfileRun]],
-    store: str = "",
 ) -> dict[str, Any]:
     """``pairs``, how many cases and their baselines were both profiled and can be compared, and ``explanations`` of why
     they differ: of MOST_PAIRS, the largest speed-ups and slow-downs first, as far as their kernels are few enough to
@@ -85,7 +85,7 @@ def explanations(
     ``otherwise`` (on a CPU in what the run's difference is not the profile's), ``by`` (what parts were aligned by),
     ``totals`` (cause, ns, number of parts), ``parts``, ``others`` (how many parts are not in it), ``notes``,
     ``profiles_created`` (when each file of them was, the baseline's first; one if it has both) and ``command`` (which
-    explains them in a terminal, by the times of the same runs; ``store`` is its folder of runs). ``parts`` are those
+    explains them in a terminal, by the times of the same runs; empty where it cannot name them). ``parts`` are those
     that differ alike, as one: ``name``, ``base_ns``, ``ns``, and their ``causes``, whose differences add up to theirs:
     ``kind`` in words, ``base_ns`` and ``ns`` of the kernels that belong to it, ``count`` of parts, ``text``, and the
     kernels of ``base`` and of ``case``.
@@ -105,8 +105,9 @@ def explanations(
         compared += len(a.units) * len(b.units)
         if several and (len(several) == MOST_PAIRS or compared > MOST_COMPARED):
             break
+        of_run = runs[cases[pair.place]["run"]]
         try:
-            times = _measured(newest_first, runs[cases[pair.place]["run"]].header, a.case, b.case)
+            times = _measured(newest_first, of_run.header, a.case, b.case)
             whole = explain.explain(
                 msgspec.structs.replace(a, measured=times.a, flaw=times.flaw_a),
                 msgspec.structs.replace(b, measured=times.b, flaw=times.flaw_b),
@@ -115,7 +116,7 @@ def explanations(
         except UsageError:  # they have nothing in common, as of a GPU and of a CPU
             refused += 1
         else:
-            several.append(_explanation(whole, pair.place, pair.base) | _source(whole, pair, store, paths))
+            several.append(_explanation(whole, pair.place, pair.base) | _source(whole, pair, paths, of_run.path))
     return {"pairs": len(pairs) - refused, "explanations": several}
 
 
@@ -163,32 +164,38 @@ def _has_profile(file: _File, case: str) -> bool:
     return case in file.cases
 
 
-def _source(whole: explain.Explanation, pair: _Pair, store: str, paths: Mapping[str, str]) -> dict[str, Any]:
-    """When the files of a pair were created, and the command; that is empty if a file has no such time. ``paths`` are
-    those of the page's runs by their ids.
+def _source(whole: explain.Explanation, pair: _Pair, paths: Mapping[str, str], beside: str) -> dict[str, Any]:
+    """When the files of a pair were created, and the command; that is empty if a file has no such time, or lies in no
+    folder of a store. ``paths`` are those of the page's runs by their ids, ``beside`` is that of the run which the
+    files lie beside.
     """
     files = [pair.theirs.run] if pair.theirs is pair.ours else [pair.theirs.run, pair.ours.run]
     names = [whole.a.label, whole.b.label]
-    try:
+    root = _store_of(beside)
+    command = ""
+    with contextlib.suppress(ValueError):
         times = [_begins(each) for each in files]
-    except ValueError:
-        command = ""
-    else:
         words = [*names, "--in", *times] if len(files) == 1 else map(":".join, zip(times, names, strict=True))
         # A page of some runs may lack the newest, and an older page does.
         runs = dict.fromkeys(whole.runs.values())
-        options = [word for run in runs for word in ("--run", _named(run, paths[run], store))]
+        options = [word for run in runs for word in ("--run", _named(run, paths[run], root))]
         of_kernels = whole.a.kind == whole.b.kind == "kernel"
         if not runs and of_kernels and whole.gaps in ("unprofiled", "profiled"):
             options += ["--gaps", whole.gaps]
-        options += [] if store in ("", RESULTS) else ["--store", store]
-        command = escape.line(shlex.join(["trtbench", "explain", *words, *options]))
+        options += [] if root == Path(RESULTS) else ["--store", str(root)]
+        command = escape.line(shlex.join(["trtbench", "explain", *words, *options])) if root else ""
     return {"profiles_created": [escape.name(each.created) for each in files], "command": command}
 
 
-def _named(run: str, path: str, store: str) -> str:
-    """The run as a word of a command: its id where it lies in the folder of runs, else its file."""
-    return run if not path or Path(path).match(f"{store or RESULTS}/*/*/{run}.jsonl") else path
+def _store_of(path: str) -> Path | None:
+    """The store that the run at ``path``, and what lies beside it, is in; None if it lies less deep than such files."""
+    parents = Path(path).parents
+    return parents[2] if len(parents) > 2 else None
+
+
+def _named(run: str, path: str, root: Path | None) -> str:
+    """The run as a word of a command: its id where it lies in the store at ``root``, else its file."""
+    return run if not path or (_store_of(path) == root and Path(path).stem == run) else path
 
 
 def _begins(file: ProfileRun) -> str:

@@ -32,11 +32,10 @@ def tables(
     rows: Sequence[Row],
     runs: Sequence[TimedRun],
     files: Sequence[Sequence[ProfileRun]],
-    store: str = "",
 ) -> dict[str, Any]:
     """``profiles``, ``timelines``, ``kernels``, ``layers``, ``copies``, ``explanations``, how many ``pairs`` there are
     to explain, and the ``names`` in tables. ``rows`` are those of ``cases``, ``runs`` the page's runs,
-    ``files`` for each of these the profiles beside it, newest first, and ``store`` is the folder of all.
+    ``files`` for each of these the profiles beside it, newest first.
     """
     names = Names()
     timed = sum(each.kind == "events" for each in chosen)
@@ -47,7 +46,7 @@ def tables(
         "kernels": columns.table([*_kernels(chosen, names)], ("profile",)),
         "layers": columns.table([*_layers(chosen, names)], ("profile",)),
         "copies": columns.table([*_copies(chosen)], ("profile",)),
-        **explanations(chosen, cases, rows, runs, files, store),
+        **explanations(chosen, cases, rows, runs, files),
         "names": names.texts,
     }
 

@@ -118,7 +118,7 @@ def test_the_command_of_a_pair_takes_the_times_of_the_runs_that_the_page_takes(
     ]
 
 
-@pytest.mark.parametrize("place", ["results", "store", "elsewhere/runs"])
+@pytest.mark.parametrize("place", ["results", "store", "elsewhere/runs", "[a]*"])
 @pytest.mark.parametrize("boundaries", [("gpu", "latency"), ("gpu",)], ids=["latency", "no latency"])
 def test_the_command_of_a_page_of_some_runs_takes_their_times_and_not_newer_ones(
     tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch, boundaries: tuple[str, ...], place: str
@@ -143,16 +143,48 @@ def test_the_command_of_a_page_of_some_runs_takes_their_times_and_not_newer_ones
     ]
 
 
-def test_a_run_outside_of_the_store_is_named_by_its_file(
-    tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", ["elsewhere", "other/results", "st x"])
+def test_the_command_of_a_run_outside_of_the_store_names_the_one_that_it_lies_in(
+    tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    store = store_of(Path("elsewhere"), run_of(EAGER, COMPILED), TOGETHER)
+    store = store_of(Path(place), run_of(EAGER, COMPILED), TOGETHER)
     (path,) = store.glob("*/*/*.jsonl")
     bench.write_report([path], "page.html")
     (pair,) = data_of(Path("page.html").read_text(encoding="utf-8"))["explanations"]
-    words = shlex.split(pair["command"])[1:]
-    assert words[words.index("--run") + 1] == str(path)
+    assert trtbench.paste(f"{pair['command']} --format json") == 0
+    told = json.loads(trtbench.out)
+    assert (pair["ns"] - pair["base_ns"], pair["notes"]) == (told["difference"], told["notes"])
+    assert set(told["runs"].values()) == {path.stem}
+
+
+def test_a_run_of_another_store_than_the_profiles_is_named_by_its_file(
+    tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = EAGER, COMPILED
+    newer = make(both, [record(of, 3.0 + n, boundaries=("latency",)) for n, of in enumerate(both)])
+    old = make(both, [record(of, 1.0 + n, boundaries=("gpu",)) for n, of in enumerate(both)])
+    other = stored_run(Path("other/results"), renamed(newer, "20261129T101500Z-smoke-1a2b3c4"))
+    store = store_of(Path("results"), renamed(old, "20261122T101500Z-smoke-1a2b3c4"), TOGETHER)
+    (path,) = store.glob("*/*/*.jsonl")
+    bench.write_report([path, other], "page.html")
+    (pair,) = data_of(Path("page.html").read_text(encoding="utf-8"))["explanations"]
+    assert str(other) in shlex.split(pair["command"])
+    assert trtbench.paste(f"{pair['command']} --format json") == 0
+    told = json.loads(trtbench.out)
+    assert told["runs"] == {name: run for name, _, _, run in pair["measured"]} != {}
+    assert other.stem in told["runs"].values()
+
+
+def test_profiles_that_lie_in_no_store_have_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = store_of(Path("store"), run_of(EAGER, COMPILED), TOGETHER)
+    for path in store.glob("*/*/*"):
+        path.rename(path.name)
+    bench.write_report([*Path().glob("*.jsonl")], "page.html")
+    (pair,) = data_of(Path("page.html").read_text(encoding="utf-8"))["explanations"]
+    assert (pair["profiles_created"], pair["command"]) == ([TOGETHER.created], "")
 
 
 def test_the_page_and_the_command_say_why_a_run_that_tells_times_judges_no_case(
