@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 from bench.backends import base
@@ -13,9 +14,15 @@ from bench.model.factory import file_of
 from bench.model.suite import Case, Suite
 from bench.suite.reader import locate
 
-# By these a file can get names that no statement of it binds: as names, and as attributes of anything.
+# By these a file can get names that no statement of it binds: as names, and as attributes of anything. `eval`
+# is no such attribute, as most files call that of a model.
 _NAMES = frozenset({"globals", "locals", "vars", "exec", "eval", "setattr", "__import__", "currentframe", "_getframe"})
-_ATTRIBUTES = frozenset({"globals", "__dict__", "f_globals", "currentframe", "_getframe", "import_module"})
+_ATTRIBUTES = frozenset(
+    {
+        "globals", "__dict__", "f_globals", "currentframe", "_getframe", "import_module", "exec", "setattr",
+        "__import__",
+    }
+)  # fmt: skip
 # A larger file takes seconds to parse, and whoever runs it reports what it lacks.
 _MOST_BYTES = 1 << 20
 _METRIC = "metric: zoo.py:function"
@@ -85,12 +92,17 @@ def names_in(path: Path) -> set[str] | None:
     try:
         if path.stat().st_size > _MOST_BYTES:
             return None
-        tree = ast.parse(path.read_bytes())
+        with warnings.catch_warnings():  # whoever runs the file is warned of what it has
+            warnings.simplefilter("ignore")
+            tree = ast.parse(path.read_bytes(), filename=str(path))
     except (OSError, ValueError, RecursionError, MemoryError):  # whoever runs the file reports that
         return None
     names: set[str] = set()
-    for node in ast.walk(tree):
-        if _may_make_names(node):
+    nodes = [*ast.walk(tree)]
+    modules = {*_imported(nodes)}
+    bases = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    for node in nodes:
+        if _may_make_names(node, modules) or (_is_name(node, "sys") and id(node) not in bases):
             return None
         if isinstance(node, ast.Global):
             names.update(node.names)
@@ -100,21 +112,45 @@ def names_in(path: Path) -> set[str] | None:
     return None if "__getattr__" in names or "*" in names else names
 
 
-def _may_make_names(node: ast.AST) -> bool:
-    """Whether the file may get names by this expression or import that no statement shows."""
+def _may_make_names(node: ast.AST, modules: Set[str]) -> bool:
+    """Whether the file may get names by this expression or import that no statement shows; ``modules`` are what it
+    imports, of which one may be itself.
+    """
     match node:
         case ast.Name(id=name):
             return name in _NAMES
         case ast.Attribute(value=ast.Name(id="sys"), attr="modules"):
             return True
+        case ast.Attribute(value=value, ctx=ast.Store()) if _dotted(value) in modules:
+            return True
         case ast.Attribute(attr=name):
             return name in _ATTRIBUTES
         case ast.Import(names=names):
-            return any(alias.name == "sys" and alias.asname for alias in names)
+            return any(alias.name == "builtins" or (alias.name == "sys" and alias.asname) for alias in names)
         case ast.ImportFrom(module=module, names=names):
             own = {("sys", "modules"), ("importlib", "import_module")}
             return any((module, alias.name) in own or alias.name in _NAMES for alias in names)
     return False
+
+
+def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """What the imports among ``nodes`` bind, as it is written where it is used: ``a.b`` of ``import a.b``."""
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
+
+
+def _is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _dotted(node: ast.AST) -> str:
+    """``a.b`` of a name and its attributes; empty for any other expression."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
 def _bound(tree: ast.Module) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -157,6 +158,18 @@ def test_a_rehearsal_needs_no_factory(trtbench: Trtbench, tmp_path: Path) -> Non
         ("from sys import modules\nmodules[__name__].f = 1", None),
         ("import importlib\nimportlib.import_module(__name__).f = 1", None),
         ("import inspect\ninspect.currentframe().f_globals['f'] = 1", None),
+        ("import builtins\nbuiltins.exec('def f(): ...')", None),
+        ("import builtins\nbuiltins.setattr(object, 'f', 1)", None),
+        ("from a import b\nb.exec('def f(): ...')", None),
+        ("import a\na.b.setattr(object, 'f', 1)", None),
+        ("a = b.__import__(__name__)", None),
+        ("import net\nnet.f = 1", None),
+        ("import a.net\na.net.f, b = 1, 2", None),
+        ("from a import net as n\nn.f = 1", None),
+        ("import sys\nm = sys\nm.modules[__name__].f = 1", None),
+        ("import sys\nsys.path.append('.')", {"sys"}),
+        ("import torch\ntorch.backends.cudnn.benchmark = False", {"torch"}),
+        ("def f(model): model.training = False", {"f"}),
         ("def f(x=(g := 1)): ...\n@(h := print)\ndef i(): ...", {"f", "g", "h", "i"}),
         (f"def f(m): return m{'.a()' * 300}", {"f"}),
     ],
@@ -174,6 +187,15 @@ def test_a_file_nested_too_deeply_to_parse_is_left_to_who_runs_it(tmp_path: Path
         assert functions.names_in(tmp_path / "net.py") is None
     finally:
         sys.setrecursionlimit(limit)
+
+
+def test_what_python_warns_of_in_a_file_is_left_to_who_runs_it(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(r"""a = "\d"; b = 1 is 1
+def f(): ...""")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("error")
+        assert functions.names_in(tmp_path / "net.py") == {"a", "b", "f"}
+    assert not told
 
 
 def test_a_very_large_file_is_left_to_who_runs_it(tmp_path: Path) -> None:
