@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Set
 from pathlib import Path
@@ -28,7 +27,11 @@ def of_run(run: Run) -> list[Note]:
             "of its processes has failed, nor does --resume"
         )
         notes.append(
-            Note(kind="not tried", text=text, fix=f"a new run: trtbench run {shlex.quote(run.header.suite_path)}")
+            Note(
+                kind="not tried",
+                text=text,
+                fix=f"a new run: trtbench run {store.suite_argument(run.header.suite_path)}",
+            )
         )
     if reasons := dict.fromkeys(r.telemetry.gpu_reason for r in run.records if r.telemetry.gpu_reason):
         text = f"nothing watched the GPU's clocks, power, memory and other users: {'; '.join(reasons)}"

@@ -16,7 +16,7 @@ from bench.backends import base
 from bench.errors import BenchError, StoreError, UsageError
 from bench.model.run import Header
 from bench.model.suite import Case, Policy, Toolchain
-from bench.store import privacy
+from bench.store import files, privacy
 from bench.suite import reader, yaml_marks
 from bench.suite.plan import MAX_PROCESSES
 
@@ -121,7 +121,8 @@ def _refuse_outside(header: Header, path: Path, suite_path: Path) -> None:
             if _leaves(name):
                 what = f"the run names {name}, outside of its suite's folder, and its suite is not there or another"
     if what:
-        raise UsageError(what, where=str(path), fix=f"restore the suite, or start a new run: trtbench run {suite_path}")
+        command = f"trtbench run {files.suite_argument(str(suite_path))}"
+        raise UsageError(what, where=str(path), fix=f"restore the suite, or start a new run: {command}")
 
 
 def _leaves(name: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+import bench
 from bench import store
 from bench.model.profile import ProfileRun
 from bench.model.run import Failure, Footer
@@ -69,6 +71,10 @@ def test_missing_profiles_have_the_command_that_makes_them(both: Trtbench, monke
     assert both("show", RUN, "--waterfall") == 0
     command = f"trtbench profile suites/small.yaml --select '{labels}' --store {both.store}"
     assert f"3 cases without a profile; make one: {command}" in both.out
+    run = bench.read(RUN, store=both.store)
+    of_home = msgspec.structs.replace(run.header, suite_path="~/my suites/small.yaml")
+    make = bench.waterfalls(msgspec.structs.replace(run, header=of_home), store=both.store).make
+    assert make.startswith("trtbench profile ~/'my suites/small.yaml' --select '")
     assert both("show", RUN, "--waterfall", "--select", "backend=eager") == 0
     assert "make one" not in both.out
 

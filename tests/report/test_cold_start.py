@@ -7,6 +7,8 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
+
 import bench
 from bench.analysis.payback import Payback, RunPayback
 from bench.report import cold_start
@@ -46,6 +48,8 @@ def test_the_text_says_what_is_known_and_how_to_get_the_rest() -> None:
     assert "unknown (cached)" in lines[CACHED.label]
     assert "never [19,000, never]" in lines[SLOW.label]
     assert "trtbench run 'suites/my net.yaml' --cold" in text
+    of_home = msgspec.structs.replace(WHOLE, suite="~/my net.yaml")
+    assert "trtbench run ~/'my net.yaml' --cold" in cold_start.render(of_home, width=150)
     assert "unknown, Timeout: net/onnxruntime/fp32" in text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,13 @@ def test_what_the_user_s_own_suite_names_may_lie_elsewhere(tmp_path: Path) -> No
     assert headers.own(mine, Path("r"), None).suite_path == str(tmp_path / "x.yaml")
     with pytest.raises(UsageError, match=r"outside of its suite's folder"):
         headers.own(msgspec.structs.replace(mine, suite="another"), Path("r"), None)
+
+
+def test_what_to_type_where_the_suite_is_another_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UsageError) as caught:
+        headers.own(of(suite_path="~/my suites/x.yaml"), Path("r"), None)
+    assert caught.value.fix.endswith(f"trtbench run {shlex.quote(f'{tmp_path}/my suites/x.yaml')}")
 
 
 SUITE = """\

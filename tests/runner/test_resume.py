@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -41,9 +42,17 @@ def test_the_card_tells_where_a_run_is_gone_on_with_and_else_the_host(
     assert resume.place(was, now) == place
 
 
-def test_what_to_type_for_a_new_run_can_be_typed() -> None:
-    begun = header(suite_path="my suites/a.yaml", environments={"default": environment("a", "1")})
-    with pytest.raises(UsageError, match=r"a new run: trtbench run 'my suites/a\.yaml'$"):
+@pytest.mark.parametrize(
+    ("suite_path", "word"),
+    [
+        ("my suites/a.yaml", "'my suites/a.yaml'"),
+        ("~/my suites/a.yaml", "~/'my suites/a.yaml'"),
+        ("$TRTBENCH_CACHE/models/a/suite.yaml", "SUITE"),
+    ],
+)
+def test_what_to_type_for_a_new_run_can_be_typed(suite_path: str, word: str) -> None:
+    begun = header(suite_path=suite_path, environments={"default": environment("a", "1")})
+    with pytest.raises(UsageError, match=rf"a new run: trtbench run {re.escape(word)}$"):
         resume.refuse_another(begun, "default", Environment(kind="cpu", arch="x", device="d", slug="d"), Path("r"))
 
 

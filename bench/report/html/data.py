@@ -51,7 +51,6 @@ bytes, rates inferences per second, ``*_low`` and ``*_high`` 95 % intervals, ``*
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -218,8 +217,7 @@ class _Rerun:
     """The command that measures a case of a run again."""
 
     def __init__(self, run: Run) -> None:
-        self._suite = shlex.quote(run.header.suite_path) if run.header.suite_path else ""
-        self._baseline = shlex.join(["--baseline", run.header.baseline]) if run.header.baseline else ""
+        self._suite = store.suite_argument(run.header.suite_path)
 
     def of(self, case: Case) -> str:
         """Empty for a run that was made without a suite file."""

@@ -121,8 +121,12 @@ def test_what_the_plan_left_out_is_grouped_by_reason(run: Run) -> None:
 def test_the_command_that_reruns_a_case_selects_it_by_its_id(run: Run) -> None:
     for of in rows_of(page_of(run)["cases"]):
         assert of["rerun"] == f"trtbench run suites/smoke.yaml --select id={of['id']}"
-    without = renamed(run, "20261123T101500Z-adhoc-1a2b3c4", suite_path="")
-    assert {of["rerun"] for of in rows_of(page_of(without)["cases"])} == {""}
+    of_home = renamed(run, run.header.run, suite_path="~/my suites/a.yaml")
+    for of in rows_of(page_of(of_home)["cases"]):
+        assert of["rerun"] == f"trtbench run ~/'my suites/a.yaml' --select id={of['id']}"
+    for path in ("", "$TRTBENCH_CACHE/models/net/suite.yaml"):
+        without = renamed(run, "20261123T101500Z-adhoc-1a2b3c4", suite_path=path)
+        assert {of["rerun"] for of in rows_of(page_of(without)["cases"])} == {""}
 
 
 def test_an_empty_page_has_every_table_without_rows() -> None:
