@@ -12,7 +12,7 @@ import msgspec
 from bench.errors import StoreError
 from bench.model.data import Data
 from bench.model.run import Footer, Header, Record
-from bench.store import codec, progress
+from bench.store import checks, codec, progress
 from bench.store.files import is_rehearsal, runs
 from bench.store.reader import HEADER_START, RECORD_START, read_beginning
 
@@ -23,9 +23,12 @@ State = Literal["complete", "interrupted", "running", "unfinished", "unreadable"
 
 
 class Summary(Data, frozen=True, kw_only=True):
-    """One run: ``records`` of ``processes`` that its plan has, as `show` counts them: the last of each process.
-    ``problem`` says why one is unreadable. A ``duel`` is no run of a plan: its processes are pairs, and ``compare``
-    does not take it.
+    """One run: ``records`` of ``processes`` that its plan has, each process once. ``problem`` says why one is
+    unreadable. A ``duel`` is no run of a plan: its processes are pairs, and ``compare`` does not take it.
+
+    ``records`` of a run that is ``complete``, and no duel, are what its footer counts, if that is the whole plan: the
+    lines between are not read, and one that is damaged is counted. Of any other they are the lines that name a case and
+    a process. `show` reads all, and leaves out what is damaged or cannot be true.
 
     ``running`` is one that a process of this machine writes now, ``unfinished`` one that was killed.
     """
@@ -118,7 +121,9 @@ _PROCESS = msgspec.json.Decoder(_Process)
 
 
 def _scan(path: Path, schema: int, header: Header) -> tuple[Header, Footer | None, int]:
-    """As _progress(), by all lines, as reader.read() takes them."""
+    """As _progress(), by all lines. Of a record only the process is read: whether the rest of it is damaged or can be
+    true, which reader.read() looks at, is not known.
+    """
     processes: set[tuple[str, int]] = set()
     footer, raised = None, 0
     with path.open("rb", buffering=1 << 20) as file:
@@ -131,6 +136,8 @@ def _scan(path: Path, schema: int, header: Header) -> tuple[Header, Footer | Non
             except (StoreError, ValueError, RecursionError):
                 continue
             if isinstance(item, Footer):
+                if checks.of_times(item.times):  # it cannot be true, and reader.read() skips it
+                    continue
                 footer, raised = item, max(raised, item.replicates)
             elif isinstance(item, _Process | Record):
                 processes.add((item.case, item.replicate))

@@ -68,8 +68,9 @@ def line(replicate: int, of: Case | None = None, failure: Failure | None = None)
     return codec.encode(msgspec.structs.replace(one, failure=failure, measurements=()) if failure else one)
 
 
-def footer(status: str, records: int, replicates: int = 0) -> bytes:
-    return codec.encode(Footer(finished="", status=status, records=records, replicates=replicates))  # type: ignore[arg-type]
+def footer(status: str, records: int, replicates: int = 0, **times: int) -> bytes:
+    end = Footer(finished="", status=status, records=records, replicates=replicates, times=times)  # type: ignore[arg-type]
+    return codec.encode(end)
 
 
 LOST, CRASH = (Failure(kind=kind, stage="measure", message="x") for kind in ("DeviceLost", "Crash"))
@@ -93,6 +94,7 @@ ENDS = {
     ),
     "a case outside the plan": (line(0, STRANGER) + footer("interrupted", 3), "2/4 interrupted"),
     "a line that is none": (b"rubbish\n" + line(0, OTHER) + footer("interrupted", 3), "3/4 interrupted"),
+    "an impossible footer": (footer("interrupted", 2, 8, waiting=10**18), "2/4 unfinished"),
     "a second run": (b'{"line":"header","schema":2,"run":"x"}\n' + line(0, OTHER), "2/4 unfinished"),
 }
 
@@ -112,7 +114,7 @@ def test_of_a_complete_run_only_the_ends_are_read(tmp_path: Path) -> None:
     path = make(tmp_path, 11, 4, "complete").path
     top, *records, end = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(top + b"".join(b"?" * (len(record) - 1) + b"\n" for record in records) + end)
-    assert listed(tmp_path) == "4/4 complete"
+    assert (listed(tmp_path), shown(path)) == ("4/4 complete", "0/4 complete")
     path.write_bytes(top + b"".join(b"?" * (len(record) - 1) + b"\n" for record in records))
     assert listed(tmp_path) == "0/4 unfinished"
 
