@@ -120,6 +120,7 @@ def _settings(run: Run) -> dict[str, str]:
     header = run.header
     here = header.environments.get("default")
     policy = {f"measure.{name}": _plain(value) for name, value in msgspec.structs.asdict(header.policy).items()}
+    del policy["measure.quick"]  # what it set is in the others
     flags = {"fork": header.fork, "cold": header.cold, "seed": header.seed}
     files = {name: text[:12] for name, text in header.sources.items()}
     card = {"card": here.observed.get("card") or here.host} if here else {}

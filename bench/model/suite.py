@@ -126,7 +126,7 @@ class Policy(Data, frozen=True, kw_only=True):
     throughput). ``target_ci`` is the half-width of the 95 % interval of the median, as a fraction of it. Replicate r
     measures build r modulo ``builds``. ``interleave``: cases that differ in the backend alone are measured by processes
     that are there at once and take turns. ``energy_ns`` is how long a saturated loop runs for energy (0: not at all).
-    ``quick``: ``max_time_ns`` is that of ``--quick``, and shorter than the suite's.
+    ``quick``: it was made with ``--quick``, which set its part of the numbers here.
 
     The defaults here are those of a stored run that lacks a field, and never change; those of a suite are in
     ``DEFAULT_POLICY``.

@@ -138,6 +138,11 @@ def test_other_settings_are_told() -> None:
     assert whole.pairs[0].kind == "SAME"
 
 
+def test_that_a_policy_was_made_by_an_option_is_no_other_setting() -> None:
+    by_option = run([(EAGER, 1.0)], "B", policy=Policy(replicates=7, quick=True))
+    assert not compare.compare([run([(EAGER, 1.0)])], [by_option]).minor_differences
+
+
 UNSOUND = {
     "B failed: Crash": {"failure": Failure(kind="Crash", stage="measure", message="")},
     "B is inaccurate": {"accuracy": Accuracy(ok=False, outputs=())},

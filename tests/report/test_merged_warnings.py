@@ -60,9 +60,13 @@ def test_the_advice_of_several_warnings_helps_each_of_them() -> None:
 
 
 def test_a_limit_of_time_is_told_by_what_set_it() -> None:
-    common = {"boundary": "gpu", "half_width": 0.03, "samples": 9, "max_time_ns": 1_000_000_000, "batch": 8}
-    for quick, hint in ((True, "no --quick, which allows 1.00 s"), (False, "a longer max_time")):
-        warning = Warning(kind="MaxTime", figures=common | {"quick": quick})
+    common = {"boundary": "gpu", "half_width": 0.03, "samples": 9, "batch": 8}
+    for quick, ms, hint in (
+        (True, 1000, "no --quick, which allows 1.00 s, with a max_time above that"),
+        (True, 500, "a longer max_time, above 1.00 s without --quick"),
+        (False, 1000, "a longer max_time"),
+    ):
+        warning = Warning(kind="MaxTime", figures=common | {"quick": quick, "max_time_ns": ms * 1_000_000})
         assert describe(warning).hint == f"{hint}, or a smaller batch"
 
 
