@@ -13,7 +13,7 @@ from bench.model.calibration import Alarms, Calibration, Component, Level, Need
 from bench.model.run import Run
 from bench.report import cells, document, escape, notes, table
 from bench.report.table import Column
-from bench.store import suite_argument
+from bench.store import suite_here
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -76,7 +76,7 @@ def json(calibration: Calibration) -> str:
 
 def suite_of(sitting: Run) -> str:
     """The suite of a sitting as an argument of a command."""
-    return suite_argument(sitting.header.suite_path)
+    return suite_here(sitting.header.suite_path)
 
 
 def remarks(calibration: Calibration, more: str = "") -> list[str]:

@@ -16,7 +16,7 @@ from bench.analysis.history import LEAST_RUNS, History, Point, Step
 from bench.model.folders import RESULTS
 from bench.report import cells, compare_notes, document, escape, table
 from bench.report.table import Column
-from bench.store import store_option, suite_argument
+from bench.store import store_option, suite_here
 from bench.units import format_time
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def notes(history: History, store: Path | str = RESULTS) -> list[str]:
     if history.basis == "none" and history.points:
         runs = cells.count(len(history.points), "run")
         what = f"{runs}: steps are looked for from {LEAST_RUNS} runs on with a calibration, from {steps.LEAST} without"
-        command = f"trtbench calibrate {suite_argument(history.suite)}{store_option(store)}"
+        command = f"trtbench calibrate {suite_here(history.suite)}{store_option(store)}"
         lines.append(f"{what}: {escape.line(command)}")
     apart = [point.run for point in history.points if point.apart]
     if apart:

@@ -15,6 +15,7 @@ from bench.store.files import (
     runs,
     store_option,
     suite_argument,
+    suite_here,
 )
 from bench.store.listing import summaries
 from bench.store.reader import read, read_header
@@ -39,5 +40,6 @@ __all__ = [
     "runs",
     "store_option",
     "suite_argument",
+    "suite_here",
     "summaries",
 ]

@@ -114,6 +114,11 @@ def suite_argument(suite_path: str) -> str:
     return home + shlex.quote(suite_path.removeprefix(home))
 
 
+def suite_here(suite_path: str) -> str:
+    """As suite_argument() for a command that needs the file as it is: ``SUITE`` too if it is not there from here."""
+    return suite_argument(suite_path if os.path.isfile(os.path.expanduser(suite_path)) else "")
+
+
 def check_writable(root: Path, then: str = "choose another folder: --store DIR") -> None:
     """StoreError if files cannot be written under ``root`` (created when needed); leaves nothing behind.
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bench.errors import StoreError, UsageError
 from bench.model.run import Header, Run
 from bench.model.suite import Case
-from bench.store.files import run_argument, runs, store_option, suite_argument
+from bench.store.files import run_argument, runs, store_option, suite_here
 from bench.store.reader import read, read_header
 
 _MAX_NAMES = 3
@@ -68,7 +68,7 @@ def load(
         guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         if duels:
             what = f"only duels in {root} have the case {name[:_LONGEST_NAME]!r}, and they are no points of a history"
-            command = f"trtbench run {suite_argument(duels[0].suite_path)}{store_option(root)}"
+            command = f"trtbench run {suite_here(duels[0].suite_path)}{store_option(root)}"
             raise UsageError(what, fix=f"measure it in a run: {command}")
         what = f"no run in {root} has the case {name[:_LONGEST_NAME]!r}.{guess}"
         command = f"trtbench show {run_argument(paths[0])}"

@@ -18,11 +18,17 @@ from tests.analysis.test_history import series
 from tests.conftest import Trtbench
 
 
+def suite_of(root: Path) -> Path:
+    return root.with_name("net.yaml")
+
+
 def write(root: Path, levels: list[float], here=HERE) -> None:
-    """A file for each run of a series."""
+    """A file for each run of a series, whose suite lies beside the store."""
+    suite = suite_of(root)
+    suite.touch()
     for run in series(levels, here=here):
         day = f"202601{int(run.header.run[1:]) + 1:02}T000000Z-net-0000000"
-        header = msgspec.structs.replace(run.header, run=day, cases=(EAGER, INDUCTOR), suite_path="suites/net.yaml")
+        header = msgspec.structs.replace(run.header, run=day, cases=(EAGER, INDUCTOR), suite_path=str(suite))
         writer = store.create(root, header)
         for record in run.records:
             writer.append(record)
@@ -53,9 +59,13 @@ def test_a_history_of_files_in_every_format(trtbench: Trtbench) -> None:
     assert "no run has gpu of " in trtbench.err
     assert trtbench.paste(trtbench.err[trtbench.err.index("trtbench history") :].strip()) == 0
     assert "2 runs: steps are looked for from" in trtbench.out
-    assert f"  trtbench calibrate suites/net.yaml --store {trtbench.store}\n" in trtbench.out  # in a line of its own
+    command = f"trtbench calibrate {suite_of(trtbench.store)} --store {trtbench.store}\n"
+    assert f"  {command}" in trtbench.out  # in a line of its own
     assert trtbench("history", EAGER.label, "--format", "markdown") == 0
-    assert f"trtbench calibrate suites/net.yaml --store {trtbench.store}\n" in trtbench.out.replace("\\", "")
+    assert command in trtbench.out.replace("\\", "")
+    suite_of(trtbench.store).unlink()
+    assert trtbench("history", EAGER.label) == 0
+    assert f"trtbench calibrate SUITE --store {trtbench.store}" in " ".join(trtbench.out.split())
     assert trtbench("history", "net/eagr/fp32/batch=1") == 2
     assert f"has the case 'net/eagr/fp32/batch=1'. Did you mean '{EAGER.label}' or " in trtbench.err
     show = trtbench.err[trtbench.err.index("trtbench show") : trtbench.err.rindex("` does")]
@@ -93,7 +103,8 @@ def test_a_duel_is_no_point(trtbench: Trtbench) -> None:
         other.unlink()
     assert trtbench("history", EAGER.label) == 2
     assert f"only duels in {trtbench.store} have the case '{EAGER.label}'" in trtbench.err
-    assert f"fix: measure it in a run: trtbench run suites/net.yaml --store {trtbench.store}\n" in trtbench.err
+    command = f"trtbench run {suite_of(trtbench.store)} --store {trtbench.store}"
+    assert f"fix: measure it in a run: {command}\n" in trtbench.err
 
 
 def test_a_file_that_cannot_be_read_is_told(trtbench: Trtbench) -> None:
