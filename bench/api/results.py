@@ -67,7 +67,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, run: Run) -> None:
-        what = "resume it with" if run.header.duel is None else "a duel is not resumed, run it again"
+        what = "resume it with" if run.header.duel is None else "a duel cannot be resumed; start it again"
         super().__init__(f"interrupted; {what}: {resume_command(run)}")
         self.run = run
 
@@ -173,7 +173,7 @@ def run_argument(run: Results) -> str:
 
 
 def resume_command(run: Results) -> str:
-    """The command that resumes a run, or runs a duel again, which is not resumed."""
+    """The command that resumes a run, or starts a duel again, which cannot be resumed."""
     from bench import store
 
     return store.continuation(Path(run.path), run.header)

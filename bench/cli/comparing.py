@@ -63,7 +63,7 @@ def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
         raise UsageError(what, fix=fix)
     if not fails and threshold is not None and (few := comparison.too_few()):
         sides = f"{few[0]} and {few[1]} processes"
-        what = f"no case can be SLOWER by {sides}, so --fail-on would pass whatever the times are"
+        what = f"with {sides} no case can be called SLOWER, so --fail-on slower could never fail"
         raise UsageError(what, fix="measure both sides with more processes, e.g. --replicates 7")
     return int(fails)
 

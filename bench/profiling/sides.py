@@ -100,7 +100,7 @@ def find(a: str, b: str, store: Path, file: str = "", runs: Sequence[str] = ()) 
     one, other = of_a.environment or of_b.environment, of_b.environment or of_a.environment
     if one is None or other is None or (one.arch, one.slug) != (other.arch, other.slug):
         if paths:
-            what = "the two cases were not profiled on one device, as far as is known, so no run has measured both"
+            what = "no device is recorded that both cases were profiled on, so --run cannot apply"
             raise UsageError(what, where="--run", fix="leave --run out")
         return Pair(side_a, side_b, source=source)
     folders = {folder.absolute() for folder in (first.parent, second.parent, store / one.arch / one.slug)}

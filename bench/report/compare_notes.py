@@ -14,7 +14,7 @@ from bench.model.run import Warning
 from bench.report import cells, escape, lint, warnings
 
 # What a difference means that no option names.
-REDEFINED = "a boundary is defined otherwise"
+REDEFINED = "a boundary is defined differently"
 _UNSTEADY = ("TwoStates", "Drift")
 # What keeps pairs undecided that no sane number of processes would decide, and what to do.
 _NOISE = (
@@ -23,7 +23,7 @@ _NOISE = (
 )
 _SESSIONS = (
     "sessions differ by too much for so small a difference, which more processes do not change; try: more runs of each "
-    "side, each named in its place: A1,A2 B1,B2"
+    "side, listed with commas: trtbench compare A1,A2 B1,B2"
 )
 
 

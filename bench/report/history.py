@@ -86,8 +86,8 @@ def notes(history: History, store: Path | str = RESULTS) -> list[str]:
     lines = []
     if history.redefined:
         lines.append(
-            f"{compare_notes.texts(history.redefined)}: {compare_notes.REDEFINED}, so these times do not go on with "
-            "those of the history before, and trtbench compare refuses the two"
+            f"{compare_notes.texts(history.redefined)}: {compare_notes.REDEFINED}, so these times do not continue "
+            "the history above, and trtbench compare refuses the two"
         )
     lines += [_sentence(step) for step in history.steps]
     if history.basis == "none" and history.points:

@@ -53,7 +53,7 @@ def _of_plan(run: Run) -> list[Note]:
         return []
     retried = any(failure is not None and not failure.is_final for failure in _last(run).values())
     if not retried and _count(run).total() == progress.planned(run.header):
-        return [Note(kind="interrupted", text="the run was ended when all of its plan was measured")]
+        return [Note(kind="interrupted", text="the run was interrupted after everything in its plan was measured")]
     return [Note(kind="interrupted", text="the run ended before all of its plan was measured", fix=resume)]
 
 
@@ -63,17 +63,16 @@ def _of_duel(run: Run) -> list[Note]:
     assert duel is not None
     every = matches(run)
     still_open = sum(not match.over and match.standing.pairs < duel.pairs for match in every)
-    again = (
-        f"a duel is not resumed, run it again: {store.continuation(Path(run.path), run.header)}" if still_open else ""
-    )
+    command = store.continuation(Path(run.path), run.header)
+    again = f"a duel cannot be resumed; start it again: {command}" if still_open else ""
     left = f"{still_open} of {cells.count(len(every), 'match')}" if len(every) > 1 else "it"
     if run.footer is None:
         text = "the duel has no end: it is still going on or was killed"
         return [Note(kind="unfinished", text=text, fix=again)]
     if run.footer.status == "complete":
         return []
-    was = f"before {left} was decided" if still_open else "when all was decided, or had its pairs"
-    return [Note(kind="interrupted", text=f"the duel was ended {was}", fix=again)]
+    was = f"before {left} was decided" if still_open else "after every match was decided or had run all its pairs"
+    return [Note(kind="interrupted", text=f"the duel was interrupted {was}", fix=again)]
 
 
 def counts(run: Run) -> str:

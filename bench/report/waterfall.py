@@ -127,21 +127,21 @@ def legend(several: Sequence[Waterfall], *, own: bool = True) -> str:
     """What the parts are that any of the cases has, with their signs; with ``own`` of which process a time is."""
     names = [name for name in SIGNS if any(each.parts and getattr(each.parts, name) for each in several)]
     parts = [f"{SIGNS[name]} {name}: {_MEANINGS[name]}" for name in names]
-    windows = middle_window({each.iterations for each in several if each.parts})
+    windows = middle_window({each.iterations for each in several if each.parts}, " of each profile")
     profiled = "profiled: that window over the median time without a profiler"
-    text = f"of {windows} of each profile: {'; '.join(parts)}; {profiled}"
+    text = f"of {windows}: {'; '.join(parts)}; {profiled}"
     if own and any(each.own.gpu is not None for each in several):
         text += f"; {_OWN}"
     return text
 
 
-def middle_window(counts: Set[int]) -> str:
-    """Which window is shown of profiles with so many: ``the 5th fastest of 10 windows``."""
+def middle_window(counts: Set[int], of: str = "") -> str:
+    """Which window is shown of profiles with so many: ``the 5th fastest of 10 windows``; ``of`` follows on it."""
     if len(counts) != 1:
-        return "the middle window (of two the faster)"
+        return f"the median window{of} (the faster of the middle two)"
     (count,) = counts
     rank = waterfall.rank(count)
-    return f"the {_ordinal(rank)} fastest of {count} windows" if count > 1 else "the only window"
+    return (f"the {_ordinal(rank)} fastest of {count} windows" if count > 1 else "the only window") + of
 
 
 def _ordinal(number: int) -> str:

@@ -55,7 +55,7 @@ def resumable_cases(path: Path, cache: Path | None = None) -> tuple[Case, ...]:
 def _own(header: Header, path: Path, cache: Path | None) -> Header:
     """The header with what it names on this machine, after all that is checked of it."""
     if header.duel is not None:
-        what = "a duel is not resumed: where it stopped is part of its rule"
+        what = "a duel cannot be resumed: where it stopped is part of its rule"
         raise UsageError(what, where=str(path), fix=f"start a new one: {store.continuation(path, header)}")
     _refuse_unknown(header, path)
     headers.refuse_impossible(header, path)

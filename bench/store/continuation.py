@@ -1,4 +1,4 @@
-"""The command that goes on with a run: it resumes it, or begins a duel again, which is not resumed."""
+"""The command that goes on with a run: it resumes it, or begins a duel again, which cannot be resumed."""
 
 from __future__ import annotations
 

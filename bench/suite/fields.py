@@ -40,7 +40,7 @@ VERSION = 1
 LEAST_ENERGY_NS = 5 * NS_PER_S
 _SIZE = whole()
 _MODELS = "models: {NAME: {factory: ..., inputs: ...}}"
-_MIN_SAMPLES = "minimum samples per boundary and process, unless `max_time` is over first"
+_MIN_SAMPLES = "minimum samples per boundary and process, unless `max_time` runs out first"
 
 
 # ----------------------------------------------------------------------------------------------------------- dynamic

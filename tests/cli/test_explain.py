@@ -73,7 +73,7 @@ BAD = {
     "another model": (["whole", "tapped"], "fix: two cases of one model, or --across model"),
     "no such case": (["whole", "nothing"], "no case 'nothing'"),
     "half a command": (["whole"], "the following arguments are required: B"),
-    "a run of layers": (["whole", "tapped", "--across", "model", "--run", RUN], "were not profiled on one device, as"),
+    "a run of layers": (["whole", "tapped", "--across", "model", "--run", RUN], "no device is recorded"),
     "no such run": (["whole", "tapped", "--run", "20200101"], "no run '20200101'"),
     "no part": (["whole", "whole", "--top", "0"], "'0' is not an integer of 1 or more"),
 }

@@ -79,7 +79,7 @@ def test_runs_that_compare_refuses_are_in_no_line_together(trtbench: Trtbench) -
     assert trtbench("history", case) == 0
     parts = [part for part in trtbench.out.split(f"{case} (") if before in part or after in part]
     assert len(parts) == 2
-    assert "boundaries cd34e8079965 -> 94d1f9315c92: a boundary is defined otherwise" in " ".join(parts[1].split())
+    assert "boundaries cd34e8079965 -> 94d1f9315c92: a boundary is defined differently" in " ".join(parts[1].split())
     assert "noise of a run" in parts[0]  # the calibration is of its runs, and not of those of the other definition
     lines = [{point.run for point in each.points} for each in bench.history(case, store=trtbench.store)]
     assert sum({before, after} <= line for line in lines) == 0

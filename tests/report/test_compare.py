@@ -133,7 +133,7 @@ def test_sessions_that_differ_are_no_matter_of_more_processes() -> None:
     whole = compare([spread("A", *calm)], [spread("B", *(1.03 * each for each in calm))], session_sd=0.02)
     text = " ".join(view.render(whole, width=160).split())
     assert "1 case INCONCLUSIVE: sessions differ by too much for so small a difference" in text
-    assert "more runs of each side, each named in its place: A1,A2 B1,B2: net/eager/fp32/batch=1" in text
+    assert "more runs of each side, listed with commas: trtbench compare A1,A2 B1,B2: net/eager/fp32/batch=1" in text
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_figures_are_of_the_window_that_is_shown() -> None:
         ({5}, "the 3rd fastest of 5 windows"),
         ({22}, "the 11th fastest of 22 windows"),
         ({42}, "the 21st fastest of 42 windows"),
-        ({3, 10}, "the middle window (of two the faster)"),
+        ({3, 10}, "the median window (the faster of the middle two)"),
     ],
 )
 def test_which_window_is_shown(counts: set[int], text: str) -> None:

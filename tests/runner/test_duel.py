@@ -86,7 +86,7 @@ def test_the_file_says_that_it_is_a_duel_and_shows_its_verdicts(
     with pytest.raises(UsageError, match="duel") as caught:
         bench.compare(run, axis="backend")
     assert "show" in caught.value.fix
-    with pytest.raises(UsageError, match="not resumed"):
+    with pytest.raises(UsageError, match="cannot be resumed"):
         bench.resume(run)
 
 

@@ -1,4 +1,4 @@
-"""The command that begins a duel again, which is not resumed: it names the contests that the duel had."""
+"""The command that begins a duel again, which cannot be resumed: it names the contests that the duel had."""
 
 from __future__ import annotations
 
@@ -131,11 +131,13 @@ def test_what_is_said_of_a_duel_that_was_ended(tmp_path: Path) -> None:
         return only.kind, only.text, only.fix
 
     kind, text, fix = note(run_of(challenge, 2, "interrupted"))
-    assert (kind, text) == ("interrupted", "the duel was ended before it was decided")
-    assert fix.startswith(f"a duel is not resumed, run it again: trtbench duel {tmp_path}/sparring.yaml --select id=")
+    assert (kind, text) == ("interrupted", "the duel was interrupted before it was decided")
+    command = f"trtbench duel {tmp_path}/sparring.yaml --select id="
+    assert fix.startswith(f"a duel cannot be resumed; start it again: {command}")
     assert "the duel has no end" in note(run_of(challenge, 2))[1]
+    after = "the duel was interrupted after every match was decided or had run all its pairs"
     for over in (run_of(challenge, 4, "interrupted"), run_of(challenge, 3, "interrupted", (1.0, 1.0))):
-        assert note(over) == ("interrupted", "the duel was ended when all was decided, or had its pairs", "")
+        assert note(over) == ("interrupted", after, "")
     assert not outcome.of_run(run_of(challenge, 2, "complete"))
 
 
@@ -143,7 +145,8 @@ def test_a_run_that_was_ended_when_all_was_measured_lacks_nothing(trtbench: Trtb
     trtbench.store = Path(__file__).parents[2] / "results"
     run = bench.read("20261128T210903Z-smoke-a900ddc", store=trtbench.store)
     ended = msgspec.structs.replace(run, footer=msgspec.structs.replace(run.footer, status="interrupted"))
-    assert [note.text for note in outcome.of_run(ended)][:1] == ["the run was ended when all of its plan was measured"]
+    first, *_ = outcome.of_run(ended)
+    assert first.text == "the run was interrupted after everything in its plan was measured"
     assert not any("--resume" in note.fix for note in outcome.of_run(ended))
     fewer = msgspec.structs.replace(ended, records=ended.records[1:])
     stopped = Failure(kind="Crash", stage="load", message="", details={"signal": "SIGTERM", "attempts": 1})
