@@ -15,7 +15,7 @@ from bench.analysis.partners import of_axis, partners
 from bench.analysis.pool import Pool
 from bench.analysis.rows import PRIMARY, Row, row_of
 from bench.analysis.sides import Levels, Member, build_levels, levels, origins, session_level, times
-from bench.analysis.verdict import Verdict, can_differ, verdict
+from bench.analysis.verdict import LEAST, Verdict, can_differ, least_difference, verdict
 from bench.model.run import Run
 from bench.model.suite import Boundary, Case
 
@@ -106,6 +106,17 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         """
         sides = [pair.verdict.processes for pair in self.pairs if pair.verdict]
         return max(sides, key=min, default=None) if not any(can_differ(*each) for each in sides) else None
+
+    def insensitive(self, threshold: float = 0.0) -> dict[float | None, list[Pair]]:
+        """The judged pairs of too few processes to be SLOWER by little more than ``threshold``, a fraction, by the
+        least slow-down at which they can be; by None those that cannot be at all.
+        """
+        several: dict[float | None, list[Pair]] = {}
+        for pair in self.pairs:
+            least = least_difference(*pair.verdict.processes) if pair.verdict else 0.0
+            if least is None or least > max(threshold, LEAST):
+                several.setdefault(least, []).append(pair)
+        return several
 
     @property
     def failed(self) -> list[Pair]:

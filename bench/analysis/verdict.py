@@ -120,7 +120,16 @@ def verdict(
 
 def can_differ(a: int, b: int) -> bool:
     """Whether ``a`` and ``b`` processes can be called FASTER or SLOWER, however far apart they are."""
-    return min(a, b) >= FEW or (min(a, b) > 1 and _can_be_rare(a, b))
+    return least_difference(a, b) is not None
+
+
+def least_difference(a: int, b: int) -> float | None:
+    """The least difference, as a fraction, by which ``a`` and ``b`` processes can be called FASTER or SLOWER, however
+    little noise there is; None where they cannot be at all.
+    """
+    if min(a, b) > 1 and _can_be_rare(a, b):
+        return LEAST
+    return _FAR if min(a, b) >= FEW else None
 
 
 # --------------------------------------------------------------------------------------------------------- the rule

@@ -65,6 +65,8 @@ def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
         sides = f"{few[0]} and {few[1]} processes"
         what = f"with {sides} no case can be called SLOWER, so --fail-on slower could never fail"
         raise UsageError(what, fix="measure both sides with more processes, e.g. --replicates 7")
+    for note in compare_notes.gate_notes(comparison, threshold) if threshold is not None else ():
+        output.complain(f"trtbench: {note}")
     return int(fails)
 
 

@@ -15,6 +15,7 @@ from bench.report import cells, escape, lint, warnings
 
 # What a difference means that no option names.
 REDEFINED = "a boundary is defined differently"
+_COUNTS = 3  # numbers of processes that a note names
 _UNSTEADY = ("TwoStates", "Drift")
 # What keeps pairs undecided that no sane number of processes would decide, and what to do.
 _NOISE = (
@@ -65,6 +66,21 @@ def first_notes(comparison: Comparison) -> list[str]:
     lines += _hopeless(comparison)
     if comparison.unfinished:
         lines.append(f"did not finish, so processes may be missing: {', '.join(comparison.unfinished)}")
+    return lines
+
+
+def gate_notes(comparison: Comparison, threshold: float) -> list[str]:
+    """Which cases a gate for those that are SLOWER by more than ``threshold`` passes for want of processes."""
+    judged = sum(pair.verdict is not None for pair in comparison.pairs)
+    lines = []
+    for least, pairs in comparison.insensitive(threshold).items():
+        sides = dict.fromkeys("{} and {}".format(*pair.verdict.processes) for pair in pairs if pair.verdict)
+        several = " or ".join([*sides][:_COUNTS]) + (", ..." if len(sides) > _COUNTS else "")
+        what = f"with {several} processes {len(pairs)} of {cells.count(judged, 'case')}"
+        passes = "cannot be called SLOWER, so any slow-down passes"
+        if least is not None:
+            passes = f"can be called SLOWER only from {least:.0%} on, so a smaller slow-down passes"
+        lines.append(f"{what} {passes} --fail-on slower; try: more processes, e.g. --replicates 7")
     return lines
 
 

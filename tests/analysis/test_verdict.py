@@ -10,7 +10,7 @@ import pytest
 from bench import stats
 from bench.analysis.components import Sample, components, share
 from bench.analysis.intervals import Level
-from bench.analysis.verdict import Verdict, can_differ, verdict
+from bench.analysis.verdict import Verdict, can_differ, least_difference, verdict
 
 RNG_SEED = 20261128
 
@@ -255,6 +255,16 @@ def test_few_processes_can_never_be_called_different(n: tuple[int, int], can: bo
     if min(n) > 1:
         a, b = [1 + 1e-6 * k for k in range(n[0])], [9 + 1e-6 * k for k in range(n[1])]
         assert (verdict(a, b).kind == "SLOWER") is can
+
+
+@pytest.mark.parametrize(
+    ("n", "least"), [((1, 9), None), ((2, 9), None), ((2, 10), 0.01), ((3, 3), 0.2), ((3, 5), 0.2), ((4, 4), 0.01)]
+)
+def test_the_least_difference_is_that_from_which_on_the_rule_decides(n: tuple[int, int], least: float | None) -> None:
+    assert least_difference(*n) == least_difference(*n[::-1]) == least
+    for ratio, can in ((0.999, False), (1.001, True)) if least else ():
+        b = [(1 + least * ratio) * (1 + 1e-9 * k) for k in range(n[1])]
+        assert (verdict([1 + 1e-9 * k for k in range(n[0])], b).kind == "SLOWER") is can
 
 
 def test_times_without_any_spread_are_judged_by_their_rounding() -> None:

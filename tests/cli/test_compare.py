@@ -35,6 +35,10 @@ def test_two_runs_and_the_backends_of_one(trtbench: Trtbench, fake_suite: Suite)
     assert trtbench("compare", first.header.run, same.stem, "--fail-on", "slower") == 0
     assert "SLOWER" not in trtbench.out
     assert "net/fake/fp32/batch=1" in trtbench.out
+    note = "trtbench: with 3 and 3 processes 2 of 2 cases can be called SLOWER only from 20% on, so a smaller slow-down"
+    assert trtbench.err.startswith(f"{note} passes --fail-on slower; try: more processes")
+    assert trtbench("compare", first.header.run, same.stem, "--fail-on", "slower:20%,failed") == 0
+    assert not trtbench.err
 
     assert trtbench("compare", first.header.run, "--axis", "backend") == 0
     assert "1 case: 1 SLOWER" in trtbench.out
