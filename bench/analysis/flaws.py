@@ -55,6 +55,8 @@ def is_blind(record: Record) -> bool:
 
 
 def hides_all(figures: Mapping[str, Any]) -> bool:
-    """Whether no output of a reference depends on the inputs, by the figures of its ``BlindReference``."""
+    """Whether no output of a reference depends on the inputs, by the figures of its ``BlindReference``. Without
+    ``single``, as in records of earlier versions, it is not known: another output may have one element.
+    """
     hidden = len(figures.get("constant", ())) + len(figures.get("repeated", ()))
-    return hidden > 0 and hidden == figures.get("outputs") and not figures.get("single")
+    return hidden > 0 and hidden == figures.get("outputs") and figures.get("single") == 0

@@ -159,7 +159,7 @@ def warnings(
 
 def _blind(reference: Mapping[str, Array], batch: int, judge: Mapping[str, Any]) -> tuple[Warning, ...]:
     """``outputs`` of its figures counts those of two elements or more, and ``single`` those of one, of which it cannot
-    be told; that one is left out where there is none.
+    be told.
     """
     constant: dict[str, float | str] = {}
     repeated: list[str] = []
@@ -176,8 +176,7 @@ def _blind(reference: Mapping[str, Array], batch: int, judge: Mapping[str, Any])
             repeated.append(name)
     if not constant and not repeated:
         return ()
-    figures = {"constant": constant, "repeated": repeated, "samples": batch, "outputs": compared}
-    figures |= {"single": single} if single else {}
+    figures = {"constant": constant, "repeated": repeated, "samples": batch, "outputs": compared, "single": single}
     return (Warning(kind="BlindReference", figures={**figures, **judge}),)
 
 

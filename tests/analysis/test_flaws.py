@@ -15,7 +15,7 @@ from tests.store import kit
 CASE = kit.case()
 SOUND = kit.record(CASE)
 FAILURE = Failure(kind="Crash", stage="measure", message="SIGSEGV")
-ZEROS = {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": 1}
+ZEROS = {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": 1, "single": 0}
 # From the gravest on.
 UNSOUND = {
     "failed: Crash": msgspec.structs.replace(SOUND, failure=FAILURE, measurements=()),
@@ -81,6 +81,12 @@ def test_a_warning_without_figures_hides_nothing() -> None:
     warning = Warning(kind="BlindReference", message="the accuracy says nothing")  # of schema 1
     scored = msgspec.structs.replace(SOUND, accuracy=Accuracy(ok=True, outputs=()), warnings=(warning,))
     assert pool(scored).flaw is None
+
+
+def test_an_earlier_record_that_counts_no_outputs_of_one_element_is_judged_as_it_was() -> None:
+    warning = Warning(kind="BlindReference", figures={name: ZEROS[name] for name in ZEROS if name != "single"})
+    record = msgspec.structs.replace(SOUND, accuracy=Accuracy(ok=True, outputs=()), warnings=(warning,))
+    assert pool(record).flaw is None
 
 
 def test_a_pool_without_samples_is_unsound_too() -> None:

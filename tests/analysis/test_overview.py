@@ -253,7 +253,7 @@ def test_host_bound_cases_are_counted_and_the_worst_is_named() -> None:
 
 @pytest.mark.parametrize(("outputs", "gains"), [(1, 1), (2, 2)], ids=["all", "one of two"])
 def test_a_case_whose_accuracy_says_nothing_does_not_lead(outputs: int, gains: int) -> None:
-    figures = {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": outputs}
+    figures = {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": outputs, "single": 0}
     blind = (Warning(kind="BlindReference", figures=figures),)
     cases = [case(model, backend) for model in ("net", "zeros") for backend in ("eager", "inductor")]
     times = (2.0, 1.0, 9.0, 1.0)

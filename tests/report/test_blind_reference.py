@@ -24,7 +24,7 @@ REASON = "has a reference that does not depend on the inputs"
 
 def measured(outputs: int) -> Run:
     """Three processes of three backends whose reference is zeros in one of so many outputs."""
-    figures = {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": outputs}
+    figures = {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": outputs, "single": 0}
     zeros = (Warning(kind="BlindReference", figures=figures),)
     cases = {backend: case("net", backend) for backend in BACKENDS}
     records = [

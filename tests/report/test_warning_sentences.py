@@ -152,7 +152,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "copies take 106 us of a request, compute 59.6 us", "a narrower input dtype",
     ),
     (
-        "BlindReference", {"constant": {"y": 0.5}, "repeated": ["z"], "samples": 32, "outputs": 3},
+        "BlindReference", {"constant": {"y": 0.5}, "repeated": ["z"], "samples": 32, "outputs": 3, "single": 0},
         "the accuracy says little: in the reference output 'y' is 0.5 everywhere; output 'z' is the same for all 32 "
         "samples", "initialise the last layer in the model's factory, or load a checkpoint",
     ),

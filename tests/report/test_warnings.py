@@ -30,8 +30,11 @@ COMPUTED = {
 }
 # Figures as they are produced, of each form that a kind has.
 EXAMPLES: list[tuple[str, dict[str, Any]]] = [
-    ("BlindReference", {"constant": {"y": 0.5, "z": 0.0}, "repeated": ["w"], "samples": 4, "outputs": 3}),
-    ("BlindReference", {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": 1, "metric": "zoo.py:map"}),
+    ("BlindReference", {"constant": {"y": 0.5, "z": 0.0}, "repeated": ["w"], "samples": 4, "outputs": 3, "single": 0}),
+    (
+        "BlindReference",
+        {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": 1, "single": 0, "metric": "zoo.py:map"},
+    ),
     ("EmptyOutput", {"empty": ["boxes"], "outputs": 3}),
     ("EmptyOutput", {"empty": ["boxes"], "outputs": 1, "metric": "zoo.py:count"}),
     ("EmptyOutput", {"empty": ["boxes"], "outputs": 1, "metric": "zoo.py:count", "metric_numbers": 0}),

@@ -64,7 +64,8 @@ def test_what_cannot_be_ranked_is_told_with_its_reason(view) -> None:
     output = msgspec.structs.replace(accuracy(cosine=None).outputs[0], empty=True)
     nothing = msgspec.structs.replace(accuracy(), outputs=(output,), empty=True)
     note = Warning(kind="EmptyOutput", figures={"empty": ["y"], "outputs": 1})
-    zero = Warning(kind="BlindReference", figures={"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": 1})
+    hidden = {"constant": {"y": 0}, "repeated": [], "samples": 1, "outputs": 1, "single": 0}
+    zero = Warning(kind="BlindReference", figures=hidden)
     states = Warning(kind="OutputsChange", figures={"outputs": {"y": 0.5}, "by": "program", "more": 0})
     records = [
         record(empty, 1.0, accuracy=nothing, warnings=(note,)),
