@@ -81,9 +81,11 @@ def collecting() -> Iterator[None]:
     came after the last ``settle``, so it takes little time.
     """
     gc.enable()
-    yield
-    gc.collect()
-    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.disable()
 
 
 def settle(cause: str) -> None:

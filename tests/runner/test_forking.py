@@ -1,12 +1,15 @@
-"""Whose threads a process has before it is forked, and how much memory a block may take."""
+"""Whose threads a process has before it is forked, how much memory a block may take, and what it leaves."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import mmap
 import platform
 import resource
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -82,3 +85,27 @@ def test_memory_has_a_limit_in_the_block_alone() -> None:
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
     with forking.memory_limit(0):
         mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+
+
+class Cycle:
+    """An object that refers to itself, so that the collector alone frees it."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+def test_a_block_that_collects_leaves_no_garbage_and_no_collector_however_it_ends() -> None:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for error in (None, MemoryError):
+            with contextlib.suppress(MemoryError), forking.collecting():
+                assert gc.isenabled()
+                left = weakref.ref(Cycle())
+                if error:
+                    raise error
+            assert not gc.isenabled()
+            assert left() is None
+    finally:
+        if was_enabled:
+            gc.enable()
