@@ -40,7 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     ``setting`` holds what the label says beyond model, backend, precision and symbols (``graph``, ``streams=2``).
     ``processes`` counts those with measurements, of ``builds`` independent builds, ``failed`` those that ended in a
-    failure, ``failure`` is the first that tells of the case, else the first.
+    failure, ``records`` all that have ended, and ``failure`` is the first that tells of the case, else the first.
     ``ranked`` is False for a case that is inaccurate, failed, unmeasured, changes from call to call, returns nothing to
     compare or has a reference that does not depend on the inputs; ``fastest`` marks the lowest primary time among two
     or more ranked cases of the same model and sizes. ``tied`` are those that cannot be told from it, as the interval of
@@ -84,6 +84,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     cards: tuple[str, ...] = ()
     cpu: Figure | None = None
     python_share: PythonShare | None = None
+    records: int = 0
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether every process so far ended in a failure, be it after a measurement: its figures are of no case."""
+        return self.failure is not None and self.failed >= self.records
 
 
 def rows(
@@ -157,6 +163,17 @@ def baseline_label(run: Run, baseline: str = "") -> str:
     return baseline or run.header.baseline or "eager"
 
 
+def without_void_figures(row: Row) -> Row:
+    """The row as one without any measurement if all of its processes failed, some of them after they were measured: a
+    table has the failure in place of figures that look like a result. What is inaccurate besides stays.
+    """
+    if not row.all_failed:
+        return row
+    nothing: dict[str, Any] = dict.fromkeys(("rate", "speed", "memory", "light", "energy", "python_share", "cpu"))
+    score = None if row.score and row.score.ok else row.score
+    return msgspec.structs.replace(row, processes=0, times={}, memory_of="", score=score, **nothing)
+
+
 def leads(row: Row) -> bool:
     """Whether a row may be marked as the fastest: it has the lowest time, and not of one process alone."""
     return row.fastest and row.primary in row.times and row.times[row.primary].processes > 1
@@ -225,6 +242,7 @@ def _row(pool: Pool, primary: Boundary | None, times: dict[Boundary, Figure], sp
         ),
         failure=next((each for each in pool.failures if each.is_final), next(iter(pool.failures), None)),
         cpu=figures.cpu(pool),
+        records=len(pool.records),
     )
 
 

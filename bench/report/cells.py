@@ -10,7 +10,7 @@ import msgspec
 from bench.analysis.figures import Figure
 from bench.analysis.host_cost import PythonShare
 from bench.analysis.pool import Score
-from bench.analysis.rows import Row, has_replicates, leads, summarise
+from bench.analysis.rows import Row, has_replicates, leads, summarise, without_void_figures
 from bench.analysis.speed import Speed, is_undecided
 from bench.model.run import Failure, Record
 from bench.model.suite import Boundary
@@ -44,7 +44,8 @@ _LEAST_BOUND, _MOST_BOUND = 0.01, 100
 
 
 def printable_row(row: Row) -> Row:
-    """The row with names that a table can show."""
+    """The row with names that a table can show, and with figures where they are of a process that did not fail."""
+    row = without_void_figures(row)
     symbols = {escape.name(name): size for name, size in row.symbols.items()}
     texts = {field: escape.name(getattr(row, field)) for field in ("model", "backend", "setting")}
     failure = row.failure and msgspec.structs.replace(
@@ -159,6 +160,12 @@ def verdict(score: Score | None) -> str:
     if score.ok:
         return "empty" if score.empty else "blind" if score.blind else "ok"
     return "varies" if score.varies else "FAIL"
+
+
+def accuracy(row: Row) -> str:
+    """verdict(), but ``failed`` in place of a good one of a row with figures of which some processes failed."""
+    failed = row.failure and row.processes and (row.score is None or row.score.ok)
+    return "failed" if failed else verdict(row.score)
 
 
 def cosine(score: Score | None) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from bench.analysis.figures import SHOWN, in_order
 from bench.analysis.lint import has_effect
 from bench.analysis.lint import lint as lint_run
-from bench.analysis.rows import PRIMARY, Row, against, has_replicates, leads, models, rows
+from bench.analysis.rows import PRIMARY, Row, against, has_replicates, leads, models, rows, without_void_figures
 from bench.model.run import Run
 from bench.model.suite import Boundary
 from bench.report import cells, escape, lint, notes, outcome, table_notes, warnings
@@ -34,12 +34,12 @@ def markdown(run: Run, baseline: str = "", *, only: Set[str] | None = None) -> s
     lines += [f"\n`{name}`:{rest}" for name, _, rest in (line.partition(":") for line in notes.toolchains(run))]
     if whole := outcome.of_run(run):
         lines += ["", *(f"- {_note(note)}" for note in whole)]
-    table = _rows(run, baseline, only)
+    table = [without_void_figures(row) for row in _rows(run, baseline, only)]
     mark, reference = has_replicates(table), table_notes.reference(run, baseline)
     for model, members in models(table).items():
         lines += ["", f"### {_escape(model)}", "", *_table([r for r in members if r.processes or r.failure], mark)]
         places = {row.case: place for place, row in enumerate(members)}
-        listed_notes = notes.collect(members, reference)
+        listed_notes = notes.collect(members, reference, named=True)
         lines += ["", *(f"- {_note(note, members, places)}" for note in listed_notes)] if listed_notes else []
     if unequal := [each for each in lint_run(run, only) if has_effect(each)]:
         lines += ["", "### Unequal conditions", ""]
@@ -147,7 +147,7 @@ def _table(members: Sequence[Row], mark: bool) -> list[str]:
         shared: [cells.python_share(row.python_share, mark=mark) for row in members],
         "QPS": [cells.rate(row.rate) for row in members],
         versus: [cells.ratio(row.speed, row.label, mark=mark) for row in members],
-        "accuracy": [cells.verdict(row.score) for row in members],
+        "accuracy": [cells.accuracy(row) for row in members],
         **{_escape(name): [cells.metric(row.score, name) for row in members] for name in cells.metrics(members)},
         "energy": [cells.energy(row.energy) for row in members],
         "of light": [cells.share(row.light) for row in members],

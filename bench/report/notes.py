@@ -15,18 +15,26 @@ from bench.model.distributions import TENSORRT, TENSORRT_BINDINGS
 from bench.model.run import Environment, Run, Warning
 from bench.report import cells, warnings
 from bench.report.note import Note, printable_note
-from bench.report.table_notes import LONGEST_VALUE, SHOWN_ROWS, Reference, general
+from bench.report.table_notes import LONGEST_VALUE, SHOWN_ROWS, Reference, general, names
 
 # What notes that are shown as one have in common.
 Key: TypeAlias = tuple[str, ...]
 
 
-def collect(table: Sequence[Row], of: Reference, verbose: bool = False, without: Set[Key] = frozenset()) -> list[Note]:
+def collect(
+    table: Sequence[Row],
+    of: Reference,
+    verbose: bool = False,
+    without: Set[Key] = frozenset(),
+    *,
+    named: bool = False,
+) -> list[Note]:
     """The notes of one table: numbered ones (failures, accuracy, warnings) first, then general ones.
 
-    ``of`` is what its rows were made with; ``without`` are the notes that shared_notes() has.
+    ``of`` is what its rows were made with; ``without`` are the notes that shared_notes() has; ``named`` says that names()
+    of the rows stand before each numbered note, so that its text need not repeat them.
     """
-    numbered = _numbered(table, verbose, lambda key: key not in without, map(str, itertools.count(1)))
+    numbered = _numbered(table, verbose, lambda key: key not in without, map(str, itertools.count(1)), named)
     return numbered + [printable_note(note) for note in general(table, of)]
 
 
@@ -55,9 +63,11 @@ def repeated_notes(general: Iterable[Sequence[Note]]) -> list[Note]:
     return [Note(kind=kind, text=text, fix=fix) for (kind, text, fix), count in times.items() if count > 1]
 
 
-def _numbered(table: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool], marks: Iterable[str]) -> list[Note]:
+def _numbered(
+    table: Sequence[Row], verbose: bool, wanted: Callable[[Key], bool], marks: Iterable[str], named: bool = False
+) -> list[Note]:
     """The notes on failures, accuracy and warnings whose key is ``wanted``, with their ``marks`` in turn."""
-    titles = _Titles([row for row in table if row.processes or row.failure])
+    titles = _Titles([row for row in table if row.processes or row.failure], named)
     merged: dict[tuple[str, str, str], list[Row]] = {}
     logs: dict[tuple[str, str, str], str] = {}
     for source in (_results, _warnings):
@@ -109,7 +119,7 @@ def _results_of(row: Row) -> list[tuple[str, str, str]]:
     if row.failure:
         text = cells.message(row.failure)
         if row.processes:
-            text = f"{row.failed} of its processes failed: {text}"
+            text = f"{row.failed} of its {cells.count(row.records, 'process')} failed: {text}"
         notes.append((cells.failure(row.failure), text, row.failure.hint))
     if row.score and not row.score.ok:
         kind = "Varies" if row.score.varies else "Inaccurate"
@@ -151,17 +161,22 @@ def _likewise(members: Sequence[tuple[Hashable, Row]], titles: _Titles) -> str:
     if variants == 1:
         return ""
     others = [row for other, row in members if other != said]
+    if titles.are_named([row for _, row in members]):
+        return ""
     if len(others) <= SHOWN_ROWS:
-        names = ", ".join(dict.fromkeys(titles.of(row) for row in others if row.case != first.case))
-        if names and len(names) <= LONGEST_VALUE:
-            return f" (likewise {names})"
+        likewise = ", ".join(dict.fromkeys(titles.of(row) for row in others if row.case != first.case))
+        if likewise and len(likewise) <= LONGEST_VALUE:
+            return f" (likewise {likewise})"
     return f" (and {variants - 1} like it)"
 
 
 class _Titles:
-    """What tells a row from the others of a table, or of all of them: ``eager fp16 batch=8 graph``."""
+    """What tells a row from the others of a table, or of all of them: ``eager fp16 batch=8 graph``. ``named`` as for
+    collect().
+    """
 
-    def __init__(self, table: Sequence[Row]) -> None:
+    def __init__(self, table: Sequence[Row], named: bool) -> None:
+        self._named = named
         self._several_models = len({row.model for row in table}) > 1
         self._several_precisions = len({row.precision for row in table}) > 1
         sizes: dict[str, list[int]] = {}
@@ -176,6 +191,11 @@ class _Titles:
         precision = [row.precision] if self._several_precisions else []
         sizes = [f"{name}={size}" for name, size in row.symbols.items() if name in self._telling]
         return " ".join(filter(None, [*model, row.backend, *precision, *sizes, row.setting]))
+
+    def are_named(self, members: Sequence[Row]) -> bool:
+        """Whether names() of ``members`` stand before their note, each by itself and all of them."""
+        cases = {row.case for row in members}
+        return self._named and len(cases) <= SHOWN_ROWS and len({names([row]) for row in members}) == len(cases)
 
 
 def machine(run: Run) -> str:

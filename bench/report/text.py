@@ -213,7 +213,7 @@ def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> li
             DROP["speed in one line"],
             DROP["speed"],
         ),
-        _column("acc", [cells.verdict(row.score) for row in visible], DROP["acc"]),
+        _column("acc", [cells.accuracy(row) for row in visible], DROP["acc"]),
         *(
             _column(escape.name(name), [cells.metric(row.score, name) for row in visible], DROP["metric"])
             for name in cells.metrics(visible)

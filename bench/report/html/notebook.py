@@ -58,7 +58,7 @@ def _table(members: Sequence[Row], mark: bool) -> str:
                 ),
                 cells.rate(row.rate),
                 cells.ratio(row.speed, row.label, mark=mark),
-                cells.verdict(row.score),
+                cells.accuracy(row),
             ]
         tag = "th" if leads(row) else "td"  # bold where the notebook has no styles for more
         texts = [f"<{tag}>{_text(name)}</{tag}>" for name in names]
