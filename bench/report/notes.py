@@ -31,8 +31,8 @@ def collect(
 ) -> list[Note]:
     """The notes of one table: numbered ones (failures, accuracy, warnings) first, then general ones.
 
-    ``of`` is what its rows were made with; ``without`` are the notes that shared_notes() has; ``named`` says that names()
-    of the rows stand before each numbered note, so that its text need not repeat them.
+    ``of`` is what its rows were made with; ``without`` are the notes that shared_notes() has; ``named`` says that
+    names() of the rows stand before each numbered note, so that its text need not repeat them.
     """
     numbered = _numbered(table, verbose, lambda key: key not in without, map(str, itertools.count(1)), named)
     return numbered + [printable_note(note) for note in general(table, of)]

@@ -10,7 +10,7 @@ FAILURE = Failure(kind="SuiteError", stage="validate", message="zoo.py:score ret
 
 
 def of_processes(*failures: bool) -> Run:
-    """One case, measured in a process for each of ``failures``, which ended in one where it is true; and a sound one."""
+    """A sound case, and one measured in a process for each of ``failures``, which failed then if that is true."""
     good, bad = case("bert", "eager"), case("bert", "torchscript")
     records = [record(good, 2.0, n) for n in range(len(failures))]
     records += [record(bad, 1.5, n, failure=FAILURE if failed else None) for n, failed in enumerate(failures)]

@@ -132,6 +132,25 @@ def test_the_list_has_the_speed_that_it_is_sorted_by_and_a_remark_where_the_run_
     assert run.header.run in text
 
 
+def test_each_figure_of_the_list_names_its_boundary_also_where_those_of_gpu_and_latency_disagree(view) -> None:
+    boundaries = ("gpu", "latency")
+    eager_record, compiled = record(EAGER, 4.0, boundaries=boundaries), record(COMPILED, 2.0, boundaries=boundaries)
+    slower = record(COMPILED, 8.0, boundaries=boundaries).measurements[0]  # on the GPU, the host takes less
+    compiled = msgspec.structs.replace(compiled, measurements=(slower, *compiled.measurements[1:]))
+    run = make([EAGER, COMPILED], [eager_record, compiled])
+    run = msgspec.structs.replace(run, path=f"{FOLDER}/{run.header.run}.jsonl")
+    both = file_of(profiled(EAGER, eager()), profiled(COMPILED, replayed(kernel_ns=10 * US)))
+    tab = view(run, profiled={FOLDER: [both]}).go("#/explain")
+    texts = tab.locator("table.explained tbody tr").locator("td").all_inner_texts()
+    speed, difference, measured = (text.split("\n") for text in texts[1:4])
+    assert speed[-1] == "gpu"
+    gaps = difference[-1]
+    assert gaps in ("gpu", "latency")
+    signs = {measured[n + 1]: measured[n][0] for n in (0, 2)}
+    assert signs == {"gpu": "+", "latency": "\N{MINUS SIGN}"}
+    assert difference[0][0] == signs[gaps]
+
+
 def test_without_profiles_each_view_says_what_would_fill_it(view) -> None:
     run = run_of(EAGER)
     page = view(run)

@@ -12,6 +12,9 @@ globalThis.trtbench = globalThis.trtbench || {};
     profiled: "Gaps are as long as the profiler made them.", gpu: "Gaps are what the measured gpu leaves beside the kernels, and layers of an engine are shortened to it.",
   };
 
+  // What the difference of a pair is of: the boundary that its gaps are from, or how the profiler took part.
+  const WHOLE = { measured: "latency", gpu: "gpu", unprofiled: "without the profiler", profiled: "under the profiler" };
+
   // Gaps, which are parts too, in words.
   const IDLE = { launch: "the GPU waits for launches", wait: "the GPU waits for the host", tail: "after the last work" };
 
@@ -20,6 +23,8 @@ globalThis.trtbench = globalThis.trtbench || {};
   const longer = (ns) => (ns ? `${app.time(Math.abs(ns))} ${ns > 0 ? "longer" : "less"}` : "as long");
 
   const signed = (ns) => `${ns > 0 ? "+" : ns < 0 ? "\u2212" : ""}${app.time(Math.abs(ns))}`;
+
+  const of = (boundary) => h("small", { class: "of" }, boundary);
 
   const pairOf = (page, place) => page.explanations.find((each) => each.case === place);
 
@@ -101,12 +106,14 @@ globalThis.trtbench = globalThis.trtbench || {};
     }
     card.append(h("p", { class: "lead" }, "Both were profiled; gaps in which the GPU waits are without what the profiler adds, where that is known. The largest speed-ups and slow-downs, as the case's run has them, come first.",
       page.pairs > page.explanations.length ? ` Of ${app.plural(page.pairs, "pair")} these are explained; trtbench explain A B does any other.` : ""),
-      app.longGrid([{ title: "case", style: "wrap" }, { title: "baseline", style: "wrap" }, { title: "speed", align: "right", note: "Against the baseline, in the case's run, without a profiler" }, { title: "difference", align: "right", note: "Of one inference, as the profiles explain it" }, { title: "measured", align: "right", note: "The difference of latency, without a profiler" }, { title: "largest cause", style: "wrap" }, { title: "where most of it lies", style: "wrap" }],
+      app.longGrid([{ title: "case", style: "wrap" }, { title: "baseline", style: "wrap" }, { title: "speed", align: "right", note: "Against the baseline, in the case's run, at the boundary that is named, without a profiler" }, { title: "difference", align: "right", note: "Of one inference, as the profiles explain it: a sum of its parts that is as long as what is named" }, { title: "measured", align: "right", note: "The differences at the boundary of the speed and of latency, without a profiler" }, { title: "largest cause", style: "wrap" }, { title: "where most of it lies", style: "wrap" }],
         page.explanations.length, (index) => {
           const pair = page.explanations[index];
           const [cause] = pair.totals;
-          const latency = pair.measured.find(([boundary]) => boundary === "latency");
-          return [h("a", { href: addressOf(page, pair) }, app.breakable(page.cases.get(pair.case, "label"))), h("span", null, app.breakable(page.cases.get(pair.base, "label"))), [app.figure(page.cases.get(pair.case, "speed_text")), h("small", { class: "of" }, page.cases.get(pair.case, "boundary"))], [signed(pair.ns - pair.base_ns), pair.gaps ? "" : h("small", { class: "of" }, "under the profiler")], latency ? [signed(latency[2] - latency[1]), pair.otherwise ? h("small", { class: "of warn", title: remark(pair) }, pair.otherwise.replace(/^the run measures /, "").replace(/:.*/, "")) : ""] : app.NONE,
+          const speedOf = page.cases.get(pair.case, "boundary");
+          const measured = pair.measured.filter(([boundary]) => boundary === "latency" || boundary === speedOf);
+          return [h("a", { href: addressOf(page, pair) }, app.breakable(page.cases.get(pair.case, "label"))), h("span", null, app.breakable(page.cases.get(pair.base, "label"))), [app.figure(page.cases.get(pair.case, "speed_text")), of(speedOf)], [signed(pair.ns - pair.base_ns), of(WHOLE[pair.gaps || "profiled"])],
+            measured.length ? [measured.map(([boundary, a, b]) => h("div", null, signed(b - a), of(boundary))), pair.otherwise ? h("small", { class: "of warn", title: remark(pair) }, pair.otherwise.replace(/^the run measures /, "").replace(/:.*/, "")) : ""] : app.NONE,
             cause ? `${cause[0]}, ${signed(cause[1]).replace(" ", "\u00a0")}` : "nothing differs", pair.parts.length ? h("span", null, partName(pair.parts[0])) : ""];
         }, { caption: "Profiled cases and their baselines", class: "explained" }));
   }
