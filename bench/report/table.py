@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
@@ -11,23 +10,13 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from bench.report import escape, folding
+from bench.report import escape, folding, unbroken
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 GAP = 2
 _LONGEST_LINE = 10_000
-_BLANK = "\N{NO-BREAK SPACE}"
-_PROGRAMS = ("trtbench", "pip", "python", "nvidia-smi", "nsys", "git", "apt-get", "ls", "unset", "sudo", "nox")
-# Words that another one always follows in a command.
-_TAKES = (*_PROGRAMS, "install")
-# Words that are no packages.
-_PROSE = ("there", "in", "or", "and", "to", "with", "for", "if", "then")
-# An option, a path, a version, an assignment, or the name of a run.
-_ARGUMENT = re.compile(r"[-'/.~$<]|\S*[/=_]|\d{8}T|\S+\.(yaml|jsonl|py)\b")
-# In a word that is a command or a path, or that may be one.
-_COPIED = re.compile(rf"[/\\{_BLANK}]")
 SHORTEST_NAME = 16
 # The cells of columns that are not shown.
 _EMPTY = frozenset({"", "-"})
@@ -232,49 +221,15 @@ def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str
     for part in text.splitlines() or [""]:
         lead = first if not lines else indent
         part_lines = textwrap.wrap(
-            _with_breaks(_glue(part), max(width - max(len(indent), len(first)), 1)),
+            unbroken.with_breaks(unbroken.glue(part), max(width - max(len(indent), len(first)), 1)),
             width,
             initial_indent=lead,
             subsequent_indent=indent,
             break_long_words=False,
             break_on_hyphens=False,
         )
-        lines += [line.replace(_BLANK, " ") for line in part_lines] or [lead.rstrip()]
+        lines += [line.replace(unbroken.BLANK, " ") for line in part_lines] or [lead.rstrip()]
     return lines
-
-
-def _with_breaks(text: str, room: int) -> str:
-    """``text`` with a blank after every ``room`` characters of a longer word that is neither command nor path."""
-    if len(text) <= room:
-        return text
-    return " ".join(
-        " ".join(textwrap.wrap(word, room)) if len(word) > room and not _COPIED.search(word) else word
-        for word in text.split(" ")
-    )
-
-
-def _glue(text: str) -> str:
-    """``text`` with its commands as one word each: a name of a program, what it is to do, options and their values."""
-    words: list[str] = []
-    inside, program, last, quote = False, "", "", ""
-    for word in text.split(" "):
-        bare = word.strip("(`")
-        if inside:
-            package = program == "pip" and bare not in _PROSE
-            takes = last in _TAKES or last.startswith("-") or package
-            inside = bool(quote) or takes or _ARGUMENT.match(bare) is not None
-        joined = inside
-        if not inside and bare in _PROGRAMS:
-            inside, program = True, bare
-        if joined:
-            words[-1] += _BLANK + word
-        else:
-            words.append(word)
-        if inside:
-            quote = "" if (quote + word).count("'") % 2 == 0 else "'"
-            inside = bool(quote) or not word.endswith((",", ";", ")", ":"))
-        last = bare
-    return " ".join(words)
 
 
 def show(lines: Sequence[Text | str], color: bool) -> str:

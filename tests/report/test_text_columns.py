@@ -1,9 +1,12 @@
 """Which columns of the tables stay at a width, and how long names are broken."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench import store
 from bench.model.run import Failure, Record, Warning
@@ -160,6 +163,32 @@ def test_a_command_that_can_be_pasted_is_never_broken(command, width) -> None:
         assert [line for line in lines if command in line]
         assert " ".join(line.strip() for line in lines) == said
         assert all(len(line) <= width for line in lines if not any(c[:9] in line for c in COMMANDS))
+
+
+# What a line of a terminal can show, with much of what a shell quotes.
+PATHS = st.text(st.sampled_from(" '\"()$,;:-\\a/") | st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1)
+
+
+@given(path=PATHS, width=st.integers(20, 100))
+def test_a_path_that_a_shell_needs_quotes_for_is_never_broken(path: str, width: int) -> None:
+    for command in (
+        f"trtbench run --resume {shlex.quote(path)} --replicates 7",
+        f"trtbench history --store {shlex.quote(path)} --since main",
+        f"{shlex.quote(f'/{path}/bin/python3.11')} -m pip install tensorrt-cu13",
+    ):
+        lines = table.wrap(f"3 cases are undecided, which more processes may change: {command}", width)
+        assert [line for line in lines if line.endswith(command)], lines
+    quoted = shlex.quote(path)
+    assert [line for line in table.wrap(f"the runs lie elsewhere: --store {quoted}", width) if line.endswith(quoted)]
+    absolute = shlex.quote(f"/{path}")
+    assert [line for line in table.wrap(f"there are no runs in {absolute} of that name", width) if absolute in line]
+
+
+def test_apostrophes_of_prose_hold_no_words_together() -> None:
+    lines = table.wrap(
+        "trtbench doctor's table has the user's file, and 'eager fp16' is not what the case's own is", 20
+    )
+    assert max(map(len, lines)) <= 20
 
 
 def test_a_word_longer_than_a_line_is_broken_unless_it_may_be_a_path() -> None:
