@@ -178,6 +178,8 @@ def _toolchain(name: str, toolchain: Toolchain, folder: Path, machine: Environme
         interpreter = toolchains.probe(name, toolchain, folder, machine, link, "")
     except UsageError as error:
         return [Check(group=group, name="python", state="broken", detail=error.what, fix=error.fix)]
+    if not toolchain.python:  # it is the one that runs, and `python` on PATH may be another
+        interpreter = msgspec.structs.replace(interpreter, python_text=interpreter.command[0])
     versions = interpreter.environment.libraries
     libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
     lacking = {backend: toolchains.missing(interpreter, backend) for backend in interpreter.backends}

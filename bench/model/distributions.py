@@ -24,17 +24,17 @@ PACKAGES = {
     "torch_tensorrt": TORCH_TENSORRT,
 }
 
-# The commands for modules that are not installed by their own name.
+# The commands for modules that are not installed by their own name; a remark is a comment, so that each can be pasted.
 _COMMANDS = {
     "cuda": "pip install cuda-bindings",
     "cuda.bindings": "pip install cuda-bindings",
     "modelopt": "pip install nvidia-modelopt",
-    "onnxruntime": "pip install onnxruntime  (or onnxruntime-gpu)",
+    "onnxruntime": "pip install onnxruntime  # or onnxruntime-gpu",
     "pynvml": "pip install nvidia-ml-py",
-    "tensorrt": "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT",
-    "tensorrt_rtx": "pip install tensorrt-rtx-cu13  (Linux on x86-64)",
+    "tensorrt": "pip install tensorrt-cu12  # or tensorrt-cu13, or a toolchain that has TensorRT",
+    "tensorrt_rtx": "pip install tensorrt-rtx-cu13  # for Linux on x86-64",
     "torchvision": "install the torchvision that belongs to your torch build: pytorch.org/get-started",
-    "torch_tensorrt": "pip install torch-tensorrt  (or torch-tensorrt-rtx)",
+    "torch_tensorrt": "pip install torch-tensorrt  # or torch-tensorrt-rtx",
     "onnxruntime_ep_nv_tensorrt_rtx": "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13",
 }
 # Modules whose package is known by name: another's may be that of a stranger.

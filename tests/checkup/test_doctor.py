@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import shlex
+import sys
 from pathlib import Path
 
 import msgspec
@@ -11,6 +13,9 @@ import pytest
 from bench.checkup import doctor
 from bench.machine import environment
 from bench.model.checkup import Check
+from bench.model.distributions import PACKAGES
+from bench.model.distributions import install as install_command
+from bench.model.suite import Toolchain
 
 
 @pytest.fixture
@@ -71,3 +76,19 @@ def test_without_a_gpu_an_installed_backend_is_ready_for_what_needs_none(
     assert (check.state, check.detail.partition(", and the package")[0], check.fix) == (state, detail, fix)
     check = doctor._backend("backends", name, None, msgspec.structs.replace(cpu, kind="cuda"))
     assert (check.state, check.detail) == ("ready", "")
+
+
+def test_a_toolchain_without_python_is_mended_in_the_interpreter_that_runs(tmp_path: Path) -> None:
+    checks = doctor.examine_toolchains({"flags": Toolchain(env={"A": "1"})}, tmp_path)
+    fixes = [check.fix for check in checks if "pip install" in check.fix]
+    assert fixes  # no environment has the packages of all backends
+    for fix in fixes:
+        assert shlex.split(fix, comments=True)[:4] == [sys.executable, "-m", "pip", "install"]
+
+
+@pytest.mark.parametrize("module", ["tensorrt", "tensorrt_rtx", "onnxruntime", "torch_tensorrt", "timm"])
+def test_what_installs_a_package_can_be_pasted_whole(module: str) -> None:
+    words = shlex.split(install_command(module), comments=True)
+    assert words[:2] == ["pip", "install"]
+    assert words[2] in PACKAGES.get(module, (module,))
+    assert len(words) == 3

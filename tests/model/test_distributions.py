@@ -23,8 +23,8 @@ OWN = ROOT / "model" / "distributions.py"
         ("torch", "pip install torch"),
         ("cuda.bindings", "pip install cuda-bindings"),
         ("transformers.models.bert", "pip install transformers"),
-        ("torch_tensorrt", "pip install torch-tensorrt  (or torch-tensorrt-rtx)"),
-        ("tensorrt", "pip install tensorrt-cu12  (or tensorrt-cu13), or a toolchain that has TensorRT"),
+        ("torch_tensorrt", "pip install torch-tensorrt  # or torch-tensorrt-rtx"),
+        ("tensorrt", "pip install tensorrt-cu12  # or tensorrt-cu13, or a toolchain that has TensorRT"),
     ],
 )
 def test_a_module_is_installed_by_the_name_of_its_distribution(module: str, command: str) -> None:

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bench import store
@@ -171,6 +171,7 @@ PATHS = st.text(st.sampled_from(" '\"()$,;:-\\a/") | st.characters(exclude_categ
 
 @given(path=PATHS, width=st.integers(20, 100))
 def test_a_path_that_a_shell_needs_quotes_for_is_never_broken(path: str, width: int) -> None:
+    assume(path[-1] not in ",:" or path != shlex.quote(path))  # without quotes these end a command
     for command in (
         f"trtbench run --resume {shlex.quote(path)} --replicates 7",
         f"trtbench history --store {shlex.quote(path)} --since main",
