@@ -149,7 +149,7 @@ def examine(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
 
     with lowered_graph(case, context) as (graph, names, _):
         with context.phase("quantize"):
-            ranges = quantization.read(context.artifacts[quantization.STAGE])
+            ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             with_pairs = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))
         if "question" not in key:
             examination.write_placement(with_pairs, out)
@@ -210,7 +210,7 @@ def produce(
     in_parts = min_block_size is not None
     with lowered_graph(case, context, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
         if case.precision in QUANTIZED:
-            ranges = quantization.read(context.artifacts[quantization.STAGE])
+            ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             graph = widening.widen(examination.quantized(graph, ranges, placed, floating))
         about: dict[str, Any] = {
             "title": _title(case), "precision": case.precision, "profile": shapes.profile(case)

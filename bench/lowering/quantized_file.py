@@ -114,7 +114,7 @@ def export(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> N
         import torch
 
         with context.phase("quantize"):
-            ranges = quantization.read(context.artifacts[quantization.STAGE])
+            ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             graph = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))
         inputs = tuple(str(node.meta["input"]) for node in graph.graph.nodes if node.op == "placeholder")
         arrays = shapes.example_arrays(case, context)

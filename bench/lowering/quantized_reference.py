@@ -54,7 +54,7 @@ def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
 
     with artifact.lowered_graph(case, context) as (graph, names, _):
         with context.phase("quantize"):
-            ranges = quantization.read(context.artifacts[quantization.STAGE])
+            ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             graph = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))
         with context.phase("run"):
             in_float32 = msgspec.structs.replace(case, precision="fp32")

@@ -79,15 +79,15 @@ def _calibration(graph: torch.fx.GraphModule, how: Settings) -> Calibration:
     return Calibration(graph, OBSERVERS[how.observer])
 
 
-def read(folder: Path) -> dict[str, Range]:
-    """The ranges by the names of nodes.
+def read(folder: Path, case: Case) -> dict[str, Range]:
+    """The ranges of ``case`` by the names of nodes.
 
     Raises:
         SuiteError: they are of another version.
         Unsupported: a tensor has no scale; names the modules.
     """
     try:
-        summary.check(_summary(folder).tensors)
+        summary.check(_summary(folder).tensors, suite=case.source.rpartition(":")[0] or "SUITE")
         return msgspec.json.decode((folder / RANGES).read_bytes(), type=dict[str, Range])
     except (OSError, msgspec.MsgspecError) as error:
         raise SuiteError(f"{folder / RANGES} is no calibration: {error}", fix="--rebuild") from error

@@ -6,6 +6,7 @@ Ranges are symmetric, so observers look at magnitudes. Histograms have as many b
 from __future__ import annotations
 
 import abc
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +25,7 @@ _LEVELS = 128  # magnitudes of symmetric int8
 _STEP = 8  # bins between the limits that are tried: 0.4 % of the largest value
 MOST_CLIPPED = 0.01  # of the values, by a limit that the divergence chooses
 _SHOWN = 5  # modules that an error names beside the first
-_FIX = "inputs as the model will get them: data; trtbench quantize --ranges lists what was observed"
+_FIX = "inputs as the model will get them: data"
 _MOMENTUM = 0.01  # as torch.ao's MovingAverageMinMaxObserver
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -94,11 +95,14 @@ class Observer(abc.ABC):
         )  # fmt: skip
 
 
-def no_scale(where: str, problem: Problem, others: Sequence[str] = ()) -> Unsupported:
-    """The error for a tensor of the module ``where`` that cannot be quantized, and further modules that have such."""
+def no_scale(where: str, problem: Problem, others: Sequence[str] = (), suite: str = "") -> Unsupported:
+    """The error for a tensor of the module ``where`` that cannot be quantized, and further modules that have such. Its
+    advice has the command that lists what was observed of ``suite``, if that is given.
+    """
     shown = ", ".join(others[:_SHOWN]) + (f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else "")
     also = f"; so have {shown}" if others else ""
-    return Unsupported(f"{where}: {_REASONS[problem]}{also}", fix=_FIX)
+    lists = f"; trtbench quantize {shlex.quote(suite)} --ranges lists what was observed" if suite else ""
+    return Unsupported(f"{where}: {_REASONS[problem]}{also}", fix=_FIX + lists)
 
 
 class MinMax(Observer):

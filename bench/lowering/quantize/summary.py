@@ -36,12 +36,14 @@ def coarse(counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[tup
     return tuple(padded.reshape(BINS, width).sum(1).tolist()), width
 
 
-def check(tensors: Sequence[TensorRange]) -> None:
-    """Unsupported if one has no scale: why the first of them has none, and the modules of the others."""
+def check(tensors: Sequence[TensorRange], suite: str = "") -> None:
+    """Unsupported if one has no scale: why the first of them has none, and the modules of the others. ``suite`` is the
+    file whose tensors the command of the error lists; none for what it does not list.
+    """
     without = [each for each in tensors if not each.has_scale]
     if without and (problem := without[0].problem):
         first, *others = dict.fromkeys(each.module for each in without)
-        raise no_scale(first, problem, others)
+        raise no_scale(first, problem, others, suite)
 
 
 def _finite(value: float) -> float | None:

@@ -60,8 +60,8 @@ def test_each_tensor_has_its_module_its_range_and_what_is_wrong() -> None:
     assert tensors["dead"].limit is None
     assert tensors["constant"].limit == pytest.approx(0.5, rel=1e-3)
     with pytest.raises(Unsupported, match=r"^dead: an activation that is zero for all inputs") as error:
-        summary.check(tuple(tensors.values()))
-    assert "--ranges" in (error.value.fix or "")
+        summary.check(tuple(tensors.values()), suite="int8.yaml")
+    assert "trtbench quantize int8.yaml --ranges" in (error.value.fix or "")
 
 
 def test_an_input_that_is_not_finite_names_itself_and_what_reads_it() -> None:
@@ -79,3 +79,13 @@ def test_coarse_bins_have_every_count_and_end_with_the_last(counts: list[int]) -
     last = max(index for index, count in enumerate(counts) if count)
     assert (BINS - 1) * (width - 1) <= last < BINS * width
     assert coarse[0] == sum(counts[:width])
+
+
+def test_the_advice_has_the_command_that_lists_what_was_observed_of_the_suite() -> None:
+    tensors = observed(torch.full((1, 3, 4, 4), math.nan))
+    with pytest.raises(Unsupported) as caught:
+        summary.check(tensors, suite="my suites/int8.yaml")
+    assert "; trtbench quantize 'my suites/int8.yaml' --ranges lists what was observed" in caught.value.fix
+    with pytest.raises(Unsupported) as caught:  # of fp8, of which it lists nothing
+        summary.check(tensors)
+    assert caught.value.fix == "inputs as the model will get them: data"
