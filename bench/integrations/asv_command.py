@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, UsageError
+from bench.integrations import asv_process
 
 CONFIGURATIONS = ("asv.conf.json", "asv.conf.jsonc")
 INSTALL = 'pip install "trtbench[asv]"'
@@ -25,7 +26,8 @@ _WITHOUT_QPS = r"^(?!.*\.track_qps)"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 2 with one message for what asv would measure wrongly or not at all; else this process becomes asv.
+    """Exit code 2 with one message for what asv would measure wrongly or not at all; else this process becomes asv, as
+    asv_process runs it.
 
     With ``continuous``, unless ``--bench`` says otherwise, benchmarks of inferences per second are left out.
     """
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     except InputError as error:
         print(f"trtbench: {error}", file=sys.stderr)
     else:
-        asv = _asv()
-        os.execv(asv[0], [*asv, *arguments, *more])
+        python = _interpreter()
+        os.execv(python, [python, "-m", asv_process.__name__, *arguments, *more])
     return 2
 
 
@@ -69,11 +71,24 @@ def _checked(arguments: list[str]) -> list[str]:
 
 
 def _asv() -> list[str]:
-    """The command of this interpreter's asv: its script, because asv calls an existing environment by the path of the
-    interpreter that it runs in, which may end in ``python3`` there and in ``python`` here.
-    """
-    script = Path(sys.executable).with_name("asv")
+    """The command of this interpreter's asv."""
+    script = _script()
     return [str(script)] if script.is_file() else [sys.executable, "-m", "asv"]
+
+
+def _interpreter() -> str:
+    """The interpreter that the script of asv names: asv calls an existing environment by the path of the interpreter
+    that it runs in, which may end in ``python3`` there and in ``python`` here.
+    """
+    script = _script()
+    first = script.read_text(errors="replace").partition("\n")[0] if script.is_file() else ""
+    python = first.removeprefix("#!").strip()
+    same = first.startswith("#!") and os.path.dirname(python) == os.path.dirname(sys.executable)
+    return python if same and os.access(python, os.X_OK) else sys.executable
+
+
+def _script() -> Path:
+    return Path(sys.executable).with_name("asv")
 
 
 def _configuration(name: str) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench.integrations import asv_command
+from bench.integrations import asv_command, asv_process
 
 pytest.importorskip("asv")
 
@@ -70,6 +72,47 @@ def test_a_configuration_that_is_missing_or_wrong_is_refused(project: Path, caps
     assert "asv.conf.json: no configuration of asv" in refusal(capsys, "run")
     (project / "asv.conf.json").unlink()
     assert f"{project}: there is no asv.conf.json" in refusal(capsys, "run")
+
+
+def asv(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of the process once the checks are passed."""
+    home = project.parent / "home"
+    home.mkdir()
+    env = os.environ | {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "bench.integrations.asv", *arguments]
+    return subprocess.run(command, env=env, text=True, capture_output=True, check=False)
+
+
+def test_what_asv_itself_refuses_ends_in_2_as_its_1_says_that_one_became_slower(project: Path) -> None:
+    done = asv(project, "continuous", "no-such-commit", "HEAD")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "Unknown commit no-such-commit" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("printed", "message"),
+    [
+        (
+            "ERROR: Could not find a version that satisfies it\nERROR: No matching distribution found for trtbench",
+            "pip finds no 'trtbench', which asv installs into the environments that it makes\n"
+            "  fix: PIP_FIND_LINKS=FOLDER, where the wheel of trtbench lies, or an index that has it",
+        ),
+        ("trying\nerror: metadata-generation-failed", "error: metadata-generation-failed\n  fix: asv printed above"),
+        ("", "Command 'pip install' returned non-zero exit status 1\n  fix: asv printed above"),
+    ],
+)
+def test_a_command_of_asv_that_fails_is_one_message_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], printed: str, message: str
+) -> None:
+    util = importlib.import_module("asv.util")
+
+    def install(_: object) -> None:
+        raise util.ProcessError(["pip", "install"], 1, "", printed)
+
+    monkeypatch.setattr("asv.commands.continuous.Continuous.run_from_args", install)
+    monkeypatch.setattr(sys, "argv", ["asv", "continuous", "main", "HEAD"])
+    assert asv_process.main() == 2
+    assert capsys.readouterr().err.startswith(f"trtbench: {message}")
 
 
 @pytest.mark.parametrize("words", [("-E", "existing"), ("--python", "same"), ("-E", "existing:python3")])
