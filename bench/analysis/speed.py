@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import geometric_mean
 from typing import NamedTuple, TypeAlias
 
@@ -71,10 +71,20 @@ def check_baseline(cases: Iterable[Case], baseline: str) -> None:
     cases = list(cases)
     if baseline and not any(is_baseline(case, baseline) for case in cases):
         labels = baselines(cases)
-        raise UsageError(
-            f"no case has the backend {baseline!r}.{did_you_mean(baseline, labels)}",
-            fix=f"--baseline with one of: {', '.join(labels)}",
-        )
+        what = _absent_part(cases, baseline) or f"no case has the backend {baseline!r}.{did_you_mean(baseline, labels)}"
+        raise UsageError(what, fix=f"--baseline with one of: {', '.join(labels)}")
+
+
+def _absent_part(cases: Sequence[Case], baseline: str) -> str:
+    """Which of its precision and toolchain the cases of a baseline's backend do not have; empty if none is of that."""
+    name, *ends = parts_of(baseline)
+    of_backend = [case for case in cases if name and is_baseline(case, name)]
+    if not of_backend:
+        return ""
+    alone = [not any(is_baseline(case, name + end) for case in of_backend) for end in ends]
+    absent = [(kind, end) for kind, end, is_absent in zip(("precision", "toolchain"), ends, alone, strict=True)
+              if end and (is_absent or not any(alone))]  # fmt: skip
+    return f"no case of {name} has " + " and ".join(f"the {kind} {end[1:]!r}" for kind, end in absent)
 
 
 def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:

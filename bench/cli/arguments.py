@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from bench import __version__
 from bench.cli import accuracy, diverge, placement, program
@@ -19,6 +18,7 @@ from bench.cli.options import (
     code_options,
     common_options,
     devices,
+    folder,
     positive,
     rate,
     selection_options,
@@ -129,7 +129,7 @@ def _show(commands: Commands) -> None:
         help="print the tables of a run",
     )
     show.add_argument(
-        "runs", nargs="*", metavar="RUN", help="a run's id, its beginning, or its file (default: the latest)"
+        "runs", nargs="*", type=word, metavar="RUN", help="a run's id, its beginning, or its file (default: the latest)"
     )
     show.add_argument("--select", type=word, metavar="EXPR", help='only some cases, e.g. "precision=fp16"')
     show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")
@@ -178,7 +178,7 @@ def _doctor(commands: Commands) -> None:
     doctor.add_argument(
         "file",
         nargs="?",
-        type=Path,
+        type=folder,
         metavar="FILE",
         help="a suite or a toolchains.yaml whose toolchains are looked at too (default: suites/toolchains.yaml)",
     )

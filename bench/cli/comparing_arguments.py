@@ -13,6 +13,8 @@ from bench.cli.options import (
     folder,
     natural,
     positive,
+    required_folder,
+    required_word,
     selection_options,
     slower,
     store_option,
@@ -29,7 +31,7 @@ def compare(commands: Commands) -> None:
         epilog="exit codes: 0 compared; 1 what --fail-on names is there; 2 bad input, or a case is REFUSED.",
     )
     compare.add_argument(
-        "a", type=word, metavar="A", help="a run's id, its beginning, or its file; A1,A2 pools several"
+        "a", type=required_word, metavar="A", help="a run's id, its beginning, or its file; A1,A2 pools several"
     )
     compare.add_argument("b", type=word, metavar="B", nargs="?", help="likewise; may be left out with --axis")
     compare.add_argument(
@@ -107,7 +109,9 @@ def history(commands: Commands) -> None:
         parents=[store_option(), common_options()],
         help="one case over all runs: when it became faster or slower",
     )
-    history.add_argument("case", type=word, metavar="CASE", help="its label, or its id or the beginning of that")
+    history.add_argument(
+        "case", type=required_word, metavar="CASE", help="its label, or its id or the beginning of that"
+    )
     history.add_argument(
         "--boundary",
         type=word,
@@ -135,7 +139,7 @@ def duel(commands: Commands) -> None:
         epilog="exit codes: 0 ended; 1 a side failed or is inaccurate, or with --fail-on, a side is SLOWER; "
         "2 bad input; 130 interrupted.",
     )
-    duel.add_argument("suite", type=Path, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml")
+    duel.add_argument("suite", type=required_folder, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml")
     duel.add_argument(
         "--select",
         type=word,
@@ -186,7 +190,9 @@ def report(commands: Commands) -> None:
         parents=[store_option(), common_options()],
         help="write one HTML file that shows runs: the dashboard",
     )
-    report.add_argument("runs", nargs="*", metavar="RUN", help="a run's id, its beginning, or its file (default: all)")
+    report.add_argument(
+        "runs", nargs="*", type=word, metavar="RUN", help="a run's id, its beginning, or its file (default: all)"
+    )
     report.add_argument("--out", type=folder, default=Path("report.html"), metavar="FILE", help="default: report.html")
     report.add_argument("--select", type=word, metavar="EXPR", help='only some cases, e.g. "precision=fp16"')
     report.add_argument("--baseline", type=word, metavar="BACKEND", help="as in show, for the runs that have it")

@@ -70,6 +70,7 @@ def profiles_options() -> Parser:
     profiles.add_argument(
         "profiles",
         nargs="?",
+        type=word,
         metavar="PROFILES",
         help="a file of `trtbench profile`, or its name (default: the latest)",
     )
@@ -98,7 +99,9 @@ def tables_options() -> Parser:
 def selection_options() -> Parser:
     """A suite, and which of its cases."""
     selection = Parser(add_help=False)
-    selection.add_argument("suite", nargs="?", type=Path, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml")
+    selection.add_argument(
+        "suite", nargs="?", type=required_folder, metavar="SUITE", help="a suite file, e.g. suites/smoke.yaml"
+    )
     selection.add_argument("--select", type=word, metavar="EXPR", help='e.g. "model=resnet50 and precision=fp16"')
     selection.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: the suite's")
     selection.add_argument(
@@ -157,9 +160,18 @@ def add_progress(command: Parser, *kinds: str) -> None:
 
 
 def word(text: str) -> str:
-    """A text that is not empty."""
+    """A text that is not empty, of what may be left out."""
+    return _word(text, "; leave it out to do without it")
+
+
+def required_word(text: str) -> str:
+    """A text that is not empty, of what a command needs."""
+    return _word(text, "")
+
+
+def _word(text: str, otherwise: str) -> str:
     if not text.strip():  # what an unset shell variable leaves: it would mean everything, or the working folder
-        raise argparse.ArgumentTypeError("it is empty (an unset variable?); leave the option away to do without it")
+        raise argparse.ArgumentTypeError(f"it is empty (an unset variable?){otherwise}")
     return text
 
 
@@ -208,6 +220,11 @@ def rate(text: str) -> float:
 def folder(text: str) -> Path:
     """A path."""
     return Path(word(text))
+
+
+def required_folder(text: str) -> Path:
+    """A path of what a command needs."""
+    return Path(required_word(text))
 
 
 def natural(text: str) -> int:

@@ -13,6 +13,7 @@ from bench.cli.options import (
     folder,
     positive,
     profiles_options,
+    required_word,
     selection_options,
     store_option,
     word,
@@ -110,12 +111,12 @@ def explain(commands: Commands) -> None:
     )
     explain.add_argument(
         "a",
-        type=word,
+        type=required_word,
         metavar="A",
         help="CASE of the newest profiles in the store that have both, or FILE:CASE. CASE is a label, a part of one "
         "that no other case has, or an id; FILE has profiles, or what `trtbench layers --format json` printed",
     )
-    explain.add_argument("b", type=word, metavar="B", help="likewise; CASE alone is of A's file")
+    explain.add_argument("b", type=required_word, metavar="B", help="likewise; CASE alone is of A's file")
     explain.add_argument(
         "--in", dest="file", type=word, metavar="FILE", help="the profiles that A is of, by path, name or its beginning"
     )

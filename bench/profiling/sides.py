@@ -204,7 +204,7 @@ def _split(text: str, store: Path) -> tuple[Path | None, str]:
     if any(text == stem for stem in stems):
         return profiles.resolve(store, text), ""
     if text.partition(":")[0].endswith(".json"):
-        raise StoreError("there is no such file", where=text.partition(":")[0], fix="name another, or leave it away")
+        raise StoreError("there is no such file", where=text.partition(":")[0], fix="name another, or leave it out")
     return None, text
 
 

@@ -62,6 +62,8 @@ def resolve(root: Path, name: str | None) -> Path:
     """
     if name and os.path.isfile(name):
         return Path(name)
+    if name and os.sep in name:
+        _check_is_no_path(name)
     paths = runs(root, rehearsals=name is not None)
     if name is None and not paths and (others := runs(root, rehearsals=True)):
         fix = f"name it: trtbench show {run_argument(others[0])}; or trtbench run suites/smoke.yaml"
@@ -85,6 +87,17 @@ def resolve(root: Path, name: str | None) -> Path:
         fix = f"the latest run is {latest.stem}" if latest else f"the latest rehearsal is {paths[0].stem}"
         raise StoreError(f"no run {name!r} in {root}.{guess}", fix=fix)
     return fitting[0]
+
+
+def _check_is_no_path(name: str) -> None:
+    """StoreError for what is there and is no file: a folder, or a link to nothing."""
+    path = Path(name)
+    if os.path.isdir(name):
+        inside = runs(path, rehearsals=True)
+        fix = f"the latest in it: {shlex.quote(str(inside[0]))}" if inside else "name a file in it"
+        raise StoreError("this is a folder, a run is a file", where=name, fix=fix)
+    if os.path.islink(name):
+        raise StoreError(f"this is a link to {os.readlink(name)}, which is not there", where=name, fix="name another")
 
 
 def run_argument(path: Path) -> str:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from bench.analysis.compare import compare
 from bench.analysis.rows import rows
-from bench.analysis.speed import is_baseline, parts_of, size, with_precision
+from bench.analysis.speed import check_baseline, is_baseline, parts_of, size, with_precision
+from bench.errors import UsageError
 from bench.model.run import Measurement, Record
 from bench.model.suite import Case, named
 from tests.report.conftest import make
@@ -42,6 +43,28 @@ def test_a_baseline_has_a_backend_with_options_a_precision_and_a_toolchain(
     baseline: str, parts: tuple[str, str, str]
 ) -> None:
     assert parts_of(baseline) == parts
+
+
+@pytest.mark.parametrize(
+    ("baseline", "what"),
+    [
+        ("eager/fp16", "no case of eager has the precision 'fp16'"),
+        ("eager@older", "no case of eager has the toolchain 'older'"),
+        ("eager/fp16@older", "no case of eager has the precision 'fp16' and the toolchain 'older'"),
+        ("eager/bf16@older", "no case of eager has the toolchain 'older'"),
+        ("eager/bf16@old", "no case of eager has the precision 'bf16' and the toolchain 'old'"),
+        ("eger/fp32", "no case has the backend 'eger/fp32'. Did you mean 'eager/fp32'?"),
+    ],
+)
+def test_a_baseline_that_no_case_has_is_refused_by_what_is_absent(baseline: str, what: str) -> None:
+    others = (("default", "fp32"), ("default", "bf16"), ("old", "fp32"))
+    cases = [
+        Case(model="net", factory="", inputs={}, backend="eager", precision=precision, toolchain=toolchain)
+        for toolchain, precision in others
+    ]
+    with pytest.raises(UsageError) as caught:
+        check_baseline(cases, baseline)
+    assert str(caught.value).partition("\n")[0] == what
 
 
 def nearest(case: Case, others: list[Case], baseline: str) -> Case | None:

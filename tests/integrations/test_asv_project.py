@@ -155,7 +155,7 @@ def test_a_revision_that_does_not_install_is_a_failure_with_its_reason(
         code, printed = command(sys.executable, "-m", "bench.integrations.asv", "run", "HEAD^!")
     finally:
         command("git", "reset", "-q", "--hard", "HEAD~1")
-    assert code == 1
+    assert code == 2
     assert "Cannot import build backend 'hatchling.nothing'" in printed
     assert "Failed to build the project" in printed
 

@@ -84,6 +84,21 @@ def test_a_name_that_fits_no_run_or_several_is_refused_with_a_suggestion(
     assert message in str(caught.value)
 
 
+def test_a_path_of_a_folder_or_of_a_link_to_nothing_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    path = started(tmp_path / "st", 0, header(run="20261123T101500Z-small-1"))
+    link = path.with_name("20261123T101501Z-small-1.jsonl")
+    link.symlink_to("nowhere.jsonl")
+    with pytest.raises(StoreError, match=r"this is a link to nowhere\.jsonl, which is not there") as caught:
+        store.resolve(tmp_path / "results", str(link))
+    assert caught.value.where == str(link)
+    link.unlink()
+    with pytest.raises(StoreError, match="this is a folder, a run is a file") as caught:
+        store.resolve(tmp_path / "results", f"{tmp_path}/st")
+    assert caught.value.fix == f"the latest in it: {path}"
+    with pytest.raises(StoreError, match="this is a folder, a run is a file"):
+        store.resolve(tmp_path / "results", str(path.parent))
+
+
 def test_a_name_that_fits_no_run_is_not_answered_with_a_rehearsal_as_the_latest_run(tmp_path: Path) -> None:
     started(tmp_path, 0, header(run="20261125T101500Z-small-1"))  # whose architecture is fake
     with pytest.raises(StoreError, match=r"the latest rehearsal is 20261125T101500Z-small-1"):
