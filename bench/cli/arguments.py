@@ -85,7 +85,7 @@ def _run(commands: Commands) -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="fork the workers that measure from processes that have imported their runtimes (the default, "
-        "but with --cold, --prestart 1, or where the machine has room for one worker)",
+        "except with --cold, --prestart 1, or where the machine has room for one worker)",
     )
     run.add_argument(
         "--devices",

@@ -146,7 +146,7 @@ def print_plan(request: Request) -> int:
 
 def _print_times(run: Run) -> None:
     """Where the wall time of what was run just now went."""
-    from bench.report import times
+    from bench.report import table, times
 
     if run.footer and run.footer.times:
-        output.say(times.line(run.footer.times))
+        output.say("\n".join(table.wrap(times.line(run.footer.times), output.screen()["width"])))

@@ -42,6 +42,11 @@ def number(value: Number, form: str = ".0f") -> str:
     return format_span(value, lambda number: format(number, form))
 
 
+def ratio(value: Number) -> str:
+    """Three digits, and whole from 100 on: ``1.78``, ``39.8``, ``1,150``."""
+    return format_span(value, lambda number: f"{number:,.0f}" if number >= 99.95 else f"{number:.3g}")
+
+
 def times(count: Number) -> str:
     """``once``, or ``3 times``."""
     return "once" if count == 1 else f"{number(count)} times"

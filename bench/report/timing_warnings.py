@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.report.advice import Advice, Figures, Sentence
-from bench.report.figures import Number, Span, high, low, number, percent, time
+from bench.report.figures import Number, Span, high, low, number, percent, ratio, time
 from bench.units import NS_PER_S
 
 _WAITS = (
@@ -186,7 +186,7 @@ def _spread(f: Figures) -> Advice:
 def _two_states(f: Figures) -> Advice:
     part, states = percent(f["share"], ".0%"), f"{time(f['low_ns'])} and {time(f['high_ns'])}"
     if "ratio" in f:
-        states = f"the slower one {number(f['ratio'], '.3g')} times the faster"
+        states = f"the slower one {ratio(f['ratio'])} times the faster"
     if f["level"] == "processes":
         share = f"{part} of {number(f['processes'])} in the slower"
         text = f"processes are in one of two states of {f['boundary']}, {states} ({share})"

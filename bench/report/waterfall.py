@@ -301,8 +301,8 @@ def _slowed(several: Sequence[Waterfall]) -> list[str]:
     label = whom(
         [escape.name(each.label) for each in slow], [escape.name(each.label) for each in several if each.parts]
     )
-    much = f"{'up to ' if len(slow) > 1 else ''}{most:.2f} times as long"
-    return [f"{label}: takes {much} under the profiler, which slows the host above all"]
+    takes = "take up to" if len(slow) > 1 else "takes"
+    return [f"{label} {takes} {most:.2f} times as long under the profiler, which slows the host above all"]
 
 
 def _whole(each: Waterfall) -> dict[str, Any]:

@@ -139,8 +139,10 @@ def _bytes_of(path: Path) -> bytes:
 
 def _beside(folder: Path) -> tuple[list[str], str]:
     """The suites of a folder, and a fix that names them."""
-    names = sorted(file.name for file in folder.glob("*.y*ml")) if folder.is_dir() else []
-    return names, f"{folder} has {', '.join(names)}" if names else "name a suite file, e.g. suites/smoke.yaml"
+    files = [file.name for file in folder.glob("*.y*ml")] if folder.is_dir() else []
+    names = sorted(name for name in files if not name.startswith("."))
+    what = "this folder" if folder == Path() else folder
+    return names, f"{what} has {', '.join(names)}" if names else "name a suite file, e.g. suites/smoke.yaml"
 
 
 class _Reader:

@@ -182,9 +182,17 @@ def test_select_runs_only_what_it_names(trtbench: Trtbench, fake_suite: Suite) -
 
 
 @pytest.mark.workers
-def test_show_prints_a_run_in_every_format(trtbench: Trtbench, fake_suite: Suite) -> None:
+def test_show_prints_a_run_in_every_format(
+    trtbench: Trtbench, fake_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trtbench("run", fake_suite())
     assert trtbench.out.splitlines()[-1].startswith("time: ")
+    monkeypatch.setenv("COLUMNS", "10")  # any such line is longer
+    trtbench("run", fake_suite())
+    times = trtbench.out[trtbench.out.index("\ntime: ") + 1 :].splitlines()
+    assert len(times) > 1
+    assert all(len(line) <= 10 or " " not in line.strip() for line in times)
+    monkeypatch.setenv("COLUMNS", "140")
     name = trtbench.runs()[0].header.run
     assert trtbench("show", name) == 0
     assert "fake" in trtbench.out

@@ -37,6 +37,13 @@ def test_drifts_of_unlike_cases_are_told_by_their_change(times, change: str) -> 
     assert change in describe(merge([Warning(kind="Drift", figures=each) for each in figures])).text
 
 
+def test_large_ratios_are_whole_numbers() -> None:
+    common = {"boundary": "latency", "processes": 2, "graph": False, "level": "samples", "share": 0.1}
+    figures = [common | {"low_ns": 1e3, "high_ns": high} for high in (457.2e3, 1_151e3)]
+    text = describe(merge([Warning(kind="TwoStates", figures=each) for each in figures])).text
+    assert "the slower one 457 to 1,151 times the faster" in text
+
+
 def test_two_states_of_unlike_cases_are_told_by_how_far_they_lie_apart() -> None:
     common = {"boundary": "latency", "processes": 2, "graph": False}
     several = [(11.1e3, 19.8e3, 0.2), (53.2e3, 2.12e6, 0.3)]

@@ -236,9 +236,7 @@ def test_a_note_of_several_cases_is_one_sentence_that_names_them() -> None:
     first, second = waterfall.notes(several)
     assert first == "all 3 cases: no stacks"
     ratio = max(each.ratio or 0 for each in several)
-    assert second.startswith(
-        f"{CASES['eager'].label}, {CASES['inductor'].label}: takes up to {ratio:.2f} times as long"
-    )
+    assert second.startswith(f"{CASES['eager'].label}, {CASES['inductor'].label} take up to {ratio:.2f} times as long")
     assert waterfall.whom(list("abcde"), list("abcdef")) == "a, b, c and 2 more cases"
     assert waterfall.whom(["a"], ["a"]) == "a"
 

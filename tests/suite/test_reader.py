@@ -245,7 +245,8 @@ def test_a_file_that_is_not_utf8_is_refused_at_its_line(tmp_path: Path) -> None:
     assert f"iconv -f latin1 -t utf-8 {path}" in caught.value.fix
 
 
-def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
+def test_a_missing_file_suggests_its_neighbour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, TEXT, ".hidden.yaml")
     write(tmp_path, TEXT, "vision.yaml")
     with pytest.raises(SuiteError, match=r"Did you mean 'vision.yaml'\?"):
         reader.load(tmp_path / "vison.yaml", REGISTRY)
@@ -254,6 +255,10 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="this is a folder, a suite is a file") as caught:
         reader.load(tmp_path, REGISTRY)
     assert caught.value.fix == f"{tmp_path} has vision.yaml"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SuiteError, match="this is a folder, a suite is a file") as caught:
+        reader.load(Path(), REGISTRY)
+    assert caught.value.fix == "this folder has vision.yaml"
 
 
 def test_a_factory_and_a_metric_can_be_functions_in_a_file(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def unsupported(case: Case, device: str, *, quantizes: bool = False) -> str | No
     if program_of(case.factory) == "onnx":
         return f"{case.factory} is an ONNX file, of which PyTorch makes no module"
     if case.precision == "int8":
-        return "PyTorch converts no model to int8 by itself; a quantised factory would be another model"
+        return "PyTorch converts no model to int8 by itself; a quantized factory would be another model"
     if case.precision == "fp8" and not quantizes:
         return "of PyTorch's backends eager and inductor run fp8"
     if device == "cpu" and case.precision == "tf32":

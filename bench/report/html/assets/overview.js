@@ -64,8 +64,8 @@ globalThis.trtbench = globalThis.trtbench || {};
 
   const LEVEL_ZERO = "A builder at level 0 takes the first kernel that works: to check outputs soon, and not to be fast.";
 
-  const CHOICE = "Times of different runs are not ranked against each other: for each model and size one run counts that ranks more than half as many cases and backends as any. "
-    + "Of these one with its baseline comes first, then the one whose case is the fastest by more than 5%, then one whose ratios have an interval, then the latest. "
+  const CHOICE = "Times of different runs are not ranked against each other: for each model and size one run counts. Runs that rank at most half as many cases, or backends, as another run are left aside. "
+    + "Of the others one with its baseline comes first, then the one whose case is the fastest by more than 5%, then one whose ratios have an interval, then the latest. "
     + "A time of a run that does not count stands below if it is lower by more than 5%, with the reason; sessions differ by less.";
 
   // Why a faster case of another run does not lead.
