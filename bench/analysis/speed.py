@@ -79,12 +79,13 @@ def _absent_part(cases: Sequence[Case], baseline: str) -> str:
     """Which of its precision and toolchain the cases of a baseline's backend do not have; empty if none is of that."""
     name, *ends = parts_of(baseline)
     of_backend = [case for case in cases if name and is_baseline(case, name)]
-    if not of_backend:
+    if not of_backend or len(name + "".join(ends)) != len(baseline):  # it has more than one precision or toolchain
         return ""
-    alone = [not any(is_baseline(case, name + end) for case in of_backend) for end in ends]
-    absent = [(kind, end) for kind, end, is_absent in zip(("precision", "toolchain"), ends, alone, strict=True)
-              if end and (is_absent or not any(alone))]  # fmt: skip
-    return f"no case of {name} has " + " and ".join(f"the {kind} {end[1:]!r}" for kind, end in absent)
+    known = {case.precision for case in of_backend}, {case.toolchain for case in of_backend}
+    parts = [(kind, end[1:]) for kind, end in zip(("precision", "toolchain"), ends, strict=True) if end]
+    absent = [part for part in parts if part[1] not in known[part[0] == "toolchain"]]
+    # If each is there, it is not both of one case.
+    return f"no case of {name} has " + " and ".join(f"the {kind} {value!r}" for kind, value in absent or parts)
 
 
 def is_distinct(pool: Pool, best: Pool, boundary: Boundary) -> bool:

@@ -53,6 +53,7 @@ def test_a_baseline_has_a_backend_with_options_a_precision_and_a_toolchain(
         ("eager/fp16@older", "no case of eager has the precision 'fp16' and the toolchain 'older'"),
         ("eager/bf16@older", "no case of eager has the toolchain 'older'"),
         ("eager/bf16@old", "no case of eager has the precision 'bf16' and the toolchain 'old'"),
+        ("eager/fp32/bf16", "no case has the backend 'eager/fp32/bf16'. Did you mean 'eager/fp32'?"),
         ("eger/fp32", "no case has the backend 'eger/fp32'. Did you mean 'eager/fp32'?"),
     ],
 )
