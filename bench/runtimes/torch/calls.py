@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import inspect
 import keyword
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, SuiteError, UsageError, did_you_mean
 from bench.model.suite import Case
+from bench.runtimes.spelling import misspelt_from
 
 if TYPE_CHECKING:
     import torch
 
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _SHOWN = 6  # parameters that an error lists
+_NO_SLASH = "remove the / from its signature, or give a module that calls it"
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -65,15 +67,16 @@ def _check_names(model: Any, named: Mapping[str, Any]) -> None:
         return
     title = _title(model)
     kinds = {each.kind for each in parameters.values()}
-    positional = [name for name, each in parameters.items() if each.kind is inspect.Parameter.POSITIONAL_ONLY]
-    if positional:
-        what = f"{title} takes {', '.join(positional)} by position only, and inputs are passed by name"
-        raise UsageError(what, fix="remove the / from its signature, or give a module that calls it")
+    if by_position := _by_position(title, parameters):
+        raise UsageError(by_position, fix=_NO_SLASH)
     names = _names(parameters)
     for name in named:
         if name not in names and inspect.Parameter.VAR_KEYWORD not in kinds:
             what = f"{title} has no parameter {name!r}.{did_you_mean(name, names)}"
             raise UsageError(what, fix=f"name the inputs {', '.join(names)}" if names else "")
+        if close := _misspelt(parameters, name, named):
+            what = f"{title} has no parameter {name!r}. Did you mean {close!r}?"
+            raise UsageError(what, fix=f"rename it, or give a module whose forward names {name!r} itself")
     missing = [n for n in names if n not in named and parameters[n].default is inspect.Parameter.empty]
     if missing:
         raise UsageError(
@@ -91,8 +94,15 @@ def names_checked(model: torch.nn.Module, case: Case, where: str = "") -> Iterat
     """SuiteError in place of what the block raises, if ``model``, which it calls, has no parameters of the names of the
     case's inputs, or requires more. ``where`` is the place of the model's inputs in the suite.
 
-    Names are looked at after an error of a call alone: hooks and wrappers may take what the signature does not show.
+    Other names are looked at after an error of a call alone: hooks and wrappers may take what the signature does not
+    show. Only a misspelling of a parameter that would keep its default is refused before, as ``**kwargs`` takes it
+    without a word.
     """
+    suite = case.source.rpartition(":")[0]
+    place = where or f"{suite}: models.{case.model}.inputs".removeprefix(": ")
+    if problem := _swallowed(model, case):
+        what, fix = problem
+        raise SuiteError(what, where=place, fix=fix)
     try:
         yield
     except (BenchError, MemoryError):
@@ -100,15 +110,11 @@ def names_checked(model: torch.nn.Module, case: Case, where: str = "") -> Iterat
     except Exception as error:
         # Dynamo has exceptions of its own for what the code that it traces raises.
         is_of_call = isinstance(error, TypeError | ValueError) or "dynamo" in type(error).__module__
-        problem = _problem(model, case) if is_of_call else ""
-        if not problem:
+        problem = _problem(model, case) if is_of_call else None
+        if problem is None:
             raise
-        suite = case.source.rpartition(":")[0]
-        place = where or f"{suite}: models.{case.model}.inputs".removeprefix(": ")
-        names = _names(_parameters(model) or {})
-        listed = ", ".join(names[:_SHOWN]) + (f" (and {len(names) - _SHOWN} more)" if len(names) > _SHOWN else "")
-        fix = f"name the inputs of the model {case.model!r} as its parameters: {listed}" if names else ""
-        raise SuiteError(problem, where=place, fix=fix or f"correct `inputs` of the model {case.model!r}") from error
+        what, fix = problem
+        raise SuiteError(what, where=place, fix=fix) from error
 
 
 def own_module(model: torch.nn.Module) -> torch.nn.Module:
@@ -118,26 +124,59 @@ def own_module(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
-def _problem(model: torch.nn.Module, case: Case) -> str:
-    """What is wrong with the names of a case's inputs, or of its arguments; empty where nothing is seen to be.
+def _swallowed(model: torch.nn.Module, case: Case) -> tuple[str, str] | None:
+    """What ``**kwargs`` of the forward would take though it is misspelt, and the fix; None where nothing is."""
+    if getattr(model, "_forward_pre_hooks_with_kwargs", None):  # they may rename it
+        return None
+    parameters = _parameters(model) or {}
+    for kind, several in (("input", case.inputs), ("argument", case.arguments)):
+        for name in several:
+            if close := _misspelt(parameters, name, {*case.inputs, *case.arguments}):
+                what = f"{_title(model)} has no parameter {name!r}, which is an {kind} of the suite."
+                fix = f"rename it; if the model does take {name!r}, add `{close}: null` to its `arguments`"
+                return f"{what} Did you mean {close!r}?", fix
+    return None
+
+
+def _misspelt(parameters: Mapping[str, inspect.Parameter], name: str, passed: Container[str]) -> str | None:
+    """The parameter that a name which ``**kwargs`` takes is misspelt from, if it is not ``passed`` itself."""
+    if name in parameters or all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+        return None
+    return misspelt_from(name, [each for each in _names(parameters) if each not in passed])
+
+
+def _problem(model: torch.nn.Module, case: Case) -> tuple[str, str] | None:
+    """What is wrong with the names of a case's inputs, or of its arguments, and the fix; None where nothing is seen.
 
     A forward that takes any keyword tells only of those that are close to a name of its own.
     """
     parameters = _parameters(model)
     if parameters is None:
-        return ""
+        return None
     title, names = _title(model), _names(parameters)
+    if by_position := _by_position(title, parameters):
+        return by_position, _NO_SLASH
+    listed = ", ".join(names[:_SHOWN]) + (f" (and {len(names) - _SHOWN} more)" if len(names) > _SHOWN else "")
+    fix = f"correct `inputs` of the model {case.model!r}"
+    if names:
+        fix = f"name the inputs of the model {case.model!r} as its parameters: {listed}"
     takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
     for kind, several in (("input", case.inputs), ("argument", case.arguments)):
         for name in several:
             guess = did_you_mean(name, [each for each in names if each not in case.inputs])
             if name not in names and (guess or not takes_any):
-                return f"{title} has no parameter {name!r}, which is an {kind} of the suite.{guess}"
+                return f"{title} has no parameter {name!r}, which is an {kind} of the suite.{guess}", fix
     passed = {*case.inputs, *case.arguments}
     missing = [name for name in names if name not in passed and parameters[name].default is inspect.Parameter.empty]
     if missing:
-        return f"the suite has no input {missing[0]!r}, which {title} needs"
-    return ""
+        return f"the suite has no input {missing[0]!r}, which {title} needs", fix
+    return None
+
+
+def _by_position(title: str, parameters: Mapping[str, inspect.Parameter]) -> str:
+    """What is wrong with parameters that can be passed by position only; empty if there are none."""
+    names = [name for name, each in parameters.items() if each.kind is inspect.Parameter.POSITIONAL_ONLY]
+    return f"{title} takes {', '.join(names)} by position only, and inputs are passed by name" if names else ""
 
 
 def _names(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
@@ -156,7 +195,8 @@ def _parameters(model: Any) -> Mapping[str, inspect.Parameter] | None:
     import torch
 
     is_module = isinstance(model, torch.nn.Module)
-    if is_module and type(model).forward is torch.nn.Module.forward and "forward" not in vars(model):
+    own = getattr(type(model), "forward", None)  # that of a ScriptModule's class cannot be read
+    if is_module and own is torch.nn.Module.forward and "forward" not in vars(model):
         raise UsageError(f"{type(model).__name__} has no forward", fix="define forward(self, x) in its class")
     try:
         return inspect.signature(_function(model)).parameters

@@ -99,6 +99,13 @@ class ByKeyword(torch.nn.Module):
         return x
 
 
+class Masked(torch.nn.Module):
+    """Takes any keyword beside its own."""
+
+    def forward(self, x: torch.Tensor, mask: object = None, use_cache: bool = True, **more: object) -> torch.Tensor:
+        return x
+
+
 class ByPosition(torch.nn.Module):
     def forward(self, x: torch.Tensor, /) -> torch.Tensor:
         return x

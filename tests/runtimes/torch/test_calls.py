@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -23,6 +24,8 @@ X = torch.ones(4, 8)
         (saved_zoo.ByKeyword(), {"x": X}, ["x"]),
         (saved_zoo.decorated, X, ["x"]),
         (torch.relu, {"input": X}, ["input"]),
+        (saved_zoo.Masked(), {"x": X, "mas": X, "mask": X}, ["x", "mas", "mask"]),
+        (saved_zoo.Masked(), {"x": X, "labels": X}, ["x", "labels"]),
         ("net.py:make", {"anything": X}, ["anything"]),
     ],
 )
@@ -43,6 +46,7 @@ def test_inputs_have_the_names_of_parameters(model: object, inputs: object, name
         (modules.scaled, {"x": X}, "inputs lack by, which scaled needs", 'inputs={"by": ...}'),
         (modules.scaled, X, "inputs lack by", 'inputs={"by": ...}'),
         (modules.Plain(), {"y": X}, "has no parameter 'y'", "name the inputs x"),
+        (saved_zoo.Masked(), {"x": X, "mas": X}, "has no parameter 'mas'. Did you mean 'mask'", "rename it, or"),
         (modules.Plain(), {"a b": X}, "the key 'a b' of inputs", 'inputs={"x": ...}'),
         (modules.Plain(), {1: X}, "the key 1 of inputs", 'inputs={"x": ...}'),
         ("net.py:make", {"class": X}, "the key 'class' of inputs", 'inputs={"x": ...}'),
@@ -109,6 +113,7 @@ def _call(model: torch.nn.Module, *inputs: str, **arguments: bool) -> None:
         (modules.Plain(), ["X"], {}, "Plain.forward has no parameter 'X', which is an input of the suite", "meters: x"),
         (_Any(), ["input_id"], {}, "'input_id', which is an input of the suite. Did you mean 'input_ids'", "input_ids"),
         (saved_zoo.ByKeyword(), [], {}, "the suite has no input 'x', which ByKeyword.forward needs", "meters: x"),
+        (saved_zoo.ByPosition(), ["x"], {}, "ByPosition.forward takes x by position only", "remove the /"),
         (modules.Plain(), ["x"], {"fast": True}, "no parameter 'fast', which is an argument of the suite", "meters: x"),
     ],
 )
@@ -122,9 +127,61 @@ def test_a_call_with_inputs_of_other_names_is_the_suites_fault(
     assert caught.value.where == "s.yaml: models.net.inputs"
 
 
+@pytest.mark.parametrize(
+    ("inputs", "arguments", "name", "close"),
+    [
+        (["x", "mas"], {}, "'mas', which is an input of the suite", "'mask'"),
+        (["x"], {"use_cach": False}, "'use_cach', which is an argument of the suite", "'use_cache'"),
+    ],
+)
+def test_a_misspelt_name_is_refused_though_a_model_would_take_it(
+    inputs: list[str], arguments: dict[str, bool], name: str, close: str
+) -> None:
+    with pytest.raises(SuiteError) as caught:
+        _call(saved_zoo.Masked(), *inputs, **arguments)
+    assert caught.value.what == f"Masked.forward has no parameter {name}. Did you mean {close}?"
+    assert f"add `{close.strip(chr(39))}: null` to its `arguments`" in caught.value.fix
+
+
+def test_other_names_that_a_model_takes_by_any_keyword_pass() -> None:
+    _call(saved_zoo.Masked(), "x", "mas", mask=False)
+    _call(saved_zoo.Masked(), "x", "labels", fast=True)
+    hooked = saved_zoo.Masked()
+    hooked.register_forward_pre_hook(lambda module, args, kwargs: (args, kwargs), with_kwargs=True)
+    _call(hooked, "x", "mas")
+
+
+def test_the_keywords_of_transformers_pass_and_misspelt_ones_do_not() -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    bert = transformers.BertConfig(**sizes, intermediate_size=16)
+    for model in (transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)), transformers.BertModel(bert)):
+        ids = torch.ones(1, 4, dtype=torch.int64)
+        more = {"use_cache": False, "return_dict": False, "output_attentions": False, "output_hidden_states": True}
+        case = Case(model="net", factory="x:y", inputs={"input_ids": Input(shape=(1, 4))}, backend="x", arguments=more)
+        with calls.names_checked(model, case):
+            model(ids, **more)
+        for inputs in (["inputs_embeds"], ["input_ids", "attention_mask", "position_ids", "labels", "cache_position"]):
+            case = msgspec.structs.replace(case, inputs=dict.fromkeys(inputs, Input(shape=(1, 4))))
+            with calls.names_checked(model, case):
+                pass
+        for wrong, right in {"use_cach": "use_cache", "atention_mask": "attention_mask"}.items():
+            case = msgspec.structs.replace(case, arguments={wrong: False}, inputs={})
+            with pytest.raises(SuiteError, match=f"Did you mean '{right}'"), calls.names_checked(model, case):
+                pass
+
+
 def test_what_a_model_may_take_is_not_refused() -> None:
     with pytest.raises(ValueError, match="input_ids are needed"):
         _call(_Any(), "pixels")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_a_scripted_model_is_called_as_it_is() -> None:
+    scripted = torch.jit.script(modules.Plain())
+    _call(scripted, "x")
+    with pytest.raises(RuntimeError, match="argument"):
+        _call(scripted, "X")
 
 
 def test_an_error_that_is_not_of_the_call_passes() -> None:
