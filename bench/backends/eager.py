@@ -17,7 +17,7 @@ from bench.model.suite import Case
 from bench.runtimes import repeats
 from bench.runtimes.torch import calls, factories, models, prebuilt, session, weights
 from bench.runtimes.torch.backend import TorchBackend
-from bench.runtimes.torch.lane import TorchPrepared
+from bench.runtimes.torch.lane import TorchLane, TorchPrepared
 from bench.runtimes.torch.options import Fp8Options
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Eager(prebuilt.BuildsModules, TorchBackend[Fp8Options]):
                 lane.call()
             outputs = lane.read()
             tensors.write(out / "outputs.safetensors", outputs)
+            assert isinstance(lane, TorchLane)
+            lane.restore_inputs()  # the second call is one on equal inputs
             repeats.write(out, lane, outputs)
 
     def load(self, case: Case, options: Fp8Options, context: Context, stack: ExitStack) -> TorchPrepared:

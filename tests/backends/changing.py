@@ -21,6 +21,18 @@ class Counter(torch.nn.Module):
         return self.layer(x) * self.step
 
 
+class ShiftsInPlace(torch.nn.Module):
+    """Writes to its input, which the program that is exported of it does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 4)
+
+    def forward(self, x):
+        x.add_(1.0)
+        return self.layer(x)
+
+
 class Keys(torch.nn.Module):
     """A cache that grows with each call, of equal rows, so that the outputs stay the same."""
 
@@ -196,6 +208,10 @@ class Masks(torch.nn.Module):
 
 def counter():
     return Counter()
+
+
+def shifts_in_place():
+    return ShiftsInPlace()
 
 
 def keys():

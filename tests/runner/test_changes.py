@@ -74,6 +74,13 @@ def test_state_that_no_output_shows_is_told_of_programs_made_from_the_model_too(
     assert found.accuracy.ok
 
 
+def test_a_program_that_leaves_its_inputs_alone_is_not_blamed_for_the_module_that_does_not(tmp_path: Path) -> None:
+    found = record(tmp_path, "shifts_in_place", "onnxruntime")
+    assert changing(found) == {}
+    assert found.accuracy is not None
+    assert found.accuracy.ok
+
+
 @pytest.mark.parametrize("backend", ["eager", "torchscript"])
 @pytest.mark.parametrize(("name", "least"), [("dropout", 0.5), ("noisy_scores", 0.1)])
 def test_randomness_is_told_as_the_models(tmp_path: Path, backend: str, name: str, least: float) -> None:

@@ -11,7 +11,7 @@ from bench.errors import CaseError, Unsupported
 from bench.model.lanes import Buffer
 from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes.torch import errors, models
+from bench.runtimes.torch import errors, memory, models
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import flatten_outputs
 from bench.runtimes.torch.state import Snapshot, changes, snapshot
@@ -119,11 +119,11 @@ class TorchLane:
 
     def inputs(self) -> Mapping[str, Buffer]:
         """The resident input tensors."""
-        return {name: _buffer(tensor) for name, tensor in self._inputs.items()}
+        return {name: memory.buffer(tensor) for name, tensor in self._inputs.items()}
 
     def outputs(self) -> Mapping[str, Buffer]:
         """The tensors that the latest call returned."""
-        return {name: _buffer(tensor) for name, tensor in self._tensors().items()}
+        return {name: memory.buffer(tensor) for name, tensor in self._tensors().items()}
 
     def poison(self) -> None:
         """Fill the outputs of the latest two calls with NaN or 0x7F bytes, except memory of inputs or of the program.
@@ -137,10 +137,10 @@ class TorchLane:
         earlier: Iterable[torch.Tensor] = self._tensors().values()
         if self._graph is None and not self._fixed_outputs:
             earlier = self._observe_outputs()
-        in_use = _storages([*self._inputs.values(), *self._program_tensors()]) | self._returned_again
+        in_use = memory.storages([*self._inputs.values(), *self._program_tensors()]) | self._returned_again
         with self._current(), torch.inference_mode():
             for tensor in (*earlier, *self._tensors().values()):
-                if tensor.numel() and not _storages([tensor]) & in_use:
+                if tensor.numel() and not memory.storages([tensor]) & in_use:
                     floats = tensor.is_floating_point() or tensor.is_complex()
                     tensor.untyped_storage().fill_(0xFF if floats else 0x7F)
 
@@ -148,7 +148,7 @@ class TorchLane:
         """Call once, and note the memory that this call and the one before returned; the outputs of the one before."""
         earlier = tuple(self._tensors().values())
         self.call()
-        self._returned_again = _storages(earlier) & _storages(self._tensors().values())
+        self._returned_again = memory.storages(earlier) & memory.storages(self._tensors().values())
         return earlier
 
     def read(self) -> dict[str, Array]:
@@ -183,15 +183,21 @@ class TorchLane:
         return changes(before, self.state())
 
     def changed_inputs(self) -> list[str]:
-        """Wait; the inputs whose values or shape changed. Compared on the host, to leave the GPU's peak as it is."""
+        """Wait; the inputs whose bits or shape changed. Compared on the host, to leave the GPU's peak as it is."""
         import torch
 
         with self._current(), torch.inference_mode():
             if self._on is not None:
                 self._on.synchronize()
-            return [
-                name for name, fresh in self._fresh_inputs().items() if not torch.equal(self._inputs[name].cpu(), fresh)
-            ]
+            fresh = self._fresh_inputs()
+            return [name for name in fresh if not memory.same_bits(self._inputs[name].cpu(), fresh[name])]
+
+    def restore_inputs(self) -> None:
+        """Wait, and give the inputs that the model has changed in place their values again, in new tensors."""
+        changed = self.changed_inputs()
+        if changed:
+            fresh = self._fresh_inputs()
+            self._inputs.update({name: fresh[name].to(self._inputs[name].device) for name in changed})
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         if self._latest is _NOT_CALLED:
@@ -298,30 +304,6 @@ class TorchPrepared:
 
 def _raise_closed(inputs: Any) -> Any:
     raise CaseError("the model is closed")
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage().data_ptr())
-
-
-def _storages(tensors: Iterable[torch.Tensor]) -> set[int]:
-    """The addresses of the tensors' storages; sparse and fake tensors have none."""
-    addresses = set()
-    for tensor in tensors:
-        with contextlib.suppress(RuntimeError):
-            addresses.add(_storage(tensor))
-    return addresses
-
-
-def _buffer(tensor: torch.Tensor) -> Buffer:
-    """Where a tensor lies; an expanded one has fewer bytes than elements."""
-    available = tensor.untyped_storage().nbytes() - tensor.storage_offset() * tensor.element_size()
-    return Buffer(
-        ptr=tensor.data_ptr(),
-        nbytes=min(tensor.numel() * tensor.element_size(), available),
-        shape=tuple(tensor.shape),
-        dtype=str(tensor.dtype).removeprefix("torch."),
-    )
 
 
 def _fairness(case: Case, options: TorchOptions, device: str, graph_capture: str) -> dict[str, Any]:

@@ -177,6 +177,45 @@ def test_a_graph_is_begun_and_ended_outside_of_inference_mode_and_its_model_capt
     assert modes == [mode, mode, mode, outside[0], mode, *outside[1:]]
 
 
+def of_inputs(value: Any, run: Callable[[Any], Any]) -> TorchLane:
+    def fresh() -> dict[str, Any]:
+        return {"x": value.clone()}
+
+    return TorchLane(lambda inputs: run(inputs["x"]), fresh(), tuple, (), fresh)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.tensor([[1.0, float("nan")], [-0.0, 2.0]]),
+        torch.full((3,), float("nan"), dtype=torch.bfloat16),
+        torch.tensor(float("nan")),
+        torch.tensor([True, False]),
+        torch.tensor([1.0 + 2.0j, complex("nan")]),
+        torch.ones(1, 2, 2, 2).contiguous(memory_format=torch.channels_last),
+        torch.ones(0, 2),
+    ],
+    ids=str,
+)
+def test_inputs_that_a_model_leaves_alone_have_not_changed_whatever_their_values(value: Any) -> None:
+    of = of_inputs(value, lambda x: x * 1)
+    of.call()
+    assert of.changed_inputs() == []
+
+
+@pytest.mark.parametrize("run", [lambda x: x.nan_to_num_(), lambda x: x.resize_(3), lambda x: x.neg_().abs_().neg_()])
+def test_inputs_that_a_model_changes_are_named_and_restored(run: Callable[[Any], Any]) -> None:
+    value = torch.tensor([[1.0, float("nan")], [0.0, 2.0]])
+    of = of_inputs(value, run)
+    of.call()
+    first = of.read()["output"]
+    assert of.changed_inputs() == ["x"]
+    of.restore_inputs()
+    assert of.changed_inputs() == []
+    of.call()
+    assert np.array_equal(of.read()["output"], first, equal_nan=True)
+
+
 # ------------------------------------------------------------------------------------------------------------ on a GPU
 
 
