@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from bench.errors import SuiteError, did_you_mean
+from bench.errors import SuiteError, class_and_text, did_you_mean
 from bench.measure.accuracy import beside_limit
-from bench.model.run import Accuracy
+from bench.model.run import Accuracy, Warning
 from bench.model.suite import Limit
 from bench.system import userfile
 
@@ -29,7 +29,26 @@ def evaluate(spec: str, suite_dir: Path, outputs: Arrays, reference: Arrays) -> 
     SuiteError if the file or function is missing, raises, or returns anything but named finite numbers.
     """
     function, path = load(spec, suite_dir), suite_dir / spec.partition(":")[0]
-    result = _run_user_code(lambda: function(outputs, reference), spec, path)
+    return _numbers(_run_user_code(lambda: function(outputs, reference), spec, path), spec, path)
+
+
+def rehearse(
+    spec: str, suite_dir: Path, outputs: Arrays, reference: Arrays
+) -> tuple[dict[str, float], tuple[Warning, ...]]:
+    """As ``evaluate`` with simulated outputs, which have neither the names nor the shapes of the model's: a function
+    that raises is not to blame, which the warning ``MetricNotRehearsed`` says.
+    """
+    function = load(spec, suite_dir)
+    try:
+        result = function(outputs, reference)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any error of the user's code, which may be right
+        figures = {"metric": spec, "error": class_and_text(error), "outputs": list(outputs)}
+        return {}, (Warning(kind="MetricNotRehearsed", figures=figures),)
+    return _numbers(result, spec, suite_dir / spec.partition(":")[0]), ()
+
+
+def _numbers(result: Any, spec: str, path: Path) -> dict[str, float]:
+    """What a metric returned. SuiteError for anything but finite numbers by name."""
     if not isinstance(result, dict):
         what = f"{spec} returned {type(result).__name__}, not a dict of numbers"
         raise SuiteError(what, where=str(path), fix=_RETURN)

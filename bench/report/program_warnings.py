@@ -153,6 +153,13 @@ def _amplifies_rounding(f: Figures) -> Advice:
     )
 
 
+def _metric_not_rehearsed(f: Figures) -> Advice:
+    outputs: Sequence[str] = f["outputs"]
+    names = ", ".join(repr(name) for name in outputs[:_MOST_OUTPUTS]) + (", ..." if outputs[_MOST_OUTPUTS:] else "")
+    text = f"{f['metric']} was not computed: {f['error']}. It was given simulated outputs ({names}), not the model's"
+    return Advice(text, "a look at the function, if it is not names or shapes of outputs that it misses")
+
+
 def _empty_output(f: Figures) -> Advice:
     names: Sequence[str] = f["empty"]
     shown = ", ".join(repr(name) for name in names[:_MOST_OUTPUTS])
@@ -184,6 +191,7 @@ SENTENCES: dict[str, Sentence] = {
     "GraphsByBackend": _graphs_by_backend,
     "GraphsSkipped": _graphs_skipped,
     "LoggedErrors": _logged_errors,
+    "MetricNotRehearsed": _metric_not_rehearsed,
     "NoQuantizedReference": _no_quantized_reference,
     "NotAsQuantized": _not_as_quantized,
     "OutputsChange": _outputs_change,

@@ -23,7 +23,7 @@ from bench.measure.clock import HostClock
 from bench.model.lanes import Lane, Prepared, RemotePrepared, SharesInputs
 from bench.model.run import Record, Warning
 from bench.model.seam import QUANTIZED_REFERENCE, Clock
-from bench.model.suite import Case
+from bench.model.suite import Case, Limit
 from bench.model.telemetry import Telemetry
 from bench.runner import jobs
 from bench.runner.lane_processes import Beside
@@ -180,10 +180,16 @@ def _validate_into(
     others = fields["warnings"]
     if not simulated or verdict.empty:  # the outputs of a simulation are no model's
         fields["warnings"] = others + accuracy.warnings(expected, case.batch, case.metric)
-    if case.metric:  # last: it is the user's code
+    if case.metric and simulated:
+        numbers, skipped = metric.rehearse(case.metric, Path(job.suite_dir), outputs, expected)
+        fields["warnings"] += skipped
+        if not skipped:
+            unlimited = dict.fromkeys(job.threshold.metric, Limit())  # its numbers are no model's: names alone count
+            fields["accuracy"] = metric.judge(verdict, numbers, unlimited, case.metric)
+    elif case.metric:  # last: it is the user's code
         numbers = metric.evaluate(case.metric, Path(job.suite_dir), outputs, expected)
         fields["accuracy"] = metric.judge(verdict, numbers, job.threshold.metric, case.metric)
-        if not numbers and (verdict.empty or not simulated):
+        if not numbers:
             silent = accuracy.warnings(expected, case.batch, case.metric, metric_is_silent=True)
             fields["warnings"] = others + silent
 

@@ -296,6 +296,8 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "Recompiled", {"recompiles": 8, "reasons": ["n == 0"], "gave_up": True},
         "compiled again 8 times until the compiler gave up: a part of it runs uncompiled: n == 0", "dynamic: true",
     ),
+    ("MetricNotRehearsed", {"metric": "m.py:f", "error": "KeyError: 'y'", "outputs": ["x.tanh"]},
+     "m.py:f was not computed: KeyError: 'y'. It was given simulated outputs ('x.tanh'),", "a look at the function"),
     ("LoggedErrors", {"errors": ["an old", "a new"]}, "calls succeeded: a new (and 1 more)", "read them"),
     (
         "TracerWarning",

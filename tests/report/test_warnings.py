@@ -75,6 +75,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("NoQuantizedReference", {"failure": "Crash", "in": "", "message": "SIGKILL", "hint": ""}),
     ("NoQuantizedReference", {"failure": "OutOfMemory", "in": "run", "message": "no memory", "hint": "more of it"}),
+    ("MetricNotRehearsed", {"metric": "m.py:top1", "error": "KeyError: 'logits'", "outputs": ["x.tanh"]}),
     ("NotCold", {"left_out": ["throughput", "energy"]}),
     ("Imprecise", {"boundary": "latency", "half_width": 0.05, "samples": 34}),
     ("Noisy", {"calls": 90, "ns": 10**9, "spread": 0.031}),

@@ -15,7 +15,7 @@ from bench.backends import base
 from bench.errors import OutOfMemory
 from bench.model.lanes import Lane
 from bench.model.run import Record
-from bench.model.suite import Case, Policy, Precision, Threshold
+from bench.model.suite import Case, Limit, Policy, Precision, Threshold
 from bench.report import export, text
 from bench.report.warnings import describe
 from bench.runner import jobs
@@ -154,6 +154,16 @@ def test_a_metric_that_raises_is_the_suites_fault_and_leaves_what_was_found_befo
     assert record.fairness["graph_capture"] == "none"
     assert (record.fairness["input_dtypes"], record.fairness["output_dtypes"]) == (["float32"], ["float32"])
     assert record.measurements
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("least", "why"), [(-1e9, ""), (1e9, "metric total")])
+def test_a_limit_of_the_metric_decides_with_the_accuracy(tmp_path: Path, least: float, why: str) -> None:
+    case = Case(model="net", factory="zoo.py:net", inputs=IMAGES, backend="eager", metric="zoo.py:totals")
+    limits = Threshold(metric={"total": Limit(min=least)})
+    record = measured(case, tmp_path, threshold=limits)
+    assert record.accuracy is not None
+    assert (record.accuracy.ok, " ".join(record.accuracy.why.split()[:2])) == (not why, why)
 
 
 def test_the_end_of_the_saturated_loop_is_told_at_once() -> None:
