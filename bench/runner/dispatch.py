@@ -26,6 +26,7 @@ OnEvent = Callable[[Event], None]
 UNWATCHED = Watch()
 # What the worker wrote is in its record.
 _READ = "--verbose shows what it wrote last"
+_TRACE = "PYTHONFAULTHANDLER=1 in the environment has its log name the line of Python that led there"
 _SILENT = "it has written nothing: look for os._exit in the model and what it imports"
 # Of the layers of a build: from when on one is kept, how many a hint names, and by how many characters.
 _LEAST_NS, _SHOWN_LAYERS, _LONGEST_NAME = NS_PER_S // 10, 3, 80
@@ -264,6 +265,7 @@ def crash(outcome: process.Outcome, stage: str, limit_ns: int, *, replied: bool 
     if outcome.code < 0:
         after = " after it had answered" if replied else ""
         message = f"the worker was ended by {signals.describe(-outcome.code)}{after}"
+        message += ": a native library crashed" * signals.is_crash(-outcome.code)
         stops = signals.is_request(-outcome.code)
         details = {"signal": signal.Signals(-outcome.code).name, "attempts": 1} if stops else {}
         hint = _after_signal(-outcome.code, outcome.log)
@@ -283,5 +285,6 @@ def _after_signal(number: int, log: str) -> str:
         return "the kernel's out-of-memory killer, most likely: a smaller batch"
     if signals.is_from_outside(number):
         return "the case itself may be sound: trtbench run --resume RUN measures it again, or a new run"
-    hints = ["a native library crashed"] * signals.is_crash(number) + [_READ] * bool(log.strip())
+    is_traced = "most recent call first" in log  # as faulthandler writes
+    hints = [_READ] * bool(log.strip()) + [_TRACE] * (signals.is_crash(number) and not is_traced)
     return "; ".join(hints)

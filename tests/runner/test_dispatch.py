@@ -112,7 +112,7 @@ def test_on_a_cpu_a_failure_stays_as_the_worker_told_it(parent: Parent) -> None:
 def test_a_crash_is_explained_by_what_it_printed(parent: Parent) -> None:
     found = parent.ask("print('CUDA error: an illegal memory access was encountered', flush=True); os.abort()")
     assert isinstance(found, Failure)
-    assert (found.kind, found.message) == ("Crash", "the worker was ended by SIGABRT")
+    assert (found.kind, found.message) == ("Crash", "the worker was ended by SIGABRT: a native library crashed")
     assert "compute-sanitizer" in found.hint
 
 
@@ -123,7 +123,10 @@ def test_a_crash_is_explained_by_what_it_printed(parent: Parent) -> None:
         ("SIGHUP", "SIGHUP from outside (terminal closed, kill -HUP)", "--resume RUN measures it again"),
         ("SIGINT", "SIGINT from outside (Ctrl-C, kill -INT)", "--resume RUN measures it again"),
         ("SIGKILL", "SIGKILL from outside (out-of-memory killer, kill -KILL, container stop)", "a smaller batch"),
-        *((name, name, "a native library crashed") for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP")),
+        *(
+            (name, f"{name}: a native library crashed", "PYTHONFAULTHANDLER=1 in the environment")
+            for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP")
+        ),
         ("SIGPIPE", "SIGPIPE", ""),
     ],
 )
@@ -133,8 +136,16 @@ def test_a_signal_from_outside_is_no_crash_of_a_library(parent: Parent, name: st
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.message) == ("Crash", f"the worker was ended by {end}")
     assert hint in failure.hint
-    assert ("native library" in failure.hint) == ("native library" in hint)
+    assert ("PYTHONFAULTHANDLER" in failure.hint) == ("PYTHONFAULTHANDLER" in hint)
     assert "--verbose" not in failure.hint  # it has written nothing
+
+
+def test_a_crash_whose_log_has_the_line_of_python_is_not_told_how_to_get_it(parent: Parent) -> None:
+    found = parent.ask("import faulthandler; faulthandler.enable(); os.kill(os.getpid(), 11)", device="cpu")
+    assert isinstance(found, Failure)
+    assert (found.message, found.hint) == (
+        "the worker was ended by SIGSEGV: a native library crashed", "--verbose shows what it wrote last",
+    )  # fmt: skip
 
 
 def test_a_worker_that_a_signal_without_a_name_ends_is_a_crash_too(parent: Parent) -> None:
