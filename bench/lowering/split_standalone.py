@@ -107,21 +107,30 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    for name, plan in plans.items():
-        (Path(__file__).parent / name / "engine.plan").write_bytes(memoryview(plan))
+    try:
+        for name, plan in plans.items():
+            (Path(__file__).parent / name / "engine.plan").write_bytes(memoryview(plan))
+    except OSError as error:
+        parser.error(f"the engines cannot be written: {error}")
     if arguments.inputs is None:
         return 0
     runtime = trt.Runtime(logger)
     engines = {name: Engine(trt, runtime.deserialize_cuda_engine(plan), *ENGINES[name]) for name, plan in plans.items()}
-    weights = safetensors.torch.load_file(Path(__file__).parent / "weights.safetensors", device="cuda")
-    inputs = safetensors.torch.load_file(arguments.inputs, device="cuda")
+    try:
+        weights = safetensors.torch.load_file(Path(__file__).parent / "weights.safetensors", device="cuda")
+        inputs = safetensors.torch.load_file(arguments.inputs, device="cuda")
+    except (OSError, safetensors.SafetensorError) as error:
+        parser.error(f"weights.safetensors or {arguments.inputs} cannot be read: {error}")
     if lacking := [name for name in INPUTS if name not in inputs]:
         print(f"{arguments.inputs} has no {lacking[0]!r}; the model takes {', '.join(INPUTS)}", file=sys.stderr)
         return 2
     with torch.inference_mode():
         outputs = forward(engines, weights, inputs)
     contiguous = {name: tensor.detach().clone().contiguous() for name, tensor in outputs.items()}
-    safetensors.torch.save_file(contiguous, arguments.outputs)
+    try:
+        safetensors.torch.save_file(contiguous, arguments.outputs)
+    except (OSError, safetensors.SafetensorError) as error:
+        parser.error(f"the outputs cannot be written: {error}")
     return 0
 
 

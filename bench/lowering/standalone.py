@@ -26,9 +26,17 @@ _CODES = {
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """The arrays of a safetensors file by name; those of bfloat16, which NumPy lacks, as float32."""
+    """The arrays of a safetensors file by name; those of bfloat16, which NumPy lacks, as float32.
+
+    OSError if the file cannot be read, or is damaged.
+    """
     arrays = {}
-    for name, entry in importlib.import_module("safetensors").deserialize(path.read_bytes()):
+    safetensors = importlib.import_module("safetensors")
+    try:
+        entries = safetensors.deserialize(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise OSError(f"it is damaged: {error}") from error
+    for name, entry in entries:
         array = np.frombuffer(entry["data"], _CODES[entry["dtype"]])
         if entry["dtype"] == "BF16":
             array = (array.astype("<u4") << 16).view("<f4")
@@ -80,6 +88,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.plan.absolute().parent.is_dir():
         parser.error(f"there is no folder {arguments.plan.parent}")
+    if arguments.plan.is_dir():
+        parser.error(f"{arguments.plan} is a folder; name a file in it, e.g. {arguments.plan / 'engine.plan'}")
     try:
         trt = importlib.import_module(arguments.module)
         weights = read_weights(Path(__file__).with_name("weights.safetensors"))
@@ -91,7 +101,10 @@ def main() -> int:
     if plan is None:
         print("TensorRT could not build the engine; its messages above say why", file=sys.stderr)
         return 1
-    arguments.plan.write_bytes(memoryview(plan))
+    try:
+        arguments.plan.write_bytes(memoryview(plan))
+    except OSError as error:
+        parser.error(f"the engine cannot be written: {error}")
     return 0
 
 

@@ -9,8 +9,10 @@ import types
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bench import tensors
 from bench.lowering import standalone
 from bench.system import userfile
 
@@ -24,6 +26,7 @@ DOCS = Path(standalone.__file__).parents[2] / "docs"
         (["engine.plan", "--module", "no_such_tensorrt"], "No module named 'no_such_tensorrt'; install it, or name"),
         (["engine.plan", "--level", "6"], "argument --level: invalid choice: 6"),
         (["nowhere/engine.plan", "--module", "json"], "there is no folder nowhere"),
+        ([".", "--module", "json"], ". is a folder; name a file in it, e.g. engine.plan"),
         (["engine.plan", "--module", "json"], "weights.safetensors, which belongs beside this file, cannot be read"),
     ],
 )
@@ -36,6 +39,36 @@ def test_what_is_not_there_is_one_error(arguments: list[str], message: str, tmp_
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
+
+
+LOGGER = type("Logger", (), {"WARNING": 2, "__init__": lambda self, severity: None})
+
+
+def test_weights_that_are_damaged_and_an_engine_that_cannot_be_written_are_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("safetensors")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    program = userfile.execute(tmp_path / "program.py", "_tested_script")
+    monkeypatch.setattr(program, "build_engine", lambda *_: b"an engine")
+    monkeypatch.setitem(sys.modules, "standin", types.SimpleNamespace(Logger=LOGGER))
+    weights = tmp_path / "weights.safetensors"
+    tensors.write(weights, {"w": np.ones(8, np.float32)})
+    whole = weights.read_bytes()
+    (tmp_path / "loop.plan").symlink_to("loop.plan")
+    for content, target, message in (
+        (whole[:-4], "engine.plan", "weights.safetensors, which belongs beside this file, cannot be read: it is dam"),
+        (whole, "loop.plan", "the engine cannot be written: [Errno 40] Too many levels of symbolic links"),
+    ):
+        weights.write_bytes(content)
+        monkeypatch.setattr(sys, "argv", ["program.py", str(tmp_path / target), "--module", "standin"])
+        with pytest.raises(SystemExit) as caught:
+            program.main()
+        assert caught.value.code == 2
+        assert message in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["program.py", str(tmp_path / "engine.plan"), "--module", "standin"])
+    assert program.main() == 0
+    assert (tmp_path / "engine.plan").read_bytes() == b"an engine"
 
 
 BLOCK = """
@@ -60,8 +93,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
         (tmp_path / name).mkdir()
         (tmp_path / name / "program.py").write_text(BLOCK)
         (tmp_path / name / "weights.safetensors").write_text(name)
-    logger = type("Logger", (), {"WARNING": 2, "__init__": lambda self, severity: None})
-    monkeypatch.setitem(sys.modules, "standin", types.SimpleNamespace(Logger=logger))
+    monkeypatch.setitem(sys.modules, "standin", types.SimpleNamespace(Logger=LOGGER))
 
     def main(*arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["program.py", *arguments])
@@ -97,6 +129,12 @@ def test_what_goes_wrong_with_a_program_in_parts_is_one_line(
         assert caught.value.code == 2
         assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("*/engine.plan"))
+    (tmp_path / "engine_1" / "weights.safetensors").write_text("again")
+    (tmp_path / "engine_1" / "engine.plan").mkdir()
+    with pytest.raises(SystemExit) as caught:
+        parts("--module", "standin")
+    assert caught.value.code == 2
+    assert "the engines cannot be written: [Errno 21] Is a directory" in capsys.readouterr().err
 
 
 def test_the_documented_program_is_what_is_written_today_and_the_page_quotes_it() -> None:
