@@ -59,14 +59,18 @@ def fill(
         Unsupported: TensorRT refuses a layer, with the line of the program that adds it.
     """
     path = folder / (Path(source).name if source else artifact.SOURCE)
-    module = _load(path, case)
+    module = _load(path, case, source or path.name)
     _check(module, case, path)
     if observe is not None:
         _observed(module, observe)
     try:
         arrays = tensors.read(path.with_name(artifact.WEIGHTS))
+    except FileNotFoundError as error:
+        what = f"{path.name} has no weights beside it: there is no file {artifact.WEIGHTS!r}"
+        raise SuiteError(what, where=case.source, fix=_FIX) from error
     except (OSError, ValueError) as error:
-        raise SuiteError(f"{path.name} has no weights beside it: {error}", where=case.source, fix=_FIX) from error
+        what = f"the weights beside {path.name} cannot be read: {error}"
+        raise SuiteError(what, where=case.source, fix=_FIX) from error
     try:
         alive = module.build(api.module, network, arrays)
     except BenchError:
@@ -93,20 +97,20 @@ def fill(
     )
 
 
-def _load(path: Path, case: Case) -> ModuleType:
-    """The module of a program. SuiteError with the line of an error in it."""
+def _load(path: Path, case: Case, name: str) -> ModuleType:
+    """The module of a program, which errors call ``name``. SuiteError with the line of an error in it."""
     if not path.is_file():
         raise SuiteError(f"there is no program {path.name!r} beside the suite", where=case.source, fix=_FIX)
     try:
         return userfile.execute(path, f"_program_{path.stem}")
     except SyntaxError as error:
         raise SuiteError(
-            f"the network program is no Python: {error.msg}", where=f"{path.name}:{error.lineno}", fix="correct it"
+            f"the network program is no Python: {error.msg}", where=f"{name}:{error.lineno}", fix="correct it"
         ) from error
     except Exception as error:
         place = _place(error, path)
         what = f"the network program cannot be imported: {type(error).__name__}: {error}"
-        raise SuiteError(what, where=f"{path.name}:{place}", fix="correct it") from error
+        raise SuiteError(what, where=f"{name}:{place}", fix="correct it") from error
 
 
 def _observed(module: ModuleType, observe: Observe) -> None:

@@ -221,8 +221,9 @@ class TestFilled:
     @pytest.mark.parametrize(
         ("old", "new", "place", "message"),
         [
-            ("p = Prelude(trt, net)", "p = Prelude(trt, net", "program.py:", "no Python"),
-            ("p = Prelude(trt, net)", "p = Prelude(trt)", "program.py:", "TypeError"),
+            ("p = Prelude(trt, net)", "p = Prelude(trt, net", r"^edited/program.py:\d+$", "no Python"),
+            ("import argparse", "import argparsed", r"^edited/program.py:\d+$", "cannot be imported"),
+            ("p = Prelude(trt, net)", "p = Prelude(trt)", r"^edited/program.py:\d+", "TypeError"),
             ("trt.ActivationType.RELU", "trt.ActivationType.RELUX", r"program.py:\d+ \(the model itself\)", "RELUX"),
             ("trt.MatrixOperation.TRANSPOSE", "trt.MatrixOperation.NONE", r"program.py:\d+ \(.*\)", "linear"),
             ('weights["conv.weight"]', 'weights["conv.wait"]', r"program.py:\d+ ", "conv.wait"),
@@ -258,9 +259,13 @@ class TestFilled:
         with pytest.raises(Unsupported, match=r"line \d+ .*linear"):
             filled(api, of, folder)
 
-    def test_a_program_without_weights(self, here: Bench, api: library.Api) -> None:
+    def test_a_program_with_damaged_weights_or_none(self, here: Bench, api: library.Api) -> None:
         of = case(here)
         folder = program(here, of)
-        (folder / "weights.safetensors").write_bytes(b"cut")
-        with pytest.raises(SuiteError, match="no weights beside it"):
+        weights = folder / "weights.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-4])
+        with pytest.raises(SuiteError, match=r"the weights beside program.py cannot be read: .* is not a whole safe"):
+            filled(api, of, folder)
+        weights.unlink()
+        with pytest.raises(SuiteError, match=r"program.py has no weights beside it: there is no file 'weights.safe"):
             filled(api, of, folder)
