@@ -37,7 +37,8 @@ def batches(case: Case, context: Context, samples: int, data: str) -> Iterator[d
     narrower than float32 are float32, as in a case's inputs: what is quantized computes with that.
 
     Raises:
-        SuiteError: the file or function is not there, lacks an input, or has one of another shape or type.
+        SuiteError: the file or function is not there, lacks an input, has one of another shape or type, or the function
+            yields nothing.
     """
     calls = -(-samples // case.batch)
     if not data:
@@ -49,8 +50,12 @@ def batches(case: Case, context: Context, samples: int, data: str) -> Iterator[d
         every = _of_file(case, context.suite_dir / data, case.batch)
     else:
         every = _of_function(case, context.suite_dir, data)
+    is_empty = True
     for arrays in itertools.islice(every, calls):
+        is_empty = False
         yield _inputs_of(case, arrays)
+    if is_empty and calls:
+        raise _wrong(case, f"{data} yielded no batch to calibrate with", "a function that yields one batch at least")
 
 
 def check(case: Case, folder: Path, data: str) -> None:

@@ -85,6 +85,7 @@ import numpy as np
 def short(): yield {"x": np.ones((1, 3), "float32")}
 def double(): yield {"x": np.ones((2, 3))}
 def other(): yield {"images": np.ones((2, 3), "float32")}
+def nothing(): return iter([])
 def items(): yield [np.ones((2, 3), "float32")]
 count = 3
 def raises(): raise ValueError("no images here")
@@ -104,6 +105,7 @@ def raises(): raise ValueError("no images here")
         ("data.npy", "'data.npy' names no function of the file"),
         ("broken.py:images", "broken.py cannot be imported: SyntaxError"),
         ("data.py:raises", "data.py:raises raised ValueError: no images here"),
+        ("data.py:nothing", "data.py:nothing yielded no batch to calibrate with"),
         ("data.py:short", r"float32\[1, 3\] for the input 'x', which is float32\[2, 3\]"),
         ("data.py:double", r"float64\[2, 3\] for the input 'x'"),
         ("data.py:items", "calibration data: list for a batch, which is a mapping of its inputs"),
@@ -126,6 +128,7 @@ def test_wrong_data_is_one_error_that_says_what_to_give(tmp_path: Path, data: st
     hints = {
         "data.py:raises": "correct the function in data.py",
         "broken.py:images": "correct broken.py",
+        "data.py:nothing": "yields one batch at least",
         "data.py:image": "name a function of data.py",
     }
     assert hints.get(data, "npz") in (error.value.fix or "")
