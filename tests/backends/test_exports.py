@@ -201,6 +201,12 @@ def test_a_program_without_warnings_says_nothing_of_them(bench: Bench) -> None:
         assert exports.KEY not in prepared.fairness()
 
 
+def test_a_size_of_several_inputs_is_no_warning_of_the_exporter(bench: Bench) -> None:
+    case = dynamic(bench, "onnxruntime", "total", {**ROWS, "y": Input(shape=("n", 8))}, exporter="dynamo")
+    with bench.prepared(case) as prepared:
+        assert exports.KEY not in prepared.fairness()
+
+
 def test_warnings_are_recorded_once_each_and_bounded_without_deprecations_or_folders() -> None:
     with exports.recorded_warnings() as messages:
         for _ in range(3):

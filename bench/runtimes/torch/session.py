@@ -28,6 +28,8 @@ _OWN_WARNINGS = (
     r"You are using the legacy TorchScript-based ONNX export",
     r"TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled",
     r"The feature will be removed\. Please remove usage of this function",
+    # of a size of several inputs: its name is used of the first, and all have it
+    r"# The axis name: (\w+) will not be used, since it shares the same shape constraints with another axis: \1\.",
     r"no signature found for <torch\.ScriptMethod",
 )
 
