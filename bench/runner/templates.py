@@ -180,7 +180,8 @@ class Templates:
         job = jobs.Template(device="cpu", imports=names[-1:] or _own_code(), control=-1)
         template = self._started(interpreter, origin, job, "the import", over)
         if isinstance(template, str):
-            self._tell(interpreter, names, template)
+            if not names or not _is_not_there(label, template):  # else the rows say so
+                self._tell(interpreter, names, template)
             return None
         return template
 
@@ -277,6 +278,13 @@ class Templates:
             self._built_by_workers.add(name)
         if is_news and not self._closed.is_set():
             self._on_event(Note(text=f"each worker builds {name} itself: {why}"))
+
+
+def _is_not_there(module: str, problem: str) -> bool:
+    """Whether ``problem`` is that there is no ``module``, or no package that it lies in."""
+    parts = module.split(".")
+    lacks = (f"ModuleNotFoundError: No module named {'.'.join(parts[:n])!r}" for n in range(1, len(parts) + 1))
+    return problem in lacks
 
 
 def _close(nodes: Sequence[Node]) -> None:

@@ -92,6 +92,17 @@ def test_what_cannot_be_forked_is_told_once_and_its_workers_are_of_the_template_
     assert told in note
 
 
+def test_a_module_that_is_not_installed_is_left_to_the_rows_and_one_that_it_lacks_is_told(runner: Runner) -> None:
+    first = runner.module("first")
+    for absent in ("trtbench_absent", "trtbench_absent.models"):
+        assert runner.look(runner.fork(first, absent))["modules"] == [first]
+    assert runner.notes == []
+    half = runner.module("half", "import trtbench_absent")
+    assert runner.look(runner.fork(first, half))["modules"] == [first]
+    [note] = runner.notes
+    assert note.endswith("ModuleNotFoundError: No module named 'trtbench_absent'")
+
+
 @pytest.mark.long
 def test_an_import_that_hangs_is_given_up_at_the_limit(tmp_path: Path) -> None:
     runner = Runner(tmp_path, limit_ns=10_000_000_000)
