@@ -61,8 +61,8 @@ def diverge(request: Request, on: On, at_once: int, limit: float | None, on_even
     outputs at a time (0: one for engines, all for the oracle, whose values do not depend on what is an output).
     ``limit`` is the rel L2 that outputs and tensors must keep, in place of the suite's limits.
 
-    Cases of backends whose networks cannot be run with other outputs are left out. UsageError if no case is left, or
-    more than MOST.
+    Cases of backends whose networks cannot be run with other outputs are left out. UsageError if no case is left, more
+    than MOST, or one whose tensors have nothing to be compared with.
     """
     originals = _cases(request)
     cases = list(originals)
@@ -77,10 +77,15 @@ def diverge(request: Request, on: On, at_once: int, limit: float | None, on_even
     labels = {case.label: original.label for case, original in zip(cases, originals, strict=True)}
     with run.new_session(request, rounds.relabel(on_event, labels)) as session:
         session.open()
-        for index, (case, original) in enumerate(zip(cases, originals, strict=True)):
+        examinations = [  # all of them first: a case that is refused is so before anything is made of another
+            _Examination(
+                session, case, original, on, _limits(request.suite.accuracy.get(case.precision), original, limit)
+            )
+            for case, original in zip(cases, originals, strict=True)
+        ]
+        for index, original in enumerate(originals):
+            examination = examinations.pop(0)  # it holds the tensors of its graph: of no other case meanwhile
             on_event(Started(label=original.label, done=index, total=len(cases)))
-            limits = _limits(request.suite.accuracy.get(case.precision), original, limit)
-            examination = _Examination(session, case, original, on, limits)
             try:
                 yield examination.divergence(at_once or (_ALL if on == "oracle" else 1))
             except _Stop as stop:
@@ -188,7 +193,7 @@ def _check(node: Node, values: Array, expected: Array, limits: Threshold, case: 
         dtype=dtype,
         rel_l2=error.rel_l2,
         cosine=error.cosine,
-        why=judged.why.partition(": ")[2],
+        why=judged.why.replace(f"output {node.name!r}: ", ""),
     )
 
 

@@ -67,7 +67,8 @@ def refuse_values(case: Case) -> None:
     if case.precision in artifact.QUANTIZED:
         of = f"every tensor of a network at {case.precision}"
         what = f"{of} differs from eager's, by the rounding that was asked for"
-        raise UsageError(what, where=case.label, fix="trtbench quantize says what each layer costs")
+        fix = f"precision!={case.precision} in --select; trtbench quantize says what each layer costs"
+        raise UsageError(what, where=case.label, fix=fix)
 
 
 class QuantizesGraphs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,12 @@ class TestOnTheOracle:
         assert case["cause"]["kind"] == "rounding"
         assert all(each["ok"] for each in case.get("inputs", ()))
 
+    def test_each_limit_that_an_output_leaves_is_told_without_its_name(self, trtbench: Trtbench, suite: Path) -> None:
+        suite.write_text(suite.read_text().replace("{cosine: 0.999, rel_l2: 0.05}", "{cosine: 1.0, rel_l2: 1.0e-9}"))
+        assert trtbench("diverge", suite, "--select", "model=block and precision=fp16") == 1
+        assert re.search(r"output +y: WRONG, cosine 0.9\S+ is below 1; rel_l2 \S+ is above 1e-09, eager", trtbench.out)
+        assert "output '" not in trtbench.out
+
     def test_a_layer_of_an_edited_program(self, trtbench: Trtbench, suite: Path) -> None:
         wrong = edited(trtbench, suite, "trt.ElementWiseOperation.PROD", "trt.ElementWiseOperation.SUM")
         assert trtbench("diverge", wrong, "--select", "model=block and precision=fp32", "--format", "json") == 1
@@ -125,6 +132,15 @@ def test_a_network_by_hand_has_nothing_to_compare_with(trtbench: Trtbench, suite
 def test_bad_input_is_one_error(trtbench: Trtbench, suite: Path, arguments: tuple[str, ...], message: str) -> None:
     assert trtbench("diverge", suite, *arguments) == 2
     assert message in trtbench.err
+
+
+def test_a_case_at_int8_is_refused_before_anything_is_made_of_another(trtbench: Trtbench, suite: Path) -> None:
+    suite.write_text(suite.read_text().replace("[fp32, fp16]", "[fp16, int8]"))
+    assert trtbench("diverge", suite, "--select", "model=grows", "--progress", "plain") == 2
+    assert "grows/fx2trt/int8/batch=2: every tensor of a network at int8 differs from eager's" in trtbench.err
+    assert "fix: precision!=int8 in --select" in trtbench.err
+    assert "grows/fx2trt/fp16" not in trtbench.err
+    assert trtbench.out == ""
 
 
 def test_at_most_eight_cases(trtbench: Trtbench, suite: Path) -> None:
