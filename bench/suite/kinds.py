@@ -16,6 +16,10 @@ from bench.units import FRACTION_PATTERN, TIME_PATTERN, parse_fraction, parse_ti
 Schema = dict[str, Any]
 WORD = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
+_LETTERS = {
+    WORD: "use letters from a to z, digits and . _ + -, with a letter, digit or _ first",
+    IDENTIFIER: "use letters from a to z, digits and _, with a letter or _ first",
+}
 _MAX_NS = 2**63
 
 
@@ -118,7 +122,7 @@ def named(
             raise fail(node, f"{node.key} is empty", example)
         for name, entry in values.items():
             if pattern and not re.fullmatch(pattern, name):
-                raise fail(entry, f"{name!r} cannot be {noun}", "use letters, digits and _")
+                raise fail(entry, f"{name!r} cannot be {noun}", _LETTERS.get(pattern, ""))
             check(name, entry)
         return {name: value.read(entry) for name, entry in values.items()}
 

@@ -35,7 +35,7 @@ def bad_option(node: Node, name: str, fields: Mapping[str, Any], error: Exceptio
         what = _in_words(message)
         fix = "put it in quotes" if "text" in what and isinstance(entry.value, int | float) else ""
         whole = path.rstrip("`") == option  # else it is about a part of the value
-        got = f", got {describe(entry.value)}" if what != message and whole else ""
+        got = f", got {describe(entry)}" if what != message and whole else ""
         return fail(entry, f"option {option!r} of {name}: {what}{got}", fix)
     if not isinstance(entry.value, str):
         return expected(entry, f"one of {', '.join(choices)}", "put it in quotes")

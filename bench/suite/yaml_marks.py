@@ -26,11 +26,14 @@ _MERGE = _TAG + "merge"
 
 
 class Document(msgspec.Struct, frozen=True):
-    """Where a file's values stand: ``lines`` maps a dotted key such as ``matrix.backend.2`` to its line; its text."""
+    """Where a file's values stand: ``lines`` maps a dotted key such as ``matrix.backend.2`` to its line; its text.
+    ``switches`` are the words that stand for on or off, by key: ``yes``, ``False``.
+    """
 
     path: str
     lines: dict[str, int]
     text: str = ""
+    switches: dict[str, str] = {}
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -76,7 +79,7 @@ def read(path: Path) -> Node:
     if root is None:
         raise SuiteError("the file is empty", where=f"{path}:1", fix="start from a file in suites/")
     reader = _Reader(str(path), loader)
-    return Node(reader.plain(root, "", 0), "", Document(str(path), reader.lines, text))
+    return Node(reader.plain(root, "", 0), "", Document(str(path), reader.lines, text, reader.switches))
 
 
 def _syntax_fix(what: str) -> str:
@@ -150,6 +153,7 @@ class _Reader:
 
     def __init__(self, path: str, loader: _Loader) -> None:
         self.lines: dict[str, int] = {}
+        self.switches: dict[str, str] = {}
         self._path = path
         self._loader = loader
         self._count = 0
@@ -164,7 +168,10 @@ class _Reader:
             return self._mapping(node, key, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(item, _join(key, index), depth + 1) for index, item in enumerate(node.value)]
-        return self._scalar(node)
+        value = self._scalar(node)
+        if isinstance(value, bool):
+            self.switches[key] = node.value
+        return value
 
     def _mapping(self, node: yaml.MappingNode, key: str, depth: int) -> dict[str, Any]:
         values = self._merge(node, key, depth)
@@ -231,15 +238,16 @@ def fail(node: Node, what: str, fix: str = "") -> SuiteError:
 
 def expected(node: Node, description: str, fix: str = "") -> SuiteError:
     """The error to raise when the value of ``node`` does not match ``description``."""
-    return fail(node, f"{node.key or 'the suite'}: expected {description}, got {describe(node.value)}", fix)
+    return fail(node, f"{node.key or 'the suite'}: expected {description}, got {describe(node)}", fix)
 
 
-def describe(value: Any) -> str:
-    """A value of a suite as errors name it, in at most 60 characters."""
+def describe(node: Node) -> str:
+    """A value of a suite as errors name it, in at most 60 characters: a switch by its word in the file."""
+    value = node.value
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     if value is None or isinstance(value, bool):
-        return {None: "nothing", True: "on", False: "off"}[value]
+        return "nothing" if value is None else node.document.switches.get(node.key, "on" if value else "off")
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
