@@ -36,6 +36,11 @@ class Level(NamedTuple):
         """What it adds to that of the difference."""
         return self.sd**2 * sum(self.shares)
 
+    @property
+    def estimate(self) -> tuple[float, ...]:
+        """What all levels that are of one estimate have; empty where the ``sd`` is given."""
+        return () if self.of_means is None else (self.sd, self.dof, self.of_means)
+
 
 class Sources(TypedDict, total=False):
     """What is known of the variance of two sides beyond their times; without any of it the sides are of one session and
@@ -61,6 +66,17 @@ class Error(NamedTuple):
     def half(self, confidence: float) -> float:
         """Half of the interval."""
         return stats.critical(self.dof, confidence) * self.error
+
+
+class Part(NamedTuple):
+    """A part of the variance of a difference, and its degrees of freedom. ``estimate`` is what it was estimated by
+    together with that of other differences, if anything; what is ``shared`` is the same in all that are of one session.
+    """
+
+    variance: float
+    dof: float
+    estimate: tuple[float, ...] = ()
+    shared: bool = False
 
 
 class Spread(NamedTuple):
@@ -209,7 +225,7 @@ def estimates(
     if len({math.isinf(dof) for dof in dofs}) > 1:  # one side's spread is given: the other side alone
         measured = [[0.0 if math.isinf(dof) else sd for sd, dof in zip(each, dofs, strict=True)] for each in sds]
         partial += [error for some in (*fewer, present) for error in errors(measured, some)]
-    partial += [error for each in sds if (error := _error_of_groups(each, dofs, shares, levels))]
+    partial += [_error_of(parts) for each in sds if (parts := _of_groups(each, dofs, shares, levels))]
     return Estimates(centre, tuple(errors(sds, present)), tuple(partial))
 
 
@@ -229,26 +245,49 @@ def _error(
     return Error(math.sqrt(variance), variance**2 / uncertain if uncertain else KNOWN)
 
 
-def _error_of_groups(
+def _of_groups(
     sds: Sequence[float], dofs: Sequence[float], shares: tuple[float, float], levels: Sequence[Level]
-) -> Error | None:
-    """By how far the means of groups lie apart, sessions before builds, which are within them; with the degrees of
-    freedom of the groups. So it also holds where few groups are closer together, by chance, than they usually are: many
-    processes tell nothing of that. None without a level that is estimated.
+) -> tuple[Part, ...]:
+    """The variance of the difference by how far the means of groups lie apart, sessions before builds, which are within
+    them; with the degrees of freedom of the groups. So it also holds where few groups are closer together, by chance,
+    than they usually are: many processes tell nothing of that. Empty without a level that is estimated.
     """
-    parts: dict[Level | int, float] = {}  # of the variance, by what tells of it: a level, or the processes of a side
+    parts: dict[Level | int, Part] = {}  # by what tells of it: a level, or the processes of a side
     given = 0.0
     for side, (sd, share) in enumerate(zip(sds, shares, strict=True)):
         teller = next((level for level in levels if level.of_means is not None and level.shares[side]), None)
-        variance = sd**2 * share if teller is None else (teller.of_means or 0.0) * teller.shares[side]
-        key = side if teller is None else teller
-        parts[key] = parts.get(key, 0.0) + variance
+        if teller is None:
+            parts[side] = Part(sd**2 * share, dofs[side])
+        else:
+            earlier = parts[teller].variance if teller in parts else 0.0
+            variance = earlier + (teller.of_means or 0.0) * teller.shares[side]
+            parts[teller] = Part(variance, teller.dof, teller.estimate)
         given += sum(level.sd**2 * level.shares[side] for level in levels if level.of_means is None)
-    if not any(isinstance(key, Level) for key in parts):
-        return None
-    variance = sum(parts.values()) + given
-    uncertain = sum(part**2 / (key.dof if isinstance(key, Level) else dofs[key]) for key, part in parts.items())
+    estimated = any(isinstance(key, Level) for key in parts)
+    return (*parts.values(), Part(given, KNOWN)) if estimated else ()
+
+
+def _error_of(parts: Sequence[Part]) -> Error:
+    variance, uncertain = sum(part.variance for part in parts), sum(part.variance**2 / part.dof for part in parts)
     return Error(math.sqrt(variance), variance**2 / uncertain if uncertain else KNOWN)
+
+
+def for_means(
+    spreads: Sequence[Spread], n: tuple[int, int], session: Level, builds: Sequence[Level]
+) -> tuple[tuple[Part, ...], ...]:
+    """The variance of a difference in its parts, by several estimates, as many for all: of processes, with builds, and
+    with sessions, each by both sides and by those whose interval is the widest; and that of groups.
+    """
+    processes = estimates(0.0, spreads, n, ())
+    of_builds = tuple(Part(level.variance, level.dof, level.estimate) for level in builds if level.variance)
+    of_sessions = (Part(session.variance, session.dof, session.estimate, shared=True),) if session.variance else ()
+    several: list[tuple[Part, ...]] = []
+    for error in (widest(processes.whole, SHOWN), widest((*processes.whole, *processes.partial), SHOWN)):
+        own = (Part(error.error**2, error.dof),)
+        several += [own, own + of_builds, own + of_builds + of_sessions]
+    dofs = [spread.dof(count) for spread, count in zip(spreads, n, strict=True)]
+    of_groups = _of_groups([spread.sd for spread in spreads], dofs, (1 / n[0], 1 / n[1]), (session, *builds))
+    return (*several, of_groups or several[2])
 
 
 def _pooled(sds: Sequence[float], dofs: Sequence[float], shares: tuple[float, float]) -> float:

@@ -9,7 +9,7 @@ from statistics import fmean
 import msgspec
 
 from bench import stats
-from bench.analysis.intervals import SHOWN
+from bench.analysis.intervals import SHOWN, Part
 from bench.analysis.verdict import Verdict
 
 
@@ -32,17 +32,17 @@ def overall(verdicts: Sequence[Verdict], of: str = "") -> Overall | None:
     """The mean over these cases, not over cases as such: what the processes and sessions that measured them leave open.
 
     The error of a mean of independent logs is the root of the sum of their squared errors, divided by their number;
-    its degrees of freedom are Satterthwaite's. What sessions differ by is shared by the cases of a session: it does not
-    shrink with their number, as if every case had the largest. As the interval of each, that of the mean is the widest
-    of several: with what sessions add, without it, and by the estimates that make the intervals of the cases. None for
-    fewer than two ratios.
+    its degrees of freedom are Satterthwaite's. What was estimated for all cases together, as of builds, has its own
+    once. What sessions differ by is shared by the cases of a session: it does not shrink with their number, as if every
+    case had the largest. As the interval of each, that of the mean is the widest of several. None for fewer than two
+    ratios.
     """
     if len(verdicts) < 2:
         return None
     log = fmean(math.log(each.ratio) for each in verdicts)
     half = None
-    if all(each.errors for each in verdicts):
-        half = max(_half(errors) for errors in zip(*(each.errors for each in verdicts), strict=True))
+    if all(each.parts for each in verdicts):
+        half = max(_half(parts) for parts in zip(*(each.parts for each in verdicts), strict=True))
     return Overall(
         of=of,
         ratio=math.exp(log),
@@ -53,14 +53,23 @@ def overall(verdicts: Sequence[Verdict], of: str = "") -> Overall | None:
     )
 
 
-def _half(errors: Sequence[tuple[float, float, float]]) -> float:
-    """Half of the interval of the mean by one estimate: of each case its error, the degrees of freedom of that, and the
-    part that sessions have.
-    """
-    shared = max(part for _, _, part in errors)
-    parts = [(max(error**2 - part**2, 0.0) / len(errors) ** 2, dof) for error, dof, part in errors]
-    variance = sum(part for part, _ in parts) + shared**2
-    uncertain = sum(part**2 / dof for part, dof in parts)
-    if shared:  # as uncertain as in the pair that has it
-        uncertain += shared**4 / min(dof for _, dof, part in errors if part == shared)
+def _half(cases: Sequence[Sequence[Part]]) -> float:
+    """Half of the interval of the mean by one estimate of the variance of each case."""
+    variance = uncertain = 0.0
+    together: dict[tuple[float, ...], list[Part]] = {}
+    shared = Part(0.0, math.inf)
+    for part in (part for parts in cases for part in parts):
+        if part.shared:
+            shared = max(shared, part)
+        elif part.estimate:
+            together.setdefault(part.estimate, []).append(part)
+        else:
+            variance += part.variance / len(cases) ** 2
+            uncertain += (part.variance / len(cases) ** 2) ** 2 / part.dof
+    for parts in together.values():
+        of_all = sum(part.variance for part in parts) / len(cases) ** 2
+        variance += of_all
+        uncertain += of_all**2 / parts[0].dof
+    variance += shared.variance
+    uncertain += shared.variance**2 / shared.dof
     return stats.critical(variance**2 / uncertain if uncertain else math.inf, SHOWN) * math.sqrt(variance)

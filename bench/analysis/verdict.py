@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Literal
 
 from bench.analysis import deals, intervals
-from bench.analysis.intervals import KNOWN, SHOWN, Error, Estimates, Level, Spread
+from bench.analysis.intervals import KNOWN, SHOWN, Error, Estimates, Level, Part, Spread
 from bench.model.data import Data
 
 # A difference is called one if the 99 % interval of the ratio excludes 1 and it is at least 1 %; two sides are called
@@ -39,10 +39,10 @@ class Verdict(Data, frozen=True, kw_only=True):
     95 % interval, None where there is none.
 
     ``error`` is the standard error of the ratio's log with ``dof`` degrees of freedom, ``shared`` the part of it that
-    sessions have, which other cases of the same runs share. ``errors`` are these three by several estimates: that one,
-    the one without sessions, and the one whose interval this is. ``basis`` is what they rest on: the spread of these
-    processes, a calibrated one, or nothing. ``needed`` are processes per side that would decide with a probability of
-    90 % if ratio and spreads are what they seem; None where it is decided, where MOST would not, or without a basis.
+    sessions have, which other cases of the same runs share; ``parts`` has the variance by several estimates, for a mean
+    over cases. ``basis`` is what they rest on: the spread of these processes, a calibrated one, or nothing. ``needed``
+    are processes per side that would decide with a probability of 90 % if ratio and spreads are what they seem; None
+    where it is decided, where MOST would not, or without a basis.
     """
 
     kind: Kind
@@ -55,7 +55,7 @@ class Verdict(Data, frozen=True, kw_only=True):
     error: float | None = None
     dof: float | None = None
     shared: float = 0.0
-    errors: tuple[tuple[float, float, float], ...] = ()
+    parts: tuple[tuple[Part, ...], ...] = ()
 
 
 def verdict(
@@ -100,9 +100,7 @@ def verdict(
     difference = intervals.estimates(fmean(logs[1]) - fmean(logs[0]), spreads, processes, levels)
     kind = _kind(difference, *logs) if min(processes) > 1 else "INCONCLUSIVE"
     low, log, high = difference.interval(SHOWN)
-    error, shared = intervals.widest(difference.whole, SHOWN), math.sqrt(levels[0].variance)
-    own = intervals.estimates(log, spreads, processes, builds) if levels[0] != Level(0.0) else difference
-    widest = intervals.widest((*difference.whole, *difference.partial), SHOWN)
+    error = intervals.widest(difference.whole, SHOWN)
     return Verdict(
         kind=kind,
         ratio=ratio,
@@ -113,8 +111,8 @@ def verdict(
         basis="processes" if min(processes) > 1 else "calibration",
         error=error.error,
         dof=error.dof,
-        shared=shared,
-        errors=((*error, shared), (*intervals.widest(own.whole, SHOWN), 0.0), (*widest, shared)),
+        shared=math.sqrt(levels[0].variance),
+        parts=intervals.for_means(spreads, processes, levels[0], levels[1:]),
     )
 
 
