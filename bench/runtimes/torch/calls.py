@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import keyword
+import math
 from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _SHOWN = 6  # parameters that an error lists
+_MAX_INT = 2**63  # what a suite can have
 _NO_SLASH = "remove the / from its signature, or give a module that calls it"
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -133,8 +136,20 @@ def _swallowed(model: torch.nn.Module, case: Case) -> tuple[str, str] | None:
         for name in several:
             if close := _misspelt(parameters, name, {*case.inputs, *case.arguments}):
                 what = f"{_title(model)} has no parameter {name!r}, which is an {kind} of the suite."
-                fix = f"rename it; if the model does take {name!r}, add `{close}: null` to its `arguments`"
+                default = _in_a_suite(parameters[close].default)
+                fix = f"rename it, or have the factory return a module whose forward names {name!r} itself"
+                if default is not None:
+                    fix = f"rename it; if the model does take {name!r}, add `{close}: {default}` to its `arguments`"
                 return f"{what} Did you mean {close!r}?", fix
+    return None
+
+
+def _in_a_suite(value: Any) -> str | None:
+    """A value as `arguments` of a suite have it; None for one that these cannot have."""
+    is_int = type(value) is int and -_MAX_INT <= value < _MAX_INT
+    is_float = type(value) is float and math.isfinite(value)
+    if value is None or type(value) in (bool, str) or is_int or is_float:
+        return json.dumps(value, ensure_ascii=False)  # YAML has no pairs of surrogates
     return None
 
 
@@ -161,12 +176,12 @@ def _problem(model: torch.nn.Module, case: Case) -> tuple[str, str] | None:
     if names:
         fix = f"name the inputs of the model {case.model!r} as its parameters: {listed}"
     takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    passed = {*case.inputs, *case.arguments}
     for kind, several in (("input", case.inputs), ("argument", case.arguments)):
         for name in several:
-            guess = did_you_mean(name, [each for each in names if each not in case.inputs])
+            guess = did_you_mean(name, [each for each in names if each not in passed])
             if name not in names and (guess or not takes_any):
                 return f"{title} has no parameter {name!r}, which is an {kind} of the suite.{guess}", fix
-    passed = {*case.inputs, *case.arguments}
     missing = [name for name in names if name not in passed and parameters[name].default is inspect.Parameter.empty]
     if missing:
         return f"the suite has no input {missing[0]!r}, which {title} needs", fix

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
 import msgspec
 import pytest
+
+import bench
 
 torch = pytest.importorskip("torch")
 
@@ -99,7 +106,7 @@ class _Any(torch.nn.Module):
         return input_ids
 
 
-def _call(model: torch.nn.Module, *inputs: str, **arguments: bool) -> None:
+def _call(model: torch.nn.Module, *inputs: str, **arguments: Any) -> None:
     """Call a model as a case with these inputs and arguments does."""
     specs = {name: Input(shape=(4, 8)) for name in inputs}
     case = Case(model="net", factory="net.py:make", inputs=specs, arguments=arguments, backend="x", source="s.yaml:9")
@@ -128,19 +135,63 @@ def test_a_call_with_inputs_of_other_names_is_the_suites_fault(
 
 
 @pytest.mark.parametrize(
-    ("inputs", "arguments", "name", "close"),
+    ("inputs", "arguments", "name", "close", "default"),
     [
-        (["x", "mas"], {}, "'mas', which is an input of the suite", "'mask'"),
-        (["x"], {"use_cach": False}, "'use_cach', which is an argument of the suite", "'use_cache'"),
+        (["x", "mas"], {}, "'mas', which is an input of the suite", "'mask'", "mask: null"),
+        (["x"], {"use_cach": False}, "'use_cach', which is an argument of the suite", "'use_cache'", "use_cache: true"),
     ],
 )
 def test_a_misspelt_name_is_refused_though_a_model_would_take_it(
-    inputs: list[str], arguments: dict[str, bool], name: str, close: str
+    inputs: list[str], arguments: dict[str, bool], name: str, close: str, default: str
 ) -> None:
     with pytest.raises(SuiteError) as caught:
         _call(saved_zoo.Masked(), *inputs, **arguments)
     assert caught.value.what == f"Masked.forward has no parameter {name}. Did you mean {close}?"
-    assert f"add `{close.strip(chr(39))}: null` to its `arguments`" in caught.value.fix
+    assert f"add `{default}` to its `arguments`" in caught.value.fix
+
+
+class _Scaled(torch.nn.Module):
+    """Passes what it does not name itself on to a function that must not be given anything else."""
+
+    def __init__(self, default: object) -> None:
+        super().__init__()
+
+        def forward(image: torch.Tensor, scale: object = default, **more: torch.Tensor) -> torch.Tensor:
+            if scale is not default and scale != default:
+                raise TypeError(f"scale is {scale!r}")
+            return image * more["scales"]
+
+        self.forward = forward
+
+
+@pytest.mark.parametrize("default", [1.0, 1e-5, 1e22, -3, True, None, "", "on", "1", 'a "b": \\ {c}\n', "\U0001f600é"])
+def test_a_name_that_is_no_misspelling_is_taken_as_the_fix_says(tmp_path: Path, default: object) -> None:
+    with pytest.raises(SuiteError) as caught:
+        _call(_Scaled(default), "image", "scales")
+    fix = re.fullmatch(r"rename it; if .* take 'scales', add `(scale: .*)` to its `arguments`", caught.value.fix)
+    assert fix is not None
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "schema: 1\nname: s\nmodels:\n  net:\n    factory: zoo.py:net\n"
+        "    inputs: {image: {shape: [4, 8]}, scales: {shape: [4, 8]}}\n"
+        f"    arguments:\n      {fix[1]}\nmatrix: {{backend: eager}}\n",
+        encoding="utf-8",
+    )
+    arguments = bench.load(suite).models["net"].arguments
+    assert [type(value) for value in arguments.values()] == [type(default)]
+    _call(_Scaled(default), "image", "scales", **arguments)
+
+
+@pytest.mark.parametrize("default", [(1, 2), float("inf"), 1 << 63, torch.float16, inspect.Parameter.empty])
+def test_a_default_that_no_suite_can_have_is_not_in_the_fix(default: object) -> None:
+    with pytest.raises(SuiteError, match=r"has no parameter 'scales'.* Did you mean 'scale'") as caught:
+        _call(_Scaled(default), "image", "scales")
+    assert caught.value.fix.startswith("rename it, or have the factory return a module whose forward names 'scales'")
+
+
+def test_after_an_error_of_a_call_no_name_that_is_passed_is_guessed() -> None:
+    with pytest.raises(TypeError, match="scale is None"):
+        _call(_Scaled(1.0), "image", "scales", scale=None)
 
 
 def test_other_names_that_a_model_takes_by_any_keyword_pass() -> None:
