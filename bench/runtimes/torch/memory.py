@@ -18,8 +18,16 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    flat = [tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)]
-    return bool(torch.equal(*flat))
+    return bool(torch.equal(_bytes(one), _bytes(other)))
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    """The bytes of the values, in order. Those of a lazily conjugated or negated tensor are not as in memory."""
+    import torch
+
+    dense = tensor.resolve_conj().resolve_neg().contiguous()
+    # A single element is contiguous whatever its stride, of which only 1 can be seen as bytes.
+    return dense.as_strided((dense.numel(),), (1,)).view(torch.uint8)
 
 
 def _storage(tensor: torch.Tensor) -> int:
