@@ -23,6 +23,7 @@ _ATTRIBUTES = frozenset(
         "__import__",
     }
 )  # fmt: skip
+_LOGGERS = frozenset({"getLogger", "get_logger"})  # they keep the name, and look nothing up by it
 # A larger file takes seconds to parse, and whoever runs it reports what it lacks.
 _MOST_BYTES = 1 << 20
 _METRIC = "metric: zoo.py:function"
@@ -101,8 +102,11 @@ def names_in(path: Path) -> set[str] | None:
     nodes = [*ast.walk(tree)]
     modules = {*_imported(nodes)}
     bases = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    texts = {*_texts(nodes)}
     for node in nodes:
         if _may_make_names(node, modules) or (_is_name(node, "sys") and id(node) not in bases):
+            return None
+        if _is_name(node, "__name__") and id(node) not in texts:  # who has it can find this module
             return None
         if isinstance(node, ast.Global):
             names.update(node.names)
@@ -138,6 +142,15 @@ def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from (alias.asname or alias.name for alias in node.names)
+
+
+def _texts(nodes: Iterable[ast.AST]) -> Iterator[int]:
+    """The ids of expressions that serve as texts, by which nothing is found: those compared, and names of loggers."""
+    for node in nodes:
+        if isinstance(node, ast.Compare):
+            yield from map(id, (node.left, *node.comparators))
+        elif isinstance(node, ast.Call) and _dotted(node.func).rpartition(".")[2] in _LOGGERS:
+            yield from map(id, (*node.args, *(each.value for each in node.keywords)))
 
 
 def _is_name(node: ast.AST, name: str) -> bool:
