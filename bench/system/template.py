@@ -225,6 +225,8 @@ def first_own() -> int:
     which have the numbers of the process that asks: three quarters of as many as it may have.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:  # -1
+        return _HIGHEST_FIRST_OWN
     return min(limit * 3 // 4, _HIGHEST_FIRST_OWN)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -224,8 +225,18 @@ def test_a_number_that_the_template_uses_itself_is_refused(forks: Forks) -> None
 
 def test_a_parent_with_some_hundred_files_has_its_numbers_in_workers(forks: Forks) -> None:
     with contextlib.ExitStack() as files:
-        numbers = [files.enter_context(open_at(number)) for number in range(200, 210)]
+        numbers = [files.enter_context(open_at(number)) for number in range(first_own() - 10, first_own())]
         assert forks.run(f"[os.fstat(n) for n in {numbers}]", keep=numbers)[0].code == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "number"), [(256, 192), (1024, 768), (1 << 20, 4096), (resource.RLIM_INFINITY, 4096)]
+)
+def test_a_quarter_of_the_numbers_is_for_the_template_itself(
+    monkeypatch: pytest.MonkeyPatch, limit: int, number: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda of: (limit, limit))
+    assert first_own() == number
 
 
 def test_megabytes_pass_both_ways(forks: Forks) -> None:
