@@ -17,8 +17,8 @@ Schema = dict[str, Any]
 WORD = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 _LETTERS = {
-    WORD: "use letters from a to z, digits and . _ + -, with a letter, digit or _ first",
-    IDENTIFIER: "use letters from a to z, digits and _, with a letter or _ first",
+    WORD: "use letters (a-z, A-Z), digits and . _ + -, with a letter, digit or _ first",
+    IDENTIFIER: "use letters (a-z, A-Z), digits and _, with a letter or _ first",
 }
 _MAX_NS = 2**63
 

@@ -99,7 +99,7 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, old: str, new: str,
         ("batch: [1, 32]", "batch: [1, 32", "close each [ { and quote"),
         ("batch: [1, 32]", "batch:\t[1, 32]\n\tstreams: 1", "YAML takes no tabs"),
         ("{backend: eager, batch: 32}", "{}", "name at least one axis, e.g. {backend: eager, batch: 32}"),
-        ("  resnet:\n", "  résnet:\n", "use letters from a to z, digits and . _ + -, with a letter, digit or _ first"),
+        ("  resnet:\n", "  résnet:\n", "use letters (a-z, A-Z), digits and . _ + -, with a letter, digit or _ first"),
         ("    args: {weights: null}", "    config: {weights: null}", "what the factory takes stands under `args`"),
     ],
 )
