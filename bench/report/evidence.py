@@ -32,7 +32,7 @@ def evidence(table: Sequence[Row], run: Run, baseline: str = "") -> list[str]:
         lines.append(f"{cells.ACROSS} {who}: how two of them differ is not in the interval")
     speeds = [row.speed for row in table if row.speed and row.speed.against != row.label]
     if any(speed.pairs for speed in speeds):
-        lines.append("a ratio to the baseline is of the pairs of the duel, with an interval that holds at every look")
+        lines.append("ratios to the baseline are those of the duel's pairs; their intervals allow for stopping early")
     return lines + _undecided(speeds, lambda: _calibrated(table, run, baseline))
 
 

@@ -157,7 +157,7 @@ def _metric_not_rehearsed(f: Figures) -> Advice:
     outputs: Sequence[str] = f["outputs"]
     names = ", ".join(repr(name) for name in outputs[:_MOST_OUTPUTS]) + (", ..." if outputs[_MOST_OUTPUTS:] else "")
     text = f"{f['metric']} was not computed: {f['error']}. It was given simulated outputs ({names}), not the model's"
-    return Advice(text, "a look at the function, if it is not names or shapes of outputs that it misses")
+    return Advice(text, "check the function, unless it only misses the model's output names or shapes")
 
 
 def _empty_output(f: Figures) -> Advice:

@@ -68,7 +68,7 @@ def _max_time(f: Figures) -> Advice:
     quick = f.get("quick")  # runs before it was recorded do not tell
     hints = ["a longer max_time"]
     if quick and high(f["max_time_ns"]) >= _QUICK_NS:  # the suite's may be the same
-        hints = [f"no --quick, which allows {time(_QUICK_NS)}, with a max_time above that"]
+        hints = [f"run without --quick (it allows {time(_QUICK_NS)}), with max_time above that"]
     elif quick:
         hints = [f"a longer max_time, above {time(_QUICK_NS)} without --quick"]
     elif quick is None and low(f["max_time_ns"]) <= _QUICK_NS:

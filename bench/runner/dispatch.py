@@ -26,7 +26,7 @@ OnEvent = Callable[[Event], None]
 UNWATCHED = Watch()
 # What the worker wrote is in its record.
 _READ = "--verbose shows what it wrote last"
-_TRACE = "PYTHONFAULTHANDLER=1 in the environment has its log name the line of Python that led there"
+_TRACE = "set PYTHONFAULTHANDLER=1: the log then names the Python line that led there"
 _SILENT = "it has written nothing: look for os._exit in the model and what it imports"
 # Of the layers of a build: from when on one is kept, how many a hint names, and by how many characters.
 _LEAST_NS, _SHOWN_LAYERS, _LONGEST_NAME = NS_PER_S // 10, 3, 80

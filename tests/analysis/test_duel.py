@@ -196,7 +196,7 @@ def test_too_few_pairs_have_a_ratio_without_an_interval(pairs: int) -> None:
 
 
 def test_the_table_says_that_its_ratios_are_of_pairs() -> None:
-    line = "a ratio to the baseline is of the pairs of the duel"
+    line = "ratios to the baseline are those of the duel's pairs; their intervals allow for stopping early"
     assert line in text.render(busy(*HOST), width=200)
     assert line not in text.render(busy(*HOST, contests=((A.id,), (B.id,), (C.id,))), width=200)
 

@@ -69,7 +69,7 @@ def test_the_advice_of_several_warnings_helps_each_of_them() -> None:
 def test_a_limit_of_time_is_told_by_what_set_it() -> None:
     common = {"boundary": "gpu", "half_width": 0.03, "samples": 9, "batch": 8}
     for quick, ms, hint in (
-        (True, 1000, "no --quick, which allows 1.00 s, with a max_time above that"),
+        (True, 1000, "run without --quick (it allows 1.00 s), with max_time above that"),
         (True, 500, "a longer max_time, above 1.00 s without --quick"),
         (False, 1000, "a longer max_time"),
     ):

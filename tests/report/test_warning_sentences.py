@@ -297,7 +297,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "compiled again 8 times until the compiler gave up: a part of it runs uncompiled: n == 0", "dynamic: true",
     ),
     ("MetricNotRehearsed", {"metric": "m.py:f", "error": "KeyError: 'y'", "outputs": ["x.tanh"]},
-     "m.py:f was not computed: KeyError: 'y'. It was given simulated outputs ('x.tanh'),", "a look at the function"),
+     "m.py:f was not computed: KeyError: 'y'. It was given simulated outputs ('x.tanh'),", "check the function"),
     ("LoggedErrors", {"errors": ["an old", "a new"]}, "calls succeeded: a new (and 1 more)", "read them"),
     (
         "TracerWarning",

@@ -158,7 +158,7 @@ def test_the_table_names_what_failed_and_what_to_do(trtbench: Trtbench, fake_sui
     suite = fake_suite("[{name: fake, tactics: 0.1, fail_build: segfault}]")
     assert trtbench("build", suite, "--select", "batch=1") == 1
     assert "FAILED: Crash" in trtbench.out
-    assert "fix: PYTHONFAULTHANDLER=1 in the environment has" in trtbench.out
+    assert "fix: set PYTHONFAULTHANDLER=1: the log" in trtbench.out
     assert "0 of 1 case built, 1 failed" in trtbench.out
     assert "Fatal Python error" not in trtbench.out
 

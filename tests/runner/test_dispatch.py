@@ -124,7 +124,7 @@ def test_a_crash_is_explained_by_what_it_printed(parent: Parent) -> None:
         ("SIGINT", "SIGINT from outside (Ctrl-C, kill -INT)", "--resume RUN measures it again"),
         ("SIGKILL", "SIGKILL from outside (out-of-memory killer, kill -KILL, container stop)", "a smaller batch"),
         *(
-            (name, f"{name}: a native library crashed", "PYTHONFAULTHANDLER=1 in the environment")
+            (name, f"{name}: a native library crashed", "set PYTHONFAULTHANDLER=1: the log")
             for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP")
         ),
         ("SIGPIPE", "SIGPIPE", ""),
