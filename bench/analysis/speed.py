@@ -216,9 +216,9 @@ class Quotient(NamedTuple):
 def ratio_of(above: Pool, below: Pool, boundary: Boundary) -> Quotient | None:
     """The time of ``above`` over that of ``below``; None if one has a time of 0.
 
-    Of cases that took turns in a duel it is that of their pairs, with the interval that holds at every look. Else it is
-    that of geometric means over processes, with the interval of ``verdict``, in which is what builds differ by where
-    the run has several, or without one where a side has one process.
+    Of cases that took turns in a duel it is that of their pairs, with the interval that allows for stopping early. Else
+    it is that of geometric means over processes, with the interval of ``verdict``, in which is what builds differ by
+    where the run has several, or without one where a side has one process.
     """
     if below.duel and (of_pairs := pair_ratio(below.duel, below.records, above.records, boundary)):
         return Quotient(*of_pairs)

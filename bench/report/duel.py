@@ -24,7 +24,7 @@ JSON_SCHEMA = 1
 # As in report.text: the highest leaves first.
 DROP = {"time of": 40, "spread": 30, "A": 12, "B": 11}
 _STYLES = {"SLOWER": "red", "FASTER": "green", "SAME": "", "INCONCLUSIVE": "", "NONE": "dim"}
-LEGEND = "ratio is time of B / time of A with a 95% interval that holds at every look; spread is the sd of pairs"
+LEGEND = "ratio is time of B / time of A with a 95% interval that allows for stopping early; spread is the sd of pairs"
 
 
 def render(run: Run, *, width: int = 80, color: bool = False) -> str:
