@@ -121,8 +121,9 @@ class Failure(Data, frozen=True, kw_only=True):
 
     ``details`` are figures of what failed: ``slowest_layers_s`` of a build, seconds by layer, the longest first; of a
     Timeout ``limit_ns``, and ``stage_ns``, how much of it went by in ``stage``; not of a worker that had begun to take
-    turns, nor of a case that was not begun, as its factory had not returned in another. Of a Crash by a signal that
-    usually comes from outside they are its name, ``signal``, and ``attempts``: how many processes in a row ended so.
+    turns. Of a case that was not begun, as its factory had not returned in another, they are ``not_begun`` alone. Of a
+    Crash by a signal that usually comes from outside they are its name, ``signal``, and ``attempts``: how many
+    processes in a row ended so.
     """
 
     kind: str
@@ -139,9 +140,16 @@ class Failure(Data, frozen=True, kw_only=True):
         return "signal" in self.details and self.details.get("attempts") == 1
 
     @property
+    def is_not_begun(self) -> bool:
+        """Whether the case was not begun, as its factory had not returned in another."""
+        return bool(self.details.get("not_begun"))
+
+    @property
     def is_final(self) -> bool:
-        """Whether it tells of its case, which is not tried again: a lost GPU and a process that is stopped do not."""
-        return self.kind != "DeviceLost" and not self.is_stopped
+        """Whether it tells of its case, which is not tried again: a lost GPU, a process that is stopped and a case that
+        was not begun do not.
+        """
+        return self.kind != "DeviceLost" and not self.is_stopped and not self.is_not_begun
 
 
 class Work(Data, frozen=True, kw_only=True):

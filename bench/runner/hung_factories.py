@@ -85,10 +85,11 @@ def _calls_factory(case: Case) -> bool:
 
 
 def _of_another(hang: _Hang) -> Failure:
-    """The failure of a case that is not begun."""
+    """The failure of a case that is not begun, which a resumed run tries: the factory may have been slow only once."""
     return Failure(
         kind=hang.failure.kind,
         stage=hang.failure.stage,
         message=f"not begun, as the same factory did not return in {hang.label}: {hang.failure.message}",
         hint=f"{hang.failure.hint}; the log is that of {hang.label}",
+        details={"not_begun": True},
     )

@@ -87,7 +87,7 @@ class Session(Rig):
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             status: Literal["complete", "interrupted"]
             status = "complete"
-            if interrupted or problem or any(turns.left for _, turns in work) or self._has_stopped():
+            if interrupted or problem or any(turns.left for _, turns in work) or self._has_untold():
                 status = "interrupted"
             times = self.timeline.end()
             # Where the number may be another than the header's, also on the last line: who reads that alone has it.
@@ -151,10 +151,13 @@ class Session(Rig):
             done = self.fleet.count(name, position + 1)
             self.on_event(Stored(record=record, done=done, total=total))
 
-    def _has_stopped(self) -> bool:
-        """Whether a process is to be measured again, as a signal has ended it that says nothing of its case."""
-        failed = {case for (case, _), failure in self._ends.items() if failure and failure.is_final}
-        return any(failure and failure.is_stopped and case not in failed for (case, _), failure in self._ends.items())
+    def _has_untold(self) -> bool:
+        """Whether a process is to be measured again, as its end says nothing of its case: a signal has ended it, or it
+        was not begun.
+        """
+        failures = [(case, failure) for (case, _), failure in self._ends.items() if failure]
+        failed = {case for case, failure in failures if failure.is_final}
+        return any(case not in failed for case, failure in failures if failure.is_stopped or failure.is_not_begun)
 
     def _group_of(self, case: Case) -> str:
         """What cases that are measured in turn have in common: all but the backend; else each is by itself."""

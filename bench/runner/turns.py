@@ -75,7 +75,7 @@ class Turns:
 
 def settled(records: Iterable[Record]) -> tuple[set[tuple[str, int]], set[str]]:
     """What is not measured again: processes by case and replicate, and the cases that failed. Those that a lost GPU
-    left, or a signal from outside, are neither: their records say nothing of them.
+    left, or a signal from outside, and those that were not begun are neither: their records say nothing of them.
     """
     telling = [record for record in records if record.failure is None or record.failure.is_final]
     return {(r.case, r.replicate) for r in telling}, {r.case for r in telling if r.failure}

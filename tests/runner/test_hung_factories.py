@@ -20,6 +20,7 @@ from bench.runner.dispatch import UNWATCHED, Dispatcher
 from bench.runner.hung_factories import HungFactories, in_factory
 from bench.runner.in_turn import Player
 from bench.runner.preflight import Preflight
+from bench.runner.resume import remaining
 from bench.runner.side_by_side import Slots
 from bench.runner.stages import Maker, Postponed
 from bench.runner.toolchains import Interpreter
@@ -227,8 +228,21 @@ def test_where_it_hangs_as_a_case_is_measured_later_ones_are_not_begun(how: Call
     end = how(cases, later)
     assert isinstance(end, Failure)
     assert end.message.startswith(f"not begun, as the same factory did not return in {first.label}: no result within")
+    assert (end.details, end.is_final) == ({"not_begun": True}, False)
     assert isinstance(how(cases, before), jobs.Measured)
     assert cases.begun == [before.label, first.label, before.label]
+
+
+def test_a_resumed_run_tries_what_was_not_begun_and_not_what_has_hung(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, timeout())
+    first, second, third = (variant(symbols={"b": size}) for size in (1, 2, 4))
+    ends = [worker.ready(first, REFERENCE, None), worker.ready(second, LARGER, None)]
+    records = [
+        Record(case=case.id, label=case.label, failure=end)
+        for case, end in zip((first, second), ends, strict=True)
+        if isinstance(end, Failure)
+    ]
+    assert remaining((first, second, third), records, 1) == [second, third]
 
 
 @pytest.mark.parametrize("failure", [timeout("reference"), timeout(stage_ns=3)])

@@ -92,6 +92,11 @@ def test_it_hangs_as_cases_are_measured_whose_references_are_there(trtbench: Trt
     message = f"not begun, as the same factory did not return in {run.records[0].label}: {first.message}"
     assert [failure.message for failure in others if failure] == [message] * 3
 
+    assert run.footer is not None
+    assert run.footer.status == "interrupted"
+    assert "before all of its plan was measured" in trtbench.out
+    assert f"trtbench run --resume {run.path}" in trtbench.out
+
     words = ["--select", "backend=eager", "--tool", "torch"]
     assert trtbench("profile", suite, *words) == 1
     assert trtbench.err.count("no result within 5.00 s") == 2
@@ -99,6 +104,14 @@ def test_it_hangs_as_cases_are_measured_whose_references_are_there(trtbench: Trt
 
     # What a run had measured before it is resumed is measured again, and not held to what others meet.
     assert trtbench("run", "--resume", Path(measured).stem, "--replicates", 2, "--prestart", 2) == 1, trtbench.err
-    (run,) = [run for run in trtbench.runs() if run.path == measured]
-    again = [record.failure for record in run.records if record.replicate == 1]
+    (other,) = [run for run in trtbench.runs() if run.path == measured]
+    again = [record.failure for record in other.records if record.replicate == 1]
     assert [failure is not None and in_factory(failure, "net") for failure in again] == [True, True]
+
+    # A factory that was slow once: what was not begun is measured, and what has hung is not tried again.
+    (tmp_path / "hang").unlink()
+    words = ["--select", "backend=eager", "--prestart", 2]
+    assert trtbench("run", "--resume", run.header.run, *words) == 1, trtbench.err
+    (again_run,) = [each for each in trtbench.runs() if each.path == run.path]
+    last = {record.label: record.failure for record in again_run.records}
+    assert [last[f"net/eager/fp32/b={b}"] for b in (1, 2)] == [first, None]
