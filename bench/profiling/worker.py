@@ -21,6 +21,7 @@ from bench.profiling import tools
 from bench.profiling.options import ProfileOptions
 from bench.runner import jobs
 from bench.runner.dispatch import Dispatcher, OnEvent
+from bench.runner.hung_factories import in_factory
 from bench.runner.session import Session
 from bench.runner.toolchains import Interpreter
 from bench.runner.watch import Watch
@@ -92,8 +93,11 @@ class ProfiledWorker:
     def _with_comparison(self, failure: Failure, interpreter: Interpreter, job: jobs.Profile) -> Failure:
         """A failure, with what the tool says and whether the case runs without it.
 
-        In the phase in which a tool records it has run already; else, of one that the worker runs under, it is tried.
+        In the phase in which a tool records it has run already; else, of one that the worker runs under, it is tried,
+        but where the model's factory did not return: that may take as long again.
         """
+        if in_factory(failure, job.case.model):
+            return failure
         tool = self._options.tool
         around = self._tool is not None and tool in tools.AROUND and failure.kind != "Unavailable"
         if failure.stage.partition(":")[0] == PHASE:
