@@ -76,7 +76,7 @@ def test_a_configuration_that_is_missing_or_wrong_is_refused(project: Path, caps
 
 def asv(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What becomes of the process once the checks are passed."""
-    home = project.parent / "home"
+    home = project.with_name(f"{project.name}-home")
     home.mkdir()
     env = os.environ | {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "bench.integrations.asv", *arguments]
@@ -87,6 +87,69 @@ def test_what_asv_itself_refuses_ends_in_2_as_its_1_says_that_one_became_slower(
     done = asv(project, "continuous", "no-such-commit", "HEAD")
     assert (done.returncode, done.stderr) == (2, "")
     assert "Unknown commit no-such-commit" in done.stdout
+
+
+CONTINUOUS = ("continuous", "HEAD", "HEAD")
+AT_HEAD = ("run", "-E", "existing", "--set-commit-hash", "HEAD", "--bench", "none")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "printed", "message"),
+    [
+        ('"environment_type": "virtualenv", "pythons": ["2.1"]', CONTINUOUS, "No environments selected", ""),
+        ('"environment_type": "nosuch"', CONTINUOUS, "nosuch", ""),
+        (
+            '"environment_type": "existing", "results_dir": "asv.conf.json/results"',
+            AT_HEAD,
+            "",
+            "trtbench: asv failed with NotADirectoryError: [Errno 20] Not a directory: ",
+        ),
+    ],
+)
+def test_what_asv_cannot_do_ends_in_2_without_a_traceback(
+    project: Path, settings: str, words: tuple[str, ...], printed: str, message: str
+) -> None:
+    (project / "asv.conf.json").write_text(f'{{"version": 1, "repo": ".", "branches": ["main"], {settings}}}')
+    git(project, "commit", "-am", "Configure")
+    done = asv(project, *words)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done
+    assert printed in done.stdout + done.stderr
+    assert done.stderr.startswith(message)
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_another_error_of_asv_is_one_message_and_with_verbose_says_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verbose: bool
+) -> None:
+    unavailable = importlib.import_module("asv.environment").EnvironmentUnavailable
+
+    def run(_: object) -> None:
+        raise unavailable("no conda")
+
+    monkeypatch.setattr("asv.commands.run.Run.run_from_args", run)
+    monkeypatch.setattr(sys, "argv", ["asv", "run", *["--verbose"] * verbose])
+    assert asv_process.main() == 2
+    printed = capsys.readouterr().err
+    message = "trtbench: asv failed with EnvironmentUnavailable: no conda\n  fix: --verbose shows where in asv\n"
+    assert printed.endswith(message)
+    assert ("Traceback" in printed) == verbose
+
+
+@pytest.mark.parametrize(("compares", "code"), [(False, 2), (True, 1)])
+def test_only_a_comparison_ends_in_1(monkeypatch: pytest.MonkeyPatch, compares: bool, code: int) -> None:
+    compare = importlib.import_module("asv.commands.compare").Compare
+
+    def run(_: object) -> int:
+        return int(compare.print_table()[0]) if compares else 1
+
+    monkeypatch.setattr(compare, "print_table", lambda: (True, False))
+    monkeypatch.setattr("asv.commands.continuous.Continuous.run_from_args", run)
+    monkeypatch.setattr(sys, "argv", ["asv", "continuous", "main", "HEAD"])
+    try:
+        ended: object = asv_process.main()
+    except SystemExit as end:
+        ended = end.code
+    assert ended == code
 
 
 @pytest.mark.parametrize(
