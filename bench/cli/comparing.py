@@ -56,7 +56,10 @@ def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
     threshold, *flags = arguments.fail_on
     fails = comparison.fails(failed=flags[0], inconclusive=flags[1])
     if threshold is not None and comparison.slower(threshold):
-        return duel.confirm(arguments, comparison) or int(fails) if arguments.confirm else 1
+        if not arguments.confirm:
+            return 1
+        _tell_what_passes(comparison, threshold)
+        return duel.confirm(arguments, comparison) or int(fails)
     if not fails and not any(pair.verdict for pair in comparison.pairs):
         what = f"no case was judged, so --fail-on would pass whatever the times are: {comparison.pairs[0].why}"
         fix = f"--boundary NAME for other times; or see what failed: {compare_notes.show_commands(comparison)}"
@@ -65,9 +68,17 @@ def _gate(arguments: argparse.Namespace, comparison: api.Comparison) -> int:
         sides = f"{few[0]} and {few[1]} processes"
         what = f"with {sides} no case can be called SLOWER, so --fail-on slower could never fail"
         raise UsageError(what, fix="measure both sides with more processes, e.g. --replicates 7")
-    for note in compare_notes.gate_notes(comparison, threshold) if threshold is not None else ():
-        output.complain(f"trtbench: {note}")
+    if threshold is not None:
+        _tell_what_passes(comparison, threshold)
     return int(fails)
+
+
+def _tell_what_passes(comparison: api.Comparison, threshold: float) -> None:
+    """Which cases cannot be called SLOWER by ``threshold``, on stderr."""
+    from bench.report import compare_notes
+
+    for note in compare_notes.gate_notes(comparison, threshold):
+        output.complain(f"trtbench: {note}")
 
 
 def calibrate(arguments: argparse.Namespace) -> int:

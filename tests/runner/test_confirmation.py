@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 import bench
+from bench import store
 from bench.cli import commands
 from bench.errors import UsageError
+from bench.model.run import Footer
 from bench.model.suite import named
 from tests.runner.duel_kit import write
 
@@ -26,14 +28,31 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[bench.Run, Path]
     return run, suite
 
 
+def with_one_process(run: bench.Run, suite: Path, root: Path) -> None:
+    """Store the run in ``root`` with one process of a third case."""
+    (third,) = bench.request(suite, select='label~"*time=0.9*"', plan_only=True).plan.cases
+    first = run.records[0]
+    writer = store.create(root, msgspec.structs.replace(run.header, cases=(*run.header.cases, third)))
+    for record in (*run.records, msgspec.structs.replace(first, case=third.id, label=third.label)):
+        writer.append(record)
+    writer.finish(Footer(finished="", status="interrupted", records=len(run.records) + 1))
+    writer.close()
+
+
 def test_what_is_slower_is_measured_again_before_it_fails(
-    measured: tuple[bench.Run, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    measured: tuple[bench.Run, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run, suite = measured
     monkeypatch.setenv("TRTBENCH_CACHE", str(suite.parent / "cache"))
-    words = ["compare", run.header.run, "--axis", "backend", "--store", str(suite.parent / "results")]
+    with_one_process(run, suite, tmp_path)
+    words = ["compare", run.header.run, "--axis", "backend", "--store", str(tmp_path)]
     assert commands.main([*words, "--fail-on", "slower", "--confirm", str(suite)]) == 1
     shown = capsys.readouterr()
+    passes = "with 4 and 1 processes 1 of 2 cases cannot be called SLOWER, so any slow-down passes --fail-on slower"
+    assert passes in shown.err.partition("confirmed: 1 of 1")[0]
     assert "confirmed: 1 of 1" in shown.err
     assert "duel" in shown.out
     assert commands.main([*words, "--confirm", str(suite)]) == 2
