@@ -190,7 +190,7 @@ def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select:
     Profiles are those of the run's device in ``store``, and those beside the run's file.
     """
     from bench.analysis import waterfalls as view
-    from bench.store import profiles, suite_argument
+    from bench.store import profiles, suite_here
 
     environment = run.header.environments.get("default")
     folders = [Path(run.path).absolute().parent] if run.path else []
@@ -206,7 +206,7 @@ def waterfalls(run: Results, *, store: str | os.PathLike[str] = RESULTS, select:
     rehearsal = all(case.backend == "fake" and not case.options for case in run.header.cases)
     also = ["--backend", "fake"] if rehearsal else []
     also += [] if Path(store) == RESULTS else ["--store", os.fspath(store)]
-    make = " ".join(["trtbench profile", suite_argument(run.header.suite_path), *map(shlex.quote, [*chosen, *also])])
+    make = " ".join(["trtbench profile", suite_here(run.header.suite_path), *map(shlex.quote, [*chosen, *also])])
     return msgspec.structs.replace(several, make=make)
 
 

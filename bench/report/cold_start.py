@@ -12,7 +12,7 @@ import msgspec
 from bench.analysis.payback import Payback, RunPayback
 from bench.report import cells, escape, table
 from bench.report.table import Column
-from bench.store import suite_argument
+from bench.store import suite_here
 from bench.units import format_time
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def notes(paybacks: RunPayback) -> list[str]:
     cases, lines = paybacks.cases, []
     making = [each for each in cases if each.making in ("cached", "beside")]
     if making:
-        cold = f"trtbench run {suite_argument(paybacks.suite)} --cold"
+        cold = f"trtbench run {suite_here(paybacks.suite)} --cold"
         states = {each.making for each in making}
         reasons = ["cached: made by an earlier run, or with caches that one has filled"] * ("cached" in states)
         reasons += ["beside: made while others were, so it has no time of its own"] * ("beside" in states)

@@ -30,7 +30,7 @@ def of_run(run: Run) -> list[Note]:
             Note(
                 kind="not tried",
                 text=text,
-                fix=f"a new run: trtbench run {store.suite_argument(run.header.suite_path)}",
+                fix=f"a new run: trtbench run {store.suite_here(run.header.suite_path)}",
             )
         )
     if reasons := dict.fromkeys(r.telemetry.gpu_reason for r in run.records if r.telemetry.gpu_reason):

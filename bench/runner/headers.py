@@ -121,7 +121,7 @@ def _refuse_outside(header: Header, path: Path, suite_path: Path) -> None:
             if _leaves(name):
                 what = f"the run names {name}, outside of its suite's folder, and its suite is not there or another"
     if what:
-        command = f"trtbench run {files.suite_argument(str(suite_path))}"
+        command = f"trtbench run {files.suite_here(str(suite_path))}"
         raise UsageError(what, where=str(path), fix=f"restore the suite, or start a new run: {command}")
 
 

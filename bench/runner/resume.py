@@ -78,7 +78,7 @@ def _refuse_unknown(header: Header, path: Path) -> None:
 
 
 def _new_run(header: Header) -> str:
-    return f"a new run: trtbench run {store.suite_argument(header.suite_path)}"
+    return f"a new run: trtbench run {store.suite_here(header.suite_path)}"
 
 
 def _refuse_changed(header: Header, path: Path) -> None:

@@ -119,10 +119,12 @@ def store_option(root: Path | str) -> str:
 def suite_argument(suite_path: str) -> str:
     """The suite of a run, as its header has it, as an argument of a command: the home folder is left to the shell.
 
-    ``SUITE`` for one that lies in no folder of the user's.
+    ``SUITE`` for one that lies in no folder of the user's. None begins with a dash, as options do.
     """
     if not suite_path or suite_path.startswith("$"):  # of benchmark(), in a cache that may be anywhere
         return "SUITE"
+    if suite_path.startswith("-"):
+        suite_path = f"./{suite_path}"
     home = "~/" if suite_path.startswith("~/") else ""
     return home + shlex.quote(suite_path.removeprefix(home))
 

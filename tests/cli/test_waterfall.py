@@ -38,6 +38,16 @@ def write_profiles(root: Path, each: ProfileRun, second: int = 0) -> str:
     return name
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home folder, which is the current one, with the suites of runs."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("suites/small.yaml", "my suites/small.yaml"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+
+
 @pytest.fixture
 def both(trtbench: Trtbench) -> Trtbench:
     """A store with a run and with profiles of two of its cases."""
@@ -75,6 +85,9 @@ def test_missing_profiles_have_the_command_that_makes_them(both: Trtbench, monke
     of_home = msgspec.structs.replace(run.header, suite_path="~/my suites/small.yaml")
     make = bench.waterfalls(msgspec.structs.replace(run, header=of_home), store=both.store).make
     assert make.startswith("trtbench profile ~/'my suites/small.yaml' --select '")
+    removed = msgspec.structs.replace(run.header, suite_path="removed.yaml")
+    make = bench.waterfalls(msgspec.structs.replace(run, header=removed), store=both.store).make
+    assert make.startswith("trtbench profile SUITE --select '")
     assert both("show", RUN, "--waterfall", "--select", "backend=eager") == 0
     assert "make one" not in both.out
 

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import msgspec
+import pytest
 
 import bench
 from bench.analysis.payback import Payback, RunPayback
@@ -39,6 +40,16 @@ WHOLE = RunPayback(
 )
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home folder, which is the current one, with the suites of runs."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suites").mkdir()
+    for name in ("suites/my net.yaml", "my net.yaml"):
+        (tmp_path / name).touch()
+
+
 def test_the_text_says_what_is_known_and_how_to_get_the_rest() -> None:
     text = cold_start.render(WHOLE, rate=50, width=150)
     lines = {line.partition("  ")[0]: line for line in text.splitlines()}
@@ -50,6 +61,8 @@ def test_the_text_says_what_is_known_and_how_to_get_the_rest() -> None:
     assert "trtbench run 'suites/my net.yaml' --cold" in text
     of_home = msgspec.structs.replace(WHOLE, suite="~/my net.yaml")
     assert "trtbench run ~/'my net.yaml' --cold" in cold_start.render(of_home, width=150)
+    removed = msgspec.structs.replace(WHOLE, suite="removed.yaml")
+    assert "trtbench run SUITE --cold" in cold_start.render(removed, width=150)
     assert "unknown, Timeout: net/onnxruntime/fp32" in text
 
 

@@ -124,15 +124,20 @@ def ended(asked: Case, replicate: int, kind: str) -> Record:
     return Record(case=asked.id, label=asked.label, replicate=replicate, failure=broken)
 
 
-def test_the_other_processes_of_a_failed_case_are_said_not_to_be_tried() -> None:
+def test_the_other_processes_of_a_failed_case_are_said_not_to_be_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = case("bert", "eager")
     run = make([asked], [ended(asked, 0, "Crash")], 3)
     said = "2 processes of cases that failed: a case is not tried again once one of its processes has failed"
     assert f"not tried: {said}, nor does --resume" in text.render(run, width=200)
     assert f"not tried: {said}" in export.markdown(run)
-    of_home = msgspec.structs.replace(run.header, suite_path="~/my suites/a.yaml")
-    shown = text.render(msgspec.structs.replace(run, header=of_home), width=200)
-    assert "a new run: trtbench run ~/'my suites/a.yaml'" in shown
+    monkeypatch.setenv("HOME", str(tmp_path))
+    of_home = msgspec.structs.replace(run, header=msgspec.structs.replace(run.header, suite_path="~/my suites/a.yaml"))
+    assert "a new run: trtbench run SUITE" in text.render(of_home, width=200)
+    (tmp_path / "my suites").mkdir()
+    (tmp_path / "my suites/a.yaml").touch()
+    assert "a new run: trtbench run ~/'my suites/a.yaml'" in text.render(of_home, width=200)
     # Nothing is said of those that lack a package, or whose GPU was lost: --resume runs these again.
     lacks, lost = case("bert", "onnxruntime"), case("bert", "aoti")
     others = [ended(asked, 0, "Crash"), ended(lacks, 0, "Unavailable"), ended(lost, 0, "DeviceLost")]

@@ -96,6 +96,10 @@ def test_what_the_user_s_own_suite_names_may_lie_elsewhere(tmp_path: Path) -> No
 
 def test_what_to_type_where_the_suite_is_another_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UsageError, match=r"start a new run: trtbench run SUITE$"):
+        headers.own(of(suite_path="~/my suites/x.yaml"), Path("r"), None)
+    (tmp_path / "my suites").mkdir()
+    (tmp_path / "my suites/x.yaml").write_text("another")
     with pytest.raises(UsageError) as caught:
         headers.own(of(suite_path="~/my suites/x.yaml"), Path("r"), None)
     assert caught.value.fix.endswith(f"trtbench run {shlex.quote(f'{tmp_path}/my suites/x.yaml')}")

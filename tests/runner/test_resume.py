@@ -47,10 +47,19 @@ def test_the_card_tells_where_a_run_is_gone_on_with_and_else_the_host(
     [
         ("my suites/a.yaml", "'my suites/a.yaml'"),
         ("~/my suites/a.yaml", "~/'my suites/a.yaml'"),
+        ("-a.yaml", "./-a.yaml"),
+        ("removed.yaml", "SUITE"),
         ("$TRTBENCH_CACHE/models/a/suite.yaml", "SUITE"),
     ],
 )
-def test_what_to_type_for_a_new_run_can_be_typed(suite_path: str, word: str) -> None:
+def test_what_to_type_for_a_new_run_can_be_typed(
+    suite_path: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my suites").mkdir()
+    for name in ("my suites/a.yaml", "-a.yaml"):
+        (tmp_path / name).touch()
     begun = header(suite_path=suite_path, environments={"default": environment("a", "1")})
     with pytest.raises(UsageError, match=rf"a new run: trtbench run {re.escape(word)}$"):
         resume.refuse_another(begun, "default", Environment(kind="cpu", arch="x", device="d", slug="d"), Path("r"))
