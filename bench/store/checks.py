@@ -42,7 +42,9 @@ def _duel(duel: Duel, cases: Sequence[Case]) -> str:
         return f"the pairs of the duel are {number(duel.pairs)}"
     ids = {case.id for case in cases}
     for contest in duel.contests:
-        if not contest or not ids.issuperset(contest):
+        if not contest:
+            return "a contest of the duel has no side"
+        if not ids.issuperset(contest):
             return "a side of the duel is none of its cases"
     return ""
 

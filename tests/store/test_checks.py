@@ -170,7 +170,7 @@ BAD_HEADERS: dict[str, tuple[Change, str]] = {
     "a duel of too many pairs": (lambda h: h.update(duel=DUEL | {"pairs": 201}), "the pairs of the duel are 201"),
     "a duel of nothing": (
         lambda h: h.update(duel=DUEL | {"contests": [[]]}),
-        "a side of the duel is none of its cases",
+        "a contest of the duel has no side",
     ),
     "a duel of others": (lambda h: h.update(duel=DUEL | {"contests": [["a"]]}), "a side of the duel is none of its"),
 }
