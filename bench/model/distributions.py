@@ -24,7 +24,8 @@ PACKAGES = {
     "torch_tensorrt": TORCH_TENSORRT,
 }
 
-# The commands for modules that are not installed by their own name; a remark is a comment, so that each can be pasted.
+# The commands for modules that are not installed by their own name; a remark is a comment, so that each can be
+# pasted into sh or bash (an interactive zsh has comments after `setopt interactive_comments`).
 _COMMANDS = {
     "cuda": "pip install cuda-bindings",
     "cuda.bindings": "pip install cuda-bindings",
