@@ -255,13 +255,13 @@ def _of_groups(
     parts: dict[Level | int, Part] = {}  # by what tells of it: a level, or the processes of a side
     given = 0.0
     for side, (sd, share) in enumerate(zip(sds, shares, strict=True)):
-        teller = next((level for level in levels if level.of_means is not None and level.shares[side]), None)
-        if teller is None:
+        source = next((level for level in levels if level.of_means is not None and level.shares[side]), None)
+        if source is None:
             parts[side] = Part(sd**2 * share, dofs[side])
         else:
-            earlier = parts[teller].variance if teller in parts else 0.0
-            variance = earlier + (teller.of_means or 0.0) * teller.shares[side]
-            parts[teller] = Part(variance, teller.dof, teller.estimate)
+            earlier = parts[source].variance if source in parts else 0.0
+            variance = earlier + (source.of_means or 0.0) * source.shares[side]
+            parts[source] = Part(variance, source.dof, source.estimate)
         given += sum(level.sd**2 * level.shares[side] for level in levels if level.of_means is None)
     estimated = any(isinstance(key, Level) for key in parts)
     return (*parts.values(), Part(given, KNOWN)) if estimated else ()

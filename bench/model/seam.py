@@ -20,6 +20,8 @@ from bench.model.suite import Case
 # The stages whose artifacts outputs are compared with. They are no part of what a case takes to be ready.
 REFERENCE, QUANTIZED_REFERENCE = "reference", "quantized_reference"
 REFERENCES = (REFERENCE, QUANTIZED_REFERENCE)
+# The stage whose artifact has the weights of a model that is built, for another version of torch or another runtime.
+WEIGHTS = "weights"
 
 
 class Missing(Data, frozen=True, kw_only=True):

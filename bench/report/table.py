@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from bench.report import escape, folding, unbroken
+from bench.report import escape, folding, line_breaks
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -221,14 +221,14 @@ def wrap(text: str, width: int, indent: str = "  ", first: str = "") -> list[str
     for part in text.splitlines() or [""]:
         lead = first if not lines else indent
         part_lines = textwrap.wrap(
-            unbroken.with_breaks(unbroken.glue(part), max(width - max(len(indent), len(first)), 1)),
+            line_breaks.with_breaks(line_breaks.glue(part), max(width - max(len(indent), len(first)), 1)),
             width,
             initial_indent=lead,
             subsequent_indent=indent,
             break_long_words=False,
             break_on_hyphens=False,
         )
-        lines += [line.replace(unbroken.BLANK, " ") for line in part_lines] or [lead.rstrip()]
+        lines += [line.replace(line_breaks.BLANK, " ") for line in part_lines] or [lead.rstrip()]
     return lines
 
 

@@ -8,9 +8,8 @@ from typing import NamedTuple
 from bench.backends import base
 from bench.model.factory import step_of
 from bench.model.run import Failure
-from bench.model.seam import REFERENCES
+from bench.model.seam import REFERENCES, WEIGHTS
 from bench.model.suite import Case
-from bench.runtimes.torch import weights
 
 
 def in_factory(failure: Failure, model: str) -> bool:
@@ -81,7 +80,7 @@ class HungFactories:
 def _calls_factory(case: Case) -> bool:
     """Whether the worker that measures ``case`` builds its model: there is no artifact that it would run."""
     stages = base.load(case.backend).stages(case)
-    return not any(stage.of_model and stage.name not in (*REFERENCES, weights.STAGE) for stage in stages)
+    return not any(stage.of_model and stage.name not in (*REFERENCES, WEIGHTS) for stage in stages)
 
 
 def _of_another(hang: _Hang) -> Failure:

@@ -10,7 +10,7 @@ from bench.analysis.compare import compare
 from bench.analysis.rows import rows
 from bench.analysis.speed import check_baseline, is_baseline, parts_of, size, with_precision
 from bench.errors import UsageError
-from bench.model.run import Measurement, Record
+from bench.model.run import Measurement, Record, Run
 from bench.model.suite import Case, named
 from tests.report.conftest import make
 
@@ -107,6 +107,23 @@ def test_a_speed_is_against_the_nearest_case_of_the_baseline(cases: list[Case], 
         assert (row.speed.against if row.speed else None) == (expected.label if expected else None)
 
 
+def run_of(sides: dict[str, list[tuple[int, int]]]) -> Run:
+    """One of a case of each backend, with the time in ns and the build of each of its processes."""
+    cases = {name: Case(model="net", factory="zoo.py:net", inputs={}, backend=name) for name in sides}
+    records = [
+        Record(
+            case=cases[name].id,
+            label=cases[name].label,
+            replicate=replicate,
+            build=build,
+            measurements=(Measurement(boundary="latency", samples=(ns,) * 8),),
+        )
+        for name, processes in sides.items()
+        for replicate, (ns, build) in enumerate(processes)
+    ]
+    return make(list(cases.values()), records, max(len(processes) for processes in sides.values()))
+
+
 @pytest.mark.parametrize(
     ("eager", "inductor"),
     [
@@ -116,19 +133,7 @@ def test_a_speed_is_against_the_nearest_case_of_the_baseline(cases: list[Case], 
     ],
 )
 def test_a_table_and_a_comparison_have_one_interval_of_a_ratio(eager: list[int], inductor: list[int]) -> None:
-    sides = {"eager": eager, "inductor": inductor}
-    cases = {name: Case(model="net", factory="zoo.py:net", inputs={}, backend=name) for name in sides}
-    records = [
-        Record(
-            case=cases[name].id,
-            label=cases[name].label,
-            replicate=replicate,
-            measurements=(Measurement(boundary="latency", samples=(ns,) * 8),),
-        )
-        for name, times in sides.items()
-        for replicate, ns in enumerate(times)
-    ]
-    run = make(list(cases.values()), records)
+    run = run_of({"eager": [(ns, 0) for ns in eager], "inductor": [(ns, 0) for ns in inductor]})
     speed = rows(run, "eager")[1].speed
     (pair,) = compare([run], axis="backend").pairs
     assert speed is not None
@@ -141,28 +146,15 @@ def test_a_table_and_a_comparison_have_one_interval_of_a_ratio(eager: list[int],
     assert (1 / speed.low, 1 / speed.ratio, 1 / speed.high) == pytest.approx(expected)
 
 
-# Milliseconds and builds.
 BUILDS = {
-    "eager": [(1.0, 0), (1.001, 0), (1.03, 1), (1.031, 1)],
-    "inductor": [(0.95, 0), (0.951, 0), (0.92, 1), (0.921, 1)],
+    "eager": [(1_000_000, 0), (1_001_000, 0), (1_030_000, 1), (1_031_000, 1)],
+    "inductor": [(950_000, 0), (951_000, 0), (920_000, 1), (921_000, 1)],
 }
 
 
 def test_a_table_has_the_interval_of_a_comparison_where_a_run_has_several_builds() -> None:
     """And marks none as the fastest whose builds differ by more."""
-    cases = {name: Case(model="net", factory="zoo.py:net", inputs={}, backend=name) for name in BUILDS}
-    records = [
-        Record(
-            case=cases[name].id,
-            label=cases[name].label,
-            replicate=replicate,
-            build=build,
-            measurements=(Measurement(boundary="latency", samples=(round(ms * 1e6),) * 8),),
-        )
-        for name, times in BUILDS.items()
-        for replicate, (ms, build) in enumerate(times)
-    ]
-    run = make(list(cases.values()), records, 4)
+    run = run_of(BUILDS)
     (pair,) = compare([run], axis="backend").pairs
     first, second = rows(run, "eager")
     assert (second.speed.low, second.speed.high) == pytest.approx((1 / pair.verdict.high, 1 / pair.verdict.low))

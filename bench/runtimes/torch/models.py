@@ -11,7 +11,7 @@ import msgspec
 
 from bench import tensors
 from bench.errors import CaseError
-from bench.model.seam import Context
+from bench.model.seam import WEIGHTS, Context
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.torch import factories, fp8, inference, prebuilt, precision, programs, weights
@@ -49,8 +49,8 @@ def load_original(case: Case, context: Context) -> torch.nn.Module:
 
 def _checked(model: torch.nn.Module, context: Context) -> torch.nn.Module:
     """``model`` with the weights of the weights artifact; without one, CaseError unless they are the reference's."""
-    if weights.STAGE in context.artifacts:
-        weights.load_weights(model, context.artifacts[weights.STAGE])
+    if WEIGHTS in context.artifacts:
+        weights.load_weights(model, context.artifacts[WEIGHTS])
     elif "reference" in context.artifacts:
         weights.check_fingerprint(model, context.artifacts["reference"])
     return model

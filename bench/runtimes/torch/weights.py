@@ -13,7 +13,7 @@ import msgspec
 
 from bench import tensors
 from bench.errors import CaseError, Unsupported, did_you_mean
-from bench.model.seam import Context, Stage
+from bench.model.seam import WEIGHTS, Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import shapes
 from bench.runtimes.torch.factories import build_model
@@ -21,7 +21,6 @@ from bench.runtimes.torch.factories import build_model
 if TYPE_CHECKING:
     import torch
 
-STAGE = "weights"
 _FILE = "weights.safetensors"
 FINGERPRINT = "weights.json"
 _FLOATS = ("float64", "float32", "float16", "complex64", "complex128")
@@ -33,7 +32,7 @@ _SAMPLED = 4096
 def weights_stage(case: Case) -> Stage:
     """The model's state dict, made by eager in the default toolchain; cases of one model share it."""
     key = {"factory": case.factory, "args": case.args, "config": case.config}
-    return Stage(name=STAGE, kind="weights", producer="eager", key=key, libraries=shapes.libraries(case))
+    return Stage(name=WEIGHTS, kind="weights", producer="eager", key=key, libraries=shapes.libraries(case))
 
 
 def first_stages(case: Case) -> list[Stage]:

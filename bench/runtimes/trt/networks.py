@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import BenchError, CaseError, SuiteError, Unsupported
-from bench.model.seam import Context
+from bench.model.seam import WEIGHTS, Context
 from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import onnx_file, onnx_manifest, shapes
 from bench.runtimes.torch import weights
@@ -125,7 +125,7 @@ def from_function(api: library.Api, network: Any, case: Case, spec: str, context
     SuiteError if the function is missing, raises, or returns anything else.
     """
     function = _function(case, spec, context.suite_dir)
-    state = weights.read_weights(context.artifacts[weights.STAGE])
+    state = weights.read_weights(context.artifacts[WEIGHTS])
     if case.precision == "fp16":
         state = {name: array.astype("float16") if array.dtype.kind == "f" else array for name, array in state.items()}
     inputs = {}
