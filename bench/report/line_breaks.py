@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from collections.abc import Sequence
@@ -85,10 +86,15 @@ def _open_quote(word: str, quote: str) -> str:
 
 
 def with_breaks(text: str, room: int) -> str:
-    """``text`` with a blank after every ``room`` characters of a longer word that is neither command nor path."""
+    """``text`` with a blank after every ``room`` characters of a longer word that is neither command nor path, nor the
+    value of an option.
+    """
     if len(text) <= room:
         return text
+    words = text.split(" ")
     return " ".join(
-        " ".join(textwrap.wrap(word, room)) if len(word) > room and not _COPIED.search(word) else word
-        for word in text.split(" ")
+        word
+        if len(word) <= room or _COPIED.search(word) or last.startswith("--")
+        else " ".join(textwrap.wrap(word, room))
+        for last, word in itertools.pairwise(["", *words])
     )

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from bench import store
@@ -169,6 +169,7 @@ def test_a_command_that_can_be_pasted_is_never_broken(command, width) -> None:
 PATHS = st.text(st.sampled_from(" '\"()$,;:-\\a/") | st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1)
 
 
+@example(path="0" * 19, width=20)  # a value as long as a line
 @given(path=PATHS, width=st.integers(20, 100))
 def test_a_path_that_a_shell_needs_quotes_for_is_never_broken(path: str, width: int) -> None:
     assume(path[-1] not in ",:" or path != shlex.quote(path))  # without quotes these end a command
