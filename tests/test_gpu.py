@@ -81,7 +81,8 @@ models:
   joined: {<<: *model, factory: "streams.py:Joined"}
   ahead: {<<: *model, factory: "streams.py:Ahead"}
   waits: {<<: *model, factory: "streams.py:Waits"}
-matrix: {model: [lost, joined, ahead, waits], backend: eager, precision: tf32}
+  default: {<<: *model, factory: "streams.py:Default"}
+matrix: {model: [lost, joined, ahead, waits, default], backend: eager, precision: tf32}
 measure: {replicates: 1, max_time: 1s}
 """
 STREAMS_ZOO = """\
@@ -114,6 +115,16 @@ class Lost(Joined):
 class Ahead(Joined):
     def fork(self):
         pass
+
+class Default(torch.nn.Module):
+    def forward(self, x):
+        if not x.is_cuda:
+            return x * 2 + 1
+        y = x * 2
+        with torch.cuda.stream(torch.cuda.default_stream()):  # as an operator that launches without a stream
+            torch.cuda._sleep(CYCLES)
+            z = y + 1
+        return z * 1
 
 class Waits(torch.nn.Module):
     def forward(self, x):
@@ -219,9 +230,11 @@ def test_work_on_other_streams_counts_or_is_refused_and_a_call_that_waits_is_let
     assert lost.kind == "Unsupported"
     assert "after the call's stream has ended" in lost.message
     assert "wait_stream" in lost.hint
-    assert found["joined"].failure is None
-    (held,) = [m for m in found["joined"].measurements if m.boundary == "gpu"]
-    assert median(held.samples) > 500_000
+    for name in ("joined", "default"):
+        assert found[name].failure is None
+        assert found[name].accuracy.ok
+        (held,) = [m for m in found[name].measurements if m.boundary == "gpu"]
+        assert median(held.samples) > 500_000
     for name, hint in (("ahead", "side.wait_stream"), ("waits", "set_sync_debug_mode")):
         assert found[name].failure is None
         assert "gpu_unheld" in {m.boundary for m in found[name].measurements}

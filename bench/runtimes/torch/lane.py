@@ -11,6 +11,7 @@ from bench.errors import CaseError, Unsupported
 from bench.model.lanes import Buffer
 from bench.model.seam import Context
 from bench.model.suite import Case
+from bench.runtimes import memory as device_memory
 from bench.runtimes.torch import errors, memory, models
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import flatten_outputs
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     import torch
 
 Run = Callable[[dict[str, "torch.Tensor"]], Any]
-# torch.cuda.Stream gives 32 streams in turn, for every further one an old one.
-_STREAMS = 32
 # TorchScript profiles the first call and compiles in the second; cuDNN and cuBLAS choose kernels in the first.
 _CALLS_BEFORE_CAPTURE = 3
 # What torch says where a model computes gradients in its forward and they are switched off.
@@ -57,7 +56,7 @@ class TorchLane:
         import torch
 
         device = next((tensor.device for tensor in inputs.values()), torch.device("cpu"))
-        self._on: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._on: Any = _new_stream(device) if device.type == "cuda" else None
         self.stream: int | None = self._on.cuda_stream if self._on is not None else None
         if self._on is not None:
             torch.cuda.synchronize(device)  # the inputs were copied, and the model loaded, on another stream
@@ -236,7 +235,7 @@ class TorchPrepared:
         self.captures_graphs = captures_graphs
         self._runs_modules = runs_modules and not case.cuda_graph
         # Inductor's graphs write every call's outputs to the same memory, so two lanes would share it.
-        self.max_lanes: int | None = 1 if captures_graphs else _STREAMS if context.device != "cpu" else None
+        self.max_lanes: int | None = 1 if captures_graphs else None
         self._case = case
         self._options = options
         self._context = context
@@ -300,6 +299,20 @@ class TorchPrepared:
         self._program_tensors = tuple
         self._program = None
         self._more = dict
+
+
+def _new_stream(device: torch.device) -> Any:
+    """A stream in order with the default one, unlike torch.cuda.Stream's.
+
+    Some operators launch on the default stream whatever the current one is (deform_conv2d of torchvision 0.26, many an
+    extension): here they find what was computed before, and the events around a call have them between them. A
+    capture, which would miss them, fails. As torch does with its own, the stream is kept: the caching allocator
+    knows memory by it.
+    """
+    import torch
+
+    device_memory.cuda("cudaSetDevice", device.index or 0)
+    return torch.cuda.ExternalStream(device_memory.new_stream(ordered_with_default=True), device)
 
 
 def _raise_closed(inputs: Any) -> Any:

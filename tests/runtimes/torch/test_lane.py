@@ -12,6 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from bench.errors import Unsupported  # noqa: E402
+from bench.runtimes import memory  # noqa: E402
 from bench.runtimes.torch.lane import TorchLane  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -153,15 +155,16 @@ def test_a_graph_is_begun_and_ended_outside_of_inference_mode_and_its_model_capt
     for name, stand_in in {
         "graph": graph,
         "CUDAGraph": lambda: SimpleNamespace(replay=lambda: note("replay")),
-        "Stream": lambda device: stream,
+        "ExternalStream": lambda handle, device: stream,
         "set_stream": lambda stream: None,
         "synchronize": lambda device: None,
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    memory = torch.ones(2, 3)
+    monkeypatch.setattr(memory, "cuda", lambda function, *arguments: 1)
+    table = torch.ones(2, 3)
 
     def run(inputs: object) -> Any:
-        output = model(memory)
+        output = model(table)
         note("run")
         return output
 
@@ -217,6 +220,19 @@ def test_inputs_that_a_model_changes_are_named_and_restored(run: Callable[[Any],
 
 
 # ------------------------------------------------------------------------------------------------------------ on a GPU
+
+
+@pytest.mark.gpu
+def test_a_captured_graph_has_no_kernel_of_the_default_stream_and_its_capture_says_so() -> None:
+    def run(x: Any) -> Any:
+        with torch.cuda.stream(torch.cuda.default_stream()):
+            y = x * 2
+        return y + 1
+
+    of = TorchLane(lambda inputs: run(inputs["x"]), {"x": torch.ones(2, 3, device="cuda")}, tuple, ())
+    of.call()
+    with pytest.raises(Unsupported, match="cannot be captured"):
+        of.capture()
 
 
 @pytest.mark.gpu

@@ -17,6 +17,7 @@ constexpr Result kOutOfMemory = 2;
 constexpr Result kNotReady = 600;
 constexpr unsigned kPortable = 1;
 constexpr unsigned kMapped = 2;
+constexpr unsigned kOrderedWithDefault = 0;
 constexpr unsigned kNonBlocking = 1;
 constexpr unsigned kReached = 0;  // CU_STREAM_WAIT_VALUE_GEQ
 
@@ -87,11 +88,8 @@ class CudaDriver final : public Driver {
         check(fill_(target, byte, bytes, stream));
     }
 
-    Handle new_stream() override {
-        Handle stream = 0;
-        check(stream_create_(&stream, kNonBlocking));
-        return stream;
-    }
+    Handle new_stream() override { return create_stream(kNonBlocking); }
+    Handle new_stream_ordered_with_default() override { return create_stream(kOrderedWithDefault); }
     void destroy_stream(Handle stream) override { check(stream_destroy_(stream)); }
     std::int64_t attribute(int number) override {
         int value = 0;
@@ -139,6 +137,12 @@ class CudaDriver final : public Driver {
             throw RunnerError("CudaFailure", "the host has no more memory that it can page-lock");
         }
         check(result);
+    }
+
+    Handle create_stream(unsigned flags) const {
+        Handle stream = 0;
+        check(stream_create_(&stream, flags));
+        return stream;
     }
 
     void* library_ = open_library();

@@ -32,6 +32,8 @@ class Driver {
     virtual void copy(Handle target, Handle source, std::size_t bytes, Handle stream) = 0;
     virtual void fill(Handle target, std::uint8_t byte, std::size_t bytes, Handle stream) = 0;
     virtual Handle new_stream() = 0;
+    // In order with the default stream, which operators of PyTorch that ignore the current stream launch on.
+    virtual Handle new_stream_ordered_with_default() = 0;
     virtual void destroy_stream(Handle stream) = 0;
     virtual std::int64_t attribute(int number) = 0;
     virtual Handle allocate_pinned(std::size_t bytes) = 0;

@@ -106,7 +106,7 @@ TorchLane::TorchLane(std::vector<at::Tensor> inputs, const Settings& settings, s
         input_names_.push_back(input.name);
     }
     if (driver_ != nullptr) {
-        stream_ = driver_->new_stream();
+        stream_ = driver_->new_stream_ordered_with_default();
         // The number of a stream that is not from torch's own pool is its handle.
         on_.emplace(c10::Stream::UNSAFE, c10::Device(c10::DeviceType::CUDA, kDevice),
                     static_cast<c10::StreamId>(stream_));

@@ -22,6 +22,7 @@ void FakeDriver::note(const std::string& entry) { log_.push_back(entry); }
 
 Handle FakeDriver::new_event() { return make(); }
 Handle FakeDriver::new_stream() { return make(); }
+Handle FakeDriver::new_stream_ordered_with_default() { return make(); }
 Handle FakeDriver::allocate_pinned(std::size_t /*bytes*/) { return make(); }
 Handle FakeDriver::allocate(std::size_t /*bytes*/) { return make(); }
 Handle FakeDriver::register_memory(Handle address, std::size_t /*bytes*/) { return address; }

@@ -25,6 +25,7 @@ class FakeDriver final : public Driver {
     void copy(Handle target, Handle source, std::size_t bytes, Handle stream) override;
     void fill(Handle target, std::uint8_t byte, std::size_t bytes, Handle stream) override;
     Handle new_stream() override;
+    Handle new_stream_ordered_with_default() override;
     void destroy_stream(Handle stream) override;
     std::int64_t attribute(int number) override;
     Handle allocate_pinned(std::size_t bytes) override;
