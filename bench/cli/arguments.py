@@ -129,7 +129,11 @@ def _show(commands: Commands) -> None:
         help="print the tables of a run",
     )
     show.add_argument(
-        "runs", nargs="*", type=word, metavar="RUN", help="a run's id, its beginning, or its file (default: the latest)"
+        "runs",
+        nargs="*",
+        type=word,
+        metavar="RUN",
+        help="a run's id, its beginning or last part, or its file (default: the latest)",
     )
     show.add_argument("--select", type=word, metavar="EXPR", help='only some cases, e.g. "precision=fp16"')
     show.add_argument("--format", choices=("text", "json", "csv", "markdown"), default="text")

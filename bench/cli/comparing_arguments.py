@@ -31,7 +31,10 @@ def compare(commands: Commands) -> None:
         epilog="exit codes: 0 compared; 1 what --fail-on names is there; 2 bad input, or a case is REFUSED.",
     )
     compare.add_argument(
-        "a", type=required_word, metavar="A", help="a run's id, its beginning, or its file; A1,A2 pools several"
+        "a",
+        type=required_word,
+        metavar="A",
+        help="a run's id, its beginning or last part, or its file; A1,A2 pools several",
     )
     compare.add_argument("b", type=word, metavar="B", nargs="?", help="likewise; may be left out with --axis")
     compare.add_argument(
@@ -191,7 +194,11 @@ def report(commands: Commands) -> None:
         help="write one HTML file that shows runs: the dashboard",
     )
     report.add_argument(
-        "runs", nargs="*", type=word, metavar="RUN", help="a run's id, its beginning, or its file (default: all)"
+        "runs",
+        nargs="*",
+        type=word,
+        metavar="RUN",
+        help="a run's id, its beginning or last part, or its file (default: all)",
     )
     report.add_argument("--out", type=folder, default=Path("report.html"), metavar="FILE", help="default: report.html")
     report.add_argument("--select", type=word, metavar="EXPR", help='only some cases, e.g. "precision=fp16"')

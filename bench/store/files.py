@@ -56,9 +56,9 @@ def _last_change(path: Path) -> int:
 
 
 def resolve(root: Path, name: str | None) -> Path:
-    """The file of a run: the latest for None, else a path, a run's name or the beginning of one. StoreError if none.
+    """The file of a run: the latest for None, else by its path, its name, or the beginning or last part of one.
 
-    A rehearsal is never the latest; it is found by its name.
+    A rehearsal is never the latest; it is found by its name. StoreError if none or several fit.
     """
     if name and os.path.isfile(name):
         return Path(name)
@@ -76,7 +76,7 @@ def resolve(root: Path, name: str | None) -> Path:
     if name is None:
         return paths[0]
     exact = [path for path in paths if path.stem == name]
-    fitting = exact or [path for path in paths if name and path.stem.startswith(name)]
+    fitting = exact or [path for path in paths if name and _is_part(name, path.stem)]
     if len(fitting) > 1:
         names = ", ".join(path.stem for path in fitting[:_MAX_NAMES])
         more = ", ..." if len(fitting) > _MAX_NAMES else ""
@@ -87,6 +87,11 @@ def resolve(root: Path, name: str | None) -> Path:
         fix = f"the latest run is {latest.stem}" if latest else f"the latest rehearsal is {paths[0].stem}"
         raise StoreError(f"no run {name!r} in {root}.{guess}", fix=fix)
     return fitting[0]
+
+
+def _is_part(name: str, run: str) -> bool:
+    """Whether a run's name begins with ``name``, or has it for its last part: the digits that documents call it by."""
+    return run.startswith(name) or run.endswith(f"-{name}")
 
 
 def _check_is_no_path(name: str) -> None:

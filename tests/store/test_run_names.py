@@ -59,6 +59,8 @@ def test_a_run_is_found_by_name_beginning_path_or_as_the_latest(tmp_path: Path) 
     assert store.resolve(tmp_path, None) == paths[2]
     assert store.resolve(tmp_path, names[1]) == paths[1]
     assert store.resolve(tmp_path, "20261123") == paths[0]
+    assert store.resolve(tmp_path, "1a2b3c4") == paths[0]
+    assert store.resolve(tmp_path, "small-5d6e7f8") == paths[1]
     assert store.resolve(tmp_path / "elsewhere", str(paths[0])) == paths[0]
 
 
@@ -66,6 +68,7 @@ def test_a_run_is_found_by_name_beginning_path_or_as_the_latest(tmp_path: Path) 
     ("name", "message"),
     [
         ("20261124T1", "fits 2 runs: 20261124T101500Z-small-9, 20261124T101500Z-small-5"),
+        ("a2b3c4", "no run 'a2b3c4'"),
         ("20261123T101500Z-smal-1", "Did you mean '20261123T101500Z-small-1'"),
         ("nothing/like.jsonl", "the latest run is 20261124T101500Z-small-9"),
         ("", "no run ''"),
