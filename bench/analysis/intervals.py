@@ -19,7 +19,7 @@ SHOWN = 0.95
 KNOWN = math.inf  # degrees of freedom of a standard deviation that is given
 
 
-class Level(NamedTuple):
+class GroupSd(NamedTuple):
     """A source of variance above the process: the standard deviation ``sd`` of a group's log, its degrees of freedom,
     and of each side the sum of the squares of its groups' shares: 1 for one group, 1/k for k equal, 0 where the side
     does not have this source. ``of_means`` is the variance of the means of groups,
@@ -52,8 +52,8 @@ class Sources(TypedDict, total=False):
     """
 
     process_sd: float | None
-    session: Level | None
-    builds: Sequence[Level]
+    session: GroupSd | None
+    builds: Sequence[GroupSd]
     groups: tuple[Sequence[Hashable], Sequence[Hashable]] | None
 
 
@@ -79,7 +79,7 @@ class Part(NamedTuple):
     shared: bool = False
 
 
-class Spread(NamedTuple):
+class ProcessSd(NamedTuple):
     """The standard deviation of a side's processes, and its degrees of freedom per process beyond the first."""
 
     measured: float
@@ -125,8 +125,8 @@ def ratio_interval(
     b: Sequence[float],
     *,
     process_sd: float | None = None,
-    session: Level | None = None,
-    builds: Sequence[Level] = (),
+    session: GroupSd | None = None,
+    builds: Sequence[GroupSd] = (),
     groups: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
 ) -> stats.Interval | None:
     """The ratio B / A of geometric means with the 95 % interval that ``verdict`` has of the same times and Sources.
@@ -181,32 +181,32 @@ def spreads(
     logs: tuple[Sequence[float], Sequence[float]],
     groups: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
     process_sd: float | None = None,
-) -> tuple[Spread, Spread]:
+) -> tuple[ProcessSd, ProcessSd]:
     """Those of the processes of both sides; a side of one process has ``process_sd``, which must then be given."""
     a, b = groups or ((0,) * len(logs[0]), (0,) * len(logs[1]))
     return _spread(logs[0], a, process_sd), _spread(logs[1], b, process_sd)
 
 
-def _spread(logs: Sequence[float], groups: Sequence[Hashable], process_sd: float | None) -> Spread:
+def _spread(logs: Sequence[float], groups: Sequence[Hashable], process_sd: float | None) -> ProcessSd:
     """That of the processes themselves, within groups if some have two; a side with one has the calibrated one."""
     n = len(logs)
     if n < 2:
         assert process_sd is not None
-        return Spread(process_sd, KNOWN)
+        return ProcessSd(process_sd, KNOWN)
     members: dict[Hashable, list[float]] = {}
     for log, group in zip(logs, groups, strict=True):
         members.setdefault(group, []).append(log)
     within = list(members.values()) if len(members) < n else [list(logs)]
     squares = sum((log - centre) ** 2 for of in within for centre in (fmean(of),) for log in of)
     dof = n - len(within)
-    return Spread(math.sqrt(squares / dof), dof / (n - 1))
+    return ProcessSd(math.sqrt(squares / dof), dof / (n - 1))
 
 
 def estimates(
     centre: float,
-    spreads: Sequence[Spread],
+    spreads: Sequence[ProcessSd],
     n: tuple[int, int],
-    levels: Sequence[Level],
+    levels: Sequence[GroupSd],
     scales: tuple[float, float] = (1.0, 1.0),
 ) -> Estimates:
     """All estimates of the error of ``centre``, a difference of the means of ``n`` logs each, or with ``scales`` of
@@ -218,7 +218,7 @@ def estimates(
     present = [level for level in levels if level.variance]
     fewer = [some for size in range(len(present)) for some in itertools.combinations(present, size)]
 
-    def errors(sds: Sequence[Sequence[float]], levels: Sequence[Level]) -> list[Error]:
+    def errors(sds: Sequence[Sequence[float]], levels: Sequence[GroupSd]) -> list[Error]:
         return [_error(each, dofs, shares, n[0] == n[1], levels) for each in sds]
 
     partial = [error for some in fewer for error in errors(sds, some)]
@@ -230,7 +230,7 @@ def estimates(
 
 
 def _error(
-    sds: Sequence[float], dofs: Sequence[float], shares: tuple[float, float], equal: bool, levels: Sequence[Level]
+    sds: Sequence[float], dofs: Sequence[float], shares: tuple[float, float], equal: bool, levels: Sequence[GroupSd]
 ) -> Error:
     """With the variances of processes and levels, and the degrees of freedom of Satterthwaite, "An approximate
     distribution of estimates of variance components", Biometrics Bulletin 2 (1946) 110. ``shares`` say how much of the
@@ -246,13 +246,13 @@ def _error(
 
 
 def _of_groups(
-    sds: Sequence[float], dofs: Sequence[float], shares: tuple[float, float], levels: Sequence[Level]
+    sds: Sequence[float], dofs: Sequence[float], shares: tuple[float, float], levels: Sequence[GroupSd]
 ) -> tuple[Part, ...]:
     """The variance of the difference by how far the means of groups lie apart, sessions before builds, which are within
     them; with the degrees of freedom of the groups. So it also holds where few groups are closer together, by chance,
     than they usually are: many processes tell nothing of that. Empty without a level that is estimated.
     """
-    parts: dict[Level | int, Part] = {}  # by what tells of it: a level, or the processes of a side
+    parts: dict[GroupSd | int, Part] = {}  # by what tells of it: a level, or the processes of a side
     given = 0.0
     for side, (sd, share) in enumerate(zip(sds, shares, strict=True)):
         source = next((level for level in levels if level.of_means is not None and level.shares[side]), None)
@@ -263,7 +263,7 @@ def _of_groups(
             variance = earlier + (source.of_means or 0.0) * source.shares[side]
             parts[source] = Part(variance, source.dof, source.estimate)
         given += sum(level.sd**2 * level.shares[side] for level in levels if level.of_means is None)
-    estimated = any(isinstance(key, Level) for key in parts)
+    estimated = any(isinstance(key, GroupSd) for key in parts)
     return (*parts.values(), Part(given, KNOWN)) if estimated else ()
 
 
@@ -273,7 +273,7 @@ def _error_of(parts: Sequence[Part]) -> Error:
 
 
 def for_means(
-    spreads: Sequence[Spread], n: tuple[int, int], session: Level, builds: Sequence[Level]
+    spreads: Sequence[ProcessSd], n: tuple[int, int], session: GroupSd, builds: Sequence[GroupSd]
 ) -> tuple[tuple[Part, ...], ...]:
     """The variance of a difference in its parts, by several estimates, as many for all: of processes, with builds, and
     with sessions, each by both sides and by those whose interval is the widest; and that of groups.

@@ -9,7 +9,7 @@ import msgspec
 
 from bench import stats
 from bench.analysis.components import Component, Sample, components, share
-from bench.analysis.intervals import Level
+from bench.analysis.intervals import GroupSd
 from bench.analysis.pool import Pool, gather, gather_one
 from bench.model.run import Environment, Header, Measurement, Record, Run
 from bench.model.suite import Boundary, Case
@@ -120,20 +120,22 @@ def levels(sides: Iterable[tuple[Member, Boundary | None]]) -> Levels:
     )
 
 
-def session_level(known: Levels, origins: Sequence[Sequence[tuple[str, int]]], session_sd: float) -> Level:
+def session_level(known: Levels, origins: Sequence[Sequence[tuple[str, int]]], session_sd: float) -> GroupSd:
     """That of a pair whose sides have these sessions; a calibrated ``session_sd`` counts before what the runs tell."""
     a, b = (share(session for session, _ in side) for side in origins)
     if session_sd or known.session is None:
-        return Level(session_sd, math.inf, (a, b))
-    return Level(known.session.sd, known.session.dof, (a, b), known.session.of_means)
+        return GroupSd(session_sd, math.inf, (a, b))
+    return GroupSd(known.session.sd, known.session.dof, (a, b), known.session.of_means)
 
 
-def build_levels(known: Levels, backends: tuple[str, str], origins: Sequence[Sequence[tuple[str, int]]]) -> list[Level]:
+def build_levels(
+    known: Levels, backends: tuple[str, str], origins: Sequence[Sequence[tuple[str, int]]]
+) -> list[GroupSd]:
     """Those of a pair: one if both sides have one backend, whose builds differ alike, else one a side."""
     a, b = (share(side) for side in origins)
     sides = {backends[0]: (a, b)} if backends[0] == backends[1] else {backends[0]: (a, 0.0), backends[1]: (0.0, b)}
     return [
-        Level(component.sd, component.dof, shares, component.of_means)
+        GroupSd(component.sd, component.dof, shares, component.of_means)
         for backend, shares in sides.items()
         if (component := known.builds.get(backend))
     ]

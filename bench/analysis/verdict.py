@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Literal
 
 from bench.analysis import deals, intervals
-from bench.analysis.intervals import KNOWN, SHOWN, Error, Estimates, Level, Part, Spread
+from bench.analysis.intervals import KNOWN, SHOWN, Error, Estimates, GroupSd, Part, ProcessSd
 from bench.model.data import Data
 
 # A difference is called one if the 99 % interval of the ratio excludes 1 and it is at least 1 %; two sides are called
@@ -64,8 +64,8 @@ def verdict(
     *,
     session_sd: float = 0.0,
     process_sd: float | None = None,
-    session: Level | None = None,
-    builds: Sequence[Level] = (),
+    session: GroupSd | None = None,
+    builds: Sequence[GroupSd] = (),
     groups: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
 ) -> Verdict:
     """B against A, by the medians of their processes in ns (or times per inference): below 1, B takes less time.
@@ -87,7 +87,7 @@ def verdict(
     ValueError without a process on a side, for a time that is not a positive finite number, or for a standard deviation
     that is negative or no number.
     """
-    levels = (session or Level(session_sd), *builds)
+    levels = (session or GroupSd(session_sd), *builds)
     intervals.check(a, b, {"session_sd": levels[0].sd, "process_sd": process_sd or 0.0})
     logs = intervals.logs_of(a), intervals.logs_of(b)
     ratio = math.exp(fmean(logs[1]) - fmean(logs[0]))
@@ -160,7 +160,7 @@ def _can_be_rare(a: int, b: int) -> bool:
 # ------------------------------------------------------------------------------------------- how many would decide
 
 
-def _needed(log: float, spreads: Sequence[Spread], levels: Sequence[Level]) -> int | None:
+def _needed(log: float, spreads: Sequence[ProcessSd], levels: Sequence[GroupSd]) -> int | None:
     """Processes on each side that decide with the probability POWER, if difference and spreads stay as they are."""
     plan = _Plan(log, spreads, levels)
     return _least(lambda n: max(plan.differs(n), plan.is_same(n)) >= POWER)
@@ -180,9 +180,9 @@ def _least(decides: Callable[[int], bool]) -> int | None:
 class _Plan:
     """What is to be expected of so many processes a side, whose difference and spreads are these."""
 
-    def __init__(self, log: float, spreads: Sequence[Spread], levels: Sequence[Level]) -> None:
+    def __init__(self, log: float, spreads: Sequence[ProcessSd], levels: Sequence[GroupSd]) -> None:
         # Processes that are measured say themselves how they differ, also where these had a spread that is given.
-        self._spreads = [spread if spread.known_by < KNOWN else Spread(spread.measured, 1.0) for spread in spreads]
+        self._spreads = [spread if spread.known_by < KNOWN else ProcessSd(spread.measured, 1.0) for spread in spreads]
         self._log, self._levels = log, levels
 
     def differs(self, n: int) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from bench import stats
 from bench.analysis.components import Sample, components
-from bench.analysis.intervals import Level
+from bench.analysis.intervals import GroupSd
 from bench.analysis.overall import overall
 from bench.analysis.verdict import verdict
 
@@ -59,7 +59,7 @@ def test_the_mean_of_few_builds_covers_the_true_ratio_in_95_of_100(backends: int
         sets = [[a for a, _ in cases], [b for _, b in cases]] if backends == 2 else [[*cases[0], *cases[1]]]
         known = [components(each).build for each in sets]
         shares = [(0.5, 0.0), (0.0, 0.5)] if backends == 2 else [(0.5, 0.5)]
-        levels = [Level(of.sd, of.dof, each, of.of_means) for of, each in zip(known, shares, strict=True)]
+        levels = [GroupSd(of.sd, of.dof, each, of.of_means) for of, each in zip(known, shares, strict=True)]
         verdicts = [
             verdict(
                 *([math.exp(sample.log) for sample in side] for side in sides),

@@ -9,7 +9,7 @@ import pytest
 
 from bench import stats
 from bench.analysis.components import Sample, components, share
-from bench.analysis.intervals import Level
+from bench.analysis.intervals import GroupSd
 from bench.analysis.verdict import Verdict, can_differ, least_difference, verdict
 
 RNG_SEED = 20261128
@@ -196,7 +196,7 @@ def test_sessions_never_narrow_an_interval(n: int) -> None:
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_a_known_level_never_narrows_the_interval_of_an_uncertain_one(share: float) -> None:
     a, b = [100, 101, 100.4, 100.8], [102.9, 103.9, 103.2, 103.6]
-    builds = [Level(0.005, 2, (share, share))]
+    builds = [GroupSd(0.005, 2, (share, share))]
     alone = verdict(a, b, builds=builds)
     for session_sd in (1e-4, 1e-3, 1e-2):
         both = verdict(a, b, builds=builds, session_sd=session_sd)
@@ -218,7 +218,7 @@ def test_few_sessions_of_one_case_are_rarely_called_different(runs: tuple[int, i
         sides = [of_sessions(rng, count, 7, between, 0.01) for count in runs]
         known = components([side for side, count in zip(sides, runs, strict=True) if count > 1]).session
         shares = tuple(share(sample.session for sample in side) for side in sides)
-        level = Level(known.sd, known.dof, shares, known.of_means)
+        level = GroupSd(known.sd, known.dof, shares, known.of_means)
         a, b = ([math.exp(sample.log) for sample in side] for side in sides)
         groups = tuple([sample.session for sample in side] for side in sides)
         verdicts.append(verdict(a, b, session=level, groups=groups))
@@ -232,7 +232,7 @@ def test_more_spread_of_processes_never_narrows_what_few_sessions_leave_open(wit
     a = [math.exp(0.01 * (n // 4) + within * (-1) ** n) for n in range(8)]
     b = [math.exp(within * (-1) ** n) for n in range(4)]
     known = components([[Sample(math.log(time), group) for time, group in zip(a, groups[0], strict=True)]]).session
-    decided = verdict(a, b, session=Level(known.sd, 1, (0.5, 1.0), known.of_means), groups=groups)
+    decided = verdict(a, b, session=GroupSd(known.sd, 1, (0.5, 1.0), known.of_means), groups=groups)
     few = stats.critical(1, 0.95) * 0.01 * math.sqrt(1.5 / 2)  # of two sessions alone
     assert math.log(decided.high / decided.low) / 2 >= few * (1 - 1e-9)
 
@@ -300,11 +300,11 @@ def test_a_side_of_one_process_has_the_calibrated_spread_and_the_other_its_own()
 
 def test_sessions_of_a_side_share_their_variance() -> None:
     a, b = [1.0, 1.001, 0.999] * 3, [1.03, 1.031, 1.029] * 3
-    one, four = (verdict(a, b, session=Level(0.01, shares=(1 / k, 1 / k))) for k in (1, 4))
+    one, four = (verdict(a, b, session=GroupSd(0.01, shares=(1 / k, 1 / k))) for k in (1, 4))
     assert one == verdict(a, b, session_sd=0.01)
     assert four.shared == pytest.approx(0.01 * math.sqrt(2 / 4))
     assert (one.kind, four.kind) == ("INCONCLUSIVE", "SLOWER")
-    assert verdict(a, b, session=Level(0.01, 2.0, (0.25, 0.25))).kind == "INCONCLUSIVE"  # of two it is hardly known
+    assert verdict(a, b, session=GroupSd(0.01, 2.0, (0.25, 0.25))).kind == "INCONCLUSIVE"  # of two it is hardly known
 
 
 def test_as_many_as_the_larger_side_has_may_be_enough() -> None:
