@@ -26,7 +26,7 @@ from bench.runtimes.trt import builder, library
 from bench.runtimes.trt import options as trt_options
 from bench.units import parse_size
 
-_OWN = ("program", "fallback", "min_block_size")  # options that those of ``tensorrt`` do not have
+_OWN = ("program", "fallback", "min_block_size", "deconvolutions")  # options that those of ``tensorrt`` do not have
 _MIN_BLOCK_SIZE = 5
 _EXAMINED = (artifact.PLACEMENT_STAGE, artifact.ACCURACY_STAGE)
 # The kinds of stages that PyTorch makes.
@@ -38,14 +38,16 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
 
     ``program`` is a network program beside the suite that takes the place of the one that is written for the case, e.g.
     one that was edited. With ``fallback: torch`` operators that have no converter stay in PyTorch, and engines of fewer
-    than ``min_block_size`` ops with them (default 5); without, they are refused. Those of ``QuantizationOptions`` are
-    of precision int8 alone, the others those of ``tensorrt``. With ``calibrator`` the program is that of float32, and
-    TensorRT 8 chooses the scales.
+    than ``min_block_size`` ops with them (default 5); without, they are refused. With ``deconvolutions: dense``
+    transposed convolutions in groups become ones without, whose kernels have zeros between the groups. Those of
+    ``QuantizationOptions`` are of precision int8 alone, the others those of ``tensorrt``. With ``calibrator`` the
+    program is that of float32, and TensorRT 8 chooses the scales.
     """
 
     program: str = ""
     fallback: Literal["none", "torch"] = "none"
     min_block_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    deconvolutions: trt_options.Deconvolutions = "grouped"
     workspace: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
     tactic_sources: list[str] | None = None
@@ -70,6 +72,7 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
             raise ValueError(f"program: {self.program!r} is no FILE.py")
         if self.program and self.fallback != "none":
             raise ValueError("program: of fallback: torch no program of yours can take the place")
+        trt_options.check_deconvolutions(self.deconvolutions, self.program)
         if self.min_block_size is not None and self.fallback == "none":
             raise ValueError("min_block_size: needs fallback: torch")
 
@@ -243,16 +246,15 @@ def _produce_by_torch(stage: Stage, case: Case, context: Context, out: Path) -> 
     """What is made of the lowered graph without TensorRT, also for other backends: a stage of the kinds _BY_TORCH."""
     match stage.kind:
         case "program":
-            placed, floating = stage.key.get("placement", "fx"), stage.key.get("floating", ())
             # The program of a case that TensorRT calibrates is at another precision than the case.
             of_program = msgspec.structs.replace(case, precision=stage.key["precision"])
-            artifact.produce(of_program, context, out, stage.key.get("min_block_size"), placed, floating)
+            artifact.produce(of_program, context, out, stage.key)
         case "calibration":
             artifact.calibrate(case, context, out, stage.key)
         case "onnx":
             quantized_file.export(case, context, out, stage.key)
         case "values":
-            values.produce(case, context, out)
+            values.produce(case, context, out, stage.key)
         case artifact.PLACEMENT_STAGE | artifact.ACCURACY_STAGE:
             artifact.examine(case, context, out, stage.key)
         case seam.QUANTIZED_REFERENCE:

@@ -84,6 +84,8 @@ def stage(case: Case, min_block_size: int | None = None) -> Stage:
     key: dict[str, Any] = {"model": shapes.model_key(case), "precision": case.precision, "lowering": _digest()}
     if min_block_size is not None:
         key["min_block_size"] = min_block_size
+    if has_dense_deconvolutions(case.options):
+        key["deconvolutions"] = "dense"
     needs: tuple[str, ...] = ()
     if case.precision in QUANTIZED:
         how = settings(case.options)
@@ -94,9 +96,15 @@ def stage(case: Case, min_block_size: int | None = None) -> Stage:
     return Stage(name=STAGE, kind="program", producer="fx2trt", key=key, needs=needs, libraries=shapes.libraries(case))
 
 
+def has_dense_deconvolutions(options: Mapping[str, Any]) -> bool:
+    """Whether a case's options, or a stage's key, have transposed convolutions in groups made dense."""
+    return options.get("deconvolutions") == "dense"
+
+
 def calibration_stage(case: Case) -> Stage:
     """The calibration that the program of a case at int8 or fp8 is written by. At fp8 it observes other tensors, and by
-    default their largest magnitudes: the steps of float8 grow with the value.
+    default their largest magnitudes: the steps of float8 grow with the value. It observes no weights, so that it is the
+    same with dense deconvolutions.
     """
     if case.precision != "fp8":
         return quantization.stage(case, _digest())
@@ -147,7 +155,7 @@ def examine(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
     """
     from bench.lowering.quantize import examination, sensitivity
 
-    with lowered_graph(case, context) as (graph, names, _):
+    with lowered_graph(case, context, key) as (graph, names, _):
         with context.phase("quantize"):
             ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             with_pairs = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))
@@ -189,16 +197,14 @@ def produce(
     case: Case,
     context: Context,
     out: Path,
-    min_block_size: int | None = None,
-    placed: str = "fx",
-    floating: Sequence[str] = (),
+    key: Mapping[str, Any],
     also: Callable[[Any, codegen.Program, Sequence[str]], None] | None = None,
 ) -> None:
     """Write ``program.py``, its weights and a manifest into ``out``. Phases: import, load, export, lower.
 
-    With ``min_block_size`` also a folder for each engine. At int8 quantized by the case's calibration, its Q/DQ around
-    each op, or where ``placed`` is ``mended``, where TensorRT fuses them; modules in ``floating`` have
-    none. ``also`` is called with the graph, its program, and the names of the model's outputs.
+    ``key`` is the stage's. With ``min_block_size`` also a folder for each engine. At int8 quantized by the case's
+    calibration, its Q/DQ around each op, or where ``placement`` is ``mended``, where TensorRT fuses them; modules in
+    ``floating`` have none. ``also`` is called with the graph, its program, and the names of the model's outputs.
 
     Raises:
         Unavailable: torch is older than 2.6.
@@ -207,11 +213,12 @@ def produce(
     from bench.lowering import codegen, normalise, split
     from bench.lowering.quantize import examination, widening
 
+    min_block_size, placed = key.get("min_block_size"), key.get("placement", "fx")
     in_parts = min_block_size is not None
-    with lowered_graph(case, context, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
+    with lowered_graph(case, context, key, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
         if case.precision in QUANTIZED:
             ranges = quantization.read(context.artifacts[quantization.STAGE], case)
-            graph = widening.widen(examination.quantized(graph, ranges, placed, floating))
+            graph = widening.widen(examination.quantized(graph, ranges, placed, key.get("floating", ())))
         about: dict[str, Any] = {
             "title": _title(case), "precision": case.precision, "profile": shapes.profile(case)
         }  # fmt: skip
@@ -230,11 +237,12 @@ def produce(
 
 @contextlib.contextmanager
 def lowered_graph(
-    case: Case, context: Context, *, in_parts: bool = False
+    case: Case, context: Context, key: Mapping[str, Any] | None = None, *, in_parts: bool = False
 ) -> Iterator[tuple[torch.fx.GraphModule, tuple[str, ...], tuple[ExportWarning, ...]]]:
     """The graph of a case's model after all passes, the names of its outputs, and the warnings of torch.export.
 
-    Of a case at int8 in float32, at fp8 in float16. Phases: import, load, export, lower. Raises what ``produce`` does.
+    Of a case at int8 in float32, at fp8 in float16; with dense deconvolutions if the ``key`` of the stage has them.
+    Phases: import, load, export, lower. Raises what ``produce`` does.
     """
     from bench.lowering import lower, normalise
     from bench.runtimes.torch import calls, errors, exports, models, session
@@ -267,7 +275,8 @@ def lowered_graph(
         names = tuple(traced)
         with context.phase("lower"), torch.no_grad():
             graph = lower.run_passes(
-                normalise.normalise(exported, tuple(example), below="model.", keep_unsupported=in_parts)
+                normalise.normalise(exported, tuple(example), below="model.", keep_unsupported=in_parts),
+                has_dense_deconvolutions(key or {}),
             )
             if case.dynamic:
                 trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)

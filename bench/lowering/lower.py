@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.lowering import codegen, normalise, split
-from bench.lowering.passes import batch_norm, constants, masks, matmul, views
+from bench.lowering.passes import batch_norm, constants, deconvolutions, masks, matmul, views
 
 if TYPE_CHECKING:
     import torch
@@ -22,9 +22,9 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-def run_passes(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
-    """The graph after all passes, in their order."""
-    for each in PASSES:
+def run_passes(module: torch.fx.GraphModule, dense_deconvolutions: bool = False) -> torch.fx.GraphModule:
+    """The graph after all passes, in their order; ``dense_deconvolutions`` adds that of ``deconvolutions``."""
+    for each in (*PASSES, deconvolutions.make_dense) if dense_deconvolutions else PASSES:
         module = each(module)
     return module
 

@@ -52,7 +52,7 @@ def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
     from bench.lowering.quantize import examination, rounding
     from bench.runtimes.torch import models
 
-    with artifact.lowered_graph(case, context) as (graph, names, _):
+    with artifact.lowered_graph(case, context, key) as (graph, names, _):
         with context.phase("quantize"):
             ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             graph = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 _MOST_BYTES = 8 << 30  # of all tensors of a graph, which lie in memory twice
 
 
-def produce(case: Case, context: Context, out: Path) -> None:
-    """Write the case's program, ``graph.json`` (``Graph``) and ``values.safetensors`` into ``out``.
+def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
+    """Write the case's program, ``graph.json`` (``Graph``) and ``values.safetensors`` into ``out``. ``key`` is the
+    stage's.
 
     The values are those of the lowered graph, op by op in eager PyTorch on the CPU, at the case's own sizes. All that
     is float16 or bfloat16 there is float32: the weights have been rounded to the case's precision, and nothing else is.
@@ -40,7 +41,7 @@ def produce(case: Case, context: Context, out: Path) -> None:
         (out / GRAPH).write_bytes(msgspec.json.encode(tree))
         tensors.write(out / VALUES, compute(graph, program.layers, context.inputs))
 
-    artifact.produce(case, context, out, also=also)
+    artifact.produce(case, context, out, key, also)
 
 
 def graph_of(graph: torch.fx.GraphModule, layers: Mapping[str, str], outputs: Sequence[str]) -> Graph:

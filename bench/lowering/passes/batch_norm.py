@@ -51,15 +51,8 @@ def fold(module: torch.fx.GraphModule, conv: torch.fx.Node, norm: torch.fx.Node)
     stem, last = name.rpartition(".")[::2]
     bias_name = last.replace("weight", "bias") if "weight" in last else f"{last}_bias"
     with module.graph.inserting_before(conv):
-        new_kernel = _constant(module, name, (kernel.float() * scale).to(kernel.dtype))
-        new_bias = _constant(module, f"{stem}.{bias_name}" if stem else bias_name, offset.to(kernel.dtype))
+        new_kernel = edit.constant(module, name, (kernel.float() * scale).to(kernel.dtype))
+        new_bias = edit.constant(module, f"{stem}.{bias_name}" if stem else bias_name, offset.to(kernel.dtype))
     conv.kwargs = conv.kwargs | {"weight": new_kernel, "bias": new_bias}
     conv.meta["val"] = norm.meta["val"]
     norm.replace_all_uses_with(conv)
-
-
-def _constant(module: torch.fx.GraphModule, name: str, value: torch.Tensor) -> torch.fx.Node:
-    edit.add(module, name, value)
-    node = module.graph.get_attr(name)
-    node.meta["val"] = value
-    return node

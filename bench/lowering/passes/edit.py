@@ -59,6 +59,22 @@ def add(root: torch.nn.Module, name: str, value: torch.Tensor) -> None:
     root.register_buffer(last, value)
 
 
+def constant(module: torch.fx.GraphModule, name: str, value: torch.Tensor) -> torch.fx.Node:
+    """A node for a tensor where the graph is being written; the tensor takes the place of one of that name."""
+    add(module, name, value)
+    node = module.graph.get_attr(name)
+    node.meta["val"] = value
+    return node
+
+
+def unused(module: torch.fx.GraphModule, name: str) -> str:
+    """``name``, or one like it that the graph has no tensor of."""
+    names = tensors(module)
+    while name in names:
+        name += "_"
+    return name
+
+
 def finish(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """The module after an edit: without nodes that nothing uses, its code up to date."""
     module.graph.eliminate_dead_code()

@@ -201,7 +201,7 @@ def pair_on_weight(
     values = module.get_buffer(str(weight.target)).float()
     limits = values.abs().amax(dim=[dim for dim in range(values.dim()) if dim != axis])
     limits = limits.clamp_min(_largest(module, weight, reader) * _SMALLEST_CHANNEL)
-    name = unused(module, f"{weight.target}_scale")
+    name = edit.unused(module, f"{weight.target}_scale")
     edit.add(module, name, limits / LARGEST)
     with module.graph.inserting_before(reader):
         scale = module.graph.get_attr(name)
@@ -220,14 +220,6 @@ def _largest(module: torch.fx.GraphModule, weight: torch.fx.Node, reader: torch.
 
 def _where(node: torch.fx.Node) -> str:
     return str(node.meta.get("path") or node.name)
-
-
-def unused(module: torch.fx.GraphModule, name: str) -> str:
-    """``name``, or one like it that the graph has no tensor of."""
-    names = edit.tensors(module)
-    while name in names:
-        name += "_"
-    return name
 
 
 def pair(

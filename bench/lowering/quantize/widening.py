@@ -61,7 +61,7 @@ def _kernel(module: torch.fx.GraphModule, dq: torch.fx.Node) -> torch.fx.Node:
     """The kernel with a dimension of size 1 before its last, behind a Q and a DQ like those that it had; the DQ."""
     q = dq.kwargs["input"]
     weight = q.kwargs["input"]
-    name = insert.unused(module, f"{weight.target}_2d")
+    name = edit.unused(module, f"{weight.target}_2d")
     edit.add(module, name, module.get_buffer(str(weight.target)).unsqueeze(2))
     constant = module.graph.get_attr(name)
     constant.meta["val"] = _with_row(weight.meta["val"])

@@ -15,6 +15,7 @@ from bench.units import parse_size
 
 Strategy = Literal["lazy", "eager", "none"]
 Route = Literal["onnx", "fx2trt"]
+Deconvolutions = Literal["grouped", "dense"]
 GraphStrategy = Literal["disabled", "whole_graph_capture"]
 
 
@@ -89,6 +90,12 @@ def check_calibrator(options: QuantizationOptions, calibrator: str | None, cache
         raise ValueError("producer, observer, placement and floating choose Q/DQ: leave them or calibrator out")
 
 
+def check_deconvolutions(deconvolutions: Deconvolutions, program: str) -> None:
+    """ValueError where a program of the user's, which is not lowered, is to have other deconvolutions."""
+    if program and deconvolutions != "grouped":
+        raise ValueError(f"deconvolutions: {deconvolutions} is of the program that is written: leave it or program out")
+
+
 def calibration_files(options: Options) -> list[str]:
     """The files beside the suite that implicit int8 reads."""
     data = (options.data or "").partition(":")[0]
@@ -99,7 +106,7 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
     """Of TensorRT-RTX.
 
     ``route: fx2trt`` builds the network program that ``fx2trt`` writes in place of an ONNX file, or the one that
-    ``program`` names, a file beside the suite.
+    ``program`` names, a file beside the suite. ``deconvolutions`` is as of ``fx2trt``.
     ``compute_capabilities`` are the GPUs that an engine is for: ``current``, numbers as ``[8.6, 8.9]``, or ``null`` for
     those of the builder's own default. The others say how the engine runs, and are no part of it: whether kernels that
     were compiled just in time are kept for the next process, when kernels are compiled for the sizes of a dynamic case,
@@ -109,6 +116,7 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
 
     route: Route = "onnx"
     program: str = ""
+    deconvolutions: Deconvolutions = "grouped"
     compute_capabilities: Literal["current"] | list[Annotated[float, msgspec.Meta(gt=0)]] | None = None
     runtime_cache: bool = True
     kernel_specialization: Strategy | None = None
@@ -121,6 +129,9 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
         plain = EngineOptions()
         if self.route == "onnx" and self.program:
             raise ValueError("program: a network program is one of route: fx2trt")
+        if self.route == "onnx" and self.deconvolutions != "grouped":
+            raise ValueError(f"deconvolutions: {self.deconvolutions} is of network programs: route: fx2trt")
+        check_deconvolutions(self.deconvolutions, self.program)
         if self.route == "fx2trt" and (self.network, self.exporter, self.opset) != ("", plain.exporter, plain.opset):
             raise ValueError("route: fx2trt takes no network, exporter or opset, which are those of the ONNX route")
         if self.program and not self.program.endswith(".py"):

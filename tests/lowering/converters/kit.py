@@ -16,10 +16,12 @@ TOLERANCE = {torch.float32: 2e-5, torch.float16: 6e-3, torch.bfloat16: 4e-2}
 PRECISIONS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
-def program_of(
+def graph_of(
     function: Callable[..., Any], inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor] = ()
-) -> codegen.Program:
-    """The program of ``function(*inputs, *weights)``, the latter as weights; traced, as an export takes a second."""
+) -> torch.fx.GraphModule:
+    """The graph of ``function(*inputs, *weights)`` in ops, before any pass, with the latter as weights called
+    ``weight.0`` and so on; traced, as an export takes a second.
+    """
     with torch.no_grad():
         traced = make_fx(lambda *args: function(*args), tracing_mode="fake", pre_dispatch=True)(*inputs, *weights)
     names = [node.name for node in traced.graph.nodes if node.op == "placeholder"]
@@ -37,8 +39,16 @@ def program_of(
         graph=traced.graph, graph_signature=signature, constants={},
         state_dict=dict(zip(parameters.values(), weights, strict=True)),
     )  # fmt: skip
-    graph = normalise.normalise(program, [f"x{index}" for index in range(len(inputs))])
-    graph = lower.run_passes(graph)
+    return normalise.normalise(program, [f"x{index}" for index in range(len(inputs))])
+
+
+def program_of(
+    function: Callable[..., Any], inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor] = (),
+    dense_deconvolutions: bool = False,
+) -> codegen.Program:  # fmt: skip
+    """The program of ``function(*inputs, *weights)``, the latter as weights."""
+    graph = lower.run_passes(graph_of(function, inputs, weights), dense_deconvolutions)
+    results = next(node for node in graph.graph.nodes if node.op == "output").args[0]
     kinds = [PRECISIONS[each.dtype] for each in (*inputs, *weights) if each.dtype in PRECISIONS]
     precision = kinds[0] if kinds else "fp32"
     return codegen.generate(graph, [f"y{index}" for index in range(len(results))], title="a test", precision=precision)
@@ -60,10 +70,10 @@ def run(
 
 def check(
     function: Callable[..., Any], *inputs: torch.Tensor, weights: Sequence[torch.Tensor] = (),
-    versions: Sequence[str] = VERSIONS, tolerance: float | None = None,
+    versions: Sequence[str] = VERSIONS, tolerance: float | None = None, dense_deconvolutions: bool = False,
 ) -> codegen.Program:  # fmt: skip
     """The program gives what the function gives, on each version; half precision against float32 rounded."""
-    program = program_of(function, inputs, weights)
+    program = program_of(function, inputs, weights, dense_deconvolutions)
     expected = function(*inputs, *weights)
     expected = expected if isinstance(expected, tuple | list) else (expected,)
     for version in versions:
