@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bench.lowering import oracle  # noqa: E402
+from bench.lowering import lower, oracle  # noqa: E402
 from bench.system import userfile  # noqa: E402
 from tests.lowering import kit  # noqa: E402
 from tests.lowering.converters.kit import run  # noqa: E402
@@ -55,6 +55,24 @@ def test_a_network_is_lowered_computes_the_same_and_builds(name: str, tmp_path: 
         from tests.lowering.test_rtx_builds import build
 
         assert build(program, tmp_path)
+
+
+def test_the_detector_raises_its_maps_in_groups_that_can_be_dense() -> None:
+    """The counts and sizes of docs/fx2trt.md."""
+    model, inputs = network("centernet_dla34"), kit.example((1, 3, 64, 64))
+    plain = kit.normalised(model, inputs)
+    groups: list[list[int]] = []
+    sizes: list[int] = []
+    for graph in (lower.run_passes(plain), lower.run_passes(plain, dense_deconvolutions=True)):
+        up = [node.kwargs for node in graph.graph.nodes if node.kwargs.get("transposed")]
+        groups.append([kwargs["groups"] for kwargs in up])
+        sizes.append(sum(graph.get_buffer(kwargs["weight"].target).half().nbytes for kwargs in up))
+    assert (len(groups[0]), sum(groups[0]), groups[1]) == (8, 832, [1] * 8)
+    assert sizes == [32_768, 4_194_304]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            graph(*inputs.values()), tuple(model(*inputs.values()).values()), rtol=1e-3, atol=1e-3
+        )
 
 
 @pytest.mark.parametrize("name", NETWORKS)

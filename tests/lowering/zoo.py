@@ -59,4 +59,19 @@ class Gamma(torch.nn.Module):
         return self.last(torch.lgamma(self.first(x).abs() + 1)).relu()
 
 
+class Upsampling(torch.nn.Module):
+    """Doubles the size of an image, each of four channels by itself: ``x`` [batch, 3, H, W] in, [batch, 4, 2 H, 2 W]
+    out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4)
+        self.up = torch.nn.ConvTranspose2d(4, 4, 4, 2, 1, groups=4, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.up(self.conv(x).relu())).relu()
+
+
 net, branches, branches_within, inverse, gamma = Net, Branches, BranchesWithin, Inverse, Gamma
+upsampling = Upsampling
